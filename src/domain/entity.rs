@@ -1,0 +1,85 @@
+//! What every entity of the shop is: a state, the commands it decides and the events it applies.
+//!
+//! The runtime (`actors`) knows entities only through this trait. Depends on `std` and `serde`.
+
+use std::{fmt, hash::Hash};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+/// A moment: milliseconds since 1970-01-01T00:00:00Z. It is always handed in; domain code never reads a clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub struct Timestamp(pub u64);
+
+impl Timestamp {
+    /// The moment `ms` milliseconds later, or the end of time.
+    #[must_use]
+    pub fn plus_ms(self, ms: u64) -> Self {
+        Self(self.0.saturating_add(ms))
+    }
+
+    /// Milliseconds from `earlier` to `self`; zero where `earlier` is not earlier.
+    #[must_use]
+    pub fn ms_since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// The kind of an entity: the first byte of its stream's name in storage. Numbers are stored and never change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Kind {
+    /// What is sold: title, price, pictures ([`crate::domain::product`]).
+    Product = 1,
+    /// How many of it there are ([`crate::domain::inventory`]).
+    Inventory = 2,
+    /// What a customer wants ([`crate::domain::cart`]).
+    Cart = 3,
+    /// A purchase, from placed to delivered ([`crate::domain::order`]).
+    Order = 4,
+    /// Who may log in ([`crate::domain::account`]).
+    Account = 5,
+    /// What customers say about a product ([`crate::domain::reviews`]).
+    Reviews = 6,
+}
+
+/// The id of an entity, as the runtime needs it: a map key and a name in storage.
+pub trait EntityId: Clone + Eq + Hash + fmt::Display + fmt::Debug + Send + Sync + 'static {
+    /// The bytes that name the entity in storage; at most 64.
+    fn to_key(&self) -> Vec<u8>;
+
+    /// The id of these bytes, or `None` where they name none.
+    fn from_key(key: &[u8]) -> Option<Self>;
+}
+
+/// One thing with rules. A command yields at most one event, so whatever a command changes, it changes at once.
+///
+/// `apply` cannot fail: it asserts what `decide` promised, and a broken promise is a bug that ends that one actor.
+pub trait Entity: Default + Serialize + DeserializeOwned + Send + 'static {
+    /// Its tag in stored names.
+    const KIND: Kind;
+    /// What names one of them.
+    type Id: EntityId;
+    /// What it can be asked to do. Every command may arrive twice.
+    type Command: fmt::Debug + Send + 'static;
+    /// What can have happened to it.
+    type Event: Serialize + DeserializeOwned + Send + 'static;
+    /// Why a command was refused, with the data to say so.
+    type Rejection: std::error::Error + Clone + PartialEq + Send + Sync + 'static;
+    /// What readers see. Cheap to clone.
+    type View: Clone + Send + Sync + 'static;
+
+    /// Decides a command: an event to record, `None` where it is already so, or the reason why not.
+    ///
+    /// # Errors
+    /// The entity's rejection; nothing changed.
+    fn decide(&self, command: &Self::Command, now: Timestamp) -> Result<Option<Self::Event>, Self::Rejection>;
+
+    /// Makes the event part of the state.
+    fn apply(&mut self, event: &Self::Event);
+
+    /// What readers see of the state.
+    fn view(&self) -> Self::View;
+
+    /// About how many bytes a view occupies; the bound of the view cache counts them.
+    fn view_bytes(view: &Self::View) -> usize;
+}

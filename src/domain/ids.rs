@@ -1,0 +1,170 @@
+//! The names of things. Ids are opaque to clients; a product's id is chosen by its seller, the others are 128 bits.
+//!
+//! Depends on `std` and `serde`.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::entity::EntityId;
+
+/// A text that is not an id of the kind wanted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a valid {kind}: {rule}")]
+pub struct InvalidId {
+    /// Which kind of id was wanted.
+    pub kind: &'static str,
+    /// What such an id looks like.
+    pub rule: &'static str,
+}
+
+/// A product's id: 1 to 64 of `A-Z a-z 0-9 . _ : -`, beginning with a letter or digit. Chosen by the seller (an ASIN, a SKU).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct ProductId(Arc<str>);
+
+impl ProductId {
+    /// The longest id, in bytes. Long enough for any catalogue seen, short enough for a key.
+    pub const BYTES_MAX: usize = 64;
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ProductId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let lengths = 1..=Self::BYTES_MAX;
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-');
+        let begins_well = text.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric);
+        if lengths.contains(&text.len()) && begins_well && text.bytes().all(legal) {
+            Ok(Self(text.into()))
+        } else {
+            Err(InvalidId {
+                kind: "product id",
+                rule: "1 to 64 characters of A-Z a-z 0-9 . _ : - beginning with a letter or digit",
+            })
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ProductId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl fmt::Display for ProductId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl EntityId for ProductId {
+    fn to_key(&self) -> Vec<u8> {
+        self.0.as_bytes().to_vec()
+    }
+
+    fn from_key(key: &[u8]) -> Option<Self> {
+        std::str::from_utf8(key).ok()?.parse().ok()
+    }
+}
+
+/// Declares a 128-bit id, written as 32 lower-case hexadecimal digits.
+macro_rules! id_of_128_bits {
+    ($(#[$doc:meta])* $name:ident, $kind:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        pub struct $name(pub u128);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(formatter, "{:032x}", self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(formatter, "{}({:032x})", stringify!($name), self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                let invalid = || InvalidId { kind: $kind, rule: "32 lower-case hexadecimal digits" };
+                let legal = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+                if text.len() != 32 || !text.bytes().all(legal) {
+                    return Err(invalid());
+                }
+                u128::from_str_radix(text, 16).map(Self).map_err(|_| invalid())
+            }
+        }
+
+        impl EntityId for $name {
+            fn to_key(&self) -> Vec<u8> {
+                self.0.to_be_bytes().to_vec()
+            }
+
+            fn from_key(key: &[u8]) -> Option<Self> {
+                Some(Self(u128::from_be_bytes(key.try_into().ok()?)))
+            }
+        }
+    };
+}
+
+id_of_128_bits! {
+    /// An order's id: derived from the customer and the idempotency key, so that a repeat finds the same order.
+    OrderId, "order id"
+}
+id_of_128_bits! {
+    /// The id of somebody with an account: customer, seller or admin. The subject of their tokens and the id of their cart.
+    UserId, "user id"
+}
+id_of_128_bits! {
+    /// An account's id: a keyed hash of the normalised e-mail address, which makes an address unique by construction.
+    AccountId, "account id"
+}
+id_of_128_bits! {
+    /// What identifies one receipt or adjustment of stock, so that a repeat of it is known.
+    ReceiptId, "receipt id"
+}
+
+/// The identity of a request that must have one effect only: the hash of its key and the hash of its body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RequestKey {
+    /// Hash of the idempotency key, with its owner.
+    pub key: u128,
+    /// Hash of what was asked: the same key with another body is refused.
+    pub fingerprint: u128,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn product_ids_are_checked() {
+        for good in ["B0868JG5T4", "ic-1399", "mg-MH01:MH01-XS-Black", "a", &"x".repeat(64)] {
+            assert_eq!(good.parse::<ProductId>().unwrap().as_str(), good);
+        }
+        for bad in ["", "-a", "a b", "a/b", "ä", "%3D", "a\0", &"x".repeat(65)] {
+            assert!(bad.parse::<ProductId>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn ids_round_trip_through_text_and_key() {
+        let id = OrderId(0x0123_4567_89ab_cdef);
+        assert_eq!(id.to_string(), "00000000000000000123456789abcdef");
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert_eq!(OrderId::from_key(&id.to_key()), Some(id));
+        for bad in ["", "0", "00000000000000000123456789ABCDEF", "+0000000000000000123456789abcdef", "ffff"] {
+            assert!(bad.parse::<OrderId>().is_err(), "{bad:?}");
+        }
+    }
+}

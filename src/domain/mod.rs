@@ -1,0 +1,15 @@
+//! The rules of the shop, pure: given a state and a command, which event happens; given an event, which state follows.
+//!
+//! No clock, no randomness, no I/O, no async: time and ids come in as data, so every rule can be tested by calling it and
+//! every state can be rebuilt from its events. Depends on `std`, `serde`, and two tables of facts: `thiserror` for the words
+//! of a rejection and `iso_currency` for ISO 4217.
+
+pub mod account;
+pub mod cart;
+pub mod entity;
+pub mod ids;
+pub mod inventory;
+pub mod money;
+pub mod order;
+pub mod product;
+pub mod reviews;

@@ -1,0 +1,172 @@
+//! Money: whole minor units of one ISO 4217 currency, never a float, never negative, never mixed.
+//!
+//! Depends on `std`, `serde` and the table of `iso_currency`.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+/// An ISO 4217 currency by its three-letter code.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Currency([u8; 3]);
+
+impl Currency {
+    /// The Indian rupee, the currency of the demo shop.
+    pub const INR: Self = Self(*b"INR");
+
+    /// The code, such as `INR`.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or("XXX")
+    }
+
+    /// How many decimal digits a minor unit has: 2 for INR, 0 for JPY, 3 for BHD.
+    #[must_use]
+    pub fn minor_digits(self) -> u16 {
+        iso_currency::Currency::from_code(self.code()).and_then(|known| known.exponent()).unwrap_or(0)
+    }
+}
+
+/// A text that is no ISO 4217 code.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not an ISO 4217 currency code, such as INR")]
+pub struct UnknownCurrency;
+
+impl FromStr for Currency {
+    type Err = UnknownCurrency;
+
+    fn from_str(code: &str) -> Result<Self, UnknownCurrency> {
+        iso_currency::Currency::from_code(code).ok_or(UnknownCurrency)?;
+        code.as_bytes().try_into().map(Self).map_err(|_| UnknownCurrency)
+    }
+}
+
+impl fmt::Display for Currency {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.code())
+    }
+}
+
+impl fmt::Debug for Currency {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.code())
+    }
+}
+
+impl Serialize for Currency {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.code())
+    }
+}
+
+impl<'de> Deserialize<'de> for Currency {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// An amount of money in minor units (paise, cents) of its currency. As JSON: `{"amount": 129900, "currency": "INR"}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Money {
+    /// Minor units; at most [`Money::AMOUNT_MAX`].
+    #[serde(rename = "amount")]
+    pub minor: u64,
+    /// The currency of the amount.
+    pub currency: Currency,
+}
+
+/// A sum that cannot be formed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum MoneyError {
+    /// Two currencies in one sum.
+    #[error("cannot add {right} to {left}")]
+    Mixed {
+        /// Currency of the sum so far.
+        left: Currency,
+        /// Currency of what was to be added.
+        right: Currency,
+    },
+    /// More than [`Money::AMOUNT_MAX`].
+    #[error("the amount is larger than {} minor units", Money::AMOUNT_MAX)]
+    TooLarge,
+}
+
+impl Money {
+    /// The largest amount, in minor units: what every JSON reader can hold exactly (2^53 − 1, RFC 8259 section 6).
+    pub const AMOUNT_MAX: u64 = (1 << 53) - 1;
+
+    /// An amount of `minor` units.
+    ///
+    /// # Errors
+    /// [`MoneyError::TooLarge`] past [`Money::AMOUNT_MAX`].
+    pub fn new(minor: u64, currency: Currency) -> Result<Self, MoneyError> {
+        if minor > Self::AMOUNT_MAX { Err(MoneyError::TooLarge) } else { Ok(Self { minor, currency }) }
+    }
+
+    /// Nothing, in `currency`.
+    #[must_use]
+    pub fn zero(currency: Currency) -> Self {
+        Self { minor: 0, currency }
+    }
+
+    /// The sum of two amounts of one currency.
+    ///
+    /// # Errors
+    /// [`MoneyError`] where the currencies differ or the sum is too large.
+    pub fn plus(self, other: Self) -> Result<Self, MoneyError> {
+        if self.currency != other.currency {
+            return Err(MoneyError::Mixed { left: self.currency, right: other.currency });
+        }
+        Self::new(self.minor.checked_add(other.minor).ok_or(MoneyError::TooLarge)?, self.currency)
+    }
+
+    /// `quantity` times the amount.
+    ///
+    /// # Errors
+    /// [`MoneyError::TooLarge`].
+    pub fn times(self, quantity: u32) -> Result<Self, MoneyError> {
+        Self::new(self.minor.checked_mul(u64::from(quantity)).ok_or(MoneyError::TooLarge)?, self.currency)
+    }
+}
+
+impl fmt::Display for Money {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = usize::from(self.currency.minor_digits());
+        let text = format!("{:0width$}", self.minor, width = digits + 1);
+        let (major, minor) = text.split_at(text.len() - digits);
+        let point = if digits == 0 { "" } else { "." };
+        write!(formatter, "{} {major}{point}{minor}", self.currency)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_are_shown_with_the_digits_of_their_currency() {
+        let shown = |minor, code: &str| Money::new(minor, code.parse().unwrap()).unwrap().to_string();
+        assert_eq!(shown(129_900, "INR"), "INR 1299.00");
+        assert_eq!(shown(5, "USD"), "USD 0.05");
+        assert_eq!(shown(1299, "JPY"), "JPY 1299");
+        assert_eq!(shown(1, "BHD"), "BHD 0.001");
+    }
+
+    #[test]
+    fn sums_are_checked() {
+        let inr = |minor| Money::new(minor, Currency::INR).unwrap();
+        assert_eq!(inr(2).plus(inr(3)), Ok(inr(5)));
+        assert_eq!(inr(2).times(3), Ok(inr(6)));
+        assert_eq!(inr(Money::AMOUNT_MAX).plus(inr(1)), Err(MoneyError::TooLarge));
+        assert_eq!(inr(Money::AMOUNT_MAX).times(u32::MAX), Err(MoneyError::TooLarge));
+        let usd = Money::zero("USD".parse().unwrap());
+        assert!(matches!(inr(1).plus(usd), Err(MoneyError::Mixed { .. })));
+    }
+
+    #[test]
+    fn unknown_codes_are_refused() {
+        for bad in ["", "inr", "IN", "INRR", "ZZZ", "€€€"] {
+            assert!(bad.parse::<Currency>().is_err(), "{bad:?}");
+        }
+    }
+}

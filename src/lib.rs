@@ -1,0 +1,32 @@
+//! Souk: an online shopping backend in one binary.
+//!
+//! ```text
+//!             request                                        log (positions)
+//!  HTTP edge ──────────▶ Directory ──▶ Entity ──▶ Journal ───────────────▶ Projections ─▶ search index, lists
+//!     ▲                     ▲            reply ◀── commit                        │
+//!     │                     │                                                    │
+//!     └───────────────── Checkout (process manager) ◀──── open orders ◀──────────┘
+//!                           │
+//!                        Gateway (payment provider)
+//! ```
+//!
+//! The modules stand in reading order; each uses only those above it (`tests/tidy.rs` holds them to it).
+
+pub mod clock;
+pub mod config;
+
+pub mod domain;
+
+pub mod identity;
+pub mod payments;
+pub mod storage;
+
+pub mod actors;
+
+pub mod search;
+
+pub mod shop;
+
+pub mod http;
+
+pub mod app;
