@@ -1,1 +1,1 @@
-//! The account.
+//! Who may log in. (Written on another branch.)

@@ -1,1 +1,597 @@
-//! The cart.
+//! A customer's cart: what they want, and which of their orders are on the way.
+//!
+//! An order **takes** its lines out of the cart as soon as it is placed, so that two tabs cannot order the same cart twice;
+//! an order that comes to nothing gives its lines back. The cart remembers its open orders: they bound how much a customer
+//! can keep reserved, and a repeated checkout without a key finds its order here.
+//!
+//! Depends on `std`, `serde` and its neighbours.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{
+    entity::{Entity, Kind, Timestamp},
+    ids::{OrderId, ProductId, RequestKey, UserId},
+    money::Currency,
+};
+
+/// The most lines of a cart, so of an order. Of 2,025 real invoices of a gift shop 99 % have fewer.
+pub const LINES_MAX: usize = 200;
+/// The most units of one line.
+pub const LINE_QUANTITY_MAX: u32 = 10_000;
+/// The most orders of one customer that are neither confirmed nor ended: what one customer can keep reserved is bounded.
+pub const OPEN_ORDERS_MAX: usize = 20;
+/// How long a request key of an addition is remembered, in milliseconds: 24 hours, as the API promises.
+pub const KEY_KEPT_MS: u64 = 24 * 3_600 * 1_000;
+/// How many request keys a cart remembers; past it additions with a key are refused until old ones are forgotten.
+pub const KEYS_MAX: usize = 1_000;
+/// How many ended orders a cart remembers, so that a late `Take` of one of them is refused.
+pub const ENDED_ORDERS_KEPT: usize = 64;
+
+/// Some units of a product.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// What.
+    pub product: ProductId,
+    /// How many units.
+    pub quantity: u32,
+}
+
+/// What a cart can be asked.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// Add units to lines, all of them or none.
+    Add {
+        /// What to add; quantities of a product already there are summed.
+        lines: Vec<Line>,
+        /// The currency in which all of them are sold.
+        currency: Currency,
+        /// With it, a repeat adds nothing.
+        key: Option<RequestKey>,
+    },
+    /// Make a line's quantity this, whether or not the line exists.
+    SetQuantity {
+        /// What and how many.
+        line: Line,
+        /// The currency in which it is sold.
+        currency: Currency,
+    },
+    /// Take a line out.
+    Remove {
+        /// What.
+        product: ProductId,
+    },
+    /// An order takes its lines out.
+    Take {
+        /// The order.
+        order: OrderId,
+        /// Hash of the checkout request: finds the order again for a repeat without a key.
+        fingerprint: u128,
+        /// The version of the cart that the order was computed from.
+        version: u64,
+        /// What the order takes.
+        lines: Vec<Line>,
+    },
+    /// An order came to nothing: its lines come back.
+    Return {
+        /// The order.
+        order: OrderId,
+    },
+    /// An order is confirmed and no longer counts as open.
+    Close {
+        /// The order.
+        order: OrderId,
+    },
+}
+
+/// What can have happened to a cart. Stored: see `actors/records.rs` before changing it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// Units were added.
+    Added {
+        /// What.
+        lines: Vec<Line>,
+        /// In which currency the cart is now.
+        currency: Currency,
+        /// The request's identity.
+        key: Option<RequestKey>,
+        /// When.
+        at: Timestamp,
+    },
+    /// A line has a quantity now.
+    QuantitySet {
+        /// What and how many.
+        line: Line,
+        /// In which currency the cart is now.
+        currency: Currency,
+    },
+    /// A line was taken out.
+    Removed {
+        /// What.
+        product: ProductId,
+    },
+    /// An order took its lines.
+    Taken {
+        /// The order.
+        order: OrderId,
+        /// Hash of the checkout request.
+        fingerprint: u128,
+        /// What it took.
+        lines: Vec<Line>,
+    },
+    /// An order gave its lines back.
+    Returned {
+        /// The order.
+        order: OrderId,
+        /// What came back: less than was taken where the cart has changed so that not all fits.
+        lines: Vec<Line>,
+    },
+    /// An order no longer counts as open.
+    Closed {
+        /// The order.
+        order: OrderId,
+    },
+}
+
+/// Why a command to a cart was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// Nothing to add.
+    #[error("at least one line is needed")]
+    Empty,
+    /// Zero or more than [`LINE_QUANTITY_MAX`].
+    #[error("the quantity of {product} must be between 1 and {LINE_QUANTITY_MAX}")]
+    InvalidQuantity {
+        /// Of which product.
+        product: ProductId,
+    },
+    /// More than [`LINES_MAX`] lines.
+    #[error("a cart holds at most {LINES_MAX} different products")]
+    TooManyLines,
+    /// A cart holds one currency.
+    #[error("the cart is in {cart}, the product is sold in {product}")]
+    MixedCurrencies {
+        /// Of what is in the cart.
+        cart: Currency,
+        /// Of what was to be added.
+        product: Currency,
+    },
+    /// The line is not in the cart.
+    #[error("{product} is not in the cart")]
+    NotInCart {
+        /// What.
+        product: ProductId,
+    },
+    /// The cart is not the one that the order was computed from.
+    #[error("the cart has changed; it is at version {current}")]
+    Changed {
+        /// The version it has now.
+        current: u64,
+    },
+    /// [`OPEN_ORDERS_MAX`] is reached.
+    #[error("at most {OPEN_ORDERS_MAX} orders can be open at once; pay or cancel one first")]
+    TooManyOpenOrders,
+    /// The key was used with another request.
+    #[error("the idempotency key was used with another request")]
+    KeyReused,
+    /// [`KEYS_MAX`] is reached.
+    #[error("too many requests with a key within 24 hours")]
+    TooManyKeys,
+    /// The order has ended; a late `Take` of it must not touch the cart.
+    #[error("the order has ended")]
+    OrderEnded,
+}
+
+/// A customer's cart.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Cart {
+    version: u64,
+    currency: Option<Currency>,
+    lines: Vec<Line>,
+    open_orders: Vec<OpenOrder>,
+    ended_orders: VecDeque<OrderId>,
+    keys: VecDeque<(Timestamp, RequestKey)>,
+}
+
+/// An order that has taken lines out of the cart and has neither been confirmed nor ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenOrder {
+    /// The order.
+    pub order: OrderId,
+    /// Hash of the checkout request.
+    pub fingerprint: u128,
+    /// The currency of its lines.
+    pub currency: Currency,
+    /// What it took.
+    pub lines: Vec<Line>,
+}
+
+/// What readers see of a cart.
+#[derive(Debug, Clone, Default)]
+pub struct View {
+    /// Grows with every change; the ETag of the cart.
+    pub version: u64,
+    /// What is in it, in the order in which it was first added.
+    pub lines: Arc<Vec<Line>>,
+    /// Orders on the way, with the hash of the request that placed them.
+    pub open_orders: Arc<Vec<(OrderId, u128)>>,
+}
+
+impl Cart {
+    fn quantity_of(&self, product: &ProductId) -> u32 {
+        self.lines.iter().find(|line| line.product == *product).map_or(0, |line| line.quantity)
+    }
+
+    fn is_open(&self, order: OrderId) -> bool {
+        self.open_orders.iter().any(|open| open.order == order)
+    }
+
+    fn check_currency(&self, product: Currency) -> Result<(), Rejection> {
+        match self.currency {
+            Some(cart) if cart != product && !self.lines.is_empty() => {
+                Err(Rejection::MixedCurrencies { cart, product })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// The lines as they would be with `added`, or why they cannot be.
+    fn with_added(&self, added: &[Line]) -> Result<Vec<Line>, Rejection> {
+        let mut lines = self.lines.clone();
+        for line in added {
+            let invalid = || Rejection::InvalidQuantity { product: line.product.clone() };
+            if line.quantity == 0 {
+                return Err(invalid());
+            }
+            let quantity = match lines.iter_mut().find(|present| present.product == line.product) {
+                Some(present) => {
+                    present.quantity = present.quantity.saturating_add(line.quantity);
+                    present.quantity
+                }
+                None => {
+                    lines.push(line.clone());
+                    line.quantity
+                }
+            };
+            if quantity > LINE_QUANTITY_MAX {
+                return Err(invalid());
+            }
+        }
+        if lines.len() > LINES_MAX { Err(Rejection::TooManyLines) } else { Ok(lines) }
+    }
+
+    fn decide_add(
+        &self,
+        lines: &[Line],
+        currency: Currency,
+        key: Option<RequestKey>,
+        now: Timestamp,
+    ) -> Result<Option<Event>, Rejection> {
+        if let Some(key) = key {
+            if let Some((_, known)) = self.keys.iter().find(|(_, known)| known.key == key.key) {
+                return if *known == key { Ok(None) } else { Err(Rejection::KeyReused) };
+            }
+            let live = self.keys.iter().filter(|(at, _)| now.ms_since(*at) <= KEY_KEPT_MS).count();
+            if live >= KEYS_MAX {
+                return Err(Rejection::TooManyKeys);
+            }
+        }
+        if lines.is_empty() {
+            return Err(Rejection::Empty);
+        }
+        self.check_currency(currency)?;
+        self.with_added(lines)?;
+        Ok(Some(Event::Added { lines: lines.to_vec(), currency, key, at: now }))
+    }
+
+    fn decide_take(
+        &self,
+        order: OrderId,
+        fingerprint: u128,
+        version: u64,
+        lines: &[Line],
+    ) -> Result<Option<Event>, Rejection> {
+        if self.is_open(order) {
+            return Ok(None);
+        }
+        if self.ended_orders.contains(&order) {
+            return Err(Rejection::OrderEnded);
+        }
+        if version != self.version {
+            return Err(Rejection::Changed { current: self.version });
+        }
+        if let Some(missing) = lines.iter().find(|line| self.quantity_of(&line.product) < line.quantity) {
+            return Err(Rejection::NotInCart { product: missing.product.clone() });
+        }
+        if self.open_orders.len() >= OPEN_ORDERS_MAX {
+            return Err(Rejection::TooManyOpenOrders);
+        }
+        Ok(Some(Event::Taken { order, fingerprint, lines: lines.to_vec() }))
+    }
+
+    /// What of an order's lines fits back into the cart as it is now.
+    fn returnable(&self, open: &OpenOrder) -> Vec<Line> {
+        if self.check_currency(open.currency).is_err() {
+            return Vec::new();
+        }
+        let mut room = LINES_MAX - self.lines.len();
+        let mut returned = Vec::new();
+        for line in &open.lines {
+            let present = self.quantity_of(&line.product);
+            if present == 0 && room == 0 {
+                continue;
+            }
+            room -= usize::from(present == 0);
+            let quantity = line.quantity.min(LINE_QUANTITY_MAX.saturating_sub(present));
+            if quantity > 0 {
+                returned.push(Line { product: line.product.clone(), quantity });
+            }
+        }
+        returned
+    }
+
+    fn end(&mut self, order: OrderId) {
+        self.open_orders.retain(|open| open.order != order);
+        if self.ended_orders.len() == ENDED_ORDERS_KEPT {
+            self.ended_orders.pop_front();
+        }
+        self.ended_orders.push_back(order);
+    }
+
+    fn add(&mut self, added: &[Line]) {
+        self.lines = self.with_added(added).expect("decided within bounds");
+    }
+}
+
+impl Entity for Cart {
+    const KIND: Kind = Kind::Cart;
+    type Id = UserId;
+    type Command = Command;
+    type Event = Event;
+    type Rejection = Rejection;
+    type View = View;
+
+    fn decide(&self, command: &Command, now: Timestamp) -> Result<Option<Event>, Rejection> {
+        match command {
+            Command::Add { lines, currency, key } => self.decide_add(lines, *currency, *key, now),
+            Command::SetQuantity { line, currency } => {
+                if self.quantity_of(&line.product) == line.quantity && line.quantity > 0 {
+                    return Ok(None);
+                }
+                if line.quantity == 0 || line.quantity > LINE_QUANTITY_MAX {
+                    return Err(Rejection::InvalidQuantity { product: line.product.clone() });
+                }
+                self.check_currency(*currency)?;
+                if self.quantity_of(&line.product) == 0 && self.lines.len() >= LINES_MAX {
+                    return Err(Rejection::TooManyLines);
+                }
+                Ok(Some(Event::QuantitySet { line: line.clone(), currency: *currency }))
+            }
+            Command::Remove { product } => {
+                let present = self.quantity_of(product) > 0;
+                Ok(present.then(|| Event::Removed { product: product.clone() }))
+            }
+            Command::Take { order, fingerprint, version, lines } => {
+                self.decide_take(*order, *fingerprint, *version, lines)
+            }
+            Command::Return { order } => {
+                if self.ended_orders.contains(order) {
+                    return Ok(None);
+                }
+                let open = self.open_orders.iter().find(|open| open.order == *order);
+                let lines = open.map_or_else(Vec::new, |open| self.returnable(open));
+                Ok(Some(Event::Returned { order: *order, lines }))
+            }
+            Command::Close { order } => Ok(self.is_open(*order).then_some(Event::Closed { order: *order })),
+        }
+    }
+
+    fn apply(&mut self, event: &Event) {
+        self.version += 1;
+        match event {
+            Event::Added { lines, currency, key, at } => {
+                while self.keys.front().is_some_and(|(kept, _)| at.ms_since(*kept) > KEY_KEPT_MS) {
+                    self.keys.pop_front();
+                }
+                self.currency = Some(*currency);
+                self.add(lines);
+                self.keys.extend(key.map(|key| (*at, key)));
+            }
+            Event::QuantitySet { line, currency } => {
+                self.currency = Some(*currency);
+                match self.lines.iter_mut().find(|present| present.product == line.product) {
+                    Some(present) => present.quantity = line.quantity,
+                    None => self.lines.push(line.clone()),
+                }
+            }
+            Event::Removed { product } => self.lines.retain(|line| line.product != *product),
+            Event::Taken { order, fingerprint, lines } => {
+                for taken in lines {
+                    let present = self.lines.iter_mut().find(|line| line.product == taken.product);
+                    present.expect("only what is in the cart is taken").quantity -= taken.quantity;
+                }
+                self.lines.retain(|line| line.quantity > 0);
+                self.open_orders.push(OpenOrder {
+                    order: *order,
+                    fingerprint: *fingerprint,
+                    currency: self.currency.expect("a cart with lines has a currency"),
+                    lines: lines.clone(),
+                });
+            }
+            Event::Returned { order, lines } => {
+                if let Some(open) = self.open_orders.iter().find(|open| open.order == *order) {
+                    self.currency = if lines.is_empty() { self.currency } else { Some(open.currency) };
+                }
+                self.add(lines);
+                self.end(*order);
+            }
+            Event::Closed { order } => self.end(*order),
+        }
+    }
+
+    fn view(&self) -> View {
+        let open_orders = self.open_orders.iter().map(|open| (open.order, open.fingerprint)).collect();
+        View { version: self.version, lines: Arc::new(self.lines.clone()), open_orders: Arc::new(open_orders) }
+    }
+
+    fn view_bytes(view: &View) -> usize {
+        96 + 48 * view.lines.len() + 32 * view.open_orders.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_000);
+
+    fn line(product: &str, quantity: u32) -> Line {
+        Line { product: product.parse().unwrap(), quantity }
+    }
+
+    fn add(product: &str, quantity: u32) -> Command {
+        Command::Add { lines: vec![line(product, quantity)], currency: Currency::INR, key: None }
+    }
+
+    fn take(order: u128, version: u64, lines: Vec<Line>) -> Command {
+        Command::Take { order: OrderId(order), fingerprint: order, version, lines }
+    }
+
+    fn given(commands: &[Command]) -> Cart {
+        let mut cart = Cart::default();
+        for command in commands {
+            if let Some(event) = cart.decide(command, NOW).unwrap() {
+                cart.apply(&event);
+            }
+        }
+        cart
+    }
+
+    #[test]
+    fn quantities_of_one_product_are_summed_and_bounded() {
+        let cart = given(&[add("a", 2), add("b", 1), add("a", 3)]);
+        assert_eq!(*cart.view().lines, vec![line("a", 5), line("b", 1)]);
+        let refused = cart.decide(&add("a", LINE_QUANTITY_MAX - 4), NOW);
+        assert!(matches!(refused, Err(Rejection::InvalidQuantity { .. })));
+        assert!(matches!(cart.decide(&add("a", 0), NOW), Err(Rejection::InvalidQuantity { .. })));
+    }
+
+    #[test]
+    fn the_number_of_lines_is_bounded() {
+        let lines = (0..LINES_MAX).map(|number| line(&format!("p{number}"), 1)).collect();
+        let cart = given(&[Command::Add { lines, currency: Currency::INR, key: None }]);
+        assert_eq!(cart.decide(&add("one-more", 1), NOW), Err(Rejection::TooManyLines));
+        assert!(cart.decide(&add("p0", 1), NOW).is_ok());
+    }
+
+    #[test]
+    fn an_addition_with_a_key_counts_once() {
+        let keyed = |fingerprint| Command::Add {
+            lines: vec![line("a", 1)],
+            currency: Currency::INR,
+            key: Some(RequestKey { key: 7, fingerprint }),
+        };
+        let cart = given(&[keyed(1)]);
+        assert_eq!(cart.decide(&keyed(1), NOW), Ok(None));
+        assert_eq!(cart.decide(&keyed(2), NOW), Err(Rejection::KeyReused));
+    }
+
+    #[test]
+    fn one_currency_at_a_time() {
+        let usd: Currency = "USD".parse().unwrap();
+        let dollars = Command::Add { lines: vec![line("b", 1)], currency: usd, key: None };
+        let cart = given(&[add("a", 1)]);
+        let refused = cart.decide(&dollars, NOW);
+        assert_eq!(refused, Err(Rejection::MixedCurrencies { cart: Currency::INR, product: usd }));
+        let emptied = given(&[add("a", 1), Command::Remove { product: "a".parse().unwrap() }, dollars]);
+        assert_eq!(*emptied.view().lines, vec![line("b", 1)]);
+    }
+
+    #[test]
+    fn two_tabs_cannot_order_one_cart_twice() {
+        let cart = given(&[add("a", 2), take(1, 1, vec![line("a", 2)])]);
+        assert!(cart.view().lines.is_empty());
+        assert_eq!(cart.decide(&take(1, 1, vec![line("a", 2)]), NOW), Ok(None), "the same order again");
+        let other_tab = cart.decide(&take(2, 1, vec![line("a", 2)]), NOW);
+        assert_eq!(other_tab, Err(Rejection::Changed { current: 2 }));
+    }
+
+    #[test]
+    fn an_order_that_comes_to_nothing_gives_its_lines_back_once() {
+        let back = Command::Return { order: OrderId(1) };
+        let cart = given(&[add("a", 2), take(1, 1, vec![line("a", 2)]), add("a", 1), back.clone()]);
+        assert_eq!(*cart.view().lines, vec![line("a", 3)]);
+        assert_eq!(cart.decide(&back, NOW), Ok(None));
+        assert_eq!(cart.decide(&take(1, 4, vec![]), NOW), Err(Rejection::OrderEnded), "a late take");
+    }
+
+    #[test]
+    fn a_return_that_overtakes_its_take_leaves_a_refusal_behind() {
+        let cart = given(&[add("a", 2), Command::Return { order: OrderId(1) }]);
+        assert_eq!(cart.decide(&take(1, 1, vec![line("a", 2)]), NOW), Err(Rejection::OrderEnded));
+    }
+
+    #[test]
+    fn open_orders_are_bounded() {
+        let mut cart = given(&[add("a", 100)]);
+        for order in 0..OPEN_ORDERS_MAX as u128 {
+            let event = cart.decide(&take(order, cart.version, vec![line("a", 1)]), NOW).unwrap().unwrap();
+            cart.apply(&event);
+        }
+        let refused = cart.decide(&take(99, cart.version, vec![line("a", 1)]), NOW);
+        assert_eq!(refused, Err(Rejection::TooManyOpenOrders));
+        cart.apply(&Event::Closed { order: OrderId(0) });
+        assert!(cart.decide(&take(99, cart.version, vec![line("a", 1)]), NOW).unwrap().is_some());
+    }
+
+    fn any_command() -> impl Strategy<Value = Command> {
+        let product = prop_oneof![Just("a"), Just("b"), Just("c")];
+        prop_oneof![
+            (product.clone(), 0..4_u32).prop_map(|(product, quantity)| add(product, quantity)),
+            (product.clone(), 0..4_u32).prop_map(|(product, quantity)| Command::SetQuantity {
+                line: line(product, quantity),
+                currency: Currency::INR
+            }),
+            product.clone().prop_map(|product| Command::Remove { product: product.parse().unwrap() }),
+            (0..4_u128, 0..20_u64, product, 1..4_u32).prop_map(|(order, version, product, quantity)| take(
+                order,
+                version,
+                vec![line(product, quantity)]
+            )),
+            (0..4_u128).prop_map(|order| Command::Return { order: OrderId(order) }),
+            (0..4_u128).prop_map(|order| Command::Close { order: OrderId(order) }),
+        ]
+    }
+
+    proptest! {
+        /// Units only come from additions and only go by removals and orders; limits hold; what is not an addition repeats.
+        #[test]
+        fn units_are_conserved(commands in proptest::collection::vec(any_command(), 0..80)) {
+            let mut cart = Cart::default();
+            for command in commands {
+                let units = |cart: &Cart| -> u32 {
+                    let open = cart.open_orders.iter().flat_map(|open| &open.lines);
+                    cart.lines.iter().chain(open).map(|line| line.quantity).sum()
+                };
+                let before = units(&cart);
+                if let Ok(Some(event)) = cart.decide(&command, NOW) {
+                    cart.apply(&event);
+                    match &command {
+                        Command::Take { .. } | Command::Return { .. } => prop_assert_eq!(units(&cart), before),
+                        Command::Close { .. } | Command::Remove { .. } => prop_assert!(units(&cart) < before),
+                        Command::Add { .. } => prop_assert!(units(&cart) > before),
+                        Command::SetQuantity { .. } => {}
+                    }
+                    if !matches!(command, Command::Add { .. }) {
+                        let repeated = cart.decide(&command, NOW);
+                        prop_assert!(matches!(repeated, Ok(None)), "a repeat of {command:?} gave {repeated:?}");
+                    }
+                }
+                prop_assert!(cart.lines.iter().all(|line| (1..=LINE_QUANTITY_MAX).contains(&line.quantity)));
+            }
+        }
+    }
+}

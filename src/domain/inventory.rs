@@ -1,1 +1,575 @@
-//! The inventory.
+//! How many of a product there are, and for whom they are kept.
+//!
+//! The rule that pays for everything else: what is reserved and sold never exceeds what was received (I1). Every command
+//! carries the identity of what it does, so that a repeat of it changes nothing: an order's hold for a reservation, a receipt
+//! for a delivery. A hold ends when **its order** ends it; its deadline only bounds how long a finished hold is remembered
+//! and how late a reservation may arrive.
+//!
+//! ```text
+//!   received + adjusted = on hand + sold        available = on hand − reserved
+//!   hold:  (none) ─reserve─▶ Reserved ─fulfil─▶ Fulfilled      a release of an unknown hold leaves Released behind,
+//!             └────────────────▶ └────release─▶ Released       so that a late reserve is refused
+//! ```
+//!
+//! Depends on `std`, `serde` and its neighbours.
+
+use std::collections::{HashMap, VecDeque, hash_map};
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{
+    entity::{Entity, Kind, Timestamp},
+    ids::{OrderId, ProductId, ReceiptId},
+};
+
+/// The most pieces of one product, in units: sums of two stay far below what a counter holds.
+pub const QUANTITY_MAX: u64 = 1_000_000_000_000;
+/// How many holds one product remembers, open and finished, in holds. About 100 MB of state: past it a product refuses
+/// new reservations rather than the machine running out of memory.
+pub const HOLDS_MAX: usize = 2_000_000;
+/// How long a finished hold is remembered after its deadline, in milliseconds: far longer than any message can be late.
+pub const FINISHED_KEPT_MS: u64 = 60_000;
+/// How long a receipt is remembered, in milliseconds: 30 days. A repeat after that would count again.
+pub const RECEIPT_KEPT_MS: u64 = 30 * 24 * 3_600 * 1_000;
+/// How many receipts one product remembers; past it a new one is refused until old ones are 30 days old.
+pub const RECEIPTS_MAX: usize = 10_000;
+
+/// A reservation's identity: the order, and which time the order reserves (it may have to do so again after a deadline).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Hold {
+    /// The order it is for.
+    pub order: OrderId,
+    /// 0 at first, 1 where the order reserves again, and so on.
+    pub round: u8,
+}
+
+/// What an inventory can be asked.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// Set the first stock of a product. It counts once in a product's life, and only before any receipt.
+    Open {
+        /// Units there are.
+        quantity: u64,
+    },
+    /// Goods arrived.
+    Receive {
+        /// Identity of the delivery.
+        receipt: ReceiptId,
+        /// Units that arrived.
+        quantity: u64,
+    },
+    /// Goods were found or lost.
+    Adjust {
+        /// Identity of the adjustment.
+        receipt: ReceiptId,
+        /// Units more (or fewer, where negative).
+        delta: i64,
+    },
+    /// A stock-taking: from now on there are this many on hand.
+    Count {
+        /// Units on hand.
+        on_hand: u64,
+    },
+    /// Keep some for an order.
+    Reserve {
+        /// For whom.
+        hold: Hold,
+        /// Units.
+        quantity: u32,
+        /// After this moment the reservation is refused.
+        deadline: Timestamp,
+    },
+    /// Give back what is kept for an order, also where the reservation is yet to arrive.
+    Release {
+        /// For whom it was kept.
+        hold: Hold,
+        /// The reservation's deadline.
+        deadline: Timestamp,
+    },
+    /// What was kept for an order is sold.
+    Fulfil {
+        /// For whom it was kept.
+        hold: Hold,
+        /// The reservation's deadline.
+        deadline: Timestamp,
+    },
+}
+
+/// What can have happened to an inventory. Stored: see `actors/records.rs` before changing it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// The first stock was set.
+    Opened {
+        /// Units there are.
+        quantity: u64,
+    },
+    /// Goods arrived, or were found or lost.
+    Adjusted {
+        /// Identity of the delivery or adjustment.
+        receipt: ReceiptId,
+        /// Units more or fewer.
+        delta: i64,
+        /// When.
+        at: Timestamp,
+    },
+    /// A stock-taking gave another number than the books.
+    Counted {
+        /// Units more or fewer than the books said.
+        delta: i64,
+    },
+    /// Some are kept for an order.
+    Reserved {
+        /// For whom.
+        hold: Hold,
+        /// Units.
+        quantity: u32,
+        /// Until when the order may take to be paid.
+        deadline: Timestamp,
+        /// When.
+        at: Timestamp,
+    },
+    /// What was kept is available again.
+    Released {
+        /// For whom it was kept.
+        hold: Hold,
+        /// The reservation's deadline.
+        deadline: Timestamp,
+        /// When.
+        at: Timestamp,
+    },
+    /// What was kept is sold.
+    Fulfilled {
+        /// For whom it was kept.
+        hold: Hold,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// Why a command to an inventory was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// There are not that many.
+    #[error("{requested} requested, {available} available")]
+    InsufficientStock {
+        /// Units asked for.
+        requested: u32,
+        /// Units that could be reserved.
+        available: u64,
+    },
+    /// The reservation came after its deadline.
+    #[error("the reservation's deadline has passed")]
+    DeadlinePassed,
+    /// The order has given the hold up; a late reservation of it must not take stock.
+    #[error("the hold has been released")]
+    HoldReleased,
+    /// The hold exists with another quantity.
+    #[error("the hold exists with another quantity")]
+    HoldReused,
+    /// There is nothing kept under this hold.
+    #[error("nothing is kept under this hold")]
+    HoldUnknown,
+    /// The receipt was used with another quantity.
+    #[error("the receipt was used with another quantity")]
+    ReceiptReused,
+    /// An adjustment would take what is kept for orders.
+    #[error("{reserved} are reserved, so there must be at least as many on hand")]
+    BelowReserved {
+        /// Units kept for orders.
+        reserved: u64,
+    },
+    /// Zero, or more than [`QUANTITY_MAX`].
+    #[error("the quantity must be between 1 and {QUANTITY_MAX}")]
+    InvalidQuantity,
+    /// [`HOLDS_MAX`] or [`RECEIPTS_MAX`] is reached.
+    #[error("the product remembers too many {what}; try again later")]
+    Full {
+        /// Holds or receipts.
+        what: &'static str,
+    },
+}
+
+/// The inventory of one product.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Inventory {
+    opened: bool,
+    received: u64,
+    on_hand: u64,
+    reserved: u64,
+    sold: u64,
+    holds: HashMap<Hold, HoldState>,
+    finished: VecDeque<(Timestamp, Hold)>,
+    receipts: HashMap<ReceiptId, i64>,
+    receipts_by_age: VecDeque<(Timestamp, ReceiptId)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum HoldState {
+    Reserved { quantity: u32, deadline: Timestamp },
+    Released,
+    Fulfilled { quantity: u32 },
+}
+
+/// What readers see of an inventory, in units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct View {
+    /// In the warehouse, reserved ones included.
+    pub on_hand: u64,
+    /// Kept for orders.
+    pub reserved_quantity: u64,
+    /// What can be ordered now: on hand − reserved.
+    pub available: u64,
+    /// Sold in the product's life.
+    pub sold: u64,
+    /// Received in the product's life, adjustments included.
+    pub received: u64,
+}
+
+impl Inventory {
+    fn available(&self) -> u64 {
+        self.on_hand - self.reserved
+    }
+
+    /// The order of each open reservation with its units: what a check of the whole shop compares with the orders.
+    pub fn open_holds(&self) -> impl Iterator<Item = (Hold, u32)> {
+        self.holds.iter().filter_map(|(hold, state)| match state {
+            HoldState::Reserved { quantity, .. } => Some((*hold, *quantity)),
+            HoldState::Released | HoldState::Fulfilled { .. } => None,
+        })
+    }
+
+    fn adjusted(&self, delta: i64) -> Result<u64, Rejection> {
+        let on_hand =
+            self.on_hand.checked_add_signed(delta).ok_or(Rejection::BelowReserved { reserved: self.reserved })?;
+        if on_hand < self.reserved {
+            return Err(Rejection::BelowReserved { reserved: self.reserved });
+        }
+        let received = self.received.checked_add_signed(delta).ok_or(Rejection::InvalidQuantity)?;
+        if received > QUANTITY_MAX { Err(Rejection::InvalidQuantity) } else { Ok(on_hand) }
+    }
+
+    fn decide_adjust(&self, receipt: ReceiptId, delta: i64, now: Timestamp) -> Result<Option<Event>, Rejection> {
+        if let Some(known) = self.receipts.get(&receipt) {
+            return if *known == delta { Ok(None) } else { Err(Rejection::ReceiptReused) };
+        }
+        if delta == 0 {
+            return Err(Rejection::InvalidQuantity);
+        }
+        if self.receipts.len() >= RECEIPTS_MAX {
+            return Err(Rejection::Full { what: "receipts" });
+        }
+        self.adjusted(delta)?;
+        Ok(Some(Event::Adjusted { receipt, delta, at: now }))
+    }
+
+    fn decide_reserve(
+        &self,
+        hold: Hold,
+        quantity: u32,
+        deadline: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<Event>, Rejection> {
+        match self.holds.get(&hold) {
+            Some(HoldState::Released) => return Err(Rejection::HoldReleased),
+            Some(HoldState::Reserved { quantity: held, .. } | HoldState::Fulfilled { quantity: held }) => {
+                return if *held == quantity { Ok(None) } else { Err(Rejection::HoldReused) };
+            }
+            None => {}
+        }
+        if quantity == 0 {
+            return Err(Rejection::InvalidQuantity);
+        }
+        if now >= deadline {
+            return Err(Rejection::DeadlinePassed);
+        }
+        let available = self.available();
+        if u64::from(quantity) > available {
+            return Err(Rejection::InsufficientStock { requested: quantity, available });
+        }
+        if self.holds.len() >= HOLDS_MAX {
+            return Err(Rejection::Full { what: "reservations" });
+        }
+        Ok(Some(Event::Reserved { hold, quantity, deadline, at: now }))
+    }
+
+    /// Forgets what no late message can ask about any more. It reads the event's time only, so a replay forgets the same.
+    fn forget_old(&mut self, now: Timestamp) {
+        while let Some((forget_at, hold)) = self.finished.front().copied().filter(|(forget_at, _)| *forget_at <= now) {
+            debug_assert!(forget_at <= now);
+            self.finished.pop_front();
+            self.holds.remove(&hold);
+        }
+        while let Some((_, receipt)) =
+            self.receipts_by_age.front().filter(|(at, _)| now.ms_since(*at) > RECEIPT_KEPT_MS)
+        {
+            self.receipts.remove(receipt);
+            self.receipts_by_age.pop_front();
+        }
+    }
+
+    fn finish(&mut self, hold: Hold, state: HoldState, deadline: Timestamp) {
+        self.holds.insert(hold, state);
+        self.finished.push_back((deadline.plus_ms(FINISHED_KEPT_MS), hold));
+    }
+}
+
+impl Entity for Inventory {
+    const KIND: Kind = Kind::Inventory;
+    type Id = ProductId;
+    type Command = Command;
+    type Event = Event;
+    type Rejection = Rejection;
+    type View = View;
+
+    fn decide(&self, command: &Command, now: Timestamp) -> Result<Option<Event>, Rejection> {
+        match *command {
+            Command::Open { quantity } => {
+                if quantity > QUANTITY_MAX {
+                    return Err(Rejection::InvalidQuantity);
+                }
+                let untouched = !self.opened && self.received == 0 && self.sold == 0;
+                Ok(untouched.then_some(Event::Opened { quantity }))
+            }
+            Command::Receive { receipt, quantity } => {
+                let delta = i64::try_from(quantity).map_err(|_| Rejection::InvalidQuantity)?;
+                self.decide_adjust(receipt, delta, now)
+            }
+            Command::Adjust { receipt, delta } => self.decide_adjust(receipt, delta, now),
+            Command::Count { on_hand } => {
+                if on_hand > QUANTITY_MAX {
+                    return Err(Rejection::InvalidQuantity);
+                }
+                let delta =
+                    i64::try_from(on_hand).unwrap_or(i64::MAX) - i64::try_from(self.on_hand).unwrap_or(i64::MAX);
+                self.adjusted(delta)?;
+                Ok((delta != 0 || !self.opened).then_some(Event::Counted { delta }))
+            }
+            Command::Reserve { hold, quantity, deadline } => self.decide_reserve(hold, quantity, deadline, now),
+            Command::Release { hold, deadline } => match self.holds.get(&hold) {
+                Some(HoldState::Released) => Ok(None),
+                Some(HoldState::Fulfilled { .. }) => Err(Rejection::HoldUnknown),
+                Some(HoldState::Reserved { .. }) => Ok(Some(Event::Released { hold, deadline, at: now })),
+                // Past the deadline no reservation can follow, so there is nothing to leave behind.
+                None if now >= deadline => Ok(None),
+                None => Ok(Some(Event::Released { hold, deadline, at: now })),
+            },
+            Command::Fulfil { hold, deadline } => match self.holds.get(&hold) {
+                Some(HoldState::Fulfilled { .. }) => Ok(None),
+                Some(HoldState::Released) => Err(Rejection::HoldUnknown),
+                Some(HoldState::Reserved { .. }) => Ok(Some(Event::Fulfilled { hold, at: now })),
+                // An open reservation is only ended by its order, so an unknown one was sold, and forgotten since.
+                None if now >= deadline.plus_ms(FINISHED_KEPT_MS) => Ok(None),
+                None => Err(Rejection::HoldUnknown),
+            },
+        }
+    }
+
+    fn apply(&mut self, event: &Event) {
+        match *event {
+            Event::Opened { quantity } => {
+                self.opened = true;
+                self.received += quantity;
+                self.on_hand += quantity;
+            }
+            Event::Adjusted { receipt, delta, at } => {
+                self.forget_old(at);
+                self.opened = true;
+                self.received = self.received.checked_add_signed(delta).expect("decided within bounds");
+                self.on_hand = self.on_hand.checked_add_signed(delta).expect("decided within bounds");
+                self.receipts.insert(receipt, delta);
+                self.receipts_by_age.push_back((at, receipt));
+            }
+            Event::Counted { delta } => {
+                self.opened = true;
+                self.received = self.received.checked_add_signed(delta).expect("decided within bounds");
+                self.on_hand = self.on_hand.checked_add_signed(delta).expect("decided within bounds");
+            }
+            Event::Reserved { hold, quantity, deadline, at } => {
+                self.forget_old(at);
+                self.holds.insert(hold, HoldState::Reserved { quantity, deadline });
+                self.reserved += u64::from(quantity);
+            }
+            Event::Released { hold, deadline, at } => {
+                self.forget_old(at);
+                if let hash_map::Entry::Occupied(held) = self.holds.entry(hold)
+                    && let HoldState::Reserved { quantity, .. } = *held.get()
+                {
+                    self.reserved -= u64::from(quantity);
+                }
+                self.finish(hold, HoldState::Released, deadline);
+            }
+            Event::Fulfilled { hold, at } => {
+                self.forget_old(at);
+                let Some(HoldState::Reserved { quantity, deadline }) = self.holds.get(&hold).copied() else {
+                    panic!("only a reserved hold is fulfilled");
+                };
+                self.reserved -= u64::from(quantity);
+                self.on_hand -= u64::from(quantity);
+                self.sold += u64::from(quantity);
+                self.finish(hold, HoldState::Fulfilled { quantity }, deadline);
+            }
+        }
+        assert!(self.reserved <= self.on_hand, "more is reserved than there is");
+        assert!(self.received == self.on_hand + self.sold, "stock appeared or vanished");
+    }
+
+    fn view(&self) -> View {
+        View {
+            on_hand: self.on_hand,
+            reserved_quantity: self.reserved,
+            available: self.available(),
+            sold: self.sold,
+            received: self.received,
+        }
+    }
+
+    fn view_bytes(_: &View) -> usize {
+        size_of::<View>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_000);
+    const DEADLINE: Timestamp = Timestamp(10_000);
+
+    fn hold(order: u128) -> Hold {
+        Hold { order: OrderId(order), round: 0 }
+    }
+
+    fn reserve(order: u128, quantity: u32) -> Command {
+        Command::Reserve { hold: hold(order), quantity, deadline: DEADLINE }
+    }
+
+    fn release(order: u128) -> Command {
+        Command::Release { hold: hold(order), deadline: DEADLINE }
+    }
+
+    fn fulfil(order: u128) -> Command {
+        Command::Fulfil { hold: hold(order), deadline: DEADLINE }
+    }
+
+    fn stocked(quantity: u64, commands: &[Command]) -> Inventory {
+        let mut inventory = Inventory::default();
+        for command in [Command::Open { quantity }].iter().chain(commands) {
+            if let Some(event) = inventory.decide(command, NOW).unwrap() {
+                inventory.apply(&event);
+            }
+        }
+        inventory
+    }
+
+    #[test]
+    fn the_last_piece_is_sold_once() {
+        let inventory = stocked(1, &[reserve(1, 1)]);
+        let refusal = Rejection::InsufficientStock { requested: 1, available: 0 };
+        assert_eq!(inventory.decide(&reserve(2, 1), NOW), Err(refusal));
+    }
+
+    #[test]
+    fn repeats_change_nothing() {
+        let inventory = stocked(5, &[reserve(1, 2)]);
+        assert_eq!(inventory.decide(&reserve(1, 2), NOW), Ok(None));
+        assert_eq!(inventory.decide(&reserve(1, 3), NOW), Err(Rejection::HoldReused));
+        let inventory = stocked(5, &[reserve(1, 2), fulfil(1)]);
+        assert_eq!(inventory.decide(&fulfil(1), NOW), Ok(None));
+        assert_eq!(inventory.decide(&reserve(1, 2), NOW), Ok(None), "the order has what it asked for");
+        assert_eq!(inventory.decide(&release(1), NOW), Err(Rejection::HoldUnknown), "sold is sold");
+        let inventory = stocked(5, &[reserve(1, 2), release(1)]);
+        assert_eq!(inventory.decide(&release(1), NOW), Ok(None));
+        assert_eq!(inventory.view().available, 5);
+    }
+
+    #[test]
+    fn a_release_that_overtakes_its_reservation_leaves_a_refusal_behind() {
+        let inventory = stocked(5, &[release(1)]);
+        assert_eq!(inventory.decide(&reserve(1, 2), NOW), Err(Rejection::HoldReleased));
+        assert_eq!(inventory.decide(&fulfil(1), NOW), Err(Rejection::HoldUnknown));
+    }
+
+    #[test]
+    fn a_reservation_after_its_deadline_is_refused() {
+        assert_eq!(stocked(5, &[]).decide(&reserve(1, 1), DEADLINE), Err(Rejection::DeadlinePassed));
+        assert_eq!(stocked(5, &[]).decide(&release(1), DEADLINE), Ok(None), "no reservation can follow");
+    }
+
+    #[test]
+    fn an_open_reservation_outlives_its_deadline() {
+        let mut inventory = stocked(5, &[reserve(1, 2)]);
+        let late = Timestamp(DEADLINE.0 + 10 * FINISHED_KEPT_MS);
+        let other = Command::Reserve { hold: hold(2), quantity: 1, deadline: late.plus_ms(1) };
+        let event = inventory.decide(&other, late).unwrap().unwrap();
+        inventory.apply(&event);
+        assert_eq!(inventory.view().reserved_quantity, 3, "only its order ends a hold");
+    }
+
+    #[test]
+    fn finished_holds_are_forgotten_and_a_late_repeat_is_still_harmless() {
+        let mut inventory = stocked(5, &[reserve(1, 2), fulfil(1)]);
+        let late = Timestamp(DEADLINE.0 + FINISHED_KEPT_MS);
+        let other = Command::Reserve { hold: hold(2), quantity: 1, deadline: late.plus_ms(1) };
+        let event = inventory.decide(&other, late).unwrap().unwrap();
+        inventory.apply(&event);
+        assert_eq!(inventory.holds.len(), 1, "the finished hold is forgotten");
+        assert_eq!(inventory.decide(&fulfil(1), late), Ok(None), "it was sold");
+        assert_eq!(inventory.decide(&reserve(1, 2), late), Err(Rejection::DeadlinePassed));
+    }
+
+    #[test]
+    fn opening_stock_counts_once_and_receipts_once_each() {
+        let receive = |receipt, quantity| Command::Receive { receipt: ReceiptId(receipt), quantity };
+        let inventory = stocked(5, &[Command::Open { quantity: 9 }, receive(1, 10), receive(1, 10), receive(2, 1)]);
+        assert_eq!(inventory.view().on_hand, 16);
+        assert_eq!(inventory.decide(&receive(1, 11), NOW), Err(Rejection::ReceiptReused));
+        assert_eq!(inventory.decide(&receive(3, 0), NOW), Err(Rejection::InvalidQuantity));
+        assert_eq!(inventory.decide(&receive(3, u64::MAX), NOW), Err(Rejection::InvalidQuantity));
+    }
+
+    #[test]
+    fn stock_cannot_be_taken_from_orders() {
+        let inventory = stocked(5, &[reserve(1, 4)]);
+        let adjust = Command::Adjust { receipt: ReceiptId(1), delta: -2 };
+        assert_eq!(inventory.decide(&adjust, NOW), Err(Rejection::BelowReserved { reserved: 4 }));
+        let refused = inventory.decide(&Command::Count { on_hand: 3 }, NOW);
+        assert_eq!(refused, Err(Rejection::BelowReserved { reserved: 4 }));
+        assert_eq!(inventory.decide(&Command::Count { on_hand: 5 }, NOW), Ok(None));
+    }
+
+    fn any_command() -> impl Strategy<Value = Command> {
+        let order = 0..6_u128;
+        prop_oneof![
+            (order.clone(), 0..5_u32).prop_map(|(order, quantity)| reserve(order, quantity)),
+            order.clone().prop_map(release),
+            order.prop_map(fulfil),
+            (0..4_u128, -3..6_i64).prop_map(|(receipt, delta)| Command::Adjust { receipt: ReceiptId(receipt), delta }),
+            (0..12_u64).prop_map(|on_hand| Command::Count { on_hand }),
+            (0..12_u64).prop_map(|quantity| Command::Open { quantity }),
+        ]
+    }
+
+    proptest! {
+        /// Whatever arrives in whatever order, and twice: nothing is oversold, and the books agree with the open holds.
+        #[test]
+        fn the_books_balance(steps in proptest::collection::vec((any_command(), 0..400_u64), 0..60)) {
+            let mut inventory = Inventory::default();
+            let mut now = Timestamp(0);
+            for (command, later) in steps {
+                now = now.plus_ms(later);
+                if let Ok(Some(event)) = inventory.decide(&command, now) {
+                    inventory.apply(&event);
+                    let repeated = inventory.decide(&command, now);
+                    prop_assert!(matches!(repeated, Ok(None)), "a repeat of {command:?} gave {repeated:?}");
+                }
+                let view = inventory.view();
+                let held: u64 = inventory.open_holds().map(|(_, quantity)| u64::from(quantity)).sum();
+                prop_assert_eq!(held, view.reserved_quantity);
+                prop_assert_eq!(view.received, view.on_hand + view.sold);
+                prop_assert_eq!(view.available + view.reserved_quantity, view.on_hand);
+            }
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! What is frozen when an order is placed: lines, prices, charges, address. Later changes of the catalogue do not touch it.
+//!
+//! Depends on `std`, `serde` and its neighbours.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{
+    cart,
+    entity::Timestamp,
+    ids::{ProductId, UserId},
+    money::{Money, MoneyError},
+};
+
+/// The longest field of an address, in bytes.
+const ADDRESS_BYTES_MAX: usize = 200;
+
+/// A line of an order, with its price as it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// What.
+    pub product: ProductId,
+    /// What it was called.
+    pub title: String,
+    /// Who sells it.
+    pub seller: UserId,
+    /// Units.
+    pub quantity: u32,
+    /// The price of one.
+    pub unit_price: Money,
+}
+
+/// Where an order goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Address {
+    /// Who receives it.
+    pub name: String,
+    /// Street and number.
+    pub line1: String,
+    /// Anything more.
+    pub line2: Option<String>,
+    /// Town.
+    pub city: String,
+    /// State or province, where the country has them.
+    pub region: Option<String>,
+    /// Postal code.
+    pub postal_code: String,
+    /// ISO 3166-1 alpha-2, such as `IN`.
+    pub country: String,
+    /// Telephone, for the carrier.
+    pub phone: Option<String>,
+}
+
+/// All that is frozen in an order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placement {
+    /// Who buys.
+    pub customer: UserId,
+    /// What; at least one line, one currency.
+    pub lines: Vec<Line>,
+    /// What shipping costs.
+    pub shipping: Money,
+    /// Tax on top of the prices.
+    pub tax: Money,
+    /// What is to be paid: lines, shipping and tax.
+    pub total: Money,
+    /// Where it goes.
+    pub address: Address,
+    /// The version of the cart that it was computed from.
+    pub cart_version: u64,
+    /// Hash of the request: the same key with another one is refused.
+    pub fingerprint: u128,
+    /// Until when it must be paid.
+    pub deadline: Timestamp,
+    /// When it was placed.
+    pub at: Timestamp,
+}
+
+/// Why an order cannot be placed like this.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidPlacement {
+    /// No lines.
+    #[error("an order needs at least one line")]
+    Empty,
+    /// Too many lines.
+    #[error("an order has at most {} lines", cart::LINES_MAX)]
+    TooManyLines,
+    /// The sum cannot be formed.
+    #[error(transparent)]
+    Money(#[from] MoneyError),
+    /// The client expected to pay something else.
+    #[error("the total is {computed}, not {stated}")]
+    TotalMismatch {
+        /// What the shop computes.
+        computed: Money,
+        /// What the client stated.
+        stated: Money,
+    },
+    /// A field of the address breaks its rule.
+    #[error("{field} {rule}")]
+    Address {
+        /// The field, as it is called in JSON.
+        field: &'static str,
+        /// The rule.
+        rule: &'static str,
+    },
+}
+
+impl Placement {
+    /// What the lines and the charges come to.
+    ///
+    /// # Errors
+    /// [`InvalidPlacement`] for no lines, too many, mixed currencies or too large a sum.
+    pub fn total_of(lines: &[Line], shipping: Money, tax: Money) -> Result<Money, InvalidPlacement> {
+        if lines.is_empty() {
+            return Err(InvalidPlacement::Empty);
+        }
+        if lines.len() > cart::LINES_MAX {
+            return Err(InvalidPlacement::TooManyLines);
+        }
+        let mut total = shipping.plus(tax)?;
+        for line in lines {
+            total = total.plus(line.unit_price.times(line.quantity)?)?;
+        }
+        Ok(total)
+    }
+
+    /// Holds it against its rules, and its total against what the client stated.
+    ///
+    /// # Errors
+    /// The first rule that is broken.
+    pub fn check(&self, stated: Money) -> Result<(), InvalidPlacement> {
+        self.address.check()?;
+        let computed = Self::total_of(&self.lines, self.shipping, self.tax)?;
+        if computed == stated && computed == self.total {
+            Ok(())
+        } else {
+            Err(InvalidPlacement::TotalMismatch { computed, stated })
+        }
+    }
+}
+
+impl Address {
+    /// Holds every field against its limits.
+    ///
+    /// # Errors
+    /// The first field that breaks its rule.
+    pub fn check(&self) -> Result<(), InvalidPlacement> {
+        let fields = [
+            ("shipping_address/name", Some(&self.name)),
+            ("shipping_address/line1", Some(&self.line1)),
+            ("shipping_address/line2", self.line2.as_ref()),
+            ("shipping_address/city", Some(&self.city)),
+            ("shipping_address/region", self.region.as_ref()),
+            ("shipping_address/postal_code", Some(&self.postal_code)),
+            ("shipping_address/phone", self.phone.as_ref()),
+        ];
+        for (field, text) in fields {
+            let fits = |text: &&String| {
+                !text.trim().is_empty() && text.len() <= ADDRESS_BYTES_MAX && !text.chars().any(char::is_control)
+            };
+            if !text.iter().all(fits) {
+                return Err(InvalidPlacement::Address { field, rule: "must be 1 to 200 bytes of text" });
+            }
+        }
+        let country = self.country.as_bytes();
+        if country.len() != 2 || !country.iter().all(u8::is_ascii_uppercase) {
+            let (field, rule) = ("shipping_address/country", "must be two capital letters (ISO 3166-1)");
+            return Err(InvalidPlacement::Address { field, rule });
+        }
+        Ok(())
+    }
+}

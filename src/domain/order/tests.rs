@@ -1,0 +1,264 @@
+//! Given / when / then for orders, and a walk over everything that can arrive in any order.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::money::{Currency, Money};
+
+const NOW: Timestamp = Timestamp(1_000);
+const DEADLINE: Timestamp = Timestamp(100_000);
+
+fn inr(minor: u64) -> Money {
+    Money::new(minor, Currency::INR).unwrap()
+}
+
+fn placement() -> Placement {
+    let line = |product: &str, quantity, price| Line {
+        product: product.parse().unwrap(),
+        title: product.to_uppercase(),
+        seller: UserId(9),
+        quantity,
+        unit_price: inr(price),
+    };
+    Placement {
+        customer: UserId(1),
+        lines: vec![line("a", 2, 100), line("b", 1, 50)],
+        shipping: inr(0),
+        tax: inr(0),
+        total: inr(250),
+        address: Address {
+            name: "Asha".into(),
+            line1: "1 Road".into(),
+            line2: None,
+            city: "Pune".into(),
+            region: None,
+            postal_code: "411001".into(),
+            country: "IN".into(),
+            phone: None,
+        },
+        cart_version: 3,
+        fingerprint: 77,
+        deadline: DEADLINE,
+        at: NOW,
+    }
+}
+
+fn place() -> Command {
+    Command::Place(Arc::new(placement()))
+}
+
+fn stock(answers: [StockAnswer; 2]) -> Command {
+    Command::RecordStock(vec![(0, answers[0]), (1, answers[1])])
+}
+
+fn pay() -> Command {
+    Command::RequestPayment { method: "tok_success".into(), key: None }
+}
+
+fn captured(attempt: u32) -> Command {
+    let outcome = PaymentOutcome::Captured { reference: "ch_1".into(), amount: inr(250) };
+    Command::SettlePayment { attempt, outcome }
+}
+
+fn declined(attempt: u32) -> Command {
+    Command::SettlePayment { attempt, outcome: PaymentOutcome::Declined { reason: "insufficient_funds".into() } }
+}
+
+fn awaiting_payment() -> Vec<Command> {
+    vec![place(), Command::RecordTaken, stock([StockAnswer::Reserved; 2])]
+}
+
+fn given(commands: Vec<Command>) -> Order {
+    let mut order = Order::default();
+    for command in commands {
+        if let Some(event) = order.decide(&command, NOW).unwrap() {
+            order.apply(&event);
+        }
+    }
+    order
+}
+
+fn given_awaiting(more: Vec<Command>) -> Order {
+    given(awaiting_payment().into_iter().chain(more).collect())
+}
+
+#[test]
+fn the_way_forward() {
+    let mut order = Order::default();
+    assert_eq!(order.next_step(), None);
+    let tracking = Tracking { carrier: "Post".into(), number: "1".into() };
+    let way = [
+        (place(), Status::Placed, Step::TakeFromCart),
+        (Command::RecordTaken, Status::Placed, Step::Reserve(vec![0, 1])),
+        (Command::RecordStock(vec![(0, StockAnswer::Reserved)]), Status::Placed, Step::Reserve(vec![1])),
+        (Command::RecordStock(vec![(1, StockAnswer::Reserved)]), Status::AwaitingPayment, Step::AwaitPayment),
+        (pay(), Status::PaymentPending, Step::Pay { attempt: 1 }),
+        (captured(1), Status::Paid, Step::Fulfil),
+        (Command::RecordFulfilled, Status::Confirmed, Step::Done),
+        (Command::Pack, Status::Packed, Step::Done),
+        (Command::Ship(tracking), Status::Shipped, Step::Done),
+        (Command::Deliver, Status::Delivered, Step::Done),
+    ];
+    for (command, status, step) in way {
+        let event = order.decide(&command, NOW).unwrap().expect("something happens");
+        order.apply(&event);
+        assert_eq!((order.status(), order.next_step()), (Some(status), Some(step)));
+        assert_eq!(order.decide(&command, NOW), Ok(None), "a repeat of {command:?}");
+    }
+    let sequences: Vec<_> = order.history().iter().map(|entry| entry.sequence).collect();
+    assert_eq!(sequences, [1, 4, 5, 6, 7, 8, 9, 10], "an entry for every change a customer sees");
+}
+
+#[test]
+fn the_same_key_finds_the_same_order_and_another_body_is_refused() {
+    let order = given(vec![place()]);
+    assert_eq!(order.decide(&place(), NOW), Ok(None));
+    let other = Placement { fingerprint: 78, ..placement() };
+    assert_eq!(order.decide(&Command::Place(Arc::new(other)), NOW), Err(Rejection::KeyReused));
+}
+
+#[test]
+fn one_refused_line_undoes_every_line_that_may_be_reserved() {
+    let order = given(vec![
+        place(),
+        Command::RecordTaken,
+        Command::RecordStock(vec![(1, StockAnswer::Refused { available: 0 })]),
+    ]);
+    assert_eq!(order.status(), Some(Status::Cancelling));
+    assert_eq!(order.next_step(), Some(Step::Undo(vec![0])), "the line that was never answered may be reserved");
+    let order = given(vec![
+        place(),
+        Command::RecordTaken,
+        Command::RecordStock(vec![(1, StockAnswer::Refused { available: 0 })]),
+        Command::RecordUndone,
+    ]);
+    assert_eq!(order.status(), Some(Status::Rejected));
+    assert!(matches!(order.end_reason(), Some(EndReason::InsufficientStock { requested: 1, available: 0, .. })));
+}
+
+#[test]
+fn a_crash_between_reserving_and_recording_leaks_nothing() {
+    let order = given(vec![place(), Command::RecordTaken, Command::Cancel]);
+    assert_eq!(order.next_step(), Some(Step::Undo(vec![0, 1])));
+}
+
+#[test]
+fn a_declined_payment_may_be_tried_again_up_to_the_limit() {
+    let mut commands = Vec::new();
+    for attempt in 1..=5 {
+        commands.extend([pay(), declined(attempt)]);
+    }
+    let order = given_awaiting(commands);
+    assert_eq!(order.status(), Some(Status::AwaitingPayment));
+    assert_eq!(order.decide(&pay(), NOW), Err(Rejection::TooManyAttempts));
+}
+
+#[test]
+fn nothing_ends_an_order_while_its_payment_is_unknown() {
+    let order = given_awaiting(vec![pay()]);
+    let late = DEADLINE.plus_ms(1_000_000);
+    assert_eq!(order.decide(&Command::Expire, late), Ok(None));
+    assert_eq!(order.decide(&Command::Cancel, late), Err(Rejection::PaymentInProgress { attempt: 1 }));
+    assert!(order.decide(&captured(1), late).unwrap().is_some(), "money that comes late is still money");
+}
+
+#[test]
+fn it_expires_at_its_deadline_and_not_before() {
+    let order = given_awaiting(vec![]);
+    assert_eq!(order.decide(&Command::Expire, Timestamp(DEADLINE.0 - 1)), Ok(None));
+    assert!(order.decide(&Command::Expire, DEADLINE).unwrap().is_some());
+    assert_eq!(order.decide(&pay(), DEADLINE), Err(Rejection::DeadlinePassed));
+}
+
+#[test]
+fn a_paid_order_is_not_paid_again() {
+    let order = given_awaiting(vec![pay(), captured(1)]);
+    assert_eq!(order.decide(&pay(), NOW), Ok(None), "without a key a repeat is told that it is paid");
+    let keyed = |key, fingerprint| Command::RequestPayment {
+        method: "tok_success".into(),
+        key: Some(RequestKey { key, fingerprint }),
+    };
+    assert_eq!(order.decide(&keyed(1, 1), NOW), Err(Rejection::AlreadyPaid));
+    let order = given_awaiting(vec![keyed(1, 1), captured(1)]);
+    assert_eq!(order.decide(&keyed(1, 1), NOW), Ok(None));
+    assert_eq!(order.decide(&keyed(1, 2), NOW), Err(Rejection::KeyReused));
+    assert_eq!(order.decide(&Command::Cancel, NOW), Err(Rejection::WrongStatus { status: Status::Paid }));
+}
+
+#[test]
+fn a_pending_payment_is_joined_or_refused_but_never_doubled() {
+    let order = given_awaiting(vec![pay()]);
+    assert_eq!(order.decide(&pay(), NOW), Ok(None));
+    let other = Command::RequestPayment { method: "tok_other".into(), key: None };
+    assert_eq!(order.decide(&other, NOW), Err(Rejection::PaymentInProgress { attempt: 1 }));
+}
+
+#[test]
+fn another_amount_than_the_total_is_never_recorded_as_paid() {
+    let order = given_awaiting(vec![pay()]);
+    let outcome = PaymentOutcome::Captured { reference: "ch_1".into(), amount: inr(249) };
+    let refused = order.decide(&Command::SettlePayment { attempt: 1, outcome }, NOW);
+    assert_eq!(refused, Err(Rejection::AmountMismatch { captured: inr(249), total: inr(250) }));
+}
+
+#[test]
+fn a_placement_is_held_against_the_stated_total_and_a_full_address() {
+    assert_eq!(placement().check(inr(250)), Ok(()));
+    let mismatch = InvalidPlacement::TotalMismatch { computed: inr(250), stated: inr(240) };
+    assert_eq!(placement().check(inr(240)), Err(mismatch));
+    let mut nowhere = placement();
+    nowhere.address.country = "India".into();
+    assert!(matches!(nowhere.check(inr(250)), Err(InvalidPlacement::Address { .. })));
+}
+
+fn any_command() -> impl Strategy<Value = Command> {
+    let answer = prop_oneof![
+        4 => Just(StockAnswer::Reserved),
+        1 => Just(StockAnswer::Refused { available: 0 }),
+        1 => Just(StockAnswer::TooLate)
+    ];
+    prop_oneof![
+        2 => Just(place()),
+        3 => Just(Command::RecordTaken),
+        4 => (0..2_u16, answer).prop_map(|(line, answer)| Command::RecordStock(vec![(line, answer)])),
+        4 => Just(pay()),
+        2 => (1..4_u32).prop_map(captured),
+        2 => (1..4_u32).prop_map(declined),
+        2 => Just(Command::RecordFulfilled),
+        1 => Just(Command::Cancel),
+        1 => Just(Command::Expire),
+        2 => Just(Command::RecordUndone),
+        1 => Just(Command::Pack),
+        1 => Just(Command::Ship(Tracking { carrier: "Post".into(), number: "1".into() })),
+        1 => Just(Command::Deliver),
+    ]
+}
+
+proptest! {
+    /// Whatever arrives in whatever order: one capture at most, no way back after it, no end while money is unknown,
+    /// and an end says nothing that was ever paid.
+    #[test]
+    fn an_order_never_breaks_its_word(steps in proptest::collection::vec((any_command(), 0..9_000_u64), 0..60)) {
+        let (mut order, mut now) = (Order::default(), NOW);
+        for (command, later) in steps {
+            now = now.plus_ms(later);
+            let before = order.status();
+            let Ok(Some(event)) = order.decide(&command, now) else { continue };
+            order.apply(&event);
+            let after = order.status().unwrap();
+            let captures = order.attempts().iter();
+            let captures = captures.filter(|a| matches!(a.outcome, Some(PaymentOutcome::Captured { .. }))).count();
+            prop_assert!(captures <= 1);
+            prop_assert_eq!(captures == 1, after.is_paid());
+            if let Some(before) = before {
+                prop_assert!(!before.is_final(), "{before:?} is an end, yet {event:?} happened");
+                prop_assert!(!before.is_paid() || after >= before, "{before:?} went back to {after:?}");
+                let gives_up = matches!(after, Status::Cancelling);
+                prop_assert!(!gives_up || before != Status::PaymentPending);
+            }
+            let unsettled = order.attempts().iter().filter(|attempt| attempt.outcome.is_none()).count();
+            prop_assert_eq!(unsettled == 1, after == Status::PaymentPending);
+            prop_assert!(order.attempts().len() <= ATTEMPTS_MAX);
+        }
+    }
+}
