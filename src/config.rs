@@ -1,1 +1,227 @@
-//! Configuration.
+//! All that can be configured, with its defaults. Read in this order, later ones win: defaults, a TOML file, environment
+//! variables (`SOUK_DATA_DIR`, `SOUK_LIMITS__IN_FLIGHT_MAX` for `limits.in_flight_max`), flags.
+//!
+//! A leaf: depends on nothing of the crate.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+/// All that can be configured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where the shop listens.
+    pub listen: SocketAddr,
+    /// Where everything is kept.
+    pub data_dir: PathBuf,
+    /// What is logged, such as `info` or `warn,souk::http=debug`.
+    pub log: String,
+    /// How logs are written to standard error.
+    pub log_format: LogFormat,
+    /// Who issues tokens (`iss`), and whom they are for (`aud`).
+    pub token_issuer: String,
+    /// How long an access token lives, in seconds.
+    pub access_token_seconds: u64,
+    /// How long a session lives without a login, in days.
+    pub session_days: u64,
+    /// How long a placed order may wait for its payment, in milliseconds; its stock is reserved meanwhile.
+    pub payment_deadline_ms: u64,
+    /// What shipping costs, in minor units of the order's currency, for every order.
+    pub shipping_flat_minor: u64,
+    /// Tax on top of the prices, in hundredths of a percent (1800 is 18 %), rounded half up.
+    pub tax_basis_points: u64,
+    /// Where the simulated provider keeps its ledger; by default in the data directory.
+    pub simulated_ledger: Option<PathBuf>,
+    /// Every limit.
+    pub limits: Limits,
+}
+
+/// How logs are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Every limit of the running shop that an operator may want to move. Limits that are part of the rules stand beside them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Requests at work at once. Past it the answer is 503 at once: a queue would only make everybody wait.
+    pub in_flight_max: usize,
+    /// Open connections. A connection costs about 30 KB.
+    pub connections_max: usize,
+    /// Open event streams; they hold no request permit.
+    pub event_streams_max: usize,
+    /// The longest request body, in bytes.
+    pub body_bytes_max: usize,
+    /// How long a client may take to send its request's head, in milliseconds.
+    pub header_ms_max: u64,
+    /// How long a request may take in all, in milliseconds.
+    pub request_ms_max: u64,
+    /// How long a payment is waited for before the answer is "pending", in milliseconds. Below `request_ms_max`.
+    pub payment_wait_ms_max: u64,
+    /// How long requests may take to finish when the shop closes, in milliseconds.
+    pub drain_ms_max: u64,
+    /// How many entities of a kind may be alive; an idle one costs about 8 KB.
+    pub live_entities_max: usize,
+    /// After how long an idle entity is passivated, in milliseconds.
+    pub idle_ms_max: u64,
+    /// How many messages may wait for one entity.
+    pub mailbox_max: u32,
+    /// How many bytes of views are cached for each kind of entity.
+    pub views_bytes_max: usize,
+    /// How long a customer's list of orders waits to include their newest one, in milliseconds.
+    pub list_wait_ms_max: u64,
+    /// The least time between two commits of the search index, in milliseconds: a change is found at most this late.
+    pub search_commit_ms_min: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            data_dir: PathBuf::from("souk-data"),
+            log: "info,tantivy=warn".into(),
+            log_format: LogFormat::Text,
+            token_issuer: "souk".into(),
+            access_token_seconds: 900,
+            session_days: 30,
+            payment_deadline_ms: 15 * 60 * 1_000,
+            shipping_flat_minor: 0,
+            tax_basis_points: 0,
+            simulated_ledger: None,
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            in_flight_max: 4_096,
+            connections_max: 10_000,
+            event_streams_max: 2_000,
+            body_bytes_max: 256 * 1_024,
+            header_ms_max: 10_000,
+            request_ms_max: 15_000,
+            payment_wait_ms_max: 5_000,
+            drain_ms_max: 10_000,
+            live_entities_max: 10_000,
+            idle_ms_max: 60_000,
+            mailbox_max: 4_096,
+            views_bytes_max: 16 << 20,
+            list_wait_ms_max: 2_000,
+            search_commit_ms_min: 200,
+        }
+    }
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A source cannot be read, or a value is not of its kind. The message names it.
+    #[error("{0}")]
+    Source(#[from] ::config::ConfigError),
+    /// A value is out of bounds.
+    #[error("{setting} must be {rule}")]
+    Bounds {
+        /// Which.
+        setting: &'static str,
+        /// Its rule.
+        rule: &'static str,
+    },
+}
+
+impl Config {
+    /// Reads the configuration from a file, if one is named, and the environment.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the value that cannot be used.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        Self::from_sources(file, ::config::Environment::with_prefix("SOUK"))
+    }
+
+    fn from_sources(file: Option<&Path>, environment: ::config::Environment) -> Result<Self, ConfigError> {
+        let defaults = ::config::Config::try_from(&Self::default())?;
+        let mut sources = ::config::Config::builder().add_source(defaults);
+        if let Some(file) = file {
+            sources = sources.add_source(::config::File::from(file).format(::config::FileFormat::Toml));
+        }
+        let environment = environment.prefix_separator("_").separator("__").try_parsing(true);
+        let config: Self = sources.add_source(environment).build()?.try_deserialize()?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// All settings with their values, as a file that [`Config::load`] reads.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).unwrap_or_default()
+    }
+
+    /// Holds the values against their bounds.
+    ///
+    /// # Errors
+    /// The first one out of bounds.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let limits = &self.limits;
+        let rules = [
+            (limits.in_flight_max > 0, "limits.in_flight_max", "at least 1"),
+            (limits.connections_max > 0, "limits.connections_max", "at least 1"),
+            (limits.body_bytes_max >= 1_024, "limits.body_bytes_max", "at least 1024"),
+            (limits.live_entities_max >= 16, "limits.live_entities_max", "at least 16"),
+            (limits.mailbox_max > 0, "limits.mailbox_max", "at least 1"),
+            (
+                limits.payment_wait_ms_max < limits.request_ms_max,
+                "limits.payment_wait_ms_max",
+                "below limits.request_ms_max",
+            ),
+            (self.payment_deadline_ms >= 1_000, "payment_deadline_ms", "at least 1000"),
+            (self.tax_basis_points <= 10_000, "tax_basis_points", "at most 10000 (100 %)"),
+        ];
+        match rules.into_iter().find(|(kept, ..)| !kept) {
+            Some((_, setting, rule)) => Err(ConfigError::Bounds { setting, rule }),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(pairs: &[(&str, &str)]) -> ::config::Environment {
+        let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        ::config::Environment::with_prefix("SOUK").source(Some(pairs.collect()))
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("souk.toml");
+        std::fs::write(&file, "listen = \"127.0.0.1:9000\"\n[limits]\nin_flight_max = 7\nbody_bytes_max = 2048\n")
+            .unwrap();
+        let variables = [("SOUK_LIMITS__IN_FLIGHT_MAX", "9"), ("SOUK_DATA_DIR", "/srv/shop")];
+        let config = Config::from_sources(Some(&file), environment(&variables)).unwrap();
+        assert_eq!(config.listen.port(), 9000);
+        assert_eq!((config.limits.in_flight_max, config.limits.body_bytes_max), (9, 2048));
+        assert_eq!(config.data_dir, PathBuf::from("/srv/shop"));
+        assert_eq!(config.limits.mailbox_max, Limits::default().mailbox_max);
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named() {
+        let refused = |variables| Config::from_sources(None, environment(variables)).unwrap_err().to_string();
+        assert!(refused(&[("SOUK_LISTEN", "nowhere")]).contains("listen"));
+        assert!(refused(&[("SOUK_LIMITS__MAILBOX_MAX", "0")]).contains("limits.mailbox_max"));
+        assert!(refused(&[("SOUK_LITSEN", "127.0.0.1:1")]).contains("litsen"));
+    }
+}

@@ -16,17 +16,3 @@ pub mod clock;
 pub mod config;
 
 pub mod domain;
-
-pub mod identity;
-pub mod payments;
-pub mod storage;
-
-pub mod actors;
-
-pub mod search;
-
-pub mod shop;
-
-pub mod http;
-
-pub mod app;

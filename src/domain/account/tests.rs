@@ -1,0 +1,283 @@
+//! What an account promises: given events, when a command comes, then this event, rejection or state; and for any sequence
+//! of commands, that spent refresh tokens stay spent. Depends on `domain` and `proptest`.
+
+use std::collections::{HashMap, HashSet};
+
+use proptest::prelude::*;
+
+use super::*;
+
+const DAY_MS: u64 = 86_400_000;
+const START: Timestamp = Timestamp(1_000_000);
+const USER: UserId = UserId(7);
+
+fn hash(text: &str) -> PasswordHash {
+    PasswordHash::new(text)
+}
+
+fn register(user: UserId) -> Command {
+    Command::Register { user, role: Role::Customer, password_hash: hash("phc-1"), name: Some("Asha".into()) }
+}
+
+fn registered() -> Event {
+    Event::Registered {
+        user: USER,
+        role: Role::Customer,
+        password_hash: hash("phc-1"),
+        name: Some("Asha".into()),
+        at: START,
+    }
+}
+
+fn started(family: u128, at: Timestamp) -> Event {
+    Event::SessionStarted { family, expires_at: at.plus_ms(DAY_MS), at }
+}
+
+fn given(events: &[Event]) -> Account {
+    let mut account = Account::default();
+    events.iter().for_each(|event| account.apply(event));
+    account
+}
+
+#[test]
+fn an_address_is_claimed_once() {
+    let fresh = Account::default();
+    assert_eq!(fresh.decide(&register(USER), START), Ok(Some(registered())));
+    let taken = given(&[registered()]);
+    assert_eq!(taken.decide(&register(USER), START), Ok(None), "a repeat");
+    assert_eq!(taken.decide(&register(UserId(8)), START), Err(Rejection::AlreadyRegistered));
+}
+
+#[test]
+fn nothing_happens_to_an_address_nobody_claimed() {
+    for command in [
+        Command::StartSession { family: 1, expires_at: START.plus_ms(1) },
+        Command::Refresh { family: 1, counter: 0 },
+        Command::EndSession { family: 1 },
+        Command::RevokeAll,
+        Command::ChangePassword { password_hash: hash("phc-2") },
+        Command::GrantRole { role: Role::Admin },
+    ] {
+        assert_eq!(Account::default().decide(&command, START), Err(Rejection::NotRegistered), "{command:?}");
+    }
+    assert_eq!(Account::default().view(), None);
+}
+
+#[test]
+fn names_and_hashes_have_bounds() {
+    let with = |name: &str, phc: &str| Command::Register {
+        user: USER,
+        role: Role::Customer,
+        password_hash: hash(phc),
+        name: Some(name.into()),
+    };
+    for name in ["", "  ", "a\nb", "a\0", &"x".repeat(101)] {
+        let refused = Account::default().decide(&with(name, "phc"), START);
+        assert!(matches!(refused, Err(Rejection::InvalidName { characters_max: 100, .. })), "{name:?}");
+    }
+    assert!(Account::default().decide(&with(&"ß".repeat(100), "phc"), START).is_ok());
+    let refused = Account::default().decide(&with("a", &"x".repeat(257)), START);
+    assert_eq!(refused, Err(Rejection::PasswordHashTooLong { bytes: 257, bytes_max: 256 }));
+}
+
+#[test]
+fn a_session_starts_once_and_not_in_the_past() {
+    let account = given(&[registered(), started(1, START)]);
+    let start = |family, expires_at| Command::StartSession { family, expires_at };
+    assert_eq!(account.decide(&start(1, START.plus_ms(DAY_MS)), START), Ok(None), "a repeat");
+    assert_eq!(account.decide(&start(2, START), START), Err(Rejection::FamilyExpired { family: 2, expired_at: START }));
+    let expected = started(2, START.plus_ms(5));
+    assert_eq!(account.decide(&start(2, START.plus_ms(5 + DAY_MS)), START.plus_ms(5)), Ok(Some(expected)));
+}
+
+#[test]
+fn a_refresh_token_is_spent_once_with_a_short_time_for_repeats() {
+    let account = given(&[registered(), started(1, START)]);
+    let spend = Command::Refresh { family: 1, counter: 0 };
+    let rotated = Event::Rotated { family: 1, counter: 1, at: START };
+    assert_eq!(account.decide(&spend, START), Ok(Some(rotated.clone())));
+
+    let account = given(&[registered(), started(1, START), rotated]);
+    let view = account.view().unwrap();
+    assert_eq!(view.successor(1, 0).map(|family| family.counter), Some(1), "what the caller hands out");
+    assert_eq!(view.successor(1, 1), None);
+
+    let in_time = START.plus_ms(REFRESH_REPEAT_MS_MAX);
+    assert_eq!(account.decide(&spend, in_time), Ok(None), "an honest repeat");
+    let late = in_time.plus_ms(1);
+    let reuse = Event::ReuseDetected { family: 1, counter: 0, at: late };
+    assert_eq!(account.decide(&spend, late), Ok(Some(reuse.clone())));
+
+    let account = given(&[registered(), started(1, START), started(2, START), reuse]);
+    assert_eq!(account.decide(&spend, late), Err(Rejection::UnknownFamily { family: 1 }), "and not recorded again");
+    let view = account.view().unwrap();
+    assert!(!view.honours(1, 0) && view.honours(2, 0), "the other session lives");
+}
+
+#[test]
+fn a_counter_never_issued_ends_the_session() {
+    let account = given(&[registered(), started(1, START)]);
+    for counter in [1, 2, u64::MAX] {
+        let decided = account.decide(&Command::Refresh { family: 1, counter }, START);
+        assert_eq!(decided, Ok(Some(Event::ReuseDetected { family: 1, counter, at: START })));
+    }
+}
+
+#[test]
+fn an_expired_session_cannot_be_refreshed() {
+    let account = given(&[registered(), started(1, START)]);
+    let expired_at = START.plus_ms(DAY_MS);
+    let spend = Command::Refresh { family: 1, counter: 0 };
+    assert_eq!(account.decide(&spend, expired_at), Err(Rejection::FamilyExpired { family: 1, expired_at }));
+}
+
+#[test]
+fn one_session_too_many_drops_the_one_unused_for_longest() {
+    let mut account = given(&[registered()]);
+    for family in 1..=10 {
+        account.apply(&started(family, START.plus_ms(u64::try_from(family).unwrap())));
+    }
+    account.apply(&Event::Rotated { family: 1, counter: 1, at: START.plus_ms(50) });
+    account.apply(&started(11, START.plus_ms(60)));
+    let view = account.view().unwrap();
+    assert_eq!(view.families.len(), FAMILIES_MAX);
+    assert!(view.family(1).is_some() && view.family(2).is_none() && view.family(11).is_some());
+
+    account.apply(&started(12, START.plus_ms(2 * DAY_MS)));
+    assert_eq!(account.view().unwrap().families.len(), 1, "all others had expired");
+}
+
+#[test]
+fn a_login_repeated_after_logout_revives_no_spent_token() {
+    let rotated = Event::Rotated { family: 1, counter: 1, at: START };
+    let ended = Event::SessionEnded { family: 1 };
+    let account = given(&[registered(), started(1, START), rotated, ended, started(1, START)]);
+    for counter in [0, 1] {
+        let decided = account.decide(&Command::Refresh { family: 1, counter }, START);
+        assert!(matches!(decided, Ok(Some(Event::ReuseDetected { .. }))), "{decided:?}");
+    }
+}
+
+#[test]
+fn revoking_ends_every_session_and_every_access_token() {
+    let cases = [
+        (Command::RevokeAll, Event::RevokedAll { epoch: 1 }),
+        (
+            Command::ChangePassword { password_hash: hash("phc-2") },
+            Event::PasswordChanged { password_hash: hash("phc-2"), epoch: 1 },
+        ),
+    ];
+    for (command, event) in cases {
+        let mut account = given(&[registered(), started(1, START), started(2, START)]);
+        assert_eq!(account.decide(&command, START), Ok(Some(event.clone())));
+        account.apply(&event);
+        let view = account.view().unwrap();
+        assert_eq!((view.epoch, view.families.len()), (1, 0));
+        assert!(!view.honours(1, 0) && !view.honours(1, 1));
+    }
+    let account = given(&[registered()]);
+    let same = Command::ChangePassword { password_hash: hash("phc-1") };
+    assert_eq!(account.decide(&same, START), Ok(None), "a repeat");
+}
+
+#[test]
+fn a_new_role_kills_access_tokens_but_no_session() {
+    let mut account = given(&[registered(), started(1, START)]);
+    let grant = Command::GrantRole { role: Role::Seller };
+    let event = Event::RoleGranted { role: Role::Seller, epoch: 1 };
+    assert_eq!(account.decide(&grant, START), Ok(Some(event.clone())));
+    account.apply(&event);
+    assert_eq!(account.decide(&grant, START), Ok(None));
+    let view = account.view().unwrap();
+    assert_eq!(view.role, Role::Seller);
+    assert!(!view.honours(1, 0) && view.honours(1, 1));
+}
+
+#[test]
+fn epochs_never_wrap_round() {
+    let account = given(&[registered(), Event::RevokedAll { epoch: u32::MAX }]);
+    assert_eq!(account.decide(&Command::RevokeAll, START), Err(Rejection::EpochsExhausted));
+}
+
+#[test]
+fn a_password_hash_never_shows() {
+    let account = given(&[registered()]);
+    let shown = format!("{account:?} {:?} {:?} {:?}", account.view(), registered(), register(USER));
+    assert!(!shown.contains("phc-1"), "{shown}");
+}
+
+#[test]
+fn a_full_account_stays_under_two_kilobytes() {
+    let mut account = given(&[registered()]);
+    for family in 0..20 {
+        account.apply(&started(family, START));
+    }
+    let bytes = Account::view_bytes(&account.view());
+    assert!((500..2_000).contains(&bytes), "{bytes}");
+}
+
+/// A command by somebody, and how many milliseconds passed before it. Few families, so that they meet again; the moment a
+/// session expires is counted from the command.
+fn step() -> impl Strategy<Value = (u64, Command)> {
+    let families = 0..16_u128;
+    let wait_ms = prop_oneof![4 => Just(0), 4 => 1..=2 * REFRESH_REPEAT_MS_MAX, 1 => Just(DAY_MS / 3)];
+    let command = prop_oneof![
+        24 => (families.clone(), 1..DAY_MS).prop_map(|(family, ms)| Command::StartSession {
+            family,
+            expires_at: Timestamp(ms),
+        }),
+        24 => (families.clone(), 0..5_u64).prop_map(|(family, counter)| Command::Refresh { family, counter }),
+        2 => families.prop_map(|family| Command::EndSession { family }),
+        1 => Just(Command::RevokeAll),
+        1 => any::<u8>().prop_map(|n| Command::ChangePassword { password_hash: hash(&n.to_string()) }),
+        1 => prop_oneof![Just(Role::Customer), Just(Role::Seller)].prop_map(|role| Command::GrantRole { role }),
+    ];
+    (wait_ms, command)
+}
+
+proptest! {
+    #[test]
+    fn spent_refresh_tokens_stay_spent(steps in prop::collection::vec(step(), 1..120)) {
+        let mut account = given(&[registered()]);
+        let mut replayed = given(&[registered()]);
+        let mut now = START;
+        let mut counter_highest: HashMap<u128, u64> = HashMap::new();
+        let mut dead: HashSet<(u128, u64)> = HashSet::new();
+        for (wait_ms, mut command) in steps {
+            now = now.plus_ms(wait_ms);
+            if let Command::StartSession { expires_at, .. } = &mut command {
+                *expires_at = now.plus_ms(expires_at.0);
+            }
+            let before = account.view().unwrap();
+            let decided = account.decide(&command, now);
+            if let Ok(Some(event)) = &decided {
+                account.apply(event);
+                replayed.apply(event);
+                // A token rotates exactly when it is the current one of a live session, and never after its session ended.
+                if let Command::Refresh { family, counter } = command {
+                    let rotated = matches!(event, Event::Rotated { .. });
+                    prop_assert_eq!(rotated, before.family(family).is_some_and(|known| known.counter == counter));
+                    prop_assert!(!(rotated && dead.contains(&(family, counter))), "a dead token was rotated");
+                }
+            }
+            if let (Ok(None), Command::Refresh { family, counter }) = (&decided, &command) {
+                prop_assert!(!dead.contains(&(*family, *counter)), "a dead token was taken for a repeat");
+            }
+            let view = account.view().unwrap();
+            if let Ok(Some(Event::ReuseDetected { family, .. })) = &decided {
+                prop_assert!(view.family(*family).is_none(), "a stolen session lives on");
+            }
+            prop_assert!(view.families.len() <= FAMILIES_MAX);
+            prop_assert!(view.epoch >= before.epoch);
+            for gone in before.families.iter().filter(|known| view.family(known.family).is_none()) {
+                dead.extend((0..=gone.counter).map(|counter| (gone.family, counter)));
+            }
+            for family in &view.families {
+                let highest = counter_highest.entry(family.family).or_default();
+                prop_assert!(family.counter >= *highest, "a counter went back");
+                *highest = family.counter;
+            }
+        }
+        prop_assert_eq!(account.view(), replayed.view());
+    }
+}

@@ -1,0 +1,144 @@
+//! Given / when / then for the inventory, and a property over everything that can arrive in any order.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const NOW: Timestamp = Timestamp(1_000);
+const DEADLINE: Timestamp = Timestamp(10_000);
+
+fn hold(order: u128) -> Hold {
+    Hold { order: OrderId(order), round: 0 }
+}
+
+fn reserve(order: u128, quantity: u32) -> Command {
+    Command::Reserve { hold: hold(order), quantity, deadline: DEADLINE }
+}
+
+fn release(order: u128) -> Command {
+    Command::Release { hold: hold(order), deadline: DEADLINE }
+}
+
+fn fulfil(order: u128) -> Command {
+    Command::Fulfil { hold: hold(order), deadline: DEADLINE }
+}
+
+fn stocked(quantity: u64, commands: &[Command]) -> Inventory {
+    let mut inventory = Inventory::default();
+    for command in [Command::Open { quantity }].iter().chain(commands) {
+        if let Some(event) = inventory.decide(command, NOW).unwrap() {
+            inventory.apply(&event);
+        }
+    }
+    inventory
+}
+
+#[test]
+fn the_last_piece_is_sold_once() {
+    let inventory = stocked(1, &[reserve(1, 1)]);
+    let refusal = Rejection::InsufficientStock { requested: 1, available: 0 };
+    assert_eq!(inventory.decide(&reserve(2, 1), NOW), Err(refusal));
+}
+
+#[test]
+fn repeats_change_nothing() {
+    let inventory = stocked(5, &[reserve(1, 2)]);
+    assert_eq!(inventory.decide(&reserve(1, 2), NOW), Ok(None));
+    assert_eq!(inventory.decide(&reserve(1, 3), NOW), Err(Rejection::HoldReused));
+    let inventory = stocked(5, &[reserve(1, 2), fulfil(1)]);
+    assert_eq!(inventory.decide(&fulfil(1), NOW), Ok(None));
+    assert_eq!(inventory.decide(&reserve(1, 2), NOW), Ok(None), "the order has what it asked for");
+    assert_eq!(inventory.decide(&release(1), NOW), Err(Rejection::HoldUnknown), "sold is sold");
+    let inventory = stocked(5, &[reserve(1, 2), release(1)]);
+    assert_eq!(inventory.decide(&release(1), NOW), Ok(None));
+    assert_eq!(inventory.view().available, 5);
+}
+
+#[test]
+fn a_release_that_overtakes_its_reservation_leaves_a_refusal_behind() {
+    let inventory = stocked(5, &[release(1)]);
+    assert_eq!(inventory.decide(&reserve(1, 2), NOW), Err(Rejection::HoldReleased));
+    assert_eq!(inventory.decide(&fulfil(1), NOW), Err(Rejection::HoldUnknown));
+}
+
+#[test]
+fn a_reservation_after_its_deadline_is_refused() {
+    assert_eq!(stocked(5, &[]).decide(&reserve(1, 1), DEADLINE), Err(Rejection::DeadlinePassed));
+    assert_eq!(stocked(5, &[]).decide(&release(1), DEADLINE), Ok(None), "no reservation can follow");
+}
+
+#[test]
+fn an_open_reservation_outlives_its_deadline() {
+    let mut inventory = stocked(5, &[reserve(1, 2)]);
+    let late = Timestamp(DEADLINE.0 + 10 * FINISHED_KEPT_MS);
+    let other = Command::Reserve { hold: hold(2), quantity: 1, deadline: late.plus_ms(1) };
+    let event = inventory.decide(&other, late).unwrap().unwrap();
+    inventory.apply(&event);
+    assert_eq!(inventory.view().reserved_quantity, 3, "only its order ends a hold");
+}
+
+#[test]
+fn finished_holds_are_forgotten_and_a_late_repeat_is_still_harmless() {
+    let mut inventory = stocked(5, &[reserve(1, 2), fulfil(1)]);
+    let late = Timestamp(DEADLINE.0 + FINISHED_KEPT_MS);
+    let other = Command::Reserve { hold: hold(2), quantity: 1, deadline: late.plus_ms(1) };
+    let event = inventory.decide(&other, late).unwrap().unwrap();
+    inventory.apply(&event);
+    assert_eq!(inventory.holds.len(), 1, "the finished hold is forgotten");
+    assert_eq!(inventory.decide(&fulfil(1), late), Ok(None), "it was sold");
+    assert_eq!(inventory.decide(&reserve(1, 2), late), Err(Rejection::DeadlinePassed));
+}
+
+#[test]
+fn opening_stock_counts_once_and_receipts_once_each() {
+    let receive = |receipt, quantity| Command::Receive { receipt: ReceiptId(receipt), quantity };
+    let inventory = stocked(5, &[Command::Open { quantity: 9 }, receive(1, 10), receive(1, 10), receive(2, 1)]);
+    assert_eq!(inventory.view().on_hand, 16);
+    assert_eq!(inventory.decide(&receive(1, 11), NOW), Err(Rejection::ReceiptReused));
+    assert_eq!(inventory.decide(&receive(3, 0), NOW), Err(Rejection::InvalidQuantity));
+    assert_eq!(inventory.decide(&receive(3, u64::MAX), NOW), Err(Rejection::InvalidQuantity));
+}
+
+#[test]
+fn stock_cannot_be_taken_from_orders() {
+    let inventory = stocked(5, &[reserve(1, 4)]);
+    let adjust = Command::Adjust { receipt: ReceiptId(1), delta: -2 };
+    assert_eq!(inventory.decide(&adjust, NOW), Err(Rejection::BelowReserved { reserved: 4 }));
+    let refused = inventory.decide(&Command::Count { on_hand: 3 }, NOW);
+    assert_eq!(refused, Err(Rejection::BelowReserved { reserved: 4 }));
+    assert_eq!(inventory.decide(&Command::Count { on_hand: 5 }, NOW), Ok(None));
+}
+
+fn any_command() -> impl Strategy<Value = Command> {
+    let order = 0..6_u128;
+    prop_oneof![
+        (order.clone(), 0..5_u32).prop_map(|(order, quantity)| reserve(order, quantity)),
+        order.clone().prop_map(release),
+        order.prop_map(fulfil),
+        (0..4_u128, -3..6_i64).prop_map(|(receipt, delta)| Command::Adjust { receipt: ReceiptId(receipt), delta }),
+        (0..12_u64).prop_map(|on_hand| Command::Count { on_hand }),
+        (0..12_u64).prop_map(|quantity| Command::Open { quantity }),
+    ]
+}
+
+proptest! {
+    /// Whatever arrives in whatever order, and twice: nothing is oversold, and the books agree with the open holds.
+    #[test]
+    fn the_books_balance(steps in proptest::collection::vec((any_command(), 0..400_u64), 0..60)) {
+        let mut inventory = Inventory::default();
+        let mut now = Timestamp(0);
+        for (command, later) in steps {
+            now = now.plus_ms(later);
+            if let Ok(Some(event)) = inventory.decide(&command, now) {
+                inventory.apply(&event);
+                let repeated = inventory.decide(&command, now);
+                prop_assert!(matches!(repeated, Ok(None)), "a repeat of {command:?} gave {repeated:?}");
+            }
+            let view = inventory.view();
+            let held: u64 = inventory.open_holds().map(|(_, quantity)| u64::from(quantity)).sum();
+            prop_assert_eq!(held, view.reserved_quantity);
+            prop_assert_eq!(view.received, view.on_hand + view.sold);
+            prop_assert_eq!(view.available + view.reserved_quantity, view.on_hand);
+        }
+    }
+}
