@@ -16,3 +16,5 @@ pub mod clock;
 pub mod config;
 
 pub mod domain;
+
+pub mod catalog;

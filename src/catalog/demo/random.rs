@@ -1,0 +1,50 @@
+//! The dice of the demo catalogue: SplitMix64 (Steele, Lea and Flood, 2014), which is a few lines, the same on every machine
+//! for ever, and good enough to choose colours.
+//!
+//! Depends on `std` only.
+
+/// The step between two states: 2^64 divided by the golden ratio.
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// A sequence of numbers that is the same for the same seed and product.
+#[derive(Debug)]
+pub(super) struct Random(u64);
+
+impl Random {
+    /// The dice of one product of the catalogue of `seed`.
+    pub(super) fn new(seed: u64, number: u64) -> Self {
+        Self(mixed(mixed(seed) ^ number.wrapping_mul(STEP)))
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(STEP);
+        mixed(self.0)
+    }
+
+    /// A number from 0 to below `bound`; 0 where that is nothing.
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound.max(1)
+    }
+
+    /// A place in a list of that length.
+    pub(super) fn index(&mut self, length: usize) -> usize {
+        usize::try_from(self.below(length as u64)).unwrap_or(0)
+    }
+
+    /// One of the items, or nothing to say where there are none.
+    pub(super) fn pick(&mut self, items: &[&'static str]) -> &'static str {
+        let at = self.index(items.len());
+        items.get(at).copied().unwrap_or_default()
+    }
+
+    /// Whether something happens that happens so often in a thousand times.
+    pub(super) fn chance(&mut self, permille: u64) -> bool {
+        self.below(1_000) < permille
+    }
+}
+
+fn mixed(state: u64) -> u64 {
+    let state = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let state = (state ^ (state >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    state ^ (state >> 31)
+}

@@ -1,0 +1,158 @@
+//! Why a row of a catalogue file is refused, in words for the person who wrote the file.
+//!
+//! Depends on `std`, `thiserror` and `domain`.
+
+use std::io;
+
+use crate::{
+    catalog::lines::LINE_BYTES_MAX,
+    domain::{ids::InvalidId, money::MoneyError, product::InvalidDetails},
+};
+
+/// Why a row is refused. Nothing of a refused row is imported, its variants included.
+#[derive(Debug, thiserror::Error)]
+pub enum RowError {
+    /// The line (or a CSV record over several lines) is too long to be held.
+    #[error("the row is longer than {LINE_BYTES_MAX} bytes; in a CSV file, a quote may be left open")]
+    TooLong,
+    /// The bytes are no text.
+    #[error("the row is not UTF-8 text")]
+    NotText,
+    /// The line is no JSON.
+    #[error("the row is not JSON: {reason}")]
+    NotJson {
+        /// What is wrong, and where in the line.
+        reason: String,
+    },
+    /// The line ends before its JSON does, or a quoted CSV cell is never closed.
+    #[error("the row ends too early; the file may be cut off")]
+    CutOff,
+    /// The line is JSON, but no object.
+    #[error("the row must be a JSON object such as {{\"id\": …}}, not {found}")]
+    NotAnObject {
+        /// What is there.
+        found: String,
+    },
+    /// A required field is absent, null or blank.
+    #[error("{field} is missing")]
+    Missing {
+        /// The field.
+        field: &'static str,
+    },
+    /// A field that the format does not have; most often a slip of the pen.
+    #[error("{field} is not a field of {place}")]
+    UnknownField {
+        /// The field as it stands in the file.
+        field: String,
+        /// What it was found in.
+        place: &'static str,
+    },
+    /// A field occurs twice, or two fields say different things about the same.
+    #[error("{field} is given twice")]
+    Twice {
+        /// The field.
+        field: String,
+    },
+    /// A field holds something else than it should.
+    #[error("{field} must be {expected}, not {found}")]
+    WrongType {
+        /// The field.
+        field: String,
+        /// What belongs there.
+        expected: &'static str,
+        /// The beginning of what is there.
+        found: String,
+    },
+    /// An amount without its currency.
+    #[error("price_minor is given without currency")]
+    PriceWithoutCurrency,
+    /// A currency without its amount.
+    #[error("currency is given without price_minor")]
+    CurrencyWithoutPrice,
+    /// A currency that ISO 4217 does not know.
+    #[error("currency must be an ISO 4217 code such as INR, not {code:?}")]
+    UnknownCurrency {
+        /// What is there.
+        code: String,
+    },
+    /// A price out of range.
+    #[error("price_minor: {0}")]
+    Price(#[from] MoneyError),
+    /// A text that can be no product's id.
+    #[error("{field} {id:?} is {reason}")]
+    Id {
+        /// The field.
+        field: &'static str,
+        /// What is there.
+        id: String,
+        /// The rule for ids.
+        reason: InvalidId,
+    },
+    /// A field breaks a rule of the shop.
+    #[error(transparent)]
+    Invalid(#[from] InvalidDetails),
+    /// One of the variants is refused, and with it the row.
+    #[error("variant {variant}: {reason}")]
+    Variant {
+        /// Its place in the list, from 1, and its sku where there is one.
+        variant: String,
+        /// Why.
+        reason: Box<RowError>,
+    },
+    /// A variant has neither of the fields that name it.
+    #[error("sku or id is missing")]
+    Unnamed,
+    /// Two products of the row would have one id.
+    #[error("the id {id} occurs twice in this row; give each variant its own sku")]
+    SameId {
+        /// The id.
+        id: String,
+    },
+    /// A CSV row with more or fewer cells than the header.
+    #[error("the row has {found} cells, the header has {expected}")]
+    CellCount {
+        /// How many columns the header names.
+        expected: usize,
+        /// How many cells the row has.
+        found: usize,
+    },
+    /// The CSV header names a column that the format does not have. No row can be read.
+    #[error("the header names a column {column:?}, which a catalogue file does not have")]
+    UnknownColumn {
+        /// The column.
+        column: String,
+    },
+    /// The CSV header names a column twice. No row can be read.
+    #[error("the header names the column {column:?} twice")]
+    ColumnTwice {
+        /// The column.
+        column: String,
+    },
+    /// The CSV header lacks a column that every row needs. No row can be read.
+    #[error("the header lacks the column {column}; the first line of a CSV file names its columns")]
+    ColumnMissing {
+        /// The column.
+        column: &'static str,
+    },
+    /// A CSV row of a variant that does not stand right behind its parent.
+    #[error("the row of a variant must stand below the row of its parent {parent} and its other variants")]
+    ParentElsewhere {
+        /// The parent named in `variant_of`.
+        parent: String,
+    },
+    /// The file cannot be read further.
+    #[error("the file cannot be read: {0}")]
+    Input(#[from] io::Error),
+}
+
+impl RowError {
+    /// The reason of a line that `serde_json` refused. Its own message counts lines, of which there is one only.
+    pub(super) fn of_json(error: &serde_json::Error) -> Self {
+        if error.is_eof() {
+            return Self::CutOff;
+        }
+        let message = error.to_string();
+        let reason = message.split(" at line ").next().unwrap_or(&message);
+        Self::NotJson { reason: format!("{reason}, at byte {}", error.column()) }
+    }
+}

@@ -1,0 +1,93 @@
+//! Lines of a file, one at a time, with a limit: a line that is too long is passed over without being held, so that a file
+//! that is no catalogue at all (a disk image, a database dump) cannot exhaust the memory.
+//!
+//! Depends on `std` only.
+
+use std::io::{self, BufRead, ErrorKind};
+
+/// The longest row, in bytes without its line end. The longest of 33,489 real ones has under 8 KiB; a product
+/// without variants that uses up every limit of [`Details`](crate::domain::product::Details) has about half of this.
+pub const LINE_BYTES_MAX: usize = 1024 * 1024;
+
+/// The mark that some programs put in front of UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// How many bytes of a line are cut off once it is held: the mark above and a carriage return.
+const CUT_OFF_BYTES_MAX: usize = BYTE_ORDER_MARK.len() + 1;
+
+/// What was found where a line was looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    /// A line; it was appended to the buffer without its line end.
+    Line,
+    /// A line that did not fit; it was passed over, and what is in the buffer is worthless.
+    TooLong,
+    /// The end of the file.
+    End,
+}
+
+/// The lines of `input`.
+#[derive(Debug)]
+pub(super) struct Lines<R> {
+    input: R,
+    bytes_read: u64,
+    lines_read: u64,
+}
+
+impl<R: BufRead> Lines<R> {
+    /// The lines of `input`, which stands at its beginning.
+    pub(super) fn new(input: R) -> Self {
+        Self { input, bytes_read: 0, lines_read: 0 }
+    }
+
+    /// How many bytes of the input have been used up.
+    pub(super) fn bytes_read(&self) -> u64 {
+        self.bytes_read
+    }
+
+    /// The number of the line read last, from 1.
+    pub(super) fn number(&self) -> u64 {
+        self.lines_read
+    }
+
+    /// Appends the next line to `buffer`, which may hold [`LINE_BYTES_MAX`] bytes in all.
+    pub(super) fn append_next(&mut self, buffer: &mut Vec<u8>) -> io::Result<Found> {
+        let start = buffer.len();
+        let mut fits = true;
+        let mut begun = false;
+        loop {
+            let chunk = match self.input.fill_buf() {
+                Ok(chunk) => chunk,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            if chunk.is_empty() {
+                if !begun {
+                    return Ok(Found::End);
+                }
+                break;
+            }
+            begun = true;
+            let line_end = chunk.iter().position(|&byte| byte == b'\n');
+            let piece = &chunk[..line_end.unwrap_or(chunk.len())];
+            fits &= buffer.len() + piece.len() <= LINE_BYTES_MAX + CUT_OFF_BYTES_MAX;
+            if fits {
+                buffer.extend_from_slice(piece);
+            }
+            let used = line_end.map_or(chunk.len(), |at| at + 1);
+            self.input.consume(used);
+            self.bytes_read += used as u64;
+            if line_end.is_some() {
+                break;
+            }
+        }
+        self.lines_read += 1;
+        if self.lines_read == 1 && buffer[start..].starts_with(BYTE_ORDER_MARK) {
+            buffer.drain(start..start + BYTE_ORDER_MARK.len());
+        }
+        if buffer.len() > start && buffer.ends_with(b"\r") {
+            buffer.pop();
+        }
+        if fits && buffer.len() <= LINE_BYTES_MAX { Ok(Found::Line) } else { Ok(Found::TooLong) }
+    }
+}

@@ -1,0 +1,26 @@
+//! Catalogue files: what a shop sells, as rows of a file that people and other programs write.
+//!
+//! ```text
+//! file ──▶ lines ──▶ value (JSON Lines) ─┐
+//!            └─────▶ table (CSV) ────────┴─▶ row ──▶ Entry ──▶ write ──▶ file
+//!                                         variant ┘    ▲
+//!                                             demo ────┘
+//! ```
+//!
+//! Files are read and written as streams; whatever their size, one row is in memory. The format is documented in
+//! `docs/CATALOGUE.md`. May depend on `domain` and `clock` only: what is done with the entries is not known here.
+
+pub mod demo;
+pub mod error;
+pub mod read;
+pub mod row;
+pub mod write;
+
+mod fields;
+mod lines;
+mod table;
+mod value;
+mod variant;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,316 @@
+//! One row of a catalogue file and what it says: a product, or a product and its variants. The format is documented in
+//! `docs/CATALOGUE.md`; [`FIELDS`] is the list of what a row may hold.
+//!
+//! A row is taken whole or refused whole. A field that the format does not have is refused too: it is most often a slip of
+//! the pen, and a slip that vanishes silently is found only by customers.
+//!
+//! Depends on `domain` and its neighbours.
+
+use std::collections::HashSet;
+
+use crate::{
+    catalog::{
+        error::RowError,
+        fields::{self, Fields, wrong},
+        value::Value,
+        variant,
+    },
+    domain::{
+        ids::ProductId,
+        money::{Currency, Money},
+        product::{Details, ImportedRating, TEXT_BYTES_MAX},
+    },
+};
+
+/// Every field of a row.
+pub const FIELDS: [&str; 26] = [
+    "id",
+    "title",
+    "description",
+    "bullets",
+    "brand",
+    "category",
+    "price_minor",
+    "currency",
+    "image_url",
+    "images",
+    "thumbnail_url",
+    "color",
+    "size",
+    "attributes",
+    "mpn",
+    "ean",
+    "sku",
+    "released",
+    "collections",
+    "is_book",
+    "source",
+    "rating",
+    "rating_count",
+    "stock",
+    "variant_of",
+    "variants",
+];
+
+/// The largest stock of a row, in pieces: what every JSON reader can hold exactly (2^53 − 1, RFC 8259 section 6). What an
+/// inventory accepts may be less.
+pub const STOCK_PIECES_MAX: u64 = (1 << 53) - 1;
+
+/// What stands between the levels of a category written as one text.
+pub(super) const CATEGORY_SEPARATOR: &str = ">";
+
+/// What stands between the items of a list that becomes one attribute.
+const LIST_SEPARATOR: &str = ", ";
+
+/// Hundredths of a star in one star.
+const HUNDREDTHS: f64 = 100.0;
+
+/// The most stars of a rating.
+const STARS_MAX: f64 = 5.0;
+
+/// A product as a catalogue file tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its id.
+    pub id: ProductId,
+    /// All that is said about it; within the limits of [`Details::validate`].
+    pub details: Details,
+    /// How many there are on hand, where the file says so.
+    pub stock: Option<u64>,
+}
+
+/// Reads one line of a JSON Lines file: the product first, its variants after it.
+///
+/// # Errors
+/// The first thing found wrong; nothing of the row is to be used then.
+pub fn parse(line: &str) -> Result<Vec<Entry>, RowError> {
+    // Somebody who writes one JSON array is told so, not that its first line ends too early.
+    if line.trim_start().starts_with('[') {
+        return Err(RowError::NotAnObject { found: "a list; write one object a line, without [ and ]".into() });
+    }
+    entries_of(serde_json::from_str(line).map_err(|error| RowError::of_json(&error))?)
+}
+
+/// The product that a row tells, and its variants after it.
+pub(super) fn entries_of(row: Value) -> Result<Vec<Entry>, RowError> {
+    let mut fields = Fields::of(row, &FIELDS, "a catalogue row")?;
+    let id = fields.text("id")?.ok_or(RowError::Missing { field: "id" })?;
+    let id = product_id("id", &id)?;
+    let title = fields.text("title")?.ok_or(RowError::Missing { field: "title" })?;
+    let price = match (price_minor(&mut fields)?, currency(&mut fields)?) {
+        (Some(minor), Some(currency)) => Some(Money::new(minor, currency)?),
+        (None, None) => None,
+        (Some(_), None) => return Err(RowError::PriceWithoutCurrency),
+        (None, Some(_)) => return Err(RowError::CurrencyWithoutPrice),
+    };
+    let variant_of = fields.text("variant_of")?.map(|parent| product_id("variant_of", &parent)).transpose()?;
+    let variants = match fields.given("variants") {
+        None => Vec::new(),
+        Some(Value::List(list)) => list,
+        Some(other) => return Err(wrong("variants", "a list of objects", &other)),
+    };
+    let said = Said::take(&mut fields)?;
+    let images = said.images.unwrap_or_default();
+    let details = Details {
+        title,
+        description: said.description.unwrap_or_default(),
+        brand: said.brand,
+        category: said.category.unwrap_or_default(),
+        price,
+        thumbnail_url: said.thumbnail_url.unwrap_or_else(|| first_picture(&images)),
+        images,
+        attributes: said.attributes,
+        imported_rating: said.imported_rating,
+        variant_of,
+        variants: Vec::new(),
+    };
+    let entries = variant::with_variants(Entry { id, details, stock: said.stock }, variants)?;
+    if let Some(parent) = entries.first() {
+        parent.details.validate()?;
+    }
+    let mut ids = HashSet::new();
+    match entries.iter().find(|entry| !ids.insert(&entry.id)) {
+        Some(entry) => Err(RowError::SameId { id: entry.id.to_string() }),
+        None => Ok(entries),
+    }
+}
+
+/// What a row and a variant both may say. A variant that does not say it has it from its parent.
+pub(super) struct Said {
+    pub(super) description: Option<String>,
+    pub(super) brand: Option<String>,
+    pub(super) category: Option<Vec<String>>,
+    pub(super) images: Option<Vec<String>>,
+    /// The inner `None` is an explicit null: no small picture, although there are pictures.
+    pub(super) thumbnail_url: Option<Option<String>>,
+    pub(super) attributes: Vec<(String, String)>,
+    pub(super) imported_rating: Option<ImportedRating>,
+    pub(super) stock: Option<u64>,
+}
+
+impl Said {
+    pub(super) fn take(fields: &mut Fields) -> Result<Self, RowError> {
+        Ok(Self {
+            description: description(fields)?,
+            brand: fields.text("brand")?,
+            category: category(fields)?,
+            images: images(fields)?,
+            thumbnail_url: thumbnail_url(fields)?,
+            attributes: attributes(fields)?,
+            imported_rating: imported_rating(fields)?,
+            stock: fields.whole("stock", STOCK_PIECES_MAX)?,
+        })
+    }
+}
+
+/// Makes `newer` part of `attributes`; what they say about the same name goes.
+pub(super) fn overlay(attributes: &mut Vec<(String, String)>, newer: Vec<(String, String)>) {
+    attributes.retain(|(name, _)| newer.iter().all(|(newer_name, _)| newer_name != name));
+    attributes.extend(newer);
+}
+
+/// An id out of a field of that name.
+pub(super) fn product_id(field: &'static str, id: &str) -> Result<ProductId, RowError> {
+    id.parse().map_err(|reason| RowError::Id { field, id: id.into(), reason })
+}
+
+/// The amount of the price.
+pub(super) fn price_minor(fields: &mut Fields) -> Result<Option<u64>, RowError> {
+    fields.whole("price_minor", Money::AMOUNT_MAX)
+}
+
+/// The currency of the price.
+pub(super) fn currency(fields: &mut Fields) -> Result<Option<Currency>, RowError> {
+    let Some(code) = fields.text("currency")? else { return Ok(None) };
+    code.parse().map(Some).map_err(|_| RowError::UnknownCurrency { code })
+}
+
+/// The description with the bullets below it, a line each.
+fn description(fields: &mut Fields) -> Result<Option<String>, RowError> {
+    let description = fields.any_text("description")?;
+    let bullets = fields.texts("bullets")?.unwrap_or_default();
+    let bullets = bullets.iter().filter(|bullet| !bullet.trim().is_empty()).map(|bullet| format!("• {bullet}"));
+    let lines: Vec<String> = description.into_iter().chain(bullets).collect();
+    Ok(if lines.is_empty() { None } else { Some(lines.join("\n")) })
+}
+
+fn category(fields: &mut Fields) -> Result<Option<Vec<String>>, RowError> {
+    match fields.given("category") {
+        None => Ok(None),
+        Some(Value::Text(path)) if path.trim().is_empty() => Ok(Some(Vec::new())),
+        Some(Value::Text(path)) => {
+            Ok(Some(path.split(CATEGORY_SEPARATOR).map(|level| level.trim().to_string()).collect()))
+        }
+        Some(Value::List(list)) => fields::texts("category", list).map(Some),
+        Some(other) => Err(wrong("category", "a list of texts or a text such as \"Audio > Headphones\"", &other)),
+    }
+}
+
+/// The pictures, `image_url` before the others.
+fn images(fields: &mut Fields) -> Result<Option<Vec<String>>, RowError> {
+    let first = fields.text("image_url")?;
+    let mut others = fields.texts("images")?;
+    others.iter_mut().for_each(|others| others.retain(|other| !other.trim().is_empty()));
+    Ok(match (first, others) {
+        (None, others) => others,
+        (Some(first), None) => Some(vec![first]),
+        (Some(first), Some(mut others)) => {
+            others.retain(|other| *other != first);
+            others.insert(0, first);
+            Some(others)
+        }
+    })
+}
+
+/// The small picture of a row that states none. An address that is too long is left to be refused as a picture, where the
+/// reason names a field that the row has.
+pub(super) fn first_picture(images: &[String]) -> Option<String> {
+    images.first().filter(|url| url.len() <= TEXT_BYTES_MAX).cloned()
+}
+
+fn thumbnail_url(fields: &mut Fields) -> Result<Option<Option<String>>, RowError> {
+    match fields.take("thumbnail_url") {
+        None => Ok(None),
+        Some(Value::Null) => Ok(Some(None)),
+        Some(Value::Text(url)) => {
+            Ok(Some(Some(url)).filter(|url| url.as_ref().is_some_and(|url| !url.trim().is_empty())))
+        }
+        Some(other) => Err(wrong("thumbnail_url", "a text", &other)),
+    }
+}
+
+/// The attributes, and around them the fields that are attributes by another name.
+fn attributes(fields: &mut Fields) -> Result<Vec<(String, String)>, RowError> {
+    let given = fields.pairs("attributes")?.unwrap_or_default();
+    // Shoppers choose by colour and size, so these come first.
+    let mut attributes = Vec::new();
+    for name in ["color", "size"] {
+        attributes.extend(unless_given(&given, name, fields.scalar(name)?.into_iter().collect())?);
+    }
+    attributes.extend_from_slice(&given);
+    for name in ["mpn", "sku", "released"] {
+        attributes.extend(unless_given(&given, name, fields.scalar(name)?.into_iter().collect())?);
+    }
+    for name in ["ean", "collections"] {
+        attributes.extend(unless_given(&given, name, joined(fields.texts(name)?.unwrap_or_default()))?);
+    }
+    // That a product is no book says nothing about it.
+    if fields.flag("is_book")? == Some(true) {
+        attributes.extend(unless_given(&given, "is_book", vec![true.to_string()])?);
+    }
+    // Where a row comes from is no news to shoppers. It is a text all the same, or the row is not what it seems.
+    fields.text("source")?;
+    Ok(attributes)
+}
+
+/// The values under their name, or nothing where the attributes say the same already.
+fn unless_given(
+    given: &[(String, String)],
+    name: &str,
+    values: Vec<String>,
+) -> Result<Vec<(String, String)>, RowError> {
+    let known: Vec<&String> = given.iter().filter(|(given, _)| given == name).map(|(_, value)| value).collect();
+    if known.is_empty() || values.is_empty() {
+        return Ok(values.into_iter().map(|value| (name.to_string(), value)).collect());
+    }
+    let same = known.into_iter().eq(&values);
+    if same { Ok(Vec::new()) } else { Err(RowError::Twice { field: name.into() }) }
+}
+
+/// The items as one text; as several where one would be too long for an attribute.
+fn joined(items: Vec<String>) -> Vec<String> {
+    let mut texts: Vec<String> = Vec::new();
+    for item in items.into_iter().filter(|item| !item.trim().is_empty()) {
+        match texts.last_mut() {
+            Some(last) if last.len() + LIST_SEPARATOR.len() + item.len() <= TEXT_BYTES_MAX => {
+                last.push_str(LIST_SEPARATOR);
+                last.push_str(&item);
+            }
+            _ => texts.push(item),
+        }
+    }
+    texts
+}
+
+/// The rating, where the row says of how many it is the average.
+fn imported_rating(fields: &mut Fields) -> Result<Option<ImportedRating>, RowError> {
+    let stars = fields.number("rating")?;
+    let count = fields.whole("rating_count", u64::from(u32::MAX))?;
+    let (Some(stars), Some(count)) = (stars, count) else { return Ok(None) };
+    if !(0.0..=STARS_MAX).contains(&stars) {
+        let found = format!("the number {stars}");
+        return Err(RowError::WrongType { field: "rating".into(), expected: "between 0 and 5", found });
+    }
+    let average_hundredths = hundredths(stars);
+    Ok(u32::try_from(count).ok().map(|count| ImportedRating { average_hundredths, count }))
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 500, which was checked")]
+fn hundredths(stars: f64) -> u16 {
+    (stars * HUNDREDTHS).round() as u16
+}
+
+/// The rating as a row tells it.
+pub(super) fn stars(rating: ImportedRating) -> f64 {
+    f64::from(rating.average_hundredths) / HUNDREDTHS
+}

@@ -1,0 +1,47 @@
+//! What the whole room promises: what is written is read again, whatever is read never panics, and the real catalogues come
+//! in without a bad line.
+//!
+//! Depends on its neighbours and `proptest`.
+
+mod bad_lines;
+mod documentation;
+mod real_files;
+mod round_trip;
+
+use crate::catalog::{
+    error::RowError,
+    read::{Format, Reader},
+    row::{Entry, parse},
+    write::Writer,
+};
+
+/// The entries of the rows that were read, and the refused ones as `line: reason`.
+pub(super) fn read(bytes: &[u8], format: Format) -> (Vec<Entry>, Vec<String>) {
+    let (mut entries, mut refused) = (Vec::new(), Vec::new());
+    for (line, row) in Reader::new(bytes, format) {
+        match row {
+            Ok(row) => entries.extend(row),
+            Err(reason) => refused.push(format!("{line}: {reason}")),
+        }
+    }
+    (entries, refused)
+}
+
+/// The file of these entries.
+pub(super) fn written(entries: &[Entry]) -> Vec<u8> {
+    let mut writer = Writer::new(Vec::new());
+    entries.iter().cloned().try_for_each(|entry| writer.write(entry)).unwrap();
+    writer.finish().unwrap()
+}
+
+/// The one product of a line.
+fn product(line: &str) -> Entry {
+    let mut entries = parse(line).unwrap();
+    assert_eq!(entries.len(), 1);
+    entries.remove(0)
+}
+
+/// The reason why a line is refused.
+fn reason(line: &str) -> String {
+    parse(line).map(|_: Vec<Entry>| ()).map_err(|error: RowError| error.to_string()).unwrap_err()
+}
