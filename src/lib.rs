@@ -18,3 +18,5 @@ pub mod config;
 pub mod domain;
 
 pub mod catalog;
+
+pub mod storage;

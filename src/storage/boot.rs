@@ -1,0 +1,192 @@
+//! The start of a journal: lock the directory, find out what is there, refuse what cannot be whole.
+//!
+//! No path through this file turns data that is missing into an empty shop. Depends on `log`, `marker`, `state` and
+//! `checkpoint`.
+
+use std::{
+    fs,
+    hash::{BuildHasher, RandomState},
+    path::Path,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+
+use super::{
+    batch::{Header, Link, records},
+    checkpoint::{self, Target},
+    errors::{Damage, Fault, OpenError},
+    files::Files,
+    limits::JournalLimits,
+    lists::Lists,
+    log::{self, Recovered},
+    marker::{Known, Marker},
+    record::{Position, Stream},
+    segment::Segment,
+    state::{State, Unopened},
+    tail::{Kept, Tail},
+};
+
+/// What a start found.
+pub(super) struct Booted {
+    pub store: u64,
+    pub state: Arc<State>,
+    pub lists: Lists,
+    pub marker: Arc<Marker>,
+    pub tail: Tail,
+    pub log: Recovered,
+    /// First position and length of every segment.
+    pub segments: Vec<Segment>,
+    pub checkpoint: Link,
+}
+
+/// Takes the directory for this process.
+pub(super) fn lock(dir: &Path) -> Result<fs::File, OpenError> {
+    let failed = || format!("lock {}", dir.display());
+    fs::create_dir_all(dir).map_err(Fault::io(failed()))?;
+    let options = || fs::OpenOptions::new().create(true).truncate(false).write(true).open(dir.join("lock"));
+    let file = options().map_err(Fault::io(failed()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(OpenError::Locked(dir.to_owned())),
+        Err(fs::TryLockError::Error(error)) => Err(Fault::io(failed())(error).into()),
+    }
+}
+
+/// Finds everything again. The caller holds the lock.
+pub(super) fn boot(dir: &Path, files: &Arc<dyn Files>, limits: &JournalLimits) -> Result<Booted, OpenError> {
+    let log_dir = dir.join("log");
+    let state_dir = dir.join("state");
+    for dir in [dir, &log_dir] {
+        files.create_dir(dir).map_err(Fault::io(format!("create {}", dir.display())))?;
+    }
+    files.sync_dir(dir).map_err(Fault::io(format!("sync {}", dir.display())))?;
+    let firsts = log::segment_positions(files.as_ref(), &log_dir)?;
+    let known = match Marker::read(files.as_ref(), dir)? {
+        Some(known) => known,
+        // The marker of a new store is durable before anything else is there.
+        None if firsts.is_empty() && !state_dir.exists() => Known { store: new_store_id(), ..Known::default() },
+        None => return Err(OpenError::MarkerMissing(dir.to_owned())),
+    };
+    let store = known.store;
+    let marker = Arc::new(Marker::new(Arc::clone(files), dir.to_owned(), known));
+    marker.update(|_| {})?;
+    if known.segment.is_some_and(|newest| firsts.last().is_none_or(|last| *last < newest)) {
+        let end = Position(firsts.last().copied().unwrap_or(0));
+        return Err(OpenError::Short { known: known.position, segment: known.segment, end });
+    }
+    let mut segments = log::open_segments(files.as_ref(), &log_dir, store, &firsts)?;
+    if segments.is_empty() {
+        let segment = Segment::create(files.as_ref(), &log_dir, store, 0, limits.segment_bytes);
+        segments.push(segment.map_err(Fault::io("make the first segment"))?);
+    }
+    let newest = segments.last().map(|segment| segment.first);
+    marker.update(|known| known.segment = newest)?;
+    let oldest = Position(segments[0].first);
+    let (state, lists, from) = open_state(&state_dir, limits, &known, oldest)?;
+
+    let tail = Tail::new();
+    let target =
+        Target { tail: &tail, state: &state, lists: &lists, marker: &marker, slice_bytes_max: limits.slice_bytes_max };
+    let log = {
+        let mut on_batch = |header: &Header, payload: &[u8]| take_in(&target, limits, &segments, header, payload);
+        log::recover(segments.clone(), store, from, &mut on_batch)?
+    };
+    if log.link.end < known.position {
+        return Err(OpenError::Short { known: known.position, segment: known.segment, end: log.link.end });
+    }
+    Ok(Booted { store, state, lists, marker, tail, log, segments, checkpoint: from })
+}
+
+/// Opens the state and says from where on the log is missing in it. A state that is no good is moved aside; the log, which
+/// is the truth, builds a new one.
+fn open_state(
+    dir: &Path,
+    limits: &JournalLimits,
+    known: &Known,
+    oldest: Position,
+) -> Result<(Arc<State>, Lists, Link), OpenError> {
+    let why = match try_state(dir, limits, known)? {
+        Ok((state, lists, link)) if link.end >= oldest => return Ok((state, lists, link)),
+        Ok((_, _, link)) => format!("its checkpoint {:?} is older than the log", link.end),
+        Err(why) => why,
+    };
+    // Here a base would be taken instead of the beginning of the log, once the log may lose its beginning.
+    if oldest > Position::BEGINNING {
+        return Err(OpenError::CannotRebuild { why, oldest });
+    }
+    let aside = State::move_aside(dir)?;
+    tracing::error!(%why, aside = %aside.display(), "the state is no good: it was moved aside and is rebuilt from the log");
+    let again = |why| OpenError::Fault(Fault::State(format!("a new state is no good either: {why}")));
+    let nothing_known = Known { checkpoint: Position::BEGINNING, ..*known };
+    try_state(dir, limits, &nothing_known)?.map_err(again)
+}
+
+type Found = (Arc<State>, Lists, Link);
+
+/// The state with its lists and its last checkpoint, or why it is no good.
+fn try_state(dir: &Path, limits: &JournalLimits, known: &Known) -> Result<Result<Found, String>, OpenError> {
+    let state = match State::open(dir, limits.state_cache_bytes) {
+        Ok(state) => Arc::new(state),
+        Err(Unopened::Damaged(why)) => return Ok(Err(why)),
+        Err(Unopened::Refused(fault)) => return Err(fault.into()),
+    };
+    let opened = checkpoint::stored_mark(&state, known.store).and_then(|mark| {
+        if mark.is_none() {
+            checkpoint::claim(&state, known.store)?;
+        }
+        Ok((mark.unwrap_or_default(), Lists::open(Arc::clone(&state))?))
+    });
+    Ok(match opened {
+        Ok((mark, _)) if mark.end < known.checkpoint => {
+            state.close();
+            Err(format!("its checkpoint is {:?}, but there was one at {:?}", mark.end, known.checkpoint))
+        }
+        Ok((mark, lists)) => Ok((state, lists, mark)),
+        Err(error) => {
+            state.close();
+            Err(error.to_string())
+        }
+    })
+}
+
+/// Puts the records of a batch into the tail, and the tail into the state when it is large.
+fn take_in(
+    target: &Target<'_>,
+    limits: &JournalLimits,
+    segments: &[Segment],
+    header: &Header,
+    payload: &[u8],
+) -> Result<(), OpenError> {
+    let damage = |what: &str| -> OpenError {
+        let segment = segments.iter().rfind(|segment| segment.first <= header.position.0);
+        let (file, offset) =
+            segment.map(|segment| (segment.path.clone(), header.position.0 - segment.first)).unwrap_or_default();
+        Damage { file, offset, what: what.to_owned() }.into()
+    };
+    let mut count = 0;
+    for view in records(payload) {
+        let view = view.ok_or_else(|| damage("the batch holds no records"))?;
+        let stream = Stream::from_bytes(view.stream).ok_or_else(|| damage("a record has no stream"))?;
+        let kept =
+            Kept { sequence: view.sequence, version: view.version, payload: Bytes::copy_from_slice(view.payload) };
+        if !target.tail.insert(&stream, kept) {
+            return Err(damage(&format!("record {} of {stream:?} does not follow the one before", view.sequence)));
+        }
+        count += 1;
+    }
+    if count != header.records {
+        return Err(damage("the batch has another number of records than it says"));
+    }
+    if target.tail.bytes() > limits.tail_bytes_max / 2 {
+        checkpoint::still(target, header.link())?;
+    }
+    Ok(())
+}
+
+/// Random, as it keeps payloads from posing as batches; it need not withstand anybody who can read the directory.
+fn new_store_id() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    RandomState::new().hash_one((now.as_nanos(), std::process::id()))
+}

@@ -1,0 +1,323 @@
+//! Checkpoints: the tail becomes state, so that a start has little of the log to read again.
+//!
+//! Freeze the tail at a batch boundary C, write it into the state in slices, sync, write C and the pins, sync, and only then
+//! forget the frozen tail and what the new snapshots replace. Nothing live is needed: a stream whose entity is gone or
+//! broken is carried as raw records. Depends on `tail`, `state`, `lists` and `shared`.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::oneshot;
+
+use super::{
+    batch::{Link, u32_at, u64_at},
+    errors::Fault,
+    lists::Lists,
+    record::{Position, Stream},
+    shared::Shared,
+    state::{Entry, State, chunks_before, records_up_to, run_entries, snapshot_entries},
+    tail::{StreamTail, Tail},
+};
+
+const CHECKPOINT_KEY: &[u8] = b"mcheckpoint";
+const STORE_KEY: &[u8] = b"mstore";
+/// The version of the state's layout. A state of another version is rebuilt from the log.
+const STATE_FORMAT: u16 = 2;
+/// How many keys are removed at once.
+const REMOVE_KEYS_MAX: usize = 256;
+
+type Waiter = oneshot::Sender<Result<Position, Fault>>;
+
+/// How others ask for a checkpoint.
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    inner: Mutex<Inner>,
+    wake: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    waiters: Vec<Waiter>,
+    wanted: bool,
+    stop: bool,
+    /// Is a checkpoint under way to be given up?
+    abandon: bool,
+}
+
+impl Requests {
+    /// Asks for a checkpoint soon.
+    pub(super) fn want(&self) {
+        let mut inner = self.inner.lock();
+        if !inner.wanted {
+            inner.wanted = true;
+            self.wake.notify_all();
+        }
+    }
+
+    /// Asks for a checkpoint that begins after this call.
+    pub(super) fn ask(&self) -> oneshot::Receiver<Result<Position, Fault>> {
+        let (sender, receiver) = oneshot::channel();
+        let mut inner = self.inner.lock();
+        if inner.stop {
+            // The answer cannot fail: its receiver is here.
+            let _ = sender.send(Err(Fault::Closed));
+        } else {
+            inner.waiters.push(sender);
+            self.wake.notify_all();
+        }
+        receiver
+    }
+
+    /// Lets the state writer end: after the checkpoint under way, or in the middle of it.
+    pub(super) fn stop(&self, abandon: bool) {
+        let mut inner = self.inner.lock();
+        inner.stop = true;
+        inner.abandon = abandon;
+        self.wake.notify_all();
+    }
+
+    fn abandoned(&self) -> bool {
+        self.inner.lock().abandon
+    }
+
+    /// Pauses a checkpoint between two slices, unless it is to end.
+    fn pause(&self, time: Duration) {
+        let mut inner = self.inner.lock();
+        if !inner.stop {
+            self.wake.wait_for(&mut inner, time);
+        }
+    }
+}
+
+/// The state-writer thread.
+pub(super) fn run(shared: &Arc<Shared>) {
+    let every = Duration::from_millis(shared.limits.checkpoint_ms.max(1));
+    loop {
+        let deadline = Instant::now() + every;
+        let waiters = {
+            let mut inner = shared.requests.inner.lock();
+            while !inner.stop && !inner.wanted && inner.waiters.is_empty() {
+                if shared.requests.wake.wait_until(&mut inner, deadline).timed_out() {
+                    break;
+                }
+            }
+            if inner.stop {
+                refuse(std::mem::take(&mut inner.waiters));
+                return;
+            }
+            inner.wanted = false;
+            std::mem::take(&mut inner.waiters)
+        };
+        if waiters.is_empty() && !shared.worth_a_checkpoint() {
+            continue;
+        }
+        let result = live(shared);
+        if let Err(error) = &result
+            && !matches!(error, Fault::Closed)
+        {
+            // The tail cannot shrink any more, and what the state holds now is unknown until the next start looks at it.
+            shared.fail(&format!("a checkpoint failed: {error}"));
+        }
+        for waiter in waiters {
+            // Whoever does not wait any more does not want to know.
+            let _ = waiter.send(result.clone());
+        }
+    }
+}
+
+fn refuse(waiters: Vec<Waiter>) {
+    for waiter in waiters {
+        let _ = waiter.send(Err(Fault::Closed));
+    }
+}
+
+/// A checkpoint while the journal runs: the writer freezes the tail, the slices are paced.
+fn live(shared: &Shared) -> Result<Position, Fault> {
+    if shared.status.failed() {
+        return Err(Fault::Failed);
+    }
+    let began = Instant::now();
+    let (on_frozen, frozen) = std::sync::mpsc::sync_channel(1);
+    shared.queue.freeze(on_frozen);
+    let link = frozen.recv().map_err(|_| Fault::Closed)?;
+    let pace = |slice: Duration| {
+        if shared.requests.abandoned() {
+            return Err(Fault::Closed);
+        }
+        // As long as the slice took, so that the log has at least every second turn at the disk; not when memory is short.
+        if shared.tail.bytes() < shared.limits.tail_bytes_max / 4 * 3 {
+            shared.requests.pause(slice);
+        }
+        Ok(())
+    };
+    write_frozen(&shared.target(), link, &pace)?;
+    shared.checkpointed(link, began.elapsed());
+    Ok(link.end)
+}
+
+/// A checkpoint while nothing else runs: at the start, and at the end.
+pub(super) fn still(target: &Target<'_>, link: Link) -> Result<(), Fault> {
+    target.tail.freeze();
+    write_frozen(target, link, &|_| Ok(()))
+}
+
+/// What a checkpoint works on.
+pub(super) struct Target<'a> {
+    pub tail: &'a Tail,
+    pub state: &'a State,
+    pub lists: &'a Lists,
+    pub marker: &'a super::marker::Marker,
+    pub slice_bytes_max: usize,
+}
+
+fn write_frozen(target: &Target<'_>, link: Link, pace: &dyn Fn(Duration) -> Result<(), Fault>) -> Result<(), Fault> {
+    let Target { tail, state, lists, marker, .. } = target;
+    let mut slices = Slices { target, pace, entries: Vec::new(), bytes: 0 };
+    let mut replaced: Vec<(Stream, u64, u64)> = Vec::new();
+    let frozen = tail.frozen();
+    let mut streams: Vec<(&Stream, &StreamTail)> = frozen.iter().flat_map(|generation| generation.iter()).collect();
+    // In the order of the keys: neighbours share a page of the tree, and each page is then changed once.
+    streams.sort_unstable_by_key(|(stream, _)| (stream.kind(), stream.key().len(), stream.key()));
+    for (stream, stream_tail) in streams {
+        replaced.extend(write_stream(state, &mut slices, stream, stream_tail)?);
+    }
+    drop(frozen);
+    slices.write()?;
+    {
+        let _pinning = lists.pinning.lock();
+        let positions = lists.positions();
+        state.sync()?;
+        let mut entries = Lists::pins(&positions);
+        entries.push((CHECKPOINT_KEY.to_vec(), Some(mark(link))));
+        state.apply(entries)?;
+        state.sync()?;
+        lists.set_pinned(positions);
+    }
+    marker.update(|known| {
+        known.position = known.position.max(link.end);
+        known.checkpoint = link.end;
+    })?;
+    tail.drop_frozen();
+    // What the new snapshots replace goes last: until the sync above the old ones were still needed.
+    for (stream, generation, sequence) in replaced {
+        for (from, to) in [chunks_before(&stream, generation), records_up_to(&stream, sequence)] {
+            loop {
+                let keys = state.keys(&from, &to, REMOVE_KEYS_MAX)?;
+                let last = keys.len() < REMOVE_KEYS_MAX;
+                for key in keys {
+                    slices.push((key, None))?;
+                }
+                if last {
+                    break;
+                }
+                slices.write()?;
+            }
+        }
+    }
+    slices.write()
+}
+
+/// Queues what the tail has of a stream. Answers the generation and sequence of its new snapshot, if it has one.
+fn write_stream(
+    state: &State,
+    slices: &mut Slices<'_>,
+    stream: &Stream,
+    tail: &StreamTail,
+) -> Result<Option<(Stream, u64, u64)>, Fault> {
+    let mut replaced = None;
+    if let Some(snapshot) = &tail.snapshot {
+        let head = state.head(stream)?;
+        if head.is_none_or(|head| head.sequence < snapshot.sequence) {
+            let generation = head.map_or(1, |head| head.generation + 1);
+            for entry in snapshot_entries(stream, snapshot, generation) {
+                slices.push(entry)?;
+            }
+            replaced = Some((stream.clone(), generation, snapshot.sequence));
+        }
+    }
+    for mut entries in run_entries(stream, &tail.records) {
+        slices.push_all(&mut entries)?;
+    }
+    Ok(replaced)
+}
+
+/// Gathers changes and makes them slice by slice.
+struct Slices<'a> {
+    target: &'a Target<'a>,
+    pace: &'a dyn Fn(Duration) -> Result<(), Fault>,
+    entries: Vec<Entry>,
+    bytes: usize,
+}
+
+impl Slices<'_> {
+    fn push(&mut self, entry: Entry) -> Result<(), Fault> {
+        self.push_all(&mut vec![entry])
+    }
+
+    fn push_all(&mut self, entries: &mut Vec<Entry>) -> Result<(), Fault> {
+        self.bytes += entries.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len)).sum::<usize>();
+        self.entries.append(entries);
+        if self.bytes >= self.target.slice_bytes_max { self.write() } else { Ok(()) }
+    }
+
+    fn write(&mut self) -> Result<(), Fault> {
+        if self.entries.is_empty() {
+            return Ok(());
+        }
+        let began = Instant::now();
+        self.bytes = 0;
+        self.target.state.apply(std::mem::take(&mut self.entries))?;
+        (self.pace)(began.elapsed())
+    }
+}
+
+fn mark(link: Link) -> Vec<u8> {
+    let mut value = Vec::with_capacity(20);
+    value.extend_from_slice(&link.end.0.to_le_bytes());
+    value.extend_from_slice(&link.number.to_le_bytes());
+    value.extend_from_slice(&link.crc.to_le_bytes());
+    value
+}
+
+/// The last complete checkpoint in a state that belongs to this store; `None` in one that holds nothing yet.
+pub(super) fn stored_mark(state: &State, store: u64) -> Result<Option<Link>, Fault> {
+    let Some(owner) = state.get(STORE_KEY)? else {
+        // A new store writes its id before anything else.
+        return if state.is_empty()? { Ok(None) } else { Err(Fault::Damaged("it does not say whose it is".into())) };
+    };
+    if owner != owner_value(store) {
+        return Err(Fault::Damaged("it belongs to another store, or another version wrote it".into()));
+    }
+    match state.get(CHECKPOINT_KEY)? {
+        None => Ok(None),
+        Some(value) if value.len() == 20 => {
+            Ok(Some(Link { end: Position(u64_at(&value, 0)), number: u64_at(&value, 8), crc: u32_at(&value, 16) }))
+        }
+        Some(_) => Err(Fault::Damaged("its checkpoint".into())),
+    }
+}
+
+/// Writes whose state this is, durably.
+pub(super) fn claim(state: &State, store: u64) -> Result<(), Fault> {
+    state.apply(vec![(STORE_KEY.to_vec(), Some(owner_value(store)))])?;
+    state.sync()
+}
+
+fn owner_value(store: u64) -> Vec<u8> {
+    [&store.to_le_bytes()[..], &STATE_FORMAT.to_le_bytes()].concat()
+}
+
+impl Shared {
+    fn checkpointed(&self, link: Link, elapsed: Duration) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        self.counters.checkpoints.fetch_add(1, Ordering::Relaxed);
+        self.counters.checkpoint_position.store(link.end.0, Ordering::Relaxed);
+        self.counters
+            .checkpoint_ms_last
+            .store(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.room.notify_waiters();
+    }
+}

@@ -1,0 +1,60 @@
+//! How values become bytes: the only file that names bincode.
+//!
+//! bincode is positional, so whoever stores a type versions it; here is only the frame: fixed-width integers, a limit on size,
+//! nothing left over. Depends on `serde` and `bincode`.
+
+use bincode::Options;
+use serde::{Serialize, de::DeserializeOwned};
+
+/// The largest encoded value, in bytes: the largest snapshot the state takes. A length read from damaged bytes can make a
+/// reader allocate no more than this.
+pub const ENCODED_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// Bytes that are no such value.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot decode: {0}")]
+pub struct CodecError(#[from] bincode::Error);
+
+fn options() -> impl Options {
+    bincode::DefaultOptions::new()
+        .with_fixint_encoding()
+        .with_little_endian()
+        .with_limit(ENCODED_BYTES_MAX)
+        .reject_trailing_bytes()
+}
+
+/// The bytes of a value. Whoever stores them checks how many they are.
+///
+/// # Panics
+/// The type has no binary form (a sequence that does not know its length): a mistake in the type, found by its first test.
+#[must_use]
+pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    options().with_no_limit().serialize(value).expect("stored types have a binary form")
+}
+
+/// The value of these bytes, all of them.
+///
+/// # Errors
+/// The bytes are not such a value, are too many, or some are left over.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    Ok(options().deserialize(bytes)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_come_back_and_nothing_else_does() {
+        let value = (7_u32, String::from("souk"), vec![1_u64, 2]);
+        let bytes = encode(&value);
+        assert_eq!(bytes.len(), 4 + 8 + 4 + 8 + 16, "integers have a fixed width");
+        assert_eq!(decode::<(u32, String, Vec<u64>)>(&bytes).unwrap(), value);
+
+        let mut longer = bytes.clone();
+        longer.push(0);
+        assert!(decode::<(u32, String, Vec<u64>)>(&longer).is_err(), "trailing bytes");
+        assert!(decode::<(u32, String, Vec<u64>)>(&bytes[..bytes.len() - 1]).is_err(), "missing bytes");
+        assert!(decode::<Vec<u8>>(&[0xff; 8]).is_err(), "a length beyond the limit");
+    }
+}

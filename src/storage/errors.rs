@@ -1,0 +1,156 @@
+//! What can go wrong in storage, by what the caller can do about it.
+//!
+//! Depends on `thiserror`.
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use super::record::Position;
+
+/// Why nothing more is taken. Surely not executed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The disk is nearly full. Reads go on; writes resume when there is room again.
+    #[error("the journal is read-only: the disk is nearly full")]
+    ReadOnly,
+    /// A write or a sync failed. The process must start again.
+    #[error("the journal has failed")]
+    Failed,
+    /// The journal was closed.
+    #[error("the journal is closed")]
+    Closed,
+}
+
+/// Why an append was not acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// The lease was lost, or the sequence is not the next one: there is a second writer. Surely not written.
+    #[error("another writer has the stream")]
+    Conflict,
+    /// The payload is larger than a record may be. Surely not written.
+    #[error("the record is too large")]
+    TooLarge,
+    /// The write or the sync failed, or the journal stopped before it. Perhaps written.
+    #[error("the write failed: perhaps it is durable, perhaps not")]
+    Failed,
+}
+
+/// Bytes in a file that are not what was written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{} is damaged at byte {offset}: {what}", file.display())]
+pub struct Damage {
+    /// Which file.
+    pub file: PathBuf,
+    /// Where in it.
+    pub offset: u64,
+    /// What is wrong there.
+    pub what: String,
+}
+
+/// A failure below: the disk, or the state's store.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Fault {
+    /// A call on a file failed.
+    #[error("{doing}: {source}")]
+    Io {
+        /// What was being done.
+        doing: String,
+        /// How it failed.
+        source: Arc<io::Error>,
+    },
+    /// The state's store failed.
+    #[error("the state store failed: {0}")]
+    State(String),
+    /// A stored value is not what was written.
+    #[error("the state is damaged: {0}")]
+    Damaged(String),
+    /// A value or a name larger than the state takes, in bytes.
+    #[error("a key and value of {bytes} bytes are too large for the state")]
+    TooLarge {
+        /// How large it is.
+        bytes: usize,
+    },
+    /// A write or a sync of the log failed earlier.
+    #[error("the journal has failed")]
+    Failed,
+    /// The journal was closed.
+    #[error("the journal is closed")]
+    Closed,
+}
+
+impl Fault {
+    pub(super) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let doing = doing.into();
+        move |source| Self::Io { doing, source: Arc::new(source) }
+    }
+}
+
+/// Why a stream could not be loaded.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum LoadError {
+    /// What is stored of it does not fit together.
+    #[error("the stream is damaged: {0}")]
+    Damaged(String),
+    /// It could not be read.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// Why there is no page.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum PageError {
+    /// Older than the oldest segment: start from the state instead.
+    #[error("the log begins at {oldest:?}")]
+    Gone {
+        /// Where the log begins now.
+        oldest: Position,
+    },
+    /// The position is no end of a batch, or the log is damaged there.
+    #[error(transparent)]
+    Damaged(#[from] Damage),
+    /// The log could not be read.
+    #[error("cannot read the log: {0}")]
+    Io(Arc<io::Error>),
+}
+
+impl From<io::Error> for PageError {
+    fn from(source: io::Error) -> Self {
+        Self::Io(Arc::new(source))
+    }
+}
+
+/// Why a journal did not open. None of these is repaired by trying again, and none may become an empty shop.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has the directory.
+    #[error("{} is in use by another process", .0.display())]
+    Locked(PathBuf),
+    /// The log or the marker is damaged.
+    #[error(transparent)]
+    Damaged(#[from] Damage),
+    /// There is data, but no marker that says whose it is.
+    #[error("{} has data but no marker file; restore the marker or the whole directory from a backup", .0.display())]
+    MarkerMissing(PathBuf),
+    /// The marker says that there was more than there is.
+    #[error(
+        "the log was known to reach {known:?} in a segment at {segment:?}, but it ends at {end:?}: data is missing"
+    )]
+    Short {
+        /// How far it was known to reach.
+        known: Position,
+        /// The newest segment that was known.
+        segment: Option<u64>,
+        /// Where it ends.
+        end: Position,
+    },
+    /// The state must be rebuilt, but the beginning of the log is gone.
+    #[error("the state is lost or damaged ({why}) and cannot be rebuilt: the log begins at {oldest:?}")]
+    CannotRebuild {
+        /// What is wrong with the state.
+        why: String,
+        /// Where the log begins.
+        oldest: Position,
+    },
+    /// Something below failed.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}

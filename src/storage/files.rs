@@ -1,0 +1,188 @@
+//! The calls that the log makes on the file system, as an interface: tests put a recorder or a failing disk in its place.
+//!
+//! Depends on `std` and `rustix`.
+
+use std::{
+    fmt,
+    fs::{self, OpenOptions},
+    io,
+    os::unix::fs::FileExt,
+    path::Path,
+    sync::Arc,
+};
+
+/// A file system, as far as the log and the marker need one.
+pub trait Files: fmt::Debug + Send + Sync {
+    /// Creates a file that must not exist.
+    ///
+    /// # Errors
+    /// The call failed.
+    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+
+    /// Opens a file to read and write.
+    ///
+    /// # Errors
+    /// The call failed.
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+
+    /// Creates a directory and those above it, where they do not exist.
+    ///
+    /// # Errors
+    /// The call failed.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Gives a file another name, in place of whatever had it.
+    ///
+    /// # Errors
+    /// The call failed.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// The call failed.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes creations, renames and removals in a directory durable.
+    ///
+    /// # Errors
+    /// The call failed.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// The names in a directory, in any order; none where there is no such directory.
+    ///
+    /// # Errors
+    /// The call failed.
+    fn list(&self, path: &Path) -> io::Result<Vec<String>>;
+
+    /// How many bytes may still be written under this directory.
+    ///
+    /// # Errors
+    /// The call failed.
+    fn free_bytes(&self, path: &Path) -> io::Result<u64>;
+}
+
+/// A file of [`Files`].
+pub trait File: fmt::Debug + Send + Sync {
+    /// Makes the file this long and gives it its place on the disk.
+    ///
+    /// # Errors
+    /// The call failed, for instance because the disk is full.
+    fn preallocate(&self, bytes: u64) -> io::Result<()>;
+
+    /// Writes all of it.
+    ///
+    /// # Errors
+    /// The call failed.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Reads until the buffer is full or the file ends, and says how much.
+    ///
+    /// # Errors
+    /// The call failed.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Makes everything written durable, with the length of the file.
+    ///
+    /// # Errors
+    /// The call failed; what was written before is in an unknown state, and another call proves nothing.
+    fn sync_data(&self) -> io::Result<()>;
+
+    /// The length of the file in bytes.
+    ///
+    /// # Errors
+    /// The call failed.
+    fn length(&self) -> io::Result<u64>;
+}
+
+/// The operating system's files.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct RealFiles;
+
+#[derive(Debug)]
+struct RealFile(fs::File);
+
+impl Files for RealFiles {
+    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+        Ok(Arc::new(RealFile(file)))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(RealFile(OpenOptions::new().read(true).write(true).open(path)?)))
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir_all(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        fs::File::open(path)?.sync_all()
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        let entries = match fs::read_dir(path) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    }
+
+    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+        let space = rustix::fs::statvfs(path)?;
+        Ok(space.f_bavail.saturating_mul(space.f_frsize))
+    }
+}
+
+/// How many zeros are written at once. Between two of these writes the log's own syncs get their turn.
+const ZEROS_BYTES: usize = 256 * 1024;
+
+impl File for RealFile {
+    fn preallocate(&self, bytes: u64) -> io::Result<()> {
+        // Reserved extents alone are not enough: their first write has to be recorded in the file system's own journal, and
+        // each sync of the log would wait for that too. Zeros written ahead make it an overwrite in place.
+        rustix::fs::fallocate(&self.0, rustix::fs::FallocateFlags::empty(), 0, bytes)?;
+        let zeros = vec![0; ZEROS_BYTES];
+        let mut offset = 0;
+        while offset < bytes {
+            let length = usize::try_from(bytes - offset).unwrap_or(usize::MAX).min(ZEROS_BYTES);
+            self.0.write_all_at(&zeros[..length], offset)?;
+            offset += length as u64;
+        }
+        Ok(())
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.0.write_all_at(bytes, offset)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut read = 0;
+        while read < buffer.len() {
+            match self.0.read_at(&mut buffer[read..], offset + read as u64) {
+                Ok(0) => break,
+                Ok(bytes) => read += bytes,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(read)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+}

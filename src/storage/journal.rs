@@ -1,0 +1,411 @@
+//! The journal: what acknowledges a command, and what an entity is rebuilt from. The face of this room.
+//!
+//! A log that is the truth, a tail in memory, and a state behind them. Depends on everything else in `storage`.
+
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+};
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, Semaphore, oneshot, watch};
+
+use super::{
+    boot::{self, Booted},
+    checkpoint::{self, Requests},
+    errors::{Fault, LoadError, OpenError, PageError, Refused},
+    files::{Files, RealFiles},
+    keeper::{Keeper, Spares},
+    lease::{Lease, Leases},
+    limits::JournalLimits,
+    lists::Lists,
+    log::{Catalogue, LogWriter},
+    queue::{Entry, Queue, Slot},
+    record::{Loaded, Page, Position, Stream},
+    shared::Shared,
+    status::{Counters, Figures, Status, StatusBoard},
+    writer::Writer,
+};
+
+/// Where a journal lives and what it may use.
+#[derive(Debug, Clone)]
+pub struct JournalConfig {
+    /// Its directory. Created where it does not exist.
+    pub dir: PathBuf,
+    /// Its limits.
+    pub limits: JournalLimits,
+    /// The file system under the log and the marker.
+    pub files: Arc<dyn Files>,
+    /// A planted bug for the tests that must find it.
+    #[cfg(test)]
+    pub(super) acknowledge_before_sync: bool,
+}
+
+impl JournalConfig {
+    /// The usual limits on the operating system's files.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            limits: JournalLimits::default(),
+            files: Arc::new(RealFiles),
+            #[cfg(test)]
+            acknowledge_before_sync: false,
+        }
+    }
+}
+
+/// The journal. Cheap to clone; when the last clone is dropped without [`Journal::close`], it ends like a killed one.
+#[derive(Clone)]
+pub struct Journal(Arc<Owner>);
+
+/// The name of the keeper's thread.
+const KEEPER: &str = "journal-keeper";
+
+/// The threads, and what they share with everybody else.
+struct Owner {
+    shared: Arc<Shared>,
+    spares: Arc<Spares>,
+    threads: Mutex<Vec<thread::JoinHandle<()>>>,
+    /// One close at a time; a second one finds it done.
+    closing: tokio::sync::Mutex<()>,
+}
+
+impl Journal {
+    /// Opens or creates a journal. Blocks: it reads the log from the last checkpoint on.
+    ///
+    /// # Errors
+    /// Another process has the directory, or what is in it is damaged or incomplete.
+    pub fn open(config: JournalConfig) -> Result<Self, OpenError> {
+        let limits = config.limits.fitted();
+        let lock = boot::lock(&config.dir)?;
+        let Booted { store, state, lists, marker, tail, log, segments, checkpoint } =
+            boot::boot(&config.dir, &config.files, &limits)?;
+        let catalogue = Arc::new(Catalogue::default());
+        segments.iter().for_each(|segment| catalogue.add(segment));
+        let counters = Counters::default();
+        counters.checkpoint_position.store(checkpoint.end.0, Ordering::Relaxed);
+        counters.sealed.store(log.sealed, Ordering::Relaxed);
+        let shared = Arc::new(Shared {
+            log_dir: config.dir.join("log"),
+            files: config.files,
+            store,
+            queue: Arc::new(Queue::default()),
+            permits: Arc::new(Semaphore::new(limits.queue_records_max)),
+            activations: Arc::new(Semaphore::new(limits.activations_max)),
+            loads: Arc::new(Semaphore::new(limits.loads_max)),
+            limits,
+            leases: Arc::new(Leases::default()),
+            tail,
+            room: Notify::new(),
+            state,
+            lists,
+            catalogue,
+            marker,
+            status: Arc::new(StatusBoard::new()),
+            counters,
+            requests: Requests::default(),
+            generation: AtomicU64::new(0),
+            link: Mutex::new(log.link),
+            durable: AtomicU64::new(log.link.end.0),
+            durable_watch: watch::Sender::new(log.link.end),
+            closed: AtomicBool::new(false),
+            lock: Mutex::new(Some(lock)),
+            #[cfg(test)]
+            acknowledge_before_sync: config.acknowledge_before_sync,
+        });
+        let next_first = segments.last().map_or(0, |segment| segment.end());
+        let spares = Arc::new(Spares::new(log.spares));
+        let keeper = Keeper {
+            files: Arc::clone(&shared.files),
+            dir: shared.log_dir.clone(),
+            store,
+            limits: shared.limits.clone(),
+            spares: Arc::clone(&spares),
+            catalogue: Arc::clone(&shared.catalogue),
+            marker: Arc::clone(&shared.marker),
+            status: Arc::clone(&shared.status),
+            next_first,
+        };
+        let log_writer = LogWriter::new(store, log.current, log.link, Arc::clone(&spares));
+        let writer = Writer::new(Arc::clone(&shared), log_writer, log.sealed);
+        let owner = Owner { shared, spares, threads: Mutex::default(), closing: tokio::sync::Mutex::default() };
+        let journal = Self(Arc::new(owner));
+        let shared = Arc::clone(journal.shared());
+        journal.spawn(KEEPER, move || keeper.run())?;
+        journal.spawn("journal-writer", move || writer.run())?;
+        journal.spawn("journal-state", move || checkpoint::run(&shared))?;
+        Ok(journal)
+    }
+
+    fn spawn(&self, name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Fault> {
+        let thread = thread::Builder::new().name(name.into()).spawn(work).map_err(Fault::io("start a thread"))?;
+        self.0.threads.lock().push(thread);
+        Ok(())
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.0.shared
+    }
+
+    /// Waits for a place in the queue, and for the tail where it is full.
+    ///
+    /// # Errors
+    /// Nothing more is taken, now or for ever.
+    pub async fn reserve(&self) -> Result<Slot, Refused> {
+        let shared = self.shared();
+        if let Some(refused) = shared.refusal() {
+            return Err(refused);
+        }
+        if shared.tail.bytes() >= shared.limits.tail_bytes_max {
+            self.wait_for_room().await?;
+        }
+        let permit = Arc::clone(&shared.permits).acquire_owned().await;
+        if let Some(refused) = shared.refusal() {
+            return Err(refused);
+        }
+        let permit = permit.map_err(|_| Refused::Closed)?;
+        Ok(Slot { permit, queue: Arc::clone(&shared.queue) })
+    }
+
+    async fn wait_for_room(&self) -> Result<(), Refused> {
+        let shared = self.shared();
+        loop {
+            let room = shared.room.notified();
+            tokio::pin!(room);
+            room.as_mut().enable();
+            if let Some(refused) = shared.refusal() {
+                return Err(refused);
+            }
+            if shared.tail.bytes() < shared.limits.tail_bytes_max {
+                return Ok(());
+            }
+            shared.requests.want();
+            room.await;
+        }
+    }
+
+    /// Takes the stream from whoever has it and loads it, after everything appended before is durable or has failed.
+    ///
+    /// # Errors
+    /// It cannot be read, or the journal has failed or was closed. Whoever had the stream has lost it all the same.
+    pub async fn activate(&self, stream: &Stream) -> Result<(Lease, Loaded), LoadError> {
+        let shared = self.shared();
+        let _place = shared.activations.acquire().await.map_err(|_| Fault::Closed)?;
+        // In this order: from here on nobody else's record is admitted, the barrier is behind those that were, and so the
+        // load finds all that there will ever be before our own.
+        let lease = shared.leases.take(stream);
+        let (sender, barrier) = oneshot::channel();
+        let on_durable = Box::new(move |result| {
+            // Nobody listens if the activation was given up.
+            let _ = sender.send(result);
+        });
+        shared.queue.push(Entry::After { permit: None, on_durable });
+        match barrier.await {
+            Ok(Ok(())) => {}
+            _ if shared.closed.load(Ordering::Acquire) => return Err(Fault::Closed.into()),
+            _ => return Err(Fault::Failed.into()),
+        }
+        let loaded = self.read(stream).await?;
+        lease.begin_after(loaded.sequence());
+        Ok((lease, loaded))
+    }
+
+    /// What is durable of a stream. Takes nothing from anybody and waits for no one.
+    ///
+    /// # Errors
+    /// It cannot be read, or the journal was closed.
+    pub async fn read(&self, stream: &Stream) -> Result<Loaded, LoadError> {
+        let shared = Arc::clone(self.shared());
+        let place = Arc::clone(&shared.loads).acquire_owned().await.map_err(|_| Fault::Closed)?;
+        let stream = stream.clone();
+        let load = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            // The tail first: what leaves it after this has reached the state before.
+            let tail = shared.tail.load(&stream);
+            let behind = shared.state.load(&stream)?;
+            let missing = |last| LoadError::Damaged(format!("{stream:?}: record {} is missing", last + 1));
+            Loaded::merge(behind, tail).map_err(missing)
+        });
+        load.await.unwrap_or_else(|error| Err(Fault::State(format!("a load did not end: {error}")).into()))
+    }
+
+    /// The newest durable sequence of a stream, if the tail has it. Whoever keeps views learns from it that one is stale.
+    #[must_use]
+    pub fn durable_sequence_hint(&self, stream: &Stream) -> Option<u64> {
+        self.shared().tail.sequence(stream)
+    }
+
+    /// Grows whenever the tail forgets what a checkpoint has written: a missing hint means no more than before it.
+    #[must_use]
+    pub fn checkpoint_generation(&self) -> u64 {
+        self.shared().generation.load(Ordering::Acquire)
+    }
+
+    /// The end of the last durable batch.
+    #[must_use]
+    pub fn durable(&self) -> Position {
+        self.shared().durable()
+    }
+
+    /// Follows the end of the last durable batch.
+    #[must_use]
+    pub fn watch_durable(&self) -> watch::Receiver<Position> {
+        self.shared().durable_watch.subscribe()
+    }
+
+    /// Durable records of whole batches after `from`, of about `bytes_max` bytes together, at least one batch where there is
+    /// one. Blocks: it reads files.
+    ///
+    /// # Errors
+    /// The log does not reach back so far, is damaged there, or cannot be read.
+    pub fn page(&self, from: Position, bytes_max: usize) -> Result<Page, PageError> {
+        self.shared().pages().page(from, bytes_max, self.durable())
+    }
+
+    /// The read models.
+    #[must_use]
+    pub fn lists(&self) -> &Lists {
+        &self.shared().lists
+    }
+
+    /// Offers the state of a stream after its record with this sequence, so that a later load is short. It is taken only if
+    /// that is still the stream's last record.
+    pub fn offer_snapshot(&self, lease: &Lease, sequence: u64, version: u16, bytes: Vec<u8>) {
+        self.shared().queue.push(Entry::Snapshot { hold: Arc::clone(&lease.hold), sequence, version, bytes });
+    }
+
+    /// Makes a checkpoint that has at least everything that is durable now, and says where.
+    ///
+    /// # Errors
+    /// The state cannot be written, or the journal has failed or was closed.
+    pub async fn checkpoint(&self) -> Result<Position, Fault> {
+        self.shared().requests.ask().await.unwrap_or(Err(Fault::Closed))
+    }
+
+    /// Refuses what is new, writes what is queued, seals the log, makes a last checkpoint and gives the directory back.
+    ///
+    /// # Errors
+    /// The journal had failed, or the last checkpoint did. What was acknowledged is in the log.
+    pub async fn close(&self) -> Result<(), Fault> {
+        let _closing = self.0.closing.lock().await;
+        let owner = Arc::clone(&self.0);
+        let closed = tokio::task::spawn_blocking(move || owner.stop());
+        closed.await.unwrap_or_else(|error| Err(Fault::State(format!("the close did not end: {error}"))))
+    }
+
+    /// Whether records are taken.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.shared().status.status()
+    }
+
+    /// Follows whether records are taken.
+    #[must_use]
+    pub fn watch_status(&self) -> watch::Receiver<Status> {
+        self.shared().status.subscribe()
+    }
+
+    /// What was done so far.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        let shared = self.shared();
+        let counters = &shared.counters;
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let free = shared.permits.available_permits();
+        Figures {
+            batches: count(&counters.batches),
+            records: count(&counters.records),
+            sealed: counters.sealed.load(Ordering::Acquire),
+            bytes: count(&counters.bytes),
+            sync_nanoseconds_sum: count(&counters.sync_nanoseconds_sum),
+            sync_nanoseconds_last: count(&counters.sync_nanoseconds_last),
+            queue_records: shared.limits.queue_records_max.saturating_sub(free) as u64,
+            tail_bytes: shared.tail.bytes(),
+            checkpoints: count(&counters.checkpoints),
+            checkpoint_position: Position(count(&counters.checkpoint_position)),
+            checkpoint_ms_last: count(&counters.checkpoint_ms_last),
+        }
+    }
+}
+
+impl Owner {
+    /// The clean end. The second time there is nothing left to do.
+    fn stop(&self) -> Result<(), Fault> {
+        let shared = &self.shared;
+        if shared.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        self.join(false);
+        let result = if shared.status.failed() {
+            Err(Fault::Failed)
+        } else {
+            let link = *shared.link.lock();
+            checkpoint::still(&shared.target(), link)
+        };
+        shared.state.close();
+        shared.lock.lock().take();
+        result
+    }
+
+    fn join(&self, abandon: bool) {
+        let threads = std::mem::take(&mut *self.threads.lock());
+        join(&self.shared, &self.spares, threads, abandon);
+    }
+
+    fn on_own_thread(&self) -> bool {
+        self.threads.lock().iter().any(|thread| thread.thread().id() == thread::current().id())
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        if self.shared.closed.load(Ordering::Acquire) {
+            return;
+        }
+        let (shared, spares) = (Arc::clone(&self.shared), Arc::clone(&self.spares));
+        let own_thread = self.on_own_thread();
+        let threads = std::mem::take(&mut *self.threads.lock());
+        let end = move || {
+            join(&shared, &spares, threads, true);
+            shared.state.close();
+            shared.lock.lock().take();
+        };
+        if !own_thread {
+            return end();
+        }
+        // The last clone was dropped in a callback, which runs on the writer's thread. A checkpoint may be waiting for the
+        // writer, so the writer must not wait for the checkpoint.
+        if let Err(error) = thread::Builder::new().name("journal-end".into()).spawn(end) {
+            tracing::error!(%error, "a dropped journal cannot be ended");
+        }
+    }
+}
+
+/// Lets the threads end and waits for them.
+fn join(shared: &Shared, spares: &Spares, threads: Vec<thread::JoinHandle<()>>, abandon: bool) {
+    shared.permits.close();
+    shared.room.notify_waiters();
+    shared.queue.stop();
+    shared.requests.stop(abandon);
+    spares.end_on_failure();
+    // The writer may yet need a segment, so the keeper, which was started first, ends last.
+    for thread in threads.into_iter().rev() {
+        if thread.thread().name() == Some(KEEPER) {
+            spares.end();
+        }
+        if thread.join().is_err() {
+            tracing::error!("a thread of the journal panicked");
+        }
+    }
+}
+
+impl fmt::Debug for Journal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Journal({}, {:?})", self.shared().log_dir.display(), self.status())
+    }
+}

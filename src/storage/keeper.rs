@@ -1,0 +1,142 @@
+//! The keeper: a thread that has the next segment ready before it is needed, and watches the free space.
+//!
+//! A full disk is met here, while the log still has a whole segment to take in what is under way, and not in the middle of
+//! a write. Depends on `segment`, `marker` and `status`.
+
+use std::{
+    collections::VecDeque,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::{
+    errors::Fault, files::Files, limits::JournalLimits, log::Catalogue, marker::Marker, segment::Segment,
+    status::StatusBoard,
+};
+
+/// Segments that are ready, between the keeper who makes them and the writer who takes them.
+#[derive(Debug, Default)]
+pub(super) struct Spares {
+    inner: Mutex<Inner>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    ready: VecDeque<Segment>,
+    /// The journal ends: a segment that cannot be made now will not be made later.
+    ending: bool,
+    ended: bool,
+}
+
+impl Spares {
+    pub(super) fn new(ready: Vec<Segment>) -> Self {
+        Self { inner: Mutex::new(Inner { ready: ready.into(), ..Inner::default() }), changed: Condvar::new() }
+    }
+
+    /// The next segment. Waits for it; `None` if there will be none.
+    pub(super) fn take(&self) -> Option<Segment> {
+        let mut inner = self.inner.lock();
+        loop {
+            if let Some(segment) = inner.ready.pop_front() {
+                self.changed.notify_all();
+                return Some(segment);
+            }
+            if inner.ended {
+                return None;
+            }
+            self.changed.wait(&mut inner);
+        }
+    }
+
+    /// Lets the keeper end with its first failure, so that no writer waits in vain at the end.
+    pub(super) fn end_on_failure(&self) {
+        self.inner.lock().ending = true;
+        self.changed.notify_all();
+    }
+
+    /// Lets the keeper end.
+    pub(super) fn end(&self) {
+        self.inner.lock().ended = true;
+        self.changed.notify_all();
+    }
+}
+
+/// The thread's state.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    pub files: Arc<dyn Files>,
+    pub dir: PathBuf,
+    pub store: u64,
+    pub limits: JournalLimits,
+    pub spares: Arc<Spares>,
+    pub catalogue: Arc<Catalogue>,
+    pub marker: Arc<Marker>,
+    pub status: Arc<StatusBoard>,
+    /// Where the next segment begins.
+    pub next_first: u64,
+}
+
+impl Keeper {
+    pub(super) fn run(mut self) {
+        let poll = Duration::from_millis(self.limits.disk_poll_ms.max(1));
+        loop {
+            let complete = self.prepare();
+            self.watch_space(complete);
+            let deadline = Instant::now() + poll;
+            let mut inner = self.spares.inner.lock();
+            loop {
+                inner.ended |= inner.ending && !complete;
+                if inner.ended {
+                    self.spares.changed.notify_all();
+                    return;
+                }
+                // After a failure the disk is asked again at the next poll, not in a circle.
+                let work = complete && inner.ready.is_empty();
+                if work || self.spares.changed.wait_until(&mut inner, deadline).timed_out() {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Makes the next segment where none is ready. Says whether one is ready now.
+    fn prepare(&mut self) -> bool {
+        if !self.spares.inner.lock().ready.is_empty() {
+            return true;
+        }
+        let (first, length) = (self.next_first, self.limits.segment_bytes);
+        let made = Segment::create(self.files.as_ref(), &self.dir, self.store, first, length)
+            .map_err(Fault::io("make the next segment"))
+            .and_then(|segment| self.marker.update(|known| known.segment = Some(first)).map(|()| segment));
+        match made {
+            Ok(segment) => {
+                self.catalogue.add(&segment);
+                self.next_first = segment.end();
+                self.spares.inner.lock().ready.push_back(segment);
+                self.spares.changed.notify_all();
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the next segment of the log cannot be made");
+                false
+            }
+        }
+    }
+
+    fn watch_space(&self, spare_ready: bool) {
+        let minimum = self.limits.disk_free_bytes_min;
+        // A disk that does not say what is free is not taken for a full one.
+        let free_bytes = self.files.free_bytes(&self.dir).unwrap_or(u64::MAX);
+        // A quarter more before it resumes, so that it does not flutter at the border.
+        let needed = if self.status.refusal().is_some() { minimum.saturating_add(minimum / 4) } else { minimum };
+        if spare_ready && free_bytes >= needed {
+            self.status.writable();
+        } else {
+            self.status.read_only(free_bytes);
+        }
+    }
+}

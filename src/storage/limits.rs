@@ -1,0 +1,89 @@
+//! The limits of storage, each with its unit and its reason.
+//!
+//! Depends on nothing.
+
+/// A page of the disk, in bytes: batches start on its boundaries, so that writing one never touches another.
+pub(super) const PAGE_BYTES: usize = 4096;
+
+/// The largest value in the state, in bytes. sled puts large ones into files of their own, which it never syncs.
+pub const VALUE_BYTES_MAX: usize = 4096;
+
+/// The largest snapshot, in bytes. A larger one is not taken: the stream's records stay instead.
+pub const SNAPSHOT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// The largest payload of a batch that a reader believes in, in bytes. It keeps a damaged length from being allocated.
+pub(super) const BATCH_BYTES_CEILING: usize = 32 * 1024 * 1024;
+
+/// How much of a segment is read at once, in bytes: large enough for sequential speed.
+pub(super) const WINDOW_BYTES: usize = 1024 * 1024;
+
+/// The limits a journal runs with.
+#[derive(Debug, Clone)]
+pub struct JournalLimits {
+    /// Records that are queued, being written or waiting for their sync. It bounds memory and, with the speed of the disk,
+    /// the time a record waits; whoever finds no place waits in [`super::Journal::reserve`].
+    pub queue_records_max: usize,
+    /// Records of one batch. Larger batches raise the throughput of many callers and the latency of each.
+    pub batch_records_max: usize,
+    /// Bytes of one batch, give or take a record: about a millisecond of a common disk.
+    pub batch_bytes_max: usize,
+    /// Bytes of one record's payload. An event is a fact, not a document.
+    pub record_bytes_max: usize,
+    /// Bytes of one segment file. Preallocated one ahead, so this is also the reserve when the disk is full.
+    pub segment_bytes: u64,
+    /// Bytes of the tail over all streams. At half of it a checkpoint starts; at all of it `reserve` waits for the checkpoint.
+    pub tail_bytes_max: u64,
+    /// The longest time between two checkpoints, in milliseconds: it bounds what a start has to read again.
+    pub checkpoint_ms: u64,
+    /// How much of a checkpoint is written at once, in bytes. A pause follows, so that the syncs of the log do not suffer.
+    pub slice_bytes_max: usize,
+    /// The cache of the state, in bytes. sled uses a multiple of it.
+    pub state_cache_bytes: u64,
+    /// Free space below which the journal takes no more records, in bytes: the room that a checkpoint may need.
+    pub disk_free_bytes_min: u64,
+    /// How often the free space is looked at, in milliseconds.
+    pub disk_poll_ms: u64,
+    /// After how long without work the last batch is sealed, in milliseconds: longer than a caller's own loop takes.
+    pub seal_after_ms: u64,
+    /// Activations under way at once. Each waits for the batch before it; more of them would only queue elsewhere.
+    pub activations_max: usize,
+    /// Streams being read from the state at once: each occupies a thread.
+    pub loads_max: usize,
+}
+
+impl Default for JournalLimits {
+    fn default() -> Self {
+        Self {
+            queue_records_max: 8_192,
+            batch_records_max: 4_096,
+            batch_bytes_max: 1024 * 1024,
+            record_bytes_max: 1024 * 1024,
+            segment_bytes: 64 * 1024 * 1024,
+            tail_bytes_max: 256 * 1024 * 1024,
+            checkpoint_ms: 10_000,
+            slice_bytes_max: 128 * 1024,
+            state_cache_bytes: 32 * 1024 * 1024,
+            disk_free_bytes_min: 512 * 1024 * 1024,
+            disk_poll_ms: 1_000,
+            seal_after_ms: 5,
+            activations_max: 256,
+            loads_max: 16,
+        }
+    }
+}
+
+impl JournalLimits {
+    /// These limits, made to fit each other: any batch and any record fit into a segment, and segments end on a page.
+    pub(super) fn fitted(mut self) -> Self {
+        let page = PAGE_BYTES as u64;
+        self.segment_bytes = self.segment_bytes.clamp(8 * page, BATCH_BYTES_CEILING as u64 * 32).next_multiple_of(page);
+        let quarter = usize::try_from(self.segment_bytes / 4).unwrap_or(usize::MAX);
+        self.batch_bytes_max = self.batch_bytes_max.min(quarter).min(BATCH_BYTES_CEILING / 4);
+        self.record_bytes_max = self.record_bytes_max.min(quarter).min(BATCH_BYTES_CEILING / 4);
+        self.batch_records_max = self.batch_records_max.max(1);
+        self.queue_records_max = self.queue_records_max.clamp(1, tokio::sync::Semaphore::MAX_PERMITS);
+        self.activations_max = self.activations_max.max(1);
+        self.loads_max = self.loads_max.max(1);
+        self
+    }
+}

@@ -1,0 +1,197 @@
+//! Lists: the read models of projections, as keys and values beside the state.
+//!
+//! A projection commits its changes with its position. What a power cut leaves of commits since the last checkpoint is not
+//! known, so each checkpoint pins the positions, and a start begins at the pins: projections apply what follows once more.
+//! Depends on `state`.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use parking_lot::Mutex;
+
+use super::{
+    batch::u64_at,
+    errors::Fault,
+    record::Position,
+    state::{Entry, KeyValue, State},
+};
+
+/// The longest name of a projection and the longest key in it, in bytes.
+pub const LIST_KEY_BYTES_MAX: usize = 255;
+/// How many keys are removed at once when a list is cleared.
+const CLEAR_KEYS_MAX: usize = 1_000;
+const PIN_PREFIX: &[u8] = b"mpin";
+
+/// A change of a read model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Sets the value of a key. A value has at most `VALUE_BYTES_MAX` bytes less 4.
+    Put(Vec<u8>, Vec<u8>),
+    /// Removes a key.
+    Delete(Vec<u8>),
+}
+
+/// The read models.
+#[derive(Debug)]
+pub struct Lists {
+    state: Arc<State>,
+    positions: Mutex<BTreeMap<String, Position>>,
+    /// Held while positions become pins, and while a list is cleared: an old pin must not come back beside an empty list.
+    pub(super) pinning: Mutex<()>,
+    /// The positions that the last checkpoint pinned.
+    pinned: Mutex<BTreeMap<String, Position>>,
+}
+
+impl Lists {
+    /// Takes up the pinned positions. A list without one may hold anything, so it is emptied.
+    pub(super) fn open(state: Arc<State>) -> Result<Self, Fault> {
+        let mut positions = BTreeMap::new();
+        for (key, value) in state.scan(PIN_PREFIX, PIN_PREFIX, usize::MAX)? {
+            let name = String::from_utf8_lossy(&key[PIN_PREFIX.len()..]).into_owned();
+            if value.len() != 8 {
+                return Err(Fault::Damaged(format!("the pin of {name}")));
+            }
+            positions.insert(name, Position(u64_at(&value, 0)));
+        }
+        let pinned = Mutex::new(positions.clone());
+        let lists = Self { state, positions: Mutex::new(positions), pinning: Mutex::new(()), pinned };
+        for name in lists.stored_names()? {
+            if !lists.positions.lock().contains_key(&name) {
+                lists.remove_entries(&name)?;
+            }
+        }
+        Ok(lists)
+    }
+
+    fn stored_names(&self) -> Result<Vec<String>, Fault> {
+        let mut names = Vec::new();
+        let mut after = vec![b'l'];
+        while let Some(key) = self.state.key_after(&after)?.filter(|key| key[0] == b'l') {
+            let length = key.get(1).map_or(0, |length| usize::from(*length));
+            let name = key.get(2..2 + length).unwrap_or_default();
+            names.push(String::from_utf8_lossy(name).into_owned());
+            // Past every key of this list.
+            after = key[..(2 + length).min(key.len())].to_vec();
+            after.extend_from_slice(&[0xff; LIST_KEY_BYTES_MAX + 1]);
+        }
+        Ok(names)
+    }
+
+    /// How far a projection has come; the beginning where it never committed.
+    #[must_use]
+    pub fn position(&self, projection: &str) -> Position {
+        self.positions.lock().get(projection).copied().unwrap_or_default()
+    }
+
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// The state failed, or the value is damaged.
+    pub fn get(&self, projection: &str, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
+        self.state.get(&entry_key(projection, key)?)
+    }
+
+    /// Entries whose keys have this prefix, in order, beginning after `after`.
+    ///
+    /// # Errors
+    /// The state failed, or a value is damaged.
+    pub fn scan(
+        &self,
+        projection: &str,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<KeyValue>, Fault> {
+        let whole_prefix = entry_key(projection, prefix)?;
+        let name_bytes = whole_prefix.len() - prefix.len();
+        let from = match after.filter(|after| *after >= prefix) {
+            // The next possible key is the same with a zero behind it.
+            Some(after) => [entry_key(projection, after)?.as_slice(), &[0]].concat(),
+            None => whole_prefix.clone(),
+        };
+        let mut entries = self.state.scan(&whole_prefix, &from, limit)?;
+        for (key, _) in &mut entries {
+            key.drain(..name_bytes);
+        }
+        Ok(entries)
+    }
+
+    /// Makes changes and moves the projection's position, all at once. Durable with the next checkpoint.
+    ///
+    /// # Errors
+    /// A key or value is too large, or the state failed; nothing changed.
+    pub fn commit(&self, projection: &str, position: Position, changes: Vec<Change>) -> Result<(), Fault> {
+        let mut entries: Vec<Entry> = Vec::with_capacity(changes.len());
+        for change in changes {
+            entries.push(match change {
+                Change::Put(key, value) => (entry_key(projection, &key)?, Some(value)),
+                Change::Delete(key) => (entry_key(projection, &key)?, None),
+            });
+        }
+        if !entries.is_empty() {
+            self.state.apply(entries)?;
+        }
+        // Only now: a checkpoint that pins this position finds the changes already made.
+        self.positions.lock().insert(projection.to_owned(), position);
+        Ok(())
+    }
+
+    /// Empties a read model, durably; its projection begins again.
+    ///
+    /// # Errors
+    /// The state failed; the list may be half empty, and it is emptied at the next start.
+    pub fn clear(&self, projection: &str) -> Result<(), Fault> {
+        entry_key(projection, &[])?;
+        let _pinning = self.pinning.lock();
+        self.positions.lock().remove(projection);
+        // The pin goes first: a crash in between must not leave a position beside a list that has lost entries.
+        self.state.apply(vec![(pin_key(projection), None)])?;
+        self.state.sync()?;
+        self.remove_entries(projection)?;
+        self.state.sync()
+    }
+
+    fn remove_entries(&self, projection: &str) -> Result<(), Fault> {
+        let prefix = entry_key(projection, &[])?;
+        loop {
+            let keys: Vec<_> = self.state.scan_keys(&prefix, CLEAR_KEYS_MAX)?;
+            if keys.is_empty() {
+                return Ok(());
+            }
+            self.state.apply(keys.into_iter().map(|key| (key, None)).collect())?;
+        }
+    }
+
+    /// The positions as they are now.
+    pub(super) fn positions(&self) -> BTreeMap<String, Position> {
+        self.positions.lock().clone()
+    }
+
+    /// Notes what is pinned now.
+    pub(super) fn set_pinned(&self, positions: BTreeMap<String, Position>) {
+        *self.pinned.lock() = positions;
+    }
+
+    /// Has no position moved since the last checkpoint?
+    pub(super) fn are_pinned(&self) -> bool {
+        *self.pinned.lock() == *self.positions.lock()
+    }
+
+    /// The entries that pin these positions.
+    pub(super) fn pins(positions: &BTreeMap<String, Position>) -> Vec<Entry> {
+        let pin = |(name, position): (&String, &Position)| (pin_key(name), Some(position.0.to_le_bytes().to_vec()));
+        positions.iter().map(pin).collect()
+    }
+}
+
+fn pin_key(projection: &str) -> Vec<u8> {
+    [PIN_PREFIX, projection.as_bytes()].concat()
+}
+
+fn entry_key(projection: &str, key: &[u8]) -> Result<Vec<u8>, Fault> {
+    let too_large = || Fault::TooLarge { bytes: projection.len().max(key.len()) };
+    let name_bytes = u8::try_from(projection.len()).map_err(|_| too_large())?;
+    if key.len() > LIST_KEY_BYTES_MAX {
+        return Err(too_large());
+    }
+    Ok([&[b'l', name_bytes], projection.as_bytes(), key].concat())
+}

@@ -1,0 +1,294 @@
+//! The log: the truth. Segments, found again and checked at the start, and the place where the next batch goes.
+//!
+//! Batch N + 1 is written only after batch N is synced, so a crash can tear at most the last one. What is no true batch is
+//! cut off only if no true batch with a higher number follows it; otherwise the log is damaged, and it says where.
+//! Depends on `segment`, `batch`, `keeper` and `errors`.
+
+use std::{collections::BTreeMap, io, path::Path, sync::Arc};
+
+use parking_lot::Mutex;
+
+use super::{
+    batch::{Encoder, Header, Link, records},
+    errors::{Damage, Fault, OpenError, PageError},
+    files::Files,
+    keeper::Spares,
+    limits::{PAGE_BYTES, WINDOW_BYTES},
+    record::{Page, Position, Record, Stream},
+    segment::{Reader, SEGMENT_HEADER_BYTES, Segment, first_position},
+};
+
+/// Which segments there are: first position → length.
+#[derive(Debug, Default)]
+pub(super) struct Catalogue(Mutex<BTreeMap<u64, u64>>);
+
+impl Catalogue {
+    pub(super) fn add(&self, segment: &Segment) {
+        self.0.lock().insert(segment.first, segment.length);
+    }
+
+    /// Where the log begins.
+    pub(super) fn oldest(&self) -> Position {
+        Position(self.0.lock().first_key_value().map_or(0, |(first, _)| *first))
+    }
+
+    /// The segment in which a batch that begins at this position would stand.
+    fn containing(&self, position: u64) -> Option<u64> {
+        let catalogue = self.0.lock();
+        let (first, length) = catalogue.range(..=position).next_back()?;
+        (position < first + length).then_some(*first)
+    }
+
+    fn after(&self, first: u64) -> Option<u64> {
+        self.0.lock().range(first + 1..).next().map(|(first, _)| *first)
+    }
+}
+
+/// What was found at the start.
+#[derive(Debug)]
+pub(super) struct Recovered {
+    /// The last batch.
+    pub link: Link,
+    /// Is it empty? Then a flipped bit in the one before is told from a torn write.
+    pub sealed: bool,
+    /// Where the next batch goes.
+    pub current: Segment,
+    /// Segments after it, as yet unused.
+    pub spares: Vec<Segment>,
+}
+
+/// The names of the log's segments, in order. What a crash left half-made is removed.
+pub(super) fn segment_positions(files: &dyn Files, dir: &Path) -> Result<Vec<u64>, Fault> {
+    let mut firsts = Vec::new();
+    for name in files.list(dir).map_err(Fault::io(format!("list {}", dir.display())))? {
+        if name.ends_with(".log.new") {
+            files.remove(&dir.join(&name)).map_err(Fault::io(format!("remove {name}")))?;
+        }
+        firsts.extend(first_position(&name));
+    }
+    firsts.sort_unstable();
+    Ok(firsts)
+}
+
+/// Opens these segments and checks that none is missing between them.
+pub(super) fn open_segments(
+    files: &dyn Files,
+    dir: &Path,
+    store: u64,
+    firsts: &[u64],
+) -> Result<Vec<Segment>, OpenError> {
+    let mut segments: Vec<Segment> = Vec::with_capacity(firsts.len());
+    for first in firsts {
+        let segment =
+            Segment::open(files, dir, store, *first).map_err(Fault::io(format!("open segment {first}")))??;
+        if let Some(before) = segments.last().filter(|before| before.end() != *first) {
+            let what = format!("the segment at {} is missing", before.end());
+            return Err(before.damage(before.length, what).into());
+        }
+        segments.push(segment);
+    }
+    Ok(segments)
+}
+
+/// Takes the header and the payload of a batch that was found.
+pub(super) type OnBatch<'a> = &'a mut dyn FnMut(&Header, &[u8]) -> Result<(), OpenError>;
+
+/// Walks over all batches after `from`, hands each to `on_batch`, and makes the end of the log ready to be written.
+pub(super) fn recover(
+    segments: Vec<Segment>,
+    store: u64,
+    from: Link,
+    on_batch: OnBatch<'_>,
+) -> Result<Recovered, OpenError> {
+    let mut link = from;
+    let mut sealed = true;
+    let short = |end| OpenError::Short { known: from.end, segment: None, end };
+    let mut index = match segments.iter().position(|segment| from.end.0 <= segment.end()) {
+        Some(index) if segments[index].first <= from.end.0 => index,
+        _ => return Err(short(Position(segments.last().map_or(0, Segment::end)))),
+    };
+    let mut offset = (from.end.0 - segments[index].first).max(SEGMENT_HEADER_BYTES);
+    loop {
+        let segment = &segments[index];
+        let mut reader = Reader::new(segment, store, WINDOW_BYTES);
+        while let Some(header) = read(segment, reader.batch(offset))?.filter(|header| header.continues(link)) {
+            on_batch(&header, read(segment, reader.payload(offset, &header))?)?;
+            link = header.link();
+            sealed = header.records == 0;
+            offset += header.length();
+        }
+        let Some(next) = segments.get(index + 1) else { break };
+        let first = read(next, Reader::new(next, store, PAGE_BYTES).batch(SEGMENT_HEADER_BYTES))?;
+        if !first.is_some_and(|header| header.continues(link)) {
+            break;
+        }
+        (index, offset) = (index + 1, SEGMENT_HEADER_BYTES);
+    }
+    cut(&segments[index..], offset, store, link)?;
+    let mut rest = segments.into_iter().skip(index);
+    let Some(current) = rest.next() else { return Err(short(link.end)) };
+    Ok(Recovered { link, sealed, current, spares: rest.collect() })
+}
+
+fn read<T>(segment: &Segment, result: io::Result<T>) -> Result<T, Fault> {
+    result.map_err(Fault::io(format!("read {}", segment.path.display())))
+}
+
+/// Makes sure that nothing true stands behind the end of the log, then makes it zeros, durably.
+///
+/// The last segment is synced even where nothing was cut: after a kill its last batch may only be in the page cache, and
+/// what is served from here on must not be lost with the next power cut.
+fn cut(segments: &[Segment], end: u64, store: u64, link: Link) -> Result<(), OpenError> {
+    let mut stale: Vec<(usize, u64)> = Vec::new();
+    for (index, segment) in segments.iter().enumerate() {
+        let mut reader = Reader::new(segment, store, WINDOW_BYTES);
+        let mut offset = if index == 0 { end } else { SEGMENT_HEADER_BYTES };
+        while offset < segment.length {
+            let page = read(segment, reader.bytes(offset, PAGE_BYTES))?;
+            if *page != [0; PAGE_BYTES][..page.len()] {
+                let follows = read(segment, reader.batch(offset))?.is_some_and(|header| header.number > link.number);
+                if follows {
+                    let found = link.number + 1;
+                    let at = segments[0]
+                        .damage(end, format!("batch {found} is not what was written, and later ones follow"));
+                    return Err(at.into());
+                }
+                stale.push((index, offset));
+            }
+            offset += PAGE_BYTES as u64;
+        }
+    }
+    if !stale.is_empty() {
+        tracing::warn!(
+            pages = stale.len(),
+            position = link.end.0,
+            "cut a torn batch off the log: it was never acknowledged"
+        );
+    }
+    for (index, offset) in &stale {
+        let segment = &segments[*index];
+        let written = segment.file.write_at(&[0; PAGE_BYTES], *offset);
+        written.map_err(Fault::io(format!("cut {}", segment.path.display())))?;
+    }
+    for segment in segments {
+        segment.file.sync_data().map_err(Fault::io(format!("sync {}", segment.path.display())))?;
+    }
+    Ok(())
+}
+
+/// The end of the log, owned by the one who writes.
+#[derive(Debug)]
+pub(super) struct LogWriter {
+    store: u64,
+    segment: Segment,
+    offset: u64,
+    link: Link,
+    spares: Arc<Spares>,
+}
+
+impl LogWriter {
+    pub(super) fn new(store: u64, segment: Segment, link: Link, spares: Arc<Spares>) -> Self {
+        let offset = link.end.0.saturating_sub(segment.first).max(SEGMENT_HEADER_BYTES);
+        Self { store, segment, offset, link, spares }
+    }
+
+    /// The last durable batch.
+    pub(super) fn link(&self) -> Link {
+        self.link
+    }
+
+    /// Writes a batch. It is not durable yet. Waits for the next segment where this one is full.
+    ///
+    /// # Errors
+    /// The write failed, or there is no next segment and there will be none. Nothing may be written after that.
+    pub(super) fn write(&mut self, batch: &mut Encoder) -> io::Result<Link> {
+        if self.offset + batch.finished_len() > self.segment.length {
+            self.segment = self.spares.take().ok_or_else(|| io::Error::from(io::ErrorKind::StorageFull))?;
+            self.offset = SEGMENT_HEADER_BYTES;
+        }
+        let position = Position(self.segment.first + self.offset);
+        let (bytes, link) = batch.finish(self.store, position, self.link);
+        self.segment.file.write_at(bytes, self.offset)?;
+        Ok(link)
+    }
+
+    /// Makes the written batch durable.
+    ///
+    /// # Errors
+    /// The sync failed. Nothing may be written after that.
+    pub(super) fn sync(&mut self, written: Link) -> io::Result<()> {
+        self.segment.file.sync_data()?;
+        self.offset = written.end.0 - self.segment.first;
+        self.link = written;
+        Ok(())
+    }
+}
+
+/// Where a page is read from.
+#[derive(Debug)]
+pub(super) struct PageSource<'a> {
+    pub files: &'a dyn Files,
+    pub dir: &'a Path,
+    pub store: u64,
+    pub catalogue: &'a Catalogue,
+}
+
+impl PageSource<'_> {
+    /// Whole batches after `from`, as many as have about `bytes_max` of payload, none beyond `durable`.
+    pub(super) fn page(&self, from: Position, bytes_max: usize, durable: Position) -> Result<Page, PageError> {
+        let mut page = Page { records: Vec::new(), next: from };
+        let mut bytes = 0;
+        let oldest = self.catalogue.oldest();
+        if from < oldest {
+            return Err(PageError::Gone { oldest });
+        }
+        let mut segment = match self.catalogue.containing(from.0) {
+            Some(first) => self.open(first)?,
+            // The batch before ended exactly where its segment does.
+            None => {
+                self.open(self.catalogue.containing(from.0.saturating_sub(1)).ok_or(PageError::Gone { oldest })?)?
+            }
+        };
+        let window = bytes_max.saturating_mul(2);
+        let mut reader = Reader::new(&segment, self.store, window);
+        while page.next < durable && (bytes < bytes_max || page.records.is_empty()) {
+            let offset = (page.next.0 - segment.first).max(SEGMENT_HEADER_BYTES);
+            let Some(header) = reader.batch(offset)? else {
+                let damage = segment.damage(offset, "there is no true batch here");
+                let next = self.catalogue.after(segment.first).ok_or_else(|| damage.clone())?;
+                segment = self.open(next)?;
+                reader = Reader::new(&segment, self.store, window);
+                // Only if the next segment goes on where this one ended was the rest of this one left empty on purpose.
+                let first = reader.batch(SEGMENT_HEADER_BYTES)?.filter(|header| header.previous_end == page.next);
+                page.next = Position(first.ok_or(damage)?.position.0);
+                continue;
+            };
+            let payload = bytes::Bytes::copy_from_slice(reader.payload(offset, &header)?);
+            bytes += payload.len();
+            for view in records(&payload) {
+                let record = view.and_then(|view| {
+                    let from = view.payload_at;
+                    Some(Record {
+                        stream: Stream::from_bytes(view.stream)?,
+                        sequence: view.sequence,
+                        version: view.version,
+                        payload: payload.slice(from..from + view.payload.len()),
+                    })
+                });
+                page.records.push(record.ok_or_else(|| segment.damage(offset, "the batch holds no records"))?);
+            }
+            page.next = header.link().end;
+        }
+        Ok(page)
+    }
+
+    fn open(&self, first: u64) -> Result<Segment, PageError> {
+        Ok(Segment::open(self.files, self.dir, self.store, first)??)
+    }
+}
+
+impl From<Damage> for Fault {
+    fn from(damage: Damage) -> Self {
+        Self::Damaged(damage.to_string())
+    }
+}

@@ -1,0 +1,173 @@
+//! The queue before the writer: what arrives during a sync is the next batch.
+//!
+//! Depends on `lease`, `record` and `errors`.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{
+    batch::Link,
+    errors::AppendError,
+    lease::{Hold, Lease},
+    record::Append,
+};
+
+/// What is called when it is known how an append ended.
+pub(super) type OnDurable = Box<dyn FnOnce(Result<(), AppendError>) + Send>;
+
+/// What stands in the queue.
+pub(super) enum Entry {
+    /// A record to be made durable.
+    Append { hold: Arc<Hold>, append: Append, permit: OwnedSemaphorePermit, on_durable: OnDurable },
+    /// Somebody who waits for everything before. Activations wait without a permit; they are bounded elsewhere.
+    After { permit: Option<OwnedSemaphorePermit>, on_durable: OnDurable },
+    /// A snapshot of a stream whose last record is before it in the queue, or durable.
+    Snapshot { hold: Arc<Hold>, sequence: u64, version: u16, bytes: Vec<u8> },
+}
+
+impl Entry {
+    /// Answers without having tried.
+    fn fail(self) {
+        match self {
+            Self::Append { on_durable, permit, .. } => {
+                on_durable(Err(AppendError::Failed));
+                drop(permit);
+            }
+            Self::After { on_durable, permit } => {
+                on_durable(Err(AppendError::Failed));
+                drop(permit);
+            }
+            Self::Snapshot { .. } => {}
+        }
+    }
+}
+
+/// Who is told when the tail has been frozen, and where.
+pub(super) type OnFrozen = std::sync::mpsc::SyncSender<Link>;
+
+/// What the writer is to do next.
+pub(super) enum Work {
+    /// The entries that were handed over.
+    Entries,
+    /// Freeze the tail.
+    Freeze(OnFrozen),
+    /// Nothing came for a while.
+    Idle,
+    /// Nothing will come any more.
+    Stop,
+}
+
+#[derive(Default)]
+struct Inner {
+    entries: Vec<Entry>,
+    freeze: Option<OnFrozen>,
+    stop: bool,
+    stopped: bool,
+    waiting: bool,
+}
+
+/// The queue. Entries with permits are bounded by them.
+#[derive(Default)]
+pub(super) struct Queue {
+    inner: Mutex<Inner>,
+    wake: Condvar,
+}
+
+impl Queue {
+    pub(super) fn push(&self, entry: Entry) {
+        let mut inner = self.inner.lock();
+        if inner.stopped {
+            drop(inner);
+            entry.fail();
+            return;
+        }
+        inner.entries.push(entry);
+        self.wake(inner);
+    }
+
+    /// Asks the writer to freeze the tail between two batches.
+    pub(super) fn freeze(&self, on_frozen: OnFrozen) {
+        let mut inner = self.inner.lock();
+        if !inner.stopped {
+            inner.freeze = Some(on_frozen);
+            self.wake(inner);
+        }
+    }
+
+    /// Lets the writer end when it has written what is here.
+    pub(super) fn stop(&self) {
+        let mut inner = self.inner.lock();
+        inner.stop = true;
+        self.wake(inner);
+    }
+
+    fn wake(&self, mut inner: parking_lot::MutexGuard<'_, Inner>) {
+        if std::mem::take(&mut inner.waiting) {
+            drop(inner);
+            self.wake.notify_one();
+        }
+    }
+
+    /// Waits for work. Entries are exchanged for the empty vector in `entries`.
+    pub(super) fn next(&self, entries: &mut Vec<Entry>, idle_after: Option<Duration>) -> Work {
+        let mut inner = self.inner.lock();
+        loop {
+            if let Some(on_frozen) = inner.freeze.take() {
+                return Work::Freeze(on_frozen);
+            }
+            if !inner.entries.is_empty() {
+                std::mem::swap(&mut inner.entries, entries);
+                return Work::Entries;
+            }
+            if inner.stop {
+                inner.stopped = true;
+                return Work::Stop;
+            }
+            inner.waiting = true;
+            match idle_after {
+                None => self.wake.wait(&mut inner),
+                Some(idle_after) => {
+                    if self.wake.wait_for(&mut inner, idle_after).timed_out() && inner.waiting {
+                        inner.waiting = false;
+                        return Work::Idle;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Queue {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Queue({} entries)", self.inner.lock().entries.len())
+    }
+}
+
+/// A place in the queue, so that what follows a decision cannot be held up or refused. It is given back when the callback
+/// has run.
+#[derive(Debug)]
+pub struct Slot {
+    pub(super) permit: OwnedSemaphorePermit,
+    pub(super) queue: Arc<Queue>,
+}
+
+impl Slot {
+    /// Queues a record. `on_durable` runs once, on the writer's thread and in the order of the queue: it must be short and
+    /// must not block.
+    pub fn append(
+        self,
+        lease: &Lease,
+        append: Append,
+        on_durable: impl FnOnce(Result<(), AppendError>) + Send + 'static,
+    ) {
+        let hold = Arc::clone(&lease.hold);
+        self.queue.push(Entry::Append { hold, append, permit: self.permit, on_durable: Box::new(on_durable) });
+    }
+
+    /// Runs `on_durable` when everything queued before is durable or has failed; at once where nothing is.
+    pub fn after_earlier(self, on_durable: impl FnOnce(Result<(), AppendError>) + Send + 'static) {
+        self.queue.push(Entry::After { permit: Some(self.permit), on_durable: Box::new(on_durable) });
+    }
+}

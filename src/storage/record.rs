@@ -1,0 +1,155 @@
+//! What storage moves: streams of records and their snapshots, in raw bytes. Nothing here is decoded or folded.
+//!
+//! Depends on `bytes`.
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+
+/// The longest name of a stream, in bytes: one for the kind, up to 64 of an entity's key, and room to spare.
+pub const STREAM_BYTES_MAX: usize = 80;
+
+/// The name of a stream: a byte for the kind of its entity, then the entity's key. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Stream(Arc<[u8]>);
+
+impl Stream {
+    /// Names the stream of this kind and key.
+    ///
+    /// # Panics
+    /// The name is longer than [`STREAM_BYTES_MAX`]: whoever makes keys promises that they are short.
+    #[must_use]
+    pub fn new(kind: u8, key: &[u8]) -> Self {
+        assert!(key.len() < STREAM_BYTES_MAX, "the key of a stream has {} bytes", key.len());
+        let mut name = [0; STREAM_BYTES_MAX];
+        name[0] = kind;
+        name[1..=key.len()].copy_from_slice(key);
+        Self(name[..=key.len()].into())
+    }
+
+    /// The stream of a stored name, or `None` where it can be none.
+    pub(super) fn from_bytes(name: &[u8]) -> Option<Self> {
+        (1..=STREAM_BYTES_MAX).contains(&name.len()).then(|| Self(name.into()))
+    }
+
+    /// The kind of its entity.
+    #[must_use]
+    pub fn kind(&self) -> u8 {
+        self.0[0]
+    }
+
+    /// The key of its entity.
+    #[must_use]
+    pub fn key(&self) -> &[u8] {
+        &self.0[1..]
+    }
+
+    /// The whole name.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}:{}", self.kind(), self.key().escape_ascii())
+    }
+}
+
+/// A place in the log: the end of a batch. Ordered, but not dense, and its number means nothing to anyone else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Position(pub u64);
+
+impl Position {
+    /// Before everything.
+    pub const BEGINNING: Self = Self(0);
+}
+
+/// One event of one stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Whose it is.
+    pub stream: Stream,
+    /// Its place in the stream: 1, 2, 3 …
+    pub sequence: u64,
+    /// The version of the payload's schema.
+    pub version: u16,
+    /// The event.
+    pub payload: Bytes,
+}
+
+/// The state of a stream after the event with this sequence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The last event in it.
+    pub sequence: u64,
+    /// The version of the schema of `bytes`.
+    pub version: u16,
+    /// The state.
+    pub bytes: Bytes,
+}
+
+/// What to rebuild an entity from: its newest snapshot and every record above it, in order and without a gap.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// The newest snapshot.
+    pub snapshot: Option<Snapshot>,
+    /// The records above it.
+    pub records: Vec<Record>,
+}
+
+impl Loaded {
+    /// The sequence of the stream's last event; 0 where it was never written.
+    #[must_use]
+    pub fn sequence(&self) -> u64 {
+        let snapshot = self.snapshot.as_ref().map_or(0, |snapshot| snapshot.sequence);
+        self.records.last().map_or(snapshot, |record| record.sequence)
+    }
+
+    /// Puts together what was found behind and what was found in the tail. Both are in order; they may overlap, because
+    /// what a checkpoint has written stays in the tail until the checkpoint is complete.
+    ///
+    /// # Errors
+    /// The sequence after which one is missing.
+    pub(super) fn merge(behind: Self, tail: Self) -> Result<Self, u64> {
+        let snapshot = match (behind.snapshot, tail.snapshot) {
+            (Some(one), Some(other)) => Some(if one.sequence > other.sequence { one } else { other }),
+            (one, other) => one.or(other),
+        };
+        let mut last = snapshot.as_ref().map_or(0, |snapshot| snapshot.sequence);
+        let mut records = Vec::with_capacity(behind.records.len() + tail.records.len());
+        for record in behind.records.into_iter().chain(tail.records) {
+            if record.sequence <= last {
+                continue;
+            }
+            if record.sequence != last + 1 {
+                return Err(last);
+            }
+            last = record.sequence;
+            records.push(record);
+        }
+        Ok(Self { snapshot, records })
+    }
+}
+
+/// Durable records, in the order of the log: whole batches after the position that was asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    /// The records; none where there is nothing new.
+    pub records: Vec<Record>,
+    /// Where the next page begins.
+    pub next: Position,
+}
+
+/// An event to be made durable.
+#[derive(Debug, Clone, Default)]
+pub struct Append {
+    /// Its place in the stream; it must be the next one.
+    pub sequence: u64,
+    /// The version of the payload's schema.
+    pub version: u16,
+    /// The event.
+    pub payload: Vec<u8>,
+    /// The version of its schema and the state after exactly this event, where the entity finds that it is time for one.
+    pub snapshot: Option<(u16, Vec<u8>)>,
+}

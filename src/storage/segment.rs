@@ -1,0 +1,165 @@
+//! A segment: one file of the log, named by its first position. A header page, then batches.
+//!
+//! A segment gets its name only when it is complete and synced, so a file of that name with a bad header or another length
+//! is damage, never the trace of a crash. Depends on `files`, `batch` and `errors`.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{
+    batch::{FORMAT, Header, u32_at, u64_at},
+    errors::Damage,
+    files::{File, Files},
+    limits::{PAGE_BYTES, WINDOW_BYTES},
+    record::Position,
+};
+
+const MAGIC: [u8; 8] = *b"SOUKSEG\n";
+const HEADER_BYTES: usize = 40;
+/// The length of a segment's header page: its first batch stands here.
+pub(super) const SEGMENT_HEADER_BYTES: u64 = PAGE_BYTES as u64;
+
+/// A file of the log.
+#[derive(Debug, Clone)]
+pub(super) struct Segment {
+    /// The position of its first byte.
+    pub first: u64,
+    /// Its length in bytes; the next segment begins at `first + length`.
+    pub length: u64,
+    pub file: Arc<dyn File>,
+    pub path: PathBuf,
+}
+
+/// The name of the segment with this first position.
+pub(super) fn file_name(first: u64) -> String {
+    format!("{first:020}.log")
+}
+
+/// The first position in this name, if it is a segment's.
+pub(super) fn first_position(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(".log")?;
+    (digits.len() == 20).then(|| digits.parse().ok()).flatten()
+}
+
+impl Segment {
+    /// Creates a segment of zeros, durably. A half-made one from before is replaced.
+    pub(super) fn create(files: &dyn Files, dir: &Path, store: u64, first: u64, length: u64) -> io::Result<Self> {
+        let path = dir.join(file_name(first));
+        let unfinished = dir.join(format!("{}.new", file_name(first)));
+        match files.remove(&unfinished) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = files.create_new(&unfinished)?;
+        let filled = fill(file.as_ref(), store, first, length);
+        let named = filled.and_then(|()| files.rename(&unfinished, &path)).and_then(|()| files.sync_dir(dir));
+        if let Err(error) = named {
+            // On a full disk what was reserved so far is given back. If that fails too, the next attempt removes it.
+            let _ = files.remove(&unfinished);
+            return Err(error);
+        }
+        Ok(Self { first, length, file, path })
+    }
+
+    /// Opens a segment and checks that it is the one its name says, complete.
+    pub(super) fn open(files: &dyn Files, dir: &Path, store: u64, first: u64) -> io::Result<Result<Self, Damage>> {
+        let path = dir.join(file_name(first));
+        let file = files.open(&path)?;
+        let mut header = [0; HEADER_BYTES];
+        let read = file.read_at(&mut header, 0)?;
+        let damage = |offset, what: &str| Ok(Err(Damage { file: path.clone(), offset, what: what.into() }));
+        if read < HEADER_BYTES || header[..8] != MAGIC || u32_at(&header, 36) != crc32c::crc32c(&header[..36]) {
+            return damage(0, "the header of the segment is not what was written");
+        }
+        if header[8..10] != FORMAT.to_le_bytes() {
+            return damage(8, "the segment was written by another version of this program");
+        }
+        if u64_at(&header, 12) != store || u64_at(&header, 20) != first {
+            return damage(12, "the segment belongs to another store or another place");
+        }
+        let length = u64_at(&header, 28);
+        let found = file.length()?;
+        if found != length {
+            return damage(found.min(length), &format!("the segment has {found} bytes and not {length}"));
+        }
+        Ok(Ok(Self { first, length, file, path }))
+    }
+
+    /// The position after its last byte.
+    pub(super) fn end(&self) -> u64 {
+        self.first + self.length
+    }
+
+    /// A description of damage at this offset.
+    pub(super) fn damage(&self, offset: u64, what: impl Into<String>) -> Damage {
+        Damage { file: self.path.clone(), offset, what: what.into() }
+    }
+}
+
+fn fill(file: &dyn File, store: u64, first: u64, length: u64) -> io::Result<()> {
+    file.preallocate(length)?;
+    let mut header = [0; PAGE_BYTES];
+    header[..8].copy_from_slice(&MAGIC);
+    header[8..10].copy_from_slice(&FORMAT.to_le_bytes());
+    header[12..20].copy_from_slice(&store.to_le_bytes());
+    header[20..28].copy_from_slice(&first.to_le_bytes());
+    header[28..36].copy_from_slice(&length.to_le_bytes());
+    let crc = crc32c::crc32c(&header[..36]);
+    header[36..40].copy_from_slice(&crc.to_le_bytes());
+    file.write_at(&header, 0)?;
+    file.sync_data()
+}
+
+/// Reads a segment through a window, so that a walk over it makes few calls.
+#[derive(Debug)]
+pub(super) struct Reader<'a> {
+    segment: &'a Segment,
+    store: u64,
+    window: Vec<u8>,
+    window_at: u64,
+    window_bytes: usize,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(segment: &'a Segment, store: u64, window_bytes: usize) -> Self {
+        Self {
+            segment,
+            store,
+            window: Vec::new(),
+            window_at: 0,
+            window_bytes: window_bytes.clamp(PAGE_BYTES, WINDOW_BYTES),
+        }
+    }
+
+    /// The bytes at this offset; fewer at the end of the segment.
+    pub(super) fn bytes(&mut self, offset: u64, length: usize) -> io::Result<&[u8]> {
+        let wanted_end = (offset + length as u64).min(self.segment.length);
+        let window_end = self.window_at + self.window.len() as u64;
+        if offset < self.window_at || wanted_end > window_end {
+            let rest = usize::try_from(self.segment.length.saturating_sub(offset)).unwrap_or(usize::MAX);
+            self.window.resize(length.max(self.window_bytes).min(rest), 0);
+            self.window_at = offset;
+            let read = self.segment.file.read_at(&mut self.window, offset)?;
+            self.window.truncate(read);
+        }
+        let from = usize::try_from(offset - self.window_at).unwrap_or(usize::MAX).min(self.window.len());
+        let to = (from + length).min(self.window.len());
+        Ok(&self.window[from..to])
+    }
+
+    /// The header of the batch at this offset, if there is a whole and true one.
+    pub(super) fn batch(&mut self, offset: u64) -> io::Result<Option<Header>> {
+        let Some(header) = Header::parse(self.bytes(offset, super::batch::HEADER_BYTES)?) else { return Ok(None) };
+        let (store, position) = (self.store, Position(self.segment.first + offset));
+        let whole = self.bytes(offset, header.bytes())?;
+        Ok(header.verifies(whole, store, position).then_some(header))
+    }
+
+    /// The payload of the batch at this offset.
+    pub(super) fn payload(&mut self, offset: u64, header: &Header) -> io::Result<&[u8]> {
+        Ok(self.bytes(offset, header.bytes())?.get(super::batch::HEADER_BYTES..).unwrap_or_default())
+    }
+}

@@ -1,0 +1,128 @@
+//! What the threads of a journal share.
+//!
+//! Depends on everything below `journal`.
+
+use std::{
+    fs,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, Semaphore, watch};
+
+use super::{
+    batch::Link,
+    checkpoint::{Requests, Target},
+    errors::Refused,
+    files::Files,
+    lease::Leases,
+    limits::JournalLimits,
+    lists::Lists,
+    log::{Catalogue, PageSource},
+    marker::Marker,
+    queue::Queue,
+    record::Position,
+    state::State,
+    status::{Counters, StatusBoard},
+    tail::Tail,
+};
+
+/// What the threads of a journal share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub log_dir: PathBuf,
+    pub files: Arc<dyn Files>,
+    pub store: u64,
+    pub limits: JournalLimits,
+    pub queue: Arc<Queue>,
+    /// Places in the queue.
+    pub permits: Arc<Semaphore>,
+    /// Activations under way.
+    pub activations: Arc<Semaphore>,
+    /// Threads that read the state.
+    pub loads: Arc<Semaphore>,
+    pub leases: Arc<Leases>,
+    pub tail: Tail,
+    /// Woken when the tail has shrunk, and when there is no use in waiting for that.
+    pub room: Notify,
+    pub state: Arc<State>,
+    pub lists: Lists,
+    pub catalogue: Arc<Catalogue>,
+    pub marker: Arc<Marker>,
+    pub status: Arc<StatusBoard>,
+    pub counters: Counters,
+    pub requests: Requests,
+    /// How many checkpoints there were since the start.
+    pub generation: AtomicU64,
+    /// The last durable batch.
+    pub link: Mutex<Link>,
+    pub durable: AtomicU64,
+    pub durable_watch: watch::Sender<Position>,
+    pub closed: AtomicBool,
+    /// Held open and locked as long as the directory is ours.
+    pub lock: Mutex<Option<fs::File>>,
+    #[cfg(test)]
+    pub acknowledge_before_sync: bool,
+}
+
+impl Shared {
+    /// Why nothing is taken now, if so.
+    pub(super) fn refusal(&self) -> Option<Refused> {
+        let closed = self.closed.load(Ordering::Acquire).then_some(Refused::Closed);
+        self.status.refusal().filter(|refused| *refused == Refused::Failed).or(closed).or_else(|| self.status.refusal())
+    }
+
+    /// Ends everything after a failure that must not be retried. Everybody who waits learns of it.
+    pub(super) fn fail(&self, reason: &str) {
+        self.status.fail(reason);
+        self.permits.close();
+        self.room.notify_waiters();
+    }
+
+    /// The last batch is durable and its records are in the tail.
+    pub(super) fn advance(&self, link: Link) {
+        *self.link.lock() = link;
+        self.durable.store(link.end.0, Ordering::Release);
+        if self.tail.active_bytes() > self.limits.tail_bytes_max / 2 {
+            self.requests.want();
+        }
+    }
+
+    pub(super) fn durable(&self) -> Position {
+        Position(self.durable.load(Ordering::Acquire))
+    }
+
+    /// Wakes the followers, after everybody who waited for the batch itself.
+    pub(super) fn announce_durable(&self) {
+        let durable = self.durable();
+        self.durable_watch.send_if_modified(|known| std::mem::replace(known, durable) != durable);
+    }
+
+    /// A journal that was dropped, not closed, ends like a killed one, as far as the log is concerned.
+    pub(super) fn seals_at_stop(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Is there anything that a periodic checkpoint would change?
+    pub(super) fn worth_a_checkpoint(&self) -> bool {
+        self.tail.bytes() > 0 || !self.lists.are_pinned()
+    }
+
+    pub(super) fn target(&self) -> Target<'_> {
+        Target {
+            tail: &self.tail,
+            state: &self.state,
+            lists: &self.lists,
+            marker: &self.marker,
+            slice_bytes_max: self.limits.slice_bytes_max,
+        }
+    }
+
+    pub(super) fn pages(&self) -> PageSource<'_> {
+        PageSource { files: self.files.as_ref(), dir: &self.log_dir, store: self.store, catalogue: &self.catalogue }
+    }
+}

@@ -1,0 +1,136 @@
+//! Whether the journal takes records, and its figures.
+//!
+//! Depends on `errors` and `record`.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+};
+
+use tokio::sync::watch;
+
+use super::{errors::Refused, record::Position};
+
+/// Whether the journal takes records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Status {
+    /// It does.
+    Writable,
+    /// It does not, because the disk is nearly full. It will again when there is room.
+    ReadOnly {
+        /// The bytes that are free.
+        free_bytes: u64,
+    },
+    /// It never will: a write or a sync failed, for this reason. The process must start again.
+    Failed(Arc<str>),
+}
+
+const WRITABLE: u8 = 0;
+const READ_ONLY: u8 = 1;
+const FAILED: u8 = 2;
+
+/// The status, quick to ask and possible to wait for.
+#[derive(Debug)]
+pub(super) struct StatusBoard {
+    mode: AtomicU8,
+    watch: watch::Sender<Status>,
+}
+
+impl StatusBoard {
+    pub(super) fn new() -> Self {
+        Self { mode: AtomicU8::new(WRITABLE), watch: watch::Sender::new(Status::Writable) }
+    }
+
+    /// Why nothing is taken now, if so.
+    pub(super) fn refusal(&self) -> Option<Refused> {
+        match self.mode.load(Ordering::Acquire) {
+            WRITABLE => None,
+            READ_ONLY => Some(Refused::ReadOnly),
+            _ => Some(Refused::Failed),
+        }
+    }
+
+    pub(super) fn failed(&self) -> bool {
+        self.mode.load(Ordering::Acquire) == FAILED
+    }
+
+    pub(super) fn status(&self) -> Status {
+        self.watch.borrow().clone()
+    }
+
+    pub(super) fn subscribe(&self) -> watch::Receiver<Status> {
+        self.watch.subscribe()
+    }
+
+    /// Failed is for ever, and the first reason is the one to keep.
+    pub(super) fn fail(&self, reason: &str) {
+        self.set(FAILED, Status::Failed(reason.into()));
+    }
+
+    pub(super) fn read_only(&self, free_bytes: u64) {
+        self.set(READ_ONLY, Status::ReadOnly { free_bytes });
+    }
+
+    pub(super) fn writable(&self) {
+        self.set(WRITABLE, Status::Writable);
+    }
+
+    fn set(&self, mode: u8, status: Status) {
+        self.watch.send_if_modified(|current| {
+            if matches!(current, Status::Failed(_)) || *current == status {
+                return false;
+            }
+            match &status {
+                Status::Writable => tracing::info!("the journal takes records again"),
+                Status::ReadOnly { free_bytes } => {
+                    tracing::error!(free_bytes, "the journal is read-only: the disk is nearly full");
+                }
+                Status::Failed(reason) => tracing::error!(%reason, "the journal has failed"),
+            }
+            self.mode.store(mode, Ordering::Release);
+            *current = status;
+            true
+        });
+    }
+}
+
+/// What the journal has done so far, for metrics. Counters grow for ever; the others are as of now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Batches made durable, seals among them.
+    pub batches: u64,
+    /// Records made durable.
+    pub records: u64,
+    /// Is the last batch a seal? Then even a flipped bit in the last record would be noticed.
+    pub sealed: bool,
+    /// Bytes of the log written, padding included.
+    pub bytes: u64,
+    /// Time spent in syncs of the log, in nanoseconds.
+    pub sync_nanoseconds_sum: u64,
+    /// How long the last sync of the log took, in nanoseconds.
+    pub sync_nanoseconds_last: u64,
+    /// Places of the queue that are taken, in records.
+    pub queue_records: u64,
+    /// Bytes of the tail.
+    pub tail_bytes: u64,
+    /// Complete checkpoints.
+    pub checkpoints: u64,
+    /// Where a start would begin to read the log.
+    pub checkpoint_position: Position,
+    /// How long the last checkpoint took, in milliseconds.
+    pub checkpoint_ms_last: u64,
+}
+
+/// Where the figures are counted.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub batches: AtomicU64,
+    pub records: AtomicU64,
+    pub sealed: AtomicBool,
+    pub bytes: AtomicU64,
+    pub sync_nanoseconds_sum: AtomicU64,
+    pub sync_nanoseconds_last: AtomicU64,
+    pub checkpoints: AtomicU64,
+    pub checkpoint_position: AtomicU64,
+    pub checkpoint_ms_last: AtomicU64,
+}

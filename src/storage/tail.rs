@@ -1,0 +1,186 @@
+//! The tail: the durable records that the state behind does not have yet, in memory, by stream.
+//!
+//! Two generations: records go into the active one; a checkpoint freezes it, writes it into the state, then drops it.
+//! Streams are spread over shards, so that readers and the writer seldom meet. Depends on `record`.
+
+use std::{
+    collections::HashMap,
+    hash::BuildHasher,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use foldhash::fast::RandomState;
+use parking_lot::Mutex;
+
+use super::record::{Loaded, Record, Snapshot, Stream};
+
+/// Shards of the tail: several for each thread that could look into it.
+const SHARDS: usize = 64;
+/// What a stream costs beside its records, in bytes, about: name, map entry, vector.
+const STREAM_OVERHEAD_BYTES: u64 = 192;
+/// What a record costs beside its payload, in bytes, about: its fields and the allocation.
+const RECORD_OVERHEAD_BYTES: u64 = 64;
+
+/// A record without the name of its stream.
+#[derive(Debug, Clone)]
+pub(super) struct Kept {
+    pub sequence: u64,
+    pub version: u16,
+    pub payload: Bytes,
+}
+
+/// What the tail has of a stream: its newest snapshot, if it came since the last checkpoint, and the records above it.
+#[derive(Debug, Default)]
+pub(super) struct StreamTail {
+    pub snapshot: Option<Snapshot>,
+    pub records: Vec<Kept>,
+}
+
+impl StreamTail {
+    fn sequence(&self) -> u64 {
+        let snapshot = self.snapshot.as_ref().map_or(0, |snapshot| snapshot.sequence);
+        self.records.last().map_or(snapshot, |record| record.sequence)
+    }
+
+    fn bytes(&self) -> u64 {
+        let snapshot = self.snapshot.as_ref().map_or(0, |snapshot| snapshot.bytes.len() as u64);
+        let records: u64 = self.records.iter().map(record_bytes).sum();
+        STREAM_OVERHEAD_BYTES + snapshot + records
+    }
+}
+
+fn record_bytes(record: &Kept) -> u64 {
+    RECORD_OVERHEAD_BYTES + record.payload.len() as u64
+}
+
+pub(super) type Generation = HashMap<Stream, StreamTail, RandomState>;
+
+#[derive(Debug, Default)]
+struct Shard {
+    active: Generation,
+    frozen: Option<Arc<Generation>>,
+}
+
+/// The tail of all streams.
+#[derive(Debug)]
+pub(super) struct Tail {
+    shards: Box<[Mutex<Shard>]>,
+    hasher: RandomState,
+    active_bytes: AtomicU64,
+    frozen_bytes: AtomicU64,
+}
+
+impl Tail {
+    pub(super) fn new() -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            hasher: RandomState::default(),
+            active_bytes: AtomicU64::new(0),
+            frozen_bytes: AtomicU64::new(0),
+        }
+    }
+
+    fn shard(&self, stream: &Stream) -> &Mutex<Shard> {
+        // The remainder is below SHARDS, so nothing is cut off.
+        let shard = self.hasher.hash_one(stream) % SHARDS as u64;
+        &self.shards[usize::try_from(shard).unwrap_or(0)]
+    }
+
+    /// Takes in a durable record. `false` if it does not follow the stream's last one here.
+    pub(super) fn insert(&self, stream: &Stream, record: Kept) -> bool {
+        let mut added = record_bytes(&record);
+        let mut shard = self.shard(stream).lock();
+        let tail = match shard.active.get_mut(stream) {
+            Some(tail) => tail,
+            None => {
+                added += STREAM_OVERHEAD_BYTES;
+                shard.active.entry(stream.clone()).or_default()
+            }
+        };
+        let last = tail.sequence();
+        let follows = last == 0 || record.sequence == last + 1;
+        tail.records.push(record);
+        drop(shard);
+        self.active_bytes.fetch_add(added, Ordering::AcqRel);
+        follows
+    }
+
+    /// Takes in a snapshot of durable records and drops those it contains.
+    pub(super) fn snapshot(&self, stream: &Stream, snapshot: Snapshot) {
+        let mut shard = self.shard(stream).lock();
+        let tail = shard.active.entry(stream.clone()).or_default();
+        if tail.snapshot.as_ref().is_some_and(|known| known.sequence >= snapshot.sequence) {
+            return;
+        }
+        // An entry that is new is counted from nothing.
+        let empty = tail.snapshot.is_none() && tail.records.is_empty();
+        let before = if empty { 0 } else { tail.bytes() };
+        tail.records.retain(|record| record.sequence > snapshot.sequence);
+        tail.snapshot = Some(snapshot);
+        let after = tail.bytes();
+        drop(shard);
+        self.active_bytes.fetch_add(after, Ordering::AcqRel);
+        self.active_bytes.fetch_sub(before, Ordering::AcqRel);
+    }
+
+    /// What the tail has of a stream, both generations together.
+    pub(super) fn load(&self, stream: &Stream) -> Loaded {
+        let shard = self.shard(stream).lock();
+        let mut loaded = Loaded::default();
+        let frozen = shard.frozen.as_ref().and_then(|frozen| frozen.get(stream));
+        for tail in [frozen, shard.active.get(stream)].into_iter().flatten() {
+            loaded.snapshot = tail.snapshot.clone().or(loaded.snapshot);
+            loaded.records.extend(tail.records.iter().map(|kept| Record {
+                stream: stream.clone(),
+                sequence: kept.sequence,
+                version: kept.version,
+                payload: kept.payload.clone(),
+            }));
+        }
+        loaded
+    }
+
+    /// The newest sequence of a stream, if it is here.
+    pub(super) fn sequence(&self, stream: &Stream) -> Option<u64> {
+        let shard = self.shard(stream).lock();
+        let frozen = || shard.frozen.as_ref().and_then(|frozen| frozen.get(stream));
+        shard.active.get(stream).or_else(frozen).map(StreamTail::sequence)
+    }
+
+    /// Freezes the active generation; only between batches, and only when none is frozen.
+    pub(super) fn freeze(&self) {
+        for shard in &self.shards {
+            let mut shard = shard.lock();
+            debug_assert!(shard.frozen.is_none(), "one checkpoint at a time");
+            shard.frozen = Some(Arc::new(std::mem::take(&mut shard.active)));
+        }
+        self.frozen_bytes.store(self.active_bytes.swap(0, Ordering::AcqRel), Ordering::Release);
+    }
+
+    /// The frozen generation, shard by shard.
+    pub(super) fn frozen(&self) -> Vec<Arc<Generation>> {
+        self.shards.iter().filter_map(|shard| shard.lock().frozen.clone()).collect()
+    }
+
+    /// Drops the frozen generation: all of it is in the state, durably.
+    pub(super) fn drop_frozen(&self) {
+        for shard in &self.shards {
+            // Dropped outside the lock: there may be many records in it.
+            let frozen = shard.lock().frozen.take();
+            drop(frozen);
+        }
+        self.frozen_bytes.store(0, Ordering::Release);
+    }
+
+    pub(super) fn active_bytes(&self) -> u64 {
+        self.active_bytes.load(Ordering::Acquire)
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.active_bytes() + self.frozen_bytes.load(Ordering::Acquire)
+    }
+}

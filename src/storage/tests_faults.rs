@@ -1,0 +1,337 @@
+//! Faults: every call failing once, a full disk, flipped bits, files cut short or gone.
+
+use std::{collections::BTreeMap, io, path::Path, time::Duration};
+
+use tokio::sync::oneshot;
+
+use super::{
+    Append, AppendError, Journal, JournalConfig, OpenError, Refused, Status, Stream,
+    testing::{Disk, Image, Random, config, copy_dir, small_limits},
+};
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+fn stream(index: usize) -> Stream {
+    Stream::new(2, &[u8::try_from(index).unwrap()])
+}
+
+fn payload(index: usize, sequence: u64) -> Vec<u8> {
+    format!("stream {index}, event {sequence}, ").repeat(20 + index).into_bytes()
+}
+
+/// Appends to some streams until something fails, and says how far each was acknowledged.
+async fn write(journal: &Journal, events: u64) -> BTreeMap<usize, u64> {
+    let mut acknowledged = BTreeMap::new();
+    for index in 0..3 {
+        let Ok((lease, loaded)) = journal.activate(&stream(index)).await else { continue };
+        acknowledged.insert(index, loaded.sequence());
+        for sequence in loaded.sequence() + 1..=loaded.sequence() + events {
+            let Ok(slot) = journal.reserve().await else { break };
+            let (sender, receiver) = oneshot::channel();
+            let append = Append { sequence, version: 1, payload: payload(index, sequence), snapshot: None };
+            slot.append(&lease, append, move |result| sender.send(result).unwrap());
+            match receiver.await.unwrap() {
+                Ok(()) => acknowledged.insert(index, sequence),
+                Err(error) => {
+                    assert_eq!(error, AppendError::Failed);
+                    break;
+                }
+            };
+        }
+        // A checkpoint may fail too; what it was for is in the log.
+        let _ = journal.checkpoint().await;
+    }
+    acknowledged
+}
+
+/// Everything acknowledged is there and true.
+async fn check(journal: &Journal, acknowledged: &BTreeMap<usize, u64>) {
+    for (index, sequence) in acknowledged {
+        let loaded = journal.read(&stream(*index)).await.unwrap();
+        assert!(loaded.sequence() >= *sequence, "stream {index}: {} of {sequence}", loaded.sequence());
+        for record in &loaded.records {
+            assert_eq!(record.payload, payload(*index, record.sequence));
+        }
+    }
+}
+
+#[test]
+fn no_call_that_fails_makes_a_false_acknowledgement() {
+    let runtime = runtime();
+    let (mut planned, mut unopened, mut read_only) = (0, 0, 0);
+    loop {
+        planned += 1;
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::new(dir.path(), Image::default());
+        disk.fail(planned, io::ErrorKind::Other);
+        let mut acknowledged = BTreeMap::new();
+        match Journal::open(config(dir.path(), &disk)) {
+            Ok(journal) => {
+                acknowledged = runtime.block_on(write(&journal, 24));
+                read_only += usize::from(matches!(journal.status(), Status::ReadOnly { .. }));
+                // Whether it ends well or not, what was acknowledged must be there afterwards.
+                let _ = runtime.block_on(journal.close());
+            }
+            Err(_) => unopened += 1,
+        }
+        if !disk.has_failed() {
+            break;
+        }
+        // The disk works again, and the process starts again.
+        let again = Disk::new(dir.path(), disk.image());
+        let journal =
+            Journal::open(config(dir.path(), &again)).unwrap_or_else(|error| panic!("call {planned}: {error}"));
+        runtime.block_on(check(&journal, &acknowledged));
+        assert_eq!(journal.status(), Status::Writable);
+    }
+    println!("{} calls failed once each; {unopened} kept it from opening; {read_only} left it read-only", planned - 1);
+    assert!(planned > 60, "only {planned} calls");
+}
+
+#[test]
+fn a_failed_write_is_for_ever() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Disk::new(dir.path(), Image::default());
+    let journal = Journal::open(config(dir.path(), &disk)).unwrap();
+    runtime().block_on(async {
+        let (lease, _) = journal.activate(&stream(0)).await.unwrap();
+        let mut spare_ready = journal.watch_status();
+        assert_eq!(*spare_ready.borrow_and_update(), Status::Writable);
+        // Every call from here on, so it does not matter which the keeper makes.
+        let waiting = journal.reserve().await.unwrap();
+        let late = journal.reserve().await.unwrap();
+        let (sender, receiver) = oneshot::channel();
+        let (late_sender, late_receiver) = oneshot::channel();
+        disk.set_broken();
+        waiting.append(&lease, Append { sequence: 1, ..Append::default() }, move |result| sender.send(result).unwrap());
+        assert_eq!(receiver.await.unwrap(), Err(AppendError::Failed));
+        late.after_earlier(move |result| late_sender.send(result).unwrap());
+        assert_eq!(late_receiver.await.unwrap(), Err(AppendError::Failed));
+        assert_eq!(journal.reserve().await.unwrap_err(), Refused::Failed);
+        assert!(matches!(journal.status(), Status::Failed(_)));
+        assert!(journal.activate(&stream(1)).await.is_err());
+        assert!(journal.checkpoint().await.is_err());
+        assert!(journal.close().await.is_err());
+    });
+}
+
+#[test]
+fn a_full_disk_stops_writes_before_one_fails_and_they_resume() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Disk::new(dir.path(), Image::default());
+    disk.set_full(false);
+    let journal = Journal::open(config(dir.path(), &disk)).unwrap();
+    runtime().block_on(async {
+        let mut status = journal.watch_status();
+        let before = write(&journal, 5).await;
+        disk.set_full(true);
+        // The spare segment takes what is under way; then the next one cannot be made.
+        let mut acknowledged = before;
+        while journal.status() == Status::Writable {
+            let written = write(&journal, 5).await;
+            acknowledged.extend(written);
+        }
+        assert!(matches!(journal.status(), Status::ReadOnly { .. }));
+        assert_eq!(journal.reserve().await.unwrap_err(), Refused::ReadOnly);
+        check(&journal, &acknowledged).await;
+        let (_lease, loaded) = journal.activate(&stream(0)).await.unwrap();
+        assert_eq!(loaded.sequence(), acknowledged[&0], "reads and activations go on");
+
+        disk.set_full(false);
+        status.wait_for(|status| *status == Status::Writable).await.unwrap();
+        drop(_lease);
+        let written = write(&journal, 5).await;
+        assert_eq!(written[&0], acknowledged[&0] + 5);
+        check(&journal, &written).await;
+        journal.close().await.unwrap();
+    });
+}
+
+#[test]
+fn little_free_space_stops_writes_until_there_is_a_quarter_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Disk::new(dir.path(), Image::default());
+    let mut config = config(dir.path(), &disk);
+    config.limits.disk_free_bytes_min = 1_000;
+    disk.set_free_bytes(1_000);
+    let journal = Journal::open(config).unwrap();
+    runtime().block_on(async {
+        let mut status = journal.watch_status();
+        let acknowledged = write(&journal, 2).await;
+        disk.set_free_bytes(999);
+        status.wait_for(|status| *status == Status::ReadOnly { free_bytes: 999 }).await.unwrap();
+        assert_eq!(journal.reserve().await.unwrap_err(), Refused::ReadOnly);
+        check(&journal, &acknowledged).await;
+        disk.set_free_bytes(1_249);
+        status.wait_for(|status| *status == Status::ReadOnly { free_bytes: 1_249 }).await.unwrap();
+        disk.set_free_bytes(1_250);
+        status.wait_for(|status| *status == Status::Writable).await.unwrap();
+        assert_eq!(write(&journal, 2).await.len(), 3);
+    });
+}
+
+/// A journal with a few segments, sealed, without a clean end: its last checkpoint is older than its log.
+fn written(dir: &Path) -> (Image, BTreeMap<usize, u64>) {
+    let disk = Disk::new(dir, Image::default());
+    let journal = Journal::open(config(dir, &disk)).unwrap();
+    let acknowledged = runtime().block_on(async {
+        let acknowledged = write(&journal, 40).await;
+        let mut durable = journal.watch_durable();
+        while !journal.figures().sealed {
+            durable.changed().await.unwrap();
+        }
+        acknowledged
+    });
+    drop(journal);
+    (disk.image(), acknowledged)
+}
+
+fn segments(image: &Image) -> Vec<std::path::PathBuf> {
+    image.names.keys().filter(|name| name.starts_with("log")).cloned().collect()
+}
+
+/// Removes the state, so that the whole log has to be read.
+fn start_without_state(image: Image) -> Result<(tempfile::TempDir, Journal), OpenError> {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Disk::new(dir.path(), image);
+    Journal::open(config(dir.path(), &disk)).map(|journal| (dir, journal))
+}
+
+#[test]
+fn a_flipped_bit_in_a_sealed_log_is_refused_or_harmless() {
+    let dir = tempfile::tempdir().unwrap();
+    let (image, acknowledged) = written(dir.path());
+    let runtime = runtime();
+    let mut random = Random(5);
+    let (mut refused, mut harmless) = (0, 0);
+    let paths = segments(&image);
+    for _ in 0..300 {
+        let mut flipped = image.clone();
+        let content = &mut flipped.contents[image.names[&paths[random.below(paths.len())]]];
+        // Most bits are in the zeros that stand ready; half of the flips go where something was written.
+        let written: Vec<usize> = (0..content.len()).filter(|at| content[*at] != 0).collect();
+        let at = if random.percent(50) { written[random.below(written.len())] } else { random.below(content.len()) };
+        content[at] ^= 1 << random.below(8);
+        match start_without_state(flipped) {
+            Err(OpenError::Damaged(damage)) => {
+                assert!(damage.file.to_string_lossy().contains(".log"), "{damage}");
+                refused += 1;
+            }
+            Err(error) => panic!("{error}"),
+            Ok((_dir, journal)) => {
+                // The padding, the zeros ahead, or the seal itself: nothing that was acknowledged.
+                runtime.block_on(check(&journal, &acknowledged));
+                harmless += 1;
+            }
+        }
+    }
+    println!("300 flipped bits: {refused} refused with file and offset, {harmless} harmless, 0 silent");
+    assert!(refused > 100);
+}
+
+#[test]
+fn what_is_missing_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (image, acknowledged) = written(dir.path());
+    let paths = segments(&image);
+    assert!(paths.len() >= 3, "{paths:?}");
+    for path in &paths {
+        let mut missing = image.clone();
+        missing.names.remove(path);
+        assert!(start_without_state(missing).is_err(), "{path:?} is missing");
+
+        let mut truncated = image.clone();
+        let content = &mut truncated.contents[image.names[path]];
+        content.truncate(content.len() / 2);
+        assert!(matches!(start_without_state(truncated), Err(OpenError::Damaged(_))), "{path:?} is cut short");
+    }
+    let mut only_marker = image.clone();
+    only_marker.names.retain(|name, _| name == Path::new("souk.marker"));
+    assert!(matches!(start_without_state(only_marker), Err(OpenError::Short { .. })));
+
+    let mut no_marker = image.clone();
+    no_marker.names.remove(Path::new("souk.marker"));
+    assert!(matches!(start_without_state(no_marker), Err(OpenError::MarkerMissing(_))));
+
+    // The end of the log overwritten with zeros: it is shorter than was known.
+    let mut emptied = image.clone();
+    for path in &paths {
+        let content = &mut emptied.contents[image.names[path]];
+        content[4096..].fill(0);
+    }
+    assert!(matches!(start_without_state(emptied), Err(OpenError::Short { .. })));
+
+    let (_dir, journal) = start_without_state(image).unwrap();
+    runtime().block_on(check(&journal, &acknowledged));
+}
+
+#[test]
+fn a_state_that_is_lost_or_garbage_is_rebuilt() {
+    let dir = tempfile::tempdir().unwrap();
+    let (image, acknowledged) = written(dir.path());
+    let runtime = runtime();
+    let mut random = Random(11);
+    for attempt in 0..30 {
+        let damaged = tempfile::tempdir().unwrap();
+        let state = damaged.path().join("state");
+        copy_dir(&dir.path().join("state"), &state);
+        match attempt % 5 {
+            0 => std::fs::write(state.join("db"), vec![0xa5; 100_000]).unwrap(),
+            1 => std::fs::write(state.join("conf"), b"nonsense").unwrap(),
+            2 => std::fs::remove_file(state.join("db")).unwrap(),
+            3 => std::fs::write(state.join("db"), b"").unwrap(),
+            _ => {
+                let mut bytes = std::fs::read(state.join("db")).unwrap();
+                for _ in 0..200 {
+                    let at = random.below(bytes.len());
+                    bytes[at] ^= 0xff;
+                }
+                std::fs::write(state.join("db"), bytes).unwrap();
+            }
+        }
+        std::fs::write(state.join("snap.0000.generating"), b"left by a kill").unwrap();
+        let disk = Disk::new(damaged.path(), image.clone());
+        let journal = Journal::open(config(damaged.path(), &disk)).unwrap_or_else(|error| panic!("{attempt}: {error}"));
+        for (index, sequence) in &acknowledged {
+            // Damage deep in sled's file may only be met by a load. That must be an error, never less than was acknowledged.
+            match runtime.block_on(journal.read(&stream(*index))) {
+                Ok(loaded) => assert_eq!(loaded.sequence(), *sequence, "attempt {attempt}"),
+                Err(error) => assert_eq!(attempt % 5, 4, "attempt {attempt}: {error}"),
+            }
+        }
+    }
+    let (_dir, journal) = start_without_state(image).unwrap();
+    runtime.block_on(check(&journal, &acknowledged));
+}
+
+#[test]
+fn the_operating_systems_files_do_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = || JournalConfig { limits: small_limits(), ..JournalConfig::new(dir.path()) };
+    let runtime = runtime();
+    let mut acknowledged = BTreeMap::new();
+    for life in 0..4 {
+        let journal = Journal::open(config()).unwrap();
+        runtime.block_on(check(&journal, &acknowledged));
+        acknowledged = runtime.block_on(write(&journal, 30));
+        if life % 2 == 0 {
+            runtime.block_on(journal.close()).unwrap();
+        }
+    }
+    assert_eq!(acknowledged[&2], 120);
+    let busy = Journal::open(config()).unwrap();
+    assert!(matches!(Journal::open(config()), Err(OpenError::Locked(_))));
+    drop(busy);
+    // A start that is refused gives the directory back.
+    std::fs::rename(dir.path().join("souk.marker"), dir.path().join("elsewhere")).unwrap();
+    assert!(matches!(Journal::open(config()), Err(OpenError::MarkerMissing(_))));
+    std::fs::rename(dir.path().join("elsewhere"), dir.path().join("souk.marker")).unwrap();
+    let journal = Journal::open(config()).unwrap();
+    runtime.block_on(async {
+        tokio::time::timeout(Duration::from_secs(60), journal.close()).await.unwrap().unwrap();
+        assert_eq!(journal.reserve().await.unwrap_err(), Refused::Closed);
+        journal.close().await.unwrap();
+    });
+}

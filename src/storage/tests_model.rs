@@ -1,0 +1,164 @@
+//! The journal against a model: a plain map of streams to payloads, through appends, snapshots, checkpoints, lists, clean and
+//! unclean ends.
+
+use std::collections::BTreeMap;
+
+use tokio::sync::oneshot;
+
+use super::{
+    Append, Change, Journal, JournalConfig, Lease, Loaded, Position, Stream,
+    testing::{Random, small_limits},
+};
+
+const STREAMS: usize = 12;
+const LIST: &str = "newest";
+
+type Model = BTreeMap<usize, Vec<Vec<u8>>>;
+
+fn stream(index: usize) -> Stream {
+    // Names that are prefixes of each other, and of two kinds.
+    Stream::new(u8::try_from(index % 2).unwrap(), &b"abcdefgh"[..index / 2 + 1])
+}
+
+/// The snapshot of these tests: how many payloads there were and a checksum of them all.
+fn snapshot(payloads: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = payloads.concat();
+    bytes.truncate(9_000);
+    bytes.extend_from_slice(&crc32c::crc32c(&payloads.concat()).to_le_bytes());
+    bytes
+}
+
+fn check(loaded: &Loaded, payloads: &[Vec<u8>]) {
+    let mut sequence = 0;
+    if let Some(found) = &loaded.snapshot {
+        sequence = found.sequence;
+        assert_eq!(found.bytes, snapshot(&payloads[..usize::try_from(sequence).unwrap()]));
+    }
+    for record in &loaded.records {
+        sequence += 1;
+        assert_eq!(record.sequence, sequence);
+        assert_eq!(record.payload, payloads[usize::try_from(sequence).unwrap() - 1]);
+        assert_eq!(record.version, 3);
+    }
+    assert_eq!(sequence, payloads.len() as u64);
+    assert_eq!(loaded.sequence(), sequence);
+}
+
+async fn append(journal: &Journal, lease: &Lease, sequence: u64, payload: Vec<u8>, snapshot: Option<Vec<u8>>) {
+    let slot = journal.reserve().await.unwrap();
+    let (sender, receiver) = oneshot::channel();
+    let append = Append { sequence, version: 3, payload, snapshot: snapshot.map(|bytes| (9, bytes)) };
+    slot.append(lease, append, move |result| sender.send(result).unwrap());
+    receiver.await.unwrap().unwrap();
+}
+
+/// A projection that keeps the newest sequence of each stream, and follows the log in pages.
+fn follow(journal: &Journal, random: &mut Random) {
+    loop {
+        let position = journal.lists().position(LIST);
+        // Before the page: a seal may come at any time.
+        let durable = journal.durable();
+        let page = journal.page(position, 1 + random.below(20_000)).unwrap();
+        if page.next == position {
+            assert!(position >= durable);
+            return;
+        }
+        assert!(page.next <= journal.durable());
+        let put = |record: &super::Record| {
+            let key = [&[record.stream.kind()], record.stream.key()].concat();
+            Change::Put(key, record.sequence.to_le_bytes().to_vec())
+        };
+        journal.lists().commit(LIST, page.next, page.records.iter().map(put).collect()).unwrap();
+    }
+}
+
+fn check_list(journal: &Journal, model: &Model) {
+    let mut listed = BTreeMap::new();
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let entries = journal.lists().scan(LIST, &[], after.as_deref(), 5).unwrap();
+        let Some((last, _)) = entries.last() else { break };
+        after = Some(last.clone());
+        listed.extend(entries);
+    }
+    let expected: BTreeMap<Vec<u8>, Vec<u8>> = model
+        .iter()
+        .filter(|(_, payloads)| !payloads.is_empty())
+        .map(|(index, payloads)| {
+            let stream = stream(*index);
+            ([&[stream.kind()], stream.key()].concat(), (payloads.len() as u64).to_le_bytes().to_vec())
+        })
+        .collect();
+    assert_eq!(listed, expected);
+}
+
+async fn live(journal: &Journal, model: &mut Model, random: &mut Random) {
+    let mut leases: BTreeMap<usize, Lease> = BTreeMap::new();
+    for _ in 0..150 {
+        let index = random.below(STREAMS);
+        let payloads = model.entry(index).or_default();
+        match random.below(20) {
+            0 => assert!(journal.checkpoint().await.unwrap() <= journal.durable()),
+            1 => follow(journal, random),
+            2 => check(&journal.read(&stream(index)).await.unwrap(), payloads),
+            3 => {
+                if let Some(lease) = leases.remove(&index) {
+                    journal.offer_snapshot(&lease, payloads.len() as u64, 9, snapshot(payloads));
+                    // One that is not of the newest state is not taken.
+                    journal.offer_snapshot(&lease, payloads.len() as u64 + 1, 9, b"ahead".to_vec());
+                    journal.offer_snapshot(&lease, (payloads.len() as u64).saturating_sub(1), 9, b"behind".to_vec());
+                }
+            }
+            _ => {
+                if !leases.contains_key(&index) || random.percent(5) {
+                    let (lease, loaded) = journal.activate(&stream(index)).await.unwrap();
+                    check(&loaded, payloads);
+                    leases.insert(index, lease);
+                }
+                let length = [0, 10, 200, 4_084, 4_088, 4_089, 12_000][random.below(7)];
+                let payload: Vec<u8> = (0..length).map(|_| random.next().to_le_bytes()[0]).collect();
+                payloads.push(payload.clone());
+                let taken = random.percent(20).then(|| snapshot(payloads));
+                append(journal, &leases[&index], payloads.len() as u64, payload, taken).await;
+            }
+        }
+    }
+}
+
+#[test]
+fn the_journal_is_a_map_of_streams() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    for seed in 0..4 {
+        let dir = tempfile::tempdir().unwrap();
+        let mut model = Model::new();
+        let mut random = Random(seed);
+        for life in 0..8 {
+            let mut limits = small_limits();
+            // Lives with room for everything, and lives in which checkpoints come by themselves, also during the start.
+            limits.tail_bytes_max = [1 << 20, 60_000][random.below(2)];
+            let journal = Journal::open(JournalConfig { limits, ..JournalConfig::new(dir.path()) }).unwrap();
+            runtime.block_on(async {
+                for index in 0..STREAMS {
+                    let payloads = model.get(&index).map_or(&[][..], Vec::as_slice);
+                    check(&journal.read(&stream(index)).await.unwrap(), payloads);
+                }
+                live(&journal, &mut model, &mut random).await;
+                follow(&journal, &mut random);
+            });
+            check_list(&journal, &model);
+            if random.percent(10) {
+                journal.lists().clear(LIST).unwrap();
+                assert_eq!(journal.lists().position(LIST), Position::BEGINNING);
+                assert_eq!(journal.lists().scan(LIST, &[], None, 9).unwrap(), Vec::new());
+            }
+            if random.percent(50) {
+                runtime.block_on(journal.close()).unwrap();
+            }
+            drop(journal);
+            if random.percent(15) {
+                std::fs::remove_dir_all(dir.path().join("state")).unwrap();
+            }
+            println!("seed {seed}, life {life}: {} events", model.values().map(Vec::len).sum::<usize>());
+        }
+    }
+}
