@@ -19,4 +19,5 @@ pub mod domain;
 
 pub mod catalog;
 
+pub mod identity;
 pub mod storage;

@@ -1,0 +1,326 @@
+//! Passwords: hashed with argon2id, on threads that may block, few at once.
+//!
+//! A hash costs 19 MiB and about 15 ms of a core by design, which makes logging in the cheapest way to exhaust the shop.
+//! Hence a bound on how many run and on how many wait; one more is refused at once. The memory is kept and used again: given
+//! back to the allocator it stays with whichever thread had it, and a burst of logins then holds several times as much. An
+//! address without an account costs what a wrong password costs, so the time of an answer does not tell who has an account.
+//! Depends on `domain`, `argon2`, aws-lc-rs, tokio.
+
+use std::{fmt, sync::Arc};
+
+use argon2::{
+    Algorithm, Argon2, Block, Params, Version,
+    password_hash::phc::{self, Output, ParamsString, Salt},
+};
+use aws_lc_rs::{constant_time, rand};
+use parking_lot::Mutex;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::domain::account::PasswordHash;
+
+/// How many passwords are hashed at once: enough to keep two cores busy, and 38 MiB.
+pub const PASSWORDS_AT_ONCE_MAX: usize = 2;
+/// How many wait for that: at 15 ms each, the last waits half a second, after which a client would rather be told.
+pub const PASSWORDS_WAITING_MAX: usize = 64;
+/// The shortest password, in characters (NIST SP 800-63B). Length is the only rule: rules on its make-up make worse ones.
+pub const PASSWORD_CHARACTERS_MIN: usize = 8;
+/// The longest password, in characters. NIST asks for at least 64; there has to be some bound on what is hashed.
+pub const PASSWORD_CHARACTERS_MAX: usize = 128;
+
+/// The length of a salt, in bytes (RFC 9106, section 3.1).
+const SALT_BYTES: usize = 16;
+/// The most memory that a stored hash may ask for, in blocks of 1 KiB: three times today's default. A damaged one could
+/// otherwise ask for terabytes.
+const BLOCKS_MAX: usize = 65_536;
+
+/// Why a password was not hashed or verified.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PasswordError {
+    /// Too many others at once: surely not executed, come back in a moment.
+    #[error("too many logins at once: {waiting_max} are waiting")]
+    Busy {
+        /// How many may wait.
+        waiting_max: usize,
+    },
+    /// Shorter or longer than a password may be.
+    #[error("a password has {characters_min} to {characters_max} characters, not {characters}")]
+    Length {
+        /// How many it has.
+        characters: usize,
+        /// How many it must have.
+        characters_min: usize,
+        /// How many it may have.
+        characters_max: usize,
+    },
+    /// What is stored is no hash that we made.
+    #[error("the stored password hash is damaged")]
+    DamagedHash,
+    /// The hashing itself failed: no memory, no randomness, or the shop is stopping.
+    #[error("the password could not be hashed")]
+    Failed,
+}
+
+/// Whether a password fits. A type of its own, because a `bool` named wrongly is a break-in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is the account's password.
+    Right,
+    /// It is not, or there is no such account.
+    Wrong,
+}
+
+/// Hashes and verifies, within bounds. Cheap to clone.
+#[derive(Clone)]
+pub struct Passwords {
+    /// A permit for everyone inside, running or waiting.
+    inside: Arc<Semaphore>,
+    /// A permit for everyone running.
+    running: Arc<Semaphore>,
+    workshop: Arc<Workshop>,
+    /// Of a random password; verified against where there is no account.
+    of_nobody: PasswordHash,
+}
+
+impl Passwords {
+    /// Takes the time of one hash.
+    ///
+    /// # Errors
+    /// [`PasswordError::Failed`] without memory or randomness.
+    pub fn new() -> Result<Self, PasswordError> {
+        let mut password = [0_u8; 32];
+        rand::fill(&mut password).map_err(|_| PasswordError::Failed)?;
+        let workshop = Arc::new(Workshop::default());
+        Ok(Self {
+            of_nobody: workshop.hash(&password)?,
+            workshop,
+            inside: Arc::new(Semaphore::new(PASSWORDS_AT_ONCE_MAX + PASSWORDS_WAITING_MAX)),
+            running: Arc::new(Semaphore::new(PASSWORDS_AT_ONCE_MAX)),
+        })
+    }
+
+    /// The hash of a new password, with a salt of its own.
+    ///
+    /// # Errors
+    /// [`PasswordError::Length`], [`PasswordError::Busy`], [`PasswordError::Failed`].
+    pub async fn hash(&self, password: SecretString) -> Result<PasswordHash, PasswordError> {
+        check_length(&password)?;
+        self.run(move |workshop| workshop.hash(password.expose_secret().as_bytes())).await
+    }
+
+    /// Whether it is the password of the account with this hash; `None` where there is no such account.
+    ///
+    /// # Errors
+    /// [`PasswordError::Busy`], [`PasswordError::DamagedHash`], [`PasswordError::Failed`].
+    pub async fn verify(&self, password: SecretString, hash: Option<&PasswordHash>) -> Result<Verdict, PasswordError> {
+        // Nobody has such a password, and this answer does not depend on the account.
+        if password.expose_secret().len() > PASSWORD_CHARACTERS_MAX * char::MAX.len_utf8() {
+            return Ok(Verdict::Wrong);
+        }
+        // The random password's hash fits no password that anybody can send, but nothing should rest on that.
+        let (hash, best) = match hash {
+            Some(hash) => (hash.clone(), Verdict::Right),
+            None => (self.of_nobody.clone(), Verdict::Wrong),
+        };
+        let verdict = self.run(move |workshop| workshop.verify(password.expose_secret().as_bytes(), &hash)).await?;
+        Ok(match verdict {
+            Verdict::Right => best,
+            Verdict::Wrong => Verdict::Wrong,
+        })
+    }
+
+    /// Runs on a thread that may block. The permits go with the work: a caller who leaves does not make room for others.
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Workshop) -> Result<T, PasswordError> + Send + 'static,
+    ) -> Result<T, PasswordError> {
+        let busy = PasswordError::Busy { waiting_max: PASSWORDS_WAITING_MAX };
+        let inside = Arc::clone(&self.inside).try_acquire_owned().map_err(|_| busy)?;
+        let running = Arc::clone(&self.running).acquire_owned().await.map_err(|_| PasswordError::Failed)?;
+        let permits: [OwnedSemaphorePermit; 2] = [inside, running];
+        let workshop = Arc::clone(&self.workshop);
+        let work = move || {
+            let done = work(&workshop);
+            drop(permits);
+            done
+        };
+        tokio::task::spawn_blocking(work).await.map_err(|_| PasswordError::Failed)?
+    }
+}
+
+/// Checks a new password's length.
+///
+/// # Errors
+/// [`PasswordError::Length`].
+pub fn check_length(password: &SecretString) -> Result<(), PasswordError> {
+    let (characters_min, characters_max) = (PASSWORD_CHARACTERS_MIN, PASSWORD_CHARACTERS_MAX);
+    match password.expose_secret().chars().count() {
+        characters if (characters_min..=characters_max).contains(&characters) => Ok(()),
+        characters => Err(PasswordError::Length { characters, characters_min, characters_max }),
+    }
+}
+
+impl fmt::Debug for Passwords {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (inside, running) = (&self.inside, &self.running);
+        formatter.debug_struct("Passwords").field("inside", inside).field("running", running).finish_non_exhaustive()
+    }
+}
+
+/// Where the work is done, with the memory for it: as many blocks as there ever were hashes at once.
+#[derive(Default)]
+struct Workshop {
+    idle: Mutex<Vec<Vec<Block>>>,
+}
+
+impl Workshop {
+    fn hash(&self, password: &[u8]) -> Result<PasswordHash, PasswordError> {
+        let failed = |_| PasswordError::Failed;
+        let (algorithm, version, params) = (Algorithm::Argon2id, Version::default(), Params::default());
+        let mut salt = [0_u8; SALT_BYTES];
+        rand::fill(&mut salt).map_err(|_| PasswordError::Failed)?;
+        let mut out = [0_u8; Params::DEFAULT_OUTPUT_LEN];
+        let argon2 = Argon2::new(algorithm, version, params.clone());
+        self.compute(&argon2, password, &salt, &mut out)?;
+        let hash = phc::PasswordHash {
+            algorithm: algorithm.ident(),
+            version: Some(version.into()),
+            params: ParamsString::try_from(&params).map_err(|_| PasswordError::Failed)?,
+            salt: Some(Salt::new(&salt).map_err(failed)?),
+            hash: Some(Output::new(&out).map_err(failed)?),
+        };
+        Ok(PasswordHash::new(&hash.to_string()))
+    }
+
+    /// Uses the parameters in the hash, so that hashes made before a change of the defaults still verify.
+    fn verify(&self, password: &[u8], hash: &PasswordHash) -> Result<Verdict, PasswordError> {
+        let damaged = PasswordError::DamagedHash;
+        let parsed = phc::PasswordHash::new(hash.expose()).map_err(|_| damaged.clone())?;
+        let algorithm = Algorithm::try_from(parsed.algorithm.as_str()).map_err(|_| damaged.clone())?;
+        let version = parsed.version.and_then(|version| Version::try_from(version).ok()).ok_or(damaged.clone())?;
+        let params = Params::try_from(&parsed).map_err(|_| damaged.clone())?;
+        let (Some(salt), Some(expected)) = (&parsed.salt, &parsed.hash) else { return Err(damaged) };
+        if params.block_count() > BLOCKS_MAX {
+            return Err(damaged);
+        }
+        let mut found = vec![0_u8; expected.len()];
+        self.compute(&Argon2::new(algorithm, version, params), password, salt, &mut found)?;
+        match constant_time::verify_slices_are_equal(expected.as_ref(), &found) {
+            Ok(()) => Ok(Verdict::Right),
+            Err(_) => Ok(Verdict::Wrong),
+        }
+    }
+
+    fn compute(&self, argon2: &Argon2<'_>, password: &[u8], salt: &[u8], out: &mut [u8]) -> Result<(), PasswordError> {
+        let mut blocks = self.idle.lock().pop().unwrap_or_default();
+        blocks.resize(argon2.params().block_count(), Block::new());
+        let computed = argon2.hash_password_into_with_memory(password, salt, out, &mut blocks);
+        self.idle.lock().push(blocks);
+        computed.map_err(|_| PasswordError::Failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(text: &str) -> SecretString {
+        SecretString::from(text)
+    }
+
+    #[tokio::test]
+    async fn a_password_fits_its_hash_and_no_other() {
+        let passwords = Passwords::new().unwrap();
+        let hash = passwords.hash(secret("correct horse")).await.unwrap();
+        assert!(hash.expose().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{}", hash.expose());
+        assert!(hash.expose().len() <= crate::domain::account::PASSWORD_HASH_BYTES_MAX);
+        let again = passwords.hash(secret("correct horse")).await.unwrap();
+        assert_ne!(hash, again, "each has its own salt");
+        assert_eq!(passwords.verify(secret("correct horse"), Some(&hash)).await, Ok(Verdict::Right));
+        for wrong in ["correct horsf", "", "correct horse ", &"x".repeat(600)] {
+            assert_eq!(passwords.verify(secret(wrong), Some(&hash)).await, Ok(Verdict::Wrong));
+        }
+        assert_eq!(passwords.verify(secret("correct horse"), None).await, Ok(Verdict::Wrong));
+    }
+
+    #[tokio::test]
+    async fn a_damaged_hash_is_said_to_be_damaged() {
+        let passwords = Passwords::new().unwrap();
+        for damaged in [
+            "",
+            "plain",
+            "$argon2id$v=19$m=19456,t=2,p=1$",
+            "$md5$abc",
+            "$argon2id$v=19$m=0,t=0,p=0$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNo",
+            "$argon2id$v=19$m=4000000000,t=2,p=1$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNo",
+        ] {
+            let hash = PasswordHash::new(damaged);
+            let verdict = passwords.verify(secret("correct horse"), Some(&hash)).await;
+            assert_eq!(verdict, Err(PasswordError::DamagedHash), "{damaged}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_library_itself_agrees() {
+        use argon2::{PasswordHasher, PasswordVerifier};
+        let passwords = Passwords::new().unwrap();
+        for round in 0..3 {
+            let theirs: phc::PasswordHash = Argon2::default().hash_password(b"correct horse").unwrap();
+            let theirs = PasswordHash::new(&theirs.to_string());
+            assert_eq!(passwords.verify(secret("correct horse"), Some(&theirs)).await, Ok(Verdict::Right), "{round}");
+            let ours = passwords.hash(secret("correct horse")).await.unwrap();
+            assert_eq!(Argon2::default().verify_password(b"correct horse", ours.expose()), Ok(()), "{round}");
+        }
+        // Other parameters than today's, between two hashes in the same memory.
+        let params = Params::new(64, 3, 2, Some(20)).unwrap();
+        let earlier: phc::PasswordHash = Argon2::from(params).hash_password(b"correct horse").unwrap();
+        let earlier = PasswordHash::new(&earlier.to_string());
+        assert_eq!(passwords.verify(secret("correct horse"), Some(&earlier)).await, Ok(Verdict::Right));
+        assert_eq!(passwords.verify(secret("correct house"), Some(&earlier)).await, Ok(Verdict::Wrong));
+        assert_eq!(passwords.workshop.idle.lock().len(), 1, "one after another, in the same memory");
+    }
+
+    #[test]
+    fn only_the_length_of_a_password_matters() {
+        for good in ["12345678", "        ", &"ß".repeat(128)] {
+            assert_eq!(check_length(&secret(good)), Ok(()));
+        }
+        let refused = |characters| PasswordError::Length { characters, characters_min: 8, characters_max: 128 };
+        assert_eq!(check_length(&secret("1234567")), Err(refused(7)));
+        assert_eq!(check_length(&secret(&"ß".repeat(129))), Err(refused(129)));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn one_too_many_is_refused_and_room_comes_back() {
+        let passwords = Passwords::new().unwrap();
+        let everyone = PASSWORDS_AT_ONCE_MAX + PASSWORDS_WAITING_MAX;
+        let held = Arc::clone(&passwords.inside).try_acquire_many_owned(u32::try_from(everyone).unwrap()).unwrap();
+        let refused = passwords.verify(secret("correct horse"), None).await;
+        assert_eq!(refused, Err(PasswordError::Busy { waiting_max: PASSWORDS_WAITING_MAX }));
+        drop(held);
+        assert_eq!(passwords.verify(secret("correct horse"), None).await, Ok(Verdict::Wrong));
+        assert_eq!(passwords.inside.available_permits(), everyone);
+        assert_eq!(passwords.running.available_permits(), PASSWORDS_AT_ONCE_MAX);
+    }
+
+    #[tokio::test]
+    async fn an_unknown_account_costs_what_a_wrong_password_costs() {
+        // Time itself is no test on a busy machine. The same parameters are the same work, and the work is done.
+        let mut passwords = Passwords::new().unwrap();
+        let hash = passwords.hash(secret("correct horse")).await.unwrap();
+        let work = |hash: &PasswordHash| {
+            let hash = phc::PasswordHash::new(hash.expose()).unwrap();
+            (hash.algorithm, hash.version, hash.params.to_string(), hash.salt.map(|salt| salt.len()))
+        };
+        assert_eq!(work(&passwords.of_nobody), work(&hash));
+        passwords.of_nobody = PasswordHash::new("damaged");
+        assert_eq!(passwords.verify(secret("correct horse"), None).await, Err(PasswordError::DamagedHash));
+    }
+
+    #[test]
+    fn passwords_never_show() {
+        let passwords = Passwords::new().unwrap();
+        assert!(!format!("{passwords:?} {:?}", secret("correct horse")).contains("correct"));
+        assert!(!format!("{passwords:?}").contains("argon2"));
+    }
+}

@@ -1,0 +1,136 @@
+//! Refresh tokens: what a client shows to get its next access token.
+//!
+//! The text holds everything that names the token, and a keyed hash over that: nothing is stored per token, and the same
+//! rotation always yields the same text, so a client that repeats itself gets what it missed. The text is no JWT: it can
+//! never be taken for an access token, nor an access token for it. Depends on `domain`, [`super::keys`].
+
+use aws_lc_rs::constant_time;
+use data_encoding::BASE64URL_NOPAD;
+use secrecy::SecretString;
+
+use crate::{
+    domain::{entity::Timestamp, ids::AccountId},
+    identity::{
+        TokenError,
+        keys::{Keys, Purpose},
+    },
+};
+
+/// What every refresh token begins with, so that leaked ones can be searched for. The 1 is the version of the format.
+pub const REFRESH_TOKEN_PREFIX: &str = "souk_refresh_1_";
+
+/// Account, family, counter, expiry; and the hash.
+const CONTENT_BYTES: usize = 16 + 16 + 8 + 8;
+const TAG_BYTES: usize = 32;
+
+/// What a refresh token says. That it was said by this shop; whether it still holds is the account's to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RefreshToken {
+    /// Whose.
+    pub account: AccountId,
+    /// Of which session.
+    pub family: u128,
+    /// How many the session had before it.
+    pub counter: u64,
+    /// When the session ends.
+    pub expires_at: Timestamp,
+}
+
+impl RefreshToken {
+    fn content(&self) -> Vec<u8> {
+        let (account, family) = (self.account.0.to_be_bytes(), self.family.to_be_bytes());
+        [&account[..], &family, &self.counter.to_be_bytes(), &self.expires_at.0.to_be_bytes()].concat()
+    }
+
+    /// The text for the client.
+    pub(super) fn write(&self, keys: &Keys) -> SecretString {
+        let mut bytes = self.content();
+        let tag = keys.tag(Purpose::RefreshToken, &[&bytes]);
+        bytes.extend_from_slice(tag.as_ref());
+        let text = format!("{REFRESH_TOKEN_PREFIX}{}", BASE64URL_NOPAD.encode(&bytes));
+        text.into()
+    }
+
+    /// Reads a text of ours.
+    pub(super) fn read(keys: &Keys, text: &str, now: Timestamp) -> Result<Self, TokenError> {
+        let bytes_max = REFRESH_TOKEN_PREFIX.len() + BASE64URL_NOPAD.encode_len(CONTENT_BYTES + TAG_BYTES);
+        if text.len() > bytes_max {
+            return Err(TokenError::TooLong { bytes: text.len(), bytes_max });
+        }
+        let encoded = text.strip_prefix(REFRESH_TOKEN_PREFIX).ok_or(TokenError::Malformed)?;
+        let bytes = BASE64URL_NOPAD.decode(encoded.as_bytes()).map_err(|_| TokenError::Malformed)?;
+        let (content, tag) = bytes.split_first_chunk::<CONTENT_BYTES>().ok_or(TokenError::Malformed)?;
+        let expected = keys.tag(Purpose::RefreshToken, &[content]);
+        // A comparison that stopped at the first difference would tell a guesser, by its time, how much was right.
+        constant_time::verify_slices_are_equal(expected.as_ref(), tag).map_err(|_| TokenError::BadSignature)?;
+
+        let number = |from: usize, to: usize| {
+            content.iter().take(to).skip(from).fold(0_u128, |number, byte| number << 8 | u128::from(*byte))
+        };
+        let number_64 = |from| u64::try_from(number(from, from + 8)).map_err(|_| TokenError::Malformed);
+        let token = Self {
+            account: AccountId(number(0, 16)),
+            family: number(16, 32),
+            counter: number_64(32)?,
+            expires_at: Timestamp(number_64(40)?),
+        };
+        if now >= token.expires_at {
+            return Err(TokenError::Expired { expired_at: token.expires_at });
+        }
+        Ok(token)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    const TOKEN: RefreshToken =
+        RefreshToken { account: AccountId(1), family: u128::MAX, counter: 3, expires_at: Timestamp(5_000) };
+    const NOW: Timestamp = Timestamp(4_999);
+
+    fn keys() -> Keys {
+        Keys::open(&tempfile::tempdir().unwrap().path().join("identity")).unwrap()
+    }
+
+    #[test]
+    fn a_token_reads_as_it_was_written_until_it_expires() {
+        let keys = keys();
+        let text = TOKEN.write(&keys);
+        assert_eq!(text.expose_secret(), TOKEN.write(&keys).expose_secret(), "an honest repeat gets the same");
+        assert_eq!(RefreshToken::read(&keys, text.expose_secret(), NOW), Ok(TOKEN));
+        let expired_at = TOKEN.expires_at;
+        assert_eq!(
+            RefreshToken::read(&keys, text.expose_secret(), expired_at),
+            Err(TokenError::Expired { expired_at })
+        );
+    }
+
+    #[test]
+    fn a_changed_token_is_refused_whichever_bit_it_is() {
+        let keys = keys();
+        let text = TOKEN.write(&keys).expose_secret().to_owned();
+        let bytes = BASE64URL_NOPAD.decode(&text.as_bytes()[REFRESH_TOKEN_PREFIX.len()..]).unwrap();
+        for bit in 0..bytes.len() * 8 {
+            let mut changed = bytes.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            let text = format!("{REFRESH_TOKEN_PREFIX}{}", BASE64URL_NOPAD.encode(&changed));
+            assert_eq!(RefreshToken::read(&keys, &text, NOW), Err(TokenError::BadSignature), "bit {bit}");
+        }
+        for length in 0..text.len() {
+            assert!(RefreshToken::read(&keys, &text[..length], NOW).is_err(), "cut to {length}");
+        }
+        for other in [format!("{text}A"), format!("{text}="), format!(" {text}"), text.to_uppercase(), "é".repeat(60)]
+        {
+            assert!(RefreshToken::read(&keys, &other, NOW).is_err(), "{other}");
+        }
+    }
+
+    #[test]
+    fn another_shops_token_is_refused() {
+        let text = TOKEN.write(&keys());
+        assert_eq!(RefreshToken::read(&keys(), text.expose_secret(), NOW), Err(TokenError::BadSignature));
+    }
+}

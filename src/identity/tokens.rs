@@ -1,0 +1,259 @@
+//! Access tokens: signed statements of who somebody is, good for minutes, believed without asking anybody.
+//!
+//! A JWT as RFC 9068 has it (`at+jwt`), verified as RFC 8725 asks: one algorithm, one type, our key names only, our issuer
+//! and audience, every claim present and of its type. `jsonwebtoken` would read the machine's clock for `exp` and `nbf`, so
+//! these are checked here, against the time that is handed in. Verifying a signature is what costs; a token that passed is
+//! remembered by its SHA-256 (not by its text: digests are compared without telling a guesser anything). Depends on
+//! `domain`, [`super::keys`], [`super::revocations`].
+
+use std::{fmt, sync::Arc};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use jsonwebtoken::{Algorithm, Header, Validation, decode, decode_header, encode, errors::ErrorKind};
+use quick_cache::sync::Cache;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    domain::{
+        account::Role,
+        entity::Timestamp,
+        ids::{AccountId, UserId},
+    },
+    identity::{
+        Principal, TokenError,
+        keys::Keys,
+        random_u128,
+        revocations::{REVOCATIONS_MAX, Revocations, Standing},
+    },
+};
+
+/// The longest access token that is looked at, in bytes. Ours have about 550; parsing is paid by whoever sends longer ones.
+pub const TOKEN_BYTES_MAX: usize = 1_024;
+/// How many verified tokens are remembered: 290 bytes each, so 29 MB (measured). Beyond that, signatures are verified again.
+pub const VERIFIED_MAX: usize = 100_000;
+/// The longest that an access token may live, in milliseconds: revocations are remembered for that long.
+pub const ACCESS_MS_MAX: u64 = 3_600_000;
+/// How far `iat` and `nbf` may lie in the future, in milliseconds: as far as a clock is set back in passing. `exp` gets none.
+pub const CLOCK_LEEWAY_MS: u64 = 5_000;
+
+/// The type of an access token (RFC 9068, section 2.1): no other kind of JWT is taken for one.
+const TYPE: &str = "at+jwt";
+/// Times in a JWT are whole seconds.
+const MS_PER_SECOND: u64 = 1_000;
+
+/// What an access token is to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Grant {
+    /// Who.
+    pub(super) user: UserId,
+    /// Whose account.
+    pub(super) account: AccountId,
+    /// What they may do.
+    pub(super) role: Role,
+    /// The account's epoch.
+    pub(super) epoch: u32,
+    /// The session.
+    pub(super) family: u128,
+    /// When the session ends; its tokens do not outlive it.
+    pub(super) session_expires_at: Timestamp,
+}
+
+/// The claims of an access token. Every field is required, of just this type; a claim given twice is refused.
+#[derive(Serialize, Deserialize)]
+struct Claims {
+    iss: String,
+    aud: String,
+    sub: String,
+    iat: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    nbf: Option<u64>,
+    exp: u64,
+    jti: String,
+    /// The session, named as OpenID Connect does.
+    sid: String,
+    account: String,
+    role: Role,
+    epoch: u32,
+}
+
+/// Issues and verifies access tokens.
+pub(super) struct AccessTokens {
+    keys: Arc<Keys>,
+    header: Header,
+    validation: Validation,
+    issuer: String,
+    audience: String,
+    access_ms: u64,
+    verified: Cache<[u8; 32], Principal>,
+    pub(super) revocations: Revocations,
+}
+
+impl AccessTokens {
+    /// Tokens of `issuer` for `audience` that live `access_ms`; revocations are heard of from `now` on.
+    pub(super) fn new(keys: Arc<Keys>, issuer: &str, audience: &str, access_ms: u64, now: Timestamp) -> Self {
+        let mut header = Header::new(Algorithm::EdDSA);
+        header.typ = Some(TYPE.to_owned());
+        header.kid = Some(keys.kid().to_owned());
+
+        let mut validation = Validation::new(Algorithm::EdDSA);
+        validation.set_issuer(&[issuer]);
+        validation.set_audience(&[audience]);
+        validation.set_required_spec_claims(&["iss", "aud", "sub", "exp"]);
+        validation.validate_exp = false;
+        validation.validate_nbf = false;
+        Self {
+            keys,
+            header,
+            validation,
+            issuer: issuer.to_owned(),
+            audience: audience.to_owned(),
+            access_ms,
+            verified: Cache::new(VERIFIED_MAX),
+            revocations: Revocations::new(now, ACCESS_MS_MAX + CLOCK_LEEWAY_MS, REVOCATIONS_MAX),
+        }
+    }
+
+    /// A new token, and when it expires.
+    pub(super) fn issue(&self, grant: &Grant, now: Timestamp) -> Result<(SecretString, Timestamp), TokenError> {
+        let expires_at = now.plus_ms(self.access_ms).min(grant.session_expires_at);
+        let exp = expires_at.0 / MS_PER_SECOND;
+        let claims = Claims {
+            iss: self.issuer.clone(),
+            aud: self.audience.clone(),
+            sub: grant.user.to_string(),
+            iat: now.0 / MS_PER_SECOND,
+            nbf: None,
+            exp,
+            jti: hex(random_u128()),
+            sid: hex(grant.family),
+            account: grant.account.to_string(),
+            role: grant.role,
+            epoch: grant.epoch,
+        };
+        let token = encode(&self.header, &claims, &self.keys.signing).map_err(|_| TokenError::NotSigned)?;
+        Ok((token.into(), Timestamp(exp * MS_PER_SECOND)))
+    }
+
+    /// Who shows this token.
+    pub(super) fn verify(&self, token: &str, now: Timestamp) -> Result<Principal, TokenError> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err(TokenError::TooLong { bytes: token.len(), bytes_max: TOKEN_BYTES_MAX });
+        }
+        let mut key = [0; 32];
+        key.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
+        let principal = match self.verified.get(&key) {
+            Some(known) => {
+                // Times are checked again at every use: a token expires while it is remembered.
+                check_times(&known, now).inspect_err(|_| self.forget(&key))?;
+                known
+            }
+            None => {
+                let principal = self.examine(token, now)?;
+                self.verified.insert(key, principal);
+                principal
+            }
+        };
+        let Principal { account, epoch, family, issued_at, .. } = principal;
+        match self.revocations.standing(account, epoch, family, issued_at) {
+            Standing::Revoked => Err(TokenError::Revoked),
+            standing @ (Standing::Good | Standing::AskAccount) => Ok(Principal { standing, ..principal }),
+        }
+    }
+
+    /// Everything that a token shows by itself.
+    fn examine(&self, token: &str, now: Timestamp) -> Result<Principal, TokenError> {
+        let header = decode_header(token).map_err(|_| TokenError::Malformed)?;
+        if header.alg != Algorithm::EdDSA {
+            return Err(TokenError::WrongAlgorithm);
+        }
+        if header.typ.as_deref() != Some(TYPE) {
+            return Err(TokenError::WrongType);
+        }
+        // RFC 7515, section 4.1.11: what is critical and not understood makes a token invalid. We understand nothing extra.
+        if header.crit.is_some() {
+            return Err(TokenError::Malformed);
+        }
+        // The name is only ever compared with ours. It leads to no file, no address and no key inside the token.
+        let kid = header.kid.as_deref().ok_or(TokenError::UnknownKey)?;
+        let key = self.keys.verifying.iter().find(|key| key.kid == kid).ok_or(TokenError::UnknownKey)?;
+        let claims = decode::<Claims>(token, &key.key, &self.validation).map_err(|error| refusal(error.kind()))?.claims;
+
+        let ms = |name, seconds: u64| seconds.checked_mul(MS_PER_SECOND).ok_or(TokenError::BadClaim { name });
+        let bad = |name| TokenError::BadClaim { name };
+        let principal = Principal {
+            user: claims.sub.parse().map_err(|_| bad("sub"))?,
+            account: claims.account.parse().map_err(|_| bad("account"))?,
+            role: claims.role,
+            epoch: claims.epoch,
+            // A session's name is written as ids are, and read as strictly.
+            family: claims.sid.parse::<UserId>().map_err(|_| bad("sid"))?.0,
+            issued_at: Timestamp(ms("iat", claims.iat)?),
+            expires_at: Timestamp(ms("exp", claims.exp)?),
+            standing: Standing::Good,
+        };
+        // A longer life than we give would outlive the memory of its revocation.
+        if principal.expires_at.ms_since(principal.issued_at) > ACCESS_MS_MAX {
+            return Err(bad("exp"));
+        }
+        check_times(&principal, now)?;
+        if let Some(seconds) = claims.nbf {
+            check_begun(Timestamp(ms("nbf", seconds)?), now)?;
+        }
+        Ok(principal)
+    }
+
+    fn forget(&self, key: &[u8; 32]) {
+        self.verified.remove(key);
+    }
+
+    /// How many tokens are remembered as verified.
+    pub(super) fn verified_count(&self) -> usize {
+        self.verified.len()
+    }
+}
+
+impl fmt::Debug for AccessTokens {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (keys, verified) = (&self.keys, self.verified_count());
+        formatter.debug_struct("AccessTokens").field("keys", keys).field("verified", &verified).finish_non_exhaustive()
+    }
+}
+
+fn hex(number: u128) -> String {
+    format!("{number:032x}")
+}
+
+fn check_times(principal: &Principal, now: Timestamp) -> Result<(), TokenError> {
+    if now >= principal.expires_at {
+        return Err(TokenError::Expired { expired_at: principal.expires_at });
+    }
+    check_begun(principal.issued_at, now)
+}
+
+fn check_begun(valid_from: Timestamp, now: Timestamp) -> Result<(), TokenError> {
+    if valid_from > now.plus_ms(CLOCK_LEEWAY_MS) {
+        return Err(TokenError::NotYetValid { valid_from });
+    }
+    Ok(())
+}
+
+/// Our word for what `jsonwebtoken` found. Its enum may grow, hence the wildcard.
+fn refusal(kind: &ErrorKind) -> TokenError {
+    match kind {
+        ErrorKind::InvalidSignature => TokenError::BadSignature,
+        ErrorKind::InvalidAlgorithm => TokenError::WrongAlgorithm,
+        ErrorKind::InvalidIssuer => TokenError::WrongIssuer,
+        ErrorKind::InvalidAudience => TokenError::WrongAudience,
+        // The header was read before, so what is not of its form now is a claim.
+        ErrorKind::Json(_) | ErrorKind::MissingRequiredClaim(_) | ErrorKind::InvalidClaimFormat(_) => {
+            TokenError::BadClaim { name: "one of them" }
+        }
+        _ => TokenError::Malformed,
+    }
+}
+
+#[cfg(test)]
+mod forgeries;
+#[cfg(test)]
+mod tests;
