@@ -20,4 +20,5 @@ pub mod domain;
 pub mod catalog;
 
 pub mod identity;
+pub mod payments;
 pub mod storage;

@@ -1,0 +1,196 @@
+//! The built-in simulated provider, for demos and tests: no money moves.
+//!
+//! | token | what happens |
+//! |---|---|
+//! | `tok_success` | captured |
+//! | `tok_decline` | declined: `card_declined` |
+//! | `tok_insufficient_funds` | declined: `insufficient_funds` |
+//! | `tok_timeout_after_charge` | charged, but the first answer is lost: unknown; a repeat with the same key is told |
+//! | `tok_slow` | captured after two seconds |
+//! | any other | declined: `unknown_token` |
+//!
+//! Like a real one it has a ledger that outlives the shop's process: a file of JSON lines, one per charge, written before
+//! the answer leaves. It is not synced: it stands for another company's machine, which does not lose power with ours.
+//!
+//! May depend on `domain`.
+
+use std::{
+    collections::HashMap,
+    fs::{File, OpenOptions},
+    io::{self, BufRead, BufReader, Write},
+    path::Path,
+    time::Duration,
+};
+
+use futures::{FutureExt, future::BoxFuture};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+use super::{Charge, Gateway, Unknown};
+use crate::domain::{money::Money, order::PaymentOutcome};
+
+/// How long `tok_slow` takes, in milliseconds: longer than a shopper's request should wait.
+const SLOW_MS: u64 = 2_000;
+
+/// A line of the ledger.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LedgerLine {
+    /// The order and attempt, as [`super::OperationKey`] prints them.
+    pub key: String,
+    /// The amount captured, or asked for where it was declined.
+    pub amount: Money,
+    /// The token.
+    pub method: String,
+    /// Why nothing was captured; `None` where it was.
+    pub declined: Option<String>,
+}
+
+/// The provider.
+pub struct Simulated {
+    ledger: Mutex<Ledger>,
+}
+
+struct Ledger {
+    file: Option<File>,
+    /// What was answered under each key.
+    known: HashMap<String, LedgerLine>,
+}
+
+impl Simulated {
+    /// A provider whose ledger is kept in a file.
+    ///
+    /// # Errors
+    /// The file cannot be read or written.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let mut known = HashMap::new();
+        match File::open(path) {
+            Ok(file) => {
+                for line in BufReader::new(file).lines() {
+                    // A line cut short by a kill was never answered.
+                    if let Ok(line) = serde_json::from_str::<LedgerLine>(&line?) {
+                        known.insert(line.key.clone(), line);
+                    }
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+        // So that a line cut short is not continued by the next one.
+        file.write_all(b"\n")?;
+        Ok(Self { ledger: Mutex::new(Ledger { file: Some(file), known }) })
+    }
+
+    /// A provider that forgets with the process.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        Self { ledger: Mutex::new(Ledger { file: None, known: HashMap::new() }) }
+    }
+
+    /// All charges so far, declined ones included.
+    #[must_use]
+    pub fn ledger(&self) -> Vec<LedgerLine> {
+        self.ledger.lock().known.values().cloned().collect()
+    }
+
+    /// The answer to a charge, and whether this call was the first with its key.
+    fn charge_once(&self, charge: &Charge) -> Result<(LedgerLine, First), Unknown> {
+        let key = charge.key.to_string();
+        let mut ledger = self.ledger.lock();
+        if let Some(known) = ledger.known.get(&key) {
+            return Ok((known.clone(), First::No));
+        }
+        let declined = match charge.method.as_str() {
+            "tok_success" | "tok_timeout_after_charge" | "tok_slow" => None,
+            "tok_decline" => Some("card_declined".to_owned()),
+            "tok_insufficient_funds" => Some("insufficient_funds".to_owned()),
+            _ => Some("unknown_token".to_owned()),
+        };
+        let line = LedgerLine { key: key.clone(), amount: charge.amount, method: charge.method.clone(), declined };
+        if let Some(file) = &mut ledger.file {
+            let text = serde_json::to_string(&line).map_err(|error| Unknown { problem: error.to_string() })?;
+            let written = file.write_all(format!("{text}\n").as_bytes());
+            written.map_err(|error| Unknown { problem: error.to_string() })?;
+        }
+        ledger.known.insert(key, line.clone());
+        Ok((line, First::Yes))
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum First {
+    Yes,
+    No,
+}
+
+impl Gateway for Simulated {
+    fn name(&self) -> &'static str {
+        "simulated"
+    }
+
+    fn charge(&self, charge: Charge) -> BoxFuture<'_, Result<PaymentOutcome, Unknown>> {
+        async move {
+            let (line, first) = self.charge_once(&charge)?;
+            if line.method == "tok_slow" && first == First::Yes {
+                tokio::time::sleep(Duration::from_millis(SLOW_MS)).await;
+            }
+            if line.method == "tok_timeout_after_charge" && first == First::Yes {
+                return Err(Unknown { problem: "no answer in time (simulated)".into() });
+            }
+            Ok(match line.declined {
+                Some(reason) => PaymentOutcome::Declined { reason },
+                None => PaymentOutcome::Captured { reference: format!("sim_{}", line.key), amount: line.amount },
+            })
+        }
+        .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::{ids::OrderId, money::Currency},
+        payments::OperationKey,
+    };
+
+    fn charge(attempt: u32, method: &str) -> Charge {
+        let key = OperationKey { order: OrderId(1), attempt };
+        Charge { key, amount: Money::new(500, Currency::INR).unwrap(), method: method.into() }
+    }
+
+    #[tokio::test]
+    async fn the_same_key_charges_once_also_after_a_restart() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ledger.jsonl");
+        let provider = Simulated::open(&path).unwrap();
+        let first = provider.charge(charge(1, "tok_success")).await.unwrap();
+        assert_eq!(provider.charge(charge(1, "tok_success")).await.unwrap(), first);
+        let restarted = Simulated::open(&path).unwrap();
+        assert_eq!(restarted.charge(charge(1, "tok_success")).await.unwrap(), first);
+        assert_eq!(restarted.ledger().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_lost_answer_is_found_again_under_the_same_key() {
+        let provider = Simulated::in_memory();
+        assert!(provider.charge(charge(1, "tok_timeout_after_charge")).await.is_err());
+        let told = provider.charge(charge(1, "tok_timeout_after_charge")).await.unwrap();
+        assert!(matches!(told, PaymentOutcome::Captured { .. }));
+        assert_eq!(provider.ledger().len(), 1, "charged once");
+    }
+
+    #[tokio::test]
+    async fn declines_say_why() {
+        let provider = Simulated::in_memory();
+        let cases = [
+            ("tok_decline", "card_declined"),
+            ("tok_insufficient_funds", "insufficient_funds"),
+            ("tok_x", "unknown_token"),
+        ];
+        for (attempt, (method, reason)) in (1..).zip(cases) {
+            let outcome = provider.charge(charge(attempt, method)).await.unwrap();
+            assert_eq!(outcome, PaymentOutcome::Declined { reason: reason.into() });
+        }
+    }
+}
