@@ -22,3 +22,5 @@ pub mod catalog;
 pub mod identity;
 pub mod payments;
 pub mod storage;
+
+pub mod actors;

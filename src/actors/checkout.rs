@@ -1,0 +1,257 @@
+//! The process manager of all orders: it has one task per order under way, wakes orders at their deadline, and resumes every
+//! open order at start.
+//!
+//! It keeps nothing that is not in the orders: killed at any moment, it starts with the list of open orders and goes on.
+//!
+//! May depend on `storage`, `payments` and `domain`.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::FutureExt;
+use parking_lot::RwLock;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::{sync::oneshot, task::JoinSet};
+
+use super::{
+    drive::{Driver, Rest},
+    follower::{CaughtUp, Progress},
+    lists::Lists,
+};
+use crate::domain::{entity::Timestamp, ids::OrderId};
+
+/// How many orders may be under way at once, in tasks. One costs some kilobytes; one that waits for a slow provider is one.
+const TASKS_MAX: usize = 20_000;
+/// How often deadlines are looked at, in milliseconds: an unpaid order expires at most this late.
+const TICK_MS: u64 = 250;
+/// How many open orders are resumed at a time at start, and how long the pause between is, in milliseconds: 2,000 a second,
+/// so that a start does not shut out shoppers.
+const RESUME_AT_ONCE: usize = 100;
+const RESUME_PAUSE_MS: u64 = 50;
+/// How long a start waits before it lists open orders again where that failed, in seconds.
+const LIST_AGAIN_SECONDS: u64 = 1;
+/// How long a start waits for the list of open orders to catch up before it tries again, in seconds.
+const CATCH_UP_SECONDS: u64 = 60;
+/// How long orders under way may take to rest when the shop closes, in seconds. The next start resumes the others.
+const CLOSE_SECONDS: u64 = 5;
+
+/// The way to the checkout. Cheap to clone.
+#[derive(Clone)]
+pub struct Checkout(Arc<CheckoutShared>);
+
+struct CheckoutShared {
+    actor: RwLock<Option<ActorRef<CheckoutMessage>>>,
+    driver: Driver,
+    lists: Lists,
+    progress: Progress,
+}
+
+/// What the checkout is told.
+pub(super) enum CheckoutMessage {
+    /// Something changed about an order; who asks is told when it rests.
+    Drive(OrderId, Option<oneshot::Sender<()>>),
+    /// A task has driven its order to rest.
+    Rested(OrderId, Rest),
+    /// Look at the deadlines.
+    Tick,
+    /// Finish what is under way and say so.
+    Close(oneshot::Sender<()>),
+}
+
+impl Checkout {
+    /// The checkout over a driver; it works when the root has started its actor.
+    #[must_use]
+    pub fn new(driver: Driver, lists: Lists, progress: Progress) -> Self {
+        Self(Arc::new(CheckoutShared { actor: RwLock::new(None), driver, lists, progress }))
+    }
+
+    pub(super) fn actor(&self) -> CheckoutActor {
+        CheckoutActor(Arc::clone(&self.0))
+    }
+
+    /// The actor, for tests that end it.
+    #[cfg(test)]
+    pub(super) fn running(&self) -> Option<ActorRef<CheckoutMessage>> {
+        self.0.actor.read().clone()
+    }
+
+    /// Drives an order until it rests. Dropping the future does not stop the order.
+    pub async fn drive(&self, order: OrderId) {
+        let (done, rested) = oneshot::channel();
+        let actor = self.0.actor.read().clone();
+        if let Some(actor) = actor
+            && actor.send_message(CheckoutMessage::Drive(order, Some(done))).is_ok()
+        {
+            let _ = rested.await;
+        }
+    }
+
+    /// Lets what is under way finish, within limits.
+    pub async fn close(&self) {
+        let Some(actor) = self.0.actor.write().take() else { return };
+        let (done, closed) = oneshot::channel();
+        if actor.send_message(CheckoutMessage::Close(done)).is_ok() {
+            let _ = tokio::time::timeout(Duration::from_secs(CLOSE_SECONDS), closed).await;
+        }
+        let _ = actor.stop_and_wait(None, Some(Duration::from_secs(1))).await;
+    }
+}
+
+/// The actor.
+pub(super) struct CheckoutActor(Arc<CheckoutShared>);
+
+/// What the actor knows: nothing that a restart cannot find again.
+pub(super) struct CheckoutState {
+    tasks: JoinSet<()>,
+    under_way: HashMap<OrderId, UnderWay>,
+    deadlines: BTreeSet<(Timestamp, OrderId)>,
+    closing: Option<oneshot::Sender<()>>,
+}
+
+/// An order that a task is driving.
+#[derive(Default)]
+struct UnderWay {
+    /// Who waits for it to rest.
+    waiting: Vec<oneshot::Sender<()>>,
+    /// Who asked while the task was at work: it may have looked before the change, so it runs once more for them.
+    again: Option<Vec<oneshot::Sender<()>>>,
+}
+
+impl Actor for CheckoutActor {
+    type Msg = CheckoutMessage;
+    type State = CheckoutState;
+    type Arguments = ();
+
+    async fn pre_start(&self, myself: ActorRef<CheckoutMessage>, (): ()) -> Result<CheckoutState, ActorProcessingErr> {
+        *self.0.actor.write() = Some(myself.clone());
+        myself.send_interval(Duration::from_millis(TICK_MS), || CheckoutMessage::Tick);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(resume(Arc::clone(&self.0), myself));
+        Ok(CheckoutState { tasks, under_way: HashMap::new(), deadlines: BTreeSet::new(), closing: None })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<CheckoutMessage>,
+        message: CheckoutMessage,
+        state: &mut CheckoutState,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            CheckoutMessage::Drive(order, waiting) => self.drive(&myself, order, waiting, state),
+            CheckoutMessage::Rested(order, rest) => self.rested(&myself, order, rest, state),
+            CheckoutMessage::Tick => self.tick(&myself, state),
+            CheckoutMessage::Close(done) => {
+                state.closing = Some(done);
+                Self::finish_closing(state);
+            }
+        }
+        while state.tasks.try_join_next().is_some() {}
+        Ok(())
+    }
+}
+
+impl CheckoutActor {
+    fn drive(
+        &self,
+        myself: &ActorRef<CheckoutMessage>,
+        order: OrderId,
+        waiting: Option<oneshot::Sender<()>>,
+        state: &mut CheckoutState,
+    ) {
+        if let Some(under_way) = state.under_way.get_mut(&order) {
+            under_way.again.get_or_insert_default().extend(waiting);
+            return;
+        }
+        if state.under_way.len() >= TASKS_MAX {
+            // Who waits is let go and sees the order as it is; the order itself comes at the next tick.
+            state.deadlines.insert((self.0.driver.clock.now(), order));
+            return;
+        }
+        state.under_way.insert(order, UnderWay { waiting: waiting.into_iter().collect(), again: None });
+        self.start(myself, order, state);
+    }
+
+    fn start(&self, myself: &ActorRef<CheckoutMessage>, order: OrderId, state: &mut CheckoutState) {
+        let (driver, myself) = (self.0.driver.clone(), myself.clone());
+        state.tasks.spawn(async move {
+            // A panic in the driver must not leave the order marked as under way for ever. It is caught in this task: a task of
+            // its own would outlive the checkout, and an order must never have two drivers.
+            let driven = AssertUnwindSafe(driver.drive(order)).catch_unwind().await;
+            let rest = driven.unwrap_or_else(|_| {
+                tracing::error!(%order, "driving an order panicked");
+                driver.look_again()
+            });
+            let _ = myself.send_message(CheckoutMessage::Rested(order, rest));
+        });
+    }
+
+    fn rested(&self, myself: &ActorRef<CheckoutMessage>, order: OrderId, rest: Rest, state: &mut CheckoutState) {
+        let Some(under_way) = state.under_way.get_mut(&order) else { return };
+        for waiting in std::mem::take(&mut under_way.waiting) {
+            let _ = waiting.send(());
+        }
+        if let Some(again) = under_way.again.take() {
+            under_way.waiting = again;
+            self.start(myself, order, state);
+            return;
+        }
+        state.under_way.remove(&order);
+        if let Rest::Until(deadline) = rest {
+            state.deadlines.insert((deadline, order));
+        }
+        Self::finish_closing(state);
+    }
+
+    fn tick(&self, myself: &ActorRef<CheckoutMessage>, state: &mut CheckoutState) {
+        let now = self.0.driver.clock.now();
+        while state.under_way.len() < TASKS_MAX
+            && let Some((_, order)) = state.deadlines.first().copied().filter(|(deadline, _)| *deadline <= now)
+        {
+            state.deadlines.pop_first();
+            self.drive(myself, order, None, state);
+        }
+    }
+
+    fn finish_closing(state: &mut CheckoutState) {
+        if state.under_way.is_empty()
+            && let Some(done) = state.closing.take()
+        {
+            let _ = done.send(());
+        }
+    }
+}
+
+/// Drives every open order once, a few at a time. The list must have caught up: an order it does not know yet would wait.
+async fn resume(shared: Arc<CheckoutShared>, actor: ActorRef<CheckoutMessage>) {
+    while shared.progress.catch_up(Duration::from_secs(CATCH_UP_SECONDS)).await == CaughtUp::No {
+        tracing::warn!("the list of open orders has not caught up yet; orders are resumed later");
+    }
+    let (mut after, mut resumed): (Option<Vec<u8>>, usize) = (None, 0);
+    loop {
+        let (lists, from) = (shared.lists.clone(), after.clone());
+        let listed = tokio::task::spawn_blocking(move || lists.open_orders(from.as_deref(), RESUME_AT_ONCE)).await;
+        let Ok(Ok(page)) = listed else {
+            tracing::error!(?listed, "open orders cannot be listed; this is tried again");
+            tokio::time::sleep(Duration::from_secs(LIST_AGAIN_SECONDS)).await;
+            continue;
+        };
+        resumed += page.items.len();
+        for order in page.items {
+            if actor.send_message(CheckoutMessage::Drive(order, None)).is_err() {
+                return;
+            }
+        }
+        match page.next {
+            Some(next) => after = Some(next),
+            None => break,
+        }
+        tokio::time::sleep(Duration::from_millis(RESUME_PAUSE_MS)).await;
+    }
+    if resumed > 0 {
+        tracing::info!(resumed, "open orders resumed");
+    }
+}

@@ -1,0 +1,168 @@
+//! The actor that keeps a projection up with the log: it pulls pages of durable records, applies and commits them.
+//!
+//! A fault ends the actor; the root starts it again with a projection opened afresh, which stands where it last committed.
+//!
+//! May depend on `storage`.
+
+use std::{sync::Arc, time::Duration};
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::{sync::watch, time::Instant};
+
+use super::projection::Projection;
+use crate::storage::{Journal, Position};
+
+/// How many bytes of records are pulled at once: large enough that a commit is worth it, small enough to hold in memory.
+const PAGE_BYTES_MAX: usize = 4 << 20;
+/// How long the actor waits for something new before it looks at its mailbox again, in milliseconds.
+const WAIT_MS: u64 = 250;
+
+/// How far a projection has come. Cheap to clone.
+#[derive(Clone)]
+pub struct Progress {
+    name: &'static str,
+    position: Arc<watch::Sender<Position>>,
+    journal: Journal,
+}
+
+impl Progress {
+    /// Progress from the beginning.
+    #[must_use]
+    pub fn new(name: &'static str, journal: Journal) -> Self {
+        Self { name, position: Arc::new(watch::Sender::new(Position::default())), journal }
+    }
+
+    /// The projection's name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Up to where the log is part of the projection.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        *self.position.borrow()
+    }
+
+    /// How many bytes of the log are durable but not yet part of the projection.
+    #[must_use]
+    pub fn lag_bytes(&self) -> u64 {
+        self.journal.durable().0.saturating_sub(self.position().0)
+    }
+
+    /// Waits until all that is durable now is part of the projection, at most `timeout`; whether it is.
+    pub async fn catch_up(&self, timeout: Duration) -> CaughtUp {
+        let wanted = self.journal.durable();
+        let mut position = self.position.subscribe();
+        let reached = position.wait_for(|position| *position >= wanted);
+        match tokio::time::timeout(timeout, reached).await {
+            Ok(Ok(_)) => CaughtUp::Yes,
+            Ok(Err(_)) | Err(_) => CaughtUp::No,
+        }
+    }
+}
+
+/// Whether a projection has come as far as was wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CaughtUp {
+    /// It has.
+    Yes,
+    /// Not in time: what it shows is older.
+    No,
+}
+
+/// Makes a projection, each time the actor starts. It may block.
+pub type Open = Arc<dyn Fn() -> Result<Box<dyn Projection>, super::projection::ProjectionFault> + Send + Sync>;
+
+/// The actor.
+pub(super) struct Follower {
+    pub(super) open: Open,
+    pub(super) progress: Progress,
+    /// The least time between two commits, in milliseconds: a commit of the search index costs ten.
+    pub(super) commit_ms_min: u64,
+}
+
+/// The only message: look for something new.
+pub(super) struct Pull;
+
+/// What the actor works with. The projection is away while it works on a blocking thread.
+pub(super) struct FollowerState {
+    projection: Option<Box<dyn Projection>>,
+    /// Up to where records are applied, committed or not.
+    applied: Position,
+    committed_at: Instant,
+    durable: watch::Receiver<Position>,
+}
+
+impl Actor for Follower {
+    type Msg = Pull;
+    type State = FollowerState;
+    type Arguments = ();
+
+    async fn pre_start(&self, _: ActorRef<Pull>, (): ()) -> Result<FollowerState, ActorProcessingErr> {
+        let durable = self.progress.journal.watch_durable();
+        let applied = Position::default();
+        Ok(FollowerState { projection: None, applied, committed_at: Instant::now(), durable })
+    }
+
+    async fn post_start(&self, myself: ActorRef<Pull>, state: &mut FollowerState) -> Result<(), ActorProcessingErr> {
+        let open = Arc::clone(&self.open);
+        let projection = tokio::task::spawn_blocking(move || open()).await??;
+        state.applied = projection.position();
+        self.progress.position.send_replace(state.applied);
+        state.projection = Some(projection);
+        myself.send_message(Pull)?;
+        Ok(())
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Pull>,
+        Pull: Pull,
+        state: &mut FollowerState,
+    ) -> Result<(), ActorProcessingErr> {
+        let commit_due = state.committed_at + Duration::from_millis(self.commit_ms_min);
+        let uncommitted = state.applied > self.progress.position();
+        let nothing_new = *state.durable.borrow_and_update() <= state.applied;
+        if nothing_new && !(uncommitted && Instant::now() >= commit_due) {
+            let wait = Instant::now() + Duration::from_millis(WAIT_MS);
+            let until = if uncommitted { commit_due.min(wait) } else { wait };
+            tokio::select! {
+                changed = state.durable.changed() => changed?,
+                () = tokio::time::sleep_until(until) => {}
+            }
+        }
+        self.pull(state).await?;
+        myself.send_message(Pull)?;
+        Ok(())
+    }
+}
+
+impl Follower {
+    /// Pulls a page and commits when it is time. All of it blocks, so all of it is done on a blocking thread.
+    async fn pull(&self, state: &mut FollowerState) -> Result<(), ActorProcessingErr> {
+        let mut projection = state.projection.take().ok_or("the projection is not open")?;
+        let (journal, from, committed) = (self.progress.journal.clone(), state.applied, self.progress.position());
+        let due = state.committed_at.elapsed() >= Duration::from_millis(self.commit_ms_min);
+        let work = tokio::task::spawn_blocking(move || -> Result<_, ActorProcessingErr> {
+            let page = journal.page(from, PAGE_BYTES_MAX)?;
+            if !page.records.is_empty() {
+                projection.apply(&page.records)?;
+            }
+            // Also when there is more to pull: under steady writing there always is, and the read model would never move.
+            let commits = page.next > committed && due;
+            if commits {
+                projection.commit(page.next)?;
+            }
+            Ok((projection, page.next, commits))
+        });
+        let (projection, applied, commits) = work.await??;
+        state.projection = Some(projection);
+        state.applied = applied;
+        if commits {
+            state.committed_at = Instant::now();
+            self.progress.position.send_replace(applied);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,294 @@
+//! The owner of all entities of one kind: it activates, passivates and buries them, and alone writes the directory's map.
+//!
+//! May depend on `storage` and `domain`.
+
+use std::{
+    collections::HashMap,
+    marker::PhantomData,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+use tokio::sync::oneshot;
+
+use super::{
+    directory::{Live, Place, Shared},
+    entity_actor::{Arguments, Ask, AskError, EntityActor, NotDelivered},
+};
+use crate::domain::entity::{Entity, Timestamp};
+
+/// How often idle entities are looked for, in milliseconds.
+const SWEEP_MS: u64 = 1_000;
+/// How many failed ids are remembered; past it the whole list is forgotten, which only costs a back-off.
+const FAILURES_MAX: usize = 10_000;
+/// After how long without a failure an id counts as healthy again, in milliseconds.
+const HEALTHY_AFTER_MS: u64 = 60_000;
+
+/// The owner's actor.
+pub(super) struct Owner<E: Entity>(pub(super) Arc<Shared<E>>);
+
+/// What an owner is told.
+pub(super) enum OwnerMessage<E: Entity> {
+    /// A message for an entity that was not found alive.
+    Deliver(E::Id, Ask<E>),
+    /// Passivate this one.
+    Passivate(E::Id),
+    /// Passivate who has been idle.
+    Sweep,
+    /// Passivate all and say when they are gone.
+    Close(oneshot::Sender<()>),
+}
+
+/// What the owner alone knows.
+pub(super) struct OwnerState<E: Entity> {
+    names: HashMap<ActorId, E::Id>,
+    /// Entities on their way out, with what has arrived for their next incarnation.
+    leaving: HashMap<E::Id, Vec<Ask<E>>>,
+    failures: HashMap<E::Id, Failure>,
+    phase: Phase,
+}
+
+enum Phase {
+    Open,
+    /// Nothing is activated any more; who waits for the last entity to end is told once.
+    Closing(Option<oneshot::Sender<()>>),
+}
+
+struct Failure {
+    count: u32,
+    at: Timestamp,
+    until: Timestamp,
+}
+
+impl<E: Entity> Actor for Owner<E> {
+    type Msg = OwnerMessage<E>;
+    type State = OwnerState<E>;
+    type Arguments = ();
+
+    async fn pre_start(&self, myself: ActorRef<Self::Msg>, (): ()) -> Result<Self::State, ActorProcessingErr> {
+        // After a failure of the owner the map still holds the entities that ended with it.
+        self.0.live.iter().for_each(|live| live.cell.retire());
+        self.0.live.clear();
+        *self.0.owner.write() = Some(myself.clone());
+        myself.send_interval(Duration::from_millis(SWEEP_MS), || OwnerMessage::Sweep);
+        Ok(OwnerState { names: HashMap::new(), leaving: HashMap::new(), failures: HashMap::new(), phase: Phase::Open })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        message: Self::Msg,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            OwnerMessage::Deliver(id, ask) => self.deliver(&myself, id, ask, state).await,
+            OwnerMessage::Passivate(id) => self.passivate(&id, state),
+            OwnerMessage::Sweep => self.sweep(state),
+            OwnerMessage::Close(done) => {
+                state.phase = Phase::Closing(Some(done));
+                let ids: Vec<_> = self.0.live.iter().map(|live| live.key().clone()).collect();
+                ids.iter().for_each(|id| self.passivate(id, state));
+                Self::finish_closing(state);
+            }
+        }
+        Ok(())
+    }
+
+    /// Without this handler ractor would stop the owner when any entity ends. It never fails: no entity may take others along.
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        event: SupervisionEvent,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        match event {
+            SupervisionEvent::ActorTerminated(who, ..) => self.bury(&myself, &who, state).await,
+            SupervisionEvent::ActorFailed(who, error) => {
+                if let Some(id) = state.names.get(&who.get_id()).cloned() {
+                    tracing::error!(kind = ?E::KIND, %id, %error, "an entity failed");
+                    self.remember_failure(id, state);
+                }
+                self.bury(&myself, &who, state).await;
+            }
+            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {}
+        }
+        Ok(())
+    }
+}
+
+impl<E: Entity> Owner<E> {
+    async fn deliver(&self, myself: &ActorRef<OwnerMessage<E>>, id: E::Id, mut ask: Ask<E>, state: &mut OwnerState<E>) {
+        if matches!(state.phase, Phase::Closing(_)) {
+            refuse(ask, NotDelivered::Closed);
+            return;
+        }
+        if state.leaving.contains_key(&id) {
+            return self.wait_for_next(id, ask, state);
+        }
+        let alive = self.0.live.get(&id).map(|live| (live.actor.clone(), self.place(&live.waiting)));
+        let Some((actor, place)) = alive else {
+            return self.activate(myself, id, vec![ask], state).await;
+        };
+        let Some(place) = place else {
+            return refuse(ask, NotDelivered::Busy);
+        };
+        ask.place = Some(place);
+        // An entity that has just failed refuses what arrives before it is buried: that waits for its next incarnation.
+        if let Err(ractor::MessagingErr::SendErr(returned)) = actor.send_message(ask) {
+            self.wait_for_next(id, returned, state);
+        }
+    }
+
+    fn place(&self, waiting: &Arc<AtomicU32>) -> Option<Place> {
+        Place::take(waiting, self.0.limits.mailbox_max)
+    }
+
+    /// Keeps a message for the next incarnation. As many as fit into a mailbox, so that a hot entity cannot hold all permits
+    /// of the shop while it is on its way out.
+    fn wait_for_next(&self, id: E::Id, mut ask: Ask<E>, state: &mut OwnerState<E>) {
+        ask.place = None;
+        let waiting = state.leaving.entry(id).or_default();
+        if waiting.len() >= usize::try_from(self.0.limits.mailbox_max).unwrap_or(usize::MAX) {
+            return refuse(ask, NotDelivered::Busy);
+        }
+        waiting.push(ask);
+    }
+
+    async fn activate(
+        &self,
+        myself: &ActorRef<OwnerMessage<E>>,
+        id: E::Id,
+        waiting: Vec<Ask<E>>,
+        state: &mut OwnerState<E>,
+    ) {
+        let now = self.0.clock.now();
+        // A clock that was set back must not prolong the back-off.
+        if state.failures.get(&id).is_some_and(|failure| (failure.at..failure.until).contains(&now)) {
+            waiting.into_iter().for_each(|ask| refuse(ask, NotDelivered::Busy));
+            return;
+        }
+        if self.0.live.len() >= self.0.limits.live_max {
+            self.passivate_longest_unused(state);
+        }
+        let cell = self.0.views.cell(id.clone());
+        let arguments = Arguments {
+            id: id.clone(),
+            cell: Arc::clone(&cell),
+            journal: self.0.journal.clone(),
+            clock: self.0.clock.clone(),
+        };
+        let spawned = Actor::spawn_linked(None, EntityActor::<E>(PhantomData), arguments, myself.get_cell()).await;
+        let Ok((actor, _)) = spawned else {
+            waiting.into_iter().for_each(|ask| refuse(ask, NotDelivered::Busy));
+            return;
+        };
+        state.names.insert(actor.get_id(), id.clone());
+        let used_at_sweep = AtomicU64::new(self.0.sweeps.load(Ordering::Relaxed));
+        let places = Arc::new(AtomicU32::new(0));
+        let live = Live { actor: actor.clone(), cell, waiting: Arc::clone(&places), used_at_sweep };
+        // Into the map before it gets anything to do: what it acknowledges must be found in its cell.
+        self.0.live.insert(id, live);
+        for mut ask in waiting {
+            ask.place = self.place(&places);
+            if ask.place.is_none() {
+                refuse(ask, NotDelivered::Busy);
+            } else if let Err(ractor::MessagingErr::SendErr(returned)) = actor.send_message(ask) {
+                refuse(returned, NotDelivered::Busy);
+            }
+        }
+    }
+
+    fn passivate(&self, id: &E::Id, state: &mut OwnerState<E>) {
+        // The cell retires before it leaves the map. Afterwards readers find its views behind the cache, also those that become
+        // durable later.
+        let Some(actor) = self.0.live.get(id).map(|live| {
+            live.cell.retire();
+            live.actor.clone()
+        }) else {
+            return;
+        };
+        self.0.live.remove(id);
+        state.leaving.entry(id.clone()).or_default();
+        let _ = actor.drain();
+    }
+
+    async fn bury(&self, myself: &ActorRef<OwnerMessage<E>>, who: &ActorCell, state: &mut OwnerState<E>) {
+        let Some(id) = state.names.remove(&who.get_id()) else { return };
+        // As in `passivate`, the cell retires before it leaves the map; it does so under the lock.
+        self.0.live.remove_if(&id, |_, live| {
+            let dead = live.actor.get_id() == who.get_id();
+            if dead {
+                live.cell.retire();
+            }
+            dead
+        });
+        match state.leaving.remove(&id) {
+            Some(waiting) if !waiting.is_empty() && matches!(state.phase, Phase::Open) => {
+                self.activate(myself, id, waiting, state).await;
+            }
+            Some(waiting) => waiting.into_iter().for_each(|ask| refuse(ask, NotDelivered::Closed)),
+            None => {}
+        }
+        Self::finish_closing(state);
+    }
+
+    fn remember_failure(&self, id: E::Id, state: &mut OwnerState<E>) {
+        let now = self.0.clock.now();
+        if state.failures.len() >= FAILURES_MAX {
+            state.failures.clear();
+        }
+        let failure = state.failures.entry(id).or_insert(Failure { count: 0, at: now, until: now });
+        if now.ms_since(failure.at) > HEALTHY_AFTER_MS {
+            failure.count = 0;
+        }
+        let limits = &self.0.limits;
+        let doubled = limits.back_off_ms_min.saturating_mul(1 << failure.count.min(20));
+        failure.count += 1;
+        failure.at = now;
+        failure.until = now.plus_ms(doubled.min(limits.back_off_ms_max));
+    }
+
+    fn sweep(&self, state: &mut OwnerState<E>) {
+        let sweep = self.0.sweeps.fetch_add(1, Ordering::Relaxed) + 1;
+        let idle_sweeps = self.0.limits.idle_ms_max.div_ceil(SWEEP_MS);
+        let oldest = sweep.saturating_sub(idle_sweeps);
+        self.passivate_unused(state, |used_at_sweep| used_at_sweep < oldest, usize::MAX);
+    }
+
+    /// Makes room for a quarter of the limit, so that a wave of activations does not search the map for each of them.
+    fn passivate_longest_unused(&self, state: &mut OwnerState<E>) {
+        let mut sweeps: Vec<u64> = self.0.live.iter().map(|live| live.used_at_sweep.load(Ordering::Relaxed)).collect();
+        if sweeps.is_empty() {
+            return;
+        }
+        let quarter = (sweeps.len() / 4).max(1);
+        let (_, youngest, _) = sweeps.select_nth_unstable(quarter - 1);
+        let youngest = *youngest;
+        self.passivate_unused(state, |used_at_sweep| used_at_sweep <= youngest, quarter);
+    }
+
+    fn passivate_unused(&self, state: &mut OwnerState<E>, unused: impl Fn(u64) -> bool, most: usize) {
+        let idle = self.0.live.iter().filter(|live| {
+            live.waiting.load(Ordering::Relaxed) == 0 && unused(live.used_at_sweep.load(Ordering::Relaxed))
+        });
+        let ids: Vec<_> = idle.take(most).map(|live| live.key().clone()).collect();
+        ids.iter().for_each(|id| self.passivate(id, state));
+    }
+
+    fn finish_closing(state: &mut OwnerState<E>) {
+        if state.names.is_empty()
+            && let Phase::Closing(waiting) = &mut state.phase
+            && let Some(done) = waiting.take()
+        {
+            let _ = done.send(());
+        }
+    }
+}
+
+fn refuse<E: Entity>(ask: Ask<E>, reason: NotDelivered) {
+    let _ = ask.reply.send(Err(AskError::NotDelivered(reason)));
+}

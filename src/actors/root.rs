@@ -1,0 +1,197 @@
+//! The root of the supervision tree: starts owners, followers and the checkout, and starts again whatever fails.
+//!
+//! May depend on its neighbours.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{FutureExt, future::BoxFuture};
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
+
+use super::{
+    checkout::Checkout,
+    directory::Directory,
+    follower::{Follower, Open, Progress},
+};
+use crate::domain::entity::Entity;
+
+/// The first pause before a failed child is started again, in milliseconds. It doubles with every failure in a row.
+const RESTART_MS_MIN: u64 = 100;
+/// The longest pause, in milliseconds.
+const RESTART_MS_MAX: u64 = 30_000;
+/// After how long a child that was started again counts as healthy, in seconds.
+const HEALTHY_AFTER: Duration = Duration::from_secs(60);
+
+type Start = Arc<dyn Fn(ActorCell) -> BoxFuture<'static, Result<ActorCell, SpawnErr>> + Send + Sync>;
+
+/// A child of the root: how to start it, any number of times.
+pub struct Child {
+    name: &'static str,
+    start: Start,
+}
+
+fn start<A, F>(make: F) -> Start
+where
+    A: Actor<Arguments = ()>,
+    F: Fn() -> A + Send + Sync + 'static,
+{
+    Arc::new(move |root| {
+        let actor = make();
+        async move { Ok(Actor::spawn_linked(None, actor, (), root).await?.0.get_cell()) }.boxed()
+    })
+}
+
+impl Child {
+    /// The owner of a directory's entities.
+    #[must_use]
+    pub fn owner<E: Entity>(name: &'static str, directory: &Directory<E>) -> Self {
+        let directory = directory.clone();
+        Self { name, start: start(move || directory.owner()) }
+    }
+
+    /// A follower that keeps a projection up with the log and commits at most every `commit_ms_min` milliseconds.
+    #[must_use]
+    pub fn follower(progress: &Progress, open: Open, commit_ms_min: u64) -> Self {
+        let progress = progress.clone();
+        let name = progress.name();
+        let follower = move || Follower { open: Arc::clone(&open), progress: progress.clone(), commit_ms_min };
+        Self { name, start: start(follower) }
+    }
+
+    /// The checkout.
+    #[must_use]
+    pub fn checkout(checkout: &Checkout) -> Self {
+        let checkout = checkout.clone();
+        Self { name: "checkout", start: start(move || checkout.actor()) }
+    }
+}
+
+/// The running tree.
+pub struct Root(ActorRef<RootMessage>);
+
+impl Root {
+    /// Starts the tree.
+    ///
+    /// # Errors
+    /// A child that does not start at all.
+    pub async fn start(children: Vec<Child>) -> Result<Self, SpawnErr> {
+        let (root, _) = Actor::spawn(None, RootActor, children).await?;
+        Ok(Self(root))
+    }
+
+    /// From now on children may end: the shop closes.
+    pub async fn expect_ends(&self) {
+        let _ = ractor::call!(self.0, RootMessage::ExpectEnds);
+    }
+
+    /// Ends the tree; what is still running ends with it.
+    pub async fn stop(&self) {
+        let _ = self.0.stop_and_wait(None, Some(Duration::from_secs(5))).await;
+    }
+}
+
+/// What the root is told.
+pub enum RootMessage {
+    /// Start this child again.
+    StartAgain(usize),
+    /// Do not start children again.
+    ExpectEnds(ractor::RpcReplyPort<()>),
+}
+
+struct RootActor;
+
+struct Family {
+    children: Vec<Kept>,
+    ends: Ends,
+}
+
+#[derive(PartialEq, Eq)]
+enum Ends {
+    Unexpected,
+    Expected,
+}
+
+struct Kept {
+    child: Child,
+    cell: Option<ActorCell>,
+    failures: u32,
+    started_at: tokio::time::Instant,
+}
+
+impl Actor for RootActor {
+    type Msg = RootMessage;
+    type State = Family;
+    type Arguments = Vec<Child>;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<RootMessage>,
+        children: Vec<Child>,
+    ) -> Result<Family, ActorProcessingErr> {
+        let mut kept = Vec::with_capacity(children.len());
+        for child in children {
+            let cell = Some((child.start)(myself.get_cell()).await?);
+            kept.push(Kept { child, cell, failures: 0, started_at: tokio::time::Instant::now() });
+        }
+        Ok(Family { children: kept, ends: Ends::Unexpected })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<RootMessage>,
+        message: RootMessage,
+        family: &mut Family,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            RootMessage::StartAgain(index) => {
+                let kept = &mut family.children[index];
+                if family.ends == Ends::Unexpected && kept.cell.is_none() {
+                    match (kept.child.start)(myself.get_cell()).await {
+                        Ok(cell) => {
+                            kept.cell = Some(cell);
+                            kept.started_at = tokio::time::Instant::now();
+                        }
+                        Err(error) => start_again_later(&myself, index, kept, &error),
+                    }
+                }
+            }
+            RootMessage::ExpectEnds(reply) => {
+                family.ends = Ends::Expected;
+                let _ = reply.send(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Without this handler ractor would stop the root when any child ends.
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<RootMessage>,
+        event: SupervisionEvent,
+        family: &mut Family,
+    ) -> Result<(), ActorProcessingErr> {
+        let (who, problem): (_, ActorProcessingErr) = match event {
+            SupervisionEvent::ActorFailed(who, error) => (who, error),
+            SupervisionEvent::ActorTerminated(who, _, reason) => (who, reason.unwrap_or_default().into()),
+            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => return Ok(()),
+        };
+        let is_this = |kept: &Kept| kept.cell.as_ref().is_some_and(|cell| cell.get_id() == who.get_id());
+        if let Some(index) = family.children.iter().position(is_this) {
+            let kept = &mut family.children[index];
+            kept.cell = None;
+            if family.ends == Ends::Unexpected {
+                start_again_later(&myself, index, kept, &problem);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn start_again_later(root: &ActorRef<RootMessage>, index: usize, kept: &mut Kept, problem: &dyn std::fmt::Display) {
+    if kept.started_at.elapsed() > HEALTHY_AFTER {
+        kept.failures = 0;
+    }
+    let pause_ms = RESTART_MS_MIN.saturating_mul(1 << kept.failures.min(20)).min(RESTART_MS_MAX);
+    kept.failures += 1;
+    tracing::error!(child = kept.child.name, %problem, pause_ms, "a child of the root failed and is started again");
+    root.send_after(Duration::from_millis(pause_ms), move || RootMessage::StartAgain(index));
+}

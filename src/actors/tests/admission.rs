@@ -1,0 +1,172 @@
+//! How many may wait for one entity, and that every place is given back.
+//!
+//! The disk is held up, so that nothing is acknowledged until the test lets it.
+//!
+//! Depends on the runtime.
+
+use tokio::task::JoinHandle;
+
+use super::{
+    disk::Disk,
+    stage::{Stage, is_busy, open_journal, small_journal, until},
+    tally::{Command, Entry, Mishap, Tally},
+};
+use crate::{
+    actors::{
+        directory::DirectoryLimits,
+        entity_actor::{Answer, Ask, AskError},
+    },
+    clock::Clock,
+    domain::ids::UserId,
+};
+
+const ID: UserId = UserId(1);
+const MAILBOX_MAX: u32 = 4;
+
+async fn stage(path: &std::path::Path) -> Stage {
+    let stage =
+        Stage::open_still(path, DirectoryLimits { mailbox_max: MAILBOX_MAX, ..DirectoryLimits::default() }).await;
+    stage.add(ID, 0).await.unwrap();
+    until("its place in the queue is back", async || stage.journal.figures().queue_records == 0).await;
+    until_waiting(&stage, 0).await;
+    stage
+}
+
+fn asks(stage: &Stage, numbers: std::ops::RangeInclusive<u32>) -> Vec<JoinHandle<Answer<Tally>>> {
+    let ask = |number| {
+        let stage = stage.clone();
+        tokio::spawn(async move { stage.add(ID, number).await })
+    };
+    numbers.map(ask).collect()
+}
+
+async fn until_waiting(stage: &Stage, wanted: u32) {
+    until("the messages have their places", async || stage.waiting(ID) == Some(wanted)).await;
+}
+
+#[tokio::test]
+async fn a_full_mailbox_is_busy_and_every_place_comes_back() {
+    let path = tempfile::tempdir().unwrap();
+    let stage = stage(path.path()).await;
+    stage.disk.hold();
+    let asked = asks(&stage, 1..=MAILBOX_MAX);
+    until_waiting(&stage, MAILBOX_MAX).await;
+    assert!(is_busy(&stage.add(ID, 99).await), "one more than there is room for");
+    stage.disk.let_go();
+    for ask in asked {
+        ask.await.unwrap().unwrap();
+    }
+    until_waiting(&stage, 0).await;
+    assert_eq!(stage.numbers(ID).await, [0, 1, 2, 3, 4], "the one that was refused is not there");
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn places_of_askers_that_went_away_come_back() {
+    let path = tempfile::tempdir().unwrap();
+    let stage = stage(path.path()).await;
+    for round in 0..10 {
+        stage.disk.hold();
+        let first = round * MAILBOX_MAX + 1;
+        let asked = asks(&stage, first..=first + MAILBOX_MAX - 1);
+        until_waiting(&stage, MAILBOX_MAX).await;
+        asked.iter().for_each(JoinHandle::abort);
+        stage.disk.let_go();
+        until_waiting(&stage, 0).await;
+    }
+    until("no place in the queue is taken", async || stage.journal.figures().queue_records == 0).await;
+    stage.add(ID, 1_000).await.unwrap();
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn places_come_back_from_an_entity_that_panics() {
+    let path = tempfile::tempdir().unwrap();
+    let stage = stage(path.path()).await;
+    for _ in 0..3 {
+        let answers = futures::future::join_all([
+            stage.add_with(ID, 1, Mishap::PanicInDecide),
+            stage.add_with(ID, 2, Mishap::PanicInApply),
+            stage.add_with(ID, 3, Mishap::None),
+        ]);
+        for answer in answers.await {
+            assert!(matches!(answer, Err(AskError::Unknown)) || is_busy(&answer), "{answer:?}");
+        }
+        stage.clock.advance_ms(100_000);
+        until("it is alive again", async || stage.add(ID, 0).await.is_ok()).await;
+        until_waiting(&stage, 0).await;
+    }
+    until("no place in the queue is taken", async || stage.journal.figures().queue_records == 0).await;
+    assert_eq!(stage.numbers(ID).await, [0], "what panicked left nothing behind, nor what came after it");
+    stage.close().await;
+}
+
+/// Twelve askers come at once; as many as fit into a mailbox are kept, the others refused.
+async fn of_twelve_only_a_mailbox_is_kept(stage: &Stage) {
+    let asked = asks(stage, 11..=10 + 3 * MAILBOX_MAX);
+    let refused = || asked.iter().filter(|ask| ask.is_finished()).count();
+    until("those without a place are refused", async || refused() >= 2 * MAILBOX_MAX as usize).await;
+    stage.disk.let_go();
+    let mut accepted = 0;
+    for ask in asked {
+        let answer = ask.await.unwrap();
+        assert!(answer.is_ok() || is_busy(&answer), "{answer:?}");
+        accepted += u32::from(answer.is_ok());
+    }
+    assert_eq!(accepted, MAILBOX_MAX);
+}
+
+#[tokio::test]
+async fn what_waits_for_an_activation_is_bounded_too() {
+    let path = tempfile::tempdir().unwrap();
+    let stage = stage(path.path()).await;
+    stage.directory.passivate(&ID);
+    until("it is gone", async || stage.waiting(ID).is_none()).await;
+    // On a disk that stands still its activation cannot end, since another entity's event is before it.
+    stage.disk.hold();
+    let other = stage.clone();
+    let before = tokio::spawn(async move { other.add(UserId(2), 1).await });
+    until("the other event is queued", async || stage.journal.figures().queue_records > 0).await;
+    of_twelve_only_a_mailbox_is_kept(&stage).await;
+    before.await.unwrap().unwrap();
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn what_waits_for_the_next_incarnation_is_bounded_too() {
+    let path = tempfile::tempdir().unwrap();
+    let disk = Disk::new();
+    let mut config = small_journal(path.path(), &disk);
+    config.limits.queue_records_max = 2;
+    let journal = open_journal(config).await;
+    let limits = DirectoryLimits { mailbox_max: MAILBOX_MAX, ..DirectoryLimits::default() };
+    let stage = Stage::on(journal, disk, limits, Clock::system()).await;
+    stage.add(ID, 0).await.unwrap();
+    until_waiting(&stage, 0).await;
+    // The third message waits for a place in the queue, so the entity cannot end.
+    stage.disk.hold();
+    let before = asks(&stage, 1..=MAILBOX_MAX);
+    until_waiting(&stage, MAILBOX_MAX).await;
+    stage.directory.passivate(&ID);
+    until("it is leaving", async || stage.waiting(ID).is_none()).await;
+    of_twelve_only_a_mailbox_is_kept(&stage).await;
+    for ask in before {
+        ask.await.unwrap().unwrap();
+    }
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn a_command_nobody_waits_for_is_not_executed() {
+    let path = tempfile::tempdir().unwrap();
+    let stage = stage(path.path()).await;
+    // The receiver is gone before the entity sees the message.
+    let (reply, _) = tokio::sync::oneshot::channel();
+    let entry = Entry { asker: 0, number: 5 };
+    let live = stage.directory.owner().0.live.get(&ID).map(|live| live.actor.clone()).unwrap();
+    let ask = Ask { command: Command::Add { entry, mishap: Mishap::None }, reply, place: None };
+    live.send_message(ask).unwrap();
+    stage.add(ID, 6).await.unwrap();
+    assert_eq!(stage.numbers(ID).await, [0, 6]);
+    stage.close().await;
+}

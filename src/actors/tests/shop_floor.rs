@@ -1,0 +1,359 @@
+//! A small shop for the checkout: real orders, carts and inventories on the real journal, the list of open orders, and a
+//! payment provider that outlives the shop and does what the test wants.
+//!
+//! Depends on the runtime.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    path::Path,
+    sync::Arc,
+};
+
+use futures::{FutureExt, future::BoxFuture};
+use parking_lot::Mutex;
+
+use super::{
+    disk::Disk,
+    stage::{hush_mishaps, open_journal, small_journal, until},
+};
+use crate::{
+    actors::{
+        checkout::Checkout,
+        directory::{Directory, DirectoryLimits},
+        drive::{DriveLimits, Driver},
+        entity_actor::{Accepted, AskError, NotDelivered},
+        follower::Progress,
+        lists::{self, Lists, ListsProjection},
+        projection::Projection,
+        root::{Child, Root},
+    },
+    clock::Clock,
+    domain::{
+        cart::{self, Cart},
+        entity::{Entity, Timestamp},
+        ids::{OrderId, ProductId, RequestKey, UserId},
+        inventory::{self, Inventory},
+        money::{Currency, Money},
+        order::{self, Address, Order, PaymentOutcome, Placement, Status},
+    },
+    payments::{Charge, Gateway, OperationKey, Unknown},
+    storage::Journal,
+};
+
+pub(super) const PRICE_MINOR: u64 = 100;
+pub(super) const DEADLINE_MS: u64 = 900_000;
+
+/// What the provider does with a charge that it has not seen yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mood {
+    /// Charges, but its answer is lost.
+    LosesAnswer,
+    /// Does nothing and does not say so.
+    HearsNothing,
+    /// Charges, and never answers.
+    Hangs,
+}
+
+/// A provider with a ledger that outlives the shop. It declines `tok_decline` and captures everything else.
+#[derive(Default)]
+pub(super) struct Provider {
+    ledger: Mutex<HashMap<OperationKey, (Charge, PaymentOutcome)>>,
+    moods: Mutex<VecDeque<Mood>>,
+    calls: Mutex<Vec<OperationKey>>,
+}
+
+impl Provider {
+    pub(super) fn with_moods(moods: &[Mood]) -> Arc<Self> {
+        let provider = Self::default();
+        provider.moods.lock().extend(moods);
+        Arc::new(provider)
+    }
+
+    pub(super) fn add_mood(&self, mood: Mood) {
+        self.moods.lock().push_back(mood);
+    }
+
+    pub(super) fn calls(&self) -> Vec<OperationKey> {
+        self.calls.lock().clone()
+    }
+
+    /// What it captured for an order, over all attempts.
+    pub(super) fn captures(&self, order: OrderId) -> usize {
+        let ledger = self.ledger.lock();
+        let captured = |(_, outcome): &&(Charge, PaymentOutcome)| matches!(outcome, PaymentOutcome::Captured { .. });
+        ledger.iter().filter(|(key, _)| key.order == order).map(|(_, line)| line).filter(captured).count()
+    }
+
+    fn charge_once(&self, charge: &Charge) -> PaymentOutcome {
+        let mut ledger = self.ledger.lock();
+        let (known, outcome) = ledger.entry(charge.key).or_insert_with(|| {
+            let outcome = match charge.method.as_str() {
+                "tok_decline" => PaymentOutcome::Declined { reason: "card_declined".into() },
+                _ => PaymentOutcome::Captured { reference: charge.key.to_string(), amount: charge.amount },
+            };
+            (charge.clone(), outcome)
+        });
+        assert_eq!((known.amount, &known.method), (charge.amount, &charge.method), "a repeat must be the same request");
+        outcome.clone()
+    }
+}
+
+impl Gateway for Provider {
+    fn name(&self) -> &'static str {
+        "scripted"
+    }
+
+    fn charge(&self, charge: Charge) -> BoxFuture<'_, Result<PaymentOutcome, Unknown>> {
+        async move {
+            self.calls.lock().push(charge.key);
+            let mood = self.moods.lock().pop_front();
+            let lost = || Err(Unknown { problem: "mishap: wanted by the test".into() });
+            match mood {
+                None => Ok(self.charge_once(&charge)),
+                Some(Mood::LosesAnswer) => {
+                    self.charge_once(&charge);
+                    lost()
+                }
+                Some(Mood::HearsNothing) => lost(),
+                Some(Mood::Hangs) => {
+                    self.charge_once(&charge);
+                    std::future::pending().await
+                }
+            }
+        }
+        .boxed()
+    }
+}
+
+/// The journal is gone, so nothing can be asked any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Gone;
+
+/// The shop.
+#[derive(Clone)]
+#[allow(dead_code, reason = "tests look at what they need")]
+pub(super) struct Floor {
+    pub journal: Journal,
+    pub disk: Arc<Disk>,
+    pub clock: Clock,
+    pub orders: Directory<Order>,
+    pub carts: Directory<Cart>,
+    pub inventories: Directory<Inventory>,
+    pub checkout: Checkout,
+    pub driver: Driver,
+    root: Arc<Root>,
+}
+
+impl Floor {
+    pub(super) async fn open(path: &Path, provider: &Arc<Provider>, clock: Clock) -> Self {
+        hush_mishaps();
+        let disk = Disk::new();
+        let journal = open_journal(small_journal(path, &disk)).await;
+        // Entities that fail come back at once: the clock of these tests stands still.
+        let limits =
+            DirectoryLimits { back_off_ms_min: 0, back_off_ms_max: 0, live_max: 8, ..DirectoryLimits::default() };
+        let orders: Directory<Order> = Directory::new(journal.clone(), clock.clone(), limits);
+        let carts: Directory<Cart> = Directory::new(journal.clone(), clock.clone(), limits);
+        let inventories: Directory<Inventory> = Directory::new(journal.clone(), clock.clone(), limits);
+        let progress = Progress::new(lists::NAME, journal.clone());
+        let driver = Driver {
+            orders: orders.clone(),
+            carts: carts.clone(),
+            inventories: inventories.clone(),
+            gateway: Arc::clone(provider) as Arc<_>,
+            clock: clock.clone(),
+            limits: DriveLimits { provider_ms_max: 50, entity_ms_max: 10_000, back_off_ms_min: 1, back_off_ms_max: 8 },
+        };
+        let checkout = Checkout::new(driver.clone(), Lists::new(journal.clone()), progress.clone());
+        let following = journal.clone();
+        let open = move || Ok(Box::new(ListsProjection::new(following.clone())) as Box<dyn Projection>);
+        let children = vec![
+            Child::owner("orders", &orders),
+            Child::owner("carts", &carts),
+            Child::owner("inventories", &inventories),
+            Child::follower(&progress, Arc::new(open), 0),
+            Child::checkout(&checkout),
+        ];
+        let root = Arc::new(Root::start(children).await.unwrap());
+        Self { journal, disk, clock, orders, carts, inventories, checkout, driver, root }
+    }
+
+    pub(super) async fn close(&self) {
+        self.root.expect_ends().await;
+        self.checkout.close().await;
+        self.orders.close().await;
+        self.carts.close().await;
+        self.inventories.close().await;
+        self.root.stop().await;
+        self.journal.close().await.unwrap();
+    }
+
+    /// Asks until there is a definite answer, as a patient customer does.
+    pub(super) async fn insist<E: Entity>(
+        &self,
+        directory: &Directory<E>,
+        id: &E::Id,
+        command: impl Fn() -> E::Command,
+    ) -> Result<Result<Accepted<E::View>, E::Rejection>, Gone> {
+        loop {
+            match directory.ask(id, command()).await {
+                Ok(accepted) => return Ok(Ok(accepted)),
+                Err(AskError::Rejected(rejection)) => return Ok(Err(rejection)),
+                Err(AskError::NotDelivered(NotDelivered::Closed)) => return Err(Gone),
+                Err(AskError::Unknown | AskError::NotDelivered(_)) => {
+                    if self.disk.is_broken() {
+                        return Err(Gone);
+                    }
+                    tokio::time::timeout(std::time::Duration::from_millis(1), std::future::pending::<()>())
+                        .await
+                        .unwrap_err();
+                }
+            }
+        }
+    }
+
+    pub(super) async fn stock(&self, product: u8, quantity: u64) -> Result<(), Gone> {
+        let opened =
+            self.insist(&self.inventories, &product_id(product), || inventory::Command::Open { quantity }).await?;
+        opened.unwrap();
+        Ok(())
+    }
+
+    pub(super) async fn fill_cart(&self, customer: UserId, lines: &[(u8, u32)]) -> Result<(), Gone> {
+        for (product, quantity) in lines {
+            let line = cart::Line { product: product_id(*product), quantity: *quantity };
+            let set = || cart::Command::Add {
+                lines: vec![line.clone()],
+                currency: Currency::INR,
+                key: Some(RequestKey { key: u128::from(*product), fingerprint: 1 }),
+            };
+            self.insist(&self.carts, &customer, set).await?.unwrap();
+        }
+        Ok(())
+    }
+
+    pub(super) async fn status(&self, order: OrderId) -> Option<Status> {
+        self.orders.read(&order).await.unwrap().view.status()
+    }
+
+    /// Waits until the checkout has nothing to do for an order.
+    pub(super) async fn until_at_rest(&self, order: OrderId) {
+        until("the order is at rest", async || {
+            let status = self.status(order).await;
+            !matches!(status, Some(Status::Placed | Status::PaymentPending | Status::Paid | Status::Cancelling))
+        })
+        .await;
+    }
+
+    /// What must be true of the whole shop when everything is at rest. `added` is what customers put into their carts.
+    pub(super) async fn check(&self, provider: &Provider, orders: &[OrderId], added: &HashMap<(UserId, u8), u32>) {
+        let (mut reserved, mut sold) = (HashMap::new(), HashMap::new());
+        let (mut held, mut open) = (HashMap::new(), HashMap::<UserId, Vec<OrderId>>::new());
+        for id in orders {
+            let order = self.orders.read(id).await.unwrap().view;
+            let (Some(status), Some(placement)) = (order.status(), order.placement()) else {
+                assert_eq!(provider.captures(*id), 0, "nothing is captured for an order that does not exist");
+                continue;
+            };
+            assert_eq!(provider.captures(*id), usize::from(status.is_paid()), "{id:?} is {status:?}");
+            for line in &placement.lines {
+                let of_customer = held.entry((placement.customer, line.product.clone())).or_insert(0);
+                match status {
+                    Status::AwaitingPayment => {
+                        *reserved.entry(line.product.clone()).or_insert(0) += u64::from(line.quantity);
+                        *of_customer += line.quantity;
+                    }
+                    Status::Confirmed => {
+                        *sold.entry(line.product.clone()).or_insert(0) += u64::from(line.quantity);
+                        *of_customer += line.quantity;
+                    }
+                    Status::Cancelled | Status::Expired | Status::Rejected => {}
+                    other => panic!("{id:?} is not at rest: {other:?}"),
+                }
+            }
+            if status == Status::AwaitingPayment {
+                open.entry(placement.customer).or_default().push(*id);
+            }
+        }
+        let products: std::collections::BTreeSet<u8> = added.keys().map(|(_, product)| *product).collect();
+        for product in products {
+            let (id, view) = (product_id(product), self.inventories.read(&product_id(product)).await.unwrap().view);
+            let expected = (reserved.get(&id).copied().unwrap_or(0), sold.get(&id).copied().unwrap_or(0));
+            assert_eq!((view.reserved_quantity, view.sold), expected, "reserved and sold of {id}");
+            assert_eq!(view.received, view.on_hand + view.sold);
+        }
+        for ((customer, product), quantity) in added {
+            let view = self.carts.read(customer).await.unwrap().view;
+            let id = product_id(*product);
+            let in_cart = view.lines.iter().find(|line| line.product == id).map_or(0, |line| line.quantity);
+            let in_orders = held.get(&(*customer, id.clone())).copied().unwrap_or(0);
+            assert_eq!(in_cart + in_orders, *quantity, "{id} of {customer:?}: in the cart and in orders");
+            let mut known: Vec<_> = view.open_orders.iter().map(|(order, _)| *order).collect();
+            let mut expected = open.get(customer).cloned().unwrap_or_default();
+            known.sort();
+            expected.sort();
+            assert_eq!(known, expected, "the open orders of {customer:?}");
+        }
+    }
+
+    /// Ends the checkout at once, as a bug in it would.
+    pub(super) fn kill_checkout(&self) {
+        if let Some(actor) = self.checkout.running() {
+            actor.kill();
+        }
+    }
+
+    /// Ends one of the owners at once.
+    pub(super) fn kill_owner(&self, which: u8) {
+        match which % 3 {
+            0 => kill(&self.orders),
+            1 => kill(&self.carts),
+            _ => kill(&self.inventories),
+        }
+    }
+}
+
+fn kill<E: Entity>(directory: &Directory<E>) {
+    if let Some(owner) = directory.owner().0.owner.read().as_ref() {
+        owner.kill();
+    }
+}
+
+pub(super) fn product_id(product: u8) -> ProductId {
+    format!("p{product}").parse().unwrap()
+}
+
+/// A placement of these lines, computed from this version of the cart.
+pub(super) fn placement(customer: UserId, cart_version: u64, lines: &[(u8, u32)], now: Timestamp) -> Arc<Placement> {
+    let money = |minor| Money::new(minor, Currency::INR).unwrap();
+    let line = |(product, quantity): &(u8, u32)| order::Line {
+        product: product_id(*product),
+        title: format!("Product {product}"),
+        seller: UserId(9),
+        quantity: *quantity,
+        unit_price: money(PRICE_MINOR),
+    };
+    let units: u64 = lines.iter().map(|(_, quantity)| u64::from(*quantity)).sum();
+    let address = Address {
+        name: "Asha".into(),
+        line1: "1 Road".into(),
+        line2: None,
+        city: "Pune".into(),
+        region: None,
+        postal_code: "411001".into(),
+        country: "IN".into(),
+        phone: None,
+    };
+    Arc::new(Placement {
+        customer,
+        lines: lines.iter().map(line).collect(),
+        shipping: money(0),
+        tax: money(0),
+        total: money(units * PRICE_MINOR),
+        address,
+        cart_version,
+        fingerprint: 7,
+        deadline: now.plus_ms(DEADLINE_MS),
+        at: now,
+    })
+}

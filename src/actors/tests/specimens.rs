@@ -1,0 +1,253 @@
+//! One of every stored event, with every field and every variant within it in use. A new variant does not compile here until
+//! it has a number, and does not pass until it has an example.
+//!
+//! Depends on `domain` and `storage::codec`.
+
+use std::sync::Arc;
+
+use super::shop_floor;
+use crate::{
+    domain::{
+        account::{self, PasswordHash, Role},
+        cart,
+        entity::Timestamp,
+        ids::{OrderId, ProductId, ReceiptId, RequestKey, UserId},
+        inventory::{self, Hold},
+        money::{Currency, Money},
+        order::{self, EndReason, PaymentOutcome, Placement, StockAnswer, Tracking},
+        product::{self, Details, ImportedRating, Variant},
+        reviews::{self, Purchase, Review},
+    },
+    storage::codec::encode,
+};
+
+const AT: Timestamp = Timestamp(0x0102_0304_0506);
+const DEADLINE: Timestamp = Timestamp(0x0102_0304_ffff);
+const USER: UserId = UserId(0x1111);
+const ORDER: OrderId = OrderId(0x2222);
+
+fn id(text: &str) -> ProductId {
+    text.parse().unwrap()
+}
+
+fn inr(minor: u64) -> Money {
+    Money::new(minor, Currency::INR).unwrap()
+}
+
+/// Checks that there is an example of every variant: each has a number, counted from zero, and bincode writes it first.
+fn of_all<E: serde::Serialize, const N: usize>(
+    variant: impl Fn(&E) -> u32,
+    variants: u32,
+    events: [(&'static str, E); N],
+) -> [(&'static str, E); N] {
+    let mut seen = std::collections::BTreeSet::new();
+    for (name, event) in &events {
+        let written = encode(event).first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
+        assert_eq!(written, Some(variant(event)), "{name}: variants are never reordered, removed or inserted");
+        seen.insert(variant(event));
+    }
+    assert!(seen.into_iter().eq(0..variants), "a variant has no example");
+    events
+}
+
+pub(super) fn product() -> [(&'static str, product::Event); 3] {
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let full = Details {
+        title: "Kettle".into(),
+        description: "It boils.".into(),
+        brand: Some("Acme".into()),
+        category: vec!["Home".into(), "Kitchen".into()],
+        price: Some(inr(129_900)),
+        thumbnail_url: Some("https://images.example/s.jpg".into()),
+        images: vec!["https://images.example/1.jpg".into()],
+        attributes: vec![pair("colour", "black")],
+        imported_rating: Some(ImportedRating { average_hundredths: 431, count: 77 }),
+        variant_of: Some(id("kettles")),
+        variants: vec![Variant { product: id("kettle-2"), options: vec![pair("size", "M")] }],
+    };
+    let bare = Details {
+        title: "Bare".into(),
+        description: String::new(),
+        brand: None,
+        category: Vec::new(),
+        price: None,
+        thumbnail_url: None,
+        images: Vec::new(),
+        attributes: Vec::new(),
+        imported_rating: None,
+        variant_of: None,
+        variants: Vec::new(),
+    };
+    let variant = |event: &product::Event| match event {
+        product::Event::Listed { .. } => 0,
+        product::Event::Delisted { .. } => 1,
+    };
+    let listed = |details| product::Event::Listed { seller: USER, details: Arc::new(details), at: AT };
+    of_all(
+        variant,
+        2,
+        [("listed", listed(full)), ("bare", listed(bare)), ("delisted", product::Event::Delisted { at: AT })],
+    )
+}
+
+pub(super) fn inventory() -> [(&'static str, inventory::Event); 6] {
+    use inventory::Event;
+    let variant = |event: &Event| match event {
+        Event::Opened { .. } => 0,
+        Event::Adjusted { .. } => 1,
+        Event::Counted { .. } => 2,
+        Event::Reserved { .. } => 3,
+        Event::Released { .. } => 4,
+        Event::Fulfilled { .. } => 5,
+    };
+    let hold = Hold { order: ORDER, round: 1 };
+    of_all(
+        variant,
+        6,
+        [
+            ("opened", Event::Opened { quantity: 1_000 }),
+            ("adjusted", Event::Adjusted { receipt: ReceiptId(0x3333), delta: -7, at: AT }),
+            ("counted", Event::Counted { delta: -3 }),
+            ("reserved", Event::Reserved { hold, quantity: 5, deadline: DEADLINE, at: AT }),
+            ("released", Event::Released { hold, deadline: DEADLINE, at: AT }),
+            ("fulfilled", Event::Fulfilled { hold, at: AT }),
+        ],
+    )
+}
+
+pub(super) fn cart() -> [(&'static str, cart::Event); 7] {
+    use cart::Event;
+    let variant = |event: &Event| match event {
+        Event::Added { .. } => 0,
+        Event::QuantitySet { .. } => 1,
+        Event::Removed { .. } => 2,
+        Event::Taken { .. } => 3,
+        Event::Returned { .. } => 4,
+        Event::Closed { .. } => 5,
+    };
+    let line = |product: &str, quantity| cart::Line { product: id(product), quantity };
+    let key = Some(RequestKey { key: 0x4444, fingerprint: 0x5555 });
+    let lines = || vec![line("kettle", 2), line("cup", 4)];
+    of_all(
+        variant,
+        6,
+        [
+            ("added", Event::Added { lines: lines(), currency: Currency::INR, key, at: AT }),
+            ("added_without_key", Event::Added { lines: lines(), currency: Currency::INR, key: None, at: AT }),
+            ("quantity_set", Event::QuantitySet { line: line("kettle", 9), currency: Currency::INR }),
+            ("removed", Event::Removed { product: id("cup") }),
+            ("taken", Event::Taken { order: ORDER, fingerprint: 0x6666, lines: vec![line("kettle", 1)] }),
+            ("returned", Event::Returned { order: ORDER, lines: vec![line("kettle", 1)] }),
+            ("closed", Event::Closed { order: ORDER }),
+        ],
+    )
+}
+
+fn placement() -> Arc<Placement> {
+    let mut placement = shop_floor::placement(USER, 3, &[(0, 2), (1, 1)], AT).as_ref().clone();
+    placement.shipping = inr(40);
+    placement.tax = inr(2);
+    placement.total = inr(342);
+    placement.deadline = DEADLINE;
+    placement.address.line2 = Some("Floor 2".into());
+    placement.address.region = Some("MH".into());
+    placement.address.phone = Some("+91 20 0000 0000".into());
+    Arc::new(placement)
+}
+
+pub(super) fn order() -> [(&'static str, order::Event); 20] {
+    use order::Event;
+    let variant = |event: &Event| match event {
+        Event::Placed(_) => 0,
+        Event::CartTaken { .. } => 1,
+        Event::StockAnswered { .. } => 2,
+        Event::PaymentRequested { .. } => 3,
+        Event::PaymentSettled { .. } => 4,
+        Event::Fulfilled { .. } => 5,
+        Event::EndBegun { .. } => 6,
+        Event::Ended { .. } => 7,
+        Event::Packed { .. } => 8,
+        Event::Shipped { .. } => 9,
+        Event::Delivered { .. } => 10,
+    };
+    let bare = shop_floor::placement(USER, 3, &[(0, 2)], AT);
+    let answered = |first, second| Event::StockAnswered { answers: vec![(0, first), (1, second)], at: AT };
+    let key = Some(RequestKey { key: 0x7777, fingerprint: 0x8888 });
+    let requested = |key| Event::PaymentRequested { method: "tok_success".into(), key, at: AT };
+    let settled = |attempt, outcome| Event::PaymentSettled { attempt, outcome, at: AT };
+    let ends = |reason| Event::EndBegun { reason, at: AT };
+    let short = EndReason::InsufficientStock { product: id("p1"), requested: 4, available: 3 };
+    let captured = PaymentOutcome::Captured { reference: "ch_1".into(), amount: inr(342) };
+    let tracking = Tracking { carrier: "Post".into(), number: "RR123".into() };
+    of_all(
+        variant,
+        11,
+        [
+            ("placed", Event::Placed(placement())),
+            ("placed_bare", Event::Placed(bare)),
+            ("cart_taken", Event::CartTaken { at: AT }),
+            ("reserved", answered(StockAnswer::Reserved, StockAnswer::Reserved)),
+            ("refused", answered(StockAnswer::Reserved, StockAnswer::Refused { available: 3 })),
+            ("too_late", answered(StockAnswer::TooLate, StockAnswer::Reserved)),
+            ("payment_requested", requested(key)),
+            ("payment_requested_without_key", requested(None)),
+            ("declined", settled(1, PaymentOutcome::Declined { reason: "card_declined".into() })),
+            ("captured", settled(2, captured)),
+            ("fulfilled", Event::Fulfilled { at: AT }),
+            ("cancelled", ends(EndReason::Cancelled)),
+            ("expired", ends(EndReason::Expired)),
+            ("cart_changed", ends(EndReason::CartChanged)),
+            ("too_many_open_orders", ends(EndReason::TooManyOpenOrders)),
+            ("insufficient_stock", ends(short)),
+            ("ended", Event::Ended { at: AT }),
+            ("packed", Event::Packed { at: AT }),
+            ("shipped", Event::Shipped { tracking, at: AT }),
+            ("delivered", Event::Delivered { at: AT }),
+        ],
+    )
+}
+
+pub(super) fn account() -> [(&'static str, account::Event); 10] {
+    use account::Event;
+    let variant = |event: &Event| match event {
+        Event::Registered { .. } => 0,
+        Event::SessionStarted { .. } => 1,
+        Event::Rotated { .. } => 2,
+        Event::ReuseDetected { .. } => 3,
+        Event::SessionEnded { .. } => 4,
+        Event::RevokedAll { .. } => 5,
+        Event::PasswordChanged { .. } => 6,
+        Event::RoleGranted { .. } => 7,
+    };
+    let password_hash = || PasswordHash::new("$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA");
+    let registered =
+        |name| Event::Registered { user: USER, role: Role::Customer, password_hash: password_hash(), name, at: AT };
+    let family = 0x9999;
+    of_all(
+        variant,
+        8,
+        [
+            ("registered", registered(Some("Asha".into()))),
+            ("nameless", registered(None)),
+            ("session_started", Event::SessionStarted { family, expires_at: DEADLINE, at: AT }),
+            ("rotated", Event::Rotated { family, counter: 1, at: AT }),
+            ("reuse_detected", Event::ReuseDetected { family, counter: 0, at: AT }),
+            ("session_ended", Event::SessionEnded { family }),
+            ("revoked_all", Event::RevokedAll { epoch: 1 }),
+            ("password_changed", Event::PasswordChanged { password_hash: password_hash(), epoch: 1 }),
+            ("role_granted_seller", Event::RoleGranted { role: Role::Seller, epoch: 1 }),
+            ("role_granted_admin", Event::RoleGranted { role: Role::Admin, epoch: 2 }),
+        ],
+    )
+}
+
+pub(super) fn reviews() -> [(&'static str, reviews::Event); 2] {
+    let variant = |event: &reviews::Event| match event {
+        reviews::Event::Written { .. } => 0,
+    };
+    let review =
+        |rating, purchase| Review { customer: USER, rating, title: "Good".into(), text: "It boils.".into(), purchase };
+    let written = |review| reviews::Event::Written { review, at: AT };
+    let [first, second] = [written(review(5, Purchase::Verified)), written(review(3, Purchase::Unknown))];
+    of_all(variant, 1, [("written", first), ("rewritten", second)])
+}

@@ -1,0 +1,171 @@
+//! What the tests stand on: a journal with small limits in a directory, a directory of tallies, the root above them.
+//!
+//! Depends on the runtime.
+
+use std::{
+    path::Path,
+    sync::{Arc, Once},
+    time::Duration,
+};
+
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::{
+    disk::Disk,
+    tally::{Command, Entry, Mishap, Seen, Tally},
+};
+use crate::{
+    actors::{
+        directory::{Directory, DirectoryLimits},
+        entity_actor::{Answer, AskError, NotDelivered},
+        root::{Child, Root},
+        views::Versioned,
+    },
+    clock::Clock,
+    domain::{entity::Timestamp, ids::UserId},
+    storage::{Journal, JournalConfig, JournalLimits, OpenError},
+};
+
+/// How long a state is waited for, in seconds. Nothing is measured with it: a test that runs into it has failed.
+const WAIT_SECONDS: u64 = 60;
+
+/// Waits for a state.
+pub(super) async fn until(what: &str, mut reached: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(WAIT_SECONDS);
+    let mut ticks = tokio::time::interval(Duration::from_millis(1));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while !reached().await {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        ticks.tick().await;
+    }
+}
+
+/// How many seeds a random test runs.
+pub(super) fn seeds(usual: u64) -> std::ops::Range<u64> {
+    0..std::env::var("SOUK_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(usual)
+}
+
+/// Panics that a test wants are not worth a page of output each.
+pub(super) fn hush_mishaps() {
+    static HUSHED: Once = Once::new();
+    HUSHED.call_once(|| {
+        let loud = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            let payload = panic.payload();
+            let message = payload.downcast_ref::<&str>().copied();
+            let message = message.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+            if !message.is_some_and(|message| message.contains("mishap")) {
+                loud(panic);
+            }
+        }));
+    });
+}
+
+/// Small limits, so that everything that happens seldom happens often.
+pub(super) fn small_journal(path: &Path, disk: &Arc<Disk>) -> JournalConfig {
+    let mut config = JournalConfig::new(path);
+    config.files = Arc::clone(disk) as Arc<_>;
+    config.limits = JournalLimits {
+        segment_bytes: 256 * 1024,
+        tail_bytes_max: 96 * 1024,
+        checkpoint_ms: 20,
+        seal_after_ms: 2,
+        disk_poll_ms: 10,
+        state_cache_bytes: 1 << 20,
+        ..JournalLimits::default()
+    };
+    config
+}
+
+/// Opens a journal; one that was dropped a moment ago may take a while to give its directory back.
+pub(super) async fn open_journal(config: JournalConfig) -> Journal {
+    let deadline = Instant::now() + Duration::from_secs(WAIT_SECONDS);
+    loop {
+        let attempt = config.clone();
+        match tokio::task::spawn_blocking(move || Journal::open(attempt)).await.unwrap() {
+            Ok(journal) => return journal,
+            Err(OpenError::Locked(_)) if Instant::now() < deadline => tokio::task::yield_now().await,
+            Err(error) => panic!("the journal does not open: {error}"),
+        }
+    }
+}
+
+/// Everything a test of tallies needs.
+#[derive(Clone)]
+pub(super) struct Stage {
+    pub journal: Journal,
+    pub directory: Directory<Tally>,
+    pub disk: Arc<Disk>,
+    pub clock: Clock,
+    root: Arc<Root>,
+}
+
+impl Stage {
+    pub(super) async fn open(path: &Path, limits: DirectoryLimits) -> Self {
+        Self::open_with(path, limits, Clock::system()).await
+    }
+
+    /// With a clock that the test moves.
+    pub(super) async fn open_still(path: &Path, limits: DirectoryLimits) -> Self {
+        Self::open_with(path, limits, Clock::manual(Timestamp(1_000_000))).await
+    }
+
+    pub(super) async fn open_with(path: &Path, limits: DirectoryLimits, clock: Clock) -> Self {
+        let disk = Disk::new();
+        let journal = open_journal(small_journal(path, &disk)).await;
+        Self::on(journal, disk, limits, clock).await
+    }
+
+    pub(super) async fn on(journal: Journal, disk: Arc<Disk>, limits: DirectoryLimits, clock: Clock) -> Self {
+        hush_mishaps();
+        let directory = Directory::new(journal.clone(), clock.clone(), limits);
+        let root = Arc::new(Root::start(vec![Child::owner("tallies", &directory)]).await.unwrap());
+        Self { journal, directory, disk, clock, root }
+    }
+
+    /// The clean end, in the order of the shop.
+    pub(super) async fn close(&self) {
+        self.root.expect_ends().await;
+        self.directory.close().await;
+        self.root.stop().await;
+        self.journal.close().await.unwrap();
+    }
+
+    pub(super) async fn stop_root(&self) {
+        self.root.stop().await;
+    }
+
+    pub(super) async fn add(&self, id: UserId, number: u32) -> Answer<Tally> {
+        self.add_with(id, number, Mishap::None).await
+    }
+
+    pub(super) async fn add_with(&self, id: UserId, number: u32, mishap: Mishap) -> Answer<Tally> {
+        self.directory.ask(&id, Command::Add { entry: Entry { asker: 0, number }, mishap }).await
+    }
+
+    pub(super) async fn read(&self, id: UserId) -> Versioned<Seen> {
+        self.directory.read(&id).await.unwrap()
+    }
+
+    pub(super) async fn numbers(&self, id: UserId) -> Vec<u32> {
+        self.read(id).await.view.0.iter().map(|entry| entry.number).collect()
+    }
+
+    /// Ends the owner at once, as a bug in it would.
+    pub(super) fn kill_owner(&self) {
+        if let Some(owner) = self.directory.owner().0.owner.read().as_ref() {
+            owner.kill();
+        }
+    }
+
+    /// How many messages are waiting for an entity, if it is alive.
+    pub(super) fn waiting(&self, id: UserId) -> Option<u32> {
+        let shared = self.directory.owner().0;
+        shared.live.get(&id).map(|live| live.waiting.load(std::sync::atomic::Ordering::SeqCst))
+    }
+}
+
+/// Whether an answer says that nothing was done because there is too much to do.
+pub(super) fn is_busy(answer: &Answer<Tally>) -> bool {
+    matches!(answer, Err(AskError::NotDelivered(NotDelivered::Busy)))
+}

@@ -1,0 +1,136 @@
+//! What customers do to the checkout in the tests, and how each story must end.
+//!
+//! Depends on the shop floor.
+
+use super::shop_floor::Mood;
+use crate::domain::{ids::UserId, order::Status};
+
+const ASHA: UserId = UserId(1);
+const BINA: UserId = UserId(2);
+
+/// What customers do. Every action may be repeated after a crash, with the same identity.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Action {
+    /// A customer places an order of everything in the cart, and waits for the checkout.
+    Place(u128, UserId, &'static [(u8, u32)]),
+    /// Places an order that was computed from another version of the cart.
+    PlaceStale(u128, UserId, &'static [(u8, u32)]),
+    /// Pays with this method, and waits for the outcome.
+    Pay(u128, &'static str),
+    /// Pays, and goes away.
+    PayAndLeave(u128, &'static str),
+    Cancel(u128),
+    /// Two requests drive the order at once.
+    DriveTwice(u128),
+    /// Places, and changes their mind while the checkout is at work.
+    PlaceAndCancel(u128, UserId, &'static [(u8, u32)]),
+    /// Places, and two drivers work at it at once: only where nobody else wants the stock.
+    PlaceWithTwoDrivers(u128, UserId, &'static [(u8, u32)]),
+    /// The deadline of everything placed so far passes.
+    LetExpire,
+}
+
+/// A story with what the customers have in their carts and how it ends.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Story {
+    pub name: &'static str,
+    pub stock: &'static [(u8, u64)],
+    pub carts: &'static [(UserId, &'static [(u8, u32)])],
+    pub moods: &'static [Mood],
+    pub actions: &'static [Action],
+    pub ends: &'static [(u128, Status)],
+}
+
+const TWO: &[(u8, u32)] = &[(0, 2), (1, 1)];
+
+pub(super) const STORIES: &[Story] = &[
+    Story {
+        name: "paid",
+        stock: &[(0, 5), (1, 5)],
+        carts: &[(ASHA, TWO)],
+        moods: &[],
+        actions: &[Action::Place(1, ASHA, TWO), Action::Pay(1, "tok_success")],
+        ends: &[(1, Status::Confirmed)],
+    },
+    Story {
+        name: "the answers of the provider are lost",
+        stock: &[(0, 5), (1, 5)],
+        carts: &[(ASHA, TWO)],
+        moods: &[Mood::LosesAnswer, Mood::HearsNothing, Mood::Hangs],
+        actions: &[Action::Place(1, ASHA, TWO), Action::PayAndLeave(1, "tok_success"), Action::DriveTwice(1)],
+        ends: &[(1, Status::Confirmed)],
+    },
+    Story {
+        name: "the provider hears nothing, then declines, then captures",
+        stock: &[(0, 5), (1, 5)],
+        carts: &[(ASHA, TWO)],
+        moods: &[Mood::HearsNothing, Mood::LosesAnswer],
+        actions: &[Action::Place(1, ASHA, TWO), Action::Pay(1, "tok_decline"), Action::Pay(1, "tok_success")],
+        ends: &[(1, Status::Confirmed)],
+    },
+    Story {
+        name: "one line is not in stock",
+        stock: &[(0, 5), (1, 0)],
+        carts: &[(ASHA, TWO)],
+        moods: &[],
+        actions: &[Action::Place(1, ASHA, TWO), Action::DriveTwice(1)],
+        ends: &[(1, Status::Rejected)],
+    },
+    Story {
+        name: "the cart has changed",
+        stock: &[(0, 5), (1, 5)],
+        carts: &[(ASHA, TWO)],
+        moods: &[],
+        actions: &[Action::PlaceStale(1, ASHA, TWO), Action::DriveTwice(1)],
+        ends: &[(1, Status::Rejected)],
+    },
+    Story {
+        name: "cancelled after the reservation",
+        stock: &[(0, 5), (1, 5)],
+        carts: &[(ASHA, TWO)],
+        moods: &[],
+        actions: &[Action::Place(1, ASHA, TWO), Action::Cancel(1), Action::DriveTwice(1)],
+        ends: &[(1, Status::Cancelled)],
+    },
+    Story {
+        name: "cancelled meanwhile",
+        stock: &[(0, 5), (1, 5)],
+        carts: &[(ASHA, TWO)],
+        moods: &[],
+        actions: &[Action::PlaceAndCancel(1, ASHA, TWO)],
+        ends: &[(1, Status::Cancelled)],
+    },
+    Story {
+        name: "two drivers",
+        stock: &[(0, 5), (1, 5)],
+        carts: &[(ASHA, TWO)],
+        moods: &[Mood::LosesAnswer],
+        actions: &[
+            Action::PlaceWithTwoDrivers(1, ASHA, TWO),
+            Action::PayAndLeave(1, "tok_success"),
+            Action::DriveTwice(1),
+        ],
+        ends: &[(1, Status::Confirmed)],
+    },
+    Story {
+        name: "not paid in time",
+        stock: &[(0, 5), (1, 5)],
+        carts: &[(ASHA, TWO)],
+        moods: &[],
+        actions: &[Action::Place(1, ASHA, TWO), Action::Pay(1, "tok_decline"), Action::LetExpire],
+        ends: &[(1, Status::Expired)],
+    },
+    Story {
+        name: "two customers want the last pieces",
+        stock: &[(0, 3), (1, 1)],
+        carts: &[(ASHA, TWO), (BINA, TWO)],
+        moods: &[Mood::LosesAnswer],
+        actions: &[
+            Action::Place(1, ASHA, TWO),
+            Action::Place(2, BINA, TWO),
+            Action::Pay(1, "tok_success"),
+            Action::DriveTwice(2),
+        ],
+        ends: &[(1, Status::Confirmed), (2, Status::Rejected)],
+    },
+];

@@ -1,0 +1,137 @@
+//! The test's entity: a list to which askers append, each entry with its identity. It panics on demand.
+//!
+//! Depends on `domain::entity`.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{
+    entity::{Entity, Kind, Timestamp},
+    ids::UserId,
+};
+
+/// How long a view takes to be cloned, in turns of a spin loop: a slow clone under the lock of a cell widens every race
+/// between publishing and reading.
+pub(super) static CLONE_SPINS: AtomicUsize = AtomicUsize::new(0);
+
+/// Worlds whose brittle events can no longer be applied: a later release with a bug.
+static BROKEN_WORLDS: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
+
+/// From now on, nothing with a brittle event of this world can be replayed.
+pub(super) fn break_world(world: u64) {
+    BROKEN_WORLDS.lock().insert(world);
+}
+
+/// The bug is mended.
+pub(super) fn mend_world(world: u64) {
+    BROKEN_WORLDS.lock().remove(&world);
+}
+
+/// An entry: whose it is, and its number among theirs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(super) struct Entry {
+    pub asker: u32,
+    pub number: u32,
+}
+
+/// What goes wrong with a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mishap {
+    None,
+    PanicInDecide,
+    PanicInApply,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Command {
+    /// Appends the entry, once.
+    Add { entry: Entry, mishap: Mishap },
+    /// Is always refused, with the length of the list.
+    Refuse,
+    /// Appends an event that panics in every replay while the world is broken.
+    AddBrittle { entry: Entry, world: u64 },
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) enum Event {
+    Added { entry: Entry, padding: Vec<u8>, panics: bool },
+    AddedBrittle { entry: Entry, world: u64 },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("refused at {length}")]
+pub(super) struct Rejection {
+    pub length: usize,
+}
+
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+pub(super) struct Tally {
+    entries: Vec<Entry>,
+}
+
+/// All entries, in order.
+#[derive(Debug)]
+pub(super) struct Seen(pub Arc<Vec<Entry>>);
+
+impl Clone for Seen {
+    fn clone(&self) -> Self {
+        for _ in 0..CLONE_SPINS.load(Ordering::Relaxed) {
+            std::hint::spin_loop();
+        }
+        Self(Arc::clone(&self.0))
+    }
+}
+
+/// Bytes of events that are not in the state: with them snapshots are due often.
+const PADDING_BYTES: usize = 200;
+
+impl Entity for Tally {
+    const KIND: Kind = Kind::Account;
+    type Id = UserId;
+    type Command = Command;
+    type Event = Event;
+    type Rejection = Rejection;
+    type View = Seen;
+
+    fn decide(&self, command: &Command, _: Timestamp) -> Result<Option<Event>, Rejection> {
+        match *command {
+            Command::Refuse => Err(Rejection { length: self.entries.len() }),
+            Command::Add { entry, mishap } => {
+                assert!(mishap != Mishap::PanicInDecide, "mishap: wanted by the test");
+                let panics = mishap == Mishap::PanicInApply;
+                let event = Event::Added { entry, padding: vec![7; PADDING_BYTES], panics };
+                Ok((panics || !self.entries.contains(&entry)).then_some(event))
+            }
+            Command::AddBrittle { entry, world } => Ok(Some(Event::AddedBrittle { entry, world })),
+        }
+    }
+
+    fn apply(&mut self, event: &Event) {
+        match event {
+            Event::Added { entry, panics, .. } => {
+                self.entries.push(*entry);
+                assert!(!panics, "mishap: wanted by the test");
+            }
+            Event::AddedBrittle { entry, world } => {
+                assert!(!BROKEN_WORLDS.lock().contains(world), "mishap: wanted by the test");
+                self.entries.push(*entry);
+            }
+        }
+    }
+
+    fn view(&self) -> Seen {
+        Seen(Arc::new(self.entries.clone()))
+    }
+
+    fn view_bytes(view: &Seen) -> usize {
+        8 * view.0.len()
+    }
+}
