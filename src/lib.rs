@@ -24,3 +24,5 @@ pub mod payments;
 pub mod storage;
 
 pub mod actors;
+
+pub mod search;

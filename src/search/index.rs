@@ -1,0 +1,220 @@
+//! The writer's side: a projection that keeps the index in step with the catalogue.
+//!
+//! The position in the log is part of every commit of the index, so that content and position never disagree. A product's
+//! document is replaced as a whole with every change, so a change may be applied twice. Depends on the projection trait and
+//! on tantivy.
+
+use std::sync::Arc;
+
+use tantivy::{
+    IndexWriter, Term,
+    indexer::{IndexWriterOptions, LogMergePolicy},
+};
+
+use super::{
+    Search,
+    document::document,
+    opening::{Damage, committed, guarded, payload},
+    words::Analyzer,
+};
+use crate::{
+    actors::projection::{Projection, ProjectionFault},
+    domain::{
+        entity::Timestamp,
+        ids::{ProductId, UserId},
+        product::Details,
+    },
+    storage::{Position, Record},
+};
+
+/// The projection's name in logs and metrics.
+const NAME: &str = "search";
+
+/// What the writer may hold in memory before it writes a segment, in bytes: little more than tantivy's least of 15 MB. The
+/// process has 300 MB, and a larger heap makes only a first build faster.
+const WRITER_HEAP_BYTES: usize = 20_000_000;
+
+/// How many segments of a size are merged into one. Fewer segments make searches faster, fewer merges make writing cheaper;
+/// a catalogue is searched more than it is changed.
+const MERGED_SEGMENTS_MIN: usize = 4;
+
+/// The share of deleted documents from which on a segment is rewritten: they cost every search time.
+const DELETED_SHARE_MAX: f32 = 0.2;
+
+/// How many commits without any change of the catalogue may pass before the position is written. Most records of the log are
+/// not about products; writing the index for them would sync the disk for nothing. After a crash they are read again.
+const COMMITS_SKIPPED_MAX: u32 = 64;
+
+/// A change of the catalogue, as search sees it.
+#[derive(Debug, Clone)]
+pub enum CatalogueChange {
+    /// A product was created, revised or listed again.
+    Listed {
+        /// Which.
+        id: ProductId,
+        /// All that is said about it from now on.
+        details: Arc<Details>,
+        /// Whose it is.
+        seller: UserId,
+        /// When.
+        at: Timestamp,
+    },
+    /// A product was taken out of the shop.
+    Delisted {
+        /// Which.
+        id: ProductId,
+    },
+}
+
+/// What makes a change of a record: `None` for records that are not about products.
+type Decode = Box<dyn Fn(&Record) -> Option<CatalogueChange> + Send>;
+
+/// Keeps the index in step with the catalogue. There is one at a time: it holds the index's only writer.
+pub struct IndexProjection {
+    search: Search,
+    decode: Decode,
+    analyzer: Analyzer,
+    /// `None` once it has failed.
+    writer: Option<IndexWriter>,
+    position: Position,
+    /// Whether something was applied since the last commit.
+    pending: Pending,
+    commits_skipped: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pending {
+    Nothing,
+    Changes,
+}
+
+impl IndexProjection {
+    /// A projection that continues where the index's last commit ended. `decode` tells what a record changes.
+    ///
+    /// # Errors
+    /// Another projection holds the writer, or no index can be made on the disk.
+    pub fn new(
+        search: Search,
+        decode: impl Fn(&Record) -> Option<CatalogueChange> + Send + 'static,
+    ) -> Result<Self, ProjectionFault> {
+        let (writer, position) = match guarded(|| open_writer(&search)) {
+            Ok(opened) => opened,
+            Err(damage) => {
+                search.replace(&damage).map_err(|error| fault(&error))?;
+                guarded(|| open_writer(&search)).map_err(|damage| fault(&damage))?
+            }
+        };
+        let writer = Some(writer.map_err(|busy| fault(&busy))?);
+        Ok(Self {
+            search,
+            decode: Box::new(decode),
+            analyzer: Analyzer::default(),
+            writer,
+            position,
+            pending: Pending::Nothing,
+            commits_skipped: 0,
+        })
+    }
+
+    /// Takes one change in, as [`Projection::apply`] does with a record: for building the index from the current state of
+    /// the products instead of their history.
+    ///
+    /// # Errors
+    /// A fault of the index.
+    pub fn absorb(&mut self, change: &CatalogueChange) -> Result<(), ProjectionFault> {
+        let Some(writer) = &self.writer else { return Err(fault(&"the writer has failed before")) };
+        let fields = *self.search.fields();
+        let (id, added) = match change {
+            CatalogueChange::Listed { id, details, seller, at } => {
+                (id, document(&fields, &mut self.analyzer, id, details, *seller, *at))
+            }
+            CatalogueChange::Delisted { id } => (id, None),
+        };
+        let written = guarded(|| {
+            writer.delete_term(Term::from_field_text(fields.id, id.as_str()));
+            if let Some(added) = added {
+                writer.add_document(added)?;
+            }
+            Ok(())
+        });
+        self.pending = Pending::Changes;
+        self.unless_failed(written)
+    }
+
+    /// Gives the writer up where it has failed: tantivy's cannot be used again, and holds the lock that the next one needs.
+    fn unless_failed<T>(&mut self, done: Result<T, Damage>) -> Result<T, ProjectionFault> {
+        done.map_err(|damage| {
+            self.writer = None;
+            fault(&damage)
+        })
+    }
+}
+
+/// The writer is held by another projection.
+#[derive(Debug, thiserror::Error)]
+#[error("the index has another writer: {0}")]
+struct Busy(String);
+
+/// The writer with the position to go on from. That another has the lock says nothing about the index.
+fn open_writer(search: &Search) -> Result<(Result<IndexWriter, Busy>, Position), Damage> {
+    let index = search.index();
+    let position = committed(&index)?;
+    let options = IndexWriterOptions::builder()
+        .num_worker_threads(1)
+        .num_merge_threads(1)
+        .memory_budget_per_thread(WRITER_HEAP_BYTES)
+        .build();
+    let writer: IndexWriter = match index.writer_with_options(options) {
+        Ok(writer) => writer,
+        Err(tantivy::TantivyError::LockFailure(error, _)) => return Ok((Err(Busy(format!("{error:?}"))), position)),
+        Err(error) => return Err(error.into()),
+    };
+    let mut policy = LogMergePolicy::default();
+    policy.set_min_num_segments(MERGED_SEGMENTS_MIN);
+    policy.set_del_docs_ratio_before_merge(DELETED_SHARE_MAX);
+    writer.set_merge_policy(Box::new(policy));
+    Ok((Ok(writer), position))
+}
+
+fn fault(problem: &impl ToString) -> ProjectionFault {
+    ProjectionFault { projection: NAME, problem: problem.to_string() }
+}
+
+impl Projection for IndexProjection {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn position(&self) -> Position {
+        self.position
+    }
+
+    fn apply(&mut self, records: &[Record]) -> Result<(), ProjectionFault> {
+        for record in records {
+            if let Some(change) = (self.decode)(record) {
+                self.absorb(&change)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, position: Position) -> Result<(), ProjectionFault> {
+        if self.pending == Pending::Nothing && self.commits_skipped < COMMITS_SKIPPED_MAX {
+            self.commits_skipped += 1;
+            self.position = position;
+            return Ok(());
+        }
+        let Some(writer) = &mut self.writer else { return Err(fault(&"the writer has failed before")) };
+        let committed = guarded(|| {
+            let mut prepared = writer.prepare_commit()?;
+            prepared.set_payload(&payload(position));
+            prepared.commit()?;
+            self.search.reload()
+        });
+        self.unless_failed(committed)?;
+        self.position = position;
+        self.pending = Pending::Nothing;
+        self.commits_skipped = 0;
+        Ok(())
+    }
+}

@@ -1,0 +1,208 @@
+//! Search: a tantivy index of the products that are listed, written by a projection and read by everybody.
+//!
+//! ```text
+//! records of products ─▶ IndexProjection ─▶ words, places, document ─▶ tantivy ─▶ snapshot
+//!                                                                                    │
+//!            SearchPage ◀─ page (the best, in order) ◀─ matching ◀─ SearchRequest ◀──┘
+//! ```
+//!
+//! tantivy keeps the posting lists, the columns and the commits. Which products match and in which order is decided here, in
+//! `matching` and `page`: one posting list per word, exact totals, pages that continue after the last product shown.
+//!
+//! *Invariants.* What is found is what was committed last; a commit holds its position in the log. A damaged index is moved aside and
+//! built again, never a reason not to start. The text of a query is only ever words.
+//!
+//! Depends on `domain` (products), `actors` (what a projection is) and `storage` (records and positions).
+
+mod categories;
+mod cursor;
+mod document;
+mod index;
+mod matching;
+mod opening;
+mod page;
+mod places;
+mod query;
+mod ranking;
+mod schema;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use std::{
+    cell::RefCell,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use parking_lot::{Mutex, RwLock};
+use tantivy::{Index, IndexReader};
+
+pub use self::{
+    categories::{CATEGORIES_MAX, CategoryCount},
+    cursor::{Cursor, InvalidCursor},
+    index::{CatalogueChange, IndexProjection},
+    opening::{Damage, OpenError},
+    query::{
+        ALL_WORDS_PRODUCTS_MIN, Hit, PAGE_PRODUCTS_DEFAULT, PAGE_PRODUCTS_MAX, QUERY_BYTES_MAX, QUERY_WORDS_MAX,
+        SearchError, SearchPage, SearchRequest, Sort,
+    },
+};
+use self::{
+    opening::{Opened, Origin, guarded},
+    schema::Fields,
+    snapshot::Snapshot,
+    words::Analyzer,
+};
+
+thread_local! {
+    /// The filters of words keep buffers; making them anew for each query would cost more than short queries take.
+    static ANALYZER: RefCell<Analyzer> = RefCell::new(Analyzer::default());
+}
+
+/// Whether the index holds the whole catalogue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// It holds the catalogue up to the projection's position.
+    Ready,
+    /// It began empty and is being built; what is not in it yet is not found.
+    Rebuilding,
+}
+
+/// The search index of the shop. Cheap to clone; all clones are the same index.
+#[derive(Clone)]
+pub struct Search {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    directory: PathBuf,
+    fields: Fields,
+    files: Mutex<Files>,
+    snapshot: RwLock<Arc<Snapshot>>,
+    status: RwLock<Status>,
+}
+
+/// The index as the writer needs it.
+struct Files {
+    index: Index,
+    reader: IndexReader,
+}
+
+impl Search {
+    /// Opens the index in `directory`. Where there is none it begins empty; where it is damaged or of another version it is
+    /// moved aside, loudly, and begins empty: [`Search::status`] tells.
+    ///
+    /// # Errors
+    /// Not even an empty index can be made there.
+    pub fn open(directory: &Path) -> Result<Self, OpenError> {
+        let (_, fields) = schema::schema();
+        let Opened { index, reader, snapshot, origin } = opening::open(directory, &fields)?;
+        let status = match origin {
+            Origin::Kept => Status::Ready,
+            Origin::New => Status::Rebuilding,
+        };
+        Ok(Self {
+            shared: Arc::new(Shared {
+                directory: directory.to_owned(),
+                fields,
+                files: Mutex::new(Files { index, reader }),
+                snapshot: RwLock::new(Arc::new(snapshot)),
+                status: RwLock::new(status),
+            }),
+        })
+    }
+
+    /// Finds a page of products. Runs on the caller's thread, without waiting for anything but memory-mapped files.
+    ///
+    /// # Errors
+    /// [`SearchError`]: the request is not possible, or the index cannot be read.
+    pub fn find(&self, request: &SearchRequest) -> Result<SearchPage, SearchError> {
+        let snapshot = self.snapshot();
+        let mut found = None;
+        let read = guarded(|| {
+            ANALYZER.with_borrow_mut(|analyzer| {
+                found = Some(query::find(&snapshot, &self.shared.fields, analyzer, request));
+            });
+            Ok(())
+        });
+        match (read, found) {
+            (Ok(()), Some(found)) => found,
+            (Ok(()), None) => Err(SearchError::Fault { problem: "no answer".to_owned() }),
+            (Err(damage), _) => Err(SearchError::Fault { problem: damage.to_string() }),
+        }
+    }
+
+    /// The categories of the first two levels with their numbers of products; counted once per commit.
+    ///
+    /// # Errors
+    /// [`SearchError::Fault`]: the index cannot be read.
+    pub fn categories(&self) -> Result<Arc<[CategoryCount]>, SearchError> {
+        let snapshot = self.snapshot();
+        if let Some(counted) = snapshot.categories.get() {
+            return Ok(Arc::clone(counted));
+        }
+        let counted = guarded(|| Ok(categories::count(&snapshot, &self.shared.fields)?));
+        let counted = counted.map_err(|damage| SearchError::Fault { problem: damage.to_string() })?;
+        Ok(Arc::clone(snapshot.categories.get_or_init(|| counted.into())))
+    }
+
+    /// How many products are found at all.
+    #[must_use]
+    pub fn products(&self) -> u64 {
+        self.snapshot().searcher.num_docs()
+    }
+
+    /// Whether the index holds the whole catalogue.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        *self.shared.status.read()
+    }
+
+    /// Tells that the projection has come to the end of the log: a rebuilt index is whole again.
+    pub fn caught_up(&self) {
+        *self.shared.status.write() = Status::Ready;
+    }
+
+    /// Reads every file of the index and compares it with its checksum: for a check in the background. Takes about as long
+    /// as reading the files.
+    ///
+    /// # Errors
+    /// What is damaged. [`Search::open`] then builds the index anew.
+    pub fn verify(&self) -> Result<(), Damage> {
+        let index = self.index();
+        guarded(|| opening::verify(&index))
+    }
+
+    fn fields(&self) -> &Fields {
+        &self.shared.fields
+    }
+
+    fn index(&self) -> Index {
+        self.shared.files.lock().index.clone()
+    }
+
+    fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.shared.snapshot.read())
+    }
+
+    /// Shows what was committed.
+    fn reload(&self) -> Result<(), Damage> {
+        let files = self.shared.files.lock();
+        files.reader.reload()?;
+        let snapshot = Snapshot::open(files.reader.searcher(), &self.shared.fields)?;
+        *self.shared.snapshot.write() = Arc::new(snapshot);
+        Ok(())
+    }
+
+    /// Puts an empty index in the place of a damaged one. Searches under way end on the old one.
+    fn replace(&self, damage: &Damage) -> Result<(), OpenError> {
+        let mut files = self.shared.files.lock();
+        let opened = opening::replace(&self.shared.directory, &self.shared.fields, damage)?;
+        *self.shared.status.write() = Status::Rebuilding;
+        *self.shared.snapshot.write() = Arc::new(opened.snapshot);
+        *files = Files { index: opened.index, reader: opened.reader };
+        Ok(())
+    }
+}

@@ -1,0 +1,186 @@
+//! Opening the index on disk: as it stands where it is whole, empty where there is none, empty again where it is damaged.
+//!
+//! The index is a projection: whatever is lost in it can be built again from the log, so damage never keeps the shop closed.
+//! A damaged index is moved aside, not deleted, for whoever wants to know what happened. Depends on tantivy and the file system.
+
+use std::{
+    fs, io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use tantivy::{Index, IndexReader, ReloadPolicy, directory::MmapDirectory};
+
+use super::{
+    places::PlacesTokenizer,
+    schema::{Fields, PLACES_TOKENIZER, SCHEMA_VERSION, schema, settings},
+    snapshot::Snapshot,
+};
+use crate::storage::Position;
+
+/// The suffix of the directory that a damaged index is moved to. There is one; the damage before it is deleted.
+const DAMAGED_SUFFIX: &str = "damaged";
+
+/// How many blocks of stored cards each segment keeps at hand; 2 KiB each.
+const CARD_BLOCKS_CACHED: usize = 64;
+
+/// What every commit carries beside the documents.
+#[derive(Debug, Serialize, Deserialize)]
+struct Payload {
+    schema_version: u32,
+    position: u64,
+}
+
+/// The payload of a commit at `position`.
+pub(super) fn payload(position: Position) -> String {
+    format!(r#"{{"schema_version":{SCHEMA_VERSION},"position":{}}}"#, position.0)
+}
+
+/// Why there is no index to work with, not even an empty one.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot make a search index in {}: {problem}", directory.display())]
+pub struct OpenError {
+    /// Where it was to be.
+    pub directory: PathBuf,
+    /// What failed.
+    pub problem: String,
+}
+
+/// Why an index is not used as it stands.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Damage {
+    /// A file is missing, cannot be read or makes no sense.
+    #[error("{0}")]
+    Unreadable(String),
+    /// Files do not have the checksums they were written with.
+    #[error("wrong checksums: {0:?}")]
+    Checksums(Vec<PathBuf>),
+    /// Written by another version of the shop.
+    #[error("it has another schema")]
+    OtherSchema,
+}
+
+impl From<tantivy::TantivyError> for Damage {
+    fn from(error: tantivy::TantivyError) -> Self {
+        Self::Unreadable(error.to_string())
+    }
+}
+
+/// An index that is open.
+pub(super) struct Opened {
+    /// The index, for a writer.
+    pub(super) index: Index,
+    /// The source of snapshots.
+    pub(super) reader: IndexReader,
+    /// The committed state.
+    pub(super) snapshot: Snapshot,
+    /// How it came about.
+    pub(super) origin: Origin,
+}
+
+/// How an open index came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// It was there.
+    Kept,
+    /// It is new and empty.
+    New,
+}
+
+/// Opens the index in `directory`, or makes an empty one where there is none or a damaged one.
+pub(super) fn open(directory: &Path, fields: &Fields) -> Result<Opened, OpenError> {
+    let failed = |problem: String| OpenError { directory: directory.to_owned(), problem };
+    let empty = match fs::read_dir(directory) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+        Err(error) => return Err(failed(error.to_string())),
+    };
+    if empty {
+        return create(directory, fields);
+    }
+    match guarded(|| open_whole(directory, fields)) {
+        Ok(opened) => Ok(opened),
+        Err(damage) => replace(directory, fields, &damage),
+    }
+}
+
+/// Moves what is in `directory` aside and makes an empty index in its place.
+pub(super) fn replace(directory: &Path, fields: &Fields, damage: &Damage) -> Result<Opened, OpenError> {
+    let failed = |error: io::Error| OpenError { directory: directory.to_owned(), problem: error.to_string() };
+    let aside = directory.with_extension(DAMAGED_SUFFIX);
+    tracing::error!(
+        directory = %directory.display(), moved_to = %aside.display(), %damage,
+        "the search index is not usable and is built anew; search is incomplete until that is done"
+    );
+    match fs::remove_dir_all(&aside) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+    }
+    fs::rename(directory, &aside).map_err(failed)?;
+    create(directory, fields)
+}
+
+fn create(directory: &Path, fields: &Fields) -> Result<Opened, OpenError> {
+    let made = guarded(|| {
+        fs::create_dir_all(directory).map_err(|error| Damage::Unreadable(error.to_string()))?;
+        let files = MmapDirectory::open(directory).map_err(tantivy::TantivyError::from)?;
+        let index = Index::create(files, schema().0, settings())?;
+        with_reader(index, fields, Origin::New)
+    });
+    made.map_err(|damage| OpenError { directory: directory.to_owned(), problem: damage.to_string() })
+}
+
+fn open_whole(directory: &Path, fields: &Fields) -> Result<Opened, Damage> {
+    let files = MmapDirectory::open(directory).map_err(tantivy::TantivyError::from)?;
+    let index = Index::open(files)?;
+    if index.schema() != schema().0 || *index.settings() != settings() {
+        return Err(Damage::OtherSchema);
+    }
+    committed(&index)?;
+    verify(&index)?;
+    with_reader(index, fields, Origin::Kept)
+}
+
+fn with_reader(index: Index, fields: &Fields, origin: Origin) -> Result<Opened, Damage> {
+    index.tokenizers().register(PLACES_TOKENIZER, PlacesTokenizer::default());
+    let reader = index
+        .reader_builder()
+        .reload_policy(ReloadPolicy::Manual)
+        .doc_store_cache_num_blocks(CARD_BLOCKS_CACHED)
+        .try_into()?;
+    let snapshot = Snapshot::open(reader.searcher(), fields)?;
+    Ok(Opened { index, reader, snapshot, origin })
+}
+
+/// The position of the last commit; an index that was never committed to is at the beginning.
+pub(super) fn committed(index: &Index) -> Result<Position, Damage> {
+    let Some(text) = index.load_metas()?.payload else {
+        return Ok(Position::default());
+    };
+    let payload: Payload = serde_json::from_str(&text).map_err(|error| Damage::Unreadable(error.to_string()))?;
+    if payload.schema_version == SCHEMA_VERSION { Ok(Position(payload.position)) } else { Err(Damage::OtherSchema) }
+}
+
+/// Reads every file of the index and compares it with its checksum.
+pub(super) fn verify(index: &Index) -> Result<(), Damage> {
+    let mut wrong: Vec<PathBuf> = index.validate_checksum()?.into_iter().collect();
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    wrong.sort();
+    Err(Damage::Checksums(wrong))
+}
+
+/// Runs `work` on files that may hold anything; tantivy panics on some of what it does not expect.
+pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, Damage>) -> Result<T, Damage> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(done) => done,
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+            Err(Damage::Unreadable(format!("a panic: {text}")))
+        }
+    }
+}
