@@ -26,3 +26,5 @@ pub mod storage;
 pub mod actors;
 
 pub mod search;
+
+pub mod shop;

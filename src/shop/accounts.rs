@@ -1,0 +1,168 @@
+//! Accounts: registering, logging in, staying logged in, and who a request comes from.
+//!
+//! Depends on the rooms below.
+
+use std::sync::Arc;
+
+use secrecy::SecretString;
+
+use super::{Error, Shop};
+use crate::{
+    domain::{
+        account::{Command, Holder, Role},
+        ids::{AccountId, UserId},
+    },
+    identity::{Issued, Principal, TokenError, passwords::Verdict, random_u128, revocations::Standing},
+};
+
+/// A login or a refresh: who, and the tokens.
+#[derive(Debug)]
+pub struct Session {
+    /// Who.
+    pub user: UserId,
+    /// What they may do.
+    pub role: Role,
+    /// The tokens.
+    pub tokens: Issued,
+}
+
+impl Shop {
+    /// Makes an account. Customers and sellers register themselves; admins are made by [`Shop::ensure_account`].
+    ///
+    /// # Errors
+    /// The account's rejection: the address is taken.
+    pub async fn register(
+        &self,
+        email: &str,
+        password: SecretString,
+        name: Option<String>,
+        role: Role,
+    ) -> Result<UserId, Error> {
+        if role == Role::Admin {
+            return Err(Error::Forbidden("the operator, with `souk admin create`,"));
+        }
+        let account = self.0.identity.account_of(email)?;
+        let password_hash = self.0.identity.passwords().hash(password).await?;
+        let user = UserId(random_u128());
+        let register = Command::Register { user, role, password_hash, name: name.map(Arc::from) };
+        self.0.accounts.ask(&account, register).await?;
+        Ok(user)
+    }
+
+    /// Makes an account with this role and password, or gives an existing one this role and password: for operators and demos.
+    ///
+    /// # Errors
+    /// The account's rejection.
+    pub async fn ensure_account(&self, email: &str, password: SecretString, role: Role) -> Result<UserId, Error> {
+        let account = self.0.identity.account_of(email)?;
+        let known = self.0.accounts.read(&account).await?.view;
+        let Some(holder) = known else {
+            let password_hash = self.0.identity.passwords().hash(password).await?;
+            let user = UserId(random_u128());
+            let register = Command::Register { user, role, password_hash, name: None };
+            self.0.accounts.ask(&account, register).await?;
+            return Ok(user);
+        };
+        let verdict = self.0.identity.passwords().verify(password.clone(), Some(&holder.password_hash)).await?;
+        if verdict == Verdict::Wrong {
+            let password_hash = self.0.identity.passwords().hash(password).await?;
+            self.revoking(account, Command::ChangePassword { password_hash }).await?;
+        }
+        if holder.role != role {
+            self.revoking(account, Command::GrantRole { role }).await?;
+        }
+        Ok(holder.user)
+    }
+
+    /// Logs in: a new session with its first tokens.
+    ///
+    /// # Errors
+    /// [`Error::WrongCredentials`], for an unknown address after the same time as for a wrong password.
+    pub async fn login(&self, email: &str, password: SecretString) -> Result<Session, Error> {
+        let account = self.0.identity.account_of(email)?;
+        let known = self.0.accounts.read(&account).await?.view;
+        let password_hash = known.as_ref().map(|holder| &holder.password_hash);
+        if self.0.identity.passwords().verify(password, password_hash).await? == Verdict::Wrong || known.is_none() {
+            return Err(Error::WrongCredentials);
+        }
+        let (family, now) = (random_u128(), self.0.clock.now());
+        let expires_at = self.0.identity.session_expires_at(now);
+        let started = self.0.accounts.ask(&account, Command::StartSession { family, expires_at }).await?;
+        let holder = started.view.ok_or(Error::WrongCredentials)?;
+        let session = holder.family(family).ok_or(Error::Unknown)?;
+        let tokens = self.0.identity.issue(account, &holder, session, now)?;
+        Ok(Session { user: holder.user, role: holder.role, tokens })
+    }
+
+    /// Exchanges a refresh token for new tokens. A token that was used before revokes its session, unless the request is an
+    /// honest repeat of an unanswered one within seconds.
+    ///
+    /// # Errors
+    /// [`Error::RefreshReused`], [`Error::Token`].
+    pub async fn refresh(&self, refresh_token: &str) -> Result<Session, Error> {
+        let now = self.0.clock.now();
+        let token = self.0.identity.read_refresh(refresh_token, now)?;
+        let (family, counter) = (token.family, token.counter);
+        let asked = self.0.accounts.ask(&token.account, Command::Refresh { family, counter }).await;
+        let holder = asked?.view.ok_or(Error::Token(TokenError::Revoked))?;
+        let Some(session) = holder.successor(family, counter) else {
+            self.0.identity.revoke_session(family, now);
+            return Err(Error::RefreshReused);
+        };
+        let tokens = self.0.identity.issue(token.account, &holder, session, now)?;
+        Ok(Session { user: holder.user, role: holder.role, tokens })
+    }
+
+    /// Ends the caller's session, at once.
+    ///
+    /// # Errors
+    /// A fault of the storage.
+    pub async fn logout(&self, who: &Principal) -> Result<(), Error> {
+        self.0.accounts.ask(&who.account, Command::EndSession { family: who.family }).await?;
+        self.0.identity.revoke_session(who.family, self.0.clock.now());
+        Ok(())
+    }
+
+    /// Who shows this access token. After a start of the shop the account is asked once, because what was revoked before is
+    /// only known there.
+    ///
+    /// # Errors
+    /// [`Error::Token`].
+    pub async fn authenticate(&self, access_token: &str) -> Result<Principal, Error> {
+        let principal = self.0.identity.verify(access_token, self.0.clock.now())?;
+        if principal.standing == Standing::AskAccount {
+            let holder = self.0.accounts.read(&principal.account).await?.view;
+            if !holder.is_some_and(|holder| holder.honours(principal.family, principal.epoch)) {
+                return Err(Error::Token(TokenError::Revoked));
+            }
+        }
+        Ok(principal)
+    }
+
+    /// A principal for a program that embeds the shop and vouches for its user itself.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] where nobody has this address.
+    pub async fn principal(&self, email: &str) -> Result<Principal, Error> {
+        let account = self.0.identity.account_of(email)?;
+        let holder: Arc<Holder> = self.0.accounts.read(&account).await?.view.ok_or(Error::NotFound("account"))?;
+        let now = self.0.clock.now();
+        Ok(Principal {
+            user: holder.user,
+            account,
+            role: holder.role,
+            epoch: holder.epoch,
+            family: 0,
+            issued_at: now,
+            expires_at: self.0.identity.session_expires_at(now),
+            standing: Standing::Good,
+        })
+    }
+
+    async fn revoking(&self, account: AccountId, command: Command) -> Result<(), Error> {
+        let holder = self.0.accounts.ask(&account, command).await?.view;
+        let epoch = holder.map_or(0, |holder| holder.epoch);
+        self.0.identity.revoke_account(account, epoch, self.0.clock.now());
+        Ok(())
+    }
+}

@@ -1,0 +1,181 @@
+//! Carts: what a customer wants, with the prices of now.
+//!
+//! Depends on the rooms below.
+
+use super::{Error, Shop};
+use crate::{
+    domain::{
+        cart::{self, Command, Line},
+        ids::{ProductId, RequestKey, UserId},
+        money::{Currency, Money},
+        product,
+    },
+    identity::Principal,
+};
+
+/// A customer's cart with the prices of now.
+#[derive(Debug, Clone)]
+pub struct CartPage {
+    /// Grows with every change.
+    pub version: u64,
+    /// What is in it, in the order in which it was first added.
+    pub lines: Vec<CartLine>,
+    /// What the lines that can be bought come to; `None` for an empty cart.
+    pub subtotal: Option<Money>,
+    /// What a checkout of it comes to, shipping and tax included: the `total_price` to state.
+    pub total: Option<Money>,
+}
+
+/// A line of a cart.
+#[derive(Debug, Clone)]
+pub struct CartLine {
+    /// What.
+    pub product: ProductId,
+    /// What it is called now.
+    pub title: String,
+    /// URL of a small picture.
+    pub thumbnail_url: Option<String>,
+    /// Units.
+    pub quantity: u32,
+    /// The price of one now; `None` where it cannot be bought any more.
+    pub unit_price: Option<Money>,
+    /// Units available now.
+    pub available: u64,
+}
+
+impl Shop {
+    /// The caller's cart.
+    ///
+    /// # Errors
+    /// A fault of the storage.
+    pub async fn cart(&self, who: &Principal) -> Result<CartPage, Error> {
+        let view = self.0.carts.read(&who.user).await?.view;
+        self.cart_page(&view).await
+    }
+
+    /// Adds lines, all of them or none. With a key, a repeat adds nothing.
+    ///
+    /// # Errors
+    /// The cart's rejection; [`Error::NotForSale`], [`Error::ChooseVariant`], [`Error::NotFound`] for a product.
+    pub async fn add_to_cart(&self, who: &Principal, lines: Vec<Line>, key: Option<&str>) -> Result<CartPage, Error> {
+        let mut currency = None;
+        for line in &lines {
+            let price = self.price_of(&line.product).await?;
+            match currency {
+                Some(left) if left != price.currency => {
+                    return Err(Error::MixedCurrencies { left, right: price.currency });
+                }
+                Some(_) | None => currency = Some(price.currency),
+            }
+        }
+        let currency = currency.ok_or(cart::Rejection::Empty)?;
+        let key = match key {
+            Some(key) => Some(self.request_key("add", who.user, key, &fingerprint_of(&lines))?),
+            None => None,
+        };
+        let view = self.0.carts.ask(&who.user, Command::Add { lines, currency, key }).await?.view;
+        self.cart_page(&view).await
+    }
+
+    /// Sets a line's quantity, whether or not the line exists.
+    ///
+    /// # Errors
+    /// As [`Shop::add_to_cart`].
+    pub async fn set_cart_line(&self, who: &Principal, line: Line) -> Result<CartPage, Error> {
+        let currency = self.price_of(&line.product).await?.currency;
+        let view = self.0.carts.ask(&who.user, Command::SetQuantity { line, currency }).await?.view;
+        self.cart_page(&view).await
+    }
+
+    /// Takes a line out; it need not be there.
+    ///
+    /// # Errors
+    /// A fault of the storage.
+    pub async fn remove_cart_line(&self, who: &Principal, product: &ProductId) -> Result<CartPage, Error> {
+        let command = Command::Remove { product: product.clone() };
+        let view = self.0.carts.ask(&who.user, command).await?.view;
+        self.cart_page(&view).await
+    }
+
+    /// A product that can be bought, with its price.
+    pub(super) async fn for_sale(&self, id: &ProductId) -> Result<(product::View, Money), Error> {
+        let view = self.0.products.read(id).await?.view.filter(|view| view.listed);
+        let view = view.ok_or(Error::NotFound("product"))?;
+        if !view.details.variants.is_empty() {
+            let variants = view.details.variants.iter().map(|variant| variant.product.clone()).collect();
+            return Err(Error::ChooseVariant { product: id.clone(), variants });
+        }
+        let price = view.details.price.ok_or_else(|| Error::NotForSale { product: id.clone() })?;
+        Ok((view, price))
+    }
+
+    async fn price_of(&self, id: &ProductId) -> Result<Money, Error> {
+        Ok(self.for_sale(id).await?.1)
+    }
+
+    async fn cart_page(&self, view: &cart::View) -> Result<CartPage, Error> {
+        let mut lines = Vec::with_capacity(view.lines.len());
+        let mut subtotal: Option<Money> = None;
+        for line in view.lines.iter() {
+            let product = self.0.products.read(&line.product).await?.view;
+            let available = self.0.inventories.read(&line.product).await?.view.available;
+            let details = product.as_ref().map(|product| &product.details);
+            let unit_price = product.as_ref().filter(|product| product.listed).and_then(|view| view.details.price);
+            if let Some(price) = unit_price {
+                let before = subtotal.unwrap_or(Money::zero(price.currency));
+                subtotal = price.times(line.quantity).and_then(|amount| before.plus(amount)).ok().or(subtotal);
+            }
+            lines.push(CartLine {
+                product: line.product.clone(),
+                title: details.map(|details| details.title.clone()).unwrap_or_default(),
+                thumbnail_url: details.and_then(|details| details.thumbnail_url.clone()),
+                quantity: line.quantity,
+                unit_price,
+                available,
+            });
+        }
+        let total = subtotal.and_then(|subtotal| {
+            let (shipping, tax) = self.charges(subtotal)?;
+            subtotal.plus(shipping).and_then(|sum| sum.plus(tax)).ok()
+        });
+        Ok(CartPage { version: view.version, lines, subtotal, total })
+    }
+
+    /// Shipping and tax for goods worth `subtotal`: flat rates of the configuration.
+    pub(super) fn charges(&self, subtotal: Money) -> Option<(Money, Money)> {
+        let currency: Currency = subtotal.currency;
+        let config = self.config();
+        let shipping = Money::new(config.shipping_flat_minor, currency).ok()?;
+        let tax_minor = subtotal.minor.checked_mul(config.tax_basis_points)?.checked_add(5_000)? / 10_000;
+        Some((shipping, Money::new(tax_minor, currency).ok()?))
+    }
+
+    /// The identity of a request with an idempotency key.
+    pub(super) fn request_key(
+        &self,
+        operation: &str,
+        user: UserId,
+        key: &str,
+        body: &[u8],
+    ) -> Result<RequestKey, Error> {
+        check_key(key)?;
+        let identity = &self.0.identity;
+        let user = user.0.to_be_bytes();
+        Ok(RequestKey {
+            key: identity.hash_u128("idempotency-key", &[operation.as_bytes(), &user, key.as_bytes()]),
+            fingerprint: identity.hash_u128("request", &[operation.as_bytes(), &user, body]),
+        })
+    }
+}
+
+/// Holds an idempotency key against its rule.
+pub(super) fn check_key(key: &str) -> Result<(), Error> {
+    let printable = key.chars().all(|character| !character.is_control());
+    let fits = !key.is_empty() && key.chars().count() <= super::KEY_CHARACTERS_MAX;
+    if fits && printable { Ok(()) } else { Err(Error::InvalidKey) }
+}
+
+fn fingerprint_of(lines: &[Line]) -> Vec<u8> {
+    let parts = lines.iter().map(|line| format!("{}={};", line.product, line.quantity));
+    parts.collect::<String>().into_bytes()
+}

@@ -1,0 +1,340 @@
+//! The shop as a library: what shoppers, sellers and operators can do, as Rust functions on [`Shop`].
+//!
+//! [`Shop::open`] composes storage, actors and projections; each file beside this one is a capability. The HTTP edge only
+//! translates requests into these calls, and a program that embeds the shop makes the same ones.
+//!
+//! May depend on every room but `http` and `app`.
+
+pub mod accounts;
+pub mod carts;
+pub mod catalogue;
+pub mod error;
+pub mod orders;
+pub mod payments;
+pub mod reviews;
+pub mod stock;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+pub use self::error::Error;
+use crate::{
+    actors::{
+        checkout::Checkout,
+        directory::{Directory, DirectoryLimits},
+        drive::{DriveLimits, Driver},
+        follower::{CaughtUp, Progress},
+        lists::{self, Lists, ListsProjection},
+        projection::{Projection, ProjectionFault},
+        records,
+        root::{Child, Root},
+    },
+    clock::Clock,
+    config::Config,
+    domain::{
+        account::Account,
+        cart::Cart,
+        entity::{Entity, EntityId, Kind},
+        ids::ProductId,
+        inventory::Inventory,
+        order::Order,
+        product::{self, Product},
+        reviews::Reviews,
+    },
+    identity::{Identity, IdentityConfig, IdentityError},
+    payments::{Gateway, simulated::Simulated},
+    search::{CatalogueChange, IndexProjection, Search},
+    storage::{Journal, JournalConfig, OpenError, Record},
+};
+
+/// The longest idempotency key, in characters.
+pub const KEY_CHARACTERS_MAX: usize = 255;
+/// How long the read models may take to catch up when the shop closes, in seconds: it saves the next start the work.
+const FOLLOWERS_CATCH_UP_SECONDS: u64 = 2;
+
+/// How long the end of a rebuild is waited for before it is looked for again.
+const CATCH_UP: Duration = Duration::from_secs(60);
+
+/// Why a shop cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenShopError {
+    /// The directory cannot be made.
+    #[error("{directory}: {error}")]
+    Directory {
+        /// Which.
+        directory: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The storage refuses.
+    #[error(transparent)]
+    Storage(#[from] OpenError),
+    /// The keys cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The search index cannot even be made.
+    #[error(transparent)]
+    Search(#[from] crate::search::OpenError),
+    /// The actors do not start.
+    #[error("the actors do not start: {0}")]
+    Actors(String),
+}
+
+/// What a shop is opened with, beside its configuration.
+pub struct Parts {
+    /// Where the time comes from.
+    pub clock: Clock,
+    /// Who takes the money; `None` for the built-in simulated provider.
+    pub gateway: Option<Arc<dyn Gateway>>,
+}
+
+impl Default for Parts {
+    fn default() -> Self {
+        Self { clock: Clock::system(), gateway: None }
+    }
+}
+
+/// A running shop. Cheap to clone; all clones are the same shop.
+#[derive(Clone)]
+pub struct Shop(Arc<Inner>);
+
+impl std::fmt::Debug for Shop {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Shop({})", self.0.config.data_dir.display())
+    }
+}
+
+struct Inner {
+    config: Config,
+    clock: Clock,
+    journal: Journal,
+    identity: Identity,
+    search: Search,
+    products: Directory<Product>,
+    inventories: Directory<Inventory>,
+    carts: Directory<Cart>,
+    orders: Directory<Order>,
+    accounts: Directory<Account>,
+    reviews: Directory<Reviews>,
+    checkout: Checkout,
+    lists: Lists,
+    lists_progress: Progress,
+    search_progress: Progress,
+    root: Root,
+}
+
+impl Shop {
+    /// Opens the shop in its data directory, or makes a new one there.
+    ///
+    /// # Errors
+    /// [`OpenShopError`]: the directory is in use, damaged, or was emptied.
+    pub async fn open(config: Config) -> Result<Self, OpenShopError> {
+        Self::open_with(config, Parts::default()).await
+    }
+
+    /// Opens the shop with a clock or a payment provider of the caller's.
+    ///
+    /// # Errors
+    /// [`OpenShopError`].
+    pub async fn open_with(config: Config, parts: Parts) -> Result<Self, OpenShopError> {
+        let foundation = {
+            let (config, clock) = (config.clone(), parts.clock.clone());
+            tokio::task::spawn_blocking(move || Foundation::open(&config, &clock)).await
+        };
+        let foundation = foundation.map_err(|error| OpenShopError::Actors(error.to_string()))??;
+        let Foundation { journal, identity, search, simulated } = foundation;
+        let (clock, limits) = (parts.clock, &config.limits);
+        let directory_limits = DirectoryLimits {
+            live_max: limits.live_entities_max,
+            idle_ms_max: limits.idle_ms_max,
+            mailbox_max: limits.mailbox_max,
+            views_bytes_max: limits.views_bytes_max,
+            ..DirectoryLimits::default()
+        };
+        let orders = directory(&journal, &clock, directory_limits);
+        let carts = directory(&journal, &clock, directory_limits);
+        let inventories = directory(&journal, &clock, directory_limits);
+        let products = directory(&journal, &clock, directory_limits);
+        let accounts = directory(&journal, &clock, directory_limits);
+        let reviews = directory(&journal, &clock, directory_limits);
+        let lists = Lists::new(journal.clone());
+        let lists_progress = Progress::new(lists::NAME, journal.clone());
+        let search_progress = Progress::new("search", journal.clone());
+        let driver = Driver {
+            orders: orders.clone(),
+            carts: carts.clone(),
+            inventories: inventories.clone(),
+            gateway: parts.gateway.unwrap_or(simulated),
+            clock: clock.clone(),
+            limits: DriveLimits::default(),
+        };
+        let checkout = Checkout::new(driver, lists.clone(), lists_progress.clone());
+        let children = vec![
+            Child::owner("products", &products),
+            Child::owner("inventories", &inventories),
+            Child::owner("carts", &carts),
+            Child::owner("orders", &orders),
+            Child::owner("accounts", &accounts),
+            Child::owner("reviews", &reviews),
+            Child::follower(&lists_progress, lists_follower(&journal), 0),
+            Child::follower(&search_progress, search_follower(&search, &search_progress), limits.search_commit_ms_min),
+            Child::checkout(&checkout),
+        ];
+        let root = Root::start(children).await.map_err(|error| OpenShopError::Actors(error.to_string()))?;
+        Ok(Self(Arc::new(Inner {
+            config,
+            clock,
+            journal,
+            identity,
+            search,
+            products,
+            inventories,
+            carts,
+            orders,
+            accounts,
+            reviews,
+            checkout,
+            lists,
+            lists_progress,
+            search_progress,
+            root,
+        })))
+    }
+
+    /// Closes the shop: orders under way come to rest, entities answer what is queued, everything is written out. A shop that
+    /// is not closed loses nothing that was acknowledged; its next start only takes longer.
+    ///
+    /// # Errors
+    /// The storage's fault, where something could not be written.
+    pub async fn close(&self) -> Result<(), Error> {
+        let inner = &self.0;
+        inner.root.expect_ends().await;
+        inner.checkout.close().await;
+        inner.orders.close().await;
+        inner.carts.close().await;
+        inner.inventories.close().await;
+        inner.products.close().await;
+        inner.accounts.close().await;
+        inner.reviews.close().await;
+        for progress in [&inner.lists_progress, &inner.search_progress] {
+            progress.catch_up(Duration::from_secs(FOLLOWERS_CATCH_UP_SECONDS)).await;
+        }
+        inner.root.stop().await;
+        Ok(inner.journal.close().await?)
+    }
+
+    /// The configuration it was opened with.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// The shop's clock.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    /// The journal, for figures and its status.
+    #[must_use]
+    pub fn journal(&self) -> &Journal {
+        &self.0.journal
+    }
+
+    /// Tokens and keys.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.0.identity
+    }
+
+    /// The search index.
+    #[must_use]
+    pub fn search(&self) -> &Search {
+        &self.0.search
+    }
+
+    /// How far the read models have come: lists, search.
+    #[must_use]
+    pub fn progress(&self) -> [&Progress; 2] {
+        [&self.0.lists_progress, &self.0.search_progress]
+    }
+
+    /// How many entities are alive, by kind.
+    #[must_use]
+    pub fn live_entities(&self) -> [(&'static str, usize); 6] {
+        let inner = &self.0;
+        [
+            ("product", inner.products.live_count()),
+            ("inventory", inner.inventories.live_count()),
+            ("cart", inner.carts.live_count()),
+            ("order", inner.orders.live_count()),
+            ("account", inner.accounts.live_count()),
+            ("reviews", inner.reviews.live_count()),
+        ]
+    }
+}
+
+/// What stands on the disk, opened on a blocking thread.
+struct Foundation {
+    journal: Journal,
+    identity: Identity,
+    search: Search,
+    simulated: Arc<dyn Gateway>,
+}
+
+impl Foundation {
+    fn open(config: &Config, clock: &Clock) -> Result<Self, OpenShopError> {
+        let at = |directory: PathBuf| move |error| OpenShopError::Directory { directory, error };
+        let data = &config.data_dir;
+        std::fs::create_dir_all(data).map_err(at(data.clone()))?;
+        let journal = Journal::open(JournalConfig::new(data.join("journal")))?;
+        let tokens = IdentityConfig {
+            issuer: config.token_issuer.clone(),
+            audience: config.token_issuer.clone(),
+            access_ms: config.access_token_seconds.saturating_mul(1_000),
+            session_ms: config.session_days.saturating_mul(86_400_000),
+        };
+        let identity = Identity::open(&data.join("identity"), &tokens, clock)?;
+        let search = Search::open(&data.join("search"))?;
+        let ledger = config.simulated_ledger.clone().unwrap_or_else(|| data.join("simulated-provider.jsonl"));
+        let simulated = Arc::new(Simulated::open(&ledger).map_err(at(ledger))?);
+        Ok(Self { journal, identity, search, simulated })
+    }
+}
+
+fn directory<E: Entity>(journal: &Journal, clock: &Clock, limits: DirectoryLimits) -> Directory<E> {
+    Directory::new(journal.clone(), clock.clone(), limits)
+}
+
+fn lists_follower(journal: &Journal) -> crate::actors::follower::Open {
+    let journal = journal.clone();
+    Arc::new(move || Ok(Box::new(ListsProjection::new(journal.clone())) as Box<dyn Projection>))
+}
+
+fn search_follower(search: &Search, progress: &Progress) -> crate::actors::follower::Open {
+    let (search, progress) = (search.clone(), progress.clone());
+    Arc::new(move || -> Result<Box<dyn Projection>, ProjectionFault> {
+        // An index that was opened empty or anew is complete when it has caught up; until then it says that it is rebuilding.
+        let (search_to_tell, progress) = (search.clone(), progress.clone());
+        tokio::runtime::Handle::current().spawn(async move {
+            while progress.catch_up(CATCH_UP).await == CaughtUp::No {}
+            search_to_tell.caught_up();
+        });
+        Ok(Box::new(IndexProjection::new(search.clone(), catalogue_change)?))
+    })
+}
+
+/// What a record says about the catalogue: the change message that the search index lives on.
+fn catalogue_change(record: &Record) -> Option<CatalogueChange> {
+    if record.stream.kind() != Kind::Product as u8 {
+        return None;
+    }
+    let id = ProductId::from_key(record.stream.key())?;
+    match records::decode_event::<Product>(record.version, &record.payload) {
+        Ok(product::Event::Listed { seller, details, at }) => Some(CatalogueChange::Listed { id, details, seller, at }),
+        Ok(product::Event::Delisted { .. }) => Some(CatalogueChange::Delisted { id }),
+        Err(error) => {
+            tracing::error!(%id, %error, "a catalogue change cannot be read and is left out of the index");
+            None
+        }
+    }
+}

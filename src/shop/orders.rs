@@ -1,0 +1,365 @@
+//! Orders: checking out, looking at them, cancelling, and moving them on to their customer.
+//!
+//! Depends on the rooms below.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use super::{Error, Shop, carts::check_key};
+use crate::{
+    actors::{
+        entity_actor::Effect,
+        lists::{OrdersOf, Stage},
+        views::Subscription,
+    },
+    domain::{
+        account::Role,
+        cart,
+        ids::{OrderId, ProductId},
+        money::{Currency, Money},
+        order::{Address, Command, EndReason, InvalidPlacement, Line, Order, Placement, Status, Tracking},
+    },
+    identity::Principal,
+};
+
+/// A checkout, as asked for.
+#[derive(Debug, Clone)]
+pub struct CheckoutRequest {
+    /// What to order; empty for the whole cart. Everything must be in the cart.
+    pub items: Vec<CheckoutItem>,
+    /// What the customer expects to pay, shipping and tax included, in minor units.
+    pub total_minor: u64,
+    /// In which currency; `None` for the cart's.
+    pub currency: Option<Currency>,
+    /// Where it goes.
+    pub address: Address,
+}
+
+/// A product to order.
+#[derive(Debug, Clone)]
+pub struct CheckoutItem {
+    /// What.
+    pub product: ProductId,
+    /// Units; `None` for as many as are in the cart.
+    pub quantity: Option<u32>,
+}
+
+/// An order with its id.
+#[derive(Debug, Clone)]
+pub struct OrderPage {
+    /// Its id.
+    pub id: OrderId,
+    /// The order, as durable.
+    pub order: Arc<Order>,
+}
+
+/// An outcome that may be that of an earlier request with the same identity.
+#[derive(Debug, Clone)]
+pub struct Done<T> {
+    /// The outcome.
+    pub outcome: T,
+    /// Whether this request did it.
+    pub effect: Effect,
+}
+
+/// A page of orders.
+#[derive(Debug, Clone)]
+pub struct OrdersPage {
+    /// Newest first.
+    pub orders: Vec<OrderPage>,
+    /// Where the next page begins.
+    pub next: Option<Vec<u8>>,
+}
+
+/// What a seller or an admin does with an order.
+#[derive(Debug, Clone)]
+pub enum Advance {
+    /// It is packed.
+    Pack,
+    /// It is on its way.
+    Ship(Tracking),
+    /// It has arrived.
+    Deliver,
+}
+
+impl Shop {
+    /// Places an order and reserves its stock; it then awaits its payment.
+    ///
+    /// The order's id is derived from the customer and the key, so the same key finds the same order. Without a key it is
+    /// derived from the cart as it stands and the request; and where the cart does not hold what is asked for any more, the open order
+    /// of the same request is found.
+    ///
+    /// # Errors
+    /// [`Error`]: what cannot be bought, a total that differs, stock that is gone, a key used for another request.
+    pub async fn checkout(
+        &self,
+        who: &Principal,
+        request: &CheckoutRequest,
+        key: Option<&str>,
+    ) -> Result<Done<OrderPage>, Error> {
+        let cart = self.0.carts.read(&who.user).await?.view;
+        let fingerprint = self.checkout_fingerprint(who, request);
+        let wanted = wanted_lines(request, &cart);
+        let id = match (key, &wanted) {
+            (Some(key), _) => self.order_by_key(who, key)?,
+            (None, Ok(_)) => self.order_by_cart(who, &cart, fingerprint),
+            // What is asked for has left the cart: a repeat of the request that took it, or a mistake.
+            (None, Err(_)) => match cart.open_orders.iter().find(|(_, known)| *known == fingerprint) {
+                Some((order, _)) => *order,
+                None => return Err(wanted.err().unwrap_or(Error::EmptyCart)),
+            },
+        };
+        let known = self.0.orders.read(&id).await?.view;
+        if let Some(placement) = known.placement() {
+            if placement.fingerprint != fingerprint {
+                return Err(crate::domain::order::Rejection::KeyReused.into());
+            }
+            return self.finish_checkout(id, Effect::AlreadySo).await;
+        }
+        let placement = self.placement(who, request, wanted?, cart.version, fingerprint).await?;
+        let effect = self.0.orders.ask(&id, Command::Place(Arc::new(placement))).await?.effect;
+        self.finish_checkout(id, effect).await
+    }
+
+    async fn finish_checkout(&self, id: OrderId, effect: Effect) -> Result<Done<OrderPage>, Error> {
+        let order = self.0.orders.read(&id).await?.view;
+        if matches!(order.status(), Some(Status::Placed | Status::Cancelling)) {
+            let limit = Duration::from_millis(self.config().limits.payment_wait_ms_max);
+            let _ = tokio::time::timeout(limit, self.0.checkout.drive(id)).await;
+        }
+        let order = self.0.orders.read(&id).await?.view;
+        match (order.status(), order.end_reason()) {
+            (Some(Status::Placed), _) => Err(Error::CheckoutInProgress(id)),
+            (Some(Status::Rejected | Status::Cancelling), Some(EndReason::CartChanged)) => Err(Error::CartChanged),
+            (Some(Status::Rejected | Status::Cancelling), Some(EndReason::TooManyOpenOrders)) => {
+                Err(cart::Rejection::TooManyOpenOrders.into())
+            }
+            (
+                Some(Status::Rejected | Status::Cancelling),
+                Some(EndReason::InsufficientStock { product, requested, available }),
+            ) => Err(Error::InsufficientStock {
+                product: product.clone(),
+                requested: *requested,
+                available: *available,
+                order: Some(id),
+            }),
+            _ => Ok(Done { outcome: OrderPage { id, order }, effect }),
+        }
+    }
+
+    fn order_by_key(&self, who: &Principal, key: &str) -> Result<OrderId, Error> {
+        check_key(key)?;
+        let parts: [&[u8]; 2] = [&who.user.0.to_be_bytes(), key.as_bytes()];
+        Ok(OrderId(self.0.identity.hash_u128("order-by-key", &parts)))
+    }
+
+    fn order_by_cart(&self, who: &Principal, cart: &cart::View, fingerprint: u128) -> OrderId {
+        let (user, version, request) =
+            (who.user.0.to_be_bytes(), cart.version.to_be_bytes(), fingerprint.to_be_bytes());
+        OrderId(self.0.identity.hash_u128("order-by-cart", &[&user, &version, &request]))
+    }
+
+    fn checkout_fingerprint(&self, who: &Principal, request: &CheckoutRequest) -> u128 {
+        // The debug form names every field, so a request that differs anywhere has another hash.
+        let (user, body) = (who.user.0.to_be_bytes(), format!("{request:?}"));
+        self.0.identity.hash_u128("checkout", &[&user, body.as_bytes()])
+    }
+
+    /// What is to be frozen in the order. Refusals here are not remembered: nothing has been placed.
+    async fn placement(
+        &self,
+        who: &Principal,
+        request: &CheckoutRequest,
+        wanted: Vec<cart::Line>,
+        cart_version: u64,
+        fingerprint: u128,
+    ) -> Result<Placement, Error> {
+        let mut lines: Vec<Line> = Vec::with_capacity(wanted.len());
+        for cart::Line { product, quantity } in wanted {
+            let (view, unit_price) = self.for_sale(&product).await?;
+            let left = lines.first().map_or(unit_price.currency, |first| first.unit_price.currency);
+            if left != unit_price.currency {
+                return Err(Error::MixedCurrencies { left, right: unit_price.currency });
+            }
+            let (title, seller) = (view.details.title.clone(), view.seller);
+            lines.push(Line { product, title, seller, quantity, unit_price });
+        }
+        let currency = lines.first().ok_or(Error::EmptyCart)?.unit_price.currency;
+        let subtotal = Placement::total_of(&lines, Money::zero(currency), Money::zero(currency))?;
+        let (shipping, tax) =
+            self.charges(subtotal).ok_or(crate::domain::money::MoneyError::TooLarge).map_err(InvalidPlacement::from)?;
+        let total = Placement::total_of(&lines, shipping, tax)?;
+        let at = self.0.clock.now();
+        let placement = Placement {
+            customer: who.user,
+            lines,
+            shipping,
+            tax,
+            total,
+            address: request.address.clone(),
+            cart_version,
+            fingerprint,
+            deadline: at.plus_ms(self.config().payment_deadline_ms),
+            at,
+        };
+        let stated = Money { minor: request.total_minor, currency: request.currency.unwrap_or(currency) };
+        placement.check(stated).map_err(|invalid| match invalid {
+            InvalidPlacement::TotalMismatch { computed, stated } => Error::TotalMismatch { computed, stated },
+            other => other.into(),
+        })?;
+        self.check_stock(&placement).await?;
+        Ok(placement)
+    }
+
+    /// Refuses early what is sold out: most of a flash sale's checkouts end here and cost no write.
+    async fn check_stock(&self, placement: &Placement) -> Result<(), Error> {
+        for line in &placement.lines {
+            let available = self.0.inventories.read(&line.product).await?.view.available;
+            if available < u64::from(line.quantity) {
+                let (product, requested) = (line.product.clone(), line.quantity);
+                return Err(Error::InsufficientStock { product, requested, available, order: None });
+            }
+        }
+        Ok(())
+    }
+
+    /// An order, for its customer, its sellers and admins.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], also where it is somebody else's.
+    pub async fn order(&self, who: &Principal, id: OrderId) -> Result<OrderPage, Error> {
+        let order = self.0.orders.read(&id).await?.view;
+        let placement = order.placement().ok_or(Error::NotFound("order"))?;
+        let sells = || placement.lines.iter().any(|line| line.seller == who.user);
+        let may_see = match who.role {
+            Role::Admin => true,
+            Role::Seller => placement.customer == who.user || sells(),
+            Role::Customer => placement.customer == who.user,
+        };
+        if may_see { Ok(OrderPage { id, order }) } else { Err(Error::NotFound("order")) }
+    }
+
+    /// The caller's orders, newest first; the order that a reply has just named is among them.
+    ///
+    /// # Errors
+    /// A fault of the storage.
+    pub async fn orders(&self, who: &Principal, after: Option<Vec<u8>>, limit: usize) -> Result<OrdersPage, Error> {
+        self.list_orders(OrdersOf::Customer(who.user), after, limit).await
+    }
+
+    /// Orders with lines of the calling seller.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] for customers.
+    pub async fn sold_orders(
+        &self,
+        who: &Principal,
+        after: Option<Vec<u8>>,
+        limit: usize,
+    ) -> Result<OrdersPage, Error> {
+        super::catalogue::editor(who)?;
+        self.list_orders(OrdersOf::Seller(who.user), after, limit).await
+    }
+
+    /// All orders in a stage, for admins.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] for others.
+    pub async fn orders_in_stage(
+        &self,
+        who: &Principal,
+        stage: Stage,
+        after: Option<Vec<u8>>,
+        limit: usize,
+    ) -> Result<OrdersPage, Error> {
+        if who.role != Role::Admin {
+            return Err(Error::Forbidden("admins"));
+        }
+        self.list_orders(OrdersOf::Stage(stage), after, limit).await
+    }
+
+    async fn list_orders(&self, of: OrdersOf, after: Option<Vec<u8>>, limit: usize) -> Result<OrdersPage, Error> {
+        let wait = Duration::from_millis(self.config().limits.list_wait_ms_max);
+        self.0.lists_progress.catch_up(wait).await;
+        let lists = self.0.lists.clone();
+        let listed = tokio::task::spawn_blocking(move || lists.orders(of, after.as_deref(), limit)).await;
+        let listed = listed.map_err(|error| Error::Fault(error.to_string()))??;
+        let mut orders = Vec::with_capacity(listed.items.len());
+        for id in listed.items {
+            orders.push(OrderPage { id, order: self.0.orders.read(&id).await?.view });
+        }
+        Ok(OrdersPage { orders, next: listed.next })
+    }
+
+    /// Cancels an order that is not paid yet.
+    ///
+    /// # Errors
+    /// The order's rejection: a payment is under way, or it is paid.
+    pub async fn cancel_order(&self, who: &Principal, id: OrderId) -> Result<OrderPage, Error> {
+        let page = self.order(who, id).await?;
+        let is_customer = page.order.placement().is_some_and(|placement| placement.customer == who.user);
+        if !is_customer && who.role != Role::Admin {
+            return Err(Error::Forbidden("its customer and admins"));
+        }
+        self.0.orders.ask(&id, Command::Cancel).await?;
+        let limit = Duration::from_millis(self.config().limits.payment_wait_ms_max);
+        let _ = tokio::time::timeout(limit, self.0.checkout.drive(id)).await;
+        Ok(OrderPage { id, order: self.0.orders.read(&id).await?.view })
+    }
+
+    /// Moves a confirmed order on: packed, shipped, delivered. For admins, and for the seller of all its lines.
+    ///
+    /// # Errors
+    /// The order's rejection.
+    pub async fn advance_order(&self, who: &Principal, id: OrderId, advance: Advance) -> Result<OrderPage, Error> {
+        let page = self.order(who, id).await?;
+        match who.role {
+            Role::Admin => {}
+            Role::Seller if page.order.is_sold_only_by(who.user) => {}
+            Role::Seller | Role::Customer => return Err(Error::Forbidden("the seller of all its lines and admins")),
+        }
+        let command = match advance {
+            Advance::Pack => Command::Pack,
+            Advance::Ship(tracking) => Command::Ship(tracking),
+            Advance::Deliver => Command::Deliver,
+        };
+        let order = self.0.orders.ask(&id, command).await?.view;
+        Ok(OrderPage { id, order })
+    }
+
+    /// Notices of an order's changes; read the order after each.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], also where it is somebody else's.
+    pub async fn follow_order(&self, who: &Principal, id: OrderId) -> Result<Subscription<Order>, Error> {
+        let subscription = self.0.orders.subscribe(&id);
+        self.order(who, id).await?;
+        Ok(subscription)
+    }
+}
+
+/// The lines that a checkout asks for, each of them in the cart in that quantity.
+fn wanted_lines(request: &CheckoutRequest, cart: &cart::View) -> Result<Vec<cart::Line>, Error> {
+    if cart.lines.is_empty() && request.items.is_empty() {
+        return Err(Error::EmptyCart);
+    }
+    if request.items.is_empty() {
+        return Ok(cart.lines.as_ref().clone());
+    }
+    let mut named = HashSet::new();
+    let mut wanted = Vec::with_capacity(request.items.len());
+    for CheckoutItem { product, quantity } in &request.items {
+        if !named.insert(product) {
+            return Err(Error::NamedTwice { product: product.clone() });
+        }
+        let in_cart = cart.lines.iter().find(|line| line.product == *product).map_or(0, |line| line.quantity);
+        let requested = quantity.unwrap_or(in_cart.max(1));
+        if requested == 0 {
+            return Err(cart::Rejection::InvalidQuantity { product: product.clone() }.into());
+        }
+        if requested > in_cart {
+            return Err(Error::NotInCart { product: product.clone(), requested, in_cart });
+        }
+        wanted.push(cart::Line { product: product.clone(), quantity: requested });
+    }
+    Ok(wanted)
+}

@@ -1,0 +1,79 @@
+//! Stock: what sellers see and do about it.
+//!
+//! Depends on the rooms below.
+
+use super::{Error, Shop, catalogue::editor};
+use crate::{
+    domain::{
+        ids::{ProductId, ReceiptId},
+        inventory::{Command, View},
+    },
+    identity::{Principal, random_u128},
+};
+
+impl Shop {
+    /// On hand, reserved and available of a product.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] where there is no such product or it is another seller's.
+    pub async fn inventory(&self, who: &Principal, id: &ProductId) -> Result<View, Error> {
+        self.own_product(who, id).await?;
+        Ok(self.0.inventories.read(id).await?.view)
+    }
+
+    /// Goods arrived. The receipt's name makes a repeat harmless; without one every call counts.
+    ///
+    /// # Errors
+    /// The inventory's rejection.
+    pub async fn receive_stock(
+        &self,
+        who: &Principal,
+        id: &ProductId,
+        quantity: u64,
+        receipt: Option<&str>,
+    ) -> Result<View, Error> {
+        let receipt = self.receipt(id, receipt);
+        self.change_stock(who, id, Command::Receive { receipt, quantity }).await
+    }
+
+    /// Goods were found (`delta` above zero) or lost.
+    ///
+    /// # Errors
+    /// The inventory's rejection.
+    pub async fn adjust_stock(
+        &self,
+        who: &Principal,
+        id: &ProductId,
+        delta: i64,
+        receipt: Option<&str>,
+    ) -> Result<View, Error> {
+        let receipt = self.receipt(id, receipt);
+        self.change_stock(who, id, Command::Adjust { receipt, delta }).await
+    }
+
+    /// A stock-taking found this many on hand.
+    ///
+    /// # Errors
+    /// The inventory's rejection.
+    pub async fn count_stock(&self, who: &Principal, id: &ProductId, on_hand: u64) -> Result<View, Error> {
+        self.change_stock(who, id, Command::Count { on_hand }).await
+    }
+
+    async fn change_stock(&self, who: &Principal, id: &ProductId, command: Command) -> Result<View, Error> {
+        self.own_product(who, id).await?;
+        Ok(self.0.inventories.ask(id, command).await?.view)
+    }
+
+    async fn own_product(&self, who: &Principal, id: &ProductId) -> Result<(), Error> {
+        let editor = editor(who)?;
+        let product = self.0.products.read(id).await?.view.ok_or(Error::NotFound("product"))?;
+        if editor.may_edit(product.seller) { Ok(()) } else { Err(Error::NotFound("product")) }
+    }
+
+    fn receipt(&self, id: &ProductId, name: Option<&str>) -> ReceiptId {
+        ReceiptId(match name {
+            Some(name) => self.0.identity.hash_u128("receipt", &[id.as_str().as_bytes(), name.as_bytes()]),
+            None => random_u128(),
+        })
+    }
+}
