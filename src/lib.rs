@@ -28,3 +28,5 @@ pub mod actors;
 pub mod search;
 
 pub mod shop;
+
+pub mod http;

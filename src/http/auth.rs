@@ -1,0 +1,141 @@
+//! Accounts and sessions.
+//!
+//! May depend on `shop`.
+
+use axum::{
+    Json,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{
+    App,
+    bodies::{ProblemBody, time},
+    error::Problem,
+    extract::{Body, Caller},
+};
+use crate::{domain::account::Role, shop::accounts::Session};
+
+/// A new account.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Registration {
+    #[schema(example = "asha@example.org")]
+    email: String,
+    /// 8 to 128 characters.
+    #[schema(value_type = String, example = "correct horse battery")]
+    password: SecretString,
+    /// How you wish to be called.
+    name: Option<String>,
+    /// `customer` (the default) or `seller`.
+    #[schema(value_type = Option<String>)]
+    role: Option<Role>,
+}
+
+/// E-mail address and password.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Credentials {
+    #[schema(example = "customer@demo.example")]
+    email: String,
+    #[schema(value_type = String, example = "souk-demo-password")]
+    password: SecretString,
+}
+
+/// A refresh token.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Refresh {
+    #[schema(value_type = String)]
+    refresh_token: SecretString,
+}
+
+/// Who was registered.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Registered {
+    user_id: String,
+}
+
+/// Who is logged in, and the tokens.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Tokens {
+    user_id: String,
+    #[schema(value_type = String)]
+    role: Role,
+    /// Always `Bearer`.
+    token_type: &'static str,
+    /// For the `Authorization` header of every request.
+    access_token: String,
+    access_expires_at: String,
+    /// For `POST /auth/refresh`; good once.
+    refresh_token: String,
+    refresh_expires_at: String,
+}
+
+fn tokens(session: Session) -> Response {
+    let Session { user, role, tokens } = session;
+    let body = Tokens {
+        user_id: user.to_string(),
+        role,
+        token_type: "Bearer",
+        access_token: tokens.access_token.expose_secret().to_owned(),
+        access_expires_at: time(tokens.access_expires_at),
+        refresh_token: tokens.refresh_token.expose_secret().to_owned(),
+        refresh_expires_at: time(tokens.refresh_expires_at),
+    };
+    ([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
+}
+
+/// Makes an account.
+#[utoipa::path(post, path = "/auth/register", tag = "accounts", request_body = Registration, responses(
+    (status = 201, description = "Registered", body = Registered),
+    (status = 409, description = "The address is taken", body = ProblemBody),
+    (status = 422, description = "A field breaks its rule", body = ProblemBody),
+))]
+pub(super) async fn register(
+    State(app): State<App>,
+    Body(body): Body<Registration>,
+) -> Result<(StatusCode, Json<Registered>), Problem> {
+    let role = body.role.unwrap_or(Role::Customer);
+    let user = app.shop.register(&body.email, body.password, body.name, role).await?;
+    Ok((StatusCode::CREATED, Json(Registered { user_id: user.to_string() })))
+}
+
+/// Logs in.
+#[utoipa::path(post, path = "/auth/login", tag = "accounts", request_body = Credentials, responses(
+    (status = 200, description = "Logged in", body = Tokens),
+    (status = 401, description = "The address or the password is wrong", body = ProblemBody),
+    (status = 503, description = "Too many logins at once", body = ProblemBody),
+))]
+pub(super) async fn login(State(app): State<App>, Body(body): Body<Credentials>) -> Result<Response, Problem> {
+    Ok(tokens(app.shop.login(&body.email, body.password).await?))
+}
+
+/// Exchanges a refresh token for new tokens. Showing one again later than seconds after its use ends the session.
+#[utoipa::path(post, path = "/auth/refresh", tag = "accounts", request_body = Refresh, responses(
+    (status = 200, description = "New tokens", body = Tokens),
+    (status = 401, description = "The token is not good (any more)", body = ProblemBody),
+))]
+pub(super) async fn refresh(State(app): State<App>, Body(body): Body<Refresh>) -> Result<Response, Problem> {
+    Ok(tokens(app.shop.refresh(body.refresh_token.expose_secret()).await?))
+}
+
+/// Ends the session at once.
+#[utoipa::path(post, path = "/auth/logout", tag = "accounts", security(("bearer" = [])), responses(
+    (status = 204, description = "Logged out"),
+    (status = 401, description = "Not logged in", body = ProblemBody),
+))]
+pub(super) async fn logout(State(app): State<App>, Caller(who): Caller) -> Result<StatusCode, Problem> {
+    app.shop.logout(&who).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The public keys that verify access tokens.
+#[utoipa::path(get, path = "/.well-known/jwks.json", tag = "operations", responses((status = 200, description = "JSON Web Key Set", body = Object)))]
+pub(super) async fn jwks(State(app): State<App>) -> Json<serde_json::Value> {
+    Json(app.shop.identity().jwks())
+}

@@ -1,0 +1,169 @@
+//! The caller's cart.
+//!
+//! May depend on `shop` and `domain`.
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{
+    App,
+    bodies::{Item, Money, ProblemBody, product_id},
+    error::Problem,
+    extract::{Body, Caller, Id, Key},
+};
+use crate::{
+    domain::{cart::Line, ids::ProductId},
+    shop::{Error, carts::CartPage},
+};
+
+/// What to add: a list, or a single product.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Addition {
+    /// The lines to add.
+    items: Option<Vec<Item>>,
+    /// A single product, instead of `items`.
+    product_id: Option<String>,
+    /// How many of the single product; 1 unless given.
+    quantity: Option<u32>,
+    /// The caller's own user id, if given at all.
+    user_id: Option<String>,
+}
+
+/// How many.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Quantity {
+    #[schema(example = 3, minimum = 1, maximum = 10_000)]
+    quantity: u32,
+}
+
+/// A cart with the prices of now.
+#[derive(Serialize, ToSchema)]
+pub(super) struct CartBody {
+    /// Grows with every change; also the ETag.
+    version: u64,
+    items: Vec<CartItem>,
+    /// What the lines come to.
+    subtotal: Option<Money>,
+    /// What a checkout comes to: the `total_price` to state.
+    total: Option<Money>,
+}
+
+/// A line of a cart.
+#[derive(Serialize, ToSchema)]
+pub(super) struct CartItem {
+    product_id: String,
+    title: String,
+    thumbnail_url: Option<String>,
+    quantity: u32,
+    /// The price of one; null where it cannot be bought any more.
+    unit_price: Option<Money>,
+    /// Units in stock now.
+    available: u64,
+}
+
+fn respond(page: CartPage) -> Response {
+    let etag = format!("\"c{}\"", page.version);
+    let items = page.lines.into_iter().map(|line| CartItem {
+        product_id: line.product.to_string(),
+        title: line.title,
+        thumbnail_url: line.thumbnail_url,
+        quantity: line.quantity,
+        unit_price: line.unit_price.map(Money::from),
+        available: line.available,
+    });
+    let body = CartBody {
+        version: page.version,
+        items: items.collect(),
+        subtotal: page.subtotal.map(Money::from),
+        total: page.total.map(Money::from),
+    };
+    let mut response = Json(body).into_response();
+    if let Ok(etag) = HeaderValue::from_str(&etag) {
+        response.headers_mut().insert(header::ETAG, etag);
+    }
+    response
+}
+
+/// The caller's cart.
+#[utoipa::path(get, path = "/cart", tag = "cart", security(("bearer" = [])), responses(
+    (status = 200, description = "The cart", body = CartBody),
+    (status = 401, description = "Not logged in", body = ProblemBody),
+))]
+pub(super) async fn show(State(app): State<App>, Caller(who): Caller) -> Result<Response, Problem> {
+    // Prices and stock in it change without the cart, so its ETag serves writers, not caches.
+    Ok(respond(app.shop.cart(&who).await?))
+}
+
+/// Adds products to the caller's cart, all of them or none.
+#[utoipa::path(post, path = "/cart/add_products", tag = "cart", security(("bearer" = [])), request_body = Addition,
+    params(("Idempotency-Key" = Option<String>, Header, description = "With it, a repeat adds nothing")), responses(
+    (status = 200, description = "The cart", body = CartBody),
+    (status = 401, description = "Not logged in", body = ProblemBody),
+    (status = 403, description = "Somebody else's cart", body = ProblemBody),
+    (status = 404, description = "No such product", body = ProblemBody),
+    (status = 422, description = "A quantity or product that cannot be, or one without a price", body = ProblemBody),
+))]
+pub(super) async fn add(
+    State(app): State<App>,
+    Caller(who): Caller,
+    Key(key): Key,
+    Body(body): Body<Addition>,
+) -> Result<Response, Problem> {
+    if body.user_id.is_some_and(|user| user != who.user.to_string()) {
+        return Err(Error::Forbidden("its owner").into());
+    }
+    let lines = match (body.items, body.product_id) {
+        (Some(items), None) if body.quantity.is_none() => items,
+        (None, Some(product_id)) => vec![Item { product_id, quantity: body.quantity.unwrap_or(1) }],
+        (Some(_), _) => {
+            return Err(Problem::invalid("items", "give either items, or one product_id with its quantity"));
+        }
+        (None, None) => return Err(Problem::invalid("items", "items are needed")),
+    };
+    let lines = lines.iter().enumerate().map(|(index, item)| {
+        let product = product_id(&item.product_id, &format!("items/{index}/product_id"))?;
+        Ok(Line { product, quantity: item.quantity })
+    });
+    let lines = lines.collect::<Result<Vec<_>, Problem>>()?;
+    Ok(respond(app.shop.add_to_cart(&who, lines, key.as_deref()).await?))
+}
+
+/// Sets how many of a product are in the cart.
+#[utoipa::path(put, path = "/cart/items/{product_id}", tag = "cart", security(("bearer" = [])), request_body = Quantity,
+    params(("product_id" = String, Path)), responses(
+    (status = 200, description = "The cart", body = CartBody),
+    (status = 401, description = "Not logged in", body = ProblemBody),
+    (status = 404, description = "No such product", body = ProblemBody),
+    (status = 422, description = "A quantity that cannot be", body = ProblemBody),
+))]
+pub(super) async fn set(
+    State(app): State<App>,
+    Caller(who): Caller,
+    Id(product): Id<ProductId>,
+    Body(Quantity { quantity }): Body<Quantity>,
+) -> Result<Response, Problem> {
+    Ok(respond(app.shop.set_cart_line(&who, Line { product, quantity }).await?))
+}
+
+/// Takes a product out of the cart.
+#[utoipa::path(delete, path = "/cart/items/{product_id}", tag = "cart", security(("bearer" = [])),
+    params(("product_id" = String, Path)), responses(
+    (status = 204, description = "It is not in the cart (any more)"),
+    (status = 401, description = "Not logged in", body = ProblemBody),
+))]
+pub(super) async fn remove(
+    State(app): State<App>,
+    Caller(who): Caller,
+    Id(product): Id<ProductId>,
+) -> Result<StatusCode, Problem> {
+    app.shop.remove_cart_line(&who, &product).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

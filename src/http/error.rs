@@ -1,0 +1,321 @@
+//! Problems (RFC 9457): the only place where an error becomes a status code.
+//!
+//! May depend on `shop` and `domain`.
+
+use axum::{
+    Json,
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::{Map, Value, json};
+
+use super::context;
+use crate::{
+    actors::entity_actor::NotDelivered,
+    domain::{account, cart, inventory, money::Money, order, product},
+    identity::passwords::PasswordError,
+    search::SearchError,
+    shop::Error,
+};
+
+/// Where problem types are described; a page of docs/API.md.
+pub const TYPE_BASE: &str = "https://souk.example/problems/";
+/// When to come back after "too much to do", in seconds.
+const RETRY_AFTER_SECONDS: &str = "1";
+
+/// A problem, on its way to the client.
+#[derive(Debug)]
+pub(super) struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    title: &'static str,
+    detail: String,
+    members: Map<String, Value>,
+    headers: Vec<(HeaderName, &'static str)>,
+}
+
+impl Problem {
+    /// A problem of this kind.
+    pub(super) fn new(status: StatusCode, code: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+        let (members, headers) = (Map::new(), Vec::new());
+        Self { status, code, title, detail: detail.into(), members, headers }
+    }
+
+    /// With a member beside the standard ones.
+    #[must_use]
+    pub(super) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.members.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// With a header.
+    #[must_use]
+    pub(super) fn header(mut self, name: HeaderName, value: &'static str) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// Come back in a moment.
+    #[must_use]
+    fn retry(self) -> Self {
+        self.header(header::RETRY_AFTER, RETRY_AFTER_SECONDS)
+    }
+
+    /// A field of the body that breaks its rule.
+    pub(super) fn invalid(pointer: &str, detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        let errors = json!([{ "detail": detail, "pointer": format!("#/{pointer}") }]);
+        unprocessable("invalid-body", "The body breaks a rule", detail).with("errors", errors)
+    }
+
+    /// A path, query or header that cannot be understood.
+    pub(super) fn bad_request(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, "The request cannot be understood", detail)
+    }
+
+    /// There is no such thing, or it is somebody else's.
+    pub(super) fn not_found(what: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", "Not found", format!("there is no such {what}"))
+    }
+
+    /// A token is needed, or the one shown is not to be believed.
+    pub(super) fn unauthorized(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Log in first", detail)
+            .header(header::WWW_AUTHENTICATE, "Bearer error=\"invalid_token\"")
+    }
+
+    /// Too many requests at work.
+    pub(super) fn overloaded() -> Self {
+        let detail = "too many requests are at work; nothing was done";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Try again", detail).retry()
+    }
+
+    /// The request took too long: its outcome is unknown.
+    pub(super) fn timed_out() -> Self {
+        Error::Unknown.into()
+    }
+
+    /// A fault of ours.
+    pub(super) fn fault() -> Self {
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        Self::new(status, "fault", "A fault of the shop", "the shop has a fault; the trace id finds it in its logs")
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut body = self.members;
+        body.insert("type".into(), format!("{TYPE_BASE}{}", self.code).into());
+        body.insert("title".into(), self.title.into());
+        body.insert("status".into(), self.status.as_u16().into());
+        body.insert("detail".into(), self.detail.into());
+        body.insert("code".into(), self.code.into());
+        if let Some((instance, trace_id)) = context::current() {
+            body.insert("instance".into(), instance.into());
+            body.insert("trace_id".into(), trace_id.into());
+        }
+        let mut response = (self.status, Json(Value::Object(body))).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        for (name, value) in self.headers {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        response
+    }
+}
+
+fn conflict(code: &'static str, title: &'static str, detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::CONFLICT, code, title, detail)
+}
+
+fn unprocessable(code: &'static str, title: &'static str, detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, title, detail)
+}
+
+fn key_reused() -> Problem {
+    let detail = "the key was used with another request; take a new key for a new request";
+    unprocessable("idempotency-key-reused", "The idempotency key was used before", detail)
+}
+
+fn money(amount: &Money) -> Value {
+    json!({ "amount": amount.minor, "currency": amount.currency.code() })
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let detail = error.to_string();
+        match error {
+            Error::NotFound(what) => Self::not_found(what),
+            Error::Forbidden(_) => Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail),
+            Error::Token(_) => Self::unauthorized("the token is not valid"),
+            Error::WrongCredentials => {
+                Self::new(StatusCode::UNAUTHORIZED, "wrong-credentials", "Log in failed", detail)
+                    .header(header::WWW_AUTHENTICATE, "Bearer")
+            }
+            Error::RefreshReused => Self::new(StatusCode::UNAUTHORIZED, "refresh-reused", "Log in again", detail)
+                .header(header::WWW_AUTHENTICATE, "Bearer error=\"invalid_token\""),
+            Error::Email(_) => Self::invalid("email", detail),
+            Error::Password(PasswordError::Busy { .. }) => Self::overloaded(),
+            Error::Password(PasswordError::Length { .. }) => Self::invalid("password", detail),
+            Error::Password(PasswordError::DamagedHash | PasswordError::Failed) | Error::Fault(_) => {
+                tracing::error!(detail, "a request met a fault");
+                Self::fault()
+            }
+            Error::Product(rejection) => of_product(&rejection, detail),
+            Error::Inventory(rejection) => of_inventory(&rejection, detail),
+            Error::Cart(rejection) => of_cart(&rejection, detail),
+            Error::Order(rejection) => of_order(&rejection, detail),
+            Error::Account(rejection) => of_account(&rejection, detail),
+            Error::Placement(invalid) => match invalid {
+                order::InvalidPlacement::Address { field, .. } => Self::invalid(field, detail),
+                order::InvalidPlacement::Empty
+                | order::InvalidPlacement::TooManyLines
+                | order::InvalidPlacement::Money(_)
+                | order::InvalidPlacement::TotalMismatch { .. } => Self::invalid("items", detail),
+            },
+            Error::Review(rejection) => match rejection {
+                crate::domain::reviews::Rejection::InvalidRating => Self::invalid("rating", detail),
+                crate::domain::reviews::Rejection::InvalidText { field, .. } => Self::invalid(field, detail),
+                crate::domain::reviews::Rejection::TooMany => conflict("too-many-reviews", "No more reviews", detail),
+            },
+            Error::Search(SearchError::InvalidCursor(_)) | Error::InvalidCursor => {
+                Self::bad_request("invalid-cursor", "the cursor is not valid for this list")
+            }
+            Error::Search(SearchError::TextTooLong { .. } | SearchError::LimitOutOfRange { .. }) => {
+                Self::bad_request("invalid-query", detail)
+            }
+            Error::Search(SearchError::Fault { .. }) => {
+                tracing::error!(detail, "a search met a fault");
+                Self::fault()
+            }
+            Error::NotForSale { product } => {
+                unprocessable("not-for-sale", "No price", detail).with("product_id", product.as_str())
+            }
+            Error::ChooseVariant { product, variants } => {
+                let variants: Vec<_> = variants.iter().map(ToString::to_string).collect();
+                unprocessable("choose-variant", "Choose a variant", detail)
+                    .with("product_id", product.as_str())
+                    .with("variants", variants)
+            }
+            Error::EmptyCart => unprocessable("empty-cart", "Nothing to order", detail),
+            Error::NotInCart { product, requested, in_cart } => conflict("not-in-cart", "Not in the cart", detail)
+                .with("product_id", product.as_str())
+                .with("requested", requested)
+                .with("in_cart", in_cart),
+            Error::NamedTwice { .. } => Self::invalid("items", detail),
+            Error::MixedCurrencies { .. } => unprocessable("mixed-currencies", "One currency an order", detail),
+            Error::TotalMismatch { computed, stated } => conflict("total-mismatch", "The total is another one", detail)
+                .with("computed_total", money(&computed))
+                .with("stated_total", money(&stated)),
+            Error::InsufficientStock { product, requested, available, order } => {
+                let problem = conflict("insufficient-stock", "Not enough in stock", detail)
+                    .with("product_id", product.as_str())
+                    .with("requested", requested)
+                    .with("available", available);
+                match order {
+                    Some(order) => problem.with("order_id", order.to_string()),
+                    None => problem,
+                }
+            }
+            Error::CartChanged => conflict("cart-changed", "The cart has changed", detail),
+            Error::CheckoutInProgress(order) => {
+                conflict("checkout-in-progress", "Still at it", detail).with("order_id", order.to_string()).retry()
+            }
+            Error::InvalidKey => Self::bad_request("invalid-idempotency-key", detail),
+            Error::NotDelivered(NotDelivered::ReadOnly) => {
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, "read-only", "No writes now", detail).retry()
+            }
+            Error::NotDelivered(NotDelivered::Busy | NotDelivered::Closed) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "Try again", detail).retry()
+            }
+            Error::Unknown => Self::new(StatusCode::GATEWAY_TIMEOUT, "unknown-outcome", "Perhaps done", detail).retry(),
+        }
+    }
+}
+
+fn of_product(rejection: &product::Rejection, detail: String) -> Problem {
+    match rejection {
+        product::Rejection::NotFound => Problem::not_found("product"),
+        product::Rejection::AlreadyExists => conflict("already-exists", "The id is taken", detail),
+        product::Rejection::NotOwner => Problem::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail),
+        product::Rejection::VersionMismatch { current } => {
+            Problem::new(StatusCode::PRECONDITION_FAILED, "version-mismatch", "It has changed", detail)
+                .with("current_version", *current)
+        }
+        product::Rejection::Invalid(invalid) => Problem::invalid(invalid.field, detail),
+    }
+}
+
+fn of_inventory(rejection: &inventory::Rejection, detail: String) -> Problem {
+    match rejection {
+        inventory::Rejection::BelowReserved { reserved } => {
+            conflict("below-reserved", "It is kept for orders", detail).with("reserved_quantity", *reserved)
+        }
+        inventory::Rejection::ReceiptReused => conflict("receipt-reused", "The receipt was used before", detail),
+        inventory::Rejection::InvalidQuantity => Problem::invalid("quantity", detail),
+        inventory::Rejection::Full { .. } => {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "Try again", detail).retry()
+        }
+        inventory::Rejection::InsufficientStock { .. }
+        | inventory::Rejection::DeadlinePassed
+        | inventory::Rejection::HoldReleased
+        | inventory::Rejection::HoldReused
+        | inventory::Rejection::HoldUnknown => conflict("stock-conflict", "The stock has moved", detail),
+    }
+}
+
+fn of_cart(rejection: &cart::Rejection, detail: String) -> Problem {
+    match rejection {
+        cart::Rejection::Empty | cart::Rejection::TooManyLines => Problem::invalid("items", detail),
+        cart::Rejection::InvalidQuantity { product } => {
+            Problem::invalid("quantity", detail).with("product_id", product.as_str())
+        }
+        cart::Rejection::MixedCurrencies { .. } => unprocessable("mixed-currencies", "One currency a cart", detail),
+        cart::Rejection::NotInCart { product } => {
+            conflict("not-in-cart", "Not in the cart", detail).with("product_id", product.as_str())
+        }
+        cart::Rejection::Changed { .. } | cart::Rejection::OrderEnded => {
+            conflict("cart-changed", "The cart has changed", detail)
+        }
+        cart::Rejection::TooManyOpenOrders => conflict("too-many-open-orders", "Too many open orders", detail),
+        cart::Rejection::KeyReused => key_reused(),
+        cart::Rejection::TooManyKeys => {
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-keys", "Too many requests", detail).retry()
+        }
+    }
+}
+
+fn of_order(rejection: &order::Rejection, detail: String) -> Problem {
+    match rejection {
+        order::Rejection::NotFound => Problem::not_found("order"),
+        order::Rejection::KeyReused => key_reused(),
+        order::Rejection::WrongStatus { status } => {
+            conflict("wrong-order-status", "Not as the order stands", detail).with("order_status", status.as_str())
+        }
+        order::Rejection::PaymentInProgress { attempt } => {
+            conflict("payment-in-progress", "A payment is pending", detail).with("attempt", *attempt).retry()
+        }
+        order::Rejection::AlreadyPaid => conflict("already-paid", "Already paid", detail),
+        order::Rejection::DeadlinePassed => conflict("hold-expired", "Too late", detail),
+        order::Rejection::TooManyAttempts => conflict("too-many-attempts", "Too many attempts", detail),
+        order::Rejection::AmountMismatch { .. } => {
+            tracing::error!(detail, "the provider speaks of another amount");
+            Problem::fault()
+        }
+        order::Rejection::InvalidText { field, .. } => Problem::invalid(field, detail),
+    }
+}
+
+fn of_account(rejection: &account::Rejection, detail: String) -> Problem {
+    match rejection {
+        account::Rejection::AlreadyRegistered => conflict("already-registered", "The address is taken", detail),
+        account::Rejection::InvalidName { .. } => Problem::invalid("name", detail),
+        account::Rejection::NotRegistered
+        | account::Rejection::UnknownFamily { .. }
+        | account::Rejection::FamilyExpired { .. } => Problem::unauthorized("the session has ended; log in again"),
+        account::Rejection::PasswordHashTooLong { .. } | account::Rejection::EpochsExhausted => {
+            tracing::error!(detail, "an account met a fault");
+            Problem::fault()
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! What a request brings: bodies, queries, ids, keys, versions and callers. Whatever cannot be understood is a typed 4xx.
+//!
+//! May depend on `shop` and `domain`.
+
+use std::{str::FromStr, time::Duration};
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, OptionalFromRequestParts, Request, rejection::BytesRejection},
+    http::{HeaderMap, StatusCode, header, request::Parts},
+};
+use serde::de::DeserializeOwned;
+
+use super::{App, error::Problem};
+use crate::{identity::Principal, shop};
+
+/// A JSON body.
+pub(super) struct Body<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
+        let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let media_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+        if !media_type.eq_ignore_ascii_case("application/json") {
+            let detail = "the content type must be application/json";
+            let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            return Err(Problem::new(status, "unsupported-media-type", "Not JSON", detail));
+        }
+        let limits = &app.shop.config().limits;
+        let reading = Bytes::from_request(request, app);
+        let bytes = match tokio::time::timeout(Duration::from_millis(limits.header_ms_max), reading).await {
+            Ok(Ok(bytes)) => bytes,
+            Ok(Err(rejection)) => return Err(unreadable(&rejection, limits.body_bytes_max)),
+            Err(_) => {
+                let detail = "the body did not arrive in time";
+                return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "request-timeout", "Too slow", detail));
+            }
+        };
+        let mut deserializer = serde_json::Deserializer::from_slice(&bytes);
+        let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+            let pointer = error.path().to_string().replace(['.', '['], "/").replace(']', "");
+            let inner = error.into_inner();
+            match inner.classify() {
+                serde_json::error::Category::Data => {
+                    Problem::invalid(if pointer == "/" { "" } else { &pointer }, inner.to_string())
+                }
+                serde_json::error::Category::Io
+                | serde_json::error::Category::Syntax
+                | serde_json::error::Category::Eof => Problem::bad_request("malformed-json", inner.to_string()),
+            }
+        })?;
+        deserializer.end().map_err(|error| Problem::bad_request("malformed-json", error.to_string()))?;
+        Ok(Self(value))
+    }
+}
+
+fn unreadable(rejection: &BytesRejection, bytes_max: usize) -> Problem {
+    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        let detail = format!("a body has at most {bytes_max} bytes");
+        return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "Too large", detail);
+    }
+    Problem::bad_request("unreadable-body", "the body could not be read")
+}
+
+/// The query's parameters; unknown ones are refused.
+pub(super) struct Query<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequestParts<App> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Problem> {
+        match axum::extract::Query::try_from_uri(&parts.uri) {
+            Ok(axum::extract::Query(value)) => Ok(Self(value)),
+            Err(rejection) => Err(Problem::bad_request("invalid-query", rejection.body_text())),
+        }
+    }
+}
+
+/// An id in the path. One that cannot be an id names nothing.
+pub(super) struct Id<T>(pub(super) T);
+
+impl<T: FromStr> FromRequestParts<App> for Id<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let path = <axum::extract::Path<String> as FromRequestParts<App>>::from_request_parts(parts, app).await;
+        let axum::extract::Path(text) =
+            path.map_err(|rejection| Problem::bad_request("invalid-path", rejection.body_text()))?;
+        text.parse().map(Self).map_err(|_| Problem::not_found("thing"))
+    }
+}
+
+/// Who sends the request. As `Option<Caller>`: who sends it, where a token is shown; a bad token is refused all the same.
+pub(super) struct Caller(pub(super) Principal);
+
+impl FromRequestParts<App> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let caller = <Self as OptionalFromRequestParts<App>>::from_request_parts(parts, app).await?;
+        caller.ok_or_else(|| Problem::unauthorized("a bearer token is needed: log in with POST /auth/login"))
+    }
+}
+
+impl OptionalFromRequestParts<App> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Option<Self>, Problem> {
+        let Some(value) = parts.headers.get(header::AUTHORIZATION) else { return Ok(None) };
+        let text = value.to_str().unwrap_or_default();
+        let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return Err(Problem::unauthorized("the Authorization header must be `Bearer` and a token"));
+        }
+        Ok(Some(Self(app.shop.authenticate(token.trim()).await?)))
+    }
+}
+
+/// The `Idempotency-Key` header: a structured-field string, or the bare text.
+pub(super) struct Key(pub(super) Option<String>);
+
+impl FromRequestParts<App> for Key {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Problem> {
+        let Some(value) = parts.headers.get("idempotency-key") else { return Ok(Self(None)) };
+        let text = value.to_str().map_err(|_| shop::Error::InvalidKey)?.trim();
+        let key = match text.strip_prefix('"') {
+            Some(quoted) => quoted.strip_suffix('"').ok_or(shop::Error::InvalidKey)?.replace("\\\"", "\""),
+            None => text.to_owned(),
+        };
+        if key.is_empty() || key.chars().count() > shop::KEY_CHARACTERS_MAX {
+            return Err(shop::Error::InvalidKey.into());
+        }
+        Ok(Self(Some(key)))
+    }
+}
+
+/// The product version that `If-Match` asks for: the product part of the ETag only, so that a sale does not refuse an edit.
+pub(super) fn expected_version(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+    let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default().trim();
+    if text == "*" {
+        return Ok(None);
+    }
+    let version = text.strip_prefix("\"p").and_then(|rest| rest.split(['-', '"']).next()?.parse().ok());
+    version.map(Some).ok_or_else(|| Problem::bad_request("invalid-etag", "If-Match must be an ETag of the product"))
+}
+
+/// Whether `If-None-Match` names this ETag: what the client has is still right.
+pub(super) fn is_known(headers: &HeaderMap, etag: &str) -> Known {
+    let names = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let matches = names.split(',').any(|name| matches!(name.trim(), "*") || name.trim() == etag);
+    if matches { Known::Yes } else { Known::No }
+}
+
+/// Whether the client has the current version.
+#[derive(PartialEq, Eq)]
+pub(super) enum Known {
+    /// It has: 304.
+    Yes,
+    /// It has not.
+    No,
+}

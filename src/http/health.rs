@@ -1,0 +1,70 @@
+//! Whether the program is alive, and whether it should be sent requests.
+//!
+//! May depend on `shop`.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use axum::{Json, extract::State, http::StatusCode};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::App;
+use crate::{search::Status as SearchStatus, storage::Status};
+
+/// Whether requests are welcome. Clones are the same health.
+#[derive(Debug, Clone, Default)]
+pub struct Health(Arc<AtomicBool>);
+
+impl Health {
+    /// From now on `/readyz` says no, so that a load balancer sends nobody any more.
+    pub fn stopping(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What the shop's parts say.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Readiness {
+    /// Whether requests are welcome.
+    ready: bool,
+    /// `writable`, `read-only` or `failed`.
+    storage: &'static str,
+    /// `ready`, or `rebuilding`: then search shows what is indexed so far.
+    search: &'static str,
+    /// How many bytes of the log the lists have yet to read.
+    lists_lag_bytes: u64,
+    /// How many bytes of the log the search index has yet to read.
+    search_lag_bytes: u64,
+}
+
+/// The program is alive.
+#[utoipa::path(get, path = "/livez", tag = "operations", responses((status = 200, description = "Alive")))]
+pub(super) async fn live() -> &'static str {
+    "alive\n"
+}
+
+/// The shop takes requests.
+#[utoipa::path(get, path = "/readyz", tag = "operations", responses(
+    (status = 200, description = "Ready", body = Readiness),
+    (status = 503, description = "Stopping, or the storage has failed", body = Readiness),
+))]
+pub(super) async fn ready(State(app): State<App>) -> (StatusCode, Json<Readiness>) {
+    let (storage, usable) = match app.shop.journal().status() {
+        Status::Writable => ("writable", true),
+        // Reads go on, so the shop stays in its load balancer.
+        Status::ReadOnly { .. } => ("read-only", true),
+        Status::Failed(_) => ("failed", false),
+    };
+    let search = match app.shop.search().status() {
+        SearchStatus::Ready => "ready",
+        SearchStatus::Rebuilding => "rebuilding",
+    };
+    let ready = usable && !app.health.0.load(Ordering::Relaxed);
+    let [lists, index] = app.shop.progress();
+    let (lists_lag_bytes, search_lag_bytes) = (lists.lag_bytes(), index.lag_bytes());
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(Readiness { ready, storage, search, lists_lag_bytes, search_lag_bytes }))
+}

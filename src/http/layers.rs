@@ -1,0 +1,87 @@
+//! What surrounds every handler: trace ids, admission, the time limit, metrics and the log line.
+//!
+//! Depends on its neighbours.
+
+use std::time::{Duration, Instant};
+
+use axum::{
+    extract::{MatchedPath, Request, State},
+    http::{HeaderName, HeaderValue, Method, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+
+use super::{App, context, error::Problem};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Gives the request its trace id, in its problems, its answer and its log lines.
+pub(super) async fn trace(request: Request, next: Next) -> Response {
+    let context = context::Context::of(request.uri(), request.headers());
+    let trace_id = HeaderValue::from_str(&context.trace_id);
+    let mut response = context::within(context, next.run(request)).await;
+    let headers = response.headers_mut();
+    if let Ok(trace_id) = trace_id {
+        headers.insert(REQUEST_ID, trace_id);
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// The routes that take query parameters; on any other a query is a mistake that should not go unnoticed.
+const ROUTES_WITH_QUERY: [&str; 5] = [
+    "/products",
+    "/products/{product_id}",
+    "/products/search_item={*keywords}",
+    "/products/{product_id}/reviews",
+    "/orders",
+];
+
+/// Admits the request, or refuses it at once: a queue would only make everybody wait. The permit is held until the answer
+/// begins; event streams have a pool of their own.
+pub(super) async fn admit(State(app): State<App>, request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let template = route.as_ref().map_or("", MatchedPath::as_str);
+    let takes_query = method == Method::GET && ROUTES_WITH_QUERY.contains(&template);
+    let response = match app.in_flight.try_acquire() {
+        Ok(_) if !takes_query && route.is_some() && request.uri().query().is_some_and(|query| !query.is_empty()) => {
+            Problem::bad_request("invalid-query", "this resource takes no query parameters").into_response()
+        }
+        Ok(permit) => {
+            let limit = Duration::from_millis(app.shop.config().limits.request_ms_max);
+            let answered = tokio::time::timeout(limit, next.run(request)).await;
+            drop(permit);
+            answered.unwrap_or_else(|_| Problem::timed_out().into_response())
+        }
+        Err(_) => Problem::overloaded().into_response(),
+    };
+    let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
+    report(&app, &method, route, response.status(), began.elapsed());
+    response
+}
+
+/// One line a request at debug level, failures of ours at warning level. Never the query, which may hold what somebody seeks.
+fn report(app: &App, method: &Method, route: &str, status: StatusCode, elapsed: Duration) {
+    app.metrics.request(method, route, status, elapsed);
+    let milliseconds = elapsed.as_secs_f64() * 1e3;
+    if status.is_server_error() {
+        let trace_id = context::current().map(|(_, trace_id)| trace_id).unwrap_or_default();
+        tracing::warn!(%method, route, status = status.as_u16(), milliseconds, trace_id, "request failed");
+    } else if tracing::enabled!(tracing::Level::DEBUG) {
+        let trace_id = context::current().map(|(_, trace_id)| trace_id).unwrap_or_default();
+        tracing::debug!(%method, route, status = status.as_u16(), milliseconds, trace_id, "request");
+    }
+}
+
+/// The answer to a method that the resource does not know; axum adds the `Allow` header.
+pub(super) async fn method_not_allowed(method: Method) -> Problem {
+    let detail = format!("this resource does not take {method}");
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Another method", detail)
+}
+
+/// A response of JSON bytes that are ready.
+pub(super) fn json_bytes(bytes: &[u8]) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], bytes.to_vec()).into_response()
+}

@@ -1,0 +1,114 @@
+//! `/metrics`: what the shop does and how it feels, as Prometheus text.
+//!
+//! May depend on `shop`.
+
+use std::{fmt, time::Duration};
+
+use axum::{
+    extract::State,
+    http::{Method, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text::encode},
+    metrics::{counter::ConstCounter, family::Family, gauge::ConstGauge, histogram::Histogram},
+    registry::Registry,
+};
+
+use super::App;
+use crate::shop::Shop;
+
+/// Upper bounds of the request histogram, in seconds: around what a read, a write and a login take.
+const BUCKETS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+
+/// All metrics.
+pub(super) struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Histogram, fn() -> Histogram>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    method: String,
+    route: String,
+    status: u16,
+}
+
+impl Metrics {
+    /// Metrics of a shop.
+    pub(super) fn new(shop: &Shop) -> Self {
+        let mut registry = Registry::default();
+        let requests = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> Histogram);
+        let help = "How long requests took, by route template";
+        registry.register("http_request_duration_seconds", help, requests.clone());
+        registry.register_collector(Box::new(Gauges(shop.clone())));
+        Self { registry, requests }
+    }
+
+    /// Counts a request.
+    pub(super) fn request(&self, method: &Method, route: &str, status: StatusCode, elapsed: Duration) {
+        // Any method can be sent; only known ones may become labels.
+        let known = ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"];
+        let method = if known.contains(&method.as_str()) { method.as_str() } else { "other" };
+        let labels = RequestLabels { method: method.into(), route: route.into(), status: status.as_u16() };
+        self.requests.get_or_create(&labels).observe(elapsed.as_secs_f64());
+    }
+}
+
+/// What is read off the shop when somebody asks.
+#[derive(Debug)]
+struct Gauges(Shop);
+
+impl Collector for Gauges {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let (figures, [lists, search]) = (self.0.journal().figures(), self.0.progress());
+        let counters = [
+            ("journal_batches", "Batches made durable", figures.batches),
+            ("journal_records", "Records made durable", figures.records),
+            ("journal_bytes", "Bytes of the log written, padding included", figures.bytes),
+            ("journal_checkpoints", "Complete checkpoints", figures.checkpoints),
+        ];
+        for (name, help, value) in counters {
+            let metric = ConstCounter::new(value);
+            metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
+        }
+        let seconds = ConstCounter::new(figures.sync_nanoseconds_sum as f64 / 1e9);
+        let help = "Time spent in syncs of the log";
+        seconds.encode(encoder.encode_descriptor("journal_sync_seconds", help, None, seconds.metric_type())?)?;
+        let mut gauges = vec![
+            ("journal_queue_records".to_owned(), "Places of the journal's queue taken", figures.queue_records),
+            ("journal_tail_bytes".to_owned(), "Bytes of the tail", figures.tail_bytes),
+            ("lists_lag_bytes".to_owned(), "Bytes of the log the lists have yet to read", lists.lag_bytes()),
+            ("search_lag_bytes".to_owned(), "Bytes of the log the search index has yet to read", search.lag_bytes()),
+            ("search_products".to_owned(), "Products in the search index", self.0.search().products()),
+            ("tokens_verified".to_owned(), "Verified tokens remembered", self.0.identity().verified_count() as u64),
+            ("process_resident_bytes".to_owned(), "Resident memory", resident_bytes()),
+        ];
+        for (kind, live) in self.0.live_entities() {
+            gauges.push((format!("live_entities_{kind}"), "Entities alive", live as u64));
+        }
+        for (name, help, value) in gauges {
+            let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            metric.encode(encoder.encode_descriptor(&name, help, None, metric.metric_type())?)?;
+        }
+        Ok(())
+    }
+}
+
+/// What the process occupies, as Linux says; 0 elsewhere.
+fn resident_bytes() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: u64 = statm.split_whitespace().nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
+    pages * rustix::param::page_size() as u64
+}
+
+/// Metrics in the text format of Prometheus.
+#[utoipa::path(get, path = "/metrics", tag = "operations", responses((status = 200, description = "Metrics", body = String)))]
+pub(super) async fn show(State(app): State<App>) -> Response {
+    let mut text = String::new();
+    if encode(&mut text, &app.metrics.registry).is_err() {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    }
+    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
+}

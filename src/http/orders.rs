@@ -1,0 +1,280 @@
+//! Checking out, paying, and following orders.
+//!
+//! May depend on `shop` and `domain`.
+
+mod shapes;
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderName, HeaderValue, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+pub(super) use self::shapes::HistoryBody;
+use self::shapes::{AttemptBody, Checkout, OrderBody, Payment, PaymentBody, Shipment};
+use super::{
+    App,
+    bodies::ProblemBody,
+    error::Problem,
+    extract::{Body, Caller, Id, Key, Query},
+    paging::{Page, PageQuery, cursor},
+};
+use crate::{
+    actors::{entity_actor::Effect, lists::Stage},
+    domain::{
+        ids::OrderId,
+        order::{PaymentOutcome, Tracking},
+    },
+    shop::{
+        orders::{Advance, OrderPage},
+        payments::PaymentResult,
+    },
+};
+
+const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+/// Says that the answer is that of an earlier request.
+fn mark(mut response: Response, effect: Effect) -> Response {
+    if effect == Effect::AlreadySo {
+        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    response
+}
+
+fn located(mut response: Response, id: OrderId) -> Response {
+    if let Ok(location) = HeaderValue::from_str(&format!("/orders/{id}")) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response
+}
+
+fn order(page: &OrderPage) -> Result<Json<OrderBody>, Problem> {
+    Ok(Json(OrderBody::of(page).ok_or_else(|| Problem::not_found("order"))?))
+}
+
+/// Places an order and reserves its stock; it then awaits its payment.
+#[utoipa::path(post, path = "/checkout", tag = "orders", security(("bearer" = [])), request_body = Checkout,
+    params(("Idempotency-Key" = Option<String>, Header, description = "The same key finds the same order")), responses(
+    (status = 201, description = "The order, awaiting its payment", body = OrderBody),
+    (status = 401, description = "Not logged in", body = ProblemBody),
+    (status = 404, description = "No such product", body = ProblemBody),
+    (status = 409, description = "Not enough stock, another total, a changed cart", body = ProblemBody),
+    (status = 422, description = "Something that cannot be ordered, or a key used for another request", body = ProblemBody),
+))]
+pub(super) async fn checkout(
+    State(app): State<App>,
+    Caller(who): Caller,
+    Key(key): Key,
+    Body(body): Body<Checkout>,
+) -> Result<Response, Problem> {
+    let request = body.request()?;
+    let done = app.shop.checkout(&who, &request, key.as_deref()).await?;
+    let response = (StatusCode::CREATED, order(&done.outcome)?).into_response();
+    Ok(mark(located(response, done.outcome.id), done.effect))
+}
+
+/// Pays an order.
+#[utoipa::path(post, path = "/payment", tag = "orders", security(("bearer" = [])), request_body = Payment,
+    params(("Idempotency-Key" = Option<String>, Header, description = "The same key finds the same attempt")), responses(
+    (status = 200, description = "Success: the money is captured", body = PaymentBody),
+    (status = 202, description = "Pending: look at the order, or repeat the request", body = PaymentBody),
+    (status = 401, description = "Not logged in", body = ProblemBody),
+    (status = 404, description = "No such order of yours", body = ProblemBody),
+    (status = 409, description = "Already paid, another payment pending, too late", body = ProblemBody),
+    (status = 422, description = "Fail: declined, nothing was charged", body = ProblemBody),
+))]
+pub(super) async fn pay(
+    State(app): State<App>,
+    Caller(who): Caller,
+    Key(key): Key,
+    Body(body): Body<Payment>,
+) -> Result<Response, Problem> {
+    let id: OrderId = body.order_id.parse().map_err(|_| Problem::not_found("order"))?;
+    let done = app.shop.pay(&who, id, &body.payment_method, key.as_deref()).await?;
+    let page = done.outcome;
+    let response = match (page.result, &page.attempt.outcome) {
+        (PaymentResult::Fail, Some(PaymentOutcome::Declined { reason })) => {
+            let detail = format!("the payment was declined: {reason}");
+            let status = StatusCode::UNPROCESSABLE_ENTITY;
+            Problem::new(status, "payment-declined", "Declined", detail)
+                .with("payment_status", "fail")
+                .with("order_id", id.to_string())
+                .with("attempt", page.attempt.number)
+                .with("declined_reason", reason.as_str())
+                .into_response()
+        }
+        (PaymentResult::Pending, _) => {
+            let body = Json(PaymentBody::of(&page));
+            (StatusCode::ACCEPTED, [(header::RETRY_AFTER, "1")], body).into_response()
+        }
+        (PaymentResult::Success | PaymentResult::Fail, _) => Json(PaymentBody::of(&page)).into_response(),
+    };
+    Ok(mark(located(response, id), done.effect))
+}
+
+/// An order (the design's form of `GET /orders/{order_id}`).
+#[utoipa::path(get, path = "/order_status={order_id}", tag = "orders", security(("bearer" = [])),
+    params(("order_id" = String, Path)), responses(
+    (status = 200, description = "The order", body = OrderBody),
+    (status = 401, description = "Not logged in", body = ProblemBody),
+    (status = 404, description = "No such order of yours", body = ProblemBody),
+))]
+pub(super) async fn status_by_path(
+    app: State<App>,
+    caller: Caller,
+    id: Id<OrderId>,
+) -> Result<Json<OrderBody>, Problem> {
+    show(app, caller, id).await
+}
+
+/// An order with its lines, payments and history.
+#[utoipa::path(get, path = "/orders/{order_id}", tag = "orders", security(("bearer" = [])),
+    params(("order_id" = String, Path)), responses(
+    (status = 200, description = "The order", body = OrderBody),
+    (status = 401, description = "Not logged in", body = ProblemBody),
+    (status = 404, description = "No such order of yours", body = ProblemBody),
+))]
+pub(super) async fn show(
+    State(app): State<App>,
+    Caller(who): Caller,
+    Id(id): Id<OrderId>,
+) -> Result<Json<OrderBody>, Problem> {
+    order(&app.shop.order(&who, id).await?)
+}
+
+/// Which orders.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct OrdersQuery {
+    /// `seller`: orders with lines of the caller's, instead of the caller's own orders.
+    r#as: Option<Viewer>,
+    /// For admins: all orders in this stage, instead of the caller's own.
+    #[param(value_type = Option<String>)]
+    stage: Option<Stage>,
+    /// How many at most: 1 to 100, 20 unless given.
+    #[param(minimum = 1, maximum = 100)]
+    limit: Option<usize>,
+    /// The `next_cursor` of the page before.
+    after: Option<String>,
+}
+
+/// As whom the caller looks at orders.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Viewer {
+    /// As the one who buys.
+    Customer,
+    /// As the one who sells.
+    Seller,
+}
+
+/// Orders, newest first.
+#[utoipa::path(get, path = "/orders", tag = "orders", security(("bearer" = [])), params(OrdersQuery), responses(
+    (status = 200, description = "A page of orders", body = Page<OrderBody>),
+    (status = 400, description = "An invalid parameter", body = ProblemBody),
+    (status = 401, description = "Not logged in", body = ProblemBody),
+    (status = 403, description = "Not for this role", body = ProblemBody),
+))]
+pub(super) async fn list(
+    State(app): State<App>,
+    Caller(who): Caller,
+    Query(query): Query<OrdersQuery>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let page = PageQuery { limit: query.limit, after: query.after };
+    let (after, limit) = (page.after()?, page.limit()?);
+    let found = match (query.stage, query.r#as) {
+        (Some(stage), None) => app.shop.orders_in_stage(&who, stage, after, limit).await?,
+        (None, Some(Viewer::Seller)) => app.shop.sold_orders(&who, after, limit).await?,
+        (None, None | Some(Viewer::Customer)) => app.shop.orders(&who, after, limit).await?,
+        (Some(_), Some(_)) => return Err(Problem::bad_request("invalid-query", "give either stage or as")),
+    };
+    let items: Vec<_> = found.orders.iter().filter_map(OrderBody::of).collect();
+    Ok(Page { items, next_cursor: cursor(found.next), total: None }.respond(&uri))
+}
+
+/// The attempts to pay an order, oldest first.
+#[utoipa::path(get, path = "/orders/{order_id}/payments", tag = "orders", security(("bearer" = [])),
+    params(("order_id" = String, Path)), responses(
+    (status = 200, description = "The attempts", body = Vec<AttemptBody>),
+    (status = 401, description = "Not logged in", body = ProblemBody),
+    (status = 404, description = "No such order of yours", body = ProblemBody),
+))]
+pub(super) async fn payments(
+    State(app): State<App>,
+    Caller(who): Caller,
+    Id(id): Id<OrderId>,
+) -> Result<Json<Vec<AttemptBody>>, Problem> {
+    let page = app.shop.order(&who, id).await?;
+    Ok(Json(page.order.attempts().iter().map(AttemptBody::from).collect()))
+}
+
+/// Cancels an order that is not paid.
+#[utoipa::path(post, path = "/orders/{order_id}/cancel", tag = "orders", security(("bearer" = [])),
+    params(("order_id" = String, Path)), responses(
+    (status = 200, description = "The order, cancelled", body = OrderBody),
+    (status = 401, description = "Not logged in", body = ProblemBody),
+    (status = 404, description = "No such order of yours", body = ProblemBody),
+    (status = 409, description = "Paid, or a payment is pending", body = ProblemBody),
+))]
+pub(super) async fn cancel(
+    State(app): State<App>,
+    Caller(who): Caller,
+    Id(id): Id<OrderId>,
+) -> Result<Json<OrderBody>, Problem> {
+    order(&app.shop.cancel_order(&who, id).await?)
+}
+
+/// The order is packed.
+#[utoipa::path(post, path = "/orders/{order_id}/pack", tag = "selling", security(("bearer" = [])),
+    params(("order_id" = String, Path)), responses(
+    (status = 200, description = "The order", body = OrderBody),
+    (status = 403, description = "Not the seller of all its lines", body = ProblemBody),
+    (status = 404, description = "No such order of yours", body = ProblemBody),
+    (status = 409, description = "It is not confirmed", body = ProblemBody),
+))]
+pub(super) async fn pack(
+    State(app): State<App>,
+    Caller(who): Caller,
+    Id(id): Id<OrderId>,
+) -> Result<Json<OrderBody>, Problem> {
+    order(&app.shop.advance_order(&who, id, Advance::Pack).await?)
+}
+
+/// The order is on its way.
+#[utoipa::path(post, path = "/orders/{order_id}/ship", tag = "selling", security(("bearer" = [])),
+    request_body = Shipment, params(("order_id" = String, Path)), responses(
+    (status = 200, description = "The order", body = OrderBody),
+    (status = 403, description = "Not the seller of all its lines", body = ProblemBody),
+    (status = 404, description = "No such order of yours", body = ProblemBody),
+    (status = 409, description = "It is not confirmed or packed", body = ProblemBody),
+))]
+pub(super) async fn ship(
+    State(app): State<App>,
+    Caller(who): Caller,
+    Id(id): Id<OrderId>,
+    Body(Shipment { carrier, tracking_number }): Body<Shipment>,
+) -> Result<Json<OrderBody>, Problem> {
+    let tracking = Tracking { carrier, number: tracking_number };
+    order(&app.shop.advance_order(&who, id, Advance::Ship(tracking)).await?)
+}
+
+/// The order has arrived.
+#[utoipa::path(post, path = "/orders/{order_id}/deliver", tag = "selling", security(("bearer" = [])),
+    params(("order_id" = String, Path)), responses(
+    (status = 200, description = "The order", body = OrderBody),
+    (status = 403, description = "Not the seller of all its lines", body = ProblemBody),
+    (status = 404, description = "No such order of yours", body = ProblemBody),
+    (status = 409, description = "It is not shipped", body = ProblemBody),
+))]
+pub(super) async fn deliver(
+    State(app): State<App>,
+    Caller(who): Caller,
+    Id(id): Id<OrderId>,
+) -> Result<Json<OrderBody>, Problem> {
+    order(&app.shop.advance_order(&who, id, Advance::Deliver).await?)
+}

@@ -1,0 +1,268 @@
+//! The JSON shapes of checkouts, payments and orders.
+//!
+//! May depend on `shop` and `domain`.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{
+    domain::order::{self, Attempt, EndReason, HistoryEntry, PaymentOutcome},
+    http::{
+        bodies::{Money, StatedMoney, product_id, time},
+        error::Problem,
+    },
+    shop::{
+        orders::{CheckoutItem, CheckoutRequest, OrderPage},
+        payments::{PaymentPage, PaymentResult},
+    },
+};
+
+/// A checkout of the cart, or of part of it.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct Checkout {
+    /// What to order, out of the cart; without it, and without `product_ids`, the whole cart.
+    items: Option<Vec<WantedItem>>,
+    /// What to order, in the quantities of the cart.
+    product_ids: Option<Vec<String>>,
+    /// What you expect to pay, shipping and tax included: the `total` of `GET /cart`.
+    total_price: StatedMoney,
+    shipping_address: AddressBody,
+}
+
+/// A product to order.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct WantedItem {
+    product_id: String,
+    /// As many as are in the cart unless given.
+    quantity: Option<u32>,
+}
+
+/// Where an order goes.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct AddressBody {
+    #[schema(example = "Asha Rao")]
+    name: String,
+    #[schema(example = "1 MG Road")]
+    line1: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line2: Option<String>,
+    #[schema(example = "Pune")]
+    city: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    region: Option<String>,
+    #[schema(example = "411001")]
+    postal_code: String,
+    /// ISO 3166-1 alpha-2.
+    #[schema(example = "IN")]
+    country: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    phone: Option<String>,
+}
+
+impl Checkout {
+    /// The shop's form of it.
+    pub(super) fn request(self) -> Result<CheckoutRequest, Problem> {
+        let items = match (self.items, self.product_ids) {
+            (Some(_), Some(_)) => return Err(Problem::invalid("items", "give either items or product_ids")),
+            (Some(items), None) if items.is_empty() => return Err(Problem::invalid("items", "must not be empty")),
+            (None, Some(ids)) if ids.is_empty() => return Err(Problem::invalid("product_ids", "must not be empty")),
+            (Some(items), None) => items,
+            (None, Some(ids)) => ids.into_iter().map(|product_id| WantedItem { product_id, quantity: None }).collect(),
+            (None, None) => Vec::new(),
+        };
+        let items = items.into_iter().enumerate().map(|(index, item)| {
+            let product = product_id(&item.product_id, &format!("items/{index}/product_id"))?;
+            Ok(CheckoutItem { product, quantity: item.quantity })
+        });
+        let (total_minor, currency) = match self.total_price {
+            StatedMoney::Minor(minor) => (minor, None),
+            StatedMoney::Money(Money { amount, currency }) => {
+                let parsed = currency.parse();
+                let invalid = |_| Problem::invalid("total_price/currency", "must be an ISO 4217 code");
+                (amount, Some(parsed.map_err(invalid)?))
+            }
+        };
+        let AddressBody { name, line1, line2, city, region, postal_code, country, phone } = self.shipping_address;
+        let address = order::Address { name, line1, line2, city, region, postal_code, country, phone };
+        Ok(CheckoutRequest { items: items.collect::<Result<_, Problem>>()?, total_minor, currency, address })
+    }
+}
+
+/// A payment.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct Payment {
+    pub(super) order_id: String,
+    /// The provider's token of the payment method. The simulated provider knows `tok_success`, `tok_decline`,
+    /// `tok_insufficient_funds`, `tok_timeout_after_charge` and `tok_slow`.
+    #[schema(example = "tok_success")]
+    pub(super) payment_method: String,
+}
+
+/// A shipment.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct Shipment {
+    #[schema(example = "India Post")]
+    pub(super) carrier: String,
+    #[schema(example = "EE123456789IN")]
+    pub(super) tracking_number: String,
+}
+
+/// What came of a payment.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct PaymentBody {
+    /// `success` or `pending`; a `fail` is a problem.
+    #[schema(example = "success")]
+    status: &'static str,
+    order_id: String,
+    /// Where the order stands now.
+    order_status: &'static str,
+    payment: AttemptBody,
+}
+
+impl PaymentBody {
+    pub(super) fn of(page: &PaymentPage) -> Self {
+        Self {
+            status: match page.result {
+                PaymentResult::Success => "success",
+                PaymentResult::Fail => "fail",
+                PaymentResult::Pending => "pending",
+            },
+            order_id: page.order.id.to_string(),
+            order_status: page.order.order.status().map_or("", order::Status::as_str),
+            payment: AttemptBody::from(&page.attempt),
+        }
+    }
+}
+
+/// An attempt to pay.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct AttemptBody {
+    attempt: u32,
+    /// `success`, `fail` or `pending`.
+    status: &'static str,
+    requested_at: String,
+    /// The provider's name for the captured money.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reference: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    declined_reason: Option<String>,
+}
+
+impl From<&Attempt> for AttemptBody {
+    fn from(attempt: &Attempt) -> Self {
+        let (status, reference, declined_reason) = match &attempt.outcome {
+            None => ("pending", None, None),
+            Some(PaymentOutcome::Captured { reference, .. }) => ("success", Some(reference.clone()), None),
+            Some(PaymentOutcome::Declined { reason }) => ("fail", None, Some(reason.clone())),
+        };
+        let (attempt, requested_at) = (attempt.number, time(attempt.requested_at));
+        Self { attempt, status, requested_at, reference, declined_reason }
+    }
+}
+
+/// Something that happened to an order.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct HistoryBody {
+    /// Also the id in the event stream.
+    sequence: u64,
+    /// Where the order stood after it.
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
+    at: String,
+}
+
+impl From<&HistoryEntry> for HistoryBody {
+    fn from(entry: &HistoryEntry) -> Self {
+        let (sequence, status) = (entry.sequence, entry.status.as_str());
+        Self { sequence, status, note: entry.note.clone(), at: time(entry.at) }
+    }
+}
+
+/// A line of an order.
+#[derive(Serialize, ToSchema)]
+struct LineBody {
+    product_id: String,
+    title: String,
+    quantity: u32,
+    unit_price: Money,
+}
+
+/// How a parcel can be followed.
+#[derive(Serialize, ToSchema)]
+struct TrackingBody {
+    carrier: String,
+    tracking_number: String,
+}
+
+/// An order.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct OrderBody {
+    order_id: String,
+    /// placed, awaiting_payment, payment_pending, paid, confirmed, packed, shipped, delivered, cancelling, cancelled, expired,
+    /// rejected.
+    #[schema(example = "awaiting_payment")]
+    status: &'static str,
+    /// Why it came to nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    items: Vec<LineBody>,
+    shipping: Money,
+    tax: Money,
+    total: Money,
+    shipping_address: AddressBody,
+    placed_at: String,
+    /// Until when it can be paid.
+    payment_deadline: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tracking: Option<TrackingBody>,
+    history: Vec<HistoryBody>,
+}
+
+impl OrderBody {
+    /// The JSON form of an order, where it was ever placed.
+    pub(super) fn of(page: &OrderPage) -> Option<Self> {
+        let (order, placement) = (&page.order, page.order.placement()?);
+        let items = placement.lines.iter().map(|line| LineBody {
+            product_id: line.product.to_string(),
+            title: line.title.clone(),
+            quantity: line.quantity,
+            unit_price: line.unit_price.into(),
+        });
+        let order::Address { name, line1, line2, city, region, postal_code, country, phone } =
+            placement.address.clone();
+        let tracking = order.tracking().map(|tracking| TrackingBody {
+            carrier: tracking.carrier.clone(),
+            tracking_number: tracking.number.clone(),
+        });
+        Some(Self {
+            order_id: page.id.to_string(),
+            status: order.status()?.as_str(),
+            reason: order.end_reason().map(reason),
+            items: items.collect(),
+            shipping: placement.shipping.into(),
+            tax: placement.tax.into(),
+            total: placement.total.into(),
+            shipping_address: AddressBody { name, line1, line2, city, region, postal_code, country, phone },
+            placed_at: time(placement.at),
+            payment_deadline: time(placement.deadline),
+            tracking,
+            history: order.history().iter().map(HistoryBody::from).collect(),
+        })
+    }
+}
+
+fn reason(reason: &EndReason) -> &'static str {
+    match reason {
+        EndReason::Cancelled => "cancelled",
+        EndReason::Expired => "not_paid_in_time",
+        EndReason::CartChanged => "cart_changed",
+        EndReason::TooManyOpenOrders => "too_many_open_orders",
+        EndReason::InsufficientStock { .. } => "insufficient_stock",
+    }
+}

@@ -1,0 +1,96 @@
+//! Pages of lists: `limit` and `after` in, `items` and `next_cursor` out, and a `Link` to the next page.
+//!
+//! Depends on nothing of the crate.
+
+use axum::{
+    Json,
+    http::{HeaderValue, Uri, header},
+    response::{IntoResponse, Response},
+};
+use data_encoding::BASE64URL_NOPAD;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::error::Problem;
+use crate::shop::Error;
+
+/// How many items a page has unless asked otherwise.
+const LIMIT_DEFAULT: usize = 20;
+/// How many items a page may have.
+const LIMIT_MAX: usize = 100;
+/// The longest cursor of ours, in bytes before encoding.
+const CURSOR_BYTES_MAX: usize = 256;
+
+/// Which page.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct PageQuery {
+    /// How many items at most: 1 to 100, 20 unless given.
+    #[param(minimum = 1, maximum = 100)]
+    pub(super) limit: Option<usize>,
+    /// The `next_cursor` of the page before.
+    pub(super) after: Option<String>,
+}
+
+/// How many items, held against the bounds.
+pub(super) fn limit(asked: Option<usize>) -> Result<usize, Problem> {
+    match asked.unwrap_or(LIMIT_DEFAULT) {
+        limit @ 1..=LIMIT_MAX => Ok(limit),
+        _ => Err(Problem::bad_request("invalid-query", "limit must be 1 to 100")),
+    }
+}
+
+impl PageQuery {
+    /// How many items.
+    pub(super) fn limit(&self) -> Result<usize, Problem> {
+        limit(self.limit)
+    }
+
+    /// Where the page begins.
+    pub(super) fn after(&self) -> Result<Option<Vec<u8>>, Problem> {
+        let Some(text) = &self.after else { return Ok(None) };
+        match BASE64URL_NOPAD.decode(text.as_bytes()) {
+            Ok(bytes) if (1..=CURSOR_BYTES_MAX).contains(&bytes.len()) => Ok(Some(bytes)),
+            Ok(_) | Err(_) => Err(Error::InvalidCursor.into()),
+        }
+    }
+}
+
+/// A cursor as clients see it.
+pub(super) fn cursor(next: Option<Vec<u8>>) -> Option<String> {
+    next.map(|next| BASE64URL_NOPAD.encode(&next))
+}
+
+/// A page of a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Page<T> {
+    /// The items.
+    pub(super) items: Vec<T>,
+    /// What to pass as `after` for the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) next_cursor: Option<String>,
+    /// How many there are on all pages, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) total: Option<usize>,
+}
+
+impl<T: Serialize> Page<T> {
+    /// The response, with the link to the next page.
+    pub(super) fn respond(self, uri: &Uri) -> Response {
+        let link = self.next_cursor.as_ref().map(|cursor| next_link(uri, cursor));
+        let mut response = Json(self).into_response();
+        if let Some(link) = link.and_then(|link| HeaderValue::from_str(&link).ok()) {
+            response.headers_mut().insert(header::LINK, link);
+        }
+        response
+    }
+}
+
+fn next_link(uri: &Uri, cursor: &str) -> String {
+    let kept =
+        uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("after="));
+    let after = format!("after={cursor}");
+    let query: Vec<&str> = kept.chain([after.as_str()]).collect();
+    format!("<{}?{}>; rel=\"next\"", uri.path(), query.join("&"))
+}

@@ -1,0 +1,202 @@
+//! Products: searching, looking at them, and selling them.
+//!
+//! May depend on `shop`, `search` and `domain`.
+
+mod shapes;
+
+use axum::{
+    Json,
+    extract::{Path, State, rejection::PathRejection},
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+
+use self::shapes::{CategoryBody, HitBody, ProductBody, ProductFields, SearchQuery, Shown};
+use super::{
+    App,
+    bodies::{ProblemBody, product_id},
+    error::Problem,
+    extract::{Body, Caller, Id, Known, Query, expected_version, is_known},
+    paging::{Page, PageQuery},
+};
+use crate::{
+    domain::ids::ProductId,
+    search::SearchRequest,
+    shop::{Error, catalogue::ProductPage},
+};
+
+/// What the design's search path begins with.
+const SEARCH_PREFIX: &str = "search_item=";
+
+fn search(app: &App, request: &SearchRequest, uri: &Uri) -> Result<Response, Problem> {
+    let found = app.shop.search().find(request).map_err(Error::from)?;
+    let items = found.hits.into_iter().map(HitBody::from).collect();
+    let next_cursor = found.next.map(|cursor| cursor.to_string());
+    Ok(Page { items, next_cursor, total: Some(found.total) }.respond(uri))
+}
+
+/// Searches products by keywords (the design's form of `GET /products?q=`). A keyword may hold any character, `/` included.
+#[utoipa::path(get, path = "/products/search_item={*keywords}", tag = "browsing",
+    params(("keywords" = String, Path, description = "Percent-encoded words"), PageQuery), responses(
+    (status = 200, description = "A page of products", body = Page<HitBody>),
+    (status = 400, description = "A query that cannot be searched for", body = ProblemBody),
+))]
+pub(super) async fn search_by_path(
+    State(app): State<App>,
+    keywords: Result<Path<String>, PathRejection>,
+    Query(page): Query<PageQuery>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let Path(keywords) = keywords.map_err(|rejection| Problem::bad_request("invalid-path", rejection.body_text()))?;
+    let query = SearchQuery::words(keywords, page);
+    search(&app, &query.request()?, &uri)
+}
+
+/// Searches and lists products: by words, category, brand, seller, price.
+#[utoipa::path(get, path = "/products", tag = "browsing", params(SearchQuery), responses(
+    (status = 200, description = "A page of products", body = Page<HitBody>),
+    (status = 400, description = "A query that cannot be searched for", body = ProblemBody),
+))]
+pub(super) async fn list(
+    State(app): State<App>,
+    Query(query): Query<SearchQuery>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    search(&app, &query.request()?, &uri)
+}
+
+/// The categories of the catalogue with their numbers of products, two levels deep.
+#[utoipa::path(get, path = "/categories", tag = "browsing", responses(
+    (status = 200, description = "Categories", body = Vec<CategoryBody>),
+))]
+pub(super) async fn categories(State(app): State<App>) -> Result<Json<Vec<CategoryBody>>, Problem> {
+    let counts = app.shop.search().categories().map_err(Error::from)?;
+    Ok(Json(counts.iter().map(CategoryBody::from).collect()))
+}
+
+/// A product.
+#[utoipa::path(get, path = "/products/{product_id}", tag = "browsing", params(("product_id" = String, Path)), responses(
+    (status = 200, description = "The product", body = ProductBody),
+    (status = 304, description = "The client's copy is still right"),
+    (status = 404, description = "No such product", body = ProblemBody),
+))]
+pub(super) async fn show(
+    State(app): State<App>,
+    caller: Option<Caller>,
+    path: Result<Path<String>, PathRejection>,
+    Query(query): Query<PageQuery>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let Path(text) = path.map_err(|rejection| Problem::bad_request("invalid-path", rejection.body_text()))?;
+    // `search_item=` without a word does not reach the route of searches, and neither does one whose `=` is encoded.
+    if let Some(words) = text.strip_prefix(SEARCH_PREFIX) {
+        let query = SearchQuery::words(words.to_owned(), query);
+        return search(&app, &query.request()?, &uri);
+    }
+    if query.limit.is_some() || query.after.is_some() {
+        return Err(Problem::bad_request("invalid-query", "a product takes no query parameters"));
+    }
+    let id: ProductId = text.parse().map_err(|_| Problem::not_found("product"))?;
+    let page = app.shop.product(&id, caller.as_ref().map(|Caller(who)| who)).await?;
+    let etag = etag(&page);
+    if is_known(&headers, &etag) == Known::Yes {
+        return Ok(tagged(StatusCode::NOT_MODIFIED.into_response(), &etag));
+    }
+    let mut variants = Vec::with_capacity(page.product.details.variants.len());
+    for variant in &page.product.details.variants {
+        variants.push((variant, app.shop.product(&variant.product, None).await.ok()));
+    }
+    let body = serde_json::to_vec(&Shown::new(&page, &variants)).map_err(|_| Problem::fault())?;
+    Ok(tagged(([(header::CONTENT_TYPE, "application/json")], body).into_response(), &etag))
+}
+
+/// The product part, the stock part and the rating part: an edit is held against the first only.
+fn etag(page: &ProductPage) -> String {
+    let (stock, rating) = (&page.stock, &page.rating);
+    format!(
+        "\"p{}-s{}.{}-r{}.{}\"",
+        page.product.version, stock.on_hand, stock.reserved_quantity, rating.count, rating.average_hundredths
+    )
+}
+
+fn tagged(mut response: Response, etag: &str) -> Response {
+    if let Ok(etag) = HeaderValue::from_str(etag) {
+        response.headers_mut().insert(header::ETAG, etag);
+    }
+    response
+}
+
+fn respond(status: StatusCode, page: &ProductPage) -> Response {
+    let body = Json(serde_json::to_value(Shown::new(page, &[])).unwrap_or_default());
+    tagged((status, body).into_response(), &etag(page))
+}
+
+/// Creates a product that belongs to the caller.
+#[utoipa::path(post, path = "/products", tag = "selling", security(("bearer" = [])), request_body = ProductFields, responses(
+    (status = 201, description = "Created", body = ProductBody),
+    (status = 401, description = "Not logged in", body = ProblemBody),
+    (status = 403, description = "Not a seller", body = ProblemBody),
+    (status = 409, description = "The id is taken", body = ProblemBody),
+    (status = 422, description = "A field breaks its rule", body = ProblemBody),
+))]
+pub(super) async fn create(
+    State(app): State<App>,
+    Caller(who): Caller,
+    Body(fields): Body<ProductFields>,
+) -> Result<Response, Problem> {
+    let id = match &fields.id {
+        Some(id) => product_id(id, "id")?,
+        None => format!("p-{:032x}", crate::identity::random_u128()).parse().map_err(|_| Problem::fault())?,
+    };
+    let page = app.shop.create_product(&who, &id, fields.details()?).await?;
+    let mut response = respond(StatusCode::CREATED, &page);
+    if let Ok(location) = HeaderValue::from_str(&format!("/products/{id}")) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+/// Replaces what is said about a product. `If-Match` with its ETag refuses an edit of an older version.
+#[utoipa::path(put, path = "/products/{product_id}", tag = "selling", security(("bearer" = [])),
+    request_body = ProductFields, params(("product_id" = String, Path), ("If-Match" = Option<String>, Header)), responses(
+    (status = 200, description = "Replaced", body = ProductBody),
+    (status = 401, description = "Not logged in", body = ProblemBody),
+    (status = 403, description = "Another seller's", body = ProblemBody),
+    (status = 404, description = "No such product", body = ProblemBody),
+    (status = 412, description = "It has changed since", body = ProblemBody),
+    (status = 422, description = "A field breaks its rule", body = ProblemBody),
+))]
+pub(super) async fn revise(
+    State(app): State<App>,
+    Caller(who): Caller,
+    Id(id): Id<ProductId>,
+    headers: HeaderMap,
+    Body(fields): Body<ProductFields>,
+) -> Result<Response, Problem> {
+    if fields.id.as_deref().is_some_and(|named| named != id.as_str()) {
+        return Err(Problem::invalid("id", "must be the id in the path"));
+    }
+    let version = expected_version(&headers)?;
+    let page = app.shop.revise_product(&who, &id, fields.details()?, version).await?;
+    Ok(respond(StatusCode::OK, &page))
+}
+
+/// Takes a product out of the shop; its past orders keep it.
+#[utoipa::path(delete, path = "/products/{product_id}", tag = "selling", security(("bearer" = [])),
+    params(("product_id" = String, Path), ("If-Match" = Option<String>, Header)), responses(
+    (status = 204, description = "It is not in the shop (any more)"),
+    (status = 401, description = "Not logged in", body = ProblemBody),
+    (status = 403, description = "Another seller's", body = ProblemBody),
+    (status = 404, description = "No such product", body = ProblemBody),
+    (status = 412, description = "It has changed since", body = ProblemBody),
+))]
+pub(super) async fn delist(
+    State(app): State<App>,
+    Caller(who): Caller,
+    Id(id): Id<ProductId>,
+    headers: HeaderMap,
+) -> Result<StatusCode, Problem> {
+    app.shop.delist_product(&who, &id, expected_version(&headers)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,322 @@
+//! The JSON shapes of products, searches and categories.
+//!
+//! May depend on `shop`, `search` and `domain`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::{
+    domain::{self, product},
+    http::{
+        bodies::{Money, object},
+        error::Problem,
+        paging,
+    },
+    search::{CategoryCount, Hit, SearchRequest, Sort},
+    shop::{Error, catalogue::ProductPage},
+};
+
+/// What stands between the levels of a category in a query.
+const LEVELS: char = '>';
+
+/// What to look for.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(in crate::http) struct SearchQuery {
+    /// Words; without them everything is listed, newest first.
+    pub(in crate::http) q: Option<String>,
+    /// A category and all below it: levels separated by `>`, top first, without regard to case.
+    category: Option<String>,
+    /// A brand, without regard to case.
+    brand: Option<String>,
+    /// A seller's user id.
+    seller: Option<String>,
+    /// The least price, in minor units.
+    min_price: Option<u64>,
+    /// The greatest price, in minor units.
+    max_price: Option<u64>,
+    /// Only prices in this currency.
+    currency: Option<String>,
+    /// `relevance` (the default), `price_asc`, `price_desc` or `newest`.
+    sort: Option<SortBy>,
+    /// How many products at most: 1 to 100, 20 unless given.
+    #[param(minimum = 1, maximum = 100)]
+    pub(in crate::http) limit: Option<usize>,
+    /// The `next_cursor` of the page before.
+    pub(in crate::http) after: Option<String>,
+}
+
+/// The order of a list of products.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum SortBy {
+    Relevance,
+    PriceAsc,
+    PriceDesc,
+    Newest,
+}
+
+impl SearchQuery {
+    /// Words only.
+    pub(in crate::http) fn words(words: String, page: paging::PageQuery) -> Self {
+        Self { q: Some(words), limit: page.limit, after: page.after, ..Self::default() }
+    }
+
+    /// The index's form of it.
+    pub(in crate::http) fn request(self) -> Result<SearchRequest, Problem> {
+        let bad = |name: &str, rule: &str| Problem::bad_request("invalid-query", format!("{name} {rule}"));
+        let levels = self.category.iter().flat_map(|path| path.split(LEVELS));
+        let category = levels.map(|level| level.trim().to_owned()).filter(|level| !level.is_empty()).collect();
+        let seller = match self.seller {
+            Some(text) => Some(text.parse().map_err(|_| bad("seller", "must be a user id"))?),
+            None => None,
+        };
+        let currency = match self.currency {
+            Some(code) => Some(code.parse().map_err(|_| bad("currency", "must be an ISO 4217 code"))?),
+            None => None,
+        };
+        let after = match self.after {
+            Some(text) => Some(text.parse().map_err(|_| Problem::from(Error::InvalidCursor))?),
+            None => None,
+        };
+        Ok(SearchRequest {
+            text: self.q,
+            category,
+            brand: self.brand,
+            seller,
+            price_minor: (self.min_price, self.max_price),
+            currency,
+            sort: match self.sort.unwrap_or(SortBy::Relevance) {
+                SortBy::Relevance => Sort::Relevance,
+                SortBy::PriceAsc => Sort::PriceAscending,
+                SortBy::PriceDesc => Sort::PriceDescending,
+                SortBy::Newest => Sort::Newest,
+            },
+            limit: paging::limit(self.limit)?,
+            after,
+        })
+    }
+}
+
+/// A product in a list.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct HitBody {
+    #[schema(example = "demo-000007")]
+    id: String,
+    title: String,
+    brand: Option<String>,
+    /// Null where it cannot be bought.
+    price: Option<Money>,
+    thumbnail_url: Option<String>,
+}
+
+impl From<Hit> for HitBody {
+    fn from(hit: Hit) -> Self {
+        Self {
+            id: hit.product.to_string(),
+            title: hit.title,
+            brand: hit.brand,
+            price: hit.price.map(Money::from),
+            thumbnail_url: hit.thumbnail_url,
+        }
+    }
+}
+
+/// A category.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct CategoryBody {
+    /// Top level first.
+    path: Vec<String>,
+    /// How many products are in it or below it.
+    products: usize,
+}
+
+impl From<&CategoryCount> for CategoryBody {
+    fn from(counted: &CategoryCount) -> Self {
+        Self { path: counted.path.clone(), products: counted.count }
+    }
+}
+
+/// A product. (What `Shown` writes, for the description.)
+#[derive(Serialize, ToSchema)]
+#[allow(dead_code, reason = "it describes what Shown writes")]
+pub(in crate::http) struct ProductBody {
+    id: String,
+    name: String,
+    description: String,
+    brand: Option<String>,
+    category: Vec<String>,
+    /// Null where the product cannot be bought.
+    price: Option<Money>,
+    /// Whether it can be put into a cart: it has a price and no variants to choose from.
+    purchasable: bool,
+    thumbnail_url: Option<String>,
+    images: Vec<String>,
+    attributes: BTreeMap<String, String>,
+    /// Units that can be ordered now.
+    quantity: u64,
+    rating: RatingBody,
+    variants: Vec<VariantBody>,
+    variant_of: Option<String>,
+    seller_id: String,
+    version: u64,
+}
+
+/// What customers think.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct RatingBody {
+    /// In stars; 0 where there are no ratings.
+    average: f64,
+    count: u64,
+}
+
+/// A variant to choose.
+#[derive(Serialize, ToSchema)]
+#[allow(dead_code, reason = "it describes what Shown writes")]
+struct VariantBody {
+    /// What to put into the cart.
+    product_id: String,
+    options: BTreeMap<String, String>,
+    price: Option<Money>,
+    quantity: u64,
+}
+
+/// A product's page, written without copying it first.
+#[derive(Serialize)]
+pub(in crate::http) struct Shown<'a> {
+    id: &'a str,
+    name: &'a str,
+    description: &'a str,
+    brand: Option<&'a str>,
+    category: &'a [String],
+    price: Option<domain::money::Money>,
+    purchasable: bool,
+    thumbnail_url: Option<&'a str>,
+    images: &'a [String],
+    attributes: BTreeMap<&'a str, &'a str>,
+    quantity: u64,
+    rating: RatingBody,
+    variants: Vec<ShownVariant<'a>>,
+    variant_of: Option<&'a str>,
+    seller_id: String,
+    version: u64,
+}
+
+#[derive(Serialize)]
+struct ShownVariant<'a> {
+    product_id: &'a str,
+    options: BTreeMap<&'a str, &'a str>,
+    price: Option<domain::money::Money>,
+    quantity: u64,
+}
+
+impl<'a> Shown<'a> {
+    /// The page of a product, with what is known of its variants.
+    pub(in crate::http) fn new(
+        page: &'a ProductPage,
+        variants: &'a [(&'a product::Variant, Option<ProductPage>)],
+    ) -> Self {
+        let details = &page.product.details;
+        let variant = |(variant, page): &'a (&'a product::Variant, Option<ProductPage>)| ShownVariant {
+            product_id: variant.product.as_str(),
+            options: object(&variant.options),
+            price: page.as_ref().and_then(|page| page.product.details.price),
+            quantity: page.as_ref().map_or(0, |page| page.stock.available),
+        };
+        // Hundredths of a star, exactly as many digits as there are.
+        let average = f64::from(u32::try_from(page.rating.average_hundredths).unwrap_or(0)) / 100.0;
+        Self {
+            id: page.id.as_str(),
+            name: &details.title,
+            description: &details.description,
+            brand: details.brand.as_deref(),
+            category: &details.category,
+            price: details.price,
+            purchasable: details.price.is_some() && details.variants.is_empty() && page.product.listed,
+            thumbnail_url: details.thumbnail_url.as_deref(),
+            images: &details.images,
+            attributes: object(&details.attributes),
+            quantity: page.stock.available,
+            rating: RatingBody { average, count: page.rating.count },
+            variants: variants.iter().map(variant).collect(),
+            variant_of: details.variant_of.as_ref().map(domain::ids::ProductId::as_str),
+            seller_id: page.product.seller.to_string(),
+            version: page.product.version,
+        }
+    }
+}
+
+/// What is said about a product.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct ProductFields {
+    /// 1 to 64 of `A-Z a-z 0-9 . _ : -`; made up for a new product unless given.
+    #[schema(example = "teapot-1")]
+    pub(in crate::http) id: Option<String>,
+    #[schema(example = "Cast iron teapot")]
+    name: String,
+    #[serde(default)]
+    description: String,
+    brand: Option<String>,
+    /// The path, top level first.
+    #[serde(default)]
+    category: Vec<String>,
+    /// Without it the product is listed and found, but cannot be bought.
+    price: Option<Money>,
+    thumbnail_url: Option<String>,
+    #[serde(default)]
+    images: Vec<String>,
+    #[serde(default)]
+    attributes: BTreeMap<String, String>,
+    /// The product whose variant this is.
+    variant_of: Option<String>,
+    /// The variants to choose from.
+    #[serde(default)]
+    variants: Vec<NewVariant>,
+}
+
+/// A variant in its parent's page.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewVariant {
+    /// The variant's own product.
+    product_id: String,
+    /// What distinguishes it.
+    options: BTreeMap<String, String>,
+}
+
+impl ProductFields {
+    /// The domain's form of it.
+    pub(in crate::http) fn details(self) -> Result<product::Details, Problem> {
+        use crate::http::bodies::product_id;
+        let price = match self.price {
+            Some(Money { amount, currency }) => {
+                let unknown = |_| Problem::invalid("price/currency", "must be an ISO 4217 code");
+                let money = domain::money::Money::new(amount, currency.parse().map_err(unknown)?);
+                Some(money.map_err(|error| Problem::invalid("price/amount", error.to_string()))?)
+            }
+            None => None,
+        };
+        let variants = self.variants.into_iter().enumerate().map(|(index, variant)| {
+            let product = product_id(&variant.product_id, &format!("variants/{index}/product_id"))?;
+            Ok(product::Variant { product, options: variant.options.into_iter().collect() })
+        });
+        let variant_of = self.variant_of.map(|id| product_id(&id, "variant_of")).transpose()?;
+        Ok(product::Details {
+            title: self.name,
+            description: self.description,
+            brand: self.brand,
+            category: self.category,
+            price,
+            thumbnail_url: self.thumbnail_url.or_else(|| self.images.first().cloned()),
+            images: self.images,
+            attributes: self.attributes.into_iter().collect(),
+            imported_rating: None,
+            variant_of,
+            variants: variants.collect::<Result<_, Problem>>()?,
+        })
+    }
+}

@@ -1,0 +1,100 @@
+//! Reviews of a product.
+//!
+//! May depend on `shop` and `domain`.
+
+use axum::{
+    Json,
+    extract::State,
+    http::{StatusCode, Uri},
+    response::Response,
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{
+    App,
+    bodies::{ProblemBody, time},
+    error::Problem,
+    extract::{Body, Caller, Id, Query},
+    paging::{Page, PageQuery, cursor},
+};
+use crate::{
+    actors::entity_actor::Effect,
+    domain::{
+        ids::ProductId,
+        reviews::{Purchase, Review},
+    },
+};
+
+/// A review to write. A customer has one of each product; writing again replaces it.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewReview {
+    #[schema(example = 5, minimum = 1, maximum = 5)]
+    rating: u8,
+    #[schema(example = "Does what it should")]
+    title: String,
+    #[serde(default)]
+    text: String,
+}
+
+/// A review.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ReviewBody {
+    rating: u8,
+    title: String,
+    text: String,
+    /// Whether its writer bought the product here.
+    verified: bool,
+    /// When it was written, or last changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    written_at: Option<String>,
+}
+
+fn body(review: Review, written_at: Option<String>) -> ReviewBody {
+    let Review { rating, title, text, purchase, .. } = review;
+    ReviewBody { rating, title, text, verified: purchase == Purchase::Verified, written_at }
+}
+
+/// A product's reviews, newest first.
+#[utoipa::path(get, path = "/products/{product_id}/reviews", tag = "browsing",
+    params(("product_id" = String, Path), PageQuery), responses(
+    (status = 200, description = "A page of reviews", body = Page<ReviewBody>),
+    (status = 400, description = "An invalid limit or cursor", body = ProblemBody),
+    (status = 404, description = "No such product", body = ProblemBody),
+))]
+pub(super) async fn list(
+    State(app): State<App>,
+    caller: Option<Caller>,
+    Id(product): Id<ProductId>,
+    Query(page): Query<PageQuery>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let who = caller.as_ref().map(|Caller(who)| who);
+    let listed = app.shop.reviews(who, &product, page.after()?, page.limit()?).await?;
+    let items = listed.items.into_iter().map(|listed| body(listed.review, Some(time(listed.at)))).collect();
+    Ok(Page { items, next_cursor: cursor(listed.next), total: None }.respond(&uri))
+}
+
+/// Writes the caller's review, or replaces it.
+#[utoipa::path(post, path = "/products/{product_id}/reviews", tag = "browsing", security(("bearer" = [])),
+    request_body = NewReview, params(("product_id" = String, Path)), responses(
+    (status = 201, description = "Written", body = ReviewBody),
+    (status = 200, description = "It was there just like that", body = ReviewBody),
+    (status = 401, description = "Not logged in", body = ProblemBody),
+    (status = 404, description = "No such product", body = ProblemBody),
+    (status = 422, description = "A rating or text that cannot be", body = ProblemBody),
+))]
+pub(super) async fn write(
+    State(app): State<App>,
+    Caller(who): Caller,
+    Id(product): Id<ProductId>,
+    Body(new): Body<NewReview>,
+) -> Result<(StatusCode, Json<ReviewBody>), Problem> {
+    let (review, effect) = app.shop.write_review(&who, &product, new.rating, new.title, new.text).await?;
+    let status = match effect {
+        Effect::Changed => StatusCode::CREATED,
+        Effect::AlreadySo => StatusCode::OK,
+    };
+    Ok((status, Json(body(review, None))))
+}

@@ -1,0 +1,139 @@
+//! Stock, for sellers and admins.
+//!
+//! May depend on `shop` and `domain`.
+
+use axum::{Json, extract::State};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{
+    App,
+    bodies::ProblemBody,
+    error::Problem,
+    extract::{Body, Caller, Id, Key},
+};
+use crate::domain::{ids::ProductId, inventory};
+
+/// The stock of a product, in units.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Stock {
+    product_id: String,
+    /// In the warehouse, reserved ones included.
+    on_hand: u64,
+    /// Kept for orders.
+    reserved_quantity: u64,
+    /// What can be ordered now.
+    available: u64,
+    /// Sold in the product's life.
+    sold: u64,
+    /// Received in the product's life, adjustments included.
+    received: u64,
+}
+
+fn stock(product: &ProductId, view: inventory::View) -> Json<Stock> {
+    let inventory::View { on_hand, reserved_quantity, available, sold, received } = view;
+    Json(Stock { product_id: product.to_string(), on_hand, reserved_quantity, available, sold, received })
+}
+
+/// Goods that arrived.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Receipt {
+    #[schema(example = 25, minimum = 1)]
+    quantity: u64,
+    /// The delivery's name: with it (or with an `Idempotency-Key`) a repeat counts once.
+    #[schema(example = "delivery-2026-11-22")]
+    receipt_id: Option<String>,
+}
+
+/// Goods found or lost.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Adjustment {
+    /// Units more, or fewer where negative.
+    #[schema(example = -2)]
+    delta: i64,
+    /// The adjustment's name: with it (or with an `Idempotency-Key`) a repeat counts once.
+    adjustment_id: Option<String>,
+}
+
+/// A stock-taking.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Count {
+    /// Units on hand from now on.
+    #[schema(example = 100)]
+    on_hand: u64,
+}
+
+/// On hand, reserved and available.
+#[utoipa::path(get, path = "/products/{product_id}/inventory", tag = "selling", security(("bearer" = [])),
+    params(("product_id" = String, Path)), responses(
+    (status = 200, description = "The stock", body = Stock),
+    (status = 403, description = "Not a seller", body = ProblemBody),
+    (status = 404, description = "No such product of yours", body = ProblemBody),
+))]
+pub(super) async fn show(
+    State(app): State<App>,
+    Caller(who): Caller,
+    Id(product): Id<ProductId>,
+) -> Result<Json<Stock>, Problem> {
+    Ok(stock(&product, app.shop.inventory(&who, &product).await?))
+}
+
+/// Goods arrived.
+#[utoipa::path(post, path = "/products/{product_id}/inventory/receipts", tag = "selling", security(("bearer" = [])),
+    request_body = Receipt, params(("product_id" = String, Path)), responses(
+    (status = 200, description = "The stock after it", body = Stock),
+    (status = 403, description = "Not a seller", body = ProblemBody),
+    (status = 404, description = "No such product of yours", body = ProblemBody),
+    (status = 409, description = "The receipt was used with another quantity", body = ProblemBody),
+    (status = 422, description = "A quantity that cannot be", body = ProblemBody),
+))]
+pub(super) async fn receive(
+    State(app): State<App>,
+    Caller(who): Caller,
+    Id(product): Id<ProductId>,
+    Key(key): Key,
+    Body(body): Body<Receipt>,
+) -> Result<Json<Stock>, Problem> {
+    let receipt = body.receipt_id.or(key);
+    Ok(stock(&product, app.shop.receive_stock(&who, &product, body.quantity, receipt.as_deref()).await?))
+}
+
+/// Goods were found or lost.
+#[utoipa::path(post, path = "/products/{product_id}/inventory/adjustments", tag = "selling", security(("bearer" = [])),
+    request_body = Adjustment, params(("product_id" = String, Path)), responses(
+    (status = 200, description = "The stock after it", body = Stock),
+    (status = 403, description = "Not a seller", body = ProblemBody),
+    (status = 404, description = "No such product of yours", body = ProblemBody),
+    (status = 409, description = "It would take what is kept for orders", body = ProblemBody),
+    (status = 422, description = "A quantity that cannot be", body = ProblemBody),
+))]
+pub(super) async fn adjust(
+    State(app): State<App>,
+    Caller(who): Caller,
+    Id(product): Id<ProductId>,
+    Key(key): Key,
+    Body(body): Body<Adjustment>,
+) -> Result<Json<Stock>, Problem> {
+    let name = body.adjustment_id.or(key);
+    Ok(stock(&product, app.shop.adjust_stock(&who, &product, body.delta, name.as_deref()).await?))
+}
+
+/// A stock-taking found this many.
+#[utoipa::path(put, path = "/products/{product_id}/inventory", tag = "selling", security(("bearer" = [])),
+    request_body = Count, params(("product_id" = String, Path)), responses(
+    (status = 200, description = "The stock after it", body = Stock),
+    (status = 403, description = "Not a seller", body = ProblemBody),
+    (status = 404, description = "No such product of yours", body = ProblemBody),
+    (status = 409, description = "More are kept for orders", body = ProblemBody),
+))]
+pub(super) async fn count(
+    State(app): State<App>,
+    Caller(who): Caller,
+    Id(product): Id<ProductId>,
+    Body(Count { on_hand }): Body<Count>,
+) -> Result<Json<Stock>, Problem> {
+    Ok(stock(&product, app.shop.count_stock(&who, &product, on_hand).await?))
+}
