@@ -30,3 +30,5 @@ pub mod search;
 pub mod shop;
 
 pub mod http;
+
+pub mod app;

@@ -1,2 +1,264 @@
-//! Command line.
-fn main() {}
+//! The command line: what it understands, and nothing else. The work is in `souk::app`.
+#![allow(clippy::print_stdout, reason = "a command line answers on standard output")]
+
+use std::{
+    io::{BufWriter, IsTerminal, Read, Write},
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Parser, Subcommand};
+use secrecy::SecretString;
+use souk::{
+    app::{
+        demo, export,
+        import::{Mode, Summary, import_file},
+        serve::{Drained, serve},
+    },
+    catalog::demo::DEMO_PRODUCTS_DEFAULT,
+    config::{Config, LogFormat},
+    domain::{account::Role, ids::UserId, product::Editor},
+    http,
+    shop::{Shop, catalogue::SetStock},
+};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+
+/// An online shopping backend in one binary.
+///
+/// Everything can also be set in a TOML file (`--config`) or in environment variables: `SOUK_LISTEN`, `SOUK_DATA_DIR`,
+/// `SOUK_LIMITS__IN_FLIGHT_MAX` for `limits.in_flight_max`. `souk config` shows all settings with their values.
+#[derive(Parser)]
+#[command(version, about)]
+struct Cli {
+    /// A TOML file with settings.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where everything is kept [default: ./souk-data].
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the shop.
+    Serve(Serve),
+    /// Read products from catalogue files (JSON Lines or CSV, see docs/CATALOGUE.md). The shop must not be running.
+    Import(Import),
+    /// Write the catalogue as JSON Lines, to a file or to standard output.
+    Export {
+        /// The file to write.
+        file: Option<PathBuf>,
+    },
+    /// Manage operators.
+    Admin {
+        #[command(subcommand)]
+        command: Admin,
+    },
+    /// Show all settings with their values, as TOML.
+    Config,
+}
+
+#[derive(Args)]
+struct Serve {
+    /// Where to listen [default: 127.0.0.1:8080].
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// Fill the shop with a demo catalogue and demo logins. Never for a real shop: the passwords are known.
+    #[arg(long)]
+    demo: bool,
+    /// How many products the demo catalogue has.
+    #[arg(long, value_name = "N", default_value_t = DEMO_PRODUCTS_DEFAULT, requires = "demo")]
+    demo_products: usize,
+    /// What the demo catalogue is made from: the same seed makes the same catalogue.
+    #[arg(long, value_name = "SEED", default_value_t = 1, requires = "demo")]
+    demo_seed: u64,
+}
+
+#[derive(Args)]
+struct Import {
+    /// Catalogue files.
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// Set the stock to what the file says, also for products that have been sold from. Without it a file's stock counts once.
+    #[arg(long)]
+    set_stock: bool,
+    /// The seller to whom new products belong, by e-mail address [default: the operator].
+    #[arg(long, value_name = "EMAIL")]
+    seller: Option<String>,
+}
+
+#[derive(Subcommand)]
+enum Admin {
+    /// Make an admin, or give an account the admin role and this password. The password is read from standard input.
+    Create {
+        /// The e-mail address.
+        email: String,
+    },
+}
+
+/// Who owns what the operator imports without naming a seller.
+const OPERATOR: Editor = Editor::Admin(UserId(0));
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("souk: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode> {
+    let mut config = Config::load(cli.config.as_deref())?;
+    if let Some(directory) = cli.data_dir {
+        config.data_dir = directory;
+    }
+    if let Command::Serve(Serve { listen: Some(listen), .. }) = &cli.command {
+        config.listen = *listen;
+    }
+    start_logging(&config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match cli.command {
+            Command::Serve(options) => run_shop(config, options).await,
+            Command::Import(options) => run_import(config, options).await,
+            Command::Export { file } => run_export(config, file).await,
+            Command::Admin { command: Admin::Create { email } } => create_admin(config, &email).await,
+            Command::Config => {
+                print!("{}", config.to_toml());
+                Ok(ExitCode::SUCCESS)
+            }
+        }
+    })
+}
+
+fn start_logging(config: &Config) -> Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&config.log).with_context(|| format!("log: {}", config.log))?;
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match config.log_format {
+        LogFormat::Text => logs.with_target(false).with_ansi(std::io::stderr().is_terminal()).try_init(),
+        LogFormat::Json => logs.json().try_init(),
+    };
+    started.map_err(|error| anyhow::anyhow!("logging cannot be started: {error}"))
+}
+
+async fn run_shop(config: Config, options: Serve) -> Result<ExitCode> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let listener = TcpListener::bind(config.listen).await.with_context(|| format!("listening on {}", config.listen))?;
+    let address = listener.local_addr()?;
+    let shop = Shop::open(config).await?;
+    if options.demo {
+        demo::fill(&shop, options.demo_seed, options.demo_products).await?;
+    }
+    greet(address, &options);
+    let failed = storage_failed(shop.clone());
+    let health = http::Health::default();
+    let router = http::router_with(shop.clone(), health.clone());
+    let stop = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            () = failed => {}
+        }
+        health.stopping();
+        tracing::info!("stopping: finishing the requests at work");
+    };
+    let drained = serve(router, listener, &shop.config().limits, stop).await;
+    if drained == Drained::TimedOut {
+        tracing::warn!("some requests did not finish in time");
+    }
+    shop.close().await?;
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Resolves when the storage has failed: the process must start again, and only `main` may end it.
+async fn storage_failed(shop: Shop) {
+    let mut status = shop.journal().watch_status();
+    let failed = status.wait_for(|status| matches!(status, souk::storage::Status::Failed(_))).await.is_ok();
+    if failed {
+        tracing::error!("the storage has failed; stopping");
+    } else {
+        std::future::pending::<()>().await;
+    }
+}
+
+fn greet(address: SocketAddr, options: &Serve) {
+    println!("Souk listens on http://{address}");
+    if options.demo {
+        println!("\nDemo logins (password: {}):", demo::PASSWORD);
+        for (email, role) in demo::LOGINS {
+            println!("  {role:<9?} {email}");
+        }
+        println!("\nTry:\n  curl 'http://{address}/products?q=headphones&limit=3'\n");
+    }
+    let _ = std::io::stdout().flush();
+}
+
+async fn run_import(config: Config, options: Import) -> Result<ExitCode> {
+    let shop = Shop::open(config).await?;
+    let editor = match &options.seller {
+        Some(email) => Editor::Seller(shop.principal(email).await.with_context(|| format!("seller {email}"))?.user),
+        None => OPERATOR,
+    };
+    let set_stock = if options.set_stock { SetStock::Always } else { SetStock::Once };
+    let mut sum = Summary::default();
+    let mut stopped = None;
+    for path in &options.files {
+        let report = |line: u64, reason: &str| eprintln!("{}:{line}: {reason}", path.display());
+        match import_file(&shop, path, Mode { editor, set_stock }, report).await {
+            Ok(Summary { changed, already_so, bad }) => {
+                println!("{}: {changed} changed, {already_so} already so, {bad} bad", path.display());
+                sum.bad += bad;
+            }
+            Err(error) => {
+                stopped = Some(error);
+                break;
+            }
+        }
+    }
+    shop.close().await?;
+    match stopped {
+        Some(error) => Err(error.into()),
+        None if sum.bad > 0 => Ok(ExitCode::FAILURE),
+        None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+async fn run_export(config: Config, file: Option<PathBuf>) -> Result<ExitCode> {
+    let shop = Shop::open(config).await?;
+    let output: Box<dyn Write + Send> = match &file {
+        Some(path) => Box::new(std::fs::File::create(path).with_context(|| path.display().to_string())?),
+        None => Box::new(std::io::stdout()),
+    };
+    let written = export::export(&shop, BufWriter::new(output)).await?;
+    shop.close().await?;
+    eprintln!("{written} products written");
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn create_admin(config: Config, email: &str) -> Result<ExitCode> {
+    if std::io::stdin().is_terminal() {
+        eprintln!("Password for {email} (it is shown; pipe it in to avoid that):");
+    }
+    let mut password = String::new();
+    std::io::stdin().take(1_024).read_to_string(&mut password)?;
+    let password = password.lines().next().unwrap_or_default().to_owned();
+    if password.is_empty() {
+        bail!("a password is needed on standard input");
+    }
+    let shop = Shop::open(config).await?;
+    let user = shop.ensure_account(email, SecretString::from(password), Role::Admin).await;
+    shop.close().await?;
+    println!("admin {email} has the user id {}", user?);
+    Ok(ExitCode::SUCCESS)
+}

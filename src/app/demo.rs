@@ -1,0 +1,51 @@
+//! Fills a shop for a demonstration: a catalogue made by the program itself, and three logins. Never in a real shop: the
+//! passwords are known.
+//!
+//! May depend on `shop` and `catalog`.
+
+use secrecy::SecretString;
+
+use super::import::{ImportError, Mode, import_entries};
+use crate::{
+    catalog::demo::DemoCatalog,
+    domain::{account::Role, product::Editor},
+    shop::{Shop, catalogue::SetStock},
+};
+
+/// The password of all demo logins.
+pub const PASSWORD: &str = "souk-demo-password";
+/// The demo logins.
+pub const LOGINS: [(&str, Role); 3] = [
+    ("customer@demo.example", Role::Customer),
+    ("seller@demo.example", Role::Seller),
+    ("admin@demo.example", Role::Admin),
+];
+
+/// Makes the logins and, where it is not there yet, the catalogue of this seed and size. A catalogue that is there is left
+/// alone, with its sales.
+///
+/// # Errors
+/// The shop cannot be written to.
+pub async fn fill(shop: &Shop, seed: u64, products: usize) -> Result<(), ImportError> {
+    let mut seller = None;
+    for (email, role) in LOGINS {
+        let user = shop.ensure_account(email, SecretString::from(PASSWORD), role).await?;
+        if role == Role::Seller {
+            seller = Some(user);
+        }
+    }
+    let Some(seller) = seller else { return Ok(()) };
+    // The last product is put after all others, so its being there means that all are.
+    let last = DemoCatalog::only(seed, products);
+    let filled = match last.clone().next() {
+        Some(entry) => shop.product(&entry.id, None).await.is_ok(),
+        None => true,
+    };
+    if !filled {
+        tracing::info!(products, seed, "making the demo catalogue");
+        let mode = Mode { editor: Editor::Seller(seller), set_stock: SetStock::Once };
+        import_entries(shop, DemoCatalog::new(seed, products - 1), mode).await?;
+        import_entries(shop, last, mode).await?;
+    }
+    Ok(())
+}
