@@ -1,0 +1,128 @@
+//! A disk whose power can be cut, and the processes that write to it.
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStdout},
+    time::timeout,
+};
+
+use super::MIB;
+
+/// A disk whose power can be cut. Taken down when it is dropped.
+pub(super) struct Disk {
+    pub(super) dir: TempDir,
+}
+
+impl Disk {
+    pub(super) fn new(bytes: u64) -> Result<Self, String> {
+        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).map_err(|error| error.to_string())?;
+        let disk = Self { dir };
+        let image = fs::File::create(disk.image()).and_then(|image| image.set_len(bytes));
+        image.and_then(|()| fs::create_dir(disk.mount_point())).map_err(|error| error.to_string())?;
+        run(Command::new("mkfs.ext4").arg("-qF").arg(disk.image()))?;
+        disk.mount()?;
+        Ok(disk)
+    }
+
+    fn image(&self) -> PathBuf {
+        self.dir.path().join("image")
+    }
+
+    fn mount_point(&self) -> PathBuf {
+        self.dir.path().join("mount")
+    }
+
+    pub(super) fn data(&self) -> PathBuf {
+        self.mount_point().join("data")
+    }
+
+    fn mount(&self) -> Result<(), String> {
+        run(Command::new("mount").args(["-t", "ext4", "-o", "loop"]).arg(self.image()).arg(self.mount_point()))
+    }
+
+    /// The descriptors of a process that has just died may be open for a moment longer.
+    fn unmount(&self) -> Result<(), String> {
+        let start = Instant::now();
+        loop {
+            match run(Command::new("umount").arg(self.mount_point())) {
+                Err(_) if start.elapsed() < Duration::from_secs(10) => std::thread::sleep(Duration::from_millis(20)),
+                done => return done,
+            }
+        }
+    }
+
+    /// `EXT4_IOC_SHUTDOWN` with `EXT4_GOING_FLAGS_NOLOGFLUSH`. From here on nothing reaches the disk, and every sync fails.
+    pub(super) fn cut(&self) -> Result<(), String> {
+        let ioctl =
+            "open(my $f, '<', $ARGV[0]) or die $!; my $flag = pack('L', 2); ioctl($f, 0x8004587D, $flag) or die $!";
+        run(Command::new("perl").args(["-e", ioctl]).arg(self.mount_point()))?;
+        match fs::write(self.mount_point().join("after-the-cut"), "x") {
+            Ok(()) => Err("the file system takes writes after the cut".into()),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// The power comes back: the disk has what it had.
+    pub(super) fn power_on(&self) {
+        self.unmount().unwrap();
+        self.mount().unwrap();
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // The loop device goes with the mount. At worst both go when the last process does.
+        if self.unmount().is_err() {
+            let _ = run(Command::new("umount").arg("-l").arg(self.mount_point()));
+        }
+    }
+}
+
+pub(super) fn run(command: &mut Command) -> Result<(), String> {
+    let output = command.output().map_err(|error| format!("{}: {error}", command.get_program().display()))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if output.status.success() { Ok(()) } else { Err(format!("{command:?}: {}", said.trim())) }
+}
+
+/// Whether power can be cut here.
+pub(super) fn probe() -> Result<(), String> {
+    if !rustix::process::geteuid().is_root() {
+        return Err("it needs root".into());
+    }
+    let disk = Disk::new(64 * MIB)?;
+    disk.cut()?;
+    disk.unmount()?;
+    disk.mount()
+}
+
+/// A process whose standard output is read. Killed when it is dropped.
+pub(super) struct Process {
+    pub(super) child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Process {
+    pub(super) fn start(command: Command) -> Self {
+        let mut command = tokio::process::Command::from(command);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    /// Its next line, if there is one soon.
+    pub(super) async fn line(&mut self, soon: Duration) -> Option<String> {
+        timeout(soon, self.lines.next_line()).await.ok().and_then(|line| line.unwrap())
+    }
+}
+
+pub(super) fn random_ms(range: std::ops::Range<u64>) -> Duration {
+    Duration::from_millis(fastrand::u64(range))
+}

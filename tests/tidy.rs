@@ -1,0 +1,202 @@
+//! The source itself: layers, rooms, file heads and sizes. What docs/ARCHITECTURE.md draws, this holds the code to.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot read the source must fail")]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// The longest file, in lines; house rule: near 500.
+const LINES_MAX: usize = 550;
+
+/// What each room may use of the crate, itself apart. `clock` and `config` are leaves that everybody may use.
+const LAYERS: [(&str, &[&str]); 13] = [
+    ("clock", &["domain"]),
+    ("config", &[]),
+    ("domain", &[]),
+    ("catalog", &["domain"]),
+    ("storage", &[]),
+    ("payments", &["domain"]),
+    ("identity", &["domain"]),
+    ("actors", &["storage", "payments", "domain"]),
+    ("search", &["actors", "storage", "domain"]),
+    ("shop", &["search", "actors", "storage", "payments", "identity", "domain"]),
+    ("http", &["shop", "search", "actors", "storage", "identity", "domain"]),
+    ("app", &["http", "shop", "catalog", "storage", "domain"]),
+    ("main", &["app", "http", "shop", "catalog", "storage", "domain"]),
+];
+
+/// Which room alone may name a library.
+const LIBRARIES: [(&str, &str); 9] = [
+    ("sled", "storage/state.rs"),
+    ("bincode", "storage/codec.rs"),
+    ("tantivy", "search/"),
+    ("axum", "http/"),
+    ("utoipa", "http/"),
+    ("ractor", "actors/"),
+    ("jsonwebtoken", "identity/"),
+    ("argon2", "identity/"),
+    ("aws_lc_rs", "identity/"),
+];
+
+struct Source {
+    /// Below `src/`, with `/`.
+    path: String,
+    text: String,
+}
+
+impl Source {
+    fn room(&self) -> &str {
+        let first = self.path.split('/').next().unwrap_or_default();
+        first.strip_suffix(".rs").unwrap_or(first)
+    }
+
+    /// The lines that are code: no comments.
+    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        let numbered = (1..).zip(self.text.lines());
+        numbered.filter(|(_, line)| !line.trim_start().starts_with("//"))
+    }
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    collect(&root, &mut found);
+    assert!(found.len() > 40, "the sources were not found");
+    let source = |path: PathBuf| {
+        let text = fs::read_to_string(&path).unwrap();
+        Source { path: path.strip_prefix(&root).unwrap().to_string_lossy().replace('\\', "/"), text }
+    };
+    found.into_iter().map(source).collect()
+}
+
+fn collect(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The rooms that a line of code names: `crate::room` or, in main, `souk::room`; also in grouped imports.
+fn rooms_named(text: &str) -> Vec<(usize, String)> {
+    let mut named = Vec::new();
+    for prefix in ["crate::", "souk::"] {
+        for (at, _) in text.match_indices(prefix) {
+            let line = text[..at].lines().count().max(1);
+            let rest = &text[at + prefix.len()..];
+            if let Some(group) = rest.strip_prefix('{') {
+                let mut depth = 0_i32;
+                let mut item = String::new();
+                for character in group.chars() {
+                    match character {
+                        '{' => depth += 1,
+                        '}' if depth == 0 => break,
+                        '}' => depth -= 1,
+                        ',' if depth == 0 => {
+                            named.push((line, std::mem::take(&mut item)));
+                            continue;
+                        }
+                        _ => {}
+                    }
+                    item.push(character);
+                }
+                named.push((line, item));
+            } else {
+                named.push((line, rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()));
+            }
+        }
+    }
+    let first = |item: &str| item.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    named.into_iter().map(|(line, item)| (line, first(&item))).filter(|(_, room)| !room.is_empty()).collect()
+}
+
+#[test]
+fn layers_are_kept() {
+    let layers: BTreeMap<_, _> = LAYERS.into_iter().collect();
+    let mut broken = Vec::new();
+    let mut checked = 0;
+    for source in sources() {
+        let room = source.room();
+        if room == "lib" {
+            continue;
+        }
+        let allowed = layers.get(room).unwrap_or_else(|| panic!("{} is in no room of the table", source.path));
+        let code: String = source.code().map(|(_, line)| format!("{line}\n")).collect();
+        for (_, named) in rooms_named(&code) {
+            let is_room = layers.contains_key(named.as_str());
+            let leaf = named == "clock" || named == "config";
+            checked += usize::from(is_room);
+            if is_room && named != room && !leaf && !allowed.contains(&named.as_str()) {
+                broken.push(format!("{} uses {named}", source.path));
+            }
+        }
+    }
+    assert!(checked > 100, "only {checked} uses were seen: the reader of `use` is broken");
+    assert!(broken.is_empty(), "layers broken:\n{}", broken.join("\n"));
+}
+
+#[test]
+fn the_reader_of_uses_sees_every_form() {
+    let text = "use crate::storage::Journal;\nuse crate::{\n    domain::{a, b},\n    search::C,\n};\nlet x = crate::http::y();\n";
+    let rooms: Vec<_> = rooms_named(text).into_iter().map(|(_, room)| room).collect();
+    for room in ["storage", "domain", "search", "http"] {
+        assert!(rooms.iter().any(|named| named == room), "{room} was not seen in {rooms:?}");
+    }
+}
+
+#[test]
+fn libraries_stay_in_their_rooms() {
+    let mut broken = Vec::new();
+    for source in sources() {
+        for (library, room) in LIBRARIES {
+            if source.path.starts_with(room) {
+                continue;
+            }
+            let names =
+                |line: &str| line.contains(&format!("{library}::")) || line.contains(&format!("use {library};"));
+            let tests_of_room =
+                source.path.starts_with(room.split('/').next().unwrap_or_default()) && source.path.contains("test");
+            for (number, line) in source.code().filter(|(_, line)| names(line)) {
+                if !tests_of_room {
+                    broken.push(format!("{}:{number} names {library}: {}", source.path, line.trim()));
+                }
+            }
+        }
+    }
+    assert!(broken.is_empty(), "libraries outside their room:\n{}", broken.join("\n"));
+}
+
+#[test]
+fn every_file_says_what_it_is_and_stays_short() {
+    let mut broken = Vec::new();
+    for source in sources() {
+        if !source.text.starts_with("//! ") {
+            broken.push(format!("{} does not begin with //!", source.path));
+        }
+        let lines = source.text.lines().count();
+        if lines > LINES_MAX {
+            broken.push(format!("{} has {lines} lines", source.path));
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn nothing_is_left_undone() {
+    let words = ["todo!(", "unimplemented!(", "#[ignore", "FIXME"];
+    let mut broken = Vec::new();
+    for source in sources() {
+        for (number, line) in source.code() {
+            if words.iter().any(|word| line.contains(word)) {
+                broken.push(format!("{}:{number}: {}", source.path, line.trim()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
