@@ -70,7 +70,7 @@ pub struct Limits {
     pub payment_wait_ms_max: u64,
     /// How long requests may take to finish when the shop closes, in milliseconds.
     pub drain_ms_max: u64,
-    /// How many entities of a kind may be alive; an idle one costs about 8 KB.
+    /// How many entities of a kind may be alive; one costs about 11 KB.
     pub live_entities_max: usize,
     /// After how long an idle entity is passivated, in milliseconds.
     pub idle_ms_max: u64,
@@ -114,7 +114,7 @@ impl Default for Limits {
             request_ms_max: 15_000,
             payment_wait_ms_max: 5_000,
             drain_ms_max: 10_000,
-            live_entities_max: 10_000,
+            live_entities_max: 4_000,
             idle_ms_max: 60_000,
             mailbox_max: 4_096,
             views_bytes_max: 16 << 20,

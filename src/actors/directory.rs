@@ -35,7 +35,7 @@ use crate::{
 /// The limits of one kind of entities.
 #[derive(Debug, Clone, Copy)]
 pub struct DirectoryLimits {
-    /// How many may be alive at once, in actors: an idle one costs about 8 KB. Past it the longest unused are passivated.
+    /// How many may be alive at once, in actors: one costs about 11 KB. Past it the longest unused are passivated.
     pub live_max: usize,
     /// After how long without a message an entity is passivated, in milliseconds.
     pub idle_ms_max: u64,
@@ -52,7 +52,7 @@ pub struct DirectoryLimits {
 impl Default for DirectoryLimits {
     fn default() -> Self {
         Self {
-            live_max: 10_000,
+            live_max: 4_000,
             idle_ms_max: 60_000,
             mailbox_max: 4_096,
             views_bytes_max: 16 << 20,

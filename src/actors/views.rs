@@ -211,10 +211,8 @@ impl<E: Entity> Views<E> {
             Err(_) => return Err(LoadError::Damaged(format!("the events of {id} cannot be applied"))),
         };
         let versioned = Versioned { sequence, view };
-        // What never existed is not cached: anybody can ask for any id.
-        if sequence == 0 {
-            return Ok(versioned);
-        }
+        // Also that it never existed: every product's page asks for its reviews, and most have none. Anybody can ask for any id,
+        // but the cache is bounded, and what is asked for once does not displace what is asked for often.
         // Where the placeholder is gone, the entity has changed since.
         let cached = placeholder.is_some_and(|placeholder| placeholder.insert(versioned.clone()).is_ok());
         if !cached && self.cold.peek(id).is_some_and(|cached| cached.sequence < sequence) {

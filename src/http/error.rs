@@ -110,10 +110,8 @@ impl IntoResponse for Problem {
         body.insert("status".into(), self.status.as_u16().into());
         body.insert("detail".into(), self.detail.into());
         body.insert("code".into(), self.code.into());
-        if let Some((instance, trace_id)) = context::current() {
-            body.insert("instance".into(), instance.into());
-            body.insert("trace_id".into(), trace_id.into());
-        }
+        body.insert("instance".into(), context::path().into());
+        body.insert("trace_id".into(), context::trace_id().into());
         let mut response = (self.status, Json(Value::Object(body))).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

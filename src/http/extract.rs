@@ -6,8 +6,10 @@ use std::{str::FromStr, time::Duration};
 
 use axum::{
     body::Bytes,
-    extract::{FromRequest, FromRequestParts, OptionalFromRequestParts, Request, rejection::BytesRejection},
-    http::{HeaderMap, StatusCode, header, request::Parts},
+    extract::{
+        DefaultBodyLimit, FromRequest, FromRequestParts, OptionalFromRequestParts, Request, rejection::BytesRejection,
+    },
+    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
 };
 use serde::de::DeserializeOwned;
 
@@ -20,7 +22,7 @@ pub(super) struct Body<T>(pub(super) T);
 impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
+    async fn from_request(mut request: Request, app: &App) -> Result<Self, Problem> {
         let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let media_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
         if !media_type.eq_ignore_ascii_case("application/json") {
@@ -29,6 +31,7 @@ impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
             return Err(Problem::new(status, "unsupported-media-type", "Not JSON", detail));
         }
         let limits = &app.shop.config().limits;
+        DefaultBodyLimit::max(limits.body_bytes_max).apply(&mut request);
         let reading = Bytes::from_request(request, app);
         let bytes = match tokio::time::timeout(Duration::from_millis(limits.header_ms_max), reading).await {
             Ok(Ok(bytes)) => bytes,
@@ -150,9 +153,9 @@ pub(super) fn expected_version(headers: &HeaderMap) -> Result<Option<u64>, Probl
 }
 
 /// Whether `If-None-Match` names this ETag: what the client has is still right.
-pub(super) fn is_known(headers: &HeaderMap, etag: &str) -> Known {
+pub(super) fn is_known(headers: &HeaderMap, etag: &HeaderValue) -> Known {
     let names = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let matches = names.split(',').any(|name| matches!(name.trim(), "*") || name.trim() == etag);
+    let matches = names.split(',').any(|name| matches!(name.trim(), "*") || etag == name.trim());
     if matches { Known::Yes } else { Known::No }
 }
 

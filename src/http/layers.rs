@@ -2,7 +2,10 @@
 //!
 //! Depends on its neighbours.
 
-use std::time::{Duration, Instant};
+use std::{
+    panic::AssertUnwindSafe,
+    time::{Duration, Instant},
+};
 
 use axum::{
     extract::{MatchedPath, Request, State},
@@ -11,21 +14,41 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{App, context, error::Problem};
+use futures::FutureExt;
+
+use super::{
+    App,
+    context::{self, Context},
+    error::Problem,
+};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// Surrounds what must answer also when the shop is full.
+pub(super) async fn surround(request: Request, next: Next) -> Response {
+    traced(request, |request| guarded(request, next)).await
+}
+
+/// Surrounds everything else: one layer, because each costs a box and a copy of the service with every request.
+pub(super) async fn surround_and_admit(State(app): State<App>, request: Request, next: Next) -> Response {
+    traced(request, |request| admitted(app, request, next)).await
+}
+
 /// Gives the request its trace id, in its problems, its answer and its log lines.
-pub(super) async fn trace(request: Request, next: Next) -> Response {
-    let context = context::Context::of(request.uri(), request.headers());
-    let trace_id = HeaderValue::from_str(&context.trace_id);
-    let mut response = context::within(context, next.run(request)).await;
+async fn traced<F: Future<Output = Response>>(request: Request, answer: impl FnOnce(Request) -> F) -> Response {
+    let context = Context::of(request.uri(), request.headers());
+    let trace_id = context.trace_id.clone();
+    let mut response = context::within(context, answer(request)).await;
     let headers = response.headers_mut();
-    if let Ok(trace_id) = trace_id {
-        headers.insert(REQUEST_ID, trace_id);
-    }
+    headers.insert(REQUEST_ID, trace_id);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// A handler that panics is a fault of ours and ends its own request only.
+async fn guarded(request: Request, next: Next) -> Response {
+    let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    answered.unwrap_or_else(|_| Problem::fault().into_response())
 }
 
 /// The routes that take query parameters; on any other a query is a mistake that should not go unnoticed.
@@ -39,7 +62,7 @@ const ROUTES_WITH_QUERY: [&str; 5] = [
 
 /// Admits the request, or refuses it at once: a queue would only make everybody wait. The permit is held until the answer
 /// begins; event streams have a pool of their own.
-pub(super) async fn admit(State(app): State<App>, request: Request, next: Next) -> Response {
+async fn admitted(app: App, request: Request, next: Next) -> Response {
     let began = Instant::now();
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
@@ -51,7 +74,7 @@ pub(super) async fn admit(State(app): State<App>, request: Request, next: Next) 
         }
         Ok(permit) => {
             let limit = Duration::from_millis(app.shop.config().limits.request_ms_max);
-            let answered = tokio::time::timeout(limit, next.run(request)).await;
+            let answered = tokio::time::timeout(limit, guarded(request, next)).await;
             drop(permit);
             answered.unwrap_or_else(|_| Problem::timed_out().into_response())
         }
@@ -67,10 +90,10 @@ fn report(app: &App, method: &Method, route: &str, status: StatusCode, elapsed: 
     app.metrics.request(method, route, status, elapsed);
     let milliseconds = elapsed.as_secs_f64() * 1e3;
     if status.is_server_error() {
-        let trace_id = context::current().map(|(_, trace_id)| trace_id).unwrap_or_default();
+        let trace_id = context::trace_id();
         tracing::warn!(%method, route, status = status.as_u16(), milliseconds, trace_id, "request failed");
     } else if tracing::enabled!(tracing::Level::DEBUG) {
-        let trace_id = context::current().map(|(_, trace_id)| trace_id).unwrap_or_default();
+        let trace_id = context::trace_id();
         tracing::debug!(%method, route, status = status.as_u16(), milliseconds, trace_id, "request");
     }
 }

@@ -4,7 +4,7 @@
 //! them and the layers around them.
 //!
 //! ```text
-//!  request ─▶ trace id, panic guard ─▶ admission, time limit, metrics, log ─▶ body limit ─▶ handler ─▶ Shop
+//!  request ─▶ trace id ─▶ admission, time limit, metrics, log, panic guard ─▶ handler ─▶ Shop
 //! ```
 //!
 //! May depend on `shop` and the rooms below it. Only this room names axum.
@@ -28,16 +28,15 @@ mod stock;
 use std::sync::Arc;
 
 pub use axum::Router;
-use axum::{extract::DefaultBodyLimit, middleware, response::IntoResponse};
+use axum::middleware;
 use tokio::sync::Semaphore;
-use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::{
     OpenApi,
     openapi::security::{Http, HttpAuthScheme, SecurityScheme},
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use self::{error::Problem, metrics::Metrics};
+use self::{error::Problem, metrics::Metrics, products::RenderedPages};
 pub use self::{error::TYPE_BASE, health::Health};
 use crate::shop::Shop;
 
@@ -47,6 +46,7 @@ pub(crate) struct App {
     shop: Shop,
     health: Health,
     metrics: Arc<Metrics>,
+    pages: Arc<RenderedPages>,
     in_flight: Arc<Semaphore>,
     event_streams: Arc<Semaphore>,
 }
@@ -77,6 +77,7 @@ pub fn router_with(shop: Shop, health: Health) -> Router {
     let limits = shop.config().limits.clone();
     let app = App {
         metrics: Arc::new(Metrics::new(&shop)),
+        pages: Arc::default(),
         in_flight: Arc::new(Semaphore::new(limits.in_flight_max)),
         event_streams: Arc::new(Semaphore::new(limits.event_streams_max)),
         shop,
@@ -91,14 +92,12 @@ pub fn router_with(shop: Shop, health: Health) -> Router {
     let admitted = admitted
         .fallback(async || Problem::not_found("resource"))
         .method_not_allowed_fallback(layers::method_not_allowed)
-        .layer(DefaultBodyLimit::max(limits.body_bytes_max))
-        .layer(middleware::from_fn_with_state(app.clone(), layers::admit));
-    let exempt = exempt.route("/openapi.json", axum::routing::get(async move || layers::json_bytes(&document)));
-    admitted
-        .merge(exempt)
-        .layer(CatchPanicLayer::custom(|_| Problem::fault().into_response()))
-        .layer(middleware::from_fn(layers::trace))
-        .with_state(app)
+        .layer(middleware::from_fn_with_state(app.clone(), layers::surround_and_admit));
+    let exempt = exempt
+        .route("/openapi.json", axum::routing::get(async move || layers::json_bytes(&document)))
+        .method_not_allowed_fallback(layers::method_not_allowed)
+        .layer(middleware::from_fn(layers::surround));
+    admitted.merge(exempt).with_state(app)
 }
 
 /// What shoppers, sellers and admins use.

@@ -2,16 +2,21 @@
 //!
 //! May depend on `shop`, `search` and `domain`.
 
+mod rendered;
 mod shapes;
 
 use axum::{
     Json,
-    extract::{Path, State, rejection::PathRejection},
+    extract::{Path, Request, State, rejection::PathRejection},
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
-    response::{IntoResponse, Response},
+    response::Response,
 };
 
-use self::shapes::{CategoryBody, HitBody, ProductBody, ProductFields, SearchQuery, Shown};
+pub(super) use self::rendered::RenderedPages;
+use self::{
+    rendered::Rendered,
+    shapes::{CategoryBody, HitBody, ProductBody, ProductFields, SearchQuery},
+};
 use super::{
     App,
     bodies::{ProblemBody, product_id},
@@ -85,51 +90,32 @@ pub(super) async fn show(
     caller: Option<Caller>,
     path: Result<Path<String>, PathRejection>,
     Query(query): Query<PageQuery>,
-    headers: HeaderMap,
-    uri: Uri,
+    request: Request,
 ) -> Result<Response, Problem> {
     let Path(text) = path.map_err(|rejection| Problem::bad_request("invalid-path", rejection.body_text()))?;
     // `search_item=` without a word does not reach the route of searches, and neither does one whose `=` is encoded.
     if let Some(words) = text.strip_prefix(SEARCH_PREFIX) {
         let query = SearchQuery::words(words.to_owned(), query);
-        return search(&app, &query.request()?, &uri);
+        return search(&app, &query.request()?, request.uri());
     }
     if query.limit.is_some() || query.after.is_some() {
         return Err(Problem::bad_request("invalid-query", "a product takes no query parameters"));
     }
     let id: ProductId = text.parse().map_err(|_| Problem::not_found("product"))?;
     let page = app.shop.product(&id, caller.as_ref().map(|Caller(who)| who)).await?;
-    let etag = etag(&page);
-    if is_known(&headers, &etag) == Known::Yes {
-        return Ok(tagged(StatusCode::NOT_MODIFIED.into_response(), &etag));
-    }
+    let rendered = render(&app, &page).await?;
+    Ok(match is_known(request.headers(), &rendered.etag) {
+        Known::Yes => rendered.not_modified(),
+        Known::No => rendered.respond(StatusCode::OK),
+    })
+}
+
+async fn render(app: &App, page: &ProductPage) -> Result<Rendered, Problem> {
     let mut variants = Vec::with_capacity(page.product.details.variants.len());
     for variant in &page.product.details.variants {
         variants.push((variant, app.shop.product(&variant.product, None).await.ok()));
     }
-    let body = serde_json::to_vec(&Shown::new(&page, &variants)).map_err(|_| Problem::fault())?;
-    Ok(tagged(([(header::CONTENT_TYPE, "application/json")], body).into_response(), &etag))
-}
-
-/// The product part, the stock part and the rating part: an edit is held against the first only.
-fn etag(page: &ProductPage) -> String {
-    let (stock, rating) = (&page.stock, &page.rating);
-    format!(
-        "\"p{}-s{}.{}-r{}.{}\"",
-        page.product.version, stock.on_hand, stock.reserved_quantity, rating.count, rating.average_hundredths
-    )
-}
-
-fn tagged(mut response: Response, etag: &str) -> Response {
-    if let Ok(etag) = HeaderValue::from_str(etag) {
-        response.headers_mut().insert(header::ETAG, etag);
-    }
-    response
-}
-
-fn respond(status: StatusCode, page: &ProductPage) -> Response {
-    let body = Json(serde_json::to_value(Shown::new(page, &[])).unwrap_or_default());
-    tagged((status, body).into_response(), &etag(page))
+    app.pages.get(page, &variants)
 }
 
 /// Creates a product that belongs to the caller.
@@ -150,7 +136,7 @@ pub(super) async fn create(
         None => format!("p-{:032x}", crate::identity::random_u128()).parse().map_err(|_| Problem::fault())?,
     };
     let page = app.shop.create_product(&who, &id, fields.details()?).await?;
-    let mut response = respond(StatusCode::CREATED, &page);
+    let mut response = render(&app, &page).await?.respond(StatusCode::CREATED);
     if let Ok(location) = HeaderValue::from_str(&format!("/products/{id}")) {
         response.headers_mut().insert(header::LOCATION, location);
     }
@@ -179,7 +165,7 @@ pub(super) async fn revise(
     }
     let version = expected_version(&headers)?;
     let page = app.shop.revise_product(&who, &id, fields.details()?, version).await?;
-    Ok(respond(StatusCode::OK, &page))
+    Ok(render(&app, &page).await?.respond(StatusCode::OK))
 }
 
 /// Takes a product out of the shop; its past orders keep it.

@@ -1,0 +1,129 @@
+//! Product pages as bytes: writing one as JSON costs more than everything else that answers a request for it.
+//!
+//! A page is kept with the versions of all it shows, and used only for the same versions: it cannot be stale.
+//!
+//! May depend on `shop` and `domain`.
+
+use std::fmt;
+
+use axum::{
+    body::Bytes,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use quick_cache::{Weighter, sync::Cache};
+
+use super::shapes::Shown;
+use crate::{
+    domain::{ids::ProductId, product::Variant},
+    http::error::Problem,
+    shop::catalogue::ProductPage,
+};
+
+/// How many bytes of pages are kept: some ten thousand of them.
+const PAGES_BYTES_MAX: u64 = 16 << 20;
+/// About how many bytes a page takes beside its text.
+const PAGE_OVERHEAD_BYTES: usize = 256;
+/// What a page's JSON takes beside the description, in bytes, about: room to write it without moving it.
+const JSON_BYTES: usize = 1_024;
+
+/// A variant with its page; none where it cannot be seen.
+pub(super) type SeenVariant<'a> = (&'a Variant, Option<ProductPage>);
+
+/// The versions of everything on a page: what its ETag says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Versions {
+    product: u64,
+    on_hand: u64,
+    reserved: u64,
+    ratings: u64,
+    average_hundredths: u64,
+    /// A checksum over the versions of the variants; 0 without any.
+    variants: u32,
+}
+
+impl Versions {
+    fn of(page: &ProductPage, variants: &[SeenVariant<'_>]) -> Self {
+        let variants = variants.iter().fold(0, |checksum, (_, variant)| {
+            let seen = variant.as_ref().map_or((0, 0), |variant| (variant.product.version, variant.stock.available));
+            let checksum = crc32c::crc32c_append(checksum, &seen.0.to_le_bytes());
+            crc32c::crc32c_append(checksum, &seen.1.to_le_bytes())
+        });
+        Self {
+            product: page.product.version,
+            on_hand: page.stock.on_hand,
+            reserved: page.stock.reserved_quantity,
+            ratings: page.rating.count,
+            average_hundredths: page.rating.average_hundredths,
+            variants,
+        }
+    }
+}
+
+/// An ETag: the product part, against which edits are held, then the stock part, the rating part and the variants' part.
+impl fmt::Display for Versions {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { product, on_hand, reserved, ratings, average_hundredths, variants } = self;
+        write!(formatter, "\"p{product}-s{on_hand}.{reserved}-r{ratings}.{average_hundredths}-v{variants:x}\"")
+    }
+}
+
+/// A page as it is sent.
+#[derive(Clone)]
+pub(super) struct Rendered {
+    versions: Versions,
+    pub(super) etag: HeaderValue,
+    body: Bytes,
+}
+
+impl Rendered {
+    fn new(page: &ProductPage, variants: &[SeenVariant<'_>], versions: Versions) -> Result<Self, Problem> {
+        let mut body = Vec::with_capacity(JSON_BYTES + page.product.details.description.len());
+        serde_json::to_writer(&mut body, &Shown::new(page, variants)).map_err(|_| Problem::fault())?;
+        let etag = HeaderValue::try_from(versions.to_string()).map_err(|_| Problem::fault())?;
+        Ok(Self { versions, etag, body: body.into() })
+    }
+
+    /// The page as an answer.
+    pub(super) fn respond(self, status: StatusCode) -> Response {
+        let content_type = HeaderValue::from_static("application/json");
+        (status, [(header::CONTENT_TYPE, content_type), (header::ETAG, self.etag)], self.body).into_response()
+    }
+
+    /// The answer to a client that has this page.
+    pub(super) fn not_modified(self) -> Response {
+        (StatusCode::NOT_MODIFIED, [(header::ETAG, self.etag)]).into_response()
+    }
+}
+
+#[derive(Clone)]
+struct ByBytes;
+
+impl Weighter<ProductId, Rendered> for ByBytes {
+    fn weight(&self, id: &ProductId, rendered: &Rendered) -> u64 {
+        (PAGE_OVERHEAD_BYTES + id.as_str().len() + rendered.body.len()) as u64
+    }
+}
+
+/// Pages that were rendered.
+pub(in crate::http) struct RenderedPages(Cache<ProductId, Rendered, ByBytes>);
+
+impl Default for RenderedPages {
+    fn default() -> Self {
+        let pages = usize::try_from(PAGES_BYTES_MAX).unwrap_or(usize::MAX) / JSON_BYTES;
+        Self(Cache::with_weighter(pages, PAGES_BYTES_MAX, ByBytes))
+    }
+}
+
+impl RenderedPages {
+    /// A page as it is sent, rendered unless it is here.
+    pub(super) fn get(&self, page: &ProductPage, variants: &[SeenVariant<'_>]) -> Result<Rendered, Problem> {
+        let versions = Versions::of(page, variants);
+        if let Some(rendered) = self.0.get(&page.id).filter(|rendered| rendered.versions == versions) {
+            return Ok(rendered);
+        }
+        let rendered = Rendered::new(page, variants, versions)?;
+        self.0.insert(page.id.clone(), rendered.clone());
+        Ok(rendered)
+    }
+}
