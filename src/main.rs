@@ -28,6 +28,11 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
+/// It gives memory back after a load, which the C library's allocator does not.
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// An online shopping backend in one binary.
 ///
 /// Everything can also be set in a TOML file (`--config`) or in environment variables: `SOUK_LISTEN`, `SOUK_DATA_DIR`,

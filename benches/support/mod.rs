@@ -5,6 +5,11 @@ use std::time::{Duration, Instant};
 
 use souk::{config::Config, shop::Shop};
 
+/// The program's allocator.
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// How long each measurement runs, in seconds; `SOUK_BENCH_SECONDS` makes it longer or shorter.
 pub(crate) fn seconds() -> f64 {
     std::env::var("SOUK_BENCH_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(3.0)

@@ -73,3 +73,37 @@ pub fn replay<E: Entity>(loaded: &Loaded) -> Result<E, RecordError> {
 fn check(version: u16) -> Result<(), RecordError> {
     if version == VERSION { Ok(()) } else { Err(RecordError::UnknownVersion { version }) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::{
+            entity::Timestamp,
+            ids::OrderId,
+            inventory::{Event, HOLDS_MAX, Hold, Inventory},
+        },
+        storage::SNAPSHOT_BYTES_MAX,
+    };
+
+    /// An inventory with so many reservations, all finished: that takes the most bytes.
+    fn snapshot_bytes(holds: u16) -> usize {
+        let (at, deadline) = (Timestamp(1), Timestamp(2));
+        let mut inventory = Inventory::default();
+        inventory.apply(&Event::Opened { quantity: u64::from(holds) });
+        for order in 0..holds {
+            let hold = Hold { order: OrderId(u128::from(order)), round: 0 };
+            inventory.apply(&Event::Reserved { hold, quantity: 1, deadline, at });
+            inventory.apply(&Event::Fulfilled { hold, at });
+        }
+        encode_snapshot(&inventory).len()
+    }
+
+    #[test]
+    fn an_inventory_with_all_the_reservations_it_may_have_fits_into_a_snapshot() {
+        let (some, more) = (snapshot_bytes(100), snapshot_bytes(1_100));
+        let (hold_bytes, rest) = ((more - some) / 1_000, 1 << 20);
+        assert!(HOLDS_MAX * hold_bytes + rest <= SNAPSHOT_BYTES_MAX, "{hold_bytes} bytes each");
+        assert!(HOLDS_MAX * hold_bytes * 2 > SNAPSHOT_BYTES_MAX, "the limit is not far beyond what is needed");
+    }
+}

@@ -1,14 +1,16 @@
 //! How values become bytes: the only file that names bincode.
 //!
 //! bincode is positional, so whoever stores a type versions it; here is only the frame: fixed-width integers, a limit on size,
-//! nothing left over. Depends on `serde` and `bincode`.
+//! nothing left over. Depends on `limits`, `serde` and `bincode`.
 
 use bincode::Options;
 use serde::{Serialize, de::DeserializeOwned};
 
+use super::limits::SNAPSHOT_BYTES_MAX;
+
 /// The largest encoded value, in bytes: the largest snapshot the state takes. A length read from damaged bytes can make a
 /// reader allocate no more than this.
-pub const ENCODED_BYTES_MAX: u64 = 16 * 1024 * 1024;
+pub const ENCODED_BYTES_MAX: u64 = SNAPSHOT_BYTES_MAX as u64;
 
 /// Bytes that are no such value.
 #[derive(Debug, thiserror::Error)]

@@ -8,8 +8,9 @@ pub(super) const PAGE_BYTES: usize = 4096;
 /// The largest value in the state, in bytes. sled puts large ones into files of their own, which it never syncs.
 pub const VALUE_BYTES_MAX: usize = 4096;
 
-/// The largest snapshot, in bytes. A larger one is not taken: the stream's records stay instead.
-pub const SNAPSHOT_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// The largest snapshot, in bytes: an inventory with as many reservations as it may have. A larger one is not taken: the
+/// stream's records stay instead.
+pub const SNAPSHOT_BYTES_MAX: usize = 128 * 1024 * 1024;
 
 /// The largest payload of a batch that a reader believes in, in bytes. It keeps a damaged length from being allocated.
 pub(super) const BATCH_BYTES_CEILING: usize = 32 * 1024 * 1024;
