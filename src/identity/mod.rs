@@ -190,7 +190,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Opens the room with the keys in `directory`, which are made at the first start. Takes about 20 ms.
+    /// Opens the room with the keys in `directory`, which are made at the first start.
     ///
     /// # Errors
     /// [`IdentityError`].

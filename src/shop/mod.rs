@@ -6,6 +6,7 @@
 //! May depend on every room but `http` and `app`.
 
 pub mod accounts;
+mod belonging;
 pub mod carts;
 pub mod catalogue;
 pub mod error;
@@ -16,6 +17,7 @@ pub mod stock;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use self::belonging::Belonging;
 pub use self::error::Error;
 use crate::{
     actors::{
@@ -71,6 +73,14 @@ pub enum OpenShopError {
     /// The keys cannot be used.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The accounts were written with other keys.
+    #[error(
+        "the keys in {directory} are not those that this shop's accounts were written with: restore them from the same copy as the data"
+    )]
+    OtherKeys {
+        /// Where the keys are.
+        directory: PathBuf,
+    },
     /// The search index cannot even be made.
     #[error(transparent)]
     Search(#[from] crate::search::OpenError),
@@ -293,7 +303,12 @@ impl Foundation {
             access_ms: config.access_token_seconds.saturating_mul(1_000),
             session_ms: config.session_days.saturating_mul(86_400_000),
         };
-        let identity = Identity::open(&data.join("identity"), &tokens, clock)?;
+        let keys = data.join("identity");
+        let identity = Identity::open(&keys, &tokens, clock)?;
+        match belonging::check(data, identity.fingerprint()).map_err(at(data.clone()))? {
+            Belonging::Together => {}
+            Belonging::Apart => return Err(OpenShopError::OtherKeys { directory: keys }),
+        }
         let search = Search::open(&data.join("search"))?;
         let ledger = config.simulated_ledger.clone().unwrap_or_else(|| data.join("simulated-provider.jsonl"));
         let simulated = Arc::new(Simulated::open(&ledger).map_err(at(ledger))?);

@@ -131,7 +131,6 @@ pub(super) struct Gone;
 
 /// The shop.
 #[derive(Clone)]
-#[allow(dead_code, reason = "tests look at what they need")]
 pub(super) struct Floor {
     pub journal: Journal,
     pub disk: Arc<Disk>,
