@@ -29,7 +29,7 @@ impl From<domain::money::Money> for Money {
 
 /// An amount as a client states it: an object with its currency, or the bare minor units.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "must be a whole number of minor units, or an object of amount and currency")]
 pub(super) enum StatedMoney {
     /// With its currency.
     Money(Money),
