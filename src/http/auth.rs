@@ -17,6 +17,7 @@ use super::{
     bodies::{ProblemBody, time},
     error::Problem,
     extract::{Body, Caller},
+    responses::{JsonBody, Token, Write},
 };
 use crate::{domain::account::Role, shop::accounts::Session};
 
@@ -92,9 +93,10 @@ fn tokens(session: Session) -> Response {
 
 /// Makes an account.
 #[utoipa::path(post, path = "/auth/register", tag = "accounts", request_body = Registration, responses(
+    Write, JsonBody,
     (status = 201, description = "Registered", body = Registered),
+    (status = 403, description = "Admins do not register", body = ProblemBody),
     (status = 409, description = "The address is taken", body = ProblemBody),
-    (status = 422, description = "A field breaks its rule", body = ProblemBody),
 ))]
 pub(super) async fn register(
     State(app): State<App>,
@@ -107,16 +109,18 @@ pub(super) async fn register(
 
 /// Logs in.
 #[utoipa::path(post, path = "/auth/login", tag = "accounts", request_body = Credentials, responses(
+    Write, JsonBody,
     (status = 200, description = "Logged in", body = Tokens),
     (status = 401, description = "The address or the password is wrong", body = ProblemBody),
-    (status = 503, description = "Too many logins at once", body = ProblemBody),
 ))]
 pub(super) async fn login(State(app): State<App>, Body(body): Body<Credentials>) -> Result<Response, Problem> {
     Ok(tokens(app.shop.login(&body.email, body.password).await?))
 }
 
 /// Exchanges a refresh token for new tokens. Showing one again later than seconds after its use ends the session.
-#[utoipa::path(post, path = "/auth/refresh", tag = "accounts", request_body = Refresh, responses(
+#[utoipa::path(post, path = "/auth/refresh", operation_id = "refresh_session",
+    tag = "accounts", request_body = Refresh, responses(
+    Write, JsonBody,
     (status = 200, description = "New tokens", body = Tokens),
     (status = 401, description = "The token is not good (any more)", body = ProblemBody),
 ))]
@@ -126,8 +130,8 @@ pub(super) async fn refresh(State(app): State<App>, Body(body): Body<Refresh>) -
 
 /// Ends the session at once.
 #[utoipa::path(post, path = "/auth/logout", tag = "accounts", security(("bearer" = [])), responses(
+    Write, Token,
     (status = 204, description = "Logged out"),
-    (status = 401, description = "Not logged in", body = ProblemBody),
 ))]
 pub(super) async fn logout(State(app): State<App>, Caller(who): Caller) -> Result<StatusCode, Problem> {
     app.shop.logout(&who).await?;
@@ -135,7 +139,8 @@ pub(super) async fn logout(State(app): State<App>, Caller(who): Caller) -> Resul
 }
 
 /// The public keys that verify access tokens.
-#[utoipa::path(get, path = "/.well-known/jwks.json", tag = "operations", responses((status = 200, description = "JSON Web Key Set", body = Object)))]
+#[utoipa::path(get, path = "/.well-known/jwks.json", operation_id = "show_keys",
+    tag = "operations", responses((status = 200, description = "JSON Web Key Set", body = Object)))]
 pub(super) async fn jwks(State(app): State<App>) -> Json<serde_json::Value> {
     Json(app.shop.identity().jwks())
 }

@@ -16,9 +16,13 @@ use super::{
     bodies::{Item, Money, ProblemBody, product_id},
     error::Problem,
     extract::{Body, Caller, Id, Key},
+    responses::{JsonBody, Read, Token, Write},
 };
 use crate::{
-    domain::{cart::Line, ids::ProductId},
+    domain::{
+        cart::{Line, Rejection},
+        ids::ProductId,
+    },
     shop::{Error, carts::CartPage},
 };
 
@@ -93,9 +97,9 @@ fn respond(page: CartPage) -> Response {
 }
 
 /// The caller's cart.
-#[utoipa::path(get, path = "/cart", tag = "cart", security(("bearer" = [])), responses(
+#[utoipa::path(get, path = "/cart", operation_id = "show_cart", tag = "cart", security(("bearer" = [])), responses(
+    Read, Token,
     (status = 200, description = "The cart", body = CartBody),
-    (status = 401, description = "Not logged in", body = ProblemBody),
 ))]
 pub(super) async fn show(State(app): State<App>, Caller(who): Caller) -> Result<Response, Problem> {
     // Prices and stock in it change without the cart, so its ETag serves writers, not caches.
@@ -103,13 +107,15 @@ pub(super) async fn show(State(app): State<App>, Caller(who): Caller) -> Result<
 }
 
 /// Adds products to the caller's cart, all of them or none.
-#[utoipa::path(post, path = "/cart/add_products", tag = "cart", security(("bearer" = [])), request_body = Addition,
+#[utoipa::path(post, path = "/cart/add_products", operation_id = "add_to_cart",
+    tag = "cart", security(("bearer" = [])), request_body = Addition,
     params(("Idempotency-Key" = Option<String>, Header, description = "With it, a repeat adds nothing")), responses(
+    Write, Token, JsonBody,
     (status = 200, description = "The cart", body = CartBody),
-    (status = 401, description = "Not logged in", body = ProblemBody),
     (status = 403, description = "Somebody else's cart", body = ProblemBody),
     (status = 404, description = "No such product", body = ProblemBody),
     (status = 422, description = "A quantity or product that cannot be, or one without a price", body = ProblemBody),
+    (status = 429, description = "Too many requests with a key in a day", body = ProblemBody),
 ))]
 pub(super) async fn add(
     State(app): State<App>,
@@ -120,7 +126,9 @@ pub(super) async fn add(
     if body.user_id.is_some_and(|user| user != who.user.to_string()) {
         return Err(Error::Forbidden("its owner").into());
     }
-    let lines = match (body.items, body.product_id) {
+    let is_list = body.items.is_some();
+    let at = |index: usize, field: &str| if is_list { format!("items/{index}/{field}") } else { field.to_owned() };
+    let items = match (body.items, body.product_id) {
         (Some(items), None) if body.quantity.is_none() => items,
         (None, Some(product_id)) => vec![Item { product_id, quantity: body.quantity.unwrap_or(1) }],
         (Some(_), _) => {
@@ -128,19 +136,28 @@ pub(super) async fn add(
         }
         (None, None) => return Err(Problem::invalid("items", "items are needed")),
     };
-    let lines = lines.iter().enumerate().map(|(index, item)| {
-        let product = product_id(&item.product_id, &format!("items/{index}/product_id"))?;
+    let lines = items.iter().enumerate().map(|(index, item)| {
+        let product = product_id(&item.product_id, &at(index, "product_id"))?;
         Ok(Line { product, quantity: item.quantity })
     });
     let lines = lines.collect::<Result<Vec<_>, Problem>>()?;
-    Ok(respond(app.shop.add_to_cart(&who, lines, key.as_deref()).await?))
+    match app.shop.add_to_cart(&who, lines, key.as_deref()).await {
+        Ok(page) => Ok(respond(page)),
+        Err(Error::Cart(Rejection::InvalidQuantity { product })) => {
+            let index = items.iter().rposition(|item| item.product_id == product.as_str()).unwrap_or_default();
+            let detail = Rejection::InvalidQuantity { product: product.clone() }.to_string();
+            Err(Problem::invalid(&at(index, "quantity"), detail).with("product_id", product.as_str()))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Sets how many of a product are in the cart.
-#[utoipa::path(put, path = "/cart/items/{product_id}", tag = "cart", security(("bearer" = [])), request_body = Quantity,
+#[utoipa::path(put, path = "/cart/items/{product_id}", operation_id = "set_cart_item",
+    tag = "cart", security(("bearer" = [])), request_body = Quantity,
     params(("product_id" = String, Path)), responses(
+    Write, Token, JsonBody,
     (status = 200, description = "The cart", body = CartBody),
-    (status = 401, description = "Not logged in", body = ProblemBody),
     (status = 404, description = "No such product", body = ProblemBody),
     (status = 422, description = "A quantity that cannot be", body = ProblemBody),
 ))]
@@ -154,10 +171,12 @@ pub(super) async fn set(
 }
 
 /// Takes a product out of the cart.
-#[utoipa::path(delete, path = "/cart/items/{product_id}", tag = "cart", security(("bearer" = [])),
+#[utoipa::path(delete, path = "/cart/items/{product_id}", operation_id = "remove_cart_item",
+    tag = "cart", security(("bearer" = [])),
     params(("product_id" = String, Path)), responses(
+    Write, Token,
     (status = 204, description = "It is not in the cart (any more)"),
-    (status = 401, description = "Not logged in", body = ProblemBody),
+    (status = 404, description = "Nothing can have this id", body = ProblemBody),
 ))]
 pub(super) async fn remove(
     State(app): State<App>,

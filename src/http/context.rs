@@ -45,7 +45,8 @@ impl Context {
         };
         let parent = || {
             let parent = headers.get("traceparent")?.to_str().ok()?.split('-').nth(1)?;
-            HeaderValue::from_str(parent).ok().filter(|id| id.len() == 32)
+            let is_id = parent.len() == 32 && HEXLOWER.decode(parent.as_bytes()).is_ok_and(|id| id != [0; 16]);
+            HeaderValue::from_str(parent).ok().filter(|_| is_id)
         };
         let trace_id = headers.get("x-request-id").filter(visible).cloned().or_else(parent).unwrap_or_else(|| {
             let mut fresh = [0; 32];

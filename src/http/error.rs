@@ -9,7 +9,7 @@ use axum::{
 };
 use serde_json::{Map, Value, json};
 
-use super::context;
+use super::{context, responses::PROBLEM_JSON};
 use crate::{
     actors::entity_actor::NotDelivered,
     domain::{account, cart, inventory, money::Money, order, product},
@@ -61,10 +61,11 @@ impl Problem {
         self.header(header::RETRY_AFTER, RETRY_AFTER_SECONDS)
     }
 
-    /// A field of the body that breaks its rule.
+    /// A field of the body that breaks its rule; the whole body where the pointer is empty.
     pub(super) fn invalid(pointer: &str, detail: impl Into<String>) -> Self {
         let detail = detail.into();
-        let errors = json!([{ "detail": detail, "pointer": format!("#/{pointer}") }]);
+        let pointer = if pointer.is_empty() { "#".to_owned() } else { format!("#/{pointer}") };
+        let errors = json!([{ "detail": detail, "pointer": pointer }]);
         unprocessable("invalid-body", "The body breaks a rule", detail).with("errors", errors)
     }
 
@@ -78,7 +79,14 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not-found", "Not found", format!("there is no such {what}"))
     }
 
-    /// A token is needed, or the one shown is not to be believed.
+    /// A token is needed, and none is shown.
+    pub(super) fn anonymous() -> Self {
+        let detail = "a bearer token is needed: log in with POST /auth/login";
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Log in first", detail)
+            .header(header::WWW_AUTHENTICATE, "Bearer")
+    }
+
+    /// The token shown is not to be believed.
     pub(super) fn unauthorized(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Log in first", detail)
             .header(header::WWW_AUTHENTICATE, "Bearer error=\"invalid_token\"")
@@ -114,7 +122,7 @@ impl IntoResponse for Problem {
         body.insert("trace_id".into(), context::trace_id().into());
         let mut response = (self.status, Json(Value::Object(body))).into_response();
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         for (name, value) in self.headers {
             headers.insert(name, HeaderValue::from_static(value));
         }
@@ -239,6 +247,9 @@ fn of_product(rejection: &product::Rejection, detail: String) -> Problem {
         product::Rejection::VersionMismatch { current } => {
             Problem::new(StatusCode::PRECONDITION_FAILED, "version-mismatch", "It has changed", detail)
                 .with("current_version", *current)
+        }
+        product::Rejection::Invalid(product::InvalidDetails { field: "title", rule }) => {
+            Problem::invalid("name", format!("name {rule}"))
         }
         product::Rejection::Invalid(invalid) => Problem::invalid(invalid.field, detail),
     }

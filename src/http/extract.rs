@@ -12,6 +12,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
 };
 use serde::de::DeserializeOwned;
+use serde_path_to_error::Segment;
 
 use super::{App, error::Problem};
 use crate::{identity::Principal, shop};
@@ -43,12 +44,10 @@ impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
         };
         let mut deserializer = serde_json::Deserializer::from_slice(&bytes);
         let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-            let pointer = error.path().to_string().replace(['.', '['], "/").replace(']', "");
+            let pointer = pointer(error.path());
             let inner = error.into_inner();
             match inner.classify() {
-                serde_json::error::Category::Data => {
-                    Problem::invalid(if pointer == "/" { "" } else { &pointer }, inner.to_string())
-                }
+                serde_json::error::Category::Data => Problem::invalid(&pointer, inner.to_string()),
                 serde_json::error::Category::Io
                 | serde_json::error::Category::Syntax
                 | serde_json::error::Category::Eof => Problem::bad_request("malformed-json", inner.to_string()),
@@ -57,6 +56,16 @@ impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
         deserializer.end().map_err(|error| Problem::bad_request("malformed-json", error.to_string()))?;
         Ok(Self(value))
     }
+}
+
+/// Where in the body, as a JSON pointer without its first `/`.
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    let segment = |segment: &Segment| match segment {
+        Segment::Seq { index } => Some(index.to_string()),
+        Segment::Map { key } => Some(key.replace('~', "~0").replace('/', "~1")),
+        Segment::Enum { .. } | Segment::Unknown => None,
+    };
+    path.iter().filter_map(segment).collect::<Vec<_>>().join("/")
 }
 
 fn unreadable(rejection: &BytesRejection, bytes_max: usize) -> Problem {
@@ -103,7 +112,7 @@ impl FromRequestParts<App> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let caller = <Self as OptionalFromRequestParts<App>>::from_request_parts(parts, app).await?;
-        caller.ok_or_else(|| Problem::unauthorized("a bearer token is needed: log in with POST /auth/login"))
+        caller.ok_or_else(Problem::anonymous)
     }
 }
 

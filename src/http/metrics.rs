@@ -16,7 +16,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::App;
+use super::{App, bodies::ProblemBody, error::Problem};
 use crate::shop::Shop;
 
 /// Upper bounds of the request histogram, in seconds: around what a read, a write and a login take.
@@ -104,11 +104,15 @@ fn resident_bytes() -> u64 {
 }
 
 /// Metrics in the text format of Prometheus.
-#[utoipa::path(get, path = "/metrics", tag = "operations", responses((status = 200, description = "Metrics", body = String)))]
+#[utoipa::path(get, path = "/metrics", operation_id = "show_metrics",
+    tag = "operations", responses(
+    (status = 200, description = "Metrics", content_type = "application/openmetrics-text", body = String),
+    (status = 500, description = "A fault of the shop", body = ProblemBody),
+))]
 pub(super) async fn show(State(app): State<App>) -> Response {
     let mut text = String::new();
     if encode(&mut text, &app.metrics.registry).is_err() {
-        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        return Problem::fault().into_response();
     }
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
 }

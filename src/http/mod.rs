@@ -22,6 +22,7 @@ mod metrics;
 mod orders;
 mod paging;
 mod products;
+mod responses;
 mod reviews;
 mod stock;
 
@@ -88,6 +89,7 @@ pub fn router_with(shop: Shop, health: Health) -> Router {
     let mut api = Description::openapi();
     api.merge(admitted_api);
     api.merge(exempt_api);
+    responses::name_media_types(&mut api);
     let document = Arc::new(serde_json::to_vec(&api).unwrap_or_default());
     let admitted = admitted
         .fallback(async || Problem::not_found("resource"))

@@ -21,6 +21,7 @@ use super::{
     error::Problem,
     extract::{Body, Caller, Id, Key, Query},
     paging::{Page, PageQuery, cursor},
+    responses::{JsonBody, Read, Token, Write},
 };
 use crate::{
     actors::{entity_actor::Effect, lists::Stage},
@@ -58,8 +59,8 @@ fn order(page: &OrderPage) -> Result<Json<OrderBody>, Problem> {
 /// Places an order and reserves its stock; it then awaits its payment.
 #[utoipa::path(post, path = "/checkout", tag = "orders", security(("bearer" = [])), request_body = Checkout,
     params(("Idempotency-Key" = Option<String>, Header, description = "The same key finds the same order")), responses(
+    Write, Token, JsonBody,
     (status = 201, description = "The order, awaiting its payment", body = OrderBody),
-    (status = 401, description = "Not logged in", body = ProblemBody),
     (status = 404, description = "No such product", body = ProblemBody),
     (status = 409, description = "Not enough stock, another total, a changed cart", body = ProblemBody),
     (status = 422, description = "Something that cannot be ordered, or a key used for another request", body = ProblemBody),
@@ -79,9 +80,9 @@ pub(super) async fn checkout(
 /// Pays an order.
 #[utoipa::path(post, path = "/payment", tag = "orders", security(("bearer" = [])), request_body = Payment,
     params(("Idempotency-Key" = Option<String>, Header, description = "The same key finds the same attempt")), responses(
+    Write, Token, JsonBody,
     (status = 200, description = "Success: the money is captured", body = PaymentBody),
     (status = 202, description = "Pending: look at the order, or repeat the request", body = PaymentBody),
-    (status = 401, description = "Not logged in", body = ProblemBody),
     (status = 404, description = "No such order of yours", body = ProblemBody),
     (status = 409, description = "Already paid, another payment pending, too late", body = ProblemBody),
     (status = 422, description = "Fail: declined, nothing was charged", body = ProblemBody),
@@ -116,10 +117,11 @@ pub(super) async fn pay(
 }
 
 /// An order (the design's form of `GET /orders/{order_id}`).
-#[utoipa::path(get, path = "/order_status={order_id}", tag = "orders", security(("bearer" = [])),
+#[utoipa::path(get, path = "/order_status={order_id}", operation_id = "show_order_status",
+    tag = "orders", security(("bearer" = [])),
     params(("order_id" = String, Path)), responses(
+    Read, Token,
     (status = 200, description = "The order", body = OrderBody),
-    (status = 401, description = "Not logged in", body = ProblemBody),
     (status = 404, description = "No such order of yours", body = ProblemBody),
 ))]
 pub(super) async fn status_by_path(
@@ -131,10 +133,11 @@ pub(super) async fn status_by_path(
 }
 
 /// An order with its lines, payments and history.
-#[utoipa::path(get, path = "/orders/{order_id}", tag = "orders", security(("bearer" = [])),
+#[utoipa::path(get, path = "/orders/{order_id}", operation_id = "show_order",
+    tag = "orders", security(("bearer" = [])),
     params(("order_id" = String, Path)), responses(
+    Read, Token,
     (status = 200, description = "The order", body = OrderBody),
-    (status = 401, description = "Not logged in", body = ProblemBody),
     (status = 404, description = "No such order of yours", body = ProblemBody),
 ))]
 pub(super) async fn show(
@@ -151,6 +154,7 @@ pub(super) async fn show(
 #[into_params(parameter_in = Query)]
 pub(super) struct OrdersQuery {
     /// `seller`: orders with lines of the caller's, instead of the caller's own orders.
+    #[param(inline)]
     r#as: Option<Viewer>,
     /// For admins: all orders in this stage, instead of the caller's own.
     #[param(value_type = Option<String>)]
@@ -173,10 +177,10 @@ enum Viewer {
 }
 
 /// Orders, newest first.
-#[utoipa::path(get, path = "/orders", tag = "orders", security(("bearer" = [])), params(OrdersQuery), responses(
+#[utoipa::path(get, path = "/orders", operation_id = "list_orders",
+    tag = "orders", security(("bearer" = [])), params(OrdersQuery), responses(
+    Read, Token,
     (status = 200, description = "A page of orders", body = Page<OrderBody>),
-    (status = 400, description = "An invalid parameter", body = ProblemBody),
-    (status = 401, description = "Not logged in", body = ProblemBody),
     (status = 403, description = "Not for this role", body = ProblemBody),
 ))]
 pub(super) async fn list(
@@ -198,10 +202,11 @@ pub(super) async fn list(
 }
 
 /// The attempts to pay an order, oldest first.
-#[utoipa::path(get, path = "/orders/{order_id}/payments", tag = "orders", security(("bearer" = [])),
+#[utoipa::path(get, path = "/orders/{order_id}/payments", operation_id = "list_payments",
+    tag = "orders", security(("bearer" = [])),
     params(("order_id" = String, Path)), responses(
+    Read, Token,
     (status = 200, description = "The attempts", body = Vec<AttemptBody>),
-    (status = 401, description = "Not logged in", body = ProblemBody),
     (status = 404, description = "No such order of yours", body = ProblemBody),
 ))]
 pub(super) async fn payments(
@@ -214,10 +219,12 @@ pub(super) async fn payments(
 }
 
 /// Cancels an order that is not paid.
-#[utoipa::path(post, path = "/orders/{order_id}/cancel", tag = "orders", security(("bearer" = [])),
+#[utoipa::path(post, path = "/orders/{order_id}/cancel", operation_id = "cancel_order",
+    tag = "orders", security(("bearer" = [])),
     params(("order_id" = String, Path)), responses(
+    Write, Token,
     (status = 200, description = "The order, cancelled", body = OrderBody),
-    (status = 401, description = "Not logged in", body = ProblemBody),
+    (status = 403, description = "Neither its customer nor an admin", body = ProblemBody),
     (status = 404, description = "No such order of yours", body = ProblemBody),
     (status = 409, description = "Paid, or a payment is pending", body = ProblemBody),
 ))]
@@ -230,8 +237,10 @@ pub(super) async fn cancel(
 }
 
 /// The order is packed.
-#[utoipa::path(post, path = "/orders/{order_id}/pack", tag = "selling", security(("bearer" = [])),
+#[utoipa::path(post, path = "/orders/{order_id}/pack", operation_id = "pack_order",
+    tag = "selling", security(("bearer" = [])),
     params(("order_id" = String, Path)), responses(
+    Write, Token,
     (status = 200, description = "The order", body = OrderBody),
     (status = 403, description = "Not the seller of all its lines", body = ProblemBody),
     (status = 404, description = "No such order of yours", body = ProblemBody),
@@ -246,8 +255,10 @@ pub(super) async fn pack(
 }
 
 /// The order is on its way.
-#[utoipa::path(post, path = "/orders/{order_id}/ship", tag = "selling", security(("bearer" = [])),
+#[utoipa::path(post, path = "/orders/{order_id}/ship", operation_id = "ship_order",
+    tag = "selling", security(("bearer" = [])),
     request_body = Shipment, params(("order_id" = String, Path)), responses(
+    Write, Token, JsonBody,
     (status = 200, description = "The order", body = OrderBody),
     (status = 403, description = "Not the seller of all its lines", body = ProblemBody),
     (status = 404, description = "No such order of yours", body = ProblemBody),
@@ -264,8 +275,10 @@ pub(super) async fn ship(
 }
 
 /// The order has arrived.
-#[utoipa::path(post, path = "/orders/{order_id}/deliver", tag = "selling", security(("bearer" = [])),
+#[utoipa::path(post, path = "/orders/{order_id}/deliver", operation_id = "deliver_order",
+    tag = "selling", security(("bearer" = [])),
     params(("order_id" = String, Path)), responses(
+    Write, Token,
     (status = 200, description = "The order", body = OrderBody),
     (status = 403, description = "Not the seller of all its lines", body = ProblemBody),
     (status = 404, description = "No such order of yours", body = ProblemBody),

@@ -18,8 +18,8 @@ use crate::shop::Error;
 const LIMIT_DEFAULT: usize = 20;
 /// How many items a page may have.
 const LIMIT_MAX: usize = 100;
-/// The longest cursor of ours, in bytes before encoding.
-const CURSOR_BYTES_MAX: usize = 256;
+/// How long a cursor is, in bytes before encoding: a time and an id.
+const CURSOR_BYTES: usize = 8 + 16;
 
 /// Which page.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -51,7 +51,7 @@ impl PageQuery {
     pub(super) fn after(&self) -> Result<Option<Vec<u8>>, Problem> {
         let Some(text) = &self.after else { return Ok(None) };
         match BASE64URL_NOPAD.decode(text.as_bytes()) {
-            Ok(bytes) if (1..=CURSOR_BYTES_MAX).contains(&bytes.len()) => Ok(Some(bytes)),
+            Ok(bytes) if bytes.len() == CURSOR_BYTES => Ok(Some(bytes)),
             Ok(_) | Err(_) => Err(Error::InvalidCursor.into()),
         }
     }

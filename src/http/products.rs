@@ -23,6 +23,7 @@ use super::{
     error::Problem,
     extract::{Body, Caller, Id, Known, Query, expected_version, is_known},
     paging::{Page, PageQuery},
+    responses::{JsonBody, Read, Token, Write},
 };
 use crate::{
     domain::ids::ProductId,
@@ -41,10 +42,10 @@ fn search(app: &App, request: &SearchRequest, uri: &Uri) -> Result<Response, Pro
 }
 
 /// Searches products by keywords (the design's form of `GET /products?q=`). A keyword may hold any character, `/` included.
-#[utoipa::path(get, path = "/products/search_item={*keywords}", tag = "browsing",
+#[utoipa::path(get, path = "/products/search_item={*keywords}", operation_id = "search_products", tag = "browsing",
     params(("keywords" = String, Path, description = "Percent-encoded words"), PageQuery), responses(
+    Read,
     (status = 200, description = "A page of products", body = Page<HitBody>),
-    (status = 400, description = "A query that cannot be searched for", body = ProblemBody),
 ))]
 pub(super) async fn search_by_path(
     State(app): State<App>,
@@ -58,9 +59,10 @@ pub(super) async fn search_by_path(
 }
 
 /// Searches and lists products: by words, category, brand, seller, price.
-#[utoipa::path(get, path = "/products", tag = "browsing", params(SearchQuery), responses(
+#[utoipa::path(get, path = "/products", operation_id = "list_products",
+    tag = "browsing", params(SearchQuery), responses(
+    Read,
     (status = 200, description = "A page of products", body = Page<HitBody>),
-    (status = 400, description = "A query that cannot be searched for", body = ProblemBody),
 ))]
 pub(super) async fn list(
     State(app): State<App>,
@@ -71,7 +73,8 @@ pub(super) async fn list(
 }
 
 /// The categories of the catalogue with their numbers of products, two levels deep.
-#[utoipa::path(get, path = "/categories", tag = "browsing", responses(
+#[utoipa::path(get, path = "/categories", operation_id = "list_categories", tag = "browsing", responses(
+    Read,
     (status = 200, description = "Categories", body = Vec<CategoryBody>),
 ))]
 pub(super) async fn categories(State(app): State<App>) -> Result<Json<Vec<CategoryBody>>, Problem> {
@@ -80,7 +83,10 @@ pub(super) async fn categories(State(app): State<App>) -> Result<Json<Vec<Catego
 }
 
 /// A product.
-#[utoipa::path(get, path = "/products/{product_id}", tag = "browsing", params(("product_id" = String, Path)), responses(
+#[utoipa::path(get, path = "/products/{product_id}", operation_id = "show_product", tag = "browsing",
+    security((), ("bearer" = [])),
+    params(("product_id" = String, Path), ("If-None-Match" = Option<String>, Header)), responses(
+    Read, Token,
     (status = 200, description = "The product", body = ProductBody),
     (status = 304, description = "The client's copy is still right"),
     (status = 404, description = "No such product", body = ProblemBody),
@@ -119,12 +125,12 @@ async fn render(app: &App, page: &ProductPage) -> Result<Rendered, Problem> {
 }
 
 /// Creates a product that belongs to the caller.
-#[utoipa::path(post, path = "/products", tag = "selling", security(("bearer" = [])), request_body = ProductFields, responses(
+#[utoipa::path(post, path = "/products", operation_id = "create_product",
+    tag = "selling", security(("bearer" = [])), request_body = ProductFields, responses(
+    Write, Token, JsonBody,
     (status = 201, description = "Created", body = ProductBody),
-    (status = 401, description = "Not logged in", body = ProblemBody),
     (status = 403, description = "Not a seller", body = ProblemBody),
     (status = 409, description = "The id is taken", body = ProblemBody),
-    (status = 422, description = "A field breaks its rule", body = ProblemBody),
 ))]
 pub(super) async fn create(
     State(app): State<App>,
@@ -144,14 +150,14 @@ pub(super) async fn create(
 }
 
 /// Replaces what is said about a product. `If-Match` with its ETag refuses an edit of an older version.
-#[utoipa::path(put, path = "/products/{product_id}", tag = "selling", security(("bearer" = [])),
+#[utoipa::path(put, path = "/products/{product_id}", operation_id = "revise_product",
+    tag = "selling", security(("bearer" = [])),
     request_body = ProductFields, params(("product_id" = String, Path), ("If-Match" = Option<String>, Header)), responses(
+    Write, Token, JsonBody,
     (status = 200, description = "Replaced", body = ProductBody),
-    (status = 401, description = "Not logged in", body = ProblemBody),
     (status = 403, description = "Another seller's", body = ProblemBody),
     (status = 404, description = "No such product", body = ProblemBody),
     (status = 412, description = "It has changed since", body = ProblemBody),
-    (status = 422, description = "A field breaks its rule", body = ProblemBody),
 ))]
 pub(super) async fn revise(
     State(app): State<App>,
@@ -169,10 +175,11 @@ pub(super) async fn revise(
 }
 
 /// Takes a product out of the shop; its past orders keep it.
-#[utoipa::path(delete, path = "/products/{product_id}", tag = "selling", security(("bearer" = [])),
+#[utoipa::path(delete, path = "/products/{product_id}", operation_id = "delist_product",
+    tag = "selling", security(("bearer" = [])),
     params(("product_id" = String, Path), ("If-Match" = Option<String>, Header)), responses(
+    Write, Token,
     (status = 204, description = "It is not in the shop (any more)"),
-    (status = 401, description = "Not logged in", body = ProblemBody),
     (status = 403, description = "Another seller's", body = ProblemBody),
     (status = 404, description = "No such product", body = ProblemBody),
     (status = 412, description = "It has changed since", body = ProblemBody),

@@ -17,6 +17,7 @@ use super::{
     error::Problem,
     extract::{Body, Caller, Id, Query},
     paging::{Page, PageQuery, cursor},
+    responses::{JsonBody, Read, Token, Write},
 };
 use crate::{
     actors::entity_actor::Effect,
@@ -57,10 +58,10 @@ fn body(review: Review, written_at: Option<String>) -> ReviewBody {
 }
 
 /// A product's reviews, newest first.
-#[utoipa::path(get, path = "/products/{product_id}/reviews", tag = "browsing",
-    params(("product_id" = String, Path), PageQuery), responses(
+#[utoipa::path(get, path = "/products/{product_id}/reviews", operation_id = "list_reviews", tag = "browsing",
+    security((), ("bearer" = [])), params(("product_id" = String, Path), PageQuery), responses(
+    Read, Token,
     (status = 200, description = "A page of reviews", body = Page<ReviewBody>),
-    (status = 400, description = "An invalid limit or cursor", body = ProblemBody),
     (status = 404, description = "No such product", body = ProblemBody),
 ))]
 pub(super) async fn list(
@@ -77,11 +78,12 @@ pub(super) async fn list(
 }
 
 /// Writes the caller's review, or replaces it.
-#[utoipa::path(post, path = "/products/{product_id}/reviews", tag = "browsing", security(("bearer" = [])),
+#[utoipa::path(post, path = "/products/{product_id}/reviews", operation_id = "write_review",
+    tag = "browsing", security(("bearer" = [])),
     request_body = NewReview, params(("product_id" = String, Path)), responses(
+    Write, Token, JsonBody,
     (status = 201, description = "Written", body = ReviewBody),
     (status = 200, description = "It was there just like that", body = ReviewBody),
-    (status = 401, description = "Not logged in", body = ProblemBody),
     (status = 404, description = "No such product", body = ProblemBody),
     (status = 422, description = "A rating or text that cannot be", body = ProblemBody),
 ))]

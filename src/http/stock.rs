@@ -11,8 +11,12 @@ use super::{
     bodies::ProblemBody,
     error::Problem,
     extract::{Body, Caller, Id, Key},
+    responses::{JsonBody, Read, Token, Write},
 };
-use crate::domain::{ids::ProductId, inventory};
+use crate::{
+    domain::{ids::ProductId, inventory},
+    shop::Error,
+};
 
 /// The stock of a product, in units.
 #[derive(Serialize, ToSchema)]
@@ -33,6 +37,14 @@ pub(super) struct Stock {
 fn stock(product: &ProductId, view: inventory::View) -> Json<Stock> {
     let inventory::View { on_hand, reserved_quantity, available, sold, received } = view;
     Json(Stock { product_id: product.to_string(), on_hand, reserved_quantity, available, sold, received })
+}
+
+/// A quantity is refused under its name in the body.
+fn refused(error: Error, field: &str) -> Problem {
+    match error {
+        Error::Inventory(inventory::Rejection::InvalidQuantity) => Problem::invalid(field, error.to_string()),
+        other => other.into(),
+    }
 }
 
 /// Goods that arrived.
@@ -67,8 +79,10 @@ pub(super) struct Count {
 }
 
 /// On hand, reserved and available.
-#[utoipa::path(get, path = "/products/{product_id}/inventory", tag = "selling", security(("bearer" = [])),
+#[utoipa::path(get, path = "/products/{product_id}/inventory", operation_id = "show_inventory",
+    tag = "selling", security(("bearer" = [])),
     params(("product_id" = String, Path)), responses(
+    Read, Token,
     (status = 200, description = "The stock", body = Stock),
     (status = 403, description = "Not a seller", body = ProblemBody),
     (status = 404, description = "No such product of yours", body = ProblemBody),
@@ -82,8 +96,11 @@ pub(super) async fn show(
 }
 
 /// Goods arrived.
-#[utoipa::path(post, path = "/products/{product_id}/inventory/receipts", tag = "selling", security(("bearer" = [])),
-    request_body = Receipt, params(("product_id" = String, Path)), responses(
+#[utoipa::path(post, path = "/products/{product_id}/inventory/receipts", operation_id = "receive_stock",
+    tag = "selling", security(("bearer" = [])),
+    request_body = Receipt, params(("product_id" = String, Path),
+        ("Idempotency-Key" = Option<String>, Header, description = "With it, a repeat counts once")), responses(
+    Write, Token, JsonBody,
     (status = 200, description = "The stock after it", body = Stock),
     (status = 403, description = "Not a seller", body = ProblemBody),
     (status = 404, description = "No such product of yours", body = ProblemBody),
@@ -102,8 +119,11 @@ pub(super) async fn receive(
 }
 
 /// Goods were found or lost.
-#[utoipa::path(post, path = "/products/{product_id}/inventory/adjustments", tag = "selling", security(("bearer" = [])),
-    request_body = Adjustment, params(("product_id" = String, Path)), responses(
+#[utoipa::path(post, path = "/products/{product_id}/inventory/adjustments", operation_id = "adjust_stock",
+    tag = "selling", security(("bearer" = [])),
+    request_body = Adjustment, params(("product_id" = String, Path),
+        ("Idempotency-Key" = Option<String>, Header, description = "With it, a repeat counts once")), responses(
+    Write, Token, JsonBody,
     (status = 200, description = "The stock after it", body = Stock),
     (status = 403, description = "Not a seller", body = ProblemBody),
     (status = 404, description = "No such product of yours", body = ProblemBody),
@@ -118,12 +138,15 @@ pub(super) async fn adjust(
     Body(body): Body<Adjustment>,
 ) -> Result<Json<Stock>, Problem> {
     let name = body.adjustment_id.or(key);
-    Ok(stock(&product, app.shop.adjust_stock(&who, &product, body.delta, name.as_deref()).await?))
+    let adjusted = app.shop.adjust_stock(&who, &product, body.delta, name.as_deref()).await;
+    Ok(stock(&product, adjusted.map_err(|error| refused(error, "delta"))?))
 }
 
 /// A stock-taking found this many.
-#[utoipa::path(put, path = "/products/{product_id}/inventory", tag = "selling", security(("bearer" = [])),
+#[utoipa::path(put, path = "/products/{product_id}/inventory", operation_id = "count_stock",
+    tag = "selling", security(("bearer" = [])),
     request_body = Count, params(("product_id" = String, Path)), responses(
+    Write, Token, JsonBody,
     (status = 200, description = "The stock after it", body = Stock),
     (status = 403, description = "Not a seller", body = ProblemBody),
     (status = 404, description = "No such product of yours", body = ProblemBody),
@@ -135,5 +158,6 @@ pub(super) async fn count(
     Id(product): Id<ProductId>,
     Body(Count { on_hand }): Body<Count>,
 ) -> Result<Json<Stock>, Problem> {
-    Ok(stock(&product, app.shop.count_stock(&who, &product, on_hand).await?))
+    let counted = app.shop.count_stock(&who, &product, on_hand).await;
+    Ok(stock(&product, counted.map_err(|error| refused(error, "on_hand"))?))
 }

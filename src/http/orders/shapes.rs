@@ -65,6 +65,7 @@ pub(in crate::http) struct AddressBody {
 impl Checkout {
     /// The shop's form of it.
     pub(super) fn request(self) -> Result<CheckoutRequest, Problem> {
+        let is_list = self.items.is_some();
         let items = match (self.items, self.product_ids) {
             (Some(_), Some(_)) => return Err(Problem::invalid("items", "give either items or product_ids")),
             (Some(items), None) if items.is_empty() => return Err(Problem::invalid("items", "must not be empty")),
@@ -74,7 +75,8 @@ impl Checkout {
             (None, None) => Vec::new(),
         };
         let items = items.into_iter().enumerate().map(|(index, item)| {
-            let product = product_id(&item.product_id, &format!("items/{index}/product_id"))?;
+            let pointer = if is_list { format!("items/{index}/product_id") } else { format!("product_ids/{index}") };
+            let product = product_id(&item.product_id, &pointer)?;
             Ok(CheckoutItem { product, quantity: item.quantity })
         });
         let (total_minor, currency) = match self.total_price {

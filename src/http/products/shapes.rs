@@ -41,6 +41,7 @@ pub(in crate::http) struct SearchQuery {
     /// Only prices in this currency.
     currency: Option<String>,
     /// `relevance` (the default), `price_asc`, `price_desc` or `newest`.
+    #[param(inline)]
     sort: Option<SortBy>,
     /// How many products at most: 1 to 100, 20 unless given.
     #[param(minimum = 1, maximum = 100)]
