@@ -19,11 +19,12 @@ use futures::stream;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
-    App,
+    App, Health,
     bodies::ProblemBody,
     error::Problem,
     extract::{Caller, Id},
     orders::HistoryBody,
+    responses::{Read, Token},
 };
 use crate::{
     actors::views::Subscription,
@@ -42,6 +43,7 @@ const RETRY_MS: u64 = 2_000;
 
 struct Stream {
     shop: Shop,
+    health: Health,
     who: Principal,
     id: OrderId,
     changes: Subscription<Order>,
@@ -58,14 +60,13 @@ enum Ended {
 }
 
 /// An order's events, from its beginning or after `Last-Event-ID`. The stream ends when the order does.
-#[utoipa::path(get, path = "/orders/{order_id}/events", tag = "orders", security(("bearer" = [])),
+#[utoipa::path(get, path = "/orders/{order_id}/events", operation_id = "follow_order",
+    tag = "orders", security(("bearer" = [])),
     params(("order_id" = String, Path), ("Last-Event-ID" = Option<u64>, Header, description = "Resume after this event")),
     responses(
+    Read, Token,
     (status = 200, description = "Events", content_type = "text/event-stream", body = HistoryBody),
-    (status = 400, description = "A Last-Event-ID that is no number", body = ProblemBody),
-    (status = 401, description = "Not logged in", body = ProblemBody),
     (status = 404, description = "No such order of yours", body = ProblemBody),
-    (status = 503, description = "Too many streams", body = ProblemBody),
 ))]
 pub(super) async fn follow(
     State(app): State<App>,
@@ -82,9 +83,9 @@ pub(super) async fn follow(
     let permit = app.event_streams.clone().try_acquire_owned().map_err(|_| Problem::overloaded())?;
     // Subscribed before anything is read: nothing can happen unseen in between.
     let changes = app.shop.follow_order(&who, id).await?;
-    let shop = app.shop.clone();
+    let (shop, health) = (app.shop.clone(), app.health.clone());
     let (ready, ended) = (VecDeque::new(), Ended::No);
-    let stream = Stream { shop, who, id, changes, last_seen, ready, ended, _permit: permit };
+    let stream = Stream { shop, health, who, id, changes, last_seen, ready, ended, _permit: permit };
     let first = stream::once(async { Ok(Event::default().retry(Duration::from_millis(RETRY_MS))) });
     let events = futures::StreamExt::chain(first, stream::unfold(stream, next));
     let alive = KeepAlive::new().interval(Duration::from_secs(ALIVE_SECONDS));
@@ -108,7 +109,11 @@ async fn next(mut stream: Stream) -> Option<(Result<Event, Infallible>, Stream)>
         if order.status().is_some_and(|status| status.is_final()) {
             stream.ended = Ended::Yes;
         } else if stream.ready.is_empty() {
-            stream.changes.changed().await;
+            tokio::select! {
+                () = stream.changes.changed() => {}
+                // Whoever follows comes back to the next start with the last id they have.
+                () = stream.health.stopped() => return None,
+            }
         }
     }
 }

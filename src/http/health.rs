@@ -2,13 +2,9 @@
 //!
 //! May depend on `shop`.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
-
 use axum::{Json, extract::State, http::StatusCode};
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
 use super::App;
@@ -16,12 +12,17 @@ use crate::{search::Status as SearchStatus, storage::Status};
 
 /// Whether requests are welcome. Clones are the same health.
 #[derive(Debug, Clone, Default)]
-pub struct Health(Arc<AtomicBool>);
+pub struct Health(CancellationToken);
 
 impl Health {
-    /// From now on `/readyz` says no, so that a load balancer sends nobody any more.
+    /// From now on `/readyz` says no, so that a load balancer sends nobody any more, and event streams end.
     pub fn stopping(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.cancel();
+    }
+
+    /// Comes back when the shop is stopping.
+    pub(super) async fn stopped(&self) {
+        self.0.cancelled().await;
     }
 }
 
@@ -41,13 +42,14 @@ pub(super) struct Readiness {
 }
 
 /// The program is alive.
-#[utoipa::path(get, path = "/livez", tag = "operations", responses((status = 200, description = "Alive")))]
+#[utoipa::path(get, path = "/livez", operation_id = "show_liveness",
+    tag = "operations", responses((status = 200, description = "Alive", body = String)))]
 pub(super) async fn live() -> &'static str {
     "alive\n"
 }
 
 /// The shop takes requests.
-#[utoipa::path(get, path = "/readyz", tag = "operations", responses(
+#[utoipa::path(get, path = "/readyz", operation_id = "show_readiness", tag = "operations", responses(
     (status = 200, description = "Ready", body = Readiness),
     (status = 503, description = "Stopping, or the storage has failed", body = Readiness),
 ))]
@@ -62,7 +64,7 @@ pub(super) async fn ready(State(app): State<App>) -> (StatusCode, Json<Readiness
         SearchStatus::Ready => "ready",
         SearchStatus::Rebuilding => "rebuilding",
     };
-    let ready = usable && !app.health.0.load(Ordering::Relaxed);
+    let ready = usable && !app.health.0.is_cancelled();
     let [lists, index] = app.shop.progress();
     let (lists_lag_bytes, search_lag_bytes) = (lists.lag_bytes(), index.lag_bytes());
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
