@@ -1,9 +1,20 @@
 //! The shop through its real router, one module per capability.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
-mod bad_input;
-mod buying;
+mod accounts;
+mod cart;
+mod catalogue;
+mod checkout;
+mod description;
+mod events;
 mod flash_sale;
-mod selling;
-mod sessions;
+mod hostile;
+mod operations;
+mod orders;
+mod payment;
+mod restart;
+mod reviews;
+mod search;
+mod stock;
 mod support;
+mod wrong_bodies;

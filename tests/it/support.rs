@@ -1,154 +1,376 @@
-//! A shop in a directory of its own, spoken to through its router without a socket.
+//! What every test begins with: a shop in a directory of its own, and clients that talk to its router without a socket.
+//!
+//! Every answer that any client gets is held against the description: an operation answers only with what it documents.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use axum::{
+    Router,
     body::Body,
-    http::{HeaderMap, Method, Request, StatusCode},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header},
 };
 use http_body_util::BodyExt;
-use secrecy::SecretString;
 use serde_json::{Value, json};
-use souk::{actors::follower::CaughtUp, config::Config, domain::account::Role, http::Router, shop::Shop};
+use souk::{
+    actors::follower::CaughtUp,
+    clock::Clock,
+    config::Config,
+    domain::{account::Role, entity::Timestamp},
+    http::Health,
+    shop::{Parts, Shop},
+};
 use tempfile::TempDir;
 use tower::ServiceExt;
 
-pub(crate) const PASSWORD: &str = "a long password";
+/// The password of everybody.
+pub(crate) const PASSWORD: &str = "correct horse battery";
+/// When manual clocks begin.
+pub(crate) const NOW: Timestamp = Timestamp(1_790_000_000_000);
 
+/// `/openapi.json`, which is the same for every shop.
+static DESCRIPTION: OnceLock<Value> = OnceLock::new();
+
+/// A shop and its router.
 pub(crate) struct TestApp {
     pub(crate) shop: Shop,
     pub(crate) router: Router,
-    pub(crate) directory: TempDir,
+    pub(crate) health: Health,
+    pub(crate) directory: Arc<TempDir>,
 }
 
-/// An answer: status, headers, and the body as JSON (or null).
+/// Somebody who sends requests.
+#[derive(Clone)]
+pub(crate) struct Client {
+    router: Router,
+    pub(crate) token: Option<String>,
+    pub(crate) user_id: String,
+}
+
+/// An answer, read to its end.
+#[derive(Debug, Clone)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
-    pub(crate) body: Value,
+    pub(crate) text: String,
 }
 
 impl Answer {
-    #[track_caller]
-    pub(crate) fn expect(self, status: u16) -> Value {
-        assert_eq!(self.status.as_u16(), status, "{}", self.body);
-        self.body
+    /// The body as JSON.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
+    /// A header as text; empty where there is none.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The body, of an answer with this status; null where it is empty.
     #[track_caller]
-    pub(crate) fn expect_problem(self, status: u16, code: &str) -> Value {
-        assert_eq!((self.status.as_u16(), self.body["code"].as_str()), (status, Some(code)), "{}", self.body);
-        assert_eq!(self.headers["content-type"], "application/problem+json");
-        assert_eq!(self.body["status"], status);
-        self.body
+    pub(crate) fn expect(&self, status: u16) -> Value {
+        if self.expect_text(status).is_empty() { Value::Null } else { self.json() }
+    }
+
+    /// The body as text, of an answer with this status.
+    #[track_caller]
+    pub(crate) fn expect_text(&self, status: u16) -> &str {
+        assert_eq!(self.status.as_u16(), status, "{self:?}");
+        &self.text
+    }
+
+    /// A problem with this status and code, as all problems are.
+    #[track_caller]
+    pub(crate) fn problem(&self, status: u16, code: &str) -> Value {
+        let body = self.expect(status);
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        assert_eq!(body["code"], code, "{self:?}");
+        assert_eq!(body["status"], status);
+        assert_eq!(body["type"], format!("https://souk.example/problems/{code}"));
+        for member in ["title", "detail", "instance"] {
+            assert!(body[member].as_str().is_some_and(|text| !text.is_empty()), "{member}: {self:?}");
+        }
+        assert_eq!(body["trace_id"], self.header("x-request-id"));
+        body
     }
 }
 
-impl TestApp {
-    pub(crate) async fn new() -> Self {
-        Self::with(|_| {}).await
-    }
-
-    pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let mut config = Config { data_dir: directory.path().into(), ..Config::default() };
-        change(&mut config);
-        let shop = Shop::open(config).await.unwrap();
-        Self { router: souk::http::router(shop.clone()), shop, directory }
-    }
-
-    /// Closes the shop and opens it again from its directory.
-    pub(crate) async fn restart(self) -> Self {
-        let Self { shop, router, directory } = self;
-        let config = shop.config().clone();
-        drop(router);
-        shop.close().await.unwrap();
-        drop(shop);
-        let shop = Shop::open(config).await.unwrap();
-        Self { router: souk::http::router(shop.clone()), shop, directory }
-    }
-
-    pub(crate) async fn request(&self, request: Request<Body>) -> Answer {
+impl Client {
+    /// Sends a request as it is.
+    pub(crate) async fn raw(&self, request: Request<Body>) -> Answer {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let response = self.router.clone().oneshot(request).await.unwrap();
-        let (status, headers) = (response.status(), response.headers().clone());
-        let bytes = response.into_body().collect().await.unwrap().to_bytes();
-        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        Answer { status, headers, body }
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        let answer = Answer { status: parts.status, headers: parts.headers, text };
+        hold_against_description(&method, &path, &answer);
+        answer
     }
 
-    /// Sends a request; `headers` are names and values.
-    pub(crate) async fn send(
-        &self,
-        method: &str,
-        path: &str,
-        token: Option<&str>,
-        body: Option<Value>,
-        headers: &[(&str, &str)],
-    ) -> Answer {
-        let mut request = Request::builder().method(method.parse::<Method>().unwrap()).uri(path);
-        if let Some(token) = token {
-            request = request.header("authorization", format!("Bearer {token}"));
+    /// A request with the client's token and these headers.
+    pub(crate) fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Body) -> Request<Body> {
+        let mut request = Request::new(body);
+        *request.method_mut() = Method::from_bytes(method.as_bytes()).unwrap();
+        *request.uri_mut() = path.parse().unwrap_or_else(|error| panic!("{path}: {error}"));
+        if let Some(token) = &self.token {
+            request.headers_mut().insert(header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
         }
         for (name, value) in headers {
-            request = request.header(*name, *value);
+            let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
+            request.headers_mut().insert(HeaderName::try_from(*name).unwrap(), value);
         }
-        let body = match body {
-            Some(body) => {
-                request = request.header("content-type", "application/json");
-                Body::from(body.to_string())
-            }
-            None => Body::empty(),
-        };
-        self.request(request.body(body).unwrap()).await
+        request
     }
 
-    pub(crate) async fn get(&self, path: &str, token: Option<&str>) -> Answer {
-        self.send("GET", path, token, None, &[]).await
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.get_with(path, &[]).await
     }
 
-    pub(crate) async fn post(&self, path: &str, token: &str, body: Value) -> Answer {
-        self.send("POST", path, Some(token), Some(body), &[]).await
+    pub(crate) async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.raw(self.request("GET", path, headers, Body::empty())).await
     }
 
-    /// Somebody with an account, logged in: their token.
-    pub(crate) async fn login_as(&self, name: &str, role: Role) -> String {
-        let email = format!("{name}@example.org");
-        self.shop.ensure_account(&email, SecretString::from(PASSWORD), role).await.unwrap();
-        let body = json!({ "email": email, "password": PASSWORD });
-        let session = self.send("POST", "/auth/login", None, Some(body), &[]).await.expect(200);
-        session["access_token"].as_str().unwrap().to_owned()
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        self.raw(self.request("DELETE", path, &[], Body::empty())).await
     }
 
-    /// A product for sale, with stock.
-    pub(crate) async fn product(&self, seller: &str, id: &str, price: u64, stock: u64) {
-        let body =
-            json!({ "id": id, "name": format!("Product {id}"), "price": { "amount": price, "currency": "INR" } });
-        self.post("/products", seller, body).await.expect(201);
-        let path = format!("/products/{id}/inventory");
-        self.send("PUT", &path, Some(seller), Some(json!({ "on_hand": stock })), &[]).await.expect(200);
+    /// A `POST` without a body.
+    pub(crate) async fn act(&self, path: &str) -> Answer {
+        self.raw(self.request("POST", path, &[], Body::empty())).await
     }
 
-    /// An order of the whole cart, placed.
-    pub(crate) async fn order(&self, token: &str, product: &str, quantity: u32) -> Value {
-        let cart = json!({ "product_id": product, "quantity": quantity });
-        let cart = self.post("/cart/add_products", token, cart).await.expect(200);
-        let body = json!({ "total_price": cart["total"], "shipping_address": address() });
-        self.post("/checkout", token, body).await.expect(201)
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.send("POST", path, &[], body).await
     }
 
-    pub(crate) async fn pay(&self, token: &str, order: &Value, method: &str) -> Answer {
-        let body = json!({ "order_id": order["order_id"], "payment_method": method });
-        self.post("/payment", token, body).await
+    pub(crate) async fn post_with_key(&self, path: &str, key: &str, body: &Value) -> Answer {
+        self.send("POST", path, &[("idempotency-key", key)], body).await
     }
 
-    /// Waits until lists and search have everything.
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> Answer {
+        self.send("PUT", path, &[], body).await
+    }
+
+    /// Sends a JSON body.
+    pub(crate) async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
+        self.send_text(method, path, headers, &body.to_string()).await
+    }
+
+    /// Sends what claims to be a JSON body.
+    pub(crate) async fn send_text(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let mut headers = headers.to_vec();
+        headers.push(("content-type", "application/json"));
+        self.raw(self.request(method, path, &headers, Body::from(body.to_owned()))).await
+    }
+
+    /// Puts a product into the cart.
+    pub(crate) async fn add(&self, product: &str, quantity: u32) -> Value {
+        let body = json!({"items": [{"product_id": product, "quantity": quantity}]});
+        self.post("/cart/add_products", &body).await.expect(200)
+    }
+
+    /// Orders the whole cart for its total.
+    pub(crate) async fn check_out(&self) -> Answer {
+        let total = self.get("/cart").await.expect(200)["total"].clone();
+        self.post("/checkout", &checkout(&total)).await
+    }
+
+    /// An order of the whole cart with one product more, awaiting its payment.
+    pub(crate) async fn order(&self, product: &str, quantity: u32) -> String {
+        self.add(product, quantity).await;
+        let order = self.check_out().await.expect(201);
+        assert_eq!(order["status"], "awaiting_payment");
+        order["order_id"].as_str().unwrap().to_owned()
+    }
+
+    pub(crate) async fn pay(&self, order: &str, method: &str) -> Answer {
+        self.post("/payment", &json!({"order_id": order, "payment_method": method})).await
+    }
+
+    /// A paid order of the whole cart with one product more.
+    pub(crate) async fn buy(&self, product: &str, quantity: u32) -> String {
+        let order = self.order(product, quantity).await;
+        self.pay(&order, "tok_success").await.expect(200);
+        order
+    }
+
+    pub(crate) async fn inventory(&self, product: &str) -> Value {
+        self.get(&format!("/products/{product}/inventory")).await.expect(200)
+    }
+}
+
+/// A checkout of the whole cart for this total.
+pub(crate) fn checkout(total: &Value) -> Value {
+    json!({"total_price": total, "shipping_address": address()})
+}
+
+pub(crate) fn address() -> Value {
+    json!({"name": "Asha Rao", "line1": "12 MG Road", "city": "Bengaluru", "postal_code": "560001", "country": "IN"})
+}
+
+/// A product to sell.
+pub(crate) fn product(id: &str, name: &str, price: u64) -> Value {
+    json!({
+        "id": id, "name": name, "description": "It works", "brand": "Acme",
+        "category": ["Electronics", "Cables"], "price": {"amount": price, "currency": "INR"},
+        "images": ["https://images.example/1.jpg"], "attributes": {"colour": "black"}
+    })
+}
+
+impl TestApp {
+    /// A shop with the machine's clock.
+    pub(crate) async fn new() -> Self {
+        Self::with(|_| {}, Clock::system()).await
+    }
+
+    /// A shop with this clock, and a configuration that differs from the default.
+    pub(crate) async fn with(change: impl FnOnce(&mut Config), clock: Clock) -> Self {
+        let directory = Arc::new(tempfile::tempdir().unwrap());
+        let mut config = Config { data_dir: directory.path().join("data"), ..Config::default() };
+        config.limits.search_commit_ms_min = 1;
+        change(&mut config);
+        Self::open(directory, config, clock).await
+    }
+
+    async fn open(directory: Arc<TempDir>, config: Config, clock: Clock) -> Self {
+        let shop = Shop::open_with(config, Parts { clock, gateway: None }).await.unwrap();
+        let health = Health::default();
+        let router = souk::http::router_with(shop.clone(), health.clone());
+        if DESCRIPTION.get().is_none() {
+            let request = Request::get("/openapi.json").body(Body::empty()).unwrap();
+            let body = router.clone().oneshot(request).await.unwrap().into_body();
+            let bytes = body.collect().await.unwrap().to_bytes();
+            DESCRIPTION.get_or_init(|| serde_json::from_slice(&bytes).unwrap());
+        }
+        Self { shop, router, health, directory }
+    }
+
+    /// Closes the shop and opens it again where it was.
+    pub(crate) async fn restart(self) -> Self {
+        self.shop.close().await.unwrap();
+        let Self { shop, router, directory, .. } = self;
+        let (config, clock) = (shop.config().clone(), shop.clock().clone());
+        drop((shop, router));
+        Self::open(directory, config, clock).await
+    }
+
+    /// Somebody without a token.
+    pub(crate) fn anonymous(&self) -> Client {
+        Client { router: self.router.clone(), token: None, user_id: String::new() }
+    }
+
+    /// Who was logged in before a restart, still with the same token.
+    pub(crate) fn again(&self, client: &Client) -> Client {
+        Client { router: self.router.clone(), ..client.clone() }
+    }
+
+    /// Somebody with an account, logged in over HTTP.
+    pub(crate) async fn user(&self, name: &str, role: Role) -> Client {
+        let email = format!("{name}@example.com");
+        let user = self.shop.ensure_account(&email, PASSWORD.to_owned().into(), role).await.unwrap();
+        let mut client = self.anonymous();
+        let tokens = client.post("/auth/login", &json!({"email": email, "password": PASSWORD})).await.expect(200);
+        client.token = Some(tokens["access_token"].as_str().unwrap().to_owned());
+        client.user_id = user.to_string();
+        client
+    }
+
+    pub(crate) async fn customer(&self, name: &str) -> Client {
+        self.user(name, Role::Customer).await
+    }
+
+    /// A seller with products in stock: `CABLE` (10 at 100.00) and `PHONE` (5 at 15,000.00).
+    pub(crate) async fn seller(&self) -> Client {
+        let seller = self.user("seller", Role::Seller).await;
+        seller.post("/products", &product("CABLE", "Braided USB cable", 10_000)).await.expect(201);
+        let mut phone = product("PHONE", "Phone", 1_500_000);
+        phone["category"] = json!(["Electronics", "Phones"]);
+        seller.post("/products", &phone).await.expect(201);
+        for (id, quantity) in [("CABLE", 10), ("PHONE", 5)] {
+            let path = format!("/products/{id}/inventory/receipts");
+            seller.post(&path, &json!({"quantity": quantity, "receipt_id": "first"})).await.expect(200);
+        }
+        seller
+    }
+
+    /// Waits until the lists and the search index show all that is durable.
     pub(crate) async fn caught_up(&self) {
         for progress in self.shop.progress() {
             assert_eq!(progress.catch_up(Duration::from_secs(30)).await, CaughtUp::Yes);
         }
     }
+
+    /// Follows a client's order until it has this status.
+    pub(crate) async fn until(&self, client: &Client, order: &str, wanted: &str) {
+        let who = self.shop.authenticate(client.token.as_ref().unwrap()).await.unwrap();
+        let mut changes = self.shop.follow_order(&who, order.parse().unwrap()).await.unwrap();
+        let reached = async {
+            while client.get(&format!("/orders/{order}")).await.expect(200)["status"] != wanted {
+                changes.changed().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), reached).await.unwrap_or_else(|_| panic!("never {wanted}"));
+    }
 }
 
-pub(crate) fn address() -> Value {
-    json!({ "name": "Asha Rao", "line1": "1 MG Road", "city": "Pune", "postal_code": "411001", "country": "IN" })
+/// All operations of the description: path, method, what is said about it.
+pub(crate) fn operations() -> Vec<(String, String, Value)> {
+    let mut found = Vec::new();
+    for (path, item) in DESCRIPTION.get().unwrap()["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            found.push((path.clone(), method.to_uppercase(), operation.clone()));
+        }
+    }
+    found
+}
+
+/// The description's path that a request's path belongs to.
+fn template(path: &str) -> Option<&'static str> {
+    let paths = DESCRIPTION.get()?["paths"].as_object()?.keys().map(String::as_str);
+    // A literal segment wins over one with a parameter, as in the router: parameters begin with `{`, which sorts last.
+    let mut fitting: Vec<_> = paths.filter(|template| fits(template, path)).collect();
+    fitting.sort_unstable();
+    fitting.first().copied()
+}
+
+fn fits(template: &str, path: &str) -> bool {
+    if let Some((prefix, _)) = template.split_once("{*") {
+        return path.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty());
+    }
+    let (mut wanted, mut given) = (template.split('/'), path.split('/'));
+    loop {
+        match (wanted.next(), given.next()) {
+            (None, None) => return true,
+            (Some(wanted), Some(given)) => {
+                let (prefix, is_open) = wanted.split_once('{').map_or((wanted, false), |(prefix, _)| (prefix, true));
+                let rest = given.strip_prefix(prefix);
+                if rest.is_none_or(|rest| rest.is_empty() == is_open) {
+                    return false;
+                }
+            }
+            (Some(_), None) | (None, Some(_)) => return false,
+        }
+    }
+}
+
+#[track_caller]
+fn hold_against_description(method: &Method, path: &str, answer: &Answer) {
+    let Some(template) = template(path) else { return };
+    let operation = &DESCRIPTION.get().unwrap()["paths"][template][method.as_str().to_lowercase()];
+    let status = answer.status.as_u16();
+    if operation.is_null() {
+        assert_eq!(status, 405, "{method} {path} is not described: {answer:?}");
+        return;
+    }
+    let documented = &operation["responses"][status.to_string()];
+    assert!(documented.is_object(), "{method} {template} does not document {status}: {answer:?}");
+    let content_type = answer.header("content-type").split(';').next().unwrap_or_default();
+    if !answer.text.is_empty() {
+        let types = documented["content"].as_object().map(|types| types.keys().cloned().collect::<Vec<_>>());
+        let types = types.unwrap_or_default();
+        assert!(types.iter().any(|known| known == content_type), "{method} {template}: {types:?}, not {content_type}");
+    }
 }

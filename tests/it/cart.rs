@@ -1,0 +1,95 @@
+//! Carts.
+
+use serde_json::json;
+
+use crate::support::{TestApp, product};
+
+#[tokio::test]
+async fn products_are_added_changed_and_taken_out() {
+    let app = TestApp::new().await;
+    app.seller().await;
+    let customer = app.customer("asha").await;
+    assert_eq!(customer.get("/cart").await.expect(200)["items"], json!([]));
+    let add = json!({"items": [{"product_id": "CABLE", "quantity": 1}, {"product_id": "PHONE", "quantity": 1}]});
+    customer.post("/cart/add_products", &add).await.expect(200);
+    let one = json!({"user_id": customer.user_id, "product_id": "CABLE", "quantity": 1});
+    let cart = customer.post("/cart/add_products", &one).await.expect(200);
+    assert_eq!((&cart["items"][0]["product_id"], &cart["items"][0]["quantity"]), (&json!("CABLE"), &json!(2)));
+    assert_eq!(cart["items"][0]["available"], 10);
+    assert_eq!(cart["total"], json!({"amount": 1_520_000, "currency": "INR"}));
+
+    let cart = customer.put("/cart/items/CABLE", &json!({"quantity": 5})).await.expect(200);
+    assert_eq!(cart["items"][0]["quantity"], 5);
+    for _ in 0..2 {
+        customer.delete("/cart/items/PHONE").await.expect(204);
+    }
+    let answer = customer.get("/cart").await;
+    let cart = answer.expect(200);
+    assert_eq!(cart["items"].as_array().unwrap().len(), 1);
+    assert_eq!(answer.header("etag"), format!("\"c{}\"", cart["version"]));
+}
+
+#[tokio::test]
+async fn a_repeated_addition_with_a_key_adds_once() {
+    let app = TestApp::new().await;
+    app.seller().await;
+    let customer = app.customer("asha").await;
+    let add = json!({"product_id": "CABLE", "quantity": 2});
+    customer.post_with_key("/cart/add_products", "\"one\"", &add).await.expect(200);
+    let cart = customer.post_with_key("/cart/add_products", "one", &add).await.expect(200);
+    assert_eq!(cart["items"][0]["quantity"], 2, "a structured string and the bare text are the same key");
+    let other = json!({"product_id": "CABLE", "quantity": 3});
+    customer.post_with_key("/cart/add_products", "one", &other).await.problem(422, "idempotency-key-reused");
+    customer.post_with_key("/cart/add_products", &"k".repeat(255), &add).await.expect(200);
+    for key in ["\"open", "", "\"\"", &"k".repeat(256)] {
+        customer.post_with_key("/cart/add_products", key, &add).await.problem(400, "invalid-idempotency-key");
+    }
+    assert_eq!(customer.get("/cart").await.expect(200)["items"][0]["quantity"], 4);
+}
+
+#[tokio::test]
+async fn carts_belong_to_their_customers() {
+    let app = TestApp::new().await;
+    app.seller().await;
+    let (asha, ravi) = (app.customer("asha").await, app.customer("ravi").await);
+    asha.add("CABLE", 1).await;
+    assert_eq!(ravi.get("/cart").await.expect(200)["items"], json!([]));
+    let add = json!({"user_id": asha.user_id, "product_id": "CABLE", "quantity": 1});
+    ravi.post("/cart/add_products", &add).await.problem(403, "forbidden");
+    assert_eq!(asha.get("/cart").await.expect(200)["items"][0]["quantity"], 1);
+}
+
+#[tokio::test]
+async fn a_cart_shows_the_prices_of_now() {
+    let app = TestApp::with(|config| config.tax_basis_points = 1_800, souk::clock::Clock::system()).await;
+    let (seller, customer) = (app.seller().await, app.customer("asha").await);
+    customer.add("CABLE", 1).await;
+    customer.add("PHONE", 1).await;
+    seller.put("/products/CABLE", &product("CABLE", "Cable", 20_000)).await.expect(200);
+    seller.delete("/products/PHONE").await.expect(204);
+    let cart = customer.get("/cart").await.expect(200);
+    assert_eq!((&cart["items"][0]["title"], &cart["subtotal"]["amount"]), (&json!("Cable"), &json!(20_000)));
+    assert_eq!(cart["total"]["amount"], 23_600, "with 18 % tax, and without what is not sold any more");
+    assert_eq!(cart["items"][1]["unit_price"], json!(null));
+}
+
+#[tokio::test]
+async fn what_cannot_be_bought_is_refused_with_its_reason() {
+    let app = TestApp::new().await;
+    let (seller, customer) = (app.seller().await, app.customer("asha").await);
+    seller.post("/products", &json!({"id": "FREE", "name": "No price"})).await.expect(201);
+    let mut dollars = product("DOLLAR", "In dollars", 100);
+    dollars["price"]["currency"] = json!("USD");
+    seller.post("/products", &dollars).await.expect(201);
+    let add = |id: &str| json!({"product_id": id, "quantity": 1});
+    let free = customer.post("/cart/add_products", &add("FREE")).await.problem(422, "not-for-sale");
+    assert_eq!(free["product_id"], "FREE");
+    customer.post("/cart/add_products", &add("NOTHING")).await.problem(404, "not-found");
+    customer.add("CABLE", 1).await;
+    customer.post("/cart/add_products", &add("DOLLAR")).await.problem(422, "mixed-currencies");
+    customer.put("/cart/items/DOLLAR", &json!({"quantity": 1})).await.problem(422, "mixed-currencies");
+    let half = json!({"items": [{"product_id": "CABLE", "quantity": 1}, {"product_id": "FREE", "quantity": 1}]});
+    customer.post("/cart/add_products", &half).await.problem(422, "not-for-sale");
+    let cart = customer.get("/cart").await.expect(200);
+    assert_eq!((cart["items"].as_array().unwrap().len(), &cart["items"][0]["quantity"]), (1, &json!(1)));
+}

@@ -1,0 +1,102 @@
+//! The description of the API is complete and holds together. (That answers keep to it, every test checks.)
+
+use std::collections::HashSet;
+
+use serde_json::{Value, json};
+
+use crate::support::{TestApp, operations};
+
+const METHODS: [&str; 4] = ["GET", "PUT", "POST", "DELETE"];
+
+fn references(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                match member {
+                    Value::String(target) if name == "$ref" => found.push(target.clone()),
+                    _ => references(member, found),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn every_operation_is_described_with_its_problems() {
+    let app = TestApp::new().await;
+    let description = app.anonymous().get("/openapi.json").await.expect(200);
+    assert!(description["openapi"].as_str().unwrap().starts_with("3.1"));
+    assert_eq!(description["info"]["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(description["components"]["securitySchemes"]["bearer"]["scheme"], "bearer");
+    let operations = operations();
+    assert!(operations.len() >= 36, "{}", operations.len());
+    let mut names = HashSet::new();
+    for (path, method, operation) in operations {
+        assert!(METHODS.contains(&method.as_str()));
+        let name = operation["operationId"].as_str().unwrap();
+        assert!(names.insert(name.to_owned()), "{method} {path}: {name} is taken");
+        assert!(operation["summary"].is_string(), "{method} {path} has no summary");
+        let responses = operation["responses"].as_object().unwrap();
+        assert!(responses.keys().any(|status| status.starts_with('2')), "{method} {path}");
+        for (status, response) in responses.iter().filter(|(status, _)| status.starts_with('4')) {
+            let content = &response["content"]["application/problem+json"]["schema"]["$ref"];
+            assert_eq!(content, "#/components/schemas/Problem", "{method} {path} {status}");
+        }
+        let places = operation["parameters"].as_array().cloned().unwrap_or_default();
+        let in_path = places.iter().filter(|parameter| parameter["in"] == "path").count();
+        assert_eq!(in_path, path.matches('{').count(), "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn all_references_lead_somewhere() {
+    let app = TestApp::new().await;
+    let description = app.anonymous().get("/openapi.json").await.expect(200);
+    let mut found = Vec::new();
+    references(&description, &mut found);
+    assert!(found.len() > 50);
+    for reference in found {
+        let target = description.pointer(reference.strip_prefix('#').unwrap());
+        assert!(target.is_some(), "{reference}");
+    }
+}
+
+/// The members of an answer are those of its schema: none is missing there, and no required one here.
+#[tokio::test]
+async fn answers_look_as_their_schemas_say() {
+    let app = TestApp::new().await;
+    let (seller, customer) = (app.seller().await, app.customer("asha").await);
+    let description = customer.get("/openapi.json").await.expect(200);
+    let order = customer.buy("CABLE", 1).await;
+    customer.add("PHONE", 1).await;
+    customer.post("/products/CABLE/reviews", &json!({"rating": 5, "title": "Good"})).await.expect(201);
+    app.caught_up().await;
+    for (path, pointer, schema) in [
+        ("/products/CABLE", "", "ProductBody"),
+        ("/products", "/items/0", "HitBody"),
+        ("/products/CABLE/reviews", "/items/0", "ReviewBody"),
+        ("/categories", "/0", "CategoryBody"),
+        ("/cart", "", "CartBody"),
+        ("/cart", "/items/0", "CartItem"),
+        (&format!("/orders/{order}"), "", "OrderBody"),
+        (&format!("/orders/{order}"), "/history/0", "HistoryBody"),
+        (&format!("/orders/{order}/payments"), "/0", "AttemptBody"),
+        ("/products/PHONE/inventory", "", "Stock"),
+        ("/products/NOTHING", "", "Problem"),
+        ("/readyz", "", "Readiness"),
+    ] {
+        let client = if path.ends_with("inventory") { &seller } else { &customer };
+        let answer = client.get(path).await.json();
+        let shown = answer.pointer(pointer).unwrap_or_else(|| panic!("{path}: {answer}")).as_object().unwrap();
+        let described = &description["components"]["schemas"][schema];
+        let known = described["properties"].as_object().unwrap_or_else(|| panic!("no schema {schema}"));
+        for member in shown.keys() {
+            assert!(known.contains_key(member), "{schema} does not describe {member}");
+        }
+        for member in described["required"].as_array().unwrap() {
+            assert!(shown.contains_key(member.as_str().unwrap()), "{path} lacks {member}");
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Following an order: its history, then what happens, resumable after any event.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use futures::StreamExt;
+use serde_json::{Value, json};
+use souk::clock::Clock;
+use tower::ServiceExt;
+
+use crate::support::{Client, TestApp};
+
+/// An event of a stream: id, name, data.
+type Event = (String, String, Value);
+
+/// Reads events of an order until there are `enough`, or to the end of the stream.
+async fn events(
+    app: &TestApp,
+    client: &Client,
+    order: &str,
+    last: Option<&str>,
+    enough: usize,
+) -> (Vec<Event>, String) {
+    let headers: Vec<_> = last.iter().map(|last| ("last-event-id", *last)).collect();
+    let request = client.request("GET", &format!("/orders/{order}/events"), &headers, Body::empty());
+    let response = app.router.clone().oneshot(request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    assert_eq!(response.headers()["cache-control"], "no-store");
+    let (mut body, mut text) = (response.into_body().into_data_stream(), String::new());
+    let read = async {
+        while parsed(&text).len() < enough {
+            let Some(chunk) = body.next().await else { break };
+            text.push_str(std::str::from_utf8(&chunk.unwrap()).unwrap());
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), read).await.unwrap();
+    (parsed(&text), text)
+}
+
+fn parsed(text: &str) -> Vec<Event> {
+    let field = |event: &str, name: &str| {
+        event.lines().find_map(|line| line.strip_prefix(name).map(|value| value.trim().to_owned()))
+    };
+    let whole = text.split_inclusive("\n\n").filter(|event| event.ends_with("\n\n"));
+    let events = whole.filter_map(|event| {
+        let data = serde_json::from_str(&field(event, "data:")?).unwrap();
+        Some((field(event, "id:")?, field(event, "event:")?, data))
+    });
+    events.collect()
+}
+
+fn names(events: &[Event]) -> Vec<&str> {
+    events.iter().map(|(_, name, _)| name.as_str()).collect()
+}
+
+#[tokio::test]
+async fn an_order_is_followed_to_its_end_and_resumed_in_between() {
+    let app = TestApp::new().await;
+    let (seller, customer) = (app.seller().await, app.customer("asha").await);
+    let order = customer.order("CABLE", 1).await;
+    let (first, text) = events(&app, &customer, &order, None, 2).await;
+    assert!(text.contains("retry:"), "{text}");
+    assert_eq!(names(&first), ["placed", "awaiting_payment"]);
+    assert_eq!(first[1].2["status"], "awaiting_payment");
+    assert_eq!(first[1].2["sequence"].to_string(), first[1].0);
+
+    let following = events(&app, &customer, &order, Some(&first[1].0), usize::MAX);
+    let acting = async {
+        customer.pay(&order, "tok_success").await.expect(200);
+        seller.act(&format!("/orders/{order}/pack")).await.expect(200);
+        let parcel = json!({"carrier": "Blue Dart", "tracking_number": "BD1"});
+        seller.post(&format!("/orders/{order}/ship"), &parcel).await.expect(200);
+        seller.act(&format!("/orders/{order}/deliver")).await.expect(200);
+    };
+    let ((rest, _), ()) = tokio::join!(following, acting);
+    assert_eq!(names(&rest), ["payment_pending", "paid", "confirmed", "packed", "shipped", "delivered"]);
+
+    let (again, _) = events(&app, &seller, &order, Some(&rest[3].0), usize::MAX).await;
+    assert_eq!(again, rest[4..], "what was missed, and then the end");
+    let app = app.restart().await;
+    let (again, _) = events(&app, &app.again(&customer), &order, Some(&rest[3].0), usize::MAX).await;
+    assert_eq!(again, rest[4..], "the same ids after a restart");
+    let (none, _) = events(&app, &app.again(&customer), &order, Some("999"), usize::MAX).await;
+    assert_eq!(none, [], "nothing happens after the end");
+}
+
+#[tokio::test]
+async fn an_order_that_comes_to_nothing_ends_its_stream() {
+    let app = TestApp::new().await;
+    app.seller().await;
+    let customer = app.customer("asha").await;
+    let order = customer.order("CABLE", 1).await;
+    let cancel = format!("/orders/{order}/cancel");
+    let acting = customer.act(&cancel);
+    let ((all, _), cancelled) = tokio::join!(events(&app, &customer, &order, None, usize::MAX), acting);
+    cancelled.expect(200);
+    assert_eq!(names(&all), ["placed", "awaiting_payment", "cancelling", "cancelled"]);
+}
+
+#[tokio::test]
+async fn a_last_event_id_that_is_none_is_refused() {
+    let app = TestApp::new().await;
+    app.seller().await;
+    let customer = app.customer("asha").await;
+    let path = format!("/orders/{}/events", customer.order("CABLE", 1).await);
+    for id in ["x", "-1", "1.5", "", "18446744073709551616"] {
+        customer.get_with(&path, &[("last-event-id", id)]).await.problem(400, "invalid-last-event-id");
+    }
+}
+
+#[tokio::test]
+async fn event_streams_are_bounded_and_end_with_the_shop() {
+    let change = |config: &mut souk::config::Config| {
+        config.limits.event_streams_max = 1;
+        config.limits.in_flight_max = 1;
+    };
+    let app = TestApp::with(change, Clock::system()).await;
+    app.seller().await;
+    let customer = app.customer("asha").await;
+    let order = customer.order("CABLE", 1).await;
+    let path = format!("/orders/{order}/events");
+    let open = app.router.clone().oneshot(customer.request("GET", &path, &[], Body::empty())).await.unwrap();
+    assert_eq!(open.status(), 200);
+    customer.get("/cart").await.expect(200);
+    let refused = customer.get(&path).await;
+    refused.problem(503, "overloaded");
+    assert_eq!(refused.header("retry-after"), "1");
+
+    app.health.stopping();
+    let read = open.into_body().into_data_stream().collect::<Vec<_>>();
+    let chunks = tokio::time::timeout(Duration::from_secs(30), read).await.unwrap();
+    assert!(chunks.len() > 1, "what happened is told all the same");
+    customer.get(&path).await.expect_text(200);
+}

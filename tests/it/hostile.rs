@@ -1,0 +1,229 @@
+//! Whatever is wrong with a request, to whichever operation of the description: the answer is one of its documented client
+//! errors with a code, and nothing has changed.
+
+use axum::body::Body;
+use serde_json::Value;
+use souk::domain::account::Role;
+
+use crate::support::{Answer, Client, TestApp, operations};
+
+const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
+
+/// A problem of the client's. That it is documented, every answer is checked for.
+#[track_caller]
+fn refused(method: &str, target: &str, answer: &Answer) {
+    let shown: String = target.chars().take(100).collect();
+    assert!(answer.status.is_client_error(), "{method} {shown}: {answer:?}");
+    let code = answer.json()["code"].as_str().unwrap_or_else(|| panic!("{method} {shown}: {answer:?}")).to_owned();
+    answer.problem(answer.status.as_u16(), &code);
+}
+
+/// All that must not change.
+async fn state(seller: &Client, customer: &Client, order: &str) -> Vec<Value> {
+    let mut seen = Vec::new();
+    let order = format!("/orders/{order}");
+    for path in ["/cart", "/orders", &order, "/products/CABLE", "/products/PHONE", "/products/CABLE/reviews"] {
+        seen.push(customer.get(path).await.expect(200));
+    }
+    seen.push(seller.inventory("CABLE").await);
+    seen.push(seller.inventory("PHONE").await);
+    seen
+}
+
+/// The path with good values for its parameters.
+fn filled(path: &str, order: &str) -> String {
+    path.replace("{product_id}", "CABLE").replace("{order_id}", order).replace("{*keywords}", "cable")
+}
+
+#[tokio::test]
+async fn bodies_that_are_not_understood_are_refused_by_every_operation() {
+    let app = TestApp::new().await;
+    let (seller, customer) = (app.seller().await, app.customer("asha").await);
+    let order = customer.order("PHONE", 1).await;
+    customer.add("CABLE", 1).await;
+    let before = state(&seller, &customer, &order).await;
+    let deep = "[".repeat(10_000);
+    let deep_field = format!("{{\"total_price\":{deep}");
+    let wide = format!("{{\"x\":\"{}\"}}", "y".repeat(300 * 1_024));
+    let mut tried = 0;
+    for (path, method, operation) in operations() {
+        if operation.get("requestBody").is_none() {
+            continue;
+        }
+        let target = filled(&path, &order);
+        for client in [&seller, &customer] {
+            for (body, statuses) in [
+                ("", [400, 400]),
+                ("{", [400, 400]),
+                ("{]", [400, 400]),
+                ("nonsense", [400, 400]),
+                ("{\"a\":1} {}", [422, 422]),
+                (&deep, [400, 422]),
+                (&deep_field, [400, 422]),
+                ("null", [422, 422]),
+                ("17", [422, 422]),
+                ("[]", [422, 422]),
+                ("\"text\"", [422, 422]),
+                ("{}", [422, 422]),
+                ("{\"no_such_field\":1}", [422, 422]),
+                (&wide, [413, 413]),
+            ] {
+                let answer = client.send_text(&method, &target, &[], body).await;
+                refused(&method, &target, &answer);
+                let shown = &body[..body.len().min(30)];
+                assert!(statuses.contains(&answer.status.as_u16()), "{method} {path} {shown}: {answer:?}");
+                tried += 1;
+            }
+        }
+        for content_type in ["text/plain", "application/x-www-form-urlencoded", "application/jsonp", ""] {
+            let request = customer.request(&method, &target, &[("content-type", content_type)], Body::from("{}"));
+            customer.raw(request).await.problem(415, "unsupported-media-type");
+        }
+        let request = customer.request(&method, &target, &[], Body::from(vec![0xff, 0xfe, b'{']));
+        customer.raw(request).await.problem(415, "unsupported-media-type");
+        let request = customer.request(&method, &target, &JSON, Body::from(vec![b'"', 0xff, b'"']));
+        refused(&method, &target, &customer.raw(request).await);
+    }
+    assert!(tried > 300, "{tried}");
+    assert_eq!(state(&seller, &customer, &order).await, before);
+}
+
+#[tokio::test]
+async fn garbage_in_every_parameter_of_every_operation_changes_nothing() {
+    let app = TestApp::new().await;
+    let (seller, customer) = (app.seller().await, app.customer("asha").await);
+    let admin = app.user("admin", Role::Admin).await;
+    let order = customer.order("PHONE", 1).await;
+    customer.add("CABLE", 1).await;
+    let before = state(&seller, &customer, &order).await;
+    let long = "a".repeat(4_000);
+    let garbage = [
+        "%00",
+        "%FF",
+        "%F0%9F%92%A9",
+        "%2e%2e%2f",
+        "..",
+        "a%2Fb",
+        "'%20OR%201=1--",
+        "%3Cscript%3E",
+        "-1",
+        "99999999999999999999",
+        "%0d%0aSet-Cookie:a=b",
+        "%25s%25n",
+        "null",
+        "%22%7B%7D",
+        &long,
+    ];
+    let mut tried = 0;
+    for (path, method, operation) in operations() {
+        let target = filled(&path, &order);
+        for parameter in operation["parameters"].as_array().unwrap_or(&Vec::new()) {
+            let name = parameter["name"].as_str().unwrap();
+            for value in garbage {
+                let uri = match parameter["in"].as_str().unwrap() {
+                    "path" => path.replace(&format!("{{{name}}}"), value).replace(&format!("{{*{name}}}"), value),
+                    "query" => format!("{target}?{name}={value}"),
+                    _ => continue,
+                };
+                for client in [&customer, &admin] {
+                    let answer = client.send_text(&method, &filled(&uri, &order), &[], "{}").await;
+                    // Words may be anything, and so may texts that filter. Nothing is removed where there is nothing.
+                    let is_text = ["keywords", "q", "brand", "category"].contains(&name);
+                    let is_nothing = path == "/cart/items/{product_id}" && answer.status == 204;
+                    if !(is_text && answer.status == 200 || is_nothing) {
+                        refused(&method, &uri, &answer);
+                    }
+                    tried += 1;
+                }
+            }
+        }
+    }
+    assert!(tried > 800, "{tried}");
+    assert_eq!(state(&seller, &customer, &order).await, before);
+}
+
+#[tokio::test]
+async fn garbage_in_every_header_of_every_operation_is_a_documented_problem() {
+    let app = TestApp::new().await;
+    let (seller, customer) = (app.seller().await, app.customer("asha").await);
+    let order = customer.order("PHONE", 1).await;
+    let before = state(&seller, &customer, &order).await;
+    let long = "k".repeat(4_000);
+    let mut tried = 0;
+    for (path, method, operation) in operations() {
+        for parameter in operation["parameters"].as_array().unwrap_or(&Vec::new()) {
+            if parameter["in"] != "header" {
+                continue;
+            }
+            let name = parameter["name"].as_str().unwrap().to_lowercase();
+            for value in ["", "\"", "\"open", "-1", "\u{e9}\u{fc}", "W/\"p1\"", "18446744073709551616", &long] {
+                let answer = seller.send_text(&method, &filled(&path, &order), &[(&name, value)], "{}").await;
+                // A copy that the shop does not know is no mistake.
+                if !(name == "if-none-match" && answer.status == 200) {
+                    refused(&method, &path, &answer);
+                }
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 50, "{tried}");
+    assert_eq!(state(&seller, &customer, &order).await, before);
+}
+
+#[tokio::test]
+async fn methods_and_parameters_that_a_path_does_not_have_are_refused() {
+    let app = TestApp::new().await;
+    let (seller, customer) = (app.seller().await, app.customer("asha").await);
+    let order = customer.order("PHONE", 1).await;
+    let description = customer.get("/openapi.json").await.expect(200);
+    let before = state(&seller, &customer, &order).await;
+    for (path, item) in description["paths"].as_object().unwrap() {
+        let target = filled(path, &order);
+        for method in ["GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"] {
+            if item.get(method.to_lowercase()).is_none() {
+                let answer = customer.raw(customer.request(method, &target, &[], Body::empty())).await;
+                answer.problem(405, "method-not-allowed");
+                let allowed: Vec<&str> = answer.header("allow").split(',').map(str::trim).collect();
+                for known in item.as_object().unwrap().keys() {
+                    assert!(allowed.contains(&known.to_uppercase().as_str()), "{path}: {allowed:?}");
+                }
+            }
+        }
+        // What operators and programs ask also takes what it does not know.
+        if ["/livez", "/readyz", "/metrics", "/.well-known/jwks.json"].contains(&path.as_str()) {
+            continue;
+        }
+        for method in item.as_object().unwrap().keys() {
+            let uri = format!("{target}?no_such_parameter=1");
+            let answer = customer.send_text(&method.to_uppercase(), &uri, &[], "{}").await;
+            answer.problem(400, "invalid-query");
+        }
+    }
+    for path in ["/", "/product", "/products/", "/products/CABLE/", "/orders/", "/order_status=", "//", "/cart/items/"]
+    {
+        customer.get(path).await.problem(404, "not-found");
+    }
+    assert_eq!(state(&seller, &customer, &order).await, before);
+}
+
+#[tokio::test]
+async fn every_operation_that_needs_a_token_refuses_those_without() {
+    let app = TestApp::new().await;
+    let seller = app.seller().await;
+    let mut secured = 0;
+    for (path, method, operation) in operations() {
+        let Some(requirements) = operation["security"].as_array() else { continue };
+        let target = filled(&path, &"0".repeat(32));
+        let mut client = app.anonymous();
+        if requirements.iter().all(|requirement| requirement["bearer"].is_array()) {
+            client.send_text(&method, &target, &[], "{}").await.problem(401, "unauthorized");
+            secured += 1;
+        }
+        let (head, _) = seller.token.as_ref().unwrap().rsplit_once('.').unwrap();
+        for forged in ["eyJhbGciOiJub25lIn0.e30.", head] {
+            client.token = Some(forged.to_owned());
+            client.send_text(&method, &target, &[], "{}").await.problem(401, "unauthorized");
+        }
+    }
+    assert!(secured > 20, "{secured}");
+}

@@ -1,0 +1,114 @@
+//! For those who run the shop: health, metrics, limits, request ids.
+
+use axum::body::Body;
+use serde_json::json;
+use souk::clock::Clock;
+use tower::ServiceExt;
+
+use crate::support::{PASSWORD, TestApp};
+
+#[tokio::test]
+async fn a_closing_shop_is_alive_but_not_ready() {
+    let app = TestApp::new().await;
+    let client = app.anonymous();
+    assert_eq!(client.get("/livez").await.expect_text(200), "alive\n");
+    let ready = client.get("/readyz").await.expect(200);
+    assert_eq!((&ready["ready"], &ready["storage"]), (&json!(true), &json!("writable")));
+    app.health.stopping();
+    assert_eq!(client.get("/readyz").await.expect(503)["ready"], false);
+    client.get("/livez").await.expect_text(200);
+    client.get("/products").await.expect(200);
+    app.shop.close().await.unwrap();
+    client.get("/livez").await.expect_text(200);
+}
+
+#[tokio::test]
+async fn a_closed_shop_refuses_writes_as_surely_not_executed() {
+    let app = TestApp::new().await;
+    app.seller().await;
+    let customer = app.customer("asha").await;
+    app.shop.close().await.unwrap();
+    let refused = customer.post("/cart/add_products", &json!({"product_id": "CABLE", "quantity": 1})).await;
+    refused.problem(503, "busy");
+    assert_eq!(refused.header("retry-after"), "1");
+}
+
+#[tokio::test]
+async fn metrics_count_by_route_and_show_the_shop() {
+    let app = TestApp::new().await;
+    app.seller().await;
+    let client = app.anonymous();
+    client.get("/products/CABLE").await.expect(200);
+    client.get("/products/NOTHING").await.problem(404, "not-found");
+    client.get("/nowhere/at/all").await.problem(404, "not-found");
+    client.raw(client.request("BREW", "/cart", &[], Body::empty())).await.problem(405, "method-not-allowed");
+    let text = client.get("/metrics").await.expect_text(200).to_owned();
+    for line in [
+        "http_request_duration_seconds_count{method=\"GET\",route=\"/products/{product_id}\",status=\"200\"} 1",
+        "http_request_duration_seconds_count{method=\"GET\",route=\"/products/{product_id}\",status=\"404\"} 1",
+        "http_request_duration_seconds_count{method=\"GET\",route=\"unmatched\",status=\"404\"} 1",
+        "http_request_duration_seconds_count{method=\"other\",route=\"/cart\",status=\"405\"} 1",
+        "live_entities_product 2\n",
+        "search_lag_bytes ",
+        "lists_lag_bytes ",
+        "journal_records_total ",
+        "journal_sync_seconds_total ",
+        "process_resident_bytes ",
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+    assert!(!text.contains("CABLE") && !text.contains("BREW"), "what clients send is not a label");
+    assert!(text.ends_with("# EOF\n"));
+}
+
+#[tokio::test]
+async fn requests_past_the_limit_are_refused_at_once_and_health_is_not() {
+    let app = TestApp::with(|config| config.limits.in_flight_max = 1, Clock::system()).await;
+    let client = app.anonymous();
+    let login = json!({"email": "asha@example.com", "password": PASSWORD}).to_string();
+    let request = client.request("POST", "/auth/login", &[("content-type", "application/json")], Body::from(login));
+    let mut working = Box::pin(app.router.clone().oneshot(request));
+    // Polled once it holds the only permit; it goes on when it is polled again.
+    assert!(futures::poll!(&mut working).is_pending());
+    let refused = client.get("/products").await;
+    refused.problem(503, "overloaded");
+    assert_eq!(refused.header("retry-after"), "1");
+    client.get("/livez").await.expect_text(200);
+    client.get("/readyz").await.expect(200);
+    client.get("/metrics").await.expect_text(200);
+    client.get("/openapi.json").await.expect(200);
+    assert_eq!(working.await.unwrap().status(), 401);
+    client.get("/products").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_request_that_takes_too_long_has_an_unknown_outcome() {
+    let app = TestApp::with(|config| config.limits.request_ms_max = 1, Clock::system()).await;
+    let login = json!({"email": "asha@example.com", "password": PASSWORD});
+    app.anonymous().post("/auth/login", &login).await.problem(504, "unknown-outcome");
+}
+
+#[tokio::test]
+async fn requests_have_ids_and_traces() {
+    let app = TestApp::new().await;
+    let client = app.anonymous();
+    let own = client.get_with("/products", &[("x-request-id", "my-request.7")]).await;
+    assert_eq!(own.header("x-request-id"), "my-request.7");
+    let is_made = |id: &str| id.len() == 32 && id.bytes().all(|digit| digit.is_ascii_hexdigit());
+    for unusable in ["", "two words", "\u{e9}", &"x".repeat(129)] {
+        let made = client.get_with("/products", &[("x-request-id", unusable)]).await;
+        assert!(is_made(made.header("x-request-id")), "{unusable}: {made:?}");
+    }
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let parent = format!("00-{trace}-00f067aa0ba902b7-01");
+    let traced = client.get_with("/nowhere", &[("traceparent", &parent)]).await;
+    assert_eq!(traced.problem(404, "not-found")["trace_id"], trace);
+    let both = client.get_with("/nowhere", &[("traceparent", &parent), ("x-request-id", "r1")]).await;
+    assert_eq!(both.problem(404, "not-found")["trace_id"], "r1");
+    for unusable in ["0".repeat(32), "g".repeat(32), trace.to_uppercase(), "short".into()] {
+        let parent = format!("00-{unusable}-00f067aa0ba902b7-01");
+        let made = client.get_with("/nowhere", &[("traceparent", &parent)]).await;
+        let id = made.problem(404, "not-found")["trace_id"].as_str().unwrap().to_owned();
+        assert!(is_made(&id) && id != unusable, "{unusable}: {id}");
+    }
+}

@@ -1,0 +1,188 @@
+//! Orders: seeing, cancelling, moving on.
+
+use serde_json::{Value, json};
+use souk::{clock::Clock, domain::account::Role};
+
+use crate::support::{TestApp, product};
+
+fn parcel() -> Value {
+    json!({"carrier": "Blue Dart", "tracking_number": "BD1"})
+}
+
+#[tokio::test]
+async fn from_search_to_delivery() {
+    let app = TestApp::new().await;
+    let (seller, customer) = (app.seller().await, app.customer("asha").await);
+    app.caught_up().await;
+    let found = customer.get("/products/search_item=cable").await.expect(200);
+    let order = customer.buy(found["items"][0]["id"].as_str().unwrap(), 2).await;
+    seller.act(&format!("/orders/{order}/pack")).await.expect(200);
+    seller.post(&format!("/orders/{order}/ship"), &parcel()).await.expect(200);
+    seller.act(&format!("/orders/{order}/deliver")).await.expect(200);
+    let status = customer.get(&format!("/order_status={order}")).await.expect(200);
+    assert_eq!((&status["status"], &status["tracking"]), (&json!("delivered"), &parcel()));
+    assert_eq!(customer.get("/products/CABLE").await.expect(200)["quantity"], 8);
+}
+
+#[tokio::test]
+async fn both_paths_show_the_order_and_the_list_has_it_at_once() {
+    let app = TestApp::new().await;
+    app.seller().await;
+    let customer = app.customer("asha").await;
+    let mut orders = Vec::new();
+    for count in 1..=5 {
+        let order = if count == 1 { customer.buy("CABLE", 1).await } else { customer.order("CABLE", 1).await };
+        let listed = customer.get("/orders").await.expect(200);
+        assert_eq!(listed["items"].as_array().unwrap().len(), count);
+        assert_eq!(listed["items"][0]["order_id"], order, "the newest first, at once");
+        orders.push(order);
+    }
+    let order = customer.get(&format!("/orders/{}", orders[0])).await.expect(200);
+    assert_eq!(order, customer.get(&format!("/order_status={}", orders[0])).await.expect(200));
+    assert_eq!(order["status"], "confirmed");
+    let history = order["history"].as_array().unwrap().iter();
+    let statuses: Vec<&str> = history.map(|entry| entry["status"].as_str().unwrap()).collect();
+    assert_eq!(statuses, ["placed", "awaiting_payment", "payment_pending", "paid", "confirmed"]);
+    assert!(order["payment_deadline"].as_str().unwrap().ends_with('Z'));
+
+    let (mut path, mut seen) = ("/orders?limit=2".to_owned(), Vec::new());
+    loop {
+        let answer = customer.get(&path).await;
+        let page = answer.expect(200);
+        seen.extend(page["items"].as_array().unwrap().iter().map(|order| order["order_id"].clone()));
+        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        path = format!("/orders?limit=2&after={cursor}");
+        assert_eq!(answer.header("link"), format!("<{path}>; rel=\"next\""));
+    }
+    orders.reverse();
+    assert_eq!(json!(seen), json!(orders));
+    for query in ["limit=0", "limit=101", "stage=nowhere", "as=king", "limit=1&limit=2", "nothing=1"] {
+        customer.get(&format!("/orders?{query}")).await.problem(400, "invalid-query");
+    }
+    for cursor in ["!", "nonsense", "", &"A".repeat(342), &"A".repeat(4_000)] {
+        customer.get(&format!("/orders?after={cursor}")).await.problem(400, "invalid-cursor");
+    }
+}
+
+#[tokio::test]
+async fn orders_are_their_customers_and_sellers_affair() {
+    let app = TestApp::new().await;
+    let seller = app.seller().await;
+    let (asha, ravi) = (app.customer("asha").await, app.customer("ravi").await);
+    let other = app.user("other", Role::Seller).await;
+    let admin = app.user("admin", Role::Admin).await;
+    let order = asha.buy("CABLE", 1).await;
+    for stranger in [&ravi, &other] {
+        for path in ["", "/payments", "/events"] {
+            stranger.get(&format!("/orders/{order}{path}")).await.problem(404, "not-found");
+        }
+        stranger.get(&format!("/order_status={order}")).await.problem(404, "not-found");
+        for step in ["cancel", "pack", "deliver"] {
+            stranger.act(&format!("/orders/{order}/{step}")).await.problem(404, "not-found");
+        }
+        stranger.post(&format!("/orders/{order}/ship"), &parcel()).await.problem(404, "not-found");
+        assert_eq!(stranger.get("/orders").await.expect(200)["items"], json!([]));
+    }
+    app.anonymous().get(&format!("/orders/{order}")).await.problem(401, "unauthorized");
+    seller.get(&format!("/orders/{order}")).await.expect(200);
+    seller.get(&format!("/orders/{order}/payments")).await.expect(200);
+    admin.get(&format!("/orders/{order}")).await.expect(200);
+    asha.get("/orders/0123").await.problem(404, "not-found");
+
+    app.caught_up().await;
+    let sold = seller.get("/orders?as=seller&limit=1").await.expect(200);
+    assert_eq!(sold["items"][0]["order_id"], order);
+    assert_eq!(seller.get("/orders").await.expect(200)["items"], json!([]));
+    assert_eq!(other.get("/orders?as=seller").await.expect(200)["items"], json!([]));
+    asha.get("/orders?as=seller").await.problem(403, "forbidden");
+    assert_eq!(admin.get("/orders?stage=confirmed").await.expect(200)["items"][0]["order_id"], order);
+    assert_eq!(admin.get("/orders?stage=packed").await.expect(200)["items"], json!([]));
+    for stranger in [&asha, &seller] {
+        stranger.get("/orders?stage=confirmed").await.problem(403, "forbidden");
+    }
+    admin.get("/orders?stage=open&as=seller").await.problem(400, "invalid-query");
+}
+
+#[tokio::test]
+async fn a_cursor_shows_nothing_of_the_list_it_is_from() {
+    let app = TestApp::new().await;
+    app.seller().await;
+    let (asha, ravi) = (app.customer("asha").await, app.customer("ravi").await);
+    for _ in 0..2 {
+        asha.buy("CABLE", 1).await;
+    }
+    let cursor = asha.get("/orders?limit=1").await.expect(200)["next_cursor"].as_str().unwrap().to_owned();
+    asha.get(&format!("/orders?after={cursor}")).await.expect(200);
+    assert_eq!(ravi.get(&format!("/orders?after={cursor}")).await.expect(200)["items"], json!([]));
+    ravi.get(&format!("/products?after={cursor}")).await.problem(400, "invalid-cursor");
+}
+
+#[tokio::test]
+async fn cancelling_releases_the_stock_and_restores_the_cart() {
+    let app = TestApp::new().await;
+    let (seller, customer) = (app.seller().await, app.customer("asha").await);
+    let order = customer.order("CABLE", 3).await;
+    assert_eq!(seller.inventory("CABLE").await["available"], 7);
+    seller.act(&format!("/orders/{order}/cancel")).await.problem(403, "forbidden");
+    for _ in 0..2 {
+        let cancelled = customer.act(&format!("/orders/{order}/cancel")).await.expect(200);
+        assert_eq!((&cancelled["status"], &cancelled["reason"]), (&json!("cancelled"), &json!("cancelled")));
+    }
+    let stock = seller.inventory("CABLE").await;
+    assert_eq!((&stock["available"], &stock["reserved_quantity"]), (&json!(10), &json!(0)));
+    let cart = customer.get("/cart").await.expect(200);
+    assert_eq!((&cart["items"][0]["product_id"], &cart["items"][0]["quantity"]), (&json!("CABLE"), &json!(3)));
+    customer.pay(&order, "tok_success").await.problem(409, "wrong-order-status");
+
+    let paid = customer.buy("PHONE", 1).await;
+    let refused = customer.act(&format!("/orders/{paid}/cancel")).await.problem(409, "wrong-order-status");
+    assert_eq!(refused["order_status"], "confirmed");
+}
+
+#[tokio::test]
+async fn an_unpaid_order_expires_and_gives_its_stock_back() {
+    let app = TestApp::with(|config| config.payment_deadline_ms = 1_000, Clock::system()).await;
+    let (seller, customer) = (app.seller().await, app.customer("asha").await);
+    let order = customer.order("PHONE", 5).await;
+    app.until(&customer, &order, "expired").await;
+    let expired = customer.get(&format!("/orders/{order}")).await.expect(200);
+    assert_eq!(expired["reason"], "not_paid_in_time");
+    assert_eq!(seller.inventory("PHONE").await["available"], 5);
+    customer.pay(&order, "tok_success").await.problem(409, "wrong-order-status");
+}
+
+#[tokio::test]
+async fn a_seller_packs_ships_and_delivers() {
+    let app = TestApp::new().await;
+    let (seller, customer) = (app.seller().await, app.customer("asha").await);
+    let order = customer.order("CABLE", 1).await;
+    let path = |step: &str| format!("/orders/{order}/{step}");
+    seller.act(&path("pack")).await.problem(409, "wrong-order-status");
+    customer.pay(&order, "tok_success").await.expect(200);
+    customer.act(&path("pack")).await.problem(403, "forbidden");
+    seller.act(&path("deliver")).await.problem(409, "wrong-order-status");
+    for _ in 0..2 {
+        assert_eq!(seller.act(&path("pack")).await.expect(200)["status"], "packed", "a repeat is harmless");
+    }
+    let shipped = seller.post(&path("ship"), &parcel()).await.expect(200);
+    assert_eq!((&shipped["status"], &shipped["tracking"]), (&json!("shipped"), &parcel()));
+    seller.act(&path("pack")).await.problem(409, "wrong-order-status");
+    assert_eq!(seller.act(&path("deliver")).await.expect(200)["status"], "delivered");
+    customer.act(&path("cancel")).await.problem(409, "wrong-order-status");
+}
+
+#[tokio::test]
+async fn only_who_sells_all_of_an_order_moves_it_on() {
+    let app = TestApp::new().await;
+    let (seller, customer) = (app.seller().await, app.customer("asha").await);
+    let (other, admin) = (app.user("other", Role::Seller).await, app.user("admin", Role::Admin).await);
+    other.post("/products", &product("LAMP", "Lamp", 500)).await.expect(201);
+    other.put("/products/LAMP/inventory", &json!({"on_hand": 1})).await.expect(200);
+    customer.add("LAMP", 1).await;
+    let order = customer.buy("CABLE", 1).await;
+    for part in [&seller, &other] {
+        part.get(&format!("/orders/{order}")).await.expect(200);
+        part.act(&format!("/orders/{order}/pack")).await.problem(403, "forbidden");
+    }
+    admin.act(&format!("/orders/{order}/pack")).await.expect(200);
+}

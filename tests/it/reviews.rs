@@ -1,0 +1,59 @@
+//! Reviews.
+
+use serde_json::json;
+
+use crate::support::TestApp;
+
+#[tokio::test]
+async fn a_review_is_verified_by_a_paid_order_and_replaced_by_the_next() {
+    let app = TestApp::new().await;
+    app.seller().await;
+    let (asha, ravi) = (app.customer("asha").await, app.customer("ravi").await);
+    let review = |rating: i64, title: &str| json!({"rating": rating, "title": title, "text": "As described"});
+    asha.order("CABLE", 1).await;
+    let unpaid = asha.post("/products/CABLE/reviews", &review(5, "Good")).await.expect(201);
+    assert_eq!(unpaid["verified"], false);
+    asha.buy("CABLE", 1).await;
+    let paid = asha.post("/products/CABLE/reviews", &review(4, "Fine")).await.expect(201);
+    assert_eq!(paid["verified"], true);
+    ravi.post("/products/CABLE/reviews", &review(3, "So so")).await.expect(201);
+    ravi.post("/products/CABLE/reviews", &review(3, "So so")).await.expect(200);
+
+    let listed = app.anonymous().get("/products/CABLE/reviews").await.expect(200);
+    let items = listed["items"].as_array().unwrap();
+    assert_eq!(items.len(), 2, "replaced, not added");
+    assert_eq!((&items[0]["title"], &items[1]["title"]), (&json!("So so"), &json!("Fine")), "newest first");
+    assert!(items.iter().all(|item| item["written_at"].as_str().unwrap().ends_with('Z')));
+    let page = app.anonymous().get("/products/CABLE").await.expect(200);
+    assert_eq!(page["rating"], json!({"average": 3.5, "count": 2}));
+
+    let first = app.anonymous().get("/products/CABLE/reviews?limit=1").await.expect(200);
+    let cursor = first["next_cursor"].as_str().unwrap();
+    let second = app.anonymous().get(&format!("/products/CABLE/reviews?limit=1&after={cursor}")).await.expect(200);
+    assert_eq!((&first["items"][0], &second["items"][0]), (&items[0], &items[1]));
+    assert!(second.get("next_cursor").is_none());
+}
+
+#[tokio::test]
+async fn reviews_that_break_a_rule_are_refused_where_they_do() {
+    let app = TestApp::new().await;
+    app.seller().await;
+    let asha = app.customer("asha").await;
+    for (review, pointer) in [
+        (json!({"rating": 0, "title": "x"}), "#/rating"),
+        (json!({"rating": 6, "title": "x"}), "#/rating"),
+        (json!({"rating": 300, "title": "x"}), "#/rating"),
+        (json!({"rating": 5, "title": " "}), "#/title"),
+        (json!({"rating": 5, "title": "x".repeat(201)}), "#/title"),
+        (json!({"rating": 5, "title": "x", "text": "x".repeat(3_001)}), "#/text"),
+        (json!({"rating": 5, "title": "x", "stars": 5}), "#/stars"),
+    ] {
+        let refused = asha.post("/products/CABLE/reviews", &review).await.problem(422, "invalid-body");
+        assert_eq!(refused["errors"][0]["pointer"], pointer, "{refused}");
+    }
+    let review = json!({"rating": 5, "title": "x"});
+    asha.post("/products/NOTHING/reviews", &review).await.problem(404, "not-found");
+    app.anonymous().post("/products/CABLE/reviews", &review).await.problem(401, "unauthorized");
+    app.anonymous().get("/products/NOTHING/reviews").await.problem(404, "not-found");
+    assert_eq!(asha.get("/products/CABLE/reviews").await.expect(200)["items"], json!([]));
+}

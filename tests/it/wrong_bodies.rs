@@ -1,0 +1,168 @@
+//! Bodies that are JSON and yet wrong: each is refused where it breaks its rule, and nothing has changed. And bodies that do
+//! not arrive.
+
+use std::{convert::Infallible, io};
+
+use axum::body::{Body, Bytes};
+use futures::{StreamExt, stream};
+use serde_json::{Value, json};
+use souk::clock::Clock;
+
+use crate::support::{PASSWORD, TestApp, address, checkout, product};
+
+fn with(mut body: Value, pointer: &str, value: Value) -> Value {
+    let (parent, name) = pointer.rsplit_once('/').unwrap();
+    body.pointer_mut(parent).unwrap()[name] = value;
+    body
+}
+
+#[tokio::test]
+async fn fields_that_customers_send_wrong_are_pointed_at() {
+    let app = TestApp::new().await;
+    let (seller, customer) = (app.seller().await, app.customer("asha").await);
+    let order = customer.order("PHONE", 1).await;
+    customer.add("CABLE", 1).await;
+    let before = (customer.get("/cart").await.expect(200), seller.inventory("CABLE").await);
+    let item = |id: Value, quantity: Value| json!({"items": [{"product_id": id, "quantity": quantity}]});
+    let cable = |quantity: Value| item(json!("CABLE"), quantity);
+    let good = checkout(&json!(10_000));
+    let add = "/cart/add_products";
+    let pay = json!({"order_id": order, "payment_method": "tok_success"});
+    let two = json!({"items": [{"product_id": "PHONE", "quantity": 1}, {"product_id": "CABLE", "quantity": 0}]});
+    let items = |items: Value| json!({"items": items, "total_price": 10_000, "shipping_address": address()});
+    for (path, body, pointer) in [
+        (add, cable(json!("1")), "#/items/0/quantity"),
+        (add, cable(json!(-1)), "#/items/0/quantity"),
+        (add, cable(json!(1.5)), "#/items/0/quantity"),
+        (add, cable(json!(1e30)), "#/items/0/quantity"),
+        (add, cable(json!(0)), "#/items/0/quantity"),
+        (add, cable(json!(10_000)), "#/items/0/quantity"),
+        (add, two, "#/items/1/quantity"),
+        (add, item(json!("a b"), json!(1)), "#/items/0/product_id"),
+        (add, item(json!(7), json!(1)), "#/items/0/product_id"),
+        (add, item(json!("x".repeat(65)), json!(1)), "#/items/0/product_id"),
+        (add, json!({"items": []}), "#/items"),
+        (add, json!({"items": [{"product_id": "CABLE", "quantity": 1, "x": 1}]}), "#/items/0/x"),
+        (add, json!({"items": [], "product_id": "CABLE"}), "#/items"),
+        (add, json!({"product_id": "a b"}), "#/product_id"),
+        (add, json!({"product_id": "CABLE", "quantity": 0}), "#/quantity"),
+        (add, json!({"product_id": "CABLE", "quantity": 5_000_000_000_u64}), "#/quantity"),
+        (add, json!({"a/b~c.d[0]": 1}), "#/a~1b~0c.d[0]"),
+        (add, json!(17), "#"),
+        ("/checkout", with(good.clone(), "/total_price", json!(-1)), "#/total_price"),
+        ("/checkout", with(good.clone(), "/total_price", json!("100")), "#/total_price"),
+        ("/checkout", with(good.clone(), "/total_price", json!(1.5)), "#/total_price"),
+        ("/checkout", with(good.clone(), "/total_price", json!({"amount": 1})), "#/total_price"),
+        (
+            "/checkout",
+            with(good.clone(), "/total_price", json!({"amount": 1, "currency": "XYZ"})),
+            "#/total_price/currency",
+        ),
+        ("/checkout", with(good.clone(), "/shipping_address/planet", json!("Earth")), "#/shipping_address/planet"),
+        ("/checkout", with(good.clone(), "/shipping_address/country", json!("India")), "#/shipping_address/country"),
+        ("/checkout", with(good.clone(), "/shipping_address/name", json!(" ")), "#/shipping_address/name"),
+        ("/checkout", with(good.clone(), "/shipping_address/city", json!("a\nb")), "#/shipping_address/city"),
+        ("/checkout", with(good.clone(), "/product_ids", json!([])), "#/product_ids"),
+        ("/checkout", with(good.clone(), "/product_ids", json!(["CABLE", "a b"])), "#/product_ids/1"),
+        ("/checkout", items(json!([])), "#/items"),
+        ("/checkout", items(json!([{"product_id": "CABLE"}, {"product_id": "CABLE"}])), "#/items"),
+        ("/checkout", items(json!([{"product_id": "CABLE"}, {"product_id": "a b"}])), "#/items/1/product_id"),
+        ("/checkout", items(json!([{"product_id": "CABLE", "quantity": "2"}])), "#/items/0/quantity"),
+        ("/checkout", json!({"total_price": 10_000}), "#"),
+        ("/payment", with(pay.clone(), "/order_id", json!(7)), "#/order_id"),
+        ("/payment", with(pay.clone(), "/payment_method", json!("")), "#/payment_method"),
+        ("/payment", with(pay.clone(), "/payment_method", json!("m".repeat(256))), "#/payment_method"),
+        ("/auth/register", json!({"email": "no address", "password": "long enough"}), "#/email"),
+        ("/auth/register", json!({"email": "a@example.com", "password": "short"}), "#/password"),
+        ("/auth/register", json!({"email": "a@example.com", "password": PASSWORD, "name": ""}), "#/name"),
+        ("/auth/register", json!({"email": "a@example.com", "password": PASSWORD, "role": "king"}), "#/role"),
+        ("/auth/login", json!({"email": "a@example.com", "password": 7}), "#/password"),
+    ] {
+        let answer = customer.post(path, &body).await.problem(422, "invalid-body");
+        assert_eq!(answer["errors"][0]["pointer"], pointer, "{path} {body}: {answer}");
+    }
+    let none = items(json!([{"product_id": "CABLE", "quantity": 0}]));
+    customer.post("/checkout", &none).await.problem(422, "invalid-body");
+    assert_eq!((customer.get("/cart").await.expect(200), seller.inventory("CABLE").await), before);
+    assert_eq!(customer.get("/orders").await.expect(200)["items"].as_array().unwrap().len(), 1);
+    assert_eq!(customer.get(&format!("/orders/{order}/payments")).await.expect(200), json!([]));
+}
+
+#[tokio::test]
+async fn fields_that_sellers_send_wrong_are_pointed_at() {
+    let app = TestApp::new().await;
+    let (seller, customer) = (app.seller().await, app.customer("asha").await);
+    let order = customer.buy("PHONE", 1).await;
+    let before = (seller.get("/products/CABLE").await.expect(200), seller.inventory("CABLE").await);
+    let ship = format!("/orders/{order}/ship");
+    let good = product("LAMP", "Lamp", 100);
+    let (receipts, adjustments) = ("/products/CABLE/inventory/receipts", "/products/CABLE/inventory/adjustments");
+    for (method, path, body, pointer) in [
+        ("POST", "/products", with(good.clone(), "/id", json!("a b")), "#/id"),
+        ("POST", "/products", with(good.clone(), "/name", json!(" ")), "#/name"),
+        ("POST", "/products", with(good.clone(), "/name", json!("n".repeat(2_001))), "#/name"),
+        ("PUT", "/products/CABLE", json!({"name": ""}), "#/name"),
+        ("POST", "/products", with(good.clone(), "/description", json!("d".repeat(40_000))), "#/description"),
+        ("POST", "/products", with(good.clone(), "/price/amount", json!(1_u64 << 53)), "#/price/amount"),
+        ("POST", "/products", with(good.clone(), "/price/amount", json!(-1)), "#/price/amount"),
+        ("POST", "/products", with(good.clone(), "/price/currency", json!("rupees")), "#/price/currency"),
+        ("POST", "/products", with(good.clone(), "/category", json!(vec!["a"; 11])), "#/category"),
+        ("POST", "/products", with(good.clone(), "/attributes/colour", json!(1)), "#/attributes/colour"),
+        ("POST", "/products", with(good.clone(), "/variant_of", json!("a b")), "#/variant_of"),
+        (
+            "POST",
+            "/products",
+            with(good.clone(), "/variants", json!([{"product_id": "a b", "options": {}}])),
+            "#/variants/0/product_id",
+        ),
+        ("POST", "/products", with(good.clone(), "/stock", json!(1)), "#/stock"),
+        ("PUT", "/products/CABLE/inventory", json!({"on_hand": -1}), "#/on_hand"),
+        ("PUT", "/products/CABLE/inventory", json!({"on_hand": u64::MAX}), "#/on_hand"),
+        ("POST", receipts, json!({"quantity": 0}), "#/quantity"),
+        ("POST", receipts, json!({"quantity": u64::MAX}), "#/quantity"),
+        ("POST", adjustments, json!({"delta": 0}), "#/delta"),
+        ("POST", adjustments, json!({"delta": i64::MAX}), "#/delta"),
+        ("POST", adjustments, json!({"delta": -1, "reason": "damaged"}), "#/reason"),
+        ("POST", &ship, json!({"carrier": "", "tracking_number": "1"}), "#/carrier"),
+        ("POST", &ship, json!({"carrier": "Blue Dart", "tracking_number": "1".repeat(101)}), "#/tracking_number"),
+    ] {
+        let answer = seller.send(method, path, &[], &body).await.problem(422, "invalid-body");
+        assert_eq!(answer["errors"][0]["pointer"], pointer, "{method} {path}: {answer}");
+    }
+    assert_eq!((seller.get("/products/CABLE").await.expect(200), seller.inventory("CABLE").await), before);
+    seller.get("/products/LAMP").await.problem(404, "not-found");
+    assert_eq!(seller.get(&format!("/orders/{order}")).await.expect(200)["status"], "confirmed");
+}
+
+#[tokio::test]
+async fn bytes_after_the_body_are_refused() {
+    let app = TestApp::new().await;
+    app.seller().await;
+    let customer = app.customer("asha").await;
+    for rest in ["{}", " x", "\0"] {
+        let body = format!("{{\"product_id\":\"CABLE\"}}{rest}");
+        customer.send_text("POST", "/cart/add_products", &[], &body).await.problem(400, "malformed-json");
+    }
+    assert_eq!(customer.get("/cart").await.expect(200)["items"], json!([]));
+}
+
+#[tokio::test]
+async fn bodies_that_break_off_or_do_not_come_are_refused() {
+    let change = |config: &mut souk::config::Config| {
+        config.limits.header_ms_max = 50;
+        config.limits.body_bytes_max = 2_048;
+    };
+    let app = TestApp::with(change, Clock::system()).await;
+    let client = app.anonymous();
+    let json_type = [("content-type", "application/json")];
+    let begun = || stream::iter([Ok::<_, io::Error>(Bytes::from_static(b"{\"email\":"))]);
+    let broken = begun().chain(stream::iter([Err(io::Error::other("the client has gone"))]));
+    let request = client.request("POST", "/auth/login", &json_type, Body::from_stream(broken));
+    client.raw(request).await.problem(400, "unreadable-body");
+    let request =
+        client.request("POST", "/auth/login", &json_type, Body::from_stream(begun().chain(stream::pending())));
+    client.raw(request).await.problem(408, "request-timeout");
+    let endless = stream::repeat_with(|| Ok::<_, Infallible>(Bytes::from_static(&[b' '; 512])));
+    let request = client.request("POST", "/auth/login", &json_type, Body::from_stream(endless));
+    client.raw(request).await.problem(413, "body-too-large");
+}
