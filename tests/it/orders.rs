@@ -141,7 +141,7 @@ async fn cancelling_releases_the_stock_and_restores_the_cart() {
 
 #[tokio::test]
 async fn an_unpaid_order_expires_and_gives_its_stock_back() {
-    let app = TestApp::with(|config| config.payment_deadline_ms = 1_000, Clock::system()).await;
+    let app = TestApp::with(|config| config.payment_deadline_ms = 3_000, Clock::system()).await;
     let (seller, customer) = (app.seller().await, app.customer("asha").await);
     let order = customer.order("PHONE", 5).await;
     app.until(&customer, &order, "expired").await;

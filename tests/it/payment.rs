@@ -74,7 +74,7 @@ async fn a_lost_answer_ends_captured_once() {
 
 #[tokio::test]
 async fn a_slow_payment_is_pending_and_then_success() {
-    let app = TestApp::with(|config| config.limits.payment_wait_ms_max = 50, Clock::system()).await;
+    let app = TestApp::with(|config| config.limits.payment_wait_ms_max = 500, Clock::system()).await;
     app.seller().await;
     let customer = app.customer("asha").await;
     let order = customer.order("CABLE", 1).await;
