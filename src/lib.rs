@@ -32,3 +32,5 @@ pub mod shop;
 pub mod http;
 
 pub mod app;
+
+pub mod load;

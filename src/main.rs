@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use secrecy::SecretString;
 use souk::{
     app::{
@@ -21,6 +21,7 @@ use souk::{
     config::{Config, LogFormat},
     domain::{account::Role, ids::UserId, product::Editor},
     http,
+    load::{self, Arrivals, Plan, Protocol, Scenario},
     shop::{Shop, catalogue::SetStock},
 };
 use tokio::{
@@ -68,6 +69,90 @@ enum Command {
     },
     /// Show all settings with their values, as TOML.
     Config,
+    /// Send customers to a running shop, and measure and check what they get (docs/BENCHMARKS.md).
+    Load(Load),
+}
+
+#[derive(Args)]
+struct Load {
+    /// Where the shop is.
+    #[arg(default_value = "http://127.0.0.1:8080")]
+    url: String,
+    /// What customers do.
+    #[arg(long, value_enum, default_value_t = ScenarioName::Shop)]
+    scenario: ScenarioName,
+    /// Open model: so many journeys begin each second, whatever becomes of the earlier ones.
+    #[arg(long, value_name = "PER_SECOND", conflicts_with = "callers")]
+    rate: Option<f64>,
+    /// Closed model: so many callers, each beginning the next journey when the last has ended [default: 16].
+    #[arg(long, value_name = "N")]
+    callers: Option<usize>,
+    /// For how long journeys begin.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    seconds: u64,
+    /// How many customers there are. They register and log in first, which costs the shop a password hash each.
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    users: usize,
+    /// How many journeys may be under way at once in the open model.
+    #[arg(long, value_name = "N", default_value_t = 4_096)]
+    in_flight: usize,
+    /// After how long a request counts as unanswered.
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 15_000)]
+    timeout_ms: u64,
+    /// How many different products are looked at and bought.
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    products: usize,
+    /// The product of a flash sale.
+    #[arg(long, value_name = "ID")]
+    product: Option<String>,
+    /// A CSV file with a column `query`.
+    #[arg(long, value_name = "FILE")]
+    queries: Option<PathBuf>,
+    /// What chance is made from.
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    seed: u64,
+    /// Speak HTTP/2.
+    #[arg(long)]
+    http2: bool,
+    /// Also write the report as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ScenarioName {
+    /// Product pages and searches.
+    Browse,
+    /// From the search to the paid order.
+    Shop,
+    /// Everybody buys the same product.
+    FlashSale,
+}
+
+impl From<Load> for Plan {
+    fn from(options: Load) -> Self {
+        Self {
+            url: options.url,
+            scenario: match options.scenario {
+                ScenarioName::Browse => Scenario::Browse,
+                ScenarioName::Shop => Scenario::Shop,
+                ScenarioName::FlashSale => Scenario::FlashSale,
+            },
+            arrivals: match options.rate {
+                Some(rate) => Arrivals::Open { rate },
+                None => Arrivals::Closed { callers: options.callers.unwrap_or(16) },
+            },
+            seconds: options.seconds,
+            users: options.users,
+            in_flight_max: options.in_flight,
+            request_ms_max: options.timeout_ms,
+            products: options.products,
+            product: options.product,
+            queries: options.queries,
+            seed: options.seed,
+            protocol: if options.http2 { Protocol::Http2 } else { Protocol::Http1 },
+        }
+    }
 }
 
 #[derive(Args)]
@@ -137,6 +222,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             Command::Import(options) => run_import(config, options).await,
             Command::Export { file } => run_export(config, file).await,
             Command::Admin { command: Admin::Create { email } } => create_admin(config, &email).await,
+            Command::Load(options) => run_load(options).await,
             Command::Config => {
                 print!("{}", config.to_toml());
                 Ok(ExitCode::SUCCESS)
@@ -249,6 +335,32 @@ async fn run_export(config: Config, file: Option<PathBuf>) -> Result<ExitCode> {
     shop.close().await?;
     eprintln!("{written} products written");
     Ok(ExitCode::SUCCESS)
+}
+
+/// How often progress is printed where there is no terminal, in seconds.
+const PROGRESS_SECONDS: f64 = 5.0;
+
+async fn run_load(options: Load) -> Result<ExitCode> {
+    let json = options.json.clone();
+    let (terminal, mut next) = (std::io::stderr().is_terminal(), PROGRESS_SECONDS);
+    let report = load::run(options.into(), |load::Progress { seconds, answered, failed }| {
+        if terminal {
+            eprint!("\r{seconds:>6.0} s  {answered:>10} answers  {failed} failures ");
+        } else if seconds >= next {
+            next += PROGRESS_SECONDS;
+            eprintln!("{seconds:.0} s: {answered} answers, {failed} failures");
+        }
+    });
+    let report = report.await?;
+    if terminal {
+        eprintln!();
+    }
+    println!("{report}");
+    if let Some(path) = json {
+        let text = serde_json::to_vec_pretty(&report)?;
+        std::fs::write(&path, text).with_context(|| path.display().to_string())?;
+    }
+    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn create_admin(config: Config, email: &str) -> Result<ExitCode> {

@@ -12,7 +12,7 @@ use std::{
 const LINES_MAX: usize = 550;
 
 /// What each room may use of the crate, itself apart. `clock` and `config` are leaves that everybody may use.
-const LAYERS: [(&str, &[&str]); 13] = [
+const LAYERS: [(&str, &[&str]); 14] = [
     ("clock", &["domain"]),
     ("config", &[]),
     ("domain", &[]),
@@ -25,11 +25,12 @@ const LAYERS: [(&str, &[&str]); 13] = [
     ("shop", &["search", "actors", "storage", "payments", "identity", "domain"]),
     ("http", &["shop", "search", "actors", "storage", "identity", "domain"]),
     ("app", &["http", "shop", "catalog", "storage", "domain"]),
-    ("main", &["app", "http", "shop", "catalog", "storage", "domain"]),
+    ("load", &[]),
+    ("main", &["app", "load", "http", "shop", "catalog", "storage", "domain"]),
 ];
 
 /// Which room alone may name a library.
-const LIBRARIES: [(&str, &str); 9] = [
+const LIBRARIES: [(&str, &str); 10] = [
     ("sled", "storage/state.rs"),
     ("bincode", "storage/codec.rs"),
     ("tantivy", "search/"),
@@ -39,6 +40,7 @@ const LIBRARIES: [(&str, &str); 9] = [
     ("jsonwebtoken", "identity/"),
     ("argon2", "identity/"),
     ("aws_lc_rs", "identity/"),
+    ("reqwest", "load/"),
 ];
 
 struct Source {
