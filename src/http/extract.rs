@@ -42,6 +42,10 @@ impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
                 return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "request-timeout", "Too slow", detail));
             }
         };
+        // serde would take the fields of an object from a list, too, in their order.
+        if bytes.trim_ascii_start().first() == Some(&b'[') {
+            return Err(Problem::invalid("", "must be an object, not a list"));
+        }
         let mut deserializer = serde_json::Deserializer::from_slice(&bytes);
         let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
             let pointer = pointer(error.path());

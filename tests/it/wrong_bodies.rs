@@ -49,6 +49,7 @@ async fn fields_that_customers_send_wrong_are_pointed_at() {
         (add, json!({"product_id": "CABLE", "quantity": 5_000_000_000_u64}), "#/quantity"),
         (add, json!({"a/b~c.d[0]": 1}), "#/a~1b~0c.d[0]"),
         (add, json!(17), "#"),
+        ("/payment", json!([order, "tok_success"]), "#"),
         ("/checkout", with(good.clone(), "/total_price", json!(-1)), "#/total_price"),
         ("/checkout", with(good.clone(), "/total_price", json!("100")), "#/total_price"),
         ("/checkout", with(good.clone(), "/total_price", json!(1.5)), "#/total_price"),
