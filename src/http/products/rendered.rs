@@ -1,6 +1,7 @@
 //! Product pages as bytes: writing one as JSON costs more than everything else that answers a request for it.
 //!
-//! A page is kept with the versions of all it shows, and used only for the same versions: it cannot be stale.
+//! A page is kept with the versions of all it shows, and used only for the same versions: what has changed is rendered anew. Of
+//! its variants a checksum stands for their versions, as it does in the ETag.
 //!
 //! May depend on `shop` and `domain`.
 
