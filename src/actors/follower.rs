@@ -14,6 +14,8 @@ use crate::storage::{Journal, Position};
 
 /// How many bytes of records are pulled at once: large enough that a commit is worth it, small enough to hold in memory.
 const PAGE_BYTES_MAX: usize = 4 << 20;
+/// After how many entities the seeding of a read model shows how far it has come.
+const PROGRESS_STREAMS: u64 = 100_000;
 /// How long the actor waits for something new before it looks at its mailbox again, in milliseconds.
 const WAIT_MS: u64 = 250;
 
@@ -106,8 +108,15 @@ impl Actor for Follower {
     }
 
     async fn post_start(&self, myself: ActorRef<Pull>, state: &mut FollowerState) -> Result<(), ActorProcessingErr> {
-        let open = Arc::clone(&self.open);
-        let projection = tokio::task::spawn_blocking(move || open()).await??;
+        let (open, journal) = (Arc::clone(&self.open), self.progress.journal.clone());
+        let opened = tokio::task::spawn_blocking(move || -> Result<_, ActorProcessingErr> {
+            let mut projection = open()?;
+            if projection.position() < journal.oldest() {
+                seed(projection.as_mut(), &journal)?;
+            }
+            Ok(projection)
+        });
+        let projection = opened.await??;
         state.applied = projection.position();
         self.progress.position.send_replace(state.applied);
         state.projection = Some(projection);
@@ -136,6 +145,32 @@ impl Actor for Follower {
         myself.send_message(Pull)?;
         Ok(())
     }
+}
+
+/// Makes a projection from the entities as they are, where the log has lost the records that it would need. Seeding and then
+/// following the log from the walk's position is the same as following it from its beginning.
+fn seed(projection: &mut dyn Projection, journal: &Journal) -> Result<(), ActorProcessingErr> {
+    let name = projection.name();
+    tracing::warn!(name, "the log does not reach back to where the read model stands: it is made from the state");
+    projection.clear()?;
+    let mut position = None;
+    let mut seeded: u64 = 0;
+    for kind in projection.kinds() {
+        let mut walk = journal.walk(*kind as u8)?;
+        // What changes during the walks is in the log from the first position on.
+        position.get_or_insert(walk.position());
+        while let Some(stream) = walk.next() {
+            let stream = stream?;
+            projection.seed(&stream, &walk.load(&stream)?)?;
+            seeded += 1;
+            if seeded.is_multiple_of(PROGRESS_STREAMS) {
+                tracing::info!(name, seeded, "the read model is being made");
+            }
+        }
+    }
+    projection.commit(position.unwrap_or_default())?;
+    tracing::info!(name, seeded, "the read model is made");
+    Ok(())
 }
 
 impl Follower {

@@ -27,17 +27,20 @@ use crate::{
     domain::{
         entity::{EntityId, Kind, Timestamp},
         ids::{OrderId, ProductId, UserId},
-        order::{self, Order, PaymentOutcome},
+        order::{self, Order, PaymentOutcome, Placement, Status},
         reviews::{self, Review, Reviews},
     },
     storage::{
-        Change, Fault, Journal, Position, Record,
+        Change, Fault, Journal, Loaded, Position, Record, Stream,
         codec::{decode, encode},
     },
 };
 
 /// The projection's name in storage.
 pub const NAME: &str = "lists";
+
+/// How many keys a seeding gathers before it writes them: it bounds the memory that it takes.
+const SEEDED_KEYS_MAX: usize = 10_000;
 
 /// Where an order stands, as far as its events tell without its state: what lists of orders are filtered by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +61,20 @@ pub enum Stage {
     Delivered = 6,
     /// Cancelled, expired or rejected.
     Ended = 7,
+}
+
+impl From<Status> for Stage {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Placed | Status::AwaitingPayment | Status::PaymentPending | Status::Cancelling => Self::Open,
+            Status::Paid => Self::Paid,
+            Status::Confirmed => Self::Confirmed,
+            Status::Packed => Self::Packed,
+            Status::Shipped => Self::Shipped,
+            Status::Delivered => Self::Delivered,
+            Status::Cancelled | Status::Expired | Status::Rejected => Self::Ended,
+        }
+    }
 }
 
 /// A review with the time it was written, as listed.
@@ -183,12 +200,8 @@ impl ListsProjection {
     fn order_event(&mut self, order: OrderId, event: &order::Event) -> Result<(), ProjectionFault> {
         let stage = match event {
             order::Event::Placed(placement) => {
-                let (at, order) = (newest_first(placement.at), order.to_key());
-                self.put(key(b'c', &[&placement.customer.to_key(), &at, &order]), Vec::new());
-                for line in &placement.lines {
-                    self.put(key(b's', &[&line.seller.to_key(), &at, &order]), Vec::new());
-                }
-                self.put(key(b'o', &[&order]), Vec::new());
+                self.placed(order, placement);
+                self.put(key(b'o', &[&order.to_key()]), Vec::new());
                 Stage::Open
             }
             order::Event::PaymentSettled { outcome: PaymentOutcome::Captured { .. }, .. } => Stage::Paid,
@@ -211,6 +224,33 @@ impl ListsProjection {
             _ => None,
         };
         self.move_to(order, stage, placed_at)
+    }
+
+    fn placed(&mut self, order: OrderId, placement: &Placement) {
+        let (at, order) = (newest_first(placement.at), order.to_key());
+        self.put(key(b'c', &[&placement.customer.to_key(), &at, &order]), Vec::new());
+        for line in &placement.lines {
+            self.put(key(b's', &[&line.seller.to_key(), &at, &order]), Vec::new());
+        }
+    }
+
+    /// What all its events together would have listed.
+    fn order_state(&mut self, id: OrderId, order: &Order) -> Result<(), ProjectionFault> {
+        let (Some(placement), Some(status)) = (order.placement(), order.status()) else { return Ok(()) };
+        let stage = Stage::from(status);
+        self.placed(id, placement);
+        if matches!(stage, Stage::Open | Stage::Paid) {
+            self.put(key(b'o', &[&id.to_key()]), Vec::new());
+        }
+        self.move_to(id, stage, Some(placement.at))
+    }
+
+    fn take_changes(&mut self) -> Vec<Change> {
+        let changes = self.pending.drain().map(|(key, value)| match value {
+            Some(value) => Change::Put(key, value),
+            None => Change::Delete(key),
+        });
+        changes.collect()
     }
 
     fn move_to(&mut self, order: OrderId, stage: Stage, placed_at: Option<Timestamp>) -> Result<(), ProjectionFault> {
@@ -252,6 +292,31 @@ impl Projection for ListsProjection {
         self.journal.lists().position(NAME)
     }
 
+    fn kinds(&self) -> &'static [Kind] {
+        &[Kind::Order, Kind::Reviews]
+    }
+
+    fn clear(&mut self) -> Result<(), ProjectionFault> {
+        self.pending.clear();
+        self.journal.lists().clear(NAME).map_err(|error| fault(&error))
+    }
+
+    fn seed(&mut self, stream: &Stream, loaded: &Loaded) -> Result<(), ProjectionFault> {
+        if stream.kind() == Kind::Order as u8 {
+            let id = OrderId::from_key(stream.key()).ok_or_else(|| fault(&"a bad id"))?;
+            let order = records::replay::<Order>(loaded).map_err(|error| fault(&error))?;
+            self.order_state(id, &order)?;
+        } else {
+            self.apply(&loaded.records)?;
+        }
+        if self.pending.len() >= SEEDED_KEYS_MAX {
+            // At the beginning: a list that is not complete is no list, and a start would begin again.
+            let changes = self.take_changes();
+            self.journal.lists().commit(NAME, Position::BEGINNING, changes).map_err(|error| fault(&error))?;
+        }
+        Ok(())
+    }
+
     fn apply(&mut self, records: &[Record]) -> Result<(), ProjectionFault> {
         for record in records {
             let kind = record.stream.kind();
@@ -269,11 +334,7 @@ impl Projection for ListsProjection {
     }
 
     fn commit(&mut self, position: Position) -> Result<(), ProjectionFault> {
-        let changes = self.pending.drain().map(|(key, value)| match value {
-            Some(value) => Change::Put(key, value),
-            None => Change::Delete(key),
-        });
-        let changes: Vec<_> = changes.collect();
+        let changes = self.take_changes();
         self.journal.lists().commit(NAME, position, changes).map_err(|error| fault(&error))
     }
 }

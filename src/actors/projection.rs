@@ -1,8 +1,11 @@
 //! What a projection is: a read model that pulls durable records from the log at its own pace.
 //!
-//! Depends on `storage` (records and positions).
+//! Depends on `storage` (records and positions) and `domain` (kinds of entities).
 
-use crate::storage::{Position, Record};
+use crate::{
+    domain::entity::Kind,
+    storage::{Loaded, Position, Record, Stream},
+};
 
 /// A fault that stops a projection; its supervisor starts it again from its last committed position.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +27,22 @@ pub trait Projection: Send + 'static {
 
     /// Up to where the log is part of the committed content.
     fn position(&self) -> Position;
+
+    /// The entities that it is about.
+    fn kinds(&self) -> &'static [Kind];
+
+    /// Forgets its content, before it is seeded from the entities themselves because the log does not reach back to its
+    /// position. Readers may be shown the old content until the next commit.
+    ///
+    /// # Errors
+    /// A fault of the read model's own storage.
+    fn clear(&mut self) -> Result<(), ProjectionFault>;
+
+    /// Takes in what one entity has become, as [`Projection::apply`] would have with all its records.
+    ///
+    /// # Errors
+    /// A fault of the read model's own storage.
+    fn seed(&mut self, stream: &Stream, loaded: &Loaded) -> Result<(), ProjectionFault>;
 
     /// Takes durable records in, in log order; they need not be visible before `commit`.
     ///

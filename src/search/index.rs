@@ -4,7 +4,10 @@
 //! document is replaced as a whole with every change, so a change may be applied twice. Depends on the projection trait and
 //! on tantivy.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tantivy::{
     IndexWriter, Term,
@@ -20,11 +23,11 @@ use super::{
 use crate::{
     actors::projection::{Projection, ProjectionFault},
     domain::{
-        entity::Timestamp,
+        entity::{Kind, Timestamp},
         ids::{ProductId, UserId},
         product::Details,
     },
-    storage::{Position, Record},
+    storage::{Loaded, Position, Record, Stream},
 };
 
 /// The projection's name in logs and metrics.
@@ -44,6 +47,9 @@ const DELETED_SHARE_MAX: f32 = 0.2;
 /// How many commits without any change of the catalogue may pass before the position is written. Most records of the log are
 /// not about products; writing the index for them would sync the disk for nothing. After a crash they are read again.
 const COMMITS_SKIPPED_MAX: u32 = 64;
+
+/// After how long the position is written in any case, so that a compaction of the log does not outrun it.
+const COMMIT_WAIT_MAX: Duration = Duration::from_secs(600);
 
 /// A change of the catalogue, as search sees it.
 #[derive(Debug, Clone)]
@@ -66,13 +72,19 @@ pub enum CatalogueChange {
     },
 }
 
-/// What makes a change of a record: `None` for records that are not about products.
-type Decode = Box<dyn Fn(&Record) -> Option<CatalogueChange> + Send>;
+/// What stored bytes say about the catalogue; the index does not know how they are stored.
+pub trait Catalogue: Send + 'static {
+    /// What a record changes: `None` for records that are not about products.
+    fn change(&self, record: &Record) -> Option<CatalogueChange>;
+
+    /// What a product has become: `None` where it is not listed.
+    fn listed(&self, stream: &Stream, loaded: &Loaded) -> Option<CatalogueChange>;
+}
 
 /// Keeps the index in step with the catalogue. There is one at a time: it holds the index's only writer.
 pub struct IndexProjection {
     search: Search,
-    decode: Decode,
+    catalogue: Box<dyn Catalogue>,
     analyzer: Analyzer,
     /// `None` once it has failed.
     writer: Option<IndexWriter>,
@@ -80,6 +92,7 @@ pub struct IndexProjection {
     /// Whether something was applied since the last commit.
     pending: Pending,
     commits_skipped: u32,
+    committed_at: Instant,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,14 +102,11 @@ enum Pending {
 }
 
 impl IndexProjection {
-    /// A projection that continues where the index's last commit ended. `decode` tells what a record changes.
+    /// A projection that continues where the index's last commit ended.
     ///
     /// # Errors
     /// Another projection holds the writer, or no index can be made on the disk.
-    pub fn new(
-        search: Search,
-        decode: impl Fn(&Record) -> Option<CatalogueChange> + Send + 'static,
-    ) -> Result<Self, ProjectionFault> {
+    pub fn new(search: Search, catalogue: impl Catalogue) -> Result<Self, ProjectionFault> {
         let (writer, position) = match guarded(|| open_writer(&search)) {
             Ok(opened) => opened,
             Err(damage) => {
@@ -107,21 +117,17 @@ impl IndexProjection {
         let writer = Some(writer.map_err(|busy| fault(&busy))?);
         Ok(Self {
             search,
-            decode: Box::new(decode),
+            catalogue: Box::new(catalogue),
             analyzer: Analyzer::default(),
             writer,
             position,
             pending: Pending::Nothing,
             commits_skipped: 0,
+            committed_at: Instant::now(),
         })
     }
 
-    /// Takes one change in, as [`Projection::apply`] does with a record: for building the index from the current state of
-    /// the products instead of their history.
-    ///
-    /// # Errors
-    /// A fault of the index.
-    pub fn absorb(&mut self, change: &CatalogueChange) -> Result<(), ProjectionFault> {
+    pub(super) fn absorb(&mut self, change: &CatalogueChange) -> Result<(), ProjectionFault> {
         let Some(writer) = &self.writer else { return Err(fault(&"the writer has failed before")) };
         let fields = *self.search.fields();
         let (id, added) = match change {
@@ -189,9 +195,27 @@ impl Projection for IndexProjection {
         self.position
     }
 
+    fn kinds(&self) -> &'static [Kind] {
+        &[Kind::Product]
+    }
+
+    fn clear(&mut self) -> Result<(), ProjectionFault> {
+        let Some(writer) = &self.writer else { return Err(fault(&"the writer has failed before")) };
+        let cleared = guarded(|| Ok(writer.delete_all_documents()?));
+        self.pending = Pending::Changes;
+        self.unless_failed(cleared).map(drop)
+    }
+
+    fn seed(&mut self, stream: &Stream, loaded: &Loaded) -> Result<(), ProjectionFault> {
+        match self.catalogue.listed(stream, loaded) {
+            Some(change) => self.absorb(&change),
+            None => Ok(()),
+        }
+    }
+
     fn apply(&mut self, records: &[Record]) -> Result<(), ProjectionFault> {
         for record in records {
-            if let Some(change) = (self.decode)(record) {
+            if let Some(change) = self.catalogue.change(record) {
                 self.absorb(&change)?;
             }
         }
@@ -199,7 +223,8 @@ impl Projection for IndexProjection {
     }
 
     fn commit(&mut self, position: Position) -> Result<(), ProjectionFault> {
-        if self.pending == Pending::Nothing && self.commits_skipped < COMMITS_SKIPPED_MAX {
+        let recent = self.committed_at.elapsed() < COMMIT_WAIT_MAX;
+        if self.pending == Pending::Nothing && self.commits_skipped < COMMITS_SKIPPED_MAX && recent {
             self.commits_skipped += 1;
             self.position = position;
             return Ok(());
@@ -215,6 +240,7 @@ impl Projection for IndexProjection {
         self.position = position;
         self.pending = Pending::Nothing;
         self.commits_skipped = 0;
+        self.committed_at = Instant::now();
         Ok(())
     }
 }

@@ -42,7 +42,7 @@ use tantivy::{Index, IndexReader};
 pub use self::{
     categories::{CATEGORIES_MAX, CategoryCount},
     cursor::{Cursor, InvalidCursor},
-    index::{CatalogueChange, IndexProjection},
+    index::{Catalogue, CatalogueChange, IndexProjection},
     opening::{Damage, OpenError},
     query::{
         ALL_WORDS_PRODUCTS_MIN, Hit, PAGE_PRODUCTS_DEFAULT, PAGE_PRODUCTS_MAX, QUERY_BYTES_MAX, QUERY_WORDS_MAX,

@@ -15,11 +15,8 @@ use crate::{
         product::{self, Command, Details, Editor},
     },
     identity::Principal,
-    storage::{PageError, Position},
+    storage::Fault,
 };
-
-/// How much of the log an export reads at once, in bytes.
-const LOG_PAGE_BYTES: usize = 1 << 20;
 
 /// What a product's page shows.
 #[derive(Debug, Clone)]
@@ -123,27 +120,16 @@ impl Shop {
 
     /// The ids of all products that ever were, sorted.
     ///
-    /// It reads the whole log: an export's way, not a shopper's.
-    ///
     /// # Errors
     /// A fault of the storage.
     pub async fn product_ids(&self) -> Result<BTreeSet<ProductId>, Error> {
         let journal = self.0.journal.clone();
         let read = tokio::task::spawn_blocking(move || {
-            let (mut ids, mut position) = (BTreeSet::new(), Position::default());
-            loop {
-                let page = journal.page(position, LOG_PAGE_BYTES)?;
-                let products = page.records.iter().filter(|record| record.stream.kind() == Kind::Product as u8);
-                ids.extend(products.filter_map(|record| ProductId::from_key(record.stream.key())));
-                if page.next == position {
-                    return Ok(ids);
-                }
-                position = page.next;
-            }
+            let streams = journal.walk(Kind::Product as u8)?;
+            let ids = streams.filter_map(|stream| stream.map(|stream| ProductId::from_key(stream.key())).transpose());
+            ids.collect::<Result<_, Fault>>()
         });
-        let read: Result<BTreeSet<ProductId>, PageError> =
-            read.await.map_err(|error| Error::Fault(error.to_string()))?;
-        read.map_err(|error| Error::Fault(error.to_string()))
+        Ok(read.await.map_err(|error| Error::Fault(error.to_string()))??)
     }
 
     /// Puts a product of an import into the catalogue, created or revised, with its first stock. With `SetStock::Yes` the

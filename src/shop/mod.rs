@@ -44,8 +44,8 @@ use crate::{
     },
     identity::{Identity, IdentityConfig, IdentityError},
     payments::{Gateway, simulated::Simulated},
-    search::{CatalogueChange, IndexProjection, Search},
-    storage::{Journal, JournalConfig, OpenError, Record},
+    search::{Catalogue, CatalogueChange, IndexProjection, Search},
+    storage::{Journal, JournalConfig, Loaded, OpenError, Record, Stream},
 };
 
 /// The longest idempotency key, in characters.
@@ -334,22 +334,42 @@ fn search_follower(search: &Search, progress: &Progress) -> crate::actors::follo
             while progress.catch_up(CATCH_UP).await == CaughtUp::No {}
             search_to_tell.caught_up();
         });
-        Ok(Box::new(IndexProjection::new(search.clone(), catalogue_change)?))
+        Ok(Box::new(IndexProjection::new(search.clone(), StoredProducts)?))
     })
 }
 
-/// What a record says about the catalogue: the change message that the search index lives on.
-fn catalogue_change(record: &Record) -> Option<CatalogueChange> {
-    if record.stream.kind() != Kind::Product as u8 {
-        return None;
+/// What stored products say about the catalogue: the change messages that the search index lives on.
+struct StoredProducts;
+
+impl Catalogue for StoredProducts {
+    fn change(&self, record: &Record) -> Option<CatalogueChange> {
+        if record.stream.kind() != Kind::Product as u8 {
+            return None;
+        }
+        let id = ProductId::from_key(record.stream.key())?;
+        match records::decode_event::<Product>(record.version, &record.payload) {
+            Ok(product::Event::Listed { seller, details, at }) => {
+                Some(CatalogueChange::Listed { id, details, seller, at })
+            }
+            Ok(product::Event::Delisted { .. }) => Some(CatalogueChange::Delisted { id }),
+            Err(error) => {
+                tracing::error!(%id, %error, "a catalogue change cannot be read and is left out of the index");
+                None
+            }
+        }
     }
-    let id = ProductId::from_key(record.stream.key())?;
-    match records::decode_event::<Product>(record.version, &record.payload) {
-        Ok(product::Event::Listed { seller, details, at }) => Some(CatalogueChange::Listed { id, details, seller, at }),
-        Ok(product::Event::Delisted { .. }) => Some(CatalogueChange::Delisted { id }),
-        Err(error) => {
-            tracing::error!(%id, %error, "a catalogue change cannot be read and is left out of the index");
-            None
+
+    fn listed(&self, stream: &Stream, loaded: &Loaded) -> Option<CatalogueChange> {
+        let id = ProductId::from_key(stream.key())?;
+        match records::replay::<Product>(loaded) {
+            Ok(product) => {
+                let product::View { seller, details, changed_at, .. } = product.view().filter(|view| view.listed)?;
+                Some(CatalogueChange::Listed { id, details, seller, at: changed_at })
+            }
+            Err(error) => {
+                tracing::error!(%id, %error, "a product cannot be read and is left out of the index");
+                None
+            }
         }
     }
 }

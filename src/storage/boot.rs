@@ -23,6 +23,10 @@ use super::{
     log::{self, Recovered},
     marker::{Known, Marker},
     record::{Position, Stream},
+    retention::{
+        base::{self, Base},
+        rebuild::rebuild,
+    },
     segment::Segment,
     state::{State, Unopened},
     tail::{Kept, Tail},
@@ -39,6 +43,8 @@ pub(super) struct Booted {
     /// First position and length of every segment.
     pub segments: Vec<Segment>,
     pub checkpoint: Link,
+    /// The newest base.
+    pub base: Option<Base>,
 }
 
 /// Takes the directory for this process.
@@ -57,6 +63,7 @@ pub(super) fn lock(dir: &Path) -> Result<fs::File, OpenError> {
 /// Finds everything again. The caller holds the lock.
 pub(super) fn boot(dir: &Path, files: &Arc<dyn Files>, limits: &JournalLimits) -> Result<Booted, OpenError> {
     let log_dir = dir.join("log");
+    let base_dir = dir.join("base");
     let state_dir = dir.join("state");
     for dir in [dir, &log_dir] {
         files.create_dir(dir).map_err(Fault::io(format!("create {}", dir.display())))?;
@@ -66,7 +73,9 @@ pub(super) fn boot(dir: &Path, files: &Arc<dyn Files>, limits: &JournalLimits) -
     let known = match Marker::read(files.as_ref(), dir)? {
         Some(known) => known,
         // The marker of a new store is durable before anything else is there.
-        None if firsts.is_empty() && !state_dir.exists() => Known { store: new_store_id(), ..Known::default() },
+        None if firsts.is_empty() && !state_dir.exists() && no_base(files.as_ref(), &base_dir)? => {
+            Known { store: new_store_id(), ..Known::default() }
+        }
         None => return Err(OpenError::MarkerMissing(dir.to_owned())),
     };
     let store = known.store;
@@ -84,7 +93,12 @@ pub(super) fn boot(dir: &Path, files: &Arc<dyn Files>, limits: &JournalLimits) -
     let newest = segments.last().map(|segment| segment.first);
     marker.update(|known| known.segment = newest)?;
     let oldest = Position(segments[0].first);
-    let (state, lists, from) = open_state(&state_dir, limits, &known, oldest)?;
+    let found = base::newest(files.as_ref(), &base_dir, store);
+    if let Err(error) = &found {
+        tracing::error!(%error, "the base is no good; the next one is taken soon");
+    }
+    let places = Places { state_dir: &state_dir, files: files.as_ref(), limits };
+    let (state, lists, from) = places.open_state(&known, oldest, &found)?;
 
     let tail = Tail::new();
     let target =
@@ -96,31 +110,91 @@ pub(super) fn boot(dir: &Path, files: &Arc<dyn Files>, limits: &JournalLimits) -
     if log.link.end < known.position {
         return Err(OpenError::Short { known: known.position, segment: known.segment, end: log.link.end });
     }
-    Ok(Booted { store, state, lists, marker, tail, log, segments, checkpoint: from })
+    Ok(Booted { store, state, lists, marker, tail, log, segments, checkpoint: from, base: found.ok().flatten() })
 }
 
-/// Opens the state and says from where on the log is missing in it. A state that is no good is moved aside; the log, which
-/// is the truth, builds a new one.
-fn open_state(
-    dir: &Path,
-    limits: &JournalLimits,
-    known: &Known,
-    oldest: Position,
-) -> Result<(Arc<State>, Lists, Link), OpenError> {
-    let why = match try_state(dir, limits, known)? {
-        Ok((state, lists, link)) if link.end >= oldest => return Ok((state, lists, link)),
-        Ok((_, _, link)) => format!("its checkpoint {:?} is older than the log", link.end),
-        Err(why) => why,
-    };
-    // Here a base would be taken instead of the beginning of the log, once the log may lose its beginning.
-    if oldest > Position::BEGINNING {
-        return Err(OpenError::CannotRebuild { why, oldest });
+fn no_base(files: &dyn Files, dir: &Path) -> Result<bool, OpenError> {
+    Ok(files.list(dir).map_err(Fault::io(format!("list {}", dir.display())))?.is_empty())
+}
+
+/// What a state is opened or rebuilt with.
+struct Places<'a> {
+    state_dir: &'a Path,
+    files: &'a dyn Files,
+    limits: &'a JournalLimits,
+}
+
+impl Places<'_> {
+    /// Opens the state and says from where on the log is missing in it. A state that is no good is moved aside; the base and
+    /// the log, which are the truth, build a new one.
+    fn open_state(
+        &self,
+        known: &Known,
+        oldest: Position,
+        base: &Result<Option<Base>, Fault>,
+    ) -> Result<Found, OpenError> {
+        let (dir, limits) = (self.state_dir, self.limits);
+        let was_there = dir.exists();
+        let why = match try_state(dir, limits, known)? {
+            Ok((state, lists, link)) if link.end >= oldest => return Ok((state, lists, link)),
+            Ok((state, _, link)) => {
+                state.close();
+                format!("its checkpoint {:?} is older than the log", link.end)
+            }
+            Err(why) => why,
+        };
+        let base = match base {
+            Ok(Some(base)) if base.link.end >= oldest => Some(base),
+            Ok(_) if oldest == Position::BEGINNING => None,
+            Ok(_) => return Err(OpenError::CannotRebuild { why, oldest }),
+            Err(_) if oldest == Position::BEGINNING => None,
+            Err(error) => return Err(OpenError::CannotRebuild { why: format!("{why}; {error}"), oldest }),
+        };
+        self.move_away(was_there, &why)?;
+        match base.map(|base| self.state_of_base(known, base)) {
+            Some(Ok(found)) => return Ok(found),
+            Some(Err(error)) if oldest > Position::BEGINNING => {
+                return Err(OpenError::CannotRebuild { why: format!("{why}; {error}"), oldest });
+            }
+            Some(Err(error)) => {
+                tracing::error!(%error, "the base is no good; the state is rebuilt from the whole log");
+                self.move_away(false, &why)?;
+            }
+            None => {}
+        }
+        self.new_state(known)
     }
-    let aside = State::move_aside(dir)?;
-    tracing::error!(%why, aside = %aside.display(), "the state is no good: it was moved aside and is rebuilt from the log");
-    let again = |why| OpenError::Fault(Fault::State(format!("a new state is no good either: {why}")));
-    let nothing_known = Known { checkpoint: Position::BEGINNING, ..*known };
-    try_state(dir, limits, &nothing_known)?.map_err(again)
+
+    /// What was there is kept for somebody to look at; what this start has made itself is not.
+    fn move_away(&self, was_there: bool, why: &str) -> Result<(), OpenError> {
+        if was_there {
+            let aside = State::move_aside(self.state_dir)?;
+            tracing::error!(%why, aside = %aside.display(), "the state is no good: it was moved aside and is rebuilt");
+            return Ok(());
+        }
+        tracing::warn!("there is no state: it is rebuilt");
+        fs::remove_dir_all(self.state_dir).map_err(Fault::io("remove an unfinished state"))?;
+        Ok(())
+    }
+
+    fn new_state(&self, known: &Known) -> Result<Found, OpenError> {
+        let again = |why| OpenError::Fault(Fault::State(format!("a new state is no good either: {why}")));
+        let nothing_known = Known { checkpoint: Position::BEGINNING, ..*known };
+        try_state(self.state_dir, self.limits, &nothing_known)?.map_err(again)
+    }
+
+    fn state_of_base(&self, known: &Known, base: &Base) -> Result<Found, OpenError> {
+        let (state, lists, _) = self.new_state(known)?;
+        let file = self.files.open(&base.path).map_err(Fault::io(format!("open {}", base.path.display())))?;
+        let reader = base::Reader::open(file, base.path.clone(), known.store)?;
+        match rebuild(&state, reader, self.limits.slice_bytes_max) {
+            Ok(link) => Ok((state, lists, link)),
+            Err(fault) => {
+                state.close();
+                Err(fault.into())
+            }
+        }
+    }
 }
 
 type Found = (Arc<State>, Lists, Link);

@@ -274,6 +274,13 @@ impl Slices<'_> {
     }
 }
 
+/// Writes that the state holds everything up to here. Whatever makes it so is durable before, and the mark is afterwards.
+pub(super) fn set_mark(state: &State, link: Link) -> Result<(), Fault> {
+    state.sync()?;
+    state.apply(vec![(CHECKPOINT_KEY.to_vec(), Some(mark(link)))])?;
+    state.sync()
+}
+
 fn mark(link: Link) -> Vec<u8> {
     let mut value = Vec::with_capacity(20);
     value.extend_from_slice(&link.end.0.to_le_bytes());

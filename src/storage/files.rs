@@ -9,6 +9,7 @@ use std::{
     os::unix::fs::FileExt,
     path::Path,
     sync::Arc,
+    time::SystemTime,
 };
 
 /// A file system, as far as the log and the marker need one.
@@ -54,6 +55,12 @@ pub trait Files: fmt::Debug + Send + Sync {
     /// # Errors
     /// The call failed.
     fn list(&self, path: &Path) -> io::Result<Vec<String>>;
+
+    /// When a file was last written to.
+    ///
+    /// # Errors
+    /// The call failed.
+    fn modified(&self, path: &Path) -> io::Result<SystemTime>;
 
     /// How many bytes may still be written under this directory.
     ///
@@ -135,6 +142,10 @@ impl Files for RealFiles {
             Err(error) => return Err(error),
         };
         entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    }
+
+    fn modified(&self, path: &Path) -> io::Result<SystemTime> {
+        fs::metadata(path)?.modified()
     }
 
     fn free_bytes(&self, path: &Path) -> io::Result<u64> {

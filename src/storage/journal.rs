@@ -4,7 +4,7 @@
 
 use std::{
     fmt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -27,8 +27,13 @@ use super::{
     log::{Catalogue, LogWriter},
     queue::{Entry, Queue, Slot},
     record::{Loaded, Page, Position, Stream},
+    retention::{
+        compactor::{self, Compacted, Retention},
+        copy::{self, CopyProgress, JournalCopy},
+    },
     shared::Shared,
     status::{Counters, Figures, Status, StatusBoard},
+    walk::Walk,
     writer::Writer,
 };
 
@@ -83,15 +88,20 @@ impl Journal {
     pub fn open(config: JournalConfig) -> Result<Self, OpenError> {
         let limits = config.limits.fitted();
         let lock = boot::lock(&config.dir)?;
-        let Booted { store, state, lists, marker, tail, log, segments, checkpoint } =
+        let Booted { store, state, lists, marker, tail, log, segments, checkpoint, base } =
             boot::boot(&config.dir, &config.files, &limits)?;
         let catalogue = Arc::new(Catalogue::default());
         segments.iter().for_each(|segment| catalogue.add(segment));
         let counters = Counters::default();
         counters.checkpoint_position.store(checkpoint.end.0, Ordering::Relaxed);
         counters.sealed.store(log.sealed, Ordering::Relaxed);
+        if let Some(base) = &base {
+            counters.base_position.store(base.link.end.0, Ordering::Relaxed);
+            counters.base_bytes.store(base.bytes, Ordering::Relaxed);
+        }
         let shared = Arc::new(Shared {
             log_dir: config.dir.join("log"),
+            base_dir: config.dir.join("base"),
             files: config.files,
             store,
             queue: Arc::new(Queue::default()),
@@ -109,6 +119,7 @@ impl Journal {
             status: Arc::new(StatusBoard::new()),
             counters,
             requests: Requests::default(),
+            retention: Retention::new(base),
             generation: AtomicU64::new(0),
             link: Mutex::new(log.link),
             durable: AtomicU64::new(log.link.end.0),
@@ -139,6 +150,8 @@ impl Journal {
         journal.spawn(KEEPER, move || keeper.run())?;
         journal.spawn("journal-writer", move || writer.run())?;
         journal.spawn("journal-state", move || checkpoint::run(&shared))?;
+        let shared = Arc::clone(journal.shared());
+        journal.spawn("journal-compactor", move || compactor::run(&shared))?;
         Ok(journal)
     }
 
@@ -287,6 +300,37 @@ impl Journal {
         self.shared().requests.ask().await.unwrap_or(Err(Fault::Closed))
     }
 
+    /// Where the log begins: a follower from before that has to be seeded.
+    #[must_use]
+    pub fn oldest(&self) -> Position {
+        self.shared().catalogue.oldest()
+    }
+
+    /// Walks over the streams of a kind as they are in the state. Blocks: it makes a checkpoint first.
+    ///
+    /// # Errors
+    /// The checkpoint failed, or the journal has failed or was closed.
+    pub fn walk(&self, kind: u8) -> Result<Walk, Fault> {
+        Walk::begin(self.shared(), Some(kind))
+    }
+
+    /// Takes a base now, and removes the part of the log that is neither needed nor to be kept.
+    ///
+    /// # Errors
+    /// The base cannot be taken, or the journal has failed or was closed. Nothing is lost by that.
+    pub async fn compact(&self) -> Result<Compacted, Fault> {
+        self.shared().retention.ask().await.unwrap_or(Err(Fault::Closed))
+    }
+
+    /// Copies the journal as of now into a directory that must not exist, beside its work. The copy can be opened like any
+    /// journal. Blocks.
+    ///
+    /// # Errors
+    /// The base cannot be taken, or a file cannot be copied; what was copied so far is left there.
+    pub fn copy(&self, to: &Path, progress: &mut dyn FnMut(CopyProgress)) -> Result<JournalCopy, Fault> {
+        copy::copy(self.shared(), to, progress)
+    }
+
     /// Refuses what is new, writes what is queued, seals the log, makes a last checkpoint and gives the directory back.
     ///
     /// # Errors
@@ -329,6 +373,9 @@ impl Journal {
             checkpoints: count(&counters.checkpoints),
             checkpoint_position: Position(count(&counters.checkpoint_position)),
             checkpoint_ms_last: count(&counters.checkpoint_ms_last),
+            base_position: Position(count(&counters.base_position)),
+            base_bytes: count(&counters.base_bytes),
+            log_bytes: shared.catalogue.bytes(),
         }
     }
 }
@@ -391,6 +438,7 @@ fn join(shared: &Shared, spares: &Spares, threads: Vec<thread::JoinHandle<()>>, 
     shared.permits.close();
     shared.room.notify_waiters();
     shared.queue.stop();
+    shared.retention.stop();
     shared.requests.stop(abandon);
     spares.end_on_failure();
     // The writer may yet need a segment, so the keeper, which was started first, ends last.

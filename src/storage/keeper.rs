@@ -52,6 +52,13 @@ impl Spares {
         }
     }
 
+    /// The next segment, if it is ready now.
+    pub(super) fn take_ready(&self) -> Option<Segment> {
+        let segment = self.inner.lock().ready.pop_front();
+        self.changed.notify_all();
+        segment
+    }
+
     /// Lets the keeper end with its first failure, so that no writer waits in vain at the end.
     pub(super) fn end_on_failure(&self) {
         self.inner.lock().ending = true;

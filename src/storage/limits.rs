@@ -46,6 +46,19 @@ pub struct JournalLimits {
     pub disk_poll_ms: u64,
     /// After how long without work the last batch is sealed, in milliseconds: longer than a caller's own loop takes.
     pub seal_after_ms: u64,
+    /// Bytes of the log since the last base from which on the next is due; at least as many as that base has.
+    pub base_log_bytes: u64,
+    /// Age of the last base from which on the next is due, in milliseconds, if anything was written since.
+    pub base_age_ms: u64,
+    /// How much of the time the state may be read for a base, in percent; the rest is for the shop.
+    pub base_work_percent: u32,
+    /// Bytes of the log that are kept though a base replaces them: for followers that are behind, and for whoever wants to know
+    /// what happened.
+    pub log_keep_bytes: u64,
+    /// How long they are kept at the most, in milliseconds: with `base_age_ms` it bounds how long what was erased is left.
+    pub log_keep_ms: u64,
+    /// How often the compactor looks whether there is something to do, in milliseconds.
+    pub retention_poll_ms: u64,
     /// Activations under way at once. Each waits for the batch before it; more of them would only queue elsewhere.
     pub activations_max: usize,
     /// Streams being read from the state at once: each occupies a thread.
@@ -67,6 +80,12 @@ impl Default for JournalLimits {
             disk_free_bytes_min: 512 * 1024 * 1024,
             disk_poll_ms: 1_000,
             seal_after_ms: 5,
+            base_log_bytes: 1 << 30,
+            base_age_ms: 7 * 86_400_000,
+            base_work_percent: 25,
+            log_keep_bytes: u64::MAX,
+            log_keep_ms: u64::MAX,
+            retention_poll_ms: 10_000,
             activations_max: 256,
             loads_max: 16,
         }

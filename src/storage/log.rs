@@ -27,6 +27,28 @@ impl Catalogue {
         self.0.lock().insert(segment.first, segment.length);
     }
 
+    /// Forgets a segment that is about to be removed.
+    pub(super) fn remove(&self, first: u64) {
+        self.0.lock().remove(&first);
+    }
+
+    /// The first position of the oldest segment, and of the one after it.
+    pub(super) fn first(&self) -> Option<(u64, u64)> {
+        self.0.lock().first_key_value().map(|(first, length)| (*first, first + length))
+    }
+
+    /// The segments in which anything from `from` to `to` may stand: first position and length.
+    pub(super) fn between(&self, from: Position, to: Position) -> Vec<(u64, u64)> {
+        let catalogue = self.0.lock();
+        let all = catalogue.iter().map(|(first, length)| (*first, *length));
+        all.filter(|(first, length)| first + length >= from.0 && *first < to.0).collect()
+    }
+
+    /// The length of all segments, in bytes.
+    pub(super) fn bytes(&self) -> u64 {
+        self.0.lock().values().sum()
+    }
+
     /// Where the log begins.
     pub(super) fn oldest(&self) -> Position {
         Position(self.0.lock().first_key_value().map_or(0, |(first, _)| *first))
@@ -197,6 +219,17 @@ impl LogWriter {
         self.link
     }
 
+    /// Goes on in the next segment, if one is ready and this one is not empty. Says whether it did.
+    pub(super) fn switch(&mut self) -> bool {
+        if self.offset == SEGMENT_HEADER_BYTES {
+            return false;
+        }
+        let Some(segment) = self.spares.take_ready() else { return false };
+        self.segment = segment;
+        self.offset = SEGMENT_HEADER_BYTES;
+        true
+    }
+
     /// Writes a batch. It is not durable yet. Waits for the next segment where this one is full.
     ///
     /// # Errors
@@ -283,7 +316,13 @@ impl PageSource<'_> {
     }
 
     fn open(&self, first: u64) -> Result<Segment, PageError> {
-        Ok(Segment::open(self.files, self.dir, self.store, first)??)
+        match Segment::open(self.files, self.dir, self.store, first) {
+            // The compactor was quicker.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.catalogue.oldest().0 > first => {
+                Err(PageError::Gone { oldest: self.catalogue.oldest() })
+            }
+            opened => Ok(opened??),
+        }
     }
 }
 

@@ -60,6 +60,11 @@ impl Marker {
         Ok(Some(known))
     }
 
+    /// Its name in the directory.
+    pub(super) fn file_name() -> &'static str {
+        FILE_NAME
+    }
+
     pub(super) fn new(files: Arc<dyn Files>, dir: PathBuf, known: Known) -> Self {
         Self { files, dir, known: Mutex::new(known) }
     }

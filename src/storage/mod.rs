@@ -24,11 +24,13 @@ mod log;
 mod marker;
 mod queue;
 mod record;
+mod retention;
 mod segment;
 mod shared;
 mod state;
 mod status;
 mod tail;
+mod walk;
 mod writer;
 
 #[cfg(test)]
@@ -41,6 +43,8 @@ mod tests_faults;
 mod tests_journal;
 #[cfg(test)]
 mod tests_model;
+#[cfg(test)]
+mod tests_retention;
 
 pub use errors::{AppendError, Damage, Fault, LoadError, OpenError, PageError, Refused};
 pub use files::{File, Files, RealFiles};
@@ -50,5 +54,10 @@ pub use limits::{JournalLimits, SNAPSHOT_BYTES_MAX, VALUE_BYTES_MAX};
 pub use lists::{Change, LIST_KEY_BYTES_MAX, Lists};
 pub use queue::Slot;
 pub use record::{Append, Loaded, Page, Position, Record, STREAM_BYTES_MAX, Snapshot, Stream};
+pub use retention::{
+    compactor::Compacted,
+    copy::{CopyProgress, JournalCopy},
+};
 pub use state::KeyValue;
 pub use status::{Figures, Status};
+pub use walk::Walk;

@@ -47,12 +47,17 @@ impl Entry {
 /// Who is told when the tail has been frozen, and where.
 pub(super) type OnFrozen = std::sync::mpsc::SyncSender<Link>;
 
+/// Who is told when the log goes on in its next segment, or cannot yet.
+pub(super) type OnSwitched = std::sync::mpsc::SyncSender<()>;
+
 /// What the writer is to do next.
 pub(super) enum Work {
     /// The entries that were handed over.
     Entries,
     /// Freeze the tail.
     Freeze(OnFrozen),
+    /// Go on in the next segment, if one is ready.
+    Switch(OnSwitched),
     /// Nothing came for a while.
     Idle,
     /// Nothing will come any more.
@@ -63,6 +68,7 @@ pub(super) enum Work {
 struct Inner {
     entries: Vec<Entry>,
     freeze: Option<OnFrozen>,
+    switch: Option<OnSwitched>,
     stop: bool,
     stopped: bool,
     waiting: bool,
@@ -96,6 +102,15 @@ impl Queue {
         }
     }
 
+    /// Asks the writer to go on in the next segment.
+    pub(super) fn switch(&self, on_switched: OnSwitched) {
+        let mut inner = self.inner.lock();
+        if !inner.stopped {
+            inner.switch = Some(on_switched);
+            self.wake(inner);
+        }
+    }
+
     /// Lets the writer end when it has written what is here.
     pub(super) fn stop(&self) {
         let mut inner = self.inner.lock();
@@ -116,6 +131,9 @@ impl Queue {
         loop {
             if let Some(on_frozen) = inner.freeze.take() {
                 return Work::Freeze(on_frozen);
+            }
+            if let Some(on_switched) = inner.switch.take() {
+                return Work::Switch(on_switched);
             }
             if !inner.entries.is_empty() {
                 std::mem::swap(&mut inner.entries, entries);

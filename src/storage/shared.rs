@@ -26,6 +26,7 @@ use super::{
     marker::Marker,
     queue::Queue,
     record::Position,
+    retention::compactor::Retention,
     state::State,
     status::{Counters, StatusBoard},
     tail::Tail,
@@ -35,6 +36,7 @@ use super::{
 #[derive(Debug)]
 pub(super) struct Shared {
     pub log_dir: PathBuf,
+    pub base_dir: PathBuf,
     pub files: Arc<dyn Files>,
     pub store: u64,
     pub limits: JournalLimits,
@@ -56,6 +58,7 @@ pub(super) struct Shared {
     pub status: Arc<StatusBoard>,
     pub counters: Counters,
     pub requests: Requests,
+    pub retention: Retention,
     /// How many checkpoints there were since the start.
     pub generation: AtomicU64,
     /// The last durable batch.

@@ -38,6 +38,8 @@ const CHUNK_BYTES: usize = VALUE_BYTES_MAX - CRC_BYTES;
 const RUN_HEADER_BYTES: usize = 2;
 /// How much of a run of records goes into one value, in bytes.
 const PART_BYTES: usize = VALUE_BYTES_MAX - CRC_BYTES - RUN_HEADER_BYTES;
+/// What follows the stream's name in the key of a run, in bytes: its first sequence and its part.
+const RUN_SUFFIX_BYTES: usize = 10;
 /// What stands before each record in a run: its version and its length, in bytes.
 const RECORD_HEADER_BYTES: usize = 6;
 /// How often a load starts again because a checkpoint exchanged what it was reading; one checkpoint can do it once.
@@ -202,6 +204,28 @@ impl State {
     /// The first key after this one, if any.
     pub(super) fn key_after(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
         self.with(|open| Ok(open.tree.get_gt(key).map_err(failed)?.map(|(key, _)| key.to_vec())))
+    }
+
+    /// The next stream, after this one where one is given, that has a snapshot or records here: by kind, then by key.
+    pub(super) fn stream_after(&self, kind: Option<u8>, after: Option<&Stream>) -> Result<Option<Stream>, Fault> {
+        let mut next: Option<Vec<u8>> = None;
+        for prefix in [b's', b'r'] {
+            let seek = match after {
+                // Past all records of that stream; they follow its name directly.
+                Some(after) => [key(prefix, after).as_slice(), &[0xff; RUN_SUFFIX_BYTES + 1]].concat(),
+                None => std::iter::once(prefix).chain(kind).collect(),
+            };
+            let found = self.key_after(&seek)?.filter(|key| key.first() == Some(&prefix));
+            let found = found.filter(|key| kind.is_none_or(|kind| key.get(1) == Some(&kind)));
+            let name = found.and_then(|key| {
+                let length = usize::from(*key.get(2)?);
+                key.get(1..3 + length).map(<[u8]>::to_vec)
+            });
+            next = [next, name].into_iter().flatten().min();
+        }
+        let Some(name) = next else { return Ok(None) };
+        let stream = Stream::from_bytes(&[&name[..1], &name[2..]].concat());
+        stream.map(Some).ok_or_else(|| Fault::Damaged("the name of a stream".into()))
     }
 
     /// Is there nothing in it?

@@ -119,6 +119,12 @@ pub struct Figures {
     pub checkpoint_position: Position,
     /// How long the last checkpoint took, in milliseconds.
     pub checkpoint_ms_last: u64,
+    /// Where the log goes on after the newest base.
+    pub base_position: Position,
+    /// The length of the newest base, in bytes.
+    pub base_bytes: u64,
+    /// The length of the log that is kept, in bytes.
+    pub log_bytes: u64,
 }
 
 /// Where the figures are counted.
@@ -133,4 +139,6 @@ pub(super) struct Counters {
     pub checkpoints: AtomicU64,
     pub checkpoint_position: AtomicU64,
     pub checkpoint_ms_last: AtomicU64,
+    pub base_position: AtomicU64,
+    pub base_bytes: AtomicU64,
 }

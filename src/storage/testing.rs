@@ -9,6 +9,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::SystemTime,
 };
 
 use parking_lot::Mutex;
@@ -58,6 +59,8 @@ pub(super) fn small_limits() -> JournalLimits {
         disk_free_bytes_min: 0,
         disk_poll_ms: 2,
         seal_after_ms: 2,
+        base_work_percent: 100,
+        log_keep_bytes: 0,
         ..JournalLimits::default()
     }
 }
@@ -256,6 +259,11 @@ impl Files for Disk {
         inner.may_fail()?;
         let names = inner.image.names.keys().filter(|name| name.parent() == Some(&path));
         Ok(names.map(|name| name.file_name().unwrap().to_str().unwrap().to_owned()).collect())
+    }
+
+    fn modified(&self, _path: &Path) -> io::Result<SystemTime> {
+        self.inner.lock().may_fail()?;
+        Ok(SystemTime::now())
     }
 
     fn free_bytes(&self, _path: &Path) -> io::Result<u64> {

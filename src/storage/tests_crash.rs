@@ -14,8 +14,10 @@ use super::{
     Append, Journal, Stream,
     batch::{Link, records},
     errors::OpenError,
+    files::Files,
     log,
     marker::Marker,
+    retention::base,
     testing::{Call, Disk, Image, Random, Replay, config, copy_dir},
 };
 
@@ -92,6 +94,10 @@ fn live(dir: &Path, disk: &Disk, ledger: &Ledger, seed: u64, planted_bug: bool, 
             }
             for writer in writers {
                 writer.await.unwrap();
+            }
+            if round % 4 == 3 {
+                journal.compact().await.unwrap();
+                copies.push(copy_state(dir, disk));
             }
             if round % 3 == 2 {
                 journal.checkpoint().await.unwrap();
@@ -195,11 +201,34 @@ fn start_log(image: Image) -> Result<BTreeMap<Stream, Vec<Vec<u8>>>, OpenError> 
     if segments.is_empty() {
         return Ok(found);
     }
-    let recovered = log::recover(segments, known.store, Link::default(), &mut |_, payload| {
+    let mut from = Link::default();
+    if segments[0].first > 0 {
+        let base =
+            base::newest(&disk, &root.join("base"), known.store)?.expect("a log without its beginning has a base");
+        let file = disk.open(&base.path).unwrap();
+        let base = base::Reader::open(file, base.path, known.store)?.read(&mut |entry| {
+            match entry {
+                base::Entry::Snapshot(stream, snapshot) => {
+                    found.insert(stream, payloads_of(&snapshot.bytes));
+                }
+                base::Entry::Record(record) => {
+                    let payloads = found.entry(record.stream).or_default();
+                    payloads.push(record.payload.to_vec());
+                    assert_eq!(payloads.len() as u64, record.sequence, "a gap in the base");
+                }
+            }
+            Ok(())
+        })?;
+        from = base.link;
+    }
+    let recovered = log::recover(segments, known.store, from, &mut |_, payload| {
         for view in records(payload).map(Option::unwrap) {
             let payloads = found.entry(Stream::from_bytes(view.stream).unwrap()).or_default();
-            payloads.push(view.payload.to_vec());
-            assert_eq!(payloads.len() as u64, view.sequence, "a gap in the stream");
+            // What the base has already.
+            if view.sequence > payloads.len() as u64 {
+                payloads.push(view.payload.to_vec());
+                assert_eq!(payloads.len() as u64, view.sequence, "a gap in the stream");
+            }
         }
         Ok(())
     })?;
@@ -239,11 +268,15 @@ fn the_log_starts_from_any_crash() {
     let ledger = Ledger::default();
     live(dir.path(), &disk, &ledger, 1, false, 12);
     let calls = disk.calls();
-    let segments = calls.iter().filter(|call| matches!(call, Call::Rename { to, .. } if to.starts_with("log"))).count();
+    let named = |name: &str, call: &&Call| matches!(call, Call::Rename { to, .. } if to.starts_with(name));
+    let segments = calls.iter().filter(|call| named("log", call)).count();
+    let bases = calls.iter().filter(|call| named("base", call)).count();
+    let removed = |call: &&Call| matches!(call, Call::Remove { path } if path.starts_with("log"));
+    assert!(bases >= 2 && calls.iter().any(|call| removed(&call)), "{bases} bases, and segments that went");
     assert!(segments >= 4, "the workload has {segments} segments and should rotate");
     let per_call = 4_000_usize.div_ceil(calls.len());
     let states = start_from_every_crash(&calls, &ledger, per_call, &mut Random(2)).unwrap();
-    println!("{states} crash states of {} calls, {segments} segments, loss 0", calls.len());
+    println!("{states} crash states of {} calls, {segments} segments, {bases} bases, loss 0", calls.len());
     assert!(states >= 3_000);
 }
 

@@ -70,6 +70,14 @@ impl Writer {
                     // Nobody listens if the checkpoint was given up meanwhile; it finds the frozen tail next time.
                     let _ = on_frozen.send(self.log.link());
                 }
+                Work::Switch(on_switched) => {
+                    // The seal is the batch that shows where the log goes on.
+                    if !self.shared.status.failed() && self.log.switch() {
+                        self.seal();
+                    }
+                    // Nobody listens if the base was given up meanwhile.
+                    let _ = on_switched.send(());
+                }
                 Work::Idle => self.seal(),
                 Work::Stop => break,
             }

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use parking_lot::Mutex;
@@ -107,6 +107,10 @@ impl Files for NoSync {
 
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
         RealFiles.list(path)
+    }
+
+    fn modified(&self, path: &Path) -> io::Result<SystemTime> {
+        RealFiles.modified(path)
     }
 
     fn free_bytes(&self, path: &Path) -> io::Result<u64> {

@@ -9,6 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::SystemTime,
 };
 
 use parking_lot::{Condvar, Mutex};
@@ -128,6 +129,10 @@ impl Files for Disk {
 
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
         RealFiles.list(path)
+    }
+
+    fn modified(&self, path: &Path) -> io::Result<SystemTime> {
+        RealFiles.modified(path)
     }
 
     fn free_bytes(&self, path: &Path) -> io::Result<u64> {

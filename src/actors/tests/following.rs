@@ -22,8 +22,8 @@ use crate::{
         projection::{Projection, ProjectionFault},
         root::{Child, Root},
     },
-    domain::ids::UserId,
-    storage::{Journal, Position, Record},
+    domain::{entity::Kind, ids::UserId},
+    storage::{Journal, Loaded, Position, Record, Stream},
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +103,22 @@ impl Projection for Following {
 
     fn position(&self) -> Position {
         self.position
+    }
+
+    fn kinds(&self) -> &'static [Kind] {
+        &[Kind::Cart]
+    }
+
+    fn clear(&mut self) -> Result<(), ProjectionFault> {
+        self.pending.clear();
+        *self.model.stored.lock() = Stored::default();
+        Ok(())
+    }
+
+    fn seed(&mut self, stream: &Stream, loaded: &Loaded) -> Result<(), ProjectionFault> {
+        let id = u128::from_be_bytes(stream.key().try_into().unwrap());
+        self.pending.extend((1..=loaded.sequence()).map(|sequence| (id, sequence)));
+        Ok(())
     }
 
     fn apply(&mut self, records: &[Record]) -> Result<(), ProjectionFault> {
@@ -188,6 +204,18 @@ impl Projection for Slow {
 
     fn position(&self) -> Position {
         self.following.position()
+    }
+
+    fn kinds(&self) -> &'static [Kind] {
+        self.following.kinds()
+    }
+
+    fn clear(&mut self) -> Result<(), ProjectionFault> {
+        self.following.clear()
+    }
+
+    fn seed(&mut self, stream: &Stream, loaded: &Loaded) -> Result<(), ProjectionFault> {
+        self.following.seed(stream, loaded)
     }
 
     fn apply(&mut self, records: &[Record]) -> Result<(), ProjectionFault> {

@@ -22,7 +22,7 @@ use crate::{
         directory::{Directory, DirectoryLimits},
         drive::{DriveLimits, Driver},
         entity_actor::{Accepted, AskError, NotDelivered},
-        follower::Progress,
+        follower::{CaughtUp, Progress},
         lists::{self, Lists, ListsProjection},
         projection::Projection,
         root::{Child, Root},
@@ -37,7 +37,7 @@ use crate::{
         order::{self, Address, Order, PaymentOutcome, Placement, Status},
     },
     payments::{Charge, Gateway, OperationKey, Unknown},
-    storage::Journal,
+    storage::{Journal, Position},
 };
 
 pub(super) const PRICE_MINOR: u64 = 100;
@@ -140,6 +140,7 @@ pub(super) struct Floor {
     pub inventories: Directory<Inventory>,
     pub checkout: Checkout,
     pub driver: Driver,
+    lists: Progress,
     root: Arc<Root>,
 }
 
@@ -174,7 +175,7 @@ impl Floor {
             Child::checkout(&checkout),
         ];
         let root = Arc::new(Root::start(children).await.unwrap());
-        Self { journal, disk, clock, orders, carts, inventories, checkout, driver, root }
+        Self { journal, disk, clock, orders, carts, inventories, checkout, driver, lists: progress, root }
     }
 
     pub(super) async fn close(&self) {
@@ -293,6 +294,31 @@ impl Floor {
             expected.sort();
             assert_eq!(known, expected, "the open orders of {customer:?}");
         }
+        self.check_lists().await;
+    }
+
+    /// The lists that follow the log are those that are made from the orders as they are.
+    async fn check_lists(&self) {
+        assert_eq!(self.lists.catch_up(std::time::Duration::from_secs(30)).await, CaughtUp::Yes);
+        let journal = self.journal.clone();
+        let made = tokio::task::spawn_blocking(move || {
+            let elsewhere = tempfile::tempdir().unwrap();
+            let other = Journal::open(small_journal(elsewhere.path(), &Disk::new())).unwrap();
+            let mut projection = ListsProjection::new(other.clone());
+            for kind in projection.kinds() {
+                let mut walk = journal.walk(*kind as u8).unwrap();
+                while let Some(stream) = walk.next() {
+                    let stream = stream.unwrap();
+                    projection.seed(&stream, &walk.load(&stream).unwrap()).unwrap();
+                }
+            }
+            projection.commit(Position(1)).unwrap();
+            let all = |journal: &Journal| journal.lists().scan(lists::NAME, &[], None, usize::MAX).unwrap();
+            (all(&journal), all(&other))
+        });
+        let (followed, made) = made.await.unwrap();
+        assert!(!followed.is_empty());
+        assert_eq!(followed, made);
     }
 
     /// Ends the checkout at once, as a bug in it would.

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::FileExt, path::PathBuf};
 
-use super::{Shop, decode, delisted, listed, titled};
+use super::{ByHand, Shop, delisted, listed, titled};
 use crate::{
     actors::projection::Projection,
     search::{Damage, IndexProjection, Search, SearchRequest, Status},
@@ -27,7 +27,7 @@ impl Shop {
         let Self { directory, search, projection, position } = self;
         drop((search, projection));
         let search = Search::open(&directory.path().join("index")).unwrap();
-        let projection = IndexProjection::new(search.clone(), decode).unwrap();
+        let projection = IndexProjection::new(search.clone(), ByHand).unwrap();
         Self { directory, search, projection, position }
     }
 }
@@ -66,11 +66,11 @@ fn positions_without_changes_are_written_now_and_then() {
 fn a_second_writer_is_refused_and_leaves_the_index_alone() {
     let mut shop = Shop::open();
     shop.take(&records(0..3));
-    let refused = IndexProjection::new(shop.search.clone(), decode);
+    let refused = IndexProjection::new(shop.search.clone(), ByHand);
     assert!(refused.is_err());
     assert_eq!(lamps(&shop.search), 3);
     drop(shop.projection);
-    let again = IndexProjection::new(shop.search.clone(), decode).unwrap();
+    let again = IndexProjection::new(shop.search.clone(), ByHand).unwrap();
     assert_eq!(again.position(), Position(1));
 }
 
@@ -85,7 +85,7 @@ fn a_leftover_lock_file_blocks_nobody() {
         fs::write(lock, b"left behind").unwrap();
     }
     let search = Search::open(&directory.path().join("index")).unwrap();
-    assert_eq!(IndexProjection::new(search.clone(), decode).unwrap().position(), Position(1));
+    assert_eq!(IndexProjection::new(search.clone(), ByHand).unwrap().position(), Position(1));
     assert_eq!(lamps(&search), 3);
 }
 
@@ -123,7 +123,7 @@ fn a_damaged_index_is_moved_aside_and_built_again() {
             drop((search, projection));
             harm(file);
             let search = Search::open(&path).unwrap();
-            let mut projection = IndexProjection::new(search.clone(), decode).unwrap();
+            let mut projection = IndexProjection::new(search.clone(), ByHand).unwrap();
             match (search.status(), projection.position()) {
                 (Status::Rebuilding, Position(0)) => {
                     damaged += 1;
@@ -171,7 +171,7 @@ fn damage_while_running_is_noticed_and_one_kept() {
     drop(shop.projection);
     for _ in 0..2 {
         fs::write(path.join("meta.json"), b"no").unwrap();
-        let mut projection = IndexProjection::new(shop.search.clone(), decode).unwrap();
+        let mut projection = IndexProjection::new(shop.search.clone(), ByHand).unwrap();
         assert_eq!((projection.position(), shop.search.status()), (Position(0), Status::Rebuilding));
         projection.apply(&records(0..4)).unwrap();
         projection.commit(Position(4)).unwrap();

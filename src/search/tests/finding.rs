@@ -1,6 +1,6 @@
 //! What is found and in which order.
 
-use super::{Shop, decode, delisted, described, ids, listed, priced, record, titled};
+use super::{ByHand, Catalogue, Shop, delisted, described, ids, listed, priced, record, titled};
 use crate::{
     domain::{
         entity::Timestamp,
@@ -251,7 +251,7 @@ fn records_of_others_change_nothing() {
     let mut shop = Shop::with(&[("a", titled("Lamp"))]);
     let mut foreign = delisted("a");
     foreign.stream = crate::storage::Stream::new(2, b"a");
-    assert!(decode(&foreign).is_none());
+    assert!(ByHand.change(&foreign).is_none());
     shop.take(&[foreign]);
     assert_eq!(shop.ids("lamp"), ["a"]);
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
-use super::{CatalogueChange, Hit, IndexProjection, Search, SearchPage, SearchRequest};
+use super::{Catalogue, CatalogueChange, Hit, IndexProjection, Search, SearchPage, SearchRequest};
 use crate::{
     actors::projection::Projection,
     domain::{
@@ -22,7 +22,7 @@ use crate::{
         money::{Currency, Money},
         product::Details,
     },
-    storage::{Position, Record, Stream},
+    storage::{Loaded, Position, Record, Stream},
 };
 
 /// What the payload of a test's record holds.
@@ -32,17 +32,26 @@ enum Payload {
     Delisted,
 }
 
-fn decode(record: &Record) -> Option<CatalogueChange> {
-    if record.stream.kind() != Kind::Product as u8 {
-        return None;
-    }
-    let id = ProductId::from_key(record.stream.key())?;
-    Some(match serde_json::from_slice(&record.payload).ok()? {
-        Payload::Listed { seller, details, at } => {
-            CatalogueChange::Listed { id, details: Arc::new(*details), seller, at }
+struct ByHand;
+
+impl Catalogue for ByHand {
+    fn change(&self, record: &Record) -> Option<CatalogueChange> {
+        if record.stream.kind() != Kind::Product as u8 {
+            return None;
         }
-        Payload::Delisted => CatalogueChange::Delisted { id },
-    })
+        let id = ProductId::from_key(record.stream.key())?;
+        Some(match serde_json::from_slice(&record.payload).ok()? {
+            Payload::Listed { seller, details, at } => {
+                CatalogueChange::Listed { id, details: Arc::new(*details), seller, at }
+            }
+            Payload::Delisted => CatalogueChange::Delisted { id },
+        })
+    }
+
+    /// Each record says all there is to say.
+    fn listed(&self, _: &Stream, loaded: &Loaded) -> Option<CatalogueChange> {
+        self.change(loaded.records.last()?).filter(|change| matches!(change, CatalogueChange::Listed { .. }))
+    }
 }
 
 fn record(id: &str, payload: &Payload) -> Record {
@@ -99,7 +108,7 @@ impl Shop {
     fn open() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let search = Search::open(&directory.path().join("index")).unwrap();
-        let projection = IndexProjection::new(search.clone(), decode).unwrap();
+        let projection = IndexProjection::new(search.clone(), ByHand).unwrap();
         Self { directory, search, projection, position: 0 }
     }
 

@@ -21,7 +21,7 @@ use tantivy::{
     schema::IndexRecordOption,
 };
 
-use super::decode;
+use super::ByHand;
 use crate::{
     actors::projection::Projection,
     domain::{entity::Timestamp, ids::UserId, money::Money, product::Details},
@@ -84,7 +84,7 @@ struct Catalogue {
 fn catalogue(data: &std::path::Path, file: &str) -> Catalogue {
     let directory = tempfile::tempdir().unwrap();
     let search = Search::open(&directory.path().join("index")).unwrap();
-    let mut projection = IndexProjection::new(search.clone(), decode).unwrap();
+    let mut projection = IndexProjection::new(search.clone(), ByHand).unwrap();
     let text = fs::read_to_string(data.join(file)).unwrap();
     let change = |(line, at): (&str, u64)| {
         let line: Value = serde_json::from_str(line).unwrap();

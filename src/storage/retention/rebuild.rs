@@ -1,0 +1,74 @@
+//! Builds a state from a base: what a start does that finds no state, or a damaged one.
+//!
+//! Depends on `base`, `state` and `checkpoint`.
+
+use super::base::{Entry, Reader};
+use crate::storage::{
+    batch::Link,
+    checkpoint,
+    errors::Fault,
+    record::{Record, Stream},
+    state::{self, State, run_entries, snapshot_entries},
+    tail::Kept,
+};
+
+/// Makes an empty state what a base says, durably, as if a checkpoint had been made there.
+///
+/// # Errors
+/// The base is damaged, or the state cannot be written: it is then as good as none.
+pub(in crate::storage) fn rebuild(state: &State, base: Reader, slice_bytes_max: usize) -> Result<Link, Fault> {
+    let mut builder = Builder { state, slice_bytes_max, entries: Vec::new(), bytes: 0, run: None };
+    let base = base.read(&mut |entry| builder.take(entry))?;
+    builder.end_run()?;
+    builder.write()?;
+    checkpoint::set_mark(state, base.link)?;
+    Ok(base.link)
+}
+
+/// Gathers entries and writes them slice by slice.
+struct Builder<'a> {
+    state: &'a State,
+    slice_bytes_max: usize,
+    entries: Vec<state::Entry>,
+    bytes: usize,
+    /// Records of one stream that follow each other: they share values.
+    run: Option<(Stream, Vec<Kept>)>,
+}
+
+impl Builder<'_> {
+    fn take(&mut self, entry: Entry) -> Result<(), Fault> {
+        match entry {
+            Entry::Snapshot(stream, snapshot) => {
+                self.end_run()?;
+                self.put(snapshot_entries(&stream, &snapshot, 1))
+            }
+            Entry::Record(Record { stream, sequence, version, payload }) => {
+                let kept = Kept { sequence, version, payload };
+                match &mut self.run {
+                    Some((last, records)) if *last == stream => records.push(kept),
+                    _ => {
+                        self.end_run()?;
+                        self.run = Some((stream, vec![kept]));
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn end_run(&mut self) -> Result<(), Fault> {
+        let Some((stream, records)) = self.run.take() else { return Ok(()) };
+        run_entries(&stream, &records).into_iter().try_for_each(|entries| self.put(entries))
+    }
+
+    fn put(&mut self, entries: Vec<state::Entry>) -> Result<(), Fault> {
+        self.bytes += entries.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len)).sum::<usize>();
+        self.entries.extend(entries);
+        if self.bytes >= self.slice_bytes_max { self.write() } else { Ok(()) }
+    }
+
+    fn write(&mut self) -> Result<(), Fault> {
+        self.bytes = 0;
+        self.state.apply(std::mem::take(&mut self.entries))
+    }
+}
