@@ -36,6 +36,8 @@ pub struct Config {
     pub tax_basis_points: u64,
     /// Where the simulated provider keeps its ledger; by default in the data directory.
     pub simulated_ledger: Option<PathBuf>,
+    /// How much of the past is kept on the disk.
+    pub retention: Retention,
     /// Every limit.
     pub limits: Limits,
 }
@@ -48,6 +50,23 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// How much of the past is kept on the disk: the log from before the newest base goes when it is beyond either of the first
+/// two, or when the disk is short. What was erased is gone `log_days + base_days` later at the latest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retention {
+    /// Bytes of the log.
+    pub log_bytes: u64,
+    /// Days.
+    pub log_days: u64,
+    /// After how many bytes of the log the next base is due; at least as many as the last base has.
+    pub base_log_bytes: u64,
+    /// After how many days it is due, if anything was written since.
+    pub base_days: u64,
+    /// How much of the time a base or a backup may work, in percent; the rest is for the shop.
+    pub work_percent: u32,
 }
 
 /// Every limit of the running shop that an operator may want to move. Limits that are part of the rules stand beside them.
@@ -98,8 +117,15 @@ impl Default for Config {
             shipping_flat_minor: 0,
             tax_basis_points: 0,
             simulated_ledger: None,
+            retention: Retention::default(),
             limits: Limits::default(),
         }
+    }
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { log_bytes: 4 << 30, log_days: 30, base_log_bytes: 1 << 30, base_days: 7, work_percent: 25 }
     }
 }
 
@@ -185,6 +211,8 @@ impl Config {
                 "below limits.request_ms_max",
             ),
             (self.payment_deadline_ms >= 1_000, "payment_deadline_ms", "at least 1000"),
+            ((1..=100).contains(&self.retention.work_percent), "retention.work_percent", "from 1 to 100"),
+            (self.retention.base_log_bytes >= 1 << 20, "retention.base_log_bytes", "at least 1048576"),
             (self.tax_basis_points <= 10_000, "tax_basis_points", "at most 10000 (100 %)"),
         ];
         match rules.into_iter().find(|(kept, ..)| !kept) {

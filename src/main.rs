@@ -13,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use secrecy::SecretString;
 use souk::{
     app::{
+        control::{self, Report, Request},
         demo, export,
         import::{Mode, Summary, import_file},
         serve::{Drained, serve},
@@ -22,7 +23,11 @@ use souk::{
     domain::{account::Role, ids::UserId, product::Editor},
     http,
     load::{self, Arrivals, Plan, Protocol, Scenario},
-    shop::{Shop, catalogue::SetStock},
+    shop::{
+        Shop,
+        catalogue::SetStock,
+        upkeep::{Backup, restore},
+    },
 };
 use tokio::{
     net::TcpListener,
@@ -62,6 +67,18 @@ enum Command {
         /// The file to write.
         file: Option<PathBuf>,
     },
+    /// Copy the shop into a new directory, with checksums, whether it runs or not.
+    Backup {
+        /// The directory to make.
+        to: PathBuf,
+    },
+    /// Make a data directory of a backup. Everybody's access token ends: the signing key is in no backup.
+    Restore {
+        /// The backup.
+        from: PathBuf,
+    },
+    /// Remove the part of the log that is not needed any more, whether the shop runs or not.
+    Compact,
     /// Manage operators.
     Admin {
         #[command(subcommand)]
@@ -221,6 +238,12 @@ fn run(cli: Cli) -> Result<ExitCode> {
             Command::Serve(options) => run_shop(config, options).await,
             Command::Import(options) => run_import(config, options).await,
             Command::Export { file } => run_export(config, file).await,
+            Command::Backup { to } => {
+                let to = std::path::absolute(&to).with_context(|| to.display().to_string())?;
+                upkeep(config, Request::Backup { to }).await
+            }
+            Command::Restore { from } => run_restore(config, from).await,
+            Command::Compact => upkeep(config, Request::Compact).await,
             Command::Admin { command: Admin::Create { email } } => create_admin(config, &email).await,
             Command::Load(options) => run_load(options).await,
             Command::Config => {
@@ -252,6 +275,14 @@ async fn run_shop(config: Config, options: Serve) -> Result<ExitCode> {
     }
     greet(address, &options);
     let failed = storage_failed(shop.clone());
+    let operators = tokio::spawn({
+        let shop = shop.clone();
+        async move {
+            if let Err(error) = control::listen(shop).await {
+                tracing::warn!(%error, "backup and compaction cannot be asked for while the shop runs");
+            }
+        }
+    });
     let health = http::Health::default();
     let router = http::router_with(shop.clone(), health.clone());
     let stop = async {
@@ -267,6 +298,7 @@ async fn run_shop(config: Config, options: Serve) -> Result<ExitCode> {
     if drained == Drained::TimedOut {
         tracing::warn!("some requests did not finish in time");
     }
+    operators.abort();
     shop.close().await?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
@@ -334,6 +366,50 @@ async fn run_export(config: Config, file: Option<PathBuf>) -> Result<ExitCode> {
     let written = export::export(&shop, BufWriter::new(output)).await?;
     shop.close().await?;
     eprintln!("{written} products written");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Does it in the shop that runs on the data directory, or where none does in one of its own.
+async fn upkeep(mut config: Config, request: Request) -> Result<ExitCode> {
+    let show = |report: Report| {
+        if let Report::Copying { done, total } = report
+            && std::io::stderr().is_terminal()
+        {
+            eprint!("\r{:>6} of {} MB ", done >> 20, total >> 20);
+        }
+    };
+    let outcome = match control::ask(&config.data_dir, &request, show).await? {
+        Some(outcome) => outcome,
+        None => {
+            // Nobody shops meanwhile, so it need not take turns with anybody.
+            config.retention.work_percent = 100;
+            let shop = Shop::open(config).await?;
+            let outcome = control::serve(&shop, request, show).await;
+            shop.close().await?;
+            outcome
+        }
+    };
+    match outcome {
+        Report::Failed(problem) => bail!(problem),
+        Report::Copying { .. } => bail!("the shop ended in the middle of it"),
+        Report::Compacted { base_bytes, log_bytes, segments_removed, .. } => {
+            println!("{segments_removed} segments removed; the log has {log_bytes} bytes, the base {base_bytes}");
+        }
+        Report::BackedUp(Backup { position, files, bytes }) => {
+            println!("backed up: {files} files, {bytes} bytes, the log up to {position}");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn run_restore(config: Config, from: PathBuf) -> Result<ExitCode> {
+    let data = config.data_dir.clone();
+    let restored = tokio::task::spawn_blocking(move || restore(&from, &data)).await??;
+    println!("restored: {} files, {} bytes", restored.files, restored.bytes);
+    // The first start builds the state; what cannot be started is found out now.
+    let shop = Shop::open(config).await?;
+    shop.close().await?;
+    println!("the shop starts on it: souk serve");
     Ok(ExitCode::SUCCESS)
 }
 

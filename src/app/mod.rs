@@ -2,6 +2,7 @@
 //!
 //! May depend on every room.
 
+pub mod control;
 pub mod demo;
 pub mod export;
 pub mod import;

@@ -79,6 +79,8 @@ impl Collector for Gauges {
         let mut gauges = vec![
             ("journal_queue_records".to_owned(), "Places of the journal's queue taken", figures.queue_records),
             ("journal_tail_bytes".to_owned(), "Bytes of the tail", figures.tail_bytes),
+            ("journal_log_bytes".to_owned(), "Bytes of the log that are kept", figures.log_bytes),
+            ("journal_base_bytes".to_owned(), "Bytes of the newest base", figures.base_bytes),
             ("lists_lag_bytes".to_owned(), "Bytes of the log the lists have yet to read", lists.lag_bytes()),
             ("search_lag_bytes".to_owned(), "Bytes of the log the search index has yet to read", search.lag_bytes()),
             ("search_products".to_owned(), "Products in the search index", self.0.search().products()),

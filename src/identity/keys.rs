@@ -214,6 +214,18 @@ impl fmt::Debug for Keys {
     }
 }
 
+/// Copies the secret into a directory of its own, for a backup: without it no account would be found. The signing key stays
+/// where it is. Answers the name of the file.
+///
+/// # Errors
+/// As [`Keys::open`].
+pub fn copy_secret(from: &Path, to: &Path) -> Result<&'static str, KeyError> {
+    let vault = Vault::open(from)?;
+    let secret = vault.read(SECRET)?.ok_or_else(|| KeyError::SecretMissing { path: vault.path(SECRET) })?;
+    Vault::open(to)?.write(SECRET, &secret)?;
+    Ok(SECRET.name)
+}
+
 /// RFC 7638: the hash of the members that make the key, in the order of the alphabet, without spaces.
 fn thumbprint(public: &[u8]) -> String {
     let canonical = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, BASE64URL_NOPAD.encode(public));

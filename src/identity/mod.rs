@@ -9,6 +9,7 @@
 //! Which sessions are alive is the account's affair ([`crate::domain::account`]); this room makes and checks what clients
 //! hold, and knows what was revoked lately. Depends on `domain` and `clock`.
 
+pub mod checksum;
 pub mod email;
 pub mod keys;
 pub mod passwords;

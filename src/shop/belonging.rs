@@ -10,7 +10,8 @@ use std::{
     path::Path,
 };
 
-const FILE_NAME: &str = "souk.identity";
+/// Its name in the data directory.
+pub(super) const FILE_NAME: &str = "souk.identity";
 
 /// Whether keys and data belong together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

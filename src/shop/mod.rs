@@ -14,6 +14,7 @@ pub mod orders;
 pub mod payments;
 pub mod reviews;
 pub mod stock;
+pub mod upkeep;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -31,7 +32,7 @@ use crate::{
         root::{Child, Root},
     },
     clock::Clock,
-    config::Config,
+    config::{Config, Retention},
     domain::{
         account::Account,
         cart::Cart,
@@ -45,7 +46,7 @@ use crate::{
     identity::{Identity, IdentityConfig, IdentityError},
     payments::{Gateway, simulated::Simulated},
     search::{Catalogue, CatalogueChange, IndexProjection, Search},
-    storage::{Journal, JournalConfig, Loaded, OpenError, Record, Stream},
+    storage::{Journal, JournalConfig, JournalLimits, Loaded, OpenError, Record, Stream},
 };
 
 /// The longest idempotency key, in characters.
@@ -296,7 +297,9 @@ impl Foundation {
         let at = |directory: PathBuf| move |error| OpenShopError::Directory { directory, error };
         let data = &config.data_dir;
         std::fs::create_dir_all(data).map_err(at(data.clone()))?;
-        let journal = Journal::open(JournalConfig::new(data.join("journal")))?;
+        let mut journal = JournalConfig::new(data.join("journal"));
+        journal.limits = journal_limits(&config.retention);
+        let journal = Journal::open(journal)?;
         let tokens = IdentityConfig {
             issuer: config.token_issuer.clone(),
             audience: config.token_issuer.clone(),
@@ -313,6 +316,18 @@ impl Foundation {
         let ledger = config.simulated_ledger.clone().unwrap_or_else(|| data.join("simulated-provider.jsonl"));
         let simulated = Arc::new(Simulated::open(&ledger).map_err(at(ledger))?);
         Ok(Self { journal, identity, search, simulated })
+    }
+}
+
+fn journal_limits(retention: &Retention) -> JournalLimits {
+    let ms = |days: u64| days.saturating_mul(86_400_000);
+    JournalLimits {
+        log_keep_bytes: retention.log_bytes,
+        log_keep_ms: ms(retention.log_days),
+        base_log_bytes: retention.base_log_bytes,
+        base_age_ms: ms(retention.base_days),
+        base_work_percent: retention.work_percent,
+        ..JournalLimits::default()
     }
 }
 

@@ -17,4 +17,5 @@ mod reviews;
 mod search;
 mod stock;
 mod support;
+mod upkeep;
 mod wrong_bodies;

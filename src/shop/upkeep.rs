@@ -1,0 +1,235 @@
+//! Keeping a shop: compaction, backup, restore.
+//!
+//! A backup is a data directory with a manifest: a copy of the journal as of a moment, and the secret without which nobody's
+//! account would be found. It has neither the signing key (access tokens end with a restore) nor what can be made anew
+//! (state, lists, search index). Whoever can read it can read the customers' data, so it is for its owner only.
+//!
+//! Depends on the rooms below.
+
+use std::{
+    fs::{self, DirBuilder, File},
+    io,
+    os::unix::fs::DirBuilderExt,
+    path::{Component, Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Error, Shop, belonging};
+use crate::{
+    identity::{checksum, keys},
+    storage::{Compacted, CopyProgress, Fault},
+};
+
+/// The name of the manifest in a backup: written last, so a copy without it was not finished.
+const MANIFEST: &str = "manifest.json";
+/// The version of the manifest's form.
+const FORMAT: u32 = 1;
+/// The largest manifest that is read, in bytes: a hundred for each of the files, of which there are a few thousand at most.
+const MANIFEST_BYTES_MAX: u64 = 4 << 20;
+const JOURNAL: &str = "journal";
+const IDENTITY: &str = "identity";
+const MODE_DIRECTORY: u32 = 0o700;
+
+/// Why a backup or a restore failed. Nothing of the running shop is touched by that.
+#[derive(Debug, thiserror::Error)]
+pub enum UpkeepError {
+    /// There is something already where the copy should go.
+    #[error("{} exists and is not empty: nothing is written over", .0.display())]
+    Exists(PathBuf),
+    /// The journal cannot be copied.
+    #[error(transparent)]
+    Storage(#[from] Fault),
+    /// The keys cannot be copied.
+    #[error(transparent)]
+    Keys(#[from] keys::KeyError),
+    /// A file cannot be read or written.
+    #[error("{}: {error}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// Not a backup, not a complete one, or of a release that is not known.
+    #[error("{} is no complete backup: {problem}", path.display())]
+    NoBackup {
+        /// What was looked at.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A file of the backup is not what was written.
+    #[error("{} is damaged: it is not what was backed up", .0.display())]
+    Damaged(PathBuf),
+    /// The work did not come to an end.
+    #[error("the copy did not end: {0}")]
+    Cut(String),
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> UpkeepError {
+    let path = path.to_owned();
+    move |error| UpkeepError::Io { path, error }
+}
+
+/// A complete backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backup {
+    /// Where the log ends in it: everything acknowledged before the backup began is in it.
+    pub position: u64,
+    /// How many files it has.
+    pub files: usize,
+    /// How many bytes they have.
+    pub bytes: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Manifest {
+    souk_backup: u32,
+    release: String,
+    /// When, in milliseconds since 1970.
+    taken_at_ms: u64,
+    position: u64,
+    files: Vec<Listed>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Listed {
+    path: PathBuf,
+    bytes: u64,
+    sha256: String,
+}
+
+impl Manifest {
+    fn backup(&self) -> Backup {
+        let bytes = self.files.iter().map(|file| file.bytes).sum();
+        Backup { position: self.position, files: self.files.len(), bytes }
+    }
+
+    fn read(directory: &Path) -> Result<Self, UpkeepError> {
+        let no_backup = |problem: String| UpkeepError::NoBackup { path: directory.to_owned(), problem };
+        let path = directory.join(MANIFEST);
+        let bytes = fs::metadata(&path).map_err(|error| no_backup(format!("{MANIFEST}: {error}")))?.len();
+        if bytes > MANIFEST_BYTES_MAX {
+            return Err(no_backup(format!("{MANIFEST} has {bytes} bytes")));
+        }
+        let text = fs::read(&path).map_err(at(&path))?;
+        let manifest: Self =
+            serde_json::from_slice(&text).map_err(|error| no_backup(format!("{MANIFEST}: {error}")))?;
+        if manifest.souk_backup != FORMAT {
+            return Err(no_backup(format!("it was made by another release, {}", manifest.release)));
+        }
+        // A manifest leads nowhere but into its own directory.
+        let is_inside = |file: &Listed| file.path.components().all(|part| matches!(part, Component::Normal(_)));
+        match manifest.files.iter().find(|file| !is_inside(file)) {
+            Some(file) => Err(no_backup(format!("it names {}", file.path.display()))),
+            None => Ok(manifest),
+        }
+    }
+}
+
+impl Shop {
+    /// Takes a base and removes the part of the log that is neither needed nor to be kept. The shop goes on meanwhile.
+    ///
+    /// # Errors
+    /// A fault of the storage; nothing is lost by that.
+    pub async fn compact(&self) -> Result<Compacted, Error> {
+        Ok(self.0.journal.compact().await?)
+    }
+
+    /// Copies the shop as of now into `to`, which must not exist. The shop goes on meanwhile.
+    ///
+    /// # Errors
+    /// [`UpkeepError`]; what was copied so far is left, without a manifest.
+    pub async fn backup(
+        &self,
+        to: &Path,
+        mut progress: impl FnMut(CopyProgress) + Send + 'static,
+    ) -> Result<Backup, UpkeepError> {
+        let (shop, to) = (self.clone(), to.to_owned());
+        let copied = tokio::task::spawn_blocking(move || shop.copy(&to, &mut progress));
+        copied.await.map_err(|error| UpkeepError::Cut(error.to_string()))?
+    }
+
+    fn copy(&self, to: &Path, progress: &mut dyn FnMut(CopyProgress)) -> Result<Backup, UpkeepError> {
+        if to.exists() {
+            return Err(UpkeepError::Exists(to.to_owned()));
+        }
+        let data = &self.0.config.data_dir;
+        DirBuilder::new().mode(MODE_DIRECTORY).create(to).map_err(at(to))?;
+        let journal = self.0.journal.copy(&to.join(JOURNAL), progress)?;
+        let secret = keys::copy_secret(&data.join(IDENTITY), &to.join(IDENTITY))?;
+        fs::copy(data.join(belonging::FILE_NAME), to.join(belonging::FILE_NAME)).map_err(at(data))?;
+        let mut paths: Vec<PathBuf> = journal.files.iter().map(|file| Path::new(JOURNAL).join(file)).collect();
+        paths.extend([Path::new(IDENTITY).join(secret), belonging::FILE_NAME.into()]);
+        let mut files = Vec::with_capacity(paths.len());
+        for path in paths {
+            let whole = to.join(&path);
+            let (bytes, sha256) = checksum::of_file(&whole).map_err(at(&whole))?;
+            files.push(Listed { path, bytes, sha256 });
+        }
+        let manifest = Manifest {
+            souk_backup: FORMAT,
+            release: env!("CARGO_PKG_VERSION").to_owned(),
+            taken_at_ms: self.0.clock.now().0,
+            position: journal.position.0,
+            files,
+        };
+        let path = to.join(MANIFEST);
+        let text = serde_json::to_vec_pretty(&manifest).map_err(|error| at(&path)(error.into()))?;
+        fs::write(&path, text).map_err(at(&path))?;
+        for durable in [&path, to] {
+            File::open(durable).and_then(|file| file.sync_all()).map_err(at(durable))?;
+        }
+        Ok(manifest.backup())
+    }
+}
+
+/// Puts a backup where a shop can be started on it. Every file is compared with the manifest before anything is written, and
+/// the directory gets its name only when it is whole. Blocks.
+///
+/// # Errors
+/// [`UpkeepError`]: it is no complete backup, is damaged, or `data` is not empty.
+pub fn restore(from: &Path, data: &Path) -> Result<Backup, UpkeepError> {
+    let manifest = Manifest::read(from)?;
+    let is_empty = |mut entries: fs::ReadDir| entries.next().is_none();
+    let taken = match fs::read_dir(data) {
+        Ok(entries) => !is_empty(entries),
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+    };
+    if taken {
+        return Err(UpkeepError::Exists(data.to_owned()));
+    }
+    for file in &manifest.files {
+        check(&from.join(&file.path), file)?;
+    }
+    let mut unfinished = data.as_os_str().to_owned();
+    unfinished.push(".restoring");
+    let unfinished = PathBuf::from(unfinished);
+    if unfinished.exists() {
+        return Err(UpkeepError::Exists(unfinished));
+    }
+    let directory = |path: &Path| DirBuilder::new().recursive(true).mode(MODE_DIRECTORY).create(path).map_err(at(path));
+    directory(&unfinished)?;
+    for file in &manifest.files {
+        let target = unfinished.join(&file.path);
+        if let Some(parent) = target.parent() {
+            directory(parent)?;
+        }
+        fs::copy(from.join(&file.path), &target).map_err(at(&target))?;
+        File::open(&target).and_then(|copy| copy.sync_all()).map_err(at(&target))?;
+        check(&target, file)?;
+        for parent in target.ancestors().skip(1).take_while(|parent| parent.starts_with(&unfinished)) {
+            File::open(parent).and_then(|parent| parent.sync_all()).map_err(at(parent))?;
+        }
+    }
+    fs::rename(&unfinished, data).map_err(at(data))?;
+    let parent = data.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(parent).and_then(|parent| parent.sync_all()).map_err(at(parent))?;
+    Ok(manifest.backup())
+}
+
+fn check(path: &Path, file: &Listed) -> Result<(), UpkeepError> {
+    let (bytes, sha256) = checksum::of_file(path).map_err(at(path))?;
+    if bytes == file.bytes && sha256 == file.sha256 { Ok(()) } else { Err(UpkeepError::Damaged(path.to_owned())) }
+}
