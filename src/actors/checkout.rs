@@ -22,7 +22,7 @@ use super::{
     follower::{CaughtUp, Progress},
     lists::Lists,
 };
-use crate::domain::{entity::Timestamp, ids::OrderId};
+use crate::domain::{entity::Timestamp, ids::OrderId, order::Order};
 
 /// How many orders may be under way at once, in tasks. One costs some kilobytes; one that waits for a slow provider is one.
 const TASKS_MAX: usize = 20_000;
@@ -52,8 +52,8 @@ struct CheckoutShared {
 
 /// What the checkout is told.
 pub(super) enum CheckoutMessage {
-    /// Something changed about an order; who asks is told when it rests.
-    Drive(OrderId, Option<oneshot::Sender<()>>),
+    /// Something changed about an order, which is known to be at least so far; who asks is told when it rests.
+    Drive(OrderId, Option<Arc<Order>>, Option<oneshot::Sender<()>>),
     /// A task has driven its order to rest.
     Rested(OrderId, Rest),
     /// Look at the deadlines.
@@ -79,12 +79,13 @@ impl Checkout {
         self.0.actor.read().clone()
     }
 
-    /// Drives an order until it rests. Dropping the future does not stop the order.
-    pub async fn drive(&self, order: OrderId) {
+    /// Drives an order until it rests and all that was done is durable. `known` is the order as the caller was told, where
+    /// that need not be durable yet. Dropping the future does not stop the order.
+    pub async fn drive(&self, order: OrderId, known: Option<Arc<Order>>) {
         let (done, rested) = oneshot::channel();
         let actor = self.0.actor.read().clone();
         if let Some(actor) = actor
-            && actor.send_message(CheckoutMessage::Drive(order, Some(done))).is_ok()
+            && actor.send_message(CheckoutMessage::Drive(order, known, Some(done))).is_ok()
         {
             let _ = rested.await;
         }
@@ -118,7 +119,13 @@ struct UnderWay {
     /// Who waits for it to rest.
     waiting: Vec<oneshot::Sender<()>>,
     /// Who asked while the task was at work: it may have looked before the change, so it runs once more for them.
-    again: Option<Vec<oneshot::Sender<()>>>,
+    again: Option<Again>,
+}
+
+#[derive(Default)]
+struct Again {
+    known: Option<Arc<Order>>,
+    waiting: Vec<oneshot::Sender<()>>,
 }
 
 impl Actor for CheckoutActor {
@@ -141,7 +148,7 @@ impl Actor for CheckoutActor {
         state: &mut CheckoutState,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            CheckoutMessage::Drive(order, waiting) => self.drive(&myself, order, waiting, state),
+            CheckoutMessage::Drive(order, known, waiting) => self.drive(&myself, order, known, waiting, state),
             CheckoutMessage::Rested(order, rest) => self.rested(&myself, order, rest, state),
             CheckoutMessage::Tick => self.tick(&myself, state),
             CheckoutMessage::Close(done) => {
@@ -159,11 +166,14 @@ impl CheckoutActor {
         &self,
         myself: &ActorRef<CheckoutMessage>,
         order: OrderId,
+        known: Option<Arc<Order>>,
         waiting: Option<oneshot::Sender<()>>,
         state: &mut CheckoutState,
     ) {
         if let Some(under_way) = state.under_way.get_mut(&order) {
-            under_way.again.get_or_insert_default().extend(waiting);
+            let again = under_way.again.get_or_insert_default();
+            again.waiting.extend(waiting);
+            again.known = known.or(again.known.take());
             return;
         }
         if state.under_way.len() >= TASKS_MAX {
@@ -172,15 +182,21 @@ impl CheckoutActor {
             return;
         }
         state.under_way.insert(order, UnderWay { waiting: waiting.into_iter().collect(), again: None });
-        self.start(myself, order, state);
+        self.start(myself, order, known, state);
     }
 
-    fn start(&self, myself: &ActorRef<CheckoutMessage>, order: OrderId, state: &mut CheckoutState) {
+    fn start(
+        &self,
+        myself: &ActorRef<CheckoutMessage>,
+        order: OrderId,
+        known: Option<Arc<Order>>,
+        state: &mut CheckoutState,
+    ) {
         let (driver, myself) = (self.0.driver.clone(), myself.clone());
         state.tasks.spawn(async move {
             // A panic in the driver must not leave the order marked as under way for ever. It is caught in this task: a task of
             // its own would outlive the checkout, and an order must never have two drivers.
-            let driven = AssertUnwindSafe(driver.drive(order)).catch_unwind().await;
+            let driven = AssertUnwindSafe(driver.drive(order, known)).catch_unwind().await;
             let rest = driven.unwrap_or_else(|_| {
                 tracing::error!(%order, "driving an order panicked");
                 driver.look_again()
@@ -195,8 +211,8 @@ impl CheckoutActor {
             let _ = waiting.send(());
         }
         if let Some(again) = under_way.again.take() {
-            under_way.waiting = again;
-            self.start(myself, order, state);
+            under_way.waiting = again.waiting;
+            self.start(myself, order, again.known, state);
             return;
         }
         state.under_way.remove(&order);
@@ -212,7 +228,7 @@ impl CheckoutActor {
             && let Some((_, order)) = state.deadlines.first().copied().filter(|(deadline, _)| *deadline <= now)
         {
             state.deadlines.pop_first();
-            self.drive(myself, order, None, state);
+            self.drive(myself, order, None, None, state);
         }
     }
 
@@ -241,7 +257,7 @@ async fn resume(shared: Arc<CheckoutShared>, actor: ActorRef<CheckoutMessage>) {
         };
         resumed += page.items.len();
         for order in page.items {
-            if actor.send_message(CheckoutMessage::Drive(order, None)).is_err() {
+            if actor.send_message(CheckoutMessage::Drive(order, None, None)).is_err() {
                 return;
             }
         }

@@ -10,7 +10,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -22,7 +22,8 @@ use ractor::ActorRef;
 use tokio::sync::oneshot;
 
 use super::{
-    entity_actor::{Accepted, Ask, AskError, NotDelivered},
+    entity_actor::{Accepted, Ask, AskError, LookIntoInbox, NotDelivered, When},
+    inbox::{Inbox, Pushed, Wake},
     owner::{Owner, OwnerMessage},
     views::{Cell, Subscription, Versioned, Views},
 };
@@ -64,30 +65,41 @@ impl Default for DirectoryLimits {
 
 /// A live entity, as the map knows it.
 pub(super) struct Live<E: Entity> {
-    pub(super) actor: ActorRef<Ask<E>>,
+    pub(super) actor: ActorRef<LookIntoInbox>,
     pub(super) cell: Arc<Cell<E>>,
-    pub(super) waiting: Arc<AtomicU32>,
+    pub(super) inbox: Arc<Inbox<E>>,
     /// The owner's count of sweeps when it was last used.
     pub(super) used_at_sweep: AtomicU64,
 }
 
-/// A place in an entity's mailbox.
-pub struct Place(Arc<AtomicU32>);
-
-impl Place {
-    pub(super) fn take(waiting: &Arc<AtomicU32>, mailbox_max: u32) -> Option<Self> {
-        if waiting.fetch_add(1, Ordering::Relaxed) >= mailbox_max {
-            waiting.fetch_sub(1, Ordering::Relaxed);
-            return None;
+impl<E: Entity> Live<E> {
+    /// Puts an ask into the inbox, or gives it back where the incarnation has ended. Called while the map holds it, so that
+    /// nothing comes in after it has left the map.
+    pub(super) fn push(&self, ask: Ask<E>) -> Result<(), (Ask<E>, NotFree)> {
+        match self.inbox.push(ask) {
+            Pushed::In(Wake::No) => Ok(()),
+            Pushed::In(Wake::Yes) if self.actor.send_message(LookIntoInbox).is_ok() => Ok(()),
+            Pushed::In(Wake::Yes) => {
+                // The actor has ended. Who is not woken stood first; the others came meanwhile.
+                let mut left = self.inbox.close().into_iter();
+                let first = left.next();
+                left.for_each(|ask| ask.refuse(NotDelivered::Busy));
+                // Nobody first: its owner was quicker, and buries it.
+                first.map_or(Ok(()), |ask| Err((ask, NotFree::Ended)))
+            }
+            Pushed::Full(ask) => Err((ask, NotFree::Full)),
+            Pushed::Closed(ask) => Err((ask, NotFree::Ended)),
         }
-        Some(Self(Arc::clone(waiting)))
     }
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+/// Why an inbox did not take an ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotFree {
+    /// There is no place.
+    Full,
+    /// The incarnation has ended.
+    Ended,
 }
 
 /// What the fast way and the owner share.
@@ -130,8 +142,31 @@ impl<E: Entity> Directory<E> {
     /// # Errors
     /// [`AskError`]. `Unknown` leaves open whether it was done; repeat it with the same identity.
     pub async fn ask(&self, id: &E::Id, command: E::Command) -> Result<Accepted<E::View>, AskError<E::Rejection>> {
+        self.ask_when(id, command, When::Durable).await
+    }
+
+    /// Asks an entity to do something, and waits only until its event is admitted to the journal. The event may yet be lost
+    /// with the process, but then so is everything admitted after it: so whoever acts on the answer inside the shop need not
+    /// wait, and must wait for something later to be durable before anything leaves the shop. A refusal is durable.
+    ///
+    /// # Errors
+    /// As [`Directory::ask`].
+    pub async fn ask_ahead(
+        &self,
+        id: &E::Id,
+        command: E::Command,
+    ) -> Result<Accepted<E::View>, AskError<E::Rejection>> {
+        self.ask_when(id, command, When::Admitted).await
+    }
+
+    async fn ask_when(
+        &self,
+        id: &E::Id,
+        command: E::Command,
+        when: When,
+    ) -> Result<Accepted<E::View>, AskError<E::Rejection>> {
         let (reply, answer) = oneshot::channel();
-        match self.send(id, Ask { command, reply, place: None }) {
+        match self.send(id, Ask { command, reply, when }) {
             Ok(()) => {}
             Err(refused) => return Err(AskError::NotDelivered(refused)),
         }
@@ -141,18 +176,13 @@ impl<E: Entity> Directory<E> {
     fn send(&self, id: &E::Id, mut ask: Ask<E>) -> Result<(), NotDelivered> {
         let shared = &self.0;
         if let Some(live) = shared.live.get(id) {
-            let place = Place::take(&live.waiting, shared.limits.mailbox_max).ok_or(NotDelivered::Busy)?;
             live.used_at_sweep.store(shared.sweeps.load(Ordering::Relaxed), Ordering::Relaxed);
-            ask.place = Some(place);
-            match live.actor.send_message(ask) {
+            ask = match live.push(ask) {
                 Ok(()) => return Ok(()),
+                Err((_, NotFree::Full)) => return Err(NotDelivered::Busy),
                 // It is leaving: the owner knows when it is gone.
-                Err(ractor::MessagingErr::SendErr(returned)) => ask = returned,
-                Err(ractor::MessagingErr::ChannelClosed | ractor::MessagingErr::InvalidActorType) => {
-                    return Err(NotDelivered::Busy);
-                }
-            }
-            ask.place = None;
+                Err((returned, NotFree::Ended)) => returned,
+            };
         }
         let owner = shared.owner.read().clone().ok_or(NotDelivered::Closed)?;
         let sent = owner.send_message(OwnerMessage::Deliver(id.clone(), ask));

@@ -1,5 +1,9 @@
 //! The checkout's hands: performs the step that an order says is next, records the outcome, and asks again.
 //!
+//! It runs ahead of the disk: a step begins when the one before it is admitted to the journal, because none can become durable
+//! without those before it. It waits for the disk twice: before anything leaves for the provider, and before an order rests,
+//! which is when customers are told.
+//!
 //! Every step may be performed twice, and an unknown outcome is repeated; so a crash between any two lines costs a repetition.
 //! But an order has one driver at a time, and the checkout sees to it: of two, one could reserve what the other was refused.
 //! No actor waits for another one here, and none is held while the provider answers: this runs in a task per order.
@@ -24,7 +28,7 @@ use crate::{
         order::{self, EndReason, Order, Placement, Step, StockAnswer},
     },
     payments::{Charge, Gateway, OperationKey},
-    storage::{Fault, LoadError},
+    storage::{Fault, Journal, LoadError},
 };
 
 /// After how long an order that cannot be read, or whose driver panicked, is looked at again, in milliseconds.
@@ -58,6 +62,8 @@ pub struct Driver {
     pub carts: Directory<Cart>,
     /// All inventories.
     pub inventories: Directory<Inventory>,
+    /// What is waited for before anything leaves the shop.
+    pub journal: Journal,
     /// The payment provider.
     pub gateway: Arc<dyn Gateway>,
     /// The time.
@@ -84,42 +90,73 @@ enum Trouble {
     Closing,
 }
 
-type Outcome = Result<(), Trouble>;
+/// The order after a step; admitted, and durable when the order rests.
+type Outcome = Result<Arc<Order>, Trouble>;
 
 impl Driver {
-    /// Performs step after step until the order rests.
-    pub async fn drive(&self, id: OrderId) -> Rest {
+    /// Performs step after step until the order rests. `known` is the order as the caller was told, which need not be durable yet.
+    pub async fn drive(&self, id: OrderId, known: Option<Arc<Order>>) -> Rest {
         let mut pause_ms = self.limits.back_off_ms_min;
+        let mut known = known;
+        // Is there anything that need not be durable yet?
+        let mut ahead = known.is_some();
         loop {
-            let order = match self.orders.read(&id).await {
-                Ok(versioned) => versioned.view,
-                Err(LoadError::Fault(Fault::Closed | Fault::Failed)) => return Rest::Done,
-                Err(error) => {
-                    tracing::error!(%id, %error, "an order cannot be read; this is tried again");
-                    return self.look_again();
-                }
+            let order = match known.take() {
+                Some(order) => order,
+                None => match self.orders.read(&id).await {
+                    Ok(versioned) => versioned.view,
+                    Err(LoadError::Fault(Fault::Closed | Fault::Failed)) => return Rest::Done,
+                    Err(error) => {
+                        tracing::error!(%id, %error, "an order cannot be read; this is tried again");
+                        return self.look_again();
+                    }
+                },
             };
             let (Some(step), Some(placement)) = (order.next_step(), order.placement()) else { return Rest::Done };
             let outcome = match step {
-                Step::Done => return Rest::Done,
-                Step::AwaitPayment if self.clock.now() < placement.deadline => return Rest::Until(placement.deadline),
+                Step::Done => return self.rest(Rest::Done, ahead).await,
+                Step::AwaitPayment if self.clock.now() < placement.deadline => {
+                    return self.rest(Rest::Until(placement.deadline), ahead).await;
+                }
                 Step::AwaitPayment => self.tell(id, order::Command::Expire).await,
                 Step::TakeFromCart => self.take(id, placement).await,
                 Step::Reserve(lines) => self.reserve(id, placement, &lines).await,
-                Step::Pay { attempt } => self.pay(id, &order, placement, attempt).await,
+                Step::Pay { attempt } => {
+                    // The intent is durable before a byte leaves.
+                    if ahead && self.journal.barrier().await.is_err() {
+                        return Rest::Done;
+                    }
+                    self.pay(id, &order, placement, attempt).await
+                }
                 Step::Fulfil => self.fulfil(id, placement).await,
                 Step::Undo(lines) => self.undo(id, placement, &lines).await,
             };
             match outcome {
-                Ok(()) => pause_ms = self.limits.back_off_ms_min,
+                Ok(order) => {
+                    (known, ahead) = (Some(order), true);
+                    pause_ms = self.limits.back_off_ms_min;
+                }
                 Err(Trouble::Closing) => return Rest::Done,
                 Err(Trouble::Repeat(problem)) => {
                     tracing::warn!(%id, problem, pause_ms, "a step of an order is to be repeated");
                     tokio::time::sleep(Duration::from_millis(fastrand::u64(1..=pause_ms.max(1)))).await;
                     pause_ms = (pause_ms * 2).min(self.limits.back_off_ms_max);
+                    // What is read next must not be older than what was done.
+                    if self.journal.barrier().await.is_err() {
+                        return Rest::Done;
+                    }
+                    ahead = false;
                 }
             }
         }
+    }
+
+    /// The order rests when all that was done is durable. Where that cannot be any more, the next start resumes it.
+    async fn rest(&self, rest: Rest, ahead: bool) -> Rest {
+        if ahead && self.journal.barrier().await.is_err() {
+            return Rest::Done;
+        }
+        rest
     }
 
     /// Rest for an order that something is wrong with: money may be at stake, so it is not left until the next start.
@@ -136,7 +173,7 @@ impl Driver {
             lines: placement.lines.iter().map(line).collect(),
         };
         let refused = match self.ask(&self.carts, &placement.customer, take).await? {
-            Ok(()) => return self.tell(id, order::Command::RecordTaken).await,
+            Ok(_) => return self.tell(id, order::Command::RecordTaken).await,
             Err(cart::Rejection::TooManyOpenOrders) => EndReason::TooManyOpenOrders,
             Err(_) => EndReason::CartChanged,
         };
@@ -149,7 +186,7 @@ impl Driver {
             let (quantity, deadline) = (line.quantity, placement.deadline);
             let reserve = inventory::Command::Reserve { hold: Hold { order: id, round: 0 }, quantity, deadline };
             let answer = match self.ask(&self.inventories, &line.product, reserve).await? {
-                Ok(()) => StockAnswer::Reserved,
+                Ok(_) => StockAnswer::Reserved,
                 Err(inventory::Rejection::InsufficientStock { available, .. }) => StockAnswer::Refused { available },
                 Err(inventory::Rejection::DeadlinePassed) => StockAnswer::TooLate,
                 Err(rejection) => {
@@ -166,10 +203,9 @@ impl Driver {
                 Err(unknown) => trouble = Err(unknown),
             }
         }
-        if !answers.is_empty() {
-            self.tell(id, order::Command::RecordStock(answers)).await?;
-        }
-        trouble
+        // What is known is recorded also where one of the inventories did not answer.
+        let recorded = self.tell(id, order::Command::RecordStock(answers)).await?;
+        trouble.map(|()| recorded)
     }
 
     async fn pay(&self, id: OrderId, order: &Order, placement: &Placement, attempt: u32) -> Outcome {
@@ -192,11 +228,12 @@ impl Driver {
         let sold = join_all(placement.lines.iter().map(|line| async move {
             let fulfil = inventory::Command::Fulfil { hold, deadline };
             let answer = self.ask(&self.inventories, &line.product, fulfil).await?;
-            answer.map_err(|rejection| Trouble::Repeat(format!("{} cannot be fulfilled: {rejection}", line.product)))
+            let refused = |rejection| Trouble::Repeat(format!("{} cannot be fulfilled: {rejection}", line.product));
+            answer.map(drop).map_err(refused)
         }));
         let close = self.ask(&self.carts, &placement.customer, cart::Command::Close { order: id });
         let (sold, closed) = tokio::join!(sold, close);
-        sold.into_iter().collect::<Outcome>()?;
+        sold.into_iter().collect::<Result<(), Trouble>>()?;
         repeat_if_refused(closed?)?;
         self.tell(id, order::Command::RecordFulfilled).await
     }
@@ -207,11 +244,12 @@ impl Driver {
             let product = &placement.lines[usize::from(*index)].product;
             let release = inventory::Command::Release { hold, deadline };
             let answer = self.ask(&self.inventories, product, release).await?;
-            answer.map_err(|rejection| Trouble::Repeat(format!("{product} cannot be released: {rejection}")))
+            let refused = |rejection| Trouble::Repeat(format!("{product} cannot be released: {rejection}"));
+            answer.map(drop).map_err(refused)
         }));
         let give_back = self.ask(&self.carts, &placement.customer, cart::Command::Return { order: id });
         let (released, given_back) = tokio::join!(released, give_back);
-        released.into_iter().collect::<Outcome>()?;
+        released.into_iter().collect::<Result<(), Trouble>>()?;
         repeat_if_refused(given_back?)?;
         self.tell(id, order::Command::RecordUndone).await
     }
@@ -219,21 +257,21 @@ impl Driver {
     /// Tells the order something. A refusal says that the order has moved on meanwhile; what is next is asked again.
     async fn tell(&self, id: OrderId, command: order::Command) -> Outcome {
         match self.ask(&self.orders, &id, command).await? {
-            Ok(()) => Ok(()),
+            Ok(order) => Ok(order),
             Err(rejection) => Err(Trouble::Repeat(rejection.to_string())),
         }
     }
 
-    /// Asks an entity, and tells a refusal (inner) from an outcome that is unknown (outer).
+    /// Asks an entity ahead, and tells a refusal (inner) from an outcome that is unknown (outer).
     async fn ask<E: Entity>(
         &self,
         directory: &Directory<E>,
         id: &E::Id,
         command: E::Command,
-    ) -> Result<Result<(), E::Rejection>, Trouble> {
+    ) -> Result<Result<E::View, E::Rejection>, Trouble> {
         let limit = Duration::from_millis(self.limits.entity_ms_max);
-        match tokio::time::timeout(limit, directory.ask(id, command)).await {
-            Ok(Ok(_)) => Ok(Ok(())),
+        match tokio::time::timeout(limit, directory.ask_ahead(id, command)).await {
+            Ok(Ok(accepted)) => Ok(Ok(accepted.view)),
             Ok(Err(AskError::Rejected(rejection))) => Ok(Err(rejection)),
             Ok(Err(AskError::NotDelivered(NotDelivered::Closed))) => Err(Trouble::Closing),
             Ok(Err(AskError::NotDelivered(refused))) => Err(Trouble::Repeat(format!("{id}: {refused}"))),
@@ -243,6 +281,6 @@ impl Driver {
     }
 }
 
-fn repeat_if_refused<R: std::error::Error>(answer: Result<(), R>) -> Outcome {
-    answer.map_err(|rejection| Trouble::Repeat(rejection.to_string()))
+fn repeat_if_refused<V, R: std::error::Error>(answer: Result<V, R>) -> Result<(), Trouble> {
+    answer.map(drop).map_err(|rejection| Trouble::Repeat(rejection.to_string()))
 }

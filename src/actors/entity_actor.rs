@@ -1,16 +1,18 @@
 //! One entity, alive: it decides commands one after the other, and its replies leave when what they rest on is durable.
 //!
 //! ```text
-//!  slot = journal.reserve().await            the only await; a slow disk is felt here
-//!  nobody waits for the reply any more?      done
-//!  decide(command, now)
-//!    event      → apply, append(record, then publish and reply)
-//!    nothing    → after_earlier(then reply)
-//!    rejection  → after_earlier(then reply)  a refusal rests on what came before it, too
+//!  the inbox's asks, a round at a time
+//!  slot = journal.reserve_many(asks).await   the only await; a slow disk is felt here
+//!  for each: nobody waits for the reply?     done
+//!            decide(command, now)
+//!              event                         → apply, to the round's records
+//!              nothing, or a rejection       it rests on what came before it, too
+//!  append all(records, then publish and reply to all)
 //! ```
 //!
 //! The state may run ahead of the disk; replies may not. So a hot product is bounded by the CPU, not by one command per sync.
-//! Nothing awaits between `decide` and `append`.
+//! Only who has asked *ahead* is told when its event is admitted: nothing that is admitted later is durable before it.
+//! Nothing awaits between the first `decide` of a round and its append.
 //!
 //! May depend on `storage` and `domain`.
 
@@ -26,16 +28,21 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
 
 use super::{
-    directory::Place,
+    inbox::{Inbox, More},
     records::{self, VERSION},
     views::{Cell, Views},
 };
 use crate::{
     clock::Clock,
-    domain::entity::Entity,
-    storage::{Append, AppendError, Fault, Journal, Lease, LoadError, Refused},
+    domain::entity::{Entity, Timestamp},
+    storage::{Append, AppendError, Fault, Journal, Lease, LoadError, Refused, Slot},
 };
 
+/// How many commands are decided before their records go to the journal. Past some tens a round saves nothing more, and the
+/// first of it waits for the last.
+const ROUND_ASKS_MAX: usize = 64;
+/// After how many bytes of events a round ends early: far below what a batch of the journal may have.
+const ROUND_BYTES_MAX: usize = 64 * 1024;
 /// The smallest number of bytes of events after which a snapshot is left behind: a page of the state's storage.
 const SNAPSHOT_BYTES_MIN: usize = 4 * 1024;
 
@@ -103,9 +110,28 @@ pub struct Ask<E: Entity> {
     pub command: E::Command,
     /// Where the answer goes.
     pub reply: oneshot::Sender<Answer<E>>,
-    /// The place in the entity's mailbox, given back with the reply; `None` until there is one.
-    pub place: Option<Place>,
+    /// When the answer is wanted.
+    pub when: When,
 }
+
+impl<E: Entity> Ask<E> {
+    /// Answers that it was surely not executed.
+    pub(super) fn refuse(self, reason: NotDelivered) {
+        let _ = self.reply.send(Err(AskError::NotDelivered(reason)));
+    }
+}
+
+/// When an answer is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// When what it rests on is durable.
+    Durable,
+    /// When the event is admitted to the journal. A refusal comes when it is durable all the same.
+    Admitted,
+}
+
+/// The only message: there is something in the inbox.
+pub struct LookIntoInbox;
 
 /// The actor of an entity.
 pub struct EntityActor<E>(pub PhantomData<fn() -> E>);
@@ -116,6 +142,8 @@ pub struct Arguments<E: Entity> {
     pub id: E::Id,
     /// Where it publishes.
     pub cell: Arc<Cell<E>>,
+    /// Where its commands come from.
+    pub(super) inbox: Arc<Inbox<E>>,
     /// Where its events go.
     pub journal: Journal,
     /// Where the time comes from.
@@ -127,6 +155,8 @@ pub struct State<E: Entity> {
     arguments: Arguments<E>,
     /// `None` where the journal had failed or was closed before the entity was loaded.
     alive: Option<Alive<E>>,
+    /// The asks of a round, in a vector that is used again and again.
+    asks: Vec<Ask<E>>,
 }
 
 struct Alive<E> {
@@ -139,17 +169,21 @@ struct Alive<E> {
 }
 
 impl<E: Entity> Actor for EntityActor<E> {
-    type Msg = Ask<E>;
+    type Msg = LookIntoInbox;
     type State = State<E>;
     type Arguments = Arguments<E>;
 
-    async fn pre_start(&self, _: ActorRef<Ask<E>>, arguments: Arguments<E>) -> Result<State<E>, ActorProcessingErr> {
-        Ok(State { arguments, alive: None })
+    async fn pre_start(
+        &self,
+        _: ActorRef<LookIntoInbox>,
+        arguments: Arguments<E>,
+    ) -> Result<State<E>, ActorProcessingErr> {
+        Ok(State { arguments, alive: None, asks: Vec::new() })
     }
 
     /// Recovers here rather than in `pre_start`, which would block the owner. `activate` waits behind a barrier: otherwise an
     /// entity that failed would come back before its own last events are durable, and write their numbers again.
-    async fn post_start(&self, _: ActorRef<Ask<E>>, state: &mut State<E>) -> Result<(), ActorProcessingErr> {
+    async fn post_start(&self, _: ActorRef<LookIntoInbox>, state: &mut State<E>) -> Result<(), ActorProcessingErr> {
         let stream = Views::<E>::stream(&state.arguments.id);
         let (lease, loaded) = match state.arguments.journal.activate(&stream).await {
             Ok(activated) => activated,
@@ -171,69 +205,48 @@ impl<E: Entity> Actor for EntityActor<E> {
         Ok(())
     }
 
-    async fn handle(&self, _: ActorRef<Ask<E>>, ask: Ask<E>, state: &mut State<E>) -> Result<(), ActorProcessingErr> {
-        let Some(alive) = state.alive.as_mut() else {
-            let _ = ask.reply.send(Err(AskError::NotDelivered(NotDelivered::Closed)));
+    async fn handle(
+        &self,
+        myself: ActorRef<LookIntoInbox>,
+        LookIntoInbox: LookIntoInbox,
+        state: &mut State<E>,
+    ) -> Result<(), ActorProcessingErr> {
+        let State { arguments, alive, asks } = state;
+        let Arguments { inbox, journal, cell, clock, .. } = arguments;
+        if inbox.take(asks, ROUND_ASKS_MAX) == More::Yes {
+            myself.send_message(LookIntoInbox)?;
+        }
+        let Some(alive) = alive.as_mut() else {
+            refuse(inbox, asks, NotDelivered::Closed);
             return Ok(());
         };
         if alive.failed.load(Ordering::Acquire) {
-            let _ = ask.reply.send(Err(AskError::NotDelivered(NotDelivered::Busy)));
+            refuse(inbox, asks, NotDelivered::Busy);
             return Err("an append failed, so the state is ahead of what is stored".into());
         }
-        let slot = match state.arguments.journal.reserve().await {
+        let places = u32::try_from(asks.len()).unwrap_or(u32::MAX);
+        let mut slot = match journal.reserve_many(places).await {
             Ok(slot) => slot,
             Err(refused) => {
-                let _ = ask.reply.send(Err(AskError::NotDelivered(refused.into())));
+                refuse(inbox, asks, refused.into());
                 return Ok(());
             }
         };
-        if ask.reply.is_closed() {
-            return Ok(());
-        }
-        let Ask { command, reply, place } = ask;
-        match alive.entity.decide(&command, state.arguments.clock.now()) {
-            Ok(Some(event)) => {
-                let append = alive.record(&event);
-                let (view, sequence) = (alive.entity.view(), alive.sequence);
-                let (cell, failed) = (Arc::clone(&state.arguments.cell), Arc::clone(&alive.failed));
-                slot.append(&alive.lease, append, move |appended| {
-                    let answer = match appended {
-                        Ok(()) => {
-                            cell.publish(sequence, view.clone());
-                            Ok(Accepted { view, effect: Effect::Changed })
-                        }
-                        Err(AppendError::Conflict | AppendError::TooLarge | AppendError::Failed) => {
-                            failed.store(true, Ordering::Release);
-                            Err(AskError::Unknown)
-                        }
-                    };
-                    let _ = reply.send(answer);
-                    drop(place);
-                });
-            }
-            Ok(None) => {
-                let (view, failed) = (alive.entity.view(), Arc::clone(&alive.failed));
-                slot.after_earlier(move |earlier| {
-                    let so = |()| Accepted { view, effect: Effect::AlreadySo };
-                    let _ = reply.send(rests_on(&failed, earlier).map(so).map_err(|_| AskError::Unknown));
-                    drop(place);
-                });
-            }
-            Err(rejection) => {
-                let failed = Arc::clone(&alive.failed);
-                slot.after_earlier(move |earlier| {
-                    let refusal =
-                        rests_on(&failed, earlier).map_or(AskError::Unknown, |()| AskError::Rejected(rejection));
-                    let _ = reply.send(Err(refusal));
-                    drop(place);
-                });
+        let now = clock.now();
+        let mut round = Round::new();
+        for ask in asks.drain(..) {
+            alive.decide(ask, now, &mut round);
+            if round.bytes >= ROUND_BYTES_MAX {
+                let slot = slot.split_off(round.places);
+                alive.finish(std::mem::replace(&mut round, Round::new()), slot, cell, inbox)?;
             }
         }
+        alive.finish(round, slot, cell, inbox)?;
         Ok(())
     }
 
     /// A passivated entity leaves a snapshot behind, so that its next activation need not fold its events again.
-    async fn post_stop(&self, _: ActorRef<Ask<E>>, state: &mut State<E>) -> Result<(), ActorProcessingErr> {
+    async fn post_stop(&self, _: ActorRef<LookIntoInbox>, state: &mut State<E>) -> Result<(), ActorProcessingErr> {
         let Some(alive) = state.alive.take() else { return Ok(()) };
         if alive.bytes_since_snapshot > 0 && !alive.failed.load(Ordering::Acquire) {
             let bytes = records::encode_snapshot(&alive.entity);
@@ -243,12 +256,100 @@ impl<E: Entity> Actor for EntityActor<E> {
     }
 }
 
-/// What was decided rests on the appends before it: also on those that were refused, whose callbacks ran before this one.
-fn rests_on(failed: &AtomicBool, earlier: Result<(), AppendError>) -> Result<(), AppendError> {
-    if failed.load(Ordering::Acquire) { Err(AppendError::Failed) } else { earlier }
+fn refuse<E: Entity>(inbox: &Inbox<E>, asks: &mut Vec<Ask<E>>, reason: NotDelivered) {
+    let places = u32::try_from(asks.len()).unwrap_or(u32::MAX);
+    asks.drain(..).for_each(|ask| ask.refuse(reason));
+    inbox.answered(places);
+}
+
+/// What is decided together: it becomes durable together, and is answered together.
+struct Round<E: Entity> {
+    appends: Vec<Append>,
+    bytes: usize,
+    /// Asks, also those that nobody waits for any more.
+    places: u32,
+    replies: Vec<Reply<E>>,
+    /// Those who are answered before it is durable.
+    ahead: Vec<Reply<E>>,
+    /// The view after the last event.
+    view: Option<E::View>,
+}
+
+/// An answer and where it goes.
+type Reply<E> = (oneshot::Sender<Answer<E>>, Answer<E>);
+
+impl<E: Entity> Round<E> {
+    fn new() -> Self {
+        Self { appends: Vec::new(), bytes: 0, places: 0, replies: Vec::new(), ahead: Vec::new(), view: None }
+    }
+}
+
+fn reply_to_all<E: Entity>(replies: Vec<Reply<E>>, unknown: bool) {
+    for (reply, answer) in replies {
+        // Whoever does not wait any more does not want to know.
+        let _ = reply.send(if unknown { Err(AskError::Unknown) } else { answer });
+    }
 }
 
 impl<E: Entity> Alive<E> {
+    fn decide(&mut self, ask: Ask<E>, now: Timestamp, round: &mut Round<E>) {
+        round.places += 1;
+        let Ask { command, reply, when } = ask;
+        if reply.is_closed() {
+            return;
+        }
+        let answer = match self.entity.decide(&command, now) {
+            Ok(Some(event)) => {
+                let append = self.record(&event);
+                round.bytes += append.payload.len() + append.snapshot.as_ref().map_or(0, |(_, bytes)| bytes.len());
+                round.appends.push(append);
+                let view = self.entity.view();
+                round.view = Some(view.clone());
+                Ok(Accepted { view, effect: Effect::Changed })
+            }
+            Ok(None) => Ok(Accepted { view: self.entity.view(), effect: Effect::AlreadySo }),
+            Err(rejection) => Err(AskError::Rejected(rejection)),
+        };
+        let ahead = when == When::Admitted && answer.is_ok();
+        if ahead { &mut round.ahead } else { &mut round.replies }.push((reply, answer));
+    }
+
+    /// Hands the round to the journal. A round rests on the appends before it, also where it has none of its own.
+    fn finish(
+        &self,
+        round: Round<E>,
+        slot: Slot,
+        cell: &Arc<Cell<E>>,
+        inbox: &Arc<Inbox<E>>,
+    ) -> Result<(), ActorProcessingErr> {
+        let Round { appends, places, replies, ahead, view, .. } = round;
+        if places == 0 {
+            return Ok(());
+        }
+        let (cell, inbox) = (Arc::clone(cell), Arc::clone(inbox));
+        let (failed, sequence) = (Arc::clone(&self.failed), self.sequence);
+        let then = move |durable: Result<(), AppendError>| {
+            if durable.is_err() {
+                failed.store(true, Ordering::Release);
+            }
+            let unknown = failed.load(Ordering::Acquire);
+            if let Some(view) = view.filter(|_| !unknown) {
+                cell.publish(sequence, view);
+            }
+            reply_to_all::<E>(replies, unknown);
+            inbox.answered(places);
+        };
+        if appends.is_empty() {
+            slot.after_earlier(then);
+        } else if let Err(refused) = slot.append_all(&self.lease, appends, then) {
+            // The replies went with the callback, so that who waits learns that the outcome is unknown.
+            self.failed.store(true, Ordering::Release);
+            return Err(refused.into());
+        }
+        reply_to_all::<E>(ahead, self.failed.load(Ordering::Acquire));
+        Ok(())
+    }
+
     /// Applies an event and gives the record to append. A snapshot goes along when the events since the last one have grown
     /// larger than it: so a product with 100,000 open reservations is not rewritten for each sale.
     fn record(&mut self, event: &E::Event) -> Append {

@@ -28,6 +28,7 @@ pub mod directory;
 pub mod drive;
 pub mod entity_actor;
 pub mod follower;
+mod inbox;
 pub mod lists;
 mod owner;
 pub mod projection;

@@ -7,7 +7,7 @@ use std::{
     marker::PhantomData,
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -16,8 +16,9 @@ use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, Supervisio
 use tokio::sync::oneshot;
 
 use super::{
-    directory::{Live, Place, Shared},
-    entity_actor::{Arguments, Ask, AskError, EntityActor, NotDelivered},
+    directory::{Live, NotFree, Shared},
+    entity_actor::{Arguments, Ask, EntityActor, NotDelivered},
+    inbox::Inbox,
 };
 use crate::domain::entity::{Entity, Timestamp};
 
@@ -45,7 +46,8 @@ pub(super) enum OwnerMessage<E: Entity> {
 
 /// What the owner alone knows.
 pub(super) struct OwnerState<E: Entity> {
-    names: HashMap<ActorId, E::Id>,
+    /// Every incarnation that has not ended, also those that have left the map.
+    incarnations: HashMap<ActorId, (E::Id, Arc<Inbox<E>>)>,
     /// Entities on their way out, with what has arrived for their next incarnation.
     leaving: HashMap<E::Id, Vec<Ask<E>>>,
     failures: HashMap<E::Id, Failure>,
@@ -75,7 +77,8 @@ impl<E: Entity> Actor for Owner<E> {
         self.0.live.clear();
         *self.0.owner.write() = Some(myself.clone());
         myself.send_interval(Duration::from_millis(SWEEP_MS), || OwnerMessage::Sweep);
-        Ok(OwnerState { names: HashMap::new(), leaving: HashMap::new(), failures: HashMap::new(), phase: Phase::Open })
+        let (incarnations, leaving, failures) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Ok(OwnerState { incarnations, leaving, failures, phase: Phase::Open })
     }
 
     async fn handle(
@@ -108,7 +111,8 @@ impl<E: Entity> Actor for Owner<E> {
         match event {
             SupervisionEvent::ActorTerminated(who, ..) => self.bury(&myself, &who, state).await,
             SupervisionEvent::ActorFailed(who, error) => {
-                if let Some(id) = state.names.get(&who.get_id()).cloned() {
+                if let Some((id, _)) = state.incarnations.get(&who.get_id()) {
+                    let id = id.clone();
                     tracing::error!(kind = ?E::KIND, %id, %error, "an entity failed");
                     self.remember_failure(id, state);
                 }
@@ -121,39 +125,34 @@ impl<E: Entity> Actor for Owner<E> {
 }
 
 impl<E: Entity> Owner<E> {
-    async fn deliver(&self, myself: &ActorRef<OwnerMessage<E>>, id: E::Id, mut ask: Ask<E>, state: &mut OwnerState<E>) {
+    async fn deliver(&self, myself: &ActorRef<OwnerMessage<E>>, id: E::Id, ask: Ask<E>, state: &mut OwnerState<E>) {
         if matches!(state.phase, Phase::Closing(_)) {
-            refuse(ask, NotDelivered::Closed);
+            ask.refuse(NotDelivered::Closed);
             return;
         }
         if state.leaving.contains_key(&id) {
             return self.wait_for_next(id, ask, state);
         }
-        let alive = self.0.live.get(&id).map(|live| (live.actor.clone(), self.place(&live.waiting)));
-        let Some((actor, place)) = alive else {
-            return self.activate(myself, id, vec![ask], state).await;
+        let has_not_left = self.0.live.contains_key(&id);
+        let pushed = match self.0.live.get(&id) {
+            Some(live) => live.push(ask),
+            None => Err((ask, NotFree::Ended)),
         };
-        let Some(place) = place else {
-            return refuse(ask, NotDelivered::Busy);
-        };
-        ask.place = Some(place);
-        // An entity that has just failed refuses what arrives before it is buried: that waits for its next incarnation.
-        if let Err(ractor::MessagingErr::SendErr(returned)) = actor.send_message(ask) {
-            self.wait_for_next(id, returned, state);
+        match pushed {
+            Ok(()) => {}
+            Err((ask, NotFree::Full)) => ask.refuse(NotDelivered::Busy),
+            // It has just failed, and is buried before the next one comes alive.
+            Err((ask, NotFree::Ended)) if has_not_left => self.wait_for_next(id, ask, state),
+            Err((ask, NotFree::Ended)) => self.activate(myself, id, vec![ask], state).await,
         }
-    }
-
-    fn place(&self, waiting: &Arc<AtomicU32>) -> Option<Place> {
-        Place::take(waiting, self.0.limits.mailbox_max)
     }
 
     /// Keeps a message for the next incarnation. As many as fit into a mailbox, so that a hot entity cannot hold all permits
     /// of the shop while it is on its way out.
-    fn wait_for_next(&self, id: E::Id, mut ask: Ask<E>, state: &mut OwnerState<E>) {
-        ask.place = None;
+    fn wait_for_next(&self, id: E::Id, ask: Ask<E>, state: &mut OwnerState<E>) {
         let waiting = state.leaving.entry(id).or_default();
         if waiting.len() >= usize::try_from(self.0.limits.mailbox_max).unwrap_or(usize::MAX) {
-            return refuse(ask, NotDelivered::Busy);
+            return ask.refuse(NotDelivered::Busy);
         }
         waiting.push(ask);
     }
@@ -168,36 +167,33 @@ impl<E: Entity> Owner<E> {
         let now = self.0.clock.now();
         // A clock that was set back must not prolong the back-off.
         if state.failures.get(&id).is_some_and(|failure| (failure.at..failure.until).contains(&now)) {
-            waiting.into_iter().for_each(|ask| refuse(ask, NotDelivered::Busy));
+            waiting.into_iter().for_each(|ask| ask.refuse(NotDelivered::Busy));
             return;
         }
         if self.0.live.len() >= self.0.limits.live_max {
             self.passivate_longest_unused(state);
         }
         let cell = self.0.views.cell(id.clone());
+        let inbox = Arc::new(Inbox::new(self.0.limits.mailbox_max));
         let arguments = Arguments {
             id: id.clone(),
             cell: Arc::clone(&cell),
+            inbox: Arc::clone(&inbox),
             journal: self.0.journal.clone(),
             clock: self.0.clock.clone(),
         };
         let spawned = Actor::spawn_linked(None, EntityActor::<E>(PhantomData), arguments, myself.get_cell()).await;
         let Ok((actor, _)) = spawned else {
-            waiting.into_iter().for_each(|ask| refuse(ask, NotDelivered::Busy));
+            waiting.into_iter().for_each(|ask| ask.refuse(NotDelivered::Busy));
             return;
         };
-        state.names.insert(actor.get_id(), id.clone());
+        state.incarnations.insert(actor.get_id(), (id.clone(), Arc::clone(&inbox)));
         let used_at_sweep = AtomicU64::new(self.0.sweeps.load(Ordering::Relaxed));
-        let places = Arc::new(AtomicU32::new(0));
-        let live = Live { actor: actor.clone(), cell, waiting: Arc::clone(&places), used_at_sweep };
         // Into the map before it gets anything to do: what it acknowledges must be found in its cell.
-        self.0.live.insert(id, live);
-        for mut ask in waiting {
-            ask.place = self.place(&places);
-            if ask.place.is_none() {
-                refuse(ask, NotDelivered::Busy);
-            } else if let Err(ractor::MessagingErr::SendErr(returned)) = actor.send_message(ask) {
-                refuse(returned, NotDelivered::Busy);
+        let live = self.0.live.entry(id).insert(Live { actor, cell, inbox, used_at_sweep });
+        for ask in waiting {
+            if let Err((ask, _)) = live.push(ask) {
+                ask.refuse(NotDelivered::Busy);
             }
         }
     }
@@ -217,7 +213,7 @@ impl<E: Entity> Owner<E> {
     }
 
     async fn bury(&self, myself: &ActorRef<OwnerMessage<E>>, who: &ActorCell, state: &mut OwnerState<E>) {
-        let Some(id) = state.names.remove(&who.get_id()) else { return };
+        let Some((id, inbox)) = state.incarnations.remove(&who.get_id()) else { return };
         // As in `passivate`, the cell retires before it leaves the map; it does so under the lock.
         self.0.live.remove_if(&id, |_, live| {
             let dead = live.actor.get_id() == who.get_id();
@@ -226,12 +222,13 @@ impl<E: Entity> Owner<E> {
             }
             dead
         });
-        match state.leaving.remove(&id) {
-            Some(waiting) if !waiting.is_empty() && matches!(state.phase, Phase::Open) => {
-                self.activate(myself, id, waiting, state).await;
-            }
-            Some(waiting) => waiting.into_iter().for_each(|ask| refuse(ask, NotDelivered::Closed)),
-            None => {}
+        // What it had not looked at comes first, then what has arrived since it left.
+        let mut waiting = inbox.close();
+        waiting.extend(state.leaving.remove(&id).into_iter().flatten());
+        if matches!(state.phase, Phase::Closing(_)) {
+            waiting.into_iter().for_each(|ask| ask.refuse(NotDelivered::Closed));
+        } else if !waiting.is_empty() {
+            self.activate(myself, id, waiting, state).await;
         }
         Self::finish_closing(state);
     }
@@ -272,23 +269,21 @@ impl<E: Entity> Owner<E> {
     }
 
     fn passivate_unused(&self, state: &mut OwnerState<E>, unused: impl Fn(u64) -> bool, most: usize) {
-        let idle = self.0.live.iter().filter(|live| {
-            live.waiting.load(Ordering::Relaxed) == 0 && unused(live.used_at_sweep.load(Ordering::Relaxed))
-        });
+        let idle = self
+            .0
+            .live
+            .iter()
+            .filter(|live| live.inbox.waiting() == 0 && unused(live.used_at_sweep.load(Ordering::Relaxed)));
         let ids: Vec<_> = idle.take(most).map(|live| live.key().clone()).collect();
         ids.iter().for_each(|id| self.passivate(id, state));
     }
 
     fn finish_closing(state: &mut OwnerState<E>) {
-        if state.names.is_empty()
+        if state.incarnations.is_empty()
             && let Phase::Closing(waiting) = &mut state.phase
             && let Some(done) = waiting.take()
         {
             let _ = done.send(());
         }
     }
-}
-
-fn refuse<E: Entity>(ask: Ask<E>, reason: NotDelivered) {
-    let _ = ask.reply.send(Err(AskError::NotDelivered(reason)));
 }

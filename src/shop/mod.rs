@@ -174,6 +174,7 @@ impl Shop {
             orders: orders.clone(),
             carts: carts.clone(),
             inventories: inventories.clone(),
+            journal: journal.clone(),
             gateway: parts.gateway.unwrap_or(simulated),
             clock: clock.clone(),
             limits: DriveLimits::default(),

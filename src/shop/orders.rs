@@ -113,21 +113,24 @@ impl Shop {
             if placement.fingerprint != fingerprint {
                 return Err(crate::domain::order::Rejection::KeyReused.into());
             }
-            return self.finish_checkout(id, Effect::AlreadySo).await;
+            return self.finish_checkout(id, known, Effect::AlreadySo).await;
         }
         let placement = self.placement(who, request, wanted?, cart.version, fingerprint).await?;
-        let effect = self.0.orders.ask(&id, Command::Place(Arc::new(placement))).await?.effect;
-        self.finish_checkout(id, effect).await
+        let placed = self.0.orders.ask_ahead(&id, Command::Place(Arc::new(placement))).await?;
+        self.finish_checkout(id, placed.view, placed.effect).await
     }
 
-    async fn finish_checkout(&self, id: OrderId, effect: Effect) -> Result<Done<OrderPage>, Error> {
-        let order = self.0.orders.read(&id).await?.view;
-        if matches!(order.status(), Some(Status::Placed | Status::Cancelling)) {
+    /// Waits until an order that was placed is reserved or refused, durably. `known` need not be durable.
+    async fn finish_checkout(&self, id: OrderId, known: Arc<Order>, effect: Effect) -> Result<Done<OrderPage>, Error> {
+        if matches!(known.status(), Some(Status::Placed | Status::Cancelling)) {
             let limit = Duration::from_millis(self.config().limits.payment_wait_ms_max);
-            let _ = tokio::time::timeout(limit, self.0.checkout.drive(id)).await;
+            let _ = tokio::time::timeout(limit, self.0.checkout.drive(id, Some(known))).await;
+        } else {
+            self.0.journal.barrier().await?;
         }
         let order = self.0.orders.read(&id).await?.view;
         match (order.status(), order.end_reason()) {
+            (None, _) => Err(Error::Unknown),
             (Some(Status::Placed), _) => Err(Error::CheckoutInProgress(id)),
             (Some(Status::Rejected | Status::Cancelling), Some(EndReason::CartChanged)) => Err(Error::CartChanged),
             (Some(Status::Rejected | Status::Cancelling), Some(EndReason::TooManyOpenOrders)) => {
@@ -302,7 +305,7 @@ impl Shop {
         }
         self.0.orders.ask(&id, Command::Cancel).await?;
         let limit = Duration::from_millis(self.config().limits.payment_wait_ms_max);
-        let _ = tokio::time::timeout(limit, self.0.checkout.drive(id)).await;
+        let _ = tokio::time::timeout(limit, self.0.checkout.drive(id, None)).await;
         Ok(OrderPage { id, order: self.0.orders.read(&id).await?.view })
     }
 

@@ -245,7 +245,7 @@ fn take_in(
         let stream = Stream::from_bytes(view.stream).ok_or_else(|| damage("a record has no stream"))?;
         let kept =
             Kept { sequence: view.sequence, version: view.version, payload: Bytes::copy_from_slice(view.payload) };
-        if !target.tail.insert(&stream, kept) {
+        if !target.tail.insert(&stream, [kept]) {
             return Err(damage(&format!("record {} of {stream:?} does not follow the one before", view.sequence)));
         }
         count += 1;

@@ -104,7 +104,7 @@ impl Journal {
             base_dir: config.dir.join("base"),
             files: config.files,
             store,
-            queue: Arc::new(Queue::default()),
+            queue: Arc::new(Queue::new(limits.record_bytes_max)),
             permits: Arc::new(Semaphore::new(limits.queue_records_max)),
             activations: Arc::new(Semaphore::new(limits.activations_max)),
             loads: Arc::new(Semaphore::new(limits.loads_max)),
@@ -170,6 +170,14 @@ impl Journal {
     /// # Errors
     /// Nothing more is taken, now or for ever.
     pub async fn reserve(&self) -> Result<Slot, Refused> {
+        self.reserve_many(1).await
+    }
+
+    /// Waits for so many places in the queue; for no more than all there are.
+    ///
+    /// # Errors
+    /// Nothing more is taken, now or for ever.
+    pub async fn reserve_many(&self, places: u32) -> Result<Slot, Refused> {
         let shared = self.shared();
         if let Some(refused) = shared.refusal() {
             return Err(refused);
@@ -177,7 +185,8 @@ impl Journal {
         if shared.tail.bytes() >= shared.limits.tail_bytes_max {
             self.wait_for_room().await?;
         }
-        let permit = Arc::clone(&shared.permits).acquire_owned().await;
+        let places = places.min(u32::try_from(shared.limits.queue_records_max).unwrap_or(u32::MAX));
+        let permit = Arc::clone(&shared.permits).acquire_many_owned(places).await;
         if let Some(refused) = shared.refusal() {
             return Err(refused);
         }
@@ -202,6 +211,25 @@ impl Journal {
         }
     }
 
+    /// Waits until everything that was admitted before is durable.
+    ///
+    /// # Errors
+    /// It is not and will not be: the journal has failed or was closed.
+    pub async fn barrier(&self) -> Result<(), Fault> {
+        let shared = self.shared();
+        let (sender, durable) = oneshot::channel();
+        let on_durable = Box::new(move |result| {
+            // Nobody listens if it was given up.
+            let _ = sender.send(result);
+        });
+        shared.queue.push(Entry::After { permit: None, on_durable });
+        match durable.await {
+            Ok(Ok(())) => Ok(()),
+            _ if shared.closed.load(Ordering::Acquire) => Err(Fault::Closed),
+            _ => Err(Fault::Failed),
+        }
+    }
+
     /// Takes the stream from whoever has it and loads it, after everything appended before is durable or has failed.
     ///
     /// # Errors
@@ -212,17 +240,7 @@ impl Journal {
         // In this order: from here on nobody else's record is admitted, the barrier is behind those that were, and so the
         // load finds all that there will ever be before our own.
         let lease = shared.leases.take(stream);
-        let (sender, barrier) = oneshot::channel();
-        let on_durable = Box::new(move |result| {
-            // Nobody listens if the activation was given up.
-            let _ = sender.send(result);
-        });
-        shared.queue.push(Entry::After { permit: None, on_durable });
-        match barrier.await {
-            Ok(Ok(())) => {}
-            _ if shared.closed.load(Ordering::Acquire) => return Err(Fault::Closed.into()),
-            _ => return Err(Fault::Failed.into()),
-        }
+        self.barrier().await?;
         let loaded = self.read(stream).await?;
         lease.begin_after(loaded.sequence());
         Ok((lease, loaded))
@@ -289,7 +307,7 @@ impl Journal {
     /// Offers the state of a stream after its record with this sequence, so that a later load is short. It is taken only if
     /// that is still the stream's last record.
     pub fn offer_snapshot(&self, lease: &Lease, sequence: u64, version: u16, bytes: Vec<u8>) {
-        self.shared().queue.push(Entry::Snapshot { hold: Arc::clone(&lease.hold), sequence, version, bytes });
+        self.shared().queue.snapshot(&lease.hold, sequence, version, bytes);
     }
 
     /// Makes a checkpoint that has at least everything that is durable now, and says where.

@@ -14,7 +14,7 @@ use std::{
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
-use super::record::Stream;
+use super::record::{Append, Stream};
 
 /// What a lease, the journal and the appends under way share.
 #[derive(Debug)]
@@ -22,16 +22,19 @@ pub(super) struct Hold {
     pub stream: Stream,
     epoch: u64,
     revoked: AtomicBool,
-    /// The sequence that the next append must have. After the activation only the writer touches it.
+    /// The sequence that the next append must have. After the activation it is touched under the queue's lock only.
     next: AtomicU64,
 }
 
 impl Hold {
-    /// Is this the holder's next record? Then the one after it is expected from now on.
-    pub(super) fn admits(&self, sequence: u64) -> bool {
-        let admitted = !self.revoked.load(Ordering::Acquire) && self.next.load(Ordering::Acquire) == sequence;
+    /// Are these the holder's next records? Then the one after them is expected from now on. Called under the queue's lock, so
+    /// that a barrier that is queued after a revocation is behind everything that was admitted before it.
+    pub(super) fn admits(&self, appends: &[Append]) -> bool {
+        let next = self.next.load(Ordering::Acquire);
+        let admitted = !self.revoked.load(Ordering::Acquire)
+            && appends.iter().zip(next..).all(|(append, expected)| append.sequence == expected);
         if admitted {
-            self.next.store(sequence + 1, Ordering::Release);
+            self.next.store(next + appends.len() as u64, Ordering::Release);
         }
         admitted
     }

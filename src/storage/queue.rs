@@ -1,5 +1,9 @@
 //! The queue before the writer: what arrives during a sync is the next batch.
 //!
+//! Whether a record may follow is decided here, under the queue's lock, and what was admitted becomes durable in the order in
+//! which it was admitted: if any of it is durable, so is everything that was admitted before, of whatever stream. Only a
+//! journal that fails or is killed loses admitted records, and then the last ones.
+//!
 //! Depends on `lease`, `record` and `errors`.
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -19,8 +23,8 @@ pub(super) type OnDurable = Box<dyn FnOnce(Result<(), AppendError>) + Send>;
 
 /// What stands in the queue.
 pub(super) enum Entry {
-    /// A record to be made durable.
-    Append { hold: Arc<Hold>, append: Append, permit: OwnedSemaphorePermit, on_durable: OnDurable },
+    /// Records to be made durable, one after the other in their stream.
+    Append { hold: Arc<Hold>, appends: Vec<Append>, permit: OwnedSemaphorePermit, on_durable: OnDurable },
     /// Somebody who waits for everything before. Activations wait without a permit; they are bounded elsewhere.
     After { permit: Option<OwnedSemaphorePermit>, on_durable: OnDurable },
     /// A snapshot of a stream whose last record is before it in the queue, or durable.
@@ -64,6 +68,14 @@ pub(super) enum Work {
     Stop,
 }
 
+/// Records on their way into the queue.
+struct Appends<'a> {
+    hold: &'a Arc<Hold>,
+    appends: Vec<Append>,
+    permit: OwnedSemaphorePermit,
+    on_durable: OnDurable,
+}
+
 #[derive(Default)]
 struct Inner {
     entries: Vec<Entry>,
@@ -75,13 +87,45 @@ struct Inner {
 }
 
 /// The queue. Entries with permits are bounded by them.
-#[derive(Default)]
 pub(super) struct Queue {
+    record_bytes_max: usize,
     inner: Mutex<Inner>,
     wake: Condvar,
 }
 
 impl Queue {
+    /// A queue for records of at most so many bytes.
+    pub(super) fn new(record_bytes_max: usize) -> Self {
+        Self { record_bytes_max, inner: Mutex::default(), wake: Condvar::new() }
+    }
+
+    /// Queues records, all or none. The callback comes back where they are refused.
+    fn append(&self, records: Appends<'_>) -> Result<(), (AppendError, OnDurable)> {
+        let Appends { hold, appends, permit, on_durable } = records;
+        if appends.iter().any(|append| append.payload.len() > self.record_bytes_max) {
+            return Err((AppendError::TooLarge, on_durable));
+        }
+        let mut inner = self.inner.lock();
+        if inner.stopped {
+            return Err((AppendError::Failed, on_durable));
+        }
+        if !hold.admits(&appends) {
+            return Err((AppendError::Conflict, on_durable));
+        }
+        inner.entries.push(Entry::Append { hold: Arc::clone(hold), appends, permit, on_durable });
+        self.wake(inner);
+        Ok(())
+    }
+
+    /// Queues a snapshot, if it is of the stream's last record.
+    pub(super) fn snapshot(&self, hold: &Arc<Hold>, sequence: u64, version: u16, bytes: Vec<u8>) {
+        let mut inner = self.inner.lock();
+        if !inner.stopped && hold.is_newest(sequence) {
+            inner.entries.push(Entry::Snapshot { hold: Arc::clone(hold), sequence, version, bytes });
+            self.wake(inner);
+        }
+    }
+
     pub(super) fn push(&self, entry: Entry) {
         let mut inner = self.inner.lock();
         if inner.stopped {
@@ -163,8 +207,7 @@ impl fmt::Debug for Queue {
     }
 }
 
-/// A place in the queue, so that what follows a decision cannot be held up or refused. It is given back when the callback
-/// has run.
+/// Places in the queue, so that what follows a decision cannot be held up. They are given back when the callback has run.
 #[derive(Debug)]
 pub struct Slot {
     pub(super) permit: OwnedSemaphorePermit,
@@ -172,16 +215,45 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// Queues a record. `on_durable` runs once, on the writer's thread and in the order of the queue: it must be short and
-    /// must not block.
+    /// Queues a record. `on_durable` runs once: on the writer's thread and in the order of the queue, so it must be short and
+    /// must not block; or here, where the record is refused.
     pub fn append(
         self,
         lease: &Lease,
         append: Append,
         on_durable: impl FnOnce(Result<(), AppendError>) + Send + 'static,
     ) {
-        let hold = Arc::clone(&lease.hold);
-        self.queue.push(Entry::Append { hold, append, permit: self.permit, on_durable: Box::new(on_durable) });
+        if let Err((refused, on_durable)) = self.queue(lease, vec![append], Box::new(on_durable)) {
+            on_durable(Err(refused));
+        }
+    }
+
+    /// Queues records of one stream that follow each other, for which there must be as many places. Once they are admitted,
+    /// nothing that is admitted later is durable before they are.
+    ///
+    /// # Errors
+    /// None of them is queued, and `on_durable` is not called.
+    pub fn append_all(
+        self,
+        lease: &Lease,
+        appends: Vec<Append>,
+        on_durable: impl FnOnce(Result<(), AppendError>) + Send + 'static,
+    ) -> Result<(), AppendError> {
+        self.queue(lease, appends, Box::new(on_durable)).map_err(|(refused, _)| refused)
+    }
+
+    /// A part of the places, for what is queued first.
+    #[must_use]
+    pub fn split_off(&mut self, places: u32) -> Self {
+        let places = usize::try_from(places).unwrap_or(usize::MAX).min(self.permit.num_permits());
+        // There are as many, so this is never none.
+        let permit = self.permit.split(places);
+        Self { permit: permit.expect("no more places than there are"), queue: Arc::clone(&self.queue) }
+    }
+
+    fn queue(self, lease: &Lease, appends: Vec<Append>, on_durable: OnDurable) -> Result<(), (AppendError, OnDurable)> {
+        let Self { permit, queue } = self;
+        queue.append(Appends { hold: &lease.hold, appends, permit, on_durable })
     }
 
     /// Runs `on_durable` when everything queued before is durable or has failed; at once where nothing is.

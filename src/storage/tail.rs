@@ -90,9 +90,9 @@ impl Tail {
         &self.shards[usize::try_from(shard).unwrap_or(0)]
     }
 
-    /// Takes in a durable record. `false` if it does not follow the stream's last one here.
-    pub(super) fn insert(&self, stream: &Stream, record: Kept) -> bool {
-        let mut added = record_bytes(&record);
+    /// Takes in durable records of a stream. `false` if one does not follow the stream's last one here.
+    pub(super) fn insert(&self, stream: &Stream, records: impl IntoIterator<Item = Kept>) -> bool {
+        let mut added = 0;
         let mut shard = self.shard(stream).lock();
         let tail = match shard.active.get_mut(stream) {
             Some(tail) => tail,
@@ -101,12 +101,17 @@ impl Tail {
                 shard.active.entry(stream.clone()).or_default()
             }
         };
-        let last = tail.sequence();
-        let follows = last == 0 || record.sequence == last + 1;
-        tail.records.push(record);
+        let mut last = tail.sequence();
+        let mut follow = true;
+        for record in records {
+            added += record_bytes(&record);
+            follow &= last == 0 || record.sequence == last + 1;
+            last = record.sequence;
+            tail.records.push(record);
+        }
         drop(shard);
         self.active_bytes.fetch_add(added, Ordering::AcqRel);
-        follows
+        follow
     }
 
     /// Takes in a snapshot of durable records and drops those it contains.

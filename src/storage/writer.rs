@@ -37,8 +37,8 @@ pub(super) struct Writer {
 
 /// An entry whose batch is not yet durable.
 enum Pending {
-    Durable { hold: Arc<Hold>, append: Append, on_durable: OnDurable },
-    Answer { result: Result<(), AppendError>, on_durable: OnDurable },
+    Durable { hold: Arc<Hold>, appends: Vec<Append>, on_durable: OnDurable },
+    After { on_durable: OnDurable },
     Snapshot { hold: Arc<Hold>, snapshot: Snapshot },
 }
 
@@ -87,34 +87,24 @@ impl Writer {
         }
     }
 
-    /// Decides what becomes of an entry. Checks come before the encoding: a conflict leaves nothing in the log.
+    /// Makes an entry part of the batch. What stands in the queue was admitted.
     fn take(&mut self, entry: Entry) {
         match entry {
-            Entry::Append { hold, append, permit, on_durable } => {
+            Entry::Append { hold, appends, permit, on_durable } => {
                 self.keep(permit);
-                let refused = if append.payload.len() > self.shared.limits.record_bytes_max {
-                    Some(AppendError::TooLarge)
-                } else if hold.admits(append.sequence) {
-                    None
-                } else {
-                    Some(AppendError::Conflict)
-                };
-                self.batch.push(match refused {
-                    Some(error) => Pending::Answer { result: Err(error), on_durable },
-                    None => {
-                        self.encoder.push(&hold.stream, append.sequence, append.version, &append.payload);
-                        Pending::Durable { hold, append, on_durable }
-                    }
-                });
+                for append in &appends {
+                    self.encoder.push(&hold.stream, append.sequence, append.version, &append.payload);
+                }
+                self.batch.push(Pending::Durable { hold, appends, on_durable });
             }
             Entry::After { permit, on_durable } => {
                 if let Some(permit) = permit {
                     self.keep(permit);
                 }
-                self.batch.push(Pending::Answer { result: Ok(()), on_durable });
+                self.batch.push(Pending::After { on_durable });
             }
             Entry::Snapshot { hold, sequence, version, bytes } => {
-                if bytes.len() <= SNAPSHOT_BYTES_MAX && hold.is_newest(sequence) {
+                if bytes.len() <= SNAPSHOT_BYTES_MAX {
                     let snapshot = Snapshot { sequence, version, bytes: bytes.into() };
                     self.batch.push(Pending::Snapshot { hold, snapshot });
                 }
@@ -144,16 +134,8 @@ impl Writer {
         }
         self.encoder.clear();
         for pending in self.batch.drain(..) {
-            let (result, on_durable) = match pending {
-                Pending::Durable { on_durable, .. } if made_durable => (Ok(()), on_durable),
-                Pending::Durable { on_durable, .. } => (Err(AppendError::Failed), on_durable),
-                Pending::Answer { result: Ok(()), on_durable } if !made_durable => {
-                    (Err(AppendError::Failed), on_durable)
-                }
-                Pending::Answer { result, on_durable } => (result, on_durable),
-                Pending::Snapshot { .. } => continue,
-            };
-            call(on_durable, result);
+            let (Pending::Durable { on_durable, .. } | Pending::After { on_durable }) = pending else { continue };
+            call(on_durable, if made_durable { Ok(()) } else { Err(AppendError::Failed) });
         }
         self.permits = None;
         self.shared.announce_durable();
@@ -191,17 +173,23 @@ impl Writer {
     fn take_into_tail(&mut self) {
         for pending in &mut self.batch {
             match pending {
-                Pending::Durable { hold, append, .. } => {
-                    let Append { sequence, version, payload, snapshot } = std::mem::take(append);
-                    let follows =
-                        self.shared.tail.insert(&hold.stream, Kept { sequence, version, payload: payload.into() });
-                    debug_assert!(follows, "the lease admits only the next sequence");
-                    if let Some((version, bytes)) = snapshot.filter(|(_, bytes)| bytes.len() <= SNAPSHOT_BYTES_MAX) {
-                        self.shared.tail.snapshot(&hold.stream, Snapshot { sequence, version, bytes: bytes.into() });
+                Pending::Durable { hold, appends, .. } => {
+                    let mut newest = None;
+                    let records = appends.drain(..).map(|Append { sequence, version, payload, snapshot }| {
+                        let snapshot = snapshot.filter(|(_, bytes)| bytes.len() <= SNAPSHOT_BYTES_MAX);
+                        let new =
+                            |(version, bytes): (u16, Vec<u8>)| Snapshot { sequence, version, bytes: bytes.into() };
+                        newest = snapshot.map(new).or_else(|| newest.take());
+                        Kept { sequence, version, payload: payload.into() }
+                    });
+                    let follow = self.shared.tail.insert(&hold.stream, records);
+                    debug_assert!(follow, "the lease admits only the next sequence");
+                    if let Some(snapshot) = newest {
+                        self.shared.tail.snapshot(&hold.stream, snapshot);
                     }
                 }
                 Pending::Snapshot { hold, snapshot } => self.shared.tail.snapshot(&hold.stream, snapshot.clone()),
-                Pending::Answer { .. } => {}
+                Pending::After { .. } => {}
             }
         }
         self.shared.advance(self.log.link());

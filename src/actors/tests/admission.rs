@@ -14,7 +14,7 @@ use super::{
 use crate::{
     actors::{
         directory::DirectoryLimits,
-        entity_actor::{Answer, Ask, AskError},
+        entity_actor::{Answer, Ask, AskError, When},
     },
     clock::Clock,
     domain::ids::UserId,
@@ -157,15 +157,36 @@ async fn what_waits_for_the_next_incarnation_is_bounded_too() {
 }
 
 #[tokio::test]
+async fn who_asks_ahead_is_answered_before_the_disk_and_nobody_else_is_told() {
+    let path = tempfile::tempdir().unwrap();
+    let stage = stage(path.path()).await;
+    stage.disk.hold();
+    let add = |number| Command::Add { entry: Entry { asker: 0, number }, mishap: Mishap::None };
+    for number in [1, 2, 1] {
+        stage.directory.ask_ahead(&ID, add(number)).await.unwrap();
+    }
+    assert_eq!(stage.numbers(ID).await, [0], "readers see what is durable");
+    let (refused, barrier) = (stage.clone(), stage.journal.clone());
+    let refused = tokio::spawn(async move { refused.directory.ask_ahead(&ID, Command::Refuse).await });
+    let barrier = tokio::spawn(async move { barrier.barrier().await });
+    until("the refusal is decided", async || stage.waiting(ID) == Some(4)).await;
+    assert!(!refused.is_finished() && !barrier.is_finished(), "a refusal may leave the shop, so it waits");
+    stage.disk.let_go();
+    barrier.await.unwrap().unwrap();
+    assert_eq!(stage.numbers(ID).await, [0, 1, 2]);
+    assert!(matches!(refused.await.unwrap(), Err(AskError::Rejected(rejection)) if rejection.length == 3));
+    stage.close().await;
+}
+
+#[tokio::test]
 async fn a_command_nobody_waits_for_is_not_executed() {
     let path = tempfile::tempdir().unwrap();
     let stage = stage(path.path()).await;
     // The receiver is gone before the entity sees the message.
     let (reply, _) = tokio::sync::oneshot::channel();
     let entry = Entry { asker: 0, number: 5 };
-    let live = stage.directory.owner().0.live.get(&ID).map(|live| live.actor.clone()).unwrap();
-    let ask = Ask { command: Command::Add { entry, mishap: Mishap::None }, reply, place: None };
-    live.send_message(ask).unwrap();
+    let ask = Ask { command: Command::Add { entry, mishap: Mishap::None }, reply, when: When::Durable };
+    assert!(stage.directory.owner().0.live.get(&ID).unwrap().push(ask).is_ok());
     stage.add(ID, 6).await.unwrap();
     assert_eq!(stage.numbers(ID).await, [0, 6]);
     stage.close().await;

@@ -85,7 +85,7 @@ async fn act(floor: &Floor, action: Action) -> Result<(), Gone> {
         Action::PlaceWithTwoDrivers(order, customer, lines) => {
             place(floor, order, customer, lines, lines.len() as u64).await?;
             let other = async {
-                floor.driver.drive(OrderId(order)).await;
+                floor.driver.drive(OrderId(order), None).await;
                 Ok(())
             };
             let (driven, other) = tokio::join!(drive(floor, order), other);
@@ -132,7 +132,7 @@ async fn pay(floor: &Floor, order: u128, method: &str) -> Result<(), Gone> {
 
 /// Waits for the checkout, as a request does; without it where the disk has broken, as then nothing ends any more.
 async fn drive(floor: &Floor, order: u128) -> Result<(), Gone> {
-    let driven = floor.checkout.drive(OrderId(order));
+    let driven = floor.checkout.drive(OrderId(order), None);
     tokio::pin!(driven);
     until("the order is driven or the disk is broken", async || {
         floor.disk.is_broken() || futures::poll!(driven.as_mut()).is_ready()
@@ -245,7 +245,7 @@ fn a_payment_in_flight_at_an_abrupt_stop_is_resumed_with_the_same_key_and_charge
         provider.add_mood(Mood::Hangs);
         pay(&floor, 1, "tok_success").await.unwrap();
         let (checkout, order) = (floor.checkout.clone(), OrderId(1));
-        tokio::spawn(async move { checkout.drive(order).await });
+        tokio::spawn(async move { checkout.drive(order, None).await });
         until("the provider has been asked", async || provider.calls().len() == 1).await;
     });
     in_one_life(async {

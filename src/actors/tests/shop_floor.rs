@@ -160,6 +160,7 @@ impl Floor {
             orders: orders.clone(),
             carts: carts.clone(),
             inventories: inventories.clone(),
+            journal: journal.clone(),
             gateway: Arc::clone(provider) as Arc<_>,
             clock: clock.clone(),
             limits: DriveLimits { provider_ms_max: 50, entity_ms_max: 10_000, back_off_ms_min: 1, back_off_ms_max: 8 },

@@ -161,7 +161,7 @@ impl Stage {
     /// How many messages are waiting for an entity, if it is alive.
     pub(super) fn waiting(&self, id: UserId) -> Option<u32> {
         let shared = self.directory.owner().0;
-        shared.live.get(&id).map(|live| live.waiting.load(std::sync::atomic::Ordering::SeqCst))
+        shared.live.get(&id).map(|live| live.inbox.waiting())
     }
 }
 

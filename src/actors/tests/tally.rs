@@ -3,7 +3,7 @@
 //! Depends on `domain::entity`.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -22,17 +22,17 @@ use crate::domain::{
 /// between publishing and reading.
 pub(super) static CLONE_SPINS: AtomicUsize = AtomicUsize::new(0);
 
-/// Worlds whose brittle events can no longer be applied: a later release with a bug.
-static BROKEN_WORLDS: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
+/// Worlds whose brittle events can no longer be applied: a later release with a bug. How often it was tried.
+static BROKEN_WORLDS: Mutex<BTreeMap<u64, usize>> = Mutex::new(BTreeMap::new());
 
 /// From now on, nothing with a brittle event of this world can be replayed.
 pub(super) fn break_world(world: u64) {
-    BROKEN_WORLDS.lock().insert(world);
+    BROKEN_WORLDS.lock().insert(world, 0);
 }
 
-/// The bug is mended.
-pub(super) fn mend_world(world: u64) {
-    BROKEN_WORLDS.lock().remove(&world);
+/// The bug is mended. How often it has struck.
+pub(super) fn mend_world(world: u64) -> usize {
+    BROKEN_WORLDS.lock().remove(&world).unwrap_or(0)
 }
 
 /// An entry: whose it is, and its number among theirs.
@@ -121,7 +121,8 @@ impl Entity for Tally {
                 assert!(!panics, "mishap: wanted by the test");
             }
             Event::AddedBrittle { entry, world } => {
-                assert!(!BROKEN_WORLDS.lock().contains(world), "mishap: wanted by the test");
+                let broken = BROKEN_WORLDS.lock().get_mut(world).map(|strikes| *strikes += 1);
+                assert!(broken.is_none(), "mishap: wanted by the test");
                 self.entries.push(*entry);
             }
         }
