@@ -1,9 +1,11 @@
 //! How long does a start take after a kill with a million events since the last checkpoint?
 //!
 //! Prediction: reading, checking and indexing 100 MB takes about a second. The bar is 5 s.
-#![allow(clippy::print_stdout, missing_docs)]
+#![allow(clippy::print_stdout, missing_docs, reason = "a bench prints")]
 
-use std::{path::PathBuf, time::Instant};
+mod support;
+
+use std::time::Instant;
 
 use souk::storage::{Append, Journal, JournalConfig, Stream};
 
@@ -12,8 +14,7 @@ const STREAMS: u64 = 50_000;
 
 fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let scratch = std::env::var_os("SOUK_BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
-    let dir = tempfile::tempdir_in(scratch)?;
+    let dir = support::scratch();
     let config = || {
         let mut config = JournalConfig::new(dir.path());
         // No checkpoint comes in between: that is the question.

@@ -1,14 +1,34 @@
-//! What the benches share: a shop in a directory of its own, and one way to print question, prediction and result.
+//! What the benches share: a shop in a directory of its own, latencies, and one way to print question, prediction and result.
 #![allow(dead_code, reason = "each bench uses its part")]
 
-use std::time::{Duration, Instant};
+pub(crate) mod buyers;
+pub(crate) mod connection;
+pub(crate) mod flash_sale;
+pub(crate) mod hot_product;
 
-use souk::{config::Config, shop::Shop};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use souk::{
+    app::import::{Mode, import_entries},
+    catalog::{demo::DemoCatalog, row::Entry},
+    config::Config,
+    domain::{ids::UserId, product::Editor},
+    shop::{Shop, catalogue::SetStock},
+};
+use tempfile::TempDir;
 
 /// The program's allocator.
 #[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// How long the read models may take to catch up with an import.
+const CATCH_UP: Duration = Duration::from_secs(3_600);
+/// What there is of each demo product: more than any run sells.
+const STOCK: u64 = 1_000_000_000;
 
 /// How long each measurement runs, in seconds; `SOUK_BENCH_SECONDS` makes it longer or shorter.
 pub(crate) fn seconds() -> f64 {
@@ -20,16 +40,71 @@ pub(crate) fn deadline() -> Instant {
     Instant::now() + Duration::from_secs_f64(seconds())
 }
 
-/// A shop in an empty directory beside the build, so on a real disk; kept until the directory is dropped.
-pub(crate) async fn empty_shop() -> (Shop, tempfile::TempDir) {
-    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory can be made");
+/// What was asked for on the command line. Cargo's own arguments are not among them.
+pub(crate) fn picked() -> Vec<String> {
+    std::env::args().skip(1).filter(|argument| argument != "--bench").collect()
+}
+
+/// An empty directory on a real disk: below `SOUK_BENCH_DIR`, or beside the build. It is deleted when it is dropped.
+pub(crate) fn scratch() -> TempDir {
+    let below = std::env::var_os("SOUK_BENCH_DIR").map_or_else(|| env!("CARGO_TARGET_TMPDIR").into(), PathBuf::from);
+    tempfile::tempdir_in(below).expect("a directory can be made")
+}
+
+/// A shop in an empty directory, which is kept until it is dropped.
+pub(crate) async fn empty_shop() -> (Shop, TempDir) {
+    let directory = scratch();
     let config = Config { data_dir: directory.path().into(), ..Config::default() };
     (Shop::open(config).await.expect("the shop opens"), directory)
+}
+
+/// Brings entries into the shop and waits until lists and search have them.
+pub(crate) async fn import(shop: &Shop, entries: impl Iterator<Item = Entry>) {
+    let began = Instant::now();
+    let mode = Mode { editor: Editor::Admin(UserId(0)), set_stock: SetStock::Once };
+    let summary = import_entries(shop, entries, mode).await.expect("the catalogue is imported");
+    let rate = summary.changed as f64 / began.elapsed().as_secs_f64();
+    for progress in shop.progress() {
+        progress.catch_up(CATCH_UP).await;
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    println!(
+        "            {} entries imported, {rate:.0}/s; lists and search had them after {seconds:.1} s",
+        summary.changed
+    );
+}
+
+/// The demo catalogue's products from number `from` (counted from 0) up to `to`, with variants, and plenty of each.
+pub(crate) fn products(from: usize, to: usize) -> impl Iterator<Item = Entry> {
+    let numbers = (from + 1)..=to;
+    numbers.flat_map(|number| DemoCatalog::only(1, number)).map(|entry| Entry { stock: Some(STOCK), ..entry })
 }
 
 /// The question and the prediction, before anything is measured.
 pub(crate) fn ask(question: &str, prediction: &str) {
     println!("\nQuestion:   {question}\nPrediction: {prediction}");
+}
+
+/// The median: of an even number of figures the upper one.
+pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
+/// The resident memory of this process, in megabytes.
+pub(crate) fn resident_megabytes() -> u64 {
+    status_kilobytes("VmRSS:") / 1024
+}
+
+/// The most that this process ever had resident, in megabytes.
+pub(crate) fn resident_megabytes_max() -> u64 {
+    status_kilobytes("VmHWM:") / 1024
+}
+
+fn status_kilobytes(field: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
+    line.trim().split(' ').next().and_then(|kilobytes| kilobytes.parse().ok()).unwrap_or(0)
 }
 
 /// Latencies of single operations.
@@ -58,9 +133,13 @@ impl Latencies {
         self.0.len()
     }
 
+    /// What so many of them took at the most, in milliseconds; `quantile` is from 0 to 1.
+    pub(crate) fn at(&self, quantile: f64) -> f64 {
+        self.0.value_at_quantile(quantile) as f64 / 1e6
+    }
+
     /// p50, p99 and p99.9 in milliseconds.
     pub(crate) fn show(&self) -> String {
-        let at = |quantile: f64| self.0.value_at_quantile(quantile) as f64 / 1e6;
-        format!("p50 {:.3} ms, p99 {:.3} ms, p99.9 {:.3} ms", at(0.5), at(0.99), at(0.999))
+        format!("p50 {:.3} ms, p99 {:.3} ms, p99.9 {:.3} ms", self.at(0.5), self.at(0.99), self.at(0.999))
     }
 }

@@ -1,13 +1,9 @@
-//! How many durable appends a second, from one caller and from many, on one stream and on many?
-//!
-//! Prediction: one caller is bound by the sync of the disk; 64 share one sync; 1,024 are bound by the processor, and one hot
-//! stream is as fast as many. Beside it, in the same run, the plain preallocated file that is the limit for writes.
-#![allow(clippy::print_stdout, missing_docs)]
+//! The journal's durable appends, from one caller and from many, on one stream and on many, against a plain preallocated file
+//! that is written and synced page by page: the limit for writes.
 
 use std::{
     fs::OpenOptions,
     os::unix::fs::FileExt,
-    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -15,40 +11,47 @@ use std::{
 use souk::storage::{Append, Journal, JournalConfig, Lease, Stream};
 use tokio::sync::{Mutex, oneshot};
 
-/// How long each case runs.
-const CASE: Duration = Duration::from_secs(3);
+use crate::support;
+
 const PAYLOAD_BYTES: usize = 60;
 
-fn main() -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let scratch = std::env::var_os("SOUK_BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
-    println!("durability: every append waits for fdatasync; {PAYLOAD_BYTES}-byte payloads; {}", scratch.display());
+/// Measures both and prints the ratios.
+pub(crate) async fn run() -> anyhow::Result<()> {
+    support::ask(
+        "how many durable appends a second, against a plain preallocated file written and synced page by page?",
+        "one caller >= 70 % of the file's syncs; 64 share one sync; 1,024 are bound by the processor, and one hot stream is \
+         as fast as many",
+    );
+    println!("            every append waits for fdatasync; {PAYLOAD_BYTES}-byte payloads");
+    let mut syncs_max: f64 = 0.0;
     for (name, zeros) in [("reserved extents", false), ("zeros written ahead", true)] {
-        let (syncs, p50) = plain_file(&scratch, zeros)?;
-        println!("plain file, 4 KiB, {name:<20} {syncs:>10.0} syncs/s    p50 {p50:>8.1} µs");
+        let (syncs, p50) = tokio::task::spawn_blocking(move || plain_file(zeros)).await??;
+        println!("            plain file, 4 KiB, {name:<20} {syncs:>10.0} syncs/s    p50 {p50:>8.1} µs");
+        syncs_max = syncs_max.max(syncs);
     }
     for callers in [1, 64, 1_024] {
         for (name, streams) in [("one stream", 1), ("many streams", callers)] {
-            let dir = tempfile::tempdir_in(&scratch)?;
+            let dir = support::scratch();
             let journal = Journal::open(JournalConfig::new(dir.path()))?;
-            let (per_second, p50, p99) = runtime.block_on(run(&journal, callers, streams))?;
+            let (per_second, p50, p99) = measure(&journal, callers, streams).await?;
             let figures = journal.figures();
             let records_per_sync = figures.records / figures.batches.max(1);
             let sync_mean = Duration::from_nanos(figures.sync_nanoseconds_sum / figures.batches.max(1));
             println!(
-                "{callers:>5} callers, {name:<13} {per_second:>10.0} durable/s  p50 {p50:>8.1?}  p99 {p99:>8.1?}  \
-                 {records_per_sync:>5} records a sync of {sync_mean:.1?}  {} checkpoints",
+                "Result:     {callers:>5} callers, {name:<13} {per_second:>9.0} durable/s = {:>6.2} of the file's  \
+                 p50 {p50:>8.1?}  p99 {p99:>8.1?}  {records_per_sync:>5} records a sync of {sync_mean:.1?}  {} checkpoints",
+                per_second / syncs_max,
                 figures.checkpoints
             );
-            runtime.block_on(journal.close())?;
+            journal.close().await?;
         }
     }
     Ok(())
 }
 
-fn plain_file(scratch: &Path, zeros: bool) -> anyhow::Result<(f64, f64)> {
+fn plain_file(zeros: bool) -> anyhow::Result<(f64, f64)> {
     const BYTES: u64 = 64 * 1024 * 1024;
-    let dir = tempfile::tempdir_in(scratch)?;
+    let dir = support::scratch();
     let file = OpenOptions::new().create_new(true).write(true).open(dir.path().join("plain"))?;
     rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, BYTES)?;
     if zeros {
@@ -56,8 +59,8 @@ fn plain_file(scratch: &Path, zeros: bool) -> anyhow::Result<(f64, f64)> {
     }
     file.sync_all()?;
     let mut times = Vec::new();
-    let began = Instant::now();
-    for offset in (0..BYTES).step_by(4096).take_while(|_| began.elapsed() < CASE) {
+    let (began, until) = (Instant::now(), support::deadline());
+    for offset in (0..BYTES).step_by(4096).take_while(|_| Instant::now() < until) {
         let one = Instant::now();
         file.write_all_at(&[1; 4096], offset)?;
         file.sync_data()?;
@@ -65,22 +68,21 @@ fn plain_file(scratch: &Path, zeros: bool) -> anyhow::Result<(f64, f64)> {
     }
     let elapsed = began.elapsed().as_secs_f64();
     times.sort_unstable();
-    #[allow(clippy::cast_precision_loss)]
     Ok((times.len() as f64 / elapsed, times[times.len() / 2].as_secs_f64() * 1e6))
 }
 
 /// A stream and its last sequence, shared by its callers. The lock is what an actor's mailbox is in the shop.
 type Writer = Arc<Mutex<(Lease, u64)>>;
 
-async fn run(journal: &Journal, callers: usize, streams: usize) -> anyhow::Result<(f64, Duration, Duration)> {
+async fn measure(journal: &Journal, callers: usize, streams: usize) -> anyhow::Result<(f64, Duration, Duration)> {
     let mut writers: Vec<Writer> = Vec::new();
     for index in 0..streams {
         let (lease, loaded) = journal.activate(&Stream::new(1, &(index as u64).to_be_bytes())).await?;
         writers.push(Arc::new(Mutex::new((lease, loaded.sequence()))));
     }
-    let began = Instant::now();
+    let (began, until) = (Instant::now(), support::deadline());
     let tasks: Vec<_> = (0..callers)
-        .map(|caller| tokio::spawn(call(journal.clone(), Arc::clone(&writers[caller % streams]), began)))
+        .map(|caller| tokio::spawn(call(journal.clone(), Arc::clone(&writers[caller % streams]), until)))
         .collect();
     let mut times = Vec::new();
     for task in tasks {
@@ -88,13 +90,12 @@ async fn run(journal: &Journal, callers: usize, streams: usize) -> anyhow::Resul
     }
     let elapsed = began.elapsed().as_secs_f64();
     times.sort_unstable();
-    #[allow(clippy::cast_precision_loss)]
     Ok((times.len() as f64 / elapsed, times[times.len() / 2], times[times.len() * 99 / 100]))
 }
 
-async fn call(journal: Journal, writer: Writer, began: Instant) -> anyhow::Result<Vec<Duration>> {
+async fn call(journal: Journal, writer: Writer, until: Instant) -> anyhow::Result<Vec<Duration>> {
     let mut times = Vec::new();
-    while began.elapsed() < CASE {
+    while Instant::now() < until {
         let one = Instant::now();
         let slot = journal.reserve().await?;
         let (sender, receiver) = oneshot::channel();

@@ -1,21 +1,15 @@
-//! Question: what does a search cost, against tantivy as it comes, over the same products and the same queries?
+//! A search against tantivy as it comes, over the same products and the same queries.
 //!
 //! Both give the best 20 with what a list shows of them, and the exact total; one thread, in turns. Souk finds products with any
 //! of the words where too few have all of them; tantivy is asked by the same rule, and for all words only, which is less work.
 //! The real catalogue and the logged queries of `../shared/data` are used where they are there, else the demo catalogue and
 //! words of its titles.
-#![allow(clippy::print_stdout, missing_docs, reason = "a bench prints")]
-
-mod support;
 
 use std::{path::Path, time::Instant};
 
 use souk::{
-    app::import::{Mode, import_entries},
     catalog::{demo::DemoCatalog, read::Reader, row::Entry},
-    domain::{ids::UserId, product::Editor},
     search::{ALL_WORDS_PRODUCTS_MIN, PAGE_PRODUCTS_DEFAULT, Search, SearchRequest, Sort},
-    shop::catalogue::SetStock,
 };
 use tantivy::{
     Index, IndexReader, TantivyDocument,
@@ -24,14 +18,16 @@ use tantivy::{
     schema::{Field, IndexRecordOption, STORED, STRING, Schema, TextFieldIndexing, TextOptions, Value},
 };
 
+use crate::support::{self, median};
+
 const CATALOGUE: &str = "../shared/data/products_icecat.jsonl";
 const QUERIES: &str = "../shared/data/queries_load.csv";
 const DEMO_PRODUCTS: usize = 20_000;
 /// How often the two take turns; the median of their rates counts.
 const TURNS: usize = 5;
 
-#[tokio::main]
-async fn main() {
+/// Builds both indexes, lets them take turns and prints the ratio.
+pub(crate) async fn run() {
     support::ask(
         "how many searches a second does one thread answer, against tantivy with its own tokenizer, parser and collectors?",
         ">= 70 % of it",
@@ -40,20 +36,17 @@ async fn main() {
     println!("            {} products, {} queries", entries.len(), queries.len());
     let raw = Raw::of(&entries);
     let (shop, _directory) = support::empty_shop().await;
-    let mode = Mode { editor: Editor::Admin(UserId(0)), set_stock: SetStock::Once };
-    import_entries(&shop, entries.into_iter(), mode).await.expect("the catalogue is imported");
-    for progress in shop.progress() {
-        progress.catch_up(std::time::Duration::from_secs(120)).await;
-    }
+    support::import(&shop, entries.into_iter()).await;
     let mut rates = [const { Vec::new() }; 3];
     for _ in 0..TURNS {
         rates[0].push(rate(&queries, |query| find(shop.search(), query)));
         rates[1].push(rate(&queries, |query| raw.find(query)));
         rates[2].push(rate(&queries, |query| raw.find_all_words(query)));
     }
-    let [ours, theirs, less] = rates.each_ref().map(|rates| median(rates));
+    let rate = |rates: &Vec<(f64, usize)>| median(rates.iter().map(|(rate, _)| *rate).collect());
+    let [ours, theirs, less] = rates.each_ref().map(rate);
     for (name, rates) in ["Souk", "tantivy, by the same rule", "tantivy, all words only"].iter().zip(&rates) {
-        println!("            {name:<26} {:>7.0}/s   {} products found in all", median(rates), rates[0].1);
+        println!("            {name:<26} {:>7.0}/s   {} products found in all", rate(rates), rates[0].1);
     }
     println!(
         "Result:     {:.0} % of tantivy, {:.0} % of it with less to do",
@@ -89,12 +82,6 @@ fn rate(queries: &[String], mut find: impl FnMut(&str) -> usize) -> (f64, usize)
         asked += queries.len() as u64;
     }
     (asked as f64 / began.elapsed().as_secs_f64(), found)
-}
-
-fn median(rates: &[(f64, usize)]) -> f64 {
-    let mut rates: Vec<f64> = rates.iter().map(|(rate, _)| *rate).collect();
-    rates.sort_by(f64::total_cmp);
-    rates[rates.len() / 2]
 }
 
 fn find(search: &Search, query: &str) -> usize {

@@ -1,0 +1,201 @@
+//! Souk as a customer meets it: the program itself, in a process of its own, over HTTP/1.1 on loopback, a connection a caller.
+//!
+//! No route reserves and does nothing else: reserving is a part of checking out. So two things stand in the table. A seller's
+//! adjustment of one unit is the request that does the same work as a reservation: one event of the one product's inventory,
+//! under an identity, never below zero, durable before the answer. A paid order is what a customer does for that unit: cart,
+//! checkout and payment, three requests and about a dozen events.
+
+use axum::http::{Method, StatusCode};
+use rustix::process::Signal;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+use souk::{
+    config::Config,
+    domain::{account::Role, inventory::RECEIPTS_MAX},
+    shop::Shop,
+};
+
+use crate::{
+    peer::{Home, Peer},
+    support::{
+        connection::{Connection, Reply},
+        flash_sale::{Answer, Caller, Engine},
+    },
+};
+
+/// How many customers there are; each is one caller.
+const CUSTOMERS: usize = 64;
+/// The accounts' password; they are good for nothing else.
+const PASSWORD: &str = "a long password";
+/// What the product costs, in minor units.
+const PRICE: u64 = 1_000;
+
+/// The program.
+pub(crate) struct Program {
+    peer: Peer,
+    address: String,
+    seller: String,
+    customers: Vec<String>,
+}
+
+/// What a caller asks for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Ask {
+    /// One event of one inventory.
+    Adjustment,
+    /// Cart, checkout, payment.
+    PaidOrder,
+}
+
+impl Program {
+    /// Makes the accounts in process, then starts the program on the same directory.
+    pub(crate) async fn start() -> anyhow::Result<Self> {
+        let home = Home::new();
+        let data_dir = home.path().join("data");
+        let shop = Shop::open(Config { data_dir: data_dir.clone(), ..Config::default() }).await?;
+        let seller = log_in(&shop, "seller@example.org", Role::Seller).await?;
+        let mut customers = Vec::new();
+        for number in 0..CUSTOMERS {
+            customers.push(log_in(&shop, &format!("customer-{number}@example.org"), Role::Customer).await?);
+        }
+        shop.close().await?;
+        let mut command = home.command(env!("CARGO_BIN_EXE_souk"));
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data_dir).env("SOUK_LOG", "error");
+        let mut peer = home.start(command, Signal::TERM)?;
+        let listens = async |said: &str| Some(said.lines().next()?.split_once("http://")?.1.to_owned());
+        let address = peer.ready(listens).await?;
+        Ok(Self { peer, address, seller, customers })
+    }
+
+    /// The program, asked in this way.
+    pub(crate) fn by(&self, ask: Ask) -> By<'_> {
+        By { program: self, ask }
+    }
+}
+
+async fn log_in(shop: &Shop, email: &str, role: Role) -> anyhow::Result<String> {
+    shop.ensure_account(email, SecretString::from(PASSWORD), role).await?;
+    let session = shop.login(email, SecretString::from(PASSWORD)).await?;
+    Ok(session.tokens.access_token.expose_secret().to_owned())
+}
+
+/// The program, asked in one way.
+pub(crate) struct By<'a> {
+    program: &'a Program,
+    ask: Ask,
+}
+
+impl By<'_> {
+    /// Each way has products of its own.
+    fn product(&self, product: &str) -> String {
+        format!("{:?}-{product}", self.ask)
+    }
+
+    async fn seller(&self, method: Method, path: &str, body: serde_json::Value) -> Reply {
+        let mut connection = Connection::open(&self.program.address).await;
+        let reply = connection.send(method, path, &self.program.seller, "", body).await;
+        let directory = self.program.peer.path().display();
+        assert!(reply.status.is_success(), "{path} of the shop in {directory}: {}", reply.json());
+        reply
+    }
+}
+
+impl Engine for By<'_> {
+    type Caller = Customer;
+
+    fn name(&self) -> String {
+        let what = match self.ask {
+            Ask::Adjustment => "adjustment of stock",
+            Ask::PaidOrder => "whole paid order",
+        };
+        format!("Souk over HTTP, fdatasync before each answer; {what}")
+    }
+
+    fn product_reservations_max(&self) -> Option<u64> {
+        match self.ask {
+            // An inventory remembers so many of them, and refuses more.
+            Ask::Adjustment => Some(RECEIPTS_MAX as u64),
+            Ask::PaidOrder => None,
+        }
+    }
+
+    async fn open(&self, product: &str, units: u64) {
+        let product = self.product(product);
+        let details = json!({ "id": product, "name": product, "price": { "amount": PRICE, "currency": "INR" } });
+        self.seller(Method::POST, "/products", details).await;
+        let inventory = format!("/products/{product}/inventory");
+        self.seller(Method::PUT, &inventory, json!({ "on_hand": units })).await;
+    }
+
+    async fn caller(&self, number: usize) -> Customer {
+        let connection = Connection::open(&self.program.address).await;
+        let token = match self.ask {
+            Ask::Adjustment => &self.program.seller,
+            Ask::PaidOrder => &self.program.customers[number],
+        };
+        Customer { connection, ask: self.ask, token: token.clone() }
+    }
+
+    async fn books(&self, product: &str) -> (u64, Option<u64>) {
+        let inventory = format!("/products/{}/inventory", self.product(product));
+        let stock = self.seller(Method::GET, &inventory, serde_json::Value::Null).await.json();
+        let number = |field: &str| stock[field].as_u64().expect("a number");
+        let sold = match self.ask {
+            Ask::Adjustment => None,
+            Ask::PaidOrder => Some(number("sold")),
+        };
+        (number("on_hand"), sold)
+    }
+}
+
+/// One who asks over HTTP.
+pub(crate) struct Customer {
+    connection: Connection,
+    ask: Ask,
+    token: String,
+}
+
+impl Caller for Customer {
+    async fn reserve(&mut self, product: &str, order: u64) -> Answer {
+        let product = format!("{:?}-{product}", self.ask);
+        match self.ask {
+            Ask::Adjustment => self.adjust(&product, order).await,
+            Ask::PaidOrder => self.buy(&product, order).await,
+        }
+    }
+}
+
+impl Customer {
+    async fn post(&mut self, path: &str, key: &str, body: serde_json::Value) -> Reply {
+        self.connection.send(Method::POST, path, &self.token, key, body).await
+    }
+
+    async fn adjust(&mut self, product: &str, order: u64) -> Answer {
+        let path = format!("/products/{product}/inventory/adjustments");
+        let reply = self.post(&path, &order.to_string(), json!({ "delta": -1 })).await;
+        match reply.status {
+            StatusCode::OK => Answer::Reserved,
+            StatusCode::CONFLICT => Answer::SoldOut,
+            _ => panic!("{}", reply.json()),
+        }
+    }
+
+    async fn buy(&mut self, product: &str, order: u64) -> Answer {
+        let added = self.post("/cart/add_products", "", json!({ "product_id": product })).await;
+        assert_eq!(added.status, StatusCode::OK, "{}", added.json());
+        let address =
+            json!({ "name": "A", "line1": "1 Road", "city": "Pune", "postal_code": "411001", "country": "IN" });
+        let items = json!([{ "product_id": product, "quantity": 1 }]);
+        let checkout = json!({ "items": items, "total_price": PRICE, "shipping_address": address });
+        let placed = self.post("/checkout", &format!("{product}-{order}"), checkout).await;
+        match placed.status {
+            StatusCode::CREATED => {}
+            StatusCode::CONFLICT => return Answer::SoldOut,
+            _ => panic!("{}", placed.json()),
+        }
+        let payment = json!({ "order_id": placed.json()["order_id"], "payment_method": "tok_success" });
+        let paid = self.post("/payment", "", payment).await;
+        assert_eq!(paid.status, StatusCode::OK, "{}", paid.json());
+        Answer::Reserved
+    }
+}

@@ -1,0 +1,113 @@
+//! Souk's inventory in process: the entity's actor over the journal, as the shop has it, without HTTP and without an order.
+
+use std::sync::Arc;
+
+use souk::{
+    actors::{
+        directory::{Directory, DirectoryLimits},
+        entity_actor::AskError,
+        root::{Child, Root},
+    },
+    clock::Clock,
+    domain::{
+        entity::Timestamp,
+        ids::{OrderId, ProductId},
+        inventory::{Command, HOLDS_MAX, Hold, Inventory, Rejection},
+    },
+    storage::{Journal, JournalConfig},
+};
+use tempfile::TempDir;
+
+use super::flash_sale::{Answer, Caller, Engine};
+
+/// How long an order may take to be paid, in milliseconds: the shop's own default.
+const DEADLINE_MS: u64 = 900_000;
+
+/// Inventories over a journal.
+pub(crate) struct HotProduct {
+    inventories: Directory<Inventory>,
+    journal: Journal,
+    root: Root,
+    /// Where the journal is this bench's own, its directory.
+    own: Option<TempDir>,
+}
+
+impl HotProduct {
+    /// With a journal of its own in an empty directory.
+    pub(crate) async fn alone() -> Self {
+        let directory = super::scratch();
+        let journal = Journal::open(JournalConfig::new(directory.path())).expect("the journal opens");
+        Self { own: Some(directory), ..Self::beside(journal).await }
+    }
+
+    /// Over the journal of a running shop, which must not know the products that are sold here.
+    pub(crate) async fn beside(journal: Journal) -> Self {
+        let inventories = Directory::new(journal.clone(), Clock::system(), DirectoryLimits::default());
+        let root = Root::start(vec![Child::owner("inventories", &inventories)]).await.expect("the actors start");
+        Self { inventories, journal, root, own: None }
+    }
+
+    /// How many records each sync of the journal has made durable so far, on average.
+    pub(crate) fn records_per_sync(&self) -> f64 {
+        let figures = self.journal.figures();
+        figures.records as f64 / figures.batches.max(1) as f64
+    }
+
+    /// Ends the actors, and the journal where it is this bench's own.
+    pub(crate) async fn close(self) {
+        self.root.expect_ends().await;
+        self.inventories.close().await;
+        self.root.stop().await;
+        if self.own.is_some() {
+            self.journal.close().await.expect("the journal closes");
+        }
+    }
+}
+
+impl Engine for HotProduct {
+    type Caller = Reserving;
+
+    fn name(&self) -> String {
+        "Souk in process; fdatasync before each answer".into()
+    }
+
+    fn product_reservations_max(&self) -> Option<u64> {
+        Some(HOLDS_MAX as u64)
+    }
+
+    async fn open(&self, product: &str, units: u64) {
+        let product = product.parse().expect("a legal id");
+        self.inventories.ask(&product, Command::Open { quantity: units }).await.expect("stock is set");
+    }
+
+    async fn caller(&self, _number: usize) -> Reserving {
+        let deadline = Clock::system().now().plus_ms(DEADLINE_MS);
+        Reserving { inventories: self.inventories.clone(), product: None, deadline }
+    }
+
+    async fn books(&self, product: &str) -> (u64, Option<u64>) {
+        let product = product.parse().expect("a legal id");
+        let view = self.inventories.read(&product).await.expect("it can be read").view;
+        (view.available, Some(view.reserved_quantity))
+    }
+}
+
+/// One who reserves in process.
+pub(crate) struct Reserving {
+    inventories: Directory<Inventory>,
+    product: Option<Arc<ProductId>>,
+    deadline: Timestamp,
+}
+
+impl Caller for Reserving {
+    async fn reserve(&mut self, product: &str, order: u64) -> Answer {
+        let product = self.product.get_or_insert_with(|| Arc::new(product.parse().expect("a legal id")));
+        let hold = Hold { order: OrderId(u128::from(order)), round: 0 };
+        let command = Command::Reserve { hold, quantity: 1, deadline: self.deadline };
+        match self.inventories.ask(product, command).await {
+            Ok(_) => Answer::Reserved,
+            Err(AskError::Rejected(Rejection::InsufficientStock { .. })) => Answer::SoldOut,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
