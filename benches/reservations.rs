@@ -1,6 +1,7 @@
 //! Question: how many durable reservations a second does one hot product take, in process?
 //! Prediction: ≥ 200,000/s from 1,024 callers (a bare prototype of one actor and one log did 852,000), ≥ 50,000/s from 64,
-//! and from one caller what the disk syncs (some thousands). Against other engines: `--bench compare -- flash-sale`.
+//! and from one caller what the disk syncs (some thousands). `-- 1024` picks a number of callers.
+//! Against other engines: `--bench compare -- flash-sale`.
 #![allow(clippy::print_stdout, missing_docs, reason = "a bench prints")]
 
 mod support;
@@ -11,12 +12,13 @@ use support::{
 };
 
 #[tokio::main]
-async fn main() {
+async fn main() -> anyhow::Result<()> {
+    let picked = support::picked().iter().map(|text| text.parse()).collect::<Result<Vec<usize>, _>>()?;
     support::ask(
         "how many durable reservations a second does one product take, in process?",
         ">= 200,000/s from 1,024 callers; >= 50,000/s from 64; what the disk syncs from 1",
     );
-    for callers in [1, 64, 1_024] {
+    for callers in if picked.is_empty() { vec![1, 64, 1_024] } else { picked } {
         let souk = HotProduct::alone().await;
         let Row { per_second, latencies, .. } = measure(&souk, callers).await;
         let records = souk.records_per_sync();
@@ -26,4 +28,5 @@ async fn main() {
         );
         souk.close().await;
     }
+    Ok(())
 }

@@ -28,6 +28,8 @@ pub(crate) struct HotProduct {
     inventories: Directory<Inventory>,
     journal: Journal,
     root: Root,
+    /// What the products' ids begin with.
+    prefix: String,
     /// Where the journal is this bench's own, its directory.
     own: Option<TempDir>,
 }
@@ -37,14 +39,18 @@ impl HotProduct {
     pub(crate) async fn alone() -> Self {
         let directory = super::scratch();
         let journal = Journal::open(JournalConfig::new(directory.path())).expect("the journal opens");
-        Self { own: Some(directory), ..Self::beside(journal).await }
+        Self { own: Some(directory), ..Self::beside(journal, String::new()).await }
     }
 
-    /// Over the journal of a running shop, which must not know the products that are sold here.
-    pub(crate) async fn beside(journal: Journal) -> Self {
+    /// Over the journal of a running shop, which must not know the products that are sold here; their ids get this prefix.
+    pub(crate) async fn beside(journal: Journal, prefix: String) -> Self {
         let inventories = Directory::new(journal.clone(), Clock::system(), DirectoryLimits::default());
         let root = Root::start(vec![Child::owner("inventories", &inventories)]).await.expect("the actors start");
-        Self { inventories, journal, root, own: None }
+        Self { inventories, journal, root, prefix, own: None }
+    }
+
+    fn product(&self, product: &str) -> ProductId {
+        id(&self.prefix, product)
     }
 
     /// How many records each sync of the journal has made durable so far, on average.
@@ -64,6 +70,10 @@ impl HotProduct {
     }
 }
 
+fn id(prefix: &str, product: &str) -> ProductId {
+    format!("{prefix}{product}").parse().expect("a legal id")
+}
+
 impl Engine for HotProduct {
     type Caller = Reserving;
 
@@ -76,17 +86,17 @@ impl Engine for HotProduct {
     }
 
     async fn open(&self, product: &str, units: u64) {
-        let product = product.parse().expect("a legal id");
+        let product = self.product(product);
         self.inventories.ask(&product, Command::Open { quantity: units }).await.expect("stock is set");
     }
 
     async fn caller(&self, _number: usize) -> Reserving {
         let deadline = Clock::system().now().plus_ms(DEADLINE_MS);
-        Reserving { inventories: self.inventories.clone(), product: None, deadline }
+        Reserving { inventories: self.inventories.clone(), prefix: self.prefix.clone(), product: None, deadline }
     }
 
     async fn books(&self, product: &str) -> (u64, Option<u64>) {
-        let product = product.parse().expect("a legal id");
+        let product = self.product(product);
         let view = self.inventories.read(&product).await.expect("it can be read").view;
         (view.available, Some(view.reserved_quantity))
     }
@@ -95,13 +105,14 @@ impl Engine for HotProduct {
 /// One who reserves in process.
 pub(crate) struct Reserving {
     inventories: Directory<Inventory>,
+    prefix: String,
     product: Option<Arc<ProductId>>,
     deadline: Timestamp,
 }
 
 impl Caller for Reserving {
     async fn reserve(&mut self, product: &str, order: u64) -> Answer {
-        let product = self.product.get_or_insert_with(|| Arc::new(product.parse().expect("a legal id")));
+        let product = self.product.get_or_insert_with(|| Arc::new(id(&self.prefix, product)));
         let hold = Hold { order: OrderId(u128::from(order)), round: 0 };
         let command = Command::Reserve { hold, quantity: 1, deadline: self.deadline };
         match self.inventories.ask(product, command).await {

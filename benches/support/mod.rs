@@ -5,6 +5,7 @@ pub(crate) mod buyers;
 pub(crate) mod connection;
 pub(crate) mod flash_sale;
 pub(crate) mod hot_product;
+pub(crate) mod past_orders;
 
 use std::{
     path::PathBuf,

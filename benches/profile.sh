@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# Where the processor's time goes, by component:  benches/profile.sh hot-product|paid-order|page|search [SECONDS]
+#
+# perf samples the program's own time (not its children's and not its callers'), and each sample counts for the function it
+# was in. What the compiler has inlined counts for the function it ended up in, and the kernel's time for the kind of work
+# that the thread was at. The load comes from another process, on the same machine: wrk, or souk load.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+case="${1:-}" seconds="${2:-5}"
+case "$case" in hot-product | paid-order | page | search) ;; *) sed -n 's/^# Where.*:  /usage: /p' "$0" >&2; exit 2 ;; esac
+for tool in perf wrk; do command -v "$tool" >/dev/null || { echo "$0: $tool is not installed" >&2; exit 1; }; done
+
+scratch="$(mktemp -d -p "${SOUK_BENCH_DIR:-target}")"
+pids=()
+clean() {
+    for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null || true; done
+    rm -rf "$scratch"
+}
+trap clean EXIT
+unset "${!SOUK_@}"
+
+# Serves a shop and sets $url and $pid.
+shop() {
+    target/release/souk serve --listen 127.0.0.1:0 --data-dir "$scratch/shop" "$@" >"$scratch/said" 2>"$scratch/log" &
+    pid=$! && pids+=("$pid")
+    until url="$(sed -n 's/^Souk listens on //p' "$scratch/said")" && [ -n "$url" ]; do
+        kill -0 "$pid" 2>/dev/null || { cat "$scratch/log" >&2; exit 1; }
+        sleep 0.2
+    done
+}
+
+# Samples process $1 while the rest of the line runs.
+sample() {
+    local pid="$1" recorder
+    shift
+    "$@" >"$scratch/load" 2>&1 &
+    local load=$! && pids+=("$load")
+    sleep 1
+    perf record -q -F 997 -o "$scratch/perf" -p "$pid" -- sleep "$seconds"
+    wait "$load" || { cat "$scratch/load" >&2; exit 1; }
+}
+
+cargo build --release --locked --quiet --bin souk
+case "$case" in
+hot-product)
+    program="$(cargo bench --locked --bench reservations --no-run 2>&1 | sed -n 's/.*Executable.*(\(.*\))/\1/p')"
+    SOUK_BENCH_SECONDS="$((seconds + 3))" "$program" 1024 >"$scratch/load" &
+    load=$! && pids+=("$load")
+    sleep 1
+    perf record -q -F 997 -o "$scratch/perf" -p "$load" -- sleep "$seconds"
+    wait "$load"
+    ;;
+paid-order)
+    echo '{"id":"hot","title":"Hot","price_minor":1000,"currency":"INR","stock":1000000000}' >"$scratch/hot.jsonl"
+    target/release/souk import --data-dir "$scratch/shop" "$scratch/hot.jsonl" >/dev/null 2>&1
+    shop
+    # Logging in takes a second or two; the load is made longer than what is sampled of it.
+    sample "$pid" target/release/souk load --url "$url" --scenario flash-sale --callers 64 --users 64 --seconds "$((seconds + 4))"
+    ;;
+page)
+    shop --demo --demo-products 20000
+    sample "$pid" wrk -t1 -c64 -d "$((seconds + 2))s" "$url/products/demo-000007"
+    ;;
+search)
+    shop --demo --demo-products 20000
+    sample "$pid" wrk -t1 -c64 -d "$((seconds + 2))s" "$url/products?q=wireless%20headphones"
+    ;;
+esac
+
+grep -E 'Requests/sec|payment |Result:' "$scratch/load" || true
+perf report -i "$scratch/perf" --stdio --no-children -F overhead,comm,dso,sym -t '	' 2>/dev/null | awk -F '	' -v case="$case" '
+    function component(thread, object, symbol) {
+        if (object ~ /kernel|vdso/) {
+            if (thread ~ /^journal-writer/) return "kernel: the log (write, fdatasync)"
+            if (thread ~ /^(journal-state|journal-keeper)/) return "kernel: checkpoints, segments"
+            if (thread ~ /tokio|souk|reservations/) return "kernel: sockets, wake-ups, other files"
+            return "kernel: other threads"
+        }
+        if (symbol ~ /rjem|jemalloc|malloc|tcache|arena_|extent_|edata_/) return "allocator"
+        if (symbol ~ /sled::/) return "sled"
+        if (symbol ~ /tantivy|tantivy_/) return "tantivy"
+        if (symbol ~ /crc32c/) return "checksum of the log"
+        if (symbol ~ /bincode/ || symbol ~ /souk::storage::codec|souk::actors::records/) return "codec (bincode)"
+        if (symbol ~ /serde|ryu|itoa/) return "JSON (serde)"
+        if (symbol ~ /argon2|blake2/) return "passwords (argon2)"
+        if (symbol ~ /aws_lc|sha256|sha512|jsonwebtoken|ed25519|x25519/) return "cryptography"
+        if (symbol ~ /souk::storage/) return "souk: storage"
+        if (symbol ~ /souk::domain/) return "souk: domain"
+        if (symbol ~ /souk::search/) return "souk: search"
+        if (symbol ~ /souk::http/) return "souk: http"
+        if (symbol ~ /souk::actors/) return "souk: actors"
+        if (symbol ~ /souk::/) return "souk: other"
+        if (symbol ~ /ractor/) return "ractor"
+        if (symbol ~ /hyper|httparse|h2::/) return "hyper"
+        if (symbol ~ /axum|tower|matchit|http::/) return "axum, tower"
+        if (symbol ~ /tokio|mio::|parking_lot|futures/) return "tokio, locks"
+        if (symbol ~ /dashmap|quick_cache|hashbrown|foldhash|SipHasher|siphash/) return "maps, caches"
+        if (symbol ~ /memmove|memcpy|memset|memcmp|bcmp/ || object ~ /libc/) return "memory copies, libc"
+        if (symbol ~ /hdrhistogram|reserve_until|flash_sale/) return "the bench itself"
+        return "other"
+    }
+    $1 ~ /%/ { gsub(/[ %]/, "", $1); gsub(/ +$/, "", $2); sum[component($2, $3, $4)] += $1; total += $1 }
+    END {
+        printf "| %s | share of its processor time |\n|---|---|\n", case
+        for (name in sum) printf "| %s | %.1f %% |\n", name, 100 * sum[name] / total | "sort -t\"|\" -k3 -rn"
+    }'

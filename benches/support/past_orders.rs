@@ -1,0 +1,134 @@
+//! Past orders by the million: what many years of trade leave behind, made in minutes.
+//!
+//! Each order is decided and applied by the domain, from placed to delivered, and its nine events and its last snapshot are
+//! written through the running shop's own journal; checkpoints and lists follow as they do for any order. Bypassed are HTTP,
+//! the actors, the carts, the inventories and the payment provider: these orders took no stock, and nobody was charged.
+
+use std::{
+    fmt::Debug,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::{StreamExt, stream};
+use souk::{
+    actors::records::{VERSION, encode_event, encode_snapshot},
+    domain::{
+        entity::{Entity, EntityId, Timestamp},
+        ids::{OrderId, UserId},
+        money::{Currency, Money},
+        order::{Address, Command, Line, Order, PaymentOutcome, Placement, Status, StockAnswer, Tracking},
+    },
+    shop::Shop,
+    storage::{Append, Stream},
+};
+use tokio::sync::oneshot;
+
+/// How many orders are on their way at once: as many as the journal activates.
+const AT_ONCE: usize = 256;
+/// How many orders a customer has made.
+const ORDERS_A_CUSTOMER: u64 = 20;
+/// When the first was placed, in milliseconds: 2023-11-14. An order a second from then on.
+const FIRST_MS: u64 = 1_700_000_000_000;
+/// What each costs, in minor units.
+const PRICE: u64 = 129_900;
+/// How long lists and search may take to catch up.
+const CATCH_UP: Duration = Duration::from_secs(3_600);
+
+/// Writes the orders from number `from` up to `to`, for products of the demo catalogue, and waits until the lists have them.
+pub(crate) async fn write(shop: &Shop, from: u64, to: u64, products: usize) {
+    let began = Instant::now();
+    stream::iter(from..to).for_each_concurrent(AT_ONCE, |number| write_one(shop, number, products)).await;
+    let rate = (to - from) as f64 / began.elapsed().as_secs_f64();
+    for progress in shop.progress() {
+        progress.catch_up(CATCH_UP).await;
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    println!("            {} past orders written, {rate:.0}/s; the lists had them after {seconds:.1} s", to - from);
+}
+
+async fn write_one(shop: &Shop, number: u64, products: usize) {
+    let hash = |what: &str, number: u64| shop.identity().hash_u128(what, &[&number.to_be_bytes()]);
+    let id = OrderId(hash("past-order", number));
+    let placement = placement(number, UserId(hash("past-customer", number / ORDERS_A_CUSTOMER)), products);
+    let events = live(placement, Timestamp(FIRST_MS + number * 1_000));
+    let (lease, loaded) =
+        shop.journal().activate(&Stream::new(Order::KIND as u8, &id.to_key())).await.expect("a lease");
+    assert_eq!(loaded.sequence(), 0, "it is new");
+    let (sender, durable) = oneshot::channel();
+    let (mut sender, last) = (Some(sender), events.len());
+    for (sequence, (payload, snapshot)) in (1..).zip(events) {
+        let slot = shop.journal().reserve().await.expect("a place");
+        let append = Append { sequence, version: VERSION, payload, snapshot };
+        let sender = if sequence == last as u64 { sender.take() } else { None };
+        slot.append(&lease, append, move |appended| {
+            appended.expect("it is appended");
+            // The writer waits for the last one, below.
+            let _ = sender.map(|sender| sender.send(()));
+        });
+    }
+    durable.await.expect("it is durable");
+}
+
+fn placement(number: u64, customer: UserId, products: usize) -> Placement {
+    let (currency, at) = (Currency::INR, Timestamp(FIRST_MS + number * 1_000));
+    let price = Money::new(PRICE, currency).expect("a legal price");
+    let product = 1 + usize::try_from(number).unwrap_or_default() % products;
+    let line = Line {
+        product: format!("demo-{product:06}").parse().expect("a legal id"),
+        title: format!("A thing that was sold as number {product}"),
+        seller: UserId(0),
+        quantity: 1,
+        unit_price: price,
+    };
+    let address = Address {
+        name: "A Customer".into(),
+        line1: "1 Long Road".into(),
+        line2: None,
+        city: "Pune".into(),
+        region: None,
+        postal_code: "411001".into(),
+        country: "IN".into(),
+        phone: None,
+    };
+    let (shipping, tax, deadline) = (Money::zero(currency), Money::zero(currency), at.plus_ms(900_000));
+    let (lines, total, fingerprint) = (vec![line], price, u128::from(number));
+    Placement { customer, lines, shipping, tax, total, address, cart_version: 1, fingerprint, deadline, at }
+}
+
+/// An event's stored form; with the last one the state after all of them, as a passivated entity leaves it.
+type Stored = (Vec<u8>, Option<(u16, Vec<u8>)>);
+
+/// The whole life of an order: a second between two events.
+fn live(placement: Placement, at: Timestamp) -> Vec<Stored> {
+    let captured = PaymentOutcome::Captured { reference: "past".into(), amount: placement.total };
+    let tracking = Tracking { carrier: "A Carrier".into(), number: "1".into() };
+    let life = [
+        Command::Place(Arc::new(placement)),
+        Command::RecordTaken,
+        Command::RecordStock(vec![(0, StockAnswer::Reserved)]),
+        Command::RequestPayment { method: "tok_success".into(), key: None },
+        Command::SettlePayment { attempt: 1, outcome: captured },
+        Command::RecordFulfilled,
+        Command::Pack,
+        Command::Ship(tracking),
+        Command::Deliver,
+    ];
+    let mut order = Order::default();
+    let mut stored: Vec<Stored> = Vec::with_capacity(life.len());
+    for (second, command) in (0..).zip(&life) {
+        let event = decide(&order, command, at.plus_ms(second * 1_000));
+        order.apply(&event);
+        stored.push((encode_event::<Order>(&event), None));
+    }
+    assert_eq!(order.status(), Some(Status::Delivered), "it has arrived");
+    if let Some(last) = stored.last_mut() {
+        last.1 = Some((VERSION, encode_snapshot(&order)));
+    }
+    stored
+}
+
+fn decide<E: Entity<Command: Debug>>(entity: &E, command: &E::Command, at: Timestamp) -> E::Event {
+    let decided = entity.decide(command, at).unwrap_or_else(|rejection| panic!("{command:?}: {rejection}"));
+    decided.unwrap_or_else(|| panic!("{command:?}: it is already so"))
+}
