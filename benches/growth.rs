@@ -103,8 +103,8 @@ impl Curve {
         let (mut rates, mut p99) = ([const { Vec::new() }; 3], Vec::new());
         for turn in 0..TURNS {
             // Of a product that the shop's own inventories do not know; both must not write one stream.
-            let hot = HotProduct::beside(shop.journal().clone(), format!("grown-{size}-{turn}-")).await;
-            rates[0].push(measure(&hot, BUYERS).await.per_second);
+            let hot = HotProduct::beside(shop.journal().clone(), format!("grown-{size}-")).await;
+            rates[0].push(measure(&hot, BUYERS, turn).await.per_second);
             hot.close().await;
             rates[1].push(buyers.pages(products).await.0);
             let (rate, latencies) = buyers.paid_orders(products).await;

@@ -20,7 +20,7 @@ async fn main() -> anyhow::Result<()> {
     );
     for callers in if picked.is_empty() { vec![1, 64, 1_024] } else { picked } {
         let souk = HotProduct::alone().await;
-        let Row { per_second, latencies, .. } = measure(&souk, callers).await;
+        let Row { per_second, latencies, .. } = measure(&souk, callers, 0).await;
         let records = souk.records_per_sync();
         println!(
             "Result:     {callers:>5} callers: {per_second:>9.0}/s   {}   {records:.0} records a sync",

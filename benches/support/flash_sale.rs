@@ -67,8 +67,9 @@ pub(crate) struct Row {
     pub(crate) latencies: Latencies,
 }
 
-/// Lets so many callers reserve one unit after another until the time is over, and compares the books.
-pub(crate) async fn measure<E: Engine>(engine: &E, callers: usize) -> Row {
+/// Lets so many callers reserve one unit after another until the time is over, and compares the books. Each turn has products
+/// of its own.
+pub(crate) async fn measure<E: Engine>(engine: &E, callers: usize, turn: usize) -> Row {
     let mut latencies = Latencies::default();
     let (mut left, mut took) = (Duration::from_secs_f64(super::seconds()), Duration::ZERO);
     let products_max = engine.product_reservations_max();
@@ -76,7 +77,7 @@ pub(crate) async fn measure<E: Engine>(engine: &E, callers: usize) -> Row {
         if left.is_zero() {
             break;
         }
-        let product: Arc<str> = format!("hot-{callers}-{round}").into();
+        let product: Arc<str> = format!("hot-{turn}-{callers}-{round}").into();
         engine.open(&product, PLENTY).await;
         let mut connected = Vec::new();
         for number in 0..callers {
