@@ -12,6 +12,11 @@
 //!
 //! The modules stand in reading order; each uses only those above it (`tests/tidy.rs` holds them to it).
 
+/// The program's version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The commit it was built from, `unknown` where it was built from a source archive.
+pub const COMMIT: &str = env!("SOUK_COMMIT");
+
 pub mod clock;
 pub mod config;
 

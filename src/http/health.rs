@@ -1,14 +1,24 @@
-//! Whether the program is alive, and whether it should be sent requests.
+//! Whether the program is alive, whether it should be sent requests, and what it runs with.
 //!
-//! May depend on `shop`.
+//! May depend on `shop` and `domain`.
 
 use axum::{Json, extract::State, http::StatusCode};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
-use super::App;
-use crate::{search::Status as SearchStatus, storage::Status};
+use super::{
+    App,
+    bodies::ProblemBody,
+    error::Problem,
+    extract::Caller,
+    responses::{Read, Token},
+};
+use crate::{domain::account::Role, search::Status as SearchStatus, shop::Error, storage::Status};
+
+/// How an acknowledged change is kept. There is no other mode: a shop that acknowledged first and synced later would be faster,
+/// and another program.
+const DURABILITY: &str = "fdatasync before every acknowledgement";
 
 /// Whether requests are welcome. Clones are the same health.
 #[derive(Debug, Clone, Default)]
@@ -33,12 +43,42 @@ pub(super) struct Readiness {
     ready: bool,
     /// `writable`, `read-only` or `failed`.
     storage: &'static str,
+    /// How an acknowledged change is kept.
+    #[schema(example = "fdatasync before every acknowledgement")]
+    durability: &'static str,
     /// `ready`, or `rebuilding`: then search shows what is indexed so far.
     search: &'static str,
     /// How many bytes of the log the lists have yet to read.
     lists_lag_bytes: u64,
     /// How many bytes of the log the search index has yet to read.
     search_lag_bytes: u64,
+}
+
+/// What the shop runs with.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Settings {
+    /// The program's version.
+    version: &'static str,
+    /// The commit it was built from.
+    commit: &'static str,
+    /// Every setting with its value, as `souk config` names them. None of them is a secret.
+    #[schema(value_type = Object)]
+    settings: crate::config::Config,
+}
+
+/// What the shop runs with: its version and every setting, for admins.
+#[utoipa::path(get, path = "/settings", operation_id = "show_settings",
+    tag = "operations", security(("bearer" = [])), responses(
+    Read, Token,
+    (status = 200, description = "The settings", body = Settings),
+    (status = 403, description = "Not an admin", body = ProblemBody),
+))]
+pub(super) async fn settings(State(app): State<App>, Caller(who): Caller) -> Result<Json<Settings>, Problem> {
+    if who.role != Role::Admin {
+        return Err(Error::Forbidden("admins").into());
+    }
+    let settings = app.shop.config().clone();
+    Ok(Json(Settings { version: crate::VERSION, commit: crate::COMMIT, settings }))
 }
 
 /// The program is alive.
@@ -68,5 +108,5 @@ pub(super) async fn ready(State(app): State<App>) -> (StatusCode, Json<Readiness
     let [lists, index] = app.shop.progress();
     let (lists_lag_bytes, search_lag_bytes) = (lists.lag_bytes(), index.lag_bytes());
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Readiness { ready, storage, search, lists_lag_bytes, search_lag_bytes }))
+    (status, Json(Readiness { ready, storage, durability: DURABILITY, search, lists_lag_bytes, search_lag_bytes }))
 }

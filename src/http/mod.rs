@@ -131,6 +131,7 @@ fn resources() -> OpenApiRouter<App> {
         .routes(routes!(auth::login))
         .routes(routes!(auth::refresh))
         .routes(routes!(auth::logout))
+        .routes(routes!(health::settings))
 }
 
 /// What operators and other programs use; it must answer also when the shop is full.

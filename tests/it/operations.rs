@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use serde_json::json;
-use souk::clock::Clock;
+use souk::{clock::Clock, domain::account::Role};
 use tower::ServiceExt;
 
 use crate::support::{PASSWORD, TestApp};
@@ -31,6 +31,20 @@ async fn a_closed_shop_refuses_writes_as_surely_not_executed() {
     let refused = customer.post("/cart/add_products", &json!({"product_id": "CABLE", "quantity": 1})).await;
     refused.problem(503, "busy");
     assert_eq!(refused.header("retry-after"), "1");
+}
+
+#[tokio::test]
+async fn admins_see_what_the_shop_runs_with_and_others_do_not() {
+    let app = TestApp::new().await;
+    let admin = app.user("admin", Role::Admin).await;
+    let shown = admin.get("/settings").await.expect(200);
+    assert_eq!(shown["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(shown["settings"]["limits"]["in_flight_max"], app.shop.config().limits.in_flight_max);
+    app.customer("asha").await.get("/settings").await.problem(403, "forbidden");
+    app.seller().await.get("/settings").await.problem(403, "forbidden");
+    app.anonymous().get("/settings").await.problem(401, "unauthorized");
+    let ready = app.anonymous().get("/readyz").await.expect(200);
+    assert_eq!(ready["durability"], "fdatasync before every acknowledgement");
 }
 
 #[tokio::test]
