@@ -38,4 +38,6 @@ pub mod http;
 
 pub mod app;
 
+pub mod verify;
+
 pub mod load;

@@ -12,7 +12,7 @@ use std::{
 const LINES_MAX: usize = 550;
 
 /// What each room may use of the crate, itself apart. `clock` and `config` are leaves that everybody may use.
-const LAYERS: [(&str, &[&str]); 14] = [
+const LAYERS: [(&str, &[&str]); 15] = [
     ("clock", &["domain"]),
     ("config", &[]),
     ("domain", &[]),
@@ -25,8 +25,9 @@ const LAYERS: [(&str, &[&str]); 14] = [
     ("shop", &["search", "actors", "storage", "payments", "identity", "domain"]),
     ("http", &["shop", "search", "actors", "storage", "identity", "domain"]),
     ("app", &["http", "shop", "catalog", "storage", "domain"]),
-    ("load", &[]),
-    ("main", &["app", "load", "http", "shop", "catalog", "storage", "domain"]),
+    ("verify", &["search", "actors", "storage", "payments", "domain"]),
+    ("load", &["verify"]),
+    ("main", &["app", "load", "verify", "http", "shop", "catalog", "storage", "domain"]),
 ];
 
 /// Which room alone may name a library.
