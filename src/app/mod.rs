@@ -1,4 +1,5 @@
-//! The program around the shop: serves it over HTTP until told to stop, imports, exports, and fills a demo.
+//! The program around the shop: serves it over HTTP until told to stop, imports, exports, fills a demo, and
+//! writes tokens for a load run.
 //!
 //! May depend on every room.
 
@@ -7,3 +8,4 @@ pub mod demo;
 pub mod export;
 pub mod import;
 pub mod serve;
+pub mod tokens;

@@ -99,6 +99,12 @@ impl Passwords {
         })
     }
 
+    /// The hash of a random password that nobody was told: for accounts that nobody is to log in to with one.
+    #[must_use]
+    pub fn of_nobody(&self) -> &PasswordHash {
+        &self.of_nobody
+    }
+
     /// The hash of a new password, with a salt of its own.
     ///
     /// # Errors
