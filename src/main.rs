@@ -1,15 +1,19 @@
 //! The command line: what it understands, and nothing else. The work is in `souk::app`.
 #![allow(clippy::print_stdout, reason = "a command line answers on standard output")]
 
+#[path = "main/load.rs"]
+mod load_command;
+
 use std::{
     io::{BufWriter, IsTerminal, Read, Write},
     net::SocketAddr,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::PathBuf,
     process::ExitCode,
 };
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use secrecy::SecretString;
 use souk::{
     app::{
@@ -17,12 +21,12 @@ use souk::{
         demo, export,
         import::{Mode, Summary, import_file},
         serve::{Drained, serve},
+        tokens,
     },
     catalog::demo::DEMO_PRODUCTS_DEFAULT,
     config::{Config, LogFormat},
     domain::{account::Role, ids::UserId, product::Editor},
     http,
-    load::{self, Arrivals, Plan, Protocol, Scenario},
     shop::{
         Shop,
         catalogue::SetStock,
@@ -84,92 +88,25 @@ enum Command {
         #[command(subcommand)]
         command: Admin,
     },
+    /// Log in customers for a load run, without a password hash each, and write their tokens to a file that only its owner can
+    /// read. The shop must not be running.
+    Tokens(Tokens),
     /// Show all settings with their values, as TOML.
     Config,
     /// Send customers to a running shop, and measure and check what they get (docs/BENCHMARKS.md).
-    Load(Load),
+    Load(Box<load_command::Load>),
 }
 
 #[derive(Args)]
-struct Load {
-    /// Where the shop is.
-    #[arg(default_value = "http://127.0.0.1:8080")]
-    url: String,
-    /// What customers do.
-    #[arg(long, value_enum, default_value_t = ScenarioName::Shop)]
-    scenario: ScenarioName,
-    /// Open model: so many journeys begin each second, whatever becomes of the earlier ones.
-    #[arg(long, value_name = "PER_SECOND", conflicts_with = "callers")]
-    rate: Option<f64>,
-    /// Closed model: so many callers, each beginning the next journey when the last has ended [default: 16].
-    #[arg(long, value_name = "N")]
-    callers: Option<usize>,
-    /// For how long journeys begin.
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
-    seconds: u64,
-    /// How many customers there are. They register and log in first, which costs the shop a password hash each.
-    #[arg(long, value_name = "N", default_value_t = 64)]
-    users: usize,
-    /// How many journeys may be under way at once in the open model.
-    #[arg(long, value_name = "N", default_value_t = 4_096)]
-    in_flight: usize,
-    /// After how long a request counts as unanswered.
-    #[arg(long, value_name = "MILLISECONDS", default_value_t = 15_000)]
-    timeout_ms: u64,
-    /// How many different products are looked at and bought.
-    #[arg(long, value_name = "N", default_value_t = 200)]
-    products: usize,
-    /// The product of a flash sale.
-    #[arg(long, value_name = "ID")]
-    product: Option<String>,
-    /// A CSV file with a column `query`.
-    #[arg(long, value_name = "FILE")]
-    queries: Option<PathBuf>,
-    /// What chance is made from.
-    #[arg(long, value_name = "SEED", default_value_t = 1)]
-    seed: u64,
-    /// Speak HTTP/2.
-    #[arg(long)]
-    http2: bool,
-    /// Also write the report as JSON.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum ScenarioName {
-    /// Product pages and searches.
-    Browse,
-    /// From the search to the paid order.
-    Shop,
-    /// Everybody buys the same product.
-    FlashSale,
-}
-
-impl From<Load> for Plan {
-    fn from(options: Load) -> Self {
-        Self {
-            url: options.url,
-            scenario: match options.scenario {
-                ScenarioName::Browse => Scenario::Browse,
-                ScenarioName::Shop => Scenario::Shop,
-                ScenarioName::FlashSale => Scenario::FlashSale,
-            },
-            arrivals: match options.rate {
-                Some(rate) => Arrivals::Open { rate },
-                None => Arrivals::Closed { callers: options.callers.unwrap_or(16) },
-            },
-            seconds: options.seconds,
-            users: options.users,
-            in_flight_max: options.in_flight,
-            request_ms_max: options.timeout_ms,
-            products: options.products,
-            product: options.product,
-            queries: options.queries,
-            seed: options.seed,
-            protocol: if options.http2 { Protocol::Http2 } else { Protocol::Http1 },
-        }
-    }
+struct Tokens {
+    /// The file to write, for `souk load --tokens`.
+    file: PathBuf,
+    /// How many customers; those who are missing are made.
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    customers: usize,
+    /// An admin or a seller to log in as well, by e-mail address: the one who sends parcels and changes prices in a run.
+    #[arg(long, value_name = "EMAIL")]
+    operator: Option<String>,
 }
 
 #[derive(Args)]
@@ -210,6 +147,9 @@ enum Admin {
     },
 }
 
+/// Whoever reads a file of tokens can be these customers.
+const TOKENS_MODE: u32 = 0o600;
+
 /// Who owns what the operator imports without naming a seller.
 const OPERATOR: Editor = Editor::Admin(UserId(0));
 
@@ -245,7 +185,8 @@ fn run(cli: Cli) -> Result<ExitCode> {
             Command::Restore { from } => run_restore(config, from).await,
             Command::Compact => upkeep(config, Request::Compact).await,
             Command::Admin { command: Admin::Create { email } } => create_admin(config, &email).await,
-            Command::Load(options) => run_load(options).await,
+            Command::Tokens(options) => write_tokens(config, options).await,
+            Command::Load(options) => options.run().await,
             Command::Config => {
                 print!("{}", config.to_toml());
                 Ok(ExitCode::SUCCESS)
@@ -413,30 +354,18 @@ async fn run_restore(config: Config, from: PathBuf) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// How often progress is printed where there is no terminal, in seconds.
-const PROGRESS_SECONDS: f64 = 5.0;
-
-async fn run_load(options: Load) -> Result<ExitCode> {
-    let json = options.json.clone();
-    let (terminal, mut next) = (std::io::stderr().is_terminal(), PROGRESS_SECONDS);
-    let report = load::run(options.into(), |load::Progress { seconds, answered, failed }| {
-        if terminal {
-            eprint!("\r{seconds:>6.0} s  {answered:>10} answers  {failed} failures ");
-        } else if seconds >= next {
-            next += PROGRESS_SECONDS;
-            eprintln!("{seconds:.0} s: {answered} answers, {failed} failures");
-        }
-    });
-    let report = report.await?;
-    if terminal {
-        eprintln!();
-    }
-    println!("{report}");
-    if let Some(path) = json {
-        let text = serde_json::to_vec_pretty(&report)?;
-        std::fs::write(&path, text).with_context(|| path.display().to_string())?;
-    }
-    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+async fn write_tokens(config: Config, options: Tokens) -> Result<ExitCode> {
+    let Tokens { file, customers, operator } = options;
+    let shop = Shop::open(config).await?;
+    let output = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(TOKENS_MODE).open(&file);
+    let output = output.with_context(|| file.display().to_string())?;
+    // A file that was there keeps its mode otherwise.
+    output.set_permissions(std::fs::Permissions::from_mode(TOKENS_MODE))?;
+    let written = tokens::write(&shop, customers, operator.as_deref(), BufWriter::new(output)).await;
+    shop.close().await?;
+    written?;
+    println!("{customers} customers logged in: {}", file.display());
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn create_admin(config: Config, email: &str) -> Result<ExitCode> {

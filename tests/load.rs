@@ -3,6 +3,7 @@
 
 use std::{
     io::{Read, Write},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -14,12 +15,14 @@ use souk::{
         demo,
         import::{Mode, import_entries},
         serve::serve,
+        tokens,
     },
     catalog::{demo::DemoCatalog, row::Entry},
     config::Config,
     domain::{ids::UserId, product::Editor},
-    load::{self, Arrivals, Kind, LoadError, Plan, Protocol, Report, Scenario},
+    load::{self, Arrivals, Kind, LoadError, Operator, Plan, Protocol, Report, Scenario},
     shop::{Shop, catalogue::SetStock},
+    verify::history::{Answer, Call, History, Outcome},
 };
 use tokio::{net::TcpListener, sync::Notify};
 
@@ -29,7 +32,7 @@ struct Served {
     shop: Shop,
     url: String,
     stop: Arc<Notify>,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 async fn served() -> Served {
@@ -47,10 +50,16 @@ async fn served() -> Served {
     let (router, stop) = (souk::http::router(shop.clone()), Arc::new(Notify::new()));
     let (limits, stopped) = (shop.config().limits.clone(), Arc::clone(&stop));
     tokio::spawn(async move { serve(router, listener, &limits, stopped.notified()).await });
-    Served { shop, url, stop, _directory: directory }
+    Served { shop, url, stop, directory }
 }
 
 impl Served {
+    fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
     async fn close(self) {
         self.stop.notify_one();
         self.shop.close().await.unwrap();
@@ -64,18 +73,22 @@ fn plan(url: &str, scenario: Scenario, arrivals: Arrivals) -> Plan {
         arrivals,
         seconds: 1,
         users: 4,
+        tokens: None,
+        operator: None,
         in_flight_max: 64,
         request_ms_max: 15_000,
         products: 5,
         product: None,
         queries: None,
+        baskets: None,
+        history: None,
         seed: 7,
         protocol: Protocol::Http1,
     }
 }
 
 async fn run(plan: Plan) -> Report {
-    load::run(plan, |_| {}).await.unwrap()
+    load::run(plan, std::future::pending(), |_| {}).await.unwrap()
 }
 
 fn done(report: &Report, kind: Kind) -> u64 {
@@ -100,6 +113,107 @@ async fn customers_shop_and_what_they_paid_for_is_there() {
         assert_eq!(json["plan"]["scenario"], "shop");
         assert_eq!(json["verdict"]["orders"], report.verdict.orders);
     }
+    served.close().await;
+}
+
+/// Where customers come from who need no password, what the operator does, and all that a run leaves behind.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_marketplace_of_customers_in_bulk_delivers_and_leaves_a_history() {
+    let served = served().await;
+    let mut lines = Vec::new();
+    tokens::write(&served.shop, 20, Some("admin@demo.example"), &mut lines).await.unwrap();
+    let tokens = served.file("tokens.jsonl", std::str::from_utf8(&lines).unwrap());
+    let history = served.directory.path().join("history.jsonl");
+    let market = plan(&served.url, Scenario::Marketplace, Arrivals::Closed { callers: 4 });
+    let (tokens, history_file) = (Some(tokens), Some(history.clone()));
+    let report = run(Plan { tokens, history: history_file, products: 20, ..market }).await;
+    assert!(report.is_clean(), "{report}");
+    for kind in [Kind::Payment, Kind::Pack, Kind::Ship, Kind::Deliver, Kind::Stock] {
+        assert!(done(&report, kind) > 0, "{report}");
+    }
+    assert_eq!(report.plan.users, 20);
+    assert_eq!((report.verdict.stocks, report.verdict.stocks_wrong), (20, 0), "{report}");
+    assert_eq!(report.conditions.settings["version"], env!("CARGO_PKG_VERSION"));
+    assert!(report.to_string().contains("fdatasync before every acknowledgement"), "{report}");
+    let counted: u64 = report.series.iter().map(|second| second.done).sum();
+    assert_eq!(counted, report.rows.iter().map(|row| row.done).sum::<u64>());
+
+    let html = report.to_html();
+    assert!(html.matches("<polyline").count() > 10, "a chart without its lines");
+    for foreign in ["<script", "src=", "url(", "<link"] {
+        assert!(!html.contains(foreign), "the report must stand alone: {foreign}");
+    }
+
+    let history = History::read(&history).unwrap();
+    let is_paid = |outcome: &Outcome| matches!(outcome, Outcome::Ok(Answer::Payment(payment)) if payment.captured);
+    let paid = history.ops.iter().filter(|op| is_paid(&op.outcome)).count() as u64;
+    assert_eq!((history.cut, paid), (false, done(&report, Kind::Payment)));
+    for op in &history.ops {
+        if let (Call::Checkout { customer, .. }, Some(Answer::Order(order))) = (&op.call, op.answer()) {
+            assert_eq!(order.owner.as_ref(), Some(customer), "the order tells whose it is");
+        }
+    }
+    assert!(history.ops.iter().any(|op| matches!(op.answer(), Some(Answer::Stock(_)))));
+    assert!(history.ops.iter().any(|op| matches!(op.answer(), Some(Answer::Cart(cart)) if !cart.lines.is_empty())));
+    served.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn customers_in_bulk_have_no_password_and_an_operator_must_be_one() {
+    let served = served().await;
+    let write = async |customers, operator| {
+        let mut lines = Vec::new();
+        tokens::write(&served.shop, customers, operator, &mut lines).await.map(|()| lines.len())
+    };
+    assert!(write(3, None).await.unwrap() > 0);
+    let login = served.shop.login("customer-0@load.example", "load generator password".to_owned().into()).await;
+    assert!(matches!(login, Err(souk::shop::Error::WrongCredentials)), "{login:?}");
+    let refused = async |customers, operator| write(customers, operator).await.unwrap_err().to_string();
+    assert!(refused(0, None).await.contains("1 to 100000"));
+    assert!(refused(1, Some("nobody@demo.example")).await.contains("no account"));
+    assert!(refused(1, Some("customer@demo.example")).await.contains("is a customer"));
+    served.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mix_with_real_baskets_and_a_run_that_is_ended_early() {
+    let served = served().await;
+    let baskets = served.file("baskets.csv", "invoice,quantity\n1,3\n1,2\n2,-1\n");
+    let queries = served.file("queries.csv", "query\nmouse\n");
+    let mix = plan(&served.url, Scenario::Shop, Arrivals::Closed { callers: 2 });
+    let plan = Plan { seconds: 600, baskets: Some(baskets), queries: Some(queries), ..mix };
+    let enough = tokio::time::sleep(std::time::Duration::from_secs(1));
+    let report = load::run(plan, enough, |_| {}).await.unwrap();
+    assert!(report.interrupted && !report.is_clean() && report.seconds < 60.0, "{report}");
+    assert!(report.to_string().contains("ended early"), "{report}");
+    assert!(done(&report, Kind::Payment) > 0 && failures(&report) == 0, "{report}");
+    assert_eq!((report.verdict.orders, report.verdict.wrong), (done(&report, Kind::Payment), 0), "{report}");
+    let buyer = served.shop.principal("load-7-0@load.example").await.unwrap();
+    let orders = served.shop.orders(&buyer, None, 1).await.unwrap().orders;
+    let lines = &orders[0].order.placement().unwrap().lines;
+    let mut quantities: Vec<u32> = lines.iter().map(|line| line.quantity).collect();
+    quantities.sort_unstable();
+    assert_eq!(quantities, [2, 3]);
+    served.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_tokens_and_a_missing_operator_are_told_before_the_run() {
+    let served = served().await;
+    let line = r#"{"role":"customer","access_token":"nonsense","access_expires_at":"2099-01-01T00:00:00Z","refresh_token":"r"}"#;
+    let fails = async |scenario, tokens: Option<PathBuf>, operator| {
+        let plan = plan(&served.url, scenario, Arrivals::Closed { callers: 1 });
+        load::run(Plan { tokens, operator, ..plan }, std::future::pending(), |_| {}).await.unwrap_err()
+    };
+    let wrong = fails(Scenario::Shop, Some(served.file("wrong", line)), None).await;
+    assert!(matches!(&wrong, LoadError::Refused { status: 401, .. }), "{wrong}");
+    let corrupt = fails(Scenario::Shop, Some(served.file("corrupt", &line[..40])), None).await;
+    assert!(matches!(&corrupt, LoadError::File { .. }) && corrupt.to_string().contains("line 1"), "{corrupt}");
+    let nobody = fails(Scenario::Marketplace, None, None).await;
+    assert!(matches!(&nobody, LoadError::NoOperator), "{nobody}");
+    let operator = Operator { email: "admin@demo.example".into(), password: "a wrong password".to_owned().into() };
+    let refused = fails(Scenario::Marketplace, None, Some(operator)).await;
+    assert!(matches!(&refused, LoadError::Refused { status: 401, .. }), "{refused}");
     served.close().await;
 }
 
@@ -135,7 +249,7 @@ async fn a_plan_that_cannot_be_carried_out_is_refused_with_its_reason() {
         format!("http://{}", listener.local_addr().unwrap())
     };
     let open = Arrivals::Open { rate: 10.0 };
-    let fails = async |plan: Plan| load::run(plan, |_| {}).await.unwrap_err();
+    let fails = async |plan: Plan| load::run(plan, std::future::pending(), |_| {}).await.unwrap_err();
     let unreachable = fails(plan(&nobody, Scenario::Browse, open)).await;
     assert!(matches!(&unreachable, LoadError::Unreachable { .. }), "{unreachable}");
     assert!(unreachable.to_string().contains("refused"), "{unreachable}");
@@ -155,9 +269,9 @@ async fn a_plan_that_cannot_be_carried_out_is_refused_with_its_reason() {
     }
 }
 
-/// A shop that forgets what it sold: everything can be bought, and no order is there afterwards. Its tokens end at once, and it
-/// counts how often they are renewed.
-fn forgetful_shop(renewals: &Arc<AtomicU64>) -> String {
+/// A shop that forgets what it sold, and whose stock does not add up: everything can be bought, and no order is there afterwards.
+/// Its tokens end when it is said; it counts how often they are renewed, and refuses from the third time on.
+fn forgetful_shop(renewals: &Arc<AtomicU64>, tokens_end: &'static str) -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let renewals = Arc::clone(renewals);
@@ -169,8 +283,12 @@ fn forgetful_shop(renewals: &Arc<AtomicU64>) -> String {
                 let mut request = [0; 4_096];
                 let length = stream.read(&mut request).unwrap_or(0);
                 let head = String::from_utf8_lossy(&request[..length]).into_owned();
-                renewals.fetch_add(u64::from(head.starts_with("POST /auth/refresh ")), Ordering::Relaxed);
-                let (status, body) = answer(head.lines().next().unwrap_or_default());
+                let is_renewal = head.starts_with("POST /auth/refresh ");
+                let renewal = if is_renewal { renewals.fetch_add(1, Ordering::Relaxed) } else { 0 };
+                let (status, body) = match renewal {
+                    0..2 => answer(head.lines().next().unwrap_or_default(), tokens_end),
+                    _ => (401, r#"{"code":"refresh-reused"}"#.to_owned()),
+                };
                 let _ = write!(
                     stream,
                     "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
@@ -182,25 +300,59 @@ fn forgetful_shop(renewals: &Arc<AtomicU64>) -> String {
     url
 }
 
-fn answer(line: &str) -> (u16, &'static str) {
-    match line {
+fn answer(line: &str, tokens_end: &str) -> (u16, String) {
+    let (status, body) = match line {
         line if line.starts_with("GET /orders/") => (404, "{}"),
         line if line.starts_with("GET /products?") => (200, r#"{"items":[{"id":"p","title":"A thing"}]}"#),
+        line if line.contains("/inventory ") => {
+            (200, r#"{"received":9,"on_hand":4,"sold":4,"reserved_quantity":0,"available":4}"#)
+        }
         line if line.starts_with("GET /products/") => (200, r#"{"purchasable":true,"quantity":9,"variants":[]}"#),
         line if line.starts_with("POST /auth/") => {
-            (200, r#"{"access_token":"t","access_expires_at":"2026-01-01T00:00:00Z","refresh_token":"r"}"#)
+            let tokens = format!(r#"{{"access_token":"t","access_expires_at":"{tokens_end}","refresh_token":"r"}}"#);
+            return (200, tokens);
         }
         _ => (200, r#"{"order_id":"o","total":{"amount":1,"currency":"INR"}}"#),
-    }
+    };
+    (status, body.to_owned())
 }
+
+const ENDED: &str = "2026-01-01T00:00:00Z";
+const LATER: &str = "2099-01-01T00:00:00Z";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shop_that_forgets_an_order_is_found_out() {
     let renewals = Arc::default();
-    let url = forgetful_shop(&renewals);
+    let url = forgetful_shop(&renewals, ENDED);
     let report = run(plan(&url, Scenario::FlashSale, Arrivals::Closed { callers: 1 })).await;
     assert!(done(&report, Kind::Payment) > 0, "{report}");
     assert_eq!((report.verdict.orders, report.verdict.wrong), (1, 1), "{report}");
     assert!(!report.is_clean());
-    assert!(renewals.load(Ordering::Relaxed) > 0, "a token that has ended is renewed");
+}
+
+/// A token that has ended is renewed; where that fails, it is said, and nothing is sent with the dead one.
+#[tokio::test(flavor = "multi_thread")]
+async fn renewals_that_fail_are_counted_as_such() {
+    let renewals = Arc::default();
+    let url = forgetful_shop(&renewals, ENDED);
+    let report = run(plan(&url, Scenario::FlashSale, Arrivals::Closed { callers: 1 })).await;
+    let asked = renewals.load(Ordering::Relaxed);
+    assert!(asked > 2, "{report}");
+    assert_eq!(report.renewals_failed, asked - 2, "{report}");
+    assert_eq!(done(&report, Kind::Payment), 2, "{report}");
+    assert!(report.to_string().contains("renewals of tokens failed"), "{report}");
+}
+
+/// What is made or lost shows in the stock.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stock_that_does_not_add_up_is_found_out() {
+    let served = served().await;
+    let operator = || Some(Operator { email: "admin@demo.example".into(), password: demo::PASSWORD.to_owned().into() });
+    let sale = |url: &str| plan(url, Scenario::FlashSale, Arrivals::Closed { callers: 1 });
+    let right = run(Plan { operator: operator(), ..sale(&served.url) }).await;
+    assert_eq!((right.verdict.stocks, right.verdict.stocks_wrong), (1, 0), "{right}");
+    let url = forgetful_shop(&Arc::default(), LATER);
+    let wrong = run(Plan { operator: operator(), ..sale(&url) }).await;
+    assert_eq!((wrong.verdict.stocks, wrong.verdict.stocks_wrong), (1, 1), "{wrong}");
+    served.close().await;
 }

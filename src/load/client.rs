@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::{
     plan::{LoadError, Plan, Protocol},
     recorder::{Class, Kind, Recorder},
+    witness::Witness,
 };
 
 /// How much of an unexpected answer an error shows, in characters.
@@ -24,10 +25,23 @@ pub(super) struct Client {
     http: reqwest::Client,
     base: Url,
     recorder: Arc<Recorder>,
+    witness: Option<Arc<Witness>>,
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// With an answer.
+    Answered,
+    /// Not in time.
+    TimedOut,
+    /// The connection broke, or there was none.
+    Broken,
 }
 
 /// What came back.
 pub(super) struct Answer {
+    pub(super) fate: Fate,
     /// `None` where nothing came back.
     pub(super) status: Option<u16>,
     /// Null where it was no JSON.
@@ -35,6 +49,15 @@ pub(super) struct Answer {
 }
 
 impl Answer {
+    /// Nothing was asked.
+    pub(super) fn not_sent() -> Self {
+        Self { fate: Fate::Broken, status: None, body: Value::Null }
+    }
+
+    fn missing(error: &reqwest::Error) -> Self {
+        Self { fate: if error.is_timeout() { Fate::TimedOut } else { Fate::Broken }, status: None, body: Value::Null }
+    }
+
     pub(super) fn is_done(&self) -> bool {
         Class::of(self.status) == Class::Done
     }
@@ -53,7 +76,7 @@ impl Answer {
 }
 
 impl Client {
-    pub(super) fn new(plan: &Plan, recorder: Arc<Recorder>) -> Result<Self, LoadError> {
+    pub(super) fn new(plan: &Plan, recorder: Arc<Recorder>, witness: Option<Arc<Witness>>) -> Result<Self, LoadError> {
         let unreachable = |problem: String| LoadError::Unreachable { url: plan.url.clone(), problem };
         let base: Url = plan.url.parse().map_err(|error| unreachable(format!("it is no URL: {error}")))?;
         if base.scheme() != "http" || base.cannot_be_a_base() {
@@ -69,7 +92,12 @@ impl Client {
             Protocol::Http2 => builder.http2_prior_knowledge(),
         };
         let http = builder.build().map_err(|error| unreachable(error.to_string()))?;
-        Ok(Self { http, base, recorder })
+        Ok(Self { http, base, recorder, witness })
+    }
+
+    /// Who writes the history, where one is wanted.
+    pub(super) fn witness(&self) -> Option<&Witness> {
+        self.witness.as_deref()
     }
 
     pub(super) fn base(&self) -> &Url {
@@ -106,6 +134,7 @@ impl Client {
         self.send(kind, self.request(Method::GET, url, token), due).await
     }
 
+    /// Sends a body; null for none.
     pub(super) async fn post(
         &self,
         kind: Kind,
@@ -114,7 +143,20 @@ impl Client {
         token: Option<&str>,
         due: Instant,
     ) -> Answer {
-        let request = self.request(Method::POST, self.at(path), token).json(body);
+        let request = self.request(Method::POST, self.at(path), token);
+        let request = if body.is_null() { request } else { request.json(body) };
+        self.send(kind, request, due).await
+    }
+
+    pub(super) async fn put(
+        &self,
+        kind: Kind,
+        path: &[&str],
+        body: &Value,
+        token: Option<&str>,
+        due: Instant,
+    ) -> Answer {
+        let request = self.request(Method::PUT, self.at(path), token).json(body);
         self.send(kind, request, due).await
     }
 
@@ -145,14 +187,23 @@ impl Client {
                 let status = response.status().as_u16();
                 match response.bytes().await {
                     Ok(bytes) => {
-                        Answer { status: Some(status), body: serde_json::from_slice(&bytes).unwrap_or_default() }
+                        let body = serde_json::from_slice(&bytes).unwrap_or_default();
+                        Answer { fate: Fate::Answered, status: Some(status), body }
                     }
-                    Err(_) => Answer { status: None, body: Value::Null },
+                    Err(error) => Answer::missing(&error),
                 }
             }
-            Err(_) => Answer { status: None, body: Value::Null },
+            Err(error) => Answer::missing(&error),
         };
-        self.recorder.record(kind, due.elapsed(), Class::of(answer.status));
+        let class = Class::of(answer.status);
+        let took = match (answer.fate, class) {
+            (Fate::Answered, Class::Done | Class::Refused) | (Fate::TimedOut, _) => Some(due.elapsed()),
+            (Fate::Answered | Fate::Broken, _) => None,
+        };
+        self.recorder.record(kind, took, class);
+        if let Some(status @ 400..) = answer.status {
+            self.recorder.problem(kind, status, answer.body["code"].as_str().unwrap_or("without a code"));
+        }
         answer
     }
 }

@@ -4,14 +4,17 @@
 
 use std::path::PathBuf;
 
+use secrecy::SecretString;
 use serde::Serialize;
+
+use super::scenario::Scenario;
 
 /// The longest run, in seconds: a day.
 const SECONDS_MAX: u64 = 86_400;
 /// The highest rate of journeys, per second: far above what one generator can send.
 const RATE_MAX: f64 = 1_000_000.0;
 /// The most callers or users.
-const PEOPLE_MAX: usize = 100_000;
+pub(super) const PEOPLE_MAX: usize = 100_000;
 
 /// A run.
 #[derive(Debug, Clone, Serialize)]
@@ -24,8 +27,12 @@ pub struct Plan {
     pub arrivals: Arrivals,
     /// For how long new ones come, in seconds.
     pub seconds: u64,
-    /// How many customers there are; each does one thing at a time.
+    /// How many customers there are; each does one thing at a time. With `tokens` it is as many as the file has.
     pub users: usize,
+    /// A file of `souk tokens`: customers, and perhaps an operator, who are logged in already.
+    pub tokens: Option<PathBuf>,
+    /// Who sends parcels and changes prices, where the file of tokens names nobody.
+    pub operator: Option<Operator>,
     /// How many journeys may be under way at once in the open model; later arrivals are counted as not sent.
     pub in_flight_max: usize,
     /// How long a request may take, in milliseconds; after it, it counts as unanswered.
@@ -36,22 +43,25 @@ pub struct Plan {
     pub product: Option<String>,
     /// A CSV file with a column `query`; without it words of the products' names are searched for.
     pub queries: Option<PathBuf>,
+    /// A CSV file with columns `invoice` and `quantity`, a row a line: what baskets look like. Without it they have one to three
+    /// lines of one piece.
+    pub baskets: Option<PathBuf>,
+    /// A file for the history of the run, which the checker reads.
+    pub history: Option<PathBuf>,
     /// What chance is made from: the same seed makes the same choices.
     pub seed: u64,
     /// How requests travel.
     pub protocol: Protocol,
 }
 
-/// What customers do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Scenario {
-    /// Product pages by Zipf's law (7 of 10) and searches (3 of 10). Nobody logs in.
-    Browse,
-    /// Search, look at a product, fill the cart with one to three products, check out, pay, look at the order.
-    Shop,
-    /// Everybody puts one piece of one product into the cart, checks out and pays.
-    FlashSale,
+/// An admin or a seller who logs in for the run.
+#[derive(Debug, Clone, Serialize)]
+pub struct Operator {
+    /// The e-mail address.
+    pub email: String,
+    /// The password.
+    #[serde(skip)]
+    pub password: SecretString,
 }
 
 /// How customers come.
@@ -79,6 +89,16 @@ pub enum Protocol {
     /// HTTP/2 without TLS, known beforehand.
     #[serde(rename = "HTTP/2")]
     Http2,
+}
+
+impl Protocol {
+    /// Its name.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Http1 => "HTTP/1.1",
+            Self::Http2 => "HTTP/2",
+        }
+    }
 }
 
 /// Why a run could not begin.
@@ -113,9 +133,14 @@ pub enum LoadError {
     /// The shop has nothing to sell.
     #[error("there is no product that can be bought now: import a catalogue with stock, or name one with --product")]
     NothingToBuy,
-    /// The file with the queries cannot be used.
+    /// The scenario has steps that only an operator can do.
+    #[error(
+        "this scenario needs an operator: name one with --operator (and the password in OPERATOR_PASSWORD) or in the file of tokens"
+    )]
+    NoOperator,
+    /// A file cannot be used.
     #[error("{path}: {problem}")]
-    Queries {
+    File {
         /// Which file.
         path: String,
         /// What is wrong with it.

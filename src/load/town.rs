@@ -1,99 +1,69 @@
-//! Where the load comes from: customers who are logged in, goods that can be bought, and what people search for.
+//! Where the load comes from: people who are logged in, goods that can be bought, and what people search for.
 //!
 //! Depends on nothing of the crate.
 
 use std::{
-    collections::HashMap,
-    path::Path,
     sync::atomic::{AtomicU64, Ordering},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use futures::{StreamExt, stream};
-use parking_lot::Mutex;
-use serde_json::{Value, json};
-use tokio::sync::Semaphore;
+use serde_json::Value;
 
 use super::{
     client::Client,
-    plan::{LoadError, Plan, Scenario},
+    files::{self, Basket},
+    marketplace::Parcels,
+    people::People,
+    plan::{LoadError, Plan},
     recorder::Kind,
+    scenario::{Journey, Scenario},
     verdict::Acknowledged,
 };
 
-/// What all customers log in with; their accounts are good for nothing else.
-const PASSWORD: &str = "load generator password";
-/// How many customers log in at once. A password costs the shop 20 ms of a core, and it takes only so many at once.
-const LOGINS_AT_ONCE: usize = 4;
-/// How often a login is tried again while the shop is busy hashing.
-const LOGIN_TRIES: u32 = 50;
-/// The pause between two tries, in milliseconds.
-const LOGIN_PAUSE_MS: u64 = 100;
 /// The exponent of Zipf's law: the most popular product is looked at ten times as often as the tenth.
 const ZIPF_EXPONENT: f64 = 1.0;
-/// The longest that a token is used before it is renewed, whatever it says.
-const TOKEN_LIFE_MAX: Duration = Duration::from_secs(3_600);
 /// How many products a page of the list has.
 const LIST_PRODUCTS: &str = "100";
-
-/// A customer.
-pub(super) struct Customer {
-    pub(super) number: usize,
-    pub(super) token: String,
-    refresh_token: String,
-    /// When half of the token's life is over.
-    renew_at: Instant,
-}
-
-impl Customer {
-    fn of(number: usize, session: &Value) -> Self {
-        let text = |field: &str| session[field].as_str().unwrap_or_default().to_owned();
-        let expires_at = text("access_expires_at").parse::<jiff::Timestamp>().unwrap_or(jiff::Timestamp::MAX);
-        let life = Duration::try_from(expires_at.duration_since(jiff::Timestamp::now())).unwrap_or_default();
-        let renew_at = Instant::now() + life.min(TOKEN_LIFE_MAX) / 2;
-        Self { number, token: text("access_token"), refresh_token: text("refresh_token"), renew_at }
-    }
-}
 
 /// Everything that journeys need.
 pub(super) struct Town {
     pub(super) client: Client,
     pub(super) scenario: Scenario,
+    pub(super) people: People,
     /// Ids of products, the most popular first.
     pub(super) goods: Vec<String>,
     /// Sums of the weights of `goods`.
     weights: Vec<f64>,
     pub(super) queries: Vec<String>,
-    /// Customers who do nothing at the moment.
-    idle: Mutex<Vec<Customer>>,
-    free: Semaphore,
+    /// What baskets look like; empty where nobody said.
+    pub(super) baskets: Vec<Basket>,
+    /// Paid orders that are on their way.
+    pub(super) parcels: Parcels,
     seeds: AtomicU64,
     /// What the shop said it had done.
     pub(super) acknowledged: Acknowledged,
 }
 
 impl Town {
-    /// Looks around in the shop and lets the customers log in.
+    /// Looks around in the shop and lets the people log in.
     pub(super) async fn visit(plan: &Plan, client: Client) -> Result<Self, LoadError> {
+        let baskets = plan.baskets.as_deref().map(files::baskets).transpose()?.unwrap_or_default();
+        let queries = plan.queries.as_deref().map(files::queries).transpose()?;
         client.knock().await?;
+        let people = People::gather(plan, &client).await?;
         let listed = list(plan, &client).await?;
-        let queries = match &plan.queries {
-            Some(path) => read_queries(path)?,
-            None => listed.iter().map(|(_, name)| two_words(name)).collect(),
-        };
+        let queries = queries.unwrap_or_else(|| listed.iter().map(|(_, name)| two_words(name)).collect());
         let goods = match (plan.scenario, &plan.product) {
             (Scenario::Browse, _) => listed.into_iter().map(|(id, _)| id).take(plan.products).collect(),
             (Scenario::FlashSale, Some(product)) => vec![product.clone()],
             (Scenario::FlashSale, None) => purchasable(&client, listed, 1).await,
-            (Scenario::Shop, _) => purchasable(&client, listed, plan.products).await,
+            (Scenario::Shop | Scenario::Marketplace | Scenario::Mix, _) => {
+                purchasable(&client, listed, plan.products).await
+            }
         };
         if goods.is_empty() {
             return Err(LoadError::NothingToBuy);
         }
-        let users = if plan.scenario == Scenario::Browse { 0 } else { plan.users };
-        let logins = stream::iter((0..users).map(|number| log_in(&client, plan.seed, number)));
-        let customers: Vec<Result<Customer, LoadError>> = logins.buffer_unordered(LOGINS_AT_ONCE).collect().await;
-        let customers = customers.into_iter().collect::<Result<Vec<_>, _>>()?;
         let mut sum = 0.0;
         let weights = (1..=goods.len()).map(|rank| {
             sum += (rank as f64).powf(-ZIPF_EXPONENT);
@@ -103,8 +73,9 @@ impl Town {
             weights: weights.collect(),
             goods,
             queries,
-            free: Semaphore::new(customers.len()),
-            idle: Mutex::new(customers),
+            baskets,
+            people,
+            parcels: Parcels::default(),
             scenario: plan.scenario,
             seeds: AtomicU64::new(plan.seed),
             acknowledged: Acknowledged::default(),
@@ -112,32 +83,24 @@ impl Town {
         })
     }
 
-    /// One customer's visit, which was due then.
+    /// One visit, which was due then.
     pub(super) async fn journey(&self, due: Instant) {
-        let random = fastrand::Rng::with_seed(self.seeds.fetch_add(1, Ordering::Relaxed));
-        if self.scenario == Scenario::Browse {
-            return self.browse(random, due).await;
+        let mut random = fastrand::Rng::with_seed(self.seeds.fetch_add(1, Ordering::Relaxed));
+        let journey = self.scenario.choose(&mut random);
+        if journey == Journey::Glance {
+            return self.glance(&mut random, due).await;
+        }
+        if journey.is_operators() {
+            let Ok(pass) = self.people.operator(&self.client).await else { return };
+            return self.operate(journey, &pass, &mut random, due).await;
         }
         // Waiting for a customer to have time is part of what the visitor feels.
-        let Ok(_free) = self.free.acquire().await else { return };
-        let Some(mut customer) = self.idle.lock().pop() else { return };
-        if Instant::now() >= customer.renew_at {
-            let body = json!({ "refresh_token": customer.refresh_token });
-            let session = self.client.post(Kind::Errand, &["auth", "refresh"], &body, None, Instant::now()).await;
-            if session.is_done() {
-                customer = Customer::of(customer.number, &session.body);
-            }
+        let Ok(customer) = self.people.customer(&self.client).await else { return };
+        match journey {
+            Journey::Grab => self.grab(&customer, due).await,
+            Journey::Session => self.session(&customer, &mut random, due).await,
+            _ => self.shop(&customer, &mut random, due).await,
         }
-        match self.scenario {
-            Scenario::FlashSale => self.grab(&customer, due).await,
-            Scenario::Shop | Scenario::Browse => self.shop(&customer, random, due).await,
-        }
-        self.idle.lock().push(customer);
-    }
-
-    /// The tokens of all customers who do nothing, by their numbers.
-    pub(super) fn tokens(&self) -> HashMap<usize, String> {
-        self.idle.lock().iter().map(|customer| (customer.number, customer.token.clone())).collect()
     }
 
     /// A product, by popularity.
@@ -186,42 +149,6 @@ async fn purchasable(client: &Client, listed: Vec<(String, String)>, wanted: usi
         }
     }
     goods
-}
-
-async fn log_in(client: &Client, seed: u64, number: usize) -> Result<Customer, LoadError> {
-    let email = format!("load-{seed}-{number}@load.example");
-    let credentials = json!({ "email": email, "password": PASSWORD });
-    // Whoever was here before has an account.
-    errand(client, "register", &credentials).await;
-    let session = errand(client, "login", &credentials).await.needed(client.base(), "logging in")?;
-    Ok(Customer::of(number, &session))
-}
-
-/// Asks again while the shop has too many passwords to hash.
-async fn errand(client: &Client, what: &str, credentials: &Value) -> super::client::Answer {
-    let mut tries = 0;
-    loop {
-        let answer = client.post(Kind::Errand, &["auth", what], credentials, None, Instant::now()).await;
-        tries += 1;
-        if answer.status != Some(503) || tries == LOGIN_TRIES {
-            return answer;
-        }
-        tokio::time::sleep(Duration::from_millis(LOGIN_PAUSE_MS)).await;
-    }
-}
-
-fn read_queries(path: &Path) -> Result<Vec<String>, LoadError> {
-    let problem = |problem: String| LoadError::Queries { path: path.display().to_string(), problem };
-    let mut reader = csv::Reader::from_path(path).map_err(|error| problem(error.to_string()))?;
-    let headers = reader.headers().map_err(|error| problem(error.to_string()))?;
-    let column = headers.iter().position(|header| header == "query");
-    let column = column.ok_or_else(|| problem("it has no column `query`".into()))?;
-    let mut queries = Vec::new();
-    for row in reader.records() {
-        let row = row.map_err(|error| problem(error.to_string()))?;
-        queries.extend(row.get(column).filter(|query| !query.trim().is_empty()).map(str::to_owned));
-    }
-    if queries.is_empty() { Err(problem("it has no queries".into())) } else { Ok(queries) }
 }
 
 fn two_words(name: &str) -> String {

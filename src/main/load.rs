@@ -1,0 +1,181 @@
+//! `souk load`: its options, its progress on the terminal, and where its report goes. The work is in `souk::load`.
+
+use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use secrecy::SecretString;
+use souk::load::{self, Arrivals, Operator, Plan, Protocol, Scenario};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// The exit status of a program that Ctrl-C ended, as shells have it.
+const INTERRUPTED: i32 = 130;
+/// How often progress is printed where there is no terminal, in seconds.
+const PROGRESS_SECONDS: f64 = 5.0;
+/// Where the password of a load run's operator is read from: a command line is seen by everybody on the machine.
+const OPERATOR_PASSWORD: &str = "OPERATOR_PASSWORD";
+
+#[derive(Args)]
+pub(super) struct Load {
+    /// Where the shop is.
+    #[arg(default_value = "http://127.0.0.1:8080")]
+    url: String,
+    /// What customers do.
+    #[arg(long, value_enum, default_value_t = ScenarioName::Shop)]
+    scenario: ScenarioName,
+    /// Open model: so many journeys begin each second, whatever becomes of the earlier ones.
+    #[arg(long, value_name = "PER_SECOND", conflicts_with = "callers")]
+    rate: Option<f64>,
+    /// Closed model: so many callers, each beginning the next journey when the last has ended [default: 16].
+    #[arg(long, value_name = "N")]
+    callers: Option<usize>,
+    /// For how long journeys begin.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    seconds: u64,
+    /// How many customers there are. They register and log in first, which costs the shop a password hash each.
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    users: usize,
+    /// A file of `souk tokens`: customers, and perhaps an operator, who are logged in already.
+    #[arg(long, value_name = "FILE", conflicts_with = "users")]
+    tokens: Option<PathBuf>,
+    /// An admin or a seller who logs in to send parcels, change prices and look at stock. The password is read from the
+    /// environment variable `OPERATOR_PASSWORD`.
+    #[arg(long, value_name = "EMAIL")]
+    operator: Option<String>,
+    /// How many journeys may be under way at once in the open model.
+    #[arg(long, value_name = "N", default_value_t = 4_096)]
+    in_flight: usize,
+    /// After how long a request counts as unanswered.
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 15_000)]
+    timeout_ms: u64,
+    /// How many different products are looked at and bought.
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    products: usize,
+    /// The product of a flash sale.
+    #[arg(long, value_name = "ID")]
+    product: Option<String>,
+    /// A CSV file with a column `query`.
+    #[arg(long, value_name = "FILE")]
+    queries: Option<PathBuf>,
+    /// A CSV file with columns `invoice` and `quantity`, a row a line of a basket [default: one to three lines of one piece].
+    #[arg(long, value_name = "FILE")]
+    baskets: Option<PathBuf>,
+    /// What chance is made from.
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    seed: u64,
+    /// Speak HTTP/2.
+    #[arg(long)]
+    http2: bool,
+    /// Also write the report as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Also write the report as one HTML file with charts.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Write down what was asked and answered, for the checker.
+    #[arg(long, value_name = "FILE")]
+    history: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ScenarioName {
+    /// Product pages and searches.
+    Browse,
+    /// From the search to the paid order.
+    Shop,
+    /// Everybody buys the same product.
+    FlashSale,
+    /// 30 % customers' sessions of 1 to 10 lines, 60 % deliveries, 5 % dashboards, 3 % prices, 2 % replacements: the mix of the
+    /// Online Marketplace benchmark, re-implemented. It changes the catalogue and needs an operator.
+    Marketplace,
+    /// 80 % glances, 18 % shopping, 2 % everybody the same product.
+    Mix,
+}
+
+impl Load {
+    /// Runs it, prints the table, writes the files.
+    pub(super) async fn run(self) -> Result<ExitCode> {
+        let (json, html) = (self.json.clone(), self.html.clone());
+        let operator = match self.operator.clone() {
+            Some(email) => {
+                let password =
+                    std::env::var(OPERATOR_PASSWORD).with_context(|| format!("{OPERATOR_PASSWORD} for {email}"))?;
+                Some(Operator { email, password: SecretString::from(password) })
+            }
+            None => None,
+        };
+        let (terminal, mut next) = (std::io::stderr().is_terminal(), PROGRESS_SECONDS);
+        let report = load::run(self.plan(operator), interrupted()?, |load::Progress { seconds, answered, failed }| {
+            if terminal {
+                eprint!("\r{seconds:>6.0} s  {answered:>10} answers  {failed} failures ");
+            } else if seconds >= next {
+                next += PROGRESS_SECONDS;
+                eprintln!("{seconds:.0} s: {answered} answers, {failed} failures");
+            }
+        });
+        let report = report.await?;
+        if terminal {
+            eprintln!();
+        }
+        println!("{report}");
+        if let Some(path) = json {
+            let text = serde_json::to_vec_pretty(&report)?;
+            std::fs::write(&path, text).with_context(|| path.display().to_string())?;
+        }
+        if let Some(path) = html {
+            std::fs::write(&path, report.to_html()).with_context(|| path.display().to_string())?;
+        }
+        Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    fn plan(self, operator: Option<Operator>) -> Plan {
+        Plan {
+            url: self.url,
+            scenario: match self.scenario {
+                ScenarioName::Browse => Scenario::Browse,
+                ScenarioName::Shop => Scenario::Shop,
+                ScenarioName::FlashSale => Scenario::FlashSale,
+                ScenarioName::Marketplace => Scenario::Marketplace,
+                ScenarioName::Mix => Scenario::Mix,
+            },
+            arrivals: match self.rate {
+                Some(rate) => Arrivals::Open { rate },
+                None => Arrivals::Closed { callers: self.callers.unwrap_or(16) },
+            },
+            seconds: self.seconds,
+            users: self.users,
+            tokens: self.tokens,
+            operator,
+            in_flight_max: self.in_flight,
+            request_ms_max: self.timeout_ms,
+            products: self.products,
+            product: self.product,
+            queries: self.queries,
+            baskets: self.baskets,
+            history: self.history,
+            seed: self.seed,
+            protocol: if self.http2 { Protocol::Http2 } else { Protocol::Http1 },
+        }
+    }
+}
+
+/// Resolves at the first Ctrl-C or SIGTERM, which ends a run with its report; a second one ends the program.
+fn interrupted() -> Result<impl Future<Output = ()>> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let next = async move || tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} };
+    let (first, told) = tokio::sync::oneshot::channel();
+    tokio::spawn(async move {
+        let mut next = next;
+        next().await;
+        eprintln!("\nending: journeys under way end, then the report follows; again to leave at once");
+        let _ = first.send(());
+        next().await;
+        std::process::exit(INTERRUPTED);
+    });
+    Ok(async move {
+        // Without its sender there is nobody who could interrupt.
+        if told.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    })
+}
