@@ -68,6 +68,8 @@ pub struct Progress {
     pub answered: u64,
     /// Requests that failed so far: 5xx, time-outs, broken connections.
     pub failed: u64,
+    /// The last whole second.
+    pub last: Second,
 }
 
 /// Runs a plan to its end, or until `stop` resolves, and checks what the shop then shows.
@@ -159,7 +161,7 @@ async fn conditions(town: &Town) -> Conditions {
 
 fn progress(recorder: &Recorder, began: Instant) -> Progress {
     let (answered, failed) = recorder.counts();
-    Progress { seconds: began.elapsed().as_secs_f64(), answered, failed }
+    Progress { seconds: began.elapsed().as_secs_f64(), answered, failed, last: recorder.last_second() }
 }
 
 /// Lets journeys begin until the time is over.

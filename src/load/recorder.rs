@@ -257,6 +257,13 @@ impl Recorder {
         rows.filter(|row| row.done + row.refused + row.failed + row.unanswered > 0).collect()
     }
 
+    /// The last whole second.
+    pub(super) fn last_second(&self) -> Second {
+        let mut series = self.series.lock();
+        series.proceed();
+        series.past.last().copied().unwrap_or_default()
+    }
+
     /// Every second until now.
     pub(super) fn seconds(&self) -> Vec<Second> {
         let mut series = self.series.lock();

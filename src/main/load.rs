@@ -1,6 +1,11 @@
 //! `souk load`: its options, its progress on the terminal, and where its report goes. The work is in `souk::load`.
 
-use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
+use std::{
+    fs::File,
+    io::{IsTerminal, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
@@ -24,7 +29,7 @@ pub(super) struct Load {
     #[arg(long, value_enum, default_value_t = ScenarioName::Shop)]
     scenario: ScenarioName,
     /// Open model: so many journeys begin each second, whatever becomes of the earlier ones.
-    #[arg(long, value_name = "PER_SECOND", conflicts_with = "callers")]
+    #[arg(long, value_name = "PER_SECOND", conflicts_with = "callers", allow_negative_numbers = true)]
     rate: Option<f64>,
     /// Closed model: so many callers, each beginning the next journey when the last has ended [default: 16].
     #[arg(long, value_name = "N")]
@@ -95,7 +100,9 @@ enum ScenarioName {
 impl Load {
     /// Runs it, prints the table, writes the files.
     pub(super) async fn run(self) -> Result<ExitCode> {
-        let (json, html) = (self.json.clone(), self.html.clone());
+        // A path that cannot be written is told before the run, not after it.
+        let create = |path: &PathBuf| File::create(path).with_context(|| path.display().to_string());
+        let (json, html) = (self.json.as_ref().map(create).transpose()?, self.html.as_ref().map(create).transpose()?);
         let operator = match self.operator.clone() {
             Some(email) => {
                 let password =
@@ -105,25 +112,28 @@ impl Load {
             None => None,
         };
         let (terminal, mut next) = (std::io::stderr().is_terminal(), PROGRESS_SECONDS);
-        let report = load::run(self.plan(operator), interrupted()?, |load::Progress { seconds, answered, failed }| {
-            if terminal {
-                eprint!("\r{seconds:>6.0} s  {answered:>10} answers  {failed} failures ");
-            } else if seconds >= next {
-                next += PROGRESS_SECONDS;
-                eprintln!("{seconds:.0} s: {answered} answers, {failed} failures");
-            }
-        });
+        let report =
+            load::run(self.plan(operator), interrupted()?, |load::Progress { seconds, answered, failed, last }| {
+                if terminal {
+                    let (rate, p99) = (last.done + last.refused, last.p99_ms);
+                    eprint!(
+                        "\r{seconds:>6.0} s  {answered:>10} answers  {rate:>7}/s  p99 {p99:>7.1} ms  {failed} failures "
+                    );
+                } else if seconds >= next {
+                    next += PROGRESS_SECONDS;
+                    eprintln!("{seconds:.0} s: {answered} answers, {failed} failures");
+                }
+            });
         let report = report.await?;
         if terminal {
             eprintln!();
         }
         println!("{report}");
-        if let Some(path) = json {
-            let text = serde_json::to_vec_pretty(&report)?;
-            std::fs::write(&path, text).with_context(|| path.display().to_string())?;
+        if let Some(mut file) = json {
+            file.write_all(&serde_json::to_vec_pretty(&report)?)?;
         }
-        if let Some(path) = html {
-            std::fs::write(&path, report.to_html()).with_context(|| path.display().to_string())?;
+        if let Some(mut file) = html {
+            file.write_all(report.to_html().as_bytes())?;
         }
         Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
