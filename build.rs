@@ -1,4 +1,5 @@
-//! Tells the program which commit it was built from, for reports: `SOUK_COMMIT`.
+//! Tells the program which commit it was built from, for reports: `BUILD_COMMIT`. (cargo hands it on to what it runs, where
+//! a name that begins with `SOUK_` would be taken for a setting.)
 //!
 //! It runs again when the source changes, not when only a commit is made, so that committing builds nothing anew: a program
 //! built before its source was committed then says that the source had been changed.
@@ -15,7 +16,7 @@ fn main() {
             Some(_) | None => format!("{commit}, changed since"),
         }
     });
-    println!("cargo:rustc-env=SOUK_COMMIT={commit}");
+    println!("cargo:rustc-env=BUILD_COMMIT={commit}");
 }
 
 /// What git says, or `None` where there is no git or no repository: a source archive has neither.

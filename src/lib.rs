@@ -15,7 +15,7 @@
 /// The program's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The commit it was built from, `unknown` where it was built from a source archive.
-pub const COMMIT: &str = env!("SOUK_COMMIT");
+pub const COMMIT: &str = env!("BUILD_COMMIT");
 
 pub mod clock;
 pub mod config;
