@@ -16,6 +16,9 @@ use crate::storage::{Journal, Position};
 const PAGE_BYTES_MAX: usize = 4 << 20;
 /// After how many entities the seeding of a read model shows how far it has come.
 const PROGRESS_STREAMS: u64 = 100_000;
+/// The least time between two pulls while nobody waits for the read model, in milliseconds: what comes meanwhile is taken in at
+/// once, and what an order became in between is never written.
+const PULL_MS_MIN: u64 = 20;
 /// How long the actor waits for something new before it looks at its mailbox again, in milliseconds.
 const WAIT_MS: u64 = 250;
 
@@ -24,6 +27,8 @@ const WAIT_MS: u64 = 250;
 pub struct Progress {
     name: &'static str,
     position: Arc<watch::Sender<Position>>,
+    /// Up to where somebody waits for it.
+    wanted: Arc<watch::Sender<Position>>,
     journal: Journal,
 }
 
@@ -31,7 +36,8 @@ impl Progress {
     /// Progress from the beginning.
     #[must_use]
     pub fn new(name: &'static str, journal: Journal) -> Self {
-        Self { name, position: Arc::new(watch::Sender::new(Position::default())), journal }
+        let start = || Arc::new(watch::Sender::new(Position::default()));
+        Self { name, position: start(), wanted: start(), journal }
     }
 
     /// The projection's name.
@@ -52,9 +58,19 @@ impl Progress {
         self.journal.durable().0.saturating_sub(self.position().0)
     }
 
-    /// Waits until all that is durable now is part of the projection, at most `timeout`; whether it is.
+    /// Does somebody wait for more than is committed?
+    fn is_wanted(&self) -> bool {
+        *self.wanted.borrow() > self.position()
+    }
+
+    /// Waits until all that is durable now is part of the projection, at most `timeout`; whether it is. The follower hurries.
     pub async fn catch_up(&self, timeout: Duration) -> CaughtUp {
         let wanted = self.journal.durable();
+        self.wanted.send_if_modified(|known| {
+            let more = *known < wanted;
+            *known = wanted.max(*known);
+            more
+        });
         let mut position = self.position.subscribe();
         let reached = position.wait_for(|position| *position >= wanted);
         match tokio::time::timeout(timeout, reached).await {
@@ -80,7 +96,7 @@ pub type Open = Arc<dyn Fn() -> Result<Box<dyn Projection>, super::projection::P
 pub(super) struct Follower {
     pub(super) open: Open,
     pub(super) progress: Progress,
-    /// The least time between two commits, in milliseconds: a commit of the search index costs ten.
+    /// The least time between two commits while nobody waits, in milliseconds: a commit of the search index costs ten.
     pub(super) commit_ms_min: u64,
 }
 
@@ -93,7 +109,9 @@ pub(super) struct FollowerState {
     /// Up to where records are applied, committed or not.
     applied: Position,
     committed_at: Instant,
+    pulled_at: Instant,
     durable: watch::Receiver<Position>,
+    wanted: watch::Receiver<Position>,
 }
 
 impl Actor for Follower {
@@ -103,8 +121,8 @@ impl Actor for Follower {
 
     async fn pre_start(&self, _: ActorRef<Pull>, (): ()) -> Result<FollowerState, ActorProcessingErr> {
         let durable = self.progress.journal.watch_durable();
-        let applied = Position::default();
-        Ok(FollowerState { projection: None, applied, committed_at: Instant::now(), durable })
+        let (applied, wanted, now) = (Position::default(), self.progress.wanted.subscribe(), Instant::now());
+        Ok(FollowerState { projection: None, applied, committed_at: now, pulled_at: now, durable, wanted })
     }
 
     async fn post_start(&self, myself: ActorRef<Pull>, state: &mut FollowerState) -> Result<(), ActorProcessingErr> {
@@ -130,16 +148,24 @@ impl Actor for Follower {
         Pull: Pull,
         state: &mut FollowerState,
     ) -> Result<(), ActorProcessingErr> {
-        let commit_due = state.committed_at + Duration::from_millis(self.commit_ms_min);
+        let now = Instant::now();
+        let behind = *state.durable.borrow_and_update() > state.applied;
         let uncommitted = state.applied > self.progress.position();
-        let nothing_new = *state.durable.borrow_and_update() <= state.applied;
-        if nothing_new && !(uncommitted && Instant::now() >= commit_due) {
-            let wait = Instant::now() + Duration::from_millis(WAIT_MS);
-            let until = if uncommitted { commit_due.min(wait) } else { wait };
+        let wanted = *state.wanted.borrow_and_update() > self.progress.position();
+        let pull_due = state.pulled_at + Duration::from_millis(PULL_MS_MIN);
+        let commit_due = state.committed_at + Duration::from_millis(self.commit_ms_min);
+        let ready = |due| wanted || now >= due;
+        if !(behind && ready(pull_due) || uncommitted && ready(commit_due)) {
+            let mut until = now + Duration::from_millis(WAIT_MS);
+            until = if behind { until.min(pull_due) } else { until };
+            until = if uncommitted { until.min(commit_due) } else { until };
             tokio::select! {
-                changed = state.durable.changed() => changed?,
+                changed = state.durable.changed(), if !behind => changed?,
+                changed = state.wanted.changed() => changed?,
                 () = tokio::time::sleep_until(until) => {}
             }
+            myself.send_message(Pull)?;
+            return Ok(());
         }
         self.pull(state).await?;
         myself.send_message(Pull)?;
@@ -178,7 +204,8 @@ impl Follower {
     async fn pull(&self, state: &mut FollowerState) -> Result<(), ActorProcessingErr> {
         let mut projection = state.projection.take().ok_or("the projection is not open")?;
         let (journal, from, committed) = (self.progress.journal.clone(), state.applied, self.progress.position());
-        let due = state.committed_at.elapsed() >= Duration::from_millis(self.commit_ms_min);
+        let due =
+            state.committed_at.elapsed() >= Duration::from_millis(self.commit_ms_min) || self.progress.is_wanted();
         let work = tokio::task::spawn_blocking(move || -> Result<_, ActorProcessingErr> {
             let page = journal.page(from, PAGE_BYTES_MAX)?;
             if !page.records.is_empty() {
@@ -193,6 +220,10 @@ impl Follower {
         });
         let (projection, applied, commits) = work.await??;
         state.projection = Some(projection);
+        // A page that is not the last is followed by the next at once.
+        if applied >= self.progress.journal.durable() || applied == from {
+            state.pulled_at = Instant::now();
+        }
         state.applied = applied;
         if commits {
             state.committed_at = Instant::now();

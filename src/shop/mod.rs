@@ -54,6 +54,10 @@ pub const KEY_CHARACTERS_MAX: usize = 255;
 /// How long the read models may take to catch up when the shop closes, in seconds: it saves the next start the work.
 const FOLLOWERS_CATCH_UP_SECONDS: u64 = 2;
 
+/// The least time between two commits of the lists while nobody waits for them, in milliseconds: most orders come and go through
+/// several stages within it, of which only the last is written.
+const LISTS_COMMIT_MS_MIN: u64 = 500;
+
 /// How long the end of a rebuild is waited for before it is looked for again.
 const CATCH_UP: Duration = Duration::from_secs(60);
 
@@ -187,7 +191,7 @@ impl Shop {
             Child::owner("orders", &orders),
             Child::owner("accounts", &accounts),
             Child::owner("reviews", &reviews),
-            Child::follower(&lists_progress, lists_follower(&journal), 0),
+            Child::follower(&lists_progress, lists_follower(&journal), LISTS_COMMIT_MS_MIN),
             Child::follower(&search_progress, search_follower(&search, &search_progress), limits.search_commit_ms_min),
             Child::checkout(&checkout),
         ];

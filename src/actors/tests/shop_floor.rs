@@ -148,7 +148,10 @@ impl Floor {
     pub(super) async fn open(path: &Path, provider: &Arc<Provider>, clock: Clock) -> Self {
         hush_mishaps();
         let disk = Disk::new();
-        let journal = open_journal(small_journal(path, &disk)).await;
+        let mut config = small_journal(path, &disk);
+        // A batch for each record, so that a crash can come between any two of them.
+        config.limits.batch_records_max = 1;
+        let journal = open_journal(config).await;
         // Entities that fail come back at once: the clock of these tests stands still.
         let limits =
             DirectoryLimits { back_off_ms_min: 0, back_off_ms_max: 0, live_max: 8, ..DirectoryLimits::default() };
