@@ -19,6 +19,7 @@ pub const COMMIT: &str = env!("BUILD_COMMIT");
 
 pub mod clock;
 pub mod config;
+pub mod planted;
 
 pub mod domain;
 

@@ -3,6 +3,8 @@
 
 #[path = "main/load.rs"]
 mod load_command;
+#[path = "main/verify.rs"]
+mod verify_command;
 
 use std::{
     io::{BufWriter, IsTerminal, Read, Write},
@@ -95,6 +97,10 @@ enum Command {
     Config,
     /// Send customers to a running shop, and measure and check what they get (docs/BENCHMARKS.md).
     Load(Box<load_command::Load>),
+    /// Check that a shop keeps its promises: a data directory, a running shop, what clients wrote down (docs/VERIFY.md).
+    ///
+    /// Without `--url` and `--history` it is the data directory, which no process may have meanwhile.
+    Verify(verify_command::Verify),
 }
 
 #[derive(Args)]
@@ -165,6 +171,7 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<ExitCode> {
     let mut config = Config::load(cli.config.as_deref())?;
+    let data_dir_given = cli.data_dir.is_some();
     if let Some(directory) = cli.data_dir {
         config.data_dir = directory;
     }
@@ -187,6 +194,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             Command::Admin { command: Admin::Create { email } } => create_admin(config, &email).await,
             Command::Tokens(options) => write_tokens(config, options).await,
             Command::Load(options) => options.run().await,
+            Command::Verify(options) => options.run(data_dir_given, config.data_dir).await,
             Command::Config => {
                 print!("{}", config.to_toml());
                 Ok(ExitCode::SUCCESS)
@@ -368,7 +376,7 @@ async fn write_tokens(config: Config, options: Tokens) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn create_admin(config: Config, email: &str) -> Result<ExitCode> {
+fn password_from_input(email: &str) -> Result<String> {
     if std::io::stdin().is_terminal() {
         eprintln!("Password for {email} (it is shown; pipe it in to avoid that):");
     }
@@ -378,6 +386,11 @@ async fn create_admin(config: Config, email: &str) -> Result<ExitCode> {
     if password.is_empty() {
         bail!("a password is needed on standard input");
     }
+    Ok(password)
+}
+
+async fn create_admin(config: Config, email: &str) -> Result<ExitCode> {
+    let password = password_from_input(email)?;
     let shop = Shop::open(config).await?;
     let user = shop.ensure_account(email, SecretString::from(password), Role::Admin).await;
     shop.close().await?;

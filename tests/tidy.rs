@@ -11,10 +11,11 @@ use std::{
 /// The longest file, in lines; house rule: near 500.
 const LINES_MAX: usize = 550;
 
-/// What each room may use of the crate, itself apart. `clock` and `config` are leaves that everybody may use.
-const LAYERS: [(&str, &[&str]); 15] = [
+/// What each room may use of the crate, itself apart. `clock`, `config` and `planted` are leaves that everybody may use.
+const LAYERS: [(&str, &[&str]); 16] = [
     ("clock", &["domain"]),
     ("config", &[]),
+    ("planted", &[]),
     ("domain", &[]),
     ("catalog", &["domain"]),
     ("storage", &[]),
@@ -30,7 +31,7 @@ const LAYERS: [(&str, &[&str]); 15] = [
     ("main", &["app", "load", "verify", "http", "shop", "catalog", "storage", "domain"]),
 ];
 
-/// Which room alone may name a library.
+/// Which rooms or files alone may name a library.
 const LIBRARIES: [(&str, &str); 10] = [
     ("sled", "storage/state.rs"),
     ("bincode", "storage/codec.rs"),
@@ -41,7 +42,7 @@ const LIBRARIES: [(&str, &str); 10] = [
     ("jsonwebtoken", "identity/"),
     ("argon2", "identity/"),
     ("aws_lc_rs", "identity/"),
-    ("reqwest", "load/"),
+    ("reqwest", "load/ verify/online.rs"),
 ];
 
 struct Source {
@@ -133,7 +134,7 @@ fn layers_are_kept() {
         let code: String = source.code().map(|(_, line)| format!("{line}\n")).collect();
         for (_, named) in rooms_named(&code) {
             let is_room = layers.contains_key(named.as_str());
-            let leaf = named == "clock" || named == "config";
+            let leaf = ["clock", "config", "planted"].contains(&named.as_str());
             checked += usize::from(is_room);
             if is_room && named != room && !leaf && !allowed.contains(&named.as_str()) {
                 broken.push(format!("{} uses {named}", source.path));
@@ -157,14 +158,14 @@ fn the_reader_of_uses_sees_every_form() {
 fn libraries_stay_in_their_rooms() {
     let mut broken = Vec::new();
     for source in sources() {
-        for (library, room) in LIBRARIES {
-            if source.path.starts_with(room) {
+        for (library, rooms) in LIBRARIES {
+            if rooms.split(' ').any(|room| source.path.starts_with(room)) {
                 continue;
             }
             let names =
                 |line: &str| line.contains(&format!("{library}::")) || line.contains(&format!("use {library};"));
             let tests_of_room =
-                source.path.starts_with(room.split('/').next().unwrap_or_default()) && source.path.contains("test");
+                source.path.starts_with(rooms.split('/').next().unwrap_or_default()) && source.path.contains("test");
             for (number, line) in source.code().filter(|(_, line)| names(line)) {
                 if !tests_of_room {
                     broken.push(format!("{}:{number} names {library}: {}", source.path, line.trim()));

@@ -28,6 +28,7 @@ use crate::{
         order::{self, EndReason, Order, Placement, Step, StockAnswer},
     },
     payments::{Charge, Gateway, OperationKey},
+    planted::{Bug, planted},
     storage::{Fault, Journal, LoadError},
 };
 
@@ -184,6 +185,9 @@ impl Driver {
         let asked = join_all(lines.iter().map(|index| async move {
             let line = &placement.lines[usize::from(*index)];
             let (quantity, deadline) = (line.quantity, placement.deadline);
+            if planted(Bug::ReservationSkipped) {
+                return Ok((*index, StockAnswer::Reserved));
+            }
             let reserve = inventory::Command::Reserve { hold: Hold { order: id, round: 0 }, quantity, deadline };
             let answer = match self.ask(&self.inventories, &line.product, reserve).await? {
                 Ok(_) => StockAnswer::Reserved,
@@ -212,11 +216,21 @@ impl Driver {
         let Some(intent) = order.attempts().iter().find(|known| known.number == attempt) else {
             return Err(Trouble::Repeat("the attempt is not recorded".into()));
         };
-        let key = OperationKey { order: id, attempt };
-        let charge = Charge { key, amount: placement.total, method: intent.method.clone() };
+        let mut charge =
+            Charge { key: OperationKey { order: id, attempt }, amount: placement.total, method: intent.method.clone() };
+        if planted(Bug::NewKeyOnRetry) {
+            charge.key.attempt += fastrand::u32(..4_096);
+        }
+        if planted(Bug::WrongAmountCharged) {
+            charge.amount.minor /= 2;
+        }
         let limit = Duration::from_millis(self.limits.provider_ms_max);
         let outcome = match tokio::time::timeout(limit, self.gateway.charge(charge)).await {
+            Ok(Ok(order::PaymentOutcome::Declined { reason })) if planted(Bug::DeclineIsSuccess) => {
+                order::PaymentOutcome::Captured { reference: reason, amount: placement.total }
+            }
             Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) if planted(Bug::ExpiresWhileUnknown) => return self.tell(id, order::Command::Expire).await,
             Ok(Err(unknown)) => return Err(Trouble::Repeat(unknown.to_string())),
             Err(_) => return Err(Trouble::Repeat("the provider did not answer in time".into())),
         };
@@ -240,6 +254,7 @@ impl Driver {
 
     async fn undo(&self, id: OrderId, placement: &Placement, lines: &[u16]) -> Outcome {
         let (hold, deadline) = (Hold { order: id, round: 0 }, placement.deadline);
+        let lines = if planted(Bug::ReservationLeaks) { &[] } else { lines };
         let released = join_all(lines.iter().map(|index| async move {
             let product = &placement.lines[usize::from(*index)].product;
             let release = inventory::Command::Release { hold, deadline };

@@ -35,6 +35,7 @@ use super::{
 use crate::{
     clock::Clock,
     domain::entity::{Entity, Timestamp},
+    planted::{Bug, planted},
     storage::{Append, AppendError, Fault, Journal, Lease, LoadError, Refused, Slot},
 };
 
@@ -249,7 +250,10 @@ impl<E: Entity> Actor for EntityActor<E> {
     async fn post_stop(&self, _: ActorRef<LookIntoInbox>, state: &mut State<E>) -> Result<(), ActorProcessingErr> {
         let Some(alive) = state.alive.take() else { return Ok(()) };
         if alive.bytes_since_snapshot > 0 && !alive.failed.load(Ordering::Acquire) {
-            let bytes = records::encode_snapshot(&alive.entity);
+            let mut bytes = records::encode_snapshot(&alive.entity);
+            if planted(Bug::SnapshotEmpty) {
+                bytes = records::encode_snapshot(&E::default());
+            }
             state.arguments.journal.offer_snapshot(&alive.lease, alive.sequence, VERSION, bytes);
         }
         Ok(())

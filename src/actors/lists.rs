@@ -30,6 +30,7 @@ use crate::{
         order::{self, Order, PaymentOutcome, Placement, Status},
         reviews::{self, Review, Reviews},
     },
+    planted::{Bug, planted},
     storage::{
         Change, Fault, Journal, Loaded, Position, Record, Stream,
         codec::{decode, encode},
@@ -93,6 +94,12 @@ pub struct Listed<T> {
     pub items: Vec<T>,
     /// What to pass as `after` for the next page; `None` at the end.
     pub next: Option<Vec<u8>>,
+}
+
+/// The key under which an order is listed until it is confirmed or has ended.
+#[must_use]
+pub fn open_order_key(order: OrderId) -> Vec<u8> {
+    key(b'o', &[&order.to_key()])
 }
 
 /// Whose orders.
@@ -201,7 +208,9 @@ impl ListsProjection {
         let stage = match event {
             order::Event::Placed(placement) => {
                 self.placed(order, placement);
-                self.put(key(b'o', &[&order.to_key()]), Vec::new());
+                if !planted(Bug::OrderNotListed) {
+                    self.put(open_order_key(order), Vec::new());
+                }
                 Stage::Open
             }
             order::Event::PaymentSettled { outcome: PaymentOutcome::Captured { .. }, .. } => Stage::Paid,
@@ -217,7 +226,7 @@ impl ListsProjection {
             | order::Event::EndBegun { .. } => return Ok(()),
         };
         if matches!(stage, Stage::Confirmed | Stage::Ended) {
-            self.delete(key(b'o', &[&order.to_key()]));
+            self.delete(open_order_key(order));
         }
         let placed_at = match event {
             order::Event::Placed(placement) => Some(placement.at),

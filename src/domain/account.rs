@@ -160,7 +160,7 @@ impl Holder {
 }
 
 /// The entity: empty until somebody registers.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Default, Serialize, Deserialize)]
 pub struct Account {
     holder: Option<Arc<Holder>>,
 }

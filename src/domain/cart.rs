@@ -13,10 +13,13 @@ use std::{collections::VecDeque, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{
-    entity::{Entity, Kind, Timestamp},
-    ids::{OrderId, ProductId, RequestKey, UserId},
-    money::Currency,
+use crate::{
+    domain::{
+        entity::{Entity, Kind, Timestamp},
+        ids::{OrderId, ProductId, RequestKey, UserId},
+        money::Currency,
+    },
+    planted::{Bug, planted},
 };
 
 /// The most lines of a cart, so of an order. Of 2,025 real invoices of a gift shop 99 % have fewer.
@@ -187,7 +190,7 @@ pub enum Rejection {
 }
 
 /// A customer's cart.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Cart {
     version: u64,
     currency: Option<Currency>,
@@ -271,9 +274,13 @@ impl Cart {
         key: Option<RequestKey>,
         now: Timestamp,
     ) -> Result<Option<Event>, Rejection> {
-        if let Some(key) = key {
+        if let Some(key) = key.filter(|_| !planted(Bug::KeyForgotten)) {
             if let Some((_, known)) = self.keys.iter().find(|(_, known)| known.key == key.key) {
-                return if *known == key { Ok(None) } else { Err(Rejection::KeyReused) };
+                return if *known == key || planted(Bug::KeyReuseAccepted) {
+                    Ok(None)
+                } else {
+                    Err(Rejection::KeyReused)
+                };
             }
             let live = self.keys.iter().filter(|(at, _)| now.ms_since(*at) <= KEY_KEPT_MS).count();
             if live >= KEYS_MAX {
@@ -285,6 +292,9 @@ impl Cart {
         }
         self.check_currency(currency)?;
         self.with_added(lines)?;
+        if planted(Bug::CartChangeLost) && lines.iter().all(|line| self.quantity_of(&line.product) > 0) {
+            return Ok(None);
+        }
         Ok(Some(Event::Added { lines: lines.to_vec(), currency, key, at: now }))
     }
 
@@ -383,6 +393,7 @@ impl Entity for Cart {
                     return Ok(None);
                 }
                 let open = self.open_orders.iter().find(|open| open.order == *order);
+                let open = open.filter(|_| !planted(Bug::CartLinesLost));
                 let lines = open.map_or_else(Vec::new, |open| self.returnable(open));
                 Ok(Some(Event::Returned { order: *order, lines }))
             }

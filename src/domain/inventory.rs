@@ -20,9 +20,12 @@ use std::collections::{HashMap, VecDeque, hash_map};
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{
-    entity::{Entity, Kind, Timestamp},
-    ids::{OrderId, ProductId, ReceiptId},
+use crate::{
+    domain::{
+        entity::{Entity, Kind, Timestamp},
+        ids::{OrderId, ProductId, ReceiptId},
+    },
+    planted::{Bug, planted},
 };
 
 /// The most pieces of one product, in units: sums of two stay far below what a counter holds.
@@ -193,7 +196,7 @@ pub enum Rejection {
 }
 
 /// The inventory of one product.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Inventory {
     opened: bool,
     received: u64,
@@ -230,6 +233,9 @@ pub struct View {
 
 impl Inventory {
     fn available(&self) -> u64 {
+        if planted(Bug::ReservesOneTooMany) {
+            return self.on_hand.saturating_sub(self.reserved);
+        }
         self.on_hand - self.reserved
     }
 
@@ -285,7 +291,7 @@ impl Inventory {
         if now >= deadline {
             return Err(Rejection::DeadlinePassed);
         }
-        let available = self.available();
+        let available = self.available() + u64::from(planted(Bug::ReservesOneTooMany));
         if u64::from(quantity) > available {
             return Err(Rejection::InsufficientStock { requested: quantity, available });
         }
@@ -398,6 +404,7 @@ impl Entity for Inventory {
                     && let HoldState::Reserved { quantity, .. } = *held.get()
                 {
                     self.reserved -= u64::from(quantity);
+                    self.on_hand += u64::from(quantity) * u64::from(planted(Bug::ReleaseMakesStock));
                 }
                 self.finish(hold, HoldState::Released, deadline);
             }
@@ -412,8 +419,10 @@ impl Entity for Inventory {
                 self.finish(hold, HoldState::Fulfilled { quantity }, deadline);
             }
         }
-        assert!(self.reserved <= self.on_hand, "more is reserved than there is");
-        assert!(self.received == self.on_hand + self.sold, "stock appeared or vanished");
+        let reserved_fits = self.reserved <= self.on_hand || planted(Bug::ReservesOneTooMany);
+        assert!(reserved_fits, "more is reserved than there is");
+        let sums_up = self.received == self.on_hand + self.sold || planted(Bug::ReleaseMakesStock);
+        assert!(sums_up, "stock appeared or vanished");
     }
 
     fn view(&self) -> View {

@@ -233,12 +233,12 @@ pub enum Rejection {
 }
 
 /// A product.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Product {
     page: Option<Page>,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Page {
     seller: UserId,
     details: Arc<Details>,

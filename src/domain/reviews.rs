@@ -83,7 +83,7 @@ pub enum Rejection {
 }
 
 /// The reviews of one product.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Reviews {
     by_customer: BTreeMap<UserId, (u8, u64)>,
     stars: u64,

@@ -45,6 +45,18 @@ pub struct LedgerLine {
     pub declined: Option<String>,
 }
 
+/// The lines of a ledger's file, as they stand there. One that was cut short by a kill was never answered and is left out.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn read_ledger(path: &Path) -> io::Result<Vec<LedgerLine>> {
+    let mut lines = Vec::new();
+    for line in BufReader::new(File::open(path)?).lines() {
+        lines.extend(serde_json::from_str::<LedgerLine>(&line?).ok());
+    }
+    Ok(lines)
+}
+
 /// The provider.
 pub struct Simulated {
     ledger: Mutex<Ledger>,
@@ -62,19 +74,11 @@ impl Simulated {
     /// # Errors
     /// The file cannot be read or written.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let mut known = HashMap::new();
-        match File::open(path) {
-            Ok(file) => {
-                for line in BufReader::new(file).lines() {
-                    // A line cut short by a kill was never answered.
-                    if let Ok(line) = serde_json::from_str::<LedgerLine>(&line?) {
-                        known.insert(line.key.clone(), line);
-                    }
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        let known = match read_ledger(path) {
+            Ok(lines) => lines.into_iter().map(|line| (line.key.clone(), line)).collect(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => HashMap::new(),
             Err(error) => return Err(error),
-        }
+        };
         let mut file = OpenOptions::new().create(true).append(true).open(path)?;
         // So that a line cut short is not continued by the next one.
         file.write_all(b"\n")?;

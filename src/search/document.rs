@@ -100,12 +100,17 @@ pub(super) fn document(
         document.add_text(fields.currency, price.currency.code());
     }
     document.add_u64(fields.changed_at, at.0);
+    document.add_text(fields.card, card(id, details));
+    Some(document)
+}
+
+/// The card of a product, as it is stored.
+pub(super) fn card(id: &ProductId, details: &Details) -> String {
     let thumbnail_url = details.thumbnail_url.as_deref();
     let price = details.price.map(|price| (price.minor, price.currency));
     let card = CardToWrite(id.as_str(), &details.title, details.brand.as_deref(), price, thumbnail_url);
     // Strings and numbers always have a form in JSON.
-    document.add_text(fields.card, serde_json::to_string(&card).unwrap_or_default());
-    Some(document)
+    serde_json::to_string(&card).unwrap_or_default()
 }
 
 /// The card of a stored document: its only stored field, read without building a document.

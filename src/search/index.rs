@@ -27,6 +27,7 @@ use crate::{
         ids::{ProductId, UserId},
         product::Details,
     },
+    planted::{Bug, planted},
     storage::{Loaded, Position, Record, Stream},
 };
 
@@ -134,6 +135,7 @@ impl IndexProjection {
             CatalogueChange::Listed { id, details, seller, at } => {
                 (id, document(&fields, &mut self.analyzer, id, details, *seller, *at))
             }
+            CatalogueChange::Delisted { .. } if planted(Bug::SearchKeepsDelisted) => return Ok(()),
             CatalogueChange::Delisted { id } => (id, None),
         };
         let written = guarded(|| {

@@ -14,6 +14,7 @@
 //!
 //! Depends on `domain` (products), `actors` (what a projection is) and `storage` (records and positions).
 
+pub mod audit;
 mod categories;
 mod cursor;
 mod document;

@@ -132,7 +132,8 @@ fn create(directory: &Path, fields: &Fields) -> Result<Opened, OpenError> {
     made.map_err(|damage| OpenError { directory: directory.to_owned(), problem: damage.to_string() })
 }
 
-fn open_whole(directory: &Path, fields: &Fields) -> Result<Opened, Damage> {
+/// The index as it stands, if it is whole.
+pub(super) fn open_whole(directory: &Path, fields: &Fields) -> Result<Opened, Damage> {
     let files = MmapDirectory::open(directory).map_err(tantivy::TantivyError::from)?;
     let index = Index::open(files)?;
     if index.schema() != schema().0 || *index.settings() != settings() {

@@ -18,7 +18,8 @@ use crate::{
         money::{Currency, Money},
         order::{Address, Command, EndReason, InvalidPlacement, Line, Order, Placement, Status, Tracking},
     },
-    identity::Principal,
+    identity::{Principal, random_u128},
+    planted::{Bug, planted},
 };
 
 /// A checkout, as asked for.
@@ -151,6 +152,9 @@ impl Shop {
 
     fn order_by_key(&self, who: &Principal, key: &str) -> Result<OrderId, Error> {
         check_key(key)?;
+        if planted(Bug::CheckoutIgnoresKey) {
+            return Ok(OrderId(random_u128()));
+        }
         let parts: [&[u8]; 2] = [&who.user.0.to_be_bytes(), key.as_bytes()];
         Ok(OrderId(self.0.identity.hash_u128("order-by-key", &parts)))
     }
@@ -216,7 +220,8 @@ impl Shop {
     /// Refuses early what is sold out: most of a flash sale's checkouts end here and cost no write.
     async fn check_stock(&self, placement: &Placement) -> Result<(), Error> {
         for line in &placement.lines {
-            let available = self.0.inventories.read(&line.product).await?.view.available;
+            let bug = u64::from(planted(Bug::ReservesOneTooMany));
+            let available = self.0.inventories.read(&line.product).await?.view.available + bug;
             if available < u64::from(line.quantity) {
                 let (product, requested) = (line.product.clone(), line.quantity);
                 return Err(Error::InsufficientStock { product, requested, available, order: None });
@@ -238,7 +243,11 @@ impl Shop {
             Role::Seller => placement.customer == who.user || sells(),
             Role::Customer => placement.customer == who.user,
         };
-        if may_see { Ok(OrderPage { id, order }) } else { Err(Error::NotFound("order")) }
+        if may_see || planted(Bug::OrdersOfOthers) {
+            Ok(OrderPage { id, order })
+        } else {
+            Err(Error::NotFound("order"))
+        }
     }
 
     /// The caller's orders, newest first; the order that a reply has just named is among them.

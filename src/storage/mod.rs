@@ -9,6 +9,7 @@
 //! does not have yet; a checkpoint carries it over; an entity is loaded from both. This room knows bytes only: it decodes
 //! and folds nothing, and uses nothing else of the shop.
 
+mod audit;
 mod batch;
 mod boot;
 mod checkpoint;
@@ -46,6 +47,7 @@ mod tests_model;
 #[cfg(test)]
 mod tests_retention;
 
+pub use audit::{Audit, Bases, LogWalk};
 pub use errors::{AppendError, Damage, Fault, LoadError, OpenError, PageError, Refused};
 pub use files::{File, Files, RealFiles};
 pub use journal::{Journal, JournalConfig};

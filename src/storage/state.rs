@@ -357,6 +357,12 @@ fn key(prefix: u8, stream: &Stream) -> Vec<u8> {
     key
 }
 
+/// The stream that a key of a snapshot or a run of records is about.
+pub(super) fn stream_of(key: &[u8]) -> Option<Stream> {
+    let [b's' | b'r', kind, length, rest @ ..] = key else { return None };
+    Some(Stream::new(*kind, rest.get(..usize::from(*length))?))
+}
+
 fn head_key(stream: &Stream) -> Vec<u8> {
     key(b's', stream)
 }

@@ -22,6 +22,7 @@ use super::{
     shared::Shared,
     tail::Kept,
 };
+use crate::planted::{Bug, planted};
 
 /// The thread's state.
 pub(super) struct Writer {
@@ -126,7 +127,9 @@ impl Writer {
         } else if self.encoder.records() == 0 {
             true
         } else {
-            self.acknowledge_before_the_sync_if_planted();
+            if self.replies_before_the_write() {
+                self.acknowledge();
+            }
             self.write_and_sync()
         };
         if made_durable {
@@ -205,20 +208,29 @@ impl Writer {
         self.shared.announce_durable();
     }
 
+    /// Is the bug planted that the tests of crashes must find?
     #[cfg(not(test))]
     #[allow(clippy::unused_self)] // Its twin in tests uses it.
-    fn acknowledge_before_the_sync_if_planted(&mut self) {}
+    fn replies_before_the_write(&self) -> bool {
+        planted(Bug::ReplyBeforeWrite)
+    }
 
-    /// The planted bug that the crash tests must find.
+    /// Is the bug planted that the tests of crashes must find?
     #[cfg(test)]
-    fn acknowledge_before_the_sync_if_planted(&mut self) {
-        if !self.shared.acknowledge_before_sync {
-            return;
-        }
+    fn replies_before_the_write(&self) -> bool {
+        self.shared.acknowledge_before_sync
+    }
+
+    /// Tells everybody in the batch that it is durable, which it is not: only where a bug is planted.
+    fn acknowledge(&mut self) {
         for pending in &mut self.batch {
             if let Pending::Durable { on_durable, .. } = pending {
                 call(std::mem::replace(on_durable, Box::new(|_| {})), Ok(()));
             }
+        }
+        // A busy disk, so that a kill comes in between.
+        if planted(Bug::ReplyBeforeWrite) {
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 }

@@ -333,6 +333,18 @@ impl History {
         Ok(history)
     }
 
+    /// Every product whose stock was looked at or changed.
+    pub(super) fn products(&self) -> impl Iterator<Item = String> {
+        let product = |op: &Op| match &op.call {
+            Call::StockRead { product }
+            | Call::StockReceive { product, .. }
+            | Call::StockAdjust { product, .. }
+            | Call::StockSet { product, .. } => Some(product.clone()),
+            _ => None,
+        };
+        self.ops.iter().filter_map(product)
+    }
+
     /// Takes a line in; `open` has the place of every op, and whether it has ended.
     fn take(&mut self, row: Row, open: &mut HashMap<u64, (usize, bool)>) -> Result<(), String> {
         let Row { op, client, at, invoke, ok, fail, unknown } = row;

@@ -31,9 +31,12 @@ pub use self::{
     placement::{Address, InvalidPlacement, Line, Placement},
     step::Step,
 };
-use crate::domain::{
-    entity::{Entity, Kind, Timestamp},
-    ids::{OrderId, RequestKey, UserId},
+use crate::{
+    domain::{
+        entity::{Entity, Kind, Timestamp},
+        ids::{OrderId, RequestKey, UserId},
+    },
+    planted::{Bug, planted},
 };
 
 /// How often a customer may try to pay one order. A thief who tries cards is stopped here, an honest customer is not.
@@ -44,7 +47,7 @@ pub const METHOD_BYTES_MAX: usize = 255;
 pub const TRACKING_BYTES_MAX: usize = 100;
 
 /// An order.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Order {
     placement: Option<Arc<Placement>>,
     taken: bool,
@@ -201,7 +204,9 @@ impl Order {
         match (&attempt.outcome, outcome) {
             (Some(known), _) if known == outcome => Ok(None),
             (Some(_), _) => Err(Rejection::WrongStatus { status }),
-            (None, PaymentOutcome::Captured { amount, .. }) if *amount != placement.total => {
+            (None, PaymentOutcome::Captured { amount, .. })
+                if *amount != placement.total && !planted(Bug::WrongAmountCharged) =>
+            {
                 Err(Rejection::AmountMismatch { captured: *amount, total: placement.total })
             }
             (None, _) => Ok(Some(Event::PaymentSettled { attempt: number, outcome: outcome.clone(), at: now })),
@@ -215,6 +220,9 @@ impl Order {
             (Status::Placed | Status::AwaitingPayment, EndReason::Expired) if now < placement.deadline => Ok(None),
             (Status::Placed | Status::AwaitingPayment, _) => Ok(Some(Event::EndBegun { reason, at: now })),
             (Status::Cancelling | Status::Cancelled | Status::Expired | Status::Rejected, _) => Ok(None),
+            (Status::PaymentPending, EndReason::Expired) if planted(Bug::ExpiresWhileUnknown) => {
+                Ok(Some(Event::EndBegun { reason, at: now }))
+            }
             (_, EndReason::Expired) => Ok(None),
             (Status::PaymentPending, _) => Err(Rejection::PaymentInProgress { attempt: pending }),
             (Status::Paid | Status::Confirmed | Status::Packed | Status::Shipped | Status::Delivered, _) => {
@@ -355,7 +363,8 @@ impl Entity for Order {
             Event::Packed { at } => self.advance(Progress::Packed, *at),
             Event::Shipped { tracking, at } => {
                 self.tracking = Some(tracking.clone());
-                self.advance(Progress::Shipped, *at);
+                let bug = planted(Bug::OrderGoesBack);
+                self.advance(if bug { Progress::Confirmed } else { Progress::Shipped }, *at);
             }
             Event::Delivered { at } => self.advance(Progress::Delivered, *at),
         }

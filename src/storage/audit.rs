@@ -1,0 +1,362 @@
+//! A look at a journal's directory that changes nothing in it: every batch of the log, every value of the state.
+//!
+//! The lock is held meanwhile, so no shop is in the way and none starts. The log's files are opened for reading only. The
+//! state's store cannot be opened without being changed, so a copy of it is. Depends on `boot`, `log`, `state` and `lists`.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use bytes::Bytes;
+
+use super::{
+    batch::{Link, records},
+    checkpoint::stored_mark,
+    errors::{Damage, Fault, LoadError, OpenError},
+    files::{File, Files, RealFiles},
+    limits::{JournalLimits, PAGE_BYTES, WINDOW_BYTES},
+    lists::Lists,
+    log::open_segments,
+    marker::{Known, Marker},
+    record::{Loaded, Position, Record, Stream},
+    retention::base,
+    segment::{Reader, SEGMENT_HEADER_BYTES, Segment, first_position},
+    state::{State, Unopened},
+};
+
+/// How many keys of the state are looked at at once.
+const KEYS_AT_ONCE: usize = 1_000;
+
+/// A directory under audit.
+#[derive(Debug)]
+pub struct Audit {
+    segments: Vec<Segment>,
+    known: Known,
+    state: Arc<State>,
+    lists: Lists,
+    mark: Link,
+    base_dir: PathBuf,
+    _lock: fs::File,
+}
+
+/// What the bases hold.
+#[derive(Debug, Clone, Default)]
+pub struct Bases {
+    /// How many there are.
+    pub bases: u64,
+    /// Their entries: states and events of streams.
+    pub entries: u64,
+    /// What is damaged.
+    pub damaged: Vec<String>,
+}
+
+/// What a walk over the log saw.
+#[derive(Debug, Clone, Default)]
+pub struct LogWalk {
+    /// Batches, empty ones included.
+    pub batches: u64,
+    /// Where the walk ended: at the end of the log, or before what is damaged.
+    pub end: Position,
+    /// What is damaged or missing.
+    pub damage: Vec<Damage>,
+    /// Does a torn batch stand behind the end? It was never acknowledged, and the next start cuts it off.
+    pub torn: bool,
+}
+
+/// Files that are only read.
+#[derive(Debug)]
+struct ReadOnly;
+
+#[derive(Debug)]
+struct ReadOnlyFile(fs::File);
+
+fn refused<T>() -> io::Result<T> {
+    Err(io::Error::from(io::ErrorKind::ReadOnlyFilesystem))
+}
+
+impl Files for ReadOnly {
+    fn create_new(&self, _: &Path) -> io::Result<Arc<dyn File>> {
+        refused()
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(ReadOnlyFile(fs::File::open(path)?)))
+    }
+
+    fn create_dir(&self, _: &Path) -> io::Result<()> {
+        refused()
+    }
+
+    fn rename(&self, _: &Path, _: &Path) -> io::Result<()> {
+        refused()
+    }
+
+    fn remove(&self, _: &Path) -> io::Result<()> {
+        refused()
+    }
+
+    fn sync_dir(&self, _: &Path) -> io::Result<()> {
+        refused()
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        RealFiles.list(path)
+    }
+
+    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+        RealFiles.free_bytes(path)
+    }
+
+    fn modified(&self, path: &Path) -> io::Result<SystemTime> {
+        RealFiles.modified(path)
+    }
+}
+
+impl File for ReadOnlyFile {
+    fn preallocate(&self, _: u64) -> io::Result<()> {
+        refused()
+    }
+
+    fn write_at(&self, _: &[u8], _: u64) -> io::Result<()> {
+        refused()
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        super::files::read_fully(&self.0, buffer, offset)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        refused()
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+}
+
+impl Audit {
+    /// Takes the lock, reads the marker, and copies the state to `scratch`, which must be empty.
+    ///
+    /// # Errors
+    /// A shop has the directory, there is none in it, or what is needed to look at it at all is damaged.
+    pub fn open(dir: &Path, scratch: &Path) -> Result<Self, OpenError> {
+        let failed = |what: &str, path: &Path| Fault::io(format!("{what} {}", path.display()));
+        let lock_path = dir.join("lock");
+        let lock = fs::File::open(&lock_path).map_err(failed("no shop was here: open", &lock_path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => return Err(OpenError::Locked(dir.to_owned())),
+            Err(fs::TryLockError::Error(error)) => return Err(failed("lock", dir)(error).into()),
+        }
+        let known = Marker::read(&ReadOnly, dir)?.ok_or_else(|| OpenError::MarkerMissing(dir.to_owned()))?;
+        let log = dir.join("log");
+        let names = ReadOnly.list(&log).map_err(failed("list", &log))?;
+        let mut firsts: Vec<u64> = names.iter().filter_map(|name| first_position(name)).collect();
+        firsts.sort_unstable();
+        let segments = open_segments(&ReadOnly, &log, known.store, &firsts)?;
+        copy(&dir.join("state"), scratch).map_err(failed("copy the state to", scratch))?;
+        let state = State::open(scratch, JournalLimits::default().state_cache_bytes).map_err(|error| match error {
+            Unopened::Damaged(why) => Fault::Damaged(why),
+            Unopened::Refused(fault) => fault,
+        })?;
+        let state = Arc::new(state);
+        let mark = stored_mark(&state, known.store)?.unwrap_or_default();
+        let lists = Lists::open(Arc::clone(&state))?;
+        Ok(Self { segments, known, state, lists, mark, base_dir: dir.join("base"), _lock: lock })
+    }
+
+    /// Where the log begins.
+    #[must_use]
+    pub fn oldest(&self) -> Position {
+        Position(self.segments.first().map_or(0, |segment| segment.first))
+    }
+
+    /// Up to where the log is part of the state.
+    #[must_use]
+    pub fn checkpoint(&self) -> Position {
+        self.mark.end
+    }
+
+    /// The read models, as they stood.
+    #[must_use]
+    pub fn lists(&self) -> &Lists {
+        &self.lists
+    }
+
+    /// Reads every base, block by block, holding each against its checksum. One that is not finished has no name and is left out.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn check_bases(&self) -> Result<Bases, Fault> {
+        let mut found = Bases::default();
+        let names = ReadOnly.list(&self.base_dir).map_err(Fault::io(format!("list {}", self.base_dir.display())))?;
+        for path in names.iter().filter(|name| name.ends_with(".base")).map(|name| self.base_dir.join(name)) {
+            found.bases += 1;
+            let file = ReadOnly.open(&path).map_err(Fault::io(format!("open {}", path.display())))?;
+            let read = base::Reader::open(file, path, self.known.store).and_then(|reader| {
+                reader.read(&mut |_| {
+                    found.entries += 1;
+                    Ok(())
+                })
+            });
+            found.damaged.extend(read.err().map(|error| error.to_string()));
+        }
+        Ok(found)
+    }
+
+    /// Walks over the whole log, batch by batch, holding each against its checksum and against the one before it. It ends at
+    /// the first damage.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn walk(&self, on_batch: &mut dyn FnMut(Position, Vec<Record>)) -> Result<LogWalk, Fault> {
+        let mut walk = LogWalk { end: self.oldest(), ..LogWalk::default() };
+        // The first batch of a log that has lost its beginning says itself what it continues.
+        let mut link = (self.oldest() == Position::BEGINNING).then(Link::default);
+        let mut at = (0, SEGMENT_HEADER_BYTES);
+        for (index, segment) in self.segments.iter().enumerate() {
+            let mut reader = Reader::new(segment, self.known.store, WINDOW_BYTES);
+            let mut offset = SEGMENT_HEADER_BYTES;
+            while let Some(header) =
+                read(segment, reader.batch(offset))?.filter(|header| link.is_none_or(|link| header.continues(link)))
+            {
+                let payload = read(segment, reader.payload(offset, &header))?;
+                let Some(found) = whole_records(payload, header.records) else {
+                    walk.damage.push(segment.damage(offset, "the batch does not hold the records it speaks of"));
+                    return Ok(walk);
+                };
+                walk.batches += 1;
+                walk.end = header.link().end;
+                link = Some(header.link());
+                on_batch(walk.end, found);
+                offset += header.length();
+                at = (index, offset);
+            }
+            // The rest of a segment is left empty where the next batch did not fit.
+            if at.0 != index {
+                break;
+            }
+        }
+        self.look_behind(&mut walk, at, link.unwrap_or_default().number)?;
+        if walk.end < self.known.position
+            && walk.damage.is_empty()
+            && let Some(segment) = self.segments.get(at.0)
+        {
+            let what = format!("the log was known to reach {:?} and ends here", self.known.position);
+            walk.damage.push(segment.damage(at.1, what));
+        }
+        Ok(walk)
+    }
+
+    /// Behind the end there may be a torn batch, but no true one.
+    fn look_behind(&self, walk: &mut LogWalk, (index, end): (usize, u64), number: u64) -> Result<(), Fault> {
+        for (later, segment) in self.segments.iter().enumerate().skip(index) {
+            let mut reader = Reader::new(segment, self.known.store, WINDOW_BYTES);
+            let mut offset = if later == index { end } else { SEGMENT_HEADER_BYTES };
+            while offset < segment.length {
+                let page = read(segment, reader.bytes(offset, PAGE_BYTES))?;
+                if *page != [0; PAGE_BYTES][..page.len()] {
+                    if read(segment, reader.batch(offset))?.is_some_and(|header| header.number > number) {
+                        let what = "the batch here is not what was written, and later ones follow";
+                        walk.damage.push(self.segments[index].damage(end, what));
+                        return Ok(());
+                    }
+                    walk.torn = true;
+                }
+                offset += PAGE_BYTES as u64;
+            }
+        }
+        Ok(())
+    }
+
+    /// Holds every value of the state against its checksum: how many there are, and which are damaged.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn check_values(&self) -> Result<(u64, Vec<String>), Fault> {
+        let (mut count, mut damaged) = (0, Vec::new());
+        self.each_key(|key| {
+            count += 1;
+            match self.state.get(key) {
+                Ok(_) => Ok(()),
+                Err(Fault::Damaged(what)) => {
+                    damaged.push(what);
+                    Ok(())
+                }
+                Err(fault) => Err(fault),
+            }
+        })?;
+        Ok((count, damaged))
+    }
+
+    /// Every stream that the state has something of.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn streams(&self) -> Result<Vec<Stream>, Fault> {
+        let mut streams = Vec::new();
+        self.each_key(|key| {
+            streams.extend(super::state::stream_of(key));
+            Ok(())
+        })?;
+        streams.sort();
+        streams.dedup();
+        Ok(streams)
+    }
+
+    fn each_key(&self, mut work: impl FnMut(&[u8]) -> Result<(), Fault>) -> Result<(), Fault> {
+        let mut from = Vec::new();
+        loop {
+            let keys = self.state.keys(&from, &[u8::MAX], KEYS_AT_ONCE)?;
+            let Some(last) = keys.last() else { return Ok(()) };
+            from = [last.as_slice(), &[0]].concat();
+            keys.iter().try_for_each(|key| work(key))?;
+        }
+    }
+
+    /// What the state has of a stream: less than there is, where records have come since the checkpoint.
+    ///
+    /// # Errors
+    /// It is damaged or cannot be read.
+    pub fn load(&self, stream: &Stream) -> Result<Loaded, LoadError> {
+        let behind = self.state.load(stream)?;
+        let missing = |last| LoadError::Damaged(format!("{stream:?}: record {} is missing", last + 1));
+        Loaded::merge(behind, Loaded::default()).map_err(missing)
+    }
+}
+
+fn read<T>(segment: &Segment, result: io::Result<T>) -> Result<T, Fault> {
+    result.map_err(Fault::io(format!("read {}", segment.path.display())))
+}
+
+fn whole_records(payload: &[u8], count: u32) -> Option<Vec<Record>> {
+    let found: Option<Vec<Record>> = records(payload)
+        .map(|view| {
+            let view = view?;
+            Some(Record {
+                stream: Stream::from_bytes(view.stream)?,
+                sequence: view.sequence,
+                version: view.version,
+                payload: Bytes::copy_from_slice(view.payload),
+            })
+        })
+        .collect();
+    found.filter(|found| found.len() == count as usize)
+}
+
+fn copy(from: &PathBuf, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,102 @@
+//! From what came over HTTP to what a history says of it: for every client that writes one.
+//!
+//! Depends on `history`.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::history::{Answer, Call, Cart, Cause, Line, Order, Outcome, Payment, Refusal, Stock};
+use crate::domain::money::Money;
+
+#[derive(Deserialize)]
+struct ItemBody {
+    product_id: String,
+    quantity: u32,
+}
+
+#[derive(Deserialize)]
+struct CartBody {
+    version: u64,
+    items: Vec<ItemBody>,
+}
+
+#[derive(Deserialize)]
+struct OrderBody {
+    order_id: String,
+    status: String,
+    items: Vec<ItemBody>,
+    total: Money,
+    shipping_address: AddressBody,
+}
+
+#[derive(Deserialize)]
+struct AddressBody {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct PaymentBody {
+    status: String,
+    order_id: String,
+    order_status: String,
+    payment: AttemptBody,
+}
+
+#[derive(Deserialize)]
+struct AttemptBody {
+    attempt: u32,
+}
+
+#[derive(Deserialize)]
+struct StockBody {
+    received: u64,
+    on_hand: u64,
+    sold: u64,
+    reserved_quantity: u64,
+    available: u64,
+}
+
+fn lines(items: Vec<ItemBody>) -> Vec<Line> {
+    items.into_iter().map(|item| (item.product_id, item.quantity)).collect()
+}
+
+/// How a call ended that was answered with this status and body. Clients write their customer's name into the address of each
+/// order: it is taken for the order's owner.
+///
+/// # Errors
+/// A success whose body is not what the API describes.
+pub fn outcome(call: &Call, status: u16, body: &Value) -> Result<Outcome, String> {
+    match status {
+        200..=299 => Ok(Outcome::Ok(answer(call, body).map_err(|error| format!("{error} in {body}"))?)),
+        400..=499 => {
+            let code = body["code"].as_str().unwrap_or("no-code").to_owned();
+            Ok(Outcome::Fail(Refusal { status, code }))
+        }
+        _ => Ok(Outcome::Unknown(Cause::ServerError)),
+    }
+}
+
+fn answer(call: &Call, body: &Value) -> serde_json::Result<Answer> {
+    Ok(match call {
+        Call::StockRead { .. } | Call::StockReceive { .. } | Call::StockAdjust { .. } | Call::StockSet { .. } => {
+            let StockBody { received, on_hand, sold, reserved_quantity: reserved, available } =
+                StockBody::deserialize(body)?;
+            Answer::Stock(Stock { received, on_hand, sold, reserved, available })
+        }
+        Call::CartRead { .. } | Call::CartAdd { .. } | Call::CartSet { .. } => {
+            let CartBody { version, items } = CartBody::deserialize(body)?;
+            Answer::Cart(Cart { version, lines: lines(items) })
+        }
+        Call::CartRemove { .. } => Answer::Done,
+        Call::Checkout { .. } | Call::Cancel { .. } | Call::OrderRead { .. } | Call::Advance { .. } => {
+            let OrderBody { order_id, status, items, total, shipping_address } = OrderBody::deserialize(body)?;
+            let owner = Some(shipping_address.name);
+            Answer::Order(Order { order: order_id, owner, state: status, lines: lines(items), total })
+        }
+        Call::Pay { .. } => {
+            let PaymentBody { status, order_id, order_status, payment } = PaymentBody::deserialize(body)?;
+            let captured = status == "success";
+            Answer::Payment(Payment { order: order_id, state: order_status, attempt: payment.attempt, captured })
+        }
+    })
+}

@@ -1,0 +1,258 @@
+//! The books of a shop, from wherever they were read: orders, stock and the provider's ledger, held against each other.
+//!
+//! Depends on `report`, `ledger` and `domain`.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::Write,
+};
+
+use super::{
+    history::Line,
+    ledger::Ledger,
+    report::{Invariant, Report},
+};
+use crate::domain::{entity::Timestamp, money::Money, order::Status};
+
+/// What a shop says about itself.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Books {
+    pub shelves: BTreeMap<String, Shelf>,
+    pub orders: BTreeMap<String, BookedOrder>,
+    /// Does nothing happen to it while it is looked at? In a directory without a process, what is durable is of one moment.
+    pub quiet: bool,
+    /// When they were read, or the last thing in them happened.
+    pub at: Timestamp,
+}
+
+/// A product's stock, in units.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Shelf {
+    pub received: u64,
+    pub on_hand: u64,
+    pub sold: u64,
+    pub reserved: u64,
+    pub available: u64,
+    /// Open reservations by order, where they are visible.
+    pub holds: Option<BTreeMap<String, u64>>,
+}
+
+/// An order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct BookedOrder {
+    pub status: Status,
+    pub lines: Vec<Line>,
+    pub total: Money,
+    /// What lines, shipping and tax come to; `None` where that cannot be formed.
+    pub sum: Option<Money>,
+    /// Where it stood after each change, oldest first.
+    pub course: Vec<Status>,
+    pub deadline: Timestamp,
+    /// Will the next start of the shop take it up? `None` where that is not visible.
+    pub resumed: Option<bool>,
+}
+
+/// How long after its deadline an order may still be open, in milliseconds: a provider may be out of reach for a while.
+const OPEN_MS_MAX: u64 = 3_600_000;
+
+/// Whether an order can come from one status to another, in any number of steps.
+pub(super) fn moves_forward(from: Status, to: Status) -> bool {
+    let rank = |status| match status {
+        Status::Placed => 0,
+        Status::AwaitingPayment | Status::PaymentPending => 1,
+        Status::Paid => 2,
+        Status::Confirmed => 3,
+        Status::Packed => 4,
+        Status::Shipped => 5,
+        Status::Delivered => 6,
+        Status::Cancelling => 7,
+        Status::Cancelled | Status::Expired | Status::Rejected => 8,
+    };
+    let comes_to_nothing = rank(to) >= 7;
+    match rank(from) {
+        0 | 1 => rank(to) >= rank(from),
+        2..=6 => rank(to) >= rank(from) && !comes_to_nothing,
+        7 => comes_to_nothing,
+        _ => from == to,
+    }
+}
+
+/// How many of a product orders surely or perhaps keep, or have bought.
+#[derive(Default, Clone, Copy)]
+struct Claim {
+    held: u64,
+    perhaps_held: u64,
+    sold: u64,
+    perhaps_sold: u64,
+}
+
+impl Books {
+    /// Holds everything against everything that is visible here.
+    pub(super) fn check(&self, ledger: Option<&Ledger>, report: &mut Report) {
+        report.look("orders", self.orders.len());
+        report.look("products", self.shelves.len());
+        self.check_orders(report);
+        self.check_ends(report);
+        self.check_stock(report);
+        self.check_holds(report);
+        match ledger {
+            Some(ledger) => self.check_money(ledger, report),
+            None => {
+                report.leave_open(Invariant::I3, "no ledger of the provider was given");
+                report.leave_open(Invariant::I4, "no ledger of the provider was given");
+            }
+        }
+    }
+
+    fn check_orders(&self, report: &mut Report) {
+        report.check(Invariant::I2);
+        for (id, order) in &self.orders {
+            let steps = order.course.iter().zip(order.course.iter().skip(1));
+            for (from, to) in steps.filter(|(from, to)| !moves_forward(**from, **to)) {
+                report.find(Invariant::I2, id, format!("the order went from {} to {}", from.as_str(), to.as_str()));
+            }
+            if order.course.last().is_some_and(|last| !moves_forward(*last, order.status)) {
+                report.find(Invariant::I2, id, format!("the order went back to {}", order.status.as_str()));
+            }
+            if order.sum != Some(order.total) {
+                let sum = order.sum.map_or_else(|| "no sum".to_owned(), |sum| sum.to_string());
+                report.find(Invariant::I2, id, format!("the total is {}, the lines come to {sum}", order.total));
+            }
+        }
+    }
+
+    fn check_ends(&self, report: &mut Report) {
+        report.check(Invariant::I6);
+        for (id, order) in self.orders.iter().filter(|(_, order)| is_unfinished(order.status)) {
+            let status = order.status.as_str();
+            if order.resumed == Some(false) {
+                report.find(Invariant::I6, id, format!("the order is {status}, and no start will take it up"));
+            } else if self.at.ms_since(order.deadline) > OPEN_MS_MAX {
+                let late = self.at.ms_since(order.deadline) / 1_000;
+                report.find(Invariant::I6, id, format!("the order is still {status}, {late} s after its deadline"));
+            }
+        }
+    }
+
+    fn claims(&self) -> HashMap<&str, Claim> {
+        let mut claims: HashMap<&str, Claim> = HashMap::new();
+        for order in self.orders.values() {
+            for (product, quantity) in &order.lines {
+                let claim = claims.entry(product).or_default();
+                let quantity = u64::from(*quantity);
+                match order.status {
+                    Status::AwaitingPayment | Status::PaymentPending => claim.held += quantity,
+                    Status::Placed | Status::Cancelling => claim.perhaps_held += quantity,
+                    Status::Paid => {
+                        claim.perhaps_held += quantity;
+                        claim.perhaps_sold += quantity;
+                    }
+                    Status::Confirmed | Status::Packed | Status::Shipped | Status::Delivered => claim.sold += quantity,
+                    Status::Cancelled | Status::Expired | Status::Rejected => {}
+                }
+            }
+        }
+        claims
+    }
+
+    fn check_stock(&self, report: &mut Report) {
+        report.check(Invariant::I1);
+        let claims = self.claims();
+        for (product, shelf) in &self.shelves {
+            let Shelf { received, on_hand, sold, reserved, available, .. } = shelf;
+            let mut wrong = String::new();
+            if sold.checked_add(*reserved).is_none_or(|claimed| claimed > *received) {
+                let _ = write!(wrong, "{sold} sold and {reserved} reserved of {received} received; ");
+            }
+            if on_hand.checked_add(*sold) != Some(*received) {
+                let _ = write!(wrong, "{on_hand} on hand and {sold} sold are not the {received} received; ");
+            }
+            if reserved.checked_add(*available) != Some(*on_hand) {
+                let _ = write!(wrong, "{reserved} reserved and {available} available are not the {on_hand} on hand; ");
+            }
+            let claim = claims.get(product.as_str()).copied().unwrap_or_default();
+            if self.quiet && !(claim.sold..=claim.sold + claim.perhaps_sold).contains(sold) {
+                let _ = write!(wrong, "{sold} sold, but orders bought {}; ", claim.sold);
+            }
+            if !wrong.is_empty() {
+                report.find(Invariant::I1, product, wrong.trim_end_matches("; "));
+            }
+        }
+        for product in claims.keys().filter(|product| !self.shelves.contains_key(**product)) {
+            report.find(Invariant::I1, product, "orders have it, but there is no stock of it");
+        }
+    }
+
+    fn check_holds(&self, report: &mut Report) {
+        if !self.quiet {
+            report.leave_open(Invariant::I5, "the shop did not come to rest");
+            return;
+        }
+        report.check(Invariant::I5);
+        let claims = self.claims();
+        for (product, shelf) in &self.shelves {
+            let Claim { held, perhaps_held, .. } = claims.get(product.as_str()).copied().unwrap_or_default();
+            if !(held..=held + perhaps_held).contains(&shelf.reserved) {
+                let what = format!("{} reserved, but unfinished orders hold {held}", shelf.reserved);
+                report.find(Invariant::I5, product, what);
+            }
+            let Some(holds) = &shelf.holds else { continue };
+            if holds.values().sum::<u64>() != shelf.reserved {
+                report.find(Invariant::I5, product, format!("{} reserved is not the sum of {holds:?}", shelf.reserved));
+            }
+            for (id, quantity) in holds {
+                let order = self.orders.get(id).filter(|order| is_unfinished(order.status));
+                let wanted = order.and_then(|order| order.lines.iter().find(|(wanted, _)| wanted == product));
+                if wanted.map(|(_, wanted)| u64::from(*wanted)) != Some(*quantity) {
+                    let what = format!("{quantity} are kept for order {id}, which does not claim them");
+                    report.find(Invariant::I5, product, what);
+                }
+            }
+        }
+    }
+
+    fn check_money(&self, ledger: &Ledger, report: &mut Report) {
+        report.look("ledger lines", ledger.lines);
+        report.check(Invariant::I3);
+        report.check(Invariant::I4);
+        check_captures(ledger, |order| self.orders.get(order).map(|order| order.total), report);
+        for (id, order) in &self.orders {
+            let captured = captured(ledger, id);
+            let may_differ = order.status == Status::PaymentPending || !self.quiet;
+            let expected = if order.status.is_paid() { order.total.minor } else { 0 };
+            if captured != u128::from(expected) && !may_differ {
+                let status = order.status.as_str();
+                let what = format!("{captured} captured, but the order is {status} over {}", order.total);
+                report.find(Invariant::I3, id, what);
+            }
+        }
+        let unknown = ledger.captures.keys().filter(|id| !self.orders.contains_key(*id));
+        for id in unknown.filter(|_| self.quiet) {
+            report.find(Invariant::I3, id, "money was captured for an order that is not there");
+        }
+    }
+}
+
+fn is_unfinished(status: Status) -> bool {
+    use Status::{AwaitingPayment, Cancelling, Paid, PaymentPending, Placed};
+    matches!(status, Placed | AwaitingPayment | PaymentPending | Paid | Cancelling)
+}
+
+/// What was captured for an order, in minor units.
+pub(super) fn captured(ledger: &Ledger, order: &str) -> u128 {
+    ledger.of(order).iter().map(|amount| u128::from(amount.minor)).sum()
+}
+
+/// At most one capture an order, over its total.
+pub(super) fn check_captures(ledger: &Ledger, total_of: impl Fn(&str) -> Option<Money>, report: &mut Report) {
+    for (id, captures) in &ledger.captures {
+        if captures.len() > 1 {
+            report.find(Invariant::I4, id, format!("{} captures", captures.len()));
+        }
+        let total = total_of(id);
+        for amount in captures.iter().filter(|amount| total.is_some_and(|total| total != **amount)) {
+            let total = total.map(|total| total.to_string()).unwrap_or_default();
+            report.find(Invariant::I4, id, format!("{amount} captured, the order is over {total}"));
+        }
+    }
+}

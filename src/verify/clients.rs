@@ -1,0 +1,259 @@
+//! What a history alone proves: orders that were acknowledged, keys, owners, money, and that stock and carts are linearizable.
+//!
+//! A history must hold every call that changes the carts and products in it; another client's calls would look like faults.
+//!
+//! Depends on its neighbours and on `domain`.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::{
+    books::{Books, captured, check_captures, moves_forward},
+    history::{Answer, Call, Cart, History, Line, Op, Order, Outcome},
+    ledger::Ledger,
+    placings::{Placing, Placings},
+    report::{Invariant, Report},
+};
+use crate::domain::{money::Money, order::Status};
+
+/// The status of the API's word.
+pub(super) fn status_of(word: &str) -> Option<Status> {
+    serde_json::from_value(serde_json::Value::String(word.to_owned())).ok()
+}
+
+/// Holds a history against itself, against the provider's ledger and against the books, where there are any.
+pub(super) fn check(history: &History, ledger: Option<&Ledger>, books: Option<&Books>, report: &mut Report) {
+    report.look("calls", history.ops.len());
+    let answered = history.ops.iter().filter(|op| op.answer().is_some()).count();
+    report.look("answers", answered);
+    if history.cut {
+        report.look("lines cut off", 1);
+    }
+    let placings = Placings::of(history);
+    check_orders(history, &placings, books, report);
+    check_keys(history, report);
+    check_owners(history, report);
+    if let Some(ledger) = ledger {
+        check_money(&placings, ledger, books.is_some(), report);
+    }
+    super::objects::check(history, &placings, books, report);
+}
+
+/// An order in an answer, with its status where the answer has one that is known.
+fn order_of(op: &Op) -> Option<&Order> {
+    match op.answer() {
+        Some(Answer::Order(order)) => Some(order),
+        _ => None,
+    }
+}
+
+fn sorted(lines: &[Line]) -> Vec<Line> {
+    let mut lines = lines.to_vec();
+    lines.sort();
+    lines
+}
+
+/// I2: what was acknowledged stays, and moves forward only.
+fn check_orders(history: &History, placings: &Placings<'_>, books: Option<&Books>, report: &mut Report) {
+    report.check(Invariant::I2);
+    // The status that was last surely seen of each order, by the end of the call that saw it.
+    let mut seen: HashMap<&str, Vec<(u64, u64, Status)>> = HashMap::new();
+    for op in &history.ops {
+        let (id, state) = match op.answer() {
+            Some(Answer::Order(order)) => (order.order.as_str(), order.state.as_str()),
+            Some(Answer::Payment(payment)) => (payment.order.as_str(), payment.state.as_str()),
+            _ => continue,
+        };
+        match status_of(state) {
+            Some(status) => {
+                seen.entry(id).or_default().push((op.invoked, op.returned.unwrap_or(u64::MAX), status));
+            }
+            None => report.find(Invariant::I2, id, format!("no order can be {state:?}")),
+        }
+    }
+    for (id, mut shown) in seen {
+        shown.sort_by_key(|(invoked, ..)| *invoked);
+        for (index, (_, returned, before)) in shown.iter().enumerate() {
+            let later = shown[index..].iter().filter(|(invoked, ..)| invoked > returned);
+            let back = later.map(|(.., after)| *after).find(|after| !moves_forward(*before, *after));
+            if let Some(after) = back {
+                let what = format!("the order was {}, and later {}", before.as_str(), after.as_str());
+                report.find(Invariant::I2, id, what);
+                break;
+            }
+        }
+        let Some(books) = books else { continue };
+        match books.orders.get(id) {
+            None => report.find(Invariant::I2, id, "the order was acknowledged and is not there"),
+            Some(booked) => {
+                if let Some((.., before)) = shown.iter().find(|(.., before)| !moves_forward(*before, booked.status)) {
+                    let (before, now) = (before.as_str(), booked.status.as_str());
+                    report.find(Invariant::I2, id, format!("the order was {before} and is {now}"));
+                }
+            }
+        }
+    }
+    for (op, order) in history.ops.iter().filter_map(|op| Some((op, order_of(op)?))) {
+        if let Call::Checkout { total, lines, .. } = &op.call {
+            if *total != order.total.minor {
+                let what = format!("the customer agreed to {total}, and the order is over {}", order.total);
+                report.find(Invariant::I2, &order.order, what);
+            }
+            if lines.as_ref().is_some_and(|lines| sorted(lines) != sorted(&order.lines)) {
+                report.find(Invariant::I2, &order.order, "the order has other lines than were asked for");
+            }
+        }
+        let Some(placing) = placings.by_order(&order.order) else { continue };
+        let acknowledged = placing.acknowledged.map(|first| (sorted(&first.lines), first.total));
+        let booked = books.and_then(|books| books.orders.get(&order.order));
+        let booked = booked.map(|booked| (sorted(&booked.lines), booked.total));
+        let shown = (sorted(&order.lines), order.total);
+        if acknowledged.is_some_and(|first| first != shown) || booked.is_some_and(|booked| booked != shown) {
+            let what = "the order was acknowledged with other lines or another total than it has elsewhere";
+            report.find(Invariant::I2, &order.order, what);
+        }
+    }
+    for op in &history.ops {
+        let (Call::OrderRead { customer, order }, Outcome::Fail(refusal)) = (&op.call, &op.outcome) else { continue };
+        let Some(placing) = placings.by_order(order).filter(|_| refusal.status == 404) else { continue };
+        if placing.customer == customer && placing.acknowledged_by < op.invoked {
+            report.find(
+                Invariant::I2,
+                order,
+                "the order was acknowledged, and later its customer was told there is none",
+            );
+        }
+    }
+}
+
+/// I7: one key, one effect.
+fn check_keys(history: &History, report: &mut Report) {
+    report.check(Invariant::I7);
+    let mut bodies: HashMap<(&str, &str, &str), &Op> = HashMap::new();
+    for op in &history.ops {
+        let (what, customer, key) = match &op.call {
+            Call::Checkout { customer, key: Some(key), .. } => ("checkout", customer, key),
+            Call::Pay { customer, key: Some(key), .. } => ("pay", customer, key),
+            Call::CartAdd { customer, key: Some(key), .. } => ("cart_add", customer, key),
+            _ => continue,
+        };
+        let Some(answer) = op.answer() else { continue };
+        let Some(first) = bodies.insert((what, customer, key), op) else { continue };
+        let subject = format!("{what} of {customer} with the key {key:?}");
+        if first.call != op.call {
+            report.find(Invariant::I7, subject, "two different requests were both done");
+            continue;
+        }
+        let differs = match (first.answer(), answer) {
+            (Some(Answer::Order(one)), Answer::Order(other)) => one.order != other.order,
+            (Some(Answer::Payment(one)), Answer::Payment(other)) => {
+                one.order != other.order || one.attempt != other.attempt
+            }
+            _ => false,
+        };
+        if differs {
+            report.find(Invariant::I7, subject, "the same request had two effects");
+        }
+    }
+}
+
+/// I10: everybody sees their own.
+fn check_owners(history: &History, report: &mut Report) {
+    report.check(Invariant::I10);
+    let mut owners: HashMap<&str, &str> = HashMap::new();
+    for op in &history.ops {
+        if let (Call::Checkout { customer, .. }, Some(order)) = (&op.call, order_of(op)) {
+            owners.entry(&order.order).or_insert(customer);
+        }
+    }
+    // Who has put what into a cart, or found it there at first.
+    let mut own: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let mut met = BTreeSet::new();
+    for op in &history.ops {
+        match &op.call {
+            Call::CartAdd { customer, items, .. } => {
+                own.entry(customer).or_default().extend(items.iter().map(|(product, _)| product.as_str()));
+            }
+            Call::CartSet { customer, product, .. } => {
+                own.entry(customer).or_default().insert(product);
+            }
+            _ => {}
+        }
+        if let (Some(customer), Some(Answer::Cart(Cart { lines, .. }))) = (customer_of(&op.call), op.answer())
+            && met.insert(customer)
+        {
+            own.entry(customer).or_default().extend(lines.iter().map(|(product, _)| product.as_str()));
+        }
+    }
+    for op in &history.ops {
+        let (Some(customer), Some(answer)) = (customer_of(&op.call), op.answer()) else { continue };
+        let asked = match &op.call {
+            Call::Pay { order, .. } | Call::Cancel { order, .. } | Call::OrderRead { order, .. } => Some(order),
+            _ => None,
+        };
+        let (id, stated) = match answer {
+            Answer::Order(order) => (&order.order, order.owner.as_deref()),
+            Answer::Payment(payment) => (&payment.order, None),
+            Answer::Cart(cart) => {
+                let has = |of: &BTreeSet<&str>, product: &str| of.contains(product);
+                for (product, _) in &cart.lines {
+                    let strange = own.get(customer).is_none_or(|own| !has(own, product));
+                    if strange && own.values().any(|other| has(other, product)) {
+                        let what = format!("the cart shows {product}, which only another customer has put into theirs");
+                        report.find(Invariant::I10, customer, what);
+                    }
+                }
+                continue;
+            }
+            Answer::Stock(_) | Answer::Done => continue,
+        };
+        if asked.is_some_and(|asked| asked != id) {
+            report.find(Invariant::I10, customer, format!("asked for another order and was shown {id}"));
+        }
+        let owner = stated.or_else(|| owners.get(id.as_str()).copied());
+        if let Some(owner) = owner.filter(|owner| *owner != customer) {
+            report.find(Invariant::I10, customer, format!("was shown order {id} of {owner}"));
+        }
+    }
+}
+
+fn customer_of(call: &Call) -> Option<&str> {
+    match call {
+        Call::CartRead { customer }
+        | Call::CartAdd { customer, .. }
+        | Call::CartSet { customer, .. }
+        | Call::CartRemove { customer, .. }
+        | Call::Checkout { customer, .. }
+        | Call::Pay { customer, .. }
+        | Call::Cancel { customer, .. }
+        | Call::OrderRead { customer, .. } => Some(customer),
+        Call::StockRead { .. }
+        | Call::StockReceive { .. }
+        | Call::StockAdjust { .. }
+        | Call::StockSet { .. }
+        | Call::Advance { .. } => None,
+    }
+}
+
+/// I3 and I4 as far as customers know: who was told that money was taken, or that an order came to nothing.
+fn check_money(placings: &Placings<'_>, ledger: &Ledger, in_books: bool, report: &mut Report) {
+    if !in_books {
+        report.look("ledger lines", ledger.lines);
+        report.leave_open(Invariant::I3, "orders whose customers were told nothing");
+        let total_of = |id: &str| placings.by_order(id).and_then(|placing| Some(placing.acknowledged?.total));
+        check_captures(ledger, total_of, report);
+    }
+    report.check(Invariant::I3);
+    report.check(Invariant::I4);
+    for (id, placing) in placings.orders() {
+        let Placing { acknowledged, paid_by, ended_by, .. } = placing;
+        let Some(Order { total: Money { minor, .. }, .. }) = acknowledged else { continue };
+        let captured = captured(ledger, id);
+        if paid_by.is_some() && captured != u128::from(*minor) {
+            let what = format!("its customer was told that it is paid; it is over {minor}, captured are {captured}");
+            report.find(Invariant::I3, id, what);
+        }
+        if ended_by.is_some() && captured > 0 {
+            report.find(Invariant::I3, id, format!("it came to nothing, and {captured} are captured"));
+        }
+    }
+}

@@ -1,0 +1,435 @@
+//! A data directory without a process: the log, the state and the search index, held against each other and read as books.
+//!
+//! Nothing in the directory is changed; what cannot be opened without being changed is copied first. All entities are held in
+//! memory at once, twice: as the log tells them and as a start would load them.
+//!
+//! Depends on its neighbours, `storage`, `actors` (records), `search` and `domain`.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+};
+
+use super::{
+    VerifyError,
+    books::{BookedOrder, Books, Shelf},
+    report::{Invariant, Report},
+};
+use crate::{
+    actors::{
+        lists::{self, open_order_key},
+        records::{decode_event, replay},
+    },
+    domain::{
+        account::Account,
+        cart::Cart,
+        entity::{Entity, EntityId, Kind, Timestamp},
+        ids::{OrderId, ProductId},
+        inventory::Inventory,
+        order::{Order, Placement, Status},
+        product::{self, Product},
+        reviews::Reviews,
+    },
+    search,
+    storage::{Audit, Position, Record, Stream},
+};
+
+/// An entity as the log tells it and as a start would load it.
+struct Kept<E> {
+    /// From the log alone; `None` where its first events are not in the log any more.
+    told: Option<E>,
+    /// From the state and the records that it does not have yet; `None` where that failed.
+    loaded: Option<E>,
+    /// The last event in `loaded`.
+    loaded_sequence: u64,
+    /// The last event in the log.
+    sequence: u64,
+    /// It cannot be followed any further.
+    broken: bool,
+}
+
+/// All entities of a kind.
+struct Folded<E: Entity>(HashMap<E::Id, Kept<E>>);
+
+impl<E: Entity + PartialEq> Folded<E> {
+    fn new() -> Self {
+        Self(HashMap::new())
+    }
+
+    /// The entity as the state has it.
+    fn load(audit: &Audit, stream: &Stream, report: &mut Report) -> (Option<E>, u64) {
+        let loaded = match audit.load(stream) {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                report.find(Invariant::I11, format!("{stream:?}"), error.to_string());
+                return (None, 0);
+            }
+        };
+        match guarded(|| replay::<E>(&loaded).map_err(|error| error.to_string())) {
+            Ok(entity) => (Some(entity), loaded.sequence()),
+            Err(problem) => {
+                report.find(Invariant::I11, format!("{stream:?}"), format!("the state cannot be replayed: {problem}"));
+                (None, 0)
+            }
+        }
+    }
+
+    fn take(&mut self, audit: &Audit, record: &Record, report: &mut Report) -> Option<E::Event> {
+        let Some(id) = E::Id::from_key(record.stream.key()) else {
+            report.find(Invariant::I11, format!("{:?}", record.stream), "the stream's name is no id");
+            return None;
+        };
+        let sequence = record.sequence;
+        let kept = self.0.entry(id).or_insert_with(|| {
+            let (loaded, loaded_sequence) = Self::load(audit, &record.stream, report);
+            let told = (sequence == 1).then(E::default);
+            let reaches_back = sequence == 1 || audit.oldest() > Position::BEGINNING;
+            let before = if reaches_back { sequence - 1 } else { 0 };
+            Kept { told, loaded, loaded_sequence, sequence: before, broken: false }
+        });
+        if kept.broken {
+            return None;
+        }
+        let mut broken = |what: String| {
+            report.find(Invariant::I11, format!("{:?}", record.stream), what);
+            kept.broken = true;
+        };
+        if sequence != kept.sequence + 1 {
+            broken(format!("record {sequence} follows record {}", kept.sequence));
+            return None;
+        }
+        kept.sequence = sequence;
+        let event = match decode_event::<E>(record.version, &record.payload) {
+            Ok(event) => event,
+            Err(error) => {
+                broken(format!("record {sequence} cannot be read: {error}"));
+                return None;
+            }
+        };
+        let is_news = sequence > kept.loaded_sequence;
+        if is_news && kept.loaded.is_some() && sequence != kept.loaded_sequence + 1 {
+            broken(format!("the state ends at {}, the log goes on at {sequence}", kept.loaded_sequence));
+            return None;
+        }
+        let entities = [kept.told.as_mut(), kept.loaded.as_mut().filter(|_| is_news)];
+        let applied = guarded(|| {
+            entities.into_iter().flatten().for_each(|entity| entity.apply(&event));
+            Ok(())
+        });
+        if is_news {
+            kept.loaded_sequence = sequence;
+        }
+        if let Err(problem) = applied {
+            broken(format!("record {sequence} cannot have happened: {problem}"));
+        }
+        Some(event)
+    }
+
+    /// What the log tells and what a start would load must be the same.
+    fn compare(&self, report: &mut Report) -> usize {
+        let mut compared = 0;
+        for (id, kept) in self.0.iter().filter(|(_, kept)| !kept.broken) {
+            let subject = || format!("{:?} {id}", E::KIND);
+            if kept.loaded_sequence > kept.sequence {
+                let what = format!("the state has event {}, the log ends at {}", kept.loaded_sequence, kept.sequence);
+                report.find(Invariant::I11, subject(), what);
+            } else if let (Some(told), Some(loaded)) = (&kept.told, &kept.loaded) {
+                compared += 1;
+                if told != loaded {
+                    let what = format!("a start would load another state than its {} events make", kept.sequence);
+                    report.find(Invariant::I11, subject(), what);
+                }
+            }
+        }
+        compared
+    }
+
+    /// What the shop would show: as it would be loaded, or as far as the log tells.
+    fn entities(&self) -> impl Iterator<Item = (&E::Id, &E)> {
+        self.0.iter().filter_map(|(id, kept)| Some((id, kept.loaded.as_ref().or(kept.told.as_ref())?)))
+    }
+
+    /// Takes up a stream that only the state has.
+    fn take_stored(&mut self, audit: &Audit, stream: &Stream, report: &mut Report) {
+        let Some(id) = E::Id::from_key(stream.key()).filter(|id| !self.0.contains_key(id)) else { return };
+        if audit.oldest() == Position::BEGINNING {
+            report.find(Invariant::I11, format!("{stream:?}"), "the state has it, and the log does not");
+        }
+        let (loaded, sequence) = Self::load(audit, stream, report);
+        self.0.insert(id, Kept { told: None, loaded, loaded_sequence: sequence, sequence, broken: false });
+    }
+}
+
+/// Replaying asserts what was decided; a broken promise must not end the check.
+fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err("it breaks a rule of its entity".into()))
+}
+
+/// The products that search has to show, as far as the log was walked.
+#[derive(Default)]
+struct Catalogue {
+    /// As they were at the position that the index states.
+    cards: BTreeMap<ProductId, String>,
+    /// Were products changed after it?
+    changed_since: bool,
+}
+
+impl Catalogue {
+    fn take(&mut self, id: ProductId, event: &product::Event) {
+        let card = match event {
+            product::Event::Listed { details, .. } => search::audit::expected(&id, details),
+            product::Event::Delisted { .. } => None,
+        };
+        match card {
+            Some(card) => self.cards.insert(id, card),
+            None => self.cards.remove(&id),
+        };
+    }
+}
+
+/// Everything that the walk over the log collects.
+struct Directory {
+    products: Folded<Product>,
+    inventories: Folded<Inventory>,
+    carts: Folded<Cart>,
+    orders: Folded<Order>,
+    accounts: Folded<Account>,
+    reviews: Folded<Reviews>,
+    placed_at: HashMap<OrderId, Position>,
+    catalogue: Catalogue,
+}
+
+/// Checks the directory and gives its books; none where the log is damaged, for then they would say too little.
+pub(super) fn check(data: &Path, report: &mut Report) -> Result<Option<Books>, VerifyError> {
+    let failed = |problem: String| VerifyError::File { path: data.to_owned(), problem };
+    let scratch = tempfile::tempdir().map_err(|error| failed(format!("no place for copies: {error}")))?;
+    let audit = Audit::open(&data.join("journal"), &scratch.path().join("state"));
+    let audit = audit.map_err(|error| failed(error.to_string()))?;
+    report.check(Invariant::I11);
+    let index = open_index(&data.join("search"), &scratch.path().join("search"), report);
+    let indexed = index.as_ref().map_or(Position(u64::MAX), |index| index.position);
+    let mut directory = Directory {
+        products: Folded::new(),
+        inventories: Folded::new(),
+        carts: Folded::new(),
+        orders: Folded::new(),
+        accounts: Folded::new(),
+        reviews: Folded::new(),
+        placed_at: HashMap::new(),
+        catalogue: Catalogue::default(),
+    };
+    let mut records = 0;
+    let walk = audit.walk(&mut |end, batch| {
+        records += batch.len();
+        batch.iter().for_each(|record| directory.take(&audit, record, end, indexed, report));
+    });
+    let walk = walk.map_err(|error| failed(error.to_string()))?;
+    report.look("batches", usize::try_from(walk.batches).unwrap_or(usize::MAX));
+    report.look("records", records);
+    report.look("torn batches, never acknowledged", usize::from(walk.torn));
+    for damage in &walk.damage {
+        report.find(Invariant::I11, damage.file.display(), format!("byte {}: {}", damage.offset, damage.what));
+    }
+    if audit.checkpoint() > walk.end && walk.damage.is_empty() {
+        let what = format!("the state is of {:?}, the log ends at {:?}", audit.checkpoint(), walk.end);
+        report.find(Invariant::I11, "the state", what);
+    }
+    let bases = audit.check_bases().map_err(|error| failed(error.to_string()))?;
+    if bases.bases > 0 {
+        report.look("entries of the base", usize::try_from(bases.entries).unwrap_or(usize::MAX));
+    }
+    bases.damaged.into_iter().for_each(|what| report.find(Invariant::I11, "the base", what));
+    let (values, damaged) = audit.check_values().map_err(|error| failed(error.to_string()))?;
+    report.look("values of the state", usize::try_from(values).unwrap_or(usize::MAX));
+    damaged.into_iter().for_each(|what| report.find(Invariant::I11, "the state", what));
+    if !walk.damage.is_empty() {
+        use Invariant::{I1, I2, I3, I4, I5, I6, I8};
+        [I1, I2, I3, I4, I5, I6, I8].into_iter().for_each(|open| report.leave_open(open, "the log is damaged"));
+        return Ok(None);
+    }
+    for stream in audit.streams().map_err(|error| failed(error.to_string()))? {
+        directory.take_stored(&audit, &stream, report);
+    }
+    directory.compare(report);
+    if let Some(index) = &index {
+        directory.check_index(index, &audit, report);
+    }
+    directory.books(&audit, report).map(Some)
+}
+
+/// The index, from a copy: opening one leaves a lock behind.
+fn open_index(from: &Path, to: &Path, report: &mut Report) -> Option<search::audit::Contents> {
+    let copied = std::fs::create_dir_all(to).and_then(|()| {
+        std::fs::read_dir(from)?.try_for_each(|entry| {
+            let entry = entry?;
+            if entry.file_type()?.is_file() {
+                std::fs::copy(entry.path(), to.join(entry.file_name()))?;
+            }
+            Ok(())
+        })
+    });
+    if let Err(error) = copied {
+        report.leave_open(Invariant::I8, format!("{}: {error}", from.display()));
+        return None;
+    }
+    match search::audit::contents(to) {
+        Ok(contents) => {
+            report.look("products in the index", contents.cards.len());
+            Some(contents)
+        }
+        Err(damage) => {
+            report.find(Invariant::I8, from.display(), damage.to_string());
+            None
+        }
+    }
+}
+
+impl Directory {
+    fn take(&mut self, audit: &Audit, record: &Record, end: Position, indexed: Position, report: &mut Report) {
+        match record.stream.kind() {
+            kind if kind == Kind::Product as u8 => {
+                let Some(event) = self.products.take(audit, record, report) else { return };
+                let Some(id) = ProductId::from_key(record.stream.key()) else { return };
+                if end <= indexed {
+                    self.catalogue.take(id, &event);
+                } else {
+                    self.catalogue.changed_since = true;
+                }
+            }
+            kind if kind == Kind::Inventory as u8 => drop(self.inventories.take(audit, record, report)),
+            kind if kind == Kind::Cart as u8 => drop(self.carts.take(audit, record, report)),
+            kind if kind == Kind::Order as u8 => {
+                if let Some(id) = OrderId::from_key(record.stream.key()).filter(|_| record.sequence == 1) {
+                    self.placed_at.insert(id, end);
+                }
+                self.orders.take(audit, record, report);
+            }
+            kind if kind == Kind::Account as u8 => drop(self.accounts.take(audit, record, report)),
+            kind if kind == Kind::Reviews as u8 => drop(self.reviews.take(audit, record, report)),
+            kind => report.find(Invariant::I11, format!("{:?}", record.stream), format!("there is no kind {kind}")),
+        }
+    }
+
+    fn take_stored(&mut self, audit: &Audit, stream: &Stream, report: &mut Report) {
+        match stream.kind() {
+            kind if kind == Kind::Product as u8 => self.products.take_stored(audit, stream, report),
+            kind if kind == Kind::Inventory as u8 => self.inventories.take_stored(audit, stream, report),
+            kind if kind == Kind::Cart as u8 => self.carts.take_stored(audit, stream, report),
+            kind if kind == Kind::Order as u8 => self.orders.take_stored(audit, stream, report),
+            kind if kind == Kind::Account as u8 => self.accounts.take_stored(audit, stream, report),
+            kind if kind == Kind::Reviews as u8 => self.reviews.take_stored(audit, stream, report),
+            kind => report.find(Invariant::I11, format!("{stream:?}"), format!("there is no kind {kind}")),
+        }
+    }
+
+    fn compare(&self, report: &mut Report) {
+        let compared = self.products.compare(report)
+            + self.inventories.compare(report)
+            + self.carts.compare(report)
+            + self.orders.compare(report)
+            + self.accounts.compare(report)
+            + self.reviews.compare(report);
+        let streams = self.products.0.len()
+            + self.inventories.0.len()
+            + self.carts.0.len()
+            + self.orders.0.len()
+            + self.accounts.0.len()
+            + self.reviews.0.len();
+        report.look("streams", streams);
+        if compared < streams {
+            let open = streams - compared;
+            report.leave_open(Invariant::I11, format!("{open} streams whose first events the log has no more"));
+        }
+    }
+
+    fn check_index(&self, index: &search::audit::Contents, audit: &Audit, report: &mut Report) {
+        let stored;
+        let expected = if audit.oldest() == Position::BEGINNING {
+            &self.catalogue.cards
+        } else if self.catalogue.changed_since {
+            report.leave_open(
+                Invariant::I8,
+                "the log does not reach back, and products changed since the index's position",
+            );
+            return;
+        } else {
+            let shown = |(id, product): (&ProductId, &Product)| {
+                let view = product.view().filter(|view| view.listed)?;
+                Some((id.clone(), search::audit::expected(id, &view.details)?))
+            };
+            stored = self.products.entities().filter_map(shown).collect();
+            &stored
+        };
+        report.check(Invariant::I8);
+        for (id, card) in expected {
+            match index.cards.get(id) {
+                None => report.find(Invariant::I8, id, "it is in the catalogue and not in the index"),
+                Some(shown) if shown != card => {
+                    report.find(Invariant::I8, id, format!("the index shows {shown}, the catalogue says {card}"));
+                }
+                Some(_) => {}
+            }
+        }
+        for id in index.cards.keys().filter(|id| !expected.contains_key(id)) {
+            report.find(Invariant::I8, id, "it is in the index and not in the catalogue");
+        }
+        index.doubled.iter().for_each(|id| report.find(Invariant::I8, id, "the index has it more than once"));
+        report.leave_open(Invariant::I8, "the words of each product (its title, brand, price and picture are)");
+    }
+
+    fn books(&self, audit: &Audit, report: &mut Report) -> Result<Books, VerifyError> {
+        let mut books = Books { quiet: true, at: self.now(), ..Books::default() };
+        for (id, inventory) in self.inventories.entities() {
+            // A broken inventory may have no view at all.
+            let Ok(view) = guarded(|| Ok(inventory.view())) else {
+                report.find(Invariant::I1, id, "what is reserved and sold exceeds what was received");
+                continue;
+            };
+            let mut holds = BTreeMap::new();
+            for (hold, quantity) in inventory.open_holds() {
+                *holds.entry(hold.order.to_string()).or_default() += u64::from(quantity);
+            }
+            let shelf = Shelf {
+                received: view.received,
+                on_hand: view.on_hand,
+                sold: view.sold,
+                reserved: view.reserved_quantity,
+                available: view.available,
+                holds: Some(holds),
+            };
+            books.shelves.insert(id.to_string(), shelf);
+        }
+        let listed = audit.lists().position(lists::NAME);
+        for (id, order) in self.orders.entities() {
+            let (Some(placement), Some(status)) = (order.placement(), order.status()) else { continue };
+            let on_list = audit.lists().get(lists::NAME, &open_order_key(*id)).map_err(|error| VerifyError::File {
+                path: "the list of open orders".into(),
+                problem: error.to_string(),
+            })?;
+            // A start applies again what came after the list's position.
+            let will_be = self.placed_at.get(id).is_some_and(|at| *at > listed);
+            books.orders.insert(id.to_string(), booked(order, placement, status, on_list.is_some() || will_be));
+        }
+        Ok(books)
+    }
+
+    /// The moment of the last thing that happened to any order.
+    fn now(&self) -> Timestamp {
+        let last = |order: &Order| order.history().last().map_or(Timestamp(0), |entry| entry.at);
+        self.orders.entities().map(|(_, order)| last(order)).max().unwrap_or_default()
+    }
+}
+
+fn booked(order: &Order, placement: &Placement, status: Status, resumed: bool) -> BookedOrder {
+    let line = |line: &crate::domain::order::Line| (line.product.to_string(), line.quantity);
+    BookedOrder {
+        status,
+        lines: placement.lines.iter().map(line).collect(),
+        total: placement.total,
+        sum: Placement::total_of(&placement.lines, placement.shipping, placement.tax).ok(),
+        course: order.history().iter().map(|entry| entry.status).collect(),
+        deadline: placement.deadline,
+        resumed: Some(resumed),
+    }
+}

@@ -1,0 +1,302 @@
+//! A running shop, through its public API, as an admin sees it: orders, stock, and with the provider's ledger the money.
+//!
+//! A shop at work changes while it is read. So its orders are waited for to come to rest, the books are read, and what is
+//! found counts when a second reading finds the same. Only reads are sent, and a login.
+//!
+//! Depends on its neighbours and on `clock`.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use reqwest::{RequestBuilder, StatusCode, Url};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, de::DeserializeOwned};
+
+use super::{
+    VerifyError,
+    books::{BookedOrder, Books, Shelf},
+    history::{History, Line},
+    ledger::Ledger,
+    report::{Invariant, Report},
+};
+use crate::{
+    clock::Clock,
+    domain::{
+        entity::Timestamp,
+        money::{Money, MoneyError},
+        order::Status,
+    },
+};
+
+/// How long a request may take.
+const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
+/// How many products are looked at at once.
+const READS_AT_ONCE: usize = 16;
+/// How long is waited between two looks at a shop that is not at rest.
+const PAUSE: Duration = Duration::from_millis(200);
+/// The stages in which an order has something to come.
+const UNFINISHED: [&str; 2] = ["open", "paid"];
+/// All stages.
+const STAGES: [&str; 7] = ["open", "paid", "confirmed", "packed", "shipped", "delivered", "ended"];
+
+/// A running shop and how to be let in as an admin.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// Its address: `http://host:port`.
+    pub url: String,
+    /// Who is asking.
+    pub login: Login,
+    /// How long to wait for the shop to come to rest.
+    pub patience: Duration,
+}
+
+/// Who is asking.
+#[derive(Debug, Clone)]
+pub enum Login {
+    /// The access token of an admin.
+    Token(SecretString),
+    /// An admin's e-mail address and password.
+    Password {
+        /// The address.
+        email: String,
+        /// The password.
+        password: SecretString,
+    },
+}
+
+#[derive(Deserialize)]
+struct Page<T> {
+    items: Vec<T>,
+    next_cursor: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct OrderBody {
+    order_id: String,
+    status: Status,
+    items: Vec<LineBody>,
+    shipping: Money,
+    tax: Money,
+    total: Money,
+    payment_deadline: String,
+    history: Vec<Step>,
+}
+
+#[derive(Deserialize)]
+struct LineBody {
+    product_id: String,
+    quantity: u32,
+    unit_price: Money,
+}
+
+#[derive(Deserialize)]
+struct Step {
+    status: Status,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    id: String,
+}
+
+#[derive(Deserialize)]
+struct StockBody {
+    received: u64,
+    on_hand: u64,
+    sold: u64,
+    reserved_quantity: u64,
+    available: u64,
+}
+
+#[derive(Deserialize)]
+struct Session {
+    access_token: String,
+}
+
+struct Client {
+    http: reqwest::Client,
+    base: Url,
+    token: SecretString,
+}
+
+impl Client {
+    async fn log_in(access: &Access) -> Result<Self, VerifyError> {
+        let unreachable = |problem: String| VerifyError::Unreachable { url: access.url.clone(), problem };
+        let base: Url = access.url.parse().map_err(|error| unreachable(format!("it is no URL: {error}")))?;
+        if base.scheme() != "http" || base.cannot_be_a_base() {
+            return Err(unreachable("it must begin with http://".into()));
+        }
+        let http = reqwest::Client::builder().timeout(REQUEST_TIME_MAX).no_proxy().build();
+        let http = http.map_err(|error| unreachable(error.to_string()))?;
+        let mut client = Self { http, base, token: SecretString::default() };
+        client.token = match &access.login {
+            Login::Token(token) => token.clone(),
+            Login::Password { email, password } => {
+                let body = serde_json::json!({ "email": email, "password": password.expose_secret() });
+                let request = client.http.post(client.at(&["auth", "login"])).json(&body);
+                let session: Option<Session> = client.send(request, "logging in").await?;
+                let session = session.ok_or_else(|| unreachable("it has no login".into()))?;
+                SecretString::from(session.access_token)
+            }
+        };
+        // An admin's list, so that a wrong token is told at once.
+        client.orders("open", 1).await?;
+        Ok(client)
+    }
+
+    fn at(&self, path: &[&str]) -> Url {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.clear().extend(path);
+        }
+        url
+    }
+
+    /// An answer, or `None` for a 404.
+    async fn send<T: DeserializeOwned>(&self, request: RequestBuilder, doing: &str) -> Result<Option<T>, VerifyError> {
+        let response = request.send().await.map_err(|error| {
+            // The cause says more than the error itself: "connection refused".
+            let cause = std::iter::successors(std::error::Error::source(&error), |error| error.source()).last();
+            let problem = cause.map_or_else(|| error.to_string(), ToString::to_string);
+            VerifyError::Unreachable { url: self.base.to_string(), problem }
+        })?;
+        let refused = |status: StatusCode, why: &str| VerifyError::Refused {
+            doing: doing.to_owned(),
+            status: status.as_u16(),
+            why: why.to_owned(),
+        };
+        match response.status() {
+            StatusCode::NOT_FOUND => Ok(None),
+            status if status == StatusCode::UNAUTHORIZED => Err(refused(status, "the token or password is not valid")),
+            status if status == StatusCode::FORBIDDEN => Err(refused(status, "an admin is needed")),
+            status if status.is_success() => match response.json().await {
+                Ok(body) => Ok(Some(body)),
+                Err(error) => Err(refused(status, &format!("the answer is not what was expected: {error}"))),
+            },
+            status => Err(refused(status, "the shop does not answer")),
+        }
+    }
+
+    async fn page<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<Page<T>, VerifyError> {
+        let mut url = self.at(&[path]);
+        url.query_pairs_mut().extend_pairs(query);
+        let request = self.http.get(url).bearer_auth(self.token.expose_secret());
+        let page = self.send(request, &format!("reading /{path}")).await?;
+        page.ok_or_else(|| VerifyError::Refused {
+            doing: format!("reading /{path}"),
+            status: 404,
+            why: "this is no shop".into(),
+        })
+    }
+
+    async fn list<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<Vec<T>, VerifyError> {
+        let (mut found, mut after) = (Vec::new(), None::<String>);
+        loop {
+            let mut query = query.to_vec();
+            query.extend(after.as_deref().map(|cursor| ("after", cursor)));
+            let page = self.page(path, &query).await?;
+            found.extend(page.items);
+            match page.next_cursor {
+                Some(cursor) => after = Some(cursor),
+                None => return Ok(found),
+            }
+        }
+    }
+
+    async fn orders(&self, stage: &str, limit: usize) -> Result<Vec<OrderBody>, VerifyError> {
+        let limit = limit.to_string();
+        Ok(self.page("orders", &[("stage", stage), ("limit", limit.as_str())]).await?.items)
+    }
+
+    /// What is under way: every unfinished order, and whether one of them is moving by itself.
+    async fn under_way(&self) -> Result<(BTreeMap<String, Status>, bool), VerifyError> {
+        let mut orders = BTreeMap::new();
+        for stage in UNFINISHED {
+            let listed: Vec<OrderBody> = self.list("orders", &[("stage", stage), ("limit", "100")]).await?;
+            orders.extend(listed.into_iter().map(|order| (order.order_id, order.status)));
+        }
+        let moving = orders.values().any(|status| *status != Status::AwaitingPayment);
+        Ok((orders, moving))
+    }
+
+    async fn read(&self, more: &BTreeSet<String>) -> Result<Books, VerifyError> {
+        let (before, moving) = self.under_way().await?;
+        let mut books = Books { at: Clock::system().now(), ..Books::default() };
+        for stage in STAGES {
+            let listed: Vec<OrderBody> = self.list("orders", &[("stage", stage), ("limit", "100")]).await?;
+            books.orders.extend(listed.into_iter().map(|order| (order.order_id.clone(), booked(&order))));
+        }
+        let listed: Vec<Listed> = self.list("products", &[("limit", "100")]).await?;
+        let mut products: BTreeSet<String> = listed.into_iter().map(|product| product.id).collect();
+        products.extend(books.orders.values().flat_map(|order| &order.lines).map(|(product, _)| product.clone()));
+        products.extend(more.iter().cloned());
+        let reads = stream::iter(products).map(|product| async move {
+            let request = self.http.get(self.at(&["products", &product, "inventory"]));
+            let stock = self.send(request.bearer_auth(self.token.expose_secret()), "reading stock").await?;
+            Ok::<_, VerifyError>(stock.map(|stock: StockBody| (product, shelf(&stock))))
+        });
+        let shelves: Vec<_> = reads.buffer_unordered(READS_AT_ONCE).try_collect().await?;
+        books.shelves.extend(shelves.into_iter().flatten());
+        let (after, moving_still) = self.under_way().await?;
+        books.quiet = !moving && !moving_still && before == after;
+        Ok(books)
+    }
+}
+
+fn shelf(stock: &StockBody) -> Shelf {
+    let StockBody { received, on_hand, sold, reserved_quantity, available } = *stock;
+    Shelf { received, on_hand, sold, reserved: reserved_quantity, available, holds: None }
+}
+
+fn booked(order: &OrderBody) -> BookedOrder {
+    let lines: Vec<Line> = order.items.iter().map(|item| (item.product_id.clone(), item.quantity)).collect();
+    let amounts = order.items.iter().map(|item| item.unit_price.times(item.quantity));
+    let sum = |charges: Result<Money, MoneyError>| amounts.fold(charges, |sum, amount| sum?.plus(amount?));
+    BookedOrder {
+        status: order.status,
+        lines,
+        total: order.total,
+        sum: sum(order.shipping.plus(order.tax)).ok(),
+        course: order.history.iter().map(|step| step.status).collect(),
+        deadline: moment(&order.payment_deadline),
+        resumed: None,
+    }
+}
+
+/// A moment as the API writes it; the end of time where it is none.
+fn moment(text: &str) -> Timestamp {
+    let parsed: Option<jiff::Timestamp> = text.parse().ok();
+    Timestamp(parsed.and_then(|at| u64::try_from(at.as_millisecond()).ok()).unwrap_or(u64::MAX))
+}
+
+/// Reads the books until nothing wrong is found in them, or the same twice, or the patience is at its end.
+pub(super) async fn check(
+    access: &Access,
+    history: Option<&History>,
+    ledger: Option<&Path>,
+    report: &mut Report,
+) -> Result<(), VerifyError> {
+    let client = Client::log_in(access).await?;
+    let shown = history.into_iter().flat_map(History::products).collect();
+    let until = Instant::now() + access.patience;
+    let mut before: Option<Report> = None;
+    loop {
+        let books = client.read(&shown).await?;
+        let ledger = ledger.map(Ledger::read).transpose()?;
+        let mut found = Report::default();
+        super::judge(&books, history, ledger.as_ref(), &mut found);
+        found.leave_open(Invariant::I1, "variants that are in no order");
+        let certain =
+            books.quiet && (found.is_clean() || before.as_ref().is_some_and(|b| b.findings == found.findings));
+        if certain || Instant::now() >= until {
+            *report = found;
+            return Ok(());
+        }
+        before = books.quiet.then_some(found);
+        tokio::time::sleep(PAUSE).await;
+    }
+}

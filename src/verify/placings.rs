@@ -1,0 +1,158 @@
+//! The orders of a history: what was asked for, and by when what is known to have happened to each.
+//!
+//! Depends on `history` and `domain`.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::{
+    clients::status_of,
+    history::{Answer, Call, History, Line, Op, Order, Outcome},
+};
+use crate::domain::order::Status;
+
+/// A checkout with all its repeats, and what was seen of its order.
+#[derive(Debug, Clone)]
+pub(super) struct Placing<'a> {
+    pub customer: &'a str,
+    /// The order as first shown, where it was.
+    pub acknowledged: Option<&'a Order>,
+    /// When its customer first knew of it; `u64::MAX` where they never did.
+    pub acknowledged_by: u64,
+    /// When it was first asked for.
+    pub invoked: u64,
+    /// When the last of its requests was answered; `u64::MAX` where one was not.
+    pub answered: u64,
+    /// What was asked for; `None` for the whole cart.
+    pub lines: Option<&'a Vec<Line>>,
+    /// May it have been placed and then been refused its stock?
+    pub refused_stock: bool,
+    /// Was one of its requests left without an answer?
+    pub unknown: bool,
+    /// When its stock was known to be reserved.
+    pub reserved_by: Option<u64>,
+    /// When somebody first wanted to pay it.
+    pub payment_invoked: Option<u64>,
+    /// When its customer was told that it is paid.
+    pub paid_by: Option<u64>,
+    /// When it was known to be confirmed: its stock sold.
+    pub confirmed_by: Option<u64>,
+    /// When it was known to have come to nothing: its stock and its lines given back.
+    pub ended_by: Option<u64>,
+}
+
+/// All of a history.
+#[derive(Debug, Default)]
+pub(super) struct Placings<'a> {
+    pub all: Vec<Placing<'a>>,
+    by_order: BTreeMap<&'a str, usize>,
+}
+
+fn earliest(known: &mut Option<u64>, at: u64) {
+    *known = Some(known.map_or(at, |known| known.min(at)));
+}
+
+impl<'a> Placings<'a> {
+    pub(super) fn of(history: &'a History) -> Self {
+        let mut placings = Self::default();
+        let mut by_key: HashMap<(&str, &str), usize> = HashMap::new();
+        for op in &history.ops {
+            let Call::Checkout { customer, key, lines, .. } = &op.call else { continue };
+            let order = match op.answer() {
+                Some(Answer::Order(order)) => Some(order),
+                _ => None,
+            };
+            let named = key.as_ref().map(|key| (customer.as_str(), key.as_str()));
+            let known = order.and_then(|order| placings.by_order.get(order.order.as_str()).copied());
+            // A key that had two effects makes two orders: that is for others to find.
+            let of_key = named.and_then(|named| by_key.get(&named).copied()).filter(|index| {
+                let first = placings.all[*index].acknowledged;
+                order.is_none_or(|order| first.is_none_or(|first| first.order == order.order))
+            });
+            let index = known.or(of_key).unwrap_or_else(|| placings.begin(op, customer, lines.as_ref()));
+            by_key.extend(named.map(|named| (named, index)));
+            placings.take(index, op, order);
+        }
+        for op in &history.ops {
+            placings.see(op);
+        }
+        placings
+    }
+
+    fn begin(&mut self, op: &Op, customer: &'a str, lines: Option<&'a Vec<Line>>) -> usize {
+        self.all.push(Placing {
+            customer,
+            acknowledged: None,
+            acknowledged_by: u64::MAX,
+            invoked: op.invoked,
+            answered: 0,
+            lines,
+            refused_stock: false,
+            unknown: false,
+            reserved_by: None,
+            payment_invoked: None,
+            paid_by: None,
+            confirmed_by: None,
+            ended_by: None,
+        });
+        self.all.len() - 1
+    }
+
+    fn take(&mut self, index: usize, op: &'a Op, order: Option<&'a Order>) {
+        let placing = &mut self.all[index];
+        placing.answered = placing.answered.max(op.returned.unwrap_or(u64::MAX));
+        match (&op.outcome, order) {
+            (Outcome::Fail(refusal), _) => match refusal.code.as_str() {
+                "insufficient-stock" => placing.refused_stock = true,
+                // It exists and is being driven.
+                "checkout-in-progress" => placing.unknown = true,
+                _ => {}
+            },
+            (_, Some(order)) => {
+                placing.acknowledged = placing.acknowledged.or(Some(order));
+                placing.acknowledged_by = placing.acknowledged_by.min(op.returned.unwrap_or(u64::MAX));
+                self.by_order.insert(&order.order, index);
+            }
+            _ => {
+                placing.unknown = true;
+                placing.answered = u64::MAX;
+            }
+        }
+    }
+
+    /// What any answer says about an order.
+    fn see(&mut self, op: &'a Op) {
+        if let (Call::Pay { order, .. }, false) = (&op.call, matches!(op.outcome, Outcome::Fail(_)))
+            && let Some(index) = self.by_order.get(order.as_str())
+        {
+            earliest(&mut self.all[*index].payment_invoked, op.invoked);
+        }
+        let (id, state, captured) = match op.answer() {
+            Some(Answer::Order(order)) => (&order.order, &order.state, false),
+            Some(Answer::Payment(payment)) => (&payment.order, &payment.state, payment.captured),
+            _ => return,
+        };
+        let (Some(index), Some(at)) = (self.by_order.get(id.as_str()), op.returned) else { return };
+        let placing = &mut self.all[*index];
+        let Some(status) = status_of(state) else { return };
+        if captured || status.is_paid() {
+            earliest(&mut placing.paid_by, at);
+        }
+        match status {
+            Status::AwaitingPayment | Status::PaymentPending | Status::Paid => earliest(&mut placing.reserved_by, at),
+            Status::Confirmed | Status::Packed | Status::Shipped | Status::Delivered => {
+                earliest(&mut placing.reserved_by, at);
+                earliest(&mut placing.confirmed_by, at);
+            }
+            Status::Cancelled | Status::Expired | Status::Rejected => earliest(&mut placing.ended_by, at),
+            Status::Placed | Status::Cancelling => {}
+        }
+    }
+
+    pub(super) fn by_order(&self, order: &str) -> Option<&Placing<'a>> {
+        self.by_order.get(order).map(|index| &self.all[*index])
+    }
+
+    pub(super) fn orders(&self) -> impl Iterator<Item = (&'a str, &Placing<'a>)> {
+        self.by_order.iter().map(|(id, index)| (*id, &self.all[*index]))
+    }
+}

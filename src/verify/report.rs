@@ -1,0 +1,202 @@
+//! What a check found, what it looked at, and what it did not check: never a silent pass.
+//!
+//! Depends on `std` and `serde`.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use serde::Serialize;
+
+/// How many findings are kept; more are only counted. One broken rule tends to be found in every order.
+const FINDINGS_MAX: usize = 1_000;
+
+/// What must always hold. The numbers are used in documents and reports and never change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum Invariant {
+    /// Sold and reserved never exceed what was received.
+    I1,
+    /// An acknowledged order is there, with its lines and total, and only moves forward.
+    I2,
+    /// The provider's money is what the orders say.
+    I3,
+    /// At most one capture an order, over its total.
+    I4,
+    /// Only unfinished orders hold reservations.
+    I5,
+    /// Every order ends, or waits for somebody who is known to it.
+    I6,
+    /// One key, one effect.
+    I7,
+    /// The search index is the catalogue.
+    I8,
+    /// Stock and cart of one id are linearizable.
+    I9,
+    /// No answer holds another customer's things.
+    I10,
+    /// Streams have no gaps, and checksums hold.
+    I11,
+}
+
+impl Invariant {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::I1,
+        Self::I2,
+        Self::I3,
+        Self::I4,
+        Self::I5,
+        Self::I6,
+        Self::I7,
+        Self::I8,
+        Self::I9,
+        Self::I10,
+        Self::I11,
+    ];
+
+    /// What it says, in a few words.
+    #[must_use]
+    pub fn says(self) -> &'static str {
+        match self {
+            Self::I1 => "sold and reserved never exceed what was received",
+            Self::I2 => "acknowledged orders are there and only move forward",
+            Self::I3 => "the provider's money is what the orders say",
+            Self::I4 => "at most one capture an order, over its total",
+            Self::I5 => "only unfinished orders hold reservations",
+            Self::I6 => "every order ends, or waits to be resumed",
+            Self::I7 => "one key, one effect",
+            Self::I8 => "the search index is the catalogue",
+            Self::I9 => "stock and carts are linearizable",
+            Self::I10 => "nobody is shown another customer's things",
+            Self::I11 => "streams have no gaps, checksums hold",
+        }
+    }
+
+    /// What it takes to check it.
+    fn needs(self) -> &'static str {
+        match self {
+            Self::I1 | Self::I5 | Self::I6 => "it takes a data directory or a running shop",
+            Self::I2 => "it takes a history, a data directory or a running shop",
+            Self::I3 | Self::I4 => "it takes the provider's ledger, with a history or a shop",
+            Self::I7 | Self::I9 | Self::I10 => "it takes a history",
+            Self::I8 | Self::I11 => "it takes a data directory",
+        }
+    }
+}
+
+impl fmt::Display for Invariant {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(&format!("{self:?}"))
+    }
+}
+
+/// A promise that was not kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// Which.
+    pub invariant: Invariant,
+    /// Whose: an order, a product, a stream, a file.
+    pub subject: String,
+    /// What is wrong, with the values.
+    pub what: String,
+}
+
+/// What a check found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// How much was looked at: orders, products, batches.
+    pub looked_at: BTreeMap<&'static str, u64>,
+    /// What was checked, if only in part.
+    pub checked: BTreeSet<Invariant>,
+    /// What was not checked, or not all of it, and why.
+    pub left_open: Vec<(Invariant, String)>,
+    /// What could not be decided within the checker's limits: not a pass.
+    pub undecided: Vec<(Invariant, String)>,
+    /// Promises that were not kept.
+    pub findings: Vec<Finding>,
+    /// How many findings there were, kept or not.
+    pub found: u64,
+}
+
+impl Report {
+    /// Counts what is looked at.
+    pub(super) fn look(&mut self, what: &'static str, count: usize) {
+        *self.looked_at.entry(what).or_default() += count as u64;
+    }
+
+    pub(super) fn check(&mut self, invariant: Invariant) {
+        self.checked.insert(invariant);
+    }
+
+    pub(super) fn leave_open(&mut self, invariant: Invariant, why: impl Into<String>) {
+        self.left_open.push((invariant, why.into()));
+    }
+
+    pub(super) fn find(&mut self, invariant: Invariant, subject: impl fmt::Display, what: impl Into<String>) {
+        self.checked.insert(invariant);
+        self.found += 1;
+        if self.findings.len() < FINDINGS_MAX {
+            self.findings.push(Finding { invariant, subject: subject.to_string(), what: what.into() });
+        }
+    }
+
+    /// Says of every invariant that nothing has looked at why not.
+    pub(super) fn close(&mut self) {
+        for invariant in Invariant::ALL {
+            let named = |list: &[(Invariant, String)]| list.iter().any(|(of, _)| *of == invariant);
+            if !self.checked.contains(&invariant) && !named(&self.left_open) && !named(&self.undecided) {
+                self.leave_open(invariant, invariant.needs());
+            }
+        }
+    }
+
+    /// Whether everything that was looked at is as promised.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.found == 0 && self.undecided.is_empty()
+    }
+
+    /// Which invariants were found broken.
+    #[must_use]
+    pub fn broken(&self) -> BTreeSet<Invariant> {
+        self.findings.iter().map(|finding| finding.invariant).collect()
+    }
+
+    fn of(list: &[(Invariant, String)], invariant: Invariant) -> Vec<&str> {
+        list.iter().filter(|(of, _)| *of == invariant).map(|(_, why)| why.as_str()).collect()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let looked: Vec<String> = self.looked_at.iter().map(|(what, count)| format!("{count} {what}")).collect();
+        writeln!(formatter, "looked at {}", if looked.is_empty() { "nothing".into() } else { looked.join(", ") })?;
+        for invariant in Invariant::ALL {
+            let broken = self.findings.iter().filter(|finding| finding.invariant == invariant).count();
+            let (open, undecided) = (Self::of(&self.left_open, invariant), Self::of(&self.undecided, invariant));
+            let verdict = match () {
+                () if broken > 0 => format!("BROKEN, {broken} found"),
+                () if !undecided.is_empty() => format!("NOT DECIDED: {}", undecided.join("; ")),
+                () if self.checked.contains(&invariant) && open.is_empty() => "holds".into(),
+                () if self.checked.contains(&invariant) => format!("holds; not looked at: {}", open.join("; ")),
+                () if open.is_empty() => "not checked".into(),
+                () => format!("not checked: {}", open.join("; ")),
+            };
+            writeln!(formatter, "{invariant:<4} {:<52} {verdict}", invariant.says())?;
+        }
+        for Finding { invariant, subject, what } in &self.findings {
+            writeln!(formatter, "{invariant:<4} {subject}: {what}")?;
+        }
+        let more = self.found - self.findings.len() as u64;
+        if more > 0 {
+            writeln!(formatter, "and {more} more")?;
+        }
+        let (found, undecided) = (self.found, self.undecided.len());
+        match (found, undecided) {
+            (0, 0) => write!(formatter, "nothing wrong was found"),
+            (0, _) => write!(formatter, "nothing wrong was found, {undecided} not decided"),
+            _ => write!(formatter, "{found} found"),
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The checker against planted bugs: the real binary with one bug in it, a script of customers who write down what they are
+//! told, and the checker on the running shop, on what they wrote, and on the directory that is left. Each bug is caught by the
+//! invariant it breaks; without a bug the same script is found clean.
+//!
+//! `cargo test --features planted-bugs --test planted`; `PLANTED=Name` for one bug only.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
+
+mod recorded;
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use reqwest::Method;
+use secrecy::SecretString;
+use serde_json::Value;
+use souk::{
+    planted::Bug,
+    verify::{
+        self, Access, Invariant, Login, Report, Source, Subject, Verdict,
+        history::{Call, Line},
+    },
+};
+use tempfile::TempDir;
+
+use recorded::{PASSWORD, Process, Town};
+
+const PRICE: u64 = 1_000;
+
+/// Which invariant is to catch which bug. The same table stands in docs/VERIFY.md.
+const TABLE: [(Bug, Invariant); 21] = [
+    (Bug::ReservesOneTooMany, Invariant::I1),
+    (Bug::ReleaseMakesStock, Invariant::I9),
+    (Bug::ReservationLeaks, Invariant::I5),
+    (Bug::ReservationSkipped, Invariant::I5),
+    (Bug::CartChangeLost, Invariant::I9),
+    (Bug::CartLinesLost, Invariant::I9),
+    (Bug::KeyForgotten, Invariant::I7),
+    (Bug::KeyReuseAccepted, Invariant::I7),
+    (Bug::CheckoutIgnoresKey, Invariant::I7),
+    (Bug::TotalNotCompared, Invariant::I2),
+    (Bug::OrderGoesBack, Invariant::I2),
+    (Bug::ExpiresWhileUnknown, Invariant::I3),
+    (Bug::NewKeyOnRetry, Invariant::I4),
+    (Bug::WrongAmountCharged, Invariant::I4),
+    (Bug::DeclineIsSuccess, Invariant::I3),
+    (Bug::OrdersOfOthers, Invariant::I10),
+    (Bug::OrderNotListed, Invariant::I6),
+    (Bug::SearchKeepsDelisted, Invariant::I8),
+    (Bug::SnapshotEmpty, Invariant::I11),
+    (Bug::WrongChecksum, Invariant::I11),
+    (Bug::ReplyBeforeWrite, Invariant::I2),
+];
+
+/// What happens in the shop. It goes on whatever the shop answers: bugs make some of it fail.
+async fn script(town: &Arc<Town>) {
+    let seller = town.enter("seller", "seller@demo.example").await;
+    let admin = town.enter("admin", "admin@demo.example").await;
+    for (product, on_hand) in [("pen", 50), ("ink", 50), ("lamp", 1), ("old", 5)] {
+        seller.list(product, PRICE).await;
+        seller.call(Call::StockSet { product: product.into(), on_hand }).await;
+    }
+    let ann = town.enter("ann", "ann@example.org").await;
+    let bob = town.enter("bob", "bob@example.org").await;
+
+    // A cart, with a key used twice and then wrongly.
+    ann.cart().await;
+    ann.add("pen", 2, Some("k1")).await;
+    ann.add("pen", 2, Some("k1")).await;
+    ann.add("pen", 3, Some("k1")).await;
+    ann.add("pen", 1, None).await;
+    let pens = |lines: Vec<Line>| lines.iter().map(|(_, quantity)| u64::from(*quantity)).sum::<u64>();
+    let total = pens(ann.cart().await) * PRICE;
+
+    // An order whose payment is charged while the answer is lost.
+    let first = ann.checkout(total, "c1").await;
+    seller.stock("pen").await;
+    if let Some(first) = &first {
+        ann.pay(first, "tok_timeout_after_charge", "y1").await;
+        ann.look(first).await;
+        bob.look(first).await;
+    }
+    seller.stock("pen").await;
+
+    // The same request again: the same order, though the cart is full again.
+    ann.add("pen", u32::try_from(total / PRICE).unwrap(), None).await;
+    ann.checkout(total, "c1").await;
+
+    // An order that is cancelled, and one that is declined.
+    for (key, declined) in [("c2", false), ("c3", true)] {
+        let total = pens(ann.cart().await) * PRICE;
+        if let Some(order) = ann.checkout(total, key).await {
+            seller.stock("pen").await;
+            if declined {
+                ann.pay(&order, "tok_decline", "y3").await;
+            }
+            ann.cancel(&order).await;
+            ann.look(&order).await;
+        }
+        seller.stock("pen").await;
+        ann.cart().await;
+    }
+
+    // A price that changes between the cart and the checkout; an order that is packed and shipped.
+    bob.cart().await;
+    bob.add("ink", 1, None).await;
+    seller.reprice("ink", 2 * PRICE).await;
+    bob.checkout(PRICE, "d0").await;
+    bob.cart().await;
+    bob.add("ink", 1, None).await;
+    let total = pens(bob.cart().await) * 2 * PRICE;
+    if let Some(order) = bob.checkout(total, "d1").await {
+        bob.pay(&order, "tok_success", "z1").await;
+        for to in ["pack", "ship"] {
+            admin.call(Call::Advance { order: order.clone(), to: to.into() }).await;
+            bob.look(&order).await;
+        }
+    }
+    seller.stock("ink").await;
+
+    // More than there are.
+    bob.add("lamp", 2, None).await;
+    bob.checkout(2 * PRICE, "d2").await;
+    seller.stock("lamp").await;
+    bob.remove("lamp").await;
+
+    // An order that waits for its payment, a product that goes, and one that changes after it.
+    bob.add("pen", 1, None).await;
+    bob.checkout(PRICE, "d3").await;
+    bob.cart().await;
+    let gone = admin.send(Method::DELETE, "/products/old", Value::Null, None).await.unwrap();
+    assert_eq!(gone.0, 204, "{}", gone.1);
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    seller.reprice("pen", PRICE + 1).await;
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    for product in ["pen", "ink", "lamp"] {
+        seller.stock(product).await;
+    }
+}
+
+/// What the checker says of a shop with this bug: while it ran, and after it.
+async fn run(bug: Option<Bug>) -> [Report; 2] {
+    let directory = TempDir::new().unwrap();
+    let (data, history) = (directory.path().join("shop"), directory.path().join("history.jsonl"));
+    let ledger = data.join("simulated-provider.jsonl");
+    let name = bug.map(|bug| format!("{bug:?}")).unwrap_or_default();
+    let variables = [
+        ("PLANTED_BUG", name.as_str()),
+        ("SOUK_LIMITS__PAYMENT_WAIT_MS_MAX", "1500"),
+        ("SOUK_LIMITS__LIST_WAIT_MS_MAX", "500"),
+    ];
+    let process = Process::start(&data, &variables);
+    let town = Town::new(&history, &process.url);
+    script(&town).await;
+    let login = Login::Password { email: "admin@demo.example".into(), password: SecretString::from(PASSWORD) };
+    let access = Access { url: process.url.clone(), login, patience: Duration::from_secs(4) };
+    let subject = Subject { history: Some(history.clone()), ledger: Some(ledger), shop: Source::Running(access) };
+    let online = verify::verify(subject).await;
+    assert!(online.stopped.is_none(), "{bug:?}: {:?}", online.stopped);
+    if bug == Some(Bug::ReplyBeforeWrite) {
+        let bob = town.enter("bob", "bob@example.org").await;
+        bob.add("ink", 1, None).await;
+        assert!(bob.checkout(2 * PRICE, "last").await.is_some());
+        drop(process);
+    } else {
+        process.stop();
+    }
+    let subject = Subject { history: Some(history), ledger: None, shop: Source::Directory(data) };
+    let offline = verify::verify(subject).await;
+    let Verdict { report: offline, stopped } = offline;
+    assert!(stopped.is_none(), "{bug:?}: {stopped:?}");
+    [online.report, offline]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_planted_bug_is_caught_and_without_one_nothing_is() {
+    let only = std::env::var("PLANTED").ok();
+    for report in run(None).await {
+        assert!(report.is_clean(), "without a bug:\n{report}");
+        println!("{report}\n");
+    }
+    let mut missed = Vec::new();
+    for (bug, expected) in TABLE {
+        if only.as_ref().is_some_and(|only| *only != format!("{bug:?}")) {
+            continue;
+        }
+        let [online, offline] = run(Some(bug)).await;
+        let caught: BTreeSet<Invariant> = online.broken().union(&offline.broken()).copied().collect();
+        let names: Vec<String> = caught.iter().map(ToString::to_string).collect();
+        println!("{bug:?}: expected {expected}, caught by {}", names.join(" "));
+        if !caught.contains(&expected) || only.is_some() {
+            println!("online: {online}\noffline: {offline}\n");
+        }
+        if !caught.contains(&expected) {
+            missed.push(bug);
+        }
+    }
+    assert!(missed.is_empty(), "not caught: {missed:?}");
+}

@@ -1,0 +1,242 @@
+//! The real binary as a process, and customers who write down everything they ask it and are told.
+#![allow(dead_code, reason = "each test that has this module uses its own part of it")]
+
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use reqwest::{Client, Method};
+use serde_json::{Value, json};
+use souk::verify::{
+    self,
+    history::{Answer, Call, Cart, Cause, Durability, Line, Outcome, Recorder},
+};
+
+pub(crate) const PASSWORD: &str = "souk-demo-password";
+
+/// The shop's process. Dropping it kills it.
+pub(crate) struct Process {
+    child: Child,
+    pub(crate) url: String,
+}
+
+impl Process {
+    /// Starts the shop with a demo of one product, and these environment variables.
+    pub(crate) fn start(data: &Path, variables: &[(&str, &str)]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_souk"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--demo", "--demo-products", "1", "--data-dir"])
+            .arg(data)
+            .env("SOUK_LOG", "off")
+            .envs(variables.iter().copied())
+            .stdout(Stdio::piped())
+            // Bugs make the shop's own assertions fail, loudly.
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let first = lines.next().expect("the shop says where it listens").unwrap();
+        let url = first.rsplit(' ').next().unwrap().to_owned();
+        // Whatever else it says must not fill the pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, url }
+    }
+
+    /// kill -9.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Lets it close, and kills it if it does not.
+    pub(crate) fn stop(mut self) {
+        let id = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        for _ in 0..300 {
+            if self.child.try_wait().unwrap().is_some() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What everybody shares.
+pub(crate) struct Town {
+    client: Client,
+    /// Where the shop is: another place after each start.
+    pub(crate) url: Mutex<String>,
+    recorder: Recorder,
+    people: AtomicU64,
+}
+
+/// Somebody with a token.
+#[derive(Clone)]
+pub(crate) struct Person {
+    town: Arc<Town>,
+    number: u64,
+    pub(crate) name: String,
+    token: String,
+}
+
+impl Town {
+    /// A new history in this file.
+    pub(crate) fn new(history: &Path, url: &str) -> Arc<Self> {
+        Arc::new(Self {
+            client: Client::builder().timeout(Duration::from_secs(20)).build().unwrap(),
+            url: Mutex::new(url.to_owned()),
+            recorder: Recorder::create(history, url, Durability::Written).unwrap(),
+            people: AtomicU64::new(1),
+        })
+    }
+
+    fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.url.lock())
+    }
+
+    /// Somebody registers, unless they have before, and logs in.
+    pub(crate) async fn enter(self: &Arc<Self>, name: &str, email: &str) -> Person {
+        let credentials = json!({ "email": email, "password": PASSWORD });
+        let at = |what: &str| self.client.post(self.at(&format!("/auth/{what}"))).json(&credentials);
+        // Those of the demo are there already.
+        let _ = at("register").send().await.unwrap();
+        let session: Value = at("login").send().await.unwrap().json().await.unwrap();
+        let token = session["access_token"].as_str().unwrap_or_else(|| panic!("{session}")).to_owned();
+        Person { town: Arc::clone(self), number: self.people.fetch_add(1, Ordering::Relaxed), name: name.into(), token }
+    }
+}
+
+impl Person {
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Value,
+        key: Option<&str>,
+    ) -> Option<(u16, Value)> {
+        let mut request = self.town.client.request(method, self.town.at(path)).bearer_auth(&self.token);
+        if !body.is_null() {
+            request = request.json(&body);
+        }
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        let response = request.send().await.ok()?;
+        let status = response.status().as_u16();
+        let bytes = response.bytes().await.ok()?;
+        Some((status, serde_json::from_slice(&bytes).unwrap_or_default()))
+    }
+
+    /// Makes a call and writes down what comes of it.
+    pub(crate) async fn call(&self, call: Call) -> Outcome {
+        let customer = || self.name.clone();
+        let items = |lines: &[Line]| -> Vec<Value> {
+            lines.iter().map(|(product, quantity)| json!({ "product_id": product, "quantity": quantity })).collect()
+        };
+        let (method, path, body, key) = match &call {
+            Call::StockRead { product } => (Method::GET, format!("/products/{product}/inventory"), Value::Null, None),
+            Call::StockSet { product, on_hand } => {
+                (Method::PUT, format!("/products/{product}/inventory"), json!({ "on_hand": on_hand }), None)
+            }
+            Call::CartRead { .. } => (Method::GET, "/cart".into(), Value::Null, None),
+            Call::CartAdd { items: lines, key, .. } => {
+                (Method::POST, "/cart/add_products".into(), json!({ "items": items(lines) }), key.clone())
+            }
+            Call::CartRemove { product, .. } => (Method::DELETE, format!("/cart/items/{product}"), Value::Null, None),
+            Call::Checkout { total, key, .. } => {
+                let address = json!({
+                    "name": customer(), "line1": "1 Road", "city": "Pune", "postal_code": "411001", "country": "IN"
+                });
+                let body = json!({ "total_price": total, "shipping_address": address });
+                (Method::POST, "/checkout".into(), body, key.clone())
+            }
+            Call::Pay { order, method, key, .. } => {
+                let body = json!({ "order_id": order, "payment_method": method });
+                (Method::POST, "/payment".into(), body, key.clone())
+            }
+            Call::Cancel { order, .. } => (Method::POST, format!("/orders/{order}/cancel"), Value::Null, None),
+            Call::OrderRead { order, .. } => (Method::GET, format!("/orders/{order}"), Value::Null, None),
+            Call::Advance { order, to } => {
+                let body = json!({ "carrier": "Post", "tracking_number": "1" });
+                let body = if to == "ship" { body } else { Value::Null };
+                (Method::POST, format!("/orders/{order}/{to}"), body, None)
+            }
+            other => panic!("the script has no {other:?}"),
+        };
+        let op = self.town.recorder.invoke(self.number, call.clone()).unwrap();
+        let outcome = match self.send(method, &path, body, key.as_deref()).await {
+            Some((status, body)) => verify::outcome(&call, status, &body).unwrap(),
+            None => Outcome::Unknown(Cause::Reset),
+        };
+        self.town.recorder.end(op, outcome.clone()).unwrap();
+        outcome
+    }
+
+    pub(crate) async fn stock(&self, product: &str) {
+        self.call(Call::StockRead { product: product.into() }).await;
+    }
+
+    pub(crate) async fn cart(&self) -> Vec<Line> {
+        match self.call(Call::CartRead { customer: self.name.clone() }).await {
+            Outcome::Ok(Answer::Cart(Cart { lines, .. })) => lines,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) async fn add(&self, product: &str, quantity: u32, key: Option<&str>) -> Outcome {
+        let (customer, key) = (self.name.clone(), key.map(str::to_owned));
+        self.call(Call::CartAdd { customer, items: vec![(product.into(), quantity)], key }).await
+    }
+
+    pub(crate) async fn remove(&self, product: &str) {
+        self.call(Call::CartRemove { customer: self.name.clone(), product: product.into() }).await;
+    }
+
+    /// Orders the whole cart; the order's id, where there is one.
+    pub(crate) async fn checkout(&self, total: u64, key: &str) -> Option<String> {
+        let customer = self.name.clone();
+        match self.call(Call::Checkout { customer, key: Some(key.into()), lines: None, total }).await {
+            Outcome::Ok(Answer::Order(order)) => Some(order.order),
+            _ => None,
+        }
+    }
+
+    pub(crate) async fn pay(&self, order: &str, method: &str, key: &str) {
+        let (customer, order, method) = (self.name.clone(), order.into(), method.into());
+        self.call(Call::Pay { customer, order, key: Some(key.into()), method }).await;
+    }
+
+    pub(crate) async fn cancel(&self, order: &str) {
+        self.call(Call::Cancel { customer: self.name.clone(), order: order.into() }).await;
+    }
+
+    pub(crate) async fn look(&self, order: &str) {
+        self.call(Call::OrderRead { customer: self.name.clone(), order: order.into() }).await;
+    }
+
+    pub(crate) async fn list(&self, product: &str, price: u64) {
+        let body = json!({ "id": product, "name": product, "price": { "amount": price, "currency": "INR" } });
+        let answer = self.send(Method::POST, "/products", body, None).await.unwrap();
+        assert_eq!(answer.0, 201, "{}", answer.1);
+    }
+
+    pub(crate) async fn reprice(&self, product: &str, price: u64) {
+        let body = json!({ "name": product, "price": { "amount": price, "currency": "INR" } });
+        let answer = self.send(Method::PUT, &format!("/products/{product}"), body, None).await.unwrap();
+        assert_eq!(answer.0, 200, "{}", answer.1);
+    }
+}

@@ -1,0 +1,105 @@
+//! `souk verify` as an operator meets it: a directory that is whole, in use, or damaged; a shop that is not there; a history
+//! that is none. What it finds wrong in a shop at work is in `tests/planted.rs`.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use souk::{
+    app::demo,
+    config::Config,
+    shop::Shop,
+    verify::{self, Invariant, Source, Subject, Verdict},
+};
+use tempfile::TempDir;
+
+async fn shop(data: &Path) -> Shop {
+    let shop = Shop::open(Config { data_dir: data.into(), ..Config::default() }).await.unwrap();
+    demo::fill(&shop, 1, 20).await.unwrap();
+    shop
+}
+
+async fn check(data: &Path) -> Verdict {
+    let shop = Source::Directory(data.into());
+    verify::verify(Subject { shop, ..Subject::default() }).await
+}
+
+/// Every file below a directory, with its bytes.
+fn bytes(directory: &Path, found: &mut BTreeMap<PathBuf, Vec<u8>>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            bytes(&path, found);
+        } else {
+            found.insert(path.clone(), fs::read(&path).unwrap());
+        }
+    }
+}
+
+/// Flips one bit of the first file with this ending, in the middle of what is not zero.
+fn flip(directory: &Path, ending: &str) {
+    let mut files = BTreeMap::new();
+    bytes(directory, &mut files);
+    let (path, mut bytes) = files.into_iter().find(|(path, _)| path.to_string_lossy().ends_with(ending)).unwrap();
+    let used = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    let middle = (used / 2..used).find(|at| bytes[*at] != 0).unwrap();
+    bytes[middle] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_is_checked_and_not_changed_and_damage_is_found() {
+    let directory = TempDir::new().unwrap();
+    let data = directory.path().join("shop");
+    let open = shop(&data).await;
+    let in_use = check(&data).await;
+    assert!(in_use.stopped.unwrap().to_string().contains("in use"), "a shop has it");
+    open.close().await.unwrap();
+
+    let (mut before, mut after) = (BTreeMap::new(), BTreeMap::new());
+    bytes(&data, &mut before);
+    let verdict = check(&data).await;
+    assert!(verdict.is_clean(), "{:?} {}", verdict.stopped, verdict.report);
+    for looked_at in ["batches", "records", "streams", "values of the state", "products", "products in the index"] {
+        assert!(verdict.report.looked_at[looked_at] > 0, "{}", verdict.report);
+    }
+    bytes(&data, &mut after);
+    assert!(before == after, "the check changed the directory");
+
+    for (ending, invariant) in [(".store", Invariant::I8), (".log", Invariant::I11)] {
+        flip(&data, ending);
+        let verdict = check(&data).await;
+        assert!(verdict.report.broken().contains(&invariant), "{ending}: {:?} {}", verdict.stopped, verdict.report);
+        assert!(!verdict.is_clean());
+    }
+}
+
+fn souk(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_souk")).arg("verify").args(arguments).env("SHOP_TOKEN", "x").output().unwrap()
+}
+
+#[test]
+fn what_cannot_be_checked_is_said_in_one_line_and_fails() {
+    let directory = TempDir::new().unwrap();
+    let history = directory.path().join("history.jsonl");
+    let header = r#"{"souk_history":1,"shop":"http://127.0.0.1:1","started":"2026-11-23T00:00:00Z"}"#;
+    fs::write(&history, format!("{header}\n{{\"op\":1}}\n")).unwrap();
+    let (history, nowhere) = (history.to_str().unwrap(), directory.path().join("nowhere"));
+    let cases: [(&[&str], &str); 5] = [
+        (&["--url", "http://127.0.0.1:1"], "cannot be reached: Connection refused"),
+        (&["--url", "nonsense"], "it is no URL"),
+        (&["--history", history], "line 2: missing field"),
+        (&["--history", "/nowhere/at/all"], "No such file"),
+        (&["--data-dir", nowhere.to_str().unwrap()], "no shop was here"),
+    ];
+    for (arguments, said) in cases {
+        let output = souk(arguments);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && error.contains(said), "{arguments:?}: {error}");
+        assert_eq!((error.lines().count(), output.stdout.len()), (1, 0), "{arguments:?}: {error}");
+    }
+}
