@@ -11,6 +11,7 @@ use std::{
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use souk::verify::{self, Source, Subject};
 use tokio::{task::JoinSet, time::sleep};
 
 use super::{
@@ -293,7 +294,7 @@ pub(super) async fn cut_the_shop(cuts: usize) -> Violations {
             Ok(shop) => shop,
             Err(error) => {
                 violations.push(format!("cut {cut}: {error}"));
-                break;
+                return violations;
             }
         };
         let mut found = Vec::new();
@@ -308,6 +309,12 @@ pub(super) async fn cut_the_shop(cuts: usize) -> Violations {
         found.extend(shop.check(&tokens, &seller, &promises, &ledger).await);
         violations.extend(found.into_iter().map(|violation| format!("cut {cut}: {violation}")));
     }
+    shop.process.child.kill().await.unwrap();
+    // What the last start made of it, without a process: the checker sees what no answer shows.
+    let source = Source::Directory(disk.data());
+    let verdict = verify::verify(Subject { history: None, ledger: Some(ledger), shop: source }).await;
+    violations.extend(verdict.stopped.map(|error| error.to_string()));
+    violations.extend(verdict.report.findings.iter().map(|found| format!("{found:?}")));
     println!("  shop: {cuts} cuts, {} orders and {definite} payments acknowledged", promises.len());
     if promises.is_empty() {
         violations.push("nothing was ordered: nothing was tested".into());
