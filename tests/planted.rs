@@ -157,8 +157,12 @@ async fn run(bug: Option<Bug>) -> [Report; 2] {
     assert!(online.stopped.is_none(), "{bug:?}: {:?}", online.stopped);
     if bug == Some(Bug::ReplyBeforeWrite) {
         let bob = town.enter("bob", "bob@example.org").await;
+        let admin = town.enter("admin", "admin@demo.example").await;
         bob.add("ink", 1, None).await;
-        assert!(bob.checkout(2 * PRICE, "last").await.is_some());
+        let order = bob.checkout(2 * PRICE, "last").await.unwrap();
+        bob.pay(&order, "tok_success", "z2").await;
+        // Answered by the entity itself: a checkout's own barrier would wait for the disk.
+        admin.call(Call::Advance { order, to: "pack".into() }).await;
         drop(process);
     } else {
         process.stop();
