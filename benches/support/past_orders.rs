@@ -12,7 +12,7 @@ use std::{
 
 use futures::{StreamExt, stream};
 use souk::{
-    actors::records::{VERSION, encode_event, encode_snapshot},
+    actors::records::{EVENT_VERSION, encode_event, encode_snapshot, snapshot_version},
     domain::{
         entity::{Entity, EntityId, Timestamp},
         ids::{OrderId, UserId},
@@ -59,7 +59,7 @@ async fn write_one(shop: &Shop, number: u64, products: usize) {
     let (mut sender, last) = (Some(sender), events.len());
     for (sequence, (payload, snapshot)) in (1..).zip(events) {
         let slot = shop.journal().reserve().await.expect("a place");
-        let append = Append { sequence, version: VERSION, payload, snapshot };
+        let append = Append { sequence, version: EVENT_VERSION, payload, snapshot };
         let sender = if sequence == last as u64 { sender.take() } else { None };
         slot.append(&lease, append, move |appended| {
             appended.expect("it is appended");
@@ -123,7 +123,7 @@ fn live(placement: Placement, at: Timestamp) -> Vec<Stored> {
     }
     assert_eq!(order.status(), Some(Status::Delivered), "it has arrived");
     if let Some(last) = stored.last_mut() {
-        last.1 = Some((VERSION, encode_snapshot(&order)));
+        last.1 = Some((snapshot_version(Order::KIND), encode_snapshot(&order)));
     }
     stored
 }

@@ -142,7 +142,7 @@ impl<E: Entity> Directory<E> {
     /// # Errors
     /// [`AskError`]. `Unknown` leaves open whether it was done; repeat it with the same identity.
     pub async fn ask(&self, id: &E::Id, command: E::Command) -> Result<Accepted<E::View>, AskError<E::Rejection>> {
-        self.ask_when(id, command, When::Durable).await
+        self.ask_when(id, Some(command), When::Durable).await
     }
 
     /// Asks an entity to do something, and waits only until its event is admitted to the journal. The event may yet be lost
@@ -156,13 +156,22 @@ impl<E: Entity> Directory<E> {
         id: &E::Id,
         command: E::Command,
     ) -> Result<Accepted<E::View>, AskError<E::Rejection>> {
-        self.ask_when(id, command, When::Admitted).await
+        self.ask_when(id, Some(command), When::Admitted).await
+    }
+
+    /// Brings an entity to life, if it is not, and waits until what it has done is durable. If an event that erases was not
+    /// stored with the state after it, that is then made good.
+    ///
+    /// # Errors
+    /// [`AskError`], though nothing is rejected.
+    pub async fn settle(&self, id: &E::Id) -> Result<(), AskError<E::Rejection>> {
+        self.ask_when(id, None, When::Durable).await.map(|_| ())
     }
 
     async fn ask_when(
         &self,
         id: &E::Id,
-        command: E::Command,
+        command: Option<E::Command>,
         when: When,
     ) -> Result<Accepted<E::View>, AskError<E::Rejection>> {
         let (reply, answer) = oneshot::channel();

@@ -16,7 +16,7 @@ use futures::future::join_all;
 
 use super::{
     directory::Directory,
-    entity_actor::{AskError, NotDelivered},
+    entity_actor::{Answer, AskError, NotDelivered},
 };
 use crate::{
     clock::Clock,
@@ -84,7 +84,7 @@ pub enum Rest {
 
 /// A step whose outcome is unknown, or that could not be delivered.
 #[derive(Debug)]
-enum Trouble {
+pub(super) enum Trouble {
     /// Repeat it after a pause.
     Repeat(String),
     /// The shop is closing.
@@ -176,6 +176,7 @@ impl Driver {
         let refused = match self.ask(&self.carts, &placement.customer, take).await? {
             Ok(_) => return self.tell(id, order::Command::RecordTaken).await,
             Err(cart::Rejection::TooManyOpenOrders) => EndReason::TooManyOpenOrders,
+            Err(cart::Rejection::Erased) => EndReason::CustomerErased,
             Err(_) => EndReason::CartChanged,
         };
         self.tell(id, order::Command::RejectByCart(refused)).await
@@ -277,7 +278,7 @@ impl Driver {
         }
     }
 
-    /// Asks an entity ahead, and tells a refusal (inner) from an outcome that is unknown (outer).
+    /// Asks an entity ahead.
     async fn ask<E: Entity>(
         &self,
         directory: &Directory<E>,
@@ -285,17 +286,26 @@ impl Driver {
         command: E::Command,
     ) -> Result<Result<E::View, E::Rejection>, Trouble> {
         let limit = Duration::from_millis(self.limits.entity_ms_max);
-        match tokio::time::timeout(limit, directory.ask_ahead(id, command)).await {
-            Ok(Ok(accepted)) => Ok(Ok(accepted.view)),
-            Ok(Err(AskError::Rejected(rejection))) => Ok(Err(rejection)),
-            Ok(Err(AskError::NotDelivered(NotDelivered::Closed))) => Err(Trouble::Closing),
-            Ok(Err(AskError::NotDelivered(refused))) => Err(Trouble::Repeat(format!("{id}: {refused}"))),
-            Ok(Err(AskError::Unknown)) => Err(Trouble::Repeat(format!("{id}: the outcome is unknown"))),
-            Err(_) => Err(Trouble::Repeat(format!("{id}: no answer in time"))),
-        }
+        within::<E>(limit, id, directory.ask_ahead(id, command)).await
     }
 }
 
-fn repeat_if_refused<V, R: std::error::Error>(answer: Result<V, R>) -> Result<(), Trouble> {
+/// What came of asking an entity: tells a refusal (inner) from an outcome that is unknown (outer).
+pub(super) async fn within<E: Entity>(
+    limit: Duration,
+    id: &E::Id,
+    asking: impl Future<Output = Answer<E>>,
+) -> Result<Result<E::View, E::Rejection>, Trouble> {
+    match tokio::time::timeout(limit, asking).await {
+        Ok(Ok(accepted)) => Ok(Ok(accepted.view)),
+        Ok(Err(AskError::Rejected(rejection))) => Ok(Err(rejection)),
+        Ok(Err(AskError::NotDelivered(NotDelivered::Closed))) => Err(Trouble::Closing),
+        Ok(Err(AskError::NotDelivered(refused))) => Err(Trouble::Repeat(format!("{id}: {refused}"))),
+        Ok(Err(AskError::Unknown)) => Err(Trouble::Repeat(format!("{id}: the outcome is unknown"))),
+        Err(_) => Err(Trouble::Repeat(format!("{id}: no answer in time"))),
+    }
+}
+
+pub(super) fn repeat_if_refused<V, R: std::error::Error>(answer: Result<V, R>) -> Result<(), Trouble> {
     answer.map(drop).map_err(|rejection| Trouble::Repeat(rejection.to_string()))
 }

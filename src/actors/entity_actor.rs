@@ -29,7 +29,7 @@ use tokio::sync::oneshot;
 
 use super::{
     inbox::{Inbox, More},
-    records::{self, VERSION},
+    records::{self, EVENT_VERSION, Replayed, snapshot_version},
     views::{Cell, Views},
 };
 use crate::{
@@ -107,8 +107,8 @@ pub type Answer<E> = Result<Accepted<<E as Entity>::View>, AskError<<E as Entity
 
 /// A command on its way, with the place for its reply.
 pub struct Ask<E: Entity> {
-    /// What is asked.
-    pub command: E::Command,
+    /// What is asked; `None` to be answered when the entity is alive and what it has done is durable.
+    pub command: Option<E::Command>,
     /// Where the answer goes.
     pub reply: oneshot::Sender<Answer<E>>,
     /// When the answer is wanted.
@@ -192,17 +192,21 @@ impl<E: Entity> Actor for EntityActor<E> {
             Err(LoadError::Fault(Fault::Failed | Fault::Closed)) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
-        let entity: E = records::replay(&loaded)?;
+        let Replayed { entity, erased_since }: Replayed<E> = records::replay(&loaded)?;
         let sequence = loaded.sequence();
         state.arguments.cell.publish(sequence, entity.view());
-        state.alive = Some(Alive {
+        let mut alive = Alive {
             entity,
             lease,
             sequence,
             bytes_since_snapshot: loaded.records.iter().map(|record| record.payload.len()).sum(),
             snapshot_bytes: loaded.snapshot.map_or(0, |snapshot| snapshot.bytes.len()),
             failed: Arc::new(AtomicBool::new(false)),
-        });
+        };
+        if erased_since {
+            alive.leave_snapshot(&state.arguments.journal);
+        }
+        state.alive = Some(alive);
         Ok(())
     }
 
@@ -248,13 +252,9 @@ impl<E: Entity> Actor for EntityActor<E> {
 
     /// A passivated entity leaves a snapshot behind, so that its next activation need not fold its events again.
     async fn post_stop(&self, _: ActorRef<LookIntoInbox>, state: &mut State<E>) -> Result<(), ActorProcessingErr> {
-        let Some(alive) = state.alive.take() else { return Ok(()) };
+        let Some(mut alive) = state.alive.take() else { return Ok(()) };
         if alive.bytes_since_snapshot > 0 && !alive.failed.load(Ordering::Acquire) {
-            let mut bytes = records::encode_snapshot(&alive.entity);
-            if planted(Bug::SnapshotEmpty) {
-                bytes = records::encode_snapshot(&E::default());
-            }
-            state.arguments.journal.offer_snapshot(&alive.lease, alive.sequence, VERSION, bytes);
+            alive.leave_snapshot(&state.arguments.journal);
         }
         Ok(())
     }
@@ -296,13 +296,24 @@ fn reply_to_all<E: Entity>(replies: Vec<Reply<E>>, unknown: bool) {
 }
 
 impl<E: Entity> Alive<E> {
+    /// Leaves the state as it is behind, in place of the events before it.
+    fn leave_snapshot(&mut self, journal: &Journal) {
+        let mut bytes = records::encode_snapshot(&self.entity);
+        if planted(Bug::SnapshotEmpty) {
+            bytes = records::encode_snapshot(&E::default());
+        }
+        self.snapshot_bytes = bytes.len();
+        self.bytes_since_snapshot = 0;
+        journal.offer_snapshot(&self.lease, self.sequence, snapshot_version(E::KIND), bytes);
+    }
+
     fn decide(&mut self, ask: Ask<E>, now: Timestamp, round: &mut Round<E>) {
         round.places += 1;
         let Ask { command, reply, when } = ask;
         if reply.is_closed() {
             return;
         }
-        let answer = match self.entity.decide(&command, now) {
+        let answer = match command.map_or(Ok(None), |command| self.entity.decide(&command, now)) {
             Ok(Some(event)) => {
                 let append = self.record(&event);
                 round.bytes += append.payload.len() + append.snapshot.as_ref().map_or(0, |(_, bytes)| bytes.len());
@@ -355,19 +366,20 @@ impl<E: Entity> Alive<E> {
     }
 
     /// Applies an event and gives the record to append. A snapshot goes along when the events since the last one have grown
-    /// larger than it: so a product with 100,000 open reservations is not rewritten for each sale.
+    /// larger than it: so a product with 100,000 open reservations is not rewritten for each sale. And when the event erases: what
+    /// is erased would otherwise stay in the events before it.
     fn record(&mut self, event: &E::Event) -> Append {
         let payload = records::encode_event::<E>(event);
         self.entity.apply(event);
         self.sequence += 1;
         self.bytes_since_snapshot += payload.len();
         let mut snapshot = None;
-        if self.bytes_since_snapshot > self.snapshot_bytes.max(SNAPSHOT_BYTES_MIN) {
+        if E::erases(event) || self.bytes_since_snapshot > self.snapshot_bytes.max(SNAPSHOT_BYTES_MIN) {
             let bytes = records::encode_snapshot(&self.entity);
             self.snapshot_bytes = bytes.len();
             self.bytes_since_snapshot = 0;
-            snapshot = Some((VERSION, bytes));
+            snapshot = Some((snapshot_version(E::KIND), bytes));
         }
-        Append { sequence: self.sequence, version: VERSION, payload, snapshot }
+        Append { sequence: self.sequence, version: EVENT_VERSION, payload, snapshot }
     }
 }

@@ -1,6 +1,7 @@
-//! The lists that are not one entity's: orders by customer, by seller and by state, open orders, reviews by product.
+//! The lists that are not one entity's: orders by customer, by seller and by state, reviews by product and by customer, and
+//! what has been begun and is to be finished after a crash.
 //!
-//! A projection of order and review events into ordered keys. Applying a record twice puts the same keys, so a rewind after a
+//! A projection of order, review and account events into ordered keys. Applying a record twice puts the same keys, so a rewind after a
 //! crash does no harm.
 //!
 //! | key | value | serves |
@@ -11,24 +12,33 @@
 //! | `o` order | | what the checkout resumes at start |
 //! | `p` order | placed at, stage | to move an order between stages |
 //! | `r` product, newest first, customer | review | `GET /products/{id}/reviews` |
-//! | `w` product, customer | when | to replace a review |
+//! | `v` customer, product | when | to replace a review; to erase a customer's |
+//! | `n` customer, product | version | reviews whose stars the product may not have counted yet |
+//! | `e` account | user | customers whose erasure has begun and not ended |
 //!
 //! May depend on `storage` and `domain`.
 
-use std::collections::HashMap;
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
+    entity_actor::NotDelivered,
     projection::{Projection, ProjectionFault},
-    records,
+    records::{self, Replayed},
 };
 use crate::{
     domain::{
-        entity::{EntityId, Kind, Timestamp},
-        ids::{OrderId, ProductId, UserId},
+        account::{self, Account},
+        cart::Cart,
+        entity::{Entity, EntityId, Kind, Timestamp},
+        ids::{AccountId, OrderId, ProductId, UserId},
         order::{self, Order, PaymentOutcome, Placement, Status},
-        reviews::{self, Review, Reviews},
+        review::{self, Review, ReviewId, Written},
+        reviews::{self, Reviews},
     },
     planted::{Bug, planted},
     storage::{
@@ -37,8 +47,10 @@ use crate::{
     },
 };
 
-/// The projection's name in storage.
-pub const NAME: &str = "lists";
+/// The projection's name in storage. It has another one when its keys change: then it is built again.
+pub const NAME: &str = "lists-2";
+/// The name before, whose entries are of no use any more.
+const FORMER_NAME: &str = "lists";
 
 /// How many keys a seeding gathers before it writes them: it bounds the memory that it takes.
 const SEEDED_KEYS_MAX: usize = 10_000;
@@ -76,15 +88,6 @@ impl From<Status> for Stage {
             Status::Cancelled | Status::Expired | Status::Rejected => Self::Ended,
         }
     }
-}
-
-/// A review with the time it was written, as listed.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ListedReview {
-    /// The review.
-    pub review: Review,
-    /// When it was written, or last changed.
-    pub at: Timestamp,
 }
 
 /// A page of a list: what is on it, and where the next begins.
@@ -141,14 +144,35 @@ impl Lists {
     ///
     /// # Errors
     /// A fault of the storage.
-    pub fn reviews(
-        &self,
-        product: &ProductId,
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Listed<ListedReview>, Fault> {
+    pub fn reviews(&self, product: &ProductId, after: Option<&[u8]>, limit: usize) -> Result<Listed<Written>, Fault> {
         let prefix = key(b'r', &[product.as_str().as_bytes(), &[0]]);
         self.page(&prefix, after, limit, |_, value| decode(value).ok())
+    }
+
+    /// A page of a customer's reviews, by product.
+    ///
+    /// # Errors
+    /// A fault of the storage.
+    pub fn reviews_of(&self, customer: UserId, after: Option<&[u8]>, limit: usize) -> Result<Listed<ReviewId>, Fault> {
+        self.page(&key(b'v', &[&customer.to_key()]), after, limit, |key, _| ReviewId::from_key(key.get(1..)?))
+    }
+
+    /// A page of the reviews whose stars the product may not have counted yet.
+    ///
+    /// # Errors
+    /// A fault of the storage.
+    pub fn uncounted_reviews(&self, after: Option<&[u8]>, limit: usize) -> Result<Listed<ReviewId>, Fault> {
+        self.page(b"n", after, limit, |key, _| ReviewId::from_key(key.get(1..)?))
+    }
+
+    /// A page of the erasures that have begun and not ended: the account, and who held it.
+    ///
+    /// # Errors
+    /// A fault of the storage.
+    pub fn erasures(&self, after: Option<&[u8]>, limit: usize) -> Result<Listed<(AccountId, UserId)>, Fault> {
+        self.page(b"e", after, limit, |key, value| {
+            Some((AccountId::from_key(key.get(1..)?)?, UserId::from_key(value)?))
+        })
     }
 
     /// A page of the orders that the checkout has something to do for.
@@ -176,17 +200,32 @@ impl Lists {
     }
 }
 
+/// Has the state after an event that erases stored, in place of the events before it. It blocks.
+///
+/// It is stored with the event itself. But a kill before the next checkpoint leaves the events alone, as does a state that is
+/// built again from base and log; so the lists, which read all events that a checkpoint may lack, see to it once more before
+/// they move on.
+pub type Settle = Arc<dyn Fn(&Stream) -> Result<(), NotDelivered> + Send + Sync>;
+
 /// The writer's side.
 pub struct ListsProjection {
     journal: Journal,
+    settle: Settle,
     pending: HashMap<Vec<u8>, Option<Vec<u8>>>,
+    /// The streams with events that erase, since the last commit.
+    erased: BTreeSet<Stream>,
 }
 
 impl ListsProjection {
     /// The projection over a journal's lists.
-    #[must_use]
-    pub fn new(journal: Journal) -> Self {
-        Self { journal, pending: HashMap::new() }
+    ///
+    /// # Errors
+    /// A fault of the storage.
+    pub fn open(journal: Journal, settle: Settle) -> Result<Self, ProjectionFault> {
+        if journal.lists().position(FORMER_NAME) > Position::BEGINNING {
+            journal.lists().clear(FORMER_NAME).map_err(|error| fault(&error))?;
+        }
+        Ok(Self { journal, settle, pending: HashMap::new(), erased: BTreeSet::new() })
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ProjectionFault> {
@@ -194,6 +233,29 @@ impl ListsProjection {
             Some(pending) => Ok(pending.clone()),
             None => self.journal.lists().get(NAME, key).map_err(|error| fault(&error)),
         }
+    }
+
+    /// What a record says, and of whom.
+    fn event<E: Entity>(&mut self, record: &Record) -> Result<(E::Id, E::Event), ProjectionFault> {
+        let event = records::decode_event::<E>(record.version, &record.payload).map_err(|error| fault(&error))?;
+        if E::erases(&event) {
+            self.erased.insert(record.stream.clone());
+        }
+        Ok((id_of::<E>(&record.stream)?, event))
+    }
+
+    /// What has become of an entity.
+    fn state<E: Entity>(&mut self, stream: &Stream, loaded: &Loaded) -> Result<(E::Id, E), ProjectionFault> {
+        let Replayed { entity, erased_since } = records::replay(loaded).map_err(|error| fault(&error))?;
+        if erased_since {
+            self.erased.insert(stream.clone());
+        }
+        Ok((id_of::<E>(stream)?, entity))
+    }
+
+    fn decoded<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, ProjectionFault> {
+        let value = self.get(key)?;
+        value.map(|value| decode(&value).map_err(|error| fault(&error))).transpose()
     }
 
     fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
@@ -223,7 +285,8 @@ impl ListsProjection {
             | order::Event::StockAnswered { .. }
             | order::Event::PaymentRequested { .. }
             | order::Event::PaymentSettled { outcome: PaymentOutcome::Declined { .. }, .. }
-            | order::Event::EndBegun { .. } => return Ok(()),
+            | order::Event::EndBegun { .. }
+            | order::Event::Erased { .. } => return Ok(()),
         };
         if matches!(stage, Stage::Confirmed | Stage::Ended) {
             self.delete(open_order_key(order));
@@ -264,10 +327,7 @@ impl ListsProjection {
 
     fn move_to(&mut self, order: OrderId, stage: Stage, placed_at: Option<Timestamp>) -> Result<(), ProjectionFault> {
         let place = key(b'p', &[&order.to_key()]);
-        let known: Option<(Timestamp, Stage)> = match self.get(&place)? {
-            Some(value) => Some(decode(&value).map_err(|error| fault(&error))?),
-            None => None,
-        };
+        let known: Option<(Timestamp, Stage)> = self.decoded(&place)?;
         if let Some((at, stage)) = known {
             self.delete(key(b't', &[&[stage as u8], &newest_first(at), &order.to_key()]));
         }
@@ -277,19 +337,100 @@ impl ListsProjection {
         Ok(())
     }
 
-    fn review_event(&mut self, product: &ProductId, event: &reviews::Event) -> Result<(), ProjectionFault> {
-        let reviews::Event::Written { review, at } = event;
-        let (product, customer) = (product.as_str().as_bytes(), review.customer.to_key());
-        let written = key(b'w', &[product, &[0], &customer]);
-        if let Some(value) = self.get(&written)? {
-            let before: Timestamp = decode(&value).map_err(|error| fault(&error))?;
-            self.delete(key(b'r', &[product, &[0], &newest_first(before), &customer]));
+    fn account_event(&mut self, account: AccountId, event: &account::Event) {
+        let under_way = key(b'e', &[&account.to_key()]);
+        match event {
+            account::Event::ErasureBegun { user, .. } => self.put(under_way, user.to_key()),
+            account::Event::Erased { .. } => self.delete(under_way),
+            _ => {}
         }
-        self.put(written, encode(at));
-        let listed = encode(&ListedReview { review: review.clone(), at: *at });
-        self.put(key(b'r', &[product, &[0], &newest_first(*at), &customer]), listed);
+    }
+
+    fn review_event(&mut self, id: &ReviewId, event: &review::Event) -> Result<(), ProjectionFault> {
+        match event {
+            review::Event::Written { written, version } => {
+                self.put(key(b'n', &[&id.to_key()]), encode(version));
+                self.list_review(id, written)
+            }
+            review::Event::Erased { .. } => {
+                self.delete(key(b'n', &[&id.to_key()]));
+                self.unlist_review(id)
+            }
+        }
+    }
+
+    fn rating_event(&mut self, product: ProductId, event: &reviews::Event) -> Result<(), ProjectionFault> {
+        match event {
+            // How a review was written before it had a stream of its own.
+            reviews::Event::Written { review, at } => {
+                let id = ReviewId { product, customer: review.customer };
+                self.list_review(&id, &Written { content: review.clone(), at: *at })
+            }
+            reviews::Event::Rated { customer, version, .. } => {
+                self.counted(&ReviewId { product, customer: *customer }, *version)
+            }
+            reviews::Event::Forgotten { .. } => Ok(()),
+        }
+    }
+
+    /// What all its events together would have listed.
+    fn review_state(&mut self, id: &ReviewId, review: &Review) -> Result<(), ProjectionFault> {
+        let review::View { written, version } = review.view();
+        let Some(written) = written else { return Ok(()) };
+        self.put(key(b'n', &[&id.to_key()]), encode(&version));
+        self.list_review(id, &written)
+    }
+
+    /// What all its events together would have listed, after what the reviews themselves have.
+    fn rating_state(
+        &mut self,
+        product: &ProductId,
+        reviews: &Reviews,
+        records: &[Record],
+    ) -> Result<(), ProjectionFault> {
+        for (customer, version) in reviews.versions() {
+            self.counted(&ReviewId { product: product.clone(), customer }, version)?;
+        }
+        for record in records {
+            let event = records::decode_event::<Reviews>(record.version, &record.payload);
+            if let Ok(reviews::Event::Written { review, at }) = event
+                && reviews.versions().any(|counted| counted == (review.customer, 0))
+            {
+                let id = ReviewId { product: product.clone(), customer: review.customer };
+                self.list_review(&id, &Written { content: review, at })?;
+            }
+        }
         Ok(())
     }
+
+    fn counted(&mut self, id: &ReviewId, version: u64) -> Result<(), ProjectionFault> {
+        let uncounted = key(b'n', &[&id.to_key()]);
+        let newest: Option<u64> = self.decoded(&uncounted)?;
+        if newest.is_some_and(|newest| newest <= version) {
+            self.delete(uncounted);
+        }
+        Ok(())
+    }
+
+    fn list_review(&mut self, id: &ReviewId, written: &Written) -> Result<(), ProjectionFault> {
+        self.unlist_review(id)?;
+        self.put(key(b'v', &[&id.to_key()]), encode(&written.at));
+        self.put(listed_review(id, written.at), encode(written));
+        Ok(())
+    }
+
+    fn unlist_review(&mut self, id: &ReviewId) -> Result<(), ProjectionFault> {
+        let written = key(b'v', &[&id.to_key()]);
+        if let Some(before) = self.decoded(&written)? {
+            self.delete(listed_review(id, before));
+            self.delete(written);
+        }
+        Ok(())
+    }
+}
+
+fn listed_review(id: &ReviewId, at: Timestamp) -> Vec<u8> {
+    key(b'r', &[id.product.as_str().as_bytes(), &[0], &newest_first(at), &id.customer.to_key()])
 }
 
 impl Projection for ListsProjection {
@@ -301,8 +442,9 @@ impl Projection for ListsProjection {
         self.journal.lists().position(NAME)
     }
 
+    /// Reviews before their counts, so that what is counted already is known of when it is seeded.
     fn kinds(&self) -> &'static [Kind] {
-        &[Kind::Order, Kind::Reviews]
+        &[Kind::Order, Kind::Review, Kind::Reviews, Kind::Account, Kind::Cart]
     }
 
     fn clear(&mut self) -> Result<(), ProjectionFault> {
@@ -311,12 +453,23 @@ impl Projection for ListsProjection {
     }
 
     fn seed(&mut self, stream: &Stream, loaded: &Loaded) -> Result<(), ProjectionFault> {
-        if stream.kind() == Kind::Order as u8 {
-            let id = OrderId::from_key(stream.key()).ok_or_else(|| fault(&"a bad id"))?;
-            let order = records::replay::<Order>(loaded).map_err(|error| fault(&error))?;
+        let kind = stream.kind();
+        if kind == Kind::Order as u8 {
+            let (id, order) = self.state::<Order>(stream, loaded)?;
             self.order_state(id, &order)?;
-        } else {
-            self.apply(&loaded.records)?;
+        } else if kind == Kind::Review as u8 {
+            let (id, review) = self.state::<Review>(stream, loaded)?;
+            self.review_state(&id, &review)?;
+        } else if kind == Kind::Reviews as u8 {
+            let (product, reviews) = self.state::<Reviews>(stream, loaded)?;
+            self.rating_state(&product, &reviews, &loaded.records)?;
+        } else if kind == Kind::Account as u8 {
+            let (id, account) = self.state::<Account>(stream, loaded)?;
+            if let Some(user) = account.view().former.and_then(|former| former.under_way) {
+                self.put(key(b'e', &[&id.to_key()]), user.to_key());
+            }
+        } else if kind == Kind::Cart as u8 {
+            self.state::<Cart>(stream, loaded)?;
         }
         if self.pending.len() >= SEEDED_KEYS_MAX {
             // At the beginning: a list that is not complete is no list, and a start would begin again.
@@ -330,22 +483,35 @@ impl Projection for ListsProjection {
         for record in records {
             let kind = record.stream.kind();
             if kind == Kind::Order as u8 {
-                let id = OrderId::from_key(record.stream.key());
-                let event = records::decode_event::<Order>(record.version, &record.payload);
-                self.order_event(id.ok_or_else(|| fault(&"a bad id"))?, &event.map_err(|error| fault(&error))?)?;
+                let (id, event) = self.event::<Order>(record)?;
+                self.order_event(id, &event)?;
             } else if kind == Kind::Reviews as u8 {
-                let id = ProductId::from_key(record.stream.key());
-                let event = records::decode_event::<Reviews>(record.version, &record.payload);
-                self.review_event(&id.ok_or_else(|| fault(&"a bad id"))?, &event.map_err(|error| fault(&error))?)?;
+                let (product, event) = self.event::<Reviews>(record)?;
+                self.rating_event(product, &event)?;
+            } else if kind == Kind::Review as u8 {
+                let (id, event) = self.event::<Review>(record)?;
+                self.review_event(&id, &event)?;
+            } else if kind == Kind::Account as u8 {
+                let (id, event) = self.event::<Account>(record)?;
+                self.account_event(id, &event);
+            } else if kind == Kind::Cart as u8 {
+                self.event::<Cart>(record)?;
             }
         }
         Ok(())
     }
 
     fn commit(&mut self, position: Position) -> Result<(), ProjectionFault> {
+        for stream in std::mem::take(&mut self.erased) {
+            (self.settle)(&stream).map_err(|refused| fault(&refused))?;
+        }
         let changes = self.take_changes();
         self.journal.lists().commit(NAME, position, changes).map_err(|error| fault(&error))
     }
+}
+
+fn id_of<E: Entity>(stream: &Stream) -> Result<E::Id, ProjectionFault> {
+    E::Id::from_key(stream.key()).ok_or_else(|| fault(&"a bad id"))
 }
 
 fn fault(problem: &dyn std::fmt::Display) -> ProjectionFault {

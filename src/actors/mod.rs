@@ -1,4 +1,5 @@
-//! The runtime: entities as supervised actors, read models that follow the log, and the checkout that drives every order.
+//! The runtime: entities as supervised actors, read models that follow the log, the checkout that drives every order, and the
+//! errands that finish what else is begun over several streams.
 //!
 //! ```text
 //!  Shop ── Root ─┬─ Owner<Product>   ── EntityActor<Product>  per live product
@@ -6,10 +7,12 @@
 //!                ├─ Owner<Cart>      ── …
 //!                ├─ Owner<Order>     ── …
 //!                ├─ Owner<Account>   ── …
+//!                ├─ Owner<Review>    ── …
 //!                ├─ Owner<Reviews>   ── …
 //!                ├─ Follower(lists)      pulls the log into sled
 //!                ├─ Follower(search)     pulls the log into tantivy
-//!                └─ Checkout         ── a task per order under way
+//!                ├─ Checkout         ── a task per order under way
+//!                └─ Errands
 //! ```
 //!
 //! | who ends | how | what happens | who notices |
@@ -19,6 +22,7 @@
 //! | an owner | panics (a bug) | its entities end with it; the root starts a new one with none | callers under way: *unknown* |
 //! | a follower | its read model fails, or panics | the root starts it again from its last committed position, after a back-off | readers see an older list meanwhile |
 //! | the checkout | panics (a bug) | the root starts it again; it resumes every open order | orders under way finish later |
+//! | the errands | panic (a bug) | the root starts them again, with a pass | what is unfinished is finished later |
 //! | the root | stops | drains the checkout, then the followers, then the owners | the end of the shop |
 //!
 //! May depend on `storage`, `payments` and `domain`. Only this room names ractor.
@@ -27,6 +31,7 @@ pub mod checkout;
 pub mod directory;
 pub mod drive;
 pub mod entity_actor;
+pub mod errands;
 pub mod follower;
 mod inbox;
 pub mod lists;

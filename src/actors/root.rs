@@ -1,4 +1,4 @@
-//! The root of the supervision tree: starts owners, followers and the checkout, and starts again whatever fails.
+//! The root of the supervision tree: starts owners, followers, the checkout and the errands, and starts again whatever fails.
 //!
 //! May depend on its neighbours.
 
@@ -10,6 +10,7 @@ use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr, Supervisi
 use super::{
     checkout::Checkout,
     directory::Directory,
+    errands::Errands,
     follower::{Follower, Open, Progress},
 };
 use crate::domain::entity::Entity;
@@ -62,6 +63,13 @@ impl Child {
     pub fn checkout(checkout: &Checkout) -> Self {
         let checkout = checkout.clone();
         Self { name: "checkout", start: start(move || checkout.actor()) }
+    }
+
+    /// The errands.
+    #[must_use]
+    pub fn errands(errands: &Errands) -> Self {
+        let errands = errands.clone();
+        Self { name: "errands", start: start(move || errands.actor()) }
     }
 }
 

@@ -205,7 +205,8 @@ impl<E: Entity> Views<E> {
         let loaded = self.journal.read(&Self::stream(id)).await?;
         let sequence = loaded.sequence();
         // An entity whose events cannot be applied any more is a bug, and must not take its readers along.
-        let replayed = catch_unwind(AssertUnwindSafe(|| records::replay::<E>(&loaded).map(|entity| entity.view())));
+        let replayed =
+            catch_unwind(AssertUnwindSafe(|| records::replay::<E>(&loaded).map(|replayed| replayed.entity.view())));
         let view = match replayed {
             Ok(view) => view.map_err(|error| LoadError::Damaged(error.to_string()))?,
             Err(_) => return Err(LoadError::Damaged(format!("the events of {id} cannot be applied"))),

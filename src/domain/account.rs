@@ -3,7 +3,8 @@
 //! Its id is a keyed hash of the e-mail address, so registering is a claim on that address and two people cannot both have
 //! it. A session is a *family* of refresh tokens: each use moves the family's counter on, so a token seen a second time
 //! tells that somebody copied it. Failed logins are not remembered here: a guesser could then lock the owner out and grow
-//! the log, so slowing guessers down is left to the edge. Depends on `std`, `serde` and `thiserror`.
+//! the log, so slowing guessers down is left to the edge. Who is erased is gone from here at once; that their
+//! traces elsewhere are still to be erased is remembered until they are. Depends on `std`, `serde` and `thiserror`.
 
 use std::{fmt, sync::Arc};
 
@@ -159,13 +160,36 @@ impl Holder {
     }
 }
 
+/// What is left of a holder who was erased, or is being erased: nothing that says who it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Former {
+    /// Whoever registers this address next begins here, so that no token of the former holder comes back to life.
+    pub epoch: u32,
+    /// Whose traces elsewhere are still to be erased; `None` when all are.
+    pub under_way: Option<UserId>,
+}
+
+/// What readers see of an account.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct View {
+    /// Who has it; `None` until somebody registers, and from the moment in which they begin to be erased.
+    pub holder: Option<Arc<Holder>>,
+    /// What is left of the last holder who was erased.
+    pub former: Option<Former>,
+}
+
 /// The entity: empty until somebody registers.
 #[derive(Debug, PartialEq, Default, Serialize, Deserialize)]
 pub struct Account {
     holder: Option<Arc<Holder>>,
+    former: Option<Former>,
 }
 
 impl Account {
+    fn is_being_erased(&self) -> bool {
+        self.former.as_ref().is_some_and(|former| former.under_way.is_some())
+    }
+
     /// The registered account, for every event after the first.
     fn registered_mut(&mut self) -> &mut Holder {
         match &mut self.holder {
@@ -220,6 +244,13 @@ pub enum Command {
         /// The new role.
         role: Role,
     },
+    /// Erase the holder: here at once, and from now on everywhere else.
+    BeginErasure {
+        /// Who wants it: the holder, or an admin.
+        by: UserId,
+    },
+    /// Nothing of the holder is left elsewhere.
+    FinishErasure,
 }
 
 /// What can have happened to an account.
@@ -242,6 +273,10 @@ pub enum Event {
     PasswordChanged { password_hash: PasswordHash, epoch: u32 },
     /// The role changed.
     RoleGranted { role: Role, epoch: u32 },
+    /// The holder is erased here, and all sessions with them; their traces elsewhere follow.
+    ErasureBegun { user: UserId, by: UserId, epoch: u32, at: Timestamp },
+    /// The traces elsewhere are erased, too; the address can be claimed again.
+    Erased { at: Timestamp },
 }
 
 /// Why a command was refused.
@@ -283,6 +318,9 @@ pub enum Rejection {
         /// How many it may have.
         bytes_max: usize,
     },
+    /// Sellers and admins are not erased: orders and products hang on them.
+    #[error("only customers can be erased")]
+    NotACustomer,
     /// Every epoch was used. Refused, because wrapping round would revive the oldest tokens.
     #[error("the account was revoked too often")]
     EpochsExhausted,
@@ -328,8 +366,7 @@ impl Entity for Account {
     type Command = Command;
     type Event = Event;
     type Rejection = Rejection;
-    /// `None` until somebody registers.
-    type View = Option<Arc<Holder>>;
+    type View = View;
 
     fn decide(&self, command: &Command, now: Timestamp) -> Result<Option<Event>, Rejection> {
         let registered = || self.holder.as_deref().ok_or(Rejection::NotRegistered);
@@ -337,6 +374,7 @@ impl Entity for Account {
             Command::Register { user, role, password_hash, name } => match self.holder.as_deref() {
                 Some(holder) if holder.user == *user => Ok(None),
                 Some(_) => Err(Rejection::AlreadyRegistered),
+                None if self.is_being_erased() => Err(Rejection::AlreadyRegistered),
                 None => {
                     check_password_hash(password_hash)?;
                     check_name(name.as_deref())?;
@@ -369,6 +407,16 @@ impl Entity for Account {
                 holder if holder.role == *role => Ok(None),
                 holder => Ok(Some(Event::RoleGranted { role: *role, epoch: holder.epoch_next()? })),
             },
+            Command::BeginErasure { by } => match self.holder.as_deref() {
+                Some(holder) if holder.role != Role::Customer => Err(Rejection::NotACustomer),
+                Some(Holder { user, .. }) => {
+                    let epoch = registered()?.epoch_next()?;
+                    Ok(Some(Event::ErasureBegun { user: *user, by: *by, epoch, at: now }))
+                }
+                None if self.former.is_some() => Ok(None),
+                None => Err(Rejection::NotRegistered),
+            },
+            Command::FinishErasure => Ok(self.is_being_erased().then_some(Event::Erased { at: now })),
         }
     }
 
@@ -382,7 +430,7 @@ impl Entity for Account {
                     password_hash: password_hash.clone(),
                     name: name.clone(),
                     created_at: *at,
-                    epoch: 0,
+                    epoch: self.former.as_ref().map_or(0, |former| former.epoch),
                     families: Vec::new(),
                     counter_floor: 0,
                 }));
@@ -416,21 +464,33 @@ impl Entity for Account {
                 holder.role = *role;
                 holder.epoch = *epoch;
             }
+            Event::ErasureBegun { user, epoch, .. } => {
+                self.holder = None;
+                self.former = Some(Former { epoch: *epoch, under_way: Some(*user) });
+            }
+            Event::Erased { .. } => {
+                self.former.as_mut().expect("an erasure begins before it ends").under_way = None;
+            }
         }
     }
 
-    fn view(&self) -> Self::View {
-        self.holder.clone()
+    /// With the end of an erasure also the user goes, which leads from the address to the orders.
+    fn erases(event: &Event) -> bool {
+        matches!(event, Event::ErasureBegun { .. } | Event::Erased { .. })
     }
 
-    fn view_bytes(view: &Self::View) -> usize {
+    fn view(&self) -> View {
+        View { holder: self.holder.clone(), former: self.former }
+    }
+
+    fn view_bytes(view: &View) -> usize {
         let of_holder = |holder: &Arc<Holder>| {
             size_of::<Holder>()
                 + holder.password_hash.expose().len()
                 + holder.name.as_deref().map_or(0, str::len)
                 + holder.families.capacity() * size_of::<Family>()
         };
-        size_of::<Self::View>() + view.as_ref().map_or(0, of_holder)
+        size_of::<View>() + view.holder.as_ref().map_or(0, of_holder)
     }
 }
 

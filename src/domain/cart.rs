@@ -89,6 +89,8 @@ pub enum Command {
         /// The order.
         order: OrderId,
     },
+    /// Its customer is being erased: empty it, and let nothing in or out any more.
+    Erase,
 }
 
 /// What can have happened to a cart. Stored: see `actors/records.rs` before changing it.
@@ -137,6 +139,11 @@ pub enum Event {
     Closed {
         /// The order.
         order: OrderId,
+    },
+    /// All that was in it is gone, for good.
+    Erased {
+        /// When.
+        at: Timestamp,
     },
 }
 
@@ -187,6 +194,12 @@ pub enum Rejection {
     /// The order has ended; a late `Take` of it must not touch the cart.
     #[error("the order has ended")]
     OrderEnded,
+    /// Orders are open, and what they took may have to come back.
+    #[error("orders of this cart are still open")]
+    OrdersOpen,
+    /// Its customer is being erased, or is.
+    #[error("the cart's customer is erased")]
+    Erased,
 }
 
 /// A customer's cart.
@@ -198,6 +211,7 @@ pub struct Cart {
     open_orders: Vec<OpenOrder>,
     ended_orders: VecDeque<OrderId>,
     keys: VecDeque<(Timestamp, RequestKey)>,
+    erased: bool,
 }
 
 /// An order that has taken lines out of the cart and has neither been confirmed nor ended.
@@ -366,6 +380,11 @@ impl Entity for Cart {
     type View = View;
 
     fn decide(&self, command: &Command, now: Timestamp) -> Result<Option<Event>, Rejection> {
+        if self.erased {
+            // No order has anything in it, so the checkout finds all that it returns or closes as it wants it.
+            let settled = matches!(command, Command::Return { .. } | Command::Close { .. } | Command::Erase);
+            return if settled { Ok(None) } else { Err(Rejection::Erased) };
+        }
         match command {
             Command::Add { lines, currency, key } => self.decide_add(lines, *currency, *key, now),
             Command::SetQuantity { line, currency } => {
@@ -398,6 +417,8 @@ impl Entity for Cart {
                 Ok(Some(Event::Returned { order: *order, lines }))
             }
             Command::Close { order } => Ok(self.is_open(*order).then_some(Event::Closed { order: *order })),
+            Command::Erase if self.open_orders.is_empty() => Ok(Some(Event::Erased { at: now })),
+            Command::Erase => Err(Rejection::OrdersOpen),
         }
     }
 
@@ -441,7 +462,12 @@ impl Entity for Cart {
                 self.end(*order);
             }
             Event::Closed { order } => self.end(*order),
+            Event::Erased { .. } => *self = Self { version: self.version, erased: true, ..Self::default() },
         }
+    }
+
+    fn erases(event: &Event) -> bool {
+        matches!(event, Event::Erased { .. })
     }
 
     fn view(&self) -> View {

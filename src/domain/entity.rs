@@ -38,13 +38,15 @@ pub enum Kind {
     Order = 4,
     /// Who may log in ([`crate::domain::account`]).
     Account = 5,
-    /// What customers say about a product ([`crate::domain::reviews`]).
+    /// What customers think of a product ([`crate::domain::reviews`]).
     Reviews = 6,
+    /// What one customer says about a product ([`crate::domain::review`]).
+    Review = 7,
 }
 
 /// The id of an entity, as the runtime needs it: a map key and a name in storage.
 pub trait EntityId: Clone + Eq + Hash + fmt::Display + fmt::Debug + Send + Sync + 'static {
-    /// The bytes that name the entity in storage; at most 64.
+    /// The bytes that name the entity in storage; at most 80.
     fn to_key(&self) -> Vec<u8>;
 
     /// The id of these bytes, or `None` where they name none.
@@ -76,6 +78,12 @@ pub trait Entity: Default + Serialize + DeserializeOwned + Send + 'static {
 
     /// Makes the event part of the state.
     fn apply(&mut self, event: &Self::Event);
+
+    /// Whether the event takes data out of the state that must not stay in storage either: then the state after it is stored
+    /// with it, and takes the place of the events before it.
+    fn erases(_: &Self::Event) -> bool {
+        false
+    }
 
     /// What readers see of the state.
     fn view(&self) -> Self::View;

@@ -12,4 +12,5 @@ pub mod inventory;
 pub mod money;
 pub mod order;
 pub mod product;
+pub mod review;
 pub mod reviews;

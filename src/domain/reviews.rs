@@ -1,6 +1,7 @@
-//! What customers say about one product: one review a customer, and the average of all.
+//! What customers think of one product: the stars of each, and the average of all.
 //!
-//! The texts are kept by a read model; the entity keeps what its rules need: who has rated, and how.
+//! What they say stands in their [`crate::domain::review`]s. This is told of every change there, by its version, so that
+//! changes may arrive late, twice, or in another order.
 //!
 //! Depends on `std`, `serde` and its neighbours.
 
@@ -11,78 +12,66 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{
     entity::{Entity, Kind, Timestamp},
     ids::{ProductId, UserId},
+    review::Content,
 };
 
-/// The longest title of a review, in bytes.
-pub const TITLE_BYTES_MAX: usize = 200;
-/// The longest text of a review, in bytes: it fits into one stored value.
-pub const TEXT_BYTES_MAX: usize = 3_000;
 /// How many customers may review one product; past it new ones are refused, so that the entity stays small (5 MB).
 pub const REVIEWS_MAX: usize = 100_000;
 
-/// A review.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Review {
-    /// Who wrote it.
-    pub customer: UserId,
-    /// Stars, 1 to 5.
-    pub rating: u8,
-    /// A headline.
-    pub title: String,
-    /// What it says; possibly empty.
-    pub text: String,
-    /// Whether the shop knows that its writer bought the product.
-    pub purchase: Purchase,
-}
-
-/// Whether a reviewer bought the product.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Purchase {
-    /// In a paid order of this shop.
-    Verified,
-    /// Not as far as the shop knows.
-    Unknown,
-}
-
-/// What reviews can be asked.
+/// What reviews can be told.
 #[derive(Debug, Clone)]
 pub enum Command {
-    /// Add a customer's review, or replace it.
-    Write(Review),
+    /// A customer gives these stars.
+    Rate {
+        /// Who.
+        customer: UserId,
+        /// Stars, 1 to 5.
+        rating: u8,
+        /// The version of the review that says so; an older one than is known changes nothing.
+        version: u64,
+    },
+    /// A customer's review is erased, and counts no more.
+    Forget {
+        /// Whose.
+        customer: UserId,
+    },
 }
 
 /// What can have happened to reviews. Stored: see `actors/records.rs` before changing it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
-    /// A customer wrote a review, or replaced theirs.
+    /// A customer wrote a review, or replaced theirs. Written before reviews had streams of their own.
     Written {
         /// The review.
-        review: Review,
+        review: Content,
         /// When.
         at: Timestamp,
     },
+    /// A customer gave stars, or other ones.
+    Rated {
+        /// Who.
+        customer: UserId,
+        /// Stars.
+        rating: u8,
+        /// The version of their review.
+        version: u64,
+    },
+    /// A customer's stars count no more.
+    Forgotten {
+        /// Whose.
+        customer: UserId,
+    },
 }
 
-/// Why a review was refused.
+/// Why a rating was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
-    /// Not 1 to 5 stars.
-    #[error("the rating must be 1 to 5")]
-    InvalidRating,
-    /// A text is empty or too long.
-    #[error("the {field} must be at most {bytes_max} bytes, and the title not empty")]
-    InvalidText {
-        /// Which text.
-        field: &'static str,
-        /// Its limit.
-        bytes_max: usize,
-    },
     /// [`REVIEWS_MAX`] is reached.
     #[error("the product has as many reviews as the shop keeps")]
     TooMany,
 }
 
-/// The reviews of one product.
+/// The ratings of one product.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Reviews {
     by_customer: BTreeMap<UserId, (u8, u64)>,
@@ -99,11 +88,21 @@ pub struct View {
 }
 
 impl Reviews {
-    fn fingerprint(review: &Review) -> u64 {
-        // FNV-1a: it only tells a repeat from a change, and must give the same number for ever.
-        let fields = [review.title.as_bytes(), &[0], review.text.as_bytes(), &[0, review.purchase as u8]];
-        let bytes = fields.iter().flat_map(|field| field.iter());
-        bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+    /// Who has given stars, and in which version of their review.
+    pub fn versions(&self) -> impl Iterator<Item = (UserId, u64)> {
+        self.by_customer.iter().map(|(customer, (_, version))| (*customer, *version))
+    }
+
+    fn set(&mut self, customer: UserId, rating: u8, version: u64) {
+        self.remove(customer);
+        self.by_customer.insert(customer, (rating, version));
+        self.stars += u64::from(rating);
+    }
+
+    fn remove(&mut self, customer: UserId) {
+        if let Some((stars, _)) = self.by_customer.remove(&customer) {
+            self.stars -= u64::from(stars);
+        }
     }
 }
 
@@ -115,31 +114,30 @@ impl Entity for Reviews {
     type Rejection = Rejection;
     type View = View;
 
-    fn decide(&self, command: &Command, now: Timestamp) -> Result<Option<Event>, Rejection> {
-        let Command::Write(review) = command;
-        if !(1..=5).contains(&review.rating) {
-            return Err(Rejection::InvalidRating);
-        }
-        if review.title.trim().is_empty() || review.title.len() > TITLE_BYTES_MAX {
-            return Err(Rejection::InvalidText { field: "title", bytes_max: TITLE_BYTES_MAX });
-        }
-        if review.text.len() > TEXT_BYTES_MAX {
-            return Err(Rejection::InvalidText { field: "text", bytes_max: TEXT_BYTES_MAX });
-        }
-        match self.by_customer.get(&review.customer) {
-            Some(known) if *known == (review.rating, Self::fingerprint(review)) => Ok(None),
-            None if self.by_customer.len() >= REVIEWS_MAX => Err(Rejection::TooMany),
-            Some(_) | None => Ok(Some(Event::Written { review: review.clone(), at: now })),
+    fn decide(&self, command: &Command, _: Timestamp) -> Result<Option<Event>, Rejection> {
+        match command {
+            Command::Rate { customer, rating, version } => match self.by_customer.get(customer) {
+                Some((_, known)) if known >= version => Ok(None),
+                None if self.by_customer.len() >= REVIEWS_MAX => Err(Rejection::TooMany),
+                Some(_) | None => Ok(Some(Event::Rated { customer: *customer, rating: *rating, version: *version })),
+            },
+            Command::Forget { customer } => {
+                Ok(self.by_customer.contains_key(customer).then_some(Event::Forgotten { customer: *customer }))
+            }
         }
     }
 
     fn apply(&mut self, event: &Event) {
-        let Event::Written { review, .. } = event;
-        let known = (review.rating, Self::fingerprint(review));
-        if let Some((stars, _)) = self.by_customer.insert(review.customer, known) {
-            self.stars -= u64::from(stars);
+        match event {
+            Event::Written { review, .. } => self.set(review.customer, review.rating, 0),
+            Event::Rated { customer, rating, version } => self.set(*customer, *rating, *version),
+            Event::Forgotten { customer } => self.remove(*customer),
         }
-        self.stars += u64::from(review.rating);
+    }
+
+    /// The stream's oldest events may hold the text itself.
+    fn erases(event: &Event) -> bool {
+        matches!(event, Event::Forgotten { .. })
     }
 
     fn view(&self) -> View {
@@ -157,26 +155,35 @@ mod tests {
 
     const NOW: Timestamp = Timestamp(1);
 
-    fn write(customer: u128, rating: u8) -> Command {
-        let (title, text) = ("Good".into(), "It works".into());
-        Command::Write(Review { customer: UserId(customer), rating, title, text, purchase: Purchase::Unknown })
+    fn rate(customer: u128, rating: u8, version: u64) -> Command {
+        Command::Rate { customer: UserId(customer), rating, version }
+    }
+
+    fn given(commands: &[Command]) -> Reviews {
+        let mut reviews = Reviews::default();
+        for command in commands {
+            let event = reviews.decide(command, NOW).unwrap();
+            event.iter().for_each(|event| reviews.apply(event));
+            assert_eq!(reviews.decide(command, NOW), Ok(None), "a repeat");
+        }
+        reviews
     }
 
     #[test]
-    fn a_customer_has_one_review_and_may_change_it() {
-        let mut reviews = Reviews::default();
-        for command in [write(1, 5), write(2, 3), write(1, 4)] {
-            let event = reviews.decide(&command, NOW).unwrap().unwrap();
-            reviews.apply(&event);
-            assert_eq!(reviews.decide(&command, NOW), Ok(None));
-        }
+    fn a_customer_counts_once_and_may_change_their_mind() {
+        let reviews = given(&[rate(1, 5, 1), rate(2, 3, 1), rate(1, 4, 2)]);
         assert_eq!(reviews.view(), View { count: 2, stars: 7 });
     }
 
     #[test]
-    fn ratings_are_one_to_five_stars() {
-        for rating in [0, 6, 255] {
-            assert_eq!(Reviews::default().decide(&write(1, rating), NOW), Err(Rejection::InvalidRating));
-        }
+    fn what_arrives_late_changes_nothing() {
+        let reviews = given(&[rate(1, 4, 2), rate(1, 5, 1)]);
+        assert_eq!(reviews.view(), View { count: 1, stars: 4 });
+    }
+
+    #[test]
+    fn who_is_forgotten_counts_no_more() {
+        let forget = Command::Forget { customer: UserId(1) };
+        assert_eq!(given(&[rate(1, 5, 1), rate(2, 3, 1), forget]).view(), View { count: 1, stars: 3 });
     }
 }

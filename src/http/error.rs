@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::{context, responses::PROBLEM_JSON};
 use crate::{
     actors::entity_actor::NotDelivered,
-    domain::{account, cart, inventory, money::Money, order, product},
+    domain::{account, cart, inventory, money::Money, order, product, review, reviews},
     identity::passwords::PasswordError,
     search::SearchError,
     shop::Error,
@@ -179,11 +179,9 @@ impl From<Error> for Problem {
                 | order::InvalidPlacement::Money(_)
                 | order::InvalidPlacement::TotalMismatch { .. } => Self::invalid("items", detail),
             },
-            Error::Review(rejection) => match rejection {
-                crate::domain::reviews::Rejection::InvalidRating => Self::invalid("rating", detail),
-                crate::domain::reviews::Rejection::InvalidText { field, .. } => Self::invalid(field, detail),
-                crate::domain::reviews::Rejection::TooMany => conflict("too-many-reviews", "No more reviews", detail),
-            },
+            Error::Review(review::Rejection::InvalidRating) => Self::invalid("rating", detail),
+            Error::Review(review::Rejection::InvalidText { field, .. }) => Self::invalid(field, detail),
+            Error::Reviews(reviews::Rejection::TooMany) => conflict("too-many-reviews", "No more reviews", detail),
             Error::Search(SearchError::InvalidCursor(_)) | Error::InvalidCursor => {
                 Self::bad_request("invalid-cursor", "the cursor is not valid for this list")
             }
@@ -226,6 +224,10 @@ impl From<Error> for Problem {
             Error::CartChanged => conflict("cart-changed", "The cart has changed", detail),
             Error::CheckoutInProgress(order) => {
                 conflict("checkout-in-progress", "Still at it", detail).with("order_id", order.to_string()).retry()
+            }
+            Error::OrdersUnfinished { orders } => {
+                let orders: Vec<_> = orders.iter().map(ToString::to_string).collect();
+                conflict("orders-unfinished", "Orders are on their way", detail).with("order_ids", orders)
             }
             Error::InvalidKey => Self::bad_request("invalid-idempotency-key", detail),
             Error::NotDelivered(NotDelivered::ReadOnly) => {
@@ -287,6 +289,8 @@ fn of_cart(rejection: &cart::Rejection, detail: String) -> Problem {
             conflict("cart-changed", "The cart has changed", detail)
         }
         cart::Rejection::TooManyOpenOrders => conflict("too-many-open-orders", "Too many open orders", detail),
+        cart::Rejection::OrdersOpen => conflict("orders-unfinished", "Orders are on their way", detail),
+        cart::Rejection::Erased => Problem::unauthorized("the account is erased"),
         cart::Rejection::KeyReused => key_reused(),
         cart::Rejection::TooManyKeys => {
             Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-keys", "Too many requests", detail).retry()
@@ -319,6 +323,7 @@ fn of_account(rejection: &account::Rejection, detail: String) -> Problem {
     match rejection {
         account::Rejection::AlreadyRegistered => conflict("already-registered", "The address is taken", detail),
         account::Rejection::InvalidName { .. } => Problem::invalid("name", detail),
+        account::Rejection::NotACustomer => Problem::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail),
         account::Rejection::NotRegistered
         | account::Rejection::UnknownFamily { .. }
         | account::Rejection::FamilyExpired { .. } => Problem::unauthorized("the session has ended; log in again"),

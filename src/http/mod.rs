@@ -13,6 +13,7 @@ mod auth;
 mod bodies;
 mod cart;
 mod context;
+mod erasure;
 mod error;
 mod events;
 mod extract;
@@ -131,6 +132,8 @@ fn resources() -> OpenApiRouter<App> {
         .routes(routes!(auth::login))
         .routes(routes!(auth::refresh))
         .routes(routes!(auth::logout))
+        .routes(routes!(erasure::erase_account))
+        .routes(routes!(erasure::erase_customer))
         .routes(routes!(health::settings))
 }
 

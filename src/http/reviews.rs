@@ -23,7 +23,7 @@ use crate::{
     actors::entity_actor::Effect,
     domain::{
         ids::ProductId,
-        reviews::{Purchase, Review},
+        review::{Content, Purchase},
     },
 };
 
@@ -52,8 +52,8 @@ pub(super) struct ReviewBody {
     written_at: Option<String>,
 }
 
-fn body(review: Review, written_at: Option<String>) -> ReviewBody {
-    let Review { rating, title, text, purchase, .. } = review;
+fn body(content: Content, written_at: Option<String>) -> ReviewBody {
+    let Content { rating, title, text, purchase, .. } = content;
     ReviewBody { rating, title, text, verified: purchase == Purchase::Verified, written_at }
 }
 
@@ -73,7 +73,7 @@ pub(super) async fn list(
 ) -> Result<Response, Problem> {
     let who = caller.as_ref().map(|Caller(who)| who);
     let listed = app.shop.reviews(who, &product, page.after()?, page.limit()?).await?;
-    let items = listed.items.into_iter().map(|listed| body(listed.review, Some(time(listed.at)))).collect();
+    let items = listed.items.into_iter().map(|listed| body(listed.content, Some(time(listed.at)))).collect();
     Ok(Page { items, next_cursor: cursor(listed.next), total: None }.respond(&uri))
 }
 
@@ -93,10 +93,10 @@ pub(super) async fn write(
     Id(product): Id<ProductId>,
     Body(new): Body<NewReview>,
 ) -> Result<(StatusCode, Json<ReviewBody>), Problem> {
-    let (review, effect) = app.shop.write_review(&who, &product, new.rating, new.title, new.text).await?;
+    let (written, effect) = app.shop.write_review(&who, &product, new.rating, new.title, new.text).await?;
     let status = match effect {
         Effect::Changed => StatusCode::CREATED,
         Effect::AlreadySo => StatusCode::OK,
     };
-    Ok((status, Json(body(review, None))))
+    Ok((status, Json(body(written.content.clone(), None))))
 }

@@ -268,9 +268,12 @@ impl Identity {
     /// account before its command is answered; repeats are harmless.
     pub fn heed(&self, account: AccountId, event: &Event, now: Timestamp) {
         match event {
-            Event::Registered { .. } | Event::SessionStarted { .. } | Event::Rotated { .. } => {}
+            Event::Registered { .. } | Event::SessionStarted { .. } | Event::Rotated { .. } | Event::Erased { .. } => {}
             Event::ReuseDetected { family, .. } | Event::SessionEnded { family } => self.revoke_session(*family, now),
-            Event::RevokedAll { epoch } | Event::PasswordChanged { epoch, .. } | Event::RoleGranted { epoch, .. } => {
+            Event::RevokedAll { epoch }
+            | Event::PasswordChanged { epoch, .. }
+            | Event::RoleGranted { epoch, .. }
+            | Event::ErasureBegun { epoch, .. } => {
                 self.revoke_account(account, *epoch, now);
             }
         }

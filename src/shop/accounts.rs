@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use super::{Error, Shop};
 use crate::{
     domain::{
-        account::{Command, Holder, Role},
+        account::{Command, Holder, Role, View},
         ids::{AccountId, UserId},
     },
     identity::{Issued, Principal, TokenError, passwords::Verdict, random_u128, revocations::Standing},
@@ -55,7 +55,7 @@ impl Shop {
     /// The account's rejection.
     pub async fn ensure_account(&self, email: &str, password: SecretString, role: Role) -> Result<UserId, Error> {
         let account = self.0.identity.account_of(email)?;
-        let known = self.0.accounts.read(&account).await?.view;
+        let known = self.0.accounts.read(&account).await?.view.holder;
         let Some(holder) = known else {
             let password_hash = self.0.identity.passwords().hash(password).await?;
             let user = UserId(random_u128());
@@ -80,7 +80,7 @@ impl Shop {
     /// [`Error::WrongCredentials`], for an unknown address after the same time as for a wrong password.
     pub async fn login(&self, email: &str, password: SecretString) -> Result<Session, Error> {
         let account = self.0.identity.account_of(email)?;
-        let known = self.0.accounts.read(&account).await?.view;
+        let known = self.0.accounts.read(&account).await?.view.holder;
         let password_hash = known.as_ref().map(|holder| &holder.password_hash);
         if self.0.identity.passwords().verify(password, password_hash).await? == Verdict::Wrong || known.is_none() {
             return Err(Error::WrongCredentials);
@@ -94,7 +94,7 @@ impl Shop {
     /// [`Error::NotFound`] where nobody has this address.
     pub async fn vouch(&self, email: &str) -> Result<Session, Error> {
         let account = self.0.identity.account_of(email)?;
-        if self.0.accounts.read(&account).await?.view.is_none() {
+        if self.0.accounts.read(&account).await?.view.holder.is_none() {
             return Err(Error::NotFound("account"));
         }
         self.start_session(account).await
@@ -107,7 +107,7 @@ impl Shop {
     /// An address that is none, or a fault of the storage.
     pub async fn ensure_customer_without_password(&self, email: &str) -> Result<(), Error> {
         let account = self.0.identity.account_of(email)?;
-        if self.0.accounts.read(&account).await?.view.is_some() {
+        if self.0.accounts.read(&account).await?.view.holder.is_some() {
             return Ok(());
         }
         let password_hash = self.0.identity.passwords().of_nobody().clone();
@@ -122,7 +122,7 @@ impl Shop {
         let (family, now) = (random_u128(), self.0.clock.now());
         let expires_at = self.0.identity.session_expires_at(now);
         let started = self.0.accounts.ask(&account, Command::StartSession { family, expires_at }).await?;
-        let holder = started.view.ok_or(Error::WrongCredentials)?;
+        let holder = started.view.holder.ok_or(Error::WrongCredentials)?;
         let session = holder.family(family).ok_or(Error::Unknown)?;
         let tokens = self.0.identity.issue(account, &holder, session, now)?;
         Ok(Session { user: holder.user, role: holder.role, tokens })
@@ -138,7 +138,7 @@ impl Shop {
         let token = self.0.identity.read_refresh(refresh_token, now)?;
         let (family, counter) = (token.family, token.counter);
         let asked = self.0.accounts.ask(&token.account, Command::Refresh { family, counter }).await;
-        let holder = asked?.view.ok_or(Error::Token(TokenError::Revoked))?;
+        let holder = asked?.view.holder.ok_or(Error::Token(TokenError::Revoked))?;
         let Some(session) = holder.successor(family, counter) else {
             self.0.identity.revoke_session(family, now);
             return Err(Error::RefreshReused);
@@ -165,7 +165,7 @@ impl Shop {
     pub async fn authenticate(&self, access_token: &str) -> Result<Principal, Error> {
         let principal = self.0.identity.verify(access_token, self.0.clock.now())?;
         if principal.standing == Standing::AskAccount {
-            let holder = self.0.accounts.read(&principal.account).await?.view;
+            let holder = self.0.accounts.read(&principal.account).await?.view.holder;
             if !holder.is_some_and(|holder| holder.honours(principal.family, principal.epoch)) {
                 return Err(Error::Token(TokenError::Revoked));
             }
@@ -179,7 +179,8 @@ impl Shop {
     /// [`Error::NotFound`] where nobody has this address.
     pub async fn principal(&self, email: &str) -> Result<Principal, Error> {
         let account = self.0.identity.account_of(email)?;
-        let holder: Arc<Holder> = self.0.accounts.read(&account).await?.view.ok_or(Error::NotFound("account"))?;
+        let holder: Arc<Holder> =
+            self.0.accounts.read(&account).await?.view.holder.ok_or(Error::NotFound("account"))?;
         let now = self.0.clock.now();
         Ok(Principal {
             user: holder.user,
@@ -193,10 +194,10 @@ impl Shop {
         })
     }
 
-    async fn revoking(&self, account: AccountId, command: Command) -> Result<(), Error> {
-        let holder = self.0.accounts.ask(&account, command).await?.view;
-        let epoch = holder.map_or(0, |holder| holder.epoch);
-        self.0.identity.revoke_account(account, epoch, self.0.clock.now());
+    pub(super) async fn revoking(&self, account: AccountId, command: Command) -> Result<(), Error> {
+        let View { holder, former } = self.0.accounts.ask(&account, command).await?.view;
+        let epoch = holder.map(|holder| holder.epoch).or(former.map(|former| former.epoch));
+        self.0.identity.revoke_account(account, epoch.unwrap_or(0), self.0.clock.now());
         Ok(())
     }
 }

@@ -61,7 +61,7 @@ impl Shop {
             return Err(Error::NotFound("product"));
         }
         let stock = self.0.inventories.read(id).await?.view;
-        let reviews = self.0.reviews.read(id).await?.view;
+        let reviews = self.0.ratings.read(id).await?.view;
         let imported = product.details.imported_rating;
         let (count, stars_hundredths) = imported.map_or((0, 0), |imported| {
             (u64::from(imported.count), u64::from(imported.count) * u64::from(imported.average_hundredths))

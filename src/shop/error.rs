@@ -9,7 +9,7 @@ use crate::{
         ids::{OrderId, ProductId},
         inventory,
         money::{Currency, Money},
-        order, product, reviews,
+        order, product, review, reviews,
     },
     identity::{TokenError, email::InvalidEmail, passwords::PasswordError},
     search::SearchError,
@@ -57,7 +57,10 @@ pub enum Error {
     Placement(#[from] order::InvalidPlacement),
     /// A review's rule.
     #[error(transparent)]
-    Review(#[from] reviews::Rejection),
+    Review(#[from] review::Rejection),
+    /// A rule of a product's reviews.
+    #[error(transparent)]
+    Reviews(#[from] reviews::Rejection),
     /// An account's rule.
     #[error(transparent)]
     Account(#[from] account::Rejection),
@@ -131,6 +134,12 @@ pub enum Error {
     /// The order is still being placed: ask again in a moment.
     #[error("the order {0} is still being placed")]
     CheckoutInProgress(OrderId),
+    /// A customer with orders on their way is not erased: they need an address, and may need an answer.
+    #[error("the customer has orders that are neither delivered nor ended")]
+    OrdersUnfinished {
+        /// The latest of them.
+        orders: Vec<OrderId>,
+    },
     /// An idempotency key that cannot be.
     #[error("an idempotency key has 1 to 255 printable characters")]
     InvalidKey,

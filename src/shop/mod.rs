@@ -9,6 +9,7 @@ pub mod accounts;
 mod belonging;
 pub mod carts;
 pub mod catalogue;
+pub mod erasure;
 pub mod error;
 pub mod orders;
 pub mod payments;
@@ -25,8 +26,9 @@ use crate::{
         checkout::Checkout,
         directory::{Directory, DirectoryLimits},
         drive::{DriveLimits, Driver},
+        errands::{Errands, Tools},
         follower::{CaughtUp, Progress},
-        lists::{self, Lists, ListsProjection},
+        lists::{Lists, ListsProjection},
         projection::{Projection, ProjectionFault},
         records,
         root::{Child, Root},
@@ -41,6 +43,7 @@ use crate::{
         inventory::Inventory,
         order::Order,
         product::{self, Product},
+        review::Review,
         reviews::Reviews,
     },
     identity::{Identity, IdentityConfig, IdentityError},
@@ -129,8 +132,10 @@ struct Inner {
     carts: Directory<Cart>,
     orders: Directory<Order>,
     accounts: Directory<Account>,
-    reviews: Directory<Reviews>,
+    reviews: Directory<Review>,
+    ratings: Directory<Reviews>,
     checkout: Checkout,
+    errands: Errands,
     lists: Lists,
     lists_progress: Progress,
     search_progress: Progress,
@@ -171,8 +176,9 @@ impl Shop {
         let products = directory(&journal, &clock, directory_limits);
         let accounts = directory(&journal, &clock, directory_limits);
         let reviews = directory(&journal, &clock, directory_limits);
+        let ratings = directory(&journal, &clock, directory_limits);
         let lists = Lists::new(journal.clone());
-        let lists_progress = Progress::new(lists::NAME, journal.clone());
+        let lists_progress = Progress::new("lists", journal.clone());
         let search_progress = Progress::new("search", journal.clone());
         let driver = Driver {
             orders: orders.clone(),
@@ -184,6 +190,15 @@ impl Shop {
             limits: DriveLimits::default(),
         };
         let checkout = Checkout::new(driver, lists.clone(), lists_progress.clone());
+        let errands = Errands::new(Tools {
+            accounts: accounts.clone(),
+            carts: carts.clone(),
+            orders: orders.clone(),
+            reviews: reviews.clone(),
+            ratings: ratings.clone(),
+            lists: lists.clone(),
+            progress: lists_progress.clone(),
+        });
         let children = vec![
             Child::owner("products", &products),
             Child::owner("inventories", &inventories),
@@ -191,9 +206,11 @@ impl Shop {
             Child::owner("orders", &orders),
             Child::owner("accounts", &accounts),
             Child::owner("reviews", &reviews),
-            Child::follower(&lists_progress, lists_follower(&journal), LISTS_COMMIT_MS_MIN),
+            Child::owner("ratings", &ratings),
+            Child::follower(&lists_progress, lists_follower(&journal, &errands), LISTS_COMMIT_MS_MIN),
             Child::follower(&search_progress, search_follower(&search, &search_progress), limits.search_commit_ms_min),
             Child::checkout(&checkout),
+            Child::errands(&errands),
         ];
         let root = Root::start(children).await.map_err(|error| OpenShopError::Actors(error.to_string()))?;
         Ok(Self(Arc::new(Inner {
@@ -208,7 +225,9 @@ impl Shop {
             orders,
             accounts,
             reviews,
+            ratings,
             checkout,
+            errands,
             lists,
             lists_progress,
             search_progress,
@@ -231,6 +250,7 @@ impl Shop {
         inner.products.close().await;
         inner.accounts.close().await;
         inner.reviews.close().await;
+        inner.ratings.close().await;
         for progress in [&inner.lists_progress, &inner.search_progress] {
             progress.catch_up(Duration::from_secs(FOLLOWERS_CATCH_UP_SECONDS)).await;
         }
@@ -276,7 +296,7 @@ impl Shop {
 
     /// How many entities are alive, by kind.
     #[must_use]
-    pub fn live_entities(&self) -> [(&'static str, usize); 6] {
+    pub fn live_entities(&self) -> [(&'static str, usize); 7] {
         let inner = &self.0;
         [
             ("product", inner.products.live_count()),
@@ -284,7 +304,8 @@ impl Shop {
             ("cart", inner.carts.live_count()),
             ("order", inner.orders.live_count()),
             ("account", inner.accounts.live_count()),
-            ("reviews", inner.reviews.live_count()),
+            ("review", inner.reviews.live_count()),
+            ("reviews", inner.ratings.live_count()),
         ]
     }
 }
@@ -340,9 +361,9 @@ fn directory<E: Entity>(journal: &Journal, clock: &Clock, limits: DirectoryLimit
     Directory::new(journal.clone(), clock.clone(), limits)
 }
 
-fn lists_follower(journal: &Journal) -> crate::actors::follower::Open {
-    let journal = journal.clone();
-    Arc::new(move || Ok(Box::new(ListsProjection::new(journal.clone())) as Box<dyn Projection>))
+fn lists_follower(journal: &Journal, errands: &Errands) -> crate::actors::follower::Open {
+    let (journal, settle) = (journal.clone(), errands.settle());
+    Arc::new(move || Ok(Box::new(ListsProjection::open(journal.clone(), settle.clone())?) as Box<dyn Projection>))
 }
 
 fn search_follower(search: &Search, progress: &Progress) -> crate::actors::follower::Open {
@@ -382,8 +403,9 @@ impl Catalogue for StoredProducts {
     fn listed(&self, stream: &Stream, loaded: &Loaded) -> Option<CatalogueChange> {
         let id = ProductId::from_key(stream.key())?;
         match records::replay::<Product>(loaded) {
-            Ok(product) => {
-                let product::View { seller, details, changed_at, .. } = product.view().filter(|view| view.listed)?;
+            Ok(replayed) => {
+                let product::View { seller, details, changed_at, .. } =
+                    replayed.entity.view().filter(|view| view.listed)?;
                 Some(CatalogueChange::Listed { id, details, seller, at: changed_at })
             }
             Err(error) => {

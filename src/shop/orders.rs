@@ -134,6 +134,9 @@ impl Shop {
             (None, _) => Err(Error::Unknown),
             (Some(Status::Placed), _) => Err(Error::CheckoutInProgress(id)),
             (Some(Status::Rejected | Status::Cancelling), Some(EndReason::CartChanged)) => Err(Error::CartChanged),
+            (Some(Status::Rejected | Status::Cancelling), Some(EndReason::CustomerErased)) => {
+                Err(cart::Rejection::Erased.into())
+            }
             (Some(Status::Rejected | Status::Cancelling), Some(EndReason::TooManyOpenOrders)) => {
                 Err(cart::Rejection::TooManyOpenOrders.into())
             }
@@ -289,7 +292,12 @@ impl Shop {
         self.list_orders(OrdersOf::Stage(stage), after, limit).await
     }
 
-    async fn list_orders(&self, of: OrdersOf, after: Option<Vec<u8>>, limit: usize) -> Result<OrdersPage, Error> {
+    pub(super) async fn list_orders(
+        &self,
+        of: OrdersOf,
+        after: Option<Vec<u8>>,
+        limit: usize,
+    ) -> Result<OrdersPage, Error> {
         let wait = Duration::from_millis(self.config().limits.list_wait_ms_max);
         self.0.lists_progress.catch_up(wait).await;
         let lists = self.0.lists.clone();

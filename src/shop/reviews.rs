@@ -2,19 +2,20 @@
 //!
 //! Depends on the rooms below.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{Error, Shop};
 use crate::{
     actors::{
-        entity_actor::Effect,
-        lists::{Listed, ListedReview},
+        entity_actor::{AskError, Effect},
+        lists::Listed,
     },
     domain::{
         ids::ProductId,
-        reviews::{Command, Purchase, Review},
+        review::{Command, Content, Purchase, ReviewId, Written},
+        reviews,
     },
-    identity::Principal,
+    identity::{Principal, TokenError},
 };
 
 /// How many of a customer's latest orders are searched for a purchase, in orders: a bound on the work of one review.
@@ -25,7 +26,7 @@ impl Shop {
     /// the product, or a variant of it.
     ///
     /// # Errors
-    /// The reviews' rejection; [`Error::NotFound`] for the product.
+    /// The review's rejection; [`Error::NotFound`] for the product.
     pub async fn write_review(
         &self,
         who: &Principal,
@@ -33,14 +34,42 @@ impl Shop {
         rating: u8,
         title: String,
         text: String,
-    ) -> Result<(Review, Effect), Error> {
+    ) -> Result<(Arc<Written>, Effect), Error> {
         let page = self.product(id, Some(who)).await?;
         let variants = page.product.details.variants.iter().map(|variant| variant.product.clone());
         let sold_as: Vec<ProductId> = variants.chain([id.clone()]).collect();
         let purchase = self.purchase(who, &sold_as).await?;
-        let review = Review { customer: who.user, rating, title, text, purchase };
-        let effect = self.0.reviews.ask(id, Command::Write(review.clone())).await?.effect;
-        Ok((review, effect))
+        let content = Content { customer: who.user, rating, title, text, purchase };
+        let (shop, who, id) = (self.clone(), *who, ReviewId { product: id.clone(), customer: who.user });
+        // A task: whoever stops waiting for the answer does not leave a review half written, nor an erasure without it.
+        let writing = tokio::spawn(async move { shop.write_review_under_way(&who, &id, content).await });
+        writing.await.map_err(|error| Error::Fault(error.to_string()))?
+    }
+
+    /// First the review, then its stars: what a crash leaves in between, a repeat finishes, or the errands do at the next start.
+    async fn write_review_under_way(
+        &self,
+        who: &Principal,
+        id: &ReviewId,
+        content: Content,
+    ) -> Result<(Arc<Written>, Effect), Error> {
+        let _under_way = self.0.errands.review_under_way().await;
+        let holder = self.0.accounts.read(&who.account).await?.view.holder;
+        if holder.is_none_or(|holder| holder.user != who.user) {
+            return Err(Error::Token(TokenError::Revoked));
+        }
+        let accepted = self.0.reviews.ask(id, Command::Write(content)).await?;
+        let written = accepted.view.written.ok_or(Error::Unknown)?;
+        let (rating, version) = (written.content.rating, accepted.view.version);
+        let rate = reviews::Command::Rate { customer: id.customer, rating, version };
+        match self.0.ratings.ask(&id.product, rate).await {
+            Ok(_) => Ok((written, accepted.effect)),
+            Err(AskError::Rejected(reviews::Rejection::TooMany)) => {
+                self.0.reviews.ask(id, Command::Erase).await?;
+                Err(reviews::Rejection::TooMany.into())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// A product's reviews, newest first.
@@ -53,7 +82,7 @@ impl Shop {
         id: &ProductId,
         after: Option<Vec<u8>>,
         limit: usize,
-    ) -> Result<Listed<ListedReview>, Error> {
+    ) -> Result<Listed<Written>, Error> {
         self.product(id, who).await?;
         self.0.lists_progress.catch_up(Duration::from_millis(self.config().limits.list_wait_ms_max)).await;
         let (lists, id) = (self.0.lists.clone(), id.clone());

@@ -6,8 +6,8 @@ use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 
-/// The longest name of a stream, in bytes: one for the kind, up to 64 of an entity's key, and room to spare.
-pub const STREAM_BYTES_MAX: usize = 80;
+/// The longest name of a stream, in bytes: one for the kind, up to 80 of an entity's key, and room to spare.
+pub const STREAM_BYTES_MAX: usize = 96;
 
 /// The name of a stream: a byte for the kind of its entity, then the entity's key. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -29,6 +29,7 @@ use crate::{
         inventory::Inventory,
         order::{Order, Placement, Status},
         product::{self, Product},
+        review::Review,
         reviews::Reviews,
     },
     search,
@@ -66,7 +67,7 @@ impl<E: Entity + PartialEq> Folded<E> {
                 return (None, 0);
             }
         };
-        match guarded(|| replay::<E>(&loaded).map_err(|error| error.to_string())) {
+        match guarded(|| replay::<E>(&loaded).map(|replayed| replayed.entity).map_err(|error| error.to_string())) {
             Ok(entity) => (Some(entity), loaded.sequence()),
             Err(problem) => {
                 report.find(Invariant::I11, format!("{stream:?}"), format!("the state cannot be replayed: {problem}"));
@@ -195,7 +196,8 @@ struct Directory {
     carts: Folded<Cart>,
     orders: Folded<Order>,
     accounts: Folded<Account>,
-    reviews: Folded<Reviews>,
+    reviews: Folded<Review>,
+    ratings: Folded<Reviews>,
     placed_at: HashMap<OrderId, Position>,
     catalogue: Catalogue,
 }
@@ -216,6 +218,7 @@ pub(super) fn check(data: &Path, report: &mut Report) -> Result<Option<Books>, V
         orders: Folded::new(),
         accounts: Folded::new(),
         reviews: Folded::new(),
+        ratings: Folded::new(),
         placed_at: HashMap::new(),
         catalogue: Catalogue::default(),
     };
@@ -306,7 +309,8 @@ impl Directory {
                 self.orders.take(audit, record, report);
             }
             kind if kind == Kind::Account as u8 => drop(self.accounts.take(audit, record, report)),
-            kind if kind == Kind::Reviews as u8 => drop(self.reviews.take(audit, record, report)),
+            kind if kind == Kind::Review as u8 => drop(self.reviews.take(audit, record, report)),
+            kind if kind == Kind::Reviews as u8 => drop(self.ratings.take(audit, record, report)),
             kind => report.find(Invariant::I11, format!("{:?}", record.stream), format!("there is no kind {kind}")),
         }
     }
@@ -318,7 +322,8 @@ impl Directory {
             kind if kind == Kind::Cart as u8 => self.carts.take_stored(audit, stream, report),
             kind if kind == Kind::Order as u8 => self.orders.take_stored(audit, stream, report),
             kind if kind == Kind::Account as u8 => self.accounts.take_stored(audit, stream, report),
-            kind if kind == Kind::Reviews as u8 => self.reviews.take_stored(audit, stream, report),
+            kind if kind == Kind::Review as u8 => self.reviews.take_stored(audit, stream, report),
+            kind if kind == Kind::Reviews as u8 => self.ratings.take_stored(audit, stream, report),
             kind => report.find(Invariant::I11, format!("{stream:?}"), format!("there is no kind {kind}")),
         }
     }
@@ -329,13 +334,15 @@ impl Directory {
             + self.carts.compare(report)
             + self.orders.compare(report)
             + self.accounts.compare(report)
-            + self.reviews.compare(report);
+            + self.reviews.compare(report)
+            + self.ratings.compare(report);
         let streams = self.products.0.len()
             + self.inventories.0.len()
             + self.carts.0.len()
             + self.orders.0.len()
             + self.accounts.0.len()
-            + self.reviews.0.len();
+            + self.reviews.0.len()
+            + self.ratings.0.len();
         report.look("streams", streams);
         if compared < streams {
             let open = streams - compared;

@@ -6,6 +6,7 @@ mod cart;
 mod catalogue;
 mod checkout;
 mod description;
+mod erasure;
 mod events;
 mod flash_sale;
 mod hostile;

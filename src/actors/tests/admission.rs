@@ -185,7 +185,7 @@ async fn a_command_nobody_waits_for_is_not_executed() {
     // The receiver is gone before the entity sees the message.
     let (reply, _) = tokio::sync::oneshot::channel();
     let entry = Entry { asker: 0, number: 5 };
-    let ask = Ask { command: Command::Add { entry, mishap: Mishap::None }, reply, when: When::Durable };
+    let ask = Ask { command: Some(Command::Add { entry, mishap: Mishap::None }), reply, when: When::Durable };
     assert!(stage.directory.owner().0.live.get(&ID).unwrap().push(ask).is_ok());
     stage.add(ID, 6).await.unwrap();
     assert_eq!(stage.numbers(ID).await, [0, 6]);

@@ -7,6 +7,7 @@
 
 mod admission;
 mod disk;
+mod errands;
 mod following;
 mod golden;
 mod model;

@@ -142,7 +142,7 @@ async fn drive(floor: &Floor, order: u128) -> Result<(), Gone> {
 }
 
 /// Runs one life of the shop in a runtime of its own; when this returns, nothing of it is left.
-fn in_one_life<F: Future>(life: F) -> F::Output {
+pub(super) fn in_one_life<F: Future>(life: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let output = runtime.block_on(life);
     runtime.shutdown_timeout(Duration::from_secs(60));

@@ -22,6 +22,7 @@ use crate::{
         directory::{Directory, DirectoryLimits},
         drive::{DriveLimits, Driver},
         entity_actor::{Accepted, AskError, NotDelivered},
+        errands::{Errands, Tools},
         follower::{CaughtUp, Progress},
         lists::{self, Lists, ListsProjection},
         projection::Projection,
@@ -29,12 +30,15 @@ use crate::{
     },
     clock::Clock,
     domain::{
+        account::Account,
         cart::{self, Cart},
         entity::{Entity, Timestamp},
         ids::{OrderId, ProductId, RequestKey, UserId},
         inventory::{self, Inventory},
         money::{Currency, Money},
         order::{self, Address, Order, PaymentOutcome, Placement, Status},
+        review::Review,
+        reviews::Reviews,
     },
     payments::{Charge, Gateway, OperationKey, Unknown},
     storage::{Journal, Position},
@@ -138,6 +142,11 @@ pub(super) struct Floor {
     pub orders: Directory<Order>,
     pub carts: Directory<Cart>,
     pub inventories: Directory<Inventory>,
+    pub accounts: Directory<Account>,
+    pub reviews: Directory<Review>,
+    pub ratings: Directory<Reviews>,
+    pub listed: Lists,
+    pub errands: Errands,
     pub checkout: Checkout,
     pub driver: Driver,
     lists: Progress,
@@ -158,7 +167,11 @@ impl Floor {
         let orders: Directory<Order> = Directory::new(journal.clone(), clock.clone(), limits);
         let carts: Directory<Cart> = Directory::new(journal.clone(), clock.clone(), limits);
         let inventories: Directory<Inventory> = Directory::new(journal.clone(), clock.clone(), limits);
-        let progress = Progress::new(lists::NAME, journal.clone());
+        let accounts: Directory<Account> = Directory::new(journal.clone(), clock.clone(), limits);
+        let reviews: Directory<Review> = Directory::new(journal.clone(), clock.clone(), limits);
+        let ratings: Directory<Reviews> = Directory::new(journal.clone(), clock.clone(), limits);
+        let progress = Progress::new("lists", journal.clone());
+        let listed = Lists::new(journal.clone());
         let driver = Driver {
             orders: orders.clone(),
             carts: carts.clone(),
@@ -168,18 +181,48 @@ impl Floor {
             clock: clock.clone(),
             limits: DriveLimits { provider_ms_max: 50, entity_ms_max: 10_000, back_off_ms_min: 1, back_off_ms_max: 8 },
         };
-        let checkout = Checkout::new(driver.clone(), Lists::new(journal.clone()), progress.clone());
-        let following = journal.clone();
-        let open = move || Ok(Box::new(ListsProjection::new(following.clone())) as Box<dyn Projection>);
+        let checkout = Checkout::new(driver.clone(), listed.clone(), progress.clone());
+        let errands = Errands::new(Tools {
+            accounts: accounts.clone(),
+            carts: carts.clone(),
+            orders: orders.clone(),
+            reviews: reviews.clone(),
+            ratings: ratings.clone(),
+            lists: listed.clone(),
+            progress: progress.clone(),
+        });
+        let (following, settle) = (journal.clone(), errands.settle());
+        let open =
+            move || Ok(Box::new(ListsProjection::open(following.clone(), Arc::clone(&settle))?) as Box<dyn Projection>);
         let children = vec![
             Child::owner("orders", &orders),
             Child::owner("carts", &carts),
             Child::owner("inventories", &inventories),
+            Child::owner("accounts", &accounts),
+            Child::owner("reviews", &reviews),
+            Child::owner("ratings", &ratings),
             Child::follower(&progress, Arc::new(open), 0),
             Child::checkout(&checkout),
+            Child::errands(&errands),
         ];
         let root = Arc::new(Root::start(children).await.unwrap());
-        Self { journal, disk, clock, orders, carts, inventories, checkout, driver, lists: progress, root }
+        Self {
+            journal,
+            disk,
+            clock,
+            orders,
+            carts,
+            inventories,
+            accounts,
+            reviews,
+            ratings,
+            listed,
+            errands,
+            checkout,
+            driver,
+            lists: progress,
+            root,
+        }
     }
 
     pub(super) async fn close(&self) {
@@ -188,6 +231,9 @@ impl Floor {
         self.orders.close().await;
         self.carts.close().await;
         self.inventories.close().await;
+        self.accounts.close().await;
+        self.reviews.close().await;
+        self.ratings.close().await;
         self.root.stop().await;
         self.journal.close().await.unwrap();
     }
@@ -301,14 +347,14 @@ impl Floor {
         self.check_lists().await;
     }
 
-    /// The lists that follow the log are those that are made from the orders as they are.
-    async fn check_lists(&self) {
+    /// The lists that follow the log are those that are made from the entities as they are.
+    pub(super) async fn check_lists(&self) {
         assert_eq!(self.lists.catch_up(std::time::Duration::from_secs(30)).await, CaughtUp::Yes);
         let journal = self.journal.clone();
         let made = tokio::task::spawn_blocking(move || {
             let elsewhere = tempfile::tempdir().unwrap();
             let other = Journal::open(small_journal(elsewhere.path(), &Disk::new())).unwrap();
-            let mut projection = ListsProjection::new(other.clone());
+            let mut projection = ListsProjection::open(other.clone(), Arc::new(|_| Ok(()))).unwrap();
             for kind in projection.kinds() {
                 let mut walk = journal.walk(*kind as u8).unwrap();
                 while let Some(stream) = walk.next() {

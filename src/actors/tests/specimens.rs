@@ -16,7 +16,8 @@ use crate::{
         money::{Currency, Money},
         order::{self, EndReason, PaymentOutcome, Placement, StockAnswer, Tracking},
         product::{self, Details, ImportedRating, Variant},
-        reviews::{self, Purchase, Review},
+        review::{self, Content, Purchase, Written},
+        reviews,
     },
     storage::codec::encode,
 };
@@ -115,7 +116,7 @@ pub(super) fn inventory() -> [(&'static str, inventory::Event); 6] {
     )
 }
 
-pub(super) fn cart() -> [(&'static str, cart::Event); 7] {
+pub(super) fn cart() -> [(&'static str, cart::Event); 8] {
     use cart::Event;
     let variant = |event: &Event| match event {
         Event::Added { .. } => 0,
@@ -124,13 +125,14 @@ pub(super) fn cart() -> [(&'static str, cart::Event); 7] {
         Event::Taken { .. } => 3,
         Event::Returned { .. } => 4,
         Event::Closed { .. } => 5,
+        Event::Erased { .. } => 6,
     };
     let line = |product: &str, quantity| cart::Line { product: id(product), quantity };
     let key = Some(RequestKey { key: 0x4444, fingerprint: 0x5555 });
     let lines = || vec![line("kettle", 2), line("cup", 4)];
     of_all(
         variant,
-        6,
+        7,
         [
             ("added", Event::Added { lines: lines(), currency: Currency::INR, key, at: AT }),
             ("added_without_key", Event::Added { lines: lines(), currency: Currency::INR, key: None, at: AT }),
@@ -139,6 +141,7 @@ pub(super) fn cart() -> [(&'static str, cart::Event); 7] {
             ("taken", Event::Taken { order: ORDER, fingerprint: 0x6666, lines: vec![line("kettle", 1)] }),
             ("returned", Event::Returned { order: ORDER, lines: vec![line("kettle", 1)] }),
             ("closed", Event::Closed { order: ORDER }),
+            ("erased", Event::Erased { at: AT }),
         ],
     )
 }
@@ -155,7 +158,7 @@ fn placement() -> Arc<Placement> {
     Arc::new(placement)
 }
 
-pub(super) fn order() -> [(&'static str, order::Event); 20] {
+pub(super) fn order() -> [(&'static str, order::Event); 22] {
     use order::Event;
     let variant = |event: &Event| match event {
         Event::Placed(_) => 0,
@@ -169,6 +172,7 @@ pub(super) fn order() -> [(&'static str, order::Event); 20] {
         Event::Packed { .. } => 8,
         Event::Shipped { .. } => 9,
         Event::Delivered { .. } => 10,
+        Event::Erased { .. } => 11,
     };
     let bare = shop_floor::placement(USER, 3, &[(0, 2)], AT);
     let answered = |first, second| Event::StockAnswered { answers: vec![(0, first), (1, second)], at: AT };
@@ -181,7 +185,7 @@ pub(super) fn order() -> [(&'static str, order::Event); 20] {
     let tracking = Tracking { carrier: "Post".into(), number: "RR123".into() };
     of_all(
         variant,
-        11,
+        12,
         [
             ("placed", Event::Placed(placement())),
             ("placed_bare", Event::Placed(bare)),
@@ -199,15 +203,17 @@ pub(super) fn order() -> [(&'static str, order::Event); 20] {
             ("cart_changed", ends(EndReason::CartChanged)),
             ("too_many_open_orders", ends(EndReason::TooManyOpenOrders)),
             ("insufficient_stock", ends(short)),
+            ("customer_erased", ends(EndReason::CustomerErased)),
             ("ended", Event::Ended { at: AT }),
             ("packed", Event::Packed { at: AT }),
             ("shipped", Event::Shipped { tracking, at: AT }),
             ("delivered", Event::Delivered { at: AT }),
+            ("erased", Event::Erased { at: AT }),
         ],
     )
 }
 
-pub(super) fn account() -> [(&'static str, account::Event); 10] {
+pub(super) fn account() -> [(&'static str, account::Event); 12] {
     use account::Event;
     let variant = |event: &Event| match event {
         Event::Registered { .. } => 0,
@@ -218,6 +224,8 @@ pub(super) fn account() -> [(&'static str, account::Event); 10] {
         Event::RevokedAll { .. } => 5,
         Event::PasswordChanged { .. } => 6,
         Event::RoleGranted { .. } => 7,
+        Event::ErasureBegun { .. } => 8,
+        Event::Erased { .. } => 9,
     };
     let password_hash = || PasswordHash::new("$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA");
     let registered =
@@ -225,7 +233,7 @@ pub(super) fn account() -> [(&'static str, account::Event); 10] {
     let family = 0x9999;
     of_all(
         variant,
-        8,
+        10,
         [
             ("registered", registered(Some("Asha".into()))),
             ("nameless", registered(None)),
@@ -237,17 +245,53 @@ pub(super) fn account() -> [(&'static str, account::Event); 10] {
             ("password_changed", Event::PasswordChanged { password_hash: password_hash(), epoch: 1 }),
             ("role_granted_seller", Event::RoleGranted { role: Role::Seller, epoch: 1 }),
             ("role_granted_admin", Event::RoleGranted { role: Role::Admin, epoch: 2 }),
+            ("erasure_begun", Event::ErasureBegun { user: USER, by: UserId(0x7777), epoch: 1, at: AT }),
+            ("erased", Event::Erased { at: AT }),
         ],
     )
 }
 
-pub(super) fn reviews() -> [(&'static str, reviews::Event); 2] {
-    let variant = |event: &reviews::Event| match event {
-        reviews::Event::Written { .. } => 0,
+fn content(rating: u8, purchase: Purchase) -> Content {
+    Content { customer: USER, rating, title: "Good".into(), text: "It boils.".into(), purchase }
+}
+
+pub(super) fn review() -> [(&'static str, review::Event); 3] {
+    use review::Event;
+    let variant = |event: &Event| match event {
+        Event::Written { .. } => 0,
+        Event::Erased { .. } => 1,
     };
-    let review =
-        |rating, purchase| Review { customer: USER, rating, title: "Good".into(), text: "It boils.".into(), purchase };
-    let written = |review| reviews::Event::Written { review, at: AT };
-    let [first, second] = [written(review(5, Purchase::Verified)), written(review(3, Purchase::Unknown))];
-    of_all(variant, 1, [("written", first), ("rewritten", second)])
+    let written = |rating, purchase, version| {
+        let written = Arc::new(Written { content: content(rating, purchase), at: AT });
+        Event::Written { written, version }
+    };
+    of_all(
+        variant,
+        2,
+        [
+            ("written", written(5, Purchase::Verified, 1)),
+            ("rewritten", written(3, Purchase::Unknown, 2)),
+            ("erased", Event::Erased { version: 3, at: AT }),
+        ],
+    )
+}
+
+pub(super) fn reviews() -> [(&'static str, reviews::Event); 4] {
+    use reviews::Event;
+    let variant = |event: &Event| match event {
+        Event::Written { .. } => 0,
+        Event::Rated { .. } => 1,
+        Event::Forgotten { .. } => 2,
+    };
+    let written = |rating, purchase| Event::Written { review: content(rating, purchase), at: AT };
+    of_all(
+        variant,
+        3,
+        [
+            ("written", written(5, Purchase::Verified)),
+            ("rewritten", written(3, Purchase::Unknown)),
+            ("rated", Event::Rated { customer: USER, rating: 4, version: 2 }),
+            ("forgotten", Event::Forgotten { customer: USER }),
+        ],
+    )
 }

@@ -60,7 +60,7 @@ fn nothing_happens_to_an_address_nobody_claimed() {
     ] {
         assert_eq!(Account::default().decide(&command, START), Err(Rejection::NotRegistered), "{command:?}");
     }
-    assert_eq!(Account::default().view(), None);
+    assert_eq!(Account::default().view(), View::default());
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn a_refresh_token_is_spent_once_with_a_short_time_for_repeats() {
     assert_eq!(account.decide(&spend, START), Ok(Some(rotated.clone())));
 
     let account = given(&[registered(), started(1, START), rotated]);
-    let view = account.view().unwrap();
+    let view = account.view().holder.unwrap();
     assert_eq!(view.successor(1, 0).map(|family| family.counter), Some(1), "what the caller hands out");
     assert_eq!(view.successor(1, 1), None);
 
@@ -110,7 +110,7 @@ fn a_refresh_token_is_spent_once_with_a_short_time_for_repeats() {
 
     let account = given(&[registered(), started(1, START), started(2, START), reuse]);
     assert_eq!(account.decide(&spend, late), Err(Rejection::UnknownFamily { family: 1 }), "and not recorded again");
-    let view = account.view().unwrap();
+    let view = account.view().holder.unwrap();
     assert!(!view.honours(1, 0) && view.honours(2, 0), "the other session lives");
 }
 
@@ -139,12 +139,12 @@ fn one_session_too_many_drops_the_one_unused_for_longest() {
     }
     account.apply(&Event::Rotated { family: 1, counter: 1, at: START.plus_ms(50) });
     account.apply(&started(11, START.plus_ms(60)));
-    let view = account.view().unwrap();
+    let view = account.view().holder.unwrap();
     assert_eq!(view.families.len(), FAMILIES_MAX);
     assert!(view.family(1).is_some() && view.family(2).is_none() && view.family(11).is_some());
 
     account.apply(&started(12, START.plus_ms(2 * DAY_MS)));
-    assert_eq!(account.view().unwrap().families.len(), 1, "all others had expired");
+    assert_eq!(account.view().holder.unwrap().families.len(), 1, "all others had expired");
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn revoking_ends_every_session_and_every_access_token() {
         let mut account = given(&[registered(), started(1, START), started(2, START)]);
         assert_eq!(account.decide(&command, START), Ok(Some(event.clone())));
         account.apply(&event);
-        let view = account.view().unwrap();
+        let view = account.view().holder.unwrap();
         assert_eq!((view.epoch, view.families.len()), (1, 0));
         assert!(!view.honours(1, 0) && !view.honours(1, 1));
     }
@@ -188,9 +188,44 @@ fn a_new_role_kills_access_tokens_but_no_session() {
     assert_eq!(account.decide(&grant, START), Ok(Some(event.clone())));
     account.apply(&event);
     assert_eq!(account.decide(&grant, START), Ok(None));
-    let view = account.view().unwrap();
+    let view = account.view().holder.unwrap();
     assert_eq!(view.role, Role::Seller);
     assert!(!view.honours(1, 0) && view.honours(1, 1));
+}
+
+#[test]
+fn who_is_erased_is_gone_at_once_and_the_address_is_free_when_all_is_done() {
+    let by = UserId(9);
+    let begin = Command::BeginErasure { by };
+    assert_eq!(Account::default().decide(&begin, START), Err(Rejection::NotRegistered));
+    let seller = given(&[registered(), Event::RoleGranted { role: Role::Seller, epoch: 1 }]);
+    assert_eq!(seller.decide(&begin, START), Err(Rejection::NotACustomer));
+
+    let mut account = given(&[registered(), started(1, START), Event::RevokedAll { epoch: 6 }, started(2, START)]);
+    assert_eq!(account.decide(&Command::FinishErasure, START), Ok(None));
+    let begun = Event::ErasureBegun { user: USER, by, epoch: 7, at: START };
+    assert_eq!(account.decide(&begin, START), Ok(Some(begun.clone())));
+    assert!(Account::erases(&begun));
+    account.apply(&begun);
+    assert_eq!(account.view().holder, None);
+    assert_eq!(account.view().former, Some(Former { epoch: 7, under_way: Some(USER) }));
+    assert_eq!(account.decide(&begin, START), Ok(None), "a repeat");
+    let session = Command::StartSession { family: 3, expires_at: START.plus_ms(1) };
+    assert_eq!(account.decide(&session, START), Err(Rejection::NotRegistered));
+    assert_eq!(account.decide(&register(UserId(8)), START), Err(Rejection::AlreadyRegistered));
+
+    let erased = Event::Erased { at: START };
+    assert_eq!(account.decide(&Command::FinishErasure, START), Ok(Some(erased.clone())));
+    assert!(Account::erases(&erased));
+    account.apply(&erased);
+    assert_eq!(account.view().former, Some(Former { epoch: 7, under_way: None }), "not even the user is left");
+    assert_eq!(account.decide(&begin, START), Ok(None));
+    assert_eq!(account.decide(&Command::FinishErasure, START), Ok(None));
+
+    let again = account.decide(&register(UserId(8)), START).unwrap().unwrap();
+    account.apply(&again);
+    let holder = account.view().holder.unwrap();
+    assert_eq!((holder.user, holder.epoch), (UserId(8), 7), "no token of the former holder counts for the next");
 }
 
 #[test]
@@ -248,7 +283,7 @@ proptest! {
             if let Command::StartSession { expires_at, .. } = &mut command {
                 *expires_at = now.plus_ms(expires_at.0);
             }
-            let before = account.view().unwrap();
+            let before = account.view().holder.unwrap();
             let decided = account.decide(&command, now);
             if let Ok(Some(event)) = &decided {
                 account.apply(event);
@@ -263,7 +298,7 @@ proptest! {
             if let (Ok(None), Command::Refresh { family, counter }) = (&decided, &command) {
                 prop_assert!(!dead.contains(&(*family, *counter)), "a dead token was taken for a repeat");
             }
-            let view = account.view().unwrap();
+            let view = account.view().holder.unwrap();
             if let Ok(Some(Event::ReuseDetected { family, .. })) = &decided {
                 prop_assert!(view.family(*family).is_none(), "a stolen session lives on");
             }

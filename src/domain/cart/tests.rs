@@ -108,19 +108,20 @@ fn open_orders_are_bounded() {
 fn any_command() -> impl Strategy<Value = Command> {
     let product = prop_oneof![Just("a"), Just("b"), Just("c")];
     prop_oneof![
-        (product.clone(), 0..4_u32).prop_map(|(product, quantity)| add(product, quantity)),
-        (product.clone(), 0..4_u32).prop_map(|(product, quantity)| Command::SetQuantity {
+        9 => (product.clone(), 0..4_u32).prop_map(|(product, quantity)| add(product, quantity)),
+        9 => (product.clone(), 0..4_u32).prop_map(|(product, quantity)| Command::SetQuantity {
             line: line(product, quantity),
             currency: Currency::INR
         }),
-        product.clone().prop_map(|product| Command::Remove { product: product.parse().unwrap() }),
-        (0..4_u128, 0..20_u64, product, 1..4_u32).prop_map(|(order, version, product, quantity)| take(
+        9 => product.clone().prop_map(|product| Command::Remove { product: product.parse().unwrap() }),
+        9 => (0..4_u128, 0..20_u64, product, 1..4_u32).prop_map(|(order, version, product, quantity)| take(
             order,
             version,
             vec![line(product, quantity)]
         )),
-        (0..4_u128).prop_map(|order| Command::Return { order: OrderId(order) }),
-        (0..4_u128).prop_map(|order| Command::Close { order: OrderId(order) }),
+        9 => (0..4_u128).prop_map(|order| Command::Return { order: OrderId(order) }),
+        9 => (0..4_u128).prop_map(|order| Command::Close { order: OrderId(order) }),
+        1 => Just(Command::Erase),
     ]
 }
 
@@ -141,6 +142,7 @@ proptest! {
                     Command::Take { .. } | Command::Return { .. } => prop_assert_eq!(units(&cart), before),
                     Command::Close { .. } | Command::Remove { .. } => prop_assert!(units(&cart) < before),
                     Command::Add { .. } => prop_assert!(units(&cart) > before),
+                    Command::Erase => prop_assert_eq!(units(&cart), 0),
                     Command::SetQuantity { .. } => {}
                 }
                 if !matches!(command, Command::Add { .. }) {
@@ -150,5 +152,26 @@ proptest! {
             }
             prop_assert!(cart.lines.iter().all(|line| (1..=LINE_QUANTITY_MAX).contains(&line.quantity)));
         }
+    }
+}
+
+#[test]
+fn an_erased_cart_is_empty_for_good() {
+    let erase = |cart: &Cart| cart.decide(&Command::Erase, NOW);
+    let open = given(&[add("a", 2), take(1, 1, vec![line("a", 1)])]);
+    assert_eq!(erase(&open), Err(Rejection::OrdersOpen));
+    let mut cart = given(&[add("a", 2), take(1, 1, vec![line("a", 1)]), Command::Close { order: OrderId(1) }]);
+    let erased = erase(&cart).unwrap().unwrap();
+    assert!(Cart::erases(&erased));
+    cart.apply(&erased);
+    assert_eq!((cart.view().lines.len(), cart.view().version), (0, 4), "a version is never used twice");
+    assert_eq!(erase(&cart), Ok(None));
+    let set = Command::SetQuantity { line: line("a", 1), currency: Currency::INR };
+    let remove = Command::Remove { product: "a".parse().unwrap() };
+    for refused in [add("a", 1), set, remove, take(2, 4, vec![]), take(1, 1, vec![line("a", 1)])] {
+        assert_eq!(cart.decide(&refused, NOW), Err(Rejection::Erased), "{refused:?}");
+    }
+    for settled in [Command::Return { order: OrderId(2) }, Command::Close { order: OrderId(2) }] {
+        assert_eq!(cart.decide(&settled, NOW), Ok(None), "{settled:?}");
     }
 }

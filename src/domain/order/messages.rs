@@ -48,6 +48,8 @@ pub enum Command {
     Ship(Tracking),
     /// It has arrived.
     Deliver,
+    /// Its customer is being erased: forget whatever says who they are.
+    Erase,
 }
 
 /// What can have happened to an order. Stored: see `actors/records.rs` before changing it.
@@ -116,6 +118,11 @@ pub enum Event {
     },
     /// It arrived.
     Delivered {
+        /// When.
+        at: Timestamp,
+    },
+    /// Whatever says who its customer is was forgotten.
+    Erased {
         /// When.
         at: Timestamp,
     },

@@ -311,6 +311,11 @@ impl Entity for Order {
                 Ok(self.decide_advance(Progress::Shipped)?.then_some(shipped))
             }
             Command::Deliver => Ok(self.decide_advance(Progress::Delivered)?.then_some(Event::Delivered { at: now })),
+            Command::Erase => match self.placed()? {
+                (placement, _) if placement.address.is_erased() => Ok(None),
+                (_, status) if status.is_final() => Ok(Some(Event::Erased { at: now })),
+                (_, status) => Err(Rejection::WrongStatus { status }),
+            },
         }
     }
 
@@ -358,6 +363,9 @@ impl Entity for Order {
             Event::EndBegun { reason, at } => {
                 self.ending = Some(reason.clone());
                 self.note(*at, None);
+                if *reason == EndReason::CustomerErased {
+                    self.erase();
+                }
             }
             Event::Ended { at } => self.advance(Progress::Ended, *at),
             Event::Packed { at } => self.advance(Progress::Packed, *at),
@@ -367,7 +375,12 @@ impl Entity for Order {
                 self.advance(if bug { Progress::Confirmed } else { Progress::Shipped }, *at);
             }
             Event::Delivered { at } => self.advance(Progress::Delivered, *at),
+            Event::Erased { .. } => self.erase(),
         }
+    }
+
+    fn erases(event: &Event) -> bool {
+        matches!(event, Event::Erased { .. } | Event::EndBegun { reason: EndReason::CustomerErased, .. })
     }
 
     fn view(&self) -> Arc<Order> {
@@ -384,6 +397,21 @@ impl Order {
     fn advance(&mut self, to: Progress, at: Timestamp) {
         self.progress = to;
         self.note(at, None);
+    }
+
+    /// Forgets who its customer is. Lines, amounts, states and the provider's references stay, for the books.
+    fn erase(&mut self) {
+        let placement = Arc::make_mut(self.placement.as_mut().expect("only a placed order is erased"));
+        placement.address = placement.address.erased();
+        placement.fingerprint = 0;
+        self.tracking = None;
+        for attempt in &mut self.attempts {
+            attempt.method.clear();
+            if let Some(PaymentOutcome::Declined { reason }) = &mut attempt.outcome {
+                reason.clear();
+            }
+        }
+        self.history.iter_mut().for_each(|entry| entry.note = None);
     }
 
     fn refusal(&self, index: u16, answer: StockAnswer) -> Option<EndReason> {

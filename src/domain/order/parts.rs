@@ -93,6 +93,8 @@ pub enum EndReason {
         /// Units there were.
         available: u64,
     },
+    /// Its customer is erased. It was placed while that began.
+    CustomerErased,
 }
 
 impl EndReason {
@@ -102,7 +104,9 @@ impl EndReason {
         match self {
             Self::Cancelled => Status::Cancelled,
             Self::Expired => Status::Expired,
-            Self::CartChanged | Self::TooManyOpenOrders | Self::InsufficientStock { .. } => Status::Rejected,
+            Self::CartChanged | Self::TooManyOpenOrders | Self::InsufficientStock { .. } | Self::CustomerErased => {
+                Status::Rejected
+            }
         }
     }
 }
@@ -143,7 +147,7 @@ pub enum PaymentOutcome {
 pub struct Attempt {
     /// 1, 2, 3 …; part of the key under which the provider is asked.
     pub number: u32,
-    /// The provider's token of the payment method. Never a card number.
+    /// The provider's token of the payment method. Never a card number; empty where the customer is erased.
     pub method: String,
     /// The identity of the request that asked for it.
     pub key: Option<RequestKey>,

@@ -66,11 +66,11 @@ pub struct Placement {
     pub tax: Money,
     /// What is to be paid: lines, shipping and tax.
     pub total: Money,
-    /// Where it goes.
+    /// Where it goes, or went; [`Address::is_erased`] where its customer is erased.
     pub address: Address,
     /// The version of the cart that it was computed from.
     pub cart_version: u64,
-    /// Hash of the request: the same key with another one is refused.
+    /// Hash of the request, the address in it: the same key with another one is refused. 0 where its customer is erased.
     pub fingerprint: u128,
     /// Until when it must be paid.
     pub deadline: Timestamp,
@@ -143,6 +143,27 @@ impl Placement {
 }
 
 impl Address {
+    /// What is left of an address when its customer is erased: the country, which the books need for the tax.
+    #[must_use]
+    pub fn erased(&self) -> Self {
+        Self {
+            name: String::new(),
+            line1: String::new(),
+            line2: None,
+            city: String::new(),
+            region: None,
+            postal_code: String::new(),
+            country: self.country.clone(),
+            phone: None,
+        }
+    }
+
+    /// Whether its customer is erased: an address that was checked names somebody.
+    #[must_use]
+    pub fn is_erased(&self) -> bool {
+        self.name.is_empty()
+    }
+
     /// Holds every field against its limits.
     ///
     /// # Errors

@@ -211,6 +211,52 @@ fn a_placement_is_held_against_the_stated_total_and_a_full_address() {
     assert!(matches!(nowhere.check(inr(250)), Err(InvalidPlacement::Address { .. })));
 }
 
+/// What the state says, field by field.
+fn shown(order: &Order) -> String {
+    format!("{order:?}")
+}
+
+#[test]
+fn an_erased_order_keeps_what_the_books_need_and_nothing_of_its_customer() {
+    let tracking = Tracking { carrier: "Post".into(), number: "RR-77".into() };
+    let paid = vec![pay(), declined(1), pay(), captured(2), Command::RecordFulfilled];
+    let on_its_way = given_awaiting([paid, vec![Command::Ship(tracking)]].concat());
+    let refused = on_its_way.decide(&Command::Erase, NOW);
+    assert_eq!(refused, Err(Rejection::WrongStatus { status: Status::Shipped }));
+    assert_eq!(Order::default().decide(&Command::Erase, NOW), Err(Rejection::NotFound));
+
+    let mut order = on_its_way;
+    order.apply(&Event::Delivered { at: NOW });
+    let before = order.clone();
+    let personal = ["Asha", "1 Road", "Pune", "411001", "RR-77", "tok_success", "insufficient_funds"];
+    assert!(personal.iter().all(|text| shown(&before).contains(text)), "{}", shown(&before));
+    let erased = order.decide(&Command::Erase, NOW).unwrap().unwrap();
+    assert!(Order::erases(&erased));
+    order.apply(&erased);
+    assert!(!personal.iter().any(|text| shown(&order).contains(text)), "{}", shown(&order));
+    assert_eq!(order.decide(&Command::Erase, NOW), Ok(None), "a repeat");
+    assert_eq!(order.status(), Some(Status::Delivered));
+    let (now, then) = (order.placement().unwrap(), before.placement().unwrap());
+    assert_eq!((&now.lines, now.total, now.customer), (&then.lines, then.total, then.customer));
+    assert_eq!(now.address.country, "IN", "the books need it for the tax");
+    assert!(order.attempts().iter().any(|attempt| {
+        matches!(&attempt.outcome, Some(PaymentOutcome::Captured { reference, .. }) if reference == "ch_1")
+    }));
+    assert_eq!(order.history().len(), before.history().len());
+}
+
+#[test]
+fn an_order_whose_customer_is_erased_meanwhile_is_rejected_without_its_address() {
+    let mut order = given(vec![place()]);
+    let begun = order.decide(&Command::RejectByCart(EndReason::CustomerErased), NOW).unwrap().unwrap();
+    assert!(Order::erases(&begun));
+    order.apply(&begun);
+    assert!(order.placement().unwrap().address.is_erased());
+    order.apply(&Event::Ended { at: NOW });
+    assert_eq!(order.status(), Some(Status::Rejected));
+    assert_eq!(order.decide(&Command::Erase, NOW), Ok(None));
+}
+
 fn any_command() -> impl Strategy<Value = Command> {
     let answer = prop_oneof![
         4 => Just(StockAnswer::Reserved),

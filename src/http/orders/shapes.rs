@@ -62,6 +62,17 @@ pub(in crate::http) struct AddressBody {
     phone: Option<String>,
 }
 
+impl AddressBody {
+    /// The JSON form of an address, where it is not erased.
+    fn of(address: &order::Address) -> Option<Self> {
+        if address.is_erased() {
+            return None;
+        }
+        let order::Address { name, line1, line2, city, region, postal_code, country, phone } = address.clone();
+        Some(Self { name, line1, line2, city, region, postal_code, country, phone })
+    }
+}
+
 impl Checkout {
     /// The shop's form of it.
     pub(super) fn request(self) -> Result<CheckoutRequest, Problem> {
@@ -160,7 +171,9 @@ impl From<&Attempt> for AttemptBody {
         let (status, reference, declined_reason) = match &attempt.outcome {
             None => ("pending", None, None),
             Some(PaymentOutcome::Captured { reference, .. }) => ("success", Some(reference.clone()), None),
-            Some(PaymentOutcome::Declined { reason }) => ("fail", None, Some(reason.clone())),
+            Some(PaymentOutcome::Declined { reason }) => {
+                ("fail", None, Some(reason.clone()).filter(|reason| !reason.is_empty()))
+            }
         };
         let (attempt, requested_at) = (attempt.number, time(attempt.requested_at));
         Self { attempt, status, requested_at, reference, declined_reason }
@@ -217,7 +230,9 @@ pub(in crate::http) struct OrderBody {
     shipping: Money,
     tax: Money,
     total: Money,
-    shipping_address: AddressBody,
+    /// `null` where the customer is erased.
+    #[schema(required)]
+    shipping_address: Option<AddressBody>,
     placed_at: String,
     /// Until when it can be paid.
     payment_deadline: String,
@@ -236,8 +251,6 @@ impl OrderBody {
             quantity: line.quantity,
             unit_price: line.unit_price.into(),
         });
-        let order::Address { name, line1, line2, city, region, postal_code, country, phone } =
-            placement.address.clone();
         let tracking = order.tracking().map(|tracking| TrackingBody {
             carrier: tracking.carrier.clone(),
             tracking_number: tracking.number.clone(),
@@ -250,7 +263,7 @@ impl OrderBody {
             shipping: placement.shipping.into(),
             tax: placement.tax.into(),
             total: placement.total.into(),
-            shipping_address: AddressBody { name, line1, line2, city, region, postal_code, country, phone },
+            shipping_address: AddressBody::of(&placement.address),
             placed_at: time(placement.at),
             payment_deadline: time(placement.deadline),
             tracking,
@@ -266,5 +279,6 @@ fn reason(reason: &EndReason) -> &'static str {
         EndReason::CartChanged => "cart_changed",
         EndReason::TooManyOpenOrders => "too_many_open_orders",
         EndReason::InsufficientStock { .. } => "insufficient_stock",
+        EndReason::CustomerErased => "customer_erased",
     }
 }

@@ -51,7 +51,7 @@ impl World {
     }
 
     pub(super) fn holder(&self) -> Arc<Holder> {
-        self.account.view().unwrap()
+        self.account.view().holder.unwrap()
     }
 
     pub(super) fn session(&self) -> Family {

@@ -1,0 +1,263 @@
+//! What one customer says about one product: a stream of its own, so that the text is kept, replaced and erased with it.
+//!
+//! The stars of all customers are counted by the product's [`crate::domain::reviews`], which is told after each change here;
+//! the version says which of two changes is the later one, in whatever order they arrive there.
+//!
+//! Depends on `std`, `serde` and its neighbours.
+
+use std::{fmt, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{
+    entity::{Entity, EntityId, Kind, Timestamp},
+    ids::{ProductId, UserId},
+};
+
+/// The longest title of a review, in bytes.
+pub const TITLE_BYTES_MAX: usize = 200;
+/// The longest text of a review, in bytes: it fits into one stored value.
+pub const TEXT_BYTES_MAX: usize = 3_000;
+
+/// The id of a review: a customer has one of each product.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ReviewId {
+    /// About what.
+    pub product: ProductId,
+    /// By whom.
+    pub customer: UserId,
+}
+
+impl fmt::Display for ReviewId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.product, self.customer)
+    }
+}
+
+impl EntityId for ReviewId {
+    /// The customer, whose bytes are always as many, then the product.
+    fn to_key(&self) -> Vec<u8> {
+        [self.customer.to_key(), self.product.to_key()].concat()
+    }
+
+    fn from_key(key: &[u8]) -> Option<Self> {
+        let (customer, product) = key.split_first_chunk::<16>()?;
+        Some(Self { product: ProductId::from_key(product)?, customer: UserId::from_key(customer)? })
+    }
+}
+
+/// What a review says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content {
+    /// Who wrote it.
+    pub customer: UserId,
+    /// Stars, 1 to 5.
+    pub rating: u8,
+    /// A headline.
+    pub title: String,
+    /// What it says; possibly empty.
+    pub text: String,
+    /// Whether the shop knows that its writer bought the product.
+    pub purchase: Purchase,
+}
+
+/// Whether a reviewer bought the product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Purchase {
+    /// In a paid order of this shop.
+    Verified,
+    /// Not as far as the shop knows.
+    Unknown,
+}
+
+/// A review that stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// What it says.
+    pub content: Content,
+    /// When it was written, or last changed.
+    pub at: Timestamp,
+}
+
+/// What a review can be asked.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// Say this, instead of what was said before.
+    Write(Content),
+    /// Say nothing any more. Whoever tells the product's reviews does that first.
+    Erase,
+}
+
+/// What can have happened to a review. Stored: see `actors/records.rs` before changing it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// It was written, or replaced.
+    Written {
+        /// What it says now.
+        written: Arc<Written>,
+        /// 1, 2, 3 …: the number of this change.
+        version: u64,
+    },
+    /// It was erased.
+    Erased {
+        /// The number of this change.
+        version: u64,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// Why a review was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// Not 1 to 5 stars.
+    #[error("the rating must be 1 to 5")]
+    InvalidRating,
+    /// A text is empty or too long.
+    #[error("the {field} must be at most {bytes_max} bytes, and the title not empty")]
+    InvalidText {
+        /// Which text.
+        field: &'static str,
+        /// Its limit.
+        bytes_max: usize,
+    },
+}
+
+/// One customer's review of one product.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Review {
+    written: Option<Arc<Written>>,
+    version: u64,
+}
+
+/// What readers see of a review.
+#[derive(Debug, Clone, Default)]
+pub struct View {
+    /// The review; `None` where none was written, or it was erased.
+    pub written: Option<Arc<Written>>,
+    /// Grows with every change.
+    pub version: u64,
+}
+
+impl Entity for Review {
+    const KIND: Kind = Kind::Review;
+    type Id = ReviewId;
+    type Command = Command;
+    type Event = Event;
+    type Rejection = Rejection;
+    type View = View;
+
+    fn decide(&self, command: &Command, now: Timestamp) -> Result<Option<Event>, Rejection> {
+        let version = self.version + 1;
+        let content = match command {
+            Command::Write(content) => content,
+            // Also where nothing was written here: before reviews had streams of their own, it was written elsewhere.
+            Command::Erase if self.written.is_none() && self.version > 0 => return Ok(None),
+            Command::Erase => return Ok(Some(Event::Erased { version, at: now })),
+        };
+        if !(1..=5).contains(&content.rating) {
+            return Err(Rejection::InvalidRating);
+        }
+        if content.title.trim().is_empty() || content.title.len() > TITLE_BYTES_MAX {
+            return Err(Rejection::InvalidText { field: "title", bytes_max: TITLE_BYTES_MAX });
+        }
+        if content.text.len() > TEXT_BYTES_MAX {
+            return Err(Rejection::InvalidText { field: "text", bytes_max: TEXT_BYTES_MAX });
+        }
+        if self.written.as_ref().is_some_and(|written| written.content == *content) {
+            return Ok(None);
+        }
+        let written = Arc::new(Written { content: content.clone(), at: now });
+        Ok(Some(Event::Written { written, version }))
+    }
+
+    fn apply(&mut self, event: &Event) {
+        match event {
+            Event::Written { written, version } => {
+                self.written = Some(Arc::clone(written));
+                self.version = *version;
+            }
+            Event::Erased { version, .. } => *self = Self { written: None, version: *version },
+        }
+    }
+
+    fn erases(event: &Event) -> bool {
+        matches!(event, Event::Erased { .. })
+    }
+
+    fn view(&self) -> View {
+        View { written: self.written.clone(), version: self.version }
+    }
+
+    fn view_bytes(view: &View) -> usize {
+        let of_written =
+            |written: &Arc<Written>| size_of::<Written>() + written.content.title.len() + written.content.text.len();
+        size_of::<View>() + view.written.as_ref().map_or(0, of_written)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1);
+
+    fn write(rating: u8, title: &str) -> Command {
+        let (customer, title, text) = (UserId(1), title.to_owned(), "It works".into());
+        Command::Write(Content { customer, rating, title, text, purchase: Purchase::Unknown })
+    }
+
+    fn ask(review: &mut Review, command: &Command) -> Option<Event> {
+        let event = review.decide(command, NOW).unwrap();
+        event.iter().for_each(|event| review.apply(event));
+        event
+    }
+
+    #[test]
+    fn it_is_replaced_by_the_next_and_a_repeat_changes_nothing() {
+        let mut review = Review::default();
+        for (version, command) in (1..).zip([write(5, "Good"), write(3, "Good"), write(3, "So so")]) {
+            assert!(ask(&mut review, &command).is_some());
+            assert_eq!(ask(&mut review, &command), None);
+            assert_eq!(review.view().version, version);
+        }
+        assert_eq!(review.view().written.unwrap().content.title, "So so");
+    }
+
+    #[test]
+    fn what_is_erased_is_gone_and_may_be_written_again() {
+        let mut review = Review::default();
+        ask(&mut review, &write(5, "Good"));
+        let erased = ask(&mut review, &Command::Erase).unwrap();
+        assert!(Review::erases(&erased));
+        assert_eq!(review.view().written, None);
+        assert_eq!(ask(&mut review, &Command::Erase), None);
+        ask(&mut review, &write(5, "Good"));
+        assert_eq!(review.view().version, 3, "a version is never used twice");
+    }
+
+    #[test]
+    fn ratings_are_one_to_five_stars_and_texts_are_bounded() {
+        let refused = |command| Review::default().decide(&command, NOW).unwrap_err();
+        for rating in [0, 6, 255] {
+            assert_eq!(refused(write(rating, "Good")), Rejection::InvalidRating);
+        }
+        for title in [" ", &"x".repeat(TITLE_BYTES_MAX + 1)] {
+            assert!(matches!(refused(write(5, title)), Rejection::InvalidText { field: "title", .. }));
+        }
+    }
+
+    #[test]
+    fn ids_round_trip_through_their_key_and_the_longest_fits_a_stream() {
+        let product = "x".repeat(ProductId::BYTES_MAX).parse().unwrap();
+        let longest = ReviewId { product, customer: UserId(u128::MAX) };
+        let short = ReviewId { product: "a".parse().unwrap(), customer: UserId(7) };
+        for id in [longest, short] {
+            assert_eq!(ReviewId::from_key(&id.to_key()), Some(id.clone()));
+            assert!(id.to_key().len() <= 80);
+        }
+        for bad in [&[0; 15][..], &[0; 16], &[0; 17]] {
+            assert_eq!(ReviewId::from_key(bad), None);
+        }
+    }
+}
