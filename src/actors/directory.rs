@@ -210,8 +210,10 @@ impl<E: Entity> Directory<E> {
         let versioned = self.0.views.at_rest(id).await?;
         // It may have come alive meanwhile, and a load can see a record a moment before the writer publishes it. Whoever reads
         // next must not find less.
-        if let Some(live) = self.0.live.get(id) {
-            live.cell.raise(&versioned);
+        match self.0.live.get(id) {
+            Some(live) => live.cell.raise(&versioned),
+            // It may have come and gone, and left in the cache what it had published by then.
+            None => self.0.views.forget_older(id, versioned.sequence),
         }
         Ok(versioned)
     }

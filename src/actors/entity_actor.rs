@@ -216,14 +216,34 @@ impl<E: Entity> Actor for EntityActor<E> {
         LookIntoInbox: LookIntoInbox,
         state: &mut State<E>,
     ) -> Result<(), ActorProcessingErr> {
-        let State { arguments, alive, asks } = state;
-        let Arguments { inbox, journal, cell, clock, .. } = arguments;
-        if inbox.take(asks, ROUND_ASKS_MAX) == More::Yes {
-            myself.send_message(LookIntoInbox)?;
+        while state.round().await? == More::Yes {
+            // Others get their turn between two rounds; but who is on its way out gets no message any more.
+            if myself.send_message(LookIntoInbox).is_ok() {
+                break;
+            }
         }
+        Ok(())
+    }
+
+    /// A passivated entity leaves a snapshot behind, so that its next activation need not fold its events again.
+    async fn post_stop(&self, _: ActorRef<LookIntoInbox>, state: &mut State<E>) -> Result<(), ActorProcessingErr> {
+        let Some(mut alive) = state.alive.take() else { return Ok(()) };
+        if alive.bytes_since_snapshot > 0 && !alive.failed.load(Ordering::Acquire) {
+            alive.leave_snapshot(&state.arguments.journal);
+        }
+        Ok(())
+    }
+}
+
+impl<E: Entity> State<E> {
+    /// Takes asks out of the inbox and decides them. Whether there are more.
+    async fn round(&mut self) -> Result<More, ActorProcessingErr> {
+        let Self { arguments, alive, asks } = self;
+        let Arguments { inbox, journal, cell, clock, .. } = arguments;
+        let more = inbox.take(asks, ROUND_ASKS_MAX);
         let Some(alive) = alive.as_mut() else {
             refuse(inbox, asks, NotDelivered::Closed);
-            return Ok(());
+            return Ok(more);
         };
         if alive.failed.load(Ordering::Acquire) {
             refuse(inbox, asks, NotDelivered::Busy);
@@ -234,7 +254,7 @@ impl<E: Entity> Actor for EntityActor<E> {
             Ok(slot) => slot,
             Err(refused) => {
                 refuse(inbox, asks, refused.into());
-                return Ok(());
+                return Ok(more);
             }
         };
         let now = clock.now();
@@ -247,16 +267,7 @@ impl<E: Entity> Actor for EntityActor<E> {
             }
         }
         alive.finish(round, slot, cell, inbox)?;
-        Ok(())
-    }
-
-    /// A passivated entity leaves a snapshot behind, so that its next activation need not fold its events again.
-    async fn post_stop(&self, _: ActorRef<LookIntoInbox>, state: &mut State<E>) -> Result<(), ActorProcessingErr> {
-        let Some(mut alive) = state.alive.take() else { return Ok(()) };
-        if alive.bytes_since_snapshot > 0 && !alive.failed.load(Ordering::Acquire) {
-            alive.leave_snapshot(&state.arguments.journal);
-        }
-        Ok(())
+        Ok(more)
     }
 }
 
@@ -347,8 +358,10 @@ impl<E: Entity> Alive<E> {
             if durable.is_err() {
                 failed.store(true, Ordering::Release);
             }
-            let unknown = failed.load(Ordering::Acquire);
-            if let Some(view) = view.filter(|_| !unknown) {
+            // What has no record of its own rests on those before it, also on one that was refused.
+            let unknown = durable.is_err() || (view.is_none() && failed.load(Ordering::Acquire));
+            // What is durable is shown in any case: a reader may have loaded it already.
+            if let Some(view) = view.filter(|_| durable.is_ok()) {
                 cell.publish(sequence, view);
             }
             reply_to_all::<E>(replies, unknown);

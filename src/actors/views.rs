@@ -4,9 +4,9 @@
 //! into its [`Cell`]; the view of an entity at rest is read from storage once and cached, bounded in bytes.
 //!
 //! Nobody may read a view that is older than one that was acknowledged before. Four rules see to it: who reads asks the live
-//! cell first; a cell retires before it leaves the map, so there is always one place that has the newest view; a reader that
-//! loads holds a placeholder in the cache, which a cell that retires or publishes late takes away, so that what was loaded
-//! before is not cached after; and what a reader loads goes to the live cell, too, because a load can see a record a moment
+//! cell first; a cell retires before it leaves the map, so there is always one place that has the newest view; one reader loads
+//! while the others wait for it, and holds a placeholder in the cache, which a cell that retires or publishes late takes away, so
+//! that what was loaded before is not cached after; and what a reader loads goes to the live cell, too, because a load can see a record a moment
 //! before the writer publishes it.
 //!
 //! May depend on `storage` and `domain`.
@@ -18,16 +18,12 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     thread,
-    time::Duration,
 };
 
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
-use quick_cache::{
-    Weighter,
-    sync::{Cache, GuardResult},
-};
+use quick_cache::{Weighter, sync::Cache};
 use tokio::sync::watch;
 
 use super::records;
@@ -196,11 +192,11 @@ impl<E: Entity> Views<E> {
     /// # Errors
     /// What loading reports.
     pub async fn at_rest(&self, id: &E::Id) -> Result<Versioned<E::View>, LoadError> {
-        let placeholder = match self.cold.get_value_or_guard(id, Some(Duration::ZERO)) {
-            GuardResult::Value(cached) => return Ok(cached),
-            GuardResult::Guard(placeholder) => Some(placeholder),
-            // Somebody else is loading it for the cache. What this reader loads is given to nobody else.
-            GuardResult::Timeout => None,
+        // One reader loads, the others wait for it. If each loaded for itself, one of them could see a record that the first did
+        // not, and what the first then caches would be older than what was read.
+        let placeholder = match self.cold.get_value_or_guard_async(id).await {
+            Ok(cached) => return Ok(cached),
+            Err(placeholder) => placeholder,
         };
         let loaded = self.journal.read(&Self::stream(id)).await?;
         let sequence = loaded.sequence();
@@ -215,11 +211,17 @@ impl<E: Entity> Views<E> {
         // Also that it never existed: every product's page asks for its reviews, and most have none. Anybody can ask for any id,
         // but the cache is bounded, and what is asked for once does not displace what is asked for often.
         // Where the placeholder is gone, the entity has changed since.
-        let cached = placeholder.is_some_and(|placeholder| placeholder.insert(versioned.clone()).is_ok());
-        if !cached && self.cold.peek(id).is_some_and(|cached| cached.sequence < sequence) {
-            self.cold.remove(id);
+        if placeholder.insert(versioned.clone()).is_err() {
+            self.forget_older(id, sequence);
         }
         Ok(versioned)
+    }
+
+    /// Takes a view out of the cache that is older than one that was loaded.
+    pub fn forget_older(&self, id: &E::Id, sequence: u64) {
+        if self.cold.peek(id).is_some_and(|cached| cached.sequence < sequence) {
+            self.cold.remove(id);
+        }
     }
 
     /// Subscribes to the changes of one entity.

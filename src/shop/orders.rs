@@ -7,7 +7,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use super::{Error, Shop, carts::check_key};
 use crate::{
     actors::{
-        entity_actor::Effect,
+        entity_actor::{Accepted, Effect},
         lists::{OrdersOf, Stage},
         views::Subscription,
     },
@@ -114,21 +114,33 @@ impl Shop {
             if placement.fingerprint != fingerprint {
                 return Err(crate::domain::order::Rejection::KeyReused.into());
             }
-            return self.finish_checkout(id, known, Effect::AlreadySo).await;
+            if matches!(known.status(), Some(Status::Placed | Status::Cancelling)) {
+                let limit = Duration::from_millis(self.config().limits.payment_wait_ms_max);
+                let _ = tokio::time::timeout(limit, self.0.checkout.drive(id, None)).await;
+            }
+            return self.checkout_outcome(id, Effect::AlreadySo).await;
         }
         let placement = self.placement(who, request, wanted?, cart.version, fingerprint).await?;
-        let placed = self.0.orders.ask_ahead(&id, Command::Place(Arc::new(placement))).await?;
-        self.finish_checkout(id, placed.view, placed.effect).await
+        let placed = self.tell_and_drive(id, Command::Place(Arc::new(placement))).await?;
+        self.checkout_outcome(id, placed.effect).await
     }
 
-    /// Waits until an order that was placed is reserved or refused, durably. `known` need not be durable.
-    async fn finish_checkout(&self, id: OrderId, known: Arc<Order>, effect: Effect) -> Result<Done<OrderPage>, Error> {
-        if matches!(known.status(), Some(Status::Placed | Status::Cancelling)) {
-            let limit = Duration::from_millis(self.config().limits.payment_wait_ms_max);
-            let _ = tokio::time::timeout(limit, self.0.checkout.drive(id, Some(known))).await;
-        } else {
-            self.0.journal.barrier().await?;
-        }
+    /// Tells an order something and drives it until it rests, or for as long as a request may wait for that. In a task of its own:
+    /// a client that goes away in between must not leave behind an order that nobody drives.
+    pub(super) async fn tell_and_drive(&self, id: OrderId, command: Command) -> Result<Accepted<Arc<Order>>, Error> {
+        let shop = self.clone();
+        let limit = Duration::from_millis(self.config().limits.payment_wait_ms_max);
+        let driven = tokio::spawn(async move {
+            let accepted = shop.0.orders.ask_ahead(&id, command).await?;
+            let drive = shop.0.checkout.drive(id, Some(Arc::clone(&accepted.view)));
+            let _ = tokio::time::timeout(limit, drive).await;
+            Ok(accepted)
+        });
+        driven.await.map_err(|_| Error::Unknown)?
+    }
+
+    /// What came of an order that was placed and driven, as durable.
+    async fn checkout_outcome(&self, id: OrderId, effect: Effect) -> Result<Done<OrderPage>, Error> {
         let order = self.0.orders.read(&id).await?.view;
         match (order.status(), order.end_reason()) {
             (None, _) => Err(Error::Unknown),
@@ -320,9 +332,7 @@ impl Shop {
         if !is_customer && who.role != Role::Admin {
             return Err(Error::Forbidden("its customer and admins"));
         }
-        self.0.orders.ask(&id, Command::Cancel).await?;
-        let limit = Duration::from_millis(self.config().limits.payment_wait_ms_max);
-        let _ = tokio::time::timeout(limit, self.0.checkout.drive(id, None)).await;
+        self.tell_and_drive(id, Command::Cancel).await?;
         Ok(OrderPage { id, order: self.0.orders.read(&id).await?.view })
     }
 

@@ -2,8 +2,6 @@
 //!
 //! Depends on the rooms below.
 
-use std::time::Duration;
-
 use super::{
     Error, Shop,
     orders::{Done, OrderPage},
@@ -64,9 +62,7 @@ impl Shop {
             None => None,
         };
         let request = Command::RequestPayment { method: method.to_owned(), key };
-        let effect = self.0.orders.ask(&id, request).await?.effect;
-        let limit = Duration::from_millis(self.config().limits.payment_wait_ms_max);
-        let _ = tokio::time::timeout(limit, self.0.checkout.drive(id, None)).await;
+        let effect = self.tell_and_drive(id, request).await?.effect;
         let order = self.0.orders.read(&id).await?.view;
         let attempt = order.attempt_of(key).cloned().ok_or(Error::Unknown)?;
         let result = match &attempt.outcome {

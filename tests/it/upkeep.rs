@@ -21,8 +21,15 @@ fn forgetful(config: &mut Config) {
     config.retention.work_percent = 100;
 }
 
-const PATHS: [&str; 6] =
-    ["/orders", "/cart", "/products/CABLE", "/products/PHONE", "/products?q=cable", "/products?q=phone"];
+const PATHS: [&str; 7] = [
+    "/orders",
+    "/cart",
+    "/products/CABLE",
+    "/products/PHONE",
+    "/products/CABLE/reviews",
+    "/products?q=cable",
+    "/products?q=phone",
+];
 
 /// What a customer sees, and what the seller does.
 async fn seen(customer: &Client, seller: &Client, orders: &[String]) -> Vec<Value> {
@@ -45,6 +52,8 @@ async fn a_compacted_shop_that_loses_state_and_index_shows_the_same() {
     let mut orders = Vec::new();
     for round in 0..3 {
         orders.push(customer.buy("CABLE", 2).await);
+        let review = json!({"rating": 3 + round, "title": format!("Round {round}")});
+        customer.post("/products/CABLE/reviews", &review).await.expect(201);
         orders.push(customer.order("PHONE", 1).await);
         customer.act(&format!("/orders/{}/cancel", orders[orders.len() - 1])).await.expect(200);
         customer.add("CABLE", 1).await;

@@ -118,6 +118,7 @@ async fn go_on(floor: &Floor) -> Result<Finished, Gone> {
 /// The names of all streams in whose state, and the keys of all lists in which, the canary is. What the log itself holds is
 /// not looked at: it goes with the segments.
 pub(super) async fn where_the_canary_is(floor: &Floor) -> BTreeSet<String> {
+    floor.lists_have_all().await;
     floor.journal.checkpoint().await.unwrap();
     let holds = |bytes: &[u8]| bytes.windows(CANARY.len()).any(|window| window == CANARY.as_bytes());
     let mut streams = BTreeSet::new();

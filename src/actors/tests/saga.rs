@@ -95,7 +95,13 @@ async fn act(floor: &Floor, action: Action) -> Result<(), Gone> {
             pay(floor, order, method).await?;
             drive(floor, order).await
         }
-        Action::PayAndLeave(order, method) => pay(floor, order, method).await,
+        Action::PayAndLeave(order, method) => {
+            pay(floor, order, method).await?;
+            // Whoever waited is gone, but the request had told the checkout.
+            let checkout = floor.checkout.clone();
+            tokio::spawn(async move { checkout.drive(OrderId(order), None).await });
+            Ok(())
+        }
         Action::Cancel(order) => {
             let _ = floor.insist(&floor.orders, &OrderId(order), || Command::Cancel).await?;
             drive(floor, order).await

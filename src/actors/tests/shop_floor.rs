@@ -347,9 +347,14 @@ impl Floor {
         self.check_lists().await;
     }
 
+    /// Waits until the lists have all that is durable.
+    pub(super) async fn lists_have_all(&self) {
+        assert_eq!(self.lists.catch_up(std::time::Duration::from_secs(30)).await, CaughtUp::Yes);
+    }
+
     /// The lists that follow the log are those that are made from the entities as they are.
     pub(super) async fn check_lists(&self) {
-        assert_eq!(self.lists.catch_up(std::time::Duration::from_secs(30)).await, CaughtUp::Yes);
+        self.lists_have_all().await;
         let journal = self.journal.clone();
         let made = tokio::task::spawn_blocking(move || {
             let elsewhere = tempfile::tempdir().unwrap();
