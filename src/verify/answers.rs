@@ -47,13 +47,14 @@ struct AttemptBody {
     attempt: u32,
 }
 
+/// A product's stock, as the shop shows it.
 #[derive(Deserialize)]
-struct StockBody {
-    received: u64,
-    on_hand: u64,
-    sold: u64,
-    reserved_quantity: u64,
-    available: u64,
+pub(super) struct StockBody {
+    pub(super) received: u64,
+    pub(super) on_hand: u64,
+    pub(super) sold: u64,
+    pub(super) reserved_quantity: u64,
+    pub(super) available: u64,
 }
 
 fn lines(items: Vec<ItemBody>) -> Vec<Line> {

@@ -18,6 +18,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
     VerifyError,
+    answers::StockBody,
     books::{BookedOrder, Books, Shelf},
     history::{History, Line},
     ledger::Ledger,
@@ -101,15 +102,6 @@ struct Step {
 #[derive(Deserialize)]
 struct Listed {
     id: String,
-}
-
-#[derive(Deserialize)]
-struct StockBody {
-    received: u64,
-    on_hand: u64,
-    sold: u64,
-    reserved_quantity: u64,
-    available: u64,
 }
 
 #[derive(Deserialize)]
