@@ -18,7 +18,12 @@ use super::{
     MIB, Violations,
     disk::{Disk, Process, random_ms, run},
 };
+use crate::{Figure, Length};
 
+/// Cuts of a short run.
+const CUTS: u64 = 10;
+/// After so many the shop begins anew on a new disk, so that looking at everything after each cut stays short.
+const CUTS_PER_DISK: u64 = 20;
 const CUSTOMERS: usize = 8;
 const PRODUCT: &str = "demo-000007";
 const RECEIVED: u64 = 1_000_000;
@@ -251,12 +256,36 @@ async fn check_payments(shop: &Running, token: &str, promises: &HashMap<String, 
     violations
 }
 
-pub(super) async fn cut_the_shop(cuts: usize) -> Violations {
-    let disk = Disk::new(2_048 * MIB).unwrap();
+pub(super) async fn cut_the_shop(length: Length) -> Figure {
+    let (mut tally, mut violations) = (Tally::default(), Violations::new());
     // A copy, so that a build beside this test does not change the shop between two cuts.
-    let (binary, ledger) = (disk.dir.path().join("souk"), disk.dir.path().join("ledger.jsonl"));
+    let copy = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let binary = copy.path().join("souk");
     fs::copy(env!("CARGO_BIN_EXE_souk"), &binary).unwrap();
-    let mut shop = Running::start(&binary, &disk, &["--demo", "--demo-products", "20"]).await.unwrap();
+    while violations.is_empty() && length.goes_on(tally.cuts, CUTS) {
+        violations = cut_one_disk(&binary, length, &mut tally).await;
+    }
+    if tally.orders == 0 {
+        violations.push("nothing was ordered: nothing was tested".into());
+    }
+    let Tally { cuts, orders, definite } = tally;
+    Figure { figure: format!("{cuts} cuts / {orders} orders and {definite} payments acknowledged"), violations }
+}
+
+/// What has happened so far.
+#[derive(Default)]
+struct Tally {
+    cuts: u64,
+    orders: usize,
+    /// Payments with a definite outcome.
+    definite: usize,
+}
+
+/// A new shop on a new disk, whose power goes again and again.
+async fn cut_one_disk(binary: &Path, length: Length, tally: &mut Tally) -> Violations {
+    let disk = Disk::new(2_048 * MIB).unwrap();
+    let ledger = disk.dir.path().join("ledger.jsonl");
+    let mut shop = Running::start(binary, &disk, &["--demo", "--demo-products", "20"]).await.unwrap();
     let seller = shop.log_in("seller@demo.example").await.unwrap();
     let stock = (Method::PUT, format!("/products/{PRODUCT}/inventory"), json!({"on_hand": RECEIVED}));
     assert_eq!(shop.ask(stock.0, &stock.1, &seller, stock.2).await.unwrap().0, 200);
@@ -266,8 +295,11 @@ pub(super) async fn cut_the_shop(cuts: usize) -> Violations {
         shop.register(&email).await.unwrap();
         tokens.push(shop.log_in(&email).await.unwrap());
     }
-    let (mut violations, mut promises, mut definite) = (Vec::new(), HashMap::new(), 0);
-    for cut in 0..cuts {
+    let (mut violations, mut promises) = (Vec::new(), HashMap::new());
+    let last = tally.cuts + CUTS_PER_DISK;
+    while tally.cuts < last && length.goes_on(tally.cuts, CUTS) {
+        let cut = tally.cuts;
+        tally.cuts += 1;
         let running = Arc::new(shop);
         let mut customers = JoinSet::new();
         for token in tokens.clone() {
@@ -290,7 +322,7 @@ pub(super) async fn cut_the_shop(cuts: usize) -> Violations {
         let registered = registered.await.unwrap();
         drop(running);
         disk.power_on();
-        shop = match Running::start(&binary, &disk, &[]).await {
+        shop = match Running::start(binary, &disk, &[]).await {
             Ok(shop) => shop,
             Err(error) => {
                 violations.push(format!("cut {cut}: {error}"));
@@ -303,21 +335,18 @@ pub(super) async fn cut_the_shop(cuts: usize) -> Violations {
         }
         for (token, told) in told {
             found.extend(check_payments(&shop, &token, &told).await);
-            definite += told.values().map(|promise| promise.attempts.len()).sum::<usize>();
+            tally.definite += told.values().map(|promise| promise.attempts.len()).sum::<usize>();
             promises.extend(told);
         }
         found.extend(shop.check(&tokens, &seller, &promises, &ledger).await);
         violations.extend(found.into_iter().map(|violation| format!("cut {cut}: {violation}")));
     }
+    tally.orders += promises.len();
     shop.process.child.kill().await.unwrap();
     // What the last start made of it, without a process: the checker sees what no answer shows.
     let source = Source::Directory(disk.data());
     let verdict = verify::verify(Subject { history: None, ledger: Some(ledger), shop: source }).await;
     violations.extend(verdict.stopped.map(|error| error.to_string()));
     violations.extend(verdict.report.findings.iter().map(|found| format!("{found:?}")));
-    println!("  shop: {cuts} cuts, {} orders and {definite} payments acknowledged", promises.len());
-    if promises.is_empty() {
-        violations.push("nothing was ordered: nothing was tested".into());
-    }
     violations
 }

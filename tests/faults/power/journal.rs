@@ -17,16 +17,19 @@ use super::{
     MIB, Violations,
     disk::{Disk, Process, random_ms},
 };
+use crate::{Figure, Length};
 
 /// Set in the process that writes: to the journal's directory, and where it syncs.
 pub(super) const WRITER_DIR: &str = "SOUK_POWER_WRITER_DIR";
 /// See [`WRITER_DIR`].
 pub(super) const WRITER_SYNCS: &str = "SOUK_POWER_WRITER_SYNCS";
+/// Cuts of a short run.
+const CUTS: u64 = 40;
 const CONTROL_CUTS: usize = 5;
 const STREAMS: u8 = 8;
 const CALLERS_PER_STREAM: u8 = 8;
 /// After so many cuts the journal begins anew on a new disk, so that creating one is cut too.
-const CUTS_PER_DISK: usize = 10;
+const CUTS_PER_DISK: u64 = 10;
 
 /// Small segments and frequent checkpoints, so that cuts meet them.
 fn limits() -> JournalLimits {
@@ -208,29 +211,29 @@ async fn check_journal(dir: &Path, acknowledged: &Acknowledged, close: bool) -> 
     violations
 }
 
-pub(super) async fn cut_the_journal(cuts: usize) -> Violations {
-    let (mut violations, mut count) = (Vec::new(), 0);
+pub(super) async fn cut_the_journal(length: Length) -> Figure {
+    let (mut violations, mut count, mut cuts) = (Vec::new(), 0, 0);
     let mut disk = None;
     let mut acknowledged = Acknowledged::new();
-    for cut in 0..cuts {
-        if cut % CUTS_PER_DISK == 0 {
+    while length.goes_on(cuts, CUTS) {
+        if cuts % CUTS_PER_DISK == 0 {
             count += std::mem::take(&mut acknowledged).len();
             drop(disk.take());
         }
         let disk = disk.get_or_insert_with(|| Disk::new(512 * MIB).unwrap());
-        write_and_cut(disk, true, cut % 5 == 0, &mut acknowledged).await;
-        let found = check_journal(&disk.data(), &acknowledged, cut % 2 == 0).await;
-        violations.extend(found.into_iter().map(|violation| format!("cut {cut}: {violation}")));
+        write_and_cut(disk, true, cuts % 5 == 0, &mut acknowledged).await;
+        let found = check_journal(&disk.data(), &acknowledged, cuts % 2 == 0).await;
+        violations.extend(found.into_iter().map(|violation| format!("cut {cuts}: {violation}")));
+        cuts += 1;
     }
     count += acknowledged.len();
-    println!("  journal: {cuts} cuts, {count} records acknowledged");
     if count == 0 {
         violations.push("nothing was acknowledged: nothing was tested".into());
     }
-    violations
+    Figure { figure: format!("{cuts} cuts / {count} records acknowledged"), violations }
 }
 
-pub(super) async fn cut_without_syncs() -> Violations {
+pub(super) async fn cut_without_syncs() -> Figure {
     let (mut caught, mut count) = (0, 0);
     for cut in 0..CONTROL_CUTS {
         let disk = Disk::new(512 * MIB).unwrap();
@@ -246,6 +249,10 @@ pub(super) async fn cut_without_syncs() -> Violations {
             caught += 1;
         }
     }
-    println!("  without syncs: {CONTROL_CUTS} cuts, {count} records acknowledged, loss seen after {caught} cuts");
-    if caught == 0 { vec!["the journal without syncs lost nothing: the cut proves nothing".into()] } else { vec![] }
+    let violations = match caught {
+        0 => vec!["the journal without syncs lost nothing: the cut proves nothing".into()],
+        _ => vec![],
+    };
+    let figure = format!("{CONTROL_CUTS} cuts / {count} records acknowledged / loss seen after {caught} cuts");
+    Figure { figure, violations }
 }

@@ -3,11 +3,6 @@
 //! Customers shop over HTTP and write down every answer. After each restart they look at what they were told, and ask again
 //! what was not answered. The checker (`souk::verify`) then holds the shop, its books and the provider's ledger against what
 //! they wrote; at the end also the directory that the last kill left.
-//!
-//! `SOUK_CRASH_CYCLES=200 cargo test --test crash` for more. The seed is printed; `SOUK_CRASH_SEED` repeats the moments of the kills.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
-
-mod recorded;
 
 use std::{
     collections::BTreeSet,
@@ -19,7 +14,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use recorded::{PASSWORD, Person, Process, Town};
 use secrecy::SecretString;
 use souk::verify::{
     self, Access, Invariant, Login, Report, Source, Subject,
@@ -27,7 +21,17 @@ use souk::verify::{
 };
 use tokio::task::JoinHandle;
 
-const CYCLES: usize = 20;
+use crate::{
+    Figure, Length, Outcome as Ran,
+    recorded::{PASSWORD, Person, Process, Town},
+};
+
+/// Kills of a short run.
+const CYCLES: u64 = 20;
+/// After so many kills the shop and its history begin anew, since every check reads all of them.
+const CYCLES_PER_SHOP: u64 = 40;
+/// The running shop is checked after so many kills; the directory at the end of each shop.
+const CYCLES_PER_CHECK: u64 = 10;
 const CUSTOMERS: usize = 12;
 /// Few products, so that customers meet: the first two are scarce.
 const PRODUCTS: [(&str, u64); 4] = [("hot", 60), ("warm", 300), ("cold-1", 1_000_000), ("cold-2", 1_000_000)];
@@ -149,34 +153,61 @@ async fn open_for_business(town: &Arc<Town>, seed: u64) -> Vec<Customer> {
     customers
 }
 
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+/// What has happened so far.
+#[derive(Default)]
+struct Tally {
+    cycles: u64,
+    answers: u64,
+    orders: u64,
+    starts: Vec<Duration>,
+    violations: Vec<String>,
 }
 
-/// Whatever it says must be right, and it must have looked.
-async fn check(subject: Subject, looked_for: &[Invariant]) -> Report {
-    let verdict = verify::verify(subject).await;
-    assert!(verdict.is_clean(), "{:?}\n{}", verdict.stopped, verdict.report);
-    for invariant in looked_for {
-        assert!(verdict.report.checked.contains(invariant), "{invariant} was not checked:\n{}", verdict.report);
+impl Tally {
+    /// Checks it; whatever the report says must be right, and it must have looked.
+    async fn check(&mut self, subject: Subject, looked_for: &[Invariant]) -> Report {
+        let verdict = verify::verify(subject).await;
+        let cycles = self.cycles;
+        if !verdict.is_clean() {
+            self.violations.push(format!("after kill {cycles}: {:?}\n{}", verdict.stopped, verdict.report));
+        }
+        for invariant in looked_for.iter().filter(|invariant| !verdict.report.checked.contains(invariant)) {
+            self.violations.push(format!("after kill {cycles}: {invariant} was not checked"));
+        }
+        verdict.report
     }
-    verdict.report
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
-    let cycles = setting("SOUK_CRASH_CYCLES", CYCLES as u64);
-    let seed = setting("SOUK_CRASH_SEED", fastrand::u64(..));
-    println!("seed {seed}");
-    let mut random = fastrand::Rng::with_seed(seed);
+pub(crate) async fn run(length: Length) -> Ran {
+    let mut tally = Tally::default();
+    let mut random = fastrand::Rng::with_seed(length.seed);
+    while tally.violations.is_empty() && length.goes_on(tally.cycles, CYCLES) {
+        kill_one_shop(length, &mut random, &mut tally).await;
+    }
+    let Tally { cycles, answers, orders, mut starts, mut violations } = tally;
+    starts.sort();
+    let start =
+        |share: usize| starts.get((starts.len() * share).div_ceil(100).saturating_sub(1)).copied().unwrap_or_default();
+    let (median, late, slowest) = (start(50), start(99), start(100));
+    if orders < cycles {
+        violations.push(format!("hardly anything happened: {orders} orders"));
+    }
+    let starts = format!("start p50 {median:.1?}, p99 {late:.1?}, slowest {slowest:.1?}");
+    Ok(Figure { figure: format!("{cycles} cycles / {answers} answers / {orders} orders / {starts}"), violations })
+}
+
+/// A new shop that is killed again and again.
+async fn kill_one_shop(length: Length, random: &mut fastrand::Rng, tally: &mut Tally) {
     let directory = tempfile::tempdir().unwrap();
     let (data, history) = (directory.path().join("shop"), directory.path().join("history.jsonl"));
     let ledger = data.join("simulated-provider.jsonl");
     let mut shop = Process::start(&data, &[]);
     let town = Town::new(&history, &shop.url);
-    let mut customers = open_for_business(&town, seed).await;
-    let mut starts = Vec::new();
-    for cycle in 0..cycles {
+    let mut customers = open_for_business(&town, length.seed ^ tally.cycles).await;
+    let last = tally.cycles + CYCLES_PER_SHOP;
+    let goes_on = |cycles: u64| cycles < last && length.goes_on(cycles, CYCLES);
+    while goes_on(tally.cycles) {
+        tally.cycles += 1;
         let gone = Arc::new(AtomicBool::new(false));
         let visits: Vec<JoinHandle<Customer>> = customers
             .drain(..)
@@ -188,7 +219,7 @@ async fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
                 })
             })
             .collect();
-        tokio::time::sleep(Duration::from_millis(random.u64(20..700))).await;
+        tokio::time::sleep(Duration::from_millis(random.u64(20..1_000))).await;
         shop.kill();
         gone.store(true, Ordering::Relaxed);
         for visit in visits {
@@ -209,7 +240,7 @@ async fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
         }
         let began = Instant::now();
         shop = Process::start(&data, &[]);
-        starts.push(began.elapsed());
+        tally.starts.push(began.elapsed());
         town.url.lock().clone_from(&shop.url);
         for customer in &mut customers {
             customer.person = enter(&town, customer.number).await;
@@ -219,25 +250,21 @@ async fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
         for (product, _) in PRODUCTS {
             seller.stock(product).await;
         }
-        if cycle % 5 == 4 || cycle + 1 == cycles {
+        if tally.cycles % CYCLES_PER_CHECK == 0 || !goes_on(tally.cycles) {
             let login = Login::Password { email: "admin@demo.example".into(), password: SecretString::from(PASSWORD) };
             let patience = Duration::from_secs(PATIENCE_SECONDS);
             let access = Access { url: shop.url.clone(), login, patience };
             let (history, ledger) = (Some(history.clone()), Some(ledger.clone()));
             use Invariant::{I1, I2, I3, I4, I5, I6, I7, I9, I10};
-            check(Subject { history, ledger, shop: Source::Running(access) }, &[I1, I2, I3, I4, I5, I6, I7, I9, I10])
-                .await;
+            let subject = Subject { history, ledger, shop: Source::Running(access) };
+            tally.check(subject, &[I1, I2, I3, I4, I5, I6, I7, I9, I10]).await;
         }
     }
     shop.kill();
     let subject = Subject { history: Some(history), ledger: None, shop: Source::Directory(data) };
-    let report = check(subject, &Invariant::ALL).await;
-    starts.sort();
-    let slowest = starts.last().copied().unwrap_or_default();
+    let report = tally.check(subject, &Invariant::ALL).await;
     let looked = |what: &str| report.looked_at.get(what).copied().unwrap_or_default();
-    let (answers, orders) = (looked("answers"), looked("orders"));
-    println!(
-        "{report}\n{cycles} cycles / {answers} answers / {orders} orders / 0 violations; slowest start {slowest:?}"
-    );
-    assert!(orders > cycles, "hardly anything happened: {orders} orders");
+    tally.answers += looked("answers");
+    tally.orders += looked("orders");
+    println!("  {} kills, {} answers, {} orders", tally.cycles, tally.answers, tally.orders);
 }

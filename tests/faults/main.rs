@@ -1,0 +1,152 @@
+//! The faults that the shop is put through, each a command with a length.
+//!
+//! ```text
+//! cargo test --test faults                                        every fault, short
+//! cargo test --test faults -- --list                              what there is
+//! cargo test --release --test faults -- kill --cycles 1000        one fault, long
+//! cargo test --release --test faults -- overload --minutes 5 --seed 7
+//! ```
+//!
+//! A fault that cannot be had here (no root, no tool) is skipped loudly and counted. Each run prints its seed, which repeats
+//! its choices (not the moments at which threads meet), and one line with its figure. The exit code is not zero when anything
+//! was violated.
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test says what it does and fails where it cannot go on"
+)]
+
+mod kill;
+mod power;
+#[path = "../recorded/mod.rs"]
+mod recorded;
+
+use std::{
+    future::Future,
+    pin::Pin,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use clap::Parser;
+
+/// How long a run is, and what its choices are made of.
+#[derive(Clone, Copy, Debug, Parser)]
+pub(crate) struct Length {
+    /// How many times the fault happens; each fault has its own short default.
+    #[arg(long)]
+    cycles: Option<u64>,
+    /// Ends after so many minutes, whatever `--cycles` says.
+    #[arg(long)]
+    minutes: Option<u64>,
+    /// Repeats the choices of a run.
+    #[arg(long, default_value_t = fastrand::u64(..))]
+    pub(crate) seed: u64,
+    #[arg(skip = Instant::now())]
+    began: Instant,
+}
+
+impl Length {
+    /// Whether there is another cycle after `done` of them, where a short run has `short`.
+    pub(crate) fn goes_on(&self, done: u64, short: u64) -> bool {
+        let in_time = self.minutes.is_none_or(|minutes| self.began.elapsed() < Duration::from_secs(60 * minutes));
+        // Minutes alone: as many cycles as they have room for.
+        let cycles = self.cycles.unwrap_or(if self.minutes.is_some() { u64::MAX } else { short });
+        done < cycles && in_time
+    }
+}
+
+/// What a run came to.
+pub(crate) struct Figure {
+    /// One line: how much was tried and what it showed, violations left out.
+    pub(crate) figure: String,
+    /// What was found wrong.
+    pub(crate) violations: Vec<String>,
+}
+
+/// Why a fault cannot be had here.
+pub(crate) struct Skipped(pub(crate) String);
+
+pub(crate) type Outcome = Result<Figure, Skipped>;
+type Running = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+struct Fault {
+    name: &'static str,
+    what: &'static str,
+    run: fn(Length) -> Running,
+}
+
+const FAULTS: [Fault; 4] = [
+    Fault {
+        name: "kill",
+        what: "kill -9 at random moments under load, also during a start",
+        run: |length| Box::pin(kill::run(length)),
+    },
+    Fault {
+        name: "power-journal",
+        what: "the power goes while the journal is written",
+        run: |length| Box::pin(power::journal(length)),
+    },
+    Fault {
+        name: "power-control",
+        what: "the same with the syncs taken out, which must lose something",
+        run: |length| Box::pin(power::control(length)),
+    },
+    Fault {
+        name: "power-shop",
+        what: "the power goes while customers shop",
+        run: |length| Box::pin(power::shop(length)),
+    },
+];
+
+#[derive(Parser)]
+struct Arguments {
+    /// Only faults with one of these in their names.
+    names: Vec<String>,
+    #[command(flatten)]
+    length: Length,
+    /// Names the faults.
+    #[arg(long)]
+    list: bool,
+    /// Taken for the sake of `cargo test -- --nocapture`: nothing is captured.
+    #[arg(long, hide = true)]
+    nocapture: bool,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    if power::writes_here().await {
+        return ExitCode::SUCCESS;
+    }
+    let arguments = Arguments::parse();
+    let wanted = |fault: &&Fault| {
+        arguments.names.is_empty() || arguments.names.iter().any(|name| fault.name.contains(name.as_str()))
+    };
+    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+    for Fault { name, what, run } in FAULTS.iter().filter(wanted) {
+        if arguments.list {
+            println!("{name}: {what}");
+            continue;
+        }
+        let length = Length { began: Instant::now(), ..arguments.length };
+        println!("{name}: {what} (seed {})", length.seed);
+        // A task of its own: a panic in it fails this fault only, with whatever it started taken down on the way.
+        match tokio::spawn(run(length)).await {
+            Ok(Ok(Figure { figure, violations })) => {
+                violations.iter().take(20).for_each(|violation| println!("  VIOLATION: {violation}"));
+                println!("{name}: {figure}; {} violations, {:.1?}", violations.len(), length.began.elapsed());
+                *(if violations.is_empty() { &mut passed } else { &mut failed }) += 1;
+            }
+            Ok(Err(Skipped(missing))) => {
+                println!("\n*** SKIPPED: {name} is NOT tested: {missing} ***\n");
+                skipped += 1;
+            }
+            Err(panic) => {
+                println!("{name}: FAILED: {panic}");
+                failed += 1;
+            }
+        }
+    }
+    println!("faults: {passed} passed, {failed} failed, {skipped} skipped");
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
