@@ -8,29 +8,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 case="${1:-}" seconds="${2:-5}"
 case "$case" in hot-product | paid-order | page | search) ;; *) sed -n 's/^# Where.*:  /usage: /p' "$0" >&2; exit 2 ;; esac
-for tool in perf wrk; do command -v "$tool" >/dev/null || { echo "$0: $tool is not installed" >&2; exit 1; }; done
-
-scratch="$(mktemp -d -p "${SOUK_BENCH_DIR:-target}")"
-pids=()
-clean() {
-    for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null || true; done
-    rm -rf "$scratch"
-}
-trap clean EXIT
-unset "${!SOUK_@}"
-
-# Serves a shop and sets $url and $pid.
-shop() {
-    target/release/souk serve --listen 127.0.0.1:0 --data-dir "$scratch/shop" "$@" >"$scratch/said" 2>"$scratch/log" &
-    pid=$! && pids+=("$pid")
-    until url="$(sed -n 's/^Souk listens on //p' "$scratch/said" 2>/dev/null)" && [ -n "$url" ]; do
-        kill -0 "$pid" 2>/dev/null || { cat "$scratch/log" >&2; exit 1; }
-        sleep 0.2
-    done
-}
-
-# The demo catalogue has just been made: its checkpoint and the last commits of its lists are no part of a page.
-settle() { sleep 12; }
+. benches/support.sh
+need perf wrk
 
 # Samples process $1, $2 seconds after the load that the rest of the line makes has begun.
 sample() {

@@ -59,7 +59,7 @@ async fn write(journal: &Journal) -> anyhow::Result<()> {
     }
     for number in 0..RECORDS {
         let lease = &leases[usize::try_from(number % STREAMS)?];
-        let append = Append { sequence: number / STREAMS + 1, version: 1, payload: vec![1; 60], snapshot: None };
+        let append = Append { sequence: number / STREAMS + 1, version: 1, payload: vec![1; 60] };
         journal.reserve().await?.append(lease, append, |_| {});
     }
     let (sender, receiver) = tokio::sync::oneshot::channel();

@@ -20,7 +20,7 @@ use souk::{
         order::{Address, Command, Line, Order, PaymentOutcome, Placement, Status, StockAnswer, Tracking},
     },
     shop::Shop,
-    storage::{Append, Stream},
+    storage::{Append, Snapshot, Stream},
 };
 use tokio::sync::oneshot;
 
@@ -51,15 +51,15 @@ async fn write_one(shop: &Shop, number: u64, products: usize) {
     let hash = |what: &str, number: u64| shop.identity().hash_u128(what, &[&number.to_be_bytes()]);
     let id = OrderId(hash("past-order", number));
     let placement = placement(number, UserId(hash("past-customer", number / ORDERS_A_CUSTOMER)), products);
-    let events = live(placement, Timestamp(FIRST_MS + number * 1_000));
-    let (lease, loaded) =
-        shop.journal().activate(&Stream::new(Order::KIND as u8, &id.to_key())).await.expect("a lease");
+    let (events, state) = live(placement, Timestamp(FIRST_MS + number * 1_000));
+    let stream = Stream::new(Order::KIND as u8, &id.to_key());
+    let (lease, loaded) = shop.journal().activate(&stream).await.expect("a lease");
     assert_eq!(loaded.sequence(), 0, "it is new");
     let (sender, durable) = oneshot::channel();
     let (mut sender, last) = (Some(sender), events.len());
-    for (sequence, (payload, snapshot)) in (1..).zip(events) {
+    for (sequence, payload) in (1..).zip(events) {
         let slot = shop.journal().reserve().await.expect("a place");
-        let append = Append { sequence, version: EVENT_VERSION, payload, snapshot };
+        let append = Append { sequence, version: EVENT_VERSION, payload };
         let sender = if sequence == last as u64 { sender.take() } else { None };
         slot.append(&lease, append, move |appended| {
             appended.expect("it is appended");
@@ -68,6 +68,8 @@ async fn write_one(shop: &Shop, number: u64, products: usize) {
         });
     }
     durable.await.expect("it is durable");
+    let snapshot = Snapshot { sequence: last as u64, version: snapshot_version(Order::KIND), bytes: state.into() };
+    shop.journal().offer_snapshot(&stream, snapshot);
 }
 
 fn placement(number: u64, customer: UserId, products: usize) -> Placement {
@@ -96,11 +98,8 @@ fn placement(number: u64, customer: UserId, products: usize) -> Placement {
     Placement { customer, lines, shipping, tax, total, address, cart_version: 1, fingerprint, deadline, at }
 }
 
-/// An event's stored form; with the last one the state after all of them, as a passivated entity leaves it.
-type Stored = (Vec<u8>, Option<(u16, Vec<u8>)>);
-
-/// The whole life of an order: a second between two events.
-fn live(placement: Placement, at: Timestamp) -> Vec<Stored> {
+/// The whole life of an order, a second between two events: their stored forms, and that of the state after all of them.
+fn live(placement: Placement, at: Timestamp) -> (Vec<Vec<u8>>, Vec<u8>) {
     let captured = PaymentOutcome::Captured { reference: "past".into(), amount: placement.total };
     let tracking = Tracking { carrier: "A Carrier".into(), number: "1".into() };
     let life = [
@@ -115,17 +114,14 @@ fn live(placement: Placement, at: Timestamp) -> Vec<Stored> {
         Command::Deliver,
     ];
     let mut order = Order::default();
-    let mut stored: Vec<Stored> = Vec::with_capacity(life.len());
+    let mut stored = Vec::with_capacity(life.len());
     for (second, command) in (0..).zip(&life) {
         let event = decide(&order, command, at.plus_ms(second * 1_000));
         order.apply(&event);
-        stored.push((encode_event::<Order>(&event), None));
+        stored.push(encode_event::<Order>(&event));
     }
     assert_eq!(order.status(), Some(Status::Delivered), "it has arrived");
-    if let Some(last) = stored.last_mut() {
-        last.1 = Some((snapshot_version(Order::KIND), encode_snapshot(&order)));
-    }
-    stored
+    (stored, encode_snapshot(&order))
 }
 
 fn decide<E: Entity<Command: Debug>>(entity: &E, command: &E::Command, at: Timestamp) -> E::Event {

@@ -20,12 +20,12 @@ use std::{
     marker::PhantomData,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::sync::oneshot;
+use tokio::{runtime::Handle, sync::oneshot, task::JoinHandle};
 
 use super::{
     inbox::{Inbox, More},
@@ -36,7 +36,7 @@ use crate::{
     clock::Clock,
     domain::entity::{Entity, Timestamp},
     planted::{Bug, planted},
-    storage::{Append, AppendError, Fault, Journal, Lease, LoadError, Refused, Slot},
+    storage::{Append, AppendError, Fault, Journal, Lease, LoadError, Refused, Slot, Snapshot, Stream},
 };
 
 /// How many commands are decided before their records go to the journal. Past some tens a round saves nothing more, and the
@@ -165,8 +165,35 @@ struct Alive<E> {
     lease: Lease,
     sequence: u64,
     bytes_since_snapshot: usize,
-    snapshot_bytes: usize,
+    /// The size of the last snapshot; [`BEING_WRITTEN`] while one is under way.
+    snapshot_bytes: Arc<AtomicUsize>,
     failed: Arc<AtomicBool>,
+}
+
+/// In place of the size of a snapshot that is under way: none is due meanwhile.
+const BEING_WRITTEN: usize = usize::MAX;
+
+/// An entity as it was after one of its events, to be written while it goes on.
+struct Picture<E: Entity> {
+    entity: E,
+    sequence: u64,
+    journal: Journal,
+    stream: Stream,
+    bytes: Arc<AtomicUsize>,
+}
+
+impl<E: Entity> Picture<E> {
+    /// Writes it where nobody waits for it: the largest take a tenth of a second. To be called when its last event is durable.
+    fn write(self, runtime: &Handle) -> JoinHandle<()> {
+        runtime.spawn_blocking(move || {
+            let Self { entity, sequence, journal, stream, bytes: written } = self;
+            let state = if planted(Bug::SnapshotEmpty) { E::default() } else { entity };
+            let bytes = records::encode_snapshot(&state);
+            written.store(bytes.len(), Ordering::Release);
+            let version = snapshot_version(E::KIND);
+            journal.offer_snapshot(&stream, Snapshot { sequence, version, bytes: bytes.into() });
+        })
+    }
 }
 
 impl<E: Entity> Actor for EntityActor<E> {
@@ -200,11 +227,11 @@ impl<E: Entity> Actor for EntityActor<E> {
             lease,
             sequence,
             bytes_since_snapshot: loaded.records.iter().map(|record| record.payload.len()).sum(),
-            snapshot_bytes: loaded.snapshot.map_or(0, |snapshot| snapshot.bytes.len()),
+            snapshot_bytes: Arc::new(AtomicUsize::new(loaded.snapshot.map_or(0, |snapshot| snapshot.bytes.len()))),
             failed: Arc::new(AtomicBool::new(false)),
         };
         if erased_since {
-            alive.leave_snapshot(&state.arguments.journal);
+            alive.picture(&state.arguments).write(&Handle::current());
         }
         state.alive = Some(alive);
         Ok(())
@@ -228,8 +255,11 @@ impl<E: Entity> Actor for EntityActor<E> {
     /// A passivated entity leaves a snapshot behind, so that its next activation need not fold its events again.
     async fn post_stop(&self, _: ActorRef<LookIntoInbox>, state: &mut State<E>) -> Result<(), ActorProcessingErr> {
         let Some(mut alive) = state.alive.take() else { return Ok(()) };
-        if alive.bytes_since_snapshot > 0 && !alive.failed.load(Ordering::Acquire) {
-            alive.leave_snapshot(&state.arguments.journal);
+        if alive.bytes_since_snapshot > 0 && state.arguments.journal.barrier().await.is_ok() {
+            // After the barrier, since only then it is known that none of its events was refused.
+            if !alive.failed.load(Ordering::Acquire) {
+                alive.picture(&state.arguments).write(&Handle::current()).await?;
+            }
         }
         Ok(())
     }
@@ -239,7 +269,7 @@ impl<E: Entity> State<E> {
     /// Takes asks out of the inbox and decides them. Whether there are more.
     async fn round(&mut self) -> Result<More, ActorProcessingErr> {
         let Self { arguments, alive, asks } = self;
-        let Arguments { inbox, journal, cell, clock, .. } = arguments;
+        let Arguments { inbox, journal, cell, clock, .. } = &*arguments;
         let more = inbox.take(asks, ROUND_ASKS_MAX);
         let Some(alive) = alive.as_mut() else {
             refuse(inbox, asks, NotDelivered::Closed);
@@ -260,7 +290,7 @@ impl<E: Entity> State<E> {
         let now = clock.now();
         let mut round = Round::new();
         for ask in asks.drain(..) {
-            alive.decide(ask, now, &mut round);
+            alive.decide(ask, now, arguments, &mut round);
             if round.bytes >= ROUND_BYTES_MAX {
                 let slot = slot.split_off(round.places);
                 alive.finish(std::mem::replace(&mut round, Round::new()), slot, cell, inbox)?;
@@ -288,6 +318,8 @@ struct Round<E: Entity> {
     ahead: Vec<Reply<E>>,
     /// The view after the last event.
     view: Option<E::View>,
+    /// The snapshot that became due.
+    picture: Option<Picture<E>>,
 }
 
 /// An answer and where it goes.
@@ -295,7 +327,15 @@ type Reply<E> = (oneshot::Sender<Answer<E>>, Answer<E>);
 
 impl<E: Entity> Round<E> {
     fn new() -> Self {
-        Self { appends: Vec::new(), bytes: 0, places: 0, replies: Vec::new(), ahead: Vec::new(), view: None }
+        Self {
+            appends: Vec::new(),
+            bytes: 0,
+            places: 0,
+            replies: Vec::new(),
+            ahead: Vec::new(),
+            view: None,
+            picture: None,
+        }
     }
 }
 
@@ -307,18 +347,20 @@ fn reply_to_all<E: Entity>(replies: Vec<Reply<E>>, unknown: bool) {
 }
 
 impl<E: Entity> Alive<E> {
-    /// Leaves the state as it is behind, in place of the events before it.
-    fn leave_snapshot(&mut self, journal: &Journal) {
-        let mut bytes = records::encode_snapshot(&self.entity);
-        if planted(Bug::SnapshotEmpty) {
-            bytes = records::encode_snapshot(&E::default());
-        }
-        self.snapshot_bytes = bytes.len();
+    /// The state as it is, to be written in place of the events before it.
+    fn picture(&mut self, arguments: &Arguments<E>) -> Picture<E> {
         self.bytes_since_snapshot = 0;
-        journal.offer_snapshot(&self.lease, self.sequence, snapshot_version(E::KIND), bytes);
+        self.snapshot_bytes.store(BEING_WRITTEN, Ordering::Release);
+        Picture {
+            entity: self.entity.clone(),
+            sequence: self.sequence,
+            journal: arguments.journal.clone(),
+            stream: Views::<E>::stream(&arguments.id),
+            bytes: Arc::clone(&self.snapshot_bytes),
+        }
     }
 
-    fn decide(&mut self, ask: Ask<E>, now: Timestamp, round: &mut Round<E>) {
+    fn decide(&mut self, ask: Ask<E>, now: Timestamp, arguments: &Arguments<E>, round: &mut Round<E>) {
         round.places += 1;
         let Ask { command, reply, when } = ask;
         if reply.is_closed() {
@@ -327,8 +369,11 @@ impl<E: Entity> Alive<E> {
         let answer = match command.map_or(Ok(None), |command| self.entity.decide(&command, now)) {
             Ok(Some(event)) => {
                 let append = self.record(&event);
-                round.bytes += append.payload.len() + append.snapshot.as_ref().map_or(0, |(_, bytes)| bytes.len());
+                round.bytes += append.payload.len();
                 round.appends.push(append);
+                if self.snapshot_is_due(&event) {
+                    round.picture = Some(self.picture(arguments));
+                }
                 let view = self.entity.view();
                 round.view = Some(view.clone());
                 Ok(Accepted { view, effect: Effect::Changed })
@@ -348,12 +393,13 @@ impl<E: Entity> Alive<E> {
         cell: &Arc<Cell<E>>,
         inbox: &Arc<Inbox<E>>,
     ) -> Result<(), ActorProcessingErr> {
-        let Round { appends, places, replies, ahead, view, .. } = round;
+        let Round { appends, places, replies, ahead, view, picture, .. } = round;
         if places == 0 {
             return Ok(());
         }
         let (cell, inbox) = (Arc::clone(cell), Arc::clone(inbox));
         let (failed, sequence) = (Arc::clone(&self.failed), self.sequence);
+        let picture = picture.map(|picture| (picture, Handle::current()));
         let then = move |durable: Result<(), AppendError>| {
             if durable.is_err() {
                 failed.store(true, Ordering::Release);
@@ -366,6 +412,9 @@ impl<E: Entity> Alive<E> {
             }
             reply_to_all::<E>(replies, unknown);
             inbox.answered(places);
+            if let Some((picture, runtime)) = picture.filter(|_| durable.is_ok()) {
+                picture.write(&runtime);
+            }
         };
         if appends.is_empty() {
             slot.after_earlier(then);
@@ -378,21 +427,19 @@ impl<E: Entity> Alive<E> {
         Ok(())
     }
 
-    /// Applies an event and gives the record to append. A snapshot goes along when the events since the last one have grown
-    /// larger than it: so a product with 100,000 open reservations is not rewritten for each sale. And when the event erases: what
-    /// is erased would otherwise stay in the events before it.
+    /// Whether it is time for a snapshot: the events since the last one have grown larger than it, so a product with 100,000 open
+    /// reservations is not rewritten for each sale. Or the event erases: what is erased would otherwise stay in the events before it.
+    fn snapshot_is_due(&self, event: &E::Event) -> bool {
+        let last = self.snapshot_bytes.load(Ordering::Acquire);
+        E::erases(event) || self.bytes_since_snapshot > last.max(SNAPSHOT_BYTES_MIN)
+    }
+
+    /// Applies an event and gives the record to append.
     fn record(&mut self, event: &E::Event) -> Append {
         let payload = records::encode_event::<E>(event);
         self.entity.apply(event);
         self.sequence += 1;
         self.bytes_since_snapshot += payload.len();
-        let mut snapshot = None;
-        if E::erases(event) || self.bytes_since_snapshot > self.snapshot_bytes.max(SNAPSHOT_BYTES_MIN) {
-            let bytes = records::encode_snapshot(&self.entity);
-            self.snapshot_bytes = bytes.len();
-            self.bytes_since_snapshot = 0;
-            snapshot = Some((snapshot_version(E::KIND), bytes));
-        }
-        Append { sequence: self.sequence, version: EVENT_VERSION, payload, snapshot }
+        Append { sequence: self.sequence, version: EVENT_VERSION, payload }
     }
 }

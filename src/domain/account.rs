@@ -179,7 +179,7 @@ pub struct View {
 }
 
 /// The entity: empty until somebody registers.
-#[derive(Debug, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Account {
     holder: Option<Arc<Holder>>,
     former: Option<Former>,

@@ -56,7 +56,10 @@ pub trait EntityId: Clone + Eq + Hash + fmt::Display + fmt::Debug + Send + Sync 
 /// One thing with rules. A command yields at most one event, so whatever a command changes, it changes at once.
 ///
 /// `apply` cannot fail: it asserts what `decide` promised, and a broken promise is a bug that ends that one actor.
-pub trait Entity: Default + Serialize + DeserializeOwned + Send + 'static {
+///
+/// A clone is what a snapshot is written from while the entity goes on. What can become large is kept in persistent collections
+/// (`imbl`, `SharedMap`), so that a clone costs next to nothing.
+pub trait Entity: Clone + Default + Serialize + DeserializeOwned + Send + 'static {
     /// Its tag in stored names.
     const KIND: Kind;
     /// What names one of them.

@@ -16,14 +16,14 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, VecDeque, hash_map};
-
+use imbl::Vector;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     domain::{
         entity::{Entity, Kind, Timestamp},
         ids::{OrderId, ProductId, ReceiptId},
+        shared_map::SharedMap,
     },
     planted::{Bug, planted},
 };
@@ -203,10 +203,10 @@ pub struct Inventory {
     on_hand: u64,
     reserved: u64,
     sold: u64,
-    holds: HashMap<Hold, HoldState>,
-    finished: VecDeque<(Timestamp, Hold)>,
-    receipts: HashMap<ReceiptId, i64>,
-    receipts_by_age: VecDeque<(Timestamp, ReceiptId)>,
+    holds: SharedMap<Hold, HoldState>,
+    finished: Vector<(Timestamp, Hold)>,
+    receipts: SharedMap<ReceiptId, i64>,
+    receipts_by_age: Vector<(Timestamp, ReceiptId)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -400,9 +400,7 @@ impl Entity for Inventory {
             }
             Event::Released { hold, deadline, at } => {
                 self.forget_old(at);
-                if let hash_map::Entry::Occupied(held) = self.holds.entry(hold)
-                    && let HoldState::Reserved { quantity, .. } = *held.get()
-                {
+                if let Some(HoldState::Reserved { quantity, .. }) = self.holds.get(&hold).copied() {
                     self.reserved -= u64::from(quantity);
                     self.on_hand += u64::from(quantity) * u64::from(planted(Bug::ReleaseMakesStock));
                 }

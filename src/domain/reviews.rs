@@ -5,7 +5,7 @@
 //!
 //! Depends on `std`, `serde` and its neighbours.
 
-use std::collections::BTreeMap;
+use imbl::OrdMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -74,7 +74,7 @@ pub enum Rejection {
 /// The ratings of one product.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Reviews {
-    by_customer: BTreeMap<UserId, (u8, u64)>,
+    by_customer: OrdMap<UserId, (u8, u64)>,
     stars: u64,
 }
 

@@ -18,16 +18,14 @@ use super::{
     lists::Lists,
     record::{Position, Stream},
     shared::Shared,
-    state::{Entry, State, chunks_before, records_up_to, run_entries, snapshot_entries},
+    state::{Entry, State, run_entries, snapshot_entries},
     tail::{StreamTail, Tail},
 };
 
 const CHECKPOINT_KEY: &[u8] = b"mcheckpoint";
 const STORE_KEY: &[u8] = b"mstore";
 /// The version of the state's layout. A state of another version is rebuilt from the log.
-const STATE_FORMAT: u16 = 2;
-/// How many keys are removed at once.
-const REMOVE_KEYS_MAX: usize = 256;
+const STATE_FORMAT: u16 = 3;
 
 type Waiter = oneshot::Sender<Result<Position, Fault>>;
 
@@ -203,18 +201,8 @@ fn write_frozen(target: &Target<'_>, link: Link, pace: &dyn Fn(Duration) -> Resu
     tail.drop_frozen();
     // What the new snapshots replace goes last: until the sync above the old ones were still needed.
     for (stream, generation, sequence) in replaced {
-        for (from, to) in [chunks_before(&stream, generation), records_up_to(&stream, sequence)] {
-            loop {
-                let keys = state.keys(&from, &to, REMOVE_KEYS_MAX)?;
-                let last = keys.len() < REMOVE_KEYS_MAX;
-                for key in keys {
-                    slices.push((key, None))?;
-                }
-                if last {
-                    break;
-                }
-                slices.write()?;
-            }
+        for key in state.replaced_by(&stream, generation, sequence)? {
+            slices.push((key, None))?;
         }
     }
     slices.write()
@@ -319,7 +307,6 @@ fn owner_value(store: u64) -> Vec<u8> {
 
 impl Shared {
     fn checkpointed(&self, link: Link, elapsed: Duration) {
-        self.generation.fetch_add(1, Ordering::AcqRel);
         self.counters.checkpoints.fetch_add(1, Ordering::Relaxed);
         self.counters.checkpoint_position.store(link.end.0, Ordering::Relaxed);
         self.counters

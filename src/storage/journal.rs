@@ -22,11 +22,11 @@ use super::{
     files::{Files, RealFiles},
     keeper::{Keeper, Spares},
     lease::{Lease, Leases},
-    limits::JournalLimits,
+    limits::{JournalLimits, SNAPSHOT_BYTES_MAX},
     lists::Lists,
     log::{Catalogue, LogWriter},
     queue::{Entry, Queue, Slot},
-    record::{Loaded, Page, Position, Stream},
+    record::{Loaded, Page, Position, Snapshot, Stream},
     retention::{
         compactor::{self, Compacted, Retention},
         copy::{self, CopyProgress, JournalCopy},
@@ -120,7 +120,6 @@ impl Journal {
             counters,
             requests: Requests::default(),
             retention: Retention::new(base),
-            generation: AtomicU64::new(0),
             link: Mutex::new(log.link),
             durable: AtomicU64::new(log.link.end.0),
             durable_watch: watch::Sender::new(log.link.end),
@@ -265,18 +264,6 @@ impl Journal {
         load.await.unwrap_or_else(|error| Err(Fault::State(format!("a load did not end: {error}")).into()))
     }
 
-    /// The newest durable sequence of a stream, if the tail has it. Whoever keeps views learns from it that one is stale.
-    #[must_use]
-    pub fn durable_sequence_hint(&self, stream: &Stream) -> Option<u64> {
-        self.shared().tail.sequence(stream)
-    }
-
-    /// Grows whenever the tail forgets what a checkpoint has written: a missing hint means no more than before it.
-    #[must_use]
-    pub fn checkpoint_generation(&self) -> u64 {
-        self.shared().generation.load(Ordering::Acquire)
-    }
-
     /// The end of the last durable batch.
     #[must_use]
     pub fn durable(&self) -> Position {
@@ -304,10 +291,12 @@ impl Journal {
         &self.shared().lists
     }
 
-    /// Offers the state of a stream after its record with this sequence, so that a later load is short. It is taken only if
-    /// that is still the stream's last record.
-    pub fn offer_snapshot(&self, lease: &Lease, sequence: u64, version: u16, bytes: Vec<u8>) {
-        self.shared().queue.snapshot(&lease.hold, sequence, version, bytes);
+    /// Offers the state of a stream after one of its records, which must be durable, so that a later load is short. The stream
+    /// may have gone on since. One larger than [`SNAPSHOT_BYTES_MAX`] is not taken.
+    pub fn offer_snapshot(&self, stream: &Stream, snapshot: Snapshot) {
+        if snapshot.bytes.len() <= SNAPSHOT_BYTES_MAX {
+            self.shared().tail.snapshot(stream, snapshot);
+        }
     }
 
     /// Makes a checkpoint that has at least everything that is durable now, and says where.

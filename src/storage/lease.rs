@@ -38,11 +38,6 @@ impl Hold {
         }
         admitted
     }
-
-    /// Is this the sequence of the holder's last record?
-    pub(super) fn is_newest(&self, sequence: u64) -> bool {
-        !self.revoked.load(Ordering::Acquire) && self.next.load(Ordering::Acquire) == sequence.saturating_add(1)
-    }
 }
 
 /// All leases.

@@ -27,8 +27,6 @@ pub(super) enum Entry {
     Append { hold: Arc<Hold>, appends: Vec<Append>, permit: OwnedSemaphorePermit, on_durable: OnDurable },
     /// Somebody who waits for everything before. Activations wait without a permit; they are bounded elsewhere.
     After { permit: Option<OwnedSemaphorePermit>, on_durable: OnDurable },
-    /// A snapshot of a stream whose last record is before it in the queue, or durable.
-    Snapshot { hold: Arc<Hold>, sequence: u64, version: u16, bytes: Vec<u8> },
 }
 
 impl Entry {
@@ -43,7 +41,6 @@ impl Entry {
                 on_durable(Err(AppendError::Failed));
                 drop(permit);
             }
-            Self::Snapshot { .. } => {}
         }
     }
 }
@@ -115,15 +112,6 @@ impl Queue {
         inner.entries.push(Entry::Append { hold: Arc::clone(hold), appends, permit, on_durable });
         self.wake(inner);
         Ok(())
-    }
-
-    /// Queues a snapshot, if it is of the stream's last record.
-    pub(super) fn snapshot(&self, hold: &Arc<Hold>, sequence: u64, version: u16, bytes: Vec<u8>) {
-        let mut inner = self.inner.lock();
-        if !inner.stopped && hold.is_newest(sequence) {
-            inner.entries.push(Entry::Snapshot { hold: Arc::clone(hold), sequence, version, bytes });
-            self.wake(inner);
-        }
     }
 
     pub(super) fn push(&self, entry: Entry) {

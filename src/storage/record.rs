@@ -150,6 +150,4 @@ pub struct Append {
     pub version: u16,
     /// The event.
     pub payload: Vec<u8>,
-    /// The version of its schema and the state after exactly this event, where the entity finds that it is time for one.
-    pub snapshot: Option<(u16, Vec<u8>)>,
 }

@@ -59,8 +59,6 @@ pub(super) struct Shared {
     pub counters: Counters,
     pub requests: Requests,
     pub retention: Retention,
-    /// How many checkpoints there were since the start.
-    pub generation: AtomicU64,
     /// The last durable batch.
     pub link: Mutex<Link>,
     pub durable: AtomicU64,

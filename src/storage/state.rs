@@ -34,8 +34,8 @@ use super::{
 const CRC_BYTES: usize = 4;
 /// How much of a snapshot goes into one value, in bytes.
 const CHUNK_BYTES: usize = VALUE_BYTES_MAX - CRC_BYTES;
-/// The number of parts of a run of records stands before each part.
-const RUN_HEADER_BYTES: usize = 2;
+/// The number of parts of a run and of its records stand before each part, as two and four bytes.
+const RUN_HEADER_BYTES: usize = 6;
 /// How much of a run of records goes into one value, in bytes.
 const PART_BYTES: usize = VALUE_BYTES_MAX - CRC_BYTES - RUN_HEADER_BYTES;
 /// What follows the stream's name in the key of a run, in bytes: its first sequence and its part.
@@ -190,6 +190,22 @@ impl State {
         self.with(|open| {
             let keys = open.tree.range(from.to_vec()..to.to_vec()).keys().take(limit);
             keys.map(|key| Ok(key.map_err(failed)?.to_vec())).collect()
+        })
+    }
+
+    /// The keys of what a snapshot replaces: its stream's chunks of earlier generations, and the runs of records that end with
+    /// it. A run may begin before the snapshot and end after it, since who wrote the snapshot did not stop the stream for it.
+    pub(super) fn replaced_by(&self, stream: &Stream, generation: u64, sequence: u64) -> Result<Vec<Vec<u8>>, Fault> {
+        self.with(|open| {
+            let chunks = open.tree.range(chunk_key(stream, 0, 0)..chunk_key(stream, generation, 0)).keys();
+            let mut keys = chunks.map(|key| Ok(key.map_err(failed)?.to_vec())).collect::<Result<Vec<_>, Fault>>()?;
+            for entry in open.tree.range(run_key(stream, 0, 0)..run_key(stream, sequence.saturating_add(1), 0)) {
+                let (key, value) = entry.map_err(failed)?;
+                if run_end(&key, unseal(&key, &value)?).is_some_and(|end| end <= sequence) {
+                    keys.push(key.to_vec());
+                }
+            }
+            Ok(keys)
         })
     }
 
@@ -407,8 +423,9 @@ pub(super) fn run_entries(stream: &Stream, records: &[Kept]) -> Vec<Vec<Entry>> 
             count += 1;
         }
         let parts = u16::try_from(run.len().div_ceil(PART_BYTES)).unwrap_or(u16::MAX);
+        let records = u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes();
         let entry = |(part, bytes): (u16, &[u8])| {
-            let value = [&parts.to_le_bytes()[..], bytes].concat();
+            let value = [&parts.to_le_bytes()[..], &records, bytes].concat();
             (run_key(stream, first.sequence, part), Some(value))
         };
         runs.push((0..).zip(run.chunks(PART_BYTES)).map(entry).collect());
@@ -453,13 +470,9 @@ pub(super) fn snapshot_entries(stream: &Stream, snapshot: &Snapshot, generation:
     entries
 }
 
-/// The range of keys of a stream's records up to this sequence. A run that begins in it ends in it: a snapshot is always
-/// newer than every record that an earlier checkpoint wrote.
-pub(super) fn records_up_to(stream: &Stream, sequence: u64) -> (Vec<u8>, Vec<u8>) {
-    (run_key(stream, 0, 0), run_key(stream, sequence.saturating_add(1), 0))
-}
-
-/// The range of keys of a stream's chunks of generations before this one.
-pub(super) fn chunks_before(stream: &Stream, generation: u64) -> (Vec<u8>, Vec<u8>) {
-    (chunk_key(stream, 0, 0), chunk_key(stream, generation, 0))
+/// The sequence of the last record of a run, by its entry.
+fn run_end(key: &[u8], value: &[u8]) -> Option<u64> {
+    let first = key.len().checked_sub(RUN_SUFFIX_BYTES).map(|at| be_u64(&key[at..]))?;
+    let records = (value.len() >= RUN_HEADER_BYTES).then(|| u32_at(value, 2))?;
+    (first + u64::from(records)).checked_sub(1)
 }

@@ -41,15 +41,16 @@ pub(super) struct StreamTail {
 }
 
 impl StreamTail {
-    fn sequence(&self) -> u64 {
-        let snapshot = self.snapshot.as_ref().map_or(0, |snapshot| snapshot.sequence);
-        self.records.last().map_or(snapshot, |record| record.sequence)
-    }
-
-    fn bytes(&self) -> u64 {
-        let snapshot = self.snapshot.as_ref().map_or(0, |snapshot| snapshot.bytes.len() as u64);
-        let records: u64 = self.records.iter().map(record_bytes).sum();
-        STREAM_OVERHEAD_BYTES + snapshot + records
+    /// Takes in a snapshot. What it replaces is handed out, with the number of its bytes: there may be many records in it, and
+    /// the lock is not the place to free them.
+    fn replace(&mut self, snapshot: Snapshot) -> (StreamTail, u64) {
+        let kept = self.records.partition_point(|record| record.sequence <= snapshot.sequence);
+        let kept = self.records.split_off(kept);
+        let records = std::mem::replace(&mut self.records, kept);
+        let replaced = StreamTail { snapshot: self.snapshot.replace(snapshot), records };
+        let bytes = replaced.snapshot.as_ref().map_or(0, |snapshot| snapshot.bytes.len() as u64);
+        let bytes = bytes + replaced.records.iter().map(record_bytes).sum::<u64>();
+        (replaced, bytes)
     }
 }
 
@@ -62,6 +63,8 @@ pub(super) type Generation = HashMap<Stream, StreamTail, RandomState>;
 #[derive(Debug, Default)]
 struct Shard {
     active: Generation,
+    /// The bytes of the active generation, about.
+    active_bytes: u64,
     frozen: Option<Arc<Generation>>,
 }
 
@@ -101,7 +104,7 @@ impl Tail {
                 shard.active.entry(stream.clone()).or_default()
             }
         };
-        let mut last = tail.sequence();
+        let mut last = tail.records.last().map_or(0, |record| record.sequence);
         let mut follow = true;
         for record in records {
             added += record_bytes(&record);
@@ -109,27 +112,32 @@ impl Tail {
             last = record.sequence;
             tail.records.push(record);
         }
-        drop(shard);
+        shard.active_bytes += added;
         self.active_bytes.fetch_add(added, Ordering::AcqRel);
         follow
     }
 
-    /// Takes in a snapshot of durable records and drops those it contains.
+    /// Takes in a snapshot of durable records and drops those it contains. Others may have followed; the records between the
+    /// snapshot and the first one here are in the frozen generation, or in the state.
     pub(super) fn snapshot(&self, stream: &Stream, snapshot: Snapshot) {
+        let mut added = snapshot.bytes.len() as u64;
         let mut shard = self.shard(stream).lock();
-        let tail = shard.active.entry(stream.clone()).or_default();
+        let tail = match shard.active.get_mut(stream) {
+            Some(tail) => tail,
+            None => {
+                added += STREAM_OVERHEAD_BYTES;
+                shard.active.entry(stream.clone()).or_default()
+            }
+        };
         if tail.snapshot.as_ref().is_some_and(|known| known.sequence >= snapshot.sequence) {
             return;
         }
-        // An entry that is new is counted from nothing.
-        let empty = tail.snapshot.is_none() && tail.records.is_empty();
-        let before = if empty { 0 } else { tail.bytes() };
-        tail.records.retain(|record| record.sequence > snapshot.sequence);
-        tail.snapshot = Some(snapshot);
-        let after = tail.bytes();
+        let (replaced, taken) = tail.replace(snapshot);
+        shard.active_bytes = shard.active_bytes + added - taken;
+        self.active_bytes.fetch_add(added, Ordering::AcqRel);
+        self.active_bytes.fetch_sub(taken, Ordering::AcqRel);
         drop(shard);
-        self.active_bytes.fetch_add(after, Ordering::AcqRel);
-        self.active_bytes.fetch_sub(before, Ordering::AcqRel);
+        drop(replaced);
     }
 
     /// What the tail has of a stream, both generations together.
@@ -149,21 +157,17 @@ impl Tail {
         loaded
     }
 
-    /// The newest sequence of a stream, if it is here.
-    pub(super) fn sequence(&self, stream: &Stream) -> Option<u64> {
-        let shard = self.shard(stream).lock();
-        let frozen = || shard.frozen.as_ref().and_then(|frozen| frozen.get(stream));
-        shard.active.get(stream).or_else(frozen).map(StreamTail::sequence)
-    }
-
     /// Freezes the active generation; only between batches, and only when none is frozen.
     pub(super) fn freeze(&self) {
         for shard in &self.shards {
             let mut shard = shard.lock();
             debug_assert!(shard.frozen.is_none(), "one checkpoint at a time");
             shard.frozen = Some(Arc::new(std::mem::take(&mut shard.active)));
+            // Under the lock, since a snapshot may come in at any time.
+            let bytes = std::mem::take(&mut shard.active_bytes);
+            self.frozen_bytes.fetch_add(bytes, Ordering::AcqRel);
+            self.active_bytes.fetch_sub(bytes, Ordering::AcqRel);
         }
-        self.frozen_bytes.store(self.active_bytes.swap(0, Ordering::AcqRel), Ordering::Release);
     }
 
     /// The frozen generation, shard by shard.

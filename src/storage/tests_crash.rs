@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::{
-    Append, Journal, Stream,
+    Append, Journal, Snapshot, Stream,
     batch::{Link, records},
     errors::OpenError,
     files::Files,
@@ -138,12 +138,16 @@ async fn write_some(journal: Journal, disk: Disk, ledger: Ledger, index: usize, 
         let payload: Vec<u8> = (0..length).map(|_| random.next().to_le_bytes()[0]).collect();
         let number = ledger.add(Written { stream: stream.clone(), sequence, payload: payload.clone() });
         let slot = journal.reserve().await.unwrap();
-        let snapshot = random.percent(15).then(|| (1, history(&ledger, &stream, sequence)));
+        let snapshot = random.percent(15).then(|| history(&ledger, &stream, sequence));
+        let snapshot = snapshot.map(|bytes| Snapshot { sequence, version: 1, bytes: bytes.into() });
         let (sender, receiver) = oneshot::channel();
-        let disk = disk.clone();
-        slot.append(&lease, Append { sequence, version: 1, payload, snapshot }, move |result| {
+        let (disk, offering, name) = (disk.clone(), journal.clone(), stream.clone());
+        slot.append(&lease, Append { sequence, version: 1, payload }, move |result| {
             result.unwrap();
             disk.note(number);
+            if let Some(snapshot) = snapshot {
+                offering.offer_snapshot(&name, snapshot);
+            }
             sender.send(()).unwrap();
         });
         waiting.push(receiver);

@@ -30,7 +30,7 @@ async fn write(journal: &Journal, events: u64) -> BTreeMap<usize, u64> {
         for sequence in loaded.sequence() + 1..=loaded.sequence() + events {
             let Ok(slot) = journal.reserve().await else { break };
             let (sender, receiver) = oneshot::channel();
-            let append = Append { sequence, version: 1, payload: payload(index, sequence), snapshot: None };
+            let append = Append { sequence, version: 1, payload: payload(index, sequence) };
             slot.append(&lease, append, move |result| sender.send(result).unwrap());
             match receiver.await.unwrap() {
                 Ok(()) => acknowledged.insert(index, sequence),

@@ -24,7 +24,7 @@ fn stream(name: &str) -> Stream {
 async fn append(journal: &Journal, lease: &Lease, sequence: u64) -> Result<(), AppendError> {
     let slot = journal.reserve().await.unwrap();
     let (sender, receiver) = oneshot::channel();
-    let append = Append { sequence, version: 1, payload: sequence.to_le_bytes().to_vec(), snapshot: None };
+    let append = Append { sequence, version: 1, payload: sequence.to_le_bytes().to_vec() };
     slot.append(lease, append, move |result| sender.send(result).unwrap());
     receiver.await.unwrap()
 }
@@ -85,11 +85,8 @@ async fn callbacks_come_in_the_order_of_the_queue() {
         expected.push(number);
         let order = Arc::clone(&order);
         if number % 3 == 1 {
-            let journal = journal.clone();
-            let appended = sequence;
             slot.after_earlier(move |result| {
                 assert_eq!(result, Ok(()));
-                assert!(journal.durable_sequence_hint(&stream("a")) >= Some(appended));
                 order.lock().push(number);
             });
         } else {
@@ -183,7 +180,7 @@ async fn a_full_tail_makes_writers_wait_for_the_checkpoint() {
             for sequence in 1..=300 {
                 let slot = journal.reserve().await.unwrap();
                 highest.fetch_max(journal.figures().tail_bytes, Ordering::Relaxed);
-                let append = Append { sequence, version: 1, payload: vec![7; 500], snapshot: None };
+                let append = Append { sequence, version: 1, payload: vec![7; 500] };
                 slot.append(&lease, append, |result| assert_eq!(result, Ok(())));
             }
         })
@@ -194,7 +191,6 @@ async fn a_full_tail_makes_writers_wait_for_the_checkpoint() {
     let queue_bytes = 64 * 600;
     assert!(highest.load(Ordering::Relaxed) < 30_000 + queue_bytes, "{highest:?}");
     assert!(journal.figures().checkpoints > 3);
-    assert!(journal.checkpoint_generation() > 3);
     let (_, loaded) = journal.activate(&stream("3")).await.unwrap();
     assert_eq!(loaded.sequence(), 300);
 }

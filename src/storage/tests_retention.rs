@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
-    Append, Journal, JournalConfig, JournalLimits, OpenError, PageError, Position, Stream,
+    Append, Journal, JournalConfig, JournalLimits, OpenError, PageError, Position, Snapshot, Stream,
     testing::{Random, copy_dir, small_limits},
 };
 
@@ -37,11 +37,17 @@ async fn write(journal: &Journal, events: u64) {
         let (lease, loaded) = journal.activate(&stream(index)).await.unwrap();
         let mut last = None;
         for sequence in loaded.sequence() + 1..=loaded.sequence() + events {
-            let snapshot = (sequence % 5 == 0 && index % 4 != 0).then(|| (7, format!("up to {sequence}").into_bytes()));
             let slot = journal.reserve().await.unwrap();
             let (sender, receiver) = oneshot::channel();
-            let append = Append { sequence, version: 3, payload: payload(index, sequence), snapshot };
-            slot.append(&lease, append, move |result| sender.send(result).unwrap());
+            let append = Append { sequence, version: 3, payload: payload(index, sequence) };
+            let (offering, name) = (journal.clone(), stream(index));
+            slot.append(&lease, append, move |result| {
+                if result.is_ok() && sequence % 5 == 0 && index % 4 != 0 {
+                    let bytes = format!("up to {sequence}").into_bytes().into();
+                    offering.offer_snapshot(&name, Snapshot { sequence, version: 7, bytes });
+                }
+                sender.send(result).unwrap();
+            });
             last = Some(receiver);
         }
         last.unwrap().await.unwrap().unwrap();

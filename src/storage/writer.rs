@@ -15,10 +15,9 @@ use super::{
     batch::Encoder,
     errors::AppendError,
     lease::Hold,
-    limits::SNAPSHOT_BYTES_MAX,
     log::LogWriter,
     queue::{Entry, OnDurable, Work},
-    record::{Append, Snapshot},
+    record::Append,
     shared::Shared,
     tail::Kept,
 };
@@ -40,7 +39,6 @@ pub(super) struct Writer {
 enum Pending {
     Durable { hold: Arc<Hold>, appends: Vec<Append>, on_durable: OnDurable },
     After { on_durable: OnDurable },
-    Snapshot { hold: Arc<Hold>, snapshot: Snapshot },
 }
 
 impl Writer {
@@ -104,12 +102,6 @@ impl Writer {
                 }
                 self.batch.push(Pending::After { on_durable });
             }
-            Entry::Snapshot { hold, sequence, version, bytes } => {
-                if bytes.len() <= SNAPSHOT_BYTES_MAX {
-                    let snapshot = Snapshot { sequence, version, bytes: bytes.into() };
-                    self.batch.push(Pending::Snapshot { hold, snapshot });
-                }
-            }
         }
     }
 
@@ -137,7 +129,7 @@ impl Writer {
         }
         self.encoder.clear();
         for pending in self.batch.drain(..) {
-            let (Pending::Durable { on_durable, .. } | Pending::After { on_durable }) = pending else { continue };
+            let (Pending::Durable { on_durable, .. } | Pending::After { on_durable }) = pending;
             call(on_durable, if made_durable { Ok(()) } else { Err(AppendError::Failed) });
         }
         self.permits = None;
@@ -175,25 +167,14 @@ impl Writer {
     /// From here on loads find the records. Only then does the durable position move.
     fn take_into_tail(&mut self) {
         for pending in &mut self.batch {
-            match pending {
-                Pending::Durable { hold, appends, .. } => {
-                    let mut newest = None;
-                    let records = appends.drain(..).map(|Append { sequence, version, payload, snapshot }| {
-                        let snapshot = snapshot.filter(|(_, bytes)| bytes.len() <= SNAPSHOT_BYTES_MAX);
-                        let new =
-                            |(version, bytes): (u16, Vec<u8>)| Snapshot { sequence, version, bytes: bytes.into() };
-                        newest = snapshot.map(new).or_else(|| newest.take());
-                        Kept { sequence, version, payload: payload.into() }
-                    });
-                    let follow = self.shared.tail.insert(&hold.stream, records);
-                    debug_assert!(follow, "the lease admits only the next sequence");
-                    if let Some(snapshot) = newest {
-                        self.shared.tail.snapshot(&hold.stream, snapshot);
-                    }
-                }
-                Pending::Snapshot { hold, snapshot } => self.shared.tail.snapshot(&hold.stream, snapshot.clone()),
-                Pending::After { .. } => {}
-            }
+            let Pending::Durable { hold, appends, .. } = pending else { continue };
+            let records = appends.drain(..).map(|append| Kept {
+                sequence: append.sequence,
+                version: append.version,
+                payload: append.payload.into(),
+            });
+            let follow = self.shared.tail.insert(&hold.stream, records);
+            debug_assert!(follow, "the lease admits only the next sequence");
         }
         self.shared.advance(self.log.link());
     }

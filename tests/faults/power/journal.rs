@@ -61,7 +61,7 @@ pub(super) async fn write(dir: PathBuf, syncs: bool) {
                     let sequence = {
                         let (lease, last) = &mut *shared.lock();
                         *last += 1;
-                        let append = Append { sequence: *last, version: 1, payload, snapshot: None };
+                        let append = Append { sequence: *last, version: 1, payload };
                         slot.append(lease, append, |result| drop(sender.send(result)));
                         *last
                     };

@@ -1,0 +1,25 @@
+# What the scripts beside it share: a scratch directory, a shop, and the end of both. To be sourced in the repository's root.
+
+scratch="$(mktemp -d -p "${SOUK_BENCH_DIR:-target}")"
+pids=()
+clean() {
+    for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null || true; done
+    rm -rf "$scratch"
+}
+trap clean EXIT
+unset "${!SOUK_@}"
+
+need() { for tool in "$@"; do command -v "$tool" >/dev/null || { echo "$0: $tool is not installed" >&2; exit 1; }; done; }
+
+# Serves a shop and sets $url and $pid.
+shop() {
+    target/release/souk serve --listen 127.0.0.1:0 --data-dir "$scratch/shop" "$@" >"$scratch/said" 2>"$scratch/log" &
+    pid=$! && pids+=("$pid")
+    until url="$(sed -n 's/^Souk listens on //p' "$scratch/said" 2>/dev/null)" && [ -n "$url" ]; do
+        kill -0 "$pid" 2>/dev/null || { cat "$scratch/log" >&2; exit 1; }
+        sleep 0.2
+    done
+}
+
+# The demo catalogue has just been made: its checkpoint and the last commits of its lists are no part of what is measured.
+settle() { sleep 12; }
