@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use souk::storage::{Append, Journal, JournalConfig, Lease, Stream};
+use souk::storage::{Append, Journal, JournalConfig, Lease, Snapshot, Stream};
 use tokio::sync::{Mutex, oneshot};
 
 use crate::support;
@@ -104,9 +104,14 @@ async fn call(journal: Journal, writer: Writer, until: Instant) -> anyhow::Resul
             writer.1 += 1;
             let sequence = writer.1;
             // As entities do: a snapshot when the events since the last one outweigh it.
-            let snapshot = sequence.is_multiple_of(64).then(|| (1, vec![7; 64 * PAYLOAD_BYTES]));
-            let append = Append { sequence, version: 1, payload: vec![1; PAYLOAD_BYTES], snapshot };
+            let bytes = sequence.is_multiple_of(64).then(|| vec![7; 64 * PAYLOAD_BYTES].into());
+            let snapshot = bytes.map(|bytes| (writer.0.stream().clone(), Snapshot { sequence, version: 1, bytes }));
+            let append = Append { sequence, version: 1, payload: vec![1; PAYLOAD_BYTES] };
+            let journal = journal.clone();
             slot.append(&writer.0, append, move |result| {
+                if let Some((stream, snapshot)) = snapshot {
+                    journal.offer_snapshot(&stream, snapshot);
+                }
                 // The caller waits for it below.
                 let _ = sender.send(result);
             });
