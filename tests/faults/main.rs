@@ -16,10 +16,14 @@
     reason = "a test says what it does and fails where it cannot go on"
 )]
 
+mod attempt;
+mod calls;
+mod customers;
 mod kill;
 mod power;
 #[path = "../recorded/mod.rs"]
 mod recorded;
+mod strace;
 
 use std::{
     future::Future,
@@ -47,6 +51,11 @@ pub(crate) struct Length {
 }
 
 impl Length {
+    /// Whether somebody has asked for more than the short run.
+    pub(crate) fn is_long(&self) -> bool {
+        self.cycles.is_some() || self.minutes.is_some()
+    }
+
     /// Whether there is another cycle after `done` of them, where a short run has `short`.
     pub(crate) fn goes_on(&self, done: u64, short: u64) -> bool {
         let in_time = self.minutes.is_none_or(|minutes| self.began.elapsed() < Duration::from_secs(60 * minutes));
@@ -76,7 +85,12 @@ struct Fault {
     run: fn(Length) -> Running,
 }
 
-const FAULTS: [Fault; 4] = [
+const FAULTS: [Fault; 5] = [
+    Fault {
+        name: "calls",
+        what: "a call on a file fails, once, at the start or while customers shop",
+        run: |length| Box::pin(calls::run(length)),
+    },
     Fault {
         name: "kill",
         what: "kill -9 at random moments under load, also during a start",
