@@ -19,6 +19,8 @@
 mod attempt;
 mod calls;
 mod customers;
+mod disk;
+mod disk_full;
 mod kill;
 mod power;
 #[path = "../recorded/mod.rs"]
@@ -85,11 +87,16 @@ struct Fault {
     run: fn(Length) -> Running,
 }
 
-const FAULTS: [Fault; 5] = [
+const FAULTS: [Fault; 6] = [
     Fault {
         name: "calls",
         what: "a call on a file fails, once, at the start or while customers shop",
         run: |length| Box::pin(calls::run(length)),
+    },
+    Fault {
+        name: "disk-full",
+        what: "something else fills the disk while customers shop, and before a start",
+        run: |length| Box::pin(disk_full::run(length)),
     },
     Fault {
         name: "kill",
