@@ -44,6 +44,12 @@ impl Disk {
         self.mount_point().join("data")
     }
 
+    /// The bytes that are free, as a program sees them.
+    pub(crate) fn free_bytes(&self) -> u64 {
+        let space = rustix::fs::statvfs(self.mount_point()).unwrap();
+        space.f_bavail * space.f_frsize
+    }
+
     fn mount(&self) -> Result<(), String> {
         run(Command::new("mount").args(["-t", "ext4", "-o", "loop"]).arg(self.image()).arg(self.mount_point()))
     }
@@ -83,6 +89,43 @@ impl Drop for Disk {
         if self.unmount().is_err() {
             let _ = run(Command::new("umount").arg("-l").arg(self.mount_point()));
         }
+    }
+}
+
+/// What fills the disk beside the shop.
+pub(crate) struct Filler {
+    path: PathBuf,
+    bytes: u64,
+}
+
+impl Filler {
+    /// Nothing as yet.
+    pub(crate) fn new(disk: &Disk) -> Self {
+        Self { path: disk.mount_point().join("filler"), bytes: 0 }
+    }
+
+    /// Takes more, if there is as much.
+    pub(crate) fn take(&mut self, bytes: u64) -> bool {
+        let file = fs::OpenOptions::new().create(true).append(true).open(&self.path).unwrap();
+        let took = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), self.bytes, bytes).is_ok();
+        self.bytes = file.metadata().unwrap().len();
+        took
+    }
+
+    /// Takes everything, also what is kept for root.
+    pub(crate) fn take_all(&mut self) {
+        let mut step = 1_024 * MIB;
+        while step >= 4_096 {
+            if !self.take(step) {
+                step /= 2;
+            }
+        }
+    }
+
+    /// Gives everything back.
+    pub(crate) fn free(&mut self) {
+        fs::remove_file(&self.path).unwrap();
+        self.bytes = 0;
     }
 }
 
