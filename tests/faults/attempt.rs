@@ -19,7 +19,7 @@ use crate::{
 
 /// How long a start, and an end, may take before it is taken for one that never comes.
 const PATIENCE: Duration = Duration::from_secs(30);
-const CUSTOMERS: usize = 2;
+pub(crate) const CUSTOMERS: usize = 2;
 /// Tokens live as long as they may.
 const VARIABLES: [(&str, &str); 1] = [("SOUK_ACCESS_TOKEN_SECONDS", "3600")];
 /// When a prepared directory is made anew, before its people's tokens end.
@@ -39,7 +39,8 @@ pub(crate) enum Stage {
 /// A directory that a killed shop has left, and those who have logged in there.
 pub(crate) struct Prepared {
     directory: TempDir,
-    tokens: Vec<(String, String)>,
+    /// Names and tokens, the seller's first.
+    pub(crate) tokens: Vec<(String, String)>,
     since: Instant,
 }
 
@@ -49,19 +50,21 @@ impl Prepared {
         self.since.elapsed() > PREPARED_MAX
     }
 
-    pub(crate) async fn new() -> Self {
+    /// With a seller and so many customers.
+    pub(crate) async fn new(customers: usize) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut shop = Process::start(&directory.path().join("shop"), &VARIABLES);
         let town = Town::new(&directory.path().join("history.jsonl"), &shop.url);
         let mut crowd = Crowd::default();
-        crowd.enter(&town, CUSTOMERS).await;
-        assert_eq!(crowd.len(), 1 + CUSTOMERS, "everybody is let in");
+        crowd.enter(&town, customers).await;
+        assert_eq!(crowd.len(), 1 + customers, "everybody is let in");
         crowd.list().await;
         shop.kill();
         Self { directory, tokens: crowd.tokens(), since: Instant::now() }
     }
 
-    fn copy(&self, to: &Path) {
+    /// A copy of the directory, for one run.
+    pub(crate) fn copy(&self, to: &Path) {
         let mut copy = Command::new("cp");
         // Holes where there are zeros: most of a segment is.
         copy.args(["-r", "--sparse=always"]).arg(self.directory.path().join("shop")).arg(to);

@@ -17,7 +17,7 @@ use std::{
 
 use crate::{
     Figure, Length, Outcome, Skipped,
-    attempt::{Attempt, Prepared, Stage, attempt},
+    attempt::{Attempt, CUSTOMERS, Prepared, Stage, attempt},
     strace,
 };
 
@@ -153,7 +153,7 @@ pub(crate) async fn run(length: Length) -> Outcome {
     strace::probe().map_err(Skipped)?;
     let mut random = fastrand::Rng::with_seed(length.seed);
     let long = length.is_long();
-    let mut prepared = Prepared::new().await;
+    let mut prepared = Prepared::new(CUSTOMERS).await;
     let all_stages = [Stage::Fresh, Stage::Again, Stage::Serving];
     let stages = if long { all_stages.to_vec() } else { vec![all_stages[random.usize(..all_stages.len())]] };
     let (mut points, mut violations) = (Vec::new(), Vec::new());
@@ -172,7 +172,7 @@ pub(crate) async fn run(length: Length) -> Outcome {
             break;
         }
         if prepared.is_old() {
-            prepared = Prepared::new().await;
+            prepared = Prepared::new(CUSTOMERS).await;
         }
         let tried = attempt(point.stage, point.threads(), |data| point.options(data), &prepared).await;
         violations.extend(tried.violations.into_iter().map(|violation| format!("{point}: {violation}")));

@@ -25,6 +25,7 @@ mod kill;
 mod power;
 #[path = "../recorded/mod.rs"]
 mod recorded;
+mod slow_disk;
 mod strace;
 
 use std::{
@@ -87,7 +88,7 @@ struct Fault {
     run: fn(Length) -> Running,
 }
 
-const FAULTS: [Fault; 6] = [
+const FAULTS: [Fault; 7] = [
     Fault {
         name: "calls",
         what: "a call on a file fails, once, at the start or while customers shop",
@@ -117,6 +118,11 @@ const FAULTS: [Fault; 6] = [
         name: "power-shop",
         what: "the power goes while customers shop",
         run: |length| Box::pin(power::shop(length)),
+    },
+    Fault {
+        name: "slow-disk",
+        what: "every sync takes 200 ms longer, and more is asked than can be done",
+        run: |length| Box::pin(slow_disk::run(length)),
     },
 ];
 
