@@ -45,7 +45,8 @@ pub struct LedgerLine {
     pub declined: Option<String>,
 }
 
-/// The lines of a ledger's file, as they stand there. One that was cut short by a kill was never answered and is left out.
+/// The lines of a ledger's file, as they stand there. One that was cut short by a kill or a full disk was never answered and is
+/// left out.
 ///
 /// # Errors
 /// The file cannot be read.
@@ -63,7 +64,7 @@ pub struct Simulated {
 }
 
 struct Ledger {
-    file: Option<File>,
+    file: Option<Box<dyn Write + Send>>,
     /// What was answered under each key.
     known: HashMap<String, LedgerLine>,
 }
@@ -79,10 +80,8 @@ impl Simulated {
             Err(error) if error.kind() == io::ErrorKind::NotFound => HashMap::new(),
             Err(error) => return Err(error),
         };
-        let mut file = OpenOptions::new().create(true).append(true).open(path)?;
-        // So that a line cut short is not continued by the next one.
-        file.write_all(b"\n")?;
-        Ok(Self { ledger: Mutex::new(Ledger { file: Some(file), known }) })
+        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        Ok(Self { ledger: Mutex::new(Ledger { file: Some(Box::new(file)), known }) })
     }
 
     /// A provider that forgets with the process.
@@ -113,7 +112,8 @@ impl Simulated {
         let line = LedgerLine { key: key.clone(), amount: charge.amount, method: charge.method.clone(), declined };
         if let Some(file) = &mut ledger.file {
             let text = serde_json::to_string(&line).map_err(|error| Unknown { problem: error.to_string() })?;
-            let written = file.write_all(format!("{text}\n").as_bytes());
+            // The end of the line before comes first: one that was cut short by a kill or a full disk is not continued.
+            let written = file.write_all(format!("\n{text}").as_bytes());
             written.map_err(|error| Unknown { problem: error.to_string() })?;
         }
         ledger.known.insert(key, line.clone());
@@ -173,6 +173,42 @@ mod tests {
         let restarted = Simulated::open(&path).unwrap();
         assert_eq!(restarted.charge(charge(1, "tok_success")).await.unwrap(), first);
         assert_eq!(restarted.ledger().len(), 1);
+    }
+
+    /// A file on a disk that is full after so many bytes, once.
+    struct FullOnce(File, usize);
+
+    impl Write for FullOnce {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            match std::mem::replace(&mut self.1, usize::MAX) {
+                0 => Err(io::ErrorKind::StorageFull.into()),
+                room => {
+                    let written = self.0.write(&bytes[..bytes.len().min(room)])?;
+                    self.1 = if room == usize::MAX { room } else { room - written };
+                    Ok(written)
+                }
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            self.0.flush()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_line_that_a_full_disk_cut_short_does_not_spoil_the_next() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ledger.jsonl");
+        for room in [1, 20] {
+            let file: Box<dyn Write + Send> = Box::new(FullOnce(File::create(&path).unwrap(), room));
+            let provider = Simulated { ledger: Mutex::new(Ledger { file: Some(file), known: HashMap::new() }) };
+            assert!(provider.charge(charge(1, "tok_success")).await.is_err());
+            provider.charge(charge(2, "tok_success")).await.unwrap();
+            provider.charge(charge(1, "tok_success")).await.unwrap();
+            let mut keys: Vec<String> = read_ledger(&path).unwrap().into_iter().map(|line| line.key).collect();
+            keys.sort_unstable();
+            assert_eq!(keys, [1, 2].map(|attempt| charge(attempt, "").key.to_string()));
+        }
     }
 
     #[tokio::test]

@@ -109,7 +109,7 @@ pub(super) fn run(shared: &Arc<Shared>) {
             inner.wanted = false;
             std::mem::take(&mut inner.waiters)
         };
-        if waiters.is_empty() && !shared.worth_a_checkpoint() {
+        if waiters.is_empty() && (!shared.worth_a_checkpoint() || shared.lacks_room()) {
             continue;
         }
         let result = live(shared);

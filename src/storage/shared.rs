@@ -28,7 +28,7 @@ use super::{
     record::Position,
     retention::compactor::Retention,
     state::State,
-    status::{Counters, StatusBoard},
+    status::{Counters, Status, StatusBoard},
     tail::Tail,
 };
 
@@ -111,6 +111,13 @@ impl Shared {
     /// Is there anything that a periodic checkpoint would change?
     pub(super) fn worth_a_checkpoint(&self) -> bool {
         self.tail.bytes() > 0 || !self.lists.are_pinned()
+    }
+
+    /// Has something else taken even the room that was kept for a checkpoint? Nothing is written meanwhile, so it can wait; one
+    /// that failed would end the process.
+    pub(super) fn lacks_room(&self) -> bool {
+        let reserve = self.limits.disk_free_bytes_min / 2;
+        matches!(self.status.status(), Status::ReadOnly { free_bytes } if free_bytes < reserve)
     }
 
     pub(super) fn target(&self) -> Target<'_> {

@@ -49,6 +49,16 @@ async fn write(journal: &Journal, events: u64) -> BTreeMap<usize, u64> {
     acknowledged
 }
 
+/// One more record of the first stream, acknowledged.
+async fn append(journal: &Journal) {
+    let (lease, loaded) = journal.activate(&stream(0)).await.unwrap();
+    let sequence = loaded.sequence() + 1;
+    let (sender, receiver) = oneshot::channel();
+    let append = Append { sequence, version: 1, payload: payload(0, sequence), snapshot: None };
+    journal.reserve().await.unwrap().append(&lease, append, move |result| sender.send(result).unwrap());
+    receiver.await.unwrap().unwrap();
+}
+
 /// Everything acknowledged is there and true.
 async fn check(journal: &Journal, acknowledged: &BTreeMap<usize, u64>) {
     for (index, sequence) in acknowledged {
@@ -172,6 +182,40 @@ fn little_free_space_stops_writes_until_there_is_a_quarter_more() {
         disk.set_free_bytes(1_250);
         status.wait_for(|status| *status == Status::Writable).await.unwrap();
         assert_eq!(write(&journal, 2).await.len(), 3);
+    });
+}
+
+#[test]
+fn a_checkpoint_waits_while_even_its_own_room_is_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Disk::new(dir.path(), Image::default());
+    let mut config = config(dir.path(), &disk);
+    (config.limits.disk_free_bytes_min, config.limits.checkpoint_ms) = (1_000, 50);
+    runtime().block_on(async {
+        let mut tail_bytes = 0;
+        // A checkpoint may come first; then there is nothing left that the next one would have to write.
+        while tail_bytes == 0 {
+            disk.set_free_bytes(1_250);
+            let journal = Journal::open(config.clone()).unwrap();
+            let mut status = journal.watch_status();
+            status.wait_for(|status| *status == Status::Writable).await.unwrap();
+            append(&journal).await;
+            disk.set_free_bytes(0);
+            status.wait_for(|status| *status == Status::ReadOnly { free_bytes: 0 }).await.unwrap();
+            // One that was under way may end.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let before = journal.figures();
+            tail_bytes = before.tail_bytes;
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            assert_eq!(journal.figures().checkpoints, before.checkpoints);
+            assert_eq!(journal.figures().tail_bytes, tail_bytes);
+            disk.set_free_bytes(1_250);
+            while journal.figures().tail_bytes > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            assert_eq!(journal.status(), Status::Writable);
+            journal.close().await.unwrap();
+        }
     });
 }
 

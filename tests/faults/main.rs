@@ -16,10 +16,17 @@
     reason = "a test says what it does and fails where it cannot go on"
 )]
 
+mod attempt;
+mod calls;
+mod customers;
+mod disk;
+mod disk_full;
 mod kill;
 mod power;
 #[path = "../recorded/mod.rs"]
 mod recorded;
+mod slow_disk;
+mod strace;
 
 use std::{
     future::Future,
@@ -47,6 +54,11 @@ pub(crate) struct Length {
 }
 
 impl Length {
+    /// Whether somebody has asked for more than the short run.
+    pub(crate) fn is_long(&self) -> bool {
+        self.cycles.is_some() || self.minutes.is_some()
+    }
+
     /// Whether there is another cycle after `done` of them, where a short run has `short`.
     pub(crate) fn goes_on(&self, done: u64, short: u64) -> bool {
         let in_time = self.minutes.is_none_or(|minutes| self.began.elapsed() < Duration::from_secs(60 * minutes));
@@ -76,7 +88,17 @@ struct Fault {
     run: fn(Length) -> Running,
 }
 
-const FAULTS: [Fault; 4] = [
+const FAULTS: [Fault; 7] = [
+    Fault {
+        name: "calls",
+        what: "a call on a file fails, once, at the start or while customers shop",
+        run: |length| Box::pin(calls::run(length)),
+    },
+    Fault {
+        name: "disk-full",
+        what: "something else fills the disk while customers shop, and before a start",
+        run: |length| Box::pin(disk_full::run(length)),
+    },
     Fault {
         name: "kill",
         what: "kill -9 at random moments under load, also during a start",
@@ -96,6 +118,11 @@ const FAULTS: [Fault; 4] = [
         name: "power-shop",
         what: "the power goes while customers shop",
         run: |length| Box::pin(power::shop(length)),
+    },
+    Fault {
+        name: "slow-disk",
+        what: "every sync takes 200 ms longer, and more is asked than can be done",
+        run: |length| Box::pin(slow_disk::run(length)),
     },
 ];
 

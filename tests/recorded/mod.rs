@@ -4,12 +4,13 @@
 use std::{
     io::{BufRead, BufReader},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
+        mpsc,
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
@@ -21,32 +22,58 @@ use souk::verify::{
 };
 
 pub(crate) const PASSWORD: &str = "souk-demo-password";
+/// How long a start may take: far longer than it does on a busy machine.
+const START_MAX: Duration = Duration::from_secs(60);
 
 /// The shop's process. Dropping it kills it.
 pub(crate) struct Process {
-    child: Child,
+    pub(crate) child: Child,
     pub(crate) url: String,
 }
+
+/// A shop that did not say where it listens: how it ended, or that it was killed because it did neither in time.
+#[derive(Debug)]
+pub(crate) struct NotStarted(pub(crate) Option<ExitStatus>);
 
 impl Process {
     /// Starts the shop with a demo of one product, and these environment variables.
     pub(crate) fn start(data: &Path, variables: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_souk"))
+        Self::begin(Self::command(data, variables), START_MAX).expect("the shop says where it listens")
+    }
+
+    /// What it is started with, for those who change something about it.
+    pub(crate) fn command(data: &Path, variables: &[(&str, &str)]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_souk"));
+        command
             .args(["serve", "--listen", "127.0.0.1:0", "--demo", "--demo-products", "1", "--data-dir"])
             .arg(data)
             .env("SOUK_LOG", "off")
             .envs(variables.iter().copied())
-            .stdout(Stdio::piped())
             // Bugs make the shop's own assertions fail, loudly.
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+            .stderr(Stdio::null());
+        command
+    }
+
+    /// Starts it and waits, not for ever, until it says where it listens.
+    pub(crate) fn begin(mut command: Command, within: Duration) -> Result<Self, NotStarted> {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let first = lines.next().expect("the shop says where it listens").unwrap();
-        let url = first.rsplit(' ').next().unwrap().to_owned();
-        // Whatever else it says must not fill the pipe.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, url }
+        let (sender, first) = mpsc::channel();
+        std::thread::spawn(move || {
+            let _ = lines.next().map(|line| sender.send(line));
+            drop(sender);
+            // Whatever else it says must not fill the pipe.
+            lines.for_each(drop);
+        });
+        match first.recv_timeout(within) {
+            Ok(line) => Ok(Self { child, url: line.unwrap().rsplit(' ').next().unwrap().to_owned() }),
+            Err(mpsc::RecvTimeoutError::Disconnected) => Err(NotStarted(Some(child.wait().unwrap()))),
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(NotStarted(None))
+            }
+        }
     }
 
     /// kill -9.
@@ -57,14 +84,24 @@ impl Process {
 
     /// Lets it close, and kills it if it does not.
     pub(crate) fn stop(mut self) {
+        self.close(Duration::from_secs(15));
+    }
+
+    /// Lets it close, and says how it ended if it did in time.
+    pub(crate) fn close(&mut self, within: Duration) -> Option<ExitStatus> {
+        if let Ok(Some(ended)) = self.child.try_wait() {
+            return Some(ended);
+        }
         let id = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
-        for _ in 0..300 {
-            if self.child.try_wait().unwrap().is_some() {
-                return;
+        let began = Instant::now();
+        while began.elapsed() < within {
+            if let Some(ended) = self.child.try_wait().unwrap() {
+                return Some(ended);
             }
-            std::thread::sleep(Duration::from_millis(50));
+            std::thread::sleep(Duration::from_millis(20));
         }
+        None
     }
 }
 
@@ -90,7 +127,7 @@ pub(crate) struct Person {
     town: Arc<Town>,
     number: u64,
     pub(crate) name: String,
-    token: String,
+    pub(crate) token: String,
 }
 
 impl Town {
@@ -110,13 +147,25 @@ impl Town {
 
     /// Somebody registers, unless they have before, and logs in.
     pub(crate) async fn enter(self: &Arc<Self>, name: &str, email: &str) -> Person {
+        self.try_enter(name, email).await.unwrap_or_else(|why| panic!("{email} cannot log in: {why}"))
+    }
+
+    /// The same where the shop may be unable to let them in.
+    pub(crate) async fn try_enter(self: &Arc<Self>, name: &str, email: &str) -> Result<Person, String> {
         let credentials = json!({ "email": email, "password": PASSWORD });
         let at = |what: &str| self.client.post(self.at(&format!("/auth/{what}"))).json(&credentials);
         // Those of the demo are there already.
-        let _ = at("register").send().await.unwrap();
-        let session: Value = at("login").send().await.unwrap().json().await.unwrap();
-        let token = session["access_token"].as_str().unwrap_or_else(|| panic!("{session}")).to_owned();
-        Person { town: Arc::clone(self), number: self.people.fetch_add(1, Ordering::Relaxed), name: name.into(), token }
+        at("register").send().await.map_err(|error| error.to_string())?;
+        let session = at("login").send().await.map_err(|error| error.to_string())?;
+        let session: Value = session.json().await.map_err(|error| error.to_string())?;
+        let token = session["access_token"].as_str().ok_or_else(|| session.to_string())?;
+        Ok(self.remember(name, token))
+    }
+
+    /// Somebody who has logged in before.
+    pub(crate) fn remember(self: &Arc<Self>, name: &str, token: &str) -> Person {
+        let number = self.people.fetch_add(1, Ordering::Relaxed);
+        Person { town: Arc::clone(self), number, name: name.into(), token: token.into() }
     }
 }
 

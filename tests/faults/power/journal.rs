@@ -13,11 +13,11 @@ use parking_lot::Mutex;
 use souk::storage::{Append, File, Files, Journal, JournalConfig, JournalLimits, RealFiles, Stream};
 use tokio::{task::JoinSet, time::sleep};
 
-use super::{
-    MIB, Violations,
-    disk::{Disk, Process, random_ms},
+use super::Violations;
+use crate::{
+    Figure, Length,
+    disk::{Disk, MIB, Process, random_ms},
 };
-use crate::{Figure, Length};
 
 /// Set in the process that writes: to the journal's directory, and where it syncs.
 pub(super) const WRITER_DIR: &str = "SOUK_POWER_WRITER_DIR";

@@ -6,34 +6,31 @@
 //!
 //! It needs root, loop devices, `mkfs.ext4` and `perl` (which issues the ioctl, so that no unsafe code is needed here).
 
-pub(crate) mod disk;
 mod journal;
 mod shop;
 
 use std::{env, path::PathBuf};
 
-use crate::{Length, Outcome, Skipped};
-
-const MIB: u64 = 1024 * 1024;
+use crate::{Length, Outcome, Skipped, disk};
 
 /// What was found wrong.
 type Violations = Vec<String>;
 
 /// The journal keeps what it acknowledged.
 pub(crate) async fn journal(length: Length) -> Outcome {
-    disk::probe().map_err(Skipped)?;
+    disk::probe_power().map_err(Skipped)?;
     Ok(journal::cut_the_journal(length).await)
 }
 
 /// Without its syncs it does not, and that is seen.
 pub(crate) async fn control(_length: Length) -> Outcome {
-    disk::probe().map_err(Skipped)?;
+    disk::probe_power().map_err(Skipped)?;
     Ok(journal::cut_without_syncs().await)
 }
 
 /// The shop keeps its promises.
 pub(crate) async fn shop(length: Length) -> Outcome {
-    disk::probe().map_err(Skipped)?;
+    disk::probe_power().map_err(Skipped)?;
     Ok(shop::cut_the_shop(length).await)
 }
 

@@ -14,11 +14,11 @@ use serde_json::{Value, json};
 use souk::verify::{self, Source, Subject};
 use tokio::{task::JoinSet, time::sleep};
 
-use super::{
-    MIB, Violations,
-    disk::{Disk, Process, random_ms, run},
+use super::Violations;
+use crate::{
+    Figure, Length,
+    disk::{Disk, MIB, Process, random_ms, run},
 };
-use crate::{Figure, Length};
 
 /// Cuts of a short run.
 const CUTS: u64 = 10;

@@ -1,4 +1,4 @@
-//! A disk whose power can be cut, and the processes that write to it.
+//! A disk of the test's own, whose power can be cut and which can be filled, and the processes that write to it.
 
 use std::{
     fs,
@@ -14,15 +14,15 @@ use tokio::{
     time::timeout,
 };
 
-use super::MIB;
+pub(crate) const MIB: u64 = 1024 * 1024;
 
-/// A disk whose power can be cut. Taken down when it is dropped.
-pub(super) struct Disk {
-    pub(super) dir: TempDir,
+/// A file system of its own: ext4 in a file, on a loop device. Taken down when it is dropped.
+pub(crate) struct Disk {
+    pub(crate) dir: TempDir,
 }
 
 impl Disk {
-    pub(super) fn new(bytes: u64) -> Result<Self, String> {
+    pub(crate) fn new(bytes: u64) -> Result<Self, String> {
         let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).map_err(|error| error.to_string())?;
         let disk = Self { dir };
         let image = fs::File::create(disk.image()).and_then(|image| image.set_len(bytes));
@@ -36,12 +36,18 @@ impl Disk {
         self.dir.path().join("image")
     }
 
-    fn mount_point(&self) -> PathBuf {
+    pub(crate) fn mount_point(&self) -> PathBuf {
         self.dir.path().join("mount")
     }
 
-    pub(super) fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.mount_point().join("data")
+    }
+
+    /// The bytes that are free, as a program sees them.
+    pub(crate) fn free_bytes(&self) -> u64 {
+        let space = rustix::fs::statvfs(self.mount_point()).unwrap();
+        space.f_bavail * space.f_frsize
     }
 
     fn mount(&self) -> Result<(), String> {
@@ -60,7 +66,7 @@ impl Disk {
     }
 
     /// `EXT4_IOC_SHUTDOWN` with `EXT4_GOING_FLAGS_NOLOGFLUSH`. From here on nothing reaches the disk, and every sync fails.
-    pub(super) fn cut(&self) -> Result<(), String> {
+    pub(crate) fn cut(&self) -> Result<(), String> {
         let ioctl =
             "open(my $f, '<', $ARGV[0]) or die $!; my $flag = pack('L', 2); ioctl($f, 0x8004587D, $flag) or die $!";
         run(Command::new("perl").args(["-e", ioctl]).arg(self.mount_point()))?;
@@ -71,7 +77,7 @@ impl Disk {
     }
 
     /// The power comes back: the disk has what it had.
-    pub(super) fn power_on(&self) {
+    pub(crate) fn power_on(&self) {
         self.unmount().unwrap();
         self.mount().unwrap();
     }
@@ -86,31 +92,73 @@ impl Drop for Disk {
     }
 }
 
-pub(super) fn run(command: &mut Command) -> Result<(), String> {
+/// What fills the disk beside the shop.
+pub(crate) struct Filler {
+    path: PathBuf,
+    bytes: u64,
+}
+
+impl Filler {
+    /// Nothing as yet.
+    pub(crate) fn new(disk: &Disk) -> Self {
+        Self { path: disk.mount_point().join("filler"), bytes: 0 }
+    }
+
+    /// Takes more, if there is as much.
+    pub(crate) fn take(&mut self, bytes: u64) -> bool {
+        let file = fs::OpenOptions::new().create(true).append(true).open(&self.path).unwrap();
+        let took = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), self.bytes, bytes).is_ok();
+        self.bytes = file.metadata().unwrap().len();
+        took
+    }
+
+    /// Takes everything, also what is kept for root.
+    pub(crate) fn take_all(&mut self) {
+        let mut step = 1_024 * MIB;
+        while step >= 4_096 {
+            if !self.take(step) {
+                step /= 2;
+            }
+        }
+    }
+
+    /// Gives everything back.
+    pub(crate) fn free(&mut self) {
+        fs::remove_file(&self.path).unwrap();
+        self.bytes = 0;
+    }
+}
+
+pub(crate) fn run(command: &mut Command) -> Result<(), String> {
     let output = command.output().map_err(|error| format!("{}: {error}", command.get_program().display()))?;
     let said = String::from_utf8_lossy(&output.stderr);
     if output.status.success() { Ok(()) } else { Err(format!("{command:?}: {}", said.trim())) }
 }
 
-/// Whether power can be cut here.
-pub(super) fn probe() -> Result<(), String> {
+/// Whether there can be such a disk here.
+pub(crate) fn probe() -> Result<Disk, String> {
     if !rustix::process::geteuid().is_root() {
         return Err("it needs root".into());
     }
-    let disk = Disk::new(64 * MIB)?;
+    Disk::new(64 * MIB)
+}
+
+/// Whether power can be cut here.
+pub(crate) fn probe_power() -> Result<(), String> {
+    let disk = probe()?;
     disk.cut()?;
     disk.unmount()?;
     disk.mount()
 }
 
 /// A process whose standard output is read. Killed when it is dropped.
-pub(super) struct Process {
-    pub(super) child: Child,
+pub(crate) struct Process {
+    pub(crate) child: Child,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Process {
-    pub(super) fn start(command: Command) -> Self {
+    pub(crate) fn start(command: Command) -> Self {
         let mut command = tokio::process::Command::from(command);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -118,11 +166,11 @@ impl Process {
     }
 
     /// Its next line, if there is one soon.
-    pub(super) async fn line(&mut self, soon: Duration) -> Option<String> {
+    pub(crate) async fn line(&mut self, soon: Duration) -> Option<String> {
         timeout(soon, self.lines.next_line()).await.ok().and_then(|line| line.unwrap())
     }
 }
 
-pub(super) fn random_ms(range: std::ops::Range<u64>) -> Duration {
+pub(crate) fn random_ms(range: std::ops::Range<u64>) -> Duration {
     Duration::from_millis(fastrand::u64(range))
 }

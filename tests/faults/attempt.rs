@@ -1,0 +1,212 @@
+//! One run of the shop with a call that fails, and what is looked at afterwards.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use souk::verify::{self, Source, Subject};
+use tempfile::TempDir;
+
+use crate::{
+    customers::Crowd,
+    recorded::{NotStarted, Process, Town},
+    strace,
+};
+
+/// How long a start, and an end, may take before it is taken for one that never comes.
+const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const CUSTOMERS: usize = 2;
+/// Tokens live as long as they may.
+const VARIABLES: [(&str, &str); 1] = [("SOUK_ACCESS_TOKEN_SECONDS", "3600")];
+/// When a prepared directory is made anew, before its people's tokens end.
+const PREPARED_MAX: Duration = Duration::from_secs(3_000);
+
+/// When a call fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// From the first start on, on an empty directory.
+    Fresh,
+    /// From a start on what a killed shop has left.
+    Again,
+    /// While customers shop, until the shop has closed.
+    Serving,
+}
+
+/// A directory that a killed shop has left, and those who have logged in there.
+pub(crate) struct Prepared {
+    directory: TempDir,
+    /// Names and tokens, the seller's first.
+    pub(crate) tokens: Vec<(String, String)>,
+    since: Instant,
+}
+
+impl Prepared {
+    /// Will its people soon have to log in again?
+    pub(crate) fn is_old(&self) -> bool {
+        self.since.elapsed() > PREPARED_MAX
+    }
+
+    /// With a seller and so many customers.
+    pub(crate) async fn new(customers: usize) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut shop = Process::start(&directory.path().join("shop"), &VARIABLES);
+        let town = Town::new(&directory.path().join("history.jsonl"), &shop.url);
+        let mut crowd = Crowd::default();
+        crowd.enter(&town, customers).await;
+        assert_eq!(crowd.len(), 1 + customers, "everybody is let in");
+        crowd.list().await;
+        shop.kill();
+        Self { directory, tokens: crowd.tokens(), since: Instant::now() }
+    }
+
+    /// A copy of the directory, for one run.
+    pub(crate) fn copy(&self, to: &Path) {
+        let mut copy = Command::new("cp");
+        // Holes where there are zeros: most of a segment is.
+        copy.args(["-r", "--sparse=always"]).arg(self.directory.path().join("shop")).arg(to);
+        assert!(copy.status().unwrap().success(), "the prepared directory cannot be copied");
+    }
+}
+
+/// What came of it.
+pub(crate) struct Attempt {
+    /// What strace wrote.
+    pub(crate) trace: String,
+    pub(crate) data: PathBuf,
+    /// How the shop took it.
+    pub(crate) how: &'static str,
+    /// How many calls of customers were answered with success.
+    pub(crate) acknowledged: usize,
+    pub(crate) violations: Vec<String>,
+}
+
+/// What is written where.
+struct Places {
+    directory: TempDir,
+}
+
+impl Places {
+    fn at(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn said(&self) -> String {
+        fs::read_to_string(self.at("said")).unwrap_or_default()
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Process::command(&self.at("shop"), &VARIABLES);
+        command.stderr(fs::File::create(self.at("said")).unwrap());
+        command
+    }
+
+    /// How the shop ended, which must be with an error that says so unless it was asked to.
+    fn judge(&self, ended: Option<ExitStatus>, asked: bool) -> Result<&'static str, String> {
+        let said = self.said();
+        if let Some(panic) = said.lines().find(|line| line.contains("panicked at src/")) {
+            return Err(format!("it panicked: {panic}"));
+        }
+        match ended {
+            None => Err(format!("it neither works nor ends; it said {said:?}")),
+            Some(status) if status.success() && asked => Ok("closed"),
+            Some(status) if status.code() == Some(1) && said.lines().any(|line| line.starts_with("souk: ")) => {
+                Ok(if asked { "closed with an error" } else { "ended with an error" })
+            }
+            Some(status) => Err(format!("it ended with {status} and said {said:?}")),
+        }
+    }
+}
+
+/// Runs the shop in this stage with these options of strace, restarts it without, and holds it to its word.
+pub(crate) async fn attempt(
+    stage: Stage,
+    threads: Option<&str>,
+    options: impl Fn(&Path) -> Vec<String>,
+    prepared: &Prepared,
+) -> Attempt {
+    // Shown paths must be those that the calls have.
+    let directory = tempfile::tempdir().unwrap();
+    let places = Places { directory };
+    let data = places.at("shop");
+    if stage != Stage::Fresh {
+        prepared.copy(&data);
+    }
+    let trace = places.at("trace");
+    let mut options = options(&data);
+    options.extend(["-o".to_owned(), trace.display().to_string()]);
+    let town = Town::new(&places.at("history.jsonl"), "http://127.0.0.1:1");
+    let (mut crowd, mut violations) = (Crowd::default(), Vec::new());
+
+    let started = if stage == Stage::Serving {
+        Process::begin(places.command(), PATIENCE)
+    } else {
+        let mut command = strace::around(&places.command(), &options);
+        command.stderr(fs::OpenOptions::new().append(true).open(places.at("said")).unwrap());
+        Process::begin(command, PATIENCE)
+    };
+    let how = match started {
+        Ok(mut shop) => {
+            town.url.lock().clone_from(&shop.url);
+            open_for_business(&mut crowd, &town, stage, prepared).await;
+            let attached =
+                (stage == Stage::Serving).then(|| strace::attach(shop.child.id(), threads, &options).unwrap());
+            for _ in 0..2 {
+                crowd.shop().await;
+            }
+            let alive = matches!(shop.child.try_wait(), Ok(None));
+            let ended = shop.close(PATIENCE);
+            drop(shop);
+            attached.map(|mut strace| strace.wait());
+            places.judge(ended, alive)
+        }
+        Err(NotStarted(ended)) => places.judge(ended, false).map(|_| "refused to start"),
+    };
+    let how = how.unwrap_or_else(|violation| {
+        violations.push(violation);
+        "FAILED"
+    });
+
+    match Process::begin(places.command(), PATIENCE) {
+        Ok(mut shop) => {
+            town.url.lock().clone_from(&shop.url);
+            open_for_business(&mut crowd, &town, stage, prepared).await;
+            if crowd.len() < 1 + CUSTOMERS {
+                violations.push("not everybody is let in after it".into());
+            }
+            crowd.look().await;
+            if !crowd.shop().await {
+                violations.push("not everything can be done after it".into());
+            }
+            crowd.look().await;
+            shop.kill();
+        }
+        Err(NotStarted(ended)) => violations.push(format!("it does not start again: {ended:?}, {:?}", places.said())),
+    }
+    let subject =
+        Subject { history: Some(places.at("history.jsonl")), ledger: None, shop: Source::Directory(data.clone()) };
+    let verdict = verify::verify(subject).await;
+    if !verdict.is_clean() {
+        violations.push(format!("{:?}\n{}", verdict.stopped, verdict.report));
+    }
+    // strace may write its last lines after the shop has ended.
+    Attempt {
+        trace: fs::read_to_string(&trace).unwrap_or_default(),
+        data,
+        how,
+        acknowledged: crowd.acknowledged,
+        violations,
+    }
+}
+
+async fn open_for_business(crowd: &mut Crowd, town: &Arc<Town>, stage: Stage, prepared: &Prepared) {
+    if stage == Stage::Fresh {
+        crowd.enter(town, CUSTOMERS).await;
+        crowd.list().await;
+    } else {
+        crowd.come_again(town, &prepared.tokens);
+    }
+}

@@ -1,0 +1,201 @@
+//! One call on a file fails: the real binary under strace, which lets the Nth write, sync, rename, open … of one file fail with
+//! EIO or ENOSPC.
+//!
+//! First a rehearsal without a fault says which calls there are: in a start on nothing, in a start on what a killed shop left,
+//! and while customers shop and the shop closes. Each of them, as the first, second … of its thread on its file, is a fault
+//! point; of a long row of the same calls (the zeros of a new segment are 256 writes) only the 1st to 8th, 16th, 32nd ….
+//! Whatever fails, the shop says so and ends, or does without; it starts again on what is left, and then has everything that
+//! its customers were told. A short run tries some points of one stage; `--cycles` or `--minutes` go through all stages.
+//!
+//! Files with random names (those of the search index) can only be hit by the thread that writes them, in a running shop; what
+//! is read through mapped memory cannot be hit at all.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    Figure, Length, Outcome, Skipped,
+    attempt::{Attempt, CUSTOMERS, Prepared, Stage, attempt},
+    strace,
+};
+
+/// Fault points of a short run.
+const POINTS: u64 = 4;
+/// The threads that write the search index; they open and write no other files.
+const INDEX_THREADS: &str = "thrd-tantivy";
+/// What makes or changes files. Those that this machine's kind does not have are left out.
+const CALLS: &str = "?open,openat,?creat,write,writev,pwrite64,pwritev,pwritev2,copy_file_range,fsync,fdatasync,\
+    sync_file_range,msync,?rename,renameat,renameat2,?link,linkat,?unlink,unlinkat,?mkdir,mkdirat,ftruncate,fallocate";
+
+/// Where a call is made to fail.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    /// On the file or directory with this name in the data directory.
+    File(PathBuf),
+    /// On any file: for calls that are made on nothing else, on files with random names.
+    Anywhere,
+    /// In the threads of the search index.
+    Index,
+}
+
+/// A call that is to fail.
+#[derive(Debug, Clone)]
+struct Point {
+    stage: Stage,
+    call: String,
+    place: Place,
+    nth: u64,
+    error: &'static str,
+}
+
+impl Point {
+    fn options(&self, data: &Path) -> Vec<String> {
+        let Self { call, nth, error, .. } = self;
+        let mut options = vec![format!("-etrace={call}"), format!("-einject={call}:error={error}:when={nth}")];
+        if let Place::File(name) = &self.place {
+            // Joining nothing would end the path with a slash, which no call does.
+            let path = if name.as_os_str().is_empty() { data.to_owned() } else { data.join(name) };
+            options.extend(["-P".to_owned(), path.display().to_string()]);
+        }
+        options
+    }
+
+    fn threads(&self) -> Option<&'static str> {
+        (self.place == Place::Index).then_some(INDEX_THREADS)
+    }
+}
+
+impl std::fmt::Display for Point {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let place = match &self.place {
+            Place::File(name) => format!("./{}", name.display()),
+            Place::Anywhere => "any file".into(),
+            Place::Index => "a file of the index".into(),
+        };
+        write!(formatter, "{:?}, {} of {} {place}: {}", self.stage, self.nth, self.call, self.error)
+    }
+}
+
+/// Does the name change from run to run?
+fn is_random(name: &Path) -> bool {
+    let name = name.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with(".tmp") || name.split('.').next().is_some_and(|stem| stem.len() == 32)
+}
+
+/// Thread and name of a call, with the files of the data directory that it speaks of. Every call stands once in a trace, or
+/// its beginning and its end do; the latter begins with dots and speaks of what it opened.
+fn call_in<'a>(line: &'a str, data: &str) -> Option<(&'a str, &'a str, Vec<PathBuf>)> {
+    let (thread, rest) = line.split_once(char::is_whitespace)?;
+    let (call, arguments) = rest.trim_start().split_once('(')?;
+    // What follows the call is the file that it opened: the same one again.
+    let arguments = arguments.rsplit_once(" = ").map_or(arguments, |(arguments, _)| arguments);
+    let mut names: Vec<PathBuf> = Vec::new();
+    for (at, _) in arguments.match_indices(data) {
+        let name = arguments[at + data.len()..].split(['"', '>']).next()?;
+        names.push(name.trim_start_matches('/').into());
+    }
+    names.dedup();
+    call.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_').then_some((thread, call, names))
+}
+
+/// Which of a row of calls are tried.
+fn tried(calls: u64) -> impl Iterator<Item = u64> {
+    (1..=8).chain((4..).map(|power| 1 << power)).take_while(move |nth| *nth <= calls)
+}
+
+/// What can fail in a stage, by what a rehearsal showed.
+fn points_in(stage: Stage, trace: &str, data: &Path) -> Vec<Point> {
+    let mut rows: BTreeMap<(&str, String, Place), u64> = BTreeMap::new();
+    for (thread, call, names) in trace.lines().filter_map(|line| call_in(line, &data.display().to_string())) {
+        let on_anything = matches!(call, "open" | "openat" | "write" | "writev" | "pwritev" | "pwritev2");
+        let mut places: BTreeSet<Place> = BTreeSet::new();
+        for name in names {
+            match is_random(&name) {
+                false => places.insert(Place::File(name)),
+                true if !on_anything => places.insert(Place::Anywhere),
+                true if stage == Stage::Serving => places.insert(Place::Index),
+                true => false,
+            };
+        }
+        for place in places {
+            *rows.entry((thread, call.to_owned(), place)).or_default() += 1;
+        }
+    }
+    // A row is what one thread does; the longest has the points of all.
+    let mut longest: BTreeMap<(String, Place), u64> = BTreeMap::new();
+    for ((_, call, place), calls) in rows {
+        let known = longest.entry((call, place)).or_default();
+        *known = calls.max(*known);
+    }
+    let points = longest.into_iter().flat_map(|((call, place), calls)| {
+        let errors = ["EIO", "ENOSPC"].into_iter();
+        tried(calls).flat_map(move |nth| {
+            let (call, place) = (call.clone(), place.clone());
+            errors.clone().map(move |error| Point { stage, call: call.clone(), place: place.clone(), nth, error })
+        })
+    });
+    points.collect()
+}
+
+async fn rehearse(stage: Stage, prepared: &Prepared) -> (Vec<Point>, Vec<String>) {
+    let options = |_: &Path| vec!["-y".into(), format!("-etrace={CALLS}")];
+    let Attempt { trace, data, mut violations, how, .. } = attempt(stage, None, options, prepared).await;
+    let points = points_in(stage, &trace, &data);
+    if how != "closed" || points.len() < 20 {
+        violations.push(format!("the rehearsal of {stage:?} {how}, with {} points", points.len()));
+    }
+    (points, violations)
+}
+
+pub(crate) async fn run(length: Length) -> Outcome {
+    strace::probe().map_err(Skipped)?;
+    let mut random = fastrand::Rng::with_seed(length.seed);
+    let long = length.is_long();
+    let mut prepared = Prepared::new(CUSTOMERS).await;
+    let all_stages = [Stage::Fresh, Stage::Again, Stage::Serving];
+    let stages = if long { all_stages.to_vec() } else { vec![all_stages[random.usize(..all_stages.len())]] };
+    let (mut points, mut violations) = (Vec::new(), Vec::new());
+    for stage in &stages {
+        let (found, wrong) = rehearse(*stage, &prepared).await;
+        println!("  {stage:?}: {} fault points", found.len());
+        points.extend(found);
+        violations.extend(wrong);
+    }
+    let all = points.len();
+    random.shuffle(&mut points);
+    let (mut covered, mut missed, mut acknowledged) = (0, 0, 0);
+    let mut ways: BTreeMap<&'static str, u64> = BTreeMap::new();
+    for point in points {
+        if violations.len() > 10 || !length.goes_on(covered + missed, POINTS) {
+            break;
+        }
+        if prepared.is_old() {
+            prepared = Prepared::new(CUSTOMERS).await;
+        }
+        let tried = attempt(point.stage, point.threads(), |data| point.options(data), &prepared).await;
+        violations.extend(tried.violations.into_iter().map(|violation| format!("{point}: {violation}")));
+        acknowledged += tried.acknowledged;
+        if tried.trace.contains("(INJECTED)") {
+            covered += 1;
+            *ways.entry(tried.how).or_default() += 1;
+        } else {
+            missed += 1;
+        }
+        if long {
+            println!("  {point}: {}", tried.how);
+        }
+    }
+    if covered == 0 {
+        violations.push("no call failed: nothing was tested".into());
+    }
+    let ways: Vec<String> = ways.iter().map(|(how, times)| format!("{times} {how}")).collect();
+    let stages: Vec<String> = stages.iter().map(|stage| format!("{stage:?}")).collect();
+    let figure = format!(
+        "{covered} / {all} fault points covered in {} ({}), {missed} not met again / {acknowledged} acknowledged",
+        stages.join(", "),
+        ways.join(", ")
+    );
+    Ok(Figure { figure, violations })
+}

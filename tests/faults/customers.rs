@@ -1,0 +1,152 @@
+//! A seller and a few customers, whose calls are all written down, for faults that have another subject than what they do.
+
+use std::sync::Arc;
+
+use reqwest::Method;
+use serde_json::json;
+use souk::verify::history::{Answer, Call, Outcome};
+
+use crate::recorded::{Person, Town};
+
+/// What everybody buys.
+pub(crate) const PRODUCT: &str = "pen";
+pub(crate) const PRICE: u64 = 1_000;
+/// Its name changes with each round, so that the search index has something to do.
+pub(crate) const RENAMED: &str = "cap";
+const ON_HAND: u64 = 100_000;
+const SELLER: &str = "seller@demo.example";
+
+/// A seller and customers.
+#[derive(Default)]
+pub(crate) struct Crowd {
+    /// Those who are let in: the seller, then the customers.
+    people: Vec<Person>,
+    /// By their customers' names.
+    orders: Vec<(String, String)>,
+    rounds: u64,
+    /// How many calls were answered with success.
+    pub(crate) acknowledged: usize,
+}
+
+/// What a visit, or a round of them, came to.
+#[derive(Default)]
+struct Visit {
+    orders: Vec<(String, String)>,
+    acknowledged: usize,
+    unknown: usize,
+}
+
+impl Visit {
+    fn count(&mut self, outcome: &Outcome) {
+        self.acknowledged += usize::from(matches!(outcome, Outcome::Ok(_)));
+        self.unknown += usize::from(matches!(outcome, Outcome::Unknown(_)));
+    }
+}
+
+impl Crowd {
+    /// The seller and so many customers register where they have not, and log in. Who is not let in stays away.
+    pub(crate) async fn enter(&mut self, town: &Arc<Town>, customers: usize) {
+        self.people.clear();
+        // Without a seller there is nothing to buy.
+        let Ok(seller) = town.try_enter("seller", SELLER).await else { return };
+        self.people.push(seller);
+        for number in 1..=customers {
+            let name = format!("customer-{number}");
+            self.people.extend(town.try_enter(&name, &format!("{name}@example.org")).await);
+        }
+    }
+
+    /// Those who have logged in before come again.
+    pub(crate) fn come_again(&mut self, town: &Arc<Town>, people: &[(String, String)]) {
+        self.people = people.iter().map(|(name, token)| town.remember(name, token)).collect();
+    }
+
+    /// Their names and tokens.
+    pub(crate) fn tokens(&self) -> Vec<(String, String)> {
+        self.people.iter().map(|person| (person.name.clone(), person.token.clone())).collect()
+    }
+
+    /// How many they are.
+    pub(crate) fn len(&self) -> usize {
+        self.people.len()
+    }
+
+    /// The one who may change products.
+    pub(crate) fn seller(&self) -> Option<&Person> {
+        self.people.first()
+    }
+
+    /// The products of this shop, as far as they can be listed now.
+    pub(crate) async fn list(&self) {
+        let Some(seller) = self.seller() else { return };
+        for product in [PRODUCT, RENAMED] {
+            let body = json!({ "id": product, "name": product, "price": { "amount": PRICE, "currency": "INR" } });
+            let _ = seller.send(Method::POST, "/products", body, None).await;
+        }
+    }
+
+    /// A new name for a product: the status of the answer.
+    pub(crate) async fn rename(&self, name: &str) -> Option<u16> {
+        let body = json!({ "name": name, "price": { "amount": PRICE, "currency": "INR" } });
+        let answer = self.seller()?.send(Method::PUT, &format!("/products/{RENAMED}"), body, None).await;
+        answer.map(|(status, _)| status)
+    }
+
+    /// A round: the seller fills the shelves, customers buy. Whatever fails, they go on. Whether everything was answered.
+    pub(crate) async fn shop(&mut self) -> bool {
+        let Some((seller, customers)) = self.people.split_first() else { return false };
+        self.rounds += 1;
+        let round = self.rounds;
+        let mut sum = Visit::default();
+        sum.count(&seller.call(Call::StockSet { product: PRODUCT.into(), on_hand: ON_HAND }).await);
+        let renamed = self.rename(&format!("{RENAMED} {round}")).await;
+        let visits = customers.iter().map(|customer| visit(customer, round));
+        for Visit { orders, acknowledged, unknown } in futures::future::join_all(visits).await {
+            self.orders.extend(orders);
+            sum.acknowledged += acknowledged;
+            sum.unknown += unknown;
+        }
+        seller.stock(PRODUCT).await;
+        self.acknowledged += sum.acknowledged;
+        sum.unknown == 0 && renamed == Some(200)
+    }
+
+    /// Everybody looks at all that may have changed.
+    pub(crate) async fn look(&self) {
+        let Some((seller, customers)) = self.people.split_first() else { return };
+        seller.stock(PRODUCT).await;
+        for customer in customers {
+            customer.call(Call::CartRead { customer: customer.name.clone() }).await;
+        }
+        for (name, order) in &self.orders {
+            if let Some(customer) = customers.iter().find(|customer| customer.name == *name) {
+                customer.look(order).await;
+            }
+        }
+    }
+}
+
+/// Fills a cart, orders and pays, one way and another; orders again and cancels.
+async fn visit(customer: &Person, round: u64) -> Visit {
+    let name = || customer.name.clone();
+    let mut visit = Visit::default();
+    for (nth, method) in [(0, "tok_success"), (1, "tok_timeout_after_charge"), (2, "")] {
+        let key = format!("{}-{round}-{nth}", customer.name);
+        let added = customer.add(PRODUCT, 2, Some(&key)).await;
+        visit.count(&added);
+        let Outcome::Ok(Answer::Cart(cart)) = added else { continue };
+        let total = PRICE * cart.lines.iter().map(|(_, quantity)| u64::from(*quantity)).sum::<u64>();
+        let checkout = Call::Checkout { customer: name(), key: Some(key.clone()), lines: None, total };
+        let ordered = customer.call(checkout).await;
+        visit.count(&ordered);
+        let Outcome::Ok(Answer::Order(order)) = ordered else { continue };
+        let order = order.order;
+        visit.orders.push((name(), order.clone()));
+        let call = match method {
+            "" => Call::Cancel { customer: name(), order },
+            _ => Call::Pay { customer: name(), order, key: Some(key), method: method.into() },
+        };
+        visit.count(&customer.call(call).await);
+    }
+    visit
+}

@@ -1,0 +1,328 @@
+//! A full disk: the shop on a small file system of its own, which something else fills while customers shop.
+//!
+//! Filled little by little, the shop turns read-only while there is still room for all that is under way: no write fails, reads
+//! and searches go on, writes are refused with the documented problem. Filled to the last byte at once, or before a
+//! start, it may stop or refuse to start, and says so. In each case it works again when there is room, and has everything that
+//! its customers were told.
+//!
+//! It needs root, loop devices and `mkfs.ext4`.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use reqwest::Client;
+use serde_json::{Value, json};
+use souk::verify::{self, Invariant, Source, Subject};
+use tokio::time::sleep;
+
+use crate::{
+    Figure, Length, Outcome, Skipped,
+    customers::{Crowd, PRODUCT, RENAMED},
+    disk::{self, Disk, Filler, MIB},
+    recorded::{NotStarted, Process, Town},
+};
+
+/// Disks of a short run: each is filled slowly, at once, and before a start.
+const DISKS: u64 = 1;
+/// Room for the log's two segments, for the shop's reserve of 512 MiB, and for what else is to fill.
+const DISK_BYTES: u64 = 1_024 * MIB;
+const CUSTOMERS: usize = 4;
+/// How much is taken at a time when the disk fills slowly.
+const STEP_BYTES: u64 = 32 * MIB;
+/// How long anything may take that has to happen in the end.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a full disk is left full in a long run, longer than the time between two checkpoints, and in a short one.
+const FULL: [Duration; 2] = [Duration::from_secs(11), Duration::from_secs(2)];
+
+/// What has happened so far.
+#[derive(Default)]
+struct Tally {
+    disks: u64,
+    /// How often a shop that was at work, or one that started, met a full disk, and what it did.
+    turned_read_only: u64,
+    ended: u64,
+    refused_starts: u64,
+    recovered: u64,
+    acknowledged: usize,
+    /// How often reads and writes were tried while it was read-only.
+    looked: u64,
+    violations: Vec<String>,
+}
+
+impl Tally {
+    fn expect(&mut self, right: bool, what: impl FnOnce() -> String) {
+        if !right {
+            self.violations.push(what());
+        }
+    }
+}
+
+/// The shop on its disk, with everybody around it.
+struct Scene {
+    disk: Disk,
+    filler: Filler,
+    town: Arc<Town>,
+    crowd: Crowd,
+    client: Client,
+    history: PathBuf,
+}
+
+impl Scene {
+    fn said(&self) -> PathBuf {
+        self.disk.dir.path().join("said")
+    }
+
+    /// Starts the shop, or says what it said when it did not.
+    fn start(&self) -> Result<Process, String> {
+        // The provider is another company, with a disk of its own.
+        let ledger = self.disk.dir.path().join("ledger.jsonl");
+        let variables = [
+            ("SOUK_SIMULATED_LEDGER", ledger.to_str().unwrap()),
+            ("SOUK_ACCESS_TOKEN_SECONDS", "3600"),
+            ("SOUK_LOG", "warn"),
+        ];
+        let mut command = Process::command(&self.disk.data(), &variables);
+        command.stderr(fs::File::create(self.said()).unwrap());
+        match Process::begin(command, PATIENCE) {
+            Ok(shop) => {
+                self.town.url.lock().clone_from(&shop.url);
+                Ok(shop)
+            }
+            Err(NotStarted(ended)) => {
+                let clear = ended.is_some_and(|ended| ended.code() == Some(1)) && self.said_why();
+                Err(if clear { String::new() } else { format!("it ended with {ended:?} and did not say why") })
+            }
+        }
+    }
+
+    async fn get(&self, path: &str) -> Result<(u16, Value), String> {
+        let url = format!("{}{path}", self.town.url.lock());
+        let answer = self.client.get(url).send().await.map_err(|error| error.to_string())?;
+        Ok((answer.status().as_u16(), answer.json().await.map_err(|error| error.to_string())?))
+    }
+
+    async fn storage(&self) -> Result<String, String> {
+        let (_, ready) = self.get("/readyz").await?;
+        Ok(ready["storage"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Reads are served, and writes are refused as documented. What a shop says that stops meanwhile does not count.
+    async fn only_reads(&self, tally: &mut Tally) {
+        let mut wrong = self.reads().await.err();
+        if wrong.is_none() {
+            wrong = self.refusal().await.err();
+        }
+        if self.storage().await.is_ok_and(|storage| storage == "read-only") {
+            tally.looked += 1;
+            tally.violations.extend(wrong.map(|wrong| format!("while it is read-only: {wrong}")));
+        }
+    }
+
+    async fn reads(&self) -> Result<(), String> {
+        let search = format!("/products?q={RENAMED}");
+        for path in [&format!("/products/{PRODUCT}"), &search] {
+            let (status, body) = self.get(path).await?;
+            if status != 200 || (*path == search && body["items"].as_array().is_none_or(Vec::is_empty)) {
+                return Err(format!("GET {path}: {status} {body}"));
+            }
+        }
+        Ok(())
+    }
+
+    async fn refusal(&self) -> Result<(), String> {
+        let url = format!("{}/products", self.town.url.lock());
+        let new = json!({ "id": "another", "name": "another", "price": { "amount": 1, "currency": "INR" } });
+        let request = self.client.post(url).bearer_auth(&self.crowd.seller().unwrap().token).json(&new);
+        let answer = request.send().await.map_err(|error| error.to_string())?;
+        let again = answer.headers().contains_key("retry-after");
+        let (status, body) = (answer.status().as_u16(), answer.text().await.map_err(|error| error.to_string())?);
+        if status == 507 && body.contains("\"code\":\"read-only\"") && again {
+            return Ok(());
+        }
+        Err(format!("a write: {status} {body}, with Retry-After: {again}"))
+    }
+
+    /// There is room again, and the shop works; perhaps after it has stopped, because a write failed, and was started again.
+    async fn recovers(&mut self, mut shop: Process, tally: &mut Tally, name: &str) -> Process {
+        let mut works = self.works(name).await;
+        if works.is_err() && self.has_stopped(&mut shop, tally).await {
+            match self.start() {
+                Ok(started) => {
+                    shop = started;
+                    works = self.works(name).await;
+                }
+                Err(why) => works = Err(format!("it does not start: {why}")),
+            }
+        }
+        match works {
+            Ok(()) => tally.recovered += 1,
+            Err(why) => tally.violations.push(format!("there is room again, but {why}")),
+        }
+        shop
+    }
+
+    /// Everything can be done, and the search index goes on.
+    async fn works(&mut self, name: &str) -> Result<(), String> {
+        let began = Instant::now();
+        while self.storage().await? != "writable" {
+            if began.elapsed() > PATIENCE {
+                return Err("it does not take writes".into());
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+        self.crowd.look().await;
+        if !self.crowd.shop().await || self.crowd.rename(name).await != Some(200) {
+            return Err("not everything can be done".into());
+        }
+        loop {
+            let (_, found) = self.get(&format!("/products?q={name}")).await?;
+            if found["items"].as_array().is_some_and(|items| !items.is_empty()) {
+                return Ok(());
+            }
+            if began.elapsed() > PATIENCE {
+                return Err("the search index does not go on".into());
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Whether it ends, which it must do with an error that says why.
+    async fn has_stopped(&self, shop: &mut Process, tally: &mut Tally) -> bool {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = shop.child.try_wait().unwrap() {
+                tally.ended += 1;
+                tally.expect(status.code() == Some(1) && self.said_why(), || {
+                    format!("on a full disk it ended with {status}")
+                });
+                return true;
+            }
+            if began.elapsed() > PATIENCE {
+                return false;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    fn said_why(&self) -> bool {
+        fs::read_to_string(self.said()).unwrap().lines().any(|line| line.starts_with("souk: "))
+    }
+}
+
+pub(crate) async fn run(length: Length) -> Outcome {
+    drop(disk::probe().map_err(Skipped)?);
+    let full = FULL[usize::from(!length.is_long())];
+    let mut tally = Tally::default();
+    let mut random = fastrand::Rng::with_seed(length.seed);
+    while tally.violations.is_empty() && length.goes_on(tally.disks, DISKS) {
+        tally.disks += 1;
+        fill_one_disk(&mut random, full, &mut tally).await;
+    }
+    let Tally { disks, turned_read_only, ended, refused_starts, recovered, acknowledged, looked, mut violations } =
+        tally;
+    if turned_read_only == 0 || acknowledged == 0 {
+        violations.push(format!("read-only {turned_read_only} times, {acknowledged} acknowledged: nothing was tested"));
+    }
+    let figure = format!(
+        "{disks} disks filled slowly, at once and before a start: read-only {turned_read_only}, \
+         stopped {ended}, refused to start {refused_starts}, worked again {recovered} / {acknowledged} acknowledged, read and \
+         refused {looked} times while full"
+    );
+    Ok(Figure { figure, violations })
+}
+
+async fn fill_one_disk(random: &mut fastrand::Rng, full: Duration, tally: &mut Tally) {
+    let disk = Disk::new(DISK_BYTES).unwrap();
+    let outside = tempfile::tempdir().unwrap();
+    let history = outside.path().join("history.jsonl");
+    let (filler, town) = (Filler::new(&disk), Town::new(&history, "http://127.0.0.1:1"));
+    let client = Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
+    let mut scene = Scene { disk, filler, town, crowd: Crowd::default(), client, history };
+    let mut shop = scene.start().unwrap();
+    scene.crowd.enter(&scene.town, CUSTOMERS).await;
+    scene.crowd.list().await;
+    tally.expect(scene.crowd.shop().await, || "not everything can be done on an empty disk".into());
+    let ended = tally.ended;
+
+    slowly(&mut scene, &mut shop, tally).await;
+    scene.filler.free();
+    shop = scene.recovers(shop, tally, "widened").await;
+    tally.expect(tally.ended == ended, || "it stopped although there was always room for what it had to write".into());
+
+    let moment = Duration::from_millis(random.u64(0..1_000));
+    at_once(&mut scene, &mut shop, moment, full, tally).await;
+    scene.filler.free();
+    shop = scene.recovers(shop, tally, "returned").await;
+
+    // Before a start: after a kill, so that there is something to recover.
+    shop.kill();
+    scene.filler.take_all();
+    match scene.start() {
+        Ok(mut started) => {
+            tally.turned_read_only += 1;
+            scene.only_reads(tally).await;
+            started.kill();
+        }
+        Err(unclear) => {
+            tally.refused_starts += 1;
+            tally.expect(unclear.is_empty(), || format!("a start on a full disk: {unclear}"));
+        }
+    }
+    scene.filler.free();
+    match scene.start() {
+        Ok(started) => scene.recovers(started, tally, "started").await.kill(),
+        Err(why) => tally.violations.push(format!("it does not start when there is room again: {why}")),
+    }
+    tally.acknowledged += scene.crowd.acknowledged;
+    check(&scene.history, &scene.disk, tally).await;
+}
+
+/// Something takes the disk little by little while customers shop.
+async fn slowly(scene: &mut Scene, shop: &mut Process, tally: &mut Tally) {
+    let mut left = scene.disk.free_bytes();
+    while scene.storage().await.is_ok_and(|storage| storage == "writable") && scene.filler.take(STEP_BYTES) {
+        scene.crowd.shop().await;
+        left = scene.disk.free_bytes();
+    }
+    let storage = scene.storage().await;
+    let right = storage.as_ref().is_ok_and(|storage| storage == "read-only") && left > 0;
+    tally.expect(right, || format!("the storage is {storage:?} with {left} bytes left"));
+    tally.turned_read_only += u64::from(right);
+    scene.only_reads(tally).await;
+    // Everything that was told is shown meanwhile.
+    scene.crowd.look().await;
+    tally.expect(matches!(shop.child.try_wait(), Ok(None)), || "it ended although nothing had failed".into());
+}
+
+/// Something takes all of it at once, and keeps it, while customers shop.
+async fn at_once(scene: &mut Scene, shop: &mut Process, moment: Duration, full: Duration, tally: &mut Tally) {
+    let Scene { crowd, filler, .. } = scene;
+    let fill = async {
+        sleep(moment).await;
+        filler.take_all();
+    };
+    let load = async { while crowd.shop().await {} };
+    tokio::join!(fill, load);
+    let (began, mut read_only) = (Instant::now(), false);
+    while began.elapsed() < full && matches!(shop.child.try_wait(), Ok(None)) {
+        if scene.storage().await.is_ok_and(|storage| storage == "read-only") {
+            read_only = true;
+            scene.only_reads(tally).await;
+        }
+        sleep(Duration::from_millis(500)).await;
+    }
+    tally.turned_read_only += u64::from(read_only);
+}
+
+async fn check(history: &Path, disk: &Disk, tally: &mut Tally) {
+    let ledger = Some(disk.dir.path().join("ledger.jsonl"));
+    let subject = Subject { history: Some(history.to_owned()), ledger, shop: Source::Directory(disk.data()) };
+    let verdict = verify::verify(subject).await;
+    tally.expect(verdict.is_clean(), || format!("{:?}\n{}", verdict.stopped, verdict.report));
+    let unchecked: Vec<_> = Invariant::ALL.iter().filter(|one| !verdict.report.checked.contains(one)).collect();
+    tally.expect(unchecked.is_empty(), || format!("not checked: {unchecked:?}"));
+}

@@ -1,0 +1,85 @@
+//! The shop under strace, which makes its calls on files fail or come late.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// How long strace may take to have every thread.
+const ATTACH_MAX: Duration = Duration::from_secs(10);
+
+/// Whether processes can be started under it here, and running ones be taken hold of.
+pub(crate) fn probe() -> Result<(), String> {
+    let missing = |why: &dyn std::fmt::Display| format!("it needs strace: {why}");
+    let options = ["-o".into(), "/dev/null".into(), "-e".into(), "trace=fsync".into()];
+    let output = around(&Command::new("true"), &options).output().map_err(|error| missing(&error))?;
+    if !output.status.success() {
+        return Err(missing(&String::from_utf8_lossy(&output.stderr).trim()));
+    }
+    let mut sleeper = Command::new("sleep").arg("60").spawn().map_err(|error| missing(&error))?;
+    let attached = attach(sleeper.id(), None, &options);
+    let _ = sleeper.kill();
+    let _ = sleeper.wait();
+    attached.map(|mut strace| drop(strace.wait())).map_err(|error| missing(&error))
+}
+
+/// The same command under strace. The process that is started is the command itself; strace stands behind it and ends with it.
+pub(crate) fn around(command: &Command, options: &[String]) -> Command {
+    let mut strace = Command::new("strace");
+    // Only the calls that are asked for stop a thread: the others cost next to nothing.
+    strace.args(["-D", "-f", "--seccomp-bpf"]).args(options).arg("--").arg(command.get_program());
+    strace.args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => strace.env(name, value),
+            None => strace.env_remove(name),
+        };
+    }
+    strace
+}
+
+/// Takes hold of a process: of all its threads and what they start, or of those only whose names begin so. Comes back when it
+/// has them.
+pub(crate) fn attach(process: u32, only: Option<&str>, options: &[String]) -> Result<Child, String> {
+    let mut strace = Command::new("strace");
+    strace.args(options);
+    let ids = match only {
+        None => {
+            strace.args(["-f", "-p", &process.to_string()]);
+            vec![process]
+        }
+        Some(name) => threads(process).into_iter().filter(|(_, has)| has.starts_with(name)).map(|(id, _)| id).collect(),
+    };
+    if only.is_some() {
+        strace.args(ids.iter().flat_map(|id| ["-p".to_owned(), id.to_string()]));
+    }
+    let mut strace = strace.stdout(Stdio::null()).stderr(Stdio::null()).spawn().map_err(|error| error.to_string())?;
+    let began = Instant::now();
+    let wanted = || if only.is_some() { ids.clone() } else { threads(process).into_iter().map(|(id, _)| id).collect() };
+    while !wanted().into_iter().all(is_traced) {
+        if began.elapsed() > ATTACH_MAX || strace.try_wait().is_ok_and(|ended| ended.is_some()) {
+            let _ = strace.kill();
+            let _ = strace.wait();
+            return Err("it does not get hold of a running process".into());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(strace)
+}
+
+/// The threads of a process with their names.
+fn threads(process: u32) -> Vec<(u32, String)> {
+    let named = |task: &Path| {
+        let thread = task.file_name()?.to_str()?.parse().ok()?;
+        Some((thread, fs::read_to_string(task.join("comm")).ok()?.trim().to_owned()))
+    };
+    let tasks = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    tasks.filter_map(|task| named(&task.path())).collect()
+}
+
+fn is_traced(thread: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{thread}/status")).unwrap_or_default();
+    status.lines().any(|line| line.strip_prefix("TracerPid:").is_some_and(|tracer| tracer.trim() != "0"))
+}
