@@ -250,7 +250,7 @@ async fn kill_one_shop(length: Length, random: &mut fastrand::Rng, tally: &mut T
         for (product, _) in PRODUCTS {
             seller.stock(product).await;
         }
-        if tally.cycles % CYCLES_PER_CHECK == 0 || !goes_on(tally.cycles) {
+        if tally.cycles.is_multiple_of(CYCLES_PER_CHECK) || !goes_on(tally.cycles) {
             let login = Login::Password { email: "admin@demo.example".into(), password: SecretString::from(PASSWORD) };
             let patience = Duration::from_secs(PATIENCE_SECONDS);
             let access = Access { url: shop.url.clone(), login, patience };
