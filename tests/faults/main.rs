@@ -16,6 +16,7 @@
     reason = "a test says what it does and fails where it cannot go on"
 )]
 
+mod flips;
 mod kill;
 mod power;
 #[path = "../recorded/mod.rs"]
@@ -47,6 +48,11 @@ pub(crate) struct Length {
 }
 
 impl Length {
+    /// Whether nobody asked for a long run.
+    pub(crate) fn is_short(&self) -> bool {
+        self.cycles.is_none() && self.minutes.is_none()
+    }
+
     /// Whether there is another cycle after `done` of them, where a short run has `short`.
     pub(crate) fn goes_on(&self, done: u64, short: u64) -> bool {
         let in_time = self.minutes.is_none_or(|minutes| self.began.elapsed() < Duration::from_secs(60 * minutes));
@@ -76,7 +82,12 @@ struct Fault {
     run: fn(Length) -> Running,
 }
 
-const FAULTS: [Fault; 4] = [
+const FAULTS: [Fault; 5] = [
+    Fault {
+        name: "flips",
+        what: "a bit flips, a file is cut short or gone, in every kind of file",
+        run: |length| Box::pin(flips::run(length)),
+    },
     Fault {
         name: "kill",
         what: "kill -9 at random moments under load, also during a start",
