@@ -18,6 +18,7 @@
 
 mod flips;
 mod kill;
+mod overload;
 mod power;
 #[path = "../recorded/mod.rs"]
 mod recorded;
@@ -48,6 +49,11 @@ pub(crate) struct Length {
 }
 
 impl Length {
+    /// How many minutes were asked for.
+    pub(crate) fn minutes(&self) -> Option<u64> {
+        self.minutes
+    }
+
     /// Whether nobody asked for a long run.
     pub(crate) fn is_short(&self) -> bool {
         self.cycles.is_none() && self.minutes.is_none()
@@ -82,7 +88,7 @@ struct Fault {
     run: fn(Length) -> Running,
 }
 
-const FAULTS: [Fault; 5] = [
+const FAULTS: [Fault; 6] = [
     Fault {
         name: "flips",
         what: "a bit flips, a file is cut short or gone, in every kind of file",
@@ -92,6 +98,11 @@ const FAULTS: [Fault; 5] = [
         name: "kill",
         what: "kill -9 at random moments under load, also during a start",
         run: |length| Box::pin(kill::run(length)),
+    },
+    Fault {
+        name: "overload",
+        what: "ten times as many customers as the shop can serve want one product",
+        run: |length| Box::pin(overload::run(length)),
     },
     Fault {
         name: "power-journal",

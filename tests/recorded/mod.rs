@@ -49,6 +49,11 @@ impl Process {
         Self { child, url }
     }
 
+    /// The process's id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// kill -9.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
@@ -239,6 +244,13 @@ impl Person {
         let body = json!({ "id": product, "name": product, "price": { "amount": price, "currency": "INR" } });
         let answer = self.send(Method::POST, "/products", body, None).await.unwrap();
         assert_eq!(answer.0, 201, "{}", answer.1);
+    }
+
+    /// Puts so many on the shelf, without writing it down.
+    pub(crate) async fn set_stock(&self, product: &str, on_hand: u64) {
+        let (path, body) = (format!("/products/{product}/inventory"), json!({ "on_hand": on_hand }));
+        let answer = self.send(Method::PUT, &path, body, None).await.unwrap();
+        assert_eq!(answer.0, 200, "{}", answer.1);
     }
 
     pub(crate) async fn reprice(&self, product: &str, price: u64) {

@@ -80,8 +80,7 @@ impl Original {
         }
         for product in PRODUCTS {
             people[0].list(product, PRICE).await;
-            let receipt = json!({ "on_hand": 100 });
-            people[0].send(Method::PUT, &format!("/products/{product}/inventory"), receipt, None).await.unwrap();
+            people[0].set_stock(product, 100).await;
         }
         let mut made = Self { directory, town, people, looks: Vec::new(), variables };
         made.trade("early").await;
