@@ -334,6 +334,7 @@ impl Foundation {
             access_ms: config.access_token_seconds.saturating_mul(1_000),
             session_ms: config.session_days.saturating_mul(86_400_000),
         };
+        let is_new = !data.join(belonging::FILE_NAME).exists();
         let keys = data.join("identity");
         let identity = Identity::open(&keys, &tokens, clock)?;
         match belonging::check(data, identity.fingerprint()).map_err(at(data.clone()))? {
@@ -344,6 +345,10 @@ impl Foundation {
         }
         let search = Search::open(&data.join("search"))?;
         let ledger = config.simulated_ledger.clone().unwrap_or_else(|| data.join("simulated-provider.jsonl"));
+        if !is_new && !ledger.exists() {
+            let ledger = ledger.display();
+            tracing::warn!(%ledger, "the simulated provider's ledger is not there: it has forgotten all charges");
+        }
         let simulated = Arc::new(Simulated::open(&ledger).map_err(at(ledger))?);
         Ok(Self { journal, identity, search, simulated })
     }
