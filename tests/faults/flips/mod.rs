@@ -5,7 +5,8 @@
 //!
 //! - *refused*: the start names what is damaged, and is not a panic;
 //! - *healed*: it starts, says so or the check did, and everybody is shown what they were shown before;
-//! - *told*: the entity that is damaged answers 5xx, and the check names it; everything else is shown as before;
+//! - *told*: the entity that is damaged answers 5xx, and the check names it; everything else is shown as before. Or the start
+//!   names a file that is lost for good, which only the provider's ledger may be;
 //! - *harmless*: nothing is lost and nothing needs to be said, as with a bit behind the end of the log.
 //!
 //! Each pass damages every kind of file in three ways; every second pass has a shop whose log has lost its beginning, so
@@ -171,6 +172,8 @@ async fn try_out(original: &mut Original, expected: &Expected, place: &Place) ->
         (true, true) if before(original).await.is_empty() => Ok(Fate::Harmless),
         (true, true) => Ok(Fate::Healed),
         // A start has no use for the log before the checkpoint, so what the check says of the damage may still be so.
+        // The provider's ledger cannot be made again, and without it there is nothing to hold the orders against.
+        (false, false) if place.names().iter().any(|name| said.contains(name.as_str())) => Ok(Fate::Told),
         (_, false) if !before(original).await.is_empty() => Ok(Fate::Healed),
         (_, false) => Err(format!("nobody noticed it until the shop had run: {after:?}; it said: {said}")),
     }
