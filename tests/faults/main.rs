@@ -16,6 +16,7 @@
     reason = "a test says what it does and fails where it cannot go on"
 )]
 
+mod clock;
 mod flips;
 mod kill;
 mod overload;
@@ -88,7 +89,12 @@ struct Fault {
     run: fn(Length) -> Running,
 }
 
-const FAULTS: [Fault; 6] = [
+const FAULTS: [Fault; 7] = [
+    Fault {
+        name: "clock",
+        what: "the wall clock jumps by up to an hour, forward and back",
+        run: |length| Box::pin(clock::run(length)),
+    },
     Fault {
         name: "flips",
         what: "a bit flips, a file is cut short or gone, in every kind of file",
