@@ -16,6 +16,7 @@
     reason = "a test says what it does and fails where it cannot go on"
 )]
 
+mod backup;
 mod clock;
 mod flips;
 mod kill;
@@ -89,7 +90,12 @@ struct Fault {
     run: fn(Length) -> Running,
 }
 
-const FAULTS: [Fault; 7] = [
+const FAULTS: [Fault; 8] = [
+    Fault {
+        name: "backup",
+        what: "a shop at work is backed up and restored, also one that an older release has written",
+        run: |length| Box::pin(backup::run(length)),
+    },
     Fault {
         name: "clock",
         what: "the wall clock jumps by up to an hour, forward and back",
