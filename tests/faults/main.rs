@@ -21,6 +21,7 @@ mod clock;
 mod flips;
 mod kill;
 mod overload;
+mod panics;
 mod power;
 #[path = "../recorded/mod.rs"]
 mod recorded;
@@ -90,7 +91,7 @@ struct Fault {
     run: fn(Length) -> Running,
 }
 
-const FAULTS: [Fault; 8] = [
+const FAULTS: [Fault; 9] = [
     Fault {
         name: "backup",
         what: "a shop at work is backed up and restored, also one that an older release has written",
@@ -115,6 +116,11 @@ const FAULTS: [Fault; 8] = [
         name: "overload",
         what: "ten times as many customers as the shop can serve want one product",
         run: |length| Box::pin(overload::run(length)),
+    },
+    Fault {
+        name: "panics",
+        what: "actors panic by the hundred whenever they come alive",
+        run: |length| Box::pin(panics::run(length)),
     },
     Fault {
         name: "power-journal",

@@ -31,14 +31,19 @@ pub(crate) struct Process {
 impl Process {
     /// Starts the shop with a demo of one product, and these environment variables.
     pub(crate) fn start(data: &Path, variables: &[(&str, &str)]) -> Self {
+        // Bugs make the shop's own assertions fail, loudly.
+        Self::start_logging(data, variables, Stdio::null())
+    }
+
+    /// The same, with its standard error in a file.
+    pub(crate) fn start_logging(data: &Path, variables: &[(&str, &str)], errors: impl Into<Stdio>) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_souk"))
             .args(["serve", "--listen", "127.0.0.1:0", "--demo", "--demo-products", "1", "--data-dir"])
             .arg(data)
             .env("SOUK_LOG", "off")
             .envs(variables.iter().copied())
             .stdout(Stdio::piped())
-            // Bugs make the shop's own assertions fail, loudly.
-            .stderr(Stdio::null())
+            .stderr(errors)
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();

@@ -164,8 +164,13 @@ async fn try_out(original: &mut Original, expected: &Expected, place: &Place) ->
     }
     if !differs.is_empty() {
         let failing: Vec<_> = differs.iter().map(|(look, _)| look).collect();
-        let is_known = !before(original).await.is_empty();
-        return if is_known { Ok(Fate::Told) } else { Err(format!("{failing:?} fail, and the check knows nothing")) };
+        let found = before(original).await;
+        println!("  {place}: {} of {} answers fail; the check: {:?}", failing.len(), shown.len(), found.first());
+        return if !found.is_empty() {
+            Ok(Fate::Told)
+        } else {
+            Err(format!("{failing:?} fail, and the check knows nothing"))
+        };
     }
     match (said.is_empty(), after.is_empty()) {
         (false, true) => Ok(Fate::Healed),
