@@ -3,9 +3,13 @@
 //! An access token is believed without asking its account; that is what makes it cheap. So whoever ends a session or revokes
 //! an account says so here too, and it is remembered for as long as such a token can live. The memory is this process's own
 //! and bounded. Tokens from before it began (a restart, or the bound was reached) are not called dead, which would log
-//! everybody out, but [`Standing::AskAccount`]. Depends on `domain`.
+//! everybody out, but [`Standing::AskAccount`]. So are tokens that were alive when something was revoked that is forgotten by
+//! now: they have expired, unless the clock was set back. Depends on `domain`.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use parking_lot::RwLock;
 
@@ -52,6 +56,8 @@ struct Memory {
 #[derive(Debug)]
 pub(super) struct Revocations {
     memory: RwLock<Memory>,
+    /// The latest time that the clock has shown when a token was issued: where it was set back since, tokens live longer.
+    latest_issue: AtomicU64,
     remembered_ms: u64,
     revocations_max: usize,
 }
@@ -60,7 +66,12 @@ impl Revocations {
     /// Begins to listen at `since`, and remembers each revocation for `remembered_ms`, the longest that a token lives.
     pub(super) fn new(since: Timestamp, remembered_ms: u64, revocations_max: usize) -> Self {
         let memory = Memory { complete_since: since, revocations: HashMap::new(), order: VecDeque::new() };
-        Self { memory: RwLock::new(memory), remembered_ms, revocations_max }
+        Self { memory: RwLock::new(memory), latest_issue: AtomicU64::new(0), remembered_ms, revocations_max }
+    }
+
+    /// A token is issued.
+    pub(super) fn issued(&self, now: Timestamp) {
+        self.latest_issue.fetch_max(now.0, Ordering::Relaxed);
     }
 
     pub(super) fn revoke_account(&self, account: AccountId, epoch_min: u32, now: Timestamp) {
@@ -73,7 +84,7 @@ impl Revocations {
 
     fn revoke(&self, subject: Subject, epoch_min: u32, now: Timestamp) {
         let mut memory = self.memory.write();
-        memory.forget(now);
+        memory.forget(now, self.remembered_ms);
         match memory.revocations.get(&subject) {
             // A repeat. Its tokens stopped being issued when it was first said.
             Some(known) if known.epoch_min >= epoch_min => return,
@@ -82,9 +93,11 @@ impl Revocations {
         if memory.order.len() >= self.revocations_max {
             memory.revocations.clear();
             memory.order.clear();
-            memory.complete_since = memory.complete_since.max(now);
+            let latest_issue = Timestamp(self.latest_issue.load(Ordering::Relaxed));
+            memory.complete_since = memory.complete_since.max(now).max(latest_issue);
         }
-        let forgotten_at = now.plus_ms(self.remembered_ms);
+        let latest_issue = Timestamp(self.latest_issue.load(Ordering::Relaxed));
+        let forgotten_at = now.max(latest_issue).plus_ms(self.remembered_ms);
         memory.revocations.insert(subject, Revocation { epoch_min, forgotten_at });
         memory.order.push_back((forgotten_at, subject));
     }
@@ -107,13 +120,16 @@ impl Revocations {
 }
 
 impl Memory {
-    /// Forgets what no living token can need. If the clock was set back meanwhile, that is later, never earlier.
-    fn forget(&mut self, now: Timestamp) {
+    /// Forgets what no living token can need. Tokens that were issued before the revocation come back to life if the clock is
+    /// set back: from now on the account is asked about them.
+    fn forget(&mut self, now: Timestamp, remembered_ms: u64) {
         while let Some((forgotten_at, subject)) = self.order.front().copied() {
             if forgotten_at > now {
                 return;
             }
             self.order.pop_front();
+            let issued_before = Timestamp(forgotten_at.0.saturating_sub(remembered_ms).saturating_add(1));
+            self.complete_since = self.complete_since.max(issued_before);
             if self.revocations.get(&subject).is_some_and(|revocation| revocation.forgotten_at <= now) {
                 self.revocations.remove(&subject);
             }
@@ -160,8 +176,25 @@ mod tests {
         revocations.revoke_session(3, START.plus_ms(1_000));
         assert_eq!(revocations.standing(ACCOUNT, 1, 9, START), Standing::Revoked, "renewed by the second");
         revocations.revoke_session(4, START.plus_ms(1_900));
-        assert_eq!(revocations.standing(ACCOUNT, 1, 9, START), Standing::Good, "no such token is alive");
+        assert_eq!(revocations.standing(ACCOUNT, 1, 9, START), Standing::AskAccount, "alive if the clock is set back");
+        assert_eq!(revocations.standing(ACCOUNT, 1, 9, START.plus_ms(1_001)), Standing::Good, "issued later");
         assert_eq!(revocations.memory.read().order.len(), 2);
+    }
+
+    #[test]
+    fn a_clock_that_jumps_brings_no_revoked_token_back() {
+        let revocations = revocations(10);
+        // It was an hour ahead when the token was issued, and was set right before the session ended.
+        let ahead = START.plus_ms(3_000);
+        revocations.issued(ahead);
+        revocations.revoke_session(9, START);
+        // It jumps ahead again, and another session ends there.
+        revocations.revoke_session(8, START.plus_ms(3_500));
+        assert_eq!(revocations.standing(ACCOUNT, 0, 9, ahead), Standing::Revoked, "no token outlives its revocation");
+        // Much later it is forgotten, but not that there was something to forget.
+        revocations.revoke_session(7, START.plus_ms(9_000));
+        assert_eq!(revocations.standing(ACCOUNT, 0, 9, ahead), Standing::AskAccount);
+        assert_eq!(revocations.standing(ACCOUNT, 0, 9, START.plus_ms(9_000)), Standing::Good);
     }
 
     #[test]

@@ -28,7 +28,7 @@ use crate::{
     },
 };
 
-/// The longest access token that is looked at, in bytes. Ours have about 550; parsing is paid by whoever sends longer ones.
+/// The longest access token that is looked at, in bytes. Ours have about 600; parsing is paid by whoever sends longer ones.
 pub const TOKEN_BYTES_MAX: usize = 1_024;
 /// How many verified tokens are remembered: 290 bytes each, so 29 MB (measured). Beyond that, signatures are verified again.
 pub const VERIFIED_MAX: usize = 100_000;
@@ -75,6 +75,10 @@ struct Claims {
     account: String,
     role: Role,
     epoch: u32,
+    /// The run of the shop that issued it: only that one has heard of everything that was revoked since. Where the clock was set
+    /// back between two runs, the time of issue does not say which it was.
+    #[serde(default)]
+    run: Option<String>,
 }
 
 /// Issues and verifies access tokens.
@@ -85,6 +89,8 @@ pub(super) struct AccessTokens {
     issuer: String,
     audience: String,
     access_ms: u64,
+    /// The name of this run.
+    run: String,
     verified: Cache<[u8; 32], Principal>,
     pub(super) revocations: Revocations,
 }
@@ -109,6 +115,7 @@ impl AccessTokens {
             issuer: issuer.to_owned(),
             audience: audience.to_owned(),
             access_ms,
+            run: hex(random_u128()),
             verified: Cache::new(VERIFIED_MAX),
             revocations: Revocations::new(now, ACCESS_MS_MAX + CLOCK_LEEWAY_MS, REVOCATIONS_MAX),
         }
@@ -130,7 +137,9 @@ impl AccessTokens {
             account: grant.account.to_string(),
             role: grant.role,
             epoch: grant.epoch,
+            run: Some(self.run.clone()),
         };
+        self.revocations.issued(now);
         let token = encode(&self.header, &claims, &self.keys.signing).map_err(|_| TokenError::NotSigned)?;
         Ok((token.into(), Timestamp(exp * MS_PER_SECOND)))
     }
@@ -157,7 +166,8 @@ impl AccessTokens {
         let Principal { account, epoch, family, issued_at, .. } = principal;
         match self.revocations.standing(account, epoch, family, issued_at) {
             Standing::Revoked => Err(TokenError::Revoked),
-            standing @ (Standing::Good | Standing::AskAccount) => Ok(Principal { standing, ..principal }),
+            Standing::AskAccount => Ok(Principal { standing: Standing::AskAccount, ..principal }),
+            Standing::Good => Ok(principal),
         }
     }
 
@@ -190,7 +200,7 @@ impl AccessTokens {
             family: claims.sid.parse::<UserId>().map_err(|_| bad("sid"))?.0,
             issued_at: Timestamp(ms("iat", claims.iat)?),
             expires_at: Timestamp(ms("exp", claims.exp)?),
-            standing: Standing::Good,
+            standing: if claims.run.as_ref() == Some(&self.run) { Standing::Good } else { Standing::AskAccount },
         };
         // A longer life than we give would outlive the memory of its revocation.
         if principal.expires_at.ms_since(principal.issued_at) > ACCESS_MS_MAX {

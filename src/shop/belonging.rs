@@ -56,7 +56,12 @@ mod tests {
         open().await.unwrap().close().await.unwrap();
         let (keys, elsewhere) = (directory.path().join("identity"), directory.path().join("kept"));
         fs::rename(&keys, &elsewhere).unwrap();
-        assert!(matches!(open().await, Err(OpenShopError::OtherKeys { .. })));
+        let refused = open().await.unwrap_err();
+        assert!(matches!(refused, OpenShopError::OtherKeys { .. }));
+        assert!(
+            refused.to_string().contains("/identity") && refused.to_string().contains("/souk.identity"),
+            "{refused}"
+        );
         fs::remove_dir_all(&keys).unwrap();
         fs::rename(&elsewhere, &keys).unwrap();
         open().await.unwrap().close().await.unwrap();

@@ -83,11 +83,13 @@ pub enum OpenShopError {
     Identity(#[from] IdentityError),
     /// The accounts were written with other keys.
     #[error(
-        "the keys in {directory} are not those that this shop's accounts were written with: restore them from the same copy as the data"
+        "the keys in {directory} are not those that this shop's accounts were written with, by {file}: restore both from the same copy as the data"
     )]
     OtherKeys {
         /// Where the keys are.
         directory: PathBuf,
+        /// What names the right ones; it may be what is damaged.
+        file: PathBuf,
     },
     /// The search index cannot even be made.
     #[error(transparent)]
@@ -332,14 +334,21 @@ impl Foundation {
             access_ms: config.access_token_seconds.saturating_mul(1_000),
             session_ms: config.session_days.saturating_mul(86_400_000),
         };
+        let is_new = !data.join(belonging::FILE_NAME).exists();
         let keys = data.join("identity");
         let identity = Identity::open(&keys, &tokens, clock)?;
         match belonging::check(data, identity.fingerprint()).map_err(at(data.clone()))? {
             Belonging::Together => {}
-            Belonging::Apart => return Err(OpenShopError::OtherKeys { directory: keys }),
+            Belonging::Apart => {
+                return Err(OpenShopError::OtherKeys { directory: keys, file: data.join(belonging::FILE_NAME) });
+            }
         }
         let search = Search::open(&data.join("search"))?;
         let ledger = config.simulated_ledger.clone().unwrap_or_else(|| data.join("simulated-provider.jsonl"));
+        if !is_new && !ledger.exists() {
+            let ledger = ledger.display();
+            tracing::warn!(%ledger, "the simulated provider's ledger is not there: it has forgotten all charges");
+        }
         let simulated = Arc::new(Simulated::open(&ledger).map_err(at(ledger))?);
         Ok(Self { journal, identity, search, simulated })
     }

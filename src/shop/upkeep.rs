@@ -60,7 +60,7 @@ pub enum UpkeepError {
         problem: String,
     },
     /// A file of the backup is not what was written.
-    #[error("{} is damaged: it is not what was backed up", .0.display())]
+    #[error("{} is damaged: it is not what {MANIFEST} says was backed up", .0.display())]
     Damaged(PathBuf),
     /// The work did not come to an end.
     #[error("the copy did not end: {0}")]

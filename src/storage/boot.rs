@@ -83,7 +83,7 @@ pub(super) fn boot(dir: &Path, files: &Arc<dyn Files>, limits: &JournalLimits) -
     marker.update(|_| {})?;
     if known.segment.is_some_and(|newest| firsts.last().is_none_or(|last| *last < newest)) {
         let end = Position(firsts.last().copied().unwrap_or(0));
-        return Err(OpenError::Short { known: known.position, segment: known.segment, end });
+        return Err(OpenError::Short { log: log_dir, known: known.position, segment: known.segment, end });
     }
     let mut segments = log::open_segments(files.as_ref(), &log_dir, store, &firsts)?;
     if segments.is_empty() {
@@ -108,7 +108,8 @@ pub(super) fn boot(dir: &Path, files: &Arc<dyn Files>, limits: &JournalLimits) -
         log::recover(segments.clone(), store, from, &mut on_batch)?
     };
     if log.link.end < known.position {
-        return Err(OpenError::Short { known: known.position, segment: known.segment, end: log.link.end });
+        let (segment, end) = (known.segment, log.link.end);
+        return Err(OpenError::Short { log: log_dir, known: known.position, segment, end });
     }
     Ok(Booted { store, state, lists, marker, tail, log, segments, checkpoint: from, base: found.ok().flatten() })
 }
@@ -143,18 +144,19 @@ impl Places<'_> {
             }
             Err(why) => why,
         };
+        let lost = |why: String| OpenError::CannotRebuild { state: dir.to_owned(), why, oldest };
         let base = match base {
             Ok(Some(base)) if base.link.end >= oldest => Some(base),
             Ok(_) if oldest == Position::BEGINNING => None,
-            Ok(_) => return Err(OpenError::CannotRebuild { why, oldest }),
+            Ok(_) => return Err(lost(why)),
             Err(_) if oldest == Position::BEGINNING => None,
-            Err(error) => return Err(OpenError::CannotRebuild { why: format!("{why}; {error}"), oldest }),
+            Err(error) => return Err(lost(format!("{why}; {error}"))),
         };
         self.move_away(was_there, &why)?;
         match base.map(|base| self.state_of_base(known, base)) {
             Some(Ok(found)) => return Ok(found),
             Some(Err(error)) if oldest > Position::BEGINNING => {
-                return Err(OpenError::CannotRebuild { why: format!("{why}; {error}"), oldest });
+                return Err(lost(format!("{why}; {error}")));
             }
             Some(Err(error)) => {
                 tracing::error!(%error, "the base is no good; the state is rebuilt from the whole log");

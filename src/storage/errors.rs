@@ -132,9 +132,12 @@ pub enum OpenError {
     MarkerMissing(PathBuf),
     /// The marker says that there was more than there is.
     #[error(
-        "the log was known to reach {known:?} in a segment at {segment:?}, but it ends at {end:?}: data is missing"
+        "the log in {} was known to reach {known:?} in a segment at {segment:?}, but it ends at {end:?}: data is missing",
+        log.display()
     )]
     Short {
+        /// Its directory.
+        log: PathBuf,
         /// How far it was known to reach.
         known: Position,
         /// The newest segment that was known.
@@ -143,8 +146,10 @@ pub enum OpenError {
         end: Position,
     },
     /// The state must be rebuilt, but the beginning of the log is gone.
-    #[error("the state is lost or damaged ({why}) and cannot be rebuilt: the log begins at {oldest:?}")]
+    #[error("{} is lost or damaged ({why}) and cannot be rebuilt: the log begins at {oldest:?}", state.display())]
     CannotRebuild {
+        /// The directory of the state.
+        state: PathBuf,
         /// What is wrong with the state.
         why: String,
         /// Where the log begins.

@@ -15,7 +15,7 @@ use super::{
     keeper::Spares,
     limits::{PAGE_BYTES, WINDOW_BYTES},
     record::{Page, Position, Record, Stream},
-    segment::{Reader, SEGMENT_HEADER_BYTES, Segment, first_position},
+    segment::{Reader, SEGMENT_HEADER_BYTES, Segment, file_name, first_position},
 };
 
 /// Which segments there are: first position → length.
@@ -101,8 +101,8 @@ pub(super) fn open_segments(
 ) -> Result<Vec<Segment>, OpenError> {
     let mut segments: Vec<Segment> = Vec::with_capacity(firsts.len());
     for first in firsts {
-        let segment =
-            Segment::open(files, dir, store, *first).map_err(Fault::io(format!("open segment {first}")))??;
+        let segment = Segment::open(files, dir, store, *first)
+            .map_err(Fault::io(format!("open {}", dir.join(file_name(*first)).display())))??;
         if let Some(before) = segments.last().filter(|before| before.end() != *first) {
             let what = format!("the segment at {} is missing", before.end());
             return Err(before.damage(before.length, what).into());
@@ -124,7 +124,8 @@ pub(super) fn recover(
 ) -> Result<Recovered, OpenError> {
     let mut link = from;
     let mut sealed = true;
-    let short = |end| OpenError::Short { known: from.end, segment: None, end };
+    let dir = segments.first().and_then(|segment| segment.path.parent()).map(Path::to_owned).unwrap_or_default();
+    let short = |end| OpenError::Short { log: dir.clone(), known: from.end, segment: None, end };
     let mut index = match segments.iter().position(|segment| from.end.0 <= segment.end()) {
         Some(index) if segments[index].first <= from.end.0 => index,
         _ => return Err(short(Position(segments.last().map_or(0, Segment::end)))),

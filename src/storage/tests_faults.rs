@@ -54,7 +54,7 @@ async fn append(journal: &Journal) {
     let (lease, loaded) = journal.activate(&stream(0)).await.unwrap();
     let sequence = loaded.sequence() + 1;
     let (sender, receiver) = oneshot::channel();
-    let append = Append { sequence, version: 1, payload: payload(0, sequence), snapshot: None };
+    let append = Append { sequence, version: 1, payload: payload(0, sequence) };
     journal.reserve().await.unwrap().append(&lease, append, move |result| sender.send(result).unwrap());
     receiver.await.unwrap().unwrap();
 }
@@ -308,7 +308,8 @@ fn what_is_missing_is_refused() {
         let content = &mut emptied.contents[image.names[path]];
         content[4096..].fill(0);
     }
-    assert!(matches!(start_without_state(emptied), Err(OpenError::Short { .. })));
+    let short = start_without_state(emptied).map(|_| ()).unwrap_err();
+    assert!(matches!(short, OpenError::Short { .. }) && short.to_string().contains("log in "), "{short}");
 
     let (_dir, journal) = start_without_state(image).unwrap();
     runtime().block_on(check(&journal, &acknowledged));

@@ -17,11 +17,16 @@
 )]
 
 mod attempt;
+mod backup;
 mod calls;
+mod clock;
 mod customers;
 mod disk;
 mod disk_full;
+mod flips;
 mod kill;
+mod overload;
+mod panics;
 mod power;
 #[path = "../recorded/mod.rs"]
 mod recorded;
@@ -54,6 +59,11 @@ pub(crate) struct Length {
 }
 
 impl Length {
+    /// How many minutes were asked for.
+    pub(crate) fn minutes(&self) -> Option<u64> {
+        self.minutes
+    }
+
     /// Whether somebody has asked for more than the short run.
     pub(crate) fn is_long(&self) -> bool {
         self.cycles.is_some() || self.minutes.is_some()
@@ -88,11 +98,21 @@ struct Fault {
     run: fn(Length) -> Running,
 }
 
-const FAULTS: [Fault; 7] = [
+const FAULTS: [Fault; 12] = [
+    Fault {
+        name: "backup",
+        what: "a shop at work is backed up and restored, also one that an older release has written",
+        run: |length| Box::pin(backup::run(length)),
+    },
     Fault {
         name: "calls",
         what: "a call on a file fails, once, at the start or while customers shop",
         run: |length| Box::pin(calls::run(length)),
+    },
+    Fault {
+        name: "clock",
+        what: "the wall clock jumps by up to an hour, forward and back",
+        run: |length| Box::pin(clock::run(length)),
     },
     Fault {
         name: "disk-full",
@@ -100,9 +120,24 @@ const FAULTS: [Fault; 7] = [
         run: |length| Box::pin(disk_full::run(length)),
     },
     Fault {
+        name: "flips",
+        what: "a bit flips, a file is cut short or gone, in every kind of file",
+        run: |length| Box::pin(flips::run(length)),
+    },
+    Fault {
         name: "kill",
         what: "kill -9 at random moments under load, also during a start",
         run: |length| Box::pin(kill::run(length)),
+    },
+    Fault {
+        name: "overload",
+        what: "ten times as many customers as the shop can serve want one product",
+        run: |length| Box::pin(overload::run(length)),
+    },
+    Fault {
+        name: "panics",
+        what: "actors panic by the hundred whenever they come alive",
+        run: |length| Box::pin(panics::run(length)),
     },
     Fault {
         name: "power-journal",

@@ -24,7 +24,7 @@ use crate::{
     Figure, Length, Outcome, Skipped,
     attempt::{CUSTOMERS, Prepared},
     customers::{Crowd, PRODUCT, RENAMED},
-    recorded::{Process, Town},
+    recorded::{Process, START_MAX, Town},
     strace,
 };
 
@@ -46,8 +46,6 @@ const QUEUE_RECORDS_MAX: u64 = 8_192;
 /// What a shop may take on more in memory under this load: far more than so few requests at work need, far less than a queue
 /// without a limit would.
 const MEMORY_BYTES_MAX: u64 = 128 << 20;
-/// Far longer than a start takes with slow syncs.
-const START_MAX: Duration = Duration::from_secs(60);
 
 /// What came of the requests of one kind.
 struct Kind {

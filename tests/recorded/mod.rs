@@ -23,7 +23,7 @@ use souk::verify::{
 
 pub(crate) const PASSWORD: &str = "souk-demo-password";
 /// How long a start may take: far longer than it does on a busy machine.
-const START_MAX: Duration = Duration::from_secs(60);
+pub(crate) const START_MAX: Duration = Duration::from_secs(60);
 
 /// The shop's process. Dropping it kills it.
 pub(crate) struct Process {
@@ -74,6 +74,11 @@ impl Process {
                 Err(NotStarted(None))
             }
         }
+    }
+
+    /// The process's id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// kill -9.
@@ -153,11 +158,24 @@ impl Town {
     /// The same where the shop may be unable to let them in.
     pub(crate) async fn try_enter(self: &Arc<Self>, name: &str, email: &str) -> Result<Person, String> {
         let credentials = json!({ "email": email, "password": PASSWORD });
-        let at = |what: &str| self.client.post(self.at(&format!("/auth/{what}"))).json(&credentials);
         // Those of the demo are there already.
-        at("register").send().await.map_err(|error| error.to_string())?;
-        let session = at("login").send().await.map_err(|error| error.to_string())?;
-        let session: Value = session.json().await.map_err(|error| error.to_string())?;
+        let _ = self.client.post(self.at("/auth/register")).json(&credentials).send().await;
+        self.log_in(name, email).await
+    }
+
+    /// The answer to a login.
+    ///
+    /// # Errors
+    /// What was said instead.
+    pub(crate) async fn session(&self, email: &str) -> Result<Value, String> {
+        let credentials = json!({ "email": email, "password": PASSWORD });
+        let answer = self.client.post(self.at("/auth/login")).json(&credentials).send().await;
+        answer.map_err(|error| error.to_string())?.json().await.map_err(|error| error.to_string())
+    }
+
+    /// Somebody logs in who has registered before, if they are let in.
+    pub(crate) async fn log_in(self: &Arc<Self>, name: &str, email: &str) -> Result<Person, String> {
+        let session = self.session(email).await?;
         let token = session["access_token"].as_str().ok_or_else(|| session.to_string())?;
         Ok(self.remember(name, token))
     }
@@ -281,6 +299,13 @@ impl Person {
         let body = json!({ "id": product, "name": product, "price": { "amount": price, "currency": "INR" } });
         let answer = self.send(Method::POST, "/products", body, None).await.unwrap();
         assert_eq!(answer.0, 201, "{}", answer.1);
+    }
+
+    /// Puts so many on the shelf, without writing it down.
+    pub(crate) async fn set_stock(&self, product: &str, on_hand: u64) {
+        let (path, body) = (format!("/products/{product}/inventory"), json!({ "on_hand": on_hand }));
+        let answer = self.send(Method::PUT, &path, body, None).await.unwrap();
+        assert_eq!(answer.0, 200, "{}", answer.1);
     }
 
     pub(crate) async fn reprice(&self, product: &str, price: u64) {

@@ -162,6 +162,9 @@ fn after_a_restart_the_account_is_asked_about_older_tokens() {
     assert_eq!(standing(&world.access_token(earlier)), Standing::AskAccount);
     assert_eq!(standing(&world.access_token(START)), Standing::Good);
     assert!(world.holder().honours(SESSION, 0));
+    // Also where the clock was set back before the restart, so that the token looks younger than the start.
+    let (token, directory) = (world.access_token(START), world.directory.path());
+    assert_eq!(open(directory).verify(&token, START).unwrap().standing, Standing::AskAccount);
 }
 
 #[test]

@@ -1,0 +1,260 @@
+//! A backup of a shop at work, restored elsewhere: everything acknowledged before it began is there.
+//!
+//! Customers shop and write down every answer; when they have all been answered the backup begins, while others go on buying
+//! other things. What is restored starts, the customers log in to it and look at everything again, and the checker holds it
+//! against what they wrote. The provider's ledger is another company's and is not restored: it goes on.
+//!
+//! Then the same is done with what an older release has written: the stored forms of accounts and carts are put back into
+//! their first version (events, and all other states, have had one form so far; `tests/golden/` has them byte by byte, and of
+//! the ratings too, which today's events cannot be put back into). The older shop is backed up, restored and looked at.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use secrecy::SecretString;
+use souk::{
+    actors::records::{encode_snapshot, replay},
+    domain::{account::Account, cart::Cart, entity::Entity},
+    storage::{Journal, JournalConfig, Snapshot},
+    verify::{self, Access, Login, Source, Subject, history::Call},
+};
+use tokio::task::JoinHandle;
+
+use crate::{
+    Figure, Length, Outcome,
+    recorded::{PASSWORD, Person, Process, Town},
+};
+
+/// Backups of a short run.
+const CYCLES: u64 = 1;
+const CUSTOMERS: usize = 6;
+/// What each of the customers who write everything down orders.
+const ORDERS_EACH: usize = 4;
+/// Others who shop while the backup is taken.
+const OTHERS: usize = 6;
+const PRODUCT: &str = "told";
+const OTHER_PRODUCT: &str = "untold";
+const STOCK: u64 = 1_000_000;
+const PRICE: u64 = 500;
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The first version of what is put back into it.
+const FIRST_VERSION: u16 = 1;
+
+/// What all runs came to.
+#[derive(Default)]
+struct Tally {
+    cycles: u64,
+    orders: u64,
+    meanwhile: u64,
+    bytes: u64,
+    older: u64,
+    backup: Duration,
+    restore: Duration,
+    violations: Vec<String>,
+}
+
+pub(crate) async fn run(length: Length) -> Outcome {
+    let mut tally = Tally::default();
+    let mut random = fastrand::Rng::with_seed(length.seed);
+    while tally.violations.is_empty() && length.goes_on(tally.cycles, CYCLES) {
+        cycle(&mut random, &mut tally).await;
+        tally.cycles += 1;
+    }
+    let Tally { cycles, orders, meanwhile, bytes, older, backup, restore, mut violations } = tally;
+    if meanwhile == 0 {
+        violations.push("nothing was ordered while the backups were taken: they prove nothing".into());
+    }
+    let load = format!("{orders} acknowledged orders, lost 0, {meanwhile} more placed meanwhile");
+    let took = format!("slowest backup {backup:.1?}, restore {restore:.1?}, {} MiB", bytes >> 20);
+    let figure = format!("{cycles} backups / {load} / {took} / {older} states of the first version read");
+    Ok(Figure { figure, violations })
+}
+
+/// A shop with its history.
+struct Told {
+    town: Arc<Town>,
+    names: Vec<String>,
+    orders: Vec<(String, String)>,
+    history: PathBuf,
+    /// The provider's, which every restored shop goes on with.
+    ledger: PathBuf,
+}
+
+async fn cycle(random: &mut fastrand::Rng, tally: &mut Tally) {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let (data, history, ledger) = (at("shop"), at("history.jsonl"), at("ledger.jsonl"));
+    let told = {
+        let shop = Process::start(&data, &[("SOUK_SIMULATED_LEDGER", ledger.to_str().unwrap())]);
+        let town = Town::new(&history, &shop.url);
+        let untold = Town::new(&at("others.jsonl"), &shop.url);
+        let seller = town.enter("seller", "seller@demo.example").await;
+        for product in [PRODUCT, OTHER_PRODUCT] {
+            seller.list(product, PRICE).await;
+        }
+        seller.call(Call::StockSet { product: PRODUCT.into(), on_hand: STOCK }).await;
+        seller.set_stock(OTHER_PRODUCT, STOCK).await;
+        let (going_on, placed) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU64::new(0)));
+        let others = others(&untold, &going_on, &placed).await;
+        let mut told = Told { town, names: Vec::new(), orders: Vec::new(), history, ledger };
+        told.shop(random).await;
+        let placed_before = placed.load(Ordering::Relaxed);
+        let took = souk(&data, &told.ledger, &["backup", at("backup").to_str().unwrap()]).await;
+        tally.meanwhile += placed.load(Ordering::Relaxed) - placed_before;
+        tally.backup = tally.backup.max(took);
+        going_on.store(false, Ordering::Relaxed);
+        for other in others {
+            other.await.unwrap();
+        }
+        told
+    };
+    tally.orders += told.orders.len() as u64;
+    tally.bytes += size(&at("backup"));
+    let took = souk(&at("restored"), &told.ledger, &["restore", at("backup").to_str().unwrap()]).await;
+    tally.restore = tally.restore.max(took);
+    tally.violations.extend(told.compare(&at("restored"), "restored").await);
+
+    let older = put_back::<Account>(&at("restored")).await + put_back::<Cart>(&at("restored")).await;
+    tally.older += older;
+    if older < told.names.len() as u64 {
+        tally.violations.push(format!("only {older} states could be put back into their first version"));
+    }
+    souk(&at("restored"), &told.ledger, &["backup", at("older").to_str().unwrap()]).await;
+    souk(&at("upgraded"), &told.ledger, &["restore", at("older").to_str().unwrap()]).await;
+    tally.violations.extend(told.compare(&at("upgraded"), "of an older release").await);
+    println!("  {} backups, {} orders, slowest backup {:.1?}", tally.cycles + 1, tally.orders, tally.backup);
+}
+
+/// Those who go on buying while the backup is taken.
+async fn others(town: &Arc<Town>, going_on: &Arc<AtomicBool>, placed: &Arc<AtomicU64>) -> Vec<JoinHandle<()>> {
+    let mut others = Vec::new();
+    for number in 0..OTHERS {
+        let name = format!("other-{number}");
+        let other = town.enter(&name, &format!("{name}@example.org")).await;
+        let (going_on, placed) = (Arc::clone(going_on), Arc::clone(placed));
+        others.push(tokio::spawn(async move {
+            for turn in 0.. {
+                if !going_on.load(Ordering::Relaxed) {
+                    return;
+                }
+                let key = format!("{turn}");
+                other.add(OTHER_PRODUCT, 1, None).await;
+                let order = other.checkout(PRICE, &key).await.unwrap();
+                other.pay(&order, "tok_success", &key).await;
+                placed.fetch_add(1, Ordering::Relaxed);
+            }
+        }));
+    }
+    others
+}
+
+/// Runs a command of the operator's; how long it took.
+async fn souk(data: &Path, ledger: &Path, arguments: &[&str]) -> Duration {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_souk"));
+    command.arg("--data-dir").arg(data).args(arguments).env("SOUK_LOG", "off").env("SOUK_SIMULATED_LEDGER", ledger);
+    let began = Instant::now();
+    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    began.elapsed()
+}
+
+/// How many bytes a directory has.
+fn size(directory: &Path) -> u64 {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap());
+    let bytes = |entry: fs::DirEntry| {
+        let metadata = entry.metadata().unwrap();
+        if metadata.is_dir() { size(&entry.path()) } else { metadata.len() }
+    };
+    entries.map(bytes).sum()
+}
+
+/// Replaces every snapshot of a kind by its first form, which lacked the last field; how many could be. A stopped shop's.
+async fn put_back<E: Entity>(data: &Path) -> u64 {
+    let journal = Journal::open(JournalConfig::new(data.join("journal"))).unwrap();
+    let walked = journal.clone();
+    let streams =
+        tokio::task::spawn_blocking(move || walked.walk(E::KIND as u8).unwrap().map(Result::unwrap).collect());
+    let streams: Vec<_> = streams.await.unwrap();
+    let mut count = 0;
+    for stream in &streams {
+        let loaded = journal.read(stream).await.unwrap();
+        let mut bytes = encode_snapshot(&replay::<E>(&loaded).unwrap().entity);
+        // The field was not there before it had a value for the first time.
+        if bytes.pop() == Some(0) {
+            let snapshot = Snapshot { sequence: loaded.sequence(), version: FIRST_VERSION, bytes: bytes.into() };
+            journal.offer_snapshot(stream, snapshot);
+        }
+    }
+    journal.checkpoint().await.unwrap();
+    for stream in &streams {
+        let snapshot = journal.read(stream).await.unwrap().snapshot;
+        count += u64::from(snapshot.is_some_and(|snapshot| snapshot.version == FIRST_VERSION));
+    }
+    journal.close().await.unwrap();
+    count
+}
+
+impl Told {
+    async fn enter(&self, name: &str) -> Person {
+        self.town.enter(name, &format!("{name}@example.org")).await
+    }
+
+    /// The customers fill carts, order, pay, cancel, and leave something in their carts.
+    async fn shop(&mut self, random: &mut fastrand::Rng) {
+        for number in 0..CUSTOMERS {
+            let name = format!("customer-{number}");
+            let customer = self.enter(&name).await;
+            for turn in 0..ORDERS_EACH {
+                let (quantity, key) = (random.u32(1..4), format!("{turn}"));
+                customer.add(PRODUCT, quantity, None).await;
+                let order = customer.checkout(PRICE * u64::from(quantity), &key).await.unwrap();
+                match random.u8(..4) {
+                    0 => {
+                        customer.cancel(&order).await;
+                        customer.remove(PRODUCT).await;
+                    }
+                    1 => {}
+                    _ => customer.pay(&order, "tok_success", &key).await,
+                }
+                self.orders.push((name.clone(), order));
+            }
+            customer.add(PRODUCT, random.u32(1..9), None).await;
+            self.names.push(name);
+        }
+    }
+
+    /// Starts what was restored, lets everybody look at it, and has it checked while it runs and at rest.
+    async fn compare(&self, data: &Path, what: &str) -> Vec<String> {
+        let mut shop = Process::start(data, &[("SOUK_SIMULATED_LEDGER", self.ledger.to_str().unwrap())]);
+        self.town.url.lock().clone_from(&shop.url);
+        for name in &self.names {
+            let customer = self.enter(name).await;
+            customer.cart().await;
+            for (_, order) in self.orders.iter().filter(|(of, _)| of == name) {
+                customer.look(order).await;
+            }
+        }
+        self.town.enter("seller", "seller@demo.example").await.stock(PRODUCT).await;
+        let login = Login::Password { email: "admin@demo.example".into(), password: SecretString::from(PASSWORD) };
+        let access = Access { url: shop.url.clone(), login, patience: PATIENCE };
+        let check = async |shop| {
+            let verdict = verify::verify(Subject { history: Some(self.history.clone()), ledger: None, shop }).await;
+            let looked_at = verdict.report.looked_at.get("orders").copied().unwrap_or_default();
+            if verdict.is_clean() && looked_at >= self.orders.len() as u64 {
+                return None;
+            }
+            Some(format!("{what}: {:?}\n{}", verdict.stopped, verdict.report))
+        };
+        let running = check(Source::Running(access)).await;
+        shop.kill();
+        running.into_iter().chain(check(Source::Directory(data.to_owned())).await).collect()
+    }
+}
