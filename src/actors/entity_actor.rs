@@ -46,6 +46,9 @@ const ROUND_ASKS_MAX: usize = 64;
 const ROUND_BYTES_MAX: usize = 64 * 1024;
 /// The smallest number of bytes of events after which a snapshot is left behind: a page of the state's storage.
 const SNAPSHOT_BYTES_MIN: usize = 4 * 1024;
+/// The same for one that an entity at rest leaves behind. To fold so few bytes of events again costs less than to write the
+/// stream into the state a second time, for its page of the tree; most carts and orders never have more.
+const LEFT_BYTES_MIN: usize = 1024;
 
 /// A command that was accepted.
 #[derive(Debug, Clone)]
@@ -252,10 +255,10 @@ impl<E: Entity> Actor for EntityActor<E> {
         Ok(())
     }
 
-    /// A passivated entity leaves a snapshot behind, so that its next activation need not fold its events again.
+    /// A passivated entity leaves a snapshot behind, so that its next activation need not fold many events again.
     async fn post_stop(&self, _: ActorRef<LookIntoInbox>, state: &mut State<E>) -> Result<(), ActorProcessingErr> {
         let Some(mut alive) = state.alive.take() else { return Ok(()) };
-        if alive.bytes_since_snapshot > 0 && state.arguments.journal.barrier().await.is_ok() {
+        if alive.bytes_since_snapshot >= LEFT_BYTES_MIN && state.arguments.journal.barrier().await.is_ok() {
             // After the barrier, since only then it is known that none of its events was refused.
             if !alive.failed.load(Ordering::Acquire) {
                 alive.picture(&state.arguments).write(&Handle::current()).await?;

@@ -1,14 +1,15 @@
 //! The state: snapshots, records and read models behind the log, in sled. The only file that names sled.
 //!
 //! ```text
-//! s‖stream                  head: sequence, generation, chunks, bytes, version
-//! c‖stream‖generation‖i     a chunk of the snapshot
-//! r‖stream‖sequence‖part    raw records from this sequence on, about one value full, or one large record in parts
-//! m‖…                       store id, checkpoint, pins
-//! l‖list‖key                an entry of a read model
+//! e‖stream‖0                  head: sequence, generation, chunks, bytes, version; then the snapshot, where it fits
+//! e‖stream‖1‖generation‖i     a chunk of a snapshot that does not
+//! e‖stream‖2‖sequence‖part    raw records from this sequence on, about one value full, or one large record in parts
+//! m‖…                         store id, checkpoint, pins
+//! l‖list‖key                  an entry of a read model
 //! ```
 //!
-//! One tree, because a batch is atomic for one tree only. Every value is at most [`VALUE_BYTES_MAX`] long and begins with a
+//! What belongs to a stream stands together: names of streams are random, and each page of the tree that a checkpoint or a load
+//! touches costs more than what is on it. One tree, because a batch is atomic for one tree only. Every value is at most [`VALUE_BYTES_MAX`] long and begins with a
 //! checksum of key and value. sled's own `flush` does not commit the file's metadata, so [`State::sync`] syncs its file by a
 //! descriptor of ours. Nothing here is the truth: what is lost is rebuilt from the log. Depends on `record`, `tail` and `errors`.
 
@@ -31,8 +32,14 @@ use super::{
     tail::Kept,
 };
 
+/// The first byte of the keys that belong to a stream.
+const ENTITIES: u8 = b'e';
 const CRC_BYTES: usize = 4;
-/// How much of a snapshot goes into one value, in bytes.
+/// What stands before a snapshot in its head, in bytes.
+const HEAD_BYTES: usize = 26;
+/// The longest snapshot that stands in its head, in bytes.
+const INLINE_BYTES_MAX: usize = VALUE_BYTES_MAX - CRC_BYTES - HEAD_BYTES;
+/// How much of a longer one goes into one value, in bytes.
 const CHUNK_BYTES: usize = VALUE_BYTES_MAX - CRC_BYTES;
 /// The number of parts of a run and of its records stand before each part, as two and four bytes.
 const RUN_HEADER_BYTES: usize = 6;
@@ -224,24 +231,13 @@ impl State {
 
     /// The next stream, after this one where one is given, that has a snapshot or records here: by kind, then by key.
     pub(super) fn stream_after(&self, kind: Option<u8>, after: Option<&Stream>) -> Result<Option<Stream>, Fault> {
-        let mut next: Option<Vec<u8>> = None;
-        for prefix in [b's', b'r'] {
-            let seek = match after {
-                // Past all records of that stream; they follow its name directly.
-                Some(after) => [key(prefix, after).as_slice(), &[0xff; RUN_SUFFIX_BYTES + 1]].concat(),
-                None => std::iter::once(prefix).chain(kind).collect(),
-            };
-            let found = self.key_after(&seek)?.filter(|key| key.first() == Some(&prefix));
-            let found = found.filter(|key| kind.is_none_or(|kind| key.get(1) == Some(&kind)));
-            let name = found.and_then(|key| {
-                let length = usize::from(*key.get(2)?);
-                key.get(1..3 + length).map(<[u8]>::to_vec)
-            });
-            next = [next, name].into_iter().flatten().min();
-        }
-        let Some(name) = next else { return Ok(None) };
-        let stream = Stream::from_bytes(&[&name[..1], &name[2..]].concat());
-        stream.map(Some).ok_or_else(|| Fault::Damaged("the name of a stream".into()))
+        let seek = match after {
+            Some(after) => [key(after).as_slice(), &[u8::MAX]].concat(),
+            None => std::iter::once(ENTITIES).chain(kind).collect(),
+        };
+        let found = self.key_after(&seek)?.filter(|key| key.first() == Some(&ENTITIES));
+        let Some(key) = found.filter(|key| kind.is_none_or(|kind| key.get(1) == Some(&kind))) else { return Ok(None) };
+        stream_of(&key).map(Some).ok_or_else(|| Fault::Damaged("the name of a stream".into()))
     }
 
     /// Is there nothing in it?
@@ -251,27 +247,34 @@ impl State {
 
     /// The head of a stream's snapshot.
     pub(super) fn head(&self, stream: &Stream) -> Result<Option<Head>, Fault> {
+        Ok(self.head_and_rest(stream)?.map(|(head, _)| head))
+    }
+
+    /// The same with the snapshot, where it stands there.
+    fn head_and_rest(&self, stream: &Stream) -> Result<Option<(Head, Bytes)>, Fault> {
         let Some(value) = self.get(&head_key(stream))? else { return Ok(None) };
-        if value.len() != 26 {
+        if value.len() < HEAD_BYTES {
             return Err(Fault::Damaged(format!("the head of {stream:?}")));
         }
-        Ok(Some(Head {
+        let head = Head {
             sequence: u64_at(&value, 0),
             generation: u64_at(&value, 8),
             chunks: u32_at(&value, 16),
             bytes: u32_at(&value, 20),
             version: u16::from_le_bytes([value[24], value[25]]),
-        }))
+        };
+        Ok(Some((head, Bytes::from(value).slice(HEAD_BYTES..))))
     }
 
     /// What the store has of a stream. A checkpoint may go on meanwhile.
     pub(super) fn load(&self, stream: &Stream) -> Result<Loaded, LoadError> {
         let mut problem = String::new();
         for _ in 0..LOAD_ATTEMPTS_MAX {
-            let head = self.head(stream)?;
+            let head = self.head_and_rest(stream)?;
+            let version = head.as_ref().map(|(head, _)| *head);
             let read = self.load_once(stream, head)?;
             // An unchanged head says that nothing it speaks of was taken away while we read.
-            if self.head(stream)? != head {
+            if self.head(stream)? != version {
                 continue;
             }
             match read {
@@ -282,23 +285,26 @@ impl State {
         Err(LoadError::Damaged(format!("{stream:?}: {problem}")))
     }
 
-    fn load_once(&self, stream: &Stream, head: Option<Head>) -> Result<Result<Loaded, String>, Fault> {
+    fn load_once(&self, stream: &Stream, head: Option<(Head, Bytes)>) -> Result<Result<Loaded, String>, Fault> {
         let mut loaded = Loaded::default();
-        if let Some(head) = head {
-            let mut bytes = Vec::with_capacity((head.bytes as usize).min(SNAPSHOT_BYTES_MAX));
-            for chunk in 0..head.chunks {
-                match self.get(&chunk_key(stream, head.generation, chunk))? {
-                    Some(chunk) => bytes.extend_from_slice(&chunk),
-                    None => return Ok(Err(format!("chunk {chunk} of its snapshot is missing"))),
+        if let Some((head, mut bytes)) = head {
+            if head.chunks > 0 {
+                let mut all = Vec::with_capacity((head.bytes as usize).min(SNAPSHOT_BYTES_MAX));
+                for chunk in 0..head.chunks {
+                    match self.get(&chunk_key(stream, head.generation, chunk))? {
+                        Some(chunk) => all.extend_from_slice(&chunk),
+                        None => return Ok(Err(format!("chunk {chunk} of its snapshot is missing"))),
+                    }
                 }
+                bytes = all.into();
             }
             if bytes.len() != head.bytes as usize {
                 return Ok(Err(format!("its snapshot has {} bytes and not {}", bytes.len(), head.bytes)));
             }
-            loaded.snapshot = Some(Snapshot { sequence: head.sequence, version: head.version, bytes: bytes.into() });
+            loaded.snapshot = Some(Snapshot { sequence: head.sequence, version: head.version, bytes });
         }
         // From the first run on: one that a start wrote once more may begin below the snapshot and end above it.
-        let prefix = key(b'r', stream);
+        let prefix = runs_key(stream);
         let mut run: Vec<u8> = Vec::new();
         let mut parts_read: u16 = 0;
         for (run_key, value) in self.scan(&prefix, &prefix, usize::MAX)? {
@@ -364,34 +370,44 @@ fn unseal<'a>(key: &[u8], sealed: &'a [u8]) -> Result<&'a [u8], Fault> {
     if good { Ok(value) } else { Err(Fault::Damaged(format!("the value of {}", key.escape_ascii()))) }
 }
 
-/// The prefix, the kind, the length of the key and the key: streams of one kind stand together and none is another's prefix.
-fn key(prefix: u8, stream: &Stream) -> Vec<u8> {
+/// The kind, the length of the name and the name: streams of one kind stand together and none is another's prefix.
+fn key(stream: &Stream) -> Vec<u8> {
     let name = stream.key();
-    let mut key = Vec::with_capacity(name.len() + 21);
-    key.extend_from_slice(&[prefix, stream.kind(), u8::try_from(name.len()).unwrap_or(u8::MAX)]);
+    let mut key = Vec::with_capacity(name.len() + 16);
+    key.extend_from_slice(&[ENTITIES, stream.kind(), u8::try_from(name.len()).unwrap_or(u8::MAX)]);
     key.extend_from_slice(name);
     key
 }
 
-/// The stream that a key of a snapshot or a run of records is about.
+/// The stream that a key is about, if it is about one.
 pub(super) fn stream_of(key: &[u8]) -> Option<Stream> {
-    let [b's' | b'r', kind, length, rest @ ..] = key else { return None };
+    let [ENTITIES, kind, length, rest @ ..] = key else { return None };
     Some(Stream::new(*kind, rest.get(..usize::from(*length))?))
 }
 
 fn head_key(stream: &Stream) -> Vec<u8> {
-    key(b's', stream)
+    let mut key = key(stream);
+    key.push(0);
+    key
 }
 
 fn chunk_key(stream: &Stream, generation: u64, chunk: u32) -> Vec<u8> {
-    let mut key = key(b'c', stream);
+    let mut key = key(stream);
+    key.push(1);
     key.extend_from_slice(&generation.to_be_bytes());
     key.extend_from_slice(&chunk.to_be_bytes());
     key
 }
 
+/// What the keys of a stream's runs begin with.
+fn runs_key(stream: &Stream) -> Vec<u8> {
+    let mut key = key(stream);
+    key.push(2);
+    key
+}
+
 fn run_key(stream: &Stream, sequence: u64, part: u16) -> Vec<u8> {
-    let mut key = key(b'r', stream);
+    let mut key = runs_key(stream);
     key.extend_from_slice(&sequence.to_be_bytes());
     key.extend_from_slice(&part.to_be_bytes());
     key
@@ -451,21 +467,26 @@ fn run_records(stream: &Stream, first: u64, run: &Bytes) -> Option<Vec<Record>> 
     Some(records)
 }
 
-/// The entries of a snapshot: its chunks, and last the head that makes them count.
+/// The entries of a snapshot: its chunks, if it has any, and last the head that makes them count.
 pub(super) fn snapshot_entries(stream: &Stream, snapshot: &Snapshot, generation: u64) -> Vec<Entry> {
+    let (in_head, in_chunks) = match snapshot.bytes.len() {
+        ..=INLINE_BYTES_MAX => (&snapshot.bytes[..], &[][..]),
+        _ => (&[][..], &snapshot.bytes[..]),
+    };
     let mut entries = Vec::new();
     let mut chunks: u32 = 0;
-    for bytes in snapshot.bytes.chunks(CHUNK_BYTES) {
+    for bytes in in_chunks.chunks(CHUNK_BYTES) {
         entries.push((chunk_key(stream, generation, chunks), Some(bytes.to_vec())));
         chunks += 1;
     }
-    let mut head = Vec::with_capacity(26);
+    let mut head = Vec::with_capacity(HEAD_BYTES + in_head.len());
     head.extend_from_slice(&snapshot.sequence.to_le_bytes());
     head.extend_from_slice(&generation.to_le_bytes());
     head.extend_from_slice(&chunks.to_le_bytes());
     // A snapshot is at most SNAPSHOT_BYTES_MAX long.
     head.extend_from_slice(&u32::try_from(snapshot.bytes.len()).unwrap_or(u32::MAX).to_le_bytes());
     head.extend_from_slice(&snapshot.version.to_le_bytes());
+    head.extend_from_slice(in_head);
     entries.push((head_key(stream), Some(head)));
     entries
 }

@@ -219,7 +219,7 @@ async fn kill_one_shop(length: Length, random: &mut fastrand::Rng, tally: &mut T
                 })
             })
             .collect();
-        tokio::time::sleep(Duration::from_millis(random.u64(20..1_000))).await;
+        tokio::time::sleep(Duration::from_millis(random.u64(20..2_000))).await;
         shop.kill();
         gone.store(true, Ordering::Relaxed);
         for visit in visits {

@@ -87,7 +87,10 @@ async fn a_poisoned_entity_cannot_spin() {
 async fn a_passivated_entity_leaves_a_snapshot_and_nobody_notices() {
     let path = tempfile::tempdir().unwrap();
     let stage = Stage::open_still(path.path(), limits()).await;
-    stage.add(ONE, 1).await.unwrap();
+    // Each has two hundred bytes: together they are worth a snapshot, one is not.
+    for entry in 1..=6 {
+        stage.add(ONE, entry).await.unwrap();
+    }
     stage.add(OTHER, 1).await.unwrap();
     let (one, other) = (incarnation(&stage, ONE), incarnation(&stage, OTHER));
     stage.directory.passivate(&ONE);
@@ -96,10 +99,13 @@ async fn a_passivated_entity_leaves_a_snapshot_and_nobody_notices() {
         stage.journal.read(&Views::<Tally>::stream(&ONE)).await.unwrap().snapshot.is_some()
     })
     .await;
-    stage.add(ONE, 2).await.unwrap();
+    stage.add(ONE, 7).await.unwrap();
     assert_ne!(incarnation(&stage, ONE), one);
     assert_eq!(incarnation(&stage, OTHER), other);
-    assert_eq!(stage.numbers(ONE).await, [1, 2]);
+    assert_eq!(stage.numbers(ONE).await, [1, 2, 3, 4, 5, 6, 7]);
+    stage.directory.passivate(&OTHER);
+    until("it is at rest", async || stage.directory.live_count() == 1).await;
+    assert!(stage.journal.read(&Views::<Tally>::stream(&OTHER)).await.unwrap().snapshot.is_none());
     stage.close().await;
 }
 
