@@ -414,8 +414,10 @@ impl Directory {
                 path: "the list of open orders".into(),
                 problem: error.to_string(),
             })?;
-            // A start applies again what came after the list's position.
-            let will_be = self.placed_at.get(id).is_some_and(|at| *at > listed);
+            // A start applies again what came after the list's position; where the log does not reach back to it, the list is
+            // made anew from all orders.
+            let made_anew = listed < audit.oldest();
+            let will_be = made_anew || self.placed_at.get(id).is_some_and(|at| *at > listed);
             books.orders.insert(id.to_string(), booked(order, placement, status, on_list.is_some() || will_be));
         }
         Ok(books)

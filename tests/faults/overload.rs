@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// How long each short stage is, in seconds.
-const STAGE_SECONDS: u64 = 3;
+const STAGE_SECONDS: u64 = 2;
 /// How often the capacity is exceeded.
 const FACTORS: [u32; 4] = [1, 2, 5, 10];
 /// Callers who find out the capacity: enough to share batches, few enough not to be shed.
@@ -45,8 +45,11 @@ const PRICE: u64 = 1_000;
 const DEADLINE_MS: &str = "5000";
 /// The most that the shop may have in memory, in MiB: the sum of what docs/OPERATIONS.md says that its parts may take.
 const MEMORY_MIB_MAX: u64 = 800;
-/// Answers that are documented for too many requests.
-const SHED: [&str; 2] = ["overloaded", "busy"];
+/// Answers that are documented for too many requests: refused at once, or past the time limit of a request.
+const DOCUMENTED: [(u16, &str); 3] = [(503, "overloaded"), (503, "busy"), (504, "unknown-outcome")];
+/// One request of so many may go unanswered: a connection that was idle for too long ends just as the next request leaves, and a
+/// machine that is busy with other things makes the generator itself miss its time-out.
+const UNANSWERED_ONE_OF: u64 = 100;
 /// How often memory and queues are looked at.
 const SAMPLE: Duration = Duration::from_millis(100);
 
@@ -155,12 +158,13 @@ async fn stage(shop: &Process, plan: Plan, name: &str) -> Stage {
 fn wrong(report: &Report, name: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     let failures = report.problems.iter().filter(|problem| problem.status >= 500);
-    for problem in failures.filter(|problem| problem.status != 503 || !SHED.contains(&problem.code.as_str())) {
+    for problem in failures.filter(|problem| !DOCUMENTED.contains(&(problem.status, problem.code.as_str()))) {
         wrong.push(format!("{name}: an answer that is not documented for overload: {problem:?}"));
     }
     let unanswered: u64 = report.rows.iter().map(|row| row.unanswered).sum();
-    if unanswered > 0 {
-        wrong.push(format!("{name}: {unanswered} requests were not answered at all"));
+    let asked: u64 = unanswered + report.rows.iter().map(|row| row.done + row.refused + row.failed).sum::<u64>();
+    if unanswered * UNANSWERED_ONE_OF > asked {
+        wrong.push(format!("{name}: {unanswered} of {asked} requests were not answered at all"));
     }
     if !report.verdict.is_clean() || report.verdict.stocks == 0 || report.given_up {
         wrong.push(format!("{name}: {}, given up: {}", report.verdict, report.given_up));

@@ -87,6 +87,11 @@ impl Kind {
         matches!(self, Self::BackupManifest | Self::BackupFile)
     }
 
+    /// Whether a start may leave the damage where it is: what cannot be made anew, or will be in its time.
+    pub(super) fn stays_damaged(self) -> bool {
+        matches!(self, Self::SealedSegment | Self::OpenSegment | Self::Base | Self::Ledger)
+    }
+
     /// The kind of a file of a data directory that is not a segment of the log.
     fn of(file: &str) -> Option<Self> {
         let (directory, name) = file.rsplit_once('/').unwrap_or(("", file));
