@@ -157,6 +157,15 @@ pub(crate) async fn attempt(
             for _ in 0..2 {
                 crowd.shop().await;
             }
+            // A read model that met the fault starts again, as long as the shop goes on.
+            let began = Instant::now();
+            while is_writable(&shop).await && !crowd.is_found().await {
+                if began.elapsed() > PATIENCE {
+                    violations.push("search does not go on".into());
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
             let alive = matches!(shop.child.try_wait(), Ok(None));
             let ended = shop.close(PATIENCE);
             drop(shop);
@@ -200,6 +209,15 @@ pub(crate) async fn attempt(
         acknowledged: crowd.acknowledged,
         violations,
     }
+}
+
+async fn is_writable(shop: &Process) -> bool {
+    let ready = reqwest::get(format!("{}/readyz", shop.url)).await;
+    let ready: serde_json::Value = match ready {
+        Ok(ready) => ready.json().await.unwrap_or_default(),
+        Err(_) => return false,
+    };
+    ready["storage"] == "writable" && ready["ready"] == true
 }
 
 async fn open_for_business(crowd: &mut Crowd, town: &Arc<Town>, stage: Stage, prepared: &Prepared) {

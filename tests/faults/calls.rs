@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Fault points of a short run.
-const POINTS: u64 = 4;
+const POINTS: u64 = 8;
 /// The threads that write the search index; they open and write no other files.
 const INDEX_THREADS: &str = "thrd-tantivy";
 /// What makes or changes files. Those that this machine's kind does not have are left out.
