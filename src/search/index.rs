@@ -116,6 +116,8 @@ impl IndexProjection {
             }
         };
         let writer = Some(writer.map_err(|busy| fault(&busy))?);
+        // A commit may have succeeded before its reload failed: then nothing follows that would show what it has.
+        guarded(|| search.reload()).map_err(|damage| fault(&damage))?;
         Ok(Self {
             search,
             catalogue: Box::new(catalogue),

@@ -13,6 +13,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -21,8 +22,9 @@ use crate::{
     strace,
 };
 
-/// Fault points of a short run.
-const POINTS: u64 = 4;
+/// Fault points of a short run, and how long it may try them: fewer on a busy machine.
+const POINTS: u64 = 8;
+const SHORT: Duration = Duration::from_secs(15);
 /// The threads that write the search index; they open and write no other files.
 const INDEX_THREADS: &str = "thrd-tantivy";
 /// What makes or changes files. Those that this machine's kind does not have are left out.
@@ -166,9 +168,11 @@ pub(crate) async fn run(length: Length) -> Outcome {
     let all = points.len();
     random.shuffle(&mut points);
     let (mut covered, mut missed, mut acknowledged) = (0, 0, 0);
+    let began = Instant::now();
     let mut ways: BTreeMap<&'static str, u64> = BTreeMap::new();
     for point in points {
-        if violations.len() > 10 || !length.goes_on(covered + missed, POINTS) {
+        let over = !long && covered > 0 && began.elapsed() > SHORT;
+        if over || violations.len() > 10 || !length.goes_on(covered + missed, POINTS) {
             break;
         }
         if prepared.is_old() {

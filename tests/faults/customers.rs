@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use souk::verify::history::{Answer, Call, Outcome};
 
 use crate::recorded::{Person, Town};
@@ -24,6 +24,8 @@ pub(crate) struct Crowd {
     /// By their customers' names.
     orders: Vec<(String, String)>,
     rounds: u64,
+    /// The last name that was acknowledged.
+    renamed: Option<String>,
     /// How many calls were answered with success.
     pub(crate) acknowledged: usize,
 }
@@ -99,7 +101,8 @@ impl Crowd {
         let round = self.rounds;
         let mut sum = Visit::default();
         sum.count(&seller.call(Call::StockSet { product: PRODUCT.into(), on_hand: ON_HAND }).await);
-        let renamed = self.rename(&format!("{RENAMED} {round}")).await;
+        let name = format!("{RENAMED} {round}");
+        let renamed = self.rename(&name).await;
         let visits = customers.iter().map(|customer| visit(customer, round));
         for Visit { orders, acknowledged, unknown } in futures::future::join_all(visits).await {
             self.orders.extend(orders);
@@ -107,8 +110,18 @@ impl Crowd {
             sum.unknown += unknown;
         }
         seller.stock(PRODUCT).await;
+        // A name that was not acknowledged may be the one now.
+        self.renamed = (renamed == Some(200)).then_some(name);
         self.acknowledged += sum.acknowledged;
         sum.unknown == 0 && renamed == Some(200)
+    }
+
+    /// Whether search shows the last name that was acknowledged, where it must.
+    pub(crate) async fn is_found(&self) -> bool {
+        let (Some(seller), Some(name)) = (self.seller(), &self.renamed) else { return true };
+        let found = seller.send(Method::GET, &format!("/products?q={RENAMED}"), Value::Null, None).await;
+        let items = found.and_then(|(_, body)| body["items"].as_array().cloned());
+        items.is_some_and(|items| items.iter().any(|item| item["title"] == *name))
     }
 
     /// Everybody looks at all that may have changed.
