@@ -73,7 +73,8 @@ pub struct Retention {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Requests at work at once. Past it the answer is 503 at once: a queue would only make everybody wait.
+    /// Requests at work at once: half of them reads, a quarter that begin something, a quarter that go on with it. Past it the
+    /// answer is 503 at once: a queue would only make everybody wait.
     pub in_flight_max: usize,
     /// Open connections. A connection costs about 30 KB.
     pub connections_max: usize,

@@ -18,6 +18,7 @@ use futures::FutureExt;
 
 use super::{
     App,
+    admission::Step,
     context::{self, Context},
     error::Problem,
 };
@@ -60,7 +61,7 @@ const ROUTES_WITH_QUERY: [&str; 5] = [
     "/orders",
 ];
 
-/// Admits the request, or refuses it at once: a queue would only make everybody wait. The permit is held until the answer
+/// Admits the request, or refuses it at once: a queue would only make everybody wait. The place is held until the answer
 /// begins; event streams have a pool of their own.
 async fn admitted(app: App, request: Request, next: Next) -> Response {
     let began = Instant::now();
@@ -68,17 +69,17 @@ async fn admitted(app: App, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().cloned();
     let template = route.as_ref().map_or("", MatchedPath::as_str);
     let takes_query = method == Method::GET && ROUTES_WITH_QUERY.contains(&template);
-    let response = match app.in_flight.try_acquire() {
-        Ok(_) if !takes_query && route.is_some() && request.uri().query().is_some_and(|query| !query.is_empty()) => {
+    let response = match app.admission.admit(Step::of(&method, template)) {
+        Some(_) if !takes_query && route.is_some() && request.uri().query().is_some_and(|query| !query.is_empty()) => {
             Problem::bad_request("invalid-query", "this resource takes no query parameters").into_response()
         }
-        Ok(permit) => {
+        Some(place) => {
             let limit = Duration::from_millis(app.shop.config().limits.request_ms_max);
             let answered = tokio::time::timeout(limit, guarded(request, next)).await;
-            drop(permit);
+            drop(place);
             answered.unwrap_or_else(|_| Problem::timed_out().into_response())
         }
-        Err(_) => Problem::overloaded().into_response(),
+        None => Problem::overloaded().into_response(),
     };
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
     report(&app, &method, route, response.status(), began.elapsed());

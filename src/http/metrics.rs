@@ -2,7 +2,7 @@
 //!
 //! May depend on `shop`.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use axum::{
     extract::State,
@@ -16,7 +16,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{App, bodies::ProblemBody, error::Problem};
+use super::{App, admission::Admission, bodies::ProblemBody, error::Problem};
 use crate::shop::Shop;
 
 /// Upper bounds of the request histogram, in seconds: around what a read, a write and a login take.
@@ -37,12 +37,12 @@ struct RequestLabels {
 
 impl Metrics {
     /// Metrics of a shop.
-    pub(super) fn new(shop: &Shop) -> Self {
+    pub(super) fn new(shop: &Shop, admission: &Arc<Admission>) -> Self {
         let mut registry = Registry::default();
         let requests = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> Histogram);
         let help = "How long requests took, by route template";
         registry.register("http_request_duration_seconds", help, requests.clone());
-        registry.register_collector(Box::new(Gauges(shop.clone())));
+        registry.register_collector(Box::new(Gauges(shop.clone(), Arc::clone(admission))));
         Self { registry, requests }
     }
 
@@ -58,7 +58,7 @@ impl Metrics {
 
 /// What is read off the shop when somebody asks.
 #[derive(Debug)]
-struct Gauges(Shop);
+struct Gauges(Shop, Arc<Admission>);
 
 impl Collector for Gauges {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
@@ -89,6 +89,9 @@ impl Collector for Gauges {
         ];
         for (kind, live) in self.0.live_entities() {
             gauges.push((format!("live_entities_{kind}"), "Entities alive", live as u64));
+        }
+        for (step, at_work) in self.1.at_work() {
+            gauges.push((format!("requests_at_work_{}", step.name()), "Requests at work", at_work as u64));
         }
         for (name, help, value) in gauges {
             let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));

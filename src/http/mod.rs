@@ -9,6 +9,7 @@
 //!
 //! May depend on `shop` and the rooms below it. Only this room names axum.
 
+mod admission;
 mod auth;
 mod bodies;
 mod cart;
@@ -38,7 +39,7 @@ use utoipa::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use self::{error::Problem, metrics::Metrics, products::RenderedPages};
+use self::{admission::Admission, error::Problem, metrics::Metrics, products::RenderedPages};
 pub use self::{error::TYPE_BASE, health::Health};
 use crate::shop::Shop;
 
@@ -49,7 +50,7 @@ pub(crate) struct App {
     health: Health,
     metrics: Arc<Metrics>,
     pages: Arc<RenderedPages>,
-    in_flight: Arc<Semaphore>,
+    admission: Arc<Admission>,
     event_streams: Arc<Semaphore>,
 }
 
@@ -77,10 +78,11 @@ pub fn router(shop: Shop) -> Router {
 /// The shop's router, with a health that its program can turn.
 pub fn router_with(shop: Shop, health: Health) -> Router {
     let limits = shop.config().limits.clone();
+    let admission = Arc::new(Admission::new(limits.in_flight_max));
     let app = App {
-        metrics: Arc::new(Metrics::new(&shop)),
+        metrics: Arc::new(Metrics::new(&shop, &admission)),
         pages: Arc::default(),
-        in_flight: Arc::new(Semaphore::new(limits.in_flight_max)),
+        admission,
         event_streams: Arc::new(Semaphore::new(limits.event_streams_max)),
         shop,
         health,

@@ -209,6 +209,17 @@ pub(super) struct LogWriter {
     spares: Arc<Spares>,
 }
 
+/// Whether the log goes on in its next segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Switched {
+    /// It does.
+    Yes,
+    /// It is at the beginning of one already, or has failed.
+    NotNeeded,
+    /// The next one is still being made.
+    NotReady,
+}
+
 impl LogWriter {
     pub(super) fn new(store: u64, segment: Segment, link: Link, spares: Arc<Spares>) -> Self {
         let offset = link.end.0.saturating_sub(segment.first).max(SEGMENT_HEADER_BYTES);
@@ -220,15 +231,15 @@ impl LogWriter {
         self.link
     }
 
-    /// Goes on in the next segment, if one is ready and this one is not empty. Says whether it did.
-    pub(super) fn switch(&mut self) -> bool {
+    /// Goes on in the next segment, if one is ready and this one is not empty.
+    pub(super) fn switch(&mut self) -> Switched {
         if self.offset == SEGMENT_HEADER_BYTES {
-            return false;
+            return Switched::NotNeeded;
         }
-        let Some(segment) = self.spares.take_ready() else { return false };
+        let Some(segment) = self.spares.take_ready() else { return Switched::NotReady };
         self.segment = segment;
         self.offset = SEGMENT_HEADER_BYTES;
-        true
+        Switched::Yes
     }
 
     /// Writes a batch. It is not durable yet. Waits for the next segment where this one is full.

@@ -4,7 +4,7 @@
 //! which it was admitted: if any of it is durable, so is everything that was admitted before, of whatever stream. Only a
 //! journal that fails or is killed loses admitted records, and then the last ones.
 //!
-//! Depends on `lease`, `record` and `errors`.
+//! Depends on `lease`, `log`, `record` and `errors`.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -15,6 +15,7 @@ use super::{
     batch::Link,
     errors::AppendError,
     lease::{Hold, Lease},
+    log::Switched,
     record::Append,
 };
 
@@ -48,8 +49,8 @@ impl Entry {
 /// Who is told when the tail has been frozen, and where.
 pub(super) type OnFrozen = std::sync::mpsc::SyncSender<Link>;
 
-/// Who is told when the log goes on in its next segment, or cannot yet.
-pub(super) type OnSwitched = std::sync::mpsc::SyncSender<()>;
+/// Who is told whether the log goes on in its next segment.
+pub(super) type OnSwitched = std::sync::mpsc::SyncSender<Switched>;
 
 /// What the writer is to do next.
 pub(super) enum Work {

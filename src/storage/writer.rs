@@ -15,7 +15,7 @@ use super::{
     batch::Encoder,
     errors::AppendError,
     lease::Hold,
-    log::LogWriter,
+    log::{LogWriter, Switched},
     queue::{Entry, OnDurable, Work},
     record::Append,
     shared::Shared,
@@ -70,12 +70,14 @@ impl Writer {
                     let _ = on_frozen.send(self.log.link());
                 }
                 Work::Switch(on_switched) => {
+                    let failed = self.shared.status.failed();
+                    let switched = if failed { Switched::NotNeeded } else { self.log.switch() };
                     // The seal is the batch that shows where the log goes on.
-                    if !self.shared.status.failed() && self.log.switch() {
+                    if switched == Switched::Yes {
                         self.seal();
                     }
                     // Nobody listens if the base was given up meanwhile.
-                    let _ = on_switched.send(());
+                    let _ = on_switched.send(switched);
                 }
                 Work::Idle => self.seal(),
                 Work::Stop => break,

@@ -82,17 +82,20 @@ async fn requests_past_the_limit_are_refused_at_once_and_health_is_not() {
     let login = json!({"email": "asha@example.com", "password": PASSWORD}).to_string();
     let request = client.request("POST", "/auth/login", &[("content-type", "application/json")], Body::from(login));
     let mut working = Box::pin(app.router.clone().oneshot(request));
-    // Polled once it holds the only permit; it goes on when it is polled again.
+    // Polled once it holds the only place of those who begin something; it goes on when it is polled again.
     assert!(futures::poll!(&mut working).is_pending());
-    let refused = client.get("/products").await;
+    let refused = client.post("/auth/register", &json!({"email": "ravi@example.com", "password": PASSWORD})).await;
     refused.problem(503, "overloaded");
     assert_eq!(refused.header("retry-after"), "1");
+    // Reads have places of their own, and so has who goes on.
+    client.get("/products").await.expect(200);
+    client.post("/checkout", &json!({})).await.problem(401, "unauthorized");
     client.get("/livez").await.expect_text(200);
     client.get("/readyz").await.expect(200);
     client.get("/metrics").await.expect_text(200);
     client.get("/openapi.json").await.expect(200);
     assert_eq!(working.await.unwrap().status(), 401);
-    client.get("/products").await.expect(200);
+    client.post("/auth/register", &json!({"email": "ravi@example.com", "password": PASSWORD})).await.expect(201);
 }
 
 #[tokio::test]

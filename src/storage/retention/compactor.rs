@@ -17,6 +17,7 @@ use super::base::{self, Base};
 use crate::storage::{
     errors::{Fault, LoadError},
     limits::JournalLimits,
+    log::Switched,
     record::Position,
     segment,
     shared::Shared,
@@ -25,6 +26,10 @@ use crate::storage::{
 
 /// How long the state is read before the others get their turn.
 const SLICE: Duration = Duration::from_millis(2);
+/// How long a base waits for the next segment: a common disk makes one in a second or two.
+const SPARE_WAIT_MAX: Duration = Duration::from_secs(10);
+/// How often it asks meanwhile.
+const SPARE_WAIT_STEP: Duration = Duration::from_millis(20);
 
 type Waiter = oneshot::Sender<Result<Compacted, Fault>>;
 
@@ -207,11 +212,18 @@ fn take_base(shared: &Arc<Shared>) -> Result<(), Fault> {
     remove_older(shared, &base)
 }
 
-/// Lets the log go on in its next segment. Where none is ready yet the one in use stays, until the next base.
+/// Lets the log go on in its next segment. Where none is ready in time (the disk may be full) the one in use stays, until the
+/// next base.
 fn switch_segment(shared: &Shared) -> Result<(), Fault> {
-    let (sender, receiver) = std::sync::mpsc::sync_channel(1);
-    shared.queue.switch(sender);
-    receiver.recv().map_err(|_| Fault::Closed)
+    let until = Instant::now() + SPARE_WAIT_MAX;
+    loop {
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        shared.queue.switch(sender);
+        match receiver.recv().map_err(|_| Fault::Closed)? {
+            Switched::NotReady if Instant::now() < until => shared.retention.pause(SPARE_WAIT_STEP)?,
+            _ => return Ok(()),
+        }
+    }
 }
 
 fn write_streams(shared: &Shared, walk: &mut Walk, writer: &mut base::Writer<'_>) -> Result<(), Fault> {
