@@ -212,7 +212,7 @@ impl Follower {
                 projection.apply(&page.records)?;
             }
             // Also when there is more to pull: under steady writing there always is, and the read model would never move.
-            let commits = page.next > committed && due;
+            let commits = page.next > committed && (due || projection.is_due());
             if commits {
                 projection.commit(page.next)?;
             }

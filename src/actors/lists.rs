@@ -52,6 +52,9 @@ pub const NAME: &str = "lists-2";
 /// The name before, whose entries are of no use any more.
 const FORMER_NAME: &str = "lists";
 
+/// How many changes are committed together at the most, give or take a page: nobody can read the state meanwhile, which takes
+/// about ten microseconds a change.
+const COMMIT_CHANGES: usize = 128;
 /// How many keys a seeding gathers before it writes them: it bounds the memory that it takes.
 const SEEDED_KEYS_MAX: usize = 10_000;
 
@@ -499,6 +502,10 @@ impl Projection for ListsProjection {
             }
         }
         Ok(())
+    }
+
+    fn is_due(&self) -> bool {
+        self.pending.len() >= COMMIT_CHANGES
     }
 
     fn commit(&mut self, position: Position) -> Result<(), ProjectionFault> {

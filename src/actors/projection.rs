@@ -50,6 +50,11 @@ pub trait Projection: Send + 'static {
     /// A fault of the read model's own storage.
     fn apply(&mut self, records: &[Record]) -> Result<(), ProjectionFault>;
 
+    /// Whether so much was applied that it should be committed now, before its time.
+    fn is_due(&self) -> bool {
+        false
+    }
+
     /// Makes what was applied visible and durable together with `position`.
     ///
     /// # Errors

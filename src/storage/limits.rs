@@ -36,7 +36,8 @@ pub struct JournalLimits {
     pub tail_bytes_max: u64,
     /// The longest time between two checkpoints, in milliseconds: it bounds what a start has to read again.
     pub checkpoint_ms: u64,
-    /// How much of a checkpoint is written at once, in bytes. A pause follows, so that the syncs of the log do not suffer.
+    /// How much of a checkpoint is written at once, in bytes. Nobody can read the state meanwhile (sled locks it for a batch), and
+    /// a pause follows, so that the syncs of the log do not suffer.
     pub slice_bytes_max: usize,
     /// The cache of the state, in bytes. sled uses a multiple of it.
     pub state_cache_bytes: u64,
@@ -75,7 +76,7 @@ impl Default for JournalLimits {
             segment_bytes: 64 * 1024 * 1024,
             tail_bytes_max: 256 * 1024 * 1024,
             checkpoint_ms: 10_000,
-            slice_bytes_max: 128 * 1024,
+            slice_bytes_max: 32 * 1024,
             state_cache_bytes: 32 * 1024 * 1024,
             disk_free_bytes_min: 512 * 1024 * 1024,
             disk_poll_ms: 1_000,
