@@ -186,16 +186,19 @@ struct Picture<E: Entity> {
 }
 
 impl<E: Entity> Picture<E> {
-    /// Writes it where nobody waits for it: the largest take a tenth of a second. To be called when its last event is durable.
-    fn write(self, runtime: &Handle) -> JoinHandle<()> {
-        runtime.spawn_blocking(move || {
-            let Self { entity, sequence, journal, stream, bytes: written } = self;
-            let state = if planted(Bug::SnapshotEmpty) { E::default() } else { entity };
-            let bytes = records::encode_snapshot(&state);
-            written.store(bytes.len(), Ordering::Release);
-            let version = snapshot_version(E::KIND);
-            journal.offer_snapshot(&stream, Snapshot { sequence, version, bytes: bytes.into() });
-        })
+    /// Writes it here and now. To be called when its last event is durable.
+    fn write(self) {
+        let Self { entity, sequence, journal, stream, bytes: written } = self;
+        let state = if planted(Bug::SnapshotEmpty) { E::default() } else { entity };
+        let bytes = records::encode_snapshot(&state);
+        written.store(bytes.len(), Ordering::Release);
+        let version = snapshot_version(E::KIND);
+        journal.offer_snapshot(&stream, Snapshot { sequence, version, bytes: bytes.into() });
+    }
+
+    /// Writes it where nobody waits for it: the largest take a tenth of a second.
+    fn write_beside(self, runtime: &Handle) -> JoinHandle<()> {
+        runtime.spawn_blocking(move || self.write())
     }
 }
 
@@ -234,7 +237,8 @@ impl<E: Entity> Actor for EntityActor<E> {
             failed: Arc::new(AtomicBool::new(false)),
         };
         if erased_since {
-            alive.picture(&state.arguments).write(&Handle::current());
+            // Whoever settles an erasure waits for this.
+            alive.picture(&state.arguments).write_beside(&Handle::current()).await?;
         }
         state.alive = Some(alive);
         Ok(())
@@ -261,7 +265,7 @@ impl<E: Entity> Actor for EntityActor<E> {
         if alive.bytes_since_snapshot >= LEFT_BYTES_MIN && state.arguments.journal.barrier().await.is_ok() {
             // After the barrier, since only then it is known that none of its events was refused.
             if !alive.failed.load(Ordering::Acquire) {
-                alive.picture(&state.arguments).write(&Handle::current()).await?;
+                alive.picture(&state.arguments).write_beside(&Handle::current()).await?;
             }
         }
         Ok(())
@@ -323,6 +327,8 @@ struct Round<E: Entity> {
     view: Option<E::View>,
     /// The snapshot that became due.
     picture: Option<Picture<E>>,
+    /// Whether it is due because of what an event erases.
+    erases: bool,
 }
 
 /// An answer and where it goes.
@@ -338,6 +344,7 @@ impl<E: Entity> Round<E> {
             ahead: Vec::new(),
             view: None,
             picture: None,
+            erases: false,
         }
     }
 }
@@ -374,7 +381,8 @@ impl<E: Entity> Alive<E> {
                 let append = self.record(&event);
                 round.bytes += append.payload.len();
                 round.appends.push(append);
-                if self.snapshot_is_due(&event) {
+                round.erases |= E::erases(&event);
+                if E::erases(&event) || self.snapshot_is_due() {
                     round.picture = Some(self.picture(arguments));
                 }
                 let view = self.entity.view();
@@ -396,7 +404,7 @@ impl<E: Entity> Alive<E> {
         cell: &Arc<Cell<E>>,
         inbox: &Arc<Inbox<E>>,
     ) -> Result<(), ActorProcessingErr> {
-        let Round { appends, places, replies, ahead, view, picture, .. } = round;
+        let Round { appends, places, replies, ahead, view, picture, erases, .. } = round;
         if places == 0 {
             return Ok(());
         }
@@ -413,11 +421,14 @@ impl<E: Entity> Alive<E> {
             if let Some(view) = view.filter(|_| durable.is_ok()) {
                 cell.publish(sequence, view);
             }
+            match picture.filter(|_| durable.is_ok()) {
+                // What is erased is gone from the state's events before anybody can learn of it.
+                Some((picture, _)) if erases => picture.write(),
+                Some((picture, runtime)) => drop(picture.write_beside(&runtime)),
+                None => {}
+            }
             reply_to_all::<E>(replies, unknown);
             inbox.answered(places);
-            if let Some((picture, runtime)) = picture.filter(|_| durable.is_ok()) {
-                picture.write(&runtime);
-            }
         };
         if appends.is_empty() {
             slot.after_earlier(then);
@@ -431,10 +442,9 @@ impl<E: Entity> Alive<E> {
     }
 
     /// Whether it is time for a snapshot: the events since the last one have grown larger than it, so a product with 100,000 open
-    /// reservations is not rewritten for each sale. Or the event erases: what is erased would otherwise stay in the events before it.
-    fn snapshot_is_due(&self, event: &E::Event) -> bool {
-        let last = self.snapshot_bytes.load(Ordering::Acquire);
-        E::erases(event) || self.bytes_since_snapshot > last.max(SNAPSHOT_BYTES_MIN)
+    /// reservations is not rewritten for each sale.
+    fn snapshot_is_due(&self) -> bool {
+        self.bytes_since_snapshot > self.snapshot_bytes.load(Ordering::Acquire).max(SNAPSHOT_BYTES_MIN)
     }
 
     /// Applies an event and gives the record to append.

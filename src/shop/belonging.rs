@@ -26,8 +26,8 @@ pub(super) enum Belonging {
 pub(super) fn check(data: &Path, fingerprint: u128) -> io::Result<Belonging> {
     let path = data.join(FILE_NAME);
     let text = format!("{fingerprint:032x}\n");
-    match fs::read_to_string(&path) {
-        Ok(known) if known == text => return Ok(Belonging::Together),
+    match fs::read(&path) {
+        Ok(known) if known == text.as_bytes() => return Ok(Belonging::Together),
         Ok(_) => return Ok(Belonging::Apart),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),

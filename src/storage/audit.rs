@@ -116,7 +116,7 @@ impl Files for ReadOnly {
 }
 
 impl File for ReadOnlyFile {
-    fn preallocate(&self, _: u64) -> io::Result<()> {
+    fn preallocate(&self, _: u64, _: &mut dyn FnMut()) -> io::Result<()> {
         refused()
     }
 

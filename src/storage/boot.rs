@@ -87,7 +87,7 @@ pub(super) fn boot(dir: &Path, files: &Arc<dyn Files>, limits: &JournalLimits) -
     }
     let mut segments = log::open_segments(files.as_ref(), &log_dir, store, &firsts)?;
     if segments.is_empty() {
-        let segment = Segment::create(files.as_ref(), &log_dir, store, 0, limits.segment_bytes);
+        let segment = Segment::create(files.as_ref(), &log_dir, (store, 0, limits.segment_bytes), &mut || {});
         segments.push(segment.map_err(Fault::io("make the first segment"))?);
     }
     let newest = segments.last().map(|segment| segment.first);

@@ -72,11 +72,11 @@ pub trait Files: fmt::Debug + Send + Sync {
 
 /// A file of [`Files`].
 pub trait File: fmt::Debug + Send + Sync {
-    /// Makes the file this long and gives it its place on the disk.
+    /// Makes the file this long and gives it its place on the disk, piece by piece; `between` is called after each.
     ///
     /// # Errors
     /// The call failed, for instance because the disk is full.
-    fn preallocate(&self, bytes: u64) -> io::Result<()>;
+    fn preallocate(&self, bytes: u64, between: &mut dyn FnMut()) -> io::Result<()>;
 
     /// Writes all of it.
     ///
@@ -173,7 +173,7 @@ pub(super) fn read_fully(file: &fs::File, buffer: &mut [u8], offset: u64) -> io:
 const ZEROS_BYTES: usize = 512 * 1024;
 
 impl File for RealFile {
-    fn preallocate(&self, bytes: u64) -> io::Result<()> {
+    fn preallocate(&self, bytes: u64, between: &mut dyn FnMut()) -> io::Result<()> {
         // Reserved extents alone are not enough: their first write has to be recorded in the file system's own journal, and
         // each sync of the log would wait for that too. Zeros written ahead make it an overwrite in place. They go to the disk in
         // pieces, with a pause as long as each took: all at once would keep the log from its disk for a tenth of a second.
@@ -186,6 +186,7 @@ impl File for RealFile {
             self.0.write_all_at(&zeros[..length], offset)?;
             self.0.sync_data()?;
             offset += length as u64;
+            between();
             thread::sleep(began.elapsed());
         }
         Ok(())

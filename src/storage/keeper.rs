@@ -116,7 +116,15 @@ impl Keeper {
             return true;
         }
         let (first, length) = (self.next_first, self.limits.segment_bytes);
-        let made = Segment::create(self.files.as_ref(), &self.dir, self.store, first, length)
+        // It takes a second or more, and what else fills the disk does not wait for it.
+        let mut watched = Instant::now();
+        let mut watch = || {
+            if watched.elapsed() >= Duration::from_millis(self.limits.disk_poll_ms) {
+                watched = Instant::now();
+                self.watch_shortage();
+            }
+        };
+        let made = Segment::create(self.files.as_ref(), &self.dir, (self.store, first, length), &mut watch)
             .map_err(Fault::io("make the next segment"))
             .and_then(|segment| self.marker.update(|known| known.segment = Some(first)).map(|()| segment));
         match made {
@@ -131,6 +139,14 @@ impl Keeper {
                 tracing::warn!(%error, "the next segment of the log cannot be made");
                 false
             }
+        }
+    }
+
+    /// Stops the writes where there is too little space; only [`Keeper::watch_space`] lets them go on.
+    fn watch_shortage(&self) {
+        let free_bytes = self.files.free_bytes(&self.dir).unwrap_or(u64::MAX);
+        if free_bytes < self.limits.disk_free_bytes_min {
+            self.status.read_only(free_bytes);
         }
     }
 

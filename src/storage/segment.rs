@@ -46,7 +46,12 @@ pub(super) fn first_position(name: &str) -> Option<u64> {
 
 impl Segment {
     /// Creates a segment of zeros, durably. A half-made one from before is replaced.
-    pub(super) fn create(files: &dyn Files, dir: &Path, store: u64, first: u64, length: u64) -> io::Result<Self> {
+    pub(super) fn create(
+        files: &dyn Files,
+        dir: &Path,
+        (store, first, length): (u64, u64, u64),
+        between: &mut dyn FnMut(),
+    ) -> io::Result<Self> {
         let path = dir.join(file_name(first));
         let unfinished = dir.join(format!("{}.new", file_name(first)));
         match files.remove(&unfinished) {
@@ -54,7 +59,7 @@ impl Segment {
             _ => {}
         }
         let file = files.create_new(&unfinished)?;
-        let filled = fill(file.as_ref(), store, first, length);
+        let filled = fill(file.as_ref(), (store, first, length), between);
         let named = filled.and_then(|()| files.rename(&unfinished, &path)).and_then(|()| files.sync_dir(dir));
         if let Err(error) = named {
             // On a full disk what was reserved so far is given back. If that fails too, the next attempt removes it.
@@ -99,8 +104,8 @@ impl Segment {
     }
 }
 
-fn fill(file: &dyn File, store: u64, first: u64, length: u64) -> io::Result<()> {
-    file.preallocate(length)?;
+fn fill(file: &dyn File, (store, first, length): (u64, u64, u64), between: &mut dyn FnMut()) -> io::Result<()> {
+    file.preallocate(length, between)?;
     let mut header = [0; PAGE_BYTES];
     header[..8].copy_from_slice(&MAGIC);
     header[8..10].copy_from_slice(&FORMAT.to_le_bytes());

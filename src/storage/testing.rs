@@ -278,7 +278,7 @@ struct Handle {
 }
 
 impl File for Handle {
-    fn preallocate(&self, bytes: u64) -> io::Result<()> {
+    fn preallocate(&self, bytes: u64, _: &mut dyn FnMut()) -> io::Result<()> {
         let mut inner = self.disk.inner.lock();
         inner.may_fail()?;
         if inner.full {

@@ -29,7 +29,7 @@ use crate::{
 /// Kills of a short run.
 const CYCLES: u64 = 20;
 /// After so many kills the shop and its history begin anew, since every check reads all of them.
-const CYCLES_PER_SHOP: u64 = 40;
+const CYCLES_PER_SHOP: u64 = 10;
 /// The running shop is checked after so many kills; the directory at the end of each shop.
 const CYCLES_PER_CHECK: u64 = 10;
 const CUSTOMERS: usize = 12;

@@ -141,9 +141,9 @@ impl Files for Disk {
 }
 
 impl File for HeldFile {
-    fn preallocate(&self, bytes: u64) -> io::Result<()> {
+    fn preallocate(&self, bytes: u64, between: &mut dyn FnMut()) -> io::Result<()> {
         self.controls.check()?;
-        self.file.preallocate(bytes)
+        self.file.preallocate(bytes, between)
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {

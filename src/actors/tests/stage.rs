@@ -93,11 +93,21 @@ pub(super) async fn open_journal(config: JournalConfig) -> Journal {
 /// Everything a test of tallies needs.
 #[derive(Clone)]
 pub(super) struct Stage {
+    _lets_go: Arc<LetsGo>,
     pub journal: Journal,
     pub directory: Directory<Tally>,
     pub disk: Arc<Disk>,
     pub clock: Clock,
     root: Arc<Root>,
+}
+
+/// A test that fails while the disk is held must end all the same: the journal waits for its syncs. Dropped first.
+struct LetsGo(Arc<Disk>);
+
+impl Drop for LetsGo {
+    fn drop(&mut self) {
+        self.0.let_go();
+    }
 }
 
 impl Stage {
@@ -120,7 +130,7 @@ impl Stage {
         hush_mishaps();
         let directory = Directory::new(journal.clone(), clock.clone(), limits);
         let root = Arc::new(Root::start(vec![Child::owner("tallies", &directory)]).await.unwrap());
-        Self { journal, directory, disk, clock, root }
+        Self { _lets_go: Arc::new(LetsGo(Arc::clone(&disk))), journal, directory, disk, clock, root }
     }
 
     /// The clean end, in the order of the shop.

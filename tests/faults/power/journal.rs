@@ -122,8 +122,8 @@ impl Files for NoSync {
 }
 
 impl File for NoSyncFile {
-    fn preallocate(&self, bytes: u64) -> io::Result<()> {
-        self.0.preallocate(bytes)
+    fn preallocate(&self, bytes: u64, between: &mut dyn FnMut()) -> io::Result<()> {
+        self.0.preallocate(bytes, between)
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
