@@ -13,6 +13,7 @@ need() { for tool in "$@"; do command -v "$tool" >/dev/null || { echo "$0: $tool
 
 # Serves a shop and sets $url and $pid.
 shop() {
+    rm -f "$scratch/said"
     target/release/souk serve --listen 127.0.0.1:0 --data-dir "$scratch/shop" "$@" >"$scratch/said" 2>"$scratch/log" &
     pid=$! && pids+=("$pid")
     until url="$(sed -n 's/^Souk listens on //p' "$scratch/said" 2>/dev/null)" && [ -n "$url" ]; do

@@ -57,15 +57,16 @@ impl Admission {
         Self { places: [places(Step::Look, look), places(Step::Begin, quarter), places(Step::GoOn, quarter)] }
     }
 
-    /// A place until it is dropped, where there is one.
+    /// A place until it is dropped, where there is one. Who begins needs it also to look as if they could go on: a cart costs
+    /// less than its checkout, so without that the shop would fill carts that it cannot sell.
     pub(super) fn admit(&self, step: Step) -> Option<SemaphorePermit<'_>> {
-        let [look, begin, go_on] = &self.places;
-        let (_, places, _) = match step {
-            Step::Look => look,
-            Step::Begin => begin,
-            Step::GoOn => go_on,
-        };
-        places.try_acquire().ok()
+        let [(_, look, _), (_, begin, _), (_, go_on, go_on_max)] = &self.places;
+        match step {
+            Step::Look => look.try_acquire().ok(),
+            Step::Begin if 2 * go_on.available_permits() < *go_on_max => None,
+            Step::Begin => begin.try_acquire().ok(),
+            Step::GoOn => go_on.try_acquire().ok(),
+        }
     }
 
     /// How many requests are at work, by what they are.
@@ -88,6 +89,17 @@ mod tests {
                 assert!(admission.at_work().contains(&(step, places)));
             }
         }
+    }
+
+    #[test]
+    fn nobody_begins_while_those_who_go_on_take_more_than_half_of_their_places() {
+        let admission = Admission::new(32);
+        let going_on: Vec<_> = (0..4).map(|_| admission.admit(Step::GoOn).unwrap()).collect();
+        assert!(admission.admit(Step::Begin).is_some());
+        let one_more = admission.admit(Step::GoOn);
+        assert!(one_more.is_some() && admission.admit(Step::Begin).is_none() && admission.admit(Step::Look).is_some());
+        drop((one_more, going_on));
+        assert!(admission.admit(Step::Begin).is_some());
     }
 
     #[test]
