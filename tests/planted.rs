@@ -122,6 +122,12 @@ async fn script(town: &Arc<Town>) {
     seller.stock("lamp").await;
     bob.remove("lamp").await;
 
+    // A cart with so much behind it that it leaves a snapshot when it comes to rest.
+    for _ in 0..20 {
+        bob.add("pen", 1, None).await;
+        bob.remove("pen").await;
+    }
+
     // An order that waits for its payment, a product that goes, and one that changes after it.
     bob.add("pen", 1, None).await;
     bob.checkout(PRICE, "d3").await;
