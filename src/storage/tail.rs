@@ -122,6 +122,13 @@ impl Tail {
     pub(super) fn snapshot(&self, stream: &Stream, snapshot: Snapshot) {
         let mut added = snapshot.bytes.len() as u64;
         let mut shard = self.shard(stream).lock();
+        // Two may be written at once, and the older one come last, even after the newer one was frozen.
+        let is_older =
+            |tail: &StreamTail| tail.snapshot.as_ref().is_some_and(|known| known.sequence >= snapshot.sequence);
+        let frozen = shard.frozen.as_ref().and_then(|frozen| frozen.get(stream));
+        if frozen.is_some_and(is_older) || shard.active.get(stream).is_some_and(is_older) {
+            return;
+        }
         let tail = match shard.active.get_mut(stream) {
             Some(tail) => tail,
             None => {
@@ -129,9 +136,6 @@ impl Tail {
                 shard.active.entry(stream.clone()).or_default()
             }
         };
-        if tail.snapshot.as_ref().is_some_and(|known| known.sequence >= snapshot.sequence) {
-            return;
-        }
         let (replaced, taken) = tail.replace(snapshot);
         shard.active_bytes = shard.active_bytes + added - taken;
         self.active_bytes.fetch_add(added, Ordering::AcqRel);
@@ -191,5 +195,25 @@ impl Tail {
 
     pub(super) fn bytes(&self) -> u64 {
         self.active_bytes() + self.frozen_bytes.load(Ordering::Acquire)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_snapshot_that_comes_last_is_not_taken_even_where_the_newer_one_is_frozen() {
+        let (tail, stream) = (Tail::new(), Stream::new(1, b"a"));
+        let snapshot = |sequence| Snapshot { sequence, version: 1, bytes: vec![0; 10].into() };
+        let records = (1..=9).map(|sequence| Kept { sequence, version: 1, payload: Bytes::from_static(b"event") });
+        assert!(tail.insert(&stream, records));
+        tail.snapshot(&stream, snapshot(7));
+        tail.freeze();
+        tail.snapshot(&stream, snapshot(3));
+        let loaded = Loaded::merge(Loaded::default(), tail.load(&stream)).expect("no record is missing");
+        assert_eq!((loaded.snapshot.map(|snapshot| snapshot.sequence), loaded.records.len()), (Some(7), 2));
+        tail.drop_frozen();
+        assert_eq!(tail.bytes(), 0, "what was not taken is not counted");
     }
 }
