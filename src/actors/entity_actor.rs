@@ -196,7 +196,7 @@ impl<E: Entity> Picture<E> {
         journal.offer_snapshot(&stream, Snapshot { sequence, version, bytes: bytes.into() });
     }
 
-    /// Writes it where nobody waits for it: the largest take a tenth of a second.
+    /// Writes it where nobody waits for it: the largest have some 100 MB.
     fn write_beside(self, runtime: &Handle) -> JoinHandle<()> {
         runtime.spawn_blocking(move || self.write())
     }

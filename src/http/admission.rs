@@ -1,8 +1,8 @@
 //! How many requests may be at work, by what they are to their customer: so that reads go on while writes wait for a slow disk,
 //! and who has begun to buy can finish while others ask to begin.
 //!
-//! A refused request costs its customer one step; a refused payment costs the shop all that was done for it before. Under ten
-//! times the load that it can serve a shop that sheds all alike sells half of what it could. Depends on `tokio`.
+//! A refused request costs its customer one step; a refused payment costs the shop all that was done for it before. The fault
+//! `overload` shows what is sold under more load than can be served. Depends on `axum` and `tokio`.
 
 use axum::http::Method;
 use tokio::sync::{Semaphore, SemaphorePermit};
