@@ -1,4 +1,5 @@
-//! How requests are sent and timed.
+//! How requests are sent and timed: with hyper's own client, since the generator takes its time from the same processors as the shop
+//! that it measures, and redirects, cookies and proxies are not what it needs.
 //!
 //! Depends on nothing of the crate.
 
@@ -7,7 +8,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use reqwest::{Method, Url};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{
+    Method, Request, Uri,
+    header::{AUTHORIZATION, CONTENT_TYPE},
+};
+use hyper_util::{
+    client::legacy::{self, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+use reqwest::Url;
 use serde_json::Value;
 
 use super::{
@@ -22,8 +33,10 @@ const SHOWN_CHARACTERS: usize = 200;
 /// Sends requests to one shop.
 #[derive(Clone)]
 pub(super) struct Client {
-    http: reqwest::Client,
+    http: legacy::Client<HttpConnector, Full<Bytes>>,
     base: Url,
+    /// How long an answer may take.
+    time_max: Duration,
     recorder: Arc<Recorder>,
     witness: Option<Arc<Witness>>,
 }
@@ -51,11 +64,11 @@ pub(super) struct Answer {
 impl Answer {
     /// Nothing was asked.
     pub(super) fn not_sent() -> Self {
-        Self { fate: Fate::Broken, status: None, body: Value::Null }
+        Self::missing(Fate::Broken)
     }
 
-    fn missing(error: &reqwest::Error) -> Self {
-        Self { fate: if error.is_timeout() { Fate::TimedOut } else { Fate::Broken }, status: None, body: Value::Null }
+    fn missing(fate: Fate) -> Self {
+        Self { fate, status: None, body: Value::Null }
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -82,17 +95,12 @@ impl Client {
         if base.scheme() != "http" || base.cannot_be_a_base() {
             return Err(unreachable("it must begin with http://".into()));
         }
-        let builder = reqwest::Client::builder()
-            .timeout(Duration::from_millis(plan.request_ms_max))
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .tcp_nodelay(true);
-        let builder = match plan.protocol {
-            Protocol::Http1 => builder.http1_only().pool_max_idle_per_host(usize::MAX),
-            Protocol::Http2 => builder.http2_prior_knowledge(),
-        };
-        let http = builder.build().map_err(|error| unreachable(error.to_string()))?;
-        Ok(Self { http, base, recorder, witness })
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        let mut builder = legacy::Client::builder(TokioExecutor::new());
+        builder.pool_timer(TokioTimer::new()).http2_only(plan.protocol == Protocol::Http2);
+        let (http, time_max) = (builder.build(connector), Duration::from_millis(plan.request_ms_max));
+        Ok(Self { http, base, time_max, recorder, witness })
     }
 
     /// Who writes the history, where one is wanted.
@@ -106,15 +114,18 @@ impl Client {
 
     /// Asks whether the shop is there at all, and says why not.
     pub(super) async fn knock(&self) -> Result<(), LoadError> {
-        let Ok(url) = self.base.join("/livez") else { return Ok(()) };
-        match self.http.get(url).send().await {
-            Ok(_) => Ok(()),
-            Err(error) => {
+        let unreachable = |problem: String| Err(LoadError::Unreachable { url: self.base.to_string(), problem });
+        let Some(request) = request(Method::GET, &self.at(&["livez"]), None, None) else {
+            return unreachable("it is no address".into());
+        };
+        match tokio::time::timeout(self.time_max, self.http.request(request)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => {
                 // The cause says more than the error itself: "connection refused".
                 let cause = std::iter::successors(std::error::Error::source(&error), |error| error.source()).last();
-                let problem = cause.map_or_else(|| error.to_string(), ToString::to_string);
-                Err(LoadError::Unreachable { url: self.base.to_string(), problem })
+                unreachable(cause.map_or_else(|| error.to_string(), ToString::to_string))
             }
+            Err(_) => unreachable("no answer in time".into()),
         }
     }
 
@@ -131,7 +142,7 @@ impl Client {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        self.send(kind, self.request(Method::GET, url, token), due).await
+        self.send(kind, request(Method::GET, &url, token, None), due).await
     }
 
     /// Sends a body; null for none.
@@ -143,9 +154,8 @@ impl Client {
         token: Option<&str>,
         due: Instant,
     ) -> Answer {
-        let request = self.request(Method::POST, self.at(path), token);
-        let request = if body.is_null() { request } else { request.json(body) };
-        self.send(kind, request, due).await
+        let body = Some(body).filter(|body| !body.is_null());
+        self.send(kind, request(Method::POST, &self.at(path), token, body), due).await
     }
 
     pub(super) async fn put(
@@ -156,12 +166,11 @@ impl Client {
         token: Option<&str>,
         due: Instant,
     ) -> Answer {
-        let request = self.request(Method::PUT, self.at(path), token).json(body);
-        self.send(kind, request, due).await
+        self.send(kind, request(Method::PUT, &self.at(path), token, Some(body)), due).await
     }
 
     pub(super) async fn delete(&self, kind: Kind, path: &[&str], token: Option<&str>) -> Answer {
-        self.send(kind, self.request(Method::DELETE, self.at(path), token), Instant::now()).await
+        self.send(kind, request(Method::DELETE, &self.at(path), token, None), Instant::now()).await
     }
 
     fn at(&self, path: &[&str]) -> Url {
@@ -172,29 +181,13 @@ impl Client {
         url
     }
 
-    fn request(&self, method: Method, url: Url, token: Option<&str>) -> reqwest::RequestBuilder {
-        let request = self.http.request(method, url);
-        match token {
-            Some(token) => request.bearer_auth(token),
-            None => request,
-        }
-    }
-
-    /// Sends a request and times it from the moment it was due until its answer is here as a whole.
-    async fn send(&self, kind: Kind, request: reqwest::RequestBuilder, due: Instant) -> Answer {
-        let answer = match request.send().await {
-            Ok(response) => {
-                let status = response.status().as_u16();
-                match response.bytes().await {
-                    Ok(bytes) => {
-                        let body = serde_json::from_slice(&bytes).unwrap_or_default();
-                        Answer { fate: Fate::Answered, status: Some(status), body }
-                    }
-                    Err(error) => Answer::missing(&error),
-                }
-            }
-            Err(error) => Answer::missing(&error),
+    /// Sends a request, if it is one, and times it from the moment it was due until its answer is here as a whole.
+    async fn send(&self, kind: Kind, request: Option<Request<Full<Bytes>>>, due: Instant) -> Answer {
+        let answer = match request {
+            Some(request) => tokio::time::timeout(self.time_max, self.exchange(request)).await,
+            None => Ok(Err(Fate::Broken)),
         };
+        let answer = answer.unwrap_or(Err(Fate::TimedOut)).unwrap_or_else(Answer::missing);
         let class = Class::of(answer.status);
         let took = match (answer.fate, class) {
             (Fate::Answered, Class::Done | Class::Refused) | (Fate::TimedOut, _) => Some(due.elapsed()),
@@ -206,4 +199,27 @@ impl Client {
         }
         answer
     }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Answer, Fate> {
+        let response = self.http.request(request).await.map_err(|_| Fate::Broken)?;
+        let status = Some(response.status().as_u16());
+        let bytes = response.into_body().collect().await.map_err(|_| Fate::Broken)?.to_bytes();
+        Ok(Answer { fate: Fate::Answered, status, body: serde_json::from_slice(&bytes).unwrap_or_default() })
+    }
+}
+
+/// `None` where the address or the token cannot stand in a request.
+fn request(method: Method, url: &Url, token: Option<&str>, body: Option<&Value>) -> Option<Request<Full<Bytes>>> {
+    let mut request = Request::builder().method(method).uri(Uri::try_from(url.as_str()).ok()?);
+    if let Some(token) = token {
+        request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+    }
+    let bytes = match body {
+        Some(body) => {
+            request = request.header(CONTENT_TYPE, "application/json");
+            serde_json::to_vec(body).ok()?
+        }
+        None => Vec::new(),
+    };
+    request.body(Full::from(bytes)).ok()
 }
