@@ -294,7 +294,9 @@ impl PageSource<'_> {
                 self.open(self.catalogue.containing(from.0.saturating_sub(1)).ok_or(PageError::Gone { oldest })?)?
             }
         };
-        let window = bytes_max.saturating_mul(2);
+        // No more is read than there is: a follower comes fifty times a second, mostly for some kilobytes.
+        let behind = usize::try_from(durable.0.saturating_sub(from.0)).unwrap_or(usize::MAX);
+        let window = bytes_max.saturating_mul(2).min(behind);
         let mut reader = Reader::new(&segment, self.store, window);
         while page.next < durable && (bytes < bytes_max || page.records.is_empty()) {
             let offset = (page.next.0 - segment.first).max(SEGMENT_HEADER_BYTES);
