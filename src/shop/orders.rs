@@ -109,20 +109,37 @@ impl Shop {
                 None => return Err(wanted.err().unwrap_or(Error::EmptyCart)),
             },
         };
+        let placement = match wanted {
+            Ok(wanted) => self.placement(who, request, wanted, cart.version, fingerprint).await,
+            Err(refused) => Err(refused),
+        };
+        // An order that was placed before does not depend on what could be placed now.
+        let effect = match placement {
+            Ok(placement) => self.tell_and_drive(id, Command::Place(Arc::new(placement))).await?.effect,
+            Err(refused) => {
+                self.drive_known(id, fingerprint, refused).await?;
+                Effect::AlreadySo
+            }
+        };
+        self.checkout_outcome(id, effect).await
+    }
+
+    /// Drives an order that an earlier request has placed, if there is one; otherwise this one is refused.
+    async fn drive_known(&self, id: OrderId, fingerprint: u128, refused: Error) -> Result<(), Error> {
         let known = self.0.orders.read(&id).await?.view;
-        if let Some(placement) = known.placement() {
-            if placement.fingerprint != fingerprint {
-                return Err(crate::domain::order::Rejection::KeyReused.into());
+        match known.placement() {
+            None => Err(refused),
+            Some(placement) if placement.fingerprint != fingerprint => {
+                Err(crate::domain::order::Rejection::KeyReused.into())
             }
-            if matches!(known.status(), Some(Status::Placed | Status::Cancelling)) {
-                let limit = Duration::from_millis(self.config().limits.payment_wait_ms_max);
-                let _ = tokio::time::timeout(limit, self.0.checkout.drive(id, None)).await;
+            Some(_) => {
+                if matches!(known.status(), Some(Status::Placed | Status::Cancelling)) {
+                    let limit = Duration::from_millis(self.config().limits.payment_wait_ms_max);
+                    let _ = tokio::time::timeout(limit, self.0.checkout.drive(id, None)).await;
+                }
+                Ok(())
             }
-            return self.checkout_outcome(id, Effect::AlreadySo).await;
         }
-        let placement = self.placement(who, request, wanted?, cart.version, fingerprint).await?;
-        let placed = self.tell_and_drive(id, Command::Place(Arc::new(placement))).await?;
-        self.checkout_outcome(id, placed.effect).await
     }
 
     /// Tells an order something and drives it until it rests, or for as long as a request may wait for that. In a task of its own:
