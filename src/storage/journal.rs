@@ -21,7 +21,7 @@ use super::{
     errors::{Fault, LoadError, OpenError, PageError, Refused},
     files::{Files, RealFiles},
     keeper::{Keeper, Spares},
-    lease::{Lease, Leases},
+    lease::{Lease, Leases, UnderWay},
     limits::{JournalLimits, SNAPSHOT_BYTES_MAX},
     lists::Lists,
     log::{Catalogue, LogWriter},
@@ -238,8 +238,13 @@ impl Journal {
         let _place = shared.activations.acquire().await.map_err(|_| Fault::Closed)?;
         // In this order: from here on nobody else's record is admitted, the barrier is behind those that were, and so the
         // load finds all that there will ever be before our own.
-        let lease = shared.leases.take(stream);
-        self.barrier().await?;
+        let (lease, under_way) = shared.leases.take(stream);
+        match (under_way, shared.refusal()) {
+            (UnderWay::Perhaps, _) => self.barrier().await?,
+            (UnderWay::Nothing, Some(Refused::Closed)) => return Err(Fault::Closed.into()),
+            (UnderWay::Nothing, Some(Refused::Failed)) => return Err(Fault::Failed.into()),
+            (UnderWay::Nothing, None | Some(Refused::ReadOnly)) => {}
+        }
         let loaded = self.read(stream).await?;
         lease.begin_after(loaded.sequence());
         Ok((lease, loaded))

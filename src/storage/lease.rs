@@ -6,7 +6,7 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -16,14 +16,14 @@ use parking_lot::Mutex;
 
 use super::record::{Append, Stream};
 
-/// What a lease, the journal and the appends under way share.
-#[derive(Debug)]
+/// What a lease and its appends under way share. It ends with the last of them.
 pub(super) struct Hold {
     pub stream: Stream,
     epoch: u64,
     revoked: AtomicBool,
     /// The sequence that the next append must have. After the activation it is touched under the queue's lock only.
     next: AtomicU64,
+    leases: Arc<Leases>,
 }
 
 impl Hold {
@@ -40,38 +40,70 @@ impl Hold {
     }
 }
 
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let mut held = self.leases.0.lock();
+        if held.by_stream.get(&self.stream).is_some_and(|(epoch, _)| *epoch == self.epoch) {
+            held.by_stream.remove(&self.stream);
+        }
+    }
+}
+
+impl fmt::Debug for Hold {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Hold({:?}, epoch {})", self.stream, self.epoch)
+    }
+}
+
 /// All leases.
 #[derive(Debug, Default)]
 pub(super) struct Leases(Mutex<Held>);
 
 #[derive(Debug, Default)]
 struct Held {
-    by_stream: HashMap<Stream, Arc<Hold>, RandomState>,
+    /// The newest hold of each stream that has one, with its epoch.
+    by_stream: HashMap<Stream, (u64, Weak<Hold>), RandomState>,
     epoch: u64,
+}
+
+/// What the holder of a stream before may have left behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum UnderWay {
+    /// Nothing: whatever was appended to the stream is known to be durable or to have failed.
+    Nothing,
+    /// Perhaps appends whose end is not known yet.
+    Perhaps,
 }
 
 impl Leases {
     /// Takes the stream from whoever has it. The new lease admits nothing yet.
-    pub(super) fn take(self: &Arc<Self>, stream: &Stream) -> Lease {
+    pub(super) fn take(self: &Arc<Self>, stream: &Stream) -> (Lease, UnderWay) {
         let mut held = self.0.lock();
         held.epoch += 1;
+        let epoch = held.epoch;
         let hold = Arc::new(Hold {
             stream: stream.clone(),
-            epoch: held.epoch,
+            epoch,
             revoked: AtomicBool::new(false),
             next: AtomicU64::new(u64::MAX),
+            leases: Arc::clone(self),
         });
-        if let Some(before) = held.by_stream.insert(stream.clone(), Arc::clone(&hold)) {
+        let before = held.by_stream.insert(stream.clone(), (epoch, Arc::downgrade(&hold)));
+        let under_way = if before.is_some() { UnderWay::Perhaps } else { UnderWay::Nothing };
+        let before = before.and_then(|(_, before)| before.upgrade());
+        if let Some(before) = &before {
             before.revoked.store(true, Ordering::Release);
         }
-        Lease { hold, leases: Arc::clone(self) }
+        drop(held);
+        // Not under the lock, which a hold takes when it ends.
+        drop(before);
+        (Lease { hold }, under_way)
     }
 }
 
 /// The right to write one stream, until somebody else activates it. Dropping it gives it back.
 pub struct Lease {
     pub(super) hold: Arc<Hold>,
-    leases: Arc<Leases>,
 }
 
 impl Lease {
@@ -87,17 +119,37 @@ impl Lease {
     }
 }
 
-impl Drop for Lease {
-    fn drop(&mut self) {
-        let mut held = self.leases.0.lock();
-        if held.by_stream.get(&self.hold.stream).is_some_and(|hold| hold.epoch == self.hold.epoch) {
-            held.by_stream.remove(&self.hold.stream);
-        }
+impl fmt::Debug for Lease {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Lease({:?})", self.hold)
     }
 }
 
-impl fmt::Debug for Lease {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Lease({:?}, epoch {})", self.hold.stream, self.hold.epoch)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_free_when_its_lease_and_all_appends_under_way_are_gone() {
+        let (leases, stream) = (Arc::new(Leases::default()), Stream::new(1, b"a"));
+        let append = |sequence| [Append { sequence, version: 1, payload: Vec::new() }];
+        let (first, under_way) = leases.take(&stream);
+        assert_eq!(under_way, UnderWay::Nothing);
+        first.begin_after(0);
+        let appended = Arc::clone(&first.hold);
+        assert!(appended.admits(&append(1)));
+        let (second, under_way) = leases.take(&stream);
+        assert_eq!(under_way, UnderWay::Perhaps, "its lease is held");
+        second.begin_after(1);
+        assert!(!appended.admits(&append(2)), "it is revoked");
+        drop((first, appended));
+        assert!(second.hold.admits(&append(2)), "the first took nothing with it when it went");
+        let appended = Arc::clone(&second.hold);
+        drop(second);
+        let (third, under_way) = leases.take(&stream);
+        assert_eq!(under_way, UnderWay::Perhaps, "an append is under way");
+        drop((appended, third));
+        assert_eq!(leases.take(&stream).1, UnderWay::Nothing);
+        assert!(leases.0.lock().by_stream.is_empty(), "nothing is kept of what is gone");
     }
 }

@@ -131,6 +131,7 @@ impl Writer {
         }
         self.encoder.clear();
         for pending in self.batch.drain(..) {
+            // The hold ends after its callback, and with it the stream is free to be activated without a barrier.
             let (Pending::Durable { on_durable, .. } | Pending::After { on_durable }) = pending;
             call(on_durable, if made_durable { Ok(()) } else { Err(AppendError::Failed) });
         }
