@@ -12,6 +12,7 @@ use std::{
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::PathBuf,
     process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
@@ -156,6 +157,11 @@ enum Admin {
 /// Whoever reads a file of tokens can be these customers.
 const TOKENS_MODE: u32 = 0o600;
 
+/// How long the shop may take to come to rest and to write its last checkpoint.
+const CLOSE_MAX: Duration = Duration::from_secs(180);
+/// How long threads may go on after that.
+const THREADS_END: Duration = Duration::from_secs(5);
+
 /// Who owns what the operator imports without naming a seller.
 const OPERATOR: Editor = Editor::Admin(UserId(0));
 
@@ -180,7 +186,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
     }
     start_logging(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let code = runtime.block_on(async {
         match cli.command {
             Command::Serve(options) => run_shop(config, options).await,
             Command::Import(options) => run_import(config, options).await,
@@ -200,7 +206,10 @@ fn run(cli: Cli) -> Result<ExitCode> {
                 Ok(ExitCode::SUCCESS)
             }
         }
-    })
+    });
+    // Who waits for a storage that has stopped waits for ever, and must not keep the process from starting again.
+    runtime.shutdown_timeout(THREADS_END);
+    code
 }
 
 fn start_logging(config: &Config) -> Result<()> {
@@ -248,7 +257,8 @@ async fn run_shop(config: Config, options: Serve) -> Result<ExitCode> {
         tracing::warn!("some requests did not finish in time");
     }
     operators.abort();
-    shop.close().await?;
+    let closed = tokio::time::timeout(CLOSE_MAX, shop.close()).await;
+    closed.context("the shop did not close in time; the next start finds all that is durable")??;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
 }

@@ -299,7 +299,7 @@ impl Audit {
     pub fn streams(&self) -> Result<Vec<Stream>, Fault> {
         let mut streams = Vec::new();
         self.each_key(|key| {
-            streams.extend(super::state::stream_of(key));
+            streams.extend(super::layout::stream_of(key));
             Ok(())
         })?;
         streams.sort();

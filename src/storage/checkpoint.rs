@@ -15,10 +15,11 @@ use tokio::sync::oneshot;
 use super::{
     batch::{Link, u32_at, u64_at},
     errors::Fault,
+    layout::{Entry, run_entries, snapshot_entries},
     lists::Lists,
     record::{Position, Stream},
     shared::Shared,
-    state::{Entry, State, run_entries, snapshot_entries},
+    state::State,
     tail::{StreamTail, Tail},
 };
 

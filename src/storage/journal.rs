@@ -10,6 +10,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -63,6 +64,9 @@ impl JournalConfig {
         }
     }
 }
+
+/// How often the end looks whether a thread has ended.
+const JOIN_STEP: Duration = Duration::from_millis(1);
 
 /// The journal. Cheap to clone; when the last clone is dropped without [`Journal::close`], it ends like a killed one.
 #[derive(Clone)]
@@ -130,17 +134,7 @@ impl Journal {
         });
         let next_first = segments.last().map_or(0, |segment| segment.end());
         let spares = Arc::new(Spares::new(log.spares));
-        let keeper = Keeper {
-            files: Arc::clone(&shared.files),
-            dir: shared.log_dir.clone(),
-            store,
-            limits: shared.limits.clone(),
-            spares: Arc::clone(&spares),
-            catalogue: Arc::clone(&shared.catalogue),
-            marker: Arc::clone(&shared.marker),
-            status: Arc::clone(&shared.status),
-            next_first,
-        };
+        let keeper = Keeper { shared: Arc::clone(&shared), spares: Arc::clone(&spares), next_first };
         let log_writer = LogWriter::new(store, log.current, log.link, Arc::clone(&spares));
         let writer = Writer::new(Arc::clone(&shared), log_writer, log.sealed);
         let owner = Owner { shared, spares, threads: Mutex::default(), closing: tokio::sync::Mutex::default() };
@@ -296,6 +290,12 @@ impl Journal {
         &self.shared().lists
     }
 
+    /// Lets the state stop as it would if its store did not come back.
+    #[cfg(test)]
+    pub(super) fn stop_the_state(&self) {
+        self.shared().state.get_stuck();
+    }
+
     /// Offers the state of a stream after one of its records, which must be durable, so that a later load is short. The stream
     /// may have gone on since. One larger than [`SNAPSHOT_BYTES_MAX`] is not taken.
     pub fn offer_snapshot(&self, stream: &Stream, snapshot: Snapshot) {
@@ -406,8 +406,7 @@ impl Owner {
             let link = *shared.link.lock();
             checkpoint::still(&shared.target(), link)
         };
-        shared.state.close();
-        shared.lock.lock().take();
+        shared.give_back();
         result
     }
 
@@ -431,8 +430,7 @@ impl Drop for Owner {
         let threads = std::mem::take(&mut *self.threads.lock());
         let end = move || {
             join(&shared, &spares, threads, true);
-            shared.state.close();
-            shared.lock.lock().take();
+            shared.give_back();
         };
         if !own_thread {
             return end();
@@ -458,7 +456,11 @@ fn join(shared: &Shared, spares: &Spares, threads: Vec<thread::JoinHandle<()>>, 
         if thread.thread().name() == Some(KEEPER) {
             spares.end();
         }
-        if thread.join().is_err() {
+        // What waits for a state that has stopped cannot be waited for.
+        while !thread.is_finished() && !shared.state_has_stopped() {
+            thread::sleep(JOIN_STEP);
+        }
+        if thread.is_finished() && thread.join().is_err() {
             tracing::error!("a thread of the journal panicked");
         }
     }

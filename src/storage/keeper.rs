@@ -1,21 +1,17 @@
-//! The keeper: a thread that has the next segment ready before it is needed, and watches the free space.
+//! The keeper: a thread that has the next segment ready before it is needed, and watches the free space and the state.
 //!
 //! A full disk is met here, while the log still has a whole segment to take in what is under way, and not in the middle of
-//! a write. Depends on `segment`, `marker` and `status`.
+//! a write. Depends on `segment` and `shared`.
 
 use std::{
     collections::VecDeque,
-    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use parking_lot::{Condvar, Mutex};
 
-use super::{
-    errors::Fault, files::Files, limits::JournalLimits, log::Catalogue, marker::Marker, segment::Segment,
-    status::StatusBoard,
-};
+use super::{errors::Fault, segment::Segment, shared::Shared};
 
 /// Segments that are ready, between the keeper who makes them and the writer who takes them.
 #[derive(Debug, Default)]
@@ -73,26 +69,20 @@ impl Spares {
 }
 
 /// The thread's state.
-#[derive(Debug)]
 pub(super) struct Keeper {
-    pub files: Arc<dyn Files>,
-    pub dir: PathBuf,
-    pub store: u64,
-    pub limits: JournalLimits,
+    pub shared: Arc<Shared>,
     pub spares: Arc<Spares>,
-    pub catalogue: Arc<Catalogue>,
-    pub marker: Arc<Marker>,
-    pub status: Arc<StatusBoard>,
     /// Where the next segment begins.
     pub next_first: u64,
 }
 
 impl Keeper {
     pub(super) fn run(mut self) {
-        let poll = Duration::from_millis(self.limits.disk_poll_ms.max(1));
+        let poll = Duration::from_millis(self.shared.limits.disk_poll_ms.max(1));
         loop {
             let complete = self.prepare();
             self.watch_space(complete);
+            self.watch_state();
             let deadline = Instant::now() + poll;
             let mut inner = self.spares.inner.lock();
             loop {
@@ -115,21 +105,22 @@ impl Keeper {
         if !self.spares.inner.lock().ready.is_empty() {
             return true;
         }
-        let (first, length) = (self.next_first, self.limits.segment_bytes);
+        let shared = Arc::clone(&self.shared);
+        let (first, length) = (self.next_first, shared.limits.segment_bytes);
         // It takes a second or more, and what else fills the disk does not wait for it.
         let mut watched = Instant::now();
         let mut watch = || {
-            if watched.elapsed() >= Duration::from_millis(self.limits.disk_poll_ms) {
+            if watched.elapsed() >= Duration::from_millis(self.shared.limits.disk_poll_ms) {
                 watched = Instant::now();
                 self.watch_shortage();
             }
         };
-        let made = Segment::create(self.files.as_ref(), &self.dir, (self.store, first, length), &mut watch)
+        let made = Segment::create(shared.files.as_ref(), &shared.log_dir, (shared.store, first, length), &mut watch)
             .map_err(Fault::io("make the next segment"))
-            .and_then(|segment| self.marker.update(|known| known.segment = Some(first)).map(|()| segment));
+            .and_then(|segment| self.shared.marker.update(|known| known.segment = Some(first)).map(|()| segment));
         match made {
             Ok(segment) => {
-                self.catalogue.add(&segment);
+                self.shared.catalogue.add(&segment);
                 self.next_first = segment.end();
                 self.spares.inner.lock().ready.push_back(segment);
                 self.spares.changed.notify_all();
@@ -144,22 +135,29 @@ impl Keeper {
 
     /// Stops the writes where there is too little space; only [`Keeper::watch_space`] lets them go on.
     fn watch_shortage(&self) {
-        let free_bytes = self.files.free_bytes(&self.dir).unwrap_or(u64::MAX);
-        if free_bytes < self.limits.disk_free_bytes_min {
-            self.status.read_only(free_bytes);
+        let free_bytes = self.shared.files.free_bytes(&self.shared.log_dir).unwrap_or(u64::MAX);
+        if free_bytes < self.shared.limits.disk_free_bytes_min {
+            self.shared.status.read_only(free_bytes);
         }
     }
 
     fn watch_space(&self, spare_ready: bool) {
-        let minimum = self.limits.disk_free_bytes_min;
+        let minimum = self.shared.limits.disk_free_bytes_min;
         // A disk that does not say what is free is not taken for a full one.
-        let free_bytes = self.files.free_bytes(&self.dir).unwrap_or(u64::MAX);
+        let free_bytes = self.shared.files.free_bytes(&self.shared.log_dir).unwrap_or(u64::MAX);
         // A quarter more before it resumes, so that it does not flutter at the border.
-        let needed = if self.status.refusal().is_some() { minimum.saturating_add(minimum / 4) } else { minimum };
+        let needed = if self.shared.status.refusal().is_some() { minimum.saturating_add(minimum / 4) } else { minimum };
         if spare_ready && free_bytes >= needed {
-            self.status.writable();
+            self.shared.status.writable();
         } else {
-            self.status.read_only(free_bytes);
+            self.shared.status.read_only(free_bytes);
+        }
+    }
+
+    /// A state that has stopped comes back with the next start only, and whoever reads from it waits until then.
+    fn watch_state(&self) {
+        if self.shared.state_has_stopped() {
+            self.shared.fail("the state does not answer");
         }
     }
 }

@@ -39,6 +39,9 @@ pub struct JournalLimits {
     /// How much of a checkpoint is written at once, in bytes. Nobody can read the state meanwhile (sled locks it for a batch), and
     /// a pause follows, so that the syncs of the log do not suffer.
     pub slice_bytes_max: usize,
+    /// After how long a change of the state that has not ended is taken for one that never will, in milliseconds: longer than any disk
+    /// takes for some megabytes. The journal then fails, so that the process starts again.
+    pub state_change_ms_max: u64,
     /// The cache of the state, in bytes. sled uses a multiple of it.
     pub state_cache_bytes: u64,
     /// Free space below which the journal takes no more records, in bytes: the room that a checkpoint may need.
@@ -77,6 +80,7 @@ impl Default for JournalLimits {
             tail_bytes_max: 256 * 1024 * 1024,
             checkpoint_ms: 10_000,
             slice_bytes_max: 32 * 1024,
+            state_change_ms_max: 120_000,
             state_cache_bytes: 32 * 1024 * 1024,
             disk_free_bytes_min: 512 * 1024 * 1024,
             disk_poll_ms: 1_000,

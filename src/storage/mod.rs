@@ -18,6 +18,7 @@ mod errors;
 mod files;
 mod journal;
 mod keeper;
+mod layout;
 mod lease;
 mod limits;
 mod lists;

@@ -9,6 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -82,6 +83,19 @@ impl Shared {
         self.status.fail(reason);
         self.permits.close();
         self.room.notify_waiters();
+    }
+
+    /// Has the state not ended a change for so long that it never will?
+    pub(super) fn state_has_stopped(&self) -> bool {
+        self.state.longest_change() >= Duration::from_millis(self.limits.state_change_ms_max)
+    }
+
+    /// Closes the state, and the directory is free. What waits for a state that has stopped keeps it.
+    pub(super) fn give_back(&self) {
+        if !self.state_has_stopped() {
+            self.state.close();
+        }
+        self.lock.lock().take();
     }
 
     /// The last batch is durable and its records are in the tail.

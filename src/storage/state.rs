@@ -1,54 +1,40 @@
 //! The state: snapshots, records and read models behind the log, in sled. The only file that names sled.
 //!
-//! ```text
-//! e‖stream‖0                  head: sequence, generation, chunks, bytes, version; then the snapshot, where it fits
-//! e‖stream‖1‖generation‖i     a chunk of a snapshot that does not
-//! e‖stream‖2‖sequence‖part    raw records from this sequence on, about one value full, or one large record in parts
-//! m‖…                         store id, checkpoint, pins
-//! l‖list‖key                  an entry of a read model
-//! ```
-//!
 //! What belongs to a stream stands together: names of streams are random, and each page of the tree that a checkpoint or a load
-//! touches costs more than what is on it. One tree, because a batch is atomic for one tree only. Every value is at most [`VALUE_BYTES_MAX`] long and begins with a
-//! checksum of key and value. sled's own `flush` does not commit the file's metadata, so [`State::sync`] syncs its file by a
-//! descriptor of ours. Nothing here is the truth: what is lost is rebuilt from the log. Depends on `record`, `tail` and `errors`.
+//! touches costs more than what is on it. One tree, because a batch is atomic for one tree only. sled's own `flush` does not commit the
+//! file's metadata, so [`State::sync`] syncs its file by a descriptor of ours. Nothing here is the truth: what is lost is rebuilt from
+//! the log.
+//!
+//! sled 0.34 can stop for ever: where all its seven threads have written a buffer (half a megabyte each) and wait for a lock, whose
+//! holder waits for a file to be shortened, which is queued behind them. So no more than [`UNWRITTEN_BYTES_MAX`] is on its way to them,
+//! and who watches ([`State::longest_change`]) can tell when it has stopped all the same. Depends on `layout`, `record` and `errors`.
 
 use std::{
     fs, io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use super::{
-    batch::{u32_at, u64_at},
     errors::{Fault, LoadError},
-    limits::{SNAPSHOT_BYTES_MAX, VALUE_BYTES_MAX},
-    record::{Loaded, Record, Snapshot, Stream},
-    tail::Kept,
+    layout::{
+        ENTITIES, Entry, HEAD_BYTES, Head, RUN_HEADER_BYTES, be_u64, chunk_key, head_key, key, run_end, run_key,
+        run_records, runs_key, sealed, stream_of, unseal,
+    },
+    limits::SNAPSHOT_BYTES_MAX,
+    record::{Loaded, Snapshot, Stream},
 };
 
-/// The first byte of the keys that belong to a stream.
-const ENTITIES: u8 = b'e';
-const CRC_BYTES: usize = 4;
-/// What stands before a snapshot in its head, in bytes.
-const HEAD_BYTES: usize = 26;
-/// The longest snapshot that stands in its head, in bytes.
-const INLINE_BYTES_MAX: usize = VALUE_BYTES_MAX - CRC_BYTES - HEAD_BYTES;
-/// How much of a longer one goes into one value, in bytes.
-const CHUNK_BYTES: usize = VALUE_BYTES_MAX - CRC_BYTES;
-/// The number of parts of a run and of its records stand before each part, as two and four bytes.
-const RUN_HEADER_BYTES: usize = 6;
-/// How much of a run of records goes into one value, in bytes.
-const PART_BYTES: usize = VALUE_BYTES_MAX - CRC_BYTES - RUN_HEADER_BYTES;
-/// What follows the stream's name in the key of a run, in bytes: its first sequence and its part.
-const RUN_SUFFIX_BYTES: usize = 10;
-/// What stands before each record in a run: its version and its length, in bytes.
-const RECORD_HEADER_BYTES: usize = 6;
+/// After how many bytes of changes, about, a change waits until sled has written them: two of its buffers.
+const UNWRITTEN_BYTES_MAX: usize = 1 << 20;
+/// What sled writes for a change beside its key and value, in bytes, about.
+const CHANGE_OVERHEAD_BYTES: usize = 128;
 /// How often a load starts again because a checkpoint exchanged what it was reading; one checkpoint can do it once.
 const LOAD_ATTEMPTS_MAX: usize = 16;
 /// How long a start waits for the threads of an earlier sled in this process: far longer than they have been seen to take.
@@ -56,26 +42,17 @@ const LOCK_WAIT_MAX: Duration = Duration::from_secs(10);
 /// How often it tries meanwhile.
 const LOCK_WAIT_STEP: Duration = Duration::from_millis(5);
 
-/// A change of the state: a key with its new value, or without one.
-pub(super) type Entry = (Vec<u8>, Option<Vec<u8>>);
-
 /// A key and its value.
 pub type KeyValue = (Vec<u8>, Vec<u8>);
-
-/// What is known of a stream's snapshot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Head {
-    pub sequence: u64,
-    pub generation: u64,
-    chunks: u32,
-    bytes: u32,
-    version: u16,
-}
 
 /// The store behind the log.
 #[derive(Debug)]
 pub(super) struct State {
     open: RwLock<Option<Open>>,
+    /// The bytes of changes that sled may not have written yet, about.
+    unwritten: AtomicUsize,
+    /// When the changes that are being made began.
+    changes: Mutex<Vec<Instant>>,
 }
 
 #[derive(Debug)]
@@ -119,7 +96,8 @@ impl State {
         let file = file.map_err(|error| Unopened::Refused(Fault::io("open the state's file")(error)))?;
         let synced = fs::File::open(dir).and_then(|dir| dir.sync_all());
         synced.map_err(|error| Unopened::Refused(Fault::io("sync the state's directory")(error)))?;
-        Ok(Self { open: RwLock::new(Some(Open { tree, file })) })
+        let (unwritten, changes) = (AtomicUsize::new(0), Mutex::default());
+        Ok(Self { open: RwLock::new(Some(Open { tree, file })), unwritten, changes })
     }
 
     /// Moves a store that is no good to a name of its own, where somebody can look at it.
@@ -143,27 +121,72 @@ impl State {
         catch_unwind(AssertUnwindSafe(|| work(open))).unwrap_or_else(|_| Err(Fault::State("sled panicked".into())))
     }
 
+    /// The same for work that changes something, and may wait for sled's threads.
+    fn change(&self, work: impl FnOnce(&Open) -> Result<(), Fault>) -> Result<(), Fault> {
+        let began = Instant::now();
+        self.changes.lock().push(began);
+        let changed = self.with(work);
+        let mut changes = self.changes.lock();
+        if let Some(at) = changes.iter().position(|other| *other == began) {
+            changes.swap_remove(at);
+        }
+        changed
+    }
+
+    /// For how long the change has been made that has been made for the longest.
+    pub(super) fn longest_change(&self) -> Duration {
+        self.changes.lock().iter().map(Instant::elapsed).max().unwrap_or_default()
+    }
+
+    /// A change that never ends.
+    #[cfg(test)]
+    pub(super) fn get_stuck(&self) {
+        self.changes.lock().push(Instant::now());
+    }
+
     /// Makes some changes, all or none. They are not durable yet.
     pub(super) fn apply(&self, entries: Vec<Entry>) -> Result<(), Fault> {
-        let mut batch = sled::Batch::default();
-        for (key, value) in entries {
+        let (bytes, mut batch) = (bytes_of(&entries), sled::Batch::default());
+        for (key, value) in sealed(entries)? {
             match value {
-                Some(value) => {
-                    let sealed = seal(&key, &value);
-                    if sealed.len() > VALUE_BYTES_MAX {
-                        return Err(Fault::TooLarge { bytes: value.len() });
-                    }
-                    batch.insert(key, sealed);
-                }
+                Some(value) => batch.insert(key, value),
                 None => batch.remove(key),
             }
         }
-        self.with(|open| open.tree.apply_batch(batch).map_err(failed))
+        self.change(|open| {
+            open.tree.apply_batch(batch).map_err(failed)?;
+            self.let_it_write(open, bytes)
+        })
+    }
+
+    /// Makes changes one after the other, in this order. Who reads meanwhile sees some of them, and is never kept waiting, as it is by
+    /// a batch.
+    pub(super) fn write(&self, entries: Vec<Entry>) -> Result<(), Fault> {
+        let bytes = bytes_of(&entries);
+        let entries = sealed(entries)?;
+        self.change(|open| {
+            for (key, value) in entries {
+                match value {
+                    Some(value) => open.tree.insert(key, value).map_err(failed)?,
+                    None => open.tree.remove(key).map_err(failed)?,
+                };
+            }
+            self.let_it_write(open, bytes)
+        })
+    }
+
+    /// Waits until sled has written what there is, where that has become much.
+    fn let_it_write(&self, open: &Open, bytes: usize) -> Result<(), Fault> {
+        if self.unwritten.fetch_add(bytes, Ordering::AcqRel) + bytes >= UNWRITTEN_BYTES_MAX {
+            self.unwritten.store(0, Ordering::Release);
+            open.tree.flush().map_err(failed)?;
+        }
+        Ok(())
     }
 
     /// Makes every change so far durable.
     pub(super) fn sync(&self) -> Result<(), Fault> {
-        self.with(|open| {
+        self.change(|open| {
             open.tree.flush().map_err(failed)?;
             open.file.sync_data().map_err(Fault::io("sync the state"))
         })
@@ -253,16 +276,7 @@ impl State {
     /// The same with the snapshot, where it stands there.
     fn head_and_rest(&self, stream: &Stream) -> Result<Option<(Head, Bytes)>, Fault> {
         let Some(value) = self.get(&head_key(stream))? else { return Ok(None) };
-        if value.len() < HEAD_BYTES {
-            return Err(Fault::Damaged(format!("the head of {stream:?}")));
-        }
-        let head = Head {
-            sequence: u64_at(&value, 0),
-            generation: u64_at(&value, 8),
-            chunks: u32_at(&value, 16),
-            bytes: u32_at(&value, 20),
-            version: u16::from_le_bytes([value[24], value[25]]),
-        };
+        let Some(head) = Head::parse(&value) else { return Err(Fault::Damaged(format!("the head of {stream:?}"))) };
         Ok(Some((head, Bytes::from(value).slice(HEAD_BYTES..))))
     }
 
@@ -356,144 +370,7 @@ fn failed(error: sled::Error) -> Fault {
     Fault::State(error.to_string())
 }
 
-fn seal(key: &[u8], value: &[u8]) -> Vec<u8> {
-    let crc = crc32c::crc32c_append(crc32c::crc32c(key), value);
-    let mut sealed = Vec::with_capacity(CRC_BYTES + value.len());
-    sealed.extend_from_slice(&crc.to_le_bytes());
-    sealed.extend_from_slice(value);
-    sealed
-}
-
-fn unseal<'a>(key: &[u8], sealed: &'a [u8]) -> Result<&'a [u8], Fault> {
-    let (crc, value) = sealed.split_at_checked(CRC_BYTES).unwrap_or_default();
-    let good = crc == crc32c::crc32c_append(crc32c::crc32c(key), value).to_le_bytes();
-    if good { Ok(value) } else { Err(Fault::Damaged(format!("the value of {}", key.escape_ascii()))) }
-}
-
-/// The kind, the length of the name and the name: streams of one kind stand together and none is another's prefix.
-fn key(stream: &Stream) -> Vec<u8> {
-    let name = stream.key();
-    let mut key = Vec::with_capacity(name.len() + 16);
-    key.extend_from_slice(&[ENTITIES, stream.kind(), u8::try_from(name.len()).unwrap_or(u8::MAX)]);
-    key.extend_from_slice(name);
-    key
-}
-
-/// The stream that a key is about, if it is about one.
-pub(super) fn stream_of(key: &[u8]) -> Option<Stream> {
-    let [ENTITIES, kind, length, rest @ ..] = key else { return None };
-    Some(Stream::new(*kind, rest.get(..usize::from(*length))?))
-}
-
-fn head_key(stream: &Stream) -> Vec<u8> {
-    let mut key = key(stream);
-    key.push(0);
-    key
-}
-
-fn chunk_key(stream: &Stream, generation: u64, chunk: u32) -> Vec<u8> {
-    let mut key = key(stream);
-    key.push(1);
-    key.extend_from_slice(&generation.to_be_bytes());
-    key.extend_from_slice(&chunk.to_be_bytes());
-    key
-}
-
-/// What the keys of a stream's runs begin with.
-fn runs_key(stream: &Stream) -> Vec<u8> {
-    let mut key = key(stream);
-    key.push(2);
-    key
-}
-
-fn run_key(stream: &Stream, sequence: u64, part: u16) -> Vec<u8> {
-    let mut key = runs_key(stream);
-    key.extend_from_slice(&sequence.to_be_bytes());
-    key.extend_from_slice(&part.to_be_bytes());
-    key
-}
-
-fn be_u64(bytes: &[u8]) -> u64 {
-    let mut integer = [0; 8];
-    integer.copy_from_slice(&bytes[..8]);
-    u64::from_be_bytes(integer)
-}
-
-/// The entries of raw records of one stream, which follow each other, in runs of about one value. All parts of a run are
-/// answered together, so that a load never finds half of one.
-pub(super) fn run_entries(stream: &Stream, records: &[Kept]) -> Vec<Vec<Entry>> {
-    let mut runs = Vec::new();
-    let mut rest = records;
-    while let Some(first) = rest.first() {
-        let mut run: Vec<u8> = Vec::new();
-        let mut count = 0;
-        for record in rest {
-            let bytes = RECORD_HEADER_BYTES + record.payload.len();
-            if count > 0 && run.len() + bytes > PART_BYTES {
-                break;
-            }
-            run.extend_from_slice(&record.version.to_le_bytes());
-            // A payload is at most `record_bytes_max` long, far below 4 GiB.
-            run.extend_from_slice(&u32::try_from(record.payload.len()).unwrap_or(u32::MAX).to_le_bytes());
-            run.extend_from_slice(&record.payload);
-            count += 1;
-        }
-        let parts = u16::try_from(run.len().div_ceil(PART_BYTES)).unwrap_or(u16::MAX);
-        let records = u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes();
-        let entry = |(part, bytes): (u16, &[u8])| {
-            let value = [&parts.to_le_bytes()[..], &records, bytes].concat();
-            (run_key(stream, first.sequence, part), Some(value))
-        };
-        runs.push((0..).zip(run.chunks(PART_BYTES)).map(entry).collect());
-        rest = &rest[count..];
-    }
-    runs
-}
-
-/// The records of a run, or `None` where its bytes are none.
-fn run_records(stream: &Stream, first: u64, run: &Bytes) -> Option<Vec<Record>> {
-    let mut records = Vec::new();
-    let mut at = 0;
-    for sequence in first.. {
-        if at == run.len() {
-            break;
-        }
-        let header = run.get(at..at + RECORD_HEADER_BYTES)?;
-        let from = at + RECORD_HEADER_BYTES;
-        at = from.checked_add(usize::try_from(u32_at(header, 2)).ok()?).filter(|end| *end <= run.len())?;
-        let version = u16::from_le_bytes([header[0], header[1]]);
-        records.push(Record { stream: stream.clone(), sequence, version, payload: run.slice(from..at) });
-    }
-    Some(records)
-}
-
-/// The entries of a snapshot: its chunks, if it has any, and last the head that makes them count.
-pub(super) fn snapshot_entries(stream: &Stream, snapshot: &Snapshot, generation: u64) -> Vec<Entry> {
-    let (in_head, in_chunks) = match snapshot.bytes.len() {
-        ..=INLINE_BYTES_MAX => (&snapshot.bytes[..], &[][..]),
-        _ => (&[][..], &snapshot.bytes[..]),
-    };
-    let mut entries = Vec::new();
-    let mut chunks: u32 = 0;
-    for bytes in in_chunks.chunks(CHUNK_BYTES) {
-        entries.push((chunk_key(stream, generation, chunks), Some(bytes.to_vec())));
-        chunks += 1;
-    }
-    let mut head = Vec::with_capacity(HEAD_BYTES + in_head.len());
-    head.extend_from_slice(&snapshot.sequence.to_le_bytes());
-    head.extend_from_slice(&generation.to_le_bytes());
-    head.extend_from_slice(&chunks.to_le_bytes());
-    // A snapshot is at most SNAPSHOT_BYTES_MAX long.
-    head.extend_from_slice(&u32::try_from(snapshot.bytes.len()).unwrap_or(u32::MAX).to_le_bytes());
-    head.extend_from_slice(&snapshot.version.to_le_bytes());
-    head.extend_from_slice(in_head);
-    entries.push((head_key(stream), Some(head)));
-    entries
-}
-
-/// The sequence of the last record of a run, by its entry.
-fn run_end(key: &[u8], value: &[u8]) -> Option<u64> {
-    let first = key.len().checked_sub(RUN_SUFFIX_BYTES).map(|at| be_u64(&key[at..]))?;
-    let records = (value.len() >= RUN_HEADER_BYTES).then(|| u32_at(value, 2))?;
-    (first + u64::from(records)).checked_sub(1)
+fn bytes_of(entries: &[Entry]) -> usize {
+    let bytes = |(key, value): &Entry| CHANGE_OVERHEAD_BYTES + key.len() + value.as_ref().map_or(0, Vec::len);
+    entries.iter().map(bytes).sum()
 }

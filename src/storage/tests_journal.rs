@@ -251,3 +251,37 @@ async fn what_comes_after_the_end_is_refused_or_answered() {
     assert_eq!(again.read(&stream("a")).await.unwrap().sequence(), 1);
     assert_eq!(again.figures().tail_bytes, 0, "the last checkpoint left nothing to read again");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_state_that_has_stopped_ends_the_journal_and_holds_up_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = super::JournalLimits { state_change_ms_max: 100, disk_poll_ms: 5, ..small_limits() };
+    let journal = Journal::open(JournalConfig { limits, ..JournalConfig::new(dir.path()) }).unwrap();
+    let (lease, _) = journal.activate(&stream("a")).await.unwrap();
+    assert_eq!(append(&journal, &lease, 1).await, Ok(()));
+    journal.stop_the_state();
+    let mut status = journal.watch_status();
+    let failed = status.wait_for(|status| matches!(status, super::Status::Failed(_))).await.unwrap().clone();
+    assert_eq!(failed, super::Status::Failed("the state does not answer".into()));
+    assert!(journal.reserve().await.is_err(), "nothing more is taken");
+    assert!(matches!(journal.close().await, Err(Fault::Failed)), "and nobody waits for it");
+}
+
+/// The shape in which sled has been seen to stop: large snapshots that replace each other, written at once, so that its file grows and
+/// shrinks while all its threads are at work. Where it stops, this ends with the failure above instead of success.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_snapshots_that_replace_each_other_do_not_stop_the_state() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = super::JournalLimits { state_change_ms_max: 20_000, ..super::JournalLimits::default() };
+    let journal = Journal::open(JournalConfig { limits, ..JournalConfig::new(dir.path()) }).unwrap();
+    let (lease, _) = journal.activate(&stream("a")).await.unwrap();
+    for sequence in 1..=8 {
+        assert_eq!(append(&journal, &lease, sequence).await, Ok(()));
+        let bytes = vec![u8::try_from(sequence).unwrap(); 8 << 20].into();
+        journal.offer_snapshot(&stream("a"), super::Snapshot { sequence, version: 1, bytes });
+        journal.checkpoint().await.unwrap();
+    }
+    let loaded = journal.read(&stream("a")).await.unwrap();
+    assert_eq!(loaded.snapshot.map(|snapshot| (snapshot.sequence, snapshot.bytes.len())), Some((8, 8 << 20)));
+    journal.close().await.unwrap();
+}

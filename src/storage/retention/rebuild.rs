@@ -7,8 +7,9 @@ use crate::storage::{
     batch::Link,
     checkpoint,
     errors::Fault,
+    layout::{self, run_entries, snapshot_entries},
     record::{Record, Stream},
-    state::{self, State, run_entries, snapshot_entries},
+    state::State,
     tail::Kept,
 };
 
@@ -29,7 +30,7 @@ pub(in crate::storage) fn rebuild(state: &State, base: Reader, slice_bytes_max: 
 struct Builder<'a> {
     state: &'a State,
     slice_bytes_max: usize,
-    entries: Vec<state::Entry>,
+    entries: Vec<layout::Entry>,
     bytes: usize,
     /// Records of one stream that follow each other: they share values.
     run: Option<(Stream, Vec<Kept>)>,
@@ -61,7 +62,7 @@ impl Builder<'_> {
         run_entries(&stream, &records).into_iter().try_for_each(|entries| self.put(entries))
     }
 
-    fn put(&mut self, entries: Vec<state::Entry>) -> Result<(), Fault> {
+    fn put(&mut self, entries: Vec<layout::Entry>) -> Result<(), Fault> {
         self.bytes += entries.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len)).sum::<usize>();
         self.entries.extend(entries);
         if self.bytes >= self.slice_bytes_max { self.write() } else { Ok(()) }
