@@ -11,8 +11,9 @@ use parking_lot::Mutex;
 use super::{
     batch::u64_at,
     errors::Fault,
+    layout::Entry,
     record::Position,
-    state::{Entry, KeyValue, State},
+    state::{KeyValue, State},
 };
 
 /// The longest name of a projection and the longest key in it, in bytes.
@@ -115,10 +116,12 @@ impl Lists {
         Ok(entries)
     }
 
-    /// Makes changes and moves the projection's position, all at once. Durable with the next checkpoint.
+    /// Makes changes in this order, and then moves the projection's position. Who reads meanwhile is not kept waiting and may see the
+    /// first of them, and a crash may leave just those. Durable with the next checkpoint.
     ///
     /// # Errors
-    /// A key or value is too large, or the state failed; nothing changed.
+    /// A key or value is too large: nothing changed. Or the state failed: the position has not moved, so the changes, of which some may be
+    /// made, come again.
     pub fn commit(&self, projection: &str, position: Position, changes: Vec<Change>) -> Result<(), Fault> {
         let mut entries: Vec<Entry> = Vec::with_capacity(changes.len());
         for change in changes {
@@ -127,9 +130,7 @@ impl Lists {
                 Change::Delete(key) => (entry_key(projection, &key)?, None),
             });
         }
-        if !entries.is_empty() {
-            self.state.apply(entries)?;
-        }
+        self.state.write(entries)?;
         // Only now: a checkpoint that pins this position finds the changes already made.
         self.positions.lock().insert(projection.to_owned(), position);
         Ok(())

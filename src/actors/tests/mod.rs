@@ -10,6 +10,7 @@ mod disk;
 mod errands;
 mod following;
 mod golden;
+mod lists;
 mod model;
 mod refusals;
 mod saga;

@@ -1,0 +1,119 @@
+//! The lists of orders after a crash: whatever of them it leaves, the log makes them right again.
+//!
+//! Depends on `lists` and the journal.
+
+use std::sync::Arc;
+
+use super::shop_floor::placement;
+use crate::{
+    actors::{
+        lists::{Lists, ListsProjection, NAME, OrdersOf, Stage},
+        projection::Projection,
+        records::{EVENT_VERSION, encode_event},
+    },
+    domain::{
+        entity::{Entity, EntityId, Timestamp},
+        ids::{OrderId, UserId},
+        order::{Command, Order, PaymentOutcome, StockAnswer, Tracking},
+    },
+    storage::{Journal, JournalConfig, Position, Record, Stream},
+};
+
+const CUSTOMER: UserId = UserId(1);
+const NOW: Timestamp = Timestamp(1_000);
+const STAGES: [Stage; 7] =
+    [Stage::Open, Stage::Paid, Stage::Confirmed, Stage::Packed, Stage::Shipped, Stage::Delivered, Stage::Ended];
+
+/// The records of an order that these commands made.
+fn records(id: OrderId, commands: &[Command]) -> Vec<Record> {
+    let stream = Stream::new(Order::KIND as u8, &id.to_key());
+    let mut order = Order::default();
+    let event = |command| {
+        let event = order.decide(command, NOW).unwrap().unwrap();
+        order.apply(&event);
+        encode_event::<Order>(&event)
+    };
+    let payloads: Vec<_> = commands.iter().map(event).collect();
+    let record = |(sequence, payload): (u64, Vec<u8>)| {
+        let stream = stream.clone();
+        Record { stream, sequence, version: EVENT_VERSION, payload: payload.into() }
+    };
+    (1..).zip(payloads).map(record).collect()
+}
+
+fn open(journal: &Journal) -> ListsProjection {
+    ListsProjection::open(journal.clone(), Arc::new(|_| Ok(()))).unwrap()
+}
+
+/// Where the order is listed: how often for its customer, whether among the open ones, and in which stages.
+fn listed(journal: &Journal, id: OrderId) -> (usize, bool, Vec<Stage>) {
+    let lists = Lists::new(journal.clone());
+    let orders = |of| lists.orders(of, None, usize::MAX - 1).unwrap().items;
+    let customers = orders(OrdersOf::Customer(CUSTOMER)).iter().filter(|order| **order == id).count();
+    let open = lists.open_orders(None, usize::MAX - 1).unwrap().items.contains(&id);
+    let stages = STAGES.into_iter().filter(|stage| orders(OrdersOf::Stage(*stage)).contains(&id));
+    (customers, open, stages.collect())
+}
+
+/// A crash leaves what was committed, and of the commit that was under way the first changes; the log is read again from the last
+/// position that is known to be durable, which may be older than both.
+async fn whatever_a_crash_leaves(commands: &[Command], last: Stage) {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Journal::open(JournalConfig::new(dir.path())).unwrap();
+    let (mut number, mut left_all) = (0, false);
+    for committed in 0..=commands.len() {
+        for under_way in committed..=commands.len() {
+            for made in 0.. {
+                number += 1;
+                let (id, mut projection) = (OrderId(number), open(&journal));
+                let records = records(id, commands);
+                projection.apply(&records[..committed]).unwrap();
+                projection.commit(Position::BEGINNING).unwrap();
+                projection.apply(&records[committed..under_way]).unwrap();
+                let mut changes = projection.take_changes();
+                if made > changes.len() {
+                    left_all = true;
+                    break;
+                }
+                changes.truncate(made);
+                journal.lists().commit(NAME, Position::BEGINNING, changes).unwrap();
+                let mut again = open(&journal);
+                let from = [0, committed / 2, committed][usize::try_from(number % 3).unwrap()];
+                again.apply(&records[from..]).unwrap();
+                again.commit(Position::BEGINNING).unwrap();
+                let what = format!("{committed} committed, of {under_way} {made} changes, again from {from}");
+                assert_eq!(listed(&journal, id), (1, false, vec![last]), "{what}");
+                let place = [b"p", id.to_key().as_slice()].concat();
+                assert!(journal.lists().get(NAME, &place).unwrap().is_none(), "its place is forgotten: {what}");
+            }
+        }
+    }
+    assert!(left_all && number > 20, "{number} crashes");
+    journal.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_delivered_order_is_listed_once_whatever_a_crash_leaves() {
+    let placed = placement(CUSTOMER, 1, &[(1, 1)], NOW);
+    let captured = PaymentOutcome::Captured { reference: "1".into(), amount: placed.total };
+    let tracking = Tracking { carrier: "A Carrier".into(), number: "1".into() };
+    let life = [
+        Command::Place(placed),
+        Command::RecordTaken,
+        Command::RecordStock(vec![(0, StockAnswer::Reserved)]),
+        Command::RequestPayment { method: "tok_success".into(), key: None },
+        Command::SettlePayment { attempt: 1, outcome: captured },
+        Command::RecordFulfilled,
+        Command::Pack,
+        Command::Ship(tracking),
+        Command::Deliver,
+    ];
+    whatever_a_crash_leaves(&life, Stage::Delivered).await;
+}
+
+#[tokio::test]
+async fn a_cancelled_order_is_listed_once_whatever_a_crash_leaves() {
+    let placed = placement(CUSTOMER, 1, &[(1, 1)], NOW);
+    let life = [Command::Place(placed), Command::Cancel, Command::RecordUndone];
+    whatever_a_crash_leaves(&life, Stage::Ended).await;
+}
