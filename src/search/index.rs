@@ -183,6 +183,8 @@ fn open_writer(search: &Search) -> Result<(Result<IndexWriter, Busy>, Position),
     policy.set_min_num_segments(MERGED_SEGMENTS_MIN);
     policy.set_del_docs_ratio_before_merge(DELETED_SHARE_MAX);
     writer.set_merge_policy(Box::new(policy));
+    // A commit that failed leaves files behind whose names the same commit, made again, gives to its own, and it would fail for ever.
+    writer.garbage_collect_files().wait()?;
     Ok((Ok(writer), position))
 }
 

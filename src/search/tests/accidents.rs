@@ -1,6 +1,6 @@
 //! Crashes and damage: the index goes on from its last commit, or begins anew and says so.
 
-use std::{fs, os::unix::fs::FileExt, path::PathBuf};
+use std::{fs, os::unix::fs::FileExt, path::PathBuf, thread, time::Duration};
 
 use super::{ByHand, Shop, delisted, listed, titled};
 use crate::{
@@ -8,6 +8,9 @@ use crate::{
     search::{Damage, IndexProjection, Search, SearchRequest, Status},
     storage::{Position, Record},
 };
+
+/// How long it takes until a projection that failed is started again.
+const RESTART: Duration = Duration::from_millis(200);
 
 fn records(range: std::ops::Range<u64>) -> Vec<Record> {
     range.map(|number| listed(&format!("p-{number}"), titled("Lamp"), number)).collect()
@@ -179,4 +182,34 @@ fn damage_while_running_is_noticed_and_one_kept() {
     }
     let beside = fs::read_dir(shop.directory.path()).unwrap().count();
     assert_eq!(beside, 2, "the index and one that was damaged");
+}
+
+#[test]
+fn a_commit_that_failed_can_be_made_again() {
+    let mut shop = Shop::open();
+    shop.take(&records(0..9));
+    let (meta, aside) = (shop.path().join("meta.json"), shop.path().join("aside"));
+    for position in 2..6 {
+        // Nothing new comes: it is the same change that has to be made, again and again.
+        let change = [delisted("p-0"), listed(&format!("p-{position}"), titled("Lantern"), position)];
+        for _ in 0..3 {
+            shop.projection.apply(&change).unwrap();
+            // A file cannot take the place of a directory, so the commit gets as far as it can and fails at its last step.
+            fs::rename(&meta, &aside).unwrap();
+            fs::create_dir(&meta).unwrap();
+            let failed = shop.projection.commit(Position(position)).unwrap_err();
+            assert!(!failed.problem.contains("AlreadyExists"), "{failed}");
+            fs::remove_dir(&meta).unwrap();
+            fs::rename(&aside, &meta).unwrap();
+            let search = shop.search.clone();
+            drop(shop.projection);
+            // As the root does; the threads of the writer that failed end a little later, and what they know of is not removed.
+            thread::sleep(RESTART);
+            shop.projection = IndexProjection::new(search, ByHand).unwrap();
+            assert_eq!(shop.projection.position(), Position(position - 1));
+        }
+        shop.projection.apply(&change).unwrap();
+        shop.projection.commit(Position(position)).unwrap();
+    }
+    assert_eq!(lamps(&shop.search), 4);
 }
