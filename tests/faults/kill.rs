@@ -6,6 +6,7 @@
 
 use std::{
     collections::BTreeSet,
+    fs,
     process::{Command, Stdio},
     sync::{
         Arc,
@@ -30,6 +31,9 @@ use crate::{
 const CYCLES: u64 = 20;
 /// After so many kills the shop and its history begin anew, since every check reads all of them.
 const CYCLES_PER_SHOP: u64 = 10;
+/// The same for the size of the history, about twenty thousand answers: a fast shop gives more, and whether stock was linearizable is not
+/// decided for histories of any length.
+const HISTORY_BYTES_PER_SHOP: u64 = 3 << 20;
 /// The running shop is checked after so many kills; the directory at the end of each shop.
 const CYCLES_PER_CHECK: u64 = 10;
 const CUSTOMERS: usize = 12;
@@ -205,7 +209,8 @@ async fn kill_one_shop(length: Length, random: &mut fastrand::Rng, tally: &mut T
     let town = Town::new(&history, &shop.url);
     let mut customers = open_for_business(&town, length.seed ^ tally.cycles).await;
     let last = tally.cycles + CYCLES_PER_SHOP;
-    let goes_on = |cycles: u64| cycles < last && length.goes_on(cycles, CYCLES);
+    let is_long = || fs::metadata(&history).is_ok_and(|history| history.len() >= HISTORY_BYTES_PER_SHOP);
+    let goes_on = |cycles: u64| cycles < last && !is_long() && length.goes_on(cycles, CYCLES);
     while goes_on(tally.cycles) {
         tally.cycles += 1;
         let gone = Arc::new(AtomicBool::new(false));
