@@ -19,8 +19,9 @@ pub struct ProjectionFault {
 
 /// A read model built from the log. All calls come from one blocking thread at a time.
 ///
-/// Its position is kept with its content in one commit, so that content and position never disagree. A record may be applied
-/// twice (after a crash the log is read again from the last committed position), so applying must be idempotent.
+/// Its position never says more than its content has: it moves with the content or after it. So a record may be applied twice (after a
+/// crash the log is read again from the last committed position), also on content that has part of what came after it, and applying
+/// must be idempotent.
 pub trait Projection: Send + 'static {
     /// A short constant name for logs and metrics.
     fn name(&self) -> &'static str;

@@ -184,7 +184,10 @@ fn open_writer(search: &Search) -> Result<(Result<IndexWriter, Busy>, Position),
     policy.set_del_docs_ratio_before_merge(DELETED_SHARE_MAX);
     writer.set_merge_policy(Box::new(policy));
     // A commit that failed leaves files behind whose names the same commit, made again, gives to its own, and it would fail for ever.
-    writer.garbage_collect_files().wait()?;
+    if let Err(error) = writer.garbage_collect_files().wait() {
+        // No reason to take the index for damaged.
+        tracing::warn!(%error, "what a commit left behind in the search index cannot be removed");
+    }
     Ok((Ok(writer), position))
 }
 
