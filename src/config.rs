@@ -144,7 +144,7 @@ impl Default for Limits {
             live_entities_max: 4_000,
             idle_ms_max: 60_000,
             mailbox_max: 4_096,
-            views_bytes_max: 16 << 20,
+            views_bytes_max: 64 << 20,
             list_wait_ms_max: 2_000,
             search_commit_ms_min: 200,
         }

@@ -56,7 +56,7 @@ impl Default for DirectoryLimits {
             live_max: 4_000,
             idle_ms_max: 60_000,
             mailbox_max: 4_096,
-            views_bytes_max: 16 << 20,
+            views_bytes_max: 64 << 20,
             back_off_ms_min: 50,
             back_off_ms_max: 30_000,
         }

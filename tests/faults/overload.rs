@@ -44,7 +44,7 @@ const PRICE: u64 = 1_000;
 /// Unpaid orders end soon: a customer whose payment was shed must not run into the limit of open orders for the whole run.
 const DEADLINE_MS: &str = "5000";
 /// The most that the shop may have in memory, in MiB: the sum of what docs/OPERATIONS.md says that its parts may take.
-const MEMORY_MIB_MAX: u64 = 800;
+const MEMORY_MIB_MAX: u64 = 1_150;
 /// Answers that are documented for too many requests: refused at once, or past the time limit of a request.
 const DOCUMENTED: [(u16, &str); 3] = [(503, "overloaded"), (503, "busy"), (504, "unknown-outcome")];
 /// One request of so many may go unanswered: a connection that was idle for too long ends just as the next request leaves, and a
