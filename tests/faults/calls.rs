@@ -13,8 +13,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
+
+use futures::future::join_all;
 
 use crate::{
     Figure, Length, Outcome, Skipped,
@@ -25,6 +28,8 @@ use crate::{
 /// Fault points of a short run, and how long it may try them: fewer on a busy machine.
 const POINTS: u64 = 8;
 const SHORT: Duration = Duration::from_secs(15);
+/// How many points are tried at once, each in a shop of its own: they mostly wait.
+const AT_ONCE: usize = 4;
 /// The threads that write the search index; they open and write no other files.
 const INDEX_THREADS: &str = "thrd-tantivy";
 /// What makes or changes files. Those that this machine's kind does not have are left out.
@@ -151,11 +156,20 @@ async fn rehearse(stage: Stage, prepared: &Prepared) -> (Vec<Point>, Vec<String>
     (points, violations)
 }
 
+/// Tries it on a thread of its own, since waiting for a process blocks.
+async fn try_beside(point: Point, prepared: Arc<Prepared>) -> Attempt {
+    let runtime = tokio::runtime::Handle::current();
+    let trying = tokio::task::spawn_blocking(move || {
+        runtime.block_on(attempt(point.stage, point.threads(), |data| point.options(data), &prepared))
+    });
+    trying.await.expect("the attempt ends")
+}
+
 pub(crate) async fn run(length: Length) -> Outcome {
     strace::probe().map_err(Skipped)?;
     let mut random = fastrand::Rng::with_seed(length.seed);
     let long = length.is_long();
-    let mut prepared = Prepared::new(CUSTOMERS).await;
+    let mut prepared = Arc::new(Prepared::new(CUSTOMERS).await);
     let all_stages = [Stage::Fresh, Stage::Again, Stage::Serving];
     let stages = if long { all_stages.to_vec() } else { vec![all_stages[random.usize(..all_stages.len())]] };
     let (mut points, mut violations) = (Vec::new(), Vec::new());
@@ -170,25 +184,27 @@ pub(crate) async fn run(length: Length) -> Outcome {
     let (mut covered, mut missed, mut acknowledged) = (0, 0, 0);
     let began = Instant::now();
     let mut ways: BTreeMap<&'static str, u64> = BTreeMap::new();
-    for point in points {
+    for points in points.chunks(AT_ONCE) {
         let over = !long && covered > 0 && began.elapsed() > SHORT;
         if over || violations.len() > 10 || !length.goes_on(covered + missed, POINTS) {
             break;
         }
         if prepared.is_old() {
-            prepared = Prepared::new(CUSTOMERS).await;
+            prepared = Arc::new(Prepared::new(CUSTOMERS).await);
         }
-        let tried = attempt(point.stage, point.threads(), |data| point.options(data), &prepared).await;
-        violations.extend(tried.violations.into_iter().map(|violation| format!("{point}: {violation}")));
-        acknowledged += tried.acknowledged;
-        if tried.trace.contains("(INJECTED)") {
-            covered += 1;
-            *ways.entry(tried.how).or_default() += 1;
-        } else {
-            missed += 1;
-        }
-        if long {
-            println!("  {point}: {}", tried.how);
+        let trying = points.iter().cloned().map(|point| try_beside(point, Arc::clone(&prepared)));
+        for (point, tried) in points.iter().zip(join_all(trying).await) {
+            violations.extend(tried.violations.into_iter().map(|violation| format!("{point}: {violation}")));
+            acknowledged += tried.acknowledged;
+            if tried.trace.contains("(INJECTED)") {
+                covered += 1;
+                *ways.entry(tried.how).or_default() += 1;
+            } else {
+                missed += 1;
+            }
+            if long {
+                println!("  {point}: {}", tried.how);
+            }
         }
     }
     if covered == 0 {
