@@ -10,7 +10,8 @@ use std::path::Path;
 
 use souk::shop::Shop;
 use support::{
-    buyers::{BUYERS, Buyers},
+    Latencies,
+    buyers::{Asked, BUYERS, Buyers},
     flash_sale::measure,
     hot_product::HotProduct,
     median, past_orders,
@@ -46,12 +47,11 @@ async fn products(sizes: &[usize]) {
          search index only",
     );
     let (shop, directory) = support::empty_shop().await;
-    let buyers = Buyers::of(&shop).await;
     let (mut curve, mut there) = (Curve::new("products"), 0);
     for &size in sizes {
         support::import(&shop, support::products(there, size)).await;
         there = size;
-        curve.point(&shop, &buyers, directory.path(), size as u64, size).await;
+        curve.point(&shop, directory.path(), size as u64, size).await;
     }
     curve.print();
     shop.close().await.expect("the shop closes");
@@ -63,14 +63,13 @@ async fn orders(sizes: &[u64]) {
         "all within 10 %; memory does not grow, since nothing of a past order is kept in it",
     );
     let (shop, directory) = support::empty_shop().await;
-    let buyers = Buyers::of(&shop).await;
     let products = PRODUCTS[0];
     support::import(&shop, support::products(0, products)).await;
     let (mut curve, mut there) = (Curve::new("past orders"), 0);
     for &size in sizes {
         past_orders::write(&shop, there, size, products).await;
         there = size;
-        curve.point(&shop, &buyers, directory.path(), size, products).await;
+        curve.point(&shop, directory.path(), size, products).await;
     }
     curve.print();
     shop.close().await.expect("the shop closes");
@@ -82,14 +81,47 @@ struct Curve {
     points: Vec<Point>,
 }
 
+/// What is measured, in this order.
+const MEASURED: [&str; 4] = ["reservations of one", "popular pages", "pages of any", "paid orders of any"];
+
 struct Point {
     size: u64,
-    /// Reservations of one product, pages of random products, paid orders of random products: per second.
-    rates: [f64; 3],
-    /// p99 of a paid order, in milliseconds.
-    order_p99: f64,
+    figures: [Figure; MEASURED.len()],
     resident_megabytes: u64,
     disk_megabytes: u64,
+}
+
+/// How fast something goes and what it costs.
+#[derive(Clone, Copy)]
+struct Figure {
+    per_second: f64,
+    /// Processor time of the whole process for one, with all that goes on behind it meanwhile, in microseconds. It varies less
+    /// than the rate on a machine that has neighbours.
+    cost_us: f64,
+    /// The 99th percentile of one, in milliseconds.
+    p99_ms: f64,
+}
+
+impl Figure {
+    /// What comes of a measurement that began with so many seconds of processor time used.
+    fn since(processor_before: f64, (per_second, latencies): (f64, Latencies)) -> Self {
+        let used = support::processor_seconds() - processor_before;
+        Self { per_second, cost_us: 1e6 * used / latencies.count() as f64, p99_ms: latencies.at(0.99) }
+    }
+
+    /// The medians of several.
+    fn of(turns: &[Self]) -> Self {
+        let each = |figure: fn(&Self) -> f64| median(turns.iter().map(figure).collect());
+        Self { per_second: each(|f| f.per_second), cost_us: each(|f| f.cost_us), p99_ms: each(|f| f.p99_ms) }
+    }
+
+    /// This figure with its shares of the first one.
+    fn show(&self, first: &Self) -> String {
+        let share = |of: f64, all: f64| 100.0 * of / all;
+        let rate = format!("{:.0}/s ({:.0} %)", self.per_second, share(self.per_second, first.per_second));
+        let cost = format!("{:.1} µs ({:.0} %)", self.cost_us, share(self.cost_us, first.cost_us));
+        format!("{rate:>18}  {cost:>18}  p99 {:.1} ms", self.p99_ms)
+    }
 }
 
 impl Curve {
@@ -98,41 +130,52 @@ impl Curve {
     }
 
     /// Measures at this size. The checkpoint before it lets every size begin alike.
-    async fn point(&mut self, shop: &Shop, buyers: &Buyers, directory: &Path, size: u64, products: usize) {
+    async fn point(&mut self, shop: &Shop, directory: &Path, size: u64, products: usize) {
+        // Who logged in before the last step has no valid token any more.
+        let buyers = Buyers::of(shop).await;
         shop.journal().checkpoint().await.expect("a checkpoint");
-        let (mut rates, mut p99) = ([const { Vec::new() }; 3], Vec::new());
+        let mut turns = [const { Vec::new() }; MEASURED.len()];
         for turn in 0..TURNS {
             // Of a product that the shop's own inventories do not know; both must not write one stream.
             let hot = HotProduct::beside(shop.journal().clone(), format!("grown-{size}-")).await;
-            rates[0].push(measure(&hot, BUYERS, turn).await.per_second);
+            let before = support::processor_seconds();
+            let row = measure(&hot, BUYERS, turn).await;
+            turns[0].push(Figure::since(before, (row.per_second, row.latencies)));
             hot.close().await;
-            rates[1].push(buyers.pages(products).await.0);
-            let (rate, latencies) = buyers.paid_orders(products).await;
-            rates[2].push(rate);
-            p99.push(latencies.at(0.99));
+            for (turns, asked) in turns[1..=2].iter_mut().zip([Asked::Popular, Asked::Any]) {
+                let before = support::processor_seconds();
+                turns.push(Figure::since(before, buyers.pages(asked, products).await));
+            }
+            let before = support::processor_seconds();
+            turns[3].push(Figure::since(before, buyers.paid_orders(products).await));
         }
-        let rates = rates.map(median);
         let (resident_megabytes, disk_megabytes) = (support::resident_megabytes(), bytes_below(directory) >> 20);
-        println!("            {size} {}: {rates:.0?} a second, {resident_megabytes} MB", self.what);
-        self.points.push(Point { size, rates, order_p99: median(p99), resident_megabytes, disk_megabytes });
+        self.points.push(Point {
+            size,
+            figures: turns.map(|turns| Figure::of(&turns)),
+            resident_megabytes,
+            disk_megabytes,
+        });
+        self.print_last();
+    }
+
+    fn print_last(&self) {
+        let (Some(first), Some(last)) = (self.points.first(), self.points.last()) else { return };
+        println!(
+            "            {} {}: {} MB resident, {} MB on disk",
+            last.size, self.what, last.resident_megabytes, last.disk_megabytes
+        );
+        for ((what, figure), first) in MEASURED.iter().zip(&last.figures).zip(&first.figures) {
+            println!("            {what:>20} {}", figure.show(first));
+        }
     }
 
     fn print(&self) {
-        println!("Result:     medians of {TURNS} turns from {BUYERS} callers; in brackets the share of the first row");
         println!(
-            "{:>12} {:>20} {:>20} {:>20} {:>14} {:>10} {:>9}",
-            self.what, "reservations/s", "pages/s", "paid orders/s", "order p99 ms", "memory MB", "disk MB"
+            "Result:     as above: medians of {TURNS} turns from {BUYERS} callers, processor time for one, in brackets the \
+             share of the first size; the most memory ever: {} MB",
+            support::resident_megabytes_max()
         );
-        let Some(first) = self.points.first() else { return };
-        for Point { size, rates, order_p99, resident_megabytes, disk_megabytes } in &self.points {
-            let shown =
-                [0, 1, 2].map(|of: usize| format!("{:.0} ({:.0} %)", rates[of], 100.0 * rates[of] / first.rates[of]));
-            println!(
-                "{size:>12} {:>20} {:>20} {:>20} {order_p99:>14.1} {resident_megabytes:>10} {disk_megabytes:>9}",
-                shown[0], shown[1], shown[2]
-            );
-        }
-        println!("            the most memory ever: {} MB", support::resident_megabytes_max());
     }
 }
 

@@ -15,8 +15,21 @@ use tower::ServiceExt;
 
 use super::Latencies;
 
+/// Which products are asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Asked {
+    /// By Zipf's law with exponent 1, as shoppers do: the first twice as often as the second.
+    Popular,
+    /// Any as often as any other: the worst case for every cache.
+    Any,
+}
+
 /// How many buy at once.
 pub(crate) const BUYERS: usize = 64;
+/// How far two products are apart of which one is next in popularity: a prime, so that each has its place.
+const POPULAR_STEP: usize = 7_919;
+/// What is answered where a product comes in variants.
+const CHOOSE_VARIANT: &str = "choose-variant";
 const PASSWORD: &str = "a long password";
 
 /// Customers of a shop, logged in.
@@ -56,7 +69,7 @@ impl Buyers {
     }
 
     /// Lets as many look at one of the first `products` demo products after another: pages per second.
-    pub(crate) async fn pages(&self, products: usize) -> (f64, Latencies) {
+    pub(crate) async fn pages(&self, asked: Asked, products: usize) -> (f64, Latencies) {
         let began = Instant::now();
         let until = super::deadline();
         let looking = (0..BUYERS).map(|number| {
@@ -65,7 +78,7 @@ impl Buyers {
                 let (mut pages, mut random) = (Latencies::default(), fastrand::Rng::with_seed(number as u64));
                 while Instant::now() < until {
                     let began = Instant::now();
-                    let path = format!("/products/{}", product(&mut random, products));
+                    let path = format!("/products/{}", product(&mut random, asked, products));
                     let (status, page) = send(&router, Request::get(path), Body::empty()).await;
                     assert_eq!(status, 200, "{page:?}");
                     pages.record(began);
@@ -82,8 +95,16 @@ impl Buyers {
     }
 }
 
-fn product(random: &mut fastrand::Rng, products: usize) -> String {
-    format!("demo-{:06}", random.usize(1..=products))
+fn product(random: &mut fastrand::Rng, asked: Asked, products: usize) -> String {
+    let number = match asked {
+        Asked::Popular => {
+            let rank = (products as f64).powf(random.f64()) as usize;
+            // Popular products are not neighbours in the catalogue.
+            rank * POPULAR_STEP % products
+        }
+        Asked::Any => random.usize(..products),
+    };
+    format!("demo-{:06}", number + 1)
 }
 
 async fn buy(router: &Router, token: &str, number: usize, products: usize, until: Instant) -> Latencies {
@@ -92,12 +113,13 @@ async fn buy(router: &Router, token: &str, number: usize, products: usize, until
     let mut random = fastrand::Rng::with_seed(number as u64);
     while Instant::now() < until {
         let began = Instant::now();
-        let product = product(&mut random, products);
+        let product = product(&mut random, Asked::Any, products);
         let (status, cart) = post(router, token, "/cart/add_products", &json!({ "product_id": product })).await;
-        if status != 200 {
-            // It comes in variants: another one.
+        if cart["type"].as_str().is_some_and(|problem| problem.ends_with(CHOOSE_VARIANT)) {
+            // Another product.
             continue;
         }
+        assert_eq!(status, 200, "{cart}");
         let checkout = json!({ "total_price": cart["total"], "shipping_address": address });
         let (status, order) = post(router, token, "/checkout", &checkout).await;
         assert_eq!(status, 201, "{order}");

@@ -31,6 +31,9 @@ const CATCH_UP: Duration = Duration::from_secs(3_600);
 /// What there is of each demo product: more than any run sells.
 const STOCK: u64 = 1_000_000_000;
 
+/// In what Linux counts the processor time of a process, on every architecture that it is built for.
+const TICKS_A_SECOND: f64 = 100.0;
+
 /// How long each measurement runs, in seconds; `SOUK_BENCH_SECONDS` makes it longer or shorter.
 pub(crate) fn seconds() -> f64 {
     std::env::var("SOUK_BENCH_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(3.0)
@@ -106,6 +109,15 @@ fn status_kilobytes(field: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
     line.trim().split(' ').next().and_then(|kilobytes| kilobytes.parse().ok()).unwrap_or(0)
+}
+
+/// How long this process has used processors so far, all threads together, in seconds.
+pub(crate) fn processor_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // After the name in brackets, which may hold anything, user and system time are the 12th and 13th field.
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
+    let ticks: u64 = fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+    ticks as f64 / TICKS_A_SECOND
 }
 
 /// Latencies of single operations, to two digits: with three, the histograms of 1,024 callers are so large that recording
