@@ -158,10 +158,13 @@ impl Audit {
         firsts.sort_unstable();
         let segments = open_segments(&ReadOnly, &log, known.store, &firsts)?;
         copy(&dir.join("state"), scratch).map_err(failed("copy the state to", scratch))?;
-        let state = State::open(scratch, JournalLimits::default().state_cache_bytes).map_err(|error| match error {
-            Unopened::Damaged(why) => Fault::Damaged(why),
-            Unopened::Refused(fault) => fault,
-        })?;
+        let state =
+            State::open(scratch, JournalLimits::default().state_cache_bytes, &Arc::default()).map_err(|error| {
+                match error {
+                    Unopened::Damaged(why) => Fault::Damaged(why),
+                    Unopened::Refused(fault) => fault,
+                }
+            })?;
         let state = Arc::new(state);
         let mark = stored_mark(&state, known.store)?.unwrap_or_default();
         let lists = Lists::open(Arc::clone(&state))?;

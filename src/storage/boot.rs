@@ -30,6 +30,7 @@ use super::{
     segment::Segment,
     state::{State, Unopened},
     tail::{Kept, Tail},
+    watch::Changes,
 };
 
 /// What a start found.
@@ -61,7 +62,12 @@ pub(super) fn lock(dir: &Path) -> Result<fs::File, OpenError> {
 }
 
 /// Finds everything again. The caller holds the lock.
-pub(super) fn boot(dir: &Path, files: &Arc<dyn Files>, limits: &JournalLimits) -> Result<Booted, OpenError> {
+pub(super) fn boot(
+    dir: &Path,
+    files: &Arc<dyn Files>,
+    limits: &JournalLimits,
+    changes: &Arc<Changes>,
+) -> Result<Booted, OpenError> {
     let log_dir = dir.join("log");
     let base_dir = dir.join("base");
     let state_dir = dir.join("state");
@@ -97,7 +103,7 @@ pub(super) fn boot(dir: &Path, files: &Arc<dyn Files>, limits: &JournalLimits) -
     if let Err(error) = &found {
         tracing::error!(%error, "the base is no good; the next one is taken soon");
     }
-    let places = Places { state_dir: &state_dir, files: files.as_ref(), limits };
+    let places = Places { state_dir: &state_dir, files: files.as_ref(), limits, changes };
     let (state, lists, from) = places.open_state(&known, oldest, &found)?;
 
     let tail = Tail::new();
@@ -123,6 +129,7 @@ struct Places<'a> {
     state_dir: &'a Path,
     files: &'a dyn Files,
     limits: &'a JournalLimits,
+    changes: &'a Arc<Changes>,
 }
 
 impl Places<'_> {
@@ -134,9 +141,9 @@ impl Places<'_> {
         oldest: Position,
         base: &Result<Option<Base>, Fault>,
     ) -> Result<Found, OpenError> {
-        let (dir, limits) = (self.state_dir, self.limits);
+        let dir = self.state_dir;
         let was_there = dir.exists();
-        let why = match try_state(dir, limits, known)? {
+        let why = match self.try_state(known)? {
             Ok((state, lists, link)) if link.end >= oldest => return Ok((state, lists, link)),
             Ok((state, _, link)) => {
                 state.close();
@@ -182,7 +189,7 @@ impl Places<'_> {
     fn new_state(&self, known: &Known) -> Result<Found, OpenError> {
         let again = |why| OpenError::Fault(Fault::State(format!("a new state is no good either: {why}")));
         let nothing_known = Known { checkpoint: Position::BEGINNING, ..*known };
-        try_state(self.state_dir, self.limits, &nothing_known)?.map_err(again)
+        self.try_state(&nothing_known)?.map_err(again)
     }
 
     fn state_of_base(&self, known: &Known, base: &Base) -> Result<Found, OpenError> {
@@ -197,35 +204,35 @@ impl Places<'_> {
             }
         }
     }
+
+    /// The state with its lists and its last checkpoint, or why it is no good.
+    fn try_state(&self, known: &Known) -> Result<Result<Found, String>, OpenError> {
+        let state = match State::open(self.state_dir, self.limits.state_cache_bytes, self.changes) {
+            Ok(state) => Arc::new(state),
+            Err(Unopened::Damaged(why)) => return Ok(Err(why)),
+            Err(Unopened::Refused(fault)) => return Err(fault.into()),
+        };
+        let opened = checkpoint::stored_mark(&state, known.store).and_then(|mark| {
+            if mark.is_none() {
+                checkpoint::claim(&state, known.store)?;
+            }
+            Ok((mark.unwrap_or_default(), Lists::open(Arc::clone(&state))?))
+        });
+        Ok(match opened {
+            Ok((mark, _)) if mark.end < known.checkpoint => {
+                state.close();
+                Err(format!("its checkpoint is {:?}, but there was one at {:?}", mark.end, known.checkpoint))
+            }
+            Ok((mark, lists)) => Ok((state, lists, mark)),
+            Err(error) => {
+                state.close();
+                Err(error.to_string())
+            }
+        })
+    }
 }
 
 type Found = (Arc<State>, Lists, Link);
-
-/// The state with its lists and its last checkpoint, or why it is no good.
-fn try_state(dir: &Path, limits: &JournalLimits, known: &Known) -> Result<Result<Found, String>, OpenError> {
-    let state = match State::open(dir, limits.state_cache_bytes) {
-        Ok(state) => Arc::new(state),
-        Err(Unopened::Damaged(why)) => return Ok(Err(why)),
-        Err(Unopened::Refused(fault)) => return Err(fault.into()),
-    };
-    let opened = checkpoint::stored_mark(&state, known.store).and_then(|mark| {
-        if mark.is_none() {
-            checkpoint::claim(&state, known.store)?;
-        }
-        Ok((mark.unwrap_or_default(), Lists::open(Arc::clone(&state))?))
-    });
-    Ok(match opened {
-        Ok((mark, _)) if mark.end < known.checkpoint => {
-            state.close();
-            Err(format!("its checkpoint is {:?}, but there was one at {:?}", mark.end, known.checkpoint))
-        }
-        Ok((mark, lists)) => Ok((state, lists, mark)),
-        Err(error) => {
-            state.close();
-            Err(error.to_string())
-        }
-    })
-}
 
 /// Puts the records of a batch into the tail, and the tail into the state when it is large.
 fn take_in(

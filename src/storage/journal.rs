@@ -35,6 +35,7 @@ use super::{
     shared::Shared,
     status::{Counters, Figures, Status, StatusBoard},
     walk::Walk,
+    watch::Changes,
     writer::Writer,
 };
 
@@ -92,8 +93,13 @@ impl Journal {
     pub fn open(config: JournalConfig) -> Result<Self, OpenError> {
         let limits = config.limits.fitted();
         let lock = boot::lock(&config.dir)?;
-        let Booted { store, state, lists, marker, tail, log, segments, checkpoint, base } =
-            boot::boot(&config.dir, &config.files, &limits)?;
+        let changes = Arc::new(Changes::default());
+        let booted = changes.outlive(limits.state_change_ms_max, "journal-start", {
+            let (dir, files, limits, changes) =
+                (config.dir.clone(), Arc::clone(&config.files), limits.clone(), Arc::clone(&changes));
+            move || boot::boot(&dir, &files, &limits, &changes)
+        })?;
+        let Booted { store, state, lists, marker, tail, log, segments, checkpoint, base } = booted?;
         let catalogue = Arc::new(Catalogue::default());
         segments.iter().for_each(|segment| catalogue.add(segment));
         let counters = Counters::default();
@@ -293,7 +299,7 @@ impl Journal {
     /// Lets the state stop as it would if its store did not come back.
     #[cfg(test)]
     pub(super) fn stop_the_state(&self) {
-        self.shared().state.get_stuck();
+        self.shared().state.changes().get_stuck();
     }
 
     /// Offers the state of a stream after one of its records, which must be durable, so that a later load is short. The stream
@@ -403,8 +409,9 @@ impl Owner {
         let result = if shared.status.failed() {
             Err(Fault::Failed)
         } else {
-            let link = *shared.link.lock();
-            checkpoint::still(&shared.target(), link)
+            let (link, stopping) = (*shared.link.lock(), Arc::clone(shared));
+            let last = move || checkpoint::still(&stopping.target(), link);
+            shared.state.changes().outlive(shared.limits.state_change_ms_max, "journal-stop", last).flatten()
         };
         shared.give_back();
         result

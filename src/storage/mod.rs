@@ -33,6 +33,7 @@ mod state;
 mod status;
 mod tail;
 mod walk;
+mod watch;
 mod writer;
 
 #[cfg(test)]

@@ -9,7 +9,6 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -87,7 +86,7 @@ impl Shared {
 
     /// Has the state not ended a change for so long that it never will?
     pub(super) fn state_has_stopped(&self) -> bool {
-        self.state.longest_change() >= Duration::from_millis(self.limits.state_change_ms_max)
+        self.state.changes().have_stopped(self.limits.state_change_ms_max)
     }
 
     /// Closes the state, and the directory is free. What waits for a state that has stopped keeps it.

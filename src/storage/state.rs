@@ -7,19 +7,22 @@
 //!
 //! sled 0.34 can stop for ever: where all its seven threads have written a buffer (half a megabyte each) and wait for a lock, whose
 //! holder waits for a file to be shortened, which is queued behind them. So no more than [`UNWRITTEN_BYTES_MAX`] is on its way to them,
-//! and who watches ([`State::longest_change`]) can tell when it has stopped all the same. Depends on `layout`, `record` and `errors`.
+//! and who watches ([`Changes`]) can tell when it has stopped all the same. Depends on `layout`, `watch`, `record` and `errors`.
 
 use std::{
     fs, io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 
 use super::{
     errors::{Fault, LoadError},
@@ -29,6 +32,7 @@ use super::{
     },
     limits::SNAPSHOT_BYTES_MAX,
     record::{Loaded, Snapshot, Stream},
+    watch::Changes,
 };
 
 /// After how many bytes of changes, about, a change waits until sled has written them: two of its buffers.
@@ -51,8 +55,7 @@ pub(super) struct State {
     open: RwLock<Option<Open>>,
     /// The bytes of changes that sled may not have written yet, about.
     unwritten: AtomicUsize,
-    /// When the changes that are being made began.
-    changes: Mutex<Vec<Instant>>,
+    changes: Arc<Changes>,
 }
 
 #[derive(Debug)]
@@ -72,7 +75,7 @@ pub(super) enum Unopened {
 
 impl State {
     /// Opens or creates the store. The caller holds the lock of the directory.
-    pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<Self, Unopened> {
+    pub(super) fn open(dir: &Path, cache_bytes: u64, changes: &Arc<Changes>) -> Result<Self, Unopened> {
         prepare(dir).map_err(|error| Unopened::Refused(Fault::io(format!("prepare {}", dir.display()))(error)))?;
         let config = sled::Config::new().path(dir).cache_capacity(cache_bytes).flush_every_ms(None);
         let mut opened = catch_unwind(AssertUnwindSafe(|| config.open()));
@@ -96,8 +99,8 @@ impl State {
         let file = file.map_err(|error| Unopened::Refused(Fault::io("open the state's file")(error)))?;
         let synced = fs::File::open(dir).and_then(|dir| dir.sync_all());
         synced.map_err(|error| Unopened::Refused(Fault::io("sync the state's directory")(error)))?;
-        let (unwritten, changes) = (AtomicUsize::new(0), Mutex::default());
-        Ok(Self { open: RwLock::new(Some(Open { tree, file })), unwritten, changes })
+        let (open, unwritten) = (RwLock::new(Some(Open { tree, file })), AtomicUsize::new(0));
+        Ok(Self { open, unwritten, changes: Arc::clone(changes) })
     }
 
     /// Moves a store that is no good to a name of its own, where somebody can look at it.
@@ -123,25 +126,12 @@ impl State {
 
     /// The same for work that changes something, and may wait for sled's threads.
     fn change(&self, work: impl FnOnce(&Open) -> Result<(), Fault>) -> Result<(), Fault> {
-        let began = Instant::now();
-        self.changes.lock().push(began);
-        let changed = self.with(work);
-        let mut changes = self.changes.lock();
-        if let Some(at) = changes.iter().position(|other| *other == began) {
-            changes.swap_remove(at);
-        }
-        changed
+        self.changes.during(|| self.with(work))
     }
 
-    /// For how long the change has been made that has been made for the longest.
-    pub(super) fn longest_change(&self) -> Duration {
-        self.changes.lock().iter().map(Instant::elapsed).max().unwrap_or_default()
-    }
-
-    /// A change that never ends.
-    #[cfg(test)]
-    pub(super) fn get_stuck(&self) {
-        self.changes.lock().push(Instant::now());
+    /// The changes that are being made.
+    pub(super) fn changes(&self) -> &Changes {
+        &self.changes
     }
 
     /// Makes some changes, all or none. They are not durable yet.

@@ -17,8 +17,8 @@ use crate::{
     strace,
 };
 
-/// How long a start, and an end, may take before it is taken for one that never comes.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a start, and an end, may take before it is taken for one that never comes: longer than the shop waits for its state.
+const PATIENCE: Duration = Duration::from_secs(150);
 pub(crate) const CUSTOMERS: usize = 2;
 /// Tokens live as long as they may.
 const VARIABLES: [(&str, &str); 1] = [("SOUK_ACCESS_TOKEN_SECONDS", "3600")];

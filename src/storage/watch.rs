@@ -1,0 +1,94 @@
+//! A watch over the changes of the state, since sled may never end one: see `state`.
+//!
+//! What stopped cannot be stopped, only left behind, so that the program can end and start again. Depends on `errors`.
+
+use std::{
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+
+use super::errors::Fault;
+
+/// How often it is looked whether a change has taken too long.
+const LOOK_STEP: Duration = Duration::from_millis(50);
+
+/// The changes that are being made.
+#[derive(Debug, Default)]
+pub(super) struct Changes(Mutex<Vec<Instant>>);
+
+impl Changes {
+    /// Counts a change until it has ended.
+    pub(super) fn during<T>(&self, change: impl FnOnce() -> T) -> T {
+        let began = Instant::now();
+        self.0.lock().push(began);
+        let changed = change();
+        let mut changes = self.0.lock();
+        if let Some(at) = changes.iter().position(|other| *other == began) {
+            changes.swap_remove(at);
+        }
+        changed
+    }
+
+    /// Has one been going on for so long that it will never end?
+    pub(super) fn have_stopped(&self, ms_max: u64) -> bool {
+        let limit = Duration::from_millis(ms_max);
+        self.0.lock().iter().any(|began| began.elapsed() >= limit)
+    }
+
+    /// A change that never ends.
+    #[cfg(test)]
+    pub(super) fn get_stuck(&self) {
+        self.0.lock().push(Instant::now());
+    }
+
+    /// Does work that makes changes on a thread of its own, and waits for it unless one of them never ends.
+    ///
+    /// # Errors
+    /// The thread was left behind, or there is none.
+    pub(super) fn outlive<T: Send + 'static>(
+        &self,
+        ms_max: u64,
+        name: &str,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Fault> {
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let thread = thread::Builder::new().name(name.into()).spawn(move || {
+            // Nobody waits any more where it was left behind.
+            let _ = sender.send(work());
+        });
+        thread.map_err(Fault::io("start a thread"))?;
+        loop {
+            match receiver.recv_timeout(LOOK_STEP) {
+                Ok(done) => return Ok(done),
+                Err(mpsc::RecvTimeoutError::Disconnected) => return Err(Fault::State(format!("{name} panicked"))),
+                Err(mpsc::RecvTimeoutError::Timeout) if self.have_stopped(ms_max) => {
+                    return Err(Fault::State("it does not answer".into()));
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn work_with_a_change_that_never_ends_is_left_behind_and_other_work_is_not() {
+        let changes = Arc::new(Changes::default());
+        assert_eq!(changes.outlive(20, "quick", || 7).unwrap(), 7);
+        changes.outlive(20, "slow, without a change", || thread::sleep(Duration::from_millis(100))).unwrap();
+        let (stuck, (hold, held)) = (Arc::clone(&changes), mpsc::channel::<()>());
+        let never = move || stuck.during(|| held.recv().is_ok());
+        assert!(matches!(changes.outlive(20, "stuck", never), Err(Fault::State(why)) if why == "it does not answer"));
+        drop(hold);
+        let panics = || panic!("on purpose");
+        assert!(matches!(Changes::default().outlive(20, "this", panics), Err::<(), _>(Fault::State(_))));
+    }
+}
