@@ -98,7 +98,9 @@ impl Buyers {
 fn product(random: &mut fastrand::Rng, asked: Asked, products: usize) -> String {
     let number = match asked {
         Asked::Popular => {
-            let rank = (products as f64).powf(random.f64()) as usize;
+            // Each power of two as often as any other, and all ranks between two of them alike.
+            let power = 1 << random.u32(..=products.ilog2());
+            let rank = power - 1 + random.usize(..power);
             // Popular products are not neighbours in the catalogue.
             rank * POPULAR_STEP % products
         }
