@@ -207,15 +207,14 @@ impl<E: Entity> Directory<E> {
         if let Some(newest) = self.0.live.get(id).and_then(|live| live.cell.newest()) {
             return Ok(newest);
         }
-        let versioned = self.0.views.at_rest(id).await?;
         // It may have come alive meanwhile, and a load can see a record a moment before the writer publishes it. Whoever reads
         // next must not find less.
-        match self.0.live.get(id) {
-            Some(live) => live.cell.raise(&versioned),
-            // It may have come and gone, and left in the cache what it had published by then.
-            None => self.0.views.forget_older(id, versioned.sequence),
-        }
-        Ok(versioned)
+        let raise = |loaded: &Versioned<E::View>| {
+            if let Some(live) = self.0.live.get(id) {
+                live.cell.raise(loaded);
+            }
+        };
+        self.0.views.at_rest(id, raise).await
     }
 
     /// Notices of the changes of one entity.

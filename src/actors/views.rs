@@ -6,8 +6,9 @@
 //! Nobody may read a view that is older than one that was acknowledged before. Four rules see to it: who reads asks the live
 //! cell first; a cell retires before it leaves the map, so there is always one place that has the newest view; one reader loads
 //! while the others wait for it, and holds a placeholder in the cache, which a cell that retires or publishes late takes away, so
-//! that what was loaded before is not cached after; and what a reader loads goes to the live cell, too, because a load can see a record a moment
-//! before the writer publishes it.
+//! that what was loaded before is not cached after; and what a reader loads goes to the live cell, too, before it is cached, because a
+//! load can see a record a moment before the writer publishes it. So what is cached is never newer than a live cell, and who finds it
+//! there need not look further.
 //!
 //! May depend on `storage` and `domain`.
 
@@ -187,11 +188,15 @@ impl<E: Entity> Views<E> {
         Arc::new(Cell { id, views: Arc::clone(self), state })
     }
 
-    /// The durable view of an entity at rest.
+    /// The durable view of an entity at rest. What was loaded goes to `raise` before anybody else can read it.
     ///
     /// # Errors
     /// What loading reports.
-    pub async fn at_rest(&self, id: &E::Id) -> Result<Versioned<E::View>, LoadError> {
+    pub async fn at_rest(
+        &self,
+        id: &E::Id,
+        raise: impl FnOnce(&Versioned<E::View>),
+    ) -> Result<Versioned<E::View>, LoadError> {
         // One reader loads, the others wait for it. If each loaded for itself, one of them could see a record that the first did
         // not, and what the first then caches would be older than what was read.
         let placeholder = match self.cold.get_value_or_guard_async(id).await {
@@ -208,20 +213,15 @@ impl<E: Entity> Views<E> {
             Err(_) => return Err(LoadError::Damaged(format!("the events of {id} cannot be applied"))),
         };
         let versioned = Versioned { sequence, view };
+        raise(&versioned);
         // Also that it never existed: every product's page asks for its reviews, and most have none. Anybody can ask for any id,
         // but the cache is bounded, and what is asked for once does not displace what is asked for often.
-        // Where the placeholder is gone, the entity has changed since.
-        if placeholder.insert(versioned.clone()).is_err() {
-            self.forget_older(id, sequence);
-        }
-        Ok(versioned)
-    }
-
-    /// Takes a view out of the cache that is older than one that was loaded.
-    pub fn forget_older(&self, id: &E::Id, sequence: u64) {
-        if self.cold.peek(id).is_some_and(|cached| cached.sequence < sequence) {
+        // Where the placeholder is gone, the entity has come alive since, and left in the cache what it had published by then.
+        let outdated = |cached: Versioned<E::View>| cached.sequence < sequence;
+        if placeholder.insert(versioned.clone()).is_err() && self.cold.peek(id).is_some_and(outdated) {
             self.cold.remove(id);
         }
+        Ok(versioned)
     }
 
     /// Subscribes to the changes of one entity.

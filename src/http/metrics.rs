@@ -30,7 +30,7 @@ pub(super) struct Metrics {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
-    method: String,
+    method: &'static str,
     route: String,
     status: u16,
 }
@@ -50,8 +50,8 @@ impl Metrics {
     pub(super) fn request(&self, method: &Method, route: &str, status: StatusCode, elapsed: Duration) {
         // Any method can be sent; only known ones may become labels.
         let known = ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"];
-        let method = if known.contains(&method.as_str()) { method.as_str() } else { "other" };
-        let labels = RequestLabels { method: method.into(), route: route.into(), status: status.as_u16() };
+        let method = known.into_iter().find(|known| *known == method.as_str()).unwrap_or("other");
+        let labels = RequestLabels { method, route: route.into(), status: status.as_u16() };
         self.requests.get_or_create(&labels).observe(elapsed.as_secs_f64());
     }
 }

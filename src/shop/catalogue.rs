@@ -55,13 +55,14 @@ impl Shop {
     /// # Errors
     /// [`Error::NotFound`].
     pub async fn product(&self, id: &ProductId, who: Option<&Principal>) -> Result<ProductPage, Error> {
-        let product = self.0.products.read(id).await?.view.ok_or(Error::NotFound("product"))?;
+        let (product, stock, reviews) =
+            tokio::try_join!(self.0.products.read(id), self.0.inventories.read(id), self.0.ratings.read(id))?;
+        let product = product.view.ok_or(Error::NotFound("product"))?;
         let is_editor = who.and_then(|who| editor(who).ok()).is_some_and(|editor| editor.may_edit(product.seller));
         if !product.listed && !is_editor {
             return Err(Error::NotFound("product"));
         }
-        let stock = self.0.inventories.read(id).await?.view;
-        let reviews = self.0.ratings.read(id).await?.view;
+        let (stock, reviews) = (stock.view, reviews.view);
         let imported = product.details.imported_rating;
         let (count, stars_hundredths) = imported.map_or((0, 0), |imported| {
             (u64::from(imported.count), u64::from(imported.count) * u64::from(imported.average_hundredths))

@@ -25,6 +25,7 @@ use super::{
     lease::{Lease, Leases, UnderWay},
     limits::{JournalLimits, SNAPSHOT_BYTES_MAX},
     lists::Lists,
+    loads::{self, Loads},
     log::{Catalogue, LogWriter},
     queue::{Entry, Queue, Slot},
     record::{Loaded, Page, Position, Snapshot, Stream},
@@ -117,7 +118,7 @@ impl Journal {
             queue: Arc::new(Queue::new(limits.record_bytes_max)),
             permits: Arc::new(Semaphore::new(limits.queue_records_max)),
             activations: Arc::new(Semaphore::new(limits.activations_max)),
-            loads: Arc::new(Semaphore::new(limits.loads_max)),
+            loads: Loads::new(limits.loads_max),
             limits,
             leases: Arc::new(Leases::default()),
             tail,
@@ -255,18 +256,12 @@ impl Journal {
     /// # Errors
     /// It cannot be read, or the journal was closed.
     pub async fn read(&self, stream: &Stream) -> Result<Loaded, LoadError> {
-        let shared = Arc::clone(self.shared());
-        let place = Arc::clone(&shared.loads).acquire_owned().await.map_err(|_| Fault::Closed)?;
-        let stream = stream.clone();
-        let load = tokio::task::spawn_blocking(move || {
-            let _place = place;
-            // The tail first: what leaves it after this has reached the state before.
-            let tail = shared.tail.load(&stream);
-            let behind = shared.state.load(&stream)?;
-            let missing = |last| LoadError::Damaged(format!("{stream:?}: record {} is missing", last + 1));
-            Loaded::merge(behind, tail).map_err(missing)
-        });
-        load.await.unwrap_or_else(|error| Err(Fault::State(format!("a load did not end: {error}")).into()))
+        let (loaded, reader) = self.shared().loads.push(stream.clone());
+        if let Some(reader) = reader {
+            let shared = Arc::clone(self.shared());
+            tokio::task::spawn_blocking(move || reader.serve(|stream| shared.load(stream)));
+        }
+        loaded.await.unwrap_or_else(|_| Err(loads::unended(stream)))
     }
 
     /// The end of the last durable batch.

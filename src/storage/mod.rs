@@ -22,6 +22,7 @@ mod layout;
 mod lease;
 mod limits;
 mod lists;
+mod loads;
 mod log;
 mod marker;
 mod queue;

@@ -17,15 +17,16 @@ use tokio::sync::{Notify, Semaphore, watch};
 use super::{
     batch::Link,
     checkpoint::{Requests, Target},
-    errors::Refused,
+    errors::{LoadError, Refused},
     files::Files,
     lease::Leases,
     limits::JournalLimits,
     lists::Lists,
+    loads::{Answer, Loads},
     log::{Catalogue, PageSource},
     marker::Marker,
     queue::Queue,
-    record::Position,
+    record::{Loaded, Position, Stream},
     retention::compactor::Retention,
     state::State,
     status::{Counters, Status, StatusBoard},
@@ -45,8 +46,8 @@ pub(super) struct Shared {
     pub permits: Arc<Semaphore>,
     /// Activations under way.
     pub activations: Arc<Semaphore>,
-    /// Threads that read the state.
-    pub loads: Arc<Semaphore>,
+    /// Reads of streams.
+    pub loads: Arc<Loads>,
     pub leases: Arc<Leases>,
     pub tail: Tail,
     /// Woken when the tail has shrunk, and when there is no use in waiting for that.
@@ -95,6 +96,15 @@ impl Shared {
             self.state.close();
         }
         self.lock.lock().take();
+    }
+
+    /// What is durable of a stream. Blocks: it may read the disk.
+    pub(super) fn load(&self, stream: &Stream) -> Answer {
+        // The tail first: what leaves it after this has reached the state before.
+        let tail = self.tail.load(stream);
+        let behind = self.state.load(stream)?;
+        let missing = |last| LoadError::Damaged(format!("{stream:?}: record {} is missing", last + 1));
+        Loaded::merge(behind, tail).map_err(missing)
     }
 
     /// The last batch is durable and its records are in the tail.

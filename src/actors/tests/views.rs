@@ -121,12 +121,12 @@ async fn a_load_that_began_before_a_change_is_not_cached_after_it() {
     let cell = views.cell(id);
     cell.publish(1, stage.read(id).await.view);
     cell.retire();
-    let stale = views.at_rest(&id).await.unwrap();
+    let stale = views.at_rest(&id, |_| {}).await.unwrap();
     assert_eq!(stale.sequence, 1);
     stage.add(id, 2).await.unwrap();
     let newest = stage.read(id).await;
     cell.publish(2, newest.view);
-    assert_eq!(views.at_rest(&id).await.unwrap().sequence, 2, "the cache has forgotten what was older");
+    assert_eq!(views.at_rest(&id, |_| {}).await.unwrap().sequence, 2, "the cache has forgotten what was older");
     stage.close().await;
 }
 
