@@ -96,7 +96,7 @@ pub struct Limits {
     pub idle_ms_max: u64,
     /// How many messages may wait for one entity.
     pub mailbox_max: u32,
-    /// How many bytes of views are cached for each kind of entity.
+    /// How many bytes of views are cached for each kind of entity; a quarter as many for product pages.
     pub views_bytes_max: usize,
     /// How long a customer's list of orders waits to include their newest one, in milliseconds.
     pub list_wait_ms_max: u64,

@@ -55,10 +55,12 @@ pub(crate) fn scratch() -> TempDir {
     tempfile::tempdir_in(below).expect("a directory can be made")
 }
 
-/// A shop in an empty directory, which is kept until it is dropped.
+/// A shop in an empty directory, which is kept until it is dropped. `SOUK_BENCH_VIEWS_MIB` gives it more memory for views, or less.
 pub(crate) async fn empty_shop() -> (Shop, TempDir) {
     let directory = scratch();
-    let config = Config { data_dir: directory.path().into(), ..Config::default() };
+    let mut config = Config { data_dir: directory.path().into(), ..Config::default() };
+    let views_mib = std::env::var("SOUK_BENCH_VIEWS_MIB").ok().and_then(|text| text.parse::<usize>().ok());
+    config.limits.views_bytes_max = views_mib.map_or(config.limits.views_bytes_max, |mib| mib << 20);
     (Shop::open(config).await.expect("the shop opens"), directory)
 }
 

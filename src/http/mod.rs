@@ -81,7 +81,7 @@ pub fn router_with(shop: Shop, health: Health) -> Router {
     let admission = Arc::new(Admission::new(limits.in_flight_max));
     let app = App {
         metrics: Arc::new(Metrics::new(&shop, &admission)),
-        pages: Arc::default(),
+        pages: Arc::new(RenderedPages::beside(limits.views_bytes_max)),
         admission,
         event_streams: Arc::new(Semaphore::new(limits.event_streams_max)),
         shop,

@@ -19,9 +19,9 @@ use super::{
     record::{Loaded, Stream},
 };
 
-/// How many may wait for each reader before another one helps: more than a product's page needs, so that a single page is read
-/// with one hand-over.
-const WAITING_FOR_ONE: usize = 4;
+/// How many may wait for each reader before another one helps: so few that a read that waits for the disk holds up a handful, so
+/// many that readers do not take the processor from each other where nobody waits for the disk.
+const WAITING_FOR_ONE: usize = 8;
 
 /// What a load comes to.
 pub(super) type Answer = Result<Loaded, LoadError>;

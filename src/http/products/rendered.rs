@@ -21,8 +21,9 @@ use crate::{
     shop::catalogue::ProductPage,
 };
 
-/// How many bytes of pages are kept: some ten thousand of them.
-const PAGES_BYTES_MAX: u64 = 16 << 20;
+/// The share of pages in what is cached: they take a quarter of the bytes that the views of one kind may have, by default some ten
+/// thousand pages.
+const SHARE_OF_VIEWS: usize = 4;
 /// About how many bytes a page takes beside its text.
 const PAGE_OVERHEAD_BYTES: usize = 256;
 /// What a page's JSON takes beside the description, in bytes, about: room to write it without moving it.
@@ -109,14 +110,13 @@ impl Weighter<ProductId, Rendered> for ByBytes {
 /// Pages that were rendered.
 pub(in crate::http) struct RenderedPages(Cache<ProductId, Rendered, ByBytes>);
 
-impl Default for RenderedPages {
-    fn default() -> Self {
-        let pages = usize::try_from(PAGES_BYTES_MAX).unwrap_or(usize::MAX) / JSON_BYTES;
-        Self(Cache::with_weighter(pages, PAGES_BYTES_MAX, ByBytes))
-    }
-}
-
 impl RenderedPages {
+    /// No pages yet, of a shop that caches so many bytes of views of each kind.
+    pub(in crate::http) fn beside(views_bytes_max: usize) -> Self {
+        let bytes_max = views_bytes_max / SHARE_OF_VIEWS;
+        Self(Cache::with_weighter(bytes_max / JSON_BYTES, bytes_max as u64, ByBytes))
+    }
+
     /// A page as it is sent, rendered unless it is here.
     pub(super) fn get(&self, page: &ProductPage, variants: &[SeenVariant<'_>]) -> Result<Rendered, Problem> {
         let versions = Versions::of(page, variants);
