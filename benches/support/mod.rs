@@ -55,12 +55,14 @@ pub(crate) fn scratch() -> TempDir {
     tempfile::tempdir_in(below).expect("a directory can be made")
 }
 
-/// A shop in an empty directory, which is kept until it is dropped. `SOUK_BENCH_VIEWS_MIB` gives it more memory for views, or less.
+/// A shop in an empty directory, which is kept until it is dropped. `SOUK_BENCH_CONFIG` names a file of settings (`souk config`), where
+/// others than the usual ones are to be measured.
 pub(crate) async fn empty_shop() -> (Shop, TempDir) {
     let directory = scratch();
-    let mut config = Config { data_dir: directory.path().into(), ..Config::default() };
-    let views_mib = std::env::var("SOUK_BENCH_VIEWS_MIB").ok().and_then(|text| text.parse::<usize>().ok());
-    config.limits.views_bytes_max = views_mib.map_or(config.limits.views_bytes_max, |mib| mib << 20);
+    let file = std::env::var_os("SOUK_BENCH_CONFIG");
+    let settings = file.map(|file| std::fs::read_to_string(file).expect("the settings can be read"));
+    let usual: Config = settings.map_or_else(Config::default, |text| toml::from_str(&text).expect("they are settings"));
+    let config = Config { data_dir: directory.path().into(), ..usual };
     (Shop::open(config).await.expect("the shop opens"), directory)
 }
 
