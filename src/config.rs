@@ -34,7 +34,9 @@ pub struct Config {
     pub shipping_flat_minor: u64,
     /// Tax on top of the prices, in hundredths of a percent (1800 is 18 %), rounded half up.
     pub tax_basis_points: u64,
-    /// Where the simulated provider keeps its ledger; by default in the data directory.
+    /// Where `souk gateway-sim` listens, such as `http://127.0.0.1:8081`; without it the simulated provider is built in.
+    pub simulator_url: Option<String>,
+    /// Where the built-in simulated provider keeps its ledger; by default in the data directory.
     pub simulated_ledger: Option<PathBuf>,
     /// How much of the past is kept on the disk.
     pub retention: Retention,
@@ -117,6 +119,7 @@ impl Default for Config {
             payment_deadline_ms: 15 * 60 * 1_000,
             shipping_flat_minor: 0,
             tax_basis_points: 0,
+            simulator_url: None,
             simulated_ledger: None,
             retention: Retention::default(),
             limits: Limits::default(),

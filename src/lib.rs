@@ -29,6 +29,8 @@ pub mod identity;
 pub mod payments;
 pub mod storage;
 
+pub mod gateway_sim;
+
 pub mod actors;
 
 pub mod search;

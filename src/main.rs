@@ -1,6 +1,8 @@
 //! The command line: what it understands, and nothing else. The work is in `souk::app`.
 #![allow(clippy::print_stdout, reason = "a command line answers on standard output")]
 
+#[path = "main/gateway_sim.rs"]
+mod gateway_sim_command;
 #[path = "main/load.rs"]
 mod load_command;
 #[path = "main/verify.rs"]
@@ -96,6 +98,8 @@ enum Command {
     Tokens(Tokens),
     /// Show all settings with their values, as TOML.
     Config,
+    /// Run a payment provider to try a shop with, as a program of its own: it moves no money, and fails as it is told.
+    GatewaySim(gateway_sim_command::GatewaySim),
     /// Send customers to a running shop, and measure and check what they get (docs/BENCHMARKS.md).
     Load(Box<load_command::Load>),
     /// Check that a shop keeps its promises: a data directory, a running shop, what clients wrote down (docs/VERIFY.md).
@@ -199,6 +203,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             Command::Compact => upkeep(config, Request::Compact).await,
             Command::Admin { command: Admin::Create { email } } => create_admin(config, &email).await,
             Command::Tokens(options) => write_tokens(config, options).await,
+            Command::GatewaySim(options) => options.run(told_to_stop()?).await,
             Command::Load(options) => options.run().await,
             Command::Verify(options) => options.run(data_dir_given, config.data_dir).await,
             Command::Config => {
@@ -223,8 +228,7 @@ fn start_logging(config: &Config) -> Result<()> {
 }
 
 async fn run_shop(config: Config, options: Serve) -> Result<ExitCode> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let told_to_stop = told_to_stop()?;
     let listener = TcpListener::bind(config.listen).await.with_context(|| format!("listening on {}", config.listen))?;
     let address = listener.local_addr()?;
     let shop = Shop::open(config).await?;
@@ -245,8 +249,7 @@ async fn run_shop(config: Config, options: Serve) -> Result<ExitCode> {
     let router = http::router_with(shop.clone(), health.clone());
     let stop = async {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            () = told_to_stop => {}
             () = failed => {}
         }
         health.stopping();
@@ -261,6 +264,18 @@ async fn run_shop(config: Config, options: Serve) -> Result<ExitCode> {
     closed.context("the shop did not close in time; the next start finds all that is durable")??;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Resolves when the process is told to end.
+fn told_to_stop() -> Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
 
 /// Resolves when the storage has failed: the process must start again, and only `main` may end it.

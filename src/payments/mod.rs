@@ -6,12 +6,15 @@
 //!
 //! May depend on `domain`; knows nothing of actors.
 
+mod client;
 pub mod simulated;
+pub mod simulator;
 
 use std::fmt;
 
 use futures::future::BoxFuture;
 
+pub use self::client::ClientError;
 use crate::domain::{ids::OrderId, money::Money, order::PaymentOutcome};
 
 /// The key under which a provider knows an operation: the same for every repetition of it.

@@ -96,35 +96,72 @@ impl Simulated {
         self.ledger.lock().known.values().cloned().collect()
     }
 
-    /// The answer to a charge, and whether this call was the first with its key.
-    fn charge_once(&self, charge: &Charge) -> Result<(LedgerLine, First), Unknown> {
-        let key = charge.key.to_string();
+    /// Books a charge under its key, or finds it booked. `declined` declines it, whatever the token.
+    ///
+    /// # Errors
+    /// The key is known with another charge, or the ledger cannot be written; nothing is booked then.
+    pub fn book(&self, key: &str, amount: Money, method: &str, declined: Option<String>) -> Result<Booked, BookError> {
         let mut ledger = self.ledger.lock();
-        if let Some(known) = ledger.known.get(&key) {
-            return Ok((known.clone(), First::No));
+        if let Some(known) = ledger.known.get(key) {
+            if (known.amount, known.method.as_str()) != (amount, method) {
+                return Err(BookError::KeyReused);
+            }
+            return Ok(Booked { outcome: known.outcome(), first: First::No });
         }
-        let declined = match charge.method.as_str() {
+        let declined = declined.or_else(|| match method {
             "tok_success" | "tok_timeout_after_charge" | "tok_slow" => None,
             "tok_decline" => Some("card_declined".to_owned()),
             "tok_insufficient_funds" => Some("insufficient_funds".to_owned()),
             _ => Some("unknown_token".to_owned()),
-        };
-        let line = LedgerLine { key: key.clone(), amount: charge.amount, method: charge.method.clone(), declined };
+        });
+        let line = LedgerLine { key: key.to_owned(), amount, method: method.to_owned(), declined };
         if let Some(file) = &mut ledger.file {
-            let text = serde_json::to_string(&line).map_err(|error| Unknown { problem: error.to_string() })?;
+            let text = serde_json::to_string(&line).map_err(io::Error::from)?;
             // The end of the line before comes first: one that was cut short by a kill or a full disk is not continued.
-            let written = file.write_all(format!("\n{text}").as_bytes());
-            written.map_err(|error| Unknown { problem: error.to_string() })?;
+            file.write_all(format!("\n{text}").as_bytes())?;
         }
-        ledger.known.insert(key, line.clone());
-        Ok((line, First::Yes))
+        let outcome = line.outcome();
+        ledger.known.insert(key.to_owned(), line);
+        Ok(Booked { outcome, first: First::Yes })
     }
 }
 
-#[derive(PartialEq, Eq)]
-enum First {
+impl LedgerLine {
+    fn outcome(&self) -> PaymentOutcome {
+        match &self.declined {
+            Some(reason) => PaymentOutcome::Declined { reason: reason.clone() },
+            None => PaymentOutcome::Captured { reference: format!("sim_{}", self.key), amount: self.amount },
+        }
+    }
+}
+
+/// What a charge came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Booked {
+    /// The answer.
+    pub outcome: PaymentOutcome,
+    /// Whether this was the first request with its key.
+    pub first: First,
+}
+
+/// Whether a request was the first with its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum First {
+    /// It was.
     Yes,
+    /// It was a repetition.
     No,
+}
+
+/// Why nothing was booked.
+#[derive(Debug, thiserror::Error)]
+pub enum BookError {
+    /// The key is known with another charge.
+    #[error("the key was used for another charge")]
+    KeyReused,
+    /// The ledger cannot be written.
+    #[error("the ledger: {0}")]
+    Ledger(#[from] io::Error),
 }
 
 impl Gateway for Simulated {
@@ -134,17 +171,16 @@ impl Gateway for Simulated {
 
     fn charge(&self, charge: Charge) -> BoxFuture<'_, Result<PaymentOutcome, Unknown>> {
         async move {
-            let (line, first) = self.charge_once(&charge)?;
-            if line.method == "tok_slow" && first == First::Yes {
-                tokio::time::sleep(Duration::from_millis(SLOW_MS)).await;
+            let booked = self.book(&charge.key.to_string(), charge.amount, &charge.method, None);
+            let Booked { outcome, first } = booked.map_err(|error| Unknown { problem: error.to_string() })?;
+            match (charge.method.as_str(), first) {
+                ("tok_slow", First::Yes) => tokio::time::sleep(Duration::from_millis(SLOW_MS)).await,
+                ("tok_timeout_after_charge", First::Yes) => {
+                    return Err(Unknown { problem: "no answer in time (simulated)".into() });
+                }
+                _ => {}
             }
-            if line.method == "tok_timeout_after_charge" && first == First::Yes {
-                return Err(Unknown { problem: "no answer in time (simulated)".into() });
-            }
-            Ok(match line.declined {
-                Some(reason) => PaymentOutcome::Declined { reason },
-                None => PaymentOutcome::Captured { reference: format!("sim_{}", line.key), amount: line.amount },
-            })
+            Ok(outcome)
         }
         .boxed()
     }

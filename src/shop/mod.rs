@@ -47,7 +47,7 @@ use crate::{
         reviews::Reviews,
     },
     identity::{Identity, IdentityConfig, IdentityError},
-    payments::{Gateway, simulated::Simulated},
+    payments::{ClientError, Gateway, simulated::Simulated, simulator::Simulator},
     search::{Catalogue, CatalogueChange, IndexProjection, Search},
     storage::{Journal, JournalConfig, JournalLimits, Loaded, OpenError, Record, Stream},
 };
@@ -91,6 +91,9 @@ pub enum OpenShopError {
         /// What names the right ones; it may be what is damaged.
         file: PathBuf,
     },
+    /// The payment provider cannot be asked.
+    #[error("the payment provider: {0}")]
+    Gateway(#[from] ClientError),
     /// The search index cannot even be made.
     #[error(transparent)]
     Search(#[from] crate::search::OpenError),
@@ -103,7 +106,7 @@ pub enum OpenShopError {
 pub struct Parts {
     /// Where the time comes from.
     pub clock: Clock,
-    /// Who takes the money; `None` for the built-in simulated provider.
+    /// Who takes the money; `None` for the one that is configured.
     pub gateway: Option<Arc<dyn Gateway>>,
 }
 
@@ -163,7 +166,7 @@ impl Shop {
             tokio::task::spawn_blocking(move || Foundation::open(&config, &clock)).await
         };
         let foundation = foundation.map_err(|error| OpenShopError::Actors(error.to_string()))??;
-        let Foundation { journal, identity, search, simulated } = foundation;
+        let Foundation { journal, identity, search, gateway } = foundation;
         let (clock, limits) = (parts.clock, &config.limits);
         let directory_limits = DirectoryLimits {
             live_max: limits.live_entities_max,
@@ -187,7 +190,7 @@ impl Shop {
             carts: carts.clone(),
             inventories: inventories.clone(),
             journal: journal.clone(),
-            gateway: parts.gateway.unwrap_or(simulated),
+            gateway: parts.gateway.unwrap_or(gateway),
             clock: clock.clone(),
             limits: DriveLimits::default(),
         };
@@ -317,7 +320,7 @@ struct Foundation {
     journal: Journal,
     identity: Identity,
     search: Search,
-    simulated: Arc<dyn Gateway>,
+    gateway: Arc<dyn Gateway>,
 }
 
 impl Foundation {
@@ -344,13 +347,18 @@ impl Foundation {
             }
         }
         let search = Search::open(&data.join("search"))?;
-        let ledger = config.simulated_ledger.clone().unwrap_or_else(|| data.join("simulated-provider.jsonl"));
-        if !is_new && !ledger.exists() {
-            let ledger = ledger.display();
-            tracing::warn!(%ledger, "the simulated provider's ledger is not there: it has forgotten all charges");
-        }
-        let simulated = Arc::new(Simulated::open(&ledger).map_err(at(ledger))?);
-        Ok(Self { journal, identity, search, simulated })
+        let gateway: Arc<dyn Gateway> = match &config.simulator_url {
+            Some(url) => Arc::new(Simulator::at(url, DriveLimits::default().provider_ms_max)?),
+            None => {
+                let ledger = config.simulated_ledger.clone().unwrap_or_else(|| data.join("simulated-provider.jsonl"));
+                if !is_new && !ledger.exists() {
+                    let ledger = ledger.display();
+                    tracing::warn!(%ledger, "the simulated provider's ledger is not there: it has forgotten all charges");
+                }
+                Arc::new(Simulated::open(&ledger).map_err(at(ledger))?)
+            }
+        };
+        Ok(Self { journal, identity, search, gateway })
     }
 }
 

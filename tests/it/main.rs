@@ -9,6 +9,7 @@ mod description;
 mod erasure;
 mod events;
 mod flash_sale;
+mod gateway_sim;
 mod hostile;
 mod operations;
 mod orders;
