@@ -39,19 +39,11 @@ read_cost() {
 read_cost 'product page' /products/demo-000007
 read_cost 'search, 20 hits with facets' '/products?q=wireless%20headphones'
 
-# Customers are logged in on a stopped shop.
-kill "$pid" && wait "$pid" || true
-target/release/souk --data-dir "$scratch/shop" tokens "$scratch/tokens.jsonl" --customers 512 >/dev/null 2>&1
-shop
-login="$(curl -s "$url/auth/login" -H 'content-type: application/json' \
-    -d '{"email":"seller@demo.example","password":"souk-demo-password"}' | sed -n 's/.*"access_token":"\([^"]*\)".*/\1/p')"
-curl -sf -o /dev/null -X PUT "$url/products/demo-000007/inventory" -H "authorization: Bearer $login" \
-    -H 'content-type: application/json' -d '{"on_hand":100000000}'
-settle
+sell_one_product
 rate=200
 log="$(log_bytes)" syncs="$(syncs)" state="$(state_bytes)"
 ticks="$(spent target/release/souk load "$url" --tokens "$scratch/tokens.jsonl" --scenario flash-sale \
-    --product demo-000007 --rate "$rate" --seconds "$seconds")"
+    --product "$product" --rate "$rate" --seconds "$seconds")"
 orders=$((rate * seconds))
 log=$(($(log_bytes) - log)) syncs=$(($(syncs) - syncs))
 # Until the checkpoint after the load, the state has not all of it.

@@ -14,18 +14,10 @@ cargo build --release --locked --quiet --bin souk
 target/release/souk --version
 shop --demo --demo-products 200
 settle
-# Customers are logged in on a stopped shop.
-kill "$pid" && wait "$pid" || true
-target/release/souk --data-dir "$scratch/shop" tokens "$scratch/tokens.jsonl" --customers 512 >/dev/null 2>&1
-shop
-login="$(curl -s "$url/auth/login" -H 'content-type: application/json' \
-    -d '{"email":"seller@demo.example","password":"souk-demo-password"}' | jq -r .access_token)"
-curl -sf -o /dev/null -X PUT "$url/products/demo-000007/inventory" -H "authorization: Bearer $login" \
-    -H 'content-type: application/json' -d '{"on_hand":100000000}'
-settle
+sell_one_product
 
 load() {
-    target/release/souk load "$url" --tokens "$scratch/tokens.jsonl" --scenario flash-sale --product demo-000007 \
+    target/release/souk load "$url" --tokens "$scratch/tokens.jsonl" --scenario flash-sale --product "$product" \
         --json "$scratch/report.json" "$@" >"$scratch/load" 2>&1 || { cat "$scratch/load" >&2; exit 1; }
 }
 # One line: the rate of paid orders, and of each request p99 and p99.9.
