@@ -236,6 +236,12 @@ impl<E: Entity> Views<E> {
         Subscription { id: id.clone(), views: Arc::clone(self), changes: Some(changes) }
     }
 
+    /// The sequence number of what others would find in the cache.
+    #[cfg(test)]
+    pub(super) fn cached(&self, id: &E::Id) -> Option<u64> {
+        self.cold.peek(id).map(|cached| cached.sequence)
+    }
+
     #[cfg(test)]
     pub(super) fn subscribed_count(&self) -> usize {
         assert_eq!(self.subscribers.len(), self.subscribed.load(Ordering::Relaxed), "what is counted is there");

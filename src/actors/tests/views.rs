@@ -131,6 +131,17 @@ async fn a_load_that_began_before_a_change_is_not_cached_after_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_loaded_goes_to_the_live_cell_before_others_can_find_it() {
+    let path = tempfile::tempdir().unwrap();
+    let stage = Stage::open(path.path(), DirectoryLimits::default()).await;
+    let (id, views) = (UserId(1), Arc::clone(&stage.directory.owner().0.views));
+    let mut found_before = Some(u64::MAX);
+    views.at_rest(&id, |_| found_before = views.cached(&id)).await.unwrap();
+    assert_eq!((found_before, views.cached(&id)), (None, Some(0)));
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_is_not_taken_along_by_an_entity_that_cannot_be_replayed() {
     let path = tempfile::tempdir().unwrap();
     let stage = Stage::open(path.path(), DirectoryLimits { views_bytes_max: 0, ..DirectoryLimits::default() }).await;
