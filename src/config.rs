@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 /// All that can be configured.
@@ -34,10 +35,8 @@ pub struct Config {
     pub shipping_flat_minor: u64,
     /// Tax on top of the prices, in hundredths of a percent (1800 is 18 %), rounded half up.
     pub tax_basis_points: u64,
-    /// Where `souk gateway-sim` listens, such as `http://127.0.0.1:8081`; without it the simulated provider is built in.
-    pub simulator_url: Option<String>,
-    /// Where the built-in simulated provider keeps its ledger; by default in the data directory.
-    pub simulated_ledger: Option<PathBuf>,
+    /// Who takes the money, and how.
+    pub payments: Payments,
     /// How much of the past is kept on the disk.
     pub retention: Retention,
     /// Every limit.
@@ -52,6 +51,88 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// A payment provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Provider {
+    /// The built-in simulated one, for demos: no money moves.
+    Simulated,
+    /// `souk gateway-sim`, at `url`.
+    Simulator,
+    /// Stripe.
+    Stripe,
+}
+
+/// Who takes the money, and how.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Payments {
+    /// The provider.
+    pub provider: Provider,
+    /// Where it is: of the simulator such as `http://127.0.0.1:8081`; of Stripe its own address unless given.
+    pub url: Option<String>,
+    /// The secret key for the provider; shown nowhere.
+    #[serde(skip_serializing)]
+    pub key: Option<Secret>,
+    /// A file with that key.
+    pub key_file: Option<PathBuf>,
+    /// What the provider signs its notices with, one secret or, while it is replaced, two, with a comma between; shown nowhere.
+    #[serde(skip_serializing)]
+    pub webhook_secrets: Option<Secret>,
+    /// A file with those secrets, one a line.
+    pub webhook_secrets_file: Option<PathBuf>,
+    /// Where customers come back to from their bank, such as the shop's page of the order.
+    pub return_url: Option<String>,
+    /// Whether payments are only held at first, and captured when the seller asks for it.
+    pub capture_later: bool,
+    /// Where the built-in simulated provider keeps its ledger; by default in the data directory.
+    pub simulated_ledger: Option<PathBuf>,
+    /// How often the provider's books are held against the orders, in seconds; all of the last month once a day.
+    pub reconcile_seconds: u64,
+}
+
+impl Default for Payments {
+    fn default() -> Self {
+        Self {
+            provider: Provider::Simulated,
+            url: None,
+            key: None,
+            key_file: None,
+            webhook_secrets: None,
+            webhook_secrets_file: None,
+            return_url: None,
+            capture_later: false,
+            simulated_ledger: None,
+            reconcile_seconds: 300,
+        }
+    }
+}
+
+/// A secret: neither printed nor written out.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(SecretString);
+
+impl Secret {
+    /// A secret of this text.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(text.into())
+    }
+
+    /// The secret, for whoever uses it.
+    #[must_use]
+    pub fn get(&self) -> &SecretString {
+        &self.0
+    }
+}
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.expose_secret() == other.0.expose_secret()
+    }
 }
 
 /// How much of the past is kept on the disk: the log from before the newest base goes when it is beyond either of the first
@@ -119,8 +200,7 @@ impl Default for Config {
             payment_deadline_ms: 15 * 60 * 1_000,
             shipping_flat_minor: 0,
             tax_basis_points: 0,
-            simulator_url: None,
-            simulated_ledger: None,
+            payments: Payments::default(),
             retention: Retention::default(),
             limits: Limits::default(),
         }
@@ -218,6 +298,19 @@ impl Config {
             ((1..=100).contains(&self.retention.work_percent), "retention.work_percent", "from 1 to 100"),
             (self.retention.base_log_bytes >= 1 << 20, "retention.base_log_bytes", "at least 1048576"),
             (self.tax_basis_points <= 10_000, "tax_basis_points", "at most 10000 (100 %)"),
+            (self.payments.reconcile_seconds >= 1, "payments.reconcile_seconds", "at least 1"),
+            (
+                self.payments.provider != Provider::Simulator || self.payments.url.is_some(),
+                "payments.url",
+                "given where the provider is the simulator",
+            ),
+            (
+                self.payments.provider != Provider::Stripe
+                    || self.payments.key.is_some()
+                    || self.payments.key_file.is_some(),
+                "payments.key_file",
+                "given (or payments.key) where the provider is Stripe",
+            ),
         ];
         match rules.into_iter().find(|(kept, ..)| !kept) {
             Some((_, setting, rule)) => Err(ConfigError::Bounds { setting, rule }),

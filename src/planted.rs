@@ -40,6 +40,8 @@ pub enum Bug {
     NewKeyOnRetry,
     /// Half of the total is charged, and believed.
     WrongAmountCharged,
+    /// A notice is acknowledged and dropped.
+    NoticeDropped,
     /// A decline counts as a capture.
     DeclineIsSuccess,
     /// Everybody may see every order.

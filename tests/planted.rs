@@ -7,12 +7,18 @@
 
 mod recorded;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use reqwest::Method;
 use secrecy::SecretString;
-use serde_json::Value;
+use serde_json::{Value, json};
 use souk::{
+    domain::entity::Timestamp,
+    payments::{signature::sign, simulator::SIGNATURE_HEADER},
     planted::Bug,
     verify::{
         self, Access, Invariant, Login, Report, Source, Subject, Verdict,
@@ -25,7 +31,8 @@ use recorded::{PASSWORD, Process, Town};
 
 const PRICE: u64 = 1_000;
 
-/// Which invariant is to catch which bug. The same table stands in docs/VERIFY.md.
+/// Which invariant is to catch which bug. The same table stands in docs/VERIFY.md, with [`Bug::NoticeDropped`] beside it: no invariant
+/// speaks of notices, so that one has a test of its own.
 const TABLE: [(Bug, Invariant); 21] = [
     (Bug::ReservesOneTooMany, Invariant::I1),
     (Bug::ReleaseMakesStock, Invariant::I9),
@@ -204,4 +211,40 @@ async fn every_planted_bug_is_caught_and_without_one_nothing_is() {
         }
     }
     assert!(missed.is_empty(), "not caught: {missed:?}");
+}
+
+/// Whether a shop with this bug lists a notice of an order that nobody knows, which it has acknowledged.
+async fn lists_what_it_acknowledged(bug: Option<Bug>) -> bool {
+    let directory = TempDir::new().unwrap();
+    let name = bug.map(|bug| format!("{bug:?}")).unwrap_or_default();
+    let secret = "whsec_of_the_provider";
+    let variables = [
+        ("PLANTED_BUG", name.as_str()),
+        ("SOUK_PAYMENTS__PROVIDER", "simulator"),
+        // It is not asked for anything here.
+        ("SOUK_PAYMENTS__URL", "http://127.0.0.1:9"),
+        ("SOUK_PAYMENTS__WEBHOOK_SECRETS", secret),
+    ];
+    let process = Process::start(&directory.path().join("shop"), &variables);
+    let town = Town::new(&directory.path().join("history.jsonl"), &process.url);
+    let admin = town.enter("admin", "admin@demo.example").await;
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let reference = "pi_of_nobody";
+    let notice = json!({
+        "id": "evt_1", "created": seconds, "what": "captured", "order": "0".repeat(32), "attempt": 1, "reference": reference
+    });
+    let body = notice.to_string();
+    let signature = sign(&SecretString::from(secret), body.as_bytes(), Timestamp(seconds * 1_000));
+    let request = reqwest::Client::new().post(format!("{}/webhooks/simulator", process.url));
+    let answer = request.header(SIGNATURE_HEADER, signature).body(body).send().await.unwrap();
+    assert_eq!(answer.status(), 204, "{bug:?}: the notice is not acknowledged");
+    let (status, listed) = admin.send(Method::GET, "/admin/payments/notices", Value::Null, None).await.unwrap();
+    assert_eq!(status, 200, "{bug:?}: {listed}");
+    listed.as_array().unwrap().iter().any(|listed| listed["reference"] == reference)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_notice_that_is_acknowledged_and_dropped_is_missed() {
+    assert!(lists_what_it_acknowledged(None).await, "without a bug it is not listed");
+    assert!(!lists_what_it_acknowledged(Some(Bug::NoticeDropped)).await, "the bug is not caught");
 }

@@ -42,8 +42,8 @@ const LIBRARIES: [(&str, &str); 10] = [
     ("ractor", "actors/"),
     ("jsonwebtoken", "identity/"),
     ("argon2", "identity/"),
-    ("aws_lc_rs", "identity/"),
-    ("reqwest", "load/ verify/online.rs payments/"),
+    ("aws_lc_rs", "identity/ payments/signature.rs"),
+    ("reqwest", "load/ verify/online.rs payments/ gateway_sim/notices.rs"),
 ];
 
 struct Source {

@@ -22,7 +22,11 @@ use super::{
     follower::{CaughtUp, Progress},
     lists::Lists,
 };
-use crate::domain::{entity::Timestamp, ids::OrderId, order::Order};
+use crate::domain::{
+    entity::Timestamp,
+    ids::OrderId,
+    order::{Look, Order},
+};
 
 /// How many orders may be under way at once, in tasks. One costs some kilobytes; one that waits for a slow provider is one.
 const TASKS_MAX: usize = 20_000;
@@ -53,7 +57,7 @@ struct CheckoutShared {
 /// What the checkout is told.
 pub(super) enum CheckoutMessage {
     /// Something changed about an order, which is known to be at least so far; who asks is told when it rests.
-    Drive(OrderId, Option<Arc<Order>>, Option<oneshot::Sender<()>>),
+    Drive(OrderId, Option<Arc<Order>>, Look, Option<oneshot::Sender<()>>),
     /// A task has driven its order to rest.
     Rested(OrderId, Rest),
     /// Look at the deadlines.
@@ -81,11 +85,11 @@ impl Checkout {
 
     /// Drives an order until it rests and all that was done is durable. `known` is the order as the caller was told, where
     /// that need not be durable yet. Dropping the future does not stop the order.
-    pub async fn drive(&self, order: OrderId, known: Option<Arc<Order>>) {
+    pub async fn drive(&self, order: OrderId, known: Option<Arc<Order>>, look: Look) {
         let (done, rested) = oneshot::channel();
         let actor = self.0.actor.read().clone();
         if let Some(actor) = actor
-            && actor.send_message(CheckoutMessage::Drive(order, known, Some(done))).is_ok()
+            && actor.send_message(CheckoutMessage::Drive(order, known, look, Some(done))).is_ok()
         {
             let _ = rested.await;
         }
@@ -109,7 +113,7 @@ pub(super) struct CheckoutActor(Arc<CheckoutShared>);
 pub(super) struct CheckoutState {
     tasks: JoinSet<()>,
     under_way: HashMap<OrderId, UnderWay>,
-    deadlines: BTreeSet<(Timestamp, OrderId)>,
+    wakes: Wakes,
     closing: Option<oneshot::Sender<()>>,
 }
 
@@ -125,7 +129,35 @@ struct UnderWay {
 #[derive(Default)]
 struct Again {
     known: Option<Arc<Order>>,
+    around: bool,
     waiting: Vec<oneshot::Sender<()>>,
+}
+
+/// When orders that rest are woken: each of them once.
+#[derive(Default)]
+struct Wakes {
+    by_time: BTreeSet<(Timestamp, OrderId)>,
+    by_order: HashMap<OrderId, Timestamp>,
+}
+
+impl Wakes {
+    /// Wakes an order at this moment only, or not any more.
+    fn set(&mut self, order: OrderId, moment: Option<Timestamp>) {
+        if let Some(before) = self.by_order.remove(&order) {
+            self.by_time.remove(&(before, order));
+        }
+        if let Some(moment) = moment {
+            self.by_order.insert(order, moment);
+            self.by_time.insert((moment, order));
+        }
+    }
+
+    /// The next order that is to be woken by now.
+    fn next(&mut self, now: Timestamp) -> Option<OrderId> {
+        let (_, order) = self.by_time.first().copied().filter(|(moment, _)| *moment <= now)?;
+        self.set(order, None);
+        Some(order)
+    }
 }
 
 impl Actor for CheckoutActor {
@@ -138,7 +170,7 @@ impl Actor for CheckoutActor {
         myself.send_interval(Duration::from_millis(TICK_MS), || CheckoutMessage::Tick);
         let mut tasks = JoinSet::new();
         tasks.spawn(resume(Arc::clone(&self.0), myself));
-        Ok(CheckoutState { tasks, under_way: HashMap::new(), deadlines: BTreeSet::new(), closing: None })
+        Ok(CheckoutState { tasks, under_way: HashMap::new(), wakes: Wakes::default(), closing: None })
     }
 
     async fn handle(
@@ -148,7 +180,9 @@ impl Actor for CheckoutActor {
         state: &mut CheckoutState,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            CheckoutMessage::Drive(order, known, waiting) => self.drive(&myself, order, known, waiting, state),
+            CheckoutMessage::Drive(order, known, look, waiting) => {
+                self.drive(&myself, order, known, look, waiting, state);
+            }
             CheckoutMessage::Rested(order, rest) => self.rested(&myself, order, rest, state),
             CheckoutMessage::Tick => self.tick(&myself, state),
             CheckoutMessage::Close(done) => {
@@ -167,6 +201,7 @@ impl CheckoutActor {
         myself: &ActorRef<CheckoutMessage>,
         order: OrderId,
         known: Option<Arc<Order>>,
+        look: Look,
         waiting: Option<oneshot::Sender<()>>,
         state: &mut CheckoutState,
     ) {
@@ -174,15 +209,16 @@ impl CheckoutActor {
             let again = under_way.again.get_or_insert_default();
             again.waiting.extend(waiting);
             again.known = known.or(again.known.take());
+            again.around |= look == Look::Around;
             return;
         }
         if state.under_way.len() >= TASKS_MAX {
             // Who waits is let go and sees the order as it is; the order itself comes at the next tick.
-            state.deadlines.insert((self.0.driver.clock.now(), order));
+            state.wakes.set(order, Some(self.0.driver.clock.now()));
             return;
         }
         state.under_way.insert(order, UnderWay { waiting: waiting.into_iter().collect(), again: None });
-        self.start(myself, order, known, state);
+        self.start(myself, order, known, look, state);
     }
 
     fn start(
@@ -190,13 +226,14 @@ impl CheckoutActor {
         myself: &ActorRef<CheckoutMessage>,
         order: OrderId,
         known: Option<Arc<Order>>,
+        look: Look,
         state: &mut CheckoutState,
     ) {
         let (driver, myself) = (self.0.driver.clone(), myself.clone());
         state.tasks.spawn(async move {
             // A panic in the driver must not leave the order marked as under way for ever. It is caught in this task: a task of
             // its own would outlive the checkout, and an order must never have two drivers.
-            let driven = AssertUnwindSafe(driver.drive(order, known)).catch_unwind().await;
+            let driven = AssertUnwindSafe(driver.drive(order, known, look)).catch_unwind().await;
             let rest = driven.unwrap_or_else(|_| {
                 tracing::error!(%order, "driving an order panicked");
                 driver.look_again()
@@ -212,23 +249,25 @@ impl CheckoutActor {
         }
         if let Some(again) = under_way.again.take() {
             under_way.waiting = again.waiting;
-            self.start(myself, order, again.known, state);
+            let look = if again.around { Look::Around } else { Look::AtOrder };
+            self.start(myself, order, again.known, look, state);
             return;
         }
         state.under_way.remove(&order);
-        if let Rest::Until(deadline) = rest {
-            state.deadlines.insert((deadline, order));
-        }
+        let wake = match rest {
+            Rest::Until(moment) => Some(moment),
+            Rest::Done => None,
+        };
+        state.wakes.set(order, wake);
         Self::finish_closing(state);
     }
 
     fn tick(&self, myself: &ActorRef<CheckoutMessage>, state: &mut CheckoutState) {
         let now = self.0.driver.clock.now();
         while state.under_way.len() < TASKS_MAX
-            && let Some((_, order)) = state.deadlines.first().copied().filter(|(deadline, _)| *deadline <= now)
+            && let Some(order) = state.wakes.next(now)
         {
-            state.deadlines.pop_first();
-            self.drive(myself, order, None, None, state);
+            self.drive(myself, order, None, Look::Around, None, state);
         }
     }
 
@@ -257,7 +296,7 @@ async fn resume(shared: Arc<CheckoutShared>, actor: ActorRef<CheckoutMessage>) {
         };
         resumed += page.items.len();
         for order in page.items {
-            if actor.send_message(CheckoutMessage::Drive(order, None, None)).is_err() {
+            if actor.send_message(CheckoutMessage::Drive(order, None, Look::Around, None)).is_err() {
                 return;
             }
         }

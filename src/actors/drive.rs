@@ -21,13 +21,13 @@ use super::{
 use crate::{
     clock::Clock,
     domain::{
-        cart::{self, Cart},
+        cart::Cart,
         entity::{Entity, Timestamp},
         ids::OrderId,
-        inventory::{self, Hold, Inventory},
-        order::{self, EndReason, Order, Placement, Step, StockAnswer},
+        inventory::Inventory,
+        order::{self, Ask, Attempt, Look, Order, Problem, RefundStanding, Rejection, Standing, Step, Told, Turn},
     },
-    payments::{Charge, Gateway, OperationKey},
+    payments::{self, Gateway, Payment, Repayment},
     planted::{Bug, planted},
     storage::{Fault, Journal, LoadError},
 };
@@ -35,10 +35,14 @@ use crate::{
 /// After how long an order that cannot be read, or whose driver panicked, is looked at again, in milliseconds.
 const LOOK_AGAIN_MS: u64 = 60_000;
 
+/// From how long on a pause before the provider is asked again is not spent in a task, in milliseconds: there are so many tasks, and while
+/// a provider is down for long its payments must not keep others from being driven.
+const PARK_MS: u64 = 1_000;
+
 /// The limits of driving an order.
 #[derive(Debug, Clone, Copy)]
 pub struct DriveLimits {
-    /// How long the provider may take to answer, in milliseconds; after it the outcome is unknown.
+    /// How long the provider may take to answer, in milliseconds; after it the outcome is unknown. A charge may take several requests.
     pub provider_ms_max: u64,
     /// How long an entity may take to answer, in milliseconds; after it the outcome is unknown.
     pub entity_ms_max: u64,
@@ -46,11 +50,25 @@ pub struct DriveLimits {
     pub back_off_ms_min: u64,
     /// The longest pause, in milliseconds.
     pub back_off_ms_max: u64,
+    /// After how long a payment or refund that waits for somebody is asked about, in milliseconds: should a notice be lost.
+    pub ask_again_ms: u64,
+    /// After how long without a definite outcome an operator is told, in milliseconds. The shop goes on trying.
+    pub attention_ms: u64,
+    /// After how long a request is not repeated any more but only asked about, in milliseconds: providers forget keys after a day.
+    pub only_ask_ms: u64,
 }
 
 impl Default for DriveLimits {
     fn default() -> Self {
-        Self { provider_ms_max: 10_000, entity_ms_max: 10_000, back_off_ms_min: 20, back_off_ms_max: 30_000 }
+        Self {
+            provider_ms_max: 30_000,
+            entity_ms_max: 10_000,
+            back_off_ms_min: 20,
+            back_off_ms_max: 30_000,
+            ask_again_ms: 60_000,
+            attention_ms: 15 * 60_000,
+            only_ask_ms: 20 * 3_600_000,
+        }
     }
 }
 
@@ -95,12 +113,14 @@ pub(super) enum Trouble {
 type Outcome = Result<Arc<Order>, Trouble>;
 
 impl Driver {
-    /// Performs step after step until the order rests. `known` is the order as the caller was told, which need not be durable yet.
-    pub async fn drive(&self, id: OrderId, known: Option<Arc<Order>>) -> Rest {
+    /// Performs step after step until the order rests. `known` is the order as the caller was told, which need not be durable yet, and
+    /// may be older than what others were told meanwhile: nothing rests on it before the order itself is read.
+    pub async fn drive(&self, id: OrderId, known: Option<Arc<Order>>, look: Look) -> Rest {
         let mut pause_ms = self.limits.back_off_ms_min;
-        let mut known = known;
+        let (mut known, mut look, mut troubled_since) = (known, look, None);
         // Is there anything that need not be durable yet?
         let mut ahead = known.is_some();
+        let mut is_told = known.is_some();
         loop {
             let order = match known.take() {
                 Some(order) => order,
@@ -113,33 +133,56 @@ impl Driver {
                     }
                 },
             };
-            let (Some(step), Some(placement)) = (order.next_step(), order.placement()) else { return Rest::Done };
-            let outcome = match step {
-                Step::Done => return self.rest(Rest::Done, ahead).await,
-                Step::AwaitPayment if self.clock.now() < placement.deadline => {
-                    return self.rest(Rest::Until(placement.deadline), ahead).await;
+            let now = self.clock.now();
+            let ask_again = now.plus_ms(self.limits.ask_again_ms);
+            let asked = std::mem::replace(&mut look, Look::AtOrder);
+            let rest = match order.turn(now, asked) {
+                Some(Turn::Do(step)) => Ok(step),
+                Some(Turn::WaitUntil(moment)) => Err(Rest::Until(moment)),
+                Some(Turn::LookAgain(latest)) => {
+                    Err(Rest::Until(latest.map_or(ask_again, |latest| latest.min(ask_again))))
                 }
-                Step::AwaitPayment => self.tell(id, order::Command::Expire).await,
-                Step::TakeFromCart => self.take(id, placement).await,
-                Step::Reserve(lines) => self.reserve(id, placement, &lines).await,
-                Step::Pay { attempt } => {
-                    // The intent is durable before a byte leaves.
-                    if ahead && self.journal.barrier().await.is_err() {
+                Some(Turn::Rest) => Err(Rest::Done),
+                None => return Rest::Done,
+            };
+            let step = match rest {
+                Ok(step) => step,
+                Err(rest) if !is_told => return self.rest(rest, ahead).await,
+                Err(rest) => {
+                    if self.journal.barrier().await.is_err() {
                         return Rest::Done;
                     }
-                    self.pay(id, &order, placement, attempt).await
+                    // Now all that the caller was told is durable, and what came after it, too.
+                    match self.orders.read(&id).await {
+                        Ok(newer) if newer.sequence > order.sequence() => {
+                            (known, look, is_told, ahead) = (Some(newer.view), asked, false, false);
+                            continue;
+                        }
+                        _ => return rest,
+                    }
                 }
-                Step::Fulfil => self.fulfil(id, placement).await,
-                Step::Undo(lines) => self.undo(id, placement, &lines).await,
             };
-            match outcome {
+            is_told = false;
+            // The intent is durable before a byte leaves.
+            if step.asks_provider() && ahead && self.journal.barrier().await.is_err() {
+                return Rest::Done;
+            }
+            match self.perform(id, &order, &step).await {
                 Ok(order) => {
-                    (known, ahead) = (Some(order), true);
+                    (known, ahead, troubled_since) = (Some(order), true, None);
                     pause_ms = self.limits.back_off_ms_min;
                 }
                 Err(Trouble::Closing) => return Rest::Done,
                 Err(Trouble::Repeat(problem)) => {
-                    tracing::warn!(%id, problem, pause_ms, "a step of an order is to be repeated");
+                    tracing::warn!(%id, ?step, problem, pause_ms, "a step of an order is to be repeated");
+                    let since = since_when(&order, &step).unwrap_or(*troubled_since.get_or_insert(now));
+                    self.report(id, &step, problem, since).await;
+                    if step.asks_provider() && pause_ms >= PARK_MS {
+                        let longest =
+                            (now.ms_since(since) / 2).clamp(PARK_MS, self.limits.back_off_ms_max.max(PARK_MS));
+                        let pause_ms = fastrand::u64(PARK_MS..=longest);
+                        return self.rest(Rest::Until(now.plus_ms(pause_ms)), true).await;
+                    }
                     tokio::time::sleep(Duration::from_millis(fastrand::u64(1..=pause_ms.max(1)))).await;
                     pause_ms = (pause_ms * 2).min(self.limits.back_off_ms_max);
                     // What is read next must not be older than what was done.
@@ -149,6 +192,59 @@ impl Driver {
                     ahead = false;
                 }
             }
+        }
+    }
+
+    async fn perform(&self, id: OrderId, order: &Order, step: &Step) -> Outcome {
+        match step {
+            Step::Pay(number) | Step::Capture(number) | Step::Void(number) => self.pay(id, order, step, *number).await,
+            Step::Refund(number) => self.refund(id, order, *number).await,
+            step => self.ask_all(id, order, step).await,
+        }
+    }
+
+    /// Makes the requests of a step and tells the order what was answered.
+    async fn ask_all(&self, id: OrderId, order: &Order, step: &Step) -> Outcome {
+        let Some(customer) = order.placement().map(|placement| placement.customer) else {
+            return Err(Trouble::Repeat("the order has no placement".into()));
+        };
+        let asked = join_all(step.asks(id, order).into_iter().map(|ask| async move {
+            Ok::<_, Trouble>(match ask {
+                Ask::Cart(command) => Told::Cart(known(self.ask(&self.carts, &customer, command).await)?),
+                Ask::Stock(..) if planted(Bug::ReservationSkipped) && matches!(step, Step::Reserve(_)) => {
+                    Told::Stock(Some(Ok(())))
+                }
+                Ask::Stock(product, command) => {
+                    Told::Stock(known(self.ask(&self.inventories, &product, command).await)?)
+                }
+            })
+        }));
+        let told = asked.await.into_iter().collect::<Result<Vec<_>, Trouble>>()?;
+        match step.record(told) {
+            Ok(command) => self.tell(id, command).await,
+            Err(again) => {
+                if let Some(known) = again.known {
+                    self.tell(id, *known).await?;
+                }
+                Err(Trouble::Repeat(again.problem))
+            }
+        }
+    }
+
+    /// Tells an operator of what does not come right for long. The shop goes on trying.
+    async fn report(&self, id: OrderId, step: &Step, seen: String, since: Timestamp) {
+        if self.clock.now().ms_since(since) >= self.limits.attention_ms {
+            let problem = match step {
+                Step::Pay(number) | Step::Void(number) => Problem::PaymentUnknown { attempt: *number, seen },
+                _ => Problem::Stuck { seen },
+            };
+            self.raise(id, problem).await;
+        }
+    }
+
+    async fn raise(&self, id: OrderId, problem: Problem) {
+        if let Err(trouble) = self.tell(id, order::Command::Raise(problem)).await {
+            tracing::warn!(%id, ?trouble, "an operator could not be told of an order");
         }
     }
 
@@ -165,109 +261,107 @@ impl Driver {
         Rest::Until(self.clock.now().plus_ms(LOOK_AGAIN_MS))
     }
 
-    async fn take(&self, id: OrderId, placement: &Placement) -> Outcome {
-        let line = |line: &order::Line| cart::Line { product: line.product.clone(), quantity: line.quantity };
-        let take = cart::Command::Take {
-            order: id,
-            fingerprint: placement.fingerprint,
-            version: placement.cart_version,
-            lines: placement.lines.iter().map(line).collect(),
-        };
-        let refused = match self.ask(&self.carts, &placement.customer, take).await? {
-            Ok(_) => return self.tell(id, order::Command::RecordTaken).await,
-            Err(cart::Rejection::TooManyOpenOrders) => EndReason::TooManyOpenOrders,
-            Err(cart::Rejection::Erased) => EndReason::CustomerErased,
-            Err(_) => EndReason::CartChanged,
-        };
-        self.tell(id, order::Command::RejectByCart(refused)).await
-    }
-
-    async fn reserve(&self, id: OrderId, placement: &Placement, lines: &[u16]) -> Outcome {
-        let asked = join_all(lines.iter().map(|index| async move {
-            let line = &placement.lines[usize::from(*index)];
-            let (quantity, deadline) = (line.quantity, placement.deadline);
-            if planted(Bug::ReservationSkipped) {
-                return Ok((*index, StockAnswer::Reserved));
-            }
-            let reserve = inventory::Command::Reserve { hold: Hold { order: id, round: 0 }, quantity, deadline };
-            let answer = match self.ask(&self.inventories, &line.product, reserve).await? {
-                Ok(_) => StockAnswer::Reserved,
-                Err(inventory::Rejection::InsufficientStock { available, .. }) => StockAnswer::Refused { available },
-                Err(inventory::Rejection::DeadlinePassed) => StockAnswer::TooLate,
-                Err(rejection) => {
-                    tracing::error!(%id, product = %line.product, %rejection, "a reservation was refused");
-                    StockAnswer::Refused { available: 0 }
-                }
-            };
-            Ok::<_, Trouble>((*index, answer))
-        }));
-        let (mut answers, mut trouble) = (Vec::with_capacity(lines.len()), Ok(()));
-        for answer in asked.await {
-            match answer {
-                Ok(answer) => answers.push(answer),
-                Err(unknown) => trouble = Err(unknown),
-            }
-        }
-        // What is known is recorded also where one of the inventories did not answer.
-        let recorded = self.tell(id, order::Command::RecordStock(answers)).await?;
-        trouble.map(|()| recorded)
-    }
-
-    async fn pay(&self, id: OrderId, order: &Order, placement: &Placement, attempt: u32) -> Outcome {
-        let Some(intent) = order.attempts().iter().find(|known| known.number == attempt) else {
+    /// Asks the provider about a payment, and tells the order what it said.
+    async fn pay(&self, id: OrderId, order: &Order, step: &Step, number: u32) -> Outcome {
+        let (Some(attempt), Some(placement)) = (order.attempt(number), order.placement()) else {
             return Err(Trouble::Repeat("the attempt is not recorded".into()));
         };
-        let mut charge =
-            Charge { key: OperationKey { order: id, attempt }, amount: placement.total, method: intent.method.clone() };
+        let mut payment = Payment {
+            order: id,
+            attempt: number,
+            amount: placement.total,
+            method: attempt.method.clone(),
+            capture: attempt.capture,
+            reference: attempt.standing.as_ref().and_then(Standing::reference).map(str::to_owned),
+        };
         if planted(Bug::NewKeyOnRetry) {
-            charge.key.attempt += fastrand::u32(..4_096);
+            payment.attempt += fastrand::u32(..4_096);
         }
         if planted(Bug::WrongAmountCharged) {
-            charge.amount.minor /= 2;
+            payment.amount.minor /= 2;
         }
-        let limit = Duration::from_millis(self.limits.provider_ms_max);
-        let outcome = match tokio::time::timeout(limit, self.gateway.charge(charge)).await {
-            Ok(Ok(order::PaymentOutcome::Declined { reason })) if planted(Bug::DeclineIsSuccess) => {
-                order::PaymentOutcome::Captured { reference: reason, amount: placement.total }
+        let total = placement.total;
+        let answer = self.within_time(self.ask_provider(step, attempt, payment)).await;
+        let standing = match answer {
+            Ok(Standing::Declined { reason }) if planted(Bug::DeclineIsSuccess) => {
+                Standing::Captured { reference: reason, amount: total }
             }
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) if planted(Bug::ExpiresWhileUnknown) => return self.tell(id, order::Command::Expire).await,
-            Ok(Err(unknown)) => return Err(Trouble::Repeat(unknown.to_string())),
-            Err(_) => return Err(Trouble::Repeat("the provider did not answer in time".into())),
+            Ok(standing) => standing,
+            Err(_) if planted(Bug::ExpiresWhileUnknown) => return self.tell(id, order::Command::Expire).await,
+            Err(unknown) => return Err(Trouble::Repeat(unknown.problem)),
         };
-        self.tell(id, order::Command::SettlePayment { attempt, outcome }).await
+        let reference = standing.reference().unwrap_or_default().to_owned();
+        // What is to be captured or given up and is not: the provider is still at it.
+        let undone = match (step, &standing) {
+            (Step::Void(_), standing) => !standing.is_final(),
+            (Step::Capture(_), standing) => matches!(standing, Standing::Authorised { .. }),
+            _ => false,
+        };
+        let advance = order::Command::AdvancePayment { attempt: number, standing };
+        match self.ask(&self.orders, &id, advance).await? {
+            Ok(_) if undone => Err(Trouble::Repeat("the provider is still at it".into())),
+            Ok(order) => Ok(order),
+            Err(rejection) => {
+                if let Rejection::AmountMismatch { captured, .. } = rejection {
+                    // At once, as it is about money; it comes right by itself where the next answer is another.
+                    self.raise(id, Problem::AmountMismatch { attempt: number, reference, captured }).await;
+                }
+                Err(Trouble::Repeat(rejection.to_string()))
+            }
+        }
     }
 
-    async fn fulfil(&self, id: OrderId, placement: &Placement) -> Outcome {
-        let (hold, deadline) = (Hold { order: id, round: 0 }, placement.deadline);
-        let sold = join_all(placement.lines.iter().map(|line| async move {
-            let fulfil = inventory::Command::Fulfil { hold, deadline };
-            let answer = self.ask(&self.inventories, &line.product, fulfil).await?;
-            let refused = |rejection| Trouble::Repeat(format!("{} cannot be fulfilled: {rejection}", line.product));
-            answer.map(drop).map_err(refused)
-        }));
-        let close = self.ask(&self.carts, &placement.customer, cart::Command::Close { order: id });
-        let (sold, closed) = tokio::join!(sold, close);
-        sold.into_iter().collect::<Result<(), Trouble>>()?;
-        repeat_if_refused(closed?)?;
-        self.tell(id, order::Command::RecordFulfilled).await
+    async fn ask_provider(
+        &self,
+        step: &Step,
+        attempt: &Attempt,
+        payment: Payment,
+    ) -> Result<Standing, payments::Unknown> {
+        let is_old = self.clock.now().ms_since(attempt.requested_at) >= self.limits.only_ask_ms;
+        match step {
+            Step::Capture(_) => self.gateway.capture(payment).await,
+            Step::Void(_) => self.gateway.void(payment).await,
+            _ if is_old => match self.gateway.find(payment).await? {
+                Some(standing) => Ok(standing),
+                None => Err(payments::Unknown::new("the provider does not know the payment")),
+            },
+            _ => self.gateway.pay(payment).await,
+        }
     }
 
-    async fn undo(&self, id: OrderId, placement: &Placement, lines: &[u16]) -> Outcome {
-        let (hold, deadline) = (Hold { order: id, round: 0 }, placement.deadline);
-        let lines = if planted(Bug::ReservationLeaks) { &[] } else { lines };
-        let released = join_all(lines.iter().map(|index| async move {
-            let product = &placement.lines[usize::from(*index)].product;
-            let release = inventory::Command::Release { hold, deadline };
-            let answer = self.ask(&self.inventories, product, release).await?;
-            let refused = |rejection| Trouble::Repeat(format!("{product} cannot be released: {rejection}"));
-            answer.map(drop).map_err(refused)
-        }));
-        let give_back = self.ask(&self.carts, &placement.customer, cart::Command::Return { order: id });
-        let (released, given_back) = tokio::join!(released, give_back);
-        released.into_iter().collect::<Result<(), Trouble>>()?;
-        repeat_if_refused(given_back?)?;
-        self.tell(id, order::Command::RecordUndone).await
+    /// Asks the provider about a refund, and tells the order what it said.
+    async fn refund(&self, id: OrderId, order: &Order, number: u32) -> Outcome {
+        let refund = order.refund(number);
+        let paid = refund.and_then(|refund| order.attempt(refund.attempt)).and_then(Attempt::captured);
+        let (Some(refund), Some((payment, _))) = (refund, paid) else {
+            return Err(Trouble::Repeat("the refund is not recorded".into()));
+        };
+        let repayment = Repayment {
+            order: id,
+            number,
+            attempt: refund.attempt,
+            amount: refund.amount,
+            payment: payment.to_owned(),
+            reference: match &refund.standing {
+                Some(RefundStanding::Processing { reference } | RefundStanding::Refunded { reference }) => {
+                    Some(reference.clone())
+                }
+                _ => None,
+            },
+        };
+        match self.within_time(self.gateway.refund(repayment)).await {
+            Ok(standing) => self.tell(id, order::Command::AdvanceRefund { number, standing }).await,
+            Err(unknown) => Err(Trouble::Repeat(unknown.problem)),
+        }
+    }
+
+    async fn within_time<T>(
+        &self,
+        asking: impl Future<Output = Result<T, payments::Unknown>>,
+    ) -> Result<T, payments::Unknown> {
+        let limit = Duration::from_millis(self.limits.provider_ms_max);
+        let in_time = tokio::time::timeout(limit, asking).await;
+        in_time.unwrap_or_else(|_| Err(payments::Unknown::new("the provider did not answer in time")))
     }
 
     /// Tells the order something. A refusal says that the order has moved on meanwhile; what is next is asked again.
@@ -290,6 +384,15 @@ impl Driver {
     }
 }
 
+/// When the provider was to be asked first, also over restarts.
+fn since_when(order: &Order, step: &Step) -> Option<Timestamp> {
+    match step {
+        Step::Pay(number) => order.attempt(*number).map(|attempt| attempt.requested_at),
+        Step::Refund(number) => order.refund(*number).map(|refund| refund.at),
+        _ => None,
+    }
+}
+
 /// What came of asking an entity: tells a refusal (inner) from an outcome that is unknown (outer).
 pub(super) async fn within<E: Entity>(
     limit: Duration,
@@ -303,6 +406,15 @@ pub(super) async fn within<E: Entity>(
         Ok(Err(AskError::NotDelivered(refused))) => Err(Trouble::Repeat(format!("{id}: {refused}"))),
         Ok(Err(AskError::Unknown)) => Err(Trouble::Repeat(format!("{id}: the outcome is unknown"))),
         Err(_) => Err(Trouble::Repeat(format!("{id}: no answer in time"))),
+    }
+}
+
+/// What was answered, refusals included; `None` where that is unknown.
+fn known<V, R>(answer: Result<Result<V, R>, Trouble>) -> Result<Option<Result<(), R>>, Trouble> {
+    match answer {
+        Ok(answer) => Ok(Some(answer.map(drop))),
+        Err(Trouble::Closing) => Err(Trouble::Closing),
+        Err(Trouble::Repeat(_)) => Ok(None),
     }
 }
 

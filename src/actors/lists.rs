@@ -14,6 +14,7 @@
 //! | `r` product, newest first, customer | review | `GET /products/{id}/reviews` |
 //! | `v` customer, product | when | to replace a review; to erase a customer's |
 //! | `n` customer, product | version | reviews whose stars the product may not have counted yet |
+//! | `a` order | | what operators have to look at |
 //! | `e` account | user | customers whose erasure has begun and not ended |
 //!
 //! May depend on `storage` and `domain`.
@@ -56,12 +57,15 @@ pub enum Stage {
     Delivered = 6,
     /// Cancelled, expired or rejected.
     Ended = 7,
+    /// The money is held; the seller's turn to capture it.
+    Authorised = 8,
 }
 
 impl From<Status> for Stage {
     fn from(status: Status) -> Self {
         match status {
             Status::Placed | Status::AwaitingPayment | Status::PaymentPending | Status::Cancelling => Self::Open,
+            Status::Authorised => Self::Authorised,
             Status::Paid => Self::Paid,
             Status::Confirmed => Self::Confirmed,
             Status::Packed => Self::Packed,
@@ -85,6 +89,11 @@ pub struct Listed<T> {
 #[must_use]
 pub fn open_order_key(order: OrderId) -> Vec<u8> {
     key(b'o', &[&order.to_key()])
+}
+
+/// The key under which an order is listed while an operator has to look at it.
+fn attention_key(order: OrderId) -> Vec<u8> {
+    key(b'a', &[&order.to_key()])
 }
 
 /// Whose orders.
@@ -163,6 +172,14 @@ impl Lists {
     /// A fault of the storage.
     pub fn open_orders(&self, after: Option<&[u8]>, limit: usize) -> Result<Listed<OrderId>, Fault> {
         self.page(b"o", after, limit, |key, _| OrderId::from_key(key.get(1..)?))
+    }
+
+    /// A page of the orders that an operator has to look at.
+    ///
+    /// # Errors
+    /// A fault of the storage.
+    pub fn attention(&self, after: Option<&[u8]>, limit: usize) -> Result<Listed<OrderId>, Fault> {
+        self.page(b"a", after, limit, |key, _| OrderId::from_key(key.get(1..)?))
     }
 
     fn page<T>(

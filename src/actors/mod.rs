@@ -9,9 +9,11 @@
 //!                ├─ Owner<Account>   ── …
 //!                ├─ Owner<Review>    ── …
 //!                ├─ Owner<Reviews>   ── …
+//!                ├─ Owner<Inbox>     ── …
 //!                ├─ Follower(lists)      pulls the log into sled
 //!                ├─ Follower(search)     pulls the log into tantivy
 //!                ├─ Checkout         ── a task per order under way
+//!                ├─ Reconciler          holds the provider's books against the orders
 //!                └─ Errands
 //! ```
 //!
@@ -22,6 +24,7 @@
 //! | an owner | panics (a bug) | its entities end with it; the root starts a new one with none | callers under way: *unknown* |
 //! | a follower | its read model fails, or panics | the root starts it again from its last committed position, after a back-off | readers see an older list meanwhile |
 //! | the checkout | panics (a bug) | the root starts it again; it resumes every open order | orders under way finish later |
+//! | the reconciler | panics (a bug) | the root starts it again | differences are found later |
 //! | the errands | panic (a bug) | the root starts them again, with a pass | what is unfinished is finished later |
 //! | the root | stops | drains the checkout, then the followers, then the owners | the end of the shop |
 //!
@@ -37,6 +40,7 @@ mod inbox;
 pub mod lists;
 mod owner;
 pub mod projection;
+pub mod reconciler;
 pub mod records;
 pub mod root;
 pub mod views;

@@ -12,6 +12,7 @@ use crate::{
     domain::{
         entity::{Entity, Kind},
         ids::UserId,
+        order::{Order, OrderV1},
     },
     storage::{
         Loaded,
@@ -26,8 +27,8 @@ pub const EVENT_VERSION: u16 = 1;
 #[must_use]
 pub const fn snapshot_version(kind: Kind) -> u16 {
     match kind {
-        Kind::Product | Kind::Inventory | Kind::Order | Kind::Review => 1,
-        Kind::Cart | Kind::Account | Kind::Reviews => 2,
+        Kind::Product | Kind::Inventory | Kind::Review | Kind::Inbox => 1,
+        Kind::Cart | Kind::Account | Kind::Reviews | Kind::Order => 2,
     }
 }
 
@@ -106,6 +107,7 @@ fn lift(kind: Kind, version: u16, bytes: &[u8]) -> Result<Cow<'_, [u8]>, RecordE
         _ if version == newest => Ok(Cow::Borrowed(bytes)),
         // A field more, at the end: an account knew no former holder (`None`), a cart was not erased (`false`).
         (Kind::Account | Kind::Cart, 1) => Ok(Cow::Owned([bytes, &[0]].concat())),
+        (Kind::Order, 1) => Ok(Cow::Owned(encode(&Order::from(decode::<OrderV1>(bytes)?)))),
         // Beside the stars stood a hash of the text, where now stands the version of the review, which had none.
         (Kind::Reviews, 1) => {
             let (mut by_customer, stars): (BTreeMap<UserId, (u8, u64)>, u64) = decode(bytes)?;

@@ -1,4 +1,4 @@
-//! The root of the supervision tree: starts owners, followers, the checkout and the errands, and starts again whatever fails.
+//! The root of the supervision tree: starts owners, followers, the checkout, the reconciler and the errands, and starts again whatever fails.
 //!
 //! May depend on its neighbours.
 
@@ -12,6 +12,7 @@ use super::{
     directory::Directory,
     errands::Errands,
     follower::{Follower, Open, Progress},
+    reconciler::Reconciler,
 };
 use crate::domain::entity::Entity;
 
@@ -63,6 +64,13 @@ impl Child {
     pub fn checkout(checkout: &Checkout) -> Self {
         let checkout = checkout.clone();
         Self { name: "checkout", start: start(move || checkout.actor()) }
+    }
+
+    /// The reconciler.
+    #[must_use]
+    pub fn reconciler(reconciler: &Reconciler) -> Self {
+        let reconciler = reconciler.clone();
+        Self { name: "reconciler", start: start(move || reconciler.actor()) }
     }
 
     /// The errands.

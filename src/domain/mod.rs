@@ -8,6 +8,7 @@ pub mod account;
 pub mod cart;
 pub mod entity;
 pub mod ids;
+pub mod inbox;
 pub mod inventory;
 pub mod money;
 pub mod order;

@@ -1,19 +1,30 @@
-//! What goes wrong at the simulator: rules, of which the first that fits a request has its way.
+//! What goes wrong at the simulator: rules, of which the first that fits a request, or a notice, has its way.
 //!
-//! Depends on nothing of the crate.
+//! May depend on `payments`.
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-/// A rule of the script.
+use crate::payments::Operation;
+
+/// How many rules a script may have: each request looks through all of them.
+pub const RULES_MAX: usize = 1_000;
+/// How often one notice may be sent, by a rule: enough for a flood, and within the queue of notices.
+pub const COPIES_MAX: u32 = 1_000;
+/// How long a rule may hold an answer or a notice back, in milliseconds: an hour is longer than any test waits.
+pub const DELAY_MS_MAX: u64 = 3_600_000;
+
+/// A rule of the script: about the requests that fit it or, with `webhook`, about the notices of what fits it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rule {
-    /// Only requests whose key begins like this, such as an order's id; empty for all.
+    /// Only of keys that begin like this, such as an order's id; empty for all.
     pub key_prefix: String,
-    /// Only charges of this token.
+    /// Only of payments with this token.
     pub method: Option<String>,
-    /// For how many requests it holds; without it for all.
+    /// Only of this operation. A look-up is of the operation that it looks for.
+    pub operation: Option<Operation>,
+    /// For how many requests, or notices, it holds; without it for all.
     pub times: Option<u64>,
     /// Of those, how many of a hundred.
     pub percent: u8,
@@ -21,11 +32,22 @@ pub struct Rule {
     pub latency_ms: u64,
     /// What goes wrong.
     pub fault: Fault,
+    /// What goes wrong with notices.
+    pub webhook: Option<Mischief>,
 }
 
 impl Default for Rule {
     fn default() -> Self {
-        Self { key_prefix: String::new(), method: None, times: None, percent: 100, latency_ms: 0, fault: Fault::None }
+        Self {
+            key_prefix: String::new(),
+            method: None,
+            operation: None,
+            times: None,
+            percent: 100,
+            latency_ms: 0,
+            fault: Fault::None,
+            webhook: None,
+        }
     }
 }
 
@@ -49,37 +71,112 @@ pub enum Fault {
     TooMany,
     /// It is done, and the answer cannot be read.
     Garbage,
-    /// It is done, and the answer speaks of another amount.
+    /// It is done, and the answer speaks of another amount, where it speaks of one.
     WrongAmount,
-    /// It is declined, whatever the token.
+    /// A charge is declined, whatever the token, or a refund fails.
     Declined,
 }
 
-/// The rules, and how often each has been used.
+/// What goes wrong with a notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Mischief {
+    /// How often it is sent, at once; 0 for never.
+    pub times: u32,
+    /// How long it is held back, in milliseconds.
+    pub delay_ms: u64,
+    /// Whether it is signed with another secret.
+    pub bad_signature: bool,
+    /// Whether it is signed as of an hour ago.
+    pub stale: bool,
+}
+
+impl Default for Mischief {
+    fn default() -> Self {
+        Self { times: 1, delay_ms: 0, bad_signature: false, stale: false }
+    }
+}
+
+/// A script that is none.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ScriptError {
+    /// Too many rules.
+    #[error("a script has at most {RULES_MAX} rules")]
+    TooLong,
+    /// A rule that would do nothing, or too much.
+    #[error("rule {0}: {1}")]
+    Rule(usize, &'static str),
+}
+
+fn check(rule: &Rule) -> Result<(), &'static str> {
+    if rule.latency_ms > DELAY_MS_MAX || rule.webhook.is_some_and(|webhook| webhook.delay_ms > DELAY_MS_MAX) {
+        return Err("it may hold back for an hour at most");
+    }
+    if rule.webhook.is_some_and(|webhook| webhook.times > COPIES_MAX) {
+        return Err("a notice may be sent 1,000 times at most");
+    }
+    if rule.webhook.is_some() && (rule.fault != Fault::None || rule.latency_ms > 0) {
+        return Err("with `webhook` it is about notices, so it takes no `fault` and no `latency_ms`");
+    }
+    if rule.fault == Fault::Declined && matches!(rule.operation, Some(Operation::Capture | Operation::Void)) {
+        return Err("a capture or a void is not declined");
+    }
+    Ok(())
+}
+
+/// The rules, and how often each may still be used.
 #[derive(Debug, Default)]
-pub(super) struct Script(Mutex<Vec<Rule>>);
+pub struct Script(Mutex<Vec<Rule>>);
 
 impl Script {
-    pub(super) fn replace(&self, rules: Vec<Rule>) {
+    /// A script of these rules.
+    ///
+    /// # Errors
+    /// [`ScriptError`].
+    pub fn new(rules: Vec<Rule>) -> Result<Self, ScriptError> {
+        let script = Self::default();
+        script.replace(rules)?;
+        Ok(script)
+    }
+
+    pub(super) fn replace(&self, rules: Vec<Rule>) -> Result<(), ScriptError> {
+        if rules.len() > RULES_MAX {
+            return Err(ScriptError::TooLong);
+        }
+        for (number, rule) in (1..).zip(&rules) {
+            check(rule).map_err(|problem| ScriptError::Rule(number, problem))?;
+        }
         *self.0.lock() = rules;
+        Ok(())
     }
 
     pub(super) fn rules(&self) -> Vec<Rule> {
         self.0.lock().clone()
     }
 
-    /// What this request is in for.
-    pub(super) fn next(&self, key: &str, method: &str) -> Rule {
+    /// What a request is in for.
+    pub(super) fn of_request(&self, key: &str, operation: Operation, method: &str) -> Rule {
+        self.next(key, operation, method, false).unwrap_or_default()
+    }
+
+    /// What a notice is in for.
+    pub(super) fn of_notice(&self, key: &str, operation: Operation, method: &str) -> Mischief {
+        self.next(key, operation, method, true).and_then(|rule| rule.webhook).unwrap_or_default()
+    }
+
+    fn next(&self, key: &str, operation: Operation, method: &str, is_notice: bool) -> Option<Rule> {
         let fits = |rule: &&mut Rule| {
-            key.starts_with(&rule.key_prefix)
+            rule.webhook.is_some() == is_notice
+                && key.starts_with(&rule.key_prefix)
+                && rule.operation.is_none_or(|wanted| wanted == operation)
                 && rule.method.as_ref().is_none_or(|wanted| wanted == method)
                 && rule.times != Some(0)
                 && (rule.percent >= 100 || fastrand::u8(..100) < rule.percent)
         };
         let mut rules = self.0.lock();
-        let Some(rule) = rules.iter_mut().find(fits) else { return Rule::default() };
+        let rule = rules.iter_mut().find(fits)?;
         rule.times = rule.times.map(|times| times - 1);
-        rule.clone()
+        Some(rule.clone())
     }
 }
 
@@ -89,15 +186,50 @@ mod tests {
 
     #[test]
     fn the_first_rule_that_fits_has_its_way_as_often_as_it_says() {
-        let script = Script::default();
-        script.replace(vec![
+        let rules = vec![
             Rule { key_prefix: "a:".into(), times: Some(2), fault: Fault::AnswerLost, ..Rule::default() },
             Rule { method: Some("tok_slow".into()), latency_ms: 5, ..Rule::default() },
             Rule { percent: 0, fault: Fault::Garbage, ..Rule::default() },
-        ]);
-        let faults: Vec<_> = ["a:1", "b:1", "a:2", "a:3"].map(|key| script.next(key, "tok_success").fault).into();
+            Rule { operation: Some(Operation::Refund), fault: Fault::TooMany, ..Rule::default() },
+        ];
+        let script = Script::new(rules).unwrap();
+        let charged = |key: &str, method: &str| script.of_request(key, Operation::Charge, method);
+        let faults: Vec<_> = ["a:1", "b:1", "a:2", "a:3"].map(|key| charged(key, "tok_success").fault).into();
         assert_eq!(faults, [Fault::AnswerLost, Fault::None, Fault::AnswerLost, Fault::None]);
-        assert_eq!(script.next("b:1", "tok_slow").latency_ms, 5);
+        assert_eq!(charged("b:1", "tok_slow").latency_ms, 5);
+        assert_eq!(script.of_request("b:1", Operation::Refund, "tok_success").fault, Fault::TooMany);
         assert_eq!(script.rules()[0].times, Some(0));
+    }
+
+    #[test]
+    fn a_rule_is_about_requests_or_about_notices() {
+        let twice = Mischief { times: 2, ..Mischief::default() };
+        let rules = vec![
+            Rule { times: Some(1), webhook: Some(twice), ..Rule::default() },
+            Rule { times: Some(1), fault: Fault::Garbage, ..Rule::default() },
+        ];
+        let script = Script::new(rules).unwrap();
+        assert_eq!(script.of_request("a", Operation::Charge, "").fault, Fault::Garbage);
+        assert_eq!(script.of_notice("a", Operation::Charge, ""), twice);
+        assert_eq!(script.of_notice("a", Operation::Charge, ""), Mischief::default());
+    }
+
+    #[test]
+    fn a_script_that_is_too_long_or_contradicts_itself_is_none_and_the_old_one_stays() {
+        let script = Script::new(vec![Rule::default(); RULES_MAX]).unwrap();
+        assert_eq!(script.replace(vec![Rule::default(); RULES_MAX + 1]), Err(ScriptError::TooLong));
+        let webhook = Some(Mischief::default());
+        let bad = [
+            Rule { webhook, fault: Fault::Garbage, ..Rule::default() },
+            Rule { webhook, latency_ms: 1, ..Rule::default() },
+            Rule { latency_ms: DELAY_MS_MAX + 1, ..Rule::default() },
+            Rule { webhook: Some(Mischief { times: COPIES_MAX + 1, ..Mischief::default() }), ..Rule::default() },
+            Rule { operation: Some(Operation::Void), fault: Fault::Declined, ..Rule::default() },
+        ];
+        for rule in bad {
+            let refused = script.replace(vec![Rule::default(), rule]);
+            assert!(matches!(refused, Err(ScriptError::Rule(2, _))), "{refused:?}");
+        }
+        assert_eq!(script.rules().len(), RULES_MAX);
     }
 }

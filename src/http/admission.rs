@@ -4,8 +4,10 @@
 //! A refused request costs its customer one step; a refused payment costs the shop all that was done for it before. The fault
 //! `overload` shows what is sold under more load than can be served. Depends on `axum` and `tokio`.
 
+use std::sync::Arc;
+
 use axum::http::Method;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 /// What a request is to its customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +21,7 @@ pub(super) enum Step {
 }
 
 /// Routes that go on, beside those of one order.
-const GO_ON: [&str; 4] = ["/checkout", "/payment", "/auth/refresh", "/auth/logout"];
+const GO_ON: [&str; 5] = ["/checkout", "/payment", "/auth/refresh", "/auth/logout", "/webhooks/{provider}"];
 
 impl Step {
     /// Its name among the metrics.
@@ -39,6 +41,22 @@ impl Step {
         } else {
             Self::Begin
         }
+    }
+}
+
+/// With it a request gives its place back before it is answered: what remains is waiting for somebody else.
+#[derive(Debug, Clone, Default)]
+pub(super) struct GivesBack(Arc<Notify>);
+
+impl GivesBack {
+    /// Gives the place back.
+    pub(super) fn give_back(&self) {
+        self.0.notify_one();
+    }
+
+    /// Comes back when the place is given back.
+    pub(super) async fn given_back(&self) {
+        self.0.notified().await;
     }
 }
 

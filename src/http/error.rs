@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::{context, responses::PROBLEM_JSON};
 use crate::{
     actors::entity_actor::NotDelivered,
-    domain::{account, cart, inventory, money::Money, order, product, review, reviews},
+    domain::{account, cart, inbox, inventory, money::Money, order, product, review, reviews},
     identity::passwords::PasswordError,
     search::SearchError,
     shop::Error,
@@ -171,6 +171,12 @@ impl From<Error> for Problem {
             Error::Inventory(rejection) => of_inventory(&rejection, detail),
             Error::Cart(rejection) => of_cart(&rejection, detail),
             Error::Order(rejection) => of_order(&rejection, detail),
+            Error::Inbox(rejection) => match rejection {
+                inbox::Rejection::Full => Problem::overloaded(),
+                inbox::Rejection::NotFound => Problem::not_found("notice"),
+                inbox::Rejection::InvalidNote => Problem::invalid("note", detail),
+            },
+            Error::Notice(_) => Problem::bad_request("invalid-notice", detail),
             Error::Account(rejection) => of_account(&rejection, detail),
             Error::Placement(invalid) => match invalid {
                 order::InvalidPlacement::Address { field, .. } => Self::invalid(field, detail),
@@ -315,6 +321,15 @@ fn of_order(rejection: &order::Rejection, detail: String) -> Problem {
             tracing::error!(detail, "the provider speaks of another amount");
             Problem::fault()
         }
+        order::Rejection::NothingToRefund => conflict("nothing-to-refund", "Nothing is left", detail),
+        order::Rejection::MoreThanLeft { left } => {
+            conflict("more-than-left", "More than is left", detail).with("left", *left)
+        }
+        order::Rejection::CancelInstead => conflict("cancel-instead", "Cancel the order", detail),
+        order::Rejection::RefundInProgress => conflict("refund-in-progress", "A refund is under way", detail).retry(),
+        order::Rejection::TooManyRefunds => conflict("too-many-refunds", "Too many refunds", detail),
+        order::Rejection::NoSuchReturn => Problem::not_found("return"),
+        order::Rejection::ReturnDecided => conflict("return-decided", "Decided already", detail),
         order::Rejection::InvalidText { field, .. } => Problem::invalid(field, detail),
     }
 }

@@ -106,7 +106,7 @@ async fn next(mut stream: Stream) -> Option<(Result<Event, Infallible>, Stream)>
         let order = stream.shop.order(&stream.who, stream.id).await.ok()?.order;
         let news = order.history().iter().filter(|entry| entry.sequence > stream.last_seen);
         stream.ready = news.cloned().collect();
-        if order.status().is_some_and(|status| status.is_final()) {
+        if order.status().is_some_and(|status| status.is_final()) && order.is_settled() {
             stream.ended = Ended::Yes;
         } else if stream.ready.is_empty() {
             tokio::select! {

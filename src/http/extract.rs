@@ -17,13 +17,34 @@ use serde_path_to_error::Segment;
 use super::{App, error::Problem};
 use crate::{identity::Principal, shop};
 
+/// A body as it came, of bounded size and time.
+pub(super) struct RawBody(pub(super) Bytes);
+
+impl FromRequest<App> for RawBody {
+    type Rejection = Problem;
+
+    async fn from_request(mut request: Request, app: &App) -> Result<Self, Problem> {
+        let limits = &app.shop.config().limits;
+        DefaultBodyLimit::max(limits.body_bytes_max).apply(&mut request);
+        let reading = Bytes::from_request(request, app);
+        match tokio::time::timeout(Duration::from_millis(limits.header_ms_max), reading).await {
+            Ok(Ok(bytes)) => Ok(Self(bytes)),
+            Ok(Err(rejection)) => Err(unreadable(&rejection, limits.body_bytes_max)),
+            Err(_) => {
+                let detail = "the body did not arrive in time";
+                Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "request-timeout", "Too slow", detail))
+            }
+        }
+    }
+}
+
 /// A JSON body.
 pub(super) struct Body<T>(pub(super) T);
 
 impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
     type Rejection = Problem;
 
-    async fn from_request(mut request: Request, app: &App) -> Result<Self, Problem> {
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
         let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let media_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
         if !media_type.eq_ignore_ascii_case("application/json") {
@@ -31,17 +52,7 @@ impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
             let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
             return Err(Problem::new(status, "unsupported-media-type", "Not JSON", detail));
         }
-        let limits = &app.shop.config().limits;
-        DefaultBodyLimit::max(limits.body_bytes_max).apply(&mut request);
-        let reading = Bytes::from_request(request, app);
-        let bytes = match tokio::time::timeout(Duration::from_millis(limits.header_ms_max), reading).await {
-            Ok(Ok(bytes)) => bytes,
-            Ok(Err(rejection)) => return Err(unreadable(&rejection, limits.body_bytes_max)),
-            Err(_) => {
-                let detail = "the body did not arrive in time";
-                return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "request-timeout", "Too slow", detail));
-            }
-        };
+        let RawBody(bytes) = RawBody::from_request(request, app).await?;
         // serde would take the fields of an object from a list, too, in their order.
         if bytes.trim_ascii_start().first() == Some(&b'[') {
             return Err(Problem::invalid("", "must be an object, not a list"));
@@ -94,6 +105,20 @@ impl<T: DeserializeOwned> FromRequestParts<App> for Query<T> {
     }
 }
 
+/// The names in the path, one or several. They may be of nothing.
+pub(super) struct Names<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<App> for Names<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let path = <axum::extract::Path<T> as FromRequestParts<App>>::from_request_parts(parts, app).await;
+        let axum::extract::Path(names) =
+            path.map_err(|rejection| Problem::bad_request("invalid-path", rejection.body_text()))?;
+        Ok(Self(names))
+    }
+}
+
 /// An id in the path. One that cannot be an id names nothing.
 pub(super) struct Id<T>(pub(super) T);
 
@@ -101,9 +126,7 @@ impl<T: FromStr> FromRequestParts<App> for Id<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let path = <axum::extract::Path<String> as FromRequestParts<App>>::from_request_parts(parts, app).await;
-        let axum::extract::Path(text) =
-            path.map_err(|rejection| Problem::bad_request("invalid-path", rejection.body_text()))?;
+        let Names(text) = Names::<String>::from_request_parts(parts, app).await?;
         text.parse().map(Self).map_err(|_| Problem::not_found("thing"))
     }
 }

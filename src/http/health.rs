@@ -48,6 +48,13 @@ pub(super) struct Readiness {
     durability: &'static str,
     /// `ready`, or `rebuilding`: then search shows what is indexed so far.
     search: &'static str,
+    /// Who takes the money: `simulated`, `simulator` or `stripe`.
+    provider: &'static str,
+    /// Whether the provider is asked: `closed` (yes), `open` (it did not answer, so it is left alone for a while) or `half_open`
+    /// (it is tried). The shop is ready all the same: payments are pending meanwhile.
+    provider_circuit: &'static str,
+    /// How many requests the provider is working on.
+    provider_in_flight: u64,
     /// How many bytes of the log the lists have yet to read.
     lists_lag_bytes: u64,
     /// How many bytes of the log the search index has yet to read.
@@ -108,5 +115,17 @@ pub(super) async fn ready(State(app): State<App>) -> (StatusCode, Json<Readiness
     let [lists, index] = app.shop.progress();
     let (lists_lag_bytes, search_lag_bytes) = (lists.lag_bytes(), index.lag_bytes());
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Readiness { ready, storage, durability: DURABILITY, search, lists_lag_bytes, search_lag_bytes }))
+    let (provider, figures) = app.shop.provider();
+    let readiness = Readiness {
+        ready,
+        storage,
+        durability: DURABILITY,
+        search,
+        provider,
+        provider_circuit: figures.state.as_str(),
+        provider_in_flight: figures.in_flight,
+        lists_lag_bytes,
+        search_lag_bytes,
+    };
+    (status, Json(readiness))
 }

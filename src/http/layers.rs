@@ -4,6 +4,7 @@
 
 use std::{
     panic::AssertUnwindSafe,
+    pin::pin,
     time::{Duration, Instant},
 };
 
@@ -15,10 +16,11 @@ use axum::{
 };
 
 use futures::FutureExt;
+use tokio::{sync::SemaphorePermit, time::error::Elapsed};
 
 use super::{
     App,
-    admission::Step,
+    admission::{GivesBack, Step},
     context::{self, Context},
     error::Problem,
 };
@@ -53,12 +55,13 @@ async fn guarded(request: Request, next: Next) -> Response {
 }
 
 /// The routes that take query parameters; on any other a query is a mistake that should not go unnoticed.
-const ROUTES_WITH_QUERY: [&str; 5] = [
+const ROUTES_WITH_QUERY: [&str; 6] = [
     "/products",
     "/products/{product_id}",
     "/products/search_item={*keywords}",
     "/products/{product_id}/reviews",
     "/orders",
+    "/admin/payments/attention",
 ];
 
 /// Admits the request, or refuses it at once: a queue would only make everybody wait. The place is held until the answer
@@ -75,8 +78,13 @@ async fn admitted(app: App, request: Request, next: Next) -> Response {
         }
         Some(place) => {
             let limit = Duration::from_millis(app.shop.config().limits.request_ms_max);
-            let answered = tokio::time::timeout(limit, guarded(request, next)).await;
-            drop(place);
+            let answered = if template == PAYMENT {
+                answered_or_waiting(request, next, limit, place).await
+            } else {
+                let answered = tokio::time::timeout(limit, guarded(request, next)).await;
+                drop(place);
+                answered
+            };
             answered.unwrap_or_else(|_| Problem::timed_out().into_response())
         }
         None => Problem::overloaded().into_response(),
@@ -84,6 +92,26 @@ async fn admitted(app: App, request: Request, next: Next) -> Response {
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
     report(&app, &method, route, response.status(), began.elapsed());
     response
+}
+
+/// The one route whose requests wait for somebody else, at no cost to the shop.
+const PAYMENT: &str = "/payment";
+
+/// Answers a request that may give its place back before.
+async fn answered_or_waiting(
+    mut request: Request,
+    next: Next,
+    limit: Duration,
+    place: SemaphorePermit<'_>,
+) -> Result<Response, Elapsed> {
+    let turn = GivesBack::default();
+    request.extensions_mut().insert(turn.clone());
+    let mut answered = pin!(tokio::time::timeout(limit, guarded(request, next)));
+    tokio::select! {
+        answer = &mut answered => return answer,
+        () = turn.given_back() => drop(place),
+    }
+    answered.await
 }
 
 /// One line a request at debug level, failures of ours at warning level. Never the query, which may hold what somebody seeks.

@@ -90,11 +90,32 @@ impl Collector for Gauges {
         for (kind, live) in self.0.live_entities() {
             gauges.push((format!("live_entities_{kind}"), "Entities alive", live as u64));
         }
+        let (_, provider) = self.0.provider();
+        let circuit = match provider.state.as_str() {
+            "closed" => 0,
+            "half_open" => 1,
+            _ => 2,
+        };
+        gauges.push(("provider_circuit".to_owned(), "The provider's circuit: 0 closed, 1 half open, 2 open", circuit));
+        let help = "Requests that the provider works on";
+        gauges.push(("provider_in_flight".to_owned(), help, provider.in_flight));
         for (step, at_work) in self.1.at_work() {
             gauges.push((format!("requests_at_work_{}", step.name()), "Requests at work", at_work as u64));
         }
         for (name, help, value) in gauges {
             let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            metric.encode(encoder.encode_descriptor(&name, help, None, metric.metric_type())?)?;
+        }
+        for figures in provider.calls {
+            let call = figures.call.as_str();
+            let outcomes = [("ok", figures.ok), ("unknown", figures.unknown), ("refused", figures.refused)];
+            for (outcome, count) in outcomes {
+                let (name, help) = (format!("provider_{call}_{outcome}"), "Requests to the payment provider");
+                let metric = ConstCounter::new(count);
+                metric.encode(encoder.encode_descriptor(&name, help, None, metric.metric_type())?)?;
+            }
+            let (name, help) = (format!("provider_{call}_seconds"), "Time the payment provider took");
+            let metric = ConstCounter::new(figures.took_ms as f64 / 1e3);
             metric.encode(encoder.encode_descriptor(&name, help, None, metric.metric_type())?)?;
         }
         Ok(())

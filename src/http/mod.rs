@@ -10,6 +10,7 @@
 //! May depend on `shop` and the rooms below it. Only this room names axum.
 
 mod admission;
+mod attention;
 mod auth;
 mod bodies;
 mod cart;
@@ -24,9 +25,11 @@ mod metrics;
 mod orders;
 mod paging;
 mod products;
+mod refunds;
 mod responses;
 mod reviews;
 mod stock;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -126,6 +129,18 @@ fn resources() -> OpenApiRouter<App> {
         .routes(routes!(orders::show))
         .routes(routes!(orders::payments))
         .routes(routes!(orders::cancel))
+        .routes(routes!(refunds::refund))
+        .routes(routes!(refunds::request_return))
+        .routes(routes!(refunds::receive_return))
+        .routes(routes!(refunds::reject_return))
+        .routes(routes!(refunds::capture))
+        .routes(routes!(refunds::abandon_payment))
+        .routes(routes!(attention::list))
+        .routes(routes!(attention::show, attention::resolve))
+        .routes(routes!(attention::reconciliation, attention::reconcile))
+        .routes(routes!(attention::notices))
+        .routes(routes!(attention::dismiss))
+        .routes(routes!(webhooks::take))
         .routes(routes!(orders::pack))
         .routes(routes!(orders::ship))
         .routes(routes!(orders::deliver))

@@ -5,7 +5,7 @@
 mod shapes;
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::State,
     http::{HeaderName, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
@@ -13,10 +13,11 @@ use axum::{
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-pub(super) use self::shapes::HistoryBody;
-use self::shapes::{AttemptBody, Checkout, OrderBody, Payment, PaymentBody, Shipment};
+use self::shapes::{AttemptBody, Checkout, Payment, PaymentBody, Shipment};
+pub(super) use self::shapes::{HistoryBody, OrderBody};
 use super::{
     App,
+    admission::GivesBack,
     bodies::ProblemBody,
     error::Problem,
     extract::{Body, Caller, Id, Key, Query},
@@ -27,7 +28,7 @@ use crate::{
     actors::{entity_actor::Effect, lists::Stage},
     domain::{
         ids::OrderId,
-        order::{PaymentOutcome, Tracking},
+        order::{Standing, Tracking},
     },
     shop::{
         orders::{Advance, OrderPage},
@@ -38,7 +39,7 @@ use crate::{
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// Says that the answer is that of an earlier request.
-fn mark(mut response: Response, effect: Effect) -> Response {
+pub(super) fn mark(mut response: Response, effect: Effect) -> Response {
     if effect == Effect::AlreadySo {
         response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
     }
@@ -52,7 +53,7 @@ fn located(mut response: Response, id: OrderId) -> Response {
     response
 }
 
-fn order(page: &OrderPage) -> Result<Json<OrderBody>, Problem> {
+pub(super) fn order(page: &OrderPage) -> Result<Json<OrderBody>, Problem> {
     Ok(Json(OrderBody::of(page).ok_or_else(|| Problem::not_found("order"))?))
 }
 
@@ -81,37 +82,44 @@ pub(super) async fn checkout(
 #[utoipa::path(post, path = "/payment", tag = "orders", security(("bearer" = [])), request_body = Payment,
     params(("Idempotency-Key" = Option<String>, Header, description = "The same key finds the same attempt")), responses(
     Write, Token, JsonBody,
-    (status = 200, description = "Success: the money is captured", body = PaymentBody),
+    (status = 200, description = "Success: the money is captured, or held where it is captured later", body = PaymentBody),
     (status = 202, description = "Pending: look at the order, or repeat the request", body = PaymentBody),
     (status = 404, description = "No such order of yours", body = ProblemBody),
     (status = 409, description = "Already paid, another payment pending, too late", body = ProblemBody),
-    (status = 422, description = "Fail: declined, nothing was charged", body = ProblemBody),
+    (status = 422, description = "Fail: declined or given up, nothing was charged", body = ProblemBody),
 ))]
 pub(super) async fn pay(
     State(app): State<App>,
     Caller(who): Caller,
     Key(key): Key,
+    Extension(turn): Extension<GivesBack>,
     Body(body): Body<Payment>,
 ) -> Result<Response, Problem> {
     let id: OrderId = body.order_id.parse().map_err(|_| Problem::not_found("order"))?;
-    let done = app.shop.pay(&who, id, &body.payment_method, key.as_deref()).await?;
+    let paying = app.shop.begin_payment(&who, id, &body.payment_method, key.as_deref()).await?;
+    turn.give_back();
+    let done = paying.outcome().await?;
     let page = done.outcome;
-    let response = match (page.result, &page.attempt.outcome) {
-        (PaymentResult::Fail, Some(PaymentOutcome::Declined { reason })) => {
+    let response = match (page.result, &page.attempt.standing) {
+        (PaymentResult::Fail, standing) => {
+            let reason = match standing {
+                Some(Standing::Declined { reason }) => reason.as_str(),
+                _ => "given_up",
+            };
             let detail = format!("the payment was declined: {reason}");
             let status = StatusCode::UNPROCESSABLE_ENTITY;
             Problem::new(status, "payment-declined", "Declined", detail)
                 .with("payment_status", "fail")
                 .with("order_id", id.to_string())
                 .with("attempt", page.attempt.number)
-                .with("declined_reason", reason.as_str())
+                .with("declined_reason", reason)
                 .into_response()
         }
         (PaymentResult::Pending, _) => {
             let body = Json(PaymentBody::of(&page));
             (StatusCode::ACCEPTED, [(header::RETRY_AFTER, "1")], body).into_response()
         }
-        (PaymentResult::Success | PaymentResult::Fail, _) => Json(PaymentBody::of(&page)).into_response(),
+        (PaymentResult::Success, _) => Json(PaymentBody::of(&page)).into_response(),
     };
     Ok(mark(located(response, id), done.effect))
 }
@@ -218,7 +226,7 @@ pub(super) async fn payments(
     Ok(Json(page.order.attempts().iter().map(AttemptBody::from).collect()))
 }
 
-/// Cancels an order that is not paid.
+/// Cancels an order that has not been sent: what is held is released, what is paid goes back.
 #[utoipa::path(post, path = "/orders/{order_id}/cancel", operation_id = "cancel_order",
     tag = "orders", security(("bearer" = [])),
     params(("order_id" = String, Path)), responses(
@@ -226,7 +234,7 @@ pub(super) async fn payments(
     (status = 200, description = "The order, cancelled", body = OrderBody),
     (status = 403, description = "Neither its customer nor an admin", body = ProblemBody),
     (status = 404, description = "No such order of yours", body = ProblemBody),
-    (status = 409, description = "Paid, or a payment is pending", body = ProblemBody),
+    (status = 409, description = "On its way, or a refund is under way", body = ProblemBody),
 ))]
 pub(super) async fn cancel(
     State(app): State<App>,

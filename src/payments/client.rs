@@ -3,17 +3,21 @@
 //!
 //! Depends on its neighbours.
 
-use std::time::Duration;
+use std::{error::Error, net::IpAddr, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use reqwest::{RequestBuilder, StatusCode, Url, header::CONTENT_TYPE, redirect};
+use reqwest::{
+    Method, RequestBuilder, StatusCode, Url,
+    header::{CONTENT_TYPE, HeaderMap},
+    redirect,
+};
 
 use super::Unknown;
 
 /// How long a connection to the provider may take, in milliseconds.
 const CONNECT_MS_MAX: u64 = 3_000;
-/// How much of an answer is read, in bytes: a payment with all its refunds is some kilobytes.
-const ANSWER_BYTES_MAX: usize = 256 * 1024;
+/// How much of an answer is read, in bytes: a page of a hundred payments with all that a provider knows of them is about one million.
+const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Sends requests to one provider.
 pub(super) struct Client {
@@ -24,6 +28,7 @@ pub(super) struct Client {
 /// A whole answer, of JSON.
 pub(super) struct Reply {
     pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
 }
 
@@ -33,6 +38,14 @@ pub enum ClientError {
     /// It is no URL to which requests can go.
     #[error("{0:?} is no http:// or https:// address")]
     Address(String),
+    /// A secret would travel where others can read it.
+    #[error(
+        "{0:?} is not encrypted, so the key would travel in the clear: only https://, or http:// to this very machine"
+    )]
+    InTheClear(String),
+    /// The secret is none; it is not shown.
+    #[error("the key is empty, or has characters that no header can hold")]
+    Key,
     /// The HTTP client cannot be made.
     #[error("the HTTP client: {0}")]
     Http(#[from] reqwest::Error),
@@ -46,39 +59,69 @@ impl Client {
         if !matches!(base.scheme(), "http" | "https") || base.cannot_be_a_base() {
             return Err(address());
         }
-        let http = reqwest::Client::builder()
+        let is_encrypted = base.scheme() == "https";
+        let mut http = reqwest::Client::builder()
             .connect_timeout(Duration::from_millis(CONNECT_MS_MAX))
             .timeout(Duration::from_millis(answer_ms_max))
             .redirect(redirect::Policy::none())
-            .no_proxy();
+            .no_proxy()
+            .https_only(is_encrypted);
+        if !is_encrypted {
+            // The system's certificates are not needed then, and a machine that has none is no reason not to start.
+            http = http.tls_certs_only([]);
+        }
         Ok(Self { http: http.build()?, base })
     }
 
-    /// A request to this path, in parts that are encoded.
+    /// Whether what is sent stays secret on its way: it is encrypted, or does not leave the machine.
+    pub(super) fn is_private(&self) -> bool {
+        // The text of an IPv6 address has brackets.
+        let host = self.base.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        let is_here = host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
+        self.base.scheme() == "https" || is_here
+    }
+
+    /// A request that changes something, to this path, in parts that are encoded.
     pub(super) fn post(&self, path: &[&str]) -> RequestBuilder {
+        self.request(Method::POST, path)
+    }
+
+    /// A request that changes nothing.
+    pub(super) fn get(&self, path: &[&str]) -> RequestBuilder {
+        self.request(Method::GET, path)
+    }
+
+    fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
         }
-        self.http.post(url)
+        self.http.request(method, url)
     }
 
     /// Sends a request and reads the whole answer.
     pub(super) async fn send(&self, request: RequestBuilder) -> Result<Reply, Unknown> {
-        let unknown = |error: reqwest::Error| Unknown { problem: error.without_url().to_string() };
+        let unknown = |error: reqwest::Error| Unknown::new(with_causes(&error.without_url()));
         let mut response = request.send().await.map_err(unknown)?;
         let status = response.status();
-        let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+        let headers = response.headers().clone();
+        let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
         if !content_type.starts_with("application/json") {
-            return Err(Unknown { problem: format!("{status} with {content_type:?} instead of JSON") });
+            return Err(Unknown::new(format!("{status} with {content_type:?} instead of JSON")));
         }
         let mut body = BytesMut::new();
         while let Some(chunk) = response.chunk().await.map_err(unknown)? {
             if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-                return Err(Unknown { problem: format!("{status} with more than {ANSWER_BYTES_MAX} bytes") });
+                return Err(Unknown::new(format!("{status} with more than {ANSWER_BYTES_MAX} bytes")));
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Reply { status, body: body.freeze() })
+        Ok(Reply { status, headers, body: body.freeze() })
     }
+}
+
+/// An error with what it came from: the library's own words say no more than that a request failed.
+fn with_causes(error: &dyn Error) -> String {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

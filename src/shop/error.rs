@@ -7,11 +7,12 @@ use crate::{
     domain::{
         account, cart,
         ids::{OrderId, ProductId},
-        inventory,
+        inbox, inventory,
         money::{Currency, Money},
         order, product, review, reviews,
     },
     identity::{TokenError, email::InvalidEmail, passwords::PasswordError},
+    payments::NoticeRefused,
     search::SearchError,
     storage::{Fault, LoadError},
 };
@@ -61,6 +62,12 @@ pub enum Error {
     /// A rule of a product's reviews.
     #[error(transparent)]
     Reviews(#[from] reviews::Rejection),
+    /// An inbox's rule.
+    #[error(transparent)]
+    Inbox(#[from] inbox::Rejection),
+    /// A notice that is not to be believed, or cannot be read.
+    #[error(transparent)]
+    Notice(NoticeRefused),
     /// An account's rule.
     #[error(transparent)]
     Account(#[from] account::Rejection),

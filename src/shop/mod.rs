@@ -6,13 +6,17 @@
 //! May depend on every room but `http` and `app`.
 
 pub mod accounts;
+pub mod attention;
 mod belonging;
 pub mod carts;
 pub mod catalogue;
 pub mod erasure;
 pub mod error;
+pub mod notices;
 pub mod orders;
 pub mod payments;
+mod provider;
+pub mod refunds;
 pub mod reviews;
 pub mod stock;
 pub mod upkeep;
@@ -30,6 +34,7 @@ use crate::{
         follower::{CaughtUp, Progress},
         lists::{Lists, ListsProjection},
         projection::{Projection, ProjectionFault},
+        reconciler::{self, Reconciler},
         records,
         root::{Child, Root},
     },
@@ -40,6 +45,7 @@ use crate::{
         cart::Cart,
         entity::{Entity, EntityId, Kind},
         ids::ProductId,
+        inbox::Inbox,
         inventory::Inventory,
         order::Order,
         product::{self, Product},
@@ -47,7 +53,10 @@ use crate::{
         reviews::Reviews,
     },
     identity::{Identity, IdentityConfig, IdentityError},
-    payments::{ClientError, Gateway, simulated::Simulated, simulator::Simulator},
+    payments::{
+        ClientError, Gateway,
+        guard::{GatewayFigures, Guarded},
+    },
     search::{Catalogue, CatalogueChange, IndexProjection, Search},
     storage::{Journal, JournalConfig, JournalLimits, Loaded, OpenError, Record, Stream},
 };
@@ -94,6 +103,17 @@ pub enum OpenShopError {
     /// The payment provider cannot be asked.
     #[error("the payment provider: {0}")]
     Gateway(#[from] ClientError),
+    /// A secret cannot be read.
+    #[error("the secret in {file}: {error}")]
+    Secret {
+        /// Where it should be.
+        file: PathBuf,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// Notices may be signed with two secrets at most.
+    #[error("payments.webhook_secrets: at most two secrets may be live")]
+    TooManySecrets,
     /// The search index cannot even be made.
     #[error(transparent)]
     Search(#[from] crate::search::OpenError),
@@ -139,8 +159,11 @@ struct Inner {
     accounts: Directory<Account>,
     reviews: Directory<Review>,
     ratings: Directory<Reviews>,
+    inboxes: Directory<Inbox>,
+    gateway: Arc<Guarded>,
     checkout: Checkout,
     errands: Errands,
+    reconciler: Reconciler,
     lists: Lists,
     lists_progress: Progress,
     search_progress: Progress,
@@ -182,6 +205,8 @@ impl Shop {
         let accounts = directory(&journal, &clock, directory_limits);
         let reviews = directory(&journal, &clock, directory_limits);
         let ratings = directory(&journal, &clock, directory_limits);
+        let inboxes = directory(&journal, &clock, directory_limits);
+        let gateway = Arc::new(Guarded::new(parts.gateway.unwrap_or(gateway)));
         let lists = Lists::new(journal.clone());
         let lists_progress = Progress::new("lists", journal.clone());
         let search_progress = Progress::new("search", journal.clone());
@@ -190,11 +215,22 @@ impl Shop {
             carts: carts.clone(),
             inventories: inventories.clone(),
             journal: journal.clone(),
-            gateway: parts.gateway.unwrap_or(gateway),
+            gateway: Arc::clone(&gateway) as Arc<dyn Gateway>,
             clock: clock.clone(),
             limits: DriveLimits::default(),
         };
         let checkout = Checkout::new(driver, lists.clone(), lists_progress.clone());
+        let reconciler = Reconciler::new(reconciler::Parts {
+            orders: orders.clone(),
+            inboxes: inboxes.clone(),
+            gateway: Arc::clone(&gateway) as Arc<dyn Gateway>,
+            checkout: checkout.clone(),
+            lists: lists.clone(),
+            progress: lists_progress.clone(),
+            clock: clock.clone(),
+            every_ms: config.payments.reconcile_seconds.saturating_mul(1_000),
+            deadline_ms: config.payment_deadline_ms,
+        });
         let errands = Errands::new(Tools {
             accounts: accounts.clone(),
             carts: carts.clone(),
@@ -212,10 +248,12 @@ impl Shop {
             Child::owner("accounts", &accounts),
             Child::owner("reviews", &reviews),
             Child::owner("ratings", &ratings),
+            Child::owner("inboxes", &inboxes),
             Child::follower(&lists_progress, lists_follower(&journal, &errands), LISTS_COMMIT_MS_MIN),
             Child::follower(&search_progress, search_follower(&search, &search_progress), limits.search_commit_ms_min),
             Child::checkout(&checkout),
             Child::errands(&errands),
+            Child::reconciler(&reconciler),
         ];
         let root = Root::start(children).await.map_err(|error| OpenShopError::Actors(error.to_string()))?;
         Ok(Self(Arc::new(Inner {
@@ -231,8 +269,11 @@ impl Shop {
             accounts,
             reviews,
             ratings,
+            inboxes,
+            gateway,
             checkout,
             errands,
+            reconciler,
             lists,
             lists_progress,
             search_progress,
@@ -248,6 +289,7 @@ impl Shop {
     pub async fn close(&self) -> Result<(), Error> {
         let inner = &self.0;
         inner.root.expect_ends().await;
+        inner.reconciler.close();
         inner.checkout.close().await;
         inner.orders.close().await;
         inner.carts.close().await;
@@ -256,6 +298,7 @@ impl Shop {
         inner.accounts.close().await;
         inner.reviews.close().await;
         inner.ratings.close().await;
+        inner.inboxes.close().await;
         for progress in [&inner.lists_progress, &inner.search_progress] {
             progress.catch_up(Duration::from_secs(FOLLOWERS_CATCH_UP_SECONDS)).await;
         }
@@ -299,9 +342,15 @@ impl Shop {
         [&self.0.lists_progress, &self.0.search_progress]
     }
 
+    /// The payment provider's name, and how it has answered.
+    #[must_use]
+    pub fn provider(&self) -> (&'static str, GatewayFigures) {
+        (self.0.gateway.name(), self.0.gateway.figures())
+    }
+
     /// How many entities are alive, by kind.
     #[must_use]
-    pub fn live_entities(&self) -> [(&'static str, usize); 7] {
+    pub fn live_entities(&self) -> [(&'static str, usize); 8] {
         let inner = &self.0;
         [
             ("product", inner.products.live_count()),
@@ -311,6 +360,7 @@ impl Shop {
             ("account", inner.accounts.live_count()),
             ("review", inner.reviews.live_count()),
             ("reviews", inner.ratings.live_count()),
+            ("inbox", inner.inboxes.live_count()),
         ]
     }
 }
@@ -347,17 +397,7 @@ impl Foundation {
             }
         }
         let search = Search::open(&data.join("search"))?;
-        let gateway: Arc<dyn Gateway> = match &config.simulator_url {
-            Some(url) => Arc::new(Simulator::at(url, DriveLimits::default().provider_ms_max)?),
-            None => {
-                let ledger = config.simulated_ledger.clone().unwrap_or_else(|| data.join("simulated-provider.jsonl"));
-                if !is_new && !ledger.exists() {
-                    let ledger = ledger.display();
-                    tracing::warn!(%ledger, "the simulated provider's ledger is not there: it has forgotten all charges");
-                }
-                Arc::new(Simulated::open(&ledger).map_err(at(ledger))?)
-            }
-        };
+        let gateway = provider::open(config, is_new)?;
         Ok(Self { journal, identity, search, gateway })
     }
 }

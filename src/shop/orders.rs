@@ -4,10 +4,12 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
+use tokio::sync::oneshot;
+
 use super::{Error, Shop, carts::check_key};
 use crate::{
     actors::{
-        entity_actor::{Accepted, Effect},
+        entity_actor::Effect,
         lists::{OrdersOf, Stage},
         views::Subscription,
     },
@@ -16,7 +18,7 @@ use crate::{
         cart,
         ids::{OrderId, ProductId},
         money::{Currency, Money},
-        order::{Address, Command, EndReason, InvalidPlacement, Line, Order, Placement, Status, Tracking},
+        order::{Address, Command, EndReason, InvalidPlacement, Line, Look, Order, Placement, Status, Tracking},
     },
     identity::{Principal, random_u128},
     planted::{Bug, planted},
@@ -115,7 +117,7 @@ impl Shop {
         };
         // An order that was placed before does not depend on what could be placed now.
         let effect = match placement {
-            Ok(placement) => self.tell_and_drive(id, Command::Place(Arc::new(placement))).await?.effect,
+            Ok(placement) => self.tell_and_drive(id, Command::Place(Arc::new(placement))).await?,
             Err(refused) => {
                 self.drive_known(id, fingerprint, refused).await?;
                 Effect::AlreadySo
@@ -135,7 +137,7 @@ impl Shop {
             Some(_) => {
                 if matches!(known.status(), Some(Status::Placed | Status::Cancelling)) {
                     let limit = Duration::from_millis(self.config().limits.payment_wait_ms_max);
-                    let _ = tokio::time::timeout(limit, self.0.checkout.drive(id, None)).await;
+                    let _ = tokio::time::timeout(limit, self.0.checkout.drive(id, None, Look::AtOrder)).await;
                 }
                 Ok(())
             }
@@ -144,16 +146,32 @@ impl Shop {
 
     /// Tells an order something and drives it until it rests, or for as long as a request may wait for that. In a task of its own:
     /// a client that goes away in between must not leave behind an order that nobody drives.
-    pub(super) async fn tell_and_drive(&self, id: OrderId, command: Command) -> Result<Accepted<Arc<Order>>, Error> {
-        let shop = self.clone();
+    pub(super) async fn tell_and_drive(&self, id: OrderId, command: Command) -> Result<Effect, Error> {
+        let (shop, (begun, accepted)) = (self.clone(), oneshot::channel());
+        let driven = tokio::spawn(async move { shop.tell_and_drive_from(id, command, begun).await });
+        driven.await.map_err(|_| Error::Unknown)?;
+        accepted.await.map_err(|_| Error::Unknown)?
+    }
+
+    /// As [`Shop::tell_and_drive`], in the caller's task, and it says at once whether the order has accepted what it was told.
+    pub(super) async fn tell_and_drive_from(
+        &self,
+        id: OrderId,
+        command: Command,
+        begun: oneshot::Sender<Result<Effect, Error>>,
+    ) {
+        let accepted = match self.0.orders.ask_ahead(&id, command).await {
+            Ok(accepted) => accepted,
+            Err(refused) => {
+                let _ = begun.send(Err(refused.into()));
+                return;
+            }
+        };
+        let _ = begun.send(Ok(accepted.effect));
+        // Whoever repeats a request may have come back from their bank.
+        let look = if accepted.effect == Effect::AlreadySo { Look::Around } else { Look::AtOrder };
         let limit = Duration::from_millis(self.config().limits.payment_wait_ms_max);
-        let driven = tokio::spawn(async move {
-            let accepted = shop.0.orders.ask_ahead(&id, command).await?;
-            let drive = shop.0.checkout.drive(id, Some(Arc::clone(&accepted.view)));
-            let _ = tokio::time::timeout(limit, drive).await;
-            Ok(accepted)
-        });
-        driven.await.map_err(|_| Error::Unknown)?
+        let _ = tokio::time::timeout(limit, self.0.checkout.drive(id, Some(accepted.view), look)).await;
     }
 
     /// What came of an order that was placed and driven, as durable.
@@ -327,8 +345,7 @@ impl Shop {
         after: Option<Vec<u8>>,
         limit: usize,
     ) -> Result<OrdersPage, Error> {
-        let wait = Duration::from_millis(self.config().limits.list_wait_ms_max);
-        self.0.lists_progress.catch_up(wait).await;
+        self.catch_up_lists().await;
         let lists = self.0.lists.clone();
         let listed = tokio::task::spawn_blocking(move || lists.orders(of, after.as_deref(), limit)).await;
         let listed = listed.map_err(|error| Error::Fault(error.to_string()))??;
@@ -339,15 +356,26 @@ impl Shop {
         Ok(OrdersPage { orders, next: listed.next })
     }
 
-    /// Cancels an order that is not paid yet.
+    /// Waits for a while until lists have what has just been acknowledged.
+    pub(super) async fn catch_up_lists(&self) {
+        let wait = Duration::from_millis(self.config().limits.list_wait_ms_max);
+        self.0.lists_progress.catch_up(wait).await;
+    }
+
+    /// Cancels an order that has not been sent. What is held is released, what is paid goes back.
     ///
     /// # Errors
-    /// The order's rejection: a payment is under way, or it is paid.
+    /// The order's rejection: it is on its way, or a refund is under way.
     pub async fn cancel_order(&self, who: &Principal, id: OrderId) -> Result<OrderPage, Error> {
         let page = self.order(who, id).await?;
         let is_customer = page.order.placement().is_some_and(|placement| placement.customer == who.user);
         if !is_customer && who.role != Role::Admin {
             return Err(Error::Forbidden("its customer and admins"));
+        }
+        if page.order.status() == Some(Status::Paid) {
+            // It is about to be confirmed, and can be cancelled then.
+            let limit = Duration::from_millis(self.config().limits.payment_wait_ms_max);
+            let _ = tokio::time::timeout(limit, self.0.checkout.drive(id, None, Look::AtOrder)).await;
         }
         self.tell_and_drive(id, Command::Cancel).await?;
         Ok(OrderPage { id, order: self.0.orders.read(&id).await?.view })
@@ -358,12 +386,7 @@ impl Shop {
     /// # Errors
     /// The order's rejection.
     pub async fn advance_order(&self, who: &Principal, id: OrderId, advance: Advance) -> Result<OrderPage, Error> {
-        let page = self.order(who, id).await?;
-        match who.role {
-            Role::Admin => {}
-            Role::Seller if page.order.is_sold_only_by(who.user) => {}
-            Role::Seller | Role::Customer => return Err(Error::Forbidden("the seller of all its lines and admins")),
-        }
+        self.order_to_run(who, id).await?;
         let command = match advance {
             Advance::Pack => Command::Pack,
             Advance::Ship(tracking) => Command::Ship(tracking),

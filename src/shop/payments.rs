@@ -2,14 +2,17 @@
 //!
 //! Depends on the rooms below.
 
+use tokio::{sync::oneshot, task::JoinHandle};
+
 use super::{
     Error, Shop,
     orders::{Done, OrderPage},
 };
 use crate::{
+    actors::entity_actor::Effect,
     domain::{
-        ids::OrderId,
-        order::{Attempt, Command, PaymentOutcome, Status},
+        ids::{OrderId, RequestKey},
+        order::{Attempt, CaptureMode, Command, Standing, Status},
     },
     identity::Principal,
 };
@@ -28,7 +31,7 @@ pub struct PaymentPage {
 /// What came of a payment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PaymentResult {
-    /// The money is captured; the order is or will be confirmed.
+    /// The money is captured, and the order is or will be confirmed; or it is held, where it is captured later.
     Success,
     /// Nothing was charged.
     Fail,
@@ -49,11 +52,22 @@ impl Shop {
         method: &str,
         key: Option<&str>,
     ) -> Result<Done<PaymentPage>, Error> {
-        let page = self.order(who, id).await?;
+        self.begin_payment(who, id, method, key).await?.outcome().await
+    }
+
+    /// As [`Shop::pay`], up to where the provider is asked: the intent is durable, and what remains is waiting.
+    ///
+    /// # Errors
+    /// As [`Shop::pay`].
+    pub async fn begin_payment(
+        &self,
+        who: &Principal,
+        id: OrderId,
+        method: &str,
+        key: Option<&str>,
+    ) -> Result<Paying, Error> {
         // Sellers and admins may look at an order, but only its customer pays it.
-        if page.order.placement().is_none_or(|placement| placement.customer != who.user) {
-            return Err(Error::NotFound("order"));
-        }
+        let page = self.own_order(who, id).await?;
         if page.order.status() == Some(Status::Placed) {
             return Err(Error::CheckoutInProgress(id));
         }
@@ -61,15 +75,64 @@ impl Shop {
             Some(key) => Some(self.request_key("payment", who.user, key, format!("{id}:{method}").as_bytes())?),
             None => None,
         };
-        let request = Command::RequestPayment { method: method.to_owned(), key };
-        let effect = self.tell_and_drive(id, request).await?.effect;
-        let order = self.0.orders.read(&id).await?.view;
+        let capture = if self.config().payments.capture_later { CaptureMode::Later } else { CaptureMode::AtOnce };
+        let request = Command::RequestPayment { method: method.to_owned(), key, capture };
+        let (begun, accepted) = oneshot::channel();
+        let shop = self.clone();
+        let driven = tokio::spawn(async move { shop.tell_and_drive_from(id, request, begun).await });
+        let effect = accepted.await.map_err(|_| Error::Unknown)??;
+        // Who waits for a slow disk is at work; who waits for the provider is not.
+        let _ = self.0.journal.barrier().await;
+        Ok(Paying { shop: self.clone(), id, key, effect, driven })
+    }
+}
+
+/// A payment that the provider is being asked for.
+pub struct Paying {
+    shop: Shop,
+    id: OrderId,
+    key: Option<RequestKey>,
+    effect: Effect,
+    driven: JoinHandle<()>,
+}
+
+impl Paying {
+    /// What came of it, for as long as a request may wait for that.
+    ///
+    /// # Errors
+    /// A fault of the storage.
+    pub async fn outcome(self) -> Result<Done<PaymentPage>, Error> {
+        let Self { shop, id, key, effect, driven } = self;
+        driven.await.map_err(|_| Error::Unknown)?;
+        let order = shop.0.orders.read(&id).await?.view;
         let attempt = order.attempt_of(key).cloned().ok_or(Error::Unknown)?;
-        let result = match &attempt.outcome {
-            Some(PaymentOutcome::Captured { .. }) => PaymentResult::Success,
-            Some(PaymentOutcome::Declined { .. }) => PaymentResult::Fail,
-            None => PaymentResult::Pending,
+        let result = match &attempt.standing {
+            Some(Standing::Captured { .. } | Standing::Authorised { .. }) => PaymentResult::Success,
+            Some(Standing::Declined { .. } | Standing::Voided { .. }) => PaymentResult::Fail,
+            None | Some(Standing::ActionRequired { .. } | Standing::Processing { .. }) => PaymentResult::Pending,
         };
         Ok(Done { outcome: PaymentPage { order: OrderPage { id, order }, attempt, result }, effect })
+    }
+}
+
+impl Shop {
+    /// Gives up a payment that waits for its customer, so that they can pay otherwise.
+    ///
+    /// # Errors
+    /// The order's rejection: the payment is not one that waits.
+    pub async fn abandon_payment(&self, who: &Principal, id: OrderId) -> Result<OrderPage, Error> {
+        self.own_order(who, id).await?;
+        self.tell_and_drive(id, Command::AbandonPayment).await?;
+        self.order(who, id).await
+    }
+
+    /// Captures what is held for an order. For admins, and for the seller of all its lines.
+    ///
+    /// # Errors
+    /// The order's rejection: nothing is held.
+    pub async fn capture(&self, who: &Principal, id: OrderId) -> Result<OrderPage, Error> {
+        self.order_to_run(who, id).await?;
+        self.tell_and_drive(id, Command::Capture).await?;
+        self.order(who, id).await
     }
 }

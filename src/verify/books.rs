@@ -43,6 +43,8 @@ pub(super) struct BookedOrder {
     pub status: Status,
     pub lines: Vec<Line>,
     pub total: Money,
+    /// What has gone back to the customer, in minor units, as far as that is settled; `None` where some of it is not.
+    pub refunded_minor: Option<u64>,
     /// What lines, shipping and tax come to; `None` where that cannot be formed.
     pub sum: Option<Money>,
     /// Where it stood after each change, oldest first.
@@ -59,7 +61,7 @@ const OPEN_MS_MAX: u64 = 3_600_000;
 pub(super) fn moves_forward(from: Status, to: Status) -> bool {
     let rank = |status| match status {
         Status::Placed => 0,
-        Status::AwaitingPayment | Status::PaymentPending => 1,
+        Status::AwaitingPayment | Status::PaymentPending | Status::Authorised => 1,
         Status::Paid => 2,
         Status::Confirmed => 3,
         Status::Packed => 4,
@@ -70,9 +72,11 @@ pub(super) fn moves_forward(from: Status, to: Status) -> bool {
     };
     let comes_to_nothing = rank(to) >= 7;
     match rank(from) {
-        0 | 1 => rank(to) >= rank(from),
-        2..=6 => rank(to) >= rank(from) && !comes_to_nothing,
-        7 => comes_to_nothing,
+        // Until it is sent it can be cancelled.
+        0..=4 => rank(to) >= rank(from),
+        5 | 6 => rank(to) >= rank(from) && !comes_to_nothing,
+        // An order that expires may be paid at the last moment.
+        7 => rank(to) >= 2,
         _ => from == to,
     }
 }
@@ -137,11 +141,14 @@ impl Books {
     fn claims(&self) -> HashMap<&str, Claim> {
         let mut claims: HashMap<&str, Claim> = HashMap::new();
         for order in self.orders.values() {
+            let was_sold = order.course.contains(&Status::Confirmed);
             for (product, quantity) in &order.lines {
                 let claim = claims.entry(product).or_default();
                 let quantity = u64::from(*quantity);
                 match order.status {
-                    Status::AwaitingPayment | Status::PaymentPending => claim.held += quantity,
+                    // What is cancelled after it was sold comes back as a receipt.
+                    Status::Cancelling | Status::Cancelled if was_sold => claim.sold += quantity,
+                    Status::AwaitingPayment | Status::PaymentPending | Status::Authorised => claim.held += quantity,
                     Status::Placed | Status::Cancelling => claim.perhaps_held += quantity,
                     Status::Paid => {
                         claim.perhaps_held += quantity;
@@ -217,12 +224,17 @@ impl Books {
         report.check(Invariant::I4);
         check_captures(ledger, |order| self.orders.get(order).map(|order| order.total), report);
         for (id, order) in &self.orders {
-            let captured = captured(ledger, id);
-            let may_differ = order.status == Status::PaymentPending || !self.quiet;
-            let expected = if order.status.is_paid() { order.total.minor } else { 0 };
-            if captured != u128::from(expected) && !may_differ {
+            let (captured, given_back) = (captured(ledger, id), refunded(ledger, id));
+            let moves = matches!(order.status, Status::PaymentPending | Status::Authorised | Status::Cancelling);
+            let (Some(refunded), false) = (order.refunded_minor, moves || !self.quiet) else { continue };
+            // What was taken stays, but for what has gone back; an order that came to nothing keeps nothing.
+            let taken = if order.status.is_paid() { u128::from(order.total.minor) } else { u128::from(refunded) };
+            if (captured, given_back) != (taken, u128::from(refunded)) {
                 let status = order.status.as_str();
-                let what = format!("{captured} captured, but the order is {status} over {}", order.total);
+                let what = format!(
+                    "{captured} captured and {given_back} given back, but the order is {status} over {}, {refunded} refunded",
+                    order.total
+                );
                 report.find(Invariant::I3, id, what);
             }
         }
@@ -234,13 +246,18 @@ impl Books {
 }
 
 fn is_unfinished(status: Status) -> bool {
-    use Status::{AwaitingPayment, Cancelling, Paid, PaymentPending, Placed};
-    matches!(status, Placed | AwaitingPayment | PaymentPending | Paid | Cancelling)
+    use Status::{Authorised, AwaitingPayment, Cancelling, Paid, PaymentPending, Placed};
+    matches!(status, Placed | AwaitingPayment | PaymentPending | Authorised | Paid | Cancelling)
 }
 
 /// What was captured for an order, in minor units.
 pub(super) fn captured(ledger: &Ledger, order: &str) -> u128 {
     ledger.of(order).iter().map(|amount| u128::from(amount.minor)).sum()
+}
+
+/// What was given back for an order, in minor units.
+pub(super) fn refunded(ledger: &Ledger, order: &str) -> u128 {
+    ledger.refunds.get(order).into_iter().flatten().map(|amount| u128::from(amount.minor)).sum()
 }
 
 /// At most one capture an order, over its total.

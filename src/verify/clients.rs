@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
-    books::{Books, captured, check_captures, moves_forward},
+    books::{Books, captured, check_captures, moves_forward, refunded},
     history::{Answer, Call, Cart, History, Line, Op, Order, Outcome},
     ledger::Ledger,
     placings::{Placing, Placings},
@@ -247,12 +247,12 @@ fn check_money(placings: &Placings<'_>, ledger: &Ledger, in_books: bool, report:
     for (id, placing) in placings.orders() {
         let Placing { acknowledged, paid_by, ended_by, .. } = placing;
         let Some(Order { total: Money { minor, .. }, .. }) = acknowledged else { continue };
-        let captured = captured(ledger, id);
+        let (captured, refunded) = (captured(ledger, id), refunded(ledger, id));
         if paid_by.is_some() && captured != u128::from(*minor) {
             let what = format!("its customer was told that it is paid; it is over {minor}, captured are {captured}");
             report.find(Invariant::I3, id, what);
         }
-        if ended_by.is_some() && captured > 0 {
+        if ended_by.is_some() && captured > refunded {
             report.find(Invariant::I3, id, format!("it came to nothing, and {captured} are captured"));
         }
     }

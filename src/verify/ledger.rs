@@ -7,14 +7,17 @@ use std::{collections::BTreeMap, path::Path};
 use super::VerifyError;
 use crate::{
     domain::money::Money,
-    payments::simulated::{LedgerLine, read_ledger},
+    payments::simulated::{Effect, read_ledger},
 };
 
-/// What the provider has captured.
+/// What the provider has captured and given back.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ledger {
     /// The captures of each order, in the order in which they were made.
     pub captures: BTreeMap<String, Vec<Money>>,
+    /// The refunds of each order that did not fail, in the order in which they were made.
+    #[allow(dead_code, reason = "read by the rules about refunds")]
+    pub refunds: BTreeMap<String, Vec<Money>>,
     /// How many lines there are, declined charges included.
     pub lines: usize,
 }
@@ -24,16 +27,53 @@ impl Ledger {
         let read = read_ledger(path);
         let lines = read.map_err(|error| VerifyError::File { path: path.to_owned(), problem: error.to_string() })?;
         let mut ledger = Self { lines: lines.len(), ..Self::default() };
-        for LedgerLine { key, amount, declined, .. } in lines {
-            if declined.is_none() {
-                let order = key.split(':').next().unwrap_or_default().to_owned();
-                ledger.captures.entry(order).or_default().push(amount);
-            }
+        for line in lines {
+            // What was held and then captured has a line for each; only the money that moved counts.
+            let moved = match line.effect() {
+                Effect::Captured => &mut ledger.captures,
+                Effect::Refunded => &mut ledger.refunds,
+                _ => continue,
+            };
+            let order = line.key.split(':').next().unwrap_or_default().to_owned();
+            moved.entry(order).or_default().push(line.amount);
         }
         Ok(ledger)
     }
 
     pub(super) fn of(&self, order: &str) -> &[Money] {
         self.captures.get(order).map_or(&[], Vec::as_slice)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_money_that_moved_counts_and_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ledger.jsonl");
+        let line = |key: &str, minor: u64, more: &str| {
+            format!(
+                r#"{{"key":"{key}","amount":{{"amount":{minor},"currency":"INR"}},"method":"m","declined":null{more}}}"#
+            )
+        };
+        let lines = [
+            line("a:charge:1", 500, r#","effect":"held""#),
+            line("a:capture:1", 500, r#","effect":"captured""#),
+            line("a:refund:1", 200, r#","effect":"refunded""#),
+            line("a:refund:2", 100, r#","effect":"refund_failed""#),
+            line("b:charge:1", 300, ""),
+            line("c:charge:1", 300, r#","effect":"declined""#),
+            line("c:void:2", 300, r#","effect":"voided""#),
+        ];
+        std::fs::write(&path, lines.join("\n")).unwrap();
+        let ledger = Ledger::read(&path).unwrap();
+        let minors = |moved: &[Money]| moved.iter().map(|money| money.minor).collect::<Vec<_>>();
+        assert_eq!(
+            (minors(ledger.of("a")), minors(ledger.of("b")), minors(ledger.of("c"))),
+            (vec![500], vec![300], vec![])
+        );
+        assert_eq!((minors(&ledger.refunds["a"]), ledger.refunds.len(), ledger.lines), (vec![200], 1, 7));
     }
 }

@@ -26,8 +26,9 @@ use crate::{
         cart::Cart,
         entity::{Entity, EntityId, Kind, Timestamp},
         ids::{OrderId, ProductId},
+        inbox::Inbox,
         inventory::Inventory,
-        order::{Order, Placement, Status},
+        order::{Order, Placement, Refund, RefundStanding, Status},
         product::{self, Product},
         review::Review,
         reviews::Reviews,
@@ -198,6 +199,7 @@ struct Directory {
     accounts: Folded<Account>,
     reviews: Folded<Review>,
     ratings: Folded<Reviews>,
+    inboxes: Folded<Inbox>,
     placed_at: HashMap<OrderId, Position>,
     catalogue: Catalogue,
 }
@@ -219,6 +221,7 @@ pub(super) fn check(data: &Path, report: &mut Report) -> Result<Option<Books>, V
         accounts: Folded::new(),
         reviews: Folded::new(),
         ratings: Folded::new(),
+        inboxes: Folded::new(),
         placed_at: HashMap::new(),
         catalogue: Catalogue::default(),
     };
@@ -311,6 +314,7 @@ impl Directory {
             kind if kind == Kind::Account as u8 => drop(self.accounts.take(audit, record, report)),
             kind if kind == Kind::Review as u8 => drop(self.reviews.take(audit, record, report)),
             kind if kind == Kind::Reviews as u8 => drop(self.ratings.take(audit, record, report)),
+            kind if kind == Kind::Inbox as u8 => drop(self.inboxes.take(audit, record, report)),
             kind => report.find(Invariant::I11, format!("{:?}", record.stream), format!("there is no kind {kind}")),
         }
     }
@@ -324,6 +328,7 @@ impl Directory {
             kind if kind == Kind::Account as u8 => self.accounts.take_stored(audit, stream, report),
             kind if kind == Kind::Review as u8 => self.reviews.take_stored(audit, stream, report),
             kind if kind == Kind::Reviews as u8 => self.ratings.take_stored(audit, stream, report),
+            kind if kind == Kind::Inbox as u8 => self.inboxes.take_stored(audit, stream, report),
             kind => report.find(Invariant::I11, format!("{stream:?}"), format!("there is no kind {kind}")),
         }
     }
@@ -335,14 +340,16 @@ impl Directory {
             + self.orders.compare(report)
             + self.accounts.compare(report)
             + self.reviews.compare(report)
-            + self.ratings.compare(report);
+            + self.ratings.compare(report)
+            + self.inboxes.compare(report);
         let streams = self.products.0.len()
             + self.inventories.0.len()
             + self.carts.0.len()
             + self.orders.0.len()
             + self.accounts.0.len()
             + self.reviews.0.len()
-            + self.ratings.0.len();
+            + self.ratings.0.len()
+            + self.inboxes.0.len();
         report.look("streams", streams);
         if compared < streams {
             let open = streams - compared;
@@ -430,12 +437,20 @@ impl Directory {
     }
 }
 
+/// What has gone back; `None` while the provider works on some of it.
+fn refunded_minor(order: &Order) -> Option<u64> {
+    let refunded = |refund: &&Refund| matches!(refund.standing, Some(RefundStanding::Refunded { .. }));
+    let is_settled = order.refunds().iter().all(|refund| !refund.is_pending());
+    is_settled.then(|| order.refunds().iter().filter(refunded).map(|refund| refund.amount.minor).sum())
+}
+
 fn booked(order: &Order, placement: &Placement, status: Status, resumed: bool) -> BookedOrder {
     let line = |line: &crate::domain::order::Line| (line.product.to_string(), line.quantity);
     BookedOrder {
         status,
         lines: placement.lines.iter().map(line).collect(),
         total: placement.total,
+        refunded_minor: refunded_minor(order),
         sum: Placement::total_of(&placement.lines, placement.shipping, placement.tax).ok(),
         course: order.history().iter().map(|entry| entry.status).collect(),
         deadline: placement.deadline,

@@ -83,8 +83,16 @@ struct OrderBody {
     shipping: Money,
     tax: Money,
     total: Money,
+    #[serde(default)]
+    refunds: Vec<RefundBody>,
     payment_deadline: String,
     history: Vec<Step>,
+}
+
+#[derive(Deserialize)]
+struct RefundBody {
+    status: String,
+    amount: Money,
 }
 
 #[derive(Deserialize)]
@@ -252,11 +260,19 @@ fn booked(order: &OrderBody) -> BookedOrder {
         status: order.status,
         lines,
         total: order.total,
+        refunded_minor: refunded_minor(order),
         sum: sum(order.shipping.plus(order.tax)).ok(),
         course: order.history.iter().map(|step| step.status).collect(),
         deadline: moment(&order.payment_deadline),
         resumed: None,
     }
+}
+
+/// What has gone back; `None` while the provider works on some of it.
+fn refunded_minor(order: &OrderBody) -> Option<u64> {
+    let is_settled = order.refunds.iter().all(|refund| refund.status != "pending");
+    let refunded = order.refunds.iter().filter(|refund| refund.status == "refunded");
+    is_settled.then(|| refunded.map(|refund| refund.amount.minor).sum())
 }
 
 /// A moment as the API writes it; the end of time where it is none.

@@ -138,7 +138,9 @@ impl<'a> Placings<'a> {
             earliest(&mut placing.paid_by, at);
         }
         match status {
-            Status::AwaitingPayment | Status::PaymentPending | Status::Paid => earliest(&mut placing.reserved_by, at),
+            Status::AwaitingPayment | Status::PaymentPending | Status::Authorised | Status::Paid => {
+                earliest(&mut placing.reserved_by, at);
+            }
             Status::Confirmed | Status::Packed | Status::Shipped | Status::Delivered => {
                 earliest(&mut placing.reserved_by, at);
                 earliest(&mut placing.confirmed_by, at);

@@ -93,7 +93,7 @@ async fn cycle(random: &mut fastrand::Rng, tally: &mut Tally) {
     let at = |name: &str| directory.path().join(name);
     let (data, history, ledger) = (at("shop"), at("history.jsonl"), at("ledger.jsonl"));
     let told = {
-        let shop = Process::start(&data, &[("SOUK_SIMULATED_LEDGER", ledger.to_str().unwrap())]);
+        let shop = Process::start(&data, &[("SOUK_PAYMENTS__SIMULATED_LEDGER", ledger.to_str().unwrap())]);
         let town = Town::new(&history, &shop.url);
         let untold = Town::new(&at("others.jsonl"), &shop.url);
         let seller = town.enter("seller", "seller@demo.example").await;
@@ -159,7 +159,12 @@ async fn others(town: &Arc<Town>, going_on: &Arc<AtomicBool>, placed: &Arc<Atomi
 /// Runs a command of the operator's; how long it took.
 async fn souk(data: &Path, ledger: &Path, arguments: &[&str]) -> Duration {
     let mut command = Command::new(env!("CARGO_BIN_EXE_souk"));
-    command.arg("--data-dir").arg(data).args(arguments).env("SOUK_LOG", "off").env("SOUK_SIMULATED_LEDGER", ledger);
+    command
+        .arg("--data-dir")
+        .arg(data)
+        .args(arguments)
+        .env("SOUK_LOG", "off")
+        .env("SOUK_PAYMENTS__SIMULATED_LEDGER", ledger);
     let began = Instant::now();
     let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
     assert!(output.status.success(), "{output:?}");
@@ -233,7 +238,7 @@ impl Told {
 
     /// Starts what was restored, lets everybody look at it, and has it checked while it runs and at rest.
     async fn compare(&self, data: &Path, what: &str) -> Vec<String> {
-        let mut shop = Process::start(data, &[("SOUK_SIMULATED_LEDGER", self.ledger.to_str().unwrap())]);
+        let mut shop = Process::start(data, &[("SOUK_PAYMENTS__SIMULATED_LEDGER", self.ledger.to_str().unwrap())]);
         self.town.url.lock().clone_from(&shop.url);
         for name in &self.names {
             let customer = self.enter(name).await;

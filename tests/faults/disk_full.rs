@@ -81,7 +81,7 @@ impl Scene {
         // The provider is another company, with a disk of its own.
         let ledger = self.disk.dir.path().join("ledger.jsonl");
         let variables = [
-            ("SOUK_SIMULATED_LEDGER", ledger.to_str().unwrap()),
+            ("SOUK_PAYMENTS__SIMULATED_LEDGER", ledger.to_str().unwrap()),
             ("SOUK_ACCESS_TOKEN_SECONDS", "3600"),
             ("SOUK_LOG", "warn"),
         ];

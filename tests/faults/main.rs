@@ -23,11 +23,16 @@ mod clock;
 mod customers;
 mod disk;
 mod disk_full;
+mod errands;
 mod flips;
+mod gateway;
 mod kill;
+mod ledger;
+mod notices;
 mod overload;
 mod panics;
 mod power;
+mod provider;
 #[path = "../recorded/mod.rs"]
 mod recorded;
 mod slow_disk;
@@ -69,6 +74,11 @@ impl Length {
         self.cycles.is_some() || self.minutes.is_some()
     }
 
+    /// How many of the cycles that were asked for are left after `done` of them, where they were.
+    pub(crate) fn left(&self, done: u64) -> Option<u64> {
+        self.cycles.map(|cycles| cycles.saturating_sub(done))
+    }
+
     /// Whether there is another cycle after `done` of them, where a short run has `short`.
     pub(crate) fn goes_on(&self, done: u64, short: u64) -> bool {
         let in_time = self.minutes.is_none_or(|minutes| self.began.elapsed() < Duration::from_secs(60 * minutes));
@@ -98,7 +108,7 @@ struct Fault {
     run: fn(Length) -> Running,
 }
 
-const FAULTS: [Fault; 12] = [
+const FAULTS: [Fault; 14] = [
     Fault {
         name: "backup",
         what: "a shop at work is backed up and restored, also one that an older release has written",
@@ -130,6 +140,11 @@ const FAULTS: [Fault; 12] = [
         run: |length| Box::pin(kill::run(length)),
     },
     Fault {
+        name: "notices",
+        what: "the provider's notices come too often, late, out of order, forged, or about nobody's orders",
+        run: |length| Box::pin(notices::run(length)),
+    },
+    Fault {
         name: "overload",
         what: "ten times as many customers as the shop can serve want one product",
         run: |length| Box::pin(overload::run(length)),
@@ -153,6 +168,11 @@ const FAULTS: [Fault; 12] = [
         name: "power-shop",
         what: "the power goes while customers shop",
         run: |length| Box::pin(power::shop(length)),
+    },
+    Fault {
+        name: "provider",
+        what: "the payment provider fails in every way, and it and the shop are killed",
+        run: |length| Box::pin(provider::run(length)),
     },
     Fault {
         name: "slow-disk",

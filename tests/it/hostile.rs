@@ -47,7 +47,8 @@ async fn bodies_that_are_not_understood_are_refused_by_every_operation() {
     let wide = format!("{{\"x\":\"{}\"}}", "y".repeat(300 * 1_024));
     let mut tried = 0;
     for (path, method, operation) in operations() {
-        if operation.get("requestBody").is_none() {
+        // What a provider sends is signed bytes, of whatever kind.
+        if operation.get("requestBody").is_none() || path.starts_with("/webhooks/") {
             continue;
         }
         let target = filled(&path, &order);

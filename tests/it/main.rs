@@ -1,23 +1,34 @@
 //! The shop through its real router, one module per capability.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
+mod access;
 mod accounts;
+mod attention;
+mod cancelling;
 mod cart;
 mod catalogue;
 mod checkout;
+mod circuit;
 mod description;
 mod erasure;
 mod events;
+mod expiry;
 mod flash_sale;
 mod gateway_sim;
 mod hostile;
 mod operations;
 mod orders;
 mod payment;
+mod provider;
+mod reconciliation;
+mod refunds;
 mod restart;
+mod returns;
 mod reviews;
 mod search;
 mod stock;
+mod stripe;
 mod support;
 mod upkeep;
+mod webhooks;
 mod wrong_bodies;

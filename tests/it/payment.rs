@@ -87,7 +87,6 @@ async fn a_slow_payment_is_pending_and_then_success() {
     let other = customer.pay(&order, "tok_success").await;
     assert_eq!(other.problem(409, "payment-in-progress")["attempt"], 1);
     assert_eq!(other.header("retry-after"), "1");
-    customer.act(&format!("/orders/{order}/cancel")).await.problem(409, "payment-in-progress");
 
     app.until(&customer, &order, "confirmed").await;
     let again = customer.post_with_key("/payment", "\"slow\"", &pay).await;

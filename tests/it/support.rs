@@ -20,6 +20,7 @@ use souk::{
     config::Config,
     domain::{account::Role, entity::Timestamp},
     http::Health,
+    payments::Gateway,
     shop::{Parts, Shop},
 };
 use tempfile::TempDir;
@@ -197,6 +198,34 @@ impl Client {
         order
     }
 
+    /// Sends an order off, and delivers it.
+    pub(crate) async fn deliver(&self, order: &str) {
+        let parcel = json!({"carrier": "Blue Dart", "tracking_number": "BD1"});
+        self.post(&format!("/orders/{order}/ship"), &parcel).await.expect(200);
+        self.act(&format!("/orders/{order}/deliver")).await.expect(200);
+    }
+
+    pub(crate) async fn refund(&self, order: &str, body: &Value) -> Answer {
+        self.post(&format!("/orders/{order}/refunds"), body).await
+    }
+
+    pub(crate) async fn shown(&self, order: &str) -> Value {
+        self.get(&format!("/orders/{order}")).await.expect(200)
+    }
+
+    /// A counter or a gauge of `/metrics`.
+    pub(crate) async fn metric(&self, name: &str) -> u64 {
+        let metrics = self.get("/metrics").await;
+        let line = metrics.expect_text(200).lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
+        line.unwrap_or_else(|| panic!("no {name} in {}", metrics.text)).parse().unwrap()
+    }
+
+    /// The units of a product that are there, and those that can be bought.
+    pub(crate) async fn stock(&self, product: &str) -> (u64, u64) {
+        let stock = self.inventory(product).await;
+        (stock["on_hand"].as_u64().unwrap(), stock["available"].as_u64().unwrap())
+    }
+
     pub(crate) async fn inventory(&self, product: &str) -> Value {
         self.get(&format!("/products/{product}/inventory")).await.expect(200)
     }
@@ -232,11 +261,18 @@ impl TestApp {
         let mut config = Config { data_dir: directory.path().join("data"), ..Config::default() };
         config.limits.search_commit_ms_min = 1;
         change(&mut config);
-        Self::open(directory, config, clock).await
+        Self::open(directory, config, Parts { clock, gateway: None }).await
     }
 
-    async fn open(directory: Arc<TempDir>, config: Config, clock: Clock) -> Self {
-        let shop = Shop::open_with(config, Parts { clock, gateway: None }).await.unwrap();
+    /// A shop whose money this provider takes.
+    pub(crate) async fn paid_by(gateway: Arc<dyn Gateway>, clock: Clock) -> Self {
+        let directory = Arc::new(tempfile::tempdir().unwrap());
+        let config = Config { data_dir: directory.path().join("data"), ..Config::default() };
+        Self::open(directory, config, Parts { clock, gateway: Some(gateway) }).await
+    }
+
+    async fn open(directory: Arc<TempDir>, config: Config, parts: Parts) -> Self {
+        let shop = Shop::open_with(config, parts).await.unwrap();
         let health = Health::default();
         let router = souk::http::router_with(shop.clone(), health.clone());
         if DESCRIPTION.get().is_none() {
@@ -254,7 +290,7 @@ impl TestApp {
         let Self { shop, router, directory, .. } = self;
         let (config, clock) = (shop.config().clone(), shop.clock().clone());
         drop((shop, router));
-        Self::open(directory, config, clock).await
+        Self::open(directory, config, Parts { clock, gateway: None }).await
     }
 
     /// Somebody without a token.
@@ -305,15 +341,64 @@ impl TestApp {
 
     /// Follows a client's order until it has this status.
     pub(crate) async fn until(&self, client: &Client, order: &str, wanted: &str) {
+        self.until_so(client, order, |shown| shown["status"] == wanted).await;
+    }
+
+    /// Follows a client's order until it is as wanted, and shows it then.
+    #[track_caller]
+    pub(crate) fn until_so<'a>(
+        &'a self,
+        client: &'a Client,
+        order: &'a str,
+        is_so: impl Fn(&Value) -> bool + 'a,
+    ) -> impl Future<Output = Value> + 'a {
+        let caller = std::panic::Location::caller();
+        async move {
+            let who = self.shop.authenticate(client.token.as_ref().unwrap()).await.unwrap();
+            let mut changes = self.shop.follow_order(&who, order.parse().unwrap()).await.unwrap();
+            let mut seen = Value::Null;
+            let reached = async {
+                loop {
+                    seen = client.get(&format!("/orders/{order}")).await.expect(200);
+                    if is_so(&seen) {
+                        break;
+                    }
+                    changes.changed().await;
+                }
+            };
+            let in_time = tokio::time::timeout(Duration::from_secs(30), reached).await.is_ok();
+            assert!(in_time, "{caller}: it never came to what was waited for: {seen}");
+            seen
+        }
+    }
+
+    /// How many events an order of the client's has had.
+    pub(crate) async fn sequence(&self, client: &Client, order: &str) -> u64 {
         let who = self.shop.authenticate(client.token.as_ref().unwrap()).await.unwrap();
-        let mut changes = self.shop.follow_order(&who, order.parse().unwrap()).await.unwrap();
-        let reached = async {
-            while client.get(&format!("/orders/{order}")).await.expect(200)["status"] != wanted {
-                changes.changed().await;
+        self.shop.order(&who, order.parse().unwrap()).await.unwrap().order.sequence()
+    }
+}
+
+/// Looks again and again until there is something to see.
+#[track_caller]
+pub(crate) fn eventually<T>(mut look: impl AsyncFnMut() -> Option<T>) -> impl Future<Output = T> {
+    let caller = std::panic::Location::caller();
+    async move {
+        let looking = async {
+            loop {
+                if let Some(seen) = look().await {
+                    return seen;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(30), reached).await.unwrap_or_else(|_| panic!("never {wanted}"));
+        tokio::time::timeout(Duration::from_secs(30), looking).await.unwrap_or_else(|_| panic!("{caller}: never seen"))
     }
+}
+
+/// So many units of these products.
+pub(crate) fn units(units: &[(&str, u32)]) -> Value {
+    units.iter().map(|(product, quantity)| json!({"product_id": product, "quantity": quantity})).collect()
 }
 
 /// All operations of the description: path, method, what is said about it.

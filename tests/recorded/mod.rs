@@ -43,9 +43,14 @@ impl Process {
 
     /// What it is started with, for those who change something about it.
     pub(crate) fn command(data: &Path, variables: &[(&str, &str)]) -> Command {
+        Self::command_at("127.0.0.1:0", data, variables)
+    }
+
+    /// The same for a shop that is to be found at this address again.
+    pub(crate) fn command_at(listen: &str, data: &Path, variables: &[(&str, &str)]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_souk"));
         command
-            .args(["serve", "--listen", "127.0.0.1:0", "--demo", "--demo-products", "1", "--data-dir"])
+            .args(["serve", "--listen", listen, "--demo", "--demo-products", "1", "--data-dir"])
             .arg(data)
             .env("SOUK_LOG", "off")
             .envs(variables.iter().copied())

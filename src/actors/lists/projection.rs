@@ -9,7 +9,7 @@ use std::{
 
 use serde::de::DeserializeOwned;
 
-use super::{NAME, Stage, key, newest_first, open_order_key};
+use super::{NAME, Stage, attention_key, key, newest_first, open_order_key};
 use crate::{
     actors::{
         entity_actor::NotDelivered,
@@ -21,7 +21,7 @@ use crate::{
         cart::Cart,
         entity::{Entity, EntityId, Kind, Timestamp},
         ids::{AccountId, OrderId, ProductId},
-        order::{self, Order, PaymentOutcome, Placement},
+        order::{self, Order, Placement, RefundStanding, Standing},
         review::{self, Review, ReviewId, Written},
         reviews::{self, Reviews},
     },
@@ -117,17 +117,56 @@ impl ListsProjection {
                 }
                 Stage::Open
             }
-            order::Event::PaymentSettled { outcome: PaymentOutcome::Captured { .. }, .. } => Stage::Paid,
+            order::Event::PaymentAdvanced { standing, .. } => match standing {
+                Standing::Captured { .. } => Stage::Paid,
+                Standing::Authorised { .. } => Stage::Authorised,
+                Standing::Declined { .. } | Standing::Voided { .. } => return self.open_again(order),
+                Standing::ActionRequired { .. } | Standing::Processing { .. } => return Ok(()),
+            },
             order::Event::Fulfilled { .. } => Stage::Confirmed,
             order::Event::Packed { .. } => Stage::Packed,
             order::Event::Shipped { .. } => Stage::Shipped,
             order::Event::Delivered { .. } => Stage::Delivered,
             order::Event::Ended { .. } => Stage::Ended,
+            order::Event::EndBegun { .. } => {
+                self.put(open_order_key(order), Vec::new());
+                return self.open_again(order);
+            }
+            order::Event::RefundAdvanced { more, standing, .. } => {
+                if let RefundStanding::Failed { .. } = standing {
+                    self.put(attention_key(order), Vec::new());
+                }
+                self.list_open(order, *more);
+                return Ok(());
+            }
+            order::Event::Restocked { more, .. } | order::Event::NothingNew { more, .. } => {
+                self.list_open(order, *more);
+                return Ok(());
+            }
+            order::Event::StrayCaptured { .. }
+            | order::Event::NoticeHeard { .. }
+            | order::Event::RefundRequested { .. }
+            | order::Event::ReturnReceived { .. } => {
+                self.list_open(order, true);
+                return Ok(());
+            }
+            order::Event::AttentionRaised { .. } => {
+                self.put(attention_key(order), Vec::new());
+                return Ok(());
+            }
+            order::Event::AttentionResolved { .. } => {
+                self.delete(attention_key(order));
+                return Ok(());
+            }
             order::Event::CartTaken { .. }
             | order::Event::StockAnswered { .. }
             | order::Event::PaymentRequested { .. }
-            | order::Event::PaymentSettled { outcome: PaymentOutcome::Declined { .. }, .. }
-            | order::Event::EndBegun { .. }
+            | order::Event::AuthorisationRequested { .. }
+            | order::Event::CaptureRequested { .. }
+            | order::Event::VoidRequested { .. }
+            | order::Event::ReturnRequested { .. }
+            | order::Event::ReturnRejected { .. }
+            | order::Event::Undone { .. }
             | order::Event::Erased { .. } => return Ok(()),
         };
         if matches!(stage, Stage::Confirmed | Stage::Ended) {
@@ -138,6 +177,20 @@ impl ListsProjection {
             _ => None,
         };
         self.move_to(order, stage, placed_at)
+    }
+
+    /// Whether the checkout comes back to an order at the next start.
+    fn list_open(&mut self, order: OrderId, open: bool) {
+        if open { self.put(open_order_key(order), Vec::new()) } else { self.delete(open_order_key(order)) }
+    }
+
+    /// An order that had come further is open again.
+    fn open_again(&mut self, order: OrderId) -> Result<(), ProjectionFault> {
+        let known: Option<(Timestamp, Stage)> = self.decoded(&key(b'p', &[&order.to_key()]))?;
+        match known {
+            Some((_, stage)) if stage != Stage::Open => self.move_to(order, Stage::Open, None),
+            _ => Ok(()),
+        }
     }
 
     fn placed(&mut self, order: OrderId, placement: &Placement) {
@@ -153,8 +206,11 @@ impl ListsProjection {
         let (Some(placement), Some(status)) = (order.placement(), order.status()) else { return Ok(()) };
         let stage = Stage::from(status);
         self.placed(id, placement);
-        if matches!(stage, Stage::Open | Stage::Paid) {
-            self.put(key(b'o', &[&id.to_key()]), Vec::new());
+        if !order.is_settled() {
+            self.put(open_order_key(id), Vec::new());
+        }
+        if order.open_problems().next().is_some() {
+            self.put(attention_key(id), Vec::new());
         }
         self.move_to(id, stage, Some(placement.at))
     }

@@ -17,7 +17,7 @@ use crate::{
         account::{self, PasswordHash, Role},
         entity::Timestamp,
         ids::{AccountId, OrderId, UserId},
-        order::{self, EndReason, Placement, Status, Tracking},
+        order::{self, CaptureMode, EndReason, Look, Placement, Status, Tracking},
         review::{self, Content, Purchase, ReviewId},
         reviews,
     },
@@ -83,9 +83,10 @@ async fn prepare(floor: &Floor) -> Result<(), Gone> {
     floor.stock(0, 100).await?;
     floor.fill_cart(CUSTOMER, &[(0, 5)]).await?;
     tell_order(floor, DELIVERED, order::Command::Place(order(1))).await?;
-    floor.checkout.drive(DELIVERED, None).await;
-    tell_order(floor, DELIVERED, order::Command::RequestPayment { method: text(), key: None }).await?;
-    floor.checkout.drive(DELIVERED, None).await;
+    floor.checkout.drive(DELIVERED, None, Look::AtOrder).await;
+    let request = order::Command::RequestPayment { method: text(), key: None, capture: CaptureMode::AtOnce };
+    tell_order(floor, DELIVERED, request).await?;
+    floor.checkout.drive(DELIVERED, None, Look::AtOrder).await;
     let tracking = Tracking { carrier: "Post".into(), number: text() };
     tell_order(floor, DELIVERED, order::Command::Ship(tracking)).await?;
     tell_order(floor, DELIVERED, order::Command::Deliver).await?;
@@ -170,7 +171,7 @@ async fn check_erased(floor: &Floor) {
 }
 
 async fn open(path: &Path) -> Floor {
-    Floor::open(path, &Arc::new(Provider::default()), Clock::manual(NOW)).await
+    Floor::open(path, &Provider::with_moods(&[]), Clock::manual(NOW)).await
 }
 
 /// Whether the disk broke, after so many calls, before all was erased.
@@ -216,12 +217,12 @@ fn an_order_on_its_way_holds_an_erasure_up_until_it_ends() {
         // Taken between the look at the orders and the beginning.
         let version = floor.carts.read(&CUSTOMER).await.unwrap().view.version;
         tell_order(&floor, LATER, order::Command::Place(order(version))).await.unwrap();
-        floor.checkout.drive(LATER, None).await;
+        floor.checkout.drive(LATER, None, Look::AtOrder).await;
         begin(&floor).await.unwrap();
         assert_eq!(go_on(&floor).await.ok(), Some(Finished::No));
         assert!(floor.orders.read(&LATER).await.unwrap().view.status() == Some(Status::AwaitingPayment));
         tell_order(&floor, LATER, order::Command::Cancel).await.unwrap();
-        floor.checkout.drive(LATER, None).await;
+        floor.checkout.drive(LATER, None, Look::AtOrder).await;
         assert_eq!(go_on(&floor).await.ok(), Some(Finished::Yes));
         check_erased(&floor).await;
         floor.close().await;
@@ -239,7 +240,7 @@ fn an_order_that_comes_too_late_is_rejected_and_keeps_no_address() {
         assert_eq!(go_on(&floor).await.ok(), Some(Finished::Yes));
         // Its request had passed the door before the account was erased.
         tell_order(&floor, LATER, order::Command::Place(order(version))).await.unwrap();
-        floor.checkout.drive(LATER, None).await;
+        floor.checkout.drive(LATER, None, Look::AtOrder).await;
         let late = floor.orders.read(&LATER).await.unwrap().view;
         assert_eq!((late.status(), late.end_reason()), (Some(Status::Rejected), Some(&EndReason::CustomerErased)));
         check_erased(&floor).await;

@@ -162,6 +162,7 @@ fn carts() {
 fn orders() {
     let paid = ["placed", "cart_taken", "reserved", "payment_requested", "declined", "payment_requested", "captured"];
     let delivered = [&paid[..], &["fulfilled", "packed", "shipped", "delivered"]].concat();
+    let held = ["placed", "cart_taken", "reserved", "authorisation_requested"];
     let lives: &[&[&str]] = &[
         &[],
         &["placed"],
@@ -177,6 +178,27 @@ fn orders() {
         &delivered[..9],
         &delivered,
         &[&delivered[..], &["erased"]].concat(),
+        &[&held[..], &["authorised", "capture_requested", "captured_later", "fulfilled"]].concat(),
+        &[&held[..], &["action_required", "notice_of_first", "nothing_new_of_first", "void_requested", "voided"]]
+            .concat(),
+        &[&held[..], &["processing", "payment_unknown", "voided_unheard", "come_right", "stray", "refund_of_stray"]]
+            .concat(),
+        &[
+            &paid[..],
+            &["fulfilled", "cancelled", "refund_of_cancelled", "refund_pending", "refunded", "restocked", "ended"],
+        ]
+        .concat(),
+        &[
+            &delivered[..],
+            &["return_requested", "return_received", "notice_of_refund", "refunded", "nothing_new_of_refund"],
+        ]
+        .concat(),
+        &[
+            &delivered[..],
+            &["return_requested", "return_rejected", "refund_requested", "refund_failed", "refund_by_hand", "resolved"],
+        ]
+        .concat(),
+        &[&delivered[..], &["amount_mismatch", "stuck", "differs", "disputed"]].concat(),
     ];
     entity::<Order>("order", &specimens::order(), lives);
 }

@@ -16,7 +16,7 @@ use crate::{
     domain::{
         entity::Timestamp,
         ids::{OrderId, RequestKey, UserId},
-        order::{Command, Status},
+        order::{CaptureMode, Command, Look, Status},
     },
 };
 
@@ -85,7 +85,7 @@ async fn act(floor: &Floor, action: Action) -> Result<(), Gone> {
         Action::PlaceWithTwoDrivers(order, customer, lines) => {
             place(floor, order, customer, lines, lines.len() as u64).await?;
             let other = async {
-                floor.driver.drive(OrderId(order), None).await;
+                floor.driver.drive(OrderId(order), None, Look::AtOrder).await;
                 Ok(())
             };
             let (driven, other) = tokio::join!(drive(floor, order), other);
@@ -99,7 +99,7 @@ async fn act(floor: &Floor, action: Action) -> Result<(), Gone> {
             pay(floor, order, method).await?;
             // Whoever waited is gone, but the request had told the checkout.
             let checkout = floor.checkout.clone();
-            tokio::spawn(async move { checkout.drive(OrderId(order), None).await });
+            tokio::spawn(async move { checkout.drive(OrderId(order), None, Look::AtOrder).await });
             Ok(())
         }
         Action::Cancel(order) => {
@@ -131,14 +131,18 @@ async fn place(
 
 async fn pay(floor: &Floor, order: u128, method: &str) -> Result<(), Gone> {
     let key = method.bytes().fold(0, |key, byte| key * 31 + u128::from(byte));
-    let request = || Command::RequestPayment { method: method.into(), key: Some(RequestKey { key, fingerprint: key }) };
+    let request = || Command::RequestPayment {
+        method: method.into(),
+        key: Some(RequestKey { key, fingerprint: key }),
+        capture: CaptureMode::AtOnce,
+    };
     let _ = floor.insist(&floor.orders, &OrderId(order), request).await?;
     Ok(())
 }
 
 /// Waits for the checkout, as a request does; without it where the disk has broken, as then nothing ends any more.
 async fn drive(floor: &Floor, order: u128) -> Result<(), Gone> {
-    let driven = floor.checkout.drive(OrderId(order), None);
+    let driven = floor.checkout.drive(OrderId(order), None, Look::AtOrder);
     tokio::pin!(driven);
     until("the order is driven or the disk is broken", async || {
         floor.disk.is_broken() || futures::poll!(driven.as_mut()).is_ready()
@@ -251,7 +255,7 @@ fn a_payment_in_flight_at_an_abrupt_stop_is_resumed_with_the_same_key_and_charge
         provider.add_mood(Mood::Hangs);
         pay(&floor, 1, "tok_success").await.unwrap();
         let (checkout, order) = (floor.checkout.clone(), OrderId(1));
-        tokio::spawn(async move { checkout.drive(order, None).await });
+        tokio::spawn(async move { checkout.drive(order, None, Look::AtOrder).await });
         until("the provider has been asked", async || provider.calls().len() == 1).await;
     });
     in_one_life(async {
@@ -263,6 +267,27 @@ fn a_payment_in_flight_at_an_abrupt_stop_is_resumed_with_the_same_key_and_charge
     });
     let calls = provider.calls();
     assert!(calls.len() >= 2 && calls.iter().all(|key| *key == calls[0]), "the same key each time: {calls:?}");
+}
+
+#[test]
+fn a_driver_that_is_told_of_an_older_order_drives_it_as_it_is() {
+    let path = tempfile::tempdir().unwrap();
+    let (provider, clock) = (Provider::with_moods(&[]), Clock::manual(NOW));
+    let (story, order) = (&STORIES[0], OrderId(1));
+    in_one_life(async {
+        let floor = Floor::open(path.path(), &provider, clock.clone()).await;
+        story.prepare(&floor).await.unwrap();
+        act(&floor, story.actions[0]).await.unwrap();
+        pay(&floor, 1, "tok_success").await.unwrap();
+        drive(&floor, 1).await.unwrap();
+        // As a notice does: it was heard before the cancellation, and its driver comes after it.
+        let before = floor.orders.read(&order).await.unwrap().view;
+        assert_eq!(before.status(), Some(Status::Confirmed));
+        floor.insist(&floor.orders, &order, || Command::Cancel).await.unwrap().unwrap();
+        floor.checkout.drive(order, Some(before), Look::AtOrder).await;
+        assert_eq!(floor.status(order).await, Some(Status::Cancelled));
+        floor.close().await;
+    });
 }
 
 #[test]

@@ -14,7 +14,10 @@ use crate::{
         ids::{OrderId, ProductId, ReceiptId, RequestKey, UserId},
         inventory::{self, Hold},
         money::{Currency, Money},
-        order::{self, EndReason, PaymentOutcome, Placement, StockAnswer, Tracking},
+        order::{
+            self, About, EndReason, Placement, Problem, Refund, RefundCause, RefundStanding, Standing, StockAnswer,
+            Tracking,
+        },
         product::{self, Details, ImportedRating, Variant},
         review::{self, Content, Purchase, Written},
         reviews,
@@ -158,14 +161,34 @@ fn placement() -> Arc<Placement> {
     Arc::new(placement)
 }
 
-pub(super) fn order() -> [(&'static str, order::Event); 22] {
+/// A refund of the order's first line.
+fn refund(number: u32, cause: RefundCause) -> Refund {
+    Refund {
+        number,
+        attempt: 2,
+        lines: vec![(0, 1)],
+        shipping: true,
+        amount: inr(141),
+        restock: vec![(0, 1)],
+        cause,
+        reason: "too small".into(),
+        by: Some(USER),
+        key: Some(RequestKey { key: 0x7777, fingerprint: 0x8888 }),
+        at: AT,
+        standing: None,
+        restocked: false,
+        heard: false,
+    }
+}
+
+pub(super) fn order() -> [(&'static str, order::Event); 58] {
     use order::Event;
     let variant = |event: &Event| match event {
         Event::Placed(_) => 0,
         Event::CartTaken { .. } => 1,
         Event::StockAnswered { .. } => 2,
         Event::PaymentRequested { .. } => 3,
-        Event::PaymentSettled { .. } => 4,
+        Event::PaymentAdvanced { .. } => 4,
         Event::Fulfilled { .. } => 5,
         Event::EndBegun { .. } => 6,
         Event::Ended { .. } => 7,
@@ -173,19 +196,37 @@ pub(super) fn order() -> [(&'static str, order::Event); 22] {
         Event::Shipped { .. } => 9,
         Event::Delivered { .. } => 10,
         Event::Erased { .. } => 11,
+        Event::AuthorisationRequested { .. } => 12,
+        Event::CaptureRequested { .. } => 13,
+        Event::VoidRequested { .. } => 14,
+        Event::StrayCaptured { .. } => 15,
+        Event::NoticeHeard { .. } => 16,
+        Event::NothingNew { .. } => 17,
+        Event::RefundRequested { .. } => 18,
+        Event::RefundAdvanced { .. } => 19,
+        Event::Restocked { .. } => 20,
+        Event::ReturnRequested { .. } => 21,
+        Event::ReturnReceived { .. } => 22,
+        Event::ReturnRejected { .. } => 23,
+        Event::Undone { .. } => 24,
+        Event::AttentionRaised { .. } => 25,
+        Event::AttentionResolved { .. } => 26,
     };
     let bare = shop_floor::placement(USER, 3, &[(0, 2)], AT);
     let answered = |first, second| Event::StockAnswered { answers: vec![(0, first), (1, second)], at: AT };
     let key = Some(RequestKey { key: 0x7777, fingerprint: 0x8888 });
     let requested = |key| Event::PaymentRequested { method: "tok_success".into(), key, at: AT };
-    let settled = |attempt, outcome| Event::PaymentSettled { attempt, outcome, at: AT };
+    let settled = |attempt, standing| Event::PaymentAdvanced { attempt, standing, at: AT };
     let ends = |reason| Event::EndBegun { reason, at: AT };
     let short = EndReason::InsufficientStock { product: id("p1"), requested: 4, available: 3 };
-    let captured = PaymentOutcome::Captured { reference: "ch_1".into(), amount: inr(342) };
+    let captured = Standing::Captured { reference: "ch_1".into(), amount: inr(342) };
+    let refund_advanced = |standing| Event::RefundAdvanced { number: 1, standing, more: true, at: AT };
+    let raised = |problem| Event::AttentionRaised { problem, at: AT };
+    let mismatch = Problem::AmountMismatch { attempt: 1, reference: "pi_1".into(), captured: inr(341) };
     let tracking = Tracking { carrier: "Post".into(), number: "RR123".into() };
     of_all(
         variant,
-        12,
+        27,
         [
             ("placed", Event::Placed(placement())),
             ("placed_bare", Event::Placed(bare)),
@@ -195,7 +236,7 @@ pub(super) fn order() -> [(&'static str, order::Event); 22] {
             ("too_late", answered(StockAnswer::TooLate, StockAnswer::Reserved)),
             ("payment_requested", requested(key)),
             ("payment_requested_without_key", requested(None)),
-            ("declined", settled(1, PaymentOutcome::Declined { reason: "card_declined".into() })),
+            ("declined", settled(1, Standing::Declined { reason: "card_declined".into() })),
             ("captured", settled(2, captured)),
             ("fulfilled", Event::Fulfilled { at: AT }),
             ("cancelled", ends(EndReason::Cancelled)),
@@ -209,6 +250,45 @@ pub(super) fn order() -> [(&'static str, order::Event); 22] {
             ("shipped", Event::Shipped { tracking, at: AT }),
             ("delivered", Event::Delivered { at: AT }),
             ("erased", Event::Erased { at: AT }),
+            ("authorisation_requested", Event::AuthorisationRequested { method: "tok_success".into(), key, at: AT }),
+            ("authorised", settled(1, Standing::Authorised { reference: "pi_1".into(), amount: inr(342) })),
+            (
+                "action_required",
+                settled(1, Standing::ActionRequired { reference: "pi_1".into(), url: "https://bank".into() }),
+            ),
+            ("processing", settled(1, Standing::Processing { reference: "pi_1".into() })),
+            ("voided", settled(1, Standing::Voided { reference: Some("pi_1".into()) })),
+            ("voided_unheard", settled(1, Standing::Voided { reference: None })),
+            ("captured_later", settled(1, Standing::Captured { reference: "pi_1".into(), amount: inr(342) })),
+            ("capture_requested", Event::CaptureRequested { attempt: 1, at: AT }),
+            ("void_requested", Event::VoidRequested { attempt: 1, at: AT }),
+            ("stray", Event::StrayCaptured { attempt: 1, reference: "pi_1".into(), amount: inr(342), at: AT }),
+            ("notice_of_payment", Event::NoticeHeard { about: About::Attempt(2), at: AT }),
+            ("notice_of_refund", Event::NoticeHeard { about: About::Refund(1), at: AT }),
+            ("nothing_new", Event::NothingNew { about: About::Attempt(2), more: false, at: AT }),
+            ("notice_of_first", Event::NoticeHeard { about: About::Attempt(1), at: AT }),
+            ("nothing_new_of_first", Event::NothingNew { about: About::Attempt(1), more: true, at: AT }),
+            ("nothing_new_of_refund", Event::NothingNew { about: About::Refund(1), more: true, at: AT }),
+            ("refund_requested", Event::RefundRequested { refund: refund(1, RefundCause::Asked) }),
+            ("refund_of_cancelled", Event::RefundRequested { refund: refund(1, RefundCause::Cancelled) }),
+            ("refund_of_stray", Event::RefundRequested { refund: refund(1, RefundCause::Stray) }),
+            ("refund_pending", refund_advanced(RefundStanding::Processing { reference: "re_1".into() })),
+            ("refunded", refund_advanced(RefundStanding::Refunded { reference: "re_1".into() })),
+            ("refund_failed", refund_advanced(RefundStanding::Failed { reason: "account_closed".into() })),
+            ("refund_by_hand", refund_advanced(RefundStanding::ByHand)),
+            ("restocked", Event::Restocked { number: 1, more: false, at: AT }),
+            ("return_requested", Event::ReturnRequested { lines: vec![(0, 1)], reason: "too small".into(), at: AT }),
+            ("return_received", Event::ReturnReceived { number: 1, refund: refund(1, RefundCause::Return) }),
+            ("return_rejected", Event::ReturnRejected { number: 1, note: "worn".into(), at: AT }),
+            ("undone", Event::Undone { at: AT }),
+            ("payment_unknown", raised(Problem::PaymentUnknown { attempt: 1, seen: "500".into() })),
+            ("amount_mismatch", raised(mismatch)),
+            ("refund_failed_raised", raised(Problem::RefundFailed { refund: 1, reason: "account_closed".into() })),
+            ("stuck", raised(Problem::Stuck { seen: "the stock: full".into() })),
+            ("differs", raised(Problem::Differs { what: "nothing was captured".into() })),
+            ("disputed", raised(Problem::Disputed { reference: "pi_1".into() })),
+            ("resolved", Event::AttentionResolved { by: Some(USER), note: "called the bank".into(), at: AT }),
+            ("come_right", Event::AttentionResolved { by: None, note: "it has come right".into(), at: AT }),
         ],
     )
 }

@@ -6,8 +6,24 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ATTEMPTS_MAX, EndReason, PaymentOutcome, Placement, Status, StockAnswer, Tracking};
-use crate::domain::{entity::Timestamp, ids::RequestKey, money::Money};
+use super::{
+    ATTEMPTS_MAX, CaptureMode, EndReason, Placement, Problem, REFUNDS_MAX, RETURNS_MAX, Refund, RefundRequest,
+    RefundStanding, Standing, Status, StockAnswer, Tracking, Units,
+};
+use crate::domain::{
+    entity::Timestamp,
+    ids::{RequestKey, UserId},
+    money::Money,
+};
+
+/// What a provider's notice is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum About {
+    /// An attempt to pay, by its number.
+    Attempt(u32),
+    /// A refund, by its number.
+    Refund(u32),
+}
 
 /// What an order can be asked, or told.
 #[derive(Debug, Clone)]
@@ -26,13 +42,85 @@ pub enum Command {
         method: String,
         /// The identity of the request.
         key: Option<RequestKey>,
+        /// When the money is to be taken.
+        capture: CaptureMode,
     },
-    /// The provider's answer is known.
-    SettlePayment {
-        /// To which attempt.
+    /// How far a payment has come: what the provider said, to whomever asked.
+    AdvancePayment {
+        /// Which attempt.
         attempt: u32,
-        /// The answer.
-        outcome: PaymentOutcome,
+        /// What the provider said.
+        standing: Standing,
+    },
+    /// The seller wants what is held.
+    Capture,
+    /// The customer wants to pay otherwise: the attempt that waits for them is given up.
+    AbandonPayment,
+    /// The provider has announced news: whether there are any, it is to be asked.
+    Hear(About),
+    /// Money is to go back.
+    Refund(RefundRequest),
+    /// The shop itself owes money: for a stray, or because the order is cancelled.
+    RefundOwed,
+    /// A refund that failed is to be tried again.
+    RefundAgain {
+        /// Which.
+        number: u32,
+        /// Who asks.
+        by: UserId,
+    },
+    /// How far a refund has come: what the provider said, to whomever asked.
+    AdvanceRefund {
+        /// Which.
+        number: u32,
+        /// What the provider said.
+        standing: RefundStanding,
+    },
+    /// The units of a refund are back in stock.
+    RecordRestocked {
+        /// Which refund.
+        number: u32,
+    },
+    /// The customer wants to send goods back.
+    RequestReturn {
+        /// What.
+        lines: Units,
+        /// Why.
+        reason: String,
+    },
+    /// The goods of a return are back; their money goes back, too.
+    ReceiveReturn {
+        /// Which.
+        number: u32,
+        /// Whether they are to be sold again.
+        restock: bool,
+        /// Who says so.
+        by: UserId,
+    },
+    /// A return is not taken.
+    RejectReturn {
+        /// Which.
+        number: u32,
+        /// Why.
+        note: String,
+    },
+    /// Something does not come right by itself.
+    Raise(Problem),
+    /// What was wrong is right: an operator says so, or (`None`) the shop has seen it.
+    Resolve {
+        /// Who.
+        by: Option<UserId>,
+        /// What they did.
+        note: String,
+    },
+    /// A payment of another amount than the order's is taken as it is, so that it can be refunded.
+    TakeBack {
+        /// Which attempt.
+        attempt: u32,
+        /// The provider's name for it.
+        reference: String,
+        /// What it took.
+        captured: Money,
     },
     /// All its stock is booked as sold and its cart knows.
     RecordFulfilled,
@@ -42,6 +130,8 @@ pub enum Command {
     Expire,
     /// All its stock is released and its lines are back in the cart.
     RecordUndone,
+    /// Nothing is left to give back, or an operator has to see to it.
+    Finish,
     /// It is packed.
     Pack,
     /// It is on its way.
@@ -78,12 +168,12 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
-    /// The provider answered.
-    PaymentSettled {
-        /// To which attempt.
+    /// The provider said how far a payment has come.
+    PaymentAdvanced {
+        /// Which attempt.
         attempt: u32,
-        /// The answer.
-        outcome: PaymentOutcome,
+        /// What it said.
+        standing: Standing,
         /// When.
         at: Timestamp,
     },
@@ -123,6 +213,127 @@ pub enum Event {
     },
     /// Whatever says who its customer is was forgotten.
     Erased {
+        /// When.
+        at: Timestamp,
+    },
+    /// The intent to hold the money and to capture it later, durable before a byte leaves for the provider.
+    AuthorisationRequested {
+        /// The provider's token of the payment method.
+        method: String,
+        /// The identity of the request.
+        key: Option<RequestKey>,
+        /// When.
+        at: Timestamp,
+    },
+    /// The intent to capture what is held.
+    CaptureRequested {
+        /// Of which attempt.
+        attempt: u32,
+        /// When.
+        at: Timestamp,
+    },
+    /// The intent to give up an attempt; the order goes on.
+    VoidRequested {
+        /// Which.
+        attempt: u32,
+        /// When.
+        at: Timestamp,
+    },
+    /// The provider captured what cannot pay the order: it had declined or voided the attempt, or it took another amount.
+    StrayCaptured {
+        /// Which attempt.
+        attempt: u32,
+        /// The provider's name for it.
+        reference: String,
+        /// What it took.
+        amount: Money,
+        /// When.
+        at: Timestamp,
+    },
+    /// The provider announced news, about which it is to be asked.
+    NoticeHeard {
+        /// Of what.
+        about: About,
+        /// When.
+        at: Timestamp,
+    },
+    /// The provider was asked after a notice, and said what was known.
+    NothingNew {
+        /// Of what.
+        about: About,
+        /// Whether the checkout has more to do afterwards.
+        more: bool,
+        /// When.
+        at: Timestamp,
+    },
+    /// The intent to refund, durable before a byte leaves for the provider.
+    RefundRequested {
+        /// The refund.
+        refund: Refund,
+    },
+    /// The provider said how far a refund has come.
+    RefundAdvanced {
+        /// Which.
+        number: u32,
+        /// What it said.
+        standing: RefundStanding,
+        /// Whether the checkout has more to do afterwards.
+        more: bool,
+        /// When.
+        at: Timestamp,
+    },
+    /// The units of a refund are back in stock.
+    Restocked {
+        /// Which refund.
+        number: u32,
+        /// Whether the checkout has more to do afterwards.
+        more: bool,
+        /// When.
+        at: Timestamp,
+    },
+    /// The customer wants to send goods back.
+    ReturnRequested {
+        /// What.
+        lines: Units,
+        /// Why.
+        reason: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// The goods of a return are back, and their money is to go back.
+    ReturnReceived {
+        /// Which return.
+        number: u32,
+        /// The refund.
+        refund: Refund,
+    },
+    /// A return is not taken.
+    ReturnRejected {
+        /// Which.
+        number: u32,
+        /// Why.
+        note: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// All its stock is released and its lines are back in the cart; money is still on its way back.
+    Undone {
+        /// When.
+        at: Timestamp,
+    },
+    /// An operator has to look at it.
+    AttentionRaised {
+        /// What is wrong.
+        problem: Problem,
+        /// When.
+        at: Timestamp,
+    },
+    /// Everything that was wrong is settled.
+    AttentionResolved {
+        /// By whom; `None` where the shop itself has seen it come right.
+        by: Option<UserId>,
+        /// What was done.
+        note: String,
         /// When.
         at: Timestamp,
     },
@@ -166,6 +377,30 @@ pub enum Rejection {
         /// What the order says.
         total: Money,
     },
+    /// Nothing that was asked for is left to refund.
+    #[error("nothing of it is left to refund")]
+    NothingToRefund,
+    /// More was asked for than is left.
+    #[error("only {left} of it are left")]
+    MoreThanLeft {
+        /// Units.
+        left: u32,
+    },
+    /// A refund of everything before it is sent is a cancellation.
+    #[error("nothing would be left to send: cancel the order instead")]
+    CancelInstead,
+    /// One refund at a time.
+    #[error("a refund is under way")]
+    RefundInProgress,
+    /// [`REFUNDS_MAX`] or [`RETURNS_MAX`] is reached.
+    #[error("at most {REFUNDS_MAX} refunds and {RETURNS_MAX} returns")]
+    TooManyRefunds,
+    /// There is no such return.
+    #[error("there is no such return")]
+    NoSuchReturn,
+    /// The return is received or rejected already.
+    #[error("the return is decided already")]
+    ReturnDecided,
     /// A text is empty or too long.
     #[error("{field} must be 1 to {bytes_max} bytes")]
     InvalidText {

@@ -14,22 +14,37 @@
 //! Depends on `std`, `serde` and its neighbours. `messages` and `parts` are its words, `placement` is what is
 //! frozen when it is placed, `step` what is to be done next, this file the rules.
 
+mod attention;
+mod former;
 mod messages;
 mod parts;
+mod payment;
 mod placement;
+mod refund;
+mod saga;
 mod step;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod walk;
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    messages::{Command, Event, Rejection},
-    parts::{Attempt, EndReason, HistoryEntry, PaymentOutcome, Status, StockAnswer, Tracking},
+    attention::{Attention, Problem, Resolved, check_note},
+    former::OrderV1,
+    messages::{About, Command, Event, Rejection},
+    parts::{EndReason, HistoryEntry, Status, StockAnswer, Tracking},
+    payment::{Attempt, CaptureMode, Standing, Wanted},
     placement::{Address, InvalidPlacement, Line, Placement},
-    step::Step,
+    refund::{
+        REASON_BYTES_MAX, REFUNDS_MAX, RETURNS_MAX, Refund, RefundCause, RefundRequest, RefundStanding, Return,
+        ReturnState, Units,
+    },
+    saga::{Ask, Told},
+    step::{Look, Step, Turn},
 };
 use crate::{
     domain::{
@@ -58,10 +73,14 @@ pub struct Order {
     tracking: Option<Tracking>,
     sequence: u64,
     history: Vec<HistoryEntry>,
+    refunds: Vec<Refund>,
+    returns: Vec<Return>,
+    attention: Vec<Attention>,
+    undone: bool,
 }
 
 /// How far an order has come that cannot be told from its parts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 enum Progress {
     #[default]
     Open,
@@ -89,10 +108,12 @@ impl Order {
     }
 
     fn open_status(&self) -> Status {
-        match self.attempts.last().map(|attempt| &attempt.outcome) {
-            Some(None) => Status::PaymentPending,
-            Some(Some(PaymentOutcome::Captured { .. })) => Status::Paid,
-            Some(Some(PaymentOutcome::Declined { .. })) => Status::AwaitingPayment,
+        let last = self.attempts.last();
+        match last.map(|attempt| &attempt.standing) {
+            Some(Some(Standing::Authorised { .. })) => Status::Authorised,
+            Some(None | Some(Standing::ActionRequired { .. } | Standing::Processing { .. })) => Status::PaymentPending,
+            Some(Some(Standing::Captured { .. })) if last.is_some_and(|attempt| !attempt.stray) => Status::Paid,
+            Some(Some(_)) => Status::AwaitingPayment,
             None if self.taken && self.stock.iter().all(|answer| *answer == Some(StockAnswer::Reserved)) => {
                 Status::AwaitingPayment
             }
@@ -156,81 +177,6 @@ impl Order {
         Ok((placement, self.status().ok_or(Rejection::NotFound)?))
     }
 
-    fn decide_payment(
-        &self,
-        method: &str,
-        key: Option<RequestKey>,
-        now: Timestamp,
-    ) -> Result<Option<Event>, Rejection> {
-        let (placement, status) = self.placed()?;
-        if let Some(key) = key
-            && let Some(known) = self.attempt_of(Some(key)).and_then(|attempt| attempt.key)
-        {
-            return if known == key { Ok(None) } else { Err(Rejection::KeyReused) };
-        }
-        match status {
-            Status::AwaitingPayment => {}
-            Status::PaymentPending => {
-                let pending = self.attempts.last().ok_or(Rejection::WrongStatus { status })?;
-                let joins = key.is_none() && pending.method == method;
-                return if joins { Ok(None) } else { Err(Rejection::PaymentInProgress { attempt: pending.number }) };
-            }
-            Status::Paid | Status::Confirmed | Status::Packed | Status::Shipped | Status::Delivered => {
-                return if key.is_none() { Ok(None) } else { Err(Rejection::AlreadyPaid) };
-            }
-            Status::Placed | Status::Cancelling | Status::Cancelled | Status::Expired | Status::Rejected => {
-                return Err(Rejection::WrongStatus { status });
-            }
-        }
-        check_text("payment_method", method, METHOD_BYTES_MAX)?;
-        if now >= placement.deadline {
-            return Err(Rejection::DeadlinePassed);
-        }
-        if self.attempts.len() >= ATTEMPTS_MAX {
-            return Err(Rejection::TooManyAttempts);
-        }
-        Ok(Some(Event::PaymentRequested { method: method.to_owned(), key, at: now }))
-    }
-
-    fn decide_settlement(
-        &self,
-        number: u32,
-        outcome: &PaymentOutcome,
-        now: Timestamp,
-    ) -> Result<Option<Event>, Rejection> {
-        let (placement, status) = self.placed()?;
-        let attempt = self.attempts.iter().find(|attempt| attempt.number == number);
-        let attempt = attempt.ok_or(Rejection::WrongStatus { status })?;
-        match (&attempt.outcome, outcome) {
-            (Some(known), _) if known == outcome => Ok(None),
-            (Some(_), _) => Err(Rejection::WrongStatus { status }),
-            (None, PaymentOutcome::Captured { amount, .. })
-                if *amount != placement.total && !planted(Bug::WrongAmountCharged) =>
-            {
-                Err(Rejection::AmountMismatch { captured: *amount, total: placement.total })
-            }
-            (None, _) => Ok(Some(Event::PaymentSettled { attempt: number, outcome: outcome.clone(), at: now })),
-        }
-    }
-
-    fn decide_end(&self, reason: EndReason, now: Timestamp) -> Result<Option<Event>, Rejection> {
-        let (placement, status) = self.placed()?;
-        let pending = self.attempts.last().map_or(0, |attempt| attempt.number);
-        match (status, &reason) {
-            (Status::Placed | Status::AwaitingPayment, EndReason::Expired) if now < placement.deadline => Ok(None),
-            (Status::Placed | Status::AwaitingPayment, _) => Ok(Some(Event::EndBegun { reason, at: now })),
-            (Status::Cancelling | Status::Cancelled | Status::Expired | Status::Rejected, _) => Ok(None),
-            (Status::PaymentPending, EndReason::Expired) if planted(Bug::ExpiresWhileUnknown) => {
-                Ok(Some(Event::EndBegun { reason, at: now }))
-            }
-            (_, EndReason::Expired) => Ok(None),
-            (Status::PaymentPending, _) => Err(Rejection::PaymentInProgress { attempt: pending }),
-            (Status::Paid | Status::Confirmed | Status::Packed | Status::Shipped | Status::Delivered, _) => {
-                Err(Rejection::WrongStatus { status })
-            }
-        }
-    }
-
     fn decide_stock(&self, answers: &[(u16, StockAnswer)], now: Timestamp) -> Result<Option<Event>, Rejection> {
         let (_, status) = self.placed()?;
         let news = |(index, _): &&(u16, StockAnswer)| self.stock.get(usize::from(*index)) == Some(&None);
@@ -289,8 +235,28 @@ impl Entity for Order {
             }
             Command::RejectByCart(reason) => self.decide_end(reason.clone(), now),
             Command::RecordStock(answers) => self.decide_stock(answers, now),
-            Command::RequestPayment { method, key } => self.decide_payment(method, *key, now),
-            Command::SettlePayment { attempt, outcome } => self.decide_settlement(*attempt, outcome, now),
+            Command::RequestPayment { method, key, capture } => self.decide_payment(method, *key, *capture, now),
+            Command::AdvancePayment { attempt, standing } => self.decide_advance_payment(*attempt, standing, now),
+            Command::Capture => self.decide_capture(now),
+            Command::AbandonPayment => self.decide_abandon(now),
+            Command::Hear(about) => self.decide_hear(*about, now),
+            Command::TakeBack { attempt, reference, captured } => {
+                self.decide_take_back(*attempt, reference, *captured, now)
+            }
+            Command::Refund(request) => self.decide_refund(request, now),
+            Command::RefundOwed => self.decide_owed_refund(now),
+            Command::RefundAgain { number, by } => self.decide_refund_again(*number, *by, now),
+            Command::AdvanceRefund { number, standing } => self.decide_refund_advance(*number, standing, now),
+            Command::RecordRestocked { number } => match self.refund(*number).map(Refund::is_to_restock) {
+                Some(true) => Ok(Some(self.with_more(|more| Event::Restocked { number: *number, more, at: now }))),
+                Some(false) => Ok(None),
+                None => Err(Rejection::NothingToRefund),
+            },
+            Command::RequestReturn { lines, reason } => self.decide_return(lines, reason, now),
+            Command::ReceiveReturn { number, restock, by } => self.decide_receive(*number, *restock, *by, now),
+            Command::RejectReturn { number, note } => self.decide_reject(*number, note, now),
+            Command::Raise(problem) => self.decide_raise(problem, now),
+            Command::Resolve { by, note } => self.decide_resolve(*by, note, now),
             Command::RecordFulfilled => match self.placed()?.1 {
                 Status::Paid => Ok(Some(Event::Fulfilled { at: now })),
                 status if status.is_paid() => Ok(None),
@@ -298,8 +264,11 @@ impl Entity for Order {
             },
             Command::Cancel => self.decide_end(EndReason::Cancelled, now),
             Command::Expire => self.decide_end(EndReason::Expired, now),
-            Command::RecordUndone => match self.placed()?.1 {
-                Status::Cancelling => Ok(Some(Event::Ended { at: now })),
+            Command::RecordUndone | Command::Finish => match self.placed()?.1 {
+                Status::Cancelling if self.refunds.iter().all(|refund| !refund.is_pending()) => {
+                    Ok(Some(Event::Ended { at: now }))
+                }
+                Status::Cancelling => Ok((!self.undone).then_some(Event::Undone { at: now })),
                 Status::Cancelled | Status::Expired | Status::Rejected => Ok(None),
                 status => Err(Rejection::WrongStatus { status }),
             },
@@ -345,18 +314,13 @@ impl Entity for Order {
                 }
             }
             Event::PaymentRequested { method, key, at } => {
-                let number = u32::try_from(self.attempts.len()).unwrap_or(u32::MAX - 1) + 1;
-                let (method, key, requested_at) = (method.clone(), *key, *at);
-                self.attempts.push(Attempt { number, method, key, requested_at, outcome: None });
-                self.note(*at, None);
+                self.begin_attempt(method, *key, CaptureMode::AtOnce, *at);
             }
-            Event::PaymentSettled { attempt, outcome, at } => {
-                let settled = self.attempts.iter_mut().find(|known| known.number == *attempt);
-                settled.expect("decided for a known attempt").outcome = Some(outcome.clone());
-                let note = match outcome {
-                    PaymentOutcome::Captured { .. } => None,
-                    PaymentOutcome::Declined { reason } => Some(format!("payment declined: {reason}")),
-                };
+            Event::AuthorisationRequested { method, key, at } => {
+                self.begin_attempt(method, *key, CaptureMode::Later, *at);
+            }
+            Event::PaymentAdvanced { attempt, standing, at } => {
+                let note = self.advance_payment(*attempt, standing);
                 self.note(*at, note);
             }
             Event::Fulfilled { at } => self.advance(Progress::Confirmed, *at),
@@ -376,6 +340,42 @@ impl Entity for Order {
             }
             Event::Delivered { at } => self.advance(Progress::Delivered, *at),
             Event::Erased { .. } => self.erase(),
+            Event::CaptureRequested { attempt, .. } => self.attempt_mut(*attempt).wanted = Some(Wanted::Capture),
+            Event::VoidRequested { attempt, .. } => self.attempt_mut(*attempt).wanted = Some(Wanted::Void),
+            Event::StrayCaptured { attempt, reference, amount, at } => {
+                let (reference, amount) = (reference.clone(), *amount);
+                let known = self.attempt_mut(*attempt);
+                known.standing = Some(Standing::Captured { reference, amount });
+                (known.stray, known.heard, known.wanted) = (true, false, None);
+                self.note(*at, Some(format!("a payment of {amount} came too late and goes back")));
+            }
+            Event::NoticeHeard { about, .. } => *self.heard_mut(*about) = true,
+            Event::NothingNew { about, .. } => *self.heard_mut(*about) = false,
+            Event::RefundRequested { refund } => self.begin_refund(refund),
+            Event::RefundAdvanced { number, standing, at, .. } => self.advance_refund(*number, standing, *at),
+            Event::Restocked { number, .. } => self.refund_mut(*number).restocked = true,
+            Event::ReturnRequested { lines, reason, at } => {
+                let number = u32::try_from(self.returns.len()).unwrap_or(u32::MAX - 1) + 1;
+                let (lines, reason, at) = (lines.clone(), reason.clone(), *at);
+                self.returns.push(Return { number, lines, reason, at, state: ReturnState::Requested });
+                self.note(at, Some(format!("return {number} requested")));
+            }
+            Event::ReturnReceived { number, refund } => {
+                self.return_mut(*number).state = ReturnState::Received { refund: refund.number };
+                self.note(refund.at, Some(format!("return {number} received")));
+                self.begin_refund(refund);
+            }
+            Event::ReturnRejected { number, note, at } => {
+                self.return_mut(*number).state = ReturnState::Rejected { note: note.clone() };
+                self.note(*at, Some(format!("return {number} rejected: {note}")));
+            }
+            Event::Undone { .. } => self.undone = true,
+            Event::AttentionRaised { problem, at } => {
+                self.raise(problem.clone(), *at);
+            }
+            Event::AttentionResolved { by, note, at } => {
+                self.resolve(&Resolved { by: *by, note: note.clone(), at: *at });
+            }
         }
     }
 
@@ -389,11 +389,52 @@ impl Entity for Order {
 
     fn view_bytes(view: &Arc<Order>) -> usize {
         let lines = view.placement.as_ref().map_or(0, |placement| placement.lines.len());
-        600 + 200 * lines + 64 * view.history.len() + 160 * view.attempts.len()
+        let refunds = 300 * (view.refunds.len() + view.returns.len() + view.attention.len());
+        600 + 200 * lines + 64 * view.history.len() + 160 * view.attempts.len() + refunds
     }
 }
 
 impl Order {
+    fn begin_attempt(&mut self, method: &str, key: Option<RequestKey>, capture: CaptureMode, at: Timestamp) {
+        let number = u32::try_from(self.attempts.len()).unwrap_or(u32::MAX - 1) + 1;
+        self.attempts.push(Attempt::new(number, method.to_owned(), key, at, capture));
+        self.note(at, None);
+    }
+
+    fn begin_refund(&mut self, refund: &Refund) {
+        self.refunds.push(refund.clone());
+        self.note(refund.at, Some(format!("refund {} of {} requested", refund.number, refund.amount)));
+    }
+
+    fn advance_refund(&mut self, number: u32, standing: &RefundStanding, at: Timestamp) {
+        let refund = self.refund_mut(number);
+        refund.heard = false;
+        refund.standing = Some(standing.clone());
+        if let RefundStanding::Failed { reason } = standing {
+            self.raise(Problem::RefundFailed { refund: number, reason: reason.clone() }, at);
+        }
+        self.note(at, Some(format!("refund {number}: {}", standing.as_str())));
+    }
+
+    fn heard_mut(&mut self, about: About) -> &mut bool {
+        match about {
+            About::Attempt(number) => &mut self.attempt_mut(number).heard,
+            About::Refund(number) => &mut self.refund_mut(number).heard,
+        }
+    }
+
+    fn attempt_mut(&mut self, number: u32) -> &mut Attempt {
+        self.attempts.iter_mut().find(|known| known.number == number).expect("decided for a known attempt")
+    }
+
+    fn refund_mut(&mut self, number: u32) -> &mut Refund {
+        self.refunds.iter_mut().find(|known| known.number == number).expect("decided for a known refund")
+    }
+
+    fn return_mut(&mut self, number: u32) -> &mut Return {
+        self.returns.iter_mut().find(|known| known.number == number).expect("decided for a known return")
+    }
+
     fn advance(&mut self, to: Progress, at: Timestamp) {
         self.progress = to;
         self.note(at, None);
@@ -407,8 +448,17 @@ impl Order {
         self.tracking = None;
         for attempt in &mut self.attempts {
             attempt.method.clear();
-            if let Some(PaymentOutcome::Declined { reason }) = &mut attempt.outcome {
+            if let Some(Standing::Declined { reason }) = &mut attempt.standing {
                 reason.clear();
+            }
+        }
+        self.refunds.iter_mut().for_each(|refund| refund.reason.clear());
+        let resolved = self.attention.iter_mut().filter_map(|known| known.resolved.as_mut());
+        resolved.for_each(|resolved| resolved.note.clear());
+        for known in &mut self.returns {
+            known.reason.clear();
+            if let ReturnState::Rejected { note } = &mut known.state {
+                note.clear();
             }
         }
         self.history.iter_mut().for_each(|entry| entry.note = None);

@@ -1,14 +1,10 @@
-//! The parts of an order: where it stands, its payment attempts, its history, why it ended.
+//! The parts of an order: where it stands, its history, why it ended.
 //!
 //! Depends on `std`, `serde` and its neighbours.
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{
-    entity::Timestamp,
-    ids::{ProductId, RequestKey},
-    money::Money,
-};
+use crate::domain::{entity::Timestamp, ids::ProductId};
 
 /// Where an order stands, as its customer sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -38,6 +34,9 @@ pub enum Status {
     Expired,
     /// It could not be had as ordered.
     Rejected,
+    // Histories are stored, so what is new stands at the end.
+    /// The money is held; it is captured when the seller asks for it.
+    Authorised,
 }
 
 impl Status {
@@ -48,6 +47,7 @@ impl Status {
             Self::Placed => "placed",
             Self::AwaitingPayment => "awaiting_payment",
             Self::PaymentPending => "payment_pending",
+            Self::Authorised => "authorised",
             Self::Paid => "paid",
             Self::Confirmed => "confirmed",
             Self::Packed => "packed",
@@ -74,7 +74,7 @@ impl Status {
 }
 
 /// Why an order comes to nothing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum EndReason {
     /// Its customer (or an admin) cancelled it.
     Cancelled,
@@ -112,7 +112,7 @@ impl EndReason {
 }
 
 /// What the inventory said to one line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum StockAnswer {
     /// It is kept for this order.
     Reserved,
@@ -123,38 +123,6 @@ pub enum StockAnswer {
     },
     /// The deadline had passed.
     TooLate,
-}
-
-/// What the provider said to a payment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum PaymentOutcome {
-    /// The money is captured.
-    Captured {
-        /// The provider's name for it.
-        reference: String,
-        /// What was captured; must be the order's total.
-        amount: Money,
-    },
-    /// Definitely not, and nothing was charged.
-    Declined {
-        /// The provider's reason code.
-        reason: String,
-    },
-}
-
-/// One attempt to pay.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attempt {
-    /// 1, 2, 3 …; part of the key under which the provider is asked.
-    pub number: u32,
-    /// The provider's token of the payment method. Never a card number; empty where the customer is erased.
-    pub method: String,
-    /// The identity of the request that asked for it.
-    pub key: Option<RequestKey>,
-    /// When the intent was recorded.
-    pub requested_at: Timestamp,
-    /// What the provider said, once it is known.
-    pub outcome: Option<PaymentOutcome>,
 }
 
 /// How a parcel can be followed.

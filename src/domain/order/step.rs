@@ -2,9 +2,13 @@
 //!
 //! Depends on its neighbours.
 
-use super::{Order, Status, StockAnswer};
+use super::{Order, Progress, Standing, Status, StockAnswer, Wanted};
+use crate::{
+    domain::entity::Timestamp,
+    planted::{Bug, planted},
+};
 
-/// The next thing that is missing. Lines are named by their index in the placement.
+/// The next thing that is missing. Lines are named by their index in the placement, attempts and refunds by their number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// Take its lines out of the cart.
@@ -13,44 +17,170 @@ pub enum Step {
     Reserve(Vec<u16>),
     /// Nothing: the customer's turn, until the deadline.
     AwaitPayment,
-    /// Ask the provider, under the key of this attempt, until its answer is definite.
-    Pay {
-        /// The attempt.
-        attempt: u32,
-    },
+    /// End it: its deadline has passed. Never next by itself, as the order has no clock.
+    Expire,
+    /// Ask the provider, under the key of this attempt, until it has said something.
+    Pay(u32),
+    /// Nothing: the customer's or the provider's turn. The provider is asked again after a while, should its news be lost.
+    AwaitProvider(u32),
+    /// Nothing: the seller's turn. Authorisations end, so the provider is asked now and then.
+    AwaitCapture(u32),
+    /// Capture what is held.
+    Capture(u32),
+    /// Give the attempt up at the provider, until it is final.
+    Void(u32),
     /// Book the stock of every line as sold and close the order in its cart.
     Fulfil,
+    /// Record what the shop itself owes.
+    RefundOwed,
+    /// Ask the provider, under the key of this refund, to give money back.
+    Refund(u32),
+    /// Nothing: the provider works on this refund. It is asked again after a while.
+    AwaitRefund(u32),
+    /// Put the units of this refund back into the stock.
+    Restock(u32),
     /// Release these lines and give them back to the cart. Every line is here that is not known to be refused, also those
     /// whose reservation was never answered: it may have happened, or may still be on its way.
     Undo(Vec<u16>),
+    /// Record that everything is given back.
+    Finish,
+    /// Record that what was wrong has come right.
+    ComeRight,
     /// Nothing, for the checkout: the seller's turn, or the end.
     Done,
+}
+
+/// Whether whoever waits for the order's provider is to be asked about, or is known to be waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Look {
+    /// The order has changed.
+    AtOrder,
+    /// Something may have happened elsewhere: time has passed, or the customer has come back.
+    Around,
+}
+
+/// Whose turn it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Turn {
+    /// The checkout's, which performs this step.
+    Do(Step),
+    /// Somebody else's; the checkout comes back at this moment.
+    WaitUntil(Timestamp),
+    /// Somebody else's; the checkout looks around after a while, and at this moment at the latest.
+    LookAgain(Option<Timestamp>),
+    /// Nobody's, or whoever it is will say so.
+    Rest,
+}
+
+impl Step {
+    /// Whether something leaves for the provider.
+    #[must_use]
+    pub fn asks_provider(&self) -> bool {
+        matches!(self, Self::Pay(_) | Self::Capture(_) | Self::Void(_) | Self::Refund(_))
+    }
 }
 
 impl Order {
     /// What is to be done next; `None` where the order was never placed.
     #[must_use]
     pub fn next_step(&self) -> Option<Step> {
+        let status = self.status()?;
+        if self.has_come_right() {
+            return Some(Step::ComeRight);
+        }
+        Some(self.work(status).unwrap_or(Step::Done))
+    }
+
+    /// Whose turn it is now; `None` where the order was never placed.
+    #[must_use]
+    pub fn turn(&self, now: Timestamp, look: Look) -> Option<Turn> {
+        let (step, deadline) = (self.next_step()?, self.placement.as_ref()?.deadline);
+        let waits_for_customer = |attempt: u32| {
+            matches!(self.attempt(attempt)?.standing, Some(Standing::ActionRequired { .. })).then_some(())
+        };
+        Some(match (step, look) {
+            (Step::AwaitProvider(attempt) | Step::AwaitCapture(attempt), Look::Around) => Turn::Do(Step::Pay(attempt)),
+            (Step::AwaitRefund(number), Look::Around) => Turn::Do(Step::Refund(number)),
+            (Step::AwaitPayment, _) if now >= deadline => Turn::Do(Step::Expire),
+            (Step::AwaitPayment, _) => Turn::WaitUntil(deadline),
+            (Step::AwaitProvider(attempt), Look::AtOrder) => match waits_for_customer(attempt) {
+                Some(()) if now >= deadline => Turn::Do(Step::Expire),
+                waits => Turn::LookAgain(waits.map(|()| deadline)),
+            },
+            (Step::AwaitCapture(_) | Step::AwaitRefund(_), Look::AtOrder) => Turn::LookAgain(None),
+            (Step::Done, _) => Turn::Rest,
+            (step, _) => Turn::Do(step),
+        })
+    }
+
+    fn work(&self, status: Status) -> Option<Step> {
+        let pending = || self.refunds.iter().find(|refund| refund.is_pending());
+        let way_on = || self.way_on(status).filter(|step| *step != Step::Finish || pending().is_none());
+        self.money_back().or_else(way_on).or_else(|| Some(Step::AwaitRefund(pending()?.number)))
+    }
+
+    /// Money that has to go back comes before everything else, but what a provider works on holds nothing up.
+    fn money_back(&self) -> Option<Step> {
+        if let Some(refund) = self.refunds.iter().find(|refund| refund.is_to_ask()) {
+            return Some(Step::Refund(refund.number));
+        }
+        if let Some(refund) = self.refunds.iter().find(|refund| refund.is_to_restock()) {
+            return Some(Step::Restock(refund.number));
+        }
+        self.owed_refund(Timestamp::default()).map(|_| Step::RefundOwed)
+    }
+
+    fn way_on(&self, status: Status) -> Option<Step> {
         let lines_where = |wanted: fn(&Option<StockAnswer>) -> bool| -> Vec<u16> {
             let indices = self.stock.iter().enumerate().filter(|(_, answer)| wanted(answer));
             indices.map(|(index, _)| u16::try_from(index).unwrap_or(u16::MAX)).collect()
         };
-        Some(match self.status()? {
+        Some(match status {
             Status::Placed if !self.taken => Step::TakeFromCart,
             Status::Placed => Step::Reserve(lines_where(Option::is_none)),
             Status::AwaitingPayment => Step::AwaitPayment,
-            Status::PaymentPending => Step::Pay { attempt: self.attempts.last().map_or(1, |attempt| attempt.number) },
+            Status::PaymentPending | Status::Authorised => self.payment_step()?,
             Status::Paid => Step::Fulfil,
-            Status::Cancelling => {
-                Step::Undo(lines_where(|answer| matches!(answer, None | Some(StockAnswer::Reserved))))
-            }
+            Status::Cancelling => match self.open_attempt() {
+                Some(attempt) if !planted(Bug::ExpiresWhileUnknown) => Step::Void(attempt.number),
+                _ if self.progress == Progress::Open && !self.undone => {
+                    Step::Undo(lines_where(|answer| matches!(answer, None | Some(StockAnswer::Reserved))))
+                }
+                _ => Step::Finish,
+            },
             Status::Confirmed
             | Status::Packed
             | Status::Shipped
             | Status::Delivered
             | Status::Cancelled
             | Status::Expired
-            | Status::Rejected => Step::Done,
+            | Status::Rejected => return None,
         })
+    }
+
+    fn payment_step(&self) -> Option<Step> {
+        let attempt = self.open_attempt()?;
+        let number = attempt.number;
+        Some(match (&attempt.standing, attempt.wanted) {
+            (_, Some(Wanted::Void)) => Step::Void(number),
+            (None, _) => Step::Pay(number),
+            (Some(Standing::Authorised { .. }), Some(Wanted::Capture)) => Step::Capture(number),
+            _ if attempt.heard => Step::Pay(number),
+            (Some(Standing::Authorised { .. }), None) => Step::AwaitCapture(number),
+            _ => Step::AwaitProvider(number),
+        })
+    }
+
+    /// Whether the checkout need not come back to it, unless somebody asks for something.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        matches!(self.next_step(), None | Some(Step::Done))
+    }
+
+    /// Whether there is nothing to do for the checkout, now or after a while, but for what an operator has to look at.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        let step = self.status().and_then(|status| self.work(status));
+        matches!(step, None | Some(Step::AwaitPayment | Step::AwaitCapture(_)))
     }
 }

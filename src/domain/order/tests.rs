@@ -12,7 +12,7 @@ fn inr(minor: u64) -> Money {
     Money::new(minor, Currency::INR).unwrap()
 }
 
-fn placement() -> Placement {
+pub(super) fn placement() -> Placement {
     let line = |product: &str, quantity, price| Line {
         product: product.parse().unwrap(),
         title: product.to_uppercase(),
@@ -52,16 +52,15 @@ fn stock(answers: [StockAnswer; 2]) -> Command {
 }
 
 fn pay() -> Command {
-    Command::RequestPayment { method: "tok_success".into(), key: None }
+    Command::RequestPayment { method: "tok_success".into(), key: None, capture: CaptureMode::AtOnce }
 }
 
 fn captured(attempt: u32) -> Command {
-    let outcome = PaymentOutcome::Captured { reference: "ch_1".into(), amount: inr(250) };
-    Command::SettlePayment { attempt, outcome }
+    Command::AdvancePayment { attempt, standing: Standing::Captured { reference: "ch_1".into(), amount: inr(250) } }
 }
 
 fn declined(attempt: u32) -> Command {
-    Command::SettlePayment { attempt, outcome: PaymentOutcome::Declined { reason: "insufficient_funds".into() } }
+    Command::AdvancePayment { attempt, standing: Standing::Declined { reason: "insufficient_funds".into() } }
 }
 
 fn awaiting_payment() -> Vec<Command> {
@@ -92,7 +91,7 @@ fn the_way_forward() {
         (Command::RecordTaken, Status::Placed, Step::Reserve(vec![0, 1])),
         (Command::RecordStock(vec![(0, StockAnswer::Reserved)]), Status::Placed, Step::Reserve(vec![1])),
         (Command::RecordStock(vec![(1, StockAnswer::Reserved)]), Status::AwaitingPayment, Step::AwaitPayment),
-        (pay(), Status::PaymentPending, Step::Pay { attempt: 1 }),
+        (pay(), Status::PaymentPending, Step::Pay(1)),
         (captured(1), Status::Paid, Step::Fulfil),
         (Command::RecordFulfilled, Status::Confirmed, Step::Done),
         (Command::Pack, Status::Packed, Step::Done),
@@ -158,8 +157,9 @@ fn nothing_ends_an_order_while_its_payment_is_unknown() {
     let order = given_awaiting(vec![pay()]);
     let late = DEADLINE.plus_ms(1_000_000);
     assert_eq!(order.decide(&Command::Expire, late), Ok(None));
-    assert_eq!(order.decide(&Command::Cancel, late), Err(Rejection::PaymentInProgress { attempt: 1 }));
     assert!(order.decide(&captured(1), late).unwrap().is_some(), "money that comes late is still money");
+    let cancelled = given_awaiting(vec![pay(), Command::Cancel]);
+    assert_eq!(cancelled.next_step(), Some(Step::Void(1)), "nothing is released before the payment is given up");
 }
 
 #[test]
@@ -177,6 +177,7 @@ fn a_paid_order_is_not_paid_again() {
     let keyed = |key, fingerprint| Command::RequestPayment {
         method: "tok_success".into(),
         key: Some(RequestKey { key, fingerprint }),
+        capture: CaptureMode::AtOnce,
     };
     assert_eq!(order.decide(&keyed(1, 1), NOW), Err(Rejection::AlreadyPaid));
     let order = given_awaiting(vec![keyed(1, 1), captured(1)]);
@@ -189,15 +190,15 @@ fn a_paid_order_is_not_paid_again() {
 fn a_pending_payment_is_joined_or_refused_but_never_doubled() {
     let order = given_awaiting(vec![pay()]);
     assert_eq!(order.decide(&pay(), NOW), Ok(None));
-    let other = Command::RequestPayment { method: "tok_other".into(), key: None };
+    let other = Command::RequestPayment { method: "tok_other".into(), key: None, capture: CaptureMode::AtOnce };
     assert_eq!(order.decide(&other, NOW), Err(Rejection::PaymentInProgress { attempt: 1 }));
 }
 
 #[test]
 fn another_amount_than_the_total_is_never_recorded_as_paid() {
     let order = given_awaiting(vec![pay()]);
-    let outcome = PaymentOutcome::Captured { reference: "ch_1".into(), amount: inr(249) };
-    let refused = order.decide(&Command::SettlePayment { attempt: 1, outcome }, NOW);
+    let standing = Standing::Captured { reference: "ch_1".into(), amount: inr(249) };
+    let refused = order.decide(&Command::AdvancePayment { attempt: 1, standing }, NOW);
     assert_eq!(refused, Err(Rejection::AmountMismatch { captured: inr(249), total: inr(250) }));
 }
 
@@ -239,9 +240,7 @@ fn an_erased_order_keeps_what_the_books_need_and_nothing_of_its_customer() {
     let (now, then) = (order.placement().unwrap(), before.placement().unwrap());
     assert_eq!((&now.lines, now.total, now.customer), (&then.lines, then.total, then.customer));
     assert_eq!(now.address.country, "IN", "the books need it for the tax");
-    assert!(order.attempts().iter().any(|attempt| {
-        matches!(&attempt.outcome, Some(PaymentOutcome::Captured { reference, .. }) if reference == "ch_1")
-    }));
+    assert!(order.paying_attempt().and_then(Attempt::captured).is_some_and(|(reference, _)| reference == "ch_1"));
     assert_eq!(order.history().len(), before.history().len());
 }
 
@@ -257,20 +256,65 @@ fn an_order_whose_customer_is_erased_meanwhile_is_rejected_without_its_address()
     assert_eq!(order.decide(&Command::Erase, NOW), Ok(None));
 }
 
+fn units() -> impl Strategy<Value = Units> {
+    proptest::collection::vec((0..3_u16, 0..3_u32), 0..3)
+}
+
+fn any_standing() -> impl Strategy<Value = Standing> {
+    let reference = || "pi_1".to_owned();
+    prop_oneof![
+        3 => Just(Standing::Captured { reference: reference(), amount: inr(250) }),
+        2 => Just(Standing::Declined { reason: "no".into() }),
+        1 => Just(Standing::Voided { reference: None }),
+        2 => Just(Standing::Authorised { reference: reference(), amount: inr(250) }),
+        1 => Just(Standing::ActionRequired { reference: reference(), url: "https://bank".into() }),
+        1 => Just(Standing::Processing { reference: reference() }),
+    ]
+}
+
+fn any_refund_standing() -> impl Strategy<Value = RefundStanding> {
+    let reference = || "re_1".to_owned();
+    prop_oneof![
+        1 => Just(RefundStanding::Processing { reference: reference() }),
+        4 => Just(RefundStanding::Refunded { reference: reference() }),
+        1 => Just(RefundStanding::Failed { reason: "no".into() }),
+        1 => Just(RefundStanding::ByHand),
+    ]
+}
+
 fn any_command() -> impl Strategy<Value = Command> {
     let answer = prop_oneof![
         4 => Just(StockAnswer::Reserved),
         1 => Just(StockAnswer::Refused { available: 0 }),
         1 => Just(StockAnswer::TooLate)
     ];
+    let capture = prop_oneof![Just(CaptureMode::AtOnce), Just(CaptureMode::Later)];
+    let pay = capture.prop_map(|capture| Command::RequestPayment { method: "tok".into(), key: None, capture });
+    let refund = (units(), any::<bool>(), any::<Option<bool>>()).prop_map(|(lines, shipping, restock)| {
+        Command::Refund(RefundRequest { lines, shipping, restock, reason: "why".into(), by: UserId(9), key: None })
+    });
+    let advance = (1..4_u32, any_standing());
     prop_oneof![
         2 => Just(place()),
         3 => Just(Command::RecordTaken),
         4 => (0..2_u16, answer).prop_map(|(line, answer)| Command::RecordStock(vec![(line, answer)])),
-        4 => Just(pay()),
-        2 => (1..4_u32).prop_map(captured),
-        2 => (1..4_u32).prop_map(declined),
-        2 => Just(Command::RecordFulfilled),
+        4 => pay,
+        6 => advance.prop_map(|(attempt, standing)| Command::AdvancePayment { attempt, standing }),
+        1 => Just(Command::Capture),
+        1 => Just(Command::AbandonPayment),
+        1 => (1..3_u32).prop_map(|number| Command::Hear(About::Attempt(number))),
+        1 => (1..3_u32).prop_map(|number| Command::Hear(About::Refund(number))),
+        3 => refund,
+        2 => Just(Command::RefundOwed),
+        1 => (1..4_u32).prop_map(|number| Command::RefundAgain { number, by: UserId(9) }),
+        6 => (1..4_u32, any_refund_standing())
+            .prop_map(|(number, standing)| Command::AdvanceRefund { number, standing }),
+        2 => (1..4_u32).prop_map(|number| Command::RecordRestocked { number }),
+        2 => units().prop_map(|lines| Command::RequestReturn { lines, reason: "too small".into() }),
+        2 => (1..3_u32, any::<bool>())
+            .prop_map(|(number, restock)| Command::ReceiveReturn { number, restock, by: UserId(9) }),
+        1 => (1..3_u32).prop_map(|number| Command::RejectReturn { number, note: "worn".into() }),
+        3 => Just(Command::RecordFulfilled),
         1 => Just(Command::Cancel),
         1 => Just(Command::Expire),
         2 => Just(Command::RecordUndone),
@@ -280,9 +324,15 @@ fn any_command() -> impl Strategy<Value = Command> {
     ]
 }
 
+/// What the customer has paid and not got back, for attempts that pay the order and for strays.
+fn kept(order: &Order) -> u64 {
+    let captured: u64 = order.attempts().iter().filter_map(Attempt::captured).map(|(_, amount)| amount.minor).sum();
+    captured - order.refunded().map_or(0, |refunded| refunded.minor)
+}
+
 proptest! {
-    /// Whatever arrives in whatever order: one capture at most, no way back after it, no end while money is unknown,
-    /// and an end says nothing that was ever paid.
+    /// Whatever arrives in whatever order: at most one attempt pays, an order that is paid keeps to it until the money goes
+    /// back, nothing ends while money is unknown, and no more goes back than came.
     #[test]
     fn an_order_never_breaks_its_word(steps in proptest::collection::vec((any_command(), 0..9_000_u64), 0..60)) {
         let (mut order, mut now) = (Order::default(), NOW);
@@ -292,19 +342,72 @@ proptest! {
             let Ok(Some(event)) = order.decide(&command, now) else { continue };
             order.apply(&event);
             let after = order.status().unwrap();
-            let captures = order.attempts().iter();
-            let captures = captures.filter(|a| matches!(a.outcome, Some(PaymentOutcome::Captured { .. }))).count();
-            prop_assert!(captures <= 1);
-            prop_assert_eq!(captures == 1, after.is_paid());
-            if let Some(before) = before {
-                prop_assert!(!before.is_final(), "{before:?} is an end, yet {event:?} happened");
-                prop_assert!(!before.is_paid() || after >= before, "{before:?} went back to {after:?}");
-                let gives_up = matches!(after, Status::Cancelling);
-                prop_assert!(!gives_up || before != Status::PaymentPending);
+            let paying = order.attempts().iter().filter(|a| a.captured().is_some() && !a.stray).count();
+            prop_assert!(paying <= 1);
+            prop_assert!(!after.is_paid() || paying == 1);
+            let captured: u64 = order.attempts().iter().filter_map(Attempt::captured).map(|(_, a)| a.minor).sum();
+            prop_assert!(order.refunded().unwrap().minor <= captured, "more went back than came");
+            for attempt in order.attempts().iter().filter(|attempt| attempt.captured().is_some()) {
+                let of_attempt = order.refunds().iter().filter(|r| r.attempt == attempt.number && !r.has_failed());
+                let refunded: u64 = of_attempt.map(|refund| refund.amount.minor).sum();
+                prop_assert!(refunded <= attempt.captured().unwrap().1.minor);
             }
-            let unsettled = order.attempts().iter().filter(|attempt| attempt.outcome.is_none()).count();
-            prop_assert_eq!(unsettled == 1, after == Status::PaymentPending);
-            prop_assert!(order.attempts().len() <= ATTEMPTS_MAX);
+            let units = order.refunded_units();
+            prop_assert!(order.placement().unwrap().lines.iter().zip(&units).all(|(line, units)| *units <= line.quantity));
+            if let Some(before) = before {
+                prop_assert!(!before.is_final() || before == after, "{before:?} is an end, then {event:?}");
+                let back = before.is_paid() && !after.is_paid();
+                prop_assert!(!back || after == Status::Cancelling, "{before:?} went back to {after:?}");
+            }
+            let unsettled = order.attempts().iter().filter(|attempt| !attempt.is_final()).count();
+            prop_assert!(unsettled <= 1);
+            let ended = matches!(after, Status::Cancelled | Status::Expired | Status::Rejected);
+            prop_assert!(!ended || unsettled == 0, "{after:?} with an open payment");
+            prop_assert!(order.attempts().len() <= ATTEMPTS_MAX && order.refunds().len() <= REFUNDS_MAX);
         }
+    }
+
+    /// However a total is refunded in parts, the parts are the total.
+    #[test]
+    fn refunds_of_all_parts_are_the_total(
+        prices in proptest::collection::vec((1..5_u32, 0..10_000_u64), 1..5),
+        shipping in 0..1_000_u64,
+        tax in 0..5_000_u64,
+        picks in proptest::collection::vec((0..5_u16, 1..5_u32, any::<bool>()), 0..12),
+    ) {
+        let mut placement = placement();
+        let line = |(quantity, price): &(u32, u64)| Line {
+            quantity: *quantity,
+            unit_price: inr(*price),
+            ..placement.lines[0].clone()
+        };
+        placement.lines = prices.iter().map(line).collect();
+        (placement.shipping, placement.tax) = (inr(shipping), inr(tax));
+        placement.total = Placement::total_of(&placement.lines, placement.shipping, placement.tax).unwrap();
+        let total = placement.total.minor;
+        let lines = u16::try_from(prices.len()).unwrap();
+        let reserved = (0..lines).map(|line| (line, StockAnswer::Reserved)).collect();
+        let standing = Standing::Captured { reference: "ch_1".into(), amount: inr(total) };
+        let tracking = Tracking { carrier: "Post".into(), number: "1".into() };
+        let mut order = given(vec![
+            Command::Place(Arc::new(placement)),
+            Command::RecordTaken,
+            Command::RecordStock(reserved),
+            pay(),
+            Command::AdvancePayment { attempt: 1, standing },
+            Command::RecordFulfilled,
+            Command::Ship(tracking),
+        ]);
+        let everything = [(0, 0, false)];
+        for (line, quantity, shipping) in picks.iter().chain(&everything) {
+            let lines = if *quantity == 0 { Vec::new() } else { vec![(*line, *quantity)] };
+            let request = RefundRequest { lines, shipping: *shipping, restock: None, reason: "why".into(), by: UserId(9), key: None };
+            let Ok(Some(event)) = order.decide(&Command::Refund(request), NOW) else { continue };
+            order.apply(&event);
+            let number = u32::try_from(order.refunds().len()).unwrap();
+            let standing = RefundStanding::Refunded { reference: "re".into() };
+            order.apply(&order.decide(&Command::AdvanceRefund { number, standing }, NOW).unwrap().unwrap());
+        }
+        prop_assert_eq!(kept(&order), 0);
     }
 }

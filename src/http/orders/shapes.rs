@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    domain::order::{self, Attempt, EndReason, HistoryEntry, PaymentOutcome},
+    domain::order::{self, Attempt, EndReason, HistoryEntry, Placement, RefundStanding, ReturnState, Standing, Units},
     http::{
         bodies::{Money, StatedMoney, product_id, time},
         error::Problem,
@@ -156,27 +156,31 @@ impl PaymentBody {
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct AttemptBody {
     attempt: u32,
-    /// `success`, `fail` or `pending`.
+    /// `success`, `fail`, `pending`, `action_required`, `authorised` or `voided`.
     status: &'static str,
     requested_at: String,
-    /// The provider's name for the captured money.
+    /// The provider's name for the payment.
     #[serde(skip_serializing_if = "Option::is_none")]
     reference: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     declined_reason: Option<String>,
+    /// Where the customer goes, such as for 3-D Secure; afterwards the same payment is asked for again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    action_url: Option<String>,
 }
 
 impl From<&Attempt> for AttemptBody {
     fn from(attempt: &Attempt) -> Self {
-        let (status, reference, declined_reason) = match &attempt.outcome {
-            None => ("pending", None, None),
-            Some(PaymentOutcome::Captured { reference, .. }) => ("success", Some(reference.clone()), None),
-            Some(PaymentOutcome::Declined { reason }) => {
-                ("fail", None, Some(reason.clone()).filter(|reason| !reason.is_empty()))
-            }
+        let standing = attempt.standing.as_ref();
+        let status = standing.map_or("pending", Standing::as_str);
+        let reference = standing.and_then(Standing::reference).map(str::to_owned);
+        let (declined_reason, action_url) = match standing {
+            Some(Standing::Declined { reason }) => (Some(reason.clone()).filter(|reason| !reason.is_empty()), None),
+            Some(Standing::ActionRequired { url, .. }) => (None, Some(url.clone())),
+            _ => (None, None),
         };
         let (attempt, requested_at) = (attempt.number, time(attempt.requested_at));
-        Self { attempt, status, requested_at, reference, declined_reason }
+        Self { attempt, status, requested_at, reference, declined_reason, action_url }
     }
 }
 
@@ -208,6 +212,87 @@ struct LineBody {
     unit_price: Money,
 }
 
+/// Units of a product of the order.
+#[derive(Serialize, ToSchema)]
+struct UnitsBody {
+    product_id: String,
+    quantity: u32,
+}
+
+fn units(placement: &Placement, units: &Units) -> Vec<UnitsBody> {
+    let body = |(index, quantity): &(u16, u32)| {
+        let line = placement.lines.get(usize::from(*index))?;
+        Some(UnitsBody { product_id: line.product.to_string(), quantity: *quantity })
+    };
+    units.iter().filter_map(body).collect()
+}
+
+/// Money that goes back.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Refund)]
+struct RefundBody {
+    refund: u32,
+    /// `pending`, `refunded`, `failed` or `settled_by_hand`.
+    status: &'static str,
+    amount: Money,
+    items: Vec<UnitsBody>,
+    shipping: bool,
+    /// The units that are sold again.
+    restocked: Vec<UnitsBody>,
+    /// `asked`, `return`, `cancelled` or `stray` (a payment that came too late).
+    cause: &'static str,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    reason: String,
+    requested_at: String,
+}
+
+impl RefundBody {
+    fn of(placement: &Placement, refund: &order::Refund) -> Self {
+        Self {
+            refund: refund.number,
+            status: refund.standing.as_ref().map_or("pending", RefundStanding::as_str),
+            amount: refund.amount.into(),
+            items: units(placement, &refund.lines),
+            shipping: refund.shipping,
+            restocked: units(placement, &refund.restock),
+            cause: refund.cause.as_str(),
+            reason: refund.reason.clone(),
+            requested_at: time(refund.at),
+        }
+    }
+}
+
+/// Goods that come back.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Return)]
+struct ReturnBody {
+    r#return: u32,
+    /// `requested`, `received` or `rejected`.
+    status: &'static str,
+    items: Vec<UnitsBody>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    reason: String,
+    /// The refund, once the goods are back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refund: Option<u32>,
+    /// Why it was rejected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
+    requested_at: String,
+}
+
+impl ReturnBody {
+    fn of(placement: &Placement, known: &order::Return) -> Self {
+        let (status, refund, note) = match &known.state {
+            ReturnState::Requested => ("requested", None, None),
+            ReturnState::Received { refund } => ("received", Some(*refund), None),
+            ReturnState::Rejected { note } => ("rejected", None, Some(note.clone())),
+        };
+        let (items, requested_at) = (units(placement, &known.lines), time(known.at));
+        Self { r#return: known.number, status, items, reason: known.reason.clone(), refund, note, requested_at }
+    }
+}
+
 /// How a parcel can be followed.
 #[derive(Serialize, ToSchema)]
 struct TrackingBody {
@@ -219,8 +304,8 @@ struct TrackingBody {
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct OrderBody {
     order_id: String,
-    /// placed, awaiting_payment, payment_pending, paid, confirmed, packed, shipped, delivered, cancelling, cancelled, expired,
-    /// rejected.
+    /// placed, awaiting_payment, payment_pending, authorised, paid, confirmed, packed, shipped, delivered, cancelling,
+    /// cancelled, expired, rejected.
     #[schema(example = "awaiting_payment")]
     status: &'static str,
     /// Why it came to nothing.
@@ -230,6 +315,12 @@ pub(in crate::http) struct OrderBody {
     shipping: Money,
     tax: Money,
     total: Money,
+    /// What has gone back, or is on its way back.
+    refunded: Money,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    refunds: Vec<RefundBody>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    returns: Vec<ReturnBody>,
     /// `null` where the customer is erased.
     #[schema(required)]
     shipping_address: Option<AddressBody>,
@@ -243,7 +334,7 @@ pub(in crate::http) struct OrderBody {
 
 impl OrderBody {
     /// The JSON form of an order, where it was ever placed.
-    pub(super) fn of(page: &OrderPage) -> Option<Self> {
+    pub(in crate::http) fn of(page: &OrderPage) -> Option<Self> {
         let (order, placement) = (&page.order, page.order.placement()?);
         let items = placement.lines.iter().map(|line| LineBody {
             product_id: line.product.to_string(),
@@ -263,6 +354,9 @@ impl OrderBody {
             shipping: placement.shipping.into(),
             tax: placement.tax.into(),
             total: placement.total.into(),
+            refunded: order.refunded()?.into(),
+            refunds: order.refunds().iter().map(|refund| RefundBody::of(placement, refund)).collect(),
+            returns: order.returns().iter().map(|known| ReturnBody::of(placement, known)).collect(),
             shipping_address: AddressBody::of(&placement.address),
             placed_at: time(placement.at),
             payment_deadline: time(placement.deadline),

@@ -66,7 +66,7 @@ impl Running {
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"SOUK_")) {
             command.env_remove(name);
         }
-        command.env("SOUK_SIMULATED_LEDGER", disk.dir.path().join("ledger.jsonl"));
+        command.env("SOUK_PAYMENTS__SIMULATED_LEDGER", disk.dir.path().join("ledger.jsonl"));
         // As long as they may be: no token and no order ends during the test.
         command.env("SOUK_ACCESS_TOKEN_SECONDS", "3600").env("SOUK_PAYMENT_DEADLINE_MS", "86400000");
         command.stderr(fs::File::create(&log_path).unwrap());

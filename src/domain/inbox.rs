@@ -1,0 +1,256 @@
+//! What providers announced about orders that are not ours, or not known yet: kept for a month, a day in each inbox.
+//!
+//! A notice of an order that is known is in the order itself. What is here waits for an operator, or for the order. Depends on `std`,
+//! `serde` and its neighbours.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    entity::{Entity, EntityId, Kind, Timestamp},
+    ids::UserId,
+};
+
+/// How many notices a day may keep. They are rare: past it the provider is told to come again.
+pub const NOTICES_MAX: usize = 1_000;
+/// How many days notices are kept.
+pub const DAYS_KEPT: u32 = 30;
+/// The longest text of a notice, in bytes; what is longer is cut.
+const TEXT_BYTES_MAX: usize = 200;
+/// Milliseconds of a day.
+const DAY_MS: u64 = 86_400_000;
+
+/// A day: how many have passed since 1970-01-01.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Day(pub u32);
+
+impl Day {
+    /// The day of a moment.
+    #[must_use]
+    pub fn of(at: Timestamp) -> Self {
+        Self(u32::try_from(at.0 / DAY_MS).unwrap_or(u32::MAX))
+    }
+
+    /// Where a notice of what happened then is kept: its own day's inbox, so that its repetitions meet it there; today's where its own is
+    /// not listed, because it is too long past or to come.
+    #[must_use]
+    pub fn to_keep(then: Timestamp, now: Timestamp) -> Self {
+        let (day, today) = (Self::of(then), Self::of(now));
+        if today.kept().any(|kept| kept == day) { day } else { today }
+    }
+
+    /// The days whose notices are kept, today first.
+    pub fn kept(self) -> impl Iterator<Item = Self> {
+        (0..DAYS_KEPT).map_while(move |days| self.0.checked_sub(days).map(Self))
+    }
+}
+
+impl fmt::Display for Day {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.0)
+    }
+}
+
+impl EntityId for Day {
+    fn to_key(&self) -> Vec<u8> {
+        self.0.to_be_bytes().to_vec()
+    }
+
+    fn from_key(key: &[u8]) -> Option<Self> {
+        Some(Self(u32::from_be_bytes(key.try_into().ok()?)))
+    }
+}
+
+/// A notice that no order of ours took.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// The provider's word for what happened.
+    pub what: String,
+    /// The provider's name for what it is about.
+    pub reference: String,
+    /// The order that it names.
+    pub order: String,
+    /// When it arrived.
+    pub at: Timestamp,
+}
+
+impl Kept {
+    /// A notice, its texts cut to what is kept.
+    #[must_use]
+    pub fn new(what: &str, reference: &str, order: &str, at: Timestamp) -> Self {
+        let cut = |text: &str| {
+            let ends = text.char_indices().map(|(at, character)| at + character.len_utf8());
+            text[..ends.take_while(|end| *end <= TEXT_BYTES_MAX).last().unwrap_or(0)].to_owned()
+        };
+        Self { what: cut(what), reference: cut(reference), order: cut(order), at }
+    }
+}
+
+/// The inbox of a day.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Inbox {
+    notices: Arc<BTreeMap<u128, Kept>>,
+    dismissed: u64,
+}
+
+/// What an inbox can be asked.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// Keep a notice; one that is kept already is not kept twice.
+    Keep {
+        /// Hash of the provider's name for it.
+        id: u128,
+        /// It.
+        notice: Kept,
+    },
+    /// Somebody has seen to it.
+    Dismiss {
+        /// Which.
+        id: u128,
+        /// Who.
+        by: UserId,
+        /// What they did.
+        note: String,
+    },
+    /// The day is long past: forget what is left.
+    Forget,
+}
+
+/// What can have happened to an inbox. Stored: see `actors/records.rs` before changing it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// A notice was kept.
+    Kept {
+        /// Hash of the provider's name for it.
+        id: u128,
+        /// It.
+        notice: Kept,
+    },
+    /// Somebody has seen to it.
+    Dismissed {
+        /// Which.
+        id: u128,
+        /// Who.
+        by: UserId,
+        /// What they did.
+        note: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// What was left was forgotten.
+    Forgotten {
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// Why an inbox refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// [`NOTICES_MAX`] is reached.
+    #[error("at most {NOTICES_MAX} notices of unknown orders a day")]
+    Full,
+    /// There is no such notice.
+    #[error("there is no such notice")]
+    NotFound,
+    /// The note is empty or too long.
+    #[error("the note must be 1 to {max} bytes", max = crate::domain::order::REASON_BYTES_MAX)]
+    InvalidNote,
+}
+
+impl Entity for Inbox {
+    const KIND: Kind = Kind::Inbox;
+    type Id = Day;
+    type Command = Command;
+    type Event = Event;
+    type Rejection = Rejection;
+    type View = Arc<BTreeMap<u128, Kept>>;
+
+    fn decide(&self, command: &Command, now: Timestamp) -> Result<Option<Event>, Rejection> {
+        match command {
+            Command::Keep { id, .. } if self.notices.contains_key(id) => Ok(None),
+            Command::Keep { .. } if self.notices.len() >= NOTICES_MAX => Err(Rejection::Full),
+            Command::Keep { id, notice } => Ok(Some(Event::Kept { id: *id, notice: notice.clone() })),
+            Command::Dismiss { id, .. } if !self.notices.contains_key(id) => Err(Rejection::NotFound),
+            Command::Dismiss { note, .. }
+                if note.trim().is_empty() || note.len() > crate::domain::order::REASON_BYTES_MAX =>
+            {
+                Err(Rejection::InvalidNote)
+            }
+            Command::Dismiss { id, by, note } => {
+                Ok(Some(Event::Dismissed { id: *id, by: *by, note: note.clone(), at: now }))
+            }
+            Command::Forget => Ok((!self.notices.is_empty()).then_some(Event::Forgotten { at: now })),
+        }
+    }
+
+    fn apply(&mut self, event: &Event) {
+        let notices = Arc::make_mut(&mut self.notices);
+        match event {
+            Event::Kept { id, notice } => {
+                notices.insert(*id, notice.clone());
+            }
+            Event::Dismissed { id, .. } => {
+                notices.remove(id);
+                self.dismissed += 1;
+            }
+            Event::Forgotten { .. } => notices.clear(),
+        }
+    }
+
+    fn view(&self) -> Self::View {
+        Arc::clone(&self.notices)
+    }
+
+    fn view_bytes(view: &Self::View) -> usize {
+        64 + 4 * TEXT_BYTES_MAX * view.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keep(id: u128) -> Command {
+        Command::Keep { id, notice: Kept::new("payment.captured", "pi_1", "nobody's", Timestamp(1)) }
+    }
+
+    #[test]
+    fn a_notice_is_kept_once_until_somebody_has_seen_to_it() {
+        let mut inbox = Inbox::default();
+        let kept = inbox.decide(&keep(1), Timestamp(1)).unwrap().unwrap();
+        inbox.apply(&kept);
+        assert_eq!(inbox.decide(&keep(1), Timestamp(2)), Ok(None));
+        let dismiss = |note: &str| Command::Dismiss { id: 1, by: UserId(9), note: note.into() };
+        assert_eq!(inbox.decide(&dismiss(" "), Timestamp(2)), Err(Rejection::InvalidNote));
+        let dismissed = inbox.decide(&dismiss("asked them"), Timestamp(2)).unwrap().unwrap();
+        inbox.apply(&dismissed);
+        assert!(inbox.view().is_empty());
+        assert_eq!(inbox.decide(&dismiss("again"), Timestamp(3)), Err(Rejection::NotFound));
+    }
+
+    #[test]
+    fn a_day_has_a_limit_and_is_forgotten() {
+        let mut inbox = Inbox::default();
+        for id in 0..NOTICES_MAX {
+            let kept = inbox.decide(&keep(id as u128), Timestamp(1)).unwrap().unwrap();
+            inbox.apply(&kept);
+        }
+        assert_eq!(inbox.decide(&keep(u128::MAX), Timestamp(1)), Err(Rejection::Full));
+        let forgotten = inbox.decide(&Command::Forget, Timestamp(2)).unwrap().unwrap();
+        inbox.apply(&forgotten);
+        assert_eq!(inbox.decide(&Command::Forget, Timestamp(3)), Ok(None));
+    }
+
+    #[test]
+    fn days_are_kept_for_a_month_and_long_texts_are_cut_between_characters() {
+        assert_eq!(Day::of(Timestamp(86_400_000 * 3 - 1)), Day(2));
+        assert_eq!(Day(40).kept().map(|day| day.0).collect::<Vec<_>>(), (11..=40).rev().collect::<Vec<_>>());
+        assert_eq!(Day(1).kept().count(), 2);
+        let kept_on = |day: u64| Day::to_keep(Timestamp(86_400_000 * day), Timestamp(86_400_000 * 40)).0;
+        assert_eq!([11, 40, 10, 0, 41, 9_000].map(kept_on), [11, 40, 40, 40, 40, 40], "always where it is listed");
+        let long = Kept::new(&"ä".repeat(150), "", "", Timestamp(1));
+        assert_eq!(long.what.len(), 200);
+    }
+}

@@ -1,0 +1,170 @@
+//! What an operator has to look at: an order that does not come to its end by itself.
+//!
+//! Depends on `serde` and its neighbours.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Event, Order, Rejection};
+use crate::domain::{entity::Timestamp, ids::UserId, money::Money};
+
+/// What is wrong with an order. Stored: see `actors/records.rs` before changing it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Problem {
+    /// Nobody knows whether a payment was charged.
+    PaymentUnknown {
+        /// The attempt.
+        attempt: u32,
+        /// What was seen last.
+        seen: String,
+    },
+    /// The provider took another amount than it was asked for.
+    AmountMismatch {
+        /// The attempt.
+        attempt: u32,
+        /// The provider's name for the payment.
+        reference: String,
+        /// What it took.
+        captured: Money,
+    },
+    /// Money that was to go back did not.
+    RefundFailed {
+        /// The refund.
+        refund: u32,
+        /// The provider's reason.
+        reason: String,
+    },
+    /// A step is refused or unanswered again and again.
+    Stuck {
+        /// What was seen last.
+        seen: String,
+    },
+    /// The provider's books say something else than the order.
+    Differs {
+        /// What.
+        what: String,
+    },
+    /// The customer disputes the payment at their bank.
+    Disputed {
+        /// The provider's name for the payment.
+        reference: String,
+    },
+}
+
+impl Problem {
+    /// The word used in the API.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::PaymentUnknown { .. } => "payment_unknown",
+            Self::AmountMismatch { .. } => "amount_mismatch",
+            Self::RefundFailed { .. } => "refund_failed",
+            Self::Stuck { .. } => "stuck",
+            Self::Differs { .. } => "differs",
+            Self::Disputed { .. } => "disputed",
+        }
+    }
+
+    /// Whether it is the same problem, seen again.
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::PaymentUnknown { attempt: one, .. }, Self::PaymentUnknown { attempt: two, .. })
+            | (Self::AmountMismatch { attempt: one, .. }, Self::AmountMismatch { attempt: two, .. })
+            | (Self::RefundFailed { refund: one, .. }, Self::RefundFailed { refund: two, .. }) => one == two,
+            (Self::Stuck { .. }, Self::Stuck { .. }) => true,
+            _ => self == other,
+        }
+    }
+}
+
+/// A problem of an order, since when, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Attention {
+    /// What is wrong.
+    pub problem: Problem,
+    /// Since when.
+    pub at: Timestamp,
+    /// What became of it.
+    pub resolved: Option<Resolved>,
+}
+
+/// How a problem was settled.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Resolved {
+    /// By whom; `None` where the shop itself has seen it come right.
+    pub by: Option<UserId>,
+    /// What was done.
+    pub note: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// How many open problems, and how many settled ones, are remembered of an order. One more open one is dropped, as somebody has to
+/// look anyway; of the settled ones the oldest is.
+const PROBLEMS_MAX: usize = 8;
+
+/// The longest note that is recorded, in bytes: what was said, and before it a word for what was done.
+const NOTE_BYTES_MAX: usize = super::refund::REASON_BYTES_MAX + 20;
+
+/// Holds what an operator says against its rule, before anything is done.
+///
+/// # Errors
+/// [`Rejection::InvalidText`].
+pub fn check_note(note: &str) -> Result<(), Rejection> {
+    super::check_text("note", note, super::refund::REASON_BYTES_MAX)
+}
+
+impl Order {
+    /// What an operator has to look at or had to, oldest first.
+    #[must_use]
+    pub fn attention(&self) -> &[Attention] {
+        &self.attention
+    }
+
+    /// What an operator has to look at now, oldest first.
+    pub fn open_problems(&self) -> impl Iterator<Item = &Problem> {
+        self.attention.iter().filter(|known| known.resolved.is_none()).map(|known| &known.problem)
+    }
+
+    /// Whether everything that was wrong has come right by itself.
+    pub(super) fn has_come_right(&self) -> bool {
+        let right = |problem: &Problem| match problem {
+            Problem::PaymentUnknown { attempt, .. } | Problem::AmountMismatch { attempt, .. } => {
+                self.attempt(*attempt).is_none_or(super::Attempt::is_final)
+            }
+            Problem::Stuck { .. } => self.is_at_rest(),
+            Problem::RefundFailed { .. } | Problem::Differs { .. } | Problem::Disputed { .. } => false,
+        };
+        self.open_problems().next().is_some() && self.open_problems().all(right)
+    }
+
+    pub(super) fn decide_raise(&self, problem: &Problem, now: Timestamp) -> Result<Option<Event>, Rejection> {
+        self.placed()?;
+        let known = self.open_problems().any(|known| known.is_same(problem));
+        let is_news = !known && self.open_problems().count() < PROBLEMS_MAX;
+        Ok(is_news.then(|| Event::AttentionRaised { problem: problem.clone(), at: now }))
+    }
+
+    pub(super) fn decide_resolve(
+        &self,
+        by: Option<UserId>,
+        note: &str,
+        now: Timestamp,
+    ) -> Result<Option<Event>, Rejection> {
+        self.placed()?;
+        super::check_text("note", note, NOTE_BYTES_MAX)?;
+        let is_open = self.open_problems().next().is_some();
+        Ok(is_open.then(|| Event::AttentionResolved { by, note: note.to_owned(), at: now }))
+    }
+
+    pub(super) fn raise(&mut self, problem: Problem, at: Timestamp) {
+        self.attention.push(Attention { problem, at, resolved: None });
+    }
+
+    pub(super) fn resolve(&mut self, resolved: &Resolved) {
+        for known in self.attention.iter_mut().filter(|known| known.resolved.is_none()) {
+            known.resolved = Some(resolved.clone());
+        }
+        let beyond = self.attention.len().saturating_sub(PROBLEMS_MAX);
+        self.attention.drain(..beyond);
+    }
+}

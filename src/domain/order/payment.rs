@@ -1,0 +1,403 @@
+//! An attempt to be paid, and how far it has come at the provider.
+//!
+//! ```text
+//!              ┌─▶ ActionRequired ─┐
+//!  (asked) ────┼─▶ Processing ─────┼──▶ Authorised ──▶ Captured      final: the money is ours
+//!              └───────────────────┴────────┴────────▶ Declined      final: nothing was charged, nor will be
+//!                                                      Voided        final: given up, nothing will be charged
+//! ```
+//!
+//! What is final stays. Should a provider capture what it had declined or voided, that capture is a stray: it pays for nothing and
+//! is refunded. Depends on `serde` and its neighbours.
+
+use serde::{Deserialize, Serialize};
+
+use super::{ATTEMPTS_MAX, About, EndReason, Event, METHOD_BYTES_MAX, Order, Refund, Rejection, Status, check_text};
+use crate::{
+    domain::{
+        entity::{Entity, Timestamp},
+        ids::RequestKey,
+        money::Money,
+    },
+    planted::{Bug, planted},
+};
+
+/// How far a payment has come, as the provider says. Stored: see `actors/records.rs` before changing it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Standing {
+    /// The money is captured.
+    Captured {
+        /// The provider's name for it.
+        reference: String,
+        /// What was captured; must be the order's total.
+        amount: Money,
+    },
+    /// Definitely not: nothing was charged and nothing will be.
+    Declined {
+        /// The provider's reason code.
+        reason: String,
+    },
+    /// Given up before it was captured: nothing will be charged.
+    Voided {
+        /// The provider's name for it, where it has one.
+        reference: Option<String>,
+    },
+    /// The money is held for us and waits to be captured.
+    Authorised {
+        /// The provider's name for it.
+        reference: String,
+        /// What is held; must be the order's total.
+        amount: Money,
+    },
+    /// The customer has to do something first, such as 3-D Secure.
+    ActionRequired {
+        /// The provider's name for it.
+        reference: String,
+        /// Where they do it.
+        url: String,
+    },
+    /// The provider works on it: not paid, and not declined.
+    Processing {
+        /// The provider's name for it.
+        reference: String,
+    },
+}
+
+impl Standing {
+    /// Whether nothing more can come of the payment.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Captured { .. } | Self::Declined { .. } | Self::Voided { .. })
+    }
+
+    /// The provider's name for the payment.
+    #[must_use]
+    pub fn reference(&self) -> Option<&str> {
+        match self {
+            Self::Captured { reference, .. }
+            | Self::Authorised { reference, .. }
+            | Self::ActionRequired { reference, .. }
+            | Self::Processing { reference } => Some(reference),
+            Self::Voided { reference } => reference.as_deref(),
+            Self::Declined { .. } => None,
+        }
+    }
+
+    /// What is held or captured.
+    #[must_use]
+    pub fn amount(&self) -> Option<Money> {
+        match self {
+            Self::Captured { amount, .. } | Self::Authorised { amount, .. } => Some(*amount),
+            _ => None,
+        }
+    }
+
+    /// The word used in the API.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Captured { .. } => "success",
+            Self::Declined { .. } => "fail",
+            Self::Voided { .. } => "voided",
+            Self::Authorised { .. } => "authorised",
+            Self::ActionRequired { .. } => "action_required",
+            Self::Processing { .. } => "pending",
+        }
+    }
+}
+
+/// When the money of an attempt is taken. Frozen with the intent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CaptureMode {
+    /// As soon as the payment is authorised.
+    #[default]
+    AtOnce,
+    /// When the seller asks for it; until then the money is only held.
+    Later,
+}
+
+/// What is wanted of a payment that is not final: an intent, recorded before the provider is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Wanted {
+    /// That what is held is captured.
+    Capture,
+    /// That it is given up.
+    Void,
+}
+
+/// One attempt to pay.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Attempt {
+    /// 1, 2, 3 …; part of the key under which the provider is asked.
+    pub number: u32,
+    /// The provider's token of the payment method. Never a card number; empty where the customer is erased.
+    pub method: String,
+    /// The identity of the request that asked for it.
+    pub key: Option<RequestKey>,
+    /// When the intent was recorded.
+    pub requested_at: Timestamp,
+    /// What the provider said last; `None` while nothing is known.
+    pub standing: Option<Standing>,
+    /// When the money is to be taken.
+    pub capture: CaptureMode,
+    /// What is wanted of it beyond being paid.
+    pub wanted: Option<Wanted>,
+    /// Whether the provider has announced news that it has not been asked about yet.
+    pub heard: bool,
+    /// Whether it was captured although it had been declined or voided, so that the money has to go back.
+    pub stray: bool,
+}
+
+impl Attempt {
+    /// A new attempt.
+    pub(super) fn new(
+        number: u32,
+        method: String,
+        key: Option<RequestKey>,
+        at: Timestamp,
+        capture: CaptureMode,
+    ) -> Self {
+        Self {
+            number,
+            method,
+            key,
+            requested_at: at,
+            standing: None,
+            capture,
+            wanted: None,
+            heard: false,
+            stray: false,
+        }
+    }
+
+    /// Whether its outcome is known for good.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        self.standing.as_ref().is_some_and(Standing::is_final)
+    }
+
+    /// What it captured, stray or not.
+    #[must_use]
+    pub fn captured(&self) -> Option<(&str, Money)> {
+        match &self.standing {
+            Some(Standing::Captured { reference, amount }) => Some((reference, *amount)),
+            _ => None,
+        }
+    }
+}
+
+impl Order {
+    /// An attempt by its number.
+    #[must_use]
+    pub fn attempt(&self, number: u32) -> Option<&Attempt> {
+        self.attempts.iter().find(|attempt| attempt.number == number)
+    }
+
+    /// The attempt that paid the order.
+    #[must_use]
+    pub fn paying_attempt(&self) -> Option<&Attempt> {
+        self.attempts.iter().find(|attempt| attempt.captured().is_some() && !attempt.stray)
+    }
+
+    /// The attempt whose outcome is not known for good.
+    #[must_use]
+    pub fn open_attempt(&self) -> Option<&Attempt> {
+        self.attempts.iter().find(|attempt| !attempt.is_final())
+    }
+
+    pub(super) fn decide_payment(
+        &self,
+        method: &str,
+        key: Option<RequestKey>,
+        capture: CaptureMode,
+        now: Timestamp,
+    ) -> Result<Option<Event>, Rejection> {
+        let (placement, status) = self.placed()?;
+        if let Some(key) = key
+            && let Some(known) = self.attempt_of(Some(key)).and_then(|attempt| attempt.key)
+        {
+            return if known == key { Ok(None) } else { Err(Rejection::KeyReused) };
+        }
+        match status {
+            Status::AwaitingPayment => {}
+            Status::PaymentPending | Status::Authorised => {
+                let pending = self.attempts.last().ok_or(Rejection::WrongStatus { status })?;
+                let joins = key.is_none() && pending.method == method;
+                return if joins { Ok(None) } else { Err(Rejection::PaymentInProgress { attempt: pending.number }) };
+            }
+            Status::Paid | Status::Confirmed | Status::Packed | Status::Shipped | Status::Delivered => {
+                return if key.is_none() { Ok(None) } else { Err(Rejection::AlreadyPaid) };
+            }
+            Status::Placed | Status::Cancelling | Status::Cancelled | Status::Expired | Status::Rejected => {
+                return Err(Rejection::WrongStatus { status });
+            }
+        }
+        check_text("payment_method", method, METHOD_BYTES_MAX)?;
+        if now >= placement.deadline {
+            return Err(Rejection::DeadlinePassed);
+        }
+        if self.attempts.len() >= ATTEMPTS_MAX {
+            return Err(Rejection::TooManyAttempts);
+        }
+        let method = method.to_owned();
+        Ok(Some(match capture {
+            CaptureMode::AtOnce => Event::PaymentRequested { method, key, at: now },
+            CaptureMode::Later => Event::AuthorisationRequested { method, key, at: now },
+        }))
+    }
+
+    /// What the provider says about an attempt, whoever asked: the request itself, a repeat, a notice, the reconciler.
+    pub(super) fn decide_advance_payment(
+        &self,
+        number: u32,
+        standing: &Standing,
+        now: Timestamp,
+    ) -> Result<Option<Event>, Rejection> {
+        let (placement, status) = self.placed()?;
+        let attempt = self.attempt(number).ok_or(Rejection::WrongStatus { status })?;
+        let news = Event::PaymentAdvanced { attempt: number, standing: standing.clone(), at: now };
+        match (&attempt.standing, standing) {
+            (Some(Standing::Declined { .. } | Standing::Voided { .. }), Standing::Captured { reference, amount }) => {
+                let (reference, amount) = (reference.clone(), *amount);
+                Ok(Some(Event::StrayCaptured { attempt: number, reference, amount, at: now }))
+            }
+            (Some(known), _) if known == standing || known.is_final() => {
+                Ok(attempt.heard.then(|| self.nothing_new(About::Attempt(number), now)))
+            }
+            _ => match standing.amount() {
+                Some(captured) if captured != placement.total && !planted(Bug::WrongAmountCharged) => {
+                    Err(Rejection::AmountMismatch { captured, total: placement.total })
+                }
+                _ => Ok(Some(news)),
+            },
+        }
+    }
+
+    pub(super) fn nothing_new(&self, about: About, now: Timestamp) -> Event {
+        self.with_more(|more| Event::NothingNew { about, more, at: now })
+    }
+
+    /// The event that says whether the checkout has more to do after it.
+    pub(super) fn with_more(&self, event: impl Fn(bool) -> Event) -> Event {
+        let mut after = self.clone();
+        after.apply(&event(false));
+        event(!after.is_settled())
+    }
+
+    pub(super) fn decide_take_back(
+        &self,
+        number: u32,
+        reference: &str,
+        captured: Money,
+        now: Timestamp,
+    ) -> Result<Option<Event>, Rejection> {
+        let (placement, status) = self.placed()?;
+        let attempt = self.attempt(number).ok_or(Rejection::WrongStatus { status })?;
+        if attempt.is_final() {
+            return Ok(None);
+        }
+        if captured.currency != placement.total.currency {
+            return Err(Rejection::AmountMismatch { captured, total: placement.total });
+        }
+        let reference = reference.to_owned();
+        Ok(Some(Event::StrayCaptured { attempt: number, reference, amount: captured, at: now }))
+    }
+
+    pub(super) fn decide_capture(&self, now: Timestamp) -> Result<Option<Event>, Rejection> {
+        let (_, status) = self.placed()?;
+        match (status, self.open_attempt()) {
+            (Status::Authorised, Some(attempt)) => Ok(match attempt.wanted {
+                None => Some(Event::CaptureRequested { attempt: attempt.number, at: now }),
+                Some(_) => None,
+            }),
+            _ if status.is_paid() => Ok(None),
+            _ => Err(Rejection::WrongStatus { status }),
+        }
+    }
+
+    pub(super) fn decide_abandon(&self, now: Timestamp) -> Result<Option<Event>, Rejection> {
+        let (_, status) = self.placed()?;
+        match (status, self.open_attempt()) {
+            (Status::PaymentPending, Some(attempt)) => match (&attempt.standing, attempt.wanted) {
+                (_, Some(_)) => Ok(None),
+                (Some(Standing::ActionRequired { .. }), None) => {
+                    Ok(Some(Event::VoidRequested { attempt: attempt.number, at: now }))
+                }
+                _ => Err(Rejection::PaymentInProgress { attempt: attempt.number }),
+            },
+            (Status::AwaitingPayment, _) => Ok(None),
+            _ => Err(Rejection::WrongStatus { status }),
+        }
+    }
+
+    /// A notice is a hint: it is remembered where it may bring news, and the provider is asked.
+    pub(super) fn decide_hear(&self, about: About, now: Timestamp) -> Result<Option<Event>, Rejection> {
+        let (_, status) = self.placed()?;
+        let has_news = match about {
+            // Where the provider is being asked anyway there is nothing to remember, and nothing comes after a capture: what
+            // goes back has notices of its own.
+            About::Attempt(number) => self.attempt(number).map(|attempt| {
+                let is_captured = attempt.captured().is_some();
+                attempt.standing.is_some() && !is_captured && !attempt.heard
+            }),
+            About::Refund(number) => self.refund(number).map(|refund| refund.standing.is_some() && !refund.heard),
+        };
+        Ok(has_news.ok_or(Rejection::WrongStatus { status })?.then_some(Event::NoticeHeard { about, at: now }))
+    }
+
+    pub(super) fn decide_end(&self, reason: EndReason, now: Timestamp) -> Result<Option<Event>, Rejection> {
+        let (placement, status) = self.placed()?;
+        let waits_for_customer = self
+            .open_attempt()
+            .is_some_and(|attempt| matches!(attempt.standing, Some(Standing::ActionRequired { .. })));
+        let expires = now >= placement.deadline;
+        let begins = match (status, &reason) {
+            (Status::Cancelling | Status::Cancelled | Status::Expired | Status::Rejected, _) => false,
+            (Status::PaymentPending, EndReason::Expired) if planted(Bug::ExpiresWhileUnknown) => true,
+            (Status::Placed | Status::AwaitingPayment, EndReason::Expired) => expires,
+            // A payment whose customer does not come back is given up first; one that is asked for or held is not.
+            (Status::PaymentPending, EndReason::Expired) => expires && waits_for_customer,
+            (_, EndReason::Expired) => false,
+            (Status::Placed | Status::AwaitingPayment, _)
+            | (
+                Status::PaymentPending | Status::Authorised | Status::Confirmed | Status::Packed,
+                EndReason::Cancelled,
+            ) => true,
+            (Status::PaymentPending | Status::Authorised, _) => {
+                let attempt = self.open_attempt().map_or(0, |attempt| attempt.number);
+                return Err(Rejection::PaymentInProgress { attempt });
+            }
+            (Status::Paid | Status::Confirmed | Status::Packed | Status::Shipped | Status::Delivered, _) => {
+                return Err(Rejection::WrongStatus { status });
+            }
+        };
+        if begins && self.refunds.iter().any(Refund::is_pending) {
+            return Err(Rejection::RefundInProgress);
+        }
+        Ok(begins.then_some(Event::EndBegun { reason, at: now }))
+    }
+
+    pub(super) fn advance_payment(&mut self, number: u32, standing: &Standing) -> Option<String> {
+        let attempt = self.attempts.iter_mut().find(|known| known.number == number);
+        let attempt = attempt.expect("decided for a known attempt");
+        attempt.standing = Some(standing.clone());
+        attempt.heard = false;
+        if standing.is_final() {
+            attempt.wanted = None;
+        }
+        let in_time = matches!(standing, Standing::Captured { .. }) && self.ending == Some(EndReason::Expired);
+        if in_time {
+            // It was paid at the last moment: its stock is still reserved, as nothing is released before payments are resolved.
+            self.ending = None;
+        }
+        match standing {
+            Standing::Captured { .. } => in_time.then(|| "paid at the last moment".to_owned()),
+            Standing::Declined { reason } => Some(format!("payment declined: {reason}")),
+            Standing::Voided { .. } => Some("payment given up".to_owned()),
+            Standing::ActionRequired { .. } => Some("the payment needs its customer".to_owned()),
+            Standing::Processing { .. } => Some("the provider works on the payment".to_owned()),
+            Standing::Authorised { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,545 @@
+//! Giving money back: refunds and returns, and their arithmetic.
+//!
+//! A refund names units of lines, shipping, or both. Its amount is the difference of two sums, what is owed for everything refunded with
+//! it and what was owed before, so that rounding never adds up: refunds of all parts are the order's total to the last cent. Tax is
+//! shared by value, rounded down until everything is refunded. Depends on `serde` and its neighbours.
+
+use serde::{Deserialize, Serialize};
+
+use super::{About, Attempt, Event, Order, Placement, Progress, Rejection, Status, check_text};
+use crate::domain::{
+    entity::Timestamp,
+    ids::{RequestKey, UserId},
+    money::Money,
+};
+
+/// How many refunds an order may have.
+pub const REFUNDS_MAX: usize = 50;
+/// How many returns an order may have.
+pub const RETURNS_MAX: usize = 20;
+/// The longest reason and note, in bytes.
+pub const REASON_BYTES_MAX: usize = 500;
+
+/// Units of lines: the line's index in the placement, and how many.
+pub type Units = Vec<(u16, u32)>;
+
+/// How far a refund has come, as the provider says.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum RefundStanding {
+    /// The provider works on it.
+    Processing {
+        /// The provider's name for it.
+        reference: String,
+    },
+    /// The money is on its way back.
+    Refunded {
+        /// The provider's name for it.
+        reference: String,
+    },
+    /// The provider could not give the money back.
+    Failed {
+        /// The provider's reason code.
+        reason: String,
+    },
+    /// An operator has settled it outside the provider.
+    ByHand,
+}
+
+impl RefundStanding {
+    /// The word used in the API.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Processing { .. } => "pending",
+            Self::Refunded { .. } => "refunded",
+            Self::Failed { .. } => "failed",
+            Self::ByHand => "settled_by_hand",
+        }
+    }
+
+    /// One way: a later word of the provider does not take an earlier one back, but money that was sent may come back.
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Processing { .. } => 0,
+            Self::Refunded { .. } => 1,
+            Self::Failed { .. } => 2,
+            Self::ByHand => 3,
+        }
+    }
+}
+
+/// Why money goes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum RefundCause {
+    /// A seller or an admin asked for it.
+    Asked,
+    /// Goods came back.
+    Return,
+    /// The order was cancelled after it was paid.
+    Cancelled,
+    /// The payment came when the order had been given up or paid otherwise.
+    Stray,
+}
+
+impl RefundCause {
+    /// The word used in the API.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Asked => "asked",
+            Self::Return => "return",
+            Self::Cancelled => "cancelled",
+            Self::Stray => "stray",
+        }
+    }
+}
+
+/// A refund. What is in it is frozen before the provider is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Refund {
+    /// 1, 2, 3 …; part of the key under which the provider is asked.
+    pub number: u32,
+    /// The attempt whose money goes back.
+    pub attempt: u32,
+    /// What it is for.
+    pub lines: Units,
+    /// Whether the shipping goes back, too.
+    pub shipping: bool,
+    /// How much.
+    pub amount: Money,
+    /// The units that are to be sold again: no unit comes back into the stock by two refunds, of which one may have failed.
+    pub restock: Units,
+    /// Why.
+    pub cause: RefundCause,
+    /// Why, in the words of who asked.
+    pub reason: String,
+    /// Who asked; `None` for the shop itself.
+    pub by: Option<UserId>,
+    /// The identity of the request.
+    pub key: Option<RequestKey>,
+    /// When.
+    pub at: Timestamp,
+    /// What the provider said last; `None` while nothing is known.
+    pub standing: Option<RefundStanding>,
+    /// Whether the units are back in stock.
+    pub restocked: bool,
+    /// Whether the provider has announced news that it has not been asked about yet.
+    pub heard: bool,
+}
+
+impl Refund {
+    /// Whether the provider is to be asked.
+    pub(super) fn is_to_ask(&self) -> bool {
+        self.standing.is_none() || self.heard
+    }
+
+    /// Whether the provider works on it.
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        matches!(self.standing, None | Some(RefundStanding::Processing { .. }))
+    }
+
+    /// Whether it came to nothing.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        matches!(self.standing, Some(RefundStanding::Failed { .. }))
+    }
+
+    /// Whether its units are to be put back into the stock now: goods do not wait for money.
+    pub(super) fn is_to_restock(&self) -> bool {
+        self.standing.is_some() && !self.restock.is_empty() && !self.restocked
+    }
+}
+
+/// What is to be refunded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefundRequest {
+    /// Units of lines; with no lines and no shipping: everything that is left.
+    pub lines: Units,
+    /// Whether the shipping goes back, too.
+    pub shipping: bool,
+    /// Whether the units are to be sold again; unless given, where they have not left yet.
+    pub restock: Option<bool>,
+    /// Why.
+    pub reason: String,
+    /// Who asks.
+    pub by: UserId,
+    /// The identity of the request: with it, a repeat refunds nothing more.
+    pub key: Option<RequestKey>,
+}
+
+/// Goods that a customer sends back.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Return {
+    /// 1, 2, 3 ….
+    pub number: u32,
+    /// What comes back.
+    pub lines: Units,
+    /// Why, in the customer's words.
+    pub reason: String,
+    /// When it was asked for.
+    pub at: Timestamp,
+    /// How far it has come.
+    pub state: ReturnState,
+}
+
+/// How far a return has come.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ReturnState {
+    /// The customer has asked.
+    Requested,
+    /// The goods are back; the refund has this number.
+    Received {
+        /// The refund.
+        refund: u32,
+    },
+    /// The seller does not take them back.
+    Rejected {
+        /// Why.
+        note: String,
+    },
+}
+
+impl Order {
+    /// The refunds, oldest first.
+    #[must_use]
+    pub fn refunds(&self) -> &[Refund] {
+        &self.refunds
+    }
+
+    /// The returns, oldest first.
+    #[must_use]
+    pub fn returns(&self) -> &[Return] {
+        &self.returns
+    }
+
+    /// What has gone back to the customer, or is on its way.
+    #[must_use]
+    pub fn refunded(&self) -> Option<Money> {
+        let placement = self.placement.as_ref()?;
+        let minor = self.refunds.iter().filter(|refund| !refund.has_failed()).map(|refund| refund.amount.minor).sum();
+        Some(Money { minor, ..placement.total })
+    }
+
+    /// Units of each line that are refunded, or are being refunded.
+    #[must_use]
+    pub fn refunded_units(&self) -> Vec<u32> {
+        self.units_of(self.live_refunds().flat_map(|refund| &refund.lines))
+    }
+
+    fn units_of<'a>(&self, units: impl Iterator<Item = &'a (u16, u32)>) -> Vec<u32> {
+        let mut sum = vec![0; self.placement.as_ref().map_or(0, |placement| placement.lines.len())];
+        for (index, quantity) in units {
+            sum[usize::from(*index)] += quantity;
+        }
+        sum
+    }
+
+    fn live_refunds(&self) -> impl Iterator<Item = &Refund> {
+        self.refunds.iter().filter(|refund| !refund.has_failed())
+    }
+
+    /// Units of each line that could still be refunded, and whether the shipping could.
+    fn refundable(&self, placement: &Placement) -> (Vec<u32>, bool) {
+        let refunded = self.refunded_units();
+        let left = placement.lines.iter().zip(refunded).map(|(line, refunded)| line.quantity - refunded).collect();
+        (left, !self.live_refunds().any(|refund| refund.shipping))
+    }
+
+    /// The part of the total that units and shipping are worth, tax included, in minor units.
+    fn worth(placement: &Placement, units: &[u32], shipping: bool) -> u64 {
+        let goods = |units: &mut dyn Iterator<Item = u32>| -> u128 {
+            placement.lines.iter().zip(units).map(|(line, n)| u128::from(line.unit_price.minor) * u128::from(n)).sum()
+        };
+        let shipping_minor = u128::from(placement.shipping.minor);
+        let all = goods(&mut placement.lines.iter().map(|line| line.quantity)) + shipping_minor;
+        let part = goods(&mut units.iter().copied()) + if shipping { shipping_minor } else { 0 };
+        let everything = shipping && placement.lines.iter().zip(units).all(|(line, units)| line.quantity == *units);
+        if everything {
+            return placement.total.minor;
+        }
+        let tax = (u128::from(placement.tax.minor) * part).checked_div(all).unwrap_or(0);
+        u64::try_from(part + tax).expect("a part of the total fits where the total does")
+    }
+
+    /// The refund of these units, or why not. `Ok(None)` where nothing is left of anything.
+    fn refund_of(
+        &self,
+        lines: &Units,
+        shipping: bool,
+        restock: bool,
+        now: Timestamp,
+    ) -> Result<Option<Refund>, Rejection> {
+        let (placement, status) = self.placed()?;
+        let paying = self.paying_attempt().ok_or(Rejection::WrongStatus { status })?.number;
+        let (left, shipping_left) = self.refundable(placement);
+        let everything = lines.is_empty() && !shipping;
+        let units = if everything { left.clone() } else { self.checked_units(lines, &left)? };
+        if shipping && !shipping_left {
+            return Err(Rejection::NothingToRefund);
+        }
+        let before: Vec<u32> = placement.lines.iter().zip(&left).map(|(line, left)| line.quantity - left).collect();
+        let after: Vec<u32> = before.iter().zip(&units).map(|(before, units)| before + units).collect();
+        let complete = placement.lines.iter().zip(&after).all(|(line, units)| line.quantity == *units);
+        // Shipping that costs nothing goes with the last unit, so that rounding ends in the total.
+        let shipping = shipping || (shipping_left && complete && (everything || placement.shipping.minor == 0));
+        let minor = Self::worth(placement, &after, shipping || !shipping_left)
+            - Self::worth(placement, &before, !shipping_left);
+        if minor == 0 && units.iter().all(|units| *units == 0) {
+            return Ok(None);
+        }
+        let named = |units: Vec<u32>| -> Units { (0..).zip(units).filter(|(_, units)| *units > 0).collect() };
+        let restocked = self.units_of(self.refunds.iter().flat_map(|refund| &refund.restock));
+        let not_restocked = placement.lines.iter().zip(restocked).map(|(line, restocked)| line.quantity - restocked);
+        let back = units.iter().zip(not_restocked).map(|(units, most)| if restock { most.min(*units) } else { 0 });
+        let (restock, lines) = (named(back.collect()), named(units));
+        Ok(Some(Refund {
+            number: self.next_refund(),
+            attempt: paying,
+            lines,
+            shipping,
+            amount: Money { minor, ..placement.total },
+            restock,
+            cause: RefundCause::Asked,
+            reason: String::new(),
+            by: None,
+            key: None,
+            at: now,
+            standing: None,
+            restocked: false,
+            heard: false,
+        }))
+    }
+
+    fn next_refund(&self) -> u32 {
+        u32::try_from(self.refunds.len()).unwrap_or(u32::MAX - 1) + 1
+    }
+
+    /// Units by line, none beyond what is left.
+    fn checked_units(&self, lines: &Units, left: &[u32]) -> Result<Vec<u32>, Rejection> {
+        let mut units = vec![0_u32; left.len()];
+        for (index, quantity) in lines {
+            let slot = units.get_mut(usize::from(*index)).ok_or(Rejection::NothingToRefund)?;
+            *slot = slot.checked_add(*quantity).ok_or(Rejection::NothingToRefund)?;
+            if *quantity == 0 || *slot > left[usize::from(*index)] {
+                return Err(Rejection::MoreThanLeft { left: left[usize::from(*index)] });
+            }
+        }
+        Ok(units)
+    }
+
+    pub(super) fn decide_refund(&self, request: &RefundRequest, now: Timestamp) -> Result<Option<Event>, Rejection> {
+        let (_, status) = self.placed()?;
+        if let Some(key) = request.key
+            && let Some(known) = self.refunds.iter().filter_map(|refund| refund.key).find(|known| known.key == key.key)
+        {
+            return if known == key { Ok(None) } else { Err(Rejection::KeyReused) };
+        }
+        let unsent = matches!(status, Status::Confirmed | Status::Packed);
+        if !unsent && !matches!(status, Status::Shipped | Status::Delivered) {
+            return Err(Rejection::WrongStatus { status });
+        }
+        check_text("reason", &request.reason, REASON_BYTES_MAX)?;
+        self.check_refunds()?;
+        let refund = self.refund_of(&request.lines, request.shipping, request.restock.unwrap_or(unsent), now)?;
+        let mut refund = refund.ok_or(Rejection::NothingToRefund)?;
+        if unsent && self.leaves_nothing(&refund) {
+            // An order of which nothing is to be sent would wait for its seller for ever.
+            return Err(Rejection::CancelInstead);
+        }
+        (refund.reason, refund.by, refund.key) = (request.reason.clone(), Some(request.by), request.key);
+        Ok(Some(Event::RefundRequested { refund }))
+    }
+
+    fn leaves_nothing(&self, refund: &Refund) -> bool {
+        let lines = self.live_refunds().chain(std::iter::once(refund)).flat_map(|refund| &refund.lines);
+        let quantities = self.placement.iter().flat_map(|placement| &placement.lines).map(|line| line.quantity);
+        self.units_of(lines).into_iter().eq(quantities)
+    }
+
+    fn check_refunds(&self) -> Result<(), Rejection> {
+        if self.refunds.iter().any(Refund::is_pending) {
+            return Err(Rejection::RefundInProgress);
+        }
+        if self.refunds.len() >= REFUNDS_MAX {
+            return Err(Rejection::TooManyRefunds);
+        }
+        Ok(())
+    }
+
+    /// The refund that the shop itself owes: of a stray, or of everything where the order was cancelled after it was paid.
+    pub(super) fn owed_refund(&self, now: Timestamp) -> Option<Refund> {
+        let stray = self.attempts.iter().filter(|attempt| attempt.stray);
+        let of =
+            |attempt: u32, cause| self.refunds.iter().any(|refund| (refund.attempt, refund.cause) == (attempt, cause));
+        for attempt in stray {
+            if let Some((_, amount)) = attempt.captured()
+                && !of(attempt.number, RefundCause::Stray)
+            {
+                return Some(Refund {
+                    number: self.next_refund(),
+                    attempt: attempt.number,
+                    lines: Vec::new(),
+                    shipping: false,
+                    amount,
+                    restock: Vec::new(),
+                    cause: RefundCause::Stray,
+                    reason: "it came too late".into(),
+                    by: None,
+                    key: None,
+                    at: now,
+                    standing: None,
+                    restocked: false,
+                    heard: false,
+                });
+            }
+        }
+        let paying = self.paying_attempt()?;
+        self.ending.as_ref()?;
+        if of(paying.number, RefundCause::Cancelled) {
+            return None;
+        }
+        // What was never booked as sold is released instead of restocked.
+        let restock = self.progress != Progress::Open;
+        let refund = self.refund_of(&Vec::new(), false, restock, now).ok()??;
+        Some(Refund { cause: RefundCause::Cancelled, reason: "the order was cancelled".into(), ..refund })
+    }
+
+    pub(super) fn decide_owed_refund(&self, now: Timestamp) -> Result<Option<Event>, Rejection> {
+        self.placed()?;
+        if self.refunds.iter().any(Refund::is_pending) {
+            return Ok(None);
+        }
+        Ok(self.owed_refund(now).map(|refund| Event::RefundRequested { refund }))
+    }
+
+    /// The same refund once more, where it failed.
+    pub(super) fn decide_refund_again(
+        &self,
+        number: u32,
+        by: UserId,
+        now: Timestamp,
+    ) -> Result<Option<Event>, Rejection> {
+        let (_, status) = self.placed()?;
+        let failed = self.refund(number).ok_or(Rejection::NothingToRefund)?;
+        if !failed.has_failed() {
+            return Err(Rejection::WrongStatus { status });
+        }
+        self.check_refunds()?;
+        if failed.cause != RefundCause::Stray && self.refunded_beyond(failed) {
+            return Err(Rejection::NothingToRefund);
+        }
+        let again = Refund {
+            number: self.next_refund(),
+            by: Some(by),
+            key: None,
+            at: now,
+            // The goods are the failed refund's business: they do not wait for the money.
+            restock: Vec::new(),
+            standing: None,
+            heard: false,
+            ..failed.clone()
+        };
+        Ok(Some(Event::RefundRequested { refund: again }))
+    }
+
+    /// Whether what a failed refund was for has been refunded by another one since.
+    fn refunded_beyond(&self, failed: &Refund) -> bool {
+        let Some(placement) = &self.placement else { return true };
+        let (left, shipping_left) = self.refundable(placement);
+        let beyond = |(index, units): &(u16, u32)| *units > left[usize::from(*index)];
+        let paid = self.attempt(failed.attempt).and_then(Attempt::captured).map_or(0, |(_, amount)| amount.minor);
+        let of_attempt = self.live_refunds().filter(|refund| refund.attempt == failed.attempt);
+        let gone: u64 = of_attempt.map(|refund| refund.amount.minor).sum();
+        failed.lines.iter().any(beyond) || (failed.shipping && !shipping_left) || gone + failed.amount.minor > paid
+    }
+
+    /// A refund by its number.
+    #[must_use]
+    pub fn refund(&self, number: u32) -> Option<&Refund> {
+        self.refunds.iter().find(|refund| refund.number == number)
+    }
+
+    pub(super) fn decide_refund_advance(
+        &self,
+        number: u32,
+        standing: &RefundStanding,
+        now: Timestamp,
+    ) -> Result<Option<Event>, Rejection> {
+        let (_, status) = self.placed()?;
+        let refund = self.refund(number).ok_or(Rejection::WrongStatus { status })?;
+        let is_news = refund.standing.as_ref().is_none_or(|known| standing.rank() > known.rank());
+        Ok(if is_news {
+            let standing = standing.clone();
+            Some(self.with_more(|more| Event::RefundAdvanced { number, standing: standing.clone(), more, at: now }))
+        } else if refund.heard {
+            Some(self.nothing_new(About::Refund(number), now))
+        } else {
+            None
+        })
+    }
+
+    pub(super) fn decide_return(
+        &self,
+        lines: &Units,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<Option<Event>, Rejection> {
+        let (placement, status) = self.placed()?;
+        if !matches!(status, Status::Shipped | Status::Delivered) {
+            return Err(Rejection::WrongStatus { status });
+        }
+        check_text("reason", reason, REASON_BYTES_MAX)?;
+        if self.returns.len() >= RETURNS_MAX {
+            return Err(Rejection::TooManyRefunds);
+        }
+        let on_the_way = self.returns.iter().filter(|known| known.state == ReturnState::Requested);
+        let on_the_way = self.units_of(on_the_way.flat_map(|known| &known.lines));
+        let (left, _) = self.refundable(placement);
+        let left: Vec<u32> =
+            left.iter().zip(on_the_way).map(|(left, returned)| left.saturating_sub(returned)).collect();
+        if lines.is_empty() {
+            return Err(Rejection::NothingToRefund);
+        }
+        self.checked_units(lines, &left)?;
+        Ok(Some(Event::ReturnRequested { lines: lines.clone(), reason: reason.to_owned(), at: now }))
+    }
+
+    fn open_return(&self, number: u32) -> Result<&Return, Rejection> {
+        let known = self.returns.iter().find(|known| known.number == number).ok_or(Rejection::NoSuchReturn)?;
+        if known.state == ReturnState::Requested { Ok(known) } else { Err(Rejection::ReturnDecided) }
+    }
+
+    pub(super) fn decide_receive(
+        &self,
+        number: u32,
+        restock: bool,
+        by: UserId,
+        now: Timestamp,
+    ) -> Result<Option<Event>, Rejection> {
+        self.placed()?;
+        let open = match self.open_return(number) {
+            Err(Rejection::ReturnDecided) if self.returns.iter().any(|known| known.received(number)) => {
+                return Ok(None);
+            }
+            open => open?,
+        };
+        self.check_refunds()?;
+        let refund = self.refund_of(&open.lines, false, restock, now)?.ok_or(Rejection::NothingToRefund)?;
+        let refund = Refund { cause: RefundCause::Return, reason: open.reason.clone(), by: Some(by), ..refund };
+        Ok(Some(Event::ReturnReceived { number, refund }))
+    }
+
+    pub(super) fn decide_reject(&self, number: u32, note: &str, now: Timestamp) -> Result<Option<Event>, Rejection> {
+        self.placed()?;
+        self.open_return(number)?;
+        check_text("note", note, REASON_BYTES_MAX)?;
+        Ok(Some(Event::ReturnRejected { number, note: note.to_owned(), at: now }))
+    }
+}
+
+impl Return {
+    fn received(&self, number: u32) -> bool {
+        self.number == number && matches!(self.state, ReturnState::Received { .. })
+    }
+}

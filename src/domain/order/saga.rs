@@ -1,0 +1,176 @@
+//! How a step is made of requests to the cart and the inventories, and what their answers mean to the order.
+//!
+//! Pure, so that the same code that runs the shop is walked through everything that can happen (`walk.rs`). Every request may be made
+//! twice. Depends on its neighbours, the cart and the inventory.
+
+use super::{Command, EndReason, Line, Order, Placement, Step, StockAnswer};
+use crate::{
+    domain::{
+        cart,
+        entity::Entity,
+        ids::{OrderId, ProductId, ReceiptId},
+        inventory::{self, Hold},
+    },
+    planted::{Bug, planted},
+};
+
+/// A request that a step makes of another entity.
+#[derive(Debug, Clone)]
+pub enum Ask {
+    /// Of the customer's cart.
+    Cart(cart::Command),
+    /// Of the inventory of a line's product.
+    Stock(ProductId, inventory::Command),
+}
+
+/// What was answered to a step's requests, in their order; `None` where nobody knows.
+pub enum Told {
+    /// By the cart.
+    Cart(Option<Result<(), <cart::Cart as Entity>::Rejection>>),
+    /// By an inventory.
+    Stock(Option<Result<(), <inventory::Inventory as Entity>::Rejection>>),
+}
+
+impl Step {
+    /// The requests of this step, which may be made at once, and in any order. None of a step that asks the provider, or nobody.
+    #[must_use]
+    pub fn asks(&self, id: OrderId, order: &Order) -> Vec<Ask> {
+        let Some(placement) = order.placement() else { return Vec::new() };
+        let (hold, deadline) = (Hold { order: id, round: 0 }, placement.deadline);
+        let stock = |line: &Line, command| Ask::Stock(line.product.clone(), command);
+        let named = |lines: &[u16]| lines.iter().map(|index| &placement.lines[usize::from(*index)]).collect::<Vec<_>>();
+        match self {
+            Self::TakeFromCart => vec![Ask::Cart(take(id, placement))],
+            Self::Reserve(lines) => {
+                let reserve = |quantity| inventory::Command::Reserve { hold, quantity, deadline };
+                named(lines).into_iter().map(|line| stock(line, reserve(line.quantity))).collect()
+            }
+            Self::Fulfil => {
+                let sold =
+                    placement.lines.iter().map(|line| stock(line, inventory::Command::Fulfil { hold, deadline }));
+                std::iter::once(Ask::Cart(cart::Command::Close { order: id })).chain(sold).collect()
+            }
+            Self::Undo(lines) => {
+                let lines = if planted(Bug::ReservationLeaks) { Vec::new() } else { named(lines) };
+                let release = |line| stock(line, inventory::Command::Release { hold, deadline });
+                let given_back = std::iter::once(Ask::Cart(cart::Command::Return { order: id }));
+                given_back.chain(lines.into_iter().map(release)).collect()
+            }
+            Self::Restock(number) => {
+                let refund = order.refund(*number);
+                let units = refund.into_iter().flat_map(|refund| &refund.restock);
+                let receipt = ReceiptId(id.0 ^ (u128::from(*number) << 96));
+                let receive = |(index, units): &(u16, u32)| {
+                    let command = inventory::Command::Receive { receipt, quantity: u64::from(*units) };
+                    stock(&placement.lines[usize::from(*index)], command)
+                };
+                units.map(receive).collect()
+            }
+            Self::AwaitPayment
+            | Self::Expire
+            | Self::Pay(_)
+            | Self::AwaitProvider(_)
+            | Self::AwaitCapture(_)
+            | Self::Capture(_)
+            | Self::Void(_)
+            | Self::RefundOwed
+            | Self::Refund(_)
+            | Self::AwaitRefund(_)
+            | Self::Finish
+            | Self::ComeRight
+            | Self::Done => Vec::new(),
+        }
+    }
+
+    /// What the order is told of the answers.
+    ///
+    /// # Errors
+    /// What has to be asked again, where something was refused that must not be, or is not known.
+    pub fn record(&self, told: Vec<Told>) -> Result<Command, Again> {
+        let unknown = || Again { problem: "an outcome is unknown".into(), known: None };
+        match self {
+            Self::TakeFromCart => match told.into_iter().next() {
+                Some(Told::Cart(Some(Ok(())))) => Ok(Command::RecordTaken),
+                Some(Told::Cart(Some(Err(refused)))) => Ok(Command::RejectByCart(match refused {
+                    cart::Rejection::TooManyOpenOrders => EndReason::TooManyOpenOrders,
+                    cart::Rejection::Erased => EndReason::CustomerErased,
+                    _ => EndReason::CartChanged,
+                })),
+                _ => Err(unknown()),
+            },
+            Self::Reserve(lines) => {
+                let answers = lines.iter().zip(&told).filter_map(|(index, told)| match told {
+                    Told::Stock(Some(answer)) => Some((*index, stock_answer(answer))),
+                    _ => None,
+                });
+                let answers: Vec<_> = answers.collect();
+                let known = Command::RecordStock(answers.clone());
+                // What is known is recorded also where one of the inventories did not answer.
+                if answers.len() == lines.len() {
+                    Ok(known)
+                } else {
+                    Err(Again { known: Some(Box::new(known)), ..unknown() })
+                }
+            }
+            Self::Fulfil => accepted(told).map(|()| Command::RecordFulfilled),
+            Self::Undo(_) => accepted(told).map(|()| Command::RecordUndone),
+            Self::Restock(number) => accepted(told).map(|()| Command::RecordRestocked { number: *number }),
+            Self::RefundOwed => Ok(Command::RefundOwed),
+            Self::Expire => Ok(Command::Expire),
+            Self::Finish => Ok(Command::Finish),
+            Self::ComeRight => Ok(Command::Resolve { by: None, note: "it has come right".into() }),
+            Self::AwaitPayment
+            | Self::Pay(_)
+            | Self::AwaitProvider(_)
+            | Self::AwaitCapture(_)
+            | Self::Capture(_)
+            | Self::Void(_)
+            | Self::Refund(_)
+            | Self::AwaitRefund(_)
+            | Self::Done => Err(Again { problem: format!("{self:?} records nothing"), known: None }),
+        }
+    }
+}
+
+/// A step that is to be repeated.
+#[derive(Debug)]
+pub struct Again {
+    /// What was seen.
+    pub problem: String,
+    /// What is known all the same, and to be recorded.
+    pub known: Option<Box<Command>>,
+}
+
+fn take(id: OrderId, placement: &Placement) -> cart::Command {
+    let line = |line: &Line| cart::Line { product: line.product.clone(), quantity: line.quantity };
+    cart::Command::Take {
+        order: id,
+        fingerprint: placement.fingerprint,
+        version: placement.cart_version,
+        lines: placement.lines.iter().map(line).collect(),
+    }
+}
+
+fn stock_answer(answer: &Result<(), inventory::Rejection>) -> StockAnswer {
+    match answer {
+        Ok(()) => StockAnswer::Reserved,
+        Err(inventory::Rejection::InsufficientStock { available, .. }) => {
+            StockAnswer::Refused { available: *available }
+        }
+        Err(inventory::Rejection::DeadlinePassed) => StockAnswer::TooLate,
+        Err(_) => StockAnswer::Refused { available: 0 },
+    }
+}
+
+fn accepted(told: Vec<Told>) -> Result<(), Again> {
+    let refused = |problem: String| Err(Again { problem, known: None });
+    for answer in told {
+        match answer {
+            Told::Cart(Some(Ok(()))) | Told::Stock(Some(Ok(()))) => {}
+            Told::Cart(None) | Told::Stock(None) => return refused("an outcome is unknown".into()),
+            Told::Cart(Some(Err(rejection))) => return refused(format!("the cart: {rejection}")),
+            Told::Stock(Some(Err(rejection))) => return refused(format!("the stock: {rejection}")),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,150 @@
+//! What a state comes to when nothing disturbs the shop any more, and what must hold then.
+//!
+//! Depends on its neighbours.
+
+use std::collections::HashSet;
+
+use super::{
+    super::{tests::placement, *},
+    Tour,
+    world::{World, taken, total},
+};
+use crate::domain::inventory::Inventory;
+
+/// How many steps the shop may take to come to rest when nothing disturbs it.
+const STEPS_MAX: usize = 60;
+
+impl World {
+    /// Nothing disturbs the shop any more: time passes, what is on its way arrives, the provider finishes what it works on. `None`
+    /// where that comes to a state that is known to end well.
+    pub(super) fn come_to_rest(&self, lands_first: bool, known: &mut HashSet<(u64, bool)>) -> Option<Self> {
+        let mut world = Self { is_late: true, ..self.clone() };
+        let phases: &[bool] = if lands_first { &[true] } else { &[false, true] };
+        for lands in phases.iter().copied() {
+            while lands && !world.flying.is_empty() {
+                world = world.land().swap_remove(0);
+            }
+            if !known.insert((world.key(), lands)) {
+                return None;
+            }
+            for step in 0.. {
+                assert!(step < STEPS_MAX, "no rest: {:?} {:?}", world.order.next_step(), world.order);
+                let processing = |world: &Self| {
+                    let payments = world.provider.payments.values().any(|s| matches!(s, Standing::Processing { .. }));
+                    let refunds =
+                        world.provider.refunds.values().any(|(_, s)| matches!(s, RefundStanding::Processing { .. }));
+                    payments || refunds
+                };
+                if processing(&world) {
+                    world.finish_processing();
+                }
+                world.reconcile();
+                let before = world.key();
+                for look in [Look::Around, Look::AtOrder] {
+                    if let Some(Turn::Do(step)) = world.order.turn(world.now(), look) {
+                        world = world.steps(&step).swap_remove(0);
+                    }
+                }
+                if world.key() == before {
+                    break;
+                }
+                if !known.insert((world.key(), lands)) {
+                    return None;
+                }
+            }
+        }
+        Some(world)
+    }
+
+    /// What the reconciler does: where the provider's books say something else, the order hears that there is news.
+    fn reconcile(&mut self) {
+        for (number, standing) in self.provider.payments.clone() {
+            if self.order.attempt(number).is_some_and(|known| known.standing.as_ref() != Some(&standing)) {
+                self.tell(&Command::Hear(About::Attempt(number)));
+            }
+        }
+        for (number, (_, standing)) in self.provider.refunds.clone() {
+            if self.order.refund(number).is_some_and(|known| known.standing.as_ref() != Some(&standing)) {
+                self.tell(&Command::Hear(About::Refund(number)));
+            }
+        }
+    }
+
+    fn finish_processing(&mut self) {
+        for (attempt, standing) in &mut self.provider.payments {
+            if let Standing::Processing { .. } = standing {
+                *standing = taken(*attempt, CaptureMode::AtOnce);
+            }
+        }
+        for (_, standing) in self.provider.refunds.values_mut() {
+            if let RefundStanding::Processing { reference } = standing {
+                *standing = RefundStanding::Refunded { reference: reference.clone() };
+            }
+        }
+    }
+
+    /// What the provider has taken and not given back, and from how many attempts it took.
+    fn balance(&self) -> (u64, usize) {
+        let captured = self.provider.payments.values().filter(|standing| matches!(standing, Standing::Captured { .. }));
+        let refunded = self.provider.refunds.values();
+        let refunded = refunded.filter(|(_, standing)| matches!(standing, RefundStanding::Refunded { .. }));
+        let captures = captured.count();
+        let taken = total().minor * u64::try_from(captures).unwrap();
+        (taken - refunded.map(|(minor, _)| minor).sum::<u64>(), captures)
+    }
+
+    /// What holds at every moment.
+    pub(super) fn check_always(&self) {
+        let (_, captures) = self.balance();
+        assert!(captures <= 1, "charged twice: {:?}", self.provider);
+        let status = self.order.status().unwrap();
+        assert!(!status.is_paid() || captures == 1, "{status:?}, but nothing was captured");
+        let sold = self.stock.iter().map(|inventory| inventory.view().sold).sum::<u64>();
+        assert!(sold == 0 || captures == 1, "sold and not paid");
+    }
+
+    /// What holds when all is quiet.
+    pub(super) fn check_at_rest(&self, tour: &Tour) {
+        use Status::{Authorised, Cancelled, Confirmed, Delivered, Expired, Packed, Rejected, Shipped};
+        let status = self.order.status().unwrap();
+        assert!(
+            matches!(status, Confirmed | Packed | Shipped | Delivered | Cancelled | Expired | Rejected | Authorised),
+            "{status:?} is no end: {:?} {:?} {:?}",
+            self.order.attempts,
+            self.order.refunds,
+            self.order.next_step(),
+        );
+        let holds = self.stock.iter().flat_map(Inventory::open_holds).count();
+        assert_eq!(holds, if status == Authorised { 2 } else { 0 }, "held by an order that is {status:?}");
+        let quantities = placement().lines.iter().map(|line| u64::from(line.quantity)).collect::<Vec<_>>();
+        let sold: Vec<_> = self.stock.iter().map(|inventory| inventory.view().sold).collect();
+        let is_sold = self.order.history().iter().any(|entry| entry.status == Confirmed);
+        assert_eq!(sold, if is_sold { quantities } else { vec![0, 0] });
+        let (balance, _) = self.balance();
+        let owed = if status.is_paid() { total().minor } else { 0 };
+        let refunded = self.order.refunded().unwrap().minor;
+        let kept = owed.saturating_sub(if status.is_paid() { refunded } else { 0 });
+        let is_on_the_list = self.order.open_problems().next().is_some();
+        assert!(
+            balance == kept || is_on_the_list,
+            "{balance} kept, {kept} ours: {:?} {:?} {:?} {:?} {:?}",
+            self.order.attempts,
+            self.order.refunds,
+            self.order.attention,
+            self.order.ending,
+            self.provider
+        );
+        if status == Cancelled && is_sold {
+            let on_hand: Vec<_> = self.stock.iter().map(|inventory| inventory.view().on_hand).collect();
+            assert_eq!(on_hand, tour.stock, "what never left is for sale again");
+        }
+        let cart = self.cart.view();
+        assert_eq!(cart.open_orders.len(), usize::from(status == Authorised), "the cart knows which orders are open");
+        let expected = if matches!(status, Cancelled | Expired | Rejected) && !is_sold { 2 } else { 0 };
+        assert_eq!(
+            cart.lines.len(),
+            if tour.stale_cart { 2 } else { expected },
+            "{status:?}: what comes back to the cart"
+        );
+    }
+}

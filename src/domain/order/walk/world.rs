@@ -1,0 +1,431 @@
+//! One state of the world: the order, its cart, its stock, an honest provider, and what is on its way; and whatever may happen next.
+//!
+//! Depends on the order's rules.
+
+use std::{
+    collections::{BTreeMap, hash_map::DefaultHasher},
+    fmt::Debug,
+    hash::{Hash, Hasher},
+};
+
+use super::{
+    super::{tests::placement, *},
+    Tour,
+};
+use crate::domain::{
+    cart::{self, Cart},
+    inventory::{self, Inventory},
+    money::{Currency, Money},
+};
+
+const ORDER: OrderId = OrderId(7);
+const NOW: Timestamp = Timestamp(1_000);
+const LATE: Timestamp = Timestamp(100_001);
+
+/// An honest provider.
+#[derive(Debug, Clone, Default, Hash)]
+pub(super) struct Provider {
+    pub(super) payments: BTreeMap<u32, Standing>,
+    pub(super) refunds: BTreeMap<u32, (u64, RefundStanding)>,
+}
+
+/// A request that is on its way.
+#[derive(Debug, Clone)]
+pub(super) enum Flying {
+    Ask(Ask),
+    Pay(u32),
+    Capture(u32),
+    Refund(u32, u64),
+}
+
+#[derive(Clone)]
+pub(super) struct World {
+    pub(super) tour: Tour,
+    pub(super) order: Order,
+    pub(super) cart: Cart,
+    pub(super) stock: [Inventory; 2],
+    /// Hashes of the cart and the stock, which change less often than they are looked at.
+    pub(super) keys: [u64; 3],
+    pub(super) provider: Provider,
+    pub(super) is_late: bool,
+    pub(super) flying: Vec<Flying>,
+    pub(super) pays: u8,
+    pub(super) refunds: u8,
+    pub(super) returns: u8,
+}
+
+fn tell<E: Entity>(entity: &mut E, command: &E::Command, now: Timestamp) -> Result<(), E::Rejection> {
+    if let Some(event) = entity.decide(command, now)? {
+        entity.apply(&event);
+    }
+    Ok(())
+}
+
+fn hash(what: &impl Debug) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    format!("{what:?}").hash(&mut hasher);
+    hasher.finish()
+}
+
+pub(super) fn total() -> Money {
+    placement().total
+}
+
+fn name(attempt: u32) -> String {
+    format!("pi_{attempt}")
+}
+
+pub(super) fn taken(attempt: u32, capture: CaptureMode) -> Standing {
+    let (reference, amount) = (name(attempt), total());
+    match capture {
+        CaptureMode::AtOnce => Standing::Captured { reference, amount },
+        CaptureMode::Later => Standing::Authorised { reference, amount },
+    }
+}
+
+impl World {
+    pub(super) fn new(tour: &Tour) -> Self {
+        let (mut cart, mut stock) = (Cart::default(), [Inventory::default(), Inventory::default()]);
+        let line = |line: Line| cart::Line { product: line.product, quantity: line.quantity };
+        let lines: Vec<_> = placement().lines.into_iter().map(line).collect();
+        let add = |lines| cart::Command::Add { lines, currency: Currency::INR, key: None };
+        tell(&mut cart, &add(lines.clone()), NOW).unwrap();
+        let version = cart.view().version;
+        if tour.stale_cart {
+            tell(&mut cart, &add(lines[..1].to_vec()), NOW).unwrap();
+        }
+        for (inventory, quantity) in stock.iter_mut().zip(tour.stock) {
+            tell(inventory, &inventory::Command::Open { quantity }, NOW).unwrap();
+        }
+        let mut order = Order::default();
+        let placed = Placement { cart_version: version, ..placement() };
+        tell(&mut order, &Command::Place(Arc::new(placed)), NOW).unwrap();
+        let (provider, flying) = (Provider::default(), Vec::new());
+        let keys = [hash(&cart), hash(&stock[0]), hash(&stock[1])];
+        Self {
+            tour: *tour,
+            order,
+            cart,
+            stock,
+            keys,
+            provider,
+            is_late: false,
+            flying,
+            pays: 0,
+            refunds: 0,
+            returns: 0,
+        }
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        if self.is_late { LATE } else { NOW }
+    }
+
+    /// What tells one state from another. How it came about does not.
+    pub(super) fn key(&self) -> u64 {
+        let Order { taken, stock, attempts, ending, progress, refunds, returns, attention, undone, .. } = &self.order;
+        let mut hasher = DefaultHasher::new();
+        (taken, stock, ending, progress, undone).hash(&mut hasher);
+        // When it happened makes no difference.
+        for Attempt { standing, capture, wanted, heard, stray, .. } in attempts {
+            (standing, capture, wanted, heard, stray).hash(&mut hasher);
+        }
+        for Refund { attempt, lines, restock, cause, standing, restocked, heard, .. } in refunds {
+            (attempt, lines, restock, cause, standing, restocked, heard).hash(&mut hasher);
+        }
+        returns.iter().for_each(|known| (&known.lines, &known.state).hash(&mut hasher));
+        attention.iter().for_each(|known| (&known.problem, known.resolved.is_some()).hash(&mut hasher));
+        (self.keys, &self.provider, self.is_late, self.pays, self.refunds, self.returns).hash(&mut hasher);
+        self.flying.iter().for_each(|flying| hash(flying).hash(&mut hasher));
+        hasher.finish()
+    }
+
+    pub(super) fn tell(&mut self, command: &Command) -> bool {
+        let (before, now) = (self.order.sequence(), self.now());
+        let _ = tell(&mut self.order, command, now);
+        self.order.sequence() > before
+    }
+
+    /// A request arrives at an entity.
+    fn arrive(&mut self, ask: &Ask) -> Told {
+        let now = self.now();
+        match ask {
+            Ask::Cart(command) => {
+                let answer = tell(&mut self.cart, command, now);
+                self.keys[0] = hash(&self.cart);
+                Told::Cart(Some(answer))
+            }
+            Ask::Stock(product, command) => {
+                let line = placement().lines.iter().position(|line| line.product == *product).unwrap();
+                let answer = tell(&mut self.stock[line], command, now);
+                self.keys[1 + line] = hash(&self.stock[line]);
+                Told::Stock(Some(answer))
+            }
+        }
+    }
+
+    /// What the provider may do with a request to be paid.
+    fn pay(&self, attempt: u32) -> Vec<Self> {
+        if self.provider.payments.contains_key(&attempt) {
+            return vec![self.clone()];
+        }
+        let capture = self.order.attempt(attempt).map_or(CaptureMode::AtOnce, |attempt| attempt.capture);
+        let begins = [
+            taken(attempt, capture),
+            Standing::Declined { reason: "no".into() },
+            Standing::ActionRequired { reference: name(attempt), url: "u".into() },
+            Standing::Processing { reference: name(attempt) },
+        ];
+        let kinds = if self.tour.is_quick { 2 } else { begins.len() };
+        begins.into_iter().take(kinds).map(|standing| self.with_payment(attempt, standing)).collect()
+    }
+
+    fn with_payment(&self, attempt: u32, standing: Standing) -> Self {
+        let mut world = self.clone();
+        world.provider.payments.insert(attempt, standing);
+        world
+    }
+
+    fn void(&self, attempt: u32) -> Self {
+        match self.provider.payments.get(&attempt) {
+            None | Some(Standing::Authorised { .. } | Standing::ActionRequired { .. }) => {
+                self.with_payment(attempt, Standing::Voided { reference: None })
+            }
+            Some(_) => self.clone(),
+        }
+    }
+
+    fn capture(&self, attempt: u32) -> Self {
+        match self.provider.payments.get(&attempt) {
+            Some(Standing::Authorised { .. }) => self.with_payment(attempt, taken(attempt, CaptureMode::AtOnce)),
+            _ => self.clone(),
+        }
+    }
+
+    fn refund(&self, number: u32, minor: u64) -> Vec<Self> {
+        if self.provider.refunds.contains_key(&number) {
+            return vec![self.clone()];
+        }
+        let ends = [
+            RefundStanding::Refunded { reference: "re".into() },
+            RefundStanding::Failed { reason: "no".into() },
+            RefundStanding::Processing { reference: "re".into() },
+        ];
+        let kinds = if self.tour.is_quick { 2 } else { ends.len() };
+        let with = |standing| {
+            let mut world = self.clone();
+            world.provider.refunds.insert(number, (minor, standing));
+            world
+        };
+        ends.into_iter().take(kinds).map(with).collect()
+    }
+
+    /// What is on its way arrives; nobody waits for the answer any more.
+    pub(super) fn land(&self) -> Vec<Self> {
+        let Some((flying, rest)) = self.flying.split_first() else { return Vec::new() };
+        let mut world = self.clone();
+        world.flying = rest.to_vec();
+        match flying {
+            Flying::Ask(ask) => {
+                let _ = world.arrive(ask);
+                vec![world]
+            }
+            Flying::Pay(attempt) => world.pay(*attempt),
+            Flying::Capture(attempt) => vec![world.capture(*attempt)],
+            Flying::Refund(number, minor) => world.refund(*number, *minor),
+        }
+    }
+
+    /// What the provider and the customer's bank may do by themselves.
+    fn elsewhere(&self) -> Vec<Self> {
+        let mut worlds = Vec::new();
+        for (attempt, standing) in &self.provider.payments {
+            let capture = self.order.attempt(*attempt).map_or(CaptureMode::AtOnce, |attempt| attempt.capture);
+            let declined = Standing::Declined { reason: "no".into() };
+            let next = match standing {
+                Standing::ActionRequired { .. } | Standing::Processing { .. } => {
+                    vec![taken(*attempt, capture), declined]
+                }
+                Standing::Authorised { .. } => vec![Standing::Voided { reference: None }],
+                _ => Vec::new(),
+            };
+            worlds.extend(next.into_iter().map(|standing| self.with_payment(*attempt, standing)));
+        }
+        for (number, (minor, standing)) in &self.provider.refunds {
+            let refunded = RefundStanding::Refunded { reference: "re".into() };
+            let next = match standing {
+                RefundStanding::Processing { .. } => vec![refunded, RefundStanding::Failed { reason: "no".into() }],
+                RefundStanding::Refunded { .. } if !self.tour.is_quick => {
+                    vec![RefundStanding::Failed { reason: "came back".into() }]
+                }
+                _ => Vec::new(),
+            };
+            for standing in next {
+                let mut world = self.clone();
+                world.provider.refunds.insert(*number, (*minor, standing));
+                worlds.push(world);
+            }
+        }
+        worlds
+    }
+
+    /// What people may do.
+    fn people(&self, tour: &Tour) -> Vec<Self> {
+        let mut worlds = Vec::new();
+        let mut may = |command: Command, count: fn(&mut Self)| {
+            let mut world = self.clone();
+            if world.tell(&command) {
+                count(&mut world);
+                worlds.push(world);
+            }
+        };
+        let nothing: fn(&mut Self) = |_| ();
+        if self.pays < tour.pays {
+            let (method, key, capture) = ("tok".into(), None, tour.capture);
+            may(Command::RequestPayment { method, key, capture }, |world| world.pays += 1);
+        }
+        may(Command::Cancel, nothing);
+        may(Command::AbandonPayment, nothing);
+        may(Command::Capture, nothing);
+        let tracking = Tracking { carrier: "Post".into(), number: "1".into() };
+        may(Command::Ship(tracking), nothing);
+        if tour.delivers {
+            may(Command::Pack, nothing);
+            may(Command::Deliver, nothing);
+        }
+        let news = |known: Option<&Standing>, standing: &Standing| known.is_some_and(|known| known != standing);
+        for (number, standing) in &self.provider.payments {
+            if news(self.order.attempt(*number).and_then(|known| known.standing.as_ref()), standing) {
+                may(Command::Hear(About::Attempt(*number)), nothing);
+            }
+        }
+        for (number, (_, standing)) in &self.provider.refunds {
+            if self.order.refund(*number).and_then(|known| known.standing.as_ref()) != Some(standing) {
+                may(Command::Hear(About::Refund(*number)), nothing);
+            }
+        }
+        if tour.gives_back && self.refunds < 1 {
+            let (lines, reason, by) = (vec![(0, 1)], "why".into(), UserId(9));
+            let request = RefundRequest { lines, shipping: false, restock: None, reason, by, key: None };
+            may(Command::Refund(request), |world| world.refunds += 1);
+        }
+        if tour.gives_back && self.returns < 1 {
+            let (lines, reason) = (vec![(1, 1)], "too small".into());
+            may(Command::RequestReturn { lines, reason }, |world| world.returns += 1);
+        }
+        may(Command::ReceiveReturn { number: 1, restock: true, by: UserId(9) }, nothing);
+        if let Some(failed) =
+            self.order.refunds().iter().find(|refund| refund.has_failed()).filter(|_| self.refunds < 2)
+        {
+            may(Command::RefundAgain { number: failed.number, by: UserId(9) }, |world| world.refunds = 2);
+        }
+        if !self.is_late {
+            worlds.push(Self { is_late: true, ..self.clone() });
+        }
+        worlds
+    }
+
+    /// Whatever may come of a step that the checkout takes now.
+    pub(super) fn steps(&self, step: &Step) -> Vec<Self> {
+        let asks = step.asks(ORDER, &self.order);
+        let may_fly = self.flying.len() < self.tour.flying_max;
+        match step {
+            Step::Pay(attempt) => {
+                let mut worlds = Self::provider_step(self.pay(*attempt), |world| world.hear_payment(*attempt));
+                worlds.extend(may_fly.then(|| self.with_flying(Flying::Pay(*attempt))));
+                worlds
+            }
+            Step::Void(attempt) => Self::provider_step(vec![self.void(*attempt)], |world| world.hear_payment(*attempt)),
+            Step::Capture(attempt) => {
+                let mut worlds =
+                    Self::provider_step(vec![self.capture(*attempt)], |world| world.hear_payment(*attempt));
+                worlds.extend(may_fly.then(|| self.with_flying(Flying::Capture(*attempt))));
+                worlds
+            }
+            Step::Refund(number) => {
+                let minor = self.order.refund(*number).unwrap().amount.minor;
+                let mut worlds = Self::provider_step(self.refund(*number, minor), |world| world.hear_refund(*number));
+                worlds.extend(may_fly.then(|| self.with_flying(Flying::Refund(*number, minor))));
+                worlds
+            }
+            step if asks.is_empty() => {
+                let mut world = self.clone();
+                world.tell(&step.record(Vec::new()).unwrap());
+                vec![world]
+            }
+            step => {
+                // Each request: answered, done but not answered, lost, or late.
+                let fates = if may_fly { 4_u32 } else { 3 };
+                let all = fates.pow(u32::try_from(asks.len()).unwrap());
+                (0..all).flat_map(|fate| self.asked(step, &asks, fate, fates)).collect()
+            }
+        }
+    }
+
+    fn with_flying(&self, flying: Flying) -> Self {
+        let mut world = self.clone();
+        world.flying.push(flying);
+        world
+    }
+
+    /// The provider did something, or not; and if, the order is told of it, or the answer is lost.
+    fn provider_step(mut done: Vec<Self>, told: impl Fn(&mut Self)) -> Vec<Self> {
+        let mut worlds = done.clone();
+        worlds.iter_mut().for_each(told);
+        worlds.append(&mut done);
+        worlds
+    }
+
+    fn hear_payment(&mut self, attempt: u32) {
+        let standing = self.provider.payments[&attempt].clone();
+        self.tell(&Command::AdvancePayment { attempt, standing });
+    }
+
+    fn hear_refund(&mut self, number: u32) {
+        let standing = self.provider.refunds[&number].1.clone();
+        self.tell(&Command::AdvanceRefund { number, standing });
+    }
+
+    /// The requests of a step with one fate each; what follows is recorded, or cut off by a crash.
+    fn asked(&self, step: &Step, asks: &[Ask], fate: u32, fates: u32) -> Vec<Self> {
+        let (mut world, mut told, mut fate) = (self.clone(), Vec::new(), fate);
+        for ask in asks {
+            let unknown = match ask {
+                Ask::Cart(_) => Told::Cart(None),
+                Ask::Stock(..) => Told::Stock(None),
+            };
+            told.push(match fate % fates {
+                0 => world.arrive(ask),
+                1 => {
+                    let _ = world.arrive(ask);
+                    unknown
+                }
+                2 => unknown,
+                _ if world.flying.len() < self.tour.flying_max => {
+                    world.flying.push(Flying::Ask(ask.clone()));
+                    unknown
+                }
+                _ => return Vec::new(),
+            });
+            fate /= fates;
+        }
+        let mut recorded = world.clone();
+        match step.record(told) {
+            Ok(command) => recorded.tell(&command),
+            Err(again) => again.known.is_some_and(|command| recorded.tell(&command)),
+        };
+        vec![recorded, world]
+    }
+
+    pub(super) fn next(&self, tour: &Tour) -> Vec<Self> {
+        let mut worlds = self.land();
+        worlds.extend(self.elsewhere());
+        worlds.extend(self.people(tour));
+        for look in [Look::AtOrder, Look::Around] {
+            if let Some(Turn::Do(step)) = self.order.turn(self.now(), look) {
+                worlds.extend(self.steps(&step));
+            }
+        }
+        worlds
+    }
+}

@@ -1,0 +1,330 @@
+//! What operators have to look at, and what they do about it.
+//!
+//! May depend on `shop` and `domain`.
+
+use axum::{
+    Json,
+    extract::State,
+    http::{StatusCode, Uri},
+    response::Response,
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{
+    App,
+    bodies::{ProblemBody, time},
+    error::Problem,
+    extract::{Body, Caller, Id, Names, Query},
+    orders::{OrderBody, order},
+    paging::{Page, PageQuery, cursor},
+    responses::{JsonBody, Read, Token, Write},
+};
+use crate::{
+    actors::reconciler::{Pass, Reconciled},
+    domain::{
+        ids::OrderId,
+        inbox::Day,
+        order::{Attention, Problem as Wrong},
+    },
+    shop::{
+        attention::{KeptNotice, Resolution, Settled},
+        orders::OrderPage,
+    },
+};
+
+/// A problem of an order.
+#[derive(Serialize, ToSchema)]
+pub(super) struct AttentionBody {
+    /// `payment_unknown`, `amount_mismatch`, `refund_failed`, `stuck`, `differs` or `disputed`.
+    problem: &'static str,
+    /// What is known.
+    known: String,
+    since: String,
+    /// What was done about it, where it is settled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resolved: Option<ResolvedBody>,
+}
+
+/// How a problem was settled.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ResolvedBody {
+    /// The user id of who did; without it, the shop saw it come right.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<String>,
+    note: String,
+    at: String,
+}
+
+/// An order that an operator has to look at.
+#[derive(Serialize, ToSchema)]
+pub(super) struct AttentionOrderBody {
+    order: OrderBody,
+    attention: Vec<AttentionBody>,
+}
+
+/// A notice of the provider that no order took.
+#[derive(Serialize, ToSchema)]
+pub(super) struct NoticeBody {
+    /// What names it: pass it on to dismiss it.
+    notice_id: String,
+    /// The provider's word for what happened.
+    what: String,
+    /// The provider's name for what it is about.
+    reference: String,
+    /// The order that it names.
+    order_id: String,
+    at: String,
+}
+
+fn known(problem: &Wrong) -> String {
+    match problem {
+        Wrong::PaymentUnknown { attempt, seen } => format!("attempt {attempt}: {seen}"),
+        Wrong::AmountMismatch { attempt, reference, captured } => {
+            format!("attempt {attempt}: the provider took {captured} as {reference}")
+        }
+        Wrong::RefundFailed { refund, reason } => format!("refund {refund}: {reason}"),
+        Wrong::Stuck { seen } => seen.clone(),
+        Wrong::Differs { what } => what.clone(),
+        Wrong::Disputed { reference } => format!("payment {reference}"),
+    }
+}
+
+impl From<&Attention> for AttentionBody {
+    fn from(attention: &Attention) -> Self {
+        let resolved = attention.resolved.as_ref().map(|resolved| ResolvedBody {
+            by: resolved.by.map(|by| by.to_string()),
+            note: resolved.note.clone(),
+            at: time(resolved.at),
+        });
+        let problem = &attention.problem;
+        Self { problem: problem.as_str(), known: known(problem), since: time(attention.at), resolved }
+    }
+}
+
+impl From<KeptNotice> for NoticeBody {
+    fn from(kept: KeptNotice) -> Self {
+        let KeptNotice { day, id, notice } = kept;
+        let at = time(notice.at);
+        let (what, reference, order_id) = (notice.what, notice.reference, notice.order);
+        Self { notice_id: format!("{day}-{id:032x}"), what, reference, order_id, at }
+    }
+}
+
+fn with_attention(page: &OrderPage) -> Option<AttentionOrderBody> {
+    let attention = page.order.attention().iter().map(AttentionBody::from).collect();
+    Some(AttentionOrderBody { order: OrderBody::of(page)?, attention })
+}
+
+/// Orders whose payment an operator has to look at.
+#[utoipa::path(get, path = "/admin/payments/attention", operation_id = "list_attention",
+    tag = "operations", security(("bearer" = [])), params(PageQuery), responses(
+    Read, Token,
+    (status = 200, description = "A page of orders with what is known", body = Page<AttentionOrderBody>),
+    (status = 403, description = "Not an admin", body = ProblemBody),
+))]
+pub(super) async fn list(
+    State(app): State<App>,
+    Caller(who): Caller,
+    Query(page): Query<PageQuery>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let found = app.shop.attention(&who, page.after()?, page.limit()?).await?;
+    let items: Vec<_> = found.orders.iter().filter_map(with_attention).collect();
+    Ok(Page { items, next_cursor: cursor(found.next), total: None }.respond(&uri))
+}
+
+/// An order's problems, the settled ones too.
+#[utoipa::path(get, path = "/admin/payments/attention/{order_id}", operation_id = "show_attention",
+    tag = "operations", security(("bearer" = [])), params(("order_id" = String, Path)), responses(
+    Read, Token,
+    (status = 200, description = "The order with what is known", body = AttentionOrderBody),
+    (status = 403, description = "Not an admin", body = ProblemBody),
+    (status = 404, description = "No such order", body = ProblemBody),
+))]
+pub(super) async fn show(
+    State(app): State<App>,
+    Caller(who): Caller,
+    Id(id): Id<OrderId>,
+) -> Result<Json<AttentionOrderBody>, Problem> {
+    let page = app.shop.order_for_operator(&who, id).await?;
+    Ok(Json(with_attention(&page).ok_or_else(|| Problem::not_found("order"))?))
+}
+
+/// What an operator does.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ResolutionBody {
+    action: Action,
+    /// Why, or what was found out.
+    #[schema(example = "called the bank")]
+    note: String,
+    /// With `settled`: what became of the payment or refund.
+    outcome: Option<OutcomeBody>,
+    /// With the outcome `captured`: the provider's name for the payment.
+    reference: Option<String>,
+}
+
+/// What is to be done.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Action {
+    /// Try again what failed.
+    Retry,
+    /// It is settled.
+    Settled,
+    /// Give all the money back.
+    Refund,
+}
+
+/// What an operator has found out.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum OutcomeBody {
+    /// The payment was captured in full.
+    Captured,
+    /// Nothing was charged, nor will be.
+    NotCharged,
+    /// The money of a failed refund was given back otherwise.
+    GivenBack,
+}
+
+/// Does something about an order that needs attention. It is recorded in the order, with who and why.
+#[utoipa::path(post, path = "/admin/payments/attention/{order_id}", operation_id = "resolve_attention",
+    tag = "operations", security(("bearer" = [])), request_body = ResolutionBody,
+    params(("order_id" = String, Path)), responses(
+    Write, Token, JsonBody,
+    (status = 200, description = "The order", body = OrderBody),
+    (status = 403, description = "Not an admin", body = ProblemBody),
+    (status = 404, description = "No such order", body = ProblemBody),
+    (status = 409, description = "Not as the order stands", body = ProblemBody),
+))]
+pub(super) async fn resolve(
+    State(app): State<App>,
+    Caller(who): Caller,
+    Id(id): Id<OrderId>,
+    Body(body): Body<ResolutionBody>,
+) -> Result<Json<OrderBody>, Problem> {
+    let ResolutionBody { action, note, outcome, reference } = body;
+    let resolution = match (action, outcome, reference) {
+        (Action::Retry, None, None) => Resolution::Retry,
+        (Action::Refund, None, None) => Resolution::Refund,
+        (Action::Settled, None, None) => Resolution::Settled(None),
+        (Action::Settled, Some(OutcomeBody::NotCharged), None) => Resolution::Settled(Some(Settled::NotCharged)),
+        (Action::Settled, Some(OutcomeBody::GivenBack), None) => Resolution::Settled(Some(Settled::GivenBack)),
+        (Action::Settled, Some(OutcomeBody::Captured), Some(reference)) if !reference.trim().is_empty() => {
+            Resolution::Settled(Some(Settled::Captured(reference)))
+        }
+        (Action::Settled, Some(OutcomeBody::Captured), _) => {
+            return Err(Problem::invalid("reference", "must name the captured payment"));
+        }
+        _ => return Err(Problem::invalid("outcome", "goes with settled only, and reference with captured only")),
+    };
+    order(&app.shop.resolve(&who, id, resolution, &note).await?)
+}
+
+/// Notices of the provider that no order took, of the last month.
+#[utoipa::path(get, path = "/admin/payments/notices", operation_id = "list_notices",
+    tag = "operations", security(("bearer" = [])), responses(
+    Read, Token,
+    (status = 200, description = "The notices, newest day first", body = Vec<NoticeBody>),
+    (status = 403, description = "Not an admin", body = ProblemBody),
+))]
+pub(super) async fn notices(State(app): State<App>, Caller(who): Caller) -> Result<Json<Vec<NoticeBody>>, Problem> {
+    Ok(Json(app.shop.kept_notices(&who).await?.into_iter().map(NoticeBody::from).collect()))
+}
+
+/// What was done about a notice.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DismissalBody {
+    /// What was done.
+    note: String,
+}
+
+/// Somebody has seen to a notice that no order took.
+#[utoipa::path(post, path = "/admin/payments/notices/{notice_id}/dismiss", operation_id = "dismiss_notice",
+    tag = "operations", security(("bearer" = [])), request_body = DismissalBody,
+    params(("notice_id" = String, Path)), responses(
+    Write, Token, JsonBody,
+    (status = 204, description = "It is not listed any more"),
+    (status = 403, description = "Not an admin", body = ProblemBody),
+    (status = 404, description = "No such notice", body = ProblemBody),
+))]
+pub(super) async fn dismiss(
+    State(app): State<App>,
+    Caller(who): Caller,
+    Names(name): Names<String>,
+    Body(body): Body<DismissalBody>,
+) -> Result<StatusCode, Problem> {
+    let named = || {
+        let (day, id) = name.split_once('-')?;
+        Some((Day(day.parse().ok()?), u128::from_str_radix(id, 16).ok()?))
+    };
+    let (day, id) = named().ok_or_else(|| Problem::not_found("notice"))?;
+    app.shop.dismiss_notice(&who, day, id, &body.note).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What a pass of the reconciler has seen.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ReconciledBody {
+    began: String,
+    ended: String,
+    /// From when on payments were compared.
+    since: String,
+    /// Payments of the provider's books.
+    payments: u64,
+    /// Payments in its books that name no order of this shop.
+    foreign: u64,
+    /// Orders that were looked for in its books.
+    orders: u64,
+    /// Differences: the provider is asked about each, or it is on the list of what needs attention.
+    differences: u64,
+    /// Why it could not be finished.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+}
+
+impl From<Reconciled> for ReconciledBody {
+    fn from(seen: Reconciled) -> Self {
+        let Reconciled { began, ended, since, payments, foreign, orders, differences, problem } = seen;
+        let [began, ended, since] = [began, ended, since].map(time);
+        Self { began, ended, since, payments, foreign, orders, differences, problem }
+    }
+}
+
+/// The last passes of the reconciler.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ReconciliationBody {
+    /// Of what is recent; every few minutes.
+    recent: Option<ReconciledBody>,
+    /// Of the last month; once a day.
+    full: Option<ReconciledBody>,
+}
+
+/// How the provider's books and the orders compared last.
+#[utoipa::path(get, path = "/admin/payments/reconciliation", operation_id = "show_reconciliation",
+    tag = "operations", security(("bearer" = [])), responses(
+    Read, Token,
+    (status = 200, description = "The last passes", body = ReconciliationBody),
+    (status = 403, description = "Not an admin", body = ProblemBody),
+))]
+pub(super) async fn reconciliation(
+    State(app): State<App>,
+    Caller(who): Caller,
+) -> Result<Json<ReconciliationBody>, Problem> {
+    let [recent, full] = app.shop.reconciled(&who)?.map(|seen| seen.map(ReconciledBody::from));
+    Ok(Json(ReconciliationBody { recent, full }))
+}
+
+/// Compares what is recent now.
+#[utoipa::path(post, path = "/admin/payments/reconciliation", operation_id = "reconcile",
+    tag = "operations", security(("bearer" = [])), responses(
+    Write, Token,
+    (status = 200, description = "What was seen", body = ReconciledBody),
+    (status = 403, description = "Not an admin", body = ProblemBody),
+))]
+pub(super) async fn reconcile(State(app): State<App>, Caller(who): Caller) -> Result<Json<ReconciledBody>, Problem> {
+    Ok(Json(app.shop.reconcile(&who, Pass::Recent).await?.into()))
+}

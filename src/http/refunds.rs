@@ -1,0 +1,214 @@
+//! Giving money and goods back: refunds, returns, captures of what is held.
+//!
+//! May depend on `shop` and `domain`.
+
+use axum::{
+    Json,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::{
+    App,
+    bodies::{ProblemBody, product_id},
+    error::Problem,
+    extract::{Body, Caller, Id, Key, Names},
+    orders::{OrderBody, mark, order},
+    responses::{JsonBody, Token, Write},
+};
+use crate::{
+    domain::ids::OrderId,
+    shop::refunds::{ItemUnits, RefundAsked, ReturnDecision},
+};
+
+/// Units of a product of the order.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ItemBody {
+    product_id: String,
+    #[schema(minimum = 1)]
+    quantity: u32,
+}
+
+/// What is to be refunded.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RefundBody {
+    /// Which units; without them, and without the shipping, everything that is left.
+    #[serde(default)]
+    items: Vec<ItemBody>,
+    /// Whether the shipping goes back, too.
+    #[serde(default)]
+    shipping: bool,
+    /// Whether the units are to be sold again; unless given, where they have not left yet.
+    restock: Option<bool>,
+    /// Why.
+    #[schema(example = "damaged in transit")]
+    reason: String,
+}
+
+/// What comes back.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReturnRequestBody {
+    items: Vec<ItemBody>,
+    /// Why.
+    #[schema(example = "too small")]
+    reason: String,
+}
+
+/// The goods of a return are back.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReceiptBody {
+    /// Whether they are to be sold again.
+    restock: bool,
+}
+
+/// A return is not taken.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RejectionBody {
+    /// Why.
+    #[schema(example = "worn")]
+    note: String,
+}
+
+fn items(items: Vec<ItemBody>) -> Result<Vec<ItemUnits>, Problem> {
+    let item = |(index, item): (usize, ItemBody)| {
+        let product = product_id(&item.product_id, &format!("items/{index}/product_id"))?;
+        if item.quantity == 0 {
+            return Err(Problem::invalid(&format!("items/{index}/quantity"), "must be at least 1"));
+        }
+        Ok(ItemUnits { product, quantity: item.quantity })
+    };
+    items.into_iter().enumerate().map(item).collect()
+}
+
+/// The number of a return, out of the path.
+fn number(text: &str) -> Result<u32, Problem> {
+    text.parse().map_err(|_| Problem::not_found("return"))
+}
+
+/// Gives money back for units of an order. One refund at a time; the answer waits for the provider for a while.
+#[utoipa::path(post, path = "/orders/{order_id}/refunds", operation_id = "refund_order",
+    tag = "selling", security(("bearer" = [])), request_body = RefundBody,
+    params(("order_id" = String, Path),
+        ("Idempotency-Key" = Option<String>, Header, description = "The same key finds the same refund")), responses(
+    Write, Token, JsonBody,
+    (status = 201, description = "The order, with the refund; its status says how far it has come", body = OrderBody),
+    (status = 403, description = "Not the seller of all its lines", body = ProblemBody),
+    (status = 404, description = "No such order of yours, or no such product in it", body = ProblemBody),
+    (status = 409, description = "More than is left, another refund is under way, not paid", body = ProblemBody),
+))]
+pub(super) async fn refund(
+    State(app): State<App>,
+    Caller(who): Caller,
+    Id(id): Id<OrderId>,
+    Key(key): Key,
+    Body(body): Body<RefundBody>,
+) -> Result<Response, Problem> {
+    let RefundBody { items: units, shipping, restock, reason } = body;
+    let asked = RefundAsked { items: items(units)?, shipping, restock, reason };
+    let done = app.shop.refund(&who, id, &asked, key.as_deref()).await?;
+    Ok(mark((StatusCode::CREATED, order(&done.outcome)?).into_response(), done.effect))
+}
+
+/// Asks to send goods back. For the customer, once the order is on its way.
+#[utoipa::path(post, path = "/orders/{order_id}/returns", operation_id = "request_return",
+    tag = "orders", security(("bearer" = [])), request_body = ReturnRequestBody,
+    params(("order_id" = String, Path)), responses(
+    Write, Token, JsonBody,
+    (status = 201, description = "The order, with the return", body = OrderBody),
+    (status = 404, description = "No such order of yours, or no such product in it", body = ProblemBody),
+    (status = 409, description = "More than is left, or it has not been sent", body = ProblemBody),
+))]
+pub(super) async fn request_return(
+    State(app): State<App>,
+    Caller(who): Caller,
+    Id(id): Id<OrderId>,
+    Body(body): Body<ReturnRequestBody>,
+) -> Result<Response, Problem> {
+    let page = app.shop.request_return(&who, id, &items(body.items)?, &body.reason).await?;
+    Ok((StatusCode::CREATED, order(&page)?).into_response())
+}
+
+/// The goods of a return are back; their money goes back.
+#[utoipa::path(post, path = "/orders/{order_id}/returns/{number}/receive", operation_id = "receive_return",
+    tag = "selling", security(("bearer" = [])), request_body = ReceiptBody,
+    params(("order_id" = String, Path), ("number" = u32, Path)), responses(
+    Write, Token, JsonBody,
+    (status = 200, description = "The order, with the refund of the return", body = OrderBody),
+    (status = 403, description = "Not the seller of all its lines", body = ProblemBody),
+    (status = 404, description = "No such order of yours, or no such return", body = ProblemBody),
+    (status = 409, description = "Rejected already, or another refund is under way", body = ProblemBody),
+))]
+pub(super) async fn receive_return(
+    State(app): State<App>,
+    Caller(who): Caller,
+    Names((id, of_return)): Names<(String, String)>,
+    Body(body): Body<ReceiptBody>,
+) -> Result<Json<OrderBody>, Problem> {
+    let id: OrderId = id.parse().map_err(|_| Problem::not_found("order"))?;
+    let decision = ReturnDecision::Receive { restock: body.restock };
+    order(&app.shop.decide_return(&who, id, number(&of_return)?, decision).await?)
+}
+
+/// A return is not taken.
+#[utoipa::path(post, path = "/orders/{order_id}/returns/{number}/reject", operation_id = "reject_return",
+    tag = "selling", security(("bearer" = [])), request_body = RejectionBody,
+    params(("order_id" = String, Path), ("number" = u32, Path)), responses(
+    Write, Token, JsonBody,
+    (status = 200, description = "The order", body = OrderBody),
+    (status = 403, description = "Not the seller of all its lines", body = ProblemBody),
+    (status = 404, description = "No such order of yours, or no such return", body = ProblemBody),
+    (status = 409, description = "Decided already", body = ProblemBody),
+))]
+pub(super) async fn reject_return(
+    State(app): State<App>,
+    Caller(who): Caller,
+    Names((id, of_return)): Names<(String, String)>,
+    Body(body): Body<RejectionBody>,
+) -> Result<Json<OrderBody>, Problem> {
+    let id: OrderId = id.parse().map_err(|_| Problem::not_found("order"))?;
+    let decision = ReturnDecision::Reject { note: body.note };
+    order(&app.shop.decide_return(&who, id, number(&of_return)?, decision).await?)
+}
+
+/// Captures what is held for an order.
+#[utoipa::path(post, path = "/orders/{order_id}/capture", operation_id = "capture_order",
+    tag = "selling", security(("bearer" = [])),
+    params(("order_id" = String, Path)), responses(
+    Write, Token,
+    (status = 200, description = "The order; paid, if the provider has answered in time", body = OrderBody),
+    (status = 403, description = "Not the seller of all its lines", body = ProblemBody),
+    (status = 404, description = "No such order of yours", body = ProblemBody),
+    (status = 409, description = "Nothing is held", body = ProblemBody),
+))]
+pub(super) async fn capture(
+    State(app): State<App>,
+    Caller(who): Caller,
+    Id(id): Id<OrderId>,
+) -> Result<Json<OrderBody>, Problem> {
+    order(&app.shop.capture(&who, id).await?)
+}
+
+/// Gives up a payment that waits for its customer, so that they can pay otherwise.
+#[utoipa::path(post, path = "/orders/{order_id}/abandon_payment", operation_id = "abandon_payment",
+    tag = "orders", security(("bearer" = [])),
+    params(("order_id" = String, Path)), responses(
+    Write, Token,
+    (status = 200, description = "The order", body = OrderBody),
+    (status = 404, description = "No such order of yours", body = ProblemBody),
+    (status = 409, description = "No payment waits for you", body = ProblemBody),
+))]
+pub(super) async fn abandon_payment(
+    State(app): State<App>,
+    Caller(who): Caller,
+    Id(id): Id<OrderId>,
+) -> Result<Json<OrderBody>, Problem> {
+    order(&app.shop.abandon_payment(&who, id).await?)
+}

@@ -1,0 +1,39 @@
+//! Where the payment provider announces what happened. The signature is the only key to it, so the body is read raw.
+//!
+//! May depend on `shop`.
+
+use axum::{
+    extract::State,
+    http::{HeaderMap, StatusCode},
+};
+
+use super::{
+    App,
+    bodies::ProblemBody,
+    error::Problem,
+    extract::{Names, RawBody},
+    responses::Write,
+};
+
+/// A notice of the payment provider, signed over the raw body. It is durable before the answer.
+#[utoipa::path(post, path = "/webhooks/{provider}", operation_id = "take_notice", tag = "operations",
+    params(("provider" = String, Path, description = "`stripe` or `simulator`")),
+    request_body(content = Object, description = "The provider's event, as it is signed"), responses(
+    Write,
+    (status = 204, description = "Taken, or nothing new"),
+    (status = 400, description = "The signature does not hold, or the body cannot be read", body = ProblemBody),
+    (status = 404, description = "Not the provider of this shop, or its notices are not set up", body = ProblemBody),
+    (status = 408, description = "The body did not arrive in time", body = ProblemBody),
+    (status = 413, description = "The body is too large", body = ProblemBody),
+))]
+pub(super) async fn take(
+    State(app): State<App>,
+    Names(provider): Names<String>,
+    headers: HeaderMap,
+    RawBody(body): RawBody,
+) -> Result<StatusCode, Problem> {
+    let header = app.shop.signature_header(&provider)?;
+    let signature = headers.get(header).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    app.shop.take_notice(&provider, signature, &body).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,266 @@
+//! The circuit breaker before a provider: while its answers are unknown, it is asked by a few probes only, and everybody else is
+//! told so at once instead of waiting for another time-out.
+//!
+//! ```text
+//!            a run, or a high share, of unknown answers
+//!   closed ────────────────────────────────────────────▶ open
+//!     ▲                                                 ▲   │ after a pause
+//!     │ enough definite answers in a row   one unknown  │   ▼
+//!     └───────────────────────────────────────────── half open
+//! ```
+//!
+//! It is our own as the crates do not fit: `recloser` and `failsafe` let any number of calls through while half open, show no state,
+//! and do not notice a call that its caller gave up. `tower::retry::budget` bounds the repeats of one client; here each order repeats
+//! by itself, and it is their sum that must be bounded. The time is tokio's, which a test can move. Depends on nothing of its room.
+
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+/// How many unknown answers in a row open it: more than one order makes by its repeats while others are answered.
+const RUN_MAX: u32 = 10;
+/// How long calls are counted together, in milliseconds: a trouble of half a minute is seen within it.
+const WINDOW_MS: u64 = 10_000;
+/// How many answers of a window say something: below that, a share is chance.
+const WINDOW_CALLS_MIN: u32 = 50;
+/// At which share of unknown answers in a window it opens, of a hundred: the provider costs more than it gives.
+const UNKNOWN_PERCENT_MAX: u32 = 50;
+/// How long it stays open, in milliseconds: shorter than a shopper waits, long enough for what was queued there to drain.
+const OPEN_MS: u64 = 2_000;
+/// How many probes may be at work: one is enough to learn, and the least that a provider which comes back has to bear.
+const PROBES_MAX: u32 = 1;
+/// How many definite answers in a row close it: one may be luck.
+const PROBES_WANTED: u32 = 3;
+
+/// Whether the provider is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BreakerState {
+    /// It is.
+    Closed,
+    /// It is not, for a while.
+    Open,
+    /// Only by probes.
+    HalfOpen,
+}
+
+impl BreakerState {
+    /// Its name in metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+        }
+    }
+}
+
+/// The breaker of one provider.
+pub(super) struct Breaker(Mutex<Phase>);
+
+/// Leave to ask, in this phase: an answer that comes in a later one says nothing about it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Leave(u64);
+
+/// A time in one state.
+struct Phase {
+    state: BreakerState,
+    since: Instant,
+    /// How many phases there were before.
+    number: u64,
+    /// How often it has opened.
+    opened: u64,
+    /// Unknown answers in a row; while half open definite ones.
+    run: u32,
+    /// Answers and unknown ones of the window, which began then.
+    window: (Instant, u32, u32),
+    /// Probes at work.
+    probes: u32,
+}
+
+impl Phase {
+    fn turn(&mut self, state: BreakerState, now: Instant) {
+        let opened = self.opened + u64::from(state == BreakerState::Open);
+        *self = Self { state, since: now, number: self.number + 1, opened, run: 0, window: (now, 0, 0), probes: 0 };
+    }
+}
+
+impl Breaker {
+    pub(super) fn new() -> Self {
+        let now = Instant::now();
+        let (state, window) = (BreakerState::Closed, (now, 0, 0));
+        Self(Mutex::new(Phase { state, since: now, number: 0, opened: 0, run: 0, window, probes: 0 }))
+    }
+
+    /// The state, since when, and how often it has opened.
+    pub(super) fn state(&self) -> (BreakerState, Instant, u64) {
+        let phase = self.0.lock();
+        (phase.state, phase.since, phase.opened)
+    }
+
+    /// Asks for leave to ask the provider.
+    pub(super) fn enter(&self) -> Option<Leave> {
+        let now = Instant::now();
+        let mut phase = self.0.lock();
+        if phase.state == BreakerState::Open && now.duration_since(phase.since) >= Duration::from_millis(OPEN_MS) {
+            phase.turn(BreakerState::HalfOpen, now);
+        }
+        match phase.state {
+            BreakerState::Open => return None,
+            BreakerState::HalfOpen if phase.probes >= PROBES_MAX => return None,
+            BreakerState::HalfOpen => phase.probes += 1,
+            BreakerState::Closed => {}
+        }
+        Some(Leave(phase.number))
+    }
+
+    /// Takes note of an answer, or of a call that was given up. The state that it led to, where it led to one.
+    pub(super) fn leave(&self, leave: Leave, definite: bool) -> Option<BreakerState> {
+        let now = Instant::now();
+        let mut phase = self.0.lock();
+        if phase.number != leave.0 {
+            return None;
+        }
+        let next = match phase.state {
+            BreakerState::Open => None,
+            BreakerState::HalfOpen => {
+                phase.probes = phase.probes.saturating_sub(1);
+                phase.run += 1;
+                match (definite, phase.run >= PROBES_WANTED) {
+                    (false, _) => Some(BreakerState::Open),
+                    (true, enough) => enough.then_some(BreakerState::Closed),
+                }
+            }
+            BreakerState::Closed => {
+                phase.run = if definite { 0 } else { phase.run + 1 };
+                let (began, mut calls, mut unknown) = phase.window;
+                let is_over = now.duration_since(began) >= Duration::from_millis(WINDOW_MS);
+                let began = if is_over { now } else { began };
+                if is_over {
+                    (calls, unknown) = (0, 0);
+                }
+                (calls, unknown) = (calls + 1, unknown + u32::from(!definite));
+                phase.window = (began, calls, unknown);
+                let too_many = calls >= WINDOW_CALLS_MIN && unknown * 100 >= calls * UNKNOWN_PERCENT_MAX;
+                (phase.run >= RUN_MAX || too_many).then_some(BreakerState::Open)
+            }
+        };
+        next.inspect(|state| phase.turn(*state, now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    fn answer(breaker: &Breaker, definite: bool) {
+        let leave = breaker.enter().unwrap();
+        breaker.leave(leave, definite);
+    }
+
+    fn state(breaker: &Breaker) -> BreakerState {
+        breaker.state().0
+    }
+
+    async fn opened() -> Breaker {
+        let breaker = Breaker::new();
+        (0..RUN_MAX).for_each(|_| answer(&breaker, false));
+        assert_eq!(state(&breaker), BreakerState::Open);
+        breaker
+    }
+
+    async fn pause() {
+        advance(Duration::from_millis(OPEN_MS)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_of_unknown_answers_opens_it_and_a_definite_one_ends_the_run() {
+        let breaker = Breaker::new();
+        for _ in 0..3 {
+            (1..RUN_MAX).for_each(|_| answer(&breaker, false));
+            answer(&breaker, true);
+        }
+        assert_eq!(state(&breaker), BreakerState::Closed);
+        (0..RUN_MAX).for_each(|_| answer(&breaker, false));
+        assert_eq!((state(&breaker), breaker.state().2), (BreakerState::Open, 1));
+        assert!(breaker.enter().is_none(), "it fails at once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_high_share_opens_it_but_not_over_several_windows() {
+        let half = |breaker: &Breaker, calls: u32| (0..calls).for_each(|call| answer(breaker, call % 2 == 0));
+        let breaker = Breaker::new();
+        for _ in 0..3 {
+            half(&breaker, WINDOW_CALLS_MIN - 2);
+            advance(Duration::from_millis(WINDOW_MS)).await;
+        }
+        assert_eq!(state(&breaker), BreakerState::Closed);
+        half(&breaker, WINDOW_CALLS_MIN);
+        assert_eq!(state(&breaker), BreakerState::Open);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn half_open_there_is_one_probe_at_a_time_and_enough_of_them_close_it() {
+        let breaker = opened().await;
+        advance(Duration::from_millis(OPEN_MS - 1)).await;
+        assert!(breaker.enter().is_none());
+        pause().await;
+        for probe in 0..PROBES_WANTED {
+            assert_ne!(state(&breaker), BreakerState::Closed, "after {probe}");
+            let leave = breaker.enter().unwrap();
+            assert!(breaker.enter().is_none(), "a second probe at once");
+            breaker.leave(leave, true);
+        }
+        assert_eq!(state(&breaker), BreakerState::Closed);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_unknown_probe_opens_it_again() {
+        let breaker = opened().await;
+        pause().await;
+        answer(&breaker, true);
+        answer(&breaker, false);
+        assert_eq!((state(&breaker), breaker.state().2), (BreakerState::Open, 2));
+        assert!(breaker.enter().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_from_an_earlier_phase_says_nothing() {
+        let breaker = Breaker::new();
+        let late: Vec<_> = (0..PROBES_WANTED + 1).map(|_| breaker.enter().unwrap()).collect();
+        (0..RUN_MAX).for_each(|_| answer(&breaker, false));
+        pause().await;
+        let probe = breaker.enter().unwrap();
+        for leave in late {
+            assert_eq!(breaker.leave(leave, false), None);
+        }
+        assert_eq!(state(&breaker), BreakerState::HalfOpen);
+        assert!(breaker.enter().is_none(), "the probe is still at work");
+        breaker.leave(probe, true);
+        assert!(breaker.enter().is_some());
+    }
+
+    #[test]
+    fn many_threads_at_once_lose_no_probe() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let breaker = runtime.block_on(opened());
+        runtime.block_on(pause());
+        let _inside = runtime.enter();
+        let handle = runtime.handle();
+        let admitted = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let _inside = handle.enter();
+                        u32::from(breaker.enter().is_some())
+                    })
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum::<u32>()
+        });
+        assert_eq!(admitted, PROBES_MAX);
+    }
+}

@@ -1,0 +1,303 @@
+//! The simulated provider's books: what has become of each payment and each refund, and the ledger that they are read from again.
+//!
+//! May depend on `domain`.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    io::{self, Write},
+};
+
+use super::ledger::{Effect, LedgerLine};
+use crate::{
+    domain::{
+        money::Money,
+        order::{CaptureMode, RefundStanding, Standing},
+    },
+    payments::{Operation, OperationKey, Payment, Repayment},
+};
+
+/// Why nothing was booked.
+#[derive(Debug, thiserror::Error)]
+pub enum BookError {
+    /// The key is known with another request.
+    #[error("the key was used for another request")]
+    KeyReused,
+    /// There is no such payment.
+    #[error("there is no such payment")]
+    NoSuchPayment,
+    /// What is asked for cannot be done where the payment stands.
+    #[error("the payment does not allow that")]
+    NotAllowed,
+    /// The ledger cannot be written.
+    #[error("the ledger: {0}")]
+    Ledger(#[from] io::Error),
+}
+
+/// Whether a request was the first with its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum First {
+    /// It was.
+    Yes,
+    /// It was a repetition.
+    No,
+}
+
+/// What a new payment comes to at first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Begins {
+    /// The money is taken, or held.
+    Taken,
+    /// It waits for its customer, on the page at this address.
+    Waits(String),
+    /// The provider works on it.
+    Processing,
+    /// Definitely not.
+    Declined(String),
+}
+
+/// A payment, by what its lines say.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub amount: Money,
+    pub method: String,
+    pub standing: Standing,
+    pub at_ms: u64,
+    pub refunded_minor: u64,
+    capture: CaptureMode,
+}
+
+/// The books.
+pub(super) struct Books {
+    file: Option<Box<dyn Write + Send>>,
+    lines: Vec<LedgerLine>,
+    /// By order and attempt.
+    payments: HashMap<(String, u32), Entry>,
+    /// By order and number.
+    refunds: HashMap<(String, u32), (Money, RefundStanding)>,
+    /// Payments by time.
+    by_time: BTreeSet<(u64, String, u32)>,
+}
+
+fn name(order: &str, attempt: u32) -> String {
+    format!("sim_{order}:charge:{attempt}")
+}
+
+impl Books {
+    pub(super) fn new(file: Option<Box<dyn Write + Send>>, lines: Vec<LedgerLine>) -> Self {
+        let (payments, refunds, by_time) = (HashMap::new(), HashMap::new(), BTreeSet::new());
+        let mut books = Self { file, lines: Vec::new(), payments, refunds, by_time };
+        for line in lines {
+            books.read(line);
+        }
+        books
+    }
+
+    pub(super) fn lines(&self) -> &[LedgerLine] {
+        &self.lines
+    }
+
+    pub(super) fn payment(&self, order: &str, attempt: u32) -> Option<&Entry> {
+        self.payments.get(&(order.to_owned(), attempt))
+    }
+
+    pub(super) fn refunded(&self, order: &str, number: u32) -> Option<RefundStanding> {
+        self.refunds.get(&(order.to_owned(), number)).map(|(_, standing)| standing.clone())
+    }
+
+    /// Payments from a moment on and before another, oldest first, after this one.
+    pub(super) fn by_time(
+        &self,
+        since_ms: u64,
+        until_ms: u64,
+        after: Option<(u64, String, u32)>,
+    ) -> impl Iterator<Item = (&(u64, String, u32), &Entry)> {
+        let from = after.map_or(std::ops::Bound::Included((since_ms, String::new(), 0)), std::ops::Bound::Excluded);
+        let keys = self.by_time.range((from, std::ops::Bound::Excluded((until_ms, String::new(), 0))));
+        keys.filter_map(|key| Some((key, self.payment(&key.1, key.2)?)))
+    }
+
+    /// Writes a line, then takes note of it.
+    fn book(&mut self, line: LedgerLine) -> Result<(), BookError> {
+        if let Some(file) = &mut self.file {
+            let text = serde_json::to_string(&line).map_err(io::Error::from)?;
+            // The end of the line before comes first: one that was cut short by a kill or a full disk is not continued.
+            file.write_all(format!("\n{text}").as_bytes())?;
+        }
+        self.read(line);
+        Ok(())
+    }
+
+    fn read(&mut self, line: LedgerLine) {
+        let Some((order, operation, number)) =
+            line.parts().map(|(order, what, n)| (order.to_owned(), what.to_owned(), n))
+        else {
+            return;
+        };
+        let reason = || line.declined.clone().unwrap_or_default();
+        if operation == Operation::Refund.as_str() {
+            let standing = match line.effect() {
+                Effect::RefundFailed => RefundStanding::Failed { reason: reason() },
+                _ => RefundStanding::Refunded { reference: format!("sim_{}", line.key) },
+            };
+            // The method of a refund is the attempt whose money goes back.
+            let payment =
+                line.method.parse().ok().and_then(|attempt: u32| self.payments.get_mut(&(order.clone(), attempt)));
+            if let (Some(payment), RefundStanding::Refunded { .. }) = (payment, &standing) {
+                payment.refunded_minor += line.amount.minor;
+            }
+            self.refunds.insert((order, number), (line.amount, standing));
+        } else {
+            let reference = name(&order, number);
+            let amount = line.amount;
+            let standing = match line.effect() {
+                Effect::Held => Standing::Authorised { reference, amount },
+                Effect::Declined => Standing::Declined { reason: reason() },
+                Effect::Voided => Standing::Voided { reference: Some(reference) },
+                Effect::Waits => Standing::ActionRequired { reference, url: line.declined.clone().unwrap_or_default() },
+                Effect::Processing => Standing::Processing { reference },
+                Effect::Captured | Effect::Refunded | Effect::RefundFailed => Standing::Captured { reference, amount },
+            };
+            let by_time = &mut self.by_time;
+            let entry = self.payments.entry((order.clone(), number)).or_insert_with(|| {
+                by_time.insert((line.at_ms, order, number));
+                Entry {
+                    amount,
+                    method: line.method.clone(),
+                    standing: standing.clone(),
+                    at_ms: line.at_ms,
+                    refunded_minor: 0,
+                    capture: line.capture,
+                }
+            });
+            entry.standing = standing;
+        }
+        self.lines.push(line);
+    }
+
+    /// Books a new payment, or finds it booked.
+    pub(super) fn pay(
+        &mut self,
+        payment: &Payment,
+        begins: Begins,
+        now_ms: u64,
+    ) -> Result<(Standing, First), BookError> {
+        let order = payment.order.to_string();
+        if let Some(known) = self.payment(&order, payment.attempt) {
+            let is_void = matches!(known.standing, Standing::Voided { .. }) && known.method.is_empty();
+            if !is_void && (known.amount, known.method.as_str()) != (payment.amount, payment.method.as_str()) {
+                return Err(BookError::KeyReused);
+            }
+            return Ok((known.standing.clone(), First::No));
+        }
+        let (effect, declined) = match (begins, payment.capture) {
+            (Begins::Taken, CaptureMode::AtOnce) => (Effect::Captured, None),
+            (Begins::Taken, CaptureMode::Later) => (Effect::Held, None),
+            (Begins::Processing, _) => (Effect::Processing, None),
+            (Begins::Waits(url), _) => (Effect::Waits, Some(url)),
+            (Begins::Declined(reason), _) => (Effect::Declined, Some(reason)),
+        };
+        let method = payment.method.clone();
+        let key = payment.key(Operation::Charge).to_string();
+        let (amount, capture) = (payment.amount, payment.capture);
+        self.book(LedgerLine { key, amount, method, declined, effect: Some(effect), capture, at_ms: now_ms })?;
+        Ok((self.standing(&order, payment.attempt)?, First::Yes))
+    }
+
+    fn standing(&self, order: &str, attempt: u32) -> Result<Standing, BookError> {
+        self.payment(order, attempt).map(|entry| entry.standing.clone()).ok_or(BookError::NoSuchPayment)
+    }
+
+    /// A payment that waits or is worked on comes to an end: the money is taken or held, or it is declined.
+    pub(super) fn finish(
+        &mut self,
+        order: &str,
+        attempt: u32,
+        declined: Option<String>,
+        now_ms: u64,
+    ) -> Result<Standing, BookError> {
+        let entry = self.payment(order, attempt).ok_or(BookError::NoSuchPayment)?;
+        if matches!(entry.standing, Standing::ActionRequired { .. } | Standing::Processing { .. }) {
+            let effect = match (&declined, entry.capture) {
+                (Some(_), _) => Effect::Declined,
+                (None, CaptureMode::AtOnce) => Effect::Captured,
+                (None, CaptureMode::Later) => Effect::Held,
+            };
+            self.move_on(order, attempt, Operation::Charge, effect, declined, now_ms)?;
+        }
+        self.standing(order, attempt)
+    }
+
+    fn move_on(
+        &mut self,
+        order: &str,
+        attempt: u32,
+        operation: Operation,
+        effect: Effect,
+        declined: Option<String>,
+        now_ms: u64,
+    ) -> Result<(), BookError> {
+        let entry = self.payment(order, attempt).ok_or(BookError::NoSuchPayment)?;
+        let (amount, method, capture) = (entry.amount, entry.method.clone(), entry.capture);
+        let key = format!("{order}:{}:{attempt}", operation.as_str());
+        self.book(LedgerLine { key, amount, method, declined, effect: Some(effect), capture, at_ms: now_ms })
+    }
+
+    pub(super) fn capture(&mut self, order: &str, attempt: u32, now_ms: u64) -> Result<Standing, BookError> {
+        match self.standing(order, attempt)? {
+            Standing::Authorised { .. } => {
+                self.move_on(order, attempt, Operation::Capture, Effect::Captured, None, now_ms)?;
+                self.standing(order, attempt)
+            }
+            Standing::ActionRequired { .. } | Standing::Processing { .. } => Err(BookError::NotAllowed),
+            standing => Ok(standing),
+        }
+    }
+
+    /// Gives a payment up. One that was never heard of is remembered as given up, so that it cannot come later.
+    pub(super) fn void(&mut self, payment: &Payment, now_ms: u64) -> Result<Standing, BookError> {
+        let order = payment.order.to_string();
+        match self.standing(&order, payment.attempt) {
+            Err(BookError::NoSuchPayment) => {
+                let key = payment.key(Operation::Void).to_string();
+                let (amount, method, effect) = (payment.amount, String::new(), Some(Effect::Voided));
+                let capture = payment.capture;
+                self.book(LedgerLine { key, amount, method, declined: None, effect, capture, at_ms: now_ms })?;
+            }
+            Ok(Standing::Authorised { .. } | Standing::ActionRequired { .. }) => {
+                self.move_on(&order, payment.attempt, Operation::Void, Effect::Voided, None, now_ms)?;
+            }
+            known => return known,
+        }
+        self.standing(&order, payment.attempt)
+    }
+
+    /// Books a refund, or finds it booked. `fails` says why it fails.
+    pub(super) fn refund(
+        &mut self,
+        repayment: &Repayment,
+        fails: Option<String>,
+        now_ms: u64,
+    ) -> Result<(RefundStanding, First), BookError> {
+        let order = repayment.order.to_string();
+        if let Some((amount, standing)) = self.refunds.get(&(order.clone(), repayment.number)) {
+            return if *amount == repayment.amount {
+                Ok((standing.clone(), First::No))
+            } else {
+                Err(BookError::KeyReused)
+            };
+        }
+        let entry = self.payment(&order, repayment.attempt).ok_or(BookError::NoSuchPayment)?;
+        let left = match entry.standing {
+            Standing::Captured { amount, .. } => amount.minor.saturating_sub(entry.refunded_minor),
+            _ => 0,
+        };
+        let fails = fails.or_else(|| (repayment.amount.minor > left).then(|| "more_than_captured".to_owned()));
+        let effect = if fails.is_some() { Effect::RefundFailed } else { Effect::Refunded };
+        let key = OperationKey { order: repayment.order, operation: Operation::Refund, number: repayment.number };
+        let (amount, method) = (repayment.amount, repayment.attempt.to_string());
+        let (key, capture, effect) = (key.to_string(), CaptureMode::default(), Some(effect));
+        self.book(LedgerLine { key, amount, method, declined: fails, effect, capture, at_ms: now_ms })?;
+        let (_, standing) = self.refunds.get(&(order, repayment.number)).ok_or(BookError::NoSuchPayment)?;
+        Ok((standing.clone(), First::Yes))
+    }
+}

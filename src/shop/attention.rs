@@ -1,0 +1,203 @@
+//! What operators have to look at: orders that do not come right by themselves, and notices that no order took.
+//!
+//! Whatever an operator does is an event of the order, with who and why. Depends on the rooms below.
+
+use super::{
+    Error, Shop,
+    orders::{OrderPage, OrdersPage},
+};
+use crate::{
+    actors::reconciler::{Pass, Reconciled},
+    domain::{
+        account::Role,
+        ids::OrderId,
+        inbox::{self, Day, Kept},
+        order::{self, Command, Order, Problem, RefundRequest, RefundStanding, Standing, Status},
+    },
+    identity::Principal,
+};
+
+/// What an operator does about an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resolution {
+    /// Try again what failed.
+    Retry,
+    /// It is settled. Of a payment whose outcome nobody knew, and of a refund that failed, it is recorded what became of it.
+    Settled(Option<Settled>),
+    /// Give all the money back.
+    Refund,
+}
+
+/// What an operator has found out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settled {
+    /// The payment was captured, in full, under this name of the provider's.
+    Captured(String),
+    /// Nothing was charged, nor will be.
+    NotCharged,
+    /// The money of a failed refund was given back otherwise.
+    GivenBack,
+}
+
+/// A notice that no order took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptNotice {
+    /// The day in whose inbox it is.
+    pub day: Day,
+    /// What names it there.
+    pub id: u128,
+    /// It.
+    pub notice: Kept,
+}
+
+impl Shop {
+    /// Orders that an operator has to look at.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] for others than admins.
+    pub async fn attention(&self, who: &Principal, after: Option<Vec<u8>>, limit: usize) -> Result<OrdersPage, Error> {
+        admin(who)?;
+        self.catch_up_lists().await;
+        let lists = self.0.lists.clone();
+        let listed = tokio::task::spawn_blocking(move || lists.attention(after.as_deref(), limit)).await;
+        let listed = listed.map_err(|error| Error::Fault(error.to_string()))??;
+        let mut orders = Vec::with_capacity(listed.items.len());
+        for id in listed.items {
+            orders.push(OrderPage { id, order: self.0.orders.read(&id).await?.view });
+        }
+        Ok(OrdersPage { orders, next: listed.next })
+    }
+
+    /// An order with what is known of its problems.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] for others than admins.
+    pub async fn order_for_operator(&self, who: &Principal, id: OrderId) -> Result<OrderPage, Error> {
+        admin(who)?;
+        self.order(who, id).await
+    }
+
+    /// Notices of the last month that no order took, newest day first.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] for others than admins.
+    pub async fn kept_notices(&self, who: &Principal) -> Result<Vec<KeptNotice>, Error> {
+        admin(who)?;
+        let mut notices = Vec::new();
+        for day in Day::of(self.0.clock.now()).kept() {
+            let kept = self.0.inboxes.read(&day).await?.view;
+            notices.extend(kept.iter().map(|(id, notice)| KeptNotice { day, id: *id, notice: notice.clone() }));
+        }
+        Ok(notices)
+    }
+
+    /// What the reconciler's last passes have seen: of what is recent, and of the last month.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] for others than admins.
+    pub fn reconciled(&self, who: &Principal) -> Result<[Option<Reconciled>; 2], Error> {
+        admin(who)?;
+        Ok([Pass::Recent, Pass::Full].map(|pass| self.0.reconciler.last(pass)))
+    }
+
+    /// Holds the provider's books against the orders now.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] for others than admins.
+    pub async fn reconcile(&self, who: &Principal, pass: Pass) -> Result<Reconciled, Error> {
+        admin(who)?;
+        Ok(self.0.reconciler.pass(pass).await)
+    }
+
+    /// Somebody has seen to a notice that no order took.
+    ///
+    /// # Errors
+    /// The inbox's rejection.
+    pub async fn dismiss_notice(&self, who: &Principal, day: Day, id: u128, note: &str) -> Result<(), Error> {
+        admin(who)?;
+        let command = inbox::Command::Dismiss { id, by: who.user, note: note.to_owned() };
+        self.0.inboxes.ask(&day, command).await?;
+        Ok(())
+    }
+
+    /// Does something about an order that an operator has to look at.
+    ///
+    /// # Errors
+    /// The order's rejection.
+    pub async fn resolve(
+        &self,
+        who: &Principal,
+        id: OrderId,
+        resolution: Resolution,
+        note: &str,
+    ) -> Result<OrderPage, Error> {
+        admin(who)?;
+        let page = self.order(who, id).await?;
+        order::check_note(note)?;
+        let what = match &resolution {
+            Resolution::Retry => "retry",
+            Resolution::Settled(_) => "settled",
+            Resolution::Refund => "refund",
+        };
+        for command in commands(&page.order, &resolution, who, note)? {
+            match self.0.orders.ask(&id, command).await {
+                Ok(_) => {}
+                Err(refused) => return Err(refused.into()),
+            }
+        }
+        let note = format!("{what}: {note}");
+        self.tell_and_drive(id, Command::Resolve { by: Some(who.user), note }).await?;
+        self.order(who, id).await
+    }
+}
+
+/// What a resolution comes to, for each problem of the order.
+fn commands(order: &Order, resolution: &Resolution, who: &Principal, note: &str) -> Result<Vec<Command>, Error> {
+    let mut commands = Vec::new();
+    for problem in order.open_problems() {
+        match (problem, resolution) {
+            (Problem::RefundFailed { refund, .. }, Resolution::Retry | Resolution::Refund) => {
+                commands.push(Command::RefundAgain { number: *refund, by: who.user });
+            }
+            (Problem::RefundFailed { refund, .. }, Resolution::Settled(Some(Settled::GivenBack))) => {
+                commands.push(Command::AdvanceRefund { number: *refund, standing: RefundStanding::ByHand });
+            }
+            (
+                Problem::PaymentUnknown { attempt, .. } | Problem::AmountMismatch { attempt, .. },
+                Resolution::Settled(Some(outcome)),
+            ) => {
+                let total = order.placement().map(|placement| placement.total).ok_or(Error::NotFound("order"))?;
+                let standing = match outcome {
+                    Settled::Captured(reference) => Standing::Captured { reference: reference.clone(), amount: total },
+                    Settled::NotCharged => Standing::Declined { reason: "settled_by_operator".into() },
+                    Settled::GivenBack => continue,
+                };
+                commands.push(Command::AdvancePayment { attempt: *attempt, standing });
+            }
+            (Problem::AmountMismatch { attempt, reference, captured }, Resolution::Refund) => {
+                let (reference, captured) = (reference.clone(), *captured);
+                commands.push(Command::TakeBack { attempt: *attempt, reference, captured });
+            }
+            (_, Resolution::Refund) => {}
+            (_, Resolution::Retry | Resolution::Settled(_)) => {}
+        }
+    }
+    if *resolution == Resolution::Refund && commands.is_empty() {
+        commands.push(match order.status() {
+            Some(Status::Shipped | Status::Delivered) => Command::Refund(RefundRequest {
+                lines: Vec::new(),
+                shipping: false,
+                restock: None,
+                reason: note.to_owned(),
+                by: who.user,
+                key: None,
+            }),
+            _ => Command::Cancel,
+        });
+    }
+    Ok(commands)
+}
+
+fn admin(who: &Principal) -> Result<(), Error> {
+    if who.role == Role::Admin { Ok(()) } else { Err(Error::Forbidden("admins")) }
+}

@@ -1,0 +1,76 @@
+//! What the payment provider announces by itself: a hint that there is news, durable before it is acknowledged.
+//!
+//! A notice never says what is true: the order remembers that it has been hinted at, and the checkout asks the provider. So the order
+//! in which notices come, how often and how late, makes no difference, and a forged one only costs a question. What
+//! names no order of ours is kept for an operator. Depends on the rooms below.
+
+use super::{Error, Shop};
+use crate::{
+    actors::entity_actor::AskError,
+    domain::{
+        ids::OrderId,
+        inbox::{self, Day, Kept},
+        order::{About, Command, Look, Problem, Rejection},
+    },
+    payments::{Gateway, Notice, NoticeRefused},
+    planted::{Bug, planted},
+};
+
+impl Shop {
+    /// The header in which the provider of this name signs its notices.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]: another provider is asked for the money.
+    pub fn signature_header(&self, provider: &str) -> Result<&'static str, Error> {
+        let gateway = &self.0.gateway;
+        if gateway.name() == provider { Ok(gateway.signature_header()) } else { Err(Error::NotFound("provider")) }
+    }
+
+    /// Takes a notice. When this returns, it is durable, or there was nothing to remember.
+    ///
+    /// # Errors
+    /// [`Error::Notice`] where its signature does not hold or it cannot be read; otherwise the provider may send it again.
+    pub async fn take_notice(&self, provider: &str, signature: &str, body: &[u8]) -> Result<(), Error> {
+        self.signature_header(provider)?;
+        let now = self.0.clock.now();
+        let notice = self.0.gateway.notice(signature, body, now).map_err(|refused| match refused {
+            NoticeRefused::NotSetUp => Error::NotFound("provider"),
+            refused => Error::Notice(refused),
+        })?;
+        if planted(Bug::NoticeDropped) {
+            return Ok(());
+        }
+        match notice.of {
+            Some((order, about)) => self.hear(order, about, &notice).await,
+            None if notice.disputed => self.keep(&notice).await,
+            // Providers announce much that is no business of an order.
+            None => Ok(()),
+        }
+    }
+
+    async fn hear(&self, order: OrderId, about: About, notice: &Notice) -> Result<(), Error> {
+        let command = if notice.disputed {
+            Command::Raise(Problem::Disputed { reference: notice.reference.clone().unwrap_or_default() })
+        } else {
+            Command::Hear(about)
+        };
+        match self.0.orders.ask(&order, command).await {
+            Ok(accepted) => {
+                let checkout = self.0.checkout.clone();
+                tokio::spawn(async move { checkout.drive(order, Some(accepted.view), Look::Around).await });
+                Ok(())
+            }
+            Err(AskError::Rejected(Rejection::NotFound | Rejection::WrongStatus { .. })) => self.keep(notice).await,
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn keep(&self, notice: &Notice) -> Result<(), Error> {
+        let order = notice.of.map(|(order, _)| order.to_string()).unwrap_or_default();
+        let now = self.0.clock.now();
+        let kept = Kept::new(&notice.what, notice.reference.as_deref().unwrap_or_default(), &order, now);
+        let id = self.0.identity.hash_u128("notice", &[self.0.gateway.name().as_bytes(), notice.id.as_bytes()]);
+        self.0.inboxes.ask(&Day::to_keep(notice.at, now), inbox::Command::Keep { id, notice: kept }).await?;
+        Ok(())
+    }
+}

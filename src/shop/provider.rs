@@ -1,0 +1,80 @@
+//! The payment provider that is configured, with its secrets.
+//!
+//! Depends on the rooms below.
+
+use std::{io, path::Path, sync::Arc};
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::OpenShopError;
+use crate::{
+    config::{Config, Payments, Provider, Secret},
+    payments::{
+        Gateway,
+        simulated::Simulated,
+        simulator::{Simulator, SimulatorConfig},
+        stripe::{API_URL, Stripe, StripeConfig},
+    },
+};
+
+/// How long one answer of the provider may take, in milliseconds. What the shop asks of it may take several answers.
+const ANSWER_MS_MAX: u64 = 10_000;
+/// How many secrets of notices may be live: one, and the one that takes its place.
+const WEBHOOK_SECRETS_MAX: usize = 2;
+
+/// The provider of this configuration. `is_new` says that the shop has just been made.
+pub(super) fn open(config: &Config, is_new: bool) -> Result<Arc<dyn Gateway>, OpenShopError> {
+    let payments = &config.payments;
+    Ok(match payments.provider {
+        Provider::Simulated => {
+            let default = || config.data_dir.join("simulated-provider.jsonl");
+            let ledger = payments.simulated_ledger.clone().unwrap_or_else(default);
+            if !is_new && !ledger.exists() {
+                let ledger = ledger.display();
+                tracing::warn!(%ledger, "the simulated provider's ledger is not there: it has forgotten all charges");
+            }
+            let opened = Simulated::open(&ledger);
+            Arc::new(opened.map_err(|error| OpenShopError::Directory { directory: ledger, error })?)
+        }
+        Provider::Simulator => {
+            let url = payments.url.clone().unwrap_or_default();
+            let secrets = webhook_secrets(payments)?;
+            Arc::new(Simulator::new(SimulatorConfig { url, answer_ms_max: ANSWER_MS_MAX, secrets })?)
+        }
+        Provider::Stripe => {
+            let key = secret(payments.key.as_ref(), payments.key_file.as_deref())?;
+            Arc::new(Stripe::new(StripeConfig {
+                api_url: payments.url.clone().unwrap_or_else(|| API_URL.to_owned()),
+                key: key.unwrap_or_default(),
+                webhook_secrets: webhook_secrets(payments)?,
+                return_url: payments.return_url.clone(),
+                answer_ms_max: ANSWER_MS_MAX,
+            })?)
+        }
+    })
+}
+
+/// A secret that is given, or stands in a file.
+fn secret(given: Option<&Secret>, file: Option<&Path>) -> Result<Option<SecretString>, OpenShopError> {
+    if let Some(given) = given {
+        return Ok(Some(given.get().clone()));
+    }
+    let Some(file) = file else { return Ok(None) };
+    let at_fault = |error| OpenShopError::Secret { file: file.to_owned(), error };
+    let text = std::fs::read_to_string(file).map_err(at_fault)?;
+    if text.trim().is_empty() {
+        return Err(at_fault(io::Error::from(io::ErrorKind::UnexpectedEof)));
+    }
+    Ok(Some(text.trim().to_owned().into()))
+}
+
+fn webhook_secrets(payments: &Payments) -> Result<Vec<SecretString>, OpenShopError> {
+    let all = secret(payments.webhook_secrets.as_ref(), payments.webhook_secrets_file.as_deref())?;
+    let all = all.as_ref().map(ExposeSecret::expose_secret).unwrap_or_default();
+    let each = all.split([',', '\n']).map(str::trim).filter(|secret| !secret.is_empty());
+    let secrets: Vec<SecretString> = each.map(|secret| secret.to_owned().into()).collect();
+    if secrets.len() > WEBHOOK_SECRETS_MAX {
+        return Err(OpenShopError::TooManySecrets);
+    }
+    Ok(secrets)
+}

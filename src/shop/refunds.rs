@@ -1,0 +1,149 @@
+//! Giving money and goods back: refunds by sellers and admins, returns by customers.
+//!
+//! Depends on the rooms below.
+
+use super::{
+    Error, Shop,
+    orders::{Done, OrderPage},
+};
+use crate::{
+    domain::{
+        account::Role,
+        ids::{OrderId, ProductId},
+        order::{Command, Order, RefundRequest, Units},
+    },
+    identity::Principal,
+};
+
+/// Units of a product.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ItemUnits {
+    /// Which product of the order.
+    pub product: ProductId,
+    /// How many.
+    pub quantity: u32,
+}
+
+/// What is to be refunded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefundAsked {
+    /// Which units; none and no shipping: everything that is left.
+    pub items: Vec<ItemUnits>,
+    /// Whether the shipping goes back, too.
+    pub shipping: bool,
+    /// Whether the units are to be sold again; unless given, where they have not left yet.
+    pub restock: Option<bool>,
+    /// Why.
+    pub reason: String,
+}
+
+/// What becomes of a return.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReturnDecision {
+    /// The goods are back; their money goes back.
+    Receive {
+        /// Whether they are to be sold again.
+        restock: bool,
+    },
+    /// They are not taken.
+    Reject {
+        /// Why.
+        note: String,
+    },
+}
+
+impl Shop {
+    /// Gives money back for units of an order, and waits for the provider for a while. One refund at a time; with a key, a repeat
+    /// refunds nothing more.
+    ///
+    /// # Errors
+    /// The order's rejection: more than is left, another refund under way, not paid.
+    pub async fn refund(
+        &self,
+        who: &Principal,
+        id: OrderId,
+        asked: &RefundAsked,
+        key: Option<&str>,
+    ) -> Result<Done<OrderPage>, Error> {
+        let page = self.order_to_run(who, id).await?;
+        let lines = units(&page.order, &asked.items)?;
+        let body = format!("{id}:{lines:?}:{}:{:?}:{}", asked.shipping, asked.restock, asked.reason);
+        let key = match key {
+            Some(key) => Some(self.request_key("refund", who.user, key, body.as_bytes())?),
+            None => None,
+        };
+        let (shipping, restock, reason, by) = (asked.shipping, asked.restock, asked.reason.clone(), who.user);
+        let request = RefundRequest { lines, shipping, restock, reason, by, key };
+        let effect = self.tell_and_drive(id, Command::Refund(request)).await?;
+        Ok(Done { outcome: self.order(who, id).await?, effect })
+    }
+
+    /// Asks to send goods back. For the order's customer, once it is on its way.
+    ///
+    /// # Errors
+    /// The order's rejection: more than is left, not sent yet.
+    pub async fn request_return(
+        &self,
+        who: &Principal,
+        id: OrderId,
+        items: &[ItemUnits],
+        reason: &str,
+    ) -> Result<OrderPage, Error> {
+        let page = self.own_order(who, id).await?;
+        let (lines, reason) = (units(&page.order, items)?, reason.to_owned());
+        let order = self.0.orders.ask(&id, Command::RequestReturn { lines, reason }).await?.view;
+        Ok(OrderPage { id, order })
+    }
+
+    /// Decides a return. For admins, and for the seller of all lines.
+    ///
+    /// # Errors
+    /// The order's rejection: no such return, decided already.
+    pub async fn decide_return(
+        &self,
+        who: &Principal,
+        id: OrderId,
+        number: u32,
+        decision: ReturnDecision,
+    ) -> Result<OrderPage, Error> {
+        self.order_to_run(who, id).await?;
+        match decision {
+            ReturnDecision::Receive { restock } => {
+                let command = Command::ReceiveReturn { number, restock, by: who.user };
+                self.tell_and_drive(id, command).await?;
+            }
+            ReturnDecision::Reject { note } => {
+                self.0.orders.ask(&id, Command::RejectReturn { number, note }).await?;
+            }
+        }
+        self.order(who, id).await
+    }
+
+    /// An order that the caller may run: an admin, or the seller of all its lines.
+    pub(super) async fn order_to_run(&self, who: &Principal, id: OrderId) -> Result<OrderPage, Error> {
+        let page = self.order(who, id).await?;
+        match who.role {
+            Role::Admin => Ok(page),
+            Role::Seller if page.order.is_sold_only_by(who.user) => Ok(page),
+            Role::Seller | Role::Customer => Err(Error::Forbidden("the seller of all its lines and admins")),
+        }
+    }
+
+    /// An order that the caller has placed.
+    pub(super) async fn own_order(&self, who: &Principal, id: OrderId) -> Result<OrderPage, Error> {
+        let page = self.order(who, id).await?;
+        let is_own = page.order.placement().is_some_and(|placement| placement.customer == who.user);
+        if is_own { Ok(page) } else { Err(Error::NotFound("order")) }
+    }
+}
+
+/// Units by line.
+fn units(order: &Order, items: &[ItemUnits]) -> Result<Units, Error> {
+    let lines = order.placement().map(|placement| placement.lines.as_slice()).unwrap_or_default();
+    let line = |item: &ItemUnits| {
+        let index = lines.iter().position(|line| line.product == item.product);
+        let index = index.and_then(|index| u16::try_from(index).ok()).ok_or(Error::NotFound("product in the order"))?;
+        Ok((index, item.quantity))
+    };
+    items.iter().map(line).collect()
+}

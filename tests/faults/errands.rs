@@ -1,0 +1,221 @@
+//! What customers do while their provider fails: an order each time, paid, given up or given back in one of several ways.
+//!
+//! Whatever is not answered is asked again, with its key, until a shop is there that answers.
+
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use souk::verify::history::{Answer, Call, Outcome};
+
+use crate::{
+    gateway::{answer, read},
+    provider::KINDS,
+    recorded::Person,
+};
+
+/// What is sold: its price, and how many there are at first.
+pub(crate) const PRODUCTS: [(&str, u64, u64); 2] = [("pen", 1_000, 1_000_000), ("ink", 333, 1_000_000)];
+/// How long a customer goes on asking a shop that is being killed.
+const ANSWER_MAX: Duration = Duration::from_secs(60);
+/// How long a payment may take before a refund of it is given up: a few repetitions, a kill and an open breaker.
+const PAID_MAX: Duration = Duration::from_secs(12);
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What becomes of an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Plan {
+    /// It is paid.
+    Keep,
+    /// It is cancelled while it is being paid.
+    CancelPending,
+    /// It is cancelled and never paid.
+    CancelUnpaid,
+    /// It is cancelled once it is paid.
+    CancelPaid,
+    /// The seller gives all of it back.
+    RefundAll,
+    /// The seller gives a piece back, and then another part or the rest.
+    RefundParts,
+    /// It is declined, and nobody pays it.
+    Decline,
+}
+
+impl Plan {
+    /// What becomes of the orders with one fault, in turn: a few orders have the most telling ones.
+    const TURNS: [Self; 12] = {
+        use Plan::{CancelPaid, CancelPending, CancelUnpaid, Decline, Keep, RefundAll, RefundParts};
+        [
+            Keep,
+            CancelPending,
+            RefundParts,
+            CancelPaid,
+            Keep,
+            RefundAll,
+            Decline,
+            CancelUnpaid,
+            Keep,
+            CancelPending,
+            Keep,
+            RefundAll,
+        ]
+    };
+    /// The same where the payment fails for ever: nothing can be given back.
+    const TURNS_FOR_EVER: [Self; 4] = [Self::Keep, Self::CancelPending, Self::Keep, Self::Keep];
+
+    /// The plan of the order with this number, of those with one kind of fault.
+    pub(crate) fn of(kind: usize, number: usize) -> Self {
+        let turns: &[Self] = if KINDS[kind].for_ever { &Self::TURNS_FOR_EVER } else { &Self::TURNS };
+        turns[number % turns.len()]
+    }
+}
+
+/// An order and what is to become of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Errand {
+    pub(crate) customer: String,
+    pub(crate) order: String,
+    /// Which of [`KINDS`].
+    pub(crate) kind: usize,
+    pub(crate) plan: Plan,
+    /// Between the request to pay and the one to cancel, where both are at work.
+    pause: Duration,
+}
+
+/// A customer, and the seller they buy from.
+pub(crate) struct Shopper {
+    pub(crate) person: Person,
+    pub(crate) seller: Person,
+    pub(crate) random: fastrand::Rng,
+}
+
+impl Shopper {
+    /// An order for each of these kinds of faults and plans.
+    pub(crate) async fn place(&mut self, wanted: &[(usize, Plan)]) -> Vec<Errand> {
+        let mut errands = Vec::new();
+        for (kind, plan) in wanted {
+            let (customer, order) = (self.person.name.clone(), self.order().await);
+            let pause = Duration::from_millis(self.random.u64(..300));
+            errands.push(Errand { customer, order, kind: *kind, plan: *plan, pause });
+        }
+        errands
+    }
+
+    /// Places an order for whatever this customer fancies; its id.
+    pub(crate) async fn order(&mut self) -> String {
+        let key = format!("{:016x}", self.random.u64(..));
+        // Cancelled orders give back what they had.
+        for (product, ..) in PRODUCTS {
+            self.until_answered(Call::CartRemove { customer: self.person.name.clone(), product: product.into() }).await;
+        }
+        let items = vec![("pen".to_owned(), self.random.u32(2..=4)), ("ink".to_owned(), self.random.u32(1..=3))];
+        self.until_answered(Call::CartAdd { customer: self.person.name.clone(), items, key: Some(key.clone()) }).await;
+        let began = Instant::now();
+        loop {
+            let cart = read(&self.person, "/cart").await;
+            let total = cart["total"]["amount"].as_u64().expect("a cart with a total");
+            let (customer, key) = (self.person.name.clone(), Some(key.clone()));
+            match self.until_answered(Call::Checkout { customer, key, lines: None, total }).await {
+                Outcome::Ok(Answer::Order(order)) => return order.order,
+                // An order that expired meanwhile has changed the cart.
+                refused => assert!(began.elapsed() < ANSWER_MAX, "no order can be placed: {refused:?}"),
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Makes a call again until it is answered.
+    async fn until_answered(&self, call: Call) -> Outcome {
+        let began = Instant::now();
+        loop {
+            match self.person.call(call.clone()).await {
+                Outcome::Unknown(_) => assert!(began.elapsed() < ANSWER_MAX, "{call:?} is not answered"),
+                answered => return answered,
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Does what is to be done about an order.
+    pub(crate) async fn run(&self, errand: &Errand) {
+        match errand.plan {
+            Plan::Keep => self.pay(errand, "tok_success").await,
+            Plan::Decline => self.pay(errand, "tok_decline").await,
+            Plan::CancelUnpaid => self.cancel(errand).await,
+            Plan::CancelPending => {
+                let cancelling = async {
+                    tokio::time::sleep(errand.pause).await;
+                    self.cancel(errand).await;
+                };
+                tokio::join!(self.pay(errand, "tok_success"), cancelling);
+            }
+            Plan::CancelPaid => {
+                self.pay(errand, "tok_success").await;
+                if self.is_paid(errand).await {
+                    self.cancel(errand).await;
+                }
+            }
+            Plan::RefundAll => {
+                self.pay(errand, "tok_success").await;
+                self.refund(errand, "all", json!({ "reason": "faulty" })).await;
+            }
+            Plan::RefundParts => {
+                self.pay(errand, "tok_success").await;
+                let piece = json!({ "items": [{ "product_id": "pen", "quantity": 1 }], "reason": "one too many" });
+                self.refund(errand, "piece", piece).await;
+                let rest = match errand.pause.as_millis() % 3 {
+                    0 => {
+                        json!({ "items": [{ "product_id": "ink", "quantity": 1 }], "shipping": true, "reason": "late" })
+                    }
+                    1 => {
+                        json!({ "items": [{ "product_id": "pen", "quantity": 1 }], "restock": false, "reason": "broken" })
+                    }
+                    _ => json!({ "reason": "the rest" }),
+                };
+                self.refund(errand, "rest", rest).await;
+            }
+        }
+    }
+
+    async fn pay(&self, errand: &Errand, method: &str) {
+        let (customer, order) = (self.person.name.clone(), errand.order.clone());
+        let key = Some(format!("pay-{order}"));
+        self.until_answered(Call::Pay { customer, order, key, method: method.into() }).await;
+    }
+
+    async fn cancel(&self, errand: &Errand) {
+        let (customer, order) = (self.person.name.clone(), errand.order.clone());
+        self.until_answered(Call::Cancel { customer, order }).await;
+    }
+
+    /// Waits until an order is confirmed. Not for ever: it may have come too late.
+    async fn is_paid(&self, errand: &Errand) -> bool {
+        let began = Instant::now();
+        while began.elapsed() < PAID_MAX {
+            let order = read(&self.seller, &format!("/orders/{}", errand.order)).await;
+            match order["status"].as_str() {
+                Some("confirmed") => return true,
+                Some("payment_pending" | "paid") => tokio::time::sleep(PAUSE).await,
+                _ => return false,
+            }
+        }
+        false
+    }
+
+    /// A refund by the seller, asked for again while another one is under way.
+    async fn refund(&self, errand: &Errand, what: &str, body: Value) {
+        if !self.is_paid(errand).await {
+            return;
+        }
+        let (path, key) = (format!("/orders/{}/refunds", errand.order), format!("{what}-{}", errand.order));
+        let began = Instant::now();
+        while began.elapsed() < PAID_MAX {
+            let (status, answer) = answer(&self.seller, Method::POST, &path, body.clone(), Some(&key)).await;
+            match status {
+                201 => return,
+                409 => tokio::time::sleep(PAUSE).await,
+                _ => panic!("a refund is answered with {status}: {answer}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! What the provider's ledger and the shelves must say, computed from nothing but the orders as the shop shows them.
+//!
+//! The checker of the crate (`souk::verify`) does the same in its own way; this is written against the public answers alone, so that a
+//! mistake in the one does not hide a mistake of the shop from the other.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use souk::payments::simulated::{Effect, LedgerLine};
+
+/// Orders by id, as `GET /orders/{id}` shows them.
+pub(crate) type Orders = BTreeMap<String, Value>;
+
+/// What the provider did to the money of an order, in minor units.
+#[derive(Clone, Copy, Debug, Default)]
+struct Moved {
+    captures: u64,
+    captured: u64,
+    refunded: u64,
+}
+
+/// The status of an order.
+pub(crate) fn status(order: &Value) -> &str {
+    order["status"].as_str().unwrap_or_default()
+}
+
+fn refunds(order: &Value) -> impl Iterator<Item = &Value> {
+    order["refunds"].as_array().into_iter().flatten()
+}
+
+/// Whether an order has come to its end, or waits for its customer.
+pub(crate) fn has_ended(order: &Value) -> bool {
+    let rests = matches!(status(order), "confirmed" | "cancelled" | "expired" | "rejected" | "awaiting_payment");
+    rests && refunds(order).all(|refund| refund["status"] != "pending")
+}
+
+/// Whether nothing more happens to an order unless somebody asks for something.
+pub(crate) fn is_final(order: &Value) -> bool {
+    has_ended(order) && status(order) != "awaiting_payment"
+}
+
+/// How many orders were captured more than once.
+pub(crate) fn double_captures(ledger: &[LedgerLine]) -> usize {
+    moved(ledger).values().filter(|moved| moved.captures > 1).count()
+}
+
+fn moved(ledger: &[LedgerLine]) -> BTreeMap<String, Moved> {
+    let mut orders: BTreeMap<String, Moved> = BTreeMap::new();
+    for line in ledger {
+        let Some((order, _, _)) = line.parts() else { continue };
+        let moved = orders.entry(order.to_owned()).or_default();
+        match line.effect() {
+            Effect::Captured => {
+                moved.captures += 1;
+                moved.captured += line.amount.minor;
+            }
+            Effect::Refunded => moved.refunded += line.amount.minor,
+            _ => {}
+        }
+    }
+    orders
+}
+
+/// Whatever of the money is not as the orders say, to the cent. Orders that have not ended are left out.
+pub(crate) fn compare_money(orders: &Orders, ledger: &[LedgerLine]) -> Vec<String> {
+    let (moved, mut wrong) = (moved(ledger), Vec::new());
+    for (id, order) in orders {
+        let Moved { captures, captured, refunded } = moved.get(id).copied().unwrap_or_default();
+        if captures > 1 {
+            wrong.push(format!("{id} was captured {captures} times"));
+        }
+        if !has_ended(order) {
+            continue;
+        }
+        let minor = |what: &str| order[what]["amount"].as_u64().unwrap_or(u64::MAX);
+        let (total, given_back) = (minor("total"), minor("refunded"));
+        // An order that came to nothing may have been paid before: then all of it went back.
+        let keeps = if status(order) == "confirmed" { total - given_back } else { 0 };
+        let taken = if status(order) == "confirmed" { total } else { given_back };
+        if (captured, refunded, captured.checked_sub(refunded)) != (taken, given_back, Some(keeps)) {
+            let says = format!("{} over {total}, {given_back} refunded", status(order));
+            wrong.push(format!("{id}: {captured} captured and {refunded} given back, the order is {says}"));
+        }
+    }
+    wrong.extend(moved.keys().filter(|id| !orders.contains_key(*id)).map(|id| format!("nobody placed {id}")));
+    wrong
+}
+
+/// Whatever of a product's stock, of which there were so many at first, is not as the orders say. All must have ended.
+pub(crate) fn compare_stock(orders: &Orders, product: &str, at_first: u64, stock: &Value) -> Vec<String> {
+    let units_in = |items: &Value| -> u64 {
+        let items = items.as_array().into_iter().flatten().filter(|item| item["product_id"] == product);
+        items.filter_map(|item| item["quantity"].as_u64()).sum()
+    };
+    let (mut sold, mut reserved, mut restocked) = (0, 0, 0);
+    for order in orders.values() {
+        let was_sold = order["history"].as_array().into_iter().flatten().any(|entry| entry["status"] == "confirmed");
+        sold += if was_sold { units_in(&order["items"]) } else { 0 };
+        reserved += if status(order) == "awaiting_payment" { units_in(&order["items"]) } else { 0 };
+        restocked += refunds(order).map(|refund| units_in(&refund["restocked"])).sum::<u64>();
+    }
+    let on_hand = (at_first + restocked).saturating_sub(sold);
+    let expected = [("sold", sold), ("reserved_quantity", reserved), ("on_hand", on_hand)];
+    let wrong = expected.into_iter().filter(|(what, expected)| stock[*what] != *expected);
+    wrong.map(|(what, expected)| format!("{product}: {what} is {}, the orders say {expected}", stock[what])).collect()
+}

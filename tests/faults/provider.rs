@@ -1,0 +1,456 @@
+//! The payment provider fails in every way it can, while it and the shop are killed: nobody pays twice, and every order ends.
+//!
+//! The shop and `souk gateway-sim` run as processes of their own. Customers place orders; then each order gets its fault by rules of the
+//! provider's script, for its charge, its refunds and its void; then they pay, cancel while the payment is unknown or after it, and the
+//! seller refunds, whole orders and parts. Meanwhile the shop is killed, and the provider now and then. Some faults never end by themselves:
+//! those orders must stay pending or stand on the operator's list, and end when the rules are taken away.
+//!
+//! At the end the provider's own ledger, the orders and the shelves must agree to the cent and the piece (`ledger`), and the checker of the
+//! crate must find nothing, on the running shop and in the directory that the last kill left.
+
+use std::time::{Duration, Instant};
+
+use futures::{StreamExt, stream};
+use secrecy::SecretString;
+use serde_json::Value;
+use souk::{
+    gateway_sim::{Fault, Rule},
+    payments::Operation,
+    verify::{self, Access, Invariant, Login, Source, Subject},
+};
+use tokio::task::JoinHandle;
+
+use crate::{
+    Figure, Length, Outcome,
+    errands::{Errand, PRODUCTS, Plan, Shopper},
+    gateway::{Kills, Stand, list, read},
+    ledger::{self, Orders},
+    recorded::{PASSWORD, Person},
+};
+
+/// Orders for each fault of a short run.
+const ORDERS: u64 = 4;
+/// Orders for each fault that are under way together: a batch is short enough that none of its deadlines passes by the way.
+const ORDERS_PER_BATCH: u64 = 16;
+/// Healthy orders for each of a fault's, times the faults, over this: as many as keep the share of unknown answers below the breaker's.
+const FAULTS_PER_HEALTHY: usize = 3;
+/// After so many batches shop and provider begin anew, since every check reads all of them.
+const BATCHES_PER_STAND: u64 = 4;
+/// Customers who are at it together, each with so many of their orders. So many faults at once may open the breaker, which is part of
+/// the story.
+const CUSTOMERS: usize = 16;
+const AT_ONCE: usize = 2;
+/// How long the orders of a batch may take to end when nothing fails any more: the longest back-off and much room.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// How long a wrong amount may take to the operator's list while the breaker is open now and then.
+const LISTED_MAX: Duration = Duration::from_secs(45);
+const PAUSE: Duration = Duration::from_millis(100);
+/// Kills of a batch at most: a shop that only starts sells nothing.
+const KILLS_PER_BATCH: u64 = 4;
+/// Unpaid orders expire, and those whose payment is unknown must not: about as long as a batch, so that it passes for what fails for ever.
+const DEADLINE_MS: &str = "30000";
+
+/// A way to fail.
+pub(crate) struct Kind {
+    name: &'static str,
+    pub(crate) fault: Fault,
+    pub(crate) for_ever: bool,
+}
+
+const fn kind(name: &'static str, fault: Fault) -> Kind {
+    Kind { name, fault, for_ever: false }
+}
+
+const fn for_ever(name: &'static str, fault: Fault) -> Kind {
+    Kind { name, fault, for_ever: true }
+}
+
+pub(crate) const KINDS: [Kind; 12] = [
+    kind("healthy", Fault::None),
+    kind("answer lost", Fault::AnswerLost),
+    kind("request lost", Fault::RequestLost),
+    kind("5xx before", Fault::FailsBefore),
+    kind("5xx after", Fault::FailsAfter),
+    kind("garbage", Fault::Garbage),
+    kind("wrong amount", Fault::WrongAmount),
+    kind("429", Fault::TooMany),
+    kind("silence", Fault::Silence),
+    for_ever("500 for ever, not charged", Fault::FailsBefore),
+    for_ever("500 for ever, charged", Fault::FailsAfter),
+    for_ever("wrong amount for ever", Fault::WrongAmount),
+];
+
+/// What came of the orders of one kind.
+#[derive(Default)]
+struct Tally {
+    orders: u64,
+    /// Rules that had their way, of up to three for an order; of faults that never end, orders that were held up.
+    met: u64,
+    /// From the request to the end of the payment, in milliseconds.
+    took_ms: Vec<u64>,
+    /// On the operator's list while the rules held.
+    listed: u64,
+    without_end: u64,
+}
+
+#[derive(Default)]
+struct Sum {
+    kinds: [Tally; KINDS.len()],
+    kills: Kills,
+    double_captures: usize,
+    violations: Vec<String>,
+}
+
+pub(crate) async fn run(length: Length) -> Outcome {
+    let mut sum = Sum::default();
+    let mut random = fastrand::Rng::with_seed(length.seed);
+    let mut done = 0;
+    while sum.violations.is_empty() && length.goes_on(done, ORDERS) {
+        let mut floor = Floor::open(&mut random).await;
+        for number in 0..BATCHES_PER_STAND {
+            if !sum.violations.is_empty() || !length.goes_on(done, ORDERS) {
+                break;
+            }
+            let short = if length.is_long() { ORDERS_PER_BATCH } else { ORDERS };
+            let each = length.left(done).unwrap_or(short).min(ORDERS_PER_BATCH).min(short);
+            floor.batch(each, number, &mut random, &mut sum).await;
+            done += each;
+        }
+        floor.close(&mut sum).await;
+        println!("  {done} orders of each fault, {} + {} kills", sum.kills.shop, sum.kills.provider);
+    }
+    Ok(sum.figure())
+}
+
+/// The value below which so many of a hundred are.
+fn share(sorted: &[u64], percent: usize) -> Duration {
+    let index = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
+    Duration::from_millis(sorted.get(index).copied().unwrap_or_default())
+}
+
+impl Sum {
+    /// Whatever is wrong already is not waited for.
+    fn patience(&self) -> Duration {
+        if self.violations.is_empty() { PATIENCE } else { Duration::ZERO }
+    }
+
+    fn figure(mut self) -> Figure {
+        let (mut all, mut orders, mut without_end) = (Vec::new(), 0, 0);
+        for (kind, tally) in KINDS.iter().zip(&mut self.kinds) {
+            tally.took_ms.sort_unstable();
+            let (p50, max) = (share(&tally.took_ms, 50), share(&tally.took_ms, 100));
+            let Tally { orders: of_kind, met, listed, without_end: endless, .. } = tally;
+            println!(
+                "  {:<25} {of_kind:>5} orders, {met:>5} rules met, {listed:>4} listed, {endless} without end, p50 {p50:.2?}, max {max:.2?}",
+                kind.name
+            );
+            orders += *of_kind;
+            without_end += *endless;
+            if !kind.for_ever {
+                all.append(&mut tally.took_ms);
+            }
+            let has_met = *met > 0 || kind.fault == Fault::None || *of_kind == 0;
+            if !has_met {
+                self.violations.push(format!("no order met {}: nothing is proved of it", kind.name));
+            }
+        }
+        all.sort_unstable();
+        let (p50, max) = (share(&all, 50), share(&all, 100));
+        let kills = format!("{} kills of the shop, {} of the provider", self.kills.shop, self.kills.provider);
+        let money = format!("double captures {}, without end {without_end}", self.double_captures);
+        let figure = format!("{orders} orders / {kills} / {money} / resolved p50 {p50:.2?}, max {max:.2?}");
+        Figure { figure, violations: self.violations }
+    }
+}
+
+/// A shop at work with its provider and its people.
+struct Floor {
+    stand: Stand,
+    seller: Person,
+    admin: Person,
+    shoppers: Vec<Shopper>,
+    orders: Orders,
+}
+
+impl Floor {
+    async fn open(random: &mut fastrand::Rng) -> Self {
+        let stand = Stand::start(&[
+            ("SOUK_PAYMENT_DEADLINE_MS", DEADLINE_MS),
+            ("SOUK_LIMITS__PAYMENT_WAIT_MS_MAX", "1000"),
+            // So that refunds of parts have something to round.
+            ("SOUK_TAX_BASIS_POINTS", "1850"),
+            ("SOUK_SHIPPING_FLAT_MINOR", "4999"),
+        ])
+        .await;
+        let seller = stand.town.enter("seller", "seller@demo.example").await;
+        let admin = stand.town.enter("admin", "admin@demo.example").await;
+        for (product, price, on_hand) in PRODUCTS {
+            seller.list(product, price).await;
+            seller.set_stock(product, on_hand).await;
+        }
+        let mut shoppers = Vec::new();
+        for number in 0..CUSTOMERS {
+            let name = format!("customer-{number}");
+            let person = stand.town.enter(&name, &format!("{name}@example.org")).await;
+            shoppers.push(Shopper { person, seller: seller.clone(), random: random.fork() });
+        }
+        Self { stand, seller, admin, shoppers, orders: Orders::new() }
+    }
+
+    async fn batch(&mut self, each: u64, number: u64, random: &mut fastrand::Rng, sum: &mut Sum) {
+        let each = usize::try_from(each).unwrap();
+        let healthy = (KINDS.len() - 1) * each / FAULTS_PER_HEALTHY;
+        let numbered = (0..KINDS.len()).flat_map(|kind| {
+            let orders = match KINDS[kind] {
+                Kind { fault: Fault::None, .. } => healthy,
+                // There are three ways to fail for ever; an order that does keeps the breaker open for others.
+                Kind { for_ever: true, .. } => each.div_ceil(2),
+                _ => each,
+            };
+            (0..orders).map(move |number| (kind, Plan::of(kind, number)))
+        });
+        let mut wanted: Vec<(usize, Plan)> = numbered.collect();
+        random.shuffle(&mut wanted);
+        let share = wanted.len().div_ceil(self.shoppers.len());
+        let placing: Vec<JoinHandle<(Shopper, Vec<Errand>)>> = self
+            .shoppers
+            .drain(..)
+            .zip(wanted.chunks(share).map(<[_]>::to_vec).chain(std::iter::repeat(Vec::new())))
+            .map(|(mut shopper, wanted)| {
+                tokio::spawn(async move {
+                    let errands = shopper.place(&wanted).await;
+                    (shopper, errands)
+                })
+            })
+            .collect();
+        let mut placed = Vec::new();
+        for task in placing {
+            placed.push(task.await.unwrap());
+        }
+        let errands: Vec<Errand> = placed.iter().flat_map(|(_, errands)| errands).cloned().collect();
+        let rules: Vec<(usize, Rule)> = errands
+            .iter()
+            .flat_map(|errand| rules(errand, random).into_iter().map(|rule| (errand.kind, rule)))
+            .collect();
+        self.stand.plan(&rules.iter().map(|(_, rule)| rule.clone()).collect::<Vec<_>>()).await;
+        let work: Vec<JoinHandle<Shopper>> = placed
+            .into_iter()
+            .map(|(shopper, errands)| {
+                tokio::spawn(async move {
+                    let running = stream::iter(&errands).for_each_concurrent(AT_ONCE, |errand| shopper.run(errand));
+                    running.await;
+                    shopper
+                })
+            })
+            .collect();
+        let mut met = vec![false; rules.len()];
+        self.sabotage(&work, random, &mut met).await;
+        for task in work {
+            self.shoppers.push(task.await.unwrap());
+        }
+        self.hold(&errands, sum).await;
+        self.look_what_met(&mut met).await;
+        for ((kind, _), _) in rules.iter().zip(met).filter(|(_, met)| *met) {
+            sum.kinds[*kind].met += 1;
+        }
+        self.stand.plan(&[]).await;
+        if number.is_multiple_of(2) {
+            // In the other batches they end without the help of a start.
+            self.stand.kill_shop(Duration::ZERO).await;
+        }
+        self.end(&errands, sum).await;
+    }
+
+    /// Kills while the customers are at it, the shop first.
+    async fn sabotage(&mut self, work: &[JoinHandle<Shopper>], random: &mut fastrand::Rng, met: &mut [bool]) {
+        let is_done = || work.iter().all(JoinHandle::is_finished);
+        for kill in 0..KILLS_PER_BATCH {
+            let until = Instant::now() + Duration::from_millis(random.u64(150..2_500));
+            while Instant::now() < until && !(is_done() && kill > 0) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            if is_done() && kill > 0 {
+                return;
+            }
+            let dead = Duration::from_millis(random.u64(..400));
+            if kill == 1 || (kill > 1 && random.bool()) {
+                // It begins its script anew.
+                self.look_what_met(met).await;
+                self.stand.kill_provider(dead).await;
+            } else {
+                self.stand.kill_shop(dead).await;
+            }
+        }
+    }
+
+    /// Which rules have had their way to the end.
+    async fn look_what_met(&self, met: &mut [bool]) {
+        for (met, left) in met.iter_mut().zip(self.stand.rules().await) {
+            *met |= left.times == Some(0);
+        }
+    }
+
+    /// What fails for ever is not paid, and known to be so: it is pending, or an operator has been told.
+    async fn hold(&mut self, errands: &[Errand], sum: &mut Sum) {
+        let endless: Vec<&Errand> =
+            errands.iter().filter(|errand| KINDS[errand.kind].for_ever && errand.plan == Plan::Keep).collect();
+        let must_be_listed = |errand: &&&Errand| KINDS[errand.kind].fault == Fault::WrongAmount;
+        let began = Instant::now();
+        loop {
+            let listed = self.listed().await;
+            let mut missing = Vec::new();
+            for errand in endless.iter().filter(must_be_listed).filter(|errand| !listed.contains(&errand.order)) {
+                // One that nobody could pay in time has no payment to be wrong.
+                let order = read(&self.admin, &format!("/orders/{}", errand.order)).await;
+                if ledger::status(&order) == "payment_pending" {
+                    missing.push(errand.order.clone());
+                }
+            }
+            if missing.is_empty() || began.elapsed() > LISTED_MAX {
+                let wrong = missing.iter().map(|id| format!("{id}: a wrong amount is on no operator's list"));
+                sum.violations.extend(wrong);
+                break;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        let listed = self.listed().await;
+        let ledger = self.stand.ledger().await;
+        if ledger::double_captures(&ledger) > 0 {
+            sum.violations.push("money was captured twice for an order".into());
+        }
+        for errand in endless {
+            let order = read(&self.admin, &format!("/orders/{}", errand.order)).await;
+            let tally = &mut sum.kinds[errand.kind];
+            tally.listed += u64::from(listed.contains(&errand.order));
+            // Still pending after all this: the rule has no end, and had its way.
+            tally.met += u64::from(ledger::status(&order) == "payment_pending");
+            let is_unpaid =
+                matches!(ledger::status(&order), "payment_pending" | "awaiting_payment" | "cancelling" | "expired");
+            let captures = ledger.iter().filter(|line| line.key.starts_with(&errand.order)).count();
+            let may_have = usize::from(KINDS[errand.kind].fault != Fault::FailsBefore);
+            if !is_unpaid || captures > may_have {
+                let what = format!("{} with {captures} lines in the ledger", ledger::status(&order));
+                sum.violations.push(format!("{} ({}) is {what}", errand.order, KINDS[errand.kind].name));
+            }
+        }
+    }
+
+    async fn listed(&self) -> Vec<String> {
+        let listed = list(&self.admin, "/admin/payments/attention?limit=100").await;
+        listed.iter().filter_map(|item| item["order"]["order_id"].as_str().map(str::to_owned)).collect()
+    }
+
+    /// All orders of the batch end, and everything agrees.
+    async fn end(&mut self, errands: &[Errand], sum: &mut Sum) {
+        let began = Instant::now();
+        let mut left: Vec<&Errand> = errands.iter().collect();
+        loop {
+            let mut still = Vec::new();
+            for errand in left {
+                let order = read(&self.admin, &format!("/orders/{}", errand.order)).await;
+                if !ledger::has_ended(&order) {
+                    still.push(errand);
+                }
+                self.orders.insert(errand.order.clone(), order);
+            }
+            left = still;
+            if left.is_empty() || began.elapsed() > sum.patience() {
+                break;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        let listed = self.listed().await;
+        for errand in left.iter().filter(|errand| !listed.contains(&errand.order)) {
+            sum.kinds[errand.kind].without_end += 1;
+            let order = &self.orders[&errand.order];
+            sum.violations.push(format!("{} ({}) does not end: {order}", errand.order, KINDS[errand.kind].name));
+        }
+        for errand in errands {
+            let tally = &mut sum.kinds[errand.kind];
+            tally.orders += 1;
+            tally.took_ms.extend(took_ms(&self.orders[&errand.order]));
+        }
+        let wrong = self.settle(sum.patience() / 3).await;
+        sum.violations.extend(wrong);
+        for shopper in &self.shoppers {
+            for errand in errands.iter().filter(|errand| errand.customer == shopper.person.name) {
+                shopper.person.look(&errand.order).await;
+            }
+        }
+    }
+
+    /// What does not agree. An order may expire while it is read, so it is read again before it counts.
+    async fn settle(&mut self, patience: Duration) -> Vec<String> {
+        let began = Instant::now();
+        loop {
+            let open: Vec<String> =
+                self.orders.iter().filter(|(_, order)| !ledger::is_final(order)).map(|(id, _)| id.clone()).collect();
+            for id in open {
+                let order = read(&self.admin, &format!("/orders/{id}")).await;
+                self.orders.insert(id, order);
+            }
+            let mut wrong = ledger::compare_money(&self.orders, &self.stand.ledger().await);
+            for (product, _, on_hand) in PRODUCTS {
+                let stock = read(&self.seller, &format!("/products/{product}/inventory")).await;
+                wrong.extend(ledger::compare_stock(&self.orders, product, on_hand, &stock));
+            }
+            if wrong.is_empty() || began.elapsed() > patience {
+                return wrong;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// The crate's own checker looks at the running shop, and at what a last kill leaves.
+    async fn close(mut self, sum: &mut Sum) {
+        sum.double_captures += ledger::double_captures(&self.stand.ledger().await);
+        let login = Login::Password { email: "admin@demo.example".into(), password: SecretString::from(PASSWORD) };
+        let running = Source::Running(Access { url: self.stand.url(), login, patience: sum.patience() });
+        use Invariant::{I1, I2, I3, I4, I5, I6, I7};
+        for shop in [running, Source::Directory(self.stand.data())] {
+            if matches!(shop, Source::Directory(_)) {
+                self.stand.stop_shop();
+            }
+            let (history, ledger) = (Some(self.stand.history()), Some(self.stand.ledger_file()));
+            let verdict = verify::verify(Subject { history, ledger, shop }).await;
+            if !verdict.is_clean() {
+                sum.violations.push(format!("{:?}\n{}", verdict.stopped, verdict.report));
+            }
+            let missed = [I1, I2, I3, I4, I5, I6, I7].into_iter().filter(|one| !verdict.report.checked.contains(one));
+            sum.violations.extend(missed.map(|invariant| format!("{invariant} was not checked")));
+        }
+        sum.kills.shop += self.stand.kills.shop;
+        sum.kills.provider += self.stand.kills.provider;
+    }
+}
+
+/// How the provider is to fail for an order.
+fn rules(errand: &Errand, random: &mut fastrand::Rng) -> Vec<Rule> {
+    let Kind { fault, for_ever, .. } = KINDS[errand.kind];
+    let rule = |operation: Operation, times: Option<u64>| {
+        let (key_prefix, operation) = (format!("{}:", errand.order), Some(operation));
+        Rule { key_prefix, operation, times, fault, ..Rule::default() }
+    };
+    let gives_back = [Operation::Refund, Operation::Void];
+    match fault {
+        Fault::None => Vec::new(),
+        _ if for_ever => vec![rule(Operation::Charge, None)],
+        // Each costs the shop's whole time limit, so only one.
+        Fault::Silence if errand.plan == Plan::Keep => vec![rule(Operation::Charge, Some(1))],
+        Fault::Silence => gives_back.into_iter().map(|operation| rule(operation, Some(1))).collect(),
+        _ => {
+            let charge = rule(Operation::Charge, Some(random.u64(1..=2)));
+            std::iter::once(charge).chain(gives_back.into_iter().map(|operation| rule(operation, Some(1)))).collect()
+        }
+    }
+}
+
+/// From the request of an order's payment to its end, by the order's own history.
+fn took_ms(order: &Value) -> Option<u64> {
+    let history = order["history"].as_array()?;
+    let at = |entry: &Value| entry["at"].as_str()?.parse::<jiff::Timestamp>().ok();
+    let asked = history.iter().position(|entry| entry["status"] == "payment_pending")?;
+    let ends = ["confirmed", "cancelled", "expired", "awaiting_payment"];
+    let ended = history[asked..].iter().find(|entry| ends.iter().any(|end| entry["status"] == *end))?;
+    u64::try_from(at(ended)?.duration_since(at(&history[asked])?).as_millis()).ok()
+}

@@ -1,0 +1,128 @@
+//! Who may do what: for each operation that needs a token, whoever has no business there is refused, and nothing has changed.
+//!
+//! What is not in the tables fails the test, so that a new operation cannot be forgotten.
+
+use serde_json::{Value, json};
+use souk::domain::account::Role;
+
+use crate::support::{Client, TestApp, operations, product, units};
+
+/// Operations on what is the caller's own, whoever they are.
+const OWN: [(&str, &str); 9] = [
+    ("GET", "/cart"),
+    ("POST", "/cart/add_products"),
+    ("PUT", "/cart/items/{product_id}"),
+    ("DELETE", "/cart/items/{product_id}"),
+    ("POST", "/checkout"),
+    ("GET", "/orders"),
+    ("DELETE", "/account"),
+    ("POST", "/auth/logout"),
+    ("POST", "/products/{product_id}/reviews"),
+];
+
+/// What the order's customer, its seller, another customer, another seller and an admin are told; 0 where they may.
+type Told = [u16; 5];
+
+const VIEW: Told = [0, 0, 404, 404, 0];
+const CUSTOMERS: Told = [0, 404, 404, 404, 404];
+const CANCEL: Told = [0, 403, 404, 404, 0];
+const SELLERS: Told = [403, 0, 404, 404, 0];
+const CATALOGUE: Told = [403, 0, 403, 403, 0];
+const STOCK: Told = [403, 0, 403, 404, 0];
+const EDITORS: Told = [403, 0, 403, 0, 0];
+const ADMINS: Told = [403, 403, 403, 403, 0];
+
+/// Each operation with a body that it would take.
+fn table(order: &str) -> Vec<(&'static str, &'static str, Value, Told)> {
+    let (items, none) = (units(&[("CABLE", 1)]), Value::Null);
+    let receipt = json!({"quantity": 1, "receipt_id": "second"});
+    vec![
+        ("GET", "/orders/{order_id}", none.clone(), VIEW),
+        ("GET", "/order_status={order_id}", none.clone(), VIEW),
+        ("GET", "/orders/{order_id}/payments", none.clone(), VIEW),
+        ("GET", "/orders/{order_id}/events", none.clone(), VIEW),
+        ("POST", "/payment", json!({"order_id": order, "payment_method": "tok_success"}), CUSTOMERS),
+        ("POST", "/orders/{order_id}/abandon_payment", none.clone(), CUSTOMERS),
+        ("POST", "/orders/{order_id}/returns", json!({"items": items, "reason": "x"}), CUSTOMERS),
+        ("POST", "/orders/{order_id}/cancel", none.clone(), CANCEL),
+        ("POST", "/orders/{order_id}/capture", none.clone(), SELLERS),
+        ("POST", "/orders/{order_id}/pack", none.clone(), SELLERS),
+        ("POST", "/orders/{order_id}/ship", json!({"carrier": "x", "tracking_number": "1"}), SELLERS),
+        ("POST", "/orders/{order_id}/deliver", none.clone(), SELLERS),
+        ("POST", "/orders/{order_id}/refunds", json!({"reason": "x"}), SELLERS),
+        ("POST", "/orders/{order_id}/returns/{number}/receive", json!({"restock": true}), SELLERS),
+        ("POST", "/orders/{order_id}/returns/{number}/reject", json!({"note": "x"}), SELLERS),
+        ("POST", "/products", product("LAMP", "Lamp", 100), EDITORS),
+        ("PUT", "/products/{product_id}", product("CABLE", "Mine", 1), CATALOGUE),
+        ("DELETE", "/products/{product_id}", none.clone(), CATALOGUE),
+        ("GET", "/products/{product_id}/inventory", none.clone(), STOCK),
+        ("PUT", "/products/{product_id}/inventory", json!({"on_hand": 1}), STOCK),
+        ("POST", "/products/{product_id}/inventory/receipts", receipt, STOCK),
+        ("POST", "/products/{product_id}/inventory/adjustments", json!({"delta": 1}), STOCK),
+        ("GET", "/settings", none.clone(), ADMINS),
+        ("DELETE", "/admin/customers", json!({"email": "asha@example.com"}), ADMINS),
+        ("GET", "/admin/payments/attention", none.clone(), ADMINS),
+        ("GET", "/admin/payments/attention/{order_id}", none.clone(), ADMINS),
+        ("POST", "/admin/payments/attention/{order_id}", json!({"action": "refund", "note": "x"}), ADMINS),
+        ("GET", "/admin/payments/notices", none, ADMINS),
+        ("POST", "/admin/payments/notices/{notice_id}/dismiss", json!({"note": "x"}), ADMINS),
+    ]
+}
+
+fn filled(path: &str, order: &str) -> String {
+    let path = path.replace("{product_id}", "CABLE").replace("{order_id}", order).replace("{number}", "1");
+    path.replace("{notice_id}", &format!("1-{}", "0".repeat(32)))
+}
+
+async fn state(seller: &Client, customer: &Client, order: &str) -> [Value; 4] {
+    [
+        customer.shown(order).await,
+        customer.get("/orders").await.expect(200),
+        seller.inventory("CABLE").await,
+        seller.get("/products/CABLE").await.expect(200),
+    ]
+}
+
+#[tokio::test]
+async fn whoever_has_no_business_with_an_operation_is_refused_and_changes_nothing() {
+    let app = TestApp::new().await;
+    let (seller, customer) = (app.seller().await, app.customer("asha").await);
+    let (ravi, other) = (app.customer("ravi").await, app.user("other", Role::Seller).await);
+    let admin = app.user("admin", Role::Admin).await;
+    let order = customer.buy("CABLE", 2).await;
+    seller.post(&format!("/orders/{order}/ship"), &json!({"carrier": "x", "tracking_number": "1"})).await.expect(200);
+    let body = json!({"items": units(&[("CABLE", 1)]), "reason": "too short"});
+    customer.post(&format!("/orders/{order}/returns"), &body).await.expect(201);
+    let before = state(&seller, &customer, &order).await;
+    let table = table(&order);
+    for (path, method, operation) in operations() {
+        let requirements = operation["security"].as_array();
+        let is_secured = requirements.is_some_and(|all| all.iter().all(|needed| needed["bearer"].is_array()));
+        if !is_secured || OWN.contains(&(&*method, &*path)) {
+            continue;
+        }
+        let row = table.iter().find(|(of_method, of_path, ..)| (*of_method, *of_path) == (&*method, &*path));
+        let (.., body, told) = row.unwrap_or_else(|| panic!("who may {method} {path}?"));
+        for (client, status) in [&customer, &seller, &ravi, &other, &admin].into_iter().zip(told) {
+            let code = match status {
+                403 => "forbidden",
+                404 => "not-found",
+                // What they may do, the other tests do; only what changes nothing is tried here.
+                _ if method == "GET" && !path.ends_with("/events") => {
+                    client.get(&filled(&path, &order)).await.expect(200);
+                    continue;
+                }
+                _ => continue,
+            };
+            let answer = match body {
+                Value::Null => {
+                    client.raw(client.request(&method, &filled(&path, &order), &[], axum::body::Body::empty())).await
+                }
+                body => client.send(&method, &filled(&path, &order), &[], body).await,
+            };
+            assert_eq!(answer.status, *status, "{method} {path} by {:?}: {answer:?}", client.user_id);
+            answer.problem(*status, code);
+        }
+    }
+    assert_eq!(state(&seller, &customer, &order).await, before);
+}

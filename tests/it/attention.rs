@@ -1,0 +1,197 @@
+//! What operators have to look at: it is listed for them alone, they settle it, and it is known who did.
+
+use serde_json::{Value, json};
+use souk::{
+    clock::Clock,
+    domain::account::Role,
+    gateway_sim::{Fault, Rule},
+    payments::Operation,
+};
+
+use crate::{
+    provider::{Provider, shop_at},
+    support::{Answer, Client, TestApp, units},
+};
+
+const LIST: &str = "/admin/payments/attention";
+
+async fn shop(provider: &Provider) -> (TestApp, Client, Client, Client) {
+    let change = |config: &mut souk::config::Config| config.limits.payment_wait_ms_max = 1_000;
+    let (app, seller, customer) = shop_at(&provider.url, change, Clock::system()).await;
+    let admin = app.user("admin", Role::Admin).await;
+    (app, seller, customer, admin)
+}
+
+/// The orders that are listed, with their open problems.
+async fn listed(admin: &Client) -> Vec<(String, Vec<String>)> {
+    let listed = admin.get(LIST).await.expect(200);
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let open = |item: &Value| {
+        let problems = item["attention"].as_array().unwrap().iter().filter(|known| known["resolved"].is_null());
+        (text(&item["order"]["order_id"]), problems.map(|known| text(&known["problem"])).collect())
+    };
+    listed["items"].as_array().unwrap().iter().map(open).collect()
+}
+
+async fn resolve(admin: &Client, order: &str, body: &Value) -> Answer {
+    admin.post(&format!("{LIST}/{order}"), body).await
+}
+
+/// Waits until the order is listed with this problem.
+async fn until_listed(admin: &Client, order: &str, problem: &str) {
+    let wanted = vec![(order.to_owned(), vec![problem.to_owned()])];
+    crate::support::eventually(async || (listed(admin).await == wanted).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_refund_that_fails_is_listed_until_it_is_settled_and_its_goods_come_back_once() {
+    let provider = Provider::new().await;
+    let (_app, seller, customer, admin) = shop(&provider).await;
+    let order = customer.order("CABLE", 2).await;
+    customer.pay(&order, "tok_refund_fails").await.expect(200);
+    seller.deliver(&order).await;
+    assert_eq!(listed(&admin).await, []);
+    let body = json!({"items": units(&[("CABLE", 1)]), "restock": true, "reason": "broken"});
+    let failed = seller.refund(&order, &body).await.expect(201);
+    assert_eq!((&failed["refunds"][0]["status"], &failed["refunded"]["amount"]), (&json!("failed"), &json!(0)));
+    assert_eq!(listed(&admin).await, [(order.clone(), vec!["refund_failed".to_owned()])]);
+    assert_eq!(seller.stock("CABLE").await, (9, 9), "goods do not wait for money");
+
+    let again = resolve(&admin, &order, &json!({"action": "retry", "note": "once more"})).await.expect(200);
+    assert_eq!((&again["refunds"][1]["status"], &again["refunds"][2]), (&json!("failed"), &Value::Null));
+    assert_eq!(listed(&admin).await, [(order.clone(), vec!["refund_failed".to_owned()])]);
+    let by_hand = json!({"action": "settled", "outcome": "given_back", "note": "by bank transfer"});
+    let settled = resolve(&admin, &order, &by_hand).await.expect(200);
+    let statuses: Vec<_> = settled["refunds"].as_array().unwrap().iter().map(|refund| &refund["status"]).collect();
+    assert_eq!(statuses, ["failed", "settled_by_hand"]);
+    assert_eq!((&settled["refunded"]["amount"], listed(&admin).await), (&json!(10_000), vec![]));
+    assert_eq!((provider.net(&order).await, seller.stock("CABLE").await), (20_000, (9, 9)));
+
+    let shown = admin.get(&format!("{LIST}/{order}")).await.expect(200);
+    for (index, note) in [(0, "retry: once more"), (1, "settled: by bank transfer")] {
+        let resolved = &shown["attention"][index]["resolved"];
+        assert_eq!((&resolved["by"], &resolved["note"]), (&json!(admin.user_id), &json!(note)));
+        assert!(resolved["at"].is_string());
+    }
+    let history = customer.shown(&order).await["history"].to_string();
+    for note in ["refund 1: failed", "refund 2: failed", "refund 2: settled_by_hand"] {
+        assert!(history.contains(note), "{history}");
+    }
+    seller
+        .refund(&order, &json!({"items": units(&[("CABLE", 2)]), "reason": "x"}))
+        .await
+        .problem(409, "more-than-left");
+}
+
+#[tokio::test]
+async fn a_refund_that_failed_once_is_made_by_trying_again() {
+    let provider = Provider::new().await;
+    let (_app, seller, customer, admin) = shop(&provider).await;
+    let order = customer.buy("CABLE", 1).await;
+    seller.deliver(&order).await;
+    let fails = Rule { operation: Some(Operation::Refund), times: Some(1), fault: Fault::Declined, ..Rule::default() };
+    provider.plan(&[fails]).await;
+    seller.refund(&order, &json!({"reason": "broken"})).await.expect(201);
+    assert_eq!(listed(&admin).await, [(order.clone(), vec!["refund_failed".to_owned()])]);
+    let done = resolve(&admin, &order, &json!({"action": "retry", "note": "once more"})).await.expect(200);
+    assert_eq!((&done["refunds"][1]["status"], &done["refunded"]), (&json!("refunded"), &done["total"]));
+    assert_eq!((listed(&admin).await, provider.net(&order).await), (vec![], 0));
+    // There is nothing to try again any more.
+    resolve(&admin, &order, &json!({"action": "retry", "note": "once more"})).await.expect(200);
+    assert_eq!(provider.effects(&order).await, ["captured", "refund_failed", "refunded"]);
+}
+
+#[tokio::test]
+async fn a_provider_that_took_another_amount_is_made_to_give_it_back() {
+    let provider = Provider::greedy().await;
+    let (app, seller, customer, admin) = shop(&provider).await;
+    let order = customer.order("CABLE", 1).await;
+    customer.pay(&order, "tok_success").await.expect(202);
+    until_listed(&admin, &order, "amount_mismatch").await;
+    let known = admin.get(&format!("{LIST}/{order}")).await.expect(200)["attention"][0]["known"].clone();
+    assert!(known.as_str().unwrap().contains("INR 100.01"), "{known}");
+    assert_eq!(
+        (&customer.shown(&order).await["status"], provider.net(&order).await),
+        (&json!("payment_pending"), 10_001)
+    );
+    resolve(&admin, &order, &json!({"action": "refund", "note": "they took too much"})).await.expect(200);
+    let shown = app.until_so(&customer, &order, |order| order["refunds"][0]["status"] == "refunded").await;
+    assert_eq!((&shown["status"], &shown["refunds"][0]["cause"]), (&json!("awaiting_payment"), &json!("stray")));
+    assert_eq!((provider.net(&order).await, listed(&admin).await), (0, vec![]));
+    assert_eq!(seller.stock("CABLE").await, (10, 9), "it can still be paid");
+    let shown = admin.get(&format!("{LIST}/{order}")).await.expect(200);
+    let resolved = &shown["attention"][0]["resolved"];
+    assert_eq!((&resolved["by"], &resolved["note"]), (&json!(admin.user_id), &json!("refund: they took too much")));
+    assert_eq!(customer.act(&format!("/orders/{order}/cancel")).await.expect(200)["status"], "cancelled");
+    assert_eq!((provider.net(&order).await, seller.stock("CABLE").await), (0, (10, 10)));
+}
+
+#[tokio::test]
+async fn a_payment_of_which_the_provider_spoke_wrongly_comes_right_by_itself_or_by_an_operator() {
+    let provider = Provider::new().await;
+    let (app, _, customer, admin) = shop(&provider).await;
+    let wrong = Rule { fault: Fault::WrongAmount, ..Rule::default() };
+    provider.plan(std::slice::from_ref(&wrong)).await;
+    let order = customer.order("CABLE", 1).await;
+    customer.pay(&order, "tok_success").await.expect(202);
+    until_listed(&admin, &order, "amount_mismatch").await;
+    provider.plan(&[]).await;
+    app.until(&customer, &order, "confirmed").await;
+    crate::support::eventually(async || listed(&admin).await.is_empty().then_some(())).await;
+    let resolved = admin.get(&format!("{LIST}/{order}")).await.expect(200)["attention"][0]["resolved"].clone();
+    assert_eq!((&resolved["by"], resolved["note"].is_string()), (&Value::Null, true), "nobody did");
+
+    provider.plan(&[wrong]).await;
+    for (outcome, status) in [("captured", "confirmed"), ("not_charged", "awaiting_payment")] {
+        let order = customer.order("CABLE", 1).await;
+        customer.pay(&order, "tok_success").await.expect(202);
+        until_listed(&admin, &order, "amount_mismatch").await;
+        let mut body = json!({"action": "settled", "outcome": outcome, "note": "asked them"});
+        if outcome == "captured" {
+            let refused = resolve(&admin, &order, &body).await.problem(422, "invalid-body");
+            assert_eq!(refused["errors"][0]["pointer"], "#/reference");
+            body["reference"] = json!(format!("sim_{order}:charge:1"));
+        }
+        resolve(&admin, &order, &body).await.expect(200);
+        app.until(&customer, &order, status).await;
+        assert_eq!(listed(&admin).await, []);
+    }
+}
+
+#[tokio::test]
+async fn what_operators_do_is_theirs_alone_and_refused_as_a_whole() {
+    let provider = Provider::new().await;
+    let (app, seller, customer, admin) = shop(&provider).await;
+    let order = customer.order("CABLE", 1).await;
+    customer.pay(&order, "tok_refund_fails").await.expect(200);
+    seller.deliver(&order).await;
+    seller.refund(&order, &json!({"reason": "broken"})).await.expect(201);
+    let path = format!("{LIST}/{order}");
+    let retry = json!({"action": "retry", "note": "once more"});
+    for other in [&seller, &customer] {
+        other.get(LIST).await.problem(403, "forbidden");
+        other.get(&path).await.problem(403, "forbidden");
+        other.post(&path, &retry).await.problem(403, "forbidden");
+    }
+    app.anonymous().get(LIST).await.problem(401, "unauthorized");
+    let nobodys = format!("{LIST}/{}", "0".repeat(32));
+    admin.get(&nobodys).await.problem(404, "not-found");
+    admin.post(&nobodys, &retry).await.problem(404, "not-found");
+    for (body, pointer) in [
+        (json!({"action": "retry", "note": "n".repeat(501)}), "#/note"),
+        (json!({"action": "retry", "note": " "}), "#/note"),
+        (json!({"action": "retry", "note": "one\nanother"}), "#/note"),
+        (json!({"action": "retry", "note": "x", "outcome": "captured"}), "#/outcome"),
+        (json!({"action": "refund", "note": "x", "reference": "y"}), "#/outcome"),
+        (json!({"action": "settled", "note": "x", "outcome": "lost"}), "#/outcome"),
+        (json!({"action": "forget", "note": "x"}), "#/action"),
+    ] {
+        let refused = resolve(&admin, &order, &body).await.problem(422, "invalid-body");
+        assert_eq!(refused["errors"][0]["pointer"], pointer, "{body}");
+    }
+    assert_eq!(provider.effects(&order).await, ["captured", "refund_failed"]);
+    assert_eq!(customer.shown(&order).await["refunds"].as_array().unwrap().len(), 1, "nothing was tried again");
+    assert_eq!(listed(&admin).await, [(order.clone(), vec!["refund_failed".to_owned()])]);
+    let longest = json!({"action": "settled", "outcome": "given_back", "note": "n".repeat(500)});
+    resolve(&admin, &order, &longest).await.expect(200);
+}

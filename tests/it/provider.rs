@@ -1,0 +1,162 @@
+//! A payment provider behind HTTP, for a shop's tests: it fails by a script, and its ledger is there to be looked at.
+
+use std::net::SocketAddr;
+
+use axum::{
+    Router,
+    body::Body,
+    extract::Request,
+    http::header,
+    middleware::{self, Next},
+};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use souk::{
+    app::serve::serve,
+    clock::Clock,
+    config::{Config, Limits},
+    gateway_sim::{self, Rule, Script, Webhook},
+    payments::simulated::Simulated,
+};
+use tokio::{net::TcpListener, task::JoinHandle};
+
+use crate::support::{Client, TestApp};
+
+/// A program that listens. It ends with the test.
+pub(crate) struct Server(JoinHandle<()>);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Server {
+    pub(crate) fn start(router: Router, listener: TcpListener) -> Self {
+        Self(tokio::spawn(async move {
+            serve(router, listener, &Limits::default(), std::future::pending()).await;
+        }))
+    }
+}
+
+pub(crate) fn url_of(listener: &TcpListener) -> String {
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
+/// Any free port of this machine.
+pub(crate) fn anywhere() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+/// A provider at work.
+pub(crate) struct Provider {
+    pub(crate) url: String,
+    _server: Server,
+}
+
+impl Provider {
+    pub(crate) async fn new() -> Self {
+        Self::over(Simulated::in_memory(), anywhere()).await
+    }
+
+    /// A provider with these books, at this address.
+    pub(crate) async fn over(books: Simulated, address: SocketAddr) -> Self {
+        Self::start(books, address, None, |router| router).await
+    }
+
+    /// A provider that announces what happens.
+    pub(crate) async fn announcing(webhook: Webhook) -> Self {
+        Self::start(Simulated::in_memory(), anywhere(), Some(webhook), |router| router).await
+    }
+
+    /// A provider that takes more than it is asked for, and says so.
+    pub(crate) async fn greedy() -> Self {
+        let layer = |router: Router| router.layer(middleware::from_fn(take_one_more));
+        Self::start(Simulated::in_memory(), anywhere(), None, layer).await
+    }
+
+    async fn start(
+        books: Simulated,
+        address: SocketAddr,
+        webhook: Option<Webhook>,
+        layer: impl FnOnce(Router) -> Router,
+    ) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let url = url_of(&listener);
+        let books = books.with_page(format!("{url}/authenticate"));
+        let server = Server::start(layer(gateway_sim::router(books, Script::default(), webhook)), listener);
+        Self { url, _server: server }
+    }
+
+    /// From now on it fails by these rules.
+    pub(crate) async fn plan(&self, rules: &[Rule]) {
+        let planned = reqwest::Client::new().put(format!("{}/script", self.url)).json(rules).send().await.unwrap();
+        assert_eq!(planned.status(), 204);
+    }
+
+    /// What was done for an order, declined charges included.
+    pub(crate) async fn ledger(&self, order: &str) -> Vec<Value> {
+        let ledger: Vec<Value> = reqwest::get(format!("{}/ledger", self.url)).await.unwrap().json().await.unwrap();
+        let of_order = |line: &Value| line["key"].as_str().unwrap().starts_with(&format!("{order}:"));
+        ledger.into_iter().filter(of_order).collect()
+    }
+
+    /// The same, as words.
+    pub(crate) async fn effects(&self, order: &str) -> Vec<String> {
+        let ledger = self.ledger(order).await;
+        ledger.iter().map(|line| line["effect"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// What was captured of an order's money and has not gone back.
+    pub(crate) async fn net(&self, order: &str) -> i64 {
+        let minor = |line: &Value| line["amount"]["amount"].as_i64().unwrap();
+        let signed = |line: &Value| match line["effect"].as_str().unwrap() {
+            "captured" => minor(line),
+            "refunded" => -minor(line),
+            _ => 0,
+        };
+        self.ledger(order).await.iter().map(signed).sum()
+    }
+
+    /// Charges by itself, beside the shop.
+    pub(crate) async fn charge(&self, key: Option<&str>, body: &Value) -> reqwest::Response {
+        let request = reqwest::Client::new().post(format!("{}/charges", self.url)).json(body);
+        let request = key.map_or(request.try_clone().unwrap(), |key| request.header("Idempotency-Key", key));
+        request.send().await.unwrap()
+    }
+}
+
+async fn take_one_more(request: Request, next: Next) -> axum::response::Response {
+    if request.uri().path() != "/charges" {
+        return next.run(request).await;
+    }
+    let (mut head, body) = request.into_parts();
+    let mut asked: Value = serde_json::from_slice(&body.collect().await.unwrap().to_bytes()).unwrap();
+    asked["amount"]["amount"] = json!(asked["amount"]["amount"].as_u64().unwrap() + 1);
+    head.headers.remove(header::CONTENT_LENGTH);
+    next.run(Request::from_parts(head, Body::from(asked.to_string()))).await
+}
+
+/// The customer decides on the provider's page.
+pub(crate) async fn decide(page: &Value, decision: &str) {
+    let form = [("decision", decision)];
+    let answer = reqwest::Client::new().post(page.as_str().unwrap()).form(&form).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+}
+
+/// The shop asks the simulator at this address.
+pub(crate) fn point_at(config: &mut Config, url: &str) {
+    config.payments.provider = souk::config::Provider::Simulator;
+    config.payments.url = Some(url.to_owned());
+}
+
+/// A shop that asks the simulator at this address, with its seller and a customer.
+pub(crate) async fn shop_at(url: &str, change: impl FnOnce(&mut Config), clock: Clock) -> (TestApp, Client, Client) {
+    let point = |config: &mut Config| {
+        point_at(config, url);
+        change(config);
+    };
+    let app = TestApp::with(point, clock).await;
+    let (seller, customer) = (app.seller().await, app.customer("asha").await);
+    (app, seller, customer)
+}

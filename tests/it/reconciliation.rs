@@ -1,0 +1,179 @@
+//! The provider's books against the orders, both ways: what the reconciler finds, and who hears of it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use serde_json::{Value, json};
+use souk::{
+    clock::Clock,
+    domain::{
+        account::Role,
+        entity::Timestamp,
+        ids::OrderId,
+        money::{Currency, Money},
+        order::{CaptureMode, RefundStanding, Standing},
+    },
+    payments::{Answer, BooksPage, Gateway, Notice, NoticeRefused, Payment, Repayment, Unknown, simulated::Simulated},
+};
+
+use crate::support::{Client, TestApp};
+
+/// A provider that can lose its memory, or not be there.
+struct Provider {
+    books: Simulated,
+    has_forgotten: AtomicBool,
+    is_away: AtomicBool,
+}
+
+impl Provider {
+    fn new() -> Arc<Self> {
+        let (has_forgotten, is_away) = (AtomicBool::default(), AtomicBool::default());
+        Arc::new(Self { books: Simulated::in_memory(), has_forgotten, is_away })
+    }
+
+    fn answer<'a, T: Send + 'a>(&self, answer: Answer<'a, T>) -> Answer<'a, T> {
+        if self.is_away.load(Relaxed) {
+            return Box::pin(async { Err(Unknown::new("nobody is there")) });
+        }
+        answer
+    }
+}
+
+impl Gateway for Provider {
+    fn name(&self) -> &'static str {
+        "forgetful"
+    }
+
+    fn pay(&self, payment: Payment) -> Answer<'_, Standing> {
+        self.answer(self.books.pay(payment))
+    }
+
+    fn find(&self, payment: Payment) -> Answer<'_, Option<Standing>> {
+        if self.has_forgotten.load(Relaxed) {
+            return Box::pin(async { Ok(None) });
+        }
+        self.answer(self.books.find(payment))
+    }
+
+    fn capture(&self, payment: Payment) -> Answer<'_, Standing> {
+        self.answer(self.books.capture(payment))
+    }
+
+    fn void(&self, payment: Payment) -> Answer<'_, Standing> {
+        self.answer(self.books.void(payment))
+    }
+
+    fn refund(&self, repayment: Repayment) -> Answer<'_, RefundStanding> {
+        self.answer(self.books.refund(repayment))
+    }
+
+    fn books(&self, since: Timestamp, until: Timestamp, after: Option<String>) -> Answer<'_, BooksPage> {
+        if self.has_forgotten.load(Relaxed) {
+            return Box::pin(async { Ok(BooksPage { payments: Vec::new(), next: None }) });
+        }
+        self.answer(self.books.books(since, until, after))
+    }
+
+    fn signature_header(&self) -> &'static str {
+        "forgetful-signature"
+    }
+
+    fn notice(&self, _: &str, _: &[u8], _: Timestamp) -> Result<Notice, NoticeRefused> {
+        Err(NoticeRefused::NotSetUp)
+    }
+}
+
+fn now() -> Timestamp {
+    Timestamp(u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap())
+}
+
+async fn reconcile(admin: &Client) -> Value {
+    admin.act("/admin/payments/reconciliation").await.expect(200)
+}
+
+async fn problems(admin: &Client) -> Vec<(String, String)> {
+    let listed = admin.get("/admin/payments/attention").await.expect(200);
+    let of = |item: &Value| {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        (text(&item["order"]["order_id"]), text(&item["attention"][0]["problem"]))
+    };
+    listed["items"].as_array().unwrap().iter().map(of).collect()
+}
+
+#[tokio::test]
+async fn books_that_agree_show_no_difference() {
+    let app = TestApp::paid_by(Provider::new(), Clock::system()).await;
+    app.seller().await;
+    let (customer, admin) = (app.customer("asha").await, app.user("admin", Role::Admin).await);
+    customer.buy("CABLE", 1).await;
+    let cancelled = customer.buy("CABLE", 1).await;
+    customer.act(&format!("/orders/{cancelled}/cancel")).await.expect(200);
+    let seen = reconcile(&admin).await;
+    assert_eq!((&seen["payments"], &seen["orders"], &seen["differences"]), (&json!(2), &json!(2), &json!(0)), "{seen}");
+    let last = admin.get("/admin/payments/reconciliation").await.expect(200);
+    assert_eq!((&last["recent"], &last["full"]), (&seen, &Value::Null));
+    customer.act("/admin/payments/reconciliation").await.problem(403, "forbidden");
+}
+
+#[tokio::test]
+async fn money_without_an_order_and_refunds_that_the_shop_did_not_ask_for_are_found() {
+    let provider = Provider::new();
+    let app = TestApp::paid_by(provider.clone(), Clock::system()).await;
+    app.seller().await;
+    let (customer, admin) = (app.customer("asha").await, app.user("admin", Role::Admin).await);
+    let amount = Money::new(700, Currency::INR).unwrap();
+    let (method, capture) = ("tok_success".to_owned(), CaptureMode::AtOnce);
+    let stray = Payment { order: OrderId(0xabc), attempt: 1, amount, method, capture, reference: None };
+    provider.books.book(&stray, None).unwrap();
+    let order = customer.buy("CABLE", 1).await;
+    let id: OrderId = order.parse().unwrap();
+    let payment = "sim".to_owned();
+    let at_the_counter = Repayment { order: id, number: 99, attempt: 1, amount, payment, reference: None };
+    provider.books.repay(&at_the_counter, None).unwrap();
+    for _ in 0..2 {
+        assert_eq!(reconcile(&admin).await["differences"], 2);
+    }
+    assert_eq!(problems(&admin).await, [(order.clone(), "differs".to_owned())]);
+    let notices = admin.get("/admin/payments/notices").await.expect(200);
+    assert_eq!(notices.as_array().unwrap().len(), 1, "once, however often it is found: {notices}");
+    assert_eq!(notices[0]["order_id"], OrderId(0xabc).to_string());
+    let resolved = json!({"action": "settled", "note": "refunded at the provider's desk"});
+    admin.post(&format!("/admin/payments/attention/{order}"), &resolved).await.expect(200);
+    assert!(problems(&admin).await.is_empty());
+    let history = admin.get(&format!("/admin/payments/attention/{order}")).await.expect(200);
+    let settled = &history["attention"][0]["resolved"];
+    assert_eq!(settled["note"], "settled: refunded at the provider's desk");
+    assert_eq!(settled["by"], admin.user_id);
+}
+
+#[tokio::test]
+async fn a_capture_that_the_provider_knows_nothing_of_is_found() {
+    let (provider, clock) = (Provider::new(), Clock::manual(now()));
+    let app = TestApp::paid_by(provider.clone(), clock.clone()).await;
+    app.seller().await;
+    let order = app.customer("asha").await.buy("CABLE", 1).await;
+    provider.has_forgotten.store(true, Relaxed);
+    clock.advance_ms(20 * 60_000);
+    let admin = app.user("admin", Role::Admin).await;
+    assert_eq!(reconcile(&admin).await["differences"], 1);
+    assert_eq!(problems(&admin).await, [(order, "differs".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_provider_that_is_not_there_is_asked_in_the_next_pass() {
+    let provider = Provider::new();
+    let app = TestApp::paid_by(provider.clone(), Clock::system()).await;
+    app.seller().await;
+    let (customer, admin) = (app.customer("asha").await, app.user("admin", Role::Admin).await);
+    customer.buy("CABLE", 1).await;
+    provider.is_away.store(true, Relaxed);
+    assert_eq!(reconcile(&admin).await["problem"], "nobody is there");
+    provider.is_away.store(false, Relaxed);
+    let seen = reconcile(&admin).await;
+    assert_eq!((&seen["problem"], &seen["payments"]), (&Value::Null, &json!(1)));
+}

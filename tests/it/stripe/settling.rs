@@ -1,0 +1,246 @@
+//! What comes after paying: giving up, capturing, giving back, the books, notices; and what the adapter is made with.
+
+use serde_json::{Value, json};
+use souk::{
+    domain::{
+        entity::Timestamp,
+        ids::OrderId,
+        money::{Currency, Money},
+        order::{About, RefundStanding, Standing},
+    },
+    payments::{
+        Gateway, NoticeRefused, Payment, Repayment, signature,
+        stripe::{API_URL, Stripe, StripeConfig},
+    },
+};
+
+use super::{
+    PI, Says, Stub, captured, card, config, error, failed as failed_intent, intent, known, ok, page, repayment,
+    stripe_at, voided, with,
+};
+
+#[tokio::test]
+async fn a_void_holds_also_for_what_was_never_heard_of_and_says_when_it_is_too_late() {
+    let nothing = || page(json!([]), false);
+    let cases = [
+        (known(), vec![ok(intent("requires_capture")), ok(intent("canceled"))], voided()),
+        (known(), vec![ok(intent("succeeded"))], captured()),
+        (known(), vec![ok(intent("canceled"))], voided()),
+        (
+            card(),
+            vec![
+                page(json!([intent("requires_confirmation")]), false),
+                ok(intent("requires_confirmation")),
+                ok(intent("canceled")),
+            ],
+            voided(),
+        ),
+        (card(), vec![nothing(), ok(intent("requires_confirmation")), ok(intent("canceled"))], voided()),
+        (card(), vec![nothing(), Says::Replay(intent("requires_confirmation")), ok(intent("succeeded"))], captured()),
+        (
+            card(),
+            vec![nothing(), error(400, "invalid_request_error", "resource_missing", Some("payment_method"))],
+            Standing::Voided { reference: None },
+        ),
+    ];
+    for (payment, script, standing) in cases {
+        let stub = Stub::new(script).await;
+        assert_eq!(stub.stripe().void(payment).await.unwrap(), standing);
+        assert!(!stub.asked().iter().any(|line| line.ends_with("/confirm")));
+    }
+    for script in [
+        vec![nothing(), error(401, "invalid_request_error", "x", None)],
+        vec![nothing(), error(409, "idempotency_error", "x", None)],
+        vec![nothing(), ok(intent("requires_confirmation")), error(400, "invalid_request_error", "x", None)],
+        vec![nothing(), ok(intent("requires_confirmation")), ok(intent("requires_confirmation"))],
+        vec![nothing(), Says::Other(502, "text/html", "<html>".into())],
+    ] {
+        let stub = Stub::new(script).await;
+        stub.stripe().void(card()).await.unwrap_err();
+        stub.asked();
+    }
+}
+
+#[tokio::test]
+async fn what_is_held_is_captured_once() {
+    let capture = format!("POST {PI}/pi_1/capture");
+    let look = format!("GET {PI}/pi_1");
+    let stub = Stub::new([ok(intent("requires_capture")), ok(intent("succeeded"))]).await;
+    assert_eq!(stub.stripe().capture(known()).await.unwrap(), captured());
+    assert_eq!(stub.asked(), [look.clone(), capture.clone()]);
+    assert_eq!(stub.play.lock().seen[1].headers["idempotency-key"], format!("{}:capture:2", OrderId(7)));
+    let stub = Stub::new([ok(intent("succeeded"))]).await;
+    assert_eq!(stub.stripe().capture(known()).await.unwrap(), captured());
+    let unexpected = || error(400, "invalid_request_error", "payment_intent_unexpected_state", None);
+    let stub = Stub::new([ok(intent("requires_capture")), unexpected(), ok(intent("succeeded"))]).await;
+    assert_eq!(stub.stripe().capture(known()).await.unwrap(), captured());
+    assert_eq!(stub.asked(), [look.clone(), capture, look]);
+    let stub = Stub::new([ok(intent("requires_capture")), unexpected(), ok(intent("canceled"))]).await;
+    assert_eq!(stub.stripe().capture(known()).await.unwrap(), voided(), "what is held is not held for ever");
+    let stub = Stub::new([ok(intent("requires_capture")), error(500, "api_error", "x", None)]).await;
+    stub.stripe().capture(known()).await.unwrap_err();
+}
+
+fn refund(status: &str) -> Value {
+    json!({"object": "refund", "id": "re_1", "status": status, "amount": 300, "currency": "usd", "payment_intent": "pi_1",
+        "failure_reason": null, "metadata": {"order": OrderId(7).to_string(), "refund": "1"}})
+}
+
+#[tokio::test]
+async fn money_goes_back_once() {
+    let reference = || "re_1".to_owned();
+    let refunded = RefundStanding::Refunded { reference: reference() };
+    let failed = |reason: &str| RefundStanding::Failed { reason: reason.into() };
+    let stub = Stub::new([page(json!([]), false), ok(refund("succeeded"))]).await;
+    assert_eq!(stub.stripe().refund(repayment()).await.unwrap(), refunded);
+    assert_eq!(stub.asked(), ["GET /v1/refunds", "POST /v1/refunds"]);
+    {
+        let play = stub.play.lock();
+        let (order, asked) = (OrderId(7), &play.seen[1]);
+        assert_eq!(asked.headers["idempotency-key"], format!("{order}:refund:1"));
+        assert_eq!(
+            asked.body,
+            format!("payment_intent=pi_1&amount=300&metadata%5Border%5D={order}&metadata%5Brefund%5D=1")
+        );
+    }
+    for (status, standing) in [
+        ("succeeded", refunded),
+        ("pending", RefundStanding::Processing { reference: reference() }),
+        ("requires_action", RefundStanding::Processing { reference: reference() }),
+        ("failed", failed("failed")),
+        ("canceled", failed("canceled")),
+    ] {
+        // Made before, and its key perhaps forgotten: it is found, not made again.
+        let other = with(refund("failed"), "metadata", json!({"order": OrderId(7).to_string(), "refund": "2"}));
+        let stub = Stub::new([page(json!([other, refund(status)]), false)]).await;
+        assert_eq!(stub.stripe().refund(repayment()).await.unwrap(), standing);
+        let named = Repayment { reference: Some(reference()), ..repayment() };
+        let stub = Stub::new([ok(refund(status))]).await;
+        assert_eq!(stub.stripe().refund(named).await.unwrap(), standing);
+        assert_eq!(stub.asked(), ["GET /v1/refunds/re_1"]);
+    }
+    let lost_card = with(refund("failed"), "failure_reason", json!("lost_or_stolen_card"));
+    let stub = Stub::new([page(json!([lost_card]), false)]).await;
+    assert_eq!(stub.stripe().refund(repayment()).await.unwrap(), failed("lost_or_stolen_card"));
+    for (code, param, reason) in [
+        (json!("charge_already_refunded"), json!(null), "charge_already_refunded"),
+        (json!(null), json!("amount"), "invalid_amount"),
+    ] {
+        let refusal = json!({"error": {"type": "invalid_request_error", "code": code, "param": param}});
+        let stub = Stub::new([page(json!([]), false), Says::Json(400, refusal)]).await;
+        assert_eq!(stub.stripe().refund(repayment()).await.unwrap(), failed(reason));
+    }
+    for strange in [
+        vec![page(json!([]), true)],
+        vec![page(json!([]), false), error(404, "invalid_request_error", "resource_missing", Some("payment_intent"))],
+        vec![page(json!([]), false), error(500, "api_error", "x", None)],
+        vec![page(json!([]), false), ok(with(refund("succeeded"), "amount", json!(299)))],
+        vec![page(json!([]), false), ok(with(refund("succeeded"), "amount", json!(-300)))],
+        vec![page(json!([]), false), ok(with(refund("succeeded"), "currency", json!("eur")))],
+        vec![page(json!([]), false), ok(with(refund("succeeded"), "payment_intent", json!("pi_2")))],
+        vec![page(json!([]), false), ok(with(refund("succeeded"), "status", json!(null)))],
+        vec![page(json!([]), false), ok(with(refund("succeeded"), "object", json!("charge")))],
+    ] {
+        let stub = Stub::new(strange).await;
+        stub.stripe().refund(repayment()).await.unwrap_err();
+        stub.asked();
+    }
+}
+
+#[tokio::test]
+async fn the_books_are_read_page_by_page() {
+    let charged = with(intent("succeeded"), "latest_charge", json!({"id": "ch_1", "amount_refunded": 300}));
+    let strangers = [
+        with(with(intent("succeeded"), "metadata", json!({})), "currency", json!("eur")),
+        // Not ours, and in money that cannot be ours.
+        with(with(intent("succeeded"), "metadata", json!({})), "currency", json!("ugx")),
+    ];
+    let last = with(failed_intent("requires_payment_method"), "id", json!("pi_9"));
+    let stub =
+        Stub::new([page(json!([charged, strangers[0], strangers[1], last]), true), page(json!([]), false)]).await;
+    let stripe = stub.stripe();
+    let books = stripe.books(Timestamp(1_700_000_000_999), Timestamp(1_700_000_100_001), None).await.unwrap();
+    let lines: Vec<_> =
+        books.payments.iter().map(|line| (line.of, line.standing.clone(), line.refunded_minor)).collect();
+    let eur = Money::new(1_299, "EUR".parse().unwrap()).unwrap();
+    assert_eq!(
+        lines,
+        [
+            (Some((OrderId(7), 2)), captured(), 300),
+            (None, Standing::Captured { reference: "pi_1".into(), amount: eur }, 0),
+            (Some((OrderId(7), 2)), Standing::Processing { reference: "pi_9".into() }, 0),
+        ]
+    );
+    assert_eq!(books.next.as_deref(), Some("pi_9"));
+    let end = stripe.books(Timestamp(0), Timestamp(1), books.next).await.unwrap();
+    assert_eq!((end.payments.len(), end.next), (0, None));
+    let line = "?created%5Bgte%5D=1700000000&created%5Blt%5D=1700000101&expand%5B%5D=data.latest_charge&limit=100";
+    assert_eq!(stub.play.lock().seen[0].line, format!("GET {PI}{line}"));
+    assert!(stub.play.lock().seen[1].line.ends_with("&starting_after=pi_9"));
+
+    let ours = with(intent("succeeded"), "currency", json!("ugx"));
+    let unexpanded = with(intent("succeeded"), "latest_charge", json!("ch_1"));
+    for strange in [
+        page(json!([ours]), false),
+        page(json!([unexpanded]), false),
+        page(json!([]), true),
+        page(json!([json!({})]), false),
+    ] {
+        let stub = Stub::new([strange]).await;
+        stub.stripe().books(Timestamp(0), Timestamp(1), None).await.unwrap_err();
+    }
+}
+
+#[test]
+fn a_notice_is_believed_under_either_live_secret_and_no_other() {
+    let stripe = stripe_at(API_URL);
+    let now = Timestamp(1_700_000_000_000);
+    let body = json!({"id": "evt_1", "object": "event", "created": 1_700_000_000, "type": "payment_intent.succeeded", "data": {"object": intent("succeeded")}});
+    let body = body.to_string().into_bytes();
+    assert_eq!(stripe.signature_header(), "stripe-signature");
+    for secret in ["whsec_new", "whsec_old"] {
+        let notice = stripe.notice(&signature::sign(&secret.into(), &body, now), &body, now).unwrap();
+        assert_eq!((notice.of, notice.disputed), (Some((OrderId(7), About::Attempt(2))), false));
+    }
+    let other = signature::sign(&"whsec_other".into(), &body, now);
+    assert!(matches!(stripe.notice(&other, &body, now), Err(NoticeRefused::Signature(_))));
+    let signed = signature::sign(&"whsec_new".into(), b"{}", now);
+    assert!(matches!(stripe.notice(&signed, b"{}", now), Err(NoticeRefused::Unreadable(_))));
+    let without = Stripe::new(StripeConfig { webhook_secrets: Vec::new(), ..config(API_URL) }).unwrap();
+    assert_eq!(without.notice(&other, &body, now), Err(NoticeRefused::NotSetUp));
+}
+
+#[tokio::test]
+async fn money_that_stripe_cannot_be_asked_for_is_not_asked_for() {
+    let stub = Stub::new([]).await;
+    for (minor, code) in [(5_124, "KWD"), (101, "MGA"), (5, "UGX"), (1_000, "IQD")] {
+        let amount = Money::new(minor, code.parse::<Currency>().unwrap()).unwrap();
+        stub.stripe().pay(Payment { amount, ..card() }).await.unwrap_err();
+    }
+    assert!(stub.asked().is_empty());
+}
+
+#[test]
+fn the_key_goes_only_where_nobody_can_read_it_and_is_never_shown() {
+    for url in [API_URL, "https://stripe.example/proxy/", "http://127.0.0.1:1", "http://localhost:1", "http://[::1]:1"]
+    {
+        Stripe::new(config(url)).map(drop).unwrap_or_else(|error| panic!("{url}: {error}"));
+    }
+    for url in [
+        "http://api.stripe.com",
+        "http://10.0.0.1",
+        "http://localhost.example",
+        "http://127.0.0.1.example",
+        "ftp://127.0.0.1",
+        "nonsense",
+    ] {
+        let error = Stripe::new(config(url)).map(drop).unwrap_err();
+        assert!(!format!("{error:?} {error}").contains("verysecret"), "{error}");
+    }
+    for key in ["", "sk_test verysecret", "sk_test\nverysecret", "sk_\u{e9}verysecret"] {
+        let error = Stripe::new(StripeConfig { key: key.into(), ..config(API_URL) }).map(drop).unwrap_err();
+        assert!(!format!("{error:?} {error}").contains("verysecret"), "{error}");
+    }
+    let shown = format!("{:?}", config(API_URL));
+    assert!(!shown.contains("verysecret") && !shown.contains("whsec"), "{shown}");
+}
