@@ -103,3 +103,62 @@ fn what_cannot_be_checked_is_said_in_one_line_and_fails() {
         assert_eq!((error.lines().count(), output.stdout.len()), (1, 0), "{arguments:?}: {error}");
     }
 }
+
+/// A payment whose answer was lost, then a cancellation; and what the stock and the cart show at last.
+async fn cancelled(sold: bool, received: u64, sold_units: u64, cart: &str) -> Verdict {
+    let total = r#"{"amount":500,"currency":"INR"}"#;
+    let order = |state: &str, sold: &str| {
+        format!(r#"{{"order":{{"order":"o1","state":"{state}","lines":[["pen",2]],"total":{total}{sold}}}}}"#)
+    };
+    let stock = |received: u64, sold: u64, reserved: u64| {
+        let (on_hand, available) = (received - sold, received - sold - reserved);
+        format!(
+            r#"{{"stock":{{"received":{received},"on_hand":{on_hand},"sold":{sold},"reserved":{reserved},"available":{available}}}}}"#
+        )
+    };
+    let show_cart = |version: u64, lines: &str| format!(r#"{{"cart":{{"version":{version},"lines":{lines}}}}}"#);
+    let calls = [
+        (r#"{"call":"cart_read","customer":"ann"}"#, Some(show_cart(1, r#"[["pen",2]]"#))),
+        (r#"{"call":"stock_read","product":"pen"}"#, Some(stock(10, 0, 0))),
+        (r#"{"call":"checkout","customer":"ann","key":"k","total":500}"#, Some(order("awaiting_payment", ""))),
+        (r#"{"call":"pay","customer":"ann","order":"o1","key":"k","method":"m"}"#, None),
+        (
+            r#"{"call":"cancel","customer":"ann","order":"o1"}"#,
+            Some(order("cancelled", if sold { r#","sold":true"# } else { "" })),
+        ),
+        (r#"{"call":"stock_read","product":"pen"}"#, Some(stock(received, sold_units, 0))),
+        (r#"{"call":"cart_read","customer":"ann"}"#, Some(show_cart(9, cart))),
+    ];
+    let header = r#"{"souk_history":1,"shop":"http://127.0.0.1:1","started":"2026-11-23T00:00:00Z"}"#;
+    let mut text = format!("{header}\n");
+    for (number, (call, answer)) in calls.iter().enumerate() {
+        let (begin, end) = (number * 10, number * 10 + 5);
+        text += &format!("{{\"op\":{number},\"client\":1,\"at\":{begin},\"invoke\":{call}}}\n");
+        let outcome = answer.as_ref().map_or(r#""unknown":"reset""#.to_owned(), |answer| format!(r#""ok":{answer}"#));
+        text += &format!("{{\"op\":{number},\"at\":{end},{outcome}}}\n");
+    }
+    let directory = TempDir::new().unwrap();
+    let history = directory.path().join("history.jsonl");
+    fs::write(&history, text).unwrap();
+    verify::verify(Subject { history: Some(history), ..Subject::default() }).await
+}
+
+#[tokio::test]
+async fn what_is_cancelled_after_it_was_sold_comes_back_to_the_shelf_and_not_to_the_cart() {
+    let pens = r#"[["pen",2]]"#;
+    for (sold, received, sold_units, cart, fits) in [
+        (false, 10, 0, pens, true),
+        (false, 10, 0, "[]", false),
+        (false, 12, 2, pens, false),
+        (true, 12, 2, "[]", true),
+        (true, 12, 2, pens, false),
+        (true, 10, 0, "[]", false),
+        (true, 10, 2, "[]", false),
+    ] {
+        let verdict = cancelled(sold, received, sold_units, cart).await;
+        let case = format!("sold {sold}, {received}, {sold_units}, {cart}: {:?} {}", verdict.stopped, verdict.report);
+        assert!(verdict.stopped.is_none(), "{case}");
+        let broken = verdict.report.broken().into_iter().collect::<Vec<_>>();
+        assert_eq!(broken, if fits { Vec::new() } else { vec![Invariant::I9] }, "{case}");
+    }
+}

@@ -103,6 +103,7 @@ pub(super) fn order(body: &Value) -> Option<history::Answer> {
         state: text(&body["status"])?,
         lines: lines(&body["items"])?,
         total: serde_json::from_value(body["total"].clone()).ok()?,
+        sold: body["history"].as_array()?.iter().any(|entry| entry["status"] == "confirmed"),
     }))
 }
 

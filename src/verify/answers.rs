@@ -1,12 +1,12 @@
 //! From what came over HTTP to what a history says of it: for every client that writes one.
 //!
-//! Depends on `history`.
+//! Depends on `history` and `domain`.
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::history::{Answer, Call, Cart, Cause, Line, Order, Outcome, Payment, Refusal, Stock};
-use crate::domain::money::Money;
+use crate::domain::{money::Money, order::Status};
 
 #[derive(Deserialize)]
 struct ItemBody {
@@ -27,6 +27,12 @@ struct OrderBody {
     items: Vec<ItemBody>,
     total: Money,
     shipping_address: AddressBody,
+    history: Vec<StepBody>,
+}
+
+#[derive(Deserialize)]
+struct StepBody {
+    status: String,
 }
 
 #[derive(Deserialize)]
@@ -90,9 +96,10 @@ fn answer(call: &Call, body: &Value) -> serde_json::Result<Answer> {
         }
         Call::CartRemove { .. } => Answer::Done,
         Call::Checkout { .. } | Call::Cancel { .. } | Call::OrderRead { .. } | Call::Advance { .. } => {
-            let OrderBody { order_id, status, items, total, shipping_address } = OrderBody::deserialize(body)?;
+            let OrderBody { order_id, status, items, total, shipping_address, history } = OrderBody::deserialize(body)?;
             let owner = Some(shipping_address.name);
-            Answer::Order(Order { order: order_id, owner, state: status, lines: lines(items), total })
+            let sold = history.iter().any(|step| step.status == Status::Confirmed.as_str());
+            Answer::Order(Order { order: order_id, owner, state: status, lines: lines(items), total, sold })
         }
         Call::Pay { .. } => {
             let PaymentBody { status, order_id, order_status, payment } = PaymentBody::deserialize(body)?;

@@ -149,6 +149,9 @@ pub struct Order {
     pub lines: Vec<Line>,
     /// What it comes to.
     pub total: Money,
+    /// Was its stock sold, as its history tells? One that is cancelled after that has its units put back on the shelf.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sold: bool,
 }
 
 /// What came of a payment.
@@ -485,7 +488,8 @@ mod tests {
             Call::CartRead { customer: customer() },
         ];
         let total = Money { minor: 5, currency: crate::domain::money::Currency::INR };
-        let order = Order { order: "o".into(), owner: None, state: "placed".into(), lines: Vec::new(), total };
+        let order =
+            Order { order: "o".into(), owner: None, state: "placed".into(), lines: Vec::new(), total, sold: true };
         let outcomes = [
             Outcome::Ok(Answer::Cart(Cart { version: 1, lines: vec![("a".into(), 2)] })),
             Outcome::Ok(Answer::Order(order)),

@@ -1,6 +1,6 @@
 //! I9: each product's stock and each cart of a history, one by one, as operations for the search of `linear`.
 //!
-//! The driver of an order works behind its customer's back: it reserves, releases and sells stock, and takes lines out of the
+//! The driver of an order works behind its customer's back: it reserves, releases, sells and restocks, and takes lines out of the
 //! cart and gives them back. When exactly is not known; that it lies between the calls that began it and the answers that show
 //! it is. Depends on its neighbours.
 
@@ -308,12 +308,19 @@ fn reservation(story: &mut Story<StockOp>, placing: &Placing<'_>, quantity: u64)
         let op = StockOp::Release(quantity);
         release = Some(story.push(timed(op, placing.invoked, by, surely, Some(reserve), None), teller));
     }
-    if let Some(invoked) = placing.payment_invoked.filter(|_| placing.ended_by.is_none()) {
+    let sold_or_open = placing.confirmed_by.is_some() || placing.ended_by.is_none();
+    if let Some(invoked) = placing.payment_invoked.filter(|_| sold_or_open) {
         let by = placing.confirmed_by;
         let op = StockOp::Fulfil(quantity);
         let fulfil = story.push(timed(op, invoked, by, by.is_some(), Some(reserve), release), teller);
         if let Some(release) = release {
             story.ops[release].instead_of = Some(fulfil);
+        } else if let Some(invoked) = placing.cancel_invoked {
+            // Cancelled after it was sold: its units come back as a receipt.
+            let delta = i64::try_from(quantity).unwrap_or(i64::MAX);
+            let restock = StockOp::Adjust { delta, receipt: None, shown: None };
+            let by = placing.ended_by;
+            story.push(timed(restock, invoked, by, by.is_some(), Some(fulfil), None), teller);
         }
     }
 }

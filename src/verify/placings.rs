@@ -32,11 +32,13 @@ pub(super) struct Placing<'a> {
     pub reserved_by: Option<u64>,
     /// When somebody first wanted to pay it.
     pub payment_invoked: Option<u64>,
+    /// When somebody first wanted to cancel it.
+    pub cancel_invoked: Option<u64>,
     /// When its customer was told that it is paid.
     pub paid_by: Option<u64>,
     /// When it was known to be confirmed: its stock sold.
     pub confirmed_by: Option<u64>,
-    /// When it was known to have come to nothing: its stock and its lines given back.
+    /// When it was known to have come to nothing: its stock given back, and its lines unless it had been confirmed.
     pub ended_by: Option<u64>,
 }
 
@@ -90,6 +92,7 @@ impl<'a> Placings<'a> {
             unknown: false,
             reserved_by: None,
             payment_invoked: None,
+            cancel_invoked: None,
             paid_by: None,
             confirmed_by: None,
             ended_by: None,
@@ -121,14 +124,17 @@ impl<'a> Placings<'a> {
 
     /// What any answer says about an order.
     fn see(&mut self, op: &'a Op) {
-        if let (Call::Pay { order, .. }, false) = (&op.call, matches!(op.outcome, Outcome::Fail(_)))
+        if let (Call::Pay { order, .. } | Call::Cancel { order, .. }, false) =
+            (&op.call, matches!(op.outcome, Outcome::Fail(_)))
             && let Some(index) = self.by_order.get(order.as_str())
         {
-            earliest(&mut self.all[*index].payment_invoked, op.invoked);
+            let Placing { payment_invoked, cancel_invoked, .. } = &mut self.all[*index];
+            let wanted = if matches!(op.call, Call::Pay { .. }) { payment_invoked } else { cancel_invoked };
+            earliest(wanted, op.invoked);
         }
-        let (id, state, captured) = match op.answer() {
-            Some(Answer::Order(order)) => (&order.order, &order.state, false),
-            Some(Answer::Payment(payment)) => (&payment.order, &payment.state, payment.captured),
+        let (id, state, captured, sold) = match op.answer() {
+            Some(Answer::Order(order)) => (&order.order, &order.state, false, order.sold),
+            Some(Answer::Payment(payment)) => (&payment.order, &payment.state, payment.captured, false),
             _ => return,
         };
         let (Some(index), Some(at)) = (self.by_order.get(id.as_str()), op.returned) else { return };
@@ -136,6 +142,10 @@ impl<'a> Placings<'a> {
         let Some(status) = status_of(state) else { return };
         if captured || status.is_paid() {
             earliest(&mut placing.paid_by, at);
+        }
+        if sold {
+            earliest(&mut placing.reserved_by, at);
+            earliest(&mut placing.confirmed_by, at);
         }
         match status {
             Status::AwaitingPayment | Status::PaymentPending | Status::Authorised | Status::Paid => {
