@@ -197,7 +197,9 @@ impl Driver {
 
     async fn perform(&self, id: OrderId, order: &Order, step: &Step) -> Outcome {
         match step {
-            Step::Pay(number) | Step::Capture(number) | Step::Void(number) => self.pay(id, order, step, *number).await,
+            Step::Pay(number) | Step::Ask(number) | Step::Capture(number) | Step::Void(number) => {
+                self.pay(id, order, step, *number).await
+            }
             Step::Refund(number) => self.refund(id, order, *number).await,
             step => self.ask_all(id, order, step).await,
         }
@@ -243,7 +245,7 @@ impl Driver {
     }
 
     async fn raise(&self, id: OrderId, problem: Problem) {
-        if let Err(trouble) = self.tell(id, order::Command::Raise(problem)).await {
+        if let Err(trouble) = self.tell(id, order::Command::Raise { problem, notice: None }).await {
             tracing::warn!(%id, ?trouble, "an operator could not be told of an order");
         }
     }
@@ -321,6 +323,11 @@ impl Driver {
         match step {
             Step::Capture(_) => self.gateway.capture(payment).await,
             Step::Void(_) => self.gateway.void(payment).await,
+            Step::Ask(_) => {
+                let known = attempt.standing.clone();
+                let found = self.gateway.find(payment).await?;
+                found.or(known).ok_or_else(|| payments::Unknown::new("the provider does not know the payment"))
+            }
             _ if is_old => match self.gateway.find(payment).await? {
                 Some(standing) => Ok(standing),
                 None => Err(payments::Unknown::new("the provider does not know the payment")),

@@ -261,7 +261,7 @@ impl Parts {
             let what =
                 format!("the provider has {} of attempt {number}, which the order does not know", booked.reference);
             match order.placement() {
-                Some(_) => self.tell(id, Command::Raise(Problem::Differs { what })).await,
+                Some(_) => self.tell(id, differs(what)).await,
                 None => self.keep(id, number, booked).await,
             }
             return 1;
@@ -273,7 +273,7 @@ impl Parts {
             if attempt.captured().is_some() {
                 let theirs = booked.standing.as_str();
                 let what = format!("the order is paid by {}, which the provider has as {theirs}", booked.reference);
-                self.tell(id, Command::Raise(Problem::Differs { what })).await;
+                self.tell(id, differs(what)).await;
             } else {
                 self.ask_about(id, About::Attempt(number)).await;
             }
@@ -301,7 +301,7 @@ impl Parts {
         if ours < booked.refunded_minor {
             let theirs = booked.refunded_minor;
             let what = format!("the provider has given back {theirs} of {}, the order says {ours}", booked.reference);
-            self.tell(id, Command::Raise(Problem::Differs { what })).await;
+            self.tell(id, differs(what)).await;
             return 1;
         }
         0
@@ -333,7 +333,7 @@ impl Parts {
             };
             if self.gateway.find(payment).await?.is_none() {
                 let what = format!("the provider does not know the payment of attempt {}", attempt.number);
-                self.tell(id, Command::Raise(Problem::Differs { what })).await;
+                self.tell(id, differs(what)).await;
                 seen.differences += 1;
             }
         }
@@ -341,7 +341,7 @@ impl Parts {
     }
 
     async fn ask_about(&self, id: OrderId, about: About) {
-        self.tell(id, Command::Hear(about)).await;
+        self.tell(id, Command::Hear { about, notice: None }).await;
         // A provider that does not answer must not hold the pass up; the checkout goes on with the order.
         let limit = Duration::from_millis(ASK_MS_MAX);
         let _ = tokio::time::timeout(limit, self.checkout.drive(id, None, Look::Around)).await;
@@ -357,7 +357,14 @@ impl Parts {
     async fn keep(&self, id: OrderId, attempt: u32, booked: &Booked) {
         let now = self.clock.now();
         let notice = Kept::new("captured without an order", &booked.reference, &id.to_string(), now);
-        let keep = inbox::Command::Keep { id: id.0.wrapping_add(u128::from(attempt)), notice };
+        let name = id.0.wrapping_add(u128::from(attempt));
+        // The books go on to show it: it is noted once.
+        for day in Day::of(now).kept() {
+            if self.inboxes.read(&day).await.is_ok_and(|inbox| inbox.view.knows(name)) {
+                return;
+            }
+        }
+        let keep = inbox::Command::Keep { id: name, notice };
         if let Err(error) = self.inboxes.ask(&Day::of(now), keep).await {
             tracing::warn!(%id, ?error, "a payment without an order could not be noted; the next pass finds it again");
         }
@@ -441,4 +448,8 @@ impl Actor for ReconcilerActor {
         myself.send_after(Duration::from_millis(parts.every_ms), || Due);
         Ok(())
     }
+}
+
+fn differs(what: String) -> Command {
+    Command::Raise { problem: Problem::Differs { what }, notice: None }
 }

@@ -3,7 +3,11 @@
 //! A notice of an order that is known is in the order itself. What is here waits for an operator, or for the order. Depends on `std`,
 //! `serde` and its neighbours.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -88,16 +92,37 @@ impl Kept {
 }
 
 /// The inbox of a day.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Inbox {
     notices: Arc<BTreeMap<u128, Kept>>,
-    dismissed: u64,
+    /// What was seen to and may be announced again.
+    dismissed: Arc<BTreeSet<u128>>,
+}
+
+impl Inbox {
+    /// What nobody has seen to.
+    #[must_use]
+    pub fn notices(&self) -> &BTreeMap<u128, Kept> {
+        &self.notices
+    }
+
+    /// Whether a notice is kept here, or was and somebody has seen to it.
+    #[must_use]
+    pub fn knows(&self, id: u128) -> bool {
+        self.notices.contains_key(&id) || self.dismissed.contains(&id)
+    }
+
+    /// Whether there is anything to forget.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.notices.is_empty() && self.dismissed.is_empty()
+    }
 }
 
 /// What an inbox can be asked.
 #[derive(Debug, Clone)]
 pub enum Command {
-    /// Keep a notice; one that is kept already is not kept twice.
+    /// Keep a notice; one that is kept already, or was seen to, is not kept again.
     Keep {
         /// Hash of the provider's name for it.
         id: u128,
@@ -165,11 +190,11 @@ impl Entity for Inbox {
     type Command = Command;
     type Event = Event;
     type Rejection = Rejection;
-    type View = Arc<BTreeMap<u128, Kept>>;
+    type View = Self;
 
     fn decide(&self, command: &Command, now: Timestamp) -> Result<Option<Event>, Rejection> {
         match command {
-            Command::Keep { id, .. } if self.notices.contains_key(id) => Ok(None),
+            Command::Keep { id, .. } if self.knows(*id) => Ok(None),
             Command::Keep { .. } if self.notices.len() >= NOTICES_MAX => Err(Rejection::Full),
             Command::Keep { id, notice } => Ok(Some(Event::Kept { id: *id, notice: notice.clone() })),
             Command::Dismiss { id, .. } if !self.notices.contains_key(id) => Err(Rejection::NotFound),
@@ -181,7 +206,7 @@ impl Entity for Inbox {
             Command::Dismiss { id, by, note } => {
                 Ok(Some(Event::Dismissed { id: *id, by: *by, note: note.clone(), at: now }))
             }
-            Command::Forget => Ok((!self.notices.is_empty()).then_some(Event::Forgotten { at: now })),
+            Command::Forget => Ok((!self.is_empty()).then_some(Event::Forgotten { at: now })),
         }
     }
 
@@ -193,18 +218,23 @@ impl Entity for Inbox {
             }
             Event::Dismissed { id, .. } => {
                 notices.remove(id);
-                self.dismissed += 1;
+                if self.dismissed.len() < NOTICES_MAX {
+                    Arc::make_mut(&mut self.dismissed).insert(*id);
+                }
             }
-            Event::Forgotten { .. } => notices.clear(),
+            Event::Forgotten { .. } => {
+                notices.clear();
+                self.dismissed = Arc::default();
+            }
         }
     }
 
-    fn view(&self) -> Self::View {
-        Arc::clone(&self.notices)
+    fn view(&self) -> Self {
+        self.clone()
     }
 
-    fn view_bytes(view: &Self::View) -> usize {
-        64 + 4 * TEXT_BYTES_MAX * view.len()
+    fn view_bytes(view: &Self) -> usize {
+        64 + 4 * TEXT_BYTES_MAX * view.notices.len() + 32 * view.dismissed.len()
     }
 }
 
@@ -226,8 +256,9 @@ mod tests {
         assert_eq!(inbox.decide(&dismiss(" "), Timestamp(2)), Err(Rejection::InvalidNote));
         let dismissed = inbox.decide(&dismiss("asked them"), Timestamp(2)).unwrap().unwrap();
         inbox.apply(&dismissed);
-        assert!(inbox.view().is_empty());
+        assert!(inbox.view().notices().is_empty());
         assert_eq!(inbox.decide(&dismiss("again"), Timestamp(3)), Err(Rejection::NotFound));
+        assert_eq!(inbox.decide(&keep(1), Timestamp(4)), Ok(None), "somebody has seen to it");
     }
 
     #[test]

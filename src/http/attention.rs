@@ -36,6 +36,8 @@ use crate::{
 /// A problem of an order.
 #[derive(Serialize, ToSchema)]
 pub(super) struct AttentionBody {
+    /// Names it within the order.
+    number: u32,
     /// `payment_unknown`, `amount_mismatch`, `refund_failed`, `stuck`, `differs` or `disputed`.
     problem: &'static str,
     /// What is known.
@@ -98,7 +100,8 @@ impl From<&Attention> for AttentionBody {
             at: time(resolved.at),
         });
         let problem = &attention.problem;
-        Self { problem: problem.as_str(), known: known(problem), since: time(attention.at), resolved }
+        let (number, since) = (attention.number, time(attention.at));
+        Self { number, problem: problem.as_str(), known: known(problem), since, resolved }
     }
 }
 
@@ -156,6 +159,8 @@ pub(super) async fn show(
 #[serde(deny_unknown_fields)]
 pub(super) struct ResolutionBody {
     action: Action,
+    /// The number of the problem that it is about; without it, all that are open and that it settles.
+    problem: Option<u32>,
     /// Why, or what was found out.
     #[schema(example = "called the bank")]
     note: String,
@@ -197,7 +202,7 @@ enum OutcomeBody {
     (status = 200, description = "The order", body = OrderBody),
     (status = 403, description = "Not an admin", body = ProblemBody),
     (status = 404, description = "No such order", body = ProblemBody),
-    (status = 409, description = "Not as the order stands", body = ProblemBody),
+    (status = 409, description = "Not as the order stands, or it settles no open problem of the order", body = ProblemBody),
 ))]
 pub(super) async fn resolve(
     State(app): State<App>,
@@ -205,7 +210,7 @@ pub(super) async fn resolve(
     Id(id): Id<OrderId>,
     Body(body): Body<ResolutionBody>,
 ) -> Result<Json<OrderBody>, Problem> {
-    let ResolutionBody { action, note, outcome, reference } = body;
+    let ResolutionBody { action, problem, note, outcome, reference } = body;
     let resolution = match (action, outcome, reference) {
         (Action::Retry, None, None) => Resolution::Retry,
         (Action::Refund, None, None) => Resolution::Refund,
@@ -220,7 +225,7 @@ pub(super) async fn resolve(
         }
         _ => return Err(Problem::invalid("outcome", "goes with settled only, and reference with captured only")),
     };
-    order(&app.shop.resolve(&who, id, resolution, &note).await?)
+    order(&app.shop.resolve(&who, id, problem, resolution, &note).await?)
 }
 
 /// Notices of the provider that no order took, of the last month.

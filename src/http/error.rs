@@ -329,6 +329,7 @@ fn of_order(rejection: &order::Rejection, detail: String) -> Problem {
         order::Rejection::RefundInProgress => conflict("refund-in-progress", "A refund is under way", detail).retry(),
         order::Rejection::TooManyRefunds => conflict("too-many-refunds", "Too many refunds", detail),
         order::Rejection::NoSuchReturn => Problem::not_found("return"),
+        order::Rejection::NothingToResolve => conflict("nothing-to-resolve", "Nothing to resolve", detail),
         order::Rejection::ReturnDecided => conflict("return-decided", "Decided already", detail),
         order::Rejection::InvalidText { field, .. } => Problem::invalid(field, detail),
     }

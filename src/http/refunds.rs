@@ -120,7 +120,8 @@ pub(super) async fn refund(
 /// Asks to send goods back. For the customer, once the order is on its way.
 #[utoipa::path(post, path = "/orders/{order_id}/returns", operation_id = "request_return",
     tag = "orders", security(("bearer" = [])), request_body = ReturnRequestBody,
-    params(("order_id" = String, Path)), responses(
+    params(("order_id" = String, Path),
+        ("Idempotency-Key" = Option<String>, Header, description = "The same key finds the same return")), responses(
     Write, Token, JsonBody,
     (status = 201, description = "The order, with the return", body = OrderBody),
     (status = 404, description = "No such order of yours, or no such product in it", body = ProblemBody),
@@ -130,10 +131,11 @@ pub(super) async fn request_return(
     State(app): State<App>,
     Caller(who): Caller,
     Id(id): Id<OrderId>,
+    Key(key): Key,
     Body(body): Body<ReturnRequestBody>,
 ) -> Result<Response, Problem> {
-    let page = app.shop.request_return(&who, id, &items(body.items)?, &body.reason).await?;
-    Ok((StatusCode::CREATED, order(&page)?).into_response())
+    let done = app.shop.request_return(&who, id, &items(body.items)?, &body.reason, key.as_deref()).await?;
+    Ok(mark((StatusCode::CREATED, order(&done.outcome)?).into_response(), done.effect))
 }
 
 /// The goods of a return are back; their money goes back.

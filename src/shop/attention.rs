@@ -86,7 +86,11 @@ impl Shop {
         let mut notices = Vec::new();
         for day in Day::of(self.0.clock.now()).kept() {
             let kept = self.0.inboxes.read(&day).await?.view;
-            notices.extend(kept.iter().map(|(id, notice)| KeptNotice { day, id: *id, notice: notice.clone() }));
+            notices.extend(kept.notices().iter().map(|(id, notice)| KeptNotice {
+                day,
+                id: *id,
+                notice: notice.clone(),
+            }));
         }
         Ok(notices)
     }
@@ -120,14 +124,16 @@ impl Shop {
         Ok(())
     }
 
-    /// Does something about an order that an operator has to look at.
+    /// Does something about an order's problems: about all that are open, or about the one of this number. What the resolution is not
+    /// for stays open, as does what is seen meanwhile.
     ///
     /// # Errors
-    /// The order's rejection.
+    /// [`order::Rejection::NothingToResolve`] where no open problem is settled by it; otherwise the order's rejection.
     pub async fn resolve(
         &self,
         who: &Principal,
         id: OrderId,
+        problem: Option<u32>,
         resolution: Resolution,
         note: &str,
     ) -> Result<OrderPage, Error> {
@@ -139,63 +145,96 @@ impl Shop {
             Resolution::Settled(_) => "settled",
             Resolution::Refund => "refund",
         };
-        for command in commands(&page.order, &resolution, who, note)? {
-            match self.0.orders.ask(&id, command).await {
-                Ok(_) => {}
-                Err(refused) => return Err(refused.into()),
-            }
+        let plan = Plan::of(&page.order, problem, &resolution, who, note)?;
+        for command in plan.commands {
+            self.0.orders.ask(&id, command).await?;
         }
         let note = format!("{what}: {note}");
-        self.tell_and_drive(id, Command::Resolve { by: Some(who.user), note }).await?;
+        self.tell_and_drive(id, Command::Resolve { problems: plan.settles, by: Some(who.user), note }).await?;
         self.order(who, id).await
     }
 }
 
-/// What a resolution comes to, for each problem of the order.
-fn commands(order: &Order, resolution: &Resolution, who: &Principal, note: &str) -> Result<Vec<Command>, Error> {
-    let mut commands = Vec::new();
-    for problem in order.open_problems() {
-        match (problem, resolution) {
-            (Problem::RefundFailed { refund, .. }, Resolution::Retry | Resolution::Refund) => {
-                commands.push(Command::RefundAgain { number: *refund, by: who.user });
-            }
-            (Problem::RefundFailed { refund, .. }, Resolution::Settled(Some(Settled::GivenBack))) => {
-                commands.push(Command::AdvanceRefund { number: *refund, standing: RefundStanding::ByHand });
-            }
-            (
-                Problem::PaymentUnknown { attempt, .. } | Problem::AmountMismatch { attempt, .. },
-                Resolution::Settled(Some(outcome)),
-            ) => {
-                let total = order.placement().map(|placement| placement.total).ok_or(Error::NotFound("order"))?;
-                let standing = match outcome {
-                    Settled::Captured(reference) => Standing::Captured { reference: reference.clone(), amount: total },
-                    Settled::NotCharged => Standing::Declined { reason: "settled_by_operator".into() },
-                    Settled::GivenBack => continue,
-                };
-                commands.push(Command::AdvancePayment { attempt: *attempt, standing });
-            }
-            (Problem::AmountMismatch { attempt, reference, captured }, Resolution::Refund) => {
-                let (reference, captured) = (reference.clone(), *captured);
-                commands.push(Command::TakeBack { attempt: *attempt, reference, captured });
-            }
-            (_, Resolution::Refund) => {}
-            (_, Resolution::Retry | Resolution::Settled(_)) => {}
+/// What a resolution comes to: what the order is told, and which of its problems are settled by that.
+#[derive(Default)]
+struct Plan {
+    commands: Vec<Command>,
+    settles: Vec<u32>,
+}
+
+impl Plan {
+    fn of(
+        order: &Order,
+        number: Option<u32>,
+        resolution: &Resolution,
+        who: &Principal,
+        note: &str,
+    ) -> Result<Self, Error> {
+        let total = order.placement().map(|placement| placement.total).ok_or(Error::NotFound("order"))?;
+        let mut plan = Self::default();
+        let mut everything_goes_back = false;
+        for known in order.open_attention().filter(|known| number.is_none_or(|number| number == known.number)) {
+            let command = match (&known.problem, resolution) {
+                (Problem::RefundFailed { refund, .. }, Resolution::Retry | Resolution::Refund) => {
+                    Some(Command::RefundAgain { number: *refund, by: who.user })
+                }
+                (Problem::RefundFailed { refund, .. }, Resolution::Settled(Some(Settled::GivenBack))) => {
+                    Some(Command::AdvanceRefund { number: *refund, standing: RefundStanding::ByHand })
+                }
+                (
+                    Problem::PaymentUnknown { attempt, .. } | Problem::AmountMismatch { attempt, .. },
+                    Resolution::Settled(Some(Settled::Captured(reference))),
+                ) => {
+                    let standing = Standing::Captured { reference: reference.clone(), amount: total };
+                    Some(Command::AdvancePayment { attempt: *attempt, standing })
+                }
+                (
+                    Problem::PaymentUnknown { attempt, .. } | Problem::AmountMismatch { attempt, .. },
+                    Resolution::Settled(Some(Settled::NotCharged)),
+                ) => {
+                    let standing = Standing::Declined { reason: "settled_by_operator".into() };
+                    Some(Command::AdvancePayment { attempt: *attempt, standing })
+                }
+                (Problem::AmountMismatch { attempt, reference, captured }, Resolution::Refund) => {
+                    let (reference, captured) = (reference.clone(), *captured);
+                    Some(Command::TakeBack { attempt: *attempt, reference, captured })
+                }
+                // What the provider goes on to be asked about comes right by itself.
+                (Problem::PaymentUnknown { .. }, Resolution::Refund) => {
+                    everything_goes_back = true;
+                    continue;
+                }
+                (Problem::Stuck { .. } | Problem::Differs { .. } | Problem::Disputed { .. }, Resolution::Refund) => {
+                    everything_goes_back = true;
+                    None
+                }
+                // A dispute is between the customer and their bank: there is nothing to try again.
+                (Problem::Disputed { .. }, Resolution::Retry) | (_, Resolution::Settled(Some(_))) => continue,
+                (_, Resolution::Retry | Resolution::Settled(None)) => None,
+            };
+            plan.commands.extend(command);
+            plan.settles.push(known.number);
         }
+        if everything_goes_back && plan.commands.is_empty() {
+            plan.commands.push(give_everything_back(order, who, note));
+        }
+        let does_nothing = plan.commands.is_empty() && plan.settles.is_empty();
+        if does_nothing { Err(order::Rejection::NothingToResolve.into()) } else { Ok(plan) }
     }
-    if *resolution == Resolution::Refund && commands.is_empty() {
-        commands.push(match order.status() {
-            Some(Status::Shipped | Status::Delivered) => Command::Refund(RefundRequest {
-                lines: Vec::new(),
-                shipping: false,
-                restock: None,
-                reason: note.to_owned(),
-                by: who.user,
-                key: None,
-            }),
-            _ => Command::Cancel,
-        });
+}
+
+fn give_everything_back(order: &Order, who: &Principal, note: &str) -> Command {
+    match order.status() {
+        Some(Status::Shipped | Status::Delivered) => Command::Refund(RefundRequest {
+            lines: Vec::new(),
+            shipping: false,
+            restock: None,
+            reason: note.to_owned(),
+            by: who.user,
+            key: None,
+        }),
+        _ => Command::Cancel,
     }
-    Ok(commands)
 }
 
 fn admin(who: &Principal) -> Result<(), Error> {

@@ -49,15 +49,20 @@ impl Shop {
     }
 
     async fn hear(&self, order: OrderId, about: About, notice: &Notice) -> Result<(), Error> {
+        let name = Some(self.0.identity.hash_u128("notice", &[notice.id.as_bytes()]) as u64);
         let command = if notice.disputed {
-            Command::Raise(Problem::Disputed { reference: notice.reference.clone().unwrap_or_default() })
+            let problem = Problem::Disputed { reference: notice.reference.clone().unwrap_or_default() };
+            Command::Raise { problem, notice: name }
         } else {
-            Command::Hear(about)
+            Command::Hear { about, notice: name }
         };
         match self.0.orders.ask(&order, command).await {
             Ok(accepted) => {
-                let checkout = self.0.checkout.clone();
-                tokio::spawn(async move { checkout.drive(order, Some(accepted.view), Look::Around).await });
+                // What changes nothing costs no question, and does not put off the next one.
+                if accepted.view.next_step().is_some_and(|step| step.asks_provider()) {
+                    let checkout = self.0.checkout.clone();
+                    tokio::spawn(async move { checkout.drive(order, Some(accepted.view), Look::AtOrder).await });
+                }
                 Ok(())
             }
             Err(AskError::Rejected(Rejection::NotFound | Rejection::WrongStatus { .. })) => self.keep(notice).await,

@@ -68,17 +68,14 @@ impl Shop {
         let page = self.order_to_run(who, id).await?;
         let lines = units(&page.order, &asked.items)?;
         let body = format!("{id}:{lines:?}:{}:{:?}:{}", asked.shipping, asked.restock, asked.reason);
-        let key = match key {
-            Some(key) => Some(self.request_key("refund", who.user, key, body.as_bytes())?),
-            None => None,
-        };
+        let key = key.map(|key| self.request_key("refund", who.user, key, body.as_bytes())).transpose()?;
         let (shipping, restock, reason, by) = (asked.shipping, asked.restock, asked.reason.clone(), who.user);
         let request = RefundRequest { lines, shipping, restock, reason, by, key };
         let effect = self.tell_and_drive(id, Command::Refund(request)).await?;
         Ok(Done { outcome: self.order(who, id).await?, effect })
     }
 
-    /// Asks to send goods back. For the order's customer, once it is on its way.
+    /// Asks to send goods back. For the order's customer, once it is on its way; with a key, a repeat asks for nothing more.
     ///
     /// # Errors
     /// The order's rejection: more than is left, not sent yet.
@@ -88,11 +85,14 @@ impl Shop {
         id: OrderId,
         items: &[ItemUnits],
         reason: &str,
-    ) -> Result<OrderPage, Error> {
+        key: Option<&str>,
+    ) -> Result<Done<OrderPage>, Error> {
         let page = self.own_order(who, id).await?;
         let (lines, reason) = (units(&page.order, items)?, reason.to_owned());
-        let order = self.0.orders.ask(&id, Command::RequestReturn { lines, reason }).await?.view;
-        Ok(OrderPage { id, order })
+        let body = format!("{id}:{lines:?}:{reason}");
+        let key = key.map(|key| self.request_key("return", who.user, key, body.as_bytes())).transpose()?;
+        let accepted = self.0.orders.ask(&id, Command::RequestReturn { lines, reason, key }).await?;
+        Ok(Done { outcome: OrderPage { id, order: accepted.view }, effect: accepted.effect })
     }
 
     /// Decides a return. For admins, and for the seller of all lines.

@@ -201,7 +201,12 @@ pub fn restore(from: &Path, data: &Path) -> Result<Backup, UpkeepError> {
         return Err(UpkeepError::Exists(data.to_owned()));
     }
     for file in &manifest.files {
-        check(&from.join(&file.path), file)?;
+        let path = from.join(&file.path);
+        if !path.exists() {
+            let problem = format!("{MANIFEST} names {}, which is not there", file.path.display());
+            return Err(UpkeepError::NoBackup { path: from.to_owned(), problem });
+        }
+        check(&path, file)?;
     }
     let mut unfinished = data.as_os_str().to_owned();
     unfinished.push(".restoring");

@@ -64,6 +64,8 @@ fn table(order: &str) -> Vec<(&'static str, &'static str, Value, Told)> {
         ("GET", "/admin/payments/attention", none.clone(), ADMINS),
         ("GET", "/admin/payments/attention/{order_id}", none.clone(), ADMINS),
         ("POST", "/admin/payments/attention/{order_id}", json!({"action": "refund", "note": "x"}), ADMINS),
+        ("GET", "/admin/payments/reconciliation", none.clone(), ADMINS),
+        ("POST", "/admin/payments/reconciliation", none.clone(), ADMINS),
         ("GET", "/admin/payments/notices", none, ADMINS),
         ("POST", "/admin/payments/notices/{notice_id}/dismiss", json!({"note": "x"}), ADMINS),
     ]

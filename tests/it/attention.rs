@@ -97,7 +97,8 @@ async fn a_refund_that_failed_once_is_made_by_trying_again() {
     assert_eq!((&done["refunds"][1]["status"], &done["refunded"]), (&json!("refunded"), &done["total"]));
     assert_eq!((listed(&admin).await, provider.net(&order).await), (vec![], 0));
     // There is nothing to try again any more.
-    resolve(&admin, &order, &json!({"action": "retry", "note": "once more"})).await.expect(200);
+    let again = resolve(&admin, &order, &json!({"action": "retry", "note": "once more"})).await;
+    again.problem(409, "nothing-to-resolve");
     assert_eq!(provider.effects(&order).await, ["captured", "refund_failed", "refunded"]);
 }
 

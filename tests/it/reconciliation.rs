@@ -23,17 +23,18 @@ use souk::{
 
 use crate::support::{Client, TestApp};
 
-/// A provider that can lose its memory, or not be there.
+/// A provider that can lose its memory, take money and say that it did not, or not be there.
 struct Provider {
     books: Simulated,
     has_forgotten: AtomicBool,
     is_away: AtomicBool,
+    says_no: AtomicBool,
 }
 
 impl Provider {
     fn new() -> Arc<Self> {
-        let (has_forgotten, is_away) = (AtomicBool::default(), AtomicBool::default());
-        Arc::new(Self { books: Simulated::in_memory(), has_forgotten, is_away })
+        let [has_forgotten, is_away, says_no] = [(); 3].map(|()| AtomicBool::default());
+        Arc::new(Self { books: Simulated::in_memory(), has_forgotten, is_away, says_no })
     }
 
     fn answer<'a, T: Send + 'a>(&self, answer: Answer<'a, T>) -> Answer<'a, T> {
@@ -50,6 +51,12 @@ impl Gateway for Provider {
     }
 
     fn pay(&self, payment: Payment) -> Answer<'_, Standing> {
+        if self.says_no.load(Relaxed) {
+            return Box::pin(async {
+                self.books.pay(payment).await?;
+                Ok(Standing::Declined { reason: "card_declined".into() })
+            });
+        }
         self.answer(self.books.pay(payment))
     }
 
@@ -149,6 +156,31 @@ async fn money_without_an_order_and_refunds_that_the_shop_did_not_ask_for_are_fo
     let settled = &history["attention"][0]["resolved"];
     assert_eq!(settled["note"], "settled: refunded at the provider's desk");
     assert_eq!(settled["by"], admin.user_id);
+    // The books go on to say so; nobody is bothered again with what they have seen to.
+    let dismiss = format!("/admin/payments/notices/{}/dismiss", notices[0]["notice_id"].as_str().unwrap());
+    admin.post(&dismiss, &json!({"note": "given back"})).await.expect(204);
+    assert_eq!(reconcile(&admin).await["differences"], 2);
+    assert!(problems(&admin).await.is_empty());
+    assert_eq!(admin.get("/admin/payments/notices").await.expect(200), json!([]));
+}
+
+#[tokio::test]
+async fn money_that_the_provider_took_although_it_said_no_goes_back() {
+    let provider = Provider::new();
+    let app = TestApp::paid_by(provider.clone(), Clock::system()).await;
+    let seller = app.seller().await;
+    let (customer, admin) = (app.customer("asha").await, app.user("admin", Role::Admin).await);
+    let order = customer.order("CABLE", 1).await;
+    provider.says_no.store(true, Relaxed);
+    customer.pay(&order, "tok_success").await.problem(422, "payment-declined");
+    provider.says_no.store(false, Relaxed);
+    assert_eq!(customer.pay(&order, "tok_success").await.expect(200)["payment"]["attempt"], 2);
+    assert_eq!(reconcile(&admin).await["differences"], 1);
+    let shown = app.until_so(&customer, &order, |order| order["refunds"][0]["status"] == "refunded").await;
+    assert_eq!((&shown["status"], &shown["refunds"][0]["cause"]), (&json!("confirmed"), &json!("stray")));
+    assert_eq!((&shown["refunds"][0]["amount"], seller.stock("CABLE").await), (&shown["total"], (9, 9)));
+    let seen = reconcile(&admin).await;
+    assert_eq!((&seen["differences"], problems(&admin).await), (&json!(0), vec![]), "{seen}");
 }
 
 #[tokio::test]

@@ -63,7 +63,7 @@ async fn the_parts_of_an_order_add_up_to_its_total_and_only_what_comes_back_is_s
     }
     let order_now = customer.shown(&order).await;
     assert_eq!((&order_now["status"], &order_now["refunded"]), (&json!("delivered"), &paid["total"]));
-    assert_eq!(order_now["refunds"][0]["restocked"], units(&[("CABLE", 1)]));
+    assert_eq!(order_now["refunds"][0]["restock"], units(&[("CABLE", 1)]));
     assert_eq!(order_now["refunds"][3]["items"], units(&[("PHONE", 1)]));
     assert_eq!(provider.net(&order).await, 0);
     assert_eq!(provider.effects(&order).await, ["captured", "refunded", "refunded", "refunded", "refunded"]);
@@ -92,7 +92,7 @@ async fn a_delivered_order_is_refunded_as_a_whole_and_no_more() {
     let refunded = seller.refund(&order, &json!({"reason": "it was never there"})).await.expect(201);
     assert_eq!((&refunded["status"], &refunded["refunded"]), (&json!("delivered"), &paid["total"]));
     let refund = last(&refunded);
-    assert_eq!((&refund["shipping"], &refund["restocked"]), (&json!(true), &json!([])));
+    assert_eq!((&refund["shipping"], &refund["restock"]), (&json!(true), &json!([])));
     assert_eq!((provider.net(&order).await, seller.stock("CABLE").await), (0, (8, 8)));
     let one = json!({"items": units(&[("CABLE", 1)]), "reason": "x"});
     assert_eq!(seller.refund(&order, &one).await.problem(409, "more-than-left")["left"], 0);
@@ -109,7 +109,7 @@ async fn an_order_that_is_not_sent_keeps_something_to_send_or_is_cancelled() {
     }
     let two = json!({"items": units(&[("CABLE", 2)]), "reason": "sold out"});
     let refunded = seller.refund(&order, &two).await.expect(201);
-    assert_eq!(last(&refunded)["restocked"], units(&[("CABLE", 2)]), "they have not left yet");
+    assert_eq!(last(&refunded)["restock"], units(&[("CABLE", 2)]), "they have not left yet");
     assert_eq!(seller.stock("CABLE").await, (9, 9));
     let rest = json!({"items": units(&[("CABLE", 1)]), "reason": "sold out"});
     seller.refund(&order, &rest).await.problem(409, "cancel-instead");

@@ -19,7 +19,11 @@ async fn goods_that_come_back_are_refunded_and_sold_again_once() {
     let (_app, seller, customer) = shop_at(&provider.url, |_| {}, Clock::system()).await;
     let order = customer.buy("CABLE", 3).await;
     seller.deliver(&order).await;
-    let asked = ask_return(&customer, &order, 2).await.expect(201);
+    let path = format!("/orders/{order}/returns");
+    let body = |quantity: u32| json!({"items": units(&[("CABLE", quantity)]), "reason": "too short"});
+    let asked = customer.post_with_key(&path, "r1", &body(2)).await.expect(201);
+    assert_eq!(customer.post_with_key(&path, "r1", &body(2)).await.expect(201), asked, "one key, one return");
+    customer.post_with_key(&path, "r1", &body(1)).await.problem(422, "idempotency-key-reused");
     let requested = &asked["returns"][0];
     assert_eq!((&requested["status"], &requested["items"]), (&json!("requested"), &units(&[("CABLE", 2)])));
     assert_eq!((provider.net(&order).await, seller.stock("CABLE").await), (30_000, (7, 7)), "nothing is back yet");

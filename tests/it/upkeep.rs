@@ -138,7 +138,8 @@ async fn a_backup_that_is_not_what_was_written_is_refused() {
             assert!(!data.exists(), "nothing half-made is left");
         }
         fs::remove_file(&path).unwrap();
-        assert!(matches!(restore(&backup, &data), Err(UpkeepError::Io { .. })));
+        let refused = restore(&backup, &data).unwrap_err();
+        assert!(matches!(refused, UpkeepError::NoBackup { .. }) && refused.to_string().contains("manifest.json names"));
         fs::write(&path, good).unwrap();
     }
     let with = |change: &dyn Fn(&mut Value)| {

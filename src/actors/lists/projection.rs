@@ -154,8 +154,10 @@ impl ListsProjection {
                 self.put(attention_key(order), Vec::new());
                 return Ok(());
             }
-            order::Event::AttentionResolved { .. } => {
-                self.delete(attention_key(order));
+            order::Event::AttentionResolved { all, .. } => {
+                if *all {
+                    self.delete(attention_key(order));
+                }
                 return Ok(());
             }
             order::Event::CartTaken { .. }

@@ -15,6 +15,7 @@ use crate::{
         account::Account,
         cart::Cart,
         entity::{Entity, Timestamp},
+        inbox::Inbox,
         inventory::Inventory,
         order::Order,
         product::Product,
@@ -230,6 +231,12 @@ fn reviews() {
     let lives: &[&[&str]] =
         &[&[], &["written"], &["written", "rewritten"], &["written", "rated"], &["rated", "forgotten"]];
     entity::<Reviews>("reviews", &specimens::reviews(), lives);
+}
+
+#[test]
+fn inboxes() {
+    let lives: &[&[&str]] = &[&[], &["kept"], &["kept", "dismissed"], &["kept", "dismissed", "forgotten"]];
+    entity::<Inbox>("inbox", &specimens::inbox(), lives);
 }
 
 /// The state of an older release means the same in today's form.

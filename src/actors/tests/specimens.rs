@@ -12,6 +12,7 @@ use crate::{
         cart,
         entity::Timestamp,
         ids::{OrderId, ProductId, ReceiptId, RequestKey, UserId},
+        inbox::{self, Kept},
         inventory::{self, Hold},
         money::{Currency, Money},
         order::{
@@ -221,7 +222,7 @@ pub(super) fn order() -> [(&'static str, order::Event); 58] {
     let short = EndReason::InsufficientStock { product: id("p1"), requested: 4, available: 3 };
     let captured = Standing::Captured { reference: "ch_1".into(), amount: inr(342) };
     let refund_advanced = |standing| Event::RefundAdvanced { number: 1, standing, more: true, at: AT };
-    let raised = |problem| Event::AttentionRaised { problem, at: AT };
+    let raised = |problem| Event::AttentionRaised { problem, notice: Some(7), at: AT };
     let mismatch = Problem::AmountMismatch { attempt: 1, reference: "pi_1".into(), captured: inr(341) };
     let tracking = Tracking { carrier: "Post".into(), number: "RR123".into() };
     of_all(
@@ -263,10 +264,10 @@ pub(super) fn order() -> [(&'static str, order::Event); 58] {
             ("capture_requested", Event::CaptureRequested { attempt: 1, at: AT }),
             ("void_requested", Event::VoidRequested { attempt: 1, at: AT }),
             ("stray", Event::StrayCaptured { attempt: 1, reference: "pi_1".into(), amount: inr(342), at: AT }),
-            ("notice_of_payment", Event::NoticeHeard { about: About::Attempt(2), at: AT }),
-            ("notice_of_refund", Event::NoticeHeard { about: About::Refund(1), at: AT }),
+            ("notice_of_payment", Event::NoticeHeard { about: About::Attempt(2), notice: Some(7), at: AT }),
+            ("notice_of_refund", Event::NoticeHeard { about: About::Refund(1), notice: Some(7), at: AT }),
             ("nothing_new", Event::NothingNew { about: About::Attempt(2), more: false, at: AT }),
-            ("notice_of_first", Event::NoticeHeard { about: About::Attempt(1), at: AT }),
+            ("notice_of_first", Event::NoticeHeard { about: About::Attempt(1), notice: Some(7), at: AT }),
             ("nothing_new_of_first", Event::NothingNew { about: About::Attempt(1), more: true, at: AT }),
             ("nothing_new_of_refund", Event::NothingNew { about: About::Refund(1), more: true, at: AT }),
             ("refund_requested", Event::RefundRequested { refund: refund(1, RefundCause::Asked) }),
@@ -277,7 +278,10 @@ pub(super) fn order() -> [(&'static str, order::Event); 58] {
             ("refund_failed", refund_advanced(RefundStanding::Failed { reason: "account_closed".into() })),
             ("refund_by_hand", refund_advanced(RefundStanding::ByHand)),
             ("restocked", Event::Restocked { number: 1, more: false, at: AT }),
-            ("return_requested", Event::ReturnRequested { lines: vec![(0, 1)], reason: "too small".into(), at: AT }),
+            (
+                "return_requested",
+                Event::ReturnRequested { lines: vec![(0, 1)], reason: "too small".into(), key, at: AT },
+            ),
             ("return_received", Event::ReturnReceived { number: 1, refund: refund(1, RefundCause::Return) }),
             ("return_rejected", Event::ReturnRejected { number: 1, note: "worn".into(), at: AT }),
             ("undone", Event::Undone { at: AT }),
@@ -287,8 +291,26 @@ pub(super) fn order() -> [(&'static str, order::Event); 58] {
             ("stuck", raised(Problem::Stuck { seen: "the stock: full".into() })),
             ("differs", raised(Problem::Differs { what: "nothing was captured".into() })),
             ("disputed", raised(Problem::Disputed { reference: "pi_1".into() })),
-            ("resolved", Event::AttentionResolved { by: Some(USER), note: "called the bank".into(), at: AT }),
-            ("come_right", Event::AttentionResolved { by: None, note: "it has come right".into(), at: AT }),
+            (
+                "resolved",
+                Event::AttentionResolved {
+                    problems: vec![1],
+                    all: false,
+                    by: Some(USER),
+                    note: "called the bank".into(),
+                    at: AT,
+                },
+            ),
+            (
+                "come_right",
+                Event::AttentionResolved {
+                    problems: vec![1],
+                    all: true,
+                    by: None,
+                    note: "it has come right".into(),
+                    at: AT,
+                },
+            ),
         ],
     )
 }
@@ -352,6 +374,24 @@ pub(super) fn review() -> [(&'static str, review::Event); 3] {
             ("written", written(5, Purchase::Verified, 1)),
             ("rewritten", written(3, Purchase::Unknown, 2)),
             ("erased", Event::Erased { version: 3, at: AT }),
+        ],
+    )
+}
+
+pub(super) fn inbox() -> [(&'static str, inbox::Event); 3] {
+    use inbox::Event;
+    let variant = |event: &Event| match event {
+        Event::Kept { .. } => 0,
+        Event::Dismissed { .. } => 1,
+        Event::Forgotten { .. } => 2,
+    };
+    of_all(
+        variant,
+        3,
+        [
+            ("kept", Event::Kept { id: 0x3333, notice: Kept::new("payment.captured", "pi_1", "0222", AT) }),
+            ("dismissed", Event::Dismissed { id: 0x3333, by: USER, note: "called the bank".into(), at: AT }),
+            ("forgotten", Event::Forgotten { at: AT }),
         ],
     )
 }

@@ -79,6 +79,8 @@ impl Problem {
 /// A problem of an order, since when, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Attention {
+    /// 1, 2, 3 …, in the order in which they were seen.
+    pub number: u32,
     /// What is wrong.
     pub problem: Problem,
     /// Since when.
@@ -102,6 +104,10 @@ pub struct Resolved {
 /// look anyway; of the settled ones the oldest is.
 const PROBLEMS_MAX: usize = 8;
 
+/// How many of the provider's notices an order remembers, the latest: a provider repeats one for days where it is not acknowledged,
+/// and sends about five for a payment and its refund.
+const NOTICES_MAX: usize = 32;
+
 /// The longest note that is recorded, in bytes: what was said, and before it a word for what was done.
 const NOTE_BYTES_MAX: usize = super::refund::REASON_BYTES_MAX + 20;
 
@@ -121,12 +127,17 @@ impl Order {
     }
 
     /// What an operator has to look at now, oldest first.
-    pub fn open_problems(&self) -> impl Iterator<Item = &Problem> {
-        self.attention.iter().filter(|known| known.resolved.is_none()).map(|known| &known.problem)
+    pub fn open_attention(&self) -> impl Iterator<Item = &Attention> {
+        self.attention.iter().filter(|known| known.resolved.is_none())
     }
 
-    /// Whether everything that was wrong has come right by itself.
-    pub(super) fn has_come_right(&self) -> bool {
+    /// What is wrong now, oldest first.
+    pub fn open_problems(&self) -> impl Iterator<Item = &Problem> {
+        self.open_attention().map(|known| &known.problem)
+    }
+
+    /// The problems that have come right by themselves, where all have.
+    pub(super) fn come_right(&self) -> Option<Vec<u32>> {
         let right = |problem: &Problem| match problem {
             Problem::PaymentUnknown { attempt, .. } | Problem::AmountMismatch { attempt, .. } => {
                 self.attempt(*attempt).is_none_or(super::Attempt::is_final)
@@ -134,37 +145,68 @@ impl Order {
             Problem::Stuck { .. } => self.is_at_rest(),
             Problem::RefundFailed { .. } | Problem::Differs { .. } | Problem::Disputed { .. } => false,
         };
-        self.open_problems().next().is_some() && self.open_problems().all(right)
+        let problems: Vec<u32> = self.open_attention().map(|known| known.number).collect();
+        (!problems.is_empty() && self.open_problems().all(right)).then_some(problems)
     }
 
-    pub(super) fn decide_raise(&self, problem: &Problem, now: Timestamp) -> Result<Option<Event>, Rejection> {
+    pub(super) fn decide_raise(
+        &self,
+        problem: &Problem,
+        notice: Option<u64>,
+        now: Timestamp,
+    ) -> Result<Option<Event>, Rejection> {
         self.placed()?;
-        let known = self.open_problems().any(|known| known.is_same(problem));
-        let is_news = !known && self.open_problems().count() < PROBLEMS_MAX;
-        Ok(is_news.then(|| Event::AttentionRaised { problem: problem.clone(), at: now }))
+        let is_known = self.open_problems().any(|known| known.is_same(problem)) || self.has_taken(notice);
+        // The provider's books go on to differ after an operator has seen to it.
+        let is_settled = matches!(problem, Problem::Differs { .. })
+            && self.attention.iter().any(|known| known.problem.is_same(problem));
+        let is_news = !is_known && !is_settled && self.open_problems().count() < PROBLEMS_MAX;
+        Ok(is_news.then(|| Event::AttentionRaised { problem: problem.clone(), notice, at: now }))
     }
 
     pub(super) fn decide_resolve(
         &self,
+        problems: &[u32],
         by: Option<UserId>,
         note: &str,
         now: Timestamp,
     ) -> Result<Option<Event>, Rejection> {
         self.placed()?;
         super::check_text("note", note, NOTE_BYTES_MAX)?;
-        let is_open = self.open_problems().next().is_some();
-        Ok(is_open.then(|| Event::AttentionResolved { by, note: note.to_owned(), at: now }))
+        let open = || self.open_attention().map(|known| known.number);
+        let problems: Vec<u32> = open().filter(|number| problems.contains(number)).collect();
+        let (any, all) = (!problems.is_empty(), open().all(|number| problems.contains(&number)));
+        Ok(any.then(|| Event::AttentionResolved { problems, all, by, note: note.to_owned(), at: now }))
+    }
+
+    /// Whether a notice has had its effect.
+    pub(super) fn has_taken(&self, notice: Option<u64>) -> bool {
+        notice.is_some_and(|notice| self.notices.contains(&notice))
+    }
+
+    pub(super) fn take_notice(&mut self, notice: Option<u64>) {
+        self.notices.extend(notice);
+        let beyond = self.notices.len().saturating_sub(NOTICES_MAX);
+        self.notices.drain(..beyond);
     }
 
     pub(super) fn raise(&mut self, problem: Problem, at: Timestamp) {
-        self.attention.push(Attention { problem, at, resolved: None });
+        // The latest one is never forgotten, so no number comes twice.
+        let number = self.attention.last().map_or(0, |last| last.number) + 1;
+        self.attention.push(Attention { number, problem, at, resolved: None });
     }
 
-    pub(super) fn resolve(&mut self, resolved: &Resolved) {
-        for known in self.attention.iter_mut().filter(|known| known.resolved.is_none()) {
+    pub(super) fn resolve(&mut self, problems: &[u32], resolved: &Resolved) {
+        for known in self.attention.iter_mut().filter(|known| problems.contains(&known.number)) {
             known.resolved = Some(resolved.clone());
         }
-        let beyond = self.attention.len().saturating_sub(PROBLEMS_MAX);
-        self.attention.drain(..beyond);
+        let is_settled = |known: &&Attention| known.resolved.is_some();
+        let mut beyond = self.attention.iter().filter(is_settled).count().saturating_sub(PROBLEMS_MAX);
+        let latest = self.attention.last().map(|last| last.number);
+        self.attention.retain(|known| {
+            let goes = beyond > 0 && known.resolved.is_some() && Some(known.number) != latest;
+            beyond -= usize::from(goes);
+            !goes
+        });
     }
 }

@@ -56,8 +56,13 @@ pub enum Command {
     Capture,
     /// The customer wants to pay otherwise: the attempt that waits for them is given up.
     AbandonPayment,
-    /// The provider has announced news: whether there are any, it is to be asked.
-    Hear(About),
+    /// There may be news: the provider is to be asked.
+    Hear {
+        /// Of what.
+        about: About,
+        /// Hash of the provider's name for its notice, where one said so: a repetition changes nothing.
+        notice: Option<u64>,
+    },
     /// Money is to go back.
     Refund(RefundRequest),
     /// The shop itself owes money: for a stray, or because the order is cancelled.
@@ -87,6 +92,8 @@ pub enum Command {
         lines: Units,
         /// Why.
         reason: String,
+        /// The identity of the request: with it, a repeat asks for nothing more.
+        key: Option<RequestKey>,
     },
     /// The goods of a return are back; their money goes back, too.
     ReceiveReturn {
@@ -105,9 +112,16 @@ pub enum Command {
         note: String,
     },
     /// Something does not come right by itself.
-    Raise(Problem),
-    /// What was wrong is right: an operator says so, or (`None`) the shop has seen it.
+    Raise {
+        /// What.
+        problem: Problem,
+        /// Hash of the provider's name for its notice, where one said so: a repetition changes nothing.
+        notice: Option<u64>,
+    },
+    /// These problems are settled: an operator says so, or (`None`) the shop has seen it.
     Resolve {
+        /// Which, by their numbers.
+        problems: Vec<u32>,
         /// Who.
         by: Option<UserId>,
         /// What they did.
@@ -254,6 +268,8 @@ pub enum Event {
     NoticeHeard {
         /// Of what.
         about: About,
+        /// Hash of the provider's name for the notice, where it was one.
+        notice: Option<u64>,
         /// When.
         at: Timestamp,
     },
@@ -297,6 +313,8 @@ pub enum Event {
         lines: Units,
         /// Why.
         reason: String,
+        /// The identity of the request.
+        key: Option<RequestKey>,
         /// When.
         at: Timestamp,
     },
@@ -325,11 +343,17 @@ pub enum Event {
     AttentionRaised {
         /// What is wrong.
         problem: Problem,
+        /// Hash of the provider's name for the notice that said so, where one did.
+        notice: Option<u64>,
         /// When.
         at: Timestamp,
     },
-    /// Everything that was wrong is settled.
+    /// Problems are settled.
     AttentionResolved {
+        /// Which, by their numbers.
+        problems: Vec<u32>,
+        /// Whether nothing is left that an operator has to look at.
+        all: bool,
         /// By whom; `None` where the shop itself has seen it come right.
         by: Option<UserId>,
         /// What was done.
@@ -398,6 +422,9 @@ pub enum Rejection {
     /// There is no such return.
     #[error("there is no such return")]
     NoSuchReturn,
+    /// None of its problems is one that this settles.
+    #[error("no problem of the order is settled by this")]
+    NothingToResolve,
     /// The return is received or rejected already.
     #[error("the return is decided already")]
     ReturnDecided,

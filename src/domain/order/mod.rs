@@ -21,6 +21,7 @@ mod parts;
 mod payment;
 mod placement;
 mod refund;
+mod returns;
 mod saga;
 mod step;
 #[cfg(test)]
@@ -39,10 +40,8 @@ pub use self::{
     parts::{EndReason, HistoryEntry, Status, StockAnswer, Tracking},
     payment::{Attempt, CaptureMode, Standing, Wanted},
     placement::{Address, InvalidPlacement, Line, Placement},
-    refund::{
-        REASON_BYTES_MAX, REFUNDS_MAX, RETURNS_MAX, Refund, RefundCause, RefundRequest, RefundStanding, Return,
-        ReturnState, Units,
-    },
+    refund::{REASON_BYTES_MAX, REFUNDS_MAX, Refund, RefundCause, RefundRequest, RefundStanding, Units},
+    returns::{RETURNS_MAX, Return, ReturnState},
     saga::{Ask, Told},
     step::{Look, Step, Turn},
 };
@@ -77,6 +76,7 @@ pub struct Order {
     returns: Vec<Return>,
     attention: Vec<Attention>,
     undone: bool,
+    notices: Vec<u64>,
 }
 
 /// How far an order has come that cannot be told from its parts.
@@ -239,7 +239,7 @@ impl Entity for Order {
             Command::AdvancePayment { attempt, standing } => self.decide_advance_payment(*attempt, standing, now),
             Command::Capture => self.decide_capture(now),
             Command::AbandonPayment => self.decide_abandon(now),
-            Command::Hear(about) => self.decide_hear(*about, now),
+            Command::Hear { about, notice } => self.decide_hear(*about, *notice, now),
             Command::TakeBack { attempt, reference, captured } => {
                 self.decide_take_back(*attempt, reference, *captured, now)
             }
@@ -252,11 +252,11 @@ impl Entity for Order {
                 Some(false) => Ok(None),
                 None => Err(Rejection::NothingToRefund),
             },
-            Command::RequestReturn { lines, reason } => self.decide_return(lines, reason, now),
+            Command::RequestReturn { lines, reason, key } => self.decide_return(lines, reason, *key, now),
             Command::ReceiveReturn { number, restock, by } => self.decide_receive(*number, *restock, *by, now),
             Command::RejectReturn { number, note } => self.decide_reject(*number, note, now),
-            Command::Raise(problem) => self.decide_raise(problem, now),
-            Command::Resolve { by, note } => self.decide_resolve(*by, note, now),
+            Command::Raise { problem, notice } => self.decide_raise(problem, *notice, now),
+            Command::Resolve { problems, by, note } => self.decide_resolve(problems, *by, note, now),
             Command::RecordFulfilled => match self.placed()?.1 {
                 Status::Paid => Ok(Some(Event::Fulfilled { at: now })),
                 status if status.is_paid() => Ok(None),
@@ -349,32 +349,24 @@ impl Entity for Order {
                 (known.stray, known.heard, known.wanted) = (true, false, None);
                 self.note(*at, Some(format!("a payment of {amount} came too late and goes back")));
             }
-            Event::NoticeHeard { about, .. } => *self.heard_mut(*about) = true,
+            Event::NoticeHeard { about, notice, .. } => {
+                *self.heard_mut(*about) = true;
+                self.take_notice(*notice);
+            }
             Event::NothingNew { about, .. } => *self.heard_mut(*about) = false,
             Event::RefundRequested { refund } => self.begin_refund(refund),
             Event::RefundAdvanced { number, standing, at, .. } => self.advance_refund(*number, standing, *at),
             Event::Restocked { number, .. } => self.refund_mut(*number).restocked = true,
-            Event::ReturnRequested { lines, reason, at } => {
-                let number = u32::try_from(self.returns.len()).unwrap_or(u32::MAX - 1) + 1;
-                let (lines, reason, at) = (lines.clone(), reason.clone(), *at);
-                self.returns.push(Return { number, lines, reason, at, state: ReturnState::Requested });
-                self.note(at, Some(format!("return {number} requested")));
-            }
-            Event::ReturnReceived { number, refund } => {
-                self.return_mut(*number).state = ReturnState::Received { refund: refund.number };
-                self.note(refund.at, Some(format!("return {number} received")));
-                self.begin_refund(refund);
-            }
-            Event::ReturnRejected { number, note, at } => {
-                self.return_mut(*number).state = ReturnState::Rejected { note: note.clone() };
-                self.note(*at, Some(format!("return {number} rejected: {note}")));
-            }
+            Event::ReturnRequested { lines, reason, key, at } => self.begin_return(lines, reason, *key, *at),
+            Event::ReturnReceived { number, refund } => self.end_return_received(*number, refund),
+            Event::ReturnRejected { number, note, at } => self.end_return_rejected(*number, note, *at),
             Event::Undone { .. } => self.undone = true,
-            Event::AttentionRaised { problem, at } => {
+            Event::AttentionRaised { problem, notice, at } => {
                 self.raise(problem.clone(), *at);
+                self.take_notice(*notice);
             }
-            Event::AttentionResolved { by, note, at } => {
-                self.resolve(&Resolved { by: *by, note: note.clone(), at: *at });
+            Event::AttentionResolved { problems, by, note, at, .. } => {
+                self.resolve(problems, &Resolved { by: *by, note: note.clone(), at: *at });
             }
         }
     }
@@ -431,10 +423,6 @@ impl Order {
         self.refunds.iter_mut().find(|known| known.number == number).expect("decided for a known refund")
     }
 
-    fn return_mut(&mut self, number: u32) -> &mut Return {
-        self.returns.iter_mut().find(|known| known.number == number).expect("decided for a known return")
-    }
-
     fn advance(&mut self, to: Progress, at: Timestamp) {
         self.progress = to;
         self.note(at, None);
@@ -455,12 +443,7 @@ impl Order {
         self.refunds.iter_mut().for_each(|refund| refund.reason.clear());
         let resolved = self.attention.iter_mut().filter_map(|known| known.resolved.as_mut());
         resolved.for_each(|resolved| resolved.note.clear());
-        for known in &mut self.returns {
-            known.reason.clear();
-            if let ReturnState::Rejected { note } = &mut known.state {
-                note.clear();
-            }
-        }
+        self.returns.iter_mut().for_each(Return::erase);
         self.history.iter_mut().for_each(|entry| entry.note = None);
     }
 

@@ -332,7 +332,12 @@ impl Order {
     }
 
     /// A notice is a hint: it is remembered where it may bring news, and the provider is asked.
-    pub(super) fn decide_hear(&self, about: About, now: Timestamp) -> Result<Option<Event>, Rejection> {
+    pub(super) fn decide_hear(
+        &self,
+        about: About,
+        notice: Option<u64>,
+        now: Timestamp,
+    ) -> Result<Option<Event>, Rejection> {
         let (_, status) = self.placed()?;
         let has_news = match about {
             // Where the provider is being asked anyway there is nothing to remember, and nothing comes after a capture: what
@@ -343,7 +348,8 @@ impl Order {
             }),
             About::Refund(number) => self.refund(number).map(|refund| refund.standing.is_some() && !refund.heard),
         };
-        Ok(has_news.ok_or(Rejection::WrongStatus { status })?.then_some(Event::NoticeHeard { about, at: now }))
+        let has_news = has_news.ok_or(Rejection::WrongStatus { status })? && !self.has_taken(notice);
+        Ok(has_news.then_some(Event::NoticeHeard { about, notice, at: now }))
     }
 
     pub(super) fn decide_end(&self, reason: EndReason, now: Timestamp) -> Result<Option<Event>, Rejection> {

@@ -15,8 +15,6 @@ use crate::domain::{
 
 /// How many refunds an order may have.
 pub const REFUNDS_MAX: usize = 50;
-/// How many returns an order may have.
-pub const RETURNS_MAX: usize = 20;
 /// The longest reason and note, in bytes.
 pub const REASON_BYTES_MAX: usize = 500;
 
@@ -168,49 +166,11 @@ pub struct RefundRequest {
     pub key: Option<RequestKey>,
 }
 
-/// Goods that a customer sends back.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Return {
-    /// 1, 2, 3 ….
-    pub number: u32,
-    /// What comes back.
-    pub lines: Units,
-    /// Why, in the customer's words.
-    pub reason: String,
-    /// When it was asked for.
-    pub at: Timestamp,
-    /// How far it has come.
-    pub state: ReturnState,
-}
-
-/// How far a return has come.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum ReturnState {
-    /// The customer has asked.
-    Requested,
-    /// The goods are back; the refund has this number.
-    Received {
-        /// The refund.
-        refund: u32,
-    },
-    /// The seller does not take them back.
-    Rejected {
-        /// Why.
-        note: String,
-    },
-}
-
 impl Order {
     /// The refunds, oldest first.
     #[must_use]
     pub fn refunds(&self) -> &[Refund] {
         &self.refunds
-    }
-
-    /// The returns, oldest first.
-    #[must_use]
-    pub fn returns(&self) -> &[Return] {
-        &self.returns
     }
 
     /// What has gone back to the customer, or is on its way.
@@ -227,7 +187,7 @@ impl Order {
         self.units_of(self.live_refunds().flat_map(|refund| &refund.lines))
     }
 
-    fn units_of<'a>(&self, units: impl Iterator<Item = &'a (u16, u32)>) -> Vec<u32> {
+    pub(super) fn units_of<'a>(&self, units: impl Iterator<Item = &'a (u16, u32)>) -> Vec<u32> {
         let mut sum = vec![0; self.placement.as_ref().map_or(0, |placement| placement.lines.len())];
         for (index, quantity) in units {
             sum[usize::from(*index)] += quantity;
@@ -240,7 +200,7 @@ impl Order {
     }
 
     /// Units of each line that could still be refunded, and whether the shipping could.
-    fn refundable(&self, placement: &Placement) -> (Vec<u32>, bool) {
+    pub(super) fn refundable(&self, placement: &Placement) -> (Vec<u32>, bool) {
         let refunded = self.refunded_units();
         let left = placement.lines.iter().zip(refunded).map(|(line, refunded)| line.quantity - refunded).collect();
         (left, !self.live_refunds().any(|refund| refund.shipping))
@@ -263,7 +223,7 @@ impl Order {
     }
 
     /// The refund of these units, or why not. `Ok(None)` where nothing is left of anything.
-    fn refund_of(
+    pub(super) fn refund_of(
         &self,
         lines: &Units,
         shipping: bool,
@@ -316,7 +276,7 @@ impl Order {
     }
 
     /// Units by line, none beyond what is left.
-    fn checked_units(&self, lines: &Units, left: &[u32]) -> Result<Vec<u32>, Rejection> {
+    pub(super) fn checked_units(&self, lines: &Units, left: &[u32]) -> Result<Vec<u32>, Rejection> {
         let mut units = vec![0_u32; left.len()];
         for (index, quantity) in lines {
             let slot = units.get_mut(usize::from(*index)).ok_or(Rejection::NothingToRefund)?;
@@ -357,7 +317,7 @@ impl Order {
         self.units_of(lines).into_iter().eq(quantities)
     }
 
-    fn check_refunds(&self) -> Result<(), Rejection> {
+    pub(super) fn check_refunds(&self) -> Result<(), Rejection> {
         if self.refunds.iter().any(Refund::is_pending) {
             return Err(Rejection::RefundInProgress);
         }
@@ -477,69 +437,5 @@ impl Order {
         } else {
             None
         })
-    }
-
-    pub(super) fn decide_return(
-        &self,
-        lines: &Units,
-        reason: &str,
-        now: Timestamp,
-    ) -> Result<Option<Event>, Rejection> {
-        let (placement, status) = self.placed()?;
-        if !matches!(status, Status::Shipped | Status::Delivered) {
-            return Err(Rejection::WrongStatus { status });
-        }
-        check_text("reason", reason, REASON_BYTES_MAX)?;
-        if self.returns.len() >= RETURNS_MAX {
-            return Err(Rejection::TooManyRefunds);
-        }
-        let on_the_way = self.returns.iter().filter(|known| known.state == ReturnState::Requested);
-        let on_the_way = self.units_of(on_the_way.flat_map(|known| &known.lines));
-        let (left, _) = self.refundable(placement);
-        let left: Vec<u32> =
-            left.iter().zip(on_the_way).map(|(left, returned)| left.saturating_sub(returned)).collect();
-        if lines.is_empty() {
-            return Err(Rejection::NothingToRefund);
-        }
-        self.checked_units(lines, &left)?;
-        Ok(Some(Event::ReturnRequested { lines: lines.clone(), reason: reason.to_owned(), at: now }))
-    }
-
-    fn open_return(&self, number: u32) -> Result<&Return, Rejection> {
-        let known = self.returns.iter().find(|known| known.number == number).ok_or(Rejection::NoSuchReturn)?;
-        if known.state == ReturnState::Requested { Ok(known) } else { Err(Rejection::ReturnDecided) }
-    }
-
-    pub(super) fn decide_receive(
-        &self,
-        number: u32,
-        restock: bool,
-        by: UserId,
-        now: Timestamp,
-    ) -> Result<Option<Event>, Rejection> {
-        self.placed()?;
-        let open = match self.open_return(number) {
-            Err(Rejection::ReturnDecided) if self.returns.iter().any(|known| known.received(number)) => {
-                return Ok(None);
-            }
-            open => open?,
-        };
-        self.check_refunds()?;
-        let refund = self.refund_of(&open.lines, false, restock, now)?.ok_or(Rejection::NothingToRefund)?;
-        let refund = Refund { cause: RefundCause::Return, reason: open.reason.clone(), by: Some(by), ..refund };
-        Ok(Some(Event::ReturnReceived { number, refund }))
-    }
-
-    pub(super) fn decide_reject(&self, number: u32, note: &str, now: Timestamp) -> Result<Option<Event>, Rejection> {
-        self.placed()?;
-        self.open_return(number)?;
-        check_text("note", note, REASON_BYTES_MAX)?;
-        Ok(Some(Event::ReturnRejected { number, note: note.to_owned(), at: now }))
-    }
-}
-
-impl Return {
-    fn received(&self, number: u32) -> bool {
-        self.number == number && matches!(self.state, ReturnState::Received { .. })
     }
 }

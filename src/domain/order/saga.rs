@@ -69,6 +69,7 @@ impl Step {
             Self::AwaitPayment
             | Self::Expire
             | Self::Pay(_)
+            | Self::Ask(_)
             | Self::AwaitProvider(_)
             | Self::AwaitCapture(_)
             | Self::Capture(_)
@@ -77,7 +78,7 @@ impl Step {
             | Self::Refund(_)
             | Self::AwaitRefund(_)
             | Self::Finish
-            | Self::ComeRight
+            | Self::ComeRight(_)
             | Self::Done => Vec::new(),
         }
     }
@@ -118,9 +119,12 @@ impl Step {
             Self::RefundOwed => Ok(Command::RefundOwed),
             Self::Expire => Ok(Command::Expire),
             Self::Finish => Ok(Command::Finish),
-            Self::ComeRight => Ok(Command::Resolve { by: None, note: "it has come right".into() }),
+            Self::ComeRight(problems) => {
+                Ok(Command::Resolve { problems: problems.clone(), by: None, note: "it has come right".into() })
+            }
             Self::AwaitPayment
             | Self::Pay(_)
+            | Self::Ask(_)
             | Self::AwaitProvider(_)
             | Self::AwaitCapture(_)
             | Self::Capture(_)

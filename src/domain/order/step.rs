@@ -21,6 +21,8 @@ pub enum Step {
     Expire,
     /// Ask the provider, under the key of this attempt, until it has said something.
     Pay(u32),
+    /// Only ask the provider how an attempt stands that is final: there may be news of it all the same.
+    Ask(u32),
     /// Nothing: the customer's or the provider's turn. The provider is asked again after a while, should its news be lost.
     AwaitProvider(u32),
     /// Nothing: the seller's turn. Authorisations end, so the provider is asked now and then.
@@ -44,8 +46,8 @@ pub enum Step {
     Undo(Vec<u16>),
     /// Record that everything is given back.
     Finish,
-    /// Record that what was wrong has come right.
-    ComeRight,
+    /// Record that these problems have come right, by their numbers.
+    ComeRight(Vec<u32>),
     /// Nothing, for the checkout: the seller's turn, or the end.
     Done,
 }
@@ -76,7 +78,7 @@ impl Step {
     /// Whether something leaves for the provider.
     #[must_use]
     pub fn asks_provider(&self) -> bool {
-        matches!(self, Self::Pay(_) | Self::Capture(_) | Self::Void(_) | Self::Refund(_))
+        matches!(self, Self::Pay(_) | Self::Ask(_) | Self::Capture(_) | Self::Void(_) | Self::Refund(_))
     }
 }
 
@@ -85,8 +87,8 @@ impl Order {
     #[must_use]
     pub fn next_step(&self) -> Option<Step> {
         let status = self.status()?;
-        if self.has_come_right() {
-            return Some(Step::ComeRight);
+        if let Some(problems) = self.come_right() {
+            return Some(Step::ComeRight(problems));
         }
         Some(self.work(status).unwrap_or(Step::Done))
     }
@@ -98,7 +100,10 @@ impl Order {
         let waits_for_customer = |attempt: u32| {
             matches!(self.attempt(attempt)?.standing, Some(Standing::ActionRequired { .. })).then_some(())
         };
+        // Questions about what is final hold nothing up.
+        let is_over = now >= deadline && self.status() == Some(Status::AwaitingPayment);
         Some(match (step, look) {
+            (Step::Ask(_), _) if is_over => Turn::Do(Step::Expire),
             (Step::AwaitProvider(attempt) | Step::AwaitCapture(attempt), Look::Around) => Turn::Do(Step::Pay(attempt)),
             (Step::AwaitRefund(number), Look::Around) => Turn::Do(Step::Refund(number)),
             (Step::AwaitPayment, _) if now >= deadline => Turn::Do(Step::Expire),
@@ -116,7 +121,12 @@ impl Order {
     fn work(&self, status: Status) -> Option<Step> {
         let pending = || self.refunds.iter().find(|refund| refund.is_pending());
         let way_on = || self.way_on(status).filter(|step| *step != Step::Finish || pending().is_none());
-        self.money_back().or_else(way_on).or_else(|| Some(Step::AwaitRefund(pending()?.number)))
+        let step = self.money_back().or_else(way_on);
+        let is_waiting =
+            matches!(step, None | Some(Step::AwaitPayment | Step::AwaitProvider(_) | Step::AwaitCapture(_)));
+        let with_news = self.attempts.iter().find(|attempt| is_waiting && attempt.is_final() && attempt.heard);
+        let ask = with_news.map(|attempt| Step::Ask(attempt.number));
+        ask.or(step).or_else(|| Some(Step::AwaitRefund(pending()?.number)))
     }
 
     /// Money that has to go back comes before everything else, but what a provider works on holds nothing up.

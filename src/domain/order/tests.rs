@@ -302,15 +302,15 @@ fn any_command() -> impl Strategy<Value = Command> {
         6 => advance.prop_map(|(attempt, standing)| Command::AdvancePayment { attempt, standing }),
         1 => Just(Command::Capture),
         1 => Just(Command::AbandonPayment),
-        1 => (1..3_u32).prop_map(|number| Command::Hear(About::Attempt(number))),
-        1 => (1..3_u32).prop_map(|number| Command::Hear(About::Refund(number))),
+        1 => (1..3_u32).prop_map(|number| Command::Hear { about: About::Attempt(number), notice: None }),
+        1 => (1..3_u32).prop_map(|number| Command::Hear { about: About::Refund(number), notice: None }),
         3 => refund,
         2 => Just(Command::RefundOwed),
         1 => (1..4_u32).prop_map(|number| Command::RefundAgain { number, by: UserId(9) }),
         6 => (1..4_u32, any_refund_standing())
             .prop_map(|(number, standing)| Command::AdvanceRefund { number, standing }),
         2 => (1..4_u32).prop_map(|number| Command::RecordRestocked { number }),
-        2 => units().prop_map(|lines| Command::RequestReturn { lines, reason: "too small".into() }),
+        2 => units().prop_map(|lines| Command::RequestReturn { lines, reason: "too small".into(), key: None }),
         2 => (1..3_u32, any::<bool>())
             .prop_map(|(number, restock)| Command::ReceiveReturn { number, restock, by: UserId(9) }),
         1 => (1..3_u32).prop_map(|number| Command::RejectReturn { number, note: "worn".into() }),

@@ -237,8 +237,10 @@ struct RefundBody {
     amount: Money,
     items: Vec<UnitsBody>,
     shipping: bool,
-    /// The units that are sold again.
-    restocked: Vec<UnitsBody>,
+    /// The units that are to be sold again.
+    restock: Vec<UnitsBody>,
+    /// Whether they are back in the stock.
+    restocked: bool,
     /// `asked`, `return`, `cancelled` or `stray` (a payment that came too late).
     cause: &'static str,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -254,7 +256,8 @@ impl RefundBody {
             amount: refund.amount.into(),
             items: units(placement, &refund.lines),
             shipping: refund.shipping,
-            restocked: units(placement, &refund.restock),
+            restock: units(placement, &refund.restock),
+            restocked: refund.restocked,
             cause: refund.cause.as_str(),
             reason: refund.reason.clone(),
             requested_at: time(refund.at),

@@ -3,7 +3,7 @@
 //! provider and time do whatever they may at any moment. Wherever that leads, when all is quiet the shop brings it to an end by itself:
 //! no stock is held for nothing, no money hangs, and what is paid is what is sold.
 //!
-//! The entities, the steps and the meaning of answers are the shop's own; only the provider is a model, an honest one. Order, cart and
+//! The entities, the steps and the meaning of answers are the shop's own; only the provider is a model, honest but where a tour says otherwise. Order, cart and
 //! inventories remember; what the checkout knows is lost with every crash, so it is in no state here.
 //!
 //! `world` is what can happen, `quiet` what comes of it when nothing disturbs the shop any more. Depends on the order's rules.
@@ -31,6 +31,8 @@ struct Tour {
     flying_max: usize,
     /// Whether the provider only takes and declines, and gives back at once.
     is_quick: bool,
+    /// Whether the provider captures what it has declined or voided.
+    captures_late: bool,
     /// Whether the seller packs, and the carrier delivers; otherwise orders are only sent.
     delivers: bool,
 }
@@ -87,6 +89,7 @@ const PLAIN: Tour = Tour {
     gives_back: false,
     flying_max: 0,
     is_quick: false,
+    captures_late: false,
     delivers: false,
 };
 
@@ -115,6 +118,14 @@ fn an_order_whose_requests_are_late_ends_well_whatever_happens() {
 #[test]
 fn an_order_that_is_paid_in_two_attempts_ends_well_whatever_happens() {
     walk(&Tour { name: "two attempts", pays: 2, is_quick: true, ..PLAIN });
+}
+
+#[test]
+fn money_that_the_provider_takes_after_it_said_no_goes_back_whatever_happens() {
+    let astray = Tour { captures_late: true, is_quick: true, ..PLAIN };
+    walk(&Tour { name: "captured after a decline", ..astray });
+    walk(&Tour { name: "captured after a decline, in two attempts", pays: 2, ..astray });
+    walk(&Tour { name: "captured after a void", capture: CaptureMode::Later, ..astray });
 }
 
 #[test]

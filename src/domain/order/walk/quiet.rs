@@ -60,12 +60,12 @@ impl World {
     fn reconcile(&mut self) {
         for (number, standing) in self.provider.payments.clone() {
             if self.order.attempt(number).is_some_and(|known| known.standing.as_ref() != Some(&standing)) {
-                self.tell(&Command::Hear(About::Attempt(number)));
+                self.tell(&Command::Hear { about: About::Attempt(number), notice: None });
             }
         }
         for (number, (_, standing)) in self.provider.refunds.clone() {
             if self.order.refund(number).is_some_and(|known| known.standing.as_ref() != Some(&standing)) {
-                self.tell(&Command::Hear(About::Refund(number)));
+                self.tell(&Command::Hear { about: About::Refund(number), notice: None });
             }
         }
     }
@@ -96,11 +96,11 @@ impl World {
     /// What holds at every moment.
     pub(super) fn check_always(&self) {
         let (_, captures) = self.balance();
-        assert!(captures <= 1, "charged twice: {:?}", self.provider);
+        assert!(captures <= 1 || self.tour.captures_late, "charged twice: {:?}", self.provider);
         let status = self.order.status().unwrap();
-        assert!(!status.is_paid() || captures == 1, "{status:?}, but nothing was captured");
+        assert!(!status.is_paid() || captures > 0, "{status:?}, but nothing was captured");
         let sold = self.stock.iter().map(|inventory| inventory.view().sold).sum::<u64>();
-        assert!(sold == 0 || captures == 1, "sold and not paid");
+        assert!(sold == 0 || captures > 0, "sold and not paid");
     }
 
     /// What holds when all is quiet.
@@ -122,7 +122,8 @@ impl World {
         assert_eq!(sold, if is_sold { quantities } else { vec![0, 0] });
         let (balance, _) = self.balance();
         let owed = if status.is_paid() { total().minor } else { 0 };
-        let refunded = self.order.refunded().unwrap().minor;
+        let of_order = self.order.refunds().iter().filter(|refund| refund.cause != RefundCause::Stray);
+        let refunded: u64 = of_order.filter(|refund| !refund.has_failed()).map(|refund| refund.amount.minor).sum();
         let kept = owed.saturating_sub(if status.is_paid() { refunded } else { 0 });
         let is_on_the_list = self.order.open_problems().next().is_some();
         assert!(

@@ -22,7 +22,7 @@ const ORDER: OrderId = OrderId(7);
 const NOW: Timestamp = Timestamp(1_000);
 const LATE: Timestamp = Timestamp(100_001);
 
-/// An honest provider.
+/// A provider, honest but for what a tour says.
 #[derive(Debug, Clone, Default, Hash)]
 pub(super) struct Provider {
     pub(super) payments: BTreeMap<u32, Standing>,
@@ -247,6 +247,9 @@ impl World {
                     vec![taken(*attempt, capture), declined]
                 }
                 Standing::Authorised { .. } => vec![Standing::Voided { reference: None }],
+                Standing::Declined { .. } | Standing::Voided { .. } if self.tour.captures_late => {
+                    vec![taken(*attempt, CaptureMode::AtOnce)]
+                }
                 _ => Vec::new(),
             };
             worlds.extend(next.into_iter().map(|standing| self.with_payment(*attempt, standing)));
@@ -296,12 +299,12 @@ impl World {
         let news = |known: Option<&Standing>, standing: &Standing| known.is_some_and(|known| known != standing);
         for (number, standing) in &self.provider.payments {
             if news(self.order.attempt(*number).and_then(|known| known.standing.as_ref()), standing) {
-                may(Command::Hear(About::Attempt(*number)), nothing);
+                may(Command::Hear { about: About::Attempt(*number), notice: None }, nothing);
             }
         }
         for (number, (_, standing)) in &self.provider.refunds {
             if self.order.refund(*number).and_then(|known| known.standing.as_ref()) != Some(standing) {
-                may(Command::Hear(About::Refund(*number)), nothing);
+                may(Command::Hear { about: About::Refund(*number), notice: None }, nothing);
             }
         }
         if tour.gives_back && self.refunds < 1 {
@@ -311,7 +314,7 @@ impl World {
         }
         if tour.gives_back && self.returns < 1 {
             let (lines, reason) = (vec![(1, 1)], "too small".into());
-            may(Command::RequestReturn { lines, reason }, |world| world.returns += 1);
+            may(Command::RequestReturn { lines, reason, key: None }, |world| world.returns += 1);
         }
         may(Command::ReceiveReturn { number: 1, restock: true, by: UserId(9) }, nothing);
         if let Some(failed) =
@@ -335,6 +338,7 @@ impl World {
                 worlds.extend(may_fly.then(|| self.with_flying(Flying::Pay(*attempt))));
                 worlds
             }
+            Step::Ask(attempt) => Self::provider_step(vec![self.clone()], |world| world.hear_payment(*attempt)),
             Step::Void(attempt) => Self::provider_step(vec![self.void(*attempt)], |world| world.hear_payment(*attempt)),
             Step::Capture(attempt) => {
                 let mut worlds =

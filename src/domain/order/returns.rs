@@ -1,0 +1,156 @@
+//! Goods that come back: requested by the customer, then received, with a refund, or rejected.
+//!
+//! Depends on `serde` and its neighbours.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Event, Order, REASON_BYTES_MAX, Refund, RefundCause, Rejection, Status, Units, check_text};
+use crate::domain::{
+    entity::Timestamp,
+    ids::{RequestKey, UserId},
+};
+
+/// How many returns an order may have.
+pub const RETURNS_MAX: usize = 20;
+
+/// Goods that a customer sends back.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Return {
+    /// 1, 2, 3 ….
+    pub number: u32,
+    /// What comes back.
+    pub lines: Units,
+    /// Why, in the customer's words.
+    pub reason: String,
+    /// The identity of the request.
+    pub key: Option<RequestKey>,
+    /// When it was asked for.
+    pub at: Timestamp,
+    /// How far it has come.
+    pub state: ReturnState,
+}
+
+/// How far a return has come.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ReturnState {
+    /// The customer has asked.
+    Requested,
+    /// The goods are back; the refund has this number.
+    Received {
+        /// The refund.
+        refund: u32,
+    },
+    /// The seller does not take them back.
+    Rejected {
+        /// Why.
+        note: String,
+    },
+}
+
+impl Order {
+    /// The returns, oldest first.
+    #[must_use]
+    pub fn returns(&self) -> &[Return] {
+        &self.returns
+    }
+
+    pub(super) fn decide_return(
+        &self,
+        lines: &Units,
+        reason: &str,
+        key: Option<RequestKey>,
+        now: Timestamp,
+    ) -> Result<Option<Event>, Rejection> {
+        let (placement, status) = self.placed()?;
+        if let Some(key) = key
+            && let Some(known) = self.returns.iter().filter_map(|known| known.key).find(|known| known.key == key.key)
+        {
+            return if known == key { Ok(None) } else { Err(Rejection::KeyReused) };
+        }
+        if !matches!(status, Status::Shipped | Status::Delivered) {
+            return Err(Rejection::WrongStatus { status });
+        }
+        check_text("reason", reason, REASON_BYTES_MAX)?;
+        if self.returns.len() >= RETURNS_MAX {
+            return Err(Rejection::TooManyRefunds);
+        }
+        let on_the_way = self.returns.iter().filter(|known| known.state == ReturnState::Requested);
+        let on_the_way = self.units_of(on_the_way.flat_map(|known| &known.lines));
+        let (left, _) = self.refundable(placement);
+        let left: Vec<u32> =
+            left.iter().zip(on_the_way).map(|(left, returned)| left.saturating_sub(returned)).collect();
+        if lines.is_empty() {
+            return Err(Rejection::NothingToRefund);
+        }
+        self.checked_units(lines, &left)?;
+        Ok(Some(Event::ReturnRequested { lines: lines.clone(), reason: reason.to_owned(), key, at: now }))
+    }
+
+    fn open_return(&self, number: u32) -> Result<&Return, Rejection> {
+        let known = self.returns.iter().find(|known| known.number == number).ok_or(Rejection::NoSuchReturn)?;
+        if known.state == ReturnState::Requested { Ok(known) } else { Err(Rejection::ReturnDecided) }
+    }
+
+    pub(super) fn decide_receive(
+        &self,
+        number: u32,
+        restock: bool,
+        by: UserId,
+        now: Timestamp,
+    ) -> Result<Option<Event>, Rejection> {
+        self.placed()?;
+        let open = match self.open_return(number) {
+            Err(Rejection::ReturnDecided) if self.returns.iter().any(|known| known.received(number)) => {
+                return Ok(None);
+            }
+            open => open?,
+        };
+        self.check_refunds()?;
+        let refund = self.refund_of(&open.lines, false, restock, now)?.ok_or(Rejection::NothingToRefund)?;
+        let refund = Refund { cause: RefundCause::Return, reason: open.reason.clone(), by: Some(by), ..refund };
+        Ok(Some(Event::ReturnReceived { number, refund }))
+    }
+
+    pub(super) fn decide_reject(&self, number: u32, note: &str, now: Timestamp) -> Result<Option<Event>, Rejection> {
+        self.placed()?;
+        self.open_return(number)?;
+        check_text("note", note, REASON_BYTES_MAX)?;
+        Ok(Some(Event::ReturnRejected { number, note: note.to_owned(), at: now }))
+    }
+
+    pub(super) fn begin_return(&mut self, lines: &Units, reason: &str, key: Option<RequestKey>, at: Timestamp) {
+        let number = u32::try_from(self.returns.len()).unwrap_or(u32::MAX - 1) + 1;
+        let (lines, reason) = (lines.clone(), reason.to_owned());
+        self.returns.push(Return { number, lines, reason, key, at, state: ReturnState::Requested });
+        self.note(at, Some(format!("return {number} requested")));
+    }
+
+    pub(super) fn end_return_received(&mut self, number: u32, refund: &Refund) {
+        self.return_mut(number).state = ReturnState::Received { refund: refund.number };
+        self.note(refund.at, Some(format!("return {number} received")));
+        self.begin_refund(refund);
+    }
+
+    pub(super) fn end_return_rejected(&mut self, number: u32, note: &str, at: Timestamp) {
+        self.return_mut(number).state = ReturnState::Rejected { note: note.to_owned() };
+        self.note(at, Some(format!("return {number} rejected: {note}")));
+    }
+
+    fn return_mut(&mut self, number: u32) -> &mut Return {
+        self.returns.iter_mut().find(|known| known.number == number).expect("decided for a known return")
+    }
+}
+
+impl Return {
+    fn received(&self, number: u32) -> bool {
+        self.number == number && matches!(self.state, ReturnState::Received { .. })
+    }
+
+    /// Forgets what was said of it.
+    pub(super) fn erase(&mut self) {
+        self.reason.clear();
+        if let ReturnState::Rejected { note } = &mut self.state {
+            note.clear();
+        }
+    }
+}
