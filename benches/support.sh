@@ -25,12 +25,12 @@ shop() {
 # The demo catalogue has just been made: its checkpoint and the last commits of its lists are no part of what is measured.
 settle() { sleep 12; }
 
-# Serves the same shop again with a hundred million of one product ($product) and 512 customers who are logged in ($scratch/tokens.jsonl),
-# which takes a stopped shop.
+# Serves the same shop again with a hundred million of one product ($product) and 512 or so many customers who are logged in
+# ($scratch/tokens.jsonl), which takes a stopped shop.
 sell_one_product() {
     product=demo-000007
     kill "$pid" && wait "$pid" || true
-    target/release/souk --data-dir "$scratch/shop" tokens "$scratch/tokens.jsonl" --customers 512 >/dev/null 2>&1
+    target/release/souk --data-dir "$scratch/shop" tokens "$scratch/tokens.jsonl" --customers "${1:-512}" >/dev/null 2>&1
     shop
     local login
     login="$(curl -s "$url/auth/login" -H 'content-type: application/json' \

@@ -5,7 +5,7 @@
 //!            a run, or a high share, of unknown answers
 //!   closed ────────────────────────────────────────────▶ open
 //!     ▲                                                 ▲   │ after a pause
-//!     │ enough definite answers in a row   one unknown  │   ▼
+//!     │ enough definite answers           too few      │   ▼
 //!     └───────────────────────────────────────────── half open
 //! ```
 //!
@@ -28,10 +28,11 @@ const WINDOW_CALLS_MIN: u32 = 50;
 const UNKNOWN_PERCENT_MAX: u32 = 50;
 /// How long it stays open, in milliseconds: shorter than a shopper waits, long enough for what was queued there to drain.
 const OPEN_MS: u64 = 2_000;
-/// How many probes may be at work: one is enough to learn, and the least that a provider which comes back has to bear.
-const PROBES_MAX: u32 = 1;
-/// How many definite answers in a row close it: one may be luck.
-const PROBES_WANTED: u32 = 3;
+/// How many probes there are while it is half open. A provider that fails for some orders only, for however long, is of use to the others:
+/// with one probe at a time, and every one to be definite, some dozen such orders that repeat kept everybody out for minutes.
+const PROBES_MAX: u32 = 8;
+/// How many of them must have a definite answer to close it: one may be luck.
+const PROBES_WANTED: u32 = 2;
 
 /// Whether the provider is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,18 +72,19 @@ struct Phase {
     number: u64,
     /// How often it has opened.
     opened: u64,
-    /// Unknown answers in a row; while half open definite ones.
+    /// Unknown answers in a row; while half open the definite ones of its probes.
     run: u32,
     /// Answers and unknown ones of the window, which began then.
     window: (Instant, u32, u32),
-    /// Probes at work.
-    probes: u32,
+    /// Probes that were let through, and those of them that are still at work.
+    probes: (u32, u32),
 }
 
 impl Phase {
     fn turn(&mut self, state: BreakerState, now: Instant) {
         let opened = self.opened + u64::from(state == BreakerState::Open);
-        *self = Self { state, since: now, number: self.number + 1, opened, run: 0, window: (now, 0, 0), probes: 0 };
+        *self =
+            Self { state, since: now, number: self.number + 1, opened, run: 0, window: (now, 0, 0), probes: (0, 0) };
     }
 }
 
@@ -90,7 +92,7 @@ impl Breaker {
     pub(super) fn new() -> Self {
         let now = Instant::now();
         let (state, window) = (BreakerState::Closed, (now, 0, 0));
-        Self(Mutex::new(Phase { state, since: now, number: 0, opened: 0, run: 0, window, probes: 0 }))
+        Self(Mutex::new(Phase { state, since: now, number: 0, opened: 0, run: 0, window, probes: (0, 0) }))
     }
 
     /// The state, since when, and how often it has opened.
@@ -108,8 +110,8 @@ impl Breaker {
         }
         match phase.state {
             BreakerState::Open => return None,
-            BreakerState::HalfOpen if phase.probes >= PROBES_MAX => return None,
-            BreakerState::HalfOpen => phase.probes += 1,
+            BreakerState::HalfOpen if phase.probes.0 >= PROBES_MAX => return None,
+            BreakerState::HalfOpen => phase.probes = (phase.probes.0 + 1, phase.probes.1 + 1),
             BreakerState::Closed => {}
         }
         Some(Leave(phase.number))
@@ -125,11 +127,13 @@ impl Breaker {
         let next = match phase.state {
             BreakerState::Open => None,
             BreakerState::HalfOpen => {
-                phase.probes = phase.probes.saturating_sub(1);
-                phase.run += 1;
-                match (definite, phase.run >= PROBES_WANTED) {
-                    (false, _) => Some(BreakerState::Open),
-                    (true, enough) => enough.then_some(BreakerState::Closed),
+                let (begun, at_work) = (phase.probes.0, phase.probes.1.saturating_sub(1));
+                phase.probes = (begun, at_work);
+                phase.run += u32::from(definite);
+                let still_possible = phase.run + (PROBES_MAX - begun) + at_work;
+                match phase.run >= PROBES_WANTED {
+                    true => Some(BreakerState::Closed),
+                    false => (still_possible < PROBES_WANTED).then_some(BreakerState::Open),
                 }
             }
             BreakerState::Closed => {
@@ -203,25 +207,28 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn half_open_there_is_one_probe_at_a_time_and_enough_of_them_close_it() {
+    async fn half_open_there_are_a_few_probes_and_enough_definite_ones_close_it() {
         let breaker = opened().await;
         advance(Duration::from_millis(OPEN_MS - 1)).await;
         assert!(breaker.enter().is_none());
         pause().await;
-        for probe in 0..PROBES_WANTED {
-            assert_ne!(state(&breaker), BreakerState::Closed, "after {probe}");
-            let leave = breaker.enter().unwrap();
-            assert!(breaker.enter().is_none(), "a second probe at once");
-            breaker.leave(leave, true);
+        let probes: Vec<_> = (0..PROBES_MAX).map(|_| breaker.enter().unwrap()).collect();
+        assert!(breaker.enter().is_none(), "one too many");
+        // Some orders fail for ever; those that do not are enough.
+        for (number, probe) in (1..).zip(probes) {
+            assert_eq!(state(&breaker), BreakerState::HalfOpen, "before {number}");
+            breaker.leave(probe, number > PROBES_MAX - PROBES_WANTED);
         }
         assert_eq!(state(&breaker), BreakerState::Closed);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_unknown_probe_opens_it_again() {
+    async fn too_few_definite_probes_open_it_again() {
         let breaker = opened().await;
         pause().await;
-        answer(&breaker, true);
+        (1..PROBES_WANTED).for_each(|_| answer(&breaker, true));
+        (PROBES_WANTED..PROBES_MAX).for_each(|_| answer(&breaker, false));
+        assert_eq!(state(&breaker), BreakerState::HalfOpen);
         answer(&breaker, false);
         assert_eq!((state(&breaker), breaker.state().2), (BreakerState::Open, 2));
         assert!(breaker.enter().is_none());
@@ -230,17 +237,19 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_answer_from_an_earlier_phase_says_nothing() {
         let breaker = Breaker::new();
-        let late: Vec<_> = (0..PROBES_WANTED + 1).map(|_| breaker.enter().unwrap()).collect();
+        let late: Vec<_> = (0..PROBES_MAX).map(|_| breaker.enter().unwrap()).collect();
         (0..RUN_MAX).for_each(|_| answer(&breaker, false));
         pause().await;
-        let probe = breaker.enter().unwrap();
+        let probes: Vec<_> = (0..PROBES_MAX).map(|_| breaker.enter().unwrap()).collect();
         for leave in late {
             assert_eq!(breaker.leave(leave, false), None);
         }
         assert_eq!(state(&breaker), BreakerState::HalfOpen);
-        assert!(breaker.enter().is_none(), "the probe is still at work");
-        breaker.leave(probe, true);
-        assert!(breaker.enter().is_some());
+        assert!(breaker.enter().is_none(), "the probes are still at work");
+        for probe in probes {
+            breaker.leave(probe, true);
+        }
+        assert_eq!(state(&breaker), BreakerState::Closed);
     }
 
     #[test]
@@ -251,7 +260,7 @@ mod tests {
         let _inside = runtime.enter();
         let handle = runtime.handle();
         let admitted = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..8)
+            let threads: Vec<_> = (0..3 * PROBES_MAX)
                 .map(|_| {
                     scope.spawn(|| {
                         let _inside = handle.enter();

@@ -49,7 +49,8 @@ impl Shop {
     }
 
     async fn hear(&self, order: OrderId, about: About, notice: &Notice) -> Result<(), Error> {
-        let name = Some(self.0.identity.hash_u128("notice", &[notice.id.as_bytes()]) as u64);
+        let hash = self.0.identity.hash_u128("notice", &[notice.id.as_bytes()]);
+        let name = u64::try_from(hash >> 64).ok();
         let command = if notice.disputed {
             let problem = Problem::Disputed { reference: notice.reference.clone().unwrap_or_default() };
             Command::Raise { problem, notice: name }

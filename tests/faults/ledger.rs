@@ -97,7 +97,7 @@ pub(crate) fn compare_stock(orders: &Orders, product: &str, at_first: u64, stock
         let was_sold = order["history"].as_array().into_iter().flatten().any(|entry| entry["status"] == "confirmed");
         sold += if was_sold { units_in(&order["items"]) } else { 0 };
         reserved += if status(order) == "awaiting_payment" { units_in(&order["items"]) } else { 0 };
-        restocked += refunds(order).map(|refund| units_in(&refund["restocked"])).sum::<u64>();
+        restocked += refunds(order).map(|refund| units_in(&refund["restock"])).sum::<u64>();
     }
     let on_hand = (at_first + restocked).saturating_sub(sold);
     let expected = [("sold", sold), ("reserved_quantity", reserved), ("on_hand", on_hand)];
