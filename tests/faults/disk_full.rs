@@ -33,6 +33,8 @@ const DISK_BYTES: u64 = 1_024 * MIB;
 const CUSTOMERS: usize = 4;
 /// How much is taken at a time when the disk fills slowly.
 const STEP_BYTES: u64 = 32 * MIB;
+/// How long a step takes at least: the reserve is to last for several of the shop's looks at the disk, of which there is one a second.
+const STEP: Duration = Duration::from_millis(250);
 /// How long anything may take that has to happen in the end.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a full disk is left full in a long run, longer than the time between two checkpoints, and in a short one.
@@ -285,7 +287,7 @@ async fn fill_one_disk(random: &mut fastrand::Rng, full: Duration, tally: &mut T
 async fn slowly(scene: &mut Scene, shop: &mut Process, tally: &mut Tally) {
     let mut left = scene.disk.free_bytes();
     while scene.storage().await.is_ok_and(|storage| storage == "writable") && scene.filler.take(STEP_BYTES) {
-        scene.crowd.shop().await;
+        tokio::join!(scene.crowd.shop(), sleep(STEP));
         left = scene.disk.free_bytes();
     }
     let storage = scene.storage().await;
