@@ -6,7 +6,7 @@
 
 use super::{Error, Shop};
 use crate::{
-    actors::entity_actor::AskError,
+    actors::entity_actor::{AskError, Effect},
     domain::{
         ids::OrderId,
         inbox::{self, Day, Kept},
@@ -61,8 +61,10 @@ impl Shop {
             Ok(accepted) => {
                 // What changes nothing costs no question, and does not put off the next one.
                 if accepted.view.next_step().is_some_and(|step| step.asks_provider()) {
+                    // A repetition has brought nothing, so what it saw may have been asked about since.
+                    let known = (accepted.effect == Effect::Changed).then_some(accepted.view);
                     let checkout = self.0.checkout.clone();
-                    tokio::spawn(async move { checkout.drive(order, Some(accepted.view), Look::AtOrder).await });
+                    tokio::spawn(async move { checkout.drive(order, known, Look::AtOrder).await });
                 }
                 Ok(())
             }
