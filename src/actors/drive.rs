@@ -177,6 +177,12 @@ impl Driver {
                     tracing::warn!(%id, ?step, problem, pause_ms, "a step of an order is to be repeated");
                     let since = since_when(&order, &step).unwrap_or(*troubled_since.get_or_insert(now));
                     self.report(id, &step, problem, since).await;
+                    if let Step::Ask(_) = step {
+                        // Nothing waits for it, so there is no hurry; but a deadline comes first.
+                        let deadline = order.placement().map(|placement| placement.deadline).filter(|at| *at > now);
+                        let moment = deadline.map_or(ask_again, |deadline| deadline.min(ask_again));
+                        return self.rest(Rest::Until(moment), true).await;
+                    }
                     if step.asks_provider() && pause_ms >= PARK_MS {
                         let longest =
                             (now.ms_since(since) / 2).clamp(PARK_MS, self.limits.back_off_ms_max.max(PARK_MS));

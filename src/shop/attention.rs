@@ -12,7 +12,7 @@ use crate::{
         account::Role,
         ids::OrderId,
         inbox::{self, Day, Kept},
-        order::{self, Command, Order, Problem, RefundRequest, RefundStanding, Standing, Status},
+        order::{self, Attempt, Attention, Command, Order, Problem, RefundRequest, RefundStanding, Standing, Status},
     },
     identity::Principal,
 };
@@ -172,15 +172,28 @@ impl Plan {
     ) -> Result<Self, Error> {
         let total = order.placement().map(|placement| placement.total).ok_or(Error::NotFound("order"))?;
         let mut plan = Self::default();
-        let mut everything_goes_back = false;
-        for known in order.open_attention().filter(|known| number.is_none_or(|number| number == known.number)) {
+        let mut with_everything = Vec::new();
+        let is_meant = |known: &&Attention| number.is_none_or(|number| number == known.number);
+        let is_final = |attempt: u32| order.attempt(attempt).is_some_and(Attempt::is_final);
+        for known in order.open_attention().filter(is_meant) {
             let command = match (&known.problem, resolution) {
+                // One refund at a time: the others stay open.
+                (Problem::RefundFailed { .. }, Resolution::Retry | Resolution::Refund)
+                    if plan.commands.iter().any(|known| matches!(known, Command::RefundAgain { .. })) =>
+                {
+                    continue;
+                }
                 (Problem::RefundFailed { refund, .. }, Resolution::Retry | Resolution::Refund) => {
                     Some(Command::RefundAgain { number: *refund, by: who.user })
                 }
                 (Problem::RefundFailed { refund, .. }, Resolution::Settled(Some(Settled::GivenBack))) => {
                     Some(Command::AdvanceRefund { number: *refund, standing: RefundStanding::ByHand })
                 }
+                // What is said of a payment is not about one whose outcome is known.
+                (
+                    Problem::PaymentUnknown { attempt, .. } | Problem::AmountMismatch { attempt, .. },
+                    Resolution::Settled(Some(_)),
+                ) if is_final(*attempt) => continue,
                 (
                     Problem::PaymentUnknown { attempt, .. } | Problem::AmountMismatch { attempt, .. },
                     Resolution::Settled(Some(Settled::Captured(reference))),
@@ -201,12 +214,12 @@ impl Plan {
                 }
                 // What the provider goes on to be asked about comes right by itself.
                 (Problem::PaymentUnknown { .. }, Resolution::Refund) => {
-                    everything_goes_back = true;
+                    with_everything.push(None);
                     continue;
                 }
                 (Problem::Stuck { .. } | Problem::Differs { .. } | Problem::Disputed { .. }, Resolution::Refund) => {
-                    everything_goes_back = true;
-                    None
+                    with_everything.push(Some(known.number));
+                    continue;
                 }
                 // A dispute is between the customer and their bank: there is nothing to try again.
                 (Problem::Disputed { .. }, Resolution::Retry) | (_, Resolution::Settled(Some(_))) => continue,
@@ -215,8 +228,13 @@ impl Plan {
             plan.commands.extend(command);
             plan.settles.push(known.number);
         }
-        if everything_goes_back && plan.commands.is_empty() {
+        // An order that is over has nothing to cancel: its problem stays open.
+        let is_over = order.status().is_some_and(|status| {
+            matches!(status, Status::Cancelling | Status::Cancelled | Status::Expired | Status::Rejected)
+        });
+        if !with_everything.is_empty() && plan.commands.is_empty() && !is_over {
             plan.commands.push(give_everything_back(order, who, note));
+            plan.settles.extend(with_everything.into_iter().flatten());
         }
         let does_nothing = plan.commands.is_empty() && plan.settles.is_empty();
         if does_nothing { Err(order::Rejection::NothingToResolve.into()) } else { Ok(plan) }

@@ -154,10 +154,11 @@ impl ListsProjection {
                 self.put(attention_key(order), Vec::new());
                 return Ok(());
             }
-            order::Event::AttentionResolved { all, .. } => {
+            order::Event::AttentionResolved { all, more, .. } => {
                 if *all {
                     self.delete(attention_key(order));
                 }
+                self.list_open(order, *more);
                 return Ok(());
             }
             order::Event::CartTaken { .. }

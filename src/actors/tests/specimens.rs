@@ -296,6 +296,7 @@ pub(super) fn order() -> [(&'static str, order::Event); 58] {
                 Event::AttentionResolved {
                     problems: vec![1],
                     all: false,
+                    more: true,
                     by: Some(USER),
                     note: "called the bank".into(),
                     at: AT,
@@ -306,6 +307,7 @@ pub(super) fn order() -> [(&'static str, order::Event); 58] {
                 Event::AttentionResolved {
                     problems: vec![1],
                     all: true,
+                    more: false,
                     by: None,
                     note: "it has come right".into(),
                     at: AT,

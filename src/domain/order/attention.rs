@@ -136,7 +136,7 @@ impl Order {
         self.open_attention().map(|known| &known.problem)
     }
 
-    /// The problems that have come right by themselves, where all have.
+    /// The problems that have come right by themselves.
     pub(super) fn come_right(&self) -> Option<Vec<u32>> {
         let right = |problem: &Problem| match problem {
             Problem::PaymentUnknown { attempt, .. } | Problem::AmountMismatch { attempt, .. } => {
@@ -145,8 +145,9 @@ impl Order {
             Problem::Stuck { .. } => self.is_at_rest(),
             Problem::RefundFailed { .. } | Problem::Differs { .. } | Problem::Disputed { .. } => false,
         };
-        let problems: Vec<u32> = self.open_attention().map(|known| known.number).collect();
-        (!problems.is_empty() && self.open_problems().all(right)).then_some(problems)
+        let right = self.open_attention().filter(|known| right(&known.problem));
+        let problems: Vec<u32> = right.map(|known| known.number).collect();
+        (!problems.is_empty()).then_some(problems)
     }
 
     pub(super) fn decide_raise(
@@ -176,7 +177,11 @@ impl Order {
         let open = || self.open_attention().map(|known| known.number);
         let problems: Vec<u32> = open().filter(|number| problems.contains(number)).collect();
         let (any, all) = (!problems.is_empty(), open().all(|number| problems.contains(&number)));
-        Ok(any.then(|| Event::AttentionResolved { problems, all, by, note: note.to_owned(), at: now }))
+        let event = |more| {
+            let (problems, note) = (problems.clone(), note.to_owned());
+            Event::AttentionResolved { problems, all, more, by, note, at: now }
+        };
+        Ok(any.then(|| self.with_more(event)))
     }
 
     /// Whether a notice has had its effect.

@@ -354,6 +354,8 @@ pub enum Event {
         problems: Vec<u32>,
         /// Whether nothing is left that an operator has to look at.
         all: bool,
+        /// Whether the checkout has more to do afterwards.
+        more: bool,
         /// By whom; `None` where the shop itself has seen it come right.
         by: Option<UserId>,
         /// What was done.

@@ -265,6 +265,10 @@ impl Entity for Order {
             Command::Cancel => self.decide_end(EndReason::Cancelled, now),
             Command::Expire => self.decide_end(EndReason::Expired, now),
             Command::RecordUndone | Command::Finish => match self.placed()?.1 {
+                // Nothing is over while the provider may still charge.
+                Status::Cancelling if self.open_attempt().is_some() && !planted(Bug::ExpiresWhileUnknown) => {
+                    Err(Rejection::WrongStatus { status: Status::Cancelling })
+                }
                 Status::Cancelling if self.refunds.iter().all(|refund| !refund.is_pending()) => {
                     Ok(Some(Event::Ended { at: now }))
                 }

@@ -378,7 +378,8 @@ impl Order {
                 return Err(Rejection::WrongStatus { status });
             }
         };
-        if begins && self.refunds.iter().any(Refund::is_pending) {
+        // What is owed of a payment cannot be told while some of it goes back; a stray is no part of it.
+        if begins && self.paying_attempt().is_some() && self.refunds.iter().any(Refund::is_pending) {
             return Err(Rejection::RefundInProgress);
         }
         Ok(begins.then_some(Event::EndBegun { reason, at: now }))

@@ -2,7 +2,7 @@
 //!
 //! Depends on its neighbours.
 
-use super::{Order, Progress, Standing, Status, StockAnswer, Wanted};
+use super::{Order, Progress, Refund, Standing, Status, StockAnswer, Wanted};
 use crate::{
     domain::entity::Timestamp,
     planted::{Bug, planted},
@@ -107,7 +107,12 @@ impl Order {
             (Step::AwaitProvider(attempt) | Step::AwaitCapture(attempt), Look::Around) => Turn::Do(Step::Pay(attempt)),
             (Step::AwaitRefund(number), Look::Around) => Turn::Do(Step::Refund(number)),
             (Step::AwaitPayment, _) if now >= deadline => Turn::Do(Step::Expire),
-            (Step::AwaitPayment, _) => Turn::WaitUntil(deadline),
+            // The provider gives something back meanwhile.
+            (Step::AwaitPayment, look) => match (self.pending_refund(), look) {
+                (None, _) => Turn::WaitUntil(deadline),
+                (Some(refund), Look::Around) => Turn::Do(Step::Refund(refund.number)),
+                (Some(_), Look::AtOrder) => Turn::LookAgain(Some(deadline)),
+            },
             (Step::AwaitProvider(attempt), Look::AtOrder) => match waits_for_customer(attempt) {
                 Some(()) if now >= deadline => Turn::Do(Step::Expire),
                 waits => Turn::LookAgain(waits.map(|()| deadline)),
@@ -119,14 +124,18 @@ impl Order {
     }
 
     fn work(&self, status: Status) -> Option<Step> {
-        let pending = || self.refunds.iter().find(|refund| refund.is_pending());
-        let way_on = || self.way_on(status).filter(|step| *step != Step::Finish || pending().is_none());
+        let pending = self.pending_refund();
+        let way_on = || self.way_on(status).filter(|step| *step != Step::Finish || pending.is_none());
         let step = self.money_back().or_else(way_on);
-        let is_waiting =
-            matches!(step, None | Some(Step::AwaitPayment | Step::AwaitProvider(_) | Step::AwaitCapture(_)));
-        let with_news = self.attempts.iter().find(|attempt| is_waiting && attempt.is_final() && attempt.heard);
+        // What is final is asked about when nothing else waits for the provider, so that it holds nothing up.
+        let is_idle = matches!(step, None | Some(Step::AwaitPayment)) && pending.is_none();
+        let with_news = self.attempts.iter().find(|attempt| is_idle && attempt.is_final() && attempt.heard);
         let ask = with_news.map(|attempt| Step::Ask(attempt.number));
-        ask.or(step).or_else(|| Some(Step::AwaitRefund(pending()?.number)))
+        ask.or(step).or_else(|| Some(Step::AwaitRefund(pending?.number)))
+    }
+
+    fn pending_refund(&self) -> Option<&Refund> {
+        self.refunds.iter().find(|refund| refund.is_pending())
     }
 
     /// Money that has to go back comes before everything else, but what a provider works on holds nothing up.
@@ -137,7 +146,9 @@ impl Order {
         if let Some(refund) = self.refunds.iter().find(|refund| refund.is_to_restock()) {
             return Some(Step::Restock(refund.number));
         }
-        self.owed_refund(Timestamp::default()).map(|_| Step::RefundOwed)
+        // One refund at a time.
+        let is_free = self.pending_refund().is_none();
+        is_free.then(|| self.owed_refund(Timestamp::default())).flatten().map(|_| Step::RefundOwed)
     }
 
     fn way_on(&self, status: Status) -> Option<Step> {

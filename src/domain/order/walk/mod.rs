@@ -124,6 +124,7 @@ fn an_order_that_is_paid_in_two_attempts_ends_well_whatever_happens() {
 fn money_that_the_provider_takes_after_it_said_no_goes_back_whatever_happens() {
     let astray = Tour { captures_late: true, is_quick: true, ..PLAIN };
     walk(&Tour { name: "captured after a decline", ..astray });
+    walk(&Tour { name: "captured after a decline, and slow", is_quick: false, ..astray });
     walk(&Tour { name: "captured after a decline, in two attempts", pays: 2, ..astray });
     walk(&Tour { name: "captured after a void", capture: CaptureMode::Later, ..astray });
 }
