@@ -114,6 +114,8 @@ pub(super) struct CheckoutState {
     tasks: JoinSet<()>,
     under_way: HashMap<OrderId, UnderWay>,
     wakes: Wakes,
+    /// Since when the provider has had no definite answer for orders that are parked. A restart forgets it: they are tried at once then.
+    troubled: HashMap<OrderId, Timestamp>,
     closing: Option<oneshot::Sender<()>>,
 }
 
@@ -170,7 +172,8 @@ impl Actor for CheckoutActor {
         myself.send_interval(Duration::from_millis(TICK_MS), || CheckoutMessage::Tick);
         let mut tasks = JoinSet::new();
         tasks.spawn(resume(Arc::clone(&self.0), myself));
-        Ok(CheckoutState { tasks, under_way: HashMap::new(), wakes: Wakes::default(), closing: None })
+        let (under_way, wakes, troubled) = (HashMap::new(), Wakes::default(), HashMap::new());
+        Ok(CheckoutState { tasks, under_way, wakes, troubled, closing: None })
     }
 
     async fn handle(
@@ -229,11 +232,11 @@ impl CheckoutActor {
         look: Look,
         state: &mut CheckoutState,
     ) {
-        let (driver, myself) = (self.0.driver.clone(), myself.clone());
+        let (driver, myself, since) = (self.0.driver.clone(), myself.clone(), state.troubled.get(&order).copied());
         state.tasks.spawn(async move {
             // A panic in the driver must not leave the order marked as under way for ever. It is caught in this task: a task of
             // its own would outlive the checkout, and an order must never have two drivers.
-            let driven = AssertUnwindSafe(driver.drive(order, known, look)).catch_unwind().await;
+            let driven = AssertUnwindSafe(driver.drive(order, known, look, since)).catch_unwind().await;
             let rest = driven.unwrap_or_else(|_| {
                 tracing::error!(%order, "driving an order panicked");
                 driver.look_again()
@@ -244,6 +247,10 @@ impl CheckoutActor {
 
     fn rested(&self, myself: &ActorRef<CheckoutMessage>, order: OrderId, rest: Rest, state: &mut CheckoutState) {
         let Some(under_way) = state.under_way.get_mut(&order) else { return };
+        match rest {
+            Rest::Parked(_, since) => state.troubled.insert(order, since),
+            Rest::Until(_) | Rest::Done => state.troubled.remove(&order),
+        };
         for waiting in std::mem::take(&mut under_way.waiting) {
             let _ = waiting.send(());
         }
@@ -255,7 +262,7 @@ impl CheckoutActor {
         }
         state.under_way.remove(&order);
         let wake = match rest {
-            Rest::Until(moment) => Some(moment),
+            Rest::Until(moment) | Rest::Parked(moment, _) => Some(moment),
             Rest::Done => None,
         };
         state.wakes.set(order, wake);

@@ -98,6 +98,8 @@ pub enum Rest {
     Done,
     /// It waits until this moment: for its customer, or because something is wrong with it.
     Until(Timestamp),
+    /// It waits until this moment (the first) because the provider has had no definite answer since then (the second).
+    Parked(Timestamp, Timestamp),
 }
 
 /// A step whose outcome is unknown, or that could not be delivered.
@@ -114,10 +116,17 @@ type Outcome = Result<Arc<Order>, Trouble>;
 
 impl Driver {
     /// Performs step after step until the order rests. `known` is the order as the caller was told, which need not be durable yet, and
-    /// may be older than what others were told meanwhile: nothing rests on it before the order itself is read.
-    pub async fn drive(&self, id: OrderId, known: Option<Arc<Order>>, look: Look) -> Rest {
+    /// may be older than what others were told meanwhile: nothing rests on it before the order itself is read. `troubled_since` is
+    /// since when it has been [`Rest::Parked`].
+    pub async fn drive(
+        &self,
+        id: OrderId,
+        known: Option<Arc<Order>>,
+        look: Look,
+        mut troubled_since: Option<Timestamp>,
+    ) -> Rest {
         let mut pause_ms = self.limits.back_off_ms_min;
-        let (mut known, mut look, mut troubled_since) = (known, look, None);
+        let (mut known, mut look) = (known, look);
         // Is there anything that need not be durable yet?
         let mut ahead = known.is_some();
         let mut is_told = known.is_some();
@@ -181,13 +190,13 @@ impl Driver {
                         // Nothing waits for it, so there is no hurry; but a deadline comes first.
                         let deadline = order.placement().map(|placement| placement.deadline).filter(|at| *at > now);
                         let moment = deadline.map_or(ask_again, |deadline| deadline.min(ask_again));
-                        return self.rest(Rest::Until(moment), true).await;
+                        return self.rest(Rest::Parked(moment, since), true).await;
                     }
                     if step.asks_provider() && pause_ms >= PARK_MS {
                         let longest =
                             (now.ms_since(since) / 2).clamp(PARK_MS, self.limits.back_off_ms_max.max(PARK_MS));
                         let pause_ms = fastrand::u64(PARK_MS..=longest);
-                        return self.rest(Rest::Until(now.plus_ms(pause_ms)), true).await;
+                        return self.rest(Rest::Parked(now.plus_ms(pause_ms), since), true).await;
                     }
                     tokio::time::sleep(Duration::from_millis(fastrand::u64(1..=pause_ms.max(1)))).await;
                     pause_ms = (pause_ms * 2).min(self.limits.back_off_ms_max);

@@ -10,9 +10,11 @@ use crate::{
     actors::reconciler::{Pass, Reconciled},
     domain::{
         account::Role,
-        ids::OrderId,
+        ids::{OrderId, UserId},
         inbox::{self, Day, Kept},
-        order::{self, Attempt, Attention, Command, Order, Problem, RefundRequest, RefundStanding, Standing, Status},
+        order::{
+            self, Attempt, Attention, Command, Look, Order, Problem, RefundRequest, RefundStanding, Standing, Status,
+        },
     },
     identity::Principal,
 };
@@ -146,19 +148,43 @@ impl Shop {
             Resolution::Refund => "refund",
         };
         let plan = Plan::of(&page.order, problem, &resolution, who, note)?;
-        for command in plan.commands {
-            self.0.orders.ask(&id, command).await?;
-        }
-        let note = format!("{what}: {note}");
-        self.tell_and_drive(id, Command::Resolve { problems: plan.settles, by: Some(who.user), note }).await?;
+        let (shop, by, note) = (self.clone(), who.user, format!("{what}: {note}"));
+        // It goes on where whoever asked does not wait.
+        tokio::spawn(async move { shop.carry_out(id, plan, by, &note).await }).await.map_err(|_| Error::Unknown)??;
         self.order(who, id).await
+    }
+
+    /// Deed by deed: what was done before one is refused stays done, is on record and is driven on.
+    async fn carry_out(&self, id: OrderId, plan: Plan, by: UserId, note: &str) -> Result<(), Error> {
+        let mut outcome = Ok(());
+        for Deed { command, settles } in plan.deeds {
+            outcome = match command {
+                Some(command) => self.0.orders.ask(&id, command).await.map(drop),
+                None => Ok(()),
+            };
+            if outcome.is_ok() {
+                let resolve = Command::Resolve { problems: settles, by: Some(by), note: note.to_owned() };
+                outcome = self.0.orders.ask(&id, resolve).await.map(drop);
+            }
+            if outcome.is_err() {
+                break;
+            }
+        }
+        // Around: whoever tries again wants the provider to be asked now.
+        self.drive_for_a_while(id, None, Look::Around).await;
+        Ok(outcome?)
     }
 }
 
-/// What a resolution comes to: what the order is told, and which of its problems are settled by that.
+/// What a resolution comes to.
 #[derive(Default)]
 struct Plan {
-    commands: Vec<Command>,
+    deeds: Vec<Deed>,
+}
+
+/// What the order is told, and which of its problems are settled by that.
+struct Deed {
+    command: Option<Command>,
     settles: Vec<u32>,
 }
 
@@ -179,7 +205,7 @@ impl Plan {
             let command = match (&known.problem, resolution) {
                 // One refund at a time: the others stay open.
                 (Problem::RefundFailed { .. }, Resolution::Retry | Resolution::Refund)
-                    if plan.commands.iter().any(|known| matches!(known, Command::RefundAgain { .. })) =>
+                    if plan.deeds.iter().any(|known| matches!(known.command, Some(Command::RefundAgain { .. }))) =>
                 {
                     continue;
                 }
@@ -212,32 +238,31 @@ impl Plan {
                     let (reference, captured) = (reference.clone(), *captured);
                     Some(Command::TakeBack { attempt: *attempt, reference, captured })
                 }
-                // What the provider goes on to be asked about comes right by itself.
-                (Problem::PaymentUnknown { .. }, Resolution::Refund) => {
-                    with_everything.push(None);
-                    continue;
-                }
-                (Problem::Stuck { .. } | Problem::Differs { .. } | Problem::Disputed { .. }, Resolution::Refund) => {
-                    with_everything.push(Some(known.number));
+                // A payment whose outcome is unknown is given up with the order; should that stay unknown, too, it is raised again.
+                (
+                    Problem::PaymentUnknown { .. }
+                    | Problem::Stuck { .. }
+                    | Problem::Differs { .. }
+                    | Problem::Disputed { .. },
+                    Resolution::Refund,
+                ) => {
+                    with_everything.push(known.number);
                     continue;
                 }
                 // A dispute is between the customer and their bank: there is nothing to try again.
                 (Problem::Disputed { .. }, Resolution::Retry) | (_, Resolution::Settled(Some(_))) => continue,
                 (_, Resolution::Retry | Resolution::Settled(None)) => None,
             };
-            plan.commands.extend(command);
-            plan.settles.push(known.number);
+            plan.deeds.push(Deed { command, settles: vec![known.number] });
         }
         // An order that is over has nothing to cancel: its problem stays open.
         let is_over = order.status().is_some_and(|status| {
             matches!(status, Status::Cancelling | Status::Cancelled | Status::Expired | Status::Rejected)
         });
-        if !with_everything.is_empty() && plan.commands.is_empty() && !is_over {
-            plan.commands.push(give_everything_back(order, who, note));
-            plan.settles.extend(with_everything.into_iter().flatten());
+        if !with_everything.is_empty() && plan.deeds.is_empty() && !is_over {
+            plan.deeds.push(Deed { command: Some(give_everything_back(order, who, note)), settles: with_everything });
         }
-        let does_nothing = plan.commands.is_empty() && plan.settles.is_empty();
-        if does_nothing { Err(order::Rejection::NothingToResolve.into()) } else { Ok(plan) }
+        if plan.deeds.is_empty() { Err(order::Rejection::NothingToResolve.into()) } else { Ok(plan) }
     }
 }
 

@@ -136,8 +136,7 @@ impl Shop {
             }
             Some(_) => {
                 if matches!(known.status(), Some(Status::Placed | Status::Cancelling)) {
-                    let limit = Duration::from_millis(self.config().limits.payment_wait_ms_max);
-                    let _ = tokio::time::timeout(limit, self.0.checkout.drive(id, None, Look::AtOrder)).await;
+                    self.drive_for_a_while(id, None, Look::AtOrder).await;
                 }
                 Ok(())
             }
@@ -170,8 +169,13 @@ impl Shop {
         let _ = begun.send(Ok(accepted.effect));
         // Whoever repeats a request may have come back from their bank.
         let look = if accepted.effect == Effect::AlreadySo { Look::Around } else { Look::AtOrder };
+        self.drive_for_a_while(id, Some(accepted.view), look).await;
+    }
+
+    /// Drives an order until it rests, or for as long as a request may wait; it goes on afterwards.
+    pub(super) async fn drive_for_a_while(&self, id: OrderId, known: Option<Arc<Order>>, look: Look) {
         let limit = Duration::from_millis(self.config().limits.payment_wait_ms_max);
-        let _ = tokio::time::timeout(limit, self.0.checkout.drive(id, Some(accepted.view), look)).await;
+        let _ = tokio::time::timeout(limit, self.0.checkout.drive(id, known, look)).await;
     }
 
     /// What came of an order that was placed and driven, as durable.

@@ -196,3 +196,40 @@ async fn what_operators_do_is_theirs_alone_and_refused_as_a_whole() {
     let longest = json!({"action": "settled", "outcome": "given_back", "note": "n".repeat(500)});
     resolve(&admin, &order, &longest).await.expect(200);
 }
+
+#[tokio::test]
+async fn an_unknown_payment_that_is_given_up_is_on_record_and_raised_again_while_nobody_knows() {
+    let provider = Provider::new().await;
+    let clock = Clock::manual(souk::domain::entity::Timestamp(1_700_000_000_000));
+    let change = |config: &mut souk::config::Config| config.limits.payment_wait_ms_max = 500;
+    let (app, _, customer) = shop_at(&provider.url, change, clock.clone()).await;
+    provider.plan(&[Rule { fault: Fault::FailsBefore, ..Rule::default() }]).await;
+    let order = customer.order("CABLE", 1).await;
+    customer.pay(&order, "tok_success").await.expect(202);
+    let open = async || {
+        // It is tried again after pauses, which this clock has to be moved over.
+        clock.advance_ms(60_000);
+        // Tokens do not live as long.
+        let shown = app.user("admin", Role::Admin).await.get(&format!("{LIST}/{order}")).await.expect(200);
+        let problems = shown["attention"].as_array().unwrap().iter();
+        let open = problems.filter(|known| known["resolved"].is_null()).map(|known| known["number"].clone());
+        open.collect::<Vec<_>>()
+    };
+    crate::support::eventually(async || (open().await == [json!(1)]).then_some(())).await;
+    let admin = app.user("admin", Role::Admin).await;
+    let body = json!({"action": "refund", "note": "the customer does not want it any more"});
+    let shown = resolve(&admin, &order, &body).await.expect(200);
+    assert_eq!(shown["status"], "cancelling", "what may still be charged is not over");
+    let resolved = admin.get(&format!("{LIST}/{order}")).await.expect(200)["attention"][0]["resolved"].clone();
+    assert_eq!(
+        (&resolved["by"], &resolved["note"]),
+        (&json!(admin.user_id), &json!("refund: the customer does not want it any more"))
+    );
+    crate::support::eventually(async || (open().await == [json!(2)]).then_some(())).await;
+    provider.plan(&[]).await;
+    crate::support::eventually(async || open().await.is_empty().then_some(())).await;
+    let admin = app.user("admin", Role::Admin).await;
+    let shown = admin.get(&format!("{LIST}/{order}")).await.expect(200);
+    assert_eq!(shown["order"]["status"], "cancelled");
+    assert_eq!((listed(&admin).await, provider.net(&order).await), (vec![], 0));
+}

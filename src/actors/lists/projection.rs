@@ -109,82 +109,59 @@ impl ListsProjection {
     }
 
     fn order_event(&mut self, order: OrderId, event: &order::Event) -> Result<(), ProjectionFault> {
-        let stage = match event {
-            order::Event::Placed(placement) => {
-                self.placed(order, placement);
-                if !planted(Bug::OrderNotListed) {
-                    self.put(open_order_key(order), Vec::new());
-                }
-                Stage::Open
+        use order::Event;
+        match event.leaves_open() {
+            Some(true) if planted(Bug::OrderNotListed) && matches!(event, Event::Placed(_)) => {}
+            // The checkout comes back to it at the next start.
+            Some(true) => self.put(open_order_key(order), Vec::new()),
+            Some(false) => self.delete(open_order_key(order)),
+            None => {}
+        }
+        match event {
+            Event::RefundAdvanced { standing: RefundStanding::Failed { .. }, .. } | Event::AttentionRaised { .. } => {
+                self.put(attention_key(order), Vec::new());
             }
-            order::Event::PaymentAdvanced { standing, .. } => match standing {
+            Event::AttentionResolved { all: true, .. } => self.delete(attention_key(order)),
+            _ => {}
+        }
+        let stage = match event {
+            Event::Placed(placement) => {
+                self.placed(order, placement);
+                return self.move_to(order, Stage::Open, Some(placement.at));
+            }
+            Event::PaymentAdvanced { standing, .. } => match standing {
                 Standing::Captured { .. } => Stage::Paid,
                 Standing::Authorised { .. } => Stage::Authorised,
                 Standing::Declined { .. } | Standing::Voided { .. } => return self.open_again(order),
                 Standing::ActionRequired { .. } | Standing::Processing { .. } => return Ok(()),
             },
-            order::Event::Fulfilled { .. } => Stage::Confirmed,
-            order::Event::Packed { .. } => Stage::Packed,
-            order::Event::Shipped { .. } => Stage::Shipped,
-            order::Event::Delivered { .. } => Stage::Delivered,
-            order::Event::Ended { .. } => Stage::Ended,
-            order::Event::EndBegun { .. } => {
-                self.put(open_order_key(order), Vec::new());
-                return self.open_again(order);
-            }
-            order::Event::RefundAdvanced { more, standing, .. } => {
-                if let RefundStanding::Failed { .. } = standing {
-                    self.put(attention_key(order), Vec::new());
-                }
-                self.list_open(order, *more);
-                return Ok(());
-            }
-            order::Event::Restocked { more, .. } | order::Event::NothingNew { more, .. } => {
-                self.list_open(order, *more);
-                return Ok(());
-            }
-            order::Event::StrayCaptured { .. }
-            | order::Event::NoticeHeard { .. }
-            | order::Event::RefundRequested { .. }
-            | order::Event::ReturnReceived { .. } => {
-                self.list_open(order, true);
-                return Ok(());
-            }
-            order::Event::AttentionRaised { .. } => {
-                self.put(attention_key(order), Vec::new());
-                return Ok(());
-            }
-            order::Event::AttentionResolved { all, more, .. } => {
-                if *all {
-                    self.delete(attention_key(order));
-                }
-                self.list_open(order, *more);
-                return Ok(());
-            }
-            order::Event::CartTaken { .. }
-            | order::Event::StockAnswered { .. }
-            | order::Event::PaymentRequested { .. }
-            | order::Event::AuthorisationRequested { .. }
-            | order::Event::CaptureRequested { .. }
-            | order::Event::VoidRequested { .. }
-            | order::Event::ReturnRequested { .. }
-            | order::Event::ReturnRejected { .. }
-            | order::Event::Undone { .. }
-            | order::Event::Erased { .. } => return Ok(()),
+            Event::Fulfilled { .. } | Event::FulfilledWithMore { .. } => Stage::Confirmed,
+            Event::Packed { .. } => Stage::Packed,
+            Event::Shipped { .. } => Stage::Shipped,
+            Event::Delivered { .. } => Stage::Delivered,
+            Event::Ended { .. } | Event::EndedWithMore { .. } => Stage::Ended,
+            Event::EndBegun { .. } => return self.open_again(order),
+            Event::CartTaken { .. }
+            | Event::StockAnswered { .. }
+            | Event::PaymentRequested { .. }
+            | Event::AuthorisationRequested { .. }
+            | Event::CaptureRequested { .. }
+            | Event::VoidRequested { .. }
+            | Event::StrayCaptured { .. }
+            | Event::NoticeHeard { .. }
+            | Event::NothingNew { .. }
+            | Event::RefundRequested { .. }
+            | Event::RefundAdvanced { .. }
+            | Event::Restocked { .. }
+            | Event::ReturnRequested { .. }
+            | Event::ReturnReceived { .. }
+            | Event::ReturnRejected { .. }
+            | Event::Undone { .. }
+            | Event::AttentionRaised { .. }
+            | Event::AttentionResolved { .. }
+            | Event::Erased { .. } => return Ok(()),
         };
-        if matches!(stage, Stage::Confirmed | Stage::Ended) {
-            self.delete(open_order_key(order));
-        }
-        let placed_at = match event {
-            order::Event::Placed(placement) => Some(placement.at),
-            _ => None,
-        };
-        self.move_to(order, stage, placed_at)
-    }
-
-    /// Whether the checkout comes back to an order at the next start.
-    fn list_open(&mut self, order: OrderId, open: bool) {
-        if open { self.put(open_order_key(order), Vec::new()) } else { self.delete(open_order_key(order)) }
+        self.move_to(order, stage, None)
     }
 
     /// An order that had come further is open again.

@@ -85,7 +85,7 @@ async fn act(floor: &Floor, action: Action) -> Result<(), Gone> {
         Action::PlaceWithTwoDrivers(order, customer, lines) => {
             place(floor, order, customer, lines, lines.len() as u64).await?;
             let other = async {
-                floor.driver.drive(OrderId(order), None, Look::AtOrder).await;
+                floor.driver.drive(OrderId(order), None, Look::AtOrder, None).await;
                 Ok(())
             };
             let (driven, other) = tokio::join!(drive(floor, order), other);

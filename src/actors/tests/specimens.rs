@@ -182,7 +182,7 @@ fn refund(number: u32, cause: RefundCause) -> Refund {
     }
 }
 
-pub(super) fn order() -> [(&'static str, order::Event); 58] {
+pub(super) fn order() -> [(&'static str, order::Event); 60] {
     use order::Event;
     let variant = |event: &Event| match event {
         Event::Placed(_) => 0,
@@ -212,6 +212,8 @@ pub(super) fn order() -> [(&'static str, order::Event); 58] {
         Event::Undone { .. } => 24,
         Event::AttentionRaised { .. } => 25,
         Event::AttentionResolved { .. } => 26,
+        Event::FulfilledWithMore { .. } => 27,
+        Event::EndedWithMore { .. } => 28,
     };
     let bare = shop_floor::placement(USER, 3, &[(0, 2)], AT);
     let answered = |first, second| Event::StockAnswered { answers: vec![(0, first), (1, second)], at: AT };
@@ -227,7 +229,7 @@ pub(super) fn order() -> [(&'static str, order::Event); 58] {
     let tracking = Tracking { carrier: "Post".into(), number: "RR123".into() };
     of_all(
         variant,
-        27,
+        29,
         [
             ("placed", Event::Placed(placement())),
             ("placed_bare", Event::Placed(bare)),
@@ -313,6 +315,8 @@ pub(super) fn order() -> [(&'static str, order::Event); 58] {
                     at: AT,
                 },
             ),
+            ("fulfilled_with_more", Event::FulfilledWithMore { at: AT }),
+            ("ended_with_more", Event::EndedWithMore { at: AT }),
         ],
     )
 }

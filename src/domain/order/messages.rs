@@ -363,6 +363,54 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
+    /// As [`Event::Fulfilled`], with more to do for the checkout afterwards: money of another attempt is on its way back.
+    FulfilledWithMore {
+        /// When.
+        at: Timestamp,
+    },
+    /// As [`Event::Ended`], with more to do for the checkout afterwards: a notice has come that the provider is to be asked about.
+    EndedWithMore {
+        /// When.
+        at: Timestamp,
+    },
+}
+
+impl Event {
+    /// Whether the checkout may have more to do after it, so that the next start comes back to the order; `None` where that is as it was
+    /// before. An order is never left out that has more to do.
+    #[must_use]
+    pub fn leaves_open(&self) -> Option<bool> {
+        match self {
+            Self::Placed(_)
+            | Self::EndBegun { .. }
+            | Self::StrayCaptured { .. }
+            | Self::NoticeHeard { .. }
+            | Self::RefundRequested { .. }
+            | Self::ReturnReceived { .. }
+            | Self::AttentionRaised { .. }
+            | Self::FulfilledWithMore { .. }
+            | Self::EndedWithMore { .. } => Some(true),
+            Self::Fulfilled { .. } | Self::Ended { .. } => Some(false),
+            Self::RefundAdvanced { more, .. }
+            | Self::Restocked { more, .. }
+            | Self::NothingNew { more, .. }
+            | Self::AttentionResolved { more, .. } => Some(*more),
+            Self::CartTaken { .. }
+            | Self::StockAnswered { .. }
+            | Self::PaymentRequested { .. }
+            | Self::PaymentAdvanced { .. }
+            | Self::Packed { .. }
+            | Self::Shipped { .. }
+            | Self::Delivered { .. }
+            | Self::Erased { .. }
+            | Self::AuthorisationRequested { .. }
+            | Self::CaptureRequested { .. }
+            | Self::VoidRequested { .. }
+            | Self::ReturnRequested { .. }
+            | Self::ReturnRejected { .. }
+            | Self::Undone { .. } => None,
+        }
+    }
 }
 
 /// Why a command to an order was refused.

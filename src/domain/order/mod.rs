@@ -258,7 +258,10 @@ impl Entity for Order {
             Command::Raise { problem, notice } => self.decide_raise(problem, *notice, now),
             Command::Resolve { problems, by, note } => self.decide_resolve(problems, *by, note, now),
             Command::RecordFulfilled => match self.placed()?.1 {
-                Status::Paid => Ok(Some(Event::Fulfilled { at: now })),
+                Status::Paid => Ok(Some(self.with_more(|more| match more {
+                    true => Event::FulfilledWithMore { at: now },
+                    false => Event::Fulfilled { at: now },
+                }))),
                 status if status.is_paid() => Ok(None),
                 status => Err(Rejection::WrongStatus { status }),
             },
@@ -270,7 +273,10 @@ impl Entity for Order {
                     Err(Rejection::WrongStatus { status: Status::Cancelling })
                 }
                 Status::Cancelling if self.refunds.iter().all(|refund| !refund.is_pending()) => {
-                    Ok(Some(Event::Ended { at: now }))
+                    Ok(Some(self.with_more(|more| match more {
+                        true => Event::EndedWithMore { at: now },
+                        false => Event::Ended { at: now },
+                    })))
                 }
                 Status::Cancelling => Ok((!self.undone).then_some(Event::Undone { at: now })),
                 Status::Cancelled | Status::Expired | Status::Rejected => Ok(None),
@@ -327,7 +333,7 @@ impl Entity for Order {
                 let note = self.advance_payment(*attempt, standing);
                 self.note(*at, note);
             }
-            Event::Fulfilled { at } => self.advance(Progress::Confirmed, *at),
+            Event::Fulfilled { at } | Event::FulfilledWithMore { at } => self.advance(Progress::Confirmed, *at),
             Event::EndBegun { reason, at } => {
                 self.ending = Some(reason.clone());
                 self.note(*at, None);
@@ -335,7 +341,7 @@ impl Entity for Order {
                     self.erase();
                 }
             }
-            Event::Ended { at } => self.advance(Progress::Ended, *at),
+            Event::Ended { at } | Event::EndedWithMore { at } => self.advance(Progress::Ended, *at),
             Event::Packed { at } => self.advance(Progress::Packed, *at),
             Event::Shipped { tracking, at } => {
                 self.tracking = Some(tracking.clone());

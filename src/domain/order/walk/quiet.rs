@@ -97,6 +97,7 @@ impl World {
     pub(super) fn check_always(&self) {
         let (_, captures) = self.balance();
         assert!(captures <= 1 || self.tour.captures_late, "charged twice: {:?}", self.provider);
+        assert!(self.listed || self.order.is_settled(), "no start would go on: {:?}", self.order);
         let status = self.order.status().unwrap();
         assert!(!status.is_paid() || captures > 0, "{status:?}, but nothing was captured");
         let sold = self.stock.iter().map(|inventory| inventory.view().sold).sum::<u64>();

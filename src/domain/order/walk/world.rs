@@ -42,6 +42,8 @@ pub(super) enum Flying {
 pub(super) struct World {
     pub(super) tour: Tour,
     pub(super) order: Order,
+    /// Whether the next start comes back to the order.
+    pub(super) listed: bool,
     pub(super) cart: Cart,
     pub(super) stock: [Inventory; 2],
     /// Hashes of the cart and the stock, which change less often than they are looked at.
@@ -105,6 +107,7 @@ impl World {
         Self {
             tour: *tour,
             order,
+            listed: true,
             cart,
             stock,
             keys,
@@ -125,7 +128,7 @@ impl World {
     pub(super) fn key(&self) -> u64 {
         let Order { taken, stock, attempts, ending, progress, refunds, returns, attention, undone, .. } = &self.order;
         let mut hasher = DefaultHasher::new();
-        (taken, stock, ending, progress, undone).hash(&mut hasher);
+        (taken, stock, ending, progress, undone, self.listed).hash(&mut hasher);
         // When it happened makes no difference.
         for Attempt { standing, capture, wanted, heard, stray, .. } in attempts {
             (standing, capture, wanted, heard, stray).hash(&mut hasher);
@@ -141,9 +144,10 @@ impl World {
     }
 
     pub(super) fn tell(&mut self, command: &Command) -> bool {
-        let (before, now) = (self.order.sequence(), self.now());
-        let _ = tell(&mut self.order, command, now);
-        self.order.sequence() > before
+        let Ok(Some(event)) = self.order.decide(command, self.now()) else { return false };
+        self.order.apply(&event);
+        self.listed = event.leaves_open().unwrap_or(self.listed);
+        true
     }
 
     /// A request arrives at an entity.
