@@ -12,11 +12,12 @@ use super::{
     stories::{Action, STORIES, Story},
 };
 use crate::{
+    actors::drive::DriveLimits,
     clock::Clock,
     domain::{
         entity::Timestamp,
         ids::{OrderId, RequestKey, UserId},
-        order::{CaptureMode, Command, Look, Status},
+        order::{CaptureMode, Command, Look, Problem, Status},
     },
 };
 
@@ -286,6 +287,41 @@ fn a_driver_that_is_told_of_an_older_order_drives_it_as_it_is() {
         floor.insist(&floor.orders, &order, || Command::Cancel).await.unwrap().unwrap();
         floor.checkout.drive(order, Some(before), Look::AtOrder).await;
         assert_eq!(floor.status(order).await, Some(Status::Cancelled));
+        floor.close().await;
+    });
+}
+
+#[test]
+fn what_cannot_be_voided_for_long_is_raised_also_where_it_is_tried_now_and_then_only() {
+    let path = tempfile::tempdir().unwrap();
+    let (provider, clock) = (Provider::with_moods(&[]), Clock::manual(NOW));
+    let (story, order) = (&STORIES[0], OrderId(1));
+    in_one_life(async {
+        // Each trouble ends the drive.
+        let limits = DriveLimits { back_off_ms_min: 1_000, ..DriveLimits::default() };
+        let floor = Floor::open_with(path.path(), &provider, clock.clone(), limits).await;
+        story.prepare(&floor).await.unwrap();
+        act(&floor, story.actions[0]).await.unwrap();
+        let (method, capture) = ("tok_success".to_owned(), CaptureMode::Later);
+        let request = || Command::RequestPayment { method: method.clone(), key: None, capture };
+        floor.insist(&floor.orders, &order, request).await.unwrap().unwrap();
+        drive(&floor, 1).await.unwrap();
+        assert_eq!(floor.status(order).await, Some(Status::Authorised));
+        provider.add_mood(Mood::HearsNothing);
+        floor.insist(&floor.orders, &order, || Command::Cancel).await.unwrap().unwrap();
+        drive(&floor, 1).await.unwrap();
+        let problems = async || {
+            let read = floor.orders.read(&order).await.unwrap().view;
+            read.open_problems().map(Problem::as_str).collect::<Vec<_>>()
+        };
+        assert_eq!((floor.status(order).await, problems().await), (Some(Status::Cancelling), vec![]));
+        // Longer than until an operator is told, and long before the next drive is.
+        provider.add_mood(Mood::HearsNothing);
+        clock.advance_ms(limits.attention_ms);
+        until("an operator is told", async || problems().await == ["payment_unknown"]).await;
+        clock.advance_ms(limits.back_off_ms_max);
+        until("the payment is voided", async || floor.status(order).await == Some(Status::Cancelled)).await;
+        until("the problem has come right", async || problems().await.is_empty()).await;
         floor.close().await;
     });
 }

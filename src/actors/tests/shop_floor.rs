@@ -186,8 +186,15 @@ pub(super) struct Floor {
 }
 
 impl Floor {
+    /// A shop that tries again at once.
     pub(super) async fn open(path: &Path, provider: &Arc<Provider>, clock: Clock) -> Self {
+        let limits = DriveLimits { back_off_ms_min: 1, back_off_ms_max: 8, ..DriveLimits::default() };
+        Self::open_with(path, provider, clock, limits).await
+    }
+
+    pub(super) async fn open_with(path: &Path, provider: &Arc<Provider>, clock: Clock, limits: DriveLimits) -> Self {
         hush_mishaps();
+        let drive_limits = DriveLimits { provider_ms_max: 50, ..limits };
         let disk = Disk::new();
         let mut config = small_journal(path, &disk);
         // A batch for each record, so that a crash can come between any two of them.
@@ -211,12 +218,7 @@ impl Floor {
             journal: journal.clone(),
             gateway: Arc::clone(provider) as Arc<_>,
             clock: clock.clone(),
-            limits: DriveLimits {
-                provider_ms_max: 50,
-                back_off_ms_min: 1,
-                back_off_ms_max: 8,
-                ..DriveLimits::default()
-            },
+            limits: drive_limits,
         };
         let checkout = Checkout::new(driver.clone(), listed.clone(), progress.clone());
         let errands = Errands::new(Tools {
