@@ -9,13 +9,10 @@ rate="${1:-400}" seconds="${2:-10}"
 . benches/support.sh
 need curl jq
 
-[ -n "${SOUK:-}" ] || cargo build --release --locked --quiet --bin souk
-target/release/souk --version
-target/release/souk gateway-sim --listen 127.0.0.1:0 --ledger "$scratch/ledger.jsonl" >"$scratch/provider" 2>&1 &
-pids+=("$!")
-until provider="$(sed -n 's/^The simulated provider listens on //p' "$scratch/provider")" && [ -n "$provider" ]; do sleep 0.2; done
+build
+gateway
 curl -sf -o /dev/null -X PUT "$provider/script" -H 'content-type: application/json' -d '[{"fault":"declined"}]'
-export SOUK_PAYMENTS__PROVIDER=simulator SOUK_PAYMENTS__URL="$provider" SOUK_PAYMENT_DEADLINE_MS=15000
+export SOUK_PAYMENT_DEADLINE_MS=15000
 shop --demo --demo-products 200
 settle
 sell_one_product 4096

@@ -11,12 +11,8 @@ rate="${1:-300}" seconds="${2:-20}"
 . benches/support.sh
 need curl jq
 
-[ -n "${SOUK:-}" ] || cargo build --release --locked --quiet --bin souk
-target/release/souk --version
-target/release/souk gateway-sim --listen 127.0.0.1:0 --ledger "$scratch/ledger.jsonl" >"$scratch/provider" 2>&1 &
-pids+=("$!")
-until provider="$(sed -n 's/^The simulated provider listens on //p' "$scratch/provider")" && [ -n "$provider" ]; do sleep 0.2; done
-export SOUK_PAYMENTS__PROVIDER=simulator SOUK_PAYMENTS__URL="$provider"
+build
+gateway
 shop --demo --demo-products 200
 settle
 # A customer buys one thing at a time.

@@ -22,6 +22,19 @@ shop() {
     done
 }
 
+build() {
+    cargo build --release --locked --quiet --bin souk
+    target/release/souk --version
+}
+
+# Serves a provider for the shops that follow, and sets $provider.
+gateway() {
+    target/release/souk gateway-sim --listen 127.0.0.1:0 --ledger "$scratch/ledger.jsonl" >"$scratch/provider" 2>&1 &
+    pids+=("$!")
+    until provider="$(sed -n 's/^The simulated provider listens on //p' "$scratch/provider")" && [ -n "$provider" ]; do sleep 0.2; done
+    export SOUK_PAYMENTS__PROVIDER=simulator SOUK_PAYMENTS__URL="$provider"
+}
+
 # The demo catalogue has just been made: its checkpoint and the last commits of its lists are no part of what is measured.
 settle() { sleep 12; }
 

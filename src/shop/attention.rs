@@ -147,17 +147,17 @@ impl Shop {
             Resolution::Settled(_) => "settled",
             Resolution::Refund => "refund",
         };
-        let plan = Plan::of(&page.order, problem, &resolution, who, note)?;
+        let deeds = Deed::all_of(&page.order, problem, &resolution, who, note)?;
         let (shop, by, note) = (self.clone(), who.user, format!("{what}: {note}"));
         // It goes on where whoever asked does not wait.
-        tokio::spawn(async move { shop.carry_out(id, plan, by, &note).await }).await.map_err(|_| Error::Unknown)??;
+        tokio::spawn(async move { shop.carry_out(id, deeds, by, &note).await }).await.map_err(|_| Error::Unknown)??;
         self.order(who, id).await
     }
 
     /// Deed by deed: what was done before one is refused stays done, is on record and is driven on.
-    async fn carry_out(&self, id: OrderId, plan: Plan, by: UserId, note: &str) -> Result<(), Error> {
+    async fn carry_out(&self, id: OrderId, deeds: Vec<Deed>, by: UserId, note: &str) -> Result<(), Error> {
         let mut outcome = Ok(());
-        for Deed { command, settles } in plan.deeds {
+        for Deed { command, settles } in deeds {
             outcome = match command {
                 Some(command) => self.0.orders.ask(&id, command).await.map(drop),
                 None => Ok(()),
@@ -176,36 +176,29 @@ impl Shop {
     }
 }
 
-/// What a resolution comes to.
-#[derive(Default)]
-struct Plan {
-    deeds: Vec<Deed>,
-}
-
-/// What the order is told, and which of its problems are settled by that.
+/// A part of what a resolution comes to: what the order is told, and which of its problems are settled by that.
 struct Deed {
     command: Option<Command>,
     settles: Vec<u32>,
 }
 
-impl Plan {
-    fn of(
+impl Deed {
+    fn all_of(
         order: &Order,
         number: Option<u32>,
         resolution: &Resolution,
         who: &Principal,
         note: &str,
-    ) -> Result<Self, Error> {
+    ) -> Result<Vec<Self>, Error> {
         let total = order.placement().map(|placement| placement.total).ok_or(Error::NotFound("order"))?;
-        let mut plan = Self::default();
-        let mut with_everything = Vec::new();
+        let (mut deeds, mut with_everything) = (Vec::new(), Vec::new());
         let is_meant = |known: &&Attention| number.is_none_or(|number| number == known.number);
         let is_final = |attempt: u32| order.attempt(attempt).is_some_and(Attempt::is_final);
         for known in order.open_attention().filter(is_meant) {
             let command = match (&known.problem, resolution) {
                 // One refund at a time: the others stay open.
                 (Problem::RefundFailed { .. }, Resolution::Retry | Resolution::Refund)
-                    if plan.deeds.iter().any(|known| matches!(known.command, Some(Command::RefundAgain { .. }))) =>
+                    if deeds.iter().any(|known: &Self| matches!(known.command, Some(Command::RefundAgain { .. }))) =>
                 {
                     continue;
                 }
@@ -253,16 +246,16 @@ impl Plan {
                 (Problem::Disputed { .. }, Resolution::Retry) | (_, Resolution::Settled(Some(_))) => continue,
                 (_, Resolution::Retry | Resolution::Settled(None)) => None,
             };
-            plan.deeds.push(Deed { command, settles: vec![known.number] });
+            deeds.push(Self { command, settles: vec![known.number] });
         }
         // An order that is over has nothing to cancel: its problem stays open.
         let is_over = order.status().is_some_and(|status| {
             matches!(status, Status::Cancelling | Status::Cancelled | Status::Expired | Status::Rejected)
         });
-        if !with_everything.is_empty() && plan.deeds.is_empty() && !is_over {
-            plan.deeds.push(Deed { command: Some(give_everything_back(order, who, note)), settles: with_everything });
+        if !with_everything.is_empty() && deeds.is_empty() && !is_over {
+            deeds.push(Self { command: Some(give_everything_back(order, who, note)), settles: with_everything });
         }
-        if plan.deeds.is_empty() { Err(order::Rejection::NothingToResolve.into()) } else { Ok(plan) }
+        if deeds.is_empty() { Err(order::Rejection::NothingToResolve.into()) } else { Ok(deeds) }
     }
 }
 

@@ -121,7 +121,9 @@ impl ListsProjection {
             Event::RefundAdvanced { standing: RefundStanding::Failed { .. }, .. } | Event::AttentionRaised { .. } => {
                 self.put(attention_key(order), Vec::new());
             }
-            Event::AttentionResolved { all: true, .. } => self.delete(attention_key(order)),
+            Event::AttentionResolved { all: true, .. } | Event::AttentionSettled { all: true, .. } => {
+                self.delete(attention_key(order));
+            }
             _ => {}
         }
         let stage = match event {
@@ -159,6 +161,7 @@ impl ListsProjection {
             | Event::Undone { .. }
             | Event::AttentionRaised { .. }
             | Event::AttentionResolved { .. }
+            | Event::AttentionSettled { .. }
             | Event::Erased { .. } => return Ok(()),
         };
         self.move_to(order, stage, None)

@@ -182,7 +182,7 @@ fn refund(number: u32, cause: RefundCause) -> Refund {
     }
 }
 
-pub(super) fn order() -> [(&'static str, order::Event); 60] {
+pub(super) fn order() -> [(&'static str, order::Event); 62] {
     use order::Event;
     let variant = |event: &Event| match event {
         Event::Placed(_) => 0,
@@ -214,6 +214,7 @@ pub(super) fn order() -> [(&'static str, order::Event); 60] {
         Event::AttentionResolved { .. } => 26,
         Event::FulfilledWithMore { .. } => 27,
         Event::EndedWithMore { .. } => 28,
+        Event::AttentionSettled { .. } => 29,
     };
     let bare = shop_floor::placement(USER, 3, &[(0, 2)], AT);
     let answered = |first, second| Event::StockAnswered { answers: vec![(0, first), (1, second)], at: AT };
@@ -229,7 +230,7 @@ pub(super) fn order() -> [(&'static str, order::Event); 60] {
     let tracking = Tracking { carrier: "Post".into(), number: "RR123".into() };
     of_all(
         variant,
-        29,
+        30,
         [
             ("placed", Event::Placed(placement())),
             ("placed_bare", Event::Placed(bare)),
@@ -298,7 +299,6 @@ pub(super) fn order() -> [(&'static str, order::Event); 60] {
                 Event::AttentionResolved {
                     problems: vec![1],
                     all: false,
-                    more: true,
                     by: Some(USER),
                     note: "called the bank".into(),
                     at: AT,
@@ -309,7 +309,6 @@ pub(super) fn order() -> [(&'static str, order::Event); 60] {
                 Event::AttentionResolved {
                     problems: vec![1],
                     all: true,
-                    more: false,
                     by: None,
                     note: "it has come right".into(),
                     at: AT,
@@ -317,6 +316,28 @@ pub(super) fn order() -> [(&'static str, order::Event); 60] {
             ),
             ("fulfilled_with_more", Event::FulfilledWithMore { at: AT }),
             ("ended_with_more", Event::EndedWithMore { at: AT }),
+            (
+                "settled_by_operator",
+                Event::AttentionSettled {
+                    problems: vec![1],
+                    all: false,
+                    more: true,
+                    by: Some(USER),
+                    note: "called the bank".into(),
+                    at: AT,
+                },
+            ),
+            (
+                "settled_by_itself",
+                Event::AttentionSettled {
+                    problems: vec![1],
+                    all: true,
+                    more: false,
+                    by: None,
+                    note: "it has come right".into(),
+                    at: AT,
+                },
+            ),
         ],
     )
 }

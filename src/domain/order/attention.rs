@@ -179,7 +179,7 @@ impl Order {
         let (any, all) = (!problems.is_empty(), open().all(|number| problems.contains(&number)));
         let event = |more| {
             let (problems, note) = (problems.clone(), note.to_owned());
-            Event::AttentionResolved { problems, all, more, by, note, at: now }
+            Event::AttentionSettled { problems, all, more, by, note, at: now }
         };
         Ok(any.then(|| self.with_more(event)))
     }

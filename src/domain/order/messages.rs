@@ -348,14 +348,12 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
-    /// Problems are settled.
+    /// Problems are settled. Only read: [`Event::AttentionSettled`] is written.
     AttentionResolved {
         /// Which, by their numbers.
         problems: Vec<u32>,
         /// Whether nothing is left that an operator has to look at.
         all: bool,
-        /// Whether the checkout has more to do afterwards.
-        more: bool,
         /// By whom; `None` where the shop itself has seen it come right.
         by: Option<UserId>,
         /// What was done.
@@ -370,6 +368,21 @@ pub enum Event {
     },
     /// As [`Event::Ended`], with more to do for the checkout afterwards: a notice has come that the provider is to be asked about.
     EndedWithMore {
+        /// When.
+        at: Timestamp,
+    },
+    /// Problems are settled.
+    AttentionSettled {
+        /// Which, by their numbers.
+        problems: Vec<u32>,
+        /// Whether nothing is left that an operator has to look at.
+        all: bool,
+        /// Whether the checkout has more to do afterwards.
+        more: bool,
+        /// By whom; `None` where the shop itself has seen it come right.
+        by: Option<UserId>,
+        /// What was done.
+        note: String,
         /// When.
         at: Timestamp,
     },
@@ -394,7 +407,7 @@ impl Event {
             Self::RefundAdvanced { more, .. }
             | Self::Restocked { more, .. }
             | Self::NothingNew { more, .. }
-            | Self::AttentionResolved { more, .. } => Some(*more),
+            | Self::AttentionSettled { more, .. } => Some(*more),
             Self::CartTaken { .. }
             | Self::StockAnswered { .. }
             | Self::PaymentRequested { .. }
@@ -408,7 +421,8 @@ impl Event {
             | Self::VoidRequested { .. }
             | Self::ReturnRequested { .. }
             | Self::ReturnRejected { .. }
-            | Self::Undone { .. } => None,
+            | Self::Undone { .. }
+            | Self::AttentionResolved { .. } => None,
         }
     }
 }

@@ -375,7 +375,8 @@ impl Entity for Order {
                 self.raise(problem.clone(), *at);
                 self.take_notice(*notice);
             }
-            Event::AttentionResolved { problems, by, note, at, .. } => {
+            Event::AttentionResolved { problems, by, note, at, .. }
+            | Event::AttentionSettled { problems, by, note, at, .. } => {
                 self.resolve(problems, &Resolved { by: *by, note: note.clone(), at: *at });
             }
         }
