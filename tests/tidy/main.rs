@@ -1,12 +1,12 @@
-//! The source itself: layers, rooms, file heads and sizes. What docs/ARCHITECTURE.md draws, this holds the code to.
+//! The source and the documents themselves: layers, rooms, file heads and sizes, the form of documents.
+//! What docs/ARCHITECTURE.md draws, this holds the code to.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot read the source must fail")]
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-};
+mod files;
+mod markdown;
+
+use std::collections::BTreeMap;
 
 /// The longest file, in lines; house rule: near 500.
 const LINES_MAX: usize = 550;
@@ -66,26 +66,10 @@ impl Source {
 }
 
 fn sources() -> Vec<Source> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut found = Vec::new();
-    collect(&root, &mut found);
+    let found = files::below("src", "rs");
     assert!(found.len() > 40, "the sources were not found");
-    let source = |path: PathBuf| {
-        let text = fs::read_to_string(&path).unwrap();
-        Source { path: path.strip_prefix(&root).unwrap().to_string_lossy().replace('\\', "/"), text }
-    };
-    found.into_iter().map(source).collect()
-}
-
-fn collect(directory: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            collect(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
+    let below_src = |file: files::Text| Source { path: file.path["src/".len()..].to_owned(), text: file.text };
+    found.into_iter().map(below_src).collect()
 }
 
 /// The rooms that a line of code names: `crate::room` or, in main, `souk::room`; also in grouped imports.
