@@ -20,7 +20,7 @@ use tokio::{sync::SemaphorePermit, time::error::Elapsed};
 
 use super::{
     App,
-    admission::{GivesBack, Step},
+    admission::{Class, PermitRelease},
     context::{self, Context},
     error::Problem,
 };
@@ -72,17 +72,17 @@ async fn admitted(app: App, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().cloned();
     let template = route.as_ref().map_or("", MatchedPath::as_str);
     let takes_query = method == Method::GET && ROUTES_WITH_QUERY.contains(&template);
-    let response = match app.admission.admit(Step::of(&method, template)) {
+    let response = match app.admission.admit(Class::of(&method, template)) {
         Some(_) if !takes_query && route.is_some() && request.uri().query().is_some_and(|query| !query.is_empty()) => {
             Problem::bad_request("invalid-query", "this resource takes no query parameters").into_response()
         }
-        Some(place) => {
+        Some(permit) => {
             let limit = Duration::from_millis(app.shop.config().limits.request_ms_max);
             let answered = if template == PAYMENT {
-                answered_or_waiting(request, next, limit, place).await
+                answered_or_waiting(request, next, limit, permit).await
             } else {
                 let answered = tokio::time::timeout(limit, guarded(request, next)).await;
-                drop(place);
+                drop(permit);
                 answered
             };
             answered.unwrap_or_else(|_| Problem::timed_out().into_response())
@@ -102,14 +102,14 @@ async fn answered_or_waiting(
     mut request: Request,
     next: Next,
     limit: Duration,
-    place: SemaphorePermit<'_>,
+    permit: SemaphorePermit<'_>,
 ) -> Result<Response, Elapsed> {
-    let turn = GivesBack::default();
-    request.extensions_mut().insert(turn.clone());
+    let release = PermitRelease::default();
+    request.extensions_mut().insert(release.clone());
     let mut answered = pin!(tokio::time::timeout(limit, guarded(request, next)));
     tokio::select! {
         answer = &mut answered => return answer,
-        () = turn.given_back() => drop(place),
+        () = release.released() => drop(permit),
     }
     answered.await
 }

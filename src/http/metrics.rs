@@ -99,8 +99,8 @@ impl Collector for Gauges {
         gauges.push(("provider_circuit".to_owned(), "The provider's circuit: 0 closed, 1 half open, 2 open", circuit));
         let help = "Requests that the provider works on";
         gauges.push(("provider_in_flight".to_owned(), help, provider.in_flight));
-        for (step, at_work) in self.1.at_work() {
-            gauges.push((format!("requests_at_work_{}", step.name()), "Requests at work", at_work as u64));
+        for (class, in_flight) in self.1.in_flight() {
+            gauges.push((format!("requests_at_work_{}", class.name()), "Requests in flight", in_flight as u64));
         }
         for (name, help, value) in gauges {
             let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));

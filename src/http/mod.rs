@@ -10,7 +10,6 @@
 //! May depend on `shop` and the rooms below it. Only this room names axum.
 
 mod admission;
-mod attention;
 mod auth;
 mod bodies;
 mod cart;
@@ -20,6 +19,7 @@ mod error;
 mod events;
 mod extract;
 mod health;
+mod issues;
 mod layers;
 mod metrics;
 mod orders;
@@ -135,11 +135,11 @@ fn resources() -> OpenApiRouter<App> {
         .routes(routes!(refunds::reject_return))
         .routes(routes!(refunds::capture))
         .routes(routes!(refunds::abandon_payment))
-        .routes(routes!(attention::list))
-        .routes(routes!(attention::show, attention::resolve))
-        .routes(routes!(attention::reconciliation, attention::reconcile))
-        .routes(routes!(attention::notices))
-        .routes(routes!(attention::dismiss))
+        .routes(routes!(issues::list))
+        .routes(routes!(issues::show, issues::resolve))
+        .routes(routes!(issues::reconciliation, issues::reconcile))
+        .routes(routes!(issues::notices))
+        .routes(routes!(issues::dismiss))
         .routes(routes!(webhooks::take))
         .routes(routes!(orders::pack))
         .routes(routes!(orders::ship))

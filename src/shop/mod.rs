@@ -6,12 +6,12 @@
 //! May depend on every room but `http` and `app`.
 
 pub mod accounts;
-pub mod attention;
 mod belonging;
 pub mod carts;
 pub mod catalogue;
 pub mod erasure;
 pub mod error;
+pub mod issues;
 pub mod notices;
 pub mod orders;
 pub mod payments;

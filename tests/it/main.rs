@@ -3,7 +3,6 @@
 
 mod access;
 mod accounts;
-mod attention;
 mod cancelling;
 mod cart;
 mod catalogue;
@@ -16,6 +15,7 @@ mod expiry;
 mod flash_sale;
 mod gateway_sim;
 mod hostile;
+mod issues;
 mod operations;
 mod orders;
 mod payment;

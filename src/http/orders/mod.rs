@@ -17,7 +17,7 @@ use self::shapes::{AttemptBody, Checkout, Payment, PaymentBody, Shipment};
 pub(super) use self::shapes::{HistoryBody, OrderBody};
 use super::{
     App,
-    admission::GivesBack,
+    admission::PermitRelease,
     bodies::ProblemBody,
     error::Problem,
     extract::{Body, Caller, Id, Key, Query},
@@ -92,12 +92,12 @@ pub(super) async fn pay(
     State(app): State<App>,
     Caller(who): Caller,
     Key(key): Key,
-    Extension(turn): Extension<GivesBack>,
+    Extension(permit): Extension<PermitRelease>,
     Body(body): Body<Payment>,
 ) -> Result<Response, Problem> {
     let id: OrderId = body.order_id.parse().map_err(|_| Problem::not_found("order"))?;
     let paying = app.shop.begin_payment(&who, id, &body.payment_method, key.as_deref()).await?;
-    turn.give_back();
+    permit.release();
     let done = paying.outcome().await?;
     let page = done.outcome;
     let response = match (page.result, &page.attempt.standing) {

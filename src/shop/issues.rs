@@ -57,7 +57,7 @@ impl Shop {
     ///
     /// # Errors
     /// [`Error::Forbidden`] for others than admins.
-    pub async fn attention(&self, who: &Principal, after: Option<Vec<u8>>, limit: usize) -> Result<OrdersPage, Error> {
+    pub async fn issues(&self, who: &Principal, after: Option<Vec<u8>>, limit: usize) -> Result<OrdersPage, Error> {
         admin(who)?;
         self.catch_up_lists().await;
         let lists = self.0.lists.clone();

@@ -28,14 +28,14 @@ use crate::{
         order::{Attention, Problem as Wrong},
     },
     shop::{
-        attention::{KeptNotice, Resolution, Settled},
+        issues::{KeptNotice, Resolution, Settled},
         orders::OrderPage,
     },
 };
 
 /// A problem of an order.
 #[derive(Serialize, ToSchema)]
-pub(super) struct AttentionBody {
+pub(super) struct IssueBody {
     /// Names it within the order.
     number: u32,
     /// `payment_unknown`, `amount_mismatch`, `refund_failed`, `stuck`, `differs` or `disputed`.
@@ -60,9 +60,9 @@ pub(super) struct ResolvedBody {
 
 /// An order that an operator has to look at.
 #[derive(Serialize, ToSchema)]
-pub(super) struct AttentionOrderBody {
+pub(super) struct OrderWithIssues {
     order: OrderBody,
-    attention: Vec<AttentionBody>,
+    attention: Vec<IssueBody>,
 }
 
 /// A notice of the provider that no order took.
@@ -92,7 +92,7 @@ fn known(problem: &Wrong) -> String {
     }
 }
 
-impl From<&Attention> for AttentionBody {
+impl From<&Attention> for IssueBody {
     fn from(attention: &Attention) -> Self {
         let resolved = attention.resolved.as_ref().map(|resolved| ResolvedBody {
             by: resolved.by.map(|by| by.to_string()),
@@ -114,16 +114,16 @@ impl From<KeptNotice> for NoticeBody {
     }
 }
 
-fn with_attention(page: &OrderPage) -> Option<AttentionOrderBody> {
-    let attention = page.order.attention().iter().map(AttentionBody::from).collect();
-    Some(AttentionOrderBody { order: OrderBody::of(page)?, attention })
+fn with_issues(page: &OrderPage) -> Option<OrderWithIssues> {
+    let attention = page.order.attention().iter().map(IssueBody::from).collect();
+    Some(OrderWithIssues { order: OrderBody::of(page)?, attention })
 }
 
 /// Orders whose payment an operator has to look at.
 #[utoipa::path(get, path = "/admin/payments/attention", operation_id = "list_attention",
     tag = "operations", security(("bearer" = [])), params(PageQuery), responses(
     Read, Token,
-    (status = 200, description = "A page of orders with what is known", body = Page<AttentionOrderBody>),
+    (status = 200, description = "A page of orders with what is known", body = Page<OrderWithIssues>),
     (status = 403, description = "Not an admin", body = ProblemBody),
 ))]
 pub(super) async fn list(
@@ -132,8 +132,8 @@ pub(super) async fn list(
     Query(page): Query<PageQuery>,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let found = app.shop.attention(&who, page.after()?, page.limit()?).await?;
-    let items: Vec<_> = found.orders.iter().filter_map(with_attention).collect();
+    let found = app.shop.issues(&who, page.after()?, page.limit()?).await?;
+    let items: Vec<_> = found.orders.iter().filter_map(with_issues).collect();
     Ok(Page { items, next_cursor: cursor(found.next), total: None }.respond(&uri))
 }
 
@@ -141,7 +141,7 @@ pub(super) async fn list(
 #[utoipa::path(get, path = "/admin/payments/attention/{order_id}", operation_id = "show_attention",
     tag = "operations", security(("bearer" = [])), params(("order_id" = String, Path)), responses(
     Read, Token,
-    (status = 200, description = "The order with what is known", body = AttentionOrderBody),
+    (status = 200, description = "The order with what is known", body = OrderWithIssues),
     (status = 403, description = "Not an admin", body = ProblemBody),
     (status = 404, description = "No such order", body = ProblemBody),
 ))]
@@ -149,9 +149,9 @@ pub(super) async fn show(
     State(app): State<App>,
     Caller(who): Caller,
     Id(id): Id<OrderId>,
-) -> Result<Json<AttentionOrderBody>, Problem> {
+) -> Result<Json<OrderWithIssues>, Problem> {
     let page = app.shop.order_for_operator(&who, id).await?;
-    Ok(Json(with_attention(&page).ok_or_else(|| Problem::not_found("order"))?))
+    Ok(Json(with_issues(&page).ok_or_else(|| Problem::not_found("order"))?))
 }
 
 /// What an operator does.
