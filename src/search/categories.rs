@@ -6,20 +6,11 @@ use std::{cmp::Reverse, collections::BTreeMap};
 
 use tantivy::schema::IndexRecordOption;
 
-use super::{document::shelf_of_key, schema::Fields, snapshot::Snapshot};
+use super::{document::shelf_of_key, request::CategoryCount, schema::Fields, snapshot::Snapshot};
 
 /// The most categories that are shown. Sellers write categories freely, so their number needs an end; a shop with more
 /// shelves than this cannot be browsed anyway. The fullest are kept.
 pub const CATEGORIES_MAX: usize = 1_000;
-
-/// A category with the number of products in it and below it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CategoryCount {
-    /// The path, top level first: one or two names, each as most of its products write it.
-    pub path: Vec<String>,
-    /// How many products are in it or below it.
-    pub count: usize,
-}
 
 /// The counts, in the order of the paths without regard to case, so that each category follows its parent.
 pub(super) fn count(snapshot: &Snapshot, fields: &Fields) -> tantivy::Result<Vec<CategoryCount>> {

@@ -9,8 +9,8 @@ use tantivy::{
 };
 
 use super::{
-    places::{Place, PlacedWords},
-    query::Hit,
+    field_counts::{TextField, WordCounts},
+    request::Hit,
     schema::Fields,
     words::{Analyzer, normalised},
 };
@@ -83,7 +83,7 @@ pub(super) fn document(
     for (field, head) in fields.id_head.into_iter().zip(id_heads(id.as_str())) {
         document.add_u64(field, head);
     }
-    document.add_text(fields.words, placed_words(analyzer, id, details).to_text());
+    document.add_text(fields.words, word_counts(analyzer, id, details).to_text());
     for levels in 1..=details.category.len() {
         let path = &details.category[..levels];
         document.add_text(fields.category, path_key(path));
@@ -142,11 +142,11 @@ fn shelf_key(path: &[String]) -> String {
     key
 }
 
-fn placed_words(analyzer: &mut Analyzer, id: &ProductId, details: &Details) -> PlacedWords {
-    let mut words = PlacedWords::default();
-    analyzer.each_word_and_name(&details.title, |word| words.add(word, Place::Title));
+fn word_counts(analyzer: &mut Analyzer, id: &ProductId, details: &Details) -> WordCounts {
+    let mut words = WordCounts::default();
+    analyzer.each_word_and_name(&details.title, |word| words.add(word, TextField::Title));
     for label in details.brand.iter().chain(&details.category) {
-        analyzer.each_word_and_name(label, |word| words.add(word, Place::Label));
+        analyzer.each_word_and_name(label, |word| words.add(word, TextField::Label));
     }
     let attributes = details.attributes.iter().map(|(_, value)| value);
     let options = details.variants.iter().flat_map(|variant| &variant.options).map(|(_, value)| value);
@@ -154,9 +154,9 @@ fn placed_words(analyzer: &mut Analyzer, id: &ProductId, details: &Details) -> P
     for text in std::iter::once(&details.description).chain(attributes).chain(options) {
         let Some(left) = bytes_left.checked_sub(text.len()) else { break };
         bytes_left = left;
-        analyzer.each_word_and_name(text, |word| words.add(word, Place::Description));
+        analyzer.each_word_and_name(text, |word| words.add(word, TextField::Description));
     }
     // Shoppers paste ids (an ASIN, a SKU); they find the product without ranking above those that say the word.
-    analyzer.each_word_and_name(id.as_str(), |word| words.add(word, Place::Description));
+    analyzer.each_word_and_name(id.as_str(), |word| words.add(word, TextField::Description));
     words
 }

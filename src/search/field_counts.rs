@@ -1,8 +1,10 @@
-//! Where in a product a word stands, packed into the word's frequency, and the tokenizer that writes it.
+//! How often a word occurs in each text field of a product, packed into the word's term frequency.
 //!
-//! The frequency of a word in a product is not how often it occurs but a code: the low bits count it in the description, one
-//! bit says that the brand or the category has it, the high bits count it in the title. So one posting list per word tells
-//! all that ranking needs. A frequency is written by repeating the token that often. Depends on tantivy's tokenizer trait.
+//! The term frequency that tantivy stores is not how often the word occurs but a code: the low two bits count it in the
+//! description, one bit says that the brand or the category has it, and the high bits count it in the title. So one posting
+//! list per word holds all that ranking needs. The tokenizer here writes a frequency by repeating the token that often.
+//!
+//! Depends on tantivy's tokenizer trait.
 
 use std::collections::BTreeMap;
 
@@ -22,30 +24,29 @@ pub(super) const CODES: usize = 32;
 /// Added to a code to make it a printable character in the text handed to the tokenizer.
 const CODE_BASE: u8 = b'@';
 
-/// Where a word stands.
+/// A text field of a product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Place {
-    /// In the title.
+pub(super) enum TextField {
     Title,
-    /// In the brand or the category.
+    /// The brand or the category.
     Label,
-    /// In the description, a value of an attribute or an option of a variant.
+    /// The description, a value of an attribute or an option of a variant.
     Description,
 }
 
-/// How often a word stands in each place, as far as it counts.
+/// How often a word occurs in each field, up to the most that counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Places {
-    /// In the title, up to 3.
+pub(super) struct FieldCounts {
+    /// Up to 3.
     pub(super) title: u8,
-    /// In the brand or the category: 0 or 1.
+    /// 0 or 1.
     pub(super) label: u8,
-    /// In the description, up to 3.
+    /// Up to 3.
     pub(super) description: u8,
 }
 
-impl Places {
-    /// What a code says.
+impl FieldCounts {
+    /// Decodes a term frequency.
     pub(super) fn of_code(code: u8) -> Self {
         let code = u32::from(code);
         let count = |number: u32, most: u32| u8::try_from(number.min(most)).unwrap_or(u8::MAX);
@@ -57,30 +58,30 @@ impl Places {
     }
 }
 
-/// The words of one product with the codes of their places.
+/// The words of one product with the codes of their counts.
 #[derive(Debug, Default)]
-pub(super) struct PlacedWords {
+pub(super) struct WordCounts {
     codes: BTreeMap<String, u8>,
 }
 
-impl PlacedWords {
-    /// Notes one occurrence.
-    pub(super) fn add(&mut self, word: &str, place: Place) {
+impl WordCounts {
+    /// Counts one occurrence.
+    pub(super) fn add(&mut self, word: &str, field: TextField) {
         let code = match self.codes.get_mut(word) {
             Some(code) => code,
             None => self.codes.entry(word.to_owned()).or_default(),
         };
-        let places = Places::of_code(*code);
-        let added = match place {
-            Place::Title if u32::from(places.title) < TITLE_COUNT_MAX => TITLE_UNIT,
-            Place::Label if places.label == 0 => LABEL_BIT,
-            Place::Description if u32::from(places.description) < DESCRIPTION_COUNT_MAX => 1,
-            Place::Title | Place::Label | Place::Description => 0,
+        let counts = FieldCounts::of_code(*code);
+        let added = match field {
+            TextField::Title if u32::from(counts.title) < TITLE_COUNT_MAX => TITLE_UNIT,
+            TextField::Label if counts.label == 0 => LABEL_BIT,
+            TextField::Description if u32::from(counts.description) < DESCRIPTION_COUNT_MAX => 1,
+            TextField::Title | TextField::Label | TextField::Description => 0,
         };
         *code = code.saturating_add(u8::try_from(added).unwrap_or(0));
     }
 
-    /// The text that [`PlacesTokenizer`] reads: for each word the character of its code, the word, a space.
+    /// The text that [`WordCountsTokenizer`] reads: for each word the character of its code, the word, a space.
     pub(super) fn to_text(&self) -> String {
         let mut text = String::with_capacity(self.codes.len() * 10);
         for (word, code) in &self.codes {
@@ -92,30 +93,30 @@ impl PlacedWords {
     }
 }
 
-/// Repeats each word of [`PlacedWords::to_text`] as often as its code says.
+/// Repeats each word of [`WordCounts::to_text`] as often as its code says.
 #[derive(Debug, Clone, Default)]
-pub(super) struct PlacesTokenizer {
+pub(super) struct WordCountsTokenizer {
     token: Token,
 }
 
-impl Tokenizer for PlacesTokenizer {
-    type TokenStream<'a> = PlacesStream<'a>;
+impl Tokenizer for WordCountsTokenizer {
+    type TokenStream<'a> = WordCountsStream<'a>;
 
-    fn token_stream<'a>(&'a mut self, text: &'a str) -> PlacesStream<'a> {
+    fn token_stream<'a>(&'a mut self, text: &'a str) -> WordCountsStream<'a> {
         self.token.reset();
-        PlacesStream { words: text.split_ascii_whitespace(), repetitions_left: 0, token: &mut self.token }
+        WordCountsStream { words: text.split_ascii_whitespace(), repetitions_left: 0, token: &mut self.token }
     }
 }
 
-/// The stream of a [`PlacesTokenizer`].
+/// The stream of a [`WordCountsTokenizer`].
 #[derive(Debug)]
-pub(super) struct PlacesStream<'a> {
+pub(super) struct WordCountsStream<'a> {
     words: std::str::SplitAsciiWhitespace<'a>,
     repetitions_left: u8,
     token: &'a mut Token,
 }
 
-impl TokenStream for PlacesStream<'_> {
+impl TokenStream for WordCountsStream<'_> {
     fn advance(&mut self) -> bool {
         while self.repetitions_left == 0 {
             let Some(coded) = self.words.next() else { return false };
@@ -143,22 +144,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_survive_the_way_through_the_frequency() {
-        let mut words = PlacedWords::default();
+    fn counts_survive_the_encoding_as_a_frequency() {
+        let mut words = WordCounts::default();
         for _ in 0..9 {
-            words.add("battery", Place::Description);
-            words.add("hp", Place::Title);
+            words.add("battery", TextField::Description);
+            words.add("hp", TextField::Title);
         }
-        words.add("hp", Place::Label);
-        words.add("hp", Place::Label);
-        words.add("80", Place::Title);
+        words.add("hp", TextField::Label);
+        words.add("hp", TextField::Label);
+        words.add("80", TextField::Title);
         let mut frequencies: BTreeMap<String, u8> = BTreeMap::new();
-        let (mut tokenizer, text) = (PlacesTokenizer::default(), words.to_text());
+        let (mut tokenizer, text) = (WordCountsTokenizer::default(), words.to_text());
         tokenizer.token_stream(&text).process(&mut |token| *frequencies.entry(token.text.clone()).or_default() += 1);
-        let places = |word: &str| Places::of_code(frequencies[word]);
-        assert_eq!(places("battery"), Places { title: 0, label: 0, description: 3 });
-        assert_eq!(places("hp"), Places { title: 3, label: 1, description: 0 });
-        assert_eq!(places("80"), Places { title: 1, label: 0, description: 0 });
+        let counts = |word: &str| FieldCounts::of_code(frequencies[word]);
+        assert_eq!(counts("battery"), FieldCounts { title: 0, label: 0, description: 3 });
+        assert_eq!(counts("hp"), FieldCounts { title: 3, label: 1, description: 0 });
+        assert_eq!(counts("80"), FieldCounts { title: 1, label: 0, description: 0 });
         assert!(frequencies.values().all(|frequency| usize::from(*frequency) < CODES));
     }
 }

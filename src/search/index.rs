@@ -1,16 +1,14 @@
-//! The writer's side: a projection that keeps the index in step with the catalogue.
+//! The projection that writes the index.
 //!
-//! The position in the log is part of every commit of the index, so that content and position never disagree. A product's
-//! document is replaced as a whole with every change, so a change may be applied twice. Depends on the projection trait and
-//! on tantivy.
+//! The position in the log is part of every commit of the index, so content and position never disagree. Each change replaces
+//! the product's whole document, so a change may be applied twice.
+//!
+//! Depends on `actors` (projections, records), `domain` and tantivy.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use tantivy::{
-    IndexWriter, Term,
+    IndexWriter, TantivyDocument, Term,
     indexer::{IndexWriterOptions, LogMergePolicy},
 };
 
@@ -21,11 +19,14 @@ use super::{
     words::Analyzer,
 };
 use crate::{
-    actors::projection::{Projection, ProjectionFault},
+    actors::{
+        projection::{Projection, ProjectionFault},
+        records,
+    },
     domain::{
-        entity::{Kind, Timestamp},
+        entity::{Entity, EntityId, Kind, Timestamp},
         ids::{ProductId, UserId},
-        product::Details,
+        product::{Details, Event, Product, View},
     },
     planted::{Bug, planted},
     storage::{Loaded, Position, Record, Stream},
@@ -52,40 +53,9 @@ const COMMITS_SKIPPED_MAX: u32 = 64;
 /// After how long the position is written in any case, so that a compaction of the log does not outrun it.
 const COMMIT_WAIT_MAX: Duration = Duration::from_secs(600);
 
-/// A change of the catalogue, as search sees it.
-#[derive(Debug, Clone)]
-pub enum CatalogueChange {
-    /// A product was created, revised or listed again.
-    Listed {
-        /// Which.
-        id: ProductId,
-        /// All that is said about it from now on.
-        details: Arc<Details>,
-        /// Whose it is.
-        seller: UserId,
-        /// When.
-        at: Timestamp,
-    },
-    /// A product was taken out of the shop.
-    Delisted {
-        /// Which.
-        id: ProductId,
-    },
-}
-
-/// What stored bytes say about the catalogue; the index does not know how they are stored.
-pub trait Catalogue: Send + 'static {
-    /// What a record changes: `None` for records that are not about products.
-    fn change(&self, record: &Record) -> Option<CatalogueChange>;
-
-    /// What a product has become: `None` where it is not listed.
-    fn listed(&self, stream: &Stream, loaded: &Loaded) -> Option<CatalogueChange>;
-}
-
 /// Keeps the index in step with the catalogue. There is one at a time: it holds the index's only writer.
 pub struct IndexProjection {
     search: Search,
-    catalogue: Box<dyn Catalogue>,
     analyzer: Analyzer,
     /// `None` once it has failed.
     writer: Option<IndexWriter>,
@@ -107,7 +77,7 @@ impl IndexProjection {
     ///
     /// # Errors
     /// Another projection holds the writer, or no index can be made on the disk.
-    pub fn new(search: Search, catalogue: impl Catalogue) -> Result<Self, ProjectionFault> {
+    pub fn new(search: Search) -> Result<Self, ProjectionFault> {
         let (writer, position) = match guarded(|| open_writer(&search)) {
             Ok(opened) => opened,
             Err(damage) => {
@@ -120,7 +90,6 @@ impl IndexProjection {
         guarded(|| search.reload()).map_err(|damage| fault(&damage))?;
         Ok(Self {
             search,
-            catalogue: Box::new(catalogue),
             analyzer: Analyzer::default(),
             writer,
             position,
@@ -130,18 +99,26 @@ impl IndexProjection {
         })
     }
 
-    pub(super) fn absorb(&mut self, change: &CatalogueChange) -> Result<(), ProjectionFault> {
+    /// Writes a change of a product.
+    pub(super) fn apply_event(&mut self, id: &ProductId, event: &Event) -> Result<(), ProjectionFault> {
+        match event {
+            Event::Listed { seller, details, at } => self.put(id, details, *seller, *at),
+            Event::Delisted { .. } if planted(Bug::SearchKeepsDelisted) => Ok(()),
+            Event::Delisted { .. } => self.replace(id, None),
+        }
+    }
+
+    fn put(&mut self, id: &ProductId, details: &Details, seller: UserId, at: Timestamp) -> Result<(), ProjectionFault> {
+        let added = document(self.search.fields(), &mut self.analyzer, id, details, seller, at);
+        self.replace(id, added)
+    }
+
+    /// Replaces the product's document, or removes it.
+    fn replace(&mut self, id: &ProductId, added: Option<TantivyDocument>) -> Result<(), ProjectionFault> {
         let Some(writer) = &self.writer else { return Err(fault(&"the writer has failed before")) };
-        let fields = *self.search.fields();
-        let (id, added) = match change {
-            CatalogueChange::Listed { id, details, seller, at } => {
-                (id, document(&fields, &mut self.analyzer, id, details, *seller, *at))
-            }
-            CatalogueChange::Delisted { .. } if planted(Bug::SearchKeepsDelisted) => return Ok(()),
-            CatalogueChange::Delisted { id } => (id, None),
-        };
+        let id_field = self.search.fields().id;
         let written = guarded(|| {
-            writer.delete_term(Term::from_field_text(fields.id, id.as_str()));
+            writer.delete_term(Term::from_field_text(id_field, id.as_str()));
             if let Some(added) = added {
                 writer.add_document(added)?;
             }
@@ -216,16 +193,27 @@ impl Projection for IndexProjection {
     }
 
     fn seed(&mut self, stream: &Stream, loaded: &Loaded) -> Result<(), ProjectionFault> {
-        match self.catalogue.listed(stream, loaded) {
-            Some(change) => self.absorb(&change),
-            None => Ok(()),
+        let Some(id) = ProductId::from_key(stream.key()) else { return Ok(()) };
+        match records::replay::<Product>(loaded) {
+            Ok(replayed) => match replayed.entity.view().filter(|view| view.listed) {
+                Some(View { details, seller, changed_at, .. }) => self.put(&id, &details, seller, changed_at),
+                None => Ok(()),
+            },
+            Err(error) => {
+                tracing::error!(%id, %error, "a product cannot be read and is left out of the index");
+                Ok(())
+            }
         }
     }
 
     fn apply(&mut self, records: &[Record]) -> Result<(), ProjectionFault> {
-        for record in records {
-            if let Some(change) = self.catalogue.change(record) {
-                self.absorb(&change)?;
+        for record in records.iter().filter(|record| record.stream.kind() == Kind::Product as u8) {
+            let Some(id) = ProductId::from_key(record.stream.key()) else { continue };
+            match records::decode_event::<Product>(record.version, &record.payload) {
+                Ok(event) => self.apply_event(&id, &event)?,
+                Err(error) => {
+                    tracing::error!(%id, %error, "a change of a product cannot be read and is left out of the index");
+                }
             }
         }
         Ok(())

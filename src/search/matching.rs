@@ -12,9 +12,10 @@ use tantivy::{
 };
 
 use super::{
+    cursor::Need,
     page::Page,
-    query::Sort,
     ranking::WordRank,
+    request::Sort,
     snapshot::{Segment, Snapshot},
 };
 
@@ -23,15 +24,6 @@ const WINDOW_DOCS: DocId = 4096;
 
 /// The greatest price's key, so that cheaper products have greater keys, and every price has a greater one than none.
 const PRICE_KEY_MAX: u64 = crate::domain::money::Money::AMOUNT_MAX + 1;
-
-/// How many of a query's words a product must have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Need {
-    /// Each of them, except fillers.
-    All,
-    /// One of them that is no filler.
-    Any,
-}
 
 /// Whether a word of the query decides what is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! Search: a tantivy index of the products that are listed, written by a projection and read by everybody.
 //!
 //! ```text
-//! records of products ─▶ IndexProjection ─▶ words, places, document ─▶ tantivy ─▶ snapshot
-//!                                                                                    │
-//!            SearchPage ◀─ page (the best, in order) ◀─ matching ◀─ SearchRequest ◀──┘
+//! records of products ─▶ IndexProjection ─▶ words, field_counts, document ─▶ tantivy ─▶ snapshot
+//!                                                                                          │
+//!                  SearchPage ◀─ page (the best, in order) ◀─ matching ◀─ SearchRequest ◀──┘
 //! ```
 //!
 //! tantivy keeps the posting lists, the columns and the commits. Which products match and in which order is decided here, in
@@ -18,13 +18,14 @@ pub mod audit;
 mod categories;
 mod cursor;
 mod document;
+mod field_counts;
 mod index;
 mod matching;
 mod opening;
 mod page;
-mod places;
 mod query;
 mod ranking;
+mod request;
 mod schema;
 mod snapshot;
 #[cfg(test)]
@@ -41,13 +42,14 @@ use parking_lot::{Mutex, RwLock};
 use tantivy::{Index, IndexReader};
 
 pub use self::{
-    categories::{CATEGORIES_MAX, CategoryCount},
+    categories::CATEGORIES_MAX,
     cursor::{Cursor, InvalidCursor},
-    index::{Catalogue, CatalogueChange, IndexProjection},
+    index::IndexProjection,
     opening::{Damage, OpenError},
-    query::{
-        ALL_WORDS_PRODUCTS_MIN, Hit, PAGE_PRODUCTS_DEFAULT, PAGE_PRODUCTS_MAX, QUERY_BYTES_MAX, QUERY_WORDS_MAX,
-        SearchError, SearchPage, SearchRequest, Sort,
+    query::{ALL_WORDS_PRODUCTS_MIN, QUERY_WORDS_MAX},
+    request::{
+        CategoryCount, Hit, PAGE_PRODUCTS_DEFAULT, PAGE_PRODUCTS_MAX, QUERY_BYTES_MAX, SearchError, SearchPage,
+        SearchRequest, Sort,
     },
 };
 use self::{

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use tantivy::{Index, IndexReader, ReloadPolicy, directory::MmapDirectory};
 
 use super::{
-    places::PlacesTokenizer,
-    schema::{Fields, PLACES_TOKENIZER, SCHEMA_VERSION, schema, settings},
+    field_counts::WordCountsTokenizer,
+    schema::{Fields, SCHEMA_VERSION, WORDS_TOKENIZER, schema, settings},
     snapshot::Snapshot,
 };
 use crate::storage::Position;
@@ -145,7 +145,7 @@ pub(super) fn open_whole(directory: &Path, fields: &Fields) -> Result<Opened, Da
 }
 
 fn with_reader(index: Index, fields: &Fields, origin: Origin) -> Result<Opened, Damage> {
-    index.tokenizers().register(PLACES_TOKENIZER, PlacesTokenizer::default());
+    index.tokenizers().register(WORDS_TOKENIZER, WordCountsTokenizer::default());
     let reader = index
         .reader_builder()
         .reload_policy(ReloadPolicy::Manual)

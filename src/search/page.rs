@@ -1,7 +1,10 @@
-//! The best products of one page: keeps the first `limit` after a place in the order, and counts all that match.
+//! Collects one page: keeps the best `limit` products that come after a cursor, and counts all that match.
 //!
-//! Products are ordered by a key (greater first) and then by their id (smaller first). Within a segment the ordinals of ids have the
-//! order of the ids; across segments the ids' first bytes are compared, and the whole only where those are the same. Depends on tantivy's columns.
+//! Products are ordered by a sort key (greater first) and then by their id (smaller first). Within a segment the ordinals of
+//! ids have the order of the ids. Across segments the first bytes of the ids are compared, and the whole ids only where
+//! those are equal.
+//!
+//! Depends on tantivy's columns.
 
 use std::cmp::Reverse;
 
@@ -10,16 +13,10 @@ use tantivy::{
     columnar::{StrColumn, TermOrdHit},
 };
 
-use super::snapshot::{Segment, Snapshot};
-
-/// A place in the order: the key and the id of the last product that was shown.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
-    /// The key of the order; greater comes first.
-    pub(super) key: u64,
-    /// The id, which breaks ties.
-    pub(super) id: String,
-}
+use super::{
+    cursor,
+    snapshot::{Segment, Snapshot},
+};
 
 /// A product that may be on the page.
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +37,7 @@ impl Candidate {
 /// Collects the page.
 pub(super) struct Page<'a> {
     limit: usize,
-    after: Option<&'a Place>,
+    after: Option<&'a cursor::Key>,
     /// The candidates so far, those of finished segments first.
     candidates: Vec<Candidate>,
     /// Where the current segment's candidates begin.
@@ -49,7 +46,7 @@ pub(super) struct Page<'a> {
     key_min: u64,
     /// All that match, on whatever page.
     total: usize,
-    /// Those after the place where this page begins.
+    /// Those after the cursor.
     remaining: usize,
     segment: SegmentOrdinal,
     ids: Option<&'a StrColumn>,
@@ -78,7 +75,7 @@ pub(super) enum More {
 
 impl<'a> Page<'a> {
     /// An empty page of at most `limit` products, those after `after`.
-    pub(super) fn new(limit: usize, after: Option<&'a Place>) -> Self {
+    pub(super) fn new(limit: usize, after: Option<&'a cursor::Key>) -> Self {
         Self {
             limit: limit.max(1),
             after,
@@ -123,10 +120,10 @@ impl<'a> Page<'a> {
         self.total += 1;
         let mut id_ordinal = None;
         if let Some(after) = self.after {
-            if key > after.key {
+            if key > after.rank {
                 return;
             }
-            if key == after.key {
+            if key == after.rank {
                 let ordinal = self.id_ordinal(doc);
                 if ordinal < self.ordinal_min {
                     return;

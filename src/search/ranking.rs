@@ -1,13 +1,15 @@
-//! How much a word found in a product counts: BM25 within the word's places, and a step per place above it.
+//! How much a word found in a product adds to its score: BM25 within a text field, and a step from field to field.
 //!
 //! BM25's share of one word is always less than the word's weight, `idf × (K1 + 1)`. A word in the brand or category is
 //! lifted by one such weight, one in the title by two: so no description, however often it repeats a word, ranks above a
 //! title that has it. Over several words the shares are added.
 //!
 //! The numbers were chosen by measuring NDCG@10 on two judged sets of queries (`tests/quality.rs`); none of them is at a
-//! point where a small change matters. Depends on [`super::places`].
+//! point where a small change matters.
+//!
+//! Depends on [`super::field_counts`].
 
-use super::places::{CODES, Places};
+use super::field_counts::{CODES, FieldCounts};
 
 /// BM25's saturation of repeated words; the customary value.
 const K1: f32 = 1.2;
@@ -60,12 +62,12 @@ struct Standing {
 /// The standing of every code.
 static STANDINGS: std::sync::LazyLock<[Standing; CODES]> = std::sync::LazyLock::new(|| {
     std::array::from_fn(|code| {
-        let places = Places::of_code(u8::try_from(code).unwrap_or(0));
-        let title = f32::from(places.title);
-        let label = f32::from(places.label);
+        let counts = FieldCounts::of_code(u8::try_from(code).unwrap_or(0));
+        let title = f32::from(counts.title);
+        let label = f32::from(counts.label);
         Standing {
             steps: TITLE_STEPS * title.min(1.0) + LABEL_STEPS * label,
-            frequency: TITLE_FREQUENCY * title + LABEL_FREQUENCY * label + f32::from(places.description),
+            frequency: TITLE_FREQUENCY * title + LABEL_FREQUENCY * label + f32::from(counts.description),
         }
     })
 });

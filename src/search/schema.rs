@@ -1,8 +1,10 @@
 //! What the index holds of a product: the fields, and the version of them that an index on disk must have.
 //!
-//! Every word of a product stands once in one field, `words`; where in the product it stands is kept in the word's frequency
-//! ([`super::places`]), so that a search reads one posting list per word. What a page of results shows is stored as one small
-//! card. Depends on tantivy.
+//! Every word of a product is in one field, `words`. How often it occurs in title, label and description is coded in its term
+//! frequency ([`super::field_counts`]), so that a search reads one posting list per word. What a page of results shows is
+//! stored as one small card.
+//!
+//! Depends on tantivy.
 
 use tantivy::{
     IndexSettings,
@@ -15,7 +17,7 @@ use tantivy::{
 pub(super) const SCHEMA_VERSION: u32 = 1;
 
 /// The name of the tokenizer of the field `words`.
-pub(super) const PLACES_TOKENIZER: &str = "places";
+pub(super) const WORDS_TOKENIZER: &str = "word_counts";
 
 /// The size of a block of stored cards, in bytes: a hit costs the copy of one block, and a card has about 250 bytes.
 const CARD_BLOCK_BYTES: usize = 2 * 1024;
@@ -37,7 +39,7 @@ pub(super) struct Fields {
     pub(super) id: Field,
     /// The first sixteen bytes of the id.
     pub(super) id_head: [Field; 2],
-    /// All words of the product, with their places.
+    /// All words of the product, with their coded counts.
     pub(super) words: Field,
     /// The path of the category and each of its ancestors, normalised.
     pub(super) category: Field,
@@ -61,7 +63,7 @@ pub(super) struct Fields {
 pub(super) fn schema() -> (Schema, Fields) {
     let mut builder = Schema::builder();
     let indexing = TextFieldIndexing::default()
-        .set_tokenizer(PLACES_TOKENIZER)
+        .set_tokenizer(WORDS_TOKENIZER)
         .set_index_option(IndexRecordOption::WithFreqs)
         .set_fieldnorms(true);
     let fields = Fields {

@@ -15,8 +15,8 @@ use tantivy::{
 };
 
 use super::{
-    categories::CategoryCount,
     ranking::LengthTable,
+    request::CategoryCount,
     schema::{CHANGED_COLUMN, Fields, ID_COLUMN, ID_HEAD_COLUMNS, PRICE_COLUMN},
 };
 

@@ -35,30 +35,21 @@ use crate::{
         lists::{Lists, ListsProjection},
         projection::{Projection, ProjectionFault},
         reconciler::{self, Reconciler},
-        records,
         root::{Child, Root},
     },
     clock::Clock,
     config::{Config, Retention},
     domain::{
-        account::Account,
-        cart::Cart,
-        entity::{Entity, EntityId, Kind},
-        ids::ProductId,
-        inbox::Inbox,
-        inventory::Inventory,
-        order::Order,
-        product::{self, Product},
-        review::Review,
-        reviews::Reviews,
+        account::Account, cart::Cart, entity::Entity, inbox::Inbox, inventory::Inventory, order::Order,
+        product::Product, review::Review, reviews::Reviews,
     },
     identity::{Identity, IdentityConfig, IdentityError},
     payments::{
         ClientError, Gateway,
         guard::{GatewayFigures, Guarded},
     },
-    search::{Catalogue, CatalogueChange, IndexProjection, Search},
-    storage::{Journal, JournalConfig, JournalLimits, Loaded, OpenError, Record, Stream},
+    search::{IndexProjection, Search},
+    storage::{Journal, JournalConfig, JournalLimits, OpenError},
 };
 
 /// The longest idempotency key, in characters.
@@ -432,43 +423,6 @@ fn search_follower(search: &Search, progress: &Progress) -> crate::actors::follo
             while progress.catch_up(CATCH_UP).await == CaughtUp::No {}
             search_to_tell.caught_up();
         });
-        Ok(Box::new(IndexProjection::new(search.clone(), StoredProducts)?))
+        Ok(Box::new(IndexProjection::new(search.clone())?))
     })
-}
-
-/// What stored products say about the catalogue: the change messages that the search index lives on.
-struct StoredProducts;
-
-impl Catalogue for StoredProducts {
-    fn change(&self, record: &Record) -> Option<CatalogueChange> {
-        if record.stream.kind() != Kind::Product as u8 {
-            return None;
-        }
-        let id = ProductId::from_key(record.stream.key())?;
-        match records::decode_event::<Product>(record.version, &record.payload) {
-            Ok(product::Event::Listed { seller, details, at }) => {
-                Some(CatalogueChange::Listed { id, details, seller, at })
-            }
-            Ok(product::Event::Delisted { .. }) => Some(CatalogueChange::Delisted { id }),
-            Err(error) => {
-                tracing::error!(%id, %error, "a catalogue change cannot be read and is left out of the index");
-                None
-            }
-        }
-    }
-
-    fn listed(&self, stream: &Stream, loaded: &Loaded) -> Option<CatalogueChange> {
-        let id = ProductId::from_key(stream.key())?;
-        match records::replay::<Product>(loaded) {
-            Ok(replayed) => {
-                let product::View { seller, details, changed_at, .. } =
-                    replayed.entity.view().filter(|view| view.listed)?;
-                Some(CatalogueChange::Listed { id, details, seller, at: changed_at })
-            }
-            Err(error) => {
-                tracing::error!(%id, %error, "a product cannot be read and is left out of the index");
-                None
-            }
-        }
-    }
 }

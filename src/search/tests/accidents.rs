@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::FileExt, path::PathBuf, thread, time::Duration};
 
-use super::{ByHand, Shop, delisted, listed, titled};
+use super::{Shop, delisted, listed, titled};
 use crate::{
     actors::projection::Projection,
     search::{Damage, IndexProjection, Search, SearchRequest, Status},
@@ -30,7 +30,7 @@ impl Shop {
         let Self { directory, search, projection, position } = self;
         drop((search, projection));
         let search = Search::open(&directory.path().join("index")).unwrap();
-        let projection = IndexProjection::new(search.clone(), ByHand).unwrap();
+        let projection = IndexProjection::new(search.clone()).unwrap();
         Self { directory, search, projection, position }
     }
 }
@@ -69,11 +69,11 @@ fn positions_without_changes_are_written_now_and_then() {
 fn a_second_writer_is_refused_and_leaves_the_index_alone() {
     let mut shop = Shop::open();
     shop.take(&records(0..3));
-    let refused = IndexProjection::new(shop.search.clone(), ByHand);
+    let refused = IndexProjection::new(shop.search.clone());
     assert!(refused.is_err());
     assert_eq!(lamps(&shop.search), 3);
     drop(shop.projection);
-    let again = IndexProjection::new(shop.search.clone(), ByHand).unwrap();
+    let again = IndexProjection::new(shop.search.clone()).unwrap();
     assert_eq!(again.position(), Position(1));
 }
 
@@ -88,7 +88,7 @@ fn a_leftover_lock_file_blocks_nobody() {
         fs::write(lock, b"left behind").unwrap();
     }
     let search = Search::open(&directory.path().join("index")).unwrap();
-    assert_eq!(IndexProjection::new(search.clone(), ByHand).unwrap().position(), Position(1));
+    assert_eq!(IndexProjection::new(search.clone()).unwrap().position(), Position(1));
     assert_eq!(lamps(&search), 3);
 }
 
@@ -126,7 +126,7 @@ fn a_damaged_index_is_moved_aside_and_built_again() {
             drop((search, projection));
             harm(file);
             let search = Search::open(&path).unwrap();
-            let mut projection = IndexProjection::new(search.clone(), ByHand).unwrap();
+            let mut projection = IndexProjection::new(search.clone()).unwrap();
             match (search.status(), projection.position()) {
                 (Status::Rebuilding, Position(0)) => {
                     damaged += 1;
@@ -174,7 +174,7 @@ fn damage_while_running_is_noticed_and_one_kept() {
     drop(shop.projection);
     for _ in 0..2 {
         fs::write(path.join("meta.json"), b"no").unwrap();
-        let mut projection = IndexProjection::new(shop.search.clone(), ByHand).unwrap();
+        let mut projection = IndexProjection::new(shop.search.clone()).unwrap();
         assert_eq!((projection.position(), shop.search.status()), (Position(0), Status::Rebuilding));
         projection.apply(&records(0..4)).unwrap();
         projection.commit(Position(4)).unwrap();
@@ -205,7 +205,7 @@ fn a_commit_that_failed_can_be_made_again() {
             drop(shop.projection);
             // As the root does; the threads of the writer that failed end a little later, and what they know of is not removed.
             thread::sleep(RESTART);
-            shop.projection = IndexProjection::new(search, ByHand).unwrap();
+            shop.projection = IndexProjection::new(search).unwrap();
             assert_eq!(shop.projection.position(), Position(position - 1));
         }
         shop.projection.apply(&change).unwrap();

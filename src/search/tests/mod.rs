@@ -1,6 +1,6 @@
 //! Tests of the room as a whole: what is found, in which order, on which page, and after which accidents.
 //!
-//! Records are made by hand here: the key is the product's id and the payload holds the change as JSON.
+//! The records are made here, in their stored form.
 
 mod accidents;
 mod finding;
@@ -10,56 +10,26 @@ mod quality;
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
-use super::{Catalogue, CatalogueChange, Hit, IndexProjection, Search, SearchPage, SearchRequest};
+use super::{Hit, IndexProjection, Search, SearchPage, SearchRequest};
 use crate::{
-    actors::projection::Projection,
+    actors::{projection::Projection, records},
     domain::{
-        entity::{EntityId, Kind, Timestamp},
-        ids::{ProductId, UserId},
+        entity::{Kind, Timestamp},
+        ids::UserId,
         money::{Currency, Money},
-        product::Details,
+        product::{Details, Event, Product},
     },
-    storage::{Loaded, Position, Record, Stream},
+    storage::{Position, Record, Stream},
 };
 
-/// What the payload of a test's record holds.
-#[derive(Serialize, Deserialize)]
-enum Payload {
-    Listed { seller: UserId, details: Box<Details>, at: Timestamp },
-    Delisted,
-}
-
-struct ByHand;
-
-impl Catalogue for ByHand {
-    fn change(&self, record: &Record) -> Option<CatalogueChange> {
-        if record.stream.kind() != Kind::Product as u8 {
-            return None;
-        }
-        let id = ProductId::from_key(record.stream.key())?;
-        Some(match serde_json::from_slice(&record.payload).ok()? {
-            Payload::Listed { seller, details, at } => {
-                CatalogueChange::Listed { id, details: Arc::new(*details), seller, at }
-            }
-            Payload::Delisted => CatalogueChange::Delisted { id },
-        })
-    }
-
-    /// Each record says all there is to say.
-    fn listed(&self, _: &Stream, loaded: &Loaded) -> Option<CatalogueChange> {
-        self.change(loaded.records.last()?).filter(|change| matches!(change, CatalogueChange::Listed { .. }))
-    }
-}
-
-fn record(id: &str, payload: &Payload) -> Record {
+fn record(id: &str, event: &Event) -> Record {
     Record {
         stream: Stream::new(Kind::Product as u8, id.as_bytes()),
         sequence: 1,
-        version: 1,
-        payload: serde_json::to_vec(payload).unwrap().into(),
+        version: records::EVENT_VERSION,
+        payload: records::encode_event::<Product>(event).into(),
     }
 }
 
@@ -89,11 +59,11 @@ fn priced(title: &str, minor: u64) -> Details {
 }
 
 fn listed(id: &str, details: Details, at_ms: u64) -> Record {
-    record(id, &Payload::Listed { seller: UserId(1), details: Box::new(details), at: Timestamp(at_ms) })
+    record(id, &Event::Listed { seller: UserId(1), details: Arc::new(details), at: Timestamp(at_ms) })
 }
 
 fn delisted(id: &str) -> Record {
-    record(id, &Payload::Delisted)
+    record(id, &Event::Delisted { at: Timestamp(1) })
 }
 
 /// A shop's search in a directory of its own.
@@ -108,7 +78,7 @@ impl Shop {
     fn open() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let search = Search::open(&directory.path().join("index")).unwrap();
-        let projection = IndexProjection::new(search.clone(), ByHand).unwrap();
+        let projection = IndexProjection::new(search.clone()).unwrap();
         Self { directory, search, projection, position: 0 }
     }
 

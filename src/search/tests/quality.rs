@@ -21,11 +21,15 @@ use tantivy::{
     schema::IndexRecordOption,
 };
 
-use super::ByHand;
 use crate::{
     actors::projection::Projection,
-    domain::{entity::Timestamp, ids::UserId, money::Money, product::Details},
-    search::{ANALYZER, CatalogueChange, IndexProjection, Search, SearchRequest},
+    domain::{
+        entity::Timestamp,
+        ids::{ProductId, UserId},
+        money::Money,
+        product::{Details, Event},
+    },
+    search::{ANALYZER, IndexProjection, Search, SearchRequest},
     storage::Position,
 };
 
@@ -84,17 +88,17 @@ struct Catalogue {
 fn catalogue(data: &std::path::Path, file: &str) -> Catalogue {
     let directory = tempfile::tempdir().unwrap();
     let search = Search::open(&directory.path().join("index")).unwrap();
-    let mut projection = IndexProjection::new(search.clone(), ByHand).unwrap();
+    let mut projection = IndexProjection::new(search.clone()).unwrap();
     let text = fs::read_to_string(data.join(file)).unwrap();
     let change = |(line, at): (&str, u64)| {
         let line: Value = serde_json::from_str(line).unwrap();
         let id = line["id"].as_str().unwrap().parse().unwrap();
-        CatalogueChange::Listed { id, details: Arc::new(details(&line)), seller: UserId(1), at: Timestamp(at) }
+        (id, Event::Listed { details: Arc::new(details(&line)), seller: UserId(1), at: Timestamp(at) })
     };
-    let changes: Vec<CatalogueChange> = text.lines().zip(0..).map(change).collect();
+    let changes: Vec<(ProductId, Event)> = text.lines().zip(0..).map(change).collect();
     let begun = Instant::now();
-    for change in &changes {
-        projection.absorb(change).unwrap();
+    for (id, event) in &changes {
+        projection.apply_event(id, event).unwrap();
     }
     projection.commit(Position(1)).unwrap();
     eprintln!("{file}: {} products indexed in {} ms", changes.len(), begun.elapsed().as_millis());

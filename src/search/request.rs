@@ -1,0 +1,147 @@
+//! What can be asked of the index, and its answers.
+//!
+//! Depends on `domain` and on the cursor.
+
+use super::cursor::{Cursor, InvalidCursor, RequestChecksum};
+use crate::domain::{
+    ids::{ProductId, UserId},
+    money::{Currency, Money},
+};
+
+/// The longest text of a query, in bytes. Of 900 real queries the longest has 92.
+pub const QUERY_BYTES_MAX: usize = 256;
+/// The most products of one page.
+pub const PAGE_PRODUCTS_MAX: usize = 100;
+/// The products of a page unless the request says otherwise.
+pub const PAGE_PRODUCTS_DEFAULT: usize = 20;
+
+/// The order of the products found. The id breaks ties in all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sort {
+    /// The best match first; without a text, as [`Sort::Newest`].
+    #[default]
+    Relevance,
+    /// The cheapest first, those without a price last. Currencies are not converted: filter by one.
+    PriceAscending,
+    /// The dearest first, those without a price last. Currencies are not converted: filter by one.
+    PriceDescending,
+    /// The last changed first.
+    Newest,
+}
+
+/// What is looked for. The default finds everything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SearchRequest {
+    /// Words to look for, at most [`QUERY_BYTES_MAX`]. Absent or blank: everything. Without any letter or digit: nothing.
+    pub text: Option<String>,
+    /// Only products in this category or below it: the path, top level first, without regard to case. Empty: all.
+    pub category: Vec<String>,
+    /// Only products of this brand, without regard to case.
+    pub brand: Option<String>,
+    /// Only this seller's products.
+    pub seller: Option<UserId>,
+    /// The least and the greatest price in minor units, both included. Either excludes products without a price.
+    pub price_minor: (Option<u64>, Option<u64>),
+    /// Only products with a price in this currency.
+    pub currency: Option<Currency>,
+    /// The order.
+    pub sort: Sort,
+    /// How many products at most, 1 to [`PAGE_PRODUCTS_MAX`].
+    pub limit: usize,
+    /// Where the page before ended.
+    pub after: Option<Cursor>,
+}
+
+impl Default for SearchRequest {
+    fn default() -> Self {
+        Self {
+            text: None,
+            category: Vec::new(),
+            brand: None,
+            seller: None,
+            price_minor: (None, None),
+            currency: None,
+            sort: Sort::default(),
+            limit: PAGE_PRODUCTS_DEFAULT,
+            after: None,
+        }
+    }
+}
+
+impl SearchRequest {
+    /// The checksum of everything that decides which products are found and in which order.
+    pub(super) fn checksum(&self) -> RequestChecksum {
+        let Self { text, category, brand, seller, price_minor, currency, sort, limit: _, after: _ } = self;
+        // Debug output quotes every text, so no two different requests print the same.
+        let printed = format!("{text:?}{category:?}{brand:?}{seller:?}{price_minor:?}{currency:?}{sort:?}");
+        RequestChecksum(crc32c::crc32c(printed.as_bytes()))
+    }
+}
+
+/// A product found, as a list shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hit {
+    /// The product.
+    pub product: ProductId,
+    /// Its name.
+    pub title: String,
+    /// Its brand, where there is one.
+    pub brand: Option<String>,
+    /// The price of one, where it has one.
+    pub price: Option<Money>,
+    /// URL of a small picture.
+    pub thumbnail_url: Option<String>,
+}
+
+/// One page of what was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SearchPage {
+    /// The products, in order.
+    pub hits: Vec<Hit>,
+    /// Where the next page begins; `None` on the last one.
+    pub next: Option<Cursor>,
+    /// How many products there are on all pages, exactly.
+    pub total: usize,
+}
+
+/// A category with the number of products in it and below it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CategoryCount {
+    /// The path, top level first: one or two names, each as most of its products write it.
+    pub path: Vec<String>,
+    /// How many products are in it or below it.
+    pub count: usize,
+}
+
+/// Why a search has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SearchError {
+    /// The text is too long.
+    #[error("the query has {bytes} bytes, more than {QUERY_BYTES_MAX}")]
+    TextTooLong {
+        /// How long it is.
+        bytes: usize,
+    },
+    /// The limit is no possible number of products.
+    #[error("the limit is {limit}, not between 1 and {PAGE_PRODUCTS_MAX}")]
+    LimitOutOfRange {
+        /// What was asked for.
+        limit: usize,
+    },
+    /// The cursor is not one of this search.
+    #[error(transparent)]
+    InvalidCursor(#[from] InvalidCursor),
+    /// The index cannot be read: a fault of the shop, not of the request.
+    #[error("the search index cannot be read: {problem}")]
+    Fault {
+        /// What tantivy says.
+        problem: String,
+    },
+}
+
+impl From<tantivy::TantivyError> for SearchError {
+    fn from(error: tantivy::TantivyError) -> Self {
+        Self::Fault { problem: error.to_string() }
+    }
+}
