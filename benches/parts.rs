@@ -8,7 +8,7 @@ use std::{fs::File, io::BufWriter, time::Instant};
 
 use secrecy::{ExposeSecret, SecretString};
 use souk::{
-    catalog::{demo::DemoCatalog, read::Reader, write::Writer},
+    catalogue::{demo::DemoCatalogue, read::Reader, write::Writer},
     domain::account::Role,
     identity::passwords::Passwords,
 };
@@ -44,12 +44,12 @@ fn catalogue() -> anyhow::Result<()> {
     );
     let before = support::resident_megabytes_max();
     let began = Instant::now();
-    let entries = DemoCatalog::new(1, PRODUCTS).count();
+    let entries = DemoCatalogue::new(1, PRODUCTS).count();
     println!("Result:     {PRODUCTS} products, {entries} entries: made in {:.1} s", began.elapsed().as_secs_f64());
     let (directory, began) = (support::scratch(), Instant::now());
     let path = directory.path().join("catalogue.jsonl");
     let mut writer = Writer::new(BufWriter::new(File::create(&path)?));
-    DemoCatalog::new(1, PRODUCTS).try_for_each(|entry| writer.write(entry))?;
+    DemoCatalogue::new(1, PRODUCTS).try_for_each(|entry| writer.write(entry))?;
     writer.finish()?.into_inner().map_err(|error| error.into_error())?.sync_all()?;
     let megabytes = path.metadata()?.len() >> 20;
     println!("            made and written in {:.1} s, {megabytes} MB", began.elapsed().as_secs_f64());

@@ -23,7 +23,7 @@ pub mod planted;
 
 pub mod domain;
 
-pub mod catalog;
+pub mod catalogue;
 
 pub mod identity;
 pub mod payments;

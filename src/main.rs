@@ -28,7 +28,7 @@ use souk::{
         serve::{Drained, serve},
         tokens,
     },
-    catalog::demo::DEMO_PRODUCTS_DEFAULT,
+    catalogue::demo::DEMO_PRODUCTS_DEFAULT,
     config::{Config, LogFormat},
     domain::{account::Role, ids::UserId, product::Editor},
     http,

@@ -17,7 +17,7 @@ use souk::{
         serve::serve,
         tokens,
     },
-    catalog::{demo::DemoCatalog, row::Entry},
+    catalogue::{demo::DemoCatalogue, entry::Entry},
     config::Config,
     domain::{ids::UserId, product::Editor},
     load::{self, Arrivals, Kind, LoadError, Operator, Plan, Protocol, Report, Scenario},
@@ -39,7 +39,7 @@ async fn served() -> Served {
     let directory = tempfile::tempdir().unwrap();
     let shop = Shop::open(Config { data_dir: directory.path().into(), ..Config::default() }).await.unwrap();
     demo::fill(&shop, 1, 1).await.unwrap();
-    let plenty = DemoCatalog::new(1, PRODUCTS).map(|entry| Entry { stock: Some(100_000), ..entry });
+    let plenty = DemoCatalogue::new(1, PRODUCTS).map(|entry| Entry { stock: Some(100_000), ..entry });
     let mode = Mode { editor: Editor::Admin(UserId(0)), set_stock: SetStock::Always };
     import_entries(&shop, plenty, mode).await.unwrap();
     for progress in shop.progress() {

@@ -8,7 +8,7 @@
 use std::{path::Path, time::Instant};
 
 use souk::{
-    catalog::{demo::DemoCatalog, read::Reader, row::Entry},
+    catalogue::{demo::DemoCatalogue, entry::Entry, read::Reader},
     search::{ALL_WORDS_PRODUCTS_MIN, PAGE_PRODUCTS_DEFAULT, Search, SearchRequest, Sort},
 };
 use tantivy::{
@@ -65,7 +65,7 @@ fn real() -> (Vec<Entry>, Vec<String>) {
 }
 
 fn demo() -> (Vec<Entry>, Vec<String>) {
-    let entries: Vec<Entry> = DemoCatalog::new(1, DEMO_PRODUCTS).collect();
+    let entries: Vec<Entry> = DemoCatalogue::new(1, DEMO_PRODUCTS).collect();
     let words = |entry: &Entry| entry.details.title.split(' ').skip(2).take(2).collect::<Vec<_>>().join(" ");
     let queries = entries.iter().step_by(97).map(words).collect();
     (entries, queries)

@@ -14,7 +14,7 @@ use std::{
 
 use souk::{
     app::import::{Mode, import_entries},
-    catalog::{demo::DemoCatalog, row::Entry},
+    catalogue::{demo::DemoCatalogue, entry::Entry},
     config::Config,
     domain::{ids::UserId, product::Editor},
     shop::{Shop, catalogue::SetStock},
@@ -85,7 +85,7 @@ pub(crate) async fn import(shop: &Shop, entries: impl Iterator<Item = Entry>) {
 /// The demo catalogue's products from number `from` (counted from 0) up to `to`, with variants, and plenty of each.
 pub(crate) fn products(from: usize, to: usize) -> impl Iterator<Item = Entry> {
     let numbers = (from + 1)..=to;
-    numbers.flat_map(|number| DemoCatalog::only(1, number)).map(|entry| Entry { stock: Some(STOCK), ..entry })
+    numbers.flat_map(|number| DemoCatalogue::only(1, number)).map(|entry| Entry { stock: Some(STOCK), ..entry })
 }
 
 /// The question and the prediction, before anything is measured.

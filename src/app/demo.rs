@@ -1,13 +1,13 @@
 //! Fills a shop for a demonstration: a catalogue made by the program itself, and three logins. Never in a real shop: the
 //! passwords are known.
 //!
-//! May depend on `shop` and `catalog`.
+//! May depend on `shop` and `catalogue`.
 
 use secrecy::SecretString;
 
 use super::import::{ImportError, Mode, import_entries};
 use crate::{
-    catalog::demo::DemoCatalog,
+    catalogue::demo::DemoCatalogue,
     domain::{account::Role, product::Editor},
     shop::{Shop, catalogue::SetStock},
 };
@@ -36,7 +36,7 @@ pub async fn fill(shop: &Shop, seed: u64, products: usize) -> Result<(), ImportE
     }
     let Some(seller) = seller else { return Ok(()) };
     // The last product is put after all others, so its being there means that all are.
-    let last = DemoCatalog::only(seed, products);
+    let last = DemoCatalogue::only(seed, products);
     let filled = match last.clone().next() {
         Some(entry) => shop.product(&entry.id, None).await.is_ok(),
         None => true,
@@ -44,7 +44,7 @@ pub async fn fill(shop: &Shop, seed: u64, products: usize) -> Result<(), ImportE
     if !filled {
         tracing::info!(products, seed, "making the demo catalogue");
         let mode = Mode { editor: Editor::Seller(seller), set_stock: SetStock::Once };
-        import_entries(shop, DemoCatalog::new(seed, products - 1), mode).await?;
+        import_entries(shop, DemoCatalogue::new(seed, products - 1), mode).await?;
         import_entries(shop, last, mode).await?;
     }
     Ok(())

@@ -1,12 +1,12 @@
 //! Writes the catalogue as a file that `souk import` reads.
 //!
-//! May depend on `shop` and `catalog`.
+//! May depend on `shop` and `catalogue`.
 
 use std::io::Write;
 
 use crate::{
-    catalog::{
-        row::Entry,
+    catalogue::{
+        entry::Entry,
         write::{WriteError, Writer},
     },
     shop::{Error, Shop},

@@ -1,6 +1,6 @@
 //! Brings catalogue files into a shop: streams them, shows progress, reports bad lines and goes on.
 //!
-//! May depend on `shop` and `catalog`.
+//! May depend on `shop` and `catalogue`.
 
 use std::{
     collections::HashSet,
@@ -13,7 +13,7 @@ use futures::{StreamExt, stream};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
 use crate::{
-    catalog::{read::Reader, row::Entry},
+    catalogue::{entry::Entry, read::Reader},
     domain::product::Editor,
     shop::{
         Error, Shop,

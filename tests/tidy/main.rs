@@ -17,7 +17,7 @@ const LAYERS: [(&str, &[&str]); 17] = [
     ("config", &[]),
     ("planted", &[]),
     ("domain", &[]),
-    ("catalog", &["domain"]),
+    ("catalogue", &["domain"]),
     ("storage", &[]),
     ("payments", &["domain"]),
     ("gateway_sim", &["payments", "domain"]),
@@ -26,10 +26,10 @@ const LAYERS: [(&str, &[&str]); 17] = [
     ("search", &["actors", "storage", "domain"]),
     ("shop", &["search", "actors", "storage", "payments", "identity", "domain"]),
     ("http", &["shop", "search", "actors", "storage", "identity", "domain"]),
-    ("app", &["http", "shop", "catalog", "storage", "domain"]),
+    ("app", &["http", "shop", "catalogue", "storage", "domain"]),
     ("verify", &["search", "actors", "storage", "payments", "domain"]),
     ("load", &["verify"]),
-    ("main", &["app", "gateway_sim", "load", "verify", "http", "shop", "catalog", "storage", "domain"]),
+    ("main", &["app", "gateway_sim", "load", "verify", "http", "shop", "catalogue", "storage", "domain"]),
 ];
 
 /// Which rooms or files alone may name a library.

@@ -4,7 +4,7 @@
 //! Depends on `domain` and its neighbours `value` and `error`.
 
 use crate::{
-    catalog::{error::RowError, value::Value},
+    catalogue::{error::RowError, format::FIELDS, value::Value},
     domain::product::ATTRIBUTES_MAX,
 };
 
@@ -16,8 +16,14 @@ const EXACT_NUMBER_MAX: f64 = 9_007_199_254_740_992.0;
 pub(super) struct Fields(Vec<(String, Value)>);
 
 impl Fields {
+    /// The fields of `value`: common ones and `own`, each at most once.
+    pub(super) fn of(value: Value, own: &[&str], place: &'static str) -> Result<Self, RowError> {
+        let known: Vec<&str> = FIELDS.iter().map(|(name, _)| *name).chain(own.iter().copied()).collect();
+        Self::only(value, &known, place)
+    }
+
     /// The fields of `value`, all of which must be `known` and occur once.
-    pub(super) fn of(value: Value, known: &[&str], place: &'static str) -> Result<Self, RowError> {
+    pub(super) fn only(value: Value, known: &[&str], place: &'static str) -> Result<Self, RowError> {
         let Value::Object(fields) = value else {
             return Err(RowError::NotAnObject { found: value.described() });
         };

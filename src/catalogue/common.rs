@@ -1,60 +1,23 @@
-//! One row of a catalogue file and what it says: a product, or a product and its variants. The format is documented in
-//! `docs/CATALOGUE.md`; [`FIELDS`] is the list of what a row may hold.
+//! The fields that a row and a variant share, taken out of an object with their types checked.
 //!
-//! A row is taken whole or refused whole. A field that the format does not have is refused too: it is most often a slip of
-//! the pen, and a slip that vanishes silently is found only by customers.
-//!
-//! Depends on `domain` and its neighbours.
-
-use std::collections::HashSet;
+//! Depends on `domain` and its neighbours `error`, `fields` and `value`.
 
 use crate::{
-    catalog::{
+    catalogue::{
         error::RowError,
         fields::{self, Fields, wrong},
         value::Value,
-        variant,
     },
     domain::{
         ids::ProductId,
         money::{Currency, Money},
-        product::{Details, ImportedRating, TEXT_BYTES_MAX},
+        product::{ImportedRating, TEXT_BYTES_MAX},
     },
 };
 
-/// Every field of a row.
-pub const FIELDS: [&str; 26] = [
-    "id",
-    "title",
-    "description",
-    "bullets",
-    "brand",
-    "category",
-    "price_minor",
-    "currency",
-    "image_url",
-    "images",
-    "thumbnail_url",
-    "color",
-    "size",
-    "attributes",
-    "mpn",
-    "ean",
-    "sku",
-    "released",
-    "collections",
-    "is_book",
-    "source",
-    "rating",
-    "rating_count",
-    "stock",
-    "variant_of",
-    "variants",
-];
-
 /// The largest stock of a row, in pieces: what every JSON reader can hold exactly (2^53 − 1, RFC 8259 section 6). What an
 /// inventory accepts may be less.
-pub const STOCK_PIECES_MAX: u64 = (1 << 53) - 1;
+pub(super) const STOCK_PIECES_MAX: u64 = (1 << 53) - 1;
 
 /// What stands between the levels of a category written as one text.
 pub(super) const CATEGORY_SEPARATOR: &str = ">";
@@ -68,75 +31,8 @@ const HUNDREDTHS: f64 = 100.0;
 /// The most stars of a rating.
 const STARS_MAX: f64 = 5.0;
 
-/// A product as a catalogue file tells it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// Its id.
-    pub id: ProductId,
-    /// All that is said about it; within the limits of [`Details::validate`].
-    pub details: Details,
-    /// How many there are on hand, where the file says so.
-    pub stock: Option<u64>,
-}
-
-/// Reads one line of a JSON Lines file: the product first, its variants after it.
-///
-/// # Errors
-/// The first thing found wrong; nothing of the row is to be used then.
-pub fn parse(line: &str) -> Result<Vec<Entry>, RowError> {
-    // Somebody who writes one JSON array is told so, not that its first line ends too early.
-    if line.trim_start().starts_with('[') {
-        return Err(RowError::NotAnObject { found: "a list; write one object a line, without [ and ]".into() });
-    }
-    entries_of(serde_json::from_str(line).map_err(|error| RowError::of_json(&error))?)
-}
-
-/// The product that a row tells, and its variants after it.
-pub(super) fn entries_of(row: Value) -> Result<Vec<Entry>, RowError> {
-    let mut fields = Fields::of(row, &FIELDS, "a catalogue row")?;
-    let id = fields.text("id")?.ok_or(RowError::Missing { field: "id" })?;
-    let id = product_id("id", &id)?;
-    let title = fields.text("title")?.ok_or(RowError::Missing { field: "title" })?;
-    let price = match (price_minor(&mut fields)?, currency(&mut fields)?) {
-        (Some(minor), Some(currency)) => Some(Money::new(minor, currency)?),
-        (None, None) => None,
-        (Some(_), None) => return Err(RowError::PriceWithoutCurrency),
-        (None, Some(_)) => return Err(RowError::CurrencyWithoutPrice),
-    };
-    let variant_of = fields.text("variant_of")?.map(|parent| product_id("variant_of", &parent)).transpose()?;
-    let variants = match fields.given("variants") {
-        None => Vec::new(),
-        Some(Value::List(list)) => list,
-        Some(other) => return Err(wrong("variants", "a list of objects", &other)),
-    };
-    let said = Said::take(&mut fields)?;
-    let images = said.images.unwrap_or_default();
-    let details = Details {
-        title,
-        description: said.description.unwrap_or_default(),
-        brand: said.brand,
-        category: said.category.unwrap_or_default(),
-        price,
-        thumbnail_url: said.thumbnail_url.unwrap_or_else(|| first_picture(&images)),
-        images,
-        attributes: said.attributes,
-        imported_rating: said.imported_rating,
-        variant_of,
-        variants: Vec::new(),
-    };
-    let entries = variant::with_variants(Entry { id, details, stock: said.stock }, variants)?;
-    if let Some(parent) = entries.first() {
-        parent.details.validate()?;
-    }
-    let mut ids = HashSet::new();
-    match entries.iter().find(|entry| !ids.insert(&entry.id)) {
-        Some(entry) => Err(RowError::SameId { id: entry.id.to_string() }),
-        None => Ok(entries),
-    }
-}
-
-/// What a row and a variant both may say. A variant that does not say it has it from its parent.
-pub(super) struct Said {
+/// What a row and a variant may both contain. A variant inherits from its parent what it leaves out.
+pub(super) struct CommonFields {
     pub(super) description: Option<String>,
     pub(super) brand: Option<String>,
     pub(super) category: Option<Vec<String>>,
@@ -148,7 +44,7 @@ pub(super) struct Said {
     pub(super) stock: Option<u64>,
 }
 
-impl Said {
+impl CommonFields {
     pub(super) fn take(fields: &mut Fields) -> Result<Self, RowError> {
         Ok(Self {
             description: description(fields)?,

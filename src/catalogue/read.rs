@@ -11,11 +11,12 @@ use std::{
     path::Path,
 };
 
-pub use crate::catalog::lines::LINE_BYTES_MAX;
-use crate::catalog::{
+pub use crate::catalogue::lines::LINE_BYTES_MAX;
+use crate::catalogue::{
+    entry::Entry,
     error::RowError,
     lines::{Found, Lines},
-    row::{self, Entry},
+    row,
     table::{Header, TableRow, Waiting, quotes_are_closed},
 };
 

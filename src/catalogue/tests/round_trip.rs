@@ -3,9 +3,9 @@
 use proptest::{collection::vec, option, prelude::*};
 
 use crate::{
-    catalog::{
+    catalogue::{
+        entry::Entry,
         read::Format,
-        row::Entry,
         tests::{read, written},
         write::{WriteError, Writer},
     },

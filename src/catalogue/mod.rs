@@ -11,12 +11,15 @@
 //! `docs/CATALOGUE.md`. May depend on `domain` and `clock` only: what is done with the entries is not known here.
 
 pub mod demo;
+pub mod entry;
 pub mod error;
 pub mod read;
 pub mod row;
 pub mod write;
 
+mod common;
 mod fields;
+mod format;
 mod lines;
 mod table;
 mod value;

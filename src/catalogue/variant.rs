@@ -6,10 +6,12 @@
 //! Depends on `domain` and its neighbours.
 
 use crate::{
-    catalog::{
+    catalogue::{
+        common::{CommonFields, currency, first_picture, overlay, price_minor, product_id},
+        entry::Entry,
         error::RowError,
         fields::Fields,
-        row::{Entry, Said, currency, first_picture, overlay, price_minor, product_id},
+        format::VARIANT_FIELDS,
         value::Value,
     },
     domain::{
@@ -18,35 +20,6 @@ use crate::{
         product::{Details, InvalidDetails, VARIANTS_MAX, Variant},
     },
 };
-
-/// Every field of a variant told in full.
-const FIELDS: [&str; 25] = [
-    "id",
-    "sku",
-    "size",
-    "color",
-    "options",
-    "title",
-    "description",
-    "bullets",
-    "brand",
-    "category",
-    "price_minor",
-    "currency",
-    "image_url",
-    "images",
-    "thumbnail_url",
-    "attributes",
-    "mpn",
-    "ean",
-    "released",
-    "collections",
-    "is_book",
-    "source",
-    "rating",
-    "rating_count",
-    "stock",
-];
 
 /// Every field of a reference.
 const REFERENCE_FIELDS: [&str; 4] = ["product", "size", "color", "options"];
@@ -146,14 +119,14 @@ fn variant(parent: &Entry, value: Value) -> Result<(Variant, Option<Entry>), Row
 
 /// A variant that has a row of its own elsewhere.
 fn reference(value: Value) -> Result<Variant, RowError> {
-    let mut fields = Fields::of(value, &REFERENCE_FIELDS, "a variant that refers to a product by its id")?;
+    let mut fields = Fields::only(value, &REFERENCE_FIELDS, "a variant that refers to a product by its id")?;
     let product = fields.text("product")?.ok_or(RowError::Missing { field: "product" })?;
     Ok(Variant { product: product_id("product", &product)?, options: options(&mut fields)? })
 }
 
 /// A variant told in full.
 fn full(parent: &Entry, value: Value) -> Result<(Variant, Option<Entry>), RowError> {
-    let mut fields = Fields::of(value, &FIELDS, "a variant")?;
+    let mut fields = Fields::of(value, &VARIANT_FIELDS, "a variant")?;
     let sku = fields.scalar("sku")?;
     let id = match (fields.text("id")?, &sku) {
         (Some(id), _) => product_id("id", &id)?,
@@ -163,32 +136,32 @@ fn full(parent: &Entry, value: Value) -> Result<(Variant, Option<Entry>), RowErr
     let options = options(&mut fields)?;
     let price = price(&mut fields, parent.details.price)?;
     let stated_title = fields.text("title")?;
-    let said = Said::take(&mut fields)?;
+    let common = CommonFields::take(&mut fields)?;
     let mut attributes = attributes(&parent.details, &options);
-    overlay(&mut attributes, said.attributes);
+    overlay(&mut attributes, common.attributes);
     overlay(&mut attributes, sku.map(|sku| ("sku".into(), sku)).into_iter().collect());
-    let thumbnail_url = match (said.thumbnail_url, &said.images) {
+    let thumbnail_url = match (common.thumbnail_url, &common.images) {
         (Some(stated), _) => stated,
         (None, Some(images)) => first_picture(images),
         (None, None) => parent.details.thumbnail_url.clone(),
     };
     let details = Details {
         title: stated_title.unwrap_or_else(|| title(&parent.details, &options)),
-        description: said.description.unwrap_or_else(|| parent.details.description.clone()),
-        brand: said.brand.or_else(|| parent.details.brand.clone()),
-        category: said.category.unwrap_or_else(|| parent.details.category.clone()),
+        description: common.description.unwrap_or_else(|| parent.details.description.clone()),
+        brand: common.brand.or_else(|| parent.details.brand.clone()),
+        category: common.category.unwrap_or_else(|| parent.details.category.clone()),
         price,
         thumbnail_url,
-        images: said.images.unwrap_or_else(|| parent.details.images.clone()),
+        images: common.images.unwrap_or_else(|| parent.details.images.clone()),
         attributes,
         // The rating of the parent is shown on its page; counted again with every variant it would count too often.
-        imported_rating: said.imported_rating,
+        imported_rating: common.imported_rating,
         variant_of: Some(parent.id.clone()),
         variants: Vec::new(),
     };
     details.validate()?;
     let variant = Variant { product: id.clone(), options };
-    Ok((variant, Some(Entry { id, details, stock: said.stock })))
+    Ok((variant, Some(Entry { id, details, stock: common.stock })))
 }
 
 /// The price of a variant: its own, in the currency of its parent where it states none, or that of its parent.

@@ -8,10 +8,11 @@ mod documentation;
 mod real_files;
 mod round_trip;
 
-use crate::catalog::{
+use crate::catalogue::{
+    entry::Entry,
     error::RowError,
     read::{Format, Reader},
-    row::{Entry, parse},
+    row::parse,
     write::Writer,
 };
 

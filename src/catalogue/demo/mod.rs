@@ -21,7 +21,7 @@ use self::{
     recipe::{Recipe, Traits},
 };
 use crate::{
-    catalog::{row::Entry, variant},
+    catalogue::{entry::Entry, variant},
     domain::{
         ids::ProductId,
         money::{Currency, Money},
@@ -54,22 +54,22 @@ const RATED_PERMILLE: u64 = 700;
 /// Demo products in the order of their numbers, each followed by its variants.
 ///
 /// ```
-/// use souk::catalog::demo::DemoCatalog;
+/// use souk::catalogue::demo::DemoCatalogue;
 ///
-/// let ten: Vec<_> = DemoCatalog::new(7, 10).collect();
-/// let twenty: Vec<_> = DemoCatalog::new(7, 20).collect();
+/// let ten: Vec<_> = DemoCatalogue::new(7, 10).collect();
+/// let twenty: Vec<_> = DemoCatalogue::new(7, 20).collect();
 /// assert_eq!(ten[0].id.as_str(), "demo-000001");
 /// assert_eq!(ten, twenty[..ten.len()]);
 /// ```
 #[derive(Debug, Clone)]
-pub struct DemoCatalog {
+pub struct DemoCatalogue {
     seed: u64,
     made: usize,
     count: usize,
     variants: VecDeque<Entry>,
 }
 
-impl DemoCatalog {
+impl DemoCatalogue {
     /// The first `count` products of the catalogue of this seed. Variants are not counted: they come with their product.
     #[must_use]
     pub fn new(seed: u64, count: usize) -> Self {
@@ -83,7 +83,7 @@ impl DemoCatalog {
     }
 }
 
-impl Iterator for DemoCatalog {
+impl Iterator for DemoCatalogue {
     type Item = Entry;
 
     fn next(&mut self) -> Option<Entry> {
@@ -224,7 +224,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::catalog::{
+    use crate::catalogue::{
         read::Format,
         tests::{read, written},
     };
@@ -233,7 +233,7 @@ mod tests {
     fn a_hundred_thousand_products_are_valid_and_distinct() {
         let mut ids = HashSet::new();
         let (mut products, mut sold_out, mut rated, mut pages) = (0, 0, 0, 0);
-        for entry in DemoCatalog::new(1, 100_000) {
+        for entry in DemoCatalogue::new(1, 100_000) {
             entry.details.validate().unwrap_or_else(|rule| panic!("{}: {rule}", entry.id));
             assert!(entry.stock.is_none_or(|stock| stock <= DEMO_STOCK_PIECES_MAX));
             products += u32::from(entry.details.variant_of.is_none());
@@ -248,16 +248,16 @@ mod tests {
 
     #[test]
     fn a_larger_catalogue_contains_the_smaller_and_another_seed_is_another_catalogue() {
-        let small: Vec<Entry> = DemoCatalog::new(42, 50).collect();
-        let large: Vec<Entry> = DemoCatalog::new(42, 200).collect();
+        let small: Vec<Entry> = DemoCatalogue::new(42, 50).collect();
+        let large: Vec<Entry> = DemoCatalogue::new(42, 200).collect();
         assert_eq!(small, large[..small.len()]);
-        let other: Vec<Entry> = DemoCatalog::new(43, 50).collect();
+        let other: Vec<Entry> = DemoCatalogue::new(43, 50).collect();
         assert_ne!(small, other);
     }
 
     #[test]
     fn the_default_catalogue_fills_every_category_and_survives_a_file() {
-        let entries: Vec<Entry> = DemoCatalog::new(1, DEMO_PRODUCTS_DEFAULT).collect();
+        let entries: Vec<Entry> = DemoCatalogue::new(1, DEMO_PRODUCTS_DEFAULT).collect();
         let categories: HashSet<&Vec<String>> = entries.iter().map(|entry| &entry.details.category).collect();
         assert_eq!(categories.len(), recipes().count());
         let tops: HashSet<&str> = recipes().map(|recipe| recipe.category[0]).collect();
@@ -286,7 +286,7 @@ mod tests {
 
     #[test]
     fn texts_are_whole_sentences_without_gaps() {
-        for entry in DemoCatalog::new(9, 5_000) {
+        for entry in DemoCatalogue::new(9, 5_000) {
             for text in [&entry.details.title, &entry.details.description] {
                 let whole = !text.contains(['{', '}', '#', '~']) && !text.contains("  ");
                 assert!(whole, "{}: {text}", entry.id);
@@ -300,9 +300,9 @@ mod tests {
     /// The catalogue is stored in shops and named in measurements, so it must not change unnoticed.
     #[test]
     fn the_catalogue_stays_what_it_is() {
-        let first = DemoCatalog::new(1, 1).next().unwrap();
+        let first = DemoCatalogue::new(1, 1).next().unwrap();
         assert_eq!(first.details.title, "Kivano Vegan Leather Phone Case for Kestrix Edge 44 (Grey)");
-        let written = written(&DemoCatalog::new(1, DEMO_PRODUCTS_DEFAULT).collect::<Vec<Entry>>());
+        let written = written(&DemoCatalogue::new(1, DEMO_PRODUCTS_DEFAULT).collect::<Vec<Entry>>());
         assert_eq!(variant::checksum(&written), 0x1cf3_5e5b_271e_0d28);
     }
 }

@@ -9,7 +9,11 @@
 use serde_json::Number;
 
 use crate::{
-    catalog::{error::RowError, value::Value},
+    catalogue::{
+        error::RowError,
+        format::{FIELDS, FieldKind},
+        value::Value,
+    },
     domain::product::VARIANTS_MAX,
 };
 
@@ -34,37 +38,18 @@ enum Column {
     VariantOf,
 }
 
-const TEXTS: [&str; 14] = [
-    "id",
-    "title",
-    "description",
-    "brand",
-    "category",
-    "currency",
-    "image_url",
-    "thumbnail_url",
-    "color",
-    "size",
-    "mpn",
-    "sku",
-    "released",
-    "source",
-];
-const LISTS: [&str; 4] = ["bullets", "images", "ean", "collections"];
-const NUMBERS: [&str; 4] = ["price_minor", "rating", "rating_count", "stock"];
-
 impl Column {
     fn of(name: &str) -> Option<Self> {
-        let named = |names: &[&'static str]| names.iter().find(|known| **known == name).copied();
-        let text = named(&TEXTS).map(Self::Text);
-        let list = || named(&LISTS).map(Self::List);
-        let number = || named(&NUMBERS).map(Self::Number);
-        let flag = || named(&["is_book"]).map(Self::Flag);
-        let parent = || named(&["variant_of"]).map(|_| Self::VariantOf);
         let free = |prefix| name.strip_prefix(prefix).filter(|rest| !rest.trim().is_empty()).map(str::to_string);
-        let attribute = || free(ATTRIBUTE_PREFIX).map(Self::Attribute);
-        let option = || free(OPTION_PREFIX).map(Self::Option);
-        text.or_else(list).or_else(number).or_else(flag).or_else(parent).or_else(attribute).or_else(option)
+        match FIELDS.iter().find(|(field, _)| *field == name) {
+            Some((field, FieldKind::Text)) => Some(Self::Text(field)),
+            Some((field, FieldKind::List)) => Some(Self::List(field)),
+            Some((field, FieldKind::Number)) => Some(Self::Number(field)),
+            Some((field, FieldKind::Flag)) => Some(Self::Flag(field)),
+            Some((_, FieldKind::Pairs)) => None,
+            None if name == "variant_of" => Some(Self::VariantOf),
+            None => free(ATTRIBUTE_PREFIX).map(Self::Attribute).or_else(|| free(OPTION_PREFIX).map(Self::Option)),
+        }
     }
 }
 

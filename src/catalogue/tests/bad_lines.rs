@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, BufReader, Read};
 
 use crate::{
-    catalog::{
+    catalogue::{
         read::{Format, LINE_BYTES_MAX, Reader},
         tests::{product, read, reason},
     },
@@ -146,7 +146,7 @@ fn a_sku_that_makes_no_id_is_made_one() {
     let row = with(
         r#""variants":[{"sku":"Größe 5/6"},{"sku":"Größe 5 6"},{"sku":"0123456789012345678901234567890123456789012345678901234567890123"}]"#,
     );
-    let entries = crate::catalog::row::parse(&row).unwrap();
+    let entries = crate::catalogue::row::parse(&row).unwrap();
     let ids: Vec<&str> = entries.iter().map(|entry| entry.id.as_str()).collect();
     assert!(ids[1].starts_with("a:Gr--e-5-6-") && ids[2].starts_with("a:Gr--e-5-6-"), "{ids:?}");
     assert_ne!(ids[1], ids[2]);

@@ -1,4 +1,4 @@
-//! Writes catalogue files: JSON Lines in the format that [`read`](crate::catalog::read) reads, so that what is written and
+//! Writes catalogue files: JSON Lines in the format that [`read`](crate::catalogue::read) reads, so that what is written and
 //! read again is the same to the letter.
 //!
 //! A product and its variants become one row where the variants come right behind it. Where they do not, or where one row
@@ -11,12 +11,7 @@ use std::io::{self, Write};
 use serde_json::Number;
 
 use crate::{
-    catalog::{
-        lines::LINE_BYTES_MAX,
-        row::{self, Entry, stars},
-        value::Value,
-        variant,
-    },
+    catalogue::{common::stars, entry::Entry, lines::LINE_BYTES_MAX, row, value::Value, variant},
     domain::{
         ids::ProductId,
         product::{Details, Variant},

@@ -7,9 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::catalog::{
+use crate::catalogue::{
+    entry::Entry,
     read::{Format, Reader},
-    row::Entry,
     tests::{read, written},
 };
 

@@ -5,7 +5,7 @@
 use std::io;
 
 use crate::{
-    catalog::lines::LINE_BYTES_MAX,
+    catalogue::lines::LINE_BYTES_MAX,
     domain::{ids::InvalidId, money::MoneyError, product::InvalidDetails},
 };
 

@@ -1,0 +1,78 @@
+//! One row of a catalogue file and what it says: a product, or a product and its variants. The format is documented in
+//! `docs/CATALOGUE.md`; `format.rs` lists its fields.
+//!
+//! A row is taken whole or refused whole. A field that the format does not have is refused too: it is most often a slip of
+//! the pen, and a slip that vanishes silently is found only by customers.
+//!
+//! Depends on `domain` and its neighbours.
+
+use std::collections::HashSet;
+
+use crate::{
+    catalogue::{
+        common::{CommonFields, currency, first_picture, price_minor, product_id},
+        entry::Entry,
+        error::RowError,
+        fields::{Fields, wrong},
+        format::ROW_FIELDS,
+        value::Value,
+        variant,
+    },
+    domain::{money::Money, product::Details},
+};
+
+/// Reads one line of a JSON Lines file: the product first, its variants after it.
+///
+/// # Errors
+/// The first thing found wrong; nothing of the row is to be used then.
+pub fn parse(line: &str) -> Result<Vec<Entry>, RowError> {
+    // Somebody who writes one JSON array is told so, not that its first line ends too early.
+    if line.trim_start().starts_with('[') {
+        return Err(RowError::NotAnObject { found: "a list; write one object a line, without [ and ]".into() });
+    }
+    entries_of(serde_json::from_str(line).map_err(|error| RowError::of_json(&error))?)
+}
+
+/// The product that a row tells, and its variants after it.
+pub(super) fn entries_of(row: Value) -> Result<Vec<Entry>, RowError> {
+    let mut fields = Fields::of(row, &ROW_FIELDS, "a catalogue row")?;
+    let id = fields.text("id")?.ok_or(RowError::Missing { field: "id" })?;
+    let id = product_id("id", &id)?;
+    let title = fields.text("title")?.ok_or(RowError::Missing { field: "title" })?;
+    let price = match (price_minor(&mut fields)?, currency(&mut fields)?) {
+        (Some(minor), Some(currency)) => Some(Money::new(minor, currency)?),
+        (None, None) => None,
+        (Some(_), None) => return Err(RowError::PriceWithoutCurrency),
+        (None, Some(_)) => return Err(RowError::CurrencyWithoutPrice),
+    };
+    let variant_of = fields.text("variant_of")?.map(|parent| product_id("variant_of", &parent)).transpose()?;
+    let variants = match fields.given("variants") {
+        None => Vec::new(),
+        Some(Value::List(list)) => list,
+        Some(other) => return Err(wrong("variants", "a list of objects", &other)),
+    };
+    let common = CommonFields::take(&mut fields)?;
+    let images = common.images.unwrap_or_default();
+    let details = Details {
+        title,
+        description: common.description.unwrap_or_default(),
+        brand: common.brand,
+        category: common.category.unwrap_or_default(),
+        price,
+        thumbnail_url: common.thumbnail_url.unwrap_or_else(|| first_picture(&images)),
+        images,
+        attributes: common.attributes,
+        imported_rating: common.imported_rating,
+        variant_of,
+        variants: Vec::new(),
+    };
+    let entries = variant::with_variants(Entry { id, details, stock: common.stock }, variants)?;
+    if let Some(parent) = entries.first() {
+        parent.details.validate()?;
+    }
+    let mut ids = HashSet::new();
+    match entries.iter().find(|entry| !ids.insert(&entry.id)) {
+        Some(entry) => Err(RowError::SameId { id: entry.id.to_string() }),
+        None => Ok(entries),
+    }
+}
