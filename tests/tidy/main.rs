@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot read the source must fail")]
 
+mod circles;
 mod files;
 mod markdown;
 
