@@ -71,7 +71,7 @@ impl Module {
                 TokenTree::Ident(_) => {
                     let path = read_path(&tokens, &mut at);
                     if path.len() > 1 {
-                        self.named.insert(absolute(path, here));
+                        self.named.insert(absolute(&path, here));
                     }
                 }
                 TokenTree::Group(group) => {
@@ -111,7 +111,7 @@ impl Module {
                 name = path.last().cloned().unwrap_or_default();
             }
         }
-        let path = absolute(path, here);
+        let path = absolute(&path, here);
         if !is_public {
             self.named.insert(path.clone());
         }
@@ -149,7 +149,7 @@ fn read_path(tokens: &[TokenTree], at: &mut usize) -> Path {
 }
 
 /// A path from the root of the crate; one that begins with a name stays as it is, with a mark that it is relative.
-fn absolute(path: Path, here: &Path) -> Path {
+fn absolute(path: &Path, here: &Path) -> Path {
     let mut from = here.clone();
     let mut rest = path.iter().peekable();
     match rest.peek().map(|first| first.as_str()) {
