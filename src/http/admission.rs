@@ -5,10 +5,10 @@
 //!
 //! Depends on `axum` and `tokio`.
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
-use axum::http::Method;
-use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+use axum::{extract::FromRequestParts, http::request::Parts};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 /// The class of a request; each has a pool of permits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,9 +21,6 @@ pub(super) enum Class {
     Continue,
 }
 
-/// Routes that continue, beside those of one order.
-const CONTINUES: [&str; 5] = ["/checkout", "/payment", "/auth/refresh", "/auth/logout", "/webhooks/{provider}"];
-
 impl Class {
     /// Its name among the metrics.
     pub(super) fn name(self) -> &'static str {
@@ -33,59 +30,60 @@ impl Class {
             Self::Continue => "go_on",
         }
     }
-
-    pub(super) fn of(method: &Method, template: &str) -> Self {
-        if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
-            Self::Read
-        } else if CONTINUES.contains(&template) || template.starts_with("/orders/") {
-            Self::Continue
-        } else {
-            Self::Start
-        }
-    }
 }
 
-/// Lets a handler release its request's permit before it answers, when only waiting for another party remains.
-#[derive(Debug, Clone, Default)]
-pub(super) struct PermitRelease(Arc<Notify>);
+/// The permit of a request whose handler releases it before it answers, when it only waits for another party. Dropping it
+/// releases it.
+#[derive(Debug, Clone)]
+pub(super) struct Permit {
+    _held: Option<Arc<OwnedSemaphorePermit>>,
+}
 
-impl PermitRelease {
-    /// Releases the permit.
-    pub(super) fn release(&self) {
-        self.0.notify_one();
-    }
+/// Takes the permit out of the request, so that it is the handler's alone.
+impl<S: Sync> FromRequestParts<S> for Permit {
+    type Rejection = Infallible;
 
-    /// Returns when the permit is released.
-    pub(super) async fn released(&self) {
-        self.0.notified().await;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(parts.extensions.remove::<Self>().unwrap_or(Self { _held: None }))
     }
 }
 
 /// The permits of requests in flight: pool and size of each class.
 #[derive(Debug)]
 pub(super) struct Admission {
-    pools: [(Class, Semaphore, usize); 3],
+    pools: [(Class, Arc<Semaphore>, usize); 3],
 }
 
 impl Admission {
     /// Half of the permits for reads, a quarter for each class of writes; at least one each.
     pub(super) fn new(in_flight_max: usize) -> Self {
         let quarter = (in_flight_max / 4).clamp(1, Semaphore::MAX_PERMITS / 4);
-        let pool = |class, permits| (class, Semaphore::new(permits), permits);
+        let pool = |class, permits| (class, Arc::new(Semaphore::new(permits)), permits);
         let reads = in_flight_max.saturating_sub(2 * quarter).clamp(1, Semaphore::MAX_PERMITS);
         Self { pools: [pool(Class::Read, reads), pool(Class::Start, quarter), pool(Class::Continue, quarter)] }
     }
 
-    /// A permit, if one is free. A request that starts a purchase is admitted only while at least half of the permits to
-    /// continue are free: a cart costs less than its checkout, so without that rule the shop would fill carts that it cannot
-    /// sell.
+    /// A permit, if one is free.
     pub(super) fn admit(&self, class: Class) -> Option<SemaphorePermit<'_>> {
+        self.pool(class)?.try_acquire().ok()
+    }
+
+    /// A permit that is handed to the handler, if one is free.
+    pub(super) fn admit_to_hand_over(&self, class: Class) -> Option<Permit> {
+        let held = Arc::clone(self.pool(class)?).try_acquire_owned().ok()?;
+        Some(Permit { _held: Some(Arc::new(held)) })
+    }
+
+    /// The pool of a class, where it is open. A request that starts a purchase is admitted only while at least half of the
+    /// permits to continue are free: a cart costs less than its checkout, so without that rule the shop would fill carts that
+    /// it cannot sell.
+    fn pool(&self, class: Class) -> Option<&Arc<Semaphore>> {
         let [(_, reads, _), (_, starts, _), (_, continues, continues_max)] = &self.pools;
         match class {
-            Class::Read => reads.try_acquire().ok(),
+            Class::Read => Some(reads),
             Class::Start if 2 * continues.available_permits() < *continues_max => None,
-            Class::Start => starts.try_acquire().ok(),
-            Class::Continue => continues.try_acquire().ok(),
+            Class::Start => Some(starts),
+            Class::Continue => Some(continues),
         }
     }
 
@@ -122,22 +120,5 @@ mod tests {
         );
         drop((one_more, continuing));
         assert!(admission.admit(Class::Start).is_some());
-    }
-
-    #[test]
-    fn classes_follow_method_and_route() {
-        for (method, template, class) in [
-            (Method::GET, "/orders/{order_id}", Class::Read),
-            (Method::GET, "/checkout", Class::Read),
-            (Method::POST, "/cart/add_products", Class::Start),
-            (Method::POST, "/auth/login", Class::Start),
-            (Method::POST, "/checkout", Class::Continue),
-            (Method::POST, "/payment", Class::Continue),
-            (Method::POST, "/orders/{order_id}/cancel", Class::Continue),
-            (Method::DELETE, "/cart/items/{product_id}", Class::Start),
-            (Method::POST, "", Class::Start),
-        ] {
-            assert_eq!(Class::of(&method, template), class, "{method} {template}");
-        }
     }
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::error::Problem;
 use crate::domain::{self, entity::Timestamp, ids::ProductId};
 
 /// Money in minor units of an ISO 4217 currency.
@@ -98,6 +99,6 @@ pub(super) fn object(pairs: &[(String, String)]) -> BTreeMap<&str, &str> {
 }
 
 /// A product id in a body.
-pub(super) fn product_id(text: &str, pointer: &str) -> Result<ProductId, super::Problem> {
-    text.parse().map_err(|error: domain::ids::InvalidId| super::Problem::invalid(pointer, error.to_string()))
+pub(super) fn product_id(text: &str, pointer: &str) -> Result<ProductId, Problem> {
+    text.parse().map_err(|error: domain::ids::InvalidId| Problem::invalid(pointer, error.to_string()))
 }

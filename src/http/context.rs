@@ -1,20 +1,28 @@
-//! What is known about the request at work, wherever in its task a problem arises: its path and its trace id.
+//! The path and the trace id of the current request, for whatever in its task needs them.
+//!
+//! The path is the one that the client sent: where the router is nested, with the path it is nested under.
 //!
 //! Depends on nothing of the crate.
 
 use std::future::Future;
 
-use axum::http::{HeaderMap, HeaderValue, Uri};
+use axum::{
+    extract::{OriginalUri, Request},
+    http::{HeaderValue, Uri},
+};
 use data_encoding::HEXLOWER;
 
 /// The longest request id taken from a client, in bytes; a longer one is replaced.
 const REQUEST_ID_BYTES_MAX: usize = 128;
 
-/// About the request at work. Cheap to make: every request has one, and few need it.
+/// The context of a request. Cheap to make: every request has one, and few need it.
 #[derive(Clone)]
 pub(super) struct Context {
+    /// As the client sent it.
     uri: Uri,
-    /// Finds it in the logs.
+    /// How many bytes of the path belong to the path that the router is nested under.
+    prefix_bytes: usize,
+    /// Finds the request in the logs.
     pub(super) trace_id: HeaderValue,
 }
 
@@ -27,19 +35,25 @@ pub(super) async fn within<F: Future>(context: Context, request: F) -> F::Output
     CONTEXT.scope(context, request).await
 }
 
-/// The path of the request at work, without the query, which may hold what somebody searched for; empty outside of one.
+/// The path of the current request, without the query, which may hold what somebody searched for; empty outside of one.
 pub(super) fn path() -> String {
     CONTEXT.try_with(|context| context.uri.path().to_owned()).unwrap_or_default()
 }
 
-/// The trace id of the request at work; empty outside of one.
+/// A path of the shop as clients have to write it: under the path that the router is nested under.
+pub(super) fn public_path(path: &str) -> String {
+    CONTEXT.try_with(|context| format!("{}{path}", context.prefix())).unwrap_or_else(|_| path.to_owned())
+}
+
+/// The trace id of the current request; empty outside of one.
 pub(super) fn trace_id() -> String {
     CONTEXT.try_with(|context| context.trace_id.to_str().unwrap_or_default().to_owned()).unwrap_or_default()
 }
 
 impl Context {
     /// The client's own request id, or the trace id of its `traceparent`, or a new one.
-    pub(super) fn of(uri: &Uri, headers: &HeaderMap) -> Self {
+    pub(super) fn of(request: &Request) -> Self {
+        let headers = request.headers();
         let visible = |id: &&HeaderValue| {
             (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
         };
@@ -54,6 +68,13 @@ impl Context {
             // Hexadecimal digits are always a legal header value.
             HeaderValue::from_bytes(&fresh).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
         });
-        Self { uri: uri.clone(), trace_id }
+        let inner = request.uri();
+        let uri = request.extensions().get::<OriginalUri>().map_or(inner, |OriginalUri(uri)| uri);
+        let prefix_bytes = uri.path().strip_suffix(inner.path()).map_or(0, str::len);
+        Self { uri: uri.clone(), prefix_bytes, trace_id }
+    }
+
+    fn prefix(&self) -> &str {
+        self.uri.path().get(..self.prefix_bytes).unwrap_or_default()
     }
 }

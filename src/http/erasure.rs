@@ -14,7 +14,7 @@ use super::{
     extract::{Body, Caller},
     responses::{JsonBody, Token, Write},
 };
-use crate::actors::errands::Finished;
+use crate::shop::Finished;
 
 /// The confirmation of somebody who wants to be erased.
 #[derive(Deserialize, ToSchema)]

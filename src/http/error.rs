@@ -4,18 +4,16 @@
 
 use axum::{
     Json,
-    http::{HeaderName, HeaderValue, StatusCode, header},
+    extract::rejection::PathRejection,
+    http::{HeaderName, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde_json::{Map, Value, json};
 
 use super::{context, responses::PROBLEM_JSON};
 use crate::{
-    actors::entity_actor::NotDelivered,
-    domain::{account, cart, inbox, inventory, money::Money, order, product, review, reviews},
-    identity::passwords::PasswordError,
-    search::SearchError,
-    shop::Error,
+    domain::{account, cart, ids::OrderId, inbox, inventory, money::Money, order, product, review, reviews},
+    shop::{Error, NotDelivered, PasswordError, SearchError},
 };
 
 /// Where problem types are described; a page of docs/API.md.
@@ -35,8 +33,7 @@ pub(super) struct Problem {
 }
 
 impl Problem {
-    /// A problem of this kind.
-    pub(super) fn new(status: StatusCode, code: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+    fn new(status: StatusCode, code: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
         let (members, headers) = (Map::new(), Vec::new());
         Self { status, code, title, detail: detail.into(), members, headers }
     }
@@ -69,9 +66,73 @@ impl Problem {
         unprocessable("invalid-body", "The body breaks a rule", detail).with("errors", errors)
     }
 
-    /// A path, query or header that cannot be understood.
-    pub(super) fn bad_request(code: &'static str, detail: impl Into<String>) -> Self {
+    /// A part of the request other than its fields that cannot be understood.
+    fn bad_request(code: &'static str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, "The request cannot be understood", detail)
+    }
+
+    /// A body that is not JSON.
+    pub(super) fn malformed_json(error: &serde_json::Error) -> Self {
+        Self::bad_request("malformed-json", error.to_string())
+    }
+
+    /// A connection that broke within the body.
+    pub(super) fn unreadable_body() -> Self {
+        Self::bad_request("unreadable-body", "the body could not be read")
+    }
+
+    /// A path whose encoding or names break a rule.
+    pub(super) fn invalid_path(rejection: &PathRejection) -> Self {
+        Self::bad_request("invalid-path", rejection.body_text())
+    }
+
+    /// A query that names something unknown or breaks a rule.
+    pub(super) fn invalid_query(detail: impl Into<String>) -> Self {
+        Self::bad_request("invalid-query", detail)
+    }
+
+    /// An `If-Match` that is no ETag of a product.
+    pub(super) fn invalid_etag() -> Self {
+        Self::bad_request("invalid-etag", "If-Match must be an ETag of the product")
+    }
+
+    /// A `Last-Event-ID` that is no event of the stream.
+    pub(super) fn invalid_last_event_id() -> Self {
+        let detail = "Last-Event-ID must be the id of an event of this stream";
+        Self::bad_request("invalid-last-event-id", detail)
+    }
+
+    /// A method that the resource does not have.
+    pub(super) fn method_not_allowed(method: &Method) -> Self {
+        let detail = format!("this resource does not take {method}");
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Another method", detail)
+    }
+
+    /// A body that did not arrive within its time limit.
+    pub(super) fn request_timeout() -> Self {
+        let detail = "the body did not arrive in time";
+        Self::new(StatusCode::REQUEST_TIMEOUT, "request-timeout", "Too slow", detail)
+    }
+
+    /// A body of more than `bytes_max` bytes.
+    pub(super) fn body_too_large(bytes_max: usize) -> Self {
+        let detail = format!("a body has at most {bytes_max} bytes");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "Too large", detail)
+    }
+
+    /// A body of another media type than JSON.
+    pub(super) fn unsupported_media_type() -> Self {
+        let detail = "the content type must be application/json";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Not JSON", detail)
+    }
+
+    /// A payment that was declined, or given up.
+    pub(super) fn payment_declined(order: OrderId, attempt: u32, reason: &str) -> Self {
+        unprocessable("payment-declined", "Declined", format!("the payment was declined: {reason}"))
+            .with("payment_status", "fail")
+            .with("order_id", order.to_string())
+            .with("attempt", attempt)
+            .with("declined_reason", reason)
     }
 
     /// There is no such thing, or it is somebody else's.
@@ -86,13 +147,13 @@ impl Problem {
             .header(header::WWW_AUTHENTICATE, "Bearer")
     }
 
-    /// The token shown is not to be believed.
+    /// The token is not valid.
     pub(super) fn unauthorized(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Log in first", detail)
             .header(header::WWW_AUTHENTICATE, "Bearer error=\"invalid_token\"")
     }
 
-    /// Too many requests at work.
+    /// Too many requests in flight.
     pub(super) fn overloaded() -> Self {
         let detail = "too many requests are at work; nothing was done";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Try again", detail).retry()
@@ -103,7 +164,7 @@ impl Problem {
         Error::Unknown.into()
     }
 
-    /// A fault of ours.
+    /// A fault of the shop, not of the request.
     pub(super) fn fault() -> Self {
         let status = StatusCode::INTERNAL_SERVER_ERROR;
         Self::new(status, "fault", "A fault of the shop", "the shop has a fault; the trace id finds it in its logs")

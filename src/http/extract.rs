@@ -1,4 +1,5 @@
-//! What a request brings: bodies, queries, ids, keys, versions and callers. Whatever cannot be understood is a typed 4xx.
+//! Extractors: bodies, queries, ids, idempotency keys, versions and callers. What cannot be understood is answered with a
+//! typed 4xx.
 //!
 //! May depend on `shop` and `domain`.
 
@@ -15,7 +16,10 @@ use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 
 use super::{App, error::Problem};
-use crate::{identity::Principal, shop};
+use crate::{
+    domain::ids::{OrderId, ProductId},
+    shop::{self, Principal},
+};
 
 /// A body as it came, of bounded size and time.
 pub(super) struct RawBody(pub(super) Bytes);
@@ -30,10 +34,7 @@ impl FromRequest<App> for RawBody {
         match tokio::time::timeout(Duration::from_millis(limits.header_ms_max), reading).await {
             Ok(Ok(bytes)) => Ok(Self(bytes)),
             Ok(Err(rejection)) => Err(unreadable(&rejection, limits.body_bytes_max)),
-            Err(_) => {
-                let detail = "the body did not arrive in time";
-                Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "request-timeout", "Too slow", detail))
-            }
+            Err(_) => Err(Problem::request_timeout()),
         }
     }
 }
@@ -48,9 +49,7 @@ impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
         let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let media_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
         if !media_type.eq_ignore_ascii_case("application/json") {
-            let detail = "the content type must be application/json";
-            let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-            return Err(Problem::new(status, "unsupported-media-type", "Not JSON", detail));
+            return Err(Problem::unsupported_media_type());
         }
         let RawBody(bytes) = RawBody::from_request(request, app).await?;
         // serde would take the fields of an object from a list, too, in their order.
@@ -65,10 +64,10 @@ impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
                 serde_json::error::Category::Data => Problem::invalid(&pointer, inner.to_string()),
                 serde_json::error::Category::Io
                 | serde_json::error::Category::Syntax
-                | serde_json::error::Category::Eof => Problem::bad_request("malformed-json", inner.to_string()),
+                | serde_json::error::Category::Eof => Problem::malformed_json(&inner),
             }
         })?;
-        deserializer.end().map_err(|error| Problem::bad_request("malformed-json", error.to_string()))?;
+        deserializer.end().map_err(|error| Problem::malformed_json(&error))?;
         Ok(Self(value))
     }
 }
@@ -84,11 +83,10 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
 }
 
 fn unreadable(rejection: &BytesRejection, bytes_max: usize) -> Problem {
-    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        let detail = format!("a body has at most {bytes_max} bytes");
-        return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "Too large", detail);
+    match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::body_too_large(bytes_max),
+        _ => Problem::unreadable_body(),
     }
-    Problem::bad_request("unreadable-body", "the body could not be read")
 }
 
 /// The query's parameters; unknown ones are refused.
@@ -100,7 +98,7 @@ impl<T: DeserializeOwned> FromRequestParts<App> for Query<T> {
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Problem> {
         match axum::extract::Query::try_from_uri(&parts.uri) {
             Ok(axum::extract::Query(value)) => Ok(Self(value)),
-            Err(rejection) => Err(Problem::bad_request("invalid-query", rejection.body_text())),
+            Err(rejection) => Err(Problem::invalid_query(rejection.body_text())),
         }
     }
 }
@@ -113,21 +111,34 @@ impl<T: DeserializeOwned + Send> FromRequestParts<App> for Names<T> {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let path = <axum::extract::Path<T> as FromRequestParts<App>>::from_request_parts(parts, app).await;
-        let axum::extract::Path(names) =
-            path.map_err(|rejection| Problem::bad_request("invalid-path", rejection.body_text()))?;
+        let axum::extract::Path(names) = path.map_err(|rejection| Problem::invalid_path(&rejection))?;
         Ok(Self(names))
     }
 }
 
-/// An id in the path. One that cannot be an id names nothing.
+/// An id in the path. A text that no id can be is answered like the id of nothing.
 pub(super) struct Id<T>(pub(super) T);
 
-impl<T: FromStr> FromRequestParts<App> for Id<T> {
+/// What an id in a path is the id of.
+pub(super) trait PathId: FromStr {
+    /// Its name in "there is no such …".
+    const NAMES: &'static str;
+}
+
+impl PathId for OrderId {
+    const NAMES: &'static str = "order";
+}
+
+impl PathId for ProductId {
+    const NAMES: &'static str = "product";
+}
+
+impl<T: PathId> FromRequestParts<App> for Id<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let Names(text) = Names::<String>::from_request_parts(parts, app).await?;
-        text.parse().map(Self).map_err(|_| Problem::not_found("thing"))
+        text.parse().map(Self).map_err(|_| Problem::not_found(T::NAMES))
     }
 }
 
@@ -185,7 +196,7 @@ pub(super) fn expected_version(headers: &HeaderMap) -> Result<Option<u64>, Probl
         return Ok(None);
     }
     let version = text.strip_prefix("\"p").and_then(|rest| rest.split(['-', '"']).next()?.parse().ok());
-    version.map(Some).ok_or_else(|| Problem::bad_request("invalid-etag", "If-Match must be an ETag of the product"))
+    version.map(Some).ok_or_else(Problem::invalid_etag)
 }
 
 /// Whether `If-None-Match` names this ETag: what the client has is still right.

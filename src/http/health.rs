@@ -14,7 +14,7 @@ use super::{
     extract::Caller,
     responses::{Read, Token},
 };
-use crate::{domain::account::Role, search::Status as SearchStatus, shop::Error, storage::Status};
+use crate::shop::{SearchStatus, StorageStatus};
 
 /// How an acknowledged change is kept. There is no other mode: a shop that acknowledged first and synced later would be faster,
 /// and another program.
@@ -81,10 +81,7 @@ pub(super) struct Settings {
     (status = 403, description = "Not an admin", body = ProblemBody),
 ))]
 pub(super) async fn settings(State(app): State<App>, Caller(who): Caller) -> Result<Json<Settings>, Problem> {
-    if who.role != Role::Admin {
-        return Err(Error::Forbidden("admins").into());
-    }
-    let settings = app.shop.config().clone();
+    let settings = app.shop.settings(&who)?.clone();
     Ok(Json(Settings { version: crate::VERSION, commit: crate::COMMIT, settings }))
 }
 
@@ -102,12 +99,12 @@ pub(super) async fn live() -> &'static str {
 ))]
 pub(super) async fn ready(State(app): State<App>) -> (StatusCode, Json<Readiness>) {
     let (storage, usable) = match app.shop.journal().status() {
-        Status::Writable => ("writable", true),
+        StorageStatus::Writable => ("writable", true),
         // Reads go on, so the shop stays in its load balancer.
-        Status::ReadOnly { .. } => ("read-only", true),
-        Status::Failed(_) => ("failed", false),
+        StorageStatus::ReadOnly { .. } => ("read-only", true),
+        StorageStatus::Failed(_) => ("failed", false),
     };
-    let search = match app.shop.search().status() {
+    let search = match app.shop.search_status() {
         SearchStatus::Ready => "ready",
         SearchStatus::Rebuilding => "rebuilding",
     };

@@ -4,8 +4,8 @@
 
 use axum::{
     Json,
-    extract::State,
-    http::{StatusCode, Uri},
+    extract::{OriginalUri, State},
+    http::StatusCode,
     response::Response,
 };
 use serde::{Deserialize, Serialize};
@@ -21,13 +21,13 @@ use super::{
     responses::{JsonBody, Read, Token, Write},
 };
 use crate::{
-    actors::reconciler::{Pass, Reconciled},
     domain::{
         ids::OrderId,
         inbox::Day,
         order::{Attention, Problem as Wrong},
     },
     shop::{
+        Pass, Reconciled,
         issues::{KeptNotice, Resolution, Settled},
         orders::OrderPage,
     },
@@ -130,7 +130,7 @@ pub(super) async fn list(
     State(app): State<App>,
     Caller(who): Caller,
     Query(page): Query<PageQuery>,
-    uri: Uri,
+    OriginalUri(uri): OriginalUri,
 ) -> Result<Response, Problem> {
     let found = app.shop.issues(&who, page.after()?, page.limit()?).await?;
     let items: Vec<_> = found.orders.iter().filter_map(with_issues).collect();

@@ -83,7 +83,7 @@ impl Collector for Gauges {
             ("journal_base_bytes".to_owned(), "Bytes of the newest base", figures.base_bytes),
             ("lists_lag_bytes".to_owned(), "Bytes of the log the lists have yet to read", lists.lag_bytes()),
             ("search_lag_bytes".to_owned(), "Bytes of the log the search index has yet to read", search.lag_bytes()),
-            ("search_products".to_owned(), "Products in the search index", self.0.search().products()),
+            ("search_products".to_owned(), "Products in the search index", self.0.products_found()),
             ("tokens_verified".to_owned(), "Verified tokens remembered", self.0.identity().verified_count() as u64),
             ("process_resident_bytes".to_owned(), "Resident memory", resident_bytes()),
         ];

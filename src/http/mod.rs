@@ -7,7 +7,7 @@
 //!  request ─▶ trace id ─▶ admission, time limit, metrics, log, panic guard ─▶ handler ─▶ Shop
 //! ```
 //!
-//! May depend on `shop` and the rooms below it. Only this room names axum.
+//! May depend on `shop` and `domain`. Only this room names axum.
 
 mod admission;
 mod auth;
@@ -28,21 +28,26 @@ mod products;
 mod refunds;
 mod responses;
 mod reviews;
+mod route;
+mod routes;
 mod stock;
 mod webhooks;
 
 use std::sync::Arc;
 
 pub use axum::Router;
-use axum::middleware;
+use axum::{middleware, response::Response};
 use tokio::sync::Semaphore;
 use utoipa::{
     OpenApi,
-    openapi::security::{Http, HttpAuthScheme, SecurityScheme},
+    openapi::{
+        Server,
+        security::{Http, HttpAuthScheme, SecurityScheme},
+    },
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use self::{admission::Admission, error::Problem, metrics::Metrics, products::RenderedPages};
+use self::{admission::Admission, metrics::Metrics, products::RenderedPages, routes::Routes};
 pub use self::{error::TYPE_BASE, health::Health};
 use crate::shop::Shop;
 
@@ -90,68 +95,77 @@ pub fn router_with(shop: Shop, health: Health) -> Router {
         shop,
         health,
     };
-    let (admitted, admitted_api) = resources().split_for_parts();
+    let (admitted, admitted_api) = resources(app.clone()).finish();
     let (exempt, exempt_api) = operations().split_for_parts();
     let mut api = Description::openapi();
     api.merge(admitted_api);
     api.merge(exempt_api);
     responses::name_media_types(&mut api);
-    let document = Arc::new(serde_json::to_vec(&api).unwrap_or_default());
-    let admitted = admitted
-        .fallback(async || Problem::not_found("resource"))
-        .method_not_allowed_fallback(layers::method_not_allowed)
-        .layer(middleware::from_fn_with_state(app.clone(), layers::surround_and_admit));
+    let api = Arc::new(api);
     let exempt = exempt
-        .route("/openapi.json", axum::routing::get(async move || layers::json_bytes(&document)))
+        .route("/openapi.json", axum::routing::get(async move || description(&api)))
         .method_not_allowed_fallback(layers::method_not_allowed)
         .layer(middleware::from_fn(layers::surround));
     admitted.merge(exempt).with_state(app)
 }
 
-/// What shoppers, sellers and admins use.
-fn resources() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(products::search_by_path))
-        .routes(routes!(products::list, products::create))
-        .routes(routes!(products::show, products::revise, products::delist))
-        .routes(routes!(products::categories))
-        .routes(routes!(stock::show, stock::count))
-        .routes(routes!(stock::receive))
-        .routes(routes!(stock::adjust))
-        .routes(routes!(reviews::list, reviews::write))
-        .routes(routes!(cart::show))
-        .routes(routes!(cart::add))
-        .routes(routes!(cart::set, cart::remove))
-        .routes(routes!(orders::checkout))
-        .routes(routes!(orders::pay))
-        .routes(routes!(orders::status_by_path))
-        .routes(routes!(orders::list))
-        .routes(routes!(orders::show))
-        .routes(routes!(orders::payments))
-        .routes(routes!(orders::cancel))
-        .routes(routes!(refunds::refund))
-        .routes(routes!(refunds::request_return))
-        .routes(routes!(refunds::receive_return))
-        .routes(routes!(refunds::reject_return))
-        .routes(routes!(refunds::capture))
-        .routes(routes!(refunds::abandon_payment))
-        .routes(routes!(issues::list))
-        .routes(routes!(issues::show, issues::resolve))
-        .routes(routes!(issues::reconciliation, issues::reconcile))
-        .routes(routes!(issues::notices))
-        .routes(routes!(issues::dismiss))
-        .routes(routes!(webhooks::take))
-        .routes(routes!(orders::pack))
-        .routes(routes!(orders::ship))
-        .routes(routes!(orders::deliver))
-        .routes(routes!(events::follow))
-        .routes(routes!(auth::register))
-        .routes(routes!(auth::login))
-        .routes(routes!(auth::refresh))
-        .routes(routes!(auth::logout))
-        .routes(routes!(erasure::erase_account))
-        .routes(routes!(erasure::erase_customer))
-        .routes(routes!(health::settings))
+/// The description, whose paths are under the path that the router is nested under.
+fn description(api: &utoipa::openapi::OpenApi) -> Response {
+    let prefix = context::public_path("");
+    let document = if prefix.is_empty() {
+        serde_json::to_vec(api)
+    } else {
+        let mut api = api.clone();
+        api.servers = Some(vec![Server::new(prefix)]);
+        serde_json::to_vec(&api)
+    };
+    layers::json_bytes(document.unwrap_or_default())
+}
+
+/// What shoppers, sellers and admins use, each route with the class of its writes (see [`admission`]).
+fn resources(app: App) -> Routes {
+    Routes::new(app)
+        .reads(routes!(products::search_by_path))
+        .starts(routes!(products::list, products::create))
+        .starts_and_checks_query(routes!(products::show, products::revise, products::delist))
+        .reads(routes!(products::categories))
+        .starts(routes!(stock::show, stock::count))
+        .starts(routes!(stock::receive))
+        .starts(routes!(stock::adjust))
+        .starts(routes!(reviews::list, reviews::write))
+        .reads(routes!(cart::show))
+        .starts(routes!(cart::add))
+        .starts(routes!(cart::set, cart::remove))
+        .continues(routes!(orders::checkout))
+        .waits(routes!(orders::pay))
+        .reads(routes!(orders::status_by_path))
+        .reads(routes!(orders::list))
+        .reads(routes!(orders::show))
+        .reads(routes!(orders::payments))
+        .continues(routes!(orders::cancel))
+        .continues(routes!(refunds::refund))
+        .continues(routes!(refunds::request_return))
+        .continues(routes!(refunds::receive_return))
+        .continues(routes!(refunds::reject_return))
+        .continues(routes!(refunds::capture))
+        .continues(routes!(refunds::abandon_payment))
+        .reads(routes!(issues::list))
+        .starts(routes!(issues::show, issues::resolve))
+        .starts(routes!(issues::reconciliation, issues::reconcile))
+        .reads(routes!(issues::notices))
+        .starts(routes!(issues::dismiss))
+        .continues(routes!(webhooks::take))
+        .continues(routes!(orders::pack))
+        .continues(routes!(orders::ship))
+        .continues(routes!(orders::deliver))
+        .reads(routes!(events::follow))
+        .starts(routes!(auth::register))
+        .starts(routes!(auth::login))
+        .continues(routes!(auth::refresh))
+        .continues(routes!(auth::logout))
+        .starts(routes!(erasure::erase_account))
+        .starts(routes!(erasure::erase_customer))
+        .reads(routes!(health::settings))
 }
 
 /// What operators and other programs use; it must answer also when the shop is full.

@@ -37,7 +37,7 @@ pub(super) struct PageQuery {
 pub(super) fn limit(asked: Option<usize>) -> Result<usize, Problem> {
     match asked.unwrap_or(LIMIT_DEFAULT) {
         limit @ 1..=LIMIT_MAX => Ok(limit),
-        _ => Err(Problem::bad_request("invalid-query", "limit must be 1 to 100")),
+        _ => Err(Problem::invalid_query("limit must be 1 to 100")),
     }
 }
 

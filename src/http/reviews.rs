@@ -4,8 +4,8 @@
 
 use axum::{
     Json,
-    extract::State,
-    http::{StatusCode, Uri},
+    extract::{OriginalUri, State},
+    http::StatusCode,
     response::Response,
 };
 use serde::{Deserialize, Serialize};
@@ -20,11 +20,11 @@ use super::{
     responses::{JsonBody, Read, Token, Write},
 };
 use crate::{
-    actors::entity_actor::Effect,
     domain::{
         ids::ProductId,
         review::{Content, Purchase},
     },
+    shop::Effect,
 };
 
 /// A review to write. A customer has one of each product; writing again replaces it.
@@ -69,7 +69,7 @@ pub(super) async fn list(
     caller: Option<Caller>,
     Id(product): Id<ProductId>,
     Query(page): Query<PageQuery>,
-    uri: Uri,
+    OriginalUri(uri): OriginalUri,
 ) -> Result<Response, Problem> {
     let who = caller.as_ref().map(|Caller(who)| who);
     let listed = app.shop.reviews(who, &product, page.after()?, page.limit()?).await?;

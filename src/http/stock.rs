@@ -84,8 +84,8 @@ pub(super) struct Count {
     params(("product_id" = String, Path)), responses(
     Read, Token,
     (status = 200, description = "The stock", body = Stock),
-    (status = 403, description = "Not a seller", body = ProblemBody),
-    (status = 404, description = "No such product of yours", body = ProblemBody),
+    (status = 403, description = "Another seller's, or not a seller", body = ProblemBody),
+    (status = 404, description = "No such product", body = ProblemBody),
 ))]
 pub(super) async fn show(
     State(app): State<App>,
@@ -102,8 +102,8 @@ pub(super) async fn show(
         ("Idempotency-Key" = Option<String>, Header, description = "With it, a repeat counts once")), responses(
     Write, Token, JsonBody,
     (status = 200, description = "The stock after it", body = Stock),
-    (status = 403, description = "Not a seller", body = ProblemBody),
-    (status = 404, description = "No such product of yours", body = ProblemBody),
+    (status = 403, description = "Another seller's, or not a seller", body = ProblemBody),
+    (status = 404, description = "No such product", body = ProblemBody),
     (status = 409, description = "The receipt was used with another quantity", body = ProblemBody),
     (status = 422, description = "A quantity that cannot be", body = ProblemBody),
 ))]
@@ -125,8 +125,8 @@ pub(super) async fn receive(
         ("Idempotency-Key" = Option<String>, Header, description = "With it, a repeat counts once")), responses(
     Write, Token, JsonBody,
     (status = 200, description = "The stock after it", body = Stock),
-    (status = 403, description = "Not a seller", body = ProblemBody),
-    (status = 404, description = "No such product of yours", body = ProblemBody),
+    (status = 403, description = "Another seller's, or not a seller", body = ProblemBody),
+    (status = 404, description = "No such product", body = ProblemBody),
     (status = 409, description = "It would take what is kept for orders", body = ProblemBody),
     (status = 422, description = "A quantity that cannot be", body = ProblemBody),
 ))]
@@ -148,8 +148,8 @@ pub(super) async fn adjust(
     request_body = Count, params(("product_id" = String, Path)), responses(
     Write, Token, JsonBody,
     (status = 200, description = "The stock after it", body = Stock),
-    (status = 403, description = "Not a seller", body = ProblemBody),
-    (status = 404, description = "No such product of yours", body = ProblemBody),
+    (status = 403, description = "Another seller's, or not a seller", body = ProblemBody),
+    (status = 404, description = "No such product", body = ProblemBody),
     (status = 409, description = "More are kept for orders", body = ProblemBody),
 ))]
 pub(super) async fn count(

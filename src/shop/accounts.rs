@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 
-use super::{Error, Shop};
+use super::{Error, Shop, access};
 use crate::{
     domain::{
         account::{Command, Holder, Role, View},
@@ -38,9 +38,7 @@ impl Shop {
         name: Option<String>,
         role: Role,
     ) -> Result<UserId, Error> {
-        if role == Role::Admin {
-            return Err(Error::Forbidden("the operator, with `souk admin create`,"));
-        }
+        access::register_as(role)?;
         let account = self.0.identity.account_of(email)?;
         let password_hash = self.0.identity.passwords().hash(password).await?;
         let user = UserId(random_u128());

@@ -4,17 +4,16 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Error, Shop};
+use super::{Error, Principal, Shop, access};
 use crate::{
     actors::entity_actor::Effect,
     domain::{
-        account::Role,
         entity::{EntityId, Kind},
         ids::ProductId,
         inventory,
         product::{self, Command, Details, Editor},
     },
-    identity::Principal,
+    identity::random_u128,
     storage::Fault,
 };
 
@@ -40,15 +39,6 @@ pub struct Rating {
     pub average_hundredths: u64,
 }
 
-/// Who may edit products: sellers their own, admins all.
-pub(super) fn editor(who: &Principal) -> Result<Editor, Error> {
-    match who.role {
-        Role::Seller => Ok(Editor::Seller(who.user)),
-        Role::Admin => Ok(Editor::Admin(who.user)),
-        Role::Customer => Err(Error::Forbidden("sellers and admins")),
-    }
-}
-
 impl Shop {
     /// A product's page. A delisted product has one for its seller only.
     ///
@@ -58,9 +48,8 @@ impl Shop {
         let (product, stock, reviews) =
             tokio::try_join!(self.0.products.read(id), self.0.inventories.read(id), self.0.ratings.read(id))?;
         let product = product.view.ok_or(Error::NotFound("product"))?;
-        let is_editor = who.and_then(|who| editor(who).ok()).is_some_and(|editor| editor.may_edit(product.seller));
-        if !product.listed && !is_editor {
-            return Err(Error::NotFound("product"));
+        if !product.listed {
+            access::see_delisted(who, product.seller)?;
         }
         let (stock, reviews) = (stock.view, reviews.view);
         let imported = product.details.imported_rating;
@@ -83,7 +72,7 @@ impl Shop {
         id: &ProductId,
         details: Details,
     ) -> Result<ProductPage, Error> {
-        let command = Command::Create { by: editor(who)?, details: Arc::new(details) };
+        let command = Command::Create { by: access::edit_products(who)?, details: Arc::new(details) };
         self.0.products.ask(id, command).await?;
         self.product(id, Some(who)).await
     }
@@ -99,7 +88,7 @@ impl Shop {
         details: Details,
         expected_version: Option<u64>,
     ) -> Result<ProductPage, Error> {
-        let command = Command::Revise { by: editor(who)?, details: Arc::new(details), expected_version };
+        let command = Command::Revise { by: access::edit_products(who)?, details: Arc::new(details), expected_version };
         self.0.products.ask(id, command).await?;
         self.product(id, Some(who)).await
     }
@@ -114,9 +103,16 @@ impl Shop {
         id: &ProductId,
         expected_version: Option<u64>,
     ) -> Result<(), Error> {
-        let command = Command::Delist { by: editor(who)?, expected_version };
+        let command = Command::Delist { by: access::edit_products(who)?, expected_version };
         self.0.products.ask(id, command).await?;
         Ok(())
+    }
+
+    /// An id for a new product whose seller does not name one.
+    #[must_use]
+    pub fn new_product_id(&self) -> ProductId {
+        let id = format!("p-{:032x}", random_u128());
+        id.parse().expect("a letter, a dash and hexadecimal digits are a product id")
     }
 
     /// The ids of all products that ever were, sorted.

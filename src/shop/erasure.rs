@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::{Error, Shop};
+use super::{Error, Shop, access};
 use crate::{
     actors::{entity_actor::NotDelivered, errands::Finished, follower::CaughtUp, lists::OrdersOf},
     domain::{
-        account::{Command, Role, View},
+        account::{Command, View},
         ids::{AccountId, OrderId, UserId},
     },
     identity::{Principal, TokenError, passwords::Verdict},
@@ -41,9 +41,7 @@ impl Shop {
     /// [`Error::Forbidden`] for others, [`Error::NotFound`] where nobody ever had the address, else as
     /// [`Shop::erase_account`].
     pub async fn erase_customer(&self, who: &Principal, email: &str) -> Result<Finished, Error> {
-        if who.role != Role::Admin {
-            return Err(Error::Forbidden("admins"));
-        }
+        access::administer(who)?;
         let account = self.0.identity.account_of(email)?;
         match self.0.accounts.read(&account).await?.view {
             View { holder: None, former: None } => Err(Error::NotFound("customer")),

@@ -3,13 +3,12 @@
 //! Whatever an operator does is an event of the order, with who and why. Depends on the rooms below.
 
 use super::{
-    Error, Shop,
+    Error, Shop, access,
     orders::{OrderPage, OrdersPage},
 };
 use crate::{
     actors::reconciler::{Pass, Reconciled},
     domain::{
-        account::Role,
         ids::{OrderId, UserId},
         inbox::{self, Day, Kept},
         order::{
@@ -58,7 +57,7 @@ impl Shop {
     /// # Errors
     /// [`Error::Forbidden`] for others than admins.
     pub async fn issues(&self, who: &Principal, after: Option<Vec<u8>>, limit: usize) -> Result<OrdersPage, Error> {
-        admin(who)?;
+        access::administer(who)?;
         self.catch_up_lists().await;
         let lists = self.0.lists.clone();
         let listed = tokio::task::spawn_blocking(move || lists.attention(after.as_deref(), limit)).await;
@@ -75,7 +74,7 @@ impl Shop {
     /// # Errors
     /// [`Error::Forbidden`] for others than admins.
     pub async fn order_for_operator(&self, who: &Principal, id: OrderId) -> Result<OrderPage, Error> {
-        admin(who)?;
+        access::administer(who)?;
         self.order(who, id).await
     }
 
@@ -84,7 +83,7 @@ impl Shop {
     /// # Errors
     /// [`Error::Forbidden`] for others than admins.
     pub async fn kept_notices(&self, who: &Principal) -> Result<Vec<KeptNotice>, Error> {
-        admin(who)?;
+        access::administer(who)?;
         let mut notices = Vec::new();
         for day in Day::of(self.0.clock.now()).kept() {
             let kept = self.0.inboxes.read(&day).await?.view;
@@ -102,7 +101,7 @@ impl Shop {
     /// # Errors
     /// [`Error::Forbidden`] for others than admins.
     pub fn reconciled(&self, who: &Principal) -> Result<[Option<Reconciled>; 2], Error> {
-        admin(who)?;
+        access::administer(who)?;
         Ok([Pass::Recent, Pass::Full].map(|pass| self.0.reconciler.last(pass)))
     }
 
@@ -111,7 +110,7 @@ impl Shop {
     /// # Errors
     /// [`Error::Forbidden`] for others than admins.
     pub async fn reconcile(&self, who: &Principal, pass: Pass) -> Result<Reconciled, Error> {
-        admin(who)?;
+        access::administer(who)?;
         Ok(self.0.reconciler.pass(pass).await)
     }
 
@@ -120,7 +119,7 @@ impl Shop {
     /// # Errors
     /// The inbox's rejection.
     pub async fn dismiss_notice(&self, who: &Principal, day: Day, id: u128, note: &str) -> Result<(), Error> {
-        admin(who)?;
+        access::administer(who)?;
         let command = inbox::Command::Dismiss { id, by: who.user, note: note.to_owned() };
         self.0.inboxes.ask(&day, command).await?;
         Ok(())
@@ -139,7 +138,7 @@ impl Shop {
         resolution: Resolution,
         note: &str,
     ) -> Result<OrderPage, Error> {
-        admin(who)?;
+        access::administer(who)?;
         let page = self.order(who, id).await?;
         order::check_note(note)?;
         let what = match &resolution {
@@ -271,8 +270,4 @@ fn give_everything_back(order: &Order, who: &Principal, note: &str) -> Command {
         }),
         _ => Command::Cancel,
     }
-}
-
-fn admin(who: &Principal) -> Result<(), Error> {
-    if who.role == Role::Admin { Ok(()) } else { Err(Error::Forbidden("admins")) }
 }

@@ -5,6 +5,7 @@
 //!
 //! May depend on every room but `http` and `app`.
 
+mod access;
 pub mod accounts;
 mod belonging;
 pub mod carts;
@@ -13,18 +14,20 @@ pub mod erasure;
 pub mod error;
 pub mod issues;
 pub mod notices;
+mod order_events;
 pub mod orders;
 pub mod payments;
 mod provider;
 pub mod refunds;
 pub mod reviews;
+pub mod search;
 pub mod stock;
 pub mod upkeep;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use self::belonging::Belonging;
-pub use self::error::Error;
+pub use self::{error::Error, order_events::OrderEvents};
 use crate::{
     actors::{
         checkout::Checkout,
@@ -50,6 +53,17 @@ use crate::{
     },
     search::{IndexProjection, Search},
     storage::{Journal, JournalConfig, JournalLimits, OpenError},
+};
+pub use crate::{
+    actors::{
+        entity_actor::{Effect, NotDelivered},
+        errands::Finished,
+        lists::Stage,
+        reconciler::{Pass, Reconciled},
+    },
+    identity::{Principal, passwords::PasswordError},
+    search::{CategoryCount, Cursor, Hit, SearchError, SearchPage, SearchRequest, Sort, Status as SearchStatus},
+    storage::Status as StorageStatus,
 };
 
 /// The longest idempotency key, in characters.
@@ -303,6 +317,15 @@ impl Shop {
         &self.0.config
     }
 
+    /// The configuration, for whoever may see it.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] for others than admins.
+    pub fn settings(&self, who: &Principal) -> Result<&Config, Error> {
+        access::administer(who)?;
+        Ok(&self.0.config)
+    }
+
     /// The shop's clock.
     #[must_use]
     pub fn clock(&self) -> &Clock {
@@ -319,12 +342,6 @@ impl Shop {
     #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.0.identity
-    }
-
-    /// The search index.
-    #[must_use]
-    pub fn search(&self) -> &Search {
-        &self.0.search
     }
 
     /// How far the read models have come: lists, search.

@@ -6,7 +6,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::sync::oneshot;
 
-use super::{Error, Shop, carts::check_key};
+use super::{Error, Shop, access, carts::check_key};
 use crate::{
     actors::{
         entity_actor::Effect,
@@ -14,7 +14,6 @@ use crate::{
         views::Subscription,
     },
     domain::{
-        account::Role,
         cart,
         ids::{OrderId, ProductId},
         money::{Currency, Money},
@@ -290,18 +289,8 @@ impl Shop {
     /// [`Error::NotFound`], also where it is somebody else's.
     pub async fn order(&self, who: &Principal, id: OrderId) -> Result<OrderPage, Error> {
         let order = self.0.orders.read(&id).await?.view;
-        let placement = order.placement().ok_or(Error::NotFound("order"))?;
-        let sells = || placement.lines.iter().any(|line| line.seller == who.user);
-        let may_see = match who.role {
-            Role::Admin => true,
-            Role::Seller => placement.customer == who.user || sells(),
-            Role::Customer => placement.customer == who.user,
-        };
-        if may_see || planted(Bug::OrdersOfOthers) {
-            Ok(OrderPage { id, order })
-        } else {
-            Err(Error::NotFound("order"))
-        }
+        access::see_order(who, &order)?;
+        Ok(OrderPage { id, order })
     }
 
     /// The caller's orders, newest first; the order that a reply has just named is among them.
@@ -322,7 +311,7 @@ impl Shop {
         after: Option<Vec<u8>>,
         limit: usize,
     ) -> Result<OrdersPage, Error> {
-        super::catalogue::editor(who)?;
+        access::see_sold_orders(who)?;
         self.list_orders(OrdersOf::Seller(who.user), after, limit).await
     }
 
@@ -337,9 +326,7 @@ impl Shop {
         after: Option<Vec<u8>>,
         limit: usize,
     ) -> Result<OrdersPage, Error> {
-        if who.role != Role::Admin {
-            return Err(Error::Forbidden("admins"));
-        }
+        access::administer(who)?;
         self.list_orders(OrdersOf::Stage(stage), after, limit).await
     }
 
@@ -372,10 +359,7 @@ impl Shop {
     /// The order's rejection: it is on its way, or a refund is under way.
     pub async fn cancel_order(&self, who: &Principal, id: OrderId) -> Result<OrderPage, Error> {
         let page = self.order(who, id).await?;
-        let is_customer = page.order.placement().is_some_and(|placement| placement.customer == who.user);
-        if !is_customer && who.role != Role::Admin {
-            return Err(Error::Forbidden("its customer and admins"));
-        }
+        access::cancel_order(who, &page.order)?;
         if page.order.status() == Some(Status::Paid) {
             // It is about to be confirmed, and can be cancelled then.
             let limit = Duration::from_millis(self.config().limits.payment_wait_ms_max);

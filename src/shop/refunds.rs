@@ -3,12 +3,11 @@
 //! Depends on the rooms below.
 
 use super::{
-    Error, Shop,
+    Error, Shop, access,
     orders::{Done, OrderPage},
 };
 use crate::{
     domain::{
-        account::Role,
         ids::{OrderId, ProductId},
         order::{Command, Order, RefundRequest, Units},
     },
@@ -122,18 +121,15 @@ impl Shop {
     /// An order that the caller may run: an admin, or the seller of all its lines.
     pub(super) async fn order_to_run(&self, who: &Principal, id: OrderId) -> Result<OrderPage, Error> {
         let page = self.order(who, id).await?;
-        match who.role {
-            Role::Admin => Ok(page),
-            Role::Seller if page.order.is_sold_only_by(who.user) => Ok(page),
-            Role::Seller | Role::Customer => Err(Error::Forbidden("the seller of all its lines and admins")),
-        }
+        access::run_order(who, &page.order)?;
+        Ok(page)
     }
 
     /// An order that the caller has placed.
     pub(super) async fn own_order(&self, who: &Principal, id: OrderId) -> Result<OrderPage, Error> {
         let page = self.order(who, id).await?;
-        let is_own = page.order.placement().is_some_and(|placement| placement.customer == who.user);
-        if is_own { Ok(page) } else { Err(Error::NotFound("order")) }
+        access::own_order(who, &page.order)?;
+        Ok(page)
     }
 }
 

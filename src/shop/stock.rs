@@ -2,7 +2,7 @@
 //!
 //! Depends on the rooms below.
 
-use super::{Error, Shop, catalogue::editor};
+use super::{Error, Shop, access};
 use crate::{
     domain::{
         ids::{ProductId, ReceiptId},
@@ -15,7 +15,7 @@ impl Shop {
     /// On hand, reserved and available of a product.
     ///
     /// # Errors
-    /// [`Error::NotFound`] where there is no such product or it is another seller's.
+    /// [`Error::NotFound`] where there is no such product, [`Error::Forbidden`] where it is another seller's.
     pub async fn inventory(&self, who: &Principal, id: &ProductId) -> Result<View, Error> {
         self.own_product(who, id).await?;
         Ok(self.0.inventories.read(id).await?.view)
@@ -65,9 +65,9 @@ impl Shop {
     }
 
     async fn own_product(&self, who: &Principal, id: &ProductId) -> Result<(), Error> {
-        let editor = editor(who)?;
+        access::edit_products(who)?;
         let product = self.0.products.read(id).await?.view.ok_or(Error::NotFound("product"))?;
-        if editor.may_edit(product.seller) { Ok(()) } else { Err(Error::NotFound("product")) }
+        access::keep_stock(who, product.seller)
     }
 
     fn receipt(&self, id: &ProductId, name: Option<&str>) -> ReceiptId {

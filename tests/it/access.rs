@@ -28,7 +28,6 @@ const CUSTOMERS: Told = [0, 404, 404, 404, 404];
 const CANCEL: Told = [0, 403, 404, 404, 0];
 const SELLERS: Told = [403, 0, 404, 404, 0];
 const CATALOGUE: Told = [403, 0, 403, 403, 0];
-const STOCK: Told = [403, 0, 403, 404, 0];
 const EDITORS: Told = [403, 0, 403, 0, 0];
 const ADMINS: Told = [403, 403, 403, 403, 0];
 
@@ -55,10 +54,10 @@ fn table(order: &str) -> Vec<(&'static str, &'static str, Value, Told)> {
         ("POST", "/products", product("LAMP", "Lamp", 100), EDITORS),
         ("PUT", "/products/{product_id}", product("CABLE", "Mine", 1), CATALOGUE),
         ("DELETE", "/products/{product_id}", none.clone(), CATALOGUE),
-        ("GET", "/products/{product_id}/inventory", none.clone(), STOCK),
-        ("PUT", "/products/{product_id}/inventory", json!({"on_hand": 1}), STOCK),
-        ("POST", "/products/{product_id}/inventory/receipts", receipt, STOCK),
-        ("POST", "/products/{product_id}/inventory/adjustments", json!({"delta": 1}), STOCK),
+        ("GET", "/products/{product_id}/inventory", none.clone(), CATALOGUE),
+        ("PUT", "/products/{product_id}/inventory", json!({"on_hand": 1}), CATALOGUE),
+        ("POST", "/products/{product_id}/inventory/receipts", receipt, CATALOGUE),
+        ("POST", "/products/{product_id}/inventory/adjustments", json!({"delta": 1}), CATALOGUE),
         ("GET", "/settings", none.clone(), ADMINS),
         ("DELETE", "/admin/customers", json!({"email": "asha@example.com"}), ADMINS),
         ("GET", "/admin/payments/attention", none.clone(), ADMINS),

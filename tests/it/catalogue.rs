@@ -69,8 +69,8 @@ async fn products_belong_to_their_sellers() {
         stranger.put("/products/CABLE", &revised).await.problem(403, "forbidden");
         stranger.delete("/products/CABLE").await.problem(403, "forbidden");
     }
-    other.get("/products/CABLE/inventory").await.problem(404, "not-found");
-    other.post("/products/CABLE/inventory/receipts", &json!({"quantity": 1})).await.problem(404, "not-found");
+    other.get("/products/CABLE/inventory").await.problem(403, "forbidden");
+    other.post("/products/CABLE/inventory/receipts", &json!({"quantity": 1})).await.problem(403, "forbidden");
     customer.post("/products", &product("MINE", "Mine", 1)).await.problem(403, "forbidden");
     customer.get("/products/CABLE/inventory").await.problem(403, "forbidden");
     app.anonymous().post("/products", &product("MINE", "Mine", 1)).await.problem(401, "unauthorized");

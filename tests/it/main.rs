@@ -16,6 +16,7 @@ mod flash_sale;
 mod gateway_sim;
 mod hostile;
 mod issues;
+mod nested;
 mod operations;
 mod orders;
 mod payment;

@@ -46,6 +46,8 @@ pub(crate) struct TestApp {
 #[derive(Clone)]
 pub(crate) struct Client {
     router: Router,
+    /// The path that the shop's router is nested under; empty where it is not.
+    prefix: &'static str,
     pub(crate) token: Option<String>,
     pub(crate) user_id: String,
 }
@@ -102,6 +104,7 @@ impl Client {
     /// Sends a request as it is.
     pub(crate) async fn raw(&self, request: Request<Body>) -> Answer {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let path = path.strip_prefix(self.prefix).unwrap_or(&path).to_owned();
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
@@ -115,6 +118,7 @@ impl Client {
     pub(crate) fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Body) -> Request<Body> {
         let mut request = Request::new(body);
         *request.method_mut() = Method::from_bytes(method.as_bytes()).unwrap();
+        let path = format!("{}{path}", self.prefix);
         *request.uri_mut() = path.parse().unwrap_or_else(|error| panic!("{path}: {error}"));
         if let Some(token) = &self.token {
             request.headers_mut().insert(header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
@@ -295,12 +299,17 @@ impl TestApp {
 
     /// Somebody without a token.
     pub(crate) fn anonymous(&self) -> Client {
-        Client { router: self.router.clone(), token: None, user_id: String::new() }
+        Client { router: self.router.clone(), prefix: "", token: None, user_id: String::new() }
     }
 
     /// Who was logged in before a restart, still with the same token.
     pub(crate) fn again(&self, client: &Client) -> Client {
         Client { router: self.router.clone(), ..client.clone() }
+    }
+
+    /// A client of another router that has the shop's under `prefix`.
+    pub(crate) fn through(router: Router, prefix: &'static str, client: &Client) -> Client {
+        Client { router, prefix, ..client.clone() }
     }
 
     /// Somebody with an account, logged in over HTTP.

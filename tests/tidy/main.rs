@@ -26,7 +26,7 @@ const LAYERS: [(&str, &[&str]); 17] = [
     ("actors", &["storage", "payments", "domain"]),
     ("search", &["actors", "storage", "domain"]),
     ("shop", &["search", "actors", "storage", "payments", "identity", "domain"]),
-    ("http", &["shop", "search", "actors", "storage", "identity", "domain"]),
+    ("http", &["shop", "domain"]),
     ("app", &["http", "shop", "catalogue", "storage", "domain"]),
     ("verify", &["search", "actors", "storage", "payments", "domain"]),
     ("load", &["verify"]),

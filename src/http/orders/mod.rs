@@ -5,9 +5,9 @@
 mod shapes;
 
 use axum::{
-    Extension, Json,
-    extract::State,
-    http::{HeaderName, HeaderValue, StatusCode, Uri, header},
+    Json,
+    extract::{OriginalUri, State},
+    http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
@@ -17,20 +17,21 @@ use self::shapes::{AttemptBody, Checkout, Payment, PaymentBody, Shipment};
 pub(super) use self::shapes::{HistoryBody, OrderBody};
 use super::{
     App,
-    admission::PermitRelease,
+    admission::Permit,
     bodies::ProblemBody,
+    context::public_path,
     error::Problem,
     extract::{Body, Caller, Id, Key, Query},
     paging::{Page, PageQuery, cursor},
     responses::{JsonBody, Read, Token, Write},
 };
 use crate::{
-    actors::{entity_actor::Effect, lists::Stage},
     domain::{
         ids::OrderId,
         order::{Standing, Tracking},
     },
     shop::{
+        Effect, Stage,
         orders::{Advance, OrderPage},
         payments::PaymentResult,
     },
@@ -47,7 +48,7 @@ pub(super) fn mark(mut response: Response, effect: Effect) -> Response {
 }
 
 fn located(mut response: Response, id: OrderId) -> Response {
-    if let Ok(location) = HeaderValue::from_str(&format!("/orders/{id}")) {
+    if let Ok(location) = HeaderValue::from_str(&public_path(&format!("/orders/{id}"))) {
         response.headers_mut().insert(header::LOCATION, location);
     }
     response
@@ -92,12 +93,13 @@ pub(super) async fn pay(
     State(app): State<App>,
     Caller(who): Caller,
     Key(key): Key,
-    Extension(permit): Extension<PermitRelease>,
+    permit: Permit,
     Body(body): Body<Payment>,
 ) -> Result<Response, Problem> {
     let id: OrderId = body.order_id.parse().map_err(|_| Problem::not_found("order"))?;
     let paying = app.shop.begin_payment(&who, id, &body.payment_method, key.as_deref()).await?;
-    permit.release();
+    // From here the request only waits for the provider, at no cost to the shop.
+    drop(permit);
     let done = paying.outcome().await?;
     let page = done.outcome;
     let response = match (page.result, &page.attempt.standing) {
@@ -106,14 +108,7 @@ pub(super) async fn pay(
                 Some(Standing::Declined { reason }) => reason.as_str(),
                 _ => "given_up",
             };
-            let detail = format!("the payment was declined: {reason}");
-            let status = StatusCode::UNPROCESSABLE_ENTITY;
-            Problem::new(status, "payment-declined", "Declined", detail)
-                .with("payment_status", "fail")
-                .with("order_id", id.to_string())
-                .with("attempt", page.attempt.number)
-                .with("declined_reason", reason)
-                .into_response()
+            Problem::payment_declined(id, page.attempt.number, reason).into_response()
         }
         (PaymentResult::Pending, _) => {
             let body = Json(PaymentBody::of(&page));
@@ -195,7 +190,7 @@ pub(super) async fn list(
     State(app): State<App>,
     Caller(who): Caller,
     Query(query): Query<OrdersQuery>,
-    uri: Uri,
+    OriginalUri(uri): OriginalUri,
 ) -> Result<Response, Problem> {
     let page = PageQuery { limit: query.limit, after: query.after };
     let (after, limit) = (page.after()?, page.limit()?);
@@ -203,7 +198,7 @@ pub(super) async fn list(
         (Some(stage), None) => app.shop.orders_in_stage(&who, stage, after, limit).await?,
         (None, Some(Viewer::Seller)) => app.shop.sold_orders(&who, after, limit).await?,
         (None, None | Some(Viewer::Customer)) => app.shop.orders(&who, after, limit).await?,
-        (Some(_), Some(_)) => return Err(Problem::bad_request("invalid-query", "give either stage or as")),
+        (Some(_), Some(_)) => return Err(Problem::invalid_query("give either stage or as")),
     };
     let items: Vec<_> = found.orders.iter().filter_map(OrderBody::of).collect();
     Ok(Page { items, next_cursor: cursor(found.next), total: None }.respond(&uri))

@@ -1,13 +1,13 @@
 //! Products: searching, looking at them, and selling them.
 //!
-//! May depend on `shop`, `search` and `domain`.
+//! May depend on `shop` and `domain`.
 
 mod rendered;
 mod shapes;
 
 use axum::{
     Json,
-    extract::{Path, Request, State, rejection::PathRejection},
+    extract::{OriginalUri, Path, State, rejection::PathRejection},
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::Response,
 };
@@ -20,6 +20,7 @@ use self::{
 use super::{
     App,
     bodies::{ProblemBody, product_id},
+    context::public_path,
     error::Problem,
     extract::{Body, Caller, Id, Known, Query, expected_version, is_known},
     paging::{Page, PageQuery},
@@ -27,15 +28,14 @@ use super::{
 };
 use crate::{
     domain::ids::ProductId,
-    search::SearchRequest,
-    shop::{Error, catalogue::ProductPage},
+    shop::{SearchRequest, catalogue::ProductPage},
 };
 
 /// What the design's search path begins with.
 const SEARCH_PREFIX: &str = "search_item=";
 
-fn search(app: &App, request: &SearchRequest, uri: &Uri) -> Result<Response, Problem> {
-    let found = app.shop.search().find(request).map_err(Error::from)?;
+async fn search(app: &App, request: &SearchRequest, uri: &Uri) -> Result<Response, Problem> {
+    let found = app.shop.search(request).await?;
     let items = found.hits.into_iter().map(HitBody::from).collect();
     let next_cursor = found.next.map(|cursor| cursor.to_string());
     Ok(Page { items, next_cursor, total: Some(found.total) }.respond(uri))
@@ -51,11 +51,11 @@ pub(super) async fn search_by_path(
     State(app): State<App>,
     keywords: Result<Path<String>, PathRejection>,
     Query(page): Query<PageQuery>,
-    uri: Uri,
+    OriginalUri(uri): OriginalUri,
 ) -> Result<Response, Problem> {
-    let Path(keywords) = keywords.map_err(|rejection| Problem::bad_request("invalid-path", rejection.body_text()))?;
+    let Path(keywords) = keywords.map_err(|rejection| Problem::invalid_path(&rejection))?;
     let query = SearchQuery::words(keywords, page);
-    search(&app, &query.request()?, &uri)
+    search(&app, &query.request()?, &uri).await
 }
 
 /// Searches and lists products: by words, category, brand, seller, price.
@@ -67,9 +67,9 @@ pub(super) async fn search_by_path(
 pub(super) async fn list(
     State(app): State<App>,
     Query(query): Query<SearchQuery>,
-    uri: Uri,
+    OriginalUri(uri): OriginalUri,
 ) -> Result<Response, Problem> {
-    search(&app, &query.request()?, &uri)
+    search(&app, &query.request()?, &uri).await
 }
 
 /// The categories of the catalogue with their numbers of products, two levels deep.
@@ -78,7 +78,7 @@ pub(super) async fn list(
     (status = 200, description = "Categories", body = Vec<CategoryBody>),
 ))]
 pub(super) async fn categories(State(app): State<App>) -> Result<Json<Vec<CategoryBody>>, Problem> {
-    let counts = app.shop.search().categories().map_err(Error::from)?;
+    let counts = app.shop.categories().await?;
     Ok(Json(counts.iter().map(CategoryBody::from).collect()))
 }
 
@@ -96,21 +96,22 @@ pub(super) async fn show(
     caller: Option<Caller>,
     path: Result<Path<String>, PathRejection>,
     Query(query): Query<PageQuery>,
-    request: Request,
+    OriginalUri(uri): OriginalUri,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let Path(text) = path.map_err(|rejection| Problem::bad_request("invalid-path", rejection.body_text()))?;
+    let Path(text) = path.map_err(|rejection| Problem::invalid_path(&rejection))?;
     // `search_item=` without a word does not reach the route of searches, and neither does one whose `=` is encoded.
     if let Some(words) = text.strip_prefix(SEARCH_PREFIX) {
         let query = SearchQuery::words(words.to_owned(), query);
-        return search(&app, &query.request()?, request.uri());
+        return search(&app, &query.request()?, &uri).await;
     }
     if query.limit.is_some() || query.after.is_some() {
-        return Err(Problem::bad_request("invalid-query", "a product takes no query parameters"));
+        return Err(Problem::invalid_query("a product takes no query parameters"));
     }
     let id: ProductId = text.parse().map_err(|_| Problem::not_found("product"))?;
     let page = app.shop.product(&id, caller.as_ref().map(|Caller(who)| who)).await?;
     let rendered = render(&app, &page).await?;
-    Ok(match is_known(request.headers(), &rendered.etag) {
+    Ok(match is_known(&headers, &rendered.etag) {
         Known::Yes => rendered.not_modified(),
         Known::No => rendered.respond(StatusCode::OK),
     })
@@ -139,11 +140,11 @@ pub(super) async fn create(
 ) -> Result<Response, Problem> {
     let id = match &fields.id {
         Some(id) => product_id(id, "id")?,
-        None => format!("p-{:032x}", crate::identity::random_u128()).parse().map_err(|_| Problem::fault())?,
+        None => app.shop.new_product_id(),
     };
     let page = app.shop.create_product(&who, &id, fields.details()?).await?;
     let mut response = render(&app, &page).await?.respond(StatusCode::CREATED);
-    if let Ok(location) = HeaderValue::from_str(&format!("/products/{id}")) {
+    if let Ok(location) = HeaderValue::from_str(&public_path(&format!("/products/{id}"))) {
         response.headers_mut().insert(header::LOCATION, location);
     }
     Ok(response)

@@ -1,6 +1,6 @@
 //! The JSON shapes of products, searches and categories.
 //!
-//! May depend on `shop`, `search` and `domain`.
+//! May depend on `shop` and `domain`.
 
 use std::collections::BTreeMap;
 
@@ -14,8 +14,7 @@ use crate::{
         error::Problem,
         paging,
     },
-    search::{CategoryCount, Hit, SearchRequest, Sort},
-    shop::{Error, catalogue::ProductPage},
+    shop::{CategoryCount, Error, Hit, SearchRequest, Sort, catalogue::ProductPage},
 };
 
 /// What stands between the levels of a category in a query.
@@ -68,7 +67,7 @@ impl SearchQuery {
 
     /// The index's form of it.
     pub(in crate::http) fn request(self) -> Result<SearchRequest, Problem> {
-        let bad = |name: &str, rule: &str| Problem::bad_request("invalid-query", format!("{name} {rule}"));
+        let bad = |name: &str, rule: &str| Problem::invalid_query(format!("{name} {rule}"));
         let levels = self.category.iter().flat_map(|path| path.split(LEVELS));
         let category = levels.map(|level| level.trim().to_owned()).filter(|level| !level.is_empty()).collect();
         let seller = match self.seller {

@@ -1,0 +1,55 @@
+//! What admission must know about a route before its handler runs: class, query, and whether it waits for the payment provider.
+//!
+//! Depends on its neighbours.
+
+use axum::http::{Method, Uri};
+
+use super::{App, admission::Class};
+
+/// What admission knows about a route.
+pub(super) struct Route {
+    pub(super) app: App,
+    /// The path of its description, which names it in metrics and logs.
+    pub(super) template: String,
+    /// The class of its writes.
+    pub(super) writes: Class,
+    pub(super) query: QueryRule,
+    pub(super) waits: Waits,
+}
+
+/// What becomes of a query string.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum QueryRule {
+    /// The handler of GET reads it.
+    OnGet,
+    /// It is refused: a mistake that should not go unnoticed.
+    Refused,
+    /// Nothing has this path, so that is what the answer says.
+    Ignored,
+}
+
+/// Whether a handler waits for the payment provider.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Waits {
+    /// It answers from the shop.
+    No,
+    /// It may wait for seconds at no cost to the shop, so it releases its permit itself.
+    ForProvider,
+}
+
+impl Route {
+    /// The class of a request.
+    pub(super) fn class(&self, method: &Method) -> Class {
+        if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) { Class::Read } else { self.writes }
+    }
+
+    /// Whether the request has a query that its handler would not read.
+    pub(super) fn refuses_query(&self, method: &Method, uri: &Uri) -> bool {
+        let reads_it = match self.query {
+            QueryRule::OnGet => matches!(*method, Method::GET | Method::HEAD),
+            QueryRule::Refused => false,
+            QueryRule::Ignored => true,
+        };
+        !reads_it && uri.query().is_some_and(|query| !query.is_empty())
+    }
+}

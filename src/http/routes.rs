@@ -1,0 +1,114 @@
+//! Registers routes together with what admission must know about them.
+//!
+//! These facts stand beside each route in `http/mod.rs` and belong to the route, not to its path: so the router works nested
+//! under any path, and a route cannot be added without them. Whether a route takes a query is read off its description.
+//!
+//! Depends on its neighbours.
+
+use std::sync::Arc;
+
+use axum::{
+    middleware,
+    routing::{MethodRouter, any},
+};
+use utoipa::openapi::{
+    OpenApi, RefOr,
+    path::{Parameter, ParameterIn, Paths},
+};
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
+
+use super::{
+    App,
+    admission::Class,
+    error::Problem,
+    layers,
+    route::{QueryRule, Route, Waits},
+};
+
+/// Routes behind admission.
+pub(super) struct Routes {
+    app: App,
+    router: OpenApiRouter<App>,
+}
+
+impl Routes {
+    pub(super) fn new(app: App) -> Self {
+        Self { app, router: OpenApiRouter::new() }
+    }
+
+    /// A route that changes nothing.
+    pub(super) fn reads(self, routes: UtoipaMethodRouter<App>) -> Self {
+        self.add(Class::Read, Waits::No, routes)
+    }
+
+    /// A route whose writes start a purchase, or have nothing to do with one.
+    pub(super) fn starts(self, routes: UtoipaMethodRouter<App>) -> Self {
+        self.add(Class::Start, Waits::No, routes)
+    }
+
+    /// As [`Self::starts`], of a handler that refuses queries itself because some of its paths take one.
+    pub(super) fn starts_and_checks_query(self, routes: UtoipaMethodRouter<App>) -> Self {
+        self.add_with(Class::Start, Waits::No, Some(QueryRule::OnGet), routes)
+    }
+
+    /// A route whose writes continue what was started.
+    pub(super) fn continues(self, routes: UtoipaMethodRouter<App>) -> Self {
+        self.add(Class::Continue, Waits::No, routes)
+    }
+
+    /// A route that continues a purchase and waits for the payment provider: its handler takes the
+    /// [`Permit`](super::admission::Permit) and releases it.
+    pub(super) fn waits(self, routes: UtoipaMethodRouter<App>) -> Self {
+        self.add(Class::Continue, Waits::ForProvider, routes)
+    }
+
+    fn add(self, writes: Class, waits: Waits, routes: UtoipaMethodRouter<App>) -> Self {
+        self.add_with(writes, waits, None, routes)
+    }
+
+    fn add_with(
+        self,
+        writes: Class,
+        waits: Waits,
+        query: Option<QueryRule>,
+        (schemas, paths, methods): UtoipaMethodRouter<App>,
+    ) -> Self {
+        let (template, described) = described(&paths);
+        let query = query.unwrap_or(described);
+        let route = Route { app: self.app.clone(), template, writes, query, waits };
+        let methods = around(route, methods.fallback(layers::method_not_allowed));
+        Self { app: self.app, router: self.router.routes((schemas, paths, methods)) }
+    }
+
+    /// The router, with an answer for paths that it does not have.
+    pub(super) fn finish(self) -> (axum::Router<App>, OpenApi) {
+        let Self { app, router } = self;
+        let route = Route {
+            app: app.clone(),
+            template: "unmatched".to_owned(),
+            writes: Class::Start,
+            query: QueryRule::Ignored,
+            waits: Waits::No,
+        };
+        let unmatched = around(route, any(async || Problem::not_found("resource")));
+        let (router, api) = router.split_for_parts();
+        (router.fallback_service(unmatched.with_state(app)), api)
+    }
+}
+
+/// The path of a description, and whether its GET takes query parameters.
+fn described(paths: &Paths) -> (String, QueryRule) {
+    let Some((path, item)) = paths.paths.iter().next() else { return (String::new(), QueryRule::Refused) };
+    let mut parameters = item.get.iter().filter_map(|operation| operation.parameters.as_ref()).flatten();
+    let is_query = |parameter: &RefOr<Parameter>| match parameter {
+        RefOr::T(parameter) => parameter.parameter_in == ParameterIn::Query,
+        RefOr::Ref(_) => false,
+    };
+    let query = if parameters.any(is_query) { QueryRule::OnGet } else { QueryRule::Refused };
+    (path.clone(), query)
+}
+
+/// Puts the layer of a route around its handlers.
+fn around(route: Route, methods: MethodRouter<App>) -> MethodRouter<App> {
+    methods.layer(middleware::from_fn_with_state(Arc::new(route), layers::surround_and_admit))
+}

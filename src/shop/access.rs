@@ -1,0 +1,93 @@
+//! Who may do what: every decision that rests on a role or on ownership, one rule a function.
+//!
+//! What others may not know of is "not found" to them: orders. What they may know of, but not change, is "forbidden": products.
+//!
+//! Depends on the rooms below.
+
+use super::{Error, Principal};
+use crate::{
+    domain::{
+        account::Role,
+        ids::UserId,
+        order::{Order, Placement},
+        product::Editor,
+    },
+    planted::{Bug, planted},
+};
+
+/// Operators' work: admins.
+pub(super) fn administer(who: &Principal) -> Result<(), Error> {
+    match who.role {
+        Role::Admin => Ok(()),
+        Role::Seller | Role::Customer => Err(Error::Forbidden("admins")),
+    }
+}
+
+/// A role to register with: admins are made by the operator, with the program.
+pub(super) fn register_as(role: Role) -> Result<(), Error> {
+    match role {
+        Role::Customer | Role::Seller => Ok(()),
+        Role::Admin => Err(Error::Forbidden("the operator, with `souk admin create`,")),
+    }
+}
+
+/// Editing products: sellers their own, admins all. Which product is whose, the product decides.
+pub(super) fn edit_products(who: &Principal) -> Result<Editor, Error> {
+    match who.role {
+        Role::Seller => Ok(Editor::Seller(who.user)),
+        Role::Admin => Ok(Editor::Admin(who.user)),
+        Role::Customer => Err(Error::Forbidden("sellers and admins")),
+    }
+}
+
+/// A product's stock: its seller and admins.
+pub(super) fn keep_stock(who: &Principal, seller: UserId) -> Result<(), Error> {
+    let may_edit = edit_products(who)?.may_edit(seller);
+    if may_edit { Ok(()) } else { Err(Error::Forbidden("its seller and admins")) }
+}
+
+/// A product that is not listed: its seller and admins.
+pub(super) fn see_delisted(who: Option<&Principal>, seller: UserId) -> Result<(), Error> {
+    let may_edit = who.and_then(|who| edit_products(who).ok()).is_some_and(|editor| editor.may_edit(seller));
+    if may_edit { Ok(()) } else { Err(Error::NotFound("product")) }
+}
+
+/// The list of orders with one's own products: those who sell.
+pub(super) fn see_sold_orders(who: &Principal) -> Result<(), Error> {
+    edit_products(who).map(drop)
+}
+
+/// An order: its customer, the sellers of its lines, and admins.
+pub(super) fn see_order(who: &Principal, order: &Order) -> Result<(), Error> {
+    let placement = placement(order)?;
+    let may_see = match who.role {
+        Role::Admin => true,
+        Role::Seller => placement.customer == who.user || placement.lines.iter().any(|line| line.seller == who.user),
+        Role::Customer => placement.customer == who.user,
+    };
+    if may_see || planted(Bug::OrdersOfOthers) { Ok(()) } else { Err(Error::NotFound("order")) }
+}
+
+/// Paying an order and sending goods of it back: its customer.
+pub(super) fn own_order(who: &Principal, order: &Order) -> Result<(), Error> {
+    if placement(order)?.customer == who.user { Ok(()) } else { Err(Error::NotFound("order")) }
+}
+
+/// Cancelling an order: its customer and admins.
+pub(super) fn cancel_order(who: &Principal, order: &Order) -> Result<(), Error> {
+    let is_customer = placement(order)?.customer == who.user;
+    if is_customer || who.role == Role::Admin { Ok(()) } else { Err(Error::Forbidden("its customer and admins")) }
+}
+
+/// Packing, shipping, delivering, capturing, refunding and deciding returns: the seller of all lines, and admins.
+pub(super) fn run_order(who: &Principal, order: &Order) -> Result<(), Error> {
+    match who.role {
+        Role::Admin => Ok(()),
+        Role::Seller if order.is_sold_only_by(who.user) => Ok(()),
+        Role::Seller | Role::Customer => Err(Error::Forbidden("the seller of all its lines and admins")),
+    }
+}
+
+fn placement(order: &Order) -> Result<&Placement, Error> {
+    order.placement().map(AsRef::as_ref).ok_or(Error::NotFound("order"))
+}

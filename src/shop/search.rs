@@ -1,0 +1,48 @@
+//! Search: finding products, and the categories that they are in.
+//!
+//! Depends on the rooms below.
+
+use std::sync::Arc;
+
+use super::{CategoryCount, Error, SearchPage, SearchRequest, SearchStatus, Shop};
+use crate::search::Search;
+
+impl Shop {
+    /// Finds a page of products. A change of the catalogue is found after `limits.search_commit_ms_min` at the latest.
+    ///
+    /// Runs on the caller's thread, for tens to hundreds of microseconds, and waits for nothing but memory-mapped files.
+    ///
+    /// # Errors
+    /// [`Error::Search`]: the request breaks a rule, or the index cannot be read.
+    #[expect(clippy::unused_async, reason = "callers need not know that the index answers without waiting")]
+    pub async fn search(&self, request: &SearchRequest) -> Result<SearchPage, Error> {
+        Ok(self.0.search.find(request)?)
+    }
+
+    /// The categories of the first two levels with their numbers of products.
+    ///
+    /// # Errors
+    /// [`Error::Search`]: the index cannot be read.
+    #[expect(clippy::unused_async, reason = "callers need not know that the index answers without waiting")]
+    pub async fn categories(&self) -> Result<Arc<[CategoryCount]>, Error> {
+        Ok(self.0.search.categories()?)
+    }
+
+    /// How many products can be found.
+    #[must_use]
+    pub fn products_found(&self) -> u64 {
+        self.0.search.products()
+    }
+
+    /// Whether the index holds the whole catalogue.
+    #[must_use]
+    pub fn search_status(&self) -> SearchStatus {
+        self.0.search.status()
+    }
+
+    /// The index itself, to measure it without the shop.
+    #[must_use]
+    pub fn search_index(&self) -> &Search {
+        &self.0.search
+    }
+}
