@@ -10,7 +10,7 @@
 //!                        Gateway (payment provider)
 //! ```
 //!
-//! The modules stand in reading order; each uses only those above it (`tests/tidy.rs` holds them to it).
+//! The modules stand in reading order; each uses only those above it (`tests/tidy/` holds them to it).
 
 /// The program's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

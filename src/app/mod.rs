@@ -1,7 +1,6 @@
 //! The program around the shop: serves it over HTTP until told to stop, imports, exports, fills a demo, and
 //! writes tokens for a load run.
 //!
-//! May depend on every room.
 
 pub mod control;
 pub mod demo;

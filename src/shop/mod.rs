@@ -3,7 +3,7 @@
 //! [`Shop::open`] composes storage, actors and projections; each file beside this one is a capability. The HTTP edge only
 //! translates requests into these calls, and a program that embeds the shop makes the same ones.
 //!
-//! May depend on every room but `http` and `app`.
+//! May depend on `search`, `actors`, `storage`, `payments`, `identity` and `domain`.
 
 mod access;
 pub mod accounts;

@@ -5,6 +5,7 @@
 
 mod circles;
 mod files;
+mod links;
 mod markdown;
 
 use std::collections::BTreeMap;
@@ -129,6 +130,39 @@ fn layers_are_kept() {
     }
     assert!(checked > 100, "only {checked} uses were seen: the reader of `use` is broken");
     assert!(broken.is_empty(), "layers broken:\n{}", broken.join("\n"));
+}
+
+/// What the head of a file says that it may depend on: the rooms of the sentence, if it names any.
+fn dependencies_said(text: &str) -> Option<Vec<String>> {
+    let head = text.lines().take_while(|line| line.starts_with("//!"));
+    let head: String = head.map(|line| line.trim_start_matches("//!")).collect();
+    let (_, sentence) = head.split_once("May depend on ")?;
+    let sentence = sentence.split(['.', ';']).next()?;
+    let first_part = |word: &str| word.split("::").next().unwrap_or_default().to_owned();
+    Some(sentence.split('`').skip(1).step_by(2).map(first_part).collect())
+}
+
+#[test]
+fn heads_say_what_a_file_depends_on() {
+    let layers: BTreeMap<_, _> = LAYERS.into_iter().collect();
+    let is_leaf = |room: &str| ["clock", "config", "planted"].contains(&room);
+    let mut broken = Vec::new();
+    let mut checked = 0;
+    for source in sources() {
+        let Some(said) = dependencies_said(&source.text) else { continue };
+        checked += 1;
+        let room = source.room();
+        let allowed = layers.get(room).copied().unwrap_or_default();
+        for named in &said {
+            if !is_leaf(named) && named != room && !allowed.contains(&named.as_str()) {
+                broken.push(format!("{} says that it may depend on {named}: the layers do not", source.path));
+            }
+        }
+    }
+    assert!(checked > 20, "only {checked} heads were seen: the reader of heads is broken");
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+    assert_eq!(dependencies_said("//! A. May depend on `a::b` and\n//! `c`. `d`").unwrap(), ["a", "c"]);
+    assert_eq!(dependencies_said("//! A.\n\n// May depend on `a`."), None);
 }
 
 #[test]

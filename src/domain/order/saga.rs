@@ -1,6 +1,6 @@
 //! How a step is made of requests to the cart and the inventories, and what their answers mean to the order.
 //!
-//! Pure, so that the same code that runs the shop is walked through everything that can happen (`walk.rs`). Every request may be made
+//! Pure, so that the same code that runs the shop is walked through everything that can happen (`walk/`). Every request may be made
 //! twice. Depends on its neighbours, the cart and the inventory.
 
 use super::{Command, EndReason, Line, Order, Placement, Step, StockAnswer};
