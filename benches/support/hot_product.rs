@@ -5,7 +5,7 @@ use std::sync::Arc;
 use souk::{
     actors::{
         directory::{Directory, DirectoryLimits},
-        entity_actor::AskError,
+        reply::AskError,
         root::{Child, Root},
     },
     clock::Clock,

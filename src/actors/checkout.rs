@@ -125,11 +125,11 @@ struct UnderWay {
     /// Who waits for it to rest.
     waiting: Vec<oneshot::Sender<()>>,
     /// Who asked while the task was at work: it may have looked before the change, so it runs once more for them.
-    again: Option<Again>,
+    rerun: Option<Rerun>,
 }
 
 #[derive(Default)]
-struct Again {
+struct Rerun {
     known: Option<Arc<Order>>,
     around: bool,
     waiting: Vec<oneshot::Sender<()>>,
@@ -209,10 +209,10 @@ impl CheckoutActor {
         state: &mut CheckoutState,
     ) {
         if let Some(under_way) = state.under_way.get_mut(&order) {
-            let again = under_way.again.get_or_insert_default();
-            again.waiting.extend(waiting);
-            again.known = known.or(again.known.take());
-            again.around |= look == Look::Around;
+            let rerun = under_way.rerun.get_or_insert_default();
+            rerun.waiting.extend(waiting);
+            rerun.known = known.or(rerun.known.take());
+            rerun.around |= look == Look::Around;
             return;
         }
         if state.under_way.len() >= TASKS_MAX {
@@ -220,7 +220,7 @@ impl CheckoutActor {
             state.wakes.set(order, Some(self.0.driver.clock.now()));
             return;
         }
-        state.under_way.insert(order, UnderWay { waiting: waiting.into_iter().collect(), again: None });
+        state.under_way.insert(order, UnderWay { waiting: waiting.into_iter().collect(), rerun: None });
         self.start(myself, order, known, look, state);
     }
 
@@ -254,10 +254,10 @@ impl CheckoutActor {
         for waiting in std::mem::take(&mut under_way.waiting) {
             let _ = waiting.send(());
         }
-        if let Some(again) = under_way.again.take() {
-            under_way.waiting = again.waiting;
-            let look = if again.around { Look::Around } else { Look::AtOrder };
-            self.start(myself, order, again.known, look, state);
+        if let Some(rerun) = under_way.rerun.take() {
+            under_way.waiting = rerun.waiting;
+            let look = if rerun.around { Look::Around } else { Look::AtOrder };
+            self.start(myself, order, rerun.known, look, state);
             return;
         }
         state.under_way.remove(&order);

@@ -14,10 +14,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
 
-use super::{
-    directory::Directory,
-    entity_actor::{Answer, AskError, NotDelivered},
-};
+use super::{directory::Directory, task_error::TaskError};
 use crate::{
     clock::Clock,
     domain::{
@@ -102,17 +99,8 @@ pub enum Rest {
     Parked(Timestamp, Timestamp),
 }
 
-/// A step whose outcome is unknown, or that could not be delivered.
-#[derive(Debug)]
-pub(super) enum Trouble {
-    /// Repeat it after a pause.
-    Repeat(String),
-    /// The shop is closing.
-    Closing,
-}
-
 /// The order after a step; admitted, and durable when the order rests.
-type Outcome = Result<Arc<Order>, Trouble>;
+type Outcome = Result<Arc<Order>, TaskError>;
 
 impl Driver {
     /// Performs step after step until the order rests. `known` is the order as the caller was told, which need not be durable yet, and
@@ -181,8 +169,8 @@ impl Driver {
                     (known, ahead, troubled_since) = (Some(order), true, None);
                     pause_ms = self.limits.back_off_ms_min;
                 }
-                Err(Trouble::Closing) => return Rest::Done,
-                Err(Trouble::Repeat(problem)) => {
+                Err(TaskError::Closing) => return Rest::Done,
+                Err(TaskError::Retry(problem)) => {
                     tracing::warn!(%id, ?step, problem, pause_ms, "a step of an order is to be repeated");
                     let since = since_when(&order, &step).unwrap_or(*troubled_since.get_or_insert(now));
                     self.report(id, &step, problem, since).await;
@@ -223,10 +211,10 @@ impl Driver {
     /// Makes the requests of a step and tells the order what was answered.
     async fn ask_all(&self, id: OrderId, order: &Order, step: &Step) -> Outcome {
         let Some(customer) = order.placement().map(|placement| placement.customer) else {
-            return Err(Trouble::Repeat("the order has no placement".into()));
+            return Err(TaskError::Retry("the order has no placement".into()));
         };
         let asked = join_all(step.asks(id, order).into_iter().map(|ask| async move {
-            Ok::<_, Trouble>(match ask {
+            Ok::<_, TaskError>(match ask {
                 Ask::Cart(command) => Told::Cart(known(self.ask(&self.carts, &customer, command).await)?),
                 Ask::Stock(..) if planted(Bug::ReservationSkipped) && matches!(step, Step::Reserve(_)) => {
                     Told::Stock(Some(Ok(())))
@@ -236,14 +224,14 @@ impl Driver {
                 }
             })
         }));
-        let told = asked.await.into_iter().collect::<Result<Vec<_>, Trouble>>()?;
+        let told = asked.await.into_iter().collect::<Result<Vec<_>, TaskError>>()?;
         match step.record(told) {
             Ok(command) => self.tell(id, command).await,
             Err(again) => {
                 if let Some(known) = again.known {
                     self.tell(id, *known).await?;
                 }
-                Err(Trouble::Repeat(again.problem))
+                Err(TaskError::Retry(again.problem))
             }
         }
     }
@@ -281,7 +269,7 @@ impl Driver {
     /// Asks the provider about a payment, and tells the order what it said.
     async fn pay(&self, id: OrderId, order: &Order, step: &Step, number: u32) -> Outcome {
         let (Some(attempt), Some(placement)) = (order.attempt(number), order.placement()) else {
-            return Err(Trouble::Repeat("the attempt is not recorded".into()));
+            return Err(TaskError::Retry("the attempt is not recorded".into()));
         };
         let mut payment = Payment {
             order: id,
@@ -305,7 +293,7 @@ impl Driver {
             }
             Ok(standing) => standing,
             Err(_) if planted(Bug::ExpiresWhileUnknown) => return self.tell(id, order::Command::Expire).await,
-            Err(unknown) => return Err(Trouble::Repeat(unknown.problem)),
+            Err(unknown) => return Err(TaskError::Retry(unknown.problem)),
         };
         let reference = standing.reference().unwrap_or_default().to_owned();
         // What is to be captured or given up and is not: the provider is still at it.
@@ -316,14 +304,14 @@ impl Driver {
         };
         let advance = order::Command::AdvancePayment { attempt: number, standing };
         match self.ask(&self.orders, &id, advance).await? {
-            Ok(_) if undone => Err(Trouble::Repeat("the provider is still at it".into())),
+            Ok(_) if undone => Err(TaskError::Retry("the provider is still at it".into())),
             Ok(order) => Ok(order),
             Err(rejection) => {
                 if let Rejection::AmountMismatch { captured, .. } = rejection {
                     // At once, as it is about money; it comes right by itself where the next answer is another.
                     self.raise(id, Problem::AmountMismatch { attempt: number, reference, captured }).await;
                 }
-                Err(Trouble::Repeat(rejection.to_string()))
+                Err(TaskError::Retry(rejection.to_string()))
             }
         }
     }
@@ -356,7 +344,7 @@ impl Driver {
         let refund = order.refund(number);
         let paid = refund.and_then(|refund| order.attempt(refund.attempt)).and_then(Attempt::captured);
         let (Some(refund), Some((payment, _))) = (refund, paid) else {
-            return Err(Trouble::Repeat("the refund is not recorded".into()));
+            return Err(TaskError::Retry("the refund is not recorded".into()));
         };
         let repayment = Repayment {
             order: id,
@@ -373,7 +361,7 @@ impl Driver {
         };
         match self.within_time(self.gateway.refund(repayment)).await {
             Ok(standing) => self.tell(id, order::Command::AdvanceRefund { number, standing }).await,
-            Err(unknown) => Err(Trouble::Repeat(unknown.problem)),
+            Err(unknown) => Err(TaskError::Retry(unknown.problem)),
         }
     }
 
@@ -390,7 +378,7 @@ impl Driver {
     async fn tell(&self, id: OrderId, command: order::Command) -> Outcome {
         match self.ask(&self.orders, &id, command).await? {
             Ok(order) => Ok(order),
-            Err(rejection) => Err(Trouble::Repeat(rejection.to_string())),
+            Err(rejection) => Err(TaskError::Retry(rejection.to_string())),
         }
     }
 
@@ -400,9 +388,9 @@ impl Driver {
         directory: &Directory<E>,
         id: &E::Id,
         command: E::Command,
-    ) -> Result<Result<E::View, E::Rejection>, Trouble> {
+    ) -> Result<Result<E::View, E::Rejection>, TaskError> {
         let limit = Duration::from_millis(self.limits.entity_ms_max);
-        within::<E>(limit, id, directory.ask_ahead(id, command)).await
+        directory.ask_ahead_within(limit, id, command).await
     }
 }
 
@@ -415,31 +403,11 @@ fn since_when(order: &Order, step: &Step) -> Option<Timestamp> {
     }
 }
 
-/// What came of asking an entity: tells a refusal (inner) from an outcome that is unknown (outer).
-pub(super) async fn within<E: Entity>(
-    limit: Duration,
-    id: &E::Id,
-    asking: impl Future<Output = Answer<E>>,
-) -> Result<Result<E::View, E::Rejection>, Trouble> {
-    match tokio::time::timeout(limit, asking).await {
-        Ok(Ok(accepted)) => Ok(Ok(accepted.view)),
-        Ok(Err(AskError::Rejected(rejection))) => Ok(Err(rejection)),
-        Ok(Err(AskError::NotDelivered(NotDelivered::Closed))) => Err(Trouble::Closing),
-        Ok(Err(AskError::NotDelivered(refused))) => Err(Trouble::Repeat(format!("{id}: {refused}"))),
-        Ok(Err(AskError::Unknown)) => Err(Trouble::Repeat(format!("{id}: the outcome is unknown"))),
-        Err(_) => Err(Trouble::Repeat(format!("{id}: no answer in time"))),
-    }
-}
-
 /// What was answered, refusals included; `None` where that is unknown.
-fn known<V, R>(answer: Result<Result<V, R>, Trouble>) -> Result<Option<Result<(), R>>, Trouble> {
+fn known<V, R>(answer: Result<Result<V, R>, TaskError>) -> Result<Option<Result<(), R>>, TaskError> {
     match answer {
         Ok(answer) => Ok(Some(answer.map(drop))),
-        Err(Trouble::Closing) => Err(Trouble::Closing),
-        Err(Trouble::Repeat(_)) => Ok(None),
+        Err(TaskError::Closing) => Err(TaskError::Closing),
+        Err(TaskError::Retry(_)) => Ok(None),
     }
-}
-
-pub(super) fn repeat_if_refused<V, R: std::error::Error>(answer: Result<V, R>) -> Result<(), Trouble> {
-    answer.map(drop).map_err(|rejection| Trouble::Repeat(rejection.to_string()))
 }

@@ -1,18 +1,18 @@
-//! One entity, alive: it decides commands one after the other, and its replies leave when what they rest on is durable.
+//! A live entity: it decides commands one after the other, and its replies leave when everything they depend on is durable.
 //!
 //! ```text
-//!  the inbox's asks, a round at a time
-//!  slot = journal.reserve_many(asks).await   the only await; a slow disk is felt here
-//!  for each: nobody waits for the reply?     done
-//!            decide(command, now)
-//!              event                         → apply, to the round's records
-//!              nothing, or a rejection       it rests on what came before it, too
-//!  append all(records, then publish and reply to all)
+//!  take a round of envelopes out of the mailbox
+//!  slot = journal.reserve_many(envelopes).await   the only await; a slow disk is felt here
+//!  for each envelope: has the caller gone?        skip it
+//!                     decide(command, now)
+//!                       an event                  → apply it, add it to the round's records
+//!                       nothing, or a rejection   its reply depends on the events before it, too
+//!  append all (records, then publish the view and send all replies)
 //! ```
 //!
 //! The state may run ahead of the disk; replies may not. So a hot product is bounded by the CPU, not by one command per sync.
-//! Only who has asked *ahead* is told when its event is admitted: nothing that is admitted later is durable before it.
-//! Nothing awaits between the first `decide` of a round and its append.
+//! Only a caller of `ask_ahead` gets its reply when the event is admitted: no event that is admitted later becomes durable
+//! before it. Nothing awaits between the first `decide` of a round and its append.
 //!
 //! May depend on `storage` and `domain`.
 
@@ -25,142 +25,55 @@ use std::{
 };
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::{runtime::Handle, sync::oneshot, task::JoinHandle};
+use tokio::{runtime::Handle, sync::oneshot};
 
 use super::{
-    inbox::{Inbox, More},
-    records::{self, EVENT_VERSION, Replayed, snapshot_version},
+    envelope::{Envelope, ReplyWhen},
+    mailbox::{Mailbox, More},
+    pending_snapshot::{BEING_WRITTEN, PendingSnapshot},
+    records::{self, EVENT_VERSION, Replayed},
+    reply::{Accepted, Answer, AskError, Effect, NotDelivered},
     views::{Cell, Views},
 };
 use crate::{
     clock::Clock,
     domain::entity::{Entity, Timestamp},
-    planted::{Bug, planted},
-    storage::{Append, AppendError, Fault, Journal, Lease, LoadError, Refused, Slot, Snapshot, Stream},
+    storage::{Append, AppendError, Fault, Journal, Lease, LoadError, Slot},
 };
 
-/// How many commands are decided before their records go to the journal. Past some tens a round saves nothing more, and the
-/// first of it waits for the last.
-const ROUND_ASKS_MAX: usize = 64;
+/// How many commands are decided before their records go to the journal. Beyond some tens a larger round saves nothing, and its
+/// first command waits for its last.
+const ROUND_ENVELOPES_MAX: usize = 64;
 /// After how many bytes of events a round ends early: far below what a batch of the journal may have.
 const ROUND_BYTES_MAX: usize = 64 * 1024;
-/// The smallest number of bytes of events after which a snapshot is left behind: a page of the state's storage.
+/// The fewest bytes of events after which a live entity writes a snapshot: a page of the state's storage.
 const SNAPSHOT_BYTES_MIN: usize = 4 * 1024;
-/// The same for one that an entity at rest leaves behind. To fold so few bytes of events again costs less than to write the
+/// The fewest bytes of events after which a passivated entity writes a snapshot. To replay fewer costs less than to write the
 /// stream into the state a second time, for its page of the tree; most carts and orders never have more.
-const LEFT_BYTES_MIN: usize = 1024;
+const PASSIVATION_SNAPSHOT_BYTES_MIN: usize = 1024;
 
-/// A command that was accepted.
-#[derive(Debug, Clone)]
-pub struct Accepted<V> {
-    /// The view after it, durable.
-    pub view: V,
-    /// Whether it changed anything.
-    pub effect: Effect,
-}
-
-/// Whether a command changed anything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effect {
-    /// It did.
-    Changed,
-    /// It was already so: a repeat.
-    AlreadySo,
-}
-
-/// Why a command was not accepted.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AskError<R> {
-    /// Understood and refused; nothing changed.
-    #[error(transparent)]
-    Rejected(R),
-    /// Surely not executed: try again later.
-    #[error("not executed: {0}")]
-    NotDelivered(NotDelivered),
-    /// Perhaps executed: repeat it with the same identity.
-    #[error("the outcome is unknown")]
-    Unknown,
-}
-
-/// Why a command was surely not executed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NotDelivered {
-    /// Too many wait for this entity, or it is just recovering.
-    #[error("too much to do")]
-    Busy,
-    /// The disk is nearly full; reads go on.
-    #[error("the storage is read-only, its disk is nearly full")]
-    ReadOnly,
-    /// The shop is closing, or its storage has failed.
-    #[error("the storage is closed")]
-    Closed,
-}
-
-impl From<Refused> for NotDelivered {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::ReadOnly => Self::ReadOnly,
-            Refused::Failed | Refused::Closed => Self::Closed,
-        }
-    }
-}
-
-/// What an asker gets.
-pub type Answer<E> = Result<Accepted<<E as Entity>::View>, AskError<<E as Entity>::Rejection>>;
-
-/// A command on its way, with the place for its reply.
-pub struct Ask<E: Entity> {
-    /// What is asked; `None` to be answered when the entity is alive and what it has done is durable.
-    pub command: Option<E::Command>,
-    /// Where the answer goes.
-    pub reply: oneshot::Sender<Answer<E>>,
-    /// When the answer is wanted.
-    pub when: When,
-}
-
-impl<E: Entity> Ask<E> {
-    /// Answers that it was surely not executed.
-    pub(super) fn refuse(self, reason: NotDelivered) {
-        let _ = self.reply.send(Err(AskError::NotDelivered(reason)));
-    }
-}
-
-/// When an answer is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum When {
-    /// When what it rests on is durable.
-    Durable,
-    /// When the event is admitted to the journal. A refusal comes when it is durable all the same.
-    Admitted,
-}
-
-/// The only message: there is something in the inbox.
-pub struct LookIntoInbox;
+/// The only message: the mailbox is no longer empty.
+pub(super) struct Wake;
 
 /// The actor of an entity.
-pub struct EntityActor<E>(pub PhantomData<fn() -> E>);
+pub(super) struct EntityActor<E>(pub(super) PhantomData<fn() -> E>);
 
 /// What an entity needs to come alive.
-pub struct Arguments<E: Entity> {
-    /// Who it is.
-    pub id: E::Id,
-    /// Where it publishes.
-    pub cell: Arc<Cell<E>>,
-    /// Where its commands come from.
-    pub(super) inbox: Arc<Inbox<E>>,
-    /// Where its events go.
-    pub journal: Journal,
-    /// Where the time comes from.
-    pub clock: Clock,
+pub(super) struct Arguments<E: Entity> {
+    pub(super) id: E::Id,
+    pub(super) cell: Arc<Cell<E>>,
+    pub(super) mailbox: Arc<Mailbox<E>>,
+    pub(super) journal: Journal,
+    pub(super) clock: Clock,
 }
 
-/// An entity alive.
-pub struct State<E: Entity> {
+/// The actor's state.
+pub(super) struct State<E: Entity> {
     arguments: Arguments<E>,
     /// `None` where the journal had failed or was closed before the entity was loaded.
     alive: Option<Alive<E>>,
-    /// The asks of a round, in a vector that is used again and again.
-    asks: Vec<Ask<E>>,
+    /// The envelopes of a round; the vector is reused.
+    envelopes: Vec<Envelope<E>>,
 }
 
 struct Alive<E> {
@@ -173,55 +86,22 @@ struct Alive<E> {
     failed: Arc<AtomicBool>,
 }
 
-/// In place of the size of a snapshot that is under way: none is due meanwhile.
-const BEING_WRITTEN: usize = usize::MAX;
-
-/// An entity as it was after one of its events, to be written while it goes on.
-struct Picture<E: Entity> {
-    entity: E,
-    sequence: u64,
-    journal: Journal,
-    stream: Stream,
-    bytes: Arc<AtomicUsize>,
-}
-
-impl<E: Entity> Picture<E> {
-    /// Writes it here and now. To be called when its last event is durable.
-    fn write(self) {
-        let Self { entity, sequence, journal, stream, bytes: written } = self;
-        let state = if planted(Bug::SnapshotEmpty) { E::default() } else { entity };
-        let bytes = records::encode_snapshot(&state);
-        written.store(bytes.len(), Ordering::Release);
-        let version = snapshot_version(E::KIND);
-        journal.offer_snapshot(&stream, Snapshot { sequence, version, bytes: bytes.into() });
-    }
-
-    /// Writes it where nobody waits for it: the largest have some 100 MB.
-    fn write_beside(self, runtime: &Handle) -> JoinHandle<()> {
-        runtime.spawn_blocking(move || self.write())
-    }
-}
-
 impl<E: Entity> Actor for EntityActor<E> {
-    type Msg = LookIntoInbox;
+    type Msg = Wake;
     type State = State<E>;
     type Arguments = Arguments<E>;
 
-    async fn pre_start(
-        &self,
-        _: ActorRef<LookIntoInbox>,
-        arguments: Arguments<E>,
-    ) -> Result<State<E>, ActorProcessingErr> {
-        Ok(State { arguments, alive: None, asks: Vec::new() })
+    async fn pre_start(&self, _: ActorRef<Wake>, arguments: Arguments<E>) -> Result<State<E>, ActorProcessingErr> {
+        Ok(State { arguments, alive: None, envelopes: Vec::new() })
     }
 
     /// Recovers here rather than in `pre_start`, which would block the owner. `activate` waits behind a barrier: otherwise an
     /// entity that failed would come back before its own last events are durable, and write their numbers again.
-    async fn post_start(&self, _: ActorRef<LookIntoInbox>, state: &mut State<E>) -> Result<(), ActorProcessingErr> {
+    async fn post_start(&self, _: ActorRef<Wake>, state: &mut State<E>) -> Result<(), ActorProcessingErr> {
         let stream = Views::<E>::stream(&state.arguments.id);
         let (lease, loaded) = match state.arguments.journal.activate(&stream).await {
             Ok(activated) => activated,
-            // Nobody's fault here, and nothing to start again for: who asks is told so.
+            // A restart would not help: callers are answered `Closed`.
             Err(LoadError::Fault(Fault::Failed | Fault::Closed)) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
@@ -237,35 +117,32 @@ impl<E: Entity> Actor for EntityActor<E> {
             failed: Arc::new(AtomicBool::new(false)),
         };
         if erased_since {
-            // Whoever settles an erasure waits for this.
-            alive.picture(&state.arguments).write_beside(&Handle::current()).await?;
+            // `Directory::settle` is answered after this.
+            alive.snapshot(&state.arguments).write_beside(&Handle::current()).await?;
         }
         state.alive = Some(alive);
         Ok(())
     }
 
-    async fn handle(
-        &self,
-        myself: ActorRef<LookIntoInbox>,
-        LookIntoInbox: LookIntoInbox,
-        state: &mut State<E>,
-    ) -> Result<(), ActorProcessingErr> {
+    async fn handle(&self, myself: ActorRef<Wake>, Wake: Wake, state: &mut State<E>) -> Result<(), ActorProcessingErr> {
         while state.round().await? == More::Yes {
-            // Others get their turn between two rounds; but who is on its way out gets no message any more.
-            if myself.send_message(LookIntoInbox).is_ok() {
+            // Other entities get their turn between two rounds. An actor that is draining gets no messages, so it goes on here.
+            if myself.send_message(Wake).is_ok() {
                 break;
             }
         }
         Ok(())
     }
 
-    /// A passivated entity leaves a snapshot behind, so that its next activation need not fold many events again.
-    async fn post_stop(&self, _: ActorRef<LookIntoInbox>, state: &mut State<E>) -> Result<(), ActorProcessingErr> {
+    /// A passivated entity writes a snapshot, so that its next activation need not replay many events.
+    async fn post_stop(&self, _: ActorRef<Wake>, state: &mut State<E>) -> Result<(), ActorProcessingErr> {
         let Some(mut alive) = state.alive.take() else { return Ok(()) };
-        if alive.bytes_since_snapshot >= LEFT_BYTES_MIN && state.arguments.journal.barrier().await.is_ok() {
-            // After the barrier, since only then it is known that none of its events was refused.
+        if alive.bytes_since_snapshot >= PASSIVATION_SNAPSHOT_BYTES_MIN
+            && state.arguments.journal.barrier().await.is_ok()
+        {
+            // Only after the barrier is it known that none of its events was refused.
             if !alive.failed.load(Ordering::Acquire) {
-                alive.picture(&state.arguments).write_beside(&Handle::current()).await?;
+                alive.snapshot(&state.arguments).write_beside(&Handle::current()).await?;
             }
         }
         Ok(())
@@ -273,61 +150,61 @@ impl<E: Entity> Actor for EntityActor<E> {
 }
 
 impl<E: Entity> State<E> {
-    /// Takes asks out of the inbox and decides them. Whether there are more.
+    /// Takes envelopes out of the mailbox and decides them; returns whether the mailbox holds more.
     async fn round(&mut self) -> Result<More, ActorProcessingErr> {
-        let Self { arguments, alive, asks } = self;
-        let Arguments { inbox, journal, cell, clock, .. } = &*arguments;
-        let more = inbox.take(asks, ROUND_ASKS_MAX);
+        let Self { arguments, alive, envelopes } = self;
+        let Arguments { mailbox, journal, cell, clock, .. } = &*arguments;
+        let more = mailbox.take(envelopes, ROUND_ENVELOPES_MAX);
         let Some(alive) = alive.as_mut() else {
-            refuse(inbox, asks, NotDelivered::Closed);
+            refuse(mailbox, envelopes, NotDelivered::Closed);
             return Ok(more);
         };
         if alive.failed.load(Ordering::Acquire) {
-            refuse(inbox, asks, NotDelivered::Busy);
+            refuse(mailbox, envelopes, NotDelivered::Busy);
             return Err("an append failed, so the state is ahead of what is stored".into());
         }
-        let places = u32::try_from(asks.len()).unwrap_or(u32::MAX);
-        let mut slot = match journal.reserve_many(places).await {
+        let permits = u32::try_from(envelopes.len()).unwrap_or(u32::MAX);
+        let mut slot = match journal.reserve_many(permits).await {
             Ok(slot) => slot,
             Err(refused) => {
-                refuse(inbox, asks, refused.into());
+                refuse(mailbox, envelopes, refused.into());
                 return Ok(more);
             }
         };
         let now = clock.now();
         let mut round = Round::new();
-        for ask in asks.drain(..) {
-            alive.decide(ask, now, arguments, &mut round);
+        for envelope in envelopes.drain(..) {
+            alive.decide(envelope, now, arguments, &mut round);
             if round.bytes >= ROUND_BYTES_MAX {
-                let slot = slot.split_off(round.places);
-                alive.finish(std::mem::replace(&mut round, Round::new()), slot, cell, inbox)?;
+                let slot = slot.split_off(round.permits);
+                alive.finish(std::mem::replace(&mut round, Round::new()), slot, cell, mailbox)?;
             }
         }
-        alive.finish(round, slot, cell, inbox)?;
+        alive.finish(round, slot, cell, mailbox)?;
         Ok(more)
     }
 }
 
-fn refuse<E: Entity>(inbox: &Inbox<E>, asks: &mut Vec<Ask<E>>, reason: NotDelivered) {
-    let places = u32::try_from(asks.len()).unwrap_or(u32::MAX);
-    asks.drain(..).for_each(|ask| ask.refuse(reason));
-    inbox.answered(places);
+fn refuse<E: Entity>(mailbox: &Mailbox<E>, envelopes: &mut Vec<Envelope<E>>, reason: NotDelivered) {
+    let permits = u32::try_from(envelopes.len()).unwrap_or(u32::MAX);
+    envelopes.drain(..).for_each(|envelope| envelope.refuse(reason));
+    mailbox.release(permits);
 }
 
-/// What is decided together: it becomes durable together, and is answered together.
+/// Commands that are decided together: their events become durable together, and their replies leave together.
 struct Round<E: Entity> {
     appends: Vec<Append>,
     bytes: usize,
-    /// Asks, also those that nobody waits for any more.
-    places: u32,
+    /// Permits of its envelopes, including those whose callers have gone.
+    permits: u32,
     replies: Vec<Reply<E>>,
-    /// Those who are answered before it is durable.
+    /// Replies that leave before the round is durable.
     ahead: Vec<Reply<E>>,
     /// The view after the last event.
     view: Option<E::View>,
     /// The snapshot that became due.
-    picture: Option<Picture<E>>,
-    /// Whether it is due because of what an event erases.
+    snapshot: Option<PendingSnapshot<E>>,
+    /// Whether one of the events erases data, so that the snapshot must be written before any reply leaves.
     erases: bool,
 }
 
@@ -339,11 +216,11 @@ impl<E: Entity> Round<E> {
         Self {
             appends: Vec::new(),
             bytes: 0,
-            places: 0,
+            permits: 0,
             replies: Vec::new(),
             ahead: Vec::new(),
             view: None,
-            picture: None,
+            snapshot: None,
             erases: false,
         }
     }
@@ -351,17 +228,17 @@ impl<E: Entity> Round<E> {
 
 fn reply_to_all<E: Entity>(replies: Vec<Reply<E>>, unknown: bool) {
     for (reply, answer) in replies {
-        // Whoever does not wait any more does not want to know.
+        // A caller that has gone needs no reply.
         let _ = reply.send(if unknown { Err(AskError::Unknown) } else { answer });
     }
 }
 
 impl<E: Entity> Alive<E> {
-    /// The state as it is, to be written in place of the events before it.
-    fn picture(&mut self, arguments: &Arguments<E>) -> Picture<E> {
+    /// A snapshot of the current state, to be stored in place of the events before it.
+    fn snapshot(&mut self, arguments: &Arguments<E>) -> PendingSnapshot<E> {
         self.bytes_since_snapshot = 0;
         self.snapshot_bytes.store(BEING_WRITTEN, Ordering::Release);
-        Picture {
+        PendingSnapshot {
             entity: self.entity.clone(),
             sequence: self.sequence,
             journal: arguments.journal.clone(),
@@ -370,9 +247,9 @@ impl<E: Entity> Alive<E> {
         }
     }
 
-    fn decide(&mut self, ask: Ask<E>, now: Timestamp, arguments: &Arguments<E>, round: &mut Round<E>) {
-        round.places += 1;
-        let Ask { command, reply, when } = ask;
+    fn decide(&mut self, envelope: Envelope<E>, now: Timestamp, arguments: &Arguments<E>, round: &mut Round<E>) {
+        round.permits += 1;
+        let Envelope { command, reply, reply_when } = envelope;
         if reply.is_closed() {
             return;
         }
@@ -383,7 +260,7 @@ impl<E: Entity> Alive<E> {
                 round.appends.push(append);
                 round.erases |= E::erases(&event);
                 if E::erases(&event) || self.snapshot_is_due() {
-                    round.picture = Some(self.picture(arguments));
+                    round.snapshot = Some(self.snapshot(arguments));
                 }
                 let view = self.entity.view();
                 round.view = Some(view.clone());
@@ -392,48 +269,48 @@ impl<E: Entity> Alive<E> {
             Ok(None) => Ok(Accepted { view: self.entity.view(), effect: Effect::AlreadySo }),
             Err(rejection) => Err(AskError::Rejected(rejection)),
         };
-        let ahead = when == When::Admitted && answer.is_ok();
+        let ahead = reply_when == ReplyWhen::Admitted && answer.is_ok();
         if ahead { &mut round.ahead } else { &mut round.replies }.push((reply, answer));
     }
 
-    /// Hands the round to the journal. A round rests on the appends before it, also where it has none of its own.
+    /// Hands the round to the journal. Its replies depend on all earlier appends, even where the round has no record of its own.
     fn finish(
         &self,
         round: Round<E>,
         slot: Slot,
         cell: &Arc<Cell<E>>,
-        inbox: &Arc<Inbox<E>>,
+        mailbox: &Arc<Mailbox<E>>,
     ) -> Result<(), ActorProcessingErr> {
-        let Round { appends, places, replies, ahead, view, picture, erases, .. } = round;
-        if places == 0 {
+        let Round { appends, permits, replies, ahead, view, snapshot, erases, .. } = round;
+        if permits == 0 {
             return Ok(());
         }
-        let (cell, inbox) = (Arc::clone(cell), Arc::clone(inbox));
+        let (cell, mailbox) = (Arc::clone(cell), Arc::clone(mailbox));
         let (failed, sequence) = (Arc::clone(&self.failed), self.sequence);
-        let picture = picture.map(|picture| (picture, Handle::current()));
+        let snapshot = snapshot.map(|snapshot| (snapshot, Handle::current()));
         let then = move |durable: Result<(), AppendError>| {
             if durable.is_err() {
                 failed.store(true, Ordering::Release);
             }
-            // What has no record of its own rests on those before it, also on one that was refused.
+            // A round without a record depends on earlier records, of which one may have been refused.
             let unknown = durable.is_err() || (view.is_none() && failed.load(Ordering::Acquire));
-            // What is durable is shown in any case: a reader may have loaded it already.
+            // A durable view is published in any case: a reader may have loaded it already.
             if let Some(view) = view.filter(|_| durable.is_ok()) {
                 cell.publish(sequence, view);
             }
-            match picture.filter(|_| durable.is_ok()) {
-                // What is erased is gone from the state's events before anybody can learn of it.
-                Some((picture, _)) if erases => picture.write(),
-                Some((picture, runtime)) => drop(picture.write_beside(&runtime)),
+            match snapshot.filter(|_| durable.is_ok()) {
+                // Erased data is gone from the stored events before any caller learns of the erasure.
+                Some((snapshot, _)) if erases => snapshot.write(),
+                Some((snapshot, runtime)) => drop(snapshot.write_beside(&runtime)),
                 None => {}
             }
             reply_to_all::<E>(replies, unknown);
-            inbox.answered(places);
+            mailbox.release(permits);
         };
         if appends.is_empty() {
             slot.after_earlier(then);
         } else if let Err(refused) = slot.append_all(&self.lease, appends, then) {
-            // The replies went with the callback, so that who waits learns that the outcome is unknown.
+            // The replies were dropped with the callback, so callers get `Unknown`.
             self.failed.store(true, Ordering::Release);
             return Err(refused.into());
         }
@@ -441,13 +318,13 @@ impl<E: Entity> Alive<E> {
         Ok(())
     }
 
-    /// Whether it is time for a snapshot: the events since the last one have grown larger than it, so a product with 100,000 open
-    /// reservations is not rewritten for each sale.
+    /// A snapshot is due when the events since the last one take more bytes than it does: so a product with 100,000 open
+    /// reservations is not rewritten for every sale.
     fn snapshot_is_due(&self) -> bool {
         self.bytes_since_snapshot > self.snapshot_bytes.load(Ordering::Acquire).max(SNAPSHOT_BYTES_MIN)
     }
 
-    /// Applies an event and gives the record to append.
+    /// Applies an event and returns the record to append.
     fn record(&mut self, event: &E::Event) -> Append {
         let payload = records::encode_event::<E>(event);
         self.entity.apply(event);

@@ -1,5 +1,5 @@
-//! The runtime: entities as supervised actors, read models that follow the log, the checkout that drives every order, and the
-//! errands that finish what else is begun over several streams.
+//! The runtime: entities as supervised actors, read models that follow the log, and process managers that carry work over several
+//! streams: the checkout, the reconciler, the rating counter and the erasure.
 //!
 //! ```text
 //!  Shop ── Root ─┬─ Owner<Product>   ── EntityActor<Product>  per live product
@@ -13,8 +13,9 @@
 //!                ├─ Follower(lists)      pulls the log into sled
 //!                ├─ Follower(search)     pulls the log into tantivy
 //!                ├─ Checkout         ── a task per order under way
-//!                ├─ Reconciler          holds the provider's books against the orders
-//!                └─ Errands
+//!                ├─ Reconciler          compares the provider's payments with the orders
+//!                ├─ RatingCounter       adds the ratings of reviews to their products
+//!                └─ Erasure             erases customers
 //! ```
 //!
 //! | who ends | how | what happens | who notices |
@@ -25,7 +26,7 @@
 //! | a follower | its read model fails, or panics | the root starts it again from its last committed position, after a back-off | readers see an older list meanwhile |
 //! | the checkout | panics (a bug) | the root starts it again; it resumes every open order | orders under way finish later |
 //! | the reconciler | panics (a bug) | the root starts it again | differences are found later |
-//! | the errands | panic (a bug) | the root starts them again, with a pass | what is unfinished is finished later |
+//! | the rating counter, the erasure | panics (a bug) | the root starts it again, with a pass | what is unfinished is finished later |
 //! | the root | stops | drains the checkout, then the followers, then the owners | the end of the shop |
 //!
 //! May depend on `storage`, `payments` and `domain`. Only this room names ractor.
@@ -33,16 +34,23 @@
 pub mod checkout;
 pub mod directory;
 pub mod drive;
-pub mod entity_actor;
-pub mod errands;
+mod entity_actor;
+mod envelope;
+pub mod erasure;
 pub mod follower;
-mod inbox;
 pub mod lists;
+mod live;
+mod mailbox;
 mod owner;
+mod pages;
+mod pending_snapshot;
 pub mod projection;
+pub mod rating_counter;
 pub mod reconciler;
 pub mod records;
+pub mod reply;
 pub mod root;
+mod task_error;
 pub mod views;
 
 #[cfg(test)]

@@ -16,15 +16,17 @@ use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, Supervisio
 use tokio::sync::oneshot;
 
 use super::{
-    directory::{Live, NotFree, Shared},
-    entity_actor::{Arguments, Ask, EntityActor, NotDelivered},
-    inbox::Inbox,
+    entity_actor::{Arguments, EntityActor},
+    envelope::Envelope,
+    live::{Live, OwnerMessage, PushRefused, Shared},
+    mailbox::Mailbox,
+    reply::NotDelivered,
 };
 use crate::domain::entity::{Entity, Timestamp};
 
 /// How often idle entities are looked for, in milliseconds.
 const SWEEP_MS: u64 = 1_000;
-/// How many failed ids are remembered; past it the whole list is forgotten, which only costs a back-off.
+/// How many failed ids are remembered; beyond it all are forgotten, which only costs their back-off.
 const FAILURES_MAX: usize = 10_000;
 /// After how long without a failure an id counts as healthy again, in milliseconds.
 const HEALTHY_AFTER_MS: u64 = 60_000;
@@ -32,31 +34,19 @@ const HEALTHY_AFTER_MS: u64 = 60_000;
 /// The owner's actor.
 pub(super) struct Owner<E: Entity>(pub(super) Arc<Shared<E>>);
 
-/// What an owner is told.
-pub(super) enum OwnerMessage<E: Entity> {
-    /// A message for an entity that was not found alive.
-    Deliver(E::Id, Ask<E>),
-    /// Passivate this one.
-    Passivate(E::Id),
-    /// Passivate who has been idle.
-    Sweep,
-    /// Passivate all and say when they are gone.
-    Close(oneshot::Sender<()>),
-}
-
-/// What the owner alone knows.
+/// The owner's own state.
 pub(super) struct OwnerState<E: Entity> {
-    /// Every incarnation that has not ended, also those that have left the map.
-    incarnations: HashMap<ActorId, (E::Id, Arc<Inbox<E>>)>,
-    /// Entities on their way out, with what has arrived for their next incarnation.
-    leaving: HashMap<E::Id, Vec<Ask<E>>>,
+    /// Every incarnation that has not ended, including those that have left the map.
+    incarnations: HashMap<ActorId, (E::Id, Arc<Mailbox<E>>)>,
+    /// Entities that are being passivated, with the commands for their next incarnation.
+    leaving: HashMap<E::Id, Vec<Envelope<E>>>,
     failures: HashMap<E::Id, Failure>,
     phase: Phase,
 }
 
 enum Phase {
     Open,
-    /// Nothing is activated any more; who waits for the last entity to end is told once.
+    /// Nothing is activated any more; the sender is notified when the last entity has ended.
     Closing(Option<oneshot::Sender<()>>),
 }
 
@@ -72,7 +62,7 @@ impl<E: Entity> Actor for Owner<E> {
     type Arguments = ();
 
     async fn pre_start(&self, myself: ActorRef<Self::Msg>, (): ()) -> Result<Self::State, ActorProcessingErr> {
-        // After a failure of the owner the map still holds the entities that ended with it.
+        // After a failure of the owner, the map still holds the entities that ended with it.
         self.0.live.iter().for_each(|live| live.cell.retire());
         self.0.live.clear();
         *self.0.owner.write() = Some(myself.clone());
@@ -88,7 +78,7 @@ impl<E: Entity> Actor for Owner<E> {
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            OwnerMessage::Deliver(id, ask) => self.deliver(&myself, id, ask, state).await,
+            OwnerMessage::Deliver(id, envelope) => self.deliver(&myself, id, envelope, state).await,
             OwnerMessage::Passivate(id) => self.passivate(&id, state),
             OwnerMessage::Sweep => self.sweep(state),
             OwnerMessage::Close(done) => {
@@ -101,7 +91,7 @@ impl<E: Entity> Actor for Owner<E> {
         Ok(())
     }
 
-    /// Without this handler ractor would stop the owner when any entity ends. It never fails: no entity may take others along.
+    /// Without this handler ractor would stop the owner when any entity ends. It never fails, so no entity can end the others.
     async fn handle_supervisor_evt(
         &self,
         myself: ActorRef<Self::Msg>,
@@ -125,82 +115,88 @@ impl<E: Entity> Actor for Owner<E> {
 }
 
 impl<E: Entity> Owner<E> {
-    async fn deliver(&self, myself: &ActorRef<OwnerMessage<E>>, id: E::Id, ask: Ask<E>, state: &mut OwnerState<E>) {
+    async fn deliver(
+        &self,
+        myself: &ActorRef<OwnerMessage<E>>,
+        id: E::Id,
+        envelope: Envelope<E>,
+        state: &mut OwnerState<E>,
+    ) {
         if matches!(state.phase, Phase::Closing(_)) {
-            ask.refuse(NotDelivered::Closed);
+            envelope.refuse(NotDelivered::Closed);
             return;
         }
         if state.leaving.contains_key(&id) {
-            return self.wait_for_next(id, ask, state);
+            return self.wait_for_next(id, envelope, state);
         }
         let has_not_left = self.0.live.contains_key(&id);
         let pushed = match self.0.live.get(&id) {
-            Some(live) => live.push(ask),
-            None => Err((ask, NotFree::Ended)),
+            Some(live) => live.push(envelope),
+            None => Err((envelope, PushRefused::Ended)),
         };
         match pushed {
             Ok(()) => {}
-            Err((ask, NotFree::Full)) => ask.refuse(NotDelivered::Busy),
-            // It has just failed, and is buried before the next one comes alive.
-            Err((ask, NotFree::Ended)) if has_not_left => self.wait_for_next(id, ask, state),
-            Err((ask, NotFree::Ended)) => self.activate(myself, id, vec![ask], state).await,
+            Err((envelope, PushRefused::Full)) => envelope.refuse(NotDelivered::Busy),
+            // The incarnation has just failed; it is buried before the next one is activated.
+            Err((envelope, PushRefused::Ended)) if has_not_left => self.wait_for_next(id, envelope, state),
+            Err((envelope, PushRefused::Ended)) => self.activate(myself, id, vec![envelope], state).await,
         }
     }
 
-    /// Keeps a message for the next incarnation. As many as fit into a mailbox, so that a hot entity cannot hold all permits
-    /// of the shop while it is on its way out.
-    fn wait_for_next(&self, id: E::Id, ask: Ask<E>, state: &mut OwnerState<E>) {
+    /// Keeps a command for the next incarnation: at most as many as fit into a mailbox, so that a hot entity cannot hold all
+    /// permits of the shop while it is being passivated.
+    fn wait_for_next(&self, id: E::Id, envelope: Envelope<E>, state: &mut OwnerState<E>) {
         let waiting = state.leaving.entry(id).or_default();
         if waiting.len() >= usize::try_from(self.0.limits.mailbox_max).unwrap_or(usize::MAX) {
-            return ask.refuse(NotDelivered::Busy);
+            return envelope.refuse(NotDelivered::Busy);
         }
-        waiting.push(ask);
+        waiting.push(envelope);
     }
 
     async fn activate(
         &self,
         myself: &ActorRef<OwnerMessage<E>>,
         id: E::Id,
-        waiting: Vec<Ask<E>>,
+        waiting: Vec<Envelope<E>>,
         state: &mut OwnerState<E>,
     ) {
         let now = self.0.clock.now();
         // A clock that was set back must not prolong the back-off.
         if state.failures.get(&id).is_some_and(|failure| (failure.at..failure.until).contains(&now)) {
-            waiting.into_iter().for_each(|ask| ask.refuse(NotDelivered::Busy));
+            waiting.into_iter().for_each(|envelope| envelope.refuse(NotDelivered::Busy));
             return;
         }
         if self.0.live.len() >= self.0.limits.live_max {
             self.passivate_longest_unused(state);
         }
         let cell = self.0.views.cell(id.clone());
-        let inbox = Arc::new(Inbox::new(self.0.limits.mailbox_max));
+        let mailbox = Arc::new(Mailbox::new(self.0.limits.mailbox_max));
         let arguments = Arguments {
             id: id.clone(),
             cell: Arc::clone(&cell),
-            inbox: Arc::clone(&inbox),
+            mailbox: Arc::clone(&mailbox),
             journal: self.0.journal.clone(),
             clock: self.0.clock.clone(),
         };
         let spawned = Actor::spawn_linked(None, EntityActor::<E>(PhantomData), arguments, myself.get_cell()).await;
         let Ok((actor, _)) = spawned else {
-            waiting.into_iter().for_each(|ask| ask.refuse(NotDelivered::Busy));
+            waiting.into_iter().for_each(|envelope| envelope.refuse(NotDelivered::Busy));
             return;
         };
-        state.incarnations.insert(actor.get_id(), (id.clone(), Arc::clone(&inbox)));
+        state.incarnations.insert(actor.get_id(), (id.clone(), Arc::clone(&mailbox)));
         let used_at_sweep = AtomicU64::new(self.0.sweeps.load(Ordering::Relaxed));
-        // Into the map before it gets anything to do: what it acknowledges must be found in its cell.
-        let live = self.0.live.entry(id).insert(Live { actor, cell, inbox, used_at_sweep });
-        for ask in waiting {
-            if let Err((ask, _)) = live.push(ask) {
-                ask.refuse(NotDelivered::Busy);
+        // Into the map before it gets a command: readers must find in its cell what it acknowledges.
+        let live = self.0.live.entry(id).insert(Live { actor, cell, mailbox, used_at_sweep });
+        for envelope in waiting {
+            if let Err((envelope, _)) = live.push(envelope) {
+                envelope.refuse(NotDelivered::Busy);
             }
         }
     }
 
     fn passivate(&self, id: &E::Id, state: &mut OwnerState<E>) {
-        // The cell retires before it leaves the map. Afterwards readers find its views behind the cache, also those that become
-        // durable later.
+        // The cell retires before it leaves the map. From then on readers load its views through the cache, including those that
+        // become durable later.
         let Some(actor) = self.0.live.get(id).map(|live| {
             live.cell.retire();
             live.actor.clone()
@@ -213,7 +209,7 @@ impl<E: Entity> Owner<E> {
     }
 
     async fn bury(&self, myself: &ActorRef<OwnerMessage<E>>, who: &ActorCell, state: &mut OwnerState<E>) {
-        let Some((id, inbox)) = state.incarnations.remove(&who.get_id()) else { return };
+        let Some((id, mailbox)) = state.incarnations.remove(&who.get_id()) else { return };
         // As in `passivate`, the cell retires before it leaves the map; it does so under the lock.
         self.0.live.remove_if(&id, |_, live| {
             let dead = live.actor.get_id() == who.get_id();
@@ -222,11 +218,11 @@ impl<E: Entity> Owner<E> {
             }
             dead
         });
-        // What it had not looked at comes first, then what has arrived since it left.
-        let mut waiting = inbox.close();
+        // First the commands that it had not taken, then those that arrived since it left the map.
+        let mut waiting = mailbox.close();
         waiting.extend(state.leaving.remove(&id).into_iter().flatten());
         if matches!(state.phase, Phase::Closing(_)) {
-            waiting.into_iter().for_each(|ask| ask.refuse(NotDelivered::Closed));
+            waiting.into_iter().for_each(|envelope| envelope.refuse(NotDelivered::Closed));
         } else if !waiting.is_empty() {
             self.activate(myself, id, waiting, state).await;
         }
@@ -256,7 +252,7 @@ impl<E: Entity> Owner<E> {
         self.passivate_unused(state, |used_at_sweep| used_at_sweep < oldest, usize::MAX);
     }
 
-    /// Makes room for a quarter of the limit, so that a wave of activations does not search the map for each of them.
+    /// Passivates a quarter of all entities, so that a burst of activations does not search the map once for each of them.
     fn passivate_longest_unused(&self, state: &mut OwnerState<E>) {
         let mut sweeps: Vec<u64> = self.0.live.iter().map(|live| live.used_at_sweep.load(Ordering::Relaxed)).collect();
         if sweeps.is_empty() {
@@ -269,11 +265,10 @@ impl<E: Entity> Owner<E> {
     }
 
     fn passivate_unused(&self, state: &mut OwnerState<E>, unused: impl Fn(u64) -> bool, most: usize) {
-        let idle = self
-            .0
-            .live
-            .iter()
-            .filter(|live| live.inbox.waiting() == 0 && unused(live.used_at_sweep.load(Ordering::Relaxed)));
+        let idle =
+            self.0.live.iter().filter(|live| {
+                live.mailbox.permits_in_use() == 0 && unused(live.used_at_sweep.load(Ordering::Relaxed))
+            });
         let ids: Vec<_> = idle.take(most).map(|live| live.key().clone()).collect();
         ids.iter().for_each(|id| self.passivate(id, state));
     }

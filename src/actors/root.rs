@@ -1,4 +1,4 @@
-//! The root of the supervision tree: starts owners, followers, the checkout, the reconciler and the errands, and starts again whatever fails.
+//! The root of the supervision tree: it starts owners, followers and process managers, and restarts whichever fails.
 //!
 //! May depend on its neighbours.
 
@@ -10,8 +10,9 @@ use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr, Supervisi
 use super::{
     checkout::Checkout,
     directory::Directory,
-    errands::Errands,
+    erasure::Erasure,
     follower::{Follower, Open, Progress},
+    rating_counter::{RatingCounter, RatingCounterActor},
     reconciler::Reconciler,
 };
 use crate::domain::entity::Entity;
@@ -73,11 +74,18 @@ impl Child {
         Self { name: "reconciler", start: start(move || reconciler.actor()) }
     }
 
-    /// The errands.
+    /// The process manager that counts ratings.
     #[must_use]
-    pub fn errands(errands: &Errands) -> Self {
-        let errands = errands.clone();
-        Self { name: "errands", start: start(move || errands.actor()) }
+    pub fn rating_counter(counter: &RatingCounter) -> Self {
+        let counter = counter.clone();
+        Self { name: "rating_counter", start: start(move || RatingCounterActor(counter.clone())) }
+    }
+
+    /// The process manager that erases customers.
+    #[must_use]
+    pub fn erasure(erasure: &Erasure) -> Self {
+        let erasure = erasure.clone();
+        Self { name: "erasure", start: start(move || erasure.actor()) }
     }
 }
 

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{Error, Principal, Shop, access};
 use crate::{
-    actors::entity_actor::Effect,
+    actors::reply::Effect,
     domain::{
         entity::{EntityId, Kind},
         ids::ProductId,

@@ -8,7 +8,7 @@ use secrecy::SecretString;
 
 use super::{Error, Shop, access};
 use crate::{
-    actors::{entity_actor::NotDelivered, errands::Finished, follower::CaughtUp, lists::OrdersOf},
+    actors::{erasure::Finished, follower::CaughtUp, lists::OrdersOf, reply::NotDelivered},
     domain::{
         account::{Command, View},
         ids::{AccountId, OrderId, UserId},
@@ -61,7 +61,7 @@ impl Shop {
         let begun = tokio::spawn(async move { shop.revoking(account, Command::BeginErasure { by }).await });
         begun.await.map_err(|error| Error::Fault(error.to_string()))??;
         let limit = Duration::from_millis(self.config().limits.payment_wait_ms_max);
-        let finished = tokio::time::timeout(limit, self.0.errands.go_on_erasing(account)).await;
+        let finished = tokio::time::timeout(limit, self.0.erasure.finish(account)).await;
         Ok(finished.unwrap_or(Finished::No))
     }
 

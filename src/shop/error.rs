@@ -3,7 +3,7 @@
 //! Depends on the rooms below.
 
 use crate::{
-    actors::entity_actor::{AskError, NotDelivered},
+    actors::reply::{AskError, NotDelivered},
     domain::{
         account, cart,
         ids::{OrderId, ProductId},

@@ -33,10 +33,11 @@ use crate::{
         checkout::Checkout,
         directory::{Directory, DirectoryLimits},
         drive::{DriveLimits, Driver},
-        errands::{Errands, Tools},
+        erasure::{Erasure, ErasureParts},
         follower::{CaughtUp, Progress},
         lists::{Lists, ListsProjection},
         projection::{Projection, ProjectionFault},
+        rating_counter::RatingCounter,
         reconciler::{self, Reconciler},
         root::{Child, Root},
     },
@@ -56,10 +57,10 @@ use crate::{
 };
 pub use crate::{
     actors::{
-        entity_actor::{Effect, NotDelivered},
-        errands::Finished,
+        erasure::Finished,
         lists::Stage,
         reconciler::{Pass, Reconciled},
+        reply::{Effect, NotDelivered},
     },
     identity::{Principal, passwords::PasswordError},
     search::{CategoryCount, Cursor, Hit, SearchError, SearchPage, SearchRequest, Sort, Status as SearchStatus},
@@ -167,7 +168,7 @@ struct Inner {
     inboxes: Directory<Inbox>,
     gateway: Arc<Guarded>,
     checkout: Checkout,
-    errands: Errands,
+    erasure: Erasure,
     reconciler: Reconciler,
     lists: Lists,
     lists_progress: Progress,
@@ -236,7 +237,7 @@ impl Shop {
             every_ms: config.payments.reconcile_seconds.saturating_mul(1_000),
             deadline_ms: config.payment_deadline_ms,
         });
-        let errands = Errands::new(Tools {
+        let erasure = Erasure::new(ErasureParts {
             accounts: accounts.clone(),
             carts: carts.clone(),
             orders: orders.clone(),
@@ -245,6 +246,12 @@ impl Shop {
             lists: lists.clone(),
             progress: lists_progress.clone(),
         });
+        let rating_counter = RatingCounter {
+            reviews: reviews.clone(),
+            ratings: ratings.clone(),
+            lists: lists.clone(),
+            progress: lists_progress.clone(),
+        };
         let children = vec![
             Child::owner("products", &products),
             Child::owner("inventories", &inventories),
@@ -254,10 +261,11 @@ impl Shop {
             Child::owner("reviews", &reviews),
             Child::owner("ratings", &ratings),
             Child::owner("inboxes", &inboxes),
-            Child::follower(&lists_progress, lists_follower(&journal, &errands), LISTS_COMMIT_MS_MIN),
+            Child::follower(&lists_progress, lists_follower(&journal, &erasure), LISTS_COMMIT_MS_MIN),
             Child::follower(&search_progress, search_follower(&search, &search_progress), limits.search_commit_ms_min),
             Child::checkout(&checkout),
-            Child::errands(&errands),
+            Child::rating_counter(&rating_counter),
+            Child::erasure(&erasure),
             Child::reconciler(&reconciler),
         ];
         let root = Root::start(children).await.map_err(|error| OpenShopError::Actors(error.to_string()))?;
@@ -277,7 +285,7 @@ impl Shop {
             inboxes,
             gateway,
             checkout,
-            errands,
+            erasure,
             reconciler,
             lists,
             lists_progress,
@@ -426,8 +434,8 @@ fn directory<E: Entity>(journal: &Journal, clock: &Clock, limits: DirectoryLimit
     Directory::new(journal.clone(), clock.clone(), limits)
 }
 
-fn lists_follower(journal: &Journal, errands: &Errands) -> crate::actors::follower::Open {
-    let (journal, settle) = (journal.clone(), errands.settle());
+fn lists_follower(journal: &Journal, erasure: &Erasure) -> crate::actors::follower::Open {
+    let (journal, settle) = (journal.clone(), erasure.settle());
     Arc::new(move || Ok(Box::new(ListsProjection::open(journal.clone(), settle.clone())?) as Box<dyn Projection>))
 }
 

@@ -6,7 +6,7 @@
 
 use super::{Error, Shop};
 use crate::{
-    actors::entity_actor::{AskError, Effect},
+    actors::reply::{AskError, Effect},
     domain::{
         ids::OrderId,
         inbox::{self, Day, Kept},

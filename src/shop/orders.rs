@@ -9,8 +9,8 @@ use tokio::sync::oneshot;
 use super::{Error, Shop, access, carts::check_key};
 use crate::{
     actors::{
-        entity_actor::Effect,
         lists::{OrdersOf, Stage},
+        reply::Effect,
         views::Subscription,
     },
     domain::{

@@ -9,7 +9,7 @@ use super::{
     orders::{Done, OrderPage},
 };
 use crate::{
-    actors::entity_actor::Effect,
+    actors::reply::Effect,
     domain::{
         ids::{OrderId, RequestKey},
         order::{Attempt, CaptureMode, Command, Standing, Status},

@@ -7,8 +7,8 @@ use std::{sync::Arc, time::Duration};
 use super::{Error, Shop};
 use crate::{
     actors::{
-        entity_actor::{AskError, Effect},
         lists::Listed,
+        reply::{AskError, Effect},
     },
     domain::{
         ids::ProductId,
@@ -46,14 +46,14 @@ impl Shop {
         writing.await.map_err(|error| Error::Fault(error.to_string()))?
     }
 
-    /// First the review, then its stars: what a crash leaves in between, a repeat finishes, or the errands do at the next start.
+    /// First the review, then its stars: what a crash leaves in between, a repeat finishes, or the rating counter does.
     async fn write_review_under_way(
         &self,
         who: &Principal,
         id: &ReviewId,
         content: Content,
     ) -> Result<(Arc<Written>, Effect), Error> {
-        let _under_way = self.0.errands.review_under_way().await;
+        let _under_way = self.0.erasure.review_under_way().await;
         let holder = self.0.accounts.read(&who.account).await?.view.holder;
         if holder.is_none_or(|holder| holder.user != who.user) {
             return Err(Error::Token(TokenError::Revoked));

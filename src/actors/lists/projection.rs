@@ -9,12 +9,12 @@ use std::{
 
 use serde::de::DeserializeOwned;
 
-use super::{NAME, Stage, attention_key, key, newest_first, open_order_key};
+use super::keys::{NAME, Stage, attention_key, key, newest_first, open_order_key};
 use crate::{
     actors::{
-        entity_actor::NotDelivered,
         projection::{Projection, ProjectionFault},
         records::{self, Replayed},
+        reply::NotDelivered,
     },
     domain::{
         account::{self, Account},

@@ -7,14 +7,15 @@
 use tokio::task::JoinHandle;
 
 use super::{
+    append_list::{AppendList, Command, Entry, Mishap},
     disk::Disk,
-    stage::{Stage, is_busy, open_journal, small_journal, until},
-    tally::{Command, Entry, Mishap, Tally},
+    runtime::{TestRuntime, is_busy, open_journal, small_journal, until},
 };
 use crate::{
     actors::{
         directory::DirectoryLimits,
-        entity_actor::{Answer, Ask, AskError, When},
+        envelope::{Envelope, ReplyWhen},
+        reply::{Answer, AskError},
     },
     clock::Clock,
     domain::ids::UserId,
@@ -23,90 +24,90 @@ use crate::{
 const ID: UserId = UserId(1);
 const MAILBOX_MAX: u32 = 4;
 
-async fn stage(path: &std::path::Path) -> Stage {
-    let stage =
-        Stage::open_still(path, DirectoryLimits { mailbox_max: MAILBOX_MAX, ..DirectoryLimits::default() }).await;
-    stage.add(ID, 0).await.unwrap();
-    until("its place in the queue is back", async || stage.journal.figures().queue_records == 0).await;
-    until_waiting(&stage, 0).await;
-    stage
+async fn runtime(path: &std::path::Path) -> TestRuntime {
+    let runtime =
+        TestRuntime::open_still(path, DirectoryLimits { mailbox_max: MAILBOX_MAX, ..DirectoryLimits::default() }).await;
+    runtime.add(ID, 0).await.unwrap();
+    until("its place in the queue is back", async || runtime.journal.figures().queue_records == 0).await;
+    until_waiting(&runtime, 0).await;
+    runtime
 }
 
-fn asks(stage: &Stage, numbers: std::ops::RangeInclusive<u32>) -> Vec<JoinHandle<Answer<Tally>>> {
+fn asks(runtime: &TestRuntime, numbers: std::ops::RangeInclusive<u32>) -> Vec<JoinHandle<Answer<AppendList>>> {
     let ask = |number| {
-        let stage = stage.clone();
-        tokio::spawn(async move { stage.add(ID, number).await })
+        let runtime = runtime.clone();
+        tokio::spawn(async move { runtime.add(ID, number).await })
     };
     numbers.map(ask).collect()
 }
 
-async fn until_waiting(stage: &Stage, wanted: u32) {
-    until("the messages have their places", async || stage.waiting(ID) == Some(wanted)).await;
+async fn until_waiting(runtime: &TestRuntime, wanted: u32) {
+    until("the messages have their places", async || runtime.waiting(ID) == Some(wanted)).await;
 }
 
 #[tokio::test]
 async fn a_full_mailbox_is_busy_and_every_place_comes_back() {
     let path = tempfile::tempdir().unwrap();
-    let stage = stage(path.path()).await;
-    stage.disk.hold();
-    let asked = asks(&stage, 1..=MAILBOX_MAX);
-    until_waiting(&stage, MAILBOX_MAX).await;
-    assert!(is_busy(&stage.add(ID, 99).await), "one more than there is room for");
-    stage.disk.let_go();
+    let runtime = runtime(path.path()).await;
+    runtime.disk.hold();
+    let asked = asks(&runtime, 1..=MAILBOX_MAX);
+    until_waiting(&runtime, MAILBOX_MAX).await;
+    assert!(is_busy(&runtime.add(ID, 99).await), "one more than there is room for");
+    runtime.disk.let_go();
     for ask in asked {
         ask.await.unwrap().unwrap();
     }
-    until_waiting(&stage, 0).await;
-    assert_eq!(stage.numbers(ID).await, [0, 1, 2, 3, 4], "the one that was refused is not there");
-    stage.close().await;
+    until_waiting(&runtime, 0).await;
+    assert_eq!(runtime.numbers(ID).await, [0, 1, 2, 3, 4], "the one that was refused is not there");
+    runtime.close().await;
 }
 
 #[tokio::test]
 async fn places_of_askers_that_went_away_come_back() {
     let path = tempfile::tempdir().unwrap();
-    let stage = stage(path.path()).await;
+    let runtime = runtime(path.path()).await;
     for round in 0..10 {
-        stage.disk.hold();
+        runtime.disk.hold();
         let first = round * MAILBOX_MAX + 1;
-        let asked = asks(&stage, first..=first + MAILBOX_MAX - 1);
-        until_waiting(&stage, MAILBOX_MAX).await;
+        let asked = asks(&runtime, first..=first + MAILBOX_MAX - 1);
+        until_waiting(&runtime, MAILBOX_MAX).await;
         asked.iter().for_each(JoinHandle::abort);
-        stage.disk.let_go();
-        until_waiting(&stage, 0).await;
+        runtime.disk.let_go();
+        until_waiting(&runtime, 0).await;
     }
-    until("no place in the queue is taken", async || stage.journal.figures().queue_records == 0).await;
-    stage.add(ID, 1_000).await.unwrap();
-    stage.close().await;
+    until("no place in the queue is taken", async || runtime.journal.figures().queue_records == 0).await;
+    runtime.add(ID, 1_000).await.unwrap();
+    runtime.close().await;
 }
 
 #[tokio::test]
 async fn places_come_back_from_an_entity_that_panics() {
     let path = tempfile::tempdir().unwrap();
-    let stage = stage(path.path()).await;
+    let runtime = runtime(path.path()).await;
     for _ in 0..3 {
         let answers = futures::future::join_all([
-            stage.add_with(ID, 1, Mishap::PanicInDecide),
-            stage.add_with(ID, 2, Mishap::PanicInApply),
-            stage.add_with(ID, 3, Mishap::None),
+            runtime.add_with(ID, 1, Mishap::PanicInDecide),
+            runtime.add_with(ID, 2, Mishap::PanicInApply),
+            runtime.add_with(ID, 3, Mishap::None),
         ]);
         for answer in answers.await {
             assert!(matches!(answer, Err(AskError::Unknown)) || is_busy(&answer), "{answer:?}");
         }
-        stage.clock.advance_ms(100_000);
-        until("it is alive again", async || stage.add(ID, 0).await.is_ok()).await;
-        until_waiting(&stage, 0).await;
+        runtime.clock.advance_ms(100_000);
+        until("it is alive again", async || runtime.add(ID, 0).await.is_ok()).await;
+        until_waiting(&runtime, 0).await;
     }
-    until("no place in the queue is taken", async || stage.journal.figures().queue_records == 0).await;
-    assert_eq!(stage.numbers(ID).await, [0], "what panicked left nothing behind, nor what came after it");
-    stage.close().await;
+    until("no place in the queue is taken", async || runtime.journal.figures().queue_records == 0).await;
+    assert_eq!(runtime.numbers(ID).await, [0], "what panicked left nothing behind, nor what came after it");
+    runtime.close().await;
 }
 
 /// Twelve askers come at once; as many as fit into a mailbox are kept, the others refused.
-async fn of_twelve_only_a_mailbox_is_kept(stage: &Stage) {
-    let asked = asks(stage, 11..=10 + 3 * MAILBOX_MAX);
+async fn of_twelve_only_a_mailbox_is_kept(runtime: &TestRuntime) {
+    let asked = asks(runtime, 11..=10 + 3 * MAILBOX_MAX);
     let refused = || asked.iter().filter(|ask| ask.is_finished()).count();
     until("those without a place are refused", async || refused() >= 2 * MAILBOX_MAX as usize).await;
-    stage.disk.let_go();
+    runtime.disk.let_go();
     let mut accepted = 0;
     for ask in asked {
         let answer = ask.await.unwrap();
@@ -119,17 +120,17 @@ async fn of_twelve_only_a_mailbox_is_kept(stage: &Stage) {
 #[tokio::test]
 async fn what_waits_for_an_activation_is_bounded_too() {
     let path = tempfile::tempdir().unwrap();
-    let stage = stage(path.path()).await;
-    stage.directory.passivate(&ID);
-    until("it is gone", async || stage.waiting(ID).is_none()).await;
+    let runtime = runtime(path.path()).await;
+    runtime.directory.passivate(&ID);
+    until("it is gone", async || runtime.waiting(ID).is_none()).await;
     // On a disk that stands still its activation cannot end, since another entity's event is before it.
-    stage.disk.hold();
-    let other = stage.clone();
+    runtime.disk.hold();
+    let other = runtime.clone();
     let before = tokio::spawn(async move { other.add(UserId(2), 1).await });
-    until("the other event is queued", async || stage.journal.figures().queue_records > 0).await;
-    of_twelve_only_a_mailbox_is_kept(&stage).await;
+    until("the other event is queued", async || runtime.journal.figures().queue_records > 0).await;
+    of_twelve_only_a_mailbox_is_kept(&runtime).await;
     before.await.unwrap().unwrap();
-    stage.close().await;
+    runtime.close().await;
 }
 
 #[tokio::test]
@@ -140,54 +141,55 @@ async fn what_waits_for_the_next_incarnation_is_bounded_too() {
     config.limits.queue_records_max = 2;
     let journal = open_journal(config).await;
     let limits = DirectoryLimits { mailbox_max: MAILBOX_MAX, ..DirectoryLimits::default() };
-    let stage = Stage::on(journal, disk, limits, Clock::system()).await;
-    stage.add(ID, 0).await.unwrap();
-    until_waiting(&stage, 0).await;
+    let runtime = TestRuntime::on(journal, disk, limits, Clock::system()).await;
+    runtime.add(ID, 0).await.unwrap();
+    until_waiting(&runtime, 0).await;
     // The third message waits for a place in the queue, so the entity cannot end.
-    stage.disk.hold();
-    let before = asks(&stage, 1..=MAILBOX_MAX);
-    until_waiting(&stage, MAILBOX_MAX).await;
-    stage.directory.passivate(&ID);
-    until("it is leaving", async || stage.waiting(ID).is_none()).await;
-    of_twelve_only_a_mailbox_is_kept(&stage).await;
+    runtime.disk.hold();
+    let before = asks(&runtime, 1..=MAILBOX_MAX);
+    until_waiting(&runtime, MAILBOX_MAX).await;
+    runtime.directory.passivate(&ID);
+    until("it is leaving", async || runtime.waiting(ID).is_none()).await;
+    of_twelve_only_a_mailbox_is_kept(&runtime).await;
     for ask in before {
         ask.await.unwrap().unwrap();
     }
-    stage.close().await;
+    runtime.close().await;
 }
 
 #[tokio::test]
 async fn who_asks_ahead_is_answered_before_the_disk_and_nobody_else_is_told() {
     let path = tempfile::tempdir().unwrap();
-    let stage = stage(path.path()).await;
-    stage.disk.hold();
+    let runtime = runtime(path.path()).await;
+    runtime.disk.hold();
     let add = |number| Command::Add { entry: Entry { asker: 0, number }, mishap: Mishap::None };
     for number in [1, 2, 1] {
-        stage.directory.ask_ahead(&ID, add(number)).await.unwrap();
+        runtime.directory.ask_ahead(&ID, add(number)).await.unwrap();
     }
-    assert_eq!(stage.numbers(ID).await, [0], "readers see what is durable");
-    let (refused, barrier) = (stage.clone(), stage.journal.clone());
+    assert_eq!(runtime.numbers(ID).await, [0], "readers see what is durable");
+    let (refused, barrier) = (runtime.clone(), runtime.journal.clone());
     let refused = tokio::spawn(async move { refused.directory.ask_ahead(&ID, Command::Refuse).await });
     let barrier = tokio::spawn(async move { barrier.barrier().await });
-    until("the refusal is decided", async || stage.waiting(ID) == Some(4)).await;
+    until("the refusal is decided", async || runtime.waiting(ID) == Some(4)).await;
     assert!(!refused.is_finished() && !barrier.is_finished(), "a refusal may leave the shop, so it waits");
-    stage.disk.let_go();
+    runtime.disk.let_go();
     barrier.await.unwrap().unwrap();
-    assert_eq!(stage.numbers(ID).await, [0, 1, 2]);
+    assert_eq!(runtime.numbers(ID).await, [0, 1, 2]);
     assert!(matches!(refused.await.unwrap(), Err(AskError::Rejected(rejection)) if rejection.length == 3));
-    stage.close().await;
+    runtime.close().await;
 }
 
 #[tokio::test]
 async fn a_command_nobody_waits_for_is_not_executed() {
     let path = tempfile::tempdir().unwrap();
-    let stage = stage(path.path()).await;
+    let runtime = runtime(path.path()).await;
     // The receiver is gone before the entity sees the message.
     let (reply, _) = tokio::sync::oneshot::channel();
     let entry = Entry { asker: 0, number: 5 };
-    let ask = Ask { command: Some(Command::Add { entry, mishap: Mishap::None }), reply, when: When::Durable };
-    assert!(stage.directory.owner().0.live.get(&ID).unwrap().push(ask).is_ok());
-    stage.add(ID, 6).await.unwrap();
-    assert_eq!(stage.numbers(ID).await, [0, 6]);
-    stage.close().await;
+    let command = Some(Command::Add { entry, mishap: Mishap::None });
+    let envelope = Envelope { command, reply, reply_when: ReplyWhen::Durable };
+    assert!(runtime.directory.owner().0.live.get(&ID).unwrap().push(envelope).is_ok());
+    runtime.add(ID, 6).await.unwrap();
+    assert_eq!(runtime.numbers(ID).await, [0, 6]);
+    runtime.close().await;
 }

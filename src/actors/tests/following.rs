@@ -14,7 +14,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::stage::{Stage, hush_mishaps, open_journal, small_journal, until};
+use super::runtime::{TestRuntime, hush_mishaps, open_journal, small_journal, until};
 use crate::{
     actors::{
         directory::DirectoryLimits,
@@ -149,15 +149,15 @@ fn follow(journal: &Journal, open: Open, commit_ms_min: u64) -> (Progress, Child
 async fn all_is_followed_in_spite_of(troubles: &[Trouble], commit_ms_min: u64) {
     hush_mishaps();
     let path = tempfile::tempdir().unwrap();
-    let stage = Stage::open(path.path(), DirectoryLimits::default()).await;
+    let runtime = TestRuntime::open(path.path(), DirectoryLimits::default()).await;
     let model = Model::default();
     model.troubles.lock().extend(troubles);
-    let (progress, child) = follow(&stage.journal, model.open(), commit_ms_min);
+    let (progress, child) = follow(&runtime.journal, model.open(), commit_ms_min);
     let root = Root::start(vec![child]).await.unwrap();
     let mut written = 0;
     // One at a time, so that there is something to apply and commit for every trouble.
     while !model.troubles.lock().is_empty() || written < 20 {
-        stage.add(UserId(u128::from(written % 3)), written).await.unwrap();
+        runtime.add(UserId(u128::from(written % 3)), written).await.unwrap();
         written += 1;
         tokio::task::yield_now().await;
     }
@@ -175,7 +175,7 @@ async fn all_is_followed_in_spite_of(troubles: &[Trouble], commit_ms_min: u64) {
     assert_eq!(opens, 1 + troubles.len() - openings_failed, "started again once for each failure: {opened:?}");
     assert!(opened.is_sorted(), "it goes on where it had committed");
     root.stop().await;
-    stage.close().await;
+    runtime.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -235,18 +235,18 @@ impl Projection for Slow {
 async fn a_follower_moves_on_although_it_never_catches_up() {
     for commit_ms_min in [0, 5] {
         let path = tempfile::tempdir().unwrap();
-        let stage = Stage::open(path.path(), DirectoryLimits::default()).await;
+        let runtime = TestRuntime::open(path.path(), DirectoryLimits::default()).await;
         let (model, ended) = (Model::default(), Arc::new(AtomicBool::new(false)));
         let open: Open = {
-            let (model, journal, ended) = (model.clone(), stage.journal.clone(), Arc::clone(&ended));
+            let (model, journal, ended) = (model.clone(), runtime.journal.clone(), Arc::clone(&ended));
             Arc::new(move || {
                 let following = Following { model: model.clone(), pending: Vec::new(), position: Position::default() };
                 Ok(Box::new(Slow { following, journal: journal.clone(), ended: Arc::clone(&ended) }))
             })
         };
-        let (progress, child) = follow(&stage.journal, open, commit_ms_min);
+        let (progress, child) = follow(&runtime.journal, open, commit_ms_min);
         let root = Root::start(vec![child]).await.unwrap();
-        let (writing, stop) = (stage.clone(), Arc::clone(&ended));
+        let (writing, stop) = (runtime.clone(), Arc::clone(&ended));
         let writer = tokio::spawn(async move {
             let mut written = 0;
             while !stop.load(Ordering::Relaxed) {
@@ -256,13 +256,13 @@ async fn a_follower_moves_on_although_it_never_catches_up() {
         });
         // It reaches what was durable at some moment, three times, while the writer goes on.
         for _ in 0..3 {
-            let wanted = stage.journal.durable();
+            let wanted = runtime.journal.durable();
             until("the position moves under steady writing", async || progress.position() > wanted).await;
         }
         ended.store(true, Ordering::Relaxed);
         writer.await.unwrap();
         root.stop().await;
-        stage.close().await;
+        runtime.close().await;
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::shop_floor::placement;
+use super::test_shop::placement;
 use crate::{
     actors::{
         lists::{Lists, ListsProjection, NAME, OrdersOf, Stage},

@@ -6,18 +6,18 @@
 //! Depends on the whole runtime.
 
 mod admission;
+mod append_list;
 mod disk;
-mod errands;
+mod erasure;
 mod following;
 mod golden;
 mod lists;
 mod model;
 mod refusals;
+mod runtime;
 mod saga;
-mod shop_floor;
 mod specimens;
-mod stage;
 mod stories;
 mod supervision;
-mod tally;
+mod test_shop;
 mod views;

@@ -20,13 +20,13 @@ use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
 use super::{
-    stage::{Stage, seeds, until},
-    tally::{Command, Entry, Mishap, Seen, Tally},
+    append_list::{AppendList, Command, Entry, Mishap, Seen},
+    runtime::{TestRuntime, seeds, until},
 };
 use crate::{
     actors::{
         directory::DirectoryLimits,
-        entity_actor::{Answer, AskError, NotDelivered},
+        reply::{Answer, AskError, NotDelivered},
         views::Versioned,
     },
     domain::ids::UserId,
@@ -48,7 +48,7 @@ struct Known {
     /// Entries that were surely never executed.
     refused: Mutex<BTreeSet<Entry>>,
     /// A list at least this long was acknowledged.
-    floor: AtomicU64,
+    shop: AtomicU64,
     /// The longest list anybody was shown.
     longest: Mutex<Arc<Vec<Entry>>>,
 }
@@ -79,14 +79,14 @@ impl Model {
         Arc::new(Self { lists: (0..IDS).map(|id| (id, Known::default())).collect(), ..Self::default() })
     }
 
-    async fn read(&self, stage: &Stage, id: u128, last: &mut BTreeMap<u128, u64>) {
+    async fn read(&self, runtime: &TestRuntime, id: u128, last: &mut BTreeMap<u128, u64>) {
         let known = &self.lists[&id];
-        let floor = known.floor.load(Ordering::SeqCst).max(last.get(&id).copied().unwrap_or(0));
+        let shop = known.shop.load(Ordering::SeqCst).max(last.get(&id).copied().unwrap_or(0));
         // A journal that is gone cannot be read; what it answered before still counts.
-        let Ok(Versioned { sequence, view }) = stage.directory.read(&UserId(id)).await else { return };
+        let Ok(Versioned { sequence, view }) = runtime.directory.read(&UserId(id)).await else { return };
         let length = view.0.len() as u64;
-        assert_eq!(sequence, length, "every event of a tally is an entry");
-        assert!(length >= floor, "id {id}: read {length} entries after {floor} were acknowledged or read");
+        assert_eq!(sequence, length, "every event of a append_list is an entry");
+        assert!(length >= shop, "id {id}: read {length} entries after {shop} were acknowledged or read");
         known.shown(&view.0);
         last.insert(id, length);
         self.reads.fetch_add(1, Ordering::Relaxed);
@@ -96,17 +96,17 @@ impl Model {
         let known = &self.lists[&id];
         assert!(seen.0.contains(&entry), "the acknowledged view lacks its own entry");
         known.acknowledged.lock().insert(entry);
-        known.floor.fetch_max(seen.0.len() as u64, Ordering::SeqCst);
+        known.shop.fetch_max(seen.0.len() as u64, Ordering::SeqCst);
         known.shown(&seen.0);
         self.acknowledged.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Everything that must be true when nobody is at work.
-    async fn check(&self, stage: &Stage) {
+    async fn check(&self, runtime: &TestRuntime) {
         for (id, known) in &self.lists {
-            let Versioned { sequence, view } = stage.directory.read(&UserId(*id)).await.unwrap();
+            let Versioned { sequence, view } = runtime.directory.read(&UserId(*id)).await.unwrap();
             assert_eq!(sequence, view.0.len() as u64);
-            assert!(sequence >= known.floor.load(Ordering::SeqCst));
+            assert!(sequence >= known.shop.load(Ordering::SeqCst));
             known.shown(&view.0);
             let entries: BTreeSet<_> = view.0.iter().copied().collect();
             assert_eq!(entries.len(), view.0.len(), "id {id}: an entry is there twice");
@@ -120,14 +120,14 @@ impl Model {
                 assert!(numbers.is_sorted(), "id {id}: the entries of {asker} are out of order: {numbers:?}");
             }
         }
-        self.check_log(stage);
+        self.check_log(runtime);
     }
 
     /// The log itself has every sequence once.
-    fn check_log(&self, stage: &Stage) {
+    fn check_log(&self, runtime: &TestRuntime) {
         let (mut next, mut from) = (HashMap::<Stream, u64>::new(), Position::BEGINNING);
         loop {
-            let page = stage.journal.page(from, 1 << 20).unwrap();
+            let page = runtime.journal.page(from, 1 << 20).unwrap();
             for record in page.records {
                 let expected = next.entry(record.stream).or_insert(1);
                 assert_eq!(record.sequence, *expected, "a sequence is missing or there twice");
@@ -144,7 +144,7 @@ impl Model {
 struct Asker {
     name: u32,
     model: Arc<Model>,
-    stage: Stage,
+    runtime: TestRuntime,
     random: fastrand::Rng,
     next: u32,
     last: BTreeMap<u128, u64>,
@@ -155,7 +155,7 @@ impl Asker {
         for _ in 0..STEPS {
             let id = self.random.u128(0..IDS);
             match self.random.u8(0..10) {
-                0..4 => self.model.read(&self.stage, id, &mut self.last).await,
+                0..4 => self.model.read(&self.runtime, id, &mut self.last).await,
                 4 => self.refuse(id).await,
                 _ => {
                     let entry = Entry { asker: self.name, number: self.next };
@@ -170,9 +170,9 @@ impl Asker {
 
     /// A refusal rests on what came before it: who reads after it finds at least as much.
     async fn refuse(&mut self, id: u128) {
-        if let Err(AskError::Rejected(refused)) = self.stage.directory.ask(&UserId(id), Command::Refuse).await {
-            self.model.lists[&id].floor.fetch_max(refused.length as u64, Ordering::SeqCst);
-            self.model.read(&self.stage, id, &mut self.last).await;
+        if let Err(AskError::Rejected(refused)) = self.runtime.directory.ask(&UserId(id), Command::Refuse).await {
+            self.model.lists[&id].shop.fetch_max(refused.length as u64, Ordering::SeqCst);
+            self.model.read(&self.runtime, id, &mut self.last).await;
         }
     }
 
@@ -196,7 +196,7 @@ impl Asker {
                 Some(Ok(accepted)) => {
                     assert_eq!(mishap, Mishap::None, "a command that panics was acknowledged");
                     self.model.accept(id, entry, &accepted.view);
-                    self.model.read(&self.stage, id, &mut self.last).await;
+                    self.model.read(&self.runtime, id, &mut self.last).await;
                     return Shop::Open;
                 }
                 Some(Err(AskError::Rejected(refused))) => panic!("an addition is never refused: {refused}"),
@@ -229,9 +229,9 @@ impl Asker {
     }
 
     /// Asks, and in one of ten cases does not wait for the answer.
-    async fn ask(&mut self, id: u128, command: Command) -> Option<Answer<Tally>> {
+    async fn ask(&mut self, id: u128, command: Command) -> Option<Answer<AppendList>> {
         let (id, patience) = (UserId(id), self.random.u8(0..10) > 0);
-        let ask = self.stage.directory.ask(&id, command);
+        let ask = self.runtime.directory.ask(&id, command);
         if patience {
             return Some(ask.await);
         }
@@ -251,20 +251,20 @@ enum Shop {
 }
 
 /// Passivates, checkpoints and now and then kills the owner.
-async fn disturb(stage: Stage, mut random: fastrand::Rng, ended: Arc<AtomicBool>) {
+async fn disturb(runtime: TestRuntime, mut random: fastrand::Rng, ended: Arc<AtomicBool>) {
     let kill_at = random.u32(0..400);
     let mut turn = 0;
     while !ended.load(Ordering::Relaxed) {
         turn += 1;
         if turn == kill_at {
-            stage.kill_owner();
+            runtime.kill_owner();
         }
         match random.u8(0..8) {
             0 => {
                 // It fails when the journal does, which is one of the things that happen here.
-                let _ = stage.journal.checkpoint().await;
+                let _ = runtime.journal.checkpoint().await;
             }
-            1..6 => stage.directory.passivate(&UserId(random.u128(0..IDS))),
+            1..6 => runtime.directory.passivate(&UserId(random.u128(0..IDS))),
             _ => {
                 tokio::time::timeout(Duration::from_millis(1), std::future::pending::<()>()).await.unwrap_err();
             }
@@ -299,15 +299,15 @@ fn limits(random: &mut fastrand::Rng) -> DirectoryLimits {
 /// One life of the runtime. Its askers are left at work where it ends badly.
 async fn live(path: &Path, model: Arc<Model>, seed: u64, generation: u64, end: End) {
     let mut random = fastrand::Rng::with_seed(seed * GENERATIONS + generation);
-    let stage = Stage::open(path, limits(&mut random)).await;
-    model.check(&stage).await;
+    let runtime = TestRuntime::open(path, limits(&mut random)).await;
+    model.check(&runtime).await;
     let ended = Arc::new(AtomicBool::new(false));
-    let disturbance = tokio::spawn(disturb(stage.clone(), random.fork(), Arc::clone(&ended)));
+    let disturbance = tokio::spawn(disturb(runtime.clone(), random.fork(), Arc::clone(&ended)));
     let mut askers = JoinSet::new();
     for name in 0..ASKERS {
         let next = u32::try_from(generation).unwrap() * STEPS;
-        let (model, stage, random) = (Arc::clone(&model), stage.clone(), random.fork());
-        askers.spawn(Asker { name, model, stage, random, next, last: BTreeMap::new() }.work());
+        let (model, runtime, random) = (Arc::clone(&model), runtime.clone(), random.fork());
+        askers.spawn(Asker { name, model, runtime, random, next, last: BTreeMap::new() }.work());
     }
     let goal = model.acknowledged.load(Ordering::Relaxed) + random.u64(20..60);
     let enough = async || model.acknowledged.load(Ordering::Relaxed) >= goal;
@@ -321,12 +321,12 @@ async fn live(path: &Path, model: Arc<Model>, seed: u64, generation: u64, end: E
     }
     match end {
         End::Clean | End::CleanAtWork => {
-            stage.close().await;
+            runtime.close().await;
             while let Some(asker) = askers.join_next().await {
                 asker.unwrap();
             }
-            assert_eq!(stage.directory.live_count(), 0, "a closed directory holds nobody");
-            assert_eq!(stage.journal.figures().queue_records, 0, "every place in the queue was given back");
+            assert_eq!(runtime.directory.live_count(), 0, "a closed directory holds nobody");
+            assert_eq!(runtime.journal.figures().queue_records, 0, "every place in the queue was given back");
             ended.store(true, Ordering::Relaxed);
             disturbance.await.unwrap();
         }
@@ -338,7 +338,7 @@ async fn live(path: &Path, model: Arc<Model>, seed: u64, generation: u64, end: E
             askers.detach_all();
         }
         End::DiskBroken => {
-            stage.disk.break_down();
+            runtime.disk.break_down();
             while let Some(asker) = askers.join_next().await {
                 asker.unwrap();
             }

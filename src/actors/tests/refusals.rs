@@ -6,13 +6,13 @@
 use tokio::task::JoinSet;
 
 use super::{
-    stage::{Stage, until},
-    tally::{Command, Tally},
+    append_list::{AppendList, Command},
+    runtime::{TestRuntime, until},
 };
 use crate::{
     actors::{
         directory::DirectoryLimits,
-        entity_actor::{Answer, AskError, NotDelivered},
+        reply::{Answer, AskError, NotDelivered},
         views::Views,
     },
     domain::ids::UserId,
@@ -22,64 +22,64 @@ use crate::{
 const ALIVE: UserId = UserId(1);
 const AT_REST: UserId = UserId(2);
 
-fn not_delivered(answer: &Answer<Tally>) -> Option<NotDelivered> {
+fn not_delivered(answer: &Answer<AppendList>) -> Option<NotDelivered> {
     match answer {
         Err(AskError::NotDelivered(reason)) => Some(*reason),
         Ok(_) | Err(AskError::Rejected(_) | AskError::Unknown) => None,
     }
 }
 
-async fn stage(path: &std::path::Path) -> Stage {
-    let stage = Stage::open(path, DirectoryLimits::default()).await;
-    stage.add(ALIVE, 1).await.unwrap();
-    until("its place in the queue is back", async || stage.journal.figures().queue_records == 0).await;
-    stage
+async fn runtime(path: &std::path::Path) -> TestRuntime {
+    let runtime = TestRuntime::open(path, DirectoryLimits::default()).await;
+    runtime.add(ALIVE, 1).await.unwrap();
+    until("its place in the queue is back", async || runtime.journal.figures().queue_records == 0).await;
+    runtime
 }
 
 #[tokio::test]
 async fn on_a_full_disk_nothing_is_executed_and_reads_go_on() {
     let path = tempfile::tempdir().unwrap();
-    let stage = stage(path.path()).await;
-    stage.disk.set_free_bytes(1);
-    until("the journal is read-only", async || matches!(stage.journal.status(), Status::ReadOnly { .. })).await;
+    let runtime = runtime(path.path()).await;
+    runtime.disk.set_free_bytes(1);
+    until("the journal is read-only", async || matches!(runtime.journal.status(), Status::ReadOnly { .. })).await;
     for id in [ALIVE, AT_REST, ALIVE] {
-        assert_eq!(not_delivered(&stage.add(id, 2).await), Some(NotDelivered::ReadOnly), "{id:?}");
+        assert_eq!(not_delivered(&runtime.add(id, 2).await), Some(NotDelivered::ReadOnly), "{id:?}");
     }
-    assert_eq!(stage.numbers(ALIVE).await, [1]);
-    assert!(stage.numbers(AT_REST).await.is_empty());
-    stage.disk.set_free_bytes(u64::MAX);
-    until("there is room again", async || stage.journal.status() == Status::Writable).await;
-    stage.add(ALIVE, 2).await.unwrap();
-    stage.add(AT_REST, 2).await.unwrap();
-    stage.close().await;
+    assert_eq!(runtime.numbers(ALIVE).await, [1]);
+    assert!(runtime.numbers(AT_REST).await.is_empty());
+    runtime.disk.set_free_bytes(u64::MAX);
+    until("there is room again", async || runtime.journal.status() == Status::Writable).await;
+    runtime.add(ALIVE, 2).await.unwrap();
+    runtime.add(AT_REST, 2).await.unwrap();
+    runtime.close().await;
 }
 
 #[tokio::test]
 async fn on_a_broken_disk_the_first_is_unknown_and_the_others_surely_not() {
     let path = tempfile::tempdir().unwrap();
-    let stage = stage(path.path()).await;
-    stage.disk.hold();
-    let asking = stage.clone();
+    let runtime = runtime(path.path()).await;
+    runtime.disk.hold();
+    let asking = runtime.clone();
     let asked = tokio::spawn(async move { asking.add(ALIVE, 2).await });
-    until("it is being written", async || stage.journal.figures().queue_records == 1).await;
-    stage.disk.break_down();
+    until("it is being written", async || runtime.journal.figures().queue_records == 1).await;
+    runtime.disk.break_down();
     assert!(matches!(asked.await.unwrap(), Err(AskError::Unknown)), "its write failed");
-    until("the journal has failed", async || matches!(stage.journal.status(), Status::Failed(_))).await;
+    until("the journal has failed", async || matches!(runtime.journal.status(), Status::Failed(_))).await;
     for id in [AT_REST, AT_REST, UserId(3)] {
-        assert_eq!(not_delivered(&stage.add(id, 2).await), Some(NotDelivered::Closed), "{id:?}");
+        assert_eq!(not_delivered(&runtime.add(id, 2).await), Some(NotDelivered::Closed), "{id:?}");
     }
-    let after = stage.add(ALIVE, 3).await;
+    let after = runtime.add(ALIVE, 3).await;
     assert!(not_delivered(&after).is_some(), "the entity knows that it is ahead of the disk: {after:?}");
-    assert_eq!(stage.numbers(ALIVE).await, [1], "readers see what is durable");
+    assert_eq!(runtime.numbers(ALIVE).await, [1], "readers see what is durable");
 }
 
 #[tokio::test]
 async fn when_the_journal_is_closed_nothing_is_executed() {
     let path = tempfile::tempdir().unwrap();
-    let stage = stage(path.path()).await;
-    stage.journal.close().await.unwrap();
+    let runtime = runtime(path.path()).await;
+    runtime.journal.close().await.unwrap();
     for id in [ALIVE, AT_REST, ALIVE, AT_REST] {
-        assert_eq!(not_delivered(&stage.add(id, 2).await), Some(NotDelivered::Closed), "{id:?}");
+        assert_eq!(not_delivered(&runtime.add(id, 2).await), Some(NotDelivered::Closed), "{id:?}");
     }
 }
 
@@ -87,14 +87,14 @@ async fn when_the_journal_is_closed_nothing_is_executed() {
 #[tokio::test]
 async fn nobody_is_told_of_what_another_writer_kept_from_being_stored() {
     let path = tempfile::tempdir().unwrap();
-    let stage = stage(path.path()).await;
-    stage.disk.hold();
-    let (other, first, again, refuse) = (stage.clone(), stage.clone(), stage.clone(), stage.clone());
+    let runtime = runtime(path.path()).await;
+    runtime.disk.hold();
+    let (other, first, again, refuse) = (runtime.clone(), runtime.clone(), runtime.clone(), runtime.clone());
     let other = tokio::spawn(async move { other.add(AT_REST, 1).await });
-    until("the disk is busy", async || stage.journal.figures().queue_records == 1).await;
+    until("the disk is busy", async || runtime.journal.figures().queue_records == 1).await;
     // Somebody else takes the stream while the entity is alive; its next event will be refused.
-    let journal = stage.journal.clone();
-    let thief = tokio::spawn(async move { journal.activate(&Views::<Tally>::stream(&ALIVE)).await });
+    let journal = runtime.journal.clone();
+    let thief = tokio::spawn(async move { journal.activate(&Views::<AppendList>::stream(&ALIVE)).await });
     tokio::task::yield_now().await;
     let first = tokio::spawn(async move { first.add(ALIVE, 2).await });
     let again = tokio::spawn(async move { again.add(ALIVE, 2).await });
@@ -103,14 +103,14 @@ async fn nobody_is_told_of_what_another_writer_kept_from_being_stored() {
     for answer in [first.await.unwrap(), again.await.unwrap(), refuse.await.unwrap()] {
         assert!(matches!(answer, Err(AskError::Unknown)), "{answer:?}");
     }
-    stage.disk.let_go();
+    runtime.disk.let_go();
     other.await.unwrap().unwrap();
     let (_lease, loaded) = thief.await.unwrap().unwrap();
     assert_eq!(loaded.sequence(), 1);
-    assert_eq!(stage.numbers(ALIVE).await, [1]);
-    until("its next incarnation takes the stream back", async || stage.add(ALIVE, 3).await.is_ok()).await;
-    assert_eq!(stage.numbers(ALIVE).await, [1, 3]);
-    stage.close().await;
+    assert_eq!(runtime.numbers(ALIVE).await, [1]);
+    until("its next incarnation takes the stream back", async || runtime.add(ALIVE, 3).await.is_ok()).await;
+    assert_eq!(runtime.numbers(ALIVE).await, [1, 3]);
+    runtime.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -118,14 +118,14 @@ async fn who_asks_while_a_directory_closes_is_answered_or_refused() {
     let (mut answered, mut refused) = (0, 0);
     for round in 0..20 {
         let path = tempfile::tempdir().unwrap();
-        let stage = stage(path.path()).await;
+        let runtime = runtime(path.path()).await;
         let mut askers = JoinSet::new();
         for asker in 0..8 {
-            let stage = stage.clone();
+            let runtime = runtime.clone();
             askers.spawn(async move {
                 let mut accepted = 0;
                 for number in 0.. {
-                    match stage.add(UserId(u128::from(asker % 5)), 100 * (asker + 1) + number).await {
+                    match runtime.add(UserId(u128::from(asker % 5)), 100 * (asker + 1) + number).await {
                         Ok(_) => accepted += 1,
                         Err(AskError::NotDelivered(NotDelivered::Closed)) => return accepted,
                         other => panic!("surely executed or surely not, but {other:?}"),
@@ -137,20 +137,20 @@ async fn who_asks_while_a_directory_closes_is_answered_or_refused() {
         for _ in 0..round {
             tokio::task::yield_now().await;
         }
-        stage.directory.close().await;
+        runtime.directory.close().await;
         while let Some(accepted) = askers.join_next().await {
             answered += accepted.unwrap();
             refused += 1;
         }
         let mut stored = 0;
         for id in 0..5 {
-            stored += stage.numbers(UserId(id)).await.len();
+            stored += runtime.numbers(UserId(id)).await.len();
         }
         answered += 1;
         assert_eq!(stored, answered, "what was acknowledged is there and nothing else");
         answered = 0;
-        assert_eq!(stage.directory.live_count(), 0);
-        stage.close().await;
+        assert_eq!(runtime.directory.live_count(), 0);
+        runtime.close().await;
     }
     assert!(refused > 0);
 }

@@ -7,9 +7,9 @@
 use std::{collections::HashMap, future::Future, path::Path, sync::Arc, time::Duration};
 
 use super::{
-    shop_floor::{DEADLINE_MS, Floor, Gone, Mood, Provider, placement},
-    stage::{seeds, until},
+    runtime::{seeds, until},
     stories::{Action, STORIES, Story},
+    test_shop::{DEADLINE_MS, Gone, Mood, Provider, TestShop, placement},
 };
 use crate::{
     actors::drive::DriveLimits,
@@ -33,123 +33,122 @@ impl Story {
         self.ends.iter().map(|(order, _)| OrderId(*order)).collect()
     }
 
-    async fn prepare(&self, floor: &Floor) -> Result<(), Gone> {
+    async fn prepare(&self, shop: &TestShop) -> Result<(), Gone> {
         for (product, quantity) in self.stock {
-            floor.stock(*product, *quantity).await?;
+            shop.stock(*product, *quantity).await?;
         }
         for (customer, lines) in self.carts {
-            floor.fill_cart(*customer, lines).await?;
+            shop.fill_cart(*customer, lines).await?;
         }
         Ok(())
     }
 
-    async fn happen(&self, floor: &Floor) -> Result<(), Gone> {
+    async fn happen(&self, shop: &TestShop) -> Result<(), Gone> {
         for action in self.actions {
-            act(floor, *action).await?;
+            act(shop, *action).await?;
         }
         Ok(())
     }
 
-    async fn check_end(&self, floor: &Floor, provider: &Provider, context: &str) {
+    async fn check_end(&self, shop: &TestShop, provider: &Provider, context: &str) {
         for order in self.orders() {
-            floor.until_at_rest(order).await;
+            shop.until_at_rest(order).await;
         }
         for (order, status) in self.ends {
-            until("the story has ended as it must", async || floor.status(OrderId(*order)).await == Some(*status))
-                .await;
+            until("the story has ended as it must", async || shop.status(OrderId(*order)).await == Some(*status)).await;
         }
         println!("{}, {context}", self.name);
-        floor.check(provider, &self.orders(), &self.added()).await;
+        shop.check(provider, &self.orders(), &self.added()).await;
     }
 }
 
-async fn act(floor: &Floor, action: Action) -> Result<(), Gone> {
+async fn act(shop: &TestShop, action: Action) -> Result<(), Gone> {
     match action {
         Action::Place(order, customer, lines) => {
             // A cart of so many lines was changed so often; placed again, the order is found by its id.
-            place(floor, order, customer, lines, lines.len() as u64).await?;
-            drive(floor, order).await
+            place(shop, order, customer, lines, lines.len() as u64).await?;
+            drive(shop, order).await
         }
         Action::PlaceStale(order, customer, lines) => {
-            place(floor, order, customer, lines, 1).await?;
-            drive(floor, order).await
+            place(shop, order, customer, lines, 1).await?;
+            drive(shop, order).await
         }
         Action::PlaceAndCancel(order, customer, lines) => {
-            place(floor, order, customer, lines, lines.len() as u64).await?;
+            place(shop, order, customer, lines, lines.len() as u64).await?;
             let cancel = async {
-                let _ = floor.insist(&floor.orders, &OrderId(order), || Command::Cancel).await?;
-                drive(floor, order).await
+                let _ = shop.insist(&shop.orders, &OrderId(order), || Command::Cancel).await?;
+                drive(shop, order).await
             };
-            let (driven, cancelled) = tokio::join!(drive(floor, order), cancel);
+            let (driven, cancelled) = tokio::join!(drive(shop, order), cancel);
             driven.and(cancelled)
         }
         Action::PlaceWithTwoDrivers(order, customer, lines) => {
-            place(floor, order, customer, lines, lines.len() as u64).await?;
+            place(shop, order, customer, lines, lines.len() as u64).await?;
             let other = async {
-                floor.driver.drive(OrderId(order), None, Look::AtOrder, None).await;
+                shop.driver.drive(OrderId(order), None, Look::AtOrder, None).await;
                 Ok(())
             };
-            let (driven, other) = tokio::join!(drive(floor, order), other);
+            let (driven, other) = tokio::join!(drive(shop, order), other);
             driven.and(other)
         }
         Action::Pay(order, method) => {
-            pay(floor, order, method).await?;
-            drive(floor, order).await
+            pay(shop, order, method).await?;
+            drive(shop, order).await
         }
         Action::PayAndLeave(order, method) => {
-            pay(floor, order, method).await?;
+            pay(shop, order, method).await?;
             // Whoever waited is gone, but the request had told the checkout.
-            let checkout = floor.checkout.clone();
+            let checkout = shop.checkout.clone();
             tokio::spawn(async move { checkout.drive(OrderId(order), None, Look::AtOrder).await });
             Ok(())
         }
         Action::Cancel(order) => {
-            let _ = floor.insist(&floor.orders, &OrderId(order), || Command::Cancel).await?;
-            drive(floor, order).await
+            let _ = shop.insist(&shop.orders, &OrderId(order), || Command::Cancel).await?;
+            drive(shop, order).await
         }
         Action::DriveTwice(order) => {
-            let (one, other) = tokio::join!(drive(floor, order), drive(floor, order));
+            let (one, other) = tokio::join!(drive(shop, order), drive(shop, order));
             one.and(other)
         }
         Action::LetExpire => {
-            floor.clock.advance_ms(DEADLINE_MS + 1);
+            shop.clock.advance_ms(DEADLINE_MS + 1);
             Ok(())
         }
     }
 }
 
 async fn place(
-    floor: &Floor,
+    shop: &TestShop,
     order: u128,
     customer: UserId,
     lines: &[(u8, u32)],
     cart_version: u64,
 ) -> Result<(), Gone> {
     let placed = placement(customer, cart_version, lines, NOW);
-    floor.insist(&floor.orders, &OrderId(order), || Command::Place(Arc::clone(&placed))).await?.unwrap();
+    shop.insist(&shop.orders, &OrderId(order), || Command::Place(Arc::clone(&placed))).await?.unwrap();
     Ok(())
 }
 
-async fn pay(floor: &Floor, order: u128, method: &str) -> Result<(), Gone> {
+async fn pay(shop: &TestShop, order: u128, method: &str) -> Result<(), Gone> {
     let key = method.bytes().fold(0, |key, byte| key * 31 + u128::from(byte));
     let request = || Command::RequestPayment {
         method: method.into(),
         key: Some(RequestKey { key, fingerprint: key }),
         capture: CaptureMode::AtOnce,
     };
-    let _ = floor.insist(&floor.orders, &OrderId(order), request).await?;
+    let _ = shop.insist(&shop.orders, &OrderId(order), request).await?;
     Ok(())
 }
 
 /// Waits for the checkout, as a request does; without it where the disk has broken, as then nothing ends any more.
-async fn drive(floor: &Floor, order: u128) -> Result<(), Gone> {
-    let driven = floor.checkout.drive(OrderId(order), None, Look::AtOrder);
+async fn drive(shop: &TestShop, order: u128) -> Result<(), Gone> {
+    let driven = shop.checkout.drive(OrderId(order), None, Look::AtOrder);
     tokio::pin!(driven);
     until("the order is driven or the disk is broken", async || {
-        floor.disk.is_broken() || futures::poll!(driven.as_mut()).is_ready()
+        shop.disk.is_broken() || futures::poll!(driven.as_mut()).is_ready()
     })
     .await;
-    if floor.disk.is_broken() { Err(Gone) } else { Ok(()) }
+    if shop.disk.is_broken() { Err(Gone) } else { Ok(()) }
 }
 
 /// Runs one life of the shop in a runtime of its own; when this returns, nothing of it is left.
@@ -166,10 +165,10 @@ fn with_a_crash_after(story: &Story, calls: u64) -> bool {
     let provider = Provider::with_moods(story.moods);
     let clock = Clock::manual(NOW);
     let crashed = in_one_life(async {
-        let floor = Floor::open(path.path(), &provider, clock.clone()).await;
-        story.prepare(&floor).await.unwrap();
-        floor.disk.break_down_after(calls);
-        story.happen(&floor).await.is_err()
+        let shop = TestShop::open(path.path(), &provider, clock.clone()).await;
+        story.prepare(&shop).await.unwrap();
+        shop.disk.break_down_after(calls);
+        story.happen(&shop).await.is_err()
     });
     in_one_life(finish(story, path.path(), &provider, &clock, &format!("a crash after {calls} calls")));
     crashed
@@ -177,14 +176,14 @@ fn with_a_crash_after(story: &Story, calls: u64) -> bool {
 
 /// The shop opens again; its customers repeat what they did.
 async fn finish(story: &Story, path: &Path, provider: &Arc<Provider>, clock: &Clock, context: &str) {
-    let floor = Floor::open(path, provider, clock.clone()).await;
+    let shop = TestShop::open(path, provider, clock.clone()).await;
     // What was under way is resumed by itself, before any customer comes back.
     for order in story.orders() {
-        floor.until_at_rest(order).await;
+        shop.until_at_rest(order).await;
     }
-    story.happen(&floor).await.unwrap();
-    story.check_end(&floor, provider, context).await;
-    floor.close().await;
+    story.happen(&shop).await.unwrap();
+    story.check_end(&shop, provider, context).await;
+    shop.close().await;
 }
 
 /// Every story, with a crash at the first call on the disk, at the second, and so on until the story ends before the crash.
@@ -232,14 +231,14 @@ fn the_stories_end_as_they_must_without_any_crash() {
         let (path, provider, clock) =
             (tempfile::tempdir().unwrap(), Provider::with_moods(story.moods), Clock::manual(NOW));
         in_one_life(async {
-            let floor = Floor::open(path.path(), &provider, clock.clone()).await;
-            story.prepare(&floor).await.unwrap();
-            story.happen(&floor).await.unwrap();
-            story.check_end(&floor, &provider, "no crash").await;
+            let shop = TestShop::open(path.path(), &provider, clock.clone()).await;
+            story.prepare(&shop).await.unwrap();
+            story.happen(&shop).await.unwrap();
+            story.check_end(&shop, &provider, "no crash").await;
             // Twice the same story changes nothing.
-            story.happen(&floor).await.unwrap();
-            story.check_end(&floor, &provider, "again").await;
-            floor.close().await;
+            story.happen(&shop).await.unwrap();
+            story.check_end(&shop, &provider, "again").await;
+            shop.close().await;
         });
     }
 }
@@ -250,21 +249,21 @@ fn a_payment_in_flight_at_an_abrupt_stop_is_resumed_with_the_same_key_and_charge
     let (provider, clock) = (Provider::with_moods(&[]), Clock::manual(NOW));
     let story = &STORIES[0];
     in_one_life(async {
-        let floor = Floor::open(path.path(), &provider, clock.clone()).await;
-        story.prepare(&floor).await.unwrap();
-        act(&floor, story.actions[0]).await.unwrap();
+        let shop = TestShop::open(path.path(), &provider, clock.clone()).await;
+        story.prepare(&shop).await.unwrap();
+        act(&shop, story.actions[0]).await.unwrap();
         provider.add_mood(Mood::Hangs);
-        pay(&floor, 1, "tok_success").await.unwrap();
-        let (checkout, order) = (floor.checkout.clone(), OrderId(1));
+        pay(&shop, 1, "tok_success").await.unwrap();
+        let (checkout, order) = (shop.checkout.clone(), OrderId(1));
         tokio::spawn(async move { checkout.drive(order, None, Look::AtOrder).await });
         until("the provider has been asked", async || provider.calls().len() == 1).await;
     });
     in_one_life(async {
-        let floor = Floor::open(path.path(), &provider, clock.clone()).await;
+        let shop = TestShop::open(path.path(), &provider, clock.clone()).await;
         // Nobody comes back; the shop finds the order by itself.
-        until("the order is confirmed", async || floor.status(OrderId(1)).await == Some(Status::Confirmed)).await;
-        floor.check(&provider, &story.orders(), &story.added()).await;
-        floor.close().await;
+        until("the order is confirmed", async || shop.status(OrderId(1)).await == Some(Status::Confirmed)).await;
+        shop.check(&provider, &story.orders(), &story.added()).await;
+        shop.close().await;
     });
     let calls = provider.calls();
     assert!(calls.len() >= 2 && calls.iter().all(|key| *key == calls[0]), "the same key each time: {calls:?}");
@@ -276,18 +275,18 @@ fn a_driver_that_is_told_of_an_older_order_drives_it_as_it_is() {
     let (provider, clock) = (Provider::with_moods(&[]), Clock::manual(NOW));
     let (story, order) = (&STORIES[0], OrderId(1));
     in_one_life(async {
-        let floor = Floor::open(path.path(), &provider, clock.clone()).await;
-        story.prepare(&floor).await.unwrap();
-        act(&floor, story.actions[0]).await.unwrap();
-        pay(&floor, 1, "tok_success").await.unwrap();
-        drive(&floor, 1).await.unwrap();
+        let shop = TestShop::open(path.path(), &provider, clock.clone()).await;
+        story.prepare(&shop).await.unwrap();
+        act(&shop, story.actions[0]).await.unwrap();
+        pay(&shop, 1, "tok_success").await.unwrap();
+        drive(&shop, 1).await.unwrap();
         // As a notice does: it was heard before the cancellation, and its driver comes after it.
-        let before = floor.orders.read(&order).await.unwrap().view;
+        let before = shop.orders.read(&order).await.unwrap().view;
         assert_eq!(before.status(), Some(Status::Confirmed));
-        floor.insist(&floor.orders, &order, || Command::Cancel).await.unwrap().unwrap();
-        floor.checkout.drive(order, Some(before), Look::AtOrder).await;
-        assert_eq!(floor.status(order).await, Some(Status::Cancelled));
-        floor.close().await;
+        shop.insist(&shop.orders, &order, || Command::Cancel).await.unwrap().unwrap();
+        shop.checkout.drive(order, Some(before), Look::AtOrder).await;
+        assert_eq!(shop.status(order).await, Some(Status::Cancelled));
+        shop.close().await;
     });
 }
 
@@ -299,30 +298,30 @@ fn what_cannot_be_voided_for_long_is_raised_also_where_it_is_tried_now_and_then_
     in_one_life(async {
         // Each trouble ends the drive.
         let limits = DriveLimits { back_off_ms_min: 1_000, ..DriveLimits::default() };
-        let floor = Floor::open_with(path.path(), &provider, clock.clone(), limits).await;
-        story.prepare(&floor).await.unwrap();
-        act(&floor, story.actions[0]).await.unwrap();
+        let shop = TestShop::open_with(path.path(), &provider, clock.clone(), limits).await;
+        story.prepare(&shop).await.unwrap();
+        act(&shop, story.actions[0]).await.unwrap();
         let (method, capture) = ("tok_success".to_owned(), CaptureMode::Later);
         let request = || Command::RequestPayment { method: method.clone(), key: None, capture };
-        floor.insist(&floor.orders, &order, request).await.unwrap().unwrap();
-        drive(&floor, 1).await.unwrap();
-        assert_eq!(floor.status(order).await, Some(Status::Authorised));
+        shop.insist(&shop.orders, &order, request).await.unwrap().unwrap();
+        drive(&shop, 1).await.unwrap();
+        assert_eq!(shop.status(order).await, Some(Status::Authorised));
         provider.add_mood(Mood::HearsNothing);
-        floor.insist(&floor.orders, &order, || Command::Cancel).await.unwrap().unwrap();
-        drive(&floor, 1).await.unwrap();
+        shop.insist(&shop.orders, &order, || Command::Cancel).await.unwrap().unwrap();
+        drive(&shop, 1).await.unwrap();
         let problems = async || {
-            let read = floor.orders.read(&order).await.unwrap().view;
+            let read = shop.orders.read(&order).await.unwrap().view;
             read.open_problems().map(Problem::as_str).collect::<Vec<_>>()
         };
-        assert_eq!((floor.status(order).await, problems().await), (Some(Status::Cancelling), vec![]));
+        assert_eq!((shop.status(order).await, problems().await), (Some(Status::Cancelling), vec![]));
         // Longer than until an operator is told, and long before the next drive is.
         provider.add_mood(Mood::HearsNothing);
         clock.advance_ms(limits.attention_ms);
         until("an operator is told", async || problems().await == ["payment_unknown"]).await;
         clock.advance_ms(limits.back_off_ms_max);
-        until("the payment is voided", async || floor.status(order).await == Some(Status::Cancelled)).await;
+        until("the payment is voided", async || shop.status(order).await == Some(Status::Cancelled)).await;
         until("the problem has come right", async || problems().await.is_empty()).await;
-        floor.close().await;
+        shop.close().await;
     });
 }
 
@@ -331,46 +330,40 @@ fn a_checkout_that_fails_resumes_every_open_order() {
     let path = tempfile::tempdir().unwrap();
     let (provider, clock) = (Provider::with_moods(&[]), Clock::manual(NOW));
     in_one_life(async {
-        let floor = Floor::open(path.path(), &provider, clock.clone()).await;
-        floor.stock(0, 100).await.unwrap();
+        let shop = TestShop::open(path.path(), &provider, clock.clone()).await;
+        shop.stock(0, 100).await.unwrap();
         // Orders that nobody has asked the checkout for: their customers went away too early.
         for order in 1..=20_u128 {
             let (customer, lines) = (UserId(order), &[(0, 1)]);
-            floor.fill_cart(customer, lines).await.unwrap();
+            shop.fill_cart(customer, lines).await.unwrap();
             let placed = placement(customer, 1, lines, NOW);
-            floor
-                .insist(&floor.orders, &OrderId(order), || Command::Place(Arc::clone(&placed)))
-                .await
-                .unwrap()
-                .unwrap();
+            shop.insist(&shop.orders, &OrderId(order), || Command::Place(Arc::clone(&placed))).await.unwrap().unwrap();
         }
-        floor.kill_checkout();
+        shop.kill_checkout();
         for order in 1..=20 {
-            until("it awaits its payment", async || {
-                floor.status(OrderId(order)).await == Some(Status::AwaitingPayment)
-            })
-            .await;
+            until("it awaits its payment", async || shop.status(OrderId(order)).await == Some(Status::AwaitingPayment))
+                .await;
         }
         // The deadline is kept by the checkout that took over.
         clock.advance_ms(DEADLINE_MS);
         for order in 1..=20 {
-            until("it has expired", async || floor.status(OrderId(order)).await == Some(Status::Expired)).await;
+            until("it has expired", async || shop.status(OrderId(order)).await == Some(Status::Expired)).await;
         }
         let orders: Vec<_> = (1..=20).map(OrderId).collect();
         let added = (1..=20).map(|customer| ((UserId(customer), 0), 1)).collect();
-        floor.check(&provider, &orders, &added).await;
-        floor.close().await;
+        shop.check(&provider, &orders, &added).await;
+        shop.close().await;
     });
 }
 
 async fn customer(
-    floor: &Floor,
+    shop: &TestShop,
     order: u128,
     lines: &'static [(u8, u32)],
     mut random: fastrand::Rng,
 ) -> Result<(), Gone> {
-    floor.fill_cart(UserId(order), lines).await?;
-    act(floor, Action::Place(order, UserId(order), lines)).await?;
+    shop.fill_cart(UserId(order), lines).await?;
+    act(shop, Action::Place(order, UserId(order), lines)).await?;
     let actions = [
         Action::DriveTwice(order),
         Action::Pay(order, "tok_decline"),
@@ -379,22 +372,22 @@ async fn customer(
         Action::Cancel(order),
     ];
     for _ in 0..random.u8(0..4) {
-        act(floor, *random.choice(actions.iter()).unwrap()).await?;
+        act(shop, *random.choice(actions.iter()).unwrap()).await?;
     }
     Ok(())
 }
 
 /// Kills, checkpoints, and spoils the provider's mood.
-async fn disturb(floor: &Floor, provider: &Provider, mut random: fastrand::Rng) {
+async fn disturb(shop: &TestShop, provider: &Provider, mut random: fastrand::Rng) {
     for _ in 0..random.u8(2..10) {
         match random.u8(0..6) {
-            0 => floor.kill_checkout(),
-            1 => floor.kill_owner(random.u8(0..3)),
+            0 => shop.kill_checkout(),
+            1 => shop.kill_owner(random.u8(0..3)),
             2 => provider.add_mood(Mood::LosesAnswer),
             3 => provider.add_mood(Mood::HearsNothing),
             4 => provider.add_mood(Mood::Hangs),
             _ => {
-                floor.journal.checkpoint().await.unwrap();
+                shop.journal.checkpoint().await.unwrap();
             }
         }
         let pause = Duration::from_millis(random.u64(0..20));
@@ -406,15 +399,15 @@ async fn disturb(floor: &Floor, provider: &Provider, mut random: fastrand::Rng) 
 /// whole shop is dropped.
 async fn storm(path: &Path, provider: &Arc<Provider>, clock: &Clock, random: &mut fastrand::Rng, last: bool) {
     const CUSTOMERS: u128 = 12;
-    let floor = Floor::open(path, provider, clock.clone()).await;
+    let shop = TestShop::open(path, provider, clock.clone()).await;
     let all: Vec<_> = (1..=CUSTOMERS).map(OrderId).collect();
     let lines: &'static [(u8, u32)] = &[(0, 1), (1, 2), (2, 1)];
     for product in 0..3 {
-        floor.stock(product, 14).await.unwrap();
+        shop.stock(product, 14).await.unwrap();
     }
-    let customers = (1..=CUSTOMERS).map(|order| customer(&floor, order, lines, random.fork()));
+    let customers = (1..=CUSTOMERS).map(|order| customer(&shop, order, lines, random.fork()));
     let customers = futures::future::join_all(customers.collect::<Vec<_>>());
-    let disturbed = disturb(&floor, provider, random.fork());
+    let disturbed = disturb(&shop, provider, random.fork());
     if !last {
         // Dropped in the middle of everything.
         tokio::select! {
@@ -427,21 +420,21 @@ async fn storm(path: &Path, provider: &Arc<Provider>, clock: &Clock, random: &mu
         customer.unwrap();
     }
     for order in &all {
-        floor.until_at_rest(*order).await;
+        shop.until_at_rest(*order).await;
     }
     if random.bool() {
         clock.advance_ms(DEADLINE_MS);
         for order in &all {
             until("everything is at rest", async || {
-                let status = floor.status(*order).await.unwrap();
+                let status = shop.status(*order).await.unwrap();
                 status.is_final() || status == Status::Confirmed
             })
             .await;
         }
     }
     let added = (1..=CUSTOMERS).flat_map(|customer| lines.iter().map(move |line| ((UserId(customer), line.0), line.1)));
-    floor.check(provider, &all, &added.collect()).await;
-    floor.close().await;
+    shop.check(provider, &all, &added.collect()).await;
+    shop.close().await;
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::shop_floor;
+use super::test_shop;
 use crate::{
     domain::{
         account::{self, PasswordHash, Role},
@@ -151,7 +151,7 @@ pub(super) fn cart() -> [(&'static str, cart::Event); 8] {
 }
 
 fn placement() -> Arc<Placement> {
-    let mut placement = shop_floor::placement(USER, 3, &[(0, 2), (1, 1)], AT).as_ref().clone();
+    let mut placement = test_shop::placement(USER, 3, &[(0, 2), (1, 1)], AT).as_ref().clone();
     placement.shipping = inr(40);
     placement.tax = inr(2);
     placement.total = inr(342);
@@ -216,7 +216,7 @@ pub(super) fn order() -> [(&'static str, order::Event); 62] {
         Event::EndedWithMore { .. } => 28,
         Event::AttentionSettled { .. } => 29,
     };
-    let bare = shop_floor::placement(USER, 3, &[(0, 2)], AT);
+    let bare = test_shop::placement(USER, 3, &[(0, 2)], AT);
     let answered = |first, second| Event::StockAnswered { answers: vec![(0, first), (1, second)], at: AT };
     let key = Some(RequestKey { key: 0x7777, fingerprint: 0x8888 });
     let requested = |key| Event::PaymentRequested { method: "tok_success".into(), key, at: AT };

@@ -1,8 +1,8 @@
 //! What customers do to the checkout in the tests, and how each story must end.
 //!
-//! Depends on the shop floor.
+//! Depends on the shop shop.
 
-use super::shop_floor::Mood;
+use super::test_shop::Mood;
 use crate::domain::{ids::UserId, order::Status};
 
 const ASHA: UserId = UserId(1);

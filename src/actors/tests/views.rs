@@ -11,8 +11,8 @@ use std::sync::{
 use tokio::task::JoinSet;
 
 use super::{
-    stage::{Stage, is_busy, seeds, until},
-    tally::{CLONE_SPINS, Command, Entry, Mishap, break_world, mend_world},
+    append_list::{CLONE_SPINS, Command, Entry, Mishap, break_world, mend_world},
+    runtime::{TestRuntime, is_busy, seeds, until},
 };
 use crate::{actors::directory::DirectoryLimits, domain::ids::UserId};
 
@@ -24,11 +24,11 @@ struct Floors([AtomicU64; IDS]);
 
 impl Floors {
     /// Reads, and holds the answer against what was known before.
-    async fn read(&self, stage: &Stage, id: usize) {
-        let floor = self.0[id].load(Ordering::SeqCst);
-        let versioned = stage.read(UserId(id as u128)).await;
+    async fn read(&self, runtime: &TestRuntime, id: usize) {
+        let shop = self.0[id].load(Ordering::SeqCst);
+        let versioned = runtime.read(UserId(id as u128)).await;
         assert_eq!(versioned.sequence, versioned.view.0.len() as u64);
-        assert!(versioned.sequence >= floor, "id {id}: read {} after {floor}", versioned.sequence);
+        assert!(versioned.sequence >= shop, "id {id}: read {} after {shop}", versioned.sequence);
         self.0[id].fetch_max(versioned.sequence, Ordering::SeqCst);
     }
 }
@@ -43,26 +43,26 @@ async fn stress(seed: u64) -> u64 {
         back_off_ms_max: 0,
         ..DirectoryLimits::default()
     };
-    let stage = Stage::open(path.path(), limits).await;
+    let runtime = TestRuntime::open(path.path(), limits).await;
     let floors = Arc::new(Floors([const { AtomicU64::new(0) }; IDS]));
     let (ended, reads) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let mut others = JoinSet::new();
     for reader in 0..READERS {
-        let (stage, floors, mut random) = (stage.clone(), Arc::clone(&floors), random.fork());
+        let (runtime, floors, mut random) = (runtime.clone(), Arc::clone(&floors), random.fork());
         let (ended, reads) = (Arc::clone(&ended), Arc::clone(&reads));
         others.spawn(async move {
             while !ended.load(Ordering::Relaxed) {
                 let id = random.usize(0..IDS);
-                floors.read(&stage, id).await;
+                floors.read(&runtime, id).await;
                 reads.fetch_add(1, Ordering::Relaxed);
                 if reader == 0 {
-                    stage.directory.passivate(&UserId(id as u128));
+                    runtime.directory.passivate(&UserId(id as u128));
                 }
                 tokio::task::yield_now().await;
             }
         });
     }
-    let (checkpointing, checkpoints_end) = (stage.journal.clone(), Arc::clone(&ended));
+    let (checkpointing, checkpoints_end) = (runtime.journal.clone(), Arc::clone(&ended));
     others.spawn(async move {
         while !checkpoints_end.load(Ordering::Relaxed) {
             checkpointing.checkpoint().await.unwrap();
@@ -70,14 +70,14 @@ async fn stress(seed: u64) -> u64 {
     });
     let mut writers = JoinSet::new();
     for id in 0..IDS {
-        let (stage, floors, mut random) = (stage.clone(), Arc::clone(&floors), random.fork());
+        let (runtime, floors, mut random) = (runtime.clone(), Arc::clone(&floors), random.fork());
         writers.spawn(async move {
             for number in 0..COMMANDS {
                 let mishap = if random.u8(0..15) == 0 { Mishap::PanicInApply } else { Mishap::None };
-                let answer = stage.add_with(UserId(id as u128), number, mishap).await;
+                let answer = runtime.add_with(UserId(id as u128), number, mishap).await;
                 if let Ok(accepted) = answer {
                     floors.0[id].fetch_max(accepted.view.0.len() as u64, Ordering::SeqCst);
-                    floors.read(&stage, id).await;
+                    floors.read(&runtime, id).await;
                 }
             }
         });
@@ -90,9 +90,9 @@ async fn stress(seed: u64) -> u64 {
         other.unwrap();
     }
     for id in 0..IDS {
-        floors.read(&stage, id).await;
+        floors.read(&runtime, id).await;
     }
-    stage.close().await;
+    runtime.close().await;
     reads.load(Ordering::Relaxed)
 }
 
@@ -111,66 +111,67 @@ async fn no_read_is_older_than_what_was_acknowledged_or_read_before() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_load_that_began_before_a_change_is_not_cached_after_it() {
     let path = tempfile::tempdir().unwrap();
-    let stage = Stage::open(path.path(), DirectoryLimits::default()).await;
+    let runtime = TestRuntime::open(path.path(), DirectoryLimits::default()).await;
     let id = UserId(1);
-    stage.add(id, 1).await.unwrap();
-    stage.directory.passivate(&id);
-    until("the entity is gone", async || stage.directory.live_count() == 0).await;
-    let views = Arc::clone(&stage.directory.owner().0.views);
+    runtime.add(id, 1).await.unwrap();
+    runtime.directory.passivate(&id);
+    until("the entity is gone", async || runtime.directory.live_count() == 0).await;
+    let views = Arc::clone(&runtime.directory.owner().0.views);
     // A cell of an entity that ended with an event on its way: it publishes late, while a reader is loading.
     let cell = views.cell(id);
-    cell.publish(1, stage.read(id).await.view);
+    cell.publish(1, runtime.read(id).await.view);
     cell.retire();
     let stale = views.at_rest(&id, |_| {}).await.unwrap();
     assert_eq!(stale.sequence, 1);
-    stage.add(id, 2).await.unwrap();
-    let newest = stage.read(id).await;
+    runtime.add(id, 2).await.unwrap();
+    let newest = runtime.read(id).await;
     cell.publish(2, newest.view);
     assert_eq!(views.at_rest(&id, |_| {}).await.unwrap().sequence, 2, "the cache has forgotten what was older");
-    stage.close().await;
+    runtime.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_loaded_goes_to_the_live_cell_before_others_can_find_it() {
     let path = tempfile::tempdir().unwrap();
-    let stage = Stage::open(path.path(), DirectoryLimits::default()).await;
-    let (id, views) = (UserId(1), Arc::clone(&stage.directory.owner().0.views));
+    let runtime = TestRuntime::open(path.path(), DirectoryLimits::default()).await;
+    let (id, views) = (UserId(1), Arc::clone(&runtime.directory.owner().0.views));
     let mut found_before = Some(u64::MAX);
     views.at_rest(&id, |_| found_before = views.cached(&id)).await.unwrap();
     assert_eq!((found_before, views.cached(&id)), (None, Some(0)));
-    stage.close().await;
+    runtime.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_is_not_taken_along_by_an_entity_that_cannot_be_replayed() {
     let path = tempfile::tempdir().unwrap();
-    let stage = Stage::open(path.path(), DirectoryLimits { views_bytes_max: 0, ..DirectoryLimits::default() }).await;
+    let runtime =
+        TestRuntime::open(path.path(), DirectoryLimits { views_bytes_max: 0, ..DirectoryLimits::default() }).await;
     let (id, world) = (UserId(1), 7_001);
     let entry = Entry { asker: 0, number: 1 };
-    stage.directory.ask(&id, Command::AddBrittle { entry, world }).await.unwrap();
+    runtime.directory.ask(&id, Command::AddBrittle { entry, world }).await.unwrap();
     // It ends without a snapshot, so that its event is replayed.
-    assert!(stage.add_with(id, 2, Mishap::PanicInDecide).await.is_err());
-    until("the entity is gone", async || stage.directory.live_count() == 0).await;
+    assert!(runtime.add_with(id, 2, Mishap::PanicInDecide).await.is_err());
+    until("the entity is gone", async || runtime.directory.live_count() == 0).await;
     break_world(world);
-    assert!(stage.directory.read(&id).await.is_err(), "an error, not a panic");
+    assert!(runtime.directory.read(&id).await.is_err(), "an error, not a panic");
     mend_world(world);
-    assert_eq!(stage.numbers(id).await, [1]);
-    stage.close().await;
+    assert_eq!(runtime.numbers(id).await, [1]);
+    runtime.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn subscribers_hear_of_changes_and_leave_nothing_behind() {
     let path = tempfile::tempdir().unwrap();
-    let stage = Stage::open(path.path(), DirectoryLimits::default()).await;
+    let runtime = TestRuntime::open(path.path(), DirectoryLimits::default()).await;
     let id = UserId(1);
-    let mut subscription = stage.directory.subscribe(&id);
-    let answer = stage.add(id, 1).await;
+    let mut subscription = runtime.directory.subscribe(&id);
+    let answer = runtime.add(id, 1).await;
     assert!(!is_busy(&answer));
     subscription.changed().await;
-    assert_eq!(stage.numbers(id).await, [1]);
-    let views = Arc::clone(&stage.directory.owner().0.views);
+    assert_eq!(runtime.numbers(id).await, [1]);
+    let views = Arc::clone(&runtime.directory.owner().0.views);
     for _ in 0..2_000 {
-        let (one, other) = (stage.directory.subscribe(&id), stage.directory.subscribe(&id));
+        let (one, other) = (runtime.directory.subscribe(&id), runtime.directory.subscribe(&id));
         let dropped = tokio::task::spawn(async move { drop(one) });
         drop(other);
         dropped.await.unwrap();
@@ -178,5 +179,5 @@ async fn subscribers_hear_of_changes_and_leave_nothing_behind() {
     assert_eq!(views.subscribed_count(), 1, "only the first subscription is left");
     drop(subscription);
     assert_eq!(views.subscribed_count(), 0);
-    stage.close().await;
+    runtime.close().await;
 }

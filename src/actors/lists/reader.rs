@@ -1,80 +1,16 @@
-//! The lists that are not one entity's: orders by customer, by seller and by state, reviews by product and by customer, and
-//! what has been begun and is to be finished after a crash.
-//!
-//! A projection of order, review and account events into ordered keys. Applying a record twice puts the same keys, so a rewind after a
-//! crash does no harm.
-//!
-//! | key | value | serves |
-//! |---|---|---|
-//! | `c` customer, newest first, order | | `GET /orders` of a customer |
-//! | `s` seller, newest first, order | | `GET /orders` of a seller |
-//! | `t` stage, newest first, order | | `GET /orders` of an admin |
-//! | `o` order | | what the checkout resumes at start |
-//! | `p` order | placed at, stage | to move an order between stages, until its last one |
-//! | `r` product, newest first, customer | review | `GET /products/{id}/reviews` |
-//! | `v` customer, product | when | to replace a review; to erase a customer's |
-//! | `n` customer, product | version | reviews whose stars the product may not have counted yet |
-//! | `a` order | | what operators have to look at |
-//! | `e` account | user | customers whose erasure has begun and not ended |
+//! The reader's side of the lists: pages of their entries.
 //!
 //! May depend on `storage` and `domain`.
 
-use serde::{Deserialize, Serialize};
-
+use super::keys::{NAME, Stage, key};
 use crate::{
     domain::{
-        entity::{EntityId, Timestamp},
+        entity::EntityId,
         ids::{AccountId, OrderId, ProductId, UserId},
-        order::Status,
         review::{ReviewId, Written},
     },
     storage::{Fault, Journal, codec::decode},
 };
-
-mod projection;
-
-pub use projection::{ListsProjection, Settle};
-
-/// The projection's name in storage. It has another one when its keys change: then it is built again.
-pub const NAME: &str = "lists-2";
-
-/// Where an order stands, as far as its events tell without its state: what lists of orders are filtered by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[repr(u8)]
-pub enum Stage {
-    /// Placed and not yet paid.
-    Open = 1,
-    /// Paid; its stock is being booked.
-    Paid = 2,
-    /// Confirmed: the seller's turn.
-    Confirmed = 3,
-    /// Packed.
-    Packed = 4,
-    /// On its way.
-    Shipped = 5,
-    /// Arrived.
-    Delivered = 6,
-    /// Cancelled, expired or rejected.
-    Ended = 7,
-    /// The money is held; the seller's turn to capture it.
-    Authorised = 8,
-}
-
-impl From<Status> for Stage {
-    fn from(status: Status) -> Self {
-        match status {
-            Status::Placed | Status::AwaitingPayment | Status::PaymentPending | Status::Cancelling => Self::Open,
-            Status::Authorised => Self::Authorised,
-            Status::Paid => Self::Paid,
-            Status::Confirmed => Self::Confirmed,
-            Status::Packed => Self::Packed,
-            Status::Shipped => Self::Shipped,
-            Status::Delivered => Self::Delivered,
-            Status::Cancelled | Status::Expired | Status::Rejected => Self::Ended,
-        }
-    }
-}
 
 /// A page of a list: what is on it, and where the next begins.
 #[derive(Debug, Clone)]
@@ -83,17 +19,6 @@ pub struct Listed<T> {
     pub items: Vec<T>,
     /// What to pass as `after` for the next page; `None` at the end.
     pub next: Option<Vec<u8>>,
-}
-
-/// The key under which an order is listed until it is confirmed or has ended.
-#[must_use]
-pub fn open_order_key(order: OrderId) -> Vec<u8> {
-    key(b'o', &[&order.to_key()])
-}
-
-/// The key under which an order is listed while an operator has to look at it.
-fn attention_key(order: OrderId) -> Vec<u8> {
-    key(b'a', &[&order.to_key()])
 }
 
 /// Whose orders.
@@ -197,15 +122,4 @@ impl Lists {
         let items = shown.iter().filter_map(|(key, value)| read(key, value)).collect();
         Ok(Listed { items, next })
     }
-}
-
-fn key(list: u8, parts: &[&[u8]]) -> Vec<u8> {
-    let mut key = vec![list];
-    parts.iter().for_each(|part| key.extend_from_slice(part));
-    key
-}
-
-/// A moment as key bytes that sort the newest first.
-fn newest_first(at: Timestamp) -> [u8; 8] {
-    (u64::MAX - at.0).to_be_bytes()
 }

@@ -14,18 +14,19 @@ use parking_lot::Mutex;
 
 use super::{
     disk::Disk,
-    stage::{hush_mishaps, open_journal, small_journal, until},
+    runtime::{hush_mishaps, open_journal, small_journal, until},
 };
 use crate::{
     actors::{
         checkout::Checkout,
         directory::{Directory, DirectoryLimits},
         drive::{DriveLimits, Driver},
-        entity_actor::{Accepted, AskError, NotDelivered},
-        errands::{Errands, Tools},
+        erasure::{Erasure, ErasureParts},
         follower::{CaughtUp, Progress},
         lists::{self, Lists, ListsProjection},
         projection::Projection,
+        rating_counter::RatingCounter,
+        reply::{Accepted, AskError, NotDelivered},
         root::{Child, Root},
     },
     clock::Clock,
@@ -167,7 +168,7 @@ pub(super) struct Gone;
 
 /// The shop.
 #[derive(Clone)]
-pub(super) struct Floor {
+pub(super) struct TestShop {
     pub journal: Journal,
     pub disk: Arc<Disk>,
     pub clock: Clock,
@@ -178,14 +179,14 @@ pub(super) struct Floor {
     pub reviews: Directory<Review>,
     pub ratings: Directory<Reviews>,
     pub listed: Lists,
-    pub errands: Errands,
+    pub erasure: Erasure,
     pub checkout: Checkout,
     pub driver: Driver,
     lists: Progress,
     root: Arc<Root>,
 }
 
-impl Floor {
+impl TestShop {
     /// A shop that tries again at once.
     pub(super) async fn open(path: &Path, provider: &Arc<Provider>, clock: Clock) -> Self {
         let limits = DriveLimits { back_off_ms_min: 1, back_off_ms_max: 8, ..DriveLimits::default() };
@@ -221,7 +222,7 @@ impl Floor {
             limits: drive_limits,
         };
         let checkout = Checkout::new(driver.clone(), listed.clone(), progress.clone());
-        let errands = Errands::new(Tools {
+        let erasure = Erasure::new(ErasureParts {
             accounts: accounts.clone(),
             carts: carts.clone(),
             orders: orders.clone(),
@@ -230,7 +231,13 @@ impl Floor {
             lists: listed.clone(),
             progress: progress.clone(),
         });
-        let (following, settle) = (journal.clone(), errands.settle());
+        let rating_counter = RatingCounter {
+            reviews: reviews.clone(),
+            ratings: ratings.clone(),
+            lists: listed.clone(),
+            progress: progress.clone(),
+        };
+        let (following, settle) = (journal.clone(), erasure.settle());
         let open =
             move || Ok(Box::new(ListsProjection::open(following.clone(), Arc::clone(&settle))?) as Box<dyn Projection>);
         let children = vec![
@@ -242,7 +249,8 @@ impl Floor {
             Child::owner("ratings", &ratings),
             Child::follower(&progress, Arc::new(open), 0),
             Child::checkout(&checkout),
-            Child::errands(&errands),
+            Child::rating_counter(&rating_counter),
+            Child::erasure(&erasure),
         ];
         let root = Arc::new(Root::start(children).await.unwrap());
         Self {
@@ -256,7 +264,7 @@ impl Floor {
             reviews,
             ratings,
             listed,
-            errands,
+            erasure,
             checkout,
             driver,
             lists: progress,

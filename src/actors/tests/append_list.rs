@@ -73,7 +73,7 @@ pub(super) struct Rejection {
 }
 
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
-pub(super) struct Tally {
+pub(super) struct AppendList {
     entries: Vec<Entry>,
 }
 
@@ -93,7 +93,7 @@ impl Clone for Seen {
 /// Bytes of events that are not in the state: with them snapshots are due often.
 const PADDING_BYTES: usize = 200;
 
-impl Entity for Tally {
+impl Entity for AppendList {
     const KIND: Kind = Kind::Account;
     type Id = UserId;
     type Command = Command;

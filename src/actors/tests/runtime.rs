@@ -1,4 +1,4 @@
-//! What the tests stand on: a journal with small limits in a directory, a directory of tallies, the root above them.
+//! What the tests stand on: a journal with small limits in a directory, a directory of append_lists, the root above them.
 //!
 //! Depends on the runtime.
 
@@ -11,13 +11,13 @@ use std::{
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::{
+    append_list::{AppendList, Command, Entry, Mishap, Seen},
     disk::Disk,
-    tally::{Command, Entry, Mishap, Seen, Tally},
 };
 use crate::{
     actors::{
         directory::{Directory, DirectoryLimits},
-        entity_actor::{Answer, AskError, NotDelivered},
+        reply::{Answer, AskError, NotDelivered},
         root::{Child, Root},
         views::Versioned,
     },
@@ -90,12 +90,12 @@ pub(super) async fn open_journal(config: JournalConfig) -> Journal {
     }
 }
 
-/// Everything a test of tallies needs.
+/// Everything a test of append_lists needs.
 #[derive(Clone)]
-pub(super) struct Stage {
+pub(super) struct TestRuntime {
     _lets_go: Arc<LetsGo>,
     pub journal: Journal,
-    pub directory: Directory<Tally>,
+    pub directory: Directory<AppendList>,
     pub disk: Arc<Disk>,
     pub clock: Clock,
     root: Arc<Root>,
@@ -110,7 +110,7 @@ impl Drop for LetsGo {
     }
 }
 
-impl Stage {
+impl TestRuntime {
     pub(super) async fn open(path: &Path, limits: DirectoryLimits) -> Self {
         Self::open_with(path, limits, Clock::system()).await
     }
@@ -129,7 +129,7 @@ impl Stage {
     pub(super) async fn on(journal: Journal, disk: Arc<Disk>, limits: DirectoryLimits, clock: Clock) -> Self {
         hush_mishaps();
         let directory = Directory::new(journal.clone(), clock.clone(), limits);
-        let root = Arc::new(Root::start(vec![Child::owner("tallies", &directory)]).await.unwrap());
+        let root = Arc::new(Root::start(vec![Child::owner("append_lists", &directory)]).await.unwrap());
         Self { _lets_go: Arc::new(LetsGo(Arc::clone(&disk))), journal, directory, disk, clock, root }
     }
 
@@ -145,11 +145,11 @@ impl Stage {
         self.root.stop().await;
     }
 
-    pub(super) async fn add(&self, id: UserId, number: u32) -> Answer<Tally> {
+    pub(super) async fn add(&self, id: UserId, number: u32) -> Answer<AppendList> {
         self.add_with(id, number, Mishap::None).await
     }
 
-    pub(super) async fn add_with(&self, id: UserId, number: u32, mishap: Mishap) -> Answer<Tally> {
+    pub(super) async fn add_with(&self, id: UserId, number: u32, mishap: Mishap) -> Answer<AppendList> {
         self.directory.ask(&id, Command::Add { entry: Entry { asker: 0, number }, mishap }).await
     }
 
@@ -171,11 +171,11 @@ impl Stage {
     /// How many messages are waiting for an entity, if it is alive.
     pub(super) fn waiting(&self, id: UserId) -> Option<u32> {
         let shared = self.directory.owner().0;
-        shared.live.get(&id).map(|live| live.inbox.waiting())
+        shared.live.get(&id).map(|live| live.mailbox.permits_in_use())
     }
 }
 
 /// Whether an answer says that nothing was done because there is too much to do.
-pub(super) fn is_busy(answer: &Answer<Tally>) -> bool {
+pub(super) fn is_busy(answer: &Answer<AppendList>) -> bool {
     matches!(answer, Err(AskError::NotDelivered(NotDelivered::Busy)))
 }

@@ -6,12 +6,12 @@
 use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use super::{
+    runtime::until,
     saga::in_one_life,
-    shop_floor::{Floor, Gone, Provider, placement, product_id},
-    stage::until,
+    test_shop::{Gone, Provider, TestShop, placement, product_id},
 };
 use crate::{
-    actors::{errands::Finished, lists},
+    actors::{erasure::Finished, lists},
     clock::Clock,
     domain::{
         account::{self, PasswordHash, Role},
@@ -54,78 +54,78 @@ fn order(cart_version: u64) -> Arc<Placement> {
     Arc::new(placement)
 }
 
-async fn tell_order(floor: &Floor, id: OrderId, command: order::Command) -> Result<(), Gone> {
-    floor.insist(&floor.orders, &id, || command.clone()).await?.unwrap();
+async fn tell_order(shop: &TestShop, id: OrderId, command: order::Command) -> Result<(), Gone> {
+    shop.insist(&shop.orders, &id, || command.clone()).await?.unwrap();
     Ok(())
 }
 
-async fn write_review(floor: &Floor, content: Content) -> Result<(), Gone> {
+async fn write_review(shop: &TestShop, content: Content) -> Result<(), Gone> {
     let id = review_of(content.customer);
-    floor.insist(&floor.reviews, &id, || review::Command::Write(content.clone())).await?.unwrap();
+    shop.insist(&shop.reviews, &id, || review::Command::Write(content.clone())).await?.unwrap();
     Ok(())
 }
 
-async fn rate(floor: &Floor, customer: UserId, rating: u8) -> Result<(), Gone> {
+async fn rate(shop: &TestShop, customer: UserId, rating: u8) -> Result<(), Gone> {
     let rate = || reviews::Command::Rate { customer, rating, version: 1 };
-    floor.insist(&floor.ratings, &product_id(0), rate).await?.unwrap();
+    shop.insist(&shop.ratings, &product_id(0), rate).await?.unwrap();
     Ok(())
 }
 
 /// A customer with an account, a delivered order, something in the cart and a review beside somebody else's.
-async fn prepare(floor: &Floor) -> Result<(), Gone> {
+async fn prepare(shop: &TestShop) -> Result<(), Gone> {
     let register = || account::Command::Register {
         user: CUSTOMER,
         role: Role::Customer,
         password_hash: PasswordHash::new(&text()),
         name: Some(text().into()),
     };
-    floor.insist(&floor.accounts, &ACCOUNT, register).await?.unwrap();
-    floor.stock(0, 100).await?;
-    floor.fill_cart(CUSTOMER, &[(0, 5)]).await?;
-    tell_order(floor, DELIVERED, order::Command::Place(order(1))).await?;
-    floor.checkout.drive(DELIVERED, None, Look::AtOrder).await;
+    shop.insist(&shop.accounts, &ACCOUNT, register).await?.unwrap();
+    shop.stock(0, 100).await?;
+    shop.fill_cart(CUSTOMER, &[(0, 5)]).await?;
+    tell_order(shop, DELIVERED, order::Command::Place(order(1))).await?;
+    shop.checkout.drive(DELIVERED, None, Look::AtOrder).await;
     let request = order::Command::RequestPayment { method: text(), key: None, capture: CaptureMode::AtOnce };
-    tell_order(floor, DELIVERED, request).await?;
-    floor.checkout.drive(DELIVERED, None, Look::AtOrder).await;
+    tell_order(shop, DELIVERED, request).await?;
+    shop.checkout.drive(DELIVERED, None, Look::AtOrder).await;
     let tracking = Tracking { carrier: "Post".into(), number: text() };
-    tell_order(floor, DELIVERED, order::Command::Ship(tracking)).await?;
-    tell_order(floor, DELIVERED, order::Command::Deliver).await?;
-    write_review(floor, content(CUSTOMER, 5, &text())).await?;
-    rate(floor, CUSTOMER, 5).await?;
-    write_review(floor, content(OTHER, 2, "Others write, too")).await?;
-    rate(floor, OTHER, 2).await
+    tell_order(shop, DELIVERED, order::Command::Ship(tracking)).await?;
+    tell_order(shop, DELIVERED, order::Command::Deliver).await?;
+    write_review(shop, content(CUSTOMER, 5, &text())).await?;
+    rate(shop, CUSTOMER, 5).await?;
+    write_review(shop, content(OTHER, 2, "Others write, too")).await?;
+    rate(shop, OTHER, 2).await
 }
 
-async fn begin(floor: &Floor) -> Result<(), Gone> {
-    floor.insist(&floor.accounts, &ACCOUNT, || account::Command::BeginErasure { by: CUSTOMER }).await?.unwrap();
+async fn begin(shop: &TestShop) -> Result<(), Gone> {
+    shop.insist(&shop.accounts, &ACCOUNT, || account::Command::BeginErasure { by: CUSTOMER }).await?.unwrap();
     Ok(())
 }
 
-/// Waits for the errands, as a request does; without them where the disk has broken, as then nothing ends any more.
-async fn go_on(floor: &Floor) -> Result<Finished, Gone> {
-    let erasing = floor.errands.go_on_erasing(ACCOUNT);
+/// Waits for the erasure, as a request does; it gives up where the disk is broken, since then nothing is ever finished.
+async fn go_on(shop: &TestShop) -> Result<Finished, Gone> {
+    let erasing = shop.erasure.finish(ACCOUNT);
     tokio::pin!(erasing);
     let mut finished = None;
-    until("the errands are run or the disk is broken", async || {
+    until("the pass is made or the disk is broken", async || {
         if let std::task::Poll::Ready(answer) = futures::poll!(erasing.as_mut()) {
             finished = Some(answer);
         }
-        floor.disk.is_broken() || finished.is_some()
+        shop.disk.is_broken() || finished.is_some()
     })
     .await;
-    if floor.disk.is_broken() { Err(Gone) } else { finished.ok_or(Gone) }
+    if shop.disk.is_broken() { Err(Gone) } else { finished.ok_or(Gone) }
 }
 
 /// The names of all streams in whose state, and the keys of all lists in which, the canary is. What the log itself holds is
 /// not looked at: it goes with the segments.
-pub(super) async fn where_the_canary_is(floor: &Floor) -> BTreeSet<String> {
-    floor.lists_have_all().await;
-    floor.journal.checkpoint().await.unwrap();
+pub(super) async fn where_the_canary_is(shop: &TestShop) -> BTreeSet<String> {
+    shop.lists_have_all().await;
+    shop.journal.checkpoint().await.unwrap();
     let holds = |bytes: &[u8]| bytes.windows(CANARY.len()).any(|window| window == CANARY.as_bytes());
     let mut streams = BTreeSet::new();
     let mut from = Position::BEGINNING;
     loop {
-        let page = floor.journal.page(from, 1 << 20).unwrap();
+        let page = shop.journal.page(from, 1 << 20).unwrap();
         streams.extend(page.records.iter().map(|record| record.stream.clone()));
         if page.next == from {
             break;
@@ -134,14 +134,14 @@ pub(super) async fn where_the_canary_is(floor: &Floor) -> BTreeSet<String> {
     }
     let mut found = BTreeSet::new();
     for stream in streams {
-        let loaded = floor.journal.read(&stream).await.unwrap();
+        let loaded = shop.journal.read(&stream).await.unwrap();
         let snapshot = loaded.snapshot.iter().map(|snapshot| &snapshot.bytes);
         let mut stored = snapshot.chain(loaded.records.iter().map(|record| &record.payload));
         if stored.any(|bytes| holds(bytes)) {
             found.insert(format!("stream {stream:?}"));
         }
     }
-    for (key, value) in floor.journal.lists().scan(lists::NAME, &[], None, usize::MAX).unwrap() {
+    for (key, value) in shop.journal.lists().scan(lists::NAME, &[], None, usize::MAX).unwrap() {
         if holds(&key) || holds(&value) {
             found.insert(format!("list {}", key.escape_ascii()));
         }
@@ -150,50 +150,50 @@ pub(super) async fn where_the_canary_is(floor: &Floor) -> BTreeSet<String> {
 }
 
 /// Nothing is left of the customer but what the books need.
-async fn check_erased(floor: &Floor) {
+async fn check_erased(shop: &TestShop) {
     until("the erasure is finished", async || {
-        let former = floor.accounts.read(&ACCOUNT).await.unwrap().view.former;
+        let former = shop.accounts.read(&ACCOUNT).await.unwrap().view.former;
         former.is_some_and(|former| former.under_way.is_none())
     })
     .await;
     // With the lists also the states have settled, whatever a crash has taken from them.
-    floor.check_lists().await;
-    assert_eq!(where_the_canary_is(floor).await, BTreeSet::new());
-    let order = floor.orders.read(&DELIVERED).await.unwrap().view;
+    shop.check_lists().await;
+    assert_eq!(where_the_canary_is(shop).await, BTreeSet::new());
+    let order = shop.orders.read(&DELIVERED).await.unwrap().view;
     assert_eq!(order.status(), Some(Status::Delivered));
     assert!(order.placement().unwrap().address.is_erased() && order.tracking().is_none());
     assert_eq!(order.placement().unwrap().lines.len(), 1);
-    assert!(floor.listed.erasures(None, 1).unwrap().items.is_empty());
-    let ratings = floor.ratings.read(&product_id(0)).await.unwrap().view;
+    assert!(shop.listed.erasures(None, 1).unwrap().items.is_empty());
+    let ratings = shop.ratings.read(&product_id(0)).await.unwrap().view;
     assert_eq!((ratings.count, ratings.stars), (1, 2), "the other review counts alone");
-    assert_eq!(floor.listed.reviews(&product_id(0), None, 10).unwrap().items.len(), 1);
-    assert!(floor.carts.read(&CUSTOMER).await.unwrap().view.lines.is_empty());
+    assert_eq!(shop.listed.reviews(&product_id(0), None, 10).unwrap().items.len(), 1);
+    assert!(shop.carts.read(&CUSTOMER).await.unwrap().view.lines.is_empty());
 }
 
-async fn open(path: &Path) -> Floor {
-    Floor::open(path, &Provider::with_moods(&[]), Clock::manual(NOW)).await
+async fn open(path: &Path) -> TestShop {
+    TestShop::open(path, &Provider::with_moods(&[]), Clock::manual(NOW)).await
 }
 
 /// Whether the disk broke, after so many calls, before all was erased.
 fn with_a_crash_after(calls: u64) -> bool {
     let path = tempfile::tempdir().unwrap();
     let crashed = in_one_life(async {
-        let floor = open(path.path()).await;
-        prepare(&floor).await.unwrap();
-        assert!(where_the_canary_is(&floor).await.len() >= 4, "account, order, review, list");
-        floor.disk.break_down_after(calls);
-        let began = begin(&floor).await;
-        began.is_err() || go_on(&floor).await.is_err()
+        let shop = open(path.path()).await;
+        prepare(&shop).await.unwrap();
+        assert!(where_the_canary_is(&shop).await.len() >= 4, "account, order, review, list");
+        shop.disk.break_down_after(calls);
+        let began = begin(&shop).await;
+        began.is_err() || go_on(&shop).await.is_err()
     });
     in_one_life(async {
-        let floor = open(path.path()).await;
+        let shop = open(path.path()).await;
         // What was begun is finished by itself; what was not is begun by the customer, who comes back.
-        if floor.accounts.read(&ACCOUNT).await.unwrap().view.holder.is_some() {
-            begin(&floor).await.unwrap();
-            assert_eq!(go_on(&floor).await.ok(), Some(Finished::Yes));
+        if shop.accounts.read(&ACCOUNT).await.unwrap().view.holder.is_some() {
+            begin(&shop).await.unwrap();
+            assert_eq!(go_on(&shop).await.ok(), Some(Finished::Yes));
         }
-        check_erased(&floor).await;
-        floor.close().await;
+        check_erased(&shop).await;
+        shop.close().await;
     });
     crashed
 }
@@ -212,20 +212,20 @@ fn a_customer_is_erased_whatever_call_on_the_disk_the_shop_was_killed_at() {
 fn an_order_on_its_way_holds_an_erasure_up_until_it_ends() {
     let path = tempfile::tempdir().unwrap();
     in_one_life(async {
-        let floor = open(path.path()).await;
-        prepare(&floor).await.unwrap();
+        let shop = open(path.path()).await;
+        prepare(&shop).await.unwrap();
         // Taken between the look at the orders and the beginning.
-        let version = floor.carts.read(&CUSTOMER).await.unwrap().view.version;
-        tell_order(&floor, LATER, order::Command::Place(order(version))).await.unwrap();
-        floor.checkout.drive(LATER, None, Look::AtOrder).await;
-        begin(&floor).await.unwrap();
-        assert_eq!(go_on(&floor).await.ok(), Some(Finished::No));
-        assert!(floor.orders.read(&LATER).await.unwrap().view.status() == Some(Status::AwaitingPayment));
-        tell_order(&floor, LATER, order::Command::Cancel).await.unwrap();
-        floor.checkout.drive(LATER, None, Look::AtOrder).await;
-        assert_eq!(go_on(&floor).await.ok(), Some(Finished::Yes));
-        check_erased(&floor).await;
-        floor.close().await;
+        let version = shop.carts.read(&CUSTOMER).await.unwrap().view.version;
+        tell_order(&shop, LATER, order::Command::Place(order(version))).await.unwrap();
+        shop.checkout.drive(LATER, None, Look::AtOrder).await;
+        begin(&shop).await.unwrap();
+        assert_eq!(go_on(&shop).await.ok(), Some(Finished::No));
+        assert!(shop.orders.read(&LATER).await.unwrap().view.status() == Some(Status::AwaitingPayment));
+        tell_order(&shop, LATER, order::Command::Cancel).await.unwrap();
+        shop.checkout.drive(LATER, None, Look::AtOrder).await;
+        assert_eq!(go_on(&shop).await.ok(), Some(Finished::Yes));
+        check_erased(&shop).await;
+        shop.close().await;
     });
 }
 
@@ -233,18 +233,18 @@ fn an_order_on_its_way_holds_an_erasure_up_until_it_ends() {
 fn an_order_that_comes_too_late_is_rejected_and_keeps_no_address() {
     let path = tempfile::tempdir().unwrap();
     in_one_life(async {
-        let floor = open(path.path()).await;
-        prepare(&floor).await.unwrap();
-        let version = floor.carts.read(&CUSTOMER).await.unwrap().view.version;
-        begin(&floor).await.unwrap();
-        assert_eq!(go_on(&floor).await.ok(), Some(Finished::Yes));
+        let shop = open(path.path()).await;
+        prepare(&shop).await.unwrap();
+        let version = shop.carts.read(&CUSTOMER).await.unwrap().view.version;
+        begin(&shop).await.unwrap();
+        assert_eq!(go_on(&shop).await.ok(), Some(Finished::Yes));
         // Its request had passed the door before the account was erased.
-        tell_order(&floor, LATER, order::Command::Place(order(version))).await.unwrap();
-        floor.checkout.drive(LATER, None, Look::AtOrder).await;
-        let late = floor.orders.read(&LATER).await.unwrap().view;
+        tell_order(&shop, LATER, order::Command::Place(order(version))).await.unwrap();
+        shop.checkout.drive(LATER, None, Look::AtOrder).await;
+        let late = shop.orders.read(&LATER).await.unwrap().view;
         assert_eq!((late.status(), late.end_reason()), (Some(Status::Rejected), Some(&EndReason::CustomerErased)));
-        check_erased(&floor).await;
-        floor.close().await;
+        check_erased(&shop).await;
+        shop.close().await;
     });
 }
 
@@ -252,23 +252,23 @@ fn an_order_that_comes_too_late_is_rejected_and_keeps_no_address() {
 fn a_review_under_way_is_waited_for_and_erased() {
     let path = tempfile::tempdir().unwrap();
     in_one_life(async {
-        let floor = open(path.path()).await;
-        prepare(&floor).await.unwrap();
-        let under_way = floor.errands.review_under_way().await;
-        begin(&floor).await.unwrap();
-        let erasing = go_on(&floor);
+        let shop = open(path.path()).await;
+        prepare(&shop).await.unwrap();
+        let under_way = shop.erasure.review_under_way().await;
+        begin(&shop).await.unwrap();
+        let erasing = go_on(&shop);
         tokio::pin!(erasing);
         until("the cart is erased", async || {
             assert!(futures::poll!(erasing.as_mut()).is_pending());
-            floor.carts.read(&CUSTOMER).await.unwrap().view.lines.is_empty()
+            shop.carts.read(&CUSTOMER).await.unwrap().view.lines.is_empty()
         })
         .await;
-        write_review(&floor, content(CUSTOMER, 1, &text())).await.unwrap();
+        write_review(&shop, content(CUSTOMER, 1, &text())).await.unwrap();
         assert!(futures::poll!(erasing.as_mut()).is_pending());
         drop(under_way);
         assert_eq!(erasing.await.ok(), Some(Finished::Yes));
-        check_erased(&floor).await;
-        floor.close().await;
+        check_erased(&shop).await;
+        shop.close().await;
     });
 }
 
@@ -276,19 +276,19 @@ fn a_review_under_way_is_waited_for_and_erased() {
 fn stars_that_a_crash_left_uncounted_are_counted_at_the_next_start() {
     let path = tempfile::tempdir().unwrap();
     in_one_life(async {
-        let floor = open(path.path()).await;
-        write_review(&floor, content(CUSTOMER, 5, "Good")).await.unwrap();
-        write_review(&floor, content(OTHER, 2, "Bad")).await.unwrap();
-        rate(&floor, OTHER, 2).await.unwrap();
+        let shop = open(path.path()).await;
+        write_review(&shop, content(CUSTOMER, 5, "Good")).await.unwrap();
+        write_review(&shop, content(OTHER, 2, "Bad")).await.unwrap();
+        rate(&shop, OTHER, 2).await.unwrap();
     });
     in_one_life(async {
-        let floor = open(path.path()).await;
+        let shop = open(path.path()).await;
         until("both count", async || {
-            let view = floor.ratings.read(&product_id(0)).await.unwrap().view;
+            let view = shop.ratings.read(&product_id(0)).await.unwrap().view;
             (view.count, view.stars) == (2, 7)
         })
         .await;
-        until("nothing is left", async || floor.listed.uncounted_reviews(None, 1).unwrap().items.is_empty()).await;
-        floor.close().await;
+        until("nothing is left", async || shop.listed.uncounted_reviews(None, 1).unwrap().items.is_empty()).await;
+        shop.close().await;
     });
 }

@@ -1,0 +1,268 @@
+//! Erases customers: a process manager that finishes what an account begins in the customer's cart, reviews and orders.
+//!
+//! It keeps no state of its own. A list holds every erasure from the event that begins it to the event that ends it; a pass takes
+//! them one by one and does what is left. There is a pass at start, when a caller waits for one, and every minute, so a crash between
+//! any two lines costs a repetition.
+//!
+//! An erasure begins with the account, which ends its sessions. Requests that are still under way must not escape it:
+//!
+//! ```text
+//!  account  ErasureBegun   no new request
+//!  cart     Erased         refuses every order that has not taken its lines yet; the checkout ends it, its address erased
+//!  (gate)                  reviews under way are written
+//!  (lists)                 contain every earlier order and review
+//!  reviews, orders  Erased
+//!  account  Erased         the address can be registered again
+//! ```
+//!
+//! May depend on `storage` and `domain`.
+
+use std::{sync::Arc, time::Duration};
+
+use parking_lot::RwLock;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::sync::{OwnedRwLockReadGuard, RwLock as Gate, oneshot};
+
+use super::{
+    directory::Directory,
+    follower::{CaughtUp, Progress},
+    lists::{Lists, OrdersOf, Settle},
+    pages::Pages,
+    reply::{AskError, NotDelivered},
+    task_error::{TaskError, retry_if_rejected},
+};
+use crate::{
+    domain::{
+        account::{self, Account},
+        cart::{self, Cart},
+        entity::{Entity, EntityId, Kind},
+        ids::{AccountId, UserId},
+        order::{self, Order},
+        review::{self, Review},
+        reviews::{self, Reviews},
+    },
+    storage::Stream,
+};
+
+/// The time between two passes, in milliseconds: an erasure that an open order holds up is tried again after it.
+const PASS_MS: u64 = 60_000;
+/// How many entries of a list are read at once.
+const PAGE: usize = 100;
+/// How long one wait of a pass may take, in milliseconds: for an entity, for the lists, for reviews under way.
+const WAIT_MAX: Duration = Duration::from_secs(5);
+/// How often a busy or recovering entity is asked to store its state, and the pause between two tries, in milliseconds.
+const SETTLE_TRIES: u32 = 20;
+const SETTLE_PAUSE_MS: u64 = 100;
+
+/// What an erasure reads and changes.
+#[derive(Clone)]
+#[allow(missing_docs, reason = "the names say it")]
+pub struct ErasureParts {
+    pub accounts: Directory<Account>,
+    pub carts: Directory<Cart>,
+    pub orders: Directory<Order>,
+    pub reviews: Directory<Review>,
+    pub ratings: Directory<Reviews>,
+    pub lists: Lists,
+    pub progress: Progress,
+}
+
+/// The handle of the erasure process manager. Cheap to clone.
+#[derive(Clone)]
+pub struct Erasure(Arc<Shared>);
+
+struct Shared {
+    actor: RwLock<Option<ActorRef<Pass>>>,
+    parts: ErasureParts,
+    reviews_under_way: Arc<Gate<()>>,
+}
+
+/// Whether an erasure is finished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finished {
+    /// All data of the customer is erased.
+    Yes,
+    /// Something holds it up; a later pass finishes it.
+    No,
+}
+
+/// The only message: make a pass, and answer whether the erasure of this account is finished by it. At most as many callers wait as
+/// requests are in flight.
+pub(super) struct Pass(Option<(AccountId, oneshot::Sender<Finished>)>);
+
+/// While it is held, an erasure waits for the review that is being written.
+pub struct ReviewUnderWay {
+    _held: OwnedRwLockReadGuard<()>,
+}
+
+impl Erasure {
+    /// An erasure process manager; it works when the root has started its actor.
+    #[must_use]
+    pub fn new(parts: ErasureParts) -> Self {
+        Self(Arc::new(Shared { actor: RwLock::new(None), parts, reviews_under_way: Arc::default() }))
+    }
+
+    pub(super) fn actor(&self) -> ErasureActor {
+        ErasureActor(Arc::clone(&self.0))
+    }
+
+    /// Continues an erasure that has begun, and waits for the pass. Dropping the future does not stop the pass.
+    pub async fn finish(&self, account: AccountId) -> Finished {
+        let (done, finished) = oneshot::channel();
+        let actor = self.0.actor.read().clone();
+        match actor.map(|actor| actor.send_message(Pass(Some((account, done))))) {
+            Some(Ok(())) => finished.await.unwrap_or(Finished::No),
+            Some(Err(_)) | None => Finished::No,
+        }
+    }
+
+    /// What the lists have states stored with. A disk that is nearly full does not hinder it; an entity that cannot be activated is
+    /// left as it is, and nothing waits for it.
+    #[must_use]
+    pub fn settle(&self) -> Settle {
+        let erasure = self.clone();
+        Arc::new(move |stream| match tokio::runtime::Handle::current().block_on(erasure.0.settle(stream)) {
+            Err(TaskError::Closing) => Err(NotDelivered::Closed),
+            Err(TaskError::Retry(problem)) => {
+                tracing::error!(?stream, problem, "erased data may still be stored");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        })
+    }
+
+    /// To be held from before the reviewer's account is read until the review is durable: an erasure waits for it, and so finds the
+    /// review.
+    pub async fn review_under_way(&self) -> ReviewUnderWay {
+        ReviewUnderWay { _held: Arc::clone(&self.0.reviews_under_way).read_owned().await }
+    }
+}
+
+/// The actor.
+pub(super) struct ErasureActor(Arc<Shared>);
+
+impl Actor for ErasureActor {
+    type Msg = Pass;
+    type State = ();
+    type Arguments = ();
+
+    async fn pre_start(&self, myself: ActorRef<Pass>, (): ()) -> Result<(), ActorProcessingErr> {
+        *self.0.actor.write() = Some(myself.clone());
+        myself.send_message(Pass(None))?;
+        myself.send_interval(Duration::from_millis(PASS_MS), || Pass(None));
+        Ok(())
+    }
+
+    async fn handle(&self, _: ActorRef<Pass>, Pass(waiting): Pass, (): &mut ()) -> Result<(), ActorProcessingErr> {
+        let wanted = waiting.as_ref().map(|(account, _)| *account);
+        let finished = match self.0.pass(wanted).await {
+            Ok(finished) => finished,
+            Err(TaskError::Closing) => Finished::No,
+            Err(TaskError::Retry(problem)) => {
+                tracing::warn!(problem, "erasures are left to the next pass");
+                Finished::No
+            }
+        };
+        if let Some((_, waiting)) = waiting {
+            let _ = waiting.send(finished);
+        }
+        Ok(())
+    }
+}
+
+impl Shared {
+    /// Works on every open erasure; returns whether the wanted one is finished. One that is held up does not hold up the others.
+    async fn pass(&self, wanted: Option<AccountId>) -> Result<Finished, TaskError> {
+        self.catch_up().await?;
+        let mut finished = Finished::Yes;
+        let mut erasures = Pages::new(&self.parts.lists, |lists, after| lists.erasures(after, PAGE));
+        while let Some(page) = erasures.next().await? {
+            for (account, user) in page {
+                let erased = self.erase(account, user).await;
+                if let Err(TaskError::Retry(problem)) = &erased {
+                    tracing::info!(%user, problem, "a customer is not erased yet");
+                }
+                if erased.is_err() && wanted == Some(account) {
+                    finished = Finished::No;
+                }
+            }
+        }
+        Ok(finished)
+    }
+
+    async fn erase(&self, account: AccountId, user: UserId) -> Result<(), TaskError> {
+        let parts = &self.parts;
+        retry_if_rejected(parts.carts.ask_within(WAIT_MAX, &user, cart::Command::Erase).await?)?;
+        let written = tokio::time::timeout(WAIT_MAX, self.reviews_under_way.write()).await;
+        drop(written.map_err(|_| TaskError::retry("reviews are being written"))?);
+        self.catch_up().await?;
+        self.erase_reviews(user).await?;
+        self.erase_orders(user).await?;
+        let finish = account::Command::FinishErasure;
+        retry_if_rejected(parts.accounts.ask_within(WAIT_MAX, &account, finish).await?)?;
+        tracing::info!(%user, "a customer is erased");
+        Ok(())
+    }
+
+    async fn erase_reviews(&self, customer: UserId) -> Result<(), TaskError> {
+        let parts = &self.parts;
+        let mut reviews = Pages::new(&parts.lists, move |lists, after| lists.reviews_of(customer, after, PAGE));
+        while let Some(page) = reviews.next().await? {
+            for id in page {
+                // The rating first: with its text the review leaves the list, and a later pass would not find it.
+                let forget = reviews::Command::Forget { customer };
+                retry_if_rejected(parts.ratings.ask_within(WAIT_MAX, &id.product, forget).await?)?;
+                retry_if_rejected(parts.reviews.ask_within(WAIT_MAX, &id, review::Command::Erase).await?)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn erase_orders(&self, customer: UserId) -> Result<(), TaskError> {
+        let (parts, of) = (&self.parts, OrdersOf::Customer(customer));
+        let mut erased = Ok(());
+        let mut orders = Pages::new(&parts.lists, move |lists, after| lists.orders(of, after, PAGE));
+        while let Some(page) = orders.next().await? {
+            for id in page {
+                if let Err(rejection) = parts.orders.ask_within(WAIT_MAX, &id, order::Command::Erase).await? {
+                    erased = Err(TaskError::Retry(format!("{id}: {rejection}")));
+                }
+            }
+        }
+        erased
+    }
+
+    async fn settle(&self, stream: &Stream) -> Result<(), TaskError> {
+        let parts = &self.parts;
+        match stream.kind() {
+            kind if kind == Kind::Account as u8 => settle(&parts.accounts, stream).await,
+            kind if kind == Kind::Cart as u8 => settle(&parts.carts, stream).await,
+            kind if kind == Kind::Order as u8 => settle(&parts.orders, stream).await,
+            kind if kind == Kind::Review as u8 => settle(&parts.reviews, stream).await,
+            kind if kind == Kind::Reviews as u8 => settle(&parts.ratings, stream).await,
+            kind => Err(TaskError::Retry(format!("nothing of kind {kind} erases"))),
+        }
+    }
+
+    async fn catch_up(&self) -> Result<(), TaskError> {
+        match self.parts.progress.catch_up(WAIT_MAX).await {
+            CaughtUp::Yes => Ok(()),
+            CaughtUp::No => Err(TaskError::retry("the lists have not caught up")),
+        }
+    }
+}
+
+/// Has the state of an entity stored, with retries while the entity is busy or recovering.
+async fn settle<E: Entity>(directory: &Directory<E>, stream: &Stream) -> Result<(), TaskError> {
+    let id = E::Id::from_key(stream.key()).ok_or_else(|| TaskError::retry("a bad id"))?;
+    for _ in 0..SETTLE_TRIES {
+        match tokio::time::timeout(WAIT_MAX, directory.settle(&id)).await {
+            // A read-only disk only hinders new events: the entity is alive, and its snapshot is offered.
+            Ok(Ok(()) | Err(AskError::NotDelivered(NotDelivered::ReadOnly))) => return Ok(()),
+            Ok(Err(AskError::NotDelivered(NotDelivered::Closed))) => return Err(TaskError::Closing),
+            Ok(Err(_)) => tokio::time::sleep(Duration::from_millis(SETTLE_PAUSE_MS)).await,
+            Err(_) => break,
+        }
+    }
+    Err(TaskError::retry("the entity cannot be activated"))
+}

@@ -1,0 +1,30 @@
+//! The lists that are not one entity's: orders by customer, by seller and by state, reviews by product and by customer, and
+//! what has been begun and is to be finished after a crash.
+//!
+//! A projection of order, review and account events into ordered keys. Applying a record twice puts the same keys, so a rewind after a
+//! crash does no harm.
+//!
+//! | key | value | serves |
+//! |---|---|---|
+//! | `c` customer, newest first, order | | `GET /orders` of a customer |
+//! | `s` seller, newest first, order | | `GET /orders` of a seller |
+//! | `t` stage, newest first, order | | `GET /orders` of an admin |
+//! | `o` order | | what the checkout resumes at start |
+//! | `p` order | placed at, stage | to move an order between stages, until its last one |
+//! | `r` product, newest first, customer | review | `GET /products/{id}/reviews` |
+//! | `v` customer, product | when | to replace a review; to erase a customer's |
+//! | `n` customer, product | version | reviews whose stars the product may not have counted yet |
+//! | `a` order | | what operators have to look at |
+//! | `e` account | user | customers whose erasure has begun and not ended |
+//!
+//! May depend on `storage` and `domain`.
+
+mod keys;
+mod projection;
+mod reader;
+
+pub use self::{
+    keys::{NAME, Stage, open_order_key},
+    projection::{ListsProjection, Settle},
+    reader::{Listed, Lists, OrdersOf},
+};

@@ -1,0 +1,41 @@
+//! Reads a list page by page, each page on a blocking thread.
+//!
+//! May depend on `storage`.
+
+use super::{
+    lists::{Listed, Lists},
+    task_error::TaskError,
+};
+use crate::storage::Fault;
+
+/// The pages of one list, from the first to the last.
+pub(super) struct Pages<F> {
+    lists: Lists,
+    read: F,
+    after: Option<Vec<u8>>,
+    ended: bool,
+}
+
+impl<T, F> Pages<F>
+where
+    T: Send + 'static,
+    F: Fn(&Lists, Option<&[u8]>) -> Result<Listed<T>, Fault> + Clone + Send + 'static,
+{
+    /// `read` gets the lists and the cursor of the page before.
+    pub(super) fn new(lists: &Lists, read: F) -> Self {
+        Self { lists: lists.clone(), read, after: None, ended: false }
+    }
+
+    /// The next page; `None` after the last one. After an error the same page is read again.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<T>>, TaskError> {
+        if self.ended {
+            return Ok(None);
+        }
+        let (lists, read, after) = (self.lists.clone(), self.read.clone(), self.after.clone());
+        let page = tokio::task::spawn_blocking(move || read(&lists, after.as_deref())).await;
+        let page = page.map_err(TaskError::retry)??;
+        self.ended = page.next.is_none();
+        self.after = page.next;
+        Ok(Some(page.items))
+    }
+}

@@ -1,0 +1,48 @@
+//! A snapshot of a live entity, taken after one of its events and written while the entity goes on.
+//!
+//! May depend on `storage` and `domain`.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use tokio::{runtime::Handle, task::JoinHandle};
+
+use super::records::{self, snapshot_version};
+use crate::{
+    domain::entity::Entity,
+    planted::{Bug, planted},
+    storage::{Journal, Snapshot, Stream},
+};
+
+/// Stands in place of a snapshot's size while the snapshot is being written, so that none is due meanwhile.
+pub(super) const BEING_WRITTEN: usize = usize::MAX;
+
+/// The state of an entity after one of its events, to be written when that event is durable.
+pub(super) struct PendingSnapshot<E: Entity> {
+    pub(super) entity: E,
+    /// The sequence number of the last event in it.
+    pub(super) sequence: u64,
+    pub(super) journal: Journal,
+    pub(super) stream: Stream,
+    /// Receives the snapshot's size when it is written.
+    pub(super) bytes: Arc<AtomicUsize>,
+}
+
+impl<E: Entity> PendingSnapshot<E> {
+    /// Writes the snapshot on this thread. To be called when its last event is durable.
+    pub(super) fn write(self) {
+        let Self { entity, sequence, journal, stream, bytes: written } = self;
+        let state = if planted(Bug::SnapshotEmpty) { E::default() } else { entity };
+        let bytes = records::encode_snapshot(&state);
+        written.store(bytes.len(), Ordering::Release);
+        let version = snapshot_version(E::KIND);
+        journal.offer_snapshot(&stream, Snapshot { sequence, version, bytes: bytes.into() });
+    }
+
+    /// Writes the snapshot on a blocking thread: the largest have some 100 MB.
+    pub(super) fn write_beside(self, runtime: &Handle) -> JoinHandle<()> {
+        runtime.spawn_blocking(move || self.write())
+    }
+}

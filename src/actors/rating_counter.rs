@@ -1,0 +1,96 @@
+//! Counts ratings: a process manager that adds the rating of every written review to its product's sum.
+//!
+//! A review is a stream of its own, and its text is durable first. A list holds it until its product has counted the rating, so a
+//! pass at start and every minute finishes what a crash left uncounted. The product is sent the review's version, so that a late or
+//! repeated command changes nothing.
+//!
+//! May depend on `domain`.
+
+use std::time::Duration;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+
+use super::{
+    directory::Directory,
+    follower::{CaughtUp, Progress},
+    lists::Lists,
+    pages::Pages,
+    task_error::{TaskError, retry_if_rejected},
+};
+use crate::domain::{
+    review::{self, Review, ReviewId},
+    reviews::{self, Reviews},
+};
+
+/// The time between two passes, in milliseconds.
+const PASS_MS: u64 = 60_000;
+/// How many entries of a list are read at once.
+const PAGE: usize = 100;
+/// How long one wait of a pass may take: for an entity, or for the lists.
+const WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// The process manager; it works when the root has started its actor.
+#[derive(Clone)]
+#[allow(missing_docs, reason = "the names say it")]
+pub struct RatingCounter {
+    pub reviews: Directory<Review>,
+    pub ratings: Directory<Reviews>,
+    pub lists: Lists,
+    pub progress: Progress,
+}
+
+/// The only message: make a pass.
+pub(super) struct Pass;
+
+/// The actor.
+pub(super) struct RatingCounterActor(pub(super) RatingCounter);
+
+impl Actor for RatingCounterActor {
+    type Msg = Pass;
+    type State = ();
+    type Arguments = ();
+
+    async fn pre_start(&self, myself: ActorRef<Pass>, (): ()) -> Result<(), ActorProcessingErr> {
+        myself.send_message(Pass)?;
+        myself.send_interval(Duration::from_millis(PASS_MS), || Pass);
+        Ok(())
+    }
+
+    async fn handle(&self, _: ActorRef<Pass>, Pass: Pass, (): &mut ()) -> Result<(), ActorProcessingErr> {
+        if let Err(TaskError::Retry(problem)) = self.0.pass().await {
+            tracing::warn!(problem, "ratings are left to the next pass");
+        }
+        Ok(())
+    }
+}
+
+impl RatingCounter {
+    async fn pass(&self) -> Result<(), TaskError> {
+        if self.progress.catch_up(WAIT_MAX).await == CaughtUp::No {
+            return Err(TaskError::retry("the lists have not caught up"));
+        }
+        let mut uncounted = Pages::new(&self.lists, |lists, after| lists.uncounted_reviews(after, PAGE));
+        while let Some(page) = uncounted.next().await? {
+            for id in page {
+                if let Err(TaskError::Retry(problem)) = self.count(&id).await {
+                    tracing::warn!(%id, problem, "the rating of a review is not counted yet");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the rating of one review to its product's sum. A review that its product has no room for is withdrawn.
+    async fn count(&self, id: &ReviewId) -> Result<(), TaskError> {
+        let view = self.reviews.read(id).await?.view;
+        let Some(written) = view.written else { return Ok(()) };
+        let (customer, rating, version) = (id.customer, written.content.rating, view.version);
+        let rate = reviews::Command::Rate { customer, rating, version };
+        match self.ratings.ask_within(WAIT_MAX, &id.product, rate).await? {
+            Ok(_) => Ok(()),
+            Err(reviews::Rejection::TooMany) => {
+                retry_if_rejected(self.reviews.ask_within(WAIT_MAX, id, review::Command::Erase).await?)
+            }
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! What a caller gets back from an entity: accepted, rejected, surely not executed, or unknown.
+//!
+//! May depend on `storage` and `domain`.
+
+use crate::{domain::entity::Entity, storage::Refused};
+
+/// A command that was accepted.
+#[derive(Debug, Clone)]
+pub struct Accepted<V> {
+    /// The view after it. Durable, unless the caller asked for a reply at admission.
+    pub view: V,
+    /// Whether it changed anything.
+    pub effect: Effect,
+}
+
+/// Whether a command changed anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// The command added an event.
+    Changed,
+    /// The entity was already in the wanted state: the command is a repeat.
+    AlreadySo,
+}
+
+/// Why a command was not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AskError<R> {
+    /// The entity understood and refused it; nothing changed.
+    #[error(transparent)]
+    Rejected(R),
+    /// Surely not executed: try again later.
+    #[error("not executed: {0}")]
+    NotDelivered(NotDelivered),
+    /// Perhaps executed: repeat it with the same identity.
+    #[error("the outcome is unknown")]
+    Unknown,
+}
+
+/// Why a command was surely not executed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotDelivered {
+    /// The entity's mailbox is full, or the entity is recovering from a failure.
+    #[error("too much to do")]
+    Busy,
+    /// The disk is nearly full; reads go on.
+    #[error("the storage is read-only, its disk is nearly full")]
+    ReadOnly,
+    /// The shop is closing or closed, or its storage has failed.
+    #[error("the storage is closed")]
+    Closed,
+}
+
+impl From<Refused> for NotDelivered {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::ReadOnly => Self::ReadOnly,
+            Refused::Failed | Refused::Closed => Self::Closed,
+        }
+    }
+}
+
+/// The reply to one command.
+pub type Answer<E> = Result<Accepted<<E as Entity>::View>, AskError<<E as Entity>::Rejection>>;
