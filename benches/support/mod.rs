@@ -49,9 +49,10 @@ pub(crate) fn picked() -> Vec<String> {
     std::env::args().skip(1).filter(|argument| argument != "--bench").collect()
 }
 
-/// An empty directory on a real disk: below `SOUK_BENCH_DIR`, or beside the build. It is deleted when it is dropped.
+/// An empty directory on a real disk: below `SOUK_BENCH_DIR`, or beside this program. It is deleted when it is dropped.
 pub(crate) fn scratch() -> TempDir {
-    let below = std::env::var_os("SOUK_BENCH_DIR").map_or_else(|| env!("CARGO_TARGET_TMPDIR").into(), PathBuf::from);
+    let beside = || std::env::current_exe().expect("the program has a path").with_file_name("");
+    let below = std::env::var_os("SOUK_BENCH_DIR").map_or_else(beside, PathBuf::from);
     tempfile::tempdir_in(below).expect("a directory can be made")
 }
 

@@ -1,8 +1,12 @@
 //! Souk side by side with what others would use: a flash sale on PostgreSQL and on Redis, a product page of fixed bytes, a
 //! search of plain tantivy, a plain file. Ratios of one run count; absolute figures are the machine's.
 //!
-//! `cargo bench --bench compare -- flash-sale page search log` picks some; without a name all are run. What cannot be had is
-//! skipped, loudly and counted.
+//! ```text
+//! cargo build --release                                  # the server that is compared
+//! cargo run --release -p compare -- flash-sale page      # of flash-sale, page, search, log; without a name all
+//! ```
+//!
+//! A peer that is not installed is skipped with a message, and the skips are counted.
 #![allow(clippy::print_stdout, missing_docs, reason = "a bench prints")]
 
 mod flash_sale;
@@ -13,7 +17,7 @@ mod peer;
 mod postgres;
 mod redis;
 mod search;
-#[path = "../support/mod.rs"]
+#[path = "../../support/mod.rs"]
 mod support;
 
 use std::{

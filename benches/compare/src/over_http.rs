@@ -62,7 +62,9 @@ impl Program {
             customers.push(log_in(&shop, &format!("customer-{number}@example.org"), Role::Customer).await?);
         }
         shop.close().await?;
-        let mut command = home.command(env!("CARGO_BIN_EXE_souk"));
+        let souk = std::env::current_exe()?.with_file_name("souk");
+        anyhow::ensure!(souk.exists(), "{} is missing: cargo build --release makes it", souk.display());
+        let mut command = home.command(souk);
         command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data_dir).env("SOUK_LOG", "error");
         let mut peer = home.start(command, Signal::TERM)?;
         let listens = async |said: &str| Some(said.lines().next()?.split_once("http://")?.1.to_owned());
