@@ -73,7 +73,11 @@ fn is_source_path(word: &str) -> bool {
     let is_plain = word.chars().all(|c| c.is_ascii_alphanumeric() || ['/', '_', '-', '.'].contains(&c));
     let rooted = ["src/", "tests/", "benches/", "docs/", "examples/", "tools/"].iter().any(|top| word.starts_with(top));
     let named = [".rs", ".md", ".sh"].iter().any(|end| word.len() > end.len() && word.ends_with(end));
-    is_plain && !word.starts_with(['/', '-']) && (named || rooted && word.ends_with('/'))
+    word != "mod.rs"
+        && word != "tests.rs"
+        && is_plain
+        && !word.starts_with(['/', '-'])
+        && (named || rooted && word.ends_with('/'))
 }
 
 /// A path counts from the root, from `src/`, or from the file that names it.

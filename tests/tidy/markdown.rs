@@ -122,3 +122,45 @@ fn lines_that_are_not_one_sentence_are_found() {
                 | a. b | c |\n\n```\na. b\nc\n```\nThe [link](c. d) ends here";
     assert_eq!(faults(good), []);
 }
+
+/// What is wrong with the head of a decision: a numbered title, its status and its date.
+fn fault_of_head(path: &str, text: &str) -> Option<&'static str> {
+    let mut lines = text.lines();
+    let number = path.rsplit('/').next()?.split('-').next()?.trim_start_matches('0');
+    let statuses = ["accepted", "superseded", "rejected", "proposed"];
+    let is_date = |date: &str| {
+        let lengths: Vec<usize> = date.split('-').map(str::len).collect();
+        lengths == [4, 2, 2] && date.chars().all(|c| c.is_ascii_digit() || c == '-')
+    };
+    if !lines.next()?.starts_with(&format!("# {number}. ")) {
+        Some("the title has another number than the file")
+    } else if !lines.nth(1)?.strip_prefix("- Status: ").is_some_and(|its| statuses.iter().any(|s| its.starts_with(s))) {
+        Some("no status")
+    } else if !lines.next()?.strip_prefix("- Date: ").is_some_and(is_date) {
+        Some("no date")
+    } else {
+        None
+    }
+}
+
+#[test]
+fn decisions_have_a_status_and_a_date() {
+    let decisions: Vec<Text> =
+        documents().into_iter().filter(|document| document.path.starts_with("docs/adr/")).collect();
+    assert!(decisions.len() > 9, "the decisions were not found");
+    for Text { path, text } in &decisions {
+        assert_eq!(fault_of_head(path, text), None, "{path}");
+    }
+    let head = |number: &str, status: &str, date: &str| {
+        format!("# {number}. T\n\n- Status: {status}\n- Date: {date}\n\nText.")
+    };
+    assert_eq!(fault_of_head("docs/adr/0010-a.md", &head("10", "accepted", "2026-11-23")), None);
+    for (number, status, date) in [
+        ("1", "accepted", "2026-11-23"),
+        ("10", "", "2026-11-23"),
+        ("10", "accepted", "now"),
+        ("10", "maybe", "2026-11-23"),
+    ] {
+        assert!(fault_of_head("docs/adr/0010-a.md", &head(number, status, date)).is_some(), "{number} {status} {date}");
+    }
+}
