@@ -17,7 +17,7 @@ use souk::{
         entity::{Entity, EntityId, Timestamp},
         ids::{OrderId, UserId},
         money::{Currency, Money},
-        order::{Address, CaptureMode, Command, Line, Order, Placement, Standing, Status, StockAnswer, Tracking},
+        order::{Address, CaptureMode, Command, Line, Order, PaymentState, Placement, Status, StockAnswer, Tracking},
     },
     shop::Shop,
     storage::{Append, Snapshot, Stream},
@@ -100,14 +100,14 @@ fn placement(number: u64, customer: UserId, products: usize) -> Placement {
 
 /// The whole life of an order, a second between two events: their stored forms, and that of the state after all of them.
 fn live(placement: Placement, at: Timestamp) -> (Vec<Vec<u8>>, Vec<u8>) {
-    let captured = Standing::Captured { reference: "past".into(), amount: placement.total };
+    let captured = PaymentState::Captured { reference: "past".into(), amount: placement.total };
     let tracking = Tracking { carrier: "A Carrier".into(), number: "1".into() };
     let life = [
         Command::Place(Arc::new(placement)),
         Command::RecordTaken,
         Command::RecordStock(vec![(0, StockAnswer::Reserved)]),
         Command::RequestPayment { method: "tok_success".into(), key: None, capture: CaptureMode::AtOnce },
-        Command::AdvancePayment { attempt: 1, standing: captured },
+        Command::AdvancePayment { attempt: 1, state: captured },
         Command::RecordFulfilled,
         Command::Pack,
         Command::Ship(tracking),

@@ -25,7 +25,7 @@ use super::{
 use crate::domain::{
     entity::Timestamp,
     ids::OrderId,
-    order::{Look, Order},
+    order::{Order, Poll},
 };
 
 /// How many orders may be under way at once, in tasks. One costs some kilobytes; one that waits for a slow provider is one.
@@ -57,7 +57,7 @@ struct CheckoutShared {
 /// What the checkout is told.
 pub(super) enum CheckoutMessage {
     /// Something changed about an order, which is known to be at least so far; who asks is told when it rests.
-    Drive(OrderId, Option<Arc<Order>>, Look, Option<oneshot::Sender<()>>),
+    Drive(OrderId, Option<Arc<Order>>, Poll, Option<oneshot::Sender<()>>),
     /// A task has driven its order to rest.
     Rested(OrderId, Rest),
     /// Look at the deadlines.
@@ -85,11 +85,11 @@ impl Checkout {
 
     /// Drives an order until it rests and all that was done is durable. `known` is the order as the caller was told, where
     /// that need not be durable yet. Dropping the future does not stop the order.
-    pub async fn drive(&self, order: OrderId, known: Option<Arc<Order>>, look: Look) {
+    pub async fn drive(&self, order: OrderId, known: Option<Arc<Order>>, poll: Poll) {
         let (done, rested) = oneshot::channel();
         let actor = self.0.actor.read().clone();
         if let Some(actor) = actor
-            && actor.send_message(CheckoutMessage::Drive(order, known, look, Some(done))).is_ok()
+            && actor.send_message(CheckoutMessage::Drive(order, known, poll, Some(done))).is_ok()
         {
             let _ = rested.await;
         }
@@ -183,8 +183,8 @@ impl Actor for CheckoutActor {
         state: &mut CheckoutState,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            CheckoutMessage::Drive(order, known, look, waiting) => {
-                self.drive(&myself, order, known, look, waiting, state);
+            CheckoutMessage::Drive(order, known, poll, waiting) => {
+                self.drive(&myself, order, known, poll, waiting, state);
             }
             CheckoutMessage::Rested(order, rest) => self.rested(&myself, order, rest, state),
             CheckoutMessage::Tick => self.tick(&myself, state),
@@ -204,7 +204,7 @@ impl CheckoutActor {
         myself: &ActorRef<CheckoutMessage>,
         order: OrderId,
         known: Option<Arc<Order>>,
-        look: Look,
+        poll: Poll,
         waiting: Option<oneshot::Sender<()>>,
         state: &mut CheckoutState,
     ) {
@@ -212,7 +212,7 @@ impl CheckoutActor {
             let rerun = under_way.rerun.get_or_insert_default();
             rerun.waiting.extend(waiting);
             rerun.known = known.or(rerun.known.take());
-            rerun.around |= look == Look::Around;
+            rerun.around |= poll == Poll::Now;
             return;
         }
         if state.under_way.len() >= TASKS_MAX {
@@ -221,7 +221,7 @@ impl CheckoutActor {
             return;
         }
         state.under_way.insert(order, UnderWay { waiting: waiting.into_iter().collect(), rerun: None });
-        self.start(myself, order, known, look, state);
+        self.start(myself, order, known, poll, state);
     }
 
     fn start(
@@ -229,14 +229,14 @@ impl CheckoutActor {
         myself: &ActorRef<CheckoutMessage>,
         order: OrderId,
         known: Option<Arc<Order>>,
-        look: Look,
+        poll: Poll,
         state: &mut CheckoutState,
     ) {
         let (driver, myself, since) = (self.0.driver.clone(), myself.clone(), state.troubled.get(&order).copied());
         state.tasks.spawn(async move {
             // A panic in the driver must not leave the order marked as under way for ever. It is caught in this task: a task of
             // its own would outlive the checkout, and an order must never have two drivers.
-            let driven = AssertUnwindSafe(driver.drive(order, known, look, since)).catch_unwind().await;
+            let driven = AssertUnwindSafe(driver.drive(order, known, poll, since)).catch_unwind().await;
             let rest = driven.unwrap_or_else(|_| {
                 tracing::error!(%order, "driving an order panicked");
                 driver.look_again()
@@ -256,8 +256,8 @@ impl CheckoutActor {
         }
         if let Some(rerun) = under_way.rerun.take() {
             under_way.waiting = rerun.waiting;
-            let look = if rerun.around { Look::Around } else { Look::AtOrder };
-            self.start(myself, order, rerun.known, look, state);
+            let poll = if rerun.around { Poll::Now } else { Poll::IfNeeded };
+            self.start(myself, order, rerun.known, poll, state);
             return;
         }
         state.under_way.remove(&order);
@@ -274,7 +274,7 @@ impl CheckoutActor {
         while state.under_way.len() < TASKS_MAX
             && let Some(order) = state.wakes.next(now)
         {
-            self.drive(myself, order, None, Look::Around, None, state);
+            self.drive(myself, order, None, Poll::Now, None, state);
         }
     }
 
@@ -303,7 +303,7 @@ async fn resume(shared: Arc<CheckoutShared>, actor: ActorRef<CheckoutMessage>) {
         };
         resumed += page.items.len();
         for order in page.items {
-            if actor.send_message(CheckoutMessage::Drive(order, None, Look::Around, None)).is_err() {
+            if actor.send_message(CheckoutMessage::Drive(order, None, Poll::Now, None)).is_err() {
                 return;
             }
         }

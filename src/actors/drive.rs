@@ -22,7 +22,10 @@ use crate::{
         entity::{Entity, Timestamp},
         ids::OrderId,
         inventory::Inventory,
-        order::{self, Ask, Attempt, Look, Order, Problem, RefundStanding, Rejection, Standing, Step, Told, Turn},
+        order::{
+            self, Attempt, Effect, EffectResult, IssueKind, Order, PaymentState, Poll, RefundState, Rejection, Step,
+            Turn,
+        },
     },
     payments::{self, Gateway, Payment, Repayment},
     planted::{Bug, planted},
@@ -110,11 +113,11 @@ impl Driver {
         &self,
         id: OrderId,
         known: Option<Arc<Order>>,
-        look: Look,
+        poll: Poll,
         mut troubled_since: Option<Timestamp>,
     ) -> Rest {
         let mut pause_ms = self.limits.back_off_ms_min;
-        let (mut known, mut look) = (known, look);
+        let (mut known, mut poll) = (known, poll);
         // Is there anything that need not be durable yet?
         let mut ahead = known.is_some();
         let mut is_told = known.is_some();
@@ -132,11 +135,11 @@ impl Driver {
             };
             let now = self.clock.now();
             let ask_again = now.plus_ms(self.limits.ask_again_ms);
-            let asked = std::mem::replace(&mut look, Look::AtOrder);
+            let asked = std::mem::replace(&mut poll, Poll::IfNeeded);
             let rest = match order.turn(now, asked) {
                 Some(Turn::Do(step)) => Ok(step),
                 Some(Turn::WaitUntil(moment)) => Err(Rest::Until(moment)),
-                Some(Turn::LookAgain(latest)) => {
+                Some(Turn::PollLater(latest)) => {
                     Err(Rest::Until(latest.map_or(ask_again, |latest| latest.min(ask_again))))
                 }
                 Some(Turn::Rest) => Err(Rest::Done),
@@ -152,7 +155,7 @@ impl Driver {
                     // Now all that the caller was told is durable, and what came after it, too.
                     match self.orders.read(&id).await {
                         Ok(newer) if newer.sequence > order.sequence() => {
-                            (known, look, is_told, ahead) = (Some(newer.view), asked, false, false);
+                            (known, poll, is_told, ahead) = (Some(newer.view), asked, false, false);
                             continue;
                         }
                         _ => return rest,
@@ -174,7 +177,7 @@ impl Driver {
                     tracing::warn!(%id, ?step, problem, pause_ms, "a step of an order is to be repeated");
                     let since = since_when(&order, &step).unwrap_or(*troubled_since.get_or_insert(now));
                     self.report(id, &step, problem, since).await;
-                    if let Step::Ask(_) = step {
+                    if let Step::Poll(_) = step {
                         // Nothing waits for it, so there is no hurry; but a deadline comes first.
                         let deadline = order.placement().map(|placement| placement.deadline).filter(|at| *at > now);
                         let moment = deadline.map_or(ask_again, |deadline| deadline.min(ask_again));
@@ -200,7 +203,7 @@ impl Driver {
 
     async fn perform(&self, id: OrderId, order: &Order, step: &Step) -> Outcome {
         match step {
-            Step::Pay(number) | Step::Ask(number) | Step::Capture(number) | Step::Void(number) => {
+            Step::Pay(number) | Step::Poll(number) | Step::Capture(number) | Step::Void(number) => {
                 self.pay(id, order, step, *number).await
             }
             Step::Refund(number) => self.refund(id, order, *number).await,
@@ -215,12 +218,12 @@ impl Driver {
         };
         let asked = join_all(step.asks(id, order).into_iter().map(|ask| async move {
             Ok::<_, TaskError>(match ask {
-                Ask::Cart(command) => Told::Cart(known(self.ask(&self.carts, &customer, command).await)?),
-                Ask::Stock(..) if planted(Bug::ReservationSkipped) && matches!(step, Step::Reserve(_)) => {
-                    Told::Stock(Some(Ok(())))
+                Effect::Cart(command) => EffectResult::Cart(known(self.ask(&self.carts, &customer, command).await)?),
+                Effect::Stock(..) if planted(Bug::ReservationSkipped) && matches!(step, Step::Reserve(_)) => {
+                    EffectResult::Stock(Some(Ok(())))
                 }
-                Ask::Stock(product, command) => {
-                    Told::Stock(known(self.ask(&self.inventories, &product, command).await)?)
+                Effect::Stock(product, command) => {
+                    EffectResult::Stock(known(self.ask(&self.inventories, &product, command).await)?)
                 }
             })
         }));
@@ -231,24 +234,24 @@ impl Driver {
                 if let Some(known) = again.known {
                     self.tell(id, *known).await?;
                 }
-                Err(TaskError::Retry(again.problem))
+                Err(TaskError::Retry(again.reason))
             }
         }
     }
 
-    /// Tells an operator of what does not come right for long. The shop goes on trying.
+    /// Tells an operator of what does not resolve itself for long. The shop goes on trying.
     async fn report(&self, id: OrderId, step: &Step, seen: String, since: Timestamp) {
         if self.clock.now().ms_since(since) >= self.limits.attention_ms {
-            let problem = match step {
-                Step::Pay(number) | Step::Void(number) => Problem::PaymentUnknown { attempt: *number, seen },
-                _ => Problem::Stuck { seen },
+            let kind = match step {
+                Step::Pay(number) | Step::Void(number) => IssueKind::PaymentUnknown { attempt: *number, seen },
+                _ => IssueKind::Stuck { seen },
             };
-            self.raise(id, problem).await;
+            self.raise(id, kind).await;
         }
     }
 
-    async fn raise(&self, id: OrderId, problem: Problem) {
-        if let Err(trouble) = self.tell(id, order::Command::Raise { problem, notice: None }).await {
+    async fn raise(&self, id: OrderId, kind: IssueKind) {
+        if let Err(trouble) = self.tell(id, order::Command::RaiseIssue { kind, notice: None }).await {
             tracing::warn!(%id, ?trouble, "an operator could not be told of an order");
         }
     }
@@ -277,7 +280,7 @@ impl Driver {
             amount: placement.total,
             method: attempt.method.clone(),
             capture: attempt.capture,
-            reference: attempt.standing.as_ref().and_then(Standing::reference).map(str::to_owned),
+            reference: attempt.state.as_ref().and_then(PaymentState::reference).map(str::to_owned),
         };
         if planted(Bug::NewKeyOnRetry) {
             payment.attempt += fastrand::u32(..4_096);
@@ -287,29 +290,29 @@ impl Driver {
         }
         let total = placement.total;
         let answer = self.within_time(self.ask_provider(step, attempt, payment)).await;
-        let standing = match answer {
-            Ok(Standing::Declined { reason }) if planted(Bug::DeclineIsSuccess) => {
-                Standing::Captured { reference: reason, amount: total }
+        let state = match answer {
+            Ok(PaymentState::Declined { reason }) if planted(Bug::DeclineIsSuccess) => {
+                PaymentState::Captured { reference: reason, amount: total }
             }
-            Ok(standing) => standing,
+            Ok(state) => state,
             Err(_) if planted(Bug::ExpiresWhileUnknown) => return self.tell(id, order::Command::Expire).await,
             Err(unknown) => return Err(TaskError::Retry(unknown.problem)),
         };
-        let reference = standing.reference().unwrap_or_default().to_owned();
+        let reference = state.reference().unwrap_or_default().to_owned();
         // What is to be captured or given up and is not: the provider is still at it.
-        let undone = match (step, &standing) {
-            (Step::Void(_), standing) => !standing.is_final(),
-            (Step::Capture(_), standing) => matches!(standing, Standing::Authorised { .. }),
+        let undone = match (step, &state) {
+            (Step::Void(_), state) => !state.is_final(),
+            (Step::Capture(_), state) => matches!(state, PaymentState::Authorised { .. }),
             _ => false,
         };
-        let advance = order::Command::AdvancePayment { attempt: number, standing };
+        let advance = order::Command::AdvancePayment { attempt: number, state };
         match self.ask(&self.orders, &id, advance).await? {
             Ok(_) if undone => Err(TaskError::Retry("the provider is still at it".into())),
             Ok(order) => Ok(order),
             Err(rejection) => {
                 if let Rejection::AmountMismatch { captured, .. } = rejection {
-                    // At once, as it is about money; it comes right by itself where the next answer is another.
-                    self.raise(id, Problem::AmountMismatch { attempt: number, reference, captured }).await;
+                    // At once, as it is about money; it resolves itself where the next answer is another.
+                    self.raise(id, IssueKind::AmountMismatch { attempt: number, reference, captured }).await;
                 }
                 Err(TaskError::Retry(rejection.to_string()))
             }
@@ -321,18 +324,18 @@ impl Driver {
         step: &Step,
         attempt: &Attempt,
         payment: Payment,
-    ) -> Result<Standing, payments::Unknown> {
+    ) -> Result<PaymentState, payments::Unknown> {
         let is_old = self.clock.now().ms_since(attempt.requested_at) >= self.limits.only_ask_ms;
         match step {
             Step::Capture(_) => self.gateway.capture(payment).await,
             Step::Void(_) => self.gateway.void(payment).await,
-            Step::Ask(_) => {
-                let known = attempt.standing.clone();
+            Step::Poll(_) => {
+                let known = attempt.state.clone();
                 let found = self.gateway.find(payment).await?;
                 found.or(known).ok_or_else(|| payments::Unknown::new("the provider does not know the payment"))
             }
             _ if is_old => match self.gateway.find(payment).await? {
-                Some(standing) => Ok(standing),
+                Some(state) => Ok(state),
                 None => Err(payments::Unknown::new("the provider does not know the payment")),
             },
             _ => self.gateway.pay(payment).await,
@@ -352,15 +355,15 @@ impl Driver {
             attempt: refund.attempt,
             amount: refund.amount,
             payment: payment.to_owned(),
-            reference: match &refund.standing {
-                Some(RefundStanding::Processing { reference } | RefundStanding::Refunded { reference }) => {
+            reference: match &refund.state {
+                Some(RefundState::Processing { reference } | RefundState::Refunded { reference }) => {
                     Some(reference.clone())
                 }
                 _ => None,
             },
         };
         match self.within_time(self.gateway.refund(repayment)).await {
-            Ok(standing) => self.tell(id, order::Command::AdvanceRefund { number, standing }).await,
+            Ok(state) => self.tell(id, order::Command::AdvanceRefund { number, state }).await,
             Err(unknown) => Err(TaskError::Retry(unknown.problem)),
         }
     }

@@ -24,8 +24,8 @@ use crate::{
     domain::{
         entity::Timestamp,
         ids::OrderId,
-        inbox::{self, Day, Inbox, Kept},
-        order::{About, Attempt, CaptureMode, Command, Look, Order, Problem, RefundStanding, Standing},
+        order::{About, Attempt, CaptureMode, Command, IssueKind, Order, PaymentState, Poll, RefundState},
+        unmatched_notices::{self, Day, UnmatchedNotice, UnmatchedNotices},
     },
     payments::{Booked, Gateway, Payment, Unknown},
     storage::{Fault, LoadError},
@@ -66,7 +66,7 @@ pub struct Parts {
     /// All orders.
     pub orders: Directory<Order>,
     /// Where it stands what belongs to no order.
-    pub inboxes: Directory<Inbox>,
+    pub unmatched_notices: Directory<UnmatchedNotices>,
     /// The payment provider.
     pub gateway: Arc<dyn Gateway>,
     /// Who asks the provider about an order.
@@ -255,7 +255,7 @@ impl Parts {
     /// How many differences there are between a payment in the provider's books and its order.
     async fn hold_against(&self, id: OrderId, number: u32, order: &Order, booked: &Booked) -> u64 {
         let Some(attempt) = order.attempt(number) else {
-            if booked.standing.amount().is_none() {
+            if booked.state.amount().is_none() {
                 return 0;
             }
             let what =
@@ -267,11 +267,11 @@ impl Parts {
             return 1;
         };
         let mut differences = 0;
-        let known = attempt.standing.as_ref().map(Standing::as_str);
+        let known = attempt.state.as_ref().map(PaymentState::as_str);
         // What nothing is known of yet is being asked for anyway.
-        if known.is_some_and(|known| known != booked.standing.as_str()) {
+        if known.is_some_and(|known| known != booked.state.as_str()) {
             if attempt.captured().is_some() {
-                let theirs = booked.standing.as_str();
+                let theirs = booked.state.as_str();
                 let what = format!("the order is paid by {}, which the provider has as {theirs}", booked.reference);
                 self.tell(id, differs(what)).await;
             } else {
@@ -287,7 +287,7 @@ impl Parts {
         if of_attempt().any(|refund| refund.is_pending()) {
             return 0;
         }
-        let refunded = of_attempt().filter(|refund| matches!(refund.standing, Some(RefundStanding::Refunded { .. })));
+        let refunded = of_attempt().filter(|refund| matches!(refund.state, Some(RefundState::Refunded { .. })));
         let (numbers, ours) = refunded.fold((Vec::new(), 0), |(mut numbers, sum): (Vec<u32>, u64), refund| {
             numbers.push(refund.number);
             (numbers, sum + refund.amount.minor)
@@ -318,7 +318,7 @@ impl Parts {
     ) -> Result<(), Stopped> {
         let Some(placement) = order.placement() else { return Ok(()) };
         for attempt in order.attempts() {
-            let has_money = attempt.standing.as_ref().and_then(Standing::amount).is_some();
+            let has_money = attempt.state.as_ref().and_then(PaymentState::amount).is_some();
             let is_recent = until.ms_since(attempt.requested_at) < SLACK_MS;
             if !has_money || is_recent || listed.contains(&(id, attempt.number)) {
                 continue;
@@ -329,7 +329,7 @@ impl Parts {
                 amount: placement.total,
                 method: attempt.method.clone(),
                 capture: CaptureMode::default(),
-                reference: attempt.standing.as_ref().and_then(Standing::reference).map(str::to_owned),
+                reference: attempt.state.as_ref().and_then(PaymentState::reference).map(str::to_owned),
             };
             if self.gateway.find(payment).await?.is_none() {
                 let what = format!("the provider does not know the payment of attempt {}", attempt.number);
@@ -341,10 +341,10 @@ impl Parts {
     }
 
     async fn ask_about(&self, id: OrderId, about: About) {
-        self.tell(id, Command::Hear { about, notice: None }).await;
+        self.tell(id, Command::Notify { about, notice: None }).await;
         // A provider that does not answer must not hold the pass up; the checkout goes on with the order.
         let limit = Duration::from_millis(ASK_MS_MAX);
-        let _ = tokio::time::timeout(limit, self.checkout.drive(id, None, Look::Around)).await;
+        let _ = tokio::time::timeout(limit, self.checkout.drive(id, None, Poll::Now)).await;
     }
 
     async fn tell(&self, id: OrderId, command: Command) {
@@ -356,16 +356,17 @@ impl Parts {
     /// Money for an order that does not exist.
     async fn keep(&self, id: OrderId, attempt: u32, booked: &Booked) {
         let now = self.clock.now();
-        let notice = Kept::new("captured without an order", &booked.reference, &id.to_string(), now);
+        let notice = UnmatchedNotice::new("captured without an order", &booked.reference, &id.to_string(), now);
         let name = id.0.wrapping_add(u128::from(attempt));
         // The books go on to show it: it is noted once.
         for day in Day::of(now).kept() {
-            if self.inboxes.read(&day).await.is_ok_and(|inbox| inbox.view.knows(name)) {
+            if self.unmatched_notices.read(&day).await.is_ok_and(|unmatched_notices| unmatched_notices.view.knows(name))
+            {
                 return;
             }
         }
-        let keep = inbox::Command::Keep { id: name, notice };
-        if let Err(error) = self.inboxes.ask(&Day::of(now), keep).await {
+        let keep = unmatched_notices::Command::Keep { id: name, notice };
+        if let Err(error) = self.unmatched_notices.ask(&Day::of(now), keep).await {
             tracing::warn!(%id, ?error, "a payment without an order could not be noted; the next pass finds it again");
         }
     }
@@ -373,8 +374,12 @@ impl Parts {
     async fn forget_old_notices(&self, now: Timestamp) {
         let Some(beyond) = Day::of(now).kept().last().and_then(|last| last.0.checked_sub(1)) else { return };
         for day in Day(beyond).kept() {
-            let kept = self.inboxes.read(&day).await.is_ok_and(|inbox| !inbox.view.is_empty());
-            if kept && let Err(error) = self.inboxes.ask(&day, inbox::Command::Forget).await {
+            let kept = self
+                .unmatched_notices
+                .read(&day)
+                .await
+                .is_ok_and(|unmatched_notices| !unmatched_notices.view.is_empty());
+            if kept && let Err(error) = self.unmatched_notices.ask(&day, unmatched_notices::Command::Forget).await {
                 tracing::warn!(%day, ?error, "old notices could not be forgotten; the next pass does it");
             }
         }
@@ -451,5 +456,5 @@ impl Actor for ReconcilerActor {
 }
 
 fn differs(what: String) -> Command {
-    Command::Raise { problem: Problem::Differs { what }, notice: None }
+    Command::RaiseIssue { kind: IssueKind::Differs { what }, notice: None }
 }

@@ -27,7 +27,7 @@ pub const EVENT_VERSION: u16 = 1;
 #[must_use]
 pub const fn snapshot_version(kind: Kind) -> u16 {
     match kind {
-        Kind::Product | Kind::Inventory | Kind::Review | Kind::Inbox => 1,
+        Kind::Product | Kind::Inventory | Kind::Review | Kind::UnmatchedNotices => 1,
         Kind::Cart | Kind::Account | Kind::Reviews | Kind::Order => 2,
     }
 }

@@ -42,8 +42,8 @@ pub enum Kind {
     Reviews = 6,
     /// What one customer says about a product ([`crate::domain::review`]).
     Review = 7,
-    /// What providers announced about unknown orders on one day ([`crate::domain::inbox`]).
-    Inbox = 8,
+    /// What providers announced about unknown orders on one day ([`crate::domain::unmatched_notices`]).
+    UnmatchedNotices = 8,
 }
 
 /// The id of an entity, as the runtime needs it: a map key and a name in storage.

@@ -21,7 +21,7 @@ use crate::{
         entity::Timestamp,
         ids::OrderId,
         money::Money,
-        order::{CaptureMode, Standing},
+        order::{CaptureMode, PaymentState},
     },
     payments::{
         Operation, OperationKey, Payment, Repayment,
@@ -53,11 +53,11 @@ pub(super) async fn charge(State(provider): At, headers: HeaderMap, Json(body): 
     }
     let looked_after = Arc::clone(&provider);
     answer(&provider, asked, |declined| {
-        let (standing, first) = provider.books.book(&payment, declined)?;
-        if matches!((&standing, first), (Standing::Processing { .. }, First::Yes)) {
+        let (state, first) = provider.books.book(&payment, declined)?;
+        if matches!((&state, first), (PaymentState::Processing { .. }, First::Yes)) {
             looked_after.look_after(order.to_string(), attempt);
         }
-        Ok((value(&PaymentAnswer::from(standing)), first))
+        Ok((value(&PaymentAnswer::from(state)), first))
     })
     .await
 }
@@ -77,8 +77,8 @@ pub(super) async fn capture(State(provider): At, headers: HeaderMap, Json(body):
         return *response;
     }
     answer(&provider, asked, |_| {
-        let standing = provider.books.capture_held(&body.order.to_string(), body.attempt)?;
-        Ok((value(&PaymentAnswer::from(standing)), First::No))
+        let state = provider.books.capture_held(&body.order.to_string(), body.attempt)?;
+        Ok((value(&PaymentAnswer::from(state)), First::No))
     })
     .await
 }
@@ -102,8 +102,8 @@ pub(super) async fn refund(State(provider): At, headers: HeaderMap, Json(body): 
         return *response;
     }
     answer(&provider, asked, |fails| {
-        let (standing, _) = provider.books.repay(&repayment, fails)?;
-        Ok((value(&RefundAnswer::of(standing)), First::No))
+        let (state, _) = provider.books.repay(&repayment, fails)?;
+        Ok((value(&RefundAnswer::of(state)), First::No))
     })
     .await
 }
@@ -126,7 +126,7 @@ pub(super) async fn books(State(provider): At, Json(body): Json<BooksBody>) -> R
         order: booked.of.map(|(order, _)| order.to_string()),
         attempt: booked.of.map(|(_, attempt)| attempt),
         reference: booked.reference,
-        payment: booked.standing.into(),
+        payment: booked.state.into(),
         refunded_minor: booked.refunded_minor,
     });
     Json(BooksAnswer { payments: payments.collect(), next: page.next }).into_response()

@@ -13,7 +13,7 @@ use axum::{
 use serde::Deserialize;
 
 use super::{Provider, failed, refused};
-use crate::domain::{ids::OrderId, order::Standing};
+use crate::domain::{ids::OrderId, order::PaymentState};
 
 /// Nothing is loaded and nothing runs on the page.
 const POLICY: [(HeaderName, HeaderValue); 1] =
@@ -70,12 +70,12 @@ pub(super) async fn show(
     }
     let Ok(order) = order.parse::<OrderId>() else { return refused(StatusCode::NOT_FOUND, "there is no such payment") };
     match provider.books.look(&order.to_string(), attempt) {
-        Ok(Some(Standing::ActionRequired { .. })) => page(&format!(
+        Ok(Some(PaymentState::ActionRequired { .. })) => page(&format!(
             "<p>Payment {attempt} of order {order}. No money moves.</p>\
              <form method=\"post\"><button name=\"decision\" value=\"approve\">Approve</button> \
              <button name=\"decision\" value=\"decline\">Decline</button></form>"
         )),
-        Ok(Some(standing)) => page(&format!("<p>There is nothing to do: {}.</p>", standing.as_str())),
+        Ok(Some(state)) => page(&format!("<p>There is nothing to do: {}.</p>", state.as_str())),
         Ok(None) => refused(StatusCode::NOT_FOUND, "there is no such payment"),
         Err(error) => failed(&error),
     }
@@ -96,14 +96,14 @@ pub(super) async fn decide(
         Decision::Approve => None,
         Decision::Decline => Some("authentication_failed".to_owned()),
     };
-    let standing = match provider.books.authenticate(&order, attempt, declined) {
-        Ok(standing) => standing,
+    let state = match provider.books.authenticate(&order, attempt, declined) {
+        Ok(state) => state,
         Err(error) => return failed(&error),
     };
     provider.announce();
     match return_to {
         Some(uri) => Redirect::to(&uri.to_string()).into_response(),
-        None => page(&format!("<p>Thank you: {}.</p>", standing.as_str())),
+        None => page(&format!("<p>Thank you: {}.</p>", state.as_str())),
     }
 }
 

@@ -12,7 +12,9 @@ use serde_json::{Map, Value, json};
 
 use super::{context, responses::PROBLEM_JSON};
 use crate::{
-    domain::{account, cart, ids::OrderId, inbox, inventory, money::Money, order, product, review, reviews},
+    domain::{
+        account, cart, ids::OrderId, inventory, money::Money, order, product, review, reviews, unmatched_notices,
+    },
     shop::{Error, NotDelivered, PasswordError, SearchError},
 };
 
@@ -232,10 +234,10 @@ impl From<Error> for Problem {
             Error::Inventory(rejection) => of_inventory(&rejection, detail),
             Error::Cart(rejection) => of_cart(&rejection, detail),
             Error::Order(rejection) => of_order(&rejection, detail),
-            Error::Inbox(rejection) => match rejection {
-                inbox::Rejection::Full => Problem::overloaded(),
-                inbox::Rejection::NotFound => Problem::not_found("notice"),
-                inbox::Rejection::InvalidNote => Problem::invalid("note", detail),
+            Error::UnmatchedNotices(rejection) => match rejection {
+                unmatched_notices::Rejection::Full => Problem::overloaded(),
+                unmatched_notices::Rejection::NotFound => Problem::not_found("notice"),
+                unmatched_notices::Rejection::InvalidNote => Problem::invalid("note", detail),
             },
             Error::Notice(_) => Problem::bad_request("invalid-notice", detail),
             Error::Account(rejection) => of_account(&rejection, detail),

@@ -23,8 +23,8 @@ use super::{
 use crate::{
     domain::{
         ids::OrderId,
-        inbox::Day,
-        order::{Attention, Problem as Wrong},
+        order::{Issue, IssueKind},
+        unmatched_notices::Day,
     },
     shop::{
         Pass, Reconciled,
@@ -51,7 +51,7 @@ pub(super) struct IssueBody {
 /// How a problem was settled.
 #[derive(Serialize, ToSchema)]
 pub(super) struct ResolvedBody {
-    /// The user id of who did; without it, the shop saw it come right.
+    /// The user id of who did; without it, the shop saw it resolve itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     by: Option<String>,
     note: String,
@@ -62,7 +62,8 @@ pub(super) struct ResolvedBody {
 #[derive(Serialize, ToSchema)]
 pub(super) struct OrderWithIssues {
     order: OrderBody,
-    attention: Vec<IssueBody>,
+    #[serde(rename = "attention")]
+    issues: Vec<IssueBody>,
 }
 
 /// A notice of the provider that no order took.
@@ -79,28 +80,28 @@ pub(super) struct NoticeBody {
     at: String,
 }
 
-fn known(problem: &Wrong) -> String {
+fn known(problem: &IssueKind) -> String {
     match problem {
-        Wrong::PaymentUnknown { attempt, seen } => format!("attempt {attempt}: {seen}"),
-        Wrong::AmountMismatch { attempt, reference, captured } => {
+        IssueKind::PaymentUnknown { attempt, seen } => format!("attempt {attempt}: {seen}"),
+        IssueKind::AmountMismatch { attempt, reference, captured } => {
             format!("attempt {attempt}: the provider took {captured} as {reference}")
         }
-        Wrong::RefundFailed { refund, reason } => format!("refund {refund}: {reason}"),
-        Wrong::Stuck { seen } => seen.clone(),
-        Wrong::Differs { what } => what.clone(),
-        Wrong::Disputed { reference } => format!("payment {reference}"),
+        IssueKind::RefundFailed { refund, reason } => format!("refund {refund}: {reason}"),
+        IssueKind::Stuck { seen } => seen.clone(),
+        IssueKind::Differs { what } => what.clone(),
+        IssueKind::Disputed { reference } => format!("payment {reference}"),
     }
 }
 
-impl From<&Attention> for IssueBody {
-    fn from(attention: &Attention) -> Self {
-        let resolved = attention.resolved.as_ref().map(|resolved| ResolvedBody {
+impl From<&Issue> for IssueBody {
+    fn from(issue: &Issue) -> Self {
+        let resolved = issue.resolved.as_ref().map(|resolved| ResolvedBody {
             by: resolved.by.map(|by| by.to_string()),
             note: resolved.note.clone(),
             at: time(resolved.at),
         });
-        let problem = &attention.problem;
-        let (number, since) = (attention.number, time(attention.at));
+        let problem = &issue.kind;
+        let (number, since) = (issue.number, time(issue.at));
         Self { number, problem: problem.as_str(), known: known(problem), since, resolved }
     }
 }
@@ -115,8 +116,8 @@ impl From<KeptNotice> for NoticeBody {
 }
 
 fn with_issues(page: &OrderPage) -> Option<OrderWithIssues> {
-    let attention = page.order.attention().iter().map(IssueBody::from).collect();
-    Some(OrderWithIssues { order: OrderBody::of(page)?, attention })
+    let issues = page.order.issues().iter().map(IssueBody::from).collect();
+    Some(OrderWithIssues { order: OrderBody::of(page)?, issues })
 }
 
 /// Orders whose payment an operator has to look at.

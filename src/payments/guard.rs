@@ -21,7 +21,7 @@ use super::{
 };
 use crate::domain::{
     entity::Timestamp,
-    order::{RefundStanding, Standing},
+    order::{PaymentState, RefundState},
 };
 
 /// The upper ends of the classes in which the time of calls is counted, in milliseconds: from a provider next door to the longest
@@ -190,23 +190,23 @@ impl Gateway for Guarded {
         self.gateway.name()
     }
 
-    fn pay(&self, payment: Payment) -> Answer<'_, Standing> {
+    fn pay(&self, payment: Payment) -> Answer<'_, PaymentState> {
         self.guard(Call::Pay, |gateway| gateway.pay(payment))
     }
 
-    fn find(&self, payment: Payment) -> Answer<'_, Option<Standing>> {
+    fn find(&self, payment: Payment) -> Answer<'_, Option<PaymentState>> {
         self.guard(Call::Find, |gateway| gateway.find(payment))
     }
 
-    fn capture(&self, payment: Payment) -> Answer<'_, Standing> {
+    fn capture(&self, payment: Payment) -> Answer<'_, PaymentState> {
         self.guard(Call::Capture, |gateway| gateway.capture(payment))
     }
 
-    fn void(&self, payment: Payment) -> Answer<'_, Standing> {
+    fn void(&self, payment: Payment) -> Answer<'_, PaymentState> {
         self.guard(Call::Void, |gateway| gateway.void(payment))
     }
 
-    fn refund(&self, repayment: Repayment) -> Answer<'_, RefundStanding> {
+    fn refund(&self, repayment: Repayment) -> Answer<'_, RefundState> {
         self.guard(Call::Refund, |gateway| gateway.refund(repayment))
     }
 
@@ -245,31 +245,31 @@ mod tests {
             "stub"
         }
 
-        fn pay(&self, payment: Payment) -> Answer<'_, Standing> {
+        fn pay(&self, payment: Payment) -> Answer<'_, PaymentState> {
             async move {
                 match payment.method.as_str() {
                     "lost" => return Err(Unknown::new("lost")),
                     "hangs" => sleep(Duration::from_secs(86_400)).await,
                     _ => sleep(Duration::from_millis(30)).await,
                 }
-                Ok(Standing::Declined { reason: "no".into() })
+                Ok(PaymentState::Declined { reason: "no".into() })
             }
             .boxed()
         }
 
-        fn find(&self, _: Payment) -> Answer<'_, Option<Standing>> {
+        fn find(&self, _: Payment) -> Answer<'_, Option<PaymentState>> {
             unreachable!()
         }
 
-        fn capture(&self, _: Payment) -> Answer<'_, Standing> {
+        fn capture(&self, _: Payment) -> Answer<'_, PaymentState> {
             unreachable!()
         }
 
-        fn void(&self, _: Payment) -> Answer<'_, Standing> {
+        fn void(&self, _: Payment) -> Answer<'_, PaymentState> {
             unreachable!()
         }
 
-        fn refund(&self, _: Repayment) -> Answer<'_, RefundStanding> {
+        fn refund(&self, _: Repayment) -> Answer<'_, RefundState> {
             unreachable!()
         }
 

@@ -1,7 +1,7 @@
 //! The port to the payment provider: what the shop needs of one, and nothing about any.
 //!
 //! The provider is asked under a key made of the order, the operation and the attempt, so that a repeat of an unanswered
-//! request is known there and moves no more money. An answer says how far a payment has come ([`Standing`]), or it is **unknown**: a
+//! request is known there and moves no more money. An answer says how far a payment has come ([`PaymentState`]), or it is **unknown**: a
 //! time-out, a reset, a 5xx, an unreadable answer. An unknown one is repeated with the same key and body, never with a new one.
 //!
 //! May depend on `domain`; knows nothing of actors.
@@ -24,7 +24,7 @@ use crate::domain::{
     entity::Timestamp,
     ids::OrderId,
     money::Money,
-    order::{About, CaptureMode, RefundStanding, Standing},
+    order::{About, CaptureMode, PaymentState, RefundState},
 };
 
 /// What is done with money.
@@ -132,7 +132,7 @@ pub struct Booked {
     /// The provider's name for it.
     pub reference: String,
     /// How far it has come.
-    pub standing: Standing,
+    pub state: PaymentState,
     /// How much of it has gone back, in minor units of its currency.
     pub refunded_minor: u64,
 }
@@ -204,19 +204,19 @@ pub trait Gateway: Send + Sync + 'static {
     fn name(&self) -> &'static str;
 
     /// Asks to be paid; or, where that was asked before, how far it has come.
-    fn pay(&self, payment: Payment) -> Answer<'_, Standing>;
+    fn pay(&self, payment: Payment) -> Answer<'_, PaymentState>;
 
     /// Only asks how far a payment has come, and never begins one; `None` where the provider knows nothing of it.
-    fn find(&self, payment: Payment) -> Answer<'_, Option<Standing>>;
+    fn find(&self, payment: Payment) -> Answer<'_, Option<PaymentState>>;
 
     /// Captures what is held.
-    fn capture(&self, payment: Payment) -> Answer<'_, Standing>;
+    fn capture(&self, payment: Payment) -> Answer<'_, PaymentState>;
 
     /// Gives up what is not captured, also where it was never heard of. The answer says what has become of it: it may be too late.
-    fn void(&self, payment: Payment) -> Answer<'_, Standing>;
+    fn void(&self, payment: Payment) -> Answer<'_, PaymentState>;
 
     /// Gives money back; or, where that was asked before, how far it has come.
-    fn refund(&self, repayment: Repayment) -> Answer<'_, RefundStanding>;
+    fn refund(&self, repayment: Repayment) -> Answer<'_, RefundState>;
 
     /// A page of the payments made from `since` on, before `until`.
     fn books(&self, since: Timestamp, until: Timestamp, after: Option<String>) -> Answer<'_, BooksPage>;

@@ -32,7 +32,7 @@ use super::{
 use crate::domain::{
     entity::Timestamp,
     ids::OrderId,
-    order::{About, RefundStanding, Standing},
+    order::{About, PaymentState, RefundState},
 };
 
 /// A simulator somewhere.
@@ -88,7 +88,7 @@ impl Simulator {
 }
 
 /// A customer is sent to this address, so it must be one that a browser only opens.
-fn readable(answer: PaymentAnswer) -> Result<Standing, Unknown> {
+fn readable(answer: PaymentAnswer) -> Result<PaymentState, Unknown> {
     match answer {
         PaymentAnswer::ActionRequired { url, .. } if !url.starts_with("http://") && !url.starts_with("https://") => {
             Err(Unknown::new("an unreadable answer: the page for the customer is at no http:// or https:// address"))
@@ -99,8 +99,8 @@ fn readable(answer: PaymentAnswer) -> Result<Standing, Unknown> {
 
 fn booked(answer: BookedAnswer) -> Result<Booked, Unknown> {
     let order = answer.order.and_then(|order| order.parse().ok());
-    let (standing, reference) = (readable(answer.payment)?, answer.reference);
-    Ok(Booked { of: order.zip(answer.attempt), reference, standing, refunded_minor: answer.refunded_minor })
+    let (state, reference) = (readable(answer.payment)?, answer.reference);
+    Ok(Booked { of: order.zip(answer.attempt), reference, state, refunded_minor: answer.refunded_minor })
 }
 
 impl Gateway for Simulator {
@@ -108,7 +108,7 @@ impl Gateway for Simulator {
         "simulator"
     }
 
-    fn pay(&self, payment: Payment) -> Answer<'_, Standing> {
+    fn pay(&self, payment: Payment) -> Answer<'_, PaymentState> {
         async move {
             let key = payment.key(Operation::Charge);
             let Payment { order, attempt, amount, method, capture, .. } = payment;
@@ -118,7 +118,7 @@ impl Gateway for Simulator {
         .boxed()
     }
 
-    fn find(&self, payment: Payment) -> Answer<'_, Option<Standing>> {
+    fn find(&self, payment: Payment) -> Answer<'_, Option<PaymentState>> {
         async move {
             let body = PaymentBody { order: payment.order, attempt: payment.attempt };
             let answer: FoundAnswer<PaymentAnswer> = self.ask(&["charges", "find"], None, &body).await?;
@@ -127,7 +127,7 @@ impl Gateway for Simulator {
         .boxed()
     }
 
-    fn capture(&self, payment: Payment) -> Answer<'_, Standing> {
+    fn capture(&self, payment: Payment) -> Answer<'_, PaymentState> {
         async move {
             let key = payment.key(Operation::Capture);
             let body = PaymentBody { order: payment.order, attempt: payment.attempt };
@@ -136,7 +136,7 @@ impl Gateway for Simulator {
         .boxed()
     }
 
-    fn void(&self, payment: Payment) -> Answer<'_, Standing> {
+    fn void(&self, payment: Payment) -> Answer<'_, PaymentState> {
         async move {
             let key = payment.key(Operation::Void);
             let body = VoidBody { order: payment.order, attempt: payment.attempt, amount: payment.amount };
@@ -145,7 +145,7 @@ impl Gateway for Simulator {
         .boxed()
     }
 
-    fn refund(&self, repayment: Repayment) -> Answer<'_, RefundStanding> {
+    fn refund(&self, repayment: Repayment) -> Answer<'_, RefundState> {
         async move {
             let key = repayment.key();
             let Repayment { order, number, attempt, amount, .. } = repayment;

@@ -7,9 +7,9 @@ use crate::{
     domain::{
         account, cart,
         ids::{OrderId, ProductId},
-        inbox, inventory,
+        inventory,
         money::{Currency, Money},
-        order, product, review, reviews,
+        order, product, review, reviews, unmatched_notices,
     },
     identity::{TokenError, email::InvalidEmail, passwords::PasswordError},
     payments::NoticeRefused,
@@ -62,9 +62,9 @@ pub enum Error {
     /// A rule of a product's reviews.
     #[error(transparent)]
     Reviews(#[from] reviews::Rejection),
-    /// An inbox's rule.
+    /// A rule of unmatched notices.
     #[error(transparent)]
-    Inbox(#[from] inbox::Rejection),
+    UnmatchedNotices(#[from] unmatched_notices::Rejection),
     /// A notice that is not to be believed, or cannot be read.
     #[error(transparent)]
     Notice(NoticeRefused),

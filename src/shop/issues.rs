@@ -1,4 +1,4 @@
-//! What operators have to look at: orders that do not come right by themselves, and notices that no order took.
+//! What operators have to look at: orders whose issues do not resolve themselves, and notices that no order took.
 //!
 //! Whatever an operator does is an event of the order, with who and why. Depends on the rooms below.
 
@@ -10,10 +10,10 @@ use crate::{
     actors::reconciler::{Pass, Reconciled},
     domain::{
         ids::{OrderId, UserId},
-        inbox::{self, Day, Kept},
         order::{
-            self, Attempt, Attention, Command, Look, Order, Problem, RefundRequest, RefundStanding, Standing, Status,
+            self, Attempt, Command, Issue, IssueKind, Order, PaymentState, Poll, RefundRequest, RefundState, Status,
         },
+        unmatched_notices::{self, Day, UnmatchedNotice},
     },
     identity::Principal,
 };
@@ -43,12 +43,12 @@ pub enum Settled {
 /// A notice that no order took.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptNotice {
-    /// The day in whose inbox it is.
+    /// The day whose notices it is among.
     pub day: Day,
     /// What names it there.
     pub id: u128,
     /// It.
-    pub notice: Kept,
+    pub notice: UnmatchedNotice,
 }
 
 impl Shop {
@@ -86,7 +86,7 @@ impl Shop {
         access::administer(who)?;
         let mut notices = Vec::new();
         for day in Day::of(self.0.clock.now()).kept() {
-            let kept = self.0.inboxes.read(&day).await?.view;
+            let kept = self.0.unmatched_notices.read(&day).await?.view;
             notices.extend(kept.notices().iter().map(|(id, notice)| KeptNotice {
                 day,
                 id: *id,
@@ -117,11 +117,11 @@ impl Shop {
     /// Somebody has seen to a notice that no order took.
     ///
     /// # Errors
-    /// The inbox's rejection.
+    /// The rejection of the day's notices.
     pub async fn dismiss_notice(&self, who: &Principal, day: Day, id: u128, note: &str) -> Result<(), Error> {
         access::administer(who)?;
-        let command = inbox::Command::Dismiss { id, by: who.user, note: note.to_owned() };
-        self.0.inboxes.ask(&day, command).await?;
+        let command = unmatched_notices::Command::Dismiss { id, by: who.user, note: note.to_owned() };
+        self.0.unmatched_notices.ask(&day, command).await?;
         Ok(())
     }
 
@@ -146,23 +146,25 @@ impl Shop {
             Resolution::Settled(_) => "settled",
             Resolution::Refund => "refund",
         };
-        let deeds = Deed::all_of(&page.order, problem, &resolution, who, note)?;
+        let actions = Action::all_of(&page.order, problem, &resolution, who, note)?;
         let (shop, by, note) = (self.clone(), who.user, format!("{what}: {note}"));
         // It goes on where whoever asked does not wait.
-        tokio::spawn(async move { shop.carry_out(id, deeds, by, &note).await }).await.map_err(|_| Error::Unknown)??;
+        tokio::spawn(async move { shop.carry_out(id, actions, by, &note).await })
+            .await
+            .map_err(|_| Error::Unknown)??;
         self.order(who, id).await
     }
 
-    /// Deed by deed: what was done before one is refused stays done, is on record and is driven on.
-    async fn carry_out(&self, id: OrderId, deeds: Vec<Deed>, by: UserId, note: &str) -> Result<(), Error> {
+    /// Action by deed: what was done before one is refused stays done, is on record and is driven on.
+    async fn carry_out(&self, id: OrderId, actions: Vec<Action>, by: UserId, note: &str) -> Result<(), Error> {
         let mut outcome = Ok(());
-        for Deed { command, settles } in deeds {
+        for Action { command, settles } in actions {
             outcome = match command {
                 Some(command) => self.0.orders.ask(&id, command).await.map(drop),
                 None => Ok(()),
             };
             if outcome.is_ok() {
-                let resolve = Command::Resolve { problems: settles, by: Some(by), note: note.to_owned() };
+                let resolve = Command::ResolveIssues { issues: settles, by: Some(by), note: note.to_owned() };
                 outcome = self.0.orders.ask(&id, resolve).await.map(drop);
             }
             if outcome.is_err() {
@@ -170,18 +172,18 @@ impl Shop {
             }
         }
         // Around: whoever tries again wants the provider to be asked now.
-        self.drive_for_a_while(id, None, Look::Around).await;
+        self.drive_for_a_while(id, None, Poll::Now).await;
         Ok(outcome?)
     }
 }
 
 /// A part of what a resolution comes to: what the order is told, and which of its problems are settled by that.
-struct Deed {
+struct Action {
     command: Option<Command>,
     settles: Vec<u32>,
 }
 
-impl Deed {
+impl Action {
     fn all_of(
         order: &Order,
         number: Option<u32>,
@@ -190,71 +192,73 @@ impl Deed {
         note: &str,
     ) -> Result<Vec<Self>, Error> {
         let total = order.placement().map(|placement| placement.total).ok_or(Error::NotFound("order"))?;
-        let (mut deeds, mut with_everything) = (Vec::new(), Vec::new());
-        let is_meant = |known: &&Attention| number.is_none_or(|number| number == known.number);
+        let (mut actions, mut with_everything) = (Vec::new(), Vec::new());
+        let is_meant = |known: &&Issue| number.is_none_or(|number| number == known.number);
         let is_final = |attempt: u32| order.attempt(attempt).is_some_and(Attempt::is_final);
-        for known in order.open_attention().filter(is_meant) {
-            let command = match (&known.problem, resolution) {
+        for known in order.open_issues().filter(is_meant) {
+            let command = match (&known.kind, resolution) {
                 // One refund at a time: the others stay open.
-                (Problem::RefundFailed { .. }, Resolution::Retry | Resolution::Refund)
-                    if deeds.iter().any(|known: &Self| matches!(known.command, Some(Command::RefundAgain { .. }))) =>
+                (IssueKind::RefundFailed { .. }, Resolution::Retry | Resolution::Refund)
+                    if actions
+                        .iter()
+                        .any(|known: &Self| matches!(known.command, Some(Command::RetryRefund { .. }))) =>
                 {
                     continue;
                 }
-                (Problem::RefundFailed { refund, .. }, Resolution::Retry | Resolution::Refund) => {
-                    Some(Command::RefundAgain { number: *refund, by: who.user })
+                (IssueKind::RefundFailed { refund, .. }, Resolution::Retry | Resolution::Refund) => {
+                    Some(Command::RetryRefund { number: *refund, by: who.user })
                 }
-                (Problem::RefundFailed { refund, .. }, Resolution::Settled(Some(Settled::GivenBack))) => {
-                    Some(Command::AdvanceRefund { number: *refund, standing: RefundStanding::ByHand })
+                (IssueKind::RefundFailed { refund, .. }, Resolution::Settled(Some(Settled::GivenBack))) => {
+                    Some(Command::AdvanceRefund { number: *refund, state: RefundState::ByHand })
                 }
                 // What is said of a payment is not about one whose outcome is known.
                 (
-                    Problem::PaymentUnknown { attempt, .. } | Problem::AmountMismatch { attempt, .. },
+                    IssueKind::PaymentUnknown { attempt, .. } | IssueKind::AmountMismatch { attempt, .. },
                     Resolution::Settled(Some(_)),
                 ) if is_final(*attempt) => continue,
                 (
-                    Problem::PaymentUnknown { attempt, .. } | Problem::AmountMismatch { attempt, .. },
+                    IssueKind::PaymentUnknown { attempt, .. } | IssueKind::AmountMismatch { attempt, .. },
                     Resolution::Settled(Some(Settled::Captured(reference))),
                 ) => {
-                    let standing = Standing::Captured { reference: reference.clone(), amount: total };
-                    Some(Command::AdvancePayment { attempt: *attempt, standing })
+                    let state = PaymentState::Captured { reference: reference.clone(), amount: total };
+                    Some(Command::AdvancePayment { attempt: *attempt, state })
                 }
                 (
-                    Problem::PaymentUnknown { attempt, .. } | Problem::AmountMismatch { attempt, .. },
+                    IssueKind::PaymentUnknown { attempt, .. } | IssueKind::AmountMismatch { attempt, .. },
                     Resolution::Settled(Some(Settled::NotCharged)),
                 ) => {
-                    let standing = Standing::Declined { reason: "settled_by_operator".into() };
-                    Some(Command::AdvancePayment { attempt: *attempt, standing })
+                    let state = PaymentState::Declined { reason: "settled_by_operator".into() };
+                    Some(Command::AdvancePayment { attempt: *attempt, state })
                 }
-                (Problem::AmountMismatch { attempt, reference, captured }, Resolution::Refund) => {
+                (IssueKind::AmountMismatch { attempt, reference, captured }, Resolution::Refund) => {
                     let (reference, captured) = (reference.clone(), *captured);
                     Some(Command::TakeBack { attempt: *attempt, reference, captured })
                 }
                 // A payment whose outcome is unknown is given up with the order; should that stay unknown, too, it is raised again.
                 (
-                    Problem::PaymentUnknown { .. }
-                    | Problem::Stuck { .. }
-                    | Problem::Differs { .. }
-                    | Problem::Disputed { .. },
+                    IssueKind::PaymentUnknown { .. }
+                    | IssueKind::Stuck { .. }
+                    | IssueKind::Differs { .. }
+                    | IssueKind::Disputed { .. },
                     Resolution::Refund,
                 ) => {
                     with_everything.push(known.number);
                     continue;
                 }
                 // A dispute is between the customer and their bank: there is nothing to try again.
-                (Problem::Disputed { .. }, Resolution::Retry) | (_, Resolution::Settled(Some(_))) => continue,
+                (IssueKind::Disputed { .. }, Resolution::Retry) | (_, Resolution::Settled(Some(_))) => continue,
                 (_, Resolution::Retry | Resolution::Settled(None)) => None,
             };
-            deeds.push(Self { command, settles: vec![known.number] });
+            actions.push(Self { command, settles: vec![known.number] });
         }
         // An order that is over has nothing to cancel: its problem stays open.
         let is_over = order.status().is_some_and(|status| {
             matches!(status, Status::Cancelling | Status::Cancelled | Status::Expired | Status::Rejected)
         });
-        if !with_everything.is_empty() && deeds.is_empty() && !is_over {
-            deeds.push(Self { command: Some(give_everything_back(order, who, note)), settles: with_everything });
+        if !with_everything.is_empty() && actions.is_empty() && !is_over {
+            actions.push(Self { command: Some(give_everything_back(order, who, note)), settles: with_everything });
         }
-        if deeds.is_empty() { Err(order::Rejection::NothingToResolve.into()) } else { Ok(deeds) }
+        if actions.is_empty() { Err(order::Rejection::NothingToResolve.into()) } else { Ok(actions) }
     }
 }
 

@@ -44,8 +44,8 @@ use crate::{
     clock::Clock,
     config::{Config, Retention},
     domain::{
-        account::Account, cart::Cart, entity::Entity, inbox::Inbox, inventory::Inventory, order::Order,
-        product::Product, review::Review, reviews::Reviews,
+        account::Account, cart::Cart, entity::Entity, inventory::Inventory, order::Order, product::Product,
+        review::Review, reviews::Reviews, unmatched_notices::UnmatchedNotices,
     },
     identity::{Identity, IdentityConfig, IdentityError},
     payments::{
@@ -165,7 +165,7 @@ struct Inner {
     accounts: Directory<Account>,
     reviews: Directory<Review>,
     ratings: Directory<Reviews>,
-    inboxes: Directory<Inbox>,
+    unmatched_notices: Directory<UnmatchedNotices>,
     gateway: Arc<Guarded>,
     checkout: Checkout,
     erasure: Erasure,
@@ -211,7 +211,7 @@ impl Shop {
         let accounts = directory(&journal, &clock, directory_limits);
         let reviews = directory(&journal, &clock, directory_limits);
         let ratings = directory(&journal, &clock, directory_limits);
-        let inboxes = directory(&journal, &clock, directory_limits);
+        let unmatched_notices = directory(&journal, &clock, directory_limits);
         let gateway = Arc::new(Guarded::new(parts.gateway.unwrap_or(gateway)));
         let lists = Lists::new(journal.clone());
         let lists_progress = Progress::new("lists", journal.clone());
@@ -228,7 +228,7 @@ impl Shop {
         let checkout = Checkout::new(driver, lists.clone(), lists_progress.clone());
         let reconciler = Reconciler::new(reconciler::Parts {
             orders: orders.clone(),
-            inboxes: inboxes.clone(),
+            unmatched_notices: unmatched_notices.clone(),
             gateway: Arc::clone(&gateway) as Arc<dyn Gateway>,
             checkout: checkout.clone(),
             lists: lists.clone(),
@@ -260,7 +260,7 @@ impl Shop {
             Child::owner("accounts", &accounts),
             Child::owner("reviews", &reviews),
             Child::owner("ratings", &ratings),
-            Child::owner("inboxes", &inboxes),
+            Child::owner("unmatched_notices", &unmatched_notices),
             Child::follower(&lists_progress, lists_follower(&journal, &erasure), LISTS_COMMIT_MS_MIN),
             Child::follower(&search_progress, search_follower(&search, &search_progress), limits.search_commit_ms_min),
             Child::checkout(&checkout),
@@ -282,7 +282,7 @@ impl Shop {
             accounts,
             reviews,
             ratings,
-            inboxes,
+            unmatched_notices,
             gateway,
             checkout,
             erasure,
@@ -311,7 +311,7 @@ impl Shop {
         inner.accounts.close().await;
         inner.reviews.close().await;
         inner.ratings.close().await;
-        inner.inboxes.close().await;
+        inner.unmatched_notices.close().await;
         for progress in [&inner.lists_progress, &inner.search_progress] {
             progress.catch_up(Duration::from_secs(FOLLOWERS_CATCH_UP_SECONDS)).await;
         }
@@ -376,7 +376,7 @@ impl Shop {
             ("account", inner.accounts.live_count()),
             ("review", inner.reviews.live_count()),
             ("reviews", inner.ratings.live_count()),
-            ("inbox", inner.inboxes.live_count()),
+            ("inbox", inner.unmatched_notices.live_count()),
         ]
     }
 }

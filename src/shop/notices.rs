@@ -9,8 +9,8 @@ use crate::{
     actors::reply::{AskError, Effect},
     domain::{
         ids::OrderId,
-        inbox::{self, Day, Kept},
-        order::{About, Command, Look, Problem, Rejection},
+        order::{About, Command, IssueKind, Poll, Rejection},
+        unmatched_notices::{self, Day, UnmatchedNotice},
     },
     payments::{Gateway, Notice, NoticeRefused},
     planted::{Bug, planted},
@@ -52,10 +52,10 @@ impl Shop {
         let hash = self.0.identity.hash_u128("notice", &[notice.id.as_bytes()]);
         let name = u64::try_from(hash >> 64).ok();
         let command = if notice.disputed {
-            let problem = Problem::Disputed { reference: notice.reference.clone().unwrap_or_default() };
-            Command::Raise { problem, notice: name }
+            let kind = IssueKind::Disputed { reference: notice.reference.clone().unwrap_or_default() };
+            Command::RaiseIssue { kind, notice: name }
         } else {
-            Command::Hear { about, notice: name }
+            Command::Notify { about, notice: name }
         };
         match self.0.orders.ask(&order, command).await {
             Ok(accepted) => {
@@ -64,7 +64,7 @@ impl Shop {
                     // A repetition has brought nothing, so what it saw may have been asked about since.
                     let known = (accepted.effect == Effect::Changed).then_some(accepted.view);
                     let checkout = self.0.checkout.clone();
-                    tokio::spawn(async move { checkout.drive(order, known, Look::AtOrder).await });
+                    tokio::spawn(async move { checkout.drive(order, known, Poll::IfNeeded).await });
                 }
                 Ok(())
             }
@@ -76,9 +76,12 @@ impl Shop {
     async fn keep(&self, notice: &Notice) -> Result<(), Error> {
         let order = notice.of.map(|(order, _)| order.to_string()).unwrap_or_default();
         let now = self.0.clock.now();
-        let kept = Kept::new(&notice.what, notice.reference.as_deref().unwrap_or_default(), &order, now);
+        let kept = UnmatchedNotice::new(&notice.what, notice.reference.as_deref().unwrap_or_default(), &order, now);
         let id = self.0.identity.hash_u128("notice", &[self.0.gateway.name().as_bytes(), notice.id.as_bytes()]);
-        self.0.inboxes.ask(&Day::to_keep(notice.at, now), inbox::Command::Keep { id, notice: kept }).await?;
+        self.0
+            .unmatched_notices
+            .ask(&Day::to_keep(notice.at, now), unmatched_notices::Command::Keep { id, notice: kept })
+            .await?;
         Ok(())
     }
 }

@@ -17,7 +17,7 @@ use crate::{
         cart,
         ids::{OrderId, ProductId},
         money::{Currency, Money},
-        order::{Address, Command, EndReason, InvalidPlacement, Line, Look, Order, Placement, Status, Tracking},
+        order::{Address, Command, EndReason, InvalidPlacement, Line, Order, Placement, Poll, Status, Tracking},
     },
     identity::{Principal, random_u128},
     planted::{Bug, planted},
@@ -135,7 +135,7 @@ impl Shop {
             }
             Some(_) => {
                 if matches!(known.status(), Some(Status::Placed | Status::Cancelling)) {
-                    self.drive_for_a_while(id, None, Look::AtOrder).await;
+                    self.drive_for_a_while(id, None, Poll::IfNeeded).await;
                 }
                 Ok(())
             }
@@ -167,14 +167,14 @@ impl Shop {
         };
         let _ = begun.send(Ok(accepted.effect));
         // Whoever repeats a request may have come back from their bank.
-        let look = if accepted.effect == Effect::AlreadySo { Look::Around } else { Look::AtOrder };
-        self.drive_for_a_while(id, Some(accepted.view), look).await;
+        let poll = if accepted.effect == Effect::AlreadySo { Poll::Now } else { Poll::IfNeeded };
+        self.drive_for_a_while(id, Some(accepted.view), poll).await;
     }
 
     /// Drives an order until it rests, or for as long as a request may wait; it goes on afterwards.
-    pub(super) async fn drive_for_a_while(&self, id: OrderId, known: Option<Arc<Order>>, look: Look) {
+    pub(super) async fn drive_for_a_while(&self, id: OrderId, known: Option<Arc<Order>>, poll: Poll) {
         let limit = Duration::from_millis(self.config().limits.payment_wait_ms_max);
-        let _ = tokio::time::timeout(limit, self.0.checkout.drive(id, known, look)).await;
+        let _ = tokio::time::timeout(limit, self.0.checkout.drive(id, known, poll)).await;
     }
 
     /// What came of an order that was placed and driven, as durable.
@@ -363,7 +363,7 @@ impl Shop {
         if page.order.status() == Some(Status::Paid) {
             // It is about to be confirmed, and can be cancelled then.
             let limit = Duration::from_millis(self.config().limits.payment_wait_ms_max);
-            let _ = tokio::time::timeout(limit, self.0.checkout.drive(id, None, Look::AtOrder)).await;
+            let _ = tokio::time::timeout(limit, self.0.checkout.drive(id, None, Poll::IfNeeded)).await;
         }
         self.tell_and_drive(id, Command::Cancel).await?;
         Ok(OrderPage { id, order: self.0.orders.read(&id).await?.view })

@@ -12,7 +12,7 @@ use crate::{
     actors::reply::Effect,
     domain::{
         ids::{OrderId, RequestKey},
-        order::{Attempt, CaptureMode, Command, Standing, Status},
+        order::{Attempt, CaptureMode, Command, PaymentState, Status},
     },
     identity::Principal,
 };
@@ -106,10 +106,12 @@ impl Paying {
         driven.await.map_err(|_| Error::Unknown)?;
         let order = shop.0.orders.read(&id).await?.view;
         let attempt = order.attempt_of(key).cloned().ok_or(Error::Unknown)?;
-        let result = match &attempt.standing {
-            Some(Standing::Captured { .. } | Standing::Authorised { .. }) => PaymentResult::Success,
-            Some(Standing::Declined { .. } | Standing::Voided { .. }) => PaymentResult::Fail,
-            None | Some(Standing::ActionRequired { .. } | Standing::Processing { .. }) => PaymentResult::Pending,
+        let result = match &attempt.state {
+            Some(PaymentState::Captured { .. } | PaymentState::Authorised { .. }) => PaymentResult::Success,
+            Some(PaymentState::Declined { .. } | PaymentState::Voided { .. }) => PaymentResult::Fail,
+            None | Some(PaymentState::ActionRequired { .. } | PaymentState::Processing { .. }) => {
+                PaymentResult::Pending
+            }
         };
         Ok(Done { outcome: PaymentPage { order: OrderPage { id, order }, attempt, result }, effect })
     }

@@ -26,19 +26,19 @@ use crate::{
         cart::Cart,
         entity::{Entity, EntityId, Kind, Timestamp},
         ids::{OrderId, ProductId},
-        inbox::Inbox,
         inventory::Inventory,
-        order::{Order, Placement, Refund, RefundStanding, Status},
+        order::{Order, Placement, Refund, RefundState, Status},
         product::{self, Product},
         review::Review,
         reviews::Reviews,
+        unmatched_notices::UnmatchedNotices,
     },
     search,
     storage::{Audit, Position, Record, Stream},
 };
 
 /// An entity as the log tells it and as a start would load it.
-struct Kept<E> {
+struct UnmatchedNotice<E> {
     /// From the log alone; `None` where its first events are not in the log any more.
     told: Option<E>,
     /// From the state and the records that it does not have yet; `None` where that failed.
@@ -52,7 +52,7 @@ struct Kept<E> {
 }
 
 /// All entities of a kind.
-struct Folded<E: Entity>(HashMap<E::Id, Kept<E>>);
+struct Folded<E: Entity>(HashMap<E::Id, UnmatchedNotice<E>>);
 
 impl<E: Entity + PartialEq> Folded<E> {
     fn new() -> Self {
@@ -88,7 +88,7 @@ impl<E: Entity + PartialEq> Folded<E> {
             let told = (sequence == 1).then(E::default);
             let reaches_back = sequence == 1 || audit.oldest() > Position::BEGINNING;
             let before = if reaches_back { sequence - 1 } else { 0 };
-            Kept { told, loaded, loaded_sequence, sequence: before, broken: false }
+            UnmatchedNotice { told, loaded, loaded_sequence, sequence: before, broken: false }
         });
         if kept.broken {
             return None;
@@ -159,7 +159,7 @@ impl<E: Entity + PartialEq> Folded<E> {
             report.find(Invariant::I11, format!("{stream:?}"), "the state has it, and the log does not");
         }
         let (loaded, sequence) = Self::load(audit, stream, report);
-        self.0.insert(id, Kept { told: None, loaded, loaded_sequence: sequence, sequence, broken: false });
+        self.0.insert(id, UnmatchedNotice { told: None, loaded, loaded_sequence: sequence, sequence, broken: false });
     }
 }
 
@@ -199,7 +199,7 @@ struct Directory {
     accounts: Folded<Account>,
     reviews: Folded<Review>,
     ratings: Folded<Reviews>,
-    inboxes: Folded<Inbox>,
+    unmatched_notices: Folded<UnmatchedNotices>,
     placed_at: HashMap<OrderId, Position>,
     catalogue: Catalogue,
 }
@@ -221,7 +221,7 @@ pub(super) fn check(data: &Path, report: &mut Report) -> Result<Option<Books>, V
         accounts: Folded::new(),
         reviews: Folded::new(),
         ratings: Folded::new(),
-        inboxes: Folded::new(),
+        unmatched_notices: Folded::new(),
         placed_at: HashMap::new(),
         catalogue: Catalogue::default(),
     };
@@ -314,7 +314,7 @@ impl Directory {
             kind if kind == Kind::Account as u8 => drop(self.accounts.take(audit, record, report)),
             kind if kind == Kind::Review as u8 => drop(self.reviews.take(audit, record, report)),
             kind if kind == Kind::Reviews as u8 => drop(self.ratings.take(audit, record, report)),
-            kind if kind == Kind::Inbox as u8 => drop(self.inboxes.take(audit, record, report)),
+            kind if kind == Kind::UnmatchedNotices as u8 => drop(self.unmatched_notices.take(audit, record, report)),
             kind => report.find(Invariant::I11, format!("{:?}", record.stream), format!("there is no kind {kind}")),
         }
     }
@@ -328,7 +328,7 @@ impl Directory {
             kind if kind == Kind::Account as u8 => self.accounts.take_stored(audit, stream, report),
             kind if kind == Kind::Review as u8 => self.reviews.take_stored(audit, stream, report),
             kind if kind == Kind::Reviews as u8 => self.ratings.take_stored(audit, stream, report),
-            kind if kind == Kind::Inbox as u8 => self.inboxes.take_stored(audit, stream, report),
+            kind if kind == Kind::UnmatchedNotices as u8 => self.unmatched_notices.take_stored(audit, stream, report),
             kind => report.find(Invariant::I11, format!("{stream:?}"), format!("there is no kind {kind}")),
         }
     }
@@ -341,7 +341,7 @@ impl Directory {
             + self.accounts.compare(report)
             + self.reviews.compare(report)
             + self.ratings.compare(report)
-            + self.inboxes.compare(report);
+            + self.unmatched_notices.compare(report);
         let streams = self.products.0.len()
             + self.inventories.0.len()
             + self.carts.0.len()
@@ -349,7 +349,7 @@ impl Directory {
             + self.accounts.0.len()
             + self.reviews.0.len()
             + self.ratings.0.len()
-            + self.inboxes.0.len();
+            + self.unmatched_notices.0.len();
         report.look("streams", streams);
         if compared < streams {
             let open = streams - compared;
@@ -439,7 +439,7 @@ impl Directory {
 
 /// What has gone back; `None` while the provider works on some of it.
 fn refunded_minor(order: &Order) -> Option<u64> {
-    let refunded = |refund: &&Refund| matches!(refund.standing, Some(RefundStanding::Refunded { .. }));
+    let refunded = |refund: &&Refund| matches!(refund.state, Some(RefundState::Refunded { .. }));
     let is_settled = order.refunds().iter().all(|refund| !refund.is_pending());
     is_settled.then(|| order.refunds().iter().filter(refunded).map(|refund| refund.amount.minor).sum())
 }

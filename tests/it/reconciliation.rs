@@ -16,7 +16,7 @@ use souk::{
         entity::Timestamp,
         ids::OrderId,
         money::{Currency, Money},
-        order::{CaptureMode, RefundStanding, Standing},
+        order::{CaptureMode, PaymentState, RefundState},
     },
     payments::{Answer, BooksPage, Gateway, Notice, NoticeRefused, Payment, Repayment, Unknown, simulated::Simulated},
 };
@@ -50,32 +50,32 @@ impl Gateway for Provider {
         "forgetful"
     }
 
-    fn pay(&self, payment: Payment) -> Answer<'_, Standing> {
+    fn pay(&self, payment: Payment) -> Answer<'_, PaymentState> {
         if self.says_no.load(Relaxed) {
             return Box::pin(async {
                 self.books.pay(payment).await?;
-                Ok(Standing::Declined { reason: "card_declined".into() })
+                Ok(PaymentState::Declined { reason: "card_declined".into() })
             });
         }
         self.answer(self.books.pay(payment))
     }
 
-    fn find(&self, payment: Payment) -> Answer<'_, Option<Standing>> {
+    fn find(&self, payment: Payment) -> Answer<'_, Option<PaymentState>> {
         if self.has_forgotten.load(Relaxed) {
             return Box::pin(async { Ok(None) });
         }
         self.answer(self.books.find(payment))
     }
 
-    fn capture(&self, payment: Payment) -> Answer<'_, Standing> {
+    fn capture(&self, payment: Payment) -> Answer<'_, PaymentState> {
         self.answer(self.books.capture(payment))
     }
 
-    fn void(&self, payment: Payment) -> Answer<'_, Standing> {
+    fn void(&self, payment: Payment) -> Answer<'_, PaymentState> {
         self.answer(self.books.void(payment))
     }
 
-    fn refund(&self, repayment: Repayment) -> Answer<'_, RefundStanding> {
+    fn refund(&self, repayment: Repayment) -> Answer<'_, RefundState> {
         self.answer(self.books.refund(repayment))
     }
 

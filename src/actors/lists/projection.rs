@@ -21,7 +21,7 @@ use crate::{
         cart::Cart,
         entity::{Entity, EntityId, Kind, Timestamp},
         ids::{AccountId, OrderId, ProductId},
-        order::{self, Order, Placement, RefundStanding, Standing},
+        order::{self, Order, PaymentState, Placement, RefundState},
         review::{self, Review, ReviewId, Written},
         reviews::{self, Reviews},
     },
@@ -118,10 +118,10 @@ impl ListsProjection {
             None => {}
         }
         match event {
-            Event::RefundAdvanced { standing: RefundStanding::Failed { .. }, .. } | Event::AttentionRaised { .. } => {
+            Event::RefundAdvanced { state: RefundState::Failed { .. }, .. } | Event::IssueRaised { .. } => {
                 self.put(attention_key(order), Vec::new());
             }
-            Event::AttentionResolved { all: true, .. } | Event::AttentionSettled { all: true, .. } => {
+            Event::AttentionResolved { all: true, .. } | Event::IssuesResolved { all: true, .. } => {
                 self.delete(attention_key(order));
             }
             _ => {}
@@ -131,11 +131,11 @@ impl ListsProjection {
                 self.placed(order, placement);
                 return self.move_to(order, Stage::Open, Some(placement.at));
             }
-            Event::PaymentAdvanced { standing, .. } => match standing {
-                Standing::Captured { .. } => Stage::Paid,
-                Standing::Authorised { .. } => Stage::Authorised,
-                Standing::Declined { .. } | Standing::Voided { .. } => return self.open_again(order),
-                Standing::ActionRequired { .. } | Standing::Processing { .. } => return Ok(()),
+            Event::PaymentAdvanced { state, .. } => match state {
+                PaymentState::Captured { .. } => Stage::Paid,
+                PaymentState::Authorised { .. } => Stage::Authorised,
+                PaymentState::Declined { .. } | PaymentState::Voided { .. } => return self.open_again(order),
+                PaymentState::ActionRequired { .. } | PaymentState::Processing { .. } => return Ok(()),
             },
             Event::Fulfilled { .. } | Event::FulfilledWithMore { .. } => Stage::Confirmed,
             Event::Packed { .. } => Stage::Packed,
@@ -150,7 +150,7 @@ impl ListsProjection {
             | Event::CaptureRequested { .. }
             | Event::VoidRequested { .. }
             | Event::StrayCaptured { .. }
-            | Event::NoticeHeard { .. }
+            | Event::Notified { .. }
             | Event::NothingNew { .. }
             | Event::RefundRequested { .. }
             | Event::RefundAdvanced { .. }
@@ -159,9 +159,9 @@ impl ListsProjection {
             | Event::ReturnReceived { .. }
             | Event::ReturnRejected { .. }
             | Event::Undone { .. }
-            | Event::AttentionRaised { .. }
+            | Event::IssueRaised { .. }
             | Event::AttentionResolved { .. }
-            | Event::AttentionSettled { .. }
+            | Event::IssuesResolved { .. }
             | Event::Erased { .. } => return Ok(()),
         };
         self.move_to(order, stage, None)
@@ -192,7 +192,7 @@ impl ListsProjection {
         if !order.is_settled() {
             self.put(open_order_key(id), Vec::new());
         }
-        if order.open_problems().next().is_some() {
+        if order.open_issue_kinds().next().is_some() {
             self.put(attention_key(id), Vec::new());
         }
         self.move_to(id, stage, Some(placement.at))

@@ -17,7 +17,7 @@ use crate::{
         account::{self, PasswordHash, Role},
         entity::Timestamp,
         ids::{AccountId, OrderId, UserId},
-        order::{self, CaptureMode, EndReason, Look, Placement, Status, Tracking},
+        order::{self, CaptureMode, EndReason, Placement, Poll, Status, Tracking},
         review::{self, Content, Purchase, ReviewId},
         reviews,
     },
@@ -83,10 +83,10 @@ async fn prepare(shop: &TestShop) -> Result<(), Gone> {
     shop.stock(0, 100).await?;
     shop.fill_cart(CUSTOMER, &[(0, 5)]).await?;
     tell_order(shop, DELIVERED, order::Command::Place(order(1))).await?;
-    shop.checkout.drive(DELIVERED, None, Look::AtOrder).await;
+    shop.checkout.drive(DELIVERED, None, Poll::IfNeeded).await;
     let request = order::Command::RequestPayment { method: text(), key: None, capture: CaptureMode::AtOnce };
     tell_order(shop, DELIVERED, request).await?;
-    shop.checkout.drive(DELIVERED, None, Look::AtOrder).await;
+    shop.checkout.drive(DELIVERED, None, Poll::IfNeeded).await;
     let tracking = Tracking { carrier: "Post".into(), number: text() };
     tell_order(shop, DELIVERED, order::Command::Ship(tracking)).await?;
     tell_order(shop, DELIVERED, order::Command::Deliver).await?;
@@ -217,12 +217,12 @@ fn an_order_on_its_way_holds_an_erasure_up_until_it_ends() {
         // Taken between the look at the orders and the beginning.
         let version = shop.carts.read(&CUSTOMER).await.unwrap().view.version;
         tell_order(&shop, LATER, order::Command::Place(order(version))).await.unwrap();
-        shop.checkout.drive(LATER, None, Look::AtOrder).await;
+        shop.checkout.drive(LATER, None, Poll::IfNeeded).await;
         begin(&shop).await.unwrap();
         assert_eq!(go_on(&shop).await.ok(), Some(Finished::No));
         assert!(shop.orders.read(&LATER).await.unwrap().view.status() == Some(Status::AwaitingPayment));
         tell_order(&shop, LATER, order::Command::Cancel).await.unwrap();
-        shop.checkout.drive(LATER, None, Look::AtOrder).await;
+        shop.checkout.drive(LATER, None, Poll::IfNeeded).await;
         assert_eq!(go_on(&shop).await.ok(), Some(Finished::Yes));
         check_erased(&shop).await;
         shop.close().await;
@@ -240,7 +240,7 @@ fn an_order_that_comes_too_late_is_rejected_and_keeps_no_address() {
         assert_eq!(go_on(&shop).await.ok(), Some(Finished::Yes));
         // Its request had passed the door before the account was erased.
         tell_order(&shop, LATER, order::Command::Place(order(version))).await.unwrap();
-        shop.checkout.drive(LATER, None, Look::AtOrder).await;
+        shop.checkout.drive(LATER, None, Poll::IfNeeded).await;
         let late = shop.orders.read(&LATER).await.unwrap().view;
         assert_eq!((late.status(), late.end_reason()), (Some(Status::Rejected), Some(&EndReason::CustomerErased)));
         check_erased(&shop).await;

@@ -15,12 +15,12 @@ use crate::{
         account::Account,
         cart::Cart,
         entity::{Entity, Timestamp},
-        inbox::Inbox,
         inventory::Inventory,
         order::Order,
         product::Product,
         review::{Review, Written},
         reviews::Reviews,
+        unmatched_notices::UnmatchedNotices,
     },
     storage::{
         Loaded, Snapshot,
@@ -234,9 +234,9 @@ fn reviews() {
 }
 
 #[test]
-fn inboxes() {
+fn unmatched_notices() {
     let lives: &[&[&str]] = &[&[], &["kept"], &["kept", "dismissed"], &["kept", "dismissed", "forgotten"]];
-    entity::<Inbox>("inbox", &specimens::inbox(), lives);
+    entity::<UnmatchedNotices>("unmatched_notices", &specimens::unmatched_notices(), lives);
 }
 
 /// The state of an older release means the same in today's form.

@@ -14,7 +14,7 @@ use crate::{
     domain::{
         entity::{Entity, EntityId, Timestamp},
         ids::{OrderId, UserId},
-        order::{CaptureMode, Command, Order, Standing, StockAnswer, Tracking},
+        order::{CaptureMode, Command, Order, PaymentState, StockAnswer, Tracking},
     },
     storage::{Journal, JournalConfig, Position, Record, Stream},
 };
@@ -95,14 +95,14 @@ async fn whatever_a_crash_leaves(commands: &[Command], last: Stage) {
 #[tokio::test]
 async fn a_delivered_order_is_listed_once_whatever_a_crash_leaves() {
     let placed = placement(CUSTOMER, 1, &[(1, 1)], NOW);
-    let captured = Standing::Captured { reference: "1".into(), amount: placed.total };
+    let captured = PaymentState::Captured { reference: "1".into(), amount: placed.total };
     let tracking = Tracking { carrier: "A Carrier".into(), number: "1".into() };
     let life = [
         Command::Place(placed),
         Command::RecordTaken,
         Command::RecordStock(vec![(0, StockAnswer::Reserved)]),
         Command::RequestPayment { method: "tok_success".into(), key: None, capture: CaptureMode::AtOnce },
-        Command::AdvancePayment { attempt: 1, standing: captured },
+        Command::AdvancePayment { attempt: 1, state: captured },
         Command::RecordFulfilled,
         Command::Pack,
         Command::Ship(tracking),

@@ -17,7 +17,7 @@ use crate::{
     domain::{
         entity::Timestamp,
         ids::{OrderId, RequestKey, UserId},
-        order::{CaptureMode, Command, Look, Problem, Status},
+        order::{CaptureMode, Command, IssueKind, Poll, Status},
     },
 };
 
@@ -85,7 +85,7 @@ async fn act(shop: &TestShop, action: Action) -> Result<(), Gone> {
         Action::PlaceWithTwoDrivers(order, customer, lines) => {
             place(shop, order, customer, lines, lines.len() as u64).await?;
             let other = async {
-                shop.driver.drive(OrderId(order), None, Look::AtOrder, None).await;
+                shop.driver.drive(OrderId(order), None, Poll::IfNeeded, None).await;
                 Ok(())
             };
             let (driven, other) = tokio::join!(drive(shop, order), other);
@@ -99,7 +99,7 @@ async fn act(shop: &TestShop, action: Action) -> Result<(), Gone> {
             pay(shop, order, method).await?;
             // Whoever waited is gone, but the request had told the checkout.
             let checkout = shop.checkout.clone();
-            tokio::spawn(async move { checkout.drive(OrderId(order), None, Look::AtOrder).await });
+            tokio::spawn(async move { checkout.drive(OrderId(order), None, Poll::IfNeeded).await });
             Ok(())
         }
         Action::Cancel(order) => {
@@ -142,7 +142,7 @@ async fn pay(shop: &TestShop, order: u128, method: &str) -> Result<(), Gone> {
 
 /// Waits for the checkout, as a request does; without it where the disk has broken, as then nothing ends any more.
 async fn drive(shop: &TestShop, order: u128) -> Result<(), Gone> {
-    let driven = shop.checkout.drive(OrderId(order), None, Look::AtOrder);
+    let driven = shop.checkout.drive(OrderId(order), None, Poll::IfNeeded);
     tokio::pin!(driven);
     until("the order is driven or the disk is broken", async || {
         shop.disk.is_broken() || futures::poll!(driven.as_mut()).is_ready()
@@ -255,7 +255,7 @@ fn a_payment_in_flight_at_an_abrupt_stop_is_resumed_with_the_same_key_and_charge
         provider.add_mood(Mood::Hangs);
         pay(&shop, 1, "tok_success").await.unwrap();
         let (checkout, order) = (shop.checkout.clone(), OrderId(1));
-        tokio::spawn(async move { checkout.drive(order, None, Look::AtOrder).await });
+        tokio::spawn(async move { checkout.drive(order, None, Poll::IfNeeded).await });
         until("the provider has been asked", async || provider.calls().len() == 1).await;
     });
     in_one_life(async {
@@ -284,7 +284,7 @@ fn a_driver_that_is_told_of_an_older_order_drives_it_as_it_is() {
         let before = shop.orders.read(&order).await.unwrap().view;
         assert_eq!(before.status(), Some(Status::Confirmed));
         shop.insist(&shop.orders, &order, || Command::Cancel).await.unwrap().unwrap();
-        shop.checkout.drive(order, Some(before), Look::AtOrder).await;
+        shop.checkout.drive(order, Some(before), Poll::IfNeeded).await;
         assert_eq!(shop.status(order).await, Some(Status::Cancelled));
         shop.close().await;
     });
@@ -311,7 +311,7 @@ fn what_cannot_be_voided_for_long_is_raised_also_where_it_is_tried_now_and_then_
         drive(&shop, 1).await.unwrap();
         let problems = async || {
             let read = shop.orders.read(&order).await.unwrap().view;
-            read.open_problems().map(Problem::as_str).collect::<Vec<_>>()
+            read.open_issue_kinds().map(IssueKind::as_str).collect::<Vec<_>>()
         };
         assert_eq!((shop.status(order).await, problems().await), (Some(Status::Cancelling), vec![]));
         // Longer than until an operator is told, and long before the next drive is.
@@ -320,7 +320,7 @@ fn what_cannot_be_voided_for_long_is_raised_also_where_it_is_tried_now_and_then_
         until("an operator is told", async || problems().await == ["payment_unknown"]).await;
         clock.advance_ms(limits.back_off_ms_max);
         until("the payment is voided", async || shop.status(order).await == Some(Status::Cancelled)).await;
-        until("the problem has come right", async || problems().await.is_empty()).await;
+        until("the issue has resolved itself", async || problems().await.is_empty()).await;
         shop.close().await;
     });
 }

@@ -12,16 +12,16 @@ use crate::{
         cart,
         entity::Timestamp,
         ids::{OrderId, ProductId, ReceiptId, RequestKey, UserId},
-        inbox::{self, Kept},
         inventory::{self, Hold},
         money::{Currency, Money},
         order::{
-            self, About, EndReason, Placement, Problem, Refund, RefundCause, RefundStanding, Standing, StockAnswer,
+            self, About, EndReason, IssueKind, PaymentState, Placement, Refund, RefundCause, RefundState, StockAnswer,
             Tracking,
         },
         product::{self, Details, ImportedRating, Variant},
         review::{self, Content, Purchase, Written},
         reviews,
+        unmatched_notices::{self, UnmatchedNotice},
     },
     storage::codec::encode,
 };
@@ -176,9 +176,9 @@ fn refund(number: u32, cause: RefundCause) -> Refund {
         by: Some(USER),
         key: Some(RequestKey { key: 0x7777, fingerprint: 0x8888 }),
         at: AT,
-        standing: None,
+        state: None,
         restocked: false,
-        heard: false,
+        needs_refresh: false,
     }
 }
 
@@ -201,7 +201,7 @@ pub(super) fn order() -> [(&'static str, order::Event); 62] {
         Event::CaptureRequested { .. } => 13,
         Event::VoidRequested { .. } => 14,
         Event::StrayCaptured { .. } => 15,
-        Event::NoticeHeard { .. } => 16,
+        Event::Notified { .. } => 16,
         Event::NothingNew { .. } => 17,
         Event::RefundRequested { .. } => 18,
         Event::RefundAdvanced { .. } => 19,
@@ -210,23 +210,23 @@ pub(super) fn order() -> [(&'static str, order::Event); 62] {
         Event::ReturnReceived { .. } => 22,
         Event::ReturnRejected { .. } => 23,
         Event::Undone { .. } => 24,
-        Event::AttentionRaised { .. } => 25,
+        Event::IssueRaised { .. } => 25,
         Event::AttentionResolved { .. } => 26,
         Event::FulfilledWithMore { .. } => 27,
         Event::EndedWithMore { .. } => 28,
-        Event::AttentionSettled { .. } => 29,
+        Event::IssuesResolved { .. } => 29,
     };
     let bare = test_shop::placement(USER, 3, &[(0, 2)], AT);
     let answered = |first, second| Event::StockAnswered { answers: vec![(0, first), (1, second)], at: AT };
     let key = Some(RequestKey { key: 0x7777, fingerprint: 0x8888 });
     let requested = |key| Event::PaymentRequested { method: "tok_success".into(), key, at: AT };
-    let settled = |attempt, standing| Event::PaymentAdvanced { attempt, standing, at: AT };
+    let settled = |attempt, state| Event::PaymentAdvanced { attempt, state, at: AT };
     let ends = |reason| Event::EndBegun { reason, at: AT };
     let short = EndReason::InsufficientStock { product: id("p1"), requested: 4, available: 3 };
-    let captured = Standing::Captured { reference: "ch_1".into(), amount: inr(342) };
-    let refund_advanced = |standing| Event::RefundAdvanced { number: 1, standing, more: true, at: AT };
-    let raised = |problem| Event::AttentionRaised { problem, notice: Some(7), at: AT };
-    let mismatch = Problem::AmountMismatch { attempt: 1, reference: "pi_1".into(), captured: inr(341) };
+    let captured = PaymentState::Captured { reference: "ch_1".into(), amount: inr(342) };
+    let refund_advanced = |state| Event::RefundAdvanced { number: 1, state, more: true, at: AT };
+    let raised = |kind| Event::IssueRaised { kind, notice: Some(7), at: AT };
+    let mismatch = IssueKind::AmountMismatch { attempt: 1, reference: "pi_1".into(), captured: inr(341) };
     let tracking = Tracking { carrier: "Post".into(), number: "RR123".into() };
     of_all(
         variant,
@@ -240,7 +240,7 @@ pub(super) fn order() -> [(&'static str, order::Event); 62] {
             ("too_late", answered(StockAnswer::TooLate, StockAnswer::Reserved)),
             ("payment_requested", requested(key)),
             ("payment_requested_without_key", requested(None)),
-            ("declined", settled(1, Standing::Declined { reason: "card_declined".into() })),
+            ("declined", settled(1, PaymentState::Declined { reason: "card_declined".into() })),
             ("captured", settled(2, captured)),
             ("fulfilled", Event::Fulfilled { at: AT }),
             ("cancelled", ends(EndReason::Cancelled)),
@@ -255,31 +255,31 @@ pub(super) fn order() -> [(&'static str, order::Event); 62] {
             ("delivered", Event::Delivered { at: AT }),
             ("erased", Event::Erased { at: AT }),
             ("authorisation_requested", Event::AuthorisationRequested { method: "tok_success".into(), key, at: AT }),
-            ("authorised", settled(1, Standing::Authorised { reference: "pi_1".into(), amount: inr(342) })),
+            ("authorised", settled(1, PaymentState::Authorised { reference: "pi_1".into(), amount: inr(342) })),
             (
                 "action_required",
-                settled(1, Standing::ActionRequired { reference: "pi_1".into(), url: "https://bank".into() }),
+                settled(1, PaymentState::ActionRequired { reference: "pi_1".into(), url: "https://bank".into() }),
             ),
-            ("processing", settled(1, Standing::Processing { reference: "pi_1".into() })),
-            ("voided", settled(1, Standing::Voided { reference: Some("pi_1".into()) })),
-            ("voided_unheard", settled(1, Standing::Voided { reference: None })),
-            ("captured_later", settled(1, Standing::Captured { reference: "pi_1".into(), amount: inr(342) })),
+            ("processing", settled(1, PaymentState::Processing { reference: "pi_1".into() })),
+            ("voided", settled(1, PaymentState::Voided { reference: Some("pi_1".into()) })),
+            ("voided_unheard", settled(1, PaymentState::Voided { reference: None })),
+            ("captured_later", settled(1, PaymentState::Captured { reference: "pi_1".into(), amount: inr(342) })),
             ("capture_requested", Event::CaptureRequested { attempt: 1, at: AT }),
             ("void_requested", Event::VoidRequested { attempt: 1, at: AT }),
             ("stray", Event::StrayCaptured { attempt: 1, reference: "pi_1".into(), amount: inr(342), at: AT }),
-            ("notice_of_payment", Event::NoticeHeard { about: About::Attempt(2), notice: Some(7), at: AT }),
-            ("notice_of_refund", Event::NoticeHeard { about: About::Refund(1), notice: Some(7), at: AT }),
+            ("notice_of_payment", Event::Notified { about: About::Attempt(2), notice: Some(7), at: AT }),
+            ("notice_of_refund", Event::Notified { about: About::Refund(1), notice: Some(7), at: AT }),
             ("nothing_new", Event::NothingNew { about: About::Attempt(2), more: false, at: AT }),
-            ("notice_of_first", Event::NoticeHeard { about: About::Attempt(1), notice: Some(7), at: AT }),
+            ("notice_of_first", Event::Notified { about: About::Attempt(1), notice: Some(7), at: AT }),
             ("nothing_new_of_first", Event::NothingNew { about: About::Attempt(1), more: true, at: AT }),
             ("nothing_new_of_refund", Event::NothingNew { about: About::Refund(1), more: true, at: AT }),
             ("refund_requested", Event::RefundRequested { refund: refund(1, RefundCause::Asked) }),
             ("refund_of_cancelled", Event::RefundRequested { refund: refund(1, RefundCause::Cancelled) }),
             ("refund_of_stray", Event::RefundRequested { refund: refund(1, RefundCause::Stray) }),
-            ("refund_pending", refund_advanced(RefundStanding::Processing { reference: "re_1".into() })),
-            ("refunded", refund_advanced(RefundStanding::Refunded { reference: "re_1".into() })),
-            ("refund_failed", refund_advanced(RefundStanding::Failed { reason: "account_closed".into() })),
-            ("refund_by_hand", refund_advanced(RefundStanding::ByHand)),
+            ("refund_pending", refund_advanced(RefundState::Processing { reference: "re_1".into() })),
+            ("refunded", refund_advanced(RefundState::Refunded { reference: "re_1".into() })),
+            ("refund_failed", refund_advanced(RefundState::Failed { reason: "account_closed".into() })),
+            ("refund_by_hand", refund_advanced(RefundState::ByHand)),
             ("restocked", Event::Restocked { number: 1, more: false, at: AT }),
             (
                 "return_requested",
@@ -288,16 +288,16 @@ pub(super) fn order() -> [(&'static str, order::Event); 62] {
             ("return_received", Event::ReturnReceived { number: 1, refund: refund(1, RefundCause::Return) }),
             ("return_rejected", Event::ReturnRejected { number: 1, note: "worn".into(), at: AT }),
             ("undone", Event::Undone { at: AT }),
-            ("payment_unknown", raised(Problem::PaymentUnknown { attempt: 1, seen: "500".into() })),
+            ("payment_unknown", raised(IssueKind::PaymentUnknown { attempt: 1, seen: "500".into() })),
             ("amount_mismatch", raised(mismatch)),
-            ("refund_failed_raised", raised(Problem::RefundFailed { refund: 1, reason: "account_closed".into() })),
-            ("stuck", raised(Problem::Stuck { seen: "the stock: full".into() })),
-            ("differs", raised(Problem::Differs { what: "nothing was captured".into() })),
-            ("disputed", raised(Problem::Disputed { reference: "pi_1".into() })),
+            ("refund_failed_raised", raised(IssueKind::RefundFailed { refund: 1, reason: "account_closed".into() })),
+            ("stuck", raised(IssueKind::Stuck { seen: "the stock: full".into() })),
+            ("differs", raised(IssueKind::Differs { what: "nothing was captured".into() })),
+            ("disputed", raised(IssueKind::Disputed { reference: "pi_1".into() })),
             (
                 "resolved",
                 Event::AttentionResolved {
-                    problems: vec![1],
+                    issues: vec![1],
                     all: false,
                     by: Some(USER),
                     note: "called the bank".into(),
@@ -307,7 +307,7 @@ pub(super) fn order() -> [(&'static str, order::Event); 62] {
             (
                 "come_right",
                 Event::AttentionResolved {
-                    problems: vec![1],
+                    issues: vec![1],
                     all: true,
                     by: None,
                     note: "it has come right".into(),
@@ -318,8 +318,8 @@ pub(super) fn order() -> [(&'static str, order::Event); 62] {
             ("ended_with_more", Event::EndedWithMore { at: AT }),
             (
                 "settled_by_operator",
-                Event::AttentionSettled {
-                    problems: vec![1],
+                Event::IssuesResolved {
+                    issues: vec![1],
                     all: false,
                     more: true,
                     by: Some(USER),
@@ -329,8 +329,8 @@ pub(super) fn order() -> [(&'static str, order::Event); 62] {
             ),
             (
                 "settled_by_itself",
-                Event::AttentionSettled {
-                    problems: vec![1],
+                Event::IssuesResolved {
+                    issues: vec![1],
                     all: true,
                     more: false,
                     by: None,
@@ -405,8 +405,8 @@ pub(super) fn review() -> [(&'static str, review::Event); 3] {
     )
 }
 
-pub(super) fn inbox() -> [(&'static str, inbox::Event); 3] {
-    use inbox::Event;
+pub(super) fn unmatched_notices() -> [(&'static str, unmatched_notices::Event); 3] {
+    use unmatched_notices::Event;
     let variant = |event: &Event| match event {
         Event::Kept { .. } => 0,
         Event::Dismissed { .. } => 1,
@@ -416,7 +416,7 @@ pub(super) fn inbox() -> [(&'static str, inbox::Event); 3] {
         variant,
         3,
         [
-            ("kept", Event::Kept { id: 0x3333, notice: Kept::new("payment.captured", "pi_1", "0222", AT) }),
+            ("kept", Event::Kept { id: 0x3333, notice: UnmatchedNotice::new("payment.captured", "pi_1", "0222", AT) }),
             ("dismissed", Event::Dismissed { id: 0x3333, by: USER, note: "called the bank".into(), at: AT }),
             ("forgotten", Event::Forgotten { at: AT }),
         ],

@@ -37,7 +37,7 @@ use crate::{
         ids::{OrderId, ProductId, RequestKey, UserId},
         inventory::{self, Inventory},
         money::{Currency, Money},
-        order::{self, Address, Order, Placement, RefundStanding, Standing, Status},
+        order::{self, Address, Order, PaymentState, Placement, RefundState, Status},
         review::Review,
         reviews::Reviews,
     },
@@ -126,26 +126,26 @@ impl Gateway for Provider {
         "scripted"
     }
 
-    fn pay(&self, mut payment: Payment) -> Answer<'_, Standing> {
+    fn pay(&self, mut payment: Payment) -> Answer<'_, PaymentState> {
         if !payment.method.starts_with("tok_") {
             payment.method = "tok_success".into();
         }
         self.in_its_mood(payment.key(Operation::Charge), self.books.pay(payment))
     }
 
-    fn find(&self, payment: Payment) -> Answer<'_, Option<Standing>> {
+    fn find(&self, payment: Payment) -> Answer<'_, Option<PaymentState>> {
         self.in_its_mood(payment.key(Operation::Charge), self.books.find(payment))
     }
 
-    fn capture(&self, payment: Payment) -> Answer<'_, Standing> {
+    fn capture(&self, payment: Payment) -> Answer<'_, PaymentState> {
         self.in_its_mood(payment.key(Operation::Capture), self.books.capture(payment))
     }
 
-    fn void(&self, payment: Payment) -> Answer<'_, Standing> {
+    fn void(&self, payment: Payment) -> Answer<'_, PaymentState> {
         self.in_its_mood(payment.key(Operation::Void), self.books.void(payment))
     }
 
-    fn refund(&self, repayment: Repayment) -> Answer<'_, RefundStanding> {
+    fn refund(&self, repayment: Repayment) -> Answer<'_, RefundState> {
         self.in_its_mood(repayment.key(), self.books.refund(repayment))
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Attempt, EndReason, HistoryEntry, Order, Placement, Progress, Standing, StockAnswer, Tracking};
+use super::{Attempt, EndReason, HistoryEntry, Order, PaymentState, Placement, Progress, StockAnswer, Tracking};
 use crate::domain::{entity::Timestamp, ids::RequestKey};
 
 /// The first form: payments were captured at once or declined, and nothing went back.
@@ -29,14 +29,14 @@ struct AttemptV1 {
     method: String,
     key: Option<RequestKey>,
     requested_at: Timestamp,
-    outcome: Option<Standing>,
+    outcome: Option<PaymentState>,
 }
 
 impl From<OrderV1> for Order {
     fn from(former: OrderV1) -> Self {
         let attempt = |former: AttemptV1| {
             let AttemptV1 { number, method, key, requested_at, outcome } = former;
-            Attempt { standing: outcome, ..Attempt::new(number, method, key, requested_at, super::CaptureMode::AtOnce) }
+            Attempt { state: outcome, ..Attempt::new(number, method, key, requested_at, super::CaptureMode::AtOnce) }
         };
         let OrderV1 { placement, taken, stock, attempts, ending, progress, tracking, sequence, history } = former;
         let attempts = attempts.into_iter().map(attempt).collect();

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ATTEMPTS_MAX, CaptureMode, EndReason, Placement, Problem, REFUNDS_MAX, RETURNS_MAX, Refund, RefundRequest,
-    RefundStanding, Standing, Status, StockAnswer, Tracking, Units,
+    ATTEMPTS_MAX, CaptureMode, EndReason, IssueKind, PaymentState, Placement, REFUNDS_MAX, RETURNS_MAX, Refund,
+    RefundRequest, RefundState, Status, StockAnswer, Tracking, Units,
 };
 use crate::domain::{
     entity::Timestamp,
@@ -50,14 +50,14 @@ pub enum Command {
         /// Which attempt.
         attempt: u32,
         /// What the provider said.
-        standing: Standing,
+        state: PaymentState,
     },
     /// The seller wants what is held.
     Capture,
     /// The customer wants to pay otherwise: the attempt that waits for them is given up.
     AbandonPayment,
     /// There may be news: the provider is to be asked.
-    Hear {
+    Notify {
         /// Of what.
         about: About,
         /// Hash of the provider's name for its notice, where one said so: a repetition changes nothing.
@@ -68,7 +68,7 @@ pub enum Command {
     /// The shop itself owes money: for a stray, or because the order is cancelled.
     RefundOwed,
     /// A refund that failed is to be tried again.
-    RefundAgain {
+    RetryRefund {
         /// Which.
         number: u32,
         /// Who asks.
@@ -79,7 +79,7 @@ pub enum Command {
         /// Which.
         number: u32,
         /// What the provider said.
-        standing: RefundStanding,
+        state: RefundState,
     },
     /// The units of a refund are back in stock.
     RecordRestocked {
@@ -111,17 +111,17 @@ pub enum Command {
         /// Why.
         note: String,
     },
-    /// Something does not come right by itself.
-    Raise {
+    /// Something does not resolve itself.
+    RaiseIssue {
         /// What.
-        problem: Problem,
+        kind: IssueKind,
         /// Hash of the provider's name for its notice, where one said so: a repetition changes nothing.
         notice: Option<u64>,
     },
-    /// These problems are settled: an operator says so, or (`None`) the shop has seen it.
-    Resolve {
+    /// These issues are settled: an operator says so, or (`None`) the shop has seen it.
+    ResolveIssues {
         /// Which, by their numbers.
-        problems: Vec<u32>,
+        issues: Vec<u32>,
         /// Who.
         by: Option<UserId>,
         /// What they did.
@@ -187,7 +187,7 @@ pub enum Event {
         /// Which attempt.
         attempt: u32,
         /// What it said.
-        standing: Standing,
+        state: PaymentState,
         /// When.
         at: Timestamp,
     },
@@ -265,7 +265,7 @@ pub enum Event {
         at: Timestamp,
     },
     /// The provider announced news, about which it is to be asked.
-    NoticeHeard {
+    Notified {
         /// Of what.
         about: About,
         /// Hash of the provider's name for the notice, where it was one.
@@ -292,7 +292,7 @@ pub enum Event {
         /// Which.
         number: u32,
         /// What it said.
-        standing: RefundStanding,
+        state: RefundState,
         /// Whether the checkout has more to do afterwards.
         more: bool,
         /// When.
@@ -340,21 +340,21 @@ pub enum Event {
         at: Timestamp,
     },
     /// An operator has to look at it.
-    AttentionRaised {
+    IssueRaised {
         /// What is wrong.
-        problem: Problem,
+        kind: IssueKind,
         /// Hash of the provider's name for the notice that said so, where one did.
         notice: Option<u64>,
         /// When.
         at: Timestamp,
     },
-    /// Problems are settled. Only read: [`Event::AttentionSettled`] is written.
+    /// Problems are settled. Only read: [`Event::IssuesResolved`] is written.
     AttentionResolved {
         /// Which, by their numbers.
-        problems: Vec<u32>,
+        issues: Vec<u32>,
         /// Whether nothing is left that an operator has to look at.
         all: bool,
-        /// By whom; `None` where the shop itself has seen it come right.
+        /// By whom; `None` where it has resolved itself.
         by: Option<UserId>,
         /// What was done.
         note: String,
@@ -372,14 +372,14 @@ pub enum Event {
         at: Timestamp,
     },
     /// Problems are settled.
-    AttentionSettled {
+    IssuesResolved {
         /// Which, by their numbers.
-        problems: Vec<u32>,
+        issues: Vec<u32>,
         /// Whether nothing is left that an operator has to look at.
         all: bool,
         /// Whether the checkout has more to do afterwards.
         more: bool,
-        /// By whom; `None` where the shop itself has seen it come right.
+        /// By whom; `None` where it has resolved itself.
         by: Option<UserId>,
         /// What was done.
         note: String,
@@ -397,17 +397,17 @@ impl Event {
             Self::Placed(_)
             | Self::EndBegun { .. }
             | Self::StrayCaptured { .. }
-            | Self::NoticeHeard { .. }
+            | Self::Notified { .. }
             | Self::RefundRequested { .. }
             | Self::ReturnReceived { .. }
-            | Self::AttentionRaised { .. }
+            | Self::IssueRaised { .. }
             | Self::FulfilledWithMore { .. }
             | Self::EndedWithMore { .. } => Some(true),
             Self::Fulfilled { .. } | Self::Ended { .. } => Some(false),
             Self::RefundAdvanced { more, .. }
             | Self::Restocked { more, .. }
             | Self::NothingNew { more, .. }
-            | Self::AttentionSettled { more, .. } => Some(*more),
+            | Self::IssuesResolved { more, .. } => Some(*more),
             Self::CartTaken { .. }
             | Self::StockAnswered { .. }
             | Self::PaymentRequested { .. }
@@ -486,8 +486,8 @@ pub enum Rejection {
     /// There is no such return.
     #[error("there is no such return")]
     NoSuchReturn,
-    /// None of its problems is one that this settles.
-    #[error("no problem of the order is settled by this")]
+    /// None of its issues is one that this settles.
+    #[error("no issue of the order is settled by this")]
     NothingToResolve,
     /// The return is received or rejected already.
     #[error("the return is decided already")]

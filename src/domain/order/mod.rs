@@ -14,8 +14,8 @@
 //! Depends on `std`, `serde` and its neighbours. `messages` and `parts` are its words, `placement` is what is
 //! frozen when it is placed, `step` what is to be done next, this file the rules.
 
-mod attention;
 mod former;
+mod issues;
 mod messages;
 mod parts;
 mod payment;
@@ -34,16 +34,16 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    attention::{Attention, Problem, Resolved, check_note},
     former::OrderV1,
+    issues::{Issue, IssueKind, Resolved, check_note},
     messages::{About, Command, Event, Rejection},
     parts::{EndReason, HistoryEntry, Status, StockAnswer, Tracking},
-    payment::{Attempt, CaptureMode, Standing, Wanted},
+    payment::{Attempt, CaptureMode, Intent, PaymentState},
     placement::{Address, InvalidPlacement, Line, Placement},
-    refund::{REASON_BYTES_MAX, REFUNDS_MAX, Refund, RefundCause, RefundRequest, RefundStanding, Units},
+    refund::{REASON_BYTES_MAX, REFUNDS_MAX, Refund, RefundCause, RefundRequest, RefundState, Units},
     returns::{RETURNS_MAX, Return, ReturnState},
-    saga::{Ask, Told},
-    step::{Look, Step, Turn},
+    saga::{Effect, EffectResult},
+    step::{Poll, Step, Turn},
 };
 use crate::{
     domain::{
@@ -74,7 +74,7 @@ pub struct Order {
     history: Vec<HistoryEntry>,
     refunds: Vec<Refund>,
     returns: Vec<Return>,
-    attention: Vec<Attention>,
+    issues: Vec<Issue>,
     undone: bool,
     notices: Vec<u64>,
 }
@@ -109,10 +109,12 @@ impl Order {
 
     fn open_status(&self) -> Status {
         let last = self.attempts.last();
-        match last.map(|attempt| &attempt.standing) {
-            Some(Some(Standing::Authorised { .. })) => Status::Authorised,
-            Some(None | Some(Standing::ActionRequired { .. } | Standing::Processing { .. })) => Status::PaymentPending,
-            Some(Some(Standing::Captured { .. })) if last.is_some_and(|attempt| !attempt.stray) => Status::Paid,
+        match last.map(|attempt| &attempt.state) {
+            Some(Some(PaymentState::Authorised { .. })) => Status::Authorised,
+            Some(None | Some(PaymentState::ActionRequired { .. } | PaymentState::Processing { .. })) => {
+                Status::PaymentPending
+            }
+            Some(Some(PaymentState::Captured { .. })) if last.is_some_and(|attempt| !attempt.stray) => Status::Paid,
             Some(Some(_)) => Status::AwaitingPayment,
             None if self.taken && self.stock.iter().all(|answer| *answer == Some(StockAnswer::Reserved)) => {
                 Status::AwaitingPayment
@@ -236,17 +238,17 @@ impl Entity for Order {
             Command::RejectByCart(reason) => self.decide_end(reason.clone(), now),
             Command::RecordStock(answers) => self.decide_stock(answers, now),
             Command::RequestPayment { method, key, capture } => self.decide_payment(method, *key, *capture, now),
-            Command::AdvancePayment { attempt, standing } => self.decide_advance_payment(*attempt, standing, now),
+            Command::AdvancePayment { attempt, state } => self.decide_advance_payment(*attempt, state, now),
             Command::Capture => self.decide_capture(now),
             Command::AbandonPayment => self.decide_abandon(now),
-            Command::Hear { about, notice } => self.decide_hear(*about, *notice, now),
+            Command::Notify { about, notice } => self.decide_notify(*about, *notice, now),
             Command::TakeBack { attempt, reference, captured } => {
                 self.decide_take_back(*attempt, reference, *captured, now)
             }
             Command::Refund(request) => self.decide_refund(request, now),
             Command::RefundOwed => self.decide_owed_refund(now),
-            Command::RefundAgain { number, by } => self.decide_refund_again(*number, *by, now),
-            Command::AdvanceRefund { number, standing } => self.decide_refund_advance(*number, standing, now),
+            Command::RetryRefund { number, by } => self.decide_retry_refund(*number, *by, now),
+            Command::AdvanceRefund { number, state } => self.decide_refund_advance(*number, state, now),
             Command::RecordRestocked { number } => match self.refund(*number).map(Refund::is_to_restock) {
                 Some(true) => Ok(Some(self.with_more(|more| Event::Restocked { number: *number, more, at: now }))),
                 Some(false) => Ok(None),
@@ -255,8 +257,8 @@ impl Entity for Order {
             Command::RequestReturn { lines, reason, key } => self.decide_return(lines, reason, *key, now),
             Command::ReceiveReturn { number, restock, by } => self.decide_receive(*number, *restock, *by, now),
             Command::RejectReturn { number, note } => self.decide_reject(*number, note, now),
-            Command::Raise { problem, notice } => self.decide_raise(problem, *notice, now),
-            Command::Resolve { problems, by, note } => self.decide_resolve(problems, *by, note, now),
+            Command::RaiseIssue { kind, notice } => self.decide_raise(kind, *notice, now),
+            Command::ResolveIssues { issues, by, note } => self.decide_resolve(issues, *by, note, now),
             Command::RecordFulfilled => match self.placed()?.1 {
                 Status::Paid => Ok(Some(self.with_more(|more| match more {
                     true => Event::FulfilledWithMore { at: now },
@@ -329,8 +331,8 @@ impl Entity for Order {
             Event::AuthorisationRequested { method, key, at } => {
                 self.begin_attempt(method, *key, CaptureMode::Later, *at);
             }
-            Event::PaymentAdvanced { attempt, standing, at } => {
-                let note = self.advance_payment(*attempt, standing);
+            Event::PaymentAdvanced { attempt, state, at } => {
+                let note = self.advance_payment(*attempt, state);
                 self.note(*at, note);
             }
             Event::Fulfilled { at } | Event::FulfilledWithMore { at } => self.advance(Progress::Confirmed, *at),
@@ -350,34 +352,34 @@ impl Entity for Order {
             }
             Event::Delivered { at } => self.advance(Progress::Delivered, *at),
             Event::Erased { .. } => self.erase(),
-            Event::CaptureRequested { attempt, .. } => self.attempt_mut(*attempt).wanted = Some(Wanted::Capture),
-            Event::VoidRequested { attempt, .. } => self.attempt_mut(*attempt).wanted = Some(Wanted::Void),
+            Event::CaptureRequested { attempt, .. } => self.attempt_mut(*attempt).intent = Some(Intent::Capture),
+            Event::VoidRequested { attempt, .. } => self.attempt_mut(*attempt).intent = Some(Intent::Void),
             Event::StrayCaptured { attempt, reference, amount, at } => {
                 let (reference, amount) = (reference.clone(), *amount);
                 let known = self.attempt_mut(*attempt);
-                known.standing = Some(Standing::Captured { reference, amount });
-                (known.stray, known.heard, known.wanted) = (true, false, None);
+                known.state = Some(PaymentState::Captured { reference, amount });
+                (known.stray, known.needs_refresh, known.intent) = (true, false, None);
                 self.note(*at, Some(format!("a payment of {amount} came too late and goes back")));
             }
-            Event::NoticeHeard { about, notice, .. } => {
-                *self.heard_mut(*about) = true;
+            Event::Notified { about, notice, .. } => {
+                *self.needs_refresh_mut(*about) = true;
                 self.take_notice(*notice);
             }
-            Event::NothingNew { about, .. } => *self.heard_mut(*about) = false,
+            Event::NothingNew { about, .. } => *self.needs_refresh_mut(*about) = false,
             Event::RefundRequested { refund } => self.begin_refund(refund),
-            Event::RefundAdvanced { number, standing, at, .. } => self.advance_refund(*number, standing, *at),
+            Event::RefundAdvanced { number, state, at, .. } => self.advance_refund(*number, state, *at),
             Event::Restocked { number, .. } => self.refund_mut(*number).restocked = true,
             Event::ReturnRequested { lines, reason, key, at } => self.begin_return(lines, reason, *key, *at),
             Event::ReturnReceived { number, refund } => self.end_return_received(*number, refund),
             Event::ReturnRejected { number, note, at } => self.end_return_rejected(*number, note, *at),
             Event::Undone { .. } => self.undone = true,
-            Event::AttentionRaised { problem, notice, at } => {
-                self.raise(problem.clone(), *at);
+            Event::IssueRaised { kind, notice, at } => {
+                self.raise(kind.clone(), *at);
                 self.take_notice(*notice);
             }
-            Event::AttentionResolved { problems, by, note, at, .. }
-            | Event::AttentionSettled { problems, by, note, at, .. } => {
-                self.resolve(problems, &Resolved { by: *by, note: note.clone(), at: *at });
+            Event::AttentionResolved { issues, by, note, at, .. }
+            | Event::IssuesResolved { issues, by, note, at, .. } => {
+                self.resolve(issues, &Resolved { by: *by, note: note.clone(), at: *at });
             }
         }
     }
@@ -392,7 +394,7 @@ impl Entity for Order {
 
     fn view_bytes(view: &Arc<Order>) -> usize {
         let lines = view.placement.as_ref().map_or(0, |placement| placement.lines.len());
-        let refunds = 300 * (view.refunds.len() + view.returns.len() + view.attention.len());
+        let refunds = 300 * (view.refunds.len() + view.returns.len() + view.issues.len());
         600 + 200 * lines + 64 * view.history.len() + 160 * view.attempts.len() + refunds
     }
 }
@@ -409,20 +411,20 @@ impl Order {
         self.note(refund.at, Some(format!("refund {} of {} requested", refund.number, refund.amount)));
     }
 
-    fn advance_refund(&mut self, number: u32, standing: &RefundStanding, at: Timestamp) {
+    fn advance_refund(&mut self, number: u32, state: &RefundState, at: Timestamp) {
         let refund = self.refund_mut(number);
-        refund.heard = false;
-        refund.standing = Some(standing.clone());
-        if let RefundStanding::Failed { reason } = standing {
-            self.raise(Problem::RefundFailed { refund: number, reason: reason.clone() }, at);
+        refund.needs_refresh = false;
+        refund.state = Some(state.clone());
+        if let RefundState::Failed { reason } = state {
+            self.raise(IssueKind::RefundFailed { refund: number, reason: reason.clone() }, at);
         }
-        self.note(at, Some(format!("refund {number}: {}", standing.as_str())));
+        self.note(at, Some(format!("refund {number}: {}", state.as_str())));
     }
 
-    fn heard_mut(&mut self, about: About) -> &mut bool {
+    fn needs_refresh_mut(&mut self, about: About) -> &mut bool {
         match about {
-            About::Attempt(number) => &mut self.attempt_mut(number).heard,
-            About::Refund(number) => &mut self.refund_mut(number).heard,
+            About::Attempt(number) => &mut self.attempt_mut(number).needs_refresh,
+            About::Refund(number) => &mut self.refund_mut(number).needs_refresh,
         }
     }
 
@@ -447,12 +449,12 @@ impl Order {
         self.tracking = None;
         for attempt in &mut self.attempts {
             attempt.method.clear();
-            if let Some(Standing::Declined { reason }) = &mut attempt.standing {
+            if let Some(PaymentState::Declined { reason }) = &mut attempt.state {
                 reason.clear();
             }
         }
         self.refunds.iter_mut().for_each(|refund| refund.reason.clear());
-        let resolved = self.attention.iter_mut().filter_map(|known| known.resolved.as_mut());
+        let resolved = self.issues.iter_mut().filter_map(|known| known.resolved.as_mut());
         resolved.for_each(|resolved| resolved.note.clear());
         self.returns.iter_mut().for_each(Return::erase);
         self.history.iter_mut().for_each(|entry| entry.note = None);

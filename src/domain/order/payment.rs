@@ -24,7 +24,7 @@ use crate::{
 
 /// How far a payment has come, as the provider says. Stored: see `actors/records.rs` before changing it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Standing {
+pub enum PaymentState {
     /// The money is captured.
     Captured {
         /// The provider's name for it.
@@ -63,7 +63,7 @@ pub enum Standing {
     },
 }
 
-impl Standing {
+impl PaymentState {
     /// Whether nothing more can come of the payment.
     #[must_use]
     pub fn is_final(&self) -> bool {
@@ -119,7 +119,7 @@ pub enum CaptureMode {
 
 /// What is wanted of a payment that is not final: an intent, recorded before the provider is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Wanted {
+pub enum Intent {
     /// That what is held is captured.
     Capture,
     /// That it is given up.
@@ -138,13 +138,13 @@ pub struct Attempt {
     /// When the intent was recorded.
     pub requested_at: Timestamp,
     /// What the provider said last; `None` while nothing is known.
-    pub standing: Option<Standing>,
+    pub state: Option<PaymentState>,
     /// When the money is to be taken.
     pub capture: CaptureMode,
     /// What is wanted of it beyond being paid.
-    pub wanted: Option<Wanted>,
+    pub intent: Option<Intent>,
     /// Whether the provider has announced news that it has not been asked about yet.
-    pub heard: bool,
+    pub needs_refresh: bool,
     /// Whether it was captured although it had been declined or voided, so that the money has to go back.
     pub stray: bool,
 }
@@ -163,10 +163,10 @@ impl Attempt {
             method,
             key,
             requested_at: at,
-            standing: None,
+            state: None,
             capture,
-            wanted: None,
-            heard: false,
+            intent: None,
+            needs_refresh: false,
             stray: false,
         }
     }
@@ -174,14 +174,14 @@ impl Attempt {
     /// Whether its outcome is known for good.
     #[must_use]
     pub fn is_final(&self) -> bool {
-        self.standing.as_ref().is_some_and(Standing::is_final)
+        self.state.as_ref().is_some_and(PaymentState::is_final)
     }
 
     /// What it captured, stray or not.
     #[must_use]
     pub fn captured(&self) -> Option<(&str, Money)> {
-        match &self.standing {
-            Some(Standing::Captured { reference, amount }) => Some((reference, *amount)),
+        match &self.state {
+            Some(PaymentState::Captured { reference, amount }) => Some((reference, *amount)),
             _ => None,
         }
     }
@@ -251,21 +251,24 @@ impl Order {
     pub(super) fn decide_advance_payment(
         &self,
         number: u32,
-        standing: &Standing,
+        state: &PaymentState,
         now: Timestamp,
     ) -> Result<Option<Event>, Rejection> {
         let (placement, status) = self.placed()?;
         let attempt = self.attempt(number).ok_or(Rejection::WrongStatus { status })?;
-        let news = Event::PaymentAdvanced { attempt: number, standing: standing.clone(), at: now };
-        match (&attempt.standing, standing) {
-            (Some(Standing::Declined { .. } | Standing::Voided { .. }), Standing::Captured { reference, amount }) => {
+        let news = Event::PaymentAdvanced { attempt: number, state: state.clone(), at: now };
+        match (&attempt.state, state) {
+            (
+                Some(PaymentState::Declined { .. } | PaymentState::Voided { .. }),
+                PaymentState::Captured { reference, amount },
+            ) => {
                 let (reference, amount) = (reference.clone(), *amount);
                 Ok(Some(Event::StrayCaptured { attempt: number, reference, amount, at: now }))
             }
-            (Some(known), _) if known == standing || known.is_final() => {
-                Ok(attempt.heard.then(|| self.nothing_new(About::Attempt(number), now)))
+            (Some(known), _) if known == state || known.is_final() => {
+                Ok(attempt.needs_refresh.then(|| self.nothing_new(About::Attempt(number), now)))
             }
-            _ => match standing.amount() {
+            _ => match state.amount() {
                 Some(captured) if captured != placement.total && !planted(Bug::WrongAmountCharged) => {
                     Err(Rejection::AmountMismatch { captured, total: placement.total })
                 }
@@ -307,7 +310,7 @@ impl Order {
     pub(super) fn decide_capture(&self, now: Timestamp) -> Result<Option<Event>, Rejection> {
         let (_, status) = self.placed()?;
         match (status, self.open_attempt()) {
-            (Status::Authorised, Some(attempt)) => Ok(match attempt.wanted {
+            (Status::Authorised, Some(attempt)) => Ok(match attempt.intent {
                 None => Some(Event::CaptureRequested { attempt: attempt.number, at: now }),
                 Some(_) => None,
             }),
@@ -319,9 +322,9 @@ impl Order {
     pub(super) fn decide_abandon(&self, now: Timestamp) -> Result<Option<Event>, Rejection> {
         let (_, status) = self.placed()?;
         match (status, self.open_attempt()) {
-            (Status::PaymentPending, Some(attempt)) => match (&attempt.standing, attempt.wanted) {
+            (Status::PaymentPending, Some(attempt)) => match (&attempt.state, attempt.intent) {
                 (_, Some(_)) => Ok(None),
-                (Some(Standing::ActionRequired { .. }), None) => {
+                (Some(PaymentState::ActionRequired { .. }), None) => {
                     Ok(Some(Event::VoidRequested { attempt: attempt.number, at: now }))
                 }
                 _ => Err(Rejection::PaymentInProgress { attempt: attempt.number }),
@@ -332,7 +335,7 @@ impl Order {
     }
 
     /// A notice is a hint: it is remembered where it may bring news, and the provider is asked.
-    pub(super) fn decide_hear(
+    pub(super) fn decide_notify(
         &self,
         about: About,
         notice: Option<u64>,
@@ -344,19 +347,19 @@ impl Order {
             // goes back has notices of its own.
             About::Attempt(number) => self.attempt(number).map(|attempt| {
                 let is_captured = attempt.captured().is_some();
-                attempt.standing.is_some() && !is_captured && !attempt.heard
+                attempt.state.is_some() && !is_captured && !attempt.needs_refresh
             }),
-            About::Refund(number) => self.refund(number).map(|refund| refund.standing.is_some() && !refund.heard),
+            About::Refund(number) => self.refund(number).map(|refund| refund.state.is_some() && !refund.needs_refresh),
         };
         let has_news = has_news.ok_or(Rejection::WrongStatus { status })? && !self.has_taken(notice);
-        Ok(has_news.then_some(Event::NoticeHeard { about, notice, at: now }))
+        Ok(has_news.then_some(Event::Notified { about, notice, at: now }))
     }
 
     pub(super) fn decide_end(&self, reason: EndReason, now: Timestamp) -> Result<Option<Event>, Rejection> {
         let (placement, status) = self.placed()?;
         let waits_for_customer = self
             .open_attempt()
-            .is_some_and(|attempt| matches!(attempt.standing, Some(Standing::ActionRequired { .. })));
+            .is_some_and(|attempt| matches!(attempt.state, Some(PaymentState::ActionRequired { .. })));
         let expires = now >= placement.deadline;
         let begins = match (status, &reason) {
             (Status::Cancelling | Status::Cancelled | Status::Expired | Status::Rejected, _) => false,
@@ -385,26 +388,26 @@ impl Order {
         Ok(begins.then_some(Event::EndBegun { reason, at: now }))
     }
 
-    pub(super) fn advance_payment(&mut self, number: u32, standing: &Standing) -> Option<String> {
+    pub(super) fn advance_payment(&mut self, number: u32, state: &PaymentState) -> Option<String> {
         let attempt = self.attempts.iter_mut().find(|known| known.number == number);
         let attempt = attempt.expect("decided for a known attempt");
-        attempt.standing = Some(standing.clone());
-        attempt.heard = false;
-        if standing.is_final() {
-            attempt.wanted = None;
+        attempt.state = Some(state.clone());
+        attempt.needs_refresh = false;
+        if state.is_final() {
+            attempt.intent = None;
         }
-        let in_time = matches!(standing, Standing::Captured { .. }) && self.ending == Some(EndReason::Expired);
+        let in_time = matches!(state, PaymentState::Captured { .. }) && self.ending == Some(EndReason::Expired);
         if in_time {
             // It was paid at the last moment: its stock is still reserved, as nothing is released before payments are resolved.
             self.ending = None;
         }
-        match standing {
-            Standing::Captured { .. } => in_time.then(|| "paid at the last moment".to_owned()),
-            Standing::Declined { reason } => Some(format!("payment declined: {reason}")),
-            Standing::Voided { .. } => Some("payment given up".to_owned()),
-            Standing::ActionRequired { .. } => Some("the payment needs its customer".to_owned()),
-            Standing::Processing { .. } => Some("the provider works on the payment".to_owned()),
-            Standing::Authorised { .. } => None,
+        match state {
+            PaymentState::Captured { .. } => in_time.then(|| "paid at the last moment".to_owned()),
+            PaymentState::Declined { reason } => Some(format!("payment declined: {reason}")),
+            PaymentState::Voided { .. } => Some("payment given up".to_owned()),
+            PaymentState::ActionRequired { .. } => Some("the payment needs its customer".to_owned()),
+            PaymentState::Processing { .. } => Some("the provider works on the payment".to_owned()),
+            PaymentState::Authorised { .. } => None,
         }
     }
 }

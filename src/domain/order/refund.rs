@@ -23,7 +23,7 @@ pub type Units = Vec<(u16, u32)>;
 
 /// How far a refund has come, as the provider says.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum RefundStanding {
+pub enum RefundState {
     /// The provider works on it.
     Processing {
         /// The provider's name for it.
@@ -43,7 +43,7 @@ pub enum RefundStanding {
     ByHand,
 }
 
-impl RefundStanding {
+impl RefundState {
     /// The word used in the API.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
@@ -118,34 +118,34 @@ pub struct Refund {
     /// When.
     pub at: Timestamp,
     /// What the provider said last; `None` while nothing is known.
-    pub standing: Option<RefundStanding>,
+    pub state: Option<RefundState>,
     /// Whether the units are back in stock.
     pub restocked: bool,
     /// Whether the provider has announced news that it has not been asked about yet.
-    pub heard: bool,
+    pub needs_refresh: bool,
 }
 
 impl Refund {
     /// Whether the provider is to be asked.
     pub(super) fn is_to_ask(&self) -> bool {
-        self.standing.is_none() || self.heard
+        self.state.is_none() || self.needs_refresh
     }
 
     /// Whether the provider works on it.
     #[must_use]
     pub fn is_pending(&self) -> bool {
-        matches!(self.standing, None | Some(RefundStanding::Processing { .. }))
+        matches!(self.state, None | Some(RefundState::Processing { .. }))
     }
 
     /// Whether it came to nothing.
     #[must_use]
     pub fn has_failed(&self) -> bool {
-        matches!(self.standing, Some(RefundStanding::Failed { .. }))
+        matches!(self.state, Some(RefundState::Failed { .. }))
     }
 
     /// Whether its units are to be put back into the stock now: goods do not wait for money.
     pub(super) fn is_to_restock(&self) -> bool {
-        self.standing.is_some() && !self.restock.is_empty() && !self.restocked
+        self.state.is_some() && !self.restock.is_empty() && !self.restocked
     }
 }
 
@@ -265,9 +265,9 @@ impl Order {
             by: None,
             key: None,
             at: now,
-            standing: None,
+            state: None,
             restocked: false,
-            heard: false,
+            needs_refresh: false,
         }))
     }
 
@@ -348,9 +348,9 @@ impl Order {
                     by: None,
                     key: None,
                     at: now,
-                    standing: None,
+                    state: None,
                     restocked: false,
-                    heard: false,
+                    needs_refresh: false,
                 });
             }
         }
@@ -374,7 +374,7 @@ impl Order {
     }
 
     /// The same refund once more, where it failed.
-    pub(super) fn decide_refund_again(
+    pub(super) fn decide_retry_refund(
         &self,
         number: u32,
         by: UserId,
@@ -396,8 +396,8 @@ impl Order {
             at: now,
             // The goods are the failed refund's business: they do not wait for the money.
             restock: Vec::new(),
-            standing: None,
-            heard: false,
+            state: None,
+            needs_refresh: false,
             ..failed.clone()
         };
         Ok(Some(Event::RefundRequested { refund: again }))
@@ -423,16 +423,16 @@ impl Order {
     pub(super) fn decide_refund_advance(
         &self,
         number: u32,
-        standing: &RefundStanding,
+        state: &RefundState,
         now: Timestamp,
     ) -> Result<Option<Event>, Rejection> {
         let (_, status) = self.placed()?;
         let refund = self.refund(number).ok_or(Rejection::WrongStatus { status })?;
-        let is_news = refund.standing.as_ref().is_none_or(|known| standing.rank() > known.rank());
+        let is_news = refund.state.as_ref().is_none_or(|known| state.rank() > known.rank());
         Ok(if is_news {
-            let standing = standing.clone();
-            Some(self.with_more(|more| Event::RefundAdvanced { number, standing: standing.clone(), more, at: now }))
-        } else if refund.heard {
+            let state = state.clone();
+            Some(self.with_more(|more| Event::RefundAdvanced { number, state: state.clone(), more, at: now }))
+        } else if refund.needs_refresh {
             Some(self.nothing_new(About::Refund(number), now))
         } else {
             None

@@ -16,7 +16,7 @@ use crate::{
 
 /// A request that a step makes of another entity.
 #[derive(Debug, Clone)]
-pub enum Ask {
+pub enum Effect {
     /// Of the customer's cart.
     Cart(cart::Command),
     /// Of the inventory of a line's product.
@@ -24,7 +24,7 @@ pub enum Ask {
 }
 
 /// What was answered to a step's requests, in their order; `None` where nobody knows.
-pub enum Told {
+pub enum EffectResult {
     /// By the cart.
     Cart(Option<Result<(), <cart::Cart as Entity>::Rejection>>),
     /// By an inventory.
@@ -34,13 +34,13 @@ pub enum Told {
 impl Step {
     /// The requests of this step, which may be made at once, and in any order. None of a step that asks the provider, or nobody.
     #[must_use]
-    pub fn asks(&self, id: OrderId, order: &Order) -> Vec<Ask> {
+    pub fn asks(&self, id: OrderId, order: &Order) -> Vec<Effect> {
         let Some(placement) = order.placement() else { return Vec::new() };
         let (hold, deadline) = (Hold { order: id, round: 0 }, placement.deadline);
-        let stock = |line: &Line, command| Ask::Stock(line.product.clone(), command);
+        let stock = |line: &Line, command| Effect::Stock(line.product.clone(), command);
         let named = |lines: &[u16]| lines.iter().map(|index| &placement.lines[usize::from(*index)]).collect::<Vec<_>>();
         match self {
-            Self::TakeFromCart => vec![Ask::Cart(take(id, placement))],
+            Self::TakeFromCart => vec![Effect::Cart(take(id, placement))],
             Self::Reserve(lines) => {
                 let reserve = |quantity| inventory::Command::Reserve { hold, quantity, deadline };
                 named(lines).into_iter().map(|line| stock(line, reserve(line.quantity))).collect()
@@ -48,12 +48,12 @@ impl Step {
             Self::Fulfil => {
                 let sold =
                     placement.lines.iter().map(|line| stock(line, inventory::Command::Fulfil { hold, deadline }));
-                std::iter::once(Ask::Cart(cart::Command::Close { order: id })).chain(sold).collect()
+                std::iter::once(Effect::Cart(cart::Command::Close { order: id })).chain(sold).collect()
             }
             Self::Undo(lines) => {
                 let lines = if planted(Bug::ReservationLeaks) { Vec::new() } else { named(lines) };
                 let release = |line| stock(line, inventory::Command::Release { hold, deadline });
-                let given_back = std::iter::once(Ask::Cart(cart::Command::Return { order: id }));
+                let given_back = std::iter::once(Effect::Cart(cart::Command::Return { order: id }));
                 given_back.chain(lines.into_iter().map(release)).collect()
             }
             Self::Restock(number) => {
@@ -69,7 +69,7 @@ impl Step {
             Self::AwaitPayment
             | Self::Expire
             | Self::Pay(_)
-            | Self::Ask(_)
+            | Self::Poll(_)
             | Self::AwaitProvider(_)
             | Self::AwaitCapture(_)
             | Self::Capture(_)
@@ -78,7 +78,7 @@ impl Step {
             | Self::Refund(_)
             | Self::AwaitRefund(_)
             | Self::Finish
-            | Self::ComeRight(_)
+            | Self::ResolveIssues(_)
             | Self::Done => Vec::new(),
         }
     }
@@ -87,12 +87,12 @@ impl Step {
     ///
     /// # Errors
     /// What has to be asked again, where something was refused that must not be, or is not known.
-    pub fn record(&self, told: Vec<Told>) -> Result<Command, Again> {
-        let unknown = || Again { problem: "an outcome is unknown".into(), known: None };
+    pub fn record(&self, told: Vec<EffectResult>) -> Result<Command, Retry> {
+        let unknown = || Retry { reason: "an outcome is unknown".into(), known: None };
         match self {
             Self::TakeFromCart => match told.into_iter().next() {
-                Some(Told::Cart(Some(Ok(())))) => Ok(Command::RecordTaken),
-                Some(Told::Cart(Some(Err(refused)))) => Ok(Command::RejectByCart(match refused {
+                Some(EffectResult::Cart(Some(Ok(())))) => Ok(Command::RecordTaken),
+                Some(EffectResult::Cart(Some(Err(refused)))) => Ok(Command::RejectByCart(match refused {
                     cart::Rejection::TooManyOpenOrders => EndReason::TooManyOpenOrders,
                     cart::Rejection::Erased => EndReason::CustomerErased,
                     _ => EndReason::CartChanged,
@@ -101,7 +101,7 @@ impl Step {
             },
             Self::Reserve(lines) => {
                 let answers = lines.iter().zip(&told).filter_map(|(index, told)| match told {
-                    Told::Stock(Some(answer)) => Some((*index, stock_answer(answer))),
+                    EffectResult::Stock(Some(answer)) => Some((*index, stock_answer(answer))),
                     _ => None,
                 });
                 let answers: Vec<_> = answers.collect();
@@ -110,7 +110,7 @@ impl Step {
                 if answers.len() == lines.len() {
                     Ok(known)
                 } else {
-                    Err(Again { known: Some(Box::new(known)), ..unknown() })
+                    Err(Retry { known: Some(Box::new(known)), ..unknown() })
                 }
             }
             Self::Fulfil => accepted(told).map(|()| Command::RecordFulfilled),
@@ -119,28 +119,28 @@ impl Step {
             Self::RefundOwed => Ok(Command::RefundOwed),
             Self::Expire => Ok(Command::Expire),
             Self::Finish => Ok(Command::Finish),
-            Self::ComeRight(problems) => {
-                Ok(Command::Resolve { problems: problems.clone(), by: None, note: "it has come right".into() })
+            Self::ResolveIssues(issues) => {
+                Ok(Command::ResolveIssues { issues: issues.clone(), by: None, note: "it has resolved itself".into() })
             }
             Self::AwaitPayment
             | Self::Pay(_)
-            | Self::Ask(_)
+            | Self::Poll(_)
             | Self::AwaitProvider(_)
             | Self::AwaitCapture(_)
             | Self::Capture(_)
             | Self::Void(_)
             | Self::Refund(_)
             | Self::AwaitRefund(_)
-            | Self::Done => Err(Again { problem: format!("{self:?} records nothing"), known: None }),
+            | Self::Done => Err(Retry { reason: format!("{self:?} records nothing"), known: None }),
         }
     }
 }
 
 /// A step that is to be repeated.
 #[derive(Debug)]
-pub struct Again {
+pub struct Retry {
     /// What was seen.
-    pub problem: String,
+    pub reason: String,
     /// What is known all the same, and to be recorded.
     pub known: Option<Box<Command>>,
 }
@@ -166,14 +166,14 @@ fn stock_answer(answer: &Result<(), inventory::Rejection>) -> StockAnswer {
     }
 }
 
-fn accepted(told: Vec<Told>) -> Result<(), Again> {
-    let refused = |problem: String| Err(Again { problem, known: None });
+fn accepted(told: Vec<EffectResult>) -> Result<(), Retry> {
+    let refused = |reason: String| Err(Retry { reason, known: None });
     for answer in told {
         match answer {
-            Told::Cart(Some(Ok(()))) | Told::Stock(Some(Ok(()))) => {}
-            Told::Cart(None) | Told::Stock(None) => return refused("an outcome is unknown".into()),
-            Told::Cart(Some(Err(rejection))) => return refused(format!("the cart: {rejection}")),
-            Told::Stock(Some(Err(rejection))) => return refused(format!("the stock: {rejection}")),
+            EffectResult::Cart(Some(Ok(()))) | EffectResult::Stock(Some(Ok(()))) => {}
+            EffectResult::Cart(None) | EffectResult::Stock(None) => return refused("an outcome is unknown".into()),
+            EffectResult::Cart(Some(Err(rejection))) => return refused(format!("the cart: {rejection}")),
+            EffectResult::Stock(Some(Err(rejection))) => return refused(format!("the stock: {rejection}")),
         }
     }
     Ok(())

@@ -2,7 +2,7 @@
 //!
 //! Depends on its neighbours.
 
-use super::{Order, Progress, Refund, Standing, Status, StockAnswer, Wanted};
+use super::{Intent, Order, PaymentState, Progress, Refund, Status, StockAnswer};
 use crate::{
     domain::entity::Timestamp,
     planted::{Bug, planted},
@@ -22,7 +22,7 @@ pub enum Step {
     /// Ask the provider, under the key of this attempt, until it has said something.
     Pay(u32),
     /// Only ask the provider how an attempt stands that is final: there may be news of it all the same.
-    Ask(u32),
+    Poll(u32),
     /// Nothing: the customer's or the provider's turn. The provider is asked again after a while, should its news be lost.
     AwaitProvider(u32),
     /// Nothing: the seller's turn. Authorisations end, so the provider is asked now and then.
@@ -46,19 +46,19 @@ pub enum Step {
     Undo(Vec<u16>),
     /// Record that everything is given back.
     Finish,
-    /// Record that these problems have come right, by their numbers.
-    ComeRight(Vec<u32>),
+    /// Record that these issues have resolved themselves, by their numbers.
+    ResolveIssues(Vec<u32>),
     /// Nothing, for the checkout: the seller's turn, or the end.
     Done,
 }
 
 /// Whether whoever waits for the order's provider is to be asked about, or is known to be waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Look {
+pub enum Poll {
     /// The order has changed.
-    AtOrder,
+    IfNeeded,
     /// Something may have happened elsewhere: time has passed, or the customer has come back.
-    Around,
+    Now,
 }
 
 /// Whose turn it is.
@@ -69,7 +69,7 @@ pub enum Turn {
     /// Somebody else's; the checkout comes back at this moment.
     WaitUntil(Timestamp),
     /// Somebody else's; the checkout looks around after a while, and at this moment at the latest.
-    LookAgain(Option<Timestamp>),
+    PollLater(Option<Timestamp>),
     /// Nobody's, or whoever it is will say so.
     Rest,
 }
@@ -78,7 +78,7 @@ impl Step {
     /// Whether something leaves for the provider.
     #[must_use]
     pub fn asks_provider(&self) -> bool {
-        matches!(self, Self::Pay(_) | Self::Ask(_) | Self::Capture(_) | Self::Void(_) | Self::Refund(_))
+        matches!(self, Self::Pay(_) | Self::Poll(_) | Self::Capture(_) | Self::Void(_) | Self::Refund(_))
     }
 }
 
@@ -87,37 +87,37 @@ impl Order {
     #[must_use]
     pub fn next_step(&self) -> Option<Step> {
         let status = self.status()?;
-        if let Some(problems) = self.come_right() {
-            return Some(Step::ComeRight(problems));
+        if let Some(issues) = self.self_resolved() {
+            return Some(Step::ResolveIssues(issues));
         }
         Some(self.work(status).unwrap_or(Step::Done))
     }
 
     /// Whose turn it is now; `None` where the order was never placed.
     #[must_use]
-    pub fn turn(&self, now: Timestamp, look: Look) -> Option<Turn> {
+    pub fn turn(&self, now: Timestamp, poll: Poll) -> Option<Turn> {
         let (step, deadline) = (self.next_step()?, self.placement.as_ref()?.deadline);
         let waits_for_customer = |attempt: u32| {
-            matches!(self.attempt(attempt)?.standing, Some(Standing::ActionRequired { .. })).then_some(())
+            matches!(self.attempt(attempt)?.state, Some(PaymentState::ActionRequired { .. })).then_some(())
         };
         // Questions about what is final hold nothing up.
         let is_over = now >= deadline && self.status() == Some(Status::AwaitingPayment);
-        Some(match (step, look) {
-            (Step::Ask(_), _) if is_over => Turn::Do(Step::Expire),
-            (Step::AwaitProvider(attempt) | Step::AwaitCapture(attempt), Look::Around) => Turn::Do(Step::Pay(attempt)),
-            (Step::AwaitRefund(number), Look::Around) => Turn::Do(Step::Refund(number)),
+        Some(match (step, poll) {
+            (Step::Poll(_), _) if is_over => Turn::Do(Step::Expire),
+            (Step::AwaitProvider(attempt) | Step::AwaitCapture(attempt), Poll::Now) => Turn::Do(Step::Pay(attempt)),
+            (Step::AwaitRefund(number), Poll::Now) => Turn::Do(Step::Refund(number)),
             (Step::AwaitPayment, _) if now >= deadline => Turn::Do(Step::Expire),
             // The provider gives something back meanwhile.
-            (Step::AwaitPayment, look) => match (self.pending_refund(), look) {
+            (Step::AwaitPayment, poll) => match (self.pending_refund(), poll) {
                 (None, _) => Turn::WaitUntil(deadline),
-                (Some(refund), Look::Around) => Turn::Do(Step::Refund(refund.number)),
-                (Some(_), Look::AtOrder) => Turn::LookAgain(Some(deadline)),
+                (Some(refund), Poll::Now) => Turn::Do(Step::Refund(refund.number)),
+                (Some(_), Poll::IfNeeded) => Turn::PollLater(Some(deadline)),
             },
-            (Step::AwaitProvider(attempt), Look::AtOrder) => match waits_for_customer(attempt) {
+            (Step::AwaitProvider(attempt), Poll::IfNeeded) => match waits_for_customer(attempt) {
                 Some(()) if now >= deadline => Turn::Do(Step::Expire),
-                waits => Turn::LookAgain(waits.map(|()| deadline)),
+                waits => Turn::PollLater(waits.map(|()| deadline)),
             },
-            (Step::AwaitCapture(_) | Step::AwaitRefund(_), Look::AtOrder) => Turn::LookAgain(None),
+            (Step::AwaitCapture(_) | Step::AwaitRefund(_), Poll::IfNeeded) => Turn::PollLater(None),
             (Step::Done, _) => Turn::Rest,
             (step, _) => Turn::Do(step),
         })
@@ -129,8 +129,8 @@ impl Order {
         let step = self.money_back().or_else(way_on);
         // What is final is asked about when nothing else waits for the provider, so that it holds nothing up.
         let is_idle = matches!(step, None | Some(Step::AwaitPayment)) && pending.is_none();
-        let with_news = self.attempts.iter().find(|attempt| is_idle && attempt.is_final() && attempt.heard);
-        let ask = with_news.map(|attempt| Step::Ask(attempt.number));
+        let with_news = self.attempts.iter().find(|attempt| is_idle && attempt.is_final() && attempt.needs_refresh);
+        let ask = with_news.map(|attempt| Step::Poll(attempt.number));
         ask.or(step).or_else(|| Some(Step::AwaitRefund(pending?.number)))
     }
 
@@ -182,12 +182,12 @@ impl Order {
     fn payment_step(&self) -> Option<Step> {
         let attempt = self.open_attempt()?;
         let number = attempt.number;
-        Some(match (&attempt.standing, attempt.wanted) {
-            (_, Some(Wanted::Void)) => Step::Void(number),
+        Some(match (&attempt.state, attempt.intent) {
+            (_, Some(Intent::Void)) => Step::Void(number),
             (None, _) => Step::Pay(number),
-            (Some(Standing::Authorised { .. }), Some(Wanted::Capture)) => Step::Capture(number),
-            _ if attempt.heard => Step::Pay(number),
-            (Some(Standing::Authorised { .. }), None) => Step::AwaitCapture(number),
+            (Some(PaymentState::Authorised { .. }), Some(Intent::Capture)) => Step::Capture(number),
+            _ if attempt.needs_refresh => Step::Pay(number),
+            (Some(PaymentState::Authorised { .. }), None) => Step::AwaitCapture(number),
             _ => Step::AwaitProvider(number),
         })
     }

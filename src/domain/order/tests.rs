@@ -56,11 +56,11 @@ fn pay() -> Command {
 }
 
 fn captured(attempt: u32) -> Command {
-    Command::AdvancePayment { attempt, standing: Standing::Captured { reference: "ch_1".into(), amount: inr(250) } }
+    Command::AdvancePayment { attempt, state: PaymentState::Captured { reference: "ch_1".into(), amount: inr(250) } }
 }
 
 fn declined(attempt: u32) -> Command {
-    Command::AdvancePayment { attempt, standing: Standing::Declined { reason: "insufficient_funds".into() } }
+    Command::AdvancePayment { attempt, state: PaymentState::Declined { reason: "insufficient_funds".into() } }
 }
 
 fn awaiting_payment() -> Vec<Command> {
@@ -197,8 +197,8 @@ fn a_pending_payment_is_joined_or_refused_but_never_doubled() {
 #[test]
 fn another_amount_than_the_total_is_never_recorded_as_paid() {
     let order = given_awaiting(vec![pay()]);
-    let standing = Standing::Captured { reference: "ch_1".into(), amount: inr(249) };
-    let refused = order.decide(&Command::AdvancePayment { attempt: 1, standing }, NOW);
+    let state = PaymentState::Captured { reference: "ch_1".into(), amount: inr(249) };
+    let refused = order.decide(&Command::AdvancePayment { attempt: 1, state }, NOW);
     assert_eq!(refused, Err(Rejection::AmountMismatch { captured: inr(249), total: inr(250) }));
 }
 
@@ -260,25 +260,25 @@ fn units() -> impl Strategy<Value = Units> {
     proptest::collection::vec((0..3_u16, 0..3_u32), 0..3)
 }
 
-fn any_standing() -> impl Strategy<Value = Standing> {
+fn any_standing() -> impl Strategy<Value = PaymentState> {
     let reference = || "pi_1".to_owned();
     prop_oneof![
-        3 => Just(Standing::Captured { reference: reference(), amount: inr(250) }),
-        2 => Just(Standing::Declined { reason: "no".into() }),
-        1 => Just(Standing::Voided { reference: None }),
-        2 => Just(Standing::Authorised { reference: reference(), amount: inr(250) }),
-        1 => Just(Standing::ActionRequired { reference: reference(), url: "https://bank".into() }),
-        1 => Just(Standing::Processing { reference: reference() }),
+        3 => Just(PaymentState::Captured { reference: reference(), amount: inr(250) }),
+        2 => Just(PaymentState::Declined { reason: "no".into() }),
+        1 => Just(PaymentState::Voided { reference: None }),
+        2 => Just(PaymentState::Authorised { reference: reference(), amount: inr(250) }),
+        1 => Just(PaymentState::ActionRequired { reference: reference(), url: "https://bank".into() }),
+        1 => Just(PaymentState::Processing { reference: reference() }),
     ]
 }
 
-fn any_refund_standing() -> impl Strategy<Value = RefundStanding> {
+fn any_refund_standing() -> impl Strategy<Value = RefundState> {
     let reference = || "re_1".to_owned();
     prop_oneof![
-        1 => Just(RefundStanding::Processing { reference: reference() }),
-        4 => Just(RefundStanding::Refunded { reference: reference() }),
-        1 => Just(RefundStanding::Failed { reason: "no".into() }),
-        1 => Just(RefundStanding::ByHand),
+        1 => Just(RefundState::Processing { reference: reference() }),
+        4 => Just(RefundState::Refunded { reference: reference() }),
+        1 => Just(RefundState::Failed { reason: "no".into() }),
+        1 => Just(RefundState::ByHand),
     ]
 }
 
@@ -299,16 +299,16 @@ fn any_command() -> impl Strategy<Value = Command> {
         3 => Just(Command::RecordTaken),
         4 => (0..2_u16, answer).prop_map(|(line, answer)| Command::RecordStock(vec![(line, answer)])),
         4 => pay,
-        6 => advance.prop_map(|(attempt, standing)| Command::AdvancePayment { attempt, standing }),
+        6 => advance.prop_map(|(attempt, state)| Command::AdvancePayment { attempt, state }),
         1 => Just(Command::Capture),
         1 => Just(Command::AbandonPayment),
-        1 => (1..3_u32).prop_map(|number| Command::Hear { about: About::Attempt(number), notice: None }),
-        1 => (1..3_u32).prop_map(|number| Command::Hear { about: About::Refund(number), notice: None }),
+        1 => (1..3_u32).prop_map(|number| Command::Notify { about: About::Attempt(number), notice: None }),
+        1 => (1..3_u32).prop_map(|number| Command::Notify { about: About::Refund(number), notice: None }),
         3 => refund,
         2 => Just(Command::RefundOwed),
-        1 => (1..4_u32).prop_map(|number| Command::RefundAgain { number, by: UserId(9) }),
+        1 => (1..4_u32).prop_map(|number| Command::RetryRefund { number, by: UserId(9) }),
         6 => (1..4_u32, any_refund_standing())
-            .prop_map(|(number, standing)| Command::AdvanceRefund { number, standing }),
+            .prop_map(|(number, state)| Command::AdvanceRefund { number, state }),
         2 => (1..4_u32).prop_map(|number| Command::RecordRestocked { number }),
         2 => units().prop_map(|lines| Command::RequestReturn { lines, reason: "too small".into(), key: None }),
         2 => (1..3_u32, any::<bool>())
@@ -387,14 +387,14 @@ proptest! {
         let total = placement.total.minor;
         let lines = u16::try_from(prices.len()).unwrap();
         let reserved = (0..lines).map(|line| (line, StockAnswer::Reserved)).collect();
-        let standing = Standing::Captured { reference: "ch_1".into(), amount: inr(total) };
+        let state = PaymentState::Captured { reference: "ch_1".into(), amount: inr(total) };
         let tracking = Tracking { carrier: "Post".into(), number: "1".into() };
         let mut order = given(vec![
             Command::Place(Arc::new(placement)),
             Command::RecordTaken,
             Command::RecordStock(reserved),
             pay(),
-            Command::AdvancePayment { attempt: 1, standing },
+            Command::AdvancePayment { attempt: 1, state },
             Command::RecordFulfilled,
             Command::Ship(tracking),
         ]);
@@ -405,8 +405,8 @@ proptest! {
             let Ok(Some(event)) = order.decide(&Command::Refund(request), NOW) else { continue };
             order.apply(&event);
             let number = u32::try_from(order.refunds().len()).unwrap();
-            let standing = RefundStanding::Refunded { reference: "re".into() };
-            order.apply(&order.decide(&Command::AdvanceRefund { number, standing }, NOW).unwrap().unwrap());
+            let state = RefundState::Refunded { reference: "re".into() };
+            order.apply(&order.decide(&Command::AdvanceRefund { number, state }, NOW).unwrap().unwrap());
         }
         prop_assert_eq!(kept(&order), 0);
     }

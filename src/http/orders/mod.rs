@@ -28,7 +28,7 @@ use super::{
 use crate::{
     domain::{
         ids::OrderId,
-        order::{Standing, Tracking},
+        order::{PaymentState, Tracking},
     },
     shop::{
         Effect, Stage,
@@ -102,10 +102,10 @@ pub(super) async fn pay(
     drop(permit);
     let done = paying.outcome().await?;
     let page = done.outcome;
-    let response = match (page.result, &page.attempt.standing) {
-        (PaymentResult::Fail, standing) => {
-            let reason = match standing {
-                Some(Standing::Declined { reason }) => reason.as_str(),
+    let response = match (page.result, &page.attempt.state) {
+        (PaymentResult::Fail, state) => {
+            let reason = match state {
+                Some(PaymentState::Declined { reason }) => reason.as_str(),
                 _ => "given_up",
             };
             Problem::payment_declined(id, page.attempt.number, reason).into_response()

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    domain::order::{self, Attempt, EndReason, HistoryEntry, Placement, RefundStanding, ReturnState, Standing, Units},
+    domain::order::{self, Attempt, EndReason, HistoryEntry, PaymentState, Placement, RefundState, ReturnState, Units},
     http::{
         bodies::{Money, StatedMoney, product_id, time},
         error::Problem,
@@ -171,12 +171,12 @@ pub(in crate::http) struct AttemptBody {
 
 impl From<&Attempt> for AttemptBody {
     fn from(attempt: &Attempt) -> Self {
-        let standing = attempt.standing.as_ref();
-        let status = standing.map_or("pending", Standing::as_str);
-        let reference = standing.and_then(Standing::reference).map(str::to_owned);
-        let (declined_reason, action_url) = match standing {
-            Some(Standing::Declined { reason }) => (Some(reason.clone()).filter(|reason| !reason.is_empty()), None),
-            Some(Standing::ActionRequired { url, .. }) => (None, Some(url.clone())),
+        let state = attempt.state.as_ref();
+        let status = state.map_or("pending", PaymentState::as_str);
+        let reference = state.and_then(PaymentState::reference).map(str::to_owned);
+        let (declined_reason, action_url) = match state {
+            Some(PaymentState::Declined { reason }) => (Some(reason.clone()).filter(|reason| !reason.is_empty()), None),
+            Some(PaymentState::ActionRequired { url, .. }) => (None, Some(url.clone())),
             _ => (None, None),
         };
         let (attempt, requested_at) = (attempt.number, time(attempt.requested_at));
@@ -252,7 +252,7 @@ impl RefundBody {
     fn of(placement: &Placement, refund: &order::Refund) -> Self {
         Self {
             refund: refund.number,
-            status: refund.standing.as_ref().map_or("pending", RefundStanding::as_str),
+            status: refund.state.as_ref().map_or("pending", RefundState::as_str),
             amount: refund.amount.into(),
             items: units(placement, &refund.lines),
             shipping: refund.shipping,

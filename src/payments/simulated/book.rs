@@ -11,7 +11,7 @@ use super::ledger::{Effect, LedgerLine};
 use crate::{
     domain::{
         money::Money,
-        order::{CaptureMode, RefundStanding, Standing},
+        order::{CaptureMode, PaymentState, RefundState},
     },
     payments::{Operation, OperationKey, Payment, Repayment},
 };
@@ -60,7 +60,7 @@ pub(super) enum Begins {
 pub(super) struct Entry {
     pub amount: Money,
     pub method: String,
-    pub standing: Standing,
+    pub state: PaymentState,
     pub at_ms: u64,
     pub refunded_minor: u64,
     capture: CaptureMode,
@@ -73,7 +73,7 @@ pub(super) struct Books {
     /// By order and attempt.
     payments: HashMap<(String, u32), Entry>,
     /// By order and number.
-    refunds: HashMap<(String, u32), (Money, RefundStanding)>,
+    refunds: HashMap<(String, u32), (Money, RefundState)>,
     /// Payments by time.
     by_time: BTreeSet<(u64, String, u32)>,
 }
@@ -100,8 +100,8 @@ impl Books {
         self.payments.get(&(order.to_owned(), attempt))
     }
 
-    pub(super) fn refunded(&self, order: &str, number: u32) -> Option<RefundStanding> {
-        self.refunds.get(&(order.to_owned(), number)).map(|(_, standing)| standing.clone())
+    pub(super) fn refunded(&self, order: &str, number: u32) -> Option<RefundState> {
+        self.refunds.get(&(order.to_owned(), number)).map(|(_, state)| state.clone())
     }
 
     /// Payments from a moment on and before another, oldest first, after this one.
@@ -135,27 +135,31 @@ impl Books {
         };
         let reason = || line.declined.clone().unwrap_or_default();
         if operation == Operation::Refund.as_str() {
-            let standing = match line.effect() {
-                Effect::RefundFailed => RefundStanding::Failed { reason: reason() },
-                _ => RefundStanding::Refunded { reference: format!("sim_{}", line.key) },
+            let state = match line.effect() {
+                Effect::RefundFailed => RefundState::Failed { reason: reason() },
+                _ => RefundState::Refunded { reference: format!("sim_{}", line.key) },
             };
             // The method of a refund is the attempt whose money goes back.
             let payment =
                 line.method.parse().ok().and_then(|attempt: u32| self.payments.get_mut(&(order.clone(), attempt)));
-            if let (Some(payment), RefundStanding::Refunded { .. }) = (payment, &standing) {
+            if let (Some(payment), RefundState::Refunded { .. }) = (payment, &state) {
                 payment.refunded_minor += line.amount.minor;
             }
-            self.refunds.insert((order, number), (line.amount, standing));
+            self.refunds.insert((order, number), (line.amount, state));
         } else {
             let reference = name(&order, number);
             let amount = line.amount;
-            let standing = match line.effect() {
-                Effect::Held => Standing::Authorised { reference, amount },
-                Effect::Declined => Standing::Declined { reason: reason() },
-                Effect::Voided => Standing::Voided { reference: Some(reference) },
-                Effect::Waits => Standing::ActionRequired { reference, url: line.declined.clone().unwrap_or_default() },
-                Effect::Processing => Standing::Processing { reference },
-                Effect::Captured | Effect::Refunded | Effect::RefundFailed => Standing::Captured { reference, amount },
+            let state = match line.effect() {
+                Effect::Held => PaymentState::Authorised { reference, amount },
+                Effect::Declined => PaymentState::Declined { reason: reason() },
+                Effect::Voided => PaymentState::Voided { reference: Some(reference) },
+                Effect::Waits => {
+                    PaymentState::ActionRequired { reference, url: line.declined.clone().unwrap_or_default() }
+                }
+                Effect::Processing => PaymentState::Processing { reference },
+                Effect::Captured | Effect::Refunded | Effect::RefundFailed => {
+                    PaymentState::Captured { reference, amount }
+                }
             };
             let by_time = &mut self.by_time;
             let entry = self.payments.entry((order.clone(), number)).or_insert_with(|| {
@@ -163,13 +167,13 @@ impl Books {
                 Entry {
                     amount,
                     method: line.method.clone(),
-                    standing: standing.clone(),
+                    state: state.clone(),
                     at_ms: line.at_ms,
                     refunded_minor: 0,
                     capture: line.capture,
                 }
             });
-            entry.standing = standing;
+            entry.state = state;
         }
         self.lines.push(line);
     }
@@ -180,14 +184,14 @@ impl Books {
         payment: &Payment,
         begins: Begins,
         now_ms: u64,
-    ) -> Result<(Standing, First), BookError> {
+    ) -> Result<(PaymentState, First), BookError> {
         let order = payment.order.to_string();
         if let Some(known) = self.payment(&order, payment.attempt) {
-            let is_void = matches!(known.standing, Standing::Voided { .. }) && known.method.is_empty();
+            let is_void = matches!(known.state, PaymentState::Voided { .. }) && known.method.is_empty();
             if !is_void && (known.amount, known.method.as_str()) != (payment.amount, payment.method.as_str()) {
                 return Err(BookError::KeyReused);
             }
-            return Ok((known.standing.clone(), First::No));
+            return Ok((known.state.clone(), First::No));
         }
         let (effect, declined) = match (begins, payment.capture) {
             (Begins::Taken, CaptureMode::AtOnce) => (Effect::Captured, None),
@@ -200,11 +204,11 @@ impl Books {
         let key = payment.key(Operation::Charge).to_string();
         let (amount, capture) = (payment.amount, payment.capture);
         self.book(LedgerLine { key, amount, method, declined, effect: Some(effect), capture, at_ms: now_ms })?;
-        Ok((self.standing(&order, payment.attempt)?, First::Yes))
+        Ok((self.state(&order, payment.attempt)?, First::Yes))
     }
 
-    fn standing(&self, order: &str, attempt: u32) -> Result<Standing, BookError> {
-        self.payment(order, attempt).map(|entry| entry.standing.clone()).ok_or(BookError::NoSuchPayment)
+    fn state(&self, order: &str, attempt: u32) -> Result<PaymentState, BookError> {
+        self.payment(order, attempt).map(|entry| entry.state.clone()).ok_or(BookError::NoSuchPayment)
     }
 
     /// A payment that waits or is worked on comes to an end: the money is taken or held, or it is declined.
@@ -214,9 +218,9 @@ impl Books {
         attempt: u32,
         declined: Option<String>,
         now_ms: u64,
-    ) -> Result<Standing, BookError> {
+    ) -> Result<PaymentState, BookError> {
         let entry = self.payment(order, attempt).ok_or(BookError::NoSuchPayment)?;
-        if matches!(entry.standing, Standing::ActionRequired { .. } | Standing::Processing { .. }) {
+        if matches!(entry.state, PaymentState::ActionRequired { .. } | PaymentState::Processing { .. }) {
             let effect = match (&declined, entry.capture) {
                 (Some(_), _) => Effect::Declined,
                 (None, CaptureMode::AtOnce) => Effect::Captured,
@@ -224,7 +228,7 @@ impl Books {
             };
             self.move_on(order, attempt, Operation::Charge, effect, declined, now_ms)?;
         }
-        self.standing(order, attempt)
+        self.state(order, attempt)
     }
 
     fn move_on(
@@ -242,33 +246,33 @@ impl Books {
         self.book(LedgerLine { key, amount, method, declined, effect: Some(effect), capture, at_ms: now_ms })
     }
 
-    pub(super) fn capture(&mut self, order: &str, attempt: u32, now_ms: u64) -> Result<Standing, BookError> {
-        match self.standing(order, attempt)? {
-            Standing::Authorised { .. } => {
+    pub(super) fn capture(&mut self, order: &str, attempt: u32, now_ms: u64) -> Result<PaymentState, BookError> {
+        match self.state(order, attempt)? {
+            PaymentState::Authorised { .. } => {
                 self.move_on(order, attempt, Operation::Capture, Effect::Captured, None, now_ms)?;
-                self.standing(order, attempt)
+                self.state(order, attempt)
             }
-            Standing::ActionRequired { .. } | Standing::Processing { .. } => Err(BookError::NotAllowed),
-            standing => Ok(standing),
+            PaymentState::ActionRequired { .. } | PaymentState::Processing { .. } => Err(BookError::NotAllowed),
+            state => Ok(state),
         }
     }
 
     /// Gives a payment up. One that was never heard of is remembered as given up, so that it cannot come later.
-    pub(super) fn void(&mut self, payment: &Payment, now_ms: u64) -> Result<Standing, BookError> {
+    pub(super) fn void(&mut self, payment: &Payment, now_ms: u64) -> Result<PaymentState, BookError> {
         let order = payment.order.to_string();
-        match self.standing(&order, payment.attempt) {
+        match self.state(&order, payment.attempt) {
             Err(BookError::NoSuchPayment) => {
                 let key = payment.key(Operation::Void).to_string();
                 let (amount, method, effect) = (payment.amount, String::new(), Some(Effect::Voided));
                 let capture = payment.capture;
                 self.book(LedgerLine { key, amount, method, declined: None, effect, capture, at_ms: now_ms })?;
             }
-            Ok(Standing::Authorised { .. } | Standing::ActionRequired { .. }) => {
+            Ok(PaymentState::Authorised { .. } | PaymentState::ActionRequired { .. }) => {
                 self.move_on(&order, payment.attempt, Operation::Void, Effect::Voided, None, now_ms)?;
             }
             known => return known,
         }
-        self.standing(&order, payment.attempt)
+        self.state(&order, payment.attempt)
     }
 
     /// Books a refund, or finds it booked. `fails` says why it fails.
@@ -277,18 +281,18 @@ impl Books {
         repayment: &Repayment,
         fails: Option<String>,
         now_ms: u64,
-    ) -> Result<(RefundStanding, First), BookError> {
+    ) -> Result<(RefundState, First), BookError> {
         let order = repayment.order.to_string();
-        if let Some((amount, standing)) = self.refunds.get(&(order.clone(), repayment.number)) {
+        if let Some((amount, state)) = self.refunds.get(&(order.clone(), repayment.number)) {
             return if *amount == repayment.amount {
-                Ok((standing.clone(), First::No))
+                Ok((state.clone(), First::No))
             } else {
                 Err(BookError::KeyReused)
             };
         }
         let entry = self.payment(&order, repayment.attempt).ok_or(BookError::NoSuchPayment)?;
-        let left = match entry.standing {
-            Standing::Captured { amount, .. } => amount.minor.saturating_sub(entry.refunded_minor),
+        let left = match entry.state {
+            PaymentState::Captured { amount, .. } => amount.minor.saturating_sub(entry.refunded_minor),
             _ => 0,
         };
         let fails = fails.or_else(|| (repayment.amount.minor > left).then(|| "more_than_captured".to_owned()));
@@ -297,7 +301,7 @@ impl Books {
         let (amount, method) = (repayment.amount, repayment.attempt.to_string());
         let (key, capture, effect) = (key.to_string(), CaptureMode::default(), Some(effect));
         self.book(LedgerLine { key, amount, method, declined: fails, effect, capture, at_ms: now_ms })?;
-        let (_, standing) = self.refunds.get(&(order, repayment.number)).ok_or(BookError::NoSuchPayment)?;
-        Ok((standing.clone(), First::Yes))
+        let (_, state) = self.refunds.get(&(order, repayment.number)).ok_or(BookError::NoSuchPayment)?;
+        Ok((state.clone(), First::Yes))
     }
 }

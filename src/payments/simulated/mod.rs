@@ -38,7 +38,7 @@ pub use self::{
 use super::{Answer, Booked, BooksPage, Gateway, Notice, NoticeRefused, Payment, Repayment, Unknown};
 use crate::domain::{
     entity::Timestamp,
-    order::{RefundStanding, Standing},
+    order::{PaymentState, RefundState},
 };
 
 /// How long `tok_slow` and `tok_processing` take, in milliseconds: longer than a shopper's request should wait.
@@ -104,7 +104,7 @@ impl Simulated {
 
     /// What has become of a refund; `None` where it was never heard of.
     #[must_use]
-    pub fn look_refund(&self, order: &str, number: u32) -> Option<RefundStanding> {
+    pub fn look_refund(&self, order: &str, number: u32) -> Option<RefundState> {
         self.books.lock().refunded(order, number)
     }
 
@@ -112,7 +112,7 @@ impl Simulated {
     ///
     /// # Errors
     /// The key is known with another payment, or the ledger cannot be written; nothing is booked then.
-    pub fn book(&self, payment: &Payment, declined: Option<String>) -> Result<(Standing, First), BookError> {
+    pub fn book(&self, payment: &Payment, declined: Option<String>) -> Result<(PaymentState, First), BookError> {
         let begins = match (declined, payment.method.as_str()) {
             (Some(reason), _) => Begins::Declined(reason),
             (None, "tok_success" | "tok_timeout_after_charge" | "tok_slow" | "tok_refund_fails") => Begins::Taken,
@@ -133,16 +133,16 @@ impl Simulated {
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub fn look(&self, order: &str, attempt: u32) -> Result<Option<Standing>, BookError> {
+    pub fn look(&self, order: &str, attempt: u32) -> Result<Option<PaymentState>, BookError> {
         self.settle(order, attempt)?;
-        Ok(self.books.lock().payment(order, attempt).map(|entry| entry.standing.clone()))
+        Ok(self.books.lock().payment(order, attempt).map(|entry| entry.state.clone()))
     }
 
     /// What the provider works on comes to its end after a while.
     fn settle(&self, order: &str, attempt: u32) -> Result<(), BookError> {
         let mut books = self.books.lock();
         let is_due = books.payment(order, attempt).is_some_and(|entry| {
-            matches!(entry.standing, Standing::Processing { .. }) && now_ms() >= entry.at_ms + SLOW_MS
+            matches!(entry.state, PaymentState::Processing { .. }) && now_ms() >= entry.at_ms + SLOW_MS
         });
         if is_due {
             books.finish(order, attempt, None, now_ms())?;
@@ -154,7 +154,7 @@ impl Simulated {
     ///
     /// # Errors
     /// [`BookError`].
-    pub fn authenticate(&self, order: &str, attempt: u32, declined: Option<String>) -> Result<Standing, BookError> {
+    pub fn authenticate(&self, order: &str, attempt: u32, declined: Option<String>) -> Result<PaymentState, BookError> {
         self.books.lock().finish(order, attempt, declined, now_ms())
     }
 
@@ -162,7 +162,7 @@ impl Simulated {
     ///
     /// # Errors
     /// [`BookError`].
-    pub fn capture_held(&self, order: &str, attempt: u32) -> Result<Standing, BookError> {
+    pub fn capture_held(&self, order: &str, attempt: u32) -> Result<PaymentState, BookError> {
         self.books.lock().capture(order, attempt, now_ms())
     }
 
@@ -170,7 +170,7 @@ impl Simulated {
     ///
     /// # Errors
     /// [`BookError`].
-    pub fn give_up(&self, payment: &Payment) -> Result<Standing, BookError> {
+    pub fn give_up(&self, payment: &Payment) -> Result<PaymentState, BookError> {
         self.settle(&payment.order.to_string(), payment.attempt)?;
         self.books.lock().void(payment, now_ms())
     }
@@ -179,7 +179,7 @@ impl Simulated {
     ///
     /// # Errors
     /// [`BookError`].
-    pub fn repay(&self, repayment: &Repayment, fails: Option<String>) -> Result<(RefundStanding, First), BookError> {
+    pub fn repay(&self, repayment: &Repayment, fails: Option<String>) -> Result<(RefundState, First), BookError> {
         let mut books = self.books.lock();
         let entry = books.payment(&repayment.order.to_string(), repayment.attempt);
         let by_token = entry.filter(|entry| entry.method == "tok_refund_fails").map(|_| "refused".to_owned());
@@ -202,7 +202,7 @@ impl Simulated {
         let payments = found.into_iter().map(|((_, order, attempt), entry)| Booked {
             of: order.parse().ok().map(|order| (order, *attempt)),
             reference: format!("sim_{order}:charge:{attempt}"),
-            standing: entry.standing.clone(),
+            state: entry.state.clone(),
             refunded_minor: entry.refunded_minor,
         });
         BooksPage { payments: payments.collect(), next }
@@ -224,9 +224,9 @@ impl Gateway for Simulated {
         "simulated"
     }
 
-    fn pay(&self, payment: Payment) -> Answer<'_, Standing> {
+    fn pay(&self, payment: Payment) -> Answer<'_, PaymentState> {
         async move {
-            let (standing, first) = self.book(&payment, None)?;
+            let (state, first) = self.book(&payment, None)?;
             match (payment.method.as_str(), first) {
                 ("tok_slow", First::Yes) => tokio::time::sleep(Duration::from_millis(SLOW_MS)).await,
                 ("tok_timeout_after_charge", First::Yes) => {
@@ -234,25 +234,25 @@ impl Gateway for Simulated {
                 }
                 _ => {}
             }
-            Ok(standing)
+            Ok(state)
         }
         .boxed()
     }
 
-    fn find(&self, payment: Payment) -> Answer<'_, Option<Standing>> {
+    fn find(&self, payment: Payment) -> Answer<'_, Option<PaymentState>> {
         ready(self.look(&payment.order.to_string(), payment.attempt))
     }
 
-    fn capture(&self, payment: Payment) -> Answer<'_, Standing> {
+    fn capture(&self, payment: Payment) -> Answer<'_, PaymentState> {
         ready(self.capture_held(&payment.order.to_string(), payment.attempt))
     }
 
-    fn void(&self, payment: Payment) -> Answer<'_, Standing> {
+    fn void(&self, payment: Payment) -> Answer<'_, PaymentState> {
         ready(self.give_up(&payment))
     }
 
-    fn refund(&self, repayment: Repayment) -> Answer<'_, RefundStanding> {
-        ready(self.repay(&repayment, None).map(|(standing, _)| standing))
+    fn refund(&self, repayment: Repayment) -> Answer<'_, RefundState> {
+        ready(self.repay(&repayment, None).map(|(state, _)| state))
     }
 
     fn books(&self, since: Timestamp, until: Timestamp, after: Option<String>) -> Answer<'_, BooksPage> {
@@ -341,7 +341,7 @@ mod tests {
         let provider = Simulated::in_memory();
         assert!(provider.pay(payment(1, "tok_timeout_after_charge")).await.is_err());
         let told = provider.pay(payment(1, "tok_timeout_after_charge")).await.unwrap();
-        assert!(matches!(told, Standing::Captured { .. }));
+        assert!(matches!(told, PaymentState::Captured { .. }));
         assert_eq!(provider.ledger().len(), 1, "charged once");
     }
 
@@ -355,7 +355,7 @@ mod tests {
         ];
         for (attempt, (method, reason)) in (1..).zip(cases) {
             let outcome = provider.pay(payment(attempt, method)).await.unwrap();
-            assert_eq!(outcome, Standing::Declined { reason: reason.into() });
+            assert_eq!(outcome, PaymentState::Declined { reason: reason.into() });
         }
     }
 }

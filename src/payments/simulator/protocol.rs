@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{
     ids::OrderId,
     money::Money,
-    order::{CaptureMode, RefundStanding, Standing},
+    order::{CaptureMode, PaymentState, RefundState},
 };
 
 /// The header with the key of an operation.
@@ -116,7 +116,7 @@ pub struct BooksBody {
 /// How far a payment has come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
-#[allow(missing_docs, reason = "it is `Standing`, with names")]
+#[allow(missing_docs, reason = "it is `PaymentState`, with names")]
 pub enum PaymentAnswer {
     Captured { reference: String, amount: Money },
     Declined { reason: String },
@@ -126,20 +126,20 @@ pub enum PaymentAnswer {
     Processing { reference: String },
 }
 
-impl From<Standing> for PaymentAnswer {
-    fn from(standing: Standing) -> Self {
-        match standing {
-            Standing::Captured { reference, amount } => Self::Captured { reference, amount },
-            Standing::Declined { reason } => Self::Declined { reason },
-            Standing::Voided { reference } => Self::Voided { reference },
-            Standing::Authorised { reference, amount } => Self::Authorised { reference, amount },
-            Standing::ActionRequired { reference, url } => Self::ActionRequired { reference, url },
-            Standing::Processing { reference } => Self::Processing { reference },
+impl From<PaymentState> for PaymentAnswer {
+    fn from(state: PaymentState) -> Self {
+        match state {
+            PaymentState::Captured { reference, amount } => Self::Captured { reference, amount },
+            PaymentState::Declined { reason } => Self::Declined { reason },
+            PaymentState::Voided { reference } => Self::Voided { reference },
+            PaymentState::Authorised { reference, amount } => Self::Authorised { reference, amount },
+            PaymentState::ActionRequired { reference, url } => Self::ActionRequired { reference, url },
+            PaymentState::Processing { reference } => Self::Processing { reference },
         }
     }
 }
 
-impl From<PaymentAnswer> for Standing {
+impl From<PaymentAnswer> for PaymentState {
     fn from(answer: PaymentAnswer) -> Self {
         match answer {
             PaymentAnswer::Captured { reference, amount } => Self::Captured { reference, amount },
@@ -155,7 +155,7 @@ impl From<PaymentAnswer> for Standing {
 /// How far a refund has come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
-#[allow(missing_docs, reason = "it is `RefundStanding`, with names")]
+#[allow(missing_docs, reason = "it is `RefundState`, with names")]
 pub enum RefundAnswer {
     Processing { reference: String },
     Refunded { reference: String },
@@ -165,17 +165,17 @@ pub enum RefundAnswer {
 impl RefundAnswer {
     /// The same in the protocol; `None` for what only an operator can say.
     #[must_use]
-    pub fn of(standing: RefundStanding) -> Option<Self> {
-        match standing {
-            RefundStanding::Processing { reference } => Some(Self::Processing { reference }),
-            RefundStanding::Refunded { reference } => Some(Self::Refunded { reference }),
-            RefundStanding::Failed { reason } => Some(Self::Failed { reason }),
-            RefundStanding::ByHand => None,
+    pub fn of(state: RefundState) -> Option<Self> {
+        match state {
+            RefundState::Processing { reference } => Some(Self::Processing { reference }),
+            RefundState::Refunded { reference } => Some(Self::Refunded { reference }),
+            RefundState::Failed { reason } => Some(Self::Failed { reason }),
+            RefundState::ByHand => None,
         }
     }
 }
 
-impl From<RefundAnswer> for RefundStanding {
+impl From<RefundAnswer> for RefundState {
     fn from(answer: RefundAnswer) -> Self {
         match answer {
             RefundAnswer::Processing { reference } => Self::Processing { reference },

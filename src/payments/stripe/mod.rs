@@ -34,7 +34,7 @@ use super::{
 use crate::domain::{
     entity::Timestamp,
     money::Currency,
-    order::{RefundStanding, Standing},
+    order::{PaymentState, RefundState},
 };
 
 /// Where Stripe is.
@@ -81,7 +81,7 @@ impl Stripe {
         Ok(Self { api: Api::new(&api_url, &key, answer_ms_max)?, webhook_secrets, return_url })
     }
 
-    async fn pay_for(&self, payment: Payment) -> Result<Standing, Unknown> {
+    async fn pay_for(&self, payment: Payment) -> Result<PaymentState, Unknown> {
         let intent = match &payment.reference {
             Some(reference) => self.api.intent(reference).await?,
             None => match self.api.create(&payment).await {
@@ -90,7 +90,7 @@ impl Stripe {
                 // Stripe does not know the token, so there is no intent, and nothing that could ever be confirmed.
                 Err(Trouble::Refused(_, error)) if error.param() == Some("payment_method") => {
                     let reason = error.reason().unwrap_or_else(|| "invalid_payment_method".into());
-                    return Ok(Standing::Declined { reason });
+                    return Ok(PaymentState::Declined { reason });
                 }
                 Err(trouble) => return Err(trouble.into()),
             },
@@ -99,7 +99,12 @@ impl Stripe {
     }
 
     /// How an intent stands, after it was confirmed where it was not, and given up where it failed.
-    async fn settle(&self, intent: Intent, payment: &Payment, unconfirmed: Unconfirmed) -> Result<Standing, Unknown> {
+    async fn settle(
+        &self,
+        intent: Intent,
+        payment: &Payment,
+        unconfirmed: Unconfirmed,
+    ) -> Result<PaymentState, Unknown> {
         let currency = payment.amount.currency;
         let mut stage = intent.stage(currency)?;
         if matches!(stage, Stage::Unconfirmed) && unconfirmed == Unconfirmed::Confirm {
@@ -113,21 +118,21 @@ impl Stripe {
             };
         }
         match stage {
-            Stage::Stands(standing) => Ok(standing),
+            Stage::Stands(state) => Ok(state),
             Stage::Failed(reason) => {
                 // Definite only now: nobody can confirm it again.
                 self.give_up(&intent.id, currency).await?;
-                Ok(Standing::Declined { reason })
+                Ok(PaymentState::Declined { reason })
             }
             Stage::Unconfirmed => Err(Unknown::new(format!("{} was announced, but is not confirmed", intent.id))),
         }
     }
 
     /// Cancels an intent.
-    async fn give_up(&self, id: &str, currency: Currency) -> Result<Standing, Unknown> {
+    async fn give_up(&self, id: &str, currency: Currency) -> Result<PaymentState, Unknown> {
         let intent = self.api.cancel(id).await?;
         match intent.stage(currency)? {
-            Stage::Stands(standing) if intent.is_canceled() => Ok(standing),
+            Stage::Stands(state) if intent.is_canceled() => Ok(state),
             _ => Err(Unknown::new(format!("{id} was to be cancelled, and is not"))),
         }
     }
@@ -165,7 +170,7 @@ impl Stripe {
         Err(Unknown::new("the payment cannot be searched for, and is not among the newest"))
     }
 
-    async fn find_payment(&self, payment: Payment) -> Result<Option<Standing>, Unknown> {
+    async fn find_payment(&self, payment: Payment) -> Result<Option<PaymentState>, Unknown> {
         let intent = match &payment.reference {
             Some(reference) => Some(self.api.intent(reference).await?),
             None => self.look_up(&payment).await?,
@@ -176,12 +181,12 @@ impl Stripe {
         }
     }
 
-    async fn capture_held(&self, payment: Payment) -> Result<Standing, Unknown> {
+    async fn capture_held(&self, payment: Payment) -> Result<PaymentState, Unknown> {
         let intent = match &payment.reference {
             Some(reference) => self.api.intent(reference).await?,
             None => self.look_up(&payment).await?.ok_or_else(|| Unknown::new("Stripe knows of nothing to capture"))?,
         };
-        if !matches!(intent.stage(payment.amount.currency)?, Stage::Stands(Standing::Authorised { .. })) {
+        if !matches!(intent.stage(payment.amount.currency)?, Stage::Stands(PaymentState::Authorised { .. })) {
             return self.settle(intent, &payment, Unconfirmed::Leave).await;
         }
         let captured = match self.api.capture(&intent.id, payment.key(Operation::Capture)).await {
@@ -193,7 +198,7 @@ impl Stripe {
         self.settle(captured, &payment, Unconfirmed::Leave).await
     }
 
-    async fn void_payment(&self, payment: Payment) -> Result<Standing, Unknown> {
+    async fn void_payment(&self, payment: Payment) -> Result<PaymentState, Unknown> {
         let known = match &payment.reference {
             Some(reference) => Some(self.api.intent(reference).await?),
             None => self.look_up(&payment).await?,
@@ -205,36 +210,36 @@ impl Stripe {
                 Ok(created) if created.is_replay => self.api.intent(&created.intent.id).await?,
                 Ok(created) => created.intent,
                 // It cannot be created, so it was not; and what is not confirmed by us moves no money.
-                Err(Trouble::Refused(..)) => return Ok(Standing::Voided { reference: None }),
+                Err(Trouble::Refused(..)) => return Ok(PaymentState::Voided { reference: None }),
                 Err(trouble) => return Err(trouble.into()),
             },
         };
         let currency = payment.amount.currency;
         match intent.stage(currency)? {
-            Stage::Stands(standing) if standing.is_final() => Ok(standing),
+            Stage::Stands(state) if state.is_final() => Ok(state),
             _ => self.give_up(&intent.id, currency).await,
         }
     }
 
-    async fn give_back(&self, repayment: Repayment) -> Result<RefundStanding, Unknown> {
+    async fn give_back(&self, repayment: Repayment) -> Result<RefundState, Unknown> {
         if let Some(reference) = &repayment.reference {
-            return self.api.refund(reference).await?.standing(&repayment);
+            return self.api.refund(reference).await?.state(&repayment);
         }
         // The key holds for a day; this holds for ever, and a list, unlike a search, is never behind.
         let made = self.api.refunds(&repayment.payment).await?;
         if let Some(refund) = made.data.iter().find(|refund| refund.is_of(&repayment)) {
-            return refund.standing(&repayment);
+            return refund.state(&repayment);
         }
         if made.has_more {
             return Err(Unknown::new("the payment has more refunds than can be looked through"));
         }
         match self.api.give_back(&repayment).await {
-            Ok(refund) => refund.standing(&repayment),
+            Ok(refund) => refund.state(&repayment),
             // Refused for what it says or for how the payment stands. An unknown payment is another matter: the wrong account's key.
             Err(Trouble::Refused(status, error)) if status != reqwest::StatusCode::NOT_FOUND => {
                 let parameter = || error.param().map(|name| format!("invalid_{name}"));
                 let reason = error.reason().or_else(parameter).unwrap_or_else(|| "refused".into());
-                Ok(RefundStanding::Failed { reason })
+                Ok(RefundState::Failed { reason })
             }
             Err(trouble) => Err(trouble.into()),
         }
@@ -263,23 +268,23 @@ impl Gateway for Stripe {
         "stripe"
     }
 
-    fn pay(&self, payment: Payment) -> Answer<'_, Standing> {
+    fn pay(&self, payment: Payment) -> Answer<'_, PaymentState> {
         self.pay_for(payment).boxed()
     }
 
-    fn find(&self, payment: Payment) -> Answer<'_, Option<Standing>> {
+    fn find(&self, payment: Payment) -> Answer<'_, Option<PaymentState>> {
         self.find_payment(payment).boxed()
     }
 
-    fn capture(&self, payment: Payment) -> Answer<'_, Standing> {
+    fn capture(&self, payment: Payment) -> Answer<'_, PaymentState> {
         self.capture_held(payment).boxed()
     }
 
-    fn void(&self, payment: Payment) -> Answer<'_, Standing> {
+    fn void(&self, payment: Payment) -> Answer<'_, PaymentState> {
         self.void_payment(payment).boxed()
     }
 
-    fn refund(&self, repayment: Repayment) -> Answer<'_, RefundStanding> {
+    fn refund(&self, repayment: Repayment) -> Answer<'_, RefundState> {
         self.give_back(repayment).boxed()
     }
 

@@ -11,7 +11,7 @@ use crate::{
     domain::{
         ids::OrderId,
         money::{Currency, Money},
-        order::{About, RefundStanding, Standing},
+        order::{About, PaymentState, RefundState},
     },
     payments::{Booked, Repayment, Unknown},
 };
@@ -117,7 +117,7 @@ impl PaymentError {
 /// How far a payment has come.
 pub(super) enum Stage {
     /// It stands somewhere, and goes on without us.
-    Stands(Standing),
+    Stands(PaymentState),
     /// It was never confirmed, so nobody was asked for money yet.
     Unconfirmed,
     /// It failed, but whoever has its secret could try it again.
@@ -159,16 +159,18 @@ impl Intent {
         };
         let failed = self.last_payment_error.as_ref().map(|error| error.reason().unwrap_or_else(|| "declined".into()));
         Ok(match (self.status.as_str(), failed) {
-            ("succeeded", _) => Stage::Stands(Standing::Captured { reference, amount: amount(self.amount_received)? }),
-            ("requires_capture", _) => {
-                Stage::Stands(Standing::Authorised { reference, amount: amount(self.amount_capturable)? })
+            ("succeeded", _) => {
+                Stage::Stands(PaymentState::Captured { reference, amount: amount(self.amount_received)? })
             }
-            ("processing", _) => Stage::Stands(Standing::Processing { reference }),
+            ("requires_capture", _) => {
+                Stage::Stands(PaymentState::Authorised { reference, amount: amount(self.amount_capturable)? })
+            }
+            ("processing", _) => Stage::Stands(PaymentState::Processing { reference }),
             // It failed and was given up for that.
-            ("canceled", Some(reason)) => Stage::Stands(Standing::Declined { reason }),
-            ("canceled", None) => Stage::Stands(Standing::Voided { reference: Some(reference) }),
+            ("canceled", Some(reason)) => Stage::Stands(PaymentState::Declined { reason }),
+            ("canceled", None) => Stage::Stands(PaymentState::Voided { reference: Some(reference) }),
             ("requires_action", _) => match self.action_url() {
-                Some(url) => Stage::Stands(Standing::ActionRequired { reference, url }),
+                Some(url) => Stage::Stands(PaymentState::ActionRequired { reference, url }),
                 // What has to be done needs the client secret, which no customer of ours has.
                 None => Stage::Failed("authentication_required".into()),
             },
@@ -193,17 +195,17 @@ impl Intent {
         let line = || {
             let currency = currency_of(&self.currency)?;
             let reference = self.id.clone();
-            let standing = match self.stage(currency)? {
-                Stage::Stands(standing) => standing,
+            let state = match self.stage(currency)? {
+                Stage::Stands(state) => state,
                 // Neither paid nor given up: that a failed one is given up for good is seen to by who asks for it alone.
-                Stage::Unconfirmed | Stage::Failed(_) => Standing::Processing { reference: reference.clone() },
+                Stage::Unconfirmed | Stage::Failed(_) => PaymentState::Processing { reference: reference.clone() },
             };
             let refunded_minor = match &self.latest_charge {
                 Some(Charge::Whole { amount_refunded }) => money_of(*amount_refunded, currency)?.minor,
                 Some(Charge::Named(_)) => return Err(Unknown::new(format!("{reference} came without its charge"))),
                 None => 0,
             };
-            Ok(Booked { of: self.of(), reference, standing, refunded_minor })
+            Ok(Booked { of: self.of(), reference, state, refunded_minor })
         };
         match line() {
             Err(_) if self.of().is_none() => Ok(None),
@@ -232,7 +234,7 @@ impl Refund {
     }
 
     /// How far it has come, where it is what was asked for.
-    pub(super) fn standing(&self, repayment: &Repayment) -> Result<RefundStanding, Unknown> {
+    pub(super) fn state(&self, repayment: &Repayment) -> Result<RefundState, Unknown> {
         if self.object != "refund" || !is_word(&self.id) {
             return Err(Unknown::new("the answer is no refund"));
         }
@@ -245,12 +247,12 @@ impl Refund {
         }
         let reference = self.id.clone();
         match self.status.as_deref() {
-            Some("succeeded") => Ok(RefundStanding::Refunded { reference }),
+            Some("succeeded") => Ok(RefundState::Refunded { reference }),
             // A refund that waits for its customer goes on without us, like one that waits for a bank.
-            Some("pending" | "requires_action") => Ok(RefundStanding::Processing { reference }),
+            Some("pending" | "requires_action") => Ok(RefundState::Processing { reference }),
             Some(status @ ("failed" | "canceled")) => {
                 let reason = word(self.failure_reason.as_ref()).unwrap_or(status).to_owned();
-                Ok(RefundStanding::Failed { reason })
+                Ok(RefundState::Failed { reason })
             }
             _ => Err(Unknown::new(format!("{reference} is in no status that is known"))),
         }

@@ -13,7 +13,7 @@ use souk::{
         entity::Timestamp,
         ids::OrderId,
         money::{Currency, Money},
-        order::{About, CaptureMode, RefundStanding, Standing},
+        order::{About, CaptureMode, PaymentState, RefundState},
     },
     gateway_sim::{self, Fault, Mischief, RULES_MAX, Rule, Script, Webhook},
     payments::{
@@ -89,8 +89,8 @@ fn repayment(order: u128, number: u32, minor: u64) -> Repayment {
     Repayment { order, number, attempt: 1, amount: money(minor), payment, reference: None }
 }
 
-fn is_captured(standing: &Standing) -> bool {
-    matches!(standing, Standing::Captured { amount, .. } if *amount == money(500))
+fn is_captured(state: &PaymentState) -> bool {
+    matches!(state, PaymentState::Captured { amount, .. } if *amount == money(500))
 }
 
 async fn lines(server: &Server) -> usize {
@@ -120,7 +120,9 @@ async fn a_payment_is_held_captured_refunded_and_known_ever_after() {
     assert_eq!(gateway.find(held.clone()).await.unwrap(), None);
     assert!(gateway.capture(held.clone()).await.is_err(), "there is nothing to capture");
     for _ in 0..2 {
-        let Standing::Authorised { amount, .. } = gateway.pay(held.clone()).await.unwrap() else { panic!("not held") };
+        let PaymentState::Authorised { amount, .. } = gateway.pay(held.clone()).await.unwrap() else {
+            panic!("not held")
+        };
         assert_eq!(amount, money(500));
     }
     for _ in 0..2 {
@@ -129,10 +131,10 @@ async fn a_payment_is_held_captured_refunded_and_known_ever_after() {
     assert!(is_captured(&gateway.void(held.clone()).await.unwrap()), "too late to give it up");
     for (number, minor) in [(1, 200), (1, 200), (2, 300)] {
         let refunded = gateway.refund(repayment(1, number, minor)).await.unwrap();
-        assert!(matches!(refunded, RefundStanding::Refunded { .. }), "{refunded:?}");
+        assert!(matches!(refunded, RefundState::Refunded { .. }), "{refunded:?}");
     }
     assert!(gateway.refund(repayment(1, 2, 301)).await.is_err(), "a key for one refund");
-    let failed = RefundStanding::Failed { reason: "more_than_captured".into() };
+    let failed = RefundState::Failed { reason: "more_than_captured".into() };
     assert_eq!(gateway.refund(repayment(1, 3, 1)).await.unwrap(), failed);
     assert!(gateway.refund(repayment(9, 1, 1)).await.is_err(), "of no payment");
     let before = lines(&server).await;
@@ -162,26 +164,29 @@ async fn what_is_given_up_is_never_charged_also_where_it_was_never_heard_of() {
             gateway.pay(held.clone()).await.unwrap();
         }
         for _ in 0..2 {
-            assert!(matches!(gateway.void(held.clone()).await.unwrap(), Standing::Voided { .. }));
+            assert!(matches!(gateway.void(held.clone()).await.unwrap(), PaymentState::Voided { .. }));
         }
-        assert!(matches!(gateway.pay(held.clone()).await.unwrap(), Standing::Voided { .. }), "a request that was late");
-        assert!(matches!(gateway.capture(held).await.unwrap(), Standing::Voided { .. }));
+        assert!(
+            matches!(gateway.pay(held.clone()).await.unwrap(), PaymentState::Voided { .. }),
+            "a request that was late"
+        );
+        assert!(matches!(gateway.capture(held).await.unwrap(), PaymentState::Voided { .. }));
     }
 }
 
 #[tokio::test]
 async fn tokens_have_their_ways() {
     let (server, gateway) = fresh().await;
-    let declined = Standing::Declined { reason: "insufficient_funds".into() };
+    let declined = PaymentState::Declined { reason: "insufficient_funds".into() };
     assert_eq!(gateway.pay(payment(1, 1, "tok_insufficient_funds")).await.unwrap(), declined);
     assert!(gateway.pay(payment(2, 1, "tok_timeout_after_charge")).await.is_err());
     assert!(is_captured(&gateway.pay(payment(2, 1, "tok_timeout_after_charge")).await.unwrap()));
     assert!(gateway.pay(payment(3, 1, "tok_slow")).await.is_err(), "slower than the adapter waits");
     assert!(is_captured(&gateway.pay(payment(3, 1, "tok_slow")).await.unwrap()));
     gateway.pay(payment(4, 1, "tok_refund_fails")).await.unwrap();
-    assert!(matches!(gateway.refund(repayment(4, 1, 1)).await.unwrap(), RefundStanding::Failed { .. }));
+    assert!(matches!(gateway.refund(repayment(4, 1, 1)).await.unwrap(), RefundState::Failed { .. }));
     let working = gateway.pay(payment(5, 1, "tok_processing")).await.unwrap();
-    assert!(matches!(working, Standing::Processing { .. }));
+    assert!(matches!(working, PaymentState::Processing { .. }));
     until(async || gateway.find(payment(5, 1, "")).await.unwrap().filter(is_captured)).await;
     assert_eq!(lines(&server).await, 7);
 }
@@ -192,7 +197,9 @@ async fn a_customer_approves_or_declines_on_the_page() {
     let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
     for (order, decision) in [(1, "approve"), (2, "decline")] {
         let asked = payment(order, 1, "tok_3ds");
-        let Standing::ActionRequired { url, .. } = gateway.pay(asked.clone()).await.unwrap() else { panic!("no page") };
+        let PaymentState::ActionRequired { url, .. } = gateway.pay(asked.clone()).await.unwrap() else {
+            panic!("no page")
+        };
         assert!(gateway.capture(asked.clone()).await.is_err(), "it waits for its customer");
         let page = http.get(&url).send().await.unwrap();
         assert_eq!((page.status().as_u16(), page.text().await.unwrap().contains("Approve")), (200, true));
@@ -206,16 +213,16 @@ async fn a_customer_approves_or_declines_on_the_page() {
             422,
             "goes nowhere else"
         );
-        assert!(matches!(gateway.find(asked.clone()).await.unwrap(), Some(Standing::ActionRequired { .. })));
+        assert!(matches!(gateway.find(asked.clone()).await.unwrap(), Some(PaymentState::ActionRequired { .. })));
         let done = post("?return_url=http://127.0.0.1:9/orders/1", decision).await.unwrap();
         assert_eq!(
             (done.status().as_u16(), &done.headers()["location"]),
             (303, &"http://127.0.0.1:9/orders/1".parse().unwrap())
         );
         assert_eq!(post("", "decline").await.unwrap().status(), 200, "said twice");
-        let standing = gateway.pay(asked).await.unwrap();
-        assert_eq!(is_captured(&standing), decision == "approve", "{standing:?}");
-        assert!(standing.is_final());
+        let state = gateway.pay(asked).await.unwrap();
+        assert_eq!(is_captured(&state), decision == "approve", "{state:?}");
+        assert!(state.is_final());
     }
     for path in ["0/1", &format!("{}/1", OrderId(9)), "x/y"] {
         let status = http.get(format!("{}/authenticate/{path}", server.url)).send().await.unwrap().status();
@@ -262,14 +269,14 @@ async fn whatever_fails_each_operation_is_done_once_and_found_again() {
 async fn the_script_lies_about_amounts_declines_and_has_a_limit() {
     let (server, gateway) = fresh().await;
     plan(&server, &[Rule { times: Some(2), fault: Fault::WrongAmount, ..Rule::default() }]).await;
-    let wrong = |standing: Standing| standing.amount() == Some(money(501));
+    let wrong = |state: PaymentState| state.amount() == Some(money(501));
     assert!(wrong(gateway.pay(payment(1, 1, "tok_success")).await.unwrap()));
     assert!(wrong(gateway.find(payment(1, 1, "tok_success")).await.unwrap().unwrap()));
     assert!(is_captured(&gateway.pay(payment(1, 1, "tok_success")).await.unwrap()));
     plan(&server, &[Rule { fault: Fault::Declined, method: Some("tok_success".into()), ..Rule::default() }]).await;
-    let declined = Standing::Declined { reason: "by_script".into() };
+    let declined = PaymentState::Declined { reason: "by_script".into() };
     assert_eq!(gateway.pay(payment(2, 1, "tok_success")).await.unwrap(), declined);
-    let failed = RefundStanding::Failed { reason: "by_script".into() };
+    let failed = RefundState::Failed { reason: "by_script".into() };
     assert_eq!(gateway.refund(repayment(1, 1, 1)).await.unwrap(), failed);
     assert_eq!(plan(&server, &vec![Rule::default(); RULES_MAX + 1]).await, 422);
     let contradiction = Rule { fault: Fault::Garbage, webhook: Some(Mischief::default()), ..Rule::default() };

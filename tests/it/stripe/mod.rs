@@ -20,7 +20,7 @@ use souk::{
     domain::{
         ids::OrderId,
         money::Money,
-        order::{CaptureMode, Standing},
+        order::{CaptureMode, PaymentState},
     },
     payments::{
         Payment, Repayment,
@@ -198,14 +198,14 @@ fn page(data: impl Into<Value>, has_more: bool) -> Says {
     ok(json!({"object": "list", "data": data, "has_more": has_more}))
 }
 
-fn captured() -> Standing {
-    Standing::Captured { reference: "pi_1".into(), amount: usd(1_299) }
+fn captured() -> PaymentState {
+    PaymentState::Captured { reference: "pi_1".into(), amount: usd(1_299) }
 }
 
-fn voided() -> Standing {
-    Standing::Voided { reference: Some("pi_1".into()) }
+fn voided() -> PaymentState {
+    PaymentState::Voided { reference: Some("pi_1".into()) }
 }
 
-fn refused(reason: &str) -> Standing {
-    Standing::Declined { reason: reason.into() }
+fn refused(reason: &str) -> PaymentState {
+    PaymentState::Declined { reason: reason.into() }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use souk::{
-    domain::{ids::OrderId, order::Standing},
+    domain::{ids::OrderId, order::PaymentState},
     payments::{
         Gateway, Payment,
         stripe::{Stripe, StripeConfig},
@@ -149,20 +149,20 @@ async fn silence_is_unknown_within_the_time() {
 #[tokio::test]
 async fn a_repeat_looks_how_the_payment_stands_now() {
     let action = json!({"type": "redirect_to_url", "redirect_to_url": {"url": "https://hooks.stripe.com/3ds"}});
-    let waits = Standing::ActionRequired { reference: "pi_1".into(), url: "https://hooks.stripe.com/3ds".into() };
-    for (now, standing) in [
+    let waits = PaymentState::ActionRequired { reference: "pi_1".into(), url: "https://hooks.stripe.com/3ds".into() };
+    for (now, state) in [
         (intent("succeeded"), captured()),
-        (intent("processing"), Standing::Processing { reference: "pi_1".into() }),
-        (intent("requires_capture"), Standing::Authorised { reference: "pi_1".into(), amount: usd(1_299) }),
+        (intent("processing"), PaymentState::Processing { reference: "pi_1".into() }),
+        (intent("requires_capture"), PaymentState::Authorised { reference: "pi_1".into(), amount: usd(1_299) }),
         (with(intent("requires_action"), "next_action", action), waits),
         (intent("canceled"), voided()),
         (failed("canceled"), refused("do_not_honor")),
     ] {
         let replayed = Stub::new([Says::Replay(intent("requires_confirmation")), ok(now.clone())]).await;
-        assert_eq!(replayed.stripe().pay(card()).await.unwrap(), standing);
+        assert_eq!(replayed.stripe().pay(card()).await.unwrap(), state);
         assert_eq!(replayed.asked(), [format!("POST {PI}"), format!("GET {PI}/pi_1")]);
         let named = Stub::new([ok(now)]).await;
-        assert_eq!(named.stripe().pay(known()).await.unwrap(), standing);
+        assert_eq!(named.stripe().pay(known()).await.unwrap(), state);
         assert_eq!(named.asked(), [format!("GET {PI}/pi_1")]);
     }
     // The confirmation never arrived: it is sent now, under its key.

@@ -29,7 +29,7 @@ use souk::{
     domain::{
         entity::Timestamp,
         ids::OrderId,
-        order::{About, CaptureMode, RefundStanding, Standing},
+        order::{About, CaptureMode, PaymentState, RefundState},
     },
     payments::{
         Gateway, NoticeRefused, Payment, Repayment,
@@ -238,25 +238,25 @@ fn fill_amounts(object: &mut Value) {
     }
 }
 
-fn named(payment: &Payment, standing: &Standing) -> Payment {
-    Payment { reference: standing.reference().map(str::to_owned), ..payment.clone() }
+fn named(payment: &Payment, state: &PaymentState) -> Payment {
+    Payment { reference: state.reference().map(str::to_owned), ..payment.clone() }
 }
 
-fn repayment(payment: &Payment, standing: &Standing, number: u32, minor: u64) -> Repayment {
+fn repayment(payment: &Payment, state: &PaymentState, number: u32, minor: u64) -> Repayment {
     Repayment {
         order: payment.order,
         number,
         attempt: payment.attempt,
         amount: usd(minor),
-        payment: standing.reference().unwrap().to_owned(),
+        payment: state.reference().unwrap().to_owned(),
         reference: None,
     }
 }
 
-async fn pay(stripe: &Stripe, order: u128, method: &str, capture: CaptureMode) -> (Payment, Standing) {
+async fn pay(stripe: &Stripe, order: u128, method: &str, capture: CaptureMode) -> (Payment, PaymentState) {
     let asked = payment(order, method, capture);
-    let standing = stripe.pay(asked.clone()).await.unwrap();
-    (asked, standing)
+    let state = stripe.pay(asked.clone()).await.unwrap();
+    (asked, state)
 }
 
 #[tokio::test]
@@ -266,29 +266,29 @@ async fn with_localstripe_payments_are_made_captured_given_up_found_and_given_ba
     let stripe = stripe_at(&between.url);
 
     let (asked, paid) = pay(&stripe, 1, "pm_card_visa", CaptureMode::AtOnce).await;
-    assert!(matches!(&paid, Standing::Captured { amount, .. } if *amount == usd(1_299)), "{paid:?}");
+    assert!(matches!(&paid, PaymentState::Captured { amount, .. } if *amount == usd(1_299)), "{paid:?}");
     assert_eq!(stripe.pay(named(&asked, &paid)).await.unwrap(), paid);
     assert_eq!(stripe.find(asked.clone()).await.unwrap(), Some(paid.clone()), "without a search, through the newest");
     assert_eq!(stripe.find(payment(99, "", CaptureMode::AtOnce)).await.unwrap(), None);
     assert_eq!(stripe.void(named(&asked, &paid)).await.unwrap(), paid, "too late");
 
     let (later, held) = pay(&stripe, 2, "pm_card_visa", CaptureMode::Later).await;
-    assert!(matches!(&held, Standing::Authorised { amount, .. } if *amount == usd(1_299)), "{held:?}");
+    assert!(matches!(&held, PaymentState::Authorised { amount, .. } if *amount == usd(1_299)), "{held:?}");
     let later = named(&later, &held);
     let taken = stripe.capture(later.clone()).await.unwrap();
-    assert!(matches!(&taken, Standing::Captured { amount, .. } if *amount == usd(1_299)), "{taken:?}");
+    assert!(matches!(&taken, PaymentState::Captured { amount, .. } if *amount == usd(1_299)), "{taken:?}");
     assert_eq!(stripe.capture(later).await.unwrap(), taken, "once");
 
     let (asked, held) = pay(&stripe, 3, "pm_card_visa", CaptureMode::Later).await;
-    let voided = Standing::Voided { reference: held.reference().map(str::to_owned) };
+    let voided = PaymentState::Voided { reference: held.reference().map(str::to_owned) };
     assert_eq!(stripe.void(asked.clone()).await.unwrap(), voided, "found without its name");
     assert_eq!(stripe.void(named(&asked, &held)).await.unwrap(), voided);
     assert_eq!(stripe.capture(named(&asked, &held)).await.unwrap(), voided);
     let never = stripe.void(payment(4, "pm_card_visa", CaptureMode::AtOnce)).await.unwrap();
-    assert!(matches!(never, Standing::Voided { reference: Some(_) }), "{never:?}");
+    assert!(matches!(never, PaymentState::Voided { reference: Some(_) }), "{never:?}");
 
     let (_, declined) = pay(&stripe, 5, "pm_card_chargeCustomerFail", CaptureMode::AtOnce).await;
-    assert_eq!(declined, Standing::Declined { reason: "card_declined".into() });
+    assert_eq!(declined, PaymentState::Declined { reason: "card_declined".into() });
     let cancelled = |(line, status, intent): &(String, StatusCode, Value)| {
         line.ends_with("/cancel") && *status == 200 && intent["metadata"]["order"] == OrderId(5).to_string()
     };
@@ -296,19 +296,19 @@ async fn with_localstripe_payments_are_made_captured_given_up_found_and_given_ba
 
     let (asked, paid) = pay(&stripe, 6, "pm_card_visa", CaptureMode::AtOnce).await;
     let part = stripe.refund(repayment(&asked, &paid, 1, 300)).await.unwrap();
-    let RefundStanding::Refunded { reference } = &part else { panic!("{part:?}") };
+    let RefundState::Refunded { reference } = &part else { panic!("{part:?}") };
     assert_eq!(stripe.refund(repayment(&asked, &paid, 1, 300)).await.unwrap(), part, "once, even without keys");
     let by_name = Repayment { reference: Some(reference.clone()), ..repayment(&asked, &paid, 1, 300) };
     assert_eq!(stripe.refund(by_name).await.unwrap(), part);
     let rest = stripe.refund(repayment(&asked, &paid, 2, 999)).await.unwrap();
-    assert!(matches!(rest, RefundStanding::Refunded { .. }) && rest != part);
+    assert!(matches!(rest, RefundState::Refunded { .. }) && rest != part);
     assert_eq!(between.asked("POST /v1/refunds"), 2);
 
     let books = stripe.books(Timestamp(0), Timestamp(u64::MAX), None).await.unwrap();
     let line = |order: u128| books.payments.iter().find(|line| line.of == Some((OrderId(order), 2))).unwrap();
     assert_eq!((books.payments.len(), books.next.as_deref()), (6, None));
-    assert_eq!((&line(6).standing, line(6).refunded_minor), (&paid, 1_299));
-    assert_eq!((&line(3).standing, line(3).refunded_minor), (&voided, 0));
+    assert_eq!((&line(6).state, line(6).refunded_minor), (&paid, 1_299));
+    assert_eq!((&line(3).state, line(3).refunded_minor), (&voided, 0));
 
     let foreign = Stripe::new(StripeConfig { key: "pk_test_1".into(), ..config(&between.url) });
     let told = foreign.unwrap().pay(payment(7, "pm_card_visa", CaptureMode::AtOnce)).await.unwrap_err();
@@ -380,7 +380,10 @@ async fn every_request_is_what_stripes_own_description_allows() {
             let named = Payment { reference: Some("pi_1".into()), ..unnamed.clone() };
             if status == "succeeded" {
                 let stood = stripe.find(named.clone()).await.unwrap();
-                assert!(matches!(stood, Some(Standing::Captured { .. })), "the description's own example: {stood:?}");
+                assert!(
+                    matches!(stood, Some(PaymentState::Captured { .. })),
+                    "the description's own example: {stood:?}"
+                );
             }
             for payment in [unnamed, named] {
                 let _ = stripe.pay(payment.clone()).await;

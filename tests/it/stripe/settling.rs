@@ -6,7 +6,7 @@ use souk::{
         entity::Timestamp,
         ids::OrderId,
         money::{Currency, Money},
-        order::{About, RefundStanding, Standing},
+        order::{About, PaymentState, RefundState},
     },
     payments::{
         Gateway, NoticeRefused, Payment, Repayment, signature,
@@ -40,12 +40,12 @@ async fn a_void_holds_also_for_what_was_never_heard_of_and_says_when_it_is_too_l
         (
             card(),
             vec![nothing(), error(400, "invalid_request_error", "resource_missing", Some("payment_method"))],
-            Standing::Voided { reference: None },
+            PaymentState::Voided { reference: None },
         ),
     ];
-    for (payment, script, standing) in cases {
+    for (payment, script, state) in cases {
         let stub = Stub::new(script).await;
-        assert_eq!(stub.stripe().void(payment).await.unwrap(), standing);
+        assert_eq!(stub.stripe().void(payment).await.unwrap(), state);
         assert!(!stub.asked().iter().any(|line| line.ends_with("/confirm")));
     }
     for script in [
@@ -89,8 +89,8 @@ fn refund(status: &str) -> Value {
 #[tokio::test]
 async fn money_goes_back_once() {
     let reference = || "re_1".to_owned();
-    let refunded = RefundStanding::Refunded { reference: reference() };
-    let failed = |reason: &str| RefundStanding::Failed { reason: reason.into() };
+    let refunded = RefundState::Refunded { reference: reference() };
+    let failed = |reason: &str| RefundState::Failed { reason: reason.into() };
     let stub = Stub::new([page(json!([]), false), ok(refund("succeeded"))]).await;
     assert_eq!(stub.stripe().refund(repayment()).await.unwrap(), refunded);
     assert_eq!(stub.asked(), ["GET /v1/refunds", "POST /v1/refunds"]);
@@ -103,20 +103,20 @@ async fn money_goes_back_once() {
             format!("payment_intent=pi_1&amount=300&metadata%5Border%5D={order}&metadata%5Brefund%5D=1")
         );
     }
-    for (status, standing) in [
+    for (status, state) in [
         ("succeeded", refunded),
-        ("pending", RefundStanding::Processing { reference: reference() }),
-        ("requires_action", RefundStanding::Processing { reference: reference() }),
+        ("pending", RefundState::Processing { reference: reference() }),
+        ("requires_action", RefundState::Processing { reference: reference() }),
         ("failed", failed("failed")),
         ("canceled", failed("canceled")),
     ] {
         // Made before, and its key perhaps forgotten: it is found, not made again.
         let other = with(refund("failed"), "metadata", json!({"order": OrderId(7).to_string(), "refund": "2"}));
         let stub = Stub::new([page(json!([other, refund(status)]), false)]).await;
-        assert_eq!(stub.stripe().refund(repayment()).await.unwrap(), standing);
+        assert_eq!(stub.stripe().refund(repayment()).await.unwrap(), state);
         let named = Repayment { reference: Some(reference()), ..repayment() };
         let stub = Stub::new([ok(refund(status))]).await;
-        assert_eq!(stub.stripe().refund(named).await.unwrap(), standing);
+        assert_eq!(stub.stripe().refund(named).await.unwrap(), state);
         assert_eq!(stub.asked(), ["GET /v1/refunds/re_1"]);
     }
     let lost_card = with(refund("failed"), "failure_reason", json!("lost_or_stolen_card"));
@@ -160,15 +160,14 @@ async fn the_books_are_read_page_by_page() {
         Stub::new([page(json!([charged, strangers[0], strangers[1], last]), true), page(json!([]), false)]).await;
     let stripe = stub.stripe();
     let books = stripe.books(Timestamp(1_700_000_000_999), Timestamp(1_700_000_100_001), None).await.unwrap();
-    let lines: Vec<_> =
-        books.payments.iter().map(|line| (line.of, line.standing.clone(), line.refunded_minor)).collect();
+    let lines: Vec<_> = books.payments.iter().map(|line| (line.of, line.state.clone(), line.refunded_minor)).collect();
     let eur = Money::new(1_299, "EUR".parse().unwrap()).unwrap();
     assert_eq!(
         lines,
         [
             (Some((OrderId(7), 2)), captured(), 300),
-            (None, Standing::Captured { reference: "pi_1".into(), amount: eur }, 0),
-            (Some((OrderId(7), 2)), Standing::Processing { reference: "pi_9".into() }, 0),
+            (None, PaymentState::Captured { reference: "pi_1".into(), amount: eur }, 0),
+            (Some((OrderId(7), 2)), PaymentState::Processing { reference: "pi_9".into() }, 0),
         ]
     );
     assert_eq!(books.next.as_deref(), Some("pi_9"));

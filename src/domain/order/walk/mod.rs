@@ -6,9 +6,9 @@
 //! The entities, the steps and the meaning of answers are the shop's own; only the provider is a model, honest but where a tour says otherwise. Order, cart and
 //! inventories remember; what the checkout knows is lost with every crash, so it is in no state here.
 //!
-//! `world` is what can happen, `quiet` what comes of it when nothing disturbs the shop any more. Depends on the order's rules.
+//! `world` is what can happen, `quiescent` what comes of it when nothing disturbs the shop any more. Depends on the order's rules.
 
-mod quiet;
+mod quiescent;
 mod world;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};

@@ -25,14 +25,14 @@ const LATE: Timestamp = Timestamp(100_001);
 /// A provider, honest but for what a tour says.
 #[derive(Debug, Clone, Default, Hash)]
 pub(super) struct Provider {
-    pub(super) payments: BTreeMap<u32, Standing>,
-    pub(super) refunds: BTreeMap<u32, (u64, RefundStanding)>,
+    pub(super) payments: BTreeMap<u32, PaymentState>,
+    pub(super) refunds: BTreeMap<u32, (u64, RefundState)>,
 }
 
 /// A request that is on its way.
 #[derive(Debug, Clone)]
 pub(super) enum Flying {
-    Ask(Ask),
+    Ask(Effect),
     Pay(u32),
     Capture(u32),
     Refund(u32, u64),
@@ -77,11 +77,11 @@ fn name(attempt: u32) -> String {
     format!("pi_{attempt}")
 }
 
-pub(super) fn taken(attempt: u32, capture: CaptureMode) -> Standing {
+pub(super) fn taken(attempt: u32, capture: CaptureMode) -> PaymentState {
     let (reference, amount) = (name(attempt), total());
     match capture {
-        CaptureMode::AtOnce => Standing::Captured { reference, amount },
-        CaptureMode::Later => Standing::Authorised { reference, amount },
+        CaptureMode::AtOnce => PaymentState::Captured { reference, amount },
+        CaptureMode::Later => PaymentState::Authorised { reference, amount },
     }
 }
 
@@ -126,18 +126,18 @@ impl World {
 
     /// What tells one state from another. How it came about does not.
     pub(super) fn key(&self) -> u64 {
-        let Order { taken, stock, attempts, ending, progress, refunds, returns, attention, undone, .. } = &self.order;
+        let Order { taken, stock, attempts, ending, progress, refunds, returns, issues, undone, .. } = &self.order;
         let mut hasher = DefaultHasher::new();
         (taken, stock, ending, progress, undone, self.listed).hash(&mut hasher);
         // When it happened makes no difference.
-        for Attempt { standing, capture, wanted, heard, stray, .. } in attempts {
-            (standing, capture, wanted, heard, stray).hash(&mut hasher);
+        for Attempt { state, capture, intent, needs_refresh, stray, .. } in attempts {
+            (state, capture, intent, needs_refresh, stray).hash(&mut hasher);
         }
-        for Refund { attempt, lines, restock, cause, standing, restocked, heard, .. } in refunds {
-            (attempt, lines, restock, cause, standing, restocked, heard).hash(&mut hasher);
+        for Refund { attempt, lines, restock, cause, state, restocked, needs_refresh, .. } in refunds {
+            (attempt, lines, restock, cause, state, restocked, needs_refresh).hash(&mut hasher);
         }
         returns.iter().for_each(|known| (&known.lines, &known.state).hash(&mut hasher));
-        attention.iter().for_each(|known| (&known.problem, known.resolved.is_some()).hash(&mut hasher));
+        issues.iter().for_each(|known| (&known.kind, known.resolved.is_some()).hash(&mut hasher));
         (self.keys, &self.provider, self.is_late, self.pays, self.refunds, self.returns).hash(&mut hasher);
         self.flying.iter().for_each(|flying| hash(flying).hash(&mut hasher));
         hasher.finish()
@@ -151,19 +151,19 @@ impl World {
     }
 
     /// A request arrives at an entity.
-    fn arrive(&mut self, ask: &Ask) -> Told {
+    fn arrive(&mut self, ask: &Effect) -> EffectResult {
         let now = self.now();
         match ask {
-            Ask::Cart(command) => {
+            Effect::Cart(command) => {
                 let answer = tell(&mut self.cart, command, now);
                 self.keys[0] = hash(&self.cart);
-                Told::Cart(Some(answer))
+                EffectResult::Cart(Some(answer))
             }
-            Ask::Stock(product, command) => {
+            Effect::Stock(product, command) => {
                 let line = placement().lines.iter().position(|line| line.product == *product).unwrap();
                 let answer = tell(&mut self.stock[line], command, now);
                 self.keys[1 + line] = hash(&self.stock[line]);
-                Told::Stock(Some(answer))
+                EffectResult::Stock(Some(answer))
             }
         }
     }
@@ -176,24 +176,24 @@ impl World {
         let capture = self.order.attempt(attempt).map_or(CaptureMode::AtOnce, |attempt| attempt.capture);
         let begins = [
             taken(attempt, capture),
-            Standing::Declined { reason: "no".into() },
-            Standing::ActionRequired { reference: name(attempt), url: "u".into() },
-            Standing::Processing { reference: name(attempt) },
+            PaymentState::Declined { reason: "no".into() },
+            PaymentState::ActionRequired { reference: name(attempt), url: "u".into() },
+            PaymentState::Processing { reference: name(attempt) },
         ];
         let kinds = if self.tour.is_quick { 2 } else { begins.len() };
-        begins.into_iter().take(kinds).map(|standing| self.with_payment(attempt, standing)).collect()
+        begins.into_iter().take(kinds).map(|state| self.with_payment(attempt, state)).collect()
     }
 
-    fn with_payment(&self, attempt: u32, standing: Standing) -> Self {
+    fn with_payment(&self, attempt: u32, state: PaymentState) -> Self {
         let mut world = self.clone();
-        world.provider.payments.insert(attempt, standing);
+        world.provider.payments.insert(attempt, state);
         world
     }
 
     fn void(&self, attempt: u32) -> Self {
         match self.provider.payments.get(&attempt) {
-            None | Some(Standing::Authorised { .. } | Standing::ActionRequired { .. }) => {
-                self.with_payment(attempt, Standing::Voided { reference: None })
+            None | Some(PaymentState::Authorised { .. } | PaymentState::ActionRequired { .. }) => {
+                self.with_payment(attempt, PaymentState::Voided { reference: None })
             }
             Some(_) => self.clone(),
         }
@@ -201,7 +201,7 @@ impl World {
 
     fn capture(&self, attempt: u32) -> Self {
         match self.provider.payments.get(&attempt) {
-            Some(Standing::Authorised { .. }) => self.with_payment(attempt, taken(attempt, CaptureMode::AtOnce)),
+            Some(PaymentState::Authorised { .. }) => self.with_payment(attempt, taken(attempt, CaptureMode::AtOnce)),
             _ => self.clone(),
         }
     }
@@ -211,14 +211,14 @@ impl World {
             return vec![self.clone()];
         }
         let ends = [
-            RefundStanding::Refunded { reference: "re".into() },
-            RefundStanding::Failed { reason: "no".into() },
-            RefundStanding::Processing { reference: "re".into() },
+            RefundState::Refunded { reference: "re".into() },
+            RefundState::Failed { reason: "no".into() },
+            RefundState::Processing { reference: "re".into() },
         ];
         let kinds = if self.tour.is_quick { 2 } else { ends.len() };
-        let with = |standing| {
+        let with = |state| {
             let mut world = self.clone();
-            world.provider.refunds.insert(number, (minor, standing));
+            world.provider.refunds.insert(number, (minor, state));
             world
         };
         ends.into_iter().take(kinds).map(with).collect()
@@ -243,33 +243,33 @@ impl World {
     /// What the provider and the customer's bank may do by themselves.
     fn elsewhere(&self) -> Vec<Self> {
         let mut worlds = Vec::new();
-        for (attempt, standing) in &self.provider.payments {
+        for (attempt, state) in &self.provider.payments {
             let capture = self.order.attempt(*attempt).map_or(CaptureMode::AtOnce, |attempt| attempt.capture);
-            let declined = Standing::Declined { reason: "no".into() };
-            let next = match standing {
-                Standing::ActionRequired { .. } | Standing::Processing { .. } => {
+            let declined = PaymentState::Declined { reason: "no".into() };
+            let next = match state {
+                PaymentState::ActionRequired { .. } | PaymentState::Processing { .. } => {
                     vec![taken(*attempt, capture), declined]
                 }
-                Standing::Authorised { .. } => vec![Standing::Voided { reference: None }],
-                Standing::Declined { .. } | Standing::Voided { .. } if self.tour.captures_late => {
+                PaymentState::Authorised { .. } => vec![PaymentState::Voided { reference: None }],
+                PaymentState::Declined { .. } | PaymentState::Voided { .. } if self.tour.captures_late => {
                     vec![taken(*attempt, CaptureMode::AtOnce)]
                 }
                 _ => Vec::new(),
             };
-            worlds.extend(next.into_iter().map(|standing| self.with_payment(*attempt, standing)));
+            worlds.extend(next.into_iter().map(|state| self.with_payment(*attempt, state)));
         }
-        for (number, (minor, standing)) in &self.provider.refunds {
-            let refunded = RefundStanding::Refunded { reference: "re".into() };
-            let next = match standing {
-                RefundStanding::Processing { .. } => vec![refunded, RefundStanding::Failed { reason: "no".into() }],
-                RefundStanding::Refunded { .. } if !self.tour.is_quick => {
-                    vec![RefundStanding::Failed { reason: "came back".into() }]
+        for (number, (minor, state)) in &self.provider.refunds {
+            let refunded = RefundState::Refunded { reference: "re".into() };
+            let next = match state {
+                RefundState::Processing { .. } => vec![refunded, RefundState::Failed { reason: "no".into() }],
+                RefundState::Refunded { .. } if !self.tour.is_quick => {
+                    vec![RefundState::Failed { reason: "came back".into() }]
                 }
                 _ => Vec::new(),
             };
-            for standing in next {
+            for state in next {
                 let mut world = self.clone();
-                world.provider.refunds.insert(*number, (*minor, standing));
+                world.provider.refunds.insert(*number, (*minor, state));
                 worlds.push(world);
             }
         }
@@ -300,15 +300,15 @@ impl World {
             may(Command::Pack, nothing);
             may(Command::Deliver, nothing);
         }
-        let news = |known: Option<&Standing>, standing: &Standing| known.is_some_and(|known| known != standing);
-        for (number, standing) in &self.provider.payments {
-            if news(self.order.attempt(*number).and_then(|known| known.standing.as_ref()), standing) {
-                may(Command::Hear { about: About::Attempt(*number), notice: None }, nothing);
+        let news = |known: Option<&PaymentState>, state: &PaymentState| known.is_some_and(|known| known != state);
+        for (number, state) in &self.provider.payments {
+            if news(self.order.attempt(*number).and_then(|known| known.state.as_ref()), state) {
+                may(Command::Notify { about: About::Attempt(*number), notice: None }, nothing);
             }
         }
-        for (number, (_, standing)) in &self.provider.refunds {
-            if self.order.refund(*number).and_then(|known| known.standing.as_ref()) != Some(standing) {
-                may(Command::Hear { about: About::Refund(*number), notice: None }, nothing);
+        for (number, (_, state)) in &self.provider.refunds {
+            if self.order.refund(*number).and_then(|known| known.state.as_ref()) != Some(state) {
+                may(Command::Notify { about: About::Refund(*number), notice: None }, nothing);
             }
         }
         if tour.gives_back && self.refunds < 1 {
@@ -324,7 +324,7 @@ impl World {
         if let Some(failed) =
             self.order.refunds().iter().find(|refund| refund.has_failed()).filter(|_| self.refunds < 2)
         {
-            may(Command::RefundAgain { number: failed.number, by: UserId(9) }, |world| world.refunds = 2);
+            may(Command::RetryRefund { number: failed.number, by: UserId(9) }, |world| world.refunds = 2);
         }
         if !self.is_late {
             worlds.push(Self { is_late: true, ..self.clone() });
@@ -342,7 +342,7 @@ impl World {
                 worlds.extend(may_fly.then(|| self.with_flying(Flying::Pay(*attempt))));
                 worlds
             }
-            Step::Ask(attempt) => Self::provider_step(vec![self.clone()], |world| world.hear_payment(*attempt)),
+            Step::Poll(attempt) => Self::provider_step(vec![self.clone()], |world| world.hear_payment(*attempt)),
             Step::Void(attempt) => Self::provider_step(vec![self.void(*attempt)], |world| world.hear_payment(*attempt)),
             Step::Capture(attempt) => {
                 let mut worlds =
@@ -385,22 +385,22 @@ impl World {
     }
 
     fn hear_payment(&mut self, attempt: u32) {
-        let standing = self.provider.payments[&attempt].clone();
-        self.tell(&Command::AdvancePayment { attempt, standing });
+        let state = self.provider.payments[&attempt].clone();
+        self.tell(&Command::AdvancePayment { attempt, state });
     }
 
     fn hear_refund(&mut self, number: u32) {
-        let standing = self.provider.refunds[&number].1.clone();
-        self.tell(&Command::AdvanceRefund { number, standing });
+        let state = self.provider.refunds[&number].1.clone();
+        self.tell(&Command::AdvanceRefund { number, state });
     }
 
     /// The requests of a step with one fate each; what follows is recorded, or cut off by a crash.
-    fn asked(&self, step: &Step, asks: &[Ask], fate: u32, fates: u32) -> Vec<Self> {
+    fn asked(&self, step: &Step, asks: &[Effect], fate: u32, fates: u32) -> Vec<Self> {
         let (mut world, mut told, mut fate) = (self.clone(), Vec::new(), fate);
         for ask in asks {
             let unknown = match ask {
-                Ask::Cart(_) => Told::Cart(None),
-                Ask::Stock(..) => Told::Stock(None),
+                Effect::Cart(_) => EffectResult::Cart(None),
+                Effect::Stock(..) => EffectResult::Stock(None),
             };
             told.push(match fate % fates {
                 0 => world.arrive(ask),
@@ -429,8 +429,8 @@ impl World {
         let mut worlds = self.land();
         worlds.extend(self.elsewhere());
         worlds.extend(self.people(tour));
-        for look in [Look::AtOrder, Look::Around] {
-            if let Some(Turn::Do(step)) = self.order.turn(self.now(), look) {
+        for poll in [Poll::IfNeeded, Poll::Now] {
+            if let Some(Turn::Do(step)) = self.order.turn(self.now(), poll) {
                 worlds.extend(self.steps(&step));
             }
         }

@@ -9,7 +9,7 @@ use crate::domain::{entity::Timestamp, ids::UserId, money::Money};
 
 /// What is wrong with an order. Stored: see `actors/records.rs` before changing it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Problem {
+pub enum IssueKind {
     /// Nobody knows whether a payment was charged.
     PaymentUnknown {
         /// The attempt.
@@ -50,7 +50,7 @@ pub enum Problem {
     },
 }
 
-impl Problem {
+impl IssueKind {
     /// The word used in the API.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
@@ -64,7 +64,7 @@ impl Problem {
         }
     }
 
-    /// Whether it is the same problem, seen again.
+    /// Whether it is the same issue, seen again.
     fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::PaymentUnknown { attempt: one, .. }, Self::PaymentUnknown { attempt: two, .. })
@@ -76,23 +76,23 @@ impl Problem {
     }
 }
 
-/// A problem of an order, since when, and what became of it.
+/// A issue of an order, since when, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Attention {
+pub struct Issue {
     /// 1, 2, 3 …, in the order in which they were seen.
     pub number: u32,
     /// What is wrong.
-    pub problem: Problem,
+    pub kind: IssueKind,
     /// Since when.
     pub at: Timestamp,
     /// What became of it.
     pub resolved: Option<Resolved>,
 }
 
-/// How a problem was settled.
+/// How a issue was settled.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Resolved {
-    /// By whom; `None` where the shop itself has seen it come right.
+    /// By whom; `None` where it has resolved itself.
     pub by: Option<UserId>,
     /// What was done.
     pub note: String,
@@ -100,9 +100,9 @@ pub struct Resolved {
     pub at: Timestamp,
 }
 
-/// How many open problems, and how many settled ones, are remembered of an order. One more open one is dropped, as somebody has to
+/// How many open issues, and how many settled ones, are remembered of an order. One more open one is dropped, as somebody has to
 /// look anyway; of the settled ones the oldest is.
-const PROBLEMS_MAX: usize = 8;
+const ISSUES_MAX: usize = 8;
 
 /// How many of the provider's notices an order remembers, the latest: a provider repeats one for days where it is not acknowledged,
 /// and sends about five for a payment and its refund.
@@ -122,64 +122,64 @@ pub fn check_note(note: &str) -> Result<(), Rejection> {
 impl Order {
     /// What an operator has to look at or had to, oldest first.
     #[must_use]
-    pub fn attention(&self) -> &[Attention] {
-        &self.attention
+    pub fn issues(&self) -> &[Issue] {
+        &self.issues
     }
 
     /// What an operator has to look at now, oldest first.
-    pub fn open_attention(&self) -> impl Iterator<Item = &Attention> {
-        self.attention.iter().filter(|known| known.resolved.is_none())
+    pub fn open_issues(&self) -> impl Iterator<Item = &Issue> {
+        self.issues.iter().filter(|known| known.resolved.is_none())
     }
 
     /// What is wrong now, oldest first.
-    pub fn open_problems(&self) -> impl Iterator<Item = &Problem> {
-        self.open_attention().map(|known| &known.problem)
+    pub fn open_issue_kinds(&self) -> impl Iterator<Item = &IssueKind> {
+        self.open_issues().map(|known| &known.kind)
     }
 
-    /// The problems that have come right by themselves.
-    pub(super) fn come_right(&self) -> Option<Vec<u32>> {
-        let right = |problem: &Problem| match problem {
-            Problem::PaymentUnknown { attempt, .. } | Problem::AmountMismatch { attempt, .. } => {
+    /// The issues that have resolved themselves.
+    pub(super) fn self_resolved(&self) -> Option<Vec<u32>> {
+        let right = |kind: &IssueKind| match kind {
+            IssueKind::PaymentUnknown { attempt, .. } | IssueKind::AmountMismatch { attempt, .. } => {
                 self.attempt(*attempt).is_none_or(super::Attempt::is_final)
             }
-            Problem::Stuck { .. } => self.is_at_rest(),
-            Problem::RefundFailed { .. } | Problem::Differs { .. } | Problem::Disputed { .. } => false,
+            IssueKind::Stuck { .. } => self.is_at_rest(),
+            IssueKind::RefundFailed { .. } | IssueKind::Differs { .. } | IssueKind::Disputed { .. } => false,
         };
-        let right = self.open_attention().filter(|known| right(&known.problem));
-        let problems: Vec<u32> = right.map(|known| known.number).collect();
-        (!problems.is_empty()).then_some(problems)
+        let right = self.open_issues().filter(|known| right(&known.kind));
+        let issues: Vec<u32> = right.map(|known| known.number).collect();
+        (!issues.is_empty()).then_some(issues)
     }
 
     pub(super) fn decide_raise(
         &self,
-        problem: &Problem,
+        kind: &IssueKind,
         notice: Option<u64>,
         now: Timestamp,
     ) -> Result<Option<Event>, Rejection> {
         self.placed()?;
-        let is_known = self.open_problems().any(|known| known.is_same(problem)) || self.has_taken(notice);
+        let is_known = self.open_issue_kinds().any(|known| known.is_same(kind)) || self.has_taken(notice);
         // The provider's books go on to differ after an operator has seen to it.
-        let is_settled = matches!(problem, Problem::Differs { .. })
-            && self.attention.iter().any(|known| known.problem.is_same(problem));
-        let is_news = !is_known && !is_settled && self.open_problems().count() < PROBLEMS_MAX;
-        Ok(is_news.then(|| Event::AttentionRaised { problem: problem.clone(), notice, at: now }))
+        let is_settled =
+            matches!(kind, IssueKind::Differs { .. }) && self.issues.iter().any(|known| known.kind.is_same(kind));
+        let is_news = !is_known && !is_settled && self.open_issue_kinds().count() < ISSUES_MAX;
+        Ok(is_news.then(|| Event::IssueRaised { kind: kind.clone(), notice, at: now }))
     }
 
     pub(super) fn decide_resolve(
         &self,
-        problems: &[u32],
+        issues: &[u32],
         by: Option<UserId>,
         note: &str,
         now: Timestamp,
     ) -> Result<Option<Event>, Rejection> {
         self.placed()?;
         super::check_text("note", note, NOTE_BYTES_MAX)?;
-        let open = || self.open_attention().map(|known| known.number);
-        let problems: Vec<u32> = open().filter(|number| problems.contains(number)).collect();
-        let (any, all) = (!problems.is_empty(), open().all(|number| problems.contains(&number)));
+        let open = || self.open_issues().map(|known| known.number);
+        let issues: Vec<u32> = open().filter(|number| issues.contains(number)).collect();
+        let (any, all) = (!issues.is_empty(), open().all(|number| issues.contains(&number)));
         let event = |more| {
-            let (problems, note) = (problems.clone(), note.to_owned());
-            Event::AttentionSettled { problems, all, more, by, note, at: now }
+            let (issues, note) = (issues.clone(), note.to_owned());
+            Event::IssuesResolved { issues, all, more, by, note, at: now }
         };
         Ok(any.then(|| self.with_more(event)))
     }
@@ -195,20 +195,20 @@ impl Order {
         self.notices.drain(..beyond);
     }
 
-    pub(super) fn raise(&mut self, problem: Problem, at: Timestamp) {
+    pub(super) fn raise(&mut self, kind: IssueKind, at: Timestamp) {
         // The latest one is never forgotten, so no number comes twice.
-        let number = self.attention.last().map_or(0, |last| last.number) + 1;
-        self.attention.push(Attention { number, problem, at, resolved: None });
+        let number = self.issues.last().map_or(0, |last| last.number) + 1;
+        self.issues.push(Issue { number, kind, at, resolved: None });
     }
 
-    pub(super) fn resolve(&mut self, problems: &[u32], resolved: &Resolved) {
-        for known in self.attention.iter_mut().filter(|known| problems.contains(&known.number)) {
+    pub(super) fn resolve(&mut self, issues: &[u32], resolved: &Resolved) {
+        for known in self.issues.iter_mut().filter(|known| issues.contains(&known.number)) {
             known.resolved = Some(resolved.clone());
         }
-        let is_settled = |known: &&Attention| known.resolved.is_some();
-        let mut beyond = self.attention.iter().filter(is_settled).count().saturating_sub(PROBLEMS_MAX);
-        let latest = self.attention.last().map(|last| last.number);
-        self.attention.retain(|known| {
+        let is_settled = |known: &&Issue| known.resolved.is_some();
+        let mut beyond = self.issues.iter().filter(is_settled).count().saturating_sub(ISSUES_MAX);
+        let latest = self.issues.last().map(|last| last.number);
+        self.issues.retain(|known| {
             let goes = beyond > 0 && known.resolved.is_some() && Some(known.number) != latest;
             beyond -= usize::from(goes);
             !goes

@@ -1,4 +1,4 @@
-//! What providers announced about orders that are not ours, or not known yet: kept for a month, a day in each inbox.
+//! What providers announced about orders that are not ours, or not known yet: kept for a month, one entity a day.
 //!
 //! A notice of an order that is known is in the order itself. What is here waits for an operator, or for the order. Depends on `std`,
 //! `serde` and its neighbours.
@@ -36,7 +36,7 @@ impl Day {
         Self(u32::try_from(at.0 / DAY_MS).unwrap_or(u32::MAX))
     }
 
-    /// Where a notice of what happened then is kept: its own day's inbox, so that its repetitions meet it there; today's where its own is
+    /// Where a notice of what happened then is kept: on its own day, so that its repetitions meet it there; today where its own is
     /// not listed, because it is too long past or to come.
     #[must_use]
     pub fn to_keep(then: Timestamp, now: Timestamp) -> Self {
@@ -68,7 +68,7 @@ impl EntityId for Day {
 
 /// A notice that no order of ours took.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kept {
+pub struct UnmatchedNotice {
     /// The provider's word for what happened.
     pub what: String,
     /// The provider's name for what it is about.
@@ -79,7 +79,7 @@ pub struct Kept {
     pub at: Timestamp,
 }
 
-impl Kept {
+impl UnmatchedNotice {
     /// A notice, its texts cut to what is kept.
     #[must_use]
     pub fn new(what: &str, reference: &str, order: &str, at: Timestamp) -> Self {
@@ -91,18 +91,18 @@ impl Kept {
     }
 }
 
-/// The inbox of a day.
+/// The notices of a day that no order took.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Inbox {
-    notices: Arc<BTreeMap<u128, Kept>>,
+pub struct UnmatchedNotices {
+    notices: Arc<BTreeMap<u128, UnmatchedNotice>>,
     /// What was seen to and may be announced again.
     dismissed: Arc<BTreeSet<u128>>,
 }
 
-impl Inbox {
+impl UnmatchedNotices {
     /// What nobody has seen to.
     #[must_use]
-    pub fn notices(&self) -> &BTreeMap<u128, Kept> {
+    pub fn notices(&self) -> &BTreeMap<u128, UnmatchedNotice> {
         &self.notices
     }
 
@@ -119,7 +119,7 @@ impl Inbox {
     }
 }
 
-/// What an inbox can be asked.
+/// What can be done with the notices of a day.
 #[derive(Debug, Clone)]
 pub enum Command {
     /// Keep a notice; one that is kept already, or was seen to, is not kept again.
@@ -127,7 +127,7 @@ pub enum Command {
         /// Hash of the provider's name for it.
         id: u128,
         /// It.
-        notice: Kept,
+        notice: UnmatchedNotice,
     },
     /// Somebody has seen to it.
     Dismiss {
@@ -142,7 +142,7 @@ pub enum Command {
     Forget,
 }
 
-/// What can have happened to an inbox. Stored: see `actors/records.rs` before changing it.
+/// What can have happened to the notices of a day. Stored: see `actors/records.rs` before changing it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// A notice was kept.
@@ -150,7 +150,7 @@ pub enum Event {
         /// Hash of the provider's name for it.
         id: u128,
         /// It.
-        notice: Kept,
+        notice: UnmatchedNotice,
     },
     /// Somebody has seen to it.
     Dismissed {
@@ -170,7 +170,7 @@ pub enum Event {
     },
 }
 
-/// Why an inbox refused.
+/// Why the notices of a day refused a command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
     /// [`NOTICES_MAX`] is reached.
@@ -184,8 +184,8 @@ pub enum Rejection {
     InvalidNote,
 }
 
-impl Entity for Inbox {
-    const KIND: Kind = Kind::Inbox;
+impl Entity for UnmatchedNotices {
+    const KIND: Kind = Kind::UnmatchedNotices;
     type Id = Day;
     type Command = Command;
     type Event = Event;
@@ -243,35 +243,35 @@ mod tests {
     use super::*;
 
     fn keep(id: u128) -> Command {
-        Command::Keep { id, notice: Kept::new("payment.captured", "pi_1", "nobody's", Timestamp(1)) }
+        Command::Keep { id, notice: UnmatchedNotice::new("payment.captured", "pi_1", "nobody's", Timestamp(1)) }
     }
 
     #[test]
     fn a_notice_is_kept_once_until_somebody_has_seen_to_it() {
-        let mut inbox = Inbox::default();
-        let kept = inbox.decide(&keep(1), Timestamp(1)).unwrap().unwrap();
-        inbox.apply(&kept);
-        assert_eq!(inbox.decide(&keep(1), Timestamp(2)), Ok(None));
+        let mut unmatched_notices = UnmatchedNotices::default();
+        let kept = unmatched_notices.decide(&keep(1), Timestamp(1)).unwrap().unwrap();
+        unmatched_notices.apply(&kept);
+        assert_eq!(unmatched_notices.decide(&keep(1), Timestamp(2)), Ok(None));
         let dismiss = |note: &str| Command::Dismiss { id: 1, by: UserId(9), note: note.into() };
-        assert_eq!(inbox.decide(&dismiss(" "), Timestamp(2)), Err(Rejection::InvalidNote));
-        let dismissed = inbox.decide(&dismiss("asked them"), Timestamp(2)).unwrap().unwrap();
-        inbox.apply(&dismissed);
-        assert!(inbox.view().notices().is_empty());
-        assert_eq!(inbox.decide(&dismiss("again"), Timestamp(3)), Err(Rejection::NotFound));
-        assert_eq!(inbox.decide(&keep(1), Timestamp(4)), Ok(None), "somebody has seen to it");
+        assert_eq!(unmatched_notices.decide(&dismiss(" "), Timestamp(2)), Err(Rejection::InvalidNote));
+        let dismissed = unmatched_notices.decide(&dismiss("asked them"), Timestamp(2)).unwrap().unwrap();
+        unmatched_notices.apply(&dismissed);
+        assert!(unmatched_notices.view().notices().is_empty());
+        assert_eq!(unmatched_notices.decide(&dismiss("again"), Timestamp(3)), Err(Rejection::NotFound));
+        assert_eq!(unmatched_notices.decide(&keep(1), Timestamp(4)), Ok(None), "somebody has seen to it");
     }
 
     #[test]
     fn a_day_has_a_limit_and_is_forgotten() {
-        let mut inbox = Inbox::default();
+        let mut unmatched_notices = UnmatchedNotices::default();
         for id in 0..NOTICES_MAX {
-            let kept = inbox.decide(&keep(id as u128), Timestamp(1)).unwrap().unwrap();
-            inbox.apply(&kept);
+            let kept = unmatched_notices.decide(&keep(id as u128), Timestamp(1)).unwrap().unwrap();
+            unmatched_notices.apply(&kept);
         }
-        assert_eq!(inbox.decide(&keep(u128::MAX), Timestamp(1)), Err(Rejection::Full));
-        let forgotten = inbox.decide(&Command::Forget, Timestamp(2)).unwrap().unwrap();
-        inbox.apply(&forgotten);
-        assert_eq!(inbox.decide(&Command::Forget, Timestamp(3)), Ok(None));
+        assert_eq!(unmatched_notices.decide(&keep(u128::MAX), Timestamp(1)), Err(Rejection::Full));
+        let forgotten = unmatched_notices.decide(&Command::Forget, Timestamp(2)).unwrap().unwrap();
+        unmatched_notices.apply(&forgotten);
+        assert_eq!(unmatched_notices.decide(&Command::Forget, Timestamp(3)), Ok(None));
     }
 
     #[test]
@@ -281,7 +281,7 @@ mod tests {
         assert_eq!(Day(1).kept().count(), 2);
         let kept_on = |day: u64| Day::to_keep(Timestamp(86_400_000 * day), Timestamp(86_400_000 * 40)).0;
         assert_eq!([11, 40, 10, 0, 41, 9_000].map(kept_on), [11, 40, 40, 40, 40, 40], "always where it is listed");
-        let long = Kept::new(&"ä".repeat(150), "", "", Timestamp(1));
+        let long = UnmatchedNotice::new(&"ä".repeat(150), "", "", Timestamp(1));
         assert_eq!(long.what.len(), 200);
     }
 }

@@ -30,9 +30,10 @@ impl World {
             for step in 0.. {
                 assert!(step < STEPS_MAX, "no rest: {:?} {:?}", world.order.next_step(), world.order);
                 let processing = |world: &Self| {
-                    let payments = world.provider.payments.values().any(|s| matches!(s, Standing::Processing { .. }));
+                    let payments =
+                        world.provider.payments.values().any(|s| matches!(s, PaymentState::Processing { .. }));
                     let refunds =
-                        world.provider.refunds.values().any(|(_, s)| matches!(s, RefundStanding::Processing { .. }));
+                        world.provider.refunds.values().any(|(_, s)| matches!(s, RefundState::Processing { .. }));
                     payments || refunds
                 };
                 if processing(&world) {
@@ -40,8 +41,8 @@ impl World {
                 }
                 world.reconcile();
                 let before = world.key();
-                for look in [Look::Around, Look::AtOrder] {
-                    if let Some(Turn::Do(step)) = world.order.turn(world.now(), look) {
+                for poll in [Poll::Now, Poll::IfNeeded] {
+                    if let Some(Turn::Do(step)) = world.order.turn(world.now(), poll) {
                         world = world.steps(&step).swap_remove(0);
                     }
                 }
@@ -58,36 +59,36 @@ impl World {
 
     /// What the reconciler does: where the provider's books say something else, the order hears that there is news.
     fn reconcile(&mut self) {
-        for (number, standing) in self.provider.payments.clone() {
-            if self.order.attempt(number).is_some_and(|known| known.standing.as_ref() != Some(&standing)) {
-                self.tell(&Command::Hear { about: About::Attempt(number), notice: None });
+        for (number, state) in self.provider.payments.clone() {
+            if self.order.attempt(number).is_some_and(|known| known.state.as_ref() != Some(&state)) {
+                self.tell(&Command::Notify { about: About::Attempt(number), notice: None });
             }
         }
-        for (number, (_, standing)) in self.provider.refunds.clone() {
-            if self.order.refund(number).is_some_and(|known| known.standing.as_ref() != Some(&standing)) {
-                self.tell(&Command::Hear { about: About::Refund(number), notice: None });
+        for (number, (_, state)) in self.provider.refunds.clone() {
+            if self.order.refund(number).is_some_and(|known| known.state.as_ref() != Some(&state)) {
+                self.tell(&Command::Notify { about: About::Refund(number), notice: None });
             }
         }
     }
 
     fn finish_processing(&mut self) {
-        for (attempt, standing) in &mut self.provider.payments {
-            if let Standing::Processing { .. } = standing {
-                *standing = taken(*attempt, CaptureMode::AtOnce);
+        for (attempt, state) in &mut self.provider.payments {
+            if let PaymentState::Processing { .. } = state {
+                *state = taken(*attempt, CaptureMode::AtOnce);
             }
         }
-        for (_, standing) in self.provider.refunds.values_mut() {
-            if let RefundStanding::Processing { reference } = standing {
-                *standing = RefundStanding::Refunded { reference: reference.clone() };
+        for (_, state) in self.provider.refunds.values_mut() {
+            if let RefundState::Processing { reference } = state {
+                *state = RefundState::Refunded { reference: reference.clone() };
             }
         }
     }
 
     /// What the provider has taken and not given back, and from how many attempts it took.
     fn balance(&self) -> (u64, usize) {
-        let captured = self.provider.payments.values().filter(|standing| matches!(standing, Standing::Captured { .. }));
+        let captured = self.provider.payments.values().filter(|state| matches!(state, PaymentState::Captured { .. }));
         let refunded = self.provider.refunds.values();
-        let refunded = refunded.filter(|(_, standing)| matches!(standing, RefundStanding::Refunded { .. }));
+        let refunded = refunded.filter(|(_, state)| matches!(state, RefundState::Refunded { .. }));
         let captures = captured.count();
         let taken = total().minor * u64::try_from(captures).unwrap();
         (taken - refunded.map(|(minor, _)| minor).sum::<u64>(), captures)
@@ -126,13 +127,13 @@ impl World {
         let of_order = self.order.refunds().iter().filter(|refund| refund.cause != RefundCause::Stray);
         let refunded: u64 = of_order.filter(|refund| !refund.has_failed()).map(|refund| refund.amount.minor).sum();
         let kept = owed.saturating_sub(if status.is_paid() { refunded } else { 0 });
-        let is_on_the_list = self.order.open_problems().next().is_some();
+        let is_on_the_list = self.order.open_issue_kinds().next().is_some();
         assert!(
             balance == kept || is_on_the_list,
             "{balance} kept, {kept} ours: {:?} {:?} {:?} {:?} {:?}",
             self.order.attempts,
             self.order.refunds,
-            self.order.attention,
+            self.order.issues,
             self.order.ending,
             self.provider
         );
