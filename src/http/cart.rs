@@ -23,7 +23,10 @@ use crate::{
         cart::{Line, Rejection},
         ids::ProductId,
     },
-    shop::{Error, carts::CartPage},
+    shop::{
+        Error,
+        carts::{CartPage, LineProblem},
+    },
 };
 
 /// What to add: a list, or a single product.
@@ -54,9 +57,10 @@ pub(super) struct CartBody {
     /// Grows with every change; also the ETag.
     version: u64,
     items: Vec<CartItem>,
-    /// What the lines come to.
+    /// The sum of the lines without a problem.
     subtotal: Option<Money>,
-    /// What a checkout comes to: the `total_price` to state.
+    /// What a checkout of the whole cart comes to: the `total_price` to state. Null where the cart is empty or a line has a
+    /// problem.
     total: Option<Money>,
 }
 
@@ -71,6 +75,10 @@ pub(super) struct CartItem {
     unit_price: Option<Money>,
     /// Units in stock now.
     available: u64,
+    /// Why a checkout of the whole cart would refuse this line: `not_for_sale`, `choose_variant`, `other_currency` or
+    /// `too_large`. Absent where it would not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<&'static str>,
 }
 
 fn respond(page: CartPage) -> Response {
@@ -82,6 +90,7 @@ fn respond(page: CartPage) -> Response {
         quantity: line.quantity,
         unit_price: line.unit_price.map(Money::from),
         available: line.available,
+        problem: line.problem.map(LineProblem::as_str),
     });
     let body = CartBody {
         version: page.version,

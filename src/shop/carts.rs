@@ -20,10 +20,44 @@ pub struct CartPage {
     pub version: u64,
     /// What is in it, in the order in which it was first added.
     pub lines: Vec<CartLine>,
-    /// What the lines that can be bought come to; `None` for an empty cart.
+    /// The sum of the lines without a problem; `None` where there is none.
     pub subtotal: Option<Money>,
-    /// What a checkout of it comes to, shipping and tax included: the `total_price` to state.
+    /// What a checkout of the whole cart comes to, shipping and tax included: the `total_price` to state. `None` where the cart
+    /// is empty or a line has a problem. Stock may still be short: see [`CartLine::available`].
     pub total: Option<Money>,
+}
+
+/// Why a checkout of the whole cart would refuse a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LineProblem {
+    /// The product is not in the shop any more, or has no price.
+    NotForSale,
+    /// The product comes in variants now: one of them must be chosen.
+    ChooseVariant,
+    /// Its currency differs from that of the lines before it.
+    OtherCurrency,
+    /// With it, the amount is larger than [`Money::AMOUNT_MAX`].
+    TooLarge,
+}
+
+impl LineProblem {
+    /// Its name for clients.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotForSale => "not_for_sale",
+            Self::ChooseVariant => "choose_variant",
+            Self::OtherCurrency => "other_currency",
+            Self::TooLarge => "too_large",
+        }
+    }
+}
+
+/// The amounts of a cart's lines so far.
+struct Sum {
+    subtotal: Option<Money>,
+    total: Option<Money>,
 }
 
 /// A line of a cart.
@@ -41,6 +75,8 @@ pub struct CartLine {
     pub unit_price: Option<Money>,
     /// Units available now.
     pub available: u64,
+    /// Why a checkout would refuse it, where it would.
+    pub problem: Option<LineProblem>,
 }
 
 impl Shop {
@@ -115,16 +151,19 @@ impl Shop {
 
     async fn cart_page(&self, view: &cart::View) -> Result<CartPage, Error> {
         let mut lines = Vec::with_capacity(view.lines.len());
-        let mut subtotal: Option<Money> = None;
+        let mut sum = Sum { subtotal: None, total: None };
         for line in view.lines.iter() {
             let product = self.0.products.read(&line.product).await?.view;
             let available = self.0.inventories.read(&line.product).await?.view.available;
             let details = product.as_ref().map(|product| &product.details);
-            let unit_price = product.as_ref().filter(|product| product.listed).and_then(|view| view.details.price);
-            if let Some(price) = unit_price {
-                let before = subtotal.unwrap_or(Money::zero(price.currency));
-                subtotal = price.times(line.quantity).and_then(|amount| before.plus(amount)).ok().or(subtotal);
-            }
+            let listed = product.as_ref().filter(|product| product.listed);
+            let unit_price = listed.and_then(|view| view.details.price);
+            let has_variants = listed.is_some_and(|view| !view.details.variants.is_empty());
+            let problem = match unit_price {
+                _ if has_variants => Some(LineProblem::ChooseVariant),
+                None => Some(LineProblem::NotForSale),
+                Some(price) => self.add_up(&mut sum, price, line.quantity).err(),
+            };
             lines.push(CartLine {
                 product: line.product.clone(),
                 title: details.map(|details| details.title.clone()).unwrap_or_default(),
@@ -132,13 +171,27 @@ impl Shop {
                 quantity: line.quantity,
                 unit_price,
                 available,
+                problem,
             });
         }
-        let total = subtotal.and_then(|subtotal| {
+        let total = sum.total.filter(|_| lines.iter().all(|line| line.problem.is_none()));
+        Ok(CartPage { version: view.version, lines, subtotal: sum.subtotal, total })
+    }
+
+    /// Adds a line, unless a checkout of it with the lines before would be refused.
+    fn add_up(&self, sum: &mut Sum, price: Money, quantity: u32) -> Result<(), LineProblem> {
+        let before = sum.subtotal.unwrap_or(Money::zero(price.currency));
+        if before.currency != price.currency {
+            return Err(LineProblem::OtherCurrency);
+        }
+        let amounts = || {
+            let subtotal = before.plus(price.times(quantity).ok()?).ok()?;
             let (shipping, tax) = self.charges(subtotal)?;
-            subtotal.plus(shipping).and_then(|sum| sum.plus(tax)).ok()
-        });
-        Ok(CartPage { version: view.version, lines, subtotal, total })
+            let total = subtotal.plus(shipping).ok()?.plus(tax).ok()?;
+            Some(Sum { subtotal: Some(subtotal), total: Some(total) })
+        };
+        *sum = amounts().ok_or(LineProblem::TooLarge)?;
+        Ok(())
     }
 
     /// Shipping and tax for goods worth `subtotal`: flat rates of the configuration.

@@ -1,8 +1,8 @@
 //! Carts.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::support::{TestApp, product};
+use crate::support::{TestApp, checkout, product};
 
 #[tokio::test]
 async fn products_are_added_changed_and_taken_out() {
@@ -69,8 +69,11 @@ async fn a_cart_shows_the_prices_of_now() {
     seller.delete("/products/PHONE").await.expect(204);
     let cart = customer.get("/cart").await.expect(200);
     assert_eq!((&cart["items"][0]["title"], &cart["subtotal"]["amount"]), (&json!("Cable"), &json!(20_000)));
-    assert_eq!(cart["total"]["amount"], 23_600, "with 18 % tax, and without what is not sold any more");
-    assert_eq!(cart["items"][1]["unit_price"], json!(null));
+    assert_eq!(cart["total"], json!(null), "what is not sold any more is in the way of a checkout");
+    assert_eq!((&cart["items"][1]["unit_price"], &cart["items"][1]["problem"]), (&json!(null), &json!("not_for_sale")));
+    customer.delete("/cart/items/PHONE").await.expect(204);
+    let cart = customer.get("/cart").await.expect(200);
+    assert_eq!(cart["total"]["amount"], 23_600, "with 18 % tax");
 }
 
 #[tokio::test]
@@ -92,4 +95,44 @@ async fn what_cannot_be_bought_is_refused_with_its_reason() {
     customer.post("/cart/add_products", &half).await.problem(422, "not-for-sale");
     let cart = customer.get("/cart").await.expect(200);
     assert_eq!((cart["items"].as_array().unwrap().len(), &cart["items"][0]["quantity"]), (1, &json!(1)));
+}
+
+#[tokio::test]
+async fn a_total_is_one_that_checkout_takes_or_the_line_in_the_way_is_marked() {
+    let app = TestApp::new().await;
+    let (seller, customer) = (app.seller().await, app.customer("asha").await);
+    let put = async |id: &str, change: fn(&mut Value)| {
+        let mut fields = product(id, id, 10_000);
+        change(&mut fields);
+        seller.put(&format!("/products/{id}"), &fields).await.expect(200);
+    };
+    let problems = async || {
+        let cart = customer.get("/cart").await.expect(200);
+        let of_line = |line: &Value| line["problem"].as_str().unwrap_or("none").to_owned();
+        let problems: Vec<_> = cart["items"].as_array().unwrap().iter().map(of_line).collect();
+        assert_eq!(cart["total"].is_null(), problems.iter().any(|problem| problem != "none"), "{cart}");
+        problems
+    };
+    customer.add("CABLE", 1).await;
+    customer.add("PHONE", 1).await;
+    assert_eq!(problems().await, ["none", "none"]);
+
+    put("CABLE", |fields| fields["price"]["currency"] = json!("USD")).await;
+    assert_eq!(problems().await, ["none", "other_currency"]);
+    let stated = checkout(&json!(1_510_000));
+    customer.post("/checkout", &stated).await.problem(422, "mixed-currencies");
+    put("CABLE", |fields| fields["price"] = Value::Null).await;
+    assert_eq!(problems().await, ["not_for_sale", "none"]);
+    let cart = customer.get("/cart").await.expect(200);
+    assert_eq!(cart["subtotal"], json!({"amount": 1_500_000, "currency": "INR"}));
+    customer.post("/checkout", &stated).await.problem(422, "not-for-sale");
+    put("CABLE", |fields| fields["price"]["amount"] = json!(9_007_199_254_740_991_u64)).await;
+    assert_eq!(problems().await, ["none", "too_large"]);
+    put("CABLE", |_| {}).await;
+    assert_eq!(problems().await, ["none", "none"]);
+    seller.delete("/products/PHONE").await.expect(204);
+    assert_eq!(problems().await, ["none", "not_for_sale"]);
+    customer.delete("/cart/items/PHONE").await.expect(204);
+    assert_eq!(problems().await, ["none"]);
+    customer.check_out().await.expect(201);
 }
