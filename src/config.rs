@@ -234,8 +234,12 @@ impl Default for Limits {
     }
 }
 
+/// The most event streams that may be configured: a semaphore has an end.
+const EVENT_STREAMS_MAX: usize = 1_000_000;
+
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConfigError {
     /// A source cannot be read, or a value is not of its kind. The message names it.
     #[error("{0}")]
@@ -287,6 +291,11 @@ impl Config {
             (limits.in_flight_max > 0, "limits.in_flight_max", "at least 1"),
             (limits.connections_max > 0, "limits.connections_max", "at least 1"),
             (limits.body_bytes_max >= 1_024, "limits.body_bytes_max", "at least 1024"),
+            (limits.event_streams_max <= EVENT_STREAMS_MAX, "limits.event_streams_max", "at most 1000000"),
+            (limits.header_ms_max > 0, "limits.header_ms_max", "at least 1"),
+            (self.access_token_seconds > 0, "access_token_seconds", "at least 1"),
+            (self.session_days > 0, "session_days", "at least 1"),
+            (self.shipping_flat_minor < 1 << 53, "shipping_flat_minor", "below 9007199254740992"),
             (limits.live_entities_max >= 16, "limits.live_entities_max", "at least 16"),
             (limits.mailbox_max > 0, "limits.mailbox_max", "at least 1"),
             (

@@ -89,7 +89,8 @@ impl Child {
     }
 }
 
-/// The running tree.
+/// The running tree. Clones are the same tree.
+#[derive(Clone)]
 pub struct Root(ActorRef<RootMessage>);
 
 impl Root {

@@ -254,7 +254,8 @@ impl From<Error> for Problem {
             Error::Search(SearchError::InvalidCursor(_)) | Error::InvalidCursor => {
                 Self::bad_request("invalid-cursor", "the cursor is not valid for this list")
             }
-            Error::Search(SearchError::TextTooLong { .. } | SearchError::LimitOutOfRange { .. }) => {
+            Error::InvalidLimit { .. }
+            | Error::Search(SearchError::TextTooLong { .. } | SearchError::LimitOutOfRange { .. }) => {
                 Self::bad_request("invalid-query", detail)
             }
             Error::Search(SearchError::Fault { .. }) => {

@@ -18,8 +18,6 @@ use crate::shop::Error;
 const LIMIT_DEFAULT: usize = 20;
 /// How many items a page may have.
 const LIMIT_MAX: usize = 100;
-/// How long a cursor is, in bytes before encoding: a time and an id.
-const CURSOR_BYTES: usize = 8 + 16;
 
 /// Which page.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -51,8 +49,8 @@ impl PageQuery {
     pub(super) fn after(&self) -> Result<Option<Vec<u8>>, Problem> {
         let Some(text) = &self.after else { return Ok(None) };
         match BASE64URL_NOPAD.decode(text.as_bytes()) {
-            Ok(bytes) if bytes.len() == CURSOR_BYTES => Ok(Some(bytes)),
-            Ok(_) | Err(_) => Err(Error::InvalidCursor.into()),
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(_) => Err(Error::InvalidCursor.into()),
         }
     }
 }

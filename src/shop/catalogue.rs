@@ -126,7 +126,7 @@ impl Shop {
             let ids = streams.filter_map(|stream| stream.map(|stream| ProductId::from_key(stream.key())).transpose());
             ids.collect::<Result<_, Fault>>()
         });
-        Ok(read.await.map_err(|error| Error::Fault(error.to_string()))??)
+        Ok(read.await.map_err(|error| Error::fault(error))??)
     }
 
     /// Puts a product of an import into the catalogue, created or revised, with its first stock. With `SetStock::Yes` the

@@ -17,8 +17,12 @@ use crate::{
     storage::{Fault, LoadError},
 };
 
+/// How many items a page of a list may have: each is read for itself.
+pub const PAGE_ITEMS_MAX: usize = 1_000;
+
 /// Why the shop did not do what was asked.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// There is no such thing, or it is somebody else's: the two are not told apart.
     #[error("there is no such {0}")]
@@ -150,29 +154,47 @@ pub enum Error {
     /// An idempotency key that cannot be.
     #[error("an idempotency key has 1 to 255 printable characters")]
     InvalidKey,
-    /// A cursor that is none of ours.
+    /// A cursor that no page of this list has given.
     #[error("the cursor is not valid for this list")]
     InvalidCursor,
+    /// A page with no items, or with too many.
+    #[error("the limit is {limit}, not between 1 and {PAGE_ITEMS_MAX}")]
+    InvalidLimit {
+        /// What was given.
+        limit: usize,
+    },
     /// Surely not done: try again.
     #[error("not executed: {0}")]
     NotDelivered(#[from] NotDelivered),
     /// Perhaps done: repeat it with the same identity.
     #[error("the outcome is unknown; repeat the request with the same Idempotency-Key")]
     Unknown,
-    /// A fault of the shop's own; logged where it happened.
+    /// A fault of the shop itself; logged where it happened.
     #[error("{0}")]
-    Fault(String),
+    Fault(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Error {
+    pub(super) fn fault(cause: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Fault(Box::new(cause))
+    }
 }
 
 impl From<LoadError> for Error {
     fn from(error: LoadError) -> Self {
-        Self::Fault(error.to_string())
+        match error {
+            LoadError::Fault(fault) => fault.into(),
+            LoadError::Damaged(_) => Self::fault(error),
+        }
     }
 }
 
 impl From<Fault> for Error {
     fn from(error: Fault) -> Self {
-        Self::Fault(error.to_string())
+        match error {
+            Fault::Closed => Self::NotDelivered(NotDelivered::Closed),
+            _ => Self::fault(error),
+        }
     }
 }
 

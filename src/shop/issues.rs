@@ -4,7 +4,7 @@
 
 use super::{
     Error, Shop, access,
-    orders::{OrderPage, OrdersPage},
+    orders::{OrderPage, OrdersPage, check_page},
 };
 use crate::{
     actors::reconciler::{Pass, Reconciled},
@@ -17,6 +17,9 @@ use crate::{
     },
     identity::Principal,
 };
+
+/// How long a cursor of the list is, in bytes: the id of an order.
+const ID_BYTES: usize = 16;
 
 /// What an operator does about an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,10 +61,11 @@ impl Shop {
     /// [`Error::Forbidden`] for others than admins.
     pub async fn issues(&self, who: &Principal, after: Option<Vec<u8>>, limit: usize) -> Result<OrdersPage, Error> {
         access::administer(who)?;
+        check_page(after.as_deref(), ID_BYTES, limit)?;
         self.catch_up_lists().await;
         let lists = self.0.lists.clone();
         let listed = tokio::task::spawn_blocking(move || lists.attention(after.as_deref(), limit)).await;
-        let listed = listed.map_err(|error| Error::Fault(error.to_string()))??;
+        let listed = listed.map_err(|error| Error::fault(error))??;
         let mut orders = Vec::with_capacity(listed.items.len());
         for id in listed.items {
             orders.push(OrderPage { id, order: self.0.orders.read(&id).await?.view });

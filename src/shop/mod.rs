@@ -10,6 +10,7 @@ pub mod accounts;
 mod belonging;
 pub mod carts;
 pub mod catalogue;
+mod ending;
 pub mod erasure;
 pub mod error;
 pub mod issues;
@@ -26,8 +27,13 @@ pub mod upkeep;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use self::belonging::Belonging;
-pub use self::{error::Error, order_events::OrderEvents};
+use tokio_util::sync::CancellationToken;
+
+use self::{belonging::Belonging, ending::Ending};
+pub use self::{
+    error::{Error, PAGE_ITEMS_MAX},
+    order_events::OrderEvents,
+};
 use crate::{
     actors::{
         checkout::Checkout,
@@ -42,7 +48,7 @@ use crate::{
         root::{Child, Root},
     },
     clock::Clock,
-    config::{Config, Retention},
+    config::{Config, ConfigError, Retention},
     domain::{
         account::Account, cart::Cart, entity::Entity, inventory::Inventory, order::Order, product::Product,
         review::Review, reviews::Reviews, unmatched_notices::UnmatchedNotices,
@@ -81,14 +87,21 @@ const CATCH_UP: Duration = Duration::from_secs(60);
 
 /// Why a shop cannot be opened.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum OpenShopError {
+    /// A setting is out of bounds.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// There is no tokio runtime, or it has no clock.
+    #[error("the shop needs a tokio runtime with time enabled (`enable_all` of its builder)")]
+    Runtime,
     /// The directory cannot be made.
-    #[error("{directory}: {error}")]
+    #[error("{}: {source}", directory.display())]
     Directory {
         /// Which.
         directory: PathBuf,
         /// Why.
-        error: std::io::Error,
+        source: std::io::Error,
     },
     /// The storage refuses.
     #[error(transparent)]
@@ -98,7 +111,8 @@ pub enum OpenShopError {
     Identity(#[from] IdentityError),
     /// The accounts were written with other keys.
     #[error(
-        "the keys in {directory} are not those that this shop's accounts were written with, by {file}: restore both from the same copy as the data"
+        "the keys in {} are not those that this shop's accounts were written with, by {}: restore both from the same copy as the data",
+        directory.display(), file.display()
     )]
     OtherKeys {
         /// Where the keys are.
@@ -110,12 +124,12 @@ pub enum OpenShopError {
     #[error("the payment provider: {0}")]
     Gateway(#[from] ClientError),
     /// A secret cannot be read.
-    #[error("the secret in {file}: {error}")]
+    #[error("the secret in {}: {source}", file.display())]
     Secret {
         /// Where it should be.
         file: PathBuf,
         /// Why not.
-        error: std::io::Error,
+        source: std::io::Error,
     },
     /// Notices may be signed with two secrets at most.
     #[error("payments.webhook_secrets: at most two secrets may be live")]
@@ -174,6 +188,7 @@ struct Inner {
     lists_progress: Progress,
     search_progress: Progress,
     root: Root,
+    ending: Ending,
 }
 
 impl Shop {
@@ -190,12 +205,9 @@ impl Shop {
     /// # Errors
     /// [`OpenShopError`].
     pub async fn open_with(config: Config, parts: Parts) -> Result<Self, OpenShopError> {
-        let foundation = {
-            let (config, clock) = (config.clone(), parts.clock.clone());
-            tokio::task::spawn_blocking(move || Foundation::open(&config, &clock)).await
-        };
-        let foundation = foundation.map_err(|error| OpenShopError::Actors(error.to_string()))??;
-        let Foundation { journal, identity, search, gateway } = foundation;
+        config.check()?;
+        let ending = Ending::new()?;
+        let Foundation { journal, identity, search, gateway } = ending::foundation(&config, &parts).await?;
         let (clock, limits) = (parts.clock, &config.limits);
         let directory_limits = DirectoryLimits {
             live_max: limits.live_entities_max,
@@ -212,7 +224,7 @@ impl Shop {
         let reviews = directory(&journal, &clock, directory_limits);
         let ratings = directory(&journal, &clock, directory_limits);
         let unmatched_notices = directory(&journal, &clock, directory_limits);
-        let gateway = Arc::new(Guarded::new(parts.gateway.unwrap_or(gateway)));
+        let gateway = Arc::new(Guarded::new(gateway));
         let lists = Lists::new(journal.clone());
         let lists_progress = Progress::new("lists", journal.clone());
         let search_progress = Progress::new("search", journal.clone());
@@ -262,7 +274,11 @@ impl Shop {
             Child::owner("ratings", &ratings),
             Child::owner("unmatched_notices", &unmatched_notices),
             Child::follower(&lists_progress, lists_follower(&journal, &erasure), LISTS_COMMIT_MS_MIN),
-            Child::follower(&search_progress, search_follower(&search, &search_progress), limits.search_commit_ms_min),
+            Child::follower(
+                &search_progress,
+                search_follower(&search, &search_progress, ending.token()),
+                limits.search_commit_ms_min,
+            ),
             Child::checkout(&checkout),
             Child::rating_counter(&rating_counter),
             Child::erasure(&erasure),
@@ -291,16 +307,21 @@ impl Shop {
             lists_progress,
             search_progress,
             root,
+            ending,
         })))
     }
 
-    /// Closes the shop: orders under way come to rest, entities answer what is queued, everything is written out. A shop that
-    /// is not closed loses nothing that was acknowledged; its next start only takes longer.
+    /// Closes the shop: orders under way come to rest, entities answer what is queued, everything is written out, and streams
+    /// of events end. Closing it again does nothing.
+    ///
+    /// Dropping the last clone of a shop that was not closed ends it too: nothing that was acknowledged is lost, but what was
+    /// on its way is cut off, and the next start takes longer.
     ///
     /// # Errors
     /// The storage's fault, where something could not be written.
     pub async fn close(&self) -> Result<(), Error> {
         let inner = &self.0;
+        inner.ending.begin();
         inner.root.expect_ends().await;
         inner.reconciler.close();
         inner.checkout.close().await;
@@ -316,7 +337,9 @@ impl Shop {
             progress.catch_up(Duration::from_secs(FOLLOWERS_CATCH_UP_SECONDS)).await;
         }
         inner.root.stop().await;
-        Ok(inner.journal.close().await?)
+        inner.journal.close().await?;
+        inner.ending.finish();
+        Ok(())
     }
 
     /// The configuration it was opened with.
@@ -390,8 +413,8 @@ struct Foundation {
 }
 
 impl Foundation {
-    fn open(config: &Config, clock: &Clock) -> Result<Self, OpenShopError> {
-        let at = |directory: PathBuf| move |error| OpenShopError::Directory { directory, error };
+    fn open(config: &Config, clock: &Clock, gateway: Option<Arc<dyn Gateway>>) -> Result<Self, OpenShopError> {
+        let at = |directory: PathBuf| move |source| OpenShopError::Directory { directory, source };
         let data = &config.data_dir;
         std::fs::create_dir_all(data).map_err(at(data.clone()))?;
         let mut journal = JournalConfig::new(data.join("journal"));
@@ -413,7 +436,10 @@ impl Foundation {
             }
         }
         let search = Search::open(&data.join("search"))?;
-        let gateway = provider::open(config, is_new)?;
+        let gateway = match gateway {
+            Some(gateway) => gateway,
+            None => provider::open(config, is_new)?,
+        };
         Ok(Self { journal, identity, search, gateway })
     }
 }
@@ -439,15 +465,16 @@ fn lists_follower(journal: &Journal, erasure: &Erasure) -> crate::actors::follow
     Arc::new(move || Ok(Box::new(ListsProjection::open(journal.clone(), settle.clone())?) as Box<dyn Projection>))
 }
 
-fn search_follower(search: &Search, progress: &Progress) -> crate::actors::follower::Open {
-    let (search, progress) = (search.clone(), progress.clone());
+fn search_follower(search: &Search, progress: &Progress, ending: &CancellationToken) -> crate::actors::follower::Open {
+    let (search, progress, ending) = (search.clone(), progress.clone(), ending.clone());
     Arc::new(move || -> Result<Box<dyn Projection>, ProjectionFault> {
         // An index that was opened empty or anew is complete when it has caught up; until then it says that it is rebuilding.
-        let (search_to_tell, progress) = (search.clone(), progress.clone());
-        tokio::runtime::Handle::current().spawn(async move {
+        let (rebuilt, progress) = (search.clone(), progress.clone());
+        let caught_up = async move {
             while progress.catch_up(CATCH_UP).await == CaughtUp::No {}
-            search_to_tell.caught_up();
-        });
+            rebuilt.caught_up();
+        };
+        tokio::runtime::Handle::current().spawn(ending.clone().run_until_cancelled_owned(caught_up));
         Ok(Box::new(IndexProjection::new(search.clone())?))
     })
 }

@@ -10,6 +10,8 @@ use futures::{
     stream::{self, BoxStream},
 };
 
+use tokio_util::sync::CancellationToken;
+
 use super::{Error, Principal, Shop};
 use crate::{
     actors::views::Subscription,
@@ -31,6 +33,8 @@ struct Follower {
     last_seen: u64,
     ready: VecDeque<HistoryEntry>,
     stop: BoxFuture<'static, ()>,
+    /// Cancelled when the shop closes.
+    closing: CancellationToken,
     state: State,
 }
 
@@ -42,7 +46,7 @@ enum State {
 
 impl Shop {
     /// The entries of an order's history with a sequence number above `after`, those to come too. The stream ends with the
-    /// order, or with an error; dropping it costs nothing.
+    /// order, with an error, or when the shop closes; dropping it costs nothing.
     ///
     /// # Errors
     /// [`Error::NotFound`] for an order that is not the caller's.
@@ -65,8 +69,8 @@ impl Shop {
         // Subscribed before anything is read, so that no change between the two is missed.
         let changes = self.follow_order(who, id).await?;
         let (shop, who) = (self.clone(), *who);
-        let (ready, stop) = (VecDeque::new(), stop.boxed());
-        let follower = Follower { shop, who, id, changes, last_seen: after, ready, stop, state: State::Open };
+        let (ready, stop, closing) = (VecDeque::new(), stop.boxed(), shop.0.ending.token().clone());
+        let follower = Follower { shop, who, id, changes, last_seen: after, ready, stop, closing, state: State::Open };
         Ok(stream::unfold(follower, Follower::next).boxed())
     }
 }
@@ -95,6 +99,7 @@ impl Follower {
                 tokio::select! {
                     () = self.changes.changed() => {}
                     () = &mut self.stop => return None,
+                    () = self.closing.cancelled() => return None,
                 }
             }
         }

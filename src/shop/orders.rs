@@ -6,7 +6,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::sync::oneshot;
 
-use super::{Error, Shop, access, carts::check_key};
+use super::{Error, PAGE_ITEMS_MAX, Shop, access, carts::check_key};
 use crate::{
     actors::{
         lists::{OrdersOf, Stage},
@@ -22,6 +22,9 @@ use crate::{
     identity::{Principal, random_u128},
     planted::{Bug, planted},
 };
+
+/// How long a cursor of a list in the order of time is, in bytes.
+pub(super) const TIME_AND_ID_BYTES: usize = 8 + 16;
 
 /// A checkout, as asked for.
 #[derive(Debug, Clone)]
@@ -336,10 +339,11 @@ impl Shop {
         after: Option<Vec<u8>>,
         limit: usize,
     ) -> Result<OrdersPage, Error> {
+        check_page(after.as_deref(), TIME_AND_ID_BYTES, limit)?;
         self.catch_up_lists().await;
         let lists = self.0.lists.clone();
         let listed = tokio::task::spawn_blocking(move || lists.orders(of, after.as_deref(), limit)).await;
-        let listed = listed.map_err(|error| Error::Fault(error.to_string()))??;
+        let listed = listed.map_err(|error| Error::fault(error))??;
         let mut orders = Vec::with_capacity(listed.items.len());
         for id in listed.items {
             orders.push(OrderPage { id, order: self.0.orders.read(&id).await?.view });
@@ -393,6 +397,17 @@ impl Shop {
         self.order(who, id).await?;
         Ok(subscription)
     }
+}
+
+/// Checks where a page of a list begins and how long it is.
+pub(super) fn check_page(after: Option<&[u8]>, cursor_bytes: usize, limit: usize) -> Result<(), Error> {
+    if !(1..=PAGE_ITEMS_MAX).contains(&limit) {
+        return Err(Error::InvalidLimit { limit });
+    }
+    if after.is_some_and(|after| after.len() != cursor_bytes) {
+        return Err(Error::InvalidCursor);
+    }
+    Ok(())
 }
 
 /// The lines that a checkout asks for, each of them in the cart in that quantity.

@@ -34,7 +34,7 @@ pub(super) fn open(config: &Config, is_new: bool) -> Result<Arc<dyn Gateway>, Op
                 tracing::warn!(%ledger, "the simulated provider's ledger is not there: it has forgotten all charges");
             }
             let opened = Simulated::open(&ledger);
-            Arc::new(opened.map_err(|error| OpenShopError::Directory { directory: ledger, error })?)
+            Arc::new(opened.map_err(|source| OpenShopError::Directory { directory: ledger, source })?)
         }
         Provider::Simulator => {
             let url = payments.url.clone().unwrap_or_default();
@@ -60,7 +60,7 @@ fn secret(given: Option<&Secret>, file: Option<&Path>) -> Result<Option<SecretSt
         return Ok(Some(given.get().clone()));
     }
     let Some(file) = file else { return Ok(None) };
-    let at_fault = |error| OpenShopError::Secret { file: file.to_owned(), error };
+    let at_fault = |source| OpenShopError::Secret { file: file.to_owned(), source };
     let text = std::fs::read_to_string(file).map_err(at_fault)?;
     if text.trim().is_empty() {
         return Err(at_fault(io::Error::from(io::ErrorKind::UnexpectedEof)));

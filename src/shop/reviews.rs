@@ -4,7 +4,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Error, Shop};
+use super::{
+    Error, Shop,
+    orders::{TIME_AND_ID_BYTES, check_page},
+};
 use crate::{
     actors::{
         lists::Listed,
@@ -43,7 +46,7 @@ impl Shop {
         let (shop, who, id) = (self.clone(), *who, ReviewId { product: id.clone(), customer: who.user });
         // A task: whoever stops waiting for the answer does not leave a review half written, nor an erasure without it.
         let writing = tokio::spawn(async move { shop.write_review_under_way(&who, &id, content).await });
-        writing.await.map_err(|error| Error::Fault(error.to_string()))?
+        writing.await.map_err(|error| Error::fault(error))?
     }
 
     /// First the review, then its stars: what a crash leaves in between, a repeat finishes, or the rating counter does.
@@ -83,11 +86,12 @@ impl Shop {
         after: Option<Vec<u8>>,
         limit: usize,
     ) -> Result<Listed<Written>, Error> {
+        check_page(after.as_deref(), TIME_AND_ID_BYTES, limit)?;
         self.product(id, who).await?;
         self.0.lists_progress.catch_up(Duration::from_millis(self.config().limits.list_wait_ms_max)).await;
         let (lists, id) = (self.0.lists.clone(), id.clone());
         let listed = tokio::task::spawn_blocking(move || lists.reviews(&id, after.as_deref(), limit)).await;
-        Ok(listed.map_err(|error| Error::Fault(error.to_string()))??)
+        Ok(listed.map_err(|error| Error::fault(error))??)
     }
 
     async fn purchase(&self, who: &Principal, sold_as: &[ProductId]) -> Result<Purchase, Error> {

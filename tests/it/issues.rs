@@ -233,3 +233,28 @@ async fn an_unknown_payment_that_is_given_up_is_on_record_and_raised_again_while
     assert_eq!(shown["order"]["status"], "cancelled");
     assert_eq!((listed(&admin).await, provider.net(&order).await), (vec![], 0));
 }
+
+#[tokio::test]
+async fn the_list_goes_on_after_its_first_page() {
+    let provider = Provider::new().await;
+    let (_app, seller, customer, admin) = shop(&provider).await;
+    let mut orders = Vec::new();
+    for _ in 0..3 {
+        let order = customer.order("CABLE", 1).await;
+        customer.pay(&order, "tok_refund_fails").await.expect(200);
+        seller.deliver(&order).await;
+        seller.refund(&order, &json!({"restock": true, "reason": "broken"})).await.expect(201);
+        orders.push(order);
+    }
+    let (mut seen, mut path) = (Vec::new(), format!("{LIST}?limit=1"));
+    loop {
+        let page = admin.get(&path).await.expect(200);
+        let item = &page["items"].as_array().unwrap()[0];
+        seen.push(item["order"]["order_id"].as_str().unwrap().to_owned());
+        let Some(next) = page["next_cursor"].as_str() else { break };
+        path = format!("{LIST}?limit=1&after={next}");
+    }
+    seen.sort();
+    orders.sort();
+    assert_eq!(seen, orders);
+}

@@ -9,6 +9,7 @@ mod catalogue;
 mod checkout;
 mod circuit;
 mod description;
+mod embedding;
 mod erasure;
 mod events;
 mod expiry;

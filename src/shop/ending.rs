@@ -1,0 +1,106 @@
+//! The beginning and the end of a shop in a process: what it stands on is opened, and whoever drops its last clone ends it.
+//!
+//! Depends on the rooms below.
+
+use std::{
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
+
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use super::{Foundation, Inner, OpenShopError, Parts};
+use crate::{config::Config, storage::OpenError};
+
+/// How many dropped shops of this process still hold their directories.
+static DROPPED: AtomicUsize = AtomicUsize::new(0);
+/// How long an open waits for the directory of a shop that was dropped in this process.
+const DROPPED_WAIT: Duration = Duration::from_secs(10);
+/// How often it looks.
+const DROPPED_POLL: Duration = Duration::from_millis(5);
+
+/// How a shop ends: by its close, or with the drop of its last clone.
+pub(super) struct Ending {
+    runtime: Handle,
+    begun: CancellationToken,
+    finished: AtomicBool,
+}
+
+impl Ending {
+    /// Of a shop on the current runtime.
+    ///
+    /// # Errors
+    /// [`OpenShopError::Runtime`] without one, or where timers are disabled, which tokio says by a panic only.
+    pub(super) fn new() -> Result<Self, OpenShopError> {
+        let runtime = Handle::try_current().map_err(|_| OpenShopError::Runtime)?;
+        let timer = std::panic::catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO)));
+        timer.map_err(|_| OpenShopError::Runtime)?;
+        Ok(Self { runtime, begun: CancellationToken::new(), finished: AtomicBool::new(false) })
+    }
+
+    /// Cancelled when the shop begins to end.
+    pub(super) fn token(&self) -> &CancellationToken {
+        &self.begun
+    }
+
+    pub(super) fn begin(&self) {
+        self.begun.cancel();
+    }
+
+    pub(super) fn finish(&self) {
+        self.finished.store(true, Ordering::Release);
+    }
+}
+
+/// Opens what is on the disk. A shop that was dropped in this process releases its directory after a moment: that is waited
+/// for.
+pub(super) async fn foundation(config: &Config, parts: &Parts) -> Result<Foundation, OpenShopError> {
+    let begun = Instant::now();
+    loop {
+        let may_wait = DROPPED.load(Ordering::Acquire) > 0 && begun.elapsed() < DROPPED_WAIT;
+        let (config, clock, gateway) = (config.clone(), parts.clock.clone(), parts.gateway.clone());
+        let opened = tokio::task::spawn_blocking(move || Foundation::open(&config, &clock, gateway)).await;
+        match opened.map_err(|error| OpenShopError::Actors(error.to_string()))? {
+            Err(OpenShopError::Storage(OpenError::Locked(_))) if may_wait => tokio::time::sleep(DROPPED_POLL).await,
+            opened => return opened,
+        }
+    }
+}
+
+/// Counts a dropped shop until its directory is free.
+struct Dropped;
+
+impl Dropped {
+    fn new() -> Self {
+        DROPPED.fetch_add(1, Ordering::AcqRel);
+        Self
+    }
+}
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        DROPPED.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// A shop that nobody can use any more ends: its actors stop, and its directory is free. Where the runtime has ended, all of
+/// it has ended with it.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.ending.begin();
+        self.reconciler.close();
+        if self.ending.finished.load(Ordering::Acquire) {
+            return;
+        }
+        let (root, journal, dropped) = (self.root.clone(), self.journal.clone(), Dropped::new());
+        self.ending.runtime.spawn(async move {
+            root.expect_ends().await;
+            root.stop().await;
+            if let Err(error) = journal.close().await {
+                tracing::error!(%error, "a dropped shop could not be closed");
+            }
+            drop(dropped);
+        });
+    }
+}

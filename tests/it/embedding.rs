@@ -1,0 +1,156 @@
+//! The shop without HTTP, as a program that embeds it uses it: opening, dropping, following, and what it refuses.
+
+use std::{process::Command, time::Duration};
+
+use futures::StreamExt;
+use souk::{
+    config::Config,
+    domain::account::Role,
+    shop::{Error, NotDelivered, OpenShopError, Shop},
+};
+use tempfile::TempDir;
+
+use crate::support::{PASSWORD, TestApp, eventually};
+
+fn config(directory: &TempDir) -> Config {
+    Config { data_dir: directory.path().join("data"), ..Config::default() }
+}
+
+async fn register(shop: &Shop) {
+    shop.register("asha@example.com", PASSWORD.to_owned().into(), None, Role::Customer).await.unwrap();
+}
+
+/// The names of this process's threads that belong to shops.
+fn shop_threads() -> Vec<String> {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let name = |task: std::io::Result<std::fs::DirEntry>| std::fs::read_to_string(task.ok()?.path().join("comm")).ok();
+    let names = tasks.filter_map(name).map(|name| name.trim().to_owned());
+    names.filter(|name| name.starts_with("journal-")).collect()
+}
+
+/// Runs itself in a process of its own, where no other test's shop has threads.
+#[test]
+fn dropped_shops_leave_no_threads() {
+    const CHILD: &str = "SOUK_TEST_DROPPED_SHOPS";
+    if std::env::var_os(CHILD).is_none() {
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", "embedding::dropped_shops_leave_no_threads", "--nocapture"]).env(CHILD, "1");
+        assert!(child.status().unwrap().success());
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        for _ in 0..5 {
+            let directory = tempfile::tempdir().unwrap();
+            let shop = Shop::open(config(&directory)).await.unwrap();
+            assert!(!shop_threads().is_empty(), "the names of the threads have changed");
+            drop(shop);
+        }
+        let gone = eventually(async || shop_threads().is_empty().then_some(()));
+        gone.await;
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_shop_frees_its_directory_and_keeps_what_was_acknowledged() {
+    let directory = tempfile::tempdir().unwrap();
+    for round in 0..5 {
+        let shop = Shop::open(config(&directory)).await.unwrap_or_else(|error| panic!("{round}: {error}"));
+        if round == 0 {
+            register(&shop).await;
+        } else {
+            shop.principal("asha@example.com").await.unwrap();
+        }
+        let clone = shop.clone();
+        drop(shop);
+        clone.principal("asha@example.com").await.unwrap();
+        assert!(matches!(
+            Shop::open(config(&directory)).await,
+            Err(OpenShopError::Storage(souk::storage::OpenError::Locked(_)))
+        ));
+        drop(clone);
+    }
+}
+
+#[tokio::test]
+async fn streams_of_events_end_when_the_shop_closes() {
+    let app = TestApp::new().await;
+    app.seller().await;
+    let customer = app.customer("asha").await;
+    let order = customer.order("CABLE", 1).await.parse().unwrap();
+    let who = app.shop.principal("asha@example.com").await.unwrap();
+    let mut events = app.shop.order_events(&who, order, 0).await.unwrap();
+    let placed = events.next().await.unwrap().unwrap();
+    assert_eq!((placed.sequence, placed.status.as_str()), (1, "placed"));
+    let rest = tokio::spawn(events.collect::<Vec<_>>());
+    app.shop.close().await.unwrap();
+    let rest = tokio::time::timeout(Duration::from_secs(10), rest).await.expect("the stream hangs").unwrap();
+    let statuses: Vec<_> = rest.into_iter().map(|entry| entry.unwrap().status).collect();
+    assert_eq!(statuses.last().map(|status| status.as_str()), Some("awaiting_payment"));
+    app.shop.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_closed_shop_says_so_in_one_way() {
+    let app = TestApp::new().await;
+    app.seller().await;
+    let who = app.shop.principal("seller@example.com").await.unwrap();
+    app.shop.close().await.unwrap();
+    let is_closed = |error: Error| matches!(error, Error::NotDelivered(NotDelivered::Closed));
+    assert!(is_closed(app.shop.orders(&who, None, 10).await.unwrap_err()));
+    assert!(is_closed(app.shop.remove_cart_line(&who, &"CABLE".parse().unwrap()).await.unwrap_err()));
+}
+
+#[tokio::test]
+async fn settings_out_of_bounds_are_refused_before_anything_is_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let changes: [fn(&mut Config); 7] = [
+        |config| config.limits.mailbox_max = 0,
+        |config| config.limits.event_streams_max = usize::MAX,
+        |config| config.payment_deadline_ms = 0,
+        |config| config.tax_basis_points = u64::MAX,
+        |config| config.shipping_flat_minor = u64::MAX,
+        |config| config.session_days = 0,
+        |config| config.access_token_seconds = 0,
+    ];
+    for (index, change) in changes.into_iter().enumerate() {
+        let mut config = config(&directory);
+        change(&mut config);
+        let refused = Shop::open(config).await;
+        assert!(matches!(refused, Err(OpenShopError::Config(_))), "{index}: {refused:?}");
+        assert!(!directory.path().join("data").exists(), "{index}");
+    }
+}
+
+#[test]
+fn a_runtime_that_cannot_carry_a_shop_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let without_time = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+    let refused = without_time.block_on(Shop::open(config(&directory)));
+    assert!(matches!(refused, Err(OpenShopError::Runtime)), "{refused:?}");
+    let without_runtime = futures::executor::block_on(Shop::open(config(&directory)));
+    assert!(matches!(without_runtime, Err(OpenShopError::Runtime)), "{without_runtime:?}");
+}
+
+#[tokio::test]
+async fn pages_with_senseless_limits_or_cursors_are_refused() {
+    let app = TestApp::new().await;
+    app.seller().await;
+    let who = app.shop.principal("seller@example.com").await.unwrap();
+    let product = "CABLE".parse().unwrap();
+    for limit in [0, 1_001, usize::MAX] {
+        for refused in [
+            app.shop.orders(&who, None, limit).await.map(drop),
+            app.shop.sold_orders(&who, None, limit).await.map(drop),
+            app.shop.reviews(None, &product, None, limit).await.map(drop),
+        ] {
+            assert!(matches!(refused, Err(Error::InvalidLimit { limit: named }) if named == limit), "{refused:?}");
+        }
+    }
+    for cursor in [vec![], vec![1, 2, 3], vec![9; 99]] {
+        let refused = app.shop.orders(&who, Some(cursor.clone()), 10).await.map(drop);
+        assert!(matches!(refused, Err(Error::InvalidCursor)), "{refused:?}");
+        let refused = app.shop.reviews(None, &product, Some(cursor), 10).await.map(drop);
+        assert!(matches!(refused, Err(Error::InvalidCursor)), "{refused:?}");
+    }
+}
