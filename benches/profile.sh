@@ -58,7 +58,7 @@ perf report -i "$scratch/perf" --stdio --no-children -F overhead,comm,dso,sym -t
         if (object ~ /vdso/) return "clock"
         if (object ~ /kernel/) {
             if (thread ~ /^journal-writer/) return "kernel: the log (write, fdatasync)"
-            if (thread ~ /^(journal-state|journal-keeper)/) return "kernel: checkpoints, segments"
+            if (thread ~ /^(journal-state|journal-preallo)/) return "kernel: checkpoints, segments"
             if (thread ~ /tokio|souk|reservations/) return "kernel: sockets, wake-ups, other files"
             return "kernel: other threads"
         }

@@ -19,7 +19,7 @@ fn main() -> anyhow::Result<()> {
         let mut config = JournalConfig::new(dir.path());
         // No checkpoint comes in between: that is the question.
         config.limits.checkpoint_ms = u64::from(u32::MAX);
-        config.limits.tail_bytes_max = 4 << 30;
+        config.limits.memtable_bytes_max = 4 << 30;
         config
     };
     let journal = Journal::open(config())?;
@@ -34,7 +34,7 @@ fn main() -> anyhow::Result<()> {
     let opened = began.elapsed();
     println!(
         "start with {RECORDS} events since the checkpoint: {opened:.2?} (bar: 5 s); tail {} MB",
-        journal.figures().tail_bytes >> 20
+        journal.figures().memtable_bytes >> 20
     );
 
     let began = Instant::now();

@@ -182,7 +182,7 @@ fn seed(projection: &mut dyn Projection, journal: &Journal) -> Result<(), ActorP
     let mut position = None;
     let mut seeded: u64 = 0;
     for kind in projection.kinds() {
-        let mut walk = journal.walk(*kind as u8)?;
+        let mut walk = journal.scan(*kind as u8)?;
         // What changes during the walks is in the log from the first position on.
         position.get_or_insert(walk.position());
         while let Some(stream) = walk.next() {

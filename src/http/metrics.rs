@@ -78,7 +78,7 @@ impl Collector for Gauges {
         seconds.encode(encoder.encode_descriptor("journal_sync_seconds", help, None, seconds.metric_type())?)?;
         let mut gauges = vec![
             ("journal_queue_records".to_owned(), "Places of the journal's queue taken", figures.queue_records),
-            ("journal_tail_bytes".to_owned(), "Bytes of the tail", figures.tail_bytes),
+            ("journal_tail_bytes".to_owned(), "Bytes of the memtable", figures.memtable_bytes),
             ("journal_log_bytes".to_owned(), "Bytes of the log that are kept", figures.log_bytes),
             ("journal_base_bytes".to_owned(), "Bytes of the newest base", figures.base_bytes),
             ("lists_lag_bytes".to_owned(), "Bytes of the log the lists have yet to read", lists.lag_bytes()),

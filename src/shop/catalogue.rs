@@ -122,7 +122,7 @@ impl Shop {
     pub async fn product_ids(&self) -> Result<BTreeSet<ProductId>, Error> {
         let journal = self.0.journal.clone();
         let read = tokio::task::spawn_blocking(move || {
-            let streams = journal.walk(Kind::Product as u8)?;
+            let streams = journal.scan(Kind::Product as u8)?;
             let ids = streams.filter_map(|stream| stream.map(|stream| ProductId::from_key(stream.key())).transpose());
             ids.collect::<Result<_, Fault>>()
         });

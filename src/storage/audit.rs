@@ -1,7 +1,8 @@
 //! A look at a journal's directory that changes nothing in it: every batch of the log, every value of the state.
 //!
 //! The lock is held meanwhile, so no shop is in the way and none starts. The log's files are opened for reading only. The
-//! state's store cannot be opened without being changed, so a copy of it is. Depends on `boot`, `log`, `state` and `lists`.
+//! state's store cannot be opened without being changed, so a copy of it is. Depends on `boot`, `log`, `state` and
+//! `read_models`.
 
 use std::{
     fs, io,
@@ -18,9 +19,9 @@ use super::{
     errors::{Damage, Fault, LoadError, OpenError},
     files::{File, Files, RealFiles},
     limits::{JournalLimits, PAGE_BYTES, WINDOW_BYTES},
-    lists::Lists,
     log::open_segments,
-    marker::{Known, Marker},
+    manifest::{Known, Manifest},
+    read_models::ReadModels,
     record::{Loaded, Position, Record, Stream},
     retention::base,
     segment::{Reader, SEGMENT_HEADER_BYTES, Segment, first_position},
@@ -36,7 +37,7 @@ pub struct Audit {
     segments: Vec<Segment>,
     known: Known,
     state: Arc<State>,
-    lists: Lists,
+    read_models: ReadModels,
     mark: Link,
     base_dir: PathBuf,
     _lock: fs::File,
@@ -53,12 +54,12 @@ pub struct Bases {
     pub damaged: Vec<String>,
 }
 
-/// What a walk over the log saw.
+/// What a scan over the log saw.
 #[derive(Debug, Clone, Default)]
-pub struct LogWalk {
+pub struct LogScan {
     /// Batches, empty ones included.
     pub batches: u64,
-    /// Where the walk ended: at the end of the log, or before what is damaged.
+    /// Where the scan ended: at the end of the log, or before what is damaged.
     pub end: Position,
     /// What is damaged or missing.
     pub damage: Vec<Damage>,
@@ -138,7 +139,7 @@ impl File for ReadOnlyFile {
 }
 
 impl Audit {
-    /// Takes the lock, reads the marker, and copies the state to `scratch`, which must be empty.
+    /// Takes the lock, reads the manifest, and copies the state to `scratch`, which must be empty.
     ///
     /// # Errors
     /// A shop has the directory, there is none in it, or what is needed to look at it at all is damaged.
@@ -151,7 +152,7 @@ impl Audit {
             Err(fs::TryLockError::WouldBlock) => return Err(OpenError::Locked(dir.to_owned())),
             Err(fs::TryLockError::Error(error)) => return Err(failed("lock", dir)(error).into()),
         }
-        let known = Marker::read(&ReadOnly, dir)?.ok_or_else(|| OpenError::MarkerMissing(dir.to_owned()))?;
+        let known = Manifest::read(&ReadOnly, dir)?.ok_or_else(|| OpenError::ManifestMissing(dir.to_owned()))?;
         let log = dir.join("log");
         let names = ReadOnly.list(&log).map_err(failed("list", &log))?;
         let mut firsts: Vec<u64> = names.iter().filter_map(|name| first_position(name)).collect();
@@ -167,8 +168,8 @@ impl Audit {
             })?;
         let state = Arc::new(state);
         let mark = stored_mark(&state, known.store)?.unwrap_or_default();
-        let lists = Lists::open(Arc::clone(&state))?;
-        Ok(Self { segments, known, state, lists, mark, base_dir: dir.join("base"), _lock: lock })
+        let read_models = ReadModels::open(Arc::clone(&state))?;
+        Ok(Self { segments, known, state, read_models, mark, base_dir: dir.join("base"), _lock: lock })
     }
 
     /// Where the log begins.
@@ -185,8 +186,8 @@ impl Audit {
 
     /// The read models, as they stood.
     #[must_use]
-    pub fn lists(&self) -> &Lists {
-        &self.lists
+    pub fn read_models(&self) -> &ReadModels {
+        &self.read_models
     }
 
     /// Reads every base, block by block, holding each against its checksum. One that is not finished has no name and is left out.
@@ -210,13 +211,13 @@ impl Audit {
         Ok(found)
     }
 
-    /// Walks over the whole log, batch by batch, holding each against its checksum and against the one before it. It ends at
+    /// Scans over the whole log, batch by batch, holding each against its checksum and against the one before it. It ends at
     /// the first damage.
     ///
     /// # Errors
     /// A file cannot be read.
-    pub fn walk(&self, on_batch: &mut dyn FnMut(Position, Vec<Record>)) -> Result<LogWalk, Fault> {
-        let mut walk = LogWalk { end: self.oldest(), ..LogWalk::default() };
+    pub fn scan(&self, on_batch: &mut dyn FnMut(Position, Vec<Record>)) -> Result<LogScan, Fault> {
+        let mut scan = LogScan { end: self.oldest(), ..LogScan::default() };
         // The first batch of a log that has lost its beginning says itself what it continues.
         let mut link = (self.oldest() == Position::BEGINNING).then(Link::default);
         let mut at = (0, SEGMENT_HEADER_BYTES);
@@ -228,13 +229,13 @@ impl Audit {
             {
                 let payload = read(segment, reader.payload(offset, &header))?;
                 let Some(found) = whole_records(payload, header.records) else {
-                    walk.damage.push(segment.damage(offset, "the batch does not hold the records it speaks of"));
-                    return Ok(walk);
+                    scan.damage.push(segment.damage(offset, "the batch does not hold the records it speaks of"));
+                    return Ok(scan);
                 };
-                walk.batches += 1;
-                walk.end = header.link().end;
+                scan.batches += 1;
+                scan.end = header.link().end;
                 link = Some(header.link());
-                on_batch(walk.end, found);
+                on_batch(scan.end, found);
                 offset += header.length();
                 at = (index, offset);
             }
@@ -243,19 +244,19 @@ impl Audit {
                 break;
             }
         }
-        self.look_behind(&mut walk, at, link.unwrap_or_default().number)?;
-        if walk.end < self.known.position
-            && walk.damage.is_empty()
+        self.look_behind(&mut scan, at, link.unwrap_or_default().number)?;
+        if scan.end < self.known.position
+            && scan.damage.is_empty()
             && let Some(segment) = self.segments.get(at.0)
         {
             let what = format!("the log was known to reach {:?} and ends here", self.known.position);
-            walk.damage.push(segment.damage(at.1, what));
+            scan.damage.push(segment.damage(at.1, what));
         }
-        Ok(walk)
+        Ok(scan)
     }
 
     /// Behind the end there may be a torn batch, but no true one.
-    fn look_behind(&self, walk: &mut LogWalk, (index, end): (usize, u64), number: u64) -> Result<(), Fault> {
+    fn look_behind(&self, scan: &mut LogScan, (index, end): (usize, u64), number: u64) -> Result<(), Fault> {
         for (later, segment) in self.segments.iter().enumerate().skip(index) {
             let mut reader = Reader::new(segment, self.known.store, WINDOW_BYTES);
             let mut offset = if later == index { end } else { SEGMENT_HEADER_BYTES };
@@ -264,10 +265,10 @@ impl Audit {
                 if *page != [0; PAGE_BYTES][..page.len()] {
                     if read(segment, reader.batch(offset))?.is_some_and(|header| header.number > number) {
                         let what = "the batch here is not what was written, and later ones follow";
-                        walk.damage.push(self.segments[index].damage(end, what));
+                        scan.damage.push(self.segments[index].damage(end, what));
                         return Ok(());
                     }
-                    walk.torn = true;
+                    scan.torn = true;
                 }
                 offset += PAGE_BYTES as u64;
             }

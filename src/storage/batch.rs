@@ -184,7 +184,7 @@ pub(super) struct RecordView<'a> {
     pub payload_at: usize,
 }
 
-/// Walks over the records of a batch's payload. `None` in it says that the bytes are no records.
+/// Scans over the records of a batch's payload. `None` in it says that the bytes are no records.
 pub(super) fn records(payload: &[u8]) -> impl Iterator<Item = Option<RecordView<'_>>> {
     let mut at = 0;
     std::iter::from_fn(move || {

@@ -1,6 +1,6 @@
 //! The start of a journal: lock the directory, find out what is there, refuse what cannot be whole.
 //!
-//! No path through this file turns data that is missing into an empty shop. Depends on `log`, `marker`, `state` and
+//! No path through this file turns data that is missing into an empty shop. Depends on `log`, `manifest`, `state` and
 //! `checkpoint`.
 
 use std::{
@@ -15,31 +15,32 @@ use bytes::Bytes;
 
 use super::{
     batch::{Header, Link, records},
-    checkpoint::{self, Target},
+    checkpoint,
     errors::{Damage, Fault, OpenError},
     files::Files,
     limits::JournalLimits,
-    lists::Lists,
     log::{self, Recovered},
-    marker::{Known, Marker},
+    manifest::{Known, Manifest},
+    memtable::{Kept, Memtable},
+    read_models::ReadModels,
     record::{Position, Stream},
     retention::{
         base::{self, Base},
         rebuild::rebuild,
     },
     segment::Segment,
+    shared::Target,
     state::{State, Unopened},
-    tail::{Kept, Tail},
-    watch::Changes,
+    watchdog::Watchdog,
 };
 
 /// What a start found.
 pub(super) struct Booted {
     pub store: u64,
     pub state: Arc<State>,
-    pub lists: Lists,
-    pub marker: Arc<Marker>,
-    pub tail: Tail,
+    pub read_models: ReadModels,
+    pub manifest: Arc<Manifest>,
+    pub memtable: Memtable,
     pub log: Recovered,
     /// First position and length of every segment.
     pub segments: Vec<Segment>,
@@ -66,7 +67,7 @@ pub(super) fn boot(
     dir: &Path,
     files: &Arc<dyn Files>,
     limits: &JournalLimits,
-    changes: &Arc<Changes>,
+    watchdog: &Arc<Watchdog>,
 ) -> Result<Booted, OpenError> {
     let log_dir = dir.join("log");
     let base_dir = dir.join("base");
@@ -76,17 +77,17 @@ pub(super) fn boot(
     }
     files.sync_dir(dir).map_err(Fault::io(format!("sync {}", dir.display())))?;
     let firsts = log::segment_positions(files.as_ref(), &log_dir)?;
-    let known = match Marker::read(files.as_ref(), dir)? {
+    let known = match Manifest::read(files.as_ref(), dir)? {
         Some(known) => known,
-        // The marker of a new store is durable before anything else is there.
+        // The manifest of a new store is durable before anything else is there.
         None if firsts.is_empty() && !state_dir.exists() && no_base(files.as_ref(), &base_dir)? => {
             Known { store: new_store_id(), ..Known::default() }
         }
-        None => return Err(OpenError::MarkerMissing(dir.to_owned())),
+        None => return Err(OpenError::ManifestMissing(dir.to_owned())),
     };
     let store = known.store;
-    let marker = Arc::new(Marker::new(Arc::clone(files), dir.to_owned(), known));
-    marker.update(|_| {})?;
+    let manifest = Arc::new(Manifest::new(Arc::clone(files), dir.to_owned(), known));
+    manifest.update(|_| {})?;
     if known.segment.is_some_and(|newest| firsts.last().is_none_or(|last| *last < newest)) {
         let end = Position(firsts.last().copied().unwrap_or(0));
         return Err(OpenError::Short { log: log_dir, known: known.position, segment: known.segment, end });
@@ -97,18 +98,23 @@ pub(super) fn boot(
         segments.push(segment.map_err(Fault::io("make the first segment"))?);
     }
     let newest = segments.last().map(|segment| segment.first);
-    marker.update(|known| known.segment = newest)?;
+    manifest.update(|known| known.segment = newest)?;
     let oldest = Position(segments[0].first);
     let found = base::newest(files.as_ref(), &base_dir, store);
     if let Err(error) = &found {
         tracing::error!(%error, "the base is no good; the next one is taken soon");
     }
-    let places = Places { state_dir: &state_dir, files: files.as_ref(), limits, changes };
-    let (state, lists, from) = places.open_state(&known, oldest, &found)?;
+    let opener = StateOpener { state_dir: &state_dir, files: files.as_ref(), limits, watchdog };
+    let (state, read_models, from) = opener.open_state(&known, oldest, &found)?;
 
-    let tail = Tail::new();
-    let target =
-        Target { tail: &tail, state: &state, lists: &lists, marker: &marker, slice_bytes_max: limits.slice_bytes_max };
+    let memtable = Memtable::new();
+    let target = Target {
+        memtable: &memtable,
+        state: &state,
+        read_models: &read_models,
+        manifest: &manifest,
+        slice_bytes_max: limits.slice_bytes_max,
+    };
     let log = {
         let mut on_batch = |header: &Header, payload: &[u8]| take_in(&target, limits, &segments, header, payload);
         log::recover(segments.clone(), store, from, &mut on_batch)?
@@ -117,7 +123,17 @@ pub(super) fn boot(
         let (segment, end) = (known.segment, log.link.end);
         return Err(OpenError::Short { log: log_dir, known: known.position, segment, end });
     }
-    Ok(Booted { store, state, lists, marker, tail, log, segments, checkpoint: from, base: found.ok().flatten() })
+    Ok(Booted {
+        store,
+        state,
+        read_models,
+        manifest,
+        memtable,
+        log,
+        segments,
+        checkpoint: from,
+        base: found.ok().flatten(),
+    })
 }
 
 fn no_base(files: &dyn Files, dir: &Path) -> Result<bool, OpenError> {
@@ -125,14 +141,14 @@ fn no_base(files: &dyn Files, dir: &Path) -> Result<bool, OpenError> {
 }
 
 /// What a state is opened or rebuilt with.
-struct Places<'a> {
+struct StateOpener<'a> {
     state_dir: &'a Path,
     files: &'a dyn Files,
     limits: &'a JournalLimits,
-    changes: &'a Arc<Changes>,
+    watchdog: &'a Arc<Watchdog>,
 }
 
-impl Places<'_> {
+impl StateOpener<'_> {
     /// Opens the state and says from where on the log is missing in it. A state that is no good is moved aside; the base and
     /// the log, which are the truth, build a new one.
     fn open_state(
@@ -144,7 +160,7 @@ impl Places<'_> {
         let dir = self.state_dir;
         let was_there = dir.exists();
         let why = match self.try_state(known)? {
-            Ok((state, lists, link)) if link.end >= oldest => return Ok((state, lists, link)),
+            Ok((state, read_models, link)) if link.end >= oldest => return Ok((state, read_models, link)),
             Ok((state, _, link)) => {
                 state.close();
                 format!("its checkpoint {:?} is older than the log", link.end)
@@ -193,11 +209,11 @@ impl Places<'_> {
     }
 
     fn state_of_base(&self, known: &Known, base: &Base) -> Result<Found, OpenError> {
-        let (state, lists, _) = self.new_state(known)?;
+        let (state, read_models, _) = self.new_state(known)?;
         let file = self.files.open(&base.path).map_err(Fault::io(format!("open {}", base.path.display())))?;
         let reader = base::Reader::open(file, base.path.clone(), known.store)?;
         match rebuild(&state, reader, self.limits.slice_bytes_max) {
-            Ok(link) => Ok((state, lists, link)),
+            Ok(link) => Ok((state, read_models, link)),
             Err(fault) => {
                 state.close();
                 Err(fault.into())
@@ -205,9 +221,9 @@ impl Places<'_> {
         }
     }
 
-    /// The state with its lists and its last checkpoint, or why it is no good.
+    /// The state with its read models and its last checkpoint, or why it is no good.
     fn try_state(&self, known: &Known) -> Result<Result<Found, String>, OpenError> {
-        let state = match State::open(self.state_dir, self.limits.state_cache_bytes, self.changes) {
+        let state = match State::open(self.state_dir, self.limits.state_cache_bytes, self.watchdog) {
             Ok(state) => Arc::new(state),
             Err(Unopened::Damaged(why)) => return Ok(Err(why)),
             Err(Unopened::Refused(fault)) => return Err(fault.into()),
@@ -216,14 +232,14 @@ impl Places<'_> {
             if mark.is_none() {
                 checkpoint::claim(&state, known.store)?;
             }
-            Ok((mark.unwrap_or_default(), Lists::open(Arc::clone(&state))?))
+            Ok((mark.unwrap_or_default(), ReadModels::open(Arc::clone(&state))?))
         });
         Ok(match opened {
             Ok((mark, _)) if mark.end < known.checkpoint => {
                 state.close();
                 Err(format!("its checkpoint is {:?}, but there was one at {:?}", mark.end, known.checkpoint))
             }
-            Ok((mark, lists)) => Ok((state, lists, mark)),
+            Ok((mark, read_models)) => Ok((state, read_models, mark)),
             Err(error) => {
                 state.close();
                 Err(error.to_string())
@@ -232,9 +248,9 @@ impl Places<'_> {
     }
 }
 
-type Found = (Arc<State>, Lists, Link);
+type Found = (Arc<State>, ReadModels, Link);
 
-/// Puts the records of a batch into the tail, and the tail into the state when it is large.
+/// Puts the records of a batch into the memtable, and the memtable into the state when it is large.
 fn take_in(
     target: &Target<'_>,
     limits: &JournalLimits,
@@ -254,7 +270,7 @@ fn take_in(
         let stream = Stream::from_bytes(view.stream).ok_or_else(|| damage("a record has no stream"))?;
         let kept =
             Kept { sequence: view.sequence, version: view.version, payload: Bytes::copy_from_slice(view.payload) };
-        if !target.tail.insert(&stream, [kept]) {
+        if !target.memtable.insert(&stream, [kept]) {
             return Err(damage(&format!("record {} of {stream:?} does not follow the one before", view.sequence)));
         }
         count += 1;
@@ -262,7 +278,7 @@ fn take_in(
     if count != header.records {
         return Err(damage("the batch has another number of records than it says"));
     }
-    if target.tail.bytes() > limits.tail_bytes_max / 2 {
+    if target.memtable.bytes() > limits.memtable_bytes_max / 2 {
         checkpoint::still(target, header.link())?;
     }
     Ok(())

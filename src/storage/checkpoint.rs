@@ -1,26 +1,24 @@
-//! Checkpoints: the tail becomes state, so that a start has little of the log to read again.
+//! Checkpoints: the memtable becomes state, so that a start has little of the log to read again.
 //!
-//! Freeze the tail at a batch boundary C, write it into the state in slices, sync, write C and the pins, sync, and only then
-//! forget the frozen tail and what the new snapshots replace. Nothing live is needed: a stream whose entity is gone or
-//! broken is carried as raw records. Depends on `tail`, `state`, `lists` and `shared`.
+//! Freeze the memtable at a batch boundary C, write it into the state in slices, sync, write C and the pins, sync, and only then
+//! forget the frozen memtable and what the new snapshots replace. Nothing live is needed: a stream whose entity is gone or
+//! broken is carried as raw records. Depends on `memtable`, `state`, `read_models` and `shared`.
 
 use std::{
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
-use parking_lot::{Condvar, Mutex};
-use tokio::sync::oneshot;
-
 use super::{
     batch::{Link, u32_at, u64_at},
     errors::Fault,
     layout::{Entry, run_entries, snapshot_entries},
-    lists::Lists,
+    memtable::StreamEntry,
+    read_models::ReadModels,
     record::{Position, Stream},
-    shared::Shared,
+    requests::answer,
+    shared::{Shared, Target},
     state::State,
-    tail::{StreamTail, Tail},
 };
 
 const CHECKPOINT_KEY: &[u8] = b"mcheckpoint";
@@ -28,88 +26,10 @@ const STORE_KEY: &[u8] = b"mstore";
 /// The version of the state's layout. A state of another version is rebuilt from the log.
 const STATE_FORMAT: u16 = 3;
 
-type Waiter = oneshot::Sender<Result<Position, Fault>>;
-
-/// How others ask for a checkpoint.
-#[derive(Debug, Default)]
-pub(super) struct Requests {
-    inner: Mutex<Inner>,
-    wake: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Inner {
-    waiters: Vec<Waiter>,
-    wanted: bool,
-    stop: bool,
-    /// Is a checkpoint under way to be given up?
-    abandon: bool,
-}
-
-impl Requests {
-    /// Asks for a checkpoint soon.
-    pub(super) fn want(&self) {
-        let mut inner = self.inner.lock();
-        if !inner.wanted {
-            inner.wanted = true;
-            self.wake.notify_all();
-        }
-    }
-
-    /// Asks for a checkpoint that begins after this call.
-    pub(super) fn ask(&self) -> oneshot::Receiver<Result<Position, Fault>> {
-        let (sender, receiver) = oneshot::channel();
-        let mut inner = self.inner.lock();
-        if inner.stop {
-            // The answer cannot fail: its receiver is here.
-            let _ = sender.send(Err(Fault::Closed));
-        } else {
-            inner.waiters.push(sender);
-            self.wake.notify_all();
-        }
-        receiver
-    }
-
-    /// Lets the state writer end: after the checkpoint under way, or in the middle of it.
-    pub(super) fn stop(&self, abandon: bool) {
-        let mut inner = self.inner.lock();
-        inner.stop = true;
-        inner.abandon = abandon;
-        self.wake.notify_all();
-    }
-
-    fn abandoned(&self) -> bool {
-        self.inner.lock().abandon
-    }
-
-    /// Pauses a checkpoint between two slices, unless it is to end.
-    fn pause(&self, time: Duration) {
-        let mut inner = self.inner.lock();
-        if !inner.stop {
-            self.wake.wait_for(&mut inner, time);
-        }
-    }
-}
-
 /// The state-writer thread.
 pub(super) fn run(shared: &Arc<Shared>) {
     let every = Duration::from_millis(shared.limits.checkpoint_ms.max(1));
-    loop {
-        let deadline = Instant::now() + every;
-        let waiters = {
-            let mut inner = shared.requests.inner.lock();
-            while !inner.stop && !inner.wanted && inner.waiters.is_empty() {
-                if shared.requests.wake.wait_until(&mut inner, deadline).timed_out() {
-                    break;
-                }
-            }
-            if inner.stop {
-                refuse(std::mem::take(&mut inner.waiters));
-                return;
-            }
-            inner.wanted = false;
-            std::mem::take(&mut inner.waiters)
-        };
+    while let Some(waiters) = shared.requests.next(every) {
         if waiters.is_empty() && (!shared.worth_a_checkpoint() || shared.lacks_room()) {
             continue;
         }
@@ -117,23 +37,14 @@ pub(super) fn run(shared: &Arc<Shared>) {
         if let Err(error) = &result
             && !matches!(error, Fault::Closed)
         {
-            // The tail cannot shrink any more, and what the state holds now is unknown until the next start looks at it.
+            // The memtable cannot shrink any more, and what the state holds now is unknown until the next start looks at it.
             shared.fail(&format!("a checkpoint failed: {error}"));
         }
-        for waiter in waiters {
-            // Whoever does not wait any more does not want to know.
-            let _ = waiter.send(result.clone());
-        }
+        answer(waiters, &result);
     }
 }
 
-fn refuse(waiters: Vec<Waiter>) {
-    for waiter in waiters {
-        let _ = waiter.send(Err(Fault::Closed));
-    }
-}
-
-/// A checkpoint while the journal runs: the writer freezes the tail, the slices are paced.
+/// A checkpoint while the journal runs: the writer freezes the memtable, the slices are paced.
 fn live(shared: &Shared) -> Result<Position, Fault> {
     if shared.status.failed() {
         return Err(Fault::Failed);
@@ -143,14 +54,9 @@ fn live(shared: &Shared) -> Result<Position, Fault> {
     shared.queue.freeze(on_frozen);
     let link = frozen.recv().map_err(|_| Fault::Closed)?;
     let pace = |slice: Duration| {
-        if shared.requests.abandoned() {
-            return Err(Fault::Closed);
-        }
         // As long as the slice took, so that the log has at least every second turn at the disk; not when memory is short.
-        if shared.tail.bytes() < shared.limits.tail_bytes_max / 4 * 3 {
-            shared.requests.pause(slice);
-        }
-        Ok(())
+        let is_short = shared.memtable.bytes() >= shared.limits.memtable_bytes_max / 4 * 3;
+        shared.requests.pause(if is_short { Duration::ZERO } else { slice })
     };
     write_frozen(&shared.target(), link, &pace)?;
     shared.checkpointed(link, began.elapsed());
@@ -159,47 +65,38 @@ fn live(shared: &Shared) -> Result<Position, Fault> {
 
 /// A checkpoint while nothing else runs: at the start, and at the end.
 pub(super) fn still(target: &Target<'_>, link: Link) -> Result<(), Fault> {
-    target.tail.freeze();
+    target.memtable.freeze();
     write_frozen(target, link, &|_| Ok(()))
 }
 
-/// What a checkpoint works on.
-pub(super) struct Target<'a> {
-    pub tail: &'a Tail,
-    pub state: &'a State,
-    pub lists: &'a Lists,
-    pub marker: &'a super::marker::Marker,
-    pub slice_bytes_max: usize,
-}
-
 fn write_frozen(target: &Target<'_>, link: Link, pace: &dyn Fn(Duration) -> Result<(), Fault>) -> Result<(), Fault> {
-    let Target { tail, state, lists, marker, .. } = target;
+    let Target { memtable, state, read_models, manifest, .. } = target;
     let mut slices = Slices { target, pace, entries: Vec::new(), bytes: 0 };
     let mut replaced: Vec<(Stream, u64, u64)> = Vec::new();
-    let frozen = tail.frozen();
-    let mut streams: Vec<(&Stream, &StreamTail)> = frozen.iter().flat_map(|generation| generation.iter()).collect();
+    let frozen = memtable.frozen();
+    let mut streams: Vec<(&Stream, &StreamEntry)> = frozen.iter().flat_map(|generation| generation.iter()).collect();
     // In the order of the keys: neighbours share a page of the tree, and each page is then changed once.
     streams.sort_unstable_by_key(|(stream, _)| (stream.kind(), stream.key().len(), stream.key()));
-    for (stream, stream_tail) in streams {
-        replaced.extend(write_stream(state, &mut slices, stream, stream_tail)?);
+    for (stream, entry) in streams {
+        replaced.extend(write_stream(state, &mut slices, stream, entry)?);
     }
     drop(frozen);
     slices.write()?;
     {
-        let _pinning = lists.pinning.lock();
-        let positions = lists.positions();
+        let _pinning = read_models.pinning.lock();
+        let positions = read_models.positions();
         state.sync()?;
-        let mut entries = Lists::pins(&positions);
+        let mut entries = ReadModels::pins(&positions);
         entries.push((CHECKPOINT_KEY.to_vec(), Some(mark(link))));
         state.apply(entries)?;
         state.sync()?;
-        lists.set_pinned(positions);
+        read_models.set_pinned(positions);
     }
-    marker.update(|known| {
+    manifest.update(|known| {
         known.position = known.position.max(link.end);
         known.checkpoint = link.end;
     })?;
-    tail.drop_frozen();
+    memtable.drop_frozen();
     // What the new snapshots replace goes last: until the sync above the old ones were still needed.
     for (stream, generation, sequence) in replaced {
         for key in state.replaced_by(&stream, generation, sequence)? {
@@ -209,15 +106,15 @@ fn write_frozen(target: &Target<'_>, link: Link, pace: &dyn Fn(Duration) -> Resu
     slices.write()
 }
 
-/// Queues what the tail has of a stream. Answers the generation and sequence of its new snapshot, if it has one.
+/// Queues what the memtable has of a stream. Answers the generation and sequence of its new snapshot, if it has one.
 fn write_stream(
     state: &State,
     slices: &mut Slices<'_>,
     stream: &Stream,
-    tail: &StreamTail,
+    memtable: &StreamEntry,
 ) -> Result<Option<(Stream, u64, u64)>, Fault> {
     let mut replaced = None;
-    if let Some(snapshot) = &tail.snapshot {
+    if let Some(snapshot) = &memtable.snapshot {
         let head = state.head(stream)?;
         if head.is_none_or(|head| head.sequence < snapshot.sequence) {
             let generation = head.map_or(1, |head| head.generation + 1);
@@ -227,7 +124,7 @@ fn write_stream(
             replaced = Some((stream.clone(), generation, snapshot.sequence));
         }
     }
-    for mut entries in run_entries(stream, &tail.records) {
+    for mut entries in run_entries(stream, &memtable.records) {
         slices.push_all(&mut entries)?;
     }
     Ok(replaced)

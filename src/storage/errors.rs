@@ -124,13 +124,13 @@ pub enum OpenError {
     /// Another process has the directory.
     #[error("{} is in use by another process", .0.display())]
     Locked(PathBuf),
-    /// The log or the marker is damaged.
+    /// The log or the manifest is damaged.
     #[error(transparent)]
     Damaged(#[from] Damage),
-    /// There is data, but no marker that says whose it is.
-    #[error("{} has data but no marker file; restore the marker or the whole directory from a backup", .0.display())]
-    MarkerMissing(PathBuf),
-    /// The marker says that there was more than there is.
+    /// There is data, but no manifest that says whose it is.
+    #[error("{} has data but no manifest file; restore the manifest or the whole directory from a backup", .0.display())]
+    ManifestMissing(PathBuf),
+    /// The manifest says that there was more than there is.
     #[error(
         "the log in {} was known to reach {known:?} in a segment at {segment:?}, but it ends at {end:?}: data is missing",
         log.display()

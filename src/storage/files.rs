@@ -13,7 +13,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-/// A file system, as far as the log and the marker need one.
+/// A file system, as far as the log and the manifest need one.
 pub trait Files: fmt::Debug + Send + Sync {
     /// Creates a file that must not exist.
     ///

@@ -1,6 +1,6 @@
 //! The journal: what acknowledges a command, and what an entity is rebuilt from. The face of this room.
 //!
-//! A log that is the truth, a tail in memory, and a state behind them. Depends on everything else in `storage`.
+//! A log that is the truth, a memtable, and a state behind them. Depends on everything else in `storage`.
 
 use std::{
     fmt,
@@ -18,25 +18,29 @@ use tokio::sync::{Notify, Semaphore, oneshot, watch};
 
 use super::{
     boot::{self, Booted},
-    checkpoint::{self, Requests},
+    checkpoint,
     errors::{Fault, LoadError, OpenError, PageError, Refused},
     files::{Files, RealFiles},
-    keeper::{Keeper, Spares},
     lease::{Lease, Leases, UnderWay},
     limits::{JournalLimits, SNAPSHOT_BYTES_MAX},
-    lists::Lists,
-    loads::{self, Loads},
-    log::{Catalogue, LogWriter},
+    log::LogWriter,
+    preallocator::Preallocator,
     queue::{Entry, Queue, Slot},
+    read_models::ReadModels,
+    read_pool::{self, ReadPool},
     record::{Loaded, Page, Position, Snapshot, Stream},
+    requests::{Requests, Stop},
     retention::{
-        compactor::{self, Compacted, Retention},
+        compactor,
         copy::{self, CopyProgress, JournalCopy},
+        shared::{Compacted, Retention},
     },
+    scan::Scan,
+    segment_map::SegmentMap,
     shared::Shared,
+    spares::Spares,
     status::{Counters, Figures, Status, StatusBoard},
-    walk::Walk,
-    watch::Changes,
+    watchdog::Watchdog,
     writer::Writer,
 };
 
@@ -47,7 +51,7 @@ pub struct JournalConfig {
     pub dir: PathBuf,
     /// Its limits.
     pub limits: JournalLimits,
-    /// The file system under the log and the marker.
+    /// The file system under the log and the manifest.
     pub files: Arc<dyn Files>,
     /// A planted bug for the tests that must find it.
     #[cfg(test)]
@@ -74,8 +78,8 @@ const JOIN_STEP: Duration = Duration::from_millis(1);
 #[derive(Clone)]
 pub struct Journal(Arc<Owner>);
 
-/// The name of the keeper's thread.
-const KEEPER: &str = "journal-keeper";
+/// The name of the preallocator's thread.
+const PREALLOCATOR: &str = "journal-preallocator";
 
 /// The threads, and what they share with everybody else.
 struct Owner {
@@ -94,15 +98,15 @@ impl Journal {
     pub fn open(config: JournalConfig) -> Result<Self, OpenError> {
         let limits = config.limits.fitted();
         let lock = boot::lock(&config.dir)?;
-        let changes = Arc::new(Changes::default());
-        let booted = changes.outlive(limits.state_change_ms_max, "journal-start", {
-            let (dir, files, limits, changes) =
-                (config.dir.clone(), Arc::clone(&config.files), limits.clone(), Arc::clone(&changes));
-            move || boot::boot(&dir, &files, &limits, &changes)
+        let watchdog = Arc::new(Watchdog::default());
+        let booted = watchdog.outlive(limits.state_change_ms_max, "journal-start", {
+            let (dir, files, limits, watchdog) =
+                (config.dir.clone(), Arc::clone(&config.files), limits.clone(), Arc::clone(&watchdog));
+            move || boot::boot(&dir, &files, &limits, &watchdog)
         })?;
-        let Booted { store, state, lists, marker, tail, log, segments, checkpoint, base } = booted?;
-        let catalogue = Arc::new(Catalogue::default());
-        segments.iter().for_each(|segment| catalogue.add(segment));
+        let Booted { store, state, read_models, manifest, memtable, log, segments, checkpoint, base } = booted?;
+        let segment_map = Arc::new(SegmentMap::default());
+        segments.iter().for_each(|segment| segment_map.add(segment));
         let counters = Counters::default();
         counters.checkpoint_position.store(checkpoint.end.0, Ordering::Relaxed);
         counters.sealed.store(log.sealed, Ordering::Relaxed);
@@ -118,15 +122,15 @@ impl Journal {
             queue: Arc::new(Queue::new(limits.record_bytes_max)),
             permits: Arc::new(Semaphore::new(limits.queue_records_max)),
             activations: Arc::new(Semaphore::new(limits.activations_max)),
-            loads: Loads::new(limits.loads_max),
+            read_pool: ReadPool::new(limits.loads_max),
             limits,
             leases: Arc::new(Leases::default()),
-            tail,
+            memtable,
             room: Notify::new(),
             state,
-            lists,
-            catalogue,
-            marker,
+            read_models,
+            segments: segment_map,
+            manifest,
             status: Arc::new(StatusBoard::new()),
             counters,
             requests: Requests::default(),
@@ -141,13 +145,13 @@ impl Journal {
         });
         let next_first = segments.last().map_or(0, |segment| segment.end());
         let spares = Arc::new(Spares::new(log.spares));
-        let keeper = Keeper { shared: Arc::clone(&shared), spares: Arc::clone(&spares), next_first };
+        let preallocator = Preallocator { shared: Arc::clone(&shared), spares: Arc::clone(&spares), next_first };
         let log_writer = LogWriter::new(store, log.current, log.link, Arc::clone(&spares));
         let writer = Writer::new(Arc::clone(&shared), log_writer, log.sealed);
         let owner = Owner { shared, spares, threads: Mutex::default(), closing: tokio::sync::Mutex::default() };
         let journal = Self(Arc::new(owner));
         let shared = Arc::clone(journal.shared());
-        journal.spawn(KEEPER, move || keeper.run())?;
+        journal.spawn(PREALLOCATOR, move || preallocator.run())?;
         journal.spawn("journal-writer", move || writer.run())?;
         journal.spawn("journal-state", move || checkpoint::run(&shared))?;
         let shared = Arc::clone(journal.shared());
@@ -165,7 +169,7 @@ impl Journal {
         &self.0.shared
     }
 
-    /// Waits for a place in the queue, and for the tail where it is full.
+    /// Waits for a place in the queue, and for the memtable where it is full.
     ///
     /// # Errors
     /// Nothing more is taken, now or for ever.
@@ -182,7 +186,7 @@ impl Journal {
         if let Some(refused) = shared.refusal() {
             return Err(refused);
         }
-        if shared.tail.bytes() >= shared.limits.tail_bytes_max {
+        if shared.memtable.bytes() >= shared.limits.memtable_bytes_max {
             self.wait_for_room().await?;
         }
         let places = places.min(u32::try_from(shared.limits.queue_records_max).unwrap_or(u32::MAX));
@@ -203,7 +207,7 @@ impl Journal {
             if let Some(refused) = shared.refusal() {
                 return Err(refused);
             }
-            if shared.tail.bytes() < shared.limits.tail_bytes_max {
+            if shared.memtable.bytes() < shared.limits.memtable_bytes_max {
                 return Ok(());
             }
             shared.requests.want();
@@ -256,12 +260,12 @@ impl Journal {
     /// # Errors
     /// It cannot be read, or the journal was closed.
     pub async fn read(&self, stream: &Stream) -> Result<Loaded, LoadError> {
-        let (loaded, reader) = self.shared().loads.push(stream.clone());
+        let (loaded, reader) = self.shared().read_pool.push(stream.clone());
         if let Some(reader) = reader {
             let shared = Arc::clone(self.shared());
             tokio::task::spawn_blocking(move || reader.serve(|stream| shared.load(stream)));
         }
-        loaded.await.unwrap_or_else(|_| Err(loads::unended(stream)))
+        loaded.await.unwrap_or_else(|_| Err(read_pool::unended(stream)))
     }
 
     /// The end of the last durable batch.
@@ -287,21 +291,21 @@ impl Journal {
 
     /// The read models.
     #[must_use]
-    pub fn lists(&self) -> &Lists {
-        &self.shared().lists
+    pub fn read_models(&self) -> &ReadModels {
+        &self.shared().read_models
     }
 
     /// Lets the state stop as it would if its store did not come back.
     #[cfg(test)]
     pub(super) fn stop_the_state(&self) {
-        self.shared().state.changes().get_stuck();
+        self.shared().state.watchdog().get_stuck();
     }
 
     /// Offers the state of a stream after one of its records, which must be durable, so that a later load is short. The stream
     /// may have gone on since. One larger than [`SNAPSHOT_BYTES_MAX`] is not taken.
     pub fn offer_snapshot(&self, stream: &Stream, snapshot: Snapshot) {
         if snapshot.bytes.len() <= SNAPSHOT_BYTES_MAX {
-            self.shared().tail.snapshot(stream, snapshot);
+            self.shared().memtable.snapshot(stream, snapshot);
         }
     }
 
@@ -316,15 +320,15 @@ impl Journal {
     /// Where the log begins: a follower from before that has to be seeded.
     #[must_use]
     pub fn oldest(&self) -> Position {
-        self.shared().catalogue.oldest()
+        self.shared().segments.oldest()
     }
 
-    /// Walks over the streams of a kind as they are in the state. Blocks: it makes a checkpoint first.
+    /// Scans over the streams of a kind as they are in the state. Blocks: it makes a checkpoint first.
     ///
     /// # Errors
     /// The checkpoint failed, or the journal has failed or was closed.
-    pub fn walk(&self, kind: u8) -> Result<Walk, Fault> {
-        Walk::begin(self.shared(), Some(kind))
+    pub fn scan(&self, kind: u8) -> Result<Scan, Fault> {
+        Scan::begin(self.shared(), Some(kind))
     }
 
     /// Takes a base now, and removes the part of the log that is neither needed nor to be kept.
@@ -332,7 +336,7 @@ impl Journal {
     /// # Errors
     /// The base cannot be taken, or the journal has failed or was closed. Nothing is lost by that.
     pub async fn compact(&self) -> Result<Compacted, Fault> {
-        self.shared().retention.ask().await.unwrap_or(Err(Fault::Closed))
+        self.shared().retention.requests.ask().await.unwrap_or(Err(Fault::Closed))
     }
 
     /// Copies the journal as of now into a directory that must not exist, beside its work. The copy can be opened like any
@@ -382,13 +386,13 @@ impl Journal {
             sync_nanoseconds_sum: count(&counters.sync_nanoseconds_sum),
             sync_nanoseconds_last: count(&counters.sync_nanoseconds_last),
             queue_records: shared.limits.queue_records_max.saturating_sub(free) as u64,
-            tail_bytes: shared.tail.bytes(),
+            memtable_bytes: shared.memtable.bytes(),
             checkpoints: count(&counters.checkpoints),
             checkpoint_position: Position(count(&counters.checkpoint_position)),
             checkpoint_ms_last: count(&counters.checkpoint_ms_last),
             base_position: Position(count(&counters.base_position)),
             base_bytes: count(&counters.base_bytes),
-            log_bytes: shared.catalogue.bytes(),
+            log_bytes: shared.segments.bytes(),
         }
     }
 }
@@ -400,21 +404,21 @@ impl Owner {
         if shared.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        self.join(false);
+        self.join(Stop::AfterCurrent);
         let result = if shared.status.failed() {
             Err(Fault::Failed)
         } else {
             let (link, stopping) = (*shared.link.lock(), Arc::clone(shared));
             let last = move || checkpoint::still(&stopping.target(), link);
-            shared.state.changes().outlive(shared.limits.state_change_ms_max, "journal-stop", last).flatten()
+            shared.state.watchdog().outlive(shared.limits.state_change_ms_max, "journal-stop", last).flatten()
         };
         shared.give_back();
         result
     }
 
-    fn join(&self, abandon: bool) {
+    fn join(&self, stop: Stop) {
         let threads = std::mem::take(&mut *self.threads.lock());
-        join(&self.shared, &self.spares, threads, abandon);
+        join(&self.shared, &self.spares, threads, stop);
     }
 
     fn on_own_thread(&self) -> bool {
@@ -431,7 +435,7 @@ impl Drop for Owner {
         let own_thread = self.on_own_thread();
         let threads = std::mem::take(&mut *self.threads.lock());
         let end = move || {
-            join(&shared, &spares, threads, true);
+            join(&shared, &spares, threads, Stop::Now);
             shared.give_back();
         };
         if !own_thread {
@@ -446,16 +450,16 @@ impl Drop for Owner {
 }
 
 /// Lets the threads end and waits for them.
-fn join(shared: &Shared, spares: &Spares, threads: Vec<thread::JoinHandle<()>>, abandon: bool) {
+fn join(shared: &Shared, spares: &Spares, threads: Vec<thread::JoinHandle<()>>, stop: Stop) {
     shared.permits.close();
     shared.room.notify_waiters();
     shared.queue.stop();
-    shared.retention.stop();
-    shared.requests.stop(abandon);
+    shared.retention.requests.stop(Stop::Now);
+    shared.requests.stop(stop);
     spares.end_on_failure();
-    // The writer may yet need a segment, so the keeper, which was started first, ends last.
+    // The writer may yet need a segment, so the preallocator, which was started first, ends last.
     for thread in threads.into_iter().rev() {
-        if thread.thread().name() == Some(KEEPER) {
+        if thread.thread().name() == Some(PREALLOCATOR) {
             spares.end();
         }
         // What waits for a state that has stopped cannot be waited for.

@@ -8,7 +8,7 @@
 //! l‖list‖key                  an entry of a read model
 //! ```
 //!
-//! Every value is at most [`VALUE_BYTES_MAX`] long and begins with a checksum of key and value. Depends on `record`, `tail` and `errors`.
+//! Every value is at most [`VALUE_BYTES_MAX`] long and begins with a checksum of key and value. Depends on `record`, `memtable` and `errors`.
 
 use bytes::Bytes;
 
@@ -16,8 +16,8 @@ use super::{
     batch::{u32_at, u64_at},
     errors::Fault,
     limits::VALUE_BYTES_MAX,
+    memtable::Kept,
     record::{Record, Snapshot, Stream},
-    tail::Kept,
 };
 
 /// The first byte of the keys that belong to a stream.

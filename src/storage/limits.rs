@@ -32,8 +32,8 @@ pub struct JournalLimits {
     pub record_bytes_max: usize,
     /// Bytes of one segment file. Preallocated one ahead, so this is also the reserve when the disk is full.
     pub segment_bytes: u64,
-    /// Bytes of the tail over all streams. At half of it a checkpoint starts; at all of it `reserve` waits for the checkpoint.
-    pub tail_bytes_max: u64,
+    /// Bytes of the memtable over all streams. At half of it a checkpoint starts; at all of it `reserve` waits for the checkpoint.
+    pub memtable_bytes_max: u64,
     /// The longest time between two checkpoints, in milliseconds: it bounds what a start has to read again.
     pub checkpoint_ms: u64,
     /// How much of a checkpoint is written at once, in bytes. Nobody can read the state meanwhile (sled locks it for a batch), and
@@ -77,7 +77,7 @@ impl Default for JournalLimits {
             batch_bytes_max: 1024 * 1024,
             record_bytes_max: 1024 * 1024,
             segment_bytes: 64 * 1024 * 1024,
-            tail_bytes_max: 256 * 1024 * 1024,
+            memtable_bytes_max: 256 * 1024 * 1024,
             checkpoint_ms: 10_000,
             slice_bytes_max: 32 * 1024,
             state_change_ms_max: 120_000,

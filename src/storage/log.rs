@@ -2,69 +2,20 @@
 //!
 //! Batch N + 1 is written only after batch N is synced, so a crash can tear at most the last one. What is no true batch is
 //! cut off only if no true batch with a higher number follows it; otherwise the log is damaged, and it says where.
-//! Depends on `segment`, `batch`, `keeper` and `errors`.
+//! Depends on `segment`, `segment_map`, `spares`, `batch` and `errors`.
 
-use std::{collections::BTreeMap, io, path::Path, sync::Arc};
-
-use parking_lot::Mutex;
+use std::{io, path::Path, sync::Arc};
 
 use super::{
     batch::{Encoder, Header, Link, records},
     errors::{Damage, Fault, OpenError, PageError},
     files::Files,
-    keeper::Spares,
     limits::{PAGE_BYTES, WINDOW_BYTES},
     record::{Page, Position, Record, Stream},
     segment::{Reader, SEGMENT_HEADER_BYTES, Segment, file_name, first_position},
+    segment_map::{SegmentMap, Switched},
+    spares::Spares,
 };
-
-/// Which segments there are: first position → length.
-#[derive(Debug, Default)]
-pub(super) struct Catalogue(Mutex<BTreeMap<u64, u64>>);
-
-impl Catalogue {
-    pub(super) fn add(&self, segment: &Segment) {
-        self.0.lock().insert(segment.first, segment.length);
-    }
-
-    /// Forgets a segment that is about to be removed.
-    pub(super) fn remove(&self, first: u64) {
-        self.0.lock().remove(&first);
-    }
-
-    /// The first position of the oldest segment, and of the one after it.
-    pub(super) fn first(&self) -> Option<(u64, u64)> {
-        self.0.lock().first_key_value().map(|(first, length)| (*first, first + length))
-    }
-
-    /// The segments in which anything from `from` to `to` may stand: first position and length.
-    pub(super) fn between(&self, from: Position, to: Position) -> Vec<(u64, u64)> {
-        let catalogue = self.0.lock();
-        let all = catalogue.iter().map(|(first, length)| (*first, *length));
-        all.filter(|(first, length)| first + length >= from.0 && *first < to.0).collect()
-    }
-
-    /// The length of all segments, in bytes.
-    pub(super) fn bytes(&self) -> u64 {
-        self.0.lock().values().sum()
-    }
-
-    /// Where the log begins.
-    pub(super) fn oldest(&self) -> Position {
-        Position(self.0.lock().first_key_value().map_or(0, |(first, _)| *first))
-    }
-
-    /// The segment in which a batch that begins at this position would stand.
-    fn containing(&self, position: u64) -> Option<u64> {
-        let catalogue = self.0.lock();
-        let (first, length) = catalogue.range(..=position).next_back()?;
-        (position < first + length).then_some(*first)
-    }
-
-    fn after(&self, first: u64) -> Option<u64> {
-        self.0.lock().range(first + 1..).next().map(|(first, _)| *first)
-    }
-}
 
 /// What was found at the start.
 #[derive(Debug)]
@@ -115,7 +66,7 @@ pub(super) fn open_segments(
 /// Takes the header and the payload of a batch that was found.
 pub(super) type OnBatch<'a> = &'a mut dyn FnMut(&Header, &[u8]) -> Result<(), OpenError>;
 
-/// Walks over all batches after `from`, hands each to `on_batch`, and makes the end of the log ready to be written.
+/// Scans over all batches after `from`, hands each to `on_batch`, and makes the end of the log ready to be written.
 pub(super) fn recover(
     segments: Vec<Segment>,
     store: u64,
@@ -209,17 +160,6 @@ pub(super) struct LogWriter {
     spares: Arc<Spares>,
 }
 
-/// Whether the log goes on in its next segment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Switched {
-    /// It does.
-    Yes,
-    /// It is at the beginning of one already, or has failed.
-    NotNeeded,
-    /// The next one is still being made.
-    NotReady,
-}
-
 impl LogWriter {
     pub(super) fn new(store: u64, segment: Segment, link: Link, spares: Arc<Spares>) -> Self {
         let offset = link.end.0.saturating_sub(segment.first).max(SEGMENT_HEADER_BYTES);
@@ -275,7 +215,7 @@ pub(super) struct PageSource<'a> {
     pub files: &'a dyn Files,
     pub dir: &'a Path,
     pub store: u64,
-    pub catalogue: &'a Catalogue,
+    pub segments: &'a SegmentMap,
 }
 
 impl PageSource<'_> {
@@ -283,16 +223,14 @@ impl PageSource<'_> {
     pub(super) fn page(&self, from: Position, bytes_max: usize, durable: Position) -> Result<Page, PageError> {
         let mut page = Page { records: Vec::new(), next: from };
         let mut bytes = 0;
-        let oldest = self.catalogue.oldest();
+        let oldest = self.segments.oldest();
         if from < oldest {
             return Err(PageError::Gone { oldest });
         }
-        let mut segment = match self.catalogue.containing(from.0) {
+        let mut segment = match self.segments.containing(from.0) {
             Some(first) => self.open(first)?,
             // The batch before ended exactly where its segment does.
-            None => {
-                self.open(self.catalogue.containing(from.0.saturating_sub(1)).ok_or(PageError::Gone { oldest })?)?
-            }
+            None => self.open(self.segments.containing(from.0.saturating_sub(1)).ok_or(PageError::Gone { oldest })?)?,
         };
         // No more is read than there is: a follower comes fifty times a second, mostly for some kilobytes.
         let behind = usize::try_from(durable.0.saturating_sub(from.0)).unwrap_or(usize::MAX);
@@ -302,7 +240,7 @@ impl PageSource<'_> {
             let offset = (page.next.0 - segment.first).max(SEGMENT_HEADER_BYTES);
             let Some(header) = reader.batch(offset)? else {
                 let damage = segment.damage(offset, "there is no true batch here");
-                let next = self.catalogue.after(segment.first).ok_or_else(|| damage.clone())?;
+                let next = self.segments.after(segment.first).ok_or_else(|| damage.clone())?;
                 segment = self.open(next)?;
                 reader = Reader::new(&segment, self.store, window);
                 // Only if the next segment goes on where this one ended was the rest of this one left empty on purpose.
@@ -332,8 +270,8 @@ impl PageSource<'_> {
     fn open(&self, first: u64) -> Result<Segment, PageError> {
         match Segment::open(self.files, self.dir, self.store, first) {
             // The compactor was quicker.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && self.catalogue.oldest().0 > first => {
-                Err(PageError::Gone { oldest: self.catalogue.oldest() })
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.segments.oldest().0 > first => {
+                Err(PageError::Gone { oldest: self.segments.oldest() })
             }
             opened => Ok(opened??),
         }

@@ -15,8 +15,8 @@ use super::{
     batch::Link,
     errors::AppendError,
     lease::{Hold, Lease},
-    log::Switched,
     record::Append,
+    segment_map::Switched,
 };
 
 /// What is called when it is known how an append ended.
@@ -46,7 +46,7 @@ impl Entry {
     }
 }
 
-/// Who is told when the tail has been frozen, and where.
+/// Who is told when the memtable has been frozen, and where.
 pub(super) type OnFrozen = std::sync::mpsc::SyncSender<Link>;
 
 /// Who is told whether the log goes on in its next segment.
@@ -56,7 +56,7 @@ pub(super) type OnSwitched = std::sync::mpsc::SyncSender<Switched>;
 pub(super) enum Work {
     /// The entries that were handed over.
     Entries,
-    /// Freeze the tail.
+    /// Freeze the memtable.
     Freeze(OnFrozen),
     /// Go on in the next segment, if one is ready.
     Switch(OnSwitched),
@@ -126,7 +126,7 @@ impl Queue {
         self.wake(inner);
     }
 
-    /// Asks the writer to freeze the tail between two batches.
+    /// Asks the writer to freeze the memtable between two batches.
     pub(super) fn freeze(&self, on_frozen: OnFrozen) {
         let mut inner = self.inner.lock();
         if !inner.stopped {

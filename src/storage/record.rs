@@ -106,19 +106,19 @@ impl Loaded {
         self.records.last().map_or(snapshot, |record| record.sequence)
     }
 
-    /// Puts together what was found behind and what was found in the tail. Both are in order; they may overlap, because
-    /// what a checkpoint has written stays in the tail until the checkpoint is complete.
+    /// Puts together what was found behind and what was found in the memtable. Both are in order; they may overlap, because
+    /// what a checkpoint has written stays in the memtable until the checkpoint is complete.
     ///
     /// # Errors
     /// The sequence after which one is missing.
-    pub(super) fn merge(behind: Self, tail: Self) -> Result<Self, u64> {
-        let snapshot = match (behind.snapshot, tail.snapshot) {
+    pub(super) fn merge(behind: Self, memtable: Self) -> Result<Self, u64> {
+        let snapshot = match (behind.snapshot, memtable.snapshot) {
             (Some(one), Some(other)) => Some(if one.sequence > other.sequence { one } else { other }),
             (one, other) => one.or(other),
         };
         let mut last = snapshot.as_ref().map_or(0, |snapshot| snapshot.sequence);
-        let mut records = Vec::with_capacity(behind.records.len() + tail.records.len());
-        for record in behind.records.into_iter().chain(tail.records) {
+        let mut records = Vec::with_capacity(behind.records.len() + memtable.records.len());
+        for record in behind.records.into_iter().chain(memtable.records) {
             if record.sequence <= last {
                 continue;
             }

@@ -118,7 +118,7 @@ fn fill(file: &dyn File, (store, first, length): (u64, u64, u64), between: &mut 
     file.sync_data()
 }
 
-/// Reads a segment through a window, so that a walk over it makes few calls.
+/// Reads a segment through a window, so that a scan over it makes few calls.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
     segment: &'a Segment,

@@ -16,21 +16,22 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 use super::{
     batch::Link,
-    checkpoint::{Requests, Target},
     errors::{LoadError, Refused},
     files::Files,
     lease::Leases,
     limits::JournalLimits,
-    lists::Lists,
-    loads::{Answer, Loads},
-    log::{Catalogue, PageSource},
-    marker::Marker,
+    log::PageSource,
+    manifest::Manifest,
+    memtable::Memtable,
     queue::Queue,
+    read_models::ReadModels,
+    read_pool::{Answer, ReadPool},
     record::{Loaded, Position, Stream},
-    retention::compactor::Retention,
+    requests::Requests,
+    retention::shared::Retention,
+    segment_map::SegmentMap,
     state::State,
     status::{Counters, Status, StatusBoard},
-    tail::Tail,
 };
 
 /// What the threads of a journal share.
@@ -47,18 +48,19 @@ pub(super) struct Shared {
     /// Activations under way.
     pub activations: Arc<Semaphore>,
     /// Reads of streams.
-    pub loads: Arc<Loads>,
+    pub read_pool: Arc<ReadPool>,
     pub leases: Arc<Leases>,
-    pub tail: Tail,
-    /// Woken when the tail has shrunk, and when there is no use in waiting for that.
+    pub memtable: Memtable,
+    /// Woken when the memtable has shrunk, and when there is no use in waiting for that.
     pub room: Notify,
     pub state: Arc<State>,
-    pub lists: Lists,
-    pub catalogue: Arc<Catalogue>,
-    pub marker: Arc<Marker>,
+    pub read_models: ReadModels,
+    pub segments: Arc<SegmentMap>,
+    pub manifest: Arc<Manifest>,
     pub status: Arc<StatusBoard>,
     pub counters: Counters,
-    pub requests: Requests,
+    /// Requests for a checkpoint.
+    pub requests: Requests<Position>,
     pub retention: Retention,
     /// The last durable batch.
     pub link: Mutex<Link>,
@@ -69,6 +71,15 @@ pub(super) struct Shared {
     pub lock: Mutex<Option<fs::File>>,
     #[cfg(test)]
     pub acknowledge_before_sync: bool,
+}
+
+/// What a checkpoint works on.
+pub(super) struct Target<'a> {
+    pub memtable: &'a Memtable,
+    pub state: &'a State,
+    pub read_models: &'a ReadModels,
+    pub manifest: &'a Manifest,
+    pub slice_bytes_max: usize,
 }
 
 impl Shared {
@@ -87,7 +98,7 @@ impl Shared {
 
     /// Has the state not ended a change for so long that it never will?
     pub(super) fn state_has_stopped(&self) -> bool {
-        self.state.changes().have_stopped(self.limits.state_change_ms_max)
+        self.state.watchdog().have_stopped(self.limits.state_change_ms_max)
     }
 
     /// Closes the state, and the directory is free. What waits for a state that has stopped keeps it.
@@ -100,18 +111,18 @@ impl Shared {
 
     /// What is durable of a stream. Blocks: it may read the disk.
     pub(super) fn load(&self, stream: &Stream) -> Answer {
-        // The tail first: what leaves it after this has reached the state before.
-        let tail = self.tail.load(stream);
+        // The memtable first: what leaves it after this has reached the state before.
+        let memtable = self.memtable.load(stream);
         let behind = self.state.load(stream)?;
         let missing = |last| LoadError::Damaged(format!("{stream:?}: record {} is missing", last + 1));
-        Loaded::merge(behind, tail).map_err(missing)
+        Loaded::merge(behind, memtable).map_err(missing)
     }
 
-    /// The last batch is durable and its records are in the tail.
+    /// The last batch is durable and its records are in the memtable.
     pub(super) fn advance(&self, link: Link) {
         *self.link.lock() = link;
         self.durable.store(link.end.0, Ordering::Release);
-        if self.tail.active_bytes() > self.limits.tail_bytes_max / 2 {
+        if self.memtable.active_bytes() > self.limits.memtable_bytes_max / 2 {
             self.requests.want();
         }
     }
@@ -133,7 +144,7 @@ impl Shared {
 
     /// Is there anything that a periodic checkpoint would change?
     pub(super) fn worth_a_checkpoint(&self) -> bool {
-        self.tail.bytes() > 0 || !self.lists.are_pinned()
+        self.memtable.bytes() > 0 || !self.read_models.are_pinned()
     }
 
     /// Has something else taken even the room that was kept for a checkpoint? Nothing is written meanwhile, so it can wait; one
@@ -145,15 +156,15 @@ impl Shared {
 
     pub(super) fn target(&self) -> Target<'_> {
         Target {
-            tail: &self.tail,
+            memtable: &self.memtable,
             state: &self.state,
-            lists: &self.lists,
-            marker: &self.marker,
+            read_models: &self.read_models,
+            manifest: &self.manifest,
             slice_bytes_max: self.limits.slice_bytes_max,
         }
     }
 
     pub(super) fn pages(&self) -> PageSource<'_> {
-        PageSource { files: self.files.as_ref(), dir: &self.log_dir, store: self.store, catalogue: &self.catalogue }
+        PageSource { files: self.files.as_ref(), dir: &self.log_dir, store: self.store, segments: &self.segments }
     }
 }

@@ -7,7 +7,7 @@
 //!
 //! sled 0.34 can stop for ever: where all its seven threads have written a buffer (half a megabyte each) and wait for a lock, whose
 //! holder waits for a file to be shortened, which is queued behind them. So no more than [`UNWRITTEN_BYTES_MAX`] is on its way to them,
-//! and who watches ([`Changes`]) can tell when it has stopped all the same. Depends on `layout`, `watch`, `record` and `errors`.
+//! and a [`Watchdog`] can tell when it has stopped all the same. Depends on `layout`, `watchdog`, `record` and `errors`.
 
 use std::{
     fs, io,
@@ -32,7 +32,7 @@ use super::{
     },
     limits::SNAPSHOT_BYTES_MAX,
     record::{Loaded, Snapshot, Stream},
-    watch::Changes,
+    watchdog::Watchdog,
 };
 
 /// After how many bytes of changes, about, a change waits until sled has written them: two of its buffers.
@@ -55,7 +55,7 @@ pub(super) struct State {
     open: RwLock<Option<Open>>,
     /// The bytes of changes that sled may not have written yet, about.
     unwritten: AtomicUsize,
-    changes: Arc<Changes>,
+    watchdog: Arc<Watchdog>,
 }
 
 #[derive(Debug)]
@@ -75,7 +75,7 @@ pub(super) enum Unopened {
 
 impl State {
     /// Opens or creates the store. The caller holds the lock of the directory.
-    pub(super) fn open(dir: &Path, cache_bytes: u64, changes: &Arc<Changes>) -> Result<Self, Unopened> {
+    pub(super) fn open(dir: &Path, cache_bytes: u64, watchdog: &Arc<Watchdog>) -> Result<Self, Unopened> {
         prepare(dir).map_err(|error| Unopened::Refused(Fault::io(format!("prepare {}", dir.display()))(error)))?;
         let config = sled::Config::new().path(dir).cache_capacity(cache_bytes).flush_every_ms(None);
         let mut opened = catch_unwind(AssertUnwindSafe(|| config.open()));
@@ -100,7 +100,7 @@ impl State {
         let synced = fs::File::open(dir).and_then(|dir| dir.sync_all());
         synced.map_err(|error| Unopened::Refused(Fault::io("sync the state's directory")(error)))?;
         let (open, unwritten) = (RwLock::new(Some(Open { tree, file })), AtomicUsize::new(0));
-        Ok(Self { open, unwritten, changes: Arc::clone(changes) })
+        Ok(Self { open, unwritten, watchdog: Arc::clone(watchdog) })
     }
 
     /// Moves a store that is no good to a name of its own, where somebody can look at it.
@@ -126,12 +126,12 @@ impl State {
 
     /// The same for work that changes something, and may wait for sled's threads.
     fn change(&self, work: impl FnOnce(&Open) -> Result<(), Fault>) -> Result<(), Fault> {
-        self.changes.during(|| self.with(work))
+        self.watchdog.during(|| self.with(work))
     }
 
-    /// The changes that are being made.
-    pub(super) fn changes(&self) -> &Changes {
-        &self.changes
+    /// Tells whether a change has been under way for too long.
+    pub(super) fn watchdog(&self) -> &Watchdog {
+        &self.watchdog
     }
 
     /// Makes some changes, all or none. They are not durable yet.

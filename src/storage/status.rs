@@ -111,8 +111,8 @@ pub struct Figures {
     pub sync_nanoseconds_last: u64,
     /// Places of the queue that are taken, in records.
     pub queue_records: u64,
-    /// Bytes of the tail.
-    pub tail_bytes: u64,
+    /// Bytes of the memtable.
+    pub memtable_bytes: u64,
     /// Complete checkpoints.
     pub checkpoints: u64,
     /// Where a start would begin to read the log.

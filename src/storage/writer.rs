@@ -1,7 +1,7 @@
 //! The writer: the one thread that writes the log, and the one place where a record becomes durable.
 //!
-//! In this order, always: check the lease, write, sync, take the records into the tail, advance the durable position, call
-//! back in the order of the queue, tell the followers. Depends on `log`, `queue`, `tail` and `status`.
+//! In this order, always: check the lease, write, sync, take the records into the memtable, advance the durable position, call
+//! back in the order of the queue, tell the followers. Depends on `log`, `queue`, `memtable` and `status`.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -15,11 +15,12 @@ use super::{
     batch::Encoder,
     errors::AppendError,
     lease::Hold,
-    log::{LogWriter, Switched},
+    log::LogWriter,
+    memtable::Kept,
     queue::{Entry, OnDurable, Work},
     record::Append,
+    segment_map::Switched,
     shared::Shared,
-    tail::Kept,
 };
 use crate::planted::{Bug, planted};
 
@@ -65,8 +66,8 @@ impl Writer {
                     self.commit();
                 }
                 Work::Freeze(on_frozen) => {
-                    self.shared.tail.freeze();
-                    // Nobody listens if the checkpoint was given up meanwhile; it finds the frozen tail next time.
+                    self.shared.memtable.freeze();
+                    // Nobody listens if the checkpoint was given up meanwhile; it finds the frozen memtable next time.
                     let _ = on_frozen.send(self.log.link());
                 }
                 Work::Switch(on_switched) => {
@@ -176,7 +177,7 @@ impl Writer {
                 version: append.version,
                 payload: append.payload.into(),
             });
-            let follow = self.shared.tail.insert(&hold.stream, records);
+            let follow = self.shared.memtable.insert(&hold.stream, records);
             debug_assert!(follow, "the lease admits only the next sequence");
         }
         self.shared.advance(self.log.link());

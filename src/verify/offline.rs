@@ -226,7 +226,7 @@ pub(super) fn check(data: &Path, report: &mut Report) -> Result<Option<Books>, V
         catalogue: Catalogue::default(),
     };
     let mut records = 0;
-    let walk = audit.walk(&mut |end, batch| {
+    let walk = audit.scan(&mut |end, batch| {
         records += batch.len();
         batch.iter().for_each(|record| directory.take(&audit, record, end, indexed, report));
     });
@@ -414,12 +414,11 @@ impl Directory {
             };
             books.shelves.insert(id.to_string(), shelf);
         }
-        let listed = audit.lists().position(lists::NAME);
+        let listed = audit.read_models().position(lists::NAME);
         for (id, order) in self.orders.entities() {
             let (Some(placement), Some(status)) = (order.placement(), order.status()) else { continue };
-            let on_list = audit.lists().get(lists::NAME, &open_order_key(*id)).map_err(|error| VerifyError::File {
-                path: "the list of open orders".into(),
-                problem: error.to_string(),
+            let on_list = audit.read_models().get(lists::NAME, &open_order_key(*id)).map_err(|error| {
+                VerifyError::File { path: "the list of open orders".into(), problem: error.to_string() }
             })?;
             // A start applies again what came after the list's position; where the log does not reach back to it, the list is
             // made anew from all orders.

@@ -186,7 +186,7 @@ async fn put_back<E: Entity>(data: &Path) -> u64 {
     let journal = Journal::open(JournalConfig::new(data.join("journal"))).unwrap();
     let walked = journal.clone();
     let streams =
-        tokio::task::spawn_blocking(move || walked.walk(E::KIND as u8).unwrap().map(Result::unwrap).collect());
+        tokio::task::spawn_blocking(move || walked.scan(E::KIND as u8).unwrap().map(Result::unwrap).collect());
     let streams: Vec<_> = streams.await.unwrap();
     let mut count = 0;
     for stream in &streams {

@@ -62,7 +62,7 @@ async fn look_for_the_canary(journal: &Journal) -> Found {
         let in_snapshot = loaded.snapshot.iter().any(|snapshot| holds(&snapshot.bytes));
         found.states += usize::from(in_snapshot || loaded.records.iter().any(|record| holds(&record.payload)));
     }
-    let entries = journal.lists().scan(souk::actors::lists::NAME, &[], None, usize::MAX).unwrap();
+    let entries = journal.read_models().scan(souk::actors::lists::NAME, &[], None, usize::MAX).unwrap();
     found.entries = entries.iter().filter(|(key, value)| holds(key) || holds(value)).count();
     found
 }

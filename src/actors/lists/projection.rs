@@ -64,8 +64,8 @@ impl ListsProjection {
     /// # Errors
     /// A fault of the storage.
     pub fn open(journal: Journal, settle: Settle) -> Result<Self, ProjectionFault> {
-        if journal.lists().position(FORMER_NAME) > Position::BEGINNING {
-            journal.lists().clear(FORMER_NAME).map_err(|error| fault(&error))?;
+        if journal.read_models().position(FORMER_NAME) > Position::BEGINNING {
+            journal.read_models().clear(FORMER_NAME).map_err(|error| fault(&error))?;
         }
         Ok(Self { journal, settle, pending: HashMap::new(), erased: BTreeSet::new() })
     }
@@ -73,7 +73,7 @@ impl ListsProjection {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ProjectionFault> {
         match self.pending.get(key) {
             Some(pending) => Ok(pending.clone()),
-            None => self.journal.lists().get(NAME, key).map_err(|error| fault(&error)),
+            None => self.journal.read_models().get(NAME, key).map_err(|error| fault(&error)),
         }
     }
 
@@ -332,7 +332,7 @@ impl Projection for ListsProjection {
     }
 
     fn position(&self) -> Position {
-        self.journal.lists().position(NAME)
+        self.journal.read_models().position(NAME)
     }
 
     /// Reviews before their counts, so that what is counted already is known of when it is seeded.
@@ -342,7 +342,7 @@ impl Projection for ListsProjection {
 
     fn clear(&mut self) -> Result<(), ProjectionFault> {
         self.pending.clear();
-        self.journal.lists().clear(NAME).map_err(|error| fault(&error))
+        self.journal.read_models().clear(NAME).map_err(|error| fault(&error))
     }
 
     fn seed(&mut self, stream: &Stream, loaded: &Loaded) -> Result<(), ProjectionFault> {
@@ -367,7 +367,7 @@ impl Projection for ListsProjection {
         if self.pending.len() >= SEEDED_KEYS_MAX {
             // At the beginning: a list that is not complete is no list, and a start would begin again.
             let changes = self.take_changes();
-            self.journal.lists().commit(NAME, Position::BEGINNING, changes).map_err(|error| fault(&error))?;
+            self.journal.read_models().commit(NAME, Position::BEGINNING, changes).map_err(|error| fault(&error))?;
         }
         Ok(())
     }
@@ -403,7 +403,7 @@ impl Projection for ListsProjection {
             (self.settle)(&stream).map_err(|refused| fault(&refused))?;
         }
         let changes = self.take_changes();
-        self.journal.lists().commit(NAME, position, changes).map_err(|error| fault(&error))
+        self.journal.read_models().commit(NAME, position, changes).map_err(|error| fault(&error))
     }
 }
 

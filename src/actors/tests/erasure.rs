@@ -141,7 +141,7 @@ pub(super) async fn where_the_canary_is(shop: &TestShop) -> BTreeSet<String> {
             found.insert(format!("stream {stream:?}"));
         }
     }
-    for (key, value) in shop.journal.lists().scan(lists::NAME, &[], None, usize::MAX).unwrap() {
+    for (key, value) in shop.journal.read_models().scan(lists::NAME, &[], None, usize::MAX).unwrap() {
         if holds(&key) || holds(&value) {
             found.insert(format!("list {}", key.escape_ascii()));
         }

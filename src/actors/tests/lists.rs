@@ -76,7 +76,7 @@ async fn whatever_a_crash_leaves(commands: &[Command], last: Stage) {
                     break;
                 }
                 changes.truncate(made);
-                journal.lists().commit(NAME, Position::BEGINNING, changes).unwrap();
+                journal.read_models().commit(NAME, Position::BEGINNING, changes).unwrap();
                 let mut again = open(&journal);
                 let from = [0, committed / 2, committed][usize::try_from(number % 3).unwrap()];
                 again.apply(&records[from..]).unwrap();
@@ -84,7 +84,7 @@ async fn whatever_a_crash_leaves(commands: &[Command], last: Stage) {
                 let what = format!("{committed} committed, of {under_way} {made} changes, again from {from}");
                 assert_eq!(listed(&journal, id), (1, false, vec![last]), "{what}");
                 let place = [b"p", id.to_key().as_slice()].concat();
-                assert!(journal.lists().get(NAME, &place).unwrap().is_none(), "its place is forgotten: {what}");
+                assert!(journal.read_models().get(NAME, &place).unwrap().is_none(), "its place is forgotten: {what}");
             }
         }
     }

@@ -67,7 +67,7 @@ pub(super) fn small_journal(path: &Path, disk: &Arc<Disk>) -> JournalConfig {
     config.files = Arc::clone(disk) as Arc<_>;
     config.limits = JournalLimits {
         segment_bytes: 256 * 1024,
-        tail_bytes_max: 96 * 1024,
+        memtable_bytes_max: 96 * 1024,
         checkpoint_ms: 20,
         seal_after_ms: 2,
         disk_poll_ms: 10,

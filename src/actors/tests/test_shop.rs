@@ -412,14 +412,14 @@ impl TestShop {
             let other = Journal::open(small_journal(elsewhere.path(), &Disk::new())).unwrap();
             let mut projection = ListsProjection::open(other.clone(), Arc::new(|_| Ok(()))).unwrap();
             for kind in projection.kinds() {
-                let mut walk = journal.walk(*kind as u8).unwrap();
+                let mut walk = journal.scan(*kind as u8).unwrap();
                 while let Some(stream) = walk.next() {
                     let stream = stream.unwrap();
                     projection.seed(&stream, &walk.load(&stream).unwrap()).unwrap();
                 }
             }
             projection.commit(Position(1)).unwrap();
-            let all = |journal: &Journal| journal.lists().scan(lists::NAME, &[], None, usize::MAX).unwrap();
+            let all = |journal: &Journal| journal.read_models().scan(lists::NAME, &[], None, usize::MAX).unwrap();
             (all(&journal), all(&other))
         });
         let (followed, made) = made.await.unwrap();

@@ -16,7 +16,7 @@ use super::compactor::{Hold, rest};
 use crate::storage::{
     errors::Fault,
     files::{Files, RealFiles},
-    marker::{Known, Marker},
+    manifest::{Known, Manifest},
     record::Position,
     segment,
     shared::Shared,
@@ -65,7 +65,7 @@ pub(in crate::storage) fn copy(
 ) -> Result<JournalCopy, Fault> {
     // From here on nothing is removed, so what the base needs of the log is there when its turn comes.
     let _hold = Hold::new(shared);
-    shared.retention.ask().blocking_recv().unwrap_or(Err(Fault::Closed))?;
+    shared.retention.requests.ask().blocking_recv().unwrap_or(Err(Fault::Closed))?;
     let base = shared.retention.newest().ok_or_else(|| Fault::State("there is no base after one was taken".into()))?;
     let position = shared.durable();
     let mut parts = vec![Part {
@@ -75,7 +75,7 @@ pub(in crate::storage) fn copy(
         length: base.bytes,
     }];
     let mut newest = None;
-    for (first, length) in shared.catalogue.between(base.link.end, position) {
+    for (first, length) in shared.segments.between(base.link.end, position) {
         let name = segment::file_name(first);
         let bytes = length.min(position.0 - first);
         parts.push(Part { name: Path::new("log").join(&name), from: shared.log_dir.join(name), bytes, length });
@@ -99,9 +99,9 @@ pub(in crate::storage) fn copy(
     };
     copied().map_err(Fault::io(failed()))?;
     let known = Known { store: shared.store, position, checkpoint: base.link.end, segment: newest };
-    let marker = Marker::new(Arc::new(RealFiles), to.to_owned(), known);
-    marker.update(|_| {})?;
-    let files = parts.into_iter().map(|part| part.name).chain([Marker::file_name().into()]).collect();
+    let manifest = Manifest::new(Arc::new(RealFiles), to.to_owned(), known);
+    manifest.update(|_| {})?;
+    let files = parts.into_iter().map(|part| part.name).chain([Manifest::file_name().into()]).collect();
     Ok(JournalCopy { position, files, bytes: made.total })
 }
 

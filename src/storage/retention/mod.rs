@@ -13,3 +13,4 @@ pub(super) mod base;
 pub(super) mod compactor;
 pub(super) mod copy;
 pub(super) mod rebuild;
+pub(super) mod shared;

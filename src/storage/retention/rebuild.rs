@@ -8,9 +8,9 @@ use crate::storage::{
     checkpoint,
     errors::Fault,
     layout::{self, run_entries, snapshot_entries},
+    memtable::Kept,
     record::{Record, Stream},
     state::State,
-    tail::Kept,
 };
 
 /// Makes an empty state what a base says, durably, as if a checkpoint had been made there.

@@ -64,7 +64,7 @@ impl Kind {
             Self::SealedSegment => "log, sealed segment",
             Self::OpenSegment => "log, segment that is written",
             Self::SpareSegment => "log, segment preallocated",
-            Self::Marker => "souk.marker",
+            Self::Marker => "manifest",
             Self::Base => "base",
             Self::StateDatabase => "state, sled's db",
             Self::StateSettings => "state, sled's conf",
@@ -96,7 +96,7 @@ impl Kind {
     fn of(file: &str) -> Option<Self> {
         let (directory, name) = file.rsplit_once('/').unwrap_or(("", file));
         Some(match (directory, name) {
-            ("journal", "souk.marker") => Self::Marker,
+            ("journal", "manifest") => Self::Marker,
             ("journal", "lock") => Self::JournalLock,
             ("journal/base", _) => Self::Base,
             ("journal/state", "db") => Self::StateDatabase,

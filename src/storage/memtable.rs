@@ -1,4 +1,4 @@
-//! The tail: the durable records that the state behind does not have yet, in memory, by stream.
+//! The memtable: the durable records that the state behind does not have yet, in memory, by stream.
 //!
 //! Two generations: records go into the active one; a checkpoint freezes it, writes it into the state, then drops it.
 //! Streams are spread over shards, so that readers and the writer seldom meet. Depends on `record`.
@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 
 use super::record::{Loaded, Record, Snapshot, Stream};
 
-/// Shards of the tail: several for each thread that could look into it.
+/// Shards of the memtable: several for each thread that could look into it.
 const SHARDS: usize = 64;
 /// What a stream costs beside its records, in bytes, about: name, map entry, vector.
 const STREAM_OVERHEAD_BYTES: u64 = 192;
@@ -33,21 +33,21 @@ pub(super) struct Kept {
     pub payload: Bytes,
 }
 
-/// What the tail has of a stream: its newest snapshot, if it came since the last checkpoint, and the records above it.
+/// What the memtable has of a stream: its newest snapshot, if it came since the last checkpoint, and the records above it.
 #[derive(Debug, Default)]
-pub(super) struct StreamTail {
+pub(super) struct StreamEntry {
     pub snapshot: Option<Snapshot>,
     pub records: Vec<Kept>,
 }
 
-impl StreamTail {
+impl StreamEntry {
     /// Takes in a snapshot. What it replaces is handed out, with the number of its bytes: there may be many records in it, and
     /// the lock is not the place to free them.
-    fn replace(&mut self, snapshot: Snapshot) -> (StreamTail, u64) {
+    fn replace(&mut self, snapshot: Snapshot) -> (StreamEntry, u64) {
         let kept = self.records.partition_point(|record| record.sequence <= snapshot.sequence);
         let kept = self.records.split_off(kept);
         let records = std::mem::replace(&mut self.records, kept);
-        let replaced = StreamTail { snapshot: self.snapshot.replace(snapshot), records };
+        let replaced = StreamEntry { snapshot: self.snapshot.replace(snapshot), records };
         let bytes = replaced.snapshot.as_ref().map_or(0, |snapshot| snapshot.bytes.len() as u64);
         let bytes = bytes + replaced.records.iter().map(record_bytes).sum::<u64>();
         (replaced, bytes)
@@ -58,7 +58,7 @@ fn record_bytes(record: &Kept) -> u64 {
     RECORD_OVERHEAD_BYTES + record.payload.len() as u64
 }
 
-pub(super) type Generation = HashMap<Stream, StreamTail, RandomState>;
+pub(super) type Generation = HashMap<Stream, StreamEntry, RandomState>;
 
 #[derive(Debug, Default)]
 struct Shard {
@@ -68,16 +68,16 @@ struct Shard {
     frozen: Option<Arc<Generation>>,
 }
 
-/// The tail of all streams.
+/// The memtable of all streams.
 #[derive(Debug)]
-pub(super) struct Tail {
+pub(super) struct Memtable {
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
     active_bytes: AtomicU64,
     frozen_bytes: AtomicU64,
 }
 
-impl Tail {
+impl Memtable {
     pub(super) fn new() -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
@@ -97,20 +97,20 @@ impl Tail {
     pub(super) fn insert(&self, stream: &Stream, records: impl IntoIterator<Item = Kept>) -> bool {
         let mut added = 0;
         let mut shard = self.shard(stream).lock();
-        let tail = match shard.active.get_mut(stream) {
-            Some(tail) => tail,
+        let memtable = match shard.active.get_mut(stream) {
+            Some(memtable) => memtable,
             None => {
                 added += STREAM_OVERHEAD_BYTES;
                 shard.active.entry(stream.clone()).or_default()
             }
         };
-        let mut last = tail.records.last().map_or(0, |record| record.sequence);
+        let mut last = memtable.records.last().map_or(0, |record| record.sequence);
         let mut follow = true;
         for record in records {
             added += record_bytes(&record);
             follow &= last == 0 || record.sequence == last + 1;
             last = record.sequence;
-            tail.records.push(record);
+            memtable.records.push(record);
         }
         shard.active_bytes += added;
         self.active_bytes.fetch_add(added, Ordering::AcqRel);
@@ -123,20 +123,21 @@ impl Tail {
         let mut added = snapshot.bytes.len() as u64;
         let mut shard = self.shard(stream).lock();
         // Two may be written at once, and the older one come last, even after the newer one was frozen.
-        let is_older =
-            |tail: &StreamTail| tail.snapshot.as_ref().is_some_and(|known| known.sequence >= snapshot.sequence);
+        let is_older = |memtable: &StreamEntry| {
+            memtable.snapshot.as_ref().is_some_and(|known| known.sequence >= snapshot.sequence)
+        };
         let frozen = shard.frozen.as_ref().and_then(|frozen| frozen.get(stream));
         if frozen.is_some_and(is_older) || shard.active.get(stream).is_some_and(is_older) {
             return;
         }
-        let tail = match shard.active.get_mut(stream) {
-            Some(tail) => tail,
+        let memtable = match shard.active.get_mut(stream) {
+            Some(memtable) => memtable,
             None => {
                 added += STREAM_OVERHEAD_BYTES;
                 shard.active.entry(stream.clone()).or_default()
             }
         };
-        let (replaced, taken) = tail.replace(snapshot);
+        let (replaced, taken) = memtable.replace(snapshot);
         shard.active_bytes = shard.active_bytes + added - taken;
         self.active_bytes.fetch_add(added, Ordering::AcqRel);
         self.active_bytes.fetch_sub(taken, Ordering::AcqRel);
@@ -144,14 +145,14 @@ impl Tail {
         drop(replaced);
     }
 
-    /// What the tail has of a stream, both generations together.
+    /// What the memtable has of a stream, both generations together.
     pub(super) fn load(&self, stream: &Stream) -> Loaded {
         let shard = self.shard(stream).lock();
         let mut loaded = Loaded::default();
         let frozen = shard.frozen.as_ref().and_then(|frozen| frozen.get(stream));
-        for tail in [frozen, shard.active.get(stream)].into_iter().flatten() {
-            loaded.snapshot = tail.snapshot.clone().or(loaded.snapshot);
-            loaded.records.extend(tail.records.iter().map(|kept| Record {
+        for memtable in [frozen, shard.active.get(stream)].into_iter().flatten() {
+            loaded.snapshot = memtable.snapshot.clone().or(loaded.snapshot);
+            loaded.records.extend(memtable.records.iter().map(|kept| Record {
                 stream: stream.clone(),
                 sequence: kept.sequence,
                 version: kept.version,
@@ -204,16 +205,16 @@ mod tests {
 
     #[test]
     fn an_older_snapshot_that_comes_last_is_not_taken_even_where_the_newer_one_is_frozen() {
-        let (tail, stream) = (Tail::new(), Stream::new(1, b"a"));
+        let (memtable, stream) = (Memtable::new(), Stream::new(1, b"a"));
         let snapshot = |sequence| Snapshot { sequence, version: 1, bytes: vec![0; 10].into() };
         let records = (1..=9).map(|sequence| Kept { sequence, version: 1, payload: Bytes::from_static(b"event") });
-        assert!(tail.insert(&stream, records));
-        tail.snapshot(&stream, snapshot(7));
-        tail.freeze();
-        tail.snapshot(&stream, snapshot(3));
-        let loaded = Loaded::merge(Loaded::default(), tail.load(&stream)).expect("no record is missing");
+        assert!(memtable.insert(&stream, records));
+        memtable.snapshot(&stream, snapshot(7));
+        memtable.freeze();
+        memtable.snapshot(&stream, snapshot(3));
+        let loaded = Loaded::merge(Loaded::default(), memtable.load(&stream)).expect("no record is missing");
         assert_eq!((loaded.snapshot.map(|snapshot| snapshot.sequence), loaded.records.len()), (Some(7), 2));
-        tail.drop_frozen();
-        assert_eq!(tail.bytes(), 0, "what was not taken is not counted");
+        memtable.drop_frozen();
+        assert_eq!(memtable.bytes(), 0, "what was not taken is not counted");
     }
 }

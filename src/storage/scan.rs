@@ -1,8 +1,8 @@
-//! A walk over the streams that the state holds: how a read model is seeded, a base taken and a catalogue exported, without
+//! A scan over the streams that the state holds: how a read model is seeded, a base taken and a catalogue exported, without
 //! reading the log from its beginning.
 //!
-//! It begins with a checkpoint, so that the state holds at least everything durable up to the walk's position. What becomes
-//! durable meanwhile may be seen or not; whoever follows the log from the walk's position on sees all of it.
+//! It begins with a checkpoint, so that the state holds at least everything durable up to the scan's position. What becomes
+//! durable meanwhile may be seen or not; whoever follows the log from the scan's position on sees all of it.
 //! Depends on `state` and `checkpoint`.
 
 use std::sync::Arc;
@@ -15,16 +15,16 @@ use super::{
     shared::Shared,
 };
 
-/// A walk, stream by stream, in the order of their kinds and keys. All of it blocks.
+/// A scan, stream by stream, in the order of their kinds and keys. All of it blocks.
 #[derive(Debug)]
-pub struct Walk {
+pub struct Scan {
     shared: Arc<Shared>,
     link: Link,
     kind: Option<u8>,
     last: Option<Stream>,
 }
 
-impl Walk {
+impl Scan {
     /// Makes a checkpoint and begins; over one kind, or over all.
     pub(super) fn begin(shared: &Arc<Shared>, kind: Option<u8>) -> Result<Self, Fault> {
         shared.requests.ask().blocking_recv().unwrap_or(Err(Fault::Closed))?;
@@ -54,7 +54,7 @@ impl Walk {
     }
 }
 
-impl Iterator for Walk {
+impl Iterator for Scan {
     type Item = Result<Stream, Fault>;
 
     fn next(&mut self) -> Option<Self::Item> {

@@ -14,20 +14,20 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{
+use crate::storage::{
     files::{File, Files},
     journal::JournalConfig,
     limits::JournalLimits,
 };
 
-pub(super) const SECTOR_BYTES: usize = 512;
+pub(in crate::storage) const SECTOR_BYTES: usize = 512;
 
 /// A small random number generator, so that a failure names its seed and comes again.
 #[derive(Debug, Clone)]
-pub(super) struct Random(pub u64);
+pub(in crate::storage) struct Random(pub u64);
 
 impl Random {
-    pub(super) fn next(&mut self) -> u64 {
+    pub(in crate::storage) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -35,24 +35,24 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    pub(super) fn below(&mut self, end: usize) -> usize {
+    pub(in crate::storage) fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() % end.max(1) as u64).unwrap()
     }
 
-    pub(super) fn percent(&mut self, chance: usize) -> bool {
+    pub(in crate::storage) fn percent(&mut self, chance: usize) -> bool {
         self.below(100) < chance
     }
 }
 
 /// Small limits, so that a short workload meets all of them.
-pub(super) fn small_limits() -> JournalLimits {
+pub(in crate::storage) fn small_limits() -> JournalLimits {
     JournalLimits {
         queue_records_max: 64,
         batch_records_max: 16,
         batch_bytes_max: 12 * 1024,
         record_bytes_max: 12 * 1024,
         segment_bytes: 64 * 1024,
-        tail_bytes_max: 256 * 1024,
+        memtable_bytes_max: 256 * 1024,
         checkpoint_ms: 3_600_000,
         slice_bytes_max: 8 * 1024,
         state_cache_bytes: 4 * 1024 * 1024,
@@ -66,13 +66,13 @@ pub(super) fn small_limits() -> JournalLimits {
 }
 
 /// A journal's configuration on this disk, with its state in a real directory.
-pub(super) fn config(dir: &Path, disk: &Disk) -> JournalConfig {
+pub(in crate::storage) fn config(dir: &Path, disk: &Disk) -> JournalConfig {
     JournalConfig { limits: small_limits(), files: Arc::new(disk.clone()), ..JournalConfig::new(dir) }
 }
 
 /// A call that was made on the disk.
 #[derive(Debug, Clone)]
-pub(super) enum Call {
+pub(in crate::storage) enum Call {
     Create {
         path: PathBuf,
         inode: usize,
@@ -105,7 +105,7 @@ pub(super) enum Call {
 
 /// What is on a disk: names, and the contents they stand for.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Image {
+pub(in crate::storage) struct Image {
     pub names: BTreeMap<PathBuf, usize>,
     pub contents: Vec<Vec<u8>>,
 }
@@ -125,56 +125,56 @@ struct Inner {
 
 /// The disk. Clones are the same disk. Paths below `root` are kept without it, so that an image can be mounted elsewhere.
 #[derive(Debug, Clone)]
-pub(super) struct Disk {
+pub(in crate::storage) struct Disk {
     root: PathBuf,
     inner: Arc<Mutex<Inner>>,
 }
 
 impl Disk {
-    pub(super) fn new(root: &Path, image: Image) -> Self {
+    pub(in crate::storage) fn new(root: &Path, image: Image) -> Self {
         Self { root: root.to_owned(), inner: Arc::new(Mutex::new(Inner { image, ..Inner::default() })) }
     }
 
     /// Puts a note between the calls.
-    pub(super) fn note(&self, note: usize) {
+    pub(in crate::storage) fn note(&self, note: usize) {
         self.inner.lock().calls.push(Call::Note(note));
     }
 
-    pub(super) fn calls(&self) -> Vec<Call> {
+    pub(in crate::storage) fn calls(&self) -> Vec<Call> {
         self.inner.lock().calls.clone()
     }
 
-    pub(super) fn calls_made(&self) -> usize {
+    pub(in crate::storage) fn calls_made(&self) -> usize {
         self.inner.lock().calls.len()
     }
 
     /// What a program sees that starts again without a power cut.
-    pub(super) fn image(&self) -> Image {
+    pub(in crate::storage) fn image(&self) -> Image {
         self.inner.lock().image.clone()
     }
 
     /// Lets the n-th call from now on fail, once.
-    pub(super) fn fail(&self, nth: u64, kind: io::ErrorKind) {
+    pub(in crate::storage) fn fail(&self, nth: u64, kind: io::ErrorKind) {
         let mut inner = self.inner.lock();
         inner.fails = Some((inner.fallible + nth, kind));
     }
 
     /// Has the planned failure happened?
-    pub(super) fn has_failed(&self) -> bool {
+    pub(in crate::storage) fn has_failed(&self) -> bool {
         let inner = self.inner.lock();
         inner.fails.is_some_and(|(nth, _)| inner.fallible >= nth)
     }
 
     /// Lets every call fail from now on.
-    pub(super) fn set_broken(&self) {
+    pub(in crate::storage) fn set_broken(&self) {
         self.inner.lock().broken = true;
     }
 
-    pub(super) fn set_full(&self, full: bool) {
+    pub(in crate::storage) fn set_full(&self, full: bool) {
         self.inner.lock().full = full;
     }
 
-    pub(super) fn set_free_bytes(&self, free_bytes: u64) {
+    pub(in crate::storage) fn set_free_bytes(&self, free_bytes: u64) {
         self.inner.lock().free_bytes = Some(free_bytes);
     }
 
@@ -332,7 +332,7 @@ fn write(content: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
 
 /// What a disk has for certain after some calls, and what it may have.
 #[derive(Debug, Default)]
-pub(super) struct Replay {
+pub(in crate::storage) struct Replay {
     certain: Image,
     /// Calls that no sync has covered, by inode, and those on names.
     data: BTreeMap<usize, Vec<Call>>,
@@ -340,11 +340,11 @@ pub(super) struct Replay {
 }
 
 impl Replay {
-    pub(super) fn new(certain: Image) -> Self {
+    pub(in crate::storage) fn new(certain: Image) -> Self {
         Self { certain, ..Self::default() }
     }
 
-    pub(super) fn step(&mut self, call: &Call) {
+    pub(in crate::storage) fn step(&mut self, call: &Call) {
         match call {
             Call::Create { inode, .. } => {
                 self.certain.contents.resize(inode + 1, Vec::new());
@@ -381,7 +381,7 @@ impl Replay {
     }
 
     /// One of the states in which a power cut may leave the disk now.
-    pub(super) fn crash(&self, random: &mut Random) -> Image {
+    pub(in crate::storage) fn crash(&self, random: &mut Random) -> Image {
         let mut image = self.certain.clone();
         let chance = [0, 10, 50, 90, 100][random.below(5)];
         for (inode, calls) in &self.data {
@@ -433,7 +433,7 @@ fn change_names(names: &mut BTreeMap<PathBuf, usize>, call: &Call) {
 }
 
 /// Copies a directory of files and directories, as a program sees it that starts again.
-pub(super) fn copy_dir(from: &Path, to: &Path) {
+pub(in crate::storage) fn copy_dir(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

@@ -10,15 +10,15 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::{
+use crate::storage::{
     Append, Journal, Snapshot, Stream,
     batch::{Link, records},
     errors::OpenError,
     files::Files,
     log,
-    marker::Marker,
+    manifest::Manifest,
     retention::base,
-    testing::{Call, Disk, Image, Random, Replay, config, copy_dir},
+    tests::simulated_disk::{Call, Disk, Image, Random, Replay, config, copy_dir},
 };
 
 const STREAMS: usize = 5;
@@ -193,8 +193,8 @@ fn start_log(image: Image) -> Result<BTreeMap<Stream, Vec<Vec<u8>>>, OpenError> 
     let dir = root.join("log");
     let firsts = log::segment_positions(&disk, &dir)?;
     let mut found: BTreeMap<Stream, Vec<Vec<u8>>> = BTreeMap::new();
-    let Some(known) = Marker::read(&disk, root)? else {
-        assert!(firsts.is_empty(), "a log without a marker");
+    let Some(known) = Manifest::read(&disk, root)? else {
+        assert!(firsts.is_empty(), "a log without a manifest");
         return Ok(found);
     };
     assert!(
@@ -236,7 +236,7 @@ fn start_log(image: Image) -> Result<BTreeMap<Stream, Vec<Vec<u8>>>, OpenError> 
         }
         Ok(())
     })?;
-    assert!(recovered.link.end >= known.position, "the marker knew more");
+    assert!(recovered.link.end >= known.position, "the manifest knew more");
     Ok(found)
 }
 
@@ -344,7 +344,7 @@ fn whole_journals_start_from_crashes_with_any_older_state() {
                 copy_dir(older[older.len() - 1 - back].1.path(), &dir.path().join("state"));
             }
             let crashed = Disk::new(dir.path(), replay.crash(&mut random));
-            if !crashed.image().names.contains_key(Path::new("souk.marker")) && dir.path().join("state").exists() {
+            if !crashed.image().names.contains_key(Path::new("manifest")) && dir.path().join("state").exists() {
                 continue;
             }
             let found = start_journal(dir.path(), &crashed);

@@ -17,9 +17,9 @@ const LOOK_STEP: Duration = Duration::from_millis(50);
 
 /// The changes that are being made.
 #[derive(Debug, Default)]
-pub(super) struct Changes(Mutex<Vec<Instant>>);
+pub(super) struct Watchdog(Mutex<Vec<Instant>>);
 
-impl Changes {
+impl Watchdog {
     /// Counts a change until it has ended.
     pub(super) fn during<T>(&self, change: impl FnOnce() -> T) -> T {
         let began = Instant::now();
@@ -81,14 +81,14 @@ mod tests {
 
     #[test]
     fn work_with_a_change_that_never_ends_is_left_behind_and_other_work_is_not() {
-        let changes = Arc::new(Changes::default());
-        assert_eq!(changes.outlive(20, "quick", || 7).unwrap(), 7);
-        changes.outlive(20, "slow, without a change", || thread::sleep(Duration::from_millis(100))).unwrap();
-        let (stuck, (hold, held)) = (Arc::clone(&changes), mpsc::channel::<()>());
+        let watchdog = Arc::new(Watchdog::default());
+        assert_eq!(watchdog.outlive(20, "quick", || 7).unwrap(), 7);
+        watchdog.outlive(20, "slow, without a change", || thread::sleep(Duration::from_millis(100))).unwrap();
+        let (stuck, (hold, held)) = (Arc::clone(&watchdog), mpsc::channel::<()>());
         let never = move || stuck.during(|| held.recv().is_ok());
-        assert!(matches!(changes.outlive(20, "stuck", never), Err(Fault::State(why)) if why == "it does not answer"));
+        assert!(matches!(watchdog.outlive(20, "stuck", never), Err(Fault::State(why)) if why == "it does not answer"));
         drop(hold);
         let panics = || panic!("on purpose");
-        assert!(matches!(Changes::default().outlive(20, "this", panics), Err::<(), _>(Fault::State(_))));
+        assert!(matches!(Watchdog::default().outlive(20, "this", panics), Err::<(), _>(Fault::State(_))));
     }
 }

@@ -1,13 +1,13 @@
-//! The journal against a model: a plain map of streams to payloads, through appends, snapshots, checkpoints, lists, clean and
+//! The journal against a model: a plain map of streams to payloads, through appends, snapshots, checkpoints, read models, clean and
 //! unclean ends.
 
 use std::collections::BTreeMap;
 
 use tokio::sync::oneshot;
 
-use super::{
+use crate::storage::{
     Append, Change, Journal, JournalConfig, Lease, Loaded, Position, Snapshot, Stream,
-    testing::{Random, small_limits},
+    tests::simulated_disk::{Random, small_limits},
 };
 
 const STREAMS: usize = 12;
@@ -59,26 +59,26 @@ fn put(stream: &Stream, sequence: u64) -> Change {
 
 /// The same projection from the state, for the part of the log that is gone.
 fn seed(journal: &Journal) -> Position {
-    journal.lists().clear(LIST).unwrap();
+    journal.read_models().clear(LIST).unwrap();
     let mut changes = Vec::new();
     let mut position = Position::BEGINNING;
     for kind in 0..2 {
-        let mut walk = journal.walk(kind).unwrap();
-        while let Some(stream) = walk.next() {
+        let mut scan = journal.scan(kind).unwrap();
+        while let Some(stream) = scan.next() {
             let stream = stream.unwrap();
             assert_eq!(stream.kind(), kind);
-            changes.push(put(&stream, walk.load(&stream).unwrap().sequence()));
+            changes.push(put(&stream, scan.load(&stream).unwrap().sequence()));
         }
-        position = if kind == 0 { walk.position() } else { position };
+        position = if kind == 0 { scan.position() } else { position };
     }
-    journal.lists().commit(LIST, position, changes).unwrap();
+    journal.read_models().commit(LIST, position, changes).unwrap();
     position
 }
 
 /// A projection that keeps the newest sequence of each stream, and follows the log in pages.
 fn follow(journal: &Journal, random: &mut Random) {
     loop {
-        let mut position = journal.lists().position(LIST);
+        let mut position = journal.read_models().position(LIST);
         if position < journal.oldest() {
             position = seed(journal);
         }
@@ -91,7 +91,7 @@ fn follow(journal: &Journal, random: &mut Random) {
         }
         assert!(page.next <= journal.durable());
         let changes = page.records.iter().map(|record| put(&record.stream, record.sequence));
-        journal.lists().commit(LIST, page.next, changes.collect()).unwrap();
+        journal.read_models().commit(LIST, page.next, changes.collect()).unwrap();
     }
 }
 
@@ -99,7 +99,7 @@ fn check_list(journal: &Journal, model: &Model) {
     let mut listed = BTreeMap::new();
     let mut after: Option<Vec<u8>> = None;
     loop {
-        let entries = journal.lists().scan(LIST, &[], after.as_deref(), 5).unwrap();
+        let entries = journal.read_models().scan(LIST, &[], after.as_deref(), 5).unwrap();
         let Some((last, _)) = entries.last() else { break };
         after = Some(last.clone());
         listed.extend(entries);
@@ -160,7 +160,7 @@ fn the_journal_is_a_map_of_streams() {
         for life in 0..8 {
             let mut limits = small_limits();
             // Lives with room for everything, and lives in which checkpoints come by themselves, also during the start.
-            limits.tail_bytes_max = [1 << 20, 60_000][random.below(2)];
+            limits.memtable_bytes_max = [1 << 20, 60_000][random.below(2)];
             let journal = Journal::open(JournalConfig { limits, ..JournalConfig::new(dir.path()) }).unwrap();
             runtime.block_on(async {
                 for index in 0..STREAMS {
@@ -172,9 +172,9 @@ fn the_journal_is_a_map_of_streams() {
             });
             check_list(&journal, &model);
             if random.percent(10) {
-                journal.lists().clear(LIST).unwrap();
-                assert_eq!(journal.lists().position(LIST), Position::BEGINNING);
-                assert_eq!(journal.lists().scan(LIST, &[], None, 9).unwrap(), Vec::new());
+                journal.read_models().clear(LIST).unwrap();
+                assert_eq!(journal.read_models().position(LIST), Position::BEGINNING);
+                assert_eq!(journal.read_models().scan(LIST, &[], None, 9).unwrap(), Vec::new());
             }
             if random.percent(50) {
                 runtime.block_on(journal.close()).unwrap();

@@ -1,4 +1,4 @@
-//! The promises of the journal's interface, one by one: leases, order, pages, lists, the tail's limit.
+//! The promises of the journal's interface, one by one: leases, order, pages, read models, the memtable's limit.
 
 use std::sync::{
     Arc,
@@ -8,9 +8,9 @@ use std::sync::{
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::{
+use crate::storage::{
     Append, AppendError, Change, Fault, Journal, JournalConfig, Lease, PageError, Position, Refused, Stream,
-    VALUE_BYTES_MAX, testing::small_limits,
+    VALUE_BYTES_MAX, tests::simulated_disk::small_limits,
 };
 
 fn open(dir: &tempfile::TempDir) -> Journal {
@@ -170,7 +170,7 @@ async fn pages_are_whole_batches_up_to_the_durable_position() {
 async fn a_full_tail_makes_writers_wait_for_the_checkpoint() {
     let dir = tempfile::tempdir().unwrap();
     let mut limits = small_limits();
-    limits.tail_bytes_max = 30_000;
+    limits.memtable_bytes_max = 30_000;
     let journal = Journal::open(JournalConfig { limits, ..JournalConfig::new(dir.path()) }).unwrap();
     let highest = Arc::new(AtomicU64::new(0));
     let writers = (0..4).map(|index| {
@@ -179,7 +179,7 @@ async fn a_full_tail_makes_writers_wait_for_the_checkpoint() {
             let (lease, _) = journal.activate(&stream(&index.to_string())).await.unwrap();
             for sequence in 1..=300 {
                 let slot = journal.reserve().await.unwrap();
-                highest.fetch_max(journal.figures().tail_bytes, Ordering::Relaxed);
+                highest.fetch_max(journal.figures().memtable_bytes, Ordering::Relaxed);
                 let append = Append { sequence, version: 1, payload: vec![7; 500] };
                 slot.append(&lease, append, |result| assert_eq!(result, Ok(())));
             }
@@ -201,35 +201,36 @@ async fn lists_go_back_to_their_pins_after_an_unclean_end() {
     let put = |key: &str, value: &str| Change::Put(key.into(), value.into());
     {
         let journal = open(&dir);
-        let lists = journal.lists();
-        assert_eq!(lists.position("orders"), Position::BEGINNING);
-        lists.commit("orders", Position(10), vec![put("a1", "x"), put("a2", "y"), put("b1", "z")]).unwrap();
+        let read_models = journal.read_models();
+        assert_eq!(read_models.position("orders"), Position::BEGINNING);
+        read_models.commit("orders", Position(10), vec![put("a1", "x"), put("a2", "y"), put("b1", "z")]).unwrap();
         journal.checkpoint().await.unwrap();
-        lists.commit("orders", Position(20), vec![Change::Delete(b"a1".to_vec())]).unwrap();
-        lists.commit("sales", Position(20), vec![put("k", "never pinned")]).unwrap();
-        assert_eq!(lists.position("orders"), Position(20));
+        read_models.commit("orders", Position(20), vec![Change::Delete(b"a1".to_vec())]).unwrap();
+        read_models.commit("sales", Position(20), vec![put("k", "never pinned")]).unwrap();
+        assert_eq!(read_models.position("orders"), Position(20));
     }
     {
         let journal = open(&dir);
-        let lists = journal.lists();
-        assert_eq!(lists.position("orders"), Position(10), "what came after the pin is applied again");
-        assert_eq!(lists.position("sales"), Position::BEGINNING);
-        assert_eq!(lists.get("sales", b"k").unwrap(), None, "a list without a pin begins empty");
-        lists.commit("orders", Position(20), vec![Change::Delete(b"a1".to_vec())]).unwrap();
-        assert_eq!(lists.scan("orders", b"a", None, 9).unwrap(), vec![(b"a2".to_vec(), b"y".to_vec())]);
-        assert_eq!(lists.scan("orders", b"", Some(b"a2"), 9).unwrap(), vec![(b"b1".to_vec(), b"z".to_vec())]);
-        assert_eq!(lists.scan("order", b"", None, 9).unwrap(), vec![], "one name is not another's prefix");
-        let too_large = lists.commit("orders", Position(30), vec![Change::Put(vec![1], vec![0; VALUE_BYTES_MAX])]);
+        let read_models = journal.read_models();
+        assert_eq!(read_models.position("orders"), Position(10), "what came after the pin is applied again");
+        assert_eq!(read_models.position("sales"), Position::BEGINNING);
+        assert_eq!(read_models.get("sales", b"k").unwrap(), None, "a list without a pin begins empty");
+        read_models.commit("orders", Position(20), vec![Change::Delete(b"a1".to_vec())]).unwrap();
+        assert_eq!(read_models.scan("orders", b"a", None, 9).unwrap(), vec![(b"a2".to_vec(), b"y".to_vec())]);
+        assert_eq!(read_models.scan("orders", b"", Some(b"a2"), 9).unwrap(), vec![(b"b1".to_vec(), b"z".to_vec())]);
+        assert_eq!(read_models.scan("order", b"", None, 9).unwrap(), vec![], "one name is not another's prefix");
+        let too_large =
+            read_models.commit("orders", Position(30), vec![Change::Put(vec![1], vec![0; VALUE_BYTES_MAX])]);
         assert!(matches!(too_large, Err(Fault::TooLarge { .. })));
         journal.close().await.unwrap();
     }
     let journal = open(&dir);
-    assert_eq!(journal.lists().position("orders"), Position(20), "a clean end pins what there is");
-    journal.lists().clear("orders").unwrap();
+    assert_eq!(journal.read_models().position("orders"), Position(20), "a clean end pins what there is");
+    journal.read_models().clear("orders").unwrap();
     drop(journal);
     let journal = open(&dir);
-    assert_eq!(journal.lists().position("orders"), Position::BEGINNING);
-    assert_eq!(journal.lists().get("orders", b"a2").unwrap(), None);
+    assert_eq!(journal.read_models().position("orders"), Position::BEGINNING);
+    assert_eq!(journal.read_models().get("orders", b"a2").unwrap(), None);
 }
 
 #[tokio::test]
@@ -249,20 +250,20 @@ async fn what_comes_after_the_end_is_refused_or_answered() {
     // The directory is free although this journal still exists.
     let again = open(&dir);
     assert_eq!(again.read(&stream("a")).await.unwrap().sequence(), 1);
-    assert_eq!(again.figures().tail_bytes, 0, "the last checkpoint left nothing to read again");
+    assert_eq!(again.figures().memtable_bytes, 0, "the last checkpoint left nothing to read again");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_state_that_has_stopped_ends_the_journal_and_holds_up_nobody() {
     let dir = tempfile::tempdir().unwrap();
-    let limits = super::JournalLimits { state_change_ms_max: 100, disk_poll_ms: 5, ..small_limits() };
+    let limits = crate::storage::JournalLimits { state_change_ms_max: 100, disk_poll_ms: 5, ..small_limits() };
     let journal = Journal::open(JournalConfig { limits, ..JournalConfig::new(dir.path()) }).unwrap();
     let (lease, _) = journal.activate(&stream("a")).await.unwrap();
     assert_eq!(append(&journal, &lease, 1).await, Ok(()));
     journal.stop_the_state();
     let mut status = journal.watch_status();
-    let failed = status.wait_for(|status| matches!(status, super::Status::Failed(_))).await.unwrap().clone();
-    assert_eq!(failed, super::Status::Failed("the state does not answer".into()));
+    let failed = status.wait_for(|status| matches!(status, crate::storage::Status::Failed(_))).await.unwrap().clone();
+    assert_eq!(failed, crate::storage::Status::Failed("the state does not answer".into()));
     assert!(journal.reserve().await.is_err(), "nothing more is taken");
     assert!(matches!(journal.close().await, Err(Fault::Failed)), "and nobody waits for it");
 }
@@ -272,13 +273,14 @@ async fn a_state_that_has_stopped_ends_the_journal_and_holds_up_nobody() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn large_snapshots_that_replace_each_other_do_not_stop_the_state() {
     let dir = tempfile::tempdir().unwrap();
-    let limits = super::JournalLimits { state_change_ms_max: 20_000, ..super::JournalLimits::default() };
+    let limits =
+        crate::storage::JournalLimits { state_change_ms_max: 20_000, ..crate::storage::JournalLimits::default() };
     let journal = Journal::open(JournalConfig { limits, ..JournalConfig::new(dir.path()) }).unwrap();
     let (lease, _) = journal.activate(&stream("a")).await.unwrap();
     for sequence in 1..=8 {
         assert_eq!(append(&journal, &lease, sequence).await, Ok(()));
         let bytes = vec![u8::try_from(sequence).unwrap(); 8 << 20].into();
-        journal.offer_snapshot(&stream("a"), super::Snapshot { sequence, version: 1, bytes });
+        journal.offer_snapshot(&stream("a"), crate::storage::Snapshot { sequence, version: 1, bytes });
         journal.checkpoint().await.unwrap();
     }
     let loaded = journal.read(&stream("a")).await.unwrap();

@@ -8,9 +8,9 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::{
+use crate::storage::{
     Append, Journal, JournalConfig, JournalLimits, OpenError, PageError, Position, Snapshot, Stream,
-    testing::{Random, copy_dir, small_limits},
+    tests::simulated_disk::{Random, copy_dir, small_limits},
 };
 
 const STREAMS: u64 = 40;

@@ -1,4 +1,4 @@
-//! The marker: a small file outside the log and the state that says whose directory this is and how far its log was known to
+//! The manifest: a small file outside the log and the state that says whose directory this is and how far its log was known to
 //! reach. With it an empty or shortened directory is refused; without it, it would start as an empty shop.
 //!
 //! Text, so that an operator can read it. Depends on `files` and `errors`.
@@ -17,12 +17,12 @@ use super::{
     record::Position,
 };
 
-const FILE_NAME: &str = "souk.marker";
+const FILE_NAME: &str = "manifest";
 const TITLE: &str = "souk store 1";
-/// A marker has about 150 bytes; more than this is none.
+/// A manifest has about 150 bytes; more than this is none.
 const BYTES_MAX: usize = 1024;
 
-/// What the marker says.
+/// What the manifest says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Known {
     /// The store's id.
@@ -35,16 +35,16 @@ pub(super) struct Known {
     pub segment: Option<u64>,
 }
 
-/// The marker of a directory.
+/// The manifest of a directory.
 #[derive(Debug)]
-pub(super) struct Marker {
+pub(super) struct Manifest {
     files: Arc<dyn Files>,
     dir: PathBuf,
     known: Mutex<Known>,
 }
 
-impl Marker {
-    /// What the marker of this directory says; `None` where there is none.
+impl Manifest {
+    /// What the manifest of this directory says; `None` where there is none.
     pub(super) fn read(files: &dyn Files, dir: &Path) -> Result<Option<Known>, OpenError> {
         let path = dir.join(FILE_NAME);
         let failed = || format!("read {}", path.display());
@@ -55,7 +55,7 @@ impl Marker {
         };
         let mut bytes = [0; BYTES_MAX];
         let length = file.read_at(&mut bytes, 0).map_err(Fault::io(failed()))?;
-        let what = || "the marker is not what was written".into();
+        let what = || "the manifest is not what was written".into();
         let known = parse(&bytes[..length]).ok_or_else(|| Damage { file: path.clone(), offset: 0, what: what() })?;
         Ok(Some(known))
     }
@@ -69,12 +69,12 @@ impl Marker {
         Self { files, dir, known: Mutex::new(known) }
     }
 
-    /// Changes what the marker says, atomically and durably.
+    /// Changes what the manifest says, atomically and durably.
     pub(super) fn update(&self, change: impl FnOnce(&mut Known)) -> Result<(), Fault> {
         let mut known = self.known.lock();
         let mut changed = *known;
         change(&mut changed);
-        self.write(changed).map_err(Fault::io("write the marker"))?;
+        self.write(changed).map_err(Fault::io("write the manifest"))?;
         *known = changed;
         Ok(())
     }
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_marker_reads_back_and_any_flipped_bit_is_noticed() {
+    fn a_manifest_reads_back_and_any_flipped_bit_is_noticed() {
         for segment in [None, Some(1 << 40)] {
             let known = Known { store: 0xabc, position: Position(9), checkpoint: Position(7), segment };
             let bytes = text(known).into_bytes();

@@ -1,4 +1,4 @@
-//! Loads: streams to be read, and the threads that read them.
+//! The read pool: streams to be read, and the threads that read them.
 //!
 //! A read may wait for the disk or for sled's lock, which the threads of requests must not. Handing it over costs more than most
 //! reads: so who has read one stream goes on with the next, and one hand-over serves all who wait. Depends on `record` and
@@ -28,7 +28,7 @@ pub(super) type Answer = Result<Loaded, LoadError>;
 
 /// The loads of a journal. As many can wait as there are callers, who are bounded elsewhere.
 #[derive(Debug)]
-pub(super) struct Loads {
+pub(super) struct ReadPool {
     line: Mutex<Line>,
     readers_max: usize,
 }
@@ -46,8 +46,8 @@ struct Load {
     answer: oneshot::Sender<Answer>,
 }
 
-impl Loads {
-    /// Loads by at most so many threads at once.
+impl ReadPool {
+    /// Reads by at most so many threads at once.
     pub(super) fn new(readers_max: usize) -> Arc<Self> {
         Arc::new(Self { line: Mutex::default(), readers_max })
     }
@@ -61,7 +61,7 @@ impl Loads {
         let needed = line.readers < self.readers_max && line.waiting.len() > enough;
         let reader = needed.then(|| {
             line.readers += 1;
-            Reader { loads: Arc::clone(self), at_work: true }
+            Reader { read_pool: Arc::clone(self), at_work: true }
         });
         (loaded, reader)
     }
@@ -70,7 +70,7 @@ impl Loads {
 /// One who reads as long as somebody waits.
 #[derive(Debug)]
 pub(super) struct Reader {
-    loads: Arc<Loads>,
+    read_pool: Arc<ReadPool>,
     at_work: bool,
 }
 
@@ -87,7 +87,7 @@ impl Reader {
 
     /// The next load that somebody still waits for.
     fn next(&mut self) -> Option<Load> {
-        let mut line = self.loads.line.lock();
+        let mut line = self.read_pool.line.lock();
         let waited_for = iter::from_fn(|| line.waiting.pop_front()).find(|load| !load.answer.is_closed());
         if waited_for.is_none() {
             // Under the same lock, so that who comes next starts another.
@@ -102,7 +102,7 @@ impl Drop for Reader {
     /// A reader that never came to a thread: those who wait for nobody else learn that nobody comes.
     fn drop(&mut self) {
         if self.at_work {
-            let mut line = self.loads.line.lock();
+            let mut line = self.read_pool.line.lock();
             line.readers -= 1;
             if line.readers == 0 {
                 line.waiting.clear();
@@ -122,10 +122,10 @@ mod tests {
 
     #[test]
     fn one_reader_serves_those_who_wait_and_another_helps_where_many_do() {
-        let loads = Loads::new(2);
+        let read_pool = ReadPool::new(2);
         let (mut readers, mut answers) = (Vec::new(), Vec::new());
         for name in 0..20 {
-            let (answer, reader) = loads.push(Stream::new(1, &[name]));
+            let (answer, reader) = read_pool.push(Stream::new(1, &[name]));
             readers.extend(reader.map(|reader| (usize::from(name), reader)));
             answers.push(answer);
         }
@@ -145,17 +145,17 @@ mod tests {
         let failed =
             answers.into_iter().map(oneshot::Receiver::blocking_recv).filter(|answer| !matches!(answer, Ok(Ok(_))));
         assert_eq!(failed.count(), 1, "the one that panicked");
-        assert!(loads.push(Stream::new(1, b"next")).1.is_some(), "both have ended");
+        assert!(read_pool.push(Stream::new(1, b"next")).1.is_some(), "both have ended");
     }
 
     #[test]
     fn nobody_waits_for_a_reader_that_never_came() {
-        let loads = Loads::new(1);
-        let (first, reader) = loads.push(Stream::new(1, b"a"));
-        let (second, none) = loads.push(Stream::new(1, b"b"));
+        let read_pool = ReadPool::new(1);
+        let (first, reader) = read_pool.push(Stream::new(1, b"a"));
+        let (second, none) = read_pool.push(Stream::new(1, b"b"));
         assert!(none.is_none());
         drop(reader);
         assert!(first.blocking_recv().is_err() && second.blocking_recv().is_err());
-        assert!(loads.push(Stream::new(1, b"c")).1.is_some(), "the next one has a reader");
+        assert!(read_pool.push(Stream::new(1, b"c")).1.is_some(), "the next one has a reader");
     }
 }

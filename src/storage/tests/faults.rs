@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, io, path::Path, time::Duration};
 
 use tokio::sync::oneshot;
 
-use super::{
+use crate::storage::{
     Append, AppendError, Journal, JournalConfig, OpenError, Refused, Status, Stream,
-    testing::{Disk, Image, Random, config, copy_dir, small_limits},
+    tests::simulated_disk::{Disk, Image, Random, config, copy_dir, small_limits},
 };
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -112,7 +112,7 @@ fn a_failed_write_is_for_ever() {
         let (lease, _) = journal.activate(&stream(0)).await.unwrap();
         let mut spare_ready = journal.watch_status();
         assert_eq!(*spare_ready.borrow_and_update(), Status::Writable);
-        // Every call from here on, so it does not matter which the keeper makes.
+        // Every call from here on, so it does not matter which the preallocator makes.
         let waiting = journal.reserve().await.unwrap();
         let late = journal.reserve().await.unwrap();
         let (sender, receiver) = oneshot::channel();
@@ -192,9 +192,9 @@ fn a_checkpoint_waits_while_even_its_own_room_is_taken() {
     let mut config = config(dir.path(), &disk);
     (config.limits.disk_free_bytes_min, config.limits.checkpoint_ms) = (1_000, 50);
     runtime().block_on(async {
-        let mut tail_bytes = 0;
+        let mut memtable_bytes = 0;
         // A checkpoint may come first; then there is nothing left that the next one would have to write.
-        while tail_bytes == 0 {
+        while memtable_bytes == 0 {
             disk.set_free_bytes(1_250);
             let journal = Journal::open(config.clone()).unwrap();
             let mut status = journal.watch_status();
@@ -205,12 +205,12 @@ fn a_checkpoint_waits_while_even_its_own_room_is_taken() {
             // One that was under way may end.
             tokio::time::sleep(Duration::from_millis(100)).await;
             let before = journal.figures();
-            tail_bytes = before.tail_bytes;
+            memtable_bytes = before.memtable_bytes;
             tokio::time::sleep(Duration::from_millis(300)).await;
             assert_eq!(journal.figures().checkpoints, before.checkpoints);
-            assert_eq!(journal.figures().tail_bytes, tail_bytes);
+            assert_eq!(journal.figures().memtable_bytes, memtable_bytes);
             disk.set_free_bytes(1_250);
-            while journal.figures().tail_bytes > 0 {
+            while journal.figures().memtable_bytes > 0 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             assert_eq!(journal.status(), Status::Writable);
@@ -294,13 +294,13 @@ fn what_is_missing_is_refused() {
         content.truncate(content.len() / 2);
         assert!(matches!(start_without_state(truncated), Err(OpenError::Damaged(_))), "{path:?} is cut short");
     }
-    let mut only_marker = image.clone();
-    only_marker.names.retain(|name, _| name == Path::new("souk.marker"));
-    assert!(matches!(start_without_state(only_marker), Err(OpenError::Short { .. })));
+    let mut only_manifest = image.clone();
+    only_manifest.names.retain(|name, _| name == Path::new("manifest"));
+    assert!(matches!(start_without_state(only_manifest), Err(OpenError::Short { .. })));
 
-    let mut no_marker = image.clone();
-    no_marker.names.remove(Path::new("souk.marker"));
-    assert!(matches!(start_without_state(no_marker), Err(OpenError::MarkerMissing(_))));
+    let mut no_manifest = image.clone();
+    no_manifest.names.remove(Path::new("manifest"));
+    assert!(matches!(start_without_state(no_manifest), Err(OpenError::ManifestMissing(_))));
 
     // The end of the log overwritten with zeros: it is shorter than was known.
     let mut emptied = image.clone();
@@ -373,9 +373,9 @@ fn the_operating_systems_files_do_the_same() {
     assert!(matches!(Journal::open(config()), Err(OpenError::Locked(_))));
     drop(busy);
     // A start that is refused gives the directory back.
-    std::fs::rename(dir.path().join("souk.marker"), dir.path().join("elsewhere")).unwrap();
-    assert!(matches!(Journal::open(config()), Err(OpenError::MarkerMissing(_))));
-    std::fs::rename(dir.path().join("elsewhere"), dir.path().join("souk.marker")).unwrap();
+    std::fs::rename(dir.path().join("manifest"), dir.path().join("elsewhere")).unwrap();
+    assert!(matches!(Journal::open(config()), Err(OpenError::ManifestMissing(_))));
+    std::fs::rename(dir.path().join("elsewhere"), dir.path().join("manifest")).unwrap();
     let journal = Journal::open(config()).unwrap();
     runtime.block_on(async {
         tokio::time::timeout(Duration::from_secs(60), journal.close()).await.unwrap().unwrap();

@@ -1,4 +1,4 @@
-//! Lists: the read models of projections, as keys and values beside the state.
+//! The read models of projections, as keys and values beside the state.
 //!
 //! A projection commits its changes with its position. What a power cut leaves of commits since the last checkpoint is not
 //! known, so each checkpoint pins the positions, and a start begins at the pins: projections apply what follows once more.
@@ -17,7 +17,7 @@ use super::{
 };
 
 /// The longest name of a projection and the longest key in it, in bytes.
-pub const LIST_KEY_BYTES_MAX: usize = 255;
+pub const READ_MODEL_KEY_BYTES_MAX: usize = 255;
 /// How many keys are removed at once when a list is cleared.
 const CLEAR_KEYS_MAX: usize = 1_000;
 const PIN_PREFIX: &[u8] = b"mpin";
@@ -33,7 +33,7 @@ pub enum Change {
 
 /// The read models.
 #[derive(Debug)]
-pub struct Lists {
+pub struct ReadModels {
     state: Arc<State>,
     positions: Mutex<BTreeMap<String, Position>>,
     /// Held while positions become pins, and while a list is cleared: an old pin must not come back beside an empty list.
@@ -42,7 +42,7 @@ pub struct Lists {
     pinned: Mutex<BTreeMap<String, Position>>,
 }
 
-impl Lists {
+impl ReadModels {
     /// Takes up the pinned positions. A list without one may hold anything, so it is emptied.
     pub(super) fn open(state: Arc<State>) -> Result<Self, Fault> {
         let mut positions = BTreeMap::new();
@@ -54,13 +54,13 @@ impl Lists {
             positions.insert(name, Position(u64_at(&value, 0)));
         }
         let pinned = Mutex::new(positions.clone());
-        let lists = Self { state, positions: Mutex::new(positions), pinning: Mutex::new(()), pinned };
-        for name in lists.stored_names()? {
-            if !lists.positions.lock().contains_key(&name) {
-                lists.remove_entries(&name)?;
+        let read_models = Self { state, positions: Mutex::new(positions), pinning: Mutex::new(()), pinned };
+        for name in read_models.stored_names()? {
+            if !read_models.positions.lock().contains_key(&name) {
+                read_models.remove_entries(&name)?;
             }
         }
-        Ok(lists)
+        Ok(read_models)
     }
 
     fn stored_names(&self) -> Result<Vec<String>, Fault> {
@@ -72,7 +72,7 @@ impl Lists {
             names.push(String::from_utf8_lossy(name).into_owned());
             // Past every key of this list.
             after = key[..(2 + length).min(key.len())].to_vec();
-            after.extend_from_slice(&[0xff; LIST_KEY_BYTES_MAX + 1]);
+            after.extend_from_slice(&[0xff; READ_MODEL_KEY_BYTES_MAX + 1]);
         }
         Ok(names)
     }
@@ -191,7 +191,7 @@ fn pin_key(projection: &str) -> Vec<u8> {
 fn entry_key(projection: &str, key: &[u8]) -> Result<Vec<u8>, Fault> {
     let too_large = || Fault::TooLarge { bytes: projection.len().max(key.len()) };
     let name_bytes = u8::try_from(projection.len()).map_err(|_| too_large())?;
-    if key.len() > LIST_KEY_BYTES_MAX {
+    if key.len() > READ_MODEL_KEY_BYTES_MAX {
         return Err(too_large());
     }
     Ok([&[b'l', name_bytes], projection.as_bytes(), key].concat())
