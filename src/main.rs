@@ -34,7 +34,7 @@ use souk::{
     http,
     shop::{
         Shop,
-        catalogue::SetStock,
+        import::{Imported, SetStock},
         upkeep::{Backup, restore},
     },
 };
@@ -144,6 +144,12 @@ struct Import {
     /// Set the stock to what the file says, also for products that have been sold from. Without it a file's stock counts once.
     #[arg(long)]
     set_stock: bool,
+    /// The encoding of the files, such as windows-1250, where it is not UTF-8 and they do not say so.
+    #[arg(long, value_name = "NAME")]
+    encoding: Option<String>,
+    /// Go on with a file at this line: rows before it are passed over.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    from_line: u64,
     /// The seller to whom new products belong, by e-mail address [default: the operator].
     #[arg(long, value_name = "EMAIL")]
     seller: Option<String>,
@@ -312,9 +318,13 @@ async fn run_import(config: Config, options: Import) -> Result<ExitCode> {
     let mut stopped = None;
     for path in &options.files {
         let report = |line: u64, reason: &str| eprintln!("{}:{line}: {reason}", path.display());
-        match import_file(&shop, path, Mode { editor, set_stock }, report).await {
-            Ok(Summary { changed, already_so, bad }) => {
-                println!("{}: {changed} changed, {already_so} already so, {bad} bad", path.display());
+        let mode = Mode { editor, set_stock, encoding: options.encoding.as_deref(), from_line: options.from_line };
+        match import_file(&shop, path, mode, report).await {
+            Ok(Summary { imported: Imported { changed, already_so, stock_changed }, bad }) => {
+                let path = path.display();
+                println!(
+                    "{path}: {changed} changed, {already_so} already so, stock of {stock_changed} changed, {bad} bad"
+                );
                 sum.bad += bad;
             }
             Err(error) => {
@@ -407,7 +417,8 @@ fn password_from_input(email: &str) -> Result<String> {
     }
     let mut password = String::new();
     std::io::stdin().take(1_024).read_to_string(&mut password)?;
-    let password = password.lines().next().unwrap_or_default().to_owned();
+    // Programs on Windows write a byte order mark in front of what they pipe.
+    let password = password.trim_start_matches('\u{feff}').lines().next().unwrap_or_default().to_owned();
     if password.is_empty() {
         bail!("a password is needed on standard input");
     }

@@ -11,17 +11,12 @@ use std::{
 };
 
 use souk::{
-    app::{
-        demo,
-        import::{Mode, import_entries},
-        serve::serve,
-        tokens,
-    },
+    app::{demo, import::import_entries, serve::serve, tokens},
     catalogue::{demo::DemoCatalogue, entry::Entry},
     config::Config,
     domain::{ids::UserId, product::Editor},
     load::{self, Arrivals, Kind, LoadError, Operator, Plan, Protocol, Report, Scenario},
-    shop::{Shop, catalogue::SetStock},
+    shop::Shop,
     verify::history::{Answer, Call, History, Outcome},
 };
 use tokio::{net::TcpListener, sync::Notify};
@@ -40,8 +35,7 @@ async fn served() -> Served {
     let shop = Shop::open(Config { data_dir: directory.path().into(), ..Config::default() }).await.unwrap();
     demo::fill(&shop, 1, 1).await.unwrap();
     let plenty = DemoCatalogue::new(1, PRODUCTS).map(|entry| Entry { stock: Some(100_000), ..entry });
-    let mode = Mode { editor: Editor::Admin(UserId(0)), set_stock: SetStock::Always };
-    import_entries(&shop, plenty, mode).await.unwrap();
+    import_entries(&shop, plenty, Editor::Admin(UserId(0))).await.unwrap();
     for progress in shop.progress() {
         progress.catch_up(std::time::Duration::from_secs(30)).await;
     }

@@ -13,11 +13,11 @@ use std::{
 };
 
 use souk::{
-    app::import::{Mode, import_entries},
+    app::import::import_entries,
     catalogue::{demo::DemoCatalogue, entry::Entry},
     config::Config,
     domain::{ids::UserId, product::Editor},
-    shop::{Shop, catalogue::SetStock},
+    shop::Shop,
 };
 use tempfile::TempDir;
 
@@ -70,16 +70,15 @@ pub(crate) async fn empty_shop() -> (Shop, TempDir) {
 /// Brings entries into the shop and waits until lists and search have them.
 pub(crate) async fn import(shop: &Shop, entries: impl Iterator<Item = Entry>) {
     let began = Instant::now();
-    let mode = Mode { editor: Editor::Admin(UserId(0)), set_stock: SetStock::Once };
-    let summary = import_entries(shop, entries, mode).await.expect("the catalogue is imported");
-    let rate = summary.changed as f64 / began.elapsed().as_secs_f64();
+    let summary = import_entries(shop, entries, Editor::Admin(UserId(0))).await.expect("the catalogue is imported");
+    let rate = summary.imported.changed as f64 / began.elapsed().as_secs_f64();
     for progress in shop.progress() {
         progress.catch_up(CATCH_UP).await;
     }
     let seconds = began.elapsed().as_secs_f64();
     println!(
         "            {} entries imported, {rate:.0}/s; lists and search had them after {seconds:.1} s",
-        summary.changed
+        summary.imported.changed
     );
 }
 

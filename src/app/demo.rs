@@ -5,11 +5,11 @@
 
 use secrecy::SecretString;
 
-use super::import::{ImportError, Mode, import_entries};
+use super::import::{ImportError, import_entries};
 use crate::{
     catalogue::demo::DemoCatalogue,
     domain::{account::Role, product::Editor},
-    shop::{Shop, catalogue::SetStock},
+    shop::Shop,
 };
 
 /// The password of all demo logins.
@@ -43,9 +43,9 @@ pub async fn fill(shop: &Shop, seed: u64, products: usize) -> Result<(), ImportE
     };
     if !filled {
         tracing::info!(products, seed, "making the demo catalogue");
-        let mode = Mode { editor: Editor::Seller(seller), set_stock: SetStock::Once };
-        import_entries(shop, DemoCatalogue::new(seed, products - 1), mode).await?;
-        import_entries(shop, last, mode).await?;
+        let editor = Editor::Seller(seller);
+        import_entries(shop, DemoCatalogue::new(seed, products - 1), editor).await?;
+        import_entries(shop, last, editor).await?;
     }
     Ok(())
 }

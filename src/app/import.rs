@@ -3,106 +3,51 @@
 //! May depend on `shop` and `catalogue`.
 
 use std::{
-    collections::HashSet,
     io::{IsTerminal, stderr},
     path::Path,
     time::{Duration, Instant},
 };
 
-use futures::{StreamExt, stream};
+use futures::{StreamExt, stream::FuturesUnordered};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
 use crate::{
-    catalogue::{entry::Entry, read::Reader},
+    catalogue::{
+        entry::{Change, Entry, Row},
+        read::Reader,
+    },
     domain::product::Editor,
     shop::{
         Error, Shop,
-        catalogue::{Imported, SetStock},
+        import::{Imported, Listing, Refused, SetStock},
     },
 };
 
-/// How many entries are on their way at once. They share syncs of the log, so more of them means fewer syncs.
-const ENTRIES_AT_ONCE: usize = 512;
+/// How many rows are on their way at once. They share syncs of the log, so more of them means fewer syncs.
+const ROWS_AT_ONCE: usize = 512;
 /// How often progress is printed where there is no terminal, in seconds.
 const REPORT_SECONDS: u64 = 5;
 
 /// What an import came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Summary {
-    /// Products created or changed.
-    pub changed: u64,
-    /// Products that were there just like that.
-    pub already_so: u64,
-    /// Lines or products that were refused.
+    /// What changed, and what was already so.
+    pub imported: Imported,
+    /// Rows that were refused.
     pub bad: u64,
 }
 
-/// Who owns what is imported, and what its stock means.
+/// Who owns what is imported, what its stock means, and how the file is read.
 #[derive(Debug, Clone, Copy)]
-pub struct Mode {
+pub struct Mode<'a> {
     /// The owner of new products.
     pub editor: Editor,
     /// Whether stock counts once or always.
     pub set_stock: SetStock,
-}
-
-/// Imports a file. Each bad line is reported with its number and reason through `report`, and the rest is imported.
-///
-/// # Errors
-/// The file cannot be opened, or the shop cannot be written to (its disk is full, it has failed).
-pub async fn import_file(
-    shop: &Shop,
-    path: &Path,
-    mode: Mode,
-    mut report: impl FnMut(u64, &str),
-) -> Result<Summary, ImportError> {
-    let opening = |error| ImportError::Open { path: path.display().to_string(), error };
-    let bytes = std::fs::metadata(path).map_err(opening)?.len();
-    let mut reader = Reader::open(path).map_err(opening)?;
-    let progress = Progress::new(bytes, path);
-    let (mut summary, mut batch) = (Summary::default(), Batch::default());
-    while let Some((line, row)) = reader.next() {
-        match row {
-            Ok(entries) => {
-                // A later line about the same product must win, so it waits for the earlier one.
-                if batch.names_any(&entries) || batch.entries.len() >= ENTRIES_AT_ONCE {
-                    batch.put(shop, mode, &mut summary, &mut report).await?;
-                }
-                batch.add(line, entries);
-            }
-            Err(error) => {
-                summary.bad += 1;
-                report(line, &error.to_string());
-            }
-        }
-        progress.show(reader.bytes_read(), &summary);
-    }
-    batch.put(shop, mode, &mut summary, &mut report).await?;
-    progress.finish(&summary);
-    Ok(summary)
-}
-
-/// Puts entries into the shop that need no reading: a demo's.
-///
-/// # Errors
-/// The first entry that the shop refuses.
-pub async fn import_entries(
-    shop: &Shop,
-    entries: impl Iterator<Item = Entry>,
-    mode: Mode,
-) -> Result<Summary, ImportError> {
-    let (mut summary, mut batch) = (Summary::default(), Batch::default());
-    let progress = Progress::new(0, Path::new("demo catalogue"));
-    for (number, entry) in (1..).zip(entries) {
-        if batch.entries.len() >= ENTRIES_AT_ONCE {
-            batch.put(shop, mode, &mut summary, &mut |_, _| {}).await?;
-            progress.show(0, &summary);
-        }
-        batch.add(number, vec![entry]);
-    }
-    batch.put(shop, mode, &mut summary, &mut |_, _| {}).await?;
-    progress.finish(&summary);
-    Ok(summary)
+    /// The encoding of the file, where the user names it.
+    pub encoding: Option<&'a str>,
+    /// The first line to import; earlier rows are passed over.
+    pub from_line: u64,
 }
 
 /// Why an import stopped.
@@ -119,52 +64,104 @@ pub enum ImportError {
     /// The shop cannot be written to.
     #[error(transparent)]
     Shop(#[from] Error),
+    /// The shop cannot be written to any more.
+    #[error("stopped at line {line}: {reason}. All rows before it are imported; --from-line {line} goes on there")]
+    Stopped {
+        /// The first line that may not be imported.
+        line: u64,
+        /// Why.
+        reason: Refused,
+    },
 }
 
-#[derive(Default)]
-struct Batch {
-    entries: Vec<(u64, Entry)>,
-    named: HashSet<String>,
-}
-
-impl Batch {
-    fn names_any(&self, entries: &[Entry]) -> bool {
-        entries.iter().any(|entry| self.named.contains(entry.id.as_str()))
-    }
-
-    fn add(&mut self, line: u64, entries: Vec<Entry>) {
-        for entry in entries {
-            self.named.insert(entry.id.to_string());
-            self.entries.push((line, entry));
-        }
-    }
-
-    async fn put(
-        &mut self,
-        shop: &Shop,
-        mode: Mode,
-        summary: &mut Summary,
-        report: &mut impl FnMut(u64, &str),
-    ) -> Result<(), ImportError> {
-        self.named.clear();
-        let puts = self.entries.drain(..).map(|(line, entry)| async move {
-            let Entry { id, details, stock, .. } = entry;
-            let put = shop.import_product(mode.editor, &id, details, stock, mode.set_stock).await;
-            (line, id, put)
-        });
-        let mut puts = stream::iter(puts).buffer_unordered(ENTRIES_AT_ONCE);
-        while let Some((line, id, put)) = puts.next().await {
-            match put {
-                Ok(Imported::Changed) => summary.changed += 1,
-                Ok(Imported::AlreadySo) => summary.already_so += 1,
-                Err(error @ (Error::NotDelivered(_) | Error::Unknown | Error::Fault(_))) => return Err(error.into()),
-                Err(refused) => {
+/// Imports a file. Each bad line is reported with its number and reason through `report`, and the rest is imported.
+///
+/// # Errors
+/// The file cannot be opened, or the shop cannot be written to (its disk is full, it has failed).
+pub async fn import_file(
+    shop: &Shop,
+    path: &Path,
+    mode: Mode<'_>,
+    mut report: impl FnMut(u64, &str),
+) -> Result<Summary, ImportError> {
+    let opening = |error| ImportError::Open { path: path.display().to_string(), error };
+    let bytes = std::fs::metadata(path).map_err(opening)?.len();
+    let mut reader = Reader::open(path, mode.encoding).map_err(opening)?;
+    let progress = Progress::new(bytes, path);
+    let mut summary = Summary::default();
+    let mut rows = FuturesUnordered::new();
+    let mut at_end = false;
+    loop {
+        while !at_end && rows.len() < ROWS_AT_ONCE {
+            match reader.next() {
+                Some((line, _)) if line < mode.from_line => {}
+                Some((line, Ok(row))) => rows.push(async move { (line, apply(shop, mode, row).await) }),
+                Some((line, Err(error))) => {
                     summary.bad += 1;
-                    report(line, &format!("{id}: {refused}"));
+                    report(line, &error.to_string());
                 }
+                None => at_end = true,
             }
         }
-        Ok(())
+        match rows.next().await {
+            Some((_, Ok(imported))) => summary.add(imported),
+            Some((line, Err(reason))) if reason.is_fault() => {
+                // Rows end in any order: the first that has not ended is where to go on.
+                let unfinished: Vec<u64> =
+                    rows.filter_map(async |(line, end)| end.is_err().then_some(line)).collect().await;
+                return Err(ImportError::Stopped { line: unfinished.into_iter().fold(line, u64::min), reason });
+            }
+            Some((line, Err(refused))) => {
+                summary.bad += 1;
+                report(line, &refused.to_string());
+            }
+            None => break,
+        }
+        progress.show(reader.bytes_read(), &summary);
+    }
+    progress.finish(&summary);
+    Ok(summary)
+}
+
+/// Puts entries into the shop that need no reading: a demo's.
+///
+/// # Errors
+/// The first entry that the shop refuses.
+pub async fn import_entries(
+    shop: &Shop,
+    entries: impl Iterator<Item = Entry>,
+    editor: Editor,
+) -> Result<Summary, ImportError> {
+    let mode = Mode { editor, set_stock: SetStock::Once, encoding: None, from_line: 0 };
+    let progress = Progress::new(0, Path::new("demo catalogue"));
+    let mut summary = Summary::default();
+    let rows = entries.map(|entry| apply(shop, mode, Row::Product(vec![entry])));
+    let mut rows = futures::stream::iter(rows).buffer_unordered(ROWS_AT_ONCE);
+    while let Some(end) = rows.next().await {
+        summary.add(end.map_err(|refused| refused.reason)?);
+        progress.show(0, &summary);
+    }
+    progress.finish(&summary);
+    Ok(summary)
+}
+
+/// Does what a row says.
+async fn apply(shop: &Shop, mode: Mode<'_>, row: Row) -> Result<Imported, Refused> {
+    match row {
+        Row::Product(entries) => {
+            let listing = |Entry { id, details, stock }| Listing { id, details, stock };
+            let listings = entries.into_iter().map(listing).collect();
+            shop.import_products(mode.editor, listings, mode.set_stock).await
+        }
+        Row::Change(Change { id, price, stock }) => shop.import_change(mode.editor, &id, price, stock).await,
+    }
+}
+
+impl Summary {
+    fn add(&mut self, Imported { changed, already_so, stock_changed }: Imported) {
+        self.imported.changed += changed;
+        self.imported.already_so += already_so;
+        self.imported.stock_changed += stock_changed;
     }
 }
 
@@ -195,7 +192,7 @@ impl Progress {
         if self.reported_at.get().elapsed() >= Duration::from_secs(REPORT_SECONDS) {
             self.reported_at.set(Instant::now());
             let percent = (bytes_read * 100).checked_div(self.bytes).unwrap_or(0);
-            let products = summary.changed + summary.already_so;
+            let products = summary.imported.changed + summary.imported.already_so;
             tracing::info!("{}: {products} products, {percent} %", self.name);
         }
     }
@@ -204,12 +201,13 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
-        let Summary { changed, already_so, bad } = *summary;
+        let Summary { imported: Imported { changed, already_so, stock_changed }, bad } = *summary;
         tracing::info!(
-            "{}: {} changed, {} already so, {} bad",
+            "{}: {} changed, {} already so, stock of {} changed, {} bad",
             self.name,
             HumanCount(changed),
             HumanCount(already_so),
+            HumanCount(stock_changed),
             HumanCount(bad)
         );
     }

@@ -54,7 +54,7 @@ impl CommonFields {
             thumbnail_url: thumbnail_url(fields)?,
             attributes: attributes(fields)?,
             imported_rating: imported_rating(fields)?,
-            stock: fields.whole("stock", STOCK_PIECES_MAX)?,
+            stock: stock(fields)?,
         })
     }
 }
@@ -79,6 +79,21 @@ pub(super) fn price_minor(fields: &mut Fields) -> Result<Option<u64>, RowError> 
 pub(super) fn currency(fields: &mut Fields) -> Result<Option<Currency>, RowError> {
     let Some(code) = fields.text("currency")? else { return Ok(None) };
     code.parse().map(Some).map_err(|_| RowError::UnknownCurrency { code })
+}
+
+/// The price, both parts of it or none.
+pub(super) fn price(fields: &mut Fields) -> Result<Option<Money>, RowError> {
+    match (price_minor(fields)?, currency(fields)?) {
+        (Some(minor), Some(currency)) => Ok(Some(Money::new(minor, currency)?)),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(RowError::PriceWithoutCurrency),
+        (None, Some(_)) => Err(RowError::CurrencyWithoutPrice),
+    }
+}
+
+/// The pieces on hand.
+pub(super) fn stock(fields: &mut Fields) -> Result<Option<u64>, RowError> {
+    fields.whole("stock", STOCK_PIECES_MAX)
 }
 
 /// The description with the bullets below it, a line each.

@@ -13,8 +13,65 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum RowError {
     /// The line (or a CSV record over several lines) is too long to be held.
-    #[error("the row is longer than {LINE_BYTES_MAX} bytes; in a CSV file, a quote may be left open")]
+    #[error("the row is longer than {LINE_BYTES_MAX} bytes")]
     TooLong,
+    /// A quote opens a cell, and the row does not close it.
+    #[error(
+        "a quote opens a cell that does not end in its row: up to line {last} it would take in {lines} {}; the rows \
+         after this line are read on their own. Write a quote inside a cell twice, and the cell between quotes",
+        if *.lines == 1 { "line" } else { "lines" }
+    )]
+    QuoteOpen {
+        /// The last line that the cell would take in.
+        last: u64,
+        /// How many lines that are, the first one included.
+        lines: u64,
+    },
+    /// Text follows the quote that closes a cell.
+    #[error("a cell between quotes holds a quote itself; write the inner one twice: \"24\"\" monitor\"")]
+    QuoteInside,
+    /// A file in an encoding that it does not name.
+    #[error("the file is not UTF-8; it looks like {guess}. Save it as UTF-8, or name its encoding (--encoding)")]
+    Encoding {
+        /// What its bytes suggest.
+        guess: &'static str,
+    },
+    /// A file that is no text.
+    #[error("the file is {what}, not text; save the sheet as CSV (UTF-8)")]
+    Binary {
+        /// What it is.
+        what: &'static str,
+    },
+    /// A cell with a character that stands for one that was lost.
+    #[error("{field} holds the character \u{fffd}, which stands for one that was lost in a conversion")]
+    LostCharacter {
+        /// The column.
+        field: String,
+    },
+    /// A cell that a spreadsheet has changed beyond recovery.
+    #[error("{field} {found:?} {damage}")]
+    Damaged {
+        /// The column.
+        field: String,
+        /// The cell.
+        found: String,
+        /// What happened to it.
+        damage: &'static str,
+    },
+    /// A cell below a column without a name.
+    #[error("the cell {found:?} stands in a column without a name")]
+    Nameless {
+        /// The cell.
+        found: String,
+    },
+    /// An id that an earlier row of the file has.
+    #[error("the id {id} is given twice in this file, first in line {first}; this row is not taken")]
+    IdTwice {
+        /// The id.
+        id: String,
+        /// The line of the first.
+        first: u64,
+    },
     /// The bytes are no text.
     #[error("the row is not UTF-8 text")]
     NotText,
@@ -24,7 +81,7 @@ pub enum RowError {
         /// What is wrong, and where in the line.
         reason: String,
     },
-    /// The line ends before its JSON does, or a quoted CSV cell is never closed.
+    /// The line ends before its JSON does.
     #[error("the row ends too early; the file may be cut off")]
     CutOff,
     /// The line is JSON, but no object.
@@ -99,6 +156,9 @@ pub enum RowError {
         /// Why.
         reason: Box<RowError>,
     },
+    /// A row that changes a product states neither its price nor its stock.
+    #[error("neither a price nor a stock is given")]
+    NoChange,
     /// A variant has neither of the fields that name it.
     #[error("sku or id is missing")]
     Unnamed,
@@ -153,6 +213,8 @@ impl RowError {
         }
         let message = error.to_string();
         let reason = message.split(" at line ").next().unwrap_or(&message);
+        // The parser's word for `true`, `false` and `null`.
+        let reason = reason.replace("expected ident", "a word that is not true, false or null");
         Self::NotJson { reason: format!("{reason}, at byte {}", error.column()) }
     }
 }

@@ -12,9 +12,6 @@ pub const LINE_BYTES_MAX: usize = 1024 * 1024;
 /// The mark that some programs put in front of UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// How many bytes of a line are cut off once it is held: the mark above and a carriage return.
-const CUT_OFF_BYTES_MAX: usize = BYTE_ORDER_MARK.len() + 1;
-
 /// What was found where a line was looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
@@ -32,12 +29,14 @@ pub(super) struct Lines<R> {
     input: R,
     bytes_read: u64,
     lines_read: u64,
+    /// A line feed that follows belongs to the carriage return before it.
+    after_carriage_return: bool,
 }
 
 impl<R: BufRead> Lines<R> {
     /// The lines of `input`, which stands at its beginning.
     pub(super) fn new(input: R) -> Self {
-        Self { input, bytes_read: 0, lines_read: 0 }
+        Self { input, bytes_read: 0, lines_read: 0, after_carriage_return: false }
     }
 
     /// How many bytes of the input have been used up.
@@ -67,10 +66,16 @@ impl<R: BufRead> Lines<R> {
                 }
                 break;
             }
+            if std::mem::take(&mut self.after_carriage_return) && chunk[0] == b'\n' {
+                self.input.consume(1);
+                self.bytes_read += 1;
+                continue;
+            }
             begun = true;
-            let line_end = chunk.iter().position(|&byte| byte == b'\n');
+            let line_end = chunk.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
+            self.after_carriage_return = line_end.is_some_and(|at| chunk[at] == b'\r');
             let piece = &chunk[..line_end.unwrap_or(chunk.len())];
-            fits &= buffer.len() + piece.len() <= LINE_BYTES_MAX + CUT_OFF_BYTES_MAX;
+            fits &= buffer.len() + piece.len() <= LINE_BYTES_MAX + BYTE_ORDER_MARK.len();
             if fits {
                 buffer.extend_from_slice(piece);
             }
@@ -84,9 +89,6 @@ impl<R: BufRead> Lines<R> {
         self.lines_read += 1;
         if self.lines_read == 1 && buffer[start..].starts_with(BYTE_ORDER_MARK) {
             buffer.drain(start..start + BYTE_ORDER_MARK.len());
-        }
-        if buffer.len() > start && buffer.ends_with(b"\r") {
-            buffer.pop();
         }
         if fits && buffer.len() <= LINE_BYTES_MAX { Ok(Found::Line) } else { Ok(Found::TooLong) }
     }

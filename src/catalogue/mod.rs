@@ -1,10 +1,10 @@
 //! Catalogue files: what a shop sells, as rows of a file that people and other programs write.
 //!
 //! ```text
-//! file ──▶ lines ──▶ value (JSON Lines) ─┐
-//!            └─────▶ table (CSV) ────────┴─▶ row ──▶ Entry ──▶ write ──▶ file
-//!                                         variant ┘    ▲
-//!                                             demo ────┘
+//! file ──▶ encoding ──▶ lines ──▶ value (JSON Lines) ─┐
+//!                 └───▶ records ──▶ table (CSV) ──────┴─▶ row ──▶ Entry ──▶ write ──▶ file
+//!                                   spreadsheet ┘       variant ┘    ▲
+//!                                                           demo ────┘
 //! ```
 //!
 //! Files are read and written as streams; whatever their size, one row is in memory. The format is documented in
@@ -18,9 +18,12 @@ pub mod row;
 pub mod write;
 
 mod common;
+mod encoding;
 mod fields;
 mod format;
 mod lines;
+mod records;
+mod spreadsheet;
 mod table;
 mod value;
 mod variant;

@@ -3,42 +3,54 @@
 //! A row that is refused is an item like any other, with its line and its reason; the rows after it are read all the same.
 //! Only a source that fails and a CSV header that cannot be understood end the reading.
 //!
-//! Depends on `std` and its neighbours.
+//! Depends on `csv`, `encoding_rs_io` and its neighbours.
 
 use std::{
+    collections::{HashMap, VecDeque},
     fs::File,
-    io::{self, BufRead, BufReader},
+    hash::BuildHasher,
+    io::{self, BufRead, BufReader, Read, Seek},
     path::Path,
 };
 
+use encoding_rs::UTF_8;
+use encoding_rs_io::DecodeReaderBytesBuilder;
+use foldhash::quality::RandomState;
+
 pub use crate::catalogue::lines::LINE_BYTES_MAX;
 use crate::catalogue::{
-    entry::Entry,
+    encoding,
+    entry::Row,
     error::RowError,
     lines::{Found, Lines},
+    records::Records,
     row,
-    table::{Header, TableRow, Waiting, quotes_are_closed},
+    table::{Header, TableRow, Waiting, known_names},
+    value::Value,
 };
 
 /// How many bytes are asked of a file at a time: few enough to be nothing, enough to make system calls rare.
 const BUFFER_BYTES: usize = 256 * 1024;
+
+/// What may separate the cells of a file, most common first.
+const DELIMITERS: [u8; 4] = *b",;\t|";
 
 /// The two forms of a catalogue file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// A JSON object a line.
     JsonLines,
-    /// Comma-separated values (RFC 4180) below a header.
+    /// Separated values (RFC 4180) below a header; the header tells the delimiter.
     Csv,
 }
 
 impl Format {
-    /// The form that the end of a file's name promises: `.jsonl`, `.ndjson` and `.json`, or `.csv`.
+    /// The form that the end of a file's name promises: `.jsonl`, `.ndjson` and `.json`, or `.csv`, `.tsv` and `.tab`.
     #[must_use]
     pub fn of_path(path: &Path) -> Option<Self> {
         match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
             "jsonl" | "ndjson" | "json" => Some(Self::JsonLines),
-            "csv" => Some(Self::Csv),
+            "csv" | "tsv" | "tab" => Some(Self::Csv),
             _ => None,
         }
     }
@@ -54,53 +66,96 @@ impl Format {
     }
 }
 
-/// Reads a catalogue file: an iterator of the line where a row begins, from 1, and its entries, the product first and its
-/// variants after it, or the reason why the row is refused.
+/// Reads a catalogue file: an iterator of the line where a row begins, from 1, and what the row says, or the reason why it
+/// is refused.
 ///
 /// In a CSV file an unreadable row of a variant is reported before the product above it, which is complete only then.
 #[derive(Debug)]
 pub struct Reader<R> {
-    lines: Lines<R>,
-    buffer: Vec<u8>,
-    form: Form,
+    source: Source<R>,
+    /// The line of each id so far, by a hash of the id: a file may have millions.
+    seen: HashMap<u64, u64, RandomState>,
+    hasher: RandomState,
+    ready: VecDeque<Item>,
     ended: bool,
 }
 
 /// The line where a row begins, and what it says.
-type Row = (u64, Result<Vec<Entry>, RowError>);
+type Item = (u64, Result<Row, RowError>);
 
 #[derive(Debug)]
-enum Form {
-    JsonLines,
-    CsvHeader,
-    Csv { header: Header, waiting: Option<Waiting> },
+enum Source<R> {
+    JsonLines { lines: Lines<R>, buffer: Vec<u8> },
+    Csv { records: Box<Records<R>>, header: Option<Header>, waiting: Option<Waiting> },
+    Refused { reason: Option<RowError> },
 }
 
-impl Reader<BufReader<File>> {
-    /// Opens a file; its form is told by its name, or else by its first byte.
+/// A file, decoded to UTF-8.
+pub type Decoded = BufReader<Box<dyn Read + Send>>;
+
+impl Reader<Decoded> {
+    /// Opens a file; its form is told by its name, or else by its first byte. `encoding` is the name of the file's encoding
+    /// where the user states it.
     ///
     /// # Errors
     /// What the file system says.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        let input = BufReader::with_capacity(BUFFER_BYTES, File::open(path)?);
-        match Format::of_path(path) {
-            Some(format) => Ok(Self::new(input, format)),
-            None => Self::sniffing(input),
-        }
+    pub fn open(path: &Path, encoding: Option<&str>) -> io::Result<Self> {
+        let mut file = spooled(File::open(path)?)?;
+        let format = match Format::of_path(path) {
+            Some(format) => format,
+            None => {
+                let mut beginning = [0; 64];
+                let length = file.read(&mut beginning)?;
+                file.rewind()?;
+                Format::of_beginning(&beginning[..length])
+            }
+        };
+        let found = match (encoding.map(encoding::named), format) {
+            (Some(Some(named)), _) => Ok(named),
+            (Some(None), _) => return Err(io::Error::new(io::ErrorKind::InvalidInput, "unknown encoding")),
+            (None, Format::JsonLines) => encoding::of_json(&mut file)?,
+            (None, Format::Csv) => encoding::of_csv(&mut BufReader::with_capacity(BUFFER_BYTES, &file))?,
+        };
+        file.rewind()?;
+        let decoded: (Box<dyn Read + Send>, Option<RowError>) = match found {
+            Ok(plain) if plain == UTF_8 => (Box::new(file), None),
+            Ok(other) => (Box::new(DecodeReaderBytesBuilder::new().encoding(Some(other)).build(file)), None),
+            Err(reason) => (Box::new(io::empty()), Some(reason)),
+        };
+        let input = BufReader::with_capacity(BUFFER_BYTES, decoded.0);
+        Ok(match decoded.1 {
+            None => Self::new(input, format),
+            Some(reason) => Self::of(Source::Refused { reason: Some(reason) }),
+        })
     }
 }
 
+/// The file, or a copy of a pipe, which cannot be read twice.
+fn spooled(mut file: File) -> io::Result<File> {
+    if file.metadata()?.is_file() {
+        return Ok(file);
+    }
+    let mut copy = tempfile::tempfile()?;
+    io::copy(&mut file, &mut copy)?;
+    copy.rewind()?;
+    Ok(copy)
+}
+
 impl<R: BufRead> Reader<R> {
-    /// Reads `input` as a file of this form.
+    /// Reads `input`, which is UTF-8, as a file of this form.
     pub fn new(input: R, format: Format) -> Self {
-        let form = match format {
-            Format::JsonLines => Form::JsonLines,
-            Format::Csv => Form::CsvHeader,
-        };
-        Self { lines: Lines::new(input), buffer: Vec::new(), form, ended: false }
+        Self::of(match format {
+            Format::JsonLines => Source::JsonLines { lines: Lines::new(input), buffer: Vec::new() },
+            Format::Csv => Source::Csv { records: Box::new(Records::new(input)), header: None, waiting: None },
+        })
     }
 
-    /// Reads `input` as a file of the form that its first byte suggests.
+    fn of(source: Source<R>) -> Self {
+        let hasher = RandomState::default();
+        Self { source, seen: HashMap::with_hasher(hasher.clone()), hasher, ready: VecDeque::new(), ended: false }
+    }
+
+    /// Reads `input`, which is UTF-8, as a file of the form that its first byte suggests.
     ///
     /// # Errors
     /// What the source says when it is first read.
@@ -112,106 +167,166 @@ impl<R: BufRead> Reader<R> {
     /// How many bytes of the input have been used up: beside its length, how far the reading has come.
     #[must_use]
     pub fn bytes_read(&self) -> u64 {
-        self.lines.bytes_read()
-    }
-
-    /// Reads a record into the buffer: a line that is not blank, in a CSV file with those that its quotes span. `None` at the
-    /// end of the file.
-    fn read_record(&mut self) -> Option<(u64, Result<(), RowError>)> {
-        loop {
-            self.buffer.clear();
-            let first = self.lines.append_next(&mut self.buffer);
-            let line = self.lines.number();
-            match first {
-                Err(error) => return Some(self.failed(error)),
-                Ok(Found::End) => return None,
-                Ok(Found::TooLong) => return Some((line, Err(RowError::TooLong))),
-                Ok(Found::Line) if self.buffer.trim_ascii().is_empty() => continue,
-                Ok(Found::Line) => {}
-            }
-            let mut closed = matches!(self.form, Form::JsonLines) || quotes_are_closed(&self.buffer);
-            while !closed {
-                let known = self.buffer.len();
-                self.buffer.push(b'\n');
-                match self.lines.append_next(&mut self.buffer) {
-                    Err(error) => return Some(self.failed(error)),
-                    Ok(Found::End) => return Some((line, Err(RowError::CutOff))),
-                    Ok(Found::TooLong) => return Some((line, Err(RowError::TooLong))),
-                    Ok(Found::Line) => closed = !quotes_are_closed(&self.buffer[known..]),
-                }
-            }
-            let text = if std::str::from_utf8(&self.buffer).is_ok() { Ok(()) } else { Err(RowError::NotText) };
-            return Some((line, text));
+        match &self.source {
+            Source::JsonLines { lines, .. } => lines.bytes_read(),
+            Source::Csv { records, .. } => records.bytes_read(),
+            Source::Refused { .. } => 0,
         }
     }
 
-    /// Whoever reads a broken disk again and again gets nowhere, so this is the last item.
-    fn failed(&mut self, error: io::Error) -> (u64, Result<(), RowError>) {
-        self.ended = true;
-        (self.lines.number() + 1, Err(RowError::Input(error)))
-    }
-
-    /// The next row, or `None` where the record only prepared one.
-    fn row(&mut self, line: u64) -> Option<Row> {
-        let record = std::mem::take(&mut self.buffer);
-        let row = match &mut self.form {
-            Form::JsonLines => {
-                Some((line, std::str::from_utf8(&record).map_err(|_| RowError::NotText).and_then(row::parse)))
+    /// Reads on until at least one row is ready, or the file ends.
+    fn advance(&mut self) {
+        let Self { source, ready, .. } = self;
+        let ended = match source {
+            Source::JsonLines { lines, buffer } => next_line(lines, buffer, ready),
+            Source::Csv { records, header: Some(header), waiting } => next_record(records, header, waiting, ready),
+            Source::Csv { records, header, .. } => match read_header(records) {
+                Ok(found) => {
+                    *header = found;
+                    header.is_none()
+                }
+                Err((line, reason)) => {
+                    ready.push_back((line, Err(reason)));
+                    true
+                }
+            },
+            Source::Refused { reason } => {
+                ready.extend(reason.take().map(|reason| (1, Err(reason))));
+                true
             }
-            Form::CsvHeader => match Header::parse(&record) {
-                Ok(header) => {
-                    self.form = Form::Csv { header, waiting: None };
-                    None
-                }
-                Err(error) => {
-                    self.ended = true;
-                    Some((line, Err(error)))
-                }
-            },
-            Form::Csv { header, waiting } => match header.row(&record) {
-                Ok(TableRow::Product(fields)) => waiting.replace(Waiting::new(line, fields)).map(completed),
-                Ok(TableRow::Variant(parent, variant)) => match waiting {
-                    Some(product) => product.add(parent, variant).err().map(|error| (line, Err(error))),
-                    None => Some((line, Err(RowError::ParentElsewhere { parent }))),
-                },
-                Err(error) => Some((line, Err(error))),
-            },
         };
-        self.buffer = record;
-        row
+        self.ended = ended;
     }
-}
 
-fn completed(product: Waiting) -> Row {
-    let (line, row) = product.complete();
-    (line, row::entries_of(row))
+    /// Refuses a row that names an id of an earlier one.
+    fn first_of_its_id(&mut self, line: u64, row: Row) -> Result<Row, RowError> {
+        let ids = match &row {
+            Row::Product(entries) => entries.iter().map(|entry| entry.id.as_str()).collect(),
+            Row::Change(change) => vec![change.id.as_str()],
+        };
+        let hashes: Vec<u64> = ids.iter().map(|id| self.hasher.hash_one(id)).collect();
+        for (id, hash) in ids.iter().zip(&hashes) {
+            if let Some(&first) = self.seen.get(hash) {
+                return Err(RowError::IdTwice { id: (*id).into(), first });
+            }
+        }
+        self.seen.extend(hashes.into_iter().map(|hash| (hash, line)));
+        Ok(row)
+    }
 }
 
 impl<R: BufRead> Iterator for Reader<R> {
-    type Item = Row;
+    type Item = Item;
 
-    fn next(&mut self) -> Option<Row> {
-        while !self.ended {
-            let row = match self.read_record() {
-                Some((line, Ok(()))) => self.row(line),
-                Some((line, Err(error))) => {
-                    // Without the names of its columns, nothing in a CSV file means anything.
-                    self.ended |= matches!(self.form, Form::CsvHeader);
-                    Some((line, Err(error)))
-                }
-                None => {
-                    self.ended = true;
-                    None
-                }
-            };
-            if row.is_some() {
-                return row;
+    fn next(&mut self) -> Option<Item> {
+        loop {
+            if let Some((line, row)) = self.ready.pop_front() {
+                return Some((line, row.and_then(|row| self.first_of_its_id(line, row))));
             }
-        }
-        // The last product of a CSV file waited for variants that did not come.
-        match &mut self.form {
-            Form::Csv { waiting, .. } => waiting.take().map(completed),
-            Form::JsonLines | Form::CsvHeader => None,
+            if self.ended {
+                return None;
+            }
+            self.advance();
         }
     }
+}
+
+/// Reads the next line of a JSON Lines file; whether it was the last.
+fn next_line<R: BufRead>(lines: &mut Lines<R>, buffer: &mut Vec<u8>, ready: &mut VecDeque<Item>) -> bool {
+    buffer.clear();
+    let found = match lines.append_next(buffer) {
+        Ok(Found::End) => return true,
+        Err(error) => {
+            // Whoever reads a broken disk again and again gets nowhere, so this is the last item.
+            ready.push_back((lines.number() + 1, Err(RowError::Input(error))));
+            return true;
+        }
+        Ok(found) => found,
+    };
+    let row = match found {
+        Found::Line if buffer.trim_ascii().is_empty() => return false,
+        Found::TooLong => Err(RowError::TooLong),
+        Found::Line | Found::End => {
+            std::str::from_utf8(buffer).map_err(|_| RowError::NotText).and_then(row::parse).map(Row::Product)
+        }
+    };
+    ready.push_back((lines.number(), row));
+    false
+}
+
+/// Reads the header with the delimiter by which it has most names that are known; `None` in an empty file.
+fn read_header<R: BufRead>(records: &mut Records<R>) -> Result<Option<Header>, (u64, RowError)> {
+    let failed = |error| (1, RowError::Input(error));
+    let mut delimiter = best_delimiter(records.beginning().map_err(failed)?);
+    // Excel writes a line `sep=;` for itself.
+    let beginning = records.beginning().map_err(failed)?;
+    if let [b's' | b'S', b'e' | b'E', b'p' | b'P', b'=', stated, b'\r' | b'\n', ..] = *beginning {
+        delimiter = stated;
+        records.skip_line().map_err(failed)?;
+    }
+    records.set_delimiter(delimiter);
+    loop {
+        let Some((line, names)) = records.next().map_err(failed)? else { return Ok(None) };
+        let names = names.map_err(|error| (line, error))?;
+        if names.iter().all(|name| name.trim().is_empty()) {
+            continue;
+        }
+        let header = Header::parse(&names, delimiter).map_err(|error| (line, error))?;
+        records.set_columns(header.len());
+        return Ok(Some(header));
+    }
+}
+
+fn best_delimiter(beginning: &[u8]) -> u8 {
+    let fit = |delimiter: u8| {
+        let mut reader = csv::ReaderBuilder::new().has_headers(false).delimiter(delimiter).from_reader(beginning);
+        let mut names = csv::StringRecord::new();
+        let read = reader.read_record(&mut names).unwrap_or(false);
+        let names: Vec<String> = names.iter().map(str::to_owned).collect();
+        if read { (known_names(&names), names.len()) } else { (0, 0) }
+    };
+    // Of equals the first one is taken.
+    DELIMITERS.into_iter().rev().max_by_key(|&delimiter| fit(delimiter)).unwrap_or(b',')
+}
+
+/// Reads the next record of a CSV file; whether it was the last.
+fn next_record<R: BufRead>(
+    records: &mut Records<R>,
+    header: &Header,
+    waiting: &mut Option<Waiting>,
+    ready: &mut VecDeque<Item>,
+) -> bool {
+    let (line, cells) = match records.next() {
+        Ok(Some(record)) => record,
+        Ok(None) => {
+            // The last product waited for variants that did not come.
+            ready.extend(waiting.take().map(completed));
+            return true;
+        }
+        Err(error) => {
+            ready.push_back((records.line(), Err(RowError::Input(error))));
+            return true;
+        }
+    };
+    match cells.and_then(|cells| header.row(&cells)) {
+        Ok(TableRow::Empty) => {}
+        Ok(TableRow::Product(fields)) => ready.extend(waiting.replace(Waiting::new(line, fields)).map(completed)),
+        Ok(TableRow::Change(fields)) => {
+            ready.push_back((line, row::change_of(Value::Object(fields)).map(Row::Change)));
+        }
+        Ok(TableRow::Variant(parent, variant)) => {
+            let added = match waiting {
+                Some(product) => product.add(parent, variant),
+                None => Err(RowError::ParentElsewhere { parent }),
+            };
+            ready.extend(added.err().map(|error| (line, Err(error))));
+        }
+        Err(error) => ready.push_back((line, Err(error))),
+    }
+    false
+}
+
+fn completed(product: Waiting) -> Item {
+    let (line, row) = product.complete();
+    (line, row::entries_of(row).map(Row::Product))
 }

@@ -10,16 +10,27 @@ use std::collections::HashSet;
 
 use crate::{
     catalogue::{
-        common::{CommonFields, currency, first_picture, price_minor, product_id},
-        entry::Entry,
+        common::{CommonFields, first_picture, price, product_id, stock},
+        entry::{Change, Entry},
         error::RowError,
         fields::{Fields, wrong},
         format::ROW_FIELDS,
         value::Value,
         variant,
     },
-    domain::{money::Money, product::Details},
+    domain::product::Details,
 };
+
+/// The change to a product that a row of a file without titles describes.
+pub(super) fn change_of(row: Value) -> Result<Change, RowError> {
+    let mut fields = Fields::of(row, &[], "a change")?;
+    let id = fields.text("id")?.ok_or(RowError::Missing { field: "id" })?;
+    let change = Change { id: product_id("id", &id)?, price: price(&mut fields)?, stock: stock(&mut fields)? };
+    if change.price.is_none() && change.stock.is_none() {
+        return Err(RowError::NoChange);
+    }
+    Ok(change)
+}
 
 /// Reads one line of a JSON Lines file: the product first, its variants after it.
 ///
@@ -39,12 +50,7 @@ pub(super) fn entries_of(row: Value) -> Result<Vec<Entry>, RowError> {
     let id = fields.text("id")?.ok_or(RowError::Missing { field: "id" })?;
     let id = product_id("id", &id)?;
     let title = fields.text("title")?.ok_or(RowError::Missing { field: "title" })?;
-    let price = match (price_minor(&mut fields)?, currency(&mut fields)?) {
-        (Some(minor), Some(currency)) => Some(Money::new(minor, currency)?),
-        (None, None) => None,
-        (Some(_), None) => return Err(RowError::PriceWithoutCurrency),
-        (None, Some(_)) => return Err(RowError::CurrencyWithoutPrice),
-    };
+    let price = price(&mut fields)?;
     let variant_of = fields.text("variant_of")?.map(|parent| product_id("variant_of", &parent)).transpose()?;
     let variants = match fields.given("variants") {
         None => Vec::new(),

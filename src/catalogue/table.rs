@@ -4,7 +4,7 @@
 //! Lists are separated by `|`, the levels of a category by ` > `; attributes and options have a column each. A variant is a
 //! row below its parent's: the two are one row of the format and are taken or refused together.
 //!
-//! Depends on `csv` and its neighbours.
+//! Depends on its neighbours.
 
 use serde_json::Number;
 
@@ -12,6 +12,7 @@ use crate::{
     catalogue::{
         error::RowError,
         format::{FIELDS, FieldKind},
+        spreadsheet::{self, Damage},
         value::Value,
     },
     domain::product::VARIANTS_MAX,
@@ -26,28 +27,33 @@ const ATTRIBUTE_PREFIX: &str = "attribute.";
 /// What the name of a column for one option of variants begins with.
 const OPTION_PREFIX: &str = "option.";
 
+/// The columns of a file that changes the price or the stock of products that are there.
+const CHANGE_FIELDS: [&str; 4] = ["id", "price_minor", "currency", "stock"];
+
 /// What a cell of a column holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Column {
-    Text(&'static str),
-    List(&'static str),
-    Number(&'static str),
-    Flag(&'static str),
+    Field(&'static str, FieldKind),
     Attribute(String),
     Option(String),
     VariantOf,
+    /// A column without a name, in which nothing may stand.
+    Nameless,
 }
 
 impl Column {
     fn of(name: &str) -> Option<Self> {
-        let free = |prefix| name.strip_prefix(prefix).filter(|rest| !rest.trim().is_empty()).map(str::to_string);
-        match FIELDS.iter().find(|(field, _)| *field == name) {
-            Some((field, FieldKind::Text)) => Some(Self::Text(field)),
-            Some((field, FieldKind::List)) => Some(Self::List(field)),
-            Some((field, FieldKind::Number)) => Some(Self::Number(field)),
-            Some((field, FieldKind::Flag)) => Some(Self::Flag(field)),
+        let lower = name.to_lowercase();
+        let free = |prefix: &str| {
+            let begins = lower.starts_with(prefix) && name.is_char_boundary(prefix.len());
+            begins.then(|| name[prefix.len()..].trim().to_owned()).filter(|rest| !rest.is_empty())
+        };
+        match FIELDS.iter().find(|(field, _)| *field == lower) {
             Some((_, FieldKind::Pairs)) => None,
-            None if name == "variant_of" => Some(Self::VariantOf),
+            Some((field, kind)) => Some(Self::Field(field, *kind)),
+            None if lower.is_empty() => Some(Self::Nameless),
+            None if lower == "variant_of" => Some(Self::VariantOf),
+            None if lower == "quantity" => Some(Self::Field("stock", FieldKind::Number)),
             None => free(ATTRIBUTE_PREFIX).map(Self::Attribute).or_else(|| free(OPTION_PREFIX).map(Self::Option)),
         }
     }
@@ -55,7 +61,11 @@ impl Column {
 
 /// The columns of a CSV file.
 #[derive(Debug)]
-pub(super) struct Header(Vec<Column>);
+pub(super) struct Header {
+    columns: Vec<Column>,
+    /// Whether a decimal comma is one: where cells are separated by semicolons, it is how numbers are written.
+    decimal_comma: bool,
+}
 
 /// One CSV row: the row of a product, or a variant for the row above it.
 #[derive(Debug)]
@@ -64,47 +74,92 @@ pub(super) enum TableRow {
     Product(Vec<(String, Value)>),
     /// The id of the parent and an element of its `variants`.
     Variant(String, Value),
+    /// The fields of a change to a product that is there.
+    Change(Vec<(String, Value)>),
+    /// Nothing but empty cells.
+    Empty,
+}
+
+/// How many of these names are columns of the format: how well a delimiter fits.
+pub(super) fn known_names(names: &[String]) -> usize {
+    names.iter().filter(|name| !matches!(Column::of(name.trim()), None | Some(Column::Nameless))).count()
 }
 
 impl Header {
     /// The columns that the first record of a file names.
-    pub(super) fn parse(record: &[u8]) -> Result<Self, RowError> {
-        let names = cells(record)?;
+    pub(super) fn parse(names: &[String], delimiter: u8) -> Result<Self, RowError> {
         let mut columns = Vec::with_capacity(names.len());
         for name in names.iter().map(|name| name.trim()) {
             let column = Column::of(name).ok_or_else(|| RowError::UnknownColumn { column: name.into() })?;
-            if columns.contains(&column) {
+            if column != Column::Nameless && columns.contains(&column) {
                 return Err(RowError::ColumnTwice { column: name.into() });
             }
             columns.push(column);
         }
-        match ["id", "title"].into_iter().find(|name| !columns.contains(&Column::Text(name))) {
+        let header = Self { columns, decimal_comma: delimiter == b';' };
+        match ["id", "title"].into_iter().find(|name| !header.has(name)) {
+            Some("title") if header.is_change() => Ok(header),
             Some(column) => Err(RowError::ColumnMissing { column }),
-            None => Ok(Self(columns)),
+            None => Ok(header),
         }
     }
 
+    /// How many columns there are.
+    pub(super) fn len(&self) -> usize {
+        self.columns.len()
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.columns.iter().any(|column| matches!(column, Column::Field(field, _) if *field == name))
+    }
+
+    /// Whether the file has no column but an id and what a change may say.
+    fn is_change(&self) -> bool {
+        let may = |column: &Column| match column {
+            Column::Field(name, _) => CHANGE_FIELDS.contains(name),
+            Column::Nameless => true,
+            Column::Attribute(_) | Column::Option(_) | Column::VariantOf => false,
+        };
+        !self.has("title") && (self.has("stock") || self.has("price_minor")) && self.columns.iter().all(may)
+    }
+
     /// What one record says. An empty cell says nothing.
-    pub(super) fn row(&self, record: &[u8]) -> Result<TableRow, RowError> {
-        let cells = cells(record)?;
-        if cells.len() != self.0.len() {
-            return Err(RowError::CellCount { expected: self.0.len(), found: cells.len() });
+    pub(super) fn row(&self, cells: &[String]) -> Result<TableRow, RowError> {
+        if cells.iter().all(|cell| cell.trim().is_empty()) {
+            return Ok(TableRow::Empty);
+        }
+        let (cells, beyond) = cells.split_at(cells.len().min(self.columns.len()));
+        if cells.len() < self.columns.len() || beyond.iter().any(|cell| !cell.trim().is_empty()) {
+            return Err(RowError::CellCount { expected: self.columns.len(), found: cells.len() + beyond.len() });
         }
         let mut fields: Vec<(String, Value)> = Vec::with_capacity(cells.len());
         let (mut attributes, mut options) = (Vec::new(), Vec::new());
         let mut parent = None;
-        for (column, cell) in self.0.iter().zip(&cells) {
+        for (column, cell) in self.columns.iter().zip(cells) {
             if cell.trim().is_empty() {
                 continue;
             }
+            let text = unprotected(cell.trim());
             match column {
-                Column::Text(name) => fields.push(((*name).into(), Value::text(cell))),
-                Column::List(name) => fields.push(((*name).into(), list(cell))),
-                Column::Number(name) => fields.push(((*name).into(), number(cell))),
-                Column::Flag(name) => fields.push(((*name).into(), flag(cell))),
-                Column::Attribute(name) => attributes.push((name.clone(), Value::text(cell))),
-                Column::Option(name) => options.push((name.clone(), Value::text(cell))),
-                Column::VariantOf => parent = Some(cell.trim().to_string()),
+                Column::Field(name, kind) => {
+                    check(name, text)?;
+                    // Only in a description may blanks at its ends have a meaning.
+                    let text = if *name == "description" { cell } else { text };
+                    fields.push(((*name).into(), self.value(name, *kind, text)));
+                }
+                Column::Attribute(name) => {
+                    check(name, text)?;
+                    attributes.push((name.clone(), Value::text(text)));
+                }
+                Column::Option(name) => {
+                    check_size(name, text)?;
+                    options.push((name.clone(), Value::text(text)));
+                }
+                Column::VariantOf => {
+                    check("variant_of", text)?;
+                    parent = Some(text.to_owned());
+                }
+                Column::Nameless => return Err(RowError::Nameless { found: text.into() }),
             }
         }
         if !attributes.is_empty() {
@@ -116,8 +171,20 @@ impl Header {
         }
         Ok(match parent {
             Some(parent) => TableRow::Variant(parent, Value::Object(fields)),
+            None if self.is_change() => TableRow::Change(fields),
             None => TableRow::Product(fields),
         })
+    }
+
+    fn value(&self, name: &str, kind: FieldKind, text: &str) -> Value {
+        match kind {
+            FieldKind::List => list(text),
+            // Minor units have no fraction: a comma in them is most likely a price in major units.
+            FieldKind::Number if self.decimal_comma && name == "rating" => number(&text.replacen(',', ".", 1)),
+            FieldKind::Number => number(text),
+            FieldKind::Flag => flag(text),
+            FieldKind::Text | FieldKind::Pairs => Value::text(text),
+        }
     }
 }
 
@@ -157,20 +224,47 @@ impl Waiting {
     }
 }
 
-/// Whether the quotes of a record, or of its first lines, are all closed (RFC 4180 doubles those inside a cell).
-pub(super) fn quotes_are_closed(record: &[u8]) -> bool {
-    record.iter().filter(|&&byte| byte == b'"').count() % 2 == 0
+/// Refuses a cell of this column that a spreadsheet has damaged.
+pub(super) fn check(name: &str, text: &str) -> Result<(), RowError> {
+    if text.contains('\u{fffd}') {
+        return Err(RowError::LostCharacter { field: name.into() });
+    }
+    let damage = spreadsheet::of_cell(text).or_else(|| match name {
+        "id" | "sku" | "mpn" | "variant_of" => spreadsheet::of_name(text),
+        "ean" => text
+            .split(ITEM_SEPARATOR)
+            .map(str::trim)
+            .find_map(|code| spreadsheet::of_name(code).or_else(|| spreadsheet::of_barcode(code))),
+        "size" => spreadsheet::of_size(text),
+        _ => None,
+    });
+    damaged(name, text, damage)
 }
 
-fn cells(record: &[u8]) -> Result<Vec<String>, RowError> {
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .buffer_capacity(record.len().max(1))
-        .from_reader(record);
-    let mut cells = csv::StringRecord::new();
-    reader.read_record(&mut cells).map_err(|_| RowError::NotText)?;
-    Ok(cells.iter().map(str::to_string).collect())
+/// Refuses an option that a spreadsheet has damaged.
+pub(super) fn check_size(name: &str, text: &str) -> Result<(), RowError> {
+    check(name, text)?;
+    damaged(name, text, spreadsheet::of_size(text))
+}
+
+fn damaged(field: &str, found: &str, damage: Option<Damage>) -> Result<(), RowError> {
+    let damage = match damage {
+        None => return Ok(()),
+        Some(Damage::FormulaError) => "is the error of a formula",
+        Some(Damage::Scientific) => {
+            "is a number in scientific notation, of which a spreadsheet has dropped the last digits"
+        }
+        Some(Damage::Date) => "is a date, which a spreadsheet makes of a text such as 1-3",
+        Some(Damage::Flag) => "is a truth value, which a spreadsheet makes of a word or a formula",
+        Some(Damage::Rounded) => "is a number of which a spreadsheet has replaced the last digits by zeros",
+        Some(Damage::LeadingZeros) => "is a barcode that has lost its leading zeros",
+    };
+    Err(RowError::Damaged { field: field.into(), found: found.into(), damage })
+}
+
+/// The text in `="00123"`, with which programs keep spreadsheets from taking it for a number.
+fn unprotected(text: &str) -> &str {
+    text.strip_prefix("=\"").and_then(|text| text.strip_suffix('"')).map_or(text, str::trim)
 }
 
 fn list(cell: &str) -> Value {
@@ -178,18 +272,19 @@ fn list(cell: &str) -> Value {
     Value::List(items.map(Value::text).collect())
 }
 
-/// What is no number stays text, which the rule of the field then refuses in its own words.
+/// What is not written with digits stays text, which the rule of the field then refuses as it stands.
 fn number(cell: &str) -> Value {
-    let cell = cell.trim();
+    let plain = cell.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'.'));
     let whole = cell.parse::<u64>().map(Number::from).ok();
-    let decimal = || cell.parse::<f64>().ok().and_then(Number::from_f64);
-    whole.or_else(decimal).map_or_else(|| Value::text(cell), Value::Number)
+    let negative = || cell.parse::<i64>().map(Number::from).ok();
+    let decimal = || cell.parse::<f64>().ok().filter(|_| plain).and_then(Number::from_f64);
+    whole.or_else(negative).or_else(decimal).map_or_else(|| Value::text(cell), Value::Number)
 }
 
 fn flag(cell: &str) -> Value {
-    match cell.trim() {
+    match cell.to_ascii_lowercase().as_str() {
         "true" => Value::Flag(true),
         "false" => Value::Flag(false),
-        other => Value::text(other),
+        _ => Value::text(cell),
     }
 }

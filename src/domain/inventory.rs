@@ -231,6 +231,25 @@ pub struct View {
     pub received: u64,
 }
 
+impl View {
+    /// By how much a stock-taking that finds `on_hand` units changes the stock.
+    ///
+    /// # Errors
+    /// The inventory would refuse it.
+    pub fn counted(&self, on_hand: u64) -> Result<i64, Rejection> {
+        if on_hand > QUANTITY_MAX {
+            return Err(Rejection::InvalidQuantity);
+        }
+        if on_hand < self.reserved_quantity {
+            return Err(Rejection::BelowReserved { reserved: self.reserved_quantity });
+        }
+        let units = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        let delta = units(on_hand) - units(self.on_hand);
+        let received = self.received.checked_add_signed(delta).ok_or(Rejection::InvalidQuantity)?;
+        if received > QUANTITY_MAX { Err(Rejection::InvalidQuantity) } else { Ok(delta) }
+    }
+}
+
 impl Inventory {
     fn available(&self) -> u64 {
         if planted(Bug::ReservesOneTooMany) {
@@ -345,12 +364,7 @@ impl Entity for Inventory {
             }
             Command::Adjust { receipt, delta } => self.decide_adjust(receipt, delta, now),
             Command::Count { on_hand } => {
-                if on_hand > QUANTITY_MAX {
-                    return Err(Rejection::InvalidQuantity);
-                }
-                let delta =
-                    i64::try_from(on_hand).unwrap_or(i64::MAX) - i64::try_from(self.on_hand).unwrap_or(i64::MAX);
-                self.adjusted(delta)?;
+                let delta = self.view().counted(on_hand)?;
                 Ok((delta != 0 || !self.opened).then_some(Event::Counted { delta }))
             }
             Command::Reserve { hold, quantity, deadline } => self.decide_reserve(hold, quantity, deadline, now),

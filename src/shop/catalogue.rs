@@ -6,12 +6,11 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{Error, Principal, Shop, access};
 use crate::{
-    actors::reply::Effect,
     domain::{
         entity::{EntityId, Kind},
         ids::ProductId,
         inventory,
-        product::{self, Command, Details, Editor},
+        product::{self, Command, Details},
     },
     identity::random_u128,
     storage::Fault,
@@ -128,50 +127,4 @@ impl Shop {
         });
         Ok(read.await.map_err(|error| Error::fault(error))??)
     }
-
-    /// Puts a product of an import into the catalogue, created or revised, with its first stock. With `SetStock::Yes` the
-    /// stock is set also where sales have been made.
-    ///
-    /// # Errors
-    /// The rejection of the product or of its inventory.
-    pub async fn import_product(
-        &self,
-        by: Editor,
-        id: &ProductId,
-        details: Details,
-        stock: Option<u64>,
-        set_stock: SetStock,
-    ) -> Result<Imported, Error> {
-        let put = Command::Put { by, details: Arc::new(details) };
-        let effect = self.0.products.ask(id, put).await?.effect;
-        if let Some(quantity) = stock {
-            let command = match set_stock {
-                SetStock::Once => inventory::Command::Open { quantity },
-                SetStock::Always => inventory::Command::Count { on_hand: quantity },
-            };
-            self.0.inventories.ask(id, command).await?;
-        }
-        Ok(match effect {
-            Effect::Changed => Imported::Changed,
-            Effect::AlreadySo => Imported::AlreadySo,
-        })
-    }
-}
-
-/// Whether an import's stock counts only for products that never had any.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SetStock {
-    /// It is the opening stock: a repeated import does not undo sales.
-    Once,
-    /// It is a stock-taking: from now on there are this many.
-    Always,
-}
-
-/// What an import of a product did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Imported {
-    /// It was created or revised.
-    Changed,
-    /// It was there just like that.
-    AlreadySo,
 }

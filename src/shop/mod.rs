@@ -13,6 +13,7 @@ pub mod catalogue;
 mod ending;
 pub mod erasure;
 pub mod error;
+pub mod import;
 pub mod issues;
 pub mod notices;
 mod order_events;

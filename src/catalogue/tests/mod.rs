@@ -7,9 +7,10 @@ mod bad_lines;
 mod documentation;
 mod real_files;
 mod round_trip;
+mod spreadsheets;
 
 use crate::catalogue::{
-    entry::Entry,
+    entry::{Entry, Row},
     error::RowError,
     read::{Format, Reader},
     row::parse,
@@ -21,7 +22,8 @@ pub(super) fn read(bytes: &[u8], format: Format) -> (Vec<Entry>, Vec<String>) {
     let (mut entries, mut refused) = (Vec::new(), Vec::new());
     for (line, row) in Reader::new(bytes, format) {
         match row {
-            Ok(row) => entries.extend(row),
+            Ok(Row::Product(row)) => entries.extend(row),
+            Ok(Row::Change(change)) => panic!("{line}: {change:?}"),
             Err(reason) => refused.push(format!("{line}: {reason}")),
         }
     }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::catalogue::{
-    entry::Entry,
+    entry::{Entry, Row},
     read::{Format, Reader},
     tests::{read, written},
 };
@@ -28,10 +28,12 @@ fn data_file(name: &str) -> Option<PathBuf> {
 /// All entries of the file and how many rows it had. No line is bad, every id occurs once, and written and read again the
 /// catalogue is the same.
 fn load(path: &Path) -> (Vec<Entry>, usize) {
-    let mut reader = Reader::open(path).unwrap();
+    let mut reader = Reader::open(path, None).unwrap();
     let (mut entries, mut rows) = (Vec::new(), 0);
     for (line, row) in reader.by_ref() {
-        entries.extend(row.unwrap_or_else(|reason| panic!("{}:{line}: {reason}", path.display())));
+        let row = row.unwrap_or_else(|reason| panic!("{}:{line}: {reason}", path.display()));
+        let Row::Product(row) = row else { panic!("a change: {row:?}") };
+        entries.extend(row);
         rows += 1;
     }
     assert_eq!(reader.bytes_read(), path.metadata().unwrap().len());

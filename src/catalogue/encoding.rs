@@ -1,0 +1,107 @@
+//! In which encoding a file is: what its first bytes say, and for CSV what all of its bytes suggest, since spreadsheets write
+//! CSV in the encoding of the computer and say nowhere which it is.
+//!
+//! Depends on `chardetng`, `encoding_rs` and its neighbour `error`.
+
+use std::io::{self, ErrorKind, Read};
+
+use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
+use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
+
+use crate::catalogue::error::RowError;
+
+/// How many bytes are looked at at a time.
+const CHUNK_BYTES: usize = 64 * 1024;
+/// The longest unfinished character at the end of a chunk, in bytes.
+const UNFINISHED_BYTES_MAX: usize = 3;
+
+/// Files that are no text, by their first bytes.
+const BINARY: [(&[u8], &str); 5] = [
+    (b"PK\x03\x04", "an Excel workbook (.xlsx), an OpenDocument file or a ZIP archive"),
+    (b"\xd0\xcf\x11\xe0", "an Excel workbook (.xls)"),
+    (b"\x1f\x8b", "compressed with gzip"),
+    (b"\x28\xb5\x2f\xfd", "compressed with zstd"),
+    (b"%PDF", "a PDF document"),
+];
+
+/// The encoding of a JSON Lines file: UTF-8, or what a byte order mark says.
+///
+/// # Errors
+/// The source fails, or the file is no text.
+pub(super) fn of_json(input: &mut impl Read) -> io::Result<Result<&'static Encoding, RowError>> {
+    let mut beginning = [0; 4];
+    let length = read_up_to(input, &mut beginning)?;
+    Ok(of_beginning(&beginning[..length]).map(|found| found.unwrap_or(UTF_8)))
+}
+
+/// The encoding of a CSV file, all of which is read.
+///
+/// # Errors
+/// The source fails, or the encoding cannot be known.
+pub(super) fn of_csv(input: &mut impl Read) -> io::Result<Result<&'static Encoding, RowError>> {
+    let mut chunk = vec![0; CHUNK_BYTES];
+    let mut length = read_up_to(input, &mut chunk)?;
+    match of_beginning(&chunk[..length]) {
+        Ok(None) => {}
+        Ok(Some(encoding)) => return Ok(Ok(encoding)),
+        Err(error) => return Ok(Err(error)),
+    }
+    let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
+    let (mut kept, mut is_utf_8, mut is_other) = (0, false, false);
+    while length > kept {
+        let bytes = &chunk[..length];
+        detector.feed(&bytes[kept..], false);
+        let whole = length - if length == CHUNK_BYTES { unfinished(bytes) } else { 0 };
+        for piece in bytes[..whole].utf8_chunks() {
+            is_utf_8 |= !piece.valid().is_ascii();
+            is_other |= !piece.invalid().is_empty();
+        }
+        chunk.copy_within(whole..length, 0);
+        kept = length - whole;
+        length = kept + read_up_to(input, &mut chunk[kept..])?;
+    }
+    // Where some characters are UTF-8, the others are damage: their rows are refused one by one.
+    if is_utf_8 || !is_other {
+        return Ok(Ok(UTF_8));
+    }
+    detector.feed(&[], true);
+    let guess = detector.guess(None, Utf8Detection::Deny);
+    Ok(if guess == WINDOWS_1252 { Ok(guess) } else { Err(RowError::Encoding { guess: guess.name() }) })
+}
+
+/// The encoding that the user names, such as `windows-1250`.
+pub(super) fn named(label: &str) -> Option<&'static Encoding> {
+    Encoding::for_label(label.trim().as_bytes())
+}
+
+fn of_beginning(bytes: &[u8]) -> Result<Option<&'static Encoding>, RowError> {
+    if let Some((encoding, _)) = Encoding::for_bom(bytes) {
+        return Ok(Some(encoding));
+    }
+    if let Some((_, what)) = BINARY.iter().find(|(mark, _)| bytes.starts_with(mark)) {
+        return Err(RowError::Binary { what });
+    }
+    if bytes.iter().take(4).any(|&byte| byte == 0) {
+        return Err(RowError::Encoding { guess: "UTF-16 without a byte order mark" });
+    }
+    Ok(None)
+}
+
+/// How many bytes at the end may belong to a character that goes on in the next chunk.
+fn unfinished(bytes: &[u8]) -> usize {
+    let tail = &bytes[bytes.len().saturating_sub(UNFINISHED_BYTES_MAX)..];
+    tail.iter().position(|&byte| byte >= 0xc0).map_or(0, |at| tail.len() - at)
+}
+
+fn read_up_to(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut length = 0;
+    while length < buffer.len() {
+        match input.read(&mut buffer[length..]) {
+            Ok(0) => break,
+            Ok(more) => length += more,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(length)
+}

@@ -1,0 +1,157 @@
+//! CSV as spreadsheets write it: delimiters, empty columns and rows, encodings, quotes, and what they destroy.
+//!
+//! Depends on its neighbours.
+
+use std::path::PathBuf;
+
+use crate::catalogue::{
+    entry::Row,
+    read::{Format, Reader},
+    tests::read,
+};
+
+fn ids(text: &str) -> (String, Vec<String>) {
+    let (entries, refused) = read(text.as_bytes(), Format::Csv);
+    (entries.iter().map(|entry| entry.id.to_string()).collect::<Vec<_>>().join(" "), refused)
+}
+
+/// Reads a file of these bytes.
+fn read_file(bytes: &[u8], encoding: Option<&str>) -> (Vec<String>, Vec<String>) {
+    let directory = tempfile::tempdir().unwrap();
+    let path: PathBuf = directory.path().join("x.csv");
+    std::fs::write(&path, bytes).unwrap();
+    let (mut titles, mut refused) = (Vec::new(), Vec::new());
+    for (line, row) in Reader::open(&path, encoding).unwrap() {
+        match row {
+            Ok(row) => titles.extend(row.into_entries().into_iter().map(|entry| entry.details.title)),
+            Err(error) => refused.push(format!("{line}: {error}")),
+        }
+    }
+    (titles, refused)
+}
+
+#[test]
+fn the_header_tells_the_delimiter() {
+    for delimiter in [",", ";", "\t", "|"] {
+        for end in ["\n", "\r\n", "\r"] {
+            let rows = [
+                "id,title,brand,price_minor,currency,stock",
+                "a,A,X,100,EUR,5",
+                ",,,,,",
+                "b,\"B; C, D\",,200,EUR,",
+                "",
+            ];
+            let (entries, refused) = read(rows.join(end).replace(',', delimiter).as_bytes(), Format::Csv);
+            assert_eq!((entries.len(), refused), (2, Vec::new()), "{delimiter:?} {end:?}");
+            assert_eq!(entries[0].stock, Some(5));
+        }
+    }
+    assert_eq!(ids("sep=;\r\nid;title\r\na;A, B\r\n"), ("a".into(), Vec::new()));
+    let (entries, _) = read(b"id;title;rating;rating_count\na;A;4,5;2\n", Format::Csv);
+    assert_eq!(entries[0].details.imported_rating.unwrap().average_hundredths, 450);
+}
+
+#[test]
+fn what_is_empty_says_nothing() {
+    assert_eq!(
+        ids(" ID , Title ,Price_Minor,CURRENCY,,\n a1 , One ,100, EUR ,,\n,,,,,\n   \n b1,Two,100,EUR,,,,\n"),
+        ("a1 b1".into(), Vec::new())
+    );
+    let (_, refused) = ids("id,title,\na,A,x\nb,B,,y\n");
+    assert_eq!(
+        refused,
+        ["2: the cell \"x\" stands in a column without a name", "3: the row has 4 cells, the header has 3"]
+    );
+}
+
+#[test]
+fn a_quote_costs_its_own_row_at_most() {
+    let header = "id,title,price_minor,currency,stock\n";
+    let good = "z-1,Plain,100,EUR,1\n";
+    for (row, taken) in [
+        ("q-1,Monitor 24\" wide,100,EUR,1\n", true),
+        ("q-1,24\",100,EUR,1\n", true),
+        ("q-1,\"24\"\" monitor\",100,EUR,1\n", true),
+        ("q-1,\"two\nlines\",100,EUR,1\n", true),
+        ("q-1,\"24\" monitor\",100,EUR,1\n", false),
+        ("q-1,\"24 monitor,100,EUR,1\n", false),
+    ] {
+        let file = format!("{header}{row}{good}q-3,Monitor 27\" wide,100,EUR,1\nq-4,\"a, b\",100,EUR,1\n");
+        let (found, refused) = ids(&file);
+        let wanted = if taken { "q-1 z-1 q-3 q-4" } else { "z-1 q-3 q-4" };
+        assert_eq!(found, wanted, "{row:?} {refused:?}");
+        assert_eq!(refused.len(), usize::from(!taken), "{row:?} {refused:?}");
+        assert!(refused.iter().all(|reason| reason.starts_with("2: ")), "{refused:?}");
+    }
+    // A quote that opens and one that closes in another row: each line is a whole row by itself.
+    let (found, refused) = ids(&format!("{header}q-1,\"Monitor,100,EUR,1\nq-2,27\",100,EUR,1\n{good}"));
+    assert_eq!(found, "q-2 z-1");
+    assert!(
+        refused[0].starts_with("2: a quote opens a cell that does not end in its row: up to line 3 it would take in 2")
+    );
+}
+
+#[test]
+fn the_same_id_twice_is_reported() {
+    let (found, refused) = ids("id,title\na,A\nb,B\na,C\n");
+    assert_eq!((found.as_str(), refused.len()), ("a b", 1));
+    assert_eq!(refused[0], "4: the id a is given twice in this file, first in line 2; this row is not taken");
+}
+
+#[test]
+fn what_a_spreadsheet_destroyed_is_refused_with_its_line() {
+    for (column, cell, reason) in [
+        ("ean", "5.90123E+12", "in scientific notation"),
+        ("ean", "36000291452", "lost its leading zeros"),
+        ("sku", "1-Mar", "is a date"),
+        ("size", "2-Mar", "is a date"),
+        ("option.fit", "Mar-04", "is a date"),
+        ("mpn", "TRUE", "is a truth value"),
+        ("brand", "#REF!", "is the error of a formula"),
+        ("attribute.weight", "#N/A", "is the error of a formula"),
+        ("brand", "M\u{fffd}ller", "was lost in a conversion"),
+        ("stock", "-5", "not the number -5"),
+        ("stock", "1e3", "not the text \"1e3\""),
+        ("stock", "1.5", "not the number 1.5"),
+        ("price_minor", "12,50", "not the text \"12,50\""),
+    ] {
+        let (found, refused) = ids(&format!("id;title;{column}\na;A;{cell}\nb;B;\n"));
+        assert_eq!(found, "b", "{column}");
+        assert!(refused[0].starts_with("2: ") && refused[0].contains(reason), "{refused:?}");
+    }
+    let (found, refused) = ids("id,title,sku,ean,is_book\na,A,\"=\"\"0012\"\"\",5901234123457|0306406152,TRUE\n");
+    assert_eq!((found.as_str(), refused), ("a", Vec::new()));
+}
+
+#[test]
+fn files_in_other_encodings_are_read_or_refused_with_the_encoding() {
+    let text = "id;title;brand\r\na;Größe für Männer;Müller & Söhne\r\nb;Crème brûlée – 5 €;Café\r\n";
+    let utf_16: Vec<u8> = std::iter::once(0xfeff).chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    let big_endian: Vec<u8> = std::iter::once(0xfeff).chain(text.encode_utf16()).flat_map(u16::to_be_bytes).collect();
+    let windows = encoding_rs::WINDOWS_1252.encode(text).0;
+    for bytes in [text.as_bytes(), &utf_16, &big_endian, &windows, format!("\u{feff}{text}").as_bytes()] {
+        let (titles, refused) = read_file(bytes, None);
+        assert_eq!(refused, Vec::<String>::new());
+        assert_eq!(titles, ["Größe für Männer", "Crème brûlée – 5 €"]);
+    }
+    let russian = "id;title\r\na;Чайник электрический белый\r\nb;Кружка синяя большая\r\n";
+    let bytes = encoding_rs::WINDOWS_1251.encode(russian).0;
+    let (titles, refused) = read_file(&bytes, None);
+    assert_eq!(titles, Vec::<String>::new());
+    assert!(refused[0].contains("the file is not UTF-8; it looks like windows-1251"), "{refused:?}");
+    assert_eq!(read_file(&bytes, Some("windows-1251")).0, ["Чайник электрический белый", "Кружка синяя большая"]);
+    assert!(read_file(b"PK\x03\x04...", None).1[0].contains("an Excel workbook"));
+    let (titles, refused) = read_file(b"id,title\na,\xc3\xa9t\xc3\xa9\nb,\xff\n", None);
+    assert_eq!((titles, refused), (vec!["été".into()], vec!["3: the row is not UTF-8 text".into()]), "one bad row");
+}
+
+#[test]
+fn a_file_of_changes_has_no_titles() {
+    let rows: Vec<_> = Reader::new(&b"ID,Quantity\na,5\nb,\nc,-1\na,6\n"[..], Format::Csv).collect();
+    let Row::Change(change) = rows[0].1.as_ref().unwrap() else { panic!("{rows:?}") };
+    assert_eq!((change.id.as_str(), change.price, change.stock), ("a", None, Some(5)));
+    let reasons: Vec<String> = rows[1..].iter().map(|(_, row)| row.as_ref().unwrap_err().to_string()).collect();
+    assert_eq!(reasons[0], "neither a price nor a stock is given");
+    assert_eq!(reasons[1], "stock must be a whole number from 0, not the number -1");
+    assert!(reasons[2].starts_with("the id a is given twice"));
+}
