@@ -50,11 +50,11 @@ impl Step {
                     placement.lines.iter().map(|line| stock(line, inventory::Command::Fulfil { hold, deadline }));
                 std::iter::once(Effect::Cart(cart::Command::Close { order: id })).chain(sold).collect()
             }
-            Self::Undo(lines) => {
-                let lines = if planted(Bug::ReservationLeaks) { Vec::new() } else { named(lines) };
+            Self::Undo => {
+                let lines: &[Line] = if planted(Bug::ReservationLeaks) { &[] } else { &placement.lines };
                 let release = |line| stock(line, inventory::Command::Release { hold, deadline });
                 let given_back = std::iter::once(Effect::Cart(cart::Command::Return { order: id }));
-                given_back.chain(lines.into_iter().map(release)).collect()
+                given_back.chain(lines.iter().map(release)).collect()
             }
             Self::Restock(number) => {
                 let refund = order.refund(*number);
@@ -114,7 +114,7 @@ impl Step {
                 }
             }
             Self::Fulfil => accepted(told).map(|()| Command::RecordFulfilled),
-            Self::Undo(_) => accepted(told).map(|()| Command::RecordUndone),
+            Self::Undo => accepted(told).map(|()| Command::RecordUndone),
             Self::Restock(number) => accepted(told).map(|()| Command::RecordRestocked { number: *number }),
             Self::RefundOwed => Ok(Command::RefundOwed),
             Self::Expire => Ok(Command::Expire),

@@ -2,7 +2,7 @@
 //!
 //! Depends on its neighbours.
 
-use super::{Intent, Order, PaymentState, Progress, Refund, Status, StockAnswer};
+use super::{Intent, Order, PaymentState, Progress, Refund, Status};
 use crate::{
     domain::entity::Timestamp,
     planted::{Bug, planted},
@@ -41,9 +41,9 @@ pub enum Step {
     AwaitRefund(u32),
     /// Put the units of this refund back into the stock.
     Restock(u32),
-    /// Release these lines and give them back to the cart. Every line is here that is not known to be refused, also those
-    /// whose reservation was never answered: it may have happened, or may still be on its way.
-    Undo(Vec<u16>),
+    /// Release every line and give it back to the cart. A line that was refused is released, too: a request of another driver
+    /// may still be on its way, and the release makes the inventory refuse it.
+    Undo,
     /// Record that everything is given back.
     Finish,
     /// Record that these issues have resolved themselves, by their numbers.
@@ -152,21 +152,16 @@ impl Order {
     }
 
     fn way_on(&self, status: Status) -> Option<Step> {
-        let lines_where = |wanted: fn(&Option<StockAnswer>) -> bool| -> Vec<u16> {
-            let indices = self.stock.iter().enumerate().filter(|(_, answer)| wanted(answer));
-            indices.map(|(index, _)| u16::try_from(index).unwrap_or(u16::MAX)).collect()
-        };
+        let unanswered = || (0..).zip(&self.stock).filter(|(_, answer)| answer.is_none()).map(|(index, _)| index);
         Some(match status {
             Status::Placed if !self.taken => Step::TakeFromCart,
-            Status::Placed => Step::Reserve(lines_where(Option::is_none)),
+            Status::Placed => Step::Reserve(unanswered().collect()),
             Status::AwaitingPayment => Step::AwaitPayment,
             Status::PaymentPending | Status::Authorised => self.payment_step()?,
             Status::Paid => Step::Fulfil,
             Status::Cancelling => match self.open_attempt() {
                 Some(attempt) if !planted(Bug::ExpiresWhileUnknown) => Step::Void(attempt.number),
-                _ if self.progress == Progress::Open && !self.undone => {
-                    Step::Undo(lines_where(|answer| matches!(answer, None | Some(StockAnswer::Reserved))))
-                }
+                _ if self.progress == Progress::Open && !self.undone => Step::Undo,
                 _ => Step::Finish,
             },
             Status::Confirmed

@@ -29,6 +29,9 @@ struct Tour {
     gives_back: bool,
     /// How many requests may be on their way for long at once.
     flying_max: usize,
+    /// Whether a second driver of the order, which does not know of the first, makes its reservations once more; and whether more of
+    /// the second line's product arrives meanwhile.
+    has_two_drivers: bool,
     /// Whether the provider only takes and declines, and gives back at once.
     is_quick: bool,
     /// Whether the provider captures what it has declined or voided.
@@ -88,6 +91,7 @@ const PLAIN: Tour = Tour {
     pays: 1,
     gives_back: false,
     flying_max: 0,
+    has_two_drivers: false,
     is_quick: false,
     captures_late: false,
     delivers: false,
@@ -137,6 +141,12 @@ fn an_order_that_is_captured_later_ends_well_whatever_happens() {
 #[test]
 fn an_order_of_which_parts_come_back_ends_well_whatever_happens() {
     walk(&Tour { name: "refunds and returns", gives_back: true, is_quick: true, ..PLAIN });
+}
+
+#[test]
+fn a_second_driver_leaves_no_reservation_behind_whatever_happens() {
+    let two = Tour { flying_max: 1, has_two_drivers: true, is_quick: true, ..PLAIN };
+    walk(&Tour { name: "two drivers, one line short", stock: [5, 0], ..two });
 }
 
 #[test]

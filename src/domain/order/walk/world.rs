@@ -14,6 +14,7 @@ use super::{
 };
 use crate::domain::{
     cart::{self, Cart},
+    ids::ReceiptId,
     inventory::{self, Inventory},
     money::{Currency, Money},
 };
@@ -21,6 +22,8 @@ use crate::domain::{
 const ORDER: OrderId = OrderId(7);
 const NOW: Timestamp = Timestamp(1_000);
 const LATE: Timestamp = Timestamp(100_001);
+/// How many units arrive while an order is under way.
+const ARRIVALS: u64 = 5;
 
 /// A provider, honest but for what a tour says.
 #[derive(Debug, Clone, Default, Hash)]
@@ -50,6 +53,8 @@ pub(super) struct World {
     pub(super) keys: [u64; 3],
     pub(super) provider: Provider,
     pub(super) is_late: bool,
+    /// Units of the second line's product that arrived since the beginning.
+    pub(super) arrived: u64,
     pub(super) flying: Vec<Flying>,
     pub(super) pays: u8,
     pub(super) refunds: u8,
@@ -113,6 +118,7 @@ impl World {
             keys,
             provider,
             is_late: false,
+            arrived: 0,
             flying,
             pays: 0,
             refunds: 0,
@@ -138,7 +144,8 @@ impl World {
         }
         returns.iter().for_each(|known| (&known.lines, &known.state).hash(&mut hasher));
         issues.iter().for_each(|known| (&known.kind, known.resolved.is_some()).hash(&mut hasher));
-        (self.keys, &self.provider, self.is_late, self.pays, self.refunds, self.returns).hash(&mut hasher);
+        (self.keys, &self.provider, self.is_late, self.arrived, self.pays, self.refunds, self.returns)
+            .hash(&mut hasher);
         self.flying.iter().for_each(|flying| hash(flying).hash(&mut hasher));
         hasher.finish()
     }
@@ -425,8 +432,30 @@ impl World {
         vec![recorded, world]
     }
 
+    /// What a second driver may do: it has read the order as the first did, and its requests arrive whenever they do.
+    fn second_driver(&self) -> Vec<Self> {
+        let mut worlds = Vec::new();
+        if let (Some(step @ Step::Reserve(_)), true) =
+            (self.order.next_step(), self.flying.len() < self.tour.flying_max)
+        {
+            let requests = step.asks(ORDER, &self.order).into_iter();
+            worlds.extend(requests.map(|request| self.with_flying(Flying::Ask(request))));
+        }
+        if self.arrived == 0 {
+            let mut world = Self { arrived: ARRIVALS, ..self.clone() };
+            let receive = inventory::Command::Receive { receipt: ReceiptId(1), quantity: ARRIVALS };
+            tell(&mut world.stock[1], &receive, self.now()).unwrap();
+            world.keys[2] = hash(&world.stock[1]);
+            worlds.push(world);
+        }
+        worlds
+    }
+
     pub(super) fn next(&self, tour: &Tour) -> Vec<Self> {
         let mut worlds = self.land();
+        if tour.has_two_drivers {
+            worlds.extend(self.second_driver());
+        }
         worlds.extend(self.elsewhere());
         worlds.extend(self.people(tour));
         for poll in [Poll::IfNeeded, Poll::Now] {
