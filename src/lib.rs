@@ -10,7 +10,7 @@
 //!                        Gateway (payment provider)
 //! ```
 //!
-//! The modules stand in reading order; each uses only those above it (`tests/tidy/` holds them to it).
+//! The rules are in [`domain`]; `tests/tidy/` holds which room may use which.
 
 /// The program's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
