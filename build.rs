@@ -1,8 +1,8 @@
-//! Tells the program which commit it was built from, for reports: `BUILD_COMMIT`. (cargo hands it on to what it runs, where
-//! a name that begins with `SOUK_` would be taken for a setting.)
+//! Tells the program which commit it was built from, for reports: `BUILD_COMMIT`. (cargo hands it on to what it runs,
+//! where a name that begins with `SOUK_` would be taken for a setting.)
 //!
-//! It runs again when the source changes, not when only a commit is made, so that committing builds nothing anew: a program
-//! built before its source was committed then says that the source had been changed.
+//! It runs again when the source changes, not when only a commit is made, so that committing builds nothing anew: a
+//! program built before its source was committed then says that the source had been changed.
 
 use std::process::Command;
 

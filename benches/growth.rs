@@ -1,7 +1,7 @@
 //! Question: does the shop stay as fast as it grows, in products and in past orders, and does its memory stay bounded?
 //!
-//! `-- products orders` picks; `--full` goes on to a million products and to ten million past orders, which takes an hour or
-//! two and about 40 GB below `SOUK_BENCH_DIR`.
+//! `-- products orders` picks; `--full` goes on to a million products and to ten million past orders, which takes an
+//! hour or two and about 40 GB below `SOUK_BENCH_DIR`.
 #![allow(clippy::print_stdout, missing_docs, reason = "a bench prints")]
 
 mod support;
@@ -95,8 +95,8 @@ struct Point {
 #[derive(Clone, Copy)]
 struct Figure {
     per_second: f64,
-    /// Processor time of the whole process for one, with all that goes on behind it meanwhile, in microseconds. It varies less
-    /// than the rate on a machine that has neighbours.
+    /// Processor time of the whole process for one, with all that goes on behind it meanwhile, in microseconds. It
+    /// varies less than the rate on a machine that has neighbours.
     cost_us: f64,
     /// The 99th percentile of one, in milliseconds.
     p99_ms: f64,

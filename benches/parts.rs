@@ -1,5 +1,5 @@
-//! Question: what do single parts cost: a catalogue file of a million products, an access token, a password? Each is asked
-//! below, with its prediction and its result; `-- catalogue token password` picks some.
+//! Question: what do single parts cost: a catalogue file of a million products, an access token, a password? Each is
+//! asked below, with its prediction and its result; `-- catalogue token password` picks some.
 #![allow(clippy::print_stdout, missing_docs, reason = "a bench prints")]
 
 mod support;

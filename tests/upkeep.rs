@@ -1,4 +1,5 @@
-//! The operator's commands on the real binary: the same whether the shop runs or not, and a clear word when something is wrong.
+//! The operator's commands on the real binary: the same whether the shop runs or not, and a clear word when something
+//! is wrong.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
 use std::{

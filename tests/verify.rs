@@ -1,5 +1,5 @@
-//! `souk verify` as an operator meets it: a directory that is whole, in use, or damaged; a shop that is not there; a history
-//! that is none. What it finds wrong in a shop at work is in `tests/planted.rs`.
+//! `souk verify` as an operator meets it: a directory that is whole, in use, or damaged; a shop that is not there; a
+//! history that is none. What it finds wrong in a shop at work is in `tests/planted.rs`.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
 use std::{

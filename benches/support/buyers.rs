@@ -51,8 +51,8 @@ impl Buyers {
         Self { router: souk::http::router(shop.clone()), tokens }
     }
 
-    /// Lets them buy one piece of one of the first `products` demo products again and again: whole paid orders per second,
-    /// and how long one takes from the cart to the payment.
+    /// Lets them buy one piece of one of the first `products` demo products again and again: whole paid orders per
+    /// second, and how long one takes from the cart to the payment.
     pub(crate) async fn paid_orders(&self, products: usize) -> (f64, Latencies) {
         let began = Instant::now();
         let until = super::deadline();

@@ -1,5 +1,5 @@
-//! A client with one HTTP/1.1 connection, as thin as can be: on a small machine a convenient client would be half of what is
-//! measured.
+//! A client with one HTTP/1.1 connection, as thin as can be: on a small machine a convenient client would be half of
+//! what is measured.
 
 use axum::http::{Method, Request, StatusCode};
 use bytes::Bytes;

@@ -1,7 +1,7 @@
 //! The flash sale, the same for every engine: reserve one unit of one product for an order.
 //!
-//! A reservation is durable before it is answered; a repeat for the same order changes nothing; there are never more than
-//! there were units. Each caller waits for its answer before it asks again, on a connection of its own.
+//! A reservation is durable before it is answered; a repeat for the same order changes nothing; there are never more
+//! than there were units. Each caller waits for its answer before it asks again, on a connection of its own.
 
 use std::{
     future::Future,
@@ -36,7 +36,8 @@ pub(crate) trait Engine {
     fn open(&self, product: &str, units: u64) -> impl Future<Output = ()>;
     /// A connection for caller number `number`, counted from 0.
     fn caller(&self, number: usize) -> impl Future<Output = Self::Caller>;
-    /// How many units of the product are left, and how many are kept for orders where the engine counts them on its own.
+    /// How many units of the product are left, and how many are kept for orders where the engine counts them on its
+    /// own.
     fn books(&self, product: &str) -> impl Future<Output = (u64, Option<u64>)>;
 }
 
@@ -67,8 +68,8 @@ pub(crate) struct Row {
     pub(crate) latencies: Latencies,
 }
 
-/// Lets so many callers reserve one unit after another until the time is over, and compares the books. Each turn has products
-/// of its own.
+/// Lets so many callers reserve one unit after another until the time is over, and compares the books. Each turn has
+/// products of its own.
 pub(crate) async fn measure<E: Engine>(engine: &E, callers: usize, turn: usize) -> Row {
     let mut latencies = Latencies::default();
     let (mut left, mut took) = (Duration::from_secs_f64(super::seconds()), Duration::ZERO);

@@ -1,4 +1,5 @@
-//! Souk's inventory in process: the entity's actor over the journal, as the shop has it, without HTTP and without an order.
+//! Souk's inventory in process: the entity's actor over the journal, as the shop has it, without HTTP and without an
+//! order.
 
 use std::sync::Arc;
 
@@ -42,7 +43,8 @@ impl HotProduct {
         Self { own: Some(directory), ..Self::beside(journal, String::new()).await }
     }
 
-    /// Over the journal of a running shop, which must not know the products that are sold here; their ids get this prefix.
+    /// Over the journal of a running shop, which must not know the products that are sold here; their ids get this
+    /// prefix.
     pub(crate) async fn beside(journal: Journal, prefix: String) -> Self {
         let inventories = Directory::new(journal.clone(), Clock::system(), DirectoryLimits::default());
         let root = Root::start(vec![Child::owner("inventories", &inventories)]).await.expect("the actors start");

@@ -1,4 +1,5 @@
-//! What the benches share: a shop in a directory of its own, latencies, and one way to print question, prediction and result.
+//! What the benches share: a shop in a directory of its own, latencies, and one way to print question, prediction and
+//! result.
 #![allow(dead_code, reason = "each bench uses its part")]
 
 pub(crate) mod buyers;
@@ -56,8 +57,8 @@ pub(crate) fn scratch() -> TempDir {
     tempfile::tempdir_in(below).expect("a directory can be made")
 }
 
-/// A shop in an empty directory, which is kept until it is dropped. `SOUK_BENCH_CONFIG` names a file of settings (`souk config`), where
-/// others than the usual ones are to be measured.
+/// A shop in an empty directory, which is kept until it is dropped. `SOUK_BENCH_CONFIG` names a file of settings (`souk
+/// config`), where others than the usual ones are to be measured.
 pub(crate) async fn empty_shop() -> (Shop, TempDir) {
     let directory = scratch();
     let file = std::env::var_os("SOUK_BENCH_CONFIG");
@@ -124,8 +125,8 @@ pub(crate) fn processor_seconds() -> f64 {
     ticks as f64 / TICKS_A_SECOND
 }
 
-/// Latencies of single operations, to two digits: with three, the histograms of 1,024 callers are so large that recording
-/// takes a tenth of the time of what is recorded.
+/// Latencies of single operations, to two digits: with three, the histograms of 1,024 callers are so large that
+/// recording takes a tenth of the time of what is recorded.
 pub(crate) struct Latencies(hdrhistogram::Histogram<u64>);
 
 impl Default for Latencies {

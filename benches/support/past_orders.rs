@@ -1,8 +1,9 @@
 //! Past orders by the million: what many years of trade leave behind, made in minutes.
 //!
-//! Each order is decided and applied by the domain, from placed to delivered, and its nine events and its last snapshot are
-//! written through the running shop's own journal; checkpoints and lists follow as they do for any order. Bypassed are HTTP,
-//! the actors, the carts, the inventories and the payment provider: these orders took no stock, and nobody was charged.
+//! Each order is decided and applied by the domain, from placed to delivered, and its nine events and its last snapshot
+//! are written through the running shop's own journal; checkpoints and lists follow as they do for any order. Bypassed
+//! are HTTP, the actors, the carts, the inventories and the payment provider: these orders took no stock, and nobody
+//! was charged.
 
 use std::{
     fmt::Debug,
@@ -35,7 +36,8 @@ const PRICE: u64 = 129_900;
 /// How long lists and search may take to catch up.
 const CATCH_UP: Duration = Duration::from_secs(3_600);
 
-/// Writes the orders from number `from` up to `to`, for products of the demo catalogue, and waits until the lists have them.
+/// Writes the orders from number `from` up to `to`, for products of the demo catalogue, and waits until the lists have
+/// them.
 pub(crate) async fn write(shop: &Shop, from: u64, to: u64, products: usize) {
     let began = Instant::now();
     stream::iter(from..to).for_each_concurrent(AT_ONCE, |number| write_one(shop, number, products)).await;
@@ -98,7 +100,8 @@ fn placement(number: u64, customer: UserId, products: usize) -> Placement {
     Placement { customer, lines, shipping, tax, total, address, cart_version: 1, fingerprint, deadline, at }
 }
 
-/// The whole life of an order, a second between two events: their stored forms, and that of the state after all of them.
+/// The whole life of an order, a second between two events: their stored forms, and that of the state after all of
+/// them.
 fn live(placement: Placement, at: Timestamp) -> (Vec<Vec<u8>>, Vec<u8>) {
     let captured = PaymentState::Captured { reference: "past".into(), amount: placement.total };
     let tracking = Tracking { carrier: "A Carrier".into(), number: "1".into() };

@@ -17,7 +17,8 @@ use crate::{
     strace,
 };
 
-/// How long a start, and an end, may take before it is taken for one that never comes: longer than the shop waits for its state.
+/// How long a start, and an end, may take before it is taken for one that never comes: longer than the shop waits for
+/// its state.
 const PATIENCE: Duration = Duration::from_secs(150);
 pub(crate) const CUSTOMERS: usize = 2;
 /// Tokens live as long as they may.
@@ -121,7 +122,83 @@ impl Places {
     }
 }
 
-/// Runs the shop in this stage with these options of strace, restarts it without, and holds it to its word.
+/// A shop in this stage, its customers, and what went wrong so far.
+struct Trial<'a> {
+    stage: Stage,
+    prepared: &'a Prepared,
+    places: Places,
+    data: PathBuf,
+    town: Arc<Town>,
+    crowd: Crowd,
+    violations: Vec<String>,
+}
+
+impl Trial<'_> {
+    /// Runs the shop under strace, lets customers shop, closes it, and says how it ended.
+    async fn with_fault(&mut self, threads: Option<&str>, options: &[String]) -> Result<&'static str, String> {
+        let started = if self.stage == Stage::Serving {
+            Process::begin(self.places.command(&self.data), PATIENCE)
+        } else {
+            let mut command = strace::around(&self.places.command(&self.data), options);
+            command.stderr(fs::OpenOptions::new().append(true).open(self.places.at("said")).unwrap());
+            Process::begin(command, PATIENCE)
+        };
+        let mut shop = match started {
+            Ok(shop) => shop,
+            Err(NotStarted(ended)) => return self.places.judge(ended, false).map(|_| "refused to start"),
+        };
+        self.town.url.lock().clone_from(&shop.url);
+        open_for_business(&mut self.crowd, &self.town, self.stage, self.prepared).await;
+        let attached = (self.stage == Stage::Serving).then(|| strace::attach(shop.child.id(), threads, options));
+        for _ in 0..2 {
+            self.crowd.shop().await;
+        }
+        // A read model that met the fault starts again, as long as the shop continues. Its new threads may meet theirs,
+        // since strace counts for each thread; then nothing can be expected.
+        let began = Instant::now();
+        let trace = self.places.at("trace");
+        while failed_calls(&trace) <= 1 && is_writable(&shop).await && !self.crowd.is_found().await {
+            if began.elapsed() > PATIENCE {
+                self.violations.push("search does not recover".into());
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let alive = matches!(shop.child.try_wait(), Ok(None));
+        let ended = shop.close(PATIENCE);
+        drop(shop);
+        match attached {
+            Some(Ok(mut strace)) => drop(strace.wait()),
+            Some(Err(why)) => self.violations.push(why),
+            None => {}
+        }
+        self.places.judge(ended, alive)
+    }
+
+    /// Starts the shop without a fault: everything that was acknowledged is there, and everything can be done.
+    async fn without_fault(&mut self) {
+        let mut shop = match Process::begin(self.places.command(&self.data), PATIENCE) {
+            Ok(shop) => shop,
+            Err(NotStarted(ended)) => {
+                let said = self.places.said();
+                return self.violations.push(format!("it does not start again: {ended:?}, {said:?}"));
+            }
+        };
+        self.town.url.lock().clone_from(&shop.url);
+        open_for_business(&mut self.crowd, &self.town, self.stage, self.prepared).await;
+        if self.crowd.len() < 1 + CUSTOMERS {
+            self.violations.push("not everybody can log in after it".into());
+        }
+        self.crowd.look().await;
+        if !self.crowd.shop().await {
+            self.violations.push("not everything can be done after it".into());
+        }
+        self.crowd.look().await;
+        shop.kill();
+    }
+}
+
+/// Runs the shop in this stage with these options of strace, restarts it without, and checks all that it acknowledged.
 pub(crate) async fn attempt(
     stage: Stage,
     threads: Option<&str>,
@@ -134,84 +211,25 @@ pub(crate) async fn attempt(
     if stage != Stage::Fresh {
         prepared.copy(&data);
     }
-    let trace = places.at("trace");
+    let (trace, history) = (places.at("trace"), places.at("history.jsonl"));
     let mut options = options(&data);
     options.extend(["-o".to_owned(), trace.display().to_string()]);
-    let town = Town::new(&places.at("history.jsonl"), "http://127.0.0.1:1");
-    let (mut crowd, mut violations) = (Crowd::default(), Vec::new());
-
-    let started = if stage == Stage::Serving {
-        Process::begin(places.command(&data), PATIENCE)
-    } else {
-        let mut command = strace::around(&places.command(&data), &options);
-        command.stderr(fs::OpenOptions::new().append(true).open(places.at("said")).unwrap());
-        Process::begin(command, PATIENCE)
-    };
-    let how = match started {
-        Ok(mut shop) => {
-            town.url.lock().clone_from(&shop.url);
-            open_for_business(&mut crowd, &town, stage, prepared).await;
-            let attached = (stage == Stage::Serving).then(|| strace::attach(shop.child.id(), threads, &options));
-            for _ in 0..2 {
-                crowd.shop().await;
-            }
-            // A read model that met the fault starts again, as long as the shop goes on. Its new threads may meet theirs, since
-            // strace counts for each thread; then nothing can be expected.
-            let began = Instant::now();
-            while failed_calls(&trace) <= 1 && is_writable(&shop).await && !crowd.is_found().await {
-                if began.elapsed() > PATIENCE {
-                    violations.push("search does not go on".into());
-                    break;
-                }
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-            let alive = matches!(shop.child.try_wait(), Ok(None));
-            let ended = shop.close(PATIENCE);
-            drop(shop);
-            match attached {
-                Some(Ok(mut strace)) => drop(strace.wait()),
-                Some(Err(why)) => violations.push(why),
-                None => {}
-            }
-            places.judge(ended, alive)
-        }
-        Err(NotStarted(ended)) => places.judge(ended, false).map(|_| "refused to start"),
-    };
-    let how = how.unwrap_or_else(|violation| {
-        violations.push(violation);
+    let town = Town::new(&history, "http://127.0.0.1:1");
+    let mut trial =
+        Trial { stage, prepared, places, data: data.clone(), town, crowd: Crowd::default(), violations: Vec::new() };
+    let how = trial.with_fault(threads, &options).await.unwrap_or_else(|violation| {
+        trial.violations.push(violation);
         "FAILED"
     });
-
-    match Process::begin(places.command(&data), PATIENCE) {
-        Ok(mut shop) => {
-            town.url.lock().clone_from(&shop.url);
-            open_for_business(&mut crowd, &town, stage, prepared).await;
-            if crowd.len() < 1 + CUSTOMERS {
-                violations.push("not everybody is let in after it".into());
-            }
-            crowd.look().await;
-            if !crowd.shop().await {
-                violations.push("not everything can be done after it".into());
-            }
-            crowd.look().await;
-            shop.kill();
-        }
-        Err(NotStarted(ended)) => violations.push(format!("it does not start again: {ended:?}, {:?}", places.said())),
-    }
-    let subject =
-        Subject { history: Some(places.at("history.jsonl")), ledger: None, shop: Source::Directory(data.clone()) };
+    trial.without_fault().await;
+    let subject = Subject { history: Some(history), ledger: None, shop: Source::Directory(data.clone()) };
     let verdict = verify::verify(subject).await;
     if !verdict.is_clean() {
-        violations.push(format!("{:?}\n{}", verdict.stopped, verdict.report));
+        trial.violations.push(format!("{:?}\n{}", verdict.stopped, verdict.report));
     }
     // strace may write its last lines after the shop has ended.
-    Attempt {
-        trace: fs::read_to_string(&trace).unwrap_or_default(),
-        data,
-        how,
-        acknowledged: crowd.acknowledged,
-        violations,
-    }
+    let trace = fs::read_to_string(&trace).unwrap_or_default();
+    Attempt { trace, data, how, acknowledged: trial.crowd.acknowledged, violations: trial.violations }
 }
 
 /// How many calls were made to fail so far.

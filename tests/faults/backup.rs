@@ -1,12 +1,14 @@
 //! A backup of a shop at work, restored elsewhere: everything acknowledged before it began is there.
 //!
-//! Customers shop and write down every answer; when they have all been answered the backup begins, while others go on buying
-//! other things. What is restored starts, the customers log in to it and look at everything again, and the checker holds it
-//! against what they wrote. The provider's ledger is another company's and is not restored: it goes on.
+//! Customers shop and write down every answer; when they have all been answered the backup begins, while others go on
+//! buying other things. What is restored starts, the customers log in to it and look at everything again, and the
+//! checker holds it against what they wrote. The provider's ledger is another company's and is not restored: it goes
+//! on.
 //!
-//! Then the same is done with what an older release has written: the stored forms of accounts and carts are put back into
-//! their first version (events, and all other states, have had one form so far; `tests/golden/` has them byte by byte, and of
-//! the ratings too, which today's events cannot be put back into). The older shop is backed up, restored and looked at.
+//! Then the same is done with what an older release has written: the stored forms of accounts and carts are put back
+//! into their first version (events, and all other states, have had one form so far; `tests/golden/` has them byte by
+//! byte, and of the ratings too, which today's events cannot be put back into). The older shop is backed up, restored
+//! and looked at.
 
 use std::{
     fs,
@@ -181,7 +183,8 @@ fn size(directory: &Path) -> u64 {
     entries.map(bytes).sum()
 }
 
-/// Replaces every snapshot of a kind by its first form, which lacked the last field; how many could be. A stopped shop's.
+/// Replaces every snapshot of a kind by its first form, which lacked the last field; how many could be. A stopped
+/// shop's.
 async fn put_back<E: Entity>(data: &Path) -> u64 {
     let journal = Journal::open(JournalConfig::new(data.join("journal"))).unwrap();
     let walked = journal.clone();

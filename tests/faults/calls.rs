@@ -1,14 +1,15 @@
-//! One call on a file fails: the real binary under strace, which lets the Nth write, sync, rename, open … of one file fail with
-//! EIO or ENOSPC.
+//! One call on a file fails: the real binary under strace, which lets the Nth write, sync, rename, open … of one file
+//! fail with EIO or ENOSPC.
 //!
-//! First a rehearsal without a fault says which calls there are: in a start on nothing, in a start on what a killed shop left,
-//! and while customers shop and the shop closes. Each of them, as the first, second … of its thread on its file, is a fault
-//! point; of a long row of the same calls (the zeros of a new segment are 256 writes) only the 1st to 8th, 16th, 32nd ….
-//! Whatever fails, the shop says so and ends, or does without; it starts again on what is left, and then has everything that
-//! its customers were told. A short run tries some points of one stage; `--cycles` or `--minutes` go through all stages.
+//! First a rehearsal without a fault says which calls there are: in a start on nothing, in a start on what a killed
+//! shop left, and while customers shop and the shop closes. Each of them, as the first, second … of its thread on its
+//! file, is a fault point; of a long row of the same calls (the zeros of a new segment are 256 writes) only the 1st to
+//! 8th, 16th, 32nd …. Whatever fails, the shop says so and ends, or does without; it starts again on what is left, and
+//! then has everything that its customers were told. A short run tries some points of one stage; `--cycles` or
+//! `--minutes` go through all stages.
 //!
-//! Files with random names (those of the search index) can only be hit by the thread that writes them, in a running shop; what
-//! is read through mapped memory cannot be hit at all.
+//! Files with random names (those of the search index) can only be hit by the thread that writes them, in a running
+//! shop; what is read through mapped memory cannot be hit at all.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -91,8 +92,8 @@ fn is_random(name: &Path) -> bool {
     name.starts_with(".tmp") || name.split('.').next().is_some_and(|stem| stem.len() == 32)
 }
 
-/// Thread and name of a call, with the files of the data directory that it speaks of. Every call stands once in a trace, or
-/// its beginning and its end do; the latter begins with dots and speaks of what it opened.
+/// Thread and name of a call, with the files of the data directory that it speaks of. Every call stands once in a
+/// trace, or its beginning and its end do; the latter begins with dots and speaks of what it opened.
 fn call_in<'a>(line: &'a str, data: &str) -> Option<(&'a str, &'a str, Vec<PathBuf>)> {
     let (thread, rest) = line.split_once(char::is_whitespace)?;
     let (call, arguments) = rest.trim_start().split_once('(')?;

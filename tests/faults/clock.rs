@@ -1,7 +1,8 @@
 //! The machine's clock jumps, by up to an hour forward or back, under a shop at work.
 //!
-//! The real binary runs with libfaketime, whose offset is a file that this changes while the shop runs; only the wall clock
-//! jumps, as it does on a real machine. Before each jump customers pay, begin to pay, and leave an order unpaid; after it:
+//! The real binary runs with libfaketime, whose offset is a file that this changes while the shop runs; only the wall
+//! clock jumps, as it does on a real machine. Before each jump customers pay, begin to pay, and leave an order unpaid;
+//! after it:
 //!
 //! - an order that is paid, or whose payment was under way, is confirmed and never expires;
 //! - an unpaid order expires exactly when its deadline has passed on the new clock, and once expired it stays so;
@@ -266,7 +267,8 @@ pub(crate) async fn run(length: Length) -> Outcome {
     Ok(Figure { figure, violations })
 }
 
-/// How far the shop's clock is from the true time, by the token that it gives now. A jump that it does not see proves nothing.
+/// How far the shop's clock is from the true time, by the token that it gives now. A jump that it does not see proves
+/// nothing.
 async fn seen_offset(stage: &Stage) -> i64 {
     let session = stage.town.session("seller@demo.example").await.unwrap_or_default();
     let expires = session["access_expires_at"].as_str().and_then(|at| at.parse::<jiff::Timestamp>().ok());

@@ -1,4 +1,5 @@
-//! A seller and a few customers, whose calls are all written down, for faults that have another subject than what they do.
+//! A seller and a few customers, whose calls are all written down, for faults that have another subject than what they
+//! do.
 
 use std::sync::Arc;
 
@@ -94,7 +95,8 @@ impl Crowd {
         answer.map(|(status, _)| status)
     }
 
-    /// A round: the seller fills the shelves, customers buy. Whatever fails, they go on. Whether everything was answered.
+    /// A round: the seller fills the shelves, customers buy. Whatever fails, they go on. Whether everything was
+    /// answered.
     pub(crate) async fn shop(&mut self) -> bool {
         let Some((seller, customers)) = self.people.split_first() else { return false };
         self.rounds += 1;

@@ -65,7 +65,8 @@ impl Disk {
         }
     }
 
-    /// `EXT4_IOC_SHUTDOWN` with `EXT4_GOING_FLAGS_NOLOGFLUSH`. From here on nothing reaches the disk, and every sync fails.
+    /// `EXT4_IOC_SHUTDOWN` with `EXT4_GOING_FLAGS_NOLOGFLUSH`. From here on nothing reaches the disk, and every sync
+    /// fails.
     pub(crate) fn cut(&self) -> Result<(), String> {
         let ioctl =
             "open(my $f, '<', $ARGV[0]) or die $!; my $flag = pack('L', 2); ioctl($f, 0x8004587D, $flag) or die $!";

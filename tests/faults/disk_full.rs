@@ -1,9 +1,9 @@
 //! A full disk: the shop on a small file system of its own, which something else fills while customers shop.
 //!
-//! Filled little by little, the shop turns read-only while there is still room for all that is under way: no write fails, reads
-//! and searches go on, writes are refused with the documented problem. Filled to the last byte at once, or before a
-//! start, it may stop or refuse to start, and says so. In each case it works again when there is room, and has everything that
-//! its customers were told.
+//! Filled little by little, the shop turns read-only while there is still room for all that is under way: no write
+//! fails, reads and searches go on, writes are refused with the documented problem. Filled to the last byte at once, or
+//! before a start, it may stop or refuse to start, and says so. In each case it works again when there is room, and has
+//! everything that its customers were told.
 //!
 //! It needs root, loop devices and `mkfs.ext4`.
 
@@ -33,7 +33,8 @@ const DISK_BYTES: u64 = 1_024 * MIB;
 const CUSTOMERS: usize = 4;
 /// How much is taken at a time when the disk fills slowly.
 const STEP_BYTES: u64 = 32 * MIB;
-/// How long a step takes at least: the reserve is to last for several of the shop's looks at the disk, of which there is one a second.
+/// How long a step takes at least: the reserve is to last for several of the shop's looks at the disk, of which there
+/// is one a second.
 const STEP: Duration = Duration::from_millis(250);
 /// How long anything may take that has to happen in the end.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -148,7 +149,8 @@ impl Scene {
         Err(format!("a write: {status} {body}, with Retry-After: {again}"))
     }
 
-    /// There is room again, and the shop works; perhaps after it has stopped, because a write failed, and was started again.
+    /// There is room again, and the shop works; perhaps after it has stopped, because a write failed, and was started
+    /// again.
     async fn recovers(&mut self, mut shop: Process, tally: &mut Tally, name: &str) -> Process {
         let mut works = self.works(name).await;
         if works.is_err() && self.has_stopped(&mut shop, tally).await {

@@ -1,4 +1,5 @@
-//! What customers do while their provider fails: an order each time, paid, given up or given back in one of several ways.
+//! What customers do while their provider fails: an order each time, paid, given up or given back in one of several
+//! ways.
 //!
 //! Whatever is not answered is asked again, with its key, until a shop is there that answers.
 

@@ -1,8 +1,8 @@
 //! kill -9: the real binary under concurrent load, killed at random moments, restarted, and held to its word.
 //!
-//! Customers shop over HTTP and write down every answer. After each restart they look at what they were told, and ask again
-//! what was not answered. The checker (`souk::verify`) then holds the shop, its books and the provider's ledger against what
-//! they wrote; at the end also the directory that the last kill left.
+//! Customers shop over HTTP and write down every answer. After each restart they look at what they were told, and ask
+//! again what was not answered. The checker (`souk::verify`) then holds the shop, its books and the provider's ledger
+//! against what they wrote; at the end also the directory that the last kill left.
 
 use std::{
     collections::BTreeSet,
@@ -31,8 +31,8 @@ use crate::{
 const CYCLES: u64 = 20;
 /// After so many kills the shop and its history begin anew, since every check reads all of them.
 const CYCLES_PER_SHOP: u64 = 10;
-/// The same for the size of the history, about twenty thousand answers: a fast shop gives more, and whether stock was linearizable is not
-/// decided for histories of any length.
+/// The same for the size of the history, about twenty thousand answers: a fast shop gives more, and whether stock was
+/// linearizable is not decided for histories of any length.
 const HISTORY_BYTES_PER_SHOP: u64 = 3 << 20;
 /// The running shop is checked after so many kills; the directory at the end of each shop.
 const CYCLES_PER_CHECK: u64 = 10;

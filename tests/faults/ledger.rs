@@ -1,7 +1,7 @@
 //! What the provider's ledger and the shelves must say, computed from nothing but the orders as the shop shows them.
 //!
-//! The checker of the crate (`souk::verify`) does the same in its own way; this is written against the public answers alone, so that a
-//! mistake in the one does not hide a mistake of the shop from the other.
+//! The checker of the crate (`souk::verify`) does the same in its own way; this is written against the public answers
+//! alone, so that a mistake in the one does not hide a mistake of the shop from the other.
 
 use std::collections::BTreeMap;
 

@@ -7,9 +7,9 @@
 //! cargo test --release --test faults -- overload --minutes 5 --seed 7
 //! ```
 //!
-//! A fault that cannot be had here (no root, no tool) is skipped loudly and counted. Each run prints its seed, which repeats
-//! its choices (not the moments at which threads meet), and one line with its figure. The exit code is not zero when anything
-//! was violated.
+//! A fault that cannot be had here (no root, no tool) is skipped loudly and counted. Each run prints its seed, which
+//! repeats its choices (not the moments at which threads meet), and one line with its figure. The exit code is not zero
+//! when anything was violated.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,

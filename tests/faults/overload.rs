@@ -1,9 +1,10 @@
 //! Everybody wants one product: ten times as many customers come as the shop can serve.
 //!
-//! The capacity is measured first, by callers who wait for their answers. Then customers come at 1, 2, 5 and 10 times that
-//! rate, whatever becomes of the earlier ones. The shop may shed what it cannot serve, with the answers that are documented
-//! for it; it may not fail otherwise, nor grow beyond its limits, nor sell what is not there, nor forget what was paid.
-//! Generator and shop share this machine, so at high rates the goodput is also what the generator leaves of the processors.
+//! The capacity is measured first, by callers who wait for their answers. Then customers come at 1, 2, 5 and 10 times
+//! that rate, whatever becomes of the earlier ones. The shop may shed what it cannot serve, with the answers that are
+//! documented for it; it may not fail otherwise, nor grow beyond its limits, nor sell what is not there, nor forget
+//! what was paid. Generator and shop share this machine, so at high rates the goodput is also what the generator leaves
+//! of the processors.
 //!
 //! `--minutes` is the length of the stage at ten times the capacity.
 
@@ -41,14 +42,15 @@ const IN_FLIGHT_MAX: u64 = 200;
 const STOCK: u64 = 100_000_000;
 const PRODUCT: &str = "hot";
 const PRICE: u64 = 1_000;
-/// Unpaid orders end soon: a customer whose payment was shed must not run into the limit of open orders for the whole run.
+/// Unpaid orders end soon: a customer whose payment was shed must not run into the limit of open orders for the whole
+/// run.
 const DEADLINE_MS: &str = "5000";
 /// The most that the shop may have in memory, in MiB: the sum of what docs/OPERATIONS.md says that its parts may take.
 const MEMORY_MIB_MAX: u64 = 1_150;
 /// Answers that are documented for too many requests: refused at once, or past the time limit of a request.
 const DOCUMENTED: [(u16, &str); 3] = [(503, "overloaded"), (503, "busy"), (504, "unknown-outcome")];
-/// One request of so many may go unanswered: a connection that was idle for too long ends just as the next request leaves, and a
-/// machine that is busy with other things makes the generator itself miss its time-out.
+/// One request of so many may go unanswered: a connection that was idle for too long ends just as the next request
+/// leaves, and a machine that is busy with other things makes the generator itself miss its time-out.
 const UNANSWERED_ONE_OF: u64 = 100;
 /// How often memory and queues are looked at.
 const SAMPLE: Duration = Duration::from_millis(100);

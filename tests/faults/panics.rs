@@ -1,19 +1,20 @@
 //! Actors panic by the hundred, again and again, in the real binary: only their own ids suffer.
 //!
-//! No hook in the program is needed for that. Into the log of a stopped shop goes an event that breaks a rule of its entity:
-//! stock that is sold although nobody had reserved it. `apply` asserts what was decided, so every actor that comes alive on
-//! such a stream panics while it replays it, in this and every later life: a poisoned entity.
+//! No hook in the program is needed for that. Into the log of a stopped shop goes an event that breaks a rule of its
+//! entity: stock that is sold although nobody had reserved it. `apply` asserts what was decided, so every actor that
+//! comes alive on such a stream panics while it replays it, in this and every later life: a poisoned entity.
 //!
-//! Then everybody asks for the poisoned ids at once and without a pause, while customers shop next door. Each poisoned id must
-//! answer with a refusal or a fault and never keep anybody waiting, come alive only as often as its back-off allows, and all
-//! customers must be served as if nothing were. At the end the checker may find nothing wrong but the poison.
+//! Then everybody asks for the poisoned ids at once and without a pause, while customers shop next door. Each poisoned
+//! id must answer with a refusal or a fault and never keep anybody waiting, come alive only as often as its back-off
+//! allows, and all customers must be served as if nothing were. At the end the checker may find nothing wrong but the
+//! poison.
 //!
 //! `--minutes` is the length of the storm.
 
 use std::{
     collections::BTreeMap,
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -56,7 +57,8 @@ const BACK_OFF_MS_MIN: u64 = 50;
 const BACK_OFF_MS_MAX: u64 = 30_000;
 /// Answers that a poisoned id may give: a fault, or that it cannot be served now.
 const REFUSALS: [u16; 2] = [500, 503];
-/// How long an answer of a poisoned id may take at the most: the time limit of a request. It is a bound, not a measurement.
+/// How long an answer of a poisoned id may take at the most: the time limit of a request. It is a bound, not a
+/// measurement.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
 
 fn name(number: usize) -> String {
@@ -157,6 +159,56 @@ fn failures_max(time: Duration) -> u64 {
     count
 }
 
+/// Lets all ids be asked for, and customers shop, for this time.
+async fn storm(town: &Arc<Town>, seller: &Person, seed: u64, time: Duration) -> Arc<Seen> {
+    let mut customers = Vec::new();
+    for number in 0..CUSTOMERS {
+        let name = format!("customer-{number}");
+        customers.push(town.enter(&name, &format!("{name}@example.org")).await);
+    }
+    let seen = Arc::new(Seen::default());
+    let mut at_work: Vec<_> = (0..STORMERS as u64)
+        .map(|number| {
+            let random = fastrand::Rng::with_seed(seed ^ number);
+            tokio::spawn(Arc::clone(&seen).storm(seller.clone(), random))
+        })
+        .collect();
+    at_work.extend(customers.into_iter().map(|customer| tokio::spawn(Arc::clone(&seen).shop(customer))));
+    tokio::time::sleep(time).await;
+    seen.ended.store(true, Ordering::Relaxed);
+    for work in at_work {
+        work.await.unwrap();
+    }
+    seen
+}
+
+/// The checker must find the poison, and nothing else.
+async fn check(history: PathBuf, data: PathBuf, violations: &mut Vec<String>) {
+    let shop = Source::Directory(data);
+    // The checker replays the poison, too, and each panic would be printed.
+    let loud = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let verdict = verify::verify(Subject { history: Some(history), ledger: None, shop }).await;
+    std::panic::set_hook(loud);
+    let poison = |subject: &str| subject.contains("poisoned-");
+    let others = verdict.report.findings.iter().filter(|finding| !poison(&finding.subject));
+    violations.extend(others.map(|finding| format!("{} {}", finding.subject, finding.what)));
+    if verdict.stopped.is_some() || !verdict.report.findings.iter().any(|finding| poison(&finding.subject)) {
+        violations.push(format!("the check did not see the poison: {:?}\n{}", verdict.stopped, verdict.report));
+    }
+}
+
+/// Only poisoned ids may fail, and none more often than its back-off allows.
+fn check_failures(failures: &BTreeMap<String, u64>, most: u64, violations: &mut Vec<String>) {
+    for (id, count) in failures.iter().filter(|(id, count)| !id.starts_with("poisoned-") || **count > most) {
+        violations
+            .push(format!("{id} failed {count} times; its back-off allows {most}, and nobody else may fail at all"));
+    }
+    if failures.len() < POISONED / 2 {
+        violations.push(format!("only {} of {POISONED} ids failed: the poison does not work", failures.len()));
+    }
+}
+
 pub(crate) async fn run(length: Length) -> Outcome {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
@@ -179,27 +231,10 @@ pub(crate) async fn run(length: Length) -> Outcome {
     command.stderr(fs::File::create(&log).unwrap());
     let mut shop = Process::begin(command, START_MAX).expect("the shop says where it listens");
     town.url.lock().clone_from(&shop.url);
-    let seen = Arc::new(Seen::default());
     let seller = town.enter("seller", "seller@demo.example").await;
-    let mut customers = Vec::new();
-    for number in 0..CUSTOMERS {
-        let name = format!("customer-{number}");
-        customers.push(town.enter(&name, &format!("{name}@example.org")).await);
-    }
     let began = Instant::now();
-    let mut at_work: Vec<_> = (0..STORMERS as u64)
-        .map(|number| {
-            let random = fastrand::Rng::with_seed(length.seed ^ number);
-            tokio::spawn(Arc::clone(&seen).storm(seller.clone(), random))
-        })
-        .collect();
-    at_work.extend(customers.into_iter().map(|customer| tokio::spawn(Arc::clone(&seen).shop(customer))));
-    let storm = length.minutes().map_or(STORM, |minutes| Duration::from_secs(60 * minutes));
-    tokio::time::sleep(storm).await;
-    seen.ended.store(true, Ordering::Relaxed);
-    for work in at_work {
-        work.await.unwrap();
-    }
+    let time = length.minutes().map_or(STORM, |minutes| Duration::from_secs(60 * minutes));
+    let seen = storm(&town, &seller, length.seed, time).await;
     let took = began.elapsed();
     let mut violations = std::mem::take(&mut *seen.wrong.lock());
     let ready = seller.send(Method::GET, "/readyz", Value::Null, None).await;
@@ -210,26 +245,9 @@ pub(crate) async fn run(length: Length) -> Outcome {
 
     let failures = failures(&fs::read_to_string(&log).unwrap());
     let most = failures_max(took);
-    for (id, count) in failures.iter().filter(|(id, count)| !id.starts_with("poisoned-") || **count > most) {
-        violations
-            .push(format!("{id} failed {count} times; its back-off allows {most}, and nobody else may fail at all"));
-    }
+    check_failures(&failures, most, &mut violations);
     let restarts: u64 = failures.values().sum();
-    if failures.len() < POISONED / 2 {
-        violations.push(format!("only {} of {POISONED} ids failed: the poison does not work", failures.len()));
-    }
-    let shop = Source::Directory(data);
-    // The checker replays the poison, too, and each panic would be printed.
-    let loud = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
-    let verdict = verify::verify(Subject { history: Some(history), ledger: None, shop }).await;
-    std::panic::set_hook(loud);
-    let poison = |subject: &str| subject.contains("poisoned-");
-    let others = verdict.report.findings.iter().filter(|finding| !poison(&finding.subject));
-    violations.extend(others.map(|finding| format!("{} {}", finding.subject, finding.what)));
-    if verdict.stopped.is_some() || !verdict.report.findings.iter().any(|finding| poison(&finding.subject)) {
-        violations.push(format!("the check did not see the poison: {:?}\n{}", verdict.stopped, verdict.report));
-    }
+    check(history, data, &mut violations).await;
     let (served, statuses) = (seen.served.load(Ordering::Relaxed), seen.statuses.lock().clone());
     let slowest = Duration::from_millis(seen.slowest_ms.load(Ordering::Relaxed));
     if slowest > ANSWER_MAX {

@@ -1,10 +1,10 @@
 //! A slow disk: every sync takes 200 ms longer, under strace, and requests come at a rate that the shop cannot serve.
 //!
-//! It admits as many as it may work on and refuses the others at once, with 503 and Retry-After. So its queues and its memory
-//! have their limits, whoever is admitted is answered in time, and reads do not wait for the disk. How fast all that is, is a
-//! figure and no condition: machines are shared. Conditions are that every answer is a documented one, that queues and memory
-//! stay within their limits, that something is refused and something is done, and that after a kill in the middle of it
-//! everything that was acknowledged is there.
+//! It admits as many as it may work on and refuses the others at once, with 503 and Retry-After. So its queues and its
+//! memory have their limits, whoever is admitted is answered in time, and reads do not wait for the disk. How fast all
+//! that is, is a figure and no condition: machines are shared. Conditions are that every answer is a documented one,
+//! that queues and memory stay within their limits, that something is refused and something is done, and that after a
+//! kill in the middle of it everything that was acknowledged is there.
 
 use std::{
     collections::BTreeMap,
@@ -32,8 +32,8 @@ use crate::{
 const DELAY_MICROSECONDS: u64 = 200_000;
 /// Requests that may be at work at once.
 const IN_FLIGHT_MAX: u64 = 32;
-/// Requests that come each second, whatever becomes of those before: with 32 at work and 200 ms a sync at most 160 writes can
-/// be done in one.
+/// Requests that come each second, whatever becomes of those before: with 32 at work and 200 ms a sync at most 160
+/// writes can be done in one.
 const WRITES_PER_SECOND: u64 = 400;
 const READS_PER_SECOND: u64 = 50;
 /// How long they come, in a run under strace. A short run has one such run.
@@ -43,8 +43,8 @@ const CYCLES: u64 = 1;
 const WRITERS: usize = 6;
 /// The limit of `JournalLimits::queue_records_max`.
 const QUEUE_RECORDS_MAX: u64 = 8_192;
-/// What a shop may take on more in memory under this load: far more than so few requests at work need, far less than a queue
-/// without a limit would.
+/// What a shop may take on more in memory under this load: far more than so few requests at work need, far less than a
+/// queue without a limit would.
 const MEMORY_BYTES_MAX: u64 = 128 << 20;
 
 /// What came of the requests of one kind.

@@ -25,7 +25,8 @@ pub(crate) fn probe() -> Result<(), String> {
     attached.map(|mut strace| drop(strace.wait())).map_err(|error| missing(&error))
 }
 
-/// The same command under strace. The process that is started is the command itself; strace stands behind it and ends with it.
+/// The same command under strace. The process that is started is the command itself; strace stands behind it and ends
+/// with it.
 pub(crate) fn around(command: &Command, options: &[String]) -> Command {
     let mut strace = Command::new("strace");
     // Only the calls that are asked for stop a thread: the others cost next to nothing.
@@ -40,8 +41,8 @@ pub(crate) fn around(command: &Command, options: &[String]) -> Command {
     strace
 }
 
-/// Takes hold of a process: of all its threads and what they start, or of those only whose names begin so. Comes back when it
-/// has them.
+/// Takes hold of a process: of all its threads and what they start, or of those only whose names begin so. Comes back
+/// when it has them.
 pub(crate) fn attach(process: u32, only: Option<&str>, options: &[String]) -> Result<Child, String> {
     let mut strace = Command::new("strace");
     strace.args(options);

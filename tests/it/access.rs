@@ -1,4 +1,5 @@
-//! Who may do what: for each operation that needs a token, whoever has no business there is refused, and nothing has changed.
+//! Who may do what: for each operation that needs a token, whoever has no business there is refused, and nothing has
+//! changed.
 //!
 //! What is not in the tables fails the test, so that a new operation cannot be forgotten.
 

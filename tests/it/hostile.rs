@@ -1,5 +1,5 @@
-//! Whatever is wrong with a request, to whichever operation of the description: the answer is one of its documented client
-//! errors with a code, and nothing has changed.
+//! Whatever is wrong with a request, to whichever operation of the description: the answer is one of its documented
+//! client errors with a code, and nothing has changed.
 
 use axum::body::Body;
 use serde_json::Value;

@@ -1,5 +1,5 @@
-//! Bodies that are JSON and yet wrong: each is refused where it breaks its rule, and nothing has changed. And bodies that do
-//! not arrive.
+//! Bodies that are JSON and yet wrong: each is refused where it breaks its rule, and nothing has changed. And bodies
+//! that do not arrive.
 
 use std::{convert::Infallible, io};
 

@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 /// The longest file, in lines; house rule: near 500.
 const LINES_MAX: usize = 550;
 
-/// What each room may use of the crate, itself apart. `clock`, `config` and `planted` are leaves that everybody may use.
+/// What each room may use of the crate, itself apart. `clock`, `config` and `planted` are leaves that everybody may
+/// use.
 const LAYERS: [(&str, &[&str]); 17] = [
     ("clock", &["domain"]),
     ("config", &[]),

@@ -1,17 +1,17 @@
 //! One flipped bit, a file cut short, a file that is gone: in every kind of file that a shop's directory has.
 //!
-//! A shop is made once. Each place is damaged in a copy: `souk verify` looks at it, and a shop is started on it. Whatever
-//! comes of that must be one of these, and never silence over something lost:
+//! A shop is made once. Each place is damaged in a copy: `souk verify` looks at it, and a shop is started on it.
+//! Whatever comes of that must be one of these, and never silence over something lost:
 //!
 //! - *refused*: the start names what is damaged, and is not a panic;
 //! - *healed*: it starts, says so or the check did, and everybody is shown what they were shown before;
-//! - *told*: the entity that is damaged answers 5xx, and the check names it; everything else is shown as before. Or the start
-//!   names a file that is lost for good, which only the provider's ledger may be;
+//! - *told*: the entity that is damaged answers 5xx, and the check names it; everything else is shown as before. Or the
+//!   start names a file that is lost for good, which only the provider's ledger may be;
 //! - *harmless*: nothing is lost and nothing needs to be said, as with a bit behind the end of the log.
 //!
-//! Each pass damages every kind of file in three ways; every second pass has a shop whose log has lost its beginning, so
-//! that nothing but the base could make a lost state again. `--cycles` counts places; a short run is one pass with one
-//! damage for each kind.
+//! Each pass damages every kind of file in three ways; every second pass has a shop whose log has lost its beginning,
+//! so that nothing but the base could make a lost state again. `--cycles` counts places; a short run is one pass with
+//! one damage for each kind.
 
 mod place;
 mod shop;
@@ -179,7 +179,8 @@ async fn try_out(original: &mut Original, expected: &Expected, place: &Place) ->
         (true, true) => Ok(Fate::Healed),
         // The provider's ledger cannot be made again, and without it there is nothing to hold the orders against.
         (false, false) if place.kind == Kind::Ledger => Ok(Fate::Told),
-        // A start has no use for the log before the checkpoint, nor for a base while the state is whole, and cannot mend either.
+        // A start has no use for the log before the checkpoint, nor for a base while the state is whole, and cannot
+        // mend either.
         (_, false) if place.kind.stays_damaged() && !before(original).await.is_empty() => Ok(Fate::Healed),
         (_, false) => Err(format!("after the start there is something wrong: {after:?}; it said: {said}")),
     }

@@ -1,4 +1,5 @@
-//! Where a shop's directory is damaged: the kinds of files that are in it, and a bit, a length or a name in one of them.
+//! Where a shop's directory is damaged: the kinds of files that are in it, and a bit, a length or a name in one of
+//! them.
 
 use std::{
     collections::BTreeMap,

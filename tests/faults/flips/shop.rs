@@ -66,7 +66,8 @@ impl Drop for Running {
 }
 
 impl Original {
-    /// Makes the shop: orders in every stage, a sealed segment, a base, a checkpoint, a backup, and a tail that only the log has.
+    /// Makes the shop: orders in every stage, a sealed segment, a base, a checkpoint, a backup, and a tail that only
+    /// the log has.
     pub(super) async fn make(shortened: bool) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let data = directory.path().join("shop");

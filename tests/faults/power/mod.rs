@@ -1,8 +1,9 @@
 //! Power loss: what was acknowledged before the cut is there after it.
 //!
-//! A file system of its own (ext4 in a file, on a loop device) takes the writes; ext4's shutdown ioctl cuts the power: what
-//! is not yet on the disk, data and metadata, is lost. Acknowledgements are kept outside of it. Three faults: the journal
-//! alone, the journal with its syncs taken out (which must lose something, or the cut proves nothing), and the whole shop.
+//! A file system of its own (ext4 in a file, on a loop device) takes the writes; ext4's shutdown ioctl cuts the power:
+//! what is not yet on the disk, data and metadata, is lost. Acknowledgements are kept outside of it. Three faults: the
+//! journal alone, the journal with its syncs taken out (which must lose something, or the cut proves nothing), and the
+//! whole shop.
 //!
 //! It needs root, loop devices, `mkfs.ext4` and `perl` (which issues the ioctl, so that no unsafe code is needed here).
 
