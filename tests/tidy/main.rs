@@ -8,7 +8,7 @@ mod files;
 mod links;
 mod markdown;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 /// The longest file, in lines; house rule: near 500.
 const LINES_MAX: usize = 550;
@@ -210,6 +210,85 @@ fn every_file_says_what_it_is_and_stays_short() {
         }
     }
     assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+/// Rooms whose comments may be longer than a line. The list only shrinks.
+const LONG_COMMENTS: [&str; 18] = [
+    "tests",
+    "actors",
+    "app",
+    "catalogue",
+    "clock",
+    "config",
+    "domain",
+    "gateway_sim",
+    "http",
+    "identity",
+    "load",
+    "main",
+    "payments",
+    "planted",
+    "search",
+    "shop",
+    "storage",
+    "verify",
+];
+
+/// Of comments, which rustfmt does not wrap; in columns.
+const LINE_MAX: usize = 120;
+
+#[test]
+fn comments_fit_into_a_line() {
+    let mut broken = Vec::new();
+    let mut checked = 0;
+    for directory in ["src", "tests", "benches", "examples"] {
+        for file in files::below(directory, "rs") {
+            let room = file.path.split('/').nth(1).unwrap_or_default().trim_end_matches(".rs");
+            if LONG_COMMENTS.contains(if directory == "src" { &room } else { &directory }) {
+                continue;
+            }
+            let comments = (1..).zip(file.text.lines()).filter(|(_, line)| line.trim_start().starts_with("//"));
+            for (number, line) in comments {
+                checked += 1;
+                if line.chars().count() > LINE_MAX {
+                    broken.push(format!("{}:{number}", file.path));
+                }
+            }
+        }
+    }
+    assert!(checked > 100, "only {checked} lines of comments were seen");
+    assert!(broken.is_empty(), "comments of more than {LINE_MAX} columns:\n{}", broken.join("\n"));
+}
+
+/// The tables of a manifest that name dependencies, those for one platform included.
+fn depends_on_the_shop(manifest: &str) -> bool {
+    fn search(table: &toml::Table) -> bool {
+        table.iter().any(|(key, value)| match value {
+            toml::Value::Table(inner) if key.ends_with("dependencies") => inner.iter().any(|(name, value)| {
+                let says = |field: &str| value.get(field).and_then(toml::Value::as_str).unwrap_or_default();
+                name == "souk" || says("package") == "souk" || Path::new(says("path")).ends_with("../..")
+            }),
+            toml::Value::Table(inner) => search(inner),
+            _ => false,
+        })
+    }
+    search(&manifest.parse().unwrap())
+}
+
+#[test]
+fn tools_depend_on_no_crate_of_the_shop() {
+    for manifest in files::below("", "toml").into_iter().filter(|file| file.path.starts_with("tools/")) {
+        assert!(!depends_on_the_shop(&manifest.text), "{} depends on the shop", manifest.path);
+    }
+    for bad in [
+        "[dependencies]\nsouk = \"1\"",
+        "[dev-dependencies]\nsouk.path = \"../..\"",
+        "[dependencies]\nshop = { package = \"souk\", version = \"1\" }",
+        "[target.'cfg(unix)'.dependencies.shop]\npath = \"../..\"",
+    ] {
+        assert!(depends_on_the_shop(bad), "{bad}");
+    }
+    assert!(!depends_on_the_shop("[package]\nname = \"souk-load\"\n[dependencies]\nserde = \"1\""));
 }
 
 #[test]

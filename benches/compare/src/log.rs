@@ -1,5 +1,5 @@
-//! The journal's durable appends, from one caller and from many, on one stream and on many, against a plain preallocated file
-//! that is written and synced page by page: the limit for writes.
+//! The journal's durable appends, from one caller and from many, on one stream and on many, against a plain
+//! preallocated file that is written and synced page by page: the limit for writes.
 
 use std::{
     fs::OpenOptions,

@@ -1,5 +1,5 @@
-//! Souk side by side with what others would use: a flash sale on PostgreSQL and on Redis, a product page of fixed bytes, a
-//! search of plain tantivy, a plain file. Ratios of one run count; absolute figures are the machine's.
+//! Souk side by side with what others would use: a flash sale on PostgreSQL and on Redis, a product page of fixed
+//! bytes, a search of plain tantivy, a plain file. Ratios of one run count; absolute figures are the machine's.
 //!
 //! ```text
 //! cargo build --release                                  # the server that is compared

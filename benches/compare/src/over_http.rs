@@ -1,9 +1,10 @@
-//! Souk as a customer meets it: the program itself, in a process of its own, over HTTP/1.1 on loopback, a connection a caller.
+//! Souk as a customer meets it: the program itself, in a process of its own, over HTTP/1.1 on loopback, a connection a
+//! caller.
 //!
-//! No route reserves and does nothing else: reserving is a part of checking out. So two things stand in the table. A seller's
-//! adjustment of one unit is the request that does the same work as a reservation: one event of the one product's inventory,
-//! under an identity, never below zero, durable before the answer. A paid order is what a customer does for that unit: cart,
-//! checkout and payment, three requests and about a dozen events.
+//! No route reserves and does nothing else: reserving is a part of checking out. So two things stand in the table. A
+//! seller's adjustment of one unit is the request that does the same work as a reservation: one event of the one
+//! product's inventory, under an identity, never below zero, durable before the answer. A paid order is what a customer
+//! does for that unit: cart, checkout and payment, three requests and about a dozen events.
 
 use axum::http::{Method, StatusCode};
 use rustix::process::Signal;

@@ -1,4 +1,5 @@
-//! A product page and a search over HTTP, against a server that answers the page's bytes without looking at the request.
+//! A product page and a search over HTTP, against a server that answers the page's bytes without looking at the
+//! request.
 
 use std::process::Command;
 

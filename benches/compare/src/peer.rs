@@ -1,7 +1,7 @@
 //! Programs that are measured from outside: each started here, in a directory of its own, and ended by its process id.
 //!
-//! They end also when the bench panics (the guard is dropped), is interrupted (`main` drops it) or is killed (the kernel
-//! sends them the signal that `setpriv` asked it for).
+//! They end also when the bench panics (the guard is dropped), is interrupted (`main` drops it) or is killed (the
+//! kernel sends them the signal that `setpriv` asked it for).
 
 use std::{
     fs::File,

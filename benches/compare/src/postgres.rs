@@ -1,5 +1,5 @@
-//! PostgreSQL, as a careful user would do it: prepared statements over a Unix socket, everything durable, the row locked as
-//! late and as briefly as each form allows, and no checkpoint while it is measured.
+//! PostgreSQL, as a careful user would do it: prepared statements over a Unix socket, everything durable, the row
+//! locked as late and as briefly as each form allows, and no checkpoint while it is measured.
 
 use std::path::PathBuf;
 
@@ -34,7 +34,8 @@ const SCHEMA: &str = "
 /// How a reservation is written.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Form {
-    /// `BEGIN`, insert the hold, take from the stock, `COMMIT`: four round trips, the row is locked during the last two.
+    /// `BEGIN`, insert the hold, take from the stock, `COMMIT`: four round trips, the row is locked during the last
+    /// two.
     Transaction,
     /// One statement, in a transaction of its own: one round trip.
     OneStatement,
@@ -50,7 +51,8 @@ impl Form {
                 "COMMIT",
                 "ROLLBACK",
             ],
-            // A repeat finds its hold; where both are under way at once, the second one's key is taken and it changes nothing.
+            // A repeat finds its hold; where both are under way at once, the second one's key is taken and it changes
+            // nothing.
             Self::OneStatement => &[
                 "WITH taken AS (
                      UPDATE stock SET available = available - 1 WHERE product = $2 AND available >= 1

@@ -1,5 +1,5 @@
-//! Redis, as a careful user would do it: one script for the whole reservation, called by its hash over a Unix socket, the
-//! append-only file on, no rewrite of it while it is measured.
+//! Redis, as a careful user would do it: one script for the whole reservation, called by its hash over a Unix socket,
+//! the append-only file on, no rewrite of it while it is measured.
 
 use anyhow::ensure;
 use redis::{Client, Script, aio::MultiplexedConnection};

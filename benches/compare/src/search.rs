@@ -1,9 +1,9 @@
 //! A search against tantivy as it comes, over the same products and the same queries.
 //!
-//! Both give the best 20 with what a list shows of them, and the exact total; one thread, in turns. Souk finds products with any
-//! of the words where too few have all of them; tantivy is asked by the same rule, and for all words only, which is less work.
-//! The real catalogue and the logged queries of `../shared/data` are used where they are there, else the demo catalogue and
-//! words of its titles.
+//! Both give the best 20 with what a list shows of them, and the exact total; one thread, in turns. Souk finds products
+//! with any of the words where too few have all of them; tantivy is asked by the same rule, and for all words only,
+//! which is less work. The real catalogue and the logged queries of `../shared/data` are used where they are there,
+//! else the demo catalogue and words of its titles.
 
 use std::{path::Path, time::Instant};
 
