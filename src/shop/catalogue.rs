@@ -125,6 +125,6 @@ impl Shop {
             let ids = streams.filter_map(|stream| stream.map(|stream| ProductId::from_key(stream.key())).transpose());
             ids.collect::<Result<_, Fault>>()
         });
-        Ok(read.await.map_err(|error| Error::fault(error))??)
+        Ok(read.await.map_err(Error::fault)??)
     }
 }

@@ -59,7 +59,7 @@ impl Shop {
         // A task: whoever stops waiting for the answer does not leave tokens alive.
         let shop = self.clone();
         let begun = tokio::spawn(async move { shop.revoking(account, Command::BeginErasure { by }).await });
-        begun.await.map_err(|error| Error::fault(error))??;
+        begun.await.map_err(Error::fault)??;
         let limit = Duration::from_millis(self.config().limits.payment_wait_ms_max);
         let finished = tokio::time::timeout(limit, self.0.erasure.finish(account)).await;
         Ok(finished.unwrap_or(Finished::No))

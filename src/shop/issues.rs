@@ -65,7 +65,7 @@ impl Shop {
         self.catch_up_lists().await;
         let lists = self.0.lists.clone();
         let listed = tokio::task::spawn_blocking(move || lists.attention(after.as_deref(), limit)).await;
-        let listed = listed.map_err(|error| Error::fault(error))??;
+        let listed = listed.map_err(Error::fault)??;
         let mut orders = Vec::with_capacity(listed.items.len());
         for id in listed.items {
             orders.push(OrderPage { id, order: self.0.orders.read(&id).await?.view });

@@ -46,7 +46,7 @@ impl Shop {
         let (shop, who, id) = (self.clone(), *who, ReviewId { product: id.clone(), customer: who.user });
         // A task: whoever stops waiting for the answer does not leave a review half written, nor an erasure without it.
         let writing = tokio::spawn(async move { shop.write_review_under_way(&who, &id, content).await });
-        writing.await.map_err(|error| Error::fault(error))?
+        writing.await.map_err(Error::fault)?
     }
 
     /// First the review, then its stars: what a crash leaves in between, a repeat finishes, or the rating counter does.
@@ -91,7 +91,7 @@ impl Shop {
         self.0.lists_progress.catch_up(Duration::from_millis(self.config().limits.list_wait_ms_max)).await;
         let (lists, id) = (self.0.lists.clone(), id.clone());
         let listed = tokio::task::spawn_blocking(move || lists.reviews(&id, after.as_deref(), limit)).await;
-        Ok(listed.map_err(|error| Error::fault(error))??)
+        Ok(listed.map_err(Error::fault)??)
     }
 
     async fn purchase(&self, who: &Principal, sold_as: &[ProductId]) -> Result<Purchase, Error> {
