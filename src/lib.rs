@@ -1,4 +1,49 @@
-//! Souk: an online shopping backend in one binary.
+//! Souk: an online shopping backend, as a program and as a library.
+//!
+//! A whole order, without HTTP:
+//!
+//! ```
+//! use souk::{Address, CheckoutRequest, Config, Currency, Details, Line, Money, Role, Shop};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let data_dir = directory.path().join("data");
+//! let shop = Shop::open(Config { data_dir, ..Config::default() }).await?;
+//!
+//! shop.register("seller@example.org", "a long password".to_owned().into(), None, Role::Seller).await?;
+//! let seller = shop.principal("seller@example.org").await?;
+//! let teapot = "teapot".parse()?;
+//! let price = Some(Money::new(249_900, Currency::INR)?);
+//! shop.create_product(&seller, &teapot, Details { title: "Teapot".into(), price, ..Details::default() }).await?;
+//! shop.receive_stock(&seller, &teapot, 10, Some("delivery-1")).await?;
+//!
+//! shop.ensure_customer_without_password("asha@example.org").await?;
+//! let asha = shop.principal("asha@example.org").await?;
+//! let cart = shop.add_to_cart(&asha, vec![Line { product: teapot.clone(), quantity: 2 }], None).await?;
+//! let address = Address {
+//!     name: "Asha Rao".into(),
+//!     line1: "1 MG Road".into(),
+//!     city: "Pune".into(),
+//!     postal_code: "411001".into(),
+//!     country: "IN".into(),
+//!     ..Address::default()
+//! };
+//! let total_minor = cart.total.ok_or("a line is in the way")?.minor;
+//! let request = CheckoutRequest { total_minor, address, ..CheckoutRequest::default() };
+//! let order = shop.checkout(&asha, &request, Some("my-key")).await?.outcome;
+//! let paid = shop.pay(&asha, order.id, "tok_success", None).await?.outcome;
+//! assert!(paid.order.order.status().is_some_and(|status| status.is_paid()));
+//! assert_eq!(shop.inventory(&seller, &teapot).await?.available, 8);
+//!
+//! shop.close().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Shop`] has everything that shoppers, sellers and operators can do; [`http::router`] serves it. The shop needs a tokio
+//! runtime with time enabled. Its arithmetic on money is checked; `overflow-checks = true` in the profile of the program that
+//! embeds it keeps the second line that the shop's own profile has.
 //!
 //! ```text
 //!             request                                        log (positions)
@@ -44,3 +89,21 @@ pub mod app;
 pub mod verify;
 
 pub mod load;
+
+pub use crate::{
+    clock::Clock,
+    config::Config,
+    domain::{
+        account::Role,
+        cart::Line,
+        entity::Timestamp,
+        ids::{OrderId, ProductId},
+        money::{Currency, Money},
+        order::{Address, Tracking},
+        product::Details,
+    },
+    shop::{
+        Error, OpenShopError, Parts, Principal, SearchRequest, Shop,
+        orders::{Advance, CheckoutItem, CheckoutRequest},
+    },
+};

@@ -33,7 +33,7 @@ pub const ATTRIBUTES_MAX: usize = 200;
 pub const VARIANTS_MAX: usize = 500;
 
 /// What a seller says about a product. Stored as it stands; the order of the fields is part of the stored form.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Details {
     /// The name shown in lists.
     pub title: String,

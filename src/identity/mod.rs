@@ -148,6 +148,12 @@ pub enum TokenError {
 }
 
 /// Who sent a request, as their access token says.
+///
+/// It is plain data, and the shop believes it: a program that embeds the shop takes it from [`Shop::authenticate`] or
+/// [`Shop::principal`], and never makes one of what a client says.
+///
+/// [`Shop::authenticate`]: crate::shop::Shop::authenticate
+/// [`Shop::principal`]: crate::shop::Shop::principal
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Principal {
     /// Who.

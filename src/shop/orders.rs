@@ -27,7 +27,7 @@ use crate::{
 pub(super) const TIME_AND_ID_BYTES: usize = 8 + 16;
 
 /// A checkout, as asked for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Default, Clone)]
 pub struct CheckoutRequest {
     /// What to order; empty for the whole cart. Everything must be in the cart.
     pub items: Vec<CheckoutItem>,

@@ -154,3 +154,8 @@ async fn pages_with_senseless_limits_or_cursors_are_refused() {
         assert!(matches!(refused, Err(Error::InvalidCursor)), "{refused:?}");
     }
 }
+
+#[tokio::test]
+async fn the_example_runs() {
+    crate::example::run().await.unwrap();
+}

@@ -12,6 +12,9 @@ mod description;
 mod embedding;
 mod erasure;
 mod events;
+#[path = "../../examples/embedded.rs"]
+#[allow(dead_code, reason = "its `main` is for `cargo run --example`")]
+mod example;
 mod expiry;
 mod flash_sale;
 mod gateway_sim;

@@ -33,7 +33,7 @@ pub struct Line {
 }
 
 /// Where an order goes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Address {
     /// Who receives it.
     pub name: String,
