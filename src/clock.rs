@@ -1,6 +1,7 @@
-//! The only place that reads the wall clock. Everything else is handed the time, so tests can hold it still or make it jump.
+//! The only place that reads the wall clock. Everything else gets the time from a [`Clock`], so tests can stop it or make it jump,
+//! and a program that embeds the shop can supply its own.
 //!
-//! Depends on `domain::entity::Timestamp`.
+//! Depends on the domain's `Timestamp`, and on nothing else of the crate.
 
 use std::{
     fmt,
@@ -22,6 +23,7 @@ enum Source {
     #[default]
     System,
     Manual(Arc<AtomicU64>),
+    Custom(Arc<dyn Fn() -> Timestamp + Send + Sync>),
 }
 
 impl Clock {
@@ -37,7 +39,13 @@ impl Clock {
         Self(Source::Manual(Arc::new(AtomicU64::new(start.0))))
     }
 
-    /// What time it is.
+    /// A clock of the caller's. It is asked once per round of an entity, by many threads at once, so it must be cheap and must not block.
+    #[must_use]
+    pub fn from_fn(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        Self(Source::Custom(Arc::new(now)))
+    }
+
+    /// The current time.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         match &self.0 {
@@ -46,10 +54,11 @@ impl Clock {
                 Timestamp(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
             }
             Source::Manual(now) => Timestamp(now.load(Ordering::SeqCst)),
+            Source::Custom(now) => now(),
         }
     }
 
-    /// Moves a manual clock forward; the system's clock moves by itself.
+    /// Moves a manual clock forward; other clocks move by themselves.
     pub fn advance_ms(&self, ms: u64) {
         if let Source::Manual(now) = &self.0 {
             now.fetch_add(ms, Ordering::SeqCst);
@@ -60,5 +69,21 @@ impl Clock {
 impl fmt::Debug for Clock {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "Clock({})", self.now().0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_custom_clock_is_asked_each_time_and_only_a_manual_one_is_moved() {
+        let ticks = AtomicU64::new(41);
+        let custom = Clock::from_fn(move || Timestamp(ticks.fetch_add(1, Ordering::SeqCst)));
+        custom.advance_ms(1_000);
+        assert_eq!((custom.now(), custom.clone().now()), (Timestamp(41), Timestamp(42)));
+        let manual = Clock::manual(Timestamp(5));
+        manual.clone().advance_ms(2);
+        assert_eq!(manual.now(), Timestamp(7));
     }
 }
