@@ -77,6 +77,11 @@ impl Checkout {
         CheckoutActor(Arc::clone(&self.0))
     }
 
+    #[cfg(test)]
+    pub(super) fn driver(&self) -> &Driver {
+        &self.0.driver
+    }
+
     /// The actor, for tests that end it.
     #[cfg(test)]
     pub(super) fn running(&self) -> Option<ActorRef<CheckoutMessage>> {

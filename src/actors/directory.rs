@@ -162,8 +162,15 @@ impl<E: Entity> Directory<E> {
         // Drained, not stopped: commands on their way to the owner are refused rather than left without an answer.
         let _ = owner.drain_and_wait(Some(Duration::from_secs(5))).await;
         // An owner that failed while the shop was closing was not started again and has left its map behind.
+        self.shut();
+    }
+
+    /// Refuses every command and ends every subscription from now on. The entities have ended, or end with the tree.
+    pub(super) fn shut(&self) {
+        self.0.owner.write().take();
         self.0.live.iter().for_each(|live| live.cell.retire());
         self.0.live.clear();
+        self.0.views.close();
     }
 }
 

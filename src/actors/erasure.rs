@@ -19,14 +19,15 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::FutureExt;
 use parking_lot::RwLock;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::{OwnedRwLockReadGuard, RwLock as Gate, oneshot};
 
 use super::{
     directory::Directory,
-    follower::{CaughtUp, Progress},
-    lists::{Lists, OrdersOf, Settle},
+    follower::{CaughtUp, Progress, StoreErased},
+    lists::{Lists, OrdersOf},
     pages::Pages,
     reply::{AskError, NotDelivered},
     task_error::{TaskError, retry_if_rejected},
@@ -116,18 +117,26 @@ impl Erasure {
         }
     }
 
-    /// What the lists have states stored with. A disk that is nearly full does not hinder it; an entity that cannot be activated is
-    /// left as it is, and nothing waits for it.
+    /// Has the states of erased streams stored, for the follower of the lists. A disk that is nearly full does not hinder it; a stream
+    /// whose entity cannot be activated is logged and left as it is, and nothing waits for it.
     #[must_use]
-    pub fn settle(&self) -> Settle {
+    pub fn store_erased(&self) -> StoreErased {
         let erasure = self.clone();
-        Arc::new(move |stream| match tokio::runtime::Handle::current().block_on(erasure.0.settle(stream)) {
-            Err(TaskError::Closing) => Err(NotDelivered::Closed),
-            Err(TaskError::Retry(problem)) => {
-                tracing::error!(?stream, problem, "erased data may still be stored");
+        Arc::new(move |streams| {
+            let erasure = erasure.clone();
+            let store = async move {
+                for stream in &streams {
+                    match erasure.0.settle(stream).await {
+                        Ok(()) => {}
+                        Err(TaskError::Closing) => return Err(NotDelivered::Closed),
+                        Err(TaskError::Retry(problem)) => {
+                            tracing::error!(?stream, problem, "erased data may still be stored");
+                        }
+                    }
+                }
                 Ok(())
-            }
-            Ok(()) => Ok(()),
+            };
+            store.boxed()
         })
     }
 

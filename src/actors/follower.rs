@@ -1,23 +1,27 @@
 //! The actor that keeps a projection up with the log: it pulls pages of durable records, applies and commits them.
 //!
-//! A fault ends the actor; the root starts it again with a projection opened afresh, which stands where it last committed.
+//! A fault ends the actor; the root starts it again with a newly opened projection, at its last committed position.
 //!
 //! May depend on `storage`.
 
 use std::{sync::Arc, time::Duration};
 
+use futures::future::BoxFuture;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::{sync::watch, time::Instant};
 
-use super::projection::Projection;
-use crate::storage::{Journal, Position};
+use super::{
+    projection::{Projection, ProjectionFault},
+    reply::NotDelivered,
+};
+use crate::storage::{Journal, Position, Stream};
 
 /// How many bytes of records are pulled at once: large enough that a commit is worth it, small enough to hold in memory.
 const PAGE_BYTES_MAX: usize = 4 << 20;
 /// After how many entities the seeding of a read model shows how far it has come.
 const PROGRESS_STREAMS: u64 = 100_000;
-/// The least time between two pulls while nobody waits for the read model, in milliseconds: what comes meanwhile is taken in at
-/// once, and what an order became in between is never written.
+/// The least time between two pulls while nobody waits for the read model, in milliseconds: records that arrive meanwhile are applied
+/// together, and the stages that an order passes through in between are never written.
 const PULL_MS_MIN: u64 = 20;
 /// How long the actor waits for something new before it looks at its mailbox again, in milliseconds.
 const WAIT_MS: u64 = 250;
@@ -27,7 +31,7 @@ const WAIT_MS: u64 = 250;
 pub struct Progress {
     name: &'static str,
     position: Arc<watch::Sender<Position>>,
-    /// Up to where somebody waits for it.
+    /// The position that a caller waits for.
     wanted: Arc<watch::Sender<Position>>,
     journal: Journal,
 }
@@ -58,12 +62,12 @@ impl Progress {
         self.journal.durable().0.saturating_sub(self.position().0)
     }
 
-    /// Does somebody wait for more than is committed?
+    /// Whether a caller waits for more than is committed.
     fn is_wanted(&self) -> bool {
         *self.wanted.borrow() > self.position()
     }
 
-    /// Waits until all that is durable now is part of the projection, at most `timeout`; whether it is. The follower hurries.
+    /// Waits, at most `timeout`, until everything that is durable now is part of the projection; the follower commits without delay.
     pub async fn catch_up(&self, timeout: Duration) -> CaughtUp {
         let wanted = self.journal.durable();
         self.wanted.send_if_modified(|known| {
@@ -80,17 +84,24 @@ impl Progress {
     }
 }
 
-/// Whether a projection has come as far as was wanted.
+/// Whether a projection has caught up in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CaughtUp {
-    /// It has.
+    /// The projection contains everything that was durable at the call.
     Yes,
-    /// Not in time: what it shows is older.
+    /// The time is up: the projection is older.
     No,
 }
 
 /// Makes a projection, each time the actor starts. It may block.
-pub type Open = Arc<dyn Fn() -> Result<Box<dyn Projection>, super::projection::ProjectionFault> + Send + Sync>;
+pub type Open = Arc<dyn Fn() -> Result<Box<dyn Projection>, ProjectionFault> + Send + Sync>;
+
+/// Has the state of streams stored, in place of their events that erase data.
+///
+/// An entity stores its state with such an event. But a kill before the next checkpoint loses that snapshot and leaves the events, and
+/// so does a state that is rebuilt from base and log. The lists read every event that a checkpoint may lack, so their follower has the
+/// snapshots stored again before their position moves past those events.
+pub type StoreErased = Arc<dyn Fn(Vec<Stream>) -> BoxFuture<'static, Result<(), NotDelivered>> + Send + Sync>;
 
 /// The actor.
 pub(super) struct Follower {
@@ -98,9 +109,11 @@ pub(super) struct Follower {
     pub(super) progress: Progress,
     /// The least time between two commits while nobody waits, in milliseconds: a commit of the search index costs ten.
     pub(super) commit_ms_min: u64,
+    /// `None` for a projection that takes no erased streams.
+    pub(super) store_erased: Option<StoreErased>,
 }
 
-/// The only message: look for something new.
+/// The only message: look for new records.
 pub(super) struct Pull;
 
 /// What the actor works with. The projection is away while it works on a blocking thread.
@@ -129,12 +142,14 @@ impl Actor for Follower {
         let (open, journal) = (Arc::clone(&self.open), self.progress.journal.clone());
         let opened = tokio::task::spawn_blocking(move || -> Result<_, ActorProcessingErr> {
             let mut projection = open()?;
-            if projection.position() < journal.oldest() {
-                seed(projection.as_mut(), &journal)?;
-            }
-            Ok(projection)
+            let is_behind = projection.position() < journal.oldest();
+            let seeded = if is_behind { Some(seed(projection.as_mut(), &journal)?) } else { None };
+            Ok((projection, seeded))
         });
-        let projection = opened.await??;
+        let (mut projection, seeded) = opened.await??;
+        if let Some(position) = seeded {
+            projection = self.commit(projection, position).await?;
+        }
         state.applied = projection.position();
         self.progress.position.send_replace(state.applied);
         state.projection = Some(projection);
@@ -174,8 +189,8 @@ impl Actor for Follower {
 }
 
 /// Makes a projection from the entities as they are, where the log has lost the records that it would need. Seeding and then
-/// following the log from the walk's position is the same as following it from its beginning.
-fn seed(projection: &mut dyn Projection, journal: &Journal) -> Result<(), ActorProcessingErr> {
+/// following the log from the returned position is the same as following it from its beginning.
+fn seed(projection: &mut dyn Projection, journal: &Journal) -> Result<Position, ActorProcessingErr> {
     let name = projection.name();
     tracing::warn!(name, "the log does not reach back to where the read model stands: it is made from the state");
     projection.clear()?;
@@ -194,13 +209,31 @@ fn seed(projection: &mut dyn Projection, journal: &Journal) -> Result<(), ActorP
             }
         }
     }
-    projection.commit(position.unwrap_or_default())?;
     tracing::info!(name, seeded, "the read model is made");
-    Ok(())
+    Ok(position.unwrap_or_default())
 }
 
 impl Follower {
-    /// Pulls a page and commits when it is time. All of it blocks, so all of it is done on a blocking thread.
+    /// Has erased streams stored, then commits. A fault ends the actor, and the next one begins at the position before.
+    async fn commit(
+        &self,
+        mut projection: Box<dyn Projection>,
+        position: Position,
+    ) -> Result<Box<dyn Projection>, ActorProcessingErr> {
+        let erased = projection.take_erased();
+        if !erased.is_empty()
+            && let Some(store) = &self.store_erased
+        {
+            store(erased).await?;
+        }
+        let committed = tokio::task::spawn_blocking(move || -> Result<_, ActorProcessingErr> {
+            projection.commit(position)?;
+            Ok(projection)
+        });
+        committed.await?
+    }
+
+    /// Pulls a page and commits when it is time. The projection blocks, so it works on a blocking thread.
     async fn pull(&self, state: &mut FollowerState) -> Result<(), ActorProcessingErr> {
         let mut projection = state.projection.take().ok_or("the projection is not open")?;
         let (journal, from, committed) = (self.progress.journal.clone(), state.applied, self.progress.position());
@@ -211,14 +244,14 @@ impl Follower {
             if !page.records.is_empty() {
                 projection.apply(&page.records)?;
             }
-            // Also when there is more to pull: under steady writing there always is, and the read model would never move.
+            // Commits even if there is more to pull: under steady writing there always is.
             let commits = page.next > committed && (due || projection.is_due());
-            if commits {
-                projection.commit(page.next)?;
-            }
             Ok((projection, page.next, commits))
         });
-        let (projection, applied, commits) = work.await??;
+        let (mut projection, applied, commits) = work.await??;
+        if commits {
+            projection = self.commit(projection, applied).await?;
+        }
         state.projection = Some(projection);
         // A page that is not the last is followed by the next at once.
         if applied >= self.progress.journal.durable() || applied == from {

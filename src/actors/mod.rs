@@ -31,9 +31,11 @@
 //!
 //! May depend on `storage`, `payments` and `domain`. Only this room names ractor.
 
+mod backoff;
 pub mod checkout;
 pub mod directory;
 pub mod drive;
+pub mod entities;
 mod entity_actor;
 mod envelope;
 pub mod erasure;
@@ -50,6 +52,7 @@ pub mod reconciler;
 pub mod records;
 pub mod reply;
 pub mod root;
+pub mod runtime;
 mod task_error;
 pub mod views;
 

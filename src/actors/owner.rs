@@ -16,6 +16,7 @@ use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, Supervisio
 use tokio::sync::oneshot;
 
 use super::{
+    backoff::Backoff,
     entity_actor::{Arguments, EntityActor},
     envelope::Envelope,
     live::{Live, OwnerMessage, PushRefused, Shared},
@@ -51,7 +52,7 @@ enum Phase {
 }
 
 struct Failure {
-    count: u32,
+    backoff: Backoff,
     at: Timestamp,
     until: Timestamp,
 }
@@ -234,15 +235,14 @@ impl<E: Entity> Owner<E> {
         if state.failures.len() >= FAILURES_MAX {
             state.failures.clear();
         }
-        let failure = state.failures.entry(id).or_insert(Failure { count: 0, at: now, until: now });
+        let failure = state.failures.entry(id).or_insert(Failure { backoff: Backoff::default(), at: now, until: now });
         if now.ms_since(failure.at) > HEALTHY_AFTER_MS {
-            failure.count = 0;
+            failure.backoff.reset();
         }
         let limits = &self.0.limits;
-        let doubled = limits.back_off_ms_min.saturating_mul(1 << failure.count.min(20));
-        failure.count += 1;
+        let pause_ms = failure.backoff.after_failure(limits.back_off_ms_min, limits.back_off_ms_max);
         failure.at = now;
-        failure.until = now.plus_ms(doubled.min(limits.back_off_ms_max));
+        failure.until = now.plus_ms(pause_ms);
     }
 
     fn sweep(&self, state: &mut OwnerState<E>) {

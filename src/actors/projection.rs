@@ -19,9 +19,9 @@ pub struct ProjectionFault {
 
 /// A read model built from the log. All calls come from one blocking thread at a time.
 ///
-/// Its position never says more than its content has: it moves with the content or after it. So a record may be applied twice (after a
-/// crash the log is read again from the last committed position), also on content that has part of what came after it, and applying
-/// must be idempotent.
+/// Its position is never ahead of its content: it moves with the content or after it. After a crash the log is read again from the last
+/// committed position, so a record may be applied twice, even to content that has part of the records after it: applying must be
+/// idempotent.
 pub trait Projection: Send + 'static {
     /// A short constant name for logs and metrics.
     fn name(&self) -> &'static str;
@@ -29,7 +29,7 @@ pub trait Projection: Send + 'static {
     /// Up to where the log is part of the committed content.
     fn position(&self) -> Position;
 
-    /// The entities that it is about.
+    /// The kinds of entities it is made from.
     fn kinds(&self) -> &'static [Kind];
 
     /// Forgets its content, before it is seeded from the entities themselves because the log does not reach back to its
@@ -39,7 +39,7 @@ pub trait Projection: Send + 'static {
     /// A fault of the read model's own storage.
     fn clear(&mut self) -> Result<(), ProjectionFault>;
 
-    /// Takes in what one entity has become, as [`Projection::apply`] would have with all its records.
+    /// Takes in the current state of one entity, with the same result as [`Projection::apply`] with all its records.
     ///
     /// # Errors
     /// A fault of the read model's own storage.
@@ -54,6 +54,12 @@ pub trait Projection: Send + 'static {
     /// Whether so much was applied that it should be committed now, before its time.
     fn is_due(&self) -> bool {
         false
+    }
+
+    /// The streams with events since the last commit that erase data. Before a commit the follower takes them and has the state of
+    /// each stored in place of those events.
+    fn take_erased(&mut self) -> Vec<Stream> {
+        Vec::new()
     }
 
     /// Makes what was applied visible and durable together with `position`.

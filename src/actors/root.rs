@@ -8,10 +8,11 @@ use futures::{FutureExt, future::BoxFuture};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 
 use super::{
+    backoff::Backoff,
     checkout::Checkout,
     directory::Directory,
     erasure::Erasure,
-    follower::{Follower, Open, Progress},
+    follower::{Follower, Open, Progress, StoreErased},
     rating_counter::{RatingCounter, RatingCounterActor},
     reconciler::Reconciler,
 };
@@ -43,20 +44,40 @@ where
     })
 }
 
+/// Closes a directory when the tree is gone, also where it was not closed in order: the tokio runtime may have ended under it.
+struct Shut<E: Entity>(Directory<E>);
+
+impl<E: Entity> Drop for Shut<E> {
+    fn drop(&mut self) {
+        self.0.shut();
+    }
+}
+
 impl Child {
     /// The owner of a directory's entities.
     #[must_use]
     pub fn owner<E: Entity>(name: &'static str, directory: &Directory<E>) -> Self {
-        let directory = directory.clone();
-        Self { name, start: start(move || directory.owner()) }
+        let until_tree_ends = Shut(directory.clone());
+        Self {
+            name,
+            start: start(move || {
+                let Shut(directory) = &until_tree_ends;
+                directory.owner()
+            }),
+        }
     }
 
-    /// A follower that keeps a projection up with the log and commits at most every `commit_ms_min` milliseconds.
+    /// A follower that keeps a projection up with the log and commits at most every `commit_ms_min` milliseconds while nobody waits.
     #[must_use]
-    pub fn follower(progress: &Progress, open: Open, commit_ms_min: u64) -> Self {
+    pub fn follower(progress: &Progress, open: Open, commit_ms_min: u64, store_erased: Option<StoreErased>) -> Self {
         let progress = progress.clone();
         let name = progress.name();
-        let follower = move || Follower { open: Arc::clone(&open), progress: progress.clone(), commit_ms_min };
+        let follower = move || Follower {
+            open: Arc::clone(&open),
+            progress: progress.clone(),
+            commit_ms_min,
+            store_erased: store_erased.clone(),
+        };
         Self { name, start: start(follower) }
     }
 
@@ -138,7 +159,7 @@ enum Ends {
 struct Kept {
     child: Child,
     cell: Option<ActorCell>,
-    failures: u32,
+    backoff: Backoff,
     started_at: tokio::time::Instant,
 }
 
@@ -155,7 +176,7 @@ impl Actor for RootActor {
         let mut kept = Vec::with_capacity(children.len());
         for child in children {
             let cell = Some((child.start)(myself.get_cell()).await?);
-            kept.push(Kept { child, cell, failures: 0, started_at: tokio::time::Instant::now() });
+            kept.push(Kept { child, cell, backoff: Backoff::default(), started_at: tokio::time::Instant::now() });
         }
         Ok(Family { children: kept, ends: Ends::Unexpected })
     }
@@ -213,10 +234,9 @@ impl Actor for RootActor {
 
 fn start_again_later(root: &ActorRef<RootMessage>, index: usize, kept: &mut Kept, problem: &dyn std::fmt::Display) {
     if kept.started_at.elapsed() > HEALTHY_AFTER {
-        kept.failures = 0;
+        kept.backoff.reset();
     }
-    let pause_ms = RESTART_MS_MIN.saturating_mul(1 << kept.failures.min(20)).min(RESTART_MS_MAX);
-    kept.failures += 1;
+    let pause_ms = kept.backoff.after_failure(RESTART_MS_MIN, RESTART_MS_MAX);
     tracing::error!(child = kept.child.name, %problem, pause_ms, "a child of the root failed and is started again");
     root.send_after(Duration::from_millis(pause_ms), move || RootMessage::StartAgain(index));
 }

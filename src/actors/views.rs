@@ -1,14 +1,18 @@
-//! Durable views: what readers see without waking anybody.
+//! Durable views: what readers see without activating an entity.
 //!
 //! The journal's writer publishes a view when the event behind it is durable, before the reply leaves. A live entity publishes
 //! into its [`Cell`]; the view of an entity at rest is read from storage once and cached, bounded in bytes.
 //!
-//! Nobody may read a view that is older than one that was acknowledged before. Four rules see to it: who reads asks the live
-//! cell first; a cell retires before it leaves the map, so there is always one place that has the newest view; one reader loads
-//! while the others wait for it, and holds a placeholder in the cache, which a cell that retires or publishes late takes away, so
-//! that what was loaded before is not cached after; and what a reader loads goes to the live cell, too, before it is cached, because a
-//! load can see a record a moment before the writer publishes it. So what is cached is never newer than a live cell, and who finds it
-//! there need not look further.
+//! No reader may get a view that is older than one that was acknowledged before. Four rules ensure it:
+//!
+//! 1. A reader looks into the live cell first.
+//! 2. A cell retires before it leaves the map, so there is always one place that has the newest view.
+//! 3. One reader loads while the others wait for it. It holds a placeholder in the cache; a cell that retires or publishes late removes
+//!    the placeholder, so a view that was loaded earlier is not cached later.
+//! 4. A reader also publishes what it loaded to the live cell before it is cached, because a load can see a record a moment before the
+//!    writer publishes it.
+//!
+//! So a cached view is never newer than a live cell.
 //!
 //! May depend on `storage` and `domain`.
 
@@ -16,7 +20,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
 };
@@ -45,7 +49,7 @@ pub struct Versioned<V> {
     pub view: V,
 }
 
-/// Where a live entity publishes.
+/// The latest durable view of a live entity.
 pub struct Cell<E: Entity> {
     id: E::Id,
     views: Arc<Views<E>>,
@@ -69,6 +73,7 @@ pub struct Views<E: Entity> {
     cold: Cache<E::Id, Versioned<E::View>, Bytes<E>, RandomState>,
     subscribers: DashMap<E::Id, watch::Sender<u64>, RandomState>,
     subscribed: AtomicUsize,
+    closed: AtomicBool,
 }
 
 /// Weighs the views of the cache.
@@ -86,7 +91,12 @@ impl<E: Entity> Weighter<E::Id, Versioned<E::View>> for Bytes<E> {
     }
 }
 
-/// Notices of changes of one entity, until it is dropped.
+/// The shop has closed: a subscription gets no more changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the shop has closed")]
+pub struct SubscriptionEnded;
+
+/// A subscription to the changes of one entity.
 pub struct Subscription<E: Entity> {
     id: E::Id,
     views: Arc<Views<E>>,
@@ -96,17 +106,19 @@ pub struct Subscription<E: Entity> {
 
 impl<E: Entity> Subscription<E> {
     /// Waits for the next change.
-    pub async fn changed(&mut self) {
-        // The sender lives in the map as long as there is a subscription, so this cannot fail.
-        if let Some(changes) = &mut self.changes {
-            let _ = changes.changed().await;
-        }
+    ///
+    /// # Errors
+    /// [`SubscriptionEnded`] when the shop has closed.
+    pub async fn changed(&mut self) -> Result<(), SubscriptionEnded> {
+        let changes = self.changes.as_mut().ok_or(SubscriptionEnded)?;
+        // The sender lives in the map as long as there is a subscription, or until the shop closes.
+        changes.changed().await.map_err(|_| SubscriptionEnded)
     }
 }
 
 impl<E: Entity> Drop for Subscription<E> {
     fn drop(&mut self) {
-        // The receiver goes under the lock of the map: of two that are dropped at once, one sees that it is the last.
+        // The receiver is dropped under the lock of the map: of two that are dropped at once, one sees that it is the last.
         let changes = self.changes.take();
         let last = self.views.subscribers.remove_if(&self.id, |_, sender| {
             drop(changes);
@@ -126,7 +138,7 @@ impl<E: Entity> Cell<E> {
             return;
         }
         if state.retired == Retired::Yes {
-            // What is cached, or is being loaded to be cached, may be older than this. The next reader loads it.
+            // The cached view, or one that is being loaded, may be older than this one. The next reader loads it.
             self.views.cold.remove(&self.id);
         }
         state.newest = Some(Versioned { sequence, view });
@@ -134,8 +146,8 @@ impl<E: Entity> Cell<E> {
         self.views.notify(&self.id, sequence);
     }
 
-    /// Publishes what a reader has loaded. Not into the cell of an entity that is still being loaded: what the incarnation
-    /// before it has yet to acknowledge would then be missed.
+    /// Publishes what a reader has loaded, unless the entity is still being activated: the previous incarnation may have events that are
+    /// not yet acknowledged, and this view may lack them.
     pub fn raise(&self, loaded: &Versioned<E::View>) {
         let older = self.state.lock().newest.as_ref().is_some_and(|newest| newest.sequence < loaded.sequence);
         if older {
@@ -143,17 +155,17 @@ impl<E: Entity> Cell<E> {
         }
     }
 
-    /// The newest durable view; `None` while the entity is still being loaded.
+    /// The newest durable view; `None` while the entity is being activated.
     pub fn newest(&self) -> Option<Versioned<E::View>> {
         self.state.lock().newest.clone()
     }
 
-    /// The entity ends: what it published goes to the cache, and what is still to become durable clears the cache. To be
-    /// called before the cell leaves the map, so that no reader finds neither.
+    /// The entity ends: its view goes to the cache, and a view that becomes durable later removes it from there. To be called before the
+    /// cell leaves the map, so that a reader always finds one of the two.
     pub fn retire(&self) {
         let mut state = self.state.lock();
         state.retired = Retired::Yes;
-        // A view that is too large for the cache must not leave an older one there, nor the placeholder of a reader.
+        // If the view is too large for the cache, neither an older one nor a reader's placeholder may stay there.
         self.views.cold.remove(&self.id);
         if let Some(newest) = &state.newest {
             self.views.cold.insert(self.id.clone(), newest.clone());
@@ -174,21 +186,21 @@ impl<E: Entity> Views<E> {
             quick_cache::sync::DefaultLifecycle::default(),
         );
         let subscribers = DashMap::with_hasher(RandomState::default());
-        Arc::new(Self { journal, cold, subscribers, subscribed: AtomicUsize::new(0) })
+        Arc::new(Self { journal, cold, subscribers, subscribed: AtomicUsize::new(0), closed: AtomicBool::new(false) })
     }
 
-    /// The stored name of an entity.
+    /// The name of an entity's stream in storage.
     pub fn stream(id: &E::Id) -> Stream {
         Stream::new(E::KIND as u8, &id.to_key())
     }
 
-    /// The cell of an entity that comes alive.
+    /// A cell for an entity that is being activated.
     pub fn cell(self: &Arc<Self>, id: E::Id) -> Arc<Cell<E>> {
         let state = Mutex::new(CellState { newest: None, retired: Retired::No });
         Arc::new(Cell { id, views: Arc::clone(self), state })
     }
 
-    /// The durable view of an entity at rest. What was loaded goes to `raise` before anybody else can read it.
+    /// The durable view of an entity at rest. A loaded view is passed to `raise` before others can read it.
     ///
     /// # Errors
     /// What loading reports.
@@ -197,15 +209,15 @@ impl<E: Entity> Views<E> {
         id: &E::Id,
         raise: impl FnOnce(&Versioned<E::View>),
     ) -> Result<Versioned<E::View>, LoadError> {
-        // One reader loads, the others wait for it. If each loaded for itself, one of them could see a record that the first did
-        // not, and what the first then caches would be older than what was read.
+        // One reader loads, the others wait for it. If each loaded for itself, one could see a record that the first did not, and the
+        // view that the first then caches would be older than one that was read.
         let placeholder = match self.cold.get_value_or_guard_async(id).await {
             Ok(cached) => return Ok(cached),
             Err(placeholder) => placeholder,
         };
         let loaded = self.journal.read(&Self::stream(id)).await?;
         let sequence = loaded.sequence();
-        // An entity whose events cannot be applied any more is a bug, and must not take its readers along.
+        // An entity whose events cannot be applied is a bug, but must not end its readers.
         let replayed =
             catch_unwind(AssertUnwindSafe(|| records::replay::<E>(&loaded).map(|replayed| replayed.entity.view())));
         let view = match replayed {
@@ -214,9 +226,9 @@ impl<E: Entity> Views<E> {
         };
         let versioned = Versioned { sequence, view };
         raise(&versioned);
-        // Also that it never existed: every product's page asks for its reviews, and most have none. Anybody can ask for any id,
-        // but the cache is bounded, and what is asked for once does not displace what is asked for often.
-        // Where the placeholder is gone, the entity has come alive since, and left in the cache what it had published by then.
+        // The absence of an entity is cached, too: every product page reads its reviews, and most products have none. Callers can read any
+        // id, but the cache is bounded, and entries that are read once do not displace those that are read often.
+        // If the placeholder is gone, the entity has been activated since, and its cell has cached what it had published by then.
         let outdated = |cached: Versioned<E::View>| cached.sequence < sequence;
         if placeholder.insert(versioned.clone()).is_err() && self.cold.peek(id).is_some_and(outdated) {
             self.cold.remove(id);
@@ -233,10 +245,27 @@ impl<E: Entity> Views<E> {
                 watch::Sender::new(0)
             })
             .subscribe();
+        // Either this sees that the shop has closed, or `close` sees the new entry.
+        if self.closed.load(Ordering::SeqCst) {
+            self.end_subscriptions();
+        }
         Subscription { id: id.clone(), views: Arc::clone(self), changes: Some(changes) }
     }
 
-    /// The sequence number of what others would find in the cache.
+    /// Ends all subscriptions, including those to come.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        self.end_subscriptions();
+    }
+
+    fn end_subscriptions(&self) {
+        self.subscribers.retain(|_, _| {
+            self.subscribed.fetch_sub(1, Ordering::Relaxed);
+            false
+        });
+    }
+
+    /// The sequence number of the cached view.
     #[cfg(test)]
     pub(super) fn cached(&self, id: &E::Id) -> Option<u64> {
         self.cold.peek(id).map(|cached| cached.sequence)
@@ -244,7 +273,7 @@ impl<E: Entity> Views<E> {
 
     #[cfg(test)]
     pub(super) fn subscribed_count(&self) -> usize {
-        assert_eq!(self.subscribers.len(), self.subscribed.load(Ordering::Relaxed), "what is counted is there");
+        assert_eq!(self.subscribers.len(), self.subscribed.load(Ordering::Relaxed), "the count matches the map");
         self.subscribers.len()
     }
 

@@ -43,7 +43,7 @@ impl Shop {
         let password_hash = self.0.identity.passwords().hash(password).await?;
         let user = UserId(random_u128());
         let register = Command::Register { user, role, password_hash, name: name.map(Arc::from) };
-        self.0.accounts.ask(&account, register).await?;
+        self.0.runtime.entities.accounts.ask(&account, register).await?;
         Ok(user)
     }
 
@@ -53,12 +53,12 @@ impl Shop {
     /// The account's rejection.
     pub async fn ensure_account(&self, email: &str, password: SecretString, role: Role) -> Result<UserId, Error> {
         let account = self.0.identity.account_of(email)?;
-        let known = self.0.accounts.read(&account).await?.view.holder;
+        let known = self.0.runtime.entities.accounts.read(&account).await?.view.holder;
         let Some(holder) = known else {
             let password_hash = self.0.identity.passwords().hash(password).await?;
             let user = UserId(random_u128());
             let register = Command::Register { user, role, password_hash, name: None };
-            self.0.accounts.ask(&account, register).await?;
+            self.0.runtime.entities.accounts.ask(&account, register).await?;
             return Ok(user);
         };
         let verdict = self.0.identity.passwords().verify(password.clone(), Some(&holder.password_hash)).await?;
@@ -78,7 +78,7 @@ impl Shop {
     /// [`Error::WrongCredentials`], for an unknown address after the same time as for a wrong password.
     pub async fn login(&self, email: &str, password: SecretString) -> Result<Session, Error> {
         let account = self.0.identity.account_of(email)?;
-        let known = self.0.accounts.read(&account).await?.view.holder;
+        let known = self.0.runtime.entities.accounts.read(&account).await?.view.holder;
         let password_hash = known.as_ref().map(|holder| &holder.password_hash);
         if self.0.identity.passwords().verify(password, password_hash).await? == Verdict::Wrong || known.is_none() {
             return Err(Error::WrongCredentials);
@@ -92,7 +92,7 @@ impl Shop {
     /// [`Error::NotFound`] where nobody has this address.
     pub async fn vouch(&self, email: &str) -> Result<Session, Error> {
         let account = self.0.identity.account_of(email)?;
-        if self.0.accounts.read(&account).await?.view.holder.is_none() {
+        if self.0.runtime.entities.accounts.read(&account).await?.view.holder.is_none() {
             return Err(Error::NotFound("account"));
         }
         self.start_session(account).await
@@ -105,13 +105,13 @@ impl Shop {
     /// An address that is none, or a fault of the storage.
     pub async fn ensure_customer_without_password(&self, email: &str) -> Result<(), Error> {
         let account = self.0.identity.account_of(email)?;
-        if self.0.accounts.read(&account).await?.view.holder.is_some() {
+        if self.0.runtime.entities.accounts.read(&account).await?.view.holder.is_some() {
             return Ok(());
         }
         let password_hash = self.0.identity.passwords().of_nobody().clone();
         let register =
             Command::Register { user: UserId(random_u128()), role: Role::Customer, password_hash, name: None };
-        self.0.accounts.ask(&account, register).await?;
+        self.0.runtime.entities.accounts.ask(&account, register).await?;
         Ok(())
     }
 
@@ -119,7 +119,8 @@ impl Shop {
     async fn start_session(&self, account: AccountId) -> Result<Session, Error> {
         let (family, now) = (random_u128(), self.0.clock.now());
         let expires_at = self.0.identity.session_expires_at(now);
-        let started = self.0.accounts.ask(&account, Command::StartSession { family, expires_at }).await?;
+        let started =
+            self.0.runtime.entities.accounts.ask(&account, Command::StartSession { family, expires_at }).await?;
         let holder = started.view.holder.ok_or(Error::WrongCredentials)?;
         let session = holder.family(family).ok_or(Error::Unknown)?;
         let tokens = self.0.identity.issue(account, &holder, session, now)?;
@@ -135,7 +136,7 @@ impl Shop {
         let now = self.0.clock.now();
         let token = self.0.identity.read_refresh(refresh_token, now)?;
         let (family, counter) = (token.family, token.counter);
-        let asked = self.0.accounts.ask(&token.account, Command::Refresh { family, counter }).await;
+        let asked = self.0.runtime.entities.accounts.ask(&token.account, Command::Refresh { family, counter }).await;
         let holder = asked?.view.holder.ok_or(Error::Token(TokenError::Revoked))?;
         let Some(session) = holder.successor(family, counter) else {
             self.0.identity.revoke_session(family, now);
@@ -150,7 +151,7 @@ impl Shop {
     /// # Errors
     /// A fault of the storage.
     pub async fn logout(&self, who: &Principal) -> Result<(), Error> {
-        self.0.accounts.ask(&who.account, Command::EndSession { family: who.family }).await?;
+        self.0.runtime.entities.accounts.ask(&who.account, Command::EndSession { family: who.family }).await?;
         self.0.identity.revoke_session(who.family, self.0.clock.now());
         Ok(())
     }
@@ -163,7 +164,7 @@ impl Shop {
     pub async fn authenticate(&self, access_token: &str) -> Result<Principal, Error> {
         let principal = self.0.identity.verify(access_token, self.0.clock.now())?;
         if principal.standing == Standing::AskAccount {
-            let holder = self.0.accounts.read(&principal.account).await?.view.holder;
+            let holder = self.0.runtime.entities.accounts.read(&principal.account).await?.view.holder;
             if !holder.is_some_and(|holder| holder.honours(principal.family, principal.epoch)) {
                 return Err(Error::Token(TokenError::Revoked));
             }
@@ -178,7 +179,7 @@ impl Shop {
     pub async fn principal(&self, email: &str) -> Result<Principal, Error> {
         let account = self.0.identity.account_of(email)?;
         let holder: Arc<Holder> =
-            self.0.accounts.read(&account).await?.view.holder.ok_or(Error::NotFound("account"))?;
+            self.0.runtime.entities.accounts.read(&account).await?.view.holder.ok_or(Error::NotFound("account"))?;
         let now = self.0.clock.now();
         Ok(Principal {
             user: holder.user,
@@ -193,7 +194,7 @@ impl Shop {
     }
 
     pub(super) async fn revoking(&self, account: AccountId, command: Command) -> Result<(), Error> {
-        let View { holder, former } = self.0.accounts.ask(&account, command).await?.view;
+        let View { holder, former } = self.0.runtime.entities.accounts.ask(&account, command).await?.view;
         let epoch = holder.map(|holder| holder.epoch).or(former.map(|former| former.epoch));
         self.0.identity.revoke_account(account, epoch.unwrap_or(0), self.0.clock.now());
         Ok(())

@@ -85,7 +85,7 @@ impl Shop {
     /// # Errors
     /// A fault of the storage.
     pub async fn cart(&self, who: &Principal) -> Result<CartPage, Error> {
-        let view = self.0.carts.read(&who.user).await?.view;
+        let view = self.0.runtime.entities.carts.read(&who.user).await?.view;
         self.cart_page(&view).await
     }
 
@@ -109,7 +109,7 @@ impl Shop {
             Some(key) => Some(self.request_key("add", who.user, key, &fingerprint_of(&lines))?),
             None => None,
         };
-        let view = self.0.carts.ask(&who.user, Command::Add { lines, currency, key }).await?.view;
+        let view = self.0.runtime.entities.carts.ask(&who.user, Command::Add { lines, currency, key }).await?.view;
         self.cart_page(&view).await
     }
 
@@ -119,7 +119,7 @@ impl Shop {
     /// As [`Shop::add_to_cart`].
     pub async fn set_cart_line(&self, who: &Principal, line: Line) -> Result<CartPage, Error> {
         let currency = self.price_of(&line.product).await?.currency;
-        let view = self.0.carts.ask(&who.user, Command::SetQuantity { line, currency }).await?.view;
+        let view = self.0.runtime.entities.carts.ask(&who.user, Command::SetQuantity { line, currency }).await?.view;
         self.cart_page(&view).await
     }
 
@@ -129,13 +129,13 @@ impl Shop {
     /// A fault of the storage.
     pub async fn remove_cart_line(&self, who: &Principal, product: &ProductId) -> Result<CartPage, Error> {
         let command = Command::Remove { product: product.clone() };
-        let view = self.0.carts.ask(&who.user, command).await?.view;
+        let view = self.0.runtime.entities.carts.ask(&who.user, command).await?.view;
         self.cart_page(&view).await
     }
 
     /// A product that can be bought, with its price.
     pub(super) async fn for_sale(&self, id: &ProductId) -> Result<(product::View, Money), Error> {
-        let view = self.0.products.read(id).await?.view.filter(|view| view.listed);
+        let view = self.0.runtime.entities.products.read(id).await?.view.filter(|view| view.listed);
         let view = view.ok_or(Error::NotFound("product"))?;
         if !view.details.variants.is_empty() {
             let variants = view.details.variants.iter().map(|variant| variant.product.clone()).collect();
@@ -153,8 +153,8 @@ impl Shop {
         let mut lines = Vec::with_capacity(view.lines.len());
         let mut sum = Sum { subtotal: None, total: None };
         for line in view.lines.iter() {
-            let product = self.0.products.read(&line.product).await?.view;
-            let available = self.0.inventories.read(&line.product).await?.view.available;
+            let product = self.0.runtime.entities.products.read(&line.product).await?.view;
+            let available = self.0.runtime.entities.inventories.read(&line.product).await?.view.available;
             let details = product.as_ref().map(|product| &product.details);
             let listed = product.as_ref().filter(|product| product.listed);
             let unit_price = listed.and_then(|view| view.details.price);

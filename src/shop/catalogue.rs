@@ -44,8 +44,11 @@ impl Shop {
     /// # Errors
     /// [`Error::NotFound`].
     pub async fn product(&self, id: &ProductId, who: Option<&Principal>) -> Result<ProductPage, Error> {
-        let (product, stock, reviews) =
-            tokio::try_join!(self.0.products.read(id), self.0.inventories.read(id), self.0.ratings.read(id))?;
+        let (product, stock, reviews) = tokio::try_join!(
+            self.0.runtime.entities.products.read(id),
+            self.0.runtime.entities.inventories.read(id),
+            self.0.runtime.entities.ratings.read(id)
+        )?;
         let product = product.view.ok_or(Error::NotFound("product"))?;
         if !product.listed {
             access::see_delisted(who, product.seller)?;
@@ -72,7 +75,7 @@ impl Shop {
         details: Details,
     ) -> Result<ProductPage, Error> {
         let command = Command::Create { by: access::edit_products(who)?, details: Arc::new(details) };
-        self.0.products.ask(id, command).await?;
+        self.0.runtime.entities.products.ask(id, command).await?;
         self.product(id, Some(who)).await
     }
 
@@ -88,7 +91,7 @@ impl Shop {
         expected_version: Option<u64>,
     ) -> Result<ProductPage, Error> {
         let command = Command::Revise { by: access::edit_products(who)?, details: Arc::new(details), expected_version };
-        self.0.products.ask(id, command).await?;
+        self.0.runtime.entities.products.ask(id, command).await?;
         self.product(id, Some(who)).await
     }
 
@@ -103,7 +106,7 @@ impl Shop {
         expected_version: Option<u64>,
     ) -> Result<(), Error> {
         let command = Command::Delist { by: access::edit_products(who)?, expected_version };
-        self.0.products.ask(id, command).await?;
+        self.0.runtime.entities.products.ask(id, command).await?;
         Ok(())
     }
 

@@ -89,11 +89,11 @@ impl Drop for Dropped {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.ending.begin();
-        self.reconciler.close();
+        self.runtime.reconciler.close();
         if self.ending.finished.load(Ordering::Acquire) {
             return;
         }
-        let (root, journal, dropped) = (self.root.clone(), self.journal.clone(), Dropped::new());
+        let (root, journal, dropped) = (self.runtime.root.clone(), self.journal.clone(), Dropped::new());
         self.ending.runtime.spawn(async move {
             root.expect_ends().await;
             root.stop().await;

@@ -27,7 +27,16 @@ impl Shop {
     /// # Errors
     /// [`Error::WrongCredentials`], [`Error::OrdersUnfinished`], the account's rejection for sellers and admins.
     pub async fn erase_account(&self, who: &Principal, password: SecretString) -> Result<Finished, Error> {
-        let holder = self.0.accounts.read(&who.account).await?.view.holder.filter(|holder| holder.user == who.user);
+        let holder = self
+            .0
+            .runtime
+            .entities
+            .accounts
+            .read(&who.account)
+            .await?
+            .view
+            .holder
+            .filter(|holder| holder.user == who.user);
         let holder = holder.ok_or(Error::Token(TokenError::Revoked))?;
         if self.0.identity.passwords().verify(password, Some(&holder.password_hash)).await? == Verdict::Wrong {
             return Err(Error::WrongCredentials);
@@ -43,7 +52,7 @@ impl Shop {
     pub async fn erase_customer(&self, who: &Principal, email: &str) -> Result<Finished, Error> {
         access::administer(who)?;
         let account = self.0.identity.account_of(email)?;
-        match self.0.accounts.read(&account).await?.view {
+        match self.0.runtime.entities.accounts.read(&account).await?.view {
             View { holder: None, former: None } => Err(Error::NotFound("customer")),
             View { holder, .. } => self.erase(account, holder.map(|holder| holder.user), who.user).await,
         }
@@ -61,14 +70,14 @@ impl Shop {
         let begun = tokio::spawn(async move { shop.revoking(account, Command::BeginErasure { by }).await });
         begun.await.map_err(Error::fault)??;
         let limit = Duration::from_millis(self.config().limits.payment_wait_ms_max);
-        let finished = tokio::time::timeout(limit, self.0.erasure.finish(account)).await;
+        let finished = tokio::time::timeout(limit, self.0.runtime.erasure.finish(account)).await;
         Ok(finished.unwrap_or(Finished::No))
     }
 
     /// The latest of a customer's orders that are still on their way.
     async fn unfinished_orders(&self, user: UserId) -> Result<Vec<OrderId>, Error> {
         let wait = Duration::from_millis(self.config().limits.list_wait_ms_max);
-        if self.0.lists_progress.catch_up(wait).await == CaughtUp::No {
+        if self.0.runtime.lists_progress.catch_up(wait).await == CaughtUp::No {
             return Err(Error::NotDelivered(NotDelivered::Busy));
         }
         let (mut unfinished, mut after) = (Vec::new(), None);

@@ -112,8 +112,11 @@ impl Shop {
     ) -> Result<Imported, Refused> {
         let mut steps = Vec::new();
         for Listing { id, details, stock } in &listings {
-            let (known, before) = tokio::try_join!(self.0.products.read(id), self.0.inventories.read(id))
-                .map_err(|error| Refused::by(id, error))?;
+            let (known, before) = tokio::try_join!(
+                self.0.runtime.entities.products.read(id),
+                self.0.runtime.entities.inventories.read(id)
+            )
+            .map_err(|error| Refused::by(id, error))?;
             let before = before.view;
             if known.view.is_some_and(|view| !by.may_edit(view.seller)) {
                 return Err(Refused::by(id, product::Rejection::NotOwner));
@@ -140,7 +143,7 @@ impl Shop {
         let mut done = Vec::new();
         for Listing { id, details, .. } in listings.iter().rev() {
             let put = Command::Put { by, details: Arc::new(details.clone()) };
-            match self.0.products.ask(id, put).await {
+            match self.0.runtime.entities.products.ask(id, put).await {
                 Ok(accepted) => {
                     imported.count(accepted.effect);
                     done.push(id.clone());
@@ -164,8 +167,9 @@ impl Shop {
         stock: Option<u64>,
     ) -> Result<Imported, Refused> {
         let refused = |reason: Error| Refused::by(id, reason);
-        let (known, before) = tokio::try_join!(self.0.products.read(id), self.0.inventories.read(id))
-            .map_err(|error| refused(error.into()))?;
+        let (known, before) =
+            tokio::try_join!(self.0.runtime.entities.products.read(id), self.0.runtime.entities.inventories.read(id))
+                .map_err(|error| refused(error.into()))?;
         let mut known = known.view.ok_or_else(|| refused(product::Rejection::NotFound.into()))?;
         if !by.may_edit(known.seller) {
             return Err(refused(product::Rejection::NotOwner.into()));
@@ -182,7 +186,7 @@ impl Shop {
             }
             let details = Arc::new(Details { price, ..known.details.as_ref().clone() });
             let command = Command::Revise { by, details, expected_version: Some(known.version) };
-            let error = match self.0.products.ask(id, command).await.map_err(Error::from) {
+            let error = match self.0.runtime.entities.products.ask(id, command).await.map_err(Error::from) {
                 Ok(accepted) => {
                     imported.count(accepted.effect);
                     return Ok(imported);
@@ -194,7 +198,7 @@ impl Shop {
                 let kept = if imported.stock_changed > 0 { vec![id.clone()] } else { Vec::new() };
                 return Err(Refused { kept, ..refused(error) });
             }
-            let read = self.0.products.read(id).await.map_err(|error| refused(error.into()))?;
+            let read = self.0.runtime.entities.products.read(id).await.map_err(|error| refused(error.into()))?;
             known = read.view.ok_or_else(|| refused(product::Rejection::NotFound.into()))?;
         }
         imported.count(if imported.stock_changed > 0 { Effect::Changed } else { Effect::AlreadySo });
@@ -205,7 +209,7 @@ impl Shop {
     async fn set_stock(&self, steps: Vec<StockStep<'_>>) -> Result<u64, Refused> {
         let mut done: Vec<(&ProductId, i64)> = Vec::new();
         for StockStep { id, command, before } in steps {
-            match self.0.inventories.ask(id, command).await {
+            match self.0.runtime.entities.inventories.ask(id, command).await {
                 Ok(accepted) if accepted.effect == Effect::Changed => {
                     // What was received changes with a stock-taking, and not with a sale.
                     let units = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
@@ -217,7 +221,7 @@ impl Shop {
                     for (id, delta) in done.into_iter().filter(|(_, delta)| *delta != 0) {
                         let receipt = ReceiptId(random_u128());
                         let undo = inventory::Command::Adjust { receipt, delta: -delta };
-                        if self.0.inventories.ask(id, undo).await.is_err() {
+                        if self.0.runtime.entities.inventories.ask(id, undo).await.is_err() {
                             refused.kept.push(id.clone());
                         }
                     }

@@ -63,12 +63,12 @@ impl Shop {
         access::administer(who)?;
         check_page(after.as_deref(), ID_BYTES, limit)?;
         self.catch_up_lists().await;
-        let lists = self.0.lists.clone();
+        let lists = self.0.runtime.lists.clone();
         let listed = tokio::task::spawn_blocking(move || lists.attention(after.as_deref(), limit)).await;
         let listed = listed.map_err(Error::fault)??;
         let mut orders = Vec::with_capacity(listed.items.len());
         for id in listed.items {
-            orders.push(OrderPage { id, order: self.0.orders.read(&id).await?.view });
+            orders.push(OrderPage { id, order: self.0.runtime.entities.orders.read(&id).await?.view });
         }
         Ok(OrdersPage { orders, next: listed.next })
     }
@@ -90,7 +90,7 @@ impl Shop {
         access::administer(who)?;
         let mut notices = Vec::new();
         for day in Day::of(self.0.clock.now()).kept() {
-            let kept = self.0.unmatched_notices.read(&day).await?.view;
+            let kept = self.0.runtime.entities.unmatched_notices.read(&day).await?.view;
             notices.extend(kept.notices().iter().map(|(id, notice)| KeptNotice {
                 day,
                 id: *id,
@@ -106,7 +106,7 @@ impl Shop {
     /// [`Error::Forbidden`] for others than admins.
     pub fn reconciled(&self, who: &Principal) -> Result<[Option<Reconciled>; 2], Error> {
         access::administer(who)?;
-        Ok([Pass::Recent, Pass::Full].map(|pass| self.0.reconciler.last(pass)))
+        Ok([Pass::Recent, Pass::Full].map(|pass| self.0.runtime.reconciler.last(pass)))
     }
 
     /// Holds the provider's books against the orders now.
@@ -115,7 +115,7 @@ impl Shop {
     /// [`Error::Forbidden`] for others than admins.
     pub async fn reconcile(&self, who: &Principal, pass: Pass) -> Result<Reconciled, Error> {
         access::administer(who)?;
-        Ok(self.0.reconciler.pass(pass).await)
+        Ok(self.0.runtime.reconciler.pass(pass).await)
     }
 
     /// Somebody has seen to a notice that no order took.
@@ -125,7 +125,7 @@ impl Shop {
     pub async fn dismiss_notice(&self, who: &Principal, day: Day, id: u128, note: &str) -> Result<(), Error> {
         access::administer(who)?;
         let command = unmatched_notices::Command::Dismiss { id, by: who.user, note: note.to_owned() };
-        self.0.unmatched_notices.ask(&day, command).await?;
+        self.0.runtime.entities.unmatched_notices.ask(&day, command).await?;
         Ok(())
     }
 
@@ -164,12 +164,12 @@ impl Shop {
         let mut outcome = Ok(());
         for Action { command, settles } in actions {
             outcome = match command {
-                Some(command) => self.0.orders.ask(&id, command).await.map(drop),
+                Some(command) => self.0.runtime.entities.orders.ask(&id, command).await.map(drop),
                 None => Ok(()),
             };
             if outcome.is_ok() {
                 let resolve = Command::ResolveIssues { issues: settles, by: Some(by), note: note.to_owned() };
-                outcome = self.0.orders.ask(&id, resolve).await.map(drop);
+                outcome = self.0.runtime.entities.orders.ask(&id, resolve).await.map(drop);
             }
             if outcome.is_err() {
                 break;

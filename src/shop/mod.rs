@@ -37,23 +37,14 @@ pub use self::{
 };
 use crate::{
     actors::{
-        checkout::Checkout,
-        directory::{Directory, DirectoryLimits},
-        drive::{DriveLimits, Driver},
-        erasure::{Erasure, ErasureParts},
+        directory::DirectoryLimits,
+        drive::DriveLimits,
         follower::{CaughtUp, Progress},
-        lists::{Lists, ListsProjection},
         projection::{Projection, ProjectionFault},
-        rating_counter::RatingCounter,
-        reconciler::{self, Reconciler},
-        root::{Child, Root},
+        runtime::{ReadModel, Runtime, RuntimeParts},
     },
     clock::Clock,
     config::{Config, ConfigError, Retention},
-    domain::{
-        account::Account, cart::Cart, entity::Entity, inventory::Inventory, order::Order, product::Product,
-        review::Review, reviews::Reviews, unmatched_notices::UnmatchedNotices,
-    },
     identity::{Identity, IdentityConfig, IdentityError},
     payments::{
         ClientError, Gateway,
@@ -76,9 +67,6 @@ pub use crate::{
 
 /// The longest idempotency key, in characters.
 pub const KEY_CHARACTERS_MAX: usize = 255;
-/// How long the read models may take to catch up when the shop closes, in seconds: it saves the next start the work.
-const FOLLOWERS_CATCH_UP_SECONDS: u64 = 2;
-
 /// The least time between two commits of the lists while nobody waits for them, in milliseconds: most orders come and go through
 /// several stages within it, of which only the last is written.
 const LISTS_COMMIT_MS_MIN: u64 = 500;
@@ -173,22 +161,9 @@ struct Inner {
     journal: Journal,
     identity: Identity,
     search: Search,
-    products: Directory<Product>,
-    inventories: Directory<Inventory>,
-    carts: Directory<Cart>,
-    orders: Directory<Order>,
-    accounts: Directory<Account>,
-    reviews: Directory<Review>,
-    ratings: Directory<Reviews>,
-    unmatched_notices: Directory<UnmatchedNotices>,
     gateway: Arc<Guarded>,
-    checkout: Checkout,
-    erasure: Erasure,
-    reconciler: Reconciler,
-    lists: Lists,
-    lists_progress: Progress,
+    runtime: Runtime,
     search_progress: Progress,
-    root: Root,
     ending: Ending,
 }
 
@@ -217,97 +192,33 @@ impl Shop {
             views_bytes_max: limits.views_bytes_max,
             ..DirectoryLimits::default()
         };
-        let orders = directory(&journal, &clock, directory_limits);
-        let carts = directory(&journal, &clock, directory_limits);
-        let inventories = directory(&journal, &clock, directory_limits);
-        let products = directory(&journal, &clock, directory_limits);
-        let accounts = directory(&journal, &clock, directory_limits);
-        let reviews = directory(&journal, &clock, directory_limits);
-        let ratings = directory(&journal, &clock, directory_limits);
-        let unmatched_notices = directory(&journal, &clock, directory_limits);
         let gateway = Arc::new(Guarded::new(gateway));
-        let lists = Lists::new(journal.clone());
-        let lists_progress = Progress::new("lists", journal.clone());
         let search_progress = Progress::new("search", journal.clone());
-        let driver = Driver {
-            orders: orders.clone(),
-            carts: carts.clone(),
-            inventories: inventories.clone(),
+        let runtime = RuntimeParts {
             journal: journal.clone(),
-            gateway: Arc::clone(&gateway) as Arc<dyn Gateway>,
             clock: clock.clone(),
-            limits: DriveLimits::default(),
-        };
-        let checkout = Checkout::new(driver, lists.clone(), lists_progress.clone());
-        let reconciler = Reconciler::new(reconciler::Parts {
-            orders: orders.clone(),
-            unmatched_notices: unmatched_notices.clone(),
             gateway: Arc::clone(&gateway) as Arc<dyn Gateway>,
-            checkout: checkout.clone(),
-            lists: lists.clone(),
-            progress: lists_progress.clone(),
-            clock: clock.clone(),
-            every_ms: config.payments.reconcile_seconds.saturating_mul(1_000),
-            deadline_ms: config.payment_deadline_ms,
-        });
-        let erasure = Erasure::new(ErasureParts {
-            accounts: accounts.clone(),
-            carts: carts.clone(),
-            orders: orders.clone(),
-            reviews: reviews.clone(),
-            ratings: ratings.clone(),
-            lists: lists.clone(),
-            progress: lists_progress.clone(),
-        });
-        let rating_counter = RatingCounter {
-            reviews: reviews.clone(),
-            ratings: ratings.clone(),
-            lists: lists.clone(),
-            progress: lists_progress.clone(),
+            directory_limits,
+            drive_limits: DriveLimits::default(),
+            lists_commit_ms_min: LISTS_COMMIT_MS_MIN,
+            reconcile_every_ms: config.payments.reconcile_seconds.saturating_mul(1_000),
+            payment_deadline_ms: config.payment_deadline_ms,
+            read_models: vec![ReadModel {
+                progress: search_progress.clone(),
+                open: search_follower(&search, &search_progress, ending.token()),
+                commit_ms_min: limits.search_commit_ms_min,
+            }],
         };
-        let children = vec![
-            Child::owner("products", &products),
-            Child::owner("inventories", &inventories),
-            Child::owner("carts", &carts),
-            Child::owner("orders", &orders),
-            Child::owner("accounts", &accounts),
-            Child::owner("reviews", &reviews),
-            Child::owner("ratings", &ratings),
-            Child::owner("unmatched_notices", &unmatched_notices),
-            Child::follower(&lists_progress, lists_follower(&journal, &erasure), LISTS_COMMIT_MS_MIN),
-            Child::follower(
-                &search_progress,
-                search_follower(&search, &search_progress, ending.token()),
-                limits.search_commit_ms_min,
-            ),
-            Child::checkout(&checkout),
-            Child::rating_counter(&rating_counter),
-            Child::erasure(&erasure),
-            Child::reconciler(&reconciler),
-        ];
-        let root = Root::start(children).await.map_err(|error| OpenShopError::Actors(error.to_string()))?;
+        let runtime = Runtime::start(runtime).await.map_err(|error| OpenShopError::Actors(error.to_string()))?;
         Ok(Self(Arc::new(Inner {
             config,
             clock,
             journal,
             identity,
             search,
-            products,
-            inventories,
-            carts,
-            orders,
-            accounts,
-            reviews,
-            ratings,
-            unmatched_notices,
             gateway,
-            checkout,
-            erasure,
-            reconciler,
-            lists,
-            lists_progress,
+            runtime,
             search_progress,
-            root,
             ending,
         })))
     }
@@ -323,21 +234,7 @@ impl Shop {
     pub async fn close(&self) -> Result<(), Error> {
         let inner = &self.0;
         inner.ending.begin();
-        inner.root.expect_ends().await;
-        inner.reconciler.close();
-        inner.checkout.close().await;
-        inner.orders.close().await;
-        inner.carts.close().await;
-        inner.inventories.close().await;
-        inner.products.close().await;
-        inner.accounts.close().await;
-        inner.reviews.close().await;
-        inner.ratings.close().await;
-        inner.unmatched_notices.close().await;
-        for progress in [&inner.lists_progress, &inner.search_progress] {
-            progress.catch_up(Duration::from_secs(FOLLOWERS_CATCH_UP_SECONDS)).await;
-        }
-        inner.root.stop().await;
+        inner.runtime.close().await;
         inner.journal.close().await?;
         inner.ending.finish();
         Ok(())
@@ -379,7 +276,7 @@ impl Shop {
     /// How far the read models have come: lists, search.
     #[must_use]
     pub fn progress(&self) -> [&Progress; 2] {
-        [&self.0.lists_progress, &self.0.search_progress]
+        [&self.0.runtime.lists_progress, &self.0.search_progress]
     }
 
     /// The payment provider's name, and how it has answered.
@@ -391,17 +288,7 @@ impl Shop {
     /// How many entities are alive, by kind.
     #[must_use]
     pub fn live_entities(&self) -> [(&'static str, usize); 8] {
-        let inner = &self.0;
-        [
-            ("product", inner.products.live_count()),
-            ("inventory", inner.inventories.live_count()),
-            ("cart", inner.carts.live_count()),
-            ("order", inner.orders.live_count()),
-            ("account", inner.accounts.live_count()),
-            ("review", inner.reviews.live_count()),
-            ("reviews", inner.ratings.live_count()),
-            ("inbox", inner.unmatched_notices.live_count()),
-        ]
+        self.0.runtime.entities.live_counts()
     }
 }
 
@@ -455,15 +342,6 @@ fn journal_limits(retention: &Retention) -> JournalLimits {
         base_work_percent: retention.work_percent,
         ..JournalLimits::default()
     }
-}
-
-fn directory<E: Entity>(journal: &Journal, clock: &Clock, limits: DirectoryLimits) -> Directory<E> {
-    Directory::new(journal.clone(), clock.clone(), limits)
-}
-
-fn lists_follower(journal: &Journal, erasure: &Erasure) -> crate::actors::follower::Open {
-    let (journal, settle) = (journal.clone(), erasure.settle());
-    Arc::new(move || Ok(Box::new(ListsProjection::open(journal.clone(), settle.clone())?) as Box<dyn Projection>))
 }
 
 fn search_follower(search: &Search, progress: &Progress, ending: &CancellationToken) -> crate::actors::follower::Open {

@@ -57,13 +57,13 @@ impl Shop {
         } else {
             Command::Notify { about, notice: name }
         };
-        match self.0.orders.ask(&order, command).await {
+        match self.0.runtime.entities.orders.ask(&order, command).await {
             Ok(accepted) => {
                 // What changes nothing costs no question, and does not put off the next one.
                 if accepted.view.next_step().is_some_and(|step| step.asks_provider()) {
                     // A repetition has brought nothing, so what it saw may have been asked about since.
                     let known = (accepted.effect == Effect::Changed).then_some(accepted.view);
-                    let checkout = self.0.checkout.clone();
+                    let checkout = self.0.runtime.checkout.clone();
                     tokio::spawn(async move { checkout.drive(order, known, Poll::IfNeeded).await });
                 }
                 Ok(())
@@ -79,6 +79,8 @@ impl Shop {
         let kept = UnmatchedNotice::new(&notice.what, notice.reference.as_deref().unwrap_or_default(), &order, now);
         let id = self.0.identity.hash_u128("notice", &[self.0.gateway.name().as_bytes(), notice.id.as_bytes()]);
         self.0
+            .runtime
+            .entities
             .unmatched_notices
             .ask(&Day::to_keep(notice.at, now), unmatched_notices::Command::Keep { id, notice: kept })
             .await?;

@@ -97,7 +97,9 @@ impl Follower {
                 self.state = State::Ended;
             } else if self.ready.is_empty() {
                 tokio::select! {
-                    () = self.changes.changed() => {}
+                    changed = self.changes.changed() => if changed.is_err() {
+                        return None;
+                    },
                     () = &mut self.stop => return None,
                     () = self.closing.cancelled() => return None,
                 }

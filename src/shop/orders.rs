@@ -101,7 +101,7 @@ impl Shop {
         request: &CheckoutRequest,
         key: Option<&str>,
     ) -> Result<Done<OrderPage>, Error> {
-        let cart = self.0.carts.read(&who.user).await?.view;
+        let cart = self.0.runtime.entities.carts.read(&who.user).await?.view;
         let fingerprint = self.checkout_fingerprint(who, request);
         let wanted = wanted_lines(request, &cart);
         let id = match (key, &wanted) {
@@ -130,7 +130,7 @@ impl Shop {
 
     /// Drives an order that an earlier request has placed, if there is one; otherwise this one is refused.
     async fn drive_known(&self, id: OrderId, fingerprint: u128, refused: Error) -> Result<(), Error> {
-        let known = self.0.orders.read(&id).await?.view;
+        let known = self.0.runtime.entities.orders.read(&id).await?.view;
         match known.placement() {
             None => Err(refused),
             Some(placement) if placement.fingerprint != fingerprint => {
@@ -161,7 +161,7 @@ impl Shop {
         command: Command,
         begun: oneshot::Sender<Result<Effect, Error>>,
     ) {
-        let accepted = match self.0.orders.ask_ahead(&id, command).await {
+        let accepted = match self.0.runtime.entities.orders.ask_ahead(&id, command).await {
             Ok(accepted) => accepted,
             Err(refused) => {
                 let _ = begun.send(Err(refused.into()));
@@ -177,12 +177,12 @@ impl Shop {
     /// Drives an order until it rests, or for as long as a request may wait; it goes on afterwards.
     pub(super) async fn drive_for_a_while(&self, id: OrderId, known: Option<Arc<Order>>, poll: Poll) {
         let limit = Duration::from_millis(self.config().limits.payment_wait_ms_max);
-        let _ = tokio::time::timeout(limit, self.0.checkout.drive(id, known, poll)).await;
+        let _ = tokio::time::timeout(limit, self.0.runtime.checkout.drive(id, known, poll)).await;
     }
 
     /// What came of an order that was placed and driven, as durable.
     async fn checkout_outcome(&self, id: OrderId, effect: Effect) -> Result<Done<OrderPage>, Error> {
-        let order = self.0.orders.read(&id).await?.view;
+        let order = self.0.runtime.entities.orders.read(&id).await?.view;
         match (order.status(), order.end_reason()) {
             (None, _) => Err(Error::Unknown),
             (Some(Status::Placed), _) => Err(Error::CheckoutInProgress(id)),
@@ -277,7 +277,7 @@ impl Shop {
     async fn check_stock(&self, placement: &Placement) -> Result<(), Error> {
         for line in &placement.lines {
             let bug = u64::from(planted(Bug::ReservesOneTooMany));
-            let available = self.0.inventories.read(&line.product).await?.view.available + bug;
+            let available = self.0.runtime.entities.inventories.read(&line.product).await?.view.available + bug;
             if available < u64::from(line.quantity) {
                 let (product, requested) = (line.product.clone(), line.quantity);
                 return Err(Error::InsufficientStock { product, requested, available, order: None });
@@ -291,7 +291,7 @@ impl Shop {
     /// # Errors
     /// [`Error::NotFound`], also where it is somebody else's.
     pub async fn order(&self, who: &Principal, id: OrderId) -> Result<OrderPage, Error> {
-        let order = self.0.orders.read(&id).await?.view;
+        let order = self.0.runtime.entities.orders.read(&id).await?.view;
         access::see_order(who, &order)?;
         Ok(OrderPage { id, order })
     }
@@ -341,12 +341,12 @@ impl Shop {
     ) -> Result<OrdersPage, Error> {
         check_page(after.as_deref(), TIME_AND_ID_BYTES, limit)?;
         self.catch_up_lists().await;
-        let lists = self.0.lists.clone();
+        let lists = self.0.runtime.lists.clone();
         let listed = tokio::task::spawn_blocking(move || lists.orders(of, after.as_deref(), limit)).await;
         let listed = listed.map_err(Error::fault)??;
         let mut orders = Vec::with_capacity(listed.items.len());
         for id in listed.items {
-            orders.push(OrderPage { id, order: self.0.orders.read(&id).await?.view });
+            orders.push(OrderPage { id, order: self.0.runtime.entities.orders.read(&id).await?.view });
         }
         Ok(OrdersPage { orders, next: listed.next })
     }
@@ -354,7 +354,7 @@ impl Shop {
     /// Waits for a while until lists have what has just been acknowledged.
     pub(super) async fn catch_up_lists(&self) {
         let wait = Duration::from_millis(self.config().limits.list_wait_ms_max);
-        self.0.lists_progress.catch_up(wait).await;
+        self.0.runtime.lists_progress.catch_up(wait).await;
     }
 
     /// Cancels an order that has not been sent. What is held is released, what is paid goes back.
@@ -367,10 +367,10 @@ impl Shop {
         if page.order.status() == Some(Status::Paid) {
             // It is about to be confirmed, and can be cancelled then.
             let limit = Duration::from_millis(self.config().limits.payment_wait_ms_max);
-            let _ = tokio::time::timeout(limit, self.0.checkout.drive(id, None, Poll::IfNeeded)).await;
+            let _ = tokio::time::timeout(limit, self.0.runtime.checkout.drive(id, None, Poll::IfNeeded)).await;
         }
         self.tell_and_drive(id, Command::Cancel).await?;
-        Ok(OrderPage { id, order: self.0.orders.read(&id).await?.view })
+        Ok(OrderPage { id, order: self.0.runtime.entities.orders.read(&id).await?.view })
     }
 
     /// Moves a confirmed order on: packed, shipped, delivered. For admins, and for the seller of all its lines.
@@ -384,7 +384,7 @@ impl Shop {
             Advance::Ship(tracking) => Command::Ship(tracking),
             Advance::Deliver => Command::Deliver,
         };
-        let order = self.0.orders.ask(&id, command).await?.view;
+        let order = self.0.runtime.entities.orders.ask(&id, command).await?.view;
         Ok(OrderPage { id, order })
     }
 
@@ -393,7 +393,7 @@ impl Shop {
     /// # Errors
     /// [`Error::NotFound`], also where it is somebody else's.
     pub async fn follow_order(&self, who: &Principal, id: OrderId) -> Result<Subscription<Order>, Error> {
-        let subscription = self.0.orders.subscribe(&id);
+        let subscription = self.0.runtime.entities.orders.subscribe(&id);
         self.order(who, id).await?;
         Ok(subscription)
     }

@@ -90,7 +90,7 @@ impl Shop {
         let (lines, reason) = (units(&page.order, items)?, reason.to_owned());
         let body = format!("{id}:{lines:?}:{reason}");
         let key = key.map(|key| self.request_key("return", who.user, key, body.as_bytes())).transpose()?;
-        let accepted = self.0.orders.ask(&id, Command::RequestReturn { lines, reason, key }).await?;
+        let accepted = self.0.runtime.entities.orders.ask(&id, Command::RequestReturn { lines, reason, key }).await?;
         Ok(Done { outcome: OrderPage { id, order: accepted.view }, effect: accepted.effect })
     }
 
@@ -112,7 +112,7 @@ impl Shop {
                 self.tell_and_drive(id, command).await?;
             }
             ReturnDecision::Reject { note } => {
-                self.0.orders.ask(&id, Command::RejectReturn { number, note }).await?;
+                self.0.runtime.entities.orders.ask(&id, Command::RejectReturn { number, note }).await?;
             }
         }
         self.order(who, id).await

@@ -56,19 +56,19 @@ impl Shop {
         id: &ReviewId,
         content: Content,
     ) -> Result<(Arc<Written>, Effect), Error> {
-        let _under_way = self.0.erasure.review_under_way().await;
-        let holder = self.0.accounts.read(&who.account).await?.view.holder;
+        let _under_way = self.0.runtime.erasure.review_under_way().await;
+        let holder = self.0.runtime.entities.accounts.read(&who.account).await?.view.holder;
         if holder.is_none_or(|holder| holder.user != who.user) {
             return Err(Error::Token(TokenError::Revoked));
         }
-        let accepted = self.0.reviews.ask(id, Command::Write(content)).await?;
+        let accepted = self.0.runtime.entities.reviews.ask(id, Command::Write(content)).await?;
         let written = accepted.view.written.ok_or(Error::Unknown)?;
         let (rating, version) = (written.content.rating, accepted.view.version);
         let rate = reviews::Command::Rate { customer: id.customer, rating, version };
-        match self.0.ratings.ask(&id.product, rate).await {
+        match self.0.runtime.entities.ratings.ask(&id.product, rate).await {
             Ok(_) => Ok((written, accepted.effect)),
             Err(AskError::Rejected(reviews::Rejection::TooMany)) => {
-                self.0.reviews.ask(id, Command::Erase).await?;
+                self.0.runtime.entities.reviews.ask(id, Command::Erase).await?;
                 Err(reviews::Rejection::TooMany.into())
             }
             Err(error) => Err(error.into()),
@@ -88,8 +88,8 @@ impl Shop {
     ) -> Result<Listed<Written>, Error> {
         check_page(after.as_deref(), TIME_AND_ID_BYTES, limit)?;
         self.product(id, who).await?;
-        self.0.lists_progress.catch_up(Duration::from_millis(self.config().limits.list_wait_ms_max)).await;
-        let (lists, id) = (self.0.lists.clone(), id.clone());
+        self.0.runtime.lists_progress.catch_up(Duration::from_millis(self.config().limits.list_wait_ms_max)).await;
+        let (lists, id) = (self.0.runtime.lists.clone(), id.clone());
         let listed = tokio::task::spawn_blocking(move || lists.reviews(&id, after.as_deref(), limit)).await;
         Ok(listed.map_err(Error::fault)??)
     }

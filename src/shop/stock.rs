@@ -18,7 +18,7 @@ impl Shop {
     /// [`Error::NotFound`] where there is no such product, [`Error::Forbidden`] where it is another seller's.
     pub async fn inventory(&self, who: &Principal, id: &ProductId) -> Result<View, Error> {
         self.own_product(who, id).await?;
-        Ok(self.0.inventories.read(id).await?.view)
+        Ok(self.0.runtime.entities.inventories.read(id).await?.view)
     }
 
     /// Goods arrived. The receipt's name makes a repeat harmless; without one every call counts.
@@ -61,12 +61,12 @@ impl Shop {
 
     async fn change_stock(&self, who: &Principal, id: &ProductId, command: Command) -> Result<View, Error> {
         self.own_product(who, id).await?;
-        Ok(self.0.inventories.ask(id, command).await?.view)
+        Ok(self.0.runtime.entities.inventories.ask(id, command).await?.view)
     }
 
     async fn own_product(&self, who: &Principal, id: &ProductId) -> Result<(), Error> {
         access::edit_products(who)?;
-        let product = self.0.products.read(id).await?.view.ok_or(Error::NotFound("product"))?;
+        let product = self.0.runtime.entities.products.read(id).await?.view.ok_or(Error::NotFound("product"))?;
         access::keep_stock(who, product.seller)
     }
 

@@ -372,7 +372,7 @@ impl TestApp {
                     if is_so(&seen) {
                         break;
                     }
-                    changes.changed().await;
+                    changes.changed().await.unwrap();
                 }
             };
             let in_time = tokio::time::timeout(Duration::from_secs(30), reached).await.is_ok();

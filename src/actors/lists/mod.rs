@@ -25,6 +25,6 @@ mod reader;
 
 pub use self::{
     keys::{NAME, Stage, open_order_key},
-    projection::{ListsProjection, Settle},
+    projection::ListsProjection,
     reader::{Listed, Lists, OrdersOf},
 };

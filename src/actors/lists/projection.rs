@@ -2,10 +2,7 @@
 //!
 //! May depend on `storage` and `domain`.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::collections::{BTreeSet, HashMap};
 
 use serde::de::DeserializeOwned;
 
@@ -14,7 +11,6 @@ use crate::{
     actors::{
         projection::{Projection, ProjectionFault},
         records::{self, Replayed},
-        reply::NotDelivered,
     },
     domain::{
         account::{self, Account},
@@ -42,17 +38,9 @@ const REMEMBERED: [u8; 2] = [b'p', b'v'];
 /// How many keys a seeding gathers before it writes them: it bounds the memory that it takes.
 const SEEDED_KEYS_MAX: usize = 10_000;
 
-/// Has the state after an event that erases stored, in place of the events before it. It blocks.
-///
-/// It is stored with the event itself. But a kill before the next checkpoint leaves the events alone, as does a state that is
-/// built again from base and log; so the lists, which read all events that a checkpoint may lack, see to it once more before
-/// they move on.
-pub type Settle = Arc<dyn Fn(&Stream) -> Result<(), NotDelivered> + Send + Sync>;
-
 /// The writer's side.
 pub struct ListsProjection {
     journal: Journal,
-    settle: Settle,
     pending: HashMap<Vec<u8>, Option<Vec<u8>>>,
     /// The streams with events that erase, since the last commit.
     erased: BTreeSet<Stream>,
@@ -63,11 +51,11 @@ impl ListsProjection {
     ///
     /// # Errors
     /// A fault of the storage.
-    pub fn open(journal: Journal, settle: Settle) -> Result<Self, ProjectionFault> {
+    pub fn open(journal: Journal) -> Result<Self, ProjectionFault> {
         if journal.read_models().position(FORMER_NAME) > Position::BEGINNING {
             journal.read_models().clear(FORMER_NAME).map_err(|error| fault(&error))?;
         }
-        Ok(Self { journal, settle, pending: HashMap::new(), erased: BTreeSet::new() })
+        Ok(Self { journal, pending: HashMap::new(), erased: BTreeSet::new() })
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ProjectionFault> {
@@ -398,10 +386,11 @@ impl Projection for ListsProjection {
         self.pending.len() >= COMMIT_CHANGES
     }
 
+    fn take_erased(&mut self) -> Vec<Stream> {
+        std::mem::take(&mut self.erased).into_iter().collect()
+    }
+
     fn commit(&mut self, position: Position) -> Result<(), ProjectionFault> {
-        for stream in std::mem::take(&mut self.erased) {
-            (self.settle)(&stream).map_err(|refused| fault(&refused))?;
-        }
         let changes = self.take_changes();
         self.journal.read_models().commit(NAME, position, changes).map_err(|error| fault(&error))
     }

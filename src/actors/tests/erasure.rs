@@ -55,19 +55,19 @@ fn order(cart_version: u64) -> Arc<Placement> {
 }
 
 async fn tell_order(shop: &TestShop, id: OrderId, command: order::Command) -> Result<(), Gone> {
-    shop.insist(&shop.orders, &id, || command.clone()).await?.unwrap();
+    shop.insist(&shop.entities.orders, &id, || command.clone()).await?.unwrap();
     Ok(())
 }
 
 async fn write_review(shop: &TestShop, content: Content) -> Result<(), Gone> {
     let id = review_of(content.customer);
-    shop.insist(&shop.reviews, &id, || review::Command::Write(content.clone())).await?.unwrap();
+    shop.insist(&shop.entities.reviews, &id, || review::Command::Write(content.clone())).await?.unwrap();
     Ok(())
 }
 
 async fn rate(shop: &TestShop, customer: UserId, rating: u8) -> Result<(), Gone> {
     let rate = || reviews::Command::Rate { customer, rating, version: 1 };
-    shop.insist(&shop.ratings, &product_id(0), rate).await?.unwrap();
+    shop.insist(&shop.entities.ratings, &product_id(0), rate).await?.unwrap();
     Ok(())
 }
 
@@ -79,7 +79,7 @@ async fn prepare(shop: &TestShop) -> Result<(), Gone> {
         password_hash: PasswordHash::new(&text()),
         name: Some(text().into()),
     };
-    shop.insist(&shop.accounts, &ACCOUNT, register).await?.unwrap();
+    shop.insist(&shop.entities.accounts, &ACCOUNT, register).await?.unwrap();
     shop.stock(0, 100).await?;
     shop.fill_cart(CUSTOMER, &[(0, 5)]).await?;
     tell_order(shop, DELIVERED, order::Command::Place(order(1))).await?;
@@ -97,7 +97,7 @@ async fn prepare(shop: &TestShop) -> Result<(), Gone> {
 }
 
 async fn begin(shop: &TestShop) -> Result<(), Gone> {
-    shop.insist(&shop.accounts, &ACCOUNT, || account::Command::BeginErasure { by: CUSTOMER }).await?.unwrap();
+    shop.insist(&shop.entities.accounts, &ACCOUNT, || account::Command::BeginErasure { by: CUSTOMER }).await?.unwrap();
     Ok(())
 }
 
@@ -152,22 +152,22 @@ pub(super) async fn where_the_canary_is(shop: &TestShop) -> BTreeSet<String> {
 /// Nothing is left of the customer but what the books need.
 async fn check_erased(shop: &TestShop) {
     until("the erasure is finished", async || {
-        let former = shop.accounts.read(&ACCOUNT).await.unwrap().view.former;
+        let former = shop.entities.accounts.read(&ACCOUNT).await.unwrap().view.former;
         former.is_some_and(|former| former.under_way.is_none())
     })
     .await;
     // With the lists also the states have settled, whatever a crash has taken from them.
     shop.check_lists().await;
     assert_eq!(where_the_canary_is(shop).await, BTreeSet::new());
-    let order = shop.orders.read(&DELIVERED).await.unwrap().view;
+    let order = shop.entities.orders.read(&DELIVERED).await.unwrap().view;
     assert_eq!(order.status(), Some(Status::Delivered));
     assert!(order.placement().unwrap().address.is_erased() && order.tracking().is_none());
     assert_eq!(order.placement().unwrap().lines.len(), 1);
-    assert!(shop.listed.erasures(None, 1).unwrap().items.is_empty());
-    let ratings = shop.ratings.read(&product_id(0)).await.unwrap().view;
+    assert!(shop.lists.erasures(None, 1).unwrap().items.is_empty());
+    let ratings = shop.entities.ratings.read(&product_id(0)).await.unwrap().view;
     assert_eq!((ratings.count, ratings.stars), (1, 2), "the other review counts alone");
-    assert_eq!(shop.listed.reviews(&product_id(0), None, 10).unwrap().items.len(), 1);
-    assert!(shop.carts.read(&CUSTOMER).await.unwrap().view.lines.is_empty());
+    assert_eq!(shop.lists.reviews(&product_id(0), None, 10).unwrap().items.len(), 1);
+    assert!(shop.entities.carts.read(&CUSTOMER).await.unwrap().view.lines.is_empty());
 }
 
 async fn open(path: &Path) -> TestShop {
@@ -188,7 +188,7 @@ fn with_a_crash_after(calls: u64) -> bool {
     in_one_life(async {
         let shop = open(path.path()).await;
         // What was begun is finished by itself; what was not is begun by the customer, who comes back.
-        if shop.accounts.read(&ACCOUNT).await.unwrap().view.holder.is_some() {
+        if shop.entities.accounts.read(&ACCOUNT).await.unwrap().view.holder.is_some() {
             begin(&shop).await.unwrap();
             assert_eq!(go_on(&shop).await.ok(), Some(Finished::Yes));
         }
@@ -215,12 +215,12 @@ fn an_order_on_its_way_holds_an_erasure_up_until_it_ends() {
         let shop = open(path.path()).await;
         prepare(&shop).await.unwrap();
         // Taken between the look at the orders and the beginning.
-        let version = shop.carts.read(&CUSTOMER).await.unwrap().view.version;
+        let version = shop.entities.carts.read(&CUSTOMER).await.unwrap().view.version;
         tell_order(&shop, LATER, order::Command::Place(order(version))).await.unwrap();
         shop.checkout.drive(LATER, None, Poll::IfNeeded).await;
         begin(&shop).await.unwrap();
         assert_eq!(go_on(&shop).await.ok(), Some(Finished::No));
-        assert!(shop.orders.read(&LATER).await.unwrap().view.status() == Some(Status::AwaitingPayment));
+        assert!(shop.entities.orders.read(&LATER).await.unwrap().view.status() == Some(Status::AwaitingPayment));
         tell_order(&shop, LATER, order::Command::Cancel).await.unwrap();
         shop.checkout.drive(LATER, None, Poll::IfNeeded).await;
         assert_eq!(go_on(&shop).await.ok(), Some(Finished::Yes));
@@ -235,13 +235,13 @@ fn an_order_that_comes_too_late_is_rejected_and_keeps_no_address() {
     in_one_life(async {
         let shop = open(path.path()).await;
         prepare(&shop).await.unwrap();
-        let version = shop.carts.read(&CUSTOMER).await.unwrap().view.version;
+        let version = shop.entities.carts.read(&CUSTOMER).await.unwrap().view.version;
         begin(&shop).await.unwrap();
         assert_eq!(go_on(&shop).await.ok(), Some(Finished::Yes));
         // Its request had passed the door before the account was erased.
         tell_order(&shop, LATER, order::Command::Place(order(version))).await.unwrap();
         shop.checkout.drive(LATER, None, Poll::IfNeeded).await;
-        let late = shop.orders.read(&LATER).await.unwrap().view;
+        let late = shop.entities.orders.read(&LATER).await.unwrap().view;
         assert_eq!((late.status(), late.end_reason()), (Some(Status::Rejected), Some(&EndReason::CustomerErased)));
         check_erased(&shop).await;
         shop.close().await;
@@ -260,7 +260,7 @@ fn a_review_under_way_is_waited_for_and_erased() {
         tokio::pin!(erasing);
         until("the cart is erased", async || {
             assert!(futures::poll!(erasing.as_mut()).is_pending());
-            shop.carts.read(&CUSTOMER).await.unwrap().view.lines.is_empty()
+            shop.entities.carts.read(&CUSTOMER).await.unwrap().view.lines.is_empty()
         })
         .await;
         write_review(&shop, content(CUSTOMER, 1, &text())).await.unwrap();
@@ -284,11 +284,11 @@ fn stars_that_a_crash_left_uncounted_are_counted_at_the_next_start() {
     in_one_life(async {
         let shop = open(path.path()).await;
         until("both count", async || {
-            let view = shop.ratings.read(&product_id(0)).await.unwrap().view;
+            let view = shop.entities.ratings.read(&product_id(0)).await.unwrap().view;
             (view.count, view.stars) == (2, 7)
         })
         .await;
-        until("nothing is left", async || shop.listed.uncounted_reviews(None, 1).unwrap().items.is_empty()).await;
+        until("nothing is left", async || shop.lists.uncounted_reviews(None, 1).unwrap().items.is_empty()).await;
         shop.close().await;
     });
 }

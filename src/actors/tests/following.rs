@@ -142,7 +142,7 @@ impl Projection for Following {
 
 fn follow(journal: &Journal, open: Open, commit_ms_min: u64) -> (Progress, Child) {
     let progress = Progress::new("model", journal.clone());
-    let child = Child::follower(&progress, open, commit_ms_min);
+    let child = Child::follower(&progress, open, commit_ms_min, None);
     (progress, child)
 }
 

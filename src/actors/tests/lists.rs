@@ -2,8 +2,6 @@
 //!
 //! Depends on `lists` and the journal.
 
-use std::sync::Arc;
-
 use super::test_shop::placement;
 use crate::{
     actors::{
@@ -42,7 +40,7 @@ fn records(id: OrderId, commands: &[Command]) -> Vec<Record> {
 }
 
 fn open(journal: &Journal) -> ListsProjection {
-    ListsProjection::open(journal.clone(), Arc::new(|_| Ok(()))).unwrap()
+    ListsProjection::open(journal.clone()).unwrap()
 }
 
 /// Where the order is listed: how often for its customer, whether among the open ones, and in which stages.

@@ -48,7 +48,7 @@ struct Known {
     /// Entries that were surely never executed.
     refused: Mutex<BTreeSet<Entry>>,
     /// A list at least this long was acknowledged.
-    shop: AtomicU64,
+    floor: AtomicU64,
     /// The longest list anybody was shown.
     longest: Mutex<Arc<Vec<Entry>>>,
 }
@@ -81,12 +81,12 @@ impl Model {
 
     async fn read(&self, runtime: &TestRuntime, id: u128, last: &mut BTreeMap<u128, u64>) {
         let known = &self.lists[&id];
-        let shop = known.shop.load(Ordering::SeqCst).max(last.get(&id).copied().unwrap_or(0));
+        let floor = known.floor.load(Ordering::SeqCst).max(last.get(&id).copied().unwrap_or(0));
         // A journal that is gone cannot be read; what it answered before still counts.
         let Ok(Versioned { sequence, view }) = runtime.directory.read(&UserId(id)).await else { return };
         let length = view.0.len() as u64;
         assert_eq!(sequence, length, "every event of a append_list is an entry");
-        assert!(length >= shop, "id {id}: read {length} entries after {shop} were acknowledged or read");
+        assert!(length >= floor, "id {id}: read {length} entries after {floor} were acknowledged or read");
         known.shown(&view.0);
         last.insert(id, length);
         self.reads.fetch_add(1, Ordering::Relaxed);
@@ -96,7 +96,7 @@ impl Model {
         let known = &self.lists[&id];
         assert!(seen.0.contains(&entry), "the acknowledged view lacks its own entry");
         known.acknowledged.lock().insert(entry);
-        known.shop.fetch_max(seen.0.len() as u64, Ordering::SeqCst);
+        known.floor.fetch_max(seen.0.len() as u64, Ordering::SeqCst);
         known.shown(&seen.0);
         self.acknowledged.fetch_add(1, Ordering::Relaxed);
     }
@@ -106,7 +106,7 @@ impl Model {
         for (id, known) in &self.lists {
             let Versioned { sequence, view } = runtime.directory.read(&UserId(*id)).await.unwrap();
             assert_eq!(sequence, view.0.len() as u64);
-            assert!(sequence >= known.shop.load(Ordering::SeqCst));
+            assert!(sequence >= known.floor.load(Ordering::SeqCst));
             known.shown(&view.0);
             let entries: BTreeSet<_> = view.0.iter().copied().collect();
             assert_eq!(entries.len(), view.0.len(), "id {id}: an entry is there twice");
@@ -171,7 +171,7 @@ impl Asker {
     /// A refusal rests on what came before it: who reads after it finds at least as much.
     async fn refuse(&mut self, id: u128) {
         if let Err(AskError::Rejected(refused)) = self.runtime.directory.ask(&UserId(id), Command::Refuse).await {
-            self.model.lists[&id].shop.fetch_max(refused.length as u64, Ordering::SeqCst);
+            self.model.lists[&id].floor.fetch_max(refused.length as u64, Ordering::SeqCst);
             self.model.read(&self.runtime, id, &mut self.last).await;
         }
     }

@@ -76,7 +76,7 @@ async fn act(shop: &TestShop, action: Action) -> Result<(), Gone> {
         Action::PlaceAndCancel(order, customer, lines) => {
             place(shop, order, customer, lines, lines.len() as u64).await?;
             let cancel = async {
-                let _ = shop.insist(&shop.orders, &OrderId(order), || Command::Cancel).await?;
+                let _ = shop.insist(&shop.entities.orders, &OrderId(order), || Command::Cancel).await?;
                 drive(shop, order).await
             };
             let (driven, cancelled) = tokio::join!(drive(shop, order), cancel);
@@ -85,7 +85,7 @@ async fn act(shop: &TestShop, action: Action) -> Result<(), Gone> {
         Action::PlaceWithTwoDrivers(order, customer, lines) => {
             place(shop, order, customer, lines, lines.len() as u64).await?;
             let other = async {
-                shop.driver.drive(OrderId(order), None, Poll::IfNeeded, None).await;
+                shop.checkout.driver().drive(OrderId(order), None, Poll::IfNeeded, None).await;
                 Ok(())
             };
             let (driven, other) = tokio::join!(drive(shop, order), other);
@@ -103,7 +103,7 @@ async fn act(shop: &TestShop, action: Action) -> Result<(), Gone> {
             Ok(())
         }
         Action::Cancel(order) => {
-            let _ = shop.insist(&shop.orders, &OrderId(order), || Command::Cancel).await?;
+            let _ = shop.insist(&shop.entities.orders, &OrderId(order), || Command::Cancel).await?;
             drive(shop, order).await
         }
         Action::DriveTwice(order) => {
@@ -125,7 +125,7 @@ async fn place(
     cart_version: u64,
 ) -> Result<(), Gone> {
     let placed = placement(customer, cart_version, lines, NOW);
-    shop.insist(&shop.orders, &OrderId(order), || Command::Place(Arc::clone(&placed))).await?.unwrap();
+    shop.insist(&shop.entities.orders, &OrderId(order), || Command::Place(Arc::clone(&placed))).await?.unwrap();
     Ok(())
 }
 
@@ -136,7 +136,7 @@ async fn pay(shop: &TestShop, order: u128, method: &str) -> Result<(), Gone> {
         key: Some(RequestKey { key, fingerprint: key }),
         capture: CaptureMode::AtOnce,
     };
-    let _ = shop.insist(&shop.orders, &OrderId(order), request).await?;
+    let _ = shop.insist(&shop.entities.orders, &OrderId(order), request).await?;
     Ok(())
 }
 
@@ -281,9 +281,9 @@ fn a_driver_that_is_told_of_an_older_order_drives_it_as_it_is() {
         pay(&shop, 1, "tok_success").await.unwrap();
         drive(&shop, 1).await.unwrap();
         // As a notice does: it was heard before the cancellation, and its driver comes after it.
-        let before = shop.orders.read(&order).await.unwrap().view;
+        let before = shop.entities.orders.read(&order).await.unwrap().view;
         assert_eq!(before.status(), Some(Status::Confirmed));
-        shop.insist(&shop.orders, &order, || Command::Cancel).await.unwrap().unwrap();
+        shop.insist(&shop.entities.orders, &order, || Command::Cancel).await.unwrap().unwrap();
         shop.checkout.drive(order, Some(before), Poll::IfNeeded).await;
         assert_eq!(shop.status(order).await, Some(Status::Cancelled));
         shop.close().await;
@@ -303,14 +303,14 @@ fn what_cannot_be_voided_for_long_is_raised_also_where_it_is_tried_now_and_then_
         act(&shop, story.actions[0]).await.unwrap();
         let (method, capture) = ("tok_success".to_owned(), CaptureMode::Later);
         let request = || Command::RequestPayment { method: method.clone(), key: None, capture };
-        shop.insist(&shop.orders, &order, request).await.unwrap().unwrap();
+        shop.insist(&shop.entities.orders, &order, request).await.unwrap().unwrap();
         drive(&shop, 1).await.unwrap();
         assert_eq!(shop.status(order).await, Some(Status::Authorised));
         provider.add_mood(Mood::HearsNothing);
-        shop.insist(&shop.orders, &order, || Command::Cancel).await.unwrap().unwrap();
+        shop.insist(&shop.entities.orders, &order, || Command::Cancel).await.unwrap().unwrap();
         drive(&shop, 1).await.unwrap();
         let problems = async || {
-            let read = shop.orders.read(&order).await.unwrap().view;
+            let read = shop.entities.orders.read(&order).await.unwrap().view;
             read.open_issue_kinds().map(IssueKind::as_str).collect::<Vec<_>>()
         };
         assert_eq!((shop.status(order).await, problems().await), (Some(Status::Cancelling), vec![]));
@@ -337,7 +337,10 @@ fn a_checkout_that_fails_resumes_every_open_order() {
             let (customer, lines) = (UserId(order), &[(0, 1)]);
             shop.fill_cart(customer, lines).await.unwrap();
             let placed = placement(customer, 1, lines, NOW);
-            shop.insist(&shop.orders, &OrderId(order), || Command::Place(Arc::clone(&placed))).await.unwrap().unwrap();
+            shop.insist(&shop.entities.orders, &OrderId(order), || Command::Place(Arc::clone(&placed)))
+                .await
+                .unwrap()
+                .unwrap();
         }
         shop.kill_checkout();
         for order in 1..=20 {

@@ -5,9 +5,14 @@
 use super::{
     append_list::{AppendList, Command, Entry, Mishap, break_world, mend_world},
     runtime::{TestRuntime, is_busy, until},
+    saga::in_one_life,
 };
 use crate::{
-    actors::{directory::DirectoryLimits, reply::AskError, views::Views},
+    actors::{
+        directory::DirectoryLimits,
+        reply::{Answer, AskError, NotDelivered},
+        views::Views,
+    },
     domain::ids::UserId,
 };
 
@@ -22,6 +27,10 @@ fn limits() -> DirectoryLimits {
 /// The identity of an incarnation.
 fn incarnation(runtime: &TestRuntime, id: UserId) -> Option<ractor::ActorId> {
     runtime.directory.owner().0.live.get(&id).map(|live| live.actor.get_id())
+}
+
+fn is_closed(answer: &Answer<AppendList>) -> bool {
+    matches!(answer, Err(AskError::NotDelivered(NotDelivered::Closed)))
 }
 
 async fn fail(runtime: &TestRuntime, id: UserId, mishap: Mishap) {
@@ -149,7 +158,23 @@ async fn with_the_root_everything_ends() {
     let runtime = TestRuntime::open_still(path.path(), limits()).await;
     runtime.add(ONE, 1).await.unwrap();
     runtime.stop_root().await;
-    until("nothing is executed any more", async || runtime.add(ONE, 2).await.is_err()).await;
+    until("every command is refused as closed", async || is_closed(&runtime.add(ONE, 2).await)).await;
     assert_eq!(runtime.numbers(ONE).await, [1], "reads go on until the journal is closed");
     runtime.journal.close().await.unwrap();
+}
+
+#[test]
+fn when_the_tokio_runtime_has_ended_every_command_is_refused_as_closed() {
+    let path = tempfile::tempdir().unwrap();
+    let runtime = in_one_life(async {
+        let runtime = TestRuntime::open_still(path.path(), limits()).await;
+        runtime.add(ONE, 1).await.unwrap();
+        runtime
+    });
+    in_one_life(async {
+        for id in [ONE, OTHER] {
+            let answer = runtime.add(id, 2).await;
+            assert!(is_closed(&answer), "{answer:?}");
+        }
+    });
 }

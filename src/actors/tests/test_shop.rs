@@ -18,28 +18,22 @@ use super::{
 };
 use crate::{
     actors::{
-        checkout::Checkout,
         directory::{Directory, DirectoryLimits},
-        drive::{DriveLimits, Driver},
-        erasure::{Erasure, ErasureParts},
-        follower::{CaughtUp, Progress},
-        lists::{self, Lists, ListsProjection},
+        drive::DriveLimits,
+        follower::CaughtUp,
+        lists::{self, ListsProjection},
         projection::Projection,
-        rating_counter::RatingCounter,
         reply::{Accepted, AskError, NotDelivered},
-        root::{Child, Root},
+        runtime::{Runtime, RuntimeParts},
     },
     clock::Clock,
     domain::{
-        account::Account,
-        cart::{self, Cart},
+        cart,
         entity::{Entity, Timestamp},
         ids::{OrderId, ProductId, RequestKey, UserId},
-        inventory::{self, Inventory},
+        inventory,
         money::{Currency, Money},
-        order::{self, Address, Order, PaymentState, Placement, RefundState, Status},
-        review::Review,
-        reviews::Reviews,
+        order::{self, Address, PaymentState, Placement, RefundState, Status},
     },
     payments::{
         Answer, BooksPage, Gateway, Notice, NoticeRefused, Operation, OperationKey, Payment, Repayment, Unknown,
@@ -172,18 +166,15 @@ pub(super) struct TestShop {
     pub journal: Journal,
     pub disk: Arc<Disk>,
     pub clock: Clock,
-    pub orders: Directory<Order>,
-    pub carts: Directory<Cart>,
-    pub inventories: Directory<Inventory>,
-    pub accounts: Directory<Account>,
-    pub reviews: Directory<Review>,
-    pub ratings: Directory<Reviews>,
-    pub listed: Lists,
-    pub erasure: Erasure,
-    pub checkout: Checkout,
-    pub driver: Driver,
-    lists: Progress,
-    root: Arc<Root>,
+    runtime: Arc<Runtime>,
+}
+
+impl std::ops::Deref for TestShop {
+    type Target = Runtime;
+
+    fn deref(&self) -> &Runtime {
+        &self.runtime
+    }
 }
 
 impl TestShop {
@@ -204,84 +195,24 @@ impl TestShop {
         // Entities that fail come back at once: the clock of these tests stands still.
         let limits =
             DirectoryLimits { back_off_ms_min: 0, back_off_ms_max: 0, live_max: 8, ..DirectoryLimits::default() };
-        let orders: Directory<Order> = Directory::new(journal.clone(), clock.clone(), limits);
-        let carts: Directory<Cart> = Directory::new(journal.clone(), clock.clone(), limits);
-        let inventories: Directory<Inventory> = Directory::new(journal.clone(), clock.clone(), limits);
-        let accounts: Directory<Account> = Directory::new(journal.clone(), clock.clone(), limits);
-        let reviews: Directory<Review> = Directory::new(journal.clone(), clock.clone(), limits);
-        let ratings: Directory<Reviews> = Directory::new(journal.clone(), clock.clone(), limits);
-        let progress = Progress::new("lists", journal.clone());
-        let listed = Lists::new(journal.clone());
-        let driver = Driver {
-            orders: orders.clone(),
-            carts: carts.clone(),
-            inventories: inventories.clone(),
+        let parts = RuntimeParts {
             journal: journal.clone(),
-            gateway: Arc::clone(provider) as Arc<_>,
             clock: clock.clone(),
-            limits: drive_limits,
+            gateway: Arc::clone(provider) as Arc<_>,
+            directory_limits: limits,
+            drive_limits,
+            lists_commit_ms_min: 0,
+            // No pass during a test.
+            reconcile_every_ms: 86_400_000,
+            payment_deadline_ms: DEADLINE_MS,
+            read_models: Vec::new(),
         };
-        let checkout = Checkout::new(driver.clone(), listed.clone(), progress.clone());
-        let erasure = Erasure::new(ErasureParts {
-            accounts: accounts.clone(),
-            carts: carts.clone(),
-            orders: orders.clone(),
-            reviews: reviews.clone(),
-            ratings: ratings.clone(),
-            lists: listed.clone(),
-            progress: progress.clone(),
-        });
-        let rating_counter = RatingCounter {
-            reviews: reviews.clone(),
-            ratings: ratings.clone(),
-            lists: listed.clone(),
-            progress: progress.clone(),
-        };
-        let (following, settle) = (journal.clone(), erasure.settle());
-        let open =
-            move || Ok(Box::new(ListsProjection::open(following.clone(), Arc::clone(&settle))?) as Box<dyn Projection>);
-        let children = vec![
-            Child::owner("orders", &orders),
-            Child::owner("carts", &carts),
-            Child::owner("inventories", &inventories),
-            Child::owner("accounts", &accounts),
-            Child::owner("reviews", &reviews),
-            Child::owner("ratings", &ratings),
-            Child::follower(&progress, Arc::new(open), 0),
-            Child::checkout(&checkout),
-            Child::rating_counter(&rating_counter),
-            Child::erasure(&erasure),
-        ];
-        let root = Arc::new(Root::start(children).await.unwrap());
-        Self {
-            journal,
-            disk,
-            clock,
-            orders,
-            carts,
-            inventories,
-            accounts,
-            reviews,
-            ratings,
-            listed,
-            erasure,
-            checkout,
-            driver,
-            lists: progress,
-            root,
-        }
+        let runtime = Arc::new(Runtime::start(parts).await.unwrap());
+        Self { journal, disk, clock, runtime }
     }
 
     pub(super) async fn close(&self) {
-        self.root.expect_ends().await;
-        self.checkout.close().await;
-        self.orders.close().await;
-        self.carts.close().await;
-        self.inventories.close().await;
-        self.accounts.close().await;
-        self.reviews.close().await;
-        self.ratings.close().await;
-        self.root.stop().await;
+        self.runtime.close().await;
         self.journal.close().await.unwrap();
     }
 
@@ -310,8 +241,9 @@ impl TestShop {
     }
 
     pub(super) async fn stock(&self, product: u8, quantity: u64) -> Result<(), Gone> {
-        let opened =
-            self.insist(&self.inventories, &product_id(product), || inventory::Command::Open { quantity }).await?;
+        let opened = self
+            .insist(&self.entities.inventories, &product_id(product), || inventory::Command::Open { quantity })
+            .await?;
         opened.unwrap();
         Ok(())
     }
@@ -324,13 +256,13 @@ impl TestShop {
                 currency: Currency::INR,
                 key: Some(RequestKey { key: u128::from(*product), fingerprint: 1 }),
             };
-            self.insist(&self.carts, &customer, set).await?.unwrap();
+            self.insist(&self.entities.carts, &customer, set).await?.unwrap();
         }
         Ok(())
     }
 
     pub(super) async fn status(&self, order: OrderId) -> Option<Status> {
-        self.orders.read(&order).await.unwrap().view.status()
+        self.entities.orders.read(&order).await.unwrap().view.status()
     }
 
     /// Waits until the checkout has nothing to do for an order.
@@ -347,7 +279,7 @@ impl TestShop {
         let (mut reserved, mut sold) = (HashMap::new(), HashMap::new());
         let (mut held, mut open) = (HashMap::new(), HashMap::<UserId, Vec<OrderId>>::new());
         for id in orders {
-            let order = self.orders.read(id).await.unwrap().view;
+            let order = self.entities.orders.read(id).await.unwrap().view;
             let (Some(status), Some(placement)) = (order.status(), order.placement()) else {
                 assert_eq!(provider.balance(*id), (0, 0), "nothing is captured for an order that does not exist");
                 continue;
@@ -378,13 +310,14 @@ impl TestShop {
         }
         let products: std::collections::BTreeSet<u8> = added.keys().map(|(_, product)| *product).collect();
         for product in products {
-            let (id, view) = (product_id(product), self.inventories.read(&product_id(product)).await.unwrap().view);
+            let (id, view) =
+                (product_id(product), self.entities.inventories.read(&product_id(product)).await.unwrap().view);
             let expected = (reserved.get(&id).copied().unwrap_or(0), sold.get(&id).copied().unwrap_or(0));
             assert_eq!((view.reserved_quantity, view.sold), expected, "reserved and sold of {id}");
             assert_eq!(view.received, view.on_hand + view.sold);
         }
         for ((customer, product), quantity) in added {
-            let view = self.carts.read(customer).await.unwrap().view;
+            let view = self.entities.carts.read(customer).await.unwrap().view;
             let id = product_id(*product);
             let in_cart = view.lines.iter().find(|line| line.product == id).map_or(0, |line| line.quantity);
             let in_orders = held.get(&(*customer, id.clone())).copied().unwrap_or(0);
@@ -400,7 +333,7 @@ impl TestShop {
 
     /// Waits until the lists have all that is durable.
     pub(super) async fn lists_have_all(&self) {
-        assert_eq!(self.lists.catch_up(std::time::Duration::from_secs(30)).await, CaughtUp::Yes);
+        assert_eq!(self.lists_progress.catch_up(std::time::Duration::from_secs(30)).await, CaughtUp::Yes);
     }
 
     /// The lists that follow the log are those that are made from the entities as they are.
@@ -410,7 +343,7 @@ impl TestShop {
         let made = tokio::task::spawn_blocking(move || {
             let elsewhere = tempfile::tempdir().unwrap();
             let other = Journal::open(small_journal(elsewhere.path(), &Disk::new())).unwrap();
-            let mut projection = ListsProjection::open(other.clone(), Arc::new(|_| Ok(()))).unwrap();
+            let mut projection = ListsProjection::open(other.clone()).unwrap();
             for kind in projection.kinds() {
                 let mut walk = journal.scan(*kind as u8).unwrap();
                 while let Some(stream) = walk.next() {
@@ -437,9 +370,9 @@ impl TestShop {
     /// Ends one of the owners at once.
     pub(super) fn kill_owner(&self, which: u8) {
         match which % 3 {
-            0 => kill(&self.orders),
-            1 => kill(&self.carts),
-            _ => kill(&self.inventories),
+            0 => kill(&self.entities.orders),
+            1 => kill(&self.entities.carts),
+            _ => kill(&self.entities.inventories),
         }
     }
 }

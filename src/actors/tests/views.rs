@@ -167,7 +167,7 @@ async fn subscribers_hear_of_changes_and_leave_nothing_behind() {
     let mut subscription = runtime.directory.subscribe(&id);
     let answer = runtime.add(id, 1).await;
     assert!(!is_busy(&answer));
-    subscription.changed().await;
+    subscription.changed().await.unwrap();
     assert_eq!(runtime.numbers(id).await, [1]);
     let views = Arc::clone(&runtime.directory.owner().0.views);
     for _ in 0..2_000 {
@@ -179,5 +179,10 @@ async fn subscribers_hear_of_changes_and_leave_nothing_behind() {
     assert_eq!(views.subscribed_count(), 1, "only the first subscription is left");
     drop(subscription);
     assert_eq!(views.subscribed_count(), 0);
+    let mut open = runtime.directory.subscribe(&id);
+    let ended = tokio::task::spawn(async move { open.changed().await });
     runtime.close().await;
+    assert!(ended.await.unwrap().is_err(), "a subscription ends with the directory");
+    assert!(runtime.directory.subscribe(&id).changed().await.is_err(), "a later one has ended at once");
+    assert_eq!(views.subscribed_count(), 0);
 }
