@@ -7,11 +7,11 @@
 use std::process::Command;
 
 fn main() {
-    for path in ["src", "build.rs", "Cargo.toml", "Cargo.lock"] {
+    for path in ["src", "tools", "build.rs", "Cargo.toml", "Cargo.lock"] {
         println!("cargo:rerun-if-changed={path}");
     }
     let commit = git(&["rev-parse", "--short=12", "HEAD"]).map_or("unknown".to_owned(), |commit| {
-        match git(&["status", "--porcelain", "--", "src", "Cargo.toml", "Cargo.lock"]) {
+        match git(&["status", "--porcelain", "--", "src", "tools", "Cargo.toml", "Cargo.lock"]) {
             Some(changes) if changes.is_empty() => commit,
             Some(_) | None => format!("{commit}, changed since"),
         }

@@ -88,8 +88,6 @@ pub mod app;
 
 pub mod verify;
 
-pub mod load;
-
 pub use crate::{
     clock::Clock,
     config::Config,

@@ -3,8 +3,6 @@
 
 #[path = "main/gateway_sim.rs"]
 mod gateway_sim_command;
-#[path = "main/load.rs"]
-mod load_command;
 #[path = "main/verify.rs"]
 mod verify_command;
 
@@ -101,7 +99,7 @@ enum Command {
     /// Run a payment provider to try a shop with, as a program of its own: it moves no money, and fails as it is told.
     GatewaySim(gateway_sim_command::GatewaySim),
     /// Send customers to a running shop, and measure and check what they get (docs/BENCHMARKS.md).
-    Load(Box<load_command::Load>),
+    Load(Box<souk_load::Options>),
     /// Check that a shop keeps its promises: a data directory, a running shop, what clients wrote down (docs/VERIFY.md).
     ///
     /// Without `--url` and `--history` it is the data directory, which no process may have meanwhile.
@@ -210,7 +208,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             Command::Admin { command: Admin::Create { email } } => create_admin(config, &email).await,
             Command::Tokens(options) => write_tokens(config, options).await,
             Command::GatewaySim(options) => options.run(told_to_stop()?).await,
-            Command::Load(options) => options.run().await,
+            Command::Load(options) => options.run(format!("{} ({})", souk::VERSION, souk::COMMIT)).await,
             Command::Verify(options) => options.run(data_dir_given, config.data_dir).await,
             Command::Config => {
                 print!("{}", config.to_toml());

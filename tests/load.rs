@@ -15,10 +15,10 @@ use souk::{
     catalogue::{demo::DemoCatalogue, entry::Entry},
     config::Config,
     domain::{ids::UserId, product::Editor},
-    load::{self, Arrivals, Kind, LoadError, Operator, Plan, Protocol, Report, Scenario},
     shop::Shop,
     verify::history::{Answer, Call, History, Outcome},
 };
+use souk_load::{Arrivals, Kind, LoadError, NoAnswer, Operator, Plan, Protocol, Report, Scenario};
 use tokio::{net::TcpListener, sync::Notify};
 
 const PRODUCTS: usize = 40;
@@ -78,11 +78,12 @@ fn plan(url: &str, scenario: Scenario, arrivals: Arrivals) -> Plan {
         history: None,
         seed: 7,
         protocol: Protocol::Http1,
+        generator: "a test".into(),
     }
 }
 
 async fn run(plan: Plan) -> Report {
-    load::run(plan, std::future::pending(), |_| {}).await.unwrap()
+    souk_load::run(plan, std::future::pending(), |_| {}).await.unwrap()
 }
 
 fn done(report: &Report, kind: Kind) -> u64 {
@@ -90,7 +91,7 @@ fn done(report: &Report, kind: Kind) -> u64 {
 }
 
 fn failures(report: &Report) -> u64 {
-    report.rows.iter().map(|row| row.failed + row.unanswered).sum()
+    report.failures()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -106,6 +107,13 @@ async fn customers_shop_and_what_they_paid_for_is_there() {
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(json["plan"]["scenario"], "shop");
         assert_eq!(json["verdict"]["orders"], report.verdict.orders);
+        let row = |kind| report.rows.iter().find(|row| row.kind == kind).unwrap();
+        assert_eq!(row(Kind::Journey).done, row(Kind::Payment).done, "{report}");
+        assert!(
+            row(Kind::Journey).p50_ms > row(Kind::Payment).p50_ms,
+            "a journey is longer than its payment: {report}"
+        );
+        assert!(report.to_string().contains("Use --rate to measure latencies"), "{report}");
     }
     served.close().await;
 }
@@ -130,7 +138,8 @@ async fn a_marketplace_of_customers_in_bulk_delivers_and_leaves_a_history() {
     assert_eq!(report.conditions.settings["version"], env!("CARGO_PKG_VERSION"));
     assert!(report.to_string().contains("fdatasync before every acknowledgement"), "{report}");
     let counted: u64 = report.series.iter().map(|second| second.done).sum();
-    assert_eq!(counted, report.rows.iter().map(|row| row.done).sum::<u64>());
+    let requests = report.rows.iter().filter(|row| row.kind != Kind::Journey);
+    assert_eq!(counted, requests.map(|row| row.done).sum::<u64>());
 
     let html = report.to_html();
     assert!(html.matches("<polyline").count() > 10, "a chart without its lines");
@@ -177,7 +186,7 @@ async fn a_mix_with_real_baskets_and_a_run_that_is_ended_early() {
     let mix = plan(&served.url, Scenario::Shop, Arrivals::Closed { callers: 2 });
     let plan = Plan { seconds: 600, baskets: Some(baskets), queries: Some(queries), ..mix };
     let enough = tokio::time::sleep(std::time::Duration::from_secs(1));
-    let report = load::run(plan, enough, |_| {}).await.unwrap();
+    let report = souk_load::run(plan, enough, |_| {}).await.unwrap();
     assert!(report.interrupted && !report.is_clean() && report.seconds < 60.0, "{report}");
     assert!(report.to_string().contains("ended early"), "{report}");
     assert!(done(&report, Kind::Payment) > 0 && failures(&report) == 0, "{report}");
@@ -197,7 +206,7 @@ async fn wrong_tokens_and_a_missing_operator_are_told_before_the_run() {
     let line = r#"{"role":"customer","access_token":"nonsense","access_expires_at":"2099-01-01T00:00:00Z","refresh_token":"r"}"#;
     let fails = async |scenario, tokens: Option<PathBuf>, operator| {
         let plan = plan(&served.url, scenario, Arrivals::Closed { callers: 1 });
-        load::run(Plan { tokens, operator, ..plan }, std::future::pending(), |_| {}).await.unwrap_err()
+        souk_load::run(Plan { tokens, operator, ..plan }, std::future::pending(), |_| {}).await.unwrap_err()
     };
     let wrong = fails(Scenario::Shop, Some(served.file("wrong", line)), None).await;
     assert!(matches!(&wrong, LoadError::Refused { status: 401, .. }), "{wrong}");
@@ -243,7 +252,7 @@ async fn a_plan_that_cannot_be_carried_out_is_refused_with_its_reason() {
         format!("http://{}", listener.local_addr().unwrap())
     };
     let open = Arrivals::Open { rate: 10.0 };
-    let fails = async |plan: Plan| load::run(plan, std::future::pending(), |_| {}).await.unwrap_err();
+    let fails = async |plan: Plan| souk_load::run(plan, std::future::pending(), |_| {}).await.unwrap_err();
     let unreachable = fails(plan(&nobody, Scenario::Browse, open)).await;
     assert!(matches!(&unreachable, LoadError::Unreachable { .. }), "{unreachable}");
     assert!(unreachable.to_string().contains("refused"), "{unreachable}");
@@ -263,6 +272,170 @@ async fn a_plan_that_cannot_be_carried_out_is_refused_with_its_reason() {
     }
 }
 
+/// The address of a server that answers the first `answered` requests like a shop, and then does as `then`.
+fn shop_until(answered: u64, then: Then) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let mut kept = Vec::new();
+        for number in 0.. {
+            let Ok((mut stream, _)) = listener.accept() else { return };
+            let mut request = [0; 4_096];
+            let length = stream.read(&mut request).unwrap_or(0);
+            if number >= answered {
+                match then {
+                    Then::CloseConnection => continue,
+                    Then::NeverAnswer => kept.push(stream),
+                    Then::StopListening => return,
+                }
+                continue;
+            }
+            let line = String::from_utf8_lossy(&request[..length]).lines().next().unwrap_or_default().to_owned();
+            reply(&mut stream, &answer(&line, LATER));
+        }
+    });
+    url
+}
+
+#[derive(Clone, Copy)]
+enum Then {
+    CloseConnection,
+    NeverAnswer,
+    StopListening,
+}
+
+fn reply(stream: &mut impl Write, (status, body): &(u16, String)) {
+    let _ = write!(
+        stream,
+        "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+}
+
+/// `livez`, the list, and `readyz`: what a run asks before its first journey in this scenario.
+const ASKED_BEFORE_BROWSING: u64 = 3;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_says_why_requests_were_not_answered() {
+    for (then, reason, words) in [
+        (Then::StopListening, NoAnswer::ConnectionRefused, "connection refused"),
+        (Then::CloseConnection, NoAnswer::ConnectionClosed, "connection closed before the answer"),
+        (Then::NeverAnswer, NoAnswer::TimedOut, "timed out"),
+    ] {
+        let url = shop_until(ASKED_BEFORE_BROWSING, then);
+        let browse = plan(&url, Scenario::Browse, Arrivals::Open { rate: 20.0 });
+        let report = run(Plan { request_ms_max: 300, ..browse }).await;
+        assert!(!report.is_clean() && report.failures() == 20, "{report}");
+        let counted: u64 = report.unanswered.iter().filter(|one| one.reason == reason).map(|one| one.count).sum();
+        // The request that finds the listener going may be reset.
+        assert!(counted >= 19, "{reason:?}: {report}");
+        for kind in ["search", "page"] {
+            assert!(report.to_string().contains(&format!(" x {kind}: {words}")), "{kind}, {words}: {report}");
+        }
+        assert!(report.to_html().contains(words));
+        let journeys = report.rows.iter().find(|row| row.kind == Kind::Journey).unwrap();
+        assert_eq!(journeys.unanswered, 20, "{report}");
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!(json["unanswered"][0]["reason"], serde_json::to_value(reason).unwrap());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn journeys_that_were_not_begun_mark_the_table() {
+    let url = shop_until(ASKED_BEFORE_BROWSING, Then::NeverAnswer);
+    let browse = plan(&url, Scenario::Browse, Arrivals::Open { rate: 20.0 });
+    let report = run(Plan { request_ms_max: 2_000, in_flight_max: 3, ..browse }).await;
+    assert_eq!(report.not_sent, 17, "{report}");
+    assert!(report.to_string().contains("request * "), "{report}");
+    assert!(report.to_string().contains("* 17 journeys were due and not begun, because --in-flight 3"), "{report}");
+}
+
+#[tokio::test]
+async fn a_wrong_path_is_named() {
+    let served = served().await;
+    let nested = plan(&format!("{}/foo", served.url), Scenario::Browse, Arrivals::Open { rate: 1.0 });
+    let error = souk_load::run(nested, std::future::pending(), |_| {}).await.unwrap_err().to_string();
+    assert!(error.contains("there is no shop: GET") && error.contains("/foo/livez answered 404"), "{error}");
+    served.close().await;
+}
+
+/// The generator and the checker have types of their own for the history: each line of the one must be one of the other.
+#[test]
+fn the_checker_reads_every_line_that_the_generator_writes() {
+    use souk::verify::history as checker;
+    use souk_load::history::{self as generator, Cart, Cause, Log, Order, Payment, Refusal, Stock};
+
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("history.jsonl");
+    let text = str::to_owned;
+    let calls = [
+        generator::Call::StockRead { product: text("p") },
+        generator::Call::CartAdd { customer: text("c"), items: vec![(text("p"), 2)] },
+        generator::Call::CartRemove { customer: text("c"), product: text("p") },
+        generator::Call::Checkout { customer: text("c"), total: 5 },
+        generator::Call::Pay { customer: text("c"), order: text("o"), method: text("m") },
+        generator::Call::OrderRead { customer: text("c"), order: text("o") },
+        generator::Call::Advance { order: text("o"), to: text("packed") },
+    ];
+    let total = serde_json::json!({ "amount": 5, "currency": "INR" });
+    let (order, owner, lines) = (text("o"), Some(text("c")), vec![(text("p"), 2)]);
+    let outcomes = [
+        generator::Outcome::Ok(generator::Answer::Stock(Stock {
+            received: 5,
+            on_hand: 4,
+            sold: 1,
+            reserved: 2,
+            available: 2,
+        })),
+        generator::Outcome::Ok(generator::Answer::Cart(Cart { version: 1, lines: lines.clone() })),
+        generator::Outcome::Ok(generator::Answer::Order(Order {
+            order,
+            owner,
+            state: text("confirmed"),
+            lines,
+            total,
+            sold: true,
+        })),
+        generator::Outcome::Ok(generator::Answer::Payment(Payment {
+            order: text("o"),
+            state: text("paid"),
+            attempt: 1,
+            captured: true,
+        })),
+        generator::Outcome::Ok(generator::Answer::Done),
+        generator::Outcome::Fail(Refusal { status: 409, code: text("cart-changed") }),
+        generator::Outcome::Unknown(Cause::Timeout),
+    ];
+    let log = Log::create(&path, "http://127.0.0.1:1").unwrap();
+    for (call, outcome) in calls.iter().zip(&outcomes) {
+        let op = log.invoke(7, call.clone()).unwrap();
+        log.end(op, outcome.clone()).unwrap();
+    }
+    for cause in [Cause::Reset, Cause::ServerError] {
+        let op = log.invoke(8, calls[0].clone()).unwrap();
+        log.end(op, generator::Outcome::Unknown(cause)).unwrap();
+    }
+    let read = History::read(&path).unwrap();
+    assert_eq!((read.shop.as_str(), read.ops.len(), read.cut), ("http://127.0.0.1:1", calls.len() + 2, false));
+    fn json(value: &impl serde::Serialize) -> serde_json::Value {
+        serde_json::to_value(value).unwrap()
+    }
+    for (op, call) in read.ops.iter().zip(&calls) {
+        assert_eq!(json(&op.call), json(call), "the checker understood a call as another");
+    }
+    for (op, outcome) in read.ops.iter().zip(&outcomes) {
+        match (&op.outcome, outcome) {
+            (Outcome::Ok(read), generator::Outcome::Ok(written)) => assert_eq!(json(read), json(written)),
+            (Outcome::Fail(read), generator::Outcome::Fail(written)) => assert_eq!(json(read), json(written)),
+            (Outcome::Unknown(read), generator::Outcome::Unknown(written)) => assert_eq!(json(read), json(written)),
+            (read, written) => panic!("{read:?} was written as {written:?}"),
+        }
+    }
+    let causes: Vec<_> = read.ops.iter().map(|op| &op.outcome).skip(calls.len()).cloned().collect();
+    let unknown = [checker::Cause::Reset, checker::Cause::ServerError].map(Outcome::Unknown);
+    assert_eq!(causes, unknown);
+}
+
 /// A shop that forgets what it sold, and whose stock does not add up: everything can be bought, and no order is there afterwards.
 /// Its tokens end when it is said; it counts how often they are renewed, and refuses from the third time on.
 fn forgetful_shop(renewals: &Arc<AtomicU64>, tokens_end: &'static str) -> String {
@@ -279,15 +452,11 @@ fn forgetful_shop(renewals: &Arc<AtomicU64>, tokens_end: &'static str) -> String
                 let head = String::from_utf8_lossy(&request[..length]).into_owned();
                 let is_renewal = head.starts_with("POST /auth/refresh ");
                 let renewal = if is_renewal { renewals.fetch_add(1, Ordering::Relaxed) } else { 0 };
-                let (status, body) = match renewal {
+                let answered = match renewal {
                     0..2 => answer(head.lines().next().unwrap_or_default(), tokens_end),
                     _ => (401, r#"{"code":"refresh-reused"}"#.to_owned()),
                 };
-                let _ = write!(
-                    stream,
-                    "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
-                    body.len()
-                );
+                reply(&mut stream, &answered);
             });
         }
     });

@@ -18,10 +18,8 @@ use std::{
     time::Duration,
 };
 
-use souk::{
-    load::{self, Arrivals, Kind, Plan, Protocol, Report, Scenario},
-    verify::{self, Source, Subject},
-};
+use souk::verify::{self, Source, Subject};
+use souk_load::{Arrivals, Kind, Plan, Protocol, Report, Scenario};
 
 use crate::{
     Figure, Length, Outcome,
@@ -112,6 +110,7 @@ fn plan(url: &str, tokens: &Path, arrivals: Arrivals, seconds: u64, seed: u64) -
         history: None,
         seed,
         protocol: Protocol::Http1,
+        generator: "a test".into(),
     }
 }
 
@@ -128,7 +127,7 @@ async fn stage(shop: &Process, plan: Plan, name: &str) -> Stage {
     let watch = tokio::spawn(Arc::clone(&peaks).watch(shop.id(), format!("{}/metrics", shop.url)));
     // On a thread of its own, as its future cannot be sent to another.
     let runtime = tokio::runtime::Handle::current();
-    let load = move || runtime.block_on(load::run(plan, std::future::pending(), |_| {}));
+    let load = move || runtime.block_on(souk_load::run(plan, std::future::pending(), |_| {}));
     let report = tokio::task::spawn_blocking(load).await.unwrap().unwrap();
     peaks.ended.store(true, Ordering::Relaxed);
     watch.await.unwrap();

@@ -1,6 +1,5 @@
-//! Those who are logged in: customers who each do one thing at a time, and the operator. Tokens are renewed at half their life.
-//!
-//! Depends on `clock`.
+//! The people who are logged in: customers who each do one thing at a time, and the operator.
+//! Tokens are renewed after half of their life.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -13,49 +12,49 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tokio::sync::{Mutex as Turn, Semaphore, SemaphorePermit};
 
-use super::{
-    client::{Answer, Client},
+use crate::{
+    answer::Answer,
+    client::Client,
     files,
+    kind::Kind,
     plan::{LoadError, Plan},
-    recorder::Kind,
 };
-use crate::clock::Clock;
 
-/// What all customers log in with who register themselves; their accounts are good for nothing else.
+/// The password of all customers that the generator registers; their accounts are good for nothing else.
 const PASSWORD: &str = "load generator password";
-/// How many customers log in at once. A password costs the shop 20 ms of a core, and it takes only so many at once.
+/// How many customers log in at once. A password costs the shop 20 ms of a core, and it hashes only a few at once.
 const LOGINS_AT_ONCE: usize = 4;
-/// How often a login is tried again while the shop is busy hashing.
+/// How often a login is retried while the shop is busy hashing.
 const LOGIN_TRIES: u32 = 50;
 /// The pause between two tries, in milliseconds.
 const LOGIN_PAUSE_MS: u64 = 100;
-/// The longest that a token is used before it is renewed, whatever it says.
+/// A token is renewed as if it lived no longer than this.
 const TOKEN_LIFE_MAX: Duration = Duration::from_secs(3_600);
-/// After how long a renewal that failed is tried again while the token is still good.
+/// The pause after a renewal that failed, while the token is still valid.
 const RENEWAL_PAUSE: Duration = Duration::from_secs(1);
 
-/// Somebody who is logged in.
-pub(super) struct Person {
-    pub(super) number: usize,
-    /// Who they are to the shop.
-    pub(super) user: String,
-    pub(super) token: String,
+/// A person who is logged in.
+pub(crate) struct Person {
+    pub(crate) number: usize,
+    /// The user id.
+    pub(crate) user: String,
+    pub(crate) token: String,
     is_seller: bool,
     refresh_token: String,
-    /// When half of the token's life is over.
     renew_at: Instant,
     ends_at: Instant,
 }
 
-/// The token could not be renewed and is past its time: there is nothing that its holder could do.
-pub(super) struct LoggedOut;
+/// The token has expired and could not be renewed, so its holder can do nothing.
+pub(crate) struct LoggedOut;
 
 impl Person {
     fn of(number: usize, session: &Value) -> Self {
         let text = |field: &str| session[field].as_str().unwrap_or_default().to_owned();
         let expires_at = text("access_expires_at").parse::<jiff::Timestamp>().unwrap_or(jiff::Timestamp::MAX);
         let expires_at_ms = u64::try_from(expires_at.as_millisecond()).unwrap_or_default();
-        let life = Duration::from_millis(expires_at_ms.saturating_sub(Clock::system().now().0));
+        let now_ms = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default();
+        let life = Duration::from_millis(expires_at_ms.saturating_sub(now_ms));
         let (life, now) = (life.min(TOKEN_LIFE_MAX), Instant::now());
         Self {
             number,
@@ -68,7 +67,7 @@ impl Person {
         }
     }
 
-    /// Renews the token where it is time. A renewal that fails is counted as one, and does not show as refused requests later.
+    /// Renews the token when it is time. A renewal that fails is counted as such, not as refused requests later.
     async fn stay_logged_in(&mut self, client: &Client) -> Result<(), LoggedOut> {
         if Instant::now() < self.renew_at.min(self.ends_at) {
             return Ok(());
@@ -85,28 +84,29 @@ impl Person {
     }
 }
 
-/// The operator's token for one request.
-pub(super) struct Pass {
-    pub(super) token: String,
-    /// A seller sees their own orders, an admin those in a stage.
-    pub(super) is_seller: bool,
+/// The operator's token, for one journey.
+pub(crate) struct OperatorToken {
+    pub(crate) token: String,
+    /// A seller lists their own orders, an admin those of a stage.
+    pub(crate) is_seller: bool,
 }
 
-/// Everybody who is logged in.
-pub(super) struct People {
-    /// Customers who do nothing at the moment, the longest idle first.
+/// All people who are logged in.
+pub(crate) struct People {
+    /// Customers without a journey, the longest idle first.
     idle: Mutex<VecDeque<Person>>,
+    /// A permit for each idle customer.
     free: Semaphore,
     count: usize,
-    /// One at a time renews the operator's token.
+    /// Locked while the token is renewed.
     operator: Option<Turn<Person>>,
 }
 
-/// A customer who is busy, until dropped.
-pub(super) struct Busy<'a> {
+/// A customer on a journey; idle again when dropped.
+pub(crate) struct Busy<'a> {
     person: Option<Person>,
     people: &'a People,
-    _place: SemaphorePermit<'a>,
+    _permit: SemaphorePermit<'a>,
 }
 
 impl std::ops::Deref for Busy<'_> {
@@ -124,8 +124,8 @@ impl Drop for Busy<'_> {
 }
 
 impl People {
-    /// Lets everybody log in that the plan needs, or takes them from the file of tokens.
-    pub(super) async fn gather(plan: &Plan, client: &Client) -> Result<Self, LoadError> {
+    /// Logs in everybody that the plan needs, or reads them from the file of tokens.
+    pub(crate) async fn log_in(plan: &Plan, client: &Client) -> Result<Self, LoadError> {
         let (mut customers, mut operator) = (Vec::new(), None);
         if let Some(path) = &plan.tokens {
             let sessions = files::sessions(path)?;
@@ -138,14 +138,14 @@ impl People {
             }
             for person in customers.last().into_iter().chain(&operator) {
                 let what = format!(
-                    "the tokens of {} (they are good for one shop, and once renewed for one run)",
+                    "the tokens of {} (they are valid at one shop, and once renewed for one run)",
                     path.display()
                 );
                 let token = Some(person.token.as_str()).filter(|_| Instant::now() < person.ends_at);
-                // One that is past its time is renewed before it is used.
+                // An expired token is renewed before it is used.
                 if token.is_some() {
-                    let cart = client.get(Kind::Errand, &["cart"], &[], token, Instant::now()).await;
-                    cart.needed(client.base(), &what)?;
+                    let cart = client.get(Kind::Setup, &["cart"], &[], token, Instant::now()).await;
+                    cart.required(client.base(), &what)?;
                 }
             }
         } else if plan.scenario.needs_customers() {
@@ -155,8 +155,8 @@ impl People {
         }
         if let Some(named) = &plan.operator {
             let credentials = json!({ "email": named.email, "password": named.password.expose_secret() });
-            let session = patient(client, "login", &credentials).await;
-            let session = session.needed(client.base(), &format!("logging in {}", named.email))?;
+            let session = post_when_not_busy(client, "login", &credentials).await;
+            let session = session.required(client.base(), &format!("logging in {}", named.email))?;
             operator = Some(Person::of(usize::MAX, &session));
         }
         if plan.scenario.needs_an_operator() && operator.is_none() {
@@ -173,36 +173,35 @@ impl People {
         })
     }
 
-    /// How many customers there are.
-    pub(super) fn count(&self) -> usize {
+    /// The number of customers.
+    pub(crate) fn count(&self) -> usize {
         self.count
     }
 
-    /// The next customer who has time.
-    pub(super) async fn customer(&self, client: &Client) -> Result<Busy<'_>, LoggedOut> {
-        let place = self.free.acquire().await.map_err(|_| LoggedOut)?;
+    /// The next idle customer; waits for one.
+    pub(crate) async fn customer(&self, client: &Client) -> Result<Busy<'_>, LoggedOut> {
+        let permit = self.free.acquire().await.map_err(|_| LoggedOut)?;
         let person = self.idle.lock().pop_front().ok_or(LoggedOut)?;
-        let mut busy = Busy { person: Some(person), people: self, _place: place };
+        let mut busy = Busy { person: Some(person), people: self, _permit: permit };
         if let Some(person) = &mut busy.person {
             person.stay_logged_in(client).await?;
         }
         Ok(busy)
     }
 
-    /// Whether there is an operator.
-    pub(super) fn has_an_operator(&self) -> bool {
+    pub(crate) fn has_an_operator(&self) -> bool {
         self.operator.is_some()
     }
 
-    /// The operator, where there is one.
-    pub(super) async fn operator(&self, client: &Client) -> Result<Pass, LoggedOut> {
+    /// The operator's token.
+    pub(crate) async fn operator(&self, client: &Client) -> Result<OperatorToken, LoggedOut> {
         let mut person = self.operator.as_ref().ok_or(LoggedOut)?.lock().await;
         person.stay_logged_in(client).await?;
-        Ok(Pass { token: person.token.clone(), is_seller: person.is_seller })
+        Ok(OperatorToken { token: person.token.clone(), is_seller: person.is_seller })
     }
 
-    /// The tokens of all customers who do nothing, by their numbers.
-    pub(super) fn tokens(&self) -> HashMap<usize, String> {
+    /// The tokens of all idle customers, by their numbers.
+    pub(crate) fn tokens(&self) -> HashMap<usize, String> {
         self.idle.lock().iter().map(|customer| (customer.number, customer.token.clone())).collect()
     }
 }
@@ -210,19 +209,19 @@ impl People {
 async fn register_and_log_in(client: &Client, seed: u64, number: usize) -> Result<Person, LoadError> {
     let email = format!("load-{seed}-{number}@load.example");
     let credentials = json!({ "email": email, "password": PASSWORD });
-    // Whoever was here before has an account.
-    patient(client, "register", &credentials).await;
-    let session = patient(client, "login", &credentials).await.needed(client.base(), "logging in")?;
+    // It is refused where an earlier run has made the account.
+    post_when_not_busy(client, "register", &credentials).await;
+    let session = post_when_not_busy(client, "login", &credentials).await.required(client.base(), "logging in")?;
     Ok(Person::of(number, &session))
 }
 
-/// Asks again while the shop has too many passwords to hash.
-async fn patient(client: &Client, what: &str, credentials: &Value) -> Answer {
+/// Retries while the shop has too many passwords to hash.
+async fn post_when_not_busy(client: &Client, what: &str, credentials: &Value) -> Answer {
     let mut tries = 0;
     loop {
-        let answer = client.post(Kind::Errand, &["auth", what], credentials, None, Instant::now()).await;
+        let answer = client.post(Kind::Setup, &["auth", what], credentials, None, Instant::now()).await;
         tries += 1;
-        if answer.status != Some(503) || tries == LOGIN_TRIES {
+        if answer.status != Ok(503) || tries == LOGIN_TRIES {
             return answer;
         }
         tokio::time::sleep(Duration::from_millis(LOGIN_PAUSE_MS)).await;

@@ -1,4 +1,6 @@
-//! `souk load`: its options, its progress on the terminal, and where its report goes. The work is in `souk::load`.
+//! The command line of a run: its options, the progress on the terminal, and the files of its report.
+
+#![allow(clippy::print_stdout, reason = "a command line answers on standard output")]
 
 use std::{
     fs::File,
@@ -10,37 +12,44 @@ use std::{
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use secrecy::SecretString;
-use souk::load::{self, Arrivals, Operator, Plan, Protocol, Scenario};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// The exit status of a program that Ctrl-C ended, as shells have it.
-const INTERRUPTED: i32 = 130;
-/// How often progress is printed where there is no terminal, in seconds.
+use crate::{
+    plan::{Arrivals, Operator, Plan, Protocol},
+    run::{Progress, run},
+    scenario::Scenario,
+};
+
+/// The exit status of a run that Ctrl-C or SIGTERM ended, as that of shells after Ctrl-C.
+const INTERRUPTED: u8 = 130;
+/// The interval of progress lines without a terminal, in seconds.
 const PROGRESS_SECONDS: f64 = 5.0;
-/// Where the password of a load run's operator is read from: a command line is seen by everybody on the machine.
+/// The environment variable with the password of the operator: everybody on the machine can see a command line.
 const OPERATOR_PASSWORD: &str = "OPERATOR_PASSWORD";
 
+/// The options of `souk load`.
 #[derive(Args)]
-pub(super) struct Load {
-    /// Where the shop is.
+pub struct Options {
+    /// The address of the shop.
     #[arg(default_value = "http://127.0.0.1:8080")]
     url: String,
     /// What customers do.
     #[arg(long, value_enum, default_value_t = ScenarioName::Shop)]
     scenario: ScenarioName,
-    /// Open model: so many journeys begin each second, whatever becomes of the earlier ones.
+    /// Open model: journeys begin at this rate, whether or not earlier ones have ended. Use it to measure latencies.
     #[arg(long, value_name = "PER_SECOND", conflicts_with = "callers", allow_negative_numbers = true)]
     rate: Option<f64>,
-    /// Closed model: so many callers, each beginning the next journey when the last has ended [default: 16].
+    /// Closed model: callers that each begin the next journey when the last has ended [default: 16]. Use it to measure
+    /// throughput; percentiles hide stalls.
     #[arg(long, value_name = "N")]
     callers: Option<usize>,
     /// For how long journeys begin.
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     seconds: u64,
-    /// How many customers there are. They register and log in first, which costs the shop a password hash each.
+    /// The number of customers. They register and log in first, which costs the shop a password hash each.
     #[arg(long, value_name = "N", default_value_t = 64)]
     users: usize,
-    /// A file of `souk tokens`: customers, and perhaps an operator, who are logged in already.
+    /// A file of `souk tokens`: customers, and perhaps an operator, who are already logged in.
     #[arg(long, value_name = "FILE", conflicts_with = "users")]
     tokens: Option<PathBuf>,
     /// An admin or a seller who logs in to send parcels, change prices and look at stock. The password is read from the
@@ -50,10 +59,10 @@ pub(super) struct Load {
     /// How many journeys may be under way at once in the open model.
     #[arg(long, value_name = "N", default_value_t = 4_096)]
     in_flight: usize,
-    /// After how long a request counts as unanswered.
+    /// The time-out of a request; then it counts as unanswered.
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 15_000)]
     timeout_ms: u64,
-    /// How many different products are looked at and bought.
+    /// The number of different products that are viewed and bought.
     #[arg(long, value_name = "N", default_value_t = 200)]
     products: usize,
     /// The product of a flash sale.
@@ -62,10 +71,11 @@ pub(super) struct Load {
     /// A CSV file with a column `query`.
     #[arg(long, value_name = "FILE")]
     queries: Option<PathBuf>,
-    /// A CSV file with columns `invoice` and `quantity`, a row a line of a basket [default: one to three lines of one piece].
+    /// A CSV file with columns `invoice` and `quantity`, a row for each line of a basket [default: one to three lines
+    /// of one unit].
     #[arg(long, value_name = "FILE")]
     baskets: Option<PathBuf>,
-    /// What chance is made from.
+    /// The seed of all random choices.
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     seed: u64,
     /// Speak HTTP/2.
@@ -77,7 +87,7 @@ pub(super) struct Load {
     /// Also write the report as one HTML file with charts.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// Write down what was asked and answered, for the checker.
+    /// Write what was asked and answered, for `souk verify --history`.
     #[arg(long, value_name = "FILE")]
     history: Option<PathBuf>,
 }
@@ -90,17 +100,23 @@ enum ScenarioName {
     Shop,
     /// Everybody buys the same product.
     FlashSale,
-    /// 30 % customers' sessions of 1 to 10 lines, 60 % deliveries, 5 % dashboards, 3 % prices, 2 % replacements: the mix of the
-    /// Online Marketplace benchmark, re-implemented. It changes the catalogue and needs an operator.
+    /// 30 % customers' sessions of 1 to 10 lines, 60 % deliveries, 5 % dashboards, 3 % prices, 2 % replacements: the
+    /// mix of the Online Marketplace benchmark, re-implemented. It changes the catalogue and needs an operator.
     Marketplace,
-    /// 80 % glances, 18 % shopping, 2 % everybody the same product.
+    /// 80 % product pages and searches, 18 % purchases, 2 % purchases of the same product.
     Mix,
 }
 
-impl Load {
-    /// Runs it, prints the table, writes the files.
-    pub(super) async fn run(self) -> Result<ExitCode> {
-        // A path that cannot be written is told before the run, not after it.
+impl Options {
+    /// Carries out the run, prints the table and writes the files. `generator` is the version and commit of the
+    /// program.
+    ///
+    /// The exit code is 0 for a clean run, 130 for one that was clean until a signal ended it, and 1 otherwise.
+    ///
+    /// # Errors
+    /// The run cannot begin, or a file cannot be written.
+    pub async fn run(self, generator: String) -> Result<ExitCode> {
+        // Before the run, so that a path that cannot be written costs no run.
         let create = |path: &PathBuf| File::create(path).with_context(|| path.display().to_string());
         let (json, html) = (self.json.as_ref().map(create).transpose()?, self.html.as_ref().map(create).transpose()?);
         let operator = match self.operator.clone() {
@@ -113,7 +129,7 @@ impl Load {
         };
         let (terminal, mut next) = (std::io::stderr().is_terminal(), PROGRESS_SECONDS);
         let report =
-            load::run(self.plan(operator), interrupted()?, |load::Progress { seconds, answered, failed, last }| {
+            run(self.plan(operator, generator), interrupted()?, |Progress { seconds, answered, failed, last }| {
                 if terminal {
                     let (rate, p99) = (last.done + last.refused, last.p99_ms);
                     eprint!(
@@ -135,10 +151,14 @@ impl Load {
         if let Some(mut file) = html {
             file.write_all(report.to_html().as_bytes())?;
         }
-        Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(match (report.is_clean_so_far(), report.interrupted) {
+            (true, false) => ExitCode::SUCCESS,
+            (true, true) => ExitCode::from(INTERRUPTED),
+            (false, _) => ExitCode::FAILURE,
+        })
     }
 
-    fn plan(self, operator: Option<Operator>) -> Plan {
+    fn plan(self, operator: Option<Operator>, generator: String) -> Plan {
         Plan {
             url: self.url,
             scenario: match self.scenario {
@@ -165,6 +185,7 @@ impl Load {
             history: self.history,
             seed: self.seed,
             protocol: if self.http2 { Protocol::Http2 } else { Protocol::Http1 },
+            generator,
         }
     }
 }
@@ -173,18 +194,20 @@ impl Load {
 fn interrupted() -> Result<impl Future<Output = ()>> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let next = async move || tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} };
-    let (first, told) = tokio::sync::oneshot::channel();
+    let (first, signalled) = tokio::sync::oneshot::channel();
     tokio::spawn(async move {
         let mut next = next;
         next().await;
-        eprintln!("\nending: journeys under way end, then the report follows; again to leave at once");
+        eprintln!(
+            "\nending: waiting for the journeys under way, then the report follows; press again to leave at once"
+        );
         let _ = first.send(());
         next().await;
-        std::process::exit(INTERRUPTED);
+        std::process::exit(i32::from(INTERRUPTED));
     });
     Ok(async move {
-        // Without its sender there is nobody who could interrupt.
-        if told.await.is_err() {
+        // The sender is dropped only when the runtime ends.
+        if signalled.await.is_err() {
             std::future::pending::<()>().await;
         }
     })

@@ -1,23 +1,23 @@
-//! A report as one HTML file with nothing beside it: no script, no font, no picture from elsewhere.
-//!
-//! Depends on nothing of the crate.
+//! A report as one self-contained HTML file: no script, no font, no picture from elsewhere.
 
 use serde_json::Value;
 
-use super::{
+use crate::{
     chart::{Chart, Line, Scale},
     conditions::Conditions,
-    report::{Report, Row, Second},
+    escape::escaped,
+    report::Report,
+    rows::{Row, Second},
 };
 
-/// How many points a line over time has at the most; of a longer run, several seconds become one.
+/// The most points of a line over time; in a longer run, several seconds become one point.
 const POINTS_MAX: usize = 600;
-/// How many marks the axis of time has, about.
+/// About how many labels the time axis has.
 const TIME_MARKS: usize = 8;
-/// Where the axis of percentiles is marked.
+/// The labels of the percentile axis.
 const PERCENTILES: [(f64, &str); 6] =
     [(0.0, "0"), (0.5, "50"), (0.9, "90"), (0.99, "99"), (0.999, "99.9"), (0.9999, "99.99")];
-/// The axis of percentiles is cut here: five nines.
+/// The end of the percentile axis: five nines.
 const QUANTILE_MAX: f64 = 0.99999;
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;color:#1c1c1c;background:#fff;max-width:920px;margin:2rem auto;padding:0 1rem}
@@ -31,11 +31,6 @@ th:first-child,td:first-child{text-align:left}table.words td{text-align:left;whi
 figure>svg{width:100%;height:auto;display:block}path,polyline{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}
 .grid{stroke:#e6e6e6;stroke-width:1}svg text{font-size:12px;fill:#555}svg text.axis{fill:#333}
 pre{background:#f6f6f6;padding:.7rem;overflow-x:auto;font-size:12.5px}";
-
-/// Text as it stands in HTML.
-pub(super) fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
 
 impl Report {
     /// The report as one self-contained HTML file.
@@ -56,7 +51,7 @@ impl Report {
         for remark in self.remarks() {
             html += &format!("<p>{}</p>\n", escaped(&remark));
         }
-        html += &table(&self.rows);
+        html += &self.table();
         html += &self.problems_table();
         html += "<h2>Over time</h2>\n";
         html += &over_time(&self.series).into_iter().map(|chart| chart.draw()).collect::<String>();
@@ -70,53 +65,59 @@ impl Report {
     }
 
     fn problems_table(&self) -> String {
-        if self.problems.is_empty() {
+        if self.problems.is_empty() && self.unanswered.is_empty() {
             return String::new();
         }
-        let rows = self.problems.iter().map(|problem| {
-            let (kind, code) = (problem.kind.name(), escaped(&problem.code));
-            format!("<tr><td>{kind}</td><td>{}</td><td>{code}</td><td>{}</td></tr>\n", problem.status, problem.count)
+        let row = |kind: &str, status: &str, reason: &str, count: u64| {
+            format!("<tr><td>{kind}</td><td>{status}</td><td>{}</td><td>{count}</td></tr>\n", escaped(reason))
+        };
+        let problems = self.problems.iter();
+        let problems = problems.map(|one| row(one.kind.name(), &one.status.to_string(), &one.code, one.count));
+        let unanswered = self.unanswered.iter();
+        let unanswered = unanswered.map(|one| row(one.kind.name(), "none", one.reason.name(), one.count));
+        format!(
+            "<h2>Problems and missing answers</h2>\n<p>A 4xx such as “sold out” is an answer; a 5xx is a failure.</p>\n<div class=\"wide\">\
+             <table class=\"words\"><tr><th>request</th><th>status</th><th>code or reason</th><th>count</th></tr>\n{}</table></div>\n",
+            problems.chain(unanswered).collect::<String>()
+        )
+    }
+}
+
+impl Report {
+    fn table(&self) -> String {
+        let heading = self.request_heading();
+        let rows = self.rows.iter().map(|row| {
+            let class = |count: u64| if count > 0 { " class=\"failed\"" } else { "" };
+            let latencies = [row.p50_ms, row.p90_ms, row.p99_ms, row.p999_ms, row.max_ms];
+            let latencies = latencies.iter().map(|ms| format!("<td>{ms:.2}</td>")).collect::<String>();
+            format!(
+                "<tr><td>{}</td><td>{:.0}</td>{latencies}<td>{}</td><td>{}</td><td{}>{}</td><td{}>{}</td></tr>\n",
+                row.kind.name(),
+                row.per_second,
+                row.done,
+                row.refused,
+                class(row.failed),
+                row.failed,
+                class(row.unanswered),
+                row.unanswered
+            )
         });
         format!(
-            "<h2>Answers that were problems</h2>\n<p>A 4xx such as “sold out” is an answer; a 5xx is a failure.</p>\n<div class=\"wide\"><table class=\"words\">\
-             <tr><th>request</th><th>status</th><th>code</th><th>how often</th></tr>\n{}</table></div>\n",
+            "<h2>By request</h2>\n<div class=\"wide\"><table><tr><th>{heading}</th><th>answers/s</th><th>p50 ms</th><th>p90</th><th>p99</th>\
+         <th>p99.9</th><th>max</th><th>2xx, 3xx</th><th>4xx</th><th>5xx</th><th>unanswered</th></tr>\n{}</table></div>\n\
+         <p>A journey, and its first request, is timed from the moment it was due; the later requests of a journey from when they were\
+         \n sent. Latencies are those of answers and of requests that timed out; what failed at once has none.</p>\n",
             rows.collect::<String>()
         )
     }
 }
 
-fn table(rows: &[Row]) -> String {
-    let rows = rows.iter().map(|row| {
-        let class = |count: u64| if count > 0 { " class=\"failed\"" } else { "" };
-        let latencies = [row.p50_ms, row.p90_ms, row.p99_ms, row.p999_ms, row.max_ms];
-        let latencies = latencies.iter().map(|ms| format!("<td>{ms:.2}</td>")).collect::<String>();
-        format!(
-            "<tr><td>{}</td><td>{:.0}</td>{latencies}<td>{}</td><td>{}</td><td{}>{}</td><td{}>{}</td></tr>\n",
-            row.kind.name(),
-            row.per_second,
-            row.done,
-            row.refused,
-            class(row.failed),
-            row.failed,
-            class(row.unanswered),
-            row.unanswered
-        )
-    });
-    format!(
-        "<h2>By request</h2>\n<div class=\"wide\"><table><tr><th>request</th><th>answers/s</th><th>p50 ms</th><th>p90</th><th>p99</th>\
-         <th>p99.9</th><th>max</th><th>2xx, 3xx</th><th>4xx</th><th>5xx</th><th>unanswered</th></tr>\n{}</table></div>\n\
-         <p>In the open model the first request of a journey is timed from the moment it was due. Latencies are those of answers and of\
-         \n requests that timed out; what failed at once has none.</p>\n",
-        rows.collect::<String>()
-    )
-}
-
-/// Several seconds as one: counts a second, and the worst latencies.
+/// Merges each `step` seconds into one: mean counts, and the worst latencies.
 fn coarser(seconds: &[Second], step: usize) -> Vec<Second> {
     let chunks = seconds.chunks(step.max(1)).map(|chunk| {
         let length = chunk.len() as u64;
         let mean = |count: fn(&Second) -> u64| chunk.iter().map(count).sum::<u64>() / length;
-        // A failure is not averaged away.
+        // Failures are summed: their mean could round to zero.
         let sum = |count: fn(&Second) -> u64| chunk.iter().map(count).sum::<u64>();
         let worst = |ms: fn(&Second) -> f64| chunk.iter().map(ms).fold(0.0, f64::max);
         Second {
@@ -143,10 +144,10 @@ fn over_time(seconds: &[Second]) -> Vec<Chart> {
     let between = points.len().div_ceil(TIME_MARKS).max(1);
     let marks: Vec<(f64, String)> =
         (0..points.len()).step_by(between).map(|index| (share(index), (index * step).to_string())).collect();
-    let chart = |title, upwards, scale, lines| Chart {
+    let chart = |title, y_label, scale, lines| Chart {
         title,
-        upwards,
-        to_the_right: "seconds since the beginning",
+        y_label,
+        x_label: "seconds since the start",
         marks: marks.clone(),
         scale,
         lines,
@@ -155,7 +156,7 @@ fn over_time(seconds: &[Second]) -> Vec<Chart> {
         line("2xx, 3xx", &|second| Some(second.done as f64)),
         line("4xx (an answer, too)", &|second| Some(second.refused as f64)),
     ];
-    // A second in which nothing was answered has no latency.
+    // A second without an answer has no latency.
     let known = |ms: f64| Some(ms).filter(|ms| *ms > 0.0);
     let latencies = vec![
         line("p50", &|second| known(second.p50_ms)),
@@ -176,7 +177,7 @@ fn over_time(seconds: &[Second]) -> Vec<Chart> {
     charts
 }
 
-/// Where a quantile stands, from 0 to 1: each nine takes as much room as the one before.
+/// The place of a quantile on the percentile axis, from 0 to 1: each nine takes the same width.
 fn nines(quantile: f64) -> f64 {
     let width = (1.0 - QUANTILE_MAX).log10();
     (1.0 - quantile.min(QUANTILE_MAX)).log10() / width
@@ -184,7 +185,7 @@ fn nines(quantile: f64) -> f64 {
 
 fn distribution(rows: &[Row]) -> Chart {
     let lines = rows.iter().map(|row| {
-        // Beyond the last request there is nothing to draw.
+        // Quantiles beyond the last request do not exist.
         let count = (row.done + row.refused + row.unanswered) as f64;
         let known = |quantile: f64| quantile <= 1.0 - 1.0 / count;
         let points = row.curve.iter().filter(|(quantile, _)| known(*quantile));
@@ -195,8 +196,8 @@ fn distribution(rows: &[Row]) -> Chart {
     });
     Chart {
         title: "Latency by percentile",
-        upwards: "milliseconds",
-        to_the_right: "percentile",
+        y_label: "milliseconds",
+        x_label: "percentile",
         marks: PERCENTILES.iter().map(|(quantile, label)| (nines(*quantile), (*label).to_owned())).collect(),
         scale: Scale::Logarithmic,
         lines: lines.collect(),
@@ -205,7 +206,7 @@ fn distribution(rows: &[Row]) -> Chart {
 
 fn conditions(conditions: &Conditions) -> String {
     let rows = [
-        ("begun", conditions.started.clone()),
+        ("started", conditions.started.clone()),
         ("durability", conditions.durability().to_owned()),
         ("shop", conditions.shop()),
         ("generator", conditions.generator.clone()),
@@ -215,7 +216,7 @@ fn conditions(conditions: &Conditions) -> String {
     let pretty = |value: &Value| escaped(&serde_json::to_string_pretty(value).unwrap_or_default());
     let (state, settings) = (pretty(&conditions.readiness), pretty(&conditions.settings["settings"]));
     format!(
-        "<h2>Conditions</h2>\n<table class=\"words\">{}</table>\n<details><summary>The shop’s state at the beginning</summary>\
+        "<h2>Conditions</h2>\n<table class=\"words\">{}</table>\n<details><summary>The shop’s state at the start</summary>\
          <pre>{state}</pre></details>\n<details><summary>The shop’s settings</summary><pre>{settings}</pre></details>\n",
         rows.collect::<String>()
     )

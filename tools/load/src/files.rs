@@ -1,26 +1,24 @@
-//! The files a run is fed with: queries, baskets, tokens. Every error names the file, and the line where it has one.
-//!
-//! Depends on nothing of the crate.
+//! The input files of a run: queries, baskets, tokens. Every error names the file and, where there is one, the line.
 
 use std::{fs, path::Path};
 
 use serde_json::Value;
 
-use super::plan::{LoadError, PEOPLE_MAX};
+use crate::plan::{LoadError, PEOPLE_MAX};
 
-/// The most lines that a cart takes in a Souk shop; what a file has beyond them stays away.
+/// The most lines of a cart in a Souk shop; further lines of a basket are left out.
 const LINES_MAX: usize = 200;
-/// The most pieces that a line of a cart takes in a Souk shop.
-const PIECES_MAX: i64 = 10_000;
+/// The most units of a line in a Souk shop; more are cut to this.
+const UNITS_MAX: i64 = 10_000;
 
-/// The pieces of each line of a basket.
-pub(super) type Basket = Vec<u32>;
+/// The number of units of each line.
+pub(crate) type Basket = Vec<u32>;
 
 fn wrong(path: &Path) -> impl Fn(String) -> LoadError {
     move |problem| LoadError::File { path: path.display().to_string(), problem }
 }
 
-/// The columns of these names, and then the rows.
+/// The values of these columns, row by row.
 fn table<const N: usize>(path: &Path, names: [&str; N]) -> Result<Vec<[String; N]>, LoadError> {
     let wrong = wrong(path);
     let mut reader = csv::Reader::from_path(path).map_err(|error| wrong(error.to_string()))?;
@@ -38,23 +36,23 @@ fn table<const N: usize>(path: &Path, names: [&str; N]) -> Result<Vec<[String; N
     Ok(rows)
 }
 
-/// What people search for: the column `query`.
-pub(super) fn queries(path: &Path) -> Result<Vec<String>, LoadError> {
+/// Reads the column `query`.
+pub(crate) fn queries(path: &Path) -> Result<Vec<String>, LoadError> {
     let rows = table(path, ["query"])?;
     let queries: Vec<String> = rows.into_iter().map(|[query]| query).filter(|query| !query.trim().is_empty()).collect();
     if queries.is_empty() { Err(wrong(path)("it has no queries".into())) } else { Ok(queries) }
 }
 
-/// What baskets look like: the rows of one `invoice` are its lines, with their `quantity`. Lines that were sent back, which have
-/// no positive quantity, are left out.
-pub(super) fn baskets(path: &Path) -> Result<Vec<Basket>, LoadError> {
+/// Reads baskets: consecutive rows with the same `invoice` are the lines of one, with their `quantity`. Rows without a
+/// positive quantity, which are returned goods, are left out.
+pub(crate) fn baskets(path: &Path) -> Result<Vec<Basket>, LoadError> {
     let mut baskets: Vec<Basket> = Vec::new();
     let mut last = None;
     for (row, [invoice, quantity]) in (2..).zip(table(path, ["invoice", "quantity"])?) {
-        let pieces: i64 =
+        let units: i64 =
             quantity.parse().map_err(|_| wrong(path)(format!("row {row}: `{quantity}` is no whole number")))?;
-        let Ok(pieces) = u32::try_from(pieces.min(PIECES_MAX)) else { continue };
-        if pieces == 0 {
+        let Ok(units) = u32::try_from(units.min(UNITS_MAX)) else { continue };
+        if units == 0 {
             continue;
         }
         if last.as_ref() != Some(&invoice) {
@@ -62,14 +60,14 @@ pub(super) fn baskets(path: &Path) -> Result<Vec<Basket>, LoadError> {
             last = Some(invoice);
         }
         if let Some(basket) = baskets.last_mut().filter(|basket| basket.len() < LINES_MAX) {
-            basket.push(pieces);
+            basket.push(units);
         }
     }
     if baskets.is_empty() { Err(wrong(path)("it has no baskets".into())) } else { Ok(baskets) }
 }
 
-/// Sessions, as `souk tokens` writes them: the answers to logins, a JSON line each.
-pub(super) fn sessions(path: &Path) -> Result<Vec<Value>, LoadError> {
+/// Reads sessions as `souk tokens` writes them: the answers to logins, a JSON line each.
+pub(crate) fn sessions(path: &Path) -> Result<Vec<Value>, LoadError> {
     let wrong = wrong(path);
     let text = fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
     let mut sessions = Vec::new();

@@ -1,133 +1,80 @@
-//! What a run found, as a table for people and as JSON for programs.
-//!
-//! Depends on nothing of the crate.
+//! The result of a run, as a table for people and as JSON for programs.
 
 use std::fmt;
 
 use serde::Serialize;
 
-use super::{
+use crate::{
+    arrivals::GRACE_SECONDS,
     conditions::Conditions,
+    kind::Kind,
     plan::{Arrivals, Plan},
-    recorder::Kind,
+    rows::{ProblemCount, Row, Second, UnansweredCount},
     verdict::Verdict,
 };
 
-/// How many kinds of problems the table shows; the JSON has all.
+/// How many kinds of problems and of reasons the table shows; the JSON has all.
 const PROBLEMS_SHOWN: usize = 10;
 
-/// What a run found.
+/// The result of a run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
-    /// What was to be done.
+    /// The plan that was carried out.
     pub plan: Plan,
-    /// What it ran on.
+    /// The machine and the programs.
     pub conditions: Conditions,
-    /// How long it took until the last answer, in seconds.
+    /// The time until the last answer, in seconds.
     pub seconds: f64,
-    /// By kind of request.
+    /// One row for each kind of request, and the last for whole journeys.
     pub rows: Vec<Row>,
     /// All requests, by the second of the run in which they ended.
     pub series: Vec<Second>,
     /// Answers that were problems, the most frequent first.
     pub problems: Vec<ProblemCount>,
-    /// Journeys that were due and not begun, because too many were under way: the generator or the shop could not keep up.
+    /// Why requests had no answer, the most frequent reason first.
+    pub unanswered: Vec<UnansweredCount>,
+    /// Journeys that were due but not begun, because too many were under way: the generator or the shop could not keep
+    /// up.
     pub not_sent: u64,
-    /// Tokens that could not be renewed when it was time.
+    /// Renewals of tokens that failed.
     pub renewals_failed: u64,
     /// Whether journeys were still under way long after the end.
     pub given_up: bool,
-    /// Whether somebody ended it early.
+    /// Whether the run was ended early, by a signal or because the history could not be written.
     pub interrupted: bool,
-    /// Why the history is incomplete, where one was to be written and is.
+    /// Why the history is incomplete.
     pub history_problem: Option<String>,
-    /// Whether what was acknowledged is there.
+    /// Whether everything that was acknowledged is there.
     pub verdict: Verdict,
 }
 
-/// Requests that ended in one second of the run.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
-pub struct Second {
-    /// Answers 2xx and 3xx.
-    pub done: u64,
-    /// Answers 4xx.
-    pub refused: u64,
-    /// Answers 5xx.
-    pub failed: u64,
-    /// No answer in time, or a broken connection.
-    pub unanswered: u64,
-    /// Half of them took at most this, in milliseconds.
-    pub p50_ms: f64,
-    /// 99 of 100.
-    pub p99_ms: f64,
-    /// The slowest.
-    pub max_ms: f64,
-}
-
-/// How often a kind of request was answered with a problem.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ProblemCount {
-    /// Which kind.
-    pub kind: Kind,
-    /// The status.
-    pub status: u16,
-    /// The problem's code.
-    pub code: String,
-    /// How often.
-    pub count: u64,
-}
-
-/// Requests of one kind.
-#[derive(Debug, Clone, Serialize)]
-pub struct Row {
-    /// Which kind.
-    pub kind: Kind,
-    /// Answers (2xx to 4xx) per second.
-    pub per_second: f64,
-    /// Half of those that were answered (2xx to 4xx) or timed out took at most this, in milliseconds, from the moment they were
-    /// due. What failed at once has no latency.
-    pub p50_ms: f64,
-    /// 9 of 10 took at most this.
-    pub p90_ms: f64,
-    /// 99 of 100.
-    pub p99_ms: f64,
-    /// 999 of 1,000.
-    pub p999_ms: f64,
-    /// The slowest.
-    pub max_ms: f64,
-    /// Answers 2xx and 3xx.
-    pub done: u64,
-    /// Answers 4xx: understood and refused, as "sold out" is.
-    pub refused: u64,
-    /// Answers 5xx.
-    pub failed: u64,
-    /// No answer in time, or a broken connection.
-    pub unanswered: u64,
-    /// The distribution: quantiles, each with its latency in milliseconds.
-    pub curve: Vec<(f64, f64)>,
-}
-
 impl Report {
-    /// Whether everything was answered, and all that was acknowledged is there.
+    /// Whether the run was carried out to its end, everything was answered, and everything acknowledged is there.
     #[must_use]
     pub fn is_clean(&self) -> bool {
+        !self.interrupted && self.is_clean_so_far()
+    }
+
+    /// [`Self::is_clean`] for a run that may have been ended early.
+    #[must_use]
+    pub fn is_clean_so_far(&self) -> bool {
         self.failures() == 0
             && self.not_sent == 0
             && self.renewals_failed == 0
             && !self.given_up
-            && !self.interrupted
             && self.history_problem.is_none()
             && self.verdict.is_clean()
     }
 
-    /// Requests that failed: 5xx and unanswered.
+    /// The number of requests that failed: 5xx and unanswered.
     #[must_use]
     pub fn failures(&self) -> u64 {
-        self.rows.iter().map(|row| row.failed + row.unanswered).sum()
+        let requests = self.rows.iter().filter(|row| row.kind != Kind::Journey);
+        requests.map(|row| row.failed + row.unanswered).sum()
     }
 
-    /// The settings in a line.
-    pub(super) fn settings(&self) -> String {
+    /// The settings, in a line.
+    pub(crate) fn settings(&self) -> String {
         let Plan { url, scenario, arrivals, users, seed, protocol, .. } = &self.plan;
         let arrivals = match arrivals {
             Arrivals::Open { rate } => format!("open, {rate} journeys/s"),
@@ -138,25 +85,41 @@ impl Report {
         format!("{scenario} at {url}: {arrivals}, {users} users, {protocol}, seed {seed}, {seconds:.1} s")
     }
 
-    /// What has to be said beside the figures, a sentence each.
-    pub(super) fn remarks(&self) -> Vec<String> {
+    /// What a reader of the figures must know, a sentence each.
+    pub(crate) fn remarks(&self) -> Vec<String> {
         let mut remarks = Vec::new();
+        if let Arrivals::Closed { callers } = self.plan.arrivals {
+            remarks.push(format!(
+                "Closed model: a stall of the shop delays {callers} journeys at most, so it hardly shows in percentiles. Use --rate to \
+                 measure latencies."
+            ));
+        }
         if self.interrupted {
             remarks.push("The run was ended early; the figures are those until then.".into());
         }
         if self.not_sent > 0 {
-            remarks.push(format!("{} journeys were due and not begun: too many were under way.", self.not_sent));
+            remarks.push(format!(
+                "* {} journeys were due and not begun, because --in-flight {} were under way: latencies are those of the others.",
+                self.not_sent, self.plan.in_flight_max
+            ));
         }
         if self.renewals_failed > 0 {
             remarks.push(format!("{} renewals of tokens failed.", self.renewals_failed));
         }
         if self.given_up {
-            remarks.push("Some journeys had not ended long after the time was over.".into());
+            remarks.push(format!("Some journeys had not ended {GRACE_SECONDS} s after the time was over."));
         }
         if let Some(problem) = &self.history_problem {
             remarks.push(format!("The history is incomplete: {problem}"));
         }
         remarks
+    }
+}
+
+impl Report {
+    /// The heading of the first column, marked where the latencies are not those of all journeys that were due.
+    pub(crate) fn request_heading(&self) -> &'static str {
+        if self.not_sent > 0 { "request *" } else { "request" }
     }
 }
 
@@ -167,7 +130,17 @@ impl fmt::Display for Report {
         writeln!(
             to,
             "{:<12} {:>9} {:>8} {:>8} {:>8} {:>8} {:>8}   {:>8} {:>8} {:>6} {:>10}",
-            "request", "answers/s", "p50 ms", "p90 ms", "p99 ms", "p99.9", "max", "2xx/3xx", "4xx", "5xx", "unanswered"
+            self.request_heading(),
+            "answers/s",
+            "p50 ms",
+            "p90 ms",
+            "p99 ms",
+            "p99.9",
+            "max",
+            "2xx/3xx",
+            "4xx",
+            "5xx",
+            "unanswered"
         )?;
         for row in &self.rows {
             writeln!(
@@ -186,11 +159,14 @@ impl fmt::Display for Report {
                 row.unanswered
             )?;
         }
-        if !self.problems.is_empty() {
+        if !self.problems.is_empty() || !self.unanswered.is_empty() {
             writeln!(to)?;
         }
         for ProblemCount { kind, status, code, count } in self.problems.iter().take(PROBLEMS_SHOWN) {
             writeln!(to, "{count:>8} x {} {status} {code}", kind.name())?;
+        }
+        for UnansweredCount { kind, reason, count } in self.unanswered.iter().take(PROBLEMS_SHOWN) {
+            writeln!(to, "{count:>8} x {}: {}", kind.name(), reason.name())?;
         }
         for remark in self.remarks() {
             writeln!(to, "\n{remark}")?;

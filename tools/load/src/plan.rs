@@ -1,99 +1,93 @@
-//! What a run is to do, and what can be wrong with it.
-//!
-//! Depends on nothing of the crate.
+//! What a run does, and the errors that keep it from beginning.
 
 use std::path::PathBuf;
 
 use secrecy::SecretString;
 use serde::Serialize;
 
-use super::scenario::Scenario;
+use crate::scenario::Scenario;
 
 /// The longest run, in seconds: a day.
 const SECONDS_MAX: u64 = 86_400;
-/// The highest rate of journeys, per second: far above what one generator can send.
+/// The highest rate, in journeys per second: far above what one generator can send.
 const RATE_MAX: f64 = 1_000_000.0;
 /// The most callers or users.
-pub(super) const PEOPLE_MAX: usize = 100_000;
+pub(crate) const PEOPLE_MAX: usize = 100_000;
 
 /// A run.
 #[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Plan {
-    /// Where the shop is: `http://host:port`.
+    /// The shop's address: `http://host:port`, with a path where the shop is nested in another server.
     pub url: String,
-    /// What customers do.
     pub scenario: Scenario,
-    /// How they come.
     pub arrivals: Arrivals,
-    /// For how long new ones come, in seconds.
+    /// For how long journeys begin, in seconds.
     pub seconds: u64,
-    /// How many customers there are; each does one thing at a time. With `tokens` it is as many as the file has.
+    /// The number of customers; each does one thing at a time. With `tokens` it is set to the number in the file.
     pub users: usize,
-    /// A file of `souk tokens`: customers, and perhaps an operator, who are logged in already.
+    /// A file of `souk tokens`: customers, and perhaps an operator, who are already logged in.
     pub tokens: Option<PathBuf>,
-    /// Who sends parcels and changes prices, where the file of tokens names nobody.
+    /// Sends parcels and changes prices, where the file of tokens has no operator.
     pub operator: Option<Operator>,
-    /// How many journeys may be under way at once in the open model; later arrivals are counted as not sent.
+    /// How many journeys may be under way at once in the open model; further arrivals are counted as not sent.
     pub in_flight_max: usize,
-    /// How long a request may take, in milliseconds; after it, it counts as unanswered.
+    /// The time-out of a request, in milliseconds.
     pub request_ms_max: u64,
-    /// How many different products are looked at and bought.
+    /// The number of different products that are viewed and bought.
     pub products: usize,
-    /// The product of a flash sale; without it the first that can be bought.
+    /// The product of a flash sale; by default the first that can be bought.
     pub product: Option<String>,
-    /// A CSV file with a column `query`; without it words of the products' names are searched for.
+    /// A CSV file with a column `query`; by default the queries are words of the products' names.
     pub queries: Option<PathBuf>,
-    /// A CSV file with columns `invoice` and `quantity`, a row a line: what baskets look like. Without it they have one to three
-    /// lines of one piece.
+    /// A CSV file with columns `invoice` and `quantity`, a row for each line of a basket; by default baskets have one
+    /// to three lines of one unit.
     pub baskets: Option<PathBuf>,
-    /// A file for the history of the run, which the checker reads.
+    /// The file to write the history of the run to, for `souk verify`.
     pub history: Option<PathBuf>,
-    /// What chance is made from: the same seed makes the same choices.
+    /// The seed of all random choices.
     pub seed: u64,
-    /// How requests travel.
     pub protocol: Protocol,
+    /// The generator's version and commit, for the report.
+    pub generator: String,
 }
 
 /// An admin or a seller who logs in for the run.
 #[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Operator {
-    /// The e-mail address.
     pub email: String,
-    /// The password.
     #[serde(skip)]
     pub password: SecretString,
 }
 
-/// How customers come.
+/// How journeys arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Arrivals {
-    /// So many journeys begin each second, whatever becomes of the earlier ones.
+    /// Journeys begin at a constant rate, whether or not earlier ones have ended.
     Open {
         /// Journeys per second.
         rate: f64,
     },
-    /// So many callers begin the next journey when the last one has ended.
-    Closed {
-        /// Callers.
-        callers: usize,
-    },
+    /// Each caller begins the next journey when its last one has ended.
+    Closed { callers: usize },
 }
 
-/// How requests travel.
+/// The version of HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum Protocol {
     /// HTTP/1.1, connections kept alive.
     #[serde(rename = "HTTP/1.1")]
     Http1,
-    /// HTTP/2 without TLS, known beforehand.
+    /// HTTP/2 without TLS, with prior knowledge.
     #[serde(rename = "HTTP/2")]
     Http2,
 }
 
 impl Protocol {
-    /// Its name.
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Http1 => "HTTP/1.1",
             Self::Http2 => "HTTP/2",
@@ -103,54 +97,42 @@ impl Protocol {
 
 /// Why a run could not begin.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum LoadError {
     /// The plan cannot be carried out.
     #[error("{setting} must be {rule}")]
     Impossible {
-        /// Which setting.
         setting: &'static str,
-        /// What it has to be.
+        /// The rule that it breaks: "1 to 600000".
         rule: String,
     },
-    /// The shop does not answer.
+    /// No shop answers at the address.
     #[error("{url} cannot be reached: {problem}")]
-    Unreachable {
-        /// Where it was looked for.
-        url: String,
-        /// What happened.
-        problem: String,
-    },
-    /// The shop answered the preparations with something else than was needed.
+    Unreachable { url: String, problem: String },
+    /// The shop refused a request that prepares the run.
     #[error("{what}: the shop answered {status}: {answer}")]
     Refused {
-        /// What was asked.
         what: String,
-        /// The status.
         status: u16,
-        /// The beginning of the answer.
+        /// The beginning of its body.
         answer: String,
     },
-    /// The shop has nothing to sell.
+    /// No product can be bought.
     #[error("there is no product that can be bought now: import a catalogue with stock, or name one with --product")]
     NothingToBuy,
-    /// The scenario has steps that only an operator can do.
+    /// The scenario has steps that only an operator may take.
     #[error(
         "this scenario needs an operator: name one with --operator (and the password in OPERATOR_PASSWORD) or in the file of tokens"
     )]
     NoOperator,
     /// A file cannot be used.
     #[error("{path}: {problem}")]
-    File {
-        /// Which file.
-        path: String,
-        /// What is wrong with it.
-        problem: String,
-    },
+    File { path: String, problem: String },
 }
 
 impl Plan {
-    /// Refuses what cannot be carried out, naming the setting.
-    pub(super) fn check(&self) -> Result<(), LoadError> {
+    /// Fails for a plan that cannot be carried out, with the setting's name.
+    pub(crate) fn check(&self) -> Result<(), LoadError> {
         let within = |setting, fits: bool, rule: &dyn Fn() -> String| {
             if fits { Ok(()) } else { Err(LoadError::Impossible { setting, rule: rule() }) }
         };

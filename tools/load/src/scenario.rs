@@ -1,9 +1,7 @@
-//! What customers do: each scenario is a table of journeys with their shares.
+//! The scenarios: each is a table of journeys with their shares.
 //!
 //! *marketplace* has the transaction mix of the Online Marketplace benchmark (Laigner and others, 2024). It is a
 //! re-implementation against this shop's API, not that benchmark's driver, so its figures are not comparable to theirs.
-//!
-//! Depends on nothing of the crate.
 
 use serde::Serialize;
 
@@ -11,32 +9,32 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scenario {
-    /// Product pages by Zipf's law (7 of 10) and searches (3 of 10). Nobody logs in.
+    /// Product pages by Zipf's law (7 of 10) and searches (3 of 10), without a login.
     Browse,
-    /// Search, look at a product, fill the cart, check out, pay, look at the order.
+    /// Search, view a product, fill the cart, check out, pay, read the order.
     Shop,
-    /// Everybody puts one piece of one product into the cart, checks out and pays.
+    /// Everybody buys one unit of the same product.
     FlashSale,
     /// Customers' sessions, deliveries, sellers' dashboards and changes of the catalogue.
     Marketplace,
-    /// Mostly glances, some shopping, and a few who all want the same product.
+    /// Mostly glances, some purchases, and a few that all want the same product.
     Mix,
 }
 
-/// One visit.
+/// One visit of a customer, or one task of the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Journey {
-    /// A glance at a product, or at what a search finds.
+pub(crate) enum Journey {
+    /// One product page, or one search.
     Glance,
-    /// From the search to the tracked order.
+    /// From the search to the status of the paid order.
     Shop,
-    /// One piece of the one product, as fast as possible.
+    /// One unit of the flash sale's product.
     Grab,
     /// A session of the marketplace: a full cart, checkout, payment.
     Session,
-    /// A seller looks at the orders and at a stock.
+    /// The list of orders and the stock of a product.
     Dashboard,
-    /// A product gets another price.
+    /// A product's price changes.
     Reprice,
     /// A product is replaced by its next edition.
     Replace,
@@ -45,8 +43,8 @@ pub(super) enum Journey {
 }
 
 impl Journey {
-    /// Whether an operator does it, rather than a customer.
-    pub(super) fn is_operators(self) -> bool {
+    /// Whether it is a task of the operator.
+    pub(crate) fn is_operators(self) -> bool {
         match self {
             Self::Glance | Self::Shop | Self::Grab | Self::Session => false,
             Self::Dashboard | Self::Reprice | Self::Replace | Self::Deliver => true,
@@ -55,8 +53,7 @@ impl Journey {
 }
 
 impl Scenario {
-    /// Its name.
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Browse => "browse",
             Self::Shop => "shop",
@@ -66,8 +63,8 @@ impl Scenario {
         }
     }
 
-    /// Its journeys with their shares.
-    pub(super) fn journeys(self) -> &'static [(Journey, u32)] {
+    /// The journeys with their shares.
+    pub(crate) fn journeys(self) -> &'static [(Journey, u32)] {
         match self {
             Self::Browse => &[(Journey::Glance, 1)],
             Self::Shop => &[(Journey::Shop, 1)],
@@ -83,8 +80,8 @@ impl Scenario {
         }
     }
 
-    /// The next visit.
-    pub(super) fn choose(self, random: &mut fastrand::Rng) -> Journey {
+    /// A random journey, by the shares.
+    pub(crate) fn choose(self, random: &mut fastrand::Rng) -> Journey {
         let journeys = self.journeys();
         let mut point = random.u32(0..journeys.iter().map(|(_, share)| share).sum());
         for (journey, share) in journeys {
@@ -96,13 +93,13 @@ impl Scenario {
         Journey::Glance
     }
 
-    /// Whether somebody must be logged in who buys.
-    pub(super) fn needs_customers(self) -> bool {
+    /// Whether a customer must be logged in.
+    pub(crate) fn needs_customers(self) -> bool {
         self.journeys().iter().any(|(journey, _)| !journey.is_operators() && *journey != Journey::Glance)
     }
 
-    /// Whether somebody must be logged in who runs the shop.
-    pub(super) fn needs_an_operator(self) -> bool {
+    /// Whether an operator must be logged in.
+    pub(crate) fn needs_an_operator(self) -> bool {
         self.journeys().iter().any(|(journey, _)| journey.is_operators())
     }
 }

@@ -1,51 +1,51 @@
-//! Line charts as inline SVG: what the report needs, no more.
+//! Line charts as inline SVG.
 //!
-//! Depends on nothing of the crate.
+//! By hand: the SVG of the plotters crate takes sizes and colours of text from code, not from the style sheet of the
+//! page, has no tooltips, and the percentile axis and the gaps in lines would be our code there, too.
 
-use super::html::escaped;
+use crate::escape::escaped;
 
-/// The size of a chart, in SVG units: CSS pixels where there is room for all of it.
+/// The size of a chart, in SVG units: CSS pixels on a wide screen.
 const WIDTH: f64 = 880.0;
 const HEIGHT: f64 = 260.0;
-/// The room for the axes and their labels.
+/// The margins, with the axes and their labels.
 const LEFT: f64 = 64.0;
 const RIGHT: f64 = 16.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 40.0;
-/// How many lines a linear axis has, about.
+/// About how many ticks a linear axis has.
 const TICKS: f64 = 5.0;
-/// Colours that people with any colour vision tell apart (Okabe and Ito), the palest left out.
+/// Colours for any colour vision (Okabe and Ito), without the palest.
 const COLOURS: [&str; 7] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#333333"];
 
-/// A line with its points, `x` from 0 to 1. It is broken where there is no value.
-pub(super) struct Line {
-    pub(super) name: String,
-    pub(super) points: Vec<(f64, Option<f64>)>,
+/// A line with its points, `x` from 0 to 1; a point without a value interrupts it.
+pub(crate) struct Line {
+    pub(crate) name: String,
+    pub(crate) points: Vec<(f64, Option<f64>)>,
 }
 
-/// How values become heights.
+/// The scale of the vertical axis.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Scale {
+pub(crate) enum Scale {
     /// From zero.
     Linear,
     /// Powers of ten, from the one below the least value.
     Logarithmic,
 }
 
-/// A chart.
-pub(super) struct Chart {
-    pub(super) title: &'static str,
-    /// What is drawn upwards, with its unit.
-    pub(super) upwards: &'static str,
-    /// What is drawn to the right, with its unit.
-    pub(super) to_the_right: &'static str,
-    /// Where the horizontal axis is labelled, from 0 to 1.
-    pub(super) marks: Vec<(f64, String)>,
-    pub(super) scale: Scale,
-    pub(super) lines: Vec<Line>,
+pub(crate) struct Chart {
+    pub(crate) title: &'static str,
+    /// The quantity on the vertical axis, with its unit.
+    pub(crate) y_label: &'static str,
+    /// The quantity on the horizontal axis, with its unit.
+    pub(crate) x_label: &'static str,
+    /// The labels of the horizontal axis, at places from 0 to 1.
+    pub(crate) marks: Vec<(f64, String)>,
+    pub(crate) scale: Scale,
+    pub(crate) lines: Vec<Line>,
 }
 
-/// The vertical axis: its ends, as they are drawn, and its ticks.
+/// The vertical axis; on a logarithmic one the ends are exponents.
 struct Axis {
     least: f64,
     most: f64,
@@ -91,7 +91,7 @@ fn x(share: f64) -> f64 {
     LEFT + share * (WIDTH - LEFT - RIGHT)
 }
 
-/// A number without digits that say nothing.
+/// A number as a short label.
 fn short(value: f64) -> String {
     if value >= 1_000_000.0 {
         format!("{}M", value / 1e6)
@@ -105,7 +105,7 @@ fn short(value: f64) -> String {
 
 impl Chart {
     /// The chart with its title and its legend, as HTML.
-    pub(super) fn draw(&self) -> String {
+    pub(crate) fn draw(&self) -> String {
         let values = self.lines.iter().flat_map(|line| &line.points).filter_map(|(_, value)| *value);
         let axis = Axis::over(values, self.scale);
         let (bottom, right) = (HEIGHT - BOTTOM, WIDTH - RIGHT);
@@ -137,7 +137,7 @@ impl Chart {
         }
         for (number, line) in self.lines.iter().enumerate() {
             let (colour, dashed) = style(number);
-            // A single point is drawn by its round ends.
+            // The first point stands twice, so that a single point is drawn, by the round ends of the line.
             for piece in line.points.split(|(_, value)| value.is_none()).filter(|piece| !piece.is_empty()) {
                 let points = piece.iter().filter_map(|(share, value)| Some((x(*share), axis.y((*value)?))));
                 let points = points.map(|(x, y)| format!("{x:.1},{y:.1} ")).collect::<String>();
@@ -151,17 +151,17 @@ impl Chart {
         html += &format!(
             "<text class=\"axis\" x=\"{middle}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>\n",
             HEIGHT - 6.0,
-            escaped(self.to_the_right)
+            escaped(self.x_label)
         );
         html += &format!(
             "<text class=\"axis\" transform=\"translate(14 {height}) rotate(-90)\" text-anchor=\"middle\">{}</text>\n",
-            escaped(self.upwards)
+            escaped(self.y_label)
         );
         html + "</svg></figure>\n"
     }
 }
 
-/// The colour of a line, and dashes where all colours have been used.
+/// The colour of a line, and dashes after all colours have been used.
 fn style(number: usize) -> (&'static str, &'static str) {
     let dashed = if number < COLOURS.len() { "" } else { " stroke-dasharray=\"6 3\"" };
     (COLOURS[number % COLOURS.len()], dashed)

@@ -1,46 +1,42 @@
-//! What a run ran on: the generator's machine and program, and what the shop tells of itself.
-//!
-//! Depends on nothing of the crate but its version.
+//! The conditions of a run: the generator's machine and program, and what the shop reports about itself.
 
 use std::{fmt, fs};
 
 use serde::Serialize;
 use serde_json::Value;
 
-/// What could not be found out.
 const UNKNOWN: &str = "unknown";
 const KIB_PER_GIB: f64 = 1_048_576.0;
 
-/// What a run ran on.
+/// The conditions of a run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Conditions {
-    /// When it began, RFC 3339.
+    /// The start of the run, RFC 3339.
     pub started: String,
-    /// The generator's machine; the shop's, too, where both run on one.
+    /// The generator's machine.
     pub machine: Machine,
     /// The generator's version and commit.
     pub generator: String,
-    /// What `GET /readyz` said: the durability mode and the state of storage and search. Null where it said nothing.
+    /// The answer of `GET /readyz`, with the durability mode and the state of storage and search; null without one.
     pub readiness: Value,
-    /// What `GET /settings` said to the operator: version, commit and every setting. Null without an admin.
+    /// The answer of `GET /settings`: version, commit and every setting; null without an admin.
     pub settings: Value,
 }
 
 /// A machine.
 #[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Machine {
-    /// The processor's name.
+    /// The model of the processor.
     pub cpu: String,
-    /// How many cores a program may use.
+    /// The number of cores that the generator may use.
     pub cores: usize,
-    /// Memory, in KiB.
     pub memory_kib: u64,
-    /// The kernel's release.
     pub kernel: String,
 }
 
 impl Machine {
-    /// This machine, as Linux tells; elsewhere most of it is unknown.
+    /// Reads `/proc`; on other systems than Linux most of it is unknown.
     fn this() -> Self {
         let line = |file: &str, name: &str| {
             let text = fs::read_to_string(file).unwrap_or_default();
@@ -59,26 +55,26 @@ impl Machine {
 }
 
 impl Conditions {
-    pub(super) fn new(started: String, readiness: Value, settings: Value) -> Self {
-        let generator = format!("{} ({})", crate::VERSION, crate::COMMIT);
+    pub(crate) fn new(generator: String, readiness: Value, settings: Value) -> Self {
+        let started = jiff::Timestamp::now().round(jiff::Unit::Millisecond).unwrap_or_default().to_string();
         Self { started, machine: Machine::this(), generator, readiness, settings }
     }
 
-    /// How the shop keeps what it acknowledges.
-    pub(super) fn durability(&self) -> &str {
-        self.readiness["durability"].as_str().unwrap_or("not told by the shop")
+    /// The shop's durability mode.
+    pub(crate) fn durability(&self) -> &str {
+        self.readiness["durability"].as_str().unwrap_or("not reported by the shop")
     }
 
     /// The shop's version and commit.
-    pub(super) fn shop(&self) -> String {
+    pub(crate) fn shop(&self) -> String {
         match (self.settings["version"].as_str(), self.settings["commit"].as_str()) {
             (Some(version), Some(commit)) => format!("{version} ({commit})"),
-            _ => "not told: that takes an admin as the operator".into(),
+            _ => "not reported, which needs an admin as the operator".into(),
         }
     }
 
-    /// The machine in a line.
-    pub(super) fn machine(&self) -> String {
+    /// The machine, in a line.
+    pub(crate) fn machine(&self) -> String {
         let Machine { cpu, cores, memory_kib, kernel } = &self.machine;
         format!("{cpu}, {cores} cores, {:.1} GiB, Linux {kernel}", *memory_kib as f64 / KIB_PER_GIB)
     }
@@ -86,7 +82,7 @@ impl Conditions {
 
 impl fmt::Display for Conditions {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(to, "begun: {}; generator: {}; shop: {}", self.started, self.generator, self.shop())?;
+        writeln!(to, "started: {}; generator: {}; shop: {}", self.started, self.generator, self.shop())?;
         writeln!(to, "generator's machine: {}; the shop shares it where both run on one", self.machine())?;
         writeln!(to, "durability: {}", self.durability())
     }

@@ -1,0 +1,111 @@
+//! What came back from a request, or why nothing did.
+
+use std::{error::Error, io};
+
+use serde::Serialize;
+use serde_json::Value;
+use url::Url;
+
+use crate::plan::LoadError;
+
+/// How much of an unexpected answer an error shows, in characters.
+const SHOWN_CHARACTERS: usize = 200;
+
+/// Why a request has no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum NoAnswer {
+    TimedOut,
+    ConnectionRefused,
+    ConnectionReset,
+    /// The shop closed the connection before it had answered.
+    ConnectionClosed,
+    /// The generator's machine has no port left for another connection.
+    NoPortLeft,
+    /// The generator's process may open no more files.
+    NoFileLeft,
+    /// Another error of the connection.
+    Broken,
+    /// The generator did not send it: its address was invalid, or the history could not be written.
+    NotSent,
+}
+
+impl NoAnswer {
+    /// Its name in reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::TimedOut => "timed out",
+            Self::ConnectionRefused => "connection refused",
+            Self::ConnectionReset => "connection reset",
+            Self::ConnectionClosed => "connection closed before the answer",
+            Self::NoPortLeft => "no local port left",
+            Self::NoFileLeft => "too many open files",
+            Self::Broken => "connection broken",
+            Self::NotSent => "not sent",
+        }
+    }
+
+    /// The reason that lies deepest in an error of hyper's.
+    pub(crate) fn of(error: &(dyn Error + 'static)) -> Self {
+        let causes = || std::iter::successors(Some(error), |error| (*error).source());
+        if let Some(error) = causes().filter_map(|error| error.downcast_ref::<io::Error>()).last() {
+            return match error.kind() {
+                io::ErrorKind::ConnectionRefused => Self::ConnectionRefused,
+                io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => Self::ConnectionReset,
+                io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => Self::ConnectionClosed,
+                io::ErrorKind::AddrNotAvailable => Self::NoPortLeft,
+                io::ErrorKind::TimedOut => Self::TimedOut,
+                _ if matches!(error.raw_os_error(), Some(TOO_MANY_FILES | TOO_MANY_FILES_OF_ALL)) => Self::NoFileLeft,
+                _ => Self::Broken,
+            };
+        }
+        let closed = causes().filter_map(|error| error.downcast_ref::<hyper::Error>());
+        let mut closed = closed.filter(|error| error.is_incomplete_message() || error.is_closed());
+        if closed.next().is_some() { Self::ConnectionClosed } else { Self::Broken }
+    }
+}
+
+/// `EMFILE` and `ENFILE`, which `io::ErrorKind` does not tell apart from others.
+const TOO_MANY_FILES: i32 = 24;
+const TOO_MANY_FILES_OF_ALL: i32 = 23;
+
+/// The status of an answer, or why there is none.
+pub(crate) type Status = Result<u16, NoAnswer>;
+
+/// Whether a request failed: 5xx or no answer.
+pub(crate) fn is_failure(status: Status) -> bool {
+    !matches!(status, Ok(..500))
+}
+
+/// What came back.
+pub(crate) struct Answer {
+    pub(crate) status: Status,
+    /// Null where there was no answer, or none in JSON.
+    pub(crate) body: Value,
+}
+
+impl Answer {
+    pub(crate) fn missing(reason: NoAnswer) -> Self {
+        Self { status: Err(reason), body: Value::Null }
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        matches!(self.status, Ok(200..=399))
+    }
+
+    /// The body of an answer without which a run cannot begin.
+    pub(crate) fn required(self, base: &Url, what: &str) -> Result<Value, LoadError> {
+        match self.status {
+            Ok(200..=299) => Ok(self.body),
+            Ok(status) => {
+                let answer = self.body.to_string().chars().take(SHOWN_CHARACTERS).collect();
+                Err(LoadError::Refused { what: what.to_owned(), status, answer })
+            }
+            Err(reason) => {
+                Err(LoadError::Unreachable { url: base.to_string(), problem: format!("{what}: {}", reason.name()) })
+            }
+        }
+    }
+}

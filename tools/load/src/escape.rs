@@ -1,0 +1,6 @@
+//! Text in HTML.
+
+/// Escapes the characters that have a meaning in HTML.
+pub(crate) fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
