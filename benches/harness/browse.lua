@@ -1,4 +1,5 @@
 -- wrk: product pages by Zipf's law. The argument after `--` is a catalogue as `souk export` writes it: JSON Lines with ids.
+-- The exit status is 1 where a request failed.
 
 local ids, sums, total = {}, {}, 0
 local threads = 0
@@ -9,7 +10,8 @@ function setup(thread)
 end
 
 function init(args)
-   for line in io.lines(args[1] or "catalogue.jsonl") do
+   local file = assert(args[1], "no catalogue: end the command with  -- catalogue.jsonl  (of souk export)")
+   for line in io.lines(file) do
       ids[#ids + 1] = assert(line:match('"id":"([^"]+)"'), "a line without an id")
       total = total + 1 / #ids
       sums[#ids] = total
@@ -37,4 +39,13 @@ function done(summary, latency, requests)
       summary.requests / summary.duration * 1e6, latency:percentile(50) / 1e3, latency:percentile(99) / 1e3,
       latency:percentile(99.9) / 1e3, latency.max / 1e3, errors.status, errors.timeout,
       errors.connect + errors.read + errors.write))
+   local failed = errors.status + errors.timeout + errors.connect + errors.read + errors.write
+   if failed > 0 or summary.requests == 0 then
+      io.write(string.format("NO MEASUREMENT: %d of %d requests failed; is the catalogue that of this shop?\n", failed,
+         summary.requests + errors.timeout + errors.connect + errors.read + errors.write))
+      -- wrk itself would end with 0.
+      io.stdout:flush()
+      os.exit(1)
+   end
+   io.write("ok: every request was answered with 2xx or 3xx\n")
 end
