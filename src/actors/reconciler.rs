@@ -229,7 +229,7 @@ impl Parts {
     ) -> Result<HashSet<(OrderId, u32)>, Stopped> {
         let (mut listed, mut after) = (HashSet::new(), None);
         loop {
-            let page = self.gateway.books(since, until, after).await?;
+            let page = self.gateway.list_payments(since, until, after).await?;
             for booked in page.payments {
                 let Some((id, attempt)) = booked.of else {
                     seen.foreign += 1;

@@ -36,7 +36,7 @@ pub use self::{
 };
 use crate::payments::{
     Operation,
-    simulated::{BookError, LedgerLine, SLOW_MS, Simulated},
+    fake_provider::{BookError, FakeProvider, LedgerLine, SLOW_MS},
 };
 
 /// The longest request, in bytes: a script of as many rules as it may have.
@@ -46,7 +46,7 @@ const PROCESSING_MAX: usize = 1_000;
 
 /// The provider at work.
 struct Provider {
-    books: Simulated,
+    books: FakeProvider,
     script: Script,
     notices: Option<Notices>,
     /// How much of the ledger has been announced.
@@ -59,11 +59,11 @@ struct Provider {
 /// # Errors
 /// The ledger cannot be read or written.
 pub fn open(ledger: &Path, page: String, script: Script, webhook: Option<Webhook>) -> io::Result<Router> {
-    Ok(router(Simulated::open(ledger)?.with_page(page), script, webhook))
+    Ok(router(FakeProvider::open(ledger)?.with_page(page), script, webhook))
 }
 
 /// A provider over these books, which fails by this script. With a webhook it needs a runtime, where its notices are sent from.
-pub fn router(books: Simulated, script: Script, webhook: Option<Webhook>) -> Router {
+pub fn router(books: FakeProvider, script: Script, webhook: Option<Webhook>) -> Router {
     let provider = Provider {
         // What happened before was announced then.
         announced: Mutex::new(books.ledger().len()),
@@ -79,7 +79,7 @@ pub fn router(books: Simulated, script: Script, webhook: Option<Webhook>) -> Rou
         .route("/charges/void", post(operations::void))
         .route("/refunds", post(operations::refund))
         .route("/refunds/find", post(operations::find_refund))
-        .route("/books", post(operations::books))
+        .route("/books", post(operations::list_payments))
         .route("/authenticate/{order}/{attempt}", get(page::show).post(page::decide))
         .route("/ledger", get(ledger))
         .route("/script", get(show_script).put(replace_script))

@@ -14,8 +14,9 @@ use crate::{
     clock::Clock,
     domain::entity::Timestamp,
     payments::{
-        Operation, signature,
-        simulated::{Effect, LedgerLine},
+        Operation,
+        fake_provider::{Effect, LedgerLine},
+        signature,
         simulator::{NoticeBody, SIGNATURE_HEADER},
     },
 };

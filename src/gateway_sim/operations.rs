@@ -25,7 +25,7 @@ use crate::{
     },
     payments::{
         Operation, OperationKey, Payment, Repayment,
-        simulated::{BookError, First, SLOW_MS},
+        fake_provider::{BookError, First, SLOW_MS},
         simulator::{
             BookedAnswer, BooksAnswer, BooksBody, ChargeBody, FoundAnswer, KEY_HEADER, PaymentAnswer, PaymentBody,
             RefundAnswer, RefundBody, RefundNameBody, TEXT_BYTES_MAX, VoidBody,
@@ -119,7 +119,7 @@ pub(super) async fn find_refund(State(provider): At, Json(body): Json<RefundName
 }
 
 /// The books are not scripted: what is read there is what the rest is held against.
-pub(super) async fn books(State(provider): At, Json(body): Json<BooksBody>) -> Response {
+pub(super) async fn list_payments(State(provider): At, Json(body): Json<BooksBody>) -> Response {
     let (since, until) = (Timestamp(body.since_ms), Timestamp(body.until_ms));
     let page = provider.books.page_of(since, until, body.after.as_deref());
     let payments = page.payments.into_iter().map(|booked| BookedAnswer {

@@ -56,7 +56,7 @@ fn return_to(afterwards: Afterwards) -> Result<Option<Uri>, Box<Response>> {
 }
 
 fn page(text: &str) -> Response {
-    let head = "<!doctype html><meta charset=\"utf-8\"><title>Simulated bank</title><h1>Simulated bank</h1>";
+    let head = "<!doctype html><meta charset=\"utf-8\"><title>FakeProvider bank</title><h1>FakeProvider bank</h1>";
     (POLICY, Html(format!("{head}{text}"))).into_response()
 }
 

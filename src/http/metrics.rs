@@ -17,7 +17,7 @@ use prometheus_client::{
 };
 
 use super::{App, admission::Admission, bodies::ProblemBody, error::Problem};
-use crate::shop::Shop;
+use crate::shop::{Call, CallOutcome, Shop};
 
 /// Upper bounds of the request histogram, in seconds: around what a read, a write and a login take.
 const BUCKETS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
@@ -106,18 +106,20 @@ impl Collector for Gauges {
             let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
             metric.encode(encoder.encode_descriptor(&name, help, None, metric.metric_type())?)?;
         }
-        for figures in provider.calls {
-            let call = figures.call.as_str();
-            let outcomes = [("ok", figures.ok), ("unknown", figures.unknown), ("refused", figures.refused)];
-            for (outcome, count) in outcomes {
-                let (name, help) = (format!("provider_{call}_{outcome}"), "Requests to the payment provider");
-                let metric = ConstCounter::new(count);
+        for call in Call::ALL {
+            for outcome in CallOutcome::ALL {
+                let name = format!("provider_{}_{}", call.as_str(), outcome.as_str());
+                let metric = ConstCounter::new(provider.calls.requests(call, outcome));
+                let help = "Requests to the payment provider";
                 metric.encode(encoder.encode_descriptor(&name, help, None, metric.metric_type())?)?;
             }
-            let (name, help) = (format!("provider_{call}_seconds"), "Time the payment provider took");
-            let metric = ConstCounter::new(figures.took_ms as f64 / 1e3);
+            let (name, help) = (format!("provider_{}_seconds", call.as_str()), "Time the payment provider took");
+            let metric = ConstCounter::new(provider.calls.seconds(call));
             metric.encode(encoder.encode_descriptor(&name, help, None, metric.metric_type())?)?;
         }
+        let (durations, help) = (provider.calls.durations(), "How long requests to the payment provider took");
+        let name = "provider_request_duration_seconds";
+        durations.encode(encoder.encode_descriptor(name, help, None, durations.metric_type())?)?;
         Ok(())
     }
 }

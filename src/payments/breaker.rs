@@ -60,9 +60,9 @@ impl BreakerState {
 /// The breaker of one provider.
 pub(super) struct Breaker(Mutex<Phase>);
 
-/// Leave to ask, in this phase: an answer that comes in a later one says nothing about it.
+/// Permission for one call, given in this phase: an answer that arrives in a later phase says nothing about that one.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Leave(u64);
+pub(super) struct Permit(u64);
 
 /// A time in one state.
 struct Phase {
@@ -101,8 +101,8 @@ impl Breaker {
         (phase.state, phase.since, phase.opened)
     }
 
-    /// Asks for leave to ask the provider.
-    pub(super) fn enter(&self) -> Option<Leave> {
+    /// A permit for one call to the provider; `None` where it must not be called now.
+    pub(super) fn acquire(&self) -> Option<Permit> {
         let now = Instant::now();
         let mut phase = self.0.lock();
         if phase.state == BreakerState::Open && now.duration_since(phase.since) >= Duration::from_millis(OPEN_MS) {
@@ -114,14 +114,14 @@ impl Breaker {
             BreakerState::HalfOpen => phase.probes = (phase.probes.0 + 1, phase.probes.1 + 1),
             BreakerState::Closed => {}
         }
-        Some(Leave(phase.number))
+        Some(Permit(phase.number))
     }
 
     /// Takes note of an answer, or of a call that was given up. The state that it led to, where it led to one.
-    pub(super) fn leave(&self, leave: Leave, definite: bool) -> Option<BreakerState> {
+    pub(super) fn release(&self, permit: Permit, definite: bool) -> Option<BreakerState> {
         let now = Instant::now();
         let mut phase = self.0.lock();
-        if phase.number != leave.0 {
+        if phase.number != permit.0 {
             return None;
         }
         let next = match phase.state {
@@ -161,8 +161,8 @@ mod tests {
     use super::*;
 
     fn answer(breaker: &Breaker, definite: bool) {
-        let leave = breaker.enter().unwrap();
-        breaker.leave(leave, definite);
+        let permit = breaker.acquire().unwrap();
+        breaker.release(permit, definite);
     }
 
     fn state(breaker: &Breaker) -> BreakerState {
@@ -190,7 +190,7 @@ mod tests {
         assert_eq!(state(&breaker), BreakerState::Closed);
         (0..RUN_MAX).for_each(|_| answer(&breaker, false));
         assert_eq!((state(&breaker), breaker.state().2), (BreakerState::Open, 1));
-        assert!(breaker.enter().is_none(), "it fails at once");
+        assert!(breaker.acquire().is_none(), "it fails at once");
     }
 
     #[tokio::test(start_paused = true)]
@@ -210,14 +210,14 @@ mod tests {
     async fn half_open_there_are_a_few_probes_and_enough_definite_ones_close_it() {
         let breaker = opened().await;
         advance(Duration::from_millis(OPEN_MS - 1)).await;
-        assert!(breaker.enter().is_none());
+        assert!(breaker.acquire().is_none());
         pause().await;
-        let probes: Vec<_> = (0..PROBES_MAX).map(|_| breaker.enter().unwrap()).collect();
-        assert!(breaker.enter().is_none(), "one too many");
+        let probes: Vec<_> = (0..PROBES_MAX).map(|_| breaker.acquire().unwrap()).collect();
+        assert!(breaker.acquire().is_none(), "one too many");
         // Some orders fail for ever; those that do not are enough.
         for (number, probe) in (1..).zip(probes) {
             assert_eq!(state(&breaker), BreakerState::HalfOpen, "before {number}");
-            breaker.leave(probe, number > PROBES_MAX - PROBES_WANTED);
+            breaker.release(probe, number > PROBES_MAX - PROBES_WANTED);
         }
         assert_eq!(state(&breaker), BreakerState::Closed);
     }
@@ -231,23 +231,23 @@ mod tests {
         assert_eq!(state(&breaker), BreakerState::HalfOpen);
         answer(&breaker, false);
         assert_eq!((state(&breaker), breaker.state().2), (BreakerState::Open, 2));
-        assert!(breaker.enter().is_none());
+        assert!(breaker.acquire().is_none());
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_from_an_earlier_phase_says_nothing() {
         let breaker = Breaker::new();
-        let late: Vec<_> = (0..PROBES_MAX).map(|_| breaker.enter().unwrap()).collect();
+        let late: Vec<_> = (0..PROBES_MAX).map(|_| breaker.acquire().unwrap()).collect();
         (0..RUN_MAX).for_each(|_| answer(&breaker, false));
         pause().await;
-        let probes: Vec<_> = (0..PROBES_MAX).map(|_| breaker.enter().unwrap()).collect();
-        for leave in late {
-            assert_eq!(breaker.leave(leave, false), None);
+        let probes: Vec<_> = (0..PROBES_MAX).map(|_| breaker.acquire().unwrap()).collect();
+        for permit in late {
+            assert_eq!(breaker.release(permit, false), None);
         }
         assert_eq!(state(&breaker), BreakerState::HalfOpen);
-        assert!(breaker.enter().is_none(), "the probes are still at work");
+        assert!(breaker.acquire().is_none(), "the probes are still at work");
         for probe in probes {
-            breaker.leave(probe, true);
+            breaker.release(probe, true);
         }
         assert_eq!(state(&breaker), BreakerState::Closed);
     }
@@ -264,7 +264,7 @@ mod tests {
                 .map(|_| {
                     scope.spawn(|| {
                         let _inside = handle.enter();
-                        u32::from(breaker.enter().is_some())
+                        u32::from(breaker.acquire().is_some())
                     })
                 })
                 .collect();

@@ -1,9 +1,10 @@
-//! A guard before a provider: it counts and times the calls, and its breaker keeps them off while the provider's answers are unknown.
+//! A guard before a provider: it counts and times the calls, and its circuit breaker keeps calls back while the answers are unknown.
 //!
-//! A definite answer is a success of the provider, also where it is a decline; a call that its caller gave up, as after a time-out,
-//! is an unknown one. Depends on its neighbours.
+//! A definite answer is a success of the provider, also where it is a decline. A call that its caller drops, as after a time-out,
+//! and one that panics count as unknown. Depends on its neighbours.
 
 use std::{
+    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -12,42 +13,40 @@ use std::{
 };
 
 use futures::FutureExt;
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, histogram::Histogram},
+};
 use tokio::time::Instant;
 
 pub use super::breaker::BreakerState;
 use super::{
-    Answer, BooksPage, Gateway, Notice, NoticeRefused, Payment, Repayment, Unknown,
-    breaker::{Breaker, Leave},
+    Answer, Gateway, Notice, NoticeRefused, Payment, PaymentsPage, Repayment, Unknown,
+    breaker::{Breaker, Permit},
 };
 use crate::domain::{
     entity::Timestamp,
     order::{PaymentState, RefundState},
 };
 
-/// The upper ends of the classes in which the time of calls is counted, in milliseconds: from a provider next door to the longest
-/// that one is waited for.
-pub const TOOK_MS: [u64; 10] = [10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000];
+/// Upper bounds of the histogram of calls, in seconds: from a provider next door to the longest that one answer is waited for.
+const BUCKETS: [f64; 10] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
-/// What a provider is called for.
+/// The methods of [`Gateway`] that call the provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Call {
-    /// [`Gateway::pay`].
     Pay,
-    /// [`Gateway::find`].
     Find,
-    /// [`Gateway::capture`].
     Capture,
-    /// [`Gateway::void`].
     Void,
-    /// [`Gateway::refund`].
     Refund,
-    /// [`Gateway::books`].
-    Books,
+    List,
 }
 
 impl Call {
-    /// All of them, in the order of their counters.
-    pub const ALL: [Self; 6] = [Self::Pay, Self::Find, Self::Capture, Self::Void, Self::Refund, Self::Books];
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::Pay, Self::Find, Self::Capture, Self::Void, Self::Refund, Self::List];
 
     /// Its name in metrics.
     #[must_use]
@@ -58,50 +57,106 @@ impl Call {
             Self::Capture => "capture",
             Self::Void => "void",
             Self::Refund => "refund",
-            Self::Books => "books",
+            Self::List => "books",
         }
     }
 }
 
-/// What became of the calls of one kind.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CallFigures {
-    /// Which kind.
-    pub call: Call,
-    /// Definite answers.
-    pub ok: u64,
-    /// Unknown ones, and calls that were given up.
-    pub unknown: u64,
-    /// Calls that the breaker refused.
-    pub refused: u64,
-    /// How many took at most so long as the class of [`TOOK_MS`] says, and longer than the class before; the last is of longer ones.
-    pub took: [u64; TOOK_MS.len() + 1],
-    /// How long all of them took together, in milliseconds; refused ones take no time.
-    pub took_ms: u64,
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum CallOutcome {
+    /// A definite answer.
+    Ok,
+    /// An unknown one, a call that was dropped, or one that panicked.
+    Unknown,
+    /// The breaker refused the call.
+    Refused,
 }
 
-/// What a guard has seen.
-#[derive(Debug, Clone, PartialEq, Eq)]
+impl CallOutcome {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Ok, Self::Unknown, Self::Refused];
+
+    /// Its name in metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Unknown => "unknown",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    call: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CallLabels {
+    call: &'static str,
+}
+
+/// What the guard counts. Refused calls take no time. Cheap to clone: clones share the counters.
+#[derive(Debug, Clone)]
+pub struct CallMetrics {
+    requests: Family<RequestLabels, Counter>,
+    seconds: Family<CallLabels, Counter<f64, AtomicU64>>,
+    durations: Family<CallLabels, Histogram, fn() -> Histogram>,
+}
+
+impl CallMetrics {
+    fn new() -> Self {
+        let durations = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> Histogram);
+        Self { requests: Family::default(), seconds: Family::default(), durations }
+    }
+
+    fn count(&self, call: Call, outcome: CallOutcome) {
+        let labels = RequestLabels { call: call.as_str(), outcome: outcome.as_str() };
+        self.requests.get_or_create(&labels).inc();
+    }
+
+    fn observe(&self, call: Call, took: Duration) {
+        let labels = CallLabels { call: call.as_str() };
+        self.seconds.get_or_create(&labels).inc_by(took.as_secs_f64());
+        self.durations.get_or_create(&labels).observe(took.as_secs_f64());
+    }
+
+    /// How many calls ended so.
+    #[must_use]
+    pub fn requests(&self, call: Call, outcome: CallOutcome) -> u64 {
+        self.requests.get_or_create(&RequestLabels { call: call.as_str(), outcome: outcome.as_str() }).get()
+    }
+
+    /// How long the calls of this method took in all, in seconds.
+    #[must_use]
+    pub fn seconds(&self, call: Call) -> f64 {
+        self.seconds.get_or_create(&CallLabels { call: call.as_str() }).get()
+    }
+
+    /// The histogram of how long calls took, by method.
+    #[must_use]
+    pub fn durations(&self) -> impl prometheus_client::encoding::EncodeMetric {
+        self.durations.clone()
+    }
+}
+
+/// The state of a guard.
+#[derive(Debug, Clone)]
 pub struct GatewayFigures {
-    /// Whether the provider is asked.
+    /// Whether the provider is called.
     pub state: BreakerState,
-    /// For how long that has been so.
+    /// For how long it has been in this state.
     pub since: Duration,
     /// How often the breaker has opened.
     pub opened: u64,
-    /// Calls at work.
+    /// Calls that are not answered yet.
     pub in_flight: u64,
-    /// By kind.
-    pub calls: [CallFigures; Call::ALL.len()],
-}
-
-#[derive(Default)]
-struct Counters {
-    ok: AtomicU64,
-    unknown: AtomicU64,
-    refused: AtomicU64,
-    took: [AtomicU64; TOOK_MS.len() + 1],
-    took_ms: AtomicU64,
+    /// Counts and times of the calls.
+    pub calls: CallMetrics,
 }
 
 /// A provider with a guard before it.
@@ -109,29 +164,24 @@ pub struct Guarded {
     gateway: Arc<dyn Gateway>,
     breaker: Breaker,
     in_flight: AtomicU64,
-    calls: [Counters; Call::ALL.len()],
+    calls: CallMetrics,
 }
 
-/// A call at work. Dropped before its answer, it was given up.
-struct AtWork<'a> {
+/// A call in flight. Where it is dropped before its answer, its outcome is unknown.
+struct InFlight<'a> {
     guarded: &'a Guarded,
     call: Call,
-    leave: Leave,
+    permit: Permit,
     began: Instant,
-    definite: bool,
+    outcome: CallOutcome,
 }
 
-impl Drop for AtWork<'_> {
+impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        let counters = &self.guarded.calls[self.call as usize];
-        let took_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let class = TOOK_MS.partition_point(|end| *end < took_ms);
-        counters.took[class].fetch_add(1, Relaxed);
-        counters.took_ms.fetch_add(took_ms, Relaxed);
-        let outcome = if self.definite { &counters.ok } else { &counters.unknown };
-        outcome.fetch_add(1, Relaxed);
+        self.guarded.calls.count(self.call, self.outcome);
+        self.guarded.calls.observe(self.call, self.began.elapsed());
         self.guarded.in_flight.fetch_sub(1, Relaxed);
-        if let Some(state) = self.guarded.breaker.leave(self.leave, self.definite) {
+        if let Some(state) = self.guarded.breaker.release(self.permit, self.outcome == CallOutcome::Ok) {
             let (provider, state) = (self.guarded.gateway.name(), state.as_str());
             tracing::warn!(provider, state, "the breaker before the payment provider has changed");
         }
@@ -142,25 +192,15 @@ impl Guarded {
     /// This provider, guarded.
     #[must_use]
     pub fn new(gateway: Arc<dyn Gateway>) -> Self {
-        Self { gateway, breaker: Breaker::new(), in_flight: AtomicU64::new(0), calls: Default::default() }
+        Self { gateway, breaker: Breaker::new(), in_flight: AtomicU64::new(0), calls: CallMetrics::new() }
     }
 
-    /// What it has seen.
+    /// The state of the breaker, and the counts so far.
     #[must_use]
     pub fn figures(&self) -> GatewayFigures {
         let (state, since, opened) = self.breaker.state();
-        let calls = Call::ALL.map(|call| {
-            let counters = &self.calls[call as usize];
-            CallFigures {
-                call,
-                ok: counters.ok.load(Relaxed),
-                unknown: counters.unknown.load(Relaxed),
-                refused: counters.refused.load(Relaxed),
-                took: counters.took.each_ref().map(|class| class.load(Relaxed)),
-                took_ms: counters.took_ms.load(Relaxed),
-            }
-        });
-        GatewayFigures { state, since: since.elapsed(), opened, in_flight: self.in_flight.load(Relaxed), calls }
+        let (in_flight, calls) = (self.in_flight.load(Relaxed), self.calls.clone());
+        GatewayFigures { state, since: since.elapsed(), opened, in_flight, calls }
     }
 
     fn guard<'a, T: Send + 'a>(
@@ -169,16 +209,21 @@ impl Guarded {
         ask: impl FnOnce(&'a dyn Gateway) -> Answer<'a, T> + Send + 'a,
     ) -> Answer<'a, T> {
         async move {
-            let Some(leave) = self.breaker.enter() else {
-                self.calls[call as usize].refused.fetch_add(1, Relaxed);
+            let Some(permit) = self.breaker.acquire() else {
+                self.calls.count(call, CallOutcome::Refused);
                 return Err(Unknown::new(
-                    "too many of the provider's answers were unknown; it is not asked for the moment",
+                    "too many of the provider's answers were unknown; it is not called at present",
                 ));
             };
             self.in_flight.fetch_add(1, Relaxed);
-            let mut at_work = AtWork { guarded: self, call, leave, began: Instant::now(), definite: false };
-            let answer = ask(&*self.gateway).await;
-            at_work.definite = answer.is_ok();
+            let outcome = CallOutcome::Unknown;
+            let mut in_flight = InFlight { guarded: self, call, permit, began: Instant::now(), outcome };
+            // A panic says nothing about the money, so it is an unknown outcome. Nothing of the gateway's is used after it here.
+            let answer = AssertUnwindSafe(async { ask(&*self.gateway).await }).catch_unwind().await;
+            let answer = answer.unwrap_or_else(|_| Err(Unknown::new("the payment gateway panicked")));
+            if answer.is_ok() {
+                in_flight.outcome = CallOutcome::Ok;
+            }
             answer
         }
         .boxed()
@@ -210,8 +255,8 @@ impl Gateway for Guarded {
         self.guard(Call::Refund, |gateway| gateway.refund(repayment))
     }
 
-    fn books(&self, since: Timestamp, until: Timestamp, after: Option<String>) -> Answer<'_, BooksPage> {
-        self.guard(Call::Books, move |gateway| gateway.books(since, until, after))
+    fn list_payments(&self, since: Timestamp, until: Timestamp, after: Option<String>) -> Answer<'_, PaymentsPage> {
+        self.guard(Call::List, move |gateway| gateway.list_payments(since, until, after))
     }
 
     fn signature_header(&self) -> &'static str {
@@ -234,10 +279,10 @@ mod tests {
             money::{Currency, Money},
             order::CaptureMode,
         },
-        payments::simulated::Simulated,
+        payments::fake_provider::FakeProvider,
     };
 
-    /// Answers as the token says: `lost` is unknown, `hangs` for a day, anything else after a while.
+    /// Answers as the token says: `lost` is unknown, `panics` panics, `hangs` takes a day, anything else a while.
     struct Stub;
 
     impl Gateway for Stub {
@@ -249,6 +294,7 @@ mod tests {
             async move {
                 match payment.method.as_str() {
                     "lost" => return Err(Unknown::new("lost")),
+                    "panics" => panic!("by the test"),
                     "hangs" => sleep(Duration::from_secs(86_400)).await,
                     _ => sleep(Duration::from_millis(30)).await,
                 }
@@ -273,7 +319,7 @@ mod tests {
             unreachable!()
         }
 
-        fn books(&self, _: Timestamp, _: Timestamp, _: Option<String>) -> Answer<'_, BooksPage> {
+        fn list_payments(&self, _: Timestamp, _: Timestamp, _: Option<String>) -> Answer<'_, PaymentsPage> {
             unreachable!()
         }
 
@@ -294,8 +340,9 @@ mod tests {
 
     /// How many of the calls to pay were definite, unknown, refused.
     fn paid(guarded: &Guarded) -> (u64, u64, u64) {
-        let pay = &guarded.figures().calls[Call::Pay as usize];
-        (pay.ok, pay.unknown, pay.refused)
+        let calls = guarded.figures().calls;
+        let [ok, unknown, refused] = CallOutcome::ALL.map(|outcome| calls.requests(Call::Pay, outcome));
+        (ok, unknown, refused)
     }
 
     #[tokio::test(start_paused = true)]
@@ -328,14 +375,14 @@ mod tests {
         let guarded = Guarded::new(Arc::new(Stub));
         drop(guarded.pay(payment("hangs")));
         assert_eq!(paid(&guarded), (0, 0, 0), "what was never begun is no call");
-        let mut calls = 0;
+        let mut calls = 0_u32;
         while guarded.figures().state == BreakerState::Closed {
             calls += 1;
             timeout(Duration::from_secs(20), guarded.pay(payment("hangs"))).await.unwrap_err();
         }
-        assert_eq!((paid(&guarded), guarded.figures().in_flight), ((0, calls, 0), 0));
-        let pay = guarded.figures().calls[Call::Pay as usize].clone();
-        assert_eq!((pay.took[TOOK_MS.len()], pay.took_ms), (calls, calls * 20_000));
+        assert_eq!((paid(&guarded), guarded.figures().in_flight), ((0, calls.into(), 0), 0));
+        let seconds = guarded.figures().calls.seconds(Call::Pay);
+        assert!((seconds - f64::from(calls) * 20.0).abs() < 0.1, "{seconds} s of {calls} calls");
         advance(Duration::from_secs(10)).await;
         timeout(Duration::from_secs(20), guarded.pay(payment("hangs"))).await.unwrap_err();
         assert_eq!(guarded.figures().state, BreakerState::HalfOpen);
@@ -345,8 +392,17 @@ mod tests {
         assert_eq!(guarded.figures().state, BreakerState::Open, "also as probes");
     }
 
+    #[tokio::test]
+    async fn a_gateway_that_panics_has_an_unknown_outcome_and_can_be_called_again() {
+        let guarded = Guarded::new(Arc::new(Stub));
+        let unknown = guarded.pay(payment("panics")).await.unwrap_err();
+        assert_eq!(unknown.problem, "the payment gateway panicked");
+        assert_eq!((paid(&guarded), guarded.figures().in_flight), ((0, 1, 0), 0));
+        guarded.pay(payment("declined")).await.unwrap();
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn what_is_at_work_is_counted_and_times_fall_into_their_classes() {
+    async fn calls_in_flight_are_counted_and_their_times_summed() {
         let guarded = Arc::new(Guarded::new(Arc::new(Stub)));
         let tasks: Vec<_> = (0..20)
             .map(|_| {
@@ -360,13 +416,13 @@ mod tests {
             task.await.unwrap().unwrap();
         }
         let figures = guarded.figures();
-        let pay = &figures.calls[Call::Pay as usize];
-        assert_eq!((figures.in_flight, pay.ok, pay.took[2], pay.took_ms), (0, 20, 20, 600));
+        assert_eq!((figures.in_flight, paid(&guarded)), (0, (20, 0, 0)));
+        assert!((figures.calls.seconds(Call::Pay) - 0.6).abs() < 0.01, "20 calls of 30 ms");
     }
 
     #[tokio::test]
     async fn every_operation_goes_to_the_provider_and_is_counted_as_itself() {
-        let guarded = Guarded::new(Arc::new(Simulated::in_memory()));
+        let guarded = Guarded::new(Arc::new(FakeProvider::in_memory()));
         let held = Payment { capture: CaptureMode::Later, ..payment("tok_success") };
         guarded.pay(held.clone()).await.unwrap();
         guarded.find(held.clone()).await.unwrap().unwrap();
@@ -374,9 +430,11 @@ mod tests {
         guarded.void(held.clone()).await.unwrap();
         let (order, number, attempt, amount, payment) = (held.order, 1, 1, held.amount, String::new());
         guarded.refund(Repayment { order, number, attempt, amount, payment, reference: None }).await.unwrap();
-        guarded.books(Timestamp(0), Timestamp(u64::MAX), None).await.unwrap();
-        for figures in guarded.figures().calls {
-            assert_eq!((figures.ok, figures.unknown), (1, 0), "{:?}", figures.call);
+        guarded.list_payments(Timestamp(0), Timestamp(u64::MAX), None).await.unwrap();
+        for call in Call::ALL {
+            let calls = guarded.figures().calls;
+            let outcomes = CallOutcome::ALL.map(|outcome| calls.requests(call, outcome));
+            assert_eq!(outcomes, [1, 0, 0], "{call:?}");
         }
         assert_eq!((guarded.name(), guarded.signature_header()), ("simulated", "souk-signature"));
     }

@@ -8,9 +8,9 @@
 
 mod breaker;
 mod client;
+pub mod fake_provider;
 pub mod guard;
 pub mod signature;
-pub mod simulated;
 pub mod simulator;
 pub mod stripe;
 
@@ -139,7 +139,7 @@ pub struct Booked {
 
 /// A page of the provider's books.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BooksPage {
+pub struct PaymentsPage {
     /// Payments, in the provider's order.
     pub payments: Vec<Booked>,
     /// What to pass as `after` for the next page; `None` at the end.
@@ -219,7 +219,7 @@ pub trait Gateway: Send + Sync + 'static {
     fn refund(&self, repayment: Repayment) -> Answer<'_, RefundState>;
 
     /// A page of the payments made from `since` on, before `until`.
-    fn books(&self, since: Timestamp, until: Timestamp, after: Option<String>) -> Answer<'_, BooksPage>;
+    fn list_payments(&self, since: Timestamp, until: Timestamp, after: Option<String>) -> Answer<'_, PaymentsPage>;
 
     /// The header in which the provider signs its notices.
     fn signature_header(&self) -> &'static str;

@@ -25,7 +25,7 @@ pub use self::protocol::{
     RefundAnswer, RefundBody, RefundNameBody, SIGNATURE_HEADER, TEXT_BYTES_MAX, VoidBody,
 };
 use super::{
-    Answer, Booked, BooksPage, Gateway, Notice, NoticeRefused, Operation, OperationKey, Payment, Repayment, Unknown,
+    Answer, Booked, Gateway, Notice, NoticeRefused, Operation, OperationKey, Payment, PaymentsPage, Repayment, Unknown,
     client::{Client, ClientError},
     signature,
 };
@@ -156,12 +156,12 @@ impl Gateway for Simulator {
         .boxed()
     }
 
-    fn books(&self, since: Timestamp, until: Timestamp, after: Option<String>) -> Answer<'_, BooksPage> {
+    fn list_payments(&self, since: Timestamp, until: Timestamp, after: Option<String>) -> Answer<'_, PaymentsPage> {
         async move {
             let body = BooksBody { since_ms: since.0, until_ms: until.0, after };
             let answer: BooksAnswer = self.ask(&["books"], None, &body).await?;
             let payments: Result<Vec<Booked>, Unknown> = answer.payments.into_iter().map(booked).collect();
-            Ok(BooksPage { payments: payments?, next: answer.next })
+            Ok(PaymentsPage { payments: payments?, next: answer.next })
         }
         .boxed()
     }

@@ -61,6 +61,7 @@ pub use crate::{
         reply::{Effect, NotDelivered},
     },
     identity::{Principal, passwords::PasswordError},
+    payments::guard::{Call, CallOutcome},
     search::{CategoryCount, Cursor, Hit, SearchError, SearchPage, SearchRequest, Sort, Status as SearchStatus},
     storage::Status as StorageStatus,
 };

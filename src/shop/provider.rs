@@ -11,7 +11,7 @@ use crate::{
     config::{Config, Payments, Provider, Secret},
     payments::{
         Gateway,
-        simulated::Simulated,
+        fake_provider::FakeProvider,
         simulator::{Simulator, SimulatorConfig},
         stripe::{API_URL, Stripe, StripeConfig},
     },
@@ -33,7 +33,7 @@ pub(super) fn open(config: &Config, is_new: bool) -> Result<Arc<dyn Gateway>, Op
                 let ledger = ledger.display();
                 tracing::warn!(%ledger, "the simulated provider's ledger is not there: it has forgotten all charges");
             }
-            let opened = Simulated::open(&ledger);
+            let opened = FakeProvider::open(&ledger);
             Arc::new(opened.map_err(|source| OpenShopError::Directory { directory: ledger, source })?)
         }
         Provider::Simulator => {

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, path::Path};
 use super::VerifyError;
 use crate::{
     domain::money::Money,
-    payments::simulated::{Effect, read_ledger},
+    payments::fake_provider::{Effect, read_ledger},
 };
 
 /// What the provider has captured and given back.

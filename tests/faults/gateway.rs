@@ -12,7 +12,7 @@ use std::{
 
 use reqwest::Method;
 use serde_json::Value;
-use souk::{gateway_sim::Rule, payments::simulated::LedgerLine};
+use souk::{gateway_sim::Rule, payments::fake_provider::LedgerLine};
 use tempfile::TempDir;
 
 use crate::recorded::{Person, Process, START_MAX, Town};

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use souk::payments::simulated::{Effect, LedgerLine};
+use souk::payments::fake_provider::{Effect, LedgerLine};
 
 /// Orders by id, as `GET /orders/{id}` shows them.
 pub(crate) type Orders = BTreeMap<String, Value>;

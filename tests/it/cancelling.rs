@@ -5,7 +5,7 @@ use souk::{
     clock::Clock,
     config::Config,
     gateway_sim::{Fault, Rule},
-    payments::{Operation, simulated::Simulated},
+    payments::{Operation, fake_provider::FakeProvider},
 };
 use tokio::net::TcpListener;
 
@@ -116,7 +116,7 @@ async fn an_order_is_cancelled_while_the_provider_is_not_there() {
     assert_eq!(customer.pay(&order, "tok_success").await.expect(202)["payment"]["status"], "pending");
     assert_eq!(cancel(&customer, &order).await["status"], "cancelling");
     assert_eq!(seller.stock("CABLE").await, (10, 9), "nobody knows whether it is paid");
-    let provider = Provider::over(Simulated::in_memory(), address).await;
+    let provider = Provider::over(FakeProvider::in_memory(), address).await;
     app.until(&customer, &order, "cancelled").await;
     assert_eq!((provider.effects(&order).await, seller.stock("CABLE").await), (vec!["voided".to_owned()], (10, 10)));
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use souk::{
     clock::Clock,
     gateway_sim::{Fault, Rule},
-    payments::simulated::Simulated,
+    payments::fake_provider::FakeProvider,
 };
 use tokio::net::TcpListener;
 
@@ -71,7 +71,7 @@ async fn an_order_waits_for_a_provider_that_is_not_there() {
     let (app, customer) = shop_with(&format!("http://{address}")).await;
     let order = customer.order("CABLE", 1).await;
     assert_eq!(customer.pay(&order, "tok_success").await.expect(202)["status"], "pending");
-    let provider = Provider::over(Simulated::in_memory(), address).await;
+    let provider = Provider::over(FakeProvider::in_memory(), address).await;
     app.until(&customer, &order, "confirmed").await;
     assert_eq!(provider.ledger(&order).await.len(), 1);
 }
@@ -80,7 +80,7 @@ async fn an_order_waits_for_a_provider_that_is_not_there() {
 async fn the_provider_says_what_it_does_not_take() {
     let directory = tempfile::tempdir().unwrap();
     let ledger = directory.path().join("ledger.jsonl");
-    let open = |path: &Path| Simulated::open(path).unwrap();
+    let open = |path: &Path| FakeProvider::open(path).unwrap();
     let provider = Provider::over(open(&ledger), anywhere()).await;
     let order = "0".repeat(31) + "a";
     let key = format!("{order}:charge:1");

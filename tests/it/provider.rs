@@ -16,7 +16,7 @@ use souk::{
     clock::Clock,
     config::{Config, Limits},
     gateway_sim::{self, Rule, Script, Webhook},
-    payments::simulated::Simulated,
+    payments::fake_provider::FakeProvider,
 };
 use tokio::{net::TcpListener, task::JoinHandle};
 
@@ -56,27 +56,27 @@ pub(crate) struct Provider {
 
 impl Provider {
     pub(crate) async fn new() -> Self {
-        Self::over(Simulated::in_memory(), anywhere()).await
+        Self::over(FakeProvider::in_memory(), anywhere()).await
     }
 
     /// A provider with these books, at this address.
-    pub(crate) async fn over(books: Simulated, address: SocketAddr) -> Self {
+    pub(crate) async fn over(books: FakeProvider, address: SocketAddr) -> Self {
         Self::start(books, address, None, |router| router).await
     }
 
     /// A provider that announces what happens.
     pub(crate) async fn announcing(webhook: Webhook) -> Self {
-        Self::start(Simulated::in_memory(), anywhere(), Some(webhook), |router| router).await
+        Self::start(FakeProvider::in_memory(), anywhere(), Some(webhook), |router| router).await
     }
 
     /// A provider that takes more than it is asked for, and says so.
     pub(crate) async fn greedy() -> Self {
         let layer = |router: Router| router.layer(middleware::from_fn(take_one_more));
-        Self::start(Simulated::in_memory(), anywhere(), None, layer).await
+        Self::start(FakeProvider::in_memory(), anywhere(), None, layer).await
     }
 
     async fn start(
-        books: Simulated,
+        books: FakeProvider,
         address: SocketAddr,
         webhook: Option<Webhook>,
         layer: impl FnOnce(Router) -> Router,

@@ -18,14 +18,16 @@ use souk::{
         money::{Currency, Money},
         order::{CaptureMode, PaymentState, RefundState},
     },
-    payments::{Answer, BooksPage, Gateway, Notice, NoticeRefused, Payment, Repayment, Unknown, simulated::Simulated},
+    payments::{
+        Answer, Gateway, Notice, NoticeRefused, Payment, PaymentsPage, Repayment, Unknown, fake_provider::FakeProvider,
+    },
 };
 
 use crate::support::{Client, TestApp};
 
 /// A provider that can lose its memory, take money and say that it did not, or not be there.
 struct Provider {
-    books: Simulated,
+    books: FakeProvider,
     has_forgotten: AtomicBool,
     is_away: AtomicBool,
     says_no: AtomicBool,
@@ -34,7 +36,7 @@ struct Provider {
 impl Provider {
     fn new() -> Arc<Self> {
         let [has_forgotten, is_away, says_no] = [(); 3].map(|()| AtomicBool::default());
-        Arc::new(Self { books: Simulated::in_memory(), has_forgotten, is_away, says_no })
+        Arc::new(Self { books: FakeProvider::in_memory(), has_forgotten, is_away, says_no })
     }
 
     fn answer<'a, T: Send + 'a>(&self, answer: Answer<'a, T>) -> Answer<'a, T> {
@@ -79,11 +81,11 @@ impl Gateway for Provider {
         self.answer(self.books.refund(repayment))
     }
 
-    fn books(&self, since: Timestamp, until: Timestamp, after: Option<String>) -> Answer<'_, BooksPage> {
+    fn list_payments(&self, since: Timestamp, until: Timestamp, after: Option<String>) -> Answer<'_, PaymentsPage> {
         if self.has_forgotten.load(Relaxed) {
-            return Box::pin(async { Ok(BooksPage { payments: Vec::new(), next: None }) });
+            return Box::pin(async { Ok(PaymentsPage { payments: Vec::new(), next: None }) });
         }
-        self.answer(self.books.books(since, until, after))
+        self.answer(self.books.list_payments(since, until, after))
     }
 
     fn signature_header(&self) -> &'static str {

@@ -36,8 +36,8 @@ use crate::{
         order::{self, Address, PaymentState, Placement, RefundState, Status},
     },
     payments::{
-        Answer, BooksPage, Gateway, Notice, NoticeRefused, Operation, OperationKey, Payment, Repayment, Unknown,
-        simulated::{Effect, Simulated},
+        Answer, Gateway, Notice, NoticeRefused, Operation, OperationKey, Payment, PaymentsPage, Repayment, Unknown,
+        fake_provider::{Effect, FakeProvider},
     },
     storage::{Journal, Position},
 };
@@ -58,7 +58,7 @@ pub(super) enum Mood {
 
 /// The simulated provider, outliving the shop, in whatever mood it is for the next requests.
 pub(super) struct Provider {
-    books: Simulated,
+    books: FakeProvider,
     moods: Mutex<VecDeque<Mood>>,
     calls: Mutex<Vec<OperationKey>>,
 }
@@ -66,7 +66,7 @@ pub(super) struct Provider {
 impl Provider {
     pub(super) fn with_moods(moods: &[Mood]) -> Arc<Self> {
         let moods = Mutex::new(moods.iter().copied().collect());
-        Arc::new(Self { books: Simulated::in_memory(), moods, calls: Mutex::default() })
+        Arc::new(Self { books: FakeProvider::in_memory(), moods, calls: Mutex::default() })
     }
 
     pub(super) fn add_mood(&self, mood: Mood) {
@@ -143,8 +143,8 @@ impl Gateway for Provider {
         self.in_its_mood(repayment.key(), self.books.refund(repayment))
     }
 
-    fn books(&self, since: Timestamp, until: Timestamp, after: Option<String>) -> Answer<'_, BooksPage> {
-        self.books.books(since, until, after)
+    fn list_payments(&self, since: Timestamp, until: Timestamp, after: Option<String>) -> Answer<'_, PaymentsPage> {
+        self.books.list_payments(since, until, after)
     }
 
     fn signature_header(&self) -> &'static str {

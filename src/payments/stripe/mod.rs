@@ -28,7 +28,7 @@ use self::{
     objects::{Intent, Stage},
 };
 use super::{
-    Answer, BooksPage, Gateway, Notice, NoticeRefused, Operation, Payment, Repayment, Unknown, client::ClientError,
+    Answer, Gateway, Notice, NoticeRefused, Operation, Payment, PaymentsPage, Repayment, Unknown, client::ClientError,
     signature,
 };
 use crate::domain::{
@@ -245,7 +245,7 @@ impl Stripe {
         }
     }
 
-    async fn page(&self, since: Timestamp, until: Timestamp, after: Option<String>) -> Result<BooksPage, Unknown> {
+    async fn page(&self, since: Timestamp, until: Timestamp, after: Option<String>) -> Result<PaymentsPage, Unknown> {
         // Stripe counts seconds. A payment of a second that is partly asked for is shown: twice is better than never.
         let (since, until) = ((since.0 / 1_000).to_string(), until.0.div_ceil(1_000).to_string());
         let filter = [("created[gte]", &*since), ("created[lt]", &until), ("expand[]", "data.latest_charge")];
@@ -255,7 +255,7 @@ impl Stripe {
             return Err(Unknown::new("the books go on, but not from where they are"));
         }
         let lines = page.data.iter().map(Intent::booked).collect::<Result<Vec<_>, _>>()?;
-        Ok(BooksPage { payments: lines.into_iter().flatten().collect(), next: last.filter(|_| page.has_more) })
+        Ok(PaymentsPage { payments: lines.into_iter().flatten().collect(), next: last.filter(|_| page.has_more) })
     }
 }
 
@@ -288,7 +288,7 @@ impl Gateway for Stripe {
         self.give_back(repayment).boxed()
     }
 
-    fn books(&self, since: Timestamp, until: Timestamp, after: Option<String>) -> Answer<'_, BooksPage> {
+    fn list_payments(&self, since: Timestamp, until: Timestamp, after: Option<String>) -> Answer<'_, PaymentsPage> {
         self.page(since, until, after).boxed()
     }
 

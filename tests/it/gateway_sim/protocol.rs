@@ -18,7 +18,7 @@ use souk::{
     gateway_sim::{self, Fault, Mischief, RULES_MAX, Rule, Script, Webhook},
     payments::{
         Gateway, Notice, NoticeRefused, Operation, Payment, Repayment,
-        simulated::Simulated,
+        fake_provider::FakeProvider,
         simulator::{Simulator, SimulatorConfig},
     },
 };
@@ -54,7 +54,7 @@ fn start(router: Router, listener: TcpListener, url: String) -> Server {
 }
 
 /// A provider, and the adapter that speaks to it.
-async fn provider(books: Simulated, webhook: Option<Webhook>) -> (Server, Simulator) {
+async fn provider(books: FakeProvider, webhook: Option<Webhook>) -> (Server, Simulator) {
     let (listener, url) = listen().await;
     let books = books.with_page(format!("{url}/authenticate"));
     let server = start(gateway_sim::router(books, Script::default(), webhook), listener, url.clone());
@@ -63,7 +63,7 @@ async fn provider(books: Simulated, webhook: Option<Webhook>) -> (Server, Simula
 }
 
 async fn fresh() -> (Server, Simulator) {
-    provider(Simulated::in_memory(), None).await
+    provider(FakeProvider::in_memory(), None).await
 }
 
 fn secrets() -> Vec<SecretString> {
@@ -114,7 +114,7 @@ async fn until<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T {
 async fn a_payment_is_held_captured_refunded_and_known_ever_after() {
     let directory = tempfile::tempdir().unwrap();
     let ledger = directory.path().join("ledger.jsonl");
-    let open = |path: &Path| Simulated::open(path).unwrap();
+    let open = |path: &Path| FakeProvider::open(path).unwrap();
     let (server, gateway) = provider(open(&ledger), None).await;
     let held = Payment { capture: CaptureMode::Later, ..payment(1, 1, "tok_success") };
     assert_eq!(gateway.find(held.clone()).await.unwrap(), None);
@@ -150,7 +150,7 @@ async fn a_payment_is_held_captured_refunded_and_known_ever_after() {
     };
     assert_eq!(found(3).await, json!({"found": {"status": "failed", "reason": "more_than_captured"}}));
     assert_eq!(found(4).await, json!({"found": null}));
-    let page = gateway.books(Timestamp(0), Timestamp(u64::MAX), None).await.unwrap();
+    let page = gateway.list_payments(Timestamp(0), Timestamp(u64::MAX), None).await.unwrap();
     assert_eq!((page.payments.len(), page.next), (1, None));
     assert_eq!((page.payments[0].of, page.payments[0].refunded_minor), (Some((OrderId(1), 1)), 500));
 }
@@ -292,7 +292,7 @@ async fn the_books_are_read_page_by_page() {
     }
     let (mut seen, mut after, mut pages) = (Vec::new(), None, 0);
     loop {
-        let page = gateway.books(Timestamp(0), Timestamp(u64::MAX), after).await.unwrap();
+        let page = gateway.list_payments(Timestamp(0), Timestamp(u64::MAX), after).await.unwrap();
         seen.extend(page.payments.into_iter().filter_map(|booked| booked.of));
         pages += 1;
         after = page.next;
@@ -302,7 +302,7 @@ async fn the_books_are_read_page_by_page() {
     }
     seen.sort_unstable();
     assert_eq!((seen, pages), ((1..=orders).map(|order| (OrderId(order), 1)).collect(), 3));
-    let none = gateway.books(Timestamp(0), Timestamp(1), None).await.unwrap();
+    let none = gateway.list_payments(Timestamp(0), Timestamp(1), None).await.unwrap();
     assert!(none.payments.is_empty());
 }
 
@@ -344,7 +344,7 @@ impl Ear {
 #[tokio::test]
 async fn what_happens_is_announced_until_it_is_taken() {
     let ear = Ear::new(1).await;
-    let (server, gateway) = provider(Simulated::in_memory(), ear.webhook()).await;
+    let (server, gateway) = provider(FakeProvider::in_memory(), ear.webhook()).await;
     let held = Payment { capture: CaptureMode::Later, ..payment(1, 1, "tok_success") };
     gateway.pay(held.clone()).await.unwrap();
     gateway.capture(held.clone()).await.unwrap();
@@ -388,7 +388,7 @@ async fn what_happens_is_announced_until_it_is_taken() {
 #[tokio::test]
 async fn notices_come_as_often_and_as_badly_signed_as_the_script_says() {
     let ear = Ear::new(0).await;
-    let (server, gateway) = provider(Simulated::in_memory(), ear.webhook()).await;
+    let (server, gateway) = provider(FakeProvider::in_memory(), ear.webhook()).await;
     let rule = |order: u128, mischief: Mischief| Rule {
         key_prefix: OrderId(order).to_string(),
         webhook: Some(mischief),

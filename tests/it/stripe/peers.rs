@@ -304,7 +304,7 @@ async fn with_localstripe_payments_are_made_captured_given_up_found_and_given_ba
     assert!(matches!(rest, RefundState::Refunded { .. }) && rest != part);
     assert_eq!(between.asked("POST /v1/refunds"), 2);
 
-    let books = stripe.books(Timestamp(0), Timestamp(u64::MAX), None).await.unwrap();
+    let books = stripe.list_payments(Timestamp(0), Timestamp(u64::MAX), None).await.unwrap();
     let line = |order: u128| books.payments.iter().find(|line| line.of == Some((OrderId(order), 2))).unwrap();
     assert_eq!((books.payments.len(), books.next.as_deref()), (6, None));
     assert_eq!((&line(6).state, line(6).refunded_minor), (&paid, 1_299));
@@ -404,7 +404,7 @@ async fn every_request_is_what_stripes_own_description_allows() {
         let _ = stripe.refund(Repayment { reference: Some("re_1".into()), ..repayment }).await;
         let after = Some("pi_1".to_owned());
         for after in [None, after] {
-            let _ = stripe.books(Timestamp(1_700_000_000_000), Timestamp(1_800_000_000_000), after).await;
+            let _ = stripe.list_payments(Timestamp(1_700_000_000_000), Timestamp(1_800_000_000_000), after).await;
         }
         asked.extend(between.log.lock().drain(..));
     }

@@ -159,7 +159,7 @@ async fn the_books_are_read_page_by_page() {
     let stub =
         Stub::new([page(json!([charged, strangers[0], strangers[1], last]), true), page(json!([]), false)]).await;
     let stripe = stub.stripe();
-    let books = stripe.books(Timestamp(1_700_000_000_999), Timestamp(1_700_000_100_001), None).await.unwrap();
+    let books = stripe.list_payments(Timestamp(1_700_000_000_999), Timestamp(1_700_000_100_001), None).await.unwrap();
     let lines: Vec<_> = books.payments.iter().map(|line| (line.of, line.state.clone(), line.refunded_minor)).collect();
     let eur = Money::new(1_299, "EUR".parse().unwrap()).unwrap();
     assert_eq!(
@@ -171,7 +171,7 @@ async fn the_books_are_read_page_by_page() {
         ]
     );
     assert_eq!(books.next.as_deref(), Some("pi_9"));
-    let end = stripe.books(Timestamp(0), Timestamp(1), books.next).await.unwrap();
+    let end = stripe.list_payments(Timestamp(0), Timestamp(1), books.next).await.unwrap();
     assert_eq!((end.payments.len(), end.next), (0, None));
     let line = "?created%5Bgte%5D=1700000000&created%5Blt%5D=1700000101&expand%5B%5D=data.latest_charge&limit=100";
     assert_eq!(stub.play.lock().seen[0].line, format!("GET {PI}{line}"));
@@ -186,7 +186,7 @@ async fn the_books_are_read_page_by_page() {
         page(json!([json!({})]), false),
     ] {
         let stub = Stub::new([strange]).await;
-        stub.stripe().books(Timestamp(0), Timestamp(1), None).await.unwrap_err();
+        stub.stripe().list_payments(Timestamp(0), Timestamp(1), None).await.unwrap_err();
     }
 }
 

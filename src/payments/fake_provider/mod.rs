@@ -35,7 +35,7 @@ pub use self::{
     book::{BookError, First},
     ledger::{Effect, LedgerLine, read_ledger},
 };
-use super::{Answer, Booked, BooksPage, Gateway, Notice, NoticeRefused, Payment, Repayment, Unknown};
+use super::{Answer, Booked, Gateway, Notice, NoticeRefused, Payment, PaymentsPage, Repayment, Unknown};
 use crate::domain::{
     entity::Timestamp,
     order::{PaymentState, RefundState},
@@ -47,7 +47,7 @@ pub const SLOW_MS: u64 = 2_000;
 const PAGE: usize = 100;
 
 /// The provider.
-pub struct Simulated {
+pub struct FakeProvider {
     books: Mutex<Books>,
     /// Where its customers authenticate themselves; the key of the payment follows.
     page: Option<String>,
@@ -58,7 +58,7 @@ fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-impl Simulated {
+impl FakeProvider {
     /// A provider whose ledger is kept in a file.
     ///
     /// # Errors
@@ -188,7 +188,7 @@ impl Simulated {
 
     /// A page of the payments made from `since` on and before `until`, oldest first.
     #[must_use]
-    pub fn page_of(&self, since: Timestamp, until: Timestamp, after: Option<&str>) -> BooksPage {
+    pub fn page_of(&self, since: Timestamp, until: Timestamp, after: Option<&str>) -> PaymentsPage {
         let books = self.books.lock();
         let after = after.and_then(|after| {
             let mut parts = after.splitn(3, '-');
@@ -205,7 +205,7 @@ impl Simulated {
             state: entry.state.clone(),
             refunded_minor: entry.refunded_minor,
         });
-        BooksPage { payments: payments.collect(), next }
+        PaymentsPage { payments: payments.collect(), next }
     }
 }
 
@@ -219,7 +219,7 @@ fn ready<'a, T: Send + 'a>(answer: Result<T, BookError>) -> Answer<'a, T> {
     future::ready(answer.map_err(Unknown::from)).boxed()
 }
 
-impl Gateway for Simulated {
+impl Gateway for FakeProvider {
     fn name(&self) -> &'static str {
         "simulated"
     }
@@ -255,7 +255,7 @@ impl Gateway for Simulated {
         ready(self.repay(&repayment, None).map(|(state, _)| state))
     }
 
-    fn books(&self, since: Timestamp, until: Timestamp, after: Option<String>) -> Answer<'_, BooksPage> {
+    fn list_payments(&self, since: Timestamp, until: Timestamp, after: Option<String>) -> Answer<'_, PaymentsPage> {
         ready(Ok(self.page_of(since, until, after.as_deref())))
     }
 
@@ -292,10 +292,10 @@ mod tests {
     async fn the_same_key_charges_once_also_after_a_restart() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("ledger.jsonl");
-        let provider = Simulated::open(&path).unwrap();
+        let provider = FakeProvider::open(&path).unwrap();
         let first = provider.pay(payment(1, "tok_success")).await.unwrap();
         assert_eq!(provider.pay(payment(1, "tok_success")).await.unwrap(), first);
-        let restarted = Simulated::open(&path).unwrap();
+        let restarted = FakeProvider::open(&path).unwrap();
         assert_eq!(restarted.pay(payment(1, "tok_success")).await.unwrap(), first);
         assert_eq!(restarted.ledger().len(), 1);
     }
@@ -326,7 +326,7 @@ mod tests {
         let path = directory.path().join("ledger.jsonl");
         for room in [1, 20] {
             let file: Box<dyn Write + Send> = Box::new(FullOnce(File::create(&path).unwrap(), room));
-            let provider = Simulated { books: Mutex::new(Books::new(Some(file), Vec::new())), page: None };
+            let provider = FakeProvider { books: Mutex::new(Books::new(Some(file), Vec::new())), page: None };
             assert!(provider.pay(payment(1, "tok_success")).await.is_err());
             provider.pay(payment(2, "tok_success")).await.unwrap();
             provider.pay(payment(1, "tok_success")).await.unwrap();
@@ -338,7 +338,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_lost_answer_is_found_again_under_the_same_key() {
-        let provider = Simulated::in_memory();
+        let provider = FakeProvider::in_memory();
         assert!(provider.pay(payment(1, "tok_timeout_after_charge")).await.is_err());
         let told = provider.pay(payment(1, "tok_timeout_after_charge")).await.unwrap();
         assert!(matches!(told, PaymentState::Captured { .. }));
@@ -347,7 +347,7 @@ mod tests {
 
     #[tokio::test]
     async fn declines_say_why() {
-        let provider = Simulated::in_memory();
+        let provider = FakeProvider::in_memory();
         let cases = [
             ("tok_decline", "card_declined"),
             ("tok_insufficient_funds", "insufficient_funds"),
