@@ -27,16 +27,20 @@ impl Currency {
     }
 }
 
-/// A text that is no ISO 4217 code.
+/// A text that is not the ISO 4217 code of money that is in use.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not an ISO 4217 currency code, such as INR")]
+#[error("not the ISO 4217 code of a currency in use, such as INR")]
 pub struct UnknownCurrency;
 
 impl FromStr for Currency {
     type Err = UnknownCurrency;
 
     fn from_str(code: &str) -> Result<Self, UnknownCurrency> {
-        iso_currency::Currency::from_code(code).ok_or(UnknownCurrency)?;
+        let known = iso_currency::Currency::from_code(code).ok_or(UnknownCurrency)?;
+        // Metals, tests and "no currency" are no money, and what has been replaced is money no longer.
+        if known.is_special() || known.is_superseded().is_some() {
+            return Err(UnknownCurrency);
+        }
         code.as_bytes().try_into().map(Self).map_err(|_| UnknownCurrency)
     }
 }
@@ -142,6 +146,16 @@ impl fmt::Display for Money {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn codes_that_are_no_money_are_no_currency() {
+        for code in ["XXX", "XTS", "XAU", "XAG", "XDR", "HRK", "ZZZ", "usd", ""] {
+            assert_eq!(code.parse::<Currency>(), Err(UnknownCurrency), "{code}");
+        }
+        for code in ["INR", "EUR", "KWD", "UGX", "XAF", "XOF", "XPF", "XCD", "CLF"] {
+            assert!(code.parse::<Currency>().is_ok(), "{code}");
+        }
+    }
 
     #[test]
     fn amounts_are_shown_with_the_digits_of_their_currency() {

@@ -75,6 +75,7 @@ pub fn router(books: FakeProvider, script: Script, webhook: Option<Webhook>) -> 
     Router::new()
         .route("/charges", post(operations::charge))
         .route("/charges/find", post(operations::find))
+        .route("/charges/look_up", post(operations::look_up))
         .route("/charges/capture", post(operations::capture))
         .route("/charges/void", post(operations::void))
         .route("/refunds", post(operations::refund))

@@ -24,7 +24,7 @@ use crate::{
         order::{CaptureMode, PaymentState},
     },
     payments::{
-        Operation, OperationKey, Payment, Repayment,
+        Booked, Operation, OperationKey, Payment, Repayment,
         fake_provider::{BookError, First, SLOW_MS},
         simulator::{
             BookedAnswer, BooksAnswer, BooksBody, ChargeBody, FoundAnswer, KEY_HEADER, PaymentAnswer, PaymentBody,
@@ -122,14 +122,24 @@ pub(super) async fn find_refund(State(provider): At, Json(body): Json<RefundName
 pub(super) async fn list_payments(State(provider): At, Json(body): Json<BooksBody>) -> Response {
     let (since, until) = (Timestamp(body.since_ms), Timestamp(body.until_ms));
     let page = provider.books.page_of(since, until, body.after.as_deref());
-    let payments = page.payments.into_iter().map(|booked| BookedAnswer {
+    let payments = page.payments.into_iter().map(booked_answer);
+    Json(BooksAnswer { payments: payments.collect(), next: page.next }).into_response()
+}
+
+fn booked_answer(booked: Booked) -> BookedAnswer {
+    BookedAnswer {
         order: booked.of.map(|(order, _)| order.to_string()),
         attempt: booked.of.map(|(_, attempt)| attempt),
         reference: booked.reference,
         payment: booked.state.into(),
         refunded_minor: booked.refunded_minor,
-    });
-    Json(BooksAnswer { payments: payments.collect(), next: page.next }).into_response()
+    }
+}
+
+/// Not scripted, as the list is not.
+pub(super) async fn look_up(State(provider): At, Json(body): Json<PaymentBody>) -> Response {
+    let found = provider.books.booked(&body.order.to_string(), body.attempt).map(booked_answer);
+    Json(FoundAnswer { found }).into_response()
 }
 
 fn asked(provider: &Provider, body: &PaymentBody, operation: Operation) -> Asked {

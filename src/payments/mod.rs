@@ -9,6 +9,7 @@
 mod breaker;
 mod client;
 pub mod fake_provider;
+mod free;
 pub mod guard;
 pub mod signature;
 pub mod simulator;
@@ -157,10 +158,23 @@ pub struct Notice {
     pub of: Option<(OrderId, About)>,
     /// The provider's name for what it is about.
     pub reference: Option<String>,
+    /// The provider's name for the payment in question.
+    pub payment: Option<String>,
     /// The provider's word for what happened.
     pub what: String,
-    /// Whether the customer disputes the payment.
-    pub disputed: bool,
+    /// What kind of thing happened.
+    pub subject: NoticeSubject,
+}
+
+/// What a notice is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoticeSubject {
+    /// How far a payment has come, or nothing that the shop knows of.
+    Payment,
+    /// Money that goes back, also where the shop did not ask for it.
+    Refund,
+    /// The customer disputes a payment at their bank, or what has become of such a dispute.
+    Dispute,
 }
 
 /// Why a notice is not taken.
@@ -208,6 +222,9 @@ pub trait Gateway: Send + Sync + 'static {
 
     /// Only asks how far a payment has come, and never begins one; `None` where the provider knows nothing of it.
     fn find(&self, payment: Payment) -> Answer<'_, Option<PaymentState>>;
+
+    /// The payment of this name of the provider's, with what has gone back of it; `None` where the provider knows none.
+    fn look_up(&self, reference: String) -> Answer<'_, Option<Booked>>;
 
     /// Captures what is held.
     fn capture(&self, payment: Payment) -> Answer<'_, PaymentState>;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `POST /charges` with `Idempotency-Key`, [`ChargeBody`] | [`PaymentAnswer`] |
 //! | `POST /charges/find`, [`PaymentBody`] | [`FoundAnswer`] of a [`PaymentAnswer`] |
+//! | `POST /charges/look_up`, [`PaymentBody`] | [`FoundAnswer`] of a [`BookedAnswer`] |
 //! | `POST /charges/capture` with `Idempotency-Key`, [`PaymentBody`] | [`PaymentAnswer`] |
 //! | `POST /charges/void` with `Idempotency-Key`, [`VoidBody`] | [`PaymentAnswer`] |
 //! | `POST /refunds` with `Idempotency-Key`, [`RefundBody`] | [`RefundAnswer`] |
@@ -25,7 +26,8 @@ pub use self::protocol::{
     RefundAnswer, RefundBody, RefundNameBody, SIGNATURE_HEADER, TEXT_BYTES_MAX, VoidBody,
 };
 use super::{
-    Answer, Booked, Gateway, Notice, NoticeRefused, Operation, OperationKey, Payment, PaymentsPage, Repayment, Unknown,
+    Answer, Booked, Gateway, Notice, NoticeRefused, NoticeSubject, Operation, OperationKey, Payment, PaymentsPage,
+    Repayment, Unknown,
     client::{Client, ClientError},
     signature,
 };
@@ -127,6 +129,20 @@ impl Gateway for Simulator {
         .boxed()
     }
 
+    fn look_up(&self, reference: String) -> Answer<'_, Option<Booked>> {
+        async move {
+            let named = reference.strip_prefix("sim_").and_then(|key| {
+                let mut parts = key.split(":charge:");
+                Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+            });
+            let Some((order, attempt)) = named else { return Ok(None) };
+            let body = PaymentBody { order, attempt };
+            let answer: FoundAnswer<BookedAnswer> = self.ask(&["charges", "look_up"], None, &body).await?;
+            answer.found.map(booked).transpose()
+        }
+        .boxed()
+    }
+
     fn capture(&self, payment: Payment) -> Answer<'_, PaymentState> {
         async move {
             let key = payment.key(Operation::Capture);
@@ -194,8 +210,13 @@ impl Gateway for Simulator {
             _ => return Err(unreadable("it names an order or what of it, but not both")),
         };
         let at = body.created.checked_mul(1_000).map(Timestamp).ok_or_else(|| unreadable("the time is none"))?;
-        let disputed = body.what == "disputed";
-        Ok(Notice { id: body.id, at, of, reference: body.reference, what: body.what, disputed })
+        let subject = match body.what.as_str() {
+            "disputed" => NoticeSubject::Dispute,
+            "refunded" | "refund_failed" => NoticeSubject::Refund,
+            _ => NoticeSubject::Payment,
+        };
+        let payment = body.reference.clone().filter(|_| body.attempt.is_some());
+        Ok(Notice { id: body.id, at, of, reference: body.reference, payment, what: body.what, subject })
     }
 }
 
@@ -217,13 +238,21 @@ mod tests {
         let order = OrderId(7);
         let text = format!(r#"{{"id":"evt_1","created":5,"what":"disputed","order":"{order}","attempt":2,"more":1}}"#);
         let (id, what, of) = ("evt_1".into(), "disputed".into(), Some((order, About::Attempt(2))));
-        let notice = Notice { id, at: Timestamp(5_000), of, reference: None, what, disputed: true };
+        let notice = Notice {
+            id,
+            at: Timestamp(5_000),
+            of,
+            reference: None,
+            payment: None,
+            what,
+            subject: NoticeSubject::Dispute,
+        };
         assert_eq!(told(&text), Ok(notice));
         let text = format!(
             r#"{{"id":"evt_2","created":5,"what":"refunded","order":"{order}","refund":3,"reference":"sim_x"}}"#
         );
         let notice = told(&text).unwrap();
-        assert_eq!((notice.of, notice.disputed), (Some((order, About::Refund(3))), false));
+        assert_eq!((notice.of, notice.subject), (Some((order, About::Refund(3))), NoticeSubject::Refund));
         let elsewhere = told(r#"{"id":"evt_3","created":5,"what":"payout"}"#).unwrap();
         assert_eq!(elsewhere.of, None);
     }

@@ -4,6 +4,8 @@
 //! in which notices come, how often and how late, makes no difference, and a forged one only costs a question. What
 //! names no order of ours is kept for an operator. Depends on the rooms below.
 
+use std::time::Duration;
+
 use super::{Error, Shop};
 use crate::{
     actors::reply::{AskError, Effect},
@@ -12,9 +14,12 @@ use crate::{
         order::{About, Command, IssueKind, Poll, Rejection},
         unmatched_notices::{self, Day, UnmatchedNotice},
     },
-    payments::{Gateway, Notice, NoticeRefused},
+    payments::{Gateway, Notice, NoticeRefused, NoticeSubject},
     planted::{Bug, planted},
 };
+
+/// How long the provider may take to say which order a payment is of, in milliseconds: it waits for our answer meanwhile.
+const LOOK_UP_MS_MAX: u64 = 5_000;
 
 impl Shop {
     /// The header in which the provider of this name signs its notices.
@@ -40,19 +45,45 @@ impl Shop {
         if planted(Bug::NoticeDropped) {
             return Ok(());
         }
-        match notice.of {
-            Some((order, about)) => self.hear(order, about, &notice).await,
-            None if notice.disputed => self.keep(&notice).await,
+        match (notice.of, notice.subject) {
+            (Some((order, about)), _) => self.hear(order, about, &notice).await,
+            // A dispute names the payment, not the order; the provider knows which order that payment was made for.
+            (None, NoticeSubject::Dispute) => match self.order_of(&notice).await? {
+                Some((order, attempt)) => self.hear(order, About::Attempt(attempt), &notice).await,
+                None => self.keep(&notice).await,
+            },
             // Providers announce much that is no business of an order.
-            None => Ok(()),
+            (None, NoticeSubject::Payment | NoticeSubject::Refund) => Ok(()),
+        }
+    }
+
+    /// The order and the attempt that the payment of a notice was made for.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] where the provider does not say: nothing is remembered then, and it sends the notice again.
+    async fn order_of(&self, notice: &Notice) -> Result<Option<(OrderId, u32)>, Error> {
+        let Some(payment) = notice.payment.clone() else { return Ok(None) };
+        let found = tokio::time::timeout(Duration::from_millis(LOOK_UP_MS_MAX), self.0.gateway.look_up(payment)).await;
+        match found {
+            Ok(Ok(booked)) => Ok(booked.and_then(|booked| booked.of)),
+            Ok(Err(unknown)) => {
+                tracing::warn!(
+                    id = notice.id,
+                    problem = unknown.problem,
+                    "the order of a notice could not be looked up"
+                );
+                Err(Error::Unknown)
+            }
+            Err(_) => Err(Error::Unknown),
         }
     }
 
     async fn hear(&self, order: OrderId, about: About, notice: &Notice) -> Result<(), Error> {
         let hash = self.0.identity.hash_u128("notice", &[notice.id.as_bytes()]);
         let name = u64::try_from(hash >> 64).ok();
-        let command = if notice.disputed {
-            let kind = IssueKind::Disputed { reference: notice.reference.clone().unwrap_or_default() };
+        let command = if notice.subject == NoticeSubject::Dispute {
+            let reference = notice.payment.as_ref().or(notice.reference.as_ref()).cloned().unwrap_or_default();
+            let kind = IssueKind::Disputed { reference };
             Command::RaiseIssue { kind, notice: name }
         } else {
             Command::Notify { about, notice: name }

@@ -19,7 +19,8 @@ use souk::{
         order::{CaptureMode, PaymentState, RefundState},
     },
     payments::{
-        Answer, Gateway, Notice, NoticeRefused, Payment, PaymentsPage, Repayment, Unknown, fake_provider::FakeProvider,
+        Answer, Booked, Gateway, Notice, NoticeRefused, Payment, PaymentsPage, Repayment, Unknown,
+        fake_provider::FakeProvider,
     },
 };
 
@@ -67,6 +68,10 @@ impl Gateway for Provider {
             return Box::pin(async { Ok(None) });
         }
         self.answer(self.books.find(payment))
+    }
+
+    fn look_up(&self, reference: String) -> Answer<'_, Option<Booked>> {
+        self.answer(self.books.look_up(reference))
     }
 
     fn capture(&self, payment: Payment) -> Answer<'_, PaymentState> {

@@ -36,7 +36,8 @@ use crate::{
         order::{self, Address, PaymentState, Placement, RefundState, Status},
     },
     payments::{
-        Answer, Gateway, Notice, NoticeRefused, Operation, OperationKey, Payment, PaymentsPage, Repayment, Unknown,
+        Answer, Booked, Gateway, Notice, NoticeRefused, Operation, OperationKey, Payment, PaymentsPage, Repayment,
+        Unknown,
         fake_provider::{Effect, FakeProvider},
     },
     storage::{Journal, Position},
@@ -129,6 +130,10 @@ impl Gateway for Provider {
 
     fn find(&self, payment: Payment) -> Answer<'_, Option<PaymentState>> {
         self.in_its_mood(payment.key(Operation::Charge), self.books.find(payment))
+    }
+
+    fn look_up(&self, reference: String) -> Answer<'_, Option<Booked>> {
+        self.books.look_up(reference)
     }
 
     fn capture(&self, payment: Payment) -> Answer<'_, PaymentState> {

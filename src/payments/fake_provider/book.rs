@@ -13,7 +13,7 @@ use crate::{
         money::Money,
         order::{CaptureMode, PaymentState, RefundState},
     },
-    payments::{Operation, OperationKey, Payment, Repayment},
+    payments::{Booked, Operation, OperationKey, Payment, Repayment},
 };
 
 /// Why nothing was booked.
@@ -64,6 +64,17 @@ pub(super) struct Entry {
     pub at_ms: u64,
     pub refunded_minor: u64,
     capture: CaptureMode,
+}
+
+impl Entry {
+    pub(super) fn booked(&self, order: &str, attempt: u32) -> Booked {
+        Booked {
+            of: order.parse().ok().map(|order| (order, attempt)),
+            reference: name(order, attempt),
+            state: self.state.clone(),
+            refunded_minor: self.refunded_minor,
+        }
+    }
 }
 
 /// The books.

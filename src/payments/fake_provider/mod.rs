@@ -186,6 +186,12 @@ impl FakeProvider {
         books.refund(repayment, fails.or(by_token), now_ms())
     }
 
+    /// A payment with what has gone back of it.
+    #[must_use]
+    pub fn booked(&self, order: &str, attempt: u32) -> Option<Booked> {
+        self.books.lock().payment(order, attempt).map(|entry| entry.booked(order, attempt))
+    }
+
     /// A page of the payments made from `since` on and before `until`, oldest first.
     #[must_use]
     pub fn page_of(&self, since: Timestamp, until: Timestamp, after: Option<&str>) -> PaymentsPage {
@@ -199,12 +205,7 @@ impl FakeProvider {
         found.truncate(PAGE);
         let last = found.last().filter(|_| more);
         let next = last.map(|((at_ms, order, attempt), _)| format!("{at_ms}-{order}-{attempt}"));
-        let payments = found.into_iter().map(|((_, order, attempt), entry)| Booked {
-            of: order.parse().ok().map(|order| (order, *attempt)),
-            reference: format!("sim_{order}:charge:{attempt}"),
-            state: entry.state.clone(),
-            refunded_minor: entry.refunded_minor,
-        });
+        let payments = found.into_iter().map(|((_, order, attempt), entry)| entry.booked(order, *attempt));
         PaymentsPage { payments: payments.collect(), next }
     }
 }
@@ -241,6 +242,12 @@ impl Gateway for FakeProvider {
 
     fn find(&self, payment: Payment) -> Answer<'_, Option<PaymentState>> {
         ready(self.look(&payment.order.to_string(), payment.attempt))
+    }
+
+    fn look_up(&self, reference: String) -> Answer<'_, Option<Booked>> {
+        let named = reference.strip_prefix("sim_").and_then(|key| key.split_once(":charge:"));
+        let named = named.and_then(|(order, attempt)| Some((order, attempt.parse().ok()?)));
+        ready(Ok(named.and_then(|(order, attempt)| self.booked(order, attempt))))
     }
 
     fn capture(&self, payment: Payment) -> Answer<'_, PaymentState> {

@@ -20,7 +20,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
-    money::{amount_of, code_of},
+    money::{NotSupported, amount_of, code_of},
     objects::{ATTEMPT, Intent, ORDER, Page, PaymentError, REFUND, Refund, is_word},
 };
 use crate::{
@@ -42,10 +42,18 @@ const INTENTS: &str = "payment_intents";
 
 /// Why there is no object.
 pub(super) enum Trouble {
+    /// Nothing was sent, as Stripe does not know the amount.
+    NotSupported,
     /// Stripe has understood the request and did nothing.
     Refused(StatusCode, PaymentError),
     /// Anything else.
     Unknown(Unknown),
+}
+
+impl From<NotSupported> for Trouble {
+    fn from(NotSupported: NotSupported) -> Self {
+        Self::NotSupported
+    }
 }
 
 impl From<Unknown> for Trouble {
@@ -57,8 +65,24 @@ impl From<Unknown> for Trouble {
 impl From<Trouble> for Unknown {
     fn from(trouble: Trouble) -> Self {
         match trouble {
+            Trouble::NotSupported => Self::new(NotSupported::REASON),
             Trouble::Refused(status, error) => Self::new(format!("{status}: {}", error.shown())),
             Trouble::Unknown(unknown) => unknown,
+        }
+    }
+}
+
+impl Trouble {
+    /// The reason code where the request will never be fulfilled: its amount cannot be asked for, or Stripe has refused what it says.
+    /// An object that does not exist is no such reason: the key may be of another account.
+    pub(super) fn refusal(&self) -> Option<String> {
+        match self {
+            Self::NotSupported => Some(NotSupported::REASON.to_owned()),
+            Self::Refused(StatusCode::NOT_FOUND, _) | Self::Unknown(_) => None,
+            Self::Refused(_, error) => {
+                let parameter = || error.param().map(|name| format!("invalid_{name}"));
+                Some(error.reason().or_else(parameter).unwrap_or_else(|| "refused".to_owned()))
+            }
         }
     }
 }
@@ -173,6 +197,12 @@ impl Api {
     /// A payment as it stands.
     pub(super) async fn intent(&self, id: &str) -> Result<Intent, Trouble> {
         named(id, self.get::<Intent>(&[INTENTS, check_name(id)?], &[]).await?.checked()?)
+    }
+
+    /// A payment as it stands, with its charge.
+    pub(super) async fn intent_with_charge(&self, id: &str) -> Result<Intent, Trouble> {
+        let expand = [("expand[]", "latest_charge")];
+        named(id, self.get::<Intent>(&[INTENTS, check_name(id)?], &expand).await?.checked()?)
     }
 
     /// Payments by what their metadata says.

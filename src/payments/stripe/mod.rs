@@ -21,6 +21,7 @@ mod notice;
 mod objects;
 
 use futures::FutureExt;
+use reqwest::StatusCode;
 use secrecy::SecretString;
 
 use self::{
@@ -28,8 +29,8 @@ use self::{
     objects::{Intent, Stage},
 };
 use super::{
-    Answer, Gateway, Notice, NoticeRefused, Operation, Payment, PaymentsPage, Repayment, Unknown, client::ClientError,
-    signature,
+    Answer, Booked, Gateway, Notice, NoticeRefused, Operation, Payment, PaymentsPage, Repayment, Unknown,
+    client::ClientError, signature,
 };
 use crate::domain::{
     entity::Timestamp,
@@ -87,12 +88,13 @@ impl Stripe {
             None => match self.api.create(&payment).await {
                 Ok(created) if created.is_replay => self.api.intent(&created.intent.id).await?,
                 Ok(created) => created.intent,
-                // Stripe does not know the token, so there is no intent, and nothing that could ever be confirmed.
-                Err(Trouble::Refused(_, error)) if error.param() == Some("payment_method") => {
-                    let reason = error.reason().unwrap_or_else(|| "invalid_payment_method".into());
-                    return Ok(PaymentState::Declined { reason });
+                // There is no intent, so there is nothing that could ever be confirmed.
+                Err(trouble) => {
+                    return trouble
+                        .refusal()
+                        .map(|reason| PaymentState::Declined { reason })
+                        .ok_or_else(|| trouble.into());
                 }
-                Err(trouble) => return Err(trouble.into()),
             },
         };
         self.settle(intent, &payment, Unconfirmed::Confirm).await
@@ -114,7 +116,14 @@ impl Stripe {
                 Err(Trouble::Refused(_, error)) if error.kind() == "card_error" => {
                     Stage::Failed(error.reason().unwrap_or_else(|| "declined".into()))
                 }
-                Err(trouble) => return Err(trouble.into()),
+                Err(trouble) => match trouble.refusal() {
+                    // It may have been confirmed before, by a request whose answer was lost.
+                    Some(reason) => match self.api.intent(&intent.id).await?.stage(currency)? {
+                        Stage::Unconfirmed => Stage::Failed(reason),
+                        stage => stage,
+                    },
+                    None => return Err(trouble.into()),
+                },
             };
         }
         match stage {
@@ -171,6 +180,9 @@ impl Stripe {
     }
 
     async fn find_payment(&self, payment: Payment) -> Result<Option<PaymentState>, Unknown> {
+        if payment.reference.is_none() && money::amount_of(payment.amount).is_err() {
+            return Ok(Some(PaymentState::Declined { reason: money::NotSupported::REASON.to_owned() }));
+        }
         let intent = match &payment.reference {
             Some(reference) => Some(self.api.intent(reference).await?),
             None => self.look_up(&payment).await?,
@@ -199,6 +211,10 @@ impl Stripe {
     }
 
     async fn void_payment(&self, payment: Payment) -> Result<PaymentState, Unknown> {
+        if payment.reference.is_none() && money::amount_of(payment.amount).is_err() {
+            // It was never asked for.
+            return Ok(PaymentState::Voided { reference: None });
+        }
         let known = match &payment.reference {
             Some(reference) => Some(self.api.intent(reference).await?),
             None => self.look_up(&payment).await?,
@@ -210,7 +226,9 @@ impl Stripe {
                 Ok(created) if created.is_replay => self.api.intent(&created.intent.id).await?,
                 Ok(created) => created.intent,
                 // It cannot be created, so it was not; and what is not confirmed by us moves no money.
-                Err(Trouble::Refused(..)) => return Ok(PaymentState::Voided { reference: None }),
+                Err(Trouble::NotSupported | Trouble::Refused(..)) => {
+                    return Ok(PaymentState::Voided { reference: None });
+                }
                 Err(trouble) => return Err(trouble.into()),
             },
         };
@@ -235,12 +253,18 @@ impl Stripe {
         }
         match self.api.give_back(&repayment).await {
             Ok(refund) => refund.state(&repayment),
-            // Refused for what it says or for how the payment stands. An unknown payment is another matter: the wrong account's key.
-            Err(Trouble::Refused(status, error)) if status != reqwest::StatusCode::NOT_FOUND => {
-                let parameter = || error.param().map(|name| format!("invalid_{name}"));
-                let reason = error.reason().or_else(parameter).unwrap_or_else(|| "refused".into());
-                Ok(RefundState::Failed { reason })
+            // Refused for what it says or for how the payment stands.
+            Err(trouble) => {
+                trouble.refusal().map(|reason| RefundState::Failed { reason }).ok_or_else(|| trouble.into())
             }
+        }
+    }
+
+    /// A payment by its own name, with what has gone back of it.
+    async fn look_up_reference(&self, reference: &str) -> Result<Option<Booked>, Unknown> {
+        match self.api.intent_with_charge(reference).await {
+            Ok(intent) => intent.booked(),
+            Err(Trouble::Refused(StatusCode::NOT_FOUND, _)) => Ok(None),
             Err(trouble) => Err(trouble.into()),
         }
     }
@@ -274,6 +298,10 @@ impl Gateway for Stripe {
 
     fn find(&self, payment: Payment) -> Answer<'_, Option<PaymentState>> {
         self.find_payment(payment).boxed()
+    }
+
+    fn look_up(&self, reference: String) -> Answer<'_, Option<Booked>> {
+        async move { self.look_up_reference(&reference).await }.boxed()
     }
 
     fn capture(&self, payment: Payment) -> Answer<'_, PaymentState> {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::objects::{Metadata, about, is_word};
 use crate::{
     domain::entity::Timestamp,
-    payments::{Notice, NoticeRefused},
+    payments::{Notice, NoticeRefused, NoticeSubject},
 };
 
 #[derive(Deserialize)]
@@ -48,8 +48,14 @@ pub(super) fn read(body: &[u8]) -> Result<Notice, NoticeRefused> {
         "charge" | "dispute" => name("payment_intent"),
         _ => name("id"),
     };
-    let disputed = event.what.starts_with("charge.dispute.");
-    Ok(Notice { id: event.id, at: Timestamp(at), of, reference, what: event.what, disputed })
+    let payment = if kind == "payment_intent" { name("id") } else { name("payment_intent") };
+    let subject = match event.what.as_str() {
+        what if what.starts_with("charge.dispute.") => NoticeSubject::Dispute,
+        "charge.refunded" | "charge.refund.updated" => NoticeSubject::Refund,
+        what if what.starts_with("refund.") => NoticeSubject::Refund,
+        _ => NoticeSubject::Payment,
+    };
+    Ok(Notice { id: event.id, at: Timestamp(at), of, reference, payment, what: event.what, subject })
 }
 
 /// An object is named, or there as a whole.
@@ -125,7 +131,7 @@ mod tests {
                 (notice.what.as_str(), notice.id.as_str(), notice.at),
                 (what, "evt_1", Timestamp(1_700_000_000_000))
             );
-            assert_eq!(notice.disputed, what == "charge.dispute.created");
+            assert_eq!(notice.subject == NoticeSubject::Dispute, what == "charge.dispute.created");
         }
     }
 

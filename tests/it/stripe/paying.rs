@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use souk::{
-    domain::{ids::OrderId, order::PaymentState},
+    domain::{ids::OrderId, money::Money, order::PaymentState},
     payments::{
         Gateway, Payment,
         stripe::{Stripe, StripeConfig},
@@ -79,6 +79,42 @@ async fn a_token_that_stripe_does_not_know_is_a_decline_as_nothing_was_announced
 }
 
 #[tokio::test]
+async fn what_stripe_refuses_for_good_is_a_decline_with_its_code() {
+    for code in ["amount_too_small", "amount_too_large", "parameter_invalid_integer"] {
+        let stub = Stub::new([error(400, "invalid_request_error", code, Some("amount"))]).await;
+        assert_eq!(stub.stripe().pay(card()).await.unwrap(), refused(code));
+        assert_eq!(stub.asked(), [format!("POST {PI}")]);
+        // The confirmation is refused, and the payment stands where it stood: it is cancelled, and declined then.
+        let stub = Stub::new([
+            ok(intent("requires_confirmation")),
+            error(400, "invalid_request_error", code, None),
+            ok(intent("requires_confirmation")),
+            ok(intent("canceled")),
+        ])
+        .await;
+        assert_eq!(stub.stripe().pay(card()).await.unwrap(), refused(code));
+        assert_eq!(stub.asked()[3], format!("POST {PI}/pi_1/cancel"));
+    }
+    // It is refused because it was confirmed before, by a request whose answer was lost.
+    let again = error(400, "invalid_request_error", "payment_intent_unexpected_state", None);
+    let stub = Stub::new([ok(intent("requires_confirmation")), again, ok(intent("succeeded"))]).await;
+    assert_eq!(stub.stripe().pay(card()).await.unwrap(), captured());
+}
+
+#[tokio::test]
+async fn an_amount_that_stripe_does_not_count_is_declined_given_up_and_refused_without_a_request() {
+    let stub = Stub::new([]).await;
+    for (minor, currency) in [(1_005, "KWD"), (50_000, "UGX"), (1_000, "IQD")] {
+        let amount = Money::new(minor, currency.parse().unwrap()).unwrap();
+        let payment = Payment { amount, ..card() };
+        assert_eq!(stub.stripe().pay(payment.clone()).await.unwrap(), refused("amount_not_supported"));
+        assert_eq!(stub.stripe().find(payment.clone()).await.unwrap(), Some(refused("amount_not_supported")));
+        assert_eq!(stub.stripe().void(payment).await.unwrap(), PaymentState::Voided { reference: None });
+    }
+    assert!(stub.asked().is_empty());
+}
+
+#[tokio::test]
 async fn what_is_not_definite_is_unknown_and_shows_no_secret() {
     let json_of = |status, text: &str| Says::Other(status, "application/json", text.into());
     let strange = [
@@ -90,7 +126,6 @@ async fn what_is_not_definite_is_unknown_and_shows_no_secret() {
         error(401, "invalid_request_error", "x", None),
         error(403, "invalid_request_error", "x", Some("payment_method")),
         error(404, "invalid_request_error", "resource_missing", None),
-        error(400, "invalid_request_error", "amount_too_small", Some("amount")),
         error(400, "card_error_of_another_kind", "x", Some("payment_method")),
         error(418, "card_error", "card_declined", None),
         error(402, "api_error", "card_declined", None),

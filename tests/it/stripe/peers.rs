@@ -32,7 +32,7 @@ use souk::{
         order::{About, CaptureMode, PaymentState, RefundState},
     },
     payments::{
-        Gateway, NoticeRefused, Payment, Repayment,
+        Gateway, NoticeRefused, NoticeSubject, Payment, Repayment,
         stripe::{Stripe, StripeConfig},
     },
 };
@@ -348,7 +348,7 @@ async fn a_notice_that_localstripe_signed_is_taken() {
     let notice = stripe.notice(&signature, &body, now).unwrap();
     assert_eq!(notice.of, Some((OrderId(1), About::Attempt(2))));
     assert_eq!((notice.what.as_str(), notice.reference.as_deref()), ("payment_intent.succeeded", paid.reference()));
-    assert!(notice.at.ms_since(Timestamp(now.0 - 60_000)) > 0 && !notice.disputed);
+    assert!(notice.at.ms_since(Timestamp(now.0 - 60_000)) > 0 && notice.subject == NoticeSubject::Payment);
     let tampered = [&body[..], b" "].concat();
     assert!(matches!(stripe.notice(&signature, &tampered, now), Err(NoticeRefused::Signature(_))));
     assert!(stripe.notice(&signature, &body, now.plus_ms(600_000)).is_err(), "too late");

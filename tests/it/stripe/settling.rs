@@ -9,7 +9,7 @@ use souk::{
         order::{About, PaymentState, RefundState},
     },
     payments::{
-        Gateway, NoticeRefused, Payment, Repayment, signature,
+        Gateway, NoticeRefused, NoticeSubject, Payment, Repayment, signature,
         stripe::{API_URL, Stripe, StripeConfig},
     },
 };
@@ -199,7 +199,7 @@ fn a_notice_is_believed_under_either_live_secret_and_no_other() {
     assert_eq!(stripe.signature_header(), "stripe-signature");
     for secret in ["whsec_new", "whsec_old"] {
         let notice = stripe.notice(&signature::sign(&secret.into(), &body, now), &body, now).unwrap();
-        assert_eq!((notice.of, notice.disputed), (Some((OrderId(7), About::Attempt(2))), false));
+        assert_eq!((notice.of, notice.subject), (Some((OrderId(7), About::Attempt(2))), NoticeSubject::Payment));
     }
     let other = signature::sign(&"whsec_other".into(), &body, now);
     assert!(matches!(stripe.notice(&other, &body, now), Err(NoticeRefused::Signature(_))));
