@@ -274,6 +274,9 @@ impl Driver {
         let (Some(attempt), Some(placement)) = (order.attempt(number), order.placement()) else {
             return Err(TaskError::Retry("the attempt is not recorded".into()));
         };
+        if let (Step::Poll(_), Some((reference, _))) = (step, attempt.captured()) {
+            return self.poll_captured(id, attempt, reference.to_owned()).await;
+        }
         let mut payment = Payment {
             order: id,
             attempt: number,
@@ -317,6 +320,24 @@ impl Driver {
                 Err(TaskError::Retry(rejection.to_string()))
             }
         }
+    }
+
+    /// Asks what has gone back of a captured payment, and tells the order.
+    async fn poll_captured(&self, id: OrderId, attempt: &Attempt, reference: String) -> Outcome {
+        let number = attempt.number;
+        let found = self.within_time(self.gateway.look_up(reference)).await;
+        let found = found.map_err(|unknown| TaskError::Retry(unknown.problem))?;
+        if let Some(booked) = found {
+            let refunded_minor = booked.refunded_minor;
+            let record = order::Command::RecordRefunded { attempt: number, refunded_minor };
+            if let Err(rejection) = self.ask(&self.orders, &id, record).await? {
+                let what = format!("{} minor units of {} went back: {rejection}", refunded_minor, booked.reference);
+                self.raise(id, IssueKind::Differs { what }).await;
+            }
+        }
+        // A capture is final: this records that the provider was asked.
+        let state = attempt.state.clone().ok_or_else(|| TaskError::Retry("the attempt is not recorded".into()))?;
+        self.tell(id, order::Command::AdvancePayment { attempt: number, state }).await
     }
 
     async fn ask_provider(

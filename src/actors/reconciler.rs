@@ -24,7 +24,7 @@ use crate::{
     domain::{
         entity::Timestamp,
         ids::OrderId,
-        order::{About, Attempt, CaptureMode, Command, IssueKind, Order, PaymentState, Poll, RefundState},
+        order::{About, Attempt, CaptureMode, Command, IssueKind, Order, PaymentState, Poll, RefundCause, RefundState},
         unmatched_notices::{self, Day, UnmatchedNotice, UnmatchedNotices},
     },
     payments::{Booked, Gateway, Payment, Unknown},
@@ -287,24 +287,27 @@ impl Parts {
         if of_attempt().any(|refund| refund.is_pending()) {
             return 0;
         }
-        let refunded = of_attempt().filter(|refund| matches!(refund.state, Some(RefundState::Refunded { .. })));
-        let (numbers, ours) = refunded.fold((Vec::new(), 0), |(mut numbers, sum): (Vec<u32>, u64), refund| {
-            numbers.push(refund.number);
-            (numbers, sum + refund.amount.minor)
-        });
-        if ours > booked.refunded_minor {
-            for number in numbers {
-                self.ask_about(id, About::Refund(number)).await;
+        let covered = of_attempt().filter(|refund| !refund.has_failed()).map(|refund| refund.amount.minor).sum::<u64>();
+        if covered < booked.refunded_minor {
+            self.ask_about(id, About::Refunds(attempt.number)).await;
+            return 1;
+        }
+        // What an operator settled by hand is not in the provider's books.
+        let refunded = || of_attempt().filter(|refund| matches!(refund.state, Some(RefundState::Refunded { .. })));
+        let ours: u64 = refunded().map(|refund| refund.amount.minor).sum();
+        if ours <= booked.refunded_minor {
+            return 0;
+        }
+        for refund in refunded() {
+            if refund.cause == RefundCause::Elsewhere {
+                let (theirs, reference) = (booked.refunded_minor, &booked.reference);
+                let what = format!("the provider has given back {theirs} of {reference}, the order says {ours}");
+                self.tell(id, differs(what)).await;
+            } else {
+                self.ask_about(id, About::Refund(refund.number)).await;
             }
-            return 1;
         }
-        if ours < booked.refunded_minor {
-            let theirs = booked.refunded_minor;
-            let what = format!("the provider has given back {theirs} of {}, the order says {ours}", booked.reference);
-            self.tell(id, differs(what)).await;
-            return 1;
-        }
-        0
+        1
     }
 
     /// Shop to provider: what an order says was captured or is held, and the provider did not list, is asked for by itself.

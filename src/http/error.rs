@@ -389,6 +389,7 @@ fn of_order(rejection: &order::Rejection, detail: String) -> Problem {
         order::Rejection::MoreThanLeft { left } => {
             conflict("more-than-left", "More than is left", detail).with("left", *left)
         }
+        order::Rejection::RefundedElsewhere => conflict("refunded-elsewhere", "The money has gone back", detail),
         order::Rejection::CancelInstead => conflict("cancel-instead", "Cancel the order", detail),
         order::Rejection::RefundInProgress => conflict("refund-in-progress", "A refund is under way", detail).retry(),
         order::Rejection::TooManyRefunds => conflict("too-many-refunds", "Too many refunds", detail),

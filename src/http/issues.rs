@@ -90,6 +90,12 @@ fn known(problem: &IssueKind) -> String {
         IssueKind::Stuck { seen } => seen.clone(),
         IssueKind::Differs { what } => what.clone(),
         IssueKind::Disputed { reference } => format!("payment {reference}"),
+        IssueKind::RefundedElsewhere { refund, amount } => {
+            format!("{amount} was given back at the provider; it is refund {refund} of the order")
+        }
+        IssueKind::DisputeEnded { reference, outcome } => {
+            format!("the dispute of payment {reference} ended: {outcome}")
+        }
     }
 }
 

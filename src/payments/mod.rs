@@ -167,14 +167,19 @@ pub struct Notice {
 }
 
 /// What a notice is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NoticeSubject {
     /// How far a payment has come, or nothing that the shop knows of.
     Payment,
     /// Money that goes back, also where the shop did not ask for it.
     Refund,
-    /// The customer disputes a payment at their bank, or what has become of such a dispute.
+    /// The customer disputes a payment at their bank.
     Dispute,
+    /// A dispute has ended.
+    DisputeEnded {
+        /// The provider's word for how, such as `won` or `lost`.
+        outcome: String,
+    },
 }
 
 /// Why a notice is not taken.

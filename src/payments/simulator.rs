@@ -212,6 +212,7 @@ impl Gateway for Simulator {
         let at = body.created.checked_mul(1_000).map(Timestamp).ok_or_else(|| unreadable("the time is none"))?;
         let subject = match body.what.as_str() {
             "disputed" => NoticeSubject::Dispute,
+            "dispute_ended" => NoticeSubject::DisputeEnded { outcome: "closed".into() },
             "refunded" | "refund_failed" => NoticeSubject::Refund,
             _ => NoticeSubject::Payment,
         };

@@ -215,6 +215,8 @@ impl Action {
                 (IssueKind::RefundFailed { refund, .. }, Resolution::Settled(Some(Settled::GivenBack))) => {
                     Some(Command::AdvanceRefund { number: *refund, state: RefundState::ByHand })
                 }
+                // The order counts it already: what is settled is what becomes of the goods.
+                (IssueKind::RefundedElsewhere { .. }, Resolution::Settled(Some(Settled::GivenBack))) => None,
                 // What is said of a payment is not about one whose outcome is known.
                 (
                     IssueKind::PaymentUnknown { attempt, .. } | IssueKind::AmountMismatch { attempt, .. },
@@ -243,14 +245,17 @@ impl Action {
                     IssueKind::PaymentUnknown { .. }
                     | IssueKind::Stuck { .. }
                     | IssueKind::Differs { .. }
-                    | IssueKind::Disputed { .. },
+                    | IssueKind::Disputed { .. }
+                    | IssueKind::RefundedElsewhere { .. }
+                    | IssueKind::DisputeEnded { .. },
                     Resolution::Refund,
                 ) => {
                     with_everything.push(known.number);
                     continue;
                 }
                 // A dispute is between the customer and their bank: there is nothing to try again.
-                (IssueKind::Disputed { .. }, Resolution::Retry) | (_, Resolution::Settled(Some(_))) => continue,
+                (IssueKind::Disputed { .. } | IssueKind::DisputeEnded { .. }, Resolution::Retry)
+                | (_, Resolution::Settled(Some(_))) => continue,
                 (_, Resolution::Retry | Resolution::Settled(None)) => None,
             };
             actions.push(Self { command, settles: vec![known.number] });

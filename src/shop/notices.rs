@@ -45,15 +45,18 @@ impl Shop {
         if planted(Bug::NoticeDropped) {
             return Ok(());
         }
-        match (notice.of, notice.subject) {
+        match (notice.of, &notice.subject) {
             (Some((order, about)), _) => self.hear(order, about, &notice).await,
-            // A dispute names the payment, not the order; the provider knows which order that payment was made for.
-            (None, NoticeSubject::Dispute) => match self.order_of(&notice).await? {
-                Some((order, attempt)) => self.hear(order, About::Attempt(attempt), &notice).await,
-                None => self.keep(&notice).await,
-            },
+            // These name the payment, not the order; the provider knows which order that payment was made for.
+            (None, NoticeSubject::Dispute | NoticeSubject::DisputeEnded { .. } | NoticeSubject::Refund) => {
+                match self.order_of(&notice).await? {
+                    Some((order, attempt)) => self.hear(order, About::Attempt(attempt), &notice).await,
+                    None if notice.subject == NoticeSubject::Refund => Ok(()),
+                    None => self.keep(&notice).await,
+                }
+            }
             // Providers announce much that is no business of an order.
-            (None, NoticeSubject::Payment | NoticeSubject::Refund) => Ok(()),
+            (None, NoticeSubject::Payment) => Ok(()),
         }
     }
 
@@ -81,12 +84,19 @@ impl Shop {
     async fn hear(&self, order: OrderId, about: About, notice: &Notice) -> Result<(), Error> {
         let hash = self.0.identity.hash_u128("notice", &[notice.id.as_bytes()]);
         let name = u64::try_from(hash >> 64).ok();
-        let command = if notice.subject == NoticeSubject::Dispute {
-            let reference = notice.payment.as_ref().or(notice.reference.as_ref()).cloned().unwrap_or_default();
-            let kind = IssueKind::Disputed { reference };
-            Command::RaiseIssue { kind, notice: name }
-        } else {
-            Command::Notify { about, notice: name }
+        let payment = || notice.payment.as_ref().or(notice.reference.as_ref()).cloned().unwrap_or_default();
+        let command = match (&notice.subject, about) {
+            (NoticeSubject::Dispute, _) => {
+                Command::RaiseIssue { kind: IssueKind::Disputed { reference: payment() }, notice: name }
+            }
+            (NoticeSubject::DisputeEnded { outcome }, _) => {
+                let kind = IssueKind::DisputeEnded { reference: payment(), outcome: outcome.clone() };
+                Command::RaiseIssue { kind, notice: name }
+            }
+            (NoticeSubject::Refund, About::Attempt(attempt)) => {
+                Command::Notify { about: About::Refunds(attempt), notice: name }
+            }
+            (NoticeSubject::Refund | NoticeSubject::Payment, about) => Command::Notify { about, notice: name },
         };
         match self.0.runtime.entities.orders.ask(&order, command).await {
             Ok(accepted) => {

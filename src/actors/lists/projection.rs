@@ -106,7 +106,9 @@ impl ListsProjection {
             None => {}
         }
         match event {
-            Event::RefundAdvanced { state: RefundState::Failed { .. }, .. } | Event::IssueRaised { .. } => {
+            Event::RefundAdvanced { state: RefundState::Failed { .. }, .. }
+            | Event::RefundedElsewhere { .. }
+            | Event::IssueRaised { .. } => {
                 self.put(attention_key(order), Vec::new());
             }
             Event::AttentionResolved { all: true, .. } | Event::IssuesResolved { all: true, .. } => {
@@ -141,6 +143,7 @@ impl ListsProjection {
             | Event::Notified { .. }
             | Event::NothingNew { .. }
             | Event::RefundRequested { .. }
+            | Event::RefundedElsewhere { .. }
             | Event::RefundAdvanced { .. }
             | Event::Restocked { .. }
             | Event::ReturnRequested { .. }

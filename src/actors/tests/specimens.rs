@@ -182,7 +182,7 @@ fn refund(number: u32, cause: RefundCause) -> Refund {
     }
 }
 
-pub(super) fn order() -> [(&'static str, order::Event); 62] {
+pub(super) fn order() -> [(&'static str, order::Event); 66] {
     use order::Event;
     let variant = |event: &Event| match event {
         Event::Placed(_) => 0,
@@ -215,6 +215,7 @@ pub(super) fn order() -> [(&'static str, order::Event); 62] {
         Event::FulfilledWithMore { .. } => 27,
         Event::EndedWithMore { .. } => 28,
         Event::IssuesResolved { .. } => 29,
+        Event::RefundedElsewhere { .. } => 30,
     };
     let bare = test_shop::placement(USER, 3, &[(0, 2)], AT);
     let answered = |first, second| Event::StockAnswered { answers: vec![(0, first), (1, second)], at: AT };
@@ -230,7 +231,7 @@ pub(super) fn order() -> [(&'static str, order::Event); 62] {
     let tracking = Tracking { carrier: "Post".into(), number: "RR123".into() };
     of_all(
         variant,
-        30,
+        31,
         [
             ("placed", Event::Placed(placement())),
             ("placed_bare", Event::Placed(bare)),
@@ -280,6 +281,8 @@ pub(super) fn order() -> [(&'static str, order::Event); 62] {
             ("refunded", refund_advanced(RefundState::Refunded { reference: "re_1".into() })),
             ("refund_failed", refund_advanced(RefundState::Failed { reason: "account_closed".into() })),
             ("refund_by_hand", refund_advanced(RefundState::ByHand)),
+            ("refunded_elsewhere", Event::RefundedElsewhere { refund: refund(1, RefundCause::Elsewhere) }),
+            ("notice_of_refunds", Event::Notified { about: About::Refunds(1), notice: Some(7), at: AT }),
             ("restocked", Event::Restocked { number: 1, more: false, at: AT }),
             (
                 "return_requested",
@@ -293,6 +296,8 @@ pub(super) fn order() -> [(&'static str, order::Event); 62] {
             ("refund_failed_raised", raised(IssueKind::RefundFailed { refund: 1, reason: "account_closed".into() })),
             ("stuck", raised(IssueKind::Stuck { seen: "the stock: full".into() })),
             ("differs", raised(IssueKind::Differs { what: "nothing was captured".into() })),
+            ("refunded_elsewhere_raised", raised(IssueKind::RefundedElsewhere { refund: 1, amount: inr(3) })),
+            ("dispute_ended", raised(IssueKind::DisputeEnded { reference: "pi_1".into(), outcome: "won".into() })),
             ("disputed", raised(IssueKind::Disputed { reference: "pi_1".into() })),
             (
                 "resolved",

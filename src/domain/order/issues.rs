@@ -48,6 +48,20 @@ pub enum IssueKind {
         /// The provider's name for the payment.
         reference: String,
     },
+    /// Money was refunded at the provider's own site: somebody has to decide about the goods.
+    RefundedElsewhere {
+        /// Which refund of the order counts it.
+        refund: u32,
+        /// How much.
+        amount: Money,
+    },
+    /// A dispute has ended.
+    DisputeEnded {
+        /// The provider's name for the payment.
+        reference: String,
+        /// The provider's word for how it ended, such as `won` or `lost`.
+        outcome: String,
+    },
 }
 
 impl IssueKind {
@@ -61,6 +75,8 @@ impl IssueKind {
             Self::Stuck { .. } => "stuck",
             Self::Differs { .. } => "differs",
             Self::Disputed { .. } => "disputed",
+            Self::RefundedElsewhere { .. } => "refunded_elsewhere",
+            Self::DisputeEnded { .. } => "dispute_ended",
         }
     }
 
@@ -143,7 +159,11 @@ impl Order {
                 self.attempt(*attempt).is_none_or(super::Attempt::is_final)
             }
             IssueKind::Stuck { .. } => self.is_at_rest(),
-            IssueKind::RefundFailed { .. } | IssueKind::Differs { .. } | IssueKind::Disputed { .. } => false,
+            IssueKind::RefundFailed { .. }
+            | IssueKind::Differs { .. }
+            | IssueKind::Disputed { .. }
+            | IssueKind::RefundedElsewhere { .. }
+            | IssueKind::DisputeEnded { .. } => false,
         };
         let right = self.open_issues().filter(|known| right(&known.kind));
         let issues: Vec<u32> = right.map(|known| known.number).collect();
@@ -159,8 +179,16 @@ impl Order {
         self.placed()?;
         let is_known = self.open_issue_kinds().any(|known| known.is_same(kind)) || self.has_taken(notice);
         // The provider's books go on to differ after an operator has seen to it.
-        let is_settled =
-            matches!(kind, IssueKind::Differs { .. }) && self.issues.iter().any(|known| known.kind.is_same(kind));
+        let is_settled = match kind {
+            IssueKind::Differs { .. } | IssueKind::DisputeEnded { .. } => {
+                self.issues.iter().any(|known| known.kind.is_same(kind))
+            }
+            // Notices come in any order.
+            IssueKind::Disputed { reference } => self.issues.iter().any(
+                |known| matches!(&known.kind, IssueKind::DisputeEnded { reference: ended, .. } if ended == reference),
+            ),
+            _ => false,
+        };
         let is_news = !is_known && !is_settled && self.open_issue_kinds().count() < ISSUES_MAX;
         Ok(is_news.then(|| Event::IssueRaised { kind: kind.clone(), notice, at: now }))
     }
@@ -198,7 +226,17 @@ impl Order {
     pub(super) fn raise(&mut self, kind: IssueKind, at: Timestamp) {
         // The latest one is never forgotten, so no number comes twice.
         let number = self.issues.last().map_or(0, |last| last.number) + 1;
+        let ended = match &kind {
+            IssueKind::DisputeEnded { reference, outcome } => Some((reference.clone(), outcome.clone())),
+            _ => None,
+        };
         self.issues.push(Issue { number, kind, at, resolved: None });
+        // The end of a dispute takes the place of the dispute on the operators' list.
+        if let Some((reference, outcome)) = ended {
+            let is_dispute = |known: &&Issue| known.kind == IssueKind::Disputed { reference: reference.clone() };
+            let disputes: Vec<u32> = self.open_issues().filter(is_dispute).map(|known| known.number).collect();
+            self.resolve(&disputes, &Resolved { by: None, note: format!("the dispute ended: {outcome}"), at });
+        }
     }
 
     pub(super) fn resolve(&mut self, issues: &[u32], resolved: &Resolved) {

@@ -23,6 +23,8 @@ pub enum About {
     Attempt(u32),
     /// A refund, by its number.
     Refund(u32),
+    /// What has gone back of an attempt, also where the shop did not ask for it.
+    Refunds(u32),
 }
 
 /// What an order can be asked, or told.
@@ -80,6 +82,13 @@ pub enum Command {
         number: u32,
         /// What the provider said.
         state: RefundState,
+    },
+    /// How much of an attempt's money the provider has given back in all, whoever asked for that.
+    RecordRefunded {
+        /// Which attempt.
+        attempt: u32,
+        /// In minor units of its currency.
+        refunded_minor: u64,
     },
     /// The units of a refund are back in stock.
     RecordRestocked {
@@ -386,6 +395,11 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
+    /// Money was refunded at the provider's own site; the order counts it as its own refund from now on.
+    RefundedElsewhere {
+        /// The refund.
+        refund: Refund,
+    },
 }
 
 impl Event {
@@ -399,6 +413,7 @@ impl Event {
             | Self::StrayCaptured { .. }
             | Self::Notified { .. }
             | Self::RefundRequested { .. }
+            | Self::RefundedElsewhere { .. }
             | Self::ReturnReceived { .. }
             | Self::IssueRaised { .. }
             | Self::FulfilledWithMore { .. }
@@ -474,6 +489,9 @@ pub enum Rejection {
         /// Units.
         left: u32,
     },
+    /// All of its money was refunded at the provider's own site.
+    #[error("its money was given back at the provider: cancel the order instead")]
+    RefundedElsewhere,
     /// A refund of everything before it is sent is a cancellation.
     #[error("nothing would be left to send: cancel the order instead")]
     CancelInstead,

@@ -198,6 +198,9 @@ impl Order {
             Progress::Delivered => status == Status::Shipped,
             Progress::Open | Progress::Confirmed | Progress::Ended => false,
         };
+        if allowed && to != Progress::Delivered && self.is_refunded_elsewhere() {
+            return Err(Rejection::RefundedElsewhere);
+        }
         let already = self.progress == to;
         if allowed || already { Ok(allowed) } else { Err(Rejection::WrongStatus { status }) }
     }
@@ -249,6 +252,9 @@ impl Entity for Order {
             Command::RefundOwed => self.decide_owed_refund(now),
             Command::RetryRefund { number, by } => self.decide_retry_refund(*number, *by, now),
             Command::AdvanceRefund { number, state } => self.decide_refund_advance(*number, state, now),
+            Command::RecordRefunded { attempt, refunded_minor } => {
+                self.decide_refunded_elsewhere(*attempt, *refunded_minor, now)
+            }
             Command::RecordRestocked { number } => match self.refund(*number).map(Refund::is_to_restock) {
                 Some(true) => Ok(Some(self.with_more(|more| Event::Restocked { number: *number, more, at: now }))),
                 Some(false) => Ok(None),
@@ -367,6 +373,7 @@ impl Entity for Order {
             }
             Event::NothingNew { about, .. } => *self.needs_refresh_mut(*about) = false,
             Event::RefundRequested { refund } => self.begin_refund(refund),
+            Event::RefundedElsewhere { refund } => self.take_on_refund(refund),
             Event::RefundAdvanced { number, state, at, .. } => self.advance_refund(*number, state, *at),
             Event::Restocked { number, .. } => self.refund_mut(*number).restocked = true,
             Event::ReturnRequested { lines, reason, key, at } => self.begin_return(lines, reason, *key, *at),
@@ -411,6 +418,14 @@ impl Order {
         self.note(refund.at, Some(format!("refund {} of {} requested", refund.number, refund.amount)));
     }
 
+    fn take_on_refund(&mut self, refund: &Refund) {
+        let Refund { number, attempt, amount, at, .. } = *refund;
+        self.attempt_mut(attempt).needs_refresh = false;
+        self.refunds.push(refund.clone());
+        self.raise(IssueKind::RefundedElsewhere { refund: number, amount }, at);
+        self.note(at, Some(format!("{amount} was given back at the provider")));
+    }
+
     fn advance_refund(&mut self, number: u32, state: &RefundState, at: Timestamp) {
         let refund = self.refund_mut(number);
         refund.needs_refresh = false;
@@ -423,7 +438,7 @@ impl Order {
 
     fn needs_refresh_mut(&mut self, about: About) -> &mut bool {
         match about {
-            About::Attempt(number) => &mut self.attempt_mut(number).needs_refresh,
+            About::Attempt(number) | About::Refunds(number) => &mut self.attempt_mut(number).needs_refresh,
             About::Refund(number) => &mut self.refund_mut(number).needs_refresh,
         }
     }

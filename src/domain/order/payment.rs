@@ -349,6 +349,10 @@ impl Order {
                 let is_captured = attempt.captured().is_some();
                 attempt.state.is_some() && !is_captured && !attempt.needs_refresh
             }),
+            About::Refunds(number) => {
+                let may_differ = |attempt: &Attempt| attempt.captured().is_some() && !attempt.needs_refresh;
+                self.attempt(number).map(may_differ)
+            }
             About::Refund(number) => self.refund(number).map(|refund| refund.state.is_some() && !refund.needs_refresh),
         };
         let has_news = has_news.ok_or(Rejection::WrongStatus { status })? && !self.has_taken(notice);

@@ -77,6 +77,8 @@ pub enum RefundCause {
     Cancelled,
     /// The payment came when the order had been given up or paid otherwise.
     Stray,
+    /// Somebody refunded it at the provider's own site; the shop has taken it on.
+    Elsewhere,
 }
 
 impl RefundCause {
@@ -88,6 +90,7 @@ impl RefundCause {
             Self::Return => "return",
             Self::Cancelled => "cancelled",
             Self::Stray => "stray",
+            Self::Elsewhere => "elsewhere",
         }
     }
 }
@@ -195,6 +198,61 @@ impl Order {
         sum
     }
 
+    /// What has gone back of an attempt's money, or is on its way, in minor units.
+    fn refunded_of(&self, attempt: u32) -> u64 {
+        let of_attempt = self.live_refunds().filter(|refund| refund.attempt == attempt);
+        of_attempt.map(|refund| refund.amount.minor).sum()
+    }
+
+    /// What is left of an attempt's money, in minor units.
+    fn left_of(&self, attempt: u32) -> u64 {
+        let captured = self.attempt(attempt).and_then(Attempt::captured).map_or(0, |(_, amount)| amount.minor);
+        captured.saturating_sub(self.refunded_of(attempt))
+    }
+
+    /// Whether all that was paid has gone back, some of it at the provider's own site. What the shop refunds by itself never leaves
+    /// goods to send for which nothing is paid, unless they cost nothing.
+    pub(super) fn is_refunded_elsewhere(&self) -> bool {
+        let Some(paying) = self.paying_attempt().map(|attempt| attempt.number) else { return false };
+        let mut of_paying = self.refunds.iter().filter(|refund| refund.attempt == paying);
+        of_paying.any(|refund| refund.cause == RefundCause::Elsewhere) && self.left_of(paying) == 0
+    }
+
+    /// What the provider has given back of an attempt, all in all. What the shop knows nothing of was refunded at the provider's own
+    /// site: it counts from now on, so that later refunds ask only for what is left.
+    pub(super) fn decide_refunded_elsewhere(
+        &self,
+        attempt: u32,
+        refunded_minor: u64,
+        now: Timestamp,
+    ) -> Result<Option<Event>, Rejection> {
+        let (placement, status) = self.placed()?;
+        let known = self.attempt(attempt).ok_or(Rejection::WrongStatus { status })?;
+        let minor = refunded_minor.saturating_sub(self.refunded_of(attempt)).min(self.left_of(attempt));
+        let Some((reference, _)) = known.captured().filter(|_| minor > 0) else { return Ok(None) };
+        if self.refunds.len() >= REFUNDS_MAX {
+            return Err(Rejection::TooManyRefunds);
+        }
+        Ok(Some(Event::RefundedElsewhere {
+            refund: Refund {
+                number: self.next_refund(),
+                attempt,
+                lines: Vec::new(),
+                shipping: false,
+                amount: Money { minor, ..placement.total },
+                restock: Vec::new(),
+                cause: RefundCause::Elsewhere,
+                reason: "refunded at the provider's own site".into(),
+                by: None,
+                key: None,
+                at: now,
+                state: Some(RefundState::Refunded { reference: reference.to_owned() }),
+                restocked: false,
+                needs_refresh: false,
+            },
+        }))
+    }
+
     fn live_refunds(&self) -> impl Iterator<Item = &Refund> {
         self.refunds.iter().filter(|refund| !refund.has_failed())
     }
@@ -248,6 +306,8 @@ impl Order {
         if minor == 0 && units.iter().all(|units| *units == 0) {
             return Ok(None);
         }
+        // What was refunded at the provider's own site cannot be refunded again.
+        let minor = minor.min(self.left_of(paying));
         let named = |units: Vec<u32>| -> Units { (0..).zip(units).filter(|(_, units)| *units > 0).collect() };
         let restocked = self.units_of(self.refunds.iter().flat_map(|refund| &refund.restock));
         let not_restocked = placement.lines.iter().zip(restocked).map(|(line, restocked)| line.quantity - restocked);
@@ -333,9 +393,12 @@ impl Order {
         let of =
             |attempt: u32, cause| self.refunds.iter().any(|refund| (refund.attempt, refund.cause) == (attempt, cause));
         for attempt in stray {
-            if let Some((_, amount)) = attempt.captured()
+            let minor = self.left_of(attempt.number);
+            if let Some((_, captured)) = attempt.captured()
+                && minor > 0
                 && !of(attempt.number, RefundCause::Stray)
             {
+                let amount = Money { minor, ..captured };
                 return Some(Refund {
                     number: self.next_refund(),
                     attempt: attempt.number,
@@ -389,8 +452,14 @@ impl Order {
         if failed.cause != RefundCause::Stray && self.refunded_beyond(failed) {
             return Err(Rejection::NothingToRefund);
         }
+        // What has gone back otherwise since cannot go back again.
+        let minor = failed.amount.minor.min(self.left_of(failed.attempt));
+        if minor == 0 && failed.amount.minor > 0 {
+            return Err(Rejection::NothingToRefund);
+        }
         let again = Refund {
             number: self.next_refund(),
+            amount: Money { minor, ..failed.amount },
             by: Some(by),
             key: None,
             at: now,
@@ -408,10 +477,7 @@ impl Order {
         let Some(placement) = &self.placement else { return true };
         let (left, shipping_left) = self.refundable(placement);
         let beyond = |(index, units): &(u16, u32)| *units > left[usize::from(*index)];
-        let paid = self.attempt(failed.attempt).and_then(Attempt::captured).map_or(0, |(_, amount)| amount.minor);
-        let of_attempt = self.live_refunds().filter(|refund| refund.attempt == failed.attempt);
-        let gone: u64 = of_attempt.map(|refund| refund.amount.minor).sum();
-        failed.lines.iter().any(beyond) || (failed.shipping && !shipping_left) || gone + failed.amount.minor > paid
+        failed.lines.iter().any(beyond) || (failed.shipping && !shipping_left)
     }
 
     /// A refund by its number.

@@ -48,8 +48,12 @@ pub(super) fn read(body: &[u8]) -> Result<Notice, NoticeRefused> {
         "charge" | "dispute" => name("payment_intent"),
         _ => name("id"),
     };
+    let word = |field: &str| object.get(field).and_then(Value::as_str).filter(|word| is_word(word));
     let payment = if kind == "payment_intent" { name("id") } else { name("payment_intent") };
     let subject = match event.what.as_str() {
+        "charge.dispute.closed" => {
+            NoticeSubject::DisputeEnded { outcome: word("status").unwrap_or("closed").to_owned() }
+        }
         what if what.starts_with("charge.dispute.") => NoticeSubject::Dispute,
         "charge.refunded" | "charge.refund.updated" => NoticeSubject::Refund,
         what if what.starts_with("refund.") => NoticeSubject::Refund,

@@ -138,7 +138,7 @@ impl Intent {
     pub(super) fn of(&self) -> Option<(OrderId, u32)> {
         match about(self.metadata.as_ref()?)? {
             (order, About::Attempt(attempt)) => Some((order, attempt)),
-            (_, About::Refund(_)) => None,
+            (_, About::Refund(_) | About::Refunds(_)) => None,
         }
     }
 

@@ -36,6 +36,8 @@ struct Tour {
     is_quick: bool,
     /// Whether the provider captures what it has declined or voided.
     captures_late: bool,
+    /// Whether money is refunded at the provider's own site: a part of it, or all that is left.
+    refunds_elsewhere: bool,
     /// Whether the seller packs, and the carrier delivers; otherwise orders are only sent.
     delivers: bool,
 }
@@ -94,6 +96,7 @@ const PLAIN: Tour = Tour {
     has_two_drivers: false,
     is_quick: false,
     captures_late: false,
+    refunds_elsewhere: false,
     delivers: false,
 };
 
@@ -147,6 +150,14 @@ fn an_order_of_which_parts_come_back_ends_well_whatever_happens() {
 fn a_second_driver_leaves_no_reservation_behind_whatever_happens() {
     let two = Tour { flying_max: 1, has_two_drivers: true, is_quick: true, ..PLAIN };
     walk(&Tour { name: "two drivers, one line short", stock: [5, 0], ..two });
+}
+
+#[test]
+fn what_is_refunded_at_the_providers_own_site_counts_whatever_happens() {
+    let elsewhere = Tour { refunds_elsewhere: true, is_quick: true, ..PLAIN };
+    walk(&Tour { name: "refunded elsewhere", ..elsewhere });
+    walk(&Tour { name: "refunded elsewhere and here", gives_back: true, ..elsewhere });
+    walk(&Tour { name: "a stray refunded elsewhere", captures_late: true, ..elsewhere });
 }
 
 #[test]

@@ -64,6 +64,11 @@ impl World {
                 self.tell(&Command::Notify { about: About::Attempt(number), notice: None });
             }
         }
+        for number in self.provider.elsewhere.clone().into_keys() {
+            if self.refunded_of(number) > self.known_refunded_of(number) {
+                self.tell(&Command::Notify { about: About::Refunds(number), notice: None });
+            }
+        }
         for (number, (_, state)) in self.provider.refunds.clone() {
             if self.order.refund(number).is_some_and(|known| known.state.as_ref() != Some(&state)) {
                 self.tell(&Command::Notify { about: About::Refund(number), notice: None });
@@ -91,7 +96,8 @@ impl World {
         let refunded = refunded.filter(|(_, state)| matches!(state, RefundState::Refunded { .. }));
         let captures = captured.count();
         let taken = total().minor * u64::try_from(captures).unwrap();
-        (taken - refunded.map(|(minor, _)| minor).sum::<u64>(), captures)
+        let elsewhere = self.provider.elsewhere.values().sum::<u64>();
+        (taken - refunded.map(|(minor, _)| minor).sum::<u64>() - elsewhere, captures)
     }
 
     /// What holds at every moment.
@@ -124,7 +130,8 @@ impl World {
         assert_eq!(sold, if is_sold { quantities } else { vec![0, 0] });
         let (balance, _) = self.balance();
         let owed = if status.is_paid() { total().minor } else { 0 };
-        let of_order = self.order.refunds().iter().filter(|refund| refund.cause != RefundCause::Stray);
+        let paying = self.order.paying_attempt().map(|attempt| attempt.number);
+        let of_order = self.order.refunds().iter().filter(|refund| Some(refund.attempt) == paying);
         let refunded: u64 = of_order.filter(|refund| !refund.has_failed()).map(|refund| refund.amount.minor).sum();
         let kept = owed.saturating_sub(if status.is_paid() { refunded } else { 0 });
         let is_on_the_list = self.order.open_issue_kinds().next().is_some();

@@ -30,6 +30,8 @@ const ARRIVALS: u64 = 5;
 pub(super) struct Provider {
     pub(super) payments: BTreeMap<u32, PaymentState>,
     pub(super) refunds: BTreeMap<u32, (u64, RefundState)>,
+    /// What was refunded at its own site, by attempt.
+    pub(super) elsewhere: BTreeMap<u32, u64>,
 }
 
 /// A request that is on its way.
@@ -139,8 +141,8 @@ impl World {
         for Attempt { state, capture, intent, needs_refresh, stray, .. } in attempts {
             (state, capture, intent, needs_refresh, stray).hash(&mut hasher);
         }
-        for Refund { attempt, lines, restock, cause, state, restocked, needs_refresh, .. } in refunds {
-            (attempt, lines, restock, cause, state, restocked, needs_refresh).hash(&mut hasher);
+        for Refund { attempt, amount, lines, restock, cause, state, restocked, needs_refresh, .. } in refunds {
+            (attempt, amount.minor, lines, restock, cause, state, restocked, needs_refresh).hash(&mut hasher);
         }
         returns.iter().for_each(|known| (&known.lines, &known.state).hash(&mut hasher));
         issues.iter().for_each(|known| (&known.kind, known.resolved.is_some()).hash(&mut hasher));
@@ -217,6 +219,7 @@ impl World {
         if self.provider.refunds.contains_key(&number) {
             return vec![self.clone()];
         }
+        let attempt = self.order.refund(number).map_or(1, |refund| refund.attempt);
         let ends = [
             RefundState::Refunded { reference: "re".into() },
             RefundState::Failed { reason: "no".into() },
@@ -228,7 +231,28 @@ impl World {
             world.provider.refunds.insert(number, (minor, state));
             world
         };
+        if minor == 0 {
+            return vec![with(RefundState::Refunded { reference: "free".into() })];
+        }
+        if self.refunded_of(attempt) + minor > total().minor {
+            return vec![with(RefundState::Failed { reason: "more than is left".into() })];
+        }
         ends.into_iter().take(kinds).map(with).collect()
+    }
+
+    /// What the provider has given back of an attempt, or works on, in minor units.
+    pub(super) fn refunded_of(&self, attempt: u32) -> u64 {
+        let of_attempt = |number: u32| self.order.refund(number).is_some_and(|refund| refund.attempt == attempt);
+        let refunds = self.provider.refunds.iter().filter(|(number, _)| of_attempt(**number));
+        let asked = refunds.filter(|(_, (_, state))| !matches!(state, RefundState::Failed { .. }));
+        let elsewhere = self.provider.elsewhere.get(&attempt).copied().unwrap_or_default();
+        elsewhere + asked.map(|(_, (minor, _))| minor).sum::<u64>()
+    }
+
+    /// What the order has heard of that.
+    pub(super) fn known_refunded_of(&self, attempt: u32) -> u64 {
+        let of_attempt = self.order.refunds().iter().filter(|refund| refund.attempt == attempt);
+        of_attempt.filter(|refund| !refund.has_failed()).map(|refund| refund.amount.minor).sum()
     }
 
     /// What is on its way arrives; nobody waits for the answer any more.
@@ -264,6 +288,15 @@ impl World {
                 _ => Vec::new(),
             };
             worlds.extend(next.into_iter().map(|state| self.with_payment(*attempt, state)));
+            let left = total().minor - self.refunded_of(*attempt).min(total().minor);
+            let may_refund = self.tour.refunds_elsewhere && self.provider.elsewhere.is_empty() && left > 1;
+            if may_refund && matches!(state, PaymentState::Captured { .. }) {
+                for minor in [1, left] {
+                    let mut world = self.clone();
+                    world.provider.elsewhere.insert(*attempt, minor);
+                    worlds.push(world);
+                }
+            }
         }
         for (number, (minor, state)) in &self.provider.refunds {
             let refunded = RefundState::Refunded { reference: "re".into() };
@@ -313,6 +346,11 @@ impl World {
                 may(Command::Notify { about: About::Attempt(*number), notice: None }, nothing);
             }
         }
+        for number in self.provider.elsewhere.keys() {
+            if self.refunded_of(*number) > self.known_refunded_of(*number) {
+                may(Command::Notify { about: About::Refunds(*number), notice: None }, nothing);
+            }
+        }
         for (number, (_, state)) in &self.provider.refunds {
             if self.order.refund(*number).and_then(|known| known.state.as_ref()) != Some(state) {
                 may(Command::Notify { about: About::Refund(*number), notice: None }, nothing);
@@ -349,7 +387,11 @@ impl World {
                 worlds.extend(may_fly.then(|| self.with_flying(Flying::Pay(*attempt))));
                 worlds
             }
-            Step::Poll(attempt) => Self::provider_step(vec![self.clone()], |world| world.hear_payment(*attempt)),
+            Step::Poll(attempt) => Self::provider_step(vec![self.clone()], |world| {
+                let refunded_minor = world.refunded_of(*attempt);
+                world.tell(&Command::RecordRefunded { attempt: *attempt, refunded_minor });
+                world.hear_payment(*attempt);
+            }),
             Step::Void(attempt) => Self::provider_step(vec![self.void(*attempt)], |world| world.hear_payment(*attempt)),
             Step::Capture(attempt) => {
                 let mut worlds =
