@@ -19,6 +19,7 @@ mod expiry;
 mod flash_sale;
 mod gateway_sim;
 mod hostile;
+mod import;
 mod issues;
 mod nested;
 mod operations;
