@@ -67,8 +67,8 @@ fn lines(items: Vec<ItemBody>) -> Vec<Line> {
     items.into_iter().map(|item| (item.product_id, item.quantity)).collect()
 }
 
-/// How a call ended that was answered with this status and body. Clients write their customer's name into the address of each
-/// order: it is taken for the order's owner.
+/// How a call ended that was answered with this status and body. Clients write their customer's name into the address
+/// of each order: it is taken for the order's owner.
 ///
 /// # Errors
 /// A success whose body is not what the API describes.

@@ -1,27 +1,22 @@
-//! What a history alone proves: orders that were acknowledged, keys, owners, money, and that stock and carts are linearizable.
+//! Checks of a history: acknowledged orders, keys, owners, money, and that stock and carts are linearizable.
 //!
-//! A history must hold every call that changes the carts and products in it; another client's calls would look like faults.
+//! A history must have every call that changes its carts and products; calls of other clients would look like faults.
 //!
 //! Depends on its neighbours and on `domain`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
-    books::{Books, captured, check_captures, moves_forward, refunded},
     history::{Answer, Call, Cart, History, Line, Op, Order, Outcome},
     ledger::Ledger,
-    placings::{Placing, Placings},
+    observed::{Observed, captured, check_captures, moves_forward, refunded},
+    placings::{Placing, Placings, status_of},
     report::{Invariant, Report},
 };
 use crate::domain::{money::Money, order::Status};
 
-/// The status of the API's word.
-pub(super) fn status_of(word: &str) -> Option<Status> {
-    serde_json::from_value(serde_json::Value::String(word.to_owned())).ok()
-}
-
-/// Holds a history against itself, against the provider's ledger and against the books, where there are any.
-pub(super) fn check(history: &History, ledger: Option<&Ledger>, books: Option<&Books>, report: &mut Report) {
+/// Checks a history: by itself, against the provider's ledger, and against what the shop shows.
+pub(super) fn check(history: &History, ledger: Option<&Ledger>, observed: Option<&Observed>, report: &mut Report) {
     report.look("calls", history.ops.len());
     let answered = history.ops.iter().filter(|op| op.answer().is_some()).count();
     report.look("answers", answered);
@@ -29,13 +24,13 @@ pub(super) fn check(history: &History, ledger: Option<&Ledger>, books: Option<&B
         report.look("lines cut off", 1);
     }
     let placings = Placings::of(history);
-    check_orders(history, &placings, books, report);
+    check_orders(history, &placings, observed, report);
     check_keys(history, report);
     check_owners(history, report);
     if let Some(ledger) = ledger {
-        check_money(&placings, ledger, books.is_some(), report);
+        check_money(&placings, ledger, observed.is_some(), report);
     }
-    super::objects::check(history, &placings, books, report);
+    super::objects::check(history, &placings, observed, report);
 }
 
 /// An order in an answer, with its status where the answer has one that is known.
@@ -52,10 +47,10 @@ fn sorted(lines: &[Line]) -> Vec<Line> {
     lines
 }
 
-/// I2: what was acknowledged stays, and moves forward only.
-fn check_orders(history: &History, placings: &Placings<'_>, books: Option<&Books>, report: &mut Report) {
+/// I2: an acknowledged order stays, and moves forward only.
+fn check_orders(history: &History, placings: &Placings<'_>, observed: Option<&Observed>, report: &mut Report) {
     report.check(Invariant::I2);
-    // The status that was last surely seen of each order, by the end of the call that saw it.
+    // For each order the statuses that were seen, with the begin and end of the call.
     let mut seen: HashMap<&str, Vec<(u64, u64, Status)>> = HashMap::new();
     for op in &history.ops {
         let (id, state) = match op.answer() {
@@ -81,8 +76,8 @@ fn check_orders(history: &History, placings: &Placings<'_>, books: Option<&Books
                 break;
             }
         }
-        let Some(books) = books else { continue };
-        match books.orders.get(id) {
+        let Some(observed) = observed else { continue };
+        match observed.orders.get(id) {
             None => report.find(Invariant::I2, id, "the order was acknowledged and is not there"),
             Some(booked) => {
                 if let Some((.., before)) = shown.iter().find(|(.., before)| !moves_forward(*before, booked.status)) {
@@ -104,7 +99,7 @@ fn check_orders(history: &History, placings: &Placings<'_>, books: Option<&Books
         }
         let Some(placing) = placings.by_order(&order.order) else { continue };
         let acknowledged = placing.acknowledged.map(|first| (sorted(&first.lines), first.total));
-        let booked = books.and_then(|books| books.orders.get(&order.order));
+        let booked = observed.and_then(|observed| observed.orders.get(&order.order));
         let booked = booked.map(|booked| (sorted(&booked.lines), booked.total));
         let shown = (sorted(&order.lines), order.total);
         if acknowledged.is_some_and(|first| first != shown) || booked.is_some_and(|booked| booked != shown) {
@@ -156,7 +151,7 @@ fn check_keys(history: &History, report: &mut Report) {
     }
 }
 
-/// I10: everybody sees their own.
+/// I10: customers see only their own orders.
 fn check_owners(history: &History, report: &mut Report) {
     report.check(Invariant::I10);
     let mut owners: HashMap<&str, &str> = HashMap::new();
@@ -165,7 +160,7 @@ fn check_owners(history: &History, report: &mut Report) {
             owners.entry(&order.order).or_insert(customer);
         }
     }
-    // Who has put what into a cart, or found it there at first.
+    // The products that each customer put into the cart, or that its first answer showed.
     let mut own: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     let mut met = BTreeSet::new();
     for op in &history.ops {
@@ -234,9 +229,9 @@ fn customer_of(call: &Call) -> Option<&str> {
     }
 }
 
-/// I3 and I4 as far as customers know: who was told that money was taken, or that an order came to nothing.
-fn check_money(placings: &Placings<'_>, ledger: &Ledger, in_books: bool, report: &mut Report) {
-    if !in_books {
+/// I3 and I4, as far as answers to customers show that money was taken or that an order ended without it.
+fn check_money(placings: &Placings<'_>, ledger: &Ledger, is_observed: bool, report: &mut Report) {
+    if !is_observed {
         report.look("ledger lines", ledger.lines);
         report.leave_open(Invariant::I3, "orders whose customers were told nothing");
         let total_of = |id: &str| placings.by_order(id).and_then(|placing| Some(placing.acknowledged?.total));

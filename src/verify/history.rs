@@ -8,9 +8,9 @@
 //! {"op":17,"at":92000,"ok":{"cart":{"version":1,"lines":[["demo-7",2]]}}}
 //! ```
 //!
-//! `op` is unique in a file and `at` is in nanoseconds since its start, by a clock that never goes back. A call ends `ok`,
-//! with `fail` (a 4xx: refused) or `unknown` (a time-out, a broken connection, a 5xx: perhaps done); one without an end is
-//! unknown, too. Written outside of what may fail: by the client, each line in one write.
+//! `op` is unique in a file and `at` is in nanoseconds since its start, by a clock that never goes back. A call ends
+//! `ok`, with `fail` (a 4xx: refused) or `unknown` (a time-out, a broken connection, a 5xx: perhaps done); one without
+//! an end is unknown, too. Written outside of what may fail: by the client, each line in one write.
 //!
 //! Depends on `domain::money` for amounts and on `clock`.
 

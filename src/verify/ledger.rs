@@ -10,7 +10,7 @@ use crate::{
     payments::fake_provider::{Effect, read_ledger},
 };
 
-/// What the provider has captured and given back.
+/// The provider's captures and refunds.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ledger {
     /// The captures of each order, in the order in which they were made.
@@ -28,7 +28,7 @@ impl Ledger {
         let lines = read.map_err(|error| VerifyError::File { path: path.to_owned(), problem: error.to_string() })?;
         let mut ledger = Self { lines: lines.len(), ..Self::default() };
         for line in lines {
-            // What was held and then captured has a line for each; only the money that moved counts.
+            // An authorisation and its capture have a line each; only the capture moved money.
             let moved = match line.effect() {
                 Effect::Captured => &mut ledger.captures,
                 Effect::Refunded => &mut ledger.refunds,

@@ -1,10 +1,11 @@
-//! Is there an order in which these operations can have taken effect, one after the other, each between its call and its
-//! answer? The search of Wing and Gong with a memory of what was tried (Lowe), as Knossos and Porcupine do it.
+//! Is there an order in which these operations can have taken effect, one after the other, each between its call and
+//! its answer? The search of Wing and Gong with a memory of what was tried (Lowe), as Knossos and Porcupine do it.
 //!
-//! Two things are added. An operation may be *optional*: a call whose answer was lost takes effect at any later time, or
-//! never. And one may need another to come first, or exclude it: an order's release follows its reservation, and is instead
-//! of its sale. The most promising order is followed first: the one that explains the answers up to the latest moment, with the
-//! fewest operations. So what has time is left for later, and a history that is fine is walked through almost straight.
+//! Two things are added. An operation may be *optional*: a call whose answer was lost takes effect at any later time,
+//! or never. And one may need another to come first, or exclude it: an order's release follows its reservation, and is
+//! instead of its sale. The most promising order is followed first: the one that explains the answers up to the latest
+//! moment, with the fewest operations. So what has time is left for later, and a history that is fine is walked through
+//! almost straight.
 //!
 //! Depends on `std` and `foldhash`.
 
@@ -16,7 +17,8 @@ use std::{
 
 use foldhash::quality::RandomState;
 
-/// How much the search of one thing's history may cost, in operations looked at: some seconds. Past it nothing is decided.
+/// How much the search of one thing's history may cost, in operations looked at: some seconds. Past it nothing is
+/// decided.
 pub(super) const WORK_MAX: u64 = 100_000_000;
 /// How much the search of one thing's history may remember, in bytes, about. Past it nothing is decided.
 const MEMORY_BYTES_MAX: usize = 1 << 30;
@@ -64,7 +66,8 @@ struct Node<S> {
     state: S,
     /// The latest call among what is placed: whatever was answered before it had to come before it.
     latest: u64,
-    /// The operation that is to be explained next, of all that are required the one answered first, with its answer's time.
+    /// The operation that is to be explained next, of all that are required the one answered first, with its answer's
+    /// time.
     next: (u64, usize),
     /// How many are placed.
     count: usize,

@@ -1,25 +1,25 @@
-//! The checker: does a shop keep the promises it lives by (`report` lists them)?
+//! The checker: does a shop keep its invariants (`report` lists them)?
 //!
 //! ```text
 //!  history file ─▶ History ─▶ placings ─▶ clients (orders, keys, owners)   ─┐
 //!                                └─▶ objects ─▶ models ─▶ linear (I9)      ─┤
 //!  provider's ledger ─▶ Ledger ─────────────────────────────────────────────┼─▶ Report
-//!  a running shop ─▶ online ────┬─▶ Books (orders, stock, money, holds)    ─┤
+//!  a running shop ─▶ online ────┬─▶ Observed (orders, stock, reservations)    ─┤
 //!  a data directory ─▶ offline ─┴─▶ log, state, search index               ─┘
 //! ```
 //!
-//! One rule has one place, whatever it is checked on. Nothing here changes what it looks at.
+//! Each invariant is checked in one place, whatever the source. The checker changes nothing that it reads.
 //!
 //! May depend on `search`, `actors` (records), `storage`, `payments` and `domain`.
 
 mod answers;
-mod books;
 mod clients;
 pub mod history;
 mod ledger;
 mod linear;
 mod models;
 mod objects;
+mod observed;
 mod offline;
 mod online;
 mod placings;
@@ -33,86 +33,70 @@ pub use self::{
     online::{Access, Login},
     report::{Finding, Invariant, Report},
 };
-use self::{books::Books, ledger::Ledger};
+use self::{ledger::Ledger, observed::Observed};
 
-/// Why something could not be checked, or not to its end.
+/// Why a check could not be made or completed.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum VerifyError {
     /// The history cannot be read.
     #[error(transparent)]
     History(#[from] HistoryError),
     /// A file or directory cannot be read, or is not what it should be.
     #[error("{}: {problem}", path.display())]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: String,
-    },
+    File { path: PathBuf, problem: String },
     /// The shop cannot be reached.
     #[error("{url} cannot be reached: {problem}")]
-    Unreachable {
-        /// Its address.
-        url: String,
-        /// Why.
-        problem: String,
-    },
-    /// The shop does not let the checker in, or answers something else than a shop does.
+    Unreachable { url: String, problem: String },
+    /// The shop refuses the checker, or answers as no shop does.
     #[error("{doing} gave {status}: {why}")]
-    Refused {
-        /// What was being done.
-        doing: String,
-        /// The status of the answer.
-        status: u16,
-        /// What it means.
-        why: String,
-    },
+    Refused { doing: String, status: u16, why: String },
     /// The checker itself has failed.
     #[error("the check did not end: {0}")]
     Failed(String),
 }
 
-/// What is to be checked.
+/// The sources of a check.
 #[derive(Debug, Clone, Default)]
 pub struct Subject {
-    /// What clients wrote down.
+    /// The file that clients wrote.
     pub history: Option<PathBuf>,
-    /// The provider's ledger; of a data directory it is the simulated provider's unless given.
+    /// The provider's ledger; by default that of the simulated provider in the data directory.
     pub ledger: Option<PathBuf>,
     /// The shop itself.
     pub shop: Source,
 }
 
-/// Where a shop is looked at.
+/// How the shop is read.
 #[derive(Debug, Clone, Default)]
 pub enum Source {
-    /// Nowhere: the history says what can be known.
+    /// Not at all: only the history is checked.
     #[default]
     Nowhere,
-    /// In its data directory; no process may have it.
+    /// From its data directory, which no process may have open.
     Directory(PathBuf),
-    /// While it runs.
+    /// Through its API.
     Running(Access),
 }
 
-/// What came of a check.
+/// The result of a check.
 #[derive(Debug)]
 pub struct Verdict {
-    /// What was found, as far as the check came.
+    /// The findings, up to the point where the check stopped.
     pub report: Report,
-    /// Why it did not come to its end.
+    /// Why the check stopped early.
     pub stopped: Option<VerifyError>,
 }
 
 impl Verdict {
-    /// Whether all of it was checked and nothing is wrong.
+    /// Whether everything was checked and nothing is wrong.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.stopped.is_none() && self.report.is_clean()
     }
 }
 
-/// Checks a subject. What was found before a check had to stop is kept.
+/// Checks a subject. Findings from before a check stopped are kept.
 pub async fn verify(subject: Subject) -> Verdict {
     let mut report = Report::default();
     let stopped = examine(subject, &mut report).await.err();
@@ -126,7 +110,7 @@ async fn examine(subject: Subject, report: &mut Report) -> Result<(), VerifyErro
     match shop {
         Source::Running(access) => {
             let checked = online::check(&access, history.as_ref(), ledger.as_deref(), report).await;
-            // Without the shop the history still says something.
+            // The history can be checked without the shop.
             if let (Err(_), Some(history)) = (&checked, &history) {
                 let ledger = ledger.as_deref().map(Ledger::read).transpose()?;
                 clients::check(history, ledger.as_ref(), None, report);
@@ -167,20 +151,20 @@ fn directory(
     let own = data.join("simulated-provider.jsonl");
     let ledger = ledger.map(Path::to_owned).or_else(|| own.exists().then_some(own));
     let ledger = ledger.as_deref().map(Ledger::read).transpose()?;
-    let books = offline::check(data, report);
-    match (&books, history) {
-        (Ok(Some(books)), history) => judge(books, history, ledger.as_ref(), report),
-        // Without books the history still says something.
+    let observed = offline::check(data, report);
+    match (&observed, history) {
+        (Ok(Some(observed)), history) => judge(observed, history, ledger.as_ref(), report),
+        // The history can be checked without the shop.
         (_, Some(history)) => clients::check(history, ledger.as_ref(), None, report),
         (_, None) => {}
     }
-    books.map(|_| ())
+    observed.map(|_| ())
 }
 
-/// Holds books against themselves, the ledger and the history.
-fn judge(books: &Books, history: Option<&History>, ledger: Option<&Ledger>, report: &mut Report) {
-    books.check(ledger, report);
+/// Checks what the shop shows by itself, against the ledger and against the history.
+fn judge(observed: &Observed, history: Option<&History>, ledger: Option<&Ledger>, report: &mut Report) {
+    observed.check(ledger, report);
     if let Some(history) = history {
-        clients::check(history, ledger, Some(books), report);
+        clients::check(history, ledger, Some(observed), report);
     }
 }

@@ -1,5 +1,5 @@
-//! A product's stock and a customer's cart, as those who only see answers can know them: the models that histories are held
-//! against.
+//! A product's stock and a customer's cart, as those who only see answers can know them: the models that histories are
+//! held against.
 //!
 //! Both begin unknown, and the first whole answer says what they are: a shop was there before its history began.
 //!

@@ -1,21 +1,23 @@
-//! I9: each product's stock and each cart of a history, one by one, as operations for the search of `linear`.
+//! I9: turns each product's stock and each cart of a history into operations for the search in `linear`.
 //!
-//! The driver of an order works behind its customer's back: it reserves, releases, sells and restocks, and takes lines out of the
-//! cart and gives them back. When exactly is not known; that it lies between the calls that began it and the answers that show
-//! it is. Depends on its neighbours.
+//! The process manager of an order acts without a call of the customer: it reserves, releases, sells and restocks, and
+//! moves lines out of the cart and back. A history only bounds when: after the call that began it, before the answer
+//! that shows it.
+//!
+//! Depends on its neighbours.
 
 use std::collections::BTreeMap;
 
 use super::{
-    books::{Books, Shelf},
     history::{Answer, Call, Cart, History, Line, Op, Outcome, Stock},
     linear::{self, Model, Timed, Verdict, WORK_MAX},
     models::{CartModel, CartOp, CartState, StockModel, StockOp, StockState},
+    observed::{Observed, Shelf},
     placings::{Placing, Placings},
     report::{Invariant, Report},
 };
 
-/// The calls of one thing, with a description of each for the report.
+/// The operations of one stock or cart, with a description of each for the report.
 struct Story<O> {
     ops: Vec<Timed<O>>,
     told: Vec<String>,
@@ -34,7 +36,8 @@ impl<O: std::fmt::Debug> Story<O> {
         self.ops.len() - 1
     }
 
-    /// A call of a client's: required where it was answered, nothing where it was refused.
+    /// Adds a client's call: required where it was answered, optional where that is unknown, nothing where it was
+    /// refused.
     fn call(&mut self, op: &Op, what: O) {
         let timed = |returned, required| Timed {
             op: what,
@@ -53,7 +56,7 @@ impl<O: std::fmt::Debug> Story<O> {
     }
 }
 
-/// Numbers for keys and receipts: the models know them by number.
+/// Numbers for keys and receipts, which the models use.
 #[derive(Default)]
 struct Numbers(BTreeMap<String, usize>);
 
@@ -65,7 +68,7 @@ impl Numbers {
 }
 
 /// Checks every product and every cart that the history shows.
-pub(super) fn check(history: &History, placings: &Placings<'_>, books: Option<&Books>, report: &mut Report) {
+pub(super) fn check(history: &History, placings: &Placings<'_>, observed: Option<&Observed>, report: &mut Report) {
     report.check(Invariant::I9);
     let carts = cart_calls(history);
     for (customer, calls) in &carts {
@@ -73,7 +76,7 @@ pub(super) fn check(history: &History, placings: &Placings<'_>, books: Option<&B
         if judge::<CartModel>(CartState::default(), &story, &format!("the cart of {customer}"), report, Invariant::I9) {
             continue;
         }
-        // If it can be explained by keys that were not remembered, that is what is wrong.
+        // If forgotten keys explain the history, then the fault is that of the keys.
         let keyless = cart_story(calls, customer, placings, false);
         let explained = linear::check::<CartModel>(CartState::default(), &keyless.ops, WORK_MAX);
         if explained == Verdict::Linearizable {
@@ -91,8 +94,9 @@ pub(super) fn check(history: &History, placings: &Placings<'_>, books: Option<&B
             open += 1;
             continue;
         }
-        let shelf = books.and_then(|books| books.shelves.get(product));
-        let story = stock_story(product, &calls, placings, &claims, shelf.filter(|_| books.is_some_and(|b| b.quiet)));
+        let shelf = observed.and_then(|observed| observed.shelves.get(product));
+        let story =
+            stock_story(product, &calls, placings, &claims, shelf.filter(|_| observed.is_some_and(|b| b.consistent)));
         judge::<StockModel>(StockState::default(), &story, &format!("the stock of {product}"), report, Invariant::I9);
     }
     if open > 0 {
@@ -165,7 +169,7 @@ fn cart_story(calls: &[&Op], customer: &str, placings: &Placings<'_>, with_keys:
     }
     let own = placings.all.iter().enumerate().filter(|(_, placing)| placing.customer == customer);
     for (order, placing) in own {
-        // An order that ended before its customer saw it await its payment may have ended before it took anything.
+        // An order that ended before it was seen awaiting payment may never have reserved anything.
         let required = placing.reserved_by.is_some();
         if !required && !placing.unknown && !placing.refused_stock && placing.acknowledged.is_none() {
             continue;
@@ -197,7 +201,7 @@ fn cart_story(calls: &[&Op], customer: &str, placings: &Placings<'_>, with_keys:
     story
 }
 
-/// What a checkout may have reserved; `None` where its lines are not known.
+/// The lines that a checkout may have reserved; `None` where they are unknown.
 fn claim(placing: &Placing<'_>, calls: Option<&Vec<&Op>>) -> Option<Vec<Line>> {
     if let Some(order) = placing.acknowledged {
         return Some(order.lines.clone());
@@ -208,7 +212,7 @@ fn claim(placing: &Placing<'_>, calls: Option<&Vec<&Op>>) -> Option<Vec<Line>> {
     if let Some(lines) = placing.lines {
         return Some(lines.clone());
     }
-    // The whole cart, as it was last shown, if nothing has changed it since.
+    // The whole cart as it was last shown, unless it was changed since.
     let before = || calls.into_iter().flatten().filter(|op| op.invoked < placing.invoked);
     let shown = before().filter(|op| op.returned.is_some_and(|at| at <= placing.invoked));
     let (op, cart) = shown.filter_map(|op| Some((op, cart_of(op)?))).max_by_key(|(op, _)| op.returned)?;
@@ -281,12 +285,12 @@ fn stock_story(
             after: None,
             instead_of: None,
         };
-        story.push(last, "the books at the end");
+        story.push(last, "the shop at the end");
     }
     story
 }
 
-/// An order's reservation, and what became of it.
+/// Adds an order's reservation and its end.
 fn reservation(story: &mut Story<StockOp>, placing: &Placing<'_>, quantity: u64) {
     let teller = placing.acknowledged.map_or("a refused or unanswered checkout", |order| order.order.as_str());
     let required = placing.reserved_by.is_some();
@@ -316,7 +320,7 @@ fn reservation(story: &mut Story<StockOp>, placing: &Placing<'_>, quantity: u64)
         if let Some(release) = release {
             story.ops[release].instead_of = Some(fulfil);
         } else if let Some(invoked) = placing.cancel_invoked {
-            // Cancelled after it was sold: its units come back as a receipt.
+            // A cancellation after the sale returns the units as a receipt.
             let delta = i64::try_from(quantity).unwrap_or(i64::MAX);
             let restock = StockOp::Adjust { delta, receipt: None, shown: None };
             let by = placing.ended_by;

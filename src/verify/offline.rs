@@ -1,7 +1,8 @@
-//! A data directory without a process: the log, the state and the search index, held against each other and read as books.
+//! Checks the directory of a stopped shop: log, state and search index against each other; and reads its orders and
+//! stock.
 //!
-//! Nothing in the directory is changed; what cannot be opened without being changed is copied first. All entities are held in
-//! memory at once, twice: as the log tells them and as a start would load them.
+//! Nothing in the directory is changed; what opening would change is copied first. All entities are in memory at once,
+//! twice: folded from the log, and as a start would load them.
 //!
 //! Depends on its neighbours, `storage`, `actors` (records), `search` and `domain`.
 
@@ -13,7 +14,7 @@ use std::{
 
 use super::{
     VerifyError,
-    books::{BookedOrder, Books, Shelf},
+    observed::{Observed, ObservedOrder, Shelf},
     report::{Invariant, Report},
 };
 use crate::{
@@ -37,17 +38,17 @@ use crate::{
     storage::{Audit, Position, Record, Stream},
 };
 
-/// An entity as the log tells it and as a start would load it.
+/// An entity folded from the log, and as a start would load it.
 struct UnmatchedNotice<E> {
-    /// From the log alone; `None` where its first events are not in the log any more.
+    /// From the log alone; `None` where its first events are no longer in the log.
     told: Option<E>,
-    /// From the state and the records that it does not have yet; `None` where that failed.
+    /// From the state and the records after it; `None` where that failed.
     loaded: Option<E>,
     /// The last event in `loaded`.
     loaded_sequence: u64,
     /// The last event in the log.
     sequence: u64,
-    /// It cannot be followed any further.
+    /// Whether folding failed, so that later events are skipped.
     broken: bool,
 }
 
@@ -59,7 +60,7 @@ impl<E: Entity + PartialEq> Folded<E> {
         Self(HashMap::new())
     }
 
-    /// The entity as the state has it.
+    /// The entity in the state.
     fn load(audit: &Audit, stream: &Stream, report: &mut Report) -> (Option<E>, u64) {
         let loaded = match audit.load(stream) {
             Ok(loaded) => loaded,
@@ -128,7 +129,7 @@ impl<E: Entity + PartialEq> Folded<E> {
         Some(event)
     }
 
-    /// What the log tells and what a start would load must be the same.
+    /// Reports entities that differ between the log and what a start would load.
     fn compare(&self, report: &mut Report) -> usize {
         let mut compared = 0;
         for (id, kept) in self.0.iter().filter(|(_, kept)| !kept.broken) {
@@ -147,12 +148,12 @@ impl<E: Entity + PartialEq> Folded<E> {
         compared
     }
 
-    /// What the shop would show: as it would be loaded, or as far as the log tells.
+    /// What the shop would show: the loaded entity, or else the one from the log.
     fn entities(&self) -> impl Iterator<Item = (&E::Id, &E)> {
         self.0.iter().filter_map(|(id, kept)| Some((id, kept.loaded.as_ref().or(kept.told.as_ref())?)))
     }
 
-    /// Takes up a stream that only the state has.
+    /// Adds a stream that only the state has.
     fn take_stored(&mut self, audit: &Audit, stream: &Stream, report: &mut Report) {
         let Some(id) = E::Id::from_key(stream.key()).filter(|id| !self.0.contains_key(id)) else { return };
         if audit.oldest() == Position::BEGINNING {
@@ -163,17 +164,17 @@ impl<E: Entity + PartialEq> Folded<E> {
     }
 }
 
-/// Replaying asserts what was decided; a broken promise must not end the check.
+/// Applying an event may panic on broken data, which must not end the check.
 fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err("it breaks a rule of its entity".into()))
 }
 
-/// The products that search has to show, as far as the log was walked.
+/// The products that search has to show, up to the walked position of the log.
 #[derive(Default)]
 struct Catalogue {
-    /// As they were at the position that the index states.
+    /// The products at the index's own position.
     cards: BTreeMap<ProductId, String>,
-    /// Were products changed after it?
+    /// Whether products changed after that position.
     changed_since: bool,
 }
 
@@ -190,7 +191,7 @@ impl Catalogue {
     }
 }
 
-/// Everything that the walk over the log collects.
+/// What the walk over the log collects.
 struct Directory {
     products: Folded<Product>,
     inventories: Folded<Inventory>,
@@ -204,8 +205,8 @@ struct Directory {
     catalogue: Catalogue,
 }
 
-/// Checks the directory and gives its books; none where the log is damaged, for then they would say too little.
-pub(super) fn check(data: &Path, report: &mut Report) -> Result<Option<Books>, VerifyError> {
+/// Checks the directory and returns its orders and stock; `None` where the log is damaged and they would be incomplete.
+pub(super) fn check(data: &Path, report: &mut Report) -> Result<Option<Observed>, VerifyError> {
     let failed = |problem: String| VerifyError::File { path: data.to_owned(), problem };
     let scratch = tempfile::tempdir().map_err(|error| failed(format!("no place for copies: {error}")))?;
     let audit = Audit::open(&data.join("journal"), &scratch.path().join("state"));
@@ -261,10 +262,10 @@ pub(super) fn check(data: &Path, report: &mut Report) -> Result<Option<Books>, V
     if let Some(index) = &index {
         directory.check_index(index, &audit, report);
     }
-    directory.books(&audit, report).map(Some)
+    directory.observed(&audit, report).map(Some)
 }
 
-/// The index, from a copy: opening one leaves a lock behind.
+/// Opens a copy of the index, since opening leaves a lock file behind.
 fn open_index(from: &Path, to: &Path, report: &mut Report) -> Option<search::audit::Contents> {
     let copied = std::fs::create_dir_all(to).and_then(|()| {
         std::fs::read_dir(from)?.try_for_each(|entry| {
@@ -392,10 +393,10 @@ impl Directory {
         report.leave_open(Invariant::I8, "the words of each product (its title, brand, price and picture are)");
     }
 
-    fn books(&self, audit: &Audit, report: &mut Report) -> Result<Books, VerifyError> {
-        let mut books = Books { quiet: true, at: self.now(), ..Books::default() };
+    fn observed(&self, audit: &Audit, report: &mut Report) -> Result<Observed, VerifyError> {
+        let mut observed = Observed { consistent: true, at: self.now(), ..Observed::default() };
         for (id, inventory) in self.inventories.entities() {
-            // A broken inventory may have no view at all.
+            // A broken inventory may have no view.
             let Ok(view) = guarded(|| Ok(inventory.view())) else {
                 report.find(Invariant::I1, id, "what is reserved and sold exceeds what was received");
                 continue;
@@ -412,7 +413,7 @@ impl Directory {
                 available: view.available,
                 holds: Some(holds),
             };
-            books.shelves.insert(id.to_string(), shelf);
+            observed.shelves.insert(id.to_string(), shelf);
         }
         let listed = audit.read_models().position(lists::NAME);
         for (id, order) in self.orders.entities() {
@@ -420,32 +421,32 @@ impl Directory {
             let on_list = audit.read_models().get(lists::NAME, &open_order_key(*id)).map_err(|error| {
                 VerifyError::File { path: "the list of open orders".into(), problem: error.to_string() }
             })?;
-            // A start applies again what came after the list's position; where the log does not reach back to it, the list is
-            // made anew from all orders.
+            // A start applies again what came after the list's position; where the log does not reach back to it, the
+            // list is made anew from all orders.
             let made_anew = listed < audit.oldest();
             let will_be = made_anew || self.placed_at.get(id).is_some_and(|at| *at > listed);
-            books.orders.insert(id.to_string(), booked(order, placement, status, on_list.is_some() || will_be));
+            observed.orders.insert(id.to_string(), booked(order, placement, status, on_list.is_some() || will_be));
         }
-        Ok(books)
+        Ok(observed)
     }
 
-    /// The moment of the last thing that happened to any order.
+    /// The time of the last event of any order.
     fn now(&self) -> Timestamp {
         let last = |order: &Order| order.history().last().map_or(Timestamp(0), |entry| entry.at);
         self.orders.entities().map(|(_, order)| last(order)).max().unwrap_or_default()
     }
 }
 
-/// What has gone back; `None` while the provider works on some of it.
+/// The refunds; `None` while the provider works on one.
 fn refunded_minor(order: &Order) -> Option<u64> {
     let refunded = |refund: &&Refund| matches!(refund.state, Some(RefundState::Refunded { .. }));
     let is_settled = order.refunds().iter().all(|refund| !refund.is_pending());
     is_settled.then(|| order.refunds().iter().filter(refunded).map(|refund| refund.amount.minor).sum())
 }
 
-fn booked(order: &Order, placement: &Placement, status: Status, resumed: bool) -> BookedOrder {
+fn booked(order: &Order, placement: &Placement, status: Status, resumed: bool) -> ObservedOrder {
     let line = |line: &crate::domain::order::Line| (line.product.to_string(), line.quantity);
-    BookedOrder {
+    ObservedOrder {
         status,
         lines: placement.lines.iter().map(line).collect(),
         total: placement.total,

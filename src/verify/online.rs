@@ -1,7 +1,8 @@
-//! A running shop, through its public API, as an admin sees it: orders, stock, and with the provider's ledger the money.
+//! Reads a running shop through its API as an admin: orders and stock; with the provider's ledger, the money is
+//! checked.
 //!
-//! A shop at work changes while it is read. So its orders are waited for to come to rest, the books are read, and what is
-//! found counts when a second reading finds the same. Only reads are sent, and a login.
+//! A running shop changes while it is read. The checker therefore waits until orders come to rest, and a finding counts
+//! only if a second reading has it, too. It sends reads and a login, and nothing else.
 //!
 //! Depends on its neighbours and on `clock`.
 
@@ -19,9 +20,9 @@ use serde::{Deserialize, de::DeserializeOwned};
 use super::{
     VerifyError,
     answers::StockBody,
-    books::{BookedOrder, Books, Shelf},
     history::{History, Line},
     ledger::Ledger,
+    observed::{Observed, ObservedOrder, Shelf},
     report::{Invariant, Report},
 };
 use crate::{
@@ -33,40 +34,35 @@ use crate::{
     },
 };
 
-/// How long a request may take.
+/// The time-out of a request.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
-/// How many products are looked at at once.
+/// How many products are read at once.
 const READS_AT_ONCE: usize = 16;
-/// How long is waited between two looks at a shop that is not at rest.
+/// The pause between two readings of a shop that is not at rest.
 const PAUSE: Duration = Duration::from_millis(200);
-/// The stages in which an order has something to come.
+/// The stages of orders that are not finished.
 const UNFINISHED: [&str; 2] = ["open", "paid"];
-/// All stages.
 const STAGES: [&str; 7] = ["open", "paid", "confirmed", "packed", "shipped", "delivered", "ended"];
 
-/// A running shop and how to be let in as an admin.
+/// A running shop, and the login of an admin.
 #[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Access {
-    /// Its address: `http://host:port`.
+    /// The shop's address: `http://host:port`.
     pub url: String,
-    /// Who is asking.
     pub login: Login,
     /// How long to wait for the shop to come to rest.
     pub patience: Duration,
 }
 
-/// Who is asking.
+/// The login of the checker.
 #[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Login {
     /// The access token of an admin.
     Token(SecretString),
     /// An admin's e-mail address and password.
-    Password {
-        /// The address.
-        email: String,
-        /// The password.
-        password: SecretString,
-    },
+    Password { email: String, password: SecretString },
 }
 
 #[derive(Deserialize)]
@@ -143,7 +139,7 @@ impl Client {
                 SecretString::from(session.access_token)
             }
         };
-        // An admin's list, so that a wrong token is told at once.
+        // An admin's list, so that a wrong token is found out at once.
         client.orders("open", 1).await?;
         Ok(client)
     }
@@ -212,7 +208,7 @@ impl Client {
         Ok(self.page("orders", &[("stage", stage), ("limit", limit.as_str())]).await?.items)
     }
 
-    /// What is under way: every unfinished order, and whether one of them is moving by itself.
+    /// Every unfinished order, and whether one of them changes without a request.
     async fn under_way(&self) -> Result<(BTreeMap<String, Status>, bool), VerifyError> {
         let mut orders = BTreeMap::new();
         for stage in UNFINISHED {
@@ -223,16 +219,16 @@ impl Client {
         Ok((orders, moving))
     }
 
-    async fn read(&self, more: &BTreeSet<String>) -> Result<Books, VerifyError> {
+    async fn read(&self, more: &BTreeSet<String>) -> Result<Observed, VerifyError> {
         let (before, moving) = self.under_way().await?;
-        let mut books = Books { at: Clock::system().now(), ..Books::default() };
+        let mut observed = Observed { at: Clock::system().now(), ..Observed::default() };
         for stage in STAGES {
             let listed: Vec<OrderBody> = self.list("orders", &[("stage", stage), ("limit", "100")]).await?;
-            books.orders.extend(listed.into_iter().map(|order| (order.order_id.clone(), booked(&order))));
+            observed.orders.extend(listed.into_iter().map(|order| (order.order_id.clone(), booked(&order))));
         }
         let listed: Vec<Listed> = self.list("products", &[("limit", "100")]).await?;
         let mut products: BTreeSet<String> = listed.into_iter().map(|product| product.id).collect();
-        products.extend(books.orders.values().flat_map(|order| &order.lines).map(|(product, _)| product.clone()));
+        products.extend(observed.orders.values().flat_map(|order| &order.lines).map(|(product, _)| product.clone()));
         products.extend(more.iter().cloned());
         let reads = stream::iter(products).map(|product| async move {
             let request = self.http.get(self.at(&["products", &product, "inventory"]));
@@ -240,10 +236,10 @@ impl Client {
             Ok::<_, VerifyError>(stock.map(|stock: StockBody| (product, shelf(&stock))))
         });
         let shelves: Vec<_> = reads.buffer_unordered(READS_AT_ONCE).try_collect().await?;
-        books.shelves.extend(shelves.into_iter().flatten());
+        observed.shelves.extend(shelves.into_iter().flatten());
         let (after, moving_still) = self.under_way().await?;
-        books.quiet = !moving && !moving_still && before == after;
-        Ok(books)
+        observed.consistent = !moving && !moving_still && before == after;
+        Ok(observed)
     }
 }
 
@@ -252,11 +248,11 @@ fn shelf(stock: &StockBody) -> Shelf {
     Shelf { received, on_hand, sold, reserved: reserved_quantity, available, holds: None }
 }
 
-fn booked(order: &OrderBody) -> BookedOrder {
+fn booked(order: &OrderBody) -> ObservedOrder {
     let lines: Vec<Line> = order.items.iter().map(|item| (item.product_id.clone(), item.quantity)).collect();
     let amounts = order.items.iter().map(|item| item.unit_price.times(item.quantity));
     let sum = |charges: Result<Money, MoneyError>| amounts.fold(charges, |sum, amount| sum?.plus(amount?));
-    BookedOrder {
+    ObservedOrder {
         status: order.status,
         lines,
         total: order.total,
@@ -268,20 +264,20 @@ fn booked(order: &OrderBody) -> BookedOrder {
     }
 }
 
-/// What has gone back; `None` while the provider works on some of it.
+/// The refunds; `None` while the provider works on one.
 fn refunded_minor(order: &OrderBody) -> Option<u64> {
     let is_settled = order.refunds.iter().all(|refund| refund.status != "pending");
     let refunded = order.refunds.iter().filter(|refund| refund.status == "refunded");
     is_settled.then(|| refunded.map(|refund| refund.amount.minor).sum())
 }
 
-/// A moment as the API writes it; the end of time where it is none.
+/// Parses a time of the API; the greatest time where it is none.
 fn moment(text: &str) -> Timestamp {
     let parsed: Option<jiff::Timestamp> = text.parse().ok();
     Timestamp(parsed.and_then(|at| u64::try_from(at.as_millisecond()).ok()).unwrap_or(u64::MAX))
 }
 
-/// Reads the books until nothing wrong is found in them, or the same twice, or the patience is at its end.
+/// Reads until nothing wrong is found, or the same findings twice, or the patience is over.
 pub(super) async fn check(
     access: &Access,
     history: Option<&History>,
@@ -293,18 +289,18 @@ pub(super) async fn check(
     let until = Instant::now() + access.patience;
     let mut before: Option<Report> = None;
     loop {
-        let books = client.read(&shown).await?;
+        let observed = client.read(&shown).await?;
         let ledger = ledger.map(Ledger::read).transpose()?;
         let mut found = Report::default();
-        super::judge(&books, history, ledger.as_ref(), &mut found);
+        super::judge(&observed, history, ledger.as_ref(), &mut found);
         found.leave_open(Invariant::I1, "variants that are in no order");
         let certain =
-            books.quiet && (found.is_clean() || before.as_ref().is_some_and(|b| b.findings == found.findings));
+            observed.consistent && (found.is_clean() || before.as_ref().is_some_and(|b| b.findings == found.findings));
         if certain || Instant::now() >= until {
             *report = found;
             return Ok(());
         }
-        before = books.quiet.then_some(found);
+        before = observed.consistent.then_some(found);
         tokio::time::sleep(PAUSE).await;
     }
 }

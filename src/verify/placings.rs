@@ -1,48 +1,51 @@
-//! The orders of a history: what was asked for, and by when what is known to have happened to each.
+//! The orders of a history: what each asked for, and the times by which its steps are known to have happened.
 //!
 //! Depends on `history` and `domain`.
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{
-    clients::status_of,
-    history::{Answer, Call, History, Line, Op, Order, Outcome},
-};
+use super::history::{Answer, Call, History, Line, Op, Order, Outcome};
 use crate::domain::order::Status;
 
-/// A checkout with all its repeats, and what was seen of its order.
+/// The status that the API calls so.
+pub(super) fn status_of(word: &str) -> Option<Status> {
+    serde_json::from_value(serde_json::Value::String(word.to_owned())).ok()
+}
+
+/// A checkout with all its repetitions, and what was seen of its order. Times are in nanoseconds since the start.
 #[derive(Debug, Clone)]
 pub(super) struct Placing<'a> {
     pub customer: &'a str,
-    /// The order as first shown, where it was.
+    /// The order as it was first shown.
     pub acknowledged: Option<&'a Order>,
-    /// When its customer first knew of it; `u64::MAX` where they never did.
+    /// The time of the first answer that showed it; `u64::MAX` without one.
     pub acknowledged_by: u64,
-    /// When it was first asked for.
+    /// The time of the first request.
     pub invoked: u64,
-    /// When the last of its requests was answered; `u64::MAX` where one was not.
+    /// The time of the last answer; `u64::MAX` where a request was not answered.
     pub answered: u64,
-    /// What was asked for; `None` for the whole cart.
+    /// The lines asked for; `None` for the whole cart.
     pub lines: Option<&'a Vec<Line>>,
-    /// May it have been placed and then been refused its stock?
+    /// Whether it may have been placed and then been refused its stock.
     pub refused_stock: bool,
-    /// Was one of its requests left without an answer?
+    /// Whether one of its requests was not answered.
     pub unknown: bool,
-    /// When its stock was known to be reserved.
+    /// The time by which its stock was reserved.
     pub reserved_by: Option<u64>,
-    /// When somebody first wanted to pay it.
+    /// The time of the first payment request.
     pub payment_invoked: Option<u64>,
-    /// When somebody first wanted to cancel it.
+    /// The time of the first cancellation request.
     pub cancel_invoked: Option<u64>,
-    /// When its customer was told that it is paid.
+    /// The time of the first answer that says it is paid.
     pub paid_by: Option<u64>,
-    /// When it was known to be confirmed: its stock sold.
+    /// The time by which it was confirmed, and its stock sold.
     pub confirmed_by: Option<u64>,
-    /// When it was known to have come to nothing: its stock given back, and its lines unless it had been confirmed.
+    /// The time by which it was cancelled or expired: its stock is released, and its lines return unless it was
+    /// confirmed.
     pub ended_by: Option<u64>,
 }
 
-/// All of a history.
+/// All orders of a history.
 #[derive(Debug, Default)]
 pub(super) struct Placings<'a> {
     pub all: Vec<Placing<'a>>,
@@ -65,7 +68,7 @@ impl<'a> Placings<'a> {
             };
             let named = key.as_ref().map(|key| (customer.as_str(), key.as_str()));
             let known = order.and_then(|order| placings.by_order.get(order.order.as_str()).copied());
-            // A key that had two effects makes two orders: that is for others to find.
+            // A key with two effects makes two orders; `check_keys` reports that.
             let of_key = named.and_then(|named| by_key.get(&named).copied()).filter(|index| {
                 let first = placings.all[*index].acknowledged;
                 order.is_none_or(|order| first.is_none_or(|first| first.order == order.order))
@@ -106,7 +109,7 @@ impl<'a> Placings<'a> {
         match (&op.outcome, order) {
             (Outcome::Fail(refusal), _) => match refusal.code.as_str() {
                 "insufficient-stock" => placing.refused_stock = true,
-                // It exists and is being driven.
+                // The order exists, and its process manager is at work.
                 "checkout-in-progress" => placing.unknown = true,
                 _ => {}
             },
@@ -122,7 +125,7 @@ impl<'a> Placings<'a> {
         }
     }
 
-    /// What any answer says about an order.
+    /// Takes in what any answer says about an order.
     fn see(&mut self, op: &'a Op) {
         if let (Call::Pay { order, .. } | Call::Cancel { order, .. }, false) =
             (&op.call, matches!(op.outcome, Outcome::Fail(_)))

@@ -1,4 +1,4 @@
-//! What a check found, what it looked at, and what it did not check: never a silent pass.
+//! The report of a check: the findings, what was read, and what was not checked.
 //!
 //! Depends on `std` and `serde`.
 
@@ -9,10 +9,10 @@ use std::{
 
 use serde::Serialize;
 
-/// How many findings are kept; more are only counted. One broken rule tends to be found in every order.
+/// How many findings are kept; more are only counted. One broken invariant tends to be found in every order.
 const FINDINGS_MAX: usize = 1_000;
 
-/// What must always hold. The numbers are used in documents and reports and never change.
+/// The invariants. Their numbers are used in documents and reports and never change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum Invariant {
     /// Sold and reserved never exceed what was received.
@@ -21,26 +21,26 @@ pub enum Invariant {
     I2,
     /// The provider's money is what the orders say.
     I3,
-    /// At most one capture an order, over its total.
+    /// At most one capture for an order, of its total.
     I4,
     /// Only unfinished orders hold reservations.
     I5,
-    /// Every order ends, or waits for somebody who is known to it.
+    /// Every order ends, or its wait for a person is on record.
     I6,
     /// One key, one effect.
     I7,
-    /// The search index is the catalogue.
+    /// The search index has the products of the catalogue.
     I8,
-    /// Stock and cart of one id are linearizable.
+    /// Each stock and each cart is linearizable.
     I9,
-    /// No answer holds another customer's things.
+    /// No answer shows another customer's data.
     I10,
     /// Streams have no gaps, and checksums hold.
     I11,
 }
 
 impl Invariant {
-    /// All of them.
+    /// All invariants, in the order of their numbers.
     pub const ALL: [Self; 11] = [
         Self::I1,
         Self::I2,
@@ -55,7 +55,7 @@ impl Invariant {
         Self::I11,
     ];
 
-    /// What it says, in a few words.
+    /// The invariant in a few words.
     #[must_use]
     pub fn says(self) -> &'static str {
         match self {
@@ -73,7 +73,7 @@ impl Invariant {
         }
     }
 
-    /// What it takes to check it.
+    /// The sources that its check needs.
     fn needs(self) -> &'static str {
         match self {
             Self::I1 | Self::I5 | Self::I6 => "it takes a data directory or a running shop",
@@ -91,36 +91,36 @@ impl fmt::Display for Invariant {
     }
 }
 
-/// A promise that was not kept.
+/// A broken invariant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Finding {
-    /// Which.
     pub invariant: Invariant,
-    /// Whose: an order, a product, a stream, a file.
+    /// The order, product, stream or file.
     pub subject: String,
     /// What is wrong, with the values.
     pub what: String,
 }
 
-/// What a check found.
+/// The result of a check.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// How much was looked at: orders, products, batches.
+    /// How much was read: orders, products, batches.
     pub looked_at: BTreeMap<&'static str, u64>,
-    /// What was checked, if only in part.
+    /// The invariants that were checked, if only in part.
     pub checked: BTreeSet<Invariant>,
-    /// What was not checked, or not all of it, and why.
+    /// The invariants that were not checked, or only in part, and why.
     pub left_open: Vec<(Invariant, String)>,
-    /// What could not be decided within the checker's limits: not a pass.
+    /// The checks that exceeded the checker's limits: undecided, not passed.
     pub undecided: Vec<(Invariant, String)>,
-    /// Promises that were not kept.
+    /// The broken invariants.
     pub findings: Vec<Finding>,
-    /// How many findings there were, kept or not.
+    /// The number of findings, kept or not.
     pub found: u64,
 }
 
 impl Report {
-    /// Counts what is looked at.
+    /// Counts what is read.
     pub(super) fn look(&mut self, what: &'static str, count: usize) {
         *self.looked_at.entry(what).or_default() += count as u64;
     }
@@ -141,7 +141,7 @@ impl Report {
         }
     }
 
-    /// Says of every invariant that nothing has looked at why not.
+    /// Adds the reason for every invariant that was not checked.
     pub(super) fn close(&mut self) {
         for invariant in Invariant::ALL {
             let named = |list: &[(Invariant, String)]| list.iter().any(|(of, _)| *of == invariant);
@@ -151,13 +151,13 @@ impl Report {
         }
     }
 
-    /// Whether everything that was looked at is as promised.
+    /// Whether no checked invariant is broken.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.found == 0 && self.undecided.is_empty()
     }
 
-    /// Which invariants were found broken.
+    /// The invariants that are broken.
     #[must_use]
     pub fn broken(&self) -> BTreeSet<Invariant> {
         self.findings.iter().map(|finding| finding.invariant).collect()

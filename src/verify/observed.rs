@@ -1,4 +1,4 @@
-//! The books of a shop, from wherever they were read: orders, stock and the provider's ledger, held against each other.
+//! What a shop shows, read from its API or its directory: orders and stock, checked against each other and the ledger.
 //!
 //! Depends on `report`, `ledger` and `domain`.
 
@@ -14,14 +14,14 @@ use super::{
 };
 use crate::domain::{entity::Timestamp, money::Money, order::Status};
 
-/// What a shop says about itself.
+/// What a shop shows.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Books {
+pub(super) struct Observed {
     pub shelves: BTreeMap<String, Shelf>,
-    pub orders: BTreeMap<String, BookedOrder>,
-    /// Does nothing happen to it while it is looked at? In a directory without a process, what is durable is of one moment.
-    pub quiet: bool,
-    /// When they were read, or the last thing in them happened.
+    pub orders: BTreeMap<String, ObservedOrder>,
+    /// Whether it is a consistent snapshot: read from a stopped shop, or while nothing changed.
+    pub consistent: bool,
+    /// The time of the reading, or of the last event in the directory.
     pub at: Timestamp,
 }
 
@@ -33,24 +33,24 @@ pub(super) struct Shelf {
     pub sold: u64,
     pub reserved: u64,
     pub available: u64,
-    /// Open reservations by order, where they are visible.
+    /// Open reservations by order; `None` where they are not visible.
     pub holds: Option<BTreeMap<String, u64>>,
 }
 
-/// An order.
+/// An order as the shop shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct BookedOrder {
+pub(super) struct ObservedOrder {
     pub status: Status,
     pub lines: Vec<Line>,
     pub total: Money,
-    /// What has gone back to the customer, in minor units, as far as that is settled; `None` where some of it is not.
+    /// The refunds, in minor units; `None` while the provider works on one.
     pub refunded_minor: Option<u64>,
-    /// What lines, shipping and tax come to; `None` where that cannot be formed.
+    /// The sum of lines, shipping and tax; `None` where it overflows or mixes currencies.
     pub sum: Option<Money>,
-    /// Where it stood after each change, oldest first.
+    /// The status after each change, oldest first.
     pub course: Vec<Status>,
     pub deadline: Timestamp,
-    /// Will the next start of the shop take it up? `None` where that is not visible.
+    /// Whether the next start of the shop resumes it; `None` where that is not visible.
     pub resumed: Option<bool>,
 }
 
@@ -72,7 +72,7 @@ pub(super) fn moves_forward(from: Status, to: Status) -> bool {
     };
     let comes_to_nothing = rank(to) >= 7;
     match rank(from) {
-        // Until it is sent it can be cancelled.
+        // Until it is shipped it can be cancelled.
         0..=4 => rank(to) >= rank(from),
         5 | 6 => rank(to) >= rank(from) && !comes_to_nothing,
         // An order that expires may be paid at the last moment.
@@ -81,7 +81,7 @@ pub(super) fn moves_forward(from: Status, to: Status) -> bool {
     }
 }
 
-/// How many of a product orders surely or perhaps keep, or have bought.
+/// The units of a product that orders reserve, may reserve, or have bought.
 #[derive(Default, Clone, Copy)]
 struct Claim {
     held: u64,
@@ -90,8 +90,8 @@ struct Claim {
     perhaps_sold: u64,
 }
 
-impl Books {
-    /// Holds everything against everything that is visible here.
+impl Observed {
+    /// Makes every check that what is visible allows.
     pub(super) fn check(&self, ledger: Option<&Ledger>, report: &mut Report) {
         report.look("orders", self.orders.len());
         report.look("products", self.shelves.len());
@@ -146,7 +146,7 @@ impl Books {
                 let claim = claims.entry(product).or_default();
                 let quantity = u64::from(*quantity);
                 match order.status {
-                    // What is cancelled after it was sold comes back as a receipt.
+                    // A cancellation after the sale returns the units as a receipt.
                     Status::Cancelling | Status::Cancelled if was_sold => claim.sold += quantity,
                     Status::AwaitingPayment | Status::PaymentPending | Status::Authorised => claim.held += quantity,
                     Status::Placed | Status::Cancelling => claim.perhaps_held += quantity,
@@ -178,7 +178,7 @@ impl Books {
                 let _ = write!(wrong, "{reserved} reserved and {available} available are not the {on_hand} on hand; ");
             }
             let claim = claims.get(product.as_str()).copied().unwrap_or_default();
-            if self.quiet && !(claim.sold..=claim.sold + claim.perhaps_sold).contains(sold) {
+            if self.consistent && !(claim.sold..=claim.sold + claim.perhaps_sold).contains(sold) {
                 let _ = write!(wrong, "{sold} sold, but orders bought {}; ", claim.sold);
             }
             if !wrong.is_empty() {
@@ -191,7 +191,7 @@ impl Books {
     }
 
     fn check_holds(&self, report: &mut Report) {
-        if !self.quiet {
+        if !self.consistent {
             report.leave_open(Invariant::I5, "the shop did not come to rest");
             return;
         }
@@ -226,8 +226,8 @@ impl Books {
         for (id, order) in &self.orders {
             let (captured, given_back) = (captured(ledger, id), refunded(ledger, id));
             let moves = matches!(order.status, Status::PaymentPending | Status::Authorised | Status::Cancelling);
-            let (Some(refunded), false) = (order.refunded_minor, moves || !self.quiet) else { continue };
-            // What was taken stays, but for what has gone back; an order that came to nothing keeps nothing.
+            let (Some(refunded), false) = (order.refunded_minor, moves || !self.consistent) else { continue };
+            // The money that remains after refunds; none for an order that ended without a sale.
             let taken = if order.status.is_paid() { u128::from(order.total.minor) } else { u128::from(refunded) };
             if (captured, given_back) != (taken, u128::from(refunded)) {
                 let status = order.status.as_str();
@@ -239,7 +239,7 @@ impl Books {
             }
         }
         let unknown = ledger.captures.keys().filter(|id| !self.orders.contains_key(*id));
-        for id in unknown.filter(|_| self.quiet) {
+        for id in unknown.filter(|_| self.consistent) {
             report.find(Invariant::I3, id, "money was captured for an order that is not there");
         }
     }
@@ -250,17 +250,17 @@ fn is_unfinished(status: Status) -> bool {
     matches!(status, Placed | AwaitingPayment | PaymentPending | Authorised | Paid | Cancelling)
 }
 
-/// What was captured for an order, in minor units.
+/// The sum captured for an order, in minor units.
 pub(super) fn captured(ledger: &Ledger, order: &str) -> u128 {
     ledger.of(order).iter().map(|amount| u128::from(amount.minor)).sum()
 }
 
-/// What was given back for an order, in minor units.
+/// The sum refunded for an order, in minor units.
 pub(super) fn refunded(ledger: &Ledger, order: &str) -> u128 {
     ledger.refunds.get(order).into_iter().flatten().map(|amount| u128::from(amount.minor)).sum()
 }
 
-/// At most one capture an order, over its total.
+/// I4: at most one capture for an order, of its total.
 pub(super) fn check_captures(ledger: &Ledger, total_of: impl Fn(&str) -> Option<Money>, report: &mut Report) {
     for (id, captures) in &ledger.captures {
         if captures.len() > 1 {
