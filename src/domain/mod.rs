@@ -12,6 +12,7 @@ pub mod inventory;
 pub mod money;
 pub mod order;
 pub mod product;
+pub mod rating;
 pub mod review;
 pub mod reviews;
 pub mod shared_map;

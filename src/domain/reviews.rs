@@ -1,4 +1,5 @@
-//! What customers think of one product: the stars of each, and the average of all.
+//! What customers think of one product: the stars that each gave, and their sum.
+//! The average is made from it in [`crate::domain::rating`].
 //!
 //! What they say stands in their [`crate::domain::review`]s. This is told of every change there, by its version, so that
 //! changes may arrive late, twice, or in another order.
@@ -78,7 +79,7 @@ pub struct Reviews {
     stars: u64,
 }
 
-/// What readers see: how many there are, and their average.
+/// What readers see: how many there are, and their sum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct View {
     /// How many customers have reviewed the product.

@@ -11,6 +11,7 @@ use crate::{
         ids::ProductId,
         inventory,
         product::{self, Command, Details},
+        rating::Rating,
     },
     identity::random_u128,
     storage::Fault,
@@ -29,15 +30,6 @@ pub struct ProductPage {
     pub rating: Rating,
 }
 
-/// The average of all ratings, those brought along by an import included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rating {
-    /// How many.
-    pub count: u64,
-    /// Their average, in hundredths of a star, rounded half up; 0 where there are none.
-    pub average_hundredths: u64,
-}
-
 impl Shop {
     /// A product's page. A delisted product has one for its seller only.
     ///
@@ -54,14 +46,8 @@ impl Shop {
             access::see_delisted(who, product.seller)?;
         }
         let (stock, reviews) = (stock.view, reviews.view);
-        let imported = product.details.imported_rating;
-        let (count, stars_hundredths) = imported.map_or((0, 0), |imported| {
-            (u64::from(imported.count), u64::from(imported.count) * u64::from(imported.average_hundredths))
-        });
-        let count = count + u64::from(reviews.count);
-        let stars_hundredths = stars_hundredths + reviews.stars * 100;
-        let average_hundredths = (stars_hundredths + count / 2).checked_div(count).unwrap_or(0);
-        Ok(ProductPage { id: id.clone(), product, stock, rating: Rating { count, average_hundredths } })
+        let rating = Rating::average(product.details.imported_rating, reviews);
+        Ok(ProductPage { id: id.clone(), product, stock, rating })
     }
 
     /// Creates a product that belongs to the caller.
