@@ -6,6 +6,7 @@
 
 pub mod account;
 pub mod cart;
+pub mod charges;
 pub mod entity;
 pub mod ids;
 pub mod inventory;

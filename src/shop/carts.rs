@@ -4,10 +4,12 @@
 
 use super::{Error, Shop};
 use crate::{
+    config::Config,
     domain::{
         cart::{self, Command, Line},
+        charges::{Charges, Rates},
         ids::{ProductId, RequestKey, UserId},
-        money::{Currency, Money},
+        money::Money,
         product,
     },
     identity::Principal,
@@ -186,7 +188,7 @@ impl Shop {
         }
         let amounts = || {
             let subtotal = before.plus(price.times(quantity).ok()?).ok()?;
-            let (shipping, tax) = self.charges(subtotal)?;
+            let Charges { shipping, tax } = self.rates().charges(subtotal).ok()?;
             let total = subtotal.plus(shipping).ok()?.plus(tax).ok()?;
             Some(Sum { subtotal: Some(subtotal), total: Some(total) })
         };
@@ -194,13 +196,10 @@ impl Shop {
         Ok(())
     }
 
-    /// Shipping and tax for goods worth `subtotal`: flat rates of the configuration.
-    pub(super) fn charges(&self, subtotal: Money) -> Option<(Money, Money)> {
-        let currency: Currency = subtotal.currency;
-        let config = self.config();
-        let shipping = Money::new(config.shipping_flat_minor, currency).ok()?;
-        let tax_minor = subtotal.minor.checked_mul(config.tax_basis_points)?.checked_add(5_000)? / 10_000;
-        Some((shipping, Money::new(tax_minor, currency).ok()?))
+    /// The rates of this shop's configuration.
+    pub(super) fn rates(&self) -> Rates {
+        let Config { shipping_flat_minor, tax_basis_points, .. } = *self.config();
+        Rates { shipping_flat_minor, tax_basis_points }
     }
 
     /// The identity of a request with an idempotency key.

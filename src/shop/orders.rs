@@ -15,6 +15,7 @@ use crate::{
     },
     domain::{
         cart,
+        charges::Charges,
         ids::{OrderId, ProductId},
         money::{Currency, Money},
         order::{Address, Command, EndReason, InvalidPlacement, Line, Order, Placement, Poll, Status, Tracking},
@@ -248,8 +249,7 @@ impl Shop {
         }
         let currency = lines.first().ok_or(Error::EmptyCart)?.unit_price.currency;
         let subtotal = Placement::total_of(&lines, Money::zero(currency), Money::zero(currency))?;
-        let (shipping, tax) =
-            self.charges(subtotal).ok_or(crate::domain::money::MoneyError::TooLarge).map_err(InvalidPlacement::from)?;
+        let Charges { shipping, tax } = self.rates().charges(subtotal).map_err(InvalidPlacement::from)?;
         let total = Placement::total_of(&lines, shipping, tax)?;
         let at = self.0.clock.now();
         let placement = Placement {
