@@ -2,20 +2,53 @@
 //!
 //! The order exists durably before anything is reserved, so every effect on other entities has an intent here.
 //! [`Order::next_step`] reads it and says what is missing; the checkout performs that step and records the outcome; a crash
-//! between any two lines costs a repetition. Before the capture an order can go back; after it only forward.
+//! between any two lines costs a repetition. Until its parcel leaves, an order can go back: a cancelled order gives up or
+//! refunds its payment and releases its stock. From `shipped` on it only goes forward.
 //!
-//! ```text
-//!  Placed ──take, reserve──▶ AwaitingPayment ──▶ PaymentPending ──▶ Paid ──▶ Confirmed ──▶ Packed ──▶ Shipped ──▶ Delivered
-//!    │                          │      ▲─declined────┘
-//!    └──refused─▶ Cancelling ◀──┴ cancelled, expired
-//!                     └──released, returned──▶ Rejected | Cancelled | Expired
+//! ```mermaid
+//! stateDiagram-v2
+//!     [*] --> placed
+//!     placed --> awaiting_payment
+//!     placed --> cancelling
+//!     awaiting_payment --> payment_pending
+//!     awaiting_payment --> cancelling
+//!     payment_pending --> awaiting_payment
+//!     payment_pending --> paid
+//!     payment_pending --> cancelling
+//!     payment_pending --> authorised
+//!     paid --> confirmed
+//!     confirmed --> packed
+//!     confirmed --> shipped
+//!     confirmed --> cancelling
+//!     packed --> shipped
+//!     packed --> cancelling
+//!     shipped --> delivered
+//!     cancelling --> paid
+//!     cancelling --> cancelled
+//!     cancelling --> expired
+//!     cancelling --> rejected
+//!     authorised --> awaiting_payment
+//!     authorised --> paid
+//!     authorised --> cancelling
 //! ```
 //!
-//! Depends on `std`, `serde` and its neighbours. `messages` and `parts` are its words, `placement` is what is
-//! frozen when it is placed, `step` what is to be done next, this file the rules.
+//! The test `walk` holds this picture, which `docs/PAYMENTS.md` explains. The files, in the order in which they are best read:
+//!
+//! - `parts`: status, history, reason of an end. `placement`: what is frozen when the order is placed.
+//! - `messages`: commands, events, rejections.
+//! - this file: the order, and which rule decides a command; what each event changes.
+//! - `payment`: attempts to pay. `refund` and `returns`: what goes back, and how much money that is.
+//! - `lifecycle`: how an order is cancelled, expires and ends.
+//! - `issues`: what an operator has to look at.
+//! - `step`: what is to be done next. `saga`: the requests that a step is made of.
+//! - `former`: how the state was stored before.
+//! - `tests`: examples and properties. `walk`: everything that can happen.
+//!
+//! Depends on `std`, `serde` and its neighbours.
 
 mod former;
 mod issues;
+mod lifecycle;
 mod messages;
 mod parts;
 mod payment;
@@ -275,21 +308,7 @@ impl Entity for Order {
             },
             Command::Cancel => self.decide_end(EndReason::Cancelled, now),
             Command::Expire => self.decide_end(EndReason::Expired, now),
-            Command::RecordUndone | Command::Finish => match self.placed()?.1 {
-                // Nothing is over while the provider may still charge.
-                Status::Cancelling if self.open_attempt().is_some() && !planted(Bug::ExpiresWhileUnknown) => {
-                    Err(Rejection::WrongStatus { status: Status::Cancelling })
-                }
-                Status::Cancelling if self.refunds.iter().all(|refund| !refund.is_pending()) => {
-                    Ok(Some(self.with_more(|more| match more {
-                        true => Event::EndedWithMore { at: now },
-                        false => Event::Ended { at: now },
-                    })))
-                }
-                Status::Cancelling => Ok((!self.undone).then_some(Event::Undone { at: now })),
-                Status::Cancelled | Status::Expired | Status::Rejected => Ok(None),
-                status => Err(Rejection::WrongStatus { status }),
-            },
+            Command::RecordUndone | Command::Finish => self.decide_finish(now),
             Command::Pack => Ok(self.decide_advance(Progress::Packed)?.then_some(Event::Packed { at: now })),
             Command::Ship(tracking) => {
                 check_text("carrier", &tracking.carrier, TRACKING_BYTES_MAX)?;
@@ -473,18 +492,5 @@ impl Order {
         resolved.for_each(|resolved| resolved.note.clear());
         self.returns.iter_mut().for_each(Return::erase);
         self.history.iter_mut().for_each(|entry| entry.note = None);
-    }
-
-    fn refusal(&self, index: u16, answer: StockAnswer) -> Option<EndReason> {
-        let line = self.placement.as_ref()?.lines.get(usize::from(index))?;
-        match answer {
-            StockAnswer::Reserved => None,
-            StockAnswer::TooLate => Some(EndReason::Expired),
-            StockAnswer::Refused { available } => Some(EndReason::InsufficientStock {
-                product: line.product.clone(),
-                requested: line.quantity,
-                available,
-            }),
-        }
     }
 }

@@ -12,7 +12,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ATTEMPTS_MAX, About, EndReason, Event, METHOD_BYTES_MAX, Order, Refund, Rejection, Status, check_text};
+use super::{ATTEMPTS_MAX, About, EndReason, Event, METHOD_BYTES_MAX, Order, Rejection, Status, check_text};
 use crate::{
     domain::{
         entity::{Entity, Timestamp},
@@ -357,39 +357,6 @@ impl Order {
         };
         let has_news = has_news.ok_or(Rejection::WrongStatus { status })? && !self.has_taken(notice);
         Ok(has_news.then_some(Event::Notified { about, notice, at: now }))
-    }
-
-    pub(super) fn decide_end(&self, reason: EndReason, now: Timestamp) -> Result<Option<Event>, Rejection> {
-        let (placement, status) = self.placed()?;
-        let waits_for_customer = self
-            .open_attempt()
-            .is_some_and(|attempt| matches!(attempt.state, Some(PaymentState::ActionRequired { .. })));
-        let expires = now >= placement.deadline;
-        let begins = match (status, &reason) {
-            (Status::Cancelling | Status::Cancelled | Status::Expired | Status::Rejected, _) => false,
-            (Status::PaymentPending, EndReason::Expired) if planted(Bug::ExpiresWhileUnknown) => true,
-            (Status::Placed | Status::AwaitingPayment, EndReason::Expired) => expires,
-            // A payment whose customer does not come back is given up first; one that is asked for or held is not.
-            (Status::PaymentPending, EndReason::Expired) => expires && waits_for_customer,
-            (_, EndReason::Expired) => false,
-            (Status::Placed | Status::AwaitingPayment, _)
-            | (
-                Status::PaymentPending | Status::Authorised | Status::Confirmed | Status::Packed,
-                EndReason::Cancelled,
-            ) => true,
-            (Status::PaymentPending | Status::Authorised, _) => {
-                let attempt = self.open_attempt().map_or(0, |attempt| attempt.number);
-                return Err(Rejection::PaymentInProgress { attempt });
-            }
-            (Status::Paid | Status::Confirmed | Status::Packed | Status::Shipped | Status::Delivered, _) => {
-                return Err(Rejection::WrongStatus { status });
-            }
-        };
-        // What is owed of a payment cannot be told while some of it goes back; a stray is no part of it.
-        if begins && self.paying_attempt().is_some() && self.refunds.iter().any(Refund::is_pending) {
-            return Err(Rejection::RefundInProgress);
-        }
-        Ok(begins.then_some(Event::EndBegun { reason, at: now }))
     }
 
     pub(super) fn advance_payment(&mut self, number: u32, state: &PaymentState) -> Option<String> {

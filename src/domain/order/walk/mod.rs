@@ -110,6 +110,9 @@ fn the_diagram_in_the_documents_shows_all_that_can_happen() {
     let drawn = diagram(&moves);
     let document = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/PAYMENTS.md")).unwrap();
     assert!(document.contains(&drawn), "docs/PAYMENTS.md is to show:\n{drawn}");
+    let head = include_str!("../mod.rs").lines().map_while(|line| line.strip_prefix("//!"));
+    let head: String = head.map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line))).collect();
+    assert!(head.contains(&drawn), "src/domain/order/mod.rs is to show:\n{drawn}");
 }
 
 #[test]
