@@ -9,7 +9,11 @@ use std::{
 };
 
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, Error as _, IntoDeserializer, value},
+};
+use tracing::level_filters::LevelFilter;
 
 /// All that can be configured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,6 +26,7 @@ pub struct Config {
     /// What is logged, such as `info` or `warn,souk::http=debug`.
     pub log: String,
     /// How logs are written to standard error.
+    #[serde(deserialize_with = "one_of")]
     pub log_format: LogFormat,
     /// Who issues tokens (`iss`), and whom they are for (`aud`).
     pub token_issuer: String,
@@ -70,6 +75,7 @@ pub enum Provider {
 #[serde(default, deny_unknown_fields)]
 pub struct Payments {
     /// The provider.
+    #[serde(deserialize_with = "one_of")]
     pub provider: Provider,
     /// Where it is: of the simulator such as `http://127.0.0.1:8081`; of Stripe its own address unless given.
     pub url: Option<String>,
@@ -244,6 +250,14 @@ pub enum ConfigError {
     /// A source cannot be read, or a value is not of its kind. The message names it.
     #[error("{0}")]
     Source(#[from] ::config::ConfigError),
+    /// A part of `log` that is no level. A typo taken for a module's name would silence every other line.
+    #[error(
+        "log: {directive:?} is neither a level (off, error, warn, info, debug, trace) nor MODULE=LEVEL, such as souk::http=debug"
+    )]
+    Log {
+        /// The part.
+        directive: String,
+    },
     /// A value is out of bounds.
     #[error("{setting} must be {rule}")]
     Bounds {
@@ -323,9 +337,27 @@ impl Config {
         ];
         match rules.into_iter().find(|(kept, ..)| !kept) {
             Some((_, setting, rule)) => Err(ConfigError::Bounds { setting, rule }),
-            None => Ok(()),
+            None => check_log(&self.log),
         }
     }
+}
+
+/// Every part of the filter needs a level: the filter's own parser takes a bare word for a module's name, and then logs nothing else.
+fn check_log(log: &str) -> Result<(), ConfigError> {
+    // A filter of spans has commas of its own; its parser refuses what it cannot read.
+    if log.contains('[') {
+        return Ok(());
+    }
+    let level = |directive: &str| directive.rsplit('=').next().unwrap_or_default().parse::<LevelFilter>().is_ok();
+    let wrong = log.split(',').map(str::trim).find(|directive| !directive.is_empty() && !level(directive));
+    wrong.map_or(Ok(()), |directive| Err(ConfigError::Log { directive: directive.to_owned() }))
+}
+
+/// Reads an enum from its name. The error then lists the names, which that of the `config` crate does not.
+fn one_of<'de, T: DeserializeOwned, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    let name: value::StringDeserializer<value::Error> = name.into_deserializer();
+    T::deserialize(name).map_err(D::Error::custom)
 }
 
 #[cfg(test)]
@@ -352,10 +384,31 @@ mod tests {
     }
 
     #[test]
+    fn a_log_filter_needs_a_level_in_each_part() {
+        let with =
+            |log: &str| Config { log: log.into(), ..Config::default() }.check().map_err(|error| error.to_string());
+        for good in
+            ["", "off", "INFO", "warn,souk::http=debug", " info , tantivy=warn", "info,souk[request{id=1,x=2}]=trace"]
+        {
+            assert_eq!(with(good), Ok(()), "{good}");
+        }
+        for (wrong, part) in
+            [("loud", "loud"), ("info,debgu", "debgu"), ("souk", "souk"), ("info,souk=bla", "souk=bla")]
+        {
+            let refused = with(wrong).unwrap_err();
+            assert!(refused.contains(&format!("{part:?}")) && refused.contains("off, error, warn, info"), "{refused}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_used_is_named() {
         let refused = |variables| Config::from_sources(None, environment(variables)).unwrap_err().to_string();
         assert!(refused(&[("SOUK_LISTEN", "nowhere")]).contains("listen"));
         assert!(refused(&[("SOUK_LIMITS__MAILBOX_MAX", "0")]).contains("limits.mailbox_max"));
+        let format = refused(&[("SOUK_LOG_FORMAT", "xml")]);
+        assert!(format.contains("`text` or `json`") && format.contains("log_format"), "{format}");
+        let provider = refused(&[("SOUK_PAYMENTS__PROVIDER", "strype")]);
+        assert!(provider.contains("`stripe`") && provider.contains("payments.provider"), "{provider}");
         assert!(refused(&[("SOUK_LITSEN", "127.0.0.1:1")]).contains("litsen"));
     }
 }

@@ -1,6 +1,8 @@
 //! The command line: what it understands, and nothing else. The work is in `souk::app`.
 #![allow(clippy::print_stdout, reason = "a command line answers on standard output")]
 
+#[path = "main/exit.rs"]
+mod exit;
 #[path = "main/gateway_sim.rs"]
 mod gateway_sim_command;
 #[path = "main/verify.rs"]
@@ -38,7 +40,7 @@ use souk::{
 };
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
 };
 
 /// It gives memory back after a load, which the C library's allocator does not.
@@ -177,8 +179,8 @@ fn main() -> ExitCode {
     match run(Cli::parse()) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("souk: {error:#}");
-            ExitCode::FAILURE
+            eprintln!("souk: {}", exit::message(&error));
+            exit::Exit::of(&error).into()
         }
     }
 }
@@ -233,6 +235,7 @@ fn start_logging(config: &Config) -> Result<()> {
 
 async fn run_shop(config: Config, options: Serve) -> Result<ExitCode> {
     let told_to_stop = told_to_stop()?;
+    let hangups = tokio::spawn(ignore_hangups(signal(SignalKind::hangup())?));
     let listener = TcpListener::bind(config.listen).await.with_context(|| format!("listening on {}", config.listen))?;
     let address = listener.local_addr()?;
     let shop = Shop::open(config).await?;
@@ -264,6 +267,7 @@ async fn run_shop(config: Config, options: Serve) -> Result<ExitCode> {
         tracing::warn!("some requests did not finish in time");
     }
     operators.abort();
+    hangups.abort();
     let closed = tokio::time::timeout(CLOSE_MAX, shop.close()).await;
     closed.context("the shop did not close in time; the next start finds all that is durable")??;
     tracing::info!("stopped");
@@ -280,6 +284,15 @@ fn told_to_stop() -> Result<impl Future<Output = ()>> {
             _ = interrupt.recv() => {}
         }
     })
+}
+
+/// A hangup asks daemons to open their log files again. The shop has none, and must not end without draining.
+async fn ignore_hangups(mut hangups: Signal) {
+    while hangups.recv().await.is_some() {
+        tracing::info!(
+            "SIGHUP is ignored: logs go to standard error, so leave their rotation to journald, or to logrotate with copytruncate"
+        );
+    }
 }
 
 /// Resolves when the storage has failed: the process must start again, and only `main` may end it.

@@ -114,7 +114,10 @@ impl Places {
         match ended {
             None => Err(format!("it neither works nor ends; it said {said:?}")),
             Some(status) if status.success() && asked => Ok("closed"),
-            Some(status) if status.code() == Some(1) && said.lines().any(|line| line.starts_with("souk: ")) => {
+            Some(status)
+                if matches!(status.code(), Some(1 | 65 | 75))
+                    && said.lines().any(|line| line.starts_with("souk: ")) =>
+            {
                 Ok(if asked { "closed with an error" } else { "ended with an error" })
             }
             Some(status) => Err(format!("it ended with {status} and said {said:?}")),

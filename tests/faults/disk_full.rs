@@ -96,7 +96,7 @@ impl Scene {
                 Ok(shop)
             }
             Err(NotStarted(ended)) => {
-                let clear = ended.is_some_and(|ended| ended.code() == Some(1)) && self.said_why();
+                let clear = ended.is_some_and(|ended| matches!(ended.code(), Some(1 | 75))) && self.said_why();
                 Err(if clear { String::new() } else { format!("it ended with {ended:?} and did not say why") })
             }
         }
@@ -200,7 +200,7 @@ impl Scene {
         loop {
             if let Some(status) = shop.child.try_wait().unwrap() {
                 tally.ended += 1;
-                tally.expect(status.code() == Some(1) && self.said_why(), || {
+                tally.expect(matches!(status.code(), Some(1 | 75)) && self.said_why(), || {
                     format!("on a full disk it ended with {status}")
                 });
                 return true;

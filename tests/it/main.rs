@@ -15,6 +15,7 @@ mod events;
 #[path = "../../examples/embedded.rs"]
 #[allow(dead_code, reason = "its `main` is for `cargo run --example`")]
 mod example;
+mod exit_codes;
 mod expiry;
 mod flash_sale;
 mod gateway_sim;

@@ -1,0 +1,128 @@
+//! How the program ends: the exit codes that a supervisor acts on, and the message of an error.
+//!
+//! May depend on the errors of every room.
+
+use std::{error::Error, io, process::ExitCode, sync::Arc};
+
+use souk::{
+    config::ConfigError,
+    identity::{IdentityError, keys::KeyError},
+    shop::{OpenShopError, upkeep::UpkeepError},
+    storage::{Fault, OpenError},
+};
+
+/// The exit codes besides 0. docs/OPERATIONS.md has them as a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    /// Anything that has no code of its own.
+    Failure = 1,
+    /// The command line, a setting or a permission is wrong, so another start fails in the same way. 2 is clap's code, too.
+    Usage = 2,
+    /// Data is missing, damaged or belongs to another shop: somebody must look at it (`EX_DATAERR` of sysexits.h).
+    Data = 65,
+    /// The directory or the port is in use, or the disk is full: another start may succeed (`EX_TEMPFAIL`).
+    Temporary = 75,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+impl Exit {
+    /// The code of the first error in the chain that has one.
+    pub(crate) fn of(error: &anyhow::Error) -> Self {
+        error.chain().find_map(Self::of_cause).unwrap_or(Self::Failure)
+    }
+
+    fn of_cause(cause: &(dyn Error + 'static)) -> Option<Self> {
+        if let Some(error) = cause.downcast_ref() {
+            return Some(Self::of_opening(error));
+        }
+        if let Some(error) = cause.downcast_ref() {
+            return Some(Self::of_upkeep(error));
+        }
+        if let Some(fault) = cause.downcast_ref() {
+            return Some(Self::of_fault(fault));
+        }
+        if cause.is::<ConfigError>() {
+            return Some(Self::Usage);
+        }
+        if let Some(error) = cause.downcast_ref::<Arc<io::Error>>() {
+            return Some(Self::of_io(error));
+        }
+        cause.downcast_ref().map(Self::of_io)
+    }
+
+    fn of_opening(error: &OpenShopError) -> Self {
+        match error {
+            OpenShopError::Config(_)
+            | OpenShopError::Gateway(_)
+            | OpenShopError::Secret { .. }
+            | OpenShopError::TooManySecrets => Self::Usage,
+            OpenShopError::Directory { source, .. } => Self::of_io(source),
+            OpenShopError::Storage(OpenError::Locked(_)) => Self::Temporary,
+            OpenShopError::Storage(OpenError::Fault(fault)) => Self::of_fault(fault),
+            OpenShopError::Identity(IdentityError::Keys(error)) => Self::of_keys(error),
+            OpenShopError::Identity(IdentityError::Config { .. }) => Self::Usage,
+            OpenShopError::Runtime
+            | OpenShopError::Actors(_)
+            | OpenShopError::Search(_)
+            | OpenShopError::Identity(IdentityError::Passwords(_)) => Self::Failure,
+            // What else keeps a shop from opening is in its data directory.
+            _ => Self::Data,
+        }
+    }
+
+    fn of_upkeep(error: &UpkeepError) -> Self {
+        match error {
+            UpkeepError::Exists(_) => Self::Usage,
+            UpkeepError::Storage(fault) => Self::of_fault(fault),
+            UpkeepError::Keys(error) => Self::of_keys(error),
+            UpkeepError::Io { error, .. } => Self::of_io(error),
+            UpkeepError::NoBackup { .. } | UpkeepError::Damaged(_) => Self::Data,
+            UpkeepError::Cut(_) => Self::Failure,
+        }
+    }
+
+    fn of_fault(fault: &Fault) -> Self {
+        match fault {
+            Fault::Io { source, .. } => Self::of_io(source),
+            Fault::Damaged(_) => Self::Data,
+            Fault::State(_) | Fault::TooLarge { .. } | Fault::Failed | Fault::Closed => Self::Failure,
+        }
+    }
+
+    fn of_keys(error: &KeyError) -> Self {
+        match error {
+            KeyError::OpenToOthers { .. } => Self::Usage,
+            KeyError::Damaged { .. } | KeyError::SecretMissing { .. } => Self::Data,
+            KeyError::Io { source, .. } => Self::of_io(source),
+            KeyError::NotMade => Self::Failure,
+        }
+    }
+
+    fn of_io(error: &io::Error) -> Self {
+        use io::ErrorKind::{
+            AddrInUse, AddrNotAvailable, AlreadyExists, NotADirectory, PermissionDenied, QuotaExceeded,
+            ReadOnlyFilesystem, ResourceBusy, StorageFull,
+        };
+        match error.kind() {
+            // An address may not be available yet while the machine boots.
+            AddrInUse | AddrNotAvailable | QuotaExceeded | ResourceBusy | StorageFull => Self::Temporary,
+            AlreadyExists | NotADirectory | PermissionDenied | ReadOnlyFilesystem => Self::Usage,
+            _ => Self::Failure,
+        }
+    }
+}
+
+/// The error with its causes, each once: many errors have their cause in their own text already, for logs.
+pub(crate) fn message(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |message, cause| match cause.to_string() {
+        cause if message.is_empty() => cause,
+        cause if message.contains(&cause) => message,
+        cause => format!("{message}: {cause}"),
+    })
+}
