@@ -8,7 +8,11 @@ use std::{fs::File, io::BufWriter, time::Instant};
 
 use secrecy::{ExposeSecret, SecretString};
 use souk::{
-    catalogue::{demo::DemoCatalogue, read::Reader, write::Writer},
+    catalogue::{
+        demo::DemoCatalogue,
+        read::{Options, Reader},
+        write::Writer,
+    },
     domain::account::Role,
     identity::passwords::Passwords,
 };
@@ -54,7 +58,7 @@ fn catalogue() -> anyhow::Result<()> {
     let megabytes = path.metadata()?.len() >> 20;
     println!("            made and written in {:.1} s, {megabytes} MB", began.elapsed().as_secs_f64());
     let (began, mut read) = (Instant::now(), 0);
-    for (_, row) in Reader::open(&path, None)? {
+    for (_, row) in Reader::open(&path, Options::default())? {
         read += row?.into_entries().len();
     }
     anyhow::ensure!(read == entries, "{read} entries were read");

@@ -28,9 +28,9 @@ use souk::{
         serve::{Drained, serve},
         tokens,
     },
-    catalogue::demo::DEMO_PRODUCTS_DEFAULT,
+    catalogue::{demo::DEMO_PRODUCTS_DEFAULT, foreign::Layout, read::Options},
     config::{Config, LogFormat},
-    domain::{account::Role, ids::UserId, product::Editor},
+    domain::{account::Role, ids::UserId, money::Currency, product::Editor},
     http,
     shop::{
         Shop,
@@ -144,6 +144,12 @@ struct Import {
     /// Set the stock to what the file says, also for products that have been sold from. Without it a file's stock counts once.
     #[arg(long)]
     set_stock: bool,
+    /// Whose columns CSV files have: auto (the header tells), souk, shopify, woocommerce or google.
+    #[arg(long, value_name = "FORMAT", default_value = "auto")]
+    format: Layout,
+    /// The currency of the prices, such as EUR, where the export of another shop does not name it.
+    #[arg(long, value_name = "CODE")]
+    currency: Option<Currency>,
     /// The encoding of the files, such as windows-1250, where it is not UTF-8 and they do not say so.
     #[arg(long, value_name = "NAME")]
     encoding: Option<String>,
@@ -329,7 +335,9 @@ async fn run_import(config: Config, options: Import) -> Result<ExitCode> {
     let mut stopped = None;
     for path in &options.files {
         let report = |line: u64, reason: &str| eprintln!("{}:{line}: {reason}", path.display());
-        let mode = Mode { editor, set_stock, encoding: options.encoding.as_deref(), from_line: options.from_line };
+        let file =
+            Options { encoding: options.encoding.as_deref(), layout: options.format, currency: options.currency };
+        let mode = Mode { editor, set_stock, file, from_line: options.from_line };
         match import_file(&shop, path, mode, report).await {
             Ok(Summary { imported: Imported { changed, already_so, stock_changed }, bad }) => {
                 let path = path.display();

@@ -14,7 +14,7 @@ use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use crate::{
     catalogue::{
         entry::{Change, Entry, Row},
-        read::Reader,
+        read::{Options, Reader},
     },
     domain::product::Editor,
     shop::{
@@ -44,8 +44,8 @@ pub struct Mode<'a> {
     pub editor: Editor,
     /// Whether stock counts once or always.
     pub set_stock: SetStock,
-    /// The encoding of the file, where the user names it.
-    pub encoding: Option<&'a str>,
+    /// What the user says of the file.
+    pub file: Options<'a>,
     /// The first line to import; earlier rows are passed over.
     pub from_line: u64,
 }
@@ -86,7 +86,7 @@ pub async fn import_file(
 ) -> Result<Summary, ImportError> {
     let opening = |error| ImportError::Open { path: path.display().to_string(), error };
     let bytes = std::fs::metadata(path).map_err(opening)?.len();
-    let mut reader = Reader::open(path, mode.encoding).map_err(opening)?;
+    let mut reader = Reader::open(path, mode.file).map_err(opening)?;
     let progress = Progress::new(bytes, path);
     let mut summary = Summary::default();
     let mut rows = FuturesUnordered::new();
@@ -95,7 +95,15 @@ pub async fn import_file(
         while !at_end && rows.len() < ROWS_AT_ONCE {
             match reader.next() {
                 Some((line, _)) if line < mode.from_line => {}
-                Some((line, Ok(row))) => rows.push(async move { (line, apply(shop, mode, row).await) }),
+                Some((line, Ok(mut row))) => {
+                    let unpriced = reader.lacks_currency();
+                    rows.push(async move {
+                        if unpriced {
+                            keep_prices(shop, &mut row).await;
+                        }
+                        (line, apply(shop, mode, row).await)
+                    });
+                }
                 Some((line, Err(error))) => {
                     summary.bad += 1;
                     report(line, &error.to_string());
@@ -132,7 +140,7 @@ pub async fn import_entries(
     entries: impl Iterator<Item = Entry>,
     editor: Editor,
 ) -> Result<Summary, ImportError> {
-    let mode = Mode { editor, set_stock: SetStock::Once, encoding: None, from_line: 0 };
+    let mode = Mode { editor, set_stock: SetStock::Once, file: Options::default(), from_line: 0 };
     let progress = Progress::new(0, Path::new("demo catalogue"));
     let mut summary = Summary::default();
     let rows = entries.map(|entry| apply(shop, mode, Row::Product(vec![entry])));
@@ -154,6 +162,16 @@ async fn apply(shop: &Shop, mode: Mode<'_>, row: Row) -> Result<Imported, Refuse
             shop.import_products(mode.editor, listings, mode.set_stock).await
         }
         Row::Change(Change { id, price, stock }) => shop.import_change(mode.editor, &id, price, stock).await,
+    }
+}
+
+/// Gives products without a price the one that they have in the shop.
+async fn keep_prices(shop: &Shop, row: &mut Row) {
+    let Row::Product(entries) = row else { return };
+    for entry in entries.iter_mut().filter(|entry| entry.details.price.is_none()) {
+        if let Ok(page) = shop.product(&entry.id, None).await {
+            entry.details.price = page.product.details.price;
+        }
     }
 }
 

@@ -189,7 +189,7 @@ fn unless_given(
 }
 
 /// The items as one text; as several where one would be too long for an attribute.
-fn joined(items: Vec<String>) -> Vec<String> {
+pub(super) fn joined(items: Vec<String>) -> Vec<String> {
     let mut texts: Vec<String> = Vec::new();
     for item in items.into_iter().filter(|item| !item.trim().is_empty()) {
         match texts.last_mut() {

@@ -5,7 +5,7 @@
 use std::io;
 
 use crate::{
-    catalogue::lines::LINE_BYTES_MAX,
+    catalogue::lines::{FOREIGN_BYTES_MAX, LINE_BYTES_MAX},
     domain::{ids::InvalidId, money::MoneyError, product::InvalidDetails},
 };
 
@@ -200,6 +200,37 @@ pub enum RowError {
         /// The parent named in `variant_of`.
         parent: String,
     },
+    /// A file of another program without the currency of its prices, which the user does not name either.
+    #[error(
+        "the file does not say in which currency its prices are. Its products are taken without a price, or keep the one \
+         that they have; import it again with --currency, such as --currency EUR"
+    )]
+    NoCurrency,
+    /// A product that the other program does not show to shoppers.
+    #[error("it is not published there: {column} is {found:?}")]
+    NotPublished {
+        /// The column.
+        column: &'static str,
+        /// The cell.
+        found: String,
+    },
+    /// A kind of product that cannot be sold here.
+    #[error("{column} is {found:?}: only simple and variable products are taken")]
+    NotSold {
+        /// The column.
+        column: &'static str,
+        /// The cell.
+        found: String,
+    },
+    /// A variation of a product that the file does not have.
+    #[error("its parent {parent:?} is not in this file")]
+    ParentMissing {
+        /// The cell.
+        parent: String,
+    },
+    /// A file of another program that is too large to be held.
+    #[error("the file has more than {FOREIGN_BYTES_MAX} bytes; divide it into several, each with the header")]
+    FileTooLarge,
     /// The file cannot be read further.
     #[error("the file cannot be read: {0}")]
     Input(#[from] io::Error),

@@ -9,6 +9,9 @@ use std::io::{self, BufRead, ErrorKind};
 /// without variants that uses up every limit of [`Details`](crate::domain::product::Details) has about half of this.
 pub const LINE_BYTES_MAX: usize = 1024 * 1024;
 
+/// The largest file of another program, in bytes: its rows are held in memory until its end. Exports are far smaller.
+pub(super) const FOREIGN_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
 /// The mark that some programs put in front of UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 

@@ -3,8 +3,8 @@
 //! ```text
 //! file ──▶ encoding ──▶ lines ──▶ value (JSON Lines) ─┐
 //!                 └───▶ records ──▶ table (CSV) ──────┴─▶ row ──▶ Entry ──▶ write ──▶ file
-//!                                   spreadsheet ┘       variant ┘    ▲
-//!                                                           demo ────┘
+//!                         │         spreadsheet ┘   ▲   variant ┘    ▲
+//!                         └───────▶ foreign (CSV) ──┘       demo ────┘
 //! ```
 //!
 //! Files are read and written as streams; whatever their size, one row is in memory. The format is documented in
@@ -13,6 +13,7 @@
 pub mod demo;
 pub mod entry;
 pub mod error;
+pub mod foreign;
 pub mod read;
 pub mod row;
 pub mod write;

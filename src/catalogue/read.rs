@@ -18,15 +18,19 @@ use encoding_rs_io::DecodeReaderBytesBuilder;
 use foldhash::quality::RandomState;
 
 pub use crate::catalogue::lines::LINE_BYTES_MAX;
-use crate::catalogue::{
-    encoding,
-    entry::Row,
-    error::RowError,
-    lines::{Found, Lines},
-    records::Records,
-    row,
-    table::{Header, TableRow, Waiting, known_names},
-    value::Value,
+use crate::{
+    catalogue::{
+        encoding,
+        entry::Row,
+        error::RowError,
+        foreign::{Export, Layout},
+        lines::{Found, Lines},
+        records::Records,
+        row,
+        table::{Header, TableRow, Waiting, known_names},
+        value::Value,
+    },
+    domain::money::Currency,
 };
 
 /// How many bytes are asked of a file at a time: few enough to be nothing, enough to make system calls rare.
@@ -66,6 +70,17 @@ impl Format {
     }
 }
 
+/// What the user says of a file that it may not say itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options<'a> {
+    /// The name of its encoding.
+    pub encoding: Option<&'a str>,
+    /// Whose columns it has.
+    pub layout: Layout,
+    /// The currency of its prices, where another program wrote the file and did not state it.
+    pub currency: Option<Currency>,
+}
+
 /// Reads a catalogue file: an iterator of the line where a row begins, from 1, and what the row says, or the reason why it
 /// is refused.
 ///
@@ -78,6 +93,9 @@ pub struct Reader<R> {
     hasher: RandomState,
     ready: VecDeque<Item>,
     ended: bool,
+    layout: Layout,
+    currency: Option<Currency>,
+    lacks_currency: bool,
 }
 
 /// The line where a row begins, and what it says.
@@ -94,16 +112,16 @@ enum Source<R> {
 pub type Decoded = BufReader<Box<dyn Read + Send>>;
 
 impl Reader<Decoded> {
-    /// Opens a file; its form is told by its name, or else by its first byte. `encoding` is the name of the file's encoding
-    /// where the user states it.
+    /// Opens a file; its form is told by its name, or else by its first byte.
     ///
     /// # Errors
     /// What the file system says.
-    pub fn open(path: &Path, encoding: Option<&str>) -> io::Result<Self> {
+    pub fn open(path: &Path, Options { encoding, layout, currency }: Options<'_>) -> io::Result<Self> {
         let mut file = spooled(File::open(path)?)?;
-        let format = match Format::of_path(path) {
-            Some(format) => format,
-            None => {
+        let format = match (layout, Format::of_path(path)) {
+            (Layout::Foreign(_), _) => Format::Csv,
+            (_, Some(format)) => format,
+            (_, None) => {
                 let mut beginning = [0; 64];
                 let length = file.read(&mut beginning)?;
                 file.rewind()?;
@@ -124,7 +142,7 @@ impl Reader<Decoded> {
         };
         let input = BufReader::with_capacity(BUFFER_BYTES, decoded.0);
         Ok(match decoded.1 {
-            None => Self::new(input, format),
+            None => Self { layout, currency, ..Self::new(input, format) },
             Some(reason) => Self::of(Source::Refused { reason: Some(reason) }),
         })
     }
@@ -152,7 +170,16 @@ impl<R: BufRead> Reader<R> {
 
     fn of(source: Source<R>) -> Self {
         let hasher = RandomState::default();
-        Self { source, seen: HashMap::with_hasher(hasher.clone()), hasher, ready: VecDeque::new(), ended: false }
+        Self {
+            source,
+            seen: HashMap::with_hasher(hasher.clone()),
+            hasher,
+            ready: VecDeque::new(),
+            ended: false,
+            layout: Layout::Auto,
+            currency: None,
+            lacks_currency: false,
+        }
     }
 
     /// Reads `input`, which is UTF-8, as a file of the form that its first byte suggests.
@@ -174,17 +201,30 @@ impl<R: BufRead> Reader<R> {
         }
     }
 
+    /// Whether the prices of the file are left out, because their currency is not known.
+    #[must_use]
+    pub fn lacks_currency(&self) -> bool {
+        self.lacks_currency
+    }
+
     /// Reads on until at least one row is ready, or the file ends.
     fn advance(&mut self) {
-        let Self { source, ready, .. } = self;
+        let Self { source, ready, layout, currency, .. } = self;
         let ended = match source {
             Source::JsonLines { lines, buffer } => next_line(lines, buffer, ready),
             Source::Csv { records, header: Some(header), waiting } => next_record(records, header, waiting, ready),
-            Source::Csv { records, header, .. } => match read_header(records) {
-                Ok(found) => {
-                    *header = found;
-                    header.is_none()
+            Source::Csv { records, header, .. } => match read_header(records, *layout, *currency) {
+                Ok(Columns::Own(found)) => {
+                    *header = Some(found);
+                    false
                 }
+                Ok(Columns::Foreign(export)) => {
+                    self.lacks_currency = export.lacks_currency();
+                    let product = |row: Value| row::entries_of(row).map(Row::Product);
+                    ready.extend(export.products(records).into_iter().map(|(line, row)| (line, row.and_then(product))));
+                    true
+                }
+                Ok(Columns::None) => true,
                 Err((line, reason)) => {
                     ready.push_back((line, Err(reason)));
                     true
@@ -254,8 +294,20 @@ fn next_line<R: BufRead>(lines: &mut Lines<R>, buffer: &mut Vec<u8>, ready: &mut
     false
 }
 
-/// Reads the header with the delimiter by which it has most names that are known; `None` in an empty file.
-fn read_header<R: BufRead>(records: &mut Records<R>) -> Result<Option<Header>, (u64, RowError)> {
+/// What the header of a CSV file names.
+enum Columns {
+    Own(Header),
+    Foreign(Export),
+    /// The file is empty.
+    None,
+}
+
+/// Reads the header with the delimiter by which it has most names that are known.
+fn read_header<R: BufRead>(
+    records: &mut Records<R>,
+    layout: Layout,
+    currency: Option<Currency>,
+) -> Result<Columns, (u64, RowError)> {
     let failed = |error| (1, RowError::Input(error));
     let mut delimiter = best_delimiter(records.beginning().map_err(failed)?);
     // Excel writes a line `sep=;` for itself.
@@ -266,14 +318,19 @@ fn read_header<R: BufRead>(records: &mut Records<R>) -> Result<Option<Header>, (
     }
     records.set_delimiter(delimiter);
     loop {
-        let Some((line, names)) = records.next().map_err(failed)? else { return Ok(None) };
+        let Some((line, names)) = records.next().map_err(failed)? else { return Ok(Columns::None) };
         let names = names.map_err(|error| (line, error))?;
         if names.iter().all(|name| name.trim().is_empty()) {
             continue;
         }
+        let export = Export::of_header(&names, line, layout, currency).map_err(|error| (line, error))?;
+        if let Some(export) = export {
+            records.set_columns(export.len());
+            return Ok(Columns::Foreign(export));
+        }
         let header = Header::parse(&names, delimiter).map_err(|error| (line, error))?;
         records.set_columns(header.len());
-        return Ok(Some(header));
+        return Ok(Columns::Own(header));
     }
 }
 

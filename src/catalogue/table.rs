@@ -224,12 +224,17 @@ impl Waiting {
     }
 }
 
-/// Refuses a cell of this column that a spreadsheet has damaged.
-pub(super) fn check(name: &str, text: &str) -> Result<(), RowError> {
+/// Refuses a cell of this field that a spreadsheet has damaged.
+fn check(field: &str, text: &str) -> Result<(), RowError> {
+    check_cell(field, field, text)
+}
+
+/// Refuses a cell that a spreadsheet has damaged; its column has the meaning of a field of our own.
+pub(super) fn check_cell(column: &str, field: &str, text: &str) -> Result<(), RowError> {
     if text.contains('\u{fffd}') {
-        return Err(RowError::LostCharacter { field: name.into() });
+        return Err(RowError::LostCharacter { field: column.into() });
     }
-    let damage = spreadsheet::of_cell(text).or_else(|| match name {
+    let damage = spreadsheet::of_cell(text).or_else(|| match field {
         "id" | "sku" | "mpn" | "variant_of" => spreadsheet::of_name(text),
         "ean" => text
             .split(ITEM_SEPARATOR)
@@ -238,7 +243,7 @@ pub(super) fn check(name: &str, text: &str) -> Result<(), RowError> {
         "size" => spreadsheet::of_size(text),
         _ => None,
     });
-    damaged(name, text, damage)
+    damaged(column, text, damage)
 }
 
 /// Refuses an option that a spreadsheet has damaged.
@@ -263,7 +268,7 @@ fn damaged(field: &str, found: &str, damage: Option<Damage>) -> Result<(), RowEr
 }
 
 /// The text in `="00123"`, with which programs keep spreadsheets from taking it for a number.
-fn unprotected(text: &str) -> &str {
+pub(super) fn unprotected(text: &str) -> &str {
     text.strip_prefix("=\"").and_then(|text| text.strip_suffix('"')).map_or(text, str::trim)
 }
 

@@ -84,18 +84,23 @@ pub(super) fn attributes(parent: &Details, options: &[(String, String)]) -> Vec<
     attributes
 }
 
-/// The id of a variant that states none: `{parent}:{sku}` where that is a legal id. Otherwise what is illegal becomes `-`,
-/// what is too long is cut, and a checksum of the whole keeps two skus that differ apart.
+/// The id of a variant that states none: `{parent}:{sku}`, made legal.
 pub(super) fn id_of(parent: &ProductId, sku: &str) -> Result<ProductId, RowError> {
-    let wanted = format!("{parent}:{sku}");
+    legal_id("sku", &format!("{parent}:{sku}"))
+}
+
+/// The wanted id where it is legal. Otherwise what is illegal becomes `-`, what is too long is cut, and a checksum of the
+/// whole keeps two that differ apart; a first character that may not be one gets a `p` in front.
+pub(super) fn legal_id(field: &'static str, wanted: &str) -> Result<ProductId, RowError> {
     if let Ok(id) = wanted.parse() {
         return Ok(id);
     }
     let checksum = format!("-{:016x}", checksum(wanted.as_bytes()));
     let legal = |byte: char| byte.is_ascii_alphanumeric() || matches!(byte, '.' | '_' | ':' | '-');
     let kept = wanted.chars().map(|character| if legal(character) { character } else { '-' });
-    let kept: String = kept.take(ProductId::BYTES_MAX - checksum.len()).collect();
-    product_id("sku", &format!("{kept}{checksum}"))
+    let front = if wanted.starts_with(|first: char| first.is_ascii_alphanumeric()) { "" } else { "p" };
+    let kept: String = front.chars().chain(kept).take(ProductId::BYTES_MAX - checksum.len()).collect();
+    product_id(field, &format!("{kept}{checksum}"))
 }
 
 /// FNV-1a in 64 bits: short, known everywhere, and the same for ever, which an id must be.

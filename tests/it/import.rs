@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::json;
 use souk::{
     app::import::{Mode, Summary, import_file},
+    catalogue::read::Options,
     domain::{account::Role, ids::UserId, product::Editor},
     shop::import::SetStock,
 };
@@ -16,7 +17,7 @@ async fn import(app: &TestApp, name: &str, text: &str) -> (Summary, Vec<String>)
     let path = directory.path().join(Path::new(name));
     std::fs::write(&path, text).unwrap();
     let editor = Editor::Admin(UserId(0));
-    let mode = Mode { editor, set_stock: SetStock::Always, encoding: None, from_line: 1 };
+    let mode = Mode { editor, set_stock: SetStock::Always, file: Options::default(), from_line: 1 };
     let mut refused = Vec::new();
     let report = |line: u64, reason: &str| refused.push(format!("{line}: {reason}"));
     let summary = import_file(&app.shop, &path, mode, report).await.unwrap();
@@ -59,4 +60,18 @@ async fn a_file_without_titles_changes_price_and_stock() {
     assert_eq!((summary.imported.already_so, summary.imported.stock_changed), (1, 0), "again");
     import(&app, "price.csv", "id,price_minor,currency\nCABLE,4242,INR\n").await;
     assert_eq!(admin.get("/products/CABLE").await.expect(200)["price"]["amount"], 4242);
+}
+
+#[tokio::test]
+async fn an_export_without_a_currency_leaves_prices_as_they_are() {
+    let app = TestApp::new().await;
+    let admin = app.user("admin", Role::Admin).await;
+    import(&app, "price.jsonl", r#"{"id":"MUG","title":"Mug","price_minor":900,"currency":"EUR"}"#).await;
+    let file = "ID,Type,SKU,Name,Stock,Regular price\n1,simple,MUG,Blue mug,5,12.99\n2,simple,PIN,Pin,5,1\n";
+    let (summary, refused) = import(&app, "woo.csv", file).await;
+    assert_eq!((summary.imported.changed, summary.bad), (2, 1));
+    assert!(refused[0].starts_with("1: ") && refused[0].contains("--currency"), "{refused:?}");
+    let mug = admin.get("/products/MUG").await.expect(200);
+    assert_eq!((&mug["name"], &mug["price"]["amount"]), (&json!("Blue mug"), &json!(900)));
+    assert_eq!(admin.get("/products/PIN").await.expect(200)["purchasable"], false);
 }

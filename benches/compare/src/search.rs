@@ -11,7 +11,7 @@ use souk::{
     catalogue::{
         demo::DemoCatalogue,
         entry::{Entry, Row},
-        read::Reader,
+        read::{Options, Reader},
     },
     search::{ALL_WORDS_PRODUCTS_MIN, PAGE_PRODUCTS_DEFAULT, Search, SearchRequest, Sort},
 };
@@ -61,7 +61,7 @@ pub(crate) async fn run() {
 }
 
 fn real() -> (Vec<Entry>, Vec<String>) {
-    let reader = Reader::open(Path::new(CATALOGUE), None).expect("the catalogue opens");
+    let reader = Reader::open(Path::new(CATALOGUE), Options::default()).expect("the catalogue opens");
     let entries = reader.filter_map(|(_, parsed)| parsed.ok()).flat_map(Row::into_entries).collect();
     let mut queries = csv::Reader::from_path(QUERIES).expect("the queries open");
     let queries = queries.records().filter_map(|row| Some(row.ok()?.get(1)?.to_owned())).collect();

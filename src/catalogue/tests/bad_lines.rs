@@ -4,7 +4,7 @@ use std::io::{self, BufRead, BufReader, Read};
 
 use crate::{
     catalogue::{
-        read::{Format, LINE_BYTES_MAX, Reader},
+        read::{Format, LINE_BYTES_MAX, Options, Reader},
         tests::{product, read, reason},
     },
     domain::product::{DESCRIPTION_BYTES_MAX, TITLE_BYTES_MAX},
@@ -272,7 +272,7 @@ fn the_form_is_told_by_name_or_first_byte() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("catalogue");
     std::fs::write(&path, "id,title\na,A\n").unwrap();
-    assert_eq!(Reader::open(&path, None).unwrap().count(), 1);
+    assert_eq!(Reader::open(&path, Options::default()).unwrap().count(), 1);
 }
 
 /// That a `BufRead` may hand out single bytes changes nothing.

@@ -5,6 +5,7 @@
 
 mod bad_lines;
 mod documentation;
+mod foreign;
 mod real_files;
 mod round_trip;
 mod spreadsheets;

@@ -9,7 +9,7 @@ use std::{
 
 use crate::catalogue::{
     entry::{Entry, Row},
-    read::{Format, Reader},
+    read::{Format, Options, Reader},
     tests::{read, written},
 };
 
@@ -28,7 +28,7 @@ fn data_file(name: &str) -> Option<PathBuf> {
 /// All entries of the file and how many rows it had. No line is bad, every id occurs once, and written and read again the
 /// catalogue is the same.
 fn load(path: &Path) -> (Vec<Entry>, usize) {
-    let mut reader = Reader::open(path, None).unwrap();
+    let mut reader = Reader::open(path, Options::default()).unwrap();
     let (mut entries, mut rows) = (Vec::new(), 0);
     for (line, row) in reader.by_ref() {
         let row = row.unwrap_or_else(|reason| panic!("{}:{line}: {reason}", path.display()));

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::catalogue::{
     entry::Row,
-    read::{Format, Reader},
+    read::{Format, Options, Reader},
     tests::read,
 };
 
@@ -21,7 +21,7 @@ fn read_file(bytes: &[u8], encoding: Option<&str>) -> (Vec<String>, Vec<String>)
     let path: PathBuf = directory.path().join("x.csv");
     std::fs::write(&path, bytes).unwrap();
     let (mut titles, mut refused) = (Vec::new(), Vec::new());
-    for (line, row) in Reader::open(&path, encoding).unwrap() {
+    for (line, row) in Reader::open(&path, Options { encoding, ..Options::default() }).unwrap() {
         match row {
             Ok(row) => titles.extend(row.into_entries().into_iter().map(|entry| entry.details.title)),
             Err(error) => refused.push(format!("{line}: {error}")),

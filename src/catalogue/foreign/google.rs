@@ -1,0 +1,115 @@
+//! Product feeds of Google Merchant: a row for each thing that is sold; `item_group_id` holds variants together.
+//!
+//! Depends on `domain` and its neighbours.
+
+use crate::{
+    catalogue::{
+        error::RowError,
+        fields::wrong,
+        foreign::record::{
+            AtLine, Fields, Record, set, set_attributes, set_id, set_images, set_options, set_price, set_text,
+            with_variants,
+        },
+        value::Value,
+    },
+    domain::money::Currency,
+};
+
+/// What distinguishes the variants of a group.
+const OPTIONS: [&str; 4] = ["size", "color", "material", "pattern"];
+/// What else shoppers look for.
+const ATTRIBUTES: [&str; 6] = ["material", "pattern", "gender", "age_group", "condition", "size_system"];
+
+/// What the rows of a product have in common.
+pub(super) fn key(row: &Record) -> Result<String, RowError> {
+    let id = row.get("id").ok_or(RowError::Missing { field: "id" })?;
+    Ok(row.get("item_group_id").map_or_else(|| format!("id:{id}"), |group| format!("group:{group}")))
+}
+
+/// The product of these rows: one, or the variants of a group.
+pub(super) fn product(rows: &[Record], currency: Option<Currency>) -> AtLine<Value> {
+    let first = &rows[0];
+    let mut fields = Fields::new();
+    let id = first.name_in(&["id"], "id")?.unwrap_or_default();
+    let Some(group) = first.name_in(&["item_group_id"], "id")? else {
+        if let Some(second) = rows.get(1) {
+            let first = first.line;
+            return second.at(Err(RowError::IdTwice { id, first }));
+        }
+        first.at(set_id(&mut fields, "id", &id))?;
+        common(&mut fields, first, &[])?;
+        set_text(&mut fields, "color", first.get("color"));
+        set_text(&mut fields, "size", first.name_in(&["size"], "size")?.as_deref());
+        sale(&mut fields, first, currency)?;
+        return Ok(Value::Object(fields));
+    };
+    first.at(set_id(&mut fields, "item_group_id", &group))?;
+    common(&mut fields, first, &OPTIONS)?;
+    let mut variants = Vec::with_capacity(rows.len());
+    for row in rows {
+        let mut variant = Fields::new();
+        set_text(&mut variant, "sku", row.name_in(&["id"], "id")?.as_deref());
+        let mut options = Vec::new();
+        for name in OPTIONS {
+            options.extend(row.name_in(&[name], "size")?.map(|value| (name.to_owned(), value)));
+        }
+        set_options(&mut variant, options);
+        set_images(&mut variant, pictures(row));
+        sale(&mut variant, row, currency)?;
+        variants.push(variant);
+    }
+    Ok(with_variants(fields, variants))
+}
+
+/// What the variants of a group share.
+fn common(fields: &mut Fields, row: &Record, but: &[&str]) -> AtLine<()> {
+    set_text(fields, "title", row.get("title"));
+    set_text(fields, "description", row.get("description"));
+    set_text(fields, "brand", row.get("brand"));
+    // A category of Google's may be a number, which says nothing to shoppers.
+    let named = |text: &&str| !text.bytes().all(|byte| byte.is_ascii_digit());
+    let category = row.get("product_type").or_else(|| row.get("google_product_category").filter(named));
+    set_text(fields, "category", category);
+    set_images(fields, pictures(row));
+    let attributes = ATTRIBUTES.iter().filter(|name| !but.contains(name));
+    let attribute = |name: &&str| row.get(name).map(|value| ((*name).to_owned(), vec![value.to_owned()]));
+    set_attributes(fields, attributes.filter_map(attribute).collect());
+    Ok(())
+}
+
+fn pictures(row: &Record) -> impl Iterator<Item = &str> {
+    let others = row.all("additional_image_link").flat_map(|cell| cell.split(','));
+    row.get("image_link").into_iter().chain(others.map(str::trim).filter(|url| !url.is_empty()))
+}
+
+/// What belongs to one thing on a shelf.
+fn sale(fields: &mut Fields, row: &Record, currency: Option<Currency>) -> AtLine<()> {
+    let code = row.name_in(&["gtin"], "ean")?;
+    set(fields, "ean", code.map(|code| Value::List(vec![Value::Text(code)])));
+    set_text(fields, "mpn", row.name_in(&["mpn"], "mpn")?.as_deref());
+    let availability = row.get("availability").unwrap_or_default().to_lowercase().replace(' ', "_");
+    let none = (availability == "out_of_stock").then(|| Value::Number(0.into()));
+    set(fields, "stock", none.or(row.pieces(&["quantity", "sell_on_google_quantity"])?));
+    let dated = row.get("sale_price_effective_date").is_some();
+    let reduced = row.get("sale_price").filter(|_| !dated).map(|text| ("sale_price", text));
+    if let Some((column, text)) = reduced.or_else(|| row.get("price").map(|text| ("price", text))) {
+        set_price(fields, Some(price(row, column, text, currency)?));
+    }
+    Ok(())
+}
+
+/// `12.99 EUR`, or `EUR 12.99`; an amount alone is in the currency that the user names.
+fn price(row: &Record, column: &str, text: &str, currency: Option<Currency>) -> AtLine<(u64, Currency)> {
+    let refused = || (row.line, wrong(column, "an amount and its currency, such as 12.99 EUR", &Value::text(text)));
+    let parts: Vec<&str> = text.split_whitespace().collect();
+    let (amount, currency) = match parts[..] {
+        [amount] => (amount, currency.ok_or_else(refused)?),
+        [first, second] => match (second.parse(), first.parse()) {
+            (Ok(currency), _) => (first, currency),
+            (_, Ok(currency)) => (second, currency),
+            _ => return Err(refused()),
+        },
+        _ => return Err(refused()),
+    };
+    Ok((row.minor(column, amount, currency, false)?, currency))
+}

@@ -1,0 +1,224 @@
+//! Product files of other programs: exports of Shopify and WooCommerce, and product feeds of Google Merchant.
+//!
+//! They are told by their header and become the same values as a row of our own format, so that there is one set of rules.
+//! A product may have rows anywhere in such a file, so it is read to its end before the first product is ready.
+//! `docs/CATALOGUE.md` lists what becomes what.
+//!
+//! Depends on `domain`, `nanohtml2text` and its neighbours.
+
+mod google;
+mod record;
+mod shopify;
+mod woocommerce;
+
+use std::{
+    collections::HashMap,
+    io::{self, BufRead},
+    str::FromStr,
+};
+
+use crate::{
+    catalogue::{
+        error::RowError,
+        foreign::record::{Columns, Record},
+        lines::FOREIGN_BYTES_MAX,
+        records::Records,
+        value::Value,
+    },
+    domain::money::Currency,
+};
+
+/// Whose columns a CSV file has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Layout {
+    /// The header tells.
+    #[default]
+    Auto,
+    /// The format of `docs/CATALOGUE.md`.
+    Souk,
+    /// A file of another program.
+    Foreign(Program),
+}
+
+/// A program whose product files are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Program {
+    Shopify,
+    WooCommerce,
+    Google,
+}
+
+/// A text that names no layout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be auto, souk, shopify, woocommerce or google")]
+pub struct UnknownLayout;
+
+impl FromStr for Layout {
+    type Err = UnknownLayout;
+
+    fn from_str(name: &str) -> Result<Self, UnknownLayout> {
+        match name {
+            "auto" => Ok(Self::Auto),
+            "souk" => Ok(Self::Souk),
+            "shopify" => Ok(Self::Foreign(Program::Shopify)),
+            "woocommerce" => Ok(Self::Foreign(Program::WooCommerce)),
+            "google" => Ok(Self::Foreign(Program::Google)),
+            _ => Err(UnknownLayout),
+        }
+    }
+}
+
+impl Program {
+    /// Columns of which every file of the program has one each.
+    fn marks(self) -> &'static [&'static [&'static str]] {
+        match self {
+            Self::Shopify => {
+                &[&["handle", "url handle"], &["title"], &["variant price", "variant sku", "option1 name", "price"]]
+            }
+            Self::WooCommerce => &[&["type"], &["sku", "id"], &["name"], &["regular price", "parent"]],
+            Self::Google => {
+                &[&["id"], &["title"], &["image_link", "availability", "google_product_category", "product_type"]]
+            }
+        }
+    }
+
+    /// The first column that the header should have and has not.
+    fn lacks(self, columns: &Columns) -> Option<&'static str> {
+        let absent = self.marks().iter().find(|names| !names.iter().any(|name| columns.has(name)));
+        absent.map(|names| names[0])
+    }
+}
+
+/// A file of another program, below its header.
+#[derive(Debug)]
+pub(super) struct Export {
+    program: Program,
+    columns: Columns,
+    currency: Option<Currency>,
+    header_line: u64,
+}
+
+/// The rows of one product, with the line of the first.
+type Group = Vec<Record>;
+
+/// The line of a product, and the row of our own format that says the same.
+pub(super) type Product = (u64, Result<Value, RowError>);
+
+impl Export {
+    /// The file with this header; `None` where it is one of our own.
+    ///
+    /// # Errors
+    /// The layout is stated, and the header lacks a column of it.
+    pub(super) fn of_header(
+        names: &[String],
+        header_line: u64,
+        layout: Layout,
+        currency: Option<Currency>,
+    ) -> Result<Option<Self>, RowError> {
+        let columns = Columns::of(names);
+        let program = match layout {
+            Layout::Souk => None,
+            Layout::Foreign(program) => match program.lacks(&columns) {
+                Some(column) => return Err(RowError::ColumnMissing { column }),
+                None => Some(program),
+            },
+            Layout::Auto => [Program::Shopify, Program::WooCommerce, Program::Google]
+                .into_iter()
+                .find(|program| program.lacks(&columns).is_none()),
+        };
+        Ok(program.map(|program| Self { program, columns, currency, header_line }))
+    }
+
+    /// Whether the prices have no currency: neither the file nor the user names it.
+    pub(super) fn lacks_currency(&self) -> bool {
+        self.currency.is_none() && self.program != Program::Google
+    }
+
+    /// How many columns the header has.
+    pub(super) fn len(&self) -> usize {
+        self.columns.len()
+    }
+
+    /// All products of the file by their first line, and what is refused.
+    pub(super) fn products<R: BufRead>(&self, records: &mut Records<R>) -> Vec<Product> {
+        let mut products = Vec::new();
+        if self.lacks_currency() {
+            products.push((self.header_line, Err(RowError::NoCurrency)));
+        }
+        let rows = match self.rows(records, &mut products) {
+            Ok(rows) => rows,
+            Err(error) => {
+                products.push((records.line(), Err(error)));
+                return products;
+            }
+        };
+        for group in self.groups(rows, &mut products) {
+            let Some(line) = group.first().map(|row| row.line) else { continue };
+            let value = match self.program {
+                Program::Shopify => shopify::product(&group, self.currency),
+                Program::WooCommerce => woocommerce::product(&group, self.currency),
+                Program::Google => google::product(&group, self.currency),
+            };
+            products.push(match value {
+                Ok(value) => (line, Ok(value)),
+                Err((line, reason)) => (line, Err(reason)),
+            });
+        }
+        products.sort_by_key(|(line, _)| *line);
+        products
+    }
+
+    fn rows<R: BufRead>(&self, records: &mut Records<R>, refused: &mut Vec<Product>) -> Result<Vec<Record>, RowError> {
+        let mut rows = Vec::new();
+        while let Some((line, cells)) = records.next().map_err(|error: io::Error| RowError::Input(error))? {
+            if records.bytes_read() > FOREIGN_BYTES_MAX {
+                return Err(RowError::FileTooLarge);
+            }
+            match cells.and_then(|cells| self.columns.record(line, cells)) {
+                Ok(Some(row)) => rows.push(row),
+                Ok(None) => {}
+                Err(reason) => refused.push((line, Err(reason))),
+            }
+        }
+        Ok(rows)
+    }
+
+    /// The rows of each product together.
+    fn groups(&self, rows: Vec<Record>, refused: &mut Vec<Product>) -> Vec<Group> {
+        let mut groups: Vec<Group> = Vec::new();
+        let mut index: HashMap<String, usize> = HashMap::new();
+        let (variations, products): (Vec<Record>, Vec<Record>) =
+            rows.into_iter().partition(|row| self.program == Program::WooCommerce && woocommerce::is_variation(row));
+        for row in products {
+            let keys = match self.program {
+                Program::Shopify => shopify::key(&row).map(|key| vec![key]),
+                Program::WooCommerce => woocommerce::keys(&row),
+                Program::Google => google::key(&row).map(|key| vec![key]),
+            };
+            match keys {
+                Err(reason) => refused.push((row.line, Err(reason))),
+                Ok(keys) => match keys.iter().find_map(|key| index.get(key)) {
+                    Some(&at) if self.program != Program::WooCommerce => groups[at].push(row),
+                    _ => {
+                        for key in keys {
+                            index.entry(key).or_insert(groups.len());
+                        }
+                        groups.push(vec![row]);
+                    }
+                },
+            }
+        }
+        for row in variations {
+            let parent = row.get("parent").unwrap_or_default();
+            match index.get(&woocommerce::parent_key(parent)) {
+                Some(&at) => groups[at].push(row),
+                None => {
+                    let reason = RowError::ParentMissing { parent: parent.into() };
+                    refused.push((row.line, Err(reason)));
+                }
+            }
+        }
+        groups
+    }
+}

@@ -1,0 +1,238 @@
+//! One row of a file of another program, and what its cells mean: amounts, counts, texts in HTML.
+//!
+//! Depends on `domain`, `nanohtml2text` and its neighbours.
+
+use crate::{
+    catalogue::{
+        common::joined,
+        error::RowError,
+        fields::wrong,
+        table::{check_cell, unprotected},
+        value::Value,
+        variant::legal_id,
+    },
+    domain::{money::Currency, product::IMAGES_MAX},
+};
+
+/// The longest description in HTML, in bytes: more than its text may have, and quick to convert.
+const HTML_BYTES_MAX: usize = 128 * 1024;
+
+/// The fields of a row or a variant of our own format.
+pub(super) type Fields = Vec<(String, Value)>;
+
+/// An error with the line of its row.
+pub(super) type AtLine<T> = Result<T, (u64, RowError)>;
+
+/// The names of the columns, in lower case and without the prefix and the underscores of feeds.
+#[derive(Debug, Clone)]
+pub(super) struct Columns(std::sync::Arc<Vec<String>>);
+
+/// A row.
+#[derive(Debug)]
+pub(super) struct Record {
+    pub(super) line: u64,
+    columns: Columns,
+    cells: Vec<String>,
+}
+
+impl Columns {
+    pub(super) fn of(names: &[String]) -> Self {
+        let name = |name: &String| {
+            let lower = name.trim().to_lowercase();
+            lower.strip_prefix("g:").unwrap_or(&lower).replace('_', " ")
+        };
+        Self(names.iter().map(name).collect::<Vec<_>>().into())
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        let name = name.replace('_', " ");
+        self.0.contains(&name)
+    }
+
+    /// The row with these cells; `None` where all are empty.
+    pub(super) fn record(&self, line: u64, mut cells: Vec<String>) -> Result<Option<Record>, RowError> {
+        if cells.iter().all(|cell| cell.trim().is_empty()) {
+            return Ok(None);
+        }
+        let beyond = cells.iter().skip(self.len()).any(|cell| !cell.trim().is_empty());
+        if cells.len() < self.len() || beyond {
+            return Err(RowError::CellCount { expected: self.len(), found: cells.len() });
+        }
+        cells.truncate(self.len());
+        for (column, cell) in self.0.iter().zip(&cells) {
+            check_cell(column, "", cell.trim())?;
+        }
+        Ok(Some(Record { line, columns: self.clone(), cells }))
+    }
+}
+
+impl Record {
+    /// Every cell of a column of this name that is not empty.
+    pub(super) fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
+        let name = name.replace('_', " ");
+        let named = self.columns.0.iter().zip(&self.cells).filter(move |(column, _)| **column == name);
+        named.map(|(_, cell)| unprotected(cell.trim())).filter(|cell| !cell.is_empty())
+    }
+
+    /// The cell of a column, unless it is empty.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.all(name).next()
+    }
+
+    /// The first of these columns that is not empty.
+    pub(super) fn any(&self, names: &[&str]) -> Option<&str> {
+        names.iter().find_map(|name| self.get(name))
+    }
+
+    /// A result with the line of this row.
+    pub(super) fn at<T>(&self, result: Result<T, RowError>) -> AtLine<T> {
+        result.map_err(|reason| (self.line, reason))
+    }
+
+    /// A cell that names something, refused where a spreadsheet has destroyed it; `field` is ours of the same meaning.
+    pub(super) fn name_in(&self, columns: &[&str], field: &str) -> AtLine<Option<String>> {
+        let found = columns.iter().find_map(|column| self.get(column).map(|text| (column, text)));
+        let Some((column, text)) = found else { return Ok(None) };
+        // An apostrophe in front is how exports keep spreadsheets from taking digits for a number.
+        let text = text.strip_prefix('\'').unwrap_or(text);
+        self.at(check_cell(column, field, text))?;
+        Ok(Some(text.to_owned()))
+    }
+
+    /// A whole number of pieces. What is oversold is out of stock.
+    pub(super) fn pieces(&self, columns: &[&str]) -> AtLine<Option<Value>> {
+        let Some(text) = self.any(columns) else { return Ok(None) };
+        let digits = text.strip_prefix('-').unwrap_or(text);
+        let whole = digits.strip_suffix(".0").unwrap_or(digits);
+        let count = whole.bytes().all(|byte| byte.is_ascii_digit()).then(|| whole.parse::<u64>().ok()).flatten();
+        match count {
+            Some(_) if digits.len() < text.len() => Ok(Some(Value::Number(0.into()))),
+            Some(count) => Ok(Some(Value::Number(count.into()))),
+            None => self.at(Err(wrong(columns[0], "a whole number of pieces", &Value::text(text)))),
+        }
+    }
+
+    /// An amount in minor units.
+    pub(super) fn minor(&self, column: &str, text: &str, currency: Currency, decimal_comma: bool) -> AtLine<u64> {
+        let expected = "an amount such as 12.99, with no more decimals than its currency has";
+        let minor = minor_units(text, currency, decimal_comma);
+        self.at(minor.ok_or_else(|| wrong(column, expected, &Value::text(text))))
+    }
+
+    /// The text of a description in HTML.
+    pub(super) fn plain(&self, column: &str, html: &str) -> AtLine<String> {
+        if html.len() > HTML_BYTES_MAX {
+            let found = Value::text(html);
+            return self.at(Err(wrong(column, "at most 131072 bytes of HTML", &found)));
+        }
+        if !html.contains(['<', '&']) {
+            return Ok(html.to_owned());
+        }
+        Ok(nanohtml2text::html2text(html).replace("\r\n", "\n").trim().to_owned())
+    }
+}
+
+/// Minor units of an amount in digits with a decimal point. A decimal comma may stand for it where it cannot be taken for a
+/// separator of thousands.
+fn minor_units(text: &str, currency: Currency, decimal_comma: bool) -> Option<u64> {
+    let places = usize::from(currency.minor_digits());
+    let (whole, fraction) = match text.split_once('.') {
+        Some((whole, fraction)) => (whole, fraction.trim_end_matches('0')),
+        None if decimal_comma => text.split_once(',').unwrap_or((text, "")),
+        None => (text, ""),
+    };
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.is_empty() || !digits(whole) || !digits(fraction) || fraction.len() > places {
+        return None;
+    }
+    format!("{whole}{fraction:0<places$}").parse().ok()
+}
+
+/// Sets a field that there is a value for.
+pub(super) fn set(fields: &mut Fields, name: &str, value: Option<Value>) {
+    fields.extend(value.map(|value| (name.to_owned(), value)));
+}
+
+/// Sets a text that there is.
+pub(super) fn set_text(fields: &mut Fields, name: &str, text: Option<&str>) {
+    set(fields, name, text.map(Value::text));
+}
+
+/// Sets the id: the wanted one where it is legal, otherwise made so.
+pub(super) fn set_id(fields: &mut Fields, column: &'static str, wanted: &str) -> Result<(), RowError> {
+    set_text(fields, "id", Some(legal_id(column, wanted)?.as_str()));
+    Ok(())
+}
+
+/// Sets the price in minor units.
+pub(super) fn set_price(fields: &mut Fields, price: Option<(u64, Currency)>) {
+    set(fields, "price_minor", price.map(|(minor, _)| Value::Number(minor.into())));
+    set_text(fields, "currency", price.as_ref().map(|(_, currency)| currency.code()));
+}
+
+/// Sets the pictures: the first that a product may have, each once.
+pub(super) fn set_images<'a>(fields: &mut Fields, urls: impl Iterator<Item = &'a str>) {
+    let mut images: Vec<String> = Vec::new();
+    for url in urls {
+        if images.len() < IMAGES_MAX && images.iter().all(|image| image != url) {
+            images.push(url.to_owned());
+        }
+    }
+    set(fields, "images", Some(Value::texts(&images)).filter(|_| !images.is_empty()));
+}
+
+/// Sets attributes, several of a name where one would be too long.
+pub(super) fn set_attributes(fields: &mut Fields, attributes: Vec<(String, Vec<String>)>) {
+    let texts = |(name, items)| joined(items).into_iter().map(move |text| (String::clone(&name), text));
+    let pair = |(name, text)| Value::List(vec![Value::Text(name), Value::Text(text)]);
+    let pairs: Vec<Value> = attributes.into_iter().flat_map(texts).map(pair).collect();
+    set(fields, "attributes", Some(Value::List(pairs)).filter(|pairs| *pairs != Value::List(Vec::new())));
+}
+
+/// Sets what distinguishes a variant: `size` and `color` by our names for them, the rest by their own.
+pub(super) fn set_options(fields: &mut Fields, options: Vec<(String, String)>) {
+    let mut others = Vec::new();
+    for (name, value) in options {
+        match name.to_lowercase().as_str() {
+            "size" => set_text(fields, "size", Some(&value)),
+            "color" | "colour" => set_text(fields, "color", Some(&value)),
+            _ => others.push((name, Value::Text(value))),
+        }
+    }
+    set(fields, "options", Some(Value::Object(others)).filter(|others| *others != Value::Object(Vec::new())));
+}
+
+/// The items between commas; `\,` is a comma inside an item.
+pub(super) fn items(text: &str) -> Vec<String> {
+    let escaped = text.replace("\\,", "\u{0}");
+    let items = escaped.split(',').map(|item| item.replace('\u{0}', ",").trim().to_owned());
+    items.filter(|item| !item.is_empty()).collect()
+}
+
+/// The product with its variants. The lowest of their prices is that of the page.
+pub(super) fn with_variants(mut fields: Fields, variants: Vec<Fields>) -> Value {
+    let price = |fields: &Fields| {
+        let minor = fields.iter().find_map(|(name, value)| match value {
+            Value::Number(number) if name == "price_minor" => number.as_u64(),
+            _ => None,
+        })?;
+        let currency = fields.iter().find(|(name, _)| name == "currency")?.1.clone();
+        Some((minor, currency))
+    };
+    if !variants.is_empty() {
+        // A variant without a price would have that of the page, so the page has one only where each variant has.
+        fields.retain(|(name, _)| name != "price_minor" && name != "currency");
+        let prices: Option<Vec<(u64, Value)>> = variants.iter().map(price).collect();
+        let lowest = prices.and_then(|prices| prices.into_iter().min_by_key(|(minor, _)| *minor));
+        if let Some((minor, currency)) = lowest {
+            set(&mut fields, "price_minor", Some(Value::Number(minor.into())));
+            set(&mut fields, "currency", Some(currency));
+        }
+        fields.push(("variants".into(), Value::List(variants.into_iter().map(Value::Object).collect())));
+    }
+    Value::Object(fields)
+}

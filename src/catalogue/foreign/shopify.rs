@@ -1,0 +1,121 @@
+//! Shopify: a row for each variant and for each further picture, held together by the handle.
+//!
+//! Depends on `domain` and its neighbours.
+
+use crate::{
+    catalogue::{
+        error::RowError,
+        foreign::record::{
+            AtLine, Fields, Record, items, set, set_attributes, set_id, set_images, set_options, set_price, set_text,
+            with_variants,
+        },
+        table::check_size,
+        value::Value,
+        variant::legal_id,
+    },
+    domain::money::Currency,
+};
+
+const HANDLE: [&str; 2] = ["handle", "url handle"];
+const PRICE: [&str; 2] = ["variant price", "price"];
+const SKU: [&str; 2] = ["variant sku", "sku"];
+const PICTURE: [&str; 2] = ["image src", "product image url"];
+/// The option of a product that has no variants.
+const NO_OPTION: (&str, &str) = ("Title", "Default Title");
+
+/// What the rows of a product have in common.
+pub(super) fn key(row: &Record) -> Result<String, RowError> {
+    row.any(&HANDLE).map(str::to_owned).ok_or(RowError::Missing { field: "Handle" })
+}
+
+/// The product of these rows, the first of which describes it.
+pub(super) fn product(rows: &[Record], currency: Option<Currency>) -> AtLine<Value> {
+    let first = &rows[0];
+    let status = first.any(&["status"]).unwrap_or("active");
+    if !status.eq_ignore_ascii_case("active") {
+        return first.at(Err(RowError::NotPublished { column: "Status", found: status.into() }));
+    }
+    let published = first.any(&["published", "published on online store"]).unwrap_or("true");
+    if published.eq_ignore_ascii_case("false") {
+        return first.at(Err(RowError::NotPublished { column: "Published", found: published.into() }));
+    }
+    let handle = first.at(key(first))?;
+    let mut fields = Fields::new();
+    first.at(set_id(&mut fields, "Handle", &handle))?;
+    set_text(&mut fields, "title", first.get("title"));
+    if let Some(html) = first.any(&["body (html)", "description"]) {
+        set(&mut fields, "description", Some(Value::Text(first.plain("Body (HTML)", html)?)));
+    }
+    set_text(&mut fields, "brand", first.get("vendor"));
+    set_text(&mut fields, "category", first.any(&["product category", "type"]));
+    set_attributes(&mut fields, vec![("tags".into(), items(first.get("tags").unwrap_or_default()))]);
+    set_images(&mut fields, pictures(rows)?.into_iter());
+
+    let sold: Vec<&Record> = rows.iter().filter(|row| is_variant(row)).collect();
+    if let [only] = sold[..] {
+        let options = options(first, only)?;
+        if options.is_empty() || matches!(&options[..], [(name, value)] if (name.as_str(), value.as_str()) == NO_OPTION)
+        {
+            set_text(&mut fields, "sku", only.name_in(&SKU, "sku")?.as_deref());
+            sale(&mut fields, only, currency)?;
+            return Ok(Value::Object(fields));
+        }
+    }
+    let mut variants = Vec::with_capacity(sold.len());
+    for row in sold {
+        let mut variant = Fields::new();
+        let options = options(first, row)?;
+        match row.name_in(&SKU, "sku")? {
+            Some(sku) => set_text(&mut variant, "sku", Some(&sku)),
+            None => {
+                let values: Vec<&str> = options.iter().map(|(_, value)| value.as_str()).collect();
+                let parent = row.at(legal_id("Handle", &handle))?;
+                row.at(set_id(&mut variant, "Option1 Value", &format!("{parent}:{}", values.join("-"))))?;
+            }
+        }
+        set_options(&mut variant, options);
+        set_images(&mut variant, row.any(&["variant image", "variant image url"]).into_iter());
+        sale(&mut variant, row, currency)?;
+        variants.push(variant);
+    }
+    Ok(with_variants(fields, variants))
+}
+
+fn is_variant(row: &Record) -> bool {
+    row.get("option1 value").is_some() || row.any(&PRICE).is_some() || row.any(&SKU).is_some()
+}
+
+/// The options of a variant; their names stand in the first row only.
+fn options(first: &Record, row: &Record) -> AtLine<Vec<(String, String)>> {
+    let mut options = Vec::new();
+    for number in 1..=3 {
+        let column = format!("option{number} value");
+        let Some(value) = row.get(&column) else { continue };
+        row.at(check_size(&column, value))?;
+        let name = first.get(&format!("option{number} name")).map_or_else(|| format!("option {number}"), str::to_owned);
+        options.push((name, value.to_owned()));
+    }
+    Ok(options)
+}
+
+fn pictures(rows: &[Record]) -> AtLine<Vec<&str>> {
+    let mut pictures = Vec::new();
+    for row in rows {
+        let Some(url) = row.any(&PICTURE) else { continue };
+        let position = row.any(&["image position"]).and_then(|text| text.parse::<u32>().ok());
+        pictures.push((position.unwrap_or(u32::MAX), url));
+    }
+    pictures.sort_by_key(|(position, _)| *position);
+    Ok(pictures.into_iter().map(|(_, url)| url).collect())
+}
+
+/// What belongs to one thing on a shelf.
+fn sale(fields: &mut Fields, row: &Record, currency: Option<Currency>) -> AtLine<()> {
+    let barcode = row.name_in(&["variant barcode", "barcode"], "ean")?;
+    set(fields, "ean", barcode.map(|code| Value::List(vec![Value::Text(code)])));
+    set(fields, "stock", row.pieces(&["variant inventory qty", "inventory quantity"])?);
+    if let (Some(text), Some(currency)) = (row.any(&PRICE), currency) {
+        set_price(fields, Some((row.minor("Variant Price", text, currency, false)?, currency)));
+    }
+    Ok(())
+}

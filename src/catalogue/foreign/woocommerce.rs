@@ -1,0 +1,136 @@
+//! WooCommerce: a row for each product and for each variation, which names its parent by its id or its SKU.
+//!
+//! Depends on `domain` and its neighbours.
+
+use crate::{
+    catalogue::{
+        error::RowError,
+        foreign::record::{
+            AtLine, Fields, Record, items, set, set_attributes, set_id, set_images, set_options, set_price, set_text,
+            with_variants,
+        },
+        table::check_size,
+        value::Value,
+    },
+    domain::money::Currency,
+};
+
+/// The kinds of products that are sold here. Others stand for links or bundles.
+const SOLD: [&str; 2] = ["simple", "variable"];
+
+/// Whether the row is a variation of another product.
+pub(super) fn is_variation(row: &Record) -> bool {
+    kinds(row).any(|kind| kind == "variation")
+}
+
+fn kinds(row: &Record) -> impl Iterator<Item = String> {
+    row.get("type").unwrap_or("simple").split(',').map(|kind| kind.trim().to_lowercase())
+}
+
+/// What variations may call this product.
+pub(super) fn keys(row: &Record) -> Result<Vec<String>, RowError> {
+    let id = row.get("id").map(|id| format!("id:{id}"));
+    let keys: Vec<String> = id.into_iter().chain(row.get("sku").map(|sku| format!("sku:{sku}"))).collect();
+    if keys.is_empty() { Err(RowError::Missing { field: "SKU" }) } else { Ok(keys) }
+}
+
+/// The key that a cell `Parent` means: `id:12`, or a SKU.
+pub(super) fn parent_key(cell: &str) -> String {
+    cell.strip_prefix("id:").map_or_else(|| format!("sku:{cell}"), |id| format!("id:{}", id.trim()))
+}
+
+/// The product of the first row and its variations.
+pub(super) fn product(rows: &[Record], currency: Option<Currency>) -> AtLine<Value> {
+    let first = &rows[0];
+    let variations = &rows[1..];
+    if !kinds(first).any(|kind| SOLD.contains(&kind.as_str())) {
+        let found = first.get("type").unwrap_or_default().into();
+        return first.at(Err(RowError::NotSold { column: "Type", found }));
+    }
+    if let Some(found) = first.get("published").filter(|published| *published != "1") {
+        return first.at(Err(RowError::NotPublished { column: "Published", found: found.into() }));
+    }
+    let mut fields = Fields::new();
+    let sku = first.name_in(&["sku"], "sku")?;
+    let wanted = sku.as_deref().or(first.get("id")).unwrap_or_default();
+    first.at(set_id(&mut fields, "SKU", wanted))?;
+    set_text(&mut fields, "title", first.get("name"));
+    set_text(&mut fields, "sku", sku.as_deref());
+    set(&mut fields, "description", description(first)?);
+    set_text(&mut fields, "brand", first.get("brands"));
+    let mut categories = items(first.get("categories").unwrap_or_default()).into_iter();
+    set_text(&mut fields, "category", categories.next().as_deref());
+    let mut own: Vec<(String, Vec<String>)> = Vec::new();
+    let chosen: Vec<String> = variations.iter().flat_map(attributes).map(|(name, _)| name).collect();
+    for (name, values) in attributes(first).into_iter().filter(|(name, _)| !chosen.contains(name)) {
+        own.push((name, items(&values)));
+    }
+    own.push(("tags".into(), items(first.get("tags").unwrap_or_default())));
+    own.push(("categories".into(), categories.collect()));
+    set_attributes(&mut fields, own);
+    let pictures = items(first.get("images").unwrap_or_default());
+    set_images(&mut fields, pictures.iter().map(String::as_str));
+    sale(&mut fields, first, currency)?;
+
+    let mut variants = Vec::with_capacity(variations.len());
+    for row in variations {
+        if row.get("published").is_some_and(|published| published != "1") {
+            continue;
+        }
+        let mut variant = Fields::new();
+        let sku = row.name_in(&["sku"], "sku")?;
+        let name = sku.as_deref().or(row.get("id"));
+        set_text(&mut variant, "sku", name);
+        let options = attributes(row);
+        for (name, value) in &options {
+            row.at(check_size(name, value))?;
+        }
+        set_options(&mut variant, options);
+        let pictures = items(row.get("images").unwrap_or_default());
+        set_images(&mut variant, pictures.iter().map(String::as_str));
+        sale(&mut variant, row, currency)?;
+        variants.push(variant);
+    }
+    Ok(with_variants(fields, variants))
+}
+
+/// The short description above the long one. Exports write line ends as `\n`.
+fn description(row: &Record) -> AtLine<Option<Value>> {
+    let mut parts = Vec::new();
+    for column in ["short description", "description"] {
+        if let Some(html) = row.get(column) {
+            parts.push(row.plain(column, &html.replace("\\n", "\n"))?);
+        }
+    }
+    Ok(if parts.is_empty() { None } else { Some(Value::Text(parts.join("\n\n"))) })
+}
+
+/// The attributes that shoppers may see.
+fn attributes(row: &Record) -> Vec<(String, String)> {
+    let attribute = |number: usize| {
+        let column = |rest: &str| format!("attribute {number} {rest}");
+        let name = row.get(&column("name"))?;
+        let value = row.get(&column("value(s)"))?;
+        let hidden = row.get(&column("visible")) == Some("0");
+        (is_variation(row) || !hidden).then(|| (name.to_owned(), value.to_owned()))
+    };
+    (1..=ATTRIBUTE_COLUMNS_MAX).filter_map(attribute).collect()
+}
+
+/// The highest number of an attribute's columns: what a product may have.
+const ATTRIBUTE_COLUMNS_MAX: usize = 50;
+
+/// What belongs to one thing on a shelf.
+fn sale(fields: &mut Fields, row: &Record, currency: Option<Currency>) -> AtLine<()> {
+    let code = row.name_in(&["gtin, upc, ean, or isbn"], "ean")?;
+    set(fields, "ean", code.map(|code| Value::List(vec![Value::Text(code)])));
+    set(fields, "stock", row.pieces(&["stock"])?);
+    let Some(currency) = currency else { return Ok(()) };
+    // A reduced price that begins or ends on a day is left out: it would stay for ever.
+    let dated = row.any(&["date sale price starts", "date sale price ends"]).is_some();
+    let reduced = row.get("sale price").filter(|_| !dated).map(|text| ("Sale price", text));
+    if let Some((column, text)) = reduced.or_else(|| row.get("regular price").map(|text| ("Regular price", text))) {
+        set_price(fields, Some((row.minor(column, text, currency, true)?, currency)));
+    }
+    Ok(())
+}

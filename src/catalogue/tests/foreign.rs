@@ -1,0 +1,158 @@
+//! Product files of other programs: what becomes what, and what is refused.
+//!
+//! Depends on its neighbours and `domain`.
+
+use crate::{
+    catalogue::{
+        entry::Entry,
+        foreign::Layout,
+        read::{Options, Reader},
+    },
+    domain::money::{Currency, Money},
+};
+
+fn eur() -> Currency {
+    "EUR".parse().unwrap()
+}
+
+/// Reads a file of this name and text.
+fn read(name: &str, text: &str, options: Options<'_>) -> (Vec<Entry>, Vec<String>) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(name);
+    std::fs::write(&path, text).unwrap();
+    let (mut entries, mut refused) = (Vec::new(), Vec::new());
+    for (line, row) in Reader::open(&path, options).unwrap() {
+        match row {
+            Ok(row) => entries.extend(row.into_entries()),
+            Err(error) => refused.push(format!("{line}: {error}")),
+        }
+    }
+    (entries, refused)
+}
+
+fn in_eur() -> Options<'static> {
+    Options { currency: Some(eur()), ..Options::default() }
+}
+
+fn ids(entries: &[Entry]) -> Vec<&str> {
+    entries.iter().map(|entry| entry.id.as_str()).collect()
+}
+
+fn attribute<'a>(entry: &'a Entry, name: &str) -> Option<&'a str> {
+    entry.details.attributes.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+}
+
+const SHOPIFY: &str = "\
+Handle,Title,Body (HTML),Vendor,Type,Tags,Published,Option1 Name,Option1 Value,Variant SKU,Variant Inventory Qty,Variant Price,Variant Barcode,Image Src,Image Position,Image Alt Text,Status
+shirt,Linen shirt,<p>Soft &amp; light</p><p>Cool</p>,Acme,Shirts,\"summer, linen\",true,Size,S,LS-S,4,24.99,'5901234123457,https://i.example/2.jpg,2,,active
+shirt,,,,,,,,M,LS-M,-2,22.5,,https://i.example/1.jpg,1,front,
+shirt,,,,,,,,,,,,,https://i.example/3.jpg,3,,
+mug,Mug,,Acme,,,true,Title,Default Title,MUG,7,5,,,,,active
+old,Old,,,,,true,Title,Default Title,OLD,7,5,,,,,draft
+\u{442}\u{435}\u{441}\u{442},Test,,,,,true,Title,Default Title,,1,5,,,,,active
+bad,Bad,,,,,true,Title,Default Title,B,1,5.001,,,,,active
+";
+
+#[test]
+fn a_shopify_export_becomes_products_with_variants() {
+    let (entries, refused) = read("x.csv", SHOPIFY, in_eur());
+    assert_eq!(refused.len(), 2, "{refused:?}");
+    assert!(refused[0].starts_with("6: it is not published there: Status"), "{refused:?}");
+    assert!(refused[1].starts_with("8: Variant Price must be an amount"), "{refused:?}");
+    assert_eq!(ids(&entries)[..4], ["shirt", "shirt:LS-S", "shirt:LS-M", "mug"]);
+    let [shirt, small, medium, mug, test] = &entries[..] else { panic!("{entries:?}") };
+    assert!(test.id.as_str().starts_with("p----"), "{}", test.id);
+    let details = &shirt.details;
+    assert!(details.description.starts_with("Soft & light\n"), "{:?}", details.description);
+    assert_eq!((details.brand.as_deref(), &details.category[..]), (Some("Acme"), &["Shirts".to_owned()][..]));
+    assert_eq!(details.images, ["https://i.example/1.jpg", "https://i.example/2.jpg", "https://i.example/3.jpg"]);
+    assert_eq!(details.price, Some(Money::new(2250, eur()).unwrap()), "the lowest");
+    assert_eq!(attribute(shirt, "tags"), Some("summer, linen"));
+    assert_eq!((small.stock, medium.stock, mug.stock), (Some(4), Some(0), Some(7)));
+    assert_eq!((attribute(small, "size"), attribute(small, "ean")), (Some("S"), Some("5901234123457")));
+    assert_eq!(small.details.price, Some(Money::new(2499, eur()).unwrap()));
+    assert_eq!((mug.details.price, attribute(mug, "sku")), (Some(Money::new(500, eur()).unwrap()), Some("MUG")));
+}
+
+#[test]
+fn without_a_currency_prices_are_left_out_and_that_is_reported_once() {
+    let (entries, refused) = read("x.csv", SHOPIFY, Options::default());
+    assert!(entries.iter().all(|entry| entry.details.price.is_none()));
+    assert_eq!(refused.iter().filter(|reason| reason.contains("--currency")).count(), 1);
+    assert!(refused[0].starts_with("1: "), "{refused:?}");
+}
+
+const WOO: &str = "\
+ID,Type,SKU,Name,Published,Short description,Description,Stock,Sale price,Regular price,Date sale price ends,Categories,Images,Parent,Attribute 1 name,Attribute 1 value(s),Attribute 1 visible
+12,simple,MUG-1,Blue mug,1,Small.,\"A <b>mug</b>\\nfor tea\",5,\"9,99\",12.99,,\"Home > Kitchen, Sale\",\"https://i.example/1.jpg, https://i.example/2.jpg\",,Material,Clay,1
+13,variable,HOOD,Hoodie,1,,,,,,,,,,Size,\"S, M\",1
+14,simple,PIN,Pin,1,,,5,1,2,2027-01-01,,,,,,
+15,variation,HOOD-S,Hoodie - S,1,,,3,,40,,,,HOOD,Size,S,
+16,variation,HOOD-M,Hoodie - M,1,,,4,,42,,,,id:13,Size,M,
+17,variation,LOST,Lost,1,,,4,,42,,,,id:99,Size,M,
+18,external,LINK,Link,1,,,,,5,,,,,,,
+19,simple,HIDDEN,Hidden,-1,,,,,5,,,,,,,
+20,simple,THOUSAND,Thousand,1,,,,,\"1,000\",,,,,,,
+";
+
+#[test]
+fn a_woocommerce_export_becomes_products_with_variants() {
+    let (entries, refused) = read("x.csv", WOO, in_eur());
+    let lines: Vec<&str> = refused.iter().filter_map(|reason| reason.split(':').next()).collect();
+    assert_eq!(lines, ["7", "8", "9", "10"], "{refused:?}");
+    assert!(refused[0].contains("its parent \"id:99\" is not in this file"), "{refused:?}");
+    assert_eq!(ids(&entries), ["MUG-1", "HOOD", "HOOD:HOOD-S", "HOOD:HOOD-M", "PIN"]);
+    let [mug, hood, small, _, pin] = &entries[..] else { panic!("{entries:?}") };
+    assert_eq!(mug.details.category, ["Home", "Kitchen"]);
+    assert_eq!(mug.details.description, "Small.\n\nA mug for tea");
+    assert_eq!((attribute(mug, "Material"), attribute(mug, "categories")), (Some("Clay"), Some("Sale")));
+    assert_eq!((mug.details.price, mug.details.images.len()), (Some(Money::new(999, eur()).unwrap()), 2));
+    assert_eq!((hood.details.price, attribute(hood, "Size")), (Some(Money::new(4000, eur()).unwrap()), None));
+    assert_eq!((small.stock, attribute(small, "size")), (Some(3), Some("S")));
+    assert_eq!(pin.details.price, Some(Money::new(200, eur()).unwrap()), "a sale that ends is left out");
+}
+
+#[test]
+fn a_variation_without_a_price_is_not_sold_at_that_of_another() {
+    let file = "ID,Type,SKU,Name,Regular price,Parent\n1,variable,H,Hood,9,\n2,variation,A,,40,H\n3,variation,B,,,H\n";
+    let (entries, refused) = read("x.csv", file, in_eur());
+    assert_eq!(refused, Vec::<String>::new());
+    let prices: Vec<Option<u64>> = entries.iter().map(|entry| entry.details.price.map(|price| price.minor)).collect();
+    assert_eq!(prices, [None, Some(4000), None]);
+}
+
+const GOOGLE: &str = "\
+id\ttitle\tdescription\tlink\timage_link\tadditional_image_link\tprice\tavailability\tbrand\tgtin\tmpn\tgoogle_product_category\tproduct_type\titem_group_id\tsize\tcolor
+a/1\tMug\tFor tea\thttps://s.example/1\thttps://i.example/1.jpg\thttps://i.example/2.jpg,https://i.example/3.jpg\t12.99 EUR\tin stock\tAcme\t5901234123457\tM1\t674\tHome > Mugs\t\t\tBlue
+s1\tShirt\t\t\t\t\tJPY 1500\tout_of_stock\t\t\t\t212\t\tshirt\tS\tRed
+s2\tShirt\t\t\t\t\t1400 JPY\tin_stock\t\t\t\t212\t\tshirt\tM\tRed
+x\tX\t\t\t\t\t5\tin_stock\t\t\t\t\t\t\t\t
+y\tY\t\t\t\t\t5 EUR\tin_stock\t\t5.90123E+12\t\t\t\t\t\t
+";
+
+#[test]
+fn a_google_feed_becomes_products_with_variants() {
+    let (entries, refused) = read("feed.txt", GOOGLE, Options::default());
+    assert_eq!(refused.len(), 2, "{refused:?}");
+    assert!(refused[0].starts_with("5: price must be an amount and its currency"), "{refused:?}");
+    assert!(refused[1].starts_with("6: gtin \"5.90123E+12\""), "{refused:?}");
+    assert_eq!(ids(&entries)[1..], ["shirt", "shirt:s1", "shirt:s2"]);
+    let [mug, shirt, red, _] = &entries[..] else { panic!("{entries:?}") };
+    assert!(mug.id.as_str().starts_with("a-1-"), "{}", mug.id);
+    assert_eq!((mug.details.category.len(), mug.details.images.len(), mug.stock), (2, 3, None));
+    assert_eq!((attribute(mug, "mpn"), attribute(mug, "color")), (Some("M1"), Some("Blue")));
+    assert_eq!(shirt.details.price, Some(Money::new(1400, "JPY".parse().unwrap()).unwrap()));
+    assert_eq!((red.stock, attribute(red, "size"), &red.details.category[..]), (Some(0), Some("S"), &[][..]));
+}
+
+#[test]
+fn a_stated_layout_is_held_to_and_our_own_header_is_ours() {
+    let shopify = Options { layout: "shopify".parse().unwrap(), ..in_eur() };
+    let (_, refused) = read("x.csv", "id,title\na,A\n", shopify);
+    assert_eq!(refused, ["1: the header lacks the column handle; the first line of a CSV file names its columns"]);
+    let souk = Options { layout: Layout::Souk, ..in_eur() };
+    let (_, refused) = read("x.csv", WOO, souk);
+    assert_eq!(refused.len(), 1, "{refused:?}");
+    let (entries, refused) = read("x.csv", "id,title,sku\na,A,x\n", in_eur());
+    assert_eq!((ids(&entries), refused.len()), (vec!["a"], 0));
+}
