@@ -17,7 +17,7 @@ use prometheus_client::{
 };
 
 use super::{App, admission::Admission, bodies::ProblemBody, error::Problem};
-use crate::shop::{Call, CallOutcome, Shop};
+use crate::shop::{Call, CallOutcome, Shop, StorageStatus};
 
 /// Upper bounds of the request histogram, in seconds: around what a read, a write and a login take.
 const BUCKETS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
@@ -76,10 +76,12 @@ impl Collector for Gauges {
         let seconds = ConstCounter::new(figures.sync_nanoseconds_sum as f64 / 1e9);
         let help = "Time spent in syncs of the log";
         seconds.encode(encoder.encode_descriptor("journal_sync_seconds", help, None, seconds.metric_type())?)?;
+        let read_only = matches!(self.0.journal().status(), StorageStatus::ReadOnly { .. });
         let mut gauges = vec![
             ("journal_queue_records".to_owned(), "Places of the journal's queue taken", figures.queue_records),
             ("journal_tail_bytes".to_owned(), "Bytes of the memtable", figures.memtable_bytes),
             ("journal_log_bytes".to_owned(), "Bytes of the log that are kept", figures.log_bytes),
+            ("journal_read_only".to_owned(), "1 while writes are refused for lack of disk space", u64::from(read_only)),
             ("journal_base_bytes".to_owned(), "Bytes of the newest base", figures.base_bytes),
             ("lists_lag_bytes".to_owned(), "Bytes of the log the lists have yet to read", lists.lag_bytes()),
             ("search_lag_bytes".to_owned(), "Bytes of the log the search index has yet to read", search.lag_bytes()),
@@ -91,6 +93,10 @@ impl Collector for Gauges {
             gauges.push((format!("live_entities_{kind}"), "Entities alive", live as u64));
         }
         let (_, provider) = self.0.provider();
+        // A disk that does not say what is free has no gauge rather than a wrong one.
+        if let Some(free) = self.0.journal().free_bytes() {
+            gauges.push(("disk_free_bytes".to_owned(), "Bytes free on the disk of the journal", free));
+        }
         let circuit = match provider.state.as_str() {
             "closed" => 0,
             "half_open" => 1,

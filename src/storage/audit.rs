@@ -249,7 +249,7 @@ impl Audit {
             && scan.damage.is_empty()
             && let Some(segment) = self.segments.get(at.0)
         {
-            let what = format!("the log was known to reach {:?} and ends here", self.known.position);
+            let what = format!("the log was known to reach byte {} and ends here", self.known.position.0);
             scan.damage.push(segment.damage(at.1, what));
         }
         Ok(scan)

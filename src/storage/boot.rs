@@ -163,7 +163,7 @@ impl StateOpener<'_> {
             Ok((state, read_models, link)) if link.end >= oldest => return Ok((state, read_models, link)),
             Ok((state, _, link)) => {
                 state.close();
-                format!("its checkpoint {:?} is older than the log", link.end)
+                format!("its checkpoint is at byte {}, before the log begins", link.end.0)
             }
             Err(why) => why,
         };
@@ -237,7 +237,10 @@ impl StateOpener<'_> {
         Ok(match opened {
             Ok((mark, _)) if mark.end < known.checkpoint => {
                 state.close();
-                Err(format!("its checkpoint is {:?}, but there was one at {:?}", mark.end, known.checkpoint))
+                Err(format!(
+                    "its checkpoint is at byte {}, but there was one at byte {}",
+                    mark.end.0, known.checkpoint.0
+                ))
             }
             Ok((mark, read_models)) => Ok((state, read_models, mark)),
             Err(error) => {

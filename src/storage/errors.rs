@@ -99,7 +99,7 @@ pub enum LoadError {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum PageError {
     /// Older than the oldest segment: start from the state instead.
-    #[error("the log begins at {oldest:?}")]
+    #[error("the log begins at byte {}", oldest.0)]
     Gone {
         /// Where the log begins now.
         oldest: Position,
@@ -118,6 +118,11 @@ impl From<io::Error> for PageError {
     }
 }
 
+/// Names the segment that ought to be there.
+fn newest_segment(first: Option<u64>) -> String {
+    first.map(|first| format!(", its newest segment is {first:020}.log")).unwrap_or_default()
+}
+
 /// Why a journal did not open. None of these is repaired by trying again, and none may become an empty shop.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -132,8 +137,8 @@ pub enum OpenError {
     ManifestMissing(PathBuf),
     /// The manifest says that there was more than there is.
     #[error(
-        "the log in {} was known to reach {known:?} in a segment at {segment:?}, but it ends at {end:?}: data is missing",
-        log.display()
+        "the log in {} was known to reach byte {}, but it ends at byte {}: data is missing{}; restore the directory from a copy",
+        log.display(), known.0, end.0, newest_segment(*segment)
     )]
     Short {
         /// Its directory.
@@ -146,7 +151,10 @@ pub enum OpenError {
         end: Position,
     },
     /// The state must be rebuilt, but the beginning of the log is gone.
-    #[error("{} is lost or damaged ({why}) and cannot be rebuilt: the log begins at {oldest:?}", state.display())]
+    #[error(
+        "{} cannot be rebuilt ({why}): the log begins with {:020}.log, and the segments before it are missing; restore the directory from a copy",
+        state.display(), oldest.0
+    )]
     CannotRebuild {
         /// The directory of the state.
         state: PathBuf,

@@ -365,6 +365,13 @@ impl Journal {
         self.shared().status.status()
     }
 
+    /// The bytes that are free on the disk of the log, where the system says so.
+    #[must_use]
+    pub fn free_bytes(&self) -> Option<u64> {
+        let shared = self.shared();
+        shared.files.free_bytes(&shared.log_dir).ok()
+    }
+
     /// Follows whether records are taken.
     #[must_use]
     pub fn watch_status(&self) -> watch::Receiver<Status> {

@@ -136,7 +136,7 @@ fn cut(segments: &[Segment], end: u64, store: u64, link: Link) -> Result<(), Ope
         tracing::warn!(
             pages = stale.len(),
             position = link.end.0,
-            "cut a torn batch off the log: it was never acknowledged"
+            "cut a torn or damaged batch off the end of the log: it was not acknowledged, unless the disk lies"
         );
     }
     for (index, offset) in &stale {

@@ -64,6 +64,8 @@ async fn metrics_count_by_route_and_show_the_shop() {
         "http_request_duration_seconds_count{method=\"other\",route=\"/cart\",status=\"405\"} 1",
         "live_entities_product 2\n",
         "search_lag_bytes ",
+        "journal_read_only 0\n",
+        "disk_free_bytes ",
         "lists_lag_bytes ",
         "journal_records_total ",
         "journal_sync_seconds_total ",
