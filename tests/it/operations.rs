@@ -102,7 +102,11 @@ async fn requests_past_the_limit_are_refused_at_once_and_health_is_not() {
 
 #[tokio::test]
 async fn a_request_that_takes_too_long_has_an_unknown_outcome() {
-    let app = TestApp::with(|config| config.limits.request_ms_max = 1, Clock::system()).await;
+    let app = TestApp::with(
+        |config| (config.limits.request_ms_max, config.limits.payment_wait_ms_max) = (1, 0),
+        Clock::system(),
+    )
+    .await;
     let login = json!({"email": "asha@example.com", "password": PASSWORD});
     app.anonymous().post("/auth/login", &login).await.problem(504, "unknown-outcome");
 }
