@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     domain::{
         entity::{Entity, Kind, Timestamp},
+        idempotency::KeyReused,
         ids::{OrderId, ProductId, RequestKey, UserId},
         money::Currency,
     },
@@ -202,6 +203,12 @@ pub enum Rejection {
     Erased,
 }
 
+impl From<KeyReused> for Rejection {
+    fn from(KeyReused: KeyReused) -> Self {
+        Self::KeyReused
+    }
+}
+
 /// A customer's cart.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Cart {
@@ -289,12 +296,11 @@ impl Cart {
         now: Timestamp,
     ) -> Result<Option<Event>, Rejection> {
         if let Some(key) = key.filter(|_| !planted(Bug::KeyForgotten)) {
-            if let Some((_, known)) = self.keys.iter().find(|(_, known)| known.key == key.key) {
-                return if *known == key || planted(Bug::KeyReuseAccepted) {
-                    Ok(None)
-                } else {
-                    Err(Rejection::KeyReused)
-                };
+            match key.repeats(self.keys.iter().map(|(_, earlier)| *earlier)) {
+                Ok(false) => {}
+                Ok(true) => return Ok(None),
+                Err(KeyReused) if planted(Bug::KeyReuseAccepted) => return Ok(None),
+                Err(reused) => return Err(reused.into()),
             }
             let live = self.keys.iter().filter(|(at, _)| now.ms_since(*at) <= KEY_KEPT_MS).count();
             if live >= KEYS_MAX {

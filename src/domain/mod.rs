@@ -8,6 +8,7 @@ pub mod account;
 pub mod cart;
 pub mod charges;
 pub mod entity;
+pub mod idempotency;
 pub mod ids;
 pub mod inventory;
 pub mod money;

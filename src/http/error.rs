@@ -299,7 +299,7 @@ impl From<Error> for Problem {
                 let orders: Vec<_> = orders.iter().map(ToString::to_string).collect();
                 conflict("orders-unfinished", "Orders are on their way", detail).with("order_ids", orders)
             }
-            Error::InvalidKey => Self::bad_request("invalid-idempotency-key", detail),
+            Error::InvalidKey(_) => Self::bad_request("invalid-idempotency-key", detail),
             Error::NotDelivered(NotDelivered::ReadOnly) => {
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, "read-only", "No writes now", detail).retry()
             }

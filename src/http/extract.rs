@@ -17,7 +17,10 @@ use serde_path_to_error::Segment;
 
 use super::{App, error::Problem};
 use crate::{
-    domain::ids::{OrderId, ProductId},
+    domain::{
+        idempotency::{InvalidKey, check_key},
+        ids::{OrderId, ProductId},
+    },
     shop::{self, Principal},
 };
 
@@ -176,14 +179,13 @@ impl FromRequestParts<App> for Key {
 
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Problem> {
         let Some(value) = parts.headers.get("idempotency-key") else { return Ok(Self(None)) };
-        let text = value.to_str().map_err(|_| shop::Error::InvalidKey)?.trim();
+        let invalid = || shop::Error::from(InvalidKey);
+        let text = value.to_str().map_err(|_| invalid())?.trim();
         let key = match text.strip_prefix('"') {
-            Some(quoted) => quoted.strip_suffix('"').ok_or(shop::Error::InvalidKey)?.replace("\\\"", "\""),
+            Some(quoted) => quoted.strip_suffix('"').ok_or_else(invalid)?.replace("\\\"", "\""),
             None => text.to_owned(),
         };
-        if key.is_empty() || key.chars().count() > shop::KEY_CHARACTERS_MAX {
-            return Err(shop::Error::InvalidKey.into());
-        }
+        check_key(&key).map_err(shop::Error::from)?;
         Ok(Self(Some(key)))
     }
 }

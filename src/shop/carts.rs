@@ -8,7 +8,8 @@ use crate::{
     domain::{
         cart::{self, Command, Line},
         charges::{Charges, Rates},
-        ids::{ProductId, RequestKey, UserId},
+        idempotency::Requests,
+        ids::ProductId,
         money::Money,
         product,
     },
@@ -108,7 +109,7 @@ impl Shop {
         }
         let currency = currency.ok_or(cart::Rejection::Empty)?;
         let key = match key {
-            Some(key) => Some(self.request_key("add", who.user, key, &fingerprint_of(&lines))?),
+            Some(key) => Some(self.requests_of(who).with_key("add", key, &fingerprint_of(&lines))?),
             None => None,
         };
         let view = self.0.runtime.entities.carts.ask(&who.user, Command::Add { lines, currency, key }).await?.view;
@@ -202,29 +203,13 @@ impl Shop {
         Rates { shipping_flat_minor, tax_basis_points }
     }
 
-    /// The identity of a request with an idempotency key.
-    pub(super) fn request_key(
-        &self,
-        operation: &str,
-        user: UserId,
-        key: &str,
-        body: &[u8],
-    ) -> Result<RequestKey, Error> {
-        check_key(key)?;
-        let identity = &self.0.identity;
-        let user = user.0.to_be_bytes();
-        Ok(RequestKey {
-            key: identity.hash_u128("idempotency-key", &[operation.as_bytes(), &user, key.as_bytes()]),
-            fingerprint: identity.hash_u128("request", &[operation.as_bytes(), &user, body]),
-        })
+    /// The identities of a user's requests.
+    pub(super) fn requests_of(&self, who: &Principal) -> Requests<impl Fn(&str, &[&[u8]]) -> u128> {
+        Requests {
+            user: who.user,
+            hash: move |purpose: &str, parts: &[&[u8]]| self.0.identity.hash_u128(purpose, parts),
+        }
     }
-}
-
-/// Holds an idempotency key against its rule.
-pub(super) fn check_key(key: &str) -> Result<(), Error> {
-    let printable = key.chars().all(|character| !character.is_control());
-    let fits = !key.is_empty() && key.chars().count() <= super::KEY_CHARACTERS_MAX;
-    if fits && printable { Ok(()) } else { Err(Error::InvalidKey) }
 }
 
 fn fingerprint_of(lines: &[Line]) -> Vec<u8> {

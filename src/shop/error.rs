@@ -6,6 +6,7 @@ use crate::{
     actors::reply::{AskError, NotDelivered},
     domain::{
         account, cart,
+        idempotency::InvalidKey,
         ids::{OrderId, ProductId},
         inventory,
         money::{Currency, Money},
@@ -152,8 +153,8 @@ pub enum Error {
         orders: Vec<OrderId>,
     },
     /// An idempotency key that cannot be.
-    #[error("an idempotency key has 1 to 255 printable characters")]
-    InvalidKey,
+    #[error(transparent)]
+    InvalidKey(#[from] InvalidKey),
     /// A cursor that no page of this list has given.
     #[error("the cursor is not valid for this list")]
     InvalidCursor,

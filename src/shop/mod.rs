@@ -66,8 +66,6 @@ pub use crate::{
     storage::Status as StorageStatus,
 };
 
-/// The longest idempotency key, in characters.
-pub const KEY_CHARACTERS_MAX: usize = 255;
 /// The least time between two commits of the lists while nobody waits for them, in milliseconds: most orders come and go through
 /// several stages within it, of which only the last is written.
 const LISTS_COMMIT_MS_MIN: u64 = 500;

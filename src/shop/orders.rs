@@ -6,7 +6,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::sync::oneshot;
 
-use super::{Error, PAGE_ITEMS_MAX, Shop, access, carts::check_key};
+use super::{Error, PAGE_ITEMS_MAX, Shop, access};
 use crate::{
     actors::{
         lists::{OrdersOf, Stage},
@@ -103,11 +103,13 @@ impl Shop {
         key: Option<&str>,
     ) -> Result<Done<OrderPage>, Error> {
         let cart = self.0.runtime.entities.carts.read(&who.user).await?.view;
-        let fingerprint = self.checkout_fingerprint(who, request);
+        let requests = self.requests_of(who);
+        // The debug form names every field, so a request that differs anywhere has another hash.
+        let fingerprint = requests.checkout_fingerprint(format!("{request:?}").as_bytes());
         let wanted = wanted_lines(request, &cart);
         let id = match (key, &wanted) {
             (Some(key), _) => self.order_by_key(who, key)?,
-            (None, Ok(_)) => self.order_by_cart(who, &cart, fingerprint),
+            (None, Ok(_)) => requests.order_by_cart(cart.version, fingerprint),
             // What is asked for has left the cart: a repeat of the request that took it, or a mistake.
             (None, Err(_)) => match cart.open_orders.iter().find(|(_, known)| *known == fingerprint) {
                 Some((order, _)) => *order,
@@ -208,24 +210,8 @@ impl Shop {
     }
 
     fn order_by_key(&self, who: &Principal, key: &str) -> Result<OrderId, Error> {
-        check_key(key)?;
-        if planted(Bug::CheckoutIgnoresKey) {
-            return Ok(OrderId(random_u128()));
-        }
-        let parts: [&[u8]; 2] = [&who.user.0.to_be_bytes(), key.as_bytes()];
-        Ok(OrderId(self.0.identity.hash_u128("order-by-key", &parts)))
-    }
-
-    fn order_by_cart(&self, who: &Principal, cart: &cart::View, fingerprint: u128) -> OrderId {
-        let (user, version, request) =
-            (who.user.0.to_be_bytes(), cart.version.to_be_bytes(), fingerprint.to_be_bytes());
-        OrderId(self.0.identity.hash_u128("order-by-cart", &[&user, &version, &request]))
-    }
-
-    fn checkout_fingerprint(&self, who: &Principal, request: &CheckoutRequest) -> u128 {
-        // The debug form names every field, so a request that differs anywhere has another hash.
-        let (user, body) = (who.user.0.to_be_bytes(), format!("{request:?}"));
-        self.0.identity.hash_u128("checkout", &[&user, body.as_bytes()])
+        let order = self.requests_of(who).order_by_key(key)?;
+        Ok(if planted(Bug::CheckoutIgnoresKey) { OrderId(random_u128()) } else { order })
     }
 
     /// What is to be frozen in the order. Refusals here are not remembered: nothing has been placed.

@@ -72,7 +72,7 @@ impl Shop {
             return Err(Error::CheckoutInProgress(id));
         }
         let key = match key {
-            Some(key) => Some(self.request_key("payment", who.user, key, format!("{id}:{method}").as_bytes())?),
+            Some(key) => Some(self.requests_of(who).with_key("payment", key, format!("{id}:{method}").as_bytes())?),
             None => None,
         };
         let capture = if self.config().payments.capture_later { CaptureMode::Later } else { CaptureMode::AtOnce };

@@ -67,7 +67,7 @@ impl Shop {
         let page = self.order_to_run(who, id).await?;
         let lines = units(&page.order, &asked.items)?;
         let body = format!("{id}:{lines:?}:{}:{:?}:{}", asked.shipping, asked.restock, asked.reason);
-        let key = key.map(|key| self.request_key("refund", who.user, key, body.as_bytes())).transpose()?;
+        let key = key.map(|key| self.requests_of(who).with_key("refund", key, body.as_bytes())).transpose()?;
         let (shipping, restock, reason, by) = (asked.shipping, asked.restock, asked.reason.clone(), who.user);
         let request = RefundRequest { lines, shipping, restock, reason, by, key };
         let effect = self.tell_and_drive(id, Command::Refund(request)).await?;
@@ -89,7 +89,7 @@ impl Shop {
         let page = self.own_order(who, id).await?;
         let (lines, reason) = (units(&page.order, items)?, reason.to_owned());
         let body = format!("{id}:{lines:?}:{reason}");
-        let key = key.map(|key| self.request_key("return", who.user, key, body.as_bytes())).transpose()?;
+        let key = key.map(|key| self.requests_of(who).with_key("return", key, body.as_bytes())).transpose()?;
         let accepted = self.0.runtime.entities.orders.ask(&id, Command::RequestReturn { lines, reason, key }).await?;
         Ok(Done { outcome: OrderPage { id, order: accepted.view }, effect: accepted.effect })
     }

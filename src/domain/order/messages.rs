@@ -12,6 +12,7 @@ use super::{
 };
 use crate::domain::{
     entity::Timestamp,
+    idempotency::KeyReused,
     ids::{RequestKey, UserId},
     money::Money,
 };
@@ -518,4 +519,10 @@ pub enum Rejection {
         /// Its limit in bytes.
         bytes_max: usize,
     },
+}
+
+impl From<KeyReused> for Rejection {
+    fn from(KeyReused: KeyReused) -> Self {
+        Self::KeyReused
+    }
 }

@@ -32,7 +32,8 @@
 //!     authorised --> cancelling
 //! ```
 //!
-//! The test `walk` holds this picture, which `docs/PAYMENTS.md` explains. The files, in the order in which they are best read:
+//! The test `walk` holds this picture, which `docs/PAYMENTS.md` explains.
+//! The files, in the order in which they are best read:
 //!
 //! - `parts`: status, history, reason of an end. `placement`: what is frozen when the order is placed.
 //! - `messages`: commands, events, rejections.

@@ -215,9 +215,9 @@ impl Order {
     ) -> Result<Option<Event>, Rejection> {
         let (placement, status) = self.placed()?;
         if let Some(key) = key
-            && let Some(known) = self.attempt_of(Some(key)).and_then(|attempt| attempt.key)
+            && key.repeats(self.attempts.iter().filter_map(|attempt| attempt.key))?
         {
-            return if known == key { Ok(None) } else { Err(Rejection::KeyReused) };
+            return Ok(None);
         }
         match status {
             Status::AwaitingPayment => {}

@@ -63,9 +63,9 @@ impl Order {
     ) -> Result<Option<Event>, Rejection> {
         let (placement, status) = self.placed()?;
         if let Some(key) = key
-            && let Some(known) = self.returns.iter().filter_map(|known| known.key).find(|known| known.key == key.key)
+            && key.repeats(self.returns.iter().filter_map(|known| known.key))?
         {
-            return if known == key { Ok(None) } else { Err(Rejection::KeyReused) };
+            return Ok(None);
         }
         if !matches!(status, Status::Shipped | Status::Delivered) {
             return Err(Rejection::WrongStatus { status });

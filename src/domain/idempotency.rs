@@ -1,0 +1,141 @@
+//! Idempotent requests: what makes two requests the same, and what becomes of the second one.
+//!
+//! A client names a request with a key. The same key with the same request is a repeat, which changes nothing; the same
+//! key with another request is refused. Keys and requests are stored as keyed hashes only, whose secret the caller has.
+//!
+//! Depends on `ids`.
+
+use crate::domain::ids::{OrderId, RequestKey, UserId};
+
+/// The longest idempotency key, in characters: room for a UUID with a prefix, and a bound on what a request has hashed.
+pub const KEY_CHARACTERS_MAX: usize = 255;
+
+/// A text that is not an idempotency key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an idempotency key has 1 to {KEY_CHARACTERS_MAX} printable characters")]
+pub struct InvalidKey;
+
+/// The key was used with another request. Each entity makes it a rejection of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyReused;
+
+/// Checks a key's length and characters.
+///
+/// # Errors
+/// [`InvalidKey`].
+pub fn check_key(key: &str) -> Result<(), InvalidKey> {
+    let printable = key.chars().all(|character| !character.is_control());
+    let fits = !key.is_empty() && key.chars().count() <= KEY_CHARACTERS_MAX;
+    if fits && printable { Ok(()) } else { Err(InvalidKey) }
+}
+
+impl RequestKey {
+    /// Whether this request is a repeat of one of the `earlier` requests.
+    ///
+    /// # Errors
+    /// [`KeyReused`] where an earlier request had the same key and asked for something else.
+    pub fn repeats(self, earlier: impl IntoIterator<Item = Self>) -> Result<bool, KeyReused> {
+        match earlier.into_iter().find(|earlier| earlier.key == self.key) {
+            None => Ok(false),
+            Some(earlier) if earlier == self => Ok(true),
+            Some(_) => Err(KeyReused),
+        }
+    }
+}
+
+/// Derives the identities of one user's requests.
+#[derive(Debug, Clone, Copy)]
+pub struct Requests<H> {
+    /// Who sends them: the same key of two users names two requests.
+    pub user: UserId,
+    /// The shop's keyed hash of a purpose and parts.
+    pub hash: H,
+}
+
+impl<H: Fn(&str, &[&[u8]]) -> u128> Requests<H> {
+    /// The identity of a request with a key.
+    ///
+    /// # Errors
+    /// [`InvalidKey`].
+    pub fn with_key(&self, operation: &str, key: &str, body: &[u8]) -> Result<RequestKey, InvalidKey> {
+        check_key(key)?;
+        let user = self.user.0.to_be_bytes();
+        Ok(RequestKey {
+            key: (self.hash)("idempotency-key", &[operation.as_bytes(), &user, key.as_bytes()]),
+            fingerprint: (self.hash)("request", &[operation.as_bytes(), &user, body]),
+        })
+    }
+
+    /// The order of a checkout with a key: the same key finds the same order.
+    ///
+    /// # Errors
+    /// [`InvalidKey`].
+    pub fn order_by_key(&self, key: &str) -> Result<OrderId, InvalidKey> {
+        check_key(key)?;
+        Ok(OrderId((self.hash)("order-by-key", &[&self.user.0.to_be_bytes(), key.as_bytes()])))
+    }
+
+    /// The order of a checkout without a key: the same request for the same version of the cart finds the same order.
+    #[must_use]
+    pub fn order_by_cart(&self, cart_version: u64, fingerprint: u128) -> OrderId {
+        let (user, version) = (self.user.0.to_be_bytes(), cart_version.to_be_bytes());
+        OrderId((self.hash)("order-by-cart", &[&user, &version, &fingerprint.to_be_bytes()]))
+    }
+
+    /// What tells a checkout from another one with the same key.
+    #[must_use]
+    pub fn checkout_fingerprint(&self, body: &[u8]) -> u128 {
+        (self.hash)("checkout", &[&self.user.0.to_be_bytes(), body])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+
+    use super::*;
+
+    fn requests(user: u128) -> Requests<impl Fn(&str, &[&[u8]]) -> u128> {
+        let hash = |purpose: &str, parts: &[&[u8]]| {
+            let mut hasher = DefaultHasher::new();
+            (purpose, parts).hash(&mut hasher);
+            u128::from(hasher.finish())
+        };
+        Requests { user: UserId(user), hash }
+    }
+
+    #[test]
+    fn a_key_has_1_to_255_printable_characters() {
+        for good in ["a", "a key", "ä", &"ä".repeat(KEY_CHARACTERS_MAX)] {
+            assert_eq!(check_key(good), Ok(()), "{good:?}");
+        }
+        for bad in ["", "a\tb", "a\0", "a\n", &"a".repeat(KEY_CHARACTERS_MAX + 1)] {
+            assert_eq!(check_key(bad), Err(InvalidKey), "{bad:?}");
+            assert_eq!(requests(1).with_key("add", bad, b"").unwrap_err(), InvalidKey);
+            assert_eq!(requests(1).order_by_key(bad), Err(InvalidKey));
+        }
+    }
+
+    #[test]
+    fn the_same_key_is_a_repeat_only_with_the_same_request() {
+        let of = |user, operation, key, body: &str| requests(user).with_key(operation, key, body.as_bytes()).unwrap();
+        let earlier = [of(1, "add", "other", "x"), of(1, "add", "key", "x")];
+        assert_eq!(of(1, "add", "key", "x").repeats(earlier), Ok(true));
+        assert_eq!(of(1, "add", "key", "y").repeats(earlier), Err(KeyReused));
+        for new in [of(1, "add", "new", "x"), of(2, "add", "key", "x"), of(1, "refund", "key", "x")] {
+            assert_eq!(new.repeats(earlier), Ok(false));
+        }
+    }
+
+    #[test]
+    fn a_checkout_finds_its_order_by_key_or_by_cart_and_request() {
+        let (asha, ben) = (requests(1), requests(2));
+        assert_eq!(asha.order_by_key("key"), asha.order_by_key("key"));
+        assert_ne!(asha.order_by_key("key"), ben.order_by_key("key"));
+        assert_eq!(asha.order_by_cart(3, 7), asha.order_by_cart(3, 7));
+        for other in [asha.order_by_cart(4, 7), asha.order_by_cart(3, 8), ben.order_by_cart(3, 7)] {
+            assert_ne!(asha.order_by_cart(3, 7), other);
+        }
+        assert_ne!(asha.checkout_fingerprint(b"a"), asha.checkout_fingerprint(b"b"));
+    }
+}
