@@ -30,7 +30,7 @@ impl Order {
                 EndReason::Cancelled,
             ) => true,
             (Status::PaymentPending | Status::Authorised, _) => {
-                let attempt = self.open_attempt().map_or(0, |attempt| attempt.number);
+                let attempt = self.pending_attempt(status)?.number;
                 return Err(Rejection::PaymentInProgress { attempt });
             }
             (Status::Paid | Status::Confirmed | Status::Packed | Status::Shipped | Status::Delivered, _) => {

@@ -206,6 +206,11 @@ impl Order {
         self.attempts.iter().find(|attempt| !attempt.is_final())
     }
 
+    /// The attempt of a payment under way: the last one, which is the one that such a `status` is made from.
+    pub(super) fn pending_attempt(&self, status: Status) -> Result<&Attempt, Rejection> {
+        self.attempts.last().ok_or(Rejection::WrongStatus { status })
+    }
+
     pub(super) fn decide_payment(
         &self,
         method: &str,
@@ -222,7 +227,7 @@ impl Order {
         match status {
             Status::AwaitingPayment => {}
             Status::PaymentPending | Status::Authorised => {
-                let pending = self.attempts.last().ok_or(Rejection::WrongStatus { status })?;
+                let pending = self.pending_attempt(status)?;
                 let joins = key.is_none() && pending.method == method;
                 return if joins { Ok(None) } else { Err(Rejection::PaymentInProgress { attempt: pending.number }) };
             }
