@@ -41,9 +41,10 @@
 //! # }
 //! ```
 //!
-//! [`Shop`] has everything that shoppers, sellers and operators can do; [`http::router`] serves it. The shop needs a tokio
-//! runtime with time enabled. Its arithmetic on money is checked; `overflow-checks = true` in the profile of the program that
-//! embeds it keeps the second line that the shop's own profile has.
+//! [`Shop`] has everything that shoppers, sellers and operators can do; [`http::router`] serves it.
+//! The shop needs a tokio runtime with time enabled.
+//! Its arithmetic on money is checked; `overflow-checks = true` in the profile of the program that embeds it keeps the
+//! second line of defence that the shop's own profile has.
 //!
 //! ```text
 //!             request                                        log (positions)

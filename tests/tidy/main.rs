@@ -31,7 +31,7 @@ const LAYERS: [(&str, &[&str]); 16] = [
     ("http", &["shop", "domain"]),
     ("app", &["http", "shop", "catalogue", "storage", "domain"]),
     ("verify", &["search", "actors", "storage", "payments", "domain"]),
-    ("main", &["app", "gateway_sim", "verify", "http", "shop", "catalogue", "storage", "domain"]),
+    ("main", &["app", "gateway_sim", "verify", "http", "shop", "catalogue", "identity", "storage", "domain"]),
 ];
 
 /// Which rooms or files alone may name a library.
@@ -108,7 +108,11 @@ fn rooms_named(text: &str) -> Vec<(usize, String)> {
                 }
                 named.push((line, item));
             } else {
-                named.push((line, rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()));
+                let room: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                // `souk::http=debug` in a string is the target of a log line.
+                if !rest[room.len()..].starts_with('=') {
+                    named.push((line, room));
+                }
             }
         }
     }
