@@ -7,7 +7,6 @@
 
 mod access;
 pub mod accounts;
-mod belonging;
 pub mod carts;
 pub mod catalogue;
 mod ending;
@@ -24,13 +23,14 @@ pub mod refunds;
 pub mod reviews;
 pub mod search;
 pub mod stock;
+mod store_identity;
 pub mod upkeep;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use self::{belonging::Belonging, ending::Ending};
+use self::{ending::Ending, store_identity::Match};
 pub use self::{
     error::{Error, PAGE_ITEMS_MAX},
     order_events::OrderEvents,
@@ -97,15 +97,46 @@ pub enum OpenShopError {
     /// The keys cannot be used.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// There was a shop here, and its journal is gone: perhaps its disk is not mounted.
+    #[error(
+        "{} is missing or empty, but {} shows that there was a shop here: is the journal's disk mounted? \
+         If its data is lost, restore the whole data directory from a backup",
+        journal.display(), proof.display()
+    )]
+    JournalMissing {
+        /// Where the journal should be.
+        journal: PathBuf,
+        /// What shows that there was a shop.
+        proof: PathBuf,
+    },
+    /// The journal was written by another shop.
+    #[error(
+        "{} is the journal of another shop than the one that {} names: \
+         is the right disk mounted? If it is, restore the whole data directory from a backup",
+        journal.display(), file.display()
+    )]
+    OtherJournal {
+        /// Where the journal is.
+        journal: PathBuf,
+        /// What names the right one.
+        file: PathBuf,
+    },
+    /// What names the shop's journal and keys cannot be read.
+    #[error(
+        "{} is damaged: restore it from a backup; if journal/ and identity/ are certainly of the same shop, delete it",
+        .0.display()
+    )]
+    IdentityDamaged(PathBuf),
     /// The accounts were written with other keys.
     #[error(
-        "the keys in {} are not those that this shop's accounts were written with, by {}: restore both from the same copy as the data",
+        "the keys in {} are not those that this shop's accounts were written with, by {}: \
+         restore both from the same backup as the journal",
         directory.display(), file.display()
     )]
     OtherKeys {
         /// Where the keys are.
         directory: PathBuf,
-        /// What names the right ones; it may be what is damaged.
+        /// What names the right ones.
         file: PathBuf,
     },
     /// The payment provider cannot be asked.
@@ -306,6 +337,9 @@ impl Foundation {
         std::fs::create_dir_all(data).map_err(at(data.clone()))?;
         let mut journal = JournalConfig::new(data.join("journal"));
         journal.limits = journal_limits(&config.retention);
+        if let Some(proof) = store_identity::shop_without_journal(data) {
+            return Err(OpenShopError::JournalMissing { journal: data.join("journal"), proof });
+        }
         let journal = Journal::open(journal)?;
         let tokens = IdentityConfig {
             issuer: config.token_issuer.clone(),
@@ -313,19 +347,22 @@ impl Foundation {
             access_ms: config.access_token_seconds.saturating_mul(1_000),
             session_ms: config.session_days.saturating_mul(86_400_000),
         };
-        let is_new = !data.join(belonging::FILE_NAME).exists();
-        let keys = data.join("identity");
+        let (keys, file) = (data.join("identity"), data.join(store_identity::FILE_NAME));
+        if store_identity::keys_are_missing(data, &journal) {
+            return Err(OpenShopError::OtherKeys { directory: keys, file });
+        }
         let identity = Identity::open(&keys, &tokens, clock)?;
-        match belonging::check(data, identity.fingerprint()).map_err(at(data.clone()))? {
-            Belonging::Together => {}
-            Belonging::Apart => {
-                return Err(OpenShopError::OtherKeys { directory: keys, file: data.join(belonging::FILE_NAME) });
-            }
+        let parts = store_identity::check(data, journal.store(), identity.fingerprint()).map_err(at(data.clone()))?;
+        match parts {
+            Match::New | Match::Same => {}
+            Match::OtherJournal => return Err(OpenShopError::OtherJournal { journal: data.join("journal"), file }),
+            Match::OtherKeys => return Err(OpenShopError::OtherKeys { directory: keys, file }),
+            Match::Damaged => return Err(OpenShopError::IdentityDamaged(file)),
         }
         let search = Search::open(&data.join("search"))?;
         let gateway = match gateway {
             Some(gateway) => gateway,
-            None => provider::open(config, is_new)?,
+            None => provider::open(config, parts == Match::New)?,
         };
         Ok(Self { journal, identity, search, gateway })
     }

@@ -17,6 +17,8 @@ use crate::{
     },
 };
 
+/// The simulated provider's ledger in the data directory, unless the settings name another.
+pub(super) const LEDGER: &str = "simulated-provider.jsonl";
 /// How long one answer of the provider may take, in milliseconds. What the shop asks of it may take several answers.
 const ANSWER_MS_MAX: u64 = 10_000;
 /// How many secrets of notices may be live: one, and the one that takes its place.
@@ -27,7 +29,7 @@ pub(super) fn open(config: &Config, is_new: bool) -> Result<Arc<dyn Gateway>, Op
     let payments = &config.payments;
     Ok(match payments.provider {
         Provider::Simulated => {
-            let default = || config.data_dir.join("simulated-provider.jsonl");
+            let default = || config.data_dir.join(LEDGER);
             let ledger = payments.simulated_ledger.clone().unwrap_or_else(default);
             if !is_new && !ledger.exists() {
                 let ledger = ledger.display();

@@ -15,7 +15,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Shop, belonging};
+use super::{Error, Shop, store_identity};
 use crate::{
     identity::{checksum, keys},
     storage::{Compacted, CopyProgress, Fault},
@@ -159,9 +159,9 @@ impl Shop {
         DirBuilder::new().mode(MODE_DIRECTORY).create(to).map_err(at(to))?;
         let journal = self.0.journal.copy(&to.join(JOURNAL), progress)?;
         let secret = keys::copy_secret(&data.join(IDENTITY), &to.join(IDENTITY))?;
-        fs::copy(data.join(belonging::FILE_NAME), to.join(belonging::FILE_NAME)).map_err(at(data))?;
+        fs::copy(data.join(store_identity::FILE_NAME), to.join(store_identity::FILE_NAME)).map_err(at(data))?;
         let mut paths: Vec<PathBuf> = journal.files.iter().map(|file| Path::new(JOURNAL).join(file)).collect();
-        paths.extend([Path::new(IDENTITY).join(secret), belonging::FILE_NAME.into()]);
+        paths.extend([Path::new(IDENTITY).join(secret), store_identity::FILE_NAME.into()]);
         let mut files = Vec::with_capacity(paths.len());
         for path in paths {
             let whole = to.join(&path);

@@ -62,6 +62,9 @@ pub(super) fn lock(dir: &Path) -> Result<fs::File, OpenError> {
     }
 }
 
+/// What a journal consists of, beside its lock.
+pub(super) const PARTS: [&str; 4] = ["manifest", "log", "base", "state"];
+
 /// Finds everything again. The caller holds the lock.
 pub(super) fn boot(
     dir: &Path,

@@ -3,7 +3,7 @@
 //! A log that is the truth, a memtable, and a state behind them. Depends on everything else in `storage`.
 
 use std::{
-    fmt,
+    fmt, fs,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -91,6 +91,22 @@ struct Owner {
 }
 
 impl Journal {
+    /// Whether there is a journal, even a damaged or incomplete one, so that [`Journal::open`] makes no new one in `dir`. A
+    /// directory that is empty, or has nothing but its lock or the `lost+found` of a file system, is none.
+    #[must_use]
+    pub fn is_present(dir: &Path) -> bool {
+        boot::PARTS.iter().any(|part| {
+            let part = dir.join(part);
+            fs::read_dir(&part).map_or_else(|_| part.exists(), |mut entries| entries.next().is_some())
+        })
+    }
+
+    /// The store's identity: random, made with the journal, and in each of its files.
+    #[must_use]
+    pub fn store(&self) -> u64 {
+        self.shared().store
+    }
+
     /// Opens or creates a journal. Blocks: it reads the log from the last checkpoint on.
     ///
     /// # Errors
