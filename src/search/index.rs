@@ -229,7 +229,7 @@ impl Projection for IndexProjection {
         let Some(writer) = &mut self.writer else { return Err(fault(&"the writer has failed before")) };
         let committed = guarded(|| {
             let mut prepared = writer.prepare_commit()?;
-            prepared.set_payload(&payload(position));
+            prepared.set_payload(&payload(self.search.store(), position));
             prepared.commit()?;
             self.search.reload()
         });

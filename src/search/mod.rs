@@ -58,6 +58,7 @@ use self::{
     snapshot::Snapshot,
     words::Analyzer,
 };
+use crate::storage::Position;
 
 thread_local! {
     /// The filters of words keep buffers; making them anew for each query would cost more than short queries take.
@@ -81,6 +82,8 @@ pub struct Search {
 
 struct Shared {
     directory: PathBuf,
+    /// The store whose log is indexed.
+    store: u64,
     fields: Fields,
     files: Mutex<Files>,
     snapshot: RwLock<Arc<Snapshot>>,
@@ -94,14 +97,16 @@ struct Files {
 }
 
 impl Search {
-    /// Opens the index in `directory`. Where there is none it begins empty; where it is damaged or of another version it is
-    /// moved aside, loudly, and begins empty: [`Search::status`] tells.
+    /// Opens the index in `directory`, of the log of `store`, which says whether it can be followed from a position. Where there
+    /// is no index it begins empty; where it is damaged, of another version or of another log it is moved aside, with an error
+    /// in the log, and begins empty: [`Search::status`] tells.
     ///
     /// # Errors
     /// Not even an empty index can be made there.
-    pub fn open(directory: &Path) -> Result<Self, OpenError> {
+    pub fn open_for(directory: &Path, store: u64, can_follow: &dyn Fn(Position) -> bool) -> Result<Self, OpenError> {
         let (_, fields) = schema::schema();
-        let Opened { index, reader, snapshot, origin } = opening::open(directory, &fields)?;
+        let log = opening::Log { store, can_follow };
+        let Opened { index, reader, snapshot, origin } = opening::open(directory, &fields, &log)?;
         let status = match origin {
             Origin::Kept => Status::Ready,
             Origin::New => Status::Rebuilding,
@@ -109,6 +114,7 @@ impl Search {
         Ok(Self {
             shared: Arc::new(Shared {
                 directory: directory.to_owned(),
+                store,
                 fields,
                 files: Mutex::new(Files { index, reader }),
                 snapshot: RwLock::new(Arc::new(snapshot)),
@@ -176,6 +182,16 @@ impl Search {
     pub fn verify(&self) -> Result<(), Damage> {
         let index = self.index();
         guarded(|| opening::verify(&index))
+    }
+
+    /// Opens an index without a journal beside it.
+    #[cfg(test)]
+    pub(crate) fn open(directory: &Path) -> Result<Self, OpenError> {
+        Self::open_for(directory, 0, &|_| true)
+    }
+
+    fn store(&self) -> u64 {
+        self.shared.store
     }
 
     fn fields(&self) -> &Fields {

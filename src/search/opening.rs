@@ -29,12 +29,14 @@ const CARD_BLOCKS_CACHED: usize = 64;
 #[derive(Debug, Serialize, Deserialize)]
 struct Payload {
     schema_version: u32,
+    /// The store whose log is indexed.
+    store: u64,
     position: u64,
 }
 
 /// The payload of a commit at `position`.
-pub(super) fn payload(position: Position) -> String {
-    format!(r#"{{"schema_version":{SCHEMA_VERSION},"position":{}}}"#, position.0)
+pub(super) fn payload(store: u64, position: Position) -> String {
+    format!(r#"{{"schema_version":{SCHEMA_VERSION},"store":{store},"position":{}}}"#, position.0)
 }
 
 /// Why there is no index to work with, not even an empty one.
@@ -59,6 +61,9 @@ pub enum Damage {
     /// Written by another version of the shop.
     #[error("it has another schema")]
     OtherSchema,
+    /// The index of another shop, or of a copy of this one whose log goes on otherwise.
+    #[error("it belongs to another shop, or to another copy of this one")]
+    OtherStore,
 }
 
 impl From<tantivy::TantivyError> for Damage {
@@ -88,8 +93,16 @@ pub(super) enum Origin {
     New,
 }
 
-/// Opens the index in `directory`, or makes an empty one where there is none or a damaged one.
-pub(super) fn open(directory: &Path, fields: &Fields) -> Result<Opened, OpenError> {
+/// The log that an index must be of.
+pub(super) struct Log<'a> {
+    /// The store's identity.
+    pub(super) store: u64,
+    /// Whether the log can be followed from a position.
+    pub(super) can_follow: &'a dyn Fn(Position) -> bool,
+}
+
+/// Opens the index in `directory`, or makes an empty one where there is none, a damaged one or one of another log.
+pub(super) fn open(directory: &Path, fields: &Fields, log: &Log<'_>) -> Result<Opened, OpenError> {
     let failed = |problem: String| OpenError { directory: directory.to_owned(), problem };
     let empty = match fs::read_dir(directory) {
         Ok(mut entries) => entries.next().is_none(),
@@ -99,7 +112,13 @@ pub(super) fn open(directory: &Path, fields: &Fields) -> Result<Opened, OpenErro
     if empty {
         return create(directory, fields);
     }
-    match guarded(|| open_whole(directory, fields)) {
+    let ours = |opened: Opened| match commit_of(&opened.index)? {
+        Some(Payload { store, position, .. }) if store != log.store || !(log.can_follow)(Position(position)) => {
+            Err(Damage::OtherStore)
+        }
+        _ => Ok(opened),
+    };
+    match guarded(|| open_whole(directory, fields).and_then(ours)) {
         Ok(opened) => Ok(opened),
         Err(damage) => replace(directory, fields, &damage),
     }
@@ -157,11 +176,13 @@ fn with_reader(index: Index, fields: &Fields, origin: Origin) -> Result<Opened, 
 
 /// The position of the last commit; an index that was never committed to is at the beginning.
 pub(super) fn committed(index: &Index) -> Result<Position, Damage> {
-    let Some(text) = index.load_metas()?.payload else {
-        return Ok(Position::default());
-    };
+    Ok(commit_of(index)?.map_or(Position::BEGINNING, |payload| Position(payload.position)))
+}
+
+fn commit_of(index: &Index) -> Result<Option<Payload>, Damage> {
+    let Some(text) = index.load_metas()?.payload else { return Ok(None) };
     let payload: Payload = serde_json::from_str(&text).map_err(|error| Damage::Unreadable(error.to_string()))?;
-    if payload.schema_version == SCHEMA_VERSION { Ok(Position(payload.position)) } else { Err(Damage::OtherSchema) }
+    if payload.schema_version == SCHEMA_VERSION { Ok(Some(payload)) } else { Err(Damage::OtherSchema) }
 }
 
 /// Reads every file of the index and compares it with its checksum.

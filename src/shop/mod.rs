@@ -359,7 +359,7 @@ impl Foundation {
             Match::OtherKeys => return Err(OpenShopError::OtherKeys { directory: keys, file }),
             Match::Damaged => return Err(OpenShopError::IdentityDamaged(file)),
         }
-        let search = Search::open(&data.join("search"))?;
+        let search = Search::open_for(&data.join("search"), journal.store(), &|position| journal.can_follow(position))?;
         let gateway = match gateway {
             Some(gateway) => gateway,
             None => provider::open(config, parts == Match::New)?,

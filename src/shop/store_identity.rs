@@ -97,8 +97,11 @@ mod tests {
     use super::*;
     use crate::{
         config::Config,
-        domain::account::Role,
-        shop::{OpenShopError, Shop},
+        domain::{account::Role, product},
+        shop::{
+            OpenShopError, SearchStatus, Shop,
+            import::{Listing, SetStock},
+        },
     };
 
     async fn open(data: &Path) -> Result<Shop, OpenShopError> {
@@ -204,5 +207,38 @@ mod tests {
             fs::write(&path, &whole[..place]).unwrap();
             assert_eq!(check(data.path(), store, keys).unwrap(), Match::Damaged, "cut at {place}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_search_index_of_another_shop_or_age_is_moved_aside_and_rebuilt() {
+        let (_directory, ours, other) = two_shops().await;
+        let register = async |data: &Path, name: &str| {
+            let shop = open(data).await.unwrap();
+            let email = format!("{name}@example.com");
+            let seller = shop.ensure_account(&email, "correct horse battery".into(), Role::Seller).await.unwrap();
+            let details = product::Details { title: name.into(), ..product::Details::default() };
+            let listing = Listing { id: name.parse().unwrap(), details, stock: None };
+            let editor = product::Editor::Seller(seller);
+            shop.import_products(editor, vec![listing], SetStock::Once).await.map(drop).unwrap();
+            shop.close().await.unwrap();
+        };
+        register(&ours, "asha").await;
+        register(&other, "ravi").await;
+        swap("search", &ours, &other);
+        let aside = ours.join("search.damaged");
+        let shop = open(&ours).await.unwrap();
+        assert_eq!(shop.search_status(), SearchStatus::Rebuilding);
+        assert!(aside.is_dir(), "it was moved aside");
+        for _ in 0..1_000 {
+            if shop.search_status() == SearchStatus::Ready {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        assert_eq!(shop.search_status(), SearchStatus::Ready);
+        shop.close().await.unwrap();
+        fs::remove_dir_all(&aside).unwrap();
+        open(&ours).await.unwrap().close().await.unwrap();
+        assert!(!aside.exists(), "the rebuilt index is this shop's");
     }
 }

@@ -333,6 +333,13 @@ impl Journal {
         self.shared().requests.ask().await.unwrap_or(Err(Fault::Closed))
     }
 
+    /// Whether a follower that has read the log up to `position` can go on from there, or be seeded. If not, it has followed
+    /// another log, or a copy of this one that went on differently. Blocks: it reads files.
+    #[must_use]
+    pub fn can_follow(&self, position: Position) -> bool {
+        position <= self.durable() && !matches!(self.page(position, 1), Err(PageError::Damaged(_)))
+    }
+
     /// Where the log begins: a follower from before that has to be seeded.
     #[must_use]
     pub fn oldest(&self) -> Position {

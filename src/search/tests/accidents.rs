@@ -92,6 +92,29 @@ fn a_leftover_lock_file_blocks_nobody() {
     assert_eq!(lamps(&search), 3);
 }
 
+#[test]
+fn an_index_of_another_log_or_a_later_copy_of_it_begins_anew() {
+    let any = |_| true;
+    let up_to_two = |position| position <= Position(2);
+    for (store, can_follow, status) in [
+        (0, &any as &dyn Fn(Position) -> bool, Status::Ready),
+        (1, &any, Status::Rebuilding),
+        (0, &up_to_two, Status::Rebuilding),
+    ] {
+        let mut shop = Shop::open();
+        shop.projection.apply(&records(0..3)).unwrap();
+        shop.projection.commit(Position(3)).unwrap();
+        let path = shop.path();
+        let Shop { directory: _directory, search, projection, .. } = shop;
+        drop((search, projection));
+        let search = Search::open_for(&path, store, can_follow).unwrap();
+        assert_eq!(search.status(), status);
+        assert_eq!(path.with_extension("damaged").exists(), status == Status::Rebuilding);
+        let expected = if status == Status::Ready { (Position(3), 3) } else { (Position(0), 0) };
+        assert_eq!((IndexProjection::new(search.clone()).unwrap().position(), lamps(&search)), expected);
+    }
+}
+
 /// Ways to damage a file of the index.
 type Harm = fn(&PathBuf);
 
