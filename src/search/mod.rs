@@ -178,7 +178,7 @@ impl Search {
     /// as reading the files.
     ///
     /// # Errors
-    /// What is damaged. [`Search::open`] then builds the index anew.
+    /// What is damaged. [`Search::open_for`] then builds the index anew.
     pub fn verify(&self) -> Result<(), Damage> {
         let index = self.index();
         guarded(|| opening::verify(&index))
