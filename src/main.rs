@@ -93,8 +93,8 @@ enum Command {
         #[command(subcommand)]
         command: Admin,
     },
-    /// Log in customers for a load run, without a password hash each, and write their tokens to a file that only its owner can
-    /// read. The shop must not be running.
+    /// Log in customers for a load run, without a password hash each, and write their tokens to a file that only its
+    /// owner can read. The shop must not be running.
     Tokens(Tokens),
     /// Show all settings with their values, as TOML.
     Config,
@@ -102,7 +102,8 @@ enum Command {
     GatewaySim(gateway_sim_command::GatewaySim),
     /// Send customers to a running shop, and measure and check what they get (docs/BENCHMARKS.md).
     Load(Box<souk_load::Options>),
-    /// Check that a shop keeps its promises: a data directory, a running shop, what clients wrote down (docs/VERIFY.md).
+    /// Check that a shop keeps its promises: a data directory, a running shop, what clients wrote down
+    /// (docs/VERIFY.md).
     ///
     /// Without `--url` and `--history` it is the data directory, which no process may have meanwhile.
     Verify(verify_command::Verify),
@@ -115,7 +116,8 @@ struct Tokens {
     /// How many customers; those who are missing are made.
     #[arg(long, value_name = "N", default_value_t = 1_000)]
     customers: usize,
-    /// An admin or a seller to log in as well, by e-mail address: the one who sends parcels and changes prices in a run.
+    /// An admin or a seller to log in as well, by e-mail address: the one who sends parcels and changes prices in a
+    /// run.
     #[arg(long, value_name = "EMAIL")]
     operator: Option<String>,
 }
@@ -141,7 +143,8 @@ struct Import {
     /// Catalogue files.
     #[arg(required = true)]
     files: Vec<PathBuf>,
-    /// Set the stock to what the file says, also for products that have been sold from. Without it a file's stock counts once.
+    /// Set the stock to what the file says, also for products that have been sold from. Without it a file's stock
+    /// counts once.
     #[arg(long)]
     set_stock: bool,
     /// Whose columns CSV files have: auto (the header tells), souk, shopify, woocommerce or google.

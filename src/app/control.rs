@@ -1,7 +1,8 @@
-//! The operator's line to a running shop: a Unix socket in the data directory, for whoever may read that directory anyway.
+//! The operator's line to a running shop: a Unix socket in the data directory, for whoever may read that directory
+//! anyway.
 //!
-//! `souk backup` and `souk compact` use it, so that they are the same commands whether the shop runs or not. One request as a
-//! line of JSON; the answers are lines of JSON too, progress first, the outcome last.
+//! `souk backup` and `souk compact` use it, so that they are the same commands whether the shop runs or not. One
+//! request as a line of JSON; the answers are lines of JSON too, progress first, the outcome last.
 //!
 //! May depend on `shop` and `storage`.
 

@@ -1,5 +1,5 @@
-//! Fills a shop for a demonstration: a catalogue made by the program itself, and three logins. Never in a real shop: the
-//! passwords are known.
+//! Fills a shop for a demonstration: a catalogue made by the program itself, and three logins. Never in a real shop:
+//! the passwords are known.
 //!
 //! May depend on `shop` and `catalogue`.
 
@@ -21,8 +21,8 @@ pub const LOGINS: [(&str, Role); 3] = [
     ("admin@demo.example", Role::Admin),
 ];
 
-/// Makes the logins and, where it is not there yet, the catalogue of this seed and size. A catalogue that is there is left
-/// alone, with its sales.
+/// Makes the logins and, where it is not there yet, the catalogue of this seed and size. A catalogue that is there is
+/// left alone, with its sales.
 ///
 /// # Errors
 /// The shop cannot be written to.

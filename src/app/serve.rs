@@ -1,7 +1,7 @@
 //! Serves a router on a socket until told to stop, then lets the requests at work finish.
 //!
-//! `axum::serve` installs no timer, so its header time-out never fires and a slow client could hold a connection for ever;
-//! hence hyper-util, with limits on connections, headers and streams.
+//! `axum::serve` installs no timer, so its header time-out never fires and a slow client could hold a connection for
+//! ever; hence hyper-util, with limits on connections, headers and streams.
 //!
 //! May depend on `http` and `config`.
 
@@ -23,8 +23,8 @@ const STREAMS_MAX: u32 = 256;
 /// How often a silent HTTP/2 client is asked whether it is there, in seconds.
 const PING_SECONDS: u64 = 30;
 
-/// Serves `router` on `listener` until `stop` resolves; then stops accepting and waits for the requests at work, at most
-/// `drain_ms_max`. Whether all of them finished.
+/// Serves `router` on `listener` until `stop` resolves; then stops accepting and waits for the requests at work, at
+/// most `drain_ms_max`. Whether all of them finished.
 pub async fn serve(router: Router, listener: TcpListener, limits: &Limits, stop: impl Future<Output = ()>) -> Drained {
     let mut server = auto::Builder::new(TokioExecutor::new());
     server

@@ -1,7 +1,7 @@
 //! Tokens in bulk for a load run: customers to whom no password leads, each logged in, without a password hash each.
 //!
-//! Whoever can read the data directory holds the shop's keys and can be anybody; this only makes it convenient, and opens
-//! nothing to anybody else. May depend on `shop` and `domain`.
+//! Whoever can read the data directory holds the shop's keys and can be anybody; this only makes it convenient, and
+//! opens nothing to anybody else. May depend on `shop` and `domain`.
 
 use std::io::{self, Write};
 
@@ -55,8 +55,8 @@ struct Line<'a> {
     refresh_token: &'a str,
 }
 
-/// Logs in `customers` customers, made where they are missing, and an operator where one is named; writes a JSON line of
-/// tokens for each. The same customers come again the next time, in new sessions.
+/// Logs in `customers` customers, made where they are missing, and an operator where one is named; writes a JSON line
+/// of tokens for each. The same customers come again the next time, in new sessions.
 ///
 /// # Errors
 /// [`TokensError`]; the file is then incomplete.

@@ -15,8 +15,8 @@ use crate::{
     },
 };
 
-/// The largest stock of a row, in pieces: what every JSON reader can hold exactly (2^53 − 1, RFC 8259 section 6). What an
-/// inventory accepts may be less.
+/// The largest stock of a row, in pieces: what every JSON reader can hold exactly (2^53 − 1, RFC 8259 section 6). What
+/// an inventory accepts may be less.
 pub(super) const STOCK_PIECES_MAX: u64 = (1 << 53) - 1;
 
 /// What stands between the levels of a category written as one text.
@@ -133,8 +133,8 @@ fn images(fields: &mut Fields) -> Result<Option<Vec<String>>, RowError> {
     })
 }
 
-/// The small picture of a row that states none. An address that is too long is left to be refused as a picture, where the
-/// reason names a field that the row has.
+/// The small picture of a row that states none. An address that is too long is left to be refused as a picture, where
+/// the reason names a field that the row has.
 pub(super) fn first_picture(images: &[String]) -> Option<String> {
     images.first().filter(|url| url.len() <= TEXT_BYTES_MAX).cloned()
 }

@@ -1,5 +1,5 @@
-//! In which encoding a file is: what its first bytes say, and for CSV what all of its bytes suggest, since spreadsheets write
-//! CSV in the encoding of the computer and say nowhere which it is.
+//! In which encoding a file is: what its first bytes say, and for CSV what all of its bytes suggest, since spreadsheets
+//! write CSV in the encoding of the computer and say nowhere which it is.
 //!
 //! Depends on `chardetng`, `encoding_rs` and its neighbour `error`.
 

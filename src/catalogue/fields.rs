@@ -1,5 +1,5 @@
-//! The fields of one object of a catalogue row, taken out one by one with their types checked, so that every error names
-//! its field in the words of the file.
+//! The fields of one object of a catalogue row, taken out one by one with their types checked, so that every error
+//! names its field in the words of the file.
 //!
 //! Depends on `domain` and its neighbours `value` and `error`.
 
@@ -108,8 +108,8 @@ impl Fields {
         }
     }
 
-    /// Takes names and values: an object, or a list of `[name, value]` where names repeat. Values that are null or blank
-    /// are dropped.
+    /// Takes names and values: an object, or a list of `[name, value]` where names repeat. Values that are null or
+    /// blank are dropped.
     pub(super) fn pairs(&mut self, name: &str) -> Result<Option<Vec<(String, String)>>, RowError> {
         let expected = "an object of texts, numbers and flags";
         let too_many = |count: usize| RowError::WrongType {

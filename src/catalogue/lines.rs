@@ -1,5 +1,5 @@
-//! Lines of a file, one at a time, with a limit: a line that is too long is passed over without being held, so that a file
-//! that is no catalogue at all (a disk image, a database dump) cannot exhaust the memory.
+//! Lines of a file, one at a time, with a limit: a line that is too long is passed over without being held, so that a
+//! file that is no catalogue at all (a disk image, a database dump) cannot exhaust the memory.
 //!
 //! Depends on `std` only.
 

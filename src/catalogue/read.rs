@@ -1,7 +1,7 @@
 //! Reads catalogue files, JSON Lines or CSV, of any size and from any source, a row at a time.
 //!
-//! A row that is refused is an item like any other, with its line and its reason; the rows after it are read all the same.
-//! Only a source that fails and a CSV header that cannot be understood end the reading.
+//! A row that is refused is an item like any other, with its line and its reason; the rows after it are read all the
+//! same. Only a source that fails and a CSV header that cannot be understood end the reading.
 //!
 //! Depends on `csv`, `encoding_rs_io` and its neighbours.
 
@@ -59,7 +59,8 @@ impl Format {
         }
     }
 
-    /// The form of a file that begins with these bytes: JSON Lines where the first that is not blank opens a JSON value.
+    /// The form of a file that begins with these bytes: JSON Lines where the first that is not blank opens a JSON
+    /// value.
     #[must_use]
     pub fn of_beginning(bytes: &[u8]) -> Self {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
@@ -81,8 +82,8 @@ pub struct Options<'a> {
     pub currency: Option<Currency>,
 }
 
-/// Reads a catalogue file: an iterator of the line where a row begins, from 1, and what the row says, or the reason why it
-/// is refused.
+/// Reads a catalogue file: an iterator of the line where a row begins, from 1, and what the row says, or the reason why
+/// it is refused.
 ///
 /// In a CSV file an unreadable row of a variant is reported before the product above it, which is complete only then.
 #[derive(Debug)]

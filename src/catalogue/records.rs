@@ -1,8 +1,8 @@
 //! The records of a CSV file, found and read by the rules of the csv crate, of which this uses the parser itself.
 //!
-//! The parser accepts every text: it drops a quote that closes a cell too early, and takes an open quote to the end of the
-//! file. So each record is compared with the file afterwards: where its cells, quoted again, are not what stands there, the
-//! record is refused, and reading goes on behind its first line.
+//! The parser accepts every text: it drops a quote that closes a cell too early, and takes an open quote to the end of
+//! the file. So each record is compared with the file afterwards: where its cells, quoted again, are not what stands
+//! there, the record is refused, and reading goes on behind its first line.
 //!
 //! Depends on `csv-core` and its neighbour `error`.
 

@@ -1,8 +1,8 @@
 //! One row of a catalogue file and what it says: a product, or a product and its variants. The format is documented in
 //! `docs/CATALOGUE.md`; `format.rs` lists its fields.
 //!
-//! A row is taken whole or refused whole. A field that the format does not have is refused too: it is most often a slip of
-//! the pen, and a slip that vanishes silently is found only by customers.
+//! A row is taken whole or refused whole. A field that the format does not have is refused too: it is most often a slip
+//! of the pen, and a slip that vanishes silently is found only by customers.
 //!
 //! Depends on `domain` and its neighbours.
 

@@ -1,4 +1,5 @@
-//! What a spreadsheet destroys when it takes an id, a barcode or a size for a number or a date, as far as it can be seen.
+//! What a spreadsheet destroys when it takes an id, a barcode or a size for a number or a date, as far as it can be
+//! seen.
 //!
 //! Depends on `std`.
 

@@ -1,8 +1,8 @@
 //! CSV: a header that names columns as the fields of a row are named, and rows that become the same values a JSON line
 //! yields, so that there is one set of rules for both.
 //!
-//! Lists are separated by `|`, the levels of a category by ` > `; attributes and options have a column each. A variant is a
-//! row below its parent's: the two are one row of the format and are taken or refused together.
+//! Lists are separated by `|`, the levels of a category by ` > `; attributes and options have a column each. A variant
+//! is a row below its parent's: the two are one row of the format and are taken or refused together.
 //!
 //! Depends on its neighbours.
 

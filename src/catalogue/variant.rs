@@ -1,7 +1,7 @@
 //! The variants of a row: each is a product of its own, which has from its parent what it does not say itself.
 //!
-//! An element of `variants` is a variant told in full, or a reference (`product` and its options) to one that has a row of
-//! its own elsewhere.
+//! An element of `variants` is a variant told in full, or a reference (`product` and its options) to one that has a row
+//! of its own elsewhere.
 //!
 //! Depends on `domain` and its neighbours.
 
@@ -89,8 +89,8 @@ pub(super) fn id_of(parent: &ProductId, sku: &str) -> Result<ProductId, RowError
     legal_id("sku", &format!("{parent}:{sku}"))
 }
 
-/// The wanted id where it is legal. Otherwise what is illegal becomes `-`, what is too long is cut, and a checksum of the
-/// whole keeps two that differ apart; a first character that may not be one gets a `p` in front.
+/// The wanted id where it is legal. Otherwise what is illegal becomes `-`, what is too long is cut, and a checksum of
+/// the whole keeps two that differ apart; a first character that may not be one gets a `p` in front.
 pub(super) fn legal_id(field: &'static str, wanted: &str) -> Result<ProductId, RowError> {
     if let Ok(id) = wanted.parse() {
         return Ok(id);

@@ -1,8 +1,9 @@
-//! Writes catalogue files: JSON Lines in the format that [`read`](crate::catalogue::read) reads, so that what is written and
-//! read again is the same to the letter.
+//! Writes catalogue files: JSON Lines in the format that [`read`](crate::catalogue::read) reads, so that what is
+//! written and read again is the same to the letter.
 //!
-//! A product and its variants become one row where the variants come right behind it. Where they do not, or where one row
-//! could not say the same, each has a row of its own: the product refers to its variants, a variant names its parent.
+//! A product and its variants become one row where the variants come right behind it. Where they do not, or where one
+//! row could not say the same, each has a row of its own: the product refers to its variants, a variant names its
+//! parent.
 //!
 //! Depends on `domain` and its neighbours.
 

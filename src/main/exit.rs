@@ -17,7 +17,8 @@ use souk::{
 pub(crate) enum Exit {
     /// Anything that has no code of its own.
     Failure = 1,
-    /// The command line, a setting or a permission is wrong, so another start fails in the same way. 2 is clap's code, too.
+    /// The command line, a setting or a permission is wrong, so another start fails in the same way. 2 is clap's code,
+    /// too.
     Usage = 2,
     /// Data is missing, damaged or belongs to another shop: somebody must look at it (`EX_DATAERR` of sysexits.h).
     Data = 65,

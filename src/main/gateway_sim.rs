@@ -36,7 +36,8 @@ pub(super) struct GatewaySim {
     /// Where it announces what happened.
     #[arg(long, value_name = "URL", env = "GATEWAY_SIM_WEBHOOK_URL")]
     webhook_url: Option<String>,
-    /// A file with the secret that it signs its notices with; without it, the secret is in `GATEWAY_SIM_WEBHOOK_SECRET`.
+    /// A file with the secret that it signs its notices with; without it, the secret is in
+    /// `GATEWAY_SIM_WEBHOOK_SECRET`.
     #[arg(long, value_name = "FILE")]
     webhook_secret_file: Option<PathBuf>,
 }

@@ -37,7 +37,8 @@ pub(super) struct Verify {
 }
 
 impl Verify {
-    /// Checks, prints, and says by the exit code whether all is well. `data_dir` is meant where it was given, or where nothing else is.
+    /// Checks, prints, and says by the exit code whether all is well. `data_dir` is meant where it was given, or where
+    /// nothing else is.
     pub(super) async fn run(self, data_dir_given: bool, data_dir: PathBuf) -> Result<ExitCode> {
         let offline = self.url.is_none() && (data_dir_given || self.history.is_none());
         let directory = offline.then_some(data_dir);

@@ -1,8 +1,9 @@
-//! Bulk changes to the catalogue: a row of a file with all the products and stock that it names, taken whole or not at all.
+//! Bulk changes to the catalogue: a row of a file with all the products and stock that it names, taken whole or not at
+//! all.
 //!
-//! A row touches several entities, each of which may refuse. So everything is checked first by the rules of those entities;
-//! then stock is set, which alone can still be refused when a shopper reserves in between; and products come last. What was
-//! set before such a refusal is set back.
+//! A row touches several entities, each of which may refuse. So everything is checked first by the rules of those
+//! entities; then stock is set, which alone can still be refused when a shopper reserves in between; and products come
+//! last. What was set before such a refusal is set back.
 //!
 //! Depends on the rooms below.
 

@@ -1,8 +1,8 @@
-//! The demo catalogue: electronics and apparel of brands that do not exist, made up by the program, so that a shop can be
-//! tried and measured without anybody's data.
+//! The demo catalogue: electronics and apparel of brands that do not exist, made up by the program, so that a shop can
+//! be tried and measured without anybody's data.
 //!
-//! What product number n is depends on the seed and n only: a larger catalogue contains the smaller one, and a catalogue of
-//! a million products is told one by one.
+//! What product number n is depends on the seed and n only: a larger catalogue contains the smaller one, and a
+//! catalogue of a million products is told one by one.
 //!
 //! Depends on `domain` and its neighbours.
 
@@ -70,7 +70,8 @@ pub struct DemoCatalogue {
 }
 
 impl DemoCatalogue {
-    /// The first `count` products of the catalogue of this seed. Variants are not counted: they come with their product.
+    /// The first `count` products of the catalogue of this seed. Variants are not counted: they come with their
+    /// product.
     #[must_use]
     pub fn new(seed: u64, count: usize) -> Self {
         Self { seed, made: 0, count, variants: VecDeque::new() }

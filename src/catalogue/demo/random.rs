@@ -1,5 +1,5 @@
-//! The dice of the demo catalogue: SplitMix64 (Steele, Lea and Flood, 2014), which is a few lines, the same on every machine
-//! for ever, and good enough to choose colours.
+//! The dice of the demo catalogue: SplitMix64 (Steele, Lea and Flood, 2014), which is a few lines, the same on every
+//! machine for ever, and good enough to choose colours.
 //!
 //! Depends on `std` only.
 

@@ -101,8 +101,8 @@ impl Traits {
         attributes.map(|(name, value)| ((*name).to_string(), value.clone())).collect()
     }
 
-    /// The text with its gaps filled: `{ram}` with the trait `ram`, `{~color}` with the trait `color` in small letters. A
-    /// gap that nothing fits stays, for a test to find.
+    /// The text with its gaps filled: `{ram}` with the trait `ram`, `{~color}` with the trait `color` in small letters.
+    /// A gap that nothing fits stays, for a test to find.
     pub(super) fn fill(&self, text: &str) -> String {
         let mut filled = String::with_capacity(text.len() * 2);
         let mut rest = text;
@@ -124,7 +124,8 @@ impl Traits {
     }
 }
 
-/// Whether the article "a" at the end of the text must become "an" before this value. "USB" and its like are spoken "you".
+/// Whether the article "a" at the end of the text must become "an" before this value. "USB" and its like are spoken
+/// "you".
 fn wants_an(text: &str, value: &str) -> bool {
     let article = text == "A " || text == "a " || text.ends_with(" a ") || text.ends_with(" A ");
     article && (value.starts_with(['A', 'E', 'I', 'O', 'a', 'e', 'i', 'o', '8']) || value.starts_with("11"))

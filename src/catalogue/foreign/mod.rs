@@ -1,7 +1,7 @@
 //! Product files of other programs: exports of Shopify and WooCommerce, and product feeds of Google Merchant.
 //!
-//! They are told by their header and become the same values as a row of our own format, so that there is one set of rules.
-//! A product may have rows anywhere in such a file, so it is read to its end before the first product is ready.
+//! They are told by their header and become the same values as a row of our own format, so that there is one set of
+//! rules. A product may have rows anywhere in such a file, so it is read to its end before the first product is ready.
 //! `docs/CATALOGUE.md` lists what becomes what.
 //!
 //! Depends on `domain`, `nanohtml2text` and its neighbours.

@@ -136,8 +136,8 @@ impl Record {
     }
 }
 
-/// Minor units of an amount in digits with a decimal point. A decimal comma may stand for it where it cannot be taken for a
-/// separator of thousands.
+/// Minor units of an amount in digits with a decimal point. A decimal comma may stand for it where it cannot be taken
+/// for a separator of thousands.
 fn minor_units(text: &str, currency: Currency, decimal_comma: bool) -> Option<u64> {
     let places = usize::from(currency.minor_digits());
     let (whole, fraction) = match text.split_once('.') {

@@ -1,5 +1,5 @@
-//! What the whole room promises: what is written is read again, whatever is read never panics, and the real catalogues come
-//! in without a bad line.
+//! What the whole room promises: what is written is read again, whatever is read never panics, and the real catalogues
+//! come in without a bad line.
 //!
 //! Depends on its neighbours and `proptest`.
 

@@ -25,8 +25,8 @@ fn data_file(name: &str) -> Option<PathBuf> {
     None
 }
 
-/// All entries of the file and how many rows it had. No line is bad, every id occurs once, and written and read again the
-/// catalogue is the same.
+/// All entries of the file and how many rows it had. No line is bad, every id occurs once, and written and read again
+/// the catalogue is the same.
 fn load(path: &Path) -> (Vec<Entry>, usize) {
     let mut reader = Reader::open(path, Options::default()).unwrap();
     let (mut entries, mut rows) = (Vec::new(), 0);
