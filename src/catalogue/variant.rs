@@ -17,7 +17,7 @@ use crate::{
     domain::{
         ids::ProductId,
         money::Money,
-        product::{Details, InvalidDetails, VARIANTS_MAX, Variant},
+        product::{Details, Field, InvalidDetails, Rule, VARIANTS_MAX, Variant},
     },
 };
 
@@ -34,7 +34,7 @@ const TITLE_SEPARATOR: &str = " – ";
 pub(super) fn with_variants(mut parent: Entry, list: Vec<Value>) -> Result<Vec<Entry>, RowError> {
     // Held against the limit before each of them is given a copy of what its parent says.
     if list.len() > VARIANTS_MAX {
-        return Err(InvalidDetails { field: "variants", rule: "must be at most 500" }.into());
+        return Err(InvalidDetails { field: Field::Variants, rule: Rule::CountMax(VARIANTS_MAX) }.into());
     }
     let mut children = Vec::new();
     let mut listed = Vec::with_capacity(list.len());

@@ -149,7 +149,7 @@ pub enum Event {
 }
 
 /// Why a command to a cart was refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Rejection {
     /// Nothing to add.
     #[error("at least one line is needed")]

@@ -71,7 +71,9 @@ pub trait Entity: Clone + Default + Serialize + DeserializeOwned + Send + 'stati
     /// What can have happened to it.
     type Event: Serialize + DeserializeOwned + Send + 'static;
     /// Why a command was refused, with the data to say so.
-    type Rejection: std::error::Error + Clone + PartialEq + Send + Sync + 'static;
+    ///
+    /// It can be sent to another process: it owns all that it holds, and its text is made where it is shown.
+    type Rejection: std::error::Error + Clone + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static;
     /// What readers see. Cheap to clone.
     type View: Clone + Send + Sync + 'static;
 

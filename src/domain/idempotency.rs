@@ -3,7 +3,9 @@
 //! A client names a request with a key. The same key with the same request is a repeat, which changes nothing; the same
 //! key with another request is refused. Keys and requests are stored as keyed hashes only, whose secret the caller has.
 //!
-//! Depends on `ids`.
+//! Depends on `ids` and `serde`.
+
+use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::{OrderId, RequestKey, UserId};
 
@@ -11,7 +13,7 @@ use crate::domain::ids::{OrderId, RequestKey, UserId};
 pub const KEY_CHARACTERS_MAX: usize = 255;
 
 /// A text that is not an idempotency key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("an idempotency key has 1 to {KEY_CHARACTERS_MAX} printable characters")]
 pub struct InvalidKey;
 

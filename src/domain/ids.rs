@@ -8,14 +8,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::entity::EntityId;
 
-/// A text that is not an id of the kind wanted.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not a valid {kind}: {rule}")]
-pub struct InvalidId {
-    /// Which kind of id was wanted.
-    pub kind: &'static str,
-    /// What such an id looks like.
-    pub rule: &'static str,
+/// A text that is not an id of the kind wanted, and what such an id looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum InvalidId {
+    #[error(
+        "not a valid product id: 1 to {} characters of A-Z a-z 0-9 . _ : - beginning with a letter or digit",
+        ProductId::BYTES_MAX
+    )]
+    Product,
+    #[error("not a valid order id: 32 lower-case hexadecimal digits")]
+    Order,
+    #[error("not a valid user id: 32 lower-case hexadecimal digits")]
+    User,
+    #[error("not a valid account id: 32 lower-case hexadecimal digits")]
+    Account,
+    #[error("not a valid receipt id: 32 lower-case hexadecimal digits")]
+    Receipt,
 }
 
 /// A product's id: 1 to 64 of `A-Z a-z 0-9 . _ : -`, beginning with a letter or digit. Chosen by the seller (an ASIN, a SKU).
@@ -43,10 +52,7 @@ impl FromStr for ProductId {
         if lengths.contains(&text.len()) && begins_well && text.bytes().all(legal) {
             Ok(Self(text.into()))
         } else {
-            Err(InvalidId {
-                kind: "product id",
-                rule: "1 to 64 characters of A-Z a-z 0-9 . _ : - beginning with a letter or digit",
-            })
+            Err(InvalidId::Product)
         }
     }
 }
@@ -75,7 +81,7 @@ impl EntityId for ProductId {
 
 /// Declares a 128-bit id, written as 32 lower-case hexadecimal digits.
 macro_rules! id_of_128_bits {
-    ($(#[$doc:meta])* $name:ident, $kind:literal) => {
+    ($(#[$doc:meta])* $name:ident, $invalid:ident) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         pub struct $name(pub u128);
@@ -96,12 +102,11 @@ macro_rules! id_of_128_bits {
             type Err = InvalidId;
 
             fn from_str(text: &str) -> Result<Self, InvalidId> {
-                let invalid = || InvalidId { kind: $kind, rule: "32 lower-case hexadecimal digits" };
                 let legal = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
                 if text.len() != 32 || !text.bytes().all(legal) {
-                    return Err(invalid());
+                    return Err(InvalidId::$invalid);
                 }
-                u128::from_str_radix(text, 16).map(Self).map_err(|_| invalid())
+                u128::from_str_radix(text, 16).map(Self).map_err(|_| InvalidId::$invalid)
             }
         }
 
@@ -119,19 +124,19 @@ macro_rules! id_of_128_bits {
 
 id_of_128_bits! {
     /// An order's id: derived from the customer and the idempotency key, so that a repeat finds the same order.
-    OrderId, "order id"
+    OrderId, Order
 }
 id_of_128_bits! {
     /// The id of somebody with an account: customer, seller or admin. The subject of their tokens and the id of their cart.
-    UserId, "user id"
+    UserId, User
 }
 id_of_128_bits! {
     /// An account's id: a keyed hash of the normalised e-mail address, which makes an address unique by construction.
-    AccountId, "account id"
+    AccountId, Account
 }
 id_of_128_bits! {
     /// What identifies one receipt or adjustment of stock, so that a repeat of it is known.
-    ReceiptId, "receipt id"
+    ReceiptId, Receipt
 }
 
 /// The identity of a request that must have one effect only: the hash of its key and the hash of its body.

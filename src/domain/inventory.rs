@@ -153,7 +153,7 @@ pub enum Event {
 }
 
 /// Why a command to an inventory was refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Rejection {
     /// There are not that many.
     #[error("{requested} requested, {available} available")]
@@ -187,12 +187,12 @@ pub enum Rejection {
     /// Zero, or more than [`QUANTITY_MAX`].
     #[error("the quantity must be between 1 and {QUANTITY_MAX}")]
     InvalidQuantity,
-    /// [`HOLDS_MAX`] or [`RECEIPTS_MAX`] is reached.
-    #[error("the product remembers too many {what}; try again later")]
-    Full {
-        /// Holds or receipts.
-        what: &'static str,
-    },
+    /// [`HOLDS_MAX`] is reached.
+    #[error("the product remembers too many reservations; try again later")]
+    TooManyHolds,
+    /// [`RECEIPTS_MAX`] is reached.
+    #[error("the product remembers too many receipts; try again later")]
+    TooManyReceipts,
 }
 
 /// The inventory of one product.
@@ -284,7 +284,7 @@ impl Inventory {
             return Err(Rejection::InvalidQuantity);
         }
         if self.receipts.len() >= RECEIPTS_MAX {
-            return Err(Rejection::Full { what: "receipts" });
+            return Err(Rejection::TooManyReceipts);
         }
         self.adjusted(delta)?;
         Ok(Some(Event::Adjusted { receipt, delta, at: now }))
@@ -315,7 +315,7 @@ impl Inventory {
             return Err(Rejection::InsufficientStock { requested: quantity, available });
         }
         if self.holds.len() >= HOLDS_MAX {
-            return Err(Rejection::Full { what: "reservations" });
+            return Err(Rejection::TooManyHolds);
         }
         Ok(Some(Event::Reserved { hold, quantity, deadline, at: now }))
     }

@@ -19,3 +19,22 @@ pub mod review;
 pub mod reviews;
 pub mod shared_map;
 pub mod unmatched_notices;
+
+#[cfg(test)]
+mod tests {
+    use serde::{Serialize, de::DeserializeOwned};
+
+    use super::{idempotency, ids, money, order, product};
+
+    /// The trait [`super::entity::Entity`] asks it of every rejection; these are their parts, and refusals beside them.
+    #[test]
+    fn refusals_own_what_they_hold() {
+        fn can_be_sent<T: Serialize + DeserializeOwned>() {}
+        can_be_sent::<ids::InvalidId>();
+        can_be_sent::<idempotency::InvalidKey>();
+        can_be_sent::<money::UnknownCurrency>();
+        can_be_sent::<money::MoneyError>();
+        can_be_sent::<order::InvalidPlacement>();
+        can_be_sent::<product::InvalidDetails>();
+    }
+}

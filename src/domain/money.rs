@@ -28,7 +28,7 @@ impl Currency {
 }
 
 /// A text that is not the ISO 4217 code of money that is in use.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("not the ISO 4217 code of a currency in use, such as INR")]
 pub struct UnknownCurrency;
 
@@ -80,7 +80,7 @@ pub struct Money {
 }
 
 /// A sum that cannot be formed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum MoneyError {
     /// Two currencies in one sum.
     #[error("cannot add {right} to {left}")]

@@ -7,7 +7,7 @@
 //!
 //! Depends on `std`, `serde` and its neighbours.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -78,13 +78,79 @@ pub struct Variant {
 }
 
 /// A field of [`Details`] that does not keep to its rule.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{field} {rule}")]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct InvalidDetails {
-    /// The field, as it is called in JSON.
-    pub field: &'static str,
-    /// The rule it breaks.
-    pub rule: &'static str,
+    pub field: Field,
+    pub rule: Rule,
+}
+
+/// A field of [`Details`] that has a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Field {
+    Title,
+    Description,
+    Brand,
+    Category,
+    ThumbnailUrl,
+    Images,
+    Attributes,
+    Rating,
+    Variants,
+}
+
+impl Field {
+    /// Its name in JSON and in catalogue files.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Title => "title",
+            Self::Description => "description",
+            Self::Brand => "brand",
+            Self::Category => "category",
+            Self::ThumbnailUrl => "thumbnail_url",
+            Self::Images => "images",
+            Self::Attributes => "attributes",
+            Self::Rating => "rating",
+            Self::Variants => "variants",
+        }
+    }
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// What a field of [`Details`] must keep to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[allow(missing_docs, reason = "the texts say it")]
+pub enum Rule {
+    #[error("must not be empty")]
+    NotEmpty,
+    #[error("must be at most {0} bytes")]
+    BytesMax(usize),
+    #[error("must be 1 to {0} bytes where given")]
+    TextWhereGiven(usize),
+    #[error("must be at most {0}")]
+    CountMax(usize),
+    #[error("must have at most {0} levels")]
+    LevelsMax(usize),
+    #[error("must have names of 1 to {0} bytes")]
+    Names(usize),
+    #[error("must be URLs of 1 to {0} bytes")]
+    Urls(usize),
+    #[error("must have names and values of 1 to {0} bytes")]
+    NamesAndValues(usize),
+    #[error("must have options of 1 to {0} bytes")]
+    Options(usize),
+    #[error("must be between 0 and 5")]
+    Stars,
+    #[error("cannot have variants themselves")]
+    NoVariantsOfVariants,
 }
 
 impl Details {
@@ -96,29 +162,29 @@ impl Details {
         let fits = |text: &String| !text.trim().is_empty() && text.len() <= TEXT_BYTES_MAX;
         let pairs_fit = |pairs: &[(String, String)]| pairs.iter().all(|(name, value)| fits(name) && fits(value));
         let rules = [
-            (!self.title.trim().is_empty(), "title", "must not be empty"),
-            (self.title.len() <= TITLE_BYTES_MAX, "title", "must be at most 2000 bytes"),
-            (self.description.len() <= DESCRIPTION_BYTES_MAX, "description", "must be at most 32768 bytes"),
-            (self.brand.iter().all(fits), "brand", "must be 1 to 1000 bytes where given"),
-            (self.category.len() <= CATEGORY_LEVELS_MAX, "category", "must have at most 10 levels"),
-            (self.category.iter().all(fits), "category", "must have names of 1 to 1000 bytes"),
-            (self.thumbnail_url.iter().all(fits), "thumbnail_url", "must be 1 to 1000 bytes where given"),
-            (self.images.len() <= IMAGES_MAX, "images", "must be at most 20"),
-            (self.images.iter().all(fits), "images", "must be URLs of 1 to 1000 bytes"),
-            (self.attributes.len() <= ATTRIBUTES_MAX, "attributes", "must be at most 200"),
-            (pairs_fit(&self.attributes), "attributes", "must have names and values of 1 to 1000 bytes"),
+            (!self.title.trim().is_empty(), Field::Title, Rule::NotEmpty),
+            (self.title.len() <= TITLE_BYTES_MAX, Field::Title, Rule::BytesMax(TITLE_BYTES_MAX)),
             (
-                self.imported_rating.is_none_or(|rating| rating.average_hundredths <= 500),
-                "rating",
-                "must be between 0 and 5",
+                self.description.len() <= DESCRIPTION_BYTES_MAX,
+                Field::Description,
+                Rule::BytesMax(DESCRIPTION_BYTES_MAX),
             ),
-            (self.variants.len() <= VARIANTS_MAX, "variants", "must be at most 500"),
+            (self.brand.iter().all(fits), Field::Brand, Rule::TextWhereGiven(TEXT_BYTES_MAX)),
+            (self.category.len() <= CATEGORY_LEVELS_MAX, Field::Category, Rule::LevelsMax(CATEGORY_LEVELS_MAX)),
+            (self.category.iter().all(fits), Field::Category, Rule::Names(TEXT_BYTES_MAX)),
+            (self.thumbnail_url.iter().all(fits), Field::ThumbnailUrl, Rule::TextWhereGiven(TEXT_BYTES_MAX)),
+            (self.images.len() <= IMAGES_MAX, Field::Images, Rule::CountMax(IMAGES_MAX)),
+            (self.images.iter().all(fits), Field::Images, Rule::Urls(TEXT_BYTES_MAX)),
+            (self.attributes.len() <= ATTRIBUTES_MAX, Field::Attributes, Rule::CountMax(ATTRIBUTES_MAX)),
+            (pairs_fit(&self.attributes), Field::Attributes, Rule::NamesAndValues(TEXT_BYTES_MAX)),
+            (self.imported_rating.is_none_or(|rating| rating.average_hundredths <= 500), Field::Rating, Rule::Stars),
+            (self.variants.len() <= VARIANTS_MAX, Field::Variants, Rule::CountMax(VARIANTS_MAX)),
             (
                 self.variants.iter().all(|variant| pairs_fit(&variant.options)),
-                "variants",
-                "must have options of 1 to 1000 bytes",
+                Field::Variants,
+                Rule::Options(TEXT_BYTES_MAX),
             ),
-            (self.variants.is_empty() || self.variant_of.is_none(), "variants", "cannot have variants themselves"),
+            (self.variants.is_empty() || self.variant_of.is_none(), Field::Variants, Rule::NoVariantsOfVariants),
         ];
         match rules.into_iter().find(|(kept, ..)| !kept) {
             Some((_, field, rule)) => Err(InvalidDetails { field, rule }),
@@ -210,7 +276,7 @@ pub enum Event {
 }
 
 /// Why a command to a product was refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Rejection {
     /// There is no such product (any more).
     #[error("there is no such product")]
@@ -435,6 +501,6 @@ mod tests {
         let mut long = (*details("Phone")).clone();
         long.title = "x".repeat(TITLE_BYTES_MAX + 1);
         let refused = Product::default().decide(&Command::Create { by: SELLER, details: long.into() }, NOW);
-        assert!(matches!(refused, Err(Rejection::Invalid(InvalidDetails { field: "title", .. }))));
+        assert!(matches!(refused, Err(Rejection::Invalid(InvalidDetails { field: Field::Title, .. }))));
     }
 }

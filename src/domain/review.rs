@@ -108,7 +108,7 @@ pub enum Event {
 }
 
 /// Why a review was refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Rejection {
     /// Not 1 to 5 stars.
     #[error("the rating must be 1 to 5")]
@@ -117,10 +117,35 @@ pub enum Rejection {
     #[error("the {field} must be at most {bytes_max} bytes, and the title not empty")]
     InvalidText {
         /// Which text.
-        field: &'static str,
+        field: Text,
         /// Its limit.
         bytes_max: usize,
     },
+}
+
+/// A text of a review.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Text {
+    Title,
+    Body,
+}
+
+impl Text {
+    /// Its name in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Title => "title",
+            Self::Body => "text",
+        }
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
 }
 
 /// One customer's review of one product.
@@ -159,10 +184,10 @@ impl Entity for Review {
             return Err(Rejection::InvalidRating);
         }
         if content.title.trim().is_empty() || content.title.len() > TITLE_BYTES_MAX {
-            return Err(Rejection::InvalidText { field: "title", bytes_max: TITLE_BYTES_MAX });
+            return Err(Rejection::InvalidText { field: Text::Title, bytes_max: TITLE_BYTES_MAX });
         }
         if content.text.len() > TEXT_BYTES_MAX {
-            return Err(Rejection::InvalidText { field: "text", bytes_max: TEXT_BYTES_MAX });
+            return Err(Rejection::InvalidText { field: Text::Body, bytes_max: TEXT_BYTES_MAX });
         }
         if self.written.as_ref().is_some_and(|written| written.content == *content) {
             return Ok(None);
@@ -243,7 +268,7 @@ mod tests {
             assert_eq!(refused(write(rating, "Good")), Rejection::InvalidRating);
         }
         for title in [" ", &"x".repeat(TITLE_BYTES_MAX + 1)] {
-            assert!(matches!(refused(write(5, title)), Rejection::InvalidText { field: "title", .. }));
+            assert!(matches!(refused(write(5, title)), Rejection::InvalidText { field: Text::Title, .. }));
         }
     }
 

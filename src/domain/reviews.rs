@@ -65,7 +65,7 @@ pub enum Event {
 }
 
 /// Why a rating was refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Rejection {
     /// [`REVIEWS_MAX`] is reached.
     #[error("the product has as many reviews as the shop keeps")]

@@ -171,7 +171,7 @@ pub enum Event {
 }
 
 /// Why the notices of a day refused a command.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Rejection {
     /// [`NOTICES_MAX`] is reached.
     #[error("at most {NOTICES_MAX} notices of unknown orders a day")]

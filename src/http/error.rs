@@ -242,14 +242,16 @@ impl From<Error> for Problem {
             Error::Notice(_) => Problem::bad_request("invalid-notice", detail),
             Error::Account(rejection) => of_account(&rejection, detail),
             Error::Placement(invalid) => match invalid {
-                order::InvalidPlacement::Address { field, .. } => Self::invalid(field, detail),
+                order::InvalidPlacement::Address { field } => {
+                    Self::invalid(&format!("shipping_address/{field}"), detail)
+                }
                 order::InvalidPlacement::Empty
                 | order::InvalidPlacement::TooManyLines
                 | order::InvalidPlacement::Money(_)
                 | order::InvalidPlacement::TotalMismatch { .. } => Self::invalid("items", detail),
             },
             Error::Review(review::Rejection::InvalidRating) => Self::invalid("rating", detail),
-            Error::Review(review::Rejection::InvalidText { field, .. }) => Self::invalid(field, detail),
+            Error::Review(review::Rejection::InvalidText { field, .. }) => Self::invalid(field.as_str(), detail),
             Error::Reviews(reviews::Rejection::TooMany) => conflict("too-many-reviews", "No more reviews", detail),
             Error::Search(SearchError::InvalidCursor(_)) | Error::InvalidCursor => {
                 Self::bad_request("invalid-cursor", "the cursor is not valid for this list")
@@ -320,10 +322,10 @@ fn of_product(rejection: &product::Rejection, detail: String) -> Problem {
             Problem::new(StatusCode::PRECONDITION_FAILED, "version-mismatch", "It has changed", detail)
                 .with("current_version", *current)
         }
-        product::Rejection::Invalid(product::InvalidDetails { field: "title", rule }) => {
+        product::Rejection::Invalid(product::InvalidDetails { field: product::Field::Title, rule }) => {
             Problem::invalid("name", format!("name {rule}"))
         }
-        product::Rejection::Invalid(invalid) => Problem::invalid(invalid.field, detail),
+        product::Rejection::Invalid(invalid) => Problem::invalid(invalid.field.as_str(), detail),
     }
 }
 
@@ -334,7 +336,7 @@ fn of_inventory(rejection: &inventory::Rejection, detail: String) -> Problem {
         }
         inventory::Rejection::ReceiptReused => conflict("receipt-reused", "The receipt was used before", detail),
         inventory::Rejection::InvalidQuantity => Problem::invalid("quantity", detail),
-        inventory::Rejection::Full { .. } => {
+        inventory::Rejection::TooManyHolds | inventory::Rejection::TooManyReceipts => {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "Try again", detail).retry()
         }
         inventory::Rejection::InsufficientStock { .. }
@@ -396,7 +398,7 @@ fn of_order(rejection: &order::Rejection, detail: String) -> Problem {
         order::Rejection::NoSuchReturn => Problem::not_found("return"),
         order::Rejection::NothingToResolve => conflict("nothing-to-resolve", "Nothing to resolve", detail),
         order::Rejection::ReturnDecided => conflict("return-decided", "Decided already", detail),
-        order::Rejection::InvalidText { field, .. } => Problem::invalid(field, detail),
+        order::Rejection::InvalidText { field, .. } => Problem::invalid(field.as_str(), detail),
     }
 }
 

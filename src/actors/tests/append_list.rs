@@ -66,7 +66,7 @@ pub(super) enum Event {
     AddedBrittle { entry: Entry, world: u64 },
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("refused at {length}")]
 pub(super) struct Rejection {
     pub length: usize,

@@ -132,7 +132,7 @@ const NOTE_BYTES_MAX: usize = super::refund::REASON_BYTES_MAX + 20;
 /// # Errors
 /// [`Rejection::InvalidText`].
 pub fn check_note(note: &str) -> Result<(), Rejection> {
-    super::check_text("note", note, super::refund::REASON_BYTES_MAX)
+    super::Text::Note.check(note, super::refund::REASON_BYTES_MAX)
 }
 
 impl Order {
@@ -201,7 +201,7 @@ impl Order {
         now: Timestamp,
     ) -> Result<Option<Event>, Rejection> {
         self.placed()?;
-        super::check_text("note", note, NOTE_BYTES_MAX)?;
+        super::Text::Note.check(note, NOTE_BYTES_MAX)?;
         let open = || self.open_issues().map(|known| known.number);
         let issues: Vec<u32> = open().filter(|number| issues.contains(number)).collect();
         let (any, all) = (!issues.is_empty(), open().all(|number| issues.contains(&number)));

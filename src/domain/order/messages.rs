@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ATTEMPTS_MAX, CaptureMode, EndReason, IssueKind, PaymentState, Placement, REFUNDS_MAX, RETURNS_MAX, Refund,
-    RefundRequest, RefundState, Status, StockAnswer, Tracking, Units,
+    RefundRequest, RefundState, Status, StockAnswer, Text, Tracking, Units,
 };
 use crate::domain::{
     entity::Timestamp,
@@ -444,7 +444,7 @@ impl Event {
 }
 
 /// Why a command to an order was refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Rejection {
     /// There is no such order.
     #[error("there is no such order")]
@@ -515,7 +515,7 @@ pub enum Rejection {
     #[error("{field} must be 1 to {bytes_max} bytes")]
     InvalidText {
         /// The field, as it is called in JSON.
-        field: &'static str,
+        field: Text,
         /// Its limit in bytes.
         bytes_max: usize,
     },

@@ -60,6 +60,7 @@ mod saga;
 mod step;
 #[cfg(test)]
 mod tests;
+mod text;
 #[cfg(test)]
 mod walk;
 
@@ -78,6 +79,7 @@ pub use self::{
     returns::{RETURNS_MAX, Return, ReturnState},
     saga::{Effect, EffectResult},
     step::{Poll, Step, Turn},
+    text::Text,
 };
 use crate::{
     domain::{
@@ -245,14 +247,6 @@ impl Order {
     }
 }
 
-fn check_text(field: &'static str, text: &str, bytes_max: usize) -> Result<(), Rejection> {
-    let printable = text.chars().all(|character| !character.is_control());
-    if text.trim().is_empty() || text.len() > bytes_max || !printable {
-        return Err(Rejection::InvalidText { field, bytes_max });
-    }
-    Ok(())
-}
-
 impl Entity for Order {
     const KIND: Kind = Kind::Order;
     type Id = OrderId;
@@ -312,8 +306,8 @@ impl Entity for Order {
             Command::RecordUndone | Command::Finish => self.decide_finish(now),
             Command::Pack => Ok(self.decide_advance(Progress::Packed)?.then_some(Event::Packed { at: now })),
             Command::Ship(tracking) => {
-                check_text("carrier", &tracking.carrier, TRACKING_BYTES_MAX)?;
-                check_text("tracking_number", &tracking.number, TRACKING_BYTES_MAX)?;
+                Text::Carrier.check(&tracking.carrier, TRACKING_BYTES_MAX)?;
+                Text::TrackingNumber.check(&tracking.number, TRACKING_BYTES_MAX)?;
                 let shipped = Event::Shipped { tracking: tracking.clone(), at: now };
                 Ok(self.decide_advance(Progress::Shipped)?.then_some(shipped))
             }

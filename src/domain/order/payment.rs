@@ -12,7 +12,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ATTEMPTS_MAX, About, EndReason, Event, METHOD_BYTES_MAX, Order, Rejection, Status, check_text};
+use super::{ATTEMPTS_MAX, About, EndReason, Event, METHOD_BYTES_MAX, Order, Rejection, Status, Text};
 use crate::{
     domain::{
         entity::{Entity, Timestamp},
@@ -238,7 +238,7 @@ impl Order {
                 return Err(Rejection::WrongStatus { status });
             }
         }
-        check_text("payment_method", method, METHOD_BYTES_MAX)?;
+        Text::PaymentMethod.check(method, METHOD_BYTES_MAX)?;
         if now >= placement.deadline {
             return Err(Rejection::DeadlinePassed);
         }

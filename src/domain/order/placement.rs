@@ -2,6 +2,8 @@
 //!
 //! Depends on `std`, `serde` and its neighbours.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -79,7 +81,7 @@ pub struct Placement {
 }
 
 /// Why an order cannot be placed like this.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum InvalidPlacement {
     /// No lines.
     #[error("an order needs at least one line")]
@@ -99,13 +101,52 @@ pub enum InvalidPlacement {
         stated: Money,
     },
     /// A field of the address breaks its rule.
-    #[error("{field} {rule}")]
+    #[error("shipping_address/{field} {}", .field.rule())]
     Address {
-        /// The field, as it is called in JSON.
-        field: &'static str,
-        /// The rule.
-        rule: &'static str,
+        /// Which.
+        field: AddressField,
     },
+}
+
+/// A field of an address that has a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum AddressField {
+    Name,
+    Line1,
+    Line2,
+    City,
+    Region,
+    PostalCode,
+    Country,
+    Phone,
+}
+
+impl AddressField {
+    fn rule(self) -> String {
+        match self {
+            Self::Country => "must be two capital letters (ISO 3166-1)".to_owned(),
+            Self::Name | Self::Line1 | Self::Line2 | Self::City | Self::Region | Self::PostalCode | Self::Phone => {
+                format!("must be 1 to {ADDRESS_BYTES_MAX} bytes of text")
+            }
+        }
+    }
+}
+
+/// Its name in JSON.
+impl fmt::Display for AddressField {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Name => "name",
+            Self::Line1 => "line1",
+            Self::Line2 => "line2",
+            Self::City => "city",
+            Self::Region => "region",
+            Self::PostalCode => "postal_code",
+            Self::Country => "country",
+            Self::Phone => "phone",
+        })
+    }
 }
 
 impl Placement {
@@ -170,26 +211,25 @@ impl Address {
     /// The first field that breaks its rule.
     pub fn check(&self) -> Result<(), InvalidPlacement> {
         let fields = [
-            ("shipping_address/name", Some(&self.name)),
-            ("shipping_address/line1", Some(&self.line1)),
-            ("shipping_address/line2", self.line2.as_ref()),
-            ("shipping_address/city", Some(&self.city)),
-            ("shipping_address/region", self.region.as_ref()),
-            ("shipping_address/postal_code", Some(&self.postal_code)),
-            ("shipping_address/phone", self.phone.as_ref()),
+            (AddressField::Name, Some(&self.name)),
+            (AddressField::Line1, Some(&self.line1)),
+            (AddressField::Line2, self.line2.as_ref()),
+            (AddressField::City, Some(&self.city)),
+            (AddressField::Region, self.region.as_ref()),
+            (AddressField::PostalCode, Some(&self.postal_code)),
+            (AddressField::Phone, self.phone.as_ref()),
         ];
         for (field, text) in fields {
             let fits = |text: &&String| {
                 !text.trim().is_empty() && text.len() <= ADDRESS_BYTES_MAX && !text.chars().any(char::is_control)
             };
             if !text.iter().all(fits) {
-                return Err(InvalidPlacement::Address { field, rule: "must be 1 to 200 bytes of text" });
+                return Err(InvalidPlacement::Address { field });
             }
         }
         let country = self.country.as_bytes();
         if country.len() != 2 || !country.iter().all(u8::is_ascii_uppercase) {
-            let (field, rule) = ("shipping_address/country", "must be two capital letters (ISO 3166-1)");
-            return Err(InvalidPlacement::Address { field, rule });
+            return Err(InvalidPlacement::Address { field: AddressField::Country });
         }
         Ok(())
     }

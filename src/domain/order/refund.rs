@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{About, Attempt, Event, Order, Placement, Progress, Rejection, Status, check_text};
+use super::{About, Attempt, Event, Order, Placement, Progress, Rejection, Status, Text};
 use crate::domain::{
     entity::Timestamp,
     ids::{RequestKey, UserId},
@@ -359,7 +359,7 @@ impl Order {
         if !unsent && !matches!(status, Status::Shipped | Status::Delivered) {
             return Err(Rejection::WrongStatus { status });
         }
-        check_text("reason", &request.reason, REASON_BYTES_MAX)?;
+        Text::Reason.check(&request.reason, REASON_BYTES_MAX)?;
         self.check_refunds()?;
         let refund = self.refund_of(&request.lines, request.shipping, request.restock.unwrap_or(unsent), now)?;
         let mut refund = refund.ok_or(Rejection::NothingToRefund)?;

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Event, Order, REASON_BYTES_MAX, Refund, RefundCause, Rejection, Status, Units, check_text};
+use super::{Event, Order, REASON_BYTES_MAX, Refund, RefundCause, Rejection, Status, Text, Units};
 use crate::domain::{
     entity::Timestamp,
     ids::{RequestKey, UserId},
@@ -70,7 +70,7 @@ impl Order {
         if !matches!(status, Status::Shipped | Status::Delivered) {
             return Err(Rejection::WrongStatus { status });
         }
-        check_text("reason", reason, REASON_BYTES_MAX)?;
+        Text::Reason.check(reason, REASON_BYTES_MAX)?;
         if self.returns.len() >= RETURNS_MAX {
             return Err(Rejection::TooManyRefunds);
         }
@@ -114,7 +114,7 @@ impl Order {
     pub(super) fn decide_reject(&self, number: u32, note: &str, now: Timestamp) -> Result<Option<Event>, Rejection> {
         self.placed()?;
         self.open_return(number)?;
-        check_text("note", note, REASON_BYTES_MAX)?;
+        Text::Note.check(note, REASON_BYTES_MAX)?;
         Ok(Some(Event::ReturnRejected { number, note: note.to_owned(), at: now }))
     }
 
