@@ -13,7 +13,7 @@ use souk::{
     domain::{
         entity::Timestamp,
         ids::{OrderId, ProductId},
-        inventory::{Command, HOLDS_MAX, Hold, Inventory, Rejection},
+        inventory::{Command, HOLDS_MAX, Inventory, Rejection},
     },
     storage::{Journal, JournalConfig},
 };
@@ -115,8 +115,8 @@ pub(crate) struct Reserving {
 impl Caller for Reserving {
     async fn reserve(&mut self, product: &str, order: u64) -> Answer {
         let product = self.product.get_or_insert_with(|| Arc::new(id(&self.prefix, product)));
-        let hold = Hold { order: OrderId(u128::from(order)), round: 0 };
-        let command = Command::Reserve { hold, quantity: 1, deadline: self.deadline };
+        let order = OrderId(u128::from(order));
+        let command = Command::Reserve { order, quantity: 1, deadline: self.deadline };
         match self.inventories.ask(product, command).await {
             Ok(_) => Answer::Reserved,
             Err(AskError::Rejected(Rejection::InsufficientStock { .. })) => Answer::SoldOut,

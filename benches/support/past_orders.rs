@@ -13,7 +13,7 @@ use std::{
 
 use futures::{StreamExt, stream};
 use souk::{
-    actors::records::{EVENT_VERSION, encode_event, encode_snapshot, snapshot_version},
+    actors::records::{EVENT_VERSION, SNAPSHOT_VERSION, encode_event, encode_snapshot},
     domain::{
         entity::{Entity, EntityId, Timestamp},
         ids::{OrderId, UserId},
@@ -70,7 +70,7 @@ async fn write_one(shop: &Shop, number: u64, products: usize) {
         });
     }
     durable.await.expect("it is durable");
-    let snapshot = Snapshot { sequence: last as u64, version: snapshot_version(Order::KIND), bytes: state.into() };
+    let snapshot = Snapshot { sequence: last as u64, version: SNAPSHOT_VERSION, bytes: state.into() };
     shop.journal().offer_snapshot(&stream, snapshot);
 }
 

@@ -9,7 +9,7 @@ use std::sync::{
 
 use tokio::{runtime::Handle, task::JoinHandle};
 
-use super::records::{self, snapshot_version};
+use super::records::{self, SNAPSHOT_VERSION};
 use crate::{
     domain::entity::Entity,
     planted::{Bug, planted},
@@ -37,8 +37,7 @@ impl<E: Entity> PendingSnapshot<E> {
         let state = if planted(Bug::SnapshotEmpty) { E::default() } else { entity };
         let bytes = records::encode_snapshot(&state);
         written.store(bytes.len(), Ordering::Release);
-        let version = snapshot_version(E::KIND);
-        journal.offer_snapshot(&stream, Snapshot { sequence, version, bytes: bytes.into() });
+        journal.offer_snapshot(&stream, Snapshot { sequence, version: SNAPSHOT_VERSION, bytes: bytes.into() });
     }
 
     /// Writes the snapshot on a blocking thread: the largest have some 100 MB.

@@ -1,19 +1,13 @@
 //! How events and snapshots become stored bytes, and back.
 //!
-//! Every record carries the version of its form. The newest of each is the domain's own type in bincode, which is positional:
-//! fields and variants are never reordered, removed or inserted; a new variant of an event goes to the end. The golden bytes
-//! in `tests/golden/` hold us to it. When a state has to change, its version grows, and `lift` makes the new form of the old.
+//! Every record carries the version of its form: the domain's own type in bincode, which is positional. From the first
+//! release on, fields and variants are never reordered, removed or inserted; a new variant of an event goes to the end.
+//! The golden bytes in `tests/golden/` hold us to it. A state that has to change after that gets a new version.
 //!
 //! May depend on `storage::codec` and `domain`.
 
-use std::{borrow::Cow, collections::BTreeMap};
-
 use crate::{
-    domain::{
-        entity::{Entity, Kind},
-        ids::UserId,
-        order::{Order, OrderV1},
-    },
+    domain::entity::Entity,
     storage::{
         Loaded,
         codec::{CodecError, decode, encode},
@@ -23,14 +17,8 @@ use crate::{
 /// The version in which events are written today.
 pub const EVENT_VERSION: u16 = 1;
 
-/// The version in which the snapshots of a kind are written today.
-#[must_use]
-pub const fn snapshot_version(kind: Kind) -> u16 {
-    match kind {
-        Kind::Product | Kind::Inventory | Kind::Review | Kind::UnmatchedNotices => 1,
-        Kind::Cart | Kind::Account | Kind::Reviews | Kind::Order => 2,
-    }
-}
+/// The version in which snapshots are written today.
+pub const SNAPSHOT_VERSION: u16 = 1;
 
 /// Stored bytes that cannot be understood.
 #[derive(Debug, thiserror::Error)]
@@ -86,7 +74,7 @@ pub struct Replayed<E> {
 pub fn replay<E: Entity>(loaded: &Loaded) -> Result<Replayed<E>, RecordError> {
     let mut erased_since = false;
     let mut entity: E = match &loaded.snapshot {
-        Some(snapshot) => decode(&lift(E::KIND, snapshot.version, &snapshot.bytes)?)?,
+        Some(snapshot) => decode_snapshot(snapshot.version, &snapshot.bytes)?,
         None => E::default(),
     };
     for record in &loaded.records {
@@ -97,25 +85,11 @@ pub fn replay<E: Entity>(loaded: &Loaded) -> Result<Replayed<E>, RecordError> {
     Ok(Replayed { entity, erased_since })
 }
 
-/// Today's form of a stored state.
-///
-/// # Errors
-/// [`RecordError`].
-fn lift(kind: Kind, version: u16, bytes: &[u8]) -> Result<Cow<'_, [u8]>, RecordError> {
-    let newest = snapshot_version(kind);
-    match (kind, version) {
-        _ if version == newest => Ok(Cow::Borrowed(bytes)),
-        // A field more, at the end: an account knew no former holder (`None`), a cart was not erased (`false`).
-        (Kind::Account | Kind::Cart, 1) => Ok(Cow::Owned([bytes, &[0]].concat())),
-        (Kind::Order, 1) => Ok(Cow::Owned(encode(&Order::from(decode::<OrderV1>(bytes)?)))),
-        // Beside the stars stood a hash of the text, where now stands the version of the review, which had none.
-        (Kind::Reviews, 1) => {
-            let (mut by_customer, stars): (BTreeMap<UserId, (u8, u64)>, u64) = decode(bytes)?;
-            by_customer.values_mut().for_each(|(_, version)| *version = 0);
-            Ok(Cow::Owned(encode(&(by_customer, stars))))
-        }
-        _ => Err(RecordError::UnknownVersion { version, newest }),
+fn decode_snapshot<E: Entity>(version: u16, bytes: &[u8]) -> Result<E, RecordError> {
+    if version != SNAPSHOT_VERSION {
+        return Err(RecordError::UnknownVersion { version, newest: SNAPSHOT_VERSION });
     }
+    Ok(decode(bytes)?)
 }
 
 #[cfg(test)]
@@ -125,7 +99,7 @@ mod tests {
         domain::{
             entity::Timestamp,
             ids::OrderId,
-            inventory::{Event, HOLDS_MAX, Hold, Inventory},
+            inventory::{Event, HOLDS_MAX, Inventory},
         },
         storage::SNAPSHOT_BYTES_MAX,
     };
@@ -136,9 +110,9 @@ mod tests {
         let mut inventory = Inventory::default();
         inventory.apply(&Event::Opened { quantity: u64::from(holds) });
         for order in 0..holds {
-            let hold = Hold { order: OrderId(u128::from(order)), round: 0 };
-            inventory.apply(&Event::Reserved { hold, quantity: 1, deadline, at });
-            inventory.apply(&Event::Fulfilled { hold, at });
+            let order = OrderId(u128::from(order));
+            inventory.apply(&Event::Reserved { order, quantity: 1, deadline, at });
+            inventory.apply(&Event::Fulfilled { order, at });
         }
         encode_snapshot(&inventory).len()
     }

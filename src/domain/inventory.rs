@@ -40,15 +40,6 @@ pub const RECEIPT_KEPT_MS: u64 = 30 * 24 * 3_600 * 1_000;
 /// How many receipts one product remembers; past it a new one is refused until old ones are 30 days old.
 pub const RECEIPTS_MAX: usize = 10_000;
 
-/// A reservation's identity: the order, and which time the order reserves (it may have to do so again after a deadline).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Hold {
-    /// The order it is for.
-    pub order: OrderId,
-    /// 0 at first, 1 where the order reserves again, and so on.
-    pub round: u8,
-}
-
 /// What an inventory can be asked.
 #[derive(Debug, Clone)]
 pub enum Command {
@@ -78,8 +69,8 @@ pub enum Command {
     },
     /// Keep some for an order.
     Reserve {
-        /// For whom.
-        hold: Hold,
+        /// For which order.
+        order: OrderId,
         /// Units.
         quantity: u32,
         /// After this moment the reservation is refused.
@@ -87,15 +78,15 @@ pub enum Command {
     },
     /// Give back what is kept for an order, also where the reservation is yet to arrive.
     Release {
-        /// For whom it was kept.
-        hold: Hold,
+        /// For which order it was kept.
+        order: OrderId,
         /// The reservation's deadline.
         deadline: Timestamp,
     },
     /// What was kept for an order is sold.
     Fulfil {
-        /// For whom it was kept.
-        hold: Hold,
+        /// For which order it was kept.
+        order: OrderId,
         /// The reservation's deadline.
         deadline: Timestamp,
     },
@@ -125,8 +116,8 @@ pub enum Event {
     },
     /// Some are kept for an order.
     Reserved {
-        /// For whom.
-        hold: Hold,
+        /// For which order.
+        order: OrderId,
         /// Units.
         quantity: u32,
         /// Until when the order may take to be paid.
@@ -136,8 +127,8 @@ pub enum Event {
     },
     /// What was kept is available again.
     Released {
-        /// For whom it was kept.
-        hold: Hold,
+        /// For which order it was kept.
+        order: OrderId,
         /// The reservation's deadline.
         deadline: Timestamp,
         /// When.
@@ -145,8 +136,8 @@ pub enum Event {
     },
     /// What was kept is sold.
     Fulfilled {
-        /// For whom it was kept.
-        hold: Hold,
+        /// For which order it was kept.
+        order: OrderId,
         /// When.
         at: Timestamp,
     },
@@ -203,8 +194,8 @@ pub struct Inventory {
     on_hand: u64,
     reserved: u64,
     sold: u64,
-    holds: SharedMap<Hold, HoldState>,
-    finished: Vector<(Timestamp, Hold)>,
+    holds: SharedMap<OrderId, HoldState>,
+    finished: Vector<(Timestamp, OrderId)>,
     receipts: SharedMap<ReceiptId, i64>,
     receipts_by_age: Vector<(Timestamp, ReceiptId)>,
 }
@@ -259,9 +250,9 @@ impl Inventory {
     }
 
     /// The order of each open reservation with its units: what a check of the whole shop compares with the orders.
-    pub fn open_holds(&self) -> impl Iterator<Item = (Hold, u32)> {
-        self.holds.iter().filter_map(|(hold, state)| match state {
-            HoldState::Reserved { quantity, .. } => Some((*hold, *quantity)),
+    pub fn open_holds(&self) -> impl Iterator<Item = (OrderId, u32)> {
+        self.holds.iter().filter_map(|(order, state)| match state {
+            HoldState::Reserved { quantity, .. } => Some((*order, *quantity)),
             HoldState::Released | HoldState::Fulfilled { .. } => None,
         })
     }
@@ -292,12 +283,12 @@ impl Inventory {
 
     fn decide_reserve(
         &self,
-        hold: Hold,
+        order: OrderId,
         quantity: u32,
         deadline: Timestamp,
         now: Timestamp,
     ) -> Result<Option<Event>, Rejection> {
-        match self.holds.get(&hold) {
+        match self.holds.get(&order) {
             Some(HoldState::Released) => return Err(Rejection::HoldReleased),
             Some(HoldState::Reserved { quantity: held, .. } | HoldState::Fulfilled { quantity: held }) => {
                 return if *held == quantity { Ok(None) } else { Err(Rejection::HoldReused) };
@@ -317,15 +308,15 @@ impl Inventory {
         if self.holds.len() >= HOLDS_MAX {
             return Err(Rejection::TooManyHolds);
         }
-        Ok(Some(Event::Reserved { hold, quantity, deadline, at: now }))
+        Ok(Some(Event::Reserved { order, quantity, deadline, at: now }))
     }
 
     /// Forgets what no late message can ask about any more. It reads the event's time only, so a replay forgets the same.
     fn forget_old(&mut self, now: Timestamp) {
-        while let Some((forget_at, hold)) = self.finished.front().copied().filter(|(forget_at, _)| *forget_at <= now) {
+        while let Some((forget_at, order)) = self.finished.front().copied().filter(|(forget_at, _)| *forget_at <= now) {
             debug_assert!(forget_at <= now);
             self.finished.pop_front();
-            self.holds.remove(&hold);
+            self.holds.remove(&order);
         }
         while let Some((_, receipt)) =
             self.receipts_by_age.front().filter(|(at, _)| now.ms_since(*at) > RECEIPT_KEPT_MS)
@@ -335,9 +326,9 @@ impl Inventory {
         }
     }
 
-    fn finish(&mut self, hold: Hold, state: HoldState, deadline: Timestamp) {
-        self.holds.insert(hold, state);
-        self.finished.push_back((deadline.plus_ms(FINISHED_KEPT_MS), hold));
+    fn finish(&mut self, order: OrderId, state: HoldState, deadline: Timestamp) {
+        self.holds.insert(order, state);
+        self.finished.push_back((deadline.plus_ms(FINISHED_KEPT_MS), order));
     }
 }
 
@@ -367,19 +358,19 @@ impl Entity for Inventory {
                 let delta = self.view().counted(on_hand)?;
                 Ok((delta != 0 || !self.opened).then_some(Event::Counted { delta }))
             }
-            Command::Reserve { hold, quantity, deadline } => self.decide_reserve(hold, quantity, deadline, now),
-            Command::Release { hold, deadline } => match self.holds.get(&hold) {
+            Command::Reserve { order, quantity, deadline } => self.decide_reserve(order, quantity, deadline, now),
+            Command::Release { order, deadline } => match self.holds.get(&order) {
                 Some(HoldState::Released) => Ok(None),
                 Some(HoldState::Fulfilled { .. }) => Err(Rejection::HoldUnknown),
-                Some(HoldState::Reserved { .. }) => Ok(Some(Event::Released { hold, deadline, at: now })),
+                Some(HoldState::Reserved { .. }) => Ok(Some(Event::Released { order, deadline, at: now })),
                 // Past the deadline no reservation can follow, so there is nothing to leave behind.
                 None if now >= deadline => Ok(None),
-                None => Ok(Some(Event::Released { hold, deadline, at: now })),
+                None => Ok(Some(Event::Released { order, deadline, at: now })),
             },
-            Command::Fulfil { hold, deadline } => match self.holds.get(&hold) {
+            Command::Fulfil { order, deadline } => match self.holds.get(&order) {
                 Some(HoldState::Fulfilled { .. }) => Ok(None),
                 Some(HoldState::Released) => Err(Rejection::HoldUnknown),
-                Some(HoldState::Reserved { .. }) => Ok(Some(Event::Fulfilled { hold, at: now })),
+                Some(HoldState::Reserved { .. }) => Ok(Some(Event::Fulfilled { order, at: now })),
                 // An open reservation is only ended by its order, so an unknown one was sold, and forgotten since.
                 None if now >= deadline.plus_ms(FINISHED_KEPT_MS) => Ok(None),
                 None => Err(Rejection::HoldUnknown),
@@ -407,28 +398,28 @@ impl Entity for Inventory {
                 self.received = self.received.checked_add_signed(delta).expect("decided within bounds");
                 self.on_hand = self.on_hand.checked_add_signed(delta).expect("decided within bounds");
             }
-            Event::Reserved { hold, quantity, deadline, at } => {
+            Event::Reserved { order, quantity, deadline, at } => {
                 self.forget_old(at);
-                self.holds.insert(hold, HoldState::Reserved { quantity, deadline });
+                self.holds.insert(order, HoldState::Reserved { quantity, deadline });
                 self.reserved += u64::from(quantity);
             }
-            Event::Released { hold, deadline, at } => {
+            Event::Released { order, deadline, at } => {
                 self.forget_old(at);
-                if let Some(HoldState::Reserved { quantity, .. }) = self.holds.get(&hold).copied() {
+                if let Some(HoldState::Reserved { quantity, .. }) = self.holds.get(&order).copied() {
                     self.reserved -= u64::from(quantity);
                     self.on_hand += u64::from(quantity) * u64::from(planted(Bug::ReleaseMakesStock));
                 }
-                self.finish(hold, HoldState::Released, deadline);
+                self.finish(order, HoldState::Released, deadline);
             }
-            Event::Fulfilled { hold, at } => {
+            Event::Fulfilled { order, at } => {
                 self.forget_old(at);
-                let Some(HoldState::Reserved { quantity, deadline }) = self.holds.get(&hold).copied() else {
+                let Some(HoldState::Reserved { quantity, deadline }) = self.holds.get(&order).copied() else {
                     panic!("only a reserved hold is fulfilled");
                 };
                 self.reserved -= u64::from(quantity);
                 self.on_hand -= u64::from(quantity);
                 self.sold += u64::from(quantity);
-                self.finish(hold, HoldState::Fulfilled { quantity }, deadline);
+                self.finish(order, HoldState::Fulfilled { quantity }, deadline);
             }
         }
         let reserved_fits = self.reserved <= self.on_hand || planted(Bug::ReservesOneTooMany);

@@ -176,8 +176,7 @@ impl Entity for Review {
         let version = self.version + 1;
         let content = match command {
             Command::Write(content) => content,
-            // Also where nothing was written here: before reviews had streams of their own, it was written elsewhere.
-            Command::Erase if self.written.is_none() && self.version > 0 => return Ok(None),
+            Command::Erase if self.written.is_none() => return Ok(None),
             Command::Erase => return Ok(Some(Event::Erased { version, at: now })),
         };
         if !(1..=5).contains(&content.rating) {

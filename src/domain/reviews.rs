@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{
     entity::{Entity, Kind, Timestamp},
     ids::{ProductId, UserId},
-    review::Content,
 };
 
 /// How many customers may review one product; past it new ones are refused, so that the entity stays small (5 MB).
@@ -41,13 +40,6 @@ pub enum Command {
 /// What can have happened to reviews. Stored: see `actors/records.rs` before changing it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
-    /// A customer wrote a review, or replaced theirs. Written before reviews had streams of their own.
-    Written {
-        /// The review.
-        review: Content,
-        /// When.
-        at: Timestamp,
-    },
     /// A customer gave stars, or other ones.
     Rated {
         /// Who.
@@ -130,13 +122,12 @@ impl Entity for Reviews {
 
     fn apply(&mut self, event: &Event) {
         match event {
-            Event::Written { review, .. } => self.set(review.customer, review.rating, 0),
             Event::Rated { customer, rating, version } => self.set(*customer, *rating, *version),
             Event::Forgotten { customer } => self.remove(*customer),
         }
     }
 
-    /// The stream's oldest events may hold the text itself.
+    /// Who gave stars is gone from the stored events, too.
     fn erases(event: &Event) -> bool {
         matches!(event, Event::Forgotten { .. })
     }

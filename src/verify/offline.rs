@@ -402,8 +402,8 @@ impl Directory {
                 continue;
             };
             let mut holds = BTreeMap::new();
-            for (hold, quantity) in inventory.open_holds() {
-                *holds.entry(hold.order.to_string()).or_default() += u64::from(quantity);
+            for (order, quantity) in inventory.open_holds() {
+                *holds.entry(order.to_string()).or_default() += u64::from(quantity);
             }
             let shelf = Shelf {
                 received: view.received,

@@ -4,11 +4,6 @@
 //! buying other things. What is restored starts, the customers log in to it and look at everything again, and the
 //! checker holds it against what they wrote. The provider's ledger is another company's and is not restored: it goes
 //! on.
-//!
-//! Then the same is done with what an older release has written: the stored forms of accounts and carts are put back
-//! into their first version (events, and all other states, have had one form so far; `tests/golden/` has them byte by
-//! byte, and of the ratings too, which today's events cannot be put back into). The older shop is backed up, restored
-//! and looked at.
 
 use std::{
     fs,
@@ -22,12 +17,7 @@ use std::{
 };
 
 use secrecy::SecretString;
-use souk::{
-    actors::records::{encode_snapshot, replay},
-    domain::{account::Account, cart::Cart, entity::Entity},
-    storage::{Journal, JournalConfig, Snapshot},
-    verify::{self, Access, Login, Source, Subject, history::Call},
-};
+use souk::verify::{self, Access, Login, Source, Subject, history::Call};
 use tokio::task::JoinHandle;
 
 use crate::{
@@ -47,8 +37,6 @@ const OTHER_PRODUCT: &str = "untold";
 const STOCK: u64 = 1_000_000;
 const PRICE: u64 = 500;
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The first version of what is put back into it.
-const FIRST_VERSION: u16 = 1;
 
 /// What all runs came to.
 #[derive(Default)]
@@ -57,7 +45,6 @@ struct Tally {
     orders: u64,
     meanwhile: u64,
     bytes: u64,
-    older: u64,
     backup: Duration,
     restore: Duration,
     violations: Vec<String>,
@@ -70,13 +57,13 @@ pub(crate) async fn run(length: Length) -> Outcome {
         cycle(&mut random, &mut tally).await;
         tally.cycles += 1;
     }
-    let Tally { cycles, orders, meanwhile, bytes, older, backup, restore, mut violations } = tally;
+    let Tally { cycles, orders, meanwhile, bytes, backup, restore, mut violations } = tally;
     if meanwhile == 0 {
         violations.push("nothing was ordered while the backups were taken: they prove nothing".into());
     }
     let load = format!("{orders} acknowledged orders, lost 0, {meanwhile} more placed meanwhile");
     let took = format!("slowest backup {backup:.1?}, restore {restore:.1?}, {} MiB", bytes >> 20);
-    let figure = format!("{cycles} backups / {load} / {took} / {older} states of the first version read");
+    let figure = format!("{cycles} backups / {load} / {took}");
     Ok(Figure { figure, violations })
 }
 
@@ -124,14 +111,6 @@ async fn cycle(random: &mut fastrand::Rng, tally: &mut Tally) {
     tally.restore = tally.restore.max(took);
     tally.violations.extend(told.compare(&at("restored"), "restored").await);
 
-    let older = put_back::<Account>(&at("restored")).await + put_back::<Cart>(&at("restored")).await;
-    tally.older += older;
-    if older < told.names.len() as u64 {
-        tally.violations.push(format!("only {older} states could be put back into their first version"));
-    }
-    souk(&at("restored"), &told.ledger, &["backup", at("older").to_str().unwrap()]).await;
-    souk(&at("upgraded"), &told.ledger, &["restore", at("older").to_str().unwrap()]).await;
-    tally.violations.extend(told.compare(&at("upgraded"), "of an older release").await);
     println!("  {} backups, {} orders, slowest backup {:.1?}", tally.cycles + 1, tally.orders, tally.backup);
 }
 
@@ -181,33 +160,6 @@ fn size(directory: &Path) -> u64 {
         if metadata.is_dir() { size(&entry.path()) } else { metadata.len() }
     };
     entries.map(bytes).sum()
-}
-
-/// Replaces every snapshot of a kind by its first form, which lacked the last field; how many could be. A stopped
-/// shop's.
-async fn put_back<E: Entity>(data: &Path) -> u64 {
-    let journal = Journal::open(JournalConfig::new(data.join("journal"))).unwrap();
-    let walked = journal.clone();
-    let streams =
-        tokio::task::spawn_blocking(move || walked.scan(E::KIND as u8).unwrap().map(Result::unwrap).collect());
-    let streams: Vec<_> = streams.await.unwrap();
-    let mut count = 0;
-    for stream in &streams {
-        let loaded = journal.read(stream).await.unwrap();
-        let mut bytes = encode_snapshot(&replay::<E>(&loaded).unwrap().entity);
-        // The field was not there before it had a value for the first time.
-        if bytes.pop() == Some(0) {
-            let snapshot = Snapshot { sequence: loaded.sequence(), version: FIRST_VERSION, bytes: bytes.into() };
-            journal.offer_snapshot(stream, snapshot);
-        }
-    }
-    journal.checkpoint().await.unwrap();
-    for stream in &streams {
-        let snapshot = journal.read(stream).await.unwrap().snapshot;
-        count += u64::from(snapshot.is_some_and(|snapshot| snapshot.version == FIRST_VERSION));
-    }
-    journal.close().await.unwrap();
-    count
 }
 
 impl Told {

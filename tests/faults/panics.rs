@@ -31,7 +31,7 @@ use souk::{
     domain::{
         entity::{Entity, EntityId, Timestamp},
         ids::{OrderId, ProductId},
-        inventory::{Event, Hold, Inventory},
+        inventory::{Event, Inventory},
     },
     storage::{Append, Journal, JournalConfig, Stream},
     verify::{self, Source, Subject, history::Call},
@@ -71,8 +71,7 @@ async fn poison(data: &Path) {
     for number in 0..POISONED {
         let product: ProductId = name(number).parse().unwrap();
         let (lease, loaded) = journal.activate(&Stream::new(Inventory::KIND as u8, &product.to_key())).await.unwrap();
-        let hold = Hold { order: OrderId(1), round: 0 };
-        let payload = encode_event::<Inventory>(&Event::Fulfilled { hold, at: Timestamp(0) });
+        let payload = encode_event::<Inventory>(&Event::Fulfilled { order: OrderId(1), at: Timestamp(0) });
         let sequence = loaded.sequence() + 1;
         let (done, durable) = oneshot::channel();
         let append = Append { sequence, version: EVENT_VERSION, payload };

@@ -11,7 +11,7 @@ use crate::domain::{
 };
 
 /// The projection's name in storage. It has another one when its keys change: then it is built again.
-pub const NAME: &str = "lists-2";
+pub const NAME: &str = "lists";
 
 /// Where an order stands, as far as its events tell without its state: what lists of orders are filtered by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

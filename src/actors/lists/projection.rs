@@ -27,8 +27,6 @@ use crate::{
         codec::{decode, encode},
     },
 };
-/// The name before, whose entries are of no use any more.
-const FORMER_NAME: &str = "lists";
 
 /// How many changes are committed together at the most, give or take a page: it bounds the memory that they take. About as many as half
 /// a second of a busy shop brings, so that what an order becomes within it is written once.
@@ -52,9 +50,6 @@ impl ListsProjection {
     /// # Errors
     /// A fault of the storage.
     pub fn open(journal: Journal) -> Result<Self, ProjectionFault> {
-        if journal.read_models().position(FORMER_NAME) > Position::BEGINNING {
-            journal.read_models().clear(FORMER_NAME).map_err(|error| fault(&error))?;
-        }
         Ok(Self { journal, pending: HashMap::new(), erased: BTreeSet::new() })
     }
 
@@ -111,9 +106,7 @@ impl ListsProjection {
             | Event::IssueRaised { .. } => {
                 self.put(attention_key(order), Vec::new());
             }
-            Event::AttentionResolved { all: true, .. } | Event::IssuesResolved { all: true, .. } => {
-                self.delete(attention_key(order));
-            }
+            Event::IssuesResolved { all: true, .. } => self.delete(attention_key(order)),
             _ => {}
         }
         let stage = match event {
@@ -151,7 +144,6 @@ impl ListsProjection {
             | Event::ReturnRejected { .. }
             | Event::Undone { .. }
             | Event::IssueRaised { .. }
-            | Event::AttentionResolved { .. }
             | Event::IssuesResolved { .. }
             | Event::Erased { .. } => return Ok(()),
         };
@@ -245,11 +237,6 @@ impl ListsProjection {
 
     fn rating_event(&mut self, product: ProductId, event: &reviews::Event) -> Result<(), ProjectionFault> {
         match event {
-            // How a review was written before it had a stream of its own.
-            reviews::Event::Written { review, at } => {
-                let id = ReviewId { product, customer: review.customer };
-                self.list_review(&id, &Written { content: review.clone(), at: *at })
-            }
             reviews::Event::Rated { customer, version, .. } => {
                 self.counted(&ReviewId { product, customer: *customer }, *version)
             }
@@ -266,23 +253,9 @@ impl ListsProjection {
     }
 
     /// What all its events together would have listed, after what the reviews themselves have.
-    fn rating_state(
-        &mut self,
-        product: &ProductId,
-        reviews: &Reviews,
-        records: &[Record],
-    ) -> Result<(), ProjectionFault> {
+    fn rating_state(&mut self, product: &ProductId, reviews: &Reviews) -> Result<(), ProjectionFault> {
         for (customer, version) in reviews.versions() {
             self.counted(&ReviewId { product: product.clone(), customer }, version)?;
-        }
-        for record in records {
-            let event = records::decode_event::<Reviews>(record.version, &record.payload);
-            if let Ok(reviews::Event::Written { review, at }) = event
-                && reviews.versions().any(|counted| counted == (review.customer, 0))
-            {
-                let id = ReviewId { product: product.clone(), customer: review.customer };
-                self.list_review(&id, &Written { content: review, at })?;
-            }
         }
         Ok(())
     }
@@ -326,7 +299,7 @@ impl Projection for ListsProjection {
         self.journal.read_models().position(NAME)
     }
 
-    /// Reviews before their counts, so that what is counted already is known of when it is seeded.
+    /// Reviews come first: the ratings that count them refer to them.
     fn kinds(&self) -> &'static [Kind] {
         &[Kind::Order, Kind::Review, Kind::Reviews, Kind::Account, Kind::Cart]
     }
@@ -346,7 +319,7 @@ impl Projection for ListsProjection {
             self.review_state(&id, &review)?;
         } else if kind == Kind::Reviews as u8 {
             let (product, reviews) = self.state::<Reviews>(stream, loaded)?;
-            self.rating_state(&product, &reviews, &loaded.records)?;
+            self.rating_state(&product, &reviews)?;
         } else if kind == Kind::Account as u8 {
             let (id, account) = self.state::<Account>(stream, loaded)?;
             if let Some(user) = account.view().former.and_then(|former| former.under_way) {

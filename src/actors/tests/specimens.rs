@@ -12,7 +12,7 @@ use crate::{
         cart,
         entity::Timestamp,
         ids::{OrderId, ProductId, ReceiptId, RequestKey, UserId},
-        inventory::{self, Hold},
+        inventory,
         money::{Currency, Money},
         order::{
             self, About, EndReason, IssueKind, PaymentState, Placement, Refund, RefundCause, RefundState, StockAnswer,
@@ -105,7 +105,6 @@ pub(super) fn inventory() -> [(&'static str, inventory::Event); 6] {
         Event::Released { .. } => 4,
         Event::Fulfilled { .. } => 5,
     };
-    let hold = Hold { order: ORDER, round: 1 };
     of_all(
         variant,
         6,
@@ -113,9 +112,9 @@ pub(super) fn inventory() -> [(&'static str, inventory::Event); 6] {
             ("opened", Event::Opened { quantity: 1_000 }),
             ("adjusted", Event::Adjusted { receipt: ReceiptId(0x3333), delta: -7, at: AT }),
             ("counted", Event::Counted { delta: -3 }),
-            ("reserved", Event::Reserved { hold, quantity: 5, deadline: DEADLINE, at: AT }),
-            ("released", Event::Released { hold, deadline: DEADLINE, at: AT }),
-            ("fulfilled", Event::Fulfilled { hold, at: AT }),
+            ("reserved", Event::Reserved { order: ORDER, quantity: 5, deadline: DEADLINE, at: AT }),
+            ("released", Event::Released { order: ORDER, deadline: DEADLINE, at: AT }),
+            ("fulfilled", Event::Fulfilled { order: ORDER, at: AT }),
         ],
     )
 }
@@ -182,7 +181,7 @@ fn refund(number: u32, cause: RefundCause) -> Refund {
     }
 }
 
-pub(super) fn order() -> [(&'static str, order::Event); 66] {
+pub(super) fn order() -> [(&'static str, order::Event); 64] {
     use order::Event;
     let variant = |event: &Event| match event {
         Event::Placed(_) => 0,
@@ -211,11 +210,10 @@ pub(super) fn order() -> [(&'static str, order::Event); 66] {
         Event::ReturnRejected { .. } => 23,
         Event::Undone { .. } => 24,
         Event::IssueRaised { .. } => 25,
-        Event::AttentionResolved { .. } => 26,
-        Event::FulfilledWithMore { .. } => 27,
-        Event::EndedWithMore { .. } => 28,
-        Event::IssuesResolved { .. } => 29,
-        Event::RefundedElsewhere { .. } => 30,
+        Event::FulfilledWithMore { .. } => 26,
+        Event::EndedWithMore { .. } => 27,
+        Event::IssuesResolved { .. } => 28,
+        Event::RefundedElsewhere { .. } => 29,
     };
     let bare = test_shop::placement(USER, 3, &[(0, 2)], AT);
     let answered = |first, second| Event::StockAnswered { answers: vec![(0, first), (1, second)], at: AT };
@@ -231,7 +229,7 @@ pub(super) fn order() -> [(&'static str, order::Event); 66] {
     let tracking = Tracking { carrier: "Post".into(), number: "RR123".into() };
     of_all(
         variant,
-        31,
+        30,
         [
             ("placed", Event::Placed(placement())),
             ("placed_bare", Event::Placed(bare)),
@@ -299,30 +297,10 @@ pub(super) fn order() -> [(&'static str, order::Event); 66] {
             ("refunded_elsewhere_raised", raised(IssueKind::RefundedElsewhere { refund: 1, amount: inr(3) })),
             ("dispute_ended", raised(IssueKind::DisputeEnded { reference: "pi_1".into(), outcome: "won".into() })),
             ("disputed", raised(IssueKind::Disputed { reference: "pi_1".into() })),
-            (
-                "resolved",
-                Event::AttentionResolved {
-                    issues: vec![1],
-                    all: false,
-                    by: Some(USER),
-                    note: "called the bank".into(),
-                    at: AT,
-                },
-            ),
-            (
-                "come_right",
-                Event::AttentionResolved {
-                    issues: vec![1],
-                    all: true,
-                    by: None,
-                    note: "it has come right".into(),
-                    at: AT,
-                },
-            ),
             ("fulfilled_with_more", Event::FulfilledWithMore { at: AT }),
             ("ended_with_more", Event::EndedWithMore { at: AT }),
             (
-                "settled_by_operator",
+                "resolved_by_operator",
                 Event::IssuesResolved {
                     issues: vec![1],
                     all: false,
@@ -333,13 +311,13 @@ pub(super) fn order() -> [(&'static str, order::Event); 66] {
                 },
             ),
             (
-                "settled_by_itself",
+                "resolved_by_itself",
                 Event::IssuesResolved {
                     issues: vec![1],
                     all: true,
                     more: false,
                     by: None,
-                    note: "it has come right".into(),
+                    note: "it has resolved itself".into(),
                     at: AT,
                 },
             ),
@@ -428,20 +406,16 @@ pub(super) fn unmatched_notices() -> [(&'static str, unmatched_notices::Event); 
     )
 }
 
-pub(super) fn reviews() -> [(&'static str, reviews::Event); 4] {
+pub(super) fn reviews() -> [(&'static str, reviews::Event); 2] {
     use reviews::Event;
     let variant = |event: &Event| match event {
-        Event::Written { .. } => 0,
-        Event::Rated { .. } => 1,
-        Event::Forgotten { .. } => 2,
+        Event::Rated { .. } => 0,
+        Event::Forgotten { .. } => 1,
     };
-    let written = |rating, purchase| Event::Written { review: content(rating, purchase), at: AT };
     of_all(
         variant,
-        3,
+        2,
         [
-            ("written", written(5, Purchase::Verified)),
-            ("rewritten", written(3, Purchase::Unknown)),
             ("rated", Event::Rated { customer: USER, rating: 4, version: 2 }),
             ("forgotten", Event::Forgotten { customer: USER }),
         ],

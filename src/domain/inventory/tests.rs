@@ -7,20 +7,16 @@ use super::*;
 const NOW: Timestamp = Timestamp(1_000);
 const DEADLINE: Timestamp = Timestamp(10_000);
 
-fn hold(order: u128) -> Hold {
-    Hold { order: OrderId(order), round: 0 }
-}
-
 fn reserve(order: u128, quantity: u32) -> Command {
-    Command::Reserve { hold: hold(order), quantity, deadline: DEADLINE }
+    Command::Reserve { order: OrderId(order), quantity, deadline: DEADLINE }
 }
 
 fn release(order: u128) -> Command {
-    Command::Release { hold: hold(order), deadline: DEADLINE }
+    Command::Release { order: OrderId(order), deadline: DEADLINE }
 }
 
 fn fulfil(order: u128) -> Command {
-    Command::Fulfil { hold: hold(order), deadline: DEADLINE }
+    Command::Fulfil { order: OrderId(order), deadline: DEADLINE }
 }
 
 fn stocked(quantity: u64, commands: &[Command]) -> Inventory {
@@ -71,7 +67,7 @@ fn a_reservation_after_its_deadline_is_refused() {
 fn an_open_reservation_outlives_its_deadline() {
     let mut inventory = stocked(5, &[reserve(1, 2)]);
     let late = Timestamp(DEADLINE.0 + 10 * FINISHED_KEPT_MS);
-    let other = Command::Reserve { hold: hold(2), quantity: 1, deadline: late.plus_ms(1) };
+    let other = Command::Reserve { order: OrderId(2), quantity: 1, deadline: late.plus_ms(1) };
     let event = inventory.decide(&other, late).unwrap().unwrap();
     inventory.apply(&event);
     assert_eq!(inventory.view().reserved_quantity, 3, "only its order ends a hold");
@@ -81,7 +77,7 @@ fn an_open_reservation_outlives_its_deadline() {
 fn finished_holds_are_forgotten_and_a_late_repeat_is_still_harmless() {
     let mut inventory = stocked(5, &[reserve(1, 2), fulfil(1)]);
     let late = Timestamp(DEADLINE.0 + FINISHED_KEPT_MS);
-    let other = Command::Reserve { hold: hold(2), quantity: 1, deadline: late.plus_ms(1) };
+    let other = Command::Reserve { order: OrderId(2), quantity: 1, deadline: late.plus_ms(1) };
     let event = inventory.decide(&other, late).unwrap().unwrap();
     inventory.apply(&event);
     assert_eq!(inventory.holds.len(), 1, "the finished hold is forgotten");

@@ -358,19 +358,6 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
-    /// Problems are settled. Only read: [`Event::IssuesResolved`] is written.
-    AttentionResolved {
-        /// Which, by their numbers.
-        issues: Vec<u32>,
-        /// Whether nothing is left that an operator has to look at.
-        all: bool,
-        /// By whom; `None` where it has resolved itself.
-        by: Option<UserId>,
-        /// What was done.
-        note: String,
-        /// When.
-        at: Timestamp,
-    },
     /// As [`Event::Fulfilled`], with more to do for the checkout afterwards: money of another attempt is on its way back.
     FulfilledWithMore {
         /// When.
@@ -437,8 +424,7 @@ impl Event {
             | Self::VoidRequested { .. }
             | Self::ReturnRequested { .. }
             | Self::ReturnRejected { .. }
-            | Self::Undone { .. }
-            | Self::AttentionResolved { .. } => None,
+            | Self::Undone { .. } => None,
         }
     }
 }

@@ -42,12 +42,10 @@
 //! - `lifecycle`: how an order is cancelled, expires and ends.
 //! - `issues`: what an operator has to look at.
 //! - `step`: what is to be done next. `saga`: the requests that a step is made of.
-//! - `former`: how the state was stored before.
 //! - `tests`: examples and properties. `walk`: everything that can happen.
 //!
 //! Depends on `std`, `serde` and its neighbours.
 
-mod former;
 mod issues;
 mod lifecycle;
 mod messages;
@@ -69,7 +67,6 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    former::OrderV1,
     issues::{Issue, IssueKind, Resolved, check_note},
     messages::{About, Command, Event, Rejection},
     parts::{EndReason, HistoryEntry, Status, StockAnswer, Tracking},
@@ -398,8 +395,7 @@ impl Entity for Order {
                 self.raise(kind.clone(), *at);
                 self.take_notice(*notice);
             }
-            Event::AttentionResolved { issues, by, note, at, .. }
-            | Event::IssuesResolved { issues, by, note, at, .. } => {
+            Event::IssuesResolved { issues, by, note, at, .. } => {
                 self.resolve(issues, &Resolved { by: *by, note: note.clone(), at: *at });
             }
         }

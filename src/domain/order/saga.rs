@@ -9,7 +9,7 @@ use crate::{
         cart,
         entity::Entity,
         ids::{OrderId, ProductId, ReceiptId},
-        inventory::{self, Hold},
+        inventory,
     },
     planted::{Bug, planted},
 };
@@ -36,23 +36,23 @@ impl Step {
     #[must_use]
     pub fn asks(&self, id: OrderId, order: &Order) -> Vec<Effect> {
         let Some(placement) = order.placement() else { return Vec::new() };
-        let (hold, deadline) = (Hold { order: id, round: 0 }, placement.deadline);
+        let deadline = placement.deadline;
         let stock = |line: &Line, command| Effect::Stock(line.product.clone(), command);
         let named = |lines: &[u16]| lines.iter().map(|index| &placement.lines[usize::from(*index)]).collect::<Vec<_>>();
         match self {
             Self::TakeFromCart => vec![Effect::Cart(take(id, placement))],
             Self::Reserve(lines) => {
-                let reserve = |quantity| inventory::Command::Reserve { hold, quantity, deadline };
+                let reserve = |quantity| inventory::Command::Reserve { order: id, quantity, deadline };
                 named(lines).into_iter().map(|line| stock(line, reserve(line.quantity))).collect()
             }
             Self::Fulfil => {
                 let sold =
-                    placement.lines.iter().map(|line| stock(line, inventory::Command::Fulfil { hold, deadline }));
+                    placement.lines.iter().map(|line| stock(line, inventory::Command::Fulfil { order: id, deadline }));
                 std::iter::once(Effect::Cart(cart::Command::Close { order: id })).chain(sold).collect()
             }
             Self::Undo => {
                 let lines: &[Line] = if planted(Bug::ReservationLeaks) { &[] } else { &placement.lines };
-                let release = |line| stock(line, inventory::Command::Release { hold, deadline });
+                let release = |line| stock(line, inventory::Command::Release { order: id, deadline });
                 let given_back = std::iter::once(Effect::Cart(cart::Command::Return { order: id }));
                 given_back.chain(lines.iter().map(release)).collect()
             }
