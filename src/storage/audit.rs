@@ -1,8 +1,8 @@
-//! A look at a journal's directory that changes nothing in it: every batch of the log, every value of the state.
+//! A read-only check of a journal's directory: every batch of the log, every value of the state.
 //!
-//! The lock is held meanwhile, so no shop is in the way and none starts. The log's files are opened for reading only. The
-//! state's store cannot be opened without being changed, so a copy of it is. Depends on `boot`, `log`, `state` and
-//! `read_models`.
+//! The audit holds the directory's lock, so no shop runs or starts meanwhile. It opens the log's files for reading
+//! only. sled cannot open a store without changing it, so the audit opens a copy of the state. Depends on `boot`,
+//! `log`, `state` and `read_models`.
 
 use std::{
     fs, io,
@@ -28,7 +28,7 @@ use super::{
     state::{State, Unopened},
 };
 
-/// How many keys of the state are looked at at once.
+/// How many keys of the state are read in one call.
 const KEYS_AT_ONCE: usize = 1_000;
 
 /// A directory under audit.
@@ -43,14 +43,14 @@ pub struct Audit {
     _lock: fs::File,
 }
 
-/// What the bases hold.
+/// What the audit found in the bases.
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, Clone, Default)]
 pub struct Bases {
-    /// How many there are.
     pub bases: u64,
-    /// Their entries: states and events of streams.
+    /// States and events of streams.
     pub entries: u64,
-    /// What is damaged.
+    /// One message for each damaged base.
     pub damaged: Vec<String>,
 }
 
@@ -59,15 +59,15 @@ pub struct Bases {
 pub struct LogScan {
     /// Batches, empty ones included.
     pub batches: u64,
-    /// Where the scan ended: at the end of the log, or before what is damaged.
+    /// Where the scan ended: at the end of the log, or before the damage.
     pub end: Position,
     /// What is damaged or missing.
     pub damage: Vec<Damage>,
-    /// Does a torn batch stand behind the end? It was never acknowledged, and the next start cuts it off.
+    /// Whether a torn batch follows the end. It was never acknowledged, and the next start cuts it off.
     pub torn: bool,
 }
 
-/// Files that are only read.
+/// A file system that can only be read.
 #[derive(Debug)]
 struct ReadOnly;
 
@@ -142,7 +142,7 @@ impl Audit {
     /// Takes the lock, reads the manifest, and copies the state to `scratch`, which must be empty.
     ///
     /// # Errors
-    /// A shop has the directory, there is none in it, or what is needed to look at it at all is damaged.
+    /// A running shop holds the directory, it contains no shop, or what the audit itself needs is damaged.
     pub fn open(dir: &Path, scratch: &Path) -> Result<Self, OpenError> {
         let failed = |what: &str, path: &Path| Fault::io(format!("{what} {}", path.display()));
         let lock_path = dir.join("lock");
@@ -178,19 +178,19 @@ impl Audit {
         Position(self.segments.first().map_or(0, |segment| segment.first))
     }
 
-    /// Up to where the log is part of the state.
+    /// The position up to which the state contains the log.
     #[must_use]
     pub fn checkpoint(&self) -> Position {
         self.mark.end
     }
 
-    /// The read models, as they stood.
+    /// The read models as of the last commit.
     #[must_use]
     pub fn read_models(&self) -> &ReadModels {
         &self.read_models
     }
 
-    /// Reads every base, block by block, holding each against its checksum. One that is not finished has no name and is left out.
+    /// Reads every base block by block and checks the checksums. An unfinished base has another name and is skipped.
     ///
     /// # Errors
     /// A file cannot be read.
@@ -211,14 +211,14 @@ impl Audit {
         Ok(found)
     }
 
-    /// Scans over the whole log, batch by batch, holding each against its checksum and against the one before it. It ends at
+    /// Reads the whole log batch by batch, and checks each batch's checksum and its link to the one before. Stops at
     /// the first damage.
     ///
     /// # Errors
     /// A file cannot be read.
     pub fn scan(&self, on_batch: &mut dyn FnMut(Position, Vec<Record>)) -> Result<LogScan, Fault> {
         let mut scan = LogScan { end: self.oldest(), ..LogScan::default() };
-        // The first batch of a log that has lost its beginning says itself what it continues.
+        // A log without its beginning cannot say what its first batch must continue: accept that batch as it is.
         let mut link = (self.oldest() == Position::BEGINNING).then(Link::default);
         let mut at = (0, SEGMENT_HEADER_BYTES);
         for (index, segment) in self.segments.iter().enumerate() {
@@ -239,7 +239,7 @@ impl Audit {
                 offset += header.length();
                 at = (index, offset);
             }
-            // The rest of a segment is left empty where the next batch did not fit.
+            // A segment may have empty space at its end, where the next batch did not fit.
             if at.0 != index {
                 break;
             }
@@ -255,7 +255,8 @@ impl Audit {
         Ok(scan)
     }
 
-    /// Behind the end there may be a torn batch, but no true one.
+    /// Behind the end there may be a torn batch, but no valid one with a higher number: that would mean that the log is
+    /// damaged in the middle.
     fn look_behind(&self, scan: &mut LogScan, (index, end): (usize, u64), number: u64) -> Result<(), Fault> {
         for (later, segment) in self.segments.iter().enumerate().skip(index) {
             let mut reader = Reader::new(segment, self.known.store, WINDOW_BYTES);
@@ -276,7 +277,7 @@ impl Audit {
         Ok(())
     }
 
-    /// Holds every value of the state against its checksum: how many there are, and which are damaged.
+    /// Checks the checksum of every value of the state. Returns how many there are, and a message for each damaged one.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -296,7 +297,7 @@ impl Audit {
         Ok((count, damaged))
     }
 
-    /// Every stream that the state has something of.
+    /// Every stream of which the state holds anything.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -321,7 +322,7 @@ impl Audit {
         }
     }
 
-    /// What the state has of a stream: less than there is, where records have come since the checkpoint.
+    /// What the state holds of a stream. Records since the last checkpoint are only in the log.
     ///
     /// # Errors
     /// It is damaged or cannot be read.

@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! header (64 bytes)  magic 8 | format 2 | 0 2 | records 4 | number 8 | position 8 | end of the batch before 8
-//!                    | store 8 | payload bytes 4 | CRC of the batch before 4 | 0 4 | CRC-32C of all this and the payload 4
+//!                    | store 8 | payload bytes 4 | CRC of the batch before 4 | 0 4
+//!                    | CRC-32C of header and payload 4
 //! record             stream bytes 1 | version 2 | sequence 8 | payload bytes 4 | stream | payload
 //! ```
 //!
-//! Integers are little-endian. The store's id is random and never leaves the directory, so no payload can pose as a batch.
-//! Depends on `record` and `limits`.
+//! Integers are little-endian. The store's id is random and never leaves the directory, so no payload can imitate a
+//! batch. Depends on `record` and `limits`.
 
 use super::{
     limits::{BATCH_BYTES_CEILING, PAGE_BYTES},
@@ -24,7 +25,7 @@ const MAGIC: [u8; 8] = *b"SOUKBAT\n";
 pub(super) const FORMAT: u16 = 1;
 const CRC_AT: usize = HEADER_BYTES - 4;
 
-/// What the next batch has to continue: the chain in which no batch can be missing or exchanged.
+/// What the next batch has to continue. The chain of links shows when a batch is missing or was exchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Link {
     /// The number of the last batch; 0 before the first.
@@ -35,7 +36,7 @@ pub(super) struct Link {
     pub end: Position,
 }
 
-/// Builds batches in one buffer that is used again and again.
+/// Builds batches in one reused buffer.
 #[derive(Debug)]
 pub(super) struct Encoder {
     bytes: Vec<u8>,
@@ -47,7 +48,6 @@ impl Encoder {
         Self { bytes: vec![0; HEADER_BYTES], records: 0 }
     }
 
-    /// Forgets what was pushed.
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.bytes.resize(HEADER_BYTES, 0);
@@ -57,7 +57,8 @@ impl Encoder {
     pub(super) fn push(&mut self, stream: &Stream, sequence: u64, version: u16, payload: &[u8]) {
         let name = stream.bytes();
         let mut header = [0; RECORD_HEADER_BYTES];
-        // A name has at most STREAM_BYTES_MAX bytes and a payload at most `record_bytes_max`: both fit.
+        // A stream's name has at most STREAM_BYTES_MAX bytes and a payload at most `record_bytes_max`, so both
+        // conversions succeed.
         header[0] = u8::try_from(name.len()).unwrap_or(u8::MAX);
         header[1..3].copy_from_slice(&version.to_le_bytes());
         header[3..11].copy_from_slice(&sequence.to_le_bytes());
@@ -72,12 +73,13 @@ impl Encoder {
         self.records as usize
     }
 
-    /// How many bytes there are so far.
+    /// The length so far, in bytes.
     pub(super) fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Completes the batch that stands at `position` and continues `link`: its bytes and what the next one has to continue.
+    /// Completes the batch that is written at `position` and continues `link`. Returns its bytes and the link for the
+    /// next one.
     pub(super) fn finish(&mut self, store: u64, position: Position, link: Link) -> (&[u8], Link) {
         let number = link.number + 1;
         let payload_bytes = length(self.bytes.len() - HEADER_BYTES);
@@ -99,23 +101,23 @@ impl Encoder {
         (&self.bytes, Link { number, crc, end })
     }
 
-    /// How long the finished batch will be.
+    /// The length of the finished batch with its padding, in bytes.
     pub(super) fn finished_len(&self) -> u64 {
         self.bytes.len().next_multiple_of(PAGE_BYTES) as u64
     }
 }
 
-/// Everything but the checksum itself.
+/// The checksum of everything but the checksum field.
 fn checksum(batch: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&batch[..CRC_AT]), &batch[HEADER_BYTES..])
 }
 
-/// Lengths are bounded far below 4 GiB before they come here.
+/// Callers bound every length far below 4 GiB.
 fn length(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
-/// The header of a batch that was read.
+/// The header of a batch as read from a segment.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Header {
     pub records: u32,
@@ -157,12 +159,12 @@ impl Header {
         self.bytes().next_multiple_of(PAGE_BYTES) as u64
     }
 
-    /// Are these header and payload as they were written, by this store, at this place?
+    /// Whether header and payload are what this store wrote at this position.
     pub(super) fn verifies(&self, batch: &[u8], store: u64, position: Position) -> bool {
         batch.len() == self.bytes() && self.store == store && self.position == position && checksum(batch) == self.crc
     }
 
-    /// Does the batch come right after this one?
+    /// Whether the batch comes right after the one of `link`.
     pub(super) fn continues(&self, link: Link) -> bool {
         self.number == link.number + 1 && self.previous_crc == link.crc && self.previous_end == link.end
     }
@@ -184,7 +186,7 @@ pub(super) struct RecordView<'a> {
     pub payload_at: usize,
 }
 
-/// Scans over the records of a batch's payload. `None` in it says that the bytes are no records.
+/// Iterates over the records in a batch's payload. An item is `None` where the bytes are not a record.
 pub(super) fn records(payload: &[u8]) -> impl Iterator<Item = Option<RecordView<'_>>> {
     let mut at = 0;
     std::iter::from_fn(move || {
@@ -211,14 +213,14 @@ fn record_at(payload: &[u8], at: usize) -> Option<RecordView<'_>> {
     })
 }
 
-/// The little-endian integer at this place. The caller has checked that it is there.
+/// The little-endian integer at this offset. Panics where there are too few bytes.
 pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     let mut integer = [0; 8];
     integer.copy_from_slice(&bytes[at..at + 8]);
     u64::from_le_bytes(integer)
 }
 
-/// The little-endian integer at this place. The caller has checked that it is there.
+/// The little-endian integer at this offset. Panics where there are too few bytes.
 pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     let mut integer = [0; 4];
     integer.copy_from_slice(&bytes[at..at + 4]);

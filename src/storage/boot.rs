@@ -1,4 +1,4 @@
-//! The start of a journal: lock the directory, find out what is there, refuse what cannot be whole.
+//! The start of a journal: locks the directory, finds out what is there, and refuses what is incomplete.
 //!
 //! No path through this file turns data that is missing into an empty shop. Depends on `log`, `manifest`, `state` and
 //! `checkpoint`.
@@ -42,14 +42,13 @@ pub(super) struct Booted {
     pub manifest: Arc<Manifest>,
     pub memtable: Memtable,
     pub log: Recovered,
-    /// First position and length of every segment.
+    /// Every segment, in order.
     pub segments: Vec<Segment>,
     pub checkpoint: Link,
-    /// The newest base.
     pub base: Option<Base>,
 }
 
-/// Takes the directory for this process.
+/// Locks the directory for this process.
 pub(super) fn lock(dir: &Path) -> Result<fs::File, OpenError> {
     let failed = || format!("lock {}", dir.display());
     fs::create_dir_all(dir).map_err(Fault::io(failed()))?;
@@ -62,10 +61,10 @@ pub(super) fn lock(dir: &Path) -> Result<fs::File, OpenError> {
     }
 }
 
-/// What a journal consists of, beside its lock.
+/// The parts of a journal, apart from its lock.
 pub(super) const PARTS: [&str; 4] = ["manifest", "log", "base", "state"];
 
-/// Finds everything again. The caller holds the lock.
+/// Reads manifest, log and base, and opens or rebuilds the state. The caller holds the lock.
 pub(super) fn boot(
     dir: &Path,
     files: &Arc<dyn Files>,
@@ -82,7 +81,7 @@ pub(super) fn boot(
     let firsts = log::segment_positions(files.as_ref(), &log_dir)?;
     let known = match Manifest::read(files.as_ref(), dir)? {
         Some(known) => known,
-        // The manifest of a new store is durable before anything else is there.
+        // The manifest of a new store becomes durable before anything else is written.
         None if firsts.is_empty() && !state_dir.exists() && no_base(files.as_ref(), &base_dir)? => {
             Known { store: new_store_id(), ..Known::default() }
         }
@@ -152,8 +151,8 @@ struct StateOpener<'a> {
 }
 
 impl StateOpener<'_> {
-    /// Opens the state and says from where on the log is missing in it. A state that is no good is moved aside; the base and
-    /// the log, which are the truth, build a new one.
+    /// Opens the state and returns from where on the log has to be replayed into it. A state that cannot be used is
+    /// moved aside and rebuilt from the base and the log, which are the source of truth.
     fn open_state(
         &self,
         known: &Known,
@@ -193,7 +192,7 @@ impl StateOpener<'_> {
         self.new_state(known)
     }
 
-    /// What was there is kept for somebody to look at; what this start has made itself is not.
+    /// A state that the start found is kept for inspection; one that this start made itself is removed.
     fn move_away(&self, was_there: bool, why: &str) -> Result<(), OpenError> {
         if was_there {
             let aside = State::move_aside(self.state_dir)?;
@@ -224,7 +223,7 @@ impl StateOpener<'_> {
         }
     }
 
-    /// The state with its read models and its last checkpoint, or why it is no good.
+    /// The state with its read models and its last checkpoint, or why it cannot be used.
     fn try_state(&self, known: &Known) -> Result<Result<Found, String>, OpenError> {
         let state = match State::open(self.state_dir, self.limits.state_cache_bytes, self.watchdog) {
             Ok(state) => Arc::new(state),
@@ -256,7 +255,7 @@ impl StateOpener<'_> {
 
 type Found = (Arc<State>, ReadModels, Link);
 
-/// Puts the records of a batch into the memtable, and the memtable into the state when it is large.
+/// Inserts the records of a batch into the memtable, and writes the memtable into the state when it is large.
 fn take_in(
     target: &Target<'_>,
     limits: &JournalLimits,
@@ -290,7 +289,7 @@ fn take_in(
     Ok(())
 }
 
-/// Random, as it keeps payloads from posing as batches; it need not withstand anybody who can read the directory.
+/// Random, so that no payload can imitate a batch. It need not withstand an attacker who can read the directory.
 fn new_store_id() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     RandomState::new().hash_one((now.as_nanos(), std::process::id()))

@@ -1,8 +1,9 @@
-//! Checkpoints: the memtable becomes state, so that a start has little of the log to read again.
+//! Checkpoints: write the memtable into the state, so that a start has little of the log to replay.
 //!
-//! Freeze the memtable at a batch boundary C, write it into the state in slices, sync, write C and the pins, sync, and only then
-//! forget the frozen memtable and what the new snapshots replace. Nothing live is needed: a stream whose entity is gone or
-//! broken is carried as raw records. Depends on `memtable`, `state`, `read_models` and `shared`.
+//! Freeze the memtable at a batch boundary C; write it into the state in slices; sync; write C and the pins; sync; only
+//! then drop the frozen memtable and delete what the new snapshots replace. No live entity is needed: the events of a
+//! stream without a new snapshot are written as raw records. Depends on `memtable`, `state`, `read_models` and
+//! `shared`.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -26,7 +27,7 @@ const STORE_KEY: &[u8] = b"mstore";
 /// The version of the state's layout. A state of another version is rebuilt from the log.
 const STATE_FORMAT: u16 = 3;
 
-/// The state-writer thread.
+/// Runs the checkpoint thread.
 pub(super) fn run(shared: &Arc<Shared>) {
     let every = Duration::from_millis(shared.limits.checkpoint_ms.max(1));
     while let Some(waiters) = shared.requests.next(every) {
@@ -37,14 +38,14 @@ pub(super) fn run(shared: &Arc<Shared>) {
         if let Err(error) = &result
             && !matches!(error, Fault::Closed)
         {
-            // The memtable cannot shrink any more, and what the state holds now is unknown until the next start looks at it.
+            // The memtable cannot shrink any more, and only the next start can find out what the state holds now.
             shared.fail(&format!("a checkpoint failed: {error}"));
         }
         answer(waiters, &result);
     }
 }
 
-/// A checkpoint while the journal runs: the writer freezes the memtable, the slices are paced.
+/// A checkpoint while the journal runs: the writer freezes the memtable, and the slices are paced.
 fn live(shared: &Shared) -> Result<Position, Fault> {
     if shared.status.failed() {
         return Err(Fault::Failed);
@@ -54,7 +55,8 @@ fn live(shared: &Shared) -> Result<Position, Fault> {
     shared.queue.freeze(on_frozen);
     let link = frozen.recv().map_err(|_| Fault::Closed)?;
     let pace = |slice: Duration| {
-        // As long as the slice took, so that the log has at least every second turn at the disk; not when memory is short.
+        // Pause as long as the slice took, so that the log gets at least half of the disk's time; not when memory is
+        // short.
         let is_short = shared.memtable.bytes() >= shared.limits.memtable_bytes_max / 4 * 3;
         shared.requests.pause(if is_short { Duration::ZERO } else { slice })
     };
@@ -63,7 +65,7 @@ fn live(shared: &Shared) -> Result<Position, Fault> {
     Ok(link.end)
 }
 
-/// A checkpoint while nothing else runs: at the start, and at the end.
+/// A checkpoint while nothing else runs: at the start and at the end.
 pub(super) fn still(target: &Target<'_>, link: Link) -> Result<(), Fault> {
     target.memtable.freeze();
     write_frozen(target, link, &|_| Ok(()))
@@ -75,7 +77,7 @@ fn write_frozen(target: &Target<'_>, link: Link, pace: &dyn Fn(Duration) -> Resu
     let mut replaced: Vec<(Stream, u64, u64)> = Vec::new();
     let frozen = memtable.frozen();
     let mut streams: Vec<(&Stream, &StreamEntry)> = frozen.iter().flat_map(|generation| generation.iter()).collect();
-    // In the order of the keys: neighbours share a page of the tree, and each page is then changed once.
+    // In key order: neighbours share a page of sled's tree, and so each page is changed once.
     streams.sort_unstable_by_key(|(stream, _)| (stream.kind(), stream.key().len(), stream.key()));
     for (stream, entry) in streams {
         replaced.extend(write_stream(state, &mut slices, stream, entry)?);
@@ -97,7 +99,7 @@ fn write_frozen(target: &Target<'_>, link: Link, pace: &dyn Fn(Duration) -> Resu
         known.checkpoint = link.end;
     })?;
     memtable.drop_frozen();
-    // What the new snapshots replace goes last: until the sync above the old ones were still needed.
+    // Delete what the new snapshots replace last: until the sync above the old ones were still needed.
     for (stream, generation, sequence) in replaced {
         for key in state.replaced_by(&stream, generation, sequence)? {
             slices.push((key, None))?;
@@ -106,7 +108,7 @@ fn write_frozen(target: &Target<'_>, link: Link, pace: &dyn Fn(Duration) -> Resu
     slices.write()
 }
 
-/// Queues what the memtable has of a stream. Answers the generation and sequence of its new snapshot, if it has one.
+/// Queues what the memtable holds of a stream. Returns the generation and sequence of its new snapshot, if it has one.
 fn write_stream(
     state: &State,
     slices: &mut Slices<'_>,
@@ -130,7 +132,7 @@ fn write_stream(
     Ok(replaced)
 }
 
-/// Gathers changes and makes them slice by slice.
+/// Collects changes and applies them slice by slice.
 struct Slices<'a> {
     target: &'a Target<'a>,
     pace: &'a dyn Fn(Duration) -> Result<(), Fault>,
@@ -160,7 +162,8 @@ impl Slices<'_> {
     }
 }
 
-/// Writes that the state holds everything up to here. Whatever makes it so is durable before, and the mark is afterwards.
+/// Records durably that the state holds everything up to here. The state is synced first, so the mark is never ahead of
+/// it.
 pub(super) fn set_mark(state: &State, link: Link) -> Result<(), Fault> {
     state.sync()?;
     state.apply(vec![(CHECKPOINT_KEY.to_vec(), Some(mark(link)))])?;
@@ -175,10 +178,10 @@ fn mark(link: Link) -> Vec<u8> {
     value
 }
 
-/// The last complete checkpoint in a state that belongs to this store; `None` in one that holds nothing yet.
+/// The last complete checkpoint in a state that belongs to this store; `None` if the state is empty.
 pub(super) fn stored_mark(state: &State, store: u64) -> Result<Option<Link>, Fault> {
     let Some(owner) = state.get(STORE_KEY)? else {
-        // A new store writes its id before anything else.
+        // A new store writes its id before anything else, so only an empty state may lack it.
         return if state.is_empty()? { Ok(None) } else { Err(Fault::Damaged("it does not say whose it is".into())) };
     };
     if owner != owner_value(store) {
@@ -193,7 +196,7 @@ pub(super) fn stored_mark(state: &State, store: u64) -> Result<Option<Link>, Fau
     }
 }
 
-/// Writes whose state this is, durably.
+/// Records durably to which store this state belongs.
 pub(super) fn claim(state: &State, store: u64) -> Result<(), Fault> {
     state.apply(vec![(STORE_KEY.to_vec(), Some(owner_value(store)))])?;
     state.sync()

@@ -1,18 +1,18 @@
 //! How values become bytes: the only file that names bincode.
 //!
-//! bincode is positional, so whoever stores a type versions it; here is only the frame: fixed-width integers, a limit on size,
-//! nothing left over. Depends on `limits`, `serde` and `bincode`.
+//! bincode is positional, so whoever stores a type also stores its version. This file sets the encoding: fixed-width
+//! integers, a limit on size, no trailing bytes. Depends on `limits`, `serde` and `bincode`.
 
 use bincode::Options;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::limits::SNAPSHOT_BYTES_MAX;
 
-/// The largest encoded value, in bytes: the largest snapshot the state takes. A length read from damaged bytes can make a
-/// reader allocate no more than this.
+/// The largest encoded value, in bytes: the largest snapshot that the state takes. It bounds what a reader allocates
+/// for a length in damaged bytes.
 pub const ENCODED_BYTES_MAX: u64 = SNAPSHOT_BYTES_MAX as u64;
 
-/// Bytes that are no such value.
+/// The bytes are not a value of the expected type.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot decode: {0}")]
 pub struct CodecError(#[from] bincode::Error);
@@ -25,16 +25,16 @@ fn options() -> impl Options {
         .reject_trailing_bytes()
 }
 
-/// The bytes of a value. Whoever stores them checks how many they are.
+/// Encodes a value. The caller checks the size.
 ///
 /// # Panics
-/// The type has no binary form (a sequence that does not know its length): a mistake in the type, found by its first test.
+/// The type has no binary form (a sequence without a known length): a mistake in the type, which its first test finds.
 #[must_use]
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     options().with_no_limit().serialize(value).expect("stored types have a binary form")
 }
 
-/// The value of these bytes, all of them.
+/// Decodes a value from all of these bytes.
 ///
 /// # Errors
 /// The bytes are not such a value, are too many, or some are left over.
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_come_back_and_nothing_else_does() {
+    fn decoding_returns_the_encoded_value_and_refuses_other_bytes() {
         let value = (7_u32, String::from("souk"), vec![1_u64, 2]);
         let bytes = encode(&value);
         assert_eq!(bytes.len(), 4 + 8 + 4 + 8 + 16, "integers have a fixed width");

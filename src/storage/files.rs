@@ -1,4 +1,4 @@
-//! The calls that the log makes on the file system, as an interface: tests put a recorder or a failing disk in its place.
+//! The calls that the log makes on the file system, as a trait, so that tests can record them or let them fail.
 //!
 //! Depends on `std` and `rustix`.
 
@@ -13,7 +13,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-/// A file system, as far as the log and the manifest need one.
+/// The file system calls that the log and the manifest need.
 pub trait Files: fmt::Debug + Send + Sync {
     /// Creates a file that must not exist.
     ///
@@ -33,7 +33,7 @@ pub trait Files: fmt::Debug + Send + Sync {
     /// The call failed.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
 
-    /// Gives a file another name, in place of whatever had it.
+    /// Renames a file, replacing any file of the new name.
     ///
     /// # Errors
     /// The call failed.
@@ -51,7 +51,7 @@ pub trait Files: fmt::Debug + Send + Sync {
     /// The call failed.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
 
-    /// The names in a directory, in any order; none where there is no such directory.
+    /// The names in a directory, in any order; empty if there is no such directory.
     ///
     /// # Errors
     /// The call failed.
@@ -63,7 +63,7 @@ pub trait Files: fmt::Debug + Send + Sync {
     /// The call failed.
     fn modified(&self, path: &Path) -> io::Result<SystemTime>;
 
-    /// How many bytes may still be written under this directory.
+    /// The free space under this directory, in bytes.
     ///
     /// # Errors
     /// The call failed.
@@ -72,7 +72,7 @@ pub trait Files: fmt::Debug + Send + Sync {
 
 /// A file of [`Files`].
 pub trait File: fmt::Debug + Send + Sync {
-    /// Makes the file this long and gives it its place on the disk, piece by piece; `between` is called after each.
+    /// Extends the file to this length and allocates its blocks, piece by piece; calls `between` after each piece.
     ///
     /// # Errors
     /// The call failed, for instance because the disk is full.
@@ -90,10 +90,10 @@ pub trait File: fmt::Debug + Send + Sync {
     /// The call failed.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 
-    /// Makes everything written durable, with the length of the file.
+    /// Makes everything written durable, including the length of the file.
     ///
     /// # Errors
-    /// The call failed; what was written before is in an unknown state, and another call proves nothing.
+    /// The call failed. The state of earlier writes is then unknown, and a later call that succeeds proves nothing.
     fn sync_data(&self) -> io::Result<()>;
 
     /// The length of the file in bytes.
@@ -169,14 +169,15 @@ pub(super) fn read_fully(file: &fs::File, buffer: &mut [u8], offset: u64) -> io:
     Ok(read)
 }
 
-/// How many zeros are written at once, in bytes: some milliseconds of a common disk.
+/// How many zeros are written in one call, in bytes: some milliseconds of a common disk.
 const ZEROS_BYTES: usize = 512 * 1024;
 
 impl File for RealFile {
     fn preallocate(&self, bytes: u64, between: &mut dyn FnMut()) -> io::Result<()> {
-        // Reserved extents alone are not enough: their first write has to be recorded in the file system's own journal, and
-        // each sync of the log would wait for that too. Zeros written ahead make it an overwrite in place. They go to the disk in
-        // pieces, with a pause as long as each took: all at once would keep the log from its disk for a tenth of a second.
+        // Reserved extents alone are not enough: their first write changes metadata of the file system, and each sync
+        // of the log would wait for that. Zeros written ahead turn it into an overwrite in place. They are written in
+        // pieces, with a pause as long as each took: all at once would keep the log from its disk for a tenth of a
+        // second.
         rustix::fs::fallocate(&self.0, rustix::fs::FallocateFlags::empty(), 0, bytes)?;
         let zeros = vec![0; ZEROS_BYTES];
         let mut offset = 0;

@@ -1,6 +1,7 @@
-//! The journal: what acknowledges a command, and what an entity is rebuilt from. The face of this room.
+//! The journal: makes events durable before a command is acknowledged, and loads entities again. The interface of this
+//! room.
 //!
-//! A log that is the truth, a memtable, and a state behind them. Depends on everything else in `storage`.
+//! A log, which is the source of truth, a memtable, and a state behind them. Depends on everything else in `storage`.
 
 use std::{
     fmt, fs,
@@ -45,21 +46,21 @@ use super::{
 };
 
 /// Where a journal lives and what it may use.
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, Clone)]
 pub struct JournalConfig {
-    /// Its directory. Created where it does not exist.
+    /// Created if it does not exist.
     pub dir: PathBuf,
-    /// Its limits.
     pub limits: JournalLimits,
     /// The file system under the log and the manifest.
     pub files: Arc<dyn Files>,
-    /// A planted bug for the tests that must find it.
+    /// A planted bug that the crash tests must find.
     #[cfg(test)]
     pub(super) acknowledge_before_sync: bool,
 }
 
 impl JournalConfig {
-    /// The usual limits on the operating system's files.
+    /// The default limits on the operating system's files.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
             dir: dir.into(),
@@ -71,28 +72,28 @@ impl JournalConfig {
     }
 }
 
-/// How often the end looks whether a thread has ended.
+/// How often closing checks whether a thread has ended.
 const JOIN_STEP: Duration = Duration::from_millis(1);
 
-/// The journal. Cheap to clone; when the last clone is dropped without [`Journal::close`], it ends like a killed one.
+/// The journal. Cheap to clone. Dropping the last clone without [`Journal::close`] ends it like a kill.
 #[derive(Clone)]
 pub struct Journal(Arc<Owner>);
 
 /// The name of the preallocator's thread.
 const PREALLOCATOR: &str = "journal-preallocator";
 
-/// The threads, and what they share with everybody else.
+/// The threads and the state that they share.
 struct Owner {
     shared: Arc<Shared>,
     spares: Arc<Spares>,
     threads: Mutex<Vec<thread::JoinHandle<()>>>,
-    /// One close at a time; a second one finds it done.
+    /// Serialises calls of close; a second one finds it done.
     closing: tokio::sync::Mutex<()>,
 }
 
 impl Journal {
-    /// Whether there is a journal, even a damaged or incomplete one, so that [`Journal::open`] makes no new one in `dir`. A
-    /// directory that is empty, or has nothing but its lock or the `lost+found` of a file system, is none.
+    /// Whether there is a journal, even a damaged or incomplete one: then [`Journal::open`] creates no new one in
+    /// `dir`. A directory is empty in this sense if it has nothing but its lock or the `lost+found` of a file system.
     #[must_use]
     pub fn is_present(dir: &Path) -> bool {
         boot::PARTS.iter().any(|part| {
@@ -185,18 +186,18 @@ impl Journal {
         &self.0.shared
     }
 
-    /// Waits for a place in the queue, and for the memtable where it is full.
+    /// Waits for a slot in the queue, and while the memtable is full.
     ///
     /// # Errors
-    /// Nothing more is taken, now or for ever.
+    /// The journal takes no records, for now or for ever.
     pub async fn reserve(&self) -> Result<Slot, Refused> {
         self.reserve_many(1).await
     }
 
-    /// Waits for so many places in the queue; for no more than all there are.
+    /// Waits for this many slots in the queue; capped at the size of the queue.
     ///
     /// # Errors
-    /// Nothing more is taken, now or for ever.
+    /// The journal takes no records, for now or for ever.
     pub async fn reserve_many(&self, places: u32) -> Result<Slot, Refused> {
         let shared = self.shared();
         if let Some(refused) = shared.refusal() {
@@ -231,15 +232,15 @@ impl Journal {
         }
     }
 
-    /// Waits until everything that was admitted before is durable.
+    /// Waits until everything admitted before is durable.
     ///
     /// # Errors
-    /// It is not and will not be: the journal has failed or was closed.
+    /// The journal has failed or was closed, so it will not be.
     pub async fn barrier(&self) -> Result<(), Fault> {
         let shared = self.shared();
         let (sender, durable) = oneshot::channel();
         let on_durable = Box::new(move |result| {
-            // Nobody listens if it was given up.
+            // The receiver is gone if the caller stopped waiting.
             let _ = sender.send(result);
         });
         shared.queue.push(Entry::After { permit: None, on_durable });
@@ -250,15 +251,17 @@ impl Journal {
         }
     }
 
-    /// Takes the stream from whoever has it and loads it, after everything appended before is durable or has failed.
+    /// Takes the stream over from its current holder and loads it, after everything appended before is durable or has
+    /// failed.
     ///
     /// # Errors
-    /// It cannot be read, or the journal has failed or was closed. Whoever had the stream has lost it all the same.
+    /// The stream cannot be read, or the journal has failed or was closed. The previous holder has lost its lease all
+    /// the same.
     pub async fn activate(&self, stream: &Stream) -> Result<(Lease, Loaded), LoadError> {
         let shared = self.shared();
         let _place = shared.activations.acquire().await.map_err(|_| Fault::Closed)?;
-        // In this order: from here on nobody else's record is admitted, the barrier is behind those that were, and so the
-        // load finds all that there will ever be before our own.
+        // The order matters: from the take on no record of the previous holder is admitted, the barrier waits for those
+        // that were, and so the load finds every record that precedes ours.
         let (lease, under_way) = shared.leases.take(stream);
         match (under_way, shared.refusal()) {
             (UnderWay::Perhaps, _) => self.barrier().await?,
@@ -271,7 +274,7 @@ impl Journal {
         Ok((lease, loaded))
     }
 
-    /// What is durable of a stream. Takes nothing from anybody and waits for no one.
+    /// The durable part of a stream. Takes no lease and does not wait for appends.
     ///
     /// # Errors
     /// It cannot be read, or the journal was closed.
@@ -290,14 +293,14 @@ impl Journal {
         self.shared().durable()
     }
 
-    /// Follows the end of the last durable batch.
+    /// Watches the end of the last durable batch.
     #[must_use]
     pub fn watch_durable(&self) -> watch::Receiver<Position> {
         self.shared().durable_watch.subscribe()
     }
 
-    /// Durable records of whole batches after `from`, of about `bytes_max` bytes together, at least one batch where there is
-    /// one. Blocks: it reads files.
+    /// Durable records of whole batches after `from`, about `bytes_max` bytes together, and at least one batch if there
+    /// is one. Blocks: it reads files.
     ///
     /// # Errors
     /// The log does not reach back so far, is damaged there, or cannot be read.
@@ -305,27 +308,27 @@ impl Journal {
         self.shared().pages().page(from, bytes_max, self.durable())
     }
 
-    /// The read models.
+    /// The read models of this journal.
     #[must_use]
     pub fn read_models(&self) -> &ReadModels {
         &self.shared().read_models
     }
 
-    /// Lets the state stop as it would if its store did not come back.
+    /// Makes the state stop as sled can, for tests.
     #[cfg(test)]
     pub(super) fn stop_the_state(&self) {
         self.shared().state.watchdog().get_stuck();
     }
 
-    /// Offers the state of a stream after one of its records, which must be durable, so that a later load is short. The stream
-    /// may have gone on since. One larger than [`SNAPSHOT_BYTES_MAX`] is not taken.
+    /// Offers the state of a stream after one of its durable records, so that a later load is short. Newer records may
+    /// already exist. A snapshot larger than [`SNAPSHOT_BYTES_MAX`] is ignored.
     pub fn offer_snapshot(&self, stream: &Stream, snapshot: Snapshot) {
         if snapshot.bytes.len() <= SNAPSHOT_BYTES_MAX {
             self.shared().memtable.snapshot(stream, snapshot);
         }
     }
 
-    /// Makes a checkpoint that has at least everything that is durable now, and says where.
+    /// Makes a checkpoint that covers at least everything durable now, and returns its position.
     ///
     /// # Errors
     /// The state cannot be written, or the journal has failed or was closed.
@@ -333,20 +336,20 @@ impl Journal {
         self.shared().requests.ask().await.unwrap_or(Err(Fault::Closed))
     }
 
-    /// Whether a follower that has read the log up to `position` can go on from there, or be seeded. If not, it has followed
-    /// another log, or a copy of this one that went on differently. Blocks: it reads files.
+    /// Whether a follower that has read the log up to `position` can continue from there, or be seeded. If not, it has
+    /// followed another log, or a copy of this one that diverged. Blocks: it reads files.
     #[must_use]
     pub fn can_follow(&self, position: Position) -> bool {
         position <= self.durable() && !matches!(self.page(position, 1), Err(PageError::Damaged(_)))
     }
 
-    /// Where the log begins: a follower from before that has to be seeded.
+    /// Where the log begins: a follower at an earlier position has to be seeded.
     #[must_use]
     pub fn oldest(&self) -> Position {
         self.shared().segments.oldest()
     }
 
-    /// Scans over the streams of a kind as they are in the state. Blocks: it makes a checkpoint first.
+    /// Scans over the streams of a kind in the state. Blocks: it makes a checkpoint first.
     ///
     /// # Errors
     /// The checkpoint failed, or the journal has failed or was closed.
@@ -354,16 +357,16 @@ impl Journal {
         Scan::begin(self.shared(), Some(kind))
     }
 
-    /// Takes a base now, and removes the part of the log that is neither needed nor to be kept.
+    /// Takes a base now, and removes the segments that it replaces and that the limits do not keep.
     ///
     /// # Errors
-    /// The base cannot be taken, or the journal has failed or was closed. Nothing is lost by that.
+    /// The base cannot be taken, or the journal has failed or was closed. No data is lost by that.
     pub async fn compact(&self) -> Result<Compacted, Fault> {
         self.shared().retention.requests.ask().await.unwrap_or(Err(Fault::Closed))
     }
 
-    /// Copies the journal as of now into a directory that must not exist, beside its work. The copy can be opened like any
-    /// journal. Blocks.
+    /// Copies the journal as of now into a directory that must not exist, while the journal runs. The copy can be
+    /// opened like any journal. Blocks.
     ///
     /// # Errors
     /// The base cannot be taken, or a file cannot be copied; what was copied so far is left there.
@@ -371,7 +374,7 @@ impl Journal {
         copy::copy(self.shared(), to, progress)
     }
 
-    /// Refuses what is new, writes what is queued, seals the log, makes a last checkpoint and gives the directory back.
+    /// Refuses new appends, writes what is queued, seals the log, makes a last checkpoint and releases the directory.
     ///
     /// # Errors
     /// The journal had failed, or the last checkpoint did. What was acknowledged is in the log.
@@ -382,26 +385,26 @@ impl Journal {
         closed.await.unwrap_or_else(|error| Err(Fault::State(format!("the close did not end: {error}"))))
     }
 
-    /// Whether records are taken.
+    /// Whether the journal takes records.
     #[must_use]
     pub fn status(&self) -> Status {
         self.shared().status.status()
     }
 
-    /// The bytes that are free on the disk of the log, where the system says so.
+    /// The free space on the disk of the log, in bytes; `None` if the system does not tell.
     #[must_use]
     pub fn free_bytes(&self) -> Option<u64> {
         let shared = self.shared();
         shared.files.free_bytes(&shared.log_dir).ok()
     }
 
-    /// Follows whether records are taken.
+    /// Watches whether the journal takes records.
     #[must_use]
     pub fn watch_status(&self) -> watch::Receiver<Status> {
         self.shared().status.subscribe()
     }
 
-    /// What was done so far.
+    /// Counters and gauges for metrics.
     #[must_use]
     pub fn figures(&self) -> Figures {
         let shared = self.shared();
@@ -428,7 +431,7 @@ impl Journal {
 }
 
 impl Owner {
-    /// The clean end. The second time there is nothing left to do.
+    /// The clean end. A second call does nothing.
     fn stop(&self) -> Result<(), Fault> {
         let shared = &self.shared;
         if shared.closed.swap(true, Ordering::AcqRel) {
@@ -471,15 +474,15 @@ impl Drop for Owner {
         if !own_thread {
             return end();
         }
-        // The last clone was dropped in a callback, which runs on the writer's thread. A checkpoint may be waiting for the
-        // writer, so the writer must not wait for the checkpoint.
+        // The last clone was dropped in a callback, which runs on the writer's thread. A checkpoint may be waiting for
+        // the writer, so the writer must not wait for the checkpoint.
         if let Err(error) = thread::Builder::new().name("journal-end".into()).spawn(end) {
             tracing::error!(%error, "a dropped journal cannot be ended");
         }
     }
 }
 
-/// Lets the threads end and waits for them.
+/// Tells the threads to end and waits for them.
 fn join(shared: &Shared, spares: &Spares, threads: Vec<thread::JoinHandle<()>>, stop: Stop) {
     shared.permits.close();
     shared.room.notify_waiters();
@@ -487,12 +490,12 @@ fn join(shared: &Shared, spares: &Spares, threads: Vec<thread::JoinHandle<()>>, 
     shared.retention.requests.stop(Stop::Now);
     shared.requests.stop(stop);
     spares.end_on_failure();
-    // The writer may yet need a segment, so the preallocator, which was started first, ends last.
+    // The writer may still need a segment, so the preallocator, which was started first, ends last.
     for thread in threads.into_iter().rev() {
         if thread.thread().name() == Some(PREALLOCATOR) {
             spares.end();
         }
-        // What waits for a state that has stopped cannot be waited for.
+        // A thread that waits for a stopped state never ends, so do not wait for it.
         while !thread.is_finished() && !shared.state_has_stopped() {
             thread::sleep(JOIN_STEP);
         }

@@ -1,14 +1,15 @@
-//! The layout of the state: its keys and values, and nothing of where they are kept.
+//! The layout of the state: its keys and values, without the store that holds them.
 //!
 //! ```text
-//! e‖stream‖0                  head: sequence, generation, chunks, bytes, version; then the snapshot, where it fits
-//! e‖stream‖1‖generation‖i     a chunk of a snapshot that does not
-//! e‖stream‖2‖sequence‖part    raw records from this sequence on, about one value full, or one large record in parts
+//! e‖stream‖0                  head: sequence, generation, chunks, bytes, version; then the snapshot, if it fits
+//! e‖stream‖1‖generation‖i     a chunk of a snapshot that does not fit into the head
+//! e‖stream‖2‖sequence‖part    raw records from this sequence on: about one value's worth, or one large record in parts
 //! m‖…                         store id, checkpoint, pins
 //! l‖list‖key                  an entry of a read model
 //! ```
 //!
-//! Every value is at most [`VALUE_BYTES_MAX`] long and begins with a checksum of key and value. Depends on `record`, `memtable` and `errors`.
+//! Every value is at most [`VALUE_BYTES_MAX`] long and begins with a checksum of key and value. Depends on `record`,
+//! `memtable` and `errors`.
 
 use bytes::Bytes;
 
@@ -23,24 +24,24 @@ use super::{
 /// The first byte of the keys that belong to a stream.
 pub(super) const ENTITIES: u8 = b'e';
 const CRC_BYTES: usize = 4;
-/// What stands before a snapshot in its head, in bytes.
+/// The length of the head before an inline snapshot, in bytes.
 pub(super) const HEAD_BYTES: usize = 26;
-/// The longest snapshot that stands in its head, in bytes.
+/// The longest snapshot that is stored inline in its head, in bytes.
 const INLINE_BYTES_MAX: usize = VALUE_BYTES_MAX - CRC_BYTES - HEAD_BYTES;
-/// How much of a longer one goes into one value, in bytes.
+/// How many bytes of a longer one go into one value.
 const CHUNK_BYTES: usize = VALUE_BYTES_MAX - CRC_BYTES;
-/// The number of parts of a run and of its records stand before each part, as two and four bytes.
+/// The header of each part of a run, in bytes: the number of parts (2) and of records (4).
 pub(super) const RUN_HEADER_BYTES: usize = 6;
-/// How much of a run of records goes into one value, in bytes.
+/// How many bytes of a run of records go into one value.
 const PART_BYTES: usize = VALUE_BYTES_MAX - CRC_BYTES - RUN_HEADER_BYTES;
-/// What follows the stream's name in the key of a run, in bytes: its first sequence and its part.
+/// The length of the key of a run after the stream's name, in bytes: first sequence (8) and part (2).
 const RUN_SUFFIX_BYTES: usize = 10;
-/// What stands before each record in a run: its version and its length, in bytes.
+/// The header of each record in a run, in bytes: version (2) and length (4).
 const RECORD_HEADER_BYTES: usize = 6;
-/// A change of the state: a key with its new value, or without one.
+/// A change of the state: a key with its new value, or `None` to remove it.
 pub(super) type Entry = (Vec<u8>, Option<Vec<u8>>);
 
-/// What is known of a stream's snapshot.
+/// The head of a stream's snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Head {
     pub sequence: u64,
@@ -51,7 +52,7 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// The head at the beginning of this value, if there is one.
+    /// Parses the head at the beginning of this value.
     pub(super) fn parse(value: &[u8]) -> Option<Self> {
         (value.len() >= HEAD_BYTES).then(|| Self {
             sequence: u64_at(value, 0),
@@ -63,7 +64,7 @@ impl Head {
     }
 }
 
-/// The entries as they are stored, if none of them is too large.
+/// Adds the checksums. Fails if a value is too large.
 pub(super) fn sealed(mut entries: Vec<Entry>) -> Result<Vec<Entry>, Fault> {
     for (key, value) in &mut entries {
         let Some(value) = value else { continue };
@@ -90,7 +91,8 @@ pub(super) fn unseal<'a>(key: &[u8], sealed: &'a [u8]) -> Result<&'a [u8], Fault
     if good { Ok(value) } else { Err(Fault::Damaged(format!("the value of {}", key.escape_ascii()))) }
 }
 
-/// The kind, the length of the name and the name: streams of one kind stand together and none is another's prefix.
+/// The kind, the length of the name and the name: streams of one kind are adjacent, and no stream's key is a prefix of
+/// another's.
 pub(super) fn key(stream: &Stream) -> Vec<u8> {
     let name = stream.key();
     let mut key = Vec::with_capacity(name.len() + 16);
@@ -99,7 +101,7 @@ pub(super) fn key(stream: &Stream) -> Vec<u8> {
     key
 }
 
-/// The stream that a key is about, if it is about one.
+/// The stream to which a key belongs, if it belongs to one.
 pub(super) fn stream_of(key: &[u8]) -> Option<Stream> {
     let [ENTITIES, kind, length, rest @ ..] = key else { return None };
     Some(Stream::new(*kind, rest.get(..usize::from(*length))?))
@@ -119,7 +121,7 @@ pub(super) fn chunk_key(stream: &Stream, generation: u64, chunk: u32) -> Vec<u8>
     key
 }
 
-/// What the keys of a stream's runs begin with.
+/// The common prefix of the keys of a stream's runs.
 pub(super) fn runs_key(stream: &Stream) -> Vec<u8> {
     let mut key = key(stream);
     key.push(2);
@@ -139,8 +141,8 @@ pub(super) fn be_u64(bytes: &[u8]) -> u64 {
     u64::from_be_bytes(integer)
 }
 
-/// The entries of raw records of one stream, which follow each other, in runs of about one value. All parts of a run are
-/// answered together, so that a load never finds half of one.
+/// The entries of consecutive raw records of one stream, in runs of about one value. All parts of a run are in one
+/// inner vector, which must be applied at once, so that a load never finds half of a run.
 pub(super) fn run_entries(stream: &Stream, records: &[Kept]) -> Vec<Vec<Entry>> {
     let mut runs = Vec::new();
     let mut rest = records;
@@ -170,7 +172,7 @@ pub(super) fn run_entries(stream: &Stream, records: &[Kept]) -> Vec<Vec<Entry>> 
     runs
 }
 
-/// The records of a run, or `None` where its bytes are none.
+/// Parses the records of a run; `None` if the bytes are not a run.
 pub(super) fn run_records(stream: &Stream, first: u64, run: &Bytes) -> Option<Vec<Record>> {
     let mut records = Vec::new();
     let mut at = 0;
@@ -187,7 +189,7 @@ pub(super) fn run_records(stream: &Stream, first: u64, run: &Bytes) -> Option<Ve
     Some(records)
 }
 
-/// The entries of a snapshot: its chunks, if it has any, and last the head that makes them count.
+/// The entries of a snapshot: its chunks, if it has any, and last the head that refers to them.
 pub(super) fn snapshot_entries(stream: &Stream, snapshot: &Snapshot, generation: u64) -> Vec<Entry> {
     let (in_head, in_chunks) = match snapshot.bytes.len() {
         ..=INLINE_BYTES_MAX => (&snapshot.bytes[..], &[][..]),
@@ -203,7 +205,7 @@ pub(super) fn snapshot_entries(stream: &Stream, snapshot: &Snapshot, generation:
     head.extend_from_slice(&snapshot.sequence.to_le_bytes());
     head.extend_from_slice(&generation.to_le_bytes());
     head.extend_from_slice(&chunks.to_le_bytes());
-    // A snapshot is at most SNAPSHOT_BYTES_MAX long.
+    // SNAPSHOT_BYTES_MAX is far below 4 GiB.
     head.extend_from_slice(&u32::try_from(snapshot.bytes.len()).unwrap_or(u32::MAX).to_le_bytes());
     head.extend_from_slice(&snapshot.version.to_le_bytes());
     head.extend_from_slice(in_head);
@@ -211,7 +213,7 @@ pub(super) fn snapshot_entries(stream: &Stream, snapshot: &Snapshot, generation:
     entries
 }
 
-/// The sequence of the last record of a run, by its entry.
+/// The sequence of the last record of a run, from its key and value.
 pub(super) fn run_end(key: &[u8], value: &[u8]) -> Option<u64> {
     let first = key.len().checked_sub(RUN_SUFFIX_BYTES).map(|at| be_u64(&key[at..]))?;
     let records = (value.len() >= RUN_HEADER_BYTES).then(|| u32_at(value, 2))?;

@@ -1,4 +1,4 @@
-//! Leases: who may write a stream. One at a time, and the newest.
+//! Leases: who may append to a stream. There is one holder at a time, the one that took the lease last.
 //!
 //! Depends on `record`.
 
@@ -16,19 +16,19 @@ use parking_lot::Mutex;
 
 use super::record::{Append, Stream};
 
-/// What a lease and its appends under way share. It ends with the last of them.
+/// What a lease and its pending appends share. It is dropped with the last of them.
 pub(super) struct Hold {
     pub stream: Stream,
     epoch: u64,
     revoked: AtomicBool,
-    /// The sequence that the next append must have. After the activation it is touched under the queue's lock only.
+    /// The sequence that the next append must have. After the activation it is accessed under the queue's lock only.
     next: AtomicU64,
     leases: Arc<Leases>,
 }
 
 impl Hold {
-    /// Are these the holder's next records? Then the one after them is expected from now on. Called under the queue's lock, so
-    /// that a barrier that is queued after a revocation is behind everything that was admitted before it.
+    /// Whether these are the holder's next records; if so, advances the expected sequence. Called under the queue's
+    /// lock, so that a barrier queued after a revocation is behind everything that was admitted before it.
     pub(super) fn admits(&self, appends: &[Append]) -> bool {
         let next = self.next.load(Ordering::Acquire);
         let admitted = !self.revoked.load(Ordering::Acquire)
@@ -55,7 +55,6 @@ impl fmt::Debug for Hold {
     }
 }
 
-/// All leases.
 #[derive(Debug, Default)]
 pub(super) struct Leases(Mutex<Held>);
 
@@ -66,17 +65,17 @@ struct Held {
     epoch: u64,
 }
 
-/// What the holder of a stream before may have left behind.
+/// What the previous holder of a stream may have left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum UnderWay {
-    /// Nothing: whatever was appended to the stream is known to be durable or to have failed.
+    /// Every append to the stream is known to be durable or to have failed.
     Nothing,
-    /// Perhaps appends whose end is not known yet.
+    /// There may be appends whose outcome is not known yet.
     Perhaps,
 }
 
 impl Leases {
-    /// Takes the stream from whoever has it. The new lease admits nothing yet.
+    /// Takes the stream over from its current holder. The new lease admits nothing until [`Lease::begin_after`].
     pub(super) fn take(self: &Arc<Self>, stream: &Stream) -> (Lease, UnderWay) {
         let mut held = self.0.lock();
         held.epoch += 1;
@@ -95,19 +94,19 @@ impl Leases {
             before.revoked.store(true, Ordering::Release);
         }
         drop(held);
-        // Not under the lock, which a hold takes when it ends.
+        // Dropped outside the lock, which `Hold::drop` takes.
         drop(before);
         (Lease { hold }, under_way)
     }
 }
 
-/// The right to write one stream, until somebody else activates it. Dropping it gives it back.
+/// The right to append to one stream, until another activation takes it over. Dropping it releases it.
 pub struct Lease {
     pub(super) hold: Arc<Hold>,
 }
 
 impl Lease {
-    /// The stream that may be written.
+    /// The stream that the holder may append to.
     #[must_use]
     pub fn stream(&self) -> &Stream {
         &self.hold.stream

@@ -2,17 +2,17 @@
 //!
 //! Depends on nothing.
 
-/// A page of the disk, in bytes: batches start on its boundaries, so that writing one never touches another.
+/// The size of a disk page, in bytes. Batches start on page boundaries, so that writing one never touches another.
 pub(super) const PAGE_BYTES: usize = 4096;
 
 /// The largest value in the state, in bytes. sled puts large ones into files of their own, which it never syncs.
 pub const VALUE_BYTES_MAX: usize = 4096;
 
-/// The largest snapshot, in bytes: an inventory with as many reservations as it may have. A larger one is not taken: the
-/// stream's records stay instead.
+/// The largest snapshot, in bytes: that of an inventory with as many reservations as it may have. A larger one is not
+/// stored; the stream's records are kept instead.
 pub const SNAPSHOT_BYTES_MAX: usize = 128 * 1024 * 1024;
 
-/// The largest payload of a batch that a reader believes in, in bytes. It keeps a damaged length from being allocated.
+/// The largest payload of a batch that a reader accepts, in bytes. It bounds what a damaged length can allocate.
 pub(super) const BATCH_BYTES_CEILING: usize = 32 * 1024 * 1024;
 
 /// How much of a segment is read at once, in bytes: large enough for sequential speed.
@@ -21,51 +21,54 @@ pub(super) const WINDOW_BYTES: usize = 1024 * 1024;
 /// The limits a journal runs with.
 #[derive(Debug, Clone)]
 pub struct JournalLimits {
-    /// Records that are queued, being written or waiting for their sync. It bounds memory and, with the speed of the disk,
-    /// the time a record waits; whoever finds no place waits in [`super::Journal::reserve`].
+    /// Records that are queued, being written or waiting for their sync. It bounds memory and, with the speed of the
+    /// disk, the time that a record waits. Callers wait for a free slot in [`super::Journal::reserve`].
     pub queue_records_max: usize,
     /// Records of one batch. Larger batches raise the throughput of many callers and the latency of each.
     pub batch_records_max: usize,
-    /// Bytes of one batch, give or take a record: about a millisecond of a common disk.
+    /// Bytes of one batch, to within one record: about a millisecond of a common disk.
     pub batch_bytes_max: usize,
     /// Bytes of one record's payload. An event is a fact, not a document.
     pub record_bytes_max: usize,
-    /// Bytes of one segment file. Preallocated one ahead, so this is also the reserve when the disk is full.
+    /// Bytes of one segment file. One segment is preallocated ahead, so this is also the reserve when the disk is full.
     pub segment_bytes: u64,
-    /// Bytes of the memtable over all streams. At half of it a checkpoint starts; at all of it `reserve` waits for the checkpoint.
+    /// Bytes of the memtable over all streams. At half of it a checkpoint starts; at all of it `reserve` waits for the
+    /// checkpoint.
     pub memtable_bytes_max: u64,
     /// The longest time between two checkpoints, in milliseconds: it bounds what a start has to read again.
     pub checkpoint_ms: u64,
-    /// How much of a checkpoint is written at once, in bytes. Nobody can read the state meanwhile (sled locks it for a batch), and
-    /// a pause follows, so that the syncs of the log do not suffer.
+    /// How much of a checkpoint is written in one batch, in bytes. sled locks the tree for a batch, so nobody can read
+    /// the state meanwhile; a pause follows, so that the syncs of the log do not suffer.
     pub slice_bytes_max: usize,
-    /// After how long a change of the state that has not ended is taken for one that never will, in milliseconds: longer than any disk
-    /// takes for some megabytes. The journal then fails, so that the process starts again.
+    /// After how long an unfinished change of the state counts as one that will never finish, in milliseconds: longer
+    /// than any disk takes for some megabytes. The journal then fails, so that the process is restarted.
     pub state_change_ms_max: u64,
     /// The cache of the state, in bytes. sled uses a multiple of it.
     pub state_cache_bytes: u64,
-    /// Free space below which the journal takes no more records, in bytes: the room that a checkpoint may need.
+    /// Free space below which the journal takes no more records, in bytes: the space that a checkpoint may need.
     pub disk_free_bytes_min: u64,
-    /// How often the free space is looked at, in milliseconds.
+    /// How often the free space is checked, in milliseconds.
     pub disk_poll_ms: u64,
-    /// After how long without work the last batch is sealed, in milliseconds: longer than a caller's own loop takes.
+    /// The idle time after which the last batch is sealed, in milliseconds: longer than the pause between two requests
+    /// of one caller.
     pub seal_after_ms: u64,
-    /// Bytes of the log since the last base from which on the next is due; at least as many as that base has.
+    /// Bytes of the log since the last base after which the next one is due; at least as many as that base has.
     pub base_log_bytes: u64,
-    /// Age of the last base from which on the next is due, in milliseconds, if anything was written since.
+    /// Age of the last base after which the next one is due, in milliseconds, if anything was written since.
     pub base_age_ms: u64,
-    /// How much of the time the state may be read for a base, in percent; the rest is for the shop.
+    /// The share of the time in which the state is read for a base, in percent; the rest is left to the shop.
     pub base_work_percent: u32,
-    /// Bytes of the log that are kept though a base replaces them: for followers that are behind, and for whoever wants to know
-    /// what happened.
+    /// Bytes of the log that are kept although a base replaces them: for followers that are behind, and for inquiries
+    /// into the past.
     pub log_keep_bytes: u64,
-    /// How long they are kept at the most, in milliseconds: with `base_age_ms` it bounds how long what was erased is left.
+    /// How long they are kept at most, in milliseconds. With `base_age_ms` it bounds how long erased data stays in the
+    /// log.
     pub log_keep_ms: u64,
-    /// How often the compactor looks whether there is something to do, in milliseconds.
+    /// How often the compactor checks whether a base is due, in milliseconds.
     pub retention_poll_ms: u64,
-    /// Activations under way at once. Each waits for the batch before it; more of them would only queue elsewhere.
+    /// Concurrent activations. Each waits for the batch before it; more of them would only queue elsewhere.
     pub activations_max: usize,
-    /// Streams being read from the state at once: each occupies a thread.
+    /// Concurrent reads of streams from the state: each occupies a thread.
     pub loads_max: usize,
 }
 
@@ -98,7 +101,8 @@ impl Default for JournalLimits {
 }
 
 impl JournalLimits {
-    /// These limits, made to fit each other: any batch and any record fit into a segment, and segments end on a page.
+    /// Adjusts limits that contradict each other: any batch and any record fit into a segment, and segments end on a
+    /// page.
     pub(super) fn fitted(mut self) -> Self {
         let page = PAGE_BYTES as u64;
         self.segment_bytes = self.segment_bytes.clamp(8 * page, BATCH_BYTES_CEILING as u64 * 32).next_multiple_of(page);

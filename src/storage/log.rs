@@ -1,8 +1,8 @@
-//! The log: the truth. Segments, found again and checked at the start, and the place where the next batch goes.
+//! The log, which is the source of truth: finds and checks its segments at the start, and writes the next batch.
 //!
-//! Batch N + 1 is written only after batch N is synced, so a crash can tear at most the last one. What is no true batch is
-//! cut off only if no true batch with a higher number follows it; otherwise the log is damaged, and it says where.
-//! Depends on `segment`, `segment_map`, `spares`, `batch` and `errors`.
+//! Batch N + 1 is written only after batch N is synced, so a crash can tear at most the last one. An invalid batch is
+//! cut off only if no valid batch with a higher number follows it; otherwise the log is damaged, and the error says
+//! where. Depends on `segment`, `segment_map`, `spares`, `batch` and `errors`.
 
 use std::{io, path::Path, sync::Arc};
 
@@ -17,20 +17,20 @@ use super::{
     spares::Spares,
 };
 
-/// What was found at the start.
+/// What the start found.
 #[derive(Debug)]
 pub(super) struct Recovered {
     /// The last batch.
     pub link: Link,
-    /// Is it empty? Then a flipped bit in the one before is told from a torn write.
+    /// Whether the last batch is empty. Then a flipped bit in the batch before it can be told from a torn write.
     pub sealed: bool,
-    /// Where the next batch goes.
+    /// The segment of the next batch.
     pub current: Segment,
-    /// Segments after it, as yet unused.
+    /// Later segments, still unused.
     pub spares: Vec<Segment>,
 }
 
-/// The names of the log's segments, in order. What a crash left half-made is removed.
+/// The first positions of the log's segments, in order. Removes unfinished segments that a crash left behind.
 pub(super) fn segment_positions(files: &dyn Files, dir: &Path) -> Result<Vec<u64>, Fault> {
     let mut firsts = Vec::new();
     for name in files.list(dir).map_err(Fault::io(format!("list {}", dir.display())))? {
@@ -63,10 +63,10 @@ pub(super) fn open_segments(
     Ok(segments)
 }
 
-/// Takes the header and the payload of a batch that was found.
+/// Receives the header and the payload of each batch.
 pub(super) type OnBatch<'a> = &'a mut dyn FnMut(&Header, &[u8]) -> Result<(), OpenError>;
 
-/// Scans over all batches after `from`, hands each to `on_batch`, and makes the end of the log ready to be written.
+/// Passes every batch after `from` to `on_batch`, and prepares the end of the log for writing.
 pub(super) fn recover(
     segments: Vec<Segment>,
     store: u64,
@@ -108,10 +108,10 @@ fn read<T>(segment: &Segment, result: io::Result<T>) -> Result<T, Fault> {
     result.map_err(Fault::io(format!("read {}", segment.path.display())))
 }
 
-/// Makes sure that nothing true stands behind the end of the log, then makes it zeros, durably.
+/// Checks that no valid batch follows the end of the log, then overwrites the rest with zeros, durably.
 ///
-/// The last segment is synced even where nothing was cut: after a kill its last batch may only be in the page cache, and
-/// what is served from here on must not be lost with the next power cut.
+/// The last segment is synced even if nothing was cut off: after a kill its last batch may only be in the page cache,
+/// and what is served from here on must survive the next power cut.
 fn cut(segments: &[Segment], end: u64, store: u64, link: Link) -> Result<(), OpenError> {
     let mut stale: Vec<(usize, u64)> = Vec::new();
     for (index, segment) in segments.iter().enumerate() {
@@ -150,7 +150,7 @@ fn cut(segments: &[Segment], end: u64, store: u64, link: Link) -> Result<(), Ope
     Ok(())
 }
 
-/// The end of the log, owned by the one who writes.
+/// The end of the log, owned by the writer thread.
 #[derive(Debug)]
 pub(super) struct LogWriter {
     store: u64,
@@ -171,7 +171,7 @@ impl LogWriter {
         self.link
     }
 
-    /// Goes on in the next segment, if one is ready and this one is not empty.
+    /// Continues in the next segment, if one is ready and this one is not empty.
     pub(super) fn switch(&mut self) -> Switched {
         if self.offset == SEGMENT_HEADER_BYTES {
             return Switched::NotNeeded;
@@ -182,10 +182,10 @@ impl LogWriter {
         Switched::Yes
     }
 
-    /// Writes a batch. It is not durable yet. Waits for the next segment where this one is full.
+    /// Writes a batch. It is not durable yet. Waits for the next segment if this one is full.
     ///
     /// # Errors
-    /// The write failed, or there is no next segment and there will be none. Nothing may be written after that.
+    /// The write failed, or there will be no next segment. Nothing may be written after that.
     pub(super) fn write(&mut self, batch: &mut Encoder) -> io::Result<Link> {
         if self.offset + batch.finished_len() > self.segment.length {
             self.segment = self.spares.take().ok_or_else(|| io::Error::from(io::ErrorKind::StorageFull))?;
@@ -209,7 +209,7 @@ impl LogWriter {
     }
 }
 
-/// Where a page is read from.
+/// Reads pages of the log.
 #[derive(Debug)]
 pub(super) struct PageSource<'a> {
     pub files: &'a dyn Files,
@@ -219,7 +219,7 @@ pub(super) struct PageSource<'a> {
 }
 
 impl PageSource<'_> {
-    /// Whole batches after `from`, as many as have about `bytes_max` of payload, none beyond `durable`.
+    /// Whole batches after `from`, with about `bytes_max` of payload, none beyond `durable`.
     pub(super) fn page(&self, from: Position, bytes_max: usize, durable: Position) -> Result<Page, PageError> {
         let mut page = Page { records: Vec::new(), next: from };
         let mut bytes = 0;
@@ -229,10 +229,10 @@ impl PageSource<'_> {
         }
         let mut segment = match self.segments.containing(from.0) {
             Some(first) => self.open(first)?,
-            // The batch before ended exactly where its segment does.
+            // The previous batch ended exactly at the end of its segment.
             None => self.open(self.segments.containing(from.0.saturating_sub(1)).ok_or(PageError::Gone { oldest })?)?,
         };
-        // No more is read than there is: a follower comes fifty times a second, mostly for some kilobytes.
+        // Read no more than there is: a follower reads fifty times a second, mostly a few kilobytes.
         let behind = usize::try_from(durable.0.saturating_sub(from.0)).unwrap_or(usize::MAX);
         let window = bytes_max.saturating_mul(2).min(behind);
         let mut reader = Reader::new(&segment, self.store, window);
@@ -243,7 +243,8 @@ impl PageSource<'_> {
                 let next = self.segments.after(segment.first).ok_or_else(|| damage.clone())?;
                 segment = self.open(next)?;
                 reader = Reader::new(&segment, self.store, window);
-                // Only if the next segment goes on where this one ended was the rest of this one left empty on purpose.
+                // The rest of this segment was left empty on purpose only if the next segment continues where this one
+                // ended.
                 let first = reader.batch(SEGMENT_HEADER_BYTES)?.filter(|header| header.previous_end == page.next);
                 page.next = Position(first.ok_or(damage)?.position.0);
                 continue;
@@ -269,7 +270,7 @@ impl PageSource<'_> {
 
     fn open(&self, first: u64) -> Result<Segment, PageError> {
         match Segment::open(self.files, self.dir, self.store, first) {
-            // The compactor was quicker.
+            // The compactor has removed the segment meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.segments.oldest().0 > first => {
                 Err(PageError::Gone { oldest: self.segments.oldest() })
             }

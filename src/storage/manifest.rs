@@ -1,5 +1,5 @@
-//! The manifest: a small file outside the log and the state that says whose directory this is and how far its log was known to
-//! reach. With it an empty or shortened directory is refused; without it, it would start as an empty shop.
+//! The manifest: a small file outside the log and the state that names the store and how far its log was known to
+//! reach. Because of it a start refuses an empty or shortened directory, which would otherwise look like a new shop.
 //!
 //! Text, so that an operator can read it. Depends on `files` and `errors`.
 
@@ -19,19 +19,18 @@ use super::{
 
 const FILE_NAME: &str = "manifest";
 const TITLE: &str = "souk store 1";
-/// A manifest has about 150 bytes; more than this is none.
+/// A manifest has about 150 bytes; a longer file is not a manifest.
 const BYTES_MAX: usize = 1024;
 
-/// What the manifest says.
+/// The content of the manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Known {
-    /// The store's id.
     pub store: u64,
-    /// A position that was durable.
+    /// A position up to which the log was durable.
     pub position: Position,
     /// The position of the last complete checkpoint.
     pub checkpoint: Position,
-    /// The first position of the newest segment; none before there is a log.
+    /// The first position of the newest segment; `None` while there is no log.
     pub segment: Option<u64>,
 }
 
@@ -44,7 +43,7 @@ pub(super) struct Manifest {
 }
 
 impl Manifest {
-    /// What the manifest of this directory says; `None` where there is none.
+    /// Reads the manifest of this directory; `None` if there is none.
     pub(super) fn read(files: &dyn Files, dir: &Path) -> Result<Option<Known>, OpenError> {
         let path = dir.join(FILE_NAME);
         let failed = || format!("read {}", path.display());
@@ -60,7 +59,7 @@ impl Manifest {
         Ok(Some(known))
     }
 
-    /// Its name in the directory.
+    /// The name of the file in the directory.
     pub(super) fn file_name() -> &'static str {
         FILE_NAME
     }
@@ -69,7 +68,7 @@ impl Manifest {
         Self { files, dir, known: Mutex::new(known) }
     }
 
-    /// Changes what the manifest says, atomically and durably.
+    /// Changes the manifest, atomically and durably.
     pub(super) fn update(&self, change: impl FnOnce(&mut Known)) -> Result<(), Fault> {
         let mut known = self.known.lock();
         let mut changed = *known;

@@ -1,7 +1,7 @@
-//! The memtable: the durable records that the state behind does not have yet, in memory, by stream.
+//! The memtable: the durable records that are not in the state yet, in memory, by stream.
 //!
 //! Two generations: records go into the active one; a checkpoint freezes it, writes it into the state, then drops it.
-//! Streams are spread over shards, so that readers and the writer seldom meet. Depends on `record`.
+//! Streams are spread over shards, so that readers and the writer seldom contend. Depends on `record`.
 
 use std::{
     collections::HashMap,
@@ -18,11 +18,11 @@ use parking_lot::Mutex;
 
 use super::record::{Loaded, Record, Snapshot, Stream};
 
-/// Shards of the memtable: several for each thread that could look into it.
+/// The number of shards: several for each thread that may access the memtable.
 const SHARDS: usize = 64;
-/// What a stream costs beside its records, in bytes, about: name, map entry, vector.
+/// The approximate cost of a stream beside its records, in bytes: name, map entry, vector.
 const STREAM_OVERHEAD_BYTES: u64 = 192;
-/// What a record costs beside its payload, in bytes, about: its fields and the allocation.
+/// The approximate cost of a record beside its payload, in bytes: its fields and the allocation.
 const RECORD_OVERHEAD_BYTES: u64 = 64;
 
 /// A record without the name of its stream.
@@ -33,7 +33,8 @@ pub(super) struct Kept {
     pub payload: Bytes,
 }
 
-/// What the memtable has of a stream: its newest snapshot, if it came since the last checkpoint, and the records above it.
+/// What the memtable holds of a stream: its newest snapshot, if it came since the last checkpoint, and the records
+/// after it.
 #[derive(Debug, Default)]
 pub(super) struct StreamEntry {
     pub snapshot: Option<Snapshot>,
@@ -41,8 +42,8 @@ pub(super) struct StreamEntry {
 }
 
 impl StreamEntry {
-    /// Takes in a snapshot. What it replaces is handed out, with the number of its bytes: there may be many records in it, and
-    /// the lock is not the place to free them.
+    /// Inserts a snapshot. Returns what it replaces, and how many bytes that has: there may be many records in it, and
+    /// the caller frees them after it has released the lock.
     fn replace(&mut self, snapshot: Snapshot) -> (StreamEntry, u64) {
         let kept = self.records.partition_point(|record| record.sequence <= snapshot.sequence);
         let kept = self.records.split_off(kept);
@@ -63,12 +64,11 @@ pub(super) type Generation = HashMap<Stream, StreamEntry, RandomState>;
 #[derive(Debug, Default)]
 struct Shard {
     active: Generation,
-    /// The bytes of the active generation, about.
+    /// The approximate size of the active generation, in bytes.
     active_bytes: u64,
     frozen: Option<Arc<Generation>>,
 }
 
-/// The memtable of all streams.
 #[derive(Debug)]
 pub(super) struct Memtable {
     shards: Box<[Mutex<Shard>]>,
@@ -88,12 +88,12 @@ impl Memtable {
     }
 
     fn shard(&self, stream: &Stream) -> &Mutex<Shard> {
-        // The remainder is below SHARDS, so nothing is cut off.
+        // The remainder is below SHARDS, so the conversion succeeds.
         let shard = self.hasher.hash_one(stream) % SHARDS as u64;
         &self.shards[usize::try_from(shard).unwrap_or(0)]
     }
 
-    /// Takes in durable records of a stream. `false` if one does not follow the stream's last one here.
+    /// Inserts durable records of a stream. Returns `false` if one does not follow the stream's last record here.
     pub(super) fn insert(&self, stream: &Stream, records: impl IntoIterator<Item = Kept>) -> bool {
         let mut added = 0;
         let mut shard = self.shard(stream).lock();
@@ -117,12 +117,12 @@ impl Memtable {
         follow
     }
 
-    /// Takes in a snapshot of durable records and drops those it contains. Others may have followed; the records between the
-    /// snapshot and the first one here are in the frozen generation, or in the state.
+    /// Inserts a snapshot of durable records and drops the records that it contains. Newer records may already be here;
+    /// those between the snapshot and the first record here are in the frozen generation or in the state.
     pub(super) fn snapshot(&self, stream: &Stream, snapshot: Snapshot) {
         let mut added = snapshot.bytes.len() as u64;
         let mut shard = self.shard(stream).lock();
-        // Two may be written at once, and the older one come last, even after the newer one was frozen.
+        // Two snapshots may be written at once, and the older one arrive last, even after the newer one was frozen.
         let is_older = |memtable: &StreamEntry| {
             memtable.snapshot.as_ref().is_some_and(|known| known.sequence >= snapshot.sequence)
         };
@@ -145,7 +145,7 @@ impl Memtable {
         drop(replaced);
     }
 
-    /// What the memtable has of a stream, both generations together.
+    /// What both generations together hold of a stream.
     pub(super) fn load(&self, stream: &Stream) -> Loaded {
         let shard = self.shard(stream).lock();
         let mut loaded = Loaded::default();
@@ -162,13 +162,13 @@ impl Memtable {
         loaded
     }
 
-    /// Freezes the active generation; only between batches, and only when none is frozen.
+    /// Freezes the active generation. Called between batches only, and only while none is frozen.
     pub(super) fn freeze(&self) {
         for shard in &self.shards {
             let mut shard = shard.lock();
             debug_assert!(shard.frozen.is_none(), "one checkpoint at a time");
             shard.frozen = Some(Arc::new(std::mem::take(&mut shard.active)));
-            // Under the lock, since a snapshot may come in at any time.
+            // Under the lock, because a snapshot may be inserted at any time.
             let bytes = std::mem::take(&mut shard.active_bytes);
             self.frozen_bytes.fetch_add(bytes, Ordering::AcqRel);
             self.active_bytes.fetch_sub(bytes, Ordering::AcqRel);
@@ -180,7 +180,7 @@ impl Memtable {
         self.shards.iter().filter_map(|shard| shard.lock().frozen.clone()).collect()
     }
 
-    /// Drops the frozen generation: all of it is in the state, durably.
+    /// Drops the frozen generation, after all of it has become durable in the state.
     pub(super) fn drop_frozen(&self) {
         for shard in &self.shards {
             // Dropped outside the lock: there may be many records in it.

@@ -1,13 +1,13 @@
-//! Storage: how what happened is made durable, and found again.
+//! Storage: makes events durable and loads them again.
 //!
 //! ```text
-//! append ─▶ log (the truth) ─▶ memtable (memory) ─▶ state (sled) ─▶ load
+//! append ─▶ log (source of truth) ─▶ memtable (memory) ─▶ state (sled) ─▶ load
 //!            └─▶ pages ─▶ projections ─▶ read models
 //! ```
 //!
-//! A record is acknowledged when a sync of the log has made it durable, and by nothing else. The memtable holds what the state
-//! does not have yet; a checkpoint carries it over; an entity is loaded from both. This room knows bytes only: it decodes
-//! and folds nothing, and uses nothing else of the shop.
+//! A record is acknowledged only when a sync of the log has made it durable. The memtable holds what is not in the
+//! state yet; a checkpoint writes it there; an entity is loaded from both. This room handles bytes: it decodes and
+//! folds nothing, and depends on nothing else of the shop.
 
 mod audit;
 mod batch;

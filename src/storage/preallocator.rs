@@ -1,8 +1,8 @@
-//! The preallocator: a thread that makes the next segment of the log before it is needed, and watches the free disk space and
-//! the state.
+//! The preallocator: a thread that creates the next segment of the log ahead of need, and monitors the free disk space
+//! and the state.
 //!
-//! A full disk is noticed here, while the log still has a whole segment for the writes under way, and not in the middle of a
-//! write. Depends on `segment`, `spares` and `shared`.
+//! So a full disk is noticed while the log still has a whole segment for the writes in progress, and not in the middle
+//! of a write. Depends on `segment`, `spares` and `shared`.
 
 use std::{
     sync::Arc,
@@ -11,7 +11,6 @@ use std::{
 
 use super::{errors::Fault, segment::Segment, shared::Shared, spares::Spares};
 
-/// The thread's state.
 pub(super) struct Preallocator {
     pub shared: Arc<Shared>,
     pub spares: Arc<Spares>,
@@ -32,14 +31,14 @@ impl Preallocator {
         }
     }
 
-    /// Makes the next segment where none is ready. Says whether one is ready now.
+    /// Creates the next segment if none is ready. Returns whether one is ready now.
     fn prepare(&mut self) -> bool {
         if self.spares.any_ready() {
             return true;
         }
         let shared = Arc::clone(&self.shared);
         let (first, length) = (self.next_first, shared.limits.segment_bytes);
-        // It takes a second or more, and what else fills the disk does not wait for it.
+        // Creating a segment takes a second or more, and the disk can fill up meanwhile: check it in between.
         let mut watched = Instant::now();
         let mut watch = || {
             if watched.elapsed() >= Duration::from_millis(self.shared.limits.disk_poll_ms) {
@@ -64,7 +63,8 @@ impl Preallocator {
         }
     }
 
-    /// Stops the writes where there is too little space; only [`Preallocator::watch_space`] lets them go on.
+    /// Makes the journal read-only if there is too little space. Only [`Preallocator::watch_space`] makes it writable
+    /// again.
     fn watch_shortage(&self) {
         let free_bytes = self.shared.files.free_bytes(&self.shared.log_dir).unwrap_or(u64::MAX);
         if free_bytes < self.shared.limits.disk_free_bytes_min {
@@ -74,9 +74,9 @@ impl Preallocator {
 
     fn watch_space(&self, spare_ready: bool) {
         let minimum = self.shared.limits.disk_free_bytes_min;
-        // A disk that does not say what is free is not taken for a full one.
+        // A disk whose free space is unknown does not count as full.
         let free_bytes = self.shared.files.free_bytes(&self.shared.log_dir).unwrap_or(u64::MAX);
-        // A quarter more before it resumes, so that it does not flutter at the border.
+        // Require a quarter more before writes resume, so that the journal does not flap at the threshold.
         let needed = if self.shared.status.refusal().is_some() { minimum.saturating_add(minimum / 4) } else { minimum };
         if spare_ready && free_bytes >= needed {
             self.shared.status.writable();
@@ -85,7 +85,7 @@ impl Preallocator {
         }
     }
 
-    /// A state that has stopped comes back with the next start only, and whoever reads from it waits until then.
+    /// A state that has stopped works again only after a restart, so fail the journal: then readers stop waiting.
     fn watch_state(&self) {
         if self.shared.state_has_stopped() {
             self.shared.fail("the state does not answer");

@@ -1,8 +1,8 @@
-//! The queue before the writer: what arrives during a sync is the next batch.
+//! The queue before the writer: what arrives during a sync becomes the next batch.
 //!
-//! Whether a record may follow is decided here, under the queue's lock, and what was admitted becomes durable in the order in
-//! which it was admitted: if any of it is durable, so is everything that was admitted before, of whatever stream. Only a
-//! journal that fails or is killed loses admitted records, and then the last ones.
+//! Under the queue's lock it is decided whether a record is admitted, and admitted records become durable in the order
+//! of their admission: if one is durable, so is everything admitted before it, of any stream. Only a journal that fails
+//! or is killed loses admitted records, and then the last ones.
 //!
 //! Depends on `lease`, `log`, `record` and `errors`.
 
@@ -19,19 +19,20 @@ use super::{
     segment_map::Switched,
 };
 
-/// What is called when it is known how an append ended.
+/// Called with the outcome of an append.
 pub(super) type OnDurable = Box<dyn FnOnce(Result<(), AppendError>) + Send>;
 
-/// What stands in the queue.
+/// An entry of the queue.
 pub(super) enum Entry {
-    /// Records to be made durable, one after the other in their stream.
+    /// Consecutive records of one stream to be made durable.
     Append { hold: Arc<Hold>, appends: Vec<Append>, permit: OwnedSemaphorePermit, on_durable: OnDurable },
-    /// Somebody who waits for everything before. Activations wait without a permit; they are bounded elsewhere.
+    /// A barrier: waits until everything before it is durable. Activations push one without a permit; they are bounded
+    /// elsewhere.
     After { permit: Option<OwnedSemaphorePermit>, on_durable: OnDurable },
 }
 
 impl Entry {
-    /// Answers without having tried.
+    /// Reports a failure without having tried.
     fn fail(self) {
         match self {
             Self::Append { on_durable, permit, .. } => {
@@ -46,27 +47,27 @@ impl Entry {
     }
 }
 
-/// Who is told when the memtable has been frozen, and where.
+/// Receives the position at which the memtable has been frozen.
 pub(super) type OnFrozen = std::sync::mpsc::SyncSender<Link>;
 
-/// Who is told whether the log goes on in its next segment.
+/// Receives whether the log continues in its next segment.
 pub(super) type OnSwitched = std::sync::mpsc::SyncSender<Switched>;
 
-/// What the writer is to do next.
+/// What the writer has to do next.
 pub(super) enum Work {
-    /// The entries that were handed over.
+    /// Entries were moved into the caller's vector.
     Entries,
     /// Freeze the memtable.
     Freeze(OnFrozen),
-    /// Go on in the next segment, if one is ready.
+    /// Continue in the next segment, if one is ready.
     Switch(OnSwitched),
-    /// Nothing came for a while.
+    /// Nothing arrived for the idle time.
     Idle,
-    /// Nothing will come any more.
+    /// The queue was stopped and is empty.
     Stop,
 }
 
-/// Records on their way into the queue.
+/// Records to be queued.
 struct Appends<'a> {
     hold: &'a Arc<Hold>,
     appends: Vec<Append>,
@@ -84,7 +85,7 @@ struct Inner {
     waiting: bool,
 }
 
-/// The queue. Entries with permits are bounded by them.
+/// The queue. Its permits bound the entries.
 pub(super) struct Queue {
     record_bytes_max: usize,
     inner: Mutex<Inner>,
@@ -92,12 +93,12 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// A queue for records of at most so many bytes.
+    /// Creates a queue that refuses larger records.
     pub(super) fn new(record_bytes_max: usize) -> Self {
         Self { record_bytes_max, inner: Mutex::default(), wake: Condvar::new() }
     }
 
-    /// Queues records, all or none. The callback comes back where they are refused.
+    /// Queues records, all or none. If they are refused, returns the callback with the error.
     fn append(&self, records: Appends<'_>) -> Result<(), (AppendError, OnDurable)> {
         let Appends { hold, appends, permit, on_durable } = records;
         if appends.iter().any(|append| append.payload.len() > self.record_bytes_max) {
@@ -135,7 +136,7 @@ impl Queue {
         }
     }
 
-    /// Asks the writer to go on in the next segment.
+    /// Asks the writer to continue in the next segment.
     pub(super) fn switch(&self, on_switched: OnSwitched) {
         let mut inner = self.inner.lock();
         if !inner.stopped {
@@ -144,7 +145,7 @@ impl Queue {
         }
     }
 
-    /// Lets the writer end when it has written what is here.
+    /// Lets the writer end after it has written what is queued.
     pub(super) fn stop(&self) {
         let mut inner = self.inner.lock();
         inner.stop = true;
@@ -158,7 +159,7 @@ impl Queue {
         }
     }
 
-    /// Waits for work. Entries are exchanged for the empty vector in `entries`.
+    /// Waits for work, and swaps the queued entries with the empty vector in `entries`.
     pub(super) fn next(&self, entries: &mut Vec<Entry>, idle_after: Option<Duration>) -> Work {
         let mut inner = self.inner.lock();
         loop {
@@ -196,7 +197,8 @@ impl fmt::Debug for Queue {
     }
 }
 
-/// Places in the queue, so that what follows a decision cannot be held up. They are given back when the callback has run.
+/// Slots in the queue, taken before a decision, so that its append does not have to wait. They are released after the
+/// callback has run.
 #[derive(Debug)]
 pub struct Slot {
     pub(super) permit: OwnedSemaphorePermit,
@@ -204,8 +206,8 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// Queues a record. `on_durable` runs once: on the writer's thread and in the order of the queue, so it must be short and
-    /// must not block; or here, where the record is refused.
+    /// Queues a record. `on_durable` runs once: on the writer's thread and in the order of the queue, so it must be
+    /// short and must not block; or on this thread, if the record is refused.
     pub fn append(
         self,
         lease: &Lease,
@@ -217,8 +219,8 @@ impl Slot {
         }
     }
 
-    /// Queues records of one stream that follow each other, for which there must be as many places. Once they are admitted,
-    /// nothing that is admitted later is durable before they are.
+    /// Queues consecutive records of one stream; there must be as many slots. Nothing that is admitted later becomes
+    /// durable before they do.
     ///
     /// # Errors
     /// None of them is queued, and `on_durable` is not called.
@@ -231,11 +233,11 @@ impl Slot {
         self.queue(lease, appends, Box::new(on_durable)).map_err(|(refused, _)| refused)
     }
 
-    /// A part of the places, for what is queued first.
+    /// Splits off some of the slots, for what is queued first.
     #[must_use]
     pub fn split_off(&mut self, places: u32) -> Self {
         let places = usize::try_from(places).unwrap_or(usize::MAX).min(self.permit.num_permits());
-        // There are as many, so this is never none.
+        // `places` is at most the number of permits, so the split succeeds.
         let permit = self.permit.split(places);
         Self { permit: permit.expect("no more places than there are"), queue: Arc::clone(&self.queue) }
     }
@@ -245,7 +247,7 @@ impl Slot {
         queue.append(Appends { hold: &lease.hold, appends, permit, on_durable })
     }
 
-    /// Runs `on_durable` when everything queued before is durable or has failed; at once where nothing is.
+    /// Runs `on_durable` when everything queued before is durable or has failed, but at once if the queue is empty.
     pub fn after_earlier(self, on_durable: impl FnOnce(Result<(), AppendError>) + Send + 'static) {
         self.queue.push(Entry::After { permit: Some(self.permit), on_durable: Box::new(on_durable) });
     }

@@ -1,8 +1,8 @@
-//! The read models of projections, as keys and values beside the state.
+//! The read models of projections, as keys and values in the state.
 //!
-//! A projection commits its changes with its position. What a power cut leaves of commits since the last checkpoint is not
-//! known, so each checkpoint pins the positions, and a start begins at the pins: projections apply what follows once more.
-//! Depends on `state`.
+//! A projection commits its changes together with its position. After a power cut, commits since the last checkpoint
+//! may be lost, wholly or in part. So each checkpoint pins the positions, and a start begins at the pins: projections
+//! apply what follows once more. Depends on `state`.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -18,32 +18,33 @@ use super::{
 
 /// The longest name of a projection and the longest key in it, in bytes.
 pub const READ_MODEL_KEY_BYTES_MAX: usize = 255;
-/// How many keys are removed at once when a list is cleared.
+/// How many keys are removed in one batch when a read model is cleared.
 const CLEAR_KEYS_MAX: usize = 1_000;
 const PIN_PREFIX: &[u8] = b"mpin";
 
 /// A change of a read model.
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// Sets the value of a key. A value has at most `VALUE_BYTES_MAX` bytes less 4.
     Put(Vec<u8>, Vec<u8>),
-    /// Removes a key.
     Delete(Vec<u8>),
 }
 
-/// The read models.
+/// The read models of all projections.
 #[derive(Debug)]
 pub struct ReadModels {
     state: Arc<State>,
     positions: Mutex<BTreeMap<String, Position>>,
-    /// Held while positions become pins, and while a list is cleared: an old pin must not come back beside an empty list.
+    /// Held while positions become pins, and while a read model is cleared: an old pin must not come back beside an
+    /// empty one.
     pub(super) pinning: Mutex<()>,
     /// The positions that the last checkpoint pinned.
     pinned: Mutex<BTreeMap<String, Position>>,
 }
 
 impl ReadModels {
-    /// Takes up the pinned positions. A list without one may hold anything, so it is emptied.
+    /// Loads the pinned positions. A read model without a pin may hold anything, so it is emptied.
     pub(super) fn open(state: Arc<State>) -> Result<Self, Fault> {
         let mut positions = BTreeMap::new();
         for (key, value) in state.scan(PIN_PREFIX, PIN_PREFIX, usize::MAX)? {
@@ -70,14 +71,14 @@ impl ReadModels {
             let length = key.get(1).map_or(0, |length| usize::from(*length));
             let name = key.get(2..2 + length).unwrap_or_default();
             names.push(String::from_utf8_lossy(name).into_owned());
-            // Past every key of this list.
+            // Skip every key of this read model.
             after = key[..(2 + length).min(key.len())].to_vec();
             after.extend_from_slice(&[0xff; READ_MODEL_KEY_BYTES_MAX + 1]);
         }
         Ok(names)
     }
 
-    /// How far a projection has come; the beginning where it never committed.
+    /// The position of a projection; the beginning if it never committed.
     #[must_use]
     pub fn position(&self, projection: &str) -> Position {
         self.positions.lock().get(projection).copied().unwrap_or_default()
@@ -105,7 +106,7 @@ impl ReadModels {
         let whole_prefix = entry_key(projection, prefix)?;
         let name_bytes = whole_prefix.len() - prefix.len();
         let from = match after.filter(|after| *after >= prefix) {
-            // The next possible key is the same with a zero behind it.
+            // The next possible key is the same with a zero byte appended.
             Some(after) => [entry_key(projection, after)?.as_slice(), &[0]].concat(),
             None => whole_prefix.clone(),
         };
@@ -116,12 +117,12 @@ impl ReadModels {
         Ok(entries)
     }
 
-    /// Makes changes in this order, and then moves the projection's position. Who reads meanwhile is not kept waiting and may see the
-    /// first of them, and a crash may leave just those. Durable with the next checkpoint.
+    /// Makes changes in this order, then moves the projection's position. Readers do not wait meanwhile and may see the
+    /// first changes only; a crash may leave just those. Durable with the next checkpoint.
     ///
     /// # Errors
-    /// A key or value is too large: nothing changed. Or the state failed: the position has not moved, so the changes, of which some may be
-    /// made, come again.
+    /// A key or value is too large: nothing changed. Or the state failed: some changes may be made, but the position
+    /// has not moved, so the projection applies all of them again.
     pub fn commit(&self, projection: &str, position: Position, changes: Vec<Change>) -> Result<(), Fault> {
         let mut entries: Vec<Entry> = Vec::with_capacity(changes.len());
         for change in changes {
@@ -131,7 +132,7 @@ impl ReadModels {
             });
         }
         self.state.write(entries)?;
-        // Only now: a checkpoint that pins this position finds the changes already made.
+        // Only now: a checkpoint that pins this position must find the changes made.
         self.positions.lock().insert(projection.to_owned(), position);
         Ok(())
     }
@@ -139,12 +140,12 @@ impl ReadModels {
     /// Empties a read model, durably; its projection begins again.
     ///
     /// # Errors
-    /// The state failed; the list may be half empty, and it is emptied at the next start.
+    /// The state failed; the read model may be half empty, and the next start empties it.
     pub fn clear(&self, projection: &str) -> Result<(), Fault> {
         entry_key(projection, &[])?;
         let _pinning = self.pinning.lock();
         self.positions.lock().remove(projection);
-        // The pin goes first: a crash in between must not leave a position beside a list that has lost entries.
+        // Remove the pin first: a crash in between must not leave a position for a read model that has lost entries.
         self.state.apply(vec![(pin_key(projection), None)])?;
         self.state.sync()?;
         self.remove_entries(projection)?;
@@ -167,12 +168,12 @@ impl ReadModels {
         self.positions.lock().clone()
     }
 
-    /// Notes what is pinned now.
+    /// Remembers what the last checkpoint pinned.
     pub(super) fn set_pinned(&self, positions: BTreeMap<String, Position>) {
         *self.pinned.lock() = positions;
     }
 
-    /// Has no position moved since the last checkpoint?
+    /// Whether no position has moved since the last checkpoint.
     pub(super) fn are_pinned(&self) -> bool {
         *self.pinned.lock() == *self.positions.lock()
     }

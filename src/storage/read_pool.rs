@@ -1,8 +1,8 @@
-//! The read pool: streams to be read, and the threads that read them.
+//! The read pool: loads of streams that wait, and the threads that perform them.
 //!
-//! A read may wait for the disk or for sled's lock, which the threads of requests must not. Handing it over costs more than most
-//! reads: so who has read one stream goes on with the next, and one hand-over serves all who wait. Depends on `record` and
-//! `errors`.
+//! A read may wait for the disk or for sled's lock, which the threads of the async runtime must not. Handing a read
+//! over to a thread costs more than most reads, so a reader that has finished one takes the next: one hand-over serves
+//! all that wait. Depends on `record` and `errors`.
 
 use std::{
     collections::VecDeque,
@@ -19,14 +19,14 @@ use super::{
     record::{Loaded, Stream},
 };
 
-/// How many may wait for each reader before another one helps: so few that a read that waits for the disk holds up a handful, so
-/// many that readers do not take the processor from each other where nobody waits for the disk.
+/// How many loads may wait for each reader before another one starts. Few, so that a read that waits for the disk
+/// delays only a handful; not fewer, so that readers do not compete for the processor when nothing waits for the disk.
 const WAITING_FOR_ONE: usize = 8;
 
-/// What a load comes to.
+/// The outcome of a load.
 pub(super) type Answer = Result<Loaded, LoadError>;
 
-/// The loads of a journal. As many can wait as there are callers, who are bounded elsewhere.
+/// The waiting loads and their readers. The callers are bounded elsewhere, and so are the loads.
 #[derive(Debug)]
 pub(super) struct ReadPool {
     line: Mutex<Line>,
@@ -39,7 +39,7 @@ struct Line {
     readers: usize,
 }
 
-/// A stream that somebody waits for.
+/// A stream to be read.
 #[derive(Debug)]
 struct Load {
     stream: Stream,
@@ -47,12 +47,12 @@ struct Load {
 }
 
 impl ReadPool {
-    /// Reads by at most so many threads at once.
+    /// Creates a pool of at most this many readers.
     pub(super) fn new(readers_max: usize) -> Arc<Self> {
         Arc::new(Self { line: Mutex::default(), readers_max })
     }
 
-    /// Puts a stream in line. Where it takes a reader more, that is given out, and must be brought to a thread.
+    /// Queues a load. If it needs another reader, that is returned too, and the caller must run it on a thread.
     pub(super) fn push(self: &Arc<Self>, stream: Stream) -> (oneshot::Receiver<Answer>, Option<Reader>) {
         let (answer, loaded) = oneshot::channel();
         let mut line = self.line.lock();
@@ -67,7 +67,7 @@ impl ReadPool {
     }
 }
 
-/// One who reads as long as somebody waits.
+/// A reader: performs loads until none waits.
 #[derive(Debug)]
 pub(super) struct Reader {
     read_pool: Arc<ReadPool>,
@@ -75,22 +75,22 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Reads until nobody waits.
+    /// Reads until no load waits.
     pub(super) fn serve(mut self, read: impl Fn(&Stream) -> Answer) {
         while let Some(Load { stream, answer }) = self.next() {
-            // One that panics must not take along those behind it.
+            // A load that panics must not take the next ones with it.
             let loaded = catch_unwind(AssertUnwindSafe(|| read(&stream)));
-            // Who has gone meanwhile does not want it any more.
+            // The receiver is gone if the caller stopped waiting.
             let _ = answer.send(loaded.unwrap_or_else(|_| Err(unended(&stream))));
         }
     }
 
-    /// The next load that somebody still waits for.
+    /// The next load whose caller still waits.
     fn next(&mut self) -> Option<Load> {
         let mut line = self.read_pool.line.lock();
         let waited_for = iter::from_fn(|| line.waiting.pop_front()).find(|load| !load.answer.is_closed());
         if waited_for.is_none() {
-            // Under the same lock, so that who comes next starts another.
+            // Under the same lock, so that the next load starts another reader.
             self.at_work = false;
             line.readers -= 1;
         }
@@ -99,7 +99,8 @@ impl Reader {
 }
 
 impl Drop for Reader {
-    /// A reader that never came to a thread: those who wait for nobody else learn that nobody comes.
+    /// A reader that was dropped before it ran: if it was the only one, the waiting loads fail instead of waiting for
+    /// ever.
     fn drop(&mut self) {
         if self.at_work {
             let mut line = self.read_pool.line.lock();
@@ -111,7 +112,7 @@ impl Drop for Reader {
     }
 }
 
-/// A load whose reader was lost.
+/// The error of a load whose reader was lost.
 pub(super) fn unended(stream: &Stream) -> LoadError {
     Fault::State(format!("the load of {stream:?} did not end")).into()
 }
@@ -149,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_a_reader_that_never_came() {
+    fn loads_fail_when_their_only_reader_is_dropped() {
         let read_pool = ReadPool::new(1);
         let (first, reader) = read_pool.push(Stream::new(1, b"a"));
         let (second, none) = read_pool.push(Stream::new(1, b"b"));

@@ -1,4 +1,5 @@
-//! What storage moves: streams of records and their snapshots, in raw bytes. Nothing here is decoded or folded.
+//! What storage reads and writes: streams of records and their snapshots, as raw bytes. Nothing here is decoded or
+//! folded.
 //!
 //! Depends on `bytes`.
 
@@ -6,7 +7,7 @@ use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 
-/// The longest name of a stream, in bytes: one for the kind, up to 80 of an entity's key, and room to spare.
+/// The longest name of a stream, in bytes: 1 for the kind, up to 80 for an entity's key, and some to spare.
 pub const STREAM_BYTES_MAX: usize = 96;
 
 /// The name of a stream: a byte for the kind of its entity, then the entity's key. Cheap to clone.
@@ -14,10 +15,10 @@ pub const STREAM_BYTES_MAX: usize = 96;
 pub struct Stream(Arc<[u8]>);
 
 impl Stream {
-    /// Names the stream of this kind and key.
+    /// The name of the stream of this kind and key.
     ///
     /// # Panics
-    /// The name is longer than [`STREAM_BYTES_MAX`]: whoever makes keys promises that they are short.
+    /// The name is longer than [`STREAM_BYTES_MAX`]. The types of keys guarantee that they are short.
     #[must_use]
     pub fn new(kind: u8, key: &[u8]) -> Self {
         assert!(key.len() < STREAM_BYTES_MAX, "the key of a stream has {} bytes", key.len());
@@ -27,7 +28,7 @@ impl Stream {
         Self(name[..=key.len()].into())
     }
 
-    /// The stream of a stored name, or `None` where it can be none.
+    /// The stream of a stored name; `None` if the length is not that of a name.
     pub(super) fn from_bytes(name: &[u8]) -> Option<Self> {
         (1..=STREAM_BYTES_MAX).contains(&name.len()).then(|| Self(name.into()))
     }
@@ -44,7 +45,7 @@ impl Stream {
         &self.0[1..]
     }
 
-    /// The whole name.
+    /// The whole name, kind included.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.0
     }
@@ -56,45 +57,44 @@ impl fmt::Debug for Stream {
     }
 }
 
-/// A place in the log: the end of a batch. Ordered, but not dense, and its number means nothing to anyone else.
+/// A place in the log: the end of a batch, in bytes from its beginning. Positions are ordered, but not dense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Position(pub u64);
 
 impl Position {
-    /// Before everything.
+    /// Before the first batch.
     pub const BEGINNING: Self = Self(0);
 }
 
 /// One event of one stream.
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// Whose it is.
     pub stream: Stream,
-    /// Its place in the stream: 1, 2, 3 …
+    /// Its place in the stream, from 1 on, without gaps.
     pub sequence: u64,
     /// The version of the payload's schema.
     pub version: u16,
-    /// The event.
+    /// The encoded event.
     pub payload: Bytes,
 }
 
 /// The state of a stream after the event with this sequence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// The last event in it.
+    /// The sequence of the last event in it.
     pub sequence: u64,
     /// The version of the schema of `bytes`.
     pub version: u16,
-    /// The state.
+    /// The encoded state.
     pub bytes: Bytes,
 }
 
-/// What to rebuild an entity from: its newest snapshot and every record above it, in order and without a gap.
+/// What an entity is rebuilt from: its newest snapshot and every record after it, in order and without a gap.
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Loaded {
-    /// The newest snapshot.
     pub snapshot: Option<Snapshot>,
-    /// The records above it.
     pub records: Vec<Record>,
 }
 
@@ -106,11 +106,11 @@ impl Loaded {
         self.records.last().map_or(snapshot, |record| record.sequence)
     }
 
-    /// Puts together what was found behind and what was found in the memtable. Both are in order; they may overlap, because
-    /// what a checkpoint has written stays in the memtable until the checkpoint is complete.
+    /// Merges what the state holds (`behind`) with what the memtable holds. Both are in order; they may overlap,
+    /// because the memtable keeps what a checkpoint has written until the checkpoint is complete.
     ///
     /// # Errors
-    /// The sequence after which one is missing.
+    /// A record is missing after the sequence in the error.
     pub(super) fn merge(behind: Self, memtable: Self) -> Result<Self, u64> {
         let snapshot = match (behind.snapshot, memtable.snapshot) {
             (Some(one), Some(other)) => Some(if one.sequence > other.sequence { one } else { other }),
@@ -135,19 +135,19 @@ impl Loaded {
 /// Durable records, in the order of the log: whole batches after the position that was asked for.
 #[derive(Debug, Clone, Default)]
 pub struct Page {
-    /// The records; none where there is nothing new.
+    /// Empty if there is nothing new.
     pub records: Vec<Record>,
-    /// Where the next page begins.
+    /// The position from which to read the next page.
     pub next: Position,
 }
 
 /// An event to be made durable.
 #[derive(Debug, Clone, Default)]
 pub struct Append {
-    /// Its place in the stream; it must be the next one.
+    /// Its place in the stream. It must be the next one.
     pub sequence: u64,
     /// The version of the payload's schema.
     pub version: u16,
-    /// The event.
+    /// The encoded event.
     pub payload: Vec<u8>,
 }

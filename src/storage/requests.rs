@@ -1,4 +1,5 @@
-//! How other threads ask a worker thread (checkpoints, compaction) for a piece of work, wait for its result, and stop it.
+//! How other threads ask a worker thread (checkpoints, compaction) for a piece of work, wait for its result, and stop
+//! it.
 //!
 //! Depends on `errors`.
 
@@ -56,7 +57,7 @@ impl<T: Clone> Requests<T> {
         let (sender, receiver) = oneshot::channel();
         let mut inner = self.inner.lock();
         if inner.stop.is_some() {
-            // Cannot fail: the receiver is in this function.
+            // The receiver still exists, so this cannot fail.
             let _ = sender.send(Err(Fault::Closed));
         } else {
             inner.waiters.push(sender);
@@ -71,7 +72,8 @@ impl<T: Clone> Requests<T> {
         self.wake.notify_all();
     }
 
-    /// For the worker: waits for a request, at most for `timeout`, and returns who waits for a result. `None`: stop now.
+    /// For the worker: waits for a request, at most for `timeout`, and returns who waits for a result. `None`: stop
+    /// now.
     pub(super) fn next(&self, timeout: Duration) -> Option<Vec<Waiter<T>>> {
         let deadline = Instant::now() + timeout;
         let mut inner = self.inner.lock();

@@ -1,9 +1,9 @@
-//! A scan over the streams that the state holds: how a read model is seeded, a base taken and a catalogue exported, without
-//! reading the log from its beginning.
+//! A scan over the streams in the state. It seeds a read model, takes a base and exports a catalogue without reading
+//! the log from its beginning.
 //!
-//! It begins with a checkpoint, so that the state holds at least everything durable up to the scan's position. What becomes
-//! durable meanwhile may be seen or not; whoever follows the log from the scan's position on sees all of it.
-//! Depends on `state` and `checkpoint`.
+//! It begins with a checkpoint, so that the state holds at least everything durable up to the scan's position. The scan
+//! may or may not see what becomes durable later; a follower that reads the log from the scan's position on sees all of
+//! it. Depends on `state` and `checkpoint`.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use super::{
     shared::Shared,
 };
 
-/// A scan, stream by stream, in the order of their kinds and keys. All of it blocks.
+/// An iterator over streams, in the order of their kinds and keys. All of its methods block.
 #[derive(Debug)]
 pub struct Scan {
     shared: Arc<Shared>,
@@ -25,7 +25,7 @@ pub struct Scan {
 }
 
 impl Scan {
-    /// Makes a checkpoint and begins; over one kind, or over all.
+    /// Makes a checkpoint and begins a scan of one kind, or of all.
     pub(super) fn begin(shared: &Arc<Shared>, kind: Option<u8>) -> Result<Self, Fault> {
         shared.requests.ask().blocking_recv().unwrap_or(Err(Fault::Closed))?;
         let link = checkpoint::stored_mark(&shared.state, shared.store)?;
@@ -33,7 +33,7 @@ impl Scan {
         Ok(Self { shared: Arc::clone(shared), link, kind, last: None })
     }
 
-    /// Everything up to here is in the state; follow the log from here on.
+    /// The state holds everything up to this position; follow the log from here on.
     #[must_use]
     pub fn position(&self) -> Position {
         self.link.end
@@ -43,7 +43,7 @@ impl Scan {
         self.link
     }
 
-    /// What the state has of a stream.
+    /// What the state holds of a stream.
     ///
     /// # Errors
     /// It cannot be read.

@@ -1,7 +1,7 @@
 //! A segment: one file of the log, named by its first position. A header page, then batches.
 //!
-//! A segment gets its name only when it is complete and synced, so a file of that name with a bad header or another length
-//! is damage, never the trace of a crash. Depends on `files`, `batch` and `errors`.
+//! A segment gets its name only when it is complete and synced, so a file of that name with a bad header or another
+//! length is damage, never the trace of a crash. Depends on `files`, `batch` and `errors`.
 
 use std::{
     io,
@@ -19,10 +19,9 @@ use super::{
 
 const MAGIC: [u8; 8] = *b"SOUKSEG\n";
 const HEADER_BYTES: usize = 40;
-/// The length of a segment's header page: its first batch stands here.
+/// The length of a segment's header page, in bytes. The first batch follows it.
 pub(super) const SEGMENT_HEADER_BYTES: u64 = PAGE_BYTES as u64;
 
-/// A file of the log.
 #[derive(Debug, Clone)]
 pub(super) struct Segment {
     /// The position of its first byte.
@@ -38,14 +37,14 @@ pub(super) fn file_name(first: u64) -> String {
     format!("{first:020}.log")
 }
 
-/// The first position in this name, if it is a segment's.
+/// The first position in a file name; `None` if the name is not that of a segment.
 pub(super) fn first_position(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(".log")?;
     (digits.len() == 20).then(|| digits.parse().ok()).flatten()
 }
 
 impl Segment {
-    /// Creates a segment of zeros, durably. A half-made one from before is replaced.
+    /// Creates a segment of zeros, durably. Replaces an unfinished one that a crash left behind.
     pub(super) fn create(
         files: &dyn Files,
         dir: &Path,
@@ -62,14 +61,14 @@ impl Segment {
         let filled = fill(file.as_ref(), (store, first, length), between);
         let named = filled.and_then(|()| files.rename(&unfinished, &path)).and_then(|()| files.sync_dir(dir));
         if let Err(error) = named {
-            // On a full disk what was reserved so far is given back. If that fails too, the next attempt removes it.
+            // On a full disk this frees what was allocated so far. If that fails too, the next attempt removes it.
             let _ = files.remove(&unfinished);
             return Err(error);
         }
         Ok(Self { first, length, file, path })
     }
 
-    /// Opens a segment and checks that it is the one its name says, complete.
+    /// Opens a segment, and checks that it is complete and belongs to this store and position.
     pub(super) fn open(files: &dyn Files, dir: &Path, store: u64, first: u64) -> io::Result<Result<Self, Damage>> {
         let path = dir.join(file_name(first));
         let file = files.open(&path)?;
@@ -93,12 +92,12 @@ impl Segment {
         Ok(Ok(Self { first, length, file, path }))
     }
 
-    /// The position after its last byte.
+    /// The position after its last byte, where the next segment begins.
     pub(super) fn end(&self) -> u64 {
         self.first + self.length
     }
 
-    /// A description of damage at this offset.
+    /// Describes damage at this offset.
     pub(super) fn damage(&self, offset: u64, what: impl Into<String>) -> Damage {
         Damage { file: self.path.clone(), offset, what: what.into() }
     }
@@ -118,7 +117,7 @@ fn fill(file: &dyn File, (store, first, length): (u64, u64, u64), between: &mut 
     file.sync_data()
 }
 
-/// Reads a segment through a window, so that a scan over it makes few calls.
+/// Reads a segment through a buffer, so that a scan over it makes few system calls.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
     segment: &'a Segment,
@@ -155,7 +154,7 @@ impl<'a> Reader<'a> {
         Ok(&self.window[from..to])
     }
 
-    /// The header of the batch at this offset, if there is a whole and true one.
+    /// The header of the batch at this offset, if there is a complete and valid batch.
     pub(super) fn batch(&mut self, offset: u64) -> io::Result<Option<Header>> {
         let Some(header) = Header::parse(self.bytes(offset, super::batch::HEADER_BYTES)?) else { return Ok(None) };
         let (store, position) = (self.store, Position(self.segment.first + offset));

@@ -1,4 +1,4 @@
-//! Which segments the log has, shared by its writer, its readers and the compactor.
+//! The segments that the log has, shared by its writer, its readers and the compactor.
 //!
 //! Depends on `segment` and `record`.
 
@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::{record::Position, segment::Segment};
 
-/// First position → length.
+/// Maps the first position of each segment to its length.
 #[derive(Debug, Default)]
 pub(super) struct SegmentMap(Mutex<BTreeMap<u64, u64>>);
 
@@ -17,7 +17,7 @@ impl SegmentMap {
         self.0.lock().insert(segment.first, segment.length);
     }
 
-    /// Forgets a segment that is about to be removed.
+    /// Removes a segment from the map, before its file is removed.
     pub(super) fn remove(&self, first: u64) {
         self.0.lock().remove(&first);
     }
@@ -27,7 +27,7 @@ impl SegmentMap {
         self.0.lock().first_key_value().map(|(first, length)| (*first, first + length))
     }
 
-    /// The segments in which anything from `from` to `to` may stand: first position and length.
+    /// The segments that may hold anything between `from` and `to`: first position and length.
     pub(super) fn between(&self, from: Position, to: Position) -> Vec<(u64, u64)> {
         let map = self.0.lock();
         let all = map.iter().map(|(first, length)| (*first, *length));
@@ -44,7 +44,7 @@ impl SegmentMap {
         Position(self.0.lock().first_key_value().map_or(0, |(first, _)| *first))
     }
 
-    /// The segment in which a batch that begins at this position would stand.
+    /// The segment that would hold a batch that begins at this position.
     pub(super) fn containing(&self, position: u64) -> Option<u64> {
         let map = self.0.lock();
         let (first, length) = map.range(..=position).next_back()?;

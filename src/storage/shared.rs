@@ -43,15 +43,14 @@ pub(super) struct Shared {
     pub store: u64,
     pub limits: JournalLimits,
     pub queue: Arc<Queue>,
-    /// Places in the queue.
+    /// The slots of the queue.
     pub permits: Arc<Semaphore>,
-    /// Activations under way.
+    /// Limits concurrent activations.
     pub activations: Arc<Semaphore>,
-    /// Reads of streams.
     pub read_pool: Arc<ReadPool>,
     pub leases: Arc<Leases>,
     pub memtable: Memtable,
-    /// Woken when the memtable has shrunk, and when there is no use in waiting for that.
+    /// Notified when the memtable has shrunk, and when waiting for that has become pointless.
     pub room: Notify,
     pub state: Arc<State>,
     pub read_models: ReadModels,
@@ -67,7 +66,7 @@ pub(super) struct Shared {
     pub durable: AtomicU64,
     pub durable_watch: watch::Sender<Position>,
     pub closed: AtomicBool,
-    /// Held open and locked as long as the directory is ours.
+    /// The lock file, held open and locked until the directory is released.
     pub lock: Mutex<Option<fs::File>>,
     #[cfg(test)]
     pub acknowledge_before_sync: bool,
@@ -83,25 +82,25 @@ pub(super) struct Target<'a> {
 }
 
 impl Shared {
-    /// Why nothing is taken now, if so.
+    /// Why the journal takes no records now, if it does not.
     pub(super) fn refusal(&self) -> Option<Refused> {
         let closed = self.closed.load(Ordering::Acquire).then_some(Refused::Closed);
         self.status.refusal().filter(|refused| *refused == Refused::Failed).or(closed).or_else(|| self.status.refusal())
     }
 
-    /// Ends everything after a failure that must not be retried. Everybody who waits learns of it.
+    /// Fails the journal for good, and wakes everybody who waits for it.
     pub(super) fn fail(&self, reason: &str) {
         self.status.fail(reason);
         self.permits.close();
         self.room.notify_waiters();
     }
 
-    /// Has the state not ended a change for so long that it never will?
+    /// Whether a change of the state has taken so long that it will never end.
     pub(super) fn state_has_stopped(&self) -> bool {
         self.state.watchdog().have_stopped(self.limits.state_change_ms_max)
     }
 
-    /// Closes the state, and the directory is free. What waits for a state that has stopped keeps it.
+    /// Closes the state and unlocks the directory. A stopped state cannot be closed; the process must end first.
     pub(super) fn give_back(&self) {
         if !self.state_has_stopped() {
             self.state.close();
@@ -109,16 +108,16 @@ impl Shared {
         self.lock.lock().take();
     }
 
-    /// What is durable of a stream. Blocks: it may read the disk.
+    /// The durable part of a stream. Blocks: it may read the disk.
     pub(super) fn load(&self, stream: &Stream) -> Answer {
-        // The memtable first: what leaves it after this has reached the state before.
+        // The memtable first: records that a checkpoint drops from it later are in the state by then.
         let memtable = self.memtable.load(stream);
         let behind = self.state.load(stream)?;
         let missing = |last| LoadError::Damaged(format!("{stream:?}: record {} is missing", last + 1));
         Loaded::merge(behind, memtable).map_err(missing)
     }
 
-    /// The last batch is durable and its records are in the memtable.
+    /// Publishes the last batch: it is durable, and its records are in the memtable.
     pub(super) fn advance(&self, link: Link) {
         *self.link.lock() = link;
         self.durable.store(link.end.0, Ordering::Release);
@@ -131,24 +130,24 @@ impl Shared {
         Position(self.durable.load(Ordering::Acquire))
     }
 
-    /// Wakes the followers, after everybody who waited for the batch itself.
+    /// Wakes the followers, after the callbacks of the batch itself.
     pub(super) fn announce_durable(&self) {
         let durable = self.durable();
         self.durable_watch.send_if_modified(|known| std::mem::replace(known, durable) != durable);
     }
 
-    /// A journal that was dropped, not closed, ends like a killed one, as far as the log is concerned.
+    /// Whether the log is sealed at the end. A journal that was dropped without a close ends like a killed one.
     pub(super) fn seals_at_stop(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Is there anything that a periodic checkpoint would change?
+    /// Whether a periodic checkpoint would change anything.
     pub(super) fn worth_a_checkpoint(&self) -> bool {
         self.memtable.bytes() > 0 || !self.read_models.are_pinned()
     }
 
-    /// Has something else taken even the room that was kept for a checkpoint? Nothing is written meanwhile, so it can wait; one
-    /// that failed would end the process.
+    /// Whether even the space reserved for a checkpoint is taken. The checkpoint then waits, because one that fails
+    /// would end the process; as the journal is read-only, no new records arrive meanwhile.
     pub(super) fn lacks_room(&self) -> bool {
         let reserve = self.limits.disk_free_bytes_min / 2;
         matches!(self.status.status(), Status::ReadOnly { free_bytes } if free_bytes < reserve)

@@ -1,4 +1,4 @@
-//! Segments that are ready before they are needed: a queue between the preallocator and the log's writer.
+//! Segments that are ready before they are needed: a queue from the preallocator to the log's writer.
 //!
 //! Depends on `segment`.
 
@@ -8,7 +8,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::segment::Segment;
 
-/// Segments that are ready, between the preallocator, which makes them, and the writer, which takes them.
+/// The queue of ready segments.
 #[derive(Debug, Default)]
 pub(super) struct Spares {
     inner: Mutex<Inner>,
@@ -18,7 +18,7 @@ pub(super) struct Spares {
 #[derive(Debug, Default)]
 struct Inner {
     ready: VecDeque<Segment>,
-    /// The journal ends: a segment that cannot be made now will not be made later.
+    /// The journal is closing: a segment that cannot be made now will not be made later.
     ending: bool,
     ended: bool,
 }
@@ -28,7 +28,7 @@ impl Spares {
         Self { inner: Mutex::new(Inner { ready: ready.into(), ..Inner::default() }), changed: Condvar::new() }
     }
 
-    /// The next segment. Waits for it; `None` if there will be none.
+    /// Takes the next segment, and waits for it if necessary; `None` if there will be none.
     pub(super) fn take(&self) -> Option<Segment> {
         let mut inner = self.inner.lock();
         loop {
@@ -43,14 +43,14 @@ impl Spares {
         }
     }
 
-    /// The next segment, if it is ready now.
+    /// The next segment, if one is ready now.
     pub(super) fn take_ready(&self) -> Option<Segment> {
         let segment = self.inner.lock().ready.pop_front();
         self.changed.notify_all();
         segment
     }
 
-    /// Lets the preallocator end with its first failure, so that no writer waits in vain at the end.
+    /// Lets the preallocator end at its first failure, so that the writer does not wait for ever during a close.
     pub(super) fn end_on_failure(&self) {
         self.inner.lock().ending = true;
         self.changed.notify_all();
@@ -62,18 +62,18 @@ impl Spares {
         self.changed.notify_all();
     }
 
-    /// Is a segment ready? Nobody waits for this answer.
+    /// Whether a segment is ready. Does not wait.
     pub(super) fn any_ready(&self) -> bool {
         !self.inner.lock().ready.is_empty()
     }
 
-    /// Adds a segment that is ready.
+    /// Adds a ready segment.
     pub(super) fn put(&self, segment: Segment) {
         self.inner.lock().ready.push_back(segment);
         self.changed.notify_all();
     }
 
-    /// Waits until the next segment is needed, or until `deadline`. `false`: the preallocator ends.
+    /// Waits until the next segment is needed, or until `deadline`. Returns `false` if the preallocator must end.
     pub(super) fn wait_for_need(&self, complete: bool, deadline: Instant) -> bool {
         let mut inner = self.inner.lock();
         loop {
@@ -82,7 +82,7 @@ impl Spares {
                 self.changed.notify_all();
                 return false;
             }
-            // After a failure the disk is tried again at the deadline, not in a busy loop.
+            // After a failure try again at the deadline, not in a busy loop.
             let needed = complete && inner.ready.is_empty();
             if needed || self.changed.wait_until(&mut inner, deadline).timed_out() {
                 return true;

@@ -1,13 +1,14 @@
 //! The state: snapshots, records and read models behind the log, in sled. The only file that names sled.
 //!
-//! What belongs to a stream stands together: names of streams are random, and each page of the tree that a checkpoint or a load
-//! touches costs more than what is on it. One tree, because a batch is atomic for one tree only. sled's own `flush` does not commit the
-//! file's metadata, so [`State::sync`] syncs its file by a descriptor of ours. Nothing here is the truth: what is lost is rebuilt from
-//! the log.
+//! The keys of a stream are adjacent: names of streams are random, and each page of the tree that a checkpoint or a
+//! load touches costs more than the data on it. There is one tree, because a batch of sled is atomic within one tree
+//! only. sled's `flush` does not commit the file's metadata, so [`State::sync`] syncs its file through a descriptor of
+//! our own. Nothing here is the source of truth: a lost state is rebuilt from base and log.
 //!
-//! sled 0.34 can stop for ever: where all its seven threads have written a buffer (half a megabyte each) and wait for a lock, whose
-//! holder waits for a file to be shortened, which is queued behind them. So no more than [`UNWRITTEN_BYTES_MAX`] is on its way to them,
-//! and a [`Watchdog`] can tell when it has stopped all the same. Depends on `layout`, `watchdog`, `record` and `errors`.
+//! sled 0.34 can deadlock: when all of its seven threads have written a buffer (half a megabyte each) and wait for a
+//! lock whose holder waits for a file to be truncated, which is queued behind them. So no more than
+//! [`UNWRITTEN_BYTES_MAX`] is handed to them at a time, and a [`Watchdog`] detects a deadlock if it happens all the
+//! same. Depends on `layout`, `watchdog`, `record` and `errors`.
 
 use std::{
     fs, io,
@@ -35,25 +36,25 @@ use super::{
     watchdog::Watchdog,
 };
 
-/// After how many bytes of changes, about, a change waits until sled has written them: two of its buffers.
+/// After about this many bytes of changes, a change waits until sled has written them: two of its buffers.
 const UNWRITTEN_BYTES_MAX: usize = 1 << 20;
-/// What sled writes for a change beside its key and value, in bytes, about.
+/// The approximate size of what sled writes for a change beside its key and value, in bytes.
 const CHANGE_OVERHEAD_BYTES: usize = 128;
-/// How often a load starts again because a checkpoint exchanged what it was reading; one checkpoint can do it once.
+/// How often a load is repeated because a checkpoint replaced what it was reading; each checkpoint can cause one
+/// repetition.
 const LOAD_ATTEMPTS_MAX: usize = 16;
-/// How long a start waits for the threads of an earlier sled in this process: far longer than they have been seen to take.
+/// How long a start waits for the threads of an earlier sled in this process to end: far longer than was ever observed.
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(10);
-/// How often it tries meanwhile.
+/// The interval between attempts to open.
 const LOCK_WAIT_STEP: Duration = Duration::from_millis(5);
 
 /// A key and its value.
 pub type KeyValue = (Vec<u8>, Vec<u8>);
 
-/// The store behind the log.
 #[derive(Debug)]
 pub(super) struct State {
     open: RwLock<Option<Open>>,
-    /// The bytes of changes that sled may not have written yet, about.
+    /// The approximate size of the changes that sled may not have written yet, in bytes.
     unwritten: AtomicUsize,
     watchdog: Arc<Watchdog>,
 }
@@ -67,9 +68,9 @@ struct Open {
 /// Why the store did not open.
 #[derive(Debug)]
 pub(super) enum Unopened {
-    /// Its content is no good: it can be moved aside.
+    /// Its content is unusable: it can be moved aside.
     Damaged(String),
-    /// The system does not let it open; its content may be good.
+    /// The system refused to open it; its content may be good.
     Refused(Fault),
 }
 
@@ -83,7 +84,8 @@ impl State {
         while matches!(&opened, Ok(Err(sled::Error::Io(error))) if is_about_the_lock(error))
             && Instant::now() < deadline
         {
-            // The directory is ours, so it can only be an earlier sled of this process, whose threads end a little later.
+            // We hold the directory's lock, so the other owner can only be an earlier sled of this process, whose
+            // threads end a little later.
             thread::sleep(LOCK_WAIT_STEP);
             opened = catch_unwind(AssertUnwindSafe(|| config.open()));
         }
@@ -103,7 +105,7 @@ impl State {
         Ok(Self { open, unwritten, watchdog: Arc::clone(watchdog) })
     }
 
-    /// Moves a store that is no good to a name of its own, where somebody can look at it.
+    /// Renames an unusable store to a free name, so that it can be inspected.
     pub(super) fn move_aside(dir: &Path) -> Result<PathBuf, Fault> {
         let aside =
             (1..).map(|number: u32| dir.with_file_name(format!("state.damaged-{number}"))).find(|path| !path.exists());
@@ -112,7 +114,7 @@ impl State {
         Ok(aside)
     }
 
-    /// Lets go of the store's files. Everything after this is refused.
+    /// Closes the store's files. Every later call fails.
     pub(super) fn close(&self) {
         self.open.write().take();
     }
@@ -120,21 +122,21 @@ impl State {
     fn with<T>(&self, work: impl FnOnce(&Open) -> Result<T, Fault>) -> Result<T, Fault> {
         let open = self.open.read();
         let open = open.as_ref().ok_or(Fault::Closed)?;
-        // sled panics where it finds its own files damaged. That must not take the thread along.
+        // sled panics where it finds its own files damaged; the calling thread must survive that.
         catch_unwind(AssertUnwindSafe(|| work(open))).unwrap_or_else(|_| Err(Fault::State("sled panicked".into())))
     }
 
-    /// The same for work that changes something, and may wait for sled's threads.
+    /// Like [`State::with`], for changes, which may wait for sled's threads and are timed by the watchdog.
     fn change(&self, work: impl FnOnce(&Open) -> Result<(), Fault>) -> Result<(), Fault> {
         self.watchdog.during(|| self.with(work))
     }
 
-    /// Tells whether a change has been under way for too long.
+    /// Tells whether a change has been in progress for too long.
     pub(super) fn watchdog(&self) -> &Watchdog {
         &self.watchdog
     }
 
-    /// Makes some changes, all or none. They are not durable yet.
+    /// Makes changes atomically. They are not durable yet.
     pub(super) fn apply(&self, entries: Vec<Entry>) -> Result<(), Fault> {
         let (bytes, mut batch) = (bytes_of(&entries), sled::Batch::default());
         for (key, value) in sealed(entries)? {
@@ -149,8 +151,8 @@ impl State {
         })
     }
 
-    /// Makes changes one after the other, in this order. Who reads meanwhile sees some of them, and is never kept waiting, as it is by
-    /// a batch.
+    /// Makes changes one by one, in this order. Concurrent readers may see some of them, but never wait, as they would
+    /// for a batch.
     pub(super) fn write(&self, entries: Vec<Entry>) -> Result<(), Fault> {
         let bytes = bytes_of(&entries);
         let entries = sealed(entries)?;
@@ -165,7 +167,7 @@ impl State {
         })
     }
 
-    /// Waits until sled has written what there is, where that has become much.
+    /// Waits until sled has written its buffers, if much has accumulated.
     fn let_it_write(&self, open: &Open, bytes: usize) -> Result<(), Fault> {
         if self.unwritten.fetch_add(bytes, Ordering::AcqRel) + bytes >= UNWRITTEN_BYTES_MAX {
             self.unwritten.store(0, Ordering::Release);
@@ -189,7 +191,7 @@ impl State {
         })
     }
 
-    /// Entries from `from` on whose keys have this prefix, in the order of the keys.
+    /// Entries from `from` on whose keys have this prefix, in key order.
     pub(super) fn scan(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Vec<KeyValue>, Fault> {
         self.with(|open| {
             let entries = open.tree.range(from.to_vec()..).take(limit);
@@ -205,7 +207,7 @@ impl State {
         })
     }
 
-    /// The keys in this range, in order, at most so many.
+    /// The keys in this range, in order, at most `limit`.
     pub(super) fn keys(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, Fault> {
         self.with(|open| {
             let keys = open.tree.range(from.to_vec()..to.to_vec()).keys().take(limit);
@@ -213,8 +215,9 @@ impl State {
         })
     }
 
-    /// The keys of what a snapshot replaces: its stream's chunks of earlier generations, and the runs of records that end with
-    /// it. A run may begin before the snapshot and end after it, since who wrote the snapshot did not stop the stream for it.
+    /// The keys of what a snapshot replaces: its stream's chunks of earlier generations, and the runs of records that
+    /// end at or before it. A run may begin before the snapshot and end after it, because the stream went on while the
+    /// snapshot was written.
     pub(super) fn replaced_by(&self, stream: &Stream, generation: u64, sequence: u64) -> Result<Vec<Vec<u8>>, Fault> {
         self.with(|open| {
             let chunks = open.tree.range(chunk_key(stream, 0, 0)..chunk_key(stream, generation, 0)).keys();
@@ -229,7 +232,7 @@ impl State {
         })
     }
 
-    /// The keys with this prefix, in order, at most so many.
+    /// The keys with this prefix, in order, at most `limit`.
     pub(super) fn scan_keys(&self, prefix: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, Fault> {
         self.with(|open| {
             let keys = open.tree.scan_prefix(prefix).keys().take(limit);
@@ -237,12 +240,13 @@ impl State {
         })
     }
 
-    /// The first key after this one, if any.
+    /// The first key after this one.
     pub(super) fn key_after(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
         self.with(|open| Ok(open.tree.get_gt(key).map_err(failed)?.map(|(key, _)| key.to_vec())))
     }
 
-    /// The next stream, after this one where one is given, that has a snapshot or records here: by kind, then by key.
+    /// The next stream of this kind (of any kind for `None`) after this one that has a snapshot or records: by kind,
+    /// then by key.
     pub(super) fn stream_after(&self, kind: Option<u8>, after: Option<&Stream>) -> Result<Option<Stream>, Fault> {
         let seek = match after {
             Some(after) => [key(after).as_slice(), &[u8::MAX]].concat(),
@@ -253,7 +257,7 @@ impl State {
         stream_of(&key).map(Some).ok_or_else(|| Fault::Damaged("the name of a stream".into()))
     }
 
-    /// Is there nothing in it?
+    /// Whether the store has no entries.
     pub(super) fn is_empty(&self) -> Result<bool, Fault> {
         self.with(|open| Ok(open.tree.is_empty()))
     }
@@ -263,21 +267,21 @@ impl State {
         Ok(self.head_and_rest(stream)?.map(|(head, _)| head))
     }
 
-    /// The same with the snapshot, where it stands there.
+    /// The head, and the snapshot if it is inline.
     fn head_and_rest(&self, stream: &Stream) -> Result<Option<(Head, Bytes)>, Fault> {
         let Some(value) = self.get(&head_key(stream))? else { return Ok(None) };
         let Some(head) = Head::parse(&value) else { return Err(Fault::Damaged(format!("the head of {stream:?}"))) };
         Ok(Some((head, Bytes::from(value).slice(HEAD_BYTES..))))
     }
 
-    /// What the store has of a stream. A checkpoint may go on meanwhile.
+    /// What the store holds of a stream. A checkpoint may run meanwhile.
     pub(super) fn load(&self, stream: &Stream) -> Result<Loaded, LoadError> {
         let mut problem = String::new();
         for _ in 0..LOAD_ATTEMPTS_MAX {
             let head = self.head_and_rest(stream)?;
             let version = head.as_ref().map(|(head, _)| *head);
             let read = self.load_once(stream, head)?;
-            // An unchanged head says that nothing it speaks of was taken away while we read.
+            // If the head has not changed, nothing that it refers to was removed while we read.
             if self.head(stream)? != version {
                 continue;
             }
@@ -307,7 +311,7 @@ impl State {
             }
             loaded.snapshot = Some(Snapshot { sequence: head.sequence, version: head.version, bytes });
         }
-        // From the first run on: one that a start wrote once more may begin below the snapshot and end above it.
+        // Begin with the first run: one that a start wrote once more may begin before the snapshot and end after it.
         let prefix = runs_key(stream);
         let mut run: Vec<u8> = Vec::new();
         let mut parts_read: u16 = 0;
@@ -333,7 +337,7 @@ impl State {
     }
 }
 
-/// Creates the directory where it is missing, and removes what makes sled refuse to open after a kill.
+/// Creates the directory if it is missing, and removes leftovers that make sled refuse to open after a kill.
 fn prepare(dir: &Path) -> io::Result<()> {
     fs::create_dir_all(dir)?;
     for entry in fs::read_dir(dir)? {
@@ -350,12 +354,12 @@ fn is_about_the_lock(error: &io::Error) -> bool {
     error.to_string().contains("could not acquire lock")
 }
 
-/// Errors that sled makes itself out of what it reads, not those of the system.
+/// Errors that sled makes itself because of what it reads, as opposed to those of the system.
 fn is_about_content(error: &io::Error) -> bool {
     !is_about_the_lock(error) && (error.raw_os_error().is_none() || error.kind() == io::ErrorKind::NotADirectory)
 }
 
-#[allow(clippy::needless_pass_by_value)] // It stands in `map_err`.
+#[allow(clippy::needless_pass_by_value)] // `map_err` passes it by value.
 fn failed(error: sled::Error) -> Fault {
     Fault::State(error.to_string())
 }

@@ -12,16 +12,16 @@ use tokio::sync::watch;
 use super::{errors::Refused, record::Position};
 
 /// Whether the journal takes records.
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Status {
-    /// It does.
     Writable,
-    /// It does not, because the disk is nearly full. It will again when there is room.
+    /// The disk is nearly full. Writes resume when there is enough space again.
     ReadOnly {
-        /// The bytes that are free.
+        /// The free space, in bytes.
         free_bytes: u64,
     },
-    /// It never will: a write or a sync failed, for this reason. The process must start again.
+    /// A write or a sync failed, for this reason. The process must be restarted.
     Failed(Arc<str>),
 }
 
@@ -29,7 +29,7 @@ const WRITABLE: u8 = 0;
 const READ_ONLY: u8 = 1;
 const FAILED: u8 = 2;
 
-/// The status, quick to ask and possible to wait for.
+/// The current status, cheap to read and possible to watch.
 #[derive(Debug)]
 pub(super) struct StatusBoard {
     mode: AtomicU8,
@@ -41,7 +41,7 @@ impl StatusBoard {
         Self { mode: AtomicU8::new(WRITABLE), watch: watch::Sender::new(Status::Writable) }
     }
 
-    /// Why nothing is taken now, if so.
+    /// Why the journal takes no records now, if it does not.
     pub(super) fn refusal(&self) -> Option<Refused> {
         match self.mode.load(Ordering::Acquire) {
             WRITABLE => None,
@@ -62,7 +62,7 @@ impl StatusBoard {
         self.watch.subscribe()
     }
 
-    /// Failed is for ever, and the first reason is the one to keep.
+    /// A failure is final; the first reason is kept.
     pub(super) fn fail(&self, reason: &str) {
         self.set(FAILED, Status::Failed(reason.into()));
     }
@@ -94,32 +94,32 @@ impl StatusBoard {
     }
 }
 
-/// What the journal has done so far, for metrics. Counters grow for ever; the others are as of now.
+/// What the journal has done so far, for metrics. Counters only grow; the others are current values.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Figures {
-    /// Batches made durable, seals among them.
+    /// Durable batches, seals included.
     pub batches: u64,
-    /// Records made durable.
+    /// Durable records.
     pub records: u64,
-    /// Is the last batch a seal? Then even a flipped bit in the last record would be noticed.
+    /// Whether the last batch is a seal. Then even a flipped bit in the last record would be noticed.
     pub sealed: bool,
-    /// Bytes of the log written, padding included.
+    /// Bytes written to the log, padding included.
     pub bytes: u64,
-    /// Time spent in syncs of the log, in nanoseconds.
+    /// Total time of the log's syncs, in nanoseconds.
     pub sync_nanoseconds_sum: u64,
-    /// How long the last sync of the log took, in nanoseconds.
+    /// The duration of the last sync of the log, in nanoseconds.
     pub sync_nanoseconds_last: u64,
-    /// Places of the queue that are taken, in records.
+    /// Taken slots of the queue.
     pub queue_records: u64,
-    /// Bytes of the memtable.
+    /// The size of the memtable, in bytes.
     pub memtable_bytes: u64,
-    /// Complete checkpoints.
+    /// Completed checkpoints.
     pub checkpoints: u64,
     /// Where a start would begin to read the log.
     pub checkpoint_position: Position,
-    /// How long the last checkpoint took, in milliseconds.
+    /// The duration of the last checkpoint, in milliseconds.
     pub checkpoint_ms_last: u64,
-    /// Where the log goes on after the newest base.
+    /// The position of the newest base, from which the log continues.
     pub base_position: Position,
     /// The length of the newest base, in bytes.
     pub base_bytes: u64,
@@ -127,7 +127,6 @@ pub struct Figures {
     pub log_bytes: u64,
 }
 
-/// Where the figures are counted.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     pub batches: AtomicU64,

@@ -1,6 +1,7 @@
-//! A watch over the changes of the state, since sled may never end one: see `state`.
+//! Detects changes of the state that never end, because sled can deadlock: see `state`.
 //!
-//! What stopped cannot be stopped, only left behind, so that the program can end and start again. Depends on `errors`.
+//! A thread in a deadlock cannot be stopped, only abandoned, so that the program can end and start again. Depends on
+//! `errors`.
 
 use std::{
     sync::mpsc,
@@ -12,15 +13,15 @@ use parking_lot::Mutex;
 
 use super::errors::Fault;
 
-/// How often it is looked whether a change has taken too long.
+/// How often the duration of the changes is checked.
 const LOOK_STEP: Duration = Duration::from_millis(50);
 
-/// The changes that are being made.
+/// The start times of the changes in progress.
 #[derive(Debug, Default)]
 pub(super) struct Watchdog(Mutex<Vec<Instant>>);
 
 impl Watchdog {
-    /// Counts a change until it has ended.
+    /// Registers a change while it is in progress.
     pub(super) fn during<T>(&self, change: impl FnOnce() -> T) -> T {
         let began = Instant::now();
         self.0.lock().push(began);
@@ -32,22 +33,22 @@ impl Watchdog {
         changed
     }
 
-    /// Has one been going on for so long that it will never end?
+    /// Whether a change has been in progress for so long that it will never end.
     pub(super) fn have_stopped(&self, ms_max: u64) -> bool {
         let limit = Duration::from_millis(ms_max);
         self.0.lock().iter().any(|began| began.elapsed() >= limit)
     }
 
-    /// A change that never ends.
+    /// Registers a change that never ends, for tests.
     #[cfg(test)]
     pub(super) fn get_stuck(&self) {
         self.0.lock().push(Instant::now());
     }
 
-    /// Does work that makes changes on a thread of its own, and waits for it unless one of them never ends.
+    /// Runs work that makes changes on a thread of its own, and waits for it unless one of the changes never ends.
     ///
     /// # Errors
-    /// The thread was left behind, or there is none.
+    /// The thread was abandoned, panicked, or could not be started.
     pub(super) fn outlive<T: Send + 'static>(
         &self,
         ms_max: u64,
@@ -56,7 +57,7 @@ impl Watchdog {
     ) -> Result<T, Fault> {
         let (sender, receiver) = mpsc::sync_channel(1);
         let thread = thread::Builder::new().name(name.into()).spawn(move || {
-            // Nobody waits any more where it was left behind.
+            // The receiver is gone if the thread was abandoned.
             let _ = sender.send(work());
         });
         thread.map_err(Fault::io("start a thread"))?;
@@ -80,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn work_with_a_change_that_never_ends_is_left_behind_and_other_work_is_not() {
+    fn only_work_with_a_change_that_never_ends_is_abandoned() {
         let watchdog = Arc::new(Watchdog::default());
         assert_eq!(watchdog.outlive(20, "quick", || 7).unwrap(), 7);
         watchdog.outlive(20, "slow, without a change", || thread::sleep(Duration::from_millis(100))).unwrap();

@@ -1,7 +1,7 @@
 //! The writer: the one thread that writes the log, and the one place where a record becomes durable.
 //!
-//! In this order, always: check the lease, write, sync, take the records into the memtable, advance the durable position, call
-//! back in the order of the queue, tell the followers. Depends on `log`, `queue`, `memtable` and `status`.
+//! The order is always: write, sync, insert the records into the memtable, advance the durable position, call back in
+//! the order of the queue, wake the followers. Depends on `log`, `queue`, `memtable` and `status`.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -24,15 +24,14 @@ use super::{
 };
 use crate::planted::{Bug, planted};
 
-/// The thread's state.
 pub(super) struct Writer {
     shared: Arc<Shared>,
     log: LogWriter,
-    /// Does an empty batch follow the last one with records?
+    /// Whether the last batch is an empty one.
     sealed: bool,
     encoder: Encoder,
     batch: Vec<Pending>,
-    /// Places in the queue that are given back when the callbacks of the batch have run.
+    /// The slots of the batch, released after its callbacks have run.
     permits: Option<OwnedSemaphorePermit>,
 }
 
@@ -67,17 +66,17 @@ impl Writer {
                 }
                 Work::Freeze(on_frozen) => {
                     self.shared.memtable.freeze();
-                    // Nobody listens if the checkpoint was given up meanwhile; it finds the frozen memtable next time.
+                    // The receiver is gone if the checkpoint was given up; the next one finds the frozen memtable.
                     let _ = on_frozen.send(self.log.link());
                 }
                 Work::Switch(on_switched) => {
                     let failed = self.shared.status.failed();
                     let switched = if failed { Switched::NotNeeded } else { self.log.switch() };
-                    // The seal is the batch that shows where the log goes on.
+                    // The seal is the batch that shows where the log continues.
                     if switched == Switched::Yes {
                         self.seal();
                     }
-                    // Nobody listens if the base was given up meanwhile.
+                    // The receiver is gone if the base was given up meanwhile.
                     let _ = on_switched.send(switched);
                 }
                 Work::Idle => self.seal(),
@@ -89,7 +88,7 @@ impl Writer {
         }
     }
 
-    /// Makes an entry part of the batch. What stands in the queue was admitted.
+    /// Adds an entry to the batch. Entries in the queue are admitted already.
     fn take(&mut self, entry: Entry) {
         match entry {
             Entry::Append { hold, appends, permit, on_durable } => {
@@ -115,7 +114,7 @@ impl Writer {
         }
     }
 
-    /// Makes the batch durable and answers everybody in it. Without a record in it nothing is written.
+    /// Makes the batch durable and calls back for each entry. Writes nothing if there is no record in it.
     fn commit(&mut self) {
         let made_durable = if self.shared.status.failed() {
             false
@@ -128,11 +127,11 @@ impl Writer {
             self.write_and_sync()
         };
         if made_durable {
-            self.take_into_tail();
+            self.insert_into_memtable();
         }
         self.encoder.clear();
         for pending in self.batch.drain(..) {
-            // The hold ends after its callback, and with it the stream is free to be activated without a barrier.
+            // The hold is dropped after its callback; then the stream can be activated without a barrier.
             let (Pending::Durable { on_durable, .. } | Pending::After { on_durable }) = pending;
             call(on_durable, if made_durable { Ok(()) } else { Err(AppendError::Failed) });
         }
@@ -152,7 +151,7 @@ impl Writer {
             synced
         });
         if let Err(error) = synced {
-            // What a failed sync leaves behind is unknown, and a second one that succeeds proves nothing.
+            // The state after a failed sync is unknown, and a second sync that succeeds proves nothing.
             self.shared.fail(&format!("the log cannot be written: {error}"));
             return false;
         }
@@ -168,8 +167,8 @@ impl Writer {
         true
     }
 
-    /// From here on loads find the records. Only then does the durable position move.
-    fn take_into_tail(&mut self) {
+    /// From here on loads find the records. Only then does the durable position advance.
+    fn insert_into_memtable(&mut self) {
         for pending in &mut self.batch {
             let Pending::Durable { hold, appends, .. } = pending else { continue };
             let records = appends.drain(..).map(|append| Kept {
@@ -183,7 +182,7 @@ impl Writer {
         self.shared.advance(self.log.link());
     }
 
-    /// An empty batch, so that damage to the last one with records can be told from a torn write.
+    /// Writes an empty batch, so that damage to the last batch with records can be told from a torn write.
     fn seal(&mut self) {
         self.encoder.clear();
         if self.write_and_sync() {
@@ -193,34 +192,34 @@ impl Writer {
         self.shared.announce_durable();
     }
 
-    /// Is the bug planted that the tests of crashes must find?
+    /// Whether the bug is planted that the crash tests must find.
     #[cfg(not(test))]
-    #[allow(clippy::unused_self)] // Its twin in tests uses it.
+    #[allow(clippy::unused_self)] // The version for tests uses it.
     fn replies_before_the_write(&self) -> bool {
         planted(Bug::ReplyBeforeWrite)
     }
 
-    /// Is the bug planted that the tests of crashes must find?
+    /// Whether the bug is planted that the crash tests must find.
     #[cfg(test)]
     fn replies_before_the_write(&self) -> bool {
         self.shared.acknowledge_before_sync
     }
 
-    /// Tells everybody in the batch that it is durable, which it is not: only where a bug is planted.
+    /// Reports everything in the batch as durable, which it is not. Only with a planted bug.
     fn acknowledge(&mut self) {
         for pending in &mut self.batch {
             if let Pending::Durable { on_durable, .. } = pending {
                 call(std::mem::replace(on_durable, Box::new(|_| {})), Ok(()));
             }
         }
-        // A busy disk, so that a kill comes in between.
+        // Simulate a busy disk, so that a kill can come in between.
         if planted(Bug::ReplyBeforeWrite) {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
 }
 
-/// A callback that panics must not take the journal along.
+/// Calls back. A callback that panics must not stop the journal.
 fn call(on_durable: OnDurable, result: Result<(), AppendError>) {
     if catch_unwind(AssertUnwindSafe(|| on_durable(result))).is_err() {
         tracing::error!("a callback of the journal panicked");

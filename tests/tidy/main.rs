@@ -238,7 +238,6 @@ const LONG_COMMENTS: &[&str] = &[
     "planted",
     "search",
     "shop",
-    "storage",
 ];
 
 /// Of comments, which rustfmt does not wrap; in columns.

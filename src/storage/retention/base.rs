@@ -1,4 +1,5 @@
-//! A base: every stream of the state in one file, as of a position C or a little later. Base + log from C is everything.
+//! A base: every stream of the state in one file, as of a position C or a little later. The base and the log from C are
+//! all data.
 //!
 //! ```text
 //! header (44 bytes)  magic 8 | format 2 | 0 2 | store 8 | C: end 8, number 8, CRC 4 | CRC-32C of all this 4
@@ -6,9 +7,9 @@
 //! entry              1, stream, sequence 8, version 2, state   or   2, stream, sequence 8, version 2, event
 //! ```
 //!
-//! Integers are little-endian; streams, states and events have their length in 4 bytes before them. A stream may be newer in
-//! it than C, because the state changed while it was read: sequences tell. A file has its name only when it is complete and
-//! synced. Depends on `files`, `record` and `errors`.
+//! Integers are little-endian; streams, states and events are preceded by their length in 4 bytes. A stream may be
+//! newer in the base than C, because the state changes while it is read; readers compare sequences. A file gets its
+//! name only when it is complete and synced. Depends on `files`, `record` and `errors`.
 
 use std::{
     io,
@@ -30,9 +31,9 @@ const MAGIC: [u8; 8] = *b"SOUKBAS\n";
 const FORMAT: u16 = 1;
 const HEADER_BYTES: usize = 44;
 const BLOCK_HEADER_BYTES: usize = 16;
-/// From how many bytes on a block is written: large enough for sequential speed, small enough to hold in memory.
+/// The size at which a block is written: large enough for sequential speed, small enough to hold in memory.
 const BLOCK_BYTES: usize = 256 * 1024;
-/// The largest payload of a block that a reader believes in, in bytes: a full block and the largest entry.
+/// The largest payload of a block that a reader accepts, in bytes: a full block and the largest entry.
 const BLOCK_BYTES_CEILING: usize = SNAPSHOT_BYTES_MAX + 2 * BLOCK_BYTES;
 const SNAPSHOT: u8 = 1;
 const RECORD: u8 = 2;
@@ -41,21 +42,20 @@ const UNFINISHED: &str = ".base.new";
 /// A complete base.
 #[derive(Debug, Clone)]
 pub(in crate::storage) struct Base {
-    /// Where the log goes on after it.
+    /// The last batch before the position of the base: the log continues it.
     pub link: Link,
-    /// Its length in bytes.
     pub bytes: u64,
     pub path: PathBuf,
 }
 
-/// What a base says of a stream, one after the other: its snapshot, then each of the records above it.
+/// An entry of a base. For each stream come its snapshot, then the records after it.
 #[derive(Debug)]
 pub(in crate::storage) enum Entry {
     Snapshot(Stream, Snapshot),
     Record(Record),
 }
 
-/// The name of the base as of this position.
+/// The file name of the base at this position.
 pub(in crate::storage) fn file_name(end: Position) -> String {
     format!("{:020}.base", end.0)
 }
@@ -65,7 +65,7 @@ fn position_in(name: &str) -> Option<u64> {
     (digits.len() == 20).then(|| digits.parse().ok()).flatten()
 }
 
-/// The newest base in a directory, with its header checked. What a crash left half-made is removed.
+/// The newest base in a directory, with its header checked. Removes unfinished bases that a crash left behind.
 ///
 /// # Errors
 /// It is damaged or belongs to another store, or the directory cannot be read.
@@ -80,7 +80,7 @@ pub(in crate::storage) fn newest(files: &dyn Files, dir: &Path, store: u64) -> R
     Ok(Some(Reader::open(file, path, store)?.base))
 }
 
-/// The files of all bases but this one.
+/// The files of all bases but the newest.
 ///
 /// # Errors
 /// The directory cannot be read.
@@ -90,7 +90,6 @@ pub(in crate::storage) fn others(files: &dyn Files, dir: &Path, newest: &Base) -
     Ok(others.map(|name| dir.join(name)).collect())
 }
 
-/// Writes a base.
 #[derive(Debug)]
 pub(in crate::storage) struct Writer<'a> {
     files: &'a dyn Files,
@@ -127,7 +126,7 @@ impl<'a> Writer<'a> {
         Ok(Self { files, dir, unfinished, file, link, at: HEADER_BYTES as u64, number: 0, block })
     }
 
-    /// Adds a stream. Says how many bytes were written by it, if any.
+    /// Adds a stream. Returns how many bytes were written to the file; 0 if they are still in the block.
     pub(in crate::storage) fn push(&mut self, stream: &Stream, loaded: &Loaded) -> io::Result<u64> {
         let before = self.at;
         if let Some(snapshot) = &loaded.snapshot {
@@ -175,7 +174,7 @@ impl<'a> Writer<'a> {
         Ok(Base { link: self.link, bytes: self.at, path })
     }
 
-    /// Gives the place back that an unfinished base takes.
+    /// Removes the unfinished file.
     pub(in crate::storage) fn abandon(self) {
         // If that fails too, the next start removes it.
         let _ = self.files.remove(&self.unfinished);
@@ -187,12 +186,11 @@ fn put_bytes(block: &mut Vec<u8>, bytes: &[u8]) {
     block.extend_from_slice(bytes);
 }
 
-/// Lengths are bounded far below 4 GiB before they come here.
+/// Callers bound every length far below 4 GiB.
 fn length(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
-/// Reads a base.
 #[derive(Debug)]
 pub(in crate::storage) struct Reader {
     pub base: Base,
@@ -222,10 +220,10 @@ impl Reader {
         Ok(Self { base: Base { link, bytes, path }, file, at: HEADER_BYTES as u64, number: 0 })
     }
 
-    /// Reads the rest of it, whole.
+    /// Reads all entries.
     ///
     /// # Errors
-    /// It is damaged or cut short, or `on_entry` failed.
+    /// The base is damaged or cut short, or `on_entry` failed.
     pub(in crate::storage) fn read(
         mut self,
         on_entry: &mut dyn FnMut(Entry) -> Result<(), Fault>,
@@ -243,7 +241,7 @@ impl Reader {
         Ok(self.base)
     }
 
-    /// The payload of the next block; `None` for the last, which is empty.
+    /// The payload of the next block; `None` for the last block, which is empty.
     fn block(&mut self) -> Result<Option<Bytes>, Fault> {
         let header = self.bytes(BLOCK_HEADER_BYTES)?;
         let length = u32_at(&header, 0) as usize;

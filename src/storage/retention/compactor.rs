@@ -1,9 +1,9 @@
-//! The compactor: a thread that takes a base when the log since the last one has grown or aged, and then removes the segments
-//! that nobody needs any more.
+//! The compactor: a thread that takes a base when the log since the last one has grown or aged, and then removes the
+//! segments that are no longer needed.
 //!
-//! A base costs one read of the whole state, so the next one is due only when the log has grown by as much: what is written
-//! for bases stays below what is written for events. The log is switched to its next segment first, so that everything from
-//! before the base can go. Depends on `base`, `scan` and `shared`.
+//! A base costs one read of the whole state, so the next one is due only when the log has grown by as much: less is
+//! written for bases than for events. The log is switched to its next segment first, so that every segment from before
+//! the base can be removed. Depends on `base`, `scan` and `shared`.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -25,14 +25,14 @@ use crate::storage::{
     shared::Shared,
 };
 
-/// How long the state is read before the others get their turn.
+/// How long the state is read before the compactor pauses.
 const SLICE: Duration = Duration::from_millis(2);
-/// How long a base waits for the next segment: a common disk makes one in a second or two.
+/// How long a base waits for the next segment, which a common disk makes in a second or two.
 const SPARE_WAIT_MAX: Duration = Duration::from_secs(10);
-/// How often it asks meanwhile.
+/// How often it checks for the segment meanwhile.
 const SPARE_WAIT_STEP: Duration = Duration::from_millis(20);
 
-/// As long as it lives, neither a segment nor a base is removed.
+/// Keeps every segment and base while it exists.
 #[derive(Debug)]
 pub(in crate::storage) struct Hold(Arc<Shared>);
 
@@ -49,7 +49,7 @@ impl Drop for Hold {
     }
 }
 
-/// The thread.
+/// Runs the compactor thread.
 pub(in crate::storage) fn run(shared: &Arc<Shared>) {
     let poll = Duration::from_millis(shared.limits.retention_poll_ms.max(1));
     while let Some(waiters) = shared.retention.requests.next(poll) {
@@ -73,7 +73,7 @@ pub(in crate::storage) fn run(shared: &Arc<Shared>) {
     }
 }
 
-/// Has the log grown or aged enough for the next base?
+/// Whether the log has grown or aged enough for the next base.
 fn is_due(shared: &Shared) -> bool {
     let limits = &shared.limits;
     if shared.status.refusal().is_some() {
@@ -83,16 +83,16 @@ fn is_due(shared: &Shared) -> bool {
     let begin = newest.as_ref().map_or_else(|| shared.segments.oldest(), |base| base.link.end);
     let grown = shared.durable().0.saturating_sub(begin.0);
     let large = grown >= limits.base_log_bytes.max(newest.as_ref().map_or(0, |base| base.bytes));
-    // A log that has lost its beginning and has no base is not to be left like that.
+    // A log that has lost its beginning and has no base must get one.
     let missing = newest.is_none() && shared.segments.oldest() > Position::BEGINNING;
-    // A page is a seal: nothing but the last base's own.
+    // The log grows by a seal for each base, which is no reason for the next base.
     large || missing || (grown > SEAL_BYTES && age(shared, newest.as_ref()) >= limits.base_age_ms)
 }
 
-/// What a base itself adds to the log, in bytes.
+/// What taking a base adds to the log, in bytes.
 const SEAL_BYTES: u64 = 2 * crate::storage::limits::PAGE_BYTES as u64;
 
-/// How old the newest base is, or where there is none the log, in milliseconds.
+/// The age of the newest base, or of the log if there is no base, in milliseconds.
 fn age(shared: &Shared, newest: Option<&Base>) -> u64 {
     let first = || shared.log_dir.join(segment::file_name(shared.segments.oldest().0));
     let path = newest.map_or_else(first, |base| base.path.clone());
@@ -127,8 +127,8 @@ fn take_base(shared: &Arc<Shared>) -> Result<(), Fault> {
     remove_older(shared, &base)
 }
 
-/// Lets the log go on in its next segment. Where none is ready in time (the disk may be full) the one in use stays, until the
-/// next base.
+/// Continues the log in its next segment. If none becomes ready in time (the disk may be full), the log stays in the
+/// current one until the next base.
 fn switch_segment(shared: &Shared) -> Result<(), Fault> {
     let until = Instant::now() + SPARE_WAIT_MAX;
     loop {
@@ -158,17 +158,17 @@ fn write_streams(shared: &Shared, scan: &mut Scan, writer: &mut base::Writer<'_>
     Ok(())
 }
 
-/// How long to pause after so much work.
+/// The pause after this much work.
 pub(in crate::storage) fn rest(work: Duration, limits: &JournalLimits) -> Duration {
     let percent = limits.base_work_percent.clamp(1, 100);
     work * (100 - percent) / percent
 }
 
-/// Older bases go when nobody copies them.
+/// Removes older bases, unless a copy is in progress.
 fn remove_older(shared: &Shared, newest: &Base) -> Result<(), Fault> {
     for path in base::others(shared.files.as_ref(), &shared.base_dir, newest)? {
         if shared.retention.is_held() {
-            // The next base comes back to it.
+            // The next base removes it.
             return Ok(());
         }
         shared.files.remove(&path).map_err(Fault::io(format!("remove {}", path.display())))?;
@@ -176,13 +176,14 @@ fn remove_older(shared: &Shared, newest: &Base) -> Result<(), Fault> {
     shared.files.sync_dir(&shared.base_dir).map_err(Fault::io("sync the bases"))
 }
 
-/// Removes the oldest segments, one after the other, as far as the base replaces them and they are too many or too old, or
-/// the disk is short. How many were removed.
+/// Removes the oldest segments, one by one, while the base replaces them and they are too many or too old, or the disk
+/// is short of space. Returns how many were removed.
 fn remove_segments(shared: &Shared) -> Result<u64, Fault> {
     let Some(base) = shared.retention.newest() else { return Ok(0) };
     let mut removed = 0;
     while let Some((first, end)) = shared.segments.first() {
-        // Also a log's last batch may end where its segment does; the one after it is kept then, and that is enough.
+        // If the last batch ends exactly at the end of its segment, the segment after it stays, and a log needs only
+        // one.
         if end > base.link.end.0 || shared.retention.is_held() {
             break;
         }
@@ -196,7 +197,8 @@ fn remove_segments(shared: &Shared) -> Result<u64, Fault> {
         }
         shared.segments.remove(first);
         shared.files.remove(&path).map_err(Fault::io(format!("remove {}", path.display())))?;
-        // One at a time: a power cut must not take a later one and leave an earlier one.
+        // Sync after each removal: a power cut must not undo the removal of an older segment and keep that of a newer
+        // one.
         shared.files.sync_dir(&shared.log_dir).map_err(Fault::io("sync the log's directory"))?;
         removed += 1;
     }

@@ -1,5 +1,6 @@
-//! A copy of a journal in another directory, taken while the journal runs: a new base and the log after it, up to what was
-//! durable when the base was complete. The copy is a journal's directory like any other; its first start builds the state.
+//! A copy of a journal in another directory, taken while the journal runs: a new base and the log after it, up to what
+//! was durable when the base was complete. The copy is a journal's directory like any other; its first start builds the
+//! state.
 //!
 //! Depends on `base`, `compactor` and `shared`.
 
@@ -22,48 +23,47 @@ use crate::storage::{
     shared::Shared,
 };
 
-/// How much is copied at once, in bytes; then the syncs of the log get their turn.
+/// How much is copied between two pauses, in bytes, so that the syncs of the log are not delayed.
 const SLICE_BYTES: usize = 1 << 20;
-/// What is copied is customers' data: for its owner only.
+/// The copy holds customers' data, so only its owner may read it.
 const MODE_DIRECTORY: u32 = 0o700;
 const MODE_FILE: u32 = 0o600;
 
-/// How far a copy has come, in bytes.
+/// The progress of a copy, in bytes.
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CopyProgress {
-    /// Copied so far.
     pub done: u64,
-    /// To be copied in all.
+    /// The length of the whole copy.
     pub total: u64,
 }
 
 /// A complete copy.
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JournalCopy {
-    /// Everything durable up to here is in it, and nothing after it.
+    /// The copy holds everything durable up to this position, and nothing after it.
     pub position: Position,
     /// Its files, relative to its directory.
     pub files: Vec<PathBuf>,
-    /// How many bytes they have.
     pub bytes: u64,
 }
 
-/// One file to be copied.
 struct Part {
     name: PathBuf,
     from: PathBuf,
-    /// What is copied; the rest of `length` becomes zeros.
+    /// How many bytes are copied; the rest of `length` is filled with zeros.
     bytes: u64,
     length: u64,
 }
 
-/// Copies the journal into `to`, which must not exist. Blocks, and takes as long as it pauses for the shop.
+/// Copies the journal into `to`, which must not exist. Blocks, with pauses for the shop's own disk access.
 pub(in crate::storage) fn copy(
     shared: &Arc<Shared>,
     to: &Path,
     progress: &mut dyn FnMut(CopyProgress),
 ) -> Result<JournalCopy, Fault> {
-    // From here on nothing is removed, so what the base needs of the log is there when its turn comes.
+    // From here on nothing is removed, so every segment that the base needs is still there when it is copied.
     let _hold = Hold::new(shared);
     shared.retention.requests.ask().blocking_recv().unwrap_or(Err(Fault::Closed))?;
     let base = shared.retention.newest().ok_or_else(|| Fault::State("there is no base after one was taken".into()))?;

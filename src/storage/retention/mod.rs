@@ -1,13 +1,13 @@
 //! How much of the past is kept: the base that replaces the beginning of the log, the removal of what it replaces, and
-//! copies of both in another place.
+//! copies of both.
 //!
 //! ```text
-//! log     [--------|========|========|===   ]        base: every stream as of C, read from the state while the shop runs
-//!         may go   C                 durable         base + log from C = everything
+//! log     [--------|========|========|===   ]     base: every stream as of C, read from the state while the shop runs
+//!         removable C               durable       base + log from C = all data
 //! ```
 //!
-//! An event of the past lives in the log and in the base only; so what an erasure replaced in the state is gone when the
-//! segments from before it are.
+//! Past events exist in the log and in the base only. So what an erasure has replaced in the state is gone when the
+//! older segments are.
 
 pub(super) mod base;
 pub(super) mod compactor;

@@ -1,4 +1,4 @@
-//! Builds a state from a base: what a start does that finds no state, or a damaged one.
+//! Builds a state from a base, when a start finds no state or a damaged one.
 //!
 //! Depends on `base`, `state` and `checkpoint`.
 
@@ -13,10 +13,10 @@ use crate::storage::{
     state::State,
 };
 
-/// Makes an empty state what a base says, durably, as if a checkpoint had been made there.
+/// Fills an empty state from a base, durably, and marks a checkpoint at its position.
 ///
 /// # Errors
-/// The base is damaged, or the state cannot be written: it is then as good as none.
+/// The base is damaged, or the state cannot be written. The state must then be thrown away.
 pub(in crate::storage) fn rebuild(state: &State, base: Reader, slice_bytes_max: usize) -> Result<Link, Fault> {
     let mut builder = Builder { state, slice_bytes_max, entries: Vec::new(), bytes: 0, run: None };
     let base = base.read(&mut |entry| builder.take(entry))?;
@@ -26,13 +26,13 @@ pub(in crate::storage) fn rebuild(state: &State, base: Reader, slice_bytes_max: 
     Ok(base.link)
 }
 
-/// Gathers entries and writes them slice by slice.
+/// Collects entries and writes them slice by slice.
 struct Builder<'a> {
     state: &'a State,
     slice_bytes_max: usize,
     entries: Vec<layout::Entry>,
     bytes: usize,
-    /// Records of one stream that follow each other: they share values.
+    /// Consecutive records of one stream, which are stored together in one value.
     run: Option<(Stream, Vec<Kept>)>,
 }
 

@@ -1,4 +1,5 @@
-//! What the compactor shares with the threads that ask for a compaction, and with backups, which hold it up.
+//! What the compactor shares with the threads that ask for a compaction, and with backups, which stop the removal of
+//! files.
 //!
 //! Depends on `base` and `requests`.
 
@@ -7,16 +8,16 @@ use parking_lot::Mutex;
 use super::base::Base;
 use crate::storage::{record::Position, requests::Requests};
 
-/// What a compaction left behind.
+/// The result of a compaction.
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Compacted {
-    /// Where the log goes on after the base.
+    /// The position of the base, from which the log continues.
     pub position: Position,
     /// The length of the base, in bytes.
     pub base_bytes: u64,
     /// The length of the log that is kept, in bytes.
     pub log_bytes: u64,
-    /// How many segments were removed.
     pub segments_removed: u64,
 }
 
@@ -31,7 +32,7 @@ pub(in crate::storage) struct Retention {
 #[derive(Debug, Default)]
 struct Inner {
     newest: Option<Base>,
-    /// Backups under way: while there are any, nothing is removed.
+    /// Backups in progress: while there is one, nothing is removed.
     backups: u32,
 }
 
@@ -40,7 +41,6 @@ impl Retention {
         Self { inner: Mutex::new(Inner { newest, backups: 0 }), ..Self::default() }
     }
 
-    /// The newest complete base.
     pub(in crate::storage) fn newest(&self) -> Option<Base> {
         self.inner.lock().newest.clone()
     }

@@ -1,5 +1,6 @@
-//! Power cuts: a random workload on a disk that remembers its calls, then starts from thousands of the states in which a cut
-//! may leave that disk. Nothing acknowledged is lost, nothing that was never written appears, nothing damaged is accepted.
+//! Power cuts: a random workload on a disk that records its calls, then starts from thousands of the states in which a
+//! power cut may leave that disk. Nothing acknowledged is lost, nothing appears that was never written, and nothing
+//! damaged is accepted.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,7 +24,8 @@ use crate::storage::{
 
 const STREAMS: usize = 5;
 
-/// An event that was handed to the journal. Its number is the note that its acknowledgement leaves between the disk's calls.
+/// An event that was appended to the journal. Its number is the note that its acknowledgement leaves among the disk's
+/// calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Written {
     stream: Stream,
@@ -31,7 +33,7 @@ struct Written {
     payload: Vec<u8>,
 }
 
-/// Everything that was ever handed to a journal, over all its lives.
+/// Everything that was ever appended, over all lives of the journal.
 #[derive(Debug, Clone, Default)]
 struct Ledger(Arc<Mutex<Vec<Written>>>);
 
@@ -42,7 +44,7 @@ impl Ledger {
         ledger.len() - 1
     }
 
-    /// Holds what was found against what was written and what of it was acknowledged.
+    /// Compares what was found with what was written and with what of it was acknowledged.
     fn check(&self, found: &BTreeMap<Stream, Vec<Vec<u8>>>, acknowledged: &BTreeSet<usize>) -> Result<(), String> {
         let ledger = self.0.lock();
         for (stream, payloads) in found {
@@ -84,7 +86,7 @@ fn live(dir: &Path, disk: &Disk, ledger: &Ledger, seed: u64, planted_bug: bool, 
             });
             let writers: Vec<_> = writers.collect();
             if round % 2 == 1 {
-                // In the middle of a checkpoint, and of the writing.
+                // A copy in the middle of a checkpoint and of the writing.
                 let checkpoint = tokio::spawn({
                     let journal = journal.clone();
                     async move { journal.checkpoint().await }
@@ -162,7 +164,7 @@ async fn write_some(journal: Journal, disk: Disk, ledger: Ledger, index: usize, 
     }
 }
 
-/// A snapshot of these tests: every payload so far, each after its length.
+/// The snapshot format of these tests: every payload so far, each preceded by its length.
 fn history(ledger: &Ledger, stream: &Stream, sequence: u64) -> Vec<u8> {
     let ledger = ledger.0.lock();
     let mut bytes = Vec::new();
@@ -228,7 +230,7 @@ fn start_log(image: Image) -> Result<BTreeMap<Stream, Vec<Vec<u8>>>, OpenError> 
     let recovered = log::recover(segments, known.store, from, &mut |_, payload| {
         for view in records(payload).map(Option::unwrap) {
             let payloads = found.entry(Stream::from_bytes(view.stream).unwrap()).or_default();
-            // What the base has already.
+            // The base holds the earlier ones.
             if view.sequence > payloads.len() as u64 {
                 payloads.push(view.payload.to_vec());
                 assert_eq!(payloads.len() as u64, view.sequence, "a gap in the stream");
@@ -240,8 +242,8 @@ fn start_log(image: Image) -> Result<BTreeMap<Stream, Vec<Vec<u8>>>, OpenError> 
     Ok(found)
 }
 
-/// Replays the calls and starts the log `per_call` times from the state after each of them. Answers how many states there
-/// were, or the first that is wrong.
+/// Replays the calls and starts the log `per_call` times from the state after each of them. Returns the number of
+/// states, or the first wrong one.
 fn start_from_every_crash(
     calls: &[Call],
     ledger: &Ledger,
@@ -266,7 +268,7 @@ fn start_from_every_crash(
 }
 
 #[test]
-fn the_log_starts_from_any_crash() {
+fn the_log_starts_from_every_crash_state() {
     let dir = tempfile::tempdir().unwrap();
     let disk = Disk::new(dir.path(), Image::default());
     let ledger = Ledger::default();
@@ -285,7 +287,7 @@ fn the_log_starts_from_any_crash() {
 }
 
 #[test]
-fn the_same_test_finds_an_acknowledgement_before_the_sync() {
+fn the_crash_test_finds_an_acknowledgement_before_the_sync() {
     let dir = tempfile::tempdir().unwrap();
     let disk = Disk::new(dir.path(), Image::default());
     let ledger = Ledger::default();
@@ -316,7 +318,7 @@ fn start_journal(dir: &Path, disk: &Disk) -> BTreeMap<Stream, Vec<Vec<u8>>> {
 }
 
 #[test]
-fn whole_journals_start_from_crashes_with_any_older_state() {
+fn a_journal_starts_from_crash_states_also_with_an_older_state_store() {
     let mut boots = 0;
     for life in 0..3 {
         let dir = tempfile::tempdir().unwrap();
@@ -339,7 +341,7 @@ fn whole_journals_start_from_crashes_with_any_older_state() {
             let dir = tempfile::tempdir().unwrap();
             let older: Vec<_> = copies.iter().filter(|(calls, _)| *calls <= index + 1).collect();
             if !older.is_empty() && random.percent(90) {
-                // Mostly the newest, as after a real cut; an older one must be noticed and rebuilt.
+                // Mostly the newest, as after a real cut; a start must notice an older one and rebuild it.
                 let back = if random.percent(70) { 0 } else { random.below(older.len()) };
                 copy_dir(older[older.len() - 1 - back].1.path(), &dir.path().join("state"));
             }
@@ -357,13 +359,13 @@ fn whole_journals_start_from_crashes_with_any_older_state() {
 }
 
 #[test]
-fn a_journal_lives_through_crash_after_crash() {
+fn a_journal_survives_repeated_crashes() {
     let ledger = Ledger::default();
     let mut image = Image::default();
     let mut acknowledged = BTreeSet::new();
     let mut random = Random(7);
     for life in 0..25 {
-        // The state is lost each time, so everything comes from the log, and cuts are made in logs that were cut before.
+        // The state is lost each time, so everything comes from the log, and logs that were cut before are cut again.
         let dir = tempfile::tempdir().unwrap();
         let disk = Disk::new(dir.path(), image.clone());
         live(dir.path(), &disk, &ledger, 1_000 + life, false, 1);

@@ -1,4 +1,4 @@
-//! Faults: every call failing once, a full disk, flipped bits, files cut short or gone.
+//! Faults: every call failing once, a full disk, flipped bits, files cut short or missing.
 
 use std::{collections::BTreeMap, io, path::Path, time::Duration};
 
@@ -21,7 +21,7 @@ fn payload(index: usize, sequence: u64) -> Vec<u8> {
     format!("stream {index}, event {sequence}, ").repeat(20 + index).into_bytes()
 }
 
-/// Appends to some streams until something fails, and says how far each was acknowledged.
+/// Appends to some streams until something fails. Returns up to where each stream was acknowledged.
 async fn write(journal: &Journal, events: u64) -> BTreeMap<usize, u64> {
     let mut acknowledged = BTreeMap::new();
     for index in 0..3 {
@@ -40,7 +40,7 @@ async fn write(journal: &Journal, events: u64) -> BTreeMap<usize, u64> {
                 }
             };
         }
-        // A checkpoint may fail too; what it was for is in the log. And a compaction; then the log is only longer.
+        // A checkpoint or a compaction may fail too; the records are still in the log.
         let _ = journal.checkpoint().await;
         if index == 1 {
             let _ = journal.compact().await;
@@ -59,7 +59,7 @@ async fn append(journal: &Journal) {
     receiver.await.unwrap().unwrap();
 }
 
-/// Everything acknowledged is there and true.
+/// Checks that everything acknowledged is there and unchanged.
 async fn check(journal: &Journal, acknowledged: &BTreeMap<usize, u64>) {
     for (index, sequence) in acknowledged {
         let loaded = journal.read(&stream(*index)).await.unwrap();
@@ -71,7 +71,7 @@ async fn check(journal: &Journal, acknowledged: &BTreeMap<usize, u64>) {
 }
 
 #[test]
-fn no_call_that_fails_makes_a_false_acknowledgement() {
+fn no_failing_call_leads_to_a_false_acknowledgement() {
     let runtime = runtime();
     let (mut planned, mut unopened, mut read_only) = (0, 0, 0);
     loop {
@@ -84,7 +84,7 @@ fn no_call_that_fails_makes_a_false_acknowledgement() {
             Ok(journal) => {
                 acknowledged = runtime.block_on(write(&journal, 24));
                 read_only += usize::from(matches!(journal.status(), Status::ReadOnly { .. }));
-                // Whether it ends well or not, what was acknowledged must be there afterwards.
+                // Whether the close succeeds or not, what was acknowledged must be there afterwards.
                 let _ = runtime.block_on(journal.close());
             }
             Err(_) => unopened += 1,
@@ -92,7 +92,7 @@ fn no_call_that_fails_makes_a_false_acknowledgement() {
         if !disk.has_failed() {
             break;
         }
-        // The disk works again, and the process starts again.
+        // The disk works again, and the process is restarted.
         let again = Disk::new(dir.path(), disk.image());
         let journal =
             Journal::open(config(dir.path(), &again)).unwrap_or_else(|error| panic!("call {planned}: {error}"));
@@ -104,7 +104,7 @@ fn no_call_that_fails_makes_a_false_acknowledgement() {
 }
 
 #[test]
-fn a_failed_write_is_for_ever() {
+fn a_failed_write_fails_the_journal_for_good() {
     let dir = tempfile::tempdir().unwrap();
     let disk = Disk::new(dir.path(), Image::default());
     let journal = Journal::open(config(dir.path(), &disk)).unwrap();
@@ -112,7 +112,7 @@ fn a_failed_write_is_for_ever() {
         let (lease, _) = journal.activate(&stream(0)).await.unwrap();
         let mut spare_ready = journal.watch_status();
         assert_eq!(*spare_ready.borrow_and_update(), Status::Writable);
-        // Every call from here on, so it does not matter which the preallocator makes.
+        // Let every call fail, so that it does not matter which ones the preallocator makes.
         let waiting = journal.reserve().await.unwrap();
         let late = journal.reserve().await.unwrap();
         let (sender, receiver) = oneshot::channel();
@@ -140,7 +140,7 @@ fn a_full_disk_stops_writes_before_one_fails_and_they_resume() {
         let mut status = journal.watch_status();
         let before = write(&journal, 5).await;
         disk.set_full(true);
-        // The spare segment takes what is under way; then the next one cannot be made.
+        // The spare segment takes the writes in progress; then the next segment cannot be made.
         let mut acknowledged = before;
         while journal.status() == Status::Writable {
             let written = write(&journal, 5).await;
@@ -186,14 +186,14 @@ fn little_free_space_stops_writes_until_there_is_a_quarter_more() {
 }
 
 #[test]
-fn a_checkpoint_waits_while_even_its_own_room_is_taken() {
+fn a_checkpoint_waits_while_its_reserved_space_is_taken() {
     let dir = tempfile::tempdir().unwrap();
     let disk = Disk::new(dir.path(), Image::default());
     let mut config = config(dir.path(), &disk);
     (config.limits.disk_free_bytes_min, config.limits.checkpoint_ms) = (1_000, 50);
     runtime().block_on(async {
         let mut memtable_bytes = 0;
-        // A checkpoint may come first; then there is nothing left that the next one would have to write.
+        // A periodic checkpoint may have come first; then the next one would have nothing to write.
         while memtable_bytes == 0 {
             disk.set_free_bytes(1_250);
             let journal = Journal::open(config.clone()).unwrap();
@@ -202,7 +202,7 @@ fn a_checkpoint_waits_while_even_its_own_room_is_taken() {
             append(&journal).await;
             disk.set_free_bytes(0);
             status.wait_for(|status| *status == Status::ReadOnly { free_bytes: 0 }).await.unwrap();
-            // One that was under way may end.
+            // A checkpoint in progress may end.
             tokio::time::sleep(Duration::from_millis(100)).await;
             let before = journal.figures();
             memtable_bytes = before.memtable_bytes;
@@ -219,7 +219,7 @@ fn a_checkpoint_waits_while_even_its_own_room_is_taken() {
     });
 }
 
-/// A journal with a few segments, sealed, without a clean end: its last checkpoint is older than its log.
+/// A journal with a few segments, sealed, and without a clean end: its last checkpoint is older than its log.
 fn written(dir: &Path) -> (Image, BTreeMap<usize, u64>) {
     let disk = Disk::new(dir, Image::default());
     let journal = Journal::open(config(dir, &disk)).unwrap();
@@ -239,7 +239,7 @@ fn segments(image: &Image) -> Vec<std::path::PathBuf> {
     image.names.keys().filter(|name| name.starts_with("log")).cloned().collect()
 }
 
-/// Removes the state, so that the whole log has to be read.
+/// Starts without the state, so that the whole log has to be read.
 fn start_without_state(image: Image) -> Result<(tempfile::TempDir, Journal), OpenError> {
     let dir = tempfile::tempdir().unwrap();
     let disk = Disk::new(dir.path(), image);
@@ -257,7 +257,7 @@ fn a_flipped_bit_in_a_sealed_log_is_refused_or_harmless() {
     for _ in 0..300 {
         let mut flipped = image.clone();
         let content = &mut flipped.contents[image.names[&paths[random.below(paths.len())]]];
-        // Most bits are in the zeros that stand ready; half of the flips go where something was written.
+        // Most bits are in the preallocated zeros; half of the flips hit a byte that was written.
         let written: Vec<usize> = (0..content.len()).filter(|at| content[*at] != 0).collect();
         let at = if random.percent(50) { written[random.below(written.len())] } else { random.below(content.len()) };
         content[at] ^= 1 << random.below(8);
@@ -268,7 +268,7 @@ fn a_flipped_bit_in_a_sealed_log_is_refused_or_harmless() {
             }
             Err(error) => panic!("{error}"),
             Ok((_dir, journal)) => {
-                // The padding, the zeros ahead, or the seal itself: nothing that was acknowledged.
+                // The flip hit the padding, the preallocated zeros or the seal itself: nothing that was acknowledged.
                 runtime.block_on(check(&journal, &acknowledged));
                 harmless += 1;
             }
@@ -279,7 +279,7 @@ fn a_flipped_bit_in_a_sealed_log_is_refused_or_harmless() {
 }
 
 #[test]
-fn what_is_missing_is_refused() {
+fn a_start_with_missing_files_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let (image, acknowledged) = written(dir.path());
     let paths = segments(&image);
@@ -302,7 +302,7 @@ fn what_is_missing_is_refused() {
     no_manifest.names.remove(Path::new("manifest"));
     assert!(matches!(start_without_state(no_manifest), Err(OpenError::ManifestMissing(_))));
 
-    // The end of the log overwritten with zeros: it is shorter than was known.
+    // With its end overwritten by zeros the log is shorter than the manifest says.
     let mut emptied = image.clone();
     for path in &paths {
         let content = &mut emptied.contents[image.names[path]];
@@ -316,7 +316,7 @@ fn what_is_missing_is_refused() {
 }
 
 #[test]
-fn a_state_that_is_lost_or_garbage_is_rebuilt() {
+fn a_lost_or_damaged_state_is_rebuilt() {
     let dir = tempfile::tempdir().unwrap();
     let (image, acknowledged) = written(dir.path());
     let runtime = runtime();
@@ -343,7 +343,8 @@ fn a_state_that_is_lost_or_garbage_is_rebuilt() {
         let disk = Disk::new(damaged.path(), image.clone());
         let journal = Journal::open(config(damaged.path(), &disk)).unwrap_or_else(|error| panic!("{attempt}: {error}"));
         for (index, sequence) in &acknowledged {
-            // Damage deep in sled's file may only be met by a load. That must be an error, never less than was acknowledged.
+            // Only a load may meet damage deep in sled's file. It must fail, and never return less than was
+            // acknowledged.
             match runtime.block_on(journal.read(&stream(*index))) {
                 Ok(loaded) => assert_eq!(loaded.sequence(), *sequence, "attempt {attempt}"),
                 Err(error) => assert_eq!(attempt % 5, 4, "attempt {attempt}: {error}"),
@@ -355,7 +356,7 @@ fn a_state_that_is_lost_or_garbage_is_rebuilt() {
 }
 
 #[test]
-fn the_operating_systems_files_do_the_same() {
+fn real_files_behave_like_the_simulated_disk() {
     let dir = tempfile::tempdir().unwrap();
     let config = || JournalConfig { limits: small_limits(), ..JournalConfig::new(dir.path()) };
     let runtime = runtime();
@@ -372,7 +373,7 @@ fn the_operating_systems_files_do_the_same() {
     let busy = Journal::open(config()).unwrap();
     assert!(matches!(Journal::open(config()), Err(OpenError::Locked(_))));
     drop(busy);
-    // A start that is refused gives the directory back.
+    // A start that is refused releases the directory.
     std::fs::rename(dir.path().join("manifest"), dir.path().join("elsewhere")).unwrap();
     assert!(matches!(Journal::open(config()), Err(OpenError::ManifestMissing(_))));
     std::fs::rename(dir.path().join("elsewhere"), dir.path().join("manifest")).unwrap();

@@ -1,4 +1,4 @@
-//! The promises of the journal's interface, one by one: leases, order, pages, read models, the memtable's limit.
+//! The guarantees of the journal's interface, one by one: leases, order, pages, read models, the memtable's limit.
 
 use std::sync::{
     Arc,
@@ -43,7 +43,7 @@ async fn only_the_newest_lease_writes_and_only_the_next_sequence() {
     let (second, loaded) = journal.activate(&stream("a")).await.unwrap();
     assert_eq!(loaded.sequence(), 2);
     assert_eq!(append(&journal, &first, 3).await, Err(AppendError::Conflict));
-    // The old lease takes nothing with it when it goes.
+    // Dropping the old lease does not affect the new one.
     drop(first);
     assert_eq!(append(&journal, &second, 3).await, Ok(()));
     let (third, loaded) = journal.activate(&stream("a")).await.unwrap();
@@ -64,7 +64,7 @@ async fn an_activation_sees_everything_that_was_appended_before_it() {
         for _ in 0..20 {
             expected += 1;
             let slot = journal.reserve().await.unwrap();
-            // Nobody waits for these: the incarnation is gone before they are durable.
+            // The entity is gone before these become durable.
             slot.append(&lease, Append { sequence: expected, ..Append::default() }, |result| {
                 assert_eq!(result, Ok(()));
             });
@@ -100,7 +100,7 @@ async fn callbacks_come_in_the_order_of_the_queue() {
 }
 
 #[tokio::test]
-async fn waiting_for_what_was_earlier_writes_nothing() {
+async fn waiting_for_earlier_appends_writes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let journal = open(&dir);
     for _ in 0..100 {
@@ -113,7 +113,7 @@ async fn waiting_for_what_was_earlier_writes_nothing() {
 }
 
 #[tokio::test]
-async fn a_callback_that_panics_hurts_nobody_else() {
+async fn a_callback_that_panics_does_not_affect_others() {
     let dir = tempfile::tempdir().unwrap();
     let journal = open(&dir);
     let (lease, _) = journal.activate(&stream("a")).await.unwrap();
@@ -122,7 +122,7 @@ async fn a_callback_that_panics_hurts_nobody_else() {
     assert_eq!(append(&journal, &lease, 2).await, Ok(()));
     let free = small_limits().queue_records_max;
     for _ in 0..2 * free {
-        // Its place in the queue came back too.
+        // Its slot was released too.
         drop(journal.reserve().await.unwrap());
     }
 }
@@ -167,7 +167,7 @@ async fn pages_are_whole_batches_up_to_the_durable_position() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_tail_makes_writers_wait_for_the_checkpoint() {
+async fn a_full_memtable_makes_writers_wait_for_the_checkpoint() {
     let dir = tempfile::tempdir().unwrap();
     let mut limits = small_limits();
     limits.memtable_bytes_max = 30_000;
@@ -196,7 +196,7 @@ async fn a_full_tail_makes_writers_wait_for_the_checkpoint() {
 }
 
 #[tokio::test]
-async fn lists_go_back_to_their_pins_after_an_unclean_end() {
+async fn read_models_return_to_their_pins_after_an_unclean_end() {
     let dir = tempfile::tempdir().unwrap();
     let put = |key: &str, value: &str| Change::Put(key.into(), value.into());
     {
@@ -214,7 +214,7 @@ async fn lists_go_back_to_their_pins_after_an_unclean_end() {
         let read_models = journal.read_models();
         assert_eq!(read_models.position("orders"), Position(10), "what came after the pin is applied again");
         assert_eq!(read_models.position("sales"), Position::BEGINNING);
-        assert_eq!(read_models.get("sales", b"k").unwrap(), None, "a list without a pin begins empty");
+        assert_eq!(read_models.get("sales", b"k").unwrap(), None, "a read model without a pin begins empty");
         read_models.commit("orders", Position(20), vec![Change::Delete(b"a1".to_vec())]).unwrap();
         assert_eq!(read_models.scan("orders", b"a", None, 9).unwrap(), vec![(b"a2".to_vec(), b"y".to_vec())]);
         assert_eq!(read_models.scan("orders", b"", Some(b"a2"), 9).unwrap(), vec![(b"b1".to_vec(), b"z".to_vec())]);
@@ -234,7 +234,7 @@ async fn lists_go_back_to_their_pins_after_an_unclean_end() {
 }
 
 #[tokio::test]
-async fn what_comes_after_the_end_is_refused_or_answered() {
+async fn calls_after_the_close_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let journal = open(&dir);
     let (lease, _) = journal.activate(&stream("a")).await.unwrap();
@@ -247,14 +247,14 @@ async fn what_comes_after_the_end_is_refused_or_answered() {
     assert_eq!(receiver.await.unwrap(), Err(AppendError::Failed));
     assert!(journal.activate(&stream("a")).await.is_err());
     assert!(journal.checkpoint().await.is_err());
-    // The directory is free although this journal still exists.
+    // The directory is unlocked although this journal still exists.
     let again = open(&dir);
     assert_eq!(again.read(&stream("a")).await.unwrap().sequence(), 1);
     assert_eq!(again.figures().memtable_bytes, 0, "the last checkpoint left nothing to read again");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_state_that_has_stopped_ends_the_journal_and_holds_up_nobody() {
+async fn a_stopped_state_fails_the_journal_and_blocks_no_caller() {
     let dir = tempfile::tempdir().unwrap();
     let limits = crate::storage::JournalLimits { state_change_ms_max: 100, disk_poll_ms: 5, ..small_limits() };
     let journal = Journal::open(JournalConfig { limits, ..JournalConfig::new(dir.path()) }).unwrap();
@@ -268,8 +268,9 @@ async fn a_state_that_has_stopped_ends_the_journal_and_holds_up_nobody() {
     assert!(matches!(journal.close().await, Err(Fault::Failed)), "and nobody waits for it");
 }
 
-/// The shape in which sled has been seen to stop: large snapshots that replace each other, written at once, so that its file grows and
-/// shrinks while all its threads are at work. Where it stops, this ends with the failure above instead of success.
+/// The workload in which sled was seen to deadlock: large snapshots that replace each other, written at once, so that
+/// its file grows and shrinks while all its threads are at work. If it deadlocks, the watchdog fails the journal, and
+/// with it this test.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn large_snapshots_that_replace_each_other_do_not_stop_the_state() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! The tests of this room: power cuts, faults of the disk, promises of the interface, a model, retention.
+//! The tests of this room: power cuts, disk faults, guarantees of the interface, a model, retention.
 
 mod crash;
 mod faults;

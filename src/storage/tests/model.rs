@@ -1,5 +1,5 @@
-//! The journal against a model: a plain map of streams to payloads, through appends, snapshots, checkpoints, read models, clean and
-//! unclean ends.
+//! The journal against a model: a plain map of streams to payloads, through appends, snapshots, checkpoints, read
+//! models, clean and unclean ends.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::storage::{
 };
 
 const STREAMS: usize = 12;
-const LIST: &str = "newest";
+const READ_MODEL: &str = "newest";
 
 type Model = BTreeMap<usize, Vec<Vec<u8>>>;
 
@@ -20,7 +20,7 @@ fn stream(index: usize) -> Stream {
     Stream::new(u8::try_from(index % 2).unwrap(), &b"abcdefgh"[..index / 2 + 1])
 }
 
-/// The snapshot of these tests: how many payloads there were and a checksum of them all.
+/// The snapshot format of these tests: the number of payloads and a checksum of them all.
 fn snapshot(payloads: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = payloads.concat();
     bytes.truncate(9_000);
@@ -57,9 +57,9 @@ fn put(stream: &Stream, sequence: u64) -> Change {
     Change::Put(key, sequence.to_le_bytes().to_vec())
 }
 
-/// The same projection from the state, for the part of the log that is gone.
+/// The same projection, seeded from the state, for the part of the log that is gone.
 fn seed(journal: &Journal) -> Position {
-    journal.read_models().clear(LIST).unwrap();
+    journal.read_models().clear(READ_MODEL).unwrap();
     let mut changes = Vec::new();
     let mut position = Position::BEGINNING;
     for kind in 0..2 {
@@ -71,18 +71,18 @@ fn seed(journal: &Journal) -> Position {
         }
         position = if kind == 0 { scan.position() } else { position };
     }
-    journal.read_models().commit(LIST, position, changes).unwrap();
+    journal.read_models().commit(READ_MODEL, position, changes).unwrap();
     position
 }
 
 /// A projection that keeps the newest sequence of each stream, and follows the log in pages.
 fn follow(journal: &Journal, random: &mut Random) {
     loop {
-        let mut position = journal.read_models().position(LIST);
+        let mut position = journal.read_models().position(READ_MODEL);
         if position < journal.oldest() {
             position = seed(journal);
         }
-        // Before the page: a seal may come at any time.
+        // Read before the page: a seal may be written at any time.
         let durable = journal.durable();
         let page = journal.page(position, 1 + random.below(20_000)).unwrap();
         if page.next == position {
@@ -91,7 +91,7 @@ fn follow(journal: &Journal, random: &mut Random) {
         }
         assert!(page.next <= journal.durable());
         let changes = page.records.iter().map(|record| put(&record.stream, record.sequence));
-        journal.read_models().commit(LIST, page.next, changes.collect()).unwrap();
+        journal.read_models().commit(READ_MODEL, page.next, changes.collect()).unwrap();
     }
 }
 
@@ -99,7 +99,7 @@ fn check_list(journal: &Journal, model: &Model) {
     let mut listed = BTreeMap::new();
     let mut after: Option<Vec<u8>> = None;
     loop {
-        let entries = journal.read_models().scan(LIST, &[], after.as_deref(), 5).unwrap();
+        let entries = journal.read_models().scan(READ_MODEL, &[], after.as_deref(), 5).unwrap();
         let Some((last, _)) = entries.last() else { break };
         after = Some(last.clone());
         listed.extend(entries);
@@ -129,7 +129,7 @@ async fn live(journal: &Journal, model: &mut Model, random: &mut Random) {
             1 => tokio::task::block_in_place(|| follow(journal, random)),
             2 => check(&journal.read(&stream(index)).await.unwrap(), payloads),
             3 => drop(leases.remove(&index)),
-            // Of some state of late: the stream may have gone on since, and checkpoints may have come between.
+            // Of a recent state: the stream may have gone on since, and checkpoints may have come between.
             4..8 if !payloads.is_empty() => {
                 let sequence = payloads.len() - random.below(payloads.len().min(20));
                 let bytes = snapshot(&payloads[..sequence]).into();
@@ -151,7 +151,7 @@ async fn live(journal: &Journal, model: &mut Model, random: &mut Random) {
 }
 
 #[test]
-fn the_journal_is_a_map_of_streams() {
+fn the_journal_behaves_like_a_map_of_streams() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     for seed in 0..4 {
         let dir = tempfile::tempdir().unwrap();
@@ -159,7 +159,7 @@ fn the_journal_is_a_map_of_streams() {
         let mut random = Random(seed);
         for life in 0..8 {
             let mut limits = small_limits();
-            // Lives with room for everything, and lives in which checkpoints come by themselves, also during the start.
+            // Some lives have room for everything; in others checkpoints start by themselves, also during the start.
             limits.memtable_bytes_max = [1 << 20, 60_000][random.below(2)];
             let journal = Journal::open(JournalConfig { limits, ..JournalConfig::new(dir.path()) }).unwrap();
             runtime.block_on(async {
@@ -172,9 +172,9 @@ fn the_journal_is_a_map_of_streams() {
             });
             check_list(&journal, &model);
             if random.percent(10) {
-                journal.read_models().clear(LIST).unwrap();
-                assert_eq!(journal.read_models().position(LIST), Position::BEGINNING);
-                assert_eq!(journal.read_models().scan(LIST, &[], None, 9).unwrap(), Vec::new());
+                journal.read_models().clear(READ_MODEL).unwrap();
+                assert_eq!(journal.read_models().position(READ_MODEL), Position::BEGINNING);
+                assert_eq!(journal.read_models().scan(READ_MODEL, &[], None, 9).unwrap(), Vec::new());
             }
             if random.percent(50) {
                 runtime.block_on(journal.close()).unwrap();

@@ -1,4 +1,4 @@
-//! The base, what goes when there is one, and copies: nothing is lost by any of them, and nothing damaged is accepted.
+//! Bases, the removal of what they replace, and copies: none of them loses anything, and nothing damaged is accepted.
 
 use std::{
     collections::BTreeMap,
@@ -58,7 +58,8 @@ fn payload(index: u64, sequence: u64) -> Vec<u8> {
     format!("stream {index}, event {sequence}, ").repeat(1 + usize::try_from(index).unwrap()).into_bytes()
 }
 
-/// The last event of each stream. Which snapshot a stream has depends on what became of the state; that it is true does not.
+/// The last event of each stream. Which snapshot a stream has depends on the state's history, so only its correctness
+/// is checked.
 async fn everything(journal: &Journal) -> BTreeMap<u64, u64> {
     let mut all = BTreeMap::new();
     for index in 0..STREAMS {
@@ -79,7 +80,7 @@ fn bases(dir: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn a_base_and_the_log_after_it_are_everything() {
+fn a_base_and_the_log_after_it_hold_all_data() {
     let dir = tempfile::tempdir().unwrap();
     runtime().block_on(async {
         let journal = open(dir.path());
@@ -98,7 +99,7 @@ fn a_base_and_the_log_after_it_are_everything() {
         journal.close().await.unwrap();
         drop(journal);
 
-        // Neither a lost state nor a damaged one loses anything.
+        // Neither a missing state nor a damaged one loses anything.
         std::fs::remove_dir_all(dir.path().join("state")).unwrap();
         let journal = open(dir.path());
         assert_eq!(everything(&journal).await, before);
@@ -129,7 +130,7 @@ fn a_base_is_taken_while_others_write() {
         while !writing.is_finished() {
             journal.compact().await.unwrap();
             taken += 1;
-            // What a start would find that loses the state now.
+            // What a start would find that has lost the state now.
             let copy = tempfile::tempdir().unwrap();
             let files = tokio::task::spawn_blocking({
                 let (journal, to) = (journal.clone(), copy.path().join("copy"));
@@ -153,7 +154,7 @@ fn a_base_is_taken_while_others_write() {
 }
 
 #[test]
-fn a_copy_is_as_of_a_moment_and_can_be_opened() {
+fn a_copy_is_consistent_and_can_be_opened() {
     let (dir, copies) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     runtime().block_on(async {
         let journal = open(dir.path());
@@ -163,19 +164,19 @@ fn a_copy_is_as_of_a_moment_and_can_be_opened() {
         let copy = || {
             let (journal, to) = (journal.clone(), to.clone());
             tokio::task::spawn_blocking(move || {
-                let mut told = Vec::new();
-                journal.copy(&to, &mut |progress| told.push(progress)).map(|copy| (copy, told))
+                let mut reports = Vec::new();
+                journal.copy(&to, &mut |progress| reports.push(progress)).map(|copy| (copy, reports))
             })
         };
-        let (copied, told) = copy().await.unwrap().unwrap();
-        assert!(told.is_sorted_by_key(|progress| progress.done));
-        assert_eq!(told.last().map(|last| (last.done, last.total)), Some((copied.bytes, copied.bytes)));
+        let (copied, reports) = copy().await.unwrap().unwrap();
+        assert!(reports.is_sorted_by_key(|progress| progress.done));
+        assert_eq!(reports.last().map(|last| (last.done, last.total)), Some((copied.bytes, copied.bytes)));
         let again = copy().await.unwrap().unwrap_err().to_string();
         assert!(again.contains("copy"), "a directory that exists is not written into: {again}");
         write(&journal, 1).await;
         assert_eq!(everything(&open(&to)).await, before, "nothing from after the copy");
         assert!(everything(&journal).await.values().all(|last| *last == 10), "the shop went on");
-        // Nothing is held up by a copy that is over.
+        // A finished copy no longer stops the removal of segments.
         assert!(journal.compact().await.unwrap().segments_removed > 0);
     });
 }
@@ -191,7 +192,7 @@ fn a_base_is_taken_when_the_log_has_grown_or_aged() {
             let mut written = 0;
             for _ in 0..5 {
                 let before = journal.figures().base_position;
-                // The compactor comes by itself, sooner or later.
+                // The compactor polls, so the base comes a little later.
                 while journal.figures().base_position == before {
                     write(&journal, 1).await;
                     written += 1;
@@ -209,7 +210,7 @@ fn a_base_is_taken_when_the_log_has_grown_or_aged() {
 }
 
 #[test]
-fn what_is_to_be_kept_is_kept() {
+fn segments_within_the_limits_are_kept() {
     let dir = tempfile::tempdir().unwrap();
     let limits = JournalLimits { log_keep_bytes: u64::MAX, ..small_limits() };
     runtime().block_on(async {
@@ -229,9 +230,9 @@ fn what_is_to_be_kept_is_kept() {
     });
 }
 
-/// Any flipped bit in the base keeps it from becoming a state, also the one in which nothing was flipped but the end is gone.
+/// A base with any flipped bit, or without its end, is never loaded into a state.
 #[test]
-fn a_damaged_base_is_never_believed() {
+fn a_damaged_base_is_never_loaded() {
     let dir = tempfile::tempdir().unwrap();
     runtime().block_on(async {
         let journal = open(dir.path());
@@ -259,7 +260,7 @@ fn a_damaged_base_is_never_believed() {
         let opened = open_with(copy.path(), small_limits());
         assert!(matches!(opened, Err(OpenError::CannotRebuild { .. })), "{what} at {place}: {opened:?}");
     }
-    // With the state in place the shop runs on, and the next base replaces the damaged one.
+    // While the state exists the shop runs on, and the next base replaces the damaged one.
     let mut bad = good;
     let middle = bad.len() / 2;
     bad.truncate(middle);

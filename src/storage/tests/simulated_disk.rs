@@ -1,8 +1,8 @@
-//! For the tests of this room: a disk in memory that remembers every call, so that any legal crash can be replayed, and
-//! that fails when it is told to.
+//! A disk in memory for the tests of this room: it records every call, so that any legal crash can be replayed, and it
+//! fails on demand.
 //!
-//! What a power cut may leave: everything synced; of each write since then any of its 512-byte sectors; of each creation,
-//! rename and removal since the directory was synced any, in any combination.
+//! A power cut keeps everything synced; of each later write any of its 512-byte sectors; and of each later creation,
+//! rename and removal any, in any combination.
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +22,7 @@ use crate::storage::{
 
 pub(in crate::storage) const SECTOR_BYTES: usize = 512;
 
-/// A small random number generator, so that a failure names its seed and comes again.
+/// A small random number generator with a seed, so that a failure can be reproduced.
 #[derive(Debug, Clone)]
 pub(in crate::storage) struct Random(pub u64);
 
@@ -44,7 +44,7 @@ impl Random {
     }
 }
 
-/// Small limits, so that a short workload meets all of them.
+/// Limits so small that a short workload reaches all of them.
 pub(in crate::storage) fn small_limits() -> JournalLimits {
     JournalLimits {
         queue_records_max: 64,
@@ -99,11 +99,11 @@ pub(in crate::storage) enum Call {
     SyncDir {
         path: PathBuf,
     },
-    /// What the test wants to find in the order of the calls.
+    /// A marker of the test among the calls.
     Note(usize),
 }
 
-/// What is on a disk: names, and the contents they stand for.
+/// The content of a disk: names, and the inodes that they refer to.
 #[derive(Debug, Clone, Default)]
 pub(in crate::storage) struct Image {
     pub names: BTreeMap<PathBuf, usize>,
@@ -114,16 +114,16 @@ pub(in crate::storage) struct Image {
 struct Inner {
     image: Image,
     calls: Vec<Call>,
-    /// Calls that could have failed so far.
+    /// The number of calls so far that could have failed.
     fallible: u64,
-    /// Which of them fails, and how.
+    /// The call that fails, and how.
     fails: Option<(u64, io::ErrorKind)>,
     broken: bool,
     full: bool,
     free_bytes: Option<u64>,
 }
 
-/// The disk. Clones are the same disk. Paths below `root` are kept without it, so that an image can be mounted elsewhere.
+/// The disk. Clones are the same disk. Paths are stored relative to `root`, so that an image can be mounted elsewhere.
 #[derive(Debug, Clone)]
 pub(in crate::storage) struct Disk {
     root: PathBuf,
@@ -135,7 +135,7 @@ impl Disk {
         Self { root: root.to_owned(), inner: Arc::new(Mutex::new(Inner { image, ..Inner::default() })) }
     }
 
-    /// Puts a note between the calls.
+    /// Records a note among the calls.
     pub(in crate::storage) fn note(&self, note: usize) {
         self.inner.lock().calls.push(Call::Note(note));
     }
@@ -153,19 +153,19 @@ impl Disk {
         self.inner.lock().image.clone()
     }
 
-    /// Lets the n-th call from now on fail, once.
+    /// Makes the n-th call from now on fail, once.
     pub(in crate::storage) fn fail(&self, nth: u64, kind: io::ErrorKind) {
         let mut inner = self.inner.lock();
         inner.fails = Some((inner.fallible + nth, kind));
     }
 
-    /// Has the planned failure happened?
+    /// Whether the planned failure has happened.
     pub(in crate::storage) fn has_failed(&self) -> bool {
         let inner = self.inner.lock();
         inner.fails.is_some_and(|(nth, _)| inner.fallible >= nth)
     }
 
-    /// Lets every call fail from now on.
+    /// Makes every call fail from now on.
     pub(in crate::storage) fn set_broken(&self) {
         self.inner.lock().broken = true;
     }
@@ -330,11 +330,11 @@ fn write(content: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
     content[offset..offset + bytes.len()].copy_from_slice(bytes);
 }
 
-/// What a disk has for certain after some calls, and what it may have.
+/// What a disk certainly has after some calls, and what it may have.
 #[derive(Debug, Default)]
 pub(in crate::storage) struct Replay {
     certain: Image,
-    /// Calls that no sync has covered, by inode, and those on names.
+    /// Calls that no sync has covered: those on data by inode, and those on names.
     data: BTreeMap<usize, Vec<Call>>,
     names: Vec<Call>,
 }
@@ -432,7 +432,7 @@ fn change_names(names: &mut BTreeMap<PathBuf, usize>, call: &Call) {
     }
 }
 
-/// Copies a directory of files and directories, as a program sees it that starts again.
+/// Copies a directory tree as a restarted program would see it.
 pub(in crate::storage) fn copy_dir(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
@@ -441,7 +441,7 @@ pub(in crate::storage) fn copy_dir(from: &Path, to: &Path) {
         if entry.file_type().unwrap().is_dir() {
             copy_dir(&entry.path(), &target);
         } else if let Err(error) = std::fs::copy(entry.path(), &target) {
-            // sled removes files of its own while it is being copied.
+            // sled removes some of its files while they are being copied.
             assert_eq!(error.kind(), io::ErrorKind::NotFound, "{error}");
         }
     }
