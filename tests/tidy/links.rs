@@ -156,7 +156,7 @@ fn table<'a>(text: &'a str, heading: &str) -> Vec<Vec<&'a str>> {
     rows.skip(2).map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect()
 }
 
-/// What is wrong with a place such as "`domain/cart.rs`, `LINES_MAX`": a path, and items that it defines.
+/// What is wrong with a place such as "`domain/cart/mod.rs`, `LINES_MAX`": a path, and items that it defines.
 fn fault_of_place(place: &str) -> Option<String> {
     let mut texts: Vec<Text> = Vec::new();
     let mut files = 0;
