@@ -1,4 +1,4 @@
-//! SHA-256 of files: here, because this room alone names the cryptographic library. Depends on aws-lc-rs.
+//! SHA-256 of files. It is in this room because this room alone uses the cryptographic library. Depends on aws-lc-rs.
 
 use std::{
     fs::File,
@@ -9,7 +9,7 @@ use std::{
 use aws_lc_rs::digest::{Context, SHA256};
 use data_encoding::HEXLOWER;
 
-/// How much of a file is read at once, in bytes.
+/// How much of a file is read in one call, in bytes.
 const SLICE_BYTES: usize = 1 << 20;
 
 /// The length of a file in bytes and its SHA-256 in hexadecimal digits, as `sha256sum` prints it.

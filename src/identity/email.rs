@@ -1,30 +1,29 @@
-//! E-mail addresses, to the point of telling whether two are the same.
+//! E-mail addresses: brought to one spelling, so that two spellings are not two accounts.
 //!
-//! Only a mail that arrives proves an address. What is checked here is that an address has one spelling, because two
-//! spellings would be two accounts. Hence ASCII only: an internationalised domain is written in its `xn--` form, and a local
-//! part outside ASCII is refused until Unicode normalisation is at hand. A domain without a dot is allowed (`root@localhost`):
-//! intranets and tests have them. Dots and `+tags` in the local part are kept, since only some providers ignore them.
-//! Depends on `thiserror`.
+//! Only a received mail proves that an address exists. Only ASCII is allowed: an internationalised domain is written in
+//! its `xn--` form, and a local part outside ASCII is refused, because Unicode normalisation is not implemented. A
+//! domain without a dot is allowed (`root@localhost`): intranets and tests use them. Dots and `+tags` in the local part
+//! are kept, because only some providers ignore them. Depends on `thiserror`.
 
 /// The longest address, in bytes (RFC 5321, section 4.5.3.1.3, without the angle brackets).
 pub const EMAIL_BYTES_MAX: usize = 254;
-/// The longest part before the `@`, in bytes (RFC 5321, section 4.5.3.1.1).
+/// The longest local part (before the `@`), in bytes (RFC 5321, section 4.5.3.1.1).
 const LOCAL_BYTES_MAX: usize = 64;
-/// The longest part of a domain between two dots, in bytes (RFC 1035, section 2.3.4).
+/// The longest label of a domain, in bytes (RFC 1035, section 2.3.4).
 const LABEL_BYTES_MAX: usize = 63;
 
-/// A text that is no e-mail address. It does not repeat the text, which may be anything, a mistyped password for example.
+/// A text is not an e-mail address. The error does not repeat the text, which could be a mistyped password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not an e-mail address: {rule}")]
 pub struct InvalidEmail {
-    /// What an address has to be.
+    /// The rule that the text breaks.
     pub rule: &'static str,
 }
 
-/// The one spelling of an address: no space around it, lower case.
+/// The canonical spelling of an address: trimmed and in lower case.
 ///
 /// # Errors
-/// [`InvalidEmail`] with the rule it breaks.
+/// [`InvalidEmail`] with the rule that the text breaks.
 pub fn normalise(text: &str) -> Result<String, InvalidEmail> {
     let broken = |rule| Err(InvalidEmail { rule });
     let text = text.trim();
@@ -34,7 +33,7 @@ pub fn normalise(text: &str) -> Result<String, InvalidEmail> {
     let Some((local, domain)) = text.split_once('@') else {
         return broken("one @ between a name and a domain");
     };
-    // The characters an atom of RFC 5322 has, and the dot. No quotes: nobody has such an address.
+    // The characters of an atom of RFC 5322, and the dot. Quoted local parts are not supported: nobody uses them.
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b".!#$%&'*+-/=?^_`{|}~".contains(&byte);
     if local.is_empty() || local.len() > LOCAL_BYTES_MAX || !local.bytes().all(legal) {
         return broken("1 to 64 letters, digits and signs before the @, of ASCII");
@@ -69,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn other_texts_are_refused() {
         let long_local = format!("{}@x.y", "l".repeat(65));
         for text in [
             "",

@@ -1,10 +1,10 @@
-//! The keys the shop makes for itself at its first start, and the files they live in.
+//! The keys that the shop generates at its first start, and their files.
 //!
-//! Two files, because they live differently. `secret.key` is for ever: every account's id is a hash keyed with it, so
-//! without it nobody can log in again, and it is refused rather than replaced. `signing.key` signs access tokens and may be
-//! replaced at any time ([`Keys::rotate`]); `previous.key` is then the public half of its predecessor, whose tokens stay
-//! good until they expire. Whoever can read these files can be anybody, so a file that others can read is not used.
-//! Depends on aws-lc-rs and `jsonwebtoken`'s key types.
+//! Two files with different lifetimes. `secret.key` is permanent: every account's id is a hash keyed with it, so
+//! without it nobody can log in again; a missing one is reported and never replaced. `signing.key` signs access tokens
+//! and may be replaced at any time ([`Keys::rotate`]); `previous.key` is then the public half of its predecessor, whose
+//! tokens stay valid until they expire. Whoever reads these files can impersonate anybody, so a file that others can
+//! read is refused. Depends on aws-lc-rs and `jsonwebtoken`'s key types.
 
 use std::{
     fmt,
@@ -25,13 +25,13 @@ use jsonwebtoken::{DecodingKey, EncodingKey};
 use secrecy::zeroize::Zeroizing;
 use serde_json::json;
 
-/// The permission bits nobody but the owner may have.
+/// The permission bits that only the owner may have.
 const MODE_OF_OTHERS: u32 = 0o077;
-/// A key file is for its owner to read and write.
+/// The mode of a key file: its owner may read and write it.
 const MODE_FILE: u32 = 0o600;
-/// And so is the directory.
+/// The mode of the directory of keys.
 const MODE_DIRECTORY: u32 = 0o700;
-/// The longest key file, in bytes. Ours have less than 200; a longer one is not ours and is not read.
+/// The longest key file, in bytes. Key files have less than 200; a longer file is something else and is not read.
 const FILE_BYTES_MAX: u64 = 4_096;
 /// The length of the secret for keyed hashes, in bytes: as long as the output of HMAC-SHA256 (RFC 2104, section 3).
 const SECRET_BYTES: usize = 32;
@@ -45,57 +45,48 @@ const SIGNING: KeyFile = KeyFile { name: "signing.key", magic: b"souk signing 1\
 const PREVIOUS: KeyFile = KeyFile { name: "previous.key", magic: b"souk previous 1\n" };
 
 /// Why the keys cannot be used.
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// Others than the owner may read or write the file or directory.
     #[error("{} is open to others (mode {mode:03o}): whoever read it can be anybody; run chmod go= on it", path.display())]
-    OpenToOthers {
-        /// Which.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
+    OpenToOthers { path: PathBuf, mode: u32 },
     /// The file is not what was written: cut short, changed, or another kind of file.
     #[error("{} is damaged: restore it from a backup", path.display())]
-    Damaged {
-        /// Which.
-        path: PathBuf,
-    },
-    /// There is a signing key but not the secret beside it. A new secret would be accepted by nobody's account.
+    Damaged { path: PathBuf },
+    /// There is a signing key, but the secret beside it is missing. With a new secret no account would be found.
     #[error("{} is missing, and no account can be found without it: restore it from a backup", path.display())]
     SecretMissing {
-        /// Where it should be.
+        /// Where the secret should be.
         path: PathBuf,
     },
-    /// The file system refused.
+    /// A call on the file system failed.
     #[error("cannot {doing} {}: {source}", path.display())]
     Io {
-        /// What was being done.
+        /// The operation, for the message.
         doing: &'static str,
-        /// To which file.
         path: PathBuf,
-        /// Why not.
         source: io::Error,
     },
-    /// The cryptographic library could not make a key.
+    /// The cryptographic library could not generate a key.
     #[error("no key could be made: the system's randomness failed")]
     NotMade,
 }
 
-/// What a keyed hash is for. Hashes for different purposes never meet, whatever their parts are.
+/// The purpose of a keyed hash. Hashes for different purposes differ, whatever is hashed.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Purpose<'a> {
-    /// An account's id, from the e-mail address.
+    /// An account's id, from its e-mail address.
     AccountId,
     /// The authenticity of a refresh token.
     RefreshToken,
-    /// Telling one secret from another without showing it.
+    /// Comparing one secret with another without revealing it.
     Fingerprint,
-    /// What other rooms hash.
+    /// Hashes for other rooms.
     Named(&'a str),
 }
 
-/// A key that verifies access tokens, and the name tokens know it by.
+/// A public key that verifies access tokens, and its key id.
 pub(super) struct VerifyingKey {
     pub(super) kid: String,
     pub(super) key: DecodingKey,
@@ -111,61 +102,62 @@ impl VerifyingKey {
 /// All keys of the shop.
 pub struct Keys {
     pub(super) signing: EncodingKey,
-    /// The first belongs to `signing`; a second is its predecessor.
+    /// The first one belongs to `signing`; the second, if any, is its predecessor.
     pub(super) verifying: Vec<VerifyingKey>,
     secret: hmac::Key,
 }
 
 impl Keys {
-    /// Reads the keys in `directory`, or makes them where there are none yet.
+    /// Reads the keys in `directory`, or generates them if there are none.
     ///
     /// # Errors
     /// [`KeyError`]: open to others, damaged, missing, or the file system refuses.
     pub fn open(directory: &Path) -> Result<Self, KeyError> {
-        let vault = Vault::open(directory)?;
-        let secret = vault.read(SECRET)?;
-        let signing = vault.read(SIGNING)?;
-        // The secret is written first. So a signing key without a secret is no first start that was cut short: it was lost.
+        let files = KeyDirectory::open(directory)?;
+        let secret = files.read(SECRET)?;
+        let signing = files.read(SIGNING)?;
+        // The secret is written first. So a signing key without a secret is not the trace of an interrupted first
+        // start: the secret was lost.
         let secret = match (secret, &signing) {
             (Some(secret), _) => secret,
-            (None, Some(_)) => return Err(KeyError::SecretMissing { path: vault.path(SECRET) }),
+            (None, Some(_)) => return Err(KeyError::SecretMissing { path: files.path(SECRET) }),
             (None, None) => {
                 let mut secret = Zeroizing::new(vec![0; SECRET_BYTES]);
                 rand::fill(&mut secret).map_err(|_| KeyError::NotMade)?;
-                vault.write(SECRET, &secret)?;
+                files.write(SECRET, &secret)?;
                 secret
             }
         };
         let signing = match signing {
             Some(signing) => signing,
-            None => vault.write_signing_key()?,
+            None => files.write_signing_key()?,
         };
         if secret.len() != SECRET_BYTES {
-            return Err(vault.damaged(SECRET));
+            return Err(files.damaged(SECRET));
         }
-        let mut verifying = vec![VerifyingKey::new(vault.public_of(&signing)?)];
-        if let Some(previous) = vault.read(PREVIOUS)? {
-            let public = previous.as_slice().try_into().map_err(|_| vault.damaged(PREVIOUS))?;
+        let mut verifying = vec![VerifyingKey::new(files.public_of(&signing)?)];
+        if let Some(previous) = files.read(PREVIOUS)? {
+            let public = previous.as_slice().try_into().map_err(|_| files.damaged(PREVIOUS))?;
             verifying.push(VerifyingKey::new(public));
         }
         let secret = hmac::Key::new(hmac::HMAC_SHA256, &secret);
         Ok(Self { signing: EncodingKey::from_ed_der(&signing), verifying, secret })
     }
 
-    /// Replaces the signing key in `directory`, from the next start on. Tokens of the replaced key stay good, those of its
-    /// predecessor do not; so leave as much time between two rotations as an access token lives.
+    /// Replaces the signing key in `directory`, effective from the next start. Tokens of the replaced key stay valid;
+    /// tokens of its predecessor do not, so leave at least the life of an access token between two rotations.
     ///
     /// # Errors
     /// As [`Keys::open`].
     pub fn rotate(directory: &Path) -> Result<(), KeyError> {
-        let vault = Vault::open(directory)?;
-        if let Some(signing) = vault.read(SIGNING)? {
-            vault.write(PREVIOUS, &vault.public_of(&signing)?)?;
+        let files = KeyDirectory::open(directory)?;
+        if let Some(signing) = files.read(SIGNING)? {
+            files.write(PREVIOUS, &files.public_of(&signing)?)?;
         }
-        vault.write_signing_key().map(drop)
+        files.write_signing_key().map(drop)
     }
 
-    /// The name of the key that signs: its RFC 7638 thumbprint.
+    /// The key id of the signing key: its RFC 7638 thumbprint.
     #[must_use]
     pub fn kid(&self) -> &str {
         self.verifying.first().map_or("", |key| &key.kid)
@@ -181,7 +173,7 @@ impl Keys {
         json!({ "keys": self.verifying.iter().map(jwk).collect::<Vec<_>>() })
     }
 
-    /// HMAC-SHA256 over the parts, each with its length before it, so that no two lists of parts read the same.
+    /// HMAC-SHA256 over the parts, each preceded by its length, so that different lists of parts give different input.
     pub(super) fn tag(&self, purpose: Purpose<'_>, parts: &[&[u8]]) -> hmac::Tag {
         let mut context = hmac::Context::with_key(&self.secret);
         let mut update = |part: &[u8]| {
@@ -201,7 +193,7 @@ impl Keys {
         context.sign()
     }
 
-    /// The first 128 bits of [`Keys::tag`]: an id, where nobody can search for collisions without the secret.
+    /// The first 128 bits of [`Keys::tag`], as an id. Nobody can search for collisions without the secret.
     pub(super) fn hash_u128(&self, purpose: Purpose<'_>, parts: &[&[u8]]) -> u128 {
         let tag = self.tag(purpose, parts);
         tag.as_ref().iter().take(16).fold(0, |hash, byte| hash << 8 | u128::from(*byte))
@@ -214,38 +206,38 @@ impl fmt::Debug for Keys {
     }
 }
 
-/// Copies the secret into a directory of its own, for a backup: without it no account would be found. The signing key stays
-/// where it is. Answers the name of the file.
+/// Copies the secret into another directory, for a backup: without it no account would be found. The signing key is not
+/// copied. Returns the name of the file.
 ///
 /// # Errors
 /// As [`Keys::open`].
 pub fn copy_secret(from: &Path, to: &Path) -> Result<&'static str, KeyError> {
-    let vault = Vault::open(from)?;
-    let secret = vault.read(SECRET)?.ok_or_else(|| KeyError::SecretMissing { path: vault.path(SECRET) })?;
-    Vault::open(to)?.write(SECRET, &secret)?;
+    let files = KeyDirectory::open(from)?;
+    let secret = files.read(SECRET)?.ok_or_else(|| KeyError::SecretMissing { path: files.path(SECRET) })?;
+    KeyDirectory::open(to)?.write(SECRET, &secret)?;
     Ok(SECRET.name)
 }
 
-/// RFC 7638: the hash of the members that make the key, in the order of the alphabet, without spaces.
+/// RFC 7638: the hash of the members that define the key, in alphabetical order, without spaces.
 fn thumbprint(public: &[u8]) -> String {
     let canonical = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, BASE64URL_NOPAD.encode(public));
     BASE64URL_NOPAD.encode(digest(&SHA256, canonical.as_bytes()).as_ref())
 }
 
-/// A kind of file: magic, payload, SHA-256 of both.
+/// A kind of file. Its content is: magic, payload, SHA-256 of both.
 #[derive(Clone, Copy)]
 struct KeyFile {
     name: &'static str,
     magic: &'static [u8],
 }
 
-/// The directory, locked: of two processes that start at once, the second finds what the first made.
-struct Vault {
+/// The locked directory: when two processes start at once, the second one finds what the first one generated.
+struct KeyDirectory {
     directory: PathBuf,
     handle: File,
 }
 
-impl Vault {
+impl KeyDirectory {
     fn open(directory: &Path) -> Result<Self, KeyError> {
         let io = |doing| move |source| KeyError::Io { doing, path: directory.to_owned(), source };
         DirBuilder::new().recursive(true).mode(MODE_DIRECTORY).create(directory).map_err(io("create"))?;
@@ -271,11 +263,11 @@ impl Vault {
         pair.public_key().as_ref().try_into().map_err(|_| self.damaged(SIGNING))
     }
 
-    /// The payload of a file, or `None` where there is no such file.
+    /// The payload of a file; `None` if there is no such file.
     fn read(&self, file: KeyFile) -> Result<Option<Zeroizing<Vec<u8>>>, KeyError> {
         let path = self.path(file);
         let io = |source| KeyError::Io { doing: "read", path: path.clone(), source };
-        // A link is not followed: it could lead to a file whose directory others can write.
+        // Do not follow a link: its target could be in a directory that others can write.
         let no_follow = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
         let handle = match OpenOptions::new().read(true).custom_flags(no_follow).open(&path) {
             Ok(handle) => handle,
@@ -294,7 +286,7 @@ impl Vault {
         Ok(Some(Zeroizing::new(payload.to_vec())))
     }
 
-    /// Puts a file there, whole or not at all, also when the power fails meanwhile.
+    /// Writes a file atomically, also across a power failure.
     fn write(&self, file: KeyFile, payload: &[u8]) -> Result<(), KeyError> {
         let path = self.path(file);
         let draft = path.with_extension("new");
@@ -323,7 +315,7 @@ impl Vault {
     }
 }
 
-/// Asks the open handle, not the path, so that nothing can be swapped in between.
+/// Checks the mode of the open handle, not of the path, so that the file cannot be exchanged in between.
 fn check_mode(path: &Path, handle: &File) -> Result<(), KeyError> {
     let io = |source| KeyError::Io { doing: "examine", path: path.to_owned(), source };
     let mode = handle.metadata().map_err(io)?.permissions().mode() & 0o777;
@@ -350,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_start_makes_keys_and_the_second_finds_them() {
+    fn the_first_start_generates_keys_and_the_second_reads_them() {
         let data = tempfile::tempdir().unwrap();
         let directory = data.path().join("deep/identity");
         let first = Keys::open(&directory).unwrap();
@@ -368,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn starting_at_once_makes_one_set_of_keys() {
+    fn concurrent_starts_generate_one_set_of_keys() {
         let data = tempfile::tempdir().unwrap();
         let open = || Keys::open(&data.path().join("identity")).unwrap().kid().to_owned();
         let kids: Vec<_> = std::thread::scope(|scope| {
@@ -379,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_can_read_is_not_used() {
+    fn a_file_that_others_can_read_is_refused() {
         let data = tempfile::tempdir().unwrap();
         let directory = data.path().join("identity");
         Keys::open(&directory).unwrap();
@@ -427,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_secret_is_not_replaced_but_a_lost_signing_key_is() {
+    fn only_a_missing_signing_key_is_replaced() {
         let data = tempfile::tempdir().unwrap();
         let directory = data.path().join("identity");
         let first = Keys::open(&directory).unwrap();
@@ -451,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn a_draft_left_by_a_crash_is_replaced() {
+    fn an_unfinished_file_of_a_crash_is_replaced() {
         let data = tempfile::tempdir().unwrap();
         let directory = data.path().join("identity");
         DirBuilder::new().mode(0o700).create(&directory).unwrap();
@@ -501,7 +493,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_never_show() {
+    fn keys_are_not_in_debug_output() {
         let data = tempfile::tempdir().unwrap();
         let keys = Keys::open(&data.path().join("identity")).unwrap();
         assert_eq!(format!("{keys:?}"), format!("Keys {{ kid: {:?}, .. }}", keys.kid()));

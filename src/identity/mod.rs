@@ -1,13 +1,14 @@
-//! Who somebody is: passwords, tokens, and the keys behind them. What they may do is decided elsewhere, by their role.
+//! Authentication: passwords, tokens, and the keys behind them. What somebody may do is decided in `shop::access`, by
+//! role.
 //!
 //! ```text
 //!  e-mail ──▶ AccountId ──▶ the account's PasswordHash ──▶ verified ──▶ access token (minutes) + refresh token (weeks)
-//!                                                                       │
+//!                                                                        │
 //!  each request ◀── Principal ◀── signature, claims, time, revocations ◀┘
 //! ```
 //!
-//! Which sessions are alive is the account's affair ([`crate::domain::account`]); this room makes and checks what clients
-//! hold, and knows what was revoked lately. Depends on `domain` and `clock`.
+//! The account knows which of its sessions exist ([`crate::domain::account`]). This room issues and verifies what
+//! clients hold, and remembers recent revocations. Depends on `domain` and `clock`.
 
 pub mod checksum;
 pub mod email;
@@ -39,23 +40,23 @@ use crate::{
     },
 };
 
-/// The shortest life of an access token, in milliseconds: times in it are whole seconds.
+/// The shortest life of an access token, in milliseconds: its times are whole seconds.
 const ACCESS_MS_MIN: u64 = 1_000;
 /// The longest life of a session, in milliseconds: a year.
 const SESSION_MS_MAX: u64 = 365 * 86_400_000;
-/// The longest issuer or audience, in bytes: both are in every token, and a token has a bound.
+/// The longest issuer or audience, in bytes: both are in every token, whose length is limited.
 const PARTY_BYTES_MAX: usize = 64;
 
-/// What can be chosen about tokens.
+/// The settings of tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdentityConfig {
-    /// Who issues tokens, `iss`: the shop's address.
+    /// The issuer (`iss`): the shop's address.
     pub issuer: String,
-    /// Whom they are for, `aud`.
+    /// The audience (`aud`).
     pub audience: String,
-    /// How long an access token lives, in milliseconds.
+    /// The life of an access token, in milliseconds.
     pub access_ms: u64,
-    /// How long a session lives without logging in again, in milliseconds.
+    /// The life of a session without another login, in milliseconds.
     pub session_ms: u64,
 }
 
@@ -66,79 +67,61 @@ impl Default for IdentityConfig {
     }
 }
 
-/// Why the room cannot be opened.
+/// Why [`Identity::open`] failed.
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
-    /// The keys cannot be used.
     #[error(transparent)]
     Keys(#[from] KeyError),
-    /// A first password could not be hashed.
+    /// The first password could not be hashed.
     #[error(transparent)]
     Passwords(#[from] PasswordError),
-    /// A setting is out of bounds.
     #[error("{setting} must be from {least} to {most}, not {found}")]
     Config {
-        /// Which, with its unit.
+        /// Its name, with its unit.
         setting: &'static str,
-        /// What it is.
         found: u64,
-        /// The least it may be.
         least: u64,
-        /// The most it may be.
         most: u64,
     },
 }
 
-/// Why a token was refused. None of this repeats the token; clients should be told no more than that it is invalid.
+/// Why a token was refused. No message repeats the token. Tell clients only that the token is invalid.
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// Longer than any of ours.
+    /// The token is longer than any of ours.
     #[error("a token has at most {bytes_max} bytes, not {bytes}")]
-    TooLong {
-        /// How many it has.
-        bytes: usize,
-        /// How many it may have.
-        bytes_max: usize,
-    },
-    /// Not of the form.
+    TooLong { bytes: usize, bytes_max: usize },
+    /// The text does not have the form of a token.
     #[error("not a token")]
     Malformed,
-    /// Signed in another way than we do, or not at all.
+    /// The token is signed with another algorithm, or not at all.
     #[error("signed with another algorithm")]
     WrongAlgorithm,
-    /// Another kind of token.
+    /// It is another type of token.
     #[error("not an access token")]
     WrongType,
-    /// The key is not named, or not one of ours.
+    /// The key id is missing or is not one of ours.
     #[error("signed with an unknown key")]
     UnknownKey,
-    /// Not signed by the key it names.
+    /// The signature does not match the named key.
     #[error("the signature is wrong")]
     BadSignature,
-    /// Issued by somebody else.
     #[error("issued by somebody else")]
     WrongIssuer,
-    /// Issued for somebody else.
     #[error("issued for somebody else")]
     WrongAudience,
-    /// A claim is missing or not of its form.
+    /// A claim is missing or malformed.
     #[error("a claim is missing or malformed: {name}")]
     BadClaim {
-        /// Which, where it can be told.
+        /// The name of the claim, if it is known.
         name: &'static str,
     },
-    /// Past its time.
     #[error("expired at {} ms", expired_at.0)]
-    Expired {
-        /// When.
-        expired_at: Timestamp,
-    },
-    /// Before its time.
+    Expired { expired_at: Timestamp },
     #[error("not valid before {} ms", valid_from.0)]
-    NotYetValid {
-        /// When it will be.
-        valid_from: Timestamp,
-    },
+    NotYetValid { valid_from: Timestamp },
     /// Its session was ended or its account revoked.
     #[error("revoked")]
     Revoked,
@@ -147,47 +130,45 @@ pub enum TokenError {
     NotSigned,
 }
 
-/// Who sent a request, as their access token says.
+/// The sender of a request, according to the access token.
 ///
-/// It is plain data, and the shop believes it: a program that embeds the shop takes it from [`Shop::authenticate`] or
-/// [`Shop::principal`], and never makes one of what a client says.
+/// This is plain data, and the shop trusts it. A program that embeds the shop gets it from [`Shop::authenticate`] or
+/// [`Shop::principal`], and never builds one from what a client sends.
 ///
 /// [`Shop::authenticate`]: crate::shop::Shop::authenticate
 /// [`Shop::principal`]: crate::shop::Shop::principal
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Principal {
-    /// Who.
     pub user: UserId,
-    /// Whose account.
     pub account: AccountId,
-    /// What they may do.
     pub role: Role,
     /// The account's epoch when the token was issued.
     pub epoch: u32,
-    /// The session, which logging out ends.
+    /// The session, which a logout ends.
     pub family: u128,
     /// When the token was issued, to the second.
     pub issued_at: Timestamp,
-    /// When it expires.
     pub expires_at: Timestamp,
-    /// [`Standing::Good`]; or [`Standing::AskAccount`], and then nobody may believe the rest before the account was asked.
+    /// [`Standing::Good`]; or [`Standing::AskAccount`], and then nothing in here may be trusted before the account was
+    /// asked.
     pub standing: Standing,
 }
 
 /// The tokens of a login or a refresh.
 #[derive(Debug)]
 pub struct Issued {
-    /// For each request.
+    /// The token for requests.
     pub access_token: SecretString,
-    /// When that one expires.
+    /// When the access token expires.
     pub access_expires_at: Timestamp,
-    /// For the next refresh.
+    /// The token for the next refresh.
     pub refresh_token: SecretString,
     /// When the session ends.
     pub refresh_expires_at: Timestamp,
 }
 
-/// The room.
+/// Issues and verifies tokens and passwords.
 #[derive(Debug)]
 pub struct Identity {
     keys: Arc<Keys>,
@@ -197,7 +178,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Opens the room with the keys in `directory`, which are made at the first start.
+    /// Opens the keys in `directory`, and generates them at the first start.
     ///
     /// # Errors
     /// [`IdentityError`].
@@ -213,16 +194,16 @@ impl Identity {
         Ok(Self { keys, access, passwords: Passwords::new()?, session_ms: *session_ms })
     }
 
-    /// The account of an e-mail address, however it is spelt.
+    /// The account id of an e-mail address, whatever its spelling.
     ///
     /// # Errors
-    /// [`InvalidEmail`] where it is none.
+    /// [`InvalidEmail`] if the text is not an address.
     pub fn account_of(&self, address: &str) -> Result<AccountId, InvalidEmail> {
         let address = email::normalise(address)?;
         Ok(AccountId(self.keys.hash_u128(Purpose::AccountId, &[address.as_bytes()])))
     }
 
-    /// Hashes and verifies passwords.
+    /// The hasher of passwords.
     #[must_use]
     pub fn passwords(&self) -> &Passwords {
         &self.passwords
@@ -254,25 +235,25 @@ impl Identity {
         Ok(Issued { access_token, access_expires_at, refresh_token, refresh_expires_at: expires_at })
     }
 
-    /// Who shows this access token. See [`Principal::standing`] before believing it.
+    /// Verifies an access token. Check [`Principal::standing`] before trusting the result.
     ///
     /// # Errors
-    /// [`TokenError`] why it is not to be believed.
+    /// [`TokenError`]: why it is not valid.
     pub fn verify(&self, token: &str, now: Timestamp) -> Result<Principal, TokenError> {
         self.access.verify(token, now)
     }
 
-    /// What a refresh token says. Whether it is spent, its account knows.
+    /// Reads and verifies a refresh token. Whether it is already used, its account knows.
     ///
     /// # Errors
-    /// [`TokenError`] why it is not one of ours, or expired.
+    /// [`TokenError`]: why it is not valid.
     pub fn read_refresh(&self, text: &str, now: Timestamp) -> Result<RefreshToken, TokenError> {
         RefreshToken::read(&self.keys, text, now)
     }
 
-    /// Makes what happened to an account count for access tokens that are out already. To be called for every event of an
-    /// account before its command is answered; repeats are harmless.
-    pub fn heed(&self, account: AccountId, event: &Event, now: Timestamp) {
+    /// Applies an event of an account to access tokens that are already issued. Call it for every event of an account
+    /// before its command is answered; repeated calls are harmless.
+    pub fn apply_event(&self, account: AccountId, event: &Event, now: Timestamp) {
         match event {
             Event::Registered { .. } | Event::SessionStarted { .. } | Event::Rotated { .. } | Event::Erased { .. } => {}
             Event::ReuseDetected { family, .. } | Event::SessionEnded { family } => self.revoke_session(*family, now),
@@ -285,37 +266,37 @@ impl Identity {
         }
     }
 
-    /// Kills the account's access tokens of an epoch before `epoch_min`.
+    /// Revokes the account's access tokens of an epoch before `epoch_min`.
     pub fn revoke_account(&self, account: AccountId, epoch_min: u32, now: Timestamp) {
         self.access.revocations.revoke_account(account, epoch_min, now);
     }
 
-    /// Kills a session's access tokens.
+    /// Revokes a session's access tokens.
     pub fn revoke_session(&self, family: u128, now: Timestamp) {
         self.access.revocations.revoke_session(family, now);
     }
 
-    /// How many access tokens are remembered as verified, for the metrics.
+    /// The number of cached verified access tokens, for metrics.
     #[must_use]
     pub fn verified_count(&self) -> usize {
         self.access.verified_count()
     }
 
-    /// The public keys as a JSON Web Key Set, for others who verify our tokens.
+    /// The public keys as a JSON Web Key Set, for others that verify our tokens.
     #[must_use]
     pub fn jwks(&self) -> serde_json::Value {
         self.keys.jwks()
     }
 
-    /// A keyed hash of the parts, for ids and idempotency keys. `separator` says what for: the same parts hash differently
-    /// for each. Stable as long as the shop's secret.
+    /// A keyed hash of the parts, for ids and idempotency keys. `separator` names the purpose: hashes for different
+    /// purposes differ. Stable as long as the shop's secret.
     #[must_use]
     pub fn hash_u128(&self, separator: &str, parts: &[&[u8]]) -> u128 {
         self.keys.hash_u128(Purpose::Named(separator), parts)
     }
 
-    /// Tells this shop's secret from another's. Data keeps the one it was written with; where they differ, a backup was
-    /// restored without its keys, and every account would be out of reach.
+    /// Identifies this shop's secret without revealing it. Data keeps the fingerprint of the secret it was written
+    /// with; if they differ, a backup was restored without its keys, and no account would be found.
     #[must_use]
     pub fn fingerprint(&self) -> u128 {
         self.keys.hash_u128(Purpose::Fingerprint, &[])
@@ -329,10 +310,10 @@ fn within(setting: &'static str, found: u64, least: u64, most: u64) -> Result<()
     Ok(())
 }
 
-/// 128 bits that nobody can guess: user ids, session names.
+/// 128 unpredictable bits: user ids, session names.
 ///
 /// # Panics
-/// Where the system has no randomness, which on Linux does not happen once it has booted. Going on would be worse.
+/// The system has no randomness, which does not happen on Linux once it has booted. Continuing would be worse.
 #[must_use]
 pub fn random_u128() -> u128 {
     let mut bytes = [0; 16];

@@ -1,10 +1,10 @@
-//! Passwords: hashed with argon2id, on threads that may block, few at once.
+//! Passwords: hashed with argon2id, on blocking threads, few at once.
 //!
-//! A hash costs 19 MiB and about 15 ms of a core by design, which makes logging in the cheapest way to exhaust the shop.
-//! Hence a bound on how many run and on how many wait; one more is refused at once. The memory is kept and used again: given
-//! back to the allocator it stays with whichever thread had it, and a burst of logins then holds several times as much. An
-//! address without an account costs what a wrong password costs, so the time of an answer does not tell who has an account.
-//! Depends on `domain`, `argon2`, aws-lc-rs, tokio.
+//! A hash costs 19 MiB and about 15 ms of a core by design, which makes a login the cheapest way to exhaust the shop.
+//! So the number of hashes that run and of those that wait is limited, and one more is refused at once. The memory is
+//! kept and reused: freed memory stays with the allocator's arena of each thread, and a burst of logins would then hold
+//! several times as much. An address without an account costs as much as a wrong password, so the response time does
+//! not tell who has an account. Depends on `domain`, `argon2`, aws-lc-rs, tokio.
 
 use std::{fmt, sync::Arc};
 
@@ -19,41 +19,34 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::domain::account::PasswordHash;
 
-/// How many passwords are hashed at once: enough to keep two cores busy, and 38 MiB.
+/// How many passwords are hashed at once: enough to keep two cores busy, with 38 MiB.
 pub const PASSWORDS_AT_ONCE_MAX: usize = 2;
-/// How many wait for that: at 15 ms each, the last waits half a second, after which a client would rather be told.
+/// How many requests wait for that. At 15 ms each, the last one waits half a second; beyond that a refusal serves the
+/// client better.
 pub const PASSWORDS_WAITING_MAX: usize = 64;
-/// The shortest password, in characters (NIST SP 800-63B). Length is the only rule: rules on its make-up make worse ones.
+/// The shortest password, in characters (NIST SP 800-63B). Length is the only rule: rules on composition lead to weaker
+/// passwords.
 pub const PASSWORD_CHARACTERS_MIN: usize = 8;
-/// The longest password, in characters. NIST asks for at least 64; there has to be some bound on what is hashed.
+/// The longest password, in characters. NIST asks for at least 64; the input of the hash needs some limit.
 pub const PASSWORD_CHARACTERS_MAX: usize = 128;
 
 /// The length of a salt, in bytes (RFC 9106, section 3.1).
 const SALT_BYTES: usize = 16;
-/// The most memory that a stored hash may ask for, in blocks of 1 KiB: three times today's default. A damaged one could
-/// otherwise ask for terabytes.
+/// The most memory that a stored hash may ask for, in blocks of 1 KiB: three times today's default. A damaged hash
+/// could otherwise ask for terabytes.
 const BLOCKS_MAX: usize = 65_536;
 
 /// Why a password was not hashed or verified.
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PasswordError {
-    /// Too many others at once: surely not executed, come back in a moment.
+    /// Too many passwords are being hashed. Nothing was executed; try again in a moment.
     #[error("too many logins at once: {waiting_max} are waiting")]
-    Busy {
-        /// How many may wait.
-        waiting_max: usize,
-    },
-    /// Shorter or longer than a password may be.
+    Busy { waiting_max: usize },
+    /// The password is shorter or longer than allowed.
     #[error("a password has {characters_min} to {characters_max} characters, not {characters}")]
-    Length {
-        /// How many it has.
-        characters: usize,
-        /// How many it must have.
-        characters_min: usize,
-        /// How many it may have.
-        characters_max: usize,
-    },
-    /// What is stored is no hash that we made.
+    Length { characters: usize, characters_min: usize, characters_max: usize },
+    /// The stored text is not a hash that this shop made.
     #[error("the stored password hash is damaged")]
     DamagedHash,
     /// The hashing itself failed: no memory, no randomness, or the shop is stopping.
@@ -61,92 +54,93 @@ pub enum PasswordError {
     Failed,
 }
 
-/// Whether a password fits. A type of its own, because a `bool` named wrongly is a break-in.
+/// Whether a password matches. An enum, because a mistaken `bool` here would be a security hole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is the account's password.
+    /// The password is that of the account.
     Right,
-    /// It is not, or there is no such account.
+    /// The password is another one, or there is no such account.
     Wrong,
 }
 
-/// Hashes and verifies, within bounds. Cheap to clone.
+/// Hashes and verifies passwords, within limits. Cheap to clone.
 #[derive(Clone)]
 pub struct Passwords {
-    /// A permit for everyone inside, running or waiting.
+    /// One permit for each call that runs or waits.
     inside: Arc<Semaphore>,
-    /// A permit for everyone running.
+    /// One permit for each call that runs.
     running: Arc<Semaphore>,
-    workshop: Arc<Workshop>,
-    /// Of a random password; verified against where there is no account.
-    of_nobody: PasswordHash,
+    hasher: Arc<Hasher>,
+    /// The hash of a random password; verified when there is no account.
+    unusable_hash: PasswordHash,
 }
 
 impl Passwords {
-    /// Takes the time of one hash.
+    /// Hashes one random password.
     ///
     /// # Errors
     /// [`PasswordError::Failed`] without memory or randomness.
     pub fn new() -> Result<Self, PasswordError> {
         let mut password = [0_u8; 32];
         rand::fill(&mut password).map_err(|_| PasswordError::Failed)?;
-        let workshop = Arc::new(Workshop::default());
+        let hasher = Arc::new(Hasher::default());
         Ok(Self {
-            of_nobody: workshop.hash(&password)?,
-            workshop,
+            unusable_hash: hasher.hash(&password)?,
+            hasher,
             inside: Arc::new(Semaphore::new(PASSWORDS_AT_ONCE_MAX + PASSWORDS_WAITING_MAX)),
             running: Arc::new(Semaphore::new(PASSWORDS_AT_ONCE_MAX)),
         })
     }
 
-    /// The hash of a random password that nobody was told: for accounts that nobody is to log in to with one.
+    /// The hash of a random password that nobody knows, for accounts that nobody may log in to with a password.
     #[must_use]
-    pub fn of_nobody(&self) -> &PasswordHash {
-        &self.of_nobody
+    pub fn unusable_hash(&self) -> &PasswordHash {
+        &self.unusable_hash
     }
 
-    /// The hash of a new password, with a salt of its own.
+    /// Hashes a new password with a new salt.
     ///
     /// # Errors
     /// [`PasswordError::Length`], [`PasswordError::Busy`], [`PasswordError::Failed`].
     pub async fn hash(&self, password: SecretString) -> Result<PasswordHash, PasswordError> {
         check_length(&password)?;
-        self.run(move |workshop| workshop.hash(password.expose_secret().as_bytes())).await
+        self.run(move |hasher| hasher.hash(password.expose_secret().as_bytes())).await
     }
 
-    /// Whether it is the password of the account with this hash; `None` where there is no such account.
+    /// Verifies the password against the account's hash; `None` if there is no such account.
     ///
     /// # Errors
     /// [`PasswordError::Busy`], [`PasswordError::DamagedHash`], [`PasswordError::Failed`].
     pub async fn verify(&self, password: SecretString, hash: Option<&PasswordHash>) -> Result<Verdict, PasswordError> {
-        // Nobody has such a password, and this answer does not depend on the account.
+        // No account has so long a password, and this answer does not depend on the account.
         if password.expose_secret().len() > PASSWORD_CHARACTERS_MAX * char::MAX.len_utf8() {
             return Ok(Verdict::Wrong);
         }
-        // The random password's hash fits no password that anybody can send, but nothing should rest on that.
+        // No password matches the random hash, but the answer must not depend on that.
         let (hash, best) = match hash {
             Some(hash) => (hash.clone(), Verdict::Right),
-            None => (self.of_nobody.clone(), Verdict::Wrong),
+            None => (self.unusable_hash.clone(), Verdict::Wrong),
         };
-        let verdict = self.run(move |workshop| workshop.verify(password.expose_secret().as_bytes(), &hash)).await?;
+        let verdict = self.run(move |hasher| hasher.verify(password.expose_secret().as_bytes(), &hash)).await?;
         Ok(match verdict {
             Verdict::Right => best,
             Verdict::Wrong => Verdict::Wrong,
         })
     }
 
-    /// Runs on a thread that may block. The permits go with the work: a caller who leaves does not make room for others.
+    /// Runs work on a blocking thread. The permits move with the work, so a caller that gives up does not free them
+    /// early.
     async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Workshop) -> Result<T, PasswordError> + Send + 'static,
+        work: impl FnOnce(&Hasher) -> Result<T, PasswordError> + Send + 'static,
     ) -> Result<T, PasswordError> {
         let busy = PasswordError::Busy { waiting_max: PASSWORDS_WAITING_MAX };
         let inside = Arc::clone(&self.inside).try_acquire_owned().map_err(|_| busy)?;
         let running = Arc::clone(&self.running).acquire_owned().await.map_err(|_| PasswordError::Failed)?;
         let permits: [OwnedSemaphorePermit; 2] = [inside, running];
-        let workshop = Arc::clone(&self.workshop);
+        let hasher = Arc::clone(&self.hasher);
         let work = move || {
-            let done = work(&workshop);
+            let done = work(&hasher);
             drop(permits);
             done
         };
@@ -154,7 +148,7 @@ impl Passwords {
     }
 }
 
-/// Checks a new password's length.
+/// Checks the length of a new password.
 ///
 /// # Errors
 /// [`PasswordError::Length`].
@@ -173,13 +167,13 @@ impl fmt::Debug for Passwords {
     }
 }
 
-/// Where the work is done, with the memory for it: as many blocks as there ever were hashes at once.
+/// The memory for hashing, reused: as many blocks as there ever were hashes at once.
 #[derive(Default)]
-struct Workshop {
+struct Hasher {
     idle: Mutex<Vec<Vec<Block>>>,
 }
 
-impl Workshop {
+impl Hasher {
     fn hash(&self, password: &[u8]) -> Result<PasswordHash, PasswordError> {
         let failed = |_| PasswordError::Failed;
         let (algorithm, version, params) = (Algorithm::Argon2id, Version::default(), Params::default());
@@ -198,7 +192,7 @@ impl Workshop {
         Ok(PasswordHash::new(&hash.to_string()))
     }
 
-    /// Uses the parameters in the hash, so that hashes made before a change of the defaults still verify.
+    /// Uses the parameters in the hash, so that hashes from before a change of the defaults still verify.
     fn verify(&self, password: &[u8], hash: &PasswordHash) -> Result<Verdict, PasswordError> {
         let damaged = PasswordError::DamagedHash;
         let parsed = phc::PasswordHash::new(hash.expose()).map_err(|_| damaged.clone())?;
@@ -235,7 +229,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_password_fits_its_hash_and_no_other() {
+    async fn a_password_matches_its_hash_and_no_other() {
         let passwords = Passwords::new().unwrap();
         let hash = passwords.hash(secret("correct horse")).await.unwrap();
         assert!(hash.expose().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{}", hash.expose());
@@ -250,7 +244,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_damaged_hash_is_said_to_be_damaged() {
+    async fn a_damaged_hash_is_reported_as_damaged() {
         let passwords = Passwords::new().unwrap();
         for damaged in [
             "",
@@ -267,7 +261,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_library_itself_agrees() {
+    async fn hashes_are_those_of_the_library() {
         use argon2::{PasswordHasher, PasswordVerifier};
         let passwords = Passwords::new().unwrap();
         for round in 0..3 {
@@ -277,13 +271,13 @@ mod tests {
             let ours = passwords.hash(secret("correct horse")).await.unwrap();
             assert_eq!(Argon2::default().verify_password(b"correct horse", ours.expose()), Ok(()), "{round}");
         }
-        // Other parameters than today's, between two hashes in the same memory.
+        // Other parameters than the default, between two hashes in the same memory.
         let params = Params::new(64, 3, 2, Some(20)).unwrap();
         let earlier: phc::PasswordHash = Argon2::from(params).hash_password(b"correct horse").unwrap();
         let earlier = PasswordHash::new(&earlier.to_string());
         assert_eq!(passwords.verify(secret("correct horse"), Some(&earlier)).await, Ok(Verdict::Right));
         assert_eq!(passwords.verify(secret("correct house"), Some(&earlier)).await, Ok(Verdict::Wrong));
-        assert_eq!(passwords.workshop.idle.lock().len(), 1, "one after another, in the same memory");
+        assert_eq!(passwords.hasher.idle.lock().len(), 1, "one after another, in the same memory");
     }
 
     #[test]
@@ -297,7 +291,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn one_too_many_is_refused_and_room_comes_back() {
+    async fn one_request_too_many_is_refused_until_another_has_ended() {
         let passwords = Passwords::new().unwrap();
         let everyone = PASSWORDS_AT_ONCE_MAX + PASSWORDS_WAITING_MAX;
         let held = Arc::clone(&passwords.inside).try_acquire_many_owned(u32::try_from(everyone).unwrap()).unwrap();
@@ -311,20 +305,20 @@ mod tests {
 
     #[tokio::test]
     async fn an_unknown_account_costs_what_a_wrong_password_costs() {
-        // Time itself is no test on a busy machine. The same parameters are the same work, and the work is done.
+        // Time is no reliable test on a busy machine. The same parameters mean the same work, and the work is done.
         let mut passwords = Passwords::new().unwrap();
         let hash = passwords.hash(secret("correct horse")).await.unwrap();
         let work = |hash: &PasswordHash| {
             let hash = phc::PasswordHash::new(hash.expose()).unwrap();
             (hash.algorithm, hash.version, hash.params.to_string(), hash.salt.map(|salt| salt.len()))
         };
-        assert_eq!(work(&passwords.of_nobody), work(&hash));
-        passwords.of_nobody = PasswordHash::new("damaged");
+        assert_eq!(work(&passwords.unusable_hash), work(&hash));
+        passwords.unusable_hash = PasswordHash::new("damaged");
         assert_eq!(passwords.verify(secret("correct horse"), None).await, Err(PasswordError::DamagedHash));
     }
 
     #[test]
-    fn passwords_never_show() {
+    fn passwords_are_not_in_debug_output() {
         let passwords = Passwords::new().unwrap();
         assert!(!format!("{passwords:?} {:?}", secret("correct horse")).contains("correct"));
         assert!(!format!("{passwords:?}").contains("argon2"));

@@ -1,8 +1,9 @@
-//! Refresh tokens: what a client shows to get its next access token.
+//! Refresh tokens: what a client presents to get its next access token.
 //!
-//! The text holds everything that names the token, and a keyed hash over that: nothing is stored per token, and the same
-//! rotation always yields the same text, so a client that repeats itself gets what it missed. The text is no JWT: it can
-//! never be taken for an access token, nor an access token for it. Depends on `domain`, [`super::keys`].
+//! The text holds account, session, counter and expiry, and a keyed hash over them. Nothing is stored per token, and
+//! the same rotation always yields the same text, so a client that repeats a lost request gets the same token. The text
+//! is not a JWT: it can never be mistaken for an access token, nor an access token for it. Depends on `domain`,
+//! [`super::keys`].
 
 use aws_lc_rs::constant_time;
 use data_encoding::BASE64URL_NOPAD;
@@ -16,21 +17,21 @@ use crate::{
     },
 };
 
-/// What every refresh token begins with, so that leaked ones can be searched for. The 1 is the version of the format.
+/// The beginning of every refresh token, so that leaked ones can be searched for. The 1 is the version of the format.
 pub const REFRESH_TOKEN_PREFIX: &str = "souk_refresh_1_";
 
-/// Account, family, counter, expiry; and the hash.
+/// The length of account, family, counter and expiry, without the hash.
 const CONTENT_BYTES: usize = 16 + 16 + 8 + 8;
 const TAG_BYTES: usize = 32;
 
-/// What a refresh token says. That it was said by this shop; whether it still holds is the account's to say.
+/// The content of a refresh token with a valid hash. Whether its session still exists is up to the account.
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RefreshToken {
-    /// Whose.
     pub account: AccountId,
-    /// Of which session.
+    /// The session.
     pub family: u128,
-    /// How many the session had before it.
+    /// How many refresh tokens the session had before this one.
     pub counter: u64,
     /// When the session ends.
     pub expires_at: Timestamp,
@@ -42,7 +43,7 @@ impl RefreshToken {
         [&account[..], &family, &self.counter.to_be_bytes(), &self.expires_at.0.to_be_bytes()].concat()
     }
 
-    /// The text for the client.
+    /// Formats the token for the client.
     pub(super) fn write(&self, keys: &Keys) -> SecretString {
         let mut bytes = self.content();
         let tag = keys.tag(Purpose::RefreshToken, &[&bytes]);
@@ -51,7 +52,7 @@ impl RefreshToken {
         text.into()
     }
 
-    /// Reads a text of ours.
+    /// Parses and verifies a token.
     pub(super) fn read(keys: &Keys, text: &str, now: Timestamp) -> Result<Self, TokenError> {
         let bytes_max = REFRESH_TOKEN_PREFIX.len() + BASE64URL_NOPAD.encode_len(CONTENT_BYTES + TAG_BYTES);
         if text.len() > bytes_max {
@@ -61,7 +62,8 @@ impl RefreshToken {
         let bytes = BASE64URL_NOPAD.decode(encoded.as_bytes()).map_err(|_| TokenError::Malformed)?;
         let (content, tag) = bytes.split_first_chunk::<CONTENT_BYTES>().ok_or(TokenError::Malformed)?;
         let expected = keys.tag(Purpose::RefreshToken, &[content]);
-        // A comparison that stopped at the first difference would tell a guesser, by its time, how much was right.
+        // Compare in constant time: a comparison that stops at the first difference would tell an attacker how much was
+        // right.
         constant_time::verify_slices_are_equal(expected.as_ref(), tag).map_err(|_| TokenError::BadSignature)?;
 
         let number = |from: usize, to: usize| {

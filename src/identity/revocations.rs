@@ -1,10 +1,10 @@
-//! Which access tokens are dead although they have not expired.
+//! Revocations of access tokens that have not expired yet.
 //!
-//! An access token is believed without asking its account; that is what makes it cheap. So whoever ends a session or revokes
-//! an account says so here too, and it is remembered for as long as such a token can live. The memory is this process's own
-//! and bounded. Tokens from before it began (a restart, or the bound was reached) are not called dead, which would log
-//! everybody out, but [`Standing::AskAccount`]. So are tokens that were alive when something was revoked that is forgotten by
-//! now: they have expired, unless the clock was set back. Depends on `domain`.
+//! An access token is verified without loading its account, which makes it cheap. So the end of a session and the
+//! revocation of an account are also recorded here, for as long as such a token can live. The record is in memory and
+//! bounded. Tokens from before it began (after a restart, or when the limit was reached) do not count as revoked, which
+//! would log everybody out, but as [`Standing::AskAccount`]. So do tokens that were alive at a revocation which is
+//! forgotten by now: they have expired, unless the clock was set back. Depends on `domain`.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -15,22 +15,22 @@ use parking_lot::RwLock;
 
 use crate::domain::{entity::Timestamp, ids::AccountId};
 
-/// How many revocations are remembered. Each occupies about 100 bytes; reaching this takes 28 a second for an hour.
+/// How many revocations are remembered. Each takes about 100 bytes; this limit is reached by 28 a second for an hour.
 pub const REVOCATIONS_MAX: usize = 100_000;
 
-/// What is known of a token that is valid by itself.
+/// Whether a token with a valid signature is revoked.
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     /// It was not revoked.
     Good,
-    /// It was issued before this process began to hear of revocations: ask the account
+    /// It was issued before this process began to record revocations: ask the account
     /// ([`crate::domain::account::Holder::honours`]).
     AskAccount,
-    /// It was revoked.
     Revoked,
 }
 
-/// What a revocation is about.
+/// What is revoked: an account or a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Subject {
     Account(AccountId),
@@ -39,7 +39,7 @@ enum Subject {
 
 #[derive(Debug, Clone, Copy)]
 struct Revocation {
-    /// Tokens of an earlier epoch are dead. A session has no epochs: all of its tokens are.
+    /// Tokens of an earlier epoch are revoked. For a session, whose tokens have no epochs, all are.
     epoch_min: u32,
     forgotten_at: Timestamp,
 }
@@ -48,28 +48,28 @@ struct Revocation {
 struct Memory {
     complete_since: Timestamp,
     revocations: HashMap<Subject, Revocation>,
-    /// What to forget when, oldest first. A subject revoked again stands here again.
+    /// When each revocation is forgotten, oldest first. A subject that is revoked again has another entry.
     order: VecDeque<(Timestamp, Subject)>,
 }
 
-/// The revocations of the last while.
+/// The revocations that are remembered.
 #[derive(Debug)]
 pub(super) struct Revocations {
     memory: RwLock<Memory>,
-    /// The latest time that the clock has shown when a token was issued: where it was set back since, tokens live longer.
+    /// The latest issue time of any token. If the clock was set back since, tokens live longer.
     latest_issue: AtomicU64,
     remembered_ms: u64,
     revocations_max: usize,
 }
 
 impl Revocations {
-    /// Begins to listen at `since`, and remembers each revocation for `remembered_ms`, the longest that a token lives.
+    /// Records revocations from `since` on, each for `remembered_ms`, the longest life of a token.
     pub(super) fn new(since: Timestamp, remembered_ms: u64, revocations_max: usize) -> Self {
         let memory = Memory { complete_since: since, revocations: HashMap::new(), order: VecDeque::new() };
         Self { memory: RwLock::new(memory), latest_issue: AtomicU64::new(0), remembered_ms, revocations_max }
     }
 
-    /// A token is issued.
+    /// Notes that a token is issued.
     pub(super) fn issued(&self, now: Timestamp) {
         self.latest_issue.fetch_max(now.0, Ordering::Relaxed);
     }
@@ -86,7 +86,7 @@ impl Revocations {
         let mut memory = self.memory.write();
         memory.forget(now, self.remembered_ms);
         match memory.revocations.get(&subject) {
-            // A repeat. Its tokens stopped being issued when it was first said.
+            // A repeat: no such tokens were issued since the first revocation.
             Some(known) if known.epoch_min >= epoch_min => return,
             Some(_) | None => {}
         }
@@ -102,7 +102,7 @@ impl Revocations {
         memory.order.push_back((forgotten_at, subject));
     }
 
-    /// What is known of a token of this session and epoch.
+    /// Whether a token of this session and epoch is revoked.
     pub(super) fn standing(&self, account: AccountId, epoch: u32, family: u128, issued_at: Timestamp) -> Standing {
         let memory = self.memory.read();
         if !memory.revocations.is_empty() {
@@ -120,8 +120,8 @@ impl Revocations {
 }
 
 impl Memory {
-    /// Forgets what no living token can need. Tokens that were issued before the revocation come back to life if the clock is
-    /// set back: from now on the account is asked about them.
+    /// Forgets revocations whose tokens have all expired. If the clock is set back, such tokens become valid again;
+    /// from now on the account is asked about them.
     fn forget(&mut self, now: Timestamp, remembered_ms: u64) {
         while let Some((forgotten_at, subject)) = self.order.front().copied() {
             if forgotten_at > now {
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_kills_the_tokens_before_it() {
+    fn a_new_epoch_revokes_the_tokens_of_earlier_ones() {
         let revocations = revocations(10);
         revocations.revoke_account(ACCOUNT, 2, START);
         let standing = |account, epoch| revocations.standing(account, epoch, 9, START);
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_ends_for_every_epoch() {
+    fn the_end_of_a_session_revokes_its_tokens_of_every_epoch() {
         let revocations = revocations(10);
         revocations.revoke_session(9, START);
         assert_eq!(revocations.standing(ACCOUNT, u32::MAX, 9, START), Standing::Revoked);
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_revocation_outlives_the_tokens_it_kills() {
+    fn a_revocation_is_remembered_longer_than_its_tokens_live() {
         let revocations = revocations(10);
         revocations.revoke_account(ACCOUNT, 1, START);
         revocations.revoke_account(ACCOUNT, 2, START.plus_ms(900));
@@ -182,30 +182,30 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_jumps_brings_no_revoked_token_back() {
+    fn a_jump_of_the_clock_makes_no_revoked_token_valid() {
         let revocations = revocations(10);
-        // It was an hour ahead when the token was issued, and was set right before the session ended.
+        // The clock was an hour ahead when the token was issued, and was set right before the session ended.
         let ahead = START.plus_ms(3_000);
         revocations.issued(ahead);
         revocations.revoke_session(9, START);
-        // It jumps ahead again, and another session ends there.
+        // The clock jumps ahead again, and another session ends there.
         revocations.revoke_session(8, START.plus_ms(3_500));
         assert_eq!(revocations.standing(ACCOUNT, 0, 9, ahead), Standing::Revoked, "no token outlives its revocation");
-        // Much later it is forgotten, but not that there was something to forget.
+        // Much later the revocation is forgotten, but not that one was forgotten.
         revocations.revoke_session(7, START.plus_ms(9_000));
         assert_eq!(revocations.standing(ACCOUNT, 0, 9, ahead), Standing::AskAccount);
         assert_eq!(revocations.standing(ACCOUNT, 0, 9, START.plus_ms(9_000)), Standing::Good);
     }
 
     #[test]
-    fn tokens_from_before_the_start_are_asked_about() {
+    fn the_account_is_asked_about_tokens_from_before_the_start() {
         let revocations = revocations(10);
         assert_eq!(revocations.standing(ACCOUNT, 0, 9, Timestamp(START.0 - 1)), Standing::AskAccount);
         assert_eq!(revocations.standing(ACCOUNT, 0, 9, START), Standing::Good);
     }
 
     #[test]
-    fn a_full_memory_forgets_no_revocation_silently() {
+    fn the_account_is_asked_after_revocations_were_dropped() {
         let revocations = revocations(10);
         for family in 0..11 {
             revocations.revoke_session(family, START.plus_ms(5));

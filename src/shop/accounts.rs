@@ -108,7 +108,7 @@ impl Shop {
         if self.0.runtime.entities.accounts.read(&account).await?.view.holder.is_some() {
             return Ok(());
         }
-        let password_hash = self.0.identity.passwords().of_nobody().clone();
+        let password_hash = self.0.identity.passwords().unusable_hash().clone();
         let register =
             Command::Register { user: UserId(random_u128()), role: Role::Customer, password_hash, name: None };
         self.0.runtime.entities.accounts.ask(&account, register).await?;

@@ -1,4 +1,4 @@
-//! From what came over HTTP to what a history says of it: for every client that writes one.
+//! Translates HTTP answers into outcomes of a history, for every client that writes one.
 //!
 //! Depends on `history` and `domain`.
 
@@ -53,7 +53,7 @@ struct AttemptBody {
     attempt: u32,
 }
 
-/// A product's stock, as the shop shows it.
+/// A product's stock in an answer.
 #[derive(Deserialize)]
 pub(super) struct StockBody {
     pub(super) received: u64,
@@ -67,11 +67,11 @@ fn lines(items: Vec<ItemBody>) -> Vec<Line> {
     items.into_iter().map(|item| (item.product_id, item.quantity)).collect()
 }
 
-/// How a call ended that was answered with this status and body. Clients write their customer's name into the address
-/// of each order: it is taken for the order's owner.
+/// The outcome of a call that was answered with this status and body. Clients write their customer's name into the
+/// address of each order, so the name in the address is the order's owner.
 ///
 /// # Errors
-/// A success whose body is not what the API describes.
+/// The answer is a success, but its body is not what the API describes.
 pub fn outcome(call: &Call, status: u16, body: &Value) -> Result<Outcome, String> {
     match status {
         200..=299 => Ok(Outcome::Ok(answer(call, body).map_err(|error| format!("{error} in {body}"))?)),

@@ -1,6 +1,7 @@
-//! Checks of a history: acknowledged orders, keys, owners, money, and that stock and carts are linearizable.
+//! Checks of a history: acknowledged orders, keys, owners, money, and whether stock and carts are linearizable.
 //!
-//! A history must have every call that changes its carts and products; calls of other clients would look like faults.
+//! A history must contain every call that changes its carts and products; the calls of other clients would look like
+//! faults.
 //!
 //! Depends on its neighbours and on `domain`.
 
@@ -15,7 +16,7 @@ use super::{
 };
 use crate::domain::{money::Money, order::Status};
 
-/// Checks a history: by itself, against the provider's ledger, and against what the shop shows.
+/// Checks a history: by itself, against the provider's ledger, and against the shop's present state.
 pub(super) fn check(history: &History, ledger: Option<&Ledger>, observed: Option<&Observed>, report: &mut Report) {
     report.look("calls", history.ops.len());
     let answered = history.ops.iter().filter(|op| op.answer().is_some()).count();
@@ -33,7 +34,7 @@ pub(super) fn check(history: &History, ledger: Option<&Ledger>, observed: Option
     super::objects::check(history, &placings, observed, report);
 }
 
-/// An order in an answer, with its status where the answer has one that is known.
+/// The order in an answer, if the answer shows its status and the status is known.
 fn order_of(op: &Op) -> Option<&Order> {
     match op.answer() {
         Some(Answer::Order(order)) => Some(order),
@@ -47,7 +48,7 @@ fn sorted(lines: &[Line]) -> Vec<Line> {
     lines
 }
 
-/// I2: an acknowledged order stays, and moves forward only.
+/// I2: an acknowledged order exists and only moves forward.
 fn check_orders(history: &History, placings: &Placings<'_>, observed: Option<&Observed>, report: &mut Report) {
     report.check(Invariant::I2);
     // For each order the statuses that were seen, with the begin and end of the call.
@@ -160,7 +161,7 @@ fn check_owners(history: &History, report: &mut Report) {
             owners.entry(&order.order).or_insert(customer);
         }
     }
-    // The products that each customer put into the cart, or that its first answer showed.
+    // The products that each customer put into the cart, or that the cart held at the first answer.
     let mut own: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     let mut met = BTreeSet::new();
     for op in &history.ops {

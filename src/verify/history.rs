@@ -1,6 +1,6 @@
-//! What clients asked of a shop and what it answered: the file that a run writes and the checker reads.
+//! Histories: what clients asked of a shop and what it answered. A run writes the file, and the checker reads it.
 //!
-//! JSON Lines. The first line says what it is; then one line when a call begins and one when it ends:
+//! JSON Lines. The first line is a header; then follows one line when a call begins and one when it ends:
 //!
 //! ```text
 //! {"souk_history":1,"shop":"http://127.0.0.1:8080","started":"2026-11-22T21:12:48Z"}
@@ -8,9 +8,10 @@
 //! {"op":17,"at":92000,"ok":{"cart":{"version":1,"lines":[["demo-7",2]]}}}
 //! ```
 //!
-//! `op` is unique in a file and `at` is in nanoseconds since its start, by a clock that never goes back. A call ends
-//! `ok`, with `fail` (a 4xx: refused) or `unknown` (a time-out, a broken connection, a 5xx: perhaps done); one without
-//! an end is unknown, too. Written outside of what may fail: by the client, each line in one write.
+//! `op` is unique in a file, and `at` is in nanoseconds since its start, by a monotonic clock. A call ends with `ok`,
+//! `fail` (a 4xx: refused) or `unknown` (a time-out, a broken connection, a 5xx: perhaps executed); a call without an
+//! end is unknown, too. The clients write the file, each line in one write, so it survives whatever happens to the
+//! shop.
 //!
 //! Depends on `domain::money` for amounts and on `clock`.
 
@@ -29,13 +30,13 @@ use crate::{clock::Clock, domain::money::Money};
 
 /// The version of the format.
 const VERSION: u32 = 1;
-/// The longest line, in bytes: an order of 200 lines has about 20,000. More than this is no history.
+/// The longest line, in bytes: an order of 200 lines has about 20,000. A longer line is not that of a history.
 const LINE_BYTES_MAX: usize = 1 << 20;
 
 /// A product and how many of it.
 pub type Line = (String, u32);
 
-/// What a client asked for. A customer is named by any text that is always the same for one account.
+/// A client's request. A customer is named by any text that is always the same for one account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "call", rename_all = "snake_case", deny_unknown_fields)]
 #[allow(missing_docs, reason = "the fields are those of the API")]
@@ -96,19 +97,17 @@ pub enum Call {
     Advance { order: String, to: String },
 }
 
-/// What a client was told.
+/// The content of a successful answer.
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Answer {
-    /// A product's stock.
     Stock(Stock),
-    /// A cart.
     Cart(Cart),
-    /// An order.
     Order(Order),
-    /// What came of a payment.
+    /// The result of a payment.
     Payment(Payment),
-    /// It is done; nothing more was said.
+    /// Success without further content.
     Done,
 }
 
@@ -135,93 +134,90 @@ pub struct Cart {
 }
 
 /// An order.
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Order {
-    /// Its id.
     pub order: String,
-    /// Whose it is, where the answer tells: a client that writes its customer's name into the address reads it there.
+    /// The customer, if the answer shows it: a client that writes its customer's name into the address reads it there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
-    /// Where it stands, as the API calls it.
+    /// The status in the words of the API.
     pub state: String,
-    /// What was ordered.
     pub lines: Vec<Line>,
-    /// What it comes to.
     pub total: Money,
-    /// Was its stock sold, as its history tells? One that is cancelled after that has its units put back on the shelf.
+    /// Whether its stock was sold, according to its history. If it is cancelled after that, the units return to stock.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sold: bool,
 }
 
-/// What came of a payment.
+/// The result of a payment.
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Payment {
-    /// The order.
     pub order: String,
-    /// Where the order stands.
+    /// The order's status.
     pub state: String,
-    /// Which attempt it was.
     pub attempt: u32,
-    /// Is the money captured? Otherwise it is pending.
+    /// Whether the money is captured; otherwise the payment is pending.
     pub captured: bool,
 }
 
 /// How a call ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// Done.
+    /// Executed.
     Ok(Answer),
-    /// Refused.
+    /// Not executed.
     Fail(Refusal),
-    /// Perhaps done, now or later.
+    /// Perhaps executed, now or later.
     Unknown(Cause),
 }
 
-/// A refusal, as the API's problems are.
+/// A refusal: a problem of the API.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Refusal {
-    /// The status: a 4xx.
+    /// The HTTP status, a 4xx.
     pub status: u16,
     /// The problem's code.
     pub code: String,
 }
 
-/// Why nothing is known.
+/// Why the outcome is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cause {
-    /// No answer in time.
+    /// There was no answer in time.
     #[serde(rename = "timeout")]
     Timeout,
     /// The connection broke, or none was made.
     #[serde(rename = "reset")]
     Reset,
-    /// The shop said that it does not know.
+    /// The shop answered that the outcome is unknown, or with another 5xx.
     #[serde(rename = "5xx")]
     ServerError,
 }
 
-/// A call with its end.
+/// A call and its outcome.
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Op {
     /// Its number in the file.
     pub op: u64,
-    /// Who asked: one connection or task. Not the customer.
+    /// The connection or task that asked; not the customer.
     pub client: u64,
     /// When it began, in nanoseconds since the start.
     pub invoked: u64,
-    /// When it ended; `None` where it did not.
+    /// When it ended; `None` if it did not.
     pub returned: Option<u64>,
-    /// What was asked.
     pub call: Call,
-    /// What was answered. An op without an end is unknown.
+    /// The outcome; unknown for an op without an end.
     pub outcome: Outcome,
 }
 
 impl Op {
-    /// What was answered, where it was.
+    /// The answer, if there is one.
     #[must_use]
     pub fn answer(&self) -> Option<&Answer> {
         match &self.outcome {
@@ -238,29 +234,22 @@ pub struct History {
     pub shop: String,
     /// The ops in the order in which they began.
     pub ops: Vec<Op>,
-    /// The last line was cut off by the end of its writer, and is not among the ops.
+    /// Whether the last line was cut off because its writer ended. It is not among the ops.
     pub cut: bool,
 }
 
-/// A history that cannot be read.
+/// Why a history cannot be read.
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, thiserror::Error)]
 pub enum HistoryError {
-    /// The file cannot be read.
     #[error("{}: {error}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
-    /// A line is not what a history has.
+    Unreadable { path: PathBuf, error: io::Error },
+    /// A line is malformed.
     #[error("{}: line {line}: {reason}", path.display())]
     Corrupt {
-        /// The file.
         path: PathBuf,
-        /// The line, from 1.
+        /// The number of the line, from 1.
         line: usize,
-        /// What is wrong with it.
         reason: String,
     },
 }
@@ -273,7 +262,7 @@ struct Header {
     started: String,
 }
 
-/// A line as it stands in the file.
+/// A line of the file.
 #[derive(Serialize, Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 struct Row {
@@ -292,7 +281,7 @@ struct Row {
 }
 
 impl History {
-    /// Reads a whole history. A last line without its end is left out: its writer was killed.
+    /// Reads a whole history. An unfinished last line is ignored: its writer was killed.
     ///
     /// # Errors
     /// [`HistoryError`], which names the line and what is wrong with it.
@@ -336,7 +325,7 @@ impl History {
         Ok(history)
     }
 
-    /// Every product whose stock was looked at or changed.
+    /// Every product whose stock was read or changed.
     pub(super) fn products(&self) -> impl Iterator<Item = String> {
         let product = |op: &Op| match &op.call {
             Call::StockRead { product }
@@ -348,7 +337,7 @@ impl History {
         self.ops.iter().filter_map(product)
     }
 
-    /// Takes a line in; `open` has the place of every op, and whether it has ended.
+    /// Adds a line. `open` maps each op's number to its index and to whether it has ended.
     fn take(&mut self, row: Row, open: &mut HashMap<u64, (usize, bool)>) -> Result<(), String> {
         let Row { op, client, at, invoke, ok, fail, unknown } = row;
         let ends = [ok.map(Outcome::Ok), fail.map(Outcome::Fail), unknown.map(Outcome::Unknown)];
@@ -385,16 +374,16 @@ impl History {
     }
 }
 
-/// How durable each line is before its writer goes on.
+/// How durable each line is before the client continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
-    /// Handed to the operating system: outlives this process.
+    /// Handed to the operating system: survives the end of this process.
     Written,
-    /// Synced: outlives a power cut.
+    /// Synced: survives a power cut.
     Synced,
 }
 
-/// Writes a history. Shared by all clients of a run; its lock makes the lines whole and their times ordered.
+/// Writes a history. Shared by all clients of a run; its lock keeps lines whole and times in order.
 #[derive(Debug)]
 pub struct Recorder {
     started: Instant,
@@ -409,7 +398,7 @@ struct Appender {
 }
 
 impl Recorder {
-    /// Begins a new history; a file that is there is replaced.
+    /// Begins a new history, replacing an existing file.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -421,7 +410,7 @@ impl Recorder {
         Ok(Self { started: Instant::now(), durability, open: Mutex::new(Appender { file, next_op: 1 }) })
     }
 
-    /// A call begins: to be written down before it is sent. Its number, for its end.
+    /// Records the begin of a call, before it is sent. Returns its number, which its end needs.
     ///
     /// # Errors
     /// The file cannot be written; the call must not be sent.
@@ -434,12 +423,12 @@ impl Recorder {
         Ok(op)
     }
 
-    /// A call has ended.
+    /// Records the end of a call.
     ///
     /// # Errors
     /// The file cannot be written; the call is then one without an end.
     pub fn end(&self, op: u64, outcome: Outcome) -> io::Result<()> {
-        // Before the lock: the end lies before whatever is waited for here.
+        // Read before the lock is taken: the time of the end must not include the wait for it.
         let at = self.now();
         let row = match outcome {
             Outcome::Ok(answer) => Row { op, at, ok: Some(answer), ..Row::default() },
@@ -476,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn a_written_history_reads_back() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("history.jsonl");
         let recorder = Recorder::create(&path, "http://127.0.0.1:1", Durability::Synced).unwrap();
@@ -510,14 +499,14 @@ mod tests {
     }
 
     #[test]
-    fn a_history_whose_writer_was_killed_is_read_up_to_there() {
+    fn an_unfinished_last_line_is_ignored() {
         let history = read(&format!("{HEADER}\n{READ}\n{{\"op\":1,\"at\":9,\"ok\":{{")).unwrap();
         assert!(history.cut);
         assert_eq!(history.ops[0].outcome, Outcome::Unknown(Cause::Reset));
     }
 
     #[test]
-    fn whatever_is_no_history_is_refused_with_its_line() {
+    fn a_malformed_line_is_refused_with_its_number() {
         let row = |row: &str| format!("{HEADER}\n{READ}\n{row}\n");
         let cases = [
             (String::new(), "line 1: the file is empty"),

@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_money_that_moved_counts_and_once() {
+    fn only_money_that_moved_is_counted_and_only_once() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("ledger.jsonl");
         let line = |key: &str, minor: u64, more: &str| {

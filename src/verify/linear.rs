@@ -1,11 +1,11 @@
-//! Is there an order in which these operations can have taken effect, one after the other, each between its call and
-//! its answer? The search of Wing and Gong with a memory of what was tried (Lowe), as Knossos and Porcupine do it.
+//! Linearizability: is there an order in which these operations took effect one by one, each between its call and its
+//! answer? The search of Wing and Gong with a memory of failed attempts (Lowe), as in Knossos and Porcupine.
 //!
 //! Two things are added. An operation may be *optional*: a call whose answer was lost takes effect at any later time,
-//! or never. And one may need another to come first, or exclude it: an order's release follows its reservation, and is
-//! instead of its sale. The most promising order is followed first: the one that explains the answers up to the latest
-//! moment, with the fewest operations. So what has time is left for later, and a history that is fine is walked through
-//! almost straight.
+//! or never. And an operation may require or exclude another one: an order's release follows its reservation, and
+//! excludes its sale. The search is best first: it continues with the order that explains the answers up to the latest
+//! moment with the fewest operations. So operations that can wait are placed late, and a correct history is searched
+//! almost without backtracking.
 //!
 //! Depends on `std` and `foldhash`.
 
@@ -17,59 +17,56 @@ use std::{
 
 use foldhash::quality::RandomState;
 
-/// How much the search of one thing's history may cost, in operations looked at: some seconds. Past it nothing is
-/// decided.
+/// The work limit of the search for one object, in operations examined: some seconds. Beyond it the result is
+/// undecided.
 pub(super) const WORK_MAX: u64 = 100_000_000;
-/// How much the search of one thing's history may remember, in bytes, about. Past it nothing is decided.
+/// The memory limit of the search for one object, in bytes, approximately. Beyond it the result is undecided.
 const MEMORY_BYTES_MAX: usize = 1 << 30;
 
-/// How a thing changes.
+/// A sequential specification: how an object changes.
 pub(super) trait Model {
-    /// What happens to it.
     type Op;
-    /// What it is.
     type State: Clone + Hash;
 
-    /// The state after `op`, or `None` where `op` cannot have happened, or not with this answer, in `state`.
+    /// The state after `op`, or `None` if `op` is impossible in `state`, or impossible with this answer.
     fn step(state: &Self::State, op: &Self::Op) -> Option<Self::State>;
 }
 
-/// An operation with the time in which it can have taken effect.
+/// An operation with the interval in which it took effect.
 #[derive(Debug, Clone)]
 pub(super) struct Timed<O> {
     pub op: O,
-    /// Not before this.
+    /// Not before this time.
     pub invoked: u64,
-    /// Not after this; `u64::MAX` where it may be at any later time.
+    /// Not after this time; `u64::MAX` if it may take effect at any later time.
     pub returned: u64,
-    /// Has it surely taken effect?
+    /// Whether it certainly took effect.
     pub required: bool,
-    /// The operation that must have come before, by index.
+    /// The operation that must come before, by index.
     pub after: Option<usize>,
     /// The operation that excludes this one, by index.
     pub instead_of: Option<usize>,
 }
 
-/// What the search says.
+/// The result of the search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// There is such an order.
     Linearizable,
-    /// There is none: whatever is tried, this operation at the latest does not fit.
+    /// There is none: every attempt fails at this operation at the latest.
     Impossible { stuck_at: usize },
-    /// The limits are reached.
+    /// A limit was reached.
     Undecided,
 }
 
 struct Node<S> {
     placed: Vec<u64>,
     state: S,
-    /// The latest call among what is placed: whatever was answered before it had to come before it.
+    /// The latest call among the placed operations: whatever was answered before it had to come before it.
     latest: u64,
-    /// The operation that is to be explained next, of all that are required the one answered first, with its answer's
-    /// time.
+    /// The required operation that must be placed next, which is the one answered first, with the time of its answer.
     next: (u64, usize),
-    /// How many are placed.
+    /// The number of placed operations.
     count: usize,
 }
 
@@ -119,7 +116,7 @@ pub(super) fn check<M: Model>(initial: M::State, ops: &[Timed<M::Op>], work_max:
             return Verdict::Linearizable;
         }
         furthest = furthest.max(node.next);
-        // Whatever was called before the first answer may come before it.
+        // Only operations that were called before the first open answer may come next.
         for index in by_call.iter().copied() {
             let op = &ops[index];
             if op.invoked > node.next.0 {
@@ -151,7 +148,7 @@ pub(super) fn check<M: Model>(initial: M::State, ops: &[Timed<M::Op>], work_max:
     Verdict::Impossible { stuck_at: furthest.1 }
 }
 
-/// There is no answer left to be explained.
+/// No required operation is left.
 const NOTHING: (u64, usize) = (u64::MAX, usize::MAX);
 
 /// Of the required operations that are not placed, the one that was answered first.
@@ -205,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_overlaps_may_be_seen_or_not_and_what_is_answered_must_be() {
+    fn a_concurrent_change_may_be_seen_and_an_answered_one_must_be() {
         let seen = |read| verdict(&[op(Op::Add(1), 0, 10), op(Op::Read(read), 5, 6)]);
         assert_eq!((seen(0), seen(1)), (Verdict::Linearizable, Verdict::Linearizable));
         let answered = |read| verdict(&[op(Op::Add(1), 0, 4), op(Op::Read(read), 5, 6)]);
@@ -214,13 +211,13 @@ mod tests {
     }
 
     #[test]
-    fn two_readers_do_not_see_time_go_back() {
+    fn a_later_read_never_shows_an_earlier_state() {
         let ops = [op(Op::Add(1), 0, 100), op(Op::Read(1), 1, 2), op(Op::Read(0), 3, 4)];
         assert!(matches!(verdict(&ops), Verdict::Impossible { .. }));
     }
 
     #[test]
-    fn a_lost_answer_may_have_been_done_late_or_never_but_not_twice() {
+    fn an_unanswered_call_takes_effect_at_most_once_at_any_time() {
         let lost = Timed { returned: u64::MAX, required: false, ..op(Op::Add(1), 0, 0) };
         let reads = |second| [lost.clone(), op(Op::Read(0), 5, 6), op(Op::Read(second), 7, 8)];
         assert_eq!(verdict(&reads(0)), Verdict::Linearizable);
@@ -229,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn many_lost_answers_do_not_stop_a_good_history() {
+    fn many_unanswered_calls_do_not_exhaust_the_search() {
         let lost = |index: u8| Timed { returned: u64::MAX, required: false, ..op(Op::Add(1 + index % 3), 0, 0) };
         let mut ops: Vec<_> = (0..60).map(lost).collect();
         ops.extend((1..20).map(|read| op(Op::Read(3 * read), u64::from(read) * 10, u64::from(read) * 10 + 1)));
@@ -237,14 +234,14 @@ mod tests {
     }
 
     #[test]
-    fn what_costs_too_much_is_not_decided() {
+    fn a_search_beyond_its_limits_is_undecided() {
         let lost = |_| Timed { returned: u64::MAX, required: false, ..op(Op::Add(2), 0, 0) };
         let mut ops: Vec<_> = (0..60).map(lost).collect();
         ops.push(op(Op::Read(121), 5, 6));
         assert_eq!(check::<Counter>(0, &ops, 10_000), Verdict::Undecided);
     }
 
-    /// Every order of every choice of optional operations.
+    /// Tries every order of every choice of optional operations.
     fn brute_force(state: u8, ops: &[Timed<Op>], placed: &mut Vec<usize>) -> bool {
         let rest = || (0..ops.len()).filter(|index| !placed.contains(index));
         if rest().all(|index| !ops[index].required) {
@@ -292,7 +289,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(4_000))]
 
         #[test]
-        fn it_says_what_trying_everything_says(ops in any_history()) {
+        fn the_search_agrees_with_trying_every_order(ops in any_history()) {
             let possible = brute_force(0, &ops, &mut Vec::new());
             prop_assert_eq!(verdict(&ops) == Verdict::Linearizable, possible);
         }

@@ -1,7 +1,6 @@
-//! A product's stock and a customer's cart, as those who only see answers can know them: the models that histories are
-//! held against.
+//! Models of a product's stock and of a customer's cart, for the linearizability check.
 //!
-//! Both begin unknown, and the first whole answer says what they are: a shop was there before its history began.
+//! Both begin unknown, and the first complete answer sets them, because the shop existed before the history began.
 //!
 //! Depends on `history` and `linear`.
 
@@ -13,30 +12,29 @@ use super::{
 };
 use crate::domain::cart::LINE_QUANTITY_MAX;
 
-/// The stock of one product.
 pub(super) struct StockModel;
 
-/// What happens to stock.
+/// An operation on stock.
 #[derive(Debug, Clone)]
 pub(super) enum StockOp {
-    /// Somebody was shown it.
+    /// An answer showed it.
     Show(Stock),
-    /// It grew or shrank by so much, once for each receipt; with what was shown after it.
+    /// It changed by this amount, once for each receipt; then `shown` was the answer.
     Adjust { delta: i64, receipt: Option<usize>, shown: Option<Stock> },
     /// A stock-taking.
     Count { on_hand: u64, shown: Option<Stock> },
-    /// An order reserved so many.
+    /// An order reserved this many.
     Reserve(u64),
-    /// Its reservation was given back.
+    /// A reservation was released.
     Release(u64),
-    /// Its reservation was sold.
+    /// A reservation was sold.
     Fulfil(u64),
 }
 
-/// What is known of it.
+/// The state of stock, as far as it is known.
 #[derive(Debug, Clone, Default, Hash)]
 pub(super) struct StockState {
-    /// Received, sold, reserved; `None` before it was first shown.
+    /// Received, sold, reserved; `None` before the first answer.
     known: Option<(u64, u64, u64)>,
     receipts: BTreeSet<usize>,
 }
@@ -98,38 +96,37 @@ impl Model for StockModel {
     }
 }
 
-/// The cart of one customer.
 pub(super) struct CartModel;
 
-/// What happens to a cart. Orders and keys are named by numbers of the history's.
+/// An operation on a cart. Orders and keys are numbers.
 #[derive(Debug, Clone)]
 pub(super) enum CartOp {
-    /// The customer was shown it.
+    /// An answer showed it.
     Show(Cart),
-    /// Lines were added, once for each key; with what was shown after it.
+    /// Lines were added, once for each key; then `shown` was the answer.
     Add { lines: Vec<Line>, key: Option<usize>, shown: Option<Cart> },
     /// A quantity was set.
     Set { line: Line, shown: Option<Cart> },
-    /// A product was taken out.
+    /// A product was removed.
     Remove(String),
     /// An order took these lines, or all.
     Take { order: usize, lines: Option<Vec<Line>> },
-    /// An order gave back what it had taken.
+    /// An order returned what it had taken.
     Return { order: usize },
 }
 
-/// What is known of it.
+/// The state of a cart, as far as it is known.
 #[derive(Debug, Clone, Default, Hash)]
 pub(super) struct CartState {
-    /// Quantities by product; `None` before it was first shown.
+    /// Quantities by product; `None` before the first answer.
     lines: Option<BTreeMap<String, u32>>,
-    /// It has at least this version.
+    /// The version is at least this.
     version: u64,
     keys: BTreeSet<usize>,
     taken: BTreeMap<usize, Vec<Line>>,
 }
 
-/// Lines as a map: in which order a cart shows them is not promised.
+/// Lines as a map, because the API does not promise their order.
 fn quantities(lines: &[Line]) -> BTreeMap<String, u32> {
     lines.iter().cloned().collect()
 }

@@ -1,7 +1,7 @@
 //! I9: turns each product's stock and each cart of a history into operations for the search in `linear`.
 //!
-//! The process manager of an order acts without a call of the customer: it reserves, releases, sells and restocks, and
-//! moves lines out of the cart and back. A history only bounds when: after the call that began it, before the answer
+//! An order's process manager acts without a call of the customer: it reserves, releases, sells and restocks, and moves
+//! lines out of the cart and back. The history only bounds the time: after the call that began it, before the answer
 //! that shows it.
 //!
 //! Depends on its neighbours.
@@ -36,8 +36,8 @@ impl<O: std::fmt::Debug> Story<O> {
         self.ops.len() - 1
     }
 
-    /// Adds a client's call: required where it was answered, optional where that is unknown, nothing where it was
-    /// refused.
+    /// Adds a client's call: required if it was answered, optional if its outcome is unknown; a refused call adds
+    /// nothing.
     fn call(&mut self, op: &Op, what: O) {
         let timed = |returned, required| Timed {
             op: what,
@@ -56,7 +56,7 @@ impl<O: std::fmt::Debug> Story<O> {
     }
 }
 
-/// Numbers for keys and receipts, which the models use.
+/// Assigns numbers to keys and receipts, as the models need them.
 #[derive(Default)]
 struct Numbers(BTreeMap<String, usize>);
 
@@ -67,7 +67,7 @@ impl Numbers {
     }
 }
 
-/// Checks every product and every cart that the history shows.
+/// Checks every product and every cart in the history.
 pub(super) fn check(history: &History, placings: &Placings<'_>, observed: Option<&Observed>, report: &mut Report) {
     report.check(Invariant::I9);
     let carts = cart_calls(history);
@@ -76,7 +76,7 @@ pub(super) fn check(history: &History, placings: &Placings<'_>, observed: Option
         if judge::<CartModel>(CartState::default(), &story, &format!("the cart of {customer}"), report, Invariant::I9) {
             continue;
         }
-        // If forgotten keys explain the history, then the fault is that of the keys.
+        // If the history is possible without keys, then the fault is with the keys.
         let keyless = cart_story(calls, customer, placings, false);
         let explained = linear::check::<CartModel>(CartState::default(), &keyless.ops, WORK_MAX);
         if explained == Verdict::Linearizable {
@@ -201,7 +201,7 @@ fn cart_story(calls: &[&Op], customer: &str, placings: &Placings<'_>, with_keys:
     story
 }
 
-/// The lines that a checkout may have reserved; `None` where they are unknown.
+/// The lines that a checkout may have reserved; `None` if they are unknown.
 fn claim(placing: &Placing<'_>, calls: Option<&Vec<&Op>>) -> Option<Vec<Line>> {
     if let Some(order) = placing.acknowledged {
         return Some(order.lines.clone());
@@ -266,7 +266,7 @@ fn stock_story(
     for (placing, claim) in placings.all.iter().zip(claims) {
         let lines = claim.iter().flatten().filter(|(wanted, _)| wanted == product);
         let quantity: u64 = lines.map(|(_, quantity)| u64::from(*quantity)).sum();
-        // The only line of an order that was refused its stock was not reserved.
+        // If an order has only one line and was refused for lack of stock, that line was not reserved.
         let alone = claim.as_ref().is_some_and(|lines| lines.len() < 2);
         if quantity > 0 && !(alone && placing.refused_stock && !placing.unknown && placing.acknowledged.is_none()) {
             reservation(&mut story, placing, quantity);

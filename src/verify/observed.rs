@@ -75,7 +75,7 @@ pub(super) fn moves_forward(from: Status, to: Status) -> bool {
         // Until it is shipped it can be cancelled.
         0..=4 => rank(to) >= rank(from),
         5 | 6 => rank(to) >= rank(from) && !comes_to_nothing,
-        // An order that expires may be paid at the last moment.
+        // An order that expires may still be paid at the last moment.
         7 => rank(to) >= 2,
         _ => from == to,
     }
@@ -227,7 +227,7 @@ impl Observed {
             let (captured, given_back) = (captured(ledger, id), refunded(ledger, id));
             let moves = matches!(order.status, Status::PaymentPending | Status::Authorised | Status::Cancelling);
             let (Some(refunded), false) = (order.refunded_minor, moves || !self.consistent) else { continue };
-            // The money that remains after refunds; none for an order that ended without a sale.
+            // The money that remains after refunds; 0 for an order that ended without a sale.
             let taken = if order.status.is_paid() { u128::from(order.total.minor) } else { u128::from(refunded) };
             if (captured, given_back) != (taken, u128::from(refunded)) {
                 let status = order.status.as_str();

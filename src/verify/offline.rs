@@ -39,9 +39,9 @@ use crate::{
 };
 
 /// An entity folded from the log, and as a start would load it.
-struct UnmatchedNotice<E> {
+struct Rebuilt<E> {
     /// From the log alone; `None` where its first events are no longer in the log.
-    told: Option<E>,
+    folded: Option<E>,
     /// From the state and the records after it; `None` where that failed.
     loaded: Option<E>,
     /// The last event in `loaded`.
@@ -53,7 +53,7 @@ struct UnmatchedNotice<E> {
 }
 
 /// All entities of a kind.
-struct Folded<E: Entity>(HashMap<E::Id, UnmatchedNotice<E>>);
+struct Folded<E: Entity>(HashMap<E::Id, Rebuilt<E>>);
 
 impl<E: Entity + PartialEq> Folded<E> {
     fn new() -> Self {
@@ -86,10 +86,10 @@ impl<E: Entity + PartialEq> Folded<E> {
         let sequence = record.sequence;
         let kept = self.0.entry(id).or_insert_with(|| {
             let (loaded, loaded_sequence) = Self::load(audit, &record.stream, report);
-            let told = (sequence == 1).then(E::default);
+            let folded = (sequence == 1).then(E::default);
             let reaches_back = sequence == 1 || audit.oldest() > Position::BEGINNING;
             let before = if reaches_back { sequence - 1 } else { 0 };
-            UnmatchedNotice { told, loaded, loaded_sequence, sequence: before, broken: false }
+            Rebuilt { folded, loaded, loaded_sequence, sequence: before, broken: false }
         });
         if kept.broken {
             return None;
@@ -115,7 +115,7 @@ impl<E: Entity + PartialEq> Folded<E> {
             broken(format!("the state ends at {}, the log goes on at {sequence}", kept.loaded_sequence));
             return None;
         }
-        let entities = [kept.told.as_mut(), kept.loaded.as_mut().filter(|_| is_news)];
+        let entities = [kept.folded.as_mut(), kept.loaded.as_mut().filter(|_| is_news)];
         let applied = guarded(|| {
             entities.into_iter().flatten().for_each(|entity| entity.apply(&event));
             Ok(())
@@ -137,9 +137,9 @@ impl<E: Entity + PartialEq> Folded<E> {
             if kept.loaded_sequence > kept.sequence {
                 let what = format!("the state has event {}, the log ends at {}", kept.loaded_sequence, kept.sequence);
                 report.find(Invariant::I11, subject(), what);
-            } else if let (Some(told), Some(loaded)) = (&kept.told, &kept.loaded) {
+            } else if let (Some(folded), Some(loaded)) = (&kept.folded, &kept.loaded) {
                 compared += 1;
-                if told != loaded {
+                if folded != loaded {
                     let what = format!("a start would load another state than its {} events make", kept.sequence);
                     report.find(Invariant::I11, subject(), what);
                 }
@@ -150,7 +150,7 @@ impl<E: Entity + PartialEq> Folded<E> {
 
     /// What the shop would show: the loaded entity, or else the one from the log.
     fn entities(&self) -> impl Iterator<Item = (&E::Id, &E)> {
-        self.0.iter().filter_map(|(id, kept)| Some((id, kept.loaded.as_ref().or(kept.told.as_ref())?)))
+        self.0.iter().filter_map(|(id, kept)| Some((id, kept.loaded.as_ref().or(kept.folded.as_ref())?)))
     }
 
     /// Adds a stream that only the state has.
@@ -160,7 +160,7 @@ impl<E: Entity + PartialEq> Folded<E> {
             report.find(Invariant::I11, format!("{stream:?}"), "the state has it, and the log does not");
         }
         let (loaded, sequence) = Self::load(audit, stream, report);
-        self.0.insert(id, UnmatchedNotice { told: None, loaded, loaded_sequence: sequence, sequence, broken: false });
+        self.0.insert(id, Rebuilt { folded: None, loaded, loaded_sequence: sequence, sequence, broken: false });
     }
 }
 
@@ -169,7 +169,7 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err("it breaks a rule of its entity".into()))
 }
 
-/// The products that search has to show, up to the walked position of the log.
+/// The products that search must show, up to the position that the walk over the log has reached.
 #[derive(Default)]
 struct Catalogue {
     /// The products at the index's own position.
@@ -421,11 +421,13 @@ impl Directory {
             let on_list = audit.read_models().get(lists::NAME, &open_order_key(*id)).map_err(|error| {
                 VerifyError::File { path: "the list of open orders".into(), problem: error.to_string() }
             })?;
-            // A start applies again what came after the list's position; where the log does not reach back to it, the
-            // list is made anew from all orders.
-            let made_anew = listed < audit.oldest();
-            let will_be = made_anew || self.placed_at.get(id).is_some_and(|at| *at > listed);
-            observed.orders.insert(id.to_string(), booked(order, placement, status, on_list.is_some() || will_be));
+            // A start applies again what came after the read model's position; if the log does not reach back to it,
+            // the read model is rebuilt from all orders.
+            let rebuilt_later = listed < audit.oldest();
+            let will_be = rebuilt_later || self.placed_at.get(id).is_some_and(|at| *at > listed);
+            observed
+                .orders
+                .insert(id.to_string(), observed_order(order, placement, status, on_list.is_some() || will_be));
         }
         Ok(observed)
     }
@@ -444,7 +446,7 @@ fn refunded_minor(order: &Order) -> Option<u64> {
     is_settled.then(|| order.refunds().iter().filter(refunded).map(|refund| refund.amount.minor).sum())
 }
 
-fn booked(order: &Order, placement: &Placement, status: Status, resumed: bool) -> ObservedOrder {
+fn observed_order(order: &Order, placement: &Placement, status: Status, resumed: bool) -> ObservedOrder {
     let line = |line: &crate::domain::order::Line| (line.product.to_string(), line.quantity);
     ObservedOrder {
         status,

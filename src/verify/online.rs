@@ -139,7 +139,7 @@ impl Client {
                 SecretString::from(session.access_token)
             }
         };
-        // An admin's list, so that a wrong token is found out at once.
+        // Ask for an admin's list, so that a wrong token is noticed at once.
         client.orders("open", 1).await?;
         Ok(client)
     }
@@ -155,7 +155,7 @@ impl Client {
     /// An answer, or `None` for a 404.
     async fn send<T: DeserializeOwned>(&self, request: RequestBuilder, doing: &str) -> Result<Option<T>, VerifyError> {
         let response = request.send().await.map_err(|error| {
-            // The cause says more than the error itself: "connection refused".
+            // The innermost cause says more than the error itself: "connection refused".
             let cause = std::iter::successors(std::error::Error::source(&error), |error| error.source()).last();
             let problem = cause.map_or_else(|| error.to_string(), ToString::to_string);
             VerifyError::Unreachable { url: self.base.to_string(), problem }
@@ -208,7 +208,7 @@ impl Client {
         Ok(self.page("orders", &[("stage", stage), ("limit", limit.as_str())]).await?.items)
     }
 
-    /// Every unfinished order, and whether one of them changes without a request.
+    /// Every unfinished order, and whether one of them may change without a request: all but those awaiting payment.
     async fn under_way(&self) -> Result<(BTreeMap<String, Status>, bool), VerifyError> {
         let mut orders = BTreeMap::new();
         for stage in UNFINISHED {
@@ -224,7 +224,7 @@ impl Client {
         let mut observed = Observed { at: Clock::system().now(), ..Observed::default() };
         for stage in STAGES {
             let listed: Vec<OrderBody> = self.list("orders", &[("stage", stage), ("limit", "100")]).await?;
-            observed.orders.extend(listed.into_iter().map(|order| (order.order_id.clone(), booked(&order))));
+            observed.orders.extend(listed.into_iter().map(|order| (order.order_id.clone(), observed_order(&order))));
         }
         let listed: Vec<Listed> = self.list("products", &[("limit", "100")]).await?;
         let mut products: BTreeSet<String> = listed.into_iter().map(|product| product.id).collect();
@@ -248,7 +248,7 @@ fn shelf(stock: &StockBody) -> Shelf {
     Shelf { received, on_hand, sold, reserved: reserved_quantity, available, holds: None }
 }
 
-fn booked(order: &OrderBody) -> ObservedOrder {
+fn observed_order(order: &OrderBody) -> ObservedOrder {
     let lines: Vec<Line> = order.items.iter().map(|item| (item.product_id.clone(), item.quantity)).collect();
     let amounts = order.items.iter().map(|item| item.unit_price.times(item.quantity));
     let sum = |charges: Result<Money, MoneyError>| amounts.fold(charges, |sum, amount| sum?.plus(amount?));
@@ -277,7 +277,7 @@ fn moment(text: &str) -> Timestamp {
     Timestamp(parsed.and_then(|at| u64::try_from(at.as_millisecond()).ok()).unwrap_or(u64::MAX))
 }
 
-/// Reads until nothing wrong is found, or the same findings twice, or the patience is over.
+/// Reads until nothing wrong is found, the same findings appear twice, or the patience is over.
 pub(super) async fn check(
     access: &Access,
     history: Option<&History>,

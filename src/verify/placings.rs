@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::history::{Answer, Call, History, Line, Op, Order, Outcome};
 use crate::domain::order::Status;
 
-/// The status that the API calls so.
+/// Parses a status of the API.
 pub(super) fn status_of(word: &str) -> Option<Status> {
     serde_json::from_value(serde_json::Value::String(word.to_owned())).ok()
 }
@@ -68,7 +68,7 @@ impl<'a> Placings<'a> {
             };
             let named = key.as_ref().map(|key| (customer.as_str(), key.as_str()));
             let known = order.and_then(|order| placings.by_order.get(order.order.as_str()).copied());
-            // A key with two effects makes two orders; `check_keys` reports that.
+            // A key with two effects creates two orders; `check_keys` reports that.
             let of_key = named.and_then(|named| by_key.get(&named).copied()).filter(|index| {
                 let first = placings.all[*index].acknowledged;
                 order.is_none_or(|order| first.is_none_or(|first| first.order == order.order))
@@ -125,7 +125,7 @@ impl<'a> Placings<'a> {
         }
     }
 
-    /// Takes in what any answer says about an order.
+    /// Takes over what an answer shows about an order.
     fn see(&mut self, op: &'a Op) {
         if let (Call::Pay { order, .. } | Call::Cancel { order, .. }, false) =
             (&op.call, matches!(op.outcome, Outcome::Fail(_)))

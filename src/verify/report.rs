@@ -15,27 +15,27 @@ const FINDINGS_MAX: usize = 1_000;
 /// The invariants. Their numbers are used in documents and reports and never change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum Invariant {
-    /// Sold and reserved never exceed what was received.
+    /// Sold and reserved units never exceed the received ones.
     I1,
-    /// An acknowledged order is there, with its lines and total, and only moves forward.
+    /// An acknowledged order exists with its lines and total, and only moves forward.
     I2,
-    /// The provider's money is what the orders say.
+    /// The provider's ledger agrees with the orders.
     I3,
-    /// At most one capture for an order, of its total.
+    /// An order has at most one capture, of its total.
     I4,
     /// Only unfinished orders hold reservations.
     I5,
-    /// Every order ends, or its wait for a person is on record.
+    /// Every order ends, or an open issue waits for an operator.
     I6,
-    /// One key, one effect.
+    /// Requests with one key have one effect.
     I7,
-    /// The search index has the products of the catalogue.
+    /// The search index has exactly the products of the catalogue.
     I8,
     /// Each stock and each cart is linearizable.
     I9,
     /// No answer shows another customer's data.
     I10,
-    /// Streams have no gaps, and checksums hold.
+    /// Streams have no gaps, and checksums match.
     I11,
 }
 
@@ -55,7 +55,7 @@ impl Invariant {
         Self::I11,
     ];
 
-    /// The invariant in a few words.
+    /// A short description of the invariant.
     #[must_use]
     pub fn says(self) -> &'static str {
         match self {

@@ -1,5 +1,5 @@
-//! Forged access tokens, each refused for its reason, beside valid ones that are accepted: the rules of RFC 8725 as a table.
-//! Depends on `identity`, aws-lc-rs, `serde_json`.
+//! Forged access tokens, each refused for its own reason, beside valid ones that are accepted: the rules of RFC 8725 as
+//! a table. Depends on `identity`, aws-lc-rs, `serde_json`.
 
 use aws_lc_rs::{
     hmac,
@@ -17,7 +17,7 @@ use crate::identity::Identity;
 
 const START_SECONDS: u64 = START.0 / MS_PER_SECOND;
 
-/// What a forger has: our public key and name for it, our claims, and for some cases our very signature.
+/// What a forger has: our public key and its name, our claims, and in some cases our signature.
 struct Forger {
     ours: Ed25519KeyPair,
     theirs: Ed25519KeyPair,
@@ -42,7 +42,7 @@ impl Forger {
         format!("{message}.{signature}")
     }
 
-    /// Signed with our own key: whatever is wrong is refused although the signature is right.
+    /// Signs with our own key: whatever else is wrong must be refused although the signature is right.
     fn ours(&self, header: &Value, claims: &Value) -> String {
         Self::signed(&self.ours, &header.to_string(), &claims.to_string())
     }
@@ -244,7 +244,7 @@ fn forged_claims(forger: &Forger) -> Vec<(String, String, TokenError)> {
     rows
 }
 
-/// Texts that are no token at all, or another one.
+/// Texts that are not a token, or are one of another kind.
 fn other_texts(world: &World, forger: &Forger) -> Vec<(String, String, TokenError)> {
     let valid = world.access_token(START);
     let elsewhere = World::new().access_token(START);
@@ -284,7 +284,8 @@ fn forged_tokens_are_refused_each_for_its_reason() {
     }
     assert_eq!(world.identity.verified_count(), 0, "nothing refused is remembered");
 
-    // The same forger with nothing forged: the table refuses for its reasons, not because it cannot make a token.
+    // Controls with nothing forged: they show that the cases are refused for their reason, not because the forger
+    // cannot make a token.
     let controls = [
         ("unchanged", forger.ours(&forger.header(), &claims())),
         ("a claim more", forger.with_claim("extra", json!({ "any": ["thing"] }))),
@@ -297,7 +298,7 @@ fn forged_tokens_are_refused_each_for_its_reason() {
     for (name, token) in &controls {
         let principal = world.verify(token).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!((principal.user, principal.account, principal.family), (UserId(0x0e5), ACCOUNT, SESSION));
-        // Of what this run has not issued itself it cannot know whether it was revoked.
+        // The shop cannot know about revocations of a token that this run has not issued.
         let standing = if name.starts_with("by the shop") { Standing::Good } else { Standing::AskAccount };
         assert_eq!((principal.role, principal.epoch, principal.standing), (Role::Customer, 0, standing));
         assert_eq!(world.verify(token), Ok(principal), "{name}, remembered");

@@ -1,10 +1,10 @@
-//! Access tokens: signed statements of who somebody is, good for minutes, believed without asking anybody.
+//! Access tokens: signed statements about an account, valid for minutes, verified without loading the account.
 //!
-//! A JWT as RFC 9068 has it (`at+jwt`), verified as RFC 8725 asks: one algorithm, one type, our key names only, our issuer
-//! and audience, every claim present and of its type. `jsonwebtoken` would read the machine's clock for `exp` and `nbf`, so
-//! these are checked here, against the time that is handed in. Verifying a signature is what costs; a token that passed is
-//! remembered by its SHA-256 (not by its text: digests are compared without telling a guesser anything). Depends on
-//! `domain`, [`super::keys`], [`super::revocations`].
+//! A JWT in the form of RFC 9068 (`at+jwt`), verified as RFC 8725 asks: one algorithm, one type, our key names only,
+//! our issuer and audience, every claim present and of its type. `jsonwebtoken` would read the machine's clock for
+//! `exp` and `nbf`, so these are checked here against the given time. Verifying a signature is the expensive part, so
+//! verified tokens are cached by their SHA-256 (not by their text: comparing digests reveals nothing about a token
+//! through timing). Depends on `domain`, [`super::keys`], [`super::revocations`].
 
 use std::{fmt, sync::Arc};
 
@@ -28,32 +28,29 @@ use crate::{
     },
 };
 
-/// The longest access token that is looked at, in bytes. Ours have about 600; parsing is paid by whoever sends longer ones.
+/// The longest access token that is parsed, in bytes. Ours have about 600; longer ones would cost more to parse.
 pub const TOKEN_BYTES_MAX: usize = 1_024;
-/// How many verified tokens are remembered: 290 bytes each, so 29 MB (measured). Beyond that, signatures are verified again.
+/// How many verified tokens are cached: 290 bytes each, so 29 MB (measured). Signatures of other tokens are verified
+/// again.
 pub const VERIFIED_MAX: usize = 100_000;
-/// The longest that an access token may live, in milliseconds: revocations are remembered for that long.
+/// The longest life of an access token, in milliseconds: revocations are remembered for that long.
 pub const ACCESS_MS_MAX: u64 = 3_600_000;
-/// How far `iat` and `nbf` may lie in the future, in milliseconds: as far as a clock is set back in passing. `exp` gets none.
+/// How far `iat` and `nbf` may lie in the future, in milliseconds: as far as clocks are usually corrected. `exp` has no
+/// leeway.
 pub const CLOCK_LEEWAY_MS: u64 = 5_000;
 
-/// The type of an access token (RFC 9068, section 2.1): no other kind of JWT is taken for one.
+/// The type of an access token (RFC 9068, section 2.1); no other kind of JWT is accepted.
 const TYPE: &str = "at+jwt";
 /// Times in a JWT are whole seconds.
 const MS_PER_SECOND: u64 = 1_000;
 
-/// What an access token is to say.
+/// The content of a new access token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Grant {
-    /// Who.
     pub(super) user: UserId,
-    /// Whose account.
     pub(super) account: AccountId,
-    /// What they may do.
     pub(super) role: Role,
-    /// The account's epoch.
     pub(super) epoch: u32,
-    /// The session.
     pub(super) family: u128,
     /// When the session ends; its tokens do not outlive it.
     pub(super) session_expires_at: Timestamp,
@@ -70,13 +67,13 @@ struct Claims {
     nbf: Option<u64>,
     exp: u64,
     jti: String,
-    /// The session, named as OpenID Connect does.
+    /// The session, under OpenID Connect's name for it.
     sid: String,
     account: String,
     role: Role,
     epoch: u32,
-    /// The run of the shop that issued it: only that one has heard of everything that was revoked since. Where the clock was set
-    /// back between two runs, the time of issue does not say which it was.
+    /// The run of the shop that issued the token: only that one knows all revocations since. The time of issue cannot
+    /// tell the run if the clock was set back between two runs.
     #[serde(default)]
     run: Option<String>,
 }
@@ -89,14 +86,14 @@ pub(super) struct AccessTokens {
     issuer: String,
     audience: String,
     access_ms: u64,
-    /// The name of this run.
+    /// The random name of this run.
     run: String,
     verified: Cache<[u8; 32], Principal>,
     pub(super) revocations: Revocations,
 }
 
 impl AccessTokens {
-    /// Tokens of `issuer` for `audience` that live `access_ms`; revocations are heard of from `now` on.
+    /// Tokens of `issuer` for `audience` that live `access_ms`; revocations are recorded from `now` on.
     pub(super) fn new(keys: Arc<Keys>, issuer: &str, audience: &str, access_ms: u64, now: Timestamp) -> Self {
         let mut header = Header::new(Algorithm::EdDSA);
         header.typ = Some(TYPE.to_owned());
@@ -121,7 +118,7 @@ impl AccessTokens {
         }
     }
 
-    /// A new token, and when it expires.
+    /// Issues a token; also returns when it expires.
     pub(super) fn issue(&self, grant: &Grant, now: Timestamp) -> Result<(SecretString, Timestamp), TokenError> {
         let expires_at = now.plus_ms(self.access_ms).min(grant.session_expires_at);
         let exp = expires_at.0 / MS_PER_SECOND;
@@ -144,7 +141,7 @@ impl AccessTokens {
         Ok((token.into(), Timestamp(exp * MS_PER_SECOND)))
     }
 
-    /// Who shows this token.
+    /// Verifies a token, from the cache if possible.
     pub(super) fn verify(&self, token: &str, now: Timestamp) -> Result<Principal, TokenError> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(TokenError::TooLong { bytes: token.len(), bytes_max: TOKEN_BYTES_MAX });
@@ -153,7 +150,7 @@ impl AccessTokens {
         key.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
         let principal = match self.verified.get(&key) {
             Some(known) => {
-                // Times are checked again at every use: a token expires while it is remembered.
+                // Check the times at every use: a token may expire while it is cached.
                 check_times(&known, now).inspect_err(|_| self.forget(&key))?;
                 known
             }
@@ -171,7 +168,7 @@ impl AccessTokens {
         }
     }
 
-    /// Everything that a token shows by itself.
+    /// Checks everything that the token itself shows.
     fn examine(&self, token: &str, now: Timestamp) -> Result<Principal, TokenError> {
         let header = decode_header(token).map_err(|_| TokenError::Malformed)?;
         if header.alg != Algorithm::EdDSA {
@@ -180,11 +177,11 @@ impl AccessTokens {
         if header.typ.as_deref() != Some(TYPE) {
             return Err(TokenError::WrongType);
         }
-        // RFC 7515, section 4.1.11: what is critical and not understood makes a token invalid. We understand nothing extra.
+        // RFC 7515, section 4.1.11: a critical header that is not understood makes a token invalid. We understand none.
         if header.crit.is_some() {
             return Err(TokenError::Malformed);
         }
-        // The name is only ever compared with ours. It leads to no file, no address and no key inside the token.
+        // The key id is only compared with ours. It leads to no file, no address and no key inside the token.
         let kid = header.kid.as_deref().ok_or(TokenError::UnknownKey)?;
         let key = self.keys.verifying.iter().find(|key| key.kid == kid).ok_or(TokenError::UnknownKey)?;
         let claims = decode::<Claims>(token, &key.key, &self.validation).map_err(|error| refusal(error.kind()))?.claims;
@@ -196,13 +193,13 @@ impl AccessTokens {
             account: claims.account.parse().map_err(|_| bad("account"))?,
             role: claims.role,
             epoch: claims.epoch,
-            // A session's name is written as ids are, and read as strictly.
+            // A session's name has the format of ids.
             family: claims.sid.parse::<UserId>().map_err(|_| bad("sid"))?.0,
             issued_at: Timestamp(ms("iat", claims.iat)?),
             expires_at: Timestamp(ms("exp", claims.exp)?),
             standing: if claims.run.as_ref() == Some(&self.run) { Standing::Good } else { Standing::AskAccount },
         };
-        // A longer life than we give would outlive the memory of its revocation.
+        // A token with a longer life would outlive the record of its revocation.
         if principal.expires_at.ms_since(principal.issued_at) > ACCESS_MS_MAX {
             return Err(bad("exp"));
         }
@@ -217,7 +214,7 @@ impl AccessTokens {
         self.verified.remove(key);
     }
 
-    /// How many tokens are remembered as verified.
+    /// The number of cached verified tokens.
     pub(super) fn verified_count(&self) -> usize {
         self.verified.len()
     }
@@ -248,14 +245,14 @@ fn check_begun(valid_from: Timestamp, now: Timestamp) -> Result<(), TokenError> 
     Ok(())
 }
 
-/// Our word for what `jsonwebtoken` found. Its enum may grow, hence the wildcard.
+/// Maps the errors of `jsonwebtoken` to ours. Its enum may grow, hence the wildcard.
 fn refusal(kind: &ErrorKind) -> TokenError {
     match kind {
         ErrorKind::InvalidSignature => TokenError::BadSignature,
         ErrorKind::InvalidAlgorithm => TokenError::WrongAlgorithm,
         ErrorKind::InvalidIssuer => TokenError::WrongIssuer,
         ErrorKind::InvalidAudience => TokenError::WrongAudience,
-        // The header was read before, so what is not of its form now is a claim.
+        // The header was parsed before, so this is about a claim.
         ErrorKind::Json(_) | ErrorKind::MissingRequiredClaim(_) | ErrorKind::InvalidClaimFormat(_) => {
             TokenError::BadClaim { name: "one of them" }
         }

@@ -1,4 +1,4 @@
-//! What access tokens promise over time: expiry, revocation, rotation of keys, and that they never show. What is forged is in
+//! Access tokens over time: expiry, revocation, rotation of keys, and that they are never logged. Forged tokens are in
 //! [`super::forgeries`]. Depends on `identity`, `proptest`.
 
 use std::path::Path;
@@ -72,16 +72,16 @@ impl World {
         self.identity.verify(token, START)
     }
 
-    /// Lets the account decide, and the identity hear of it, as the shop does.
+    /// Executes a command on the account and passes the event to the identity, as the shop does.
     fn command(&mut self, command: &Command, now: Timestamp) {
         let event = self.account.decide(command, now).unwrap().unwrap();
         self.account.apply(&event);
-        self.identity.heed(ACCOUNT, &event, now);
+        self.identity.apply_event(ACCOUNT, &event, now);
     }
 }
 
 #[test]
-fn a_token_with_any_character_changed_or_cut_is_refused_though_the_whole_one_is_remembered() {
+fn a_changed_token_is_refused_although_the_original_is_cached() {
     let world = World::new();
     let token = world.access_token(START);
     let bound = TOKEN_BYTES_MAX * 3 / 4;
@@ -96,7 +96,7 @@ fn a_token_with_any_character_changed_or_cut_is_refused_though_the_whole_one_is_
 }
 
 #[test]
-fn an_access_token_is_no_refresh_token() {
+fn an_access_token_is_not_accepted_as_a_refresh_token() {
     let world = World::new();
     let (access, refresh) = (world.access_token(START), world.refresh_token());
     assert!(world.identity.read_refresh(&access, START).is_err());
@@ -107,7 +107,7 @@ fn an_access_token_is_no_refresh_token() {
 }
 
 #[test]
-fn a_token_expires_to_the_millisecond_also_while_it_is_remembered() {
+fn a_cached_token_expires_to_the_millisecond() {
     let world = World::new();
     let token = world.access_token(START);
     let expired_at = START.plus_ms(900_000);
@@ -129,7 +129,7 @@ fn a_token_does_not_outlive_its_session() {
 }
 
 #[test]
-fn what_happens_to_an_account_counts_at_once_also_for_remembered_tokens() {
+fn events_of_an_account_apply_at_once_also_to_cached_tokens() {
     let commands = [
         Command::RevokeAll,
         Command::ChangePassword { password_hash: PasswordHash::new("new") },
@@ -162,7 +162,7 @@ fn after_a_restart_the_account_is_asked_about_older_tokens() {
     assert_eq!(standing(&world.access_token(earlier)), Standing::AskAccount);
     assert_eq!(standing(&world.access_token(START)), Standing::Good);
     assert!(world.holder().honours(SESSION, 0));
-    // Also where the clock was set back before the restart, so that the token looks younger than the start.
+    // Also if the clock was set back before the restart, so that the token looks younger than the start.
     let (token, directory) = (world.access_token(START), world.directory.path());
     assert_eq!(open(directory).verify(&token, START).unwrap().standing, Standing::AskAccount);
 }
@@ -181,7 +181,7 @@ fn a_replaced_key_verifies_until_it_is_replaced_again() {
 }
 
 #[test]
-fn a_rotation_yields_the_same_refresh_token_to_whoever_repeats_it() {
+fn a_repeated_rotation_yields_the_same_refresh_token() {
     let mut world = World::new();
     let first = world.identity.read_refresh(&world.refresh_token(), START).unwrap();
     assert_eq!((first.account, first.family, first.counter), (ACCOUNT, SESSION, 0));
@@ -194,7 +194,7 @@ fn a_rotation_yields_the_same_refresh_token_to_whoever_repeats_it() {
 }
 
 #[test]
-fn secrets_never_show() {
+fn secrets_are_not_in_debug_output() {
     let world = World::new();
     let issued = world.identity.issue(ACCOUNT, &world.holder(), &world.session(), START).unwrap();
     let shown = format!("{issued:?} {:?}", world.identity);
@@ -233,7 +233,7 @@ fn one_address_is_one_account() {
 
 proptest! {
     #[test]
-    fn no_text_is_taken_for_a_token(text in "(.{0,80}|[A-Za-z0-9_-]{0,60}\\.[A-Za-z0-9_-]{0,60}\\.[A-Za-z0-9_-]{0,90})") {
+    fn no_random_text_is_accepted_as_a_token(text in "(.{0,80}|[A-Za-z0-9_-]{0,60}\\.[A-Za-z0-9_-]{0,60}\\.[A-Za-z0-9_-]{0,90})") {
         thread_local!(static WORLD: World = World::new());
         WORLD.with(|world| {
             prop_assert!(world.verify(&text).is_err());
