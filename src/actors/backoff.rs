@@ -9,14 +9,15 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// The pause after one more failure, in milliseconds: `min` after the first, twice as long after each further one, at most `max`.
+    /// The pause after one more failure, in milliseconds: `min` after the first, doubled with each further one, at most
+    /// `max`.
     pub(super) fn after_failure(&mut self, min: u64, max: u64) -> u64 {
         let pause = min.saturating_mul(1_u64.checked_shl(self.failures).unwrap_or(u64::MAX)).min(max);
         self.failures = self.failures.saturating_add(1);
         pause
     }
 
-    /// Begins again after a success.
+    /// Forgets the failures, after a success.
     pub(super) fn reset(&mut self) {
         self.failures = 0;
     }
@@ -27,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_doubles_up_to_its_limit_and_begins_again() {
+    fn the_pause_doubles_up_to_its_limit_and_a_success_resets_it() {
         let mut backoff = Backoff::default();
         let mut pauses = |count| (0..count).map(|_| backoff.after_failure(100, 1_000)).collect::<Vec<_>>();
         assert_eq!(pauses(6), [100, 200, 400, 800, 1_000, 1_000]);

@@ -1,9 +1,9 @@
 //! From an id to the one live actor. Callers keep a directory, never an `ActorRef`.
 //!
-//! A shared map is the fast path (look up, send); one owner actor is the slow path (activate, passivate, bury). Only the owner
-//! writes the map, so an id has one incarnation at a time. Commands for an entity that is being passivated wait until it has ended
-//! and go to the next incarnation. An entity that failed is activated by the next command, after a back-off per id, so that one
-//! that fails always cannot spin.
+//! A shared map is the fast path (look up, send); one owner actor is the slow path (activate, passivate, remove the
+//! failed). Only the owner writes the map, so an id has one incarnation at a time. Commands for an entity that is being
+//! passivated wait until it has ended and go to the next incarnation. An entity that failed is activated by the next
+//! command, after a back-off per id, so that an entity that always fails cannot spin.
 //!
 //! May depend on `storage` and `domain`.
 
@@ -55,9 +55,10 @@ impl<E: Entity> Directory<E> {
         self.send(id, Some(command), ReplyWhen::Durable).await
     }
 
-    /// Sends a command to an entity and waits only until its event is admitted to the journal. The event may still be lost
-    /// with the process, but then everything admitted after it is lost, too. So a caller that acts on the reply inside the shop need
-    /// not wait for the disk, but must wait for a later event to be durable before anything leaves the shop. A rejection is durable.
+    /// Sends a command to an entity and waits only until its event is admitted to the journal. A crash may lose the
+    /// event, but then it also loses everything admitted later. So a caller that acts on the reply inside the shop need
+    /// not wait for the disk; before anything leaves the shop it must wait for a later event to be durable. A rejection
+    /// is durable.
     ///
     /// # Errors
     /// As [`Directory::ask`].
@@ -65,8 +66,8 @@ impl<E: Entity> Directory<E> {
         self.send(id, Some(command), ReplyWhen::Admitted).await
     }
 
-    /// As [`Directory::ask`], for a process manager: with a time limit, and with a rejection (inner) apart from an unknown outcome
-    /// (outer).
+    /// As [`Directory::ask`], for a process manager: with a time limit, and with a rejection (inner) apart from an
+    /// unknown outcome (outer).
     pub(super) async fn ask_within(
         &self,
         limit: Duration,
@@ -86,8 +87,8 @@ impl<E: Entity> Directory<E> {
         within::<E>(limit, id, self.ask_ahead(id, command)).await
     }
 
-    /// Activates an entity, if it is not alive, and waits until everything it has done is durable. An event that erases data, and
-    /// whose snapshot was lost, gets its snapshot again.
+    /// Activates an entity, if it is not alive, and waits until everything it has done is durable. An event that erases
+    /// data, and whose snapshot was lost, gets its snapshot again.
     ///
     /// # Errors
     /// [`AskError`], but never `Rejected`.
@@ -111,7 +112,7 @@ impl<E: Entity> Directory<E> {
         };
         let owner = shared.owner.read().clone().ok_or(NotDelivered::Closed)?;
         let sent = owner.send_message(OwnerMessage::Deliver(id.clone(), envelope));
-        // An owner that failed is started again; one that was closed is not.
+        // The root restarts an owner that failed, but not one that was closed.
         sent.map_err(|_| if shared.owner.read().is_some() { NotDelivered::Busy } else { NotDelivered::Closed })
     }
 
@@ -123,8 +124,8 @@ impl<E: Entity> Directory<E> {
         if let Some(newest) = self.0.live.get(id).and_then(|live| live.cell.newest()) {
             return Ok(newest);
         }
-        // The entity may have been activated meanwhile, and a load can see a record a moment before the writer publishes it. The next
-        // reader must not see an older view.
+        // The entity may have been activated meanwhile, and a load can see a record a moment before the writer
+        // publishes it. The next reader must not see an older view.
         let raise = |loaded: &Versioned<E::View>| {
             if let Some(live) = self.0.live.get(id) {
                 live.cell.raise(loaded);

@@ -1,14 +1,15 @@
 //! Erases customers: a process manager that finishes what an account begins in the customer's cart, reviews and orders.
 //!
-//! It keeps no state of its own. A list holds every erasure from the event that begins it to the event that ends it; a pass takes
-//! them one by one and does what is left. There is a pass at start, when a caller waits for one, and every minute, so a crash between
-//! any two lines costs a repetition.
+//! It keeps no state of its own. A list holds every erasure from the event that begins it to the event that ends it; a
+//! pass takes them one by one and does what is left. There is a pass at start, when a caller waits for one, and every
+//! minute, so a crash between any two lines costs a repetition.
 //!
 //! An erasure begins with the account, which ends its sessions. Requests that are still under way must not escape it:
 //!
 //! ```text
 //!  account  ErasureBegun   no new request
-//!  cart     Erased         refuses every order that has not taken its lines yet; the checkout ends it, its address erased
+//!  cart     Erased         refuses every order that has not taken its lines yet; the checkout ends such an order
+//!                          and erases its address
 //!  (gate)                  reviews under way are written
 //!  (lists)                 contain every earlier order and review
 //!  reviews, orders  Erased
@@ -51,7 +52,8 @@ const PASS_MS: u64 = 60_000;
 const PAGE: usize = 100;
 /// How long one wait of a pass may take, in milliseconds: for an entity, for the lists, for reviews under way.
 const WAIT_MAX: Duration = Duration::from_secs(5);
-/// How often a busy or recovering entity is asked to store its state, and the pause between two tries, in milliseconds.
+/// How often storing the state of a busy or recovering entity is tried, and the pause between two tries, in
+/// milliseconds.
 const SETTLE_TRIES: u32 = 20;
 const SETTLE_PAUSE_MS: u64 = 100;
 
@@ -83,12 +85,12 @@ struct Shared {
 pub enum Finished {
     /// All data of the customer is erased.
     Yes,
-    /// Something holds it up; a later pass finishes it.
+    /// Something holds it up, for instance an open order; a later pass finishes it.
     No,
 }
 
-/// The only message: make a pass, and answer whether the erasure of this account is finished by it. At most as many callers wait as
-/// requests are in flight.
+/// The only message: make a pass, and answer whether the erasure of this account is finished by it. At most as many
+/// callers wait as requests are in flight.
 pub(super) struct Pass(Option<(AccountId, oneshot::Sender<Finished>)>);
 
 /// While it is held, an erasure waits for the review that is being written.
@@ -117,8 +119,8 @@ impl Erasure {
         }
     }
 
-    /// Has the states of erased streams stored, for the follower of the lists. A disk that is nearly full does not hinder it; a stream
-    /// whose entity cannot be activated is logged and left as it is, and nothing waits for it.
+    /// Has the states of erased streams stored, for the follower of the lists. A disk that is nearly full does not
+    /// hinder it; a stream whose entity cannot be activated is logged and left as it is, and nothing waits for it.
     #[must_use]
     pub fn store_erased(&self) -> StoreErased {
         let erasure = self.clone();
@@ -140,8 +142,8 @@ impl Erasure {
         })
     }
 
-    /// To be held from before the reviewer's account is read until the review is durable: an erasure waits for it, and so finds the
-    /// review.
+    /// To be held from before the reviewer's account is read until the review is durable: an erasure waits for it, and
+    /// so finds the review.
     pub async fn review_under_way(&self) -> ReviewUnderWay {
         ReviewUnderWay { _held: Arc::clone(&self.0.reviews_under_way).read_owned().await }
     }
@@ -180,7 +182,8 @@ impl Actor for ErasureActor {
 }
 
 impl Shared {
-    /// Works on every open erasure; returns whether the wanted one is finished. One that is held up does not hold up the others.
+    /// Works on every open erasure; returns whether the wanted one is finished. One that is held up does not hold up
+    /// the others.
     async fn pass(&self, wanted: Option<AccountId>) -> Result<Finished, TaskError> {
         self.catch_up().await?;
         let mut finished = Finished::Yes;

@@ -16,12 +16,13 @@ use super::{
 };
 use crate::storage::{Journal, Position, Stream};
 
-/// How many bytes of records are pulled at once: large enough that a commit is worth it, small enough to hold in memory.
+/// How many bytes of records are pulled at once: large enough that a commit is worth it, small enough to hold in
+/// memory.
 const PAGE_BYTES_MAX: usize = 4 << 20;
 /// After how many entities the seeding of a read model shows how far it has come.
 const PROGRESS_STREAMS: u64 = 100_000;
-/// The least time between two pulls while nobody waits for the read model, in milliseconds: records that arrive meanwhile are applied
-/// together, and the stages that an order passes through in between are never written.
+/// The least time between two pulls while nobody waits for the read model, in milliseconds: records that arrive
+/// meanwhile are applied together, and the stages that an order passes through in between are never written.
 const PULL_MS_MIN: u64 = 20;
 /// How long the actor waits for something new before it looks at its mailbox again, in milliseconds.
 const WAIT_MS: u64 = 250;
@@ -67,7 +68,8 @@ impl Progress {
         *self.wanted.borrow() > self.position()
     }
 
-    /// Waits, at most `timeout`, until everything that is durable now is part of the projection; the follower commits without delay.
+    /// Waits, at most `timeout`, until everything that is durable now is part of the projection; the follower commits
+    /// without delay.
     pub async fn catch_up(&self, timeout: Duration) -> CaughtUp {
         let wanted = self.journal.durable();
         self.wanted.send_if_modified(|known| {
@@ -98,9 +100,9 @@ pub type Open = Arc<dyn Fn() -> Result<Box<dyn Projection>, ProjectionFault> + S
 
 /// Has the state of streams stored, in place of their events that erase data.
 ///
-/// An entity stores its state with such an event. But a kill before the next checkpoint loses that snapshot and leaves the events, and
-/// so does a state that is rebuilt from base and log. The lists read every event that a checkpoint may lack, so their follower has the
-/// snapshots stored again before their position moves past those events.
+/// An entity stores its state with such an event. But a kill before the next checkpoint loses that snapshot and leaves
+/// the events, and so does a state that is rebuilt from base and log. The lists read every event that a checkpoint may
+/// lack, so their follower has the snapshots stored again before their position moves past those events.
 pub type StoreErased = Arc<dyn Fn(Vec<Stream>) -> BoxFuture<'static, Result<(), NotDelivered>> + Send + Sync>;
 
 /// The actor.
@@ -188,8 +190,8 @@ impl Actor for Follower {
     }
 }
 
-/// Makes a projection from the entities as they are, where the log has lost the records that it would need. Seeding and then
-/// following the log from the returned position is the same as following it from its beginning.
+/// Makes a projection from the entities as they are, where the log has lost the records that it would need. Seeding and
+/// then following the log from the returned position is the same as following it from its beginning.
 fn seed(projection: &mut dyn Projection, journal: &Journal) -> Result<Position, ActorProcessingErr> {
     let name = projection.name();
     tracing::warn!(name, "the log does not reach back to where the read model stands: it is made from the state");

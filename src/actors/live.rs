@@ -25,13 +25,13 @@ use crate::{clock::Clock, domain::entity::Entity, storage::Journal};
 /// The limits of one kind of entities.
 #[derive(Debug, Clone, Copy)]
 pub struct DirectoryLimits {
-    /// How many may be alive at once, in actors: one costs about 11 KB. Beyond it the longest unused are passivated.
+    /// How many entities may be alive at once; one takes about 11 KB. Beyond it the least recently used are passivated.
     pub live_max: usize,
     /// After how long without a command an entity is passivated, in milliseconds.
     pub idle_ms_max: u64,
     /// How many commands may wait for one entity, so that a hot one cannot hold all permits of the shop.
     pub mailbox_max: u32,
-    /// How many bytes of views of entities at rest are cached.
+    /// The size of the cache for views of entities at rest, in bytes.
     pub views_bytes_max: usize,
     /// The first back-off of an entity that failed, in milliseconds; it doubles with each failure.
     pub back_off_ms_min: u64,
@@ -62,8 +62,8 @@ pub(super) struct Live<E: Entity> {
 }
 
 impl<E: Entity> Live<E> {
-    /// Puts an envelope into the mailbox, or returns it with the reason why not. The caller holds the map's entry, so that
-    /// nothing is added after the entity has left the map.
+    /// Puts an envelope into the mailbox, or returns it with the reason why not. The caller holds the map's entry, so
+    /// that nothing is added after the entity has left the map.
     pub(super) fn push(&self, envelope: Envelope<E>) -> Result<(), (Envelope<E>, PushRefused)> {
         match self.mailbox.push(envelope) {
             Pushed::Queued => Ok(()),
@@ -73,7 +73,7 @@ impl<E: Entity> Live<E> {
                 let mut left = self.mailbox.close().into_iter();
                 let first = left.next();
                 left.for_each(|envelope| envelope.refuse(NotDelivered::Busy));
-                // No first envelope: the owner was quicker, has taken it and delivers it to the next incarnation.
+                // No first envelope: the owner has taken it meanwhile, and delivers it to the next incarnation.
                 first.map_or(Ok(()), |envelope| Err((envelope, PushRefused::Ended)))
             }
             Pushed::Full(envelope) => Err((envelope, PushRefused::Full)),

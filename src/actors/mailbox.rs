@@ -1,8 +1,8 @@
 //! The mailbox of one entity, beside ractor's own.
 //!
-//! Whoever puts the first envelope into an empty mailbox wakes the actor with one message, and the actor takes everything that has
-//! arrived since. So a hot entity pays for a message, a slot in the journal's queue and a callback once per round, not once per
-//! command.
+//! The caller that puts the first envelope into an empty mailbox wakes the actor with one message, and the actor takes
+//! everything that has arrived since. So a busy entity pays for a message, a slot in the journal's queue and a callback
+//! once per round, not once per command.
 //!
 //! The mailbox is bounded: an envelope holds a permit until its reply has left. May depend on `domain`.
 
@@ -87,8 +87,8 @@ impl<E: Entity> Mailbox<E> {
         self.state.lock().permits
     }
 
-    /// Closes the mailbox when its incarnation has ended, and returns the envelopes that were not taken: their commands have
-    /// certainly not been executed.
+    /// Closes the mailbox when its incarnation has ended, and returns the envelopes that were not taken: their commands
+    /// have certainly not been executed.
     pub(super) fn close(&self) -> Vec<Envelope<E>> {
         let mut state = self.state.lock();
         state.closed = true;

@@ -1,5 +1,5 @@
-//! The runtime: entities as supervised actors, read models that follow the log, and process managers that carry work over several
-//! streams: the checkout, the reconciler, the rating counter and the erasure.
+//! The runtime: entities as supervised actors, read models that follow the log, and process managers that carry work
+//! over several streams: the checkout, the reconciler, the rating counter and the erasure.
 //!
 //! ```text
 //!  Shop ── Root ─┬─ Owner<Product>   ── EntityActor<Product>  per live product
@@ -18,16 +18,22 @@
 //!                └─ Erasure             erases customers
 //! ```
 //!
-//! | who ends | how | what happens | who notices |
-//! |---|---|---|---|
-//! | an entity | panics, or its storage fails | buried by its owner; the next message starts it again, after a back-off per id | the callers of its unanswered messages: *unknown* |
-//! | an entity | passivated | answers what is queued, leaves a snapshot, ends; the next message starts it again | nobody |
-//! | an owner | panics (a bug) | its entities end with it; the root starts a new one with none | callers under way: *unknown* |
-//! | a follower | its read model fails, or panics | the root starts it again from its last committed position, after a back-off | readers see an older list meanwhile |
-//! | the checkout | panics (a bug) | the root starts it again; it resumes every open order | orders under way finish later |
-//! | the reconciler | panics (a bug) | the root starts it again | differences are found later |
-//! | the rating counter, the erasure | panics (a bug) | the root starts it again, with a pass | what is unfinished is finished later |
-//! | the root | stops | drains the checkout, then the followers, then the owners | the end of the shop |
+//! Who ends, what happens then, and who notices:
+//!
+//! - An **entity** panics, or its storage fails: its owner removes it, and the next message activates it again, after a
+//!   back-off per id. The callers of its unanswered messages get *unknown*.
+//! - An **entity** is passivated: it answers what is queued, leaves a snapshot and ends; the next message activates it
+//!   again. Nobody notices.
+//! - An **owner** panics (a bug): its entities end with it, and the root starts a new owner with none. Callers of
+//!   unanswered messages get *unknown*.
+//! - A **follower** panics, or its read model fails: the root starts it again from its last committed position, after a
+//!   back-off. Readers see an older list meanwhile.
+//! - The **checkout** panics (a bug): the root starts it again, and it resumes every open order. Orders in progress
+//!   finish later.
+//! - The **reconciler** panics (a bug): the root starts it again. Differences are found later.
+//! - The **rating counter** or the **erasure** panics (a bug): the root starts it again, and it makes a pass.
+//!   Unfinished work is finished later.
+//! - The **root** stops: it drains the checkout, then the followers, then the owners. The shop is closed.
 //!
 //! May depend on `storage`, `payments` and `domain`. Only this room names ractor.
 

@@ -1,4 +1,5 @@
-//! The owner of all entities of one kind: it activates, passivates and buries them, and alone writes the directory's map.
+//! The owner of all entities of one kind: it activates and passivates them and removes failed ones, and alone writes
+//! the directory's map.
 //!
 //! May depend on `storage` and `domain`.
 
@@ -25,14 +26,13 @@ use super::{
 };
 use crate::domain::entity::{Entity, Timestamp};
 
-/// How often idle entities are looked for, in milliseconds.
+/// The interval of sweeps for idle entities, in milliseconds.
 const SWEEP_MS: u64 = 1_000;
-/// How many failed ids are remembered; beyond it all are forgotten, which only costs their back-off.
+/// How many failed ids are remembered. Beyond it all are forgotten, which only resets their back-off.
 const FAILURES_MAX: usize = 10_000;
-/// After how long without a failure an id counts as healthy again, in milliseconds.
+/// The time without a failure after which an id counts as healthy again, in milliseconds.
 const HEALTHY_AFTER_MS: u64 = 60_000;
 
-/// The owner's actor.
 pub(super) struct Owner<E: Entity>(pub(super) Arc<Shared<E>>);
 
 /// The owner's own state.
@@ -92,7 +92,8 @@ impl<E: Entity> Actor for Owner<E> {
         Ok(())
     }
 
-    /// Without this handler ractor would stop the owner when any entity ends. It never fails, so no entity can end the others.
+    /// Without this handler ractor would stop the owner when any entity ends. It never fails, so no entity can end the
+    /// others.
     async fn handle_supervisor_evt(
         &self,
         myself: ActorRef<Self::Msg>,
@@ -138,14 +139,14 @@ impl<E: Entity> Owner<E> {
         match pushed {
             Ok(()) => {}
             Err((envelope, PushRefused::Full)) => envelope.refuse(NotDelivered::Busy),
-            // The incarnation has just failed; it is buried before the next one is activated.
+            // The incarnation has just failed; the owner removes it before it activates the next one.
             Err((envelope, PushRefused::Ended)) if has_not_left => self.wait_for_next(id, envelope, state),
             Err((envelope, PushRefused::Ended)) => self.activate(myself, id, vec![envelope], state).await,
         }
     }
 
-    /// Keeps a command for the next incarnation: at most as many as fit into a mailbox, so that a hot entity cannot hold all
-    /// permits of the shop while it is being passivated.
+    /// Keeps a command for the next incarnation: at most as many as fit into a mailbox, so that one busy entity cannot
+    /// hold all permits of the shop while it is being passivated.
     fn wait_for_next(&self, id: E::Id, envelope: Envelope<E>, state: &mut OwnerState<E>) {
         let waiting = state.leaving.entry(id).or_default();
         if waiting.len() >= usize::try_from(self.0.limits.mailbox_max).unwrap_or(usize::MAX) {
@@ -196,8 +197,8 @@ impl<E: Entity> Owner<E> {
     }
 
     fn passivate(&self, id: &E::Id, state: &mut OwnerState<E>) {
-        // The cell retires before it leaves the map. From then on readers load its views through the cache, including those that
-        // become durable later.
+        // The cell retires before it leaves the map. From then on readers load its views through the cache, including
+        // those that become durable later.
         let Some(actor) = self.0.live.get(id).map(|live| {
             live.cell.retire();
             live.actor.clone()
@@ -252,7 +253,8 @@ impl<E: Entity> Owner<E> {
         self.passivate_unused(state, |used_at_sweep| used_at_sweep < oldest, usize::MAX);
     }
 
-    /// Passivates a quarter of all entities, so that a burst of activations does not search the map once for each of them.
+    /// Passivates a quarter of all entities at once, so that a burst of activations does not search the map for each of
+    /// them.
     fn passivate_longest_unused(&self, state: &mut OwnerState<E>) {
         let mut sweeps: Vec<u64> = self.0.live.iter().map(|live| live.used_at_sweep.load(Ordering::Relaxed)).collect();
         if sweeps.is_empty() {

@@ -19,9 +19,9 @@ pub struct ProjectionFault {
 
 /// A read model built from the log. All calls come from one blocking thread at a time.
 ///
-/// Its position is never ahead of its content: it moves with the content or after it. After a crash the log is read again from the last
-/// committed position, so a record may be applied twice, even to content that has part of the records after it: applying must be
-/// idempotent.
+/// Its position is never ahead of its content: it moves with the content or after it. After a crash the log is read
+/// again from the last committed position, so a record may be applied twice, even to content that has part of the
+/// records after it: applying must be idempotent.
 pub trait Projection: Send + 'static {
     /// A short constant name for logs and metrics.
     fn name(&self) -> &'static str;
@@ -39,25 +39,25 @@ pub trait Projection: Send + 'static {
     /// A fault of the read model's own storage.
     fn clear(&mut self) -> Result<(), ProjectionFault>;
 
-    /// Takes in the current state of one entity, with the same result as [`Projection::apply`] with all its records.
+    /// Adds the current state of one entity, with the same result as [`Projection::apply`] with all its records.
     ///
     /// # Errors
     /// A fault of the read model's own storage.
     fn seed(&mut self, stream: &Stream, loaded: &Loaded) -> Result<(), ProjectionFault>;
 
-    /// Takes durable records in, in log order; they need not be visible before `commit`.
+    /// Applies durable records in log order; they need not be visible before `commit`.
     ///
     /// # Errors
     /// A fault of the read model's own storage.
     fn apply(&mut self, records: &[Record]) -> Result<(), ProjectionFault>;
 
-    /// Whether so much was applied that it should be committed now, before its time.
+    /// Whether so much was applied that it should be committed now.
     fn is_due(&self) -> bool {
         false
     }
 
-    /// The streams with events since the last commit that erase data. Before a commit the follower takes them and has the state of
-    /// each stored in place of those events.
+    /// The streams with events since the last commit that erase data. Before a commit the follower takes them and has
+    /// the state of each stored in place of those events.
     fn take_erased(&mut self) -> Vec<Stream> {
         Vec::new()
     }

@@ -1,8 +1,8 @@
 //! Counts ratings: a process manager that adds the rating of every written review to its product's sum.
 //!
-//! A review is a stream of its own, and its text is durable first. A list holds it until its product has counted the rating, so a
-//! pass at start and every minute finishes what a crash left uncounted. The product is sent the review's version, so that a late or
-//! repeated command changes nothing.
+//! A review is a stream of its own, and its text is durable first. A list holds it until its product has counted the
+//! rating, so a pass at start and every minute finishes what a crash left uncounted. The product is sent the review's
+//! version, so that a late or repeated command changes nothing.
 //!
 //! May depend on `domain`.
 

@@ -1,4 +1,4 @@
-//! What a caller gets back from an entity: accepted, rejected, surely not executed, or unknown.
+//! What a caller gets back from an entity: accepted, rejected, not executed, or unknown.
 //!
 //! May depend on `storage` and `domain`.
 
@@ -28,7 +28,7 @@ pub enum AskError<R> {
     /// The entity understood and refused it; nothing changed.
     #[error(transparent)]
     Rejected(R),
-    /// Surely not executed: try again later.
+    /// Certainly not executed: try again later.
     #[error("not executed: {0}")]
     NotDelivered(NotDelivered),
     /// Perhaps executed: repeat it with the same identity.
@@ -36,7 +36,7 @@ pub enum AskError<R> {
     Unknown,
 }
 
-/// Why a command was surely not executed.
+/// Why a command was certainly not executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotDelivered {
     /// The entity's mailbox is full, or the entity is recovering from a failure.

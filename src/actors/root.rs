@@ -18,11 +18,11 @@ use super::{
 };
 use crate::domain::entity::Entity;
 
-/// The first pause before a failed child is started again, in milliseconds. It doubles with every failure in a row.
+/// The first pause before a failed child is restarted, in milliseconds. It doubles with every failure in a row.
 const RESTART_MS_MIN: u64 = 100;
 /// The longest pause, in milliseconds.
 const RESTART_MS_MAX: u64 = 30_000;
-/// After how long a child that was started again counts as healthy, in seconds.
+/// How long a restarted child must run to count as healthy.
 const HEALTHY_AFTER: Duration = Duration::from_secs(60);
 
 type Start = Arc<dyn Fn(ActorCell) -> BoxFuture<'static, Result<ActorCell, SpawnErr>> + Send + Sync>;
@@ -44,7 +44,7 @@ where
     })
 }
 
-/// Closes a directory when the tree is gone, also where it was not closed in order: the tokio runtime may have ended under it.
+/// Closes a directory when the tree is gone, also if it was not closed in order because the tokio runtime ended.
 struct Shut<E: Entity>(Directory<E>);
 
 impl<E: Entity> Drop for Shut<E> {
@@ -67,7 +67,8 @@ impl Child {
         }
     }
 
-    /// A follower that keeps a projection up with the log and commits at most every `commit_ms_min` milliseconds while nobody waits.
+    /// A follower that keeps a projection up with the log and commits at most every `commit_ms_min` milliseconds while
+    /// nobody waits.
     #[must_use]
     pub fn follower(progress: &Progress, open: Open, commit_ms_min: u64, store_erased: Option<StoreErased>) -> Self {
         let progress = progress.clone();
@@ -124,22 +125,22 @@ impl Root {
         Ok(Self(root))
     }
 
-    /// From now on children may end: the shop closes.
+    /// Tells the root that the shop closes, so it must not restart children that end.
     pub async fn expect_ends(&self) {
         let _ = ractor::call!(self.0, RootMessage::ExpectEnds);
     }
 
-    /// Ends the tree; what is still running ends with it.
+    /// Stops the root and every actor below it.
     pub async fn stop(&self) {
         let _ = self.0.stop_and_wait(None, Some(Duration::from_secs(5))).await;
     }
 }
 
-/// What the root is told.
+/// The messages of the root.
 pub enum RootMessage {
-    /// Start this child again.
+    /// Restart this child.
     StartAgain(usize),
-    /// Do not start children again.
+    /// Restart no child from now on.
     ExpectEnds(ractor::RpcReplyPort<()>),
 }
 

@@ -1,16 +1,16 @@
 //! Durable views: what readers see without activating an entity.
 //!
-//! The journal's writer publishes a view when the event behind it is durable, before the reply leaves. A live entity publishes
-//! into its [`Cell`]; the view of an entity at rest is read from storage once and cached, bounded in bytes.
+//! The journal's writer publishes a view when the event behind it is durable, before the reply leaves. A live entity
+//! publishes into its [`Cell`]; the view of an entity at rest is read from storage once and cached, bounded in bytes.
 //!
 //! No reader may get a view that is older than one that was acknowledged before. Four rules ensure it:
 //!
 //! 1. A reader looks into the live cell first.
 //! 2. A cell retires before it leaves the map, so there is always one place that has the newest view.
-//! 3. One reader loads while the others wait for it. It holds a placeholder in the cache; a cell that retires or publishes late removes
-//!    the placeholder, so a view that was loaded earlier is not cached later.
-//! 4. A reader also publishes what it loaded to the live cell before it is cached, because a load can see a record a moment before the
-//!    writer publishes it.
+//! 3. One reader loads while the others wait for it. It holds a placeholder in the cache; a cell that retires or
+//!    publishes late removes the placeholder, so a view that was loaded earlier is not cached later.
+//! 4. A reader also publishes what it loaded to the live cell before it is cached, because a load can see a record a
+//!    moment before the writer publishes it.
 //!
 //! So a cached view is never newer than a live cell.
 //!
@@ -118,7 +118,8 @@ impl<E: Entity> Subscription<E> {
 
 impl<E: Entity> Drop for Subscription<E> {
     fn drop(&mut self) {
-        // The receiver is dropped under the lock of the map: of two that are dropped at once, one sees that it is the last.
+        // The receiver is dropped under the lock of the map: of two that are dropped at once, one sees that it is the
+        // last.
         let changes = self.changes.take();
         let last = self.views.subscribers.remove_if(&self.id, |_, sender| {
             drop(changes);
@@ -146,8 +147,8 @@ impl<E: Entity> Cell<E> {
         self.views.notify(&self.id, sequence);
     }
 
-    /// Publishes what a reader has loaded, unless the entity is still being activated: the previous incarnation may have events that are
-    /// not yet acknowledged, and this view may lack them.
+    /// Publishes what a reader has loaded, unless the entity is still being activated: the previous incarnation may
+    /// have events that are not yet acknowledged, and this view may lack them.
     pub fn raise(&self, loaded: &Versioned<E::View>) {
         let older = self.state.lock().newest.as_ref().is_some_and(|newest| newest.sequence < loaded.sequence);
         if older {
@@ -160,12 +161,12 @@ impl<E: Entity> Cell<E> {
         self.state.lock().newest.clone()
     }
 
-    /// The entity ends: its view goes to the cache, and a view that becomes durable later removes it from there. To be called before the
-    /// cell leaves the map, so that a reader always finds one of the two.
+    /// The entity ends: its view goes to the cache, and a view that becomes durable later removes it from there. To be
+    /// called before the cell leaves the map, so that a reader always finds one of the two.
     pub fn retire(&self) {
         let mut state = self.state.lock();
         state.retired = Retired::Yes;
-        // If the view is too large for the cache, neither an older one nor a reader's placeholder may stay there.
+        // If the view is too large for the cache, neither an older one nor a reader's placeholder may remain there.
         self.views.cold.remove(&self.id);
         if let Some(newest) = &state.newest {
             self.views.cold.insert(self.id.clone(), newest.clone());
@@ -209,8 +210,8 @@ impl<E: Entity> Views<E> {
         id: &E::Id,
         raise: impl FnOnce(&Versioned<E::View>),
     ) -> Result<Versioned<E::View>, LoadError> {
-        // One reader loads, the others wait for it. If each loaded for itself, one could see a record that the first did not, and the
-        // view that the first then caches would be older than one that was read.
+        // One reader loads, the others wait for it. If each loaded for itself, one could see a record that the first
+        // did not, and the view that the first then caches would be older than one that was read.
         let placeholder = match self.cold.get_value_or_guard_async(id).await {
             Ok(cached) => return Ok(cached),
             Err(placeholder) => placeholder,
@@ -226,9 +227,10 @@ impl<E: Entity> Views<E> {
         };
         let versioned = Versioned { sequence, view };
         raise(&versioned);
-        // The absence of an entity is cached, too: every product page reads its reviews, and most products have none. Callers can read any
-        // id, but the cache is bounded, and entries that are read once do not displace those that are read often.
-        // If the placeholder is gone, the entity has been activated since, and its cell has cached what it had published by then.
+        // The absence of an entity is cached, too: every product page reads its reviews, and most products have none.
+        // Callers can read any id, but the cache is bounded, and entries that are read once do not displace those that
+        // are read often. If the placeholder is gone, the entity has been activated since, and its cell has cached what
+        // it had published by then.
         let outdated = |cached: Versioned<E::View>| cached.sequence < sequence;
         if placeholder.insert(versioned.clone()).is_err() && self.cold.peek(id).is_some_and(outdated) {
             self.cold.remove(id);

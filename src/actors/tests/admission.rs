@@ -1,6 +1,6 @@
-//! How many may wait for one entity, and that every place is given back.
+//! How many commands may wait for one entity, and that every permit is returned.
 //!
-//! The disk is held up, so that nothing is acknowledged until the test lets it.
+//! The disk is held, so that nothing is acknowledged until the test releases it.
 //!
 //! Depends on the runtime.
 
@@ -46,7 +46,7 @@ async fn until_waiting(runtime: &TestRuntime, wanted: u32) {
 }
 
 #[tokio::test]
-async fn a_full_mailbox_is_busy_and_every_place_comes_back() {
+async fn a_full_mailbox_is_busy_and_every_permit_is_returned() {
     let path = tempfile::tempdir().unwrap();
     let runtime = runtime(path.path()).await;
     runtime.disk.hold();
@@ -63,7 +63,7 @@ async fn a_full_mailbox_is_busy_and_every_place_comes_back() {
 }
 
 #[tokio::test]
-async fn places_of_askers_that_went_away_come_back() {
+async fn permits_of_callers_that_gave_up_are_returned() {
     let path = tempfile::tempdir().unwrap();
     let runtime = runtime(path.path()).await;
     for round in 0..10 {
@@ -81,7 +81,7 @@ async fn places_of_askers_that_went_away_come_back() {
 }
 
 #[tokio::test]
-async fn places_come_back_from_an_entity_that_panics() {
+async fn permits_are_returned_by_an_entity_that_panics() {
     let path = tempfile::tempdir().unwrap();
     let runtime = runtime(path.path()).await;
     for _ in 0..3 {
@@ -102,8 +102,8 @@ async fn places_come_back_from_an_entity_that_panics() {
     runtime.close().await;
 }
 
-/// Twelve askers come at once; as many as fit into a mailbox are kept, the others refused.
-async fn of_twelve_only_a_mailbox_is_kept(runtime: &TestRuntime) {
+/// Sends twelve commands at once; as many as fit into a mailbox are kept, and the others are refused.
+async fn a_mailbox_keeps_its_limit_of_twelve_commands(runtime: &TestRuntime) {
     let asked = asks(runtime, 11..=10 + 3 * MAILBOX_MAX);
     let refused = || asked.iter().filter(|ask| ask.is_finished()).count();
     until("those without a place are refused", async || refused() >= 2 * MAILBOX_MAX as usize).await;
@@ -118,23 +118,23 @@ async fn of_twelve_only_a_mailbox_is_kept(runtime: &TestRuntime) {
 }
 
 #[tokio::test]
-async fn what_waits_for_an_activation_is_bounded_too() {
+async fn commands_that_wait_for_an_activation_are_bounded() {
     let path = tempfile::tempdir().unwrap();
     let runtime = runtime(path.path()).await;
     runtime.directory.passivate(&ID);
     until("it is gone", async || runtime.waiting(ID).is_none()).await;
-    // On a disk that stands still its activation cannot end, since another entity's event is before it.
+    // With the disk held its activation cannot end, because another entity's event is queued before it.
     runtime.disk.hold();
     let other = runtime.clone();
     let before = tokio::spawn(async move { other.add(UserId(2), 1).await });
     until("the other event is queued", async || runtime.journal.figures().queue_records > 0).await;
-    of_twelve_only_a_mailbox_is_kept(&runtime).await;
+    a_mailbox_keeps_its_limit_of_twelve_commands(&runtime).await;
     before.await.unwrap().unwrap();
     runtime.close().await;
 }
 
 #[tokio::test]
-async fn what_waits_for_the_next_incarnation_is_bounded_too() {
+async fn commands_that_wait_for_the_next_incarnation_are_bounded() {
     let path = tempfile::tempdir().unwrap();
     let disk = Disk::new();
     let mut config = small_journal(path.path(), &disk);
@@ -144,13 +144,13 @@ async fn what_waits_for_the_next_incarnation_is_bounded_too() {
     let runtime = TestRuntime::on(journal, disk, limits, Clock::system()).await;
     runtime.add(ID, 0).await.unwrap();
     until_waiting(&runtime, 0).await;
-    // The third message waits for a place in the queue, so the entity cannot end.
+    // The third message waits for a slot in the queue, so the entity cannot end.
     runtime.disk.hold();
     let before = asks(&runtime, 1..=MAILBOX_MAX);
     until_waiting(&runtime, MAILBOX_MAX).await;
     runtime.directory.passivate(&ID);
     until("it is leaving", async || runtime.waiting(ID).is_none()).await;
-    of_twelve_only_a_mailbox_is_kept(&runtime).await;
+    a_mailbox_keeps_its_limit_of_twelve_commands(&runtime).await;
     for ask in before {
         ask.await.unwrap().unwrap();
     }
@@ -158,11 +158,11 @@ async fn what_waits_for_the_next_incarnation_is_bounded_too() {
 }
 
 #[tokio::test]
-async fn who_asks_ahead_is_answered_before_the_disk_and_nobody_else_is_told() {
+async fn only_a_caller_that_asks_ahead_is_answered_before_the_disk() {
     let path = tempfile::tempdir().unwrap();
     let runtime = runtime(path.path()).await;
     runtime.disk.hold();
-    let add = |number| Command::Add { entry: Entry { asker: 0, number }, mishap: Mishap::None };
+    let add = |number| Command::Add { entry: Entry { client: 0, number }, mishap: Mishap::None };
     for number in [1, 2, 1] {
         runtime.directory.ask_ahead(&ID, add(number)).await.unwrap();
     }
@@ -180,12 +180,12 @@ async fn who_asks_ahead_is_answered_before_the_disk_and_nobody_else_is_told() {
 }
 
 #[tokio::test]
-async fn a_command_nobody_waits_for_is_not_executed() {
+async fn a_command_without_a_caller_is_not_executed() {
     let path = tempfile::tempdir().unwrap();
     let runtime = runtime(path.path()).await;
-    // The receiver is gone before the entity sees the message.
+    // The receiver is gone before the entity gets the message.
     let (reply, _) = tokio::sync::oneshot::channel();
-    let entry = Entry { asker: 0, number: 5 };
+    let entry = Entry { client: 0, number: 5 };
     let command = Some(Command::Add { entry, mishap: Mishap::None });
     let envelope = Envelope { command, reply, reply_when: ReplyWhen::Durable };
     assert!(runtime.directory.owner().0.live.get(&ID).unwrap().push(envelope).is_ok());

@@ -1,4 +1,4 @@
-//! The test's entity: a list to which askers append, each entry with its identity. It panics on demand.
+//! The entity of these tests: a list to which clients append, each entry with its identity. It panics on demand.
 //!
 //! Depends on `domain::entity`.
 
@@ -18,27 +18,27 @@ use crate::domain::{
     ids::UserId,
 };
 
-/// How long a view takes to be cloned, in turns of a spin loop: a slow clone under the lock of a cell widens every race
-/// between publishing and reading.
+/// How long it takes to clone a view, in iterations of a spin loop. A slow clone under the lock of a cell widens every
+/// race between publishing and reading.
 pub(super) static CLONE_SPINS: AtomicUsize = AtomicUsize::new(0);
 
-/// Worlds whose brittle events can no longer be applied: a later release with a bug. How often it was tried.
+/// Worlds whose brittle events can no longer be applied, as after a release with a bug, and how often that was tried.
 static BROKEN_WORLDS: Mutex<BTreeMap<u64, usize>> = Mutex::new(BTreeMap::new());
 
-/// From now on, nothing with a brittle event of this world can be replayed.
+/// From now on, no brittle event of this world can be replayed.
 pub(super) fn break_world(world: u64) {
     BROKEN_WORLDS.lock().insert(world, 0);
 }
 
-/// The bug is mended. How often it has struck.
+/// Removes the bug. Returns how often it has struck.
 pub(super) fn mend_world(world: u64) -> usize {
     BROKEN_WORLDS.lock().remove(&world).unwrap_or(0)
 }
 
-/// An entry: whose it is, and its number among theirs.
+/// An entry: the client that appended it, and its number among that client's entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(super) struct Entry {
-    pub asker: u32,
+    pub client: u32,
     pub number: u32,
 }
 
@@ -54,9 +54,9 @@ pub(super) enum Mishap {
 pub(super) enum Command {
     /// Appends the entry, once.
     Add { entry: Entry, mishap: Mishap },
-    /// Is always refused, with the length of the list.
+    /// Is always rejected, with the length of the list.
     Refuse,
-    /// Appends an event that panics in every replay while the world is broken.
+    /// Appends an event that panics in every replay while its world is broken.
     AddBrittle { entry: Entry, world: u64 },
 }
 
@@ -90,7 +90,7 @@ impl Clone for Seen {
     }
 }
 
-/// Bytes of events that are not in the state: with them snapshots are due often.
+/// Padding in events that is not in the state: it makes snapshots due often.
 const PADDING_BYTES: usize = 200;
 
 impl Entity for AppendList {
@@ -105,7 +105,7 @@ impl Entity for AppendList {
         match *command {
             Command::Refuse => Err(Rejection { length: self.entries.len() }),
             Command::Add { entry, mishap } => {
-                assert!(mishap != Mishap::PanicInDecide, "mishap: wanted by the test");
+                assert!(mishap != Mishap::PanicInDecide, "panic on purpose");
                 let panics = mishap == Mishap::PanicInApply;
                 let event = Event::Added { entry, padding: vec![7; PADDING_BYTES], panics };
                 Ok((panics || !self.entries.contains(&entry)).then_some(event))
@@ -118,11 +118,11 @@ impl Entity for AppendList {
         match event {
             Event::Added { entry, panics, .. } => {
                 self.entries.push(*entry);
-                assert!(!panics, "mishap: wanted by the test");
+                assert!(!panics, "panic on purpose");
             }
             Event::AddedBrittle { entry, world } => {
                 let broken = BROKEN_WORLDS.lock().get_mut(world).map(|strikes| *strikes += 1);
-                assert!(broken.is_none(), "mishap: wanted by the test");
+                assert!(broken.is_none(), "panic on purpose");
                 self.entries.push(*entry);
             }
         }

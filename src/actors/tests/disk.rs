@@ -1,4 +1,4 @@
-//! A disk that can be full, be held up, or break: what is asked of it then fails, as when the power goes.
+//! A disk that can be full, be held, or break, so that calls fail as in a power failure.
 //!
 //! Depends on `storage`.
 
@@ -23,7 +23,7 @@ pub(super) struct Disk(Arc<Controls>);
 struct Controls {
     broken: AtomicBool,
     free_bytes: AtomicU64,
-    /// How many more calls succeed before the disk breaks down.
+    /// How many more calls succeed before the disk breaks.
     calls_left: AtomicU64,
     held: Mutex<bool>,
     let_go: Condvar,
@@ -46,7 +46,7 @@ impl Disk {
         self.let_go();
     }
 
-    /// Breaks down after so many more writes and syncs.
+    /// Breaks after this many more writes and syncs.
     pub(super) fn break_down_after(&self, calls: u64) {
         self.0.calls_left.store(calls, Ordering::SeqCst);
     }
@@ -55,12 +55,12 @@ impl Disk {
         self.0.broken.load(Ordering::SeqCst)
     }
 
-    /// Syncs wait from now on.
+    /// Makes syncs wait from now on.
     pub(super) fn hold(&self) {
         *self.0.held.lock() = true;
     }
 
-    /// Syncs go on.
+    /// Releases the syncs.
     pub(super) fn let_go(&self) {
         *self.0.held.lock() = false;
         self.0.let_go.notify_all();

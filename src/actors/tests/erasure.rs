@@ -1,5 +1,5 @@
-//! What has to be finished in several streams: killed at every single call on the disk, it is finished at the next start, and
-//! of a customer who is erased no state and no list says anything any more.
+//! Work over several streams: wherever the process is killed, the next start finishes it; and no state and no list
+//! contains anything of an erased customer.
 //!
 //! Depends on the runtime.
 
@@ -30,7 +30,7 @@ const CUSTOMER: UserId = UserId(1);
 const OTHER: UserId = UserId(2);
 const DELIVERED: OrderId = OrderId(1);
 const LATER: OrderId = OrderId(2);
-/// What only the customer says.
+/// A text that only this customer's data contains.
 const CANARY: &str = "Zyxwvut";
 
 fn text() -> String {
@@ -46,7 +46,7 @@ fn content(customer: UserId, rating: u8, text: &str) -> Content {
     Content { customer, rating, title, text, purchase }
 }
 
-/// Of one unit, by the customer of the canary.
+/// An order of one unit by the customer of the canary.
 fn order(cart_version: u64) -> Arc<Placement> {
     let mut placement = placement(CUSTOMER, cart_version, &[(0, 1)], NOW).as_ref().clone();
     placement.address.name = text();
@@ -71,7 +71,7 @@ async fn rate(shop: &TestShop, customer: UserId, rating: u8) -> Result<(), Gone>
     Ok(())
 }
 
-/// A customer with an account, a delivered order, something in the cart and a review beside somebody else's.
+/// A customer with an account, a delivered order, something in the cart, and a review beside one of somebody else.
 async fn prepare(shop: &TestShop) -> Result<(), Gone> {
     let register = || account::Command::Register {
         user: CUSTOMER,
@@ -101,7 +101,7 @@ async fn begin(shop: &TestShop) -> Result<(), Gone> {
     Ok(())
 }
 
-/// Waits for the erasure, as a request does; it gives up where the disk is broken, since then nothing is ever finished.
+/// Waits for the erasure, as a request does; gives up if the disk is broken, because then nothing is ever finished.
 async fn go_on(shop: &TestShop) -> Result<Finished, Gone> {
     let erasing = shop.erasure.finish(ACCOUNT);
     tokio::pin!(erasing);
@@ -116,8 +116,8 @@ async fn go_on(shop: &TestShop) -> Result<Finished, Gone> {
     if shop.disk.is_broken() { Err(Gone) } else { finished.ok_or(Gone) }
 }
 
-/// The names of all streams in whose state, and the keys of all lists in which, the canary is. What the log itself holds is
-/// not looked at: it goes with the segments.
+/// The names of all streams whose state, and the keys of all lists whose entries, contain the canary. The log itself is
+/// not searched: its events are removed with its segments.
 pub(super) async fn where_the_canary_is(shop: &TestShop) -> BTreeSet<String> {
     shop.lists_have_all().await;
     shop.journal.checkpoint().await.unwrap();
@@ -149,14 +149,14 @@ pub(super) async fn where_the_canary_is(shop: &TestShop) -> BTreeSet<String> {
     found
 }
 
-/// Nothing is left of the customer but what the books need.
+/// Checks that nothing is left of the customer but what accounting needs.
 async fn check_erased(shop: &TestShop) {
     until("the erasure is finished", async || {
         let former = shop.entities.accounts.read(&ACCOUNT).await.unwrap().view.former;
         former.is_some_and(|former| former.under_way.is_none())
     })
     .await;
-    // With the lists also the states have settled, whatever a crash has taken from them.
+    // When the lists have caught up, the states are stored, too, whatever a crash has lost.
     shop.check_lists().await;
     assert_eq!(where_the_canary_is(shop).await, BTreeSet::new());
     let order = shop.entities.orders.read(&DELIVERED).await.unwrap().view;
@@ -174,7 +174,7 @@ async fn open(path: &Path) -> TestShop {
     TestShop::open(path, &Provider::with_moods(&[]), Clock::manual(NOW)).await
 }
 
-/// Whether the disk broke, after so many calls, before all was erased.
+/// Whether the disk broke, after this many calls, before all was erased.
 fn with_a_crash_after(calls: u64) -> bool {
     let path = tempfile::tempdir().unwrap();
     let crashed = in_one_life(async {
@@ -187,7 +187,7 @@ fn with_a_crash_after(calls: u64) -> bool {
     });
     in_one_life(async {
         let shop = open(path.path()).await;
-        // What was begun is finished by itself; what was not is begun by the customer, who comes back.
+        // A begun erasure is finished by the shop; otherwise the customer asks again.
         if shop.entities.accounts.read(&ACCOUNT).await.unwrap().view.holder.is_some() {
             begin(&shop).await.unwrap();
             assert_eq!(go_on(&shop).await.ok(), Some(Finished::Yes));
@@ -199,7 +199,7 @@ fn with_a_crash_after(calls: u64) -> bool {
 }
 
 #[test]
-fn a_customer_is_erased_whatever_call_on_the_disk_the_shop_was_killed_at() {
+fn a_customer_is_erased_wherever_the_shop_was_killed() {
     let mut calls = 0;
     while with_a_crash_after(calls) {
         calls += 1;
@@ -209,12 +209,12 @@ fn a_customer_is_erased_whatever_call_on_the_disk_the_shop_was_killed_at() {
 }
 
 #[test]
-fn an_order_on_its_way_holds_an_erasure_up_until_it_ends() {
+fn an_open_order_delays_an_erasure_until_it_ends() {
     let path = tempfile::tempdir().unwrap();
     in_one_life(async {
         let shop = open(path.path()).await;
         prepare(&shop).await.unwrap();
-        // Taken between the look at the orders and the beginning.
+        // The order is placed after the erasure looked for open orders and before it begins.
         let version = shop.entities.carts.read(&CUSTOMER).await.unwrap().view.version;
         tell_order(&shop, LATER, order::Command::Place(order(version))).await.unwrap();
         shop.checkout.drive(LATER, None, Poll::IfNeeded).await;
@@ -230,7 +230,7 @@ fn an_order_on_its_way_holds_an_erasure_up_until_it_ends() {
 }
 
 #[test]
-fn an_order_that_comes_too_late_is_rejected_and_keeps_no_address() {
+fn an_order_after_the_erasure_is_rejected_and_keeps_no_address() {
     let path = tempfile::tempdir().unwrap();
     in_one_life(async {
         let shop = open(path.path()).await;
@@ -238,7 +238,7 @@ fn an_order_that_comes_too_late_is_rejected_and_keeps_no_address() {
         let version = shop.entities.carts.read(&CUSTOMER).await.unwrap().view.version;
         begin(&shop).await.unwrap();
         assert_eq!(go_on(&shop).await.ok(), Some(Finished::Yes));
-        // Its request had passed the door before the account was erased.
+        // Its request had been admitted before the account was erased.
         tell_order(&shop, LATER, order::Command::Place(order(version))).await.unwrap();
         shop.checkout.drive(LATER, None, Poll::IfNeeded).await;
         let late = shop.entities.orders.read(&LATER).await.unwrap().view;
@@ -249,7 +249,7 @@ fn an_order_that_comes_too_late_is_rejected_and_keeps_no_address() {
 }
 
 #[test]
-fn a_review_under_way_is_waited_for_and_erased() {
+fn an_erasure_waits_for_a_review_in_progress_and_erases_it() {
     let path = tempfile::tempdir().unwrap();
     in_one_life(async {
         let shop = open(path.path()).await;
@@ -273,7 +273,7 @@ fn a_review_under_way_is_waited_for_and_erased() {
 }
 
 #[test]
-fn stars_that_a_crash_left_uncounted_are_counted_at_the_next_start() {
+fn ratings_that_a_crash_left_uncounted_are_counted_at_the_next_start() {
     let path = tempfile::tempdir().unwrap();
     in_one_life(async {
         let shop = open(path.path()).await;

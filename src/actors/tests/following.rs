@@ -1,5 +1,5 @@
-//! The follower: a projection that fails wherever it can comes to the same content in the end, and one that is never quite
-//! up to date moves on all the same.
+//! The follower: a projection reaches the same content wherever it fails, and one that never catches up makes progress
+//! all the same.
 //!
 //! Depends on the runtime.
 
@@ -14,7 +14,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::runtime::{TestRuntime, hush_mishaps, open_journal, small_journal, until};
+use super::runtime::{TestRuntime, open_journal, silence_planned_panics, small_journal, until};
 use crate::{
     actors::{
         directory::DirectoryLimits,
@@ -45,7 +45,7 @@ const TROUBLES: [Trouble; 6] = [
     Trouble::CommitPanics,
 ];
 
-/// What a read model has stored: content and position in one commit.
+/// The stored content of a read model: content and position in one commit.
 #[derive(Default)]
 struct Stored {
     position: Position,
@@ -60,7 +60,7 @@ struct Model {
 }
 
 impl Model {
-    /// The next trouble, if it is one of these.
+    /// The next planned trouble, if it is one of these.
     fn trouble(&self, fails: Trouble, panics: Trouble) -> Result<(), ProjectionFault> {
         let mut troubles = self.troubles.lock();
         let next = troubles.front().copied().filter(|next| [fails, panics].contains(next));
@@ -68,7 +68,7 @@ impl Model {
             troubles.pop_front();
         }
         drop(troubles);
-        assert!(next != Some(panics), "mishap: wanted by the test");
+        assert!(next != Some(panics), "panic on purpose");
         match next {
             Some(_) => Err(ProjectionFault { projection: "model", problem: "mishap".into() }),
             None => Ok(()),
@@ -147,7 +147,7 @@ fn follow(journal: &Journal, open: Open, commit_ms_min: u64) -> (Progress, Child
 }
 
 async fn all_is_followed_in_spite_of(troubles: &[Trouble], commit_ms_min: u64) {
-    hush_mishaps();
+    silence_planned_panics();
     let path = tempfile::tempdir().unwrap();
     let runtime = TestRuntime::open(path.path(), DirectoryLimits::default()).await;
     let model = Model::default();
@@ -155,7 +155,7 @@ async fn all_is_followed_in_spite_of(troubles: &[Trouble], commit_ms_min: u64) {
     let (progress, child) = follow(&runtime.journal, model.open(), commit_ms_min);
     let root = Root::start(vec![child]).await.unwrap();
     let mut written = 0;
-    // One at a time, so that there is something to apply and commit for every trouble.
+    // One record at a time, so that there is something to apply and commit for every trouble.
     while !model.troubles.lock().is_empty() || written < 20 {
         runtime.add(UserId(u128::from(written % 3)), written).await.unwrap();
         written += 1;
@@ -179,13 +179,13 @@ async fn all_is_followed_in_spite_of(troubles: &[Trouble], commit_ms_min: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_follower_that_fails_anywhere_goes_on_where_it_had_committed() {
+async fn a_follower_that_fails_anywhere_continues_from_its_last_commit() {
     let each = TROUBLES.map(|trouble| async move { all_is_followed_in_spite_of(&[trouble], 0).await });
     futures::future::join_all(each).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_follower_that_fails_again_and_again_comes_through() {
+async fn a_follower_that_fails_repeatedly_still_finishes() {
     let troubles = [Trouble::CommitPanics, Trouble::OpenFails, Trouble::ApplyPanics, Trouble::CommitFails];
     all_is_followed_in_spite_of(&troubles, 3).await;
 }
@@ -232,7 +232,7 @@ impl Projection for Slow {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_follower_moves_on_although_it_never_catches_up() {
+async fn a_follower_makes_progress_although_it_never_catches_up() {
     for commit_ms_min in [0, 5] {
         let path = tempfile::tempdir().unwrap();
         let runtime = TestRuntime::open(path.path(), DirectoryLimits::default()).await;
@@ -254,7 +254,7 @@ async fn a_follower_moves_on_although_it_never_catches_up() {
                 written += 1;
             }
         });
-        // It reaches what was durable at some moment, three times, while the writer goes on.
+        // Three times it reaches what was durable at some moment, while the writer goes on.
         for _ in 0..3 {
             let wanted = runtime.journal.durable();
             until("the position moves under steady writing", async || progress.position() > wanted).await;
@@ -267,7 +267,7 @@ async fn a_follower_moves_on_although_it_never_catches_up() {
 }
 
 #[tokio::test]
-async fn a_journal_without_records_is_followed_too() {
+async fn an_empty_journal_can_be_followed() {
     let path = tempfile::tempdir().unwrap();
     let journal = open_journal(small_journal(path.path(), &super::disk::Disk::new())).await;
     let model = Model::default();

@@ -1,8 +1,8 @@
 //! The stored form of every event and snapshot, byte by byte, in `tests/golden/`.
 //!
-//! Each line is a name, the version of its form, and its bytes in hexadecimal. Nothing has been released yet, so a form may
-//! change in a commit of its own: `SOUK_GOLDEN=write` writes the files again. The first release ends that; from then on the
-//! lines of a released version stay, each version in a file of its own. Depends on `records` and `domain`.
+//! Each line is a name, the version of its form, and its bytes in hexadecimal. Nothing has been released yet, so a form
+//! may change in a commit of its own: `SOUK_GOLDEN=write` writes the files again. The first release ends that; from
+//! then on the lines of a released version stay, each version in a file of its own. Depends on `records` and `domain`.
 
 use std::{fmt::Write, path::PathBuf};
 

@@ -1,4 +1,4 @@
-//! The lists of orders after a crash: whatever of them it leaves, the log makes them right again.
+//! The lists of orders after a crash: whatever a crash leaves of them, reading the log again repairs them.
 //!
 //! Depends on `lists` and the journal.
 
@@ -22,7 +22,7 @@ const NOW: Timestamp = Timestamp(1_000);
 const STAGES: [Stage; 7] =
     [Stage::Open, Stage::Paid, Stage::Confirmed, Stage::Packed, Stage::Shipped, Stage::Delivered, Stage::Ended];
 
-/// The records of an order that these commands made.
+/// The records of an order that these commands create.
 fn records(id: OrderId, commands: &[Command]) -> Vec<Record> {
     let stream = Stream::new(Order::KIND as u8, &id.to_key());
     let mut order = Order::default();
@@ -43,7 +43,7 @@ fn open(journal: &Journal) -> ListsProjection {
     ListsProjection::open(journal.clone()).unwrap()
 }
 
-/// Where the order is listed: how often for its customer, whether among the open ones, and in which stages.
+/// How often the order is listed for its customer, whether among the open ones, and in which stages.
 fn listed(journal: &Journal, id: OrderId) -> (usize, bool, Vec<Stage>) {
     let lists = Lists::new(journal.clone());
     let orders = |of| lists.orders(of, None, usize::MAX - 1).unwrap().items;
@@ -53,9 +53,9 @@ fn listed(journal: &Journal, id: OrderId) -> (usize, bool, Vec<Stage>) {
     (customers, open, stages.collect())
 }
 
-/// A crash leaves what was committed, and of the commit that was under way the first changes; the log is read again from the last
-/// position that is known to be durable, which may be older than both.
-async fn whatever_a_crash_leaves(commands: &[Command], last: Stage) {
+/// A crash leaves what was committed, and of the commit in progress the first changes. The log is read again from the
+/// last position that is known to be durable, which may be older than both.
+async fn check_after_every_crash(commands: &[Command], last: Stage) {
     let dir = tempfile::tempdir().unwrap();
     let journal = Journal::open(JournalConfig::new(dir.path())).unwrap();
     let (mut number, mut left_all) = (0, false);
@@ -91,7 +91,7 @@ async fn whatever_a_crash_leaves(commands: &[Command], last: Stage) {
 }
 
 #[tokio::test]
-async fn a_delivered_order_is_listed_once_whatever_a_crash_leaves() {
+async fn a_delivered_order_is_listed_once_after_any_crash() {
     let placed = placement(CUSTOMER, 1, &[(1, 1)], NOW);
     let captured = PaymentState::Captured { reference: "1".into(), amount: placed.total };
     let tracking = Tracking { carrier: "A Carrier".into(), number: "1".into() };
@@ -106,12 +106,12 @@ async fn a_delivered_order_is_listed_once_whatever_a_crash_leaves() {
         Command::Ship(tracking),
         Command::Deliver,
     ];
-    whatever_a_crash_leaves(&life, Stage::Delivered).await;
+    check_after_every_crash(&life, Stage::Delivered).await;
 }
 
 #[tokio::test]
-async fn a_cancelled_order_is_listed_once_whatever_a_crash_leaves() {
+async fn a_cancelled_order_is_listed_once_after_any_crash() {
     let placed = placement(CUSTOMER, 1, &[(1, 1)], NOW);
     let life = [Command::Place(placed), Command::Cancel, Command::RecordUndone];
-    whatever_a_crash_leaves(&life, Stage::Ended).await;
+    check_after_every_crash(&life, Stage::Ended).await;
 }

@@ -1,5 +1,6 @@
-//! The runtime, proved: a small entity on the real journal, directory and root, under panics, passivations, checkpoints,
-//! restarts and failing disks; every row of the supervision table; every step of the checkout; the stored bytes.
+//! Tests of the runtime: a small entity on the real journal, directory and root, under panics, passivations,
+//! checkpoints, restarts and failing disks; every row of the supervision table; every step of the checkout; the stored
+//! bytes.
 //!
 //! `SOUK_SEEDS` sets how many seeds the random tests run.
 //!

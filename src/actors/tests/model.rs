@@ -1,8 +1,9 @@
-//! The runtime against a model: many askers over several ids, while entities panic, are passivated and crowd each other out,
-//! the owner is killed, checkpoints are made, and the whole runtime ends cleanly, is dropped, or loses its disk, and returns.
+//! The runtime against a model: many clients over several ids, while entities panic, are passivated and evict each
+//! other, the owner is killed, checkpoints are made, and the whole runtime ends cleanly, is dropped, or loses its disk,
+//! and starts again.
 //!
-//! What was acknowledged is there exactly once, what was surely not executed is not there, each asker's entries are in their
-//! order, no sequence is missing, and no reader ever saw a list that the final one does not begin with.
+//! Every acknowledged entry is present exactly once, none that was not executed is, each client's entries are in its
+//! order, no sequence is missing, and every list that a reader saw is a prefix of the final one.
 //!
 //! Depends on the runtime.
 
@@ -34,10 +35,10 @@ use crate::{
 };
 
 const IDS: u128 = 5;
-const ASKERS: u32 = 6;
+const CLIENTS: u32 = 6;
 const GENERATIONS: u64 = 4;
 const STEPS: u32 = 60;
-/// How often an asker repeats one command before it gives up and lets the outcome be unknown.
+/// How often a client repeats one command before it leaves the outcome unknown.
 const REPEATS_MAX: u32 = 400;
 
 /// What is known of one list.
@@ -45,16 +46,16 @@ const REPEATS_MAX: u32 = 400;
 struct Known {
     /// Acknowledged entries.
     acknowledged: Mutex<BTreeSet<Entry>>,
-    /// Entries that were surely never executed.
+    /// Entries that were certainly not executed.
     refused: Mutex<BTreeSet<Entry>>,
-    /// A list at least this long was acknowledged.
+    /// A list of at least this length was acknowledged.
     floor: AtomicU64,
-    /// The longest list anybody was shown.
+    /// The longest list that anybody was shown.
     longest: Mutex<Arc<Vec<Entry>>>,
 }
 
 impl Known {
-    /// Whatever is shown continues what was shown, or is the beginning of it.
+    /// Checks that one of the two lists is a prefix of the other, and keeps the longer one.
     fn shown(&self, list: &Arc<Vec<Entry>>) {
         let mut longest = self.longest.lock();
         let common = longest.len().min(list.len());
@@ -82,10 +83,10 @@ impl Model {
     async fn read(&self, runtime: &TestRuntime, id: u128, last: &mut BTreeMap<u128, u64>) {
         let known = &self.lists[&id];
         let floor = known.floor.load(Ordering::SeqCst).max(last.get(&id).copied().unwrap_or(0));
-        // A journal that is gone cannot be read; what it answered before still counts.
+        // A lost journal cannot be read; its earlier answers still count.
         let Ok(Versioned { sequence, view }) = runtime.directory.read(&UserId(id)).await else { return };
         let length = view.0.len() as u64;
-        assert_eq!(sequence, length, "every event of a append_list is an entry");
+        assert_eq!(sequence, length, "every event of an append list is an entry");
         assert!(length >= floor, "id {id}: read {length} entries after {floor} were acknowledged or read");
         known.shown(&view.0);
         last.insert(id, length);
@@ -101,7 +102,7 @@ impl Model {
         self.acknowledged.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Everything that must be true when nobody is at work.
+    /// Checks everything that must hold when no client is active.
     async fn check(&self, runtime: &TestRuntime) {
         for (id, known) in &self.lists {
             let Versioned { sequence, view } = runtime.directory.read(&UserId(*id)).await.unwrap();
@@ -114,16 +115,16 @@ impl Model {
             assert!(lost.is_empty(), "id {id}: acknowledged and lost: {lost:?}");
             let risen: Vec<_> = known.refused.lock().intersection(&entries).copied().collect();
             assert!(risen.is_empty(), "id {id}: surely not executed, yet there: {risen:?}");
-            for asker in 0..ASKERS {
+            for client in 0..CLIENTS {
                 let numbers: Vec<_> =
-                    view.0.iter().filter(|entry| entry.asker == asker).map(|entry| entry.number).collect();
-                assert!(numbers.is_sorted(), "id {id}: the entries of {asker} are out of order: {numbers:?}");
+                    view.0.iter().filter(|entry| entry.client == client).map(|entry| entry.number).collect();
+                assert!(numbers.is_sorted(), "id {id}: the entries of {client} are out of order: {numbers:?}");
             }
         }
         self.check_log(runtime);
     }
 
-    /// The log itself has every sequence once.
+    /// Checks that the log has every sequence once.
     fn check_log(&self, runtime: &TestRuntime) {
         let (mut next, mut from) = (HashMap::<Stream, u64>::new(), Position::BEGINNING);
         loop {
@@ -141,7 +142,7 @@ impl Model {
     }
 }
 
-struct Asker {
+struct Client {
     name: u32,
     model: Arc<Model>,
     runtime: TestRuntime,
@@ -150,7 +151,7 @@ struct Asker {
     last: BTreeMap<u128, u64>,
 }
 
-impl Asker {
+impl Client {
     async fn work(mut self) {
         for _ in 0..STEPS {
             let id = self.random.u128(0..IDS);
@@ -158,7 +159,7 @@ impl Asker {
                 0..4 => self.model.read(&self.runtime, id, &mut self.last).await,
                 4 => self.refuse(id).await,
                 _ => {
-                    let entry = Entry { asker: self.name, number: self.next };
+                    let entry = Entry { client: self.name, number: self.next };
                     self.next += 1;
                     if self.add(id, entry).await == Shop::Closed {
                         return;
@@ -168,7 +169,7 @@ impl Asker {
         }
     }
 
-    /// A refusal rests on what came before it: who reads after it finds at least as much.
+    /// A rejection reflects everything before it: a later read finds at least as much.
     async fn refuse(&mut self, id: u128) {
         if let Err(AskError::Rejected(refused)) = self.runtime.directory.ask(&UserId(id), Command::Refuse).await {
             self.model.lists[&id].floor.fetch_max(refused.length as u64, Ordering::SeqCst);
@@ -187,7 +188,7 @@ impl Asker {
             let answer = self.ask(id, Command::Add { entry, mishap }).await;
             match answer {
                 None => {
-                    // Nobody waited for the answer, so it is not known. Half of them are repeated.
+                    // Nobody waited for the answer, so the outcome is unknown. Half of these are repeated.
                     surely_not = false;
                     if self.random.bool() {
                         break;
@@ -228,7 +229,7 @@ impl Asker {
         }
     }
 
-    /// Asks, and in one of ten cases does not wait for the answer.
+    /// Sends a command, and in one of ten cases does not wait for the answer.
     async fn ask(&mut self, id: u128, command: Command) -> Option<Answer<AppendList>> {
         let (id, patience) = (UserId(id), self.random.u8(0..10) > 0);
         let ask = self.runtime.directory.ask(&id, command);
@@ -250,7 +251,7 @@ enum Shop {
     Closed,
 }
 
-/// Passivates, checkpoints and now and then kills the owner.
+/// Passivates, makes checkpoints, and now and then kills the owner.
 async fn disturb(runtime: TestRuntime, mut random: fastrand::Rng, ended: Arc<AtomicBool>) {
     let kill_at = random.u32(0..400);
     let mut turn = 0;
@@ -261,7 +262,7 @@ async fn disturb(runtime: TestRuntime, mut random: fastrand::Rng, ended: Arc<Ato
         }
         match random.u8(0..8) {
             0 => {
-                // It fails when the journal does, which is one of the things that happen here.
+                // It fails if the journal does, which happens here on purpose.
                 let _ = runtime.journal.checkpoint().await;
             }
             1..6 => runtime.directory.passivate(&UserId(random.u128(0..IDS))),
@@ -275,13 +276,13 @@ async fn disturb(runtime: TestRuntime, mut random: fastrand::Rng, ended: Arc<Ato
 
 #[derive(Debug, Clone, Copy)]
 enum End {
-    /// All asked, then closed.
+    /// Closed after all clients have ended.
     Clean,
-    /// Closed while askers are at work.
+    /// Closed while clients are active.
     CleanAtWork,
-    /// Everything is dropped while askers are at work.
+    /// Everything is dropped while clients are active.
     Dropped,
-    /// The disk breaks while askers are at work.
+    /// The disk breaks while clients are active.
     DiskBroken,
 }
 
@@ -296,25 +297,25 @@ fn limits(random: &mut fastrand::Rng) -> DirectoryLimits {
     }
 }
 
-/// One life of the runtime. Its askers are left at work where it ends badly.
+/// One life of the runtime. Where it ends abruptly, its clients are still active.
 async fn live(path: &Path, model: Arc<Model>, seed: u64, generation: u64, end: End) {
     let mut random = fastrand::Rng::with_seed(seed * GENERATIONS + generation);
     let runtime = TestRuntime::open(path, limits(&mut random)).await;
     model.check(&runtime).await;
     let ended = Arc::new(AtomicBool::new(false));
     let disturbance = tokio::spawn(disturb(runtime.clone(), random.fork(), Arc::clone(&ended)));
-    let mut askers = JoinSet::new();
-    for name in 0..ASKERS {
+    let mut clients = JoinSet::new();
+    for name in 0..CLIENTS {
         let next = u32::try_from(generation).unwrap() * STEPS;
         let (model, runtime, random) = (Arc::clone(&model), runtime.clone(), random.fork());
-        askers.spawn(Asker { name, model, runtime, random, next, last: BTreeMap::new() }.work());
+        clients.spawn(Client { name, model, runtime, random, next, last: BTreeMap::new() }.work());
     }
     let goal = model.acknowledged.load(Ordering::Relaxed) + random.u64(20..60);
     let enough = async || model.acknowledged.load(Ordering::Relaxed) >= goal;
     match end {
         End::Clean => {
-            while let Some(asker) = askers.join_next().await {
-                asker.unwrap();
+            while let Some(client) = clients.join_next().await {
+                client.unwrap();
             }
         }
         End::CleanAtWork | End::Dropped | End::DiskBroken => until("some work is done", enough).await,
@@ -322,8 +323,8 @@ async fn live(path: &Path, model: Arc<Model>, seed: u64, generation: u64, end: E
     match end {
         End::Clean | End::CleanAtWork => {
             runtime.close().await;
-            while let Some(asker) = askers.join_next().await {
-                asker.unwrap();
+            while let Some(client) = clients.join_next().await {
+                client.unwrap();
             }
             assert_eq!(runtime.directory.live_count(), 0, "a closed directory holds nobody");
             assert_eq!(runtime.journal.figures().queue_records, 0, "every place in the queue was given back");
@@ -331,16 +332,16 @@ async fn live(path: &Path, model: Arc<Model>, seed: u64, generation: u64, end: E
             disturbance.await.unwrap();
         }
         End::Dropped => {
-            // The runtime ends under them; only a failed check is of interest.
-            while let Some(asker) = askers.try_join_next() {
-                asker.unwrap();
+            // The runtime ends under them; only a failed check matters.
+            while let Some(client) = clients.try_join_next() {
+                client.unwrap();
             }
-            askers.detach_all();
+            clients.detach_all();
         }
         End::DiskBroken => {
             runtime.disk.break_down();
-            while let Some(asker) = askers.join_next().await {
-                asker.unwrap();
+            while let Some(client) = clients.join_next().await {
+                client.unwrap();
             }
             ended.store(true, Ordering::Relaxed);
             disturbance.await.unwrap();
@@ -349,7 +350,7 @@ async fn live(path: &Path, model: Arc<Model>, seed: u64, generation: u64, end: E
 }
 
 #[test]
-fn what_was_acknowledged_is_there_once_and_in_order_whatever_happens() {
+fn every_acknowledged_entry_is_present_once_and_in_order_whatever_happens() {
     let (mut acknowledged, mut unknown, mut refused, mut reads) = (0, 0, 0, 0);
     for seed in seeds(25) {
         let (directory, model) = (tempfile::tempdir().unwrap(), Model::new());

@@ -1,4 +1,4 @@
-//! What an asker is told when the journal takes nothing, has failed, was closed, or lost the stream to another writer; and
+//! What a client gets when the journal is read-only, has failed, was closed, or lost the stream to another writer; and
 //! while a directory closes.
 //!
 //! Depends on the runtime.
@@ -55,7 +55,7 @@ async fn on_a_full_disk_nothing_is_executed_and_reads_go_on() {
 }
 
 #[tokio::test]
-async fn on_a_broken_disk_the_first_is_unknown_and_the_others_surely_not() {
+async fn on_a_broken_disk_the_first_command_is_unknown_and_later_ones_are_not_executed() {
     let path = tempfile::tempdir().unwrap();
     let runtime = runtime(path.path()).await;
     runtime.disk.hold();
@@ -83,23 +83,23 @@ async fn when_the_journal_is_closed_nothing_is_executed() {
     }
 }
 
-/// An answer that changes nothing rests on what came before it, even where that was refused by the journal.
+/// An answer that changes nothing depends on earlier events, also if the journal has refused those.
 #[tokio::test]
-async fn nobody_is_told_of_what_another_writer_kept_from_being_stored() {
+async fn no_answer_shows_an_event_that_another_writer_prevented() {
     let path = tempfile::tempdir().unwrap();
     let runtime = runtime(path.path()).await;
     runtime.disk.hold();
     let (other, first, again, refuse) = (runtime.clone(), runtime.clone(), runtime.clone(), runtime.clone());
     let other = tokio::spawn(async move { other.add(AT_REST, 1).await });
     until("the disk is busy", async || runtime.journal.figures().queue_records == 1).await;
-    // Somebody else takes the stream while the entity is alive; its next event will be refused.
+    // Another activation takes the stream while the entity is alive; its next event will be refused.
     let journal = runtime.journal.clone();
     let thief = tokio::spawn(async move { journal.activate(&Views::<AppendList>::stream(&ALIVE)).await });
     tokio::task::yield_now().await;
     let first = tokio::spawn(async move { first.add(ALIVE, 2).await });
     let again = tokio::spawn(async move { again.add(ALIVE, 2).await });
     let refuse = tokio::spawn(async move { refuse.directory.ask(&ALIVE, Command::Refuse).await });
-    // Known before the disk has done anything.
+    // The answers are there before the disk has done anything.
     for answer in [first.await.unwrap(), again.await.unwrap(), refuse.await.unwrap()] {
         assert!(matches!(answer, Err(AskError::Unknown)), "{answer:?}");
     }
@@ -114,18 +114,18 @@ async fn nobody_is_told_of_what_another_writer_kept_from_being_stored() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn who_asks_while_a_directory_closes_is_answered_or_refused() {
+async fn commands_during_the_close_of_a_directory_are_answered_or_refused() {
     let (mut answered, mut refused) = (0, 0);
     for round in 0..20 {
         let path = tempfile::tempdir().unwrap();
         let runtime = runtime(path.path()).await;
-        let mut askers = JoinSet::new();
-        for asker in 0..8 {
+        let mut clients = JoinSet::new();
+        for client in 0..8 {
             let runtime = runtime.clone();
-            askers.spawn(async move {
+            clients.spawn(async move {
                 let mut accepted = 0;
                 for number in 0.. {
-                    match runtime.add(UserId(u128::from(asker % 5)), 100 * (asker + 1) + number).await {
+                    match runtime.add(UserId(u128::from(client % 5)), 100 * (client + 1) + number).await {
                         Ok(_) => accepted += 1,
                         Err(AskError::NotDelivered(NotDelivered::Closed)) => return accepted,
                         other => panic!("surely executed or surely not, but {other:?}"),
@@ -138,7 +138,7 @@ async fn who_asks_while_a_directory_closes_is_answered_or_refused() {
             tokio::task::yield_now().await;
         }
         runtime.directory.close().await;
-        while let Some(accepted) = askers.join_next().await {
+        while let Some(accepted) = clients.join_next().await {
             answered += accepted.unwrap();
             refused += 1;
         }

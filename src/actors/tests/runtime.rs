@@ -1,4 +1,4 @@
-//! What the tests stand on: a journal with small limits in a directory, a directory of append_lists, the root above them.
+//! The set-up of these tests: a journal with small limits in a directory, a directory of append lists, and the root.
 //!
 //! Depends on the runtime.
 
@@ -26,10 +26,10 @@ use crate::{
     storage::{Journal, JournalConfig, JournalLimits, OpenError},
 };
 
-/// How long a state is waited for, in seconds. Nothing is measured with it: a test that runs into it has failed.
+/// How long the tests wait for a state, in seconds: a test that waits longer has failed.
 const WAIT_SECONDS: u64 = 60;
 
-/// Waits for a state.
+/// Waits until a state is reached.
 pub(super) async fn until(what: &str, mut reached: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(WAIT_SECONDS);
     let mut ticks = tokio::time::interval(Duration::from_millis(1));
@@ -40,28 +40,28 @@ pub(super) async fn until(what: &str, mut reached: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// How many seeds a random test runs.
+/// The seeds of a random test.
 pub(super) fn seeds(usual: u64) -> std::ops::Range<u64> {
     0..std::env::var("SOUK_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(usual)
 }
 
-/// Panics that a test wants are not worth a page of output each.
-pub(super) fn hush_mishaps() {
-    static HUSHED: Once = Once::new();
-    HUSHED.call_once(|| {
-        let loud = std::panic::take_hook();
+/// Suppresses the output of panics that a test provokes.
+pub(super) fn silence_planned_panics() {
+    static SILENCED: Once = Once::new();
+    SILENCED.call_once(|| {
+        let report = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             let payload = panic.payload();
             let message = payload.downcast_ref::<&str>().copied();
             let message = message.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-            if !message.is_some_and(|message| message.contains("mishap")) {
-                loud(panic);
+            if !message.is_some_and(|message| message.contains("on purpose")) {
+                report(panic);
             }
         }));
     });
 }
 
-/// Small limits, so that everything that happens seldom happens often.
+/// Small limits, so that rare events happen often.
 pub(super) fn small_journal(path: &Path, disk: &Arc<Disk>) -> JournalConfig {
     let mut config = JournalConfig::new(path);
     config.files = Arc::clone(disk) as Arc<_>;
@@ -77,7 +77,7 @@ pub(super) fn small_journal(path: &Path, disk: &Arc<Disk>) -> JournalConfig {
     config
 }
 
-/// Opens a journal; one that was dropped a moment ago may take a while to give its directory back.
+/// Opens a journal; one that was dropped just before may need a while to release its directory.
 pub(super) async fn open_journal(config: JournalConfig) -> Journal {
     let deadline = Instant::now() + Duration::from_secs(WAIT_SECONDS);
     loop {
@@ -90,7 +90,7 @@ pub(super) async fn open_journal(config: JournalConfig) -> Journal {
     }
 }
 
-/// Everything a test of append_lists needs.
+/// What a test of append lists needs.
 #[derive(Clone)]
 pub(super) struct TestRuntime {
     _lets_go: Arc<LetsGo>,
@@ -101,7 +101,7 @@ pub(super) struct TestRuntime {
     root: Arc<Root>,
 }
 
-/// A test that fails while the disk is held must end all the same: the journal waits for its syncs. Dropped first.
+/// Releases the disk when dropped, which is first: even a failed test must end, and the journal waits for its syncs.
 struct LetsGo(Arc<Disk>);
 
 impl Drop for LetsGo {
@@ -115,7 +115,7 @@ impl TestRuntime {
         Self::open_with(path, limits, Clock::system()).await
     }
 
-    /// With a clock that the test moves.
+    /// Opens with a clock that the test moves.
     pub(super) async fn open_still(path: &Path, limits: DirectoryLimits) -> Self {
         Self::open_with(path, limits, Clock::manual(Timestamp(1_000_000))).await
     }
@@ -127,7 +127,7 @@ impl TestRuntime {
     }
 
     pub(super) async fn on(journal: Journal, disk: Arc<Disk>, limits: DirectoryLimits, clock: Clock) -> Self {
-        hush_mishaps();
+        silence_planned_panics();
         let directory = Directory::new(journal.clone(), clock.clone(), limits);
         let root = Arc::new(Root::start(vec![Child::owner("append_lists", &directory)]).await.unwrap());
         Self { _lets_go: Arc::new(LetsGo(Arc::clone(&disk))), journal, directory, disk, clock, root }
@@ -150,7 +150,7 @@ impl TestRuntime {
     }
 
     pub(super) async fn add_with(&self, id: UserId, number: u32, mishap: Mishap) -> Answer<AppendList> {
-        self.directory.ask(&id, Command::Add { entry: Entry { asker: 0, number }, mishap }).await
+        self.directory.ask(&id, Command::Add { entry: Entry { client: 0, number }, mishap }).await
     }
 
     pub(super) async fn read(&self, id: UserId) -> Versioned<Seen> {
@@ -168,14 +168,14 @@ impl TestRuntime {
         }
     }
 
-    /// How many messages are waiting for an entity, if it is alive.
+    /// The number of commands that wait for an entity, if it is alive.
     pub(super) fn waiting(&self, id: UserId) -> Option<u32> {
         let shared = self.directory.owner().0;
         shared.live.get(&id).map(|live| live.mailbox.permits_in_use())
     }
 }
 
-/// Whether an answer says that nothing was done because there is too much to do.
+/// Whether the answer is `Busy`.
 pub(super) fn is_busy(answer: &Answer<AppendList>) -> bool {
     matches!(answer, Err(AskError::NotDelivered(NotDelivered::Busy)))
 }

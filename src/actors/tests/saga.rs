@@ -1,6 +1,6 @@
-//! The checkout, step by step: refused, unknown, repeated, cancelled meanwhile, and killed at every single call on the disk.
-//! Whatever happens, when everything is at rest no ended order holds stock, money is captured for exactly the paid orders,
-//! once, and every unit that a customer put into a cart is in the cart or in an order.
+//! The checkout, step by step: rejected, unknown, repeated, cancelled meanwhile, and killed at every single call on the
+//! disk. Whatever happens: when everything is at rest, no ended order holds stock, money is captured once for exactly
+//! the paid orders, and every unit that a customer put into a cart is in the cart or in an order.
 //!
 //! Depends on the runtime.
 
@@ -65,7 +65,7 @@ impl Story {
 async fn act(shop: &TestShop, action: Action) -> Result<(), Gone> {
     match action {
         Action::Place(order, customer, lines) => {
-            // A cart of so many lines was changed so often; placed again, the order is found by its id.
+            // A cart of this many lines has this version; a repeated action finds the order by its id.
             place(shop, order, customer, lines, lines.len() as u64).await?;
             drive(shop, order).await
         }
@@ -97,7 +97,7 @@ async fn act(shop: &TestShop, action: Action) -> Result<(), Gone> {
         }
         Action::PayAndLeave(order, method) => {
             pay(shop, order, method).await?;
-            // Whoever waited is gone, but the request had told the checkout.
+            // The client is gone, but its request had started the checkout.
             let checkout = shop.checkout.clone();
             tokio::spawn(async move { checkout.drive(OrderId(order), None, Poll::IfNeeded).await });
             Ok(())
@@ -140,7 +140,7 @@ async fn pay(shop: &TestShop, order: u128, method: &str) -> Result<(), Gone> {
     Ok(())
 }
 
-/// Waits for the checkout, as a request does; without it where the disk has broken, as then nothing ends any more.
+/// Waits for the checkout, as a request does; not if the disk is broken, because then nothing ends any more.
 async fn drive(shop: &TestShop, order: u128) -> Result<(), Gone> {
     let driven = shop.checkout.drive(OrderId(order), None, Poll::IfNeeded);
     tokio::pin!(driven);
@@ -151,7 +151,7 @@ async fn drive(shop: &TestShop, order: u128) -> Result<(), Gone> {
     if shop.disk.is_broken() { Err(Gone) } else { Ok(()) }
 }
 
-/// Runs one life of the shop in a runtime of its own; when this returns, nothing of it is left.
+/// Runs one life of the shop in a tokio runtime of its own; when this returns, nothing of it is left.
 pub(super) fn in_one_life<F: Future>(life: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let output = runtime.block_on(life);
@@ -159,7 +159,7 @@ pub(super) fn in_one_life<F: Future>(life: F) -> F::Output {
     output
 }
 
-/// A story whose disk breaks down after so many calls. Whether it broke before the story had ended.
+/// Runs a story whose disk breaks after this many calls. Returns whether it broke before the story had ended.
 fn with_a_crash_after(story: &Story, calls: u64) -> bool {
     let path = tempfile::tempdir().unwrap();
     let provider = Provider::with_moods(story.moods);
@@ -174,10 +174,10 @@ fn with_a_crash_after(story: &Story, calls: u64) -> bool {
     crashed
 }
 
-/// The shop opens again; its customers repeat what they did.
+/// Opens the shop again, and its customers repeat what they did.
 async fn finish(story: &Story, path: &Path, provider: &Arc<Provider>, clock: &Clock, context: &str) {
     let shop = TestShop::open(path, provider, clock.clone()).await;
-    // What was under way is resumed by itself, before any customer comes back.
+    // The shop resumes open orders by itself, before any customer returns.
     for order in story.orders() {
         shop.until_at_rest(order).await;
     }
@@ -186,7 +186,8 @@ async fn finish(story: &Story, path: &Path, provider: &Arc<Provider>, clock: &Cl
     shop.close().await;
 }
 
-/// Every story, with a crash at the first call on the disk, at the second, and so on until the story ends before the crash.
+/// Runs every story with a crash at the first call on the disk, at the second, and so on until the story ends before
+/// the crash.
 fn crash_everywhere(stories: &[&str]) {
     for story in STORIES.iter().filter(|story| stories.contains(&story.name)) {
         let (mut calls, mut crashes) = (0, 0);
@@ -200,33 +201,33 @@ fn crash_everywhere(stories: &[&str]) {
 }
 
 #[test]
-fn killed_anywhere_on_the_way_to_the_payment() {
+fn a_kill_anywhere_before_the_payment_loses_nothing() {
     crash_everywhere(&["paid"]);
 }
 
 #[test]
-fn killed_anywhere_while_the_provider_does_not_answer() {
+fn a_kill_anywhere_while_the_provider_does_not_answer_loses_nothing() {
     let lost = "the provider hears nothing, then declines, then captures";
     crash_everywhere(&["the answers of the provider are lost", lost]);
 }
 
 #[test]
-fn killed_anywhere_on_the_way_to_a_rejection() {
+fn a_kill_anywhere_before_a_rejection_loses_nothing() {
     crash_everywhere(&["one line is not in stock", "the cart has changed"]);
 }
 
 #[test]
-fn killed_anywhere_on_the_way_to_a_cancellation_or_an_expiry() {
+fn a_kill_anywhere_before_a_cancellation_or_an_expiry_loses_nothing() {
     crash_everywhere(&["cancelled after the reservation", "cancelled meanwhile", "not paid in time"]);
 }
 
 #[test]
-fn killed_anywhere_while_two_want_the_last_piece() {
+fn a_kill_anywhere_while_two_customers_want_the_last_unit_loses_nothing() {
     crash_everywhere(&["two customers want the last pieces", "two drivers"]);
 }
 
 #[test]
-fn the_stories_end_as_they_must_without_any_crash() {
+fn every_story_ends_as_expected_without_a_crash() {
     for story in STORIES {
         let (path, provider, clock) =
             (tempfile::tempdir().unwrap(), Provider::with_moods(story.moods), Clock::manual(NOW));
@@ -235,7 +236,7 @@ fn the_stories_end_as_they_must_without_any_crash() {
             story.prepare(&shop).await.unwrap();
             story.happen(&shop).await.unwrap();
             story.check_end(&shop, &provider, "no crash").await;
-            // Twice the same story changes nothing.
+            // Running the same story twice changes nothing.
             story.happen(&shop).await.unwrap();
             story.check_end(&shop, &provider, "again").await;
             shop.close().await;
@@ -260,7 +261,7 @@ fn a_payment_in_flight_at_an_abrupt_stop_is_resumed_with_the_same_key_and_charge
     });
     in_one_life(async {
         let shop = TestShop::open(path.path(), &provider, clock.clone()).await;
-        // Nobody comes back; the shop finds the order by itself.
+        // No customer returns; the shop finds the order by itself.
         until("the order is confirmed", async || shop.status(OrderId(1)).await == Some(Status::Confirmed)).await;
         shop.check(&provider, &story.orders(), &story.added()).await;
         shop.close().await;
@@ -270,7 +271,7 @@ fn a_payment_in_flight_at_an_abrupt_stop_is_resumed_with_the_same_key_and_charge
 }
 
 #[test]
-fn a_driver_that_is_told_of_an_older_order_drives_it_as_it_is() {
+fn a_driver_that_starts_from_an_older_state_reads_the_present_one() {
     let path = tempfile::tempdir().unwrap();
     let (provider, clock) = (Provider::with_moods(&[]), Clock::manual(NOW));
     let (story, order) = (&STORIES[0], OrderId(1));
@@ -280,7 +281,7 @@ fn a_driver_that_is_told_of_an_older_order_drives_it_as_it_is() {
         act(&shop, story.actions[0]).await.unwrap();
         pay(&shop, 1, "tok_success").await.unwrap();
         drive(&shop, 1).await.unwrap();
-        // As a notice does: it was heard before the cancellation, and its driver comes after it.
+        // A notice acts so: it read the order before the cancellation, and its driver runs after it.
         let before = shop.entities.orders.read(&order).await.unwrap().view;
         assert_eq!(before.status(), Some(Status::Confirmed));
         shop.insist(&shop.entities.orders, &order, || Command::Cancel).await.unwrap().unwrap();
@@ -291,12 +292,12 @@ fn a_driver_that_is_told_of_an_older_order_drives_it_as_it_is() {
 }
 
 #[test]
-fn what_cannot_be_voided_for_long_is_raised_also_where_it_is_tried_now_and_then_only() {
+fn a_void_that_fails_for_long_raises_an_issue_also_with_long_pauses() {
     let path = tempfile::tempdir().unwrap();
     let (provider, clock) = (Provider::with_moods(&[]), Clock::manual(NOW));
     let (story, order) = (&STORIES[0], OrderId(1));
     in_one_life(async {
-        // Each trouble ends the drive.
+        // Each failure ends the drive.
         let limits = DriveLimits { back_off_ms_min: 1_000, ..DriveLimits::default() };
         let shop = TestShop::open_with(path.path(), &provider, clock.clone(), limits).await;
         story.prepare(&shop).await.unwrap();
@@ -306,7 +307,7 @@ fn what_cannot_be_voided_for_long_is_raised_also_where_it_is_tried_now_and_then_
         shop.insist(&shop.entities.orders, &order, request).await.unwrap().unwrap();
         drive(&shop, 1).await.unwrap();
         assert_eq!(shop.status(order).await, Some(Status::Authorised));
-        provider.add_mood(Mood::HearsNothing);
+        provider.add_mood(Mood::RequestLost);
         shop.insist(&shop.entities.orders, &order, || Command::Cancel).await.unwrap().unwrap();
         drive(&shop, 1).await.unwrap();
         let problems = async || {
@@ -314,8 +315,8 @@ fn what_cannot_be_voided_for_long_is_raised_also_where_it_is_tried_now_and_then_
             read.open_issue_kinds().map(IssueKind::as_str).collect::<Vec<_>>()
         };
         assert_eq!((shop.status(order).await, problems().await), (Some(Status::Cancelling), vec![]));
-        // Longer than until an operator is told, and long before the next drive is.
-        provider.add_mood(Mood::HearsNothing);
+        // Longer than the time until an issue is raised, and long before the next drive.
+        provider.add_mood(Mood::RequestLost);
         clock.advance_ms(limits.attention_ms);
         until("an operator is told", async || problems().await == ["payment_unknown"]).await;
         clock.advance_ms(limits.back_off_ms_max);
@@ -332,7 +333,7 @@ fn a_checkout_that_fails_resumes_every_open_order() {
     in_one_life(async {
         let shop = TestShop::open(path.path(), &provider, clock.clone()).await;
         shop.stock(0, 100).await.unwrap();
-        // Orders that nobody has asked the checkout for: their customers went away too early.
+        // Orders whose customers left before the checkout was asked to drive them.
         for order in 1..=20_u128 {
             let (customer, lines) = (UserId(order), &[(0, 1)]);
             shop.fill_cart(customer, lines).await.unwrap();
@@ -347,7 +348,7 @@ fn a_checkout_that_fails_resumes_every_open_order() {
             until("it awaits its payment", async || shop.status(OrderId(order)).await == Some(Status::AwaitingPayment))
                 .await;
         }
-        // The deadline is kept by the checkout that took over.
+        // The restarted checkout expires them at their deadline.
         clock.advance_ms(DEADLINE_MS);
         for order in 1..=20 {
             until("it has expired", async || shop.status(OrderId(order)).await == Some(Status::Expired)).await;
@@ -380,14 +381,14 @@ async fn customer(
     Ok(())
 }
 
-/// Kills, checkpoints, and spoils the provider's mood.
+/// Kills actors, makes checkpoints, and changes the provider's mood.
 async fn disturb(shop: &TestShop, provider: &Provider, mut random: fastrand::Rng) {
     for _ in 0..random.u8(2..10) {
         match random.u8(0..6) {
             0 => shop.kill_checkout(),
             1 => shop.kill_owner(random.u8(0..3)),
-            2 => provider.add_mood(Mood::LosesAnswer),
-            3 => provider.add_mood(Mood::HearsNothing),
+            2 => provider.add_mood(Mood::AnswerLost),
+            3 => provider.add_mood(Mood::RequestLost),
             4 => provider.add_mood(Mood::Hangs),
             _ => {
                 shop.journal.checkpoint().await.unwrap();
@@ -398,8 +399,8 @@ async fn disturb(shop: &TestShop, provider: &Provider, mut random: fastrand::Rng
     }
 }
 
-/// Many orders at once while owners and the checkout are killed, the provider is moody, customers cancel and repeat, and the
-/// whole shop is dropped.
+/// Many orders at once, while owners and the checkout are killed, the provider fails at random, customers cancel and
+/// repeat, and the whole shop is dropped.
 async fn storm(path: &Path, provider: &Arc<Provider>, clock: &Clock, random: &mut fastrand::Rng, last: bool) {
     const CUSTOMERS: u128 = 12;
     let shop = TestShop::open(path, provider, clock.clone()).await;
@@ -441,7 +442,7 @@ async fn storm(path: &Path, provider: &Arc<Provider>, clock: &Clock, random: &mu
 }
 
 #[test]
-fn the_books_balance_after_any_storm() {
+fn money_and_stock_balance_after_any_storm() {
     for seed in seeds(12) {
         println!("storm {seed}");
         let path = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! One of every stored event, with every field and every variant within it in use. A new variant does not compile here until
-//! it has a number, and does not pass until it has an example.
+//! One of every stored event, with every field and every variant within it in use. A new variant does not compile here
+//! until it has a number, and does not pass until it has an example.
 //!
 //! Depends on `domain` and `storage::codec`.
 

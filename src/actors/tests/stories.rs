@@ -1,6 +1,6 @@
 //! What customers do to the checkout in the tests, and how each story must end.
 //!
-//! Depends on the shop shop.
+//! Depends on `test_shop`.
 
 use super::test_shop::Mood;
 use crate::domain::{ids::UserId, order::Status};
@@ -8,29 +8,29 @@ use crate::domain::{ids::UserId, order::Status};
 const ASHA: UserId = UserId(1);
 const BINA: UserId = UserId(2);
 
-/// What customers do. Every action may be repeated after a crash, with the same identity.
+/// A customer's action. Every action may be repeated after a crash, with the same identity.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Action {
     /// A customer places an order of everything in the cart, and waits for the checkout.
     Place(u128, UserId, &'static [(u8, u32)]),
     /// Places an order that was computed from another version of the cart.
     PlaceStale(u128, UserId, &'static [(u8, u32)]),
-    /// Pays with this method, and waits for the outcome.
+    /// Pays with this method and waits for the outcome.
     Pay(u128, &'static str),
-    /// Pays, and goes away.
+    /// Pays without waiting for the outcome.
     PayAndLeave(u128, &'static str),
     Cancel(u128),
     /// Two requests drive the order at once.
     DriveTwice(u128),
-    /// Places, and changes their mind while the checkout is at work.
+    /// Places an order and cancels it while the checkout is at work.
     PlaceAndCancel(u128, UserId, &'static [(u8, u32)]),
-    /// Places, and two drivers work at it at once: only where nobody else wants the stock.
+    /// Places an order that two drivers work at. Only where nobody else wants the stock.
     PlaceWithTwoDrivers(u128, UserId, &'static [(u8, u32)]),
-    /// The deadline of everything placed so far passes.
+    /// The deadline of every placed order passes.
     LetExpire,
 }
 
-/// A story with what the customers have in their carts and how it ends.
+/// A story: what the customers put into their carts, what they do, and how it must end.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Story {
     pub name: &'static str,
@@ -56,7 +56,7 @@ pub(super) const STORIES: &[Story] = &[
         name: "the answers of the provider are lost",
         stock: &[(0, 5), (1, 5)],
         carts: &[(ASHA, TWO)],
-        moods: &[Mood::LosesAnswer, Mood::HearsNothing, Mood::Hangs],
+        moods: &[Mood::AnswerLost, Mood::RequestLost, Mood::Hangs],
         actions: &[Action::Place(1, ASHA, TWO), Action::PayAndLeave(1, "tok_success"), Action::DriveTwice(1)],
         ends: &[(1, Status::Confirmed)],
     },
@@ -64,7 +64,7 @@ pub(super) const STORIES: &[Story] = &[
         name: "the provider hears nothing, then declines, then captures",
         stock: &[(0, 5), (1, 5)],
         carts: &[(ASHA, TWO)],
-        moods: &[Mood::HearsNothing, Mood::LosesAnswer],
+        moods: &[Mood::RequestLost, Mood::AnswerLost],
         actions: &[Action::Place(1, ASHA, TWO), Action::Pay(1, "tok_decline"), Action::Pay(1, "tok_success")],
         ends: &[(1, Status::Confirmed)],
     },
@@ -104,7 +104,7 @@ pub(super) const STORIES: &[Story] = &[
         name: "two drivers",
         stock: &[(0, 5), (1, 5)],
         carts: &[(ASHA, TWO)],
-        moods: &[Mood::LosesAnswer],
+        moods: &[Mood::AnswerLost],
         actions: &[
             Action::PlaceWithTwoDrivers(1, ASHA, TWO),
             Action::PayAndLeave(1, "tok_success"),
@@ -124,7 +124,7 @@ pub(super) const STORIES: &[Story] = &[
         name: "two customers want the last pieces",
         stock: &[(0, 3), (1, 1)],
         carts: &[(ASHA, TWO), (BINA, TWO)],
-        moods: &[Mood::LosesAnswer],
+        moods: &[Mood::AnswerLost],
         actions: &[
             Action::Place(1, ASHA, TWO),
             Action::Place(2, BINA, TWO),

@@ -40,14 +40,14 @@ async fn fail(runtime: &TestRuntime, id: UserId, mishap: Mishap) {
 }
 
 #[tokio::test]
-async fn a_panicking_entity_takes_nobody_with_it_and_comes_back_after_a_back_off() {
+async fn a_panicking_entity_ends_alone_and_returns_after_a_back_off() {
     for mishap in [Mishap::PanicInDecide, Mishap::PanicInApply] {
         let path = tempfile::tempdir().unwrap();
         let runtime = TestRuntime::open_still(path.path(), limits()).await;
         runtime.add(ONE, 1).await.unwrap();
         runtime.add(OTHER, 1).await.unwrap();
         let other = incarnation(&runtime, OTHER);
-        // It doubles with every failure up to its limit.
+        // The back-off doubles with every failure, up to its limit.
         for back_off_ms in [BACK_OFF_MS, 2 * BACK_OFF_MS, 3 * BACK_OFF_MS, 3 * BACK_OFF_MS] {
             fail(&runtime, ONE, mishap).await;
             assert_eq!(runtime.numbers(ONE).await, [1], "readers do not notice");
@@ -57,7 +57,7 @@ async fn a_panicking_entity_takes_nobody_with_it_and_comes_back_after_a_back_off
             assert!(runtime.add(ONE, 1).await.is_ok(), "it is back");
         }
         assert_eq!(incarnation(&runtime, OTHER), other, "the other one never noticed");
-        // After a healthy while it begins again with the shortest back-off.
+        // After a healthy period it starts again with the shortest back-off.
         runtime.clock.advance_ms(60_001);
         fail(&runtime, ONE, mishap).await;
         runtime.clock.advance_ms(BACK_OFF_MS);
@@ -68,10 +68,10 @@ async fn a_panicking_entity_takes_nobody_with_it_and_comes_back_after_a_back_off
 }
 
 #[tokio::test]
-async fn a_poisoned_entity_cannot_spin() {
+async fn an_entity_that_always_fails_does_not_spin() {
     let path = tempfile::tempdir().unwrap();
     let runtime = TestRuntime::open_still(path.path(), limits()).await;
-    let (world, entry) = (7_002, Entry { asker: 0, number: 1 });
+    let (world, entry) = (7_002, Entry { client: 0, number: 1 });
     runtime.directory.ask(&ONE, Command::AddBrittle { entry, world }).await.unwrap();
     // It ends without a snapshot, so that its event is replayed.
     fail(&runtime, ONE, Mishap::PanicInDecide).await;
@@ -96,7 +96,7 @@ async fn a_poisoned_entity_cannot_spin() {
 async fn a_passivated_entity_leaves_a_snapshot_and_nobody_notices() {
     let path = tempfile::tempdir().unwrap();
     let runtime = TestRuntime::open_still(path.path(), limits()).await;
-    // Each has two hundred bytes: together they are worth a snapshot, one is not.
+    // Each event has two hundred bytes: together they are worth a snapshot, one is not.
     for entry in 1..=6 {
         runtime.add(ONE, entry).await.unwrap();
     }
@@ -134,7 +134,7 @@ async fn idle_entities_are_passivated_and_the_longest_unused_make_room() {
 }
 
 #[tokio::test]
-async fn an_owner_that_fails_is_started_again_with_nobody_alive() {
+async fn a_failed_owner_is_restarted_without_entities() {
     let path = tempfile::tempdir().unwrap();
     let runtime = TestRuntime::open_still(path.path(), limits()).await;
     for id in 0..10 {
@@ -153,7 +153,7 @@ async fn an_owner_that_fails_is_started_again_with_nobody_alive() {
 }
 
 #[tokio::test]
-async fn with_the_root_everything_ends() {
+async fn every_actor_ends_with_the_root() {
     let path = tempfile::tempdir().unwrap();
     let runtime = TestRuntime::open_still(path.path(), limits()).await;
     runtime.add(ONE, 1).await.unwrap();

@@ -1,5 +1,5 @@
-//! A small shop for the checkout: real orders, carts and inventories on the real journal, the list of open orders, and a
-//! payment provider that outlives the shop and does what the test wants.
+//! A small shop for tests of the checkout: real orders, carts and inventories on the real journal, the list of open
+//! orders, and a payment provider that survives the shop and fails on demand.
 //!
 //! Depends on the runtime.
 
@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 
 use super::{
     disk::Disk,
-    runtime::{hush_mishaps, open_journal, small_journal, until},
+    runtime::{open_journal, silence_planned_panics, small_journal, until},
 };
 use crate::{
     actors::{
@@ -49,17 +49,17 @@ pub(super) const DEADLINE_MS: u64 = 900_000;
 /// What the provider does with a charge that it has not seen yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mood {
-    /// Charges, but its answer is lost.
-    LosesAnswer,
-    /// Does nothing and does not say so.
-    HearsNothing,
+    /// Charges, but the answer is lost.
+    AnswerLost,
+    /// The request is lost: it does not charge, and the outcome is unknown.
+    RequestLost,
     /// Charges, and never answers.
     Hangs,
 }
 
-/// The simulated provider, outliving the shop, in whatever mood it is for the next requests.
+/// The fake provider. It survives the shop, and has a mood for each of the next requests.
 pub(super) struct Provider {
-    books: FakeProvider,
+    inner: FakeProvider,
     moods: Mutex<VecDeque<Mood>>,
     calls: Mutex<Vec<OperationKey>>,
 }
@@ -67,7 +67,7 @@ pub(super) struct Provider {
 impl Provider {
     pub(super) fn with_moods(moods: &[Mood]) -> Arc<Self> {
         let moods = Mutex::new(moods.iter().copied().collect());
-        Arc::new(Self { books: FakeProvider::in_memory(), moods, calls: Mutex::default() })
+        Arc::new(Self { inner: FakeProvider::in_memory(), moods, calls: Mutex::default() })
     }
 
     pub(super) fn add_mood(&self, mood: Mood) {
@@ -78,10 +78,10 @@ impl Provider {
         self.calls.lock().clone()
     }
 
-    /// What it has taken for an order and not given back, in minor units, and how often it has taken anything.
+    /// The sum captured and not refunded for an order, in minor units, and the number of captures.
     pub(super) fn balance(&self, order: OrderId) -> (i64, usize) {
         let (name, mut balance, mut captures) = (order.to_string(), 0, 0);
-        for line in self.books.ledger() {
+        for line in self.inner.ledger() {
             let minor = i64::try_from(line.amount.minor).unwrap();
             match line.effect() {
                 _ if line.parts().is_none_or(|(order, ..)| order != name) => {}
@@ -93,19 +93,19 @@ impl Provider {
         (balance, captures)
     }
 
-    /// Does what is asked, or what its mood is.
-    fn in_its_mood<'a, T: Send + 'a>(&'a self, key: OperationKey, answer: Answer<'a, T>) -> Answer<'a, T> {
+    /// Executes a request as its mood says.
+    fn with_mood<'a, T: Send + 'a>(&'a self, key: OperationKey, answer: Answer<'a, T>) -> Answer<'a, T> {
         async move {
             self.calls.lock().push(key);
             let mood = self.moods.lock().pop_front();
-            let lost = || Err(Unknown::new("mishap: wanted by the test"));
+            let lost = || Err(Unknown::new("lost on purpose"));
             match mood {
                 None => answer.await,
-                Some(Mood::LosesAnswer) => {
+                Some(Mood::AnswerLost) => {
                     let _ = answer.await;
                     lost()
                 }
-                Some(Mood::HearsNothing) => lost(),
+                Some(Mood::RequestLost) => lost(),
                 Some(Mood::Hangs) => {
                     let _ = answer.await;
                     std::future::pending().await
@@ -125,31 +125,31 @@ impl Gateway for Provider {
         if !payment.method.starts_with("tok_") {
             payment.method = "tok_success".into();
         }
-        self.in_its_mood(payment.key(Operation::Charge), self.books.pay(payment))
+        self.with_mood(payment.key(Operation::Charge), self.inner.pay(payment))
     }
 
     fn find(&self, payment: Payment) -> Answer<'_, Option<PaymentState>> {
-        self.in_its_mood(payment.key(Operation::Charge), self.books.find(payment))
+        self.with_mood(payment.key(Operation::Charge), self.inner.find(payment))
     }
 
     fn look_up(&self, reference: String) -> Answer<'_, Option<Booked>> {
-        self.books.look_up(reference)
+        self.inner.look_up(reference)
     }
 
     fn capture(&self, payment: Payment) -> Answer<'_, PaymentState> {
-        self.in_its_mood(payment.key(Operation::Capture), self.books.capture(payment))
+        self.with_mood(payment.key(Operation::Capture), self.inner.capture(payment))
     }
 
     fn void(&self, payment: Payment) -> Answer<'_, PaymentState> {
-        self.in_its_mood(payment.key(Operation::Void), self.books.void(payment))
+        self.with_mood(payment.key(Operation::Void), self.inner.void(payment))
     }
 
     fn refund(&self, repayment: Repayment) -> Answer<'_, RefundState> {
-        self.in_its_mood(repayment.key(), self.books.refund(repayment))
+        self.with_mood(repayment.key(), self.inner.refund(repayment))
     }
 
     fn list_payments(&self, since: Timestamp, until: Timestamp, after: Option<String>) -> Answer<'_, PaymentsPage> {
-        self.books.list_payments(since, until, after)
+        self.inner.list_payments(since, until, after)
     }
 
     fn signature_header(&self) -> &'static str {
@@ -161,11 +161,10 @@ impl Gateway for Provider {
     }
 }
 
-/// The journal is gone, so nothing can be asked any more.
+/// The journal is gone, so no command can be sent any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Gone;
 
-/// The shop.
 #[derive(Clone)]
 pub(super) struct TestShop {
     pub journal: Journal,
@@ -183,21 +182,21 @@ impl std::ops::Deref for TestShop {
 }
 
 impl TestShop {
-    /// A shop that tries again at once.
+    /// A shop whose checkout repeats without a pause.
     pub(super) async fn open(path: &Path, provider: &Arc<Provider>, clock: Clock) -> Self {
         let limits = DriveLimits { back_off_ms_min: 1, back_off_ms_max: 8, ..DriveLimits::default() };
         Self::open_with(path, provider, clock, limits).await
     }
 
     pub(super) async fn open_with(path: &Path, provider: &Arc<Provider>, clock: Clock, limits: DriveLimits) -> Self {
-        hush_mishaps();
+        silence_planned_panics();
         let drive_limits = DriveLimits { provider_ms_max: 50, ..limits };
         let disk = Disk::new();
         let mut config = small_journal(path, &disk);
-        // A batch for each record, so that a crash can come between any two of them.
+        // One batch per record, so that a crash can come between any two of them.
         config.limits.batch_records_max = 1;
         let journal = open_journal(config).await;
-        // Entities that fail come back at once: the clock of these tests stands still.
+        // Entities that fail come back at once, because the clock of these tests stands still.
         let limits =
             DirectoryLimits { back_off_ms_min: 0, back_off_ms_max: 0, live_max: 8, ..DirectoryLimits::default() };
         let parts = RuntimeParts {
@@ -207,7 +206,7 @@ impl TestShop {
             directory_limits: limits,
             drive_limits,
             lists_commit_ms_min: 0,
-            // No pass during a test.
+            // No pass of the reconciler during a test.
             reconcile_every_ms: 86_400_000,
             payment_deadline_ms: DEADLINE_MS,
             read_models: Vec::new(),
@@ -221,7 +220,7 @@ impl TestShop {
         self.journal.close().await.unwrap();
     }
 
-    /// Asks until there is a definite answer, as a patient customer does.
+    /// Repeats a command until there is a definite answer, as a patient customer does.
     pub(super) async fn insist<E: Entity>(
         &self,
         directory: &Directory<E>,
@@ -270,7 +269,7 @@ impl TestShop {
         self.entities.orders.read(&order).await.unwrap().view.status()
     }
 
-    /// Waits until the checkout has nothing to do for an order.
+    /// Waits until the checkout has nothing left to do for an order.
     pub(super) async fn until_at_rest(&self, order: OrderId) {
         until("the order is at rest", async || {
             let status = self.status(order).await;
@@ -279,7 +278,7 @@ impl TestShop {
         .await;
     }
 
-    /// What must be true of the whole shop when everything is at rest. `added` is what customers put into their carts.
+    /// Checks everything that must hold when the whole shop is at rest. `added` is what customers put into their carts.
     pub(super) async fn check(&self, provider: &Provider, orders: &[OrderId], added: &HashMap<(UserId, u8), u32>) {
         let (mut reserved, mut sold) = (HashMap::new(), HashMap::new());
         let (mut held, mut open) = (HashMap::new(), HashMap::<UserId, Vec<OrderId>>::new());
@@ -300,7 +299,7 @@ impl TestShop {
                         *reserved.entry(line.product.clone()).or_insert(0) += u64::from(line.quantity);
                         *of_customer += line.quantity;
                     }
-                    // What is cancelled after it was sold was bought all the same; it is back in the stock by a receipt.
+                    // An order cancelled after its sale was sold all the same; a receipt returned it to stock.
                     Status::Confirmed | Status::Cancelled if was_sold => {
                         *sold.entry(line.product.clone()).or_insert(0) += u64::from(line.quantity);
                         *of_customer += line.quantity;
@@ -336,12 +335,12 @@ impl TestShop {
         self.check_lists().await;
     }
 
-    /// Waits until the lists have all that is durable.
+    /// Waits until the lists contain everything durable.
     pub(super) async fn lists_have_all(&self) {
         assert_eq!(self.lists_progress.catch_up(std::time::Duration::from_secs(30)).await, CaughtUp::Yes);
     }
 
-    /// The lists that follow the log are those that are made from the entities as they are.
+    /// Checks that the lists equal those built from the entities themselves.
     pub(super) async fn check_lists(&self) {
         self.lists_have_all().await;
         let journal = self.journal.clone();

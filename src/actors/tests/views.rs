@@ -1,5 +1,5 @@
-//! Views under stress: many readers of few entities that are passivated, fail and are checkpointed all the time, with a cache
-//! that holds almost nothing. A read finds at least what was acknowledged, or read, before it began.
+//! Views under stress: many readers of few entities that are passivated, fail and are checkpointed all the time, with a
+//! cache that holds almost nothing. A read finds at least what was acknowledged, or read, before it began.
 //!
 //! Depends on the runtime.
 
@@ -23,7 +23,7 @@ const COMMANDS: u32 = 60;
 struct Floors([AtomicU64; IDS]);
 
 impl Floors {
-    /// Reads, and holds the answer against what was known before.
+    /// Reads, and compares the answer with what was known before.
     async fn read(&self, runtime: &TestRuntime, id: usize) {
         let shop = self.0[id].load(Ordering::SeqCst);
         let versioned = runtime.read(UserId(id as u128)).await;
@@ -100,7 +100,8 @@ async fn stress(seed: u64) -> u64 {
 async fn no_read_is_older_than_what_was_acknowledged_or_read_before() {
     let mut reads = 0;
     for seed in seeds(12) {
-        // Slow clones keep the lock of a cell, so that a reply that left before its view would be overtaken by a reader.
+        // Slow clones hold the lock of a cell, so that a reader would overtake a reply that left before its view was
+        // published.
         CLONE_SPINS.store([0, 2_000][usize::from(seed % 2 == 1)], Ordering::Relaxed);
         reads += stress(seed).await;
     }
@@ -117,7 +118,7 @@ async fn a_load_that_began_before_a_change_is_not_cached_after_it() {
     runtime.directory.passivate(&id);
     until("the entity is gone", async || runtime.directory.live_count() == 0).await;
     let views = Arc::clone(&runtime.directory.owner().0.views);
-    // A cell of an entity that ended with an event on its way: it publishes late, while a reader is loading.
+    // The cell of an entity that ended with an event in progress publishes late, while a reader is loading.
     let cell = views.cell(id);
     cell.publish(1, runtime.read(id).await.view);
     cell.retire();
@@ -131,7 +132,7 @@ async fn a_load_that_began_before_a_change_is_not_cached_after_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_loaded_goes_to_the_live_cell_before_others_can_find_it() {
+async fn a_loaded_view_reaches_the_live_cell_before_other_readers() {
     let path = tempfile::tempdir().unwrap();
     let runtime = TestRuntime::open(path.path(), DirectoryLimits::default()).await;
     let (id, views) = (UserId(1), Arc::clone(&runtime.directory.owner().0.views));
@@ -142,12 +143,12 @@ async fn what_is_loaded_goes_to_the_live_cell_before_others_can_find_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reader_is_not_taken_along_by_an_entity_that_cannot_be_replayed() {
+async fn a_reader_survives_an_entity_that_cannot_be_replayed() {
     let path = tempfile::tempdir().unwrap();
     let runtime =
         TestRuntime::open(path.path(), DirectoryLimits { views_bytes_max: 0, ..DirectoryLimits::default() }).await;
     let (id, world) = (UserId(1), 7_001);
-    let entry = Entry { asker: 0, number: 1 };
+    let entry = Entry { client: 0, number: 1 };
     runtime.directory.ask(&id, Command::AddBrittle { entry, world }).await.unwrap();
     // It ends without a snapshot, so that its event is replayed.
     assert!(runtime.add_with(id, 2, Mishap::PanicInDecide).await.is_err());
@@ -160,7 +161,7 @@ async fn a_reader_is_not_taken_along_by_an_entity_that_cannot_be_replayed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn subscribers_hear_of_changes_and_leave_nothing_behind() {
+async fn subscribers_are_notified_and_leave_nothing_behind() {
     let path = tempfile::tempdir().unwrap();
     let runtime = TestRuntime::open(path.path(), DirectoryLimits::default()).await;
     let id = UserId(1);
