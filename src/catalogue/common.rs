@@ -11,7 +11,7 @@ use crate::{
     domain::{
         ids::ProductId,
         money::{Currency, Money},
-        product::{ImportedRating, TEXT_BYTES_MAX},
+        product::{ImportedRating, Picture, TEXT_BYTES_MAX},
     },
 };
 
@@ -36,9 +36,9 @@ pub(super) struct CommonFields {
     pub(super) description: Option<String>,
     pub(super) brand: Option<String>,
     pub(super) category: Option<Vec<String>>,
-    pub(super) images: Option<Vec<String>>,
+    pub(super) pictures: Option<Vec<Picture>>,
     /// The inner `None` is an explicit null: no small picture, although there are pictures.
-    pub(super) thumbnail_url: Option<Option<String>>,
+    pub(super) thumbnail: Option<Option<Picture>>,
     pub(super) attributes: Vec<(String, String)>,
     pub(super) imported_rating: Option<ImportedRating>,
     pub(super) stock: Option<u64>,
@@ -50,8 +50,8 @@ impl CommonFields {
             description: description(fields)?,
             brand: fields.text("brand")?,
             category: category(fields)?,
-            images: images(fields)?,
-            thumbnail_url: thumbnail_url(fields)?,
+            pictures: pictures(fields)?,
+            thumbnail: thumbnail(fields)?,
             attributes: attributes(fields)?,
             imported_rating: imported_rating(fields)?,
             stock: stock(fields)?,
@@ -117,36 +117,75 @@ fn category(fields: &mut Fields) -> Result<Option<Vec<String>>, RowError> {
     }
 }
 
-/// The pictures, `image_url` before the others.
-fn images(fields: &mut Fields) -> Result<Option<Vec<String>>, RowError> {
-    let first = fields.text("image_url")?;
-    let mut others = fields.texts("images")?;
-    others.iter_mut().for_each(|others| others.retain(|other| !other.trim().is_empty()));
-    Ok(match (first, others) {
+/// The pictures, `image_url` before the others; `image_alt` is the alternative text of the first.
+fn pictures(fields: &mut Fields) -> Result<Option<Vec<Picture>>, RowError> {
+    let first = fields.text("image_url")?.map(Picture::at);
+    let alt = fields.text("image_alt")?;
+    let others = match fields.given("images") {
+        None => None,
+        Some(Value::List(list)) => {
+            let pictures = list.into_iter().map(|item| picture("images", item));
+            Some(pictures.filter_map(Result::transpose).collect::<Result<Vec<_>, _>>()?)
+        }
+        Some(other) => return Err(wrong("images", PICTURES, &other)),
+    };
+    let mut pictures = match (first, others) {
         (None, others) => others,
         (Some(first), None) => Some(vec![first]),
         (Some(first), Some(mut others)) => {
-            others.retain(|other| *other != first);
-            others.insert(0, first);
+            let same = others.iter().position(|other| other.url() == first.url()).map(|at| others.remove(at));
+            others.retain(|other| other.url() != first.url());
+            others.insert(0, same.unwrap_or(first));
             Some(others)
         }
-    })
+    };
+    if let Some(alt) = alt {
+        let first = pictures.as_mut().and_then(|pictures| pictures.first_mut()).ok_or(RowError::AltWithoutPicture)?;
+        match &first.alt {
+            Some(known) if *known != alt => return Err(RowError::Twice { field: "image_alt".into() }),
+            _ => first.alt = Some(alt),
+        }
+    }
+    Ok(pictures)
+}
+
+/// What a list of pictures is made of.
+const PICTURES: &str = "a list of addresses, or of objects of url and alt";
+
+/// A picture: its address, or an object of `url` and `alt`. A blank one is none.
+fn picture(field: &str, item: Value) -> Result<Option<Picture>, RowError> {
+    let picture = match item {
+        Value::Text(url) => Picture::at(url),
+        object @ Value::Object(_) => {
+            let mut fields = Fields::only(object, &["url", "alt"], "a picture")?;
+            let url = fields.text("url")?.ok_or(RowError::Missing { field: "url" })?;
+            Picture { alt: fields.text("alt")?, ..Picture::at(url) }
+        }
+        other => return Err(wrong(field, PICTURES, &other)),
+    };
+    Ok(Some(picture).filter(|picture| !picture.url().trim().is_empty()))
+}
+
+/// A picture as a row says it: an object only where there is an alternative text.
+pub(super) fn picture_value(picture: &Picture) -> Value {
+    match &picture.alt {
+        None => Value::text(picture.url()),
+        Some(alt) => Value::Object(vec![("url".into(), Value::text(picture.url())), ("alt".into(), Value::text(alt))]),
+    }
 }
 
 /// The small picture of a row that states none. An address that is too long is left to be refused as a picture, where
 /// the reason names a field that the row has.
-pub(super) fn first_picture(images: &[String]) -> Option<String> {
-    images.first().filter(|url| url.len() <= TEXT_BYTES_MAX).cloned()
+pub(super) fn first_picture(pictures: &[Picture]) -> Option<Picture> {
+    pictures.first().filter(|first| first.url().len() <= TEXT_BYTES_MAX).cloned()
 }
 
-fn thumbnail_url(fields: &mut Fields) -> Result<Option<Option<String>>, RowError> {
+fn thumbnail(fields: &mut Fields) -> Result<Option<Option<Picture>>, RowError> {
     match fields.take("thumbnail_url") {
         None => Ok(None),
         Some(Value::Null) => Ok(Some(None)),
-        Some(Value::Text(url)) => {
-            Ok(Some(Some(url)).filter(|url| url.as_ref().is_some_and(|url| !url.trim().is_empty())))
-        }
-        Some(other) => Err(wrong("thumbnail_url", "a text", &other)),
+        Some(stated @ (Value::Text(_) | Value::Object(_))) => Ok(picture("thumbnail_url", stated)?.map(Some)),
+        Some(other) => Err(wrong("thumbnail_url", "an address, or an object of url and alt", &other)),
     }
 }
 

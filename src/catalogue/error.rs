@@ -120,6 +120,9 @@ pub enum RowError {
         /// The beginning of what is there.
         found: String,
     },
+    /// An alternative text of nothing.
+    #[error("image_alt is given without a picture")]
+    AltWithoutPicture,
     /// An amount without its currency.
     #[error("price_minor is given without currency")]
     PriceWithoutCurrency,

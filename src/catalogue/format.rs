@@ -18,7 +18,7 @@ pub(super) enum FieldKind {
 }
 
 /// The fields that a row and a variant share.
-pub(super) const FIELDS: [(&str, FieldKind); 24] = [
+pub(super) const FIELDS: [(&str, FieldKind); 25] = [
     ("id", FieldKind::Text),
     ("title", FieldKind::Text),
     ("description", FieldKind::Text),
@@ -28,6 +28,7 @@ pub(super) const FIELDS: [(&str, FieldKind); 24] = [
     ("price_minor", FieldKind::Number),
     ("currency", FieldKind::Text),
     ("image_url", FieldKind::Text),
+    ("image_alt", FieldKind::Text),
     ("images", FieldKind::List),
     ("thumbnail_url", FieldKind::Text),
     ("color", FieldKind::Text),

@@ -58,15 +58,15 @@ pub(super) fn entries_of(row: Value) -> Result<Vec<Entry>, RowError> {
         Some(other) => return Err(wrong("variants", "a list of objects", &other)),
     };
     let common = CommonFields::take(&mut fields)?;
-    let images = common.images.unwrap_or_default();
+    let pictures = common.pictures.unwrap_or_default();
     let details = Details {
         title,
         description: common.description.unwrap_or_default(),
         brand: common.brand,
         category: common.category.unwrap_or_default(),
         price,
-        thumbnail_url: common.thumbnail_url.unwrap_or_else(|| first_picture(&images)),
-        images,
+        thumbnail: common.thumbnail.unwrap_or_else(|| first_picture(&pictures)),
+        pictures,
         attributes: common.attributes,
         imported_rating: common.imported_rating,
         variant_of,

@@ -145,10 +145,10 @@ fn full(parent: &Entry, value: Value) -> Result<(Variant, Option<Entry>), RowErr
     let mut attributes = attributes(&parent.details, &options);
     overlay(&mut attributes, common.attributes);
     overlay(&mut attributes, sku.map(|sku| ("sku".into(), sku)).into_iter().collect());
-    let thumbnail_url = match (common.thumbnail_url, &common.images) {
+    let thumbnail = match (common.thumbnail, &common.pictures) {
         (Some(stated), _) => stated,
-        (None, Some(images)) => first_picture(images),
-        (None, None) => parent.details.thumbnail_url.clone(),
+        (None, Some(pictures)) => first_picture(pictures),
+        (None, None) => parent.details.thumbnail.clone(),
     };
     let details = Details {
         title: stated_title.unwrap_or_else(|| title(&parent.details, &options)),
@@ -156,8 +156,8 @@ fn full(parent: &Entry, value: Value) -> Result<(Variant, Option<Entry>), RowErr
         brand: common.brand.or_else(|| parent.details.brand.clone()),
         category: common.category.unwrap_or_else(|| parent.details.category.clone()),
         price,
-        thumbnail_url,
-        images: common.images.unwrap_or_else(|| parent.details.images.clone()),
+        thumbnail,
+        pictures: common.pictures.unwrap_or_else(|| parent.details.pictures.clone()),
         attributes,
         // The rating of the parent is shown on its page; counted again with every variant it would count too often.
         imported_rating: common.imported_rating,

@@ -12,10 +12,17 @@ use std::io::{self, Write};
 use serde_json::Number;
 
 use crate::{
-    catalogue::{common::stars, entry::Entry, lines::LINE_BYTES_MAX, row, value::Value, variant},
+    catalogue::{
+        common::{picture_value, stars},
+        entry::Entry,
+        lines::LINE_BYTES_MAX,
+        row,
+        value::Value,
+        variant,
+    },
     domain::{
         ids::ProductId,
-        product::{Details, Variant},
+        product::{Details, Picture, Variant},
     },
 };
 
@@ -150,6 +157,14 @@ impl Fields {
         }
     }
 
+    fn add_pictures(&mut self, pictures: &[Picture]) {
+        self.add("images", Value::List(pictures.iter().map(picture_value).collect()));
+    }
+
+    fn add_thumbnail(&mut self, thumbnail: Option<&Picture>) {
+        self.add("thumbnail_url", thumbnail.map_or(Value::Null, picture_value));
+    }
+
     /// The rating and the stock, which no variant has from its parent.
     fn add_numbers(&mut self, entry: &Entry) {
         if let Some(rating) = entry.details.imported_rating {
@@ -181,11 +196,11 @@ fn row_of(entry: &Entry, variants: Vec<Value>) -> Value {
         fields.add("price_minor", Value::Number(price.minor.into()));
         fields.add_text("currency", price.currency.code());
     }
-    if !details.images.is_empty() {
-        fields.add("images", Value::texts(&details.images));
+    if !details.pictures.is_empty() {
+        fields.add_pictures(&details.pictures);
     }
-    if details.thumbnail_url.as_ref() != details.images.first() {
-        fields.add("thumbnail_url", details.thumbnail_url.as_ref().map_or(Value::Null, Value::text));
+    if details.thumbnail.as_ref() != details.pictures.first() {
+        fields.add_thumbnail(details.thumbnail.as_ref());
     }
     fields.add_pairs("attributes", &details.attributes);
     fields.add_numbers(entry);
@@ -236,14 +251,13 @@ fn element(parent: &Entry, variant: &Variant, child: &Entry) -> Value {
 }
 
 fn add_pictures(fields: &mut Fields, from: &Details, details: &Details) {
-    let mut thumbnail_follows = &from.thumbnail_url;
-    let first = details.images.first().cloned();
-    if details.images != from.images {
-        fields.add("images", Value::texts(&details.images));
-        thumbnail_follows = &first;
+    let mut thumbnail_follows = from.thumbnail.as_ref();
+    if details.pictures != from.pictures {
+        fields.add_pictures(&details.pictures);
+        thumbnail_follows = details.pictures.first();
     }
-    if details.thumbnail_url != *thumbnail_follows {
-        fields.add("thumbnail_url", details.thumbnail_url.as_ref().map_or(Value::Null, Value::text));
+    if details.thumbnail.as_ref() != thumbnail_follows {
+        fields.add_thumbnail(details.thumbnail.as_ref());
     }
 }
 

@@ -70,6 +70,8 @@ pub(super) struct CartItem {
     product_id: String,
     title: String,
     thumbnail_url: Option<String>,
+    /// What that picture shows.
+    thumbnail_alt: Option<String>,
     quantity: u32,
     /// The price of one; null where it cannot be bought any more.
     unit_price: Option<Money>,
@@ -87,6 +89,7 @@ fn respond(page: CartPage) -> Response {
         product_id: line.product.to_string(),
         title: line.title,
         thumbnail_url: line.thumbnail_url,
+        thumbnail_alt: line.thumbnail_alt,
         quantity: line.quantity,
         unit_price: line.unit_price.map(Money::from),
         available: line.available,

@@ -19,7 +19,7 @@ use crate::domain::{
     ids::ProductId,
     ids::UserId,
     money::{Currency, Money},
-    product::Details,
+    product::{Details, Picture},
 };
 
 /// The most text of one product's description, attributes and options that is indexed, in bytes. Twice the longest
@@ -34,13 +34,13 @@ const LEVEL_SEPARATOR: char = '\u{1f}';
 /// Between the normalised path and the path as written, in the field `shelf`.
 const NAME_SEPARATOR: char = '\u{1e}';
 
-/// What is stored for a page of results: the id, the title, the brand, the price (minor units and currency), the picture.
-/// A JSON array: half the time to read of an object.
+/// What is stored for a page of results: the id, the title, the brand, the price (minor units and currency), the
+/// picture with its alternative text. A JSON array: half the time to read of an object.
 #[derive(Serialize)]
-struct CardToWrite<'a>(&'a str, &'a str, Option<&'a str>, Option<(u64, Currency)>, Option<&'a str>);
+struct CardToWrite<'a>(&'a str, &'a str, Option<&'a str>, Option<(u64, Currency)>, Option<&'a str>, Option<&'a str>);
 
 #[derive(Deserialize)]
-struct CardToRead(ProductId, String, Option<String>, Option<(u64, Currency)>, Option<String>);
+struct CardToRead(ProductId, String, Option<String>, Option<(u64, Currency)>, Option<String>, Option<String>);
 
 /// The normalised form of a path, its key in the index.
 pub(super) fn path_key<'a>(levels: impl IntoIterator<Item = &'a String>) -> String {
@@ -106,9 +106,9 @@ pub(super) fn document(
 
 /// The card of a product, as it is stored.
 pub(super) fn card(id: &ProductId, details: &Details) -> String {
-    let thumbnail_url = details.thumbnail_url.as_deref();
+    let (url, alt) = (details.thumbnail.as_ref().map(Picture::url), details.thumbnail_alt());
     let price = details.price.map(|price| (price.minor, price.currency));
-    let card = CardToWrite(id.as_str(), &details.title, details.brand.as_deref(), price, thumbnail_url);
+    let card = CardToWrite(id.as_str(), &details.title, details.brand.as_deref(), price, url, alt);
     // Strings and numbers always have a form in JSON.
     serde_json::to_string(&card).unwrap_or_default()
 }
@@ -127,9 +127,9 @@ impl DocumentDeserialize for StoredCard {
 
 /// The hit of a stored card, or what is wrong with the card.
 pub(super) fn hit_of_card(card: &str) -> Result<Hit, serde_json::Error> {
-    let CardToRead(product, title, brand, price, thumbnail_url) = serde_json::from_str(card)?;
+    let CardToRead(product, title, brand, price, thumbnail_url, thumbnail_alt) = serde_json::from_str(card)?;
     let price = price.map(|(minor, currency)| Money { minor, currency });
-    Ok(Hit { product, title, brand, price, thumbnail_url })
+    Ok(Hit { product, title, brand, price, thumbnail_url, thumbnail_alt })
 }
 
 fn shelf_key(path: &[String]) -> String {

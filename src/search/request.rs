@@ -91,6 +91,8 @@ pub struct Hit {
     pub price: Option<Money>,
     /// URL of a small picture.
     pub thumbnail_url: Option<String>,
+    /// What that picture shows.
+    pub thumbnail_alt: Option<String>,
 }
 
 /// One page of what was found.

@@ -72,6 +72,8 @@ pub struct CartLine {
     pub title: String,
     /// URL of a small picture.
     pub thumbnail_url: Option<String>,
+    /// What that picture shows.
+    pub thumbnail_alt: Option<String>,
     /// Units.
     pub quantity: u32,
     /// The price of one now; `None` where it cannot be bought any more.
@@ -170,7 +172,8 @@ impl Shop {
             lines.push(CartLine {
                 product: line.product.clone(),
                 title: details.map(|details| details.title.clone()).unwrap_or_default(),
-                thumbnail_url: details.and_then(|details| details.thumbnail_url.clone()),
+                thumbnail_url: details.and_then(|details| Some(details.thumbnail.as_ref()?.url().to_owned())),
+                thumbnail_alt: details.and_then(|details| details.thumbnail_alt().map(str::to_owned)),
                 quantity: line.quantity,
                 unit_price,
                 available,

@@ -27,6 +27,48 @@ async fn a_product_page_says_what_shoppers_need() {
 }
 
 #[tokio::test]
+async fn pictures_have_alternative_texts_and_addresses_alone_go_on_to_work() {
+    let app = TestApp::new().await;
+    let seller = app.seller().await;
+    let mut fields = product("CABLE", "Braided USB cable", 10_000);
+    let put = |fields: &Value| {
+        let (seller, fields) = (seller.clone(), fields.clone());
+        async move { seller.put("/products/CABLE", &fields).await }
+    };
+    let picture = |number: u8, alt: Option<&str>| json!({"url": format!("https://i.example/{number}"), "alt": alt});
+    fields["images"] = Value::Null;
+    fields["pictures"] = json!([picture(1, Some("A black cable")), picture(2, None)]);
+    let page = put(&fields).await.expect(200);
+    assert_eq!(page["pictures"], fields["pictures"]);
+    assert_eq!(page["images"], json!(["https://i.example/1", "https://i.example/2"]));
+    assert_eq!((&page["thumbnail_url"], &page["thumbnail_alt"]), (&page["images"][0], &json!("A black cable")));
+
+    fields["thumbnail_url"] = json!("https://i.example/small");
+    let page = put(&fields).await.expect(200);
+    assert_eq!((&page["thumbnail_url"], &page["thumbnail_alt"]), (&fields["thumbnail_url"], &json!("A black cable")));
+    fields["thumbnail_alt"] = json!("Coiled");
+    fields["images"] = page["images"].clone();
+    assert_eq!(put(&fields).await.expect(200)["thumbnail_alt"], "Coiled");
+    let customer = app.customer("asha").await;
+    let cart = customer.post("/cart/add_products", &json!({"product_id": "CABLE", "quantity": 1})).await.expect(200);
+    assert_eq!(cart["items"][0]["thumbnail_alt"], "Coiled");
+    app.caught_up().await;
+    let hit = &app.anonymous().get("/products?q=cable").await.expect(200)["items"][0];
+    assert_eq!((&hit["thumbnail_url"], &hit["thumbnail_alt"]), (&fields["thumbnail_url"], &json!("Coiled")));
+
+    fields["images"] = json!(["https://i.example/2"]);
+    put(&fields).await.problem(422, "invalid-body");
+    fields["pictures"] = json!([]);
+    put(&fields).await.problem(422, "invalid-body");
+    fields["images"] = json!([]);
+    fields["thumbnail_url"] = Value::Null;
+    put(&fields).await.problem(422, "invalid-body");
+    fields["pictures"] = json!([picture(1, Some(&"x".repeat(513)))]);
+    fields["images"] = Value::Null;
+    put(&fields).await.problem(422, "invalid-body");
+}
+
+#[tokio::test]
 async fn the_etag_changes_with_all_that_is_shown_and_writes_compare_the_product_only() {
     let app = TestApp::new().await;
     let (seller, customer) = (app.seller().await, app.customer("asha").await);

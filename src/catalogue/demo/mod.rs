@@ -25,7 +25,7 @@ use crate::{
     domain::{
         ids::ProductId,
         money::{Currency, Money},
-        product::{Details, ImportedRating, Variant},
+        product::{Details, ImportedRating, Picture, Variant},
     },
 };
 
@@ -117,15 +117,16 @@ fn make(number: u64, random: &mut Random) -> Option<(Entry, VecDeque<Entry>)> {
     let quality_permille = random.below(PERMILLE);
     let traits = recipe.traits(quality_permille, random);
     let price = Money::new(price_rupees(recipe, quality_permille, random) * PAISE, Currency::INR).ok()?;
-    let images: Vec<String> = (1..=2 + random.below(3)).map(|at| format!("{IMAGES_URL}/{id}/{at}.jpg")).collect();
+    let picture = |name: &str| Picture::at(format!("{IMAGES_URL}/{id}/{name}.jpg"));
+    let pictures = (1..=2 + random.below(3)).map(|at| picture(&at.to_string())).collect();
     let mut details = Details {
         title: traits.fill(recipe.title),
         description: description(recipe, &traits, random),
         brand: traits.value("brand").map(str::to_string),
         category: recipe.category.map(str::to_string).to_vec(),
         price: Some(price),
-        thumbnail_url: Some(format!("{IMAGES_URL}/{id}/thumbnail.jpg")),
-        images,
+        thumbnail: Some(picture("thumbnail")),
+        pictures,
         attributes: traits.attributes(),
         imported_rating: rating(quality_permille, random),
         variant_of: None,
@@ -294,7 +295,7 @@ mod tests {
             }
             let sentences = entry.details.description.matches(". ").count() + 1;
             assert!((2..=4).contains(&sentences), "{}: {}", entry.id, entry.details.description);
-            assert!((2..=4).contains(&entry.details.images.len()));
+            assert!((2..=4).contains(&entry.details.pictures.len()));
         }
     }
 

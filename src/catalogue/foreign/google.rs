@@ -7,12 +7,12 @@ use crate::{
         error::RowError,
         fields::wrong,
         foreign::record::{
-            AtLine, Fields, Record, set, set_attributes, set_id, set_images, set_options, set_price, set_text,
+            AtLine, Fields, Record, set, set_attributes, set_id, set_options, set_pictures, set_price, set_text,
             with_variants,
         },
         value::Value,
     },
-    domain::money::Currency,
+    domain::{money::Currency, product::Picture},
 };
 
 /// What distinguishes the variants of a group.
@@ -54,7 +54,7 @@ pub(super) fn product(rows: &[Record], currency: Option<Currency>) -> AtLine<Val
             options.extend(row.name_in(&[name], "size")?.map(|value| (name.to_owned(), value)));
         }
         set_options(&mut variant, options);
-        set_images(&mut variant, pictures(row));
+        set_pictures(&mut variant, pictures(row).map(Picture::at));
         sale(&mut variant, row, currency)?;
         variants.push(variant);
     }
@@ -70,7 +70,7 @@ fn common(fields: &mut Fields, row: &Record, but: &[&str]) -> AtLine<()> {
     let named = |text: &&str| !text.bytes().all(|byte| byte.is_ascii_digit());
     let category = row.get("product_type").or_else(|| row.get("google_product_category").filter(named));
     set_text(fields, "category", category);
-    set_images(fields, pictures(row));
+    set_pictures(fields, pictures(row).map(Picture::at));
     let attributes = ATTRIBUTES.iter().filter(|name| !but.contains(name));
     let attribute = |name: &&str| row.get(name).map(|value| ((*name).to_owned(), vec![value.to_owned()]));
     set_attributes(fields, attributes.filter_map(attribute).collect());

@@ -4,14 +4,17 @@
 
 use crate::{
     catalogue::{
-        common::joined,
+        common::{joined, picture_value},
         error::RowError,
         fields::wrong,
         table::{check_cell, unprotected},
         value::Value,
         variant::legal_id,
     },
-    domain::{money::Currency, product::IMAGES_MAX},
+    domain::{
+        money::Currency,
+        product::{PICTURES_MAX, Picture},
+    },
 };
 
 /// The longest description in HTML, in bytes: more than its text may have, and quick to convert.
@@ -175,14 +178,15 @@ pub(super) fn set_price(fields: &mut Fields, price: Option<(u64, Currency)>) {
 }
 
 /// Sets the pictures: the first that a product may have, each once.
-pub(super) fn set_images<'a>(fields: &mut Fields, urls: impl Iterator<Item = &'a str>) {
-    let mut images: Vec<String> = Vec::new();
-    for url in urls {
-        if images.len() < IMAGES_MAX && images.iter().all(|image| image != url) {
-            images.push(url.to_owned());
+pub(super) fn set_pictures(fields: &mut Fields, pictures: impl Iterator<Item = Picture>) {
+    let mut kept: Vec<Picture> = Vec::new();
+    for picture in pictures {
+        if kept.len() < PICTURES_MAX && kept.iter().all(|known| known.url() != picture.url()) {
+            kept.push(picture);
         }
     }
-    set(fields, "images", Some(Value::texts(&images)).filter(|_| !images.is_empty()));
+    let values = kept.iter().map(picture_value).collect();
+    set(fields, "images", Some(Value::List(values)).filter(|_| !kept.is_empty()));
 }
 
 /// Sets attributes, several of a name where one would be too long.

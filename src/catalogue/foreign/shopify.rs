@@ -6,20 +6,21 @@ use crate::{
     catalogue::{
         error::RowError,
         foreign::record::{
-            AtLine, Fields, Record, items, set, set_attributes, set_id, set_images, set_options, set_price, set_text,
+            AtLine, Fields, Record, items, set, set_attributes, set_id, set_options, set_pictures, set_price, set_text,
             with_variants,
         },
         table::check_size,
         value::Value,
         variant::legal_id,
     },
-    domain::money::Currency,
+    domain::{money::Currency, product::Picture},
 };
 
 const HANDLE: [&str; 2] = ["handle", "url handle"];
 const PRICE: [&str; 2] = ["variant price", "price"];
 const SKU: [&str; 2] = ["variant sku", "sku"];
 const PICTURE: [&str; 2] = ["image src", "product image url"];
+const PICTURE_ALT: [&str; 2] = ["image alt text", "image alt"];
 /// The option of a product that has no variants.
 const NO_OPTION: (&str, &str) = ("Title", "Default Title");
 
@@ -49,7 +50,7 @@ pub(super) fn product(rows: &[Record], currency: Option<Currency>) -> AtLine<Val
     set_text(&mut fields, "brand", first.get("vendor"));
     set_text(&mut fields, "category", first.any(&["product category", "type"]));
     set_attributes(&mut fields, vec![("tags".into(), items(first.get("tags").unwrap_or_default()))]);
-    set_images(&mut fields, pictures(rows)?.into_iter());
+    set_pictures(&mut fields, pictures(rows).into_iter());
 
     let sold: Vec<&Record> = rows.iter().filter(|row| is_variant(row)).collect();
     if let [only] = sold[..] {
@@ -74,7 +75,10 @@ pub(super) fn product(rows: &[Record], currency: Option<Currency>) -> AtLine<Val
             }
         }
         set_options(&mut variant, options);
-        set_images(&mut variant, row.any(&["variant image", "variant image url"]).into_iter());
+        set_pictures(
+            &mut variant,
+            row.any(&["variant image", "variant image url"]).map(|url| picture(rows, url)).into_iter(),
+        );
         sale(&mut variant, row, currency)?;
         variants.push(variant);
     }
@@ -98,15 +102,22 @@ fn options(first: &Record, row: &Record) -> AtLine<Vec<(String, String)>> {
     Ok(options)
 }
 
-fn pictures(rows: &[Record]) -> AtLine<Vec<&str>> {
+fn pictures(rows: &[Record]) -> Vec<Picture> {
     let mut pictures = Vec::new();
     for row in rows {
         let Some(url) = row.any(&PICTURE) else { continue };
         let position = row.any(&["image position"]).and_then(|text| text.parse::<u32>().ok());
-        pictures.push((position.unwrap_or(u32::MAX), url));
+        pictures.push((position.unwrap_or(u32::MAX), picture(rows, url)));
     }
     pictures.sort_by_key(|(position, _)| *position);
-    Ok(pictures.into_iter().map(|(_, url)| url).collect())
+    pictures.into_iter().map(|(_, picture)| picture).collect()
+}
+
+/// The picture at an address, with the alternative text that one of the rows has for it.
+fn picture(rows: &[Record], url: &str) -> Picture {
+    let rows_of_it = rows.iter().filter(|row| row.any(&PICTURE) == Some(url));
+    let alt = rows_of_it.filter_map(|row| row.any(&PICTURE_ALT)).next();
+    Picture { alt: alt.map(str::to_owned), ..Picture::at(url) }
 }
 
 /// What belongs to one thing on a shelf.

@@ -6,13 +6,13 @@ use crate::{
     catalogue::{
         error::RowError,
         foreign::record::{
-            AtLine, Fields, Record, items, set, set_attributes, set_id, set_images, set_options, set_price, set_text,
+            AtLine, Fields, Record, items, set, set_attributes, set_id, set_options, set_pictures, set_price, set_text,
             with_variants,
         },
         table::check_size,
         value::Value,
     },
-    domain::money::Currency,
+    domain::{money::Currency, product::Picture},
 };
 
 /// The kinds of products that are sold here. Others stand for links or bundles.
@@ -69,7 +69,7 @@ pub(super) fn product(rows: &[Record], currency: Option<Currency>) -> AtLine<Val
     own.push(("categories".into(), categories.collect()));
     set_attributes(&mut fields, own);
     let pictures = items(first.get("images").unwrap_or_default());
-    set_images(&mut fields, pictures.iter().map(String::as_str));
+    set_pictures(&mut fields, pictures.into_iter().map(Picture::at));
     sale(&mut fields, first, currency)?;
 
     let mut variants = Vec::with_capacity(variations.len());
@@ -87,7 +87,7 @@ pub(super) fn product(rows: &[Record], currency: Option<Currency>) -> AtLine<Val
         }
         set_options(&mut variant, options);
         let pictures = items(row.get("images").unwrap_or_default());
-        set_images(&mut variant, pictures.iter().map(String::as_str));
+        set_pictures(&mut variant, pictures.into_iter().map(Picture::at));
         sale(&mut variant, row, currency)?;
         variants.push(variant);
     }

@@ -7,7 +7,7 @@ use crate::{
         read::{Format, LINE_BYTES_MAX, Options, Reader},
         tests::{product, read, reason},
     },
-    domain::product::{DESCRIPTION_BYTES_MAX, TITLE_BYTES_MAX},
+    domain::product::{DESCRIPTION_BYTES_MAX, Picture, TITLE_BYTES_MAX},
 };
 
 const GOOD: &str = r#"{"id":"a","title":"A"}"#;
@@ -86,6 +86,12 @@ fn a_bad_field_is_refused_with_its_name() {
             r#""images":["1","2","3","4","5","6","7","8","9","10","11","12","13","14","15","16","17","18","19","20","21"]"#,
             "images must be at most 20",
         ),
+        (r#""image_alt":"A""#, "image_alt is given without a picture"),
+        (r#""image_alt":"A","images":[{"url":"u","alt":"B"}]"#, "image_alt is given twice"),
+        (r#""images":[1]"#, "images must be a list of addresses, or of objects of url and alt, not the number 1"),
+        (r#""images":[{"alt":"A"}]"#, "url is missing"),
+        (r#""images":[{"url":"u","text":"A"}]"#, "text is not a field of a picture"),
+        (r#""thumbnail_url":1"#, "thumbnail_url must be an address, or an object of url and alt, not the number 1"),
         (r#""variants":{}"#, "variants must be a list of objects, not an object"),
         (r#""variants":[7]"#, "variant 1: the row must be a JSON object such as {\"id\": …}, not the number 7"),
         (r#""variants":[{}]"#, "variant 1: sku or id is missing"),
@@ -126,15 +132,16 @@ fn texts_over_their_limits_are_refused() {
 fn what_a_row_may_leave_out_or_say_differently() {
     let entry = product(
         r#"{"id":"a","title":"A","description":null,"brand":"","category":"Audio > Headphones","bullets":["One","Two"],
-            "price_minor":0,"currency":"INR","image_url":"u1","images":["u2","u1"],"color":"red","rating":4.456,
+            "price_minor":0,"currency":"INR","image_url":"u1","image_alt":"One","images":[{"url":"u2","alt":"Two"},"u1"," "],"color":"red","rating":4.456,
             "rating_count":3,"stock":0,"attributes":{"z":1.50,"b":true,"n":null,"a":2},"ean":["01","02"],"source":"x"}"#,
     );
     let details = entry.details;
     assert_eq!(details.description, "• One\n• Two");
     assert_eq!((details.brand, details.price.unwrap().minor, entry.stock), (None, 0, Some(0)));
     assert_eq!(details.category, ["Audio", "Headphones"]);
-    assert_eq!(details.images, ["u1", "u2"]);
-    assert_eq!(details.thumbnail_url.unwrap(), "u1");
+    let first = Picture { alt: Some("One".into()), ..Picture::at("u1") };
+    assert_eq!(details.thumbnail.as_ref(), Some(&first));
+    assert_eq!(details.pictures, [first, Picture { alt: Some("Two".into()), ..Picture::at("u2") }]);
     assert_eq!(details.imported_rating.unwrap().average_hundredths, 446);
     let pairs = [("color", "red"), ("z", "1.5"), ("b", "true"), ("a", "2"), ("ean", "01, 02")];
     let attributes: Vec<_> = details.attributes.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();

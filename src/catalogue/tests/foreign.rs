@@ -8,7 +8,10 @@ use crate::{
         foreign::Layout,
         read::{Options, Reader},
     },
-    domain::money::{Currency, Money},
+    domain::{
+        money::{Currency, Money},
+        product::Picture,
+    },
 };
 
 fn eur() -> Currency {
@@ -65,7 +68,11 @@ fn a_shopify_export_becomes_products_with_variants() {
     let details = &shirt.details;
     assert!(details.description.starts_with("Soft & light\n"), "{:?}", details.description);
     assert_eq!((details.brand.as_deref(), &details.category[..]), (Some("Acme"), &["Shirts".to_owned()][..]));
-    assert_eq!(details.images, ["https://i.example/1.jpg", "https://i.example/2.jpg", "https://i.example/3.jpg"]);
+    let pictures = [1, 2, 3].map(|number| Picture::at(format!("https://i.example/{number}.jpg")));
+    let [first, second, third] = pictures;
+    let first = Picture { alt: Some("front".into()), ..first };
+    assert_eq!(details.thumbnail.as_ref(), Some(&first));
+    assert_eq!(details.pictures, [first, second, third]);
     assert_eq!(details.price, Some(Money::new(2250, eur()).unwrap()), "the lowest");
     assert_eq!(attribute(shirt, "tags"), Some("summer, linen"));
     assert_eq!((small.stock, medium.stock, mug.stock), (Some(4), Some(0), Some(7)));
@@ -106,7 +113,7 @@ fn a_woocommerce_export_becomes_products_with_variants() {
     assert_eq!(mug.details.category, ["Home", "Kitchen"]);
     assert_eq!(mug.details.description, "Small.\n\nA mug for tea");
     assert_eq!((attribute(mug, "Material"), attribute(mug, "categories")), (Some("Clay"), Some("Sale")));
-    assert_eq!((mug.details.price, mug.details.images.len()), (Some(Money::new(999, eur()).unwrap()), 2));
+    assert_eq!((mug.details.price, mug.details.pictures.len()), (Some(Money::new(999, eur()).unwrap()), 2));
     assert_eq!((hood.details.price, attribute(hood, "Size")), (Some(Money::new(4000, eur()).unwrap()), None));
     assert_eq!((small.stock, attribute(small, "size")), (Some(3), Some("S")));
     assert_eq!(pin.details.price, Some(Money::new(200, eur()).unwrap()), "a sale that ends is left out");
@@ -139,7 +146,7 @@ fn a_google_feed_becomes_products_with_variants() {
     assert_eq!(ids(&entries)[1..], ["shirt", "shirt:s1", "shirt:s2"]);
     let [mug, shirt, red, _] = &entries[..] else { panic!("{entries:?}") };
     assert!(mug.id.as_str().starts_with("a-1-"), "{}", mug.id);
-    assert_eq!((mug.details.category.len(), mug.details.images.len(), mug.stock), (2, 3, None));
+    assert_eq!((mug.details.category.len(), mug.details.pictures.len(), mug.stock), (2, 3, None));
     assert_eq!((attribute(mug, "mpn"), attribute(mug, "color")), (Some("M1"), Some("Blue")));
     assert_eq!(shirt.details.price, Some(Money::new(1400, "JPY".parse().unwrap()).unwrap()));
     assert_eq!((red.stock, attribute(red, "size"), &red.details.category[..]), (Some(0), Some("S"), &[][..]));

@@ -59,7 +59,7 @@ fn electronics() {
     assert_eq!(first.price.unwrap().to_string(), "USD 125.95");
     assert!(first.attributes.contains(&("width".into(), "56".into())));
     assert!(first.attributes.contains(&("ean".into(), "0882780756328, 0088698629123".into())));
-    assert_eq!(first.thumbnail_url.as_ref(), first.images.first());
+    assert_eq!(first.thumbnail.as_ref(), first.pictures.first());
 }
 
 #[test]

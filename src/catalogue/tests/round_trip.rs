@@ -11,7 +11,7 @@ use crate::{
     },
     domain::{
         money::{Currency, Money},
-        product::{Details, ImportedRating, Variant},
+        product::{Details, ImportedRating, Picture, Variant},
     },
 };
 
@@ -37,34 +37,33 @@ fn rating() -> impl Strategy<Value = Option<ImportedRating>> {
     )
 }
 
+fn picture() -> impl Strategy<Value = Picture> {
+    (text(), option::of(text())).prop_map(|(url, alt)| Picture { alt, ..Picture::at(url) })
+}
+
 fn entry() -> impl Strategy<Value = Entry> {
     let description = prop_oneof![Just(String::new()), any::<String>()];
     let texts = (text(), description, option::of(text()), vec(text(), 0..3));
-    let pictures = (option::of(text()), vec(text(), 0..3));
+    let pictures = (option::of(picture()), vec(picture(), 0..3));
     (texts, price(), pictures, pairs(), rating(), option::of(0..=(1_u64 << 53) - 1)).prop_map(
-        |(
-            (title, description, brand, category),
-            price,
-            (thumbnail_url, images),
-            attributes,
-            imported_rating,
-            stock,
-        )| Entry {
-            id: "p".parse().unwrap(),
-            details: Details {
-                title,
-                description,
-                brand,
-                category,
-                price,
-                thumbnail_url,
-                images,
-                attributes,
-                imported_rating,
-                variant_of: None,
-                variants: Vec::new(),
-            },
-            stock,
+        |((title, description, brand, category), price, (thumbnail, pictures), attributes, imported_rating, stock)| {
+            Entry {
+                id: "p".parse().unwrap(),
+                details: Details {
+                    title,
+                    description,
+                    brand,
+                    category,
+                    price,
+                    thumbnail,
+                    pictures,
+                    attributes,
+                    imported_rating,
+                    variant_of: None,
+                    variants: Vec::new(),
+                },
+                stock,
+            }
         },
     )
 }
@@ -81,8 +80,8 @@ fn child(number: usize, parent: Entry) -> impl Strategy<Value = (Variant, Entry)
             child.details.price = parent.details.price;
         }
         if pictures {
-            child.details.images.clone_from(&parent.details.images);
-            child.details.thumbnail_url.clone_from(&parent.details.thumbnail_url);
+            child.details.pictures.clone_from(&parent.details.pictures);
+            child.details.thumbnail.clone_from(&parent.details.thumbnail);
         }
         if attributes {
             child.details.attributes = vec![("sku".into(), number.to_string())];

@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
-    domain::{self, product},
+    domain::{
+        self,
+        product::{self, Picture, PictureSource},
+    },
     http::{
         bodies::{Money, object},
         error::Problem,
@@ -111,6 +114,8 @@ pub(in crate::http) struct HitBody {
     /// Null where it cannot be bought.
     price: Option<Money>,
     thumbnail_url: Option<String>,
+    /// What that picture shows.
+    thumbnail_alt: Option<String>,
 }
 
 impl From<Hit> for HitBody {
@@ -121,6 +126,7 @@ impl From<Hit> for HitBody {
             brand: hit.brand,
             price: hit.price.map(Money::from),
             thumbnail_url: hit.thumbnail_url,
+            thumbnail_alt: hit.thumbnail_alt,
         }
     }
 }
@@ -154,7 +160,12 @@ pub(in crate::http) struct ProductBody {
     /// Whether it can be put into a cart: it has a price and no variants to choose from.
     purchasable: bool,
     thumbnail_url: Option<String>,
+    /// What that picture shows.
+    thumbnail_alt: Option<String>,
+    /// The addresses of `pictures`.
     images: Vec<String>,
+    /// The main one first.
+    pictures: Vec<PictureBody>,
     attributes: BTreeMap<String, String>,
     /// Units that can be ordered now.
     quantity: u64,
@@ -163,6 +174,17 @@ pub(in crate::http) struct ProductBody {
     variant_of: Option<String>,
     seller_id: String,
     version: u64,
+}
+
+/// A picture.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct PictureBody {
+    #[schema(example = "https://images.example/teapot.jpg")]
+    url: String,
+    /// What it shows, for those who do not see it; at most 512 characters.
+    #[schema(example = "A black teapot of cast iron")]
+    alt: Option<String>,
 }
 
 /// What customers think.
@@ -195,7 +217,9 @@ pub(in crate::http) struct Shown<'a> {
     price: Option<domain::money::Money>,
     purchasable: bool,
     thumbnail_url: Option<&'a str>,
-    images: &'a [String],
+    thumbnail_alt: Option<&'a str>,
+    images: Vec<&'a str>,
+    pictures: Vec<ShownPicture<'a>>,
     attributes: BTreeMap<&'a str, &'a str>,
     quantity: u64,
     rating: RatingBody,
@@ -203,6 +227,12 @@ pub(in crate::http) struct Shown<'a> {
     variant_of: Option<&'a str>,
     seller_id: String,
     version: u64,
+}
+
+#[derive(Serialize)]
+struct ShownPicture<'a> {
+    url: &'a str,
+    alt: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -226,6 +256,7 @@ impl<'a> Shown<'a> {
             price: page.as_ref().and_then(|page| page.product.details.price),
             quantity: page.as_ref().map_or(0, |page| page.stock.available),
         };
+        let picture = |picture: &'a Picture| ShownPicture { url: picture.url(), alt: picture.alt.as_deref() };
         // Hundredths of a star, exactly as many digits as there are.
         let average = f64::from(u32::try_from(page.rating.average_hundredths).unwrap_or(0)) / 100.0;
         Self {
@@ -236,8 +267,10 @@ impl<'a> Shown<'a> {
             category: &details.category,
             price: details.price,
             purchasable: details.price.is_some() && details.variants.is_empty() && page.product.listed,
-            thumbnail_url: details.thumbnail_url.as_deref(),
-            images: &details.images,
+            thumbnail_url: details.thumbnail.as_ref().map(Picture::url),
+            thumbnail_alt: details.thumbnail_alt(),
+            images: details.pictures.iter().map(Picture::url).collect(),
+            pictures: details.pictures.iter().map(picture).collect(),
             attributes: object(&details.attributes),
             quantity: page.stock.available,
             rating: RatingBody { average, count: page.rating.count },
@@ -266,9 +299,14 @@ pub(in crate::http) struct ProductFields {
     category: Vec<String>,
     /// Without it the product is listed and found, but cannot be bought.
     price: Option<Money>,
+    /// Unless given, the first picture.
     thumbnail_url: Option<String>,
-    #[serde(default)]
-    images: Vec<String>,
+    /// Unless given, what the first picture shows.
+    thumbnail_alt: Option<String>,
+    /// The addresses of pictures without alternative texts. With `pictures`, they are the same addresses.
+    images: Option<Vec<String>>,
+    /// The main one first; at most 20.
+    pictures: Option<Vec<PictureBody>>,
     #[serde(default)]
     attributes: BTreeMap<String, String>,
     /// The product whose variant this is.
@@ -304,6 +342,8 @@ impl ProductFields {
             let product = product_id(&variant.product_id, &format!("variants/{index}/product_id"))?;
             Ok(product::Variant { product, options: variant.options.into_iter().collect() })
         });
+        let pictures = pictures(self.images, self.pictures)?;
+        let thumbnail = thumbnail(self.thumbnail_url, self.thumbnail_alt, pictures.first())?;
         let variant_of = self.variant_of.map(|id| product_id(&id, "variant_of")).transpose()?;
         Ok(product::Details {
             title: self.name,
@@ -311,12 +351,37 @@ impl ProductFields {
             brand: self.brand,
             category: self.category,
             price,
-            thumbnail_url: self.thumbnail_url.or_else(|| self.images.first().cloned()),
-            images: self.images,
+            thumbnail,
+            pictures,
             attributes: self.attributes.into_iter().collect(),
             imported_rating: None,
             variant_of,
             variants: variants.collect::<Result<_, Problem>>()?,
         })
+    }
+}
+
+/// The pictures of a product: as addresses, with their alternative texts, or as both.
+fn pictures(images: Option<Vec<String>>, pictures: Option<Vec<PictureBody>>) -> Result<Vec<Picture>, Problem> {
+    match (images, pictures) {
+        (images, None) => Ok(images.into_iter().flatten().map(Picture::at).collect()),
+        (Some(images), Some(pictures)) if !images.iter().eq(pictures.iter().map(|picture| &picture.url)) => {
+            Err(Problem::invalid("images", "must be the addresses of pictures where both are given"))
+        }
+        (_, Some(pictures)) => {
+            let picture = |PictureBody { url, alt }| Picture { source: PictureSource::Address(url), alt };
+            Ok(pictures.into_iter().map(picture).collect())
+        }
+    }
+}
+
+fn thumbnail(url: Option<String>, alt: Option<String>, main: Option<&Picture>) -> Result<Option<Picture>, Problem> {
+    match (url, alt) {
+        (Some(url), alt) => Ok(Some(Picture { source: PictureSource::Address(url), alt })),
+        (None, None) => Ok(main.cloned()),
+        (None, Some(_)) if main.is_none() => {
+            Err(Problem::invalid("thumbnail_alt", "must be left out where there is no picture"))
+        }
+        (None, alt @ Some(_)) => Ok(main.map(|main| Picture { alt, ..main.clone() })),
     }
 }

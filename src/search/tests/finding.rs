@@ -6,7 +6,7 @@ use crate::{
         entity::Timestamp,
         ids::UserId,
         money::{Currency, Money},
-        product::{Details, Variant},
+        product::{Details, Picture, Variant},
     },
     search::{CategoryCount, SearchError, SearchRequest, Sort},
 };
@@ -108,7 +108,7 @@ fn a_hit_shows_what_a_list_needs() {
     let details = Details {
         brand: Some("Acme".into()),
         price,
-        thumbnail_url: Some("https://images.example/1.jpg".into()),
+        thumbnail: Some(Picture { alt: Some("A phone".into()), ..Picture::at("https://images.example/1.jpg") }),
         ..titled("Phone \"X\" \u{1F4F1}")
     };
     let shop = Shop::with(&[("phone", details)]);
@@ -117,6 +117,7 @@ fn a_hit_shows_what_a_list_needs() {
     let hit = &page.hits[0];
     assert_eq!((hit.title.as_str(), hit.brand.as_deref(), hit.price), ("Phone \"X\" \u{1F4F1}", Some("Acme"), price));
     assert_eq!(hit.thumbnail_url.as_deref(), Some("https://images.example/1.jpg"));
+    assert_eq!(hit.thumbnail_alt.as_deref(), Some("A phone"));
 }
 
 #[test]

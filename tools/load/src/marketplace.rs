@@ -21,8 +21,18 @@ const TRIES_MAX: u32 = 5;
 /// The greatest change of a price, in percent, up or down.
 const PRICE_CHANGE_PERCENT: u64 = 10;
 /// The fields of a product's page that are sent back unchanged when the product is replaced.
-const KEPT_FIELDS: [&str; 9] =
-    ["name", "description", "brand", "category", "price", "thumbnail_url", "images", "attributes", "variant_of"];
+const KEPT_FIELDS: [&str; 10] = [
+    "name",
+    "description",
+    "brand",
+    "category",
+    "price",
+    "thumbnail_url",
+    "thumbnail_alt",
+    "pictures",
+    "attributes",
+    "variant_of",
+];
 
 impl World {
     /// Carries out one of the operator's journeys.

@@ -7,191 +7,20 @@
 //!
 //! Depends on `std`, `serde` and its neighbours.
 
-use std::{fmt, sync::Arc};
+mod details;
+
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::details::{
+    ALT_CHARACTERS_MAX, ATTRIBUTES_MAX, DESCRIPTION_BYTES_MAX, Details, Field, ImportedRating, InvalidDetails,
+    PICTURES_MAX, Picture, PictureSource, Rule, TEXT_BYTES_MAX, TITLE_BYTES_MAX, VARIANTS_MAX, Variant,
+};
 use crate::domain::{
     entity::{Entity, Kind, Timestamp},
     ids::{ProductId, UserId},
-    money::Money,
 };
-
-/// The longest title, in bytes. The longest seen in four real catalogues has 259.
-pub const TITLE_BYTES_MAX: usize = 2_000;
-/// The longest description, in bytes: a long page of text.
-pub const DESCRIPTION_BYTES_MAX: usize = 32 * 1024;
-/// The longest brand, category name, attribute name or value, and URL, in bytes.
-pub const TEXT_BYTES_MAX: usize = 1_000;
-/// The most levels of a category path.
-pub const CATEGORY_LEVELS_MAX: usize = 10;
-/// The most pictures of one product.
-pub const IMAGES_MAX: usize = 20;
-/// The most attributes of one product. The richest seen in four real catalogues has 66.
-pub const ATTRIBUTES_MAX: usize = 200;
-/// The most variants of one product.
-pub const VARIANTS_MAX: usize = 500;
-
-/// What a seller says about a product. Stored as it stands; the order of the fields is part of the stored form.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Details {
-    /// The name shown in lists.
-    pub title: String,
-    /// A longer text, possibly empty.
-    pub description: String,
-    /// The brand, where there is one.
-    pub brand: Option<String>,
-    /// The path of the category, top level first; possibly empty.
-    pub category: Vec<String>,
-    /// The price of one; without it the product cannot be bought.
-    pub price: Option<Money>,
-    /// URL of a small picture.
-    pub thumbnail_url: Option<String>,
-    /// URLs of pictures, the main one first.
-    pub images: Vec<String>,
-    /// Names and values, such as `colour: black`.
-    pub attributes: Vec<(String, String)>,
-    /// A rating brought along from another system.
-    pub imported_rating: Option<ImportedRating>,
-    /// The product whose variant this is.
-    pub variant_of: Option<ProductId>,
-    /// The variants of this product; where there are any, one of them is bought, never the product itself.
-    pub variants: Vec<Variant>,
-}
-
-/// A rating brought along from another system: it counts in the average beside the reviews written here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ImportedRating {
-    /// The average in hundredths of a star, 0 to 500.
-    pub average_hundredths: u16,
-    /// How many ratings the average is of.
-    pub count: u32,
-}
-
-/// One variant in its parent's page.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Variant {
-    /// The product to put into the cart.
-    pub product: ProductId,
-    /// What distinguishes it, such as `size: M, colour: black`.
-    pub options: Vec<(String, String)>,
-}
-
-/// A field of [`Details`] that does not keep to its rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[error("{field} {rule}")]
-#[allow(missing_docs, reason = "the names say it")]
-pub struct InvalidDetails {
-    pub field: Field,
-    pub rule: Rule,
-}
-
-/// A field of [`Details`] that has a rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "the names say it")]
-pub enum Field {
-    Title,
-    Description,
-    Brand,
-    Category,
-    ThumbnailUrl,
-    Images,
-    Attributes,
-    Rating,
-    Variants,
-}
-
-impl Field {
-    /// Its name in JSON and in catalogue files.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Title => "title",
-            Self::Description => "description",
-            Self::Brand => "brand",
-            Self::Category => "category",
-            Self::ThumbnailUrl => "thumbnail_url",
-            Self::Images => "images",
-            Self::Attributes => "attributes",
-            Self::Rating => "rating",
-            Self::Variants => "variants",
-        }
-    }
-}
-
-impl fmt::Display for Field {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.as_str())
-    }
-}
-
-/// What a field of [`Details`] must keep to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[allow(missing_docs, reason = "the texts say it")]
-pub enum Rule {
-    #[error("must not be empty")]
-    NotEmpty,
-    #[error("must be at most {0} bytes")]
-    BytesMax(usize),
-    #[error("must be 1 to {0} bytes where given")]
-    TextWhereGiven(usize),
-    #[error("must be at most {0}")]
-    CountMax(usize),
-    #[error("must have at most {0} levels")]
-    LevelsMax(usize),
-    #[error("must have names of 1 to {0} bytes")]
-    Names(usize),
-    #[error("must be URLs of 1 to {0} bytes")]
-    Urls(usize),
-    #[error("must have names and values of 1 to {0} bytes")]
-    NamesAndValues(usize),
-    #[error("must have options of 1 to {0} bytes")]
-    Options(usize),
-    #[error("must be between 0 and 5")]
-    Stars,
-    #[error("cannot have variants themselves")]
-    NoVariantsOfVariants,
-}
-
-impl Details {
-    /// Holds every field against its limits.
-    ///
-    /// # Errors
-    /// The first field that breaks its rule.
-    pub fn validate(&self) -> Result<(), InvalidDetails> {
-        let fits = |text: &String| !text.trim().is_empty() && text.len() <= TEXT_BYTES_MAX;
-        let pairs_fit = |pairs: &[(String, String)]| pairs.iter().all(|(name, value)| fits(name) && fits(value));
-        let rules = [
-            (!self.title.trim().is_empty(), Field::Title, Rule::NotEmpty),
-            (self.title.len() <= TITLE_BYTES_MAX, Field::Title, Rule::BytesMax(TITLE_BYTES_MAX)),
-            (
-                self.description.len() <= DESCRIPTION_BYTES_MAX,
-                Field::Description,
-                Rule::BytesMax(DESCRIPTION_BYTES_MAX),
-            ),
-            (self.brand.iter().all(fits), Field::Brand, Rule::TextWhereGiven(TEXT_BYTES_MAX)),
-            (self.category.len() <= CATEGORY_LEVELS_MAX, Field::Category, Rule::LevelsMax(CATEGORY_LEVELS_MAX)),
-            (self.category.iter().all(fits), Field::Category, Rule::Names(TEXT_BYTES_MAX)),
-            (self.thumbnail_url.iter().all(fits), Field::ThumbnailUrl, Rule::TextWhereGiven(TEXT_BYTES_MAX)),
-            (self.images.len() <= IMAGES_MAX, Field::Images, Rule::CountMax(IMAGES_MAX)),
-            (self.images.iter().all(fits), Field::Images, Rule::Urls(TEXT_BYTES_MAX)),
-            (self.attributes.len() <= ATTRIBUTES_MAX, Field::Attributes, Rule::CountMax(ATTRIBUTES_MAX)),
-            (pairs_fit(&self.attributes), Field::Attributes, Rule::NamesAndValues(TEXT_BYTES_MAX)),
-            (self.imported_rating.is_none_or(|rating| rating.average_hundredths <= 500), Field::Rating, Rule::Stars),
-            (self.variants.len() <= VARIANTS_MAX, Field::Variants, Rule::CountMax(VARIANTS_MAX)),
-            (
-                self.variants.iter().all(|variant| pairs_fit(&variant.options)),
-                Field::Variants,
-                Rule::Options(TEXT_BYTES_MAX),
-            ),
-            (self.variants.is_empty() || self.variant_of.is_none(), Field::Variants, Rule::NoVariantsOfVariants),
-        ];
-        match rules.into_iter().find(|(kept, ..)| !kept) {
-            Some((_, field, rule)) => Err(InvalidDetails { field, rule }),
-            None => Ok(()),
-        }
-    }
-}
 
 /// Who wants to change a product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -415,8 +244,9 @@ impl Entity for Product {
             let details = &view.details;
             let attributes: usize = texts(&details.attributes);
             let variants: usize = details.variants.iter().map(|variant| 64 + texts(&variant.options)).sum::<usize>();
-            let lists = details.images.iter().chain(&details.category).map(|text| text.len() + 24).sum::<usize>();
-            300 + details.title.len() + details.description.len() + attributes + variants + lists
+            let category: usize = details.category.iter().map(|text| text.len() + 24).sum();
+            let pictures: usize = details.pictures.iter().chain(&details.thumbnail).map(Picture::bytes).sum();
+            300 + details.title.len() + details.description.len() + attributes + variants + category + pictures
         })
     }
 }
@@ -424,7 +254,7 @@ impl Entity for Product {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::money::Currency;
+    use crate::domain::money::{Currency, Money};
 
     const SELLER: Editor = Editor::Seller(UserId(1));
     const NOW: Timestamp = Timestamp(1_000);
@@ -436,8 +266,8 @@ mod tests {
             brand: Some("Acme".into()),
             category: vec!["Electronics".into(), "Phones".into()],
             price: Some(Money::new(129_900, Currency::INR).unwrap()),
-            thumbnail_url: None,
-            images: vec!["https://images.example/1.jpg".into()],
+            thumbnail: None,
+            pictures: vec![Picture::at("https://images.example/1.jpg")],
             attributes: vec![("colour".into(), "black".into())],
             imported_rating: None,
             variant_of: None,

@@ -1,0 +1,286 @@
+//! What is said about a product, and the rules for it.
+//!
+//! Depends on `std`, `serde` and its neighbours.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{ids::ProductId, money::Money};
+
+/// The longest title, in bytes. The longest seen in four real catalogues has 259.
+pub const TITLE_BYTES_MAX: usize = 2_000;
+/// The longest description, in bytes: a long page of text.
+pub const DESCRIPTION_BYTES_MAX: usize = 32 * 1024;
+/// The longest brand, category name, attribute name or value, and URL, in bytes.
+pub const TEXT_BYTES_MAX: usize = 1_000;
+/// The most levels of a category path.
+pub(super) const CATEGORY_LEVELS_MAX: usize = 10;
+/// The most pictures of one product.
+pub const PICTURES_MAX: usize = 20;
+/// The longest alternative text of a picture, in characters: two long sentences, and what Shopify accepts.
+pub const ALT_CHARACTERS_MAX: usize = 512;
+/// The most attributes of one product. The richest seen in four real catalogues has 66.
+pub const ATTRIBUTES_MAX: usize = 200;
+/// The most variants of one product.
+pub const VARIANTS_MAX: usize = 500;
+
+/// What a seller says about a product. Stored as it stands; the order of the fields is part of the stored form.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Details {
+    /// The name shown in lists.
+    pub title: String,
+    /// A longer text, possibly empty.
+    pub description: String,
+    /// The brand, where there is one.
+    pub brand: Option<String>,
+    /// The path of the category, top level first; possibly empty.
+    pub category: Vec<String>,
+    /// The price of one; without it the product cannot be bought.
+    pub price: Option<Money>,
+    /// A small picture, for lists.
+    pub thumbnail: Option<Picture>,
+    /// Pictures, the main one first.
+    pub pictures: Vec<Picture>,
+    /// Names and values, such as `colour: black`.
+    pub attributes: Vec<(String, String)>,
+    /// A rating brought along from another system.
+    pub imported_rating: Option<ImportedRating>,
+    /// The product whose variant this is.
+    pub variant_of: Option<ProductId>,
+    /// The variants of this product; where there are any, one of them is bought, never the product itself.
+    pub variants: Vec<Variant>,
+}
+
+/// A picture of a product.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Picture {
+    /// Where its bytes are.
+    pub source: PictureSource,
+    /// The alternative text: what it shows, for those who do not see it.
+    pub alt: Option<String>,
+}
+
+/// Where the bytes of a picture are. An enum, because a shop that keeps pictures itself has a second answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PictureSource {
+    /// At this URL, which the shop does not read.
+    Address(String),
+}
+
+impl Picture {
+    /// The picture at a URL, without an alternative text.
+    pub fn at(url: impl Into<String>) -> Self {
+        Self { source: PictureSource::Address(url.into()), alt: None }
+    }
+
+    /// The URL at which a browser finds it.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        match &self.source {
+            PictureSource::Address(url) => url,
+        }
+    }
+
+    /// About how many bytes it occupies.
+    pub(super) fn bytes(&self) -> usize {
+        size_of::<Self>() + self.url().len() + self.alt.as_ref().map_or(0, String::len)
+    }
+
+    fn has_url(&self) -> bool {
+        fits(self.url())
+    }
+
+    fn has_alt_or_none(&self) -> bool {
+        let describes = |alt: &String| !alt.trim().is_empty() && alt.chars().count() <= ALT_CHARACTERS_MAX;
+        self.alt.iter().all(describes)
+    }
+}
+
+/// A rating brought along from another system: it counts in the average beside the reviews written here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportedRating {
+    /// The average in hundredths of a star, 0 to 500.
+    pub average_hundredths: u16,
+    /// How many ratings the average is of.
+    pub count: u32,
+}
+
+/// One variant in its parent's page.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Variant {
+    /// The product to put into the cart.
+    pub product: ProductId,
+    /// What distinguishes it, such as `size: M, colour: black`.
+    pub options: Vec<(String, String)>,
+}
+
+/// A field of [`Details`] that does not keep to its rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{field} {rule}")]
+#[allow(missing_docs, reason = "the names say it")]
+pub struct InvalidDetails {
+    pub field: Field,
+    pub rule: Rule,
+}
+
+/// A field of [`Details`] that has a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Field {
+    Title,
+    Description,
+    Brand,
+    Category,
+    Thumbnail,
+    Pictures,
+    Attributes,
+    Rating,
+    Variants,
+}
+
+impl Field {
+    /// Its name in JSON and in catalogue files.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Title => "title",
+            Self::Description => "description",
+            Self::Brand => "brand",
+            Self::Category => "category",
+            Self::Thumbnail => "thumbnail_url",
+            Self::Pictures => "images",
+            Self::Attributes => "attributes",
+            Self::Rating => "rating",
+            Self::Variants => "variants",
+        }
+    }
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// What a field of [`Details`] must keep to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[allow(missing_docs, reason = "the texts say it")]
+pub enum Rule {
+    #[error("must not be empty")]
+    NotEmpty,
+    #[error("must be at most {0} bytes")]
+    BytesMax(usize),
+    #[error("must be 1 to {0} bytes where given")]
+    TextWhereGiven(usize),
+    #[error("must be at most {0}")]
+    CountMax(usize),
+    #[error("must have at most {0} levels")]
+    LevelsMax(usize),
+    #[error("must have names of 1 to {0} bytes")]
+    Names(usize),
+    #[error("must be URLs of 1 to {0} bytes")]
+    Urls(usize),
+    #[error("must have alternative texts of 1 to {0} characters")]
+    AlternativeTexts(usize),
+    #[error("must have names and values of 1 to {0} bytes")]
+    NamesAndValues(usize),
+    #[error("must have options of 1 to {0} bytes")]
+    Options(usize),
+    #[error("must be between 0 and 5")]
+    Stars,
+    #[error("cannot have variants themselves")]
+    NoVariantsOfVariants,
+}
+
+impl Details {
+    /// The alternative text of the small picture: its own, or that of the main picture, which shows the same thing.
+    #[must_use]
+    pub fn thumbnail_alt(&self) -> Option<&str> {
+        let thumbnail = self.thumbnail.as_ref()?;
+        thumbnail.alt.as_deref().or_else(|| self.pictures.first()?.alt.as_deref())
+    }
+
+    /// Holds every field against its limits.
+    ///
+    /// # Errors
+    /// The first field that breaks its rule.
+    pub fn validate(&self) -> Result<(), InvalidDetails> {
+        let pairs_fit = |pairs: &[(String, String)]| pairs.iter().all(|(name, value)| fits(name) && fits(value));
+        let rules = [
+            (!self.title.trim().is_empty(), Field::Title, Rule::NotEmpty),
+            (self.title.len() <= TITLE_BYTES_MAX, Field::Title, Rule::BytesMax(TITLE_BYTES_MAX)),
+            (
+                self.description.len() <= DESCRIPTION_BYTES_MAX,
+                Field::Description,
+                Rule::BytesMax(DESCRIPTION_BYTES_MAX),
+            ),
+            (self.brand.iter().all(|brand| fits(brand)), Field::Brand, Rule::TextWhereGiven(TEXT_BYTES_MAX)),
+            (self.category.len() <= CATEGORY_LEVELS_MAX, Field::Category, Rule::LevelsMax(CATEGORY_LEVELS_MAX)),
+            (self.category.iter().all(|name| fits(name)), Field::Category, Rule::Names(TEXT_BYTES_MAX)),
+            (self.thumbnail.iter().all(Picture::has_url), Field::Thumbnail, Rule::TextWhereGiven(TEXT_BYTES_MAX)),
+            (
+                self.thumbnail.iter().all(Picture::has_alt_or_none),
+                Field::Thumbnail,
+                Rule::AlternativeTexts(ALT_CHARACTERS_MAX),
+            ),
+            (self.pictures.len() <= PICTURES_MAX, Field::Pictures, Rule::CountMax(PICTURES_MAX)),
+            (self.pictures.iter().all(Picture::has_url), Field::Pictures, Rule::Urls(TEXT_BYTES_MAX)),
+            (
+                self.pictures.iter().all(Picture::has_alt_or_none),
+                Field::Pictures,
+                Rule::AlternativeTexts(ALT_CHARACTERS_MAX),
+            ),
+            (self.attributes.len() <= ATTRIBUTES_MAX, Field::Attributes, Rule::CountMax(ATTRIBUTES_MAX)),
+            (pairs_fit(&self.attributes), Field::Attributes, Rule::NamesAndValues(TEXT_BYTES_MAX)),
+            (self.imported_rating.is_none_or(|rating| rating.average_hundredths <= 500), Field::Rating, Rule::Stars),
+            (self.variants.len() <= VARIANTS_MAX, Field::Variants, Rule::CountMax(VARIANTS_MAX)),
+            (
+                self.variants.iter().all(|variant| pairs_fit(&variant.options)),
+                Field::Variants,
+                Rule::Options(TEXT_BYTES_MAX),
+            ),
+            (self.variants.is_empty() || self.variant_of.is_none(), Field::Variants, Rule::NoVariantsOfVariants),
+        ];
+        match rules.into_iter().find(|(kept, ..)| !kept) {
+            Some((_, field, rule)) => Err(InvalidDetails { field, rule }),
+            None => Ok(()),
+        }
+    }
+}
+
+fn fits(text: &str) -> bool {
+    !text.trim().is_empty() && text.len() <= TEXT_BYTES_MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_alt(alt: &str) -> Details {
+        let picture = Picture { alt: Some(alt.into()), ..Picture::at("https://images.example/1.jpg") };
+        Details { title: "Phone".into(), pictures: vec![picture], ..Details::default() }
+    }
+
+    #[test]
+    fn alternative_texts_are_counted_in_characters() {
+        assert_eq!(with_alt(&"ä".repeat(ALT_CHARACTERS_MAX)).validate(), Ok(()));
+        for bad in [" ", &"x".repeat(ALT_CHARACTERS_MAX + 1)] {
+            let refused = with_alt(bad).validate().unwrap_err();
+            assert_eq!(refused.to_string(), "images must have alternative texts of 1 to 512 characters");
+            let small =
+                Details { thumbnail: with_alt(bad).pictures.pop(), title: "Phone".into(), ..Details::default() };
+            assert_eq!(small.validate().unwrap_err().field, Field::Thumbnail);
+        }
+    }
+
+    #[test]
+    fn a_small_picture_without_a_text_shows_what_the_main_one_shows() {
+        let mut details = with_alt("A phone");
+        assert_eq!(details.thumbnail_alt(), None, "there is no small picture");
+        details.thumbnail = Some(Picture::at("https://images.example/s.jpg"));
+        assert_eq!(details.thumbnail_alt(), Some("A phone"));
+        details.thumbnail = with_alt("A phone, small").pictures.pop();
+        assert_eq!(details.thumbnail_alt(), Some("A phone, small"));
+    }
+}
