@@ -1,5 +1,5 @@
-//! The only place that reads the wall clock. Everything else gets the time from a [`Clock`], so tests can stop it or make it jump,
-//! and a program that embeds the shop can supply its own.
+//! The clock. Only this file reads the wall clock; everything else gets the time from a [`Clock`], so tests can stop it
+//! or let it jump, and a program that embeds the shop can supply its own.
 //!
 //! Depends on the domain's `Timestamp`, and on nothing else of the crate.
 
@@ -14,7 +14,7 @@ use std::{
 
 use crate::domain::entity::Timestamp;
 
-/// Where the time comes from. Cheap to clone; clones of a manual clock move together.
+/// A source of time. Cheap to clone; clones of a manual clock move together.
 #[derive(Clone, Default)]
 pub struct Clock(Source);
 
@@ -33,13 +33,14 @@ impl Clock {
         Self(Source::System)
     }
 
-    /// A clock that stands at `start` until it is moved.
+    /// A clock that stands at `start` until it is advanced.
     #[must_use]
     pub fn manual(start: Timestamp) -> Self {
         Self(Source::Manual(Arc::new(AtomicU64::new(start.0))))
     }
 
-    /// A clock of the caller's. It is asked once per round of an entity, by many threads at once, so it must be cheap and must not block.
+    /// A clock that calls `now`: once per round of an entity, from many threads at once, so it must be cheap and must
+    /// not block.
     #[must_use]
     pub fn from_fn(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         Self(Source::Custom(Arc::new(now)))
@@ -58,7 +59,7 @@ impl Clock {
         }
     }
 
-    /// Moves a manual clock forward; other clocks move by themselves.
+    /// Advances a manual clock. Other clocks are not affected.
     pub fn advance_ms(&self, ms: u64) {
         if let Source::Manual(now) = &self.0 {
             now.fetch_add(ms, Ordering::SeqCst);

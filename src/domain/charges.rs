@@ -1,4 +1,4 @@
-//! What an order costs beyond its goods: shipping and tax.
+//! The charges of an order beyond its goods: shipping and tax.
 //!
 //! Depends on `money`.
 
@@ -7,13 +7,13 @@ use crate::domain::money::{Money, MoneyError};
 /// The flat rates of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rates {
-    /// What shipping costs, in minor units of the order's currency, for every order.
+    /// The price of shipping an order, in minor units of its currency.
     pub shipping_flat_minor: u64,
-    /// Tax on top of the prices, in hundredths of a percent.
+    /// The tax on top of the prices, in hundredths of a percent.
     pub tax_basis_points: u64,
 }
 
-/// What is added to the subtotal of an order.
+/// The charges that are added to an order's subtotal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub struct Charges {
@@ -22,7 +22,7 @@ pub struct Charges {
 }
 
 impl Rates {
-    /// Shipping and tax for goods worth `subtotal`. Tax is on the goods alone, rounded half up.
+    /// Shipping and tax for goods worth `subtotal`. Tax applies to the goods only and is rounded half up.
     ///
     /// # Errors
     /// [`MoneyError::TooLarge`].
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_amount_can_hold_is_refused() {
+    fn charges_beyond_the_largest_amount_are_refused() {
         assert_eq!(charges(Money::AMOUNT_MAX + 1, 0, 1), Err(MoneyError::TooLarge), "shipping");
         assert_eq!(charges(0, 10_000, Money::AMOUNT_MAX), Err(MoneyError::TooLarge), "the product overflows");
         assert_eq!(charges(0, 2_000, Money::AMOUNT_MAX / 2), Ok((0, 900_719_925_474_099)));

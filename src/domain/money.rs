@@ -1,4 +1,4 @@
-//! Money: whole minor units of one ISO 4217 currency, never a float, never negative, never mixed.
+//! Money: whole minor units of one ISO 4217 currency. No floats, no negative amounts, no mixed currencies.
 //!
 //! Depends on `std`, `serde` and the table of `iso_currency`.
 
@@ -27,7 +27,7 @@ impl Currency {
     }
 }
 
-/// A text that is not the ISO 4217 code of money that is in use.
+/// The text is not the ISO 4217 code of a currency in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("not the ISO 4217 code of a currency in use, such as INR")]
 pub struct UnknownCurrency;
@@ -37,7 +37,8 @@ impl FromStr for Currency {
 
     fn from_str(code: &str) -> Result<Self, UnknownCurrency> {
         let known = iso_currency::Currency::from_code(code).ok_or(UnknownCurrency)?;
-        // Metals, tests and "no currency" are no money, and what has been replaced is money no longer.
+        // Codes of metals, of tests and for "no currency" are not money, and superseded currencies are no longer in
+        // use.
         if known.is_special() || known.is_superseded().is_some() {
             return Err(UnknownCurrency);
         }
@@ -70,44 +71,41 @@ impl<'de> Deserialize<'de> for Currency {
 }
 
 /// An amount of money in minor units (paise, cents) of its currency. As JSON: `{"amount": 129900, "currency": "INR"}`.
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Money {
-    /// Minor units; at most [`Money::AMOUNT_MAX`].
+    /// At most [`Money::AMOUNT_MAX`].
     #[serde(rename = "amount")]
     pub minor: u64,
-    /// The currency of the amount.
     pub currency: Currency,
 }
 
-/// A sum that cannot be formed.
+/// Why a sum cannot be computed.
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum MoneyError {
-    /// Two currencies in one sum.
+    /// The amounts have different currencies.
     #[error("cannot add {right} to {left}")]
-    Mixed {
-        /// Currency of the sum so far.
-        left: Currency,
-        /// Currency of what was to be added.
-        right: Currency,
-    },
-    /// More than [`Money::AMOUNT_MAX`].
+    Mixed { left: Currency, right: Currency },
+    /// The sum is larger than [`Money::AMOUNT_MAX`].
     #[error("the amount is larger than {} minor units", Money::AMOUNT_MAX)]
     TooLarge,
 }
 
 impl Money {
-    /// The largest amount, in minor units: what every JSON reader can hold exactly (2^53 − 1, RFC 8259 section 6).
+    /// The largest amount, in minor units: the largest integer that every JSON reader represents exactly (2^53 − 1, RFC
+    /// 8259 section 6).
     pub const AMOUNT_MAX: u64 = (1 << 53) - 1;
 
     /// An amount of `minor` units.
     ///
     /// # Errors
-    /// [`MoneyError::TooLarge`] past [`Money::AMOUNT_MAX`].
+    /// [`MoneyError::TooLarge`] beyond [`Money::AMOUNT_MAX`].
     pub fn new(minor: u64, currency: Currency) -> Result<Self, MoneyError> {
         if minor > Self::AMOUNT_MAX { Err(MoneyError::TooLarge) } else { Ok(Self { minor, currency }) }
     }
 
-    /// Nothing, in `currency`.
+    /// An amount of zero.
     #[must_use]
     pub fn zero(currency: Currency) -> Self {
         Self { minor: 0, currency }
@@ -116,7 +114,7 @@ impl Money {
     /// The sum of two amounts of one currency.
     ///
     /// # Errors
-    /// [`MoneyError`] where the currencies differ or the sum is too large.
+    /// [`MoneyError`] if the currencies differ or the sum is too large.
     pub fn plus(self, other: Self) -> Result<Self, MoneyError> {
         if self.currency != other.currency {
             return Err(MoneyError::Mixed { left: self.currency, right: other.currency });
@@ -124,7 +122,7 @@ impl Money {
         Self::new(self.minor.checked_add(other.minor).ok_or(MoneyError::TooLarge)?, self.currency)
     }
 
-    /// `quantity` times the amount.
+    /// Multiplies the amount by `quantity`.
     ///
     /// # Errors
     /// [`MoneyError::TooLarge`].
@@ -148,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_that_are_no_money_are_no_currency() {
+    fn codes_of_metals_and_superseded_currencies_are_refused() {
         for code in ["XXX", "XTS", "XAU", "XAG", "XDR", "HRK", "ZZZ", "usd", ""] {
             assert_eq!(code.parse::<Currency>(), Err(UnknownCurrency), "{code}");
         }

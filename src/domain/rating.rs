@@ -1,20 +1,20 @@
-//! The rating of a product: the average of all stars, those that an import brought along and those that were given here.
+//! The rating of a product: the average over imported ratings and those of reviews.
 //!
 //! Depends on its neighbours.
 
 use crate::domain::{product::ImportedRating, reviews};
 
-/// The average of all ratings of a product.
+/// The average rating of a product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rating {
-    /// How many ratings the average is of.
+    /// The number of ratings in the average.
     pub count: u64,
-    /// The average in hundredths of a star, rounded half up; 0 where there are no ratings.
+    /// The average in hundredths of a star, rounded half up; 0 without ratings.
     pub average_hundredths: u64,
 }
 
 impl Rating {
-    /// The average over imported and counted ratings, where each rating weighs the same.
+    /// The average over imported and counted ratings; each rating has the same weight.
     #[must_use]
     pub fn average(imported: Option<ImportedRating>, counted: reviews::View) -> Self {
         let (imported_count, imported_hundredths) = imported.map_or((0, 0), |imported| {

@@ -1,9 +1,11 @@
-//! A hash map of which a copy shares what has not changed since, so that a copy of millions of entries costs next to nothing.
+//! A persistent hash map: a copy shares everything that has not changed since, so copying millions of entries costs
+//! little.
 //!
-//! It consists of parts of about a thousand entries, hash maps behind counted references. A change copies the part it falls into,
-//! if a copy of the map shares it; a part is split when there are too many entries for the parts there are (linear hashing), so
-//! it grows without the pause in which one large map moves all its entries. Against the map of `imbl`, a tree, it made the
-//! reservations of one product a quarter faster. Stored like any map. Depends on `std`, `serde` and `foldhash`.
+//! The map consists of parts of about a thousand entries, which are hash maps behind reference counts. A change copies
+//! its part if a copy of the map shares it. A part is split when there are too many entries for the number of parts
+//! (linear hashing), so the map grows without the pause in which a large hash map moves all of its entries. Compared
+//! with the map of `imbl`, a tree, reservations of one product became a quarter faster. It is serialised like any map.
+//! Depends on `std`, `serde` and `foldhash`.
 
 use std::{
     collections::HashMap,
@@ -14,12 +16,12 @@ use std::{
 use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
 
-/// Entries of a part, on average at most: some ten kilobytes, which are copied in microseconds.
+/// The average number of entries of a part, at most: some ten kilobytes, which are copied in microseconds.
 const PART_ENTRIES: usize = 1_024;
 
 type Part<K, V> = HashMap<K, V, RandomState>;
 
-/// See the module.
+/// A hash map with cheap copies.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(
     from = "HashMap<K, V>",
@@ -38,23 +40,22 @@ impl<K, V> Default for SharedMap<K, V> {
     }
 }
 
+#[allow(missing_docs, reason = "the names say it")]
 impl<K: Clone + Eq + Hash, V: Clone> SharedMap<K, V> {
-    /// Where a key belongs. By the upper half of its hash, since the parts use the lower one.
+    /// The part of a key, chosen by the upper half of its hash, because the parts use the lower half.
     fn part(&self, key: &K) -> usize {
         let parts = self.parts.len();
         let hash = usize::try_from(self.hasher.hash_one(key) >> 32).unwrap_or_default();
         let power = 1 << parts.ilog2();
         let part = hash & (2 * power - 1);
-        // What belongs to a part that is yet to be split off is in the one it will be split off from.
+        // An entry of a part that is not split off yet is in the part that it will be split off from.
         if part < parts { part } else { part - power }
     }
 
-    /// The value of a key.
     pub fn get(&self, key: &K) -> Option<&V> {
         self.parts[self.part(key)].get(key)
     }
 
-    /// Sets the value of a key.
     pub fn insert(&mut self, key: K, value: V) {
         let part = self.part(&key);
         let known = Arc::make_mut(&mut self.parts[part]).insert(key, value);
@@ -64,14 +65,13 @@ impl<K: Clone + Eq + Hash, V: Clone> SharedMap<K, V> {
         }
     }
 
-    /// Takes a key out.
     pub fn remove(&mut self, key: &K) {
         let part = self.part(key);
         let known = Arc::make_mut(&mut self.parts[part]).remove(key);
         self.entries -= usize::from(known.is_some());
     }
 
-    /// Adds a part, and moves to it what belongs there now.
+    /// Adds a part, and moves the entries to it that belong there now.
     fn split(&mut self) {
         let added = self.parts.len();
         let from = added - (1 << added.ilog2());
@@ -82,18 +82,16 @@ impl<K: Clone + Eq + Hash, V: Clone> SharedMap<K, V> {
         self.parts[added] = Arc::new(moved);
     }
 
-    /// Its entries, in no order.
+    /// The entries, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.parts.iter().flat_map(|part| part.iter())
     }
 
-    /// How many entries there are.
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries
     }
 
-    /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries == 0
@@ -129,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_a_map_and_its_copies_are_left_alone() {
+    fn it_behaves_like_a_map_and_changes_do_not_reach_copies() {
         let mut random = fastrand::Rng::with_seed(7);
         let (mut map, mut model) = (SharedMap::default(), HashMap::new());
         let mut copies: Vec<(SharedMap<u32, u64>, HashMap<u32, u64>)> = Vec::new();
@@ -159,7 +157,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_stored_as_any_map(entries: HashMap<u16, u16>) {
+        fn it_is_serialised_like_a_hash_map(entries: HashMap<u16, u16>) {
             let map = SharedMap::from(entries.clone());
             let stored = serde_json::to_string(&map).unwrap();
             prop_assert_eq!(serde_json::from_str::<HashMap<u16, u16>>(&stored).unwrap(), entries);

@@ -1,7 +1,8 @@
 //! Limits requests in flight in three classes: reads, writes that start a purchase, writes that continue one.
 //!
-//! So reads go on while writes wait for a slow disk, and customers who have started a purchase can finish it while others
-//! try to start. A refused read costs its customer one step; a refused payment costs the shop all that was done before it.
+//! So reads go on while writes wait for a slow disk, and customers who have started a purchase can finish it while
+//! others try to start one. A refused read costs its customer one step; a refused payment costs the shop all the work
+//! before it.
 //!
 //! Depends on `axum` and `tokio`.
 
@@ -15,14 +16,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 pub(super) enum Class {
     /// Changes nothing.
     Read,
-    /// Changes something, and more requests are to follow: cart, login, catalogue.
+    /// A write after which more requests are to follow: cart, login, catalogue.
     Start,
-    /// Continues what was started: checkout, payment, a step of an order, a renewed session.
+    /// A write that continues a purchase or a session: checkout, payment, a step of an order, a renewed session.
     Continue,
 }
 
 impl Class {
-    /// Its name among the metrics.
+    /// The label in metrics.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Read => "look",
@@ -32,14 +33,14 @@ impl Class {
     }
 }
 
-/// The permit of a request whose handler releases it before it answers, when it only waits for another party. Dropping it
-/// releases it.
+/// The permit of a request whose handler releases it before it answers, when it only waits for another party. Dropping
+/// it releases it.
 #[derive(Debug, Clone)]
 pub(super) struct Permit {
     _held: Option<Arc<OwnedSemaphorePermit>>,
 }
 
-/// Takes the permit out of the request, so that it is the handler's alone.
+/// Moves the permit from the request to the handler.
 impl<S: Sync> FromRequestParts<S> for Permit {
     type Rejection = Infallible;
 
@@ -63,19 +64,19 @@ impl Admission {
         Self { pools: [pool(Class::Read, reads), pool(Class::Start, quarter), pool(Class::Continue, quarter)] }
     }
 
-    /// A permit, if one is free.
+    /// A permit held by the layer, if one is free.
     pub(super) fn admit(&self, class: Class) -> Option<SemaphorePermit<'_>> {
         self.pool(class)?.try_acquire().ok()
     }
 
-    /// A permit that is handed to the handler, if one is free.
+    /// A permit for the handler to hold, if one is free.
     pub(super) fn admit_to_hand_over(&self, class: Class) -> Option<Permit> {
         let held = Arc::clone(self.pool(class)?).try_acquire_owned().ok()?;
         Some(Permit { _held: Some(Arc::new(held)) })
     }
 
-    /// The pool of a class, where it is open. A request that starts a purchase is admitted only while at least half of the
-    /// permits to continue are free: a cart costs less than its checkout, so without that rule the shop would fill carts that
+    /// The pool of a class, if it is open. A request that starts a purchase is admitted only while at least half of the
+    /// permits to continue are free: a cart costs less than its checkout, so otherwise the shop would fill carts that
     /// it cannot sell.
     fn pool(&self, class: Class) -> Option<&Arc<Semaphore>> {
         let [(_, reads, _), (_, starts, _), (_, continues, continues_max)] = &self.pools;
@@ -98,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_class_has_permits_of_its_own() {
+    fn each_class_has_its_own_permits() {
         for (limit, expected) in [(1, [1, 1, 1]), (8, [4, 2, 2]), (4_096, [2_048, 1_024, 1_024])] {
             let admission = Admission::new(limit);
             for (class, permits) in [Class::Read, Class::Start, Class::Continue].into_iter().zip(expected) {
@@ -110,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_starts_while_more_than_half_of_the_permits_to_continue_are_taken() {
+    fn no_purchase_starts_while_more_than_half_of_the_permits_to_continue_are_taken() {
         let admission = Admission::new(32);
         let continuing: Vec<_> = (0..4).map(|_| admission.admit(Class::Continue).unwrap()).collect();
         assert!(admission.admit(Class::Start).is_some());

@@ -30,7 +30,7 @@ pub(super) struct Registration {
     /// 8 to 128 characters.
     #[schema(value_type = String, example = "correct horse battery")]
     password: SecretString,
-    /// How you wish to be called.
+    /// The name by which to address you.
     name: Option<String>,
     /// `customer` (the default) or `seller`.
     #[schema(value_type = Option<String>)]
@@ -69,10 +69,10 @@ pub(super) struct Tokens {
     role: Role,
     /// Always `Bearer`.
     token_type: &'static str,
-    /// For the `Authorization` header of every request.
+    /// Send it in the `Authorization` header of every request.
     access_token: String,
     access_expires_at: String,
-    /// For `POST /auth/refresh`; good once.
+    /// Send it to `POST /auth/refresh`; it works once.
     refresh_token: String,
     refresh_expires_at: String,
 }
@@ -91,7 +91,7 @@ fn tokens(session: Session) -> Response {
     ([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
 }
 
-/// Makes an account.
+/// Creates an account.
 #[utoipa::path(post, path = "/auth/register", tag = "accounts", request_body = Registration, responses(
     Write, JsonBody,
     (status = 201, description = "Registered", body = Registered),
@@ -117,7 +117,9 @@ pub(super) async fn login(State(app): State<App>, Body(body): Body<Credentials>)
     Ok(tokens(app.shop.login(&body.email, body.password).await?))
 }
 
-/// Exchanges a refresh token for new tokens. Showing one again later than seconds after its use ends the session.
+/// Exchanges a refresh token for new tokens.
+///
+/// Using a token again later than some seconds after its first use ends the session.
 #[utoipa::path(post, path = "/auth/refresh", operation_id = "refresh_session",
     tag = "accounts", request_body = Refresh, responses(
     Write, JsonBody,
@@ -128,7 +130,7 @@ pub(super) async fn refresh(State(app): State<App>, Body(body): Body<Refresh>) -
     Ok(tokens(app.shop.refresh(body.refresh_token.expose_secret()).await?))
 }
 
-/// Ends the session at once.
+/// Ends the caller's session at once.
 #[utoipa::path(post, path = "/auth/logout", tag = "accounts", security(("bearer" = [])), responses(
     Write, Token,
     (status = 204, description = "Logged out"),
@@ -138,7 +140,7 @@ pub(super) async fn logout(State(app): State<App>, Caller(who): Caller) -> Resul
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The public keys that verify access tokens.
+/// The public keys that verify access tokens, as a JSON Web Key Set.
 #[utoipa::path(get, path = "/.well-known/jwks.json", operation_id = "show_keys",
     tag = "operations", responses((status = 200, description = "JSON Web Key Set", body = Object)))]
 pub(super) async fn jwks(State(app): State<App>) -> Json<serde_json::Value> {

@@ -10,11 +10,11 @@ use utoipa::ToSchema;
 use super::error::Problem;
 use crate::domain::{self, entity::Timestamp, ids::ProductId};
 
-/// Money in minor units of an ISO 4217 currency.
+/// An amount of money in minor units of an ISO 4217 currency.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Money {
-    /// Minor units: paise, cents.
+    /// Minor units, such as paise or cents.
     #[schema(example = 129_900)]
     pub(super) amount: u64,
     /// ISO 4217 code.
@@ -34,43 +34,43 @@ impl From<domain::money::Money> for Money {
 pub(super) enum StatedMoney {
     /// With its currency.
     Money(Money),
-    /// In the cart's currency.
+    /// Minor units of the cart's currency.
     Minor(u64),
 }
 
-/// A problem (RFC 9457). Some kinds have more members; docs/API.md lists them.
+/// A problem (RFC 9457). Some types have more members; docs/API.md lists them.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Problem)]
 #[allow(dead_code, reason = "it describes what error.rs writes")]
 pub(super) struct ProblemBody {
-    /// A stable URI of the kind of problem.
+    /// A stable URI of the problem's type.
     #[schema(example = "https://souk.example/problems/insufficient-stock")]
     r#type: String,
-    /// A short summary of the kind.
+    /// A short summary of the type.
     title: String,
-    /// The status code.
+    /// The HTTP status code.
     #[schema(example = 409)]
     status: u16,
-    /// What is wrong this time.
+    /// What is wrong with this request.
     detail: String,
-    /// The last part of the type.
+    /// The last segment of the type.
     #[schema(example = "insufficient-stock")]
     code: String,
     /// The path of the request.
     instance: String,
-    /// Finds the request in the shop's logs.
+    /// Identifies the request in the shop's logs.
     trace_id: String,
-    /// For a body that breaks rules: what, and where.
+    /// The fields of the body that break a rule.
     errors: Option<Vec<FieldError>>,
 }
 
-/// Something wrong with a field of the body.
+/// A field of the body that breaks a rule.
 #[derive(Serialize, ToSchema)]
 #[allow(dead_code, reason = "it describes what error.rs writes")]
 pub(super) struct FieldError {
     /// What is wrong.
     detail: String,
-    /// Where, as a JSON pointer.
+    /// The field, as a JSON pointer.
     #[schema(example = "#/items/0/quantity")]
     pointer: String,
 }
@@ -79,26 +79,25 @@ pub(super) struct FieldError {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Item {
-    /// What.
     #[schema(example = "demo-000007")]
     pub(super) product_id: String,
-    /// How many units.
+    /// The number of units.
     #[schema(example = 2, minimum = 1, maximum = 10_000)]
     pub(super) quantity: u32,
 }
 
-/// A moment as clients read it: RFC 3339, UTC.
+/// A time in RFC 3339, UTC.
 pub(super) fn time(at: Timestamp) -> String {
     let milliseconds = i64::try_from(at.0).unwrap_or(i64::MAX);
     jiff::Timestamp::from_millisecond(milliseconds).unwrap_or(jiff::Timestamp::MAX).to_string()
 }
 
-/// Names and values as an object; of a name that stands twice the last value.
+/// Names and values as an object; the last value of a name wins.
 pub(super) fn object(pairs: &[(String, String)]) -> BTreeMap<&str, &str> {
     pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
 }
 
-/// A product id in a body.
+/// Parses a product id in a body.
 pub(super) fn product_id(text: &str, pointer: &str) -> Result<ProductId, Problem> {
     text.parse().map_err(|error: domain::ids::InvalidId| Problem::invalid(pointer, error.to_string()))
 }

@@ -29,7 +29,7 @@ use crate::{
     },
 };
 
-/// What to add: a list, or a single product.
+/// What to add: a list of lines, or a single product.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Addition {
@@ -37,13 +37,13 @@ pub(super) struct Addition {
     items: Option<Vec<Item>>,
     /// A single product, instead of `items`.
     product_id: Option<String>,
-    /// How many of the single product; 1 unless given.
+    /// The quantity of the single product; 1 by default.
     quantity: Option<u32>,
-    /// The caller's own user id, if given at all.
+    /// The caller's own user id; optional.
     user_id: Option<String>,
 }
 
-/// How many.
+/// The new quantity.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Quantity {
@@ -51,15 +51,15 @@ pub(super) struct Quantity {
     quantity: u32,
 }
 
-/// A cart with the prices of now.
+/// A cart with current prices.
 #[derive(Serialize, ToSchema)]
 pub(super) struct CartBody {
     /// Grows with every change; also the ETag.
     version: u64,
     items: Vec<CartItem>,
-    /// The sum of the lines without a problem.
+    /// The sum of the lines that have no problem.
     subtotal: Option<Money>,
-    /// What a checkout of the whole cart comes to: the `total_price` to state. Null where the cart is empty or a line has a
+    /// The cost of a checkout of the whole cart: the `total_price` to state. Null if the cart is empty or a line has a
     /// problem.
     total: Option<Money>,
 }
@@ -73,12 +73,12 @@ pub(super) struct CartItem {
     /// What that picture shows.
     thumbnail_alt: Option<String>,
     quantity: u32,
-    /// The price of one; null where it cannot be bought any more.
+    /// The price of one unit; null if the product cannot be bought any more.
     unit_price: Option<Money>,
     /// Units in stock now.
     available: u64,
     /// Why a checkout of the whole cart would refuse this line: `not_for_sale`, `choose_variant`, `other_currency` or
-    /// `too_large`. Absent where it would not.
+    /// `too_large`. Absent if it would not.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<&'static str>,
 }
@@ -108,13 +108,13 @@ fn respond(page: CartPage) -> Response {
     response
 }
 
-/// The caller's cart.
+/// Shows the caller's cart.
 #[utoipa::path(get, path = "/cart", operation_id = "show_cart", tag = "cart", security(("bearer" = [])), responses(
     Read, Token,
     (status = 200, description = "The cart", body = CartBody),
 ))]
 pub(super) async fn show(State(app): State<App>, Caller(who): Caller) -> Result<Response, Problem> {
-    // Prices and stock in it change without the cart, so its ETag serves writers, not caches.
+    // Prices and stock change without the cart, so its ETag is for writers, not for caches.
     Ok(respond(app.shop.cart(&who).await?))
 }
 
@@ -164,7 +164,7 @@ pub(super) async fn add(
     }
 }
 
-/// Sets how many of a product are in the cart.
+/// Sets the quantity of a product in the cart.
 #[utoipa::path(put, path = "/cart/items/{product_id}", operation_id = "set_cart_item",
     tag = "cart", security(("bearer" = [])), request_body = Quantity,
     params(("product_id" = String, Path)), responses(
@@ -182,7 +182,7 @@ pub(super) async fn set(
     Ok(respond(app.shop.set_cart_line(&who, Line { product, quantity }).await?))
 }
 
-/// Takes a product out of the cart.
+/// Removes a product from the cart.
 #[utoipa::path(delete, path = "/cart/items/{product_id}", operation_id = "remove_cart_item",
     tag = "cart", security(("bearer" = [])),
     params(("product_id" = String, Path)), responses(

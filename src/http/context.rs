@@ -1,6 +1,6 @@
-//! The path and the trace id of the current request, for whatever in its task needs them.
+//! The path and the trace id of the current request, for any code in its task.
 //!
-//! The path is the one that the client sent: where the router is nested, with the path it is nested under.
+//! The path is the one that the client sent; in a nested router it includes the prefix.
 //!
 //! Depends on nothing of the crate.
 
@@ -15,14 +15,14 @@ use data_encoding::HEXLOWER;
 /// The longest request id taken from a client, in bytes; a longer one is replaced.
 const REQUEST_ID_BYTES_MAX: usize = 128;
 
-/// The context of a request. Cheap to make: every request has one, and few need it.
+/// The context of a request. Cheap to create: every request has one, and few need it.
 #[derive(Clone)]
 pub(super) struct Context {
-    /// As the client sent it.
+    /// The URI as the client sent it.
     uri: Uri,
-    /// How many bytes of the path belong to the path that the router is nested under.
+    /// The length of the nested router's prefix in the path, in bytes.
     prefix_bytes: usize,
-    /// Finds the request in the logs.
+    /// Identifies the request in the logs.
     pub(super) trace_id: HeaderValue,
 }
 
@@ -35,23 +35,23 @@ pub(super) async fn within<F: Future>(context: Context, request: F) -> F::Output
     CONTEXT.scope(context, request).await
 }
 
-/// The path of the current request, without the query, which may hold what somebody searched for; empty outside of one.
+/// The path of the current request without its query, which may contain a user's search; empty outside of a request.
 pub(super) fn path() -> String {
     CONTEXT.try_with(|context| context.uri.path().to_owned()).unwrap_or_default()
 }
 
-/// A path of the shop as clients have to write it: under the path that the router is nested under.
+/// A path of the shop as clients must write it: with the prefix of the nested router.
 pub(super) fn public_path(path: &str) -> String {
     CONTEXT.try_with(|context| format!("{}{path}", context.prefix())).unwrap_or_else(|_| path.to_owned())
 }
 
-/// The trace id of the current request; empty outside of one.
+/// The trace id of the current request; empty outside of a request.
 pub(super) fn trace_id() -> String {
     CONTEXT.try_with(|context| context.trace_id.to_str().unwrap_or_default().to_owned()).unwrap_or_default()
 }
 
 impl Context {
-    /// The client's own request id, or the trace id of its `traceparent`, or a new one.
+    /// Takes the client's request id, or the trace id of its `traceparent`, or generates one.
     pub(super) fn of(request: &Request) -> Self {
         let headers = request.headers();
         let visible = |id: &&HeaderValue| {
@@ -65,7 +65,7 @@ impl Context {
         let trace_id = headers.get("x-request-id").filter(visible).cloned().or_else(parent).unwrap_or_else(|| {
             let mut fresh = [0; 32];
             HEXLOWER.encode_mut(&fastrand::u128(..).to_be_bytes(), &mut fresh);
-            // Hexadecimal digits are always a legal header value.
+            // Hexadecimal digits are always a valid header value.
             HeaderValue::from_bytes(&fresh).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
         });
         let inner = request.uri();

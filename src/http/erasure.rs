@@ -1,4 +1,4 @@
-//! Erasing customers.
+//! Erases customers.
 //!
 //! May depend on `shop`.
 
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::shop::Finished;
 
-/// The confirmation of somebody who wants to be erased.
+/// The confirmation that the caller wants to be erased.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Confirmation {
@@ -25,11 +25,11 @@ pub(super) struct Confirmation {
     password: SecretString,
 }
 
-/// Who is to be erased.
+/// The customer to be erased.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ErasedCustomer {
-    /// The address that they registered with.
+    /// The e-mail address of the account.
     #[schema(example = "asha@example.org")]
     email: String,
 }
@@ -41,7 +41,9 @@ fn status(finished: Finished) -> StatusCode {
     }
 }
 
-/// Erases the caller, a customer: name, password, sessions, cart, addresses and reviews. All tokens are dead at once.
+/// Erases the caller, a customer: name, password, sessions, cart, addresses and reviews.
+///
+/// All tokens are revoked at once.
 #[utoipa::path(delete, path = "/account", tag = "accounts", security(("bearer" = [])), request_body = Confirmation,
     responses(
     Write, Token, JsonBody,
@@ -58,7 +60,9 @@ pub(super) async fn erase_account(
     Ok(status(app.shop.erase_account(&who, password).await?))
 }
 
-/// Erases the customer with this e-mail address, as `DELETE /account` does. A repeat finishes what is not finished.
+/// Erases the customer with this e-mail address, as `DELETE /account` does.
+///
+/// A repeated request continues an unfinished erasure.
 #[utoipa::path(delete, path = "/admin/customers", tag = "accounts", security(("bearer" = [])),
     request_body = ErasedCustomer, responses(
     Write, Token, JsonBody,

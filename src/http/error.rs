@@ -18,12 +18,12 @@ use crate::{
     shop::{Error, NotDelivered, PasswordError, SearchError},
 };
 
-/// Where problem types are described; a page of docs/API.md.
+/// The prefix of problem types, which docs/API.md describes.
 pub const TYPE_BASE: &str = "https://souk.example/problems/";
-/// When to come back after "too much to do", in seconds.
+/// The `Retry-After` of an overloaded shop, in seconds.
 const RETRY_AFTER_SECONDS: &str = "1";
 
-/// A problem, on its way to the client.
+/// A problem (RFC 9457).
 #[derive(Debug)]
 pub(super) struct Problem {
     status: StatusCode,
@@ -40,27 +40,27 @@ impl Problem {
         Self { status, code, title, detail: detail.into(), members, headers }
     }
 
-    /// With a member beside the standard ones.
+    /// Adds a member beside the standard ones.
     #[must_use]
     pub(super) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.members.insert(name.to_owned(), value.into());
         self
     }
 
-    /// With a header.
+    /// Adds a header.
     #[must_use]
     pub(super) fn header(mut self, name: HeaderName, value: &'static str) -> Self {
         self.headers.push((name, value));
         self
     }
 
-    /// Come back in a moment.
+    /// Adds `Retry-After`.
     #[must_use]
     fn retry(self) -> Self {
         self.header(header::RETRY_AFTER, RETRY_AFTER_SECONDS)
     }
 
-    /// A field of the body that breaks its rule; the whole body where the pointer is empty.
+    /// A field of the body breaks a rule; the whole body if the pointer is empty.
     pub(super) fn invalid(pointer: &str, detail: impl Into<String>) -> Self {
         let detail = detail.into();
         let pointer = if pointer.is_empty() { "#".to_owned() } else { format!("#/{pointer}") };
@@ -68,67 +68,67 @@ impl Problem {
         unprocessable("invalid-body", "The body breaks a rule", detail).with("errors", errors)
     }
 
-    /// A part of the request other than its fields that cannot be understood.
+    /// Another part of the request cannot be understood.
     fn bad_request(code: &'static str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, "The request cannot be understood", detail)
     }
 
-    /// A body that is not JSON.
+    /// The body is not JSON.
     pub(super) fn malformed_json(error: &serde_json::Error) -> Self {
         Self::bad_request("malformed-json", error.to_string())
     }
 
-    /// A connection that broke within the body.
+    /// The connection broke within the body.
     pub(super) fn unreadable_body() -> Self {
         Self::bad_request("unreadable-body", "the body could not be read")
     }
 
-    /// A path whose encoding or names break a rule.
+    /// The encoding or the names of the path break a rule.
     pub(super) fn invalid_path(rejection: &PathRejection) -> Self {
         Self::bad_request("invalid-path", rejection.body_text())
     }
 
-    /// A query that names something unknown or breaks a rule.
+    /// The query has an unknown name or breaks a rule.
     pub(super) fn invalid_query(detail: impl Into<String>) -> Self {
         Self::bad_request("invalid-query", detail)
     }
 
-    /// An `If-Match` that is no ETag of a product.
+    /// `If-Match` is not an ETag of a product.
     pub(super) fn invalid_etag() -> Self {
         Self::bad_request("invalid-etag", "If-Match must be an ETag of the product")
     }
 
-    /// A `Last-Event-ID` that is no event of the stream.
+    /// `Last-Event-ID` is not an event of the stream.
     pub(super) fn invalid_last_event_id() -> Self {
         let detail = "Last-Event-ID must be the id of an event of this stream";
         Self::bad_request("invalid-last-event-id", detail)
     }
 
-    /// A method that the resource does not have.
+    /// The resource does not have this method.
     pub(super) fn method_not_allowed(method: &Method) -> Self {
         let detail = format!("this resource does not take {method}");
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Another method", detail)
     }
 
-    /// A body that did not arrive within its time limit.
+    /// The body did not arrive within its time limit.
     pub(super) fn request_timeout() -> Self {
         let detail = "the body did not arrive in time";
         Self::new(StatusCode::REQUEST_TIMEOUT, "request-timeout", "Too slow", detail)
     }
 
-    /// A body of more than `bytes_max` bytes.
+    /// The body has more than `bytes_max` bytes.
     pub(super) fn body_too_large(bytes_max: usize) -> Self {
         let detail = format!("a body has at most {bytes_max} bytes");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "Too large", detail)
     }
 
-    /// A body of another media type than JSON.
+    /// The body has another media type than JSON.
     pub(super) fn unsupported_media_type() -> Self {
         let detail = "the content type must be application/json";
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Not JSON", detail)
     }
 
-    /// A payment that was declined, or given up.
+    /// The payment was declined or given up.
     pub(super) fn payment_declined(order: OrderId, attempt: u32, reason: &str) -> Self {
         unprocessable("payment-declined", "Declined", format!("the payment was declined: {reason}"))
             .with("payment_status", "fail")
@@ -137,12 +137,12 @@ impl Problem {
             .with("declined_reason", reason)
     }
 
-    /// There is no such thing, or it is somebody else's.
+    /// The thing does not exist, or it belongs to somebody else.
     pub(super) fn not_found(what: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", "Not found", format!("there is no such {what}"))
     }
 
-    /// A token is needed, and none is shown.
+    /// A token is required, and the request has none.
     pub(super) fn anonymous() -> Self {
         let detail = "a bearer token is needed: log in with POST /auth/login";
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Log in first", detail)
@@ -155,7 +155,7 @@ impl Problem {
             .header(header::WWW_AUTHENTICATE, "Bearer error=\"invalid_token\"")
     }
 
-    /// Too many requests in flight.
+    /// Too many requests are in flight.
     pub(super) fn overloaded() -> Self {
         let detail = "too many requests are at work; nothing was done";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Try again", detail).retry()

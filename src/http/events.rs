@@ -1,7 +1,7 @@
 //! An order's history as server-sent events: live, and resumable with `Last-Event-ID`.
 //!
-//! The id of an event is the order's sequence number, which is in its durable history; so a stream resumes after any restart
-//! of the client or of the shop. A stream holds no request permit; streams have a pool of their own.
+//! The id of an event is its sequence number in the order's durable history, so a stream resumes after a restart of the
+//! client or of the shop. A stream holds no request permit; streams have a pool of their own.
 //!
 //! May depend on `shop` and `domain`.
 
@@ -27,12 +27,12 @@ use super::{
 };
 use crate::domain::{ids::OrderId, order::HistoryEntry};
 
-/// How often a silent stream says that it is alive, in seconds: below the time-outs of common proxies.
+/// The interval of keep-alive comments, in seconds: below the time-outs of common proxies.
 const ALIVE_SECONDS: u64 = 15;
-/// After how long a client comes back when the stream breaks, in milliseconds.
+/// The delay before a client reconnects, in milliseconds.
 const RETRY_MS: u64 = 2_000;
 
-/// An order's events, from its beginning or after `Last-Event-ID`. The stream ends when the order does.
+/// Streams an order's events, from the first one or after `Last-Event-ID`. The stream ends with the order.
 #[utoipa::path(get, path = "/orders/{order_id}/events", operation_id = "follow_order",
     tag = "orders", security(("bearer" = [])),
     params(("order_id" = String, Path), ("Last-Event-ID" = Option<u64>, Header, description = "Resume after this event")),
@@ -54,7 +54,7 @@ pub(super) async fn follow(
         }
     };
     let permit = app.event_streams.clone().try_acquire_owned().map_err(|_| Problem::overloaded())?;
-    // A client whose stream ends because the shop stops, or because of a fault, reconnects with the last id that it has.
+    // When the shop stops or fails, the stream ends and the client reconnects with its last id.
     let health = app.health.clone();
     let stopped = async move { health.stopped().await };
     let entries = app.shop.order_events_until(&who, id, last_seen, stopped).await?;

@@ -1,5 +1,4 @@
-//! Extractors: bodies, queries, ids, idempotency keys, versions and callers. What cannot be understood is answered with a
-//! typed 4xx.
+//! Extractors: bodies, queries, ids, idempotency keys, versions and callers. Malformed input gets a typed 4xx.
 //!
 //! May depend on `shop` and `domain`.
 
@@ -24,7 +23,7 @@ use crate::{
     shop::{self, Principal},
 };
 
-/// A body as it came, of bounded size and time.
+/// The raw body, of bounded size and time.
 pub(super) struct RawBody(pub(super) Bytes);
 
 impl FromRequest<App> for RawBody {
@@ -55,7 +54,7 @@ impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
             return Err(Problem::unsupported_media_type());
         }
         let RawBody(bytes) = RawBody::from_request(request, app).await?;
-        // serde would take the fields of an object from a list, too, in their order.
+        // serde would accept a list as an object, its elements being the fields in order.
         if bytes.trim_ascii_start().first() == Some(&b'[') {
             return Err(Problem::invalid("", "must be an object, not a list"));
         }
@@ -75,7 +74,7 @@ impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
     }
 }
 
-/// Where in the body, as a JSON pointer without its first `/`.
+/// The JSON pointer to the faulty field, without its first `/`.
 fn pointer(path: &serde_path_to_error::Path) -> String {
     let segment = |segment: &Segment| match segment {
         Segment::Seq { index } => Some(index.to_string()),
@@ -92,7 +91,7 @@ fn unreadable(rejection: &BytesRejection, bytes_max: usize) -> Problem {
     }
 }
 
-/// The query's parameters; unknown ones are refused.
+/// The parameters of the query; unknown ones are refused.
 pub(super) struct Query<T>(pub(super) T);
 
 impl<T: DeserializeOwned> FromRequestParts<App> for Query<T> {
@@ -106,7 +105,7 @@ impl<T: DeserializeOwned> FromRequestParts<App> for Query<T> {
     }
 }
 
-/// The names in the path, one or several. They may be of nothing.
+/// The parameters in the path. What they name need not exist.
 pub(super) struct Names<T>(pub(super) T);
 
 impl<T: DeserializeOwned + Send> FromRequestParts<App> for Names<T> {
@@ -119,12 +118,12 @@ impl<T: DeserializeOwned + Send> FromRequestParts<App> for Names<T> {
     }
 }
 
-/// An id in the path. A text that no id can be is answered like the id of nothing.
+/// An id in the path. A malformed id is answered like one that does not exist.
 pub(super) struct Id<T>(pub(super) T);
 
-/// What an id in a path is the id of.
+/// A type of ids in paths.
 pub(super) trait PathId: FromStr {
-    /// Its name in "there is no such …".
+    /// What it identifies, for "there is no such …".
     const NAMES: &'static str;
 }
 
@@ -145,7 +144,7 @@ impl<T: PathId> FromRequestParts<App> for Id<T> {
     }
 }
 
-/// Who sends the request. As `Option<Caller>`: who sends it, where a token is shown; a bad token is refused all the same.
+/// The sender of the request. As `Option<Caller>`: `None` without a token; an invalid token is refused all the same.
 pub(super) struct Caller(pub(super) Principal);
 
 impl FromRequestParts<App> for Caller {
@@ -190,7 +189,7 @@ impl FromRequestParts<App> for Key {
     }
 }
 
-/// The product version that `If-Match` asks for: the product part of the ETag only, so that a sale does not refuse an edit.
+/// The product version of `If-Match`: only the product part of the ETag counts, so that a sale does not refuse an edit.
 pub(super) fn expected_version(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
     let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
     let text = value.to_str().unwrap_or_default().trim();
@@ -201,7 +200,7 @@ pub(super) fn expected_version(headers: &HeaderMap) -> Result<Option<u64>, Probl
     version.map(Some).ok_or_else(Problem::invalid_etag)
 }
 
-/// Whether `If-None-Match` names this ETag: what the client has is still right.
+/// Whether `If-None-Match` contains this ETag.
 pub(super) fn is_known(headers: &HeaderMap, etag: &HeaderValue) -> Known {
     let names = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let matches = names.split(',').any(|name| matches!(name.trim(), "*") || etag == name.trim());
@@ -211,8 +210,7 @@ pub(super) fn is_known(headers: &HeaderMap, etag: &HeaderValue) -> Known {
 /// Whether the client has the current version.
 #[derive(PartialEq, Eq)]
 pub(super) enum Known {
-    /// It has: 304.
+    /// It has: the answer is 304.
     Yes,
-    /// It has not.
     No,
 }

@@ -1,4 +1,4 @@
-//! What operators have to look at, and what they do about it.
+//! The issues of orders, which operators resolve, and notices that no order took.
 //!
 //! May depend on `shop` and `domain`.
 
@@ -33,32 +33,32 @@ use crate::{
     },
 };
 
-/// A problem of an order.
+/// An issue of an order.
 #[derive(Serialize, ToSchema)]
 pub(super) struct IssueBody {
-    /// Names it within the order.
+    /// Its number within the order.
     number: u32,
     /// `payment_unknown`, `amount_mismatch`, `refund_failed`, `stuck`, `differs` or `disputed`.
     problem: &'static str,
-    /// What is known.
+    /// A description of what is known.
     known: String,
     since: String,
-    /// What was done about it, where it is settled.
+    /// How it was settled, if it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     resolved: Option<ResolvedBody>,
 }
 
-/// How a problem was settled.
+/// How an issue was settled.
 #[derive(Serialize, ToSchema)]
 pub(super) struct ResolvedBody {
-    /// The user id of who did; without it, the shop saw it resolve itself.
+    /// The user id of the operator; absent if the shop saw it resolve itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     by: Option<String>,
     note: String,
     at: String,
 }
 
-/// An order that an operator has to look at.
+/// An order with its issues.
 #[derive(Serialize, ToSchema)]
 pub(super) struct OrderWithIssues {
     order: OrderBody,
@@ -66,14 +66,14 @@ pub(super) struct OrderWithIssues {
     issues: Vec<IssueBody>,
 }
 
-/// A notice of the provider that no order took.
+/// A notice of the provider that matched no order.
 #[derive(Serialize, ToSchema)]
 pub(super) struct NoticeBody {
-    /// What names it: pass it on to dismiss it.
+    /// Its id, for dismissing it.
     notice_id: String,
-    /// The provider's word for what happened.
+    /// The event in the provider's words.
     what: String,
-    /// The provider's name for what it is about.
+    /// The provider's name for its subject.
     reference: String,
     /// The order that it names.
     order_id: String,
@@ -126,7 +126,7 @@ fn with_issues(page: &OrderPage) -> Option<OrderWithIssues> {
     Some(OrderWithIssues { order: OrderBody::of(page)?, issues })
 }
 
-/// Orders whose payment an operator has to look at.
+/// Lists orders with open issues.
 #[utoipa::path(get, path = "/admin/payments/attention", operation_id = "list_attention",
     tag = "operations", security(("bearer" = [])), params(PageQuery), responses(
     Read, Token,
@@ -144,7 +144,7 @@ pub(super) async fn list(
     Ok(Page { items, next_cursor: cursor(found.next), total: None }.respond(&uri))
 }
 
-/// An order's problems, the settled ones too.
+/// Shows an order with its issues, settled ones included.
 #[utoipa::path(get, path = "/admin/payments/attention/{order_id}", operation_id = "show_attention",
     tag = "operations", security(("bearer" = [])), params(("order_id" = String, Path)), responses(
     Read, Token,
@@ -161,47 +161,47 @@ pub(super) async fn show(
     Ok(Json(with_issues(&page).ok_or_else(|| Problem::not_found("order"))?))
 }
 
-/// What an operator does.
+/// An operator's resolution.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ResolutionBody {
     action: Action,
-    /// The number of the problem that it is about; without it, all that are open and that it settles.
+    /// The number of the issue; by default, every open issue that this resolution can settle.
     problem: Option<u32>,
-    /// Why, or what was found out.
+    /// The reason, or what was found out.
     #[schema(example = "called the bank")]
     note: String,
-    /// With `settled`: what became of the payment or refund.
+    /// For `settled`: what became of the payment or refund.
     outcome: Option<OutcomeBody>,
-    /// With the outcome `captured`: the provider's name for the payment.
+    /// For the outcome `captured`: the provider's name for the payment.
     reference: Option<String>,
 }
 
-/// What is to be done.
+/// What to do.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum Action {
-    /// Try again what failed.
+    /// Try the failed step again.
     Retry,
-    /// It is settled.
+    /// Record it as settled.
     Settled,
-    /// Give all the money back.
+    /// Refund everything.
     Refund,
 }
 
-/// What an operator has found out.
+/// What an operator found out.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum OutcomeBody {
     /// The payment was captured in full.
     Captured,
-    /// Nothing was charged, nor will be.
+    /// Nothing was charged, and nothing will be.
     NotCharged,
-    /// The money of a failed refund was given back otherwise.
+    /// The money of a failed refund was returned in another way.
     GivenBack,
 }
 
-/// Does something about an order that needs attention. It is recorded in the order, with who and why.
+/// Resolves issues of an order. The order records who did it and why.
 #[utoipa::path(post, path = "/admin/payments/attention/{order_id}", operation_id = "resolve_attention",
     tag = "operations", security(("bearer" = [])), request_body = ResolutionBody,
     params(("order_id" = String, Path)), responses(
@@ -235,7 +235,7 @@ pub(super) async fn resolve(
     order(&app.shop.resolve(&who, id, problem, resolution, &note).await?)
 }
 
-/// Notices of the provider that no order took, of the last month.
+/// Lists the provider's notices of the last month that matched no order.
 #[utoipa::path(get, path = "/admin/payments/notices", operation_id = "list_notices",
     tag = "operations", security(("bearer" = [])), responses(
     Read, Token,
@@ -254,7 +254,7 @@ pub(super) struct DismissalBody {
     note: String,
 }
 
-/// Somebody has seen to a notice that no order took.
+/// Dismisses a notice that matched no order, with a note.
 #[utoipa::path(post, path = "/admin/payments/notices/{notice_id}/dismiss", operation_id = "dismiss_notice",
     tag = "operations", security(("bearer" = [])), request_body = DismissalBody,
     params(("notice_id" = String, Path)), responses(
@@ -278,22 +278,22 @@ pub(super) async fn dismiss(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// What a pass of the reconciler has seen.
+/// The result of a pass of the reconciler.
 #[derive(Serialize, ToSchema)]
 pub(super) struct ReconciledBody {
     began: String,
     ended: String,
-    /// From when on payments were compared.
+    /// The begin of the period that was compared.
     since: String,
-    /// Payments of the provider's books.
+    /// The number of payments in the provider's records.
     payments: u64,
-    /// Payments in its books that name no order of this shop.
+    /// How many of them name no order of this shop.
     foreign: u64,
-    /// Orders that were looked for in its books.
+    /// The number of orders that were looked for at the provider.
     orders: u64,
-    /// Differences: the provider is asked about each, or it is on the list of what needs attention.
+    /// The number of differences: each is being checked with the provider, or has become an issue.
     differences: u64,
-    /// Why it could not be finished.
+    /// Why the pass could not be finished.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
 }
@@ -309,13 +309,13 @@ impl From<Reconciled> for ReconciledBody {
 /// The last passes of the reconciler.
 #[derive(Serialize, ToSchema)]
 pub(super) struct ReconciliationBody {
-    /// Of what is recent; every few minutes.
+    /// The last pass over recent payments; made every few minutes.
     recent: Option<ReconciledBody>,
-    /// Of the last month; once a day.
+    /// The last pass over the last month; made once a day.
     full: Option<ReconciledBody>,
 }
 
-/// How the provider's books and the orders compared last.
+/// Shows the last comparisons of the provider's records with the orders.
 #[utoipa::path(get, path = "/admin/payments/reconciliation", operation_id = "show_reconciliation",
     tag = "operations", security(("bearer" = [])), responses(
     Read, Token,
@@ -330,7 +330,7 @@ pub(super) async fn reconciliation(
     Ok(Json(ReconciliationBody { recent, full }))
 }
 
-/// Compares what is recent now.
+/// Compares recent payments with the orders now.
 #[utoipa::path(post, path = "/admin/payments/reconciliation", operation_id = "reconcile",
     tag = "operations", security(("bearer" = [])), responses(
     Write, Token,

@@ -24,17 +24,18 @@ use super::{
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Surrounds what must answer also when the shop is full.
+/// The layers of routes that must answer even under overload.
 pub(super) async fn surround(request: Request, next: Next) -> Response {
     traced(request, |request| guarded(request, next)).await
 }
 
-/// Surrounds everything else: one layer, because each costs a box and a copy of the service with every request.
+/// The layers of all other routes, combined in one, because each layer costs a box and a copy of the service per
+/// request.
 pub(super) async fn surround_and_admit(State(route): State<Arc<Route>>, request: Request, next: Next) -> Response {
     traced(request, |request| admitted(route, request, next)).await
 }
 
-/// Gives the request its trace id, in its problems, its answer and its log lines.
+/// Gives the request a trace id, for its problems, its response and its log lines.
 async fn traced<F: Future<Output = Response>>(request: Request, answer: impl FnOnce(Request) -> F) -> Response {
     let context = Context::of(&request);
     let trace_id = context.trace_id.clone();
@@ -45,14 +46,14 @@ async fn traced<F: Future<Output = Response>>(request: Request, answer: impl FnO
     response
 }
 
-/// Turns a panic of the handler into a problem: it ends its own request only.
+/// Turns a panic of the handler into a problem, so that it ends only its own request.
 async fn guarded(request: Request, next: Next) -> Response {
     let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
     answered.unwrap_or_else(|_| Problem::fault().into_response())
 }
 
-/// Admits the request, or refuses it at once: a queue would only make everybody wait. The permit is held until the answer
-/// begins, or until the handler releases it. Event streams have a pool of their own.
+/// Admits the request or refuses it at once: in a queue everybody would only wait. The permit is held until the
+/// response begins, or until the handler releases it. Event streams have a pool of their own.
 async fn admitted(route: Arc<Route>, request: Request, next: Next) -> Response {
     let began = Instant::now();
     let method = request.method().clone();
@@ -78,7 +79,8 @@ async fn answer(route: &Route, method: &Method, mut request: Request, next: Next
     tokio::time::timeout(limit, guarded(request, next)).await.map_err(|_| Problem::timed_out())
 }
 
-/// One line per request at debug level, a warning for a server error. Never the query, which may hold what somebody searched.
+/// One line per request at debug level, a warning for a server error. Never the query, which may contain a user's
+/// search.
 fn report(route: &Route, method: &Method, status: StatusCode, elapsed: Duration) {
     let template = route.template.as_str();
     route.app.metrics.request(method, template, status, elapsed);
@@ -92,7 +94,7 @@ fn report(route: &Route, method: &Method, status: StatusCode, elapsed: Duration)
     }
 }
 
-/// The answer to a method that the resource does not know; axum adds the `Allow` header.
+/// The answer to a method that the resource does not have; axum adds the `Allow` header.
 pub(super) async fn method_not_allowed(method: Method) -> Problem {
     Problem::method_not_allowed(&method)
 }

@@ -1,4 +1,4 @@
-//! `/metrics`: what the shop does and how it feels, as Prometheus text.
+//! `/metrics`: counters, latencies and gauges of the shop, as Prometheus text.
 //!
 //! May depend on `shop`.
 
@@ -19,10 +19,9 @@ use prometheus_client::{
 use super::{App, admission::Admission, bodies::ProblemBody, error::Problem};
 use crate::shop::{Call, CallOutcome, Shop, StorageStatus};
 
-/// Upper bounds of the request histogram, in seconds: around what a read, a write and a login take.
+/// The upper bounds of the request histogram, in seconds: around the usual times of a read, a write and a login.
 const BUCKETS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
-/// All metrics.
 pub(super) struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Histogram, fn() -> Histogram>,
@@ -36,7 +35,6 @@ struct RequestLabels {
 }
 
 impl Metrics {
-    /// Metrics of a shop.
     pub(super) fn new(shop: &Shop, admission: &Arc<Admission>) -> Self {
         let mut registry = Registry::default();
         let requests = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> Histogram);
@@ -48,7 +46,7 @@ impl Metrics {
 
     /// Counts a request.
     pub(super) fn request(&self, method: &Method, route: &str, status: StatusCode, elapsed: Duration) {
-        // Any method can be sent; only known ones may become labels.
+        // A client can send any method; only known ones may become labels.
         let known = ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"];
         let method = known.into_iter().find(|known| *known == method.as_str()).unwrap_or("other");
         let labels = RequestLabels { method, route: route.into(), status: status.as_u16() };
@@ -56,7 +54,7 @@ impl Metrics {
     }
 }
 
-/// What is read off the shop when somebody asks.
+/// Gauges that are read from the shop at each scrape.
 #[derive(Debug)]
 struct Gauges(Shop, Arc<Admission>);
 
@@ -93,7 +91,7 @@ impl Collector for Gauges {
             gauges.push((format!("live_entities_{kind}"), "Entities alive", live as u64));
         }
         let (_, provider) = self.0.provider();
-        // A disk that does not say what is free has no gauge rather than a wrong one.
+        // Without a known value there is no gauge, rather than a wrong one.
         if let Some(free) = self.0.journal().free_bytes() {
             gauges.push(("disk_free_bytes".to_owned(), "Bytes free on the disk of the journal", free));
         }
@@ -130,14 +128,14 @@ impl Collector for Gauges {
     }
 }
 
-/// What the process occupies, as Linux says; 0 elsewhere.
+/// The resident memory of the process on Linux, in bytes; 0 elsewhere.
 fn resident_bytes() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages: u64 = statm.split_whitespace().nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
     pages * rustix::param::page_size() as u64
 }
 
-/// Metrics in the text format of Prometheus.
+/// Shows metrics in the text format of Prometheus.
 #[utoipa::path(get, path = "/metrics", operation_id = "show_metrics",
     tag = "operations", responses(
     (status = 200, description = "Metrics", content_type = "application/openmetrics-text", body = String),

@@ -1,7 +1,7 @@
-//! The edge: HTTP in, calls of [`Shop`] out, answers back.
+//! The edge: translates HTTP requests into calls of [`Shop`], and their results into responses.
 //!
-//! Routes stand in their resource's file beside their description, so that no route can exist without one; this file composes
-//! them and the layers around them.
+//! A route is defined in its resource's file together with its OpenAPI description, so that none can lack one; this
+//! file composes the routes and the layers around them.
 //!
 //! ```text
 //!  request ─▶ trace id ─▶ admission, time limit, metrics, log, panic guard ─▶ handler ─▶ Shop
@@ -51,7 +51,7 @@ use self::{admission::Admission, metrics::Metrics, products::RenderedPages, rout
 pub use self::{error::TYPE_BASE, health::Health};
 use crate::shop::Shop;
 
-/// What every handler shares.
+/// The state shared by all handlers.
 #[derive(Clone)]
 pub(crate) struct App {
     shop: Shop,
@@ -78,12 +78,12 @@ impl utoipa::Modify for Bearer {
     }
 }
 
-/// The shop's router, always ready.
+/// The shop's router. Its readiness follows the shop's alone.
 pub fn router(shop: Shop) -> Router {
     router_with(shop, Health::default())
 }
 
-/// The shop's router, with a health that its program can turn.
+/// The shop's router, with a health that the program controls.
 pub fn router_with(shop: Shop, health: Health) -> Router {
     let limits = shop.config().limits.clone();
     let admission = Arc::new(Admission::new(limits.in_flight_max));
@@ -109,7 +109,7 @@ pub fn router_with(shop: Shop, health: Health) -> Router {
     admitted.merge(exempt).with_state(app)
 }
 
-/// The description, whose paths are under the path that the router is nested under.
+/// The OpenAPI document; its paths include the prefix of the nested router.
 fn description(api: &utoipa::openapi::OpenApi) -> Response {
     let prefix = context::public_path("");
     let document = if prefix.is_empty() {
@@ -122,7 +122,7 @@ fn description(api: &utoipa::openapi::OpenApi) -> Response {
     layers::json_bytes(document.unwrap_or_default())
 }
 
-/// What shoppers, sellers and admins use, each route with the class of its writes (see [`admission`]).
+/// Routes for shoppers, sellers and admins, each with the class of its writes (see [`admission`]).
 fn resources(app: App) -> Routes {
     Routes::new(app)
         .reads(routes!(products::search_by_path))
@@ -168,7 +168,7 @@ fn resources(app: App) -> Routes {
         .reads(routes!(health::settings))
 }
 
-/// What operators and other programs use; it must answer also when the shop is full.
+/// Routes for operators and other programs; they must answer even under overload.
 fn operations() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(health::live))

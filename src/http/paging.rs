@@ -14,24 +14,24 @@ use utoipa::{IntoParams, ToSchema};
 use super::error::Problem;
 use crate::shop::Error;
 
-/// How many items a page has unless asked otherwise.
+/// The default size of a page, in items.
 const LIMIT_DEFAULT: usize = 20;
-/// How many items a page may have.
+/// The largest size of a page, in items.
 const LIMIT_MAX: usize = 100;
 
-/// Which page.
+/// The page to show.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct PageQuery {
-    /// How many items at most: 1 to 100, 20 unless given.
+    /// The size of the page: 1 to 100, 20 by default.
     #[param(minimum = 1, maximum = 100)]
     pub(super) limit: Option<usize>,
-    /// The `next_cursor` of the page before.
+    /// The `next_cursor` of the previous page.
     pub(super) after: Option<String>,
 }
 
-/// How many items, held against the bounds.
+/// The size of the page, checked against its bounds.
 pub(super) fn limit(asked: Option<usize>) -> Result<usize, Problem> {
     match asked.unwrap_or(LIMIT_DEFAULT) {
         limit @ 1..=LIMIT_MAX => Ok(limit),
@@ -40,12 +40,12 @@ pub(super) fn limit(asked: Option<usize>) -> Result<usize, Problem> {
 }
 
 impl PageQuery {
-    /// How many items.
+    /// The size of the page, checked.
     pub(super) fn limit(&self) -> Result<usize, Problem> {
         limit(self.limit)
     }
 
-    /// Where the page begins.
+    /// The decoded cursor.
     pub(super) fn after(&self) -> Result<Option<Vec<u8>>, Problem> {
         let Some(text) = &self.after else { return Ok(None) };
         match BASE64URL_NOPAD.decode(text.as_bytes()) {
@@ -55,7 +55,7 @@ impl PageQuery {
     }
 }
 
-/// A cursor as clients see it.
+/// Encodes a cursor for clients.
 pub(super) fn cursor(next: Option<Vec<u8>>) -> Option<String> {
     next.map(|next| BASE64URL_NOPAD.encode(&next))
 }
@@ -63,18 +63,17 @@ pub(super) fn cursor(next: Option<Vec<u8>>) -> Option<String> {
 /// A page of a list.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Page<T> {
-    /// The items.
     pub(super) items: Vec<T>,
-    /// What to pass as `after` for the next page; absent on the last one.
+    /// The cursor of the next page, for `after`; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) next_cursor: Option<String>,
-    /// How many there are on all pages, where that is known.
+    /// The number of items on all pages, if it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) total: Option<usize>,
 }
 
 impl<T: Serialize> Page<T> {
-    /// The response, with the link to the next page.
+    /// The response, with a `Link` to the next page.
     pub(super) fn respond(self, uri: &Uri) -> Response {
         let link = self.next_cursor.as_ref().map(|cursor| next_link(uri, cursor));
         let mut response = Json(self).into_response();

@@ -1,4 +1,4 @@
-//! Giving money and goods back: refunds, returns, captures of what is held.
+//! Refunds, returns, and captures of authorised payments.
 //!
 //! May depend on `shop` and `domain`.
 
@@ -33,46 +33,44 @@ struct ItemBody {
     quantity: u32,
 }
 
-/// What is to be refunded.
+/// A refund.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RefundBody {
-    /// Which units; without them, and without the shipping, everything that is left.
+    /// The units to refund; by default, if `shipping` is false, everything that is left.
     #[serde(default)]
     items: Vec<ItemBody>,
-    /// Whether the shipping goes back, too.
+    /// Whether shipping is refunded, too.
     #[serde(default)]
     shipping: bool,
-    /// Whether the units are to be sold again; unless given, where they have not left yet.
+    /// Whether the units return to stock; by default only if they are not shipped yet.
     restock: Option<bool>,
-    /// Why.
     #[schema(example = "damaged in transit")]
     reason: String,
 }
 
-/// What comes back.
+/// A return.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ReturnRequestBody {
     items: Vec<ItemBody>,
-    /// Why.
     #[schema(example = "too small")]
     reason: String,
 }
 
-/// The goods of a return are back.
+/// The received goods of a return.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ReceiptBody {
-    /// Whether they are to be sold again.
+    /// Whether they return to stock.
     restock: bool,
 }
 
-/// A return is not taken.
+/// A rejected return.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RejectionBody {
-    /// Why.
+    /// The reason.
     #[schema(example = "worn")]
     note: String,
 }
@@ -88,12 +86,12 @@ fn items(items: Vec<ItemBody>) -> Result<Vec<ItemUnits>, Problem> {
     items.into_iter().enumerate().map(item).collect()
 }
 
-/// The number of a return, out of the path.
+/// Parses the number of a return in the path.
 fn number(text: &str) -> Result<u32, Problem> {
     text.parse().map_err(|_| Problem::not_found("return"))
 }
 
-/// Gives money back for units of an order. One refund at a time; the answer waits for the provider for a while.
+/// Refunds units of an order. An order has one refund at a time; the answer waits a while for the provider.
 #[utoipa::path(post, path = "/orders/{order_id}/refunds", operation_id = "refund_order",
     tag = "selling", security(("bearer" = [])), request_body = RefundBody,
     params(("order_id" = String, Path),
@@ -117,7 +115,7 @@ pub(super) async fn refund(
     Ok(mark((StatusCode::CREATED, order(&done.outcome)?).into_response(), done.effect))
 }
 
-/// Asks to send goods back. For the customer, once the order is on its way.
+/// Requests a return. Customers only, once the order is shipped.
 #[utoipa::path(post, path = "/orders/{order_id}/returns", operation_id = "request_return",
     tag = "orders", security(("bearer" = [])), request_body = ReturnRequestBody,
     params(("order_id" = String, Path),
@@ -138,7 +136,7 @@ pub(super) async fn request_return(
     Ok(mark((StatusCode::CREATED, order(&done.outcome)?).into_response(), done.effect))
 }
 
-/// The goods of a return are back; their money goes back.
+/// Records that the goods of a return were received, and refunds them.
 #[utoipa::path(post, path = "/orders/{order_id}/returns/{number}/receive", operation_id = "receive_return",
     tag = "selling", security(("bearer" = [])), request_body = ReceiptBody,
     params(("order_id" = String, Path), ("number" = u32, Path)), responses(
@@ -159,7 +157,7 @@ pub(super) async fn receive_return(
     order(&app.shop.decide_return(&who, id, number(&of_return)?, decision).await?)
 }
 
-/// A return is not taken.
+/// Rejects a return.
 #[utoipa::path(post, path = "/orders/{order_id}/returns/{number}/reject", operation_id = "reject_return",
     tag = "selling", security(("bearer" = [])), request_body = RejectionBody,
     params(("order_id" = String, Path), ("number" = u32, Path)), responses(
@@ -180,7 +178,7 @@ pub(super) async fn reject_return(
     order(&app.shop.decide_return(&who, id, number(&of_return)?, decision).await?)
 }
 
-/// Captures what is held for an order.
+/// Captures an authorised payment.
 #[utoipa::path(post, path = "/orders/{order_id}/capture", operation_id = "capture_order",
     tag = "selling", security(("bearer" = [])),
     params(("order_id" = String, Path)), responses(
@@ -198,7 +196,7 @@ pub(super) async fn capture(
     order(&app.shop.capture(&who, id).await?)
 }
 
-/// Gives up a payment that waits for its customer, so that they can pay otherwise.
+/// Gives up a payment that waits for its customer, so that they can pay in another way.
 #[utoipa::path(post, path = "/orders/{order_id}/abandon_payment", operation_id = "abandon_payment",
     tag = "orders", security(("bearer" = [])),
     params(("order_id" = String, Path)), responses(

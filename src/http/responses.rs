@@ -1,6 +1,6 @@
-//! The problems that many operations have in common, for their descriptions: what the layers and the extractors answer.
+//! Problems that many operations share, for their descriptions: those of the layers and the extractors.
 //!
-//! An operation names those it can meet before its own responses, which win.
+//! An operation names the sets that apply before its own responses, which take precedence.
 //!
 //! Depends on its neighbours.
 
@@ -18,7 +18,7 @@ const PROBLEM_SCHEMA: &str = "#/components/schemas/Problem";
 
 type Responses = BTreeMap<String, RefOr<Response>>;
 
-/// Whatever is asked.
+/// Problems of every operation.
 pub(super) enum Read {}
 
 impl IntoResponses for Read {
@@ -32,7 +32,7 @@ impl IntoResponses for Read {
     }
 }
 
-/// Whatever changes something.
+/// Problems of operations that change something.
 pub(super) enum Write {}
 
 impl IntoResponses for Write {
@@ -46,7 +46,7 @@ impl IntoResponses for Write {
     }
 }
 
-/// Whatever takes a JSON body.
+/// Problems of operations with a JSON body.
 pub(super) enum JsonBody {}
 
 impl IntoResponses for JsonBody {
@@ -61,7 +61,7 @@ impl IntoResponses for JsonBody {
     }
 }
 
-/// Whatever looks at the token, also where none is needed.
+/// Problems of operations that read the token, even an optional one.
 pub(super) enum Token {}
 
 impl IntoResponses for Token {
@@ -78,7 +78,7 @@ fn problems(known: &[(u16, &str)]) -> Responses {
     known.iter().map(|(status, description)| (status.to_string(), problem(description).into())).collect()
 }
 
-/// Gives problems their media type, which the operations' own responses leave out.
+/// Adds the media type of problems, which the operations' own responses omit.
 pub(super) fn name_media_types(api: &mut OpenApi) {
     let items = api.paths.paths.values_mut();
     let operations = items.flat_map(|item| [&mut item.get, &mut item.put, &mut item.post, &mut item.delete]).flatten();

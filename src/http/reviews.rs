@@ -27,7 +27,7 @@ use crate::{
     shop::Effect,
 };
 
-/// A review to write. A customer has one of each product; writing again replaces it.
+/// A new review. A customer has one review per product; a second one replaces it.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewReview {
@@ -45,9 +45,9 @@ pub(super) struct ReviewBody {
     rating: u8,
     title: String,
     text: String,
-    /// Whether its writer bought the product here.
+    /// Whether its author bought the product here.
     verified: bool,
-    /// When it was written, or last changed.
+    /// When it was written or last changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     written_at: Option<String>,
 }
@@ -57,7 +57,7 @@ fn body(content: Content, written_at: Option<String>) -> ReviewBody {
     ReviewBody { rating, title, text, verified: purchase == Purchase::Verified, written_at }
 }
 
-/// A product's reviews, newest first.
+/// Lists a product's reviews, newest first.
 #[utoipa::path(get, path = "/products/{product_id}/reviews", operation_id = "list_reviews", tag = "browsing",
     security((), ("bearer" = [])), params(("product_id" = String, Path), PageQuery), responses(
     Read, Token,

@@ -1,4 +1,5 @@
-//! What admission must know about a route before its handler runs: class, query, and whether it waits for the payment provider.
+//! What admission must know about a route before its handler runs: class, query, and whether it waits for the payment
+//! provider.
 //!
 //! Depends on its neighbours.
 
@@ -9,7 +10,7 @@ use super::{App, admission::Class};
 /// What admission knows about a route.
 pub(super) struct Route {
     pub(super) app: App,
-    /// The path of its description, which names it in metrics and logs.
+    /// The path in the description, which names the route in metrics and logs.
     pub(super) template: String,
     /// The class of its writes.
     pub(super) writes: Class,
@@ -17,28 +18,28 @@ pub(super) struct Route {
     pub(super) waits: Waits,
 }
 
-/// What becomes of a query string.
+/// What happens to a query string.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum QueryRule {
     /// The handler of GET reads it.
     OnGet,
-    /// It is refused: a mistake that should not go unnoticed.
+    /// It is refused, so that a mistake is noticed.
     Refused,
-    /// Nothing has this path, so that is what the answer says.
+    /// There is no such path, and the answer says so.
     Ignored,
 }
 
 /// Whether a handler waits for the payment provider.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Waits {
-    /// It answers from the shop.
+    /// It does not.
     No,
-    /// It may wait for seconds at no cost to the shop, so it releases its permit itself.
+    /// It may wait for seconds without occupying anything, so it releases its permit itself.
     ForProvider,
 }
 
 impl Route {
-    /// The class of a request.
+    /// The class of a request with this method.
     pub(super) fn class(&self, method: &Method) -> Class {
         if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) { Class::Read } else { self.writes }
     }

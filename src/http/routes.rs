@@ -1,7 +1,8 @@
 //! Registers routes together with what admission must know about them.
 //!
-//! These facts stand beside each route in `http/mod.rs` and belong to the route, not to its path: so the router works nested
-//! under any path, and a route cannot be added without them. Whether a route takes a query is read off its description.
+//! The facts are written beside each route in `http/mod.rs` and belong to the route, not to its path: so the router
+//! works nested under any path, and no route can lack them. Whether a route takes a query is derived from its
+//! description.
 //!
 //! Depends on its neighbours.
 
@@ -36,28 +37,28 @@ impl Routes {
         Self { app, router: OpenApiRouter::new() }
     }
 
-    /// A route that changes nothing.
+    /// A route that only reads.
     pub(super) fn reads(self, routes: UtoipaMethodRouter<App>) -> Self {
         self.add(Class::Read, Waits::No, routes)
     }
 
-    /// A route whose writes start a purchase, or have nothing to do with one.
+    /// A route whose writes start a purchase or are unrelated to one.
     pub(super) fn starts(self, routes: UtoipaMethodRouter<App>) -> Self {
         self.add(Class::Start, Waits::No, routes)
     }
 
-    /// As [`Self::starts`], of a handler that refuses queries itself because some of its paths take one.
+    /// Like [`Self::starts`], for a handler that checks queries itself, because only some of its paths take one.
     pub(super) fn starts_and_checks_query(self, routes: UtoipaMethodRouter<App>) -> Self {
         self.add_with(Class::Start, Waits::No, Some(QueryRule::OnGet), routes)
     }
 
-    /// A route whose writes continue what was started.
+    /// A route whose writes continue a purchase.
     pub(super) fn continues(self, routes: UtoipaMethodRouter<App>) -> Self {
         self.add(Class::Continue, Waits::No, routes)
     }
 
-    /// A route that continues a purchase and waits for the payment provider: its handler takes the
-    /// [`Permit`](super::admission::Permit) and releases it.
+    /// Like [`Self::continues`], for a handler that waits for the payment provider and releases its
+    /// [`Permit`](super::admission::Permit) itself.
     pub(super) fn waits(self, routes: UtoipaMethodRouter<App>) -> Self {
         self.add(Class::Continue, Waits::ForProvider, routes)
     }
@@ -80,7 +81,7 @@ impl Routes {
         Self { app: self.app, router: self.router.routes((schemas, paths, methods)) }
     }
 
-    /// The router, with an answer for paths that it does not have.
+    /// The router, with an answer for unknown paths.
     pub(super) fn finish(self) -> (axum::Router<App>, OpenApi) {
         let Self { app, router } = self;
         let route = Route {
@@ -96,7 +97,7 @@ impl Routes {
     }
 }
 
-/// The path of a description, and whether its GET takes query parameters.
+/// The path of a description, and whether its GET takes a query.
 fn described(paths: &Paths) -> (String, QueryRule) {
     let Some((path, item)) = paths.paths.iter().next() else { return (String::new(), QueryRule::Refused) };
     let mut parameters = item.get.iter().filter_map(|operation| operation.parameters.as_ref()).flatten();
@@ -108,7 +109,7 @@ fn described(paths: &Paths) -> (String, QueryRule) {
     (path.clone(), query)
 }
 
-/// Puts the layer of a route around its handlers.
+/// Adds the layers of a route to its handlers.
 fn around(route: Route, methods: MethodRouter<App>) -> MethodRouter<App> {
     methods.layer(middleware::from_fn_with_state(Arc::new(route), layers::surround_and_admit))
 }

@@ -22,15 +22,15 @@ use crate::{
 #[derive(Serialize, ToSchema)]
 pub(super) struct Stock {
     product_id: String,
-    /// In the warehouse, reserved ones included.
+    /// Units in the warehouse, reserved ones included.
     on_hand: u64,
-    /// Kept for orders.
+    /// Units reserved for orders.
     reserved_quantity: u64,
-    /// What can be ordered now.
+    /// Units that can be ordered now.
     available: u64,
-    /// Sold in the product's life.
+    /// Units sold so far.
     sold: u64,
-    /// Received in the product's life, adjustments included.
+    /// Units received so far, adjustments included.
     received: u64,
 }
 
@@ -39,7 +39,7 @@ fn stock(product: &ProductId, view: inventory::View) -> Json<Stock> {
     Json(Stock { product_id: product.to_string(), on_hand, reserved_quantity, available, sold, received })
 }
 
-/// A quantity is refused under its name in the body.
+/// Reports a refused quantity under its name in the body.
 fn refused(error: Error, field: &str) -> Problem {
     match error {
         Error::Inventory(inventory::Rejection::InvalidQuantity) => Problem::invalid(field, error.to_string()),
@@ -47,25 +47,25 @@ fn refused(error: Error, field: &str) -> Problem {
     }
 }
 
-/// Goods that arrived.
+/// Received goods.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Receipt {
     #[schema(example = 25, minimum = 1)]
     quantity: u64,
-    /// The delivery's name: with it (or with an `Idempotency-Key`) a repeat counts once.
+    /// The name of the delivery: with it (or with an `Idempotency-Key`) a repeat counts once.
     #[schema(example = "delivery-2026-11-22")]
     receipt_id: Option<String>,
 }
 
-/// Goods found or lost.
+/// A correction of the stock.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Adjustment {
-    /// Units more, or fewer where negative.
+    /// Units found, or lost if negative.
     #[schema(example = -2)]
     delta: i64,
-    /// The adjustment's name: with it (or with an `Idempotency-Key`) a repeat counts once.
+    /// The name of the adjustment: with it (or with an `Idempotency-Key`) a repeat counts once.
     adjustment_id: Option<String>,
 }
 
@@ -73,12 +73,12 @@ pub(super) struct Adjustment {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Count {
-    /// Units on hand from now on.
+    /// Counted units on hand.
     #[schema(example = 100)]
     on_hand: u64,
 }
 
-/// On hand, reserved and available.
+/// Shows the stock of a product.
 #[utoipa::path(get, path = "/products/{product_id}/inventory", operation_id = "show_inventory",
     tag = "selling", security(("bearer" = [])),
     params(("product_id" = String, Path)), responses(
@@ -95,7 +95,7 @@ pub(super) async fn show(
     Ok(stock(&product, app.shop.inventory(&who, &product).await?))
 }
 
-/// Goods arrived.
+/// Records received goods.
 #[utoipa::path(post, path = "/products/{product_id}/inventory/receipts", operation_id = "receive_stock",
     tag = "selling", security(("bearer" = [])),
     request_body = Receipt, params(("product_id" = String, Path),
@@ -118,7 +118,7 @@ pub(super) async fn receive(
     Ok(stock(&product, app.shop.receive_stock(&who, &product, body.quantity, receipt.as_deref()).await?))
 }
 
-/// Goods were found or lost.
+/// Records goods that were found or lost.
 #[utoipa::path(post, path = "/products/{product_id}/inventory/adjustments", operation_id = "adjust_stock",
     tag = "selling", security(("bearer" = [])),
     request_body = Adjustment, params(("product_id" = String, Path),
@@ -142,7 +142,7 @@ pub(super) async fn adjust(
     Ok(stock(&product, adjusted.map_err(|error| refused(error, "delta"))?))
 }
 
-/// A stock-taking found this many.
+/// Records the result of a stock-taking.
 #[utoipa::path(put, path = "/products/{product_id}/inventory", operation_id = "count_stock",
     tag = "selling", security(("bearer" = [])),
     request_body = Count, params(("product_id" = String, Path)), responses(

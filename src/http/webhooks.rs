@@ -1,4 +1,4 @@
-//! Where the payment provider announces what happened. The signature is the only key to it, so the body is read raw.
+//! Webhooks of the payment provider. Their signature is the only authentication, so the body is read raw.
 //!
 //! May depend on `shop`.
 
@@ -15,7 +15,7 @@ use super::{
     responses::Write,
 };
 
-/// A notice of the payment provider, signed over the raw body. It is durable before the answer.
+/// Receives a notice of the payment provider, signed over the raw body. It is durable before the answer.
 #[utoipa::path(post, path = "/webhooks/{provider}", operation_id = "take_notice", tag = "operations",
     params(("provider" = String, Path, description = "`stripe` or `simulator`")),
     request_body(content = Object, description = "The provider's event, as it is signed"), responses(

@@ -1,6 +1,7 @@
-//! Who may do what: every decision that rests on a role or on ownership, one rule a function.
+//! Authorisation: every decision that depends on a role or on ownership, one rule per function.
 //!
-//! What others may not know of is "not found" to them: orders. What they may know of, but not change, is "forbidden": products.
+//! For orders, which others may not know of, the refusal is "not found"; for products, which others may see, it is
+//! "forbidden".
 //!
 //! Depends on the rooms below.
 
@@ -15,7 +16,7 @@ use crate::{
     planted::{Bug, planted},
 };
 
-/// Operators' work: admins.
+/// Operators' work is for admins.
 pub(super) fn administer(who: &Principal) -> Result<(), Error> {
     match who.role {
         Role::Admin => Ok(()),
@@ -23,7 +24,7 @@ pub(super) fn administer(who: &Principal) -> Result<(), Error> {
     }
 }
 
-/// A role to register with: admins are made by the operator, with the program.
+/// Customers and sellers register themselves; admins are created by the operator, with the program.
 pub(super) fn register_as(role: Role) -> Result<(), Error> {
     match role {
         Role::Customer | Role::Seller => Ok(()),
@@ -31,7 +32,7 @@ pub(super) fn register_as(role: Role) -> Result<(), Error> {
     }
 }
 
-/// Editing products: sellers their own, admins all. Which product is whose, the product decides.
+/// Sellers edit their own products, admins all. The product itself checks whose it is.
 pub(super) fn edit_products(who: &Principal) -> Result<Editor, Error> {
     match who.role {
         Role::Seller => Ok(Editor::Seller(who.user)),
@@ -40,24 +41,24 @@ pub(super) fn edit_products(who: &Principal) -> Result<Editor, Error> {
     }
 }
 
-/// A product's stock: its seller and admins.
-pub(super) fn keep_stock(who: &Principal, seller: UserId) -> Result<(), Error> {
+/// A product's stock is for its seller and admins.
+pub(super) fn manage_stock(who: &Principal, seller: UserId) -> Result<(), Error> {
     let may_edit = edit_products(who)?.may_edit(seller);
     if may_edit { Ok(()) } else { Err(Error::Forbidden("its seller and admins")) }
 }
 
-/// A product that is not listed: its seller and admins.
+/// A product that is not listed is visible to its seller and admins.
 pub(super) fn see_delisted(who: Option<&Principal>, seller: UserId) -> Result<(), Error> {
     let may_edit = who.and_then(|who| edit_products(who).ok()).is_some_and(|editor| editor.may_edit(seller));
     if may_edit { Ok(()) } else { Err(Error::NotFound("product")) }
 }
 
-/// The list of orders with one's own products: those who sell.
+/// The list of orders with one's own products is for sellers and admins.
 pub(super) fn see_sold_orders(who: &Principal) -> Result<(), Error> {
     edit_products(who).map(drop)
 }
 
-/// An order: its customer, the sellers of its lines, and admins.
+/// An order is visible to its customer, the sellers of its lines, and admins.
 pub(super) fn see_order(who: &Principal, order: &Order) -> Result<(), Error> {
     let placement = placement(order)?;
     let may_see = match who.role {
@@ -68,19 +69,20 @@ pub(super) fn see_order(who: &Principal, order: &Order) -> Result<(), Error> {
     if may_see || planted(Bug::OrdersOfOthers) { Ok(()) } else { Err(Error::NotFound("order")) }
 }
 
-/// Paying an order and sending goods of it back: its customer.
+/// Paying an order and returning goods of it is for its customer.
 pub(super) fn own_order(who: &Principal, order: &Order) -> Result<(), Error> {
     if placement(order)?.customer == who.user { Ok(()) } else { Err(Error::NotFound("order")) }
 }
 
-/// Cancelling an order: its customer and admins.
+/// Cancelling an order is for its customer and admins.
 pub(super) fn cancel_order(who: &Principal, order: &Order) -> Result<(), Error> {
     let is_customer = placement(order)?.customer == who.user;
     if is_customer || who.role == Role::Admin { Ok(()) } else { Err(Error::Forbidden("its customer and admins")) }
 }
 
-/// Packing, shipping, delivering, capturing, refunding and deciding returns: the seller of all lines, and admins.
-pub(super) fn run_order(who: &Principal, order: &Order) -> Result<(), Error> {
+/// Packing, shipping, delivering, capturing, refunding and deciding returns is for the seller of all lines, and for
+/// admins.
+pub(super) fn fulfil_order(who: &Principal, order: &Order) -> Result<(), Error> {
     match who.role {
         Role::Admin => Ok(()),
         Role::Seller if order.is_sold_only_by(who.user) => Ok(()),

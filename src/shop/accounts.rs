@@ -1,4 +1,4 @@
-//! Accounts: registering, logging in, staying logged in, and who a request comes from.
+//! Accounts: registration, login, sessions, and authentication of requests.
 //!
 //! Depends on the rooms below.
 
@@ -15,19 +15,17 @@ use crate::{
     identity::{Issued, Principal, TokenError, passwords::Verdict, random_u128, revocations::Standing},
 };
 
-/// A login or a refresh: who, and the tokens.
+/// The result of a login or a refresh.
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug)]
 pub struct Session {
-    /// Who.
     pub user: UserId,
-    /// What they may do.
     pub role: Role,
-    /// The tokens.
     pub tokens: Issued,
 }
 
 impl Shop {
-    /// Makes an account. Customers and sellers register themselves; admins are made by [`Shop::ensure_account`].
+    /// Creates an account. Customers and sellers register themselves; admins are created by [`Shop::ensure_account`].
     ///
     /// # Errors
     /// The account's rejection: the address is taken.
@@ -47,7 +45,7 @@ impl Shop {
         Ok(user)
     }
 
-    /// Makes an account with this role and password, or gives an existing one this role and password: for operators and demos.
+    /// Creates an account with this role and password, or changes an existing one to them. For operators and demos.
     ///
     /// # Errors
     /// The account's rejection.
@@ -72,7 +70,7 @@ impl Shop {
         Ok(holder.user)
     }
 
-    /// Logs in: a new session with its first tokens.
+    /// Logs in: starts a session with its first tokens.
     ///
     /// # Errors
     /// [`Error::WrongCredentials`], for an unknown address after the same time as for a wrong password.
@@ -86,10 +84,10 @@ impl Shop {
         self.start_session(account).await
     }
 
-    /// A new session of an existing account without its password, for the operator, who holds the keys anyway.
+    /// Starts a session of an existing account without its password, for the operator, who has the keys anyway.
     ///
     /// # Errors
-    /// [`Error::NotFound`] where nobody has this address.
+    /// [`Error::NotFound`] if no account has this address.
     pub async fn vouch(&self, email: &str) -> Result<Session, Error> {
         let account = self.0.identity.account_of(email)?;
         if self.0.runtime.entities.accounts.read(&account).await?.view.holder.is_none() {
@@ -98,11 +96,11 @@ impl Shop {
         self.start_session(account).await
     }
 
-    /// Makes a customer to whom no password leads, where there is none of this address yet: for the operator, who can
-    /// [vouch](Shop::vouch) for any number of them at once, because no password is hashed.
+    /// Creates a customer without a usable password, if no account has this address. For the operator, who can
+    /// [vouch](Shop::vouch) for any number of them quickly, because no password is hashed.
     ///
     /// # Errors
-    /// An address that is none, or a fault of the storage.
+    /// The text is not an address, or the storage failed.
     pub async fn ensure_customer_without_password(&self, email: &str) -> Result<(), Error> {
         let account = self.0.identity.account_of(email)?;
         if self.0.runtime.entities.accounts.read(&account).await?.view.holder.is_some() {
@@ -115,7 +113,7 @@ impl Shop {
         Ok(())
     }
 
-    /// Begins a session of somebody who has been recognised.
+    /// Starts a session of an authenticated account.
     async fn start_session(&self, account: AccountId) -> Result<Session, Error> {
         let (family, now) = (random_u128(), self.0.clock.now());
         let expires_at = self.0.identity.session_expires_at(now);
@@ -127,8 +125,8 @@ impl Shop {
         Ok(Session { user: holder.user, role: holder.role, tokens })
     }
 
-    /// Exchanges a refresh token for new tokens. A token that was used before revokes its session, unless the request is an
-    /// honest repeat of an unanswered one within seconds.
+    /// Exchanges a refresh token for new tokens. A token that was used before revokes its session, unless the request
+    /// repeats an unanswered one within seconds.
     ///
     /// # Errors
     /// [`Error::RefreshReused`], [`Error::Token`].
@@ -146,18 +144,18 @@ impl Shop {
         Ok(Session { user: holder.user, role: holder.role, tokens })
     }
 
-    /// Ends the caller's session, at once.
+    /// Ends the caller's session at once.
     ///
     /// # Errors
-    /// A fault of the storage.
+    /// The storage failed.
     pub async fn logout(&self, who: &Principal) -> Result<(), Error> {
         self.0.runtime.entities.accounts.ask(&who.account, Command::EndSession { family: who.family }).await?;
         self.0.identity.revoke_session(who.family, self.0.clock.now());
         Ok(())
     }
 
-    /// Who shows this access token. After a start of the shop the account is asked once, because what was revoked before is
-    /// only known there.
+    /// Authenticates an access token. For tokens from before the start of the shop the account is asked, because only
+    /// it knows earlier revocations.
     ///
     /// # Errors
     /// [`Error::Token`].
@@ -172,10 +170,10 @@ impl Shop {
         Ok(principal)
     }
 
-    /// A principal for a program that embeds the shop and vouches for its user itself.
+    /// A principal for a program that embeds the shop and authenticates its users itself.
     ///
     /// # Errors
-    /// [`Error::NotFound`] where nobody has this address.
+    /// [`Error::NotFound`] if no account has this address.
     pub async fn principal(&self, email: &str) -> Result<Principal, Error> {
         let account = self.0.identity.account_of(email)?;
         let holder: Arc<Holder> =

@@ -1,4 +1,4 @@
-//! Carts: what a customer wants, with the prices of now.
+//! Carts: what a customer wants to buy, with current prices.
 //!
 //! Depends on the rooms below.
 
@@ -16,17 +16,17 @@ use crate::{
     identity::Principal,
 };
 
-/// A customer's cart with the prices of now.
+/// A customer's cart with current prices.
 #[derive(Debug, Clone)]
 pub struct CartPage {
     /// Grows with every change.
     pub version: u64,
-    /// What is in it, in the order in which it was first added.
+    /// In the order in which they were first added.
     pub lines: Vec<CartLine>,
-    /// The sum of the lines without a problem; `None` where there is none.
+    /// The sum of the lines without a problem; `None` if there is none.
     pub subtotal: Option<Money>,
-    /// What a checkout of the whole cart comes to, shipping and tax included: the `total_price` to state. `None` where the cart
-    /// is empty or a line has a problem. Stock may still be short: see [`CartLine::available`].
+    /// The cost of a checkout of the whole cart, with shipping and tax: the `total_price` to state. `None` if the cart
+    /// is empty or a line has a problem. There may still be too little stock: see [`CartLine::available`].
     pub total: Option<Money>,
 }
 
@@ -34,18 +34,18 @@ pub struct CartPage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LineProblem {
-    /// The product is not in the shop any more, or has no price.
+    /// The product is no longer in the shop, or has no price.
     NotForSale,
-    /// The product comes in variants now: one of them must be chosen.
+    /// The product has variants now, so one of them must be chosen.
     ChooseVariant,
-    /// Its currency differs from that of the lines before it.
+    /// Its currency differs from that of the earlier lines.
     OtherCurrency,
-    /// With it, the amount is larger than [`Money::AMOUNT_MAX`].
+    /// With it, the total is larger than [`Money::AMOUNT_MAX`].
     TooLarge,
 }
 
 impl LineProblem {
-    /// Its name for clients.
+    /// The name for clients.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -64,23 +64,22 @@ struct Sum {
 }
 
 /// A line of a cart.
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, Clone)]
 pub struct CartLine {
-    /// What.
     pub product: ProductId,
-    /// What it is called now.
+    /// The current title.
     pub title: String,
-    /// URL of a small picture.
+    /// The URL of a small picture.
     pub thumbnail_url: Option<String>,
     /// What that picture shows.
     pub thumbnail_alt: Option<String>,
-    /// Units.
     pub quantity: u32,
-    /// The price of one now; `None` where it cannot be bought any more.
+    /// The current price of one unit; `None` if it cannot be bought any more.
     pub unit_price: Option<Money>,
     /// Units available now.
     pub available: u64,
-    /// Why a checkout would refuse it, where it would.
+    /// Why a checkout would refuse the line, if it would.
     pub problem: Option<LineProblem>,
 }
 
@@ -88,13 +87,13 @@ impl Shop {
     /// The caller's cart.
     ///
     /// # Errors
-    /// A fault of the storage.
+    /// The storage failed.
     pub async fn cart(&self, who: &Principal) -> Result<CartPage, Error> {
         let view = self.0.runtime.entities.carts.read(&who.user).await?.view;
         self.cart_page(&view).await
     }
 
-    /// Adds lines, all of them or none. With a key, a repeat adds nothing.
+    /// Adds lines, all or none. With a key, a repeat adds nothing.
     ///
     /// # Errors
     /// The cart's rejection; [`Error::NotForSale`], [`Error::ChooseVariant`], [`Error::NotFound`] for a product.
@@ -118,7 +117,7 @@ impl Shop {
         self.cart_page(&view).await
     }
 
-    /// Sets a line's quantity, whether or not the line exists.
+    /// Sets the quantity of a line, which need not exist.
     ///
     /// # Errors
     /// As [`Shop::add_to_cart`].
@@ -128,10 +127,10 @@ impl Shop {
         self.cart_page(&view).await
     }
 
-    /// Takes a line out; it need not be there.
+    /// Removes a line, which need not exist.
     ///
     /// # Errors
-    /// A fault of the storage.
+    /// The storage failed.
     pub async fn remove_cart_line(&self, who: &Principal, product: &ProductId) -> Result<CartPage, Error> {
         let command = Command::Remove { product: product.clone() };
         let view = self.0.runtime.entities.carts.ask(&who.user, command).await?.view;
@@ -184,7 +183,7 @@ impl Shop {
         Ok(CartPage { version: view.version, lines, subtotal: sum.subtotal, total })
     }
 
-    /// Adds a line, unless a checkout of it with the lines before would be refused.
+    /// Adds a line, unless a checkout of it together with the earlier lines would be refused.
     fn add_up(&self, sum: &mut Sum, price: Money, quantity: u32) -> Result<(), LineProblem> {
         let before = sum.subtotal.unwrap_or(Money::zero(price.currency));
         if before.currency != price.currency {
@@ -200,7 +199,7 @@ impl Shop {
         Ok(())
     }
 
-    /// The rates of this shop's configuration.
+    /// The rates in this shop's configuration.
     pub(super) fn rates(&self) -> Rates {
         let Config { shipping_flat_minor, tax_basis_points, .. } = *self.config();
         Rates { shipping_flat_minor, tax_basis_points }

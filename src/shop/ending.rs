@@ -1,4 +1,4 @@
-//! The beginning and the end of a shop in a process: what it stands on is opened, and whoever drops its last clone ends it.
+//! Opens the parts that a shop rests on, and ends the shop when its last clone is dropped.
 //!
 //! Depends on the rooms below.
 
@@ -17,10 +17,10 @@ use crate::{config::Config, storage::OpenError};
 static DROPPED: AtomicUsize = AtomicUsize::new(0);
 /// How long an open waits for the directory of a shop that was dropped in this process.
 const DROPPED_WAIT: Duration = Duration::from_secs(10);
-/// How often it looks.
+/// The interval of the checks for that.
 const DROPPED_POLL: Duration = Duration::from_millis(5);
 
-/// How a shop ends: by its close, or with the drop of its last clone.
+/// How a shop ends: by its close, or when its last clone is dropped.
 pub(super) struct Ending {
     runtime: Handle,
     begun: CancellationToken,
@@ -28,10 +28,11 @@ pub(super) struct Ending {
 }
 
 impl Ending {
-    /// Of a shop on the current runtime.
+    /// The ending of a shop on the current tokio runtime.
     ///
     /// # Errors
-    /// [`OpenShopError::Runtime`] without one, or where timers are disabled, which tokio says by a panic only.
+    /// [`OpenShopError::Runtime`] without a runtime, or if its timers are disabled, which tokio reports only by a
+    /// panic.
     pub(super) fn new() -> Result<Self, OpenShopError> {
         let runtime = Handle::try_current().map_err(|_| OpenShopError::Runtime)?;
         let timer = std::panic::catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO)));
@@ -53,8 +54,8 @@ impl Ending {
     }
 }
 
-/// Opens what is on the disk. A shop that was dropped in this process releases its directory after a moment: that is waited
-/// for.
+/// Opens journal, keys and provider. A shop that was dropped in this process releases its directory a moment later, so
+/// this waits for it.
 pub(super) async fn foundation(config: &Config, parts: &Parts) -> Result<Foundation, OpenShopError> {
     let begun = Instant::now();
     loop {
@@ -68,7 +69,7 @@ pub(super) async fn foundation(config: &Config, parts: &Parts) -> Result<Foundat
     }
 }
 
-/// Counts a dropped shop until its directory is free.
+/// Counts a dropped shop until its directory is released.
 struct Dropped;
 
 impl Dropped {
@@ -84,8 +85,8 @@ impl Drop for Dropped {
     }
 }
 
-/// A shop that nobody can use any more ends: its actors stop, and its directory is free. Where the runtime has ended, all of
-/// it has ended with it.
+/// Ends a shop whose last clone is gone: its actors stop, and its directory is released. If the tokio runtime has
+/// ended, the actors have ended with it.
 impl Drop for Inner {
     fn drop(&mut self) {
         self.ending.begin();

@@ -1,4 +1,4 @@
-//! Erasing a customer: what says who they are goes from the state of everything, what the books need stays.
+//! Erases a customer: personal data is removed from the state of every entity, what accounting needs stays.
 //!
 //! Depends on the rooms below.
 
@@ -16,13 +16,13 @@ use crate::{
     identity::{Principal, TokenError, passwords::Verdict},
 };
 
-/// How many unfinished orders a refusal names: enough to see what is to be done first.
+/// How many unfinished orders an error lists.
 const NAMED_MAX: usize = 20;
-/// How many orders are looked at at once.
+/// How many orders are read at once.
 const PAGE: usize = 100;
 
 impl Shop {
-    /// Erases the caller, who confirms it with their password. All their tokens are dead at once.
+    /// Erases the caller, who confirms it with the password. All of the caller's tokens are revoked at once.
     ///
     /// # Errors
     /// [`Error::WrongCredentials`], [`Error::OrdersUnfinished`], the account's rejection for sellers and admins.
@@ -44,10 +44,10 @@ impl Shop {
         self.erase(who.account, Some(holder.user), who.user).await
     }
 
-    /// Erases the customer with this e-mail address, for admins. A repeat goes on with what is not finished.
+    /// Erases the customer with this e-mail address, for admins. A repeat continues an unfinished erasure.
     ///
     /// # Errors
-    /// [`Error::Forbidden`] for others, [`Error::NotFound`] where nobody ever had the address, else as
+    /// [`Error::Forbidden`] for others, [`Error::NotFound`] if no account ever had the address, otherwise as
     /// [`Shop::erase_account`].
     pub async fn erase_customer(&self, who: &Principal, email: &str) -> Result<Finished, Error> {
         access::administer(who)?;
@@ -65,7 +65,7 @@ impl Shop {
                 return Err(Error::OrdersUnfinished { orders });
             }
         }
-        // A task: whoever stops waiting for the answer does not leave tokens alive.
+        // In a task, so that a caller that stops waiting does not leave tokens valid.
         let shop = self.clone();
         let begun = tokio::spawn(async move { shop.revoking(account, Command::BeginErasure { by }).await });
         begun.await.map_err(Error::fault)??;
@@ -74,7 +74,7 @@ impl Shop {
         Ok(finished.unwrap_or(Finished::No))
     }
 
-    /// The latest of a customer's orders that are still on their way.
+    /// The latest unfinished orders of a customer.
     async fn unfinished_orders(&self, user: UserId) -> Result<Vec<OrderId>, Error> {
         let wait = Duration::from_millis(self.config().limits.list_wait_ms_max);
         if self.0.runtime.lists_progress.catch_up(wait).await == CaughtUp::No {

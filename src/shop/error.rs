@@ -1,4 +1,4 @@
-//! Everything that can go wrong for whoever uses the shop, in one enum. The edge maps it to status codes in one place.
+//! All errors of the shop in one enum. The edge maps it to status codes in one place.
 //!
 //! Depends on the rooms below.
 
@@ -18,50 +18,51 @@ use crate::{
     storage::{Fault, LoadError},
 };
 
-/// How many items a page of a list may have: each is read for itself.
+/// The largest page of a list, in items: each item is read separately.
 pub const PAGE_ITEMS_MAX: usize = 1_000;
 
-/// Why the shop did not do what was asked.
+/// Why the shop did not execute a call.
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// There is no such thing, or it is somebody else's: the two are not told apart.
+    /// The thing does not exist, or it is somebody else's; the error does not tell which.
     #[error("there is no such {0}")]
     NotFound(&'static str),
     /// The caller's role does not allow it.
     #[error("only {0} may do this")]
     Forbidden(&'static str),
-    /// The token is not to be believed.
+    /// The token is not valid.
     #[error(transparent)]
     Token(#[from] TokenError),
-    /// The e-mail address or the password is wrong; which of the two is not told.
+    /// The e-mail address or the password is wrong; the error does not tell which.
     #[error("the e-mail address or the password is wrong")]
     WrongCredentials,
-    /// The refresh token has been used; its whole session is revoked.
+    /// The refresh token was already used; its whole session is revoked.
     #[error("the refresh token has been used before; the session is revoked")]
     RefreshReused,
-    /// Not an e-mail address.
+    /// The text is not an e-mail address.
     #[error(transparent)]
     Email(#[from] InvalidEmail),
-    /// A password that cannot be, or too many logins at once.
+    /// The password has a wrong length, or there are too many logins at once.
     #[error(transparent)]
     Password(#[from] PasswordError),
-    /// A product's rule.
+    /// A rule of the product.
     #[error(transparent)]
     Product(#[from] product::Rejection),
-    /// An inventory's rule.
+    /// A rule of the inventory.
     #[error(transparent)]
     Inventory(#[from] inventory::Rejection),
-    /// A cart's rule.
+    /// A rule of the cart.
     #[error(transparent)]
     Cart(#[from] cart::Rejection),
-    /// An order's rule.
+    /// A rule of the order.
     #[error(transparent)]
     Order(#[from] order::Rejection),
-    /// What an order is made of.
+    /// The lines, amounts or address of an order break a rule.
     #[error(transparent)]
     Placement(#[from] order::InvalidPlacement),
-    /// A review's rule.
+    /// A rule of the review.
     #[error(transparent)]
     Review(#[from] review::Rejection),
     /// A rule of a product's reviews.
@@ -70,74 +71,59 @@ pub enum Error {
     /// A rule of unmatched notices.
     #[error(transparent)]
     UnmatchedNotices(#[from] unmatched_notices::Rejection),
-    /// A notice that is not to be believed, or cannot be read.
+    /// The notice is not authentic, or cannot be read.
     #[error(transparent)]
     Notice(NoticeRefused),
-    /// An account's rule.
+    /// A rule of the account.
     #[error(transparent)]
     Account(#[from] account::Rejection),
-    /// A query that cannot be searched for.
+    /// The query breaks a rule, or the search index failed.
     #[error(transparent)]
     Search(#[from] SearchError),
     /// The product is listed, but has no price.
     #[error("{product} has no price, so it cannot be bought")]
-    NotForSale {
-        /// Which.
-        product: ProductId,
-    },
-    /// The product comes in variants; one of them must be chosen.
+    NotForSale { product: ProductId },
+    /// The product has variants, and one of them must be chosen.
     #[error("{product} comes in variants; choose one of them")]
     ChooseVariant {
-        /// Which.
         product: ProductId,
-        /// What there is to choose from.
+        /// The variants to choose from.
         variants: Vec<ProductId>,
     },
-    /// There is nothing to order.
+    /// The cart is empty.
     #[error("the cart is empty")]
     EmptyCart,
-    /// The order asks for what is not in the cart.
+    /// The checkout asks for more than the cart contains.
     #[error("{product}: {requested} requested, {in_cart} in the cart")]
     NotInCart {
-        /// Which.
         product: ProductId,
-        /// Units asked for.
+        /// In units.
         requested: u32,
-        /// Units in the cart.
+        /// In units.
         in_cart: u32,
     },
-    /// A product is named twice.
     #[error("{product} is named twice")]
-    NamedTwice {
-        /// Which.
-        product: ProductId,
-    },
-    /// Lines in different currencies.
+    NamedTwice { product: ProductId },
+    /// Two lines have different currencies.
     #[error("one order has one currency; {left} and {right} were given")]
-    MixedCurrencies {
-        /// One.
-        left: Currency,
-        /// Another.
-        right: Currency,
-    },
-    /// The total differs from what the client expects.
+    MixedCurrencies { left: Currency, right: Currency },
+    /// The total differs from the one that the client stated.
     #[error("the total is {computed}, not {stated}")]
     TotalMismatch {
-        /// What the shop computes.
+        /// The total that the shop computes.
         computed: Money,
-        /// What was stated.
+        /// The total that the client stated.
         stated: Money,
     },
-    /// Not enough of a product.
+    /// There are too few available units of a product.
     #[error("{product}: {requested} requested, {available} available")]
     InsufficientStock {
-        /// Which.
         product: ProductId,
-        /// Units asked for.
+        /// In units.
         requested: u32,
-        /// Units available.
+        /// In units.
         available: u64,
-        /// The order that was refused for it, where one was placed.
+        /// The order that was rejected for it, if one was placed.
         order: Option<OrderId>,
     },
     /// The cart changed while the order was being placed.
@@ -146,31 +132,28 @@ pub enum Error {
     /// The order is still being placed: ask again in a moment.
     #[error("the order {0} is still being placed")]
     CheckoutInProgress(OrderId),
-    /// A customer with orders on their way is not erased: they need an address, and may need an answer.
+    /// The customer has unfinished orders, whose delivery needs the address.
     #[error("the customer has orders that are neither delivered nor ended")]
     OrdersUnfinished {
-        /// The latest of them.
+        /// The latest ones.
         orders: Vec<OrderId>,
     },
-    /// An idempotency key that cannot be.
+    /// The idempotency key breaks a rule.
     #[error(transparent)]
     InvalidKey(#[from] InvalidKey),
-    /// A cursor that no page of this list has given.
+    /// The cursor is not one of this list.
     #[error("the cursor is not valid for this list")]
     InvalidCursor,
-    /// A page with no items, or with too many.
+    /// The page would be empty, or too large.
     #[error("the limit is {limit}, not between 1 and {PAGE_ITEMS_MAX}")]
-    InvalidLimit {
-        /// What was given.
-        limit: usize,
-    },
-    /// Surely not done: try again.
+    InvalidLimit { limit: usize },
+    /// Certainly not executed: try again.
     #[error("not executed: {0}")]
     NotDelivered(#[from] NotDelivered),
-    /// Perhaps done: repeat it with the same identity.
+    /// Perhaps executed: repeat the call with the same identity.
     #[error("the outcome is unknown; repeat the request with the same Idempotency-Key")]
     Unknown,
-    /// A fault of the shop itself; logged where it happened.
+    /// A fault of the shop itself, logged where it happened.
     #[error("{0}")]
     Fault(#[source] Box<dyn std::error::Error + Send + Sync>),
 }

@@ -1,6 +1,6 @@
-//! What operators have to look at: orders whose issues do not resolve themselves, and notices that no order took.
+//! Issues of orders, which operators resolve, and notices that no order took.
 //!
-//! Whatever an operator does is an event of the order, with who and why. Depends on the rooms below.
+//! Every resolution is an event of the order, with operator and reason. Depends on the rooms below.
 
 use super::{
     Error, Shop, access,
@@ -18,44 +18,44 @@ use crate::{
     identity::Principal,
 };
 
-/// How long a cursor of the list is, in bytes: the id of an order.
+/// The length of a cursor of the list, in bytes: an order's id.
 const ID_BYTES: usize = 16;
 
-/// What an operator does about an order.
+/// An operator's resolution of an order's issues.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resolution {
-    /// Try again what failed.
+    /// Try the failed step again.
     Retry,
-    /// It is settled. Of a payment whose outcome nobody knew, and of a refund that failed, it is recorded what became of it.
+    /// It is settled. For a payment with an unknown outcome, and for a failed refund, this records what became of it.
     Settled(Option<Settled>),
-    /// Give all the money back.
+    /// Refund everything.
     Refund,
 }
 
-/// What an operator has found out.
+/// What an operator found out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settled {
-    /// The payment was captured, in full, under this name of the provider's.
+    /// The payment was captured in full, under this name at the provider.
     Captured(String),
-    /// Nothing was charged, nor will be.
+    /// Nothing was charged, and nothing will be.
     NotCharged,
-    /// The money of a failed refund was given back otherwise.
+    /// The money of a failed refund was returned in another way.
     GivenBack,
 }
 
 /// A notice that no order took.
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptNotice {
-    /// The day whose notices it is among.
+    /// The day under which it is kept.
     pub day: Day,
-    /// What names it there.
+    /// Its id within the day.
     pub id: u128,
-    /// It.
     pub notice: UnmatchedNotice,
 }
 
 impl Shop {
-    /// Orders that an operator has to look at.
+    /// Lists orders with open issues.
     ///
     /// # Errors
     /// [`Error::Forbidden`] for others than admins.
@@ -73,7 +73,7 @@ impl Shop {
         Ok(OrdersPage { orders, next: listed.next })
     }
 
-    /// An order with what is known of its problems.
+    /// An order with its issues.
     ///
     /// # Errors
     /// [`Error::Forbidden`] for others than admins.
@@ -100,7 +100,7 @@ impl Shop {
         Ok(notices)
     }
 
-    /// What the reconciler's last passes have seen: of what is recent, and of the last month.
+    /// The results of the reconciler's last passes: over recent payments, and over the last month.
     ///
     /// # Errors
     /// [`Error::Forbidden`] for others than admins.
@@ -109,7 +109,7 @@ impl Shop {
         Ok([Pass::Recent, Pass::Full].map(|pass| self.0.runtime.reconciler.last(pass)))
     }
 
-    /// Holds the provider's books against the orders now.
+    /// Compares the provider's payments with the orders now.
     ///
     /// # Errors
     /// [`Error::Forbidden`] for others than admins.
@@ -118,7 +118,7 @@ impl Shop {
         Ok(self.0.runtime.reconciler.pass(pass).await)
     }
 
-    /// Somebody has seen to a notice that no order took.
+    /// Dismisses a notice that no order took, with a note.
     ///
     /// # Errors
     /// The rejection of the day's notices.
@@ -129,8 +129,8 @@ impl Shop {
         Ok(())
     }
 
-    /// Does something about an order's problems: about all that are open, or about the one of this number. What the resolution is not
-    /// for stays open, as does what is seen meanwhile.
+    /// Does something about an order's problems: about all that are open, or about the one of this number. What the
+    /// resolution is not for stays open, as does what is seen meanwhile.
     ///
     /// # Errors
     /// [`order::Rejection::NothingToResolve`] where no open problem is settled by it; otherwise the order's rejection.
@@ -240,7 +240,8 @@ impl Action {
                     let (reference, captured) = (reference.clone(), *captured);
                     Some(Command::TakeBack { attempt: *attempt, reference, captured })
                 }
-                // A payment whose outcome is unknown is given up with the order; should that stay unknown, too, it is raised again.
+                // A payment whose outcome is unknown is given up with the order; should that stay unknown, too, it is
+                // raised again.
                 (
                     IssueKind::PaymentUnknown { .. }
                     | IssueKind::Stuck { .. }

@@ -1,8 +1,9 @@
-//! What the payment provider announces by itself: a hint that there is news, durable before it is acknowledged.
+//! Notices of the payment provider. A notice is a hint that something has changed, and is durable before it is
+//! acknowledged.
 //!
-//! A notice never says what is true: the order remembers that it has been hinted at, and the checkout asks the provider. So the order
-//! in which notices come, how often and how late, makes no difference, and a forged one only costs a question. What
-//! names no order of ours is kept for an operator. Depends on the rooms below.
+//! The shop never believes its content: the order records that there was a notice, and the checkout asks the provider.
+//! So it does not matter in which order notices come, how often and how late, and a forged one costs one request at
+//! most. A notice without an order of ours is kept for an operator. Depends on the rooms below.
 
 use std::time::Duration;
 
@@ -18,23 +19,25 @@ use crate::{
     planted::{Bug, planted},
 };
 
-/// How long the provider may take to say which order a payment is of, in milliseconds: it waits for our answer meanwhile.
+/// How long the provider may take to tell to which order a payment belongs, in milliseconds: it waits for our answer
+/// meanwhile.
 const LOOK_UP_MS_MAX: u64 = 5_000;
 
 impl Shop {
     /// The header in which the provider of this name signs its notices.
     ///
     /// # Errors
-    /// [`Error::NotFound`]: another provider is asked for the money.
+    /// [`Error::NotFound`]: another provider is configured.
     pub fn signature_header(&self, provider: &str) -> Result<&'static str, Error> {
         let gateway = &self.0.gateway;
         if gateway.name() == provider { Ok(gateway.signature_header()) } else { Err(Error::NotFound("provider")) }
     }
 
-    /// Takes a notice. When this returns, it is durable, or there was nothing to remember.
+    /// Receives a notice. When this returns, it is durable, or there was nothing to record.
     ///
     /// # Errors
-    /// [`Error::Notice`] where its signature does not hold or it cannot be read; otherwise the provider may send it again.
+    /// [`Error::Notice`] if its signature is wrong or it cannot be read; after any other error the provider may send it
+    /// again.
     pub async fn take_notice(&self, provider: &str, signature: &str, body: &[u8]) -> Result<(), Error> {
         self.signature_header(provider)?;
         let now = self.0.clock.now();
@@ -46,24 +49,25 @@ impl Shop {
             return Ok(());
         }
         match (notice.of, &notice.subject) {
-            (Some((order, about)), _) => self.hear(order, about, &notice).await,
-            // These name the payment, not the order; the provider knows which order that payment was made for.
+            (Some((order, about)), _) => self.record_hint(order, about, &notice).await,
+            // These name the payment, not the order; the provider knows to which order the payment belongs.
             (None, NoticeSubject::Dispute | NoticeSubject::DisputeEnded { .. } | NoticeSubject::Refund) => {
                 match self.order_of(&notice).await? {
-                    Some((order, attempt)) => self.hear(order, About::Attempt(attempt), &notice).await,
+                    Some((order, attempt)) => self.record_hint(order, About::Attempt(attempt), &notice).await,
                     None if notice.subject == NoticeSubject::Refund => Ok(()),
                     None => self.keep(&notice).await,
                 }
             }
-            // Providers announce much that is no business of an order.
+            // A payment without an order of ours: providers send notices about much else.
             (None, NoticeSubject::Payment) => Ok(()),
         }
     }
 
-    /// The order and the attempt that the payment of a notice was made for.
+    /// The order and the attempt to which the payment of a notice belongs.
     ///
     /// # Errors
-    /// [`Error::Unknown`] where the provider does not say: nothing is remembered then, and it sends the notice again.
+    /// [`Error::Unknown`] if the provider does not tell: then nothing is recorded, and the provider sends the notice
+    /// again.
     async fn order_of(&self, notice: &Notice) -> Result<Option<(OrderId, u32)>, Error> {
         let Some(payment) = notice.payment.clone() else { return Ok(None) };
         let found = tokio::time::timeout(Duration::from_millis(LOOK_UP_MS_MAX), self.0.gateway.look_up(payment)).await;
@@ -81,7 +85,7 @@ impl Shop {
         }
     }
 
-    async fn hear(&self, order: OrderId, about: About, notice: &Notice) -> Result<(), Error> {
+    async fn record_hint(&self, order: OrderId, about: About, notice: &Notice) -> Result<(), Error> {
         let hash = self.0.identity.hash_u128("notice", &[notice.id.as_bytes()]);
         let name = u64::try_from(hash >> 64).ok();
         let payment = || notice.payment.as_ref().or(notice.reference.as_ref()).cloned().unwrap_or_default();
@@ -100,9 +104,9 @@ impl Shop {
         };
         match self.0.runtime.entities.orders.ask(&order, command).await {
             Ok(accepted) => {
-                // What changes nothing costs no question, and does not put off the next one.
+                // A notice that changes nothing causes no request to the provider, and does not delay the next one.
                 if accepted.view.next_step().is_some_and(|step| step.asks_provider()) {
-                    // A repetition has brought nothing, so what it saw may have been asked about since.
+                    // After a repeated notice the state that it saw may be outdated.
                     let known = (accepted.effect == Effect::Changed).then_some(accepted.view);
                     let checkout = self.0.runtime.checkout.clone();
                     tokio::spawn(async move { checkout.drive(order, known, Poll::IfNeeded).await });

@@ -1,4 +1,4 @@
-//! An order's history as a stream: what has happened, then what happens, to the end of the order.
+//! An order's history as a stream: past events, then new ones, until the order ends.
 //!
 //! Depends on the rooms below.
 
@@ -24,7 +24,7 @@ use crate::{
 /// The events of one order; see [`Shop::order_events`].
 pub type OrderEvents = BoxStream<'static, Result<HistoryEntry, Error>>;
 
-/// What a stream of events holds between two events.
+/// The state of a stream between two events.
 struct Follower {
     shop: Shop,
     who: Principal,
@@ -45,8 +45,8 @@ enum State {
 }
 
 impl Shop {
-    /// The entries of an order's history with a sequence number above `after`, those to come too. The stream ends with the
-    /// order, with an error, or when the shop closes; dropping it costs nothing.
+    /// The entries of an order's history with a sequence number above `after`, past and future. The stream ends with
+    /// the order, with an error, or when the shop closes. It can be dropped at any time.
     ///
     /// # Errors
     /// [`Error::NotFound`] for an order that is not the caller's.
@@ -54,8 +54,8 @@ impl Shop {
         self.order_events_until(who, id, after, future::pending()).await
     }
 
-    /// As [`Shop::order_events`], and the stream also ends when `stop` completes, after all that has happened by then: for a
-    /// server that shuts down.
+    /// Like [`Shop::order_events`], but the stream also ends when `stop` completes, after all entries that exist by
+    /// then: for a server that shuts down.
     ///
     /// # Errors
     /// As [`Shop::order_events`].
@@ -66,7 +66,7 @@ impl Shop {
         after: u64,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<OrderEvents, Error> {
-        // Subscribed before anything is read, so that no change between the two is missed.
+        // Subscribe before reading, so that no change in between is missed.
         let changes = self.follow_order(who, id).await?;
         let (shop, who) = (self.clone(), *who);
         let (ready, stop, closing) = (VecDeque::new(), stop.boxed(), shop.0.ending.token().clone());

@@ -1,4 +1,4 @@
-//! Orders: checking out, looking at them, cancelling, and moving them on to their customer.
+//! Orders: checkout, lists, cancellation, and fulfilment.
 //!
 //! Depends on the rooms below.
 
@@ -24,46 +24,46 @@ use crate::{
     planted::{Bug, planted},
 };
 
-/// How long a cursor of a list in the order of time is, in bytes.
+/// The length of a cursor of a list in the order of time, in bytes.
 pub(super) const TIME_AND_ID_BYTES: usize = 8 + 16;
 
-/// A checkout, as asked for.
+/// A request to order lines of the cart.
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, Default, Clone)]
 pub struct CheckoutRequest {
-    /// What to order; empty for the whole cart. Everything must be in the cart.
+    /// The lines to order, all of them in the cart; empty for the whole cart.
     pub items: Vec<CheckoutItem>,
-    /// What the customer expects to pay, shipping and tax included, in minor units.
+    /// The amount that the customer expects to pay, with shipping and tax, in minor units.
     pub total_minor: u64,
-    /// In which currency; `None` for the cart's.
+    /// The currency of `total_minor`; `None` for the cart's.
     pub currency: Option<Currency>,
-    /// Where it goes.
     pub address: Address,
 }
 
 /// A product to order.
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, Clone)]
 pub struct CheckoutItem {
-    /// What.
     pub product: ProductId,
-    /// Units; `None` for as many as are in the cart.
+    /// In units; `None` for the quantity in the cart.
     pub quantity: Option<u32>,
 }
 
 /// An order with its id.
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, Clone)]
 pub struct OrderPage {
-    /// Its id.
     pub id: OrderId,
-    /// The order, as durable.
+    /// The durable state of the order.
     pub order: Arc<Order>,
 }
 
-/// An outcome that may be that of an earlier request with the same identity.
+/// An outcome, which may be that of an earlier request with the same identity.
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, Clone)]
 pub struct Done<T> {
-    /// The outcome.
     pub outcome: T,
-    /// Whether this request did it.
+    /// Whether this request caused it.
     pub effect: Effect,
 }
 
@@ -72,30 +72,29 @@ pub struct Done<T> {
 pub struct OrdersPage {
     /// Newest first.
     pub orders: Vec<OrderPage>,
-    /// Where the next page begins.
+    /// The cursor of the next page.
     pub next: Option<Vec<u8>>,
 }
 
-/// What a seller or an admin does with an order.
+/// A step of fulfilment, by a seller or an admin.
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, Clone)]
 pub enum Advance {
-    /// It is packed.
     Pack,
-    /// It is on its way.
     Ship(Tracking),
-    /// It has arrived.
     Deliver,
 }
 
 impl Shop {
     /// Places an order and reserves its stock; it then awaits its payment.
     ///
-    /// The order's id is derived from the customer and the key, so the same key finds the same order. Without a key it is
-    /// derived from the cart as it stands and the request; and where the cart does not hold what is asked for any more, the open order
-    /// of the same request is found.
+    /// The order's id is derived from the customer and the key, so the same key finds the same order. Without a key it
+    /// is derived from the cart's version and the request. If the cart no longer holds the lines, the open order of the
+    /// same request is found.
     ///
     /// # Errors
-    /// [`Error`]: what cannot be bought, a total that differs, stock that is gone, a key used for another request.
+    /// [`Error`]: products that cannot be bought, another total, too little stock, a key that was used for another
+    /// request.
     pub async fn checkout(
         &self,
         who: &Principal,
@@ -104,13 +103,13 @@ impl Shop {
     ) -> Result<Done<OrderPage>, Error> {
         let cart = self.0.runtime.entities.carts.read(&who.user).await?.view;
         let requests = self.requests_of(who);
-        // The debug form names every field, so a request that differs anywhere has another hash.
+        // The debug form names every field, so any other request has another hash.
         let fingerprint = requests.checkout_fingerprint(format!("{request:?}").as_bytes());
         let wanted = wanted_lines(request, &cart);
         let id = match (key, &wanted) {
             (Some(key), _) => self.order_by_key(who, key)?,
             (None, Ok(_)) => requests.order_by_cart(cart.version, fingerprint),
-            // What is asked for has left the cart: a repeat of the request that took it, or a mistake.
+            // The lines have left the cart: this is a repeat of the request that took them, or a mistake.
             (None, Err(_)) => match cart.open_orders.iter().find(|(_, known)| *known == fingerprint) {
                 Some((order, _)) => *order,
                 None => return Err(wanted.err().unwrap_or(Error::EmptyCart)),
@@ -120,19 +119,19 @@ impl Shop {
             Ok(wanted) => self.placement(who, request, wanted, cart.version, fingerprint).await,
             Err(refused) => Err(refused),
         };
-        // An order that was placed before does not depend on what could be placed now.
+        // An order that exists already does not depend on what could be placed now.
         let effect = match placement {
-            Ok(placement) => self.tell_and_drive(id, Command::Place(Arc::new(placement))).await?,
+            Ok(placement) => self.execute_and_drive(id, Command::Place(Arc::new(placement))).await?,
             Err(refused) => {
-                self.drive_known(id, fingerprint, refused).await?;
+                self.drive_earlier(id, fingerprint, refused).await?;
                 Effect::AlreadySo
             }
         };
         self.checkout_outcome(id, effect).await
     }
 
-    /// Drives an order that an earlier request has placed, if there is one; otherwise this one is refused.
-    async fn drive_known(&self, id: OrderId, fingerprint: u128, refused: Error) -> Result<(), Error> {
+    /// Drives an order that an earlier request has placed, if there is one; otherwise this request is refused.
+    async fn drive_earlier(&self, id: OrderId, fingerprint: u128, refused: Error) -> Result<(), Error> {
         let known = self.0.runtime.entities.orders.read(&id).await?.view;
         match known.placement() {
             None => Err(refused),
@@ -148,17 +147,18 @@ impl Shop {
         }
     }
 
-    /// Tells an order something and drives it until it rests, or for as long as a request may wait for that. In a task of its own:
-    /// a client that goes away in between must not leave behind an order that nobody drives.
-    pub(super) async fn tell_and_drive(&self, id: OrderId, command: Command) -> Result<Effect, Error> {
+    /// Sends a command to an order and drives it until it is at rest, or for as long as a request may wait. In a task
+    /// of its own, so that a client that disconnects does not leave an order that nobody drives.
+    pub(super) async fn execute_and_drive(&self, id: OrderId, command: Command) -> Result<Effect, Error> {
         let (shop, (begun, accepted)) = (self.clone(), oneshot::channel());
-        let driven = tokio::spawn(async move { shop.tell_and_drive_from(id, command, begun).await });
+        let driven = tokio::spawn(async move { shop.execute_and_drive_here(id, command, begun).await });
         driven.await.map_err(|_| Error::Unknown)?;
         accepted.await.map_err(|_| Error::Unknown)?
     }
 
-    /// As [`Shop::tell_and_drive`], in the caller's task, and it says at once whether the order has accepted what it was told.
-    pub(super) async fn tell_and_drive_from(
+    /// Like [`Shop::execute_and_drive`], in the caller's task. `begun` receives at once whether the order has accepted the
+    /// command.
+    pub(super) async fn execute_and_drive_here(
         &self,
         id: OrderId,
         command: Command,
@@ -172,18 +172,18 @@ impl Shop {
             }
         };
         let _ = begun.send(Ok(accepted.effect));
-        // Whoever repeats a request may have come back from their bank.
+        // A customer who repeats a request may have returned from their bank.
         let poll = if accepted.effect == Effect::AlreadySo { Poll::Now } else { Poll::IfNeeded };
         self.drive_for_a_while(id, Some(accepted.view), poll).await;
     }
 
-    /// Drives an order until it rests, or for as long as a request may wait; it goes on afterwards.
+    /// Drives an order until it is at rest, or for as long as a request may wait; then it is driven in the background.
     pub(super) async fn drive_for_a_while(&self, id: OrderId, known: Option<Arc<Order>>, poll: Poll) {
         let limit = Duration::from_millis(self.config().limits.payment_wait_ms_max);
         let _ = tokio::time::timeout(limit, self.0.runtime.checkout.drive(id, known, poll)).await;
     }
 
-    /// What came of an order that was placed and driven, as durable.
+    /// The durable outcome of an order that was placed and driven.
     async fn checkout_outcome(&self, id: OrderId, effect: Effect) -> Result<Done<OrderPage>, Error> {
         let order = self.0.runtime.entities.orders.read(&id).await?.view;
         match (order.status(), order.end_reason()) {
@@ -214,7 +214,7 @@ impl Shop {
         Ok(if planted(Bug::CheckoutIgnoresKey) { OrderId(random_u128()) } else { order })
     }
 
-    /// What is to be frozen in the order. Refusals here are not remembered: nothing has been placed.
+    /// The placement of a checkout. A refusal here is not recorded, because nothing has been placed.
     async fn placement(
         &self,
         who: &Principal,
@@ -259,7 +259,7 @@ impl Shop {
         Ok(placement)
     }
 
-    /// Refuses early what is sold out: most of a flash sale's checkouts end here and cost no write.
+    /// Refuses early what is sold out: most checkouts of a flash sale end here, without a write.
     async fn check_stock(&self, placement: &Placement) -> Result<(), Error> {
         for line in &placement.lines {
             let bug = u64::from(planted(Bug::ReservesOneTooMany));
@@ -275,17 +275,17 @@ impl Shop {
     /// An order, for its customer, its sellers and admins.
     ///
     /// # Errors
-    /// [`Error::NotFound`], also where it is somebody else's.
+    /// [`Error::NotFound`], also for somebody else's order.
     pub async fn order(&self, who: &Principal, id: OrderId) -> Result<OrderPage, Error> {
         let order = self.0.runtime.entities.orders.read(&id).await?.view;
         access::see_order(who, &order)?;
         Ok(OrderPage { id, order })
     }
 
-    /// The caller's orders, newest first; the order that a reply has just named is among them.
+    /// The caller's orders, newest first, including every order that was acknowledged before.
     ///
     /// # Errors
-    /// A fault of the storage.
+    /// The storage failed.
     pub async fn orders(&self, who: &Principal, after: Option<Vec<u8>>, limit: usize) -> Result<OrdersPage, Error> {
         self.list_orders(OrdersOf::Customer(who.user), after, limit).await
     }
@@ -337,34 +337,35 @@ impl Shop {
         Ok(OrdersPage { orders, next: listed.next })
     }
 
-    /// Waits for a while until lists have what has just been acknowledged.
+    /// Waits for a while until the lists contain what was just acknowledged.
     pub(super) async fn catch_up_lists(&self) {
         let wait = Duration::from_millis(self.config().limits.list_wait_ms_max);
         self.0.runtime.lists_progress.catch_up(wait).await;
     }
 
-    /// Cancels an order that has not been sent. What is held is released, what is paid goes back.
+    /// Cancels an order that is not shipped yet. Held money is released, captured money is refunded.
     ///
     /// # Errors
-    /// The order's rejection: it is on its way, or a refund is under way.
+    /// The order's rejection: it is shipped, or a refund is in progress.
     pub async fn cancel_order(&self, who: &Principal, id: OrderId) -> Result<OrderPage, Error> {
         let page = self.order(who, id).await?;
         access::cancel_order(who, &page.order)?;
         if page.order.status() == Some(Status::Paid) {
-            // It is about to be confirmed, and can be cancelled then.
+            // It will be confirmed in a moment, and can be cancelled then.
             let limit = Duration::from_millis(self.config().limits.payment_wait_ms_max);
             let _ = tokio::time::timeout(limit, self.0.runtime.checkout.drive(id, None, Poll::IfNeeded)).await;
         }
-        self.tell_and_drive(id, Command::Cancel).await?;
+        self.execute_and_drive(id, Command::Cancel).await?;
         Ok(OrderPage { id, order: self.0.runtime.entities.orders.read(&id).await?.view })
     }
 
-    /// Moves a confirmed order on: packed, shipped, delivered. For admins, and for the seller of all its lines.
+    /// Moves a confirmed order to its next step: packed, shipped, delivered. For admins, and for the seller of all its
+    /// lines.
     ///
     /// # Errors
     /// The order's rejection.
     pub async fn advance_order(&self, who: &Principal, id: OrderId, advance: Advance) -> Result<OrderPage, Error> {
-        self.order_to_run(who, id).await?;
+        self.order_to_fulfil(who, id).await?;
         let command = match advance {
             Advance::Pack => Command::Pack,
             Advance::Ship(tracking) => Command::Ship(tracking),
@@ -374,10 +375,10 @@ impl Shop {
         Ok(OrderPage { id, order })
     }
 
-    /// Notices of an order's changes; read the order after each.
+    /// Notifies of changes of an order; read the order after each.
     ///
     /// # Errors
-    /// [`Error::NotFound`], also where it is somebody else's.
+    /// [`Error::NotFound`], also for somebody else's order.
     pub async fn follow_order(&self, who: &Principal, id: OrderId) -> Result<Subscription<Order>, Error> {
         let subscription = self.0.runtime.entities.orders.subscribe(&id);
         self.order(who, id).await?;
@@ -385,7 +386,7 @@ impl Shop {
     }
 }
 
-/// Checks where a page of a list begins and how long it is.
+/// Checks the cursor and the size of a page.
 pub(super) fn check_page(after: Option<&[u8]>, cursor_bytes: usize, limit: usize) -> Result<(), Error> {
     if !(1..=PAGE_ITEMS_MAX).contains(&limit) {
         return Err(Error::InvalidLimit { limit });
@@ -396,7 +397,7 @@ pub(super) fn check_page(after: Option<&[u8]>, cursor_bytes: usize, limit: usize
     Ok(())
 }
 
-/// The lines that a checkout asks for, each of them in the cart in that quantity.
+/// The lines that a checkout asks for, checked against the cart.
 fn wanted_lines(request: &CheckoutRequest, cart: &cart::View) -> Result<Vec<cart::Line>, Error> {
     if cart.lines.is_empty() && request.items.is_empty() {
         return Err(Error::EmptyCart);

@@ -1,4 +1,4 @@
-//! Paying an order.
+//! Payments of orders.
 //!
 //! Depends on the rooms below.
 
@@ -17,31 +17,31 @@ use crate::{
     identity::Principal,
 };
 
-/// What came of a payment.
+/// The result of a payment request.
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, Clone)]
 pub struct PaymentPage {
-    /// The order, as durable.
     pub order: OrderPage,
-    /// The attempt that the request made, or joined.
+    /// The attempt that the request started or joined.
     pub attempt: Attempt,
-    /// What came of it.
     pub result: PaymentResult,
 }
 
-/// What came of a payment.
+/// The result of a payment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PaymentResult {
-    /// The money is captured, and the order is or will be confirmed; or it is held, where it is captured later.
+    /// The money is captured, and the order is or will be confirmed; or it is held, if it is captured later.
     Success,
     /// Nothing was charged.
     Fail,
-    /// Not known yet: look at the order again, or repeat the request.
+    /// Not known yet: read the order later, or repeat the request.
     Pending,
 }
 
 impl Shop {
-    /// Pays an order. The intent is durable before the provider is asked, so a repeat (or a crash) never charges twice: with
-    /// a key it finds its attempt, without one it joins the pending attempt or finds the order paid.
+    /// Pays an order. The intent is durable before the provider is asked, so neither a repeat nor a crash charges
+    /// twice: with a key the request finds its attempt, without one it joins the pending attempt or finds the order
+    /// paid.
     ///
     /// # Errors
     /// The order's rejection: already paid by another request, another payment pending, too late, too many attempts.
@@ -55,7 +55,7 @@ impl Shop {
         self.begin_payment(who, id, method, key).await?.outcome().await
     }
 
-    /// As [`Shop::pay`], up to where the provider is asked: the intent is durable, and what remains is waiting.
+    /// Like [`Shop::pay`], up to the request to the provider: the intent is durable, and only the outcome is missing.
     ///
     /// # Errors
     /// As [`Shop::pay`].
@@ -66,7 +66,7 @@ impl Shop {
         method: &str,
         key: Option<&str>,
     ) -> Result<Paying, Error> {
-        // Sellers and admins may look at an order, but only its customer pays it.
+        // Sellers and admins may see an order, but only its customer pays it.
         let page = self.own_order(who, id).await?;
         if page.order.status() == Some(Status::Placed) {
             return Err(Error::CheckoutInProgress(id));
@@ -79,15 +79,15 @@ impl Shop {
         let request = Command::RequestPayment { method: method.to_owned(), key, capture };
         let (begun, accepted) = oneshot::channel();
         let shop = self.clone();
-        let driven = tokio::spawn(async move { shop.tell_and_drive_from(id, request, begun).await });
+        let driven = tokio::spawn(async move { shop.execute_and_drive_here(id, request, begun).await });
         let effect = accepted.await.map_err(|_| Error::Unknown)??;
-        // Who waits for a slow disk is at work; who waits for the provider is not.
+        // Waiting for a slow disk counts as work of this request, waiting for the provider does not.
         let _ = self.0.journal.barrier().await;
         Ok(Paying { shop: self.clone(), id, key, effect, driven })
     }
 }
 
-/// A payment that the provider is being asked for.
+/// A payment whose outcome the provider has yet to tell.
 pub struct Paying {
     shop: Shop,
     id: OrderId,
@@ -97,10 +97,10 @@ pub struct Paying {
 }
 
 impl Paying {
-    /// What came of it, for as long as a request may wait for that.
+    /// The outcome so far, after waiting as long as a request may.
     ///
     /// # Errors
-    /// A fault of the storage.
+    /// The storage failed.
     pub async fn outcome(self) -> Result<Done<PaymentPage>, Error> {
         let Self { shop, id, key, effect, driven } = self;
         driven.await.map_err(|_| Error::Unknown)?;
@@ -118,23 +118,23 @@ impl Paying {
 }
 
 impl Shop {
-    /// Gives up a payment that waits for its customer, so that they can pay otherwise.
+    /// Gives up a payment that waits for its customer, so that they can pay in another way.
     ///
     /// # Errors
-    /// The order's rejection: the payment is not one that waits.
+    /// The order's rejection: no payment waits for the customer.
     pub async fn abandon_payment(&self, who: &Principal, id: OrderId) -> Result<OrderPage, Error> {
         self.own_order(who, id).await?;
-        self.tell_and_drive(id, Command::AbandonPayment).await?;
+        self.execute_and_drive(id, Command::AbandonPayment).await?;
         self.order(who, id).await
     }
 
-    /// Captures what is held for an order. For admins, and for the seller of all its lines.
+    /// Captures an authorised payment. For admins, and for the seller of all its lines.
     ///
     /// # Errors
-    /// The order's rejection: nothing is held.
+    /// The order's rejection: nothing is authorised.
     pub async fn capture(&self, who: &Principal, id: OrderId) -> Result<OrderPage, Error> {
-        self.order_to_run(who, id).await?;
-        self.tell_and_drive(id, Command::Capture).await?;
+        self.order_to_fulfil(who, id).await?;
+        self.execute_and_drive(id, Command::Capture).await?;
         self.order(who, id).await
     }
 }

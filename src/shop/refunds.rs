@@ -1,4 +1,4 @@
-//! Giving money and goods back: refunds by sellers and admins, returns by customers.
+//! Refunds by sellers and admins, and returns by customers.
 //!
 //! Depends on the rooms below.
 
@@ -15,48 +15,46 @@ use crate::{
 };
 
 /// Units of a product.
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ItemUnits {
-    /// Which product of the order.
+    /// A product of the order.
     pub product: ProductId,
-    /// How many.
     pub quantity: u32,
 }
 
-/// What is to be refunded.
+/// A request for a refund.
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefundAsked {
-    /// Which units; none and no shipping: everything that is left.
+    /// The units; with no units and no shipping, everything that is left.
     pub items: Vec<ItemUnits>,
-    /// Whether the shipping goes back, too.
+    /// Whether shipping is refunded, too.
     pub shipping: bool,
-    /// Whether the units are to be sold again; unless given, where they have not left yet.
+    /// Whether the units return to stock; `None`: only if they are not shipped yet.
     pub restock: Option<bool>,
-    /// Why.
     pub reason: String,
 }
 
-/// What becomes of a return.
+/// A decision about a return.
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReturnDecision {
-    /// The goods are back; their money goes back.
+    /// The goods were received and are refunded.
     Receive {
-        /// Whether they are to be sold again.
+        /// Whether they return to stock.
         restock: bool,
     },
-    /// They are not taken.
-    Reject {
-        /// Why.
-        note: String,
-    },
+    /// The goods are not accepted.
+    Reject { note: String },
 }
 
 impl Shop {
-    /// Gives money back for units of an order, and waits for the provider for a while. One refund at a time; with a key, a repeat
-    /// refunds nothing more.
+    /// Refunds units of an order, and waits for the provider for a while. An order has one refund at a time. With a
+    /// key, a repeat refunds nothing more.
     ///
     /// # Errors
-    /// The order's rejection: more than is left, another refund under way, not paid.
+    /// The order's rejection: more than is left, another refund in progress, not paid.
     pub async fn refund(
         &self,
         who: &Principal,
@@ -64,20 +62,20 @@ impl Shop {
         asked: &RefundAsked,
         key: Option<&str>,
     ) -> Result<Done<OrderPage>, Error> {
-        let page = self.order_to_run(who, id).await?;
+        let page = self.order_to_fulfil(who, id).await?;
         let lines = units(&page.order, &asked.items)?;
         let body = format!("{id}:{lines:?}:{}:{:?}:{}", asked.shipping, asked.restock, asked.reason);
         let key = key.map(|key| self.requests_of(who).with_key("refund", key, body.as_bytes())).transpose()?;
         let (shipping, restock, reason, by) = (asked.shipping, asked.restock, asked.reason.clone(), who.user);
         let request = RefundRequest { lines, shipping, restock, reason, by, key };
-        let effect = self.tell_and_drive(id, Command::Refund(request)).await?;
+        let effect = self.execute_and_drive(id, Command::Refund(request)).await?;
         Ok(Done { outcome: self.order(who, id).await?, effect })
     }
 
-    /// Asks to send goods back. For the order's customer, once it is on its way; with a key, a repeat asks for nothing more.
+    /// Requests a return. For the order's customer, after shipment. With a key, a repeat requests nothing more.
     ///
     /// # Errors
-    /// The order's rejection: more than is left, not sent yet.
+    /// The order's rejection: more than is left, not shipped yet.
     pub async fn request_return(
         &self,
         who: &Principal,
@@ -97,7 +95,7 @@ impl Shop {
     /// Decides a return. For admins, and for the seller of all lines.
     ///
     /// # Errors
-    /// The order's rejection: no such return, decided already.
+    /// The order's rejection: no such return, or already decided.
     pub async fn decide_return(
         &self,
         who: &Principal,
@@ -105,11 +103,11 @@ impl Shop {
         number: u32,
         decision: ReturnDecision,
     ) -> Result<OrderPage, Error> {
-        self.order_to_run(who, id).await?;
+        self.order_to_fulfil(who, id).await?;
         match decision {
             ReturnDecision::Receive { restock } => {
                 let command = Command::ReceiveReturn { number, restock, by: who.user };
-                self.tell_and_drive(id, command).await?;
+                self.execute_and_drive(id, command).await?;
             }
             ReturnDecision::Reject { note } => {
                 self.0.runtime.entities.orders.ask(&id, Command::RejectReturn { number, note }).await?;
@@ -118,14 +116,14 @@ impl Shop {
         self.order(who, id).await
     }
 
-    /// An order that the caller may run: an admin, or the seller of all its lines.
-    pub(super) async fn order_to_run(&self, who: &Principal, id: OrderId) -> Result<OrderPage, Error> {
+    /// An order, if the caller may fulfil it: an admin, or the seller of all its lines.
+    pub(super) async fn order_to_fulfil(&self, who: &Principal, id: OrderId) -> Result<OrderPage, Error> {
         let page = self.order(who, id).await?;
-        access::run_order(who, &page.order)?;
+        access::fulfil_order(who, &page.order)?;
         Ok(page)
     }
 
-    /// An order that the caller has placed.
+    /// An order, if the caller placed it.
     pub(super) async fn own_order(&self, who: &Principal, id: OrderId) -> Result<OrderPage, Error> {
         let page = self.order(who, id).await?;
         access::own_order(who, &page.order)?;
@@ -133,7 +131,7 @@ impl Shop {
     }
 }
 
-/// Units by line.
+/// Converts products to lines of the order.
 fn units(order: &Order, items: &[ItemUnits]) -> Result<Units, Error> {
     let lines = order.placement().map(|placement| placement.lines.as_slice()).unwrap_or_default();
     let line = |item: &ItemUnits| {

@@ -1,4 +1,4 @@
-//! Reviews: what customers say about products.
+//! Reviews of products by customers.
 //!
 //! Depends on the rooms below.
 
@@ -21,12 +21,12 @@ use crate::{
     identity::{Principal, TokenError},
 };
 
-/// How many of a customer's latest orders are searched for a purchase, in orders: a bound on the work of one review.
+/// How many of a customer's latest orders are searched for a purchase. It bounds the work of one review.
 const ORDERS_SEARCHED_MAX: usize = 200;
 
 impl Shop {
-    /// Writes the caller's review of a product, or replaces it. It counts as verified when one of the caller's paid orders has
-    /// the product, or a variant of it.
+    /// Writes the caller's review of a product, or replaces it. It is verified if one of the caller's paid orders has
+    /// the product or a variant of it.
     ///
     /// # Errors
     /// The review's rejection; [`Error::NotFound`] for the product.
@@ -44,12 +44,13 @@ impl Shop {
         let purchase = self.purchase(who, &sold_as).await?;
         let content = Content { customer: who.user, rating, title, text, purchase };
         let (shop, who, id) = (self.clone(), *who, ReviewId { product: id.clone(), customer: who.user });
-        // A task: whoever stops waiting for the answer does not leave a review half written, nor an erasure without it.
+        // In a task, so that a caller that stops waiting leaves neither a review half written nor an erasure that
+        // misses it.
         let writing = tokio::spawn(async move { shop.write_review_under_way(&who, &id, content).await });
         writing.await.map_err(Error::fault)?
     }
 
-    /// First the review, then its stars: what a crash leaves in between, a repeat finishes, or the rating counter does.
+    /// First the review, then its rating. After a crash in between, a repeat or the rating counter adds the rating.
     async fn write_review_under_way(
         &self,
         who: &Principal,

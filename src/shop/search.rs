@@ -1,4 +1,4 @@
-//! Search: finding products, and the categories that they are in.
+//! Search for products, and the categories of the catalogue.
 //!
 //! Depends on the rooms below.
 
@@ -8,9 +8,9 @@ use super::{CategoryCount, Error, SearchPage, SearchRequest, SearchStatus, Shop}
 use crate::search::Search;
 
 impl Shop {
-    /// Finds a page of products. A change of the catalogue is found after `limits.search_commit_ms_min` at the latest.
+    /// Finds a page of products. Changes of the catalogue are found after `limits.search_commit_ms_min` at the latest.
     ///
-    /// Runs on the caller's thread, for tens to hundreds of microseconds, and waits for nothing but memory-mapped files.
+    /// Runs on the caller's thread for tens to hundreds of microseconds, and waits only for memory-mapped files.
     ///
     /// # Errors
     /// [`Error::Search`]: the request breaks a rule, or the index cannot be read.
@@ -28,19 +28,19 @@ impl Shop {
         Ok(self.0.search.categories()?)
     }
 
-    /// How many products can be found.
+    /// The number of products in the index.
     #[must_use]
     pub fn products_found(&self) -> u64 {
         self.0.search.products()
     }
 
-    /// Whether the index holds the whole catalogue.
+    /// Whether the index contains the whole catalogue.
     #[must_use]
     pub fn search_status(&self) -> SearchStatus {
         self.0.search.status()
     }
 
-    /// The index itself, to measure it without the shop.
+    /// The index itself, for measurements without the shop.
     #[must_use]
     pub fn search_index(&self) -> &Search {
         &self.0.search

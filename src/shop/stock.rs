@@ -1,4 +1,4 @@
-//! Stock: what sellers see and do about it.
+//! Stock, for sellers and admins.
 //!
 //! Depends on the rooms below.
 
@@ -12,16 +12,16 @@ use crate::{
 };
 
 impl Shop {
-    /// On hand, reserved and available of a product.
+    /// The stock of a product.
     ///
     /// # Errors
-    /// [`Error::NotFound`] where there is no such product, [`Error::Forbidden`] where it is another seller's.
+    /// [`Error::NotFound`] if there is no such product, [`Error::Forbidden`] if it is another seller's.
     pub async fn inventory(&self, who: &Principal, id: &ProductId) -> Result<View, Error> {
         self.own_product(who, id).await?;
         Ok(self.0.runtime.entities.inventories.read(id).await?.view)
     }
 
-    /// Goods arrived. The receipt's name makes a repeat harmless; without one every call counts.
+    /// Records received goods. The receipt's name makes a repeat harmless; without one every call counts.
     ///
     /// # Errors
     /// The inventory's rejection.
@@ -36,7 +36,7 @@ impl Shop {
         self.change_stock(who, id, Command::Receive { receipt, quantity }).await
     }
 
-    /// Goods were found (`delta` above zero) or lost.
+    /// Corrects the stock by units that were found (`delta` above zero) or lost.
     ///
     /// # Errors
     /// The inventory's rejection.
@@ -51,7 +51,7 @@ impl Shop {
         self.change_stock(who, id, Command::Adjust { receipt, delta }).await
     }
 
-    /// A stock-taking found this many on hand.
+    /// Sets the units on hand to the result of a stock-taking.
     ///
     /// # Errors
     /// The inventory's rejection.
@@ -67,7 +67,7 @@ impl Shop {
     async fn own_product(&self, who: &Principal, id: &ProductId) -> Result<(), Error> {
         access::edit_products(who)?;
         let product = self.0.runtime.entities.products.read(id).await?.view.ok_or(Error::NotFound("product"))?;
-        access::keep_stock(who, product.seller)
+        access::manage_stock(who, product.seller)
     }
 
     fn receipt(&self, id: &ProductId, name: Option<&str>) -> ReceiptId {

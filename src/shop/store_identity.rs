@@ -1,8 +1,8 @@
-//! Which store the parts of a data directory belong to, so that nothing missing or foreign is taken for a shop.
+//! The identity of a data directory's parts, so that a missing or foreign part is never taken for a shop.
 //!
-//! `souk.identity` names the journal's store and the fingerprint of the keys that accounts were written with. It is compared
-//! at each start. Without it, a directory whose journal is not mounted would start as an empty shop, and one whose journal or
-//! keys come from elsewhere would start with accounts that nobody can log in to.
+//! `souk.identity` names the journal's store and the fingerprint of the keys that accounts were written with, and is
+//! compared at each start. Without it, a directory whose journal is not mounted would start as an empty shop, and one
+//! with a journal or keys from elsewhere would start with accounts that nobody can log in to.
 //!
 //! Depends on `storage`, and on `provider` for its ledger's name.
 
@@ -15,17 +15,17 @@ use std::{
 use super::provider::LEDGER;
 use crate::storage::{Journal, Position};
 
-/// Its name in the data directory.
+/// The name of the file in the data directory.
 pub(super) const FILE_NAME: &str = "souk.identity";
-/// Files that only a shop writes, and none writes before its journal: without a journal they prove that it was lost.
+/// Files that a shop writes only after its journal: without a journal they prove that it was lost.
 const PROOFS: [&str; 4] = [FILE_NAME, SECRET, "search/meta.json", LEDGER];
-/// The secret that accounts hang on.
+/// The secret from which accounts' ids are derived.
 const SECRET: &str = "identity/secret.key";
 
-/// Whether the parts belong to the same shop.
+/// The result of comparing the parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Match {
-    /// The directory had no `souk.identity` yet: it names these parts from now on.
+    /// The directory had no `souk.identity` yet; it now names these parts.
     New,
     /// Journal and keys are those that the directory names.
     Same,
@@ -33,11 +33,11 @@ pub(super) enum Match {
     OtherJournal,
     /// The keys are another shop's.
     OtherKeys,
-    /// The file is not one that was written here.
+    /// The file is damaged.
     Damaged,
 }
 
-/// What proves that a shop was here, if its journal is missing or empty.
+/// A file that proves that there was a shop, although its journal is missing or empty.
 pub(super) fn shop_without_journal(data: &Path) -> Option<PathBuf> {
     if Journal::is_present(&data.join("journal")) {
         return None;
@@ -45,13 +45,13 @@ pub(super) fn shop_without_journal(data: &Path) -> Option<PathBuf> {
     PROOFS.iter().map(|proof| data.join(proof)).find(|proof| proof.exists())
 }
 
-/// Whether there are no keys beside a journal that something was written to. A first start that was cut short leaves none, either,
-/// but its journal is empty.
+/// Whether there are no keys beside a journal with data. An interrupted first start leaves no keys, either, but its
+/// journal is empty.
 pub(super) fn keys_are_missing(data: &Path, journal: &Journal) -> bool {
     journal.durable() > Position::BEGINNING && !data.join(SECRET).exists()
 }
 
-/// Compares journal and keys with what the data directory names. A directory that names nothing takes them on, durably.
+/// Compares journal and keys with `souk.identity`, or writes it durably if it is missing.
 pub(super) fn check(data: &Path, store: u64, fingerprint: u128) -> io::Result<Match> {
     let path = data.join(FILE_NAME);
     match fs::read(&path) {
@@ -68,7 +68,7 @@ pub(super) fn check(data: &Path, store: u64, fingerprint: u128) -> io::Result<Ma
     Ok(Match::New)
 }
 
-/// The text of the file. The checksum tells a damaged file from that of another shop.
+/// The text of the file. The checksum distinguishes a damaged file from that of another shop.
 fn text(store: u64, fingerprint: u128) -> String {
     let names = format!("store {store:016x}\nkeys {fingerprint:032x}\n");
     let checksum = crc32c::crc32c(names.as_bytes());
@@ -84,7 +84,7 @@ fn compare(known: &str, store: u64, fingerprint: u128) -> Match {
     }
 }
 
-/// The store and the fingerprint of the keys; `None` unless the text is exactly as it was written.
+/// Parses the file; `None` unless the text is exactly as it was written.
 fn parse(known: &str) -> Option<(u64, u128)> {
     let mut lines = known.lines();
     let store = u64::from_str_radix(lines.next()?.strip_prefix("store ")?, 16).ok()?;
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_missing_or_empty_journal_is_refused_where_anything_proves_a_shop() {
+    async fn a_missing_or_empty_journal_is_refused_beside_files_of_a_shop() {
         let (_directory, ours, other) = two_shops().await;
         let kept = ours.join("journal.kept");
         fs::rename(ours.join("journal"), &kept).unwrap();
@@ -170,13 +170,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_journal_with_data_is_refused_without_keys_even_where_nothing_names_them() {
+    async fn a_journal_with_data_is_refused_without_keys_even_without_an_identity_file() {
         let (_directory, ours, _) = two_shops().await;
         let lose_keys = || {
             fs::remove_dir_all(ours.join("identity")).unwrap();
             fs::remove_file(ours.join(FILE_NAME)).unwrap();
         };
-        // Nobody has an account yet: this is a first start that was cut short.
+        // Nobody has an account yet: this is an interrupted first start.
         lose_keys();
         let shop = open(&ours).await.unwrap();
         shop.ensure_account("asha@example.com", "correct horse battery".into(), Role::Customer).await.unwrap();
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn each_changed_byte_is_damage_and_not_another_shop() {
+    fn a_changed_byte_is_reported_as_damage_not_as_another_shop() {
         let data = tempfile::tempdir().unwrap();
         let path = data.path().join(FILE_NAME);
         let (store, keys) = (0x0123_4567_89ab_cdef, 0xfeed);

@@ -1,8 +1,8 @@
-//! Keeping a shop: compaction, backup, restore.
+//! Maintenance of a shop: compaction, backup, restore.
 //!
-//! A backup is a data directory with a manifest: a copy of the journal as of a moment, and the secret without which nobody's
-//! account would be found. It has neither the signing key (access tokens end with a restore) nor what can be made anew
-//! (state, lists, search index). Whoever can read it can read the customers' data, so it is for its owner only.
+//! A backup is a data directory with a manifest. It contains a consistent copy of the journal, and the secret without
+//! which no account would be found. It lacks the signing key (a restore ends all access tokens) and everything that can
+//! be rebuilt (state, lists, search index). It contains customers' data, so only its owner may read it.
 //!
 //! Depends on the rooms below.
 
@@ -21,20 +21,22 @@ use crate::{
     storage::{Compacted, CopyProgress, Fault},
 };
 
-/// The name of the manifest in a backup: written last, so a copy without it was not finished.
+/// The file name of a backup's manifest. It is written last, so a copy without it is incomplete.
 const MANIFEST: &str = "manifest.json";
-/// The version of the manifest's form.
+/// The version of the manifest's format.
 const FORMAT: u32 = 1;
-/// The largest manifest that is read, in bytes: a hundred for each of the files, of which there are a few thousand at most.
+/// The largest manifest that is read, in bytes: about a hundred for each file, of which there are a few thousand at
+/// most.
 const MANIFEST_BYTES_MAX: u64 = 4 << 20;
 const JOURNAL: &str = "journal";
 const IDENTITY: &str = "identity";
 const MODE_DIRECTORY: u32 = 0o700;
 
-/// Why a backup or a restore failed. Nothing of the running shop is touched by that.
+/// Why a backup or a restore failed. The running shop is not affected.
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, thiserror::Error)]
 pub enum UpkeepError {
-    /// There is something already where the copy should go.
+    /// The target of the copy already exists.
     #[error("{} exists and is not empty: nothing is written over", .0.display())]
     Exists(PathBuf),
     /// The journal cannot be copied.
@@ -45,24 +47,14 @@ pub enum UpkeepError {
     Keys(#[from] keys::KeyError),
     /// A file cannot be read or written.
     #[error("{}: {error}", path.display())]
-    Io {
-        /// Which.
-        path: PathBuf,
-        /// Why not.
-        error: io::Error,
-    },
-    /// Not a backup, not a complete one, or of a release that is not known.
+    Io { path: PathBuf, error: io::Error },
+    /// The directory is not a backup, is incomplete, or was written by an unknown version.
     #[error("{} is no complete backup: {problem}", path.display())]
-    NoBackup {
-        /// What was looked at.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// A file of the backup is not what was written.
+    NoBackup { path: PathBuf, problem: String },
+    /// A file of the backup differs from its checksum.
     #[error("{} is damaged: it is not what {MANIFEST} says was backed up", .0.display())]
     Damaged(PathBuf),
-    /// The work did not come to an end.
+    /// The work was interrupted.
     #[error("the copy did not end: {0}")]
     Cut(String),
 }
@@ -73,13 +65,13 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> UpkeepError {
 }
 
 /// A complete backup.
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backup {
-    /// Where the log ends in it: everything acknowledged before the backup began is in it.
+    /// The end of its log: everything acknowledged before the backup began is in it.
     pub position: u64,
-    /// How many files it has.
     pub files: usize,
-    /// How many bytes they have.
+    /// The total length of its files.
     pub bytes: u64,
 }
 
@@ -87,7 +79,7 @@ pub struct Backup {
 struct Manifest {
     souk_backup: u32,
     release: String,
-    /// When, in milliseconds since 1970.
+    /// In milliseconds since 1970.
     taken_at_ms: u64,
     position: u64,
     files: Vec<Listed>,
@@ -119,7 +111,7 @@ impl Manifest {
         if manifest.souk_backup != FORMAT {
             return Err(no_backup(format!("it was made by another release, {}", manifest.release)));
         }
-        // A manifest leads nowhere but into its own directory.
+        // The manifest must not name files outside its directory.
         let is_inside = |file: &Listed| file.path.components().all(|part| matches!(part, Component::Normal(_)));
         match manifest.files.iter().find(|file| !is_inside(file)) {
             Some(file) => Err(no_backup(format!("it names {}", file.path.display()))),
@@ -129,15 +121,15 @@ impl Manifest {
 }
 
 impl Shop {
-    /// Takes a base and removes the part of the log that is neither needed nor to be kept. The shop goes on meanwhile.
+    /// Takes a base, and removes the segments of the log that are no longer needed. The shop goes on meanwhile.
     ///
     /// # Errors
-    /// A fault of the storage; nothing is lost by that.
+    /// The storage failed; no data is lost by that.
     pub async fn compact(&self) -> Result<Compacted, Error> {
         Ok(self.0.journal.compact().await?)
     }
 
-    /// Copies the shop as of now into `to`, which must not exist. The shop goes on meanwhile.
+    /// Makes a consistent copy of the shop in `to`, which must not exist. The shop goes on meanwhile.
     ///
     /// # Errors
     /// [`UpkeepError`]; what was copied so far is left, without a manifest.
@@ -185,11 +177,11 @@ impl Shop {
     }
 }
 
-/// Puts a backup where a shop can be started on it. Every file is compared with the manifest before anything is written, and
-/// the directory gets its name only when it is whole. Blocks.
+/// Copies a backup to a directory on which a shop can be started. Every file is compared with the manifest before
+/// anything is written, and the directory gets its name only when it is complete. Blocks.
 ///
 /// # Errors
-/// [`UpkeepError`]: it is no complete backup, is damaged, or `data` is not empty.
+/// [`UpkeepError`]: the backup is incomplete or damaged, or `data` is not empty.
 pub fn restore(from: &Path, data: &Path) -> Result<Backup, UpkeepError> {
     let manifest = Manifest::read(from)?;
     let is_empty = |mut entries: fs::ReadDir| entries.next().is_none();

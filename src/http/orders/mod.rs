@@ -1,4 +1,4 @@
-//! Checking out, paying, and following orders.
+//! Orders: checkout, payment, status and fulfilment.
 //!
 //! May depend on `shop` and `domain`.
 
@@ -39,7 +39,7 @@ use crate::{
 
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
-/// Says that the answer is that of an earlier request.
+/// Marks a response that repeats that of an earlier request.
 pub(super) fn mark(mut response: Response, effect: Effect) -> Response {
     if effect == Effect::AlreadySo {
         response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
@@ -58,7 +58,7 @@ pub(super) fn order(page: &OrderPage) -> Result<Json<OrderBody>, Problem> {
     Ok(Json(OrderBody::of(page).ok_or_else(|| Problem::not_found("order"))?))
 }
 
-/// Places an order and reserves its stock; it then awaits its payment.
+/// Places an order and reserves its stock. The order then awaits its payment.
 #[utoipa::path(post, path = "/checkout", tag = "orders", security(("bearer" = [])), request_body = Checkout,
     params(("Idempotency-Key" = Option<String>, Header, description = "The same key finds the same order")), responses(
     Write, Token, JsonBody,
@@ -98,7 +98,7 @@ pub(super) async fn pay(
 ) -> Result<Response, Problem> {
     let id: OrderId = body.order_id.parse().map_err(|_| Problem::not_found("order"))?;
     let paying = app.shop.begin_payment(&who, id, &body.payment_method, key.as_deref()).await?;
-    // From here the request only waits for the provider, at no cost to the shop.
+    // From here on the request only waits for the provider, which occupies nothing of the shop.
     drop(permit);
     let done = paying.outcome().await?;
     let page = done.outcome;
@@ -119,7 +119,7 @@ pub(super) async fn pay(
     Ok(mark(located(response, id), done.effect))
 }
 
-/// An order (the design's form of `GET /orders/{order_id}`).
+/// Shows an order's status (an alias of `GET /orders/{order_id}`).
 #[utoipa::path(get, path = "/order_status={order_id}", operation_id = "show_order_status",
     tag = "orders", security(("bearer" = [])),
     params(("order_id" = String, Path)), responses(
@@ -135,7 +135,7 @@ pub(super) async fn status_by_path(
     show(app, caller, id).await
 }
 
-/// An order with its lines, payments and history.
+/// Shows an order with its lines, payments and history.
 #[utoipa::path(get, path = "/orders/{order_id}", operation_id = "show_order",
     tag = "orders", security(("bearer" = [])),
     params(("order_id" = String, Path)), responses(
@@ -151,35 +151,35 @@ pub(super) async fn show(
     order(&app.shop.order(&who, id).await?)
 }
 
-/// Which orders.
+/// The orders to list.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct OrdersQuery {
-    /// `seller`: orders with lines of the caller's, instead of the caller's own orders.
+    /// `seller`: orders with lines of the caller's products, instead of the caller's own orders.
     #[param(inline)]
     r#as: Option<Viewer>,
-    /// For admins: all orders in this stage, instead of the caller's own.
+    /// For admins: all orders in this stage.
     #[param(value_type = Option<String>)]
     stage: Option<Stage>,
-    /// How many at most: 1 to 100, 20 unless given.
+    /// The size of the page: 1 to 100, 20 by default.
     #[param(minimum = 1, maximum = 100)]
     limit: Option<usize>,
-    /// The `next_cursor` of the page before.
+    /// The `next_cursor` of the previous page.
     after: Option<String>,
 }
 
-/// As whom the caller looks at orders.
+/// The role in which the caller lists orders.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum Viewer {
-    /// As the one who buys.
+    /// As the customer.
     Customer,
-    /// As the one who sells.
+    /// As a seller of a line.
     Seller,
 }
 
-/// Orders, newest first.
+/// Lists orders, newest first.
 #[utoipa::path(get, path = "/orders", operation_id = "list_orders",
     tag = "orders", security(("bearer" = [])), params(OrdersQuery), responses(
     Read, Token,
@@ -204,7 +204,7 @@ pub(super) async fn list(
     Ok(Page { items, next_cursor: cursor(found.next), total: None }.respond(&uri))
 }
 
-/// The attempts to pay an order, oldest first.
+/// Lists the attempts to pay an order, oldest first.
 #[utoipa::path(get, path = "/orders/{order_id}/payments", operation_id = "list_payments",
     tag = "orders", security(("bearer" = [])),
     params(("order_id" = String, Path)), responses(
@@ -221,7 +221,7 @@ pub(super) async fn payments(
     Ok(Json(page.order.attempts().iter().map(AttemptBody::from).collect()))
 }
 
-/// Cancels an order that has not been sent: what is held is released, what is paid goes back.
+/// Cancels an order that is not shipped yet: held money is released, captured money is refunded.
 #[utoipa::path(post, path = "/orders/{order_id}/cancel", operation_id = "cancel_order",
     tag = "orders", security(("bearer" = [])),
     params(("order_id" = String, Path)), responses(
@@ -239,7 +239,7 @@ pub(super) async fn cancel(
     order(&app.shop.cancel_order(&who, id).await?)
 }
 
-/// The order is packed.
+/// Marks an order as packed.
 #[utoipa::path(post, path = "/orders/{order_id}/pack", operation_id = "pack_order",
     tag = "selling", security(("bearer" = [])),
     params(("order_id" = String, Path)), responses(
@@ -257,7 +257,7 @@ pub(super) async fn pack(
     order(&app.shop.advance_order(&who, id, Advance::Pack).await?)
 }
 
-/// The order is on its way.
+/// Marks an order as shipped.
 #[utoipa::path(post, path = "/orders/{order_id}/ship", operation_id = "ship_order",
     tag = "selling", security(("bearer" = [])),
     request_body = Shipment, params(("order_id" = String, Path)), responses(
@@ -277,7 +277,7 @@ pub(super) async fn ship(
     order(&app.shop.advance_order(&who, id, Advance::Ship(tracking)).await?)
 }
 
-/// The order has arrived.
+/// Marks an order as delivered.
 #[utoipa::path(post, path = "/orders/{order_id}/deliver", operation_id = "deliver_order",
     tag = "selling", security(("bearer" = [])),
     params(("order_id" = String, Path)), responses(

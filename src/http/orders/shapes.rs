@@ -21,11 +21,11 @@ use crate::{
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct Checkout {
-    /// What to order, out of the cart; without it, and without `product_ids`, the whole cart.
+    /// The lines to order, all of them in the cart. By default, and without `product_ids`, the whole cart.
     items: Option<Vec<WantedItem>>,
-    /// What to order, in the quantities of the cart.
+    /// The products to order, in their quantities in the cart.
     product_ids: Option<Vec<String>>,
-    /// What you expect to pay, shipping and tax included: the `total` of `GET /cart`.
+    /// The amount that the customer expects to pay, with shipping and tax: the `total` of `GET /cart`.
     total_price: StatedMoney,
     shipping_address: AddressBody,
 }
@@ -35,11 +35,11 @@ pub(in crate::http) struct Checkout {
 #[serde(deny_unknown_fields)]
 struct WantedItem {
     product_id: String,
-    /// As many as are in the cart unless given.
+    /// By default, the quantity in the cart.
     quantity: Option<u32>,
 }
 
-/// Where an order goes.
+/// The shipping address of an order.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct AddressBody {
@@ -63,7 +63,7 @@ pub(in crate::http) struct AddressBody {
 }
 
 impl AddressBody {
-    /// The JSON form of an address, where it is not erased.
+    /// The JSON form of an address; `None` if it is erased.
     fn of(address: &order::Address) -> Option<Self> {
         if address.is_erased() {
             return None;
@@ -74,7 +74,7 @@ impl AddressBody {
 }
 
 impl Checkout {
-    /// The shop's form of it.
+    /// Converts the body.
     pub(super) fn request(self) -> Result<CheckoutRequest, Problem> {
         let is_list = self.items.is_some();
         let items = match (self.items, self.product_ids) {
@@ -109,7 +109,7 @@ impl Checkout {
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct Payment {
     pub(super) order_id: String,
-    /// The provider's token of the payment method. The simulated provider knows `tok_success`, `tok_decline`,
+    /// The provider's token of the payment method. The fake provider knows `tok_success`, `tok_decline`,
     /// `tok_insufficient_funds`, `tok_timeout_after_charge` and `tok_slow`.
     #[schema(example = "tok_success")]
     pub(super) payment_method: String,
@@ -125,14 +125,14 @@ pub(in crate::http) struct Shipment {
     pub(super) tracking_number: String,
 }
 
-/// What came of a payment.
+/// The result of a payment.
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct PaymentBody {
-    /// `success` or `pending`; a `fail` is a problem.
+    /// `success` or `pending`; a failure is a problem.
     #[schema(example = "success")]
     status: &'static str,
     order_id: String,
-    /// Where the order stands now.
+    /// The order's status now.
     order_status: &'static str,
     payment: AttemptBody,
 }
@@ -164,7 +164,7 @@ pub(in crate::http) struct AttemptBody {
     reference: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     declined_reason: Option<String>,
-    /// Where the customer goes, such as for 3-D Secure; afterwards the same payment is asked for again.
+    /// Where the customer has to go, for instance for 3-D Secure; then repeat the same payment request.
     #[serde(skip_serializing_if = "Option::is_none")]
     action_url: Option<String>,
 }
@@ -184,12 +184,12 @@ impl From<&Attempt> for AttemptBody {
     }
 }
 
-/// Something that happened to an order.
+/// An event of an order.
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct HistoryBody {
-    /// Also the id in the event stream.
+    /// The sequence number; also the id in the event stream.
     sequence: u64,
-    /// Where the order stood after it.
+    /// The order's status after it.
     status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<String>,
@@ -227,7 +227,7 @@ fn units(placement: &Placement, units: &Units) -> Vec<UnitsBody> {
     units.iter().filter_map(body).collect()
 }
 
-/// Money that goes back.
+/// A refund.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Refund)]
 struct RefundBody {
@@ -237,9 +237,9 @@ struct RefundBody {
     amount: Money,
     items: Vec<UnitsBody>,
     shipping: bool,
-    /// The units that are to be sold again.
+    /// The units that return to stock.
     restock: Vec<UnitsBody>,
-    /// Whether they are back in the stock.
+    /// Whether they have returned.
     restocked: bool,
     /// `asked`, `return`, `cancelled` or `stray` (a payment that came too late).
     cause: &'static str,
@@ -265,7 +265,7 @@ impl RefundBody {
     }
 }
 
-/// Goods that come back.
+/// A return.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Return)]
 struct ReturnBody {
@@ -275,7 +275,7 @@ struct ReturnBody {
     items: Vec<UnitsBody>,
     #[serde(skip_serializing_if = "String::is_empty")]
     reason: String,
-    /// The refund, once the goods are back.
+    /// The refund, after the goods have been received.
     #[serde(skip_serializing_if = "Option::is_none")]
     refund: Option<u32>,
     /// Why it was rejected.
@@ -296,7 +296,7 @@ impl ReturnBody {
     }
 }
 
-/// How a parcel can be followed.
+/// Tracking of a parcel.
 #[derive(Serialize, ToSchema)]
 struct TrackingBody {
     carrier: String,
@@ -307,28 +307,28 @@ struct TrackingBody {
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct OrderBody {
     order_id: String,
-    /// placed, awaiting_payment, payment_pending, authorised, paid, confirmed, packed, shipped, delivered, cancelling,
-    /// cancelled, expired, rejected.
+    /// `placed`, `awaiting_payment`, `payment_pending`, `authorised`, `paid`, `confirmed`, `packed`, `shipped`,
+    /// `delivered`, `cancelling`, `cancelled`, `expired` or `rejected`.
     #[schema(example = "awaiting_payment")]
     status: &'static str,
-    /// Why it came to nothing.
+    /// Why it was rejected, cancelled or expired.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
     items: Vec<LineBody>,
     shipping: Money,
     tax: Money,
     total: Money,
-    /// What has gone back, or is on its way back.
+    /// The sum refunded so far, pending refunds included.
     refunded: Money,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     refunds: Vec<RefundBody>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     returns: Vec<ReturnBody>,
-    /// `null` where the customer is erased.
+    /// Null if the customer is erased.
     #[schema(required)]
     shipping_address: Option<AddressBody>,
     placed_at: String,
-    /// Until when it can be paid.
+    /// The deadline for its payment.
     payment_deadline: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     tracking: Option<TrackingBody>,
@@ -336,7 +336,7 @@ pub(in crate::http) struct OrderBody {
 }
 
 impl OrderBody {
-    /// The JSON form of an order, where it was ever placed.
+    /// The JSON form of an order; `None` if it was never placed.
     pub(in crate::http) fn of(page: &OrderPage) -> Option<Self> {
         let (order, placement) = (&page.order, page.order.placement()?);
         let items = placement.lines.iter().map(|line| LineBody {

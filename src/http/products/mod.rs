@@ -1,4 +1,4 @@
-//! Products: searching, looking at them, and selling them.
+//! Products: search, product pages, and editing.
 //!
 //! May depend on `shop` and `domain`.
 
@@ -31,7 +31,7 @@ use crate::{
     shop::{SearchRequest, catalogue::ProductPage},
 };
 
-/// What the design's search path begins with.
+/// The prefix of the search path.
 const SEARCH_PREFIX: &str = "search_item=";
 
 async fn search(app: &App, request: &SearchRequest, uri: &Uri) -> Result<Response, Problem> {
@@ -41,7 +41,7 @@ async fn search(app: &App, request: &SearchRequest, uri: &Uri) -> Result<Respons
     Ok(Page { items, next_cursor, total: Some(found.total) }.respond(uri))
 }
 
-/// Searches products by keywords (the design's form of `GET /products?q=`). A keyword may hold any character, `/` included.
+/// Searches products by keywords (an alias of `GET /products?q=`). A keyword may contain any character, `/` included.
 #[utoipa::path(get, path = "/products/search_item={*keywords}", operation_id = "search_products", tag = "browsing",
     params(("keywords" = String, Path, description = "Percent-encoded words"), PageQuery), responses(
     Read,
@@ -82,7 +82,7 @@ pub(super) async fn categories(State(app): State<App>) -> Result<Json<Vec<Catego
     Ok(Json(counts.iter().map(CategoryBody::from).collect()))
 }
 
-/// A product.
+/// Shows a product.
 #[utoipa::path(get, path = "/products/{product_id}", operation_id = "show_product", tag = "browsing",
     security((), ("bearer" = [])),
     params(("product_id" = String, Path), ("If-None-Match" = Option<String>, Header)), responses(
@@ -100,7 +100,7 @@ pub(super) async fn show(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let Path(text) = path.map_err(|rejection| Problem::invalid_path(&rejection))?;
-    // `search_item=` without a word does not reach the route of searches, and neither does one whose `=` is encoded.
+    // The router sends `search_item=` without a word, or with an encoded `=`, to this handler.
     if let Some(words) = text.strip_prefix(SEARCH_PREFIX) {
         let query = SearchQuery::words(words.to_owned(), query);
         return search(&app, &query.request()?, &uri).await;
@@ -125,7 +125,7 @@ async fn render(app: &App, page: &ProductPage) -> Result<Rendered, Problem> {
     app.pages.get(page, &variants)
 }
 
-/// Creates a product that belongs to the caller.
+/// Creates a product of the caller.
 #[utoipa::path(post, path = "/products", operation_id = "create_product",
     tag = "selling", security(("bearer" = [])), request_body = ProductFields, responses(
     Write, Token, JsonBody,
@@ -150,7 +150,7 @@ pub(super) async fn create(
     Ok(response)
 }
 
-/// Replaces what is said about a product. `If-Match` with its ETag refuses an edit of an older version.
+/// Replaces a product's details. With `If-Match` and its ETag, an edit of an older version is refused.
 #[utoipa::path(put, path = "/products/{product_id}", operation_id = "revise_product",
     tag = "selling", security(("bearer" = [])),
     request_body = ProductFields, params(("product_id" = String, Path), ("If-Match" = Option<String>, Header)), responses(
@@ -175,7 +175,7 @@ pub(super) async fn revise(
     Ok(render(&app, &page).await?.respond(StatusCode::OK))
 }
 
-/// Takes a product out of the shop; its past orders keep it.
+/// Removes a product from the shop; past orders keep its data.
 #[utoipa::path(delete, path = "/products/{product_id}", operation_id = "delist_product",
     tag = "selling", security(("bearer" = [])),
     params(("product_id" = String, Path), ("If-Match" = Option<String>, Header)), responses(

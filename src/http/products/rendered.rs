@@ -1,7 +1,7 @@
-//! Product pages as bytes: writing one as JSON costs more than everything else that answers a request for it.
+//! Cached product pages as bytes: rendering one as JSON costs more than the rest of the request.
 //!
-//! A page is kept with the versions of all it shows, and used only for the same versions: what has changed is rendered anew. Of
-//! its variants a checksum stands for their versions, as it does in the ETag.
+//! A page is cached with the versions of everything on it, and is rendered again when one of them has changed. For its
+//! variants, a checksum represents their versions, as in the ETag.
 //!
 //! May depend on `shop` and `domain`.
 
@@ -21,18 +21,17 @@ use crate::{
     shop::catalogue::ProductPage,
 };
 
-/// The share of pages in what is cached: they take a quarter of the bytes that the views of one kind may have, by default some ten
-/// thousand pages.
+/// The size of this cache as a fraction of the view cache of one kind: a quarter, by default some ten thousand pages.
 const SHARE_OF_VIEWS: usize = 4;
-/// About how many bytes a page takes beside its text.
+/// The approximate memory of a page beside its text, in bytes.
 const PAGE_OVERHEAD_BYTES: usize = 256;
-/// What a page's JSON takes beside the description, in bytes, about: room to write it without moving it.
+/// The approximate length of a page's JSON beside the description, in bytes: the initial capacity.
 const JSON_BYTES: usize = 1_024;
 
-/// A variant with its page; none where it cannot be seen.
+/// A variant with its page; `None` if it cannot be seen.
 pub(super) type SeenVariant<'a> = (&'a Variant, Option<ProductPage>);
 
-/// The versions of everything on a page: what its ETag says.
+/// The versions of everything on a page, which its ETag contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Versions {
     product: u64,
@@ -62,7 +61,8 @@ impl Versions {
     }
 }
 
-/// An ETag: the product part, against which edits are held, then the stock part, the rating part and the variants' part.
+/// An ETag: the product part, with which edits are compared, then the stock part, the rating part and the variants'
+/// part.
 impl fmt::Display for Versions {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { product, on_hand, reserved, ratings, average_hundredths, variants } = self;
@@ -70,7 +70,7 @@ impl fmt::Display for Versions {
     }
 }
 
-/// A page as it is sent.
+/// A rendered page.
 #[derive(Clone)]
 pub(super) struct Rendered {
     versions: Versions,
@@ -86,13 +86,13 @@ impl Rendered {
         Ok(Self { versions, etag, body: body.into() })
     }
 
-    /// The page as an answer.
+    /// The response with the page.
     pub(super) fn respond(self, status: StatusCode) -> Response {
         let content_type = HeaderValue::from_static("application/json");
         (status, [(header::CONTENT_TYPE, content_type), (header::ETAG, self.etag)], self.body).into_response()
     }
 
-    /// The answer to a client that has this page.
+    /// The response to a client that already has this page.
     pub(super) fn not_modified(self) -> Response {
         (StatusCode::NOT_MODIFIED, [(header::ETAG, self.etag)]).into_response()
     }
@@ -107,17 +107,17 @@ impl Weighter<ProductId, Rendered> for ByBytes {
     }
 }
 
-/// Pages that were rendered.
+/// The cache of rendered pages.
 pub(in crate::http) struct RenderedPages(Cache<ProductId, Rendered, ByBytes>);
 
 impl RenderedPages {
-    /// No pages yet, of a shop that caches so many bytes of views of each kind.
+    /// An empty cache, sized after the view cache of each kind.
     pub(in crate::http) fn beside(views_bytes_max: usize) -> Self {
         let bytes_max = views_bytes_max / SHARE_OF_VIEWS;
         Self(Cache::with_weighter(bytes_max / JSON_BYTES, bytes_max as u64, ByBytes))
     }
 
-    /// A page as it is sent, rendered unless it is here.
+    /// The rendered page, from the cache if it is current.
     pub(super) fn get(&self, page: &ProductPage, variants: &[SeenVariant<'_>]) -> Result<Rendered, Problem> {
         let versions = Versions::of(page, variants);
         if let Some(rendered) = self.0.get(&page.id).filter(|rendered| rendered.versions == versions) {

@@ -20,19 +20,19 @@ use crate::{
     shop::{CategoryCount, Error, Hit, SearchRequest, Sort, catalogue::ProductPage},
 };
 
-/// What stands between the levels of a category in a query.
+/// The separator of the levels of a category in a query.
 const LEVELS: char = '>';
 
-/// What to look for.
+/// A search.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(in crate::http) struct SearchQuery {
-    /// Words; without them everything is listed, newest first.
+    /// Words; without them all products are listed, newest first.
     pub(in crate::http) q: Option<String>,
-    /// A category and all below it: levels separated by `>`, top first, without regard to case.
+    /// A category and everything below it: levels separated by `>`, top level first, case-insensitive.
     category: Option<String>,
-    /// A brand, without regard to case.
+    /// A brand, case-insensitive.
     brand: Option<String>,
     /// A seller's user id.
     seller: Option<String>,
@@ -45,10 +45,10 @@ pub(in crate::http) struct SearchQuery {
     /// `relevance` (the default), `price_asc`, `price_desc` or `newest`.
     #[param(inline)]
     sort: Option<SortBy>,
-    /// How many products at most: 1 to 100, 20 unless given.
+    /// The size of the page: 1 to 100, 20 by default.
     #[param(minimum = 1, maximum = 100)]
     pub(in crate::http) limit: Option<usize>,
-    /// The `next_cursor` of the page before.
+    /// The `next_cursor` of the previous page.
     pub(in crate::http) after: Option<String>,
 }
 
@@ -63,12 +63,12 @@ enum SortBy {
 }
 
 impl SearchQuery {
-    /// Words only.
+    /// A search for words only.
     pub(in crate::http) fn words(words: String, page: paging::PageQuery) -> Self {
         Self { q: Some(words), limit: page.limit, after: page.after, ..Self::default() }
     }
 
-    /// The index's form of it.
+    /// Converts the query.
     pub(in crate::http) fn request(self) -> Result<SearchRequest, Problem> {
         let bad = |name: &str, rule: &str| Problem::invalid_query(format!("{name} {rule}"));
         let levels = self.category.iter().flat_map(|path| path.split(LEVELS));
@@ -111,7 +111,7 @@ pub(in crate::http) struct HitBody {
     id: String,
     title: String,
     brand: Option<String>,
-    /// Null where it cannot be bought.
+    /// Null if the product cannot be bought.
     price: Option<Money>,
     thumbnail_url: Option<String>,
     /// What that picture shows.
@@ -134,9 +134,9 @@ impl From<Hit> for HitBody {
 /// A category.
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct CategoryBody {
-    /// Top level first.
+    /// The levels, top level first.
     path: Vec<String>,
-    /// How many products are in it or below it.
+    /// The number of products in it or below it.
     products: usize,
 }
 
@@ -146,7 +146,7 @@ impl From<&CategoryCount> for CategoryBody {
     }
 }
 
-/// A product. (What `Shown` writes, for the description.)
+/// A product. (Documents the JSON that `Shown` writes.)
 #[derive(Serialize, ToSchema)]
 #[allow(dead_code, reason = "it describes what Shown writes")]
 pub(in crate::http) struct ProductBody {
@@ -155,9 +155,9 @@ pub(in crate::http) struct ProductBody {
     description: String,
     brand: Option<String>,
     category: Vec<String>,
-    /// Null where the product cannot be bought.
+    /// Null if the product cannot be bought.
     price: Option<Money>,
-    /// Whether it can be put into a cart: it has a price and no variants to choose from.
+    /// Whether it can be added to a cart: it has a price, and no variants to choose from.
     purchasable: bool,
     thumbnail_url: Option<String>,
     /// What that picture shows.
@@ -167,7 +167,7 @@ pub(in crate::http) struct ProductBody {
     /// The main one first.
     pictures: Vec<PictureBody>,
     attributes: BTreeMap<String, String>,
-    /// Units that can be ordered now.
+    /// Available units.
     quantity: u64,
     rating: RatingBody,
     variants: Vec<VariantBody>,
@@ -187,26 +187,26 @@ pub(in crate::http) struct PictureBody {
     alt: Option<String>,
 }
 
-/// What customers think.
+/// The average rating.
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct RatingBody {
-    /// In stars; 0 where there are no ratings.
+    /// In stars; 0 without ratings.
     average: f64,
     count: u64,
 }
 
-/// A variant to choose.
+/// A variant.
 #[derive(Serialize, ToSchema)]
 #[allow(dead_code, reason = "it describes what Shown writes")]
 struct VariantBody {
-    /// What to put into the cart.
+    /// The product to add to the cart.
     product_id: String,
     options: BTreeMap<String, String>,
     price: Option<Money>,
     quantity: u64,
 }
 
-/// A product's page, written without copying it first.
+/// A product page that is serialised without copying it first.
 #[derive(Serialize)]
 pub(in crate::http) struct Shown<'a> {
     id: &'a str,
@@ -244,7 +244,7 @@ struct ShownVariant<'a> {
 }
 
 impl<'a> Shown<'a> {
-    /// The page of a product, with what is known of its variants.
+    /// The page of a product with its variants.
     pub(in crate::http) fn new(
         page: &'a ProductPage,
         variants: &'a [(&'a product::Variant, Option<ProductPage>)],
@@ -257,7 +257,7 @@ impl<'a> Shown<'a> {
             quantity: page.as_ref().map_or(0, |page| page.stock.available),
         };
         let picture = |picture: &'a Picture| ShownPicture { url: picture.url(), alt: picture.alt.as_deref() };
-        // Hundredths of a star, exactly as many digits as there are.
+        // Hundredths of a star, so two decimal digits are exact.
         let average = f64::from(u32::try_from(page.rating.average_hundredths).unwrap_or(0)) / 100.0;
         Self {
             id: page.id.as_str(),
@@ -282,11 +282,11 @@ impl<'a> Shown<'a> {
     }
 }
 
-/// What is said about a product.
+/// The details of a product.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct ProductFields {
-    /// 1 to 64 of `A-Z a-z 0-9 . _ : -`; made up for a new product unless given.
+    /// 1 to 64 of `A-Z a-z 0-9 . _ : -`; generated for a new product by default.
     #[schema(example = "teapot-1")]
     pub(in crate::http) id: Option<String>,
     #[schema(example = "Cast iron teapot")]
@@ -294,10 +294,10 @@ pub(in crate::http) struct ProductFields {
     #[serde(default)]
     description: String,
     brand: Option<String>,
-    /// The path, top level first.
+    /// The category, top level first.
     #[serde(default)]
     category: Vec<String>,
-    /// Without it the product is listed and found, but cannot be bought.
+    /// Without a price the product is listed and found, but cannot be bought.
     price: Option<Money>,
     /// Unless given, the first picture.
     thumbnail_url: Option<String>,
@@ -309,25 +309,25 @@ pub(in crate::http) struct ProductFields {
     pictures: Option<Vec<PictureBody>>,
     #[serde(default)]
     attributes: BTreeMap<String, String>,
-    /// The product whose variant this is.
+    /// The product of which this is a variant.
     variant_of: Option<String>,
-    /// The variants to choose from.
+    /// The variants of this product.
     #[serde(default)]
     variants: Vec<NewVariant>,
 }
 
-/// A variant in its parent's page.
+/// A variant on its parent's page.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewVariant {
-    /// The variant's own product.
+    /// The product of the variant.
     product_id: String,
     /// What distinguishes it.
     options: BTreeMap<String, String>,
 }
 
 impl ProductFields {
-    /// The domain's form of it.
+    /// Converts the body.
     pub(in crate::http) fn details(self) -> Result<product::Details, Problem> {
         use crate::http::bodies::product_id;
         let price = match self.price {
