@@ -13,7 +13,7 @@ use std::{
 
 use futures::{StreamExt, stream};
 use souk::{
-    actors::records::{EVENT_VERSION, SNAPSHOT_VERSION, encode_event, encode_snapshot},
+    actors::records::{EVENT_VERSION, Header, SNAPSHOT_VERSION, encode_event, encode_snapshot},
     domain::{
         entity::{Entity, EntityId, Timestamp},
         ids::{OrderId, UserId},
@@ -119,12 +119,13 @@ fn live(placement: Placement, at: Timestamp) -> (Vec<Vec<u8>>, Vec<u8>) {
     let mut order = Order::default();
     let mut stored = Vec::with_capacity(life.len());
     for (second, command) in (0..).zip(&life) {
-        let event = decide(&order, command, at.plus_ms(second * 1_000));
+        let time = at.plus_ms(second * 1_000);
+        let event = decide(&order, command, time);
         order.apply(&event);
-        stored.push(encode_event::<Order>(&event));
+        stored.push(encode_event::<Order>(Header { time, tag: order.tag() }, &event));
     }
     assert_eq!(order.status(), Some(Status::Delivered), "it has arrived");
-    (stored, encode_snapshot(&order))
+    (stored, encode_snapshot(at.plus_ms(8_000), &order))
 }
 
 fn decide<E: Entity<Command: Debug>>(entity: &E, command: &E::Command, at: Timestamp) -> E::Event {

@@ -31,7 +31,7 @@ use super::{
     envelope::{Envelope, ReplyWhen},
     mailbox::{Mailbox, More},
     pending_snapshot::{BEING_WRITTEN, PendingSnapshot},
-    records::{self, EVENT_VERSION, Replayed},
+    records::{self, EVENT_VERSION, Header, Replayed},
     reply::{Accepted, Answer, AskError, Effect, NotDelivered},
     views::{Cell, Views},
 };
@@ -78,6 +78,8 @@ pub(super) struct State<E: Entity> {
 
 struct Alive<E> {
     entity: E,
+    /// When the last event happened. Where the clock has been set back, time stands still for the entity instead.
+    time: Timestamp,
     lease: Lease,
     sequence: u64,
     bytes_since_snapshot: usize,
@@ -105,11 +107,12 @@ impl<E: Entity> Actor for EntityActor<E> {
             Err(LoadError::Fault(Fault::Failed | Fault::Closed)) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
-        let Replayed { entity, erased_since }: Replayed<E> = records::replay(&loaded)?;
+        let Replayed { entity, time, erased_since }: Replayed<E> = records::replay(&loaded)?;
         let sequence = loaded.sequence();
         state.arguments.cell.publish(sequence, entity.view());
         let mut alive = Alive {
             entity,
+            time,
             lease,
             sequence,
             bytes_since_snapshot: loaded.records.iter().map(|record| record.payload.len()).sum(),
@@ -171,7 +174,7 @@ impl<E: Entity> State<E> {
                 return Ok(more);
             }
         };
-        let now = clock.now();
+        let now = clock.now().max(alive.time);
         let mut round = Round::new();
         for envelope in envelopes.drain(..) {
             alive.decide(envelope, now, arguments, &mut round);
@@ -240,6 +243,7 @@ impl<E: Entity> Alive<E> {
         self.snapshot_bytes.store(BEING_WRITTEN, Ordering::Release);
         PendingSnapshot {
             entity: self.entity.clone(),
+            time: self.time,
             sequence: self.sequence,
             journal: arguments.journal.clone(),
             stream: Views::<E>::stream(&arguments.id),
@@ -255,7 +259,7 @@ impl<E: Entity> Alive<E> {
         }
         let answer = match command.map_or(Ok(None), |command| self.entity.decide(&command, now)) {
             Ok(Some(event)) => {
-                let append = self.record(&event);
+                let append = self.record(&event, now);
                 round.bytes += append.payload.len();
                 round.appends.push(append);
                 round.erases |= E::erases(&event);
@@ -325,9 +329,10 @@ impl<E: Entity> Alive<E> {
     }
 
     /// Applies an event and returns the record to append.
-    fn record(&mut self, event: &E::Event) -> Append {
-        let payload = records::encode_event::<E>(event);
+    fn record(&mut self, event: &E::Event, now: Timestamp) -> Append {
         self.entity.apply(event);
+        self.time = now;
+        let payload = records::encode_event::<E>(Header { time: now, tag: self.entity.tag() }, event);
         self.sequence += 1;
         self.bytes_since_snapshot += payload.len();
         Append { sequence: self.sequence, version: EVENT_VERSION, payload }

@@ -11,7 +11,7 @@ use tokio::{runtime::Handle, task::JoinHandle};
 
 use super::records::{self, SNAPSHOT_VERSION};
 use crate::{
-    domain::entity::Entity,
+    domain::entity::{Entity, Timestamp},
     planted::{Bug, planted},
     storage::{Journal, Snapshot, Stream},
 };
@@ -22,6 +22,8 @@ pub(super) const BEING_WRITTEN: usize = usize::MAX;
 /// The state of an entity after one of its events, to be written when that event is durable.
 pub(super) struct PendingSnapshot<E: Entity> {
     pub(super) entity: E,
+    /// When its last event happened.
+    pub(super) time: Timestamp,
     /// The sequence number of the last event in it.
     pub(super) sequence: u64,
     pub(super) journal: Journal,
@@ -33,9 +35,9 @@ pub(super) struct PendingSnapshot<E: Entity> {
 impl<E: Entity> PendingSnapshot<E> {
     /// Writes the snapshot on this thread. To be called when its last event is durable.
     pub(super) fn write(self) {
-        let Self { entity, sequence, journal, stream, bytes: written } = self;
+        let Self { entity, time, sequence, journal, stream, bytes: written } = self;
         let state = if planted(Bug::SnapshotEmpty) { E::default() } else { entity };
-        let bytes = records::encode_snapshot(&state);
+        let bytes = records::encode_snapshot(time, &state);
         written.store(bytes.len(), Ordering::Release);
         journal.offer_snapshot(&stream, Snapshot { sequence, version: SNAPSHOT_VERSION, bytes: bytes.into() });
     }

@@ -17,14 +17,16 @@ use super::{
     checkout::Checkout,
     directory::Directory,
     follower::Progress,
-    lists::{Lists, OrdersOf, Stage},
+    lists::{Lists, OrdersOf},
 };
 use crate::{
     clock::Clock,
     domain::{
         entity::Timestamp,
         ids::OrderId,
-        order::{About, Attempt, CaptureMode, Command, IssueKind, Order, PaymentState, Poll, RefundCause, RefundState},
+        order::{
+            About, Attempt, CaptureMode, Command, IssueKind, Order, PaymentState, Poll, RefundCause, RefundState, Stage,
+        },
         unmatched_notices::{self, Day, UnmatchedNotice, UnmatchedNotices},
     },
     payments::{Booked, Gateway, Payment, Unknown},
@@ -48,17 +50,6 @@ const PAUSE_MS: u64 = 50;
 const CATCH_UP_MS: u64 = 5_000;
 /// How long a pass waits for the provider's word on one order, in milliseconds.
 const ASK_MS_MAX: u64 = 10_000;
-/// The stages of orders that something may have been captured for.
-const STAGES: [Stage; 8] = [
-    Stage::Open,
-    Stage::Paid,
-    Stage::Authorised,
-    Stage::Confirmed,
-    Stage::Packed,
-    Stage::Shipped,
-    Stage::Delivered,
-    Stage::Ended,
-];
 
 /// What the reconciler works with.
 #[derive(Clone)]
@@ -200,7 +191,7 @@ impl Parts {
     async fn compare(&self, since: Timestamp, until: Timestamp, seen: &mut Reconciled) -> Result<(), Stopped> {
         self.progress.catch_up(Duration::from_millis(CATCH_UP_MS)).await;
         let mut cursors: Vec<_> =
-            STAGES.map(|stage| Newest { stage, after: None, page: Vec::new(), ended: false }).into();
+            Stage::ALL.map(|stage| Newest { stage, after: None, page: Vec::new(), ended: false }).into();
         let mut end = until;
         while end > since {
             let begin = Timestamp(end.0.saturating_sub(SLICE_MS)).max(since);

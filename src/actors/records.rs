@@ -1,13 +1,16 @@
 //! How events and snapshots become stored bytes, and back.
 //!
-//! Every record carries the version of its form: the domain's own type in bincode, which is positional. From the first
-//! release on, fields and variants are never reordered, removed or inserted; a new variant of an event goes to the end.
-//! The golden bytes in `tests/golden/` hold us to it. A state that has to change after that gets a new version.
+//! A stored event or state is a [`Header`] and the domain's own type behind it, both in bincode, which is positional.
+//! Each carries the version of its form. From the first release on, fields and variants are never reordered, removed or
+//! inserted, and a new variant of an event goes to the end; a state that has to change gets a new version. The golden
+//! bytes in `tests/golden/` hold us to it.
 //!
-//! May depend on `storage::codec` and `domain`.
+//! May depend on `storage` and `domain`.
+
+use serde::{Deserialize, Serialize};
 
 use crate::{
-    domain::entity::Entity,
+    domain::entity::{Entity, Tag, Timestamp},
     storage::{
         Loaded,
         codec::{CodecError, decode, encode},
@@ -36,33 +39,53 @@ pub enum RecordError {
     Codec(#[from] CodecError),
 }
 
+/// What stands before every stored event and state. It takes 9 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Header {
+    /// When the event happened; before a state, its last event. It never decreases along a stream.
+    pub time: Timestamp,
+    /// What projections want to know of the state after the event.
+    pub tag: Tag,
+}
+
+/// A stored event or state behind its header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stored<T> {
+    /// What is known of it without understanding the rest.
+    pub header: Header,
+    /// The event or state.
+    pub value: T,
+}
+
 /// The stored form of an event.
 #[must_use]
-pub fn encode_event<E: Entity>(event: &E::Event) -> Vec<u8> {
-    encode(event)
+pub fn encode_event<E: Entity>(header: Header, event: &E::Event) -> Vec<u8> {
+    encode(&Stored { header, value: event })
 }
 
 /// An event from its stored form.
 ///
 /// # Errors
 /// [`RecordError`].
-pub fn decode_event<E: Entity>(version: u16, bytes: &[u8]) -> Result<E::Event, RecordError> {
+pub fn decode_event<E: Entity>(version: u16, bytes: &[u8]) -> Result<Stored<E::Event>, RecordError> {
     if version != EVENT_VERSION {
         return Err(RecordError::UnknownVersion { version, newest: EVENT_VERSION });
     }
     Ok(decode(bytes)?)
 }
 
-/// The stored form of an entity's state.
+/// The stored form of an entity's state, whose last event was at `time`.
 #[must_use]
-pub fn encode_snapshot<E: Entity>(entity: &E) -> Vec<u8> {
-    encode(entity)
+pub fn encode_snapshot<E: Entity>(time: Timestamp, entity: &E) -> Vec<u8> {
+    encode(&Stored { header: Header { time, tag: entity.tag() }, value: entity })
 }
 
 /// The entity of a stored stream.
 pub struct Replayed<E> {
-    /// As it is after its last event.
+    /// Its state after its last event.
     pub entity: E,
+    /// When its last event happened; the beginning of time where it has had none.
+    pub time: Timestamp,
     /// Whether an event since its snapshot erases, so that what it erases is still stored.
     pub erased_since: bool,
 }
@@ -72,20 +95,23 @@ pub struct Replayed<E> {
 /// # Errors
 /// [`RecordError`].
 pub fn replay<E: Entity>(loaded: &Loaded) -> Result<Replayed<E>, RecordError> {
-    let mut erased_since = false;
-    let mut entity: E = match &loaded.snapshot {
-        Some(snapshot) => decode_snapshot(snapshot.version, &snapshot.bytes)?,
-        None => E::default(),
+    let mut replayed = match &loaded.snapshot {
+        Some(snapshot) => {
+            let Stored { header, value: entity } = decode_snapshot(snapshot.version, &snapshot.bytes)?;
+            Replayed { entity, time: header.time, erased_since: false }
+        }
+        None => Replayed { entity: E::default(), time: Timestamp::default(), erased_since: false },
     };
     for record in &loaded.records {
-        let event = decode_event::<E>(record.version, &record.payload)?;
-        erased_since |= E::erases(&event);
-        entity.apply(&event);
+        let Stored { header, value: event } = decode_event::<E>(record.version, &record.payload)?;
+        replayed.entity.apply(&event);
+        replayed.time = header.time;
+        replayed.erased_since |= E::erases(&event);
     }
-    Ok(Replayed { entity, erased_since })
+    Ok(replayed)
 }
 
-fn decode_snapshot<E: Entity>(version: u16, bytes: &[u8]) -> Result<E, RecordError> {
+fn decode_snapshot<E: Entity>(version: u16, bytes: &[u8]) -> Result<Stored<E>, RecordError> {
     if version != SNAPSHOT_VERSION {
         return Err(RecordError::UnknownVersion { version, newest: SNAPSHOT_VERSION });
     }
@@ -97,7 +123,6 @@ mod tests {
     use super::*;
     use crate::{
         domain::{
-            entity::Timestamp,
             ids::OrderId,
             inventory::{Event, HOLDS_MAX, Inventory},
         },
@@ -114,7 +139,7 @@ mod tests {
             inventory.apply(&Event::Reserved { order, quantity: 1, deadline, at });
             inventory.apply(&Event::Fulfilled { order, at });
         }
-        encode_snapshot(&inventory).len()
+        encode_snapshot(at, &inventory).len()
     }
 
     #[test]

@@ -46,6 +46,11 @@ pub enum Kind {
     UnmatchedNotices = 8,
 }
 
+/// What projections want to know of an entity's state, computed after each event and stored with it, so that a projection
+/// need not load the state. Each kind of entity gives the bits a meaning of its own; 0 where it has no use for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct Tag(pub u8);
+
 /// The id of an entity, as the runtime needs it: a map key and a name in storage.
 pub trait EntityId: Clone + Eq + Hash + fmt::Display + fmt::Debug + Send + Sync + 'static {
     /// The bytes that name the entity in storage; at most 80.
@@ -59,7 +64,7 @@ pub trait EntityId: Clone + Eq + Hash + fmt::Display + fmt::Debug + Send + Sync 
 ///
 /// `apply` cannot fail: it asserts what `decide` promised, and a broken promise is a bug that ends that one actor.
 ///
-/// A clone is what a snapshot is written from while the entity goes on. What can become large is kept in persistent collections
+/// A snapshot is written from a clone while the entity goes on. What can become large is kept in persistent collections
 /// (`imbl`, `SharedMap`), so that a clone costs next to nothing.
 pub trait Entity: Clone + Default + Serialize + DeserializeOwned + Send + 'static {
     /// Its tag in stored names.
@@ -78,6 +83,7 @@ pub trait Entity: Clone + Default + Serialize + DeserializeOwned + Send + 'stati
     type View: Clone + Send + Sync + 'static;
 
     /// Decides a command: an event to record, `None` where it is already so, or the reason why not.
+    /// `now` is never earlier than the entity's last event, whatever the clock says.
     ///
     /// # Errors
     /// The entity's rejection; nothing changed.
@@ -86,8 +92,13 @@ pub trait Entity: Clone + Default + Serialize + DeserializeOwned + Send + 'stati
     /// Makes the event part of the state.
     fn apply(&mut self, event: &Self::Event);
 
-    /// Whether the event takes data out of the state that must not stay in storage either: then the state after it is stored
-    /// with it, and takes the place of the events before it.
+    /// What projections want to know of the state. It is asked for after every event, so it must be cheap.
+    fn tag(&self) -> Tag {
+        Tag::default()
+    }
+
+    /// Whether the event takes data out of the state that must not stay in storage either. If so, the state after it is
+    /// stored with it and replaces the events before it.
     fn erases(_: &Self::Event) -> bool {
         false
     }

@@ -210,7 +210,7 @@ impl Projection for IndexProjection {
         for record in records.iter().filter(|record| record.stream.kind() == Kind::Product as u8) {
             let Some(id) = ProductId::from_key(record.stream.key()) else { continue };
             match records::decode_event::<Product>(record.version, &record.payload) {
-                Ok(event) => self.apply_event(&id, &event)?,
+                Ok(stored) => self.apply_event(&id, &stored.value)?,
                 Err(error) => {
                     tracing::error!(%id, %error, "a change of a product cannot be read and is left out of the index");
                 }

@@ -56,10 +56,10 @@ use crate::{
 pub use crate::{
     actors::{
         erasure::Finished,
-        lists::Stage,
         reconciler::{Pass, Reconciled},
         reply::{Effect, NotDelivered},
     },
+    domain::order::Stage,
     identity::{Principal, passwords::PasswordError},
     payments::guard::{Call, CallOutcome},
     search::{CategoryCount, Cursor, Hit, SearchError, SearchPage, SearchRequest, Sort, Status as SearchStatus},

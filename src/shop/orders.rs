@@ -8,17 +8,13 @@ use tokio::sync::oneshot;
 
 use super::{Error, PAGE_ITEMS_MAX, Shop, access};
 use crate::{
-    actors::{
-        lists::{OrdersOf, Stage},
-        reply::Effect,
-        views::Subscription,
-    },
+    actors::{lists::OrdersOf, reply::Effect, views::Subscription},
     domain::{
         cart,
         charges::Charges,
         ids::{OrderId, ProductId},
         money::{Currency, Money},
-        order::{Address, Command, EndReason, InvalidPlacement, Line, Order, Placement, Poll, Status, Tracking},
+        order::{Address, Command, EndReason, InvalidPlacement, Line, Order, Placement, Poll, Stage, Status, Tracking},
     },
     identity::{Principal, random_u128},
     planted::{Bug, planted},

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     actors::{
         lists::{self, open_order_key},
-        records::{decode_event, replay},
+        records::{Stored, decode_event, replay},
     },
     domain::{
         account::Account,
@@ -48,6 +48,8 @@ struct Rebuilt<E> {
     loaded_sequence: u64,
     /// The last event in the log.
     sequence: u64,
+    /// When it happened.
+    time: Timestamp,
     /// Whether folding failed, so that later events are skipped.
     broken: bool,
 }
@@ -89,7 +91,7 @@ impl<E: Entity + PartialEq> Folded<E> {
             let folded = (sequence == 1).then(E::default);
             let reaches_back = sequence == 1 || audit.oldest() > Position::BEGINNING;
             let before = if reaches_back { sequence - 1 } else { 0 };
-            Rebuilt { folded, loaded, loaded_sequence, sequence: before, broken: false }
+            Rebuilt { folded, loaded, loaded_sequence, sequence: before, time: Timestamp::default(), broken: false }
         });
         if kept.broken {
             return None;
@@ -104,7 +106,14 @@ impl<E: Entity + PartialEq> Folded<E> {
         }
         kept.sequence = sequence;
         let event = match decode_event::<E>(record.version, &record.payload) {
-            Ok(event) => event,
+            Ok(Stored { header, .. }) if header.time < kept.time => {
+                broken(format!("record {sequence} is of an earlier time than the one before"));
+                return None;
+            }
+            Ok(Stored { header, value }) => {
+                kept.time = header.time;
+                value
+            }
             Err(error) => {
                 broken(format!("record {sequence} cannot be read: {error}"));
                 return None;
@@ -160,7 +169,17 @@ impl<E: Entity + PartialEq> Folded<E> {
             report.find(Invariant::I11, format!("{stream:?}"), "the state has it, and the log does not");
         }
         let (loaded, sequence) = Self::load(audit, stream, report);
-        self.0.insert(id, Rebuilt { folded: None, loaded, loaded_sequence: sequence, sequence, broken: false });
+        self.0.insert(
+            id,
+            Rebuilt {
+                folded: None,
+                loaded,
+                loaded_sequence: sequence,
+                sequence,
+                time: Timestamp::default(),
+                broken: false,
+            },
+        );
     }
 }
 

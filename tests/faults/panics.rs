@@ -27,7 +27,7 @@ use parking_lot::Mutex;
 use reqwest::Method;
 use serde_json::{Value, json};
 use souk::{
-    actors::records::{EVENT_VERSION, encode_event},
+    actors::records::{EVENT_VERSION, Header, encode_event},
     domain::{
         entity::{Entity, EntityId, Timestamp},
         ids::{OrderId, ProductId},
@@ -71,7 +71,8 @@ async fn poison(data: &Path) {
     for number in 0..POISONED {
         let product: ProductId = name(number).parse().unwrap();
         let (lease, loaded) = journal.activate(&Stream::new(Inventory::KIND as u8, &product.to_key())).await.unwrap();
-        let payload = encode_event::<Inventory>(&Event::Fulfilled { order: OrderId(1), at: Timestamp(0) });
+        let payload =
+            encode_event::<Inventory>(Header::default(), &Event::Fulfilled { order: OrderId(1), at: Timestamp(0) });
         let sequence = loaded.sequence() + 1;
         let (done, durable) = oneshot::channel();
         let append = Append { sequence, version: EVENT_VERSION, payload };

@@ -24,7 +24,7 @@ mod projection;
 mod reader;
 
 pub use self::{
-    keys::{NAME, Stage, open_order_key},
+    keys::{NAME, open_order_key},
     projection::ListsProjection,
     reader::{Listed, Lists, OrdersOf},
 };

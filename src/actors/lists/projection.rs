@@ -2,22 +2,25 @@
 //!
 //! May depend on `storage` and `domain`.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use serde::de::DeserializeOwned;
 
-use super::keys::{NAME, Stage, attention_key, key, newest_first, open_order_key};
+use super::keys::{NAME, attention_key, key, newest_first, open_order_key};
 use crate::{
     actors::{
         projection::{Projection, ProjectionFault},
-        records::{self, Replayed},
+        records::{self, Replayed, Stored},
     },
     domain::{
         account::{self, Account},
         cart::Cart,
-        entity::{Entity, EntityId, Kind, Timestamp},
+        entity::{Entity, EntityId, Kind, Tag, Timestamp},
         ids::{AccountId, OrderId, ProductId},
-        order::{self, Order, PaymentState, Placement, RefundState},
+        order::{self, Listing, Order, Placement, Stage},
         review::{self, Review, ReviewId, Written},
         reviews::{self, Reviews},
     },
@@ -60,18 +63,19 @@ impl ListsProjection {
         }
     }
 
-    /// What a record says, and of whom.
-    fn event<E: Entity>(&mut self, record: &Record) -> Result<(E::Id, E::Event), ProjectionFault> {
-        let event = records::decode_event::<E>(record.version, &record.payload).map_err(|error| fault(&error))?;
+    /// The event of a record with its tag, and whose it is.
+    fn event<E: Entity>(&mut self, record: &Record) -> Result<(E::Id, E::Event, Tag), ProjectionFault> {
+        let Stored { header, value: event } =
+            records::decode_event::<E>(record.version, &record.payload).map_err(|error| fault(&error))?;
         if E::erases(&event) {
             self.erased.insert(record.stream.clone());
         }
-        Ok((id_of::<E>(&record.stream)?, event))
+        Ok((id_of::<E>(&record.stream)?, event, header.tag))
     }
 
     /// What has become of an entity.
     fn state<E: Entity>(&mut self, stream: &Stream, loaded: &Loaded) -> Result<(E::Id, E), ProjectionFault> {
-        let Replayed { entity, erased_since } = records::replay(loaded).map_err(|error| fault(&error))?;
+        let Replayed { entity, erased_since, .. } = records::replay(loaded).map_err(|error| fault(&error))?;
         if erased_since {
             self.erased.insert(stream.clone());
         }
@@ -91,72 +95,40 @@ impl ListsProjection {
         self.pending.insert(key, None);
     }
 
-    fn order_event(&mut self, order: OrderId, event: &order::Event) -> Result<(), ProjectionFault> {
-        use order::Event;
-        match event.leaves_open() {
-            Some(true) if planted(Bug::OrderNotListed) && matches!(event, Event::Placed(_)) => {}
-            // The checkout comes back to it at the next start.
-            Some(true) => self.put(open_order_key(order), Vec::new()),
-            Some(false) => self.delete(open_order_key(order)),
-            None => {}
-        }
-        match event {
-            Event::RefundAdvanced { state: RefundState::Failed { .. }, .. }
-            | Event::RefundedElsewhere { .. }
-            | Event::IssueRaised { .. } => {
-                self.put(attention_key(order), Vec::new());
-            }
-            Event::IssuesResolved { all: true, .. } => self.delete(attention_key(order)),
-            _ => {}
-        }
-        let stage = match event {
-            Event::Placed(placement) => {
-                self.placed(order, placement);
-                return self.move_to(order, Stage::Open, Some(placement.at));
-            }
-            Event::PaymentAdvanced { state, .. } => match state {
-                PaymentState::Captured { .. } => Stage::Paid,
-                PaymentState::Authorised { .. } => Stage::Authorised,
-                PaymentState::Declined { .. } | PaymentState::Voided { .. } => return self.open_again(order),
-                PaymentState::ActionRequired { .. } | PaymentState::Processing { .. } => return Ok(()),
-            },
-            Event::Fulfilled { .. } | Event::FulfilledWithMore { .. } => Stage::Confirmed,
-            Event::Packed { .. } => Stage::Packed,
-            Event::Shipped { .. } => Stage::Shipped,
-            Event::Delivered { .. } => Stage::Delivered,
-            Event::Ended { .. } | Event::EndedWithMore { .. } => Stage::Ended,
-            Event::EndBegun { .. } => return self.open_again(order),
-            Event::CartTaken { .. }
-            | Event::StockAnswered { .. }
-            | Event::PaymentRequested { .. }
-            | Event::AuthorisationRequested { .. }
-            | Event::CaptureRequested { .. }
-            | Event::VoidRequested { .. }
-            | Event::StrayCaptured { .. }
-            | Event::Notified { .. }
-            | Event::NothingNew { .. }
-            | Event::RefundRequested { .. }
-            | Event::RefundedElsewhere { .. }
-            | Event::RefundAdvanced { .. }
-            | Event::Restocked { .. }
-            | Event::ReturnRequested { .. }
-            | Event::ReturnReceived { .. }
-            | Event::ReturnRejected { .. }
-            | Event::Undone { .. }
-            | Event::IssueRaised { .. }
-            | Event::IssuesResolved { .. }
-            | Event::Erased { .. } => return Ok(()),
+    fn order_event(&mut self, order: OrderId, event: &order::Event, tag: Tag) -> Result<(), ProjectionFault> {
+        let placed = match event {
+            order::Event::Placed(placement) => Some(placement.as_ref()),
+            _ => None,
         };
-        self.move_to(order, stage, None)
+        match Listing::from_tag(tag) {
+            Some(listing) => self.list_order(order, listing, placed),
+            None => Ok(()),
+        }
     }
 
-    /// An order that had come further is open again.
-    fn open_again(&mut self, order: OrderId) -> Result<(), ProjectionFault> {
-        let known: Option<(Timestamp, Stage)> = self.decoded(&key(b'p', &[&order.to_key()]))?;
-        match known {
-            Some((_, stage)) if stage != Stage::Open => self.move_to(order, Stage::Open, None),
-            _ => Ok(()),
+    /// Lists an order as its state wants it. `placed` is its placement, where it may be new to the lists.
+    fn list_order(
+        &mut self,
+        order: OrderId,
+        listing: Listing,
+        placed: Option<&Placement>,
+    ) -> Result<(), ProjectionFault> {
+        if let Some(placement) = placed {
+            self.placed(order, placement);
         }
+        self.set(open_order_key(order), listing.is_open && !planted(Bug::OrderNotListed))?;
+        self.set(attention_key(order), listing.has_issues)?;
+        self.move_to(order, listing.stage, placed.map(|placement| placement.at))
+    }
+
+    /// Puts a key without a value, or deletes it; nothing is written where it is so already.
+    fn set(&mut self, key: Vec<u8>, is_listed: bool) -> Result<(), ProjectionFault> {
+        match (self.get(&key)?.is_some(), is_listed) {
+            (false, true) => self.put(key, Vec::new()),
+            (true, false) => self.delete(key),
+            (true, true) | (false, false) => {}
+        }
+        Ok(())
     }
 
     fn placed(&mut self, order: OrderId, placement: &Placement) {
@@ -169,16 +141,10 @@ impl ListsProjection {
 
     /// What all its events together would have listed.
     fn order_state(&mut self, id: OrderId, order: &Order) -> Result<(), ProjectionFault> {
-        let (Some(placement), Some(status)) = (order.placement(), order.status()) else { return Ok(()) };
-        let stage = Stage::from(status);
-        self.placed(id, placement);
-        if !order.is_settled() {
-            self.put(open_order_key(id), Vec::new());
+        match order.listing() {
+            Some(listing) => self.list_order(id, listing, order.placement().map(Arc::as_ref)),
+            None => Ok(()),
         }
-        if order.open_issue_kinds().next().is_some() {
-            self.put(attention_key(id), Vec::new());
-        }
-        self.move_to(id, stage, Some(placement.at))
     }
 
     /// The changes since the last commit, in the order in which they are to be made: a crash may leave only the first of them, and
@@ -200,10 +166,12 @@ impl ListsProjection {
     fn move_to(&mut self, order: OrderId, stage: Stage, placed_at: Option<Timestamp>) -> Result<(), ProjectionFault> {
         let place = key(b'p', &[&order.to_key()]);
         let known: Option<(Timestamp, Stage)> = self.decoded(&place)?;
-        if let Some((at, stage)) = known {
-            self.delete(key(b't', &[&[stage as u8], &newest_first(at), &order.to_key()]));
-        }
         let Some(at) = placed_at.or(known.map(|(at, _)| at)) else { return Ok(()) };
+        match known {
+            Some((_, known)) if known == stage => return Ok(()),
+            Some((at, known)) => self.delete(key(b't', &[&[known as u8], &newest_first(at), &order.to_key()])),
+            None => {}
+        }
         self.put(key(b't', &[&[stage as u8], &newest_first(at), &order.to_key()]), Vec::new());
         match stage {
             // It moves no more. Ids of orders are random, so each that stayed would cost a page of the tree.
@@ -340,16 +308,16 @@ impl Projection for ListsProjection {
         for record in records {
             let kind = record.stream.kind();
             if kind == Kind::Order as u8 {
-                let (id, event) = self.event::<Order>(record)?;
-                self.order_event(id, &event)?;
+                let (id, event, tag) = self.event::<Order>(record)?;
+                self.order_event(id, &event, tag)?;
             } else if kind == Kind::Reviews as u8 {
-                let (product, event) = self.event::<Reviews>(record)?;
+                let (product, event, _) = self.event::<Reviews>(record)?;
                 self.rating_event(product, &event)?;
             } else if kind == Kind::Review as u8 {
-                let (id, event) = self.event::<Review>(record)?;
+                let (id, event, _) = self.event::<Review>(record)?;
                 self.review_event(&id, &event)?;
             } else if kind == Kind::Account as u8 {
-                let (id, event) = self.event::<Account>(record)?;
+                let (id, event, _) = self.event::<Account>(record)?;
                 self.account_event(id, &event);
             } else if kind == Kind::Cart as u8 {
                 self.event::<Cart>(record)?;

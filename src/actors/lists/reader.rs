@@ -2,11 +2,12 @@
 //!
 //! May depend on `storage` and `domain`.
 
-use super::keys::{NAME, Stage, key};
+use super::keys::{NAME, key};
 use crate::{
     domain::{
         entity::EntityId,
         ids::{AccountId, OrderId, ProductId, UserId},
+        order::Stage,
         review::{ReviewId, Written},
     },
     storage::{Fault, Journal, codec::decode},

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    entity::{Entity, Kind, Timestamp},
+    entity::{Entity, Kind, Tag, Timestamp},
     ids::UserId,
 };
 
@@ -126,6 +126,11 @@ impl Entity for AppendList {
                 self.entries.push(*entry);
             }
         }
+    }
+
+    /// The length of the list, as far as a byte goes.
+    fn tag(&self) -> Tag {
+        Tag(u8::try_from(self.entries.len()).unwrap_or(u8::MAX))
     }
 
     fn view(&self) -> Seen {

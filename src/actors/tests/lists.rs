@@ -5,22 +5,20 @@
 use super::test_shop::placement;
 use crate::{
     actors::{
-        lists::{Lists, ListsProjection, NAME, OrdersOf, Stage},
+        lists::{Lists, ListsProjection, NAME, OrdersOf},
         projection::Projection,
-        records::{EVENT_VERSION, encode_event},
+        records::{EVENT_VERSION, Header, encode_event},
     },
     domain::{
         entity::{Entity, EntityId, Timestamp},
         ids::{OrderId, UserId},
-        order::{CaptureMode, Command, Order, PaymentState, StockAnswer, Tracking},
+        order::{CaptureMode, Command, Order, PaymentState, Stage, StockAnswer, Tracking},
     },
     storage::{Journal, JournalConfig, Position, Record, Stream},
 };
 
 const CUSTOMER: UserId = UserId(1);
 const NOW: Timestamp = Timestamp(1_000);
-const STAGES: [Stage; 7] =
-    [Stage::Open, Stage::Paid, Stage::Confirmed, Stage::Packed, Stage::Shipped, Stage::Delivered, Stage::Ended];
 
 /// The records of an order that these commands create.
 fn records(id: OrderId, commands: &[Command]) -> Vec<Record> {
@@ -29,7 +27,7 @@ fn records(id: OrderId, commands: &[Command]) -> Vec<Record> {
     let event = |command| {
         let event = order.decide(command, NOW).unwrap().unwrap();
         order.apply(&event);
-        encode_event::<Order>(&event)
+        encode_event::<Order>(Header { time: NOW, tag: order.tag() }, &event)
     };
     let payloads: Vec<_> = commands.iter().map(event).collect();
     let record = |(sequence, payload): (u64, Vec<u8>)| {
@@ -49,7 +47,7 @@ fn listed(journal: &Journal, id: OrderId) -> (usize, bool, Vec<Stage>) {
     let orders = |of| lists.orders(of, None, usize::MAX - 1).unwrap().items;
     let customers = orders(OrdersOf::Customer(CUSTOMER)).iter().filter(|order| **order == id).count();
     let open = lists.open_orders(None, usize::MAX - 1).unwrap().items.contains(&id);
-    let stages = STAGES.into_iter().filter(|stage| orders(OrdersOf::Stage(*stage)).contains(&id));
+    let stages = Stage::ALL.into_iter().filter(|stage| orders(OrdersOf::Stage(*stage)).contains(&id));
     (customers, open, stages.collect())
 }
 

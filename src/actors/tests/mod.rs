@@ -12,6 +12,7 @@ mod disk;
 mod erasure;
 mod following;
 mod golden;
+mod headers;
 mod lists;
 mod model;
 mod refusals;

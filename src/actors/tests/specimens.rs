@@ -181,7 +181,7 @@ fn refund(number: u32, cause: RefundCause) -> Refund {
     }
 }
 
-pub(super) fn order() -> [(&'static str, order::Event); 64] {
+pub(super) fn order() -> [(&'static str, order::Event); 62] {
     use order::Event;
     let variant = |event: &Event| match event {
         Event::Placed(_) => 0,
@@ -210,10 +210,8 @@ pub(super) fn order() -> [(&'static str, order::Event); 64] {
         Event::ReturnRejected { .. } => 23,
         Event::Undone { .. } => 24,
         Event::IssueRaised { .. } => 25,
-        Event::FulfilledWithMore { .. } => 26,
-        Event::EndedWithMore { .. } => 27,
-        Event::IssuesResolved { .. } => 28,
-        Event::RefundedElsewhere { .. } => 29,
+        Event::IssuesResolved { .. } => 26,
+        Event::RefundedElsewhere { .. } => 27,
     };
     let bare = test_shop::placement(USER, 3, &[(0, 2)], AT);
     let answered = |first, second| Event::StockAnswered { answers: vec![(0, first), (1, second)], at: AT };
@@ -223,13 +221,13 @@ pub(super) fn order() -> [(&'static str, order::Event); 64] {
     let ends = |reason| Event::EndBegun { reason, at: AT };
     let short = EndReason::InsufficientStock { product: id("p1"), requested: 4, available: 3 };
     let captured = PaymentState::Captured { reference: "ch_1".into(), amount: inr(342) };
-    let refund_advanced = |state| Event::RefundAdvanced { number: 1, state, more: true, at: AT };
+    let refund_advanced = |state| Event::RefundAdvanced { number: 1, state, at: AT };
     let raised = |kind| Event::IssueRaised { kind, notice: Some(7), at: AT };
     let mismatch = IssueKind::AmountMismatch { attempt: 1, reference: "pi_1".into(), captured: inr(341) };
     let tracking = Tracking { carrier: "Post".into(), number: "RR123".into() };
     of_all(
         variant,
-        30,
+        28,
         [
             ("placed", Event::Placed(placement())),
             ("placed_bare", Event::Placed(bare)),
@@ -268,10 +266,10 @@ pub(super) fn order() -> [(&'static str, order::Event); 64] {
             ("stray", Event::StrayCaptured { attempt: 1, reference: "pi_1".into(), amount: inr(342), at: AT }),
             ("notice_of_payment", Event::Notified { about: About::Attempt(2), notice: Some(7), at: AT }),
             ("notice_of_refund", Event::Notified { about: About::Refund(1), notice: Some(7), at: AT }),
-            ("nothing_new", Event::NothingNew { about: About::Attempt(2), more: false, at: AT }),
+            ("nothing_new", Event::NothingNew { about: About::Attempt(2), at: AT }),
             ("notice_of_first", Event::Notified { about: About::Attempt(1), notice: Some(7), at: AT }),
-            ("nothing_new_of_first", Event::NothingNew { about: About::Attempt(1), more: true, at: AT }),
-            ("nothing_new_of_refund", Event::NothingNew { about: About::Refund(1), more: true, at: AT }),
+            ("nothing_new_of_first", Event::NothingNew { about: About::Attempt(1), at: AT }),
+            ("nothing_new_of_refund", Event::NothingNew { about: About::Refund(1), at: AT }),
             ("refund_requested", Event::RefundRequested { refund: refund(1, RefundCause::Asked) }),
             ("refund_of_cancelled", Event::RefundRequested { refund: refund(1, RefundCause::Cancelled) }),
             ("refund_of_stray", Event::RefundRequested { refund: refund(1, RefundCause::Stray) }),
@@ -281,7 +279,7 @@ pub(super) fn order() -> [(&'static str, order::Event); 64] {
             ("refund_by_hand", refund_advanced(RefundState::ByHand)),
             ("refunded_elsewhere", Event::RefundedElsewhere { refund: refund(1, RefundCause::Elsewhere) }),
             ("notice_of_refunds", Event::Notified { about: About::Refunds(1), notice: Some(7), at: AT }),
-            ("restocked", Event::Restocked { number: 1, more: false, at: AT }),
+            ("restocked", Event::Restocked { number: 1, at: AT }),
             (
                 "return_requested",
                 Event::ReturnRequested { lines: vec![(0, 1)], reason: "too small".into(), key, at: AT },
@@ -297,29 +295,13 @@ pub(super) fn order() -> [(&'static str, order::Event); 64] {
             ("refunded_elsewhere_raised", raised(IssueKind::RefundedElsewhere { refund: 1, amount: inr(3) })),
             ("dispute_ended", raised(IssueKind::DisputeEnded { reference: "pi_1".into(), outcome: "won".into() })),
             ("disputed", raised(IssueKind::Disputed { reference: "pi_1".into() })),
-            ("fulfilled_with_more", Event::FulfilledWithMore { at: AT }),
-            ("ended_with_more", Event::EndedWithMore { at: AT }),
             (
                 "resolved_by_operator",
-                Event::IssuesResolved {
-                    issues: vec![1],
-                    all: false,
-                    more: true,
-                    by: Some(USER),
-                    note: "called the bank".into(),
-                    at: AT,
-                },
+                Event::IssuesResolved { issues: vec![1], by: Some(USER), note: "called the bank".into(), at: AT },
             ),
             (
                 "resolved_by_itself",
-                Event::IssuesResolved {
-                    issues: vec![1],
-                    all: true,
-                    more: false,
-                    by: None,
-                    note: "it has resolved itself".into(),
-                    at: AT,
-                },
+                Event::IssuesResolved { issues: vec![1], by: None, note: "it has resolved itself".into(), at: AT },
             ),
         ],
     )

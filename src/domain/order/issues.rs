@@ -202,14 +202,10 @@ impl Order {
     ) -> Result<Option<Event>, Rejection> {
         self.placed()?;
         super::Text::Note.check(note, NOTE_BYTES_MAX)?;
-        let open = || self.open_issues().map(|known| known.number);
-        let issues: Vec<u32> = open().filter(|number| issues.contains(number)).collect();
-        let (any, all) = (!issues.is_empty(), open().all(|number| issues.contains(&number)));
-        let event = |more| {
-            let (issues, note) = (issues.clone(), note.to_owned());
-            Event::IssuesResolved { issues, all, more, by, note, at: now }
-        };
-        Ok(any.then(|| self.with_more(event)))
+        let open = self.open_issues().map(|known| known.number);
+        let issues: Vec<u32> = open.filter(|number| issues.contains(number)).collect();
+        let is_news = !issues.is_empty();
+        Ok(is_news.then(|| Event::IssuesResolved { issues, by, note: note.to_owned(), at: now }))
     }
 
     /// Whether a notice has had its effect.

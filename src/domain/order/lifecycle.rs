@@ -52,10 +52,7 @@ impl Order {
                 Err(Rejection::WrongStatus { status: Status::Cancelling })
             }
             Status::Cancelling if self.refunds.iter().all(|refund| !refund.is_pending()) => {
-                Ok(Some(self.with_more(|more| match more {
-                    true => Event::EndedWithMore { at: now },
-                    false => Event::Ended { at: now },
-                })))
+                Ok(Some(Event::Ended { at: now }))
             }
             Status::Cancelling => Ok((!self.undone).then_some(Event::Undone { at: now })),
             Status::Cancelled | Status::Expired | Status::Rejected => Ok(None),

@@ -287,8 +287,6 @@ pub enum Event {
     NothingNew {
         /// Of what.
         about: About,
-        /// Whether the checkout has more to do afterwards.
-        more: bool,
         /// When.
         at: Timestamp,
     },
@@ -303,8 +301,6 @@ pub enum Event {
         number: u32,
         /// What it said.
         state: RefundState,
-        /// Whether the checkout has more to do afterwards.
-        more: bool,
         /// When.
         at: Timestamp,
     },
@@ -312,8 +308,6 @@ pub enum Event {
     Restocked {
         /// Which refund.
         number: u32,
-        /// Whether the checkout has more to do afterwards.
-        more: bool,
         /// When.
         at: Timestamp,
     },
@@ -358,24 +352,10 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
-    /// As [`Event::Fulfilled`], with more to do for the checkout afterwards: money of another attempt is on its way back.
-    FulfilledWithMore {
-        /// When.
-        at: Timestamp,
-    },
-    /// As [`Event::Ended`], with more to do for the checkout afterwards: a notice has come that the provider is to be asked about.
-    EndedWithMore {
-        /// When.
-        at: Timestamp,
-    },
     /// Problems are settled.
     IssuesResolved {
         /// Which, by their numbers.
         issues: Vec<u32>,
-        /// Whether nothing is left that an operator has to look at.
-        all: bool,
-        /// Whether the checkout has more to do afterwards.
-        more: bool,
         /// By whom; `None` where it has resolved itself.
         by: Option<UserId>,
         /// What was done.
@@ -388,45 +368,6 @@ pub enum Event {
         /// The refund.
         refund: Refund,
     },
-}
-
-impl Event {
-    /// Whether the checkout may have more to do after it, so that the next start comes back to the order; `None` where that is as it was
-    /// before. An order is never left out that has more to do.
-    #[must_use]
-    pub fn leaves_open(&self) -> Option<bool> {
-        match self {
-            Self::Placed(_)
-            | Self::EndBegun { .. }
-            | Self::StrayCaptured { .. }
-            | Self::Notified { .. }
-            | Self::RefundRequested { .. }
-            | Self::RefundedElsewhere { .. }
-            | Self::ReturnReceived { .. }
-            | Self::IssueRaised { .. }
-            | Self::FulfilledWithMore { .. }
-            | Self::EndedWithMore { .. } => Some(true),
-            Self::Fulfilled { .. } | Self::Ended { .. } => Some(false),
-            Self::RefundAdvanced { more, .. }
-            | Self::Restocked { more, .. }
-            | Self::NothingNew { more, .. }
-            | Self::IssuesResolved { more, .. } => Some(*more),
-            Self::CartTaken { .. }
-            | Self::StockAnswered { .. }
-            | Self::PaymentRequested { .. }
-            | Self::PaymentAdvanced { .. }
-            | Self::Packed { .. }
-            | Self::Shipped { .. }
-            | Self::Delivered { .. }
-            | Self::Erased { .. }
-            | Self::AuthorisationRequested { .. }
-            | Self::CaptureRequested { .. }
-            | Self::VoidRequested { .. }
-            | Self::ReturnRequested { .. }
-            | Self::ReturnRejected { .. }
-            | Self::Undone { .. } => None,
-        }
-    }
 }
 
 /// Why a command to an order was refused.

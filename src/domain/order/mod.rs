@@ -40,6 +40,7 @@
 //! - this file: the order, and which rule decides a command; what each event changes.
 //! - `payment`: attempts to pay. `refund` and `returns`: what goes back, and how much money that is.
 //! - `lifecycle`: how an order is cancelled, expires and ends.
+//! - `listing`: how lists show an order.
 //! - `issues`: what an operator has to look at.
 //! - `step`: what is to be done next. `saga`: the requests that a step is made of.
 //! - `tests`: examples and properties. `walk`: everything that can happen.
@@ -48,6 +49,7 @@
 
 mod issues;
 mod lifecycle;
+mod listing;
 mod messages;
 mod parts;
 mod payment;
@@ -68,6 +70,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     issues::{Issue, IssueKind, Resolved, check_note},
+    listing::{Listing, Stage},
     messages::{About, Command, Event, Rejection},
     parts::{EndReason, HistoryEntry, Status, StockAnswer, Tracking},
     payment::{Attempt, CaptureMode, Intent, PaymentState},
@@ -80,7 +83,7 @@ pub use self::{
 };
 use crate::{
     domain::{
-        entity::{Entity, Kind, Timestamp},
+        entity::{Entity, Kind, Tag, Timestamp},
         ids::{OrderId, RequestKey, UserId},
     },
     planted::{Bug, planted},
@@ -281,7 +284,7 @@ impl Entity for Order {
                 self.decide_refunded_elsewhere(*attempt, *refunded_minor, now)
             }
             Command::RecordRestocked { number } => match self.refund(*number).map(Refund::is_to_restock) {
-                Some(true) => Ok(Some(self.with_more(|more| Event::Restocked { number: *number, more, at: now }))),
+                Some(true) => Ok(Some(Event::Restocked { number: *number, at: now })),
                 Some(false) => Ok(None),
                 None => Err(Rejection::NothingToRefund),
             },
@@ -291,10 +294,7 @@ impl Entity for Order {
             Command::RaiseIssue { kind, notice } => self.decide_raise(kind, *notice, now),
             Command::ResolveIssues { issues, by, note } => self.decide_resolve(issues, *by, note, now),
             Command::RecordFulfilled => match self.placed()?.1 {
-                Status::Paid => Ok(Some(self.with_more(|more| match more {
-                    true => Event::FulfilledWithMore { at: now },
-                    false => Event::Fulfilled { at: now },
-                }))),
+                Status::Paid => Ok(Some(Event::Fulfilled { at: now })),
                 status if status.is_paid() => Ok(None),
                 status => Err(Rejection::WrongStatus { status }),
             },
@@ -352,7 +352,7 @@ impl Entity for Order {
                 let note = self.advance_payment(*attempt, state);
                 self.note(*at, note);
             }
-            Event::Fulfilled { at } | Event::FulfilledWithMore { at } => self.advance(Progress::Confirmed, *at),
+            Event::Fulfilled { at } => self.advance(Progress::Confirmed, *at),
             Event::EndBegun { reason, at } => {
                 self.ending = Some(reason.clone());
                 self.note(*at, None);
@@ -360,7 +360,7 @@ impl Entity for Order {
                     self.erase();
                 }
             }
-            Event::Ended { at } | Event::EndedWithMore { at } => self.advance(Progress::Ended, *at),
+            Event::Ended { at } => self.advance(Progress::Ended, *at),
             Event::Packed { at } => self.advance(Progress::Packed, *at),
             Event::Shipped { tracking, at } => {
                 self.tracking = Some(tracking.clone());
@@ -399,6 +399,10 @@ impl Entity for Order {
                 self.resolve(issues, &Resolved { by: *by, note: note.clone(), at: *at });
             }
         }
+    }
+
+    fn tag(&self) -> Tag {
+        self.listing().map_or_else(Tag::default, Listing::to_tag)
     }
 
     fn erases(event: &Event) -> bool {

@@ -14,11 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ATTEMPTS_MAX, About, EndReason, Event, METHOD_BYTES_MAX, Order, Rejection, Status, Text};
 use crate::{
-    domain::{
-        entity::{Entity, Timestamp},
-        ids::RequestKey,
-        money::Money,
-    },
+    domain::{entity::Timestamp, ids::RequestKey, money::Money},
     planted::{Bug, planted},
 };
 
@@ -271,7 +267,8 @@ impl Order {
                 Ok(Some(Event::StrayCaptured { attempt: number, reference, amount, at: now }))
             }
             (Some(known), _) if known == state || known.is_final() => {
-                Ok(attempt.needs_refresh.then(|| self.nothing_new(About::Attempt(number), now)))
+                let nothing_new = Event::NothingNew { about: About::Attempt(number), at: now };
+                Ok(attempt.needs_refresh.then_some(nothing_new))
             }
             _ => match state.amount() {
                 Some(captured) if captured != placement.total && !planted(Bug::WrongAmountCharged) => {
@@ -280,17 +277,6 @@ impl Order {
                 _ => Ok(Some(news)),
             },
         }
-    }
-
-    pub(super) fn nothing_new(&self, about: About, now: Timestamp) -> Event {
-        self.with_more(|more| Event::NothingNew { about, more, at: now })
-    }
-
-    /// The event that says whether the checkout has more to do after it.
-    pub(super) fn with_more(&self, event: impl Fn(bool) -> Event) -> Event {
-        let mut after = self.clone();
-        after.apply(&event(false));
-        event(!after.is_settled())
     }
 
     pub(super) fn decide_take_back(

@@ -496,10 +496,9 @@ impl Order {
         let refund = self.refund(number).ok_or(Rejection::WrongStatus { status })?;
         let is_news = refund.state.as_ref().is_none_or(|known| state.rank() > known.rank());
         Ok(if is_news {
-            let state = state.clone();
-            Some(self.with_more(|more| Event::RefundAdvanced { number, state: state.clone(), more, at: now }))
+            Some(Event::RefundAdvanced { number, state: state.clone(), at: now })
         } else if refund.needs_refresh {
-            Some(self.nothing_new(About::Refund(number), now))
+            Some(Event::NothingNew { about: About::Refund(number), at: now })
         } else {
             None
         })

@@ -190,7 +190,27 @@ impl Order {
     /// Whether the checkout need not come back to it, unless somebody asks for something.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        matches!(self.next_step(), None | Some(Step::Done))
+        // Asked after every event: most are of orders that are under way, whose step need not be made for that.
+        match self.status() {
+            Some(
+                Status::Placed
+                | Status::AwaitingPayment
+                | Status::PaymentPending
+                | Status::Authorised
+                | Status::Paid
+                | Status::Cancelling,
+            ) => false,
+            None
+            | Some(
+                Status::Confirmed
+                | Status::Packed
+                | Status::Shipped
+                | Status::Delivered
+                | Status::Cancelled
+                | Status::Expired
+                | Status::Rejected,
+            ) => matches!(self.next_step(), None | Some(Step::Done)),
+        }
     }
 
     /// Whether there is nothing to do for the checkout, now or after a while, but for what an operator has to look at.

@@ -29,7 +29,7 @@ fn record(id: &str, event: &Event) -> Record {
         stream: Stream::new(Kind::Product as u8, id.as_bytes()),
         sequence: 1,
         version: records::EVENT_VERSION,
-        payload: records::encode_event::<Product>(event).into(),
+        payload: records::encode_event::<Product>(records::Header::default(), event).into(),
     }
 }
 

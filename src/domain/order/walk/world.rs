@@ -47,8 +47,6 @@ pub(super) enum Flying {
 pub(super) struct World {
     pub(super) tour: Tour,
     pub(super) order: Order,
-    /// Whether the next start comes back to the order.
-    pub(super) listed: bool,
     pub(super) cart: Cart,
     pub(super) stock: [Inventory; 2],
     /// Hashes of the cart and the stock, which change less often than they are looked at.
@@ -114,7 +112,6 @@ impl World {
         Self {
             tour: *tour,
             order,
-            listed: true,
             cart,
             stock,
             keys,
@@ -136,7 +133,7 @@ impl World {
     pub(super) fn key(&self) -> u64 {
         let Order { taken, stock, attempts, ending, progress, refunds, returns, issues, undone, .. } = &self.order;
         let mut hasher = DefaultHasher::new();
-        (taken, stock, ending, progress, undone, self.listed).hash(&mut hasher);
+        (taken, stock, ending, progress, undone).hash(&mut hasher);
         // When it happened makes no difference.
         for Attempt { state, capture, intent, needs_refresh, stray, .. } in attempts {
             (state, capture, intent, needs_refresh, stray).hash(&mut hasher);
@@ -155,7 +152,6 @@ impl World {
     pub(super) fn tell(&mut self, command: &Command) -> bool {
         let Ok(Some(event)) = self.order.decide(command, self.now()) else { return false };
         self.order.apply(&event);
-        self.listed = event.leaves_open().unwrap_or(self.listed);
         true
     }
 

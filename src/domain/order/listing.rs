@@ -1,0 +1,122 @@
+//! What lists of orders show and are filtered by, as a tag beside each event.
+//!
+//! ```text
+//!   bits 0 to 3: the stage, from 1; 0 where there is no order     bit 4: is open     bit 5: has issues
+//! ```
+//!
+//! Depends on `serde` and its neighbours.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Order, Status};
+use crate::domain::entity::Tag;
+
+const STAGE_BITS: u8 = 0x0f;
+const OPEN: u8 = 0x10;
+const ISSUES: u8 = 0x20;
+
+/// Where an order stands, as coarsely as lists of orders are filtered. Stored: the numbers never change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum Stage {
+    /// Placed and not yet paid, or being cancelled.
+    Open = 1,
+    /// Paid; its stock is being booked.
+    Paid = 2,
+    /// Confirmed: the seller's turn.
+    Confirmed = 3,
+    /// Packed.
+    Packed = 4,
+    /// On its way.
+    Shipped = 5,
+    /// Arrived.
+    Delivered = 6,
+    /// Cancelled, expired or rejected.
+    Ended = 7,
+    /// The money is held; the seller's turn to capture it.
+    Authorised = 8,
+}
+
+impl Stage {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Open,
+        Self::Paid,
+        Self::Confirmed,
+        Self::Packed,
+        Self::Shipped,
+        Self::Delivered,
+        Self::Ended,
+        Self::Authorised,
+    ];
+}
+
+impl From<Status> for Stage {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Placed | Status::AwaitingPayment | Status::PaymentPending | Status::Cancelling => Self::Open,
+            Status::Authorised => Self::Authorised,
+            Status::Paid => Self::Paid,
+            Status::Confirmed => Self::Confirmed,
+            Status::Packed => Self::Packed,
+            Status::Shipped => Self::Shipped,
+            Status::Delivered => Self::Delivered,
+            Status::Cancelled | Status::Expired | Status::Rejected => Self::Ended,
+        }
+    }
+}
+
+/// How an order is listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listing {
+    /// Where it stands.
+    pub stage: Stage,
+    /// Whether the checkout has more to do for it, now or later, so that a start resumes it.
+    pub is_open: bool,
+    /// Whether an operator has something to decide about it.
+    pub has_issues: bool,
+}
+
+impl Listing {
+    /// What the tag of an order says; `None` where there is no order yet, or the bits are not a tag of an order.
+    #[must_use]
+    pub fn from_tag(Tag(bits): Tag) -> Option<Self> {
+        let stage = Stage::ALL.into_iter().find(|stage| *stage as u8 == bits & STAGE_BITS)?;
+        Some(Self { stage, is_open: bits & OPEN != 0, has_issues: bits & ISSUES != 0 })
+    }
+
+    pub(super) fn to_tag(self) -> Tag {
+        Tag(self.stage as u8 | if self.is_open { OPEN } else { 0 } | if self.has_issues { ISSUES } else { 0 })
+    }
+}
+
+impl Order {
+    /// How the order is listed; `None` where it was never placed.
+    #[must_use]
+    pub fn listing(&self) -> Option<Listing> {
+        Some(Listing {
+            stage: self.status()?.into(),
+            is_open: !self.is_settled(),
+            has_issues: self.open_issues().next().is_some(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_says_what_the_listing_said() {
+        let mut seen = std::collections::BTreeSet::new();
+        for stage in Stage::ALL {
+            for (is_open, has_issues) in [(false, false), (false, true), (true, false), (true, true)] {
+                let listing = Listing { stage, is_open, has_issues };
+                assert_eq!(Listing::from_tag(listing.to_tag()), Some(listing));
+                assert!(seen.insert(listing.to_tag().0), "no two listings have one tag");
+            }
+        }
+        assert_eq!(Listing::from_tag(Tag::default()), None);
+    }
+}
