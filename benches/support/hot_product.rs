@@ -12,7 +12,7 @@ use souk::{
     clock::Clock,
     domain::{
         entity::Timestamp,
-        ids::{OrderId, ProductId},
+        ids::{OrderId, ProductId, UserId},
         inventory::{Command, HOLDS_MAX, Inventory, Rejection},
     },
     storage::{Journal, JournalConfig},
@@ -115,8 +115,8 @@ pub(crate) struct Reserving {
 impl Caller for Reserving {
     async fn reserve(&mut self, product: &str, order: u64) -> Answer {
         let product = self.product.get_or_insert_with(|| Arc::new(id(&self.prefix, product)));
-        let order = OrderId(u128::from(order));
-        let command = Command::Reserve { order, quantity: 1, deadline: self.deadline };
+        let (order, customer) = (OrderId(u128::from(order)), UserId(u128::from(order)));
+        let command = Command::Reserve { order, customer, quantity: 1, deadline: self.deadline };
         match self.inventories.ask(product, command).await {
             Ok(_) => Answer::Reserved,
             Err(AskError::Rejected(Rejection::InsufficientStock { .. })) => Answer::SoldOut,

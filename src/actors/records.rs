@@ -123,7 +123,7 @@ mod tests {
     use super::*;
     use crate::{
         domain::{
-            ids::OrderId,
+            ids::{OrderId, UserId},
             inventory::{Event, HOLDS_MAX, Inventory},
         },
         storage::SNAPSHOT_BYTES_MAX,
@@ -136,7 +136,7 @@ mod tests {
         inventory.apply(&Event::Opened { quantity: u64::from(holds) });
         for order in 0..holds {
             let order = OrderId(u128::from(order));
-            inventory.apply(&Event::Reserved { order, quantity: 1, deadline, at });
+            inventory.apply(&Event::Reserved { order, customer: UserId(0), quantity: 1, deadline, at });
             inventory.apply(&Event::Fulfilled { order, at });
         }
         encode_snapshot(at, &inventory).len()

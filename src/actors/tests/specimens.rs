@@ -112,7 +112,7 @@ pub(super) fn inventory() -> [(&'static str, inventory::Event); 6] {
             ("opened", Event::Opened { quantity: 1_000 }),
             ("adjusted", Event::Adjusted { receipt: ReceiptId(0x3333), delta: -7, at: AT }),
             ("counted", Event::Counted { delta: -3 }),
-            ("reserved", Event::Reserved { order: ORDER, quantity: 5, deadline: DEADLINE, at: AT }),
+            ("reserved", Event::Reserved { order: ORDER, customer: USER, quantity: 5, deadline: DEADLINE, at: AT }),
             ("released", Event::Released { order: ORDER, deadline: DEADLINE, at: AT }),
             ("fulfilled", Event::Fulfilled { order: ORDER, at: AT }),
         ],

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     domain::{
         entity::{Entity, Kind, Timestamp},
-        ids::{OrderId, ProductId, ReceiptId},
+        ids::{OrderId, ProductId, ReceiptId, UserId},
         shared_map::SharedMap,
     },
     planted::{Bug, planted},
@@ -71,6 +71,8 @@ pub enum Command {
     Reserve {
         /// For which order.
         order: OrderId,
+        /// Whose order it is.
+        customer: UserId,
         /// Units.
         quantity: u32,
         /// After this moment the reservation is refused.
@@ -118,6 +120,8 @@ pub enum Event {
     Reserved {
         /// For which order.
         order: OrderId,
+        /// Whose order it is.
+        customer: UserId,
         /// Units.
         quantity: u32,
         /// Until when the order may take to be paid.
@@ -202,7 +206,7 @@ pub struct Inventory {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum HoldState {
-    Reserved { quantity: u32, deadline: Timestamp },
+    Reserved { customer: UserId, quantity: u32, deadline: Timestamp },
     Released,
     Fulfilled { quantity: u32 },
 }
@@ -284,6 +288,7 @@ impl Inventory {
     fn decide_reserve(
         &self,
         order: OrderId,
+        customer: UserId,
         quantity: u32,
         deadline: Timestamp,
         now: Timestamp,
@@ -308,7 +313,7 @@ impl Inventory {
         if self.holds.len() >= HOLDS_MAX {
             return Err(Rejection::TooManyHolds);
         }
-        Ok(Some(Event::Reserved { order, quantity, deadline, at: now }))
+        Ok(Some(Event::Reserved { order, customer, quantity, deadline, at: now }))
     }
 
     /// Forgets what no late message can ask about any more. It reads the event's time only, so a replay forgets the same.
@@ -358,7 +363,9 @@ impl Entity for Inventory {
                 let delta = self.view().counted(on_hand)?;
                 Ok((delta != 0 || !self.opened).then_some(Event::Counted { delta }))
             }
-            Command::Reserve { order, quantity, deadline } => self.decide_reserve(order, quantity, deadline, now),
+            Command::Reserve { order, customer, quantity, deadline } => {
+                self.decide_reserve(order, customer, quantity, deadline, now)
+            }
             Command::Release { order, deadline } => match self.holds.get(&order) {
                 Some(HoldState::Released) => Ok(None),
                 Some(HoldState::Fulfilled { .. }) => Err(Rejection::HoldUnknown),
@@ -398,9 +405,9 @@ impl Entity for Inventory {
                 self.received = self.received.checked_add_signed(delta).expect("decided within bounds");
                 self.on_hand = self.on_hand.checked_add_signed(delta).expect("decided within bounds");
             }
-            Event::Reserved { order, quantity, deadline, at } => {
+            Event::Reserved { order, customer, quantity, deadline, at } => {
                 self.forget_old(at);
-                self.holds.insert(order, HoldState::Reserved { quantity, deadline });
+                self.holds.insert(order, HoldState::Reserved { customer, quantity, deadline });
                 self.reserved += u64::from(quantity);
             }
             Event::Released { order, deadline, at } => {
@@ -413,7 +420,7 @@ impl Entity for Inventory {
             }
             Event::Fulfilled { order, at } => {
                 self.forget_old(at);
-                let Some(HoldState::Reserved { quantity, deadline }) = self.holds.get(&order).copied() else {
+                let Some(HoldState::Reserved { quantity, deadline, .. }) = self.holds.get(&order).copied() else {
                     panic!("only a reserved hold is fulfilled");
                 };
                 self.reserved -= u64::from(quantity);

@@ -8,7 +8,7 @@ const NOW: Timestamp = Timestamp(1_000);
 const DEADLINE: Timestamp = Timestamp(10_000);
 
 fn reserve(order: u128, quantity: u32) -> Command {
-    Command::Reserve { order: OrderId(order), quantity, deadline: DEADLINE }
+    Command::Reserve { order: OrderId(order), customer: UserId(order), quantity, deadline: DEADLINE }
 }
 
 fn release(order: u128) -> Command {
@@ -67,7 +67,7 @@ fn a_reservation_after_its_deadline_is_refused() {
 fn an_open_reservation_outlives_its_deadline() {
     let mut inventory = stocked(5, &[reserve(1, 2)]);
     let late = Timestamp(DEADLINE.0 + 10 * FINISHED_KEPT_MS);
-    let other = Command::Reserve { order: OrderId(2), quantity: 1, deadline: late.plus_ms(1) };
+    let other = Command::Reserve { order: OrderId(2), customer: UserId(2), quantity: 1, deadline: late.plus_ms(1) };
     let event = inventory.decide(&other, late).unwrap().unwrap();
     inventory.apply(&event);
     assert_eq!(inventory.view().reserved_quantity, 3, "only its order ends a hold");
@@ -77,7 +77,7 @@ fn an_open_reservation_outlives_its_deadline() {
 fn finished_holds_are_forgotten_and_a_late_repeat_is_still_harmless() {
     let mut inventory = stocked(5, &[reserve(1, 2), fulfil(1)]);
     let late = Timestamp(DEADLINE.0 + FINISHED_KEPT_MS);
-    let other = Command::Reserve { order: OrderId(2), quantity: 1, deadline: late.plus_ms(1) };
+    let other = Command::Reserve { order: OrderId(2), customer: UserId(2), quantity: 1, deadline: late.plus_ms(1) };
     let event = inventory.decide(&other, late).unwrap().unwrap();
     inventory.apply(&event);
     assert_eq!(inventory.holds.len(), 1, "the finished hold is forgotten");

@@ -36,13 +36,13 @@ impl Step {
     #[must_use]
     pub fn asks(&self, id: OrderId, order: &Order) -> Vec<Effect> {
         let Some(placement) = order.placement() else { return Vec::new() };
-        let deadline = placement.deadline;
+        let (customer, deadline) = (placement.customer, placement.deadline);
         let stock = |line: &Line, command| Effect::Stock(line.product.clone(), command);
         let named = |lines: &[u16]| lines.iter().map(|index| &placement.lines[usize::from(*index)]).collect::<Vec<_>>();
         match self {
             Self::TakeFromCart => vec![Effect::Cart(take(id, placement))],
             Self::Reserve(lines) => {
-                let reserve = |quantity| inventory::Command::Reserve { order: id, quantity, deadline };
+                let reserve = |quantity| inventory::Command::Reserve { order: id, customer, quantity, deadline };
                 named(lines).into_iter().map(|line| stock(line, reserve(line.quantity))).collect()
             }
             Self::Fulfil => {
