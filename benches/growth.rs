@@ -17,13 +17,13 @@ use support::{
     median, past_orders,
 };
 
-/// How many products the catalogue grows to.
+/// The sizes of the catalogue.
 const PRODUCTS: [usize; 2] = [10_000, 100_000];
 const PRODUCTS_FULL: [usize; 3] = [10_000, 100_000, 1_000_000];
-/// How many past orders there come to be.
+/// The numbers of past orders.
 const ORDERS: [u64; 3] = [0, 100_000, 500_000];
 const ORDERS_FULL: [u64; 4] = [0, 100_000, 1_000_000, 10_000_000];
-/// How often each figure is taken, in turns; the median counts.
+/// How often each figure is measured, in turns; the median counts.
 const TURNS: usize = 3;
 
 #[tokio::main]
@@ -75,13 +75,13 @@ async fn orders(sizes: &[u64]) {
     shop.close().await.expect("the shop closes");
 }
 
-/// What was measured at each size.
+/// The figures at each size.
 struct Curve {
     what: &'static str,
     points: Vec<Point>,
 }
 
-/// What is measured, in this order.
+/// The measurements, in this order.
 const MEASURED: [&str; 4] = ["reservations of one", "popular pages", "pages of any", "paid orders of any"];
 
 struct Point {
@@ -91,31 +91,31 @@ struct Point {
     disk_megabytes: u64,
 }
 
-/// How fast something goes and what it costs.
+/// A rate with its cost and latency.
 #[derive(Clone, Copy)]
 struct Figure {
     per_second: f64,
-    /// Processor time of the whole process for one, with all that goes on behind it meanwhile, in microseconds. It
-    /// varies less than the rate on a machine that has neighbours.
+    /// The processor time of the whole process per operation, background work included, in microseconds. It varies less
+    /// than the rate on a shared machine.
     cost_us: f64,
-    /// The 99th percentile of one, in milliseconds.
+    /// The 99th percentile of the latency, in milliseconds.
     p99_ms: f64,
 }
 
 impl Figure {
-    /// What comes of a measurement that began with so many seconds of processor time used.
+    /// The result of a measurement; `processor_before` is the processor time at its begin, in seconds.
     fn since(processor_before: f64, (per_second, latencies): (f64, Latencies)) -> Self {
         let used = support::processor_seconds() - processor_before;
         Self { per_second, cost_us: 1e6 * used / latencies.count() as f64, p99_ms: latencies.at(0.99) }
     }
 
-    /// The medians of several.
+    /// The medians of several figures.
     fn of(turns: &[Self]) -> Self {
         let each = |figure: fn(&Self) -> f64| median(turns.iter().map(figure).collect());
         Self { per_second: each(|f| f.per_second), cost_us: each(|f| f.cost_us), p99_ms: each(|f| f.p99_ms) }
     }
 
-    /// This figure with its shares of the first one.
+    /// Formats this figure with its ratios to the first one.
     fn show(&self, first: &Self) -> String {
         let share = |of: f64, all: f64| 100.0 * of / all;
         let rate = format!("{:.0}/s ({:.0} %)", self.per_second, share(self.per_second, first.per_second));
@@ -129,14 +129,14 @@ impl Curve {
         Self { what, points: Vec::new() }
     }
 
-    /// Measures at this size. The checkpoint before it lets every size begin alike.
+    /// Measures at this size, after a checkpoint, so that every size begins alike.
     async fn point(&mut self, shop: &Shop, directory: &Path, size: u64, products: usize) {
-        // Who logged in before the last step has no valid token any more.
+        // Tokens from before the last step have expired.
         let buyers = Buyers::of(shop).await;
         shop.journal().checkpoint().await.expect("a checkpoint");
         let mut turns = [const { Vec::new() }; MEASURED.len()];
         for turn in 0..TURNS {
-            // Of a product that the shop's own inventories do not know; both must not write one stream.
+            // Products that the shop's own inventories do not know, because two writers must not share a stream.
             let hot = HotProduct::beside(shop.journal().clone(), format!("grown-{size}-")).await;
             let before = support::processor_seconds();
             let row = measure(&hot, BUYERS, turn).await;

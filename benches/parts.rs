@@ -1,5 +1,5 @@
-//! Question: what do single parts cost: a catalogue file of a million products, an access token, a password? Each is
-//! asked below, with its prediction and its result; `-- catalogue token password` picks some.
+//! Question: what do single parts cost: a catalogue file of a million products, an access token, a password? Each has
+//! its question, prediction and result below; `-- catalogue token password` picks some.
 #![allow(clippy::print_stdout, missing_docs, reason = "a bench prints")]
 
 mod support;
@@ -19,7 +19,7 @@ use souk::{
 use support::Latencies;
 
 const PRODUCTS: usize = 1_000_000;
-/// How many access tokens there are to verify: fewer than are remembered.
+/// The number of access tokens: fewer than are cached.
 const TOKENS: usize = 1_000;
 const EMAIL: &str = "somebody@example.org";
 const PASSWORD: &str = "a long password";
@@ -28,7 +28,7 @@ const PASSWORD: &str = "a long password";
 async fn main() -> anyhow::Result<()> {
     let picked = support::picked();
     let wanted = |name: &str| picked.is_empty() || picked.iter().any(|picked| picked == name);
-    // The first of all, while nothing else has used memory.
+    // The first, while nothing else has used memory.
     if wanted("catalogue") {
         catalogue()?;
     }

@@ -17,7 +17,7 @@ fn main() -> anyhow::Result<()> {
     let dir = support::scratch();
     let config = || {
         let mut config = JournalConfig::new(dir.path());
-        // No checkpoint comes in between: that is the question.
+        // No checkpoint in between, which is the point of the question.
         config.limits.checkpoint_ms = u64::from(u32::MAX);
         config.limits.memtable_bytes_max = 4 << 30;
         config
@@ -26,7 +26,7 @@ fn main() -> anyhow::Result<()> {
     let began = Instant::now();
     runtime.block_on(write(&journal))?;
     println!("wrote {RECORDS} events of {STREAMS} streams in {:.1?}", began.elapsed());
-    // Dropped, not closed: no last checkpoint.
+    // Dropped, not closed, so without a last checkpoint.
     drop(journal);
 
     let began = Instant::now();

@@ -1,6 +1,6 @@
-//! Question: how many durable reservations a second does one hot product take, in process? Prediction: ≥ 200,000/s from
-//! 1,024 callers (a bare prototype of one actor and one log did 852,000), ≥ 50,000/s from 64, and from one caller what
-//! the disk syncs (some thousands). `-- 1024` picks a number of callers. Against other engines:
+//! Question: how many durable reservations per second does one hot product take, in process? Prediction: at least
+//! 200,000/s with 1,024 callers (a prototype of one actor and one log did 852,000), at least 50,000/s with 64, and with
+//! one caller as many as the disk syncs (some thousands). `-- 1024` picks a number of callers. Against other engines:
 //! `cargo run --release -p compare -- flash-sale`.
 #![allow(clippy::print_stdout, missing_docs, reason = "a bench prints")]
 

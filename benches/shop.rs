@@ -1,5 +1,5 @@
-//! Question: what does the whole shop do, from request to answer: paid orders, carts coming alive, memory at rest? Each
-//! is asked below, with its prediction and its result; `-- orders carts memory` picks some.
+//! Question: what does the whole shop do, from request to answer: paid orders, activation of carts, memory at rest?
+//! Each has its question, prediction and result below; `-- orders carts memory` picks some.
 #![allow(clippy::print_stdout, missing_docs, reason = "a bench prints")]
 
 mod support;

@@ -1,4 +1,5 @@
-//! The load generator against a real shop on a socket: it shops, counts, checks, and says clearly what it cannot do.
+//! The load generator against a real shop on a socket: it buys, counts and checks, and reports clearly what it cannot
+//! do.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
 use std::{
@@ -95,7 +96,7 @@ fn failures(report: &Report) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn customers_shop_and_what_they_paid_for_is_there() {
+async fn every_order_that_customers_paid_for_exists() {
     let served = served().await;
     for protocol in [Protocol::Http1, Protocol::Http2] {
         let plan = Plan { protocol, ..plan(&served.url, Scenario::Shop, Arrivals::Closed { callers: 4 }) };
@@ -118,7 +119,7 @@ async fn customers_shop_and_what_they_paid_for_is_there() {
     served.close().await;
 }
 
-/// Where customers come from who need no password, what the operator does, and all that a run leaves behind.
+/// Customers without passwords in bulk, the operator's journeys, and the files of a run.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_marketplace_of_customers_in_bulk_delivers_and_leaves_a_history() {
     let served = served().await;
@@ -162,7 +163,7 @@ async fn a_marketplace_of_customers_in_bulk_delivers_and_leaves_a_history() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn customers_in_bulk_have_no_password_and_an_operator_must_be_one() {
+async fn customers_in_bulk_have_no_password_and_operators_must_be_admins() {
     let served = served().await;
     let write = async |customers, operator| {
         let mut lines = Vec::new();
@@ -201,7 +202,7 @@ async fn a_mix_with_real_baskets_and_a_run_that_is_ended_early() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn wrong_tokens_and_a_missing_operator_are_told_before_the_run() {
+async fn wrong_tokens_and_a_missing_operator_are_reported_before_the_run() {
     let served = served().await;
     let line = r#"{"role":"customer","access_token":"nonsense","access_expires_at":"2099-01-01T00:00:00Z","refresh_token":"r"}"#;
     let fails = async |scenario, tokens: Option<PathBuf>, operator| {
@@ -221,7 +222,7 @@ async fn wrong_tokens_and_a_missing_operator_are_told_before_the_run() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flash_sale_sells_what_there_is_and_being_sold_out_is_an_answer() {
+async fn a_flash_sale_sells_every_unit_and_counts_sold_out_as_an_answer() {
     let served = served().await;
     let admin = served.shop.principal("admin@demo.example").await.unwrap();
     let product = "demo-000007".parse().unwrap();
@@ -237,7 +238,7 @@ async fn a_flash_sale_sells_what_there_is_and_being_sold_out_is_an_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn arrivals_come_at_their_rate_and_need_no_login_to_browse() {
+async fn journeys_begin_at_the_rate_and_browsing_needs_no_login() {
     let served = served().await;
     let report = run(plan(&served.url, Scenario::Browse, Arrivals::Open { rate: 50.0 })).await;
     assert_eq!(done(&report, Kind::Page) + done(&report, Kind::Search) + report.not_sent, 50, "{report}");
@@ -246,7 +247,7 @@ async fn arrivals_come_at_their_rate_and_need_no_login_to_browse() {
 }
 
 #[tokio::test]
-async fn a_plan_that_cannot_be_carried_out_is_refused_with_its_reason() {
+async fn an_impossible_plan_is_refused_with_a_reason() {
     let nobody = {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         format!("http://{}", listener.local_addr().unwrap())
@@ -272,7 +273,7 @@ async fn a_plan_that_cannot_be_carried_out_is_refused_with_its_reason() {
     }
 }
 
-/// The address of a server that answers the first `answered` requests like a shop, and then does as `then`.
+/// The address of a server that answers the first `answered` requests like a shop, and then behaves as `then` says.
 fn shop_until(answered: u64, then: Then) -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -312,7 +313,7 @@ fn reply(stream: &mut impl Write, (status, body): &(u16, String)) {
     );
 }
 
-/// `livez`, the list, and `readyz`: what a run asks before its first journey in this scenario.
+/// The requests of a run before its first journey in this scenario: `livez`, the list, and `readyz`.
 const ASKED_BEFORE_BROWSING: u64 = 3;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -327,7 +328,7 @@ async fn a_report_says_why_requests_were_not_answered() {
         let report = run(Plan { request_ms_max: 300, ..browse }).await;
         assert!(!report.is_clean() && report.failures() == 20, "{report}");
         let counted: u64 = report.unanswered.iter().filter(|one| one.reason == reason).map(|one| one.count).sum();
-        // The request that finds the listener going may be reset.
+        // The request during which the listener closes may be reset.
         assert!(counted >= 19, "{reason:?}: {report}");
         for kind in ["search", "page"] {
             assert!(report.to_string().contains(&format!(" x {kind}: {words}")), "{kind}, {words}: {report}");
@@ -341,7 +342,7 @@ async fn a_report_says_why_requests_were_not_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn journeys_that_were_not_begun_mark_the_table() {
+async fn journeys_that_did_not_begin_are_marked_in_the_table() {
     let url = shop_until(ASKED_BEFORE_BROWSING, Then::NeverAnswer);
     let browse = plan(&url, Scenario::Browse, Arrivals::Open { rate: 20.0 });
     let report = run(Plan { request_ms_max: 2_000, in_flight_max: 3, ..browse }).await;
@@ -359,7 +360,8 @@ async fn a_wrong_path_is_named() {
     served.close().await;
 }
 
-/// The generator and the checker have types of their own for the history: each line of the one must be one of the other.
+/// The generator and the checker have types of their own for the history: each line of one must be readable by the
+/// other.
 #[test]
 fn the_checker_reads_every_line_that_the_generator_writes() {
     use souk::verify::history as checker;
@@ -436,8 +438,8 @@ fn the_checker_reads_every_line_that_the_generator_writes() {
     assert_eq!(causes, unknown);
 }
 
-/// A shop that forgets what it sold, and whose stock does not add up: everything can be bought, and no order is there afterwards.
-/// Its tokens end when it is said; it counts how often they are renewed, and refuses from the third time on.
+/// A shop that forgets what it sold and whose stock does not add up: everything can be bought, and afterwards there is
+/// no order. Its tokens expire at the given time; it counts renewals, and refuses them from the third one on.
 fn forgetful_shop(renewals: &Arc<AtomicU64>, tokens_end: &'static str) -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -484,7 +486,7 @@ const ENDED: &str = "2026-01-01T00:00:00Z";
 const LATER: &str = "2099-01-01T00:00:00Z";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_shop_that_forgets_an_order_is_found_out() {
+async fn a_run_reports_a_missing_order() {
     let renewals = Arc::default();
     let url = forgetful_shop(&renewals, ENDED);
     let report = run(plan(&url, Scenario::FlashSale, Arrivals::Closed { callers: 1 })).await;
@@ -493,7 +495,7 @@ async fn a_shop_that_forgets_an_order_is_found_out() {
     assert!(!report.is_clean());
 }
 
-/// A token that has ended is renewed; where that fails, it is said, and nothing is sent with the dead one.
+/// An expired token is renewed. A failed renewal is reported, and no request is sent with the expired token.
 #[tokio::test(flavor = "multi_thread")]
 async fn renewals_that_fail_are_counted_as_such() {
     let renewals = Arc::default();
@@ -506,9 +508,9 @@ async fn renewals_that_fail_are_counted_as_such() {
     assert!(report.to_string().contains("renewals of tokens failed"), "{report}");
 }
 
-/// What is made or lost shows in the stock.
+/// A stock with units made or lost is found.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stock_that_does_not_add_up_is_found_out() {
+async fn a_run_reports_a_stock_that_does_not_add_up() {
     let served = served().await;
     let operator = || Some(Operator { email: "admin@demo.example".into(), password: demo::PASSWORD.to_owned().into() });
     let sale = |url: &str| plan(url, Scenario::FlashSale, Arrivals::Closed { callers: 1 });

@@ -1,6 +1,6 @@
-//! The checker against planted bugs: the real binary with one bug in it, a script of customers who write down what they are
-//! told, and the checker on the running shop, on what they wrote, and on the directory that is left. Each bug is caught by the
-//! invariant it breaks; without a bug the same script is found clean.
+//! The checker against planted bugs: the real binary with one bug in it, scripted customers who record their calls and
+//! answers, and the checker on the running shop, on the history, and on the directory. The invariant that a bug breaks
+//! must find it; without a bug the same script must be clean.
 //!
 //! `cargo test --features planted-bugs --test planted`; `PLANTED=Name` for one bug only.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
@@ -27,12 +27,12 @@ use souk::{
 };
 use tempfile::TempDir;
 
-use recorded::{PASSWORD, Process, Town};
+use recorded::{PASSWORD, Process, World};
 
 const PRICE: u64 = 1_000;
 
-/// Which invariant is to catch which bug. The same table stands in docs/VERIFY.md, with [`Bug::NoticeDropped`] beside it: no invariant
-/// speaks of notices, so that one has a test of its own.
+/// The invariant that must find each bug. The same table is in docs/VERIFY.md, with [`Bug::NoticeDropped`] beside it:
+/// no invariant is about notices, so that bug has a test of its own.
 const TABLE: [(Bug, Invariant); 21] = [
     (Bug::ReservesOneTooMany, Invariant::I1),
     (Bug::ReleaseMakesStock, Invariant::I9),
@@ -57,18 +57,18 @@ const TABLE: [(Bug, Invariant); 21] = [
     (Bug::ReplyBeforeWrite, Invariant::I2),
 ];
 
-/// What happens in the shop. It goes on whatever the shop answers: bugs make some of it fail.
-async fn script(town: &Arc<Town>) {
-    let seller = town.enter("seller", "seller@demo.example").await;
-    let admin = town.enter("admin", "admin@demo.example").await;
+/// The script. It continues whatever the shop answers, because bugs make some calls fail.
+async fn script(world: &Arc<World>) {
+    let seller = world.enter("seller", "seller@demo.example").await;
+    let admin = world.enter("admin", "admin@demo.example").await;
     for (product, on_hand) in [("pen", 50), ("ink", 50), ("lamp", 1), ("old", 5)] {
         seller.list(product, PRICE).await;
         seller.call(Call::StockSet { product: product.into(), on_hand }).await;
     }
-    let ann = town.enter("ann", "ann@example.org").await;
-    let bob = town.enter("bob", "bob@example.org").await;
+    let ann = world.enter("ann", "ann@example.org").await;
+    let bob = world.enter("bob", "bob@example.org").await;
 
-    // A cart, with a key used twice and then wrongly.
+    // A cart, with a key that is used twice, and then for another request.
     ann.cart().await;
     ann.add("pen", 2, Some("k1")).await;
     ann.add("pen", 2, Some("k1")).await;
@@ -87,7 +87,7 @@ async fn script(town: &Arc<Town>) {
     }
     seller.stock("pen").await;
 
-    // The same request again: the same order, though the cart is full again.
+    // The same request again finds the same order, although the cart is full again.
     ann.add("pen", u32::try_from(total / PRICE).unwrap(), None).await;
     ann.checkout(total, "c1").await;
 
@@ -123,19 +123,19 @@ async fn script(town: &Arc<Town>) {
     }
     seller.stock("ink").await;
 
-    // More than there are.
+    // More than there is in stock.
     bob.add("lamp", 2, None).await;
     bob.checkout(2 * PRICE, "d2").await;
     seller.stock("lamp").await;
     bob.remove("lamp").await;
 
-    // A cart with so much behind it that it leaves a snapshot when it comes to rest.
+    // A cart with so many events that it leaves a snapshot when it is passivated.
     for _ in 0..20 {
         bob.add("pen", 1, None).await;
         bob.remove("pen").await;
     }
 
-    // An order that waits for its payment, a product that goes, and one that changes after it.
+    // An order that awaits its payment, a product that is removed, and one that changes after that.
     bob.add("pen", 1, None).await;
     bob.checkout(PRICE, "d3").await;
     bob.cart().await;
@@ -149,7 +149,7 @@ async fn script(town: &Arc<Town>) {
     }
 }
 
-/// What the checker says of a shop with this bug: while it ran, and after it.
+/// What the checker reports about a shop with this bug: while it ran, and afterwards.
 async fn run(bug: Option<Bug>) -> [Report; 2] {
     let directory = TempDir::new().unwrap();
     let (data, history) = (directory.path().join("shop"), directory.path().join("history.jsonl"));
@@ -161,20 +161,20 @@ async fn run(bug: Option<Bug>) -> [Report; 2] {
         ("SOUK_LIMITS__LIST_WAIT_MS_MAX", "500"),
     ];
     let process = Process::start(&data, &variables);
-    let town = Town::new(&history, &process.url);
-    script(&town).await;
+    let world = World::new(&history, &process.url);
+    script(&world).await;
     let login = Login::Password { email: "admin@demo.example".into(), password: SecretString::from(PASSWORD) };
     let access = Access { url: process.url.clone(), login, patience: Duration::from_secs(4) };
     let subject = Subject { history: Some(history.clone()), ledger: Some(ledger), shop: Source::Running(access) };
     let online = verify::verify(subject).await;
     assert!(online.stopped.is_none(), "{bug:?}: {:?}", online.stopped);
     if bug == Some(Bug::ReplyBeforeWrite) {
-        let bob = town.enter("bob", "bob@example.org").await;
-        let admin = town.enter("admin", "admin@demo.example").await;
+        let bob = world.enter("bob", "bob@example.org").await;
+        let admin = world.enter("admin", "admin@demo.example").await;
         bob.add("ink", 1, None).await;
         let order = bob.checkout(2 * PRICE, "last").await.unwrap();
         bob.pay(&order, "tok_success", "z2").await;
-        // Answered by the entity itself: a checkout's own barrier would wait for the disk.
+        // The entity itself answers this: a checkout's own barrier would wait for the disk.
         admin.call(Call::Advance { order, to: "pack".into() }).await;
         drop(process);
     } else {
@@ -188,7 +188,7 @@ async fn run(bug: Option<Bug>) -> [Report; 2] {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_planted_bug_is_caught_and_without_one_nothing_is() {
+async fn every_planted_bug_is_found_and_a_shop_without_one_is_clean() {
     let only = std::env::var("PLANTED").ok();
     for report in run(None).await {
         assert!(report.is_clean(), "without a bug:\n{report}");
@@ -213,7 +213,7 @@ async fn every_planted_bug_is_caught_and_without_one_nothing_is() {
     assert!(missed.is_empty(), "not caught: {missed:?}");
 }
 
-/// Whether a shop with this bug lists a notice of an order that nobody knows, which it has acknowledged.
+/// Whether a shop with this bug lists a notice that it has acknowledged and that names an unknown order.
 async fn lists_what_it_acknowledged(bug: Option<Bug>) -> bool {
     let directory = TempDir::new().unwrap();
     let name = bug.map(|bug| format!("{bug:?}")).unwrap_or_default();
@@ -221,13 +221,13 @@ async fn lists_what_it_acknowledged(bug: Option<Bug>) -> bool {
     let variables = [
         ("PLANTED_BUG", name.as_str()),
         ("SOUK_PAYMENTS__PROVIDER", "simulator"),
-        // It is not asked for anything here.
+        // Nothing is asked of the provider here.
         ("SOUK_PAYMENTS__URL", "http://127.0.0.1:9"),
         ("SOUK_PAYMENTS__WEBHOOK_SECRETS", secret),
     ];
     let process = Process::start(&directory.path().join("shop"), &variables);
-    let town = Town::new(&directory.path().join("history.jsonl"), &process.url);
-    let admin = town.enter("admin", "admin@demo.example").await;
+    let world = World::new(&directory.path().join("history.jsonl"), &process.url);
+    let admin = world.enter("admin", "admin@demo.example").await;
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let reference = "pi_of_nobody";
     let notice = json!({
@@ -244,7 +244,7 @@ async fn lists_what_it_acknowledged(bug: Option<Bug>) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_notice_that_is_acknowledged_and_dropped_is_missed() {
+async fn a_notice_that_was_acknowledged_and_dropped_is_found() {
     assert!(lists_what_it_acknowledged(None).await, "without a bug it is not listed");
     assert!(!lists_what_it_acknowledged(Some(Bug::NoticeDropped)).await, "the bug is not caught");
 }

@@ -1,4 +1,4 @@
-//! The secrets for the payment provider: whatever the shop says, logs or stores while it uses them, they are not in it.
+//! The secrets of the payment provider appear in nothing that the shop prints, logs or stores while it uses them.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
 mod recorded;
@@ -12,16 +12,16 @@ use std::{
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
-use self::recorded::{Process, START_MAX, Town};
+use self::recorded::{Process, START_MAX, World};
 
 const KEY: &str = "sk_test_canary4711";
-/// Two while one takes the other's place.
+/// Two secrets, as during a rotation.
 const WEBHOOK_SECRETS: [&str; 2] = ["whsec_canary4712", "whsec_canary4713"];
 
 fn variables() -> [(&'static str, String); 5] {
     [
         ("SOUK_PAYMENTS__PROVIDER", "stripe".into()),
-        // Nobody is there, so that what fails is logged.
+        // Nothing listens there, so the failure is logged.
         ("SOUK_PAYMENTS__URL", "http://127.0.0.1:1".into()),
         ("SOUK_PAYMENTS__KEY", KEY.into()),
         ("SOUK_PAYMENTS__WEBHOOK_SECRETS", WEBHOOK_SECRETS.join(",")),
@@ -47,7 +47,7 @@ fn files(directory: &Path, found: &mut Vec<(String, Vec<u8>)>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_providers_secrets_are_neither_said_nor_logged_nor_stored() {
+async fn the_providers_secrets_are_not_printed_logged_or_stored() {
     let directory = tempfile::tempdir().unwrap();
     let (data, log) = (directory.path().join("data"), directory.path().join("log"));
     let mut command = Process::command(&data, &[]);
@@ -55,11 +55,11 @@ async fn the_providers_secrets_are_neither_said_nor_logged_nor_stored() {
     let shop = Process::begin(command, START_MAX).unwrap();
     let mut said: Vec<(String, Vec<u8>)> = Vec::new();
 
-    let town = Town::new(&directory.path().join("history.jsonl"), &shop.url);
-    let (seller, admin) = (town.enter("s", "seller@demo.example").await, town.enter("a", "admin@demo.example").await);
+    let world = World::new(&directory.path().join("history.jsonl"), &shop.url);
+    let (seller, admin) = (world.enter("s", "seller@demo.example").await, world.enter("a", "admin@demo.example").await);
     seller.list("pen", 700).await;
     seller.set_stock("pen", 5).await;
-    let customer = town.enter("c", "c@example.org").await;
+    let customer = world.enter("c", "c@example.org").await;
     customer.add("pen", 1, None).await;
     let order = customer.checkout(700, "k").await.unwrap();
     let pay = json!({ "order_id": order, "payment_method": "pm_card_visa" });

@@ -1,5 +1,5 @@
-//! The operator's commands on the real binary: the same whether the shop runs or not, and a clear word when something
-//! is wrong.
+//! The operator's commands on the real binary: they work the same whether the shop runs or not, and report errors
+//! clearly.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
 use std::{
@@ -35,7 +35,7 @@ fn refused(data: &Path, arguments: &[&str]) -> String {
     String::from_utf8(output.stderr).unwrap()
 }
 
-/// A running shop; dropping it kills it.
+/// A running shop. Dropping it kills it.
 struct Running(Child);
 
 impl Running {
@@ -71,7 +71,7 @@ fn a_shop_is_backed_up_compacted_and_restored_running_or_not() {
     let control = fs::metadata(data.join("control")).unwrap().permissions().mode();
     assert_eq!(control & 0o077, 0, "nobody else may ask");
     assert!(refused(&data, &["export"]).contains("in use"), "the shop runs");
-    // A killed shop leaves its socket behind; that is no reason to wait for anybody.
+    // A killed shop leaves its socket behind, which must not make commands wait.
     drop(running);
     let catalogue = done(&data, &["export"]);
     assert_eq!(catalogue.lines().count(), 20);

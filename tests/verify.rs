@@ -1,5 +1,5 @@
-//! `souk verify` as an operator meets it: a directory that is whole, in use, or damaged; a shop that is not there; a
-//! history that is none. What it finds wrong in a shop at work is in `tests/planted.rs`.
+//! `souk verify` as an operator uses it: on a directory that is intact, in use, or damaged; on a shop that cannot be
+//! reached; on a malformed history. Faults of a running shop are in `tests/planted.rs`.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
 use std::{
@@ -28,7 +28,7 @@ async fn check(data: &Path) -> Verdict {
     verify::verify(Subject { shop, ..Subject::default() }).await
 }
 
-/// Every file below a directory, with its bytes.
+/// Reads every file below a directory.
 fn bytes(directory: &Path, found: &mut BTreeMap<PathBuf, Vec<u8>>) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
@@ -40,7 +40,7 @@ fn bytes(directory: &Path, found: &mut BTreeMap<PathBuf, Vec<u8>>) {
     }
 }
 
-/// Flips one bit of the first file with this ending, in the middle of what is not zero.
+/// Flips one bit of the first file with this extension, in the middle of its non-zero bytes.
 fn flip(directory: &Path, ending: &str) {
     let mut files = BTreeMap::new();
     bytes(directory, &mut files);
@@ -52,7 +52,7 @@ fn flip(directory: &Path, ending: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_directory_is_checked_and_not_changed_and_damage_is_found() {
+async fn a_directory_is_checked_without_changes_and_damage_is_found() {
     let directory = TempDir::new().unwrap();
     let data = directory.path().join("shop");
     let open = shop(&data).await;
@@ -83,7 +83,7 @@ fn souk(arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn what_cannot_be_checked_is_said_in_one_line_and_fails() {
+fn a_check_that_cannot_be_made_fails_with_one_line() {
     let directory = TempDir::new().unwrap();
     let history = directory.path().join("history.jsonl");
     let header = r#"{"souk_history":1,"shop":"http://127.0.0.1:1","started":"2026-11-23T00:00:00Z"}"#;
@@ -104,7 +104,7 @@ fn what_cannot_be_checked_is_said_in_one_line_and_fails() {
     }
 }
 
-/// A payment whose answer was lost, then a cancellation; and what the stock and the cart show at last.
+/// A payment with an unknown outcome, then a cancellation; and the stock and the cart at the end.
 async fn cancelled(sold: bool, received: u64, sold_units: u64, cart: &str) -> Verdict {
     let total = r#"{"amount":500,"currency":"INR"}"#;
     let order = |state: &str, sold: &str| {
@@ -144,7 +144,7 @@ async fn cancelled(sold: bool, received: u64, sold_units: u64, cart: &str) -> Ve
 }
 
 #[tokio::test]
-async fn what_is_cancelled_after_it_was_sold_comes_back_to_the_shelf_and_not_to_the_cart() {
+async fn an_order_cancelled_after_its_sale_returns_to_stock_and_not_to_the_cart() {
     let pens = r#"[["pen",2]]"#;
     for (sold, received, sold_units, cart, fits) in [
         (false, 10, 0, pens, true),

@@ -1,4 +1,4 @@
-//! Customers who buy: through the router in process, so that what is measured is the shop and not a socket.
+//! Customers who buy through the router in process, so that the shop is measured and not a socket.
 
 use std::time::Instant;
 
@@ -15,31 +15,32 @@ use tower::ServiceExt;
 
 use super::Latencies;
 
-/// Which products are asked for.
+/// Which products are requested.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Asked {
-    /// By Zipf's law with exponent 1, as shoppers do: the first twice as often as the second.
+    /// By Zipf's law with exponent 1, like shoppers: the first product twice as often as the second.
     Popular,
-    /// Any as often as any other: the worst case for every cache.
+    /// Each equally often: the worst case for every cache.
     Any,
 }
 
-/// How many buy at once.
+/// The number of concurrent buyers.
 pub(crate) const BUYERS: usize = 64;
-/// How far two products are apart of which one is next in popularity: a prime, so that each has its place.
+/// The distance in the catalogue of two products that are next to each other in popularity: a prime, so that each has
+/// its own place.
 const POPULAR_STEP: usize = 7_919;
-/// What is answered where a product comes in variants.
+/// The problem of a product with variants.
 const CHOOSE_VARIANT: &str = "choose-variant";
 const PASSWORD: &str = "a long password";
 
-/// Customers of a shop, logged in.
+/// Logged-in customers of a shop.
 pub(crate) struct Buyers {
     router: Router,
     tokens: Vec<String>,
 }
 
 impl Buyers {
-    /// Registers them and lets them log in.
+    /// Registers them and logs them in.
     pub(crate) async fn of(shop: &Shop) -> Self {
         let mut tokens = Vec::new();
         for number in 0..BUYERS {
@@ -51,8 +52,8 @@ impl Buyers {
         Self { router: souk::http::router(shop.clone()), tokens }
     }
 
-    /// Lets them buy one piece of one of the first `products` demo products again and again: whole paid orders per
-    /// second, and how long one takes from the cart to the payment.
+    /// Lets them buy one unit of one of the first `products` demo products again and again. Returns paid orders per
+    /// second, and the latencies from the cart to the payment.
     pub(crate) async fn paid_orders(&self, products: usize) -> (f64, Latencies) {
         let began = Instant::now();
         let until = super::deadline();
@@ -68,7 +69,7 @@ impl Buyers {
         (orders.count() as f64 / began.elapsed().as_secs_f64(), orders)
     }
 
-    /// Lets as many look at one of the first `products` demo products after another: pages per second.
+    /// Lets them view pages of the first `products` demo products. Returns pages per second.
     pub(crate) async fn pages(&self, asked: Asked, products: usize) -> (f64, Latencies) {
         let began = Instant::now();
         let until = super::deadline();
@@ -98,7 +99,7 @@ impl Buyers {
 fn product(random: &mut fastrand::Rng, asked: Asked, products: usize) -> String {
     let number = match asked {
         Asked::Popular => {
-            // Each power of two as often as any other, and all ranks between two of them alike.
+            // Each power of two equally often, and all ranks between two powers equally often.
             let power = 1 << random.u32(..=products.ilog2());
             let rank = power - 1 + random.usize(..power);
             // Popular products are not neighbours in the catalogue.
@@ -118,7 +119,7 @@ async fn buy(router: &Router, token: &str, number: usize, products: usize, until
         let product = product(&mut random, Asked::Any, products);
         let (status, cart) = post(router, token, "/cart/add_products", &json!({ "product_id": product })).await;
         if cart["type"].as_str().is_some_and(|problem| problem.ends_with(CHOOSE_VARIANT)) {
-            // Another product.
+            // Try another product.
             continue;
         }
         assert_eq!(status, 200, "{cart}");

@@ -1,5 +1,5 @@
-//! A client with one HTTP/1.1 connection, as thin as can be: on a small machine a convenient client would be half of
-//! what is measured.
+//! A minimal client with one HTTP/1.1 connection: on a small machine a convenient client would be half of the measured
+//! work.
 
 use axum::http::{Method, Request, StatusCode};
 use bytes::Bytes;
@@ -15,7 +15,7 @@ pub(crate) struct Connection {
     sender: SendRequest<Full<Bytes>>,
 }
 
-/// What came back.
+/// An answer.
 pub(crate) struct Reply {
     /// The status.
     pub(crate) status: StatusCode,
@@ -40,7 +40,7 @@ impl Connection {
         Self { address: address.to_owned(), sender }
     }
 
-    /// Sends a request and waits for its whole answer. A null body is none; an empty key is none.
+    /// Sends a request and waits for its whole answer. A null body and an empty key are not sent.
     pub(crate) async fn send(&mut self, method: Method, path: &str, token: &str, key: &str, body: Value) -> Reply {
         let mut request = Request::builder()
             .method(method)

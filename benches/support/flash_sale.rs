@@ -1,7 +1,7 @@
 //! The flash sale, the same for every engine: reserve one unit of one product for an order.
 //!
-//! A reservation is durable before it is answered; a repeat for the same order changes nothing; there are never more
-//! than there were units. Each caller waits for its answer before it asks again, on a connection of its own.
+//! A reservation is durable before it is answered; a repeat for the same order changes nothing; no more units are sold
+//! than exist. Each caller waits for its answer before the next request, on a connection of its own.
 
 use std::{
     future::Future,
@@ -14,53 +14,52 @@ use std::{
 
 use super::Latencies;
 
-/// How many units a measured product has: more than any run sells.
+/// The units of a measured product: more than any run sells.
 const PLENTY: u64 = 1_000_000_000;
-/// How many units the product has that is sold out to see that exactly so many are sold.
+/// The units of the product that is sold out, to check that exactly that many are sold.
 const SCARCE: u64 = 100;
-/// How many callers try for them, and how many orders each has: three for every two units.
+/// The number of callers, and of orders of each: three for every two units.
 const SCARCE_CALLERS: u64 = 15;
 const SCARCE_ORDERS: u64 = 10;
 
-/// Something that keeps stock.
+/// An engine that keeps stock.
 pub(crate) trait Engine {
     /// A caller's own connection.
     type Caller: Caller;
-    /// What stands in the table, durability included.
+    /// The name in the table, with the durability.
     fn name(&self) -> String;
-    /// How many reservations one product can take, where that is bounded; a run goes on with another product then.
+    /// How many reservations one product can take, if that is limited; then a run continues with another product.
     fn product_reservations_max(&self) -> Option<u64> {
         None
     }
-    /// Puts a product up for sale.
+    /// Creates a product.
     fn open(&self, product: &str, units: u64) -> impl Future<Output = ()>;
-    /// A connection for caller number `number`, counted from 0.
+    /// Connects caller number `number`, counted from 0.
     fn caller(&self, number: usize) -> impl Future<Output = Self::Caller>;
-    /// How many units of the product are left, and how many are kept for orders where the engine counts them on its
-    /// own.
+    /// The units of the product that are left, and the units reserved for orders if the engine counts them.
     fn books(&self, product: &str) -> impl Future<Output = (u64, Option<u64>)>;
 }
 
-/// One who reserves.
+/// A connection that reserves.
 pub(crate) trait Caller: Send + 'static {
     /// Reserves one unit for the order, durably.
     fn reserve(&mut self, product: &str, order: u64) -> impl Future<Output = Answer> + Send;
 }
 
-/// What an engine answers.
+/// The answer of an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// One unit is kept for the order, now or since an earlier request.
+    /// One unit is reserved for the order, by this request or an earlier one.
     Reserved,
-    /// There is none left.
+    /// No unit is left.
     SoldOut,
 }
 
-/// What a measurement came to.
+/// The result of a measurement.
 pub(crate) struct Row {
     /// The engine, with its durability.
     pub(crate) name: String,
-    /// How many reserved at once.
+    /// The number of concurrent callers.
     pub(crate) callers: usize,
     /// Durable reservations per second.
     pub(crate) per_second: f64,
@@ -68,8 +67,8 @@ pub(crate) struct Row {
     pub(crate) latencies: Latencies,
 }
 
-/// Lets so many callers reserve one unit after another until the time is over, and compares the books. Each turn has
-/// products of its own.
+/// Lets the callers reserve one unit after another until the time is over, and checks the sums. Each turn has its own
+/// products.
 pub(crate) async fn measure<E: Engine>(engine: &E, callers: usize, turn: usize) -> Row {
     let mut latencies = Latencies::default();
     let (mut left, mut took) = (Duration::from_secs_f64(super::seconds()), Duration::ZERO);
@@ -128,7 +127,7 @@ async fn reserve_until(
     latencies
 }
 
-/// More orders than units, each asked for twice: exactly the units are sold, so repeats take none.
+/// More orders than units, each requested twice: exactly the units are sold, so repeats take none.
 pub(crate) async fn sells_exactly<E: Engine>(engine: &E) {
     let product: Arc<str> = "scarce".into();
     engine.open(&product, SCARCE).await;

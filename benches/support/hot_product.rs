@@ -1,5 +1,4 @@
-//! Souk's inventory in process: the entity's actor over the journal, as the shop has it, without HTTP and without an
-//! order.
+//! Souk's inventory in process: the entity's actor over the journal, as in the shop, without HTTP and without an order.
 
 use std::sync::Arc;
 
@@ -21,7 +20,7 @@ use tempfile::TempDir;
 
 use super::flash_sale::{Answer, Caller, Engine};
 
-/// How long an order may take to be paid, in milliseconds: the shop's own default.
+/// The payment deadline of an order, in milliseconds: the shop's default.
 const DEADLINE_MS: u64 = 900_000;
 
 /// Inventories over a journal.
@@ -29,22 +28,21 @@ pub(crate) struct HotProduct {
     inventories: Directory<Inventory>,
     journal: Journal,
     root: Root,
-    /// What the products' ids begin with.
+    /// The prefix of the products' ids.
     prefix: String,
-    /// Where the journal is this bench's own, its directory.
+    /// The directory of the journal, if it belongs to this bench.
     own: Option<TempDir>,
 }
 
 impl HotProduct {
-    /// With a journal of its own in an empty directory.
+    /// With its own journal in an empty directory.
     pub(crate) async fn alone() -> Self {
         let directory = super::scratch();
         let journal = Journal::open(JournalConfig::new(directory.path())).expect("the journal opens");
         Self { own: Some(directory), ..Self::beside(journal, String::new()).await }
     }
 
-    /// Over the journal of a running shop, which must not know the products that are sold here; their ids get this
-    /// prefix.
+    /// On the journal of a running shop, which must not know the products; their ids get this prefix.
     pub(crate) async fn beside(journal: Journal, prefix: String) -> Self {
         let inventories = Directory::new(journal.clone(), Clock::system(), DirectoryLimits::default());
         let root = Root::start(vec![Child::owner("inventories", &inventories)]).await.expect("the actors start");
@@ -55,13 +53,13 @@ impl HotProduct {
         id(&self.prefix, product)
     }
 
-    /// How many records each sync of the journal has made durable so far, on average.
+    /// The average number of records per sync of the journal.
     pub(crate) fn records_per_sync(&self) -> f64 {
         let figures = self.journal.figures();
         figures.records as f64 / figures.batches.max(1) as f64
     }
 
-    /// Ends the actors, and the journal where it is this bench's own.
+    /// Ends the actors, and the journal if it belongs to this bench.
     pub(crate) async fn close(self) {
         self.root.expect_ends().await;
         self.inventories.close().await;
@@ -104,7 +102,7 @@ impl Engine for HotProduct {
     }
 }
 
-/// One who reserves in process.
+/// A caller in process.
 pub(crate) struct Reserving {
     inventories: Directory<Inventory>,
     prefix: String,

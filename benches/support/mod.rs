@@ -1,4 +1,4 @@
-//! What the benches share: a shop in a directory of its own, latencies, and one way to print question, prediction and
+//! Shared by the benches: a shop in a directory of its own, latencies, and a uniform output of question, prediction and
 //! result.
 #![allow(dead_code, reason = "each bench uses its part")]
 
@@ -29,13 +29,13 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// How long the read models may take to catch up with an import.
 const CATCH_UP: Duration = Duration::from_secs(3_600);
-/// What there is of each demo product: more than any run sells.
+/// The stock of each demo product: more than any run sells.
 const STOCK: u64 = 1_000_000_000;
 
-/// In what Linux counts the processor time of a process, on every architecture that it is built for.
+/// The unit in which Linux counts the processor time of a process, on every architecture.
 const TICKS_A_SECOND: f64 = 100.0;
 
-/// How long each measurement runs, in seconds; `SOUK_BENCH_SECONDS` makes it longer or shorter.
+/// The length of each measurement, in seconds; set by `SOUK_BENCH_SECONDS`.
 pub(crate) fn seconds() -> f64 {
     std::env::var("SOUK_BENCH_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(3.0)
 }
@@ -45,7 +45,7 @@ pub(crate) fn deadline() -> Instant {
     Instant::now() + Duration::from_secs_f64(seconds())
 }
 
-/// What was asked for on the command line. Cargo's own arguments are not among them.
+/// The names given on the command line, without Cargo's own arguments.
 pub(crate) fn picked() -> Vec<String> {
     std::env::args().skip(1).filter(|argument| argument != "--bench").collect()
 }
@@ -57,8 +57,8 @@ pub(crate) fn scratch() -> TempDir {
     tempfile::tempdir_in(below).expect("a directory can be made")
 }
 
-/// A shop in an empty directory, which is kept until it is dropped. `SOUK_BENCH_CONFIG` names a file of settings (`souk
-/// config`), where others than the usual ones are to be measured.
+/// A shop in an empty directory, which exists until it is dropped. `SOUK_BENCH_CONFIG` names a file of settings (`souk
+/// config`) other than the defaults.
 pub(crate) async fn empty_shop() -> (Shop, TempDir) {
     let directory = scratch();
     let file = std::env::var_os("SOUK_BENCH_CONFIG");
@@ -68,7 +68,7 @@ pub(crate) async fn empty_shop() -> (Shop, TempDir) {
     (Shop::open(config).await.expect("the shop opens"), directory)
 }
 
-/// Brings entries into the shop and waits until lists and search have them.
+/// Imports entries and waits until lists and search contain them.
 pub(crate) async fn import(shop: &Shop, entries: impl Iterator<Item = Entry>) {
     let began = Instant::now();
     let summary = import_entries(shop, entries, Editor::Admin(UserId(0))).await.expect("the catalogue is imported");
@@ -83,18 +83,18 @@ pub(crate) async fn import(shop: &Shop, entries: impl Iterator<Item = Entry>) {
     );
 }
 
-/// The demo catalogue's products from number `from` (counted from 0) up to `to`, with variants, and plenty of each.
+/// The demo catalogue's products from number `from` (counted from 0) to `to`, with variants and plenty of stock.
 pub(crate) fn products(from: usize, to: usize) -> impl Iterator<Item = Entry> {
     let numbers = (from + 1)..=to;
     numbers.flat_map(|number| DemoCatalogue::only(1, number)).map(|entry| Entry { stock: Some(STOCK), ..entry })
 }
 
-/// The question and the prediction, before anything is measured.
+/// Prints the question and the prediction, before anything is measured.
 pub(crate) fn ask(question: &str, prediction: &str) {
     println!("\nQuestion:   {question}\nPrediction: {prediction}");
 }
 
-/// The median: of an even number of figures the upper one.
+/// The median; of an even number of figures the upper one.
 pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures[figures.len() / 2]
@@ -105,7 +105,7 @@ pub(crate) fn resident_megabytes() -> u64 {
     status_kilobytes("VmRSS:") / 1024
 }
 
-/// The most that this process ever had resident, in megabytes.
+/// The largest resident memory of this process so far, in megabytes.
 pub(crate) fn resident_megabytes_max() -> u64 {
     status_kilobytes("VmHWM:") / 1024
 }
@@ -116,17 +116,17 @@ fn status_kilobytes(field: &str) -> u64 {
     line.trim().split(' ').next().and_then(|kilobytes| kilobytes.parse().ok()).unwrap_or(0)
 }
 
-/// How long this process has used processors so far, all threads together, in seconds.
+/// The processor time of this process so far, of all threads, in seconds.
 pub(crate) fn processor_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // After the name in brackets, which may hold anything, user and system time are the 12th and 13th field.
+    // After the name in brackets, which may contain anything, user and system time are the 12th and 13th field.
     let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
     let ticks: u64 = fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
     ticks as f64 / TICKS_A_SECOND
 }
 
-/// Latencies of single operations, to two digits: with three, the histograms of 1,024 callers are so large that
-/// recording takes a tenth of the time of what is recorded.
+/// Latencies of single operations, to two digits: with three, the histograms of 1,024 callers would be so large that
+/// recording would take a tenth of the measured time.
 pub(crate) struct Latencies(hdrhistogram::Histogram<u64>);
 
 impl Default for Latencies {
@@ -136,28 +136,27 @@ impl Default for Latencies {
 }
 
 impl Latencies {
-    /// Counts one operation that began then.
+    /// Records an operation that began at this time.
     pub(crate) fn record(&mut self, began: Instant) {
         let nanoseconds = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.0.saturating_record(nanoseconds.max(1));
     }
 
-    /// Adds another's.
+    /// Adds the latencies of another histogram.
     pub(crate) fn add(&mut self, other: &Self) {
         self.0.add(&other.0).expect("same bounds");
     }
 
-    /// How many there are.
     pub(crate) fn count(&self) -> u64 {
         self.0.len()
     }
 
-    /// What so many of them took at the most, in milliseconds; `quantile` is from 0 to 1.
+    /// The latency at this quantile (from 0 to 1), in milliseconds.
     pub(crate) fn at(&self, quantile: f64) -> f64 {
         self.0.value_at_quantile(quantile) as f64 / 1e6
     }
 
-    /// p50, p99 and p99.9 in milliseconds.
+    /// Formats p50, p99 and p99.9 in milliseconds.
     pub(crate) fn show(&self) -> String {
         format!("p50 {:.3} ms, p99 {:.3} ms, p99.9 {:.3} ms", self.at(0.5), self.at(0.99), self.at(0.999))
     }

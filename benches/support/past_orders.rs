@@ -1,9 +1,9 @@
-//! Past orders by the million: what many years of trade leave behind, made in minutes.
+//! Past orders by the million: the data of many years, made in minutes.
 //!
-//! Each order is decided and applied by the domain, from placed to delivered, and its nine events and its last snapshot
-//! are written through the running shop's own journal; checkpoints and lists follow as they do for any order. Bypassed
-//! are HTTP, the actors, the carts, the inventories and the payment provider: these orders took no stock, and nobody
-//! was charged.
+//! The domain decides and applies each order from placed to delivered; its nine events and its last snapshot are
+//! written through the running shop's own journal, and checkpoints and lists follow as for any order. HTTP, the actors,
+//! the carts, the inventories and the payment provider are bypassed: these orders took no stock, and nobody was
+//! charged.
 
 use std::{
     fmt::Debug,
@@ -25,18 +25,18 @@ use souk::{
 };
 use tokio::sync::oneshot;
 
-/// How many orders are on their way at once: as many as the journal activates.
+/// The number of concurrent orders: as many as the journal activates.
 const AT_ONCE: usize = 256;
-/// How many orders a customer has made.
+/// The number of orders of each customer.
 const ORDERS_A_CUSTOMER: u64 = 20;
-/// When the first was placed, in milliseconds: 2023-11-14. An order a second from then on.
+/// The time of the first order, in milliseconds: 2023-11-14. One order per second from then on.
 const FIRST_MS: u64 = 1_700_000_000_000;
-/// What each costs, in minor units.
+/// The price of each, in minor units.
 const PRICE: u64 = 129_900;
 /// How long lists and search may take to catch up.
 const CATCH_UP: Duration = Duration::from_secs(3_600);
 
-/// Writes the orders from number `from` up to `to`, for products of the demo catalogue, and waits until the lists have
+/// Writes the orders from number `from` to `to` for products of the demo catalogue, and waits until the lists contain
 /// them.
 pub(crate) async fn write(shop: &Shop, from: u64, to: u64, products: usize) {
     let began = Instant::now();
@@ -100,8 +100,7 @@ fn placement(number: u64, customer: UserId, products: usize) -> Placement {
     Placement { customer, lines, shipping, tax, total, address, cart_version: 1, fingerprint, deadline, at }
 }
 
-/// The whole life of an order, a second between two events: their stored forms, and that of the state after all of
-/// them.
+/// The events of an order's whole life, a second apart, and its last state, in their stored forms.
 fn live(placement: Placement, at: Timestamp) -> (Vec<Vec<u8>>, Vec<u8>) {
     let captured = PaymentState::Captured { reference: "past".into(), amount: placement.total };
     let tracking = Tracking { carrier: "A Carrier".into(), number: "1".into() };

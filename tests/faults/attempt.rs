@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::{
     customers::Crowd,
-    recorded::{NotStarted, Process, Town},
+    recorded::{NotStarted, Process, World},
     strace,
 };
 
@@ -55,9 +55,9 @@ impl Prepared {
     pub(crate) async fn new(customers: usize) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut shop = Process::start(&directory.path().join("shop"), &VARIABLES);
-        let town = Town::new(&directory.path().join("history.jsonl"), &shop.url);
+        let world = World::new(&directory.path().join("history.jsonl"), &shop.url);
         let mut crowd = Crowd::default();
-        crowd.enter(&town, customers).await;
+        crowd.enter(&world, customers).await;
         assert_eq!(crowd.len(), 1 + customers, "everybody is let in");
         crowd.list().await;
         shop.kill();
@@ -131,7 +131,7 @@ struct Trial<'a> {
     prepared: &'a Prepared,
     places: Places,
     data: PathBuf,
-    town: Arc<Town>,
+    world: Arc<World>,
     crowd: Crowd,
     violations: Vec<String>,
 }
@@ -150,8 +150,8 @@ impl Trial<'_> {
             Ok(shop) => shop,
             Err(NotStarted(ended)) => return self.places.judge(ended, false).map(|_| "refused to start"),
         };
-        self.town.url.lock().clone_from(&shop.url);
-        open_for_business(&mut self.crowd, &self.town, self.stage, self.prepared).await;
+        self.world.url.lock().clone_from(&shop.url);
+        open_for_business(&mut self.crowd, &self.world, self.stage, self.prepared).await;
         let attached = (self.stage == Stage::Serving).then(|| strace::attach(shop.child.id(), threads, options));
         for _ in 0..2 {
             self.crowd.shop().await;
@@ -187,8 +187,8 @@ impl Trial<'_> {
                 return self.violations.push(format!("it does not start again: {ended:?}, {said:?}"));
             }
         };
-        self.town.url.lock().clone_from(&shop.url);
-        open_for_business(&mut self.crowd, &self.town, self.stage, self.prepared).await;
+        self.world.url.lock().clone_from(&shop.url);
+        open_for_business(&mut self.crowd, &self.world, self.stage, self.prepared).await;
         if self.crowd.len() < 1 + CUSTOMERS {
             self.violations.push("not everybody can log in after it".into());
         }
@@ -217,9 +217,9 @@ pub(crate) async fn attempt(
     let (trace, history) = (places.at("trace"), places.at("history.jsonl"));
     let mut options = options(&data);
     options.extend(["-o".to_owned(), trace.display().to_string()]);
-    let town = Town::new(&history, "http://127.0.0.1:1");
+    let world = World::new(&history, "http://127.0.0.1:1");
     let mut trial =
-        Trial { stage, prepared, places, data: data.clone(), town, crowd: Crowd::default(), violations: Vec::new() };
+        Trial { stage, prepared, places, data: data.clone(), world, crowd: Crowd::default(), violations: Vec::new() };
     let how = trial.with_fault(threads, &options).await.unwrap_or_else(|violation| {
         trial.violations.push(violation);
         "FAILED"
@@ -249,11 +249,11 @@ async fn is_writable(shop: &Process) -> bool {
     ready["storage"] == "writable" && ready["ready"] == true
 }
 
-async fn open_for_business(crowd: &mut Crowd, town: &Arc<Town>, stage: Stage, prepared: &Prepared) {
+async fn open_for_business(crowd: &mut Crowd, world: &Arc<World>, stage: Stage, prepared: &Prepared) {
     if stage == Stage::Fresh {
-        crowd.enter(town, CUSTOMERS).await;
+        crowd.enter(world, CUSTOMERS).await;
         crowd.list().await;
     } else {
-        crowd.come_again(town, &prepared.tokens);
+        crowd.come_again(world, &prepared.tokens);
     }
 }

@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 
 use crate::{
     Figure, Length, Outcome,
-    recorded::{PASSWORD, Person, Process, Town},
+    recorded::{PASSWORD, Person, Process, World},
 };
 
 /// Backups of a short run.
@@ -69,7 +69,7 @@ pub(crate) async fn run(length: Length) -> Outcome {
 
 /// A shop with its history.
 struct Told {
-    town: Arc<Town>,
+    world: Arc<World>,
     names: Vec<String>,
     orders: Vec<(String, String)>,
     history: PathBuf,
@@ -83,9 +83,9 @@ async fn cycle(random: &mut fastrand::Rng, tally: &mut Tally) {
     let (data, history, ledger) = (at("shop"), at("history.jsonl"), at("ledger.jsonl"));
     let told = {
         let shop = Process::start(&data, &[("SOUK_PAYMENTS__SIMULATED_LEDGER", ledger.to_str().unwrap())]);
-        let town = Town::new(&history, &shop.url);
-        let untold = Town::new(&at("others.jsonl"), &shop.url);
-        let seller = town.enter("seller", "seller@demo.example").await;
+        let world = World::new(&history, &shop.url);
+        let untold = World::new(&at("others.jsonl"), &shop.url);
+        let seller = world.enter("seller", "seller@demo.example").await;
         for product in [PRODUCT, OTHER_PRODUCT] {
             seller.list(product, PRICE).await;
         }
@@ -93,7 +93,7 @@ async fn cycle(random: &mut fastrand::Rng, tally: &mut Tally) {
         seller.set_stock(OTHER_PRODUCT, STOCK).await;
         let (going_on, placed) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU64::new(0)));
         let others = others(&untold, &going_on, &placed).await;
-        let mut told = Told { town, names: Vec::new(), orders: Vec::new(), history, ledger };
+        let mut told = Told { world, names: Vec::new(), orders: Vec::new(), history, ledger };
         told.shop(random).await;
         let placed_before = placed.load(Ordering::Relaxed);
         let took = souk(&data, &told.ledger, &["backup", at("backup").to_str().unwrap()]).await;
@@ -115,11 +115,11 @@ async fn cycle(random: &mut fastrand::Rng, tally: &mut Tally) {
 }
 
 /// Those who go on buying while the backup is taken.
-async fn others(town: &Arc<Town>, going_on: &Arc<AtomicBool>, placed: &Arc<AtomicU64>) -> Vec<JoinHandle<()>> {
+async fn others(world: &Arc<World>, going_on: &Arc<AtomicBool>, placed: &Arc<AtomicU64>) -> Vec<JoinHandle<()>> {
     let mut others = Vec::new();
     for number in 0..OTHERS {
         let name = format!("other-{number}");
-        let other = town.enter(&name, &format!("{name}@example.org")).await;
+        let other = world.enter(&name, &format!("{name}@example.org")).await;
         let (going_on, placed) = (Arc::clone(going_on), Arc::clone(placed));
         others.push(tokio::spawn(async move {
             for turn in 0.. {
@@ -164,7 +164,7 @@ fn size(directory: &Path) -> u64 {
 
 impl Told {
     async fn enter(&self, name: &str) -> Person {
-        self.town.enter(name, &format!("{name}@example.org")).await
+        self.world.enter(name, &format!("{name}@example.org")).await
     }
 
     /// The customers fill carts, order, pay, cancel, and leave something in their carts.
@@ -194,7 +194,7 @@ impl Told {
     /// Starts what was restored, lets everybody look at it, and has it checked while it runs and at rest.
     async fn compare(&self, data: &Path, what: &str) -> Vec<String> {
         let mut shop = Process::start(data, &[("SOUK_PAYMENTS__SIMULATED_LEDGER", self.ledger.to_str().unwrap())]);
-        self.town.url.lock().clone_from(&shop.url);
+        self.world.url.lock().clone_from(&shop.url);
         for name in &self.names {
             let customer = self.enter(name).await;
             customer.cart().await;
@@ -202,7 +202,7 @@ impl Told {
                 customer.look(order).await;
             }
         }
-        self.town.enter("seller", "seller@demo.example").await.stock(PRODUCT).await;
+        self.world.enter("seller", "seller@demo.example").await.stock(PRODUCT).await;
         let login = Login::Password { email: "admin@demo.example".into(), password: SecretString::from(PASSWORD) };
         let access = Access { url: shop.url.clone(), login, patience: PATIENCE };
         let check = async |shop| {

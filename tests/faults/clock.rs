@@ -25,7 +25,7 @@ use souk::verify::{self, Access, Invariant, Login, Source, Subject, history::Cal
 
 use crate::{
     Figure, Length, Outcome, Skipped,
-    recorded::{PASSWORD, Person, Process, Town},
+    recorded::{PASSWORD, Person, Process, World},
 };
 
 /// Jumps of a short run.
@@ -82,7 +82,7 @@ struct Stage {
     data: PathBuf,
     variables: Vec<(&'static str, String)>,
     shop: Process,
-    town: std::sync::Arc<Town>,
+    world: std::sync::Arc<World>,
     clock: FakeClock,
     /// Sessions that were ended, whenever and wherever.
     logged_out: Vec<Person>,
@@ -108,7 +108,7 @@ fn start(data: &Path, variables: &[(&'static str, String)]) -> Process {
 
 impl Stage {
     async fn enter(&self, name: &str) -> Person {
-        self.town.enter(name, &format!("{name}@example.org")).await
+        self.world.enter(name, &format!("{name}@example.org")).await
     }
 
     async fn order(&mut self, customer: &Person, product: &str, key: &str) -> String {
@@ -124,7 +124,7 @@ impl Stage {
         let name = format!("customer-{cycle}");
         // A product of its own, so that the checker's search for an explanation of its stock stays short.
         let (product, on_hand) = (format!("sundial-{cycle}"), 1_000);
-        let seller = self.town.enter("seller", "seller@demo.example").await;
+        let seller = self.world.enter("seller", "seller@demo.example").await;
         seller.list(&product, PRICE).await;
         seller.call(Call::StockSet { product: product.clone(), on_hand }).await;
         let customer = self.enter(&name).await;
@@ -185,7 +185,7 @@ impl Stage {
             let status = settled(&customer, &begun.unpaid, due).await;
             self.expect(status == due, || format!("an expired order is {status} after a payment"));
         }
-        self.town.enter("seller", "seller@demo.example").await.stock(&begun.product).await;
+        self.world.enter("seller", "seller@demo.example").await.stock(&begun.product).await;
         let again = customer.checkout(PRICE, "paid").await;
         self.expect(again.as_ref() == Some(&begun.paid), || format!("the key of {} finds {again:?}", begun.paid));
     }
@@ -220,9 +220,9 @@ pub(crate) async fn run(length: Length) -> Outcome {
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1".into()),
     ];
     let shop = start(&data, &variables);
-    let town = Town::new(&history, &shop.url);
+    let world = World::new(&history, &shop.url);
     let (logged_out, ids, paid, violations) = (Vec::new(), BTreeSet::new(), Vec::new(), Vec::new());
-    let mut stage = Stage { data, variables, shop, town, clock, logged_out, ids, paid, violations };
+    let mut stage = Stage { data, variables, shop, world, clock, logged_out, ids, paid, violations };
     let (mut cycles, mut furthest) = (0, 0);
     while stage.violations.is_empty() && length.goes_on(cycles, CYCLES) {
         let begun = stage.begin(cycles).await;
@@ -233,7 +233,7 @@ pub(crate) async fn run(length: Length) -> Outcome {
         if cycles % CYCLES_PER_KILL == CYCLES_PER_KILL - 1 {
             stage.shop.kill();
             stage.shop = start(&stage.data, &stage.variables);
-            stage.town.url.lock().clone_from(&stage.shop.url);
+            stage.world.url.lock().clone_from(&stage.shop.url);
         }
         let seen = seen_offset(&stage).await;
         stage.expect((seen - offset).abs() < STEP_SECONDS / 2, || format!("the shop's clock shows {seen:+} s"));
@@ -270,7 +270,7 @@ pub(crate) async fn run(length: Length) -> Outcome {
 /// How far the shop's clock is from the true time, by the token that it gives now. A jump that it does not see proves
 /// nothing.
 async fn seen_offset(stage: &Stage) -> i64 {
-    let session = stage.town.session("seller@demo.example").await.unwrap_or_default();
+    let session = stage.world.session("seller@demo.example").await.unwrap_or_default();
     let expires = session["access_expires_at"].as_str().and_then(|at| at.parse::<jiff::Timestamp>().ok());
     let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs().cast_signed();
     expires.map_or(i64::MAX / 2, |at| at.as_second() - LIFE_SECONDS - now)

@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use souk::verify::history::{Answer, Call, Outcome};
 
-use crate::recorded::{Person, Town};
+use crate::recorded::{Person, World};
 
 /// What everybody buys.
 pub(crate) const PRODUCT: &str = "pen";
@@ -48,20 +48,20 @@ impl Visit {
 
 impl Crowd {
     /// The seller and so many customers register where they have not, and log in. Who is not let in stays away.
-    pub(crate) async fn enter(&mut self, town: &Arc<Town>, customers: usize) {
+    pub(crate) async fn enter(&mut self, world: &Arc<World>, customers: usize) {
         self.people.clear();
         // Without a seller there is nothing to buy.
-        let Ok(seller) = town.try_enter("seller", SELLER).await else { return };
+        let Ok(seller) = world.try_enter("seller", SELLER).await else { return };
         self.people.push(seller);
         for number in 1..=customers {
             let name = format!("customer-{number}");
-            self.people.extend(town.try_enter(&name, &format!("{name}@example.org")).await);
+            self.people.extend(world.try_enter(&name, &format!("{name}@example.org")).await);
         }
     }
 
     /// Those who have logged in before come again.
-    pub(crate) fn come_again(&mut self, town: &Arc<Town>, people: &[(String, String)]) {
-        self.people = people.iter().map(|(name, token)| town.remember(name, token)).collect();
+    pub(crate) fn come_again(&mut self, world: &Arc<World>, people: &[(String, String)]) {
+        self.people = people.iter().map(|(name, token)| world.remember(name, token)).collect();
     }
 
     /// Their names and tokens.

@@ -23,7 +23,7 @@ use crate::{
     Figure, Length, Outcome, Skipped,
     customers::{Crowd, PRODUCT, RENAMED},
     disk::{self, Disk, Filler, MIB},
-    recorded::{NotStarted, Process, Town},
+    recorded::{NotStarted, Process, World},
 };
 
 /// Disks of a short run: each is filled slowly, at once, and before a start.
@@ -68,7 +68,7 @@ impl Tally {
 struct Scene {
     disk: Disk,
     filler: Filler,
-    town: Arc<Town>,
+    world: Arc<World>,
     crowd: Crowd,
     client: Client,
     history: PathBuf,
@@ -92,7 +92,7 @@ impl Scene {
         command.stderr(fs::File::create(self.said()).unwrap());
         match Process::begin(command, PATIENCE) {
             Ok(shop) => {
-                self.town.url.lock().clone_from(&shop.url);
+                self.world.url.lock().clone_from(&shop.url);
                 Ok(shop)
             }
             Err(NotStarted(ended)) => {
@@ -103,7 +103,7 @@ impl Scene {
     }
 
     async fn get(&self, path: &str) -> Result<(u16, Value), String> {
-        let url = format!("{}{path}", self.town.url.lock());
+        let url = format!("{}{path}", self.world.url.lock());
         let answer = self.client.get(url).send().await.map_err(|error| error.to_string())?;
         Ok((answer.status().as_u16(), answer.json().await.map_err(|error| error.to_string())?))
     }
@@ -137,7 +137,7 @@ impl Scene {
     }
 
     async fn refusal(&self) -> Result<(), String> {
-        let url = format!("{}/products", self.town.url.lock());
+        let url = format!("{}/products", self.world.url.lock());
         let new = json!({ "id": "another", "name": "another", "price": { "amount": 1, "currency": "INR" } });
         let request = self.client.post(url).bearer_auth(&self.crowd.seller().unwrap().token).json(&new);
         let answer = request.send().await.map_err(|error| error.to_string())?;
@@ -243,11 +243,11 @@ async fn fill_one_disk(random: &mut fastrand::Rng, full: Duration, tally: &mut T
     let disk = Disk::new(DISK_BYTES).unwrap();
     let outside = tempfile::tempdir().unwrap();
     let history = outside.path().join("history.jsonl");
-    let (filler, town) = (Filler::new(&disk), Town::new(&history, "http://127.0.0.1:1"));
+    let (filler, world) = (Filler::new(&disk), World::new(&history, "http://127.0.0.1:1"));
     let client = Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
-    let mut scene = Scene { disk, filler, town, crowd: Crowd::default(), client, history };
+    let mut scene = Scene { disk, filler, world, crowd: Crowd::default(), client, history };
     let mut shop = scene.start().unwrap();
-    scene.crowd.enter(&scene.town, CUSTOMERS).await;
+    scene.crowd.enter(&scene.world, CUSTOMERS).await;
     scene.crowd.list().await;
     tally.expect(scene.crowd.shop().await, || "not everything can be done on an empty disk".into());
     let ended = tally.ended;

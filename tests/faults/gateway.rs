@@ -15,7 +15,7 @@ use serde_json::Value;
 use souk::{gateway_sim::Rule, payments::fake_provider::LedgerLine};
 use tempfile::TempDir;
 
-use crate::recorded::{Person, Process, START_MAX, Town};
+use crate::recorded::{Person, Process, START_MAX, World};
 
 /// Ports below those that the system gives to connections that leave: else one of these could have the port while its process is dead.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
@@ -42,7 +42,7 @@ pub(crate) struct Stand {
     shop_port: u16,
     provider: Process,
     provider_port: u16,
-    pub(crate) town: Arc<Town>,
+    pub(crate) world: Arc<World>,
     pub(crate) kills: Kills,
     http: reqwest::Client,
 }
@@ -72,9 +72,9 @@ impl Stand {
         fs::write(at("script.json"), "[]").unwrap();
         let provider = begin(provider_command(&directory, provider_port, shop_port));
         let shop = begin(shop_command(&directory, shop_port, &variables));
-        let town = Town::new(&at("history.jsonl"), &shop.url);
+        let world = World::new(&at("history.jsonl"), &shop.url);
         let (kills, http) = (Kills::default(), reqwest::Client::new());
-        Self { directory, variables, shop, shop_port, provider, provider_port, town, kills, http }
+        Self { directory, variables, shop, shop_port, provider, provider_port, world, kills, http }
     }
 
     fn at(&self, name: &str) -> PathBuf {

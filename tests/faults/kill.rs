@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 
 use crate::{
     Figure, Length, Outcome as Ran,
-    recorded::{PASSWORD, Person, Process, Town},
+    recorded::{PASSWORD, Person, Process, World},
 };
 
 /// Kills of a short run.
@@ -138,19 +138,19 @@ impl Customer {
     }
 }
 
-async fn enter(town: &Arc<Town>, number: usize) -> Person {
-    town.enter(&format!("customer-{number}"), &format!("customer-{number}@example.org")).await
+async fn enter(world: &Arc<World>, number: usize) -> Person {
+    world.enter(&format!("customer-{number}"), &format!("customer-{number}@example.org")).await
 }
 
-async fn open_for_business(town: &Arc<Town>, seed: u64) -> Vec<Customer> {
-    let seller = town.enter("seller", "seller@demo.example").await;
+async fn open_for_business(world: &Arc<World>, seed: u64) -> Vec<Customer> {
+    let seller = world.enter("seller", "seller@demo.example").await;
     for (product, on_hand) in PRODUCTS {
         seller.list(product, PRICE).await;
         seller.call(Call::StockSet { product: product.into(), on_hand }).await;
     }
     let mut customers = Vec::new();
     for number in 0..CUSTOMERS {
-        let (person, random) = (enter(town, number).await, fastrand::Rng::with_seed(seed ^ (number as u64 + 1)));
+        let (person, random) = (enter(world, number).await, fastrand::Rng::with_seed(seed ^ (number as u64 + 1)));
         person.cart().await;
         customers.push(Customer { number, person, random, unpaid: BTreeSet::new(), unanswered: None });
     }
@@ -206,8 +206,8 @@ async fn kill_one_shop(length: Length, random: &mut fastrand::Rng, tally: &mut T
     let (data, history) = (directory.path().join("shop"), directory.path().join("history.jsonl"));
     let ledger = data.join("simulated-provider.jsonl");
     let mut shop = Process::start(&data, &[]);
-    let town = Town::new(&history, &shop.url);
-    let mut customers = open_for_business(&town, length.seed ^ tally.cycles).await;
+    let world = World::new(&history, &shop.url);
+    let mut customers = open_for_business(&world, length.seed ^ tally.cycles).await;
     let last = tally.cycles + CYCLES_PER_SHOP;
     let is_long = || fs::metadata(&history).is_ok_and(|history| history.len() >= HISTORY_BYTES_PER_SHOP);
     let goes_on = |cycles: u64| cycles < last && !is_long() && length.goes_on(cycles, CYCLES);
@@ -246,12 +246,12 @@ async fn kill_one_shop(length: Length, random: &mut fastrand::Rng, tally: &mut T
         let began = Instant::now();
         shop = Process::start(&data, &[]);
         tally.starts.push(began.elapsed());
-        town.url.lock().clone_from(&shop.url);
+        world.url.lock().clone_from(&shop.url);
         for customer in &mut customers {
-            customer.person = enter(&town, customer.number).await;
+            customer.person = enter(&world, customer.number).await;
             customer.look_again().await;
         }
-        let seller = town.enter("seller", "seller@demo.example").await;
+        let seller = world.enter("seller", "seller@demo.example").await;
         for (product, _) in PRODUCTS {
             seller.stock(product).await;
         }

@@ -27,9 +27,9 @@ use souk::{
 
 use crate::{
     Figure, Length, Outcome,
-    errands::{PRODUCTS, Shopper},
     gateway::{SECRET, Stand, answer, list, read},
     ledger::{self, Orders},
+    orders::{PRODUCTS, Shopper},
     recorded::{PASSWORD, Person},
 };
 
@@ -196,8 +196,8 @@ struct Floor {
 impl Floor {
     async fn open(random: &mut fastrand::Rng) -> Self {
         let stand = Stand::start(&[("SOUK_LIMITS__PAYMENT_WAIT_MS_MAX", "1000")]).await;
-        let seller = stand.town.enter("seller", "seller@demo.example").await;
-        let admin = stand.town.enter("admin", "admin@demo.example").await;
+        let seller = stand.world.enter("seller", "seller@demo.example").await;
+        let admin = stand.world.enter("admin", "admin@demo.example").await;
         for (product, price, on_hand) in PRODUCTS {
             seller.list(product, price).await;
             seller.set_stock(product, on_hand).await;
@@ -205,7 +205,7 @@ impl Floor {
         let mut shoppers = Vec::new();
         for number in 0..CUSTOMERS {
             let name = format!("customer-{number}");
-            let person = stand.town.enter(&name, &format!("{name}@example.org")).await;
+            let person = stand.world.enter(&name, &format!("{name}@example.org")).await;
             shoppers.push(Shopper { person, seller: seller.clone(), random: random.fork() });
         }
         let http = reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap();

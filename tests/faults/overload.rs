@@ -23,7 +23,7 @@ use souk_load::{Arrivals, Kind, Plan, Protocol, Report, Scenario};
 
 use crate::{
     Figure, Length, Outcome,
-    recorded::{Process, Town},
+    recorded::{Process, World},
 };
 
 /// How long each short stage is, in seconds.
@@ -183,8 +183,8 @@ pub(crate) async fn run(length: Length) -> Outcome {
         ("SOUK_ACCESS_TOKEN_SECONDS", "3600"),
     ];
     let shop = Process::start(&data, &variables);
-    let town = Town::new(&directory.path().join("history.jsonl"), &shop.url);
-    let seller = town.enter("seller", "seller@demo.example").await;
+    let world = World::new(&directory.path().join("history.jsonl"), &shop.url);
+    let seller = world.enter("seller", "seller@demo.example").await;
     seller.list(PRODUCT, PRICE).await;
     seller.set_stock(PRODUCT, STOCK).await;
     shop.stop();

@@ -40,7 +40,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     Figure, Length, Outcome,
-    recorded::{Person, Process, START_MAX, Town},
+    recorded::{Person, Process, START_MAX, World},
 };
 
 /// So many ids are poisoned; with their back-off they come to a thousand restarts within a short storm.
@@ -160,11 +160,11 @@ fn failures_max(time: Duration) -> u64 {
 }
 
 /// Lets all ids be asked for, and customers shop, for this time.
-async fn storm(town: &Arc<Town>, seller: &Person, seed: u64, time: Duration) -> Arc<Seen> {
+async fn storm(world: &Arc<World>, seller: &Person, seed: u64, time: Duration) -> Arc<Seen> {
     let mut customers = Vec::new();
     for number in 0..CUSTOMERS {
         let name = format!("customer-{number}");
-        customers.push(town.enter(&name, &format!("{name}@example.org")).await);
+        customers.push(world.enter(&name, &format!("{name}@example.org")).await);
     }
     let seen = Arc::new(Seen::default());
     let mut at_work: Vec<_> = (0..STORMERS as u64)
@@ -214,8 +214,8 @@ pub(crate) async fn run(length: Length) -> Outcome {
     let at = |name: &str| directory.path().join(name);
     let (data, history, log) = (at("shop"), at("history.jsonl"), at("log"));
     let shop = Process::start(&data, &[]);
-    let town = Town::new(&history, &shop.url);
-    let seller = town.enter("seller", "seller@demo.example").await;
+    let world = World::new(&history, &shop.url);
+    let seller = world.enter("seller", "seller@demo.example").await;
     seller.list(PRODUCT, PRICE).await;
     seller.call(Call::StockSet { product: PRODUCT.into(), on_hand: 1_000_000 }).await;
     let listings = stream::iter(0..POISONED).map(|number| {
@@ -230,11 +230,11 @@ pub(crate) async fn run(length: Length) -> Outcome {
     let mut command = Process::command(&data, &variables);
     command.stderr(fs::File::create(&log).unwrap());
     let mut shop = Process::begin(command, START_MAX).expect("the shop says where it listens");
-    town.url.lock().clone_from(&shop.url);
-    let seller = town.enter("seller", "seller@demo.example").await;
+    world.url.lock().clone_from(&shop.url);
+    let seller = world.enter("seller", "seller@demo.example").await;
     let began = Instant::now();
     let time = length.minutes().map_or(STORM, |minutes| Duration::from_secs(60 * minutes));
-    let seen = storm(&town, &seller, length.seed, time).await;
+    let seen = storm(&world, &seller, length.seed, time).await;
     let took = began.elapsed();
     let mut violations = std::mem::take(&mut *seen.wrong.lock());
     let ready = seller.send(Method::GET, "/readyz", Value::Null, None).await;

@@ -22,9 +22,9 @@ use tokio::task::JoinHandle;
 
 use crate::{
     Figure, Length, Outcome,
-    errands::{Errand, PRODUCTS, Plan, Shopper},
     gateway::{Kills, Stand, list, read},
     ledger::{self, Orders},
+    orders::{PRODUCTS, Plan, PlannedOrder, Shopper},
     recorded::{PASSWORD, Person},
 };
 
@@ -182,8 +182,8 @@ impl Floor {
             ("SOUK_SHIPPING_FLAT_MINOR", "4999"),
         ])
         .await;
-        let seller = stand.town.enter("seller", "seller@demo.example").await;
-        let admin = stand.town.enter("admin", "admin@demo.example").await;
+        let seller = stand.world.enter("seller", "seller@demo.example").await;
+        let admin = stand.world.enter("admin", "admin@demo.example").await;
         for (product, price, on_hand) in PRODUCTS {
             seller.list(product, price).await;
             seller.set_stock(product, on_hand).await;
@@ -191,7 +191,7 @@ impl Floor {
         let mut shoppers = Vec::new();
         for number in 0..CUSTOMERS {
             let name = format!("customer-{number}");
-            let person = stand.town.enter(&name, &format!("{name}@example.org")).await;
+            let person = stand.world.enter(&name, &format!("{name}@example.org")).await;
             shoppers.push(Shopper { person, seller: seller.clone(), random: random.fork() });
         }
         Self { stand, seller, admin, shoppers, orders: Orders::new() }
@@ -212,14 +212,14 @@ impl Floor {
         let mut wanted: Vec<(usize, Plan)> = numbered.collect();
         random.shuffle(&mut wanted);
         let share = wanted.len().div_ceil(self.shoppers.len());
-        let placing: Vec<JoinHandle<(Shopper, Vec<Errand>)>> = self
+        let placing: Vec<JoinHandle<(Shopper, Vec<PlannedOrder>)>> = self
             .shoppers
             .drain(..)
             .zip(wanted.chunks(share).map(<[_]>::to_vec).chain(std::iter::repeat(Vec::new())))
             .map(|(mut shopper, wanted)| {
                 tokio::spawn(async move {
-                    let errands = shopper.place(&wanted).await;
-                    (shopper, errands)
+                    let orders = shopper.place(&wanted).await;
+                    (shopper, orders)
                 })
             })
             .collect();
@@ -227,17 +227,17 @@ impl Floor {
         for task in placing {
             placed.push(task.await.unwrap());
         }
-        let errands: Vec<Errand> = placed.iter().flat_map(|(_, errands)| errands).cloned().collect();
-        let rules: Vec<(usize, Rule)> = errands
+        let orders: Vec<PlannedOrder> = placed.iter().flat_map(|(_, orders)| orders).cloned().collect();
+        let rules: Vec<(usize, Rule)> = orders
             .iter()
-            .flat_map(|errand| rules(errand, random).into_iter().map(|rule| (errand.kind, rule)))
+            .flat_map(|planned| rules(planned, random).into_iter().map(|rule| (planned.kind, rule)))
             .collect();
         self.stand.plan(&rules.iter().map(|(_, rule)| rule.clone()).collect::<Vec<_>>()).await;
         let work: Vec<JoinHandle<Shopper>> = placed
             .into_iter()
-            .map(|(shopper, errands)| {
+            .map(|(shopper, orders)| {
                 tokio::spawn(async move {
-                    let running = stream::iter(&errands).for_each_concurrent(AT_ONCE, |errand| shopper.run(errand));
+                    let running = stream::iter(&orders).for_each_concurrent(AT_ONCE, |planned| shopper.run(planned));
                     running.await;
                     shopper
                 })
@@ -248,7 +248,7 @@ impl Floor {
         for task in work {
             self.shoppers.push(task.await.unwrap());
         }
-        self.hold(&errands, sum).await;
+        self.hold(&orders, sum).await;
         self.look_what_met(&mut met).await;
         for ((kind, _), _) in rules.iter().zip(met).filter(|(_, met)| *met) {
             sum.kinds[*kind].met += 1;
@@ -258,7 +258,7 @@ impl Floor {
             // In the other batches they end without the help of a start.
             self.stand.kill_shop(Duration::ZERO).await;
         }
-        self.end(&errands, sum).await;
+        self.end(&orders, sum).await;
     }
 
     /// Kills while the customers are at it, the shop first.
@@ -291,19 +291,19 @@ impl Floor {
     }
 
     /// What fails for ever is not paid, and known to be so: it is pending, or an operator has been told.
-    async fn hold(&mut self, errands: &[Errand], sum: &mut Sum) {
-        let endless: Vec<&Errand> =
-            errands.iter().filter(|errand| KINDS[errand.kind].for_ever && errand.plan == Plan::Keep).collect();
-        let must_be_listed = |errand: &&&Errand| KINDS[errand.kind].fault == Fault::WrongAmount;
+    async fn hold(&mut self, orders: &[PlannedOrder], sum: &mut Sum) {
+        let endless: Vec<&PlannedOrder> =
+            orders.iter().filter(|planned| KINDS[planned.kind].for_ever && planned.plan == Plan::Keep).collect();
+        let must_be_listed = |planned: &&&PlannedOrder| KINDS[planned.kind].fault == Fault::WrongAmount;
         let began = Instant::now();
         loop {
             let listed = self.listed().await;
             let mut missing = Vec::new();
-            for errand in endless.iter().filter(must_be_listed).filter(|errand| !listed.contains(&errand.order)) {
+            for planned in endless.iter().filter(must_be_listed).filter(|planned| !listed.contains(&planned.order)) {
                 // One that nobody could pay in time has no payment to be wrong.
-                let order = read(&self.admin, &format!("/orders/{}", errand.order)).await;
+                let order = read(&self.admin, &format!("/orders/{}", planned.order)).await;
                 if ledger::status(&order) == "payment_pending" {
-                    missing.push(errand.order.clone());
+                    missing.push(planned.order.clone());
                 }
             }
             if missing.is_empty() || began.elapsed() > LISTED_MAX {
@@ -318,19 +318,19 @@ impl Floor {
         if ledger::double_captures(&ledger) > 0 {
             sum.violations.push("money was captured twice for an order".into());
         }
-        for errand in endless {
-            let order = read(&self.admin, &format!("/orders/{}", errand.order)).await;
-            let tally = &mut sum.kinds[errand.kind];
-            tally.listed += u64::from(listed.contains(&errand.order));
+        for planned in endless {
+            let order = read(&self.admin, &format!("/orders/{}", planned.order)).await;
+            let tally = &mut sum.kinds[planned.kind];
+            tally.listed += u64::from(listed.contains(&planned.order));
             // Still pending after all this: the rule has no end, and had its way.
             tally.met += u64::from(ledger::status(&order) == "payment_pending");
             let is_unpaid =
                 matches!(ledger::status(&order), "payment_pending" | "awaiting_payment" | "cancelling" | "expired");
-            let captures = ledger.iter().filter(|line| line.key.starts_with(&errand.order)).count();
-            let may_have = usize::from(KINDS[errand.kind].fault != Fault::FailsBefore);
+            let captures = ledger.iter().filter(|line| line.key.starts_with(&planned.order)).count();
+            let may_have = usize::from(KINDS[planned.kind].fault != Fault::FailsBefore);
             if !is_unpaid || captures > may_have {
                 let what = format!("{} with {captures} lines in the ledger", ledger::status(&order));
-                sum.violations.push(format!("{} ({}) is {what}", errand.order, KINDS[errand.kind].name));
+                sum.violations.push(format!("{} ({}) is {what}", planned.order, KINDS[planned.kind].name));
             }
         }
     }
@@ -341,17 +341,17 @@ impl Floor {
     }
 
     /// All orders of the batch end, and everything agrees.
-    async fn end(&mut self, errands: &[Errand], sum: &mut Sum) {
+    async fn end(&mut self, orders: &[PlannedOrder], sum: &mut Sum) {
         let began = Instant::now();
-        let mut left: Vec<&Errand> = errands.iter().collect();
+        let mut left: Vec<&PlannedOrder> = orders.iter().collect();
         loop {
             let mut still = Vec::new();
-            for errand in left {
-                let order = read(&self.admin, &format!("/orders/{}", errand.order)).await;
+            for planned in left {
+                let order = read(&self.admin, &format!("/orders/{}", planned.order)).await;
                 if !ledger::has_ended(&order) {
-                    still.push(errand);
+                    still.push(planned);
                 }
-                self.orders.insert(errand.order.clone(), order);
+                self.orders.insert(planned.order.clone(), order);
             }
             left = still;
             if left.is_empty() || began.elapsed() > sum.patience() {
@@ -360,21 +360,21 @@ impl Floor {
             tokio::time::sleep(PAUSE).await;
         }
         let listed = self.listed().await;
-        for errand in left.iter().filter(|errand| !listed.contains(&errand.order)) {
-            sum.kinds[errand.kind].without_end += 1;
-            let order = &self.orders[&errand.order];
-            sum.violations.push(format!("{} ({}) does not end: {order}", errand.order, KINDS[errand.kind].name));
+        for planned in left.iter().filter(|planned| !listed.contains(&planned.order)) {
+            sum.kinds[planned.kind].without_end += 1;
+            let order = &self.orders[&planned.order];
+            sum.violations.push(format!("{} ({}) does not end: {order}", planned.order, KINDS[planned.kind].name));
         }
-        for errand in errands {
-            let tally = &mut sum.kinds[errand.kind];
+        for planned in orders {
+            let tally = &mut sum.kinds[planned.kind];
             tally.orders += 1;
-            tally.took_ms.extend(took_ms(&self.orders[&errand.order]));
+            tally.took_ms.extend(took_ms(&self.orders[&planned.order]));
         }
         let wrong = self.settle(sum.patience() / 3).await;
         sum.violations.extend(wrong);
         for shopper in &self.shoppers {
-            for errand in errands.iter().filter(|errand| errand.customer == shopper.person.name) {
-                shopper.person.look(&errand.order).await;
+            for planned in orders.iter().filter(|planned| planned.customer == shopper.person.name) {
+                shopper.person.look(&planned.order).await;
             }
         }
     }
@@ -425,10 +425,10 @@ impl Floor {
 }
 
 /// How the provider is to fail for an order.
-fn rules(errand: &Errand, random: &mut fastrand::Rng) -> Vec<Rule> {
-    let Kind { fault, for_ever, .. } = KINDS[errand.kind];
+fn rules(planned: &PlannedOrder, random: &mut fastrand::Rng) -> Vec<Rule> {
+    let Kind { fault, for_ever, .. } = KINDS[planned.kind];
     let rule = |operation: Operation, times: Option<u64>| {
-        let (key_prefix, operation) = (format!("{}:", errand.order), Some(operation));
+        let (key_prefix, operation) = (format!("{}:", planned.order), Some(operation));
         Rule { key_prefix, operation, times, fault, ..Rule::default() }
     };
     let gives_back = [Operation::Refund, Operation::Void];
@@ -436,7 +436,7 @@ fn rules(errand: &Errand, random: &mut fastrand::Rng) -> Vec<Rule> {
         Fault::None => Vec::new(),
         _ if for_ever => vec![rule(Operation::Charge, None)],
         // Each costs the shop's whole time limit, so only one.
-        Fault::Silence if errand.plan == Plan::Keep => vec![rule(Operation::Charge, Some(1))],
+        Fault::Silence if planned.plan == Plan::Keep => vec![rule(Operation::Charge, Some(1))],
         Fault::Silence => gives_back.into_iter().map(|operation| rule(operation, Some(1))).collect(),
         _ => {
             let charge = rule(Operation::Charge, Some(random.u64(1..=2)));

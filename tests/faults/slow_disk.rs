@@ -24,7 +24,7 @@ use crate::{
     Figure, Length, Outcome, Skipped,
     attempt::{CUSTOMERS, Prepared},
     customers::{Crowd, PRODUCT, RENAMED},
-    recorded::{Process, START_MAX, Town},
+    recorded::{Process, START_MAX, World},
     strace,
 };
 
@@ -210,10 +210,10 @@ async fn one_shop(tally: &Arc<Mutex<Tally>>) {
     let mut command = strace::around(&command, &options);
     command.stderr(Stdio::null());
     let mut shop = Process::begin(command, START_MAX).expect("it starts on a slow disk");
-    let town = Town::new(&history, &shop.url);
+    let world = World::new(&history, &shop.url);
     let (recorded, writers) = prepared.tokens.split_at(1 + CUSTOMERS);
     let mut crowd = Crowd::default();
-    crowd.come_again(&town, recorded);
+    crowd.come_again(&world, recorded);
     let client = Client::builder().timeout(Duration::from_secs(30)).build().unwrap();
     let mut target = Target { client, url: shop.url.clone(), tally: Arc::clone(tally) };
     {
@@ -230,7 +230,7 @@ async fn one_shop(tally: &Arc<Mutex<Tally>>) {
 
     // Without strace again.
     shop = Process::start(&data, &[]);
-    town.url.lock().clone_from(&shop.url);
+    world.url.lock().clone_from(&shop.url);
     target.url.clone_from(&shop.url);
     crowd.look().await;
     crowd.shop().await;

@@ -1,14 +1,13 @@
-//! Who may do what: for each operation that needs a token, whoever has no business there is refused, and nothing has
-//! changed.
+//! Authorisation: each operation that needs a token refuses everybody who may not use it, and changes nothing.
 //!
-//! What is not in the tables fails the test, so that a new operation cannot be forgotten.
+//! An operation that is not in the tables fails the test, so that a new one cannot be forgotten.
 
 use serde_json::{Value, json};
 use souk::domain::account::Role;
 
 use crate::support::{Client, TestApp, operations, product, units};
 
-/// Operations on what is the caller's own, whoever they are.
+/// Operations on the caller's own things, whatever their role.
 const OWN: [(&str, &str); 9] = [
     ("GET", "/cart"),
     ("POST", "/cart/add_products"),
@@ -21,7 +20,7 @@ const OWN: [(&str, &str); 9] = [
     ("POST", "/products/{product_id}/reviews"),
 ];
 
-/// What the order's customer, its seller, another customer, another seller and an admin are told; 0 where they may.
+/// The status for the order's customer, its seller, another customer, another seller and an admin; 0 if they may.
 type Told = [u16; 5];
 
 const VIEW: Told = [0, 0, 404, 404, 0];
@@ -32,7 +31,7 @@ const CATALOGUE: Told = [403, 0, 403, 403, 0];
 const EDITORS: Told = [403, 0, 403, 0, 0];
 const ADMINS: Told = [403, 403, 403, 403, 0];
 
-/// Each operation with a body that it would take.
+/// Each operation with a valid body.
 fn table(order: &str) -> Vec<(&'static str, &'static str, Value, Told)> {
     let (items, none) = (units(&[("CABLE", 1)]), Value::Null);
     let receipt = json!({"quantity": 1, "receipt_id": "second"});
@@ -86,7 +85,7 @@ async fn state(seller: &Client, customer: &Client, order: &str) -> [Value; 4] {
 }
 
 #[tokio::test]
-async fn whoever_has_no_business_with_an_operation_is_refused_and_changes_nothing() {
+async fn callers_without_permission_are_refused_and_change_nothing() {
     let app = TestApp::new().await;
     let (seller, customer) = (app.seller().await, app.customer("asha").await);
     let (ravi, other) = (app.customer("ravi").await, app.user("other", Role::Seller).await);
@@ -109,7 +108,7 @@ async fn whoever_has_no_business_with_an_operation_is_refused_and_changes_nothin
             let code = match status {
                 403 => "forbidden",
                 404 => "not-found",
-                // What they may do, the other tests do; only what changes nothing is tried here.
+                // Other tests cover what callers may do; only reads are tried here.
                 _ if method == "GET" && !path.ends_with("/events") => {
                     client.get(&filled(&path, &order)).await.expect(200);
                     continue;

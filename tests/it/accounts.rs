@@ -48,7 +48,7 @@ async fn sellers_register_themselves_and_admins_do_not() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_and_an_unknown_address_look_alike() {
+async fn a_wrong_password_and_an_unknown_address_get_the_same_answer() {
     let app = TestApp::new().await;
     app.customer("asha").await;
     let mut details = Vec::new();
@@ -94,7 +94,7 @@ async fn a_repeat_after_the_next_refresh_ends_the_session_at_once() {
 }
 
 #[tokio::test]
-async fn tokens_that_are_none_are_refused_with_a_challenge() {
+async fn invalid_tokens_are_refused_with_a_challenge() {
     let clock = Clock::manual(NOW);
     let app = TestApp::with(|_| {}, clock.clone()).await;
     let mut client = app.customer("asha").await;
@@ -116,7 +116,7 @@ async fn tokens_that_are_none_are_refused_with_a_challenge() {
         let answer = client.get("/cart").await;
         answer.problem(401, "unauthorized");
         assert_eq!(answer.header("www-authenticate"), "Bearer error=\"invalid_token\"");
-        // A bad token is refused also where none is needed.
+        // An invalid token is refused also where none is needed.
         client.get("/products/CABLE").await.problem(401, "unauthorized");
     }
     client.token = None;
@@ -132,7 +132,7 @@ async fn tokens_that_are_none_are_refused_with_a_challenge() {
 }
 
 #[tokio::test]
-async fn the_keys_are_public_and_answers_with_tokens_are_not_stored() {
+async fn public_keys_are_published_and_answers_with_tokens_are_not_cached() {
     let app = TestApp::new().await;
     let keys = app.anonymous().get("/.well-known/jwks.json").await.expect(200);
     assert_eq!(keys["keys"][0]["crv"], "Ed25519");

@@ -1,4 +1,4 @@
-//! Cancelling an order, wherever its payment stands: nothing stays reserved, and no money stays with the provider.
+//! Cancelling an order in any state of its payment: no stock stays reserved, and no money stays with the provider.
 
 use serde_json::{Value, json};
 use souk::{
@@ -22,7 +22,7 @@ async fn cancel(client: &Client, order: &str) -> Value {
     client.act(&format!("/orders/{order}/cancel")).await.expect(200)
 }
 
-/// Begins a payment that waits for its customer; where they are to go.
+/// Begins a payment that waits for its customer. Returns where the customer has to go.
 async fn wait_for_customer(customer: &Client, order: &str) -> Value {
     let waiting = customer.pay(order, "tok_3ds").await;
     let body = waiting.expect(202);
@@ -32,7 +32,7 @@ async fn wait_for_customer(customer: &Client, order: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_payment_that_waits_for_its_customer_can_be_given_up_for_another() {
+async fn a_payment_that_waits_for_its_customer_can_be_abandoned_for_another() {
     let provider = Provider::new().await;
     let (app, seller, customer) = shop(&provider).await;
     let ravi = app.customer("ravi").await;
@@ -61,7 +61,7 @@ async fn a_payment_that_waits_for_its_customer_can_be_given_up_for_another() {
 }
 
 #[tokio::test]
-async fn who_comes_back_from_their_bank_asks_again_and_is_told() {
+async fn a_repeated_payment_after_the_bank_shows_the_outcome() {
     let provider = Provider::new().await;
     let (_app, seller, customer) = shop(&provider).await;
     for (decision, status) in [("approve", 200), ("decline", 422)] {
@@ -106,7 +106,7 @@ async fn an_order_is_cancelled_while_its_payment_waits_for_the_customer() {
 }
 
 #[tokio::test]
-async fn an_order_is_cancelled_while_the_provider_is_not_there() {
+async fn an_order_is_cancelled_while_the_provider_is_unreachable() {
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, url) = (free.local_addr().unwrap(), url_of(&free));
     drop(free);
@@ -122,7 +122,7 @@ async fn an_order_is_cancelled_while_the_provider_is_not_there() {
 }
 
 #[tokio::test]
-async fn an_order_whose_charge_was_not_heard_of_is_cancelled_and_its_money_goes_back() {
+async fn an_order_with_an_unknown_charge_is_cancelled_and_refunded() {
     let provider = Provider::new().await;
     let change = |config: &mut Config| config.limits.payment_wait_ms_max = 300;
     let (app, seller, customer) = shop_at(&provider.url, change, Clock::system()).await;
@@ -141,7 +141,7 @@ async fn an_order_whose_charge_was_not_heard_of_is_cancelled_and_its_money_goes_
 }
 
 #[tokio::test]
-async fn an_order_that_is_paid_is_cancelled_until_it_is_sent() {
+async fn a_paid_order_can_be_cancelled_until_it_is_shipped() {
     let provider = Provider::new().await;
     let (app, seller, customer) = shop(&provider).await;
     for step in [None, Some("pack")] {
@@ -159,7 +159,7 @@ async fn an_order_that_is_paid_is_cancelled_until_it_is_sent() {
         assert_eq!(customer.get("/cart").await.expect(200)["items"], json!([]));
         seller.act(&format!("/orders/{order}/pack")).await.problem(409, "wrong-order-status");
     }
-    // A refund that fails does not keep the order from its end, but somebody has to look.
+    // A failed refund does not keep the order from ending, but it raises an issue.
     let order = customer.order("CABLE", 1).await;
     customer.pay(&order, "tok_refund_fails").await.expect(200);
     cancel(&customer, &order).await;
@@ -173,7 +173,7 @@ async fn an_order_that_is_paid_is_cancelled_until_it_is_sent() {
 }
 
 #[tokio::test]
-async fn what_is_held_is_captured_by_the_seller_or_given_up_and_does_not_expire() {
+async fn an_authorised_order_is_captured_or_cancelled_and_does_not_expire() {
     let provider = Provider::new().await;
     let clock = Clock::manual(NOW);
     let change = |config: &mut Config| {

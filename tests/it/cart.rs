@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::{TestApp, checkout, product};
 
 #[tokio::test]
-async fn products_are_added_changed_and_taken_out() {
+async fn products_are_added_changed_and_removed() {
     let app = TestApp::new().await;
     app.seller().await;
     let customer = app.customer("asha").await;
@@ -48,7 +48,7 @@ async fn a_repeated_addition_with_a_key_adds_once() {
 }
 
 #[tokio::test]
-async fn carts_belong_to_their_customers() {
+async fn a_cart_belongs_to_its_customer() {
     let app = TestApp::new().await;
     app.seller().await;
     let (asha, ravi) = (app.customer("asha").await, app.customer("ravi").await);
@@ -60,7 +60,7 @@ async fn carts_belong_to_their_customers() {
 }
 
 #[tokio::test]
-async fn a_cart_shows_the_prices_of_now() {
+async fn a_cart_shows_current_prices() {
     let app = TestApp::with(|config| config.tax_basis_points = 1_800, souk::clock::Clock::system()).await;
     let (seller, customer) = (app.seller().await, app.customer("asha").await);
     customer.add("CABLE", 1).await;
@@ -77,7 +77,7 @@ async fn a_cart_shows_the_prices_of_now() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_bought_is_refused_with_its_reason() {
+async fn products_that_cannot_be_bought_are_refused_with_a_reason() {
     let app = TestApp::new().await;
     let (seller, customer) = (app.seller().await, app.customer("asha").await);
     seller.post("/products", &json!({"id": "FREE", "name": "No price"})).await.expect(201);
@@ -98,7 +98,7 @@ async fn what_cannot_be_bought_is_refused_with_its_reason() {
 }
 
 #[tokio::test]
-async fn a_total_is_one_that_checkout_takes_or_the_line_in_the_way_is_marked() {
+async fn checkout_accepts_the_total_of_a_cart_or_the_problem_line_is_marked() {
     let app = TestApp::new().await;
     let (seller, customer) = (app.seller().await, app.customer("asha").await);
     let put = async |id: &str, change: fn(&mut Value)| {

@@ -6,7 +6,7 @@ use souk::domain::account::Role;
 use crate::support::{TestApp, product};
 
 #[tokio::test]
-async fn a_product_page_says_what_shoppers_need() {
+async fn a_product_page_shows_price_stock_and_rating() {
     let app = TestApp::new().await;
     let seller = app.seller().await;
     let answer = app.anonymous().get("/products/CABLE").await;
@@ -123,7 +123,7 @@ async fn products_belong_to_their_sellers() {
 }
 
 #[tokio::test]
-async fn creation_can_be_repeated_and_ids_are_made_where_none_is_given() {
+async fn a_product_is_created_once_and_gets_an_id_by_default() {
     let app = TestApp::new().await;
     let seller = app.user("seller", Role::Seller).await;
     let created = seller.post("/products", &product("CABLE", "Cable", 100)).await;
@@ -142,7 +142,7 @@ async fn creation_can_be_repeated_and_ids_are_made_where_none_is_given() {
 }
 
 #[tokio::test]
-async fn a_delisted_product_is_gone_for_all_but_its_seller() {
+async fn a_delisted_product_is_visible_to_its_seller_only() {
     let app = TestApp::new().await;
     let (seller, customer) = (app.seller().await, app.customer("asha").await);
     seller.delete("/products/CABLE").await.expect(204);

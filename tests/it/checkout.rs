@@ -69,7 +69,7 @@ async fn a_repeat_finds_the_same_order_with_a_key_and_without() {
 }
 
 #[tokio::test]
-async fn a_wrong_total_is_refused_with_both() {
+async fn a_wrong_total_is_refused_with_both_totals() {
     let app = TestApp::new().await;
     let (seller, customer) = (app.seller().await, app.customer("asha").await);
     customer.add("CABLE", 1).await;
@@ -84,7 +84,7 @@ async fn a_wrong_total_is_refused_with_both() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_ordered_is_refused_and_nothing_changes() {
+async fn a_refused_checkout_changes_nothing() {
     let app = TestApp::new().await;
     let (seller, customer) = (app.seller().await, app.customer("asha").await);
     customer.post("/checkout", &checkout(&json!(1))).await.problem(422, "empty-cart");
@@ -108,7 +108,7 @@ async fn what_cannot_be_ordered_is_refused_and_nothing_changes() {
 }
 
 #[tokio::test]
-async fn open_orders_are_bounded() {
+async fn the_number_of_open_orders_of_a_customer_is_limited() {
     let app = TestApp::new().await;
     let (seller, customer) = (app.seller().await, app.customer("asha").await);
     seller.put("/products/CABLE/inventory", &json!({"on_hand": 100})).await.expect(200);

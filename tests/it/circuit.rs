@@ -1,4 +1,4 @@
-//! Whether the provider is asked shows from outside: a run of failures opens the circuit, answers close it again.
+//! The circuit breaker, seen from outside: a run of failures opens it, and answers close it again.
 
 use serde_json::json;
 use souk::{

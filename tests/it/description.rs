@@ -1,4 +1,4 @@
-//! The description of the API is complete and holds together. (That answers keep to it, every test checks.)
+//! The OpenAPI document is complete and consistent. (Every test checks that answers conform to it.)
 
 use std::collections::HashSet;
 
@@ -51,7 +51,7 @@ async fn every_operation_is_described_with_its_problems() {
 }
 
 #[tokio::test]
-async fn all_references_lead_somewhere() {
+async fn every_reference_of_the_document_resolves() {
     let app = TestApp::new().await;
     let description = app.anonymous().get("/openapi.json").await.expect(200);
     let mut found = Vec::new();
@@ -63,9 +63,9 @@ async fn all_references_lead_somewhere() {
     }
 }
 
-/// The members of an answer are those of its schema: none is missing there, and no required one here.
+/// The members of answers are those of their schemas, with every required one.
 #[tokio::test]
-async fn answers_look_as_their_schemas_say() {
+async fn answers_have_the_members_of_their_schemas() {
     let app = TestApp::new().await;
     let (seller, customer) = (app.seller().await, app.customer("asha").await);
     let description = customer.get("/openapi.json").await.expect(200);

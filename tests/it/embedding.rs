@@ -1,4 +1,4 @@
-//! The shop without HTTP, as a program that embeds it uses it: opening, dropping, following, and what it refuses.
+//! The shop without HTTP, as an embedding program uses it: opening, dropping, event streams, and refused settings.
 
 use std::{process::Command, time::Duration};
 
@@ -20,7 +20,7 @@ async fn register(shop: &Shop) {
     shop.register("asha@example.com", PASSWORD.to_owned().into(), None, Role::Customer).await.unwrap();
 }
 
-/// The names of this process's threads that belong to shops.
+/// The names of this process's threads that belong to a shop.
 fn shop_threads() -> Vec<String> {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
     let name = |task: std::io::Result<std::fs::DirEntry>| std::fs::read_to_string(task.ok()?.path().join("comm")).ok();
@@ -28,7 +28,7 @@ fn shop_threads() -> Vec<String> {
     names.filter(|name| name.starts_with("journal-")).collect()
 }
 
-/// Runs itself in a process of its own, where no other test's shop has threads.
+/// Runs itself in a process of its own, in which no other test's shop has threads.
 #[test]
 fn dropped_shops_leave_no_threads() {
     const CHILD: &str = "SOUK_TEST_DROPPED_SHOPS";
@@ -91,7 +91,7 @@ async fn streams_of_events_end_when_the_shop_closes() {
 }
 
 #[tokio::test]
-async fn a_closed_shop_says_so_in_one_way() {
+async fn every_call_of_a_closed_shop_gets_the_same_error() {
     let app = TestApp::new().await;
     app.seller().await;
     let who = app.shop.principal("seller@example.com").await.unwrap();
@@ -102,7 +102,7 @@ async fn a_closed_shop_says_so_in_one_way() {
 }
 
 #[tokio::test]
-async fn settings_out_of_bounds_are_refused_before_anything_is_made() {
+async fn settings_out_of_bounds_are_refused_before_anything_is_created() {
     let directory = tempfile::tempdir().unwrap();
     let changes: [fn(&mut Config); 7] = [
         |config| config.limits.mailbox_max = 0,
@@ -123,7 +123,7 @@ async fn settings_out_of_bounds_are_refused_before_anything_is_made() {
 }
 
 #[test]
-fn a_runtime_that_cannot_carry_a_shop_is_refused() {
+fn a_tokio_runtime_without_timers_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let without_time = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
     let refused = without_time.block_on(Shop::open(config(&directory)));
@@ -133,7 +133,7 @@ fn a_runtime_that_cannot_carry_a_shop_is_refused() {
 }
 
 #[tokio::test]
-async fn pages_with_senseless_limits_or_cursors_are_refused() {
+async fn pages_with_invalid_limits_or_cursors_are_refused() {
     let app = TestApp::new().await;
     app.seller().await;
     let who = app.shop.principal("seller@example.com").await.unwrap();

@@ -1,4 +1,4 @@
-//! Erasing customers: what goes, what stays, who may, and when it is refused.
+//! Erasing customers: what is removed, what stays, who may do it, and when it is refused.
 
 use std::{fs, path::Path};
 
@@ -7,11 +7,11 @@ use souk::{clock::Clock, config::Config, domain::account::Role, storage::Journal
 
 use crate::support::{Client, PASSWORD, TestApp};
 
-/// What only the customer says.
+/// A text that only this customer's data contains.
 const CANARY: &str = "Zyxwvut";
 const EMAIL: &str = "zyxwvut@example.com";
 
-/// Where the canary is: in how many streams' states, in how many entries of lists, and in how many records of the log.
+/// Where the canary was found: the number of streams' states, of entries of lists, and of records of the log.
 #[derive(Debug, PartialEq, Eq)]
 struct Found {
     states: usize,
@@ -23,26 +23,26 @@ fn holds(bytes: &[u8]) -> bool {
     bytes.windows(CANARY.len()).any(|window| window == CANARY.as_bytes())
 }
 
-/// The files of the log and of bases in which the canary is.
+/// The files of the log and of bases that contain the canary.
 fn files_with_the_canary(app: &TestApp) -> Vec<String> {
     let journal = app.shop.config().data_dir.join("journal");
     // There is no base before the first compaction.
     let entries = |directory: &Path| fs::read_dir(directory).into_iter().flatten().map(|entry| entry.unwrap().path());
     let files = entries(&journal.join("log")).chain(entries(&journal.join("base")));
-    // A shop that runs may just be renaming a file.
+    // A running shop may rename a file in between.
     let files = files.filter_map(|path| Some((path.display().to_string(), fs::read(path).ok()?)));
     let files: Vec<_> = files.collect();
     assert!(!files.is_empty(), "there is always a log");
     files.into_iter().filter(|(_, bytes)| holds(bytes)).map(|(path, _)| path).collect()
 }
 
-/// Keeps no more of the log than it must.
+/// Keeps as little of the log as possible.
 fn forgetful(config: &mut Config) {
     config.retention.log_bytes = 0;
     config.retention.work_percent = 100;
 }
 
-/// Looks through all that the journal loads, and through the log.
+/// Searches everything that the journal loads, and the log.
 async fn look_for_the_canary(journal: &Journal) -> Found {
     let mut found = Found { states: 0, entries: 0, records: 0 };
     let (mut streams, mut from) = (Vec::new(), journal.oldest());
@@ -80,7 +80,7 @@ async fn login(app: &TestApp, email: &str) -> Value {
     app.anonymous().post("/auth/login", &credentials).await.expect(200)
 }
 
-/// A customer who is registered under their name.
+/// A registered customer with a name.
 async fn customer(app: &TestApp) -> (Client, Value) {
     let register = json!({"email": EMAIL, "password": PASSWORD, "name": CANARY});
     app.anonymous().post("/auth/register", &register).await.expect(201);
@@ -91,7 +91,7 @@ async fn customer(app: &TestApp) -> (Client, Value) {
     (client, session)
 }
 
-/// An order that goes to the customer's address, awaiting its payment.
+/// An order to the customer's address, awaiting its payment.
 async fn order(client: &Client, product: &str) -> String {
     client.add(product, 1).await;
     let total = client.get("/cart").await.expect(200)["total"].clone();
@@ -104,7 +104,7 @@ async fn order(client: &Client, product: &str) -> String {
     order["order_id"].as_str().unwrap().to_owned()
 }
 
-/// Pays an order, at the second attempt, and has it delivered.
+/// Pays an order at the second attempt, and delivers it.
 async fn deliver(client: &Client, seller: &Client, order: &str) {
     client.pay(order, &format!("tok_{CANARY}")).await.problem(422, "payment-declined");
     client.pay(order, "tok_success").await.expect(200);
@@ -115,7 +115,7 @@ async fn deliver(client: &Client, seller: &Client, order: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_customer_is_erased_and_the_books_stay() {
+async fn a_customer_is_erased_and_accounting_data_stays() {
     let app = TestApp::with(forgetful, Clock::system()).await;
     let seller = app.seller().await;
     let (client, session) = customer(&app).await;
@@ -173,7 +173,7 @@ async fn a_customer_is_erased_and_the_books_stay() {
     let left = look_for_the_canary(app.shop.journal()).await;
     assert_eq!((left.states, left.entries), (0, 0));
 
-    // The log forgets with its segments, and the base that replaces them knows nothing of the customer.
+    // The log loses the customer's data with its segments, and the base that replaces them does not contain it.
     app.caught_up().await;
     assert!(!files_with_the_canary(&app).is_empty());
     assert!(app.shop.compact().await.unwrap().segments_removed > 0);
@@ -183,7 +183,7 @@ async fn a_customer_is_erased_and_the_books_stay() {
 }
 
 #[tokio::test]
-async fn the_address_is_free_for_somebody_new() {
+async fn the_address_of_an_erased_customer_can_register_again() {
     let app = TestApp::new().await;
     let seller = app.seller().await;
     let (former, _) = customer(&app).await;
@@ -202,7 +202,7 @@ async fn the_address_is_free_for_somebody_new() {
 }
 
 #[tokio::test]
-async fn admins_erase_customers_by_their_address() {
+async fn admins_erase_a_customer_by_e_mail_address() {
     let app = TestApp::new().await;
     let (seller, admin) = (app.seller().await, app.user("admin", Role::Admin).await);
     let (client, _) = customer(&app).await;

@@ -1,4 +1,4 @@
-//! Following an order: its history, then what happens, resumable after any event.
+//! The event stream of an order: past events, then new ones, resumable after any event.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::support::{Client, TestApp};
 /// An event of a stream: id, name, data.
 type Event = (String, String, Value);
 
-/// Reads events of an order until there are `enough`, or to the end of the stream.
+/// Reads events of an order until `enough` says so, or to the end of the stream.
 async fn events(
     app: &TestApp,
     client: &Client,
@@ -55,7 +55,7 @@ fn names(events: &[Event]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn an_order_is_followed_to_its_end_and_resumed_in_between() {
+async fn a_stream_follows_an_order_to_its_end_and_can_be_resumed() {
     let app = TestApp::new().await;
     let (seller, customer) = (app.seller().await, app.customer("asha").await);
     let order = customer.order("CABLE", 1).await;
@@ -86,7 +86,7 @@ async fn an_order_is_followed_to_its_end_and_resumed_in_between() {
 }
 
 #[tokio::test]
-async fn an_order_that_comes_to_nothing_ends_its_stream() {
+async fn a_rejected_order_ends_its_stream() {
     let app = TestApp::new().await;
     app.seller().await;
     let customer = app.customer("asha").await;
@@ -99,7 +99,7 @@ async fn an_order_that_comes_to_nothing_ends_its_stream() {
 }
 
 #[tokio::test]
-async fn a_last_event_id_that_is_none_is_refused() {
+async fn an_invalid_last_event_id_is_refused() {
     let app = TestApp::new().await;
     app.seller().await;
     let customer = app.customer("asha").await;

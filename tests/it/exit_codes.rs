@@ -1,4 +1,4 @@
-//! How the real program ends where it cannot go on: the exit code that a supervisor acts on, and a message with each cause once.
+//! The exit codes of the real program, on which a supervisor acts, and messages that name each cause once.
 
 use std::{
     fs,
@@ -32,7 +32,7 @@ fn ends(output: &Output, code: i32, words: &[&str]) {
 }
 
 #[test]
-fn a_wrong_setting_is_usage() {
+fn a_wrong_setting_ends_with_the_code_for_usage() {
     let data = tempfile::tempdir().unwrap();
     let ended = |variable, value| serve(data.path(), &[(variable, value)]).output().unwrap();
     ends(&ended("SOUK_LITSEN", "127.0.0.1:1"), USAGE, &["litsen"]);
@@ -46,7 +46,7 @@ fn a_wrong_setting_is_usage() {
 }
 
 #[test]
-fn a_port_or_a_directory_in_use_is_temporary() {
+fn a_port_or_directory_in_use_ends_with_the_code_for_temporary_failure() {
     let directory = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -60,7 +60,7 @@ fn a_port_or_a_directory_in_use_is_temporary() {
 }
 
 #[test]
-fn a_damaged_manifest_is_data() {
+fn a_damaged_manifest_ends_with_the_code_for_bad_data() {
     let data = tempfile::tempdir().unwrap();
     drop(Running::start(data.path()));
     let manifest = data.path().join("journal/manifest");
@@ -86,7 +86,7 @@ fn a_hangup_is_ignored_and_logged() {
     assert!(running.child.wait().unwrap().success());
 }
 
-/// A shop that listens; dropping it kills it.
+/// A listening shop. Dropping it kills it.
 struct Running {
     child: Child,
 }

@@ -1,4 +1,4 @@
-//! Orders whose customer never finishes their payment, and those who do at the last moment.
+//! Orders whose customer does not finish the payment, or finishes it at the last moment.
 
 use serde_json::{Value, json};
 use souk::{clock::Clock, config::Config, gateway_sim::Rule, payments::Operation};
@@ -15,7 +15,7 @@ async fn shop(provider: &Provider, clock: &Clock) -> (TestApp, Client, Client) {
     shop_at(&provider.url, change, clock.clone()).await
 }
 
-/// An order whose payment waits for its customer, and where they go.
+/// An order whose payment waits for its customer, and where the customer has to go.
 async fn waiting(customer: &Client) -> (String, Value) {
     let order = customer.order("CABLE", 2).await;
     let page = customer.pay(&order, "tok_3ds").await.expect(202)["payment"]["action_url"].clone();
@@ -23,7 +23,7 @@ async fn waiting(customer: &Client) -> (String, Value) {
 }
 
 #[tokio::test]
-async fn an_order_whose_customer_does_not_come_back_is_given_up_at_the_provider_and_expires() {
+async fn an_unfinished_payment_is_voided_at_the_provider_and_the_order_expires() {
     let (provider, clock) = (Provider::new().await, Clock::manual(NOW));
     let (app, seller, customer) = shop(&provider, &clock).await;
     let (order, page) = waiting(&customer).await;
@@ -44,7 +44,7 @@ async fn an_order_whose_customer_does_not_come_back_is_given_up_at_the_provider_
 }
 
 #[tokio::test]
-async fn a_payment_that_was_finished_in_time_counts_although_nobody_said_so() {
+async fn a_payment_finished_in_time_counts_without_a_notice() {
     let (provider, clock) = (Provider::new().await, Clock::manual(NOW));
     let (app, seller, customer) = shop(&provider, &clock).await;
     let (order, page) = waiting(&customer).await;
@@ -55,7 +55,7 @@ async fn a_payment_that_was_finished_in_time_counts_although_nobody_said_so() {
 }
 
 #[tokio::test]
-async fn a_payment_that_is_finished_while_it_is_given_up_counts() {
+async fn a_payment_finished_while_it_is_being_voided_counts() {
     let (provider, clock) = (Provider::new().await, Clock::manual(NOW));
     let (app, seller, customer) = shop(&provider, &clock).await;
     let (order, page) = waiting(&customer).await;

@@ -1,4 +1,4 @@
-//! A flash sale: more buyers than pieces.
+//! A flash sale: more buyers than units.
 
 use futures::future::join_all;
 use serde_json::json;
@@ -9,7 +9,7 @@ const BUYERS: usize = 200;
 const PIECES: usize = 50;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_hundred_buyers_for_fifty_pieces_buy_exactly_fifty() {
+async fn two_hundred_buyers_of_fifty_units_buy_exactly_fifty() {
     let app = TestApp::new().await;
     let seller = app.seller().await;
     seller.post("/products", &product("HOT", "Hot", 1_000)).await.expect(201);

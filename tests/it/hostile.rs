@@ -1,5 +1,5 @@
-//! Whatever is wrong with a request, to whichever operation of the description: the answer is one of its documented
-//! client errors with a code, and nothing has changed.
+//! Malformed requests to every operation of the OpenAPI document: each gets one of its documented client errors, and
+//! nothing changes.
 
 use axum::body::Body;
 use serde_json::Value;
@@ -9,7 +9,7 @@ use crate::support::{Answer, Client, TestApp, operations};
 
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
 
-/// A problem of the client's. That it is documented, every answer is checked for.
+/// Checks that the answer is a client error. Every answer is checked against the document anyway.
 #[track_caller]
 fn refused(method: &str, target: &str, answer: &Answer) {
     let shown: String = target.chars().take(100).collect();
@@ -18,7 +18,7 @@ fn refused(method: &str, target: &str, answer: &Answer) {
     answer.problem(answer.status.as_u16(), &code);
 }
 
-/// All that must not change.
+/// Everything that must not change.
 async fn state(seller: &Client, customer: &Client, order: &str) -> Vec<Value> {
     let mut seen = Vec::new();
     let order = format!("/orders/{order}");
@@ -30,13 +30,13 @@ async fn state(seller: &Client, customer: &Client, order: &str) -> Vec<Value> {
     seen
 }
 
-/// The path with good values for its parameters.
+/// The path with valid values for its parameters.
 fn filled(path: &str, order: &str) -> String {
     path.replace("{product_id}", "CABLE").replace("{order_id}", order).replace("{*keywords}", "cable")
 }
 
 #[tokio::test]
-async fn bodies_that_are_not_understood_are_refused_by_every_operation() {
+async fn every_operation_refuses_malformed_bodies() {
     let app = TestApp::new().await;
     let (seller, customer) = (app.seller().await, app.customer("asha").await);
     let order = customer.order("PHONE", 1).await;
@@ -47,7 +47,7 @@ async fn bodies_that_are_not_understood_are_refused_by_every_operation() {
     let wide = format!("{{\"x\":\"{}\"}}", "y".repeat(300 * 1_024));
     let mut tried = 0;
     for (path, method, operation) in operations() {
-        // What a provider sends is signed bytes, of whatever kind.
+        // The body of a webhook is raw signed bytes.
         if operation.get("requestBody").is_none() || path.starts_with("/webhooks/") {
             continue;
         }
@@ -128,7 +128,7 @@ async fn garbage_in_every_parameter_of_every_operation_changes_nothing() {
                 };
                 for client in [&customer, &admin] {
                     let answer = client.send_text(&method, &filled(&uri, &order), &[], "{}").await;
-                    // Words may be anything, and so may texts that filter. Nothing is removed where there is nothing.
+                    // Words and text filters may be anything, and removing what is not in the cart succeeds.
                     let is_text = ["keywords", "q", "brand", "category"].contains(&name);
                     let is_nothing = path == "/cart/items/{product_id}" && answer.status == 204;
                     if !(is_text && answer.status == 200 || is_nothing) {
@@ -159,7 +159,7 @@ async fn garbage_in_every_header_of_every_operation_is_a_documented_problem() {
             let name = parameter["name"].as_str().unwrap().to_lowercase();
             for value in ["", "\"", "\"open", "-1", "\u{e9}\u{fc}", "W/\"p1\"", "18446744073709551616", &long] {
                 let answer = seller.send_text(&method, &filled(&path, &order), &[(&name, value)], "{}").await;
-                // A copy that the shop does not know is no mistake.
+                // An unknown ETag in `If-None-Match` is no mistake.
                 if !(name == "if-none-match" && answer.status == 200) {
                     refused(&method, &path, &answer);
                 }
@@ -190,7 +190,7 @@ async fn methods_and_parameters_that_a_path_does_not_have_are_refused() {
                 }
             }
         }
-        // What operators and programs ask also takes what it does not know.
+        // Routes for operators accept unknown parameters.
         if ["/livez", "/readyz", "/metrics", "/.well-known/jwks.json"].contains(&path.as_str()) {
             continue;
         }

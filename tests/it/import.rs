@@ -25,7 +25,7 @@ async fn import(app: &TestApp, name: &str, text: &str) -> (Summary, Vec<String>)
 }
 
 #[tokio::test]
-async fn nothing_of_a_refused_row_is_taken() {
+async fn a_refused_row_changes_nothing() {
     let app = TestApp::new().await;
     let customer = app.customer("asha").await;
     let row = |title: &str, stock: [u64; 2]| {

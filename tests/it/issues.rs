@@ -1,4 +1,4 @@
-//! What operators have to look at: it is listed for them alone, they settle it, and it is known who did.
+//! Issues of orders: only operators see and resolve them, and it is recorded who did.
 
 use serde_json::{Value, json};
 use souk::{
@@ -22,7 +22,7 @@ async fn shop(provider: &Provider) -> (TestApp, Client, Client, Client) {
     (app, seller, customer, admin)
 }
 
-/// The orders that are listed, with their open problems.
+/// The listed orders with their open issues.
 async fn listed(admin: &Client) -> Vec<(String, Vec<String>)> {
     let listed = admin.get(LIST).await.expect(200);
     let text = |value: &Value| value.as_str().unwrap().to_owned();
@@ -37,14 +37,14 @@ async fn resolve(admin: &Client, order: &str, body: &Value) -> Answer {
     admin.post(&format!("{LIST}/{order}"), body).await
 }
 
-/// Waits until the order is listed with this problem.
+/// Waits until the order is listed with this issue.
 async fn until_listed(admin: &Client, order: &str, problem: &str) {
     let wanted = vec![(order.to_owned(), vec![problem.to_owned()])];
     crate::support::eventually(async || (listed(admin).await == wanted).then_some(())).await;
 }
 
 #[tokio::test]
-async fn a_refund_that_fails_is_listed_until_it_is_settled_and_its_goods_come_back_once() {
+async fn a_failed_refund_is_listed_until_settled_and_restocks_once() {
     let provider = Provider::new().await;
     let (_app, seller, customer, admin) = shop(&provider).await;
     let order = customer.order("CABLE", 2).await;
@@ -84,7 +84,7 @@ async fn a_refund_that_fails_is_listed_until_it_is_settled_and_its_goods_come_ba
 }
 
 #[tokio::test]
-async fn a_refund_that_failed_once_is_made_by_trying_again() {
+async fn a_retry_makes_a_refund_that_failed_once() {
     let provider = Provider::new().await;
     let (_app, seller, customer, admin) = shop(&provider).await;
     let order = customer.buy("CABLE", 1).await;
@@ -96,14 +96,14 @@ async fn a_refund_that_failed_once_is_made_by_trying_again() {
     let done = resolve(&admin, &order, &json!({"action": "retry", "note": "once more"})).await.expect(200);
     assert_eq!((&done["refunds"][1]["status"], &done["refunded"]), (&json!("refunded"), &done["total"]));
     assert_eq!((listed(&admin).await, provider.net(&order).await), (vec![], 0));
-    // There is nothing to try again any more.
+    // There is nothing left to retry.
     let again = resolve(&admin, &order, &json!({"action": "retry", "note": "once more"})).await;
     again.problem(409, "nothing-to-resolve");
     assert_eq!(provider.effects(&order).await, ["captured", "refund_failed", "refunded"]);
 }
 
 #[tokio::test]
-async fn a_provider_that_took_another_amount_is_made_to_give_it_back() {
+async fn another_amount_than_asked_for_is_refunded_by_an_operator() {
     let provider = Provider::greedy().await;
     let (app, seller, customer, admin) = shop(&provider).await;
     let order = customer.order("CABLE", 1).await;
@@ -128,7 +128,7 @@ async fn a_provider_that_took_another_amount_is_made_to_give_it_back() {
 }
 
 #[tokio::test]
-async fn a_payment_of_which_the_provider_spoke_wrongly_comes_right_by_itself_or_by_an_operator() {
+async fn a_wrong_answer_about_a_payment_resolves_itself_or_is_resolved_by_an_operator() {
     let provider = Provider::new().await;
     let (app, _, customer, admin) = shop(&provider).await;
     let wrong = Rule { fault: Fault::WrongAmount, ..Rule::default() };
@@ -160,7 +160,7 @@ async fn a_payment_of_which_the_provider_spoke_wrongly_comes_right_by_itself_or_
 }
 
 #[tokio::test]
-async fn what_operators_do_is_theirs_alone_and_refused_as_a_whole() {
+async fn resolutions_are_for_admins_and_refused_as_a_whole() {
     let provider = Provider::new().await;
     let (app, seller, customer, admin) = shop(&provider).await;
     let order = customer.order("CABLE", 1).await;
@@ -198,7 +198,7 @@ async fn what_operators_do_is_theirs_alone_and_refused_as_a_whole() {
 }
 
 #[tokio::test]
-async fn an_unknown_payment_that_is_given_up_is_on_record_and_raised_again_while_nobody_knows() {
+async fn an_abandoned_unknown_payment_is_recorded_and_raised_again() {
     let provider = Provider::new().await;
     let clock = Clock::manual(souk::domain::entity::Timestamp(1_700_000_000_000));
     let change = |config: &mut souk::config::Config| config.limits.payment_wait_ms_max = 500;
@@ -207,9 +207,9 @@ async fn an_unknown_payment_that_is_given_up_is_on_record_and_raised_again_while
     let order = customer.order("CABLE", 1).await;
     customer.pay(&order, "tok_success").await.expect(202);
     let open = async || {
-        // It is tried again after pauses, which this clock has to be moved over.
+        // The checkout retries after pauses, so the test's clock has to pass them.
         clock.advance_ms(60_000);
-        // Tokens do not live as long.
+        // Tokens expire meanwhile.
         let shown = app.user("admin", Role::Admin).await.get(&format!("{LIST}/{order}")).await.expect(200);
         let problems = shown["attention"].as_array().unwrap().iter();
         let open = problems.filter(|known| known["resolved"].is_null()).map(|known| known["number"].clone());
@@ -235,7 +235,7 @@ async fn an_unknown_payment_that_is_given_up_is_on_record_and_raised_again_while
 }
 
 #[tokio::test]
-async fn the_list_goes_on_after_its_first_page() {
+async fn the_list_of_issues_has_pages() {
     let provider = Provider::new().await;
     let (_app, seller, customer, admin) = shop(&provider).await;
     let mut orders = Vec::new();

@@ -1,4 +1,4 @@
-//! The router nested in another program's, under a path of its own.
+//! The router nested in that of another program.
 
 use axum::{Router, body::Body};
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ fn nested(app: &TestApp) -> [(&'static str, Router); 2] {
     [("nest", own.clone().nest(PREFIX, shop())), ("nest_service", own.nest_service(PREFIX, shop()))]
 }
 
-/// A path of the description with names of nothing.
+/// A path of the document with ids that do not exist.
 fn filled(template: &str) -> String {
     let order = "0".repeat(32);
     let path = template.replace("{product_id}", "NOTHING").replace("{order_id}", &order).replace("{number}", "1");
@@ -60,7 +60,7 @@ async fn every_route_answers_as_it_does_at_the_root() {
 }
 
 #[tokio::test]
-async fn links_and_locations_lead_back_under_the_path() {
+async fn links_and_locations_include_the_prefix() {
     let app = TestApp::new().await;
     let seller = app.seller().await;
     app.caught_up().await;

@@ -1,4 +1,4 @@
-//! For those who run the shop: health, metrics, limits, request ids.
+//! For operators: health, metrics, limits, request ids.
 
 use axum::body::Body;
 use serde_json::json;
@@ -8,7 +8,7 @@ use tower::ServiceExt;
 use crate::support::{PASSWORD, TestApp};
 
 #[tokio::test]
-async fn a_closing_shop_is_alive_but_not_ready() {
+async fn a_closing_shop_is_live_but_not_ready() {
     let app = TestApp::new().await;
     let client = app.anonymous();
     assert_eq!(client.get("/livez").await.expect_text(200), "alive\n");
@@ -23,7 +23,7 @@ async fn a_closing_shop_is_alive_but_not_ready() {
 }
 
 #[tokio::test]
-async fn a_closed_shop_refuses_writes_as_surely_not_executed() {
+async fn a_closed_shop_refuses_writes_as_not_executed() {
     let app = TestApp::new().await;
     app.seller().await;
     let customer = app.customer("asha").await;
@@ -34,7 +34,7 @@ async fn a_closed_shop_refuses_writes_as_surely_not_executed() {
 }
 
 #[tokio::test]
-async fn admins_see_what_the_shop_runs_with_and_others_do_not() {
+async fn only_admins_see_the_settings() {
     let app = TestApp::new().await;
     let admin = app.user("admin", Role::Admin).await;
     let shown = admin.get("/settings").await.expect(200);
@@ -78,18 +78,18 @@ async fn metrics_count_by_route_and_show_the_shop() {
 }
 
 #[tokio::test]
-async fn requests_past_the_limit_are_refused_at_once_and_health_is_not() {
+async fn requests_beyond_the_limit_are_refused_at_once_but_health_answers() {
     let app = TestApp::with(|config| config.limits.in_flight_max = 1, Clock::system()).await;
     let client = app.anonymous();
     let login = json!({"email": "asha@example.com", "password": PASSWORD}).to_string();
     let request = client.request("POST", "/auth/login", &[("content-type", "application/json")], Body::from(login));
     let mut working = Box::pin(app.router.clone().oneshot(request));
-    // Polled once it holds the only place of those who begin something; it goes on when it is polled again.
+    // Once polled, it holds the only permit to start; it continues when it is polled again.
     assert!(futures::poll!(&mut working).is_pending());
     let refused = client.post("/auth/register", &json!({"email": "ravi@example.com", "password": PASSWORD})).await;
     refused.problem(503, "overloaded");
     assert_eq!(refused.header("retry-after"), "1");
-    // Reads have places of their own, and so has who goes on.
+    // Reads have permits of their own, and so have requests that continue a purchase.
     client.get("/products").await.expect(200);
     client.post("/checkout", &json!({})).await.problem(401, "unauthorized");
     client.get("/livez").await.expect_text(200);

@@ -1,4 +1,4 @@
-//! Orders: seeing, cancelling, moving on.
+//! Orders: reading, cancelling, fulfilling.
 
 use serde_json::{Value, json};
 use souk::{clock::Clock, domain::account::Role};
@@ -10,7 +10,7 @@ fn parcel() -> Value {
 }
 
 #[tokio::test]
-async fn from_search_to_delivery() {
+async fn an_order_goes_from_search_to_delivery() {
     let app = TestApp::new().await;
     let (seller, customer) = (app.seller().await, app.customer("asha").await);
     app.caught_up().await;
@@ -25,7 +25,7 @@ async fn from_search_to_delivery() {
 }
 
 #[tokio::test]
-async fn both_paths_show_the_order_and_the_list_has_it_at_once() {
+async fn both_paths_show_the_order_and_the_list_contains_it_at_once() {
     let app = TestApp::new().await;
     app.seller().await;
     let customer = app.customer("asha").await;
@@ -65,7 +65,7 @@ async fn both_paths_show_the_order_and_the_list_has_it_at_once() {
 }
 
 #[tokio::test]
-async fn orders_are_their_customers_and_sellers_affair() {
+async fn an_order_is_visible_to_its_customer_and_sellers_only() {
     let app = TestApp::new().await;
     let seller = app.seller().await;
     let (asha, ravi) = (app.customer("asha").await, app.customer("ravi").await);
@@ -104,7 +104,7 @@ async fn orders_are_their_customers_and_sellers_affair() {
 }
 
 #[tokio::test]
-async fn a_cursor_shows_nothing_of_the_list_it_is_from() {
+async fn a_cursor_reveals_nothing_of_its_list() {
     let app = TestApp::new().await;
     app.seller().await;
     let (asha, ravi) = (app.customer("asha").await, app.customer("ravi").await);
@@ -147,7 +147,7 @@ async fn cancelling_releases_the_stock_and_restores_the_cart() {
 }
 
 #[tokio::test]
-async fn an_unpaid_order_expires_and_gives_its_stock_back() {
+async fn an_unpaid_order_expires_and_releases_its_stock() {
     let app = TestApp::with(|config| config.payment_deadline_ms = 3_000, Clock::system()).await;
     let (seller, customer) = (app.seller().await, app.customer("asha").await);
     let order = customer.order("PHONE", 5).await;
@@ -179,7 +179,7 @@ async fn a_seller_packs_ships_and_delivers() {
 }
 
 #[tokio::test]
-async fn only_who_sells_all_of_an_order_moves_it_on() {
+async fn only_the_seller_of_all_lines_fulfils_an_order() {
     let app = TestApp::new().await;
     let (seller, customer) = (app.seller().await, app.customer("asha").await);
     let (other, admin) = (app.user("other", Role::Seller).await, app.user("admin", Role::Admin).await);

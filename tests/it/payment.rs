@@ -25,7 +25,7 @@ async fn a_paid_order_is_confirmed_and_its_stock_sold() {
 }
 
 #[tokio::test]
-async fn a_decline_is_a_problem_that_says_fail_and_can_be_tried_again() {
+async fn a_declined_payment_is_a_problem_and_can_be_tried_again() {
     let app = TestApp::new().await;
     let (seller, customer) = (app.seller().await, app.customer("asha").await);
     let order = customer.order("CABLE", 1).await;
@@ -43,7 +43,7 @@ async fn a_decline_is_a_problem_that_says_fail_and_can_be_tried_again() {
 }
 
 #[tokio::test]
-async fn attempts_are_bounded() {
+async fn the_number_of_payment_attempts_is_limited() {
     let app = TestApp::new().await;
     app.seller().await;
     let customer = app.customer("asha").await;
@@ -56,7 +56,7 @@ async fn attempts_are_bounded() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_ends_captured_once() {
+async fn a_payment_with_a_lost_answer_is_captured_once() {
     let app = TestApp::new().await;
     app.seller().await;
     let customer = app.customer("asha").await;
@@ -96,7 +96,7 @@ async fn a_slow_payment_is_pending_and_then_success() {
 }
 
 #[tokio::test]
-async fn a_repeat_is_answered_the_same_and_charges_nothing() {
+async fn a_repeated_payment_gets_the_same_answer_and_charges_nothing() {
     let app = TestApp::new().await;
     app.seller().await;
     let customer = app.customer("asha").await;

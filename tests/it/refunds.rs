@@ -1,4 +1,4 @@
-//! Giving money back: of parts of an order or of all of it, once for each request, and with the goods where they come back.
+//! Refunds: of parts of an order or of all of it, once per request, with stock returned on demand.
 
 use serde_json::{Value, json};
 use souk::{
@@ -14,7 +14,7 @@ use crate::{
     support::{Client, TestApp, eventually, units},
 };
 
-/// Rounding has something to do.
+/// Charges that make rounding necessary.
 fn odd_charges(config: &mut Config) {
     (config.tax_basis_points, config.shipping_flat_minor) = (1_837, 999);
 }
@@ -38,7 +38,7 @@ fn notes(order: &Value) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_parts_of_an_order_add_up_to_its_total_and_only_what_comes_back_is_sold_again() {
+async fn partial_refunds_add_up_to_the_total_and_only_returned_goods_are_restocked() {
     let provider = Provider::new().await;
     let (_app, seller, customer) = shop(&provider).await;
     customer.add("CABLE", 3).await;
@@ -79,7 +79,7 @@ async fn the_parts_of_an_order_add_up_to_its_total_and_only_what_comes_back_is_s
 }
 
 #[tokio::test]
-async fn a_delivered_order_is_refunded_as_a_whole_and_no_more() {
+async fn a_delivered_order_is_refunded_in_full_and_only_once() {
     let provider = Provider::new().await;
     let (_app, seller, customer) = shop(&provider).await;
     let order = customer.buy("CABLE", 2).await;
@@ -99,7 +99,7 @@ async fn a_delivered_order_is_refunded_as_a_whole_and_no_more() {
 }
 
 #[tokio::test]
-async fn an_order_that_is_not_sent_keeps_something_to_send_or_is_cancelled() {
+async fn an_unshipped_order_cannot_be_refunded_in_full_but_cancelled() {
     let provider = Provider::new().await;
     let (_app, seller, customer) = shop(&provider).await;
     let order = customer.buy("CABLE", 3).await;
@@ -120,7 +120,7 @@ async fn an_order_that_is_not_sent_keeps_something_to_send_or_is_cancelled() {
 }
 
 #[tokio::test]
-async fn one_refund_at_a_time() {
+async fn an_order_has_one_refund_at_a_time() {
     let provider = Provider::new().await;
     let change = |config: &mut Config| config.limits.payment_wait_ms_max = 300;
     let (app, seller, customer) = shop_at(&provider.url, change, Clock::system()).await;
@@ -149,7 +149,7 @@ async fn one_refund_at_a_time() {
 }
 
 #[tokio::test]
-async fn whatever_fails_on_the_way_a_refund_is_made_once() {
+async fn a_refund_is_made_once_whatever_fails() {
     let provider = Provider::new().await;
     let (app, seller, customer) = shop(&provider).await;
     for fault in [Fault::RequestLost, Fault::AnswerLost, Fault::FailsBefore, Fault::FailsAfter, Fault::Garbage] {
@@ -193,7 +193,7 @@ async fn a_repeat_with_its_key_refunds_and_restocks_nothing_more() {
 }
 
 #[tokio::test]
-async fn a_refund_is_for_who_sells_the_whole_order() {
+async fn only_the_seller_of_all_lines_refunds_an_order() {
     let provider = Provider::new().await;
     let (app, seller, customer) = shop(&provider).await;
     let (other, ravi) = (app.user("other", Role::Seller).await, app.customer("ravi").await);

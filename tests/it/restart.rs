@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::support::TestApp;
 
 #[tokio::test]
-async fn all_is_still_there() {
+async fn everything_acknowledged_is_there_after_a_restart() {
     let app = TestApp::new().await;
     let (seller, customer) = (app.seller().await, app.customer("asha").await);
     let paid = customer.buy("CABLE", 2).await;

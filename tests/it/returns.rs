@@ -1,4 +1,4 @@
-//! Sending goods back: the customer asks, the seller takes them and their money goes back, or does not take them.
+//! Returns: the customer requests one, and the seller receives and refunds the goods, or rejects it.
 
 use serde_json::json;
 use souk::{clock::Clock, domain::account::Role};
@@ -14,7 +14,7 @@ async fn ask_return(client: &Client, order: &str, quantity: u32) -> crate::suppo
 }
 
 #[tokio::test]
-async fn goods_that_come_back_are_refunded_and_sold_again_once() {
+async fn returned_goods_are_refunded_and_restocked_once() {
     let provider = Provider::new().await;
     let (_app, seller, customer) = shop_at(&provider.url, |_| {}, Clock::system()).await;
     let order = customer.buy("CABLE", 3).await;
@@ -50,7 +50,7 @@ async fn goods_that_come_back_are_refunded_and_sold_again_once() {
 }
 
 #[tokio::test]
-async fn a_return_that_is_not_taken_can_be_asked_for_again() {
+async fn a_rejected_return_can_be_requested_again() {
     let provider = Provider::new().await;
     let (_app, seller, customer) = shop_at(&provider.url, |_| {}, Clock::system()).await;
     let order = customer.buy("CABLE", 2).await;
@@ -69,14 +69,14 @@ async fn a_return_that_is_not_taken_can_be_asked_for_again() {
     let receive = |number: u32| format!("/orders/{order}/returns/{number}/receive");
     seller.post(&receive(1), &json!({"restock": true})).await.problem(409, "return-decided");
     ask_return(&customer, &order, 2).await.expect(201);
-    // Meanwhile the seller has given the money of one back anyway.
+    // Meanwhile the seller has refunded one unit without a return.
     seller.refund(&order, &json!({"items": units(&[("CABLE", 1)]), "reason": "sorry"})).await.expect(201);
     seller.post(&receive(2), &json!({"restock": true})).await.problem(409, "more-than-left");
     assert_eq!((provider.net(&order).await, seller.stock("CABLE").await), (10_000, (8, 8)));
 }
 
 #[tokio::test]
-async fn a_return_is_asked_for_by_its_customer_once_the_order_is_sent_and_taken_by_its_seller() {
+async fn returns_are_requested_by_the_customer_and_received_by_the_seller() {
     let provider = Provider::new().await;
     let (app, seller, customer) = shop_at(&provider.url, |_| {}, Clock::system()).await;
     let (other, ravi) = (app.user("other", Role::Seller).await, app.customer("ravi").await);

@@ -35,7 +35,7 @@ async fn a_review_is_verified_by_a_paid_order_and_replaced_by_the_next() {
 }
 
 #[tokio::test]
-async fn reviews_that_break_a_rule_are_refused_where_they_do() {
+async fn a_review_that_breaks_a_rule_is_refused_with_the_field() {
     let app = TestApp::new().await;
     app.seller().await;
     let asha = app.customer("asha").await;

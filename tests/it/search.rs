@@ -11,7 +11,7 @@ async fn ids(client: &Client, path: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn both_forms_find_the_same() {
+async fn both_search_paths_find_the_same() {
     let app = TestApp::new().await;
     let seller = app.seller().await;
     app.caught_up().await;
@@ -90,7 +90,7 @@ async fn pages_follow_each_other_by_cursor_and_link() {
 }
 
 #[tokio::test]
-async fn parameters_that_are_unknown_or_wrong_are_refused() {
+async fn unknown_or_invalid_parameters_are_refused() {
     let app = TestApp::new().await;
     let client = app.anonymous();
     for query in [
@@ -116,7 +116,7 @@ async fn parameters_that_are_unknown_or_wrong_are_refused() {
 }
 
 #[tokio::test]
-async fn categories_are_counted_and_can_be_asked_for() {
+async fn categories_are_counted_and_can_be_filtered_by() {
     let app = TestApp::new().await;
     app.seller().await;
     app.caught_up().await;

@@ -1,6 +1,6 @@
-//! What every test begins with: a shop in a directory of its own, and clients that talk to its router without a socket.
+//! The set-up of every test: a shop in a directory of its own, and clients that call its router without a socket.
 //!
-//! Every answer that any client gets is held against the description: an operation answers only with what it documents.
+//! Every answer is checked against the OpenAPI document.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -26,9 +26,9 @@ use souk::{
 use tempfile::TempDir;
 use tower::ServiceExt;
 
-/// The password of everybody.
+/// The password of every account.
 pub(crate) const PASSWORD: &str = "correct horse battery";
-/// When manual clocks begin.
+/// The start of manual clocks.
 pub(crate) const NOW: Timestamp = Timestamp(1_790_000_000_000);
 
 /// `/openapi.json`, which is the same for every shop.
@@ -42,11 +42,11 @@ pub(crate) struct TestApp {
     pub(crate) directory: Arc<TempDir>,
 }
 
-/// Somebody who sends requests.
+/// A client with or without a token.
 #[derive(Clone)]
 pub(crate) struct Client {
     router: Router,
-    /// The path that the shop's router is nested under; empty where it is not.
+    /// The prefix of a nested router; empty at the root.
     prefix: &'static str,
     pub(crate) token: Option<String>,
     pub(crate) user_id: String,
@@ -61,30 +61,29 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// The body as JSON.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// A header as text; empty where there is none.
+    /// A header as text; empty if it is missing.
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    /// The body, of an answer with this status; null where it is empty.
+    /// Checks the status and returns the body; null if it is empty.
     #[track_caller]
     pub(crate) fn expect(&self, status: u16) -> Value {
         if self.expect_text(status).is_empty() { Value::Null } else { self.json() }
     }
 
-    /// The body as text, of an answer with this status.
+    /// Checks the status and returns the body as text.
     #[track_caller]
     pub(crate) fn expect_text(&self, status: u16) -> &str {
         assert_eq!(self.status.as_u16(), status, "{self:?}");
         &self.text
     }
 
-    /// A problem with this status and code, as all problems are.
+    /// Checks that the answer is a problem with this status and code, and has the members of every problem.
     #[track_caller]
     pub(crate) fn problem(&self, status: u16, code: &str) -> Value {
         let body = self.expect(status);
@@ -101,7 +100,7 @@ impl Answer {
 }
 
 impl Client {
-    /// Sends a request as it is.
+    /// Sends a request unchanged.
     pub(crate) async fn raw(&self, request: Request<Body>) -> Answer {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let path = path.strip_prefix(self.prefix).unwrap_or(&path).to_owned();
@@ -164,26 +163,26 @@ impl Client {
         self.send_text(method, path, headers, &body.to_string()).await
     }
 
-    /// Sends what claims to be a JSON body.
+    /// Sends a text as a JSON body.
     pub(crate) async fn send_text(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let mut headers = headers.to_vec();
         headers.push(("content-type", "application/json"));
         self.raw(self.request(method, path, &headers, Body::from(body.to_owned()))).await
     }
 
-    /// Puts a product into the cart.
+    /// Adds a product to the cart.
     pub(crate) async fn add(&self, product: &str, quantity: u32) -> Value {
         let body = json!({"items": [{"product_id": product, "quantity": quantity}]});
         self.post("/cart/add_products", &body).await.expect(200)
     }
 
-    /// Orders the whole cart for its total.
+    /// Checks out the whole cart for its total.
     pub(crate) async fn check_out(&self) -> Answer {
         let total = self.get("/cart").await.expect(200)["total"].clone();
         self.post("/checkout", &checkout(&total)).await
     }
 
-    /// An order of the whole cart with one product more, awaiting its payment.
+    /// Adds a product and orders the whole cart; the order awaits its payment.
     pub(crate) async fn order(&self, product: &str, quantity: u32) -> String {
         self.add(product, quantity).await;
         let order = self.check_out().await.expect(201);
@@ -195,14 +194,14 @@ impl Client {
         self.post("/payment", &json!({"order_id": order, "payment_method": method})).await
     }
 
-    /// A paid order of the whole cart with one product more.
+    /// Adds a product, orders the whole cart and pays.
     pub(crate) async fn buy(&self, product: &str, quantity: u32) -> String {
         let order = self.order(product, quantity).await;
         self.pay(&order, "tok_success").await.expect(200);
         order
     }
 
-    /// Sends an order off, and delivers it.
+    /// Ships and delivers an order.
     pub(crate) async fn deliver(&self, order: &str) {
         let parcel = json!({"carrier": "Blue Dart", "tracking_number": "BD1"});
         self.post(&format!("/orders/{order}/ship"), &parcel).await.expect(200);
@@ -217,14 +216,14 @@ impl Client {
         self.get(&format!("/orders/{order}")).await.expect(200)
     }
 
-    /// A counter or a gauge of `/metrics`.
+    /// The value of a counter or gauge of `/metrics`.
     pub(crate) async fn metric(&self, name: &str) -> u64 {
         let metrics = self.get("/metrics").await;
         let line = metrics.expect_text(200).lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
         line.unwrap_or_else(|| panic!("no {name} in {}", metrics.text)).parse().unwrap()
     }
 
-    /// The units of a product that are there, and those that can be bought.
+    /// The units on hand and the available units of a product.
     pub(crate) async fn stock(&self, product: &str) -> (u64, u64) {
         let stock = self.inventory(product).await;
         (stock["on_hand"].as_u64().unwrap(), stock["available"].as_u64().unwrap())
@@ -235,7 +234,7 @@ impl Client {
     }
 }
 
-/// A checkout of the whole cart for this total.
+/// The body of a checkout of the whole cart for this total.
 pub(crate) fn checkout(total: &Value) -> Value {
     json!({"total_price": total, "shipping_address": address()})
 }
@@ -244,7 +243,7 @@ pub(crate) fn address() -> Value {
     json!({"name": "Asha Rao", "line1": "12 MG Road", "city": "Bengaluru", "postal_code": "560001", "country": "IN"})
 }
 
-/// A product to sell.
+/// The body of a product.
 pub(crate) fn product(id: &str, name: &str, price: u64) -> Value {
     json!({
         "id": id, "name": name, "description": "It works", "brand": "Acme",
@@ -259,7 +258,7 @@ impl TestApp {
         Self::with(|_| {}, Clock::system()).await
     }
 
-    /// A shop with this clock, and a configuration that differs from the default.
+    /// A shop with this clock and a changed default configuration.
     pub(crate) async fn with(change: impl FnOnce(&mut Config), clock: Clock) -> Self {
         let directory = Arc::new(tempfile::tempdir().unwrap());
         let mut config = Config { data_dir: directory.path().join("data"), ..Config::default() };
@@ -268,7 +267,7 @@ impl TestApp {
         Self::open(directory, config, Parts { clock, gateway: None }).await
     }
 
-    /// A shop whose money this provider takes.
+    /// A shop with this payment provider.
     pub(crate) async fn paid_by(gateway: Arc<dyn Gateway>, clock: Clock) -> Self {
         let directory = Arc::new(tempfile::tempdir().unwrap());
         let config = Config { data_dir: directory.path().join("data"), ..Config::default() };
@@ -288,7 +287,7 @@ impl TestApp {
         Self { shop, router, health, directory }
     }
 
-    /// Closes the shop and opens it again where it was.
+    /// Closes the shop and opens it again in the same directory.
     pub(crate) async fn restart(self) -> Self {
         self.shop.close().await.unwrap();
         let Self { shop, router, directory, .. } = self;
@@ -297,22 +296,22 @@ impl TestApp {
         Self::open(directory, config, Parts { clock, gateway: None }).await
     }
 
-    /// Somebody without a token.
+    /// A client without a token.
     pub(crate) fn anonymous(&self) -> Client {
         Client { router: self.router.clone(), prefix: "", token: None, user_id: String::new() }
     }
 
-    /// Who was logged in before a restart, still with the same token.
+    /// The client of an earlier life of the shop, with the same token.
     pub(crate) fn again(&self, client: &Client) -> Client {
         Client { router: self.router.clone(), ..client.clone() }
     }
 
-    /// A client of another router that has the shop's under `prefix`.
+    /// A client of another router, in which the shop's is nested under `prefix`.
     pub(crate) fn through(router: Router, prefix: &'static str, client: &Client) -> Client {
         Client { router, prefix, ..client.clone() }
     }
 
-    /// Somebody with an account, logged in over HTTP.
+    /// A client with an account that has logged in over HTTP.
     pub(crate) async fn user(&self, name: &str, role: Role) -> Client {
         let email = format!("{name}@example.com");
         let user = self.shop.ensure_account(&email, PASSWORD.to_owned().into(), role).await.unwrap();
@@ -341,19 +340,19 @@ impl TestApp {
         seller
     }
 
-    /// Waits until the lists and the search index show all that is durable.
+    /// Waits until the lists and the search index contain everything durable.
     pub(crate) async fn caught_up(&self) {
         for progress in self.shop.progress() {
             assert_eq!(progress.catch_up(Duration::from_secs(30)).await, CaughtUp::Yes);
         }
     }
 
-    /// Follows a client's order until it has this status.
+    /// Waits until a client's order has this status.
     pub(crate) async fn until(&self, client: &Client, order: &str, wanted: &str) {
         self.until_so(client, order, |shown| shown["status"] == wanted).await;
     }
 
-    /// Follows a client's order until it is as wanted, and shows it then.
+    /// Waits until a client's order satisfies the condition, and returns it.
     #[track_caller]
     pub(crate) fn until_so<'a>(
         &'a self,
@@ -381,14 +380,14 @@ impl TestApp {
         }
     }
 
-    /// How many events an order of the client's has had.
+    /// The sequence number of the last event of a client's order.
     pub(crate) async fn sequence(&self, client: &Client, order: &str) -> u64 {
         let who = self.shop.authenticate(client.token.as_ref().unwrap()).await.unwrap();
         self.shop.order(&who, order.parse().unwrap()).await.unwrap().order.sequence()
     }
 }
 
-/// Looks again and again until there is something to see.
+/// Repeats `look` until it returns something.
 #[track_caller]
 pub(crate) fn eventually<T>(mut look: impl AsyncFnMut() -> Option<T>) -> impl Future<Output = T> {
     let caller = std::panic::Location::caller();
@@ -405,12 +404,12 @@ pub(crate) fn eventually<T>(mut look: impl AsyncFnMut() -> Option<T>) -> impl Fu
     }
 }
 
-/// So many units of these products.
+/// Products with their numbers of units, as JSON.
 pub(crate) fn units(units: &[(&str, u32)]) -> Value {
     units.iter().map(|(product, quantity)| json!({"product_id": product, "quantity": quantity})).collect()
 }
 
-/// All operations of the description: path, method, what is said about it.
+/// All operations of the document: path, method, description.
 pub(crate) fn operations() -> Vec<(String, String, Value)> {
     let mut found = Vec::new();
     for (path, item) in DESCRIPTION.get().unwrap()["paths"].as_object().unwrap() {
@@ -421,10 +420,10 @@ pub(crate) fn operations() -> Vec<(String, String, Value)> {
     found
 }
 
-/// The description's path that a request's path belongs to.
+/// The path of the document that matches a request's path.
 fn template(path: &str) -> Option<&'static str> {
     let paths = DESCRIPTION.get()?["paths"].as_object()?.keys().map(String::as_str);
-    // A literal segment wins over one with a parameter, as in the router: parameters begin with `{`, which sorts last.
+    // Prefer a literal segment to a parameter, as the router does: parameters begin with `{`, which sorts last.
     let mut fitting: Vec<_> = paths.filter(|template| fits(template, path)).collect();
     fitting.sort_unstable();
     fitting.first().copied()

@@ -1,4 +1,4 @@
-//! Compaction, backup and restore: the shop afterwards is the shop before.
+//! Compaction, backup and restore: afterwards the shop shows the same as before.
 
 use std::fs;
 
@@ -15,7 +15,7 @@ use souk::{
 
 use crate::support::{Client, TestApp};
 
-/// Keeps no more of the log than it must.
+/// Keeps as little of the log as possible.
 fn forgetful(config: &mut Config) {
     config.retention.log_bytes = 0;
     config.retention.work_percent = 100;
@@ -31,7 +31,7 @@ const PATHS: [&str; 7] = [
     "/products?q=phone",
 ];
 
-/// What a customer sees, and what the seller does.
+/// What the customer sees, and the seller's stock.
 async fn seen(customer: &Client, seller: &Client, orders: &[String]) -> Vec<Value> {
     let mut seen = Vec::new();
     for path in PATHS {
@@ -46,7 +46,7 @@ async fn seen(customer: &Client, seller: &Client, orders: &[String]) -> Vec<Valu
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_compacted_shop_that_loses_state_and_index_shows_the_same() {
+async fn a_compacted_shop_without_state_and_index_shows_the_same() {
     let mut app = TestApp::with(forgetful, Clock::system()).await;
     let (mut seller, mut customer) = (app.seller().await, app.customer("asha").await);
     let mut orders = Vec::new();
@@ -65,7 +65,7 @@ async fn a_compacted_shop_that_loses_state_and_index_shows_the_same() {
 
         app.shop.close().await.unwrap();
         let data = app.shop.config().data_dir.clone();
-        // Each round loses something else: the index, the state, both.
+        // Each round deletes something else: the index, the state, both.
         if round != 1 {
             fs::remove_dir_all(data.join("search")).unwrap();
         }
@@ -94,7 +94,7 @@ async fn a_restored_shop_is_the_shop_of_the_backup() {
     let again = app.shop.backup(&backups.join("one"), |_| {}).await;
     assert!(matches!(again, Err(UpkeepError::Exists(_))), "nothing is written over: {again:?}");
     assert!(!backups.join("one/identity/signing.key").exists(), "the signing key is in no backup");
-    // The shop goes on; none of this is in the backup.
+    // The shop goes on; the backup contains none of this.
     customer.buy("CABLE", 1).await;
 
     let data = app.directory.path().join("restored");
@@ -116,7 +116,7 @@ async fn a_restored_shop_is_the_shop_of_the_backup() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_backup_that_is_not_what_was_written_is_refused() {
+async fn a_changed_backup_is_refused() {
     let app = TestApp::new().await;
     app.seller().await;
     let directory = app.directory.path();

@@ -1,5 +1,5 @@
-//! Bodies that are JSON and yet wrong: each is refused where it breaks its rule, and nothing has changed. And bodies
-//! that do not arrive.
+//! Bodies that are JSON but break a rule: each is refused with a pointer to the faulty field, and nothing changes. And
+//! bodies that do not arrive.
 
 use std::{convert::Infallible, io};
 
@@ -17,7 +17,7 @@ fn with(mut body: Value, pointer: &str, value: Value) -> Value {
 }
 
 #[tokio::test]
-async fn fields_that_customers_send_wrong_are_pointed_at() {
+async fn wrong_fields_of_customers_are_named() {
     let app = TestApp::new().await;
     let (seller, customer) = (app.seller().await, app.customer("asha").await);
     let order = customer.order("PHONE", 1).await;
@@ -90,7 +90,7 @@ async fn fields_that_customers_send_wrong_are_pointed_at() {
 }
 
 #[tokio::test]
-async fn fields_that_sellers_send_wrong_are_pointed_at() {
+async fn wrong_fields_of_sellers_are_named() {
     let app = TestApp::new().await;
     let (seller, customer) = (app.seller().await, app.customer("asha").await);
     let order = customer.buy("PHONE", 1).await;
@@ -148,7 +148,7 @@ async fn bytes_after_the_body_are_refused() {
 }
 
 #[tokio::test]
-async fn bodies_that_break_off_or_do_not_come_are_refused() {
+async fn incomplete_and_missing_bodies_are_refused() {
     let change = |config: &mut souk::config::Config| {
         config.limits.header_ms_max = 50;
         config.limits.body_bytes_max = 2_048;

@@ -1,4 +1,4 @@
-//! The real binary as a process, and customers who write down everything they ask it and are told.
+//! The real binary as a process, and customers who record every call and its answer.
 #![allow(dead_code, reason = "each test that has this module uses its own part of it")]
 
 use std::{
@@ -22,7 +22,7 @@ use souk::verify::{
 };
 
 pub(crate) const PASSWORD: &str = "souk-demo-password";
-/// How long a start may take: far longer than it does on a busy machine.
+/// How long a start may take: far longer than on a busy machine.
 pub(crate) const START_MAX: Duration = Duration::from_secs(60);
 
 /// The shop's process. Dropping it kills it.
@@ -31,22 +31,22 @@ pub(crate) struct Process {
     pub(crate) url: String,
 }
 
-/// A shop that did not say where it listens: how it ended, or that it was killed because it did neither in time.
+/// The shop did not report its address: how it ended, or `None` if it was killed because it took too long.
 #[derive(Debug)]
 pub(crate) struct NotStarted(pub(crate) Option<ExitStatus>);
 
 impl Process {
-    /// Starts the shop with a demo of one product, and these environment variables.
+    /// Starts the shop with a demo of one product and these environment variables.
     pub(crate) fn start(data: &Path, variables: &[(&str, &str)]) -> Self {
         Self::begin(Self::command(data, variables), START_MAX).expect("the shop says where it listens")
     }
 
-    /// What it is started with, for those who change something about it.
+    /// The command, for tests that change it.
     pub(crate) fn command(data: &Path, variables: &[(&str, &str)]) -> Command {
         Self::command_at("127.0.0.1:0", data, variables)
     }
 
-    /// The same for a shop that is to be found at this address again.
+    /// The same at a fixed address, so that a restarted shop has it again.
     pub(crate) fn command_at(listen: &str, data: &Path, variables: &[(&str, &str)]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_souk"));
         command
@@ -54,12 +54,12 @@ impl Process {
             .arg(data)
             .env("SOUK_LOG", "off")
             .envs(variables.iter().copied())
-            // Bugs make the shop's own assertions fail, loudly.
+            // Bugs make the shop's own assertions fail, with much output.
             .stderr(Stdio::null());
         command
     }
 
-    /// Starts it and waits, not for ever, until it says where it listens.
+    /// Starts the shop and waits, within limits, until it reports its address.
     pub(crate) fn begin(mut command: Command, within: Duration) -> Result<Self, NotStarted> {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -67,7 +67,7 @@ impl Process {
         std::thread::spawn(move || {
             let _ = lines.next().map(|line| sender.send(line));
             drop(sender);
-            // Whatever else it says must not fill the pipe.
+            // Drain the rest of the output, so that the pipe does not fill up.
             lines.for_each(drop);
         });
         match first.recv_timeout(within) {
@@ -86,18 +86,18 @@ impl Process {
         self.child.id()
     }
 
-    /// kill -9.
+    /// Kills it with SIGKILL.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// Lets it close, and kills it if it does not.
+    /// Closes it, or kills it if that takes too long.
     pub(crate) fn stop(mut self) {
         self.close(Duration::from_secs(15));
     }
 
-    /// Lets it close, and says how it ended if it did in time.
+    /// Closes it. Returns how it ended, if it did in time.
     pub(crate) fn close(&mut self, within: Duration) -> Option<ExitStatus> {
         if let Ok(Some(ended)) = self.child.try_wait() {
             return Some(ended);
@@ -122,26 +122,26 @@ impl Drop for Process {
     }
 }
 
-/// What everybody shares.
-pub(crate) struct Town {
+/// What all customers share.
+pub(crate) struct World {
     client: Client,
-    /// Where the shop is: another place after each start.
+    /// The shop's address, which changes with every start.
     pub(crate) url: Mutex<String>,
     recorder: Recorder,
     people: AtomicU64,
 }
 
-/// Somebody with a token.
+/// A customer with a token.
 #[derive(Clone)]
 pub(crate) struct Person {
-    town: Arc<Town>,
+    world: Arc<World>,
     number: u64,
     pub(crate) name: String,
     pub(crate) token: String,
 }
 
-impl Town {
-    /// A new history in this file.
+impl World {
+    /// Begins a new history in this file.
     pub(crate) fn new(history: &Path, url: &str) -> Arc<Self> {
         Arc::new(Self {
             client: Client::builder().timeout(Duration::from_secs(20)).build().unwrap(),
@@ -155,15 +155,15 @@ impl Town {
         format!("{}{path}", self.url.lock())
     }
 
-    /// Somebody registers, unless they have before, and logs in.
+    /// Registers an account if necessary, and logs in.
     pub(crate) async fn enter(self: &Arc<Self>, name: &str, email: &str) -> Person {
         self.try_enter(name, email).await.unwrap_or_else(|why| panic!("{email} cannot log in: {why}"))
     }
 
-    /// The same where the shop may be unable to let them in.
+    /// The same, if the shop may be unable to do so.
     pub(crate) async fn try_enter(self: &Arc<Self>, name: &str, email: &str) -> Result<Person, String> {
         let credentials = json!({ "email": email, "password": PASSWORD });
-        // Those of the demo are there already.
+        // The accounts of the demo exist already.
         let _ = self.client.post(self.at("/auth/register")).json(&credentials).send().await;
         self.log_in(name, email).await
     }
@@ -171,24 +171,24 @@ impl Town {
     /// The answer to a login.
     ///
     /// # Errors
-    /// What was said instead.
+    /// The answer that was not a login.
     pub(crate) async fn session(&self, email: &str) -> Result<Value, String> {
         let credentials = json!({ "email": email, "password": PASSWORD });
         let answer = self.client.post(self.at("/auth/login")).json(&credentials).send().await;
         answer.map_err(|error| error.to_string())?.json().await.map_err(|error| error.to_string())
     }
 
-    /// Somebody logs in who has registered before, if they are let in.
+    /// Logs in to an existing account.
     pub(crate) async fn log_in(self: &Arc<Self>, name: &str, email: &str) -> Result<Person, String> {
         let session = self.session(email).await?;
         let token = session["access_token"].as_str().ok_or_else(|| session.to_string())?;
         Ok(self.remember(name, token))
     }
 
-    /// Somebody who has logged in before.
+    /// A customer who has logged in before.
     pub(crate) fn remember(self: &Arc<Self>, name: &str, token: &str) -> Person {
         let number = self.people.fetch_add(1, Ordering::Relaxed);
-        Person { town: Arc::clone(self), number, name: name.into(), token: token.into() }
+        Person { world: Arc::clone(self), number, name: name.into(), token: token.into() }
     }
 }
 
@@ -200,7 +200,7 @@ impl Person {
         body: Value,
         key: Option<&str>,
     ) -> Option<(u16, Value)> {
-        let mut request = self.town.client.request(method, self.town.at(path)).bearer_auth(&self.token);
+        let mut request = self.world.client.request(method, self.world.at(path)).bearer_auth(&self.token);
         if !body.is_null() {
             request = request.json(&body);
         }
@@ -213,7 +213,7 @@ impl Person {
         Some((status, serde_json::from_slice(&bytes).unwrap_or_default()))
     }
 
-    /// Makes a call and writes down what comes of it.
+    /// Makes a call and records it with its outcome.
     pub(crate) async fn call(&self, call: Call) -> Outcome {
         let customer = || self.name.clone();
         let items = |lines: &[Line]| -> Vec<Value> {
@@ -249,12 +249,12 @@ impl Person {
             }
             other => panic!("the script has no {other:?}"),
         };
-        let op = self.town.recorder.invoke(self.number, call.clone()).unwrap();
+        let op = self.world.recorder.invoke(self.number, call.clone()).unwrap();
         let outcome = match self.send(method, &path, body, key.as_deref()).await {
             Some((status, body)) => verify::outcome(&call, status, &body).unwrap(),
             None => Outcome::Unknown(Cause::Reset),
         };
-        self.town.recorder.end(op, outcome.clone()).unwrap();
+        self.world.recorder.end(op, outcome.clone()).unwrap();
         outcome
     }
 
@@ -278,7 +278,7 @@ impl Person {
         self.call(Call::CartRemove { customer: self.name.clone(), product: product.into() }).await;
     }
 
-    /// Orders the whole cart; the order's id, where there is one.
+    /// Orders the whole cart. Returns the order's id, if there is an order.
     pub(crate) async fn checkout(&self, total: u64, key: &str) -> Option<String> {
         let customer = self.name.clone();
         match self.call(Call::Checkout { customer, key: Some(key.into()), lines: None, total }).await {
@@ -306,7 +306,7 @@ impl Person {
         assert_eq!(answer.0, 201, "{}", answer.1);
     }
 
-    /// Puts so many on the shelf, without writing it down.
+    /// Sets the stock without recording it.
     pub(crate) async fn set_stock(&self, product: &str, on_hand: u64) {
         let (path, body) = (format!("/products/{product}/inventory"), json!({ "on_hand": on_hand }));
         let answer = self.send(Method::PUT, &path, body, None).await.unwrap();

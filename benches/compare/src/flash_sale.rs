@@ -1,6 +1,6 @@
-//! The flash sale, side by side: every engine keeps one unit of one product for one order after another.
+//! The flash sale, side by side: every engine reserves one unit of one product for one order after another.
 //!
-//! The engines take turns, so that what else the machine does meets all of them, and the median of the turns counts.
+//! The engines take turns, so that other load on the machine meets all of them; the median of the turns counts.
 
 use crate::{
     over_http::{Ask, Program},
@@ -15,13 +15,13 @@ use crate::{
     },
 };
 
-/// How many reserve at once.
+/// The numbers of concurrent callers.
 const CALLERS: [usize; 3] = [1, 8, 64];
-/// And where more of them still give more.
+/// The same for engines that gain from still more callers.
 const CALLERS_MANY: [usize; 4] = [1, 8, 64, 1_024];
 const TURNS: usize = 3;
 
-/// Runs all engines and prints the table.
+/// Measures all engines and prints the table.
 pub(crate) async fn run() -> anyhow::Result<()> {
     support::ask(
         "how many units of one product a second does each engine keep for orders, durably, one by one?",
@@ -61,7 +61,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
 #[derive(Default)]
 struct Table {
     lines: Vec<Line>,
-    /// How many lines from the first are those of PostgreSQL, whose best is 1.
+    /// How many of the first lines are PostgreSQL's, whose best one is 1.
     best_of: usize,
 }
 

@@ -1,5 +1,5 @@
-//! The journal's durable appends, from one caller and from many, on one stream and on many, against a plain
-//! preallocated file that is written and synced page by page: the limit for writes.
+//! The journal's durable appends, with one caller and with many, on one stream and on many, against a plain
+//! preallocated file that is written and synced page by page, which is the limit for writes.
 
 use std::{
     fs::OpenOptions,
@@ -71,7 +71,7 @@ fn plain_file(zeros: bool) -> anyhow::Result<(f64, f64)> {
     Ok((times.len() as f64 / elapsed, times[times.len() / 2].as_secs_f64() * 1e6))
 }
 
-/// A stream and its last sequence, shared by its callers. The lock is what an actor's mailbox is in the shop.
+/// A stream and its last sequence, shared by its callers. The lock takes the place of the actor's mailbox in the shop.
 type Writer = Arc<Mutex<(Lease, u64)>>;
 
 async fn measure(journal: &Journal, callers: usize, streams: usize) -> anyhow::Result<(f64, Duration, Duration)> {
@@ -103,7 +103,7 @@ async fn call(journal: Journal, writer: Writer, until: Instant) -> anyhow::Resul
             let mut writer = writer.lock().await;
             writer.1 += 1;
             let sequence = writer.1;
-            // As entities do: a snapshot when the events since the last one outweigh it.
+            // Like entities: a snapshot when the events since the last one outweigh it.
             let bytes = sequence.is_multiple_of(64).then(|| vec![7; 64 * PAYLOAD_BYTES].into());
             let snapshot = bytes.map(|bytes| (writer.0.stream().clone(), Snapshot { sequence, version: 1, bytes }));
             let append = Append { sequence, version: 1, payload: vec![1; PAYLOAD_BYTES] };

@@ -1,5 +1,5 @@
-//! Souk side by side with what others would use: a flash sale on PostgreSQL and on Redis, a product page of fixed
-//! bytes, a search of plain tantivy, a plain file. Ratios of one run count; absolute figures are the machine's.
+//! Souk side by side with alternatives: a flash sale on PostgreSQL and on Redis, a product page of fixed bytes, a
+//! search with plain tantivy, a plain file. The ratios within one run count; absolute figures depend on the machine.
 //!
 //! ```text
 //! cargo build --release                                  # the server that is compared
@@ -31,7 +31,7 @@ const COMPARISONS: [&str; 4] = ["flash-sale", "page", "search", "log"];
 
 static SKIPPED: AtomicUsize = AtomicUsize::new(0);
 
-/// Says that something could not be compared, and why.
+/// Reports that something could not be compared, and why.
 fn skip(what: &str, why: &anyhow::Error) {
     SKIPPED.fetch_add(1, Ordering::Relaxed);
     println!("SKIPPED:    {what}: {why:#}");
@@ -46,7 +46,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     tokio::select! {
         compared = compare(&picked) => compared?,
-        // Whatever runs is dropped, and with it the peers.
+        // Dropping the comparison ends the peers.
         _ = interrupt.recv() => anyhow::bail!("interrupted"),
         _ = terminate.recv() => anyhow::bail!("terminated"),
     }

@@ -1,10 +1,10 @@
-//! Souk as a customer meets it: the program itself, in a process of its own, over HTTP/1.1 on loopback, a connection a
+//! Souk as a customer uses it: the program in a process of its own, over HTTP/1.1 on loopback, one connection per
 //! caller.
 //!
-//! No route reserves and does nothing else: reserving is a part of checking out. So two things stand in the table. A
-//! seller's adjustment of one unit is the request that does the same work as a reservation: one event of the one
-//! product's inventory, under an identity, never below zero, durable before the answer. A paid order is what a customer
-//! does for that unit: cart, checkout and payment, three requests and about a dozen events.
+//! No route only reserves: a reservation is part of a checkout. So the table has two lines. A seller's adjustment of
+//! one unit does the same work as a reservation: one event of the product's inventory, with an identity, never below
+//! zero, durable before the answer. A paid order is what a customer does for that unit: cart, checkout and payment,
+//! three requests and about a dozen events.
 
 use axum::http::{Method, StatusCode};
 use rustix::process::Signal;
@@ -24,13 +24,13 @@ use crate::{
     },
 };
 
-/// How many customers there are; each is one caller.
+/// The number of customers; each is one caller.
 const CUSTOMERS: usize = 64;
-/// The accounts' password; they are good for nothing else.
+/// The password of the accounts, which exist for the bench only.
 const PASSWORD: &str = "a long password";
-/// How long they stay logged in, in seconds: longer than the bench runs, and as long as the program allows.
+/// The life of their tokens, in seconds: longer than the bench runs, and the longest that the program allows.
 const TOKEN_SECONDS: u64 = 3_600;
-/// What the product costs, in minor units.
+/// The price of the product, in minor units.
 const PRICE: u64 = 1_000;
 
 /// The program.
@@ -41,7 +41,7 @@ pub(crate) struct Program {
     customers: Vec<String>,
 }
 
-/// What a caller asks for.
+/// What a caller requests.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Ask {
     /// One event of one inventory.
@@ -51,7 +51,7 @@ pub(crate) enum Ask {
 }
 
 impl Program {
-    /// Makes the accounts in process, then starts the program on the same directory.
+    /// Creates the accounts in process, then starts the program on the same directory.
     pub(crate) async fn start() -> anyhow::Result<Self> {
         let home = Home::new();
         let data_dir = home.path().join("data");
@@ -73,7 +73,7 @@ impl Program {
         Ok(Self { peer, address, seller, customers })
     }
 
-    /// The program, asked in this way.
+    /// The program with one kind of requests.
     pub(crate) fn by(&self, ask: Ask) -> By<'_> {
         By { program: self, ask }
     }
@@ -85,14 +85,14 @@ async fn log_in(shop: &Shop, email: &str, role: Role) -> anyhow::Result<String> 
     Ok(session.tokens.access_token.expose_secret().to_owned())
 }
 
-/// The program, asked in one way.
+/// The program with one kind of requests.
 pub(crate) struct By<'a> {
     program: &'a Program,
     ask: Ask,
 }
 
 impl By<'_> {
-    /// Each way has products of its own.
+    /// Each kind has its own products.
     fn product(&self, product: &str) -> String {
         format!("{:?}-{product}", self.ask)
     }
@@ -119,7 +119,7 @@ impl Engine for By<'_> {
 
     fn product_reservations_max(&self) -> Option<u64> {
         match self.ask {
-            // An inventory remembers so many of them, and refuses more.
+            // An inventory remembers this many, and refuses more.
             Ask::Adjustment => Some(RECEIPTS_MAX as u64),
             Ask::PaidOrder => None,
         }
@@ -154,7 +154,7 @@ impl Engine for By<'_> {
     }
 }
 
-/// One who asks over HTTP.
+/// A caller over HTTP.
 pub(crate) struct Customer {
     connection: Connection,
     ask: Ask,

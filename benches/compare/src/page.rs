@@ -1,5 +1,4 @@
-//! A product page and a search over HTTP, against a server that answers the page's bytes without looking at the
-//! request.
+//! A product page and a search over HTTP, against a server that sends the page's bytes without reading the request.
 
 use std::process::Command;
 

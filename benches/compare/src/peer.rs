@@ -1,7 +1,7 @@
-//! Programs that are measured from outside: each started here, in a directory of its own, and ended by its process id.
+//! Peers: programs that are measured from outside, each started in a directory of its own and ended by its process id.
 //!
-//! They end also when the bench panics (the guard is dropped), is interrupted (`main` drops it) or is killed (the
-//! kernel sends them the signal that `setpriv` asked it for).
+//! They end also if the bench panics (the guard is dropped), is interrupted (`main` drops it) or is killed (the kernel
+//! sends the signal that `setpriv` asked for).
 
 use std::{
     fs::File,
@@ -17,24 +17,24 @@ use tempfile::TempDir;
 
 use crate::support;
 
-/// How long a peer may take until it answers, and to end before it is killed.
+/// How long a peer may take to start, and to end before it is killed.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The pause between two looks whether it does.
+/// The pause between two checks.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// A directory for a peer, and under which account it runs.
+/// A peer's directory, and the account under which it runs.
 pub(crate) struct Home {
     directory: TempDir,
     user: Option<&'static str>,
 }
 
 impl Home {
-    /// A home for a program that runs as whoever runs the bench.
+    /// For a program that runs as the caller's account.
     pub(crate) fn new() -> Self {
         Self { directory: support::scratch(), user: None }
     }
 
-    /// A home for a program that refuses to run as root, and then runs as `user`.
+    /// For a program that refuses to run as root, and then runs as `user`.
     pub(crate) fn not_of_root(user: &'static str) -> anyhow::Result<Self> {
         let mut home = Self::new();
         if geteuid().is_root() {
@@ -55,7 +55,7 @@ impl Home {
         self.directory.path()
     }
 
-    /// How to call `program` in it. It gets `SIGTERM` when this process ends, however it ends.
+    /// The command of `program` in this directory. It gets `SIGTERM` when this process ends, however it ends.
     pub(crate) fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "TERM"]);
@@ -63,14 +63,14 @@ impl Home {
             command.args(["--clear-groups", "--reuid", user, "--regid", user]);
         }
         command.arg("--").arg(program.as_ref()).current_dir(self.path()).stdin(Stdio::null());
-        // Settings of the bench are not the program's.
+        // The bench's settings are not for the program.
         std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"SOUK_")).for_each(|(name, _)| {
             command.env_remove(name);
         });
         command
     }
 
-    /// Starts it; what it says goes to a file of the directory.
+    /// Starts it; its output goes to a file in the directory.
     pub(crate) fn start(self, mut command: Command, end: Signal) -> anyhow::Result<Peer> {
         let said = self.path().join("said.txt");
         let file = File::create(&said)?;
@@ -94,7 +94,7 @@ impl Peer {
         self.home.path()
     }
 
-    /// Looks again and again until there is what it should come up with.
+    /// Repeats `look` until it returns something.
     pub(crate) async fn ready<T>(&mut self, mut look: impl AsyncFnMut(&str) -> Option<T>) -> anyhow::Result<T> {
         let until = Instant::now() + PATIENCE;
         loop {
@@ -116,7 +116,7 @@ impl Peer {
 impl Drop for Peer {
     fn drop(&mut self) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        // It may have ended by itself, which is just as well.
+        // It may have ended by itself, which is fine.
         let _ = pid.map(|pid| kill_process(pid, self.end));
         let until = Instant::now() + PATIENCE;
         while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < until {
@@ -127,7 +127,7 @@ impl Drop for Peer {
     }
 }
 
-/// Where a program is: in one of these directories, or on the path.
+/// Finds a program in these directories or on the path.
 pub(crate) fn program(name: &str, directories: &[PathBuf]) -> anyhow::Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let on_path = std::env::split_paths(&path);

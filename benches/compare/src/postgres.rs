@@ -1,5 +1,5 @@
-//! PostgreSQL, as a careful user would do it: prepared statements over a Unix socket, everything durable, the row
-//! locked as late and as briefly as each form allows, and no checkpoint while it is measured.
+//! PostgreSQL as a careful user would use it: prepared statements over a Unix socket, everything durable, the row
+//! locked as late and as briefly as each form allows, and no checkpoint during a measurement.
 
 use std::path::PathBuf;
 
@@ -12,9 +12,9 @@ use crate::{
     support::flash_sale::{Answer, Caller, Engine},
 };
 
-/// Where Debian keeps the server's programs, one directory a version; elsewhere they are on the path.
+/// Debian's directory of the server's programs, with one subdirectory per version; elsewhere they are on the path.
 const VERSIONS: &str = "/usr/lib/postgresql";
-/// Memory for pages, and room for the log until a checkpoint: neither is what limits a hot row.
+/// Memory for pages, and space for the log until a checkpoint: neither limits a hot row.
 const SETTINGS: [&str; 9] = [
     "listen_addresses=",
     "max_connections=100",
@@ -26,7 +26,7 @@ const SETTINGS: [&str; 9] = [
     "full_page_writes=on",
     "autovacuum=on",
 ];
-/// One page of the row's own, so that its versions find room beside it.
+/// The row has a page of its own, so that its versions fit beside it.
 const SCHEMA: &str = "
     CREATE TABLE stock (product text PRIMARY KEY, available bigint NOT NULL CHECK (available >= 0)) WITH (fillfactor = 10);
     CREATE TABLE holds (id bigint, product text, quantity int NOT NULL, PRIMARY KEY (product, id));";
@@ -34,8 +34,7 @@ const SCHEMA: &str = "
 /// How a reservation is written.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Form {
-    /// `BEGIN`, insert the hold, take from the stock, `COMMIT`: four round trips, the row is locked during the last
-    /// two.
+    /// `BEGIN`, insert the hold, decrement the stock, `COMMIT`: four round trips, the row locked during the last two.
     Transaction,
     /// One statement, in a transaction of its own: one round trip.
     OneStatement,
@@ -51,8 +50,7 @@ impl Form {
                 "COMMIT",
                 "ROLLBACK",
             ],
-            // A repeat finds its hold; where both are under way at once, the second one's key is taken and it changes
-            // nothing.
+            // A repeat finds its hold; of two concurrent ones, the second finds the key taken and changes nothing.
             Self::OneStatement => &[
                 "WITH taken AS (
                      UPDATE stock SET available = available - 1 WHERE product = $2 AND available >= 1
@@ -64,14 +62,14 @@ impl Form {
     }
 }
 
-/// A server of this bench's own.
+/// A server for this bench.
 pub(crate) struct Server {
     peer: Peer,
     durability: String,
 }
 
 impl Server {
-    /// Makes a new cluster and starts it.
+    /// Creates a new cluster and starts it.
     pub(crate) async fn start() -> anyhow::Result<Self> {
         let home = Home::not_of_root("postgres")?;
         let data = home.path().join("data");
@@ -88,7 +86,7 @@ impl Server {
         SETTINGS.iter().for_each(|setting| {
             command.args(["-c", setting]);
         });
-        // SIGINT is its fast shutdown: it does not wait for clients.
+        // SIGINT is its fast shutdown, which does not wait for clients.
         let mut peer = home.start(command, Signal::INT)?;
         let socket = peer.path().to_owned();
         let client = peer.ready(async |_| connect(&socket).await.ok()).await?;
@@ -104,7 +102,7 @@ impl Server {
         Ok(Self { peer, durability: format!("PostgreSQL {version}, {method} before each answer") })
     }
 
-    /// The server, reserved at in this form.
+    /// The server, with reservations in this form.
     pub(crate) fn by(&self, form: Form) -> By<'_> {
         By { server: self, form }
     }
@@ -130,14 +128,14 @@ async fn connect(socket: &std::path::Path) -> anyhow::Result<Client> {
     Ok(client)
 }
 
-/// The server, reserved at in one form.
+/// The server, with reservations in one form.
 pub(crate) struct By<'a> {
     server: &'a Server,
     form: Form,
 }
 
 impl By<'_> {
-    /// Both forms share the tables; each has products of its own.
+    /// Both forms share the tables; each has its own products.
     fn product(&self, product: &str) -> String {
         format!("{:?}-{product}", self.form)
     }
@@ -178,7 +176,7 @@ impl Engine for By<'_> {
     }
 }
 
-/// A connection with its statements.
+/// A connection with its prepared statements.
 pub(crate) struct Connection {
     client: Client,
     form: Form,
@@ -205,7 +203,7 @@ impl Connection {
         let run = async || {
             self.client.execute_raw(begin, none).await?;
             let answer = match self.client.execute(hold, &[&order, &product]).await? {
-                // The hold is there: a repeat.
+                // The hold exists: a repeat.
                 0 => Answer::Reserved,
                 _ => match self.client.execute(take, &[&product]).await? {
                     0 => Answer::SoldOut,

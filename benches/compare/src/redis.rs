@@ -1,5 +1,5 @@
-//! Redis, as a careful user would do it: one script for the whole reservation, called by its hash over a Unix socket,
-//! the append-only file on, no rewrite of it while it is measured.
+//! Redis as a careful user would use it: one script for the whole reservation, called by its hash over a Unix socket,
+//! with the append-only file on and without rewriting it during a measurement.
 
 use anyhow::ensure;
 use redis::{Client, Script, aio::MultiplexedConnection};
@@ -10,7 +10,7 @@ use crate::{
     support::flash_sale::{Answer, Caller, Engine},
 };
 
-/// Two commands on the way that counts; a repeat finds its hold, and what is sold out is put back.
+/// Two commands in the usual case; a repeat finds its hold, and a unit beyond the stock is put back.
 const RESERVE: &str = "
     if redis.call('HSETNX', KEYS[2], ARGV[1], 1) == 0 then return 1 end
     if redis.call('DECR', KEYS[1]) >= 0 then return 1 end
@@ -20,7 +20,7 @@ const RESERVE: &str = "
 /// The socket's name in the server's directory.
 const SOCKET: &str = "redis.sock";
 
-/// When its append-only file is synced.
+/// When the append-only file is synced.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Sync {
     /// Before each answer.
@@ -29,7 +29,7 @@ pub(crate) enum Sync {
     EverySecond,
 }
 
-/// A server of this bench's own.
+/// A server for this bench.
 pub(crate) struct Server {
     peer: Peer,
     client: Client,
@@ -94,7 +94,7 @@ impl Engine for Server {
     }
 }
 
-/// A connection of a caller's own: nothing is pipelined, as each waits for its answer.
+/// A connection of one caller. Nothing is pipelined, because each caller waits for its answer.
 pub(crate) struct Connection {
     connection: MultiplexedConnection,
     reserve: Script,

@@ -1,9 +1,9 @@
-//! A search against tantivy as it comes, over the same products and the same queries.
+//! A search against plain tantivy, over the same products and the same queries.
 //!
-//! Both give the best 20 with what a list shows of them, and the exact total; one thread, in turns. Souk finds products
-//! with any of the words where too few have all of them; tantivy is asked by the same rule, and for all words only,
-//! which is less work. The real catalogue and the logged queries of `../shared/data` are used where they are there,
-//! else the demo catalogue and words of its titles.
+//! Both return the best 20 with the fields of a list, and the exact total, on one thread, in turns. Souk finds products
+//! with any of the words if too few have all of them. tantivy is measured with the same rule, and with all words only,
+//! which is less work. The real catalogue and the logged queries of `../shared/data` are used if they exist, otherwise
+//! the demo catalogue and words of its titles.
 
 use std::{path::Path, time::Instant};
 
@@ -75,7 +75,7 @@ fn demo() -> (Vec<Entry>, Vec<String>) {
     (entries, queries)
 }
 
-/// Asks all queries, again and again until the time is over: how many a second, and how much the first round found.
+/// Repeats all queries until the time is over. Returns queries per second, and the number of hits of the first round.
 fn rate(queries: &[String], mut find: impl FnMut(&str) -> usize) -> (f64, usize) {
     let found = queries.iter().map(|query| find(query)).sum();
     let (began, until, mut asked) = (Instant::now(), support::deadline(), 0_u64);
@@ -98,7 +98,7 @@ fn find(search: &Search, query: &str) -> usize {
     search.find(&request).map_or(0, |page| page.total)
 }
 
-/// tantivy as its documentation shows it: four fields, stemmed, the title worth more.
+/// tantivy as in its documentation: four fields, stemmed, the title weighted higher.
 struct Raw {
     reader: IndexReader,
     all_words: QueryParser,

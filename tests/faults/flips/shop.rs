@@ -13,7 +13,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::recorded::{Person, Process, Town};
+use crate::recorded::{Person, Process, World};
 
 /// Tokens and unpaid orders outlive a pass, so that a picture never changes by itself. The log is kept although a base
 /// replaces it.
@@ -32,7 +32,7 @@ pub(super) type Picture = BTreeMap<(String, String), (u16, Value)>;
 
 pub(super) struct Original {
     directory: TempDir,
-    town: Arc<Town>,
+    world: Arc<World>,
     people: Vec<Person>,
     looks: Vec<(usize, String)>,
     variables: Vec<(&'static str, &'static str)>,
@@ -74,16 +74,16 @@ impl Original {
         let mut variables = KEPT.to_vec();
         variables.extend(shortened.then_some(SHORTENED));
         let shop = Process::start(&data, &variables);
-        let town = Town::new(&directory.path().join("history.jsonl"), &shop.url);
+        let world = World::new(&directory.path().join("history.jsonl"), &shop.url);
         let mut people = Vec::new();
         for name in ["seller", "admin", "ann", "bob"] {
-            people.push(town.enter(name, &format!("{name}@demo.example")).await);
+            people.push(world.enter(name, &format!("{name}@demo.example")).await);
         }
         for product in PRODUCTS {
             people[0].list(product, PRICE).await;
             people[0].set_stock(product, 100).await;
         }
-        let mut made = Self { directory, town, people, looks: Vec::new(), variables };
+        let mut made = Self { directory, world, people, looks: Vec::new(), variables };
         made.trade("early").await;
         shop.stop();
         // Each base begins a segment, which seals the one before.
@@ -91,7 +91,7 @@ impl Original {
         made.souk(&["backup", made.backup().to_str().unwrap()]);
         fs::copy(made.data().join("simulated-provider.jsonl"), made.ledger()).unwrap();
         let mut shop = Process::start(&data, &made.variables);
-        made.town.url.lock().clone_from(&shop.url);
+        made.world.url.lock().clone_from(&shop.url);
         made.trade("late").await;
         made.look_around().await;
         made.settled().await.unwrap();
@@ -194,14 +194,14 @@ impl Original {
 
     /// What everybody is shown by this shop, once its search index is whole.
     pub(super) async fn picture(&mut self, shop: &Running) -> Result<Picture, String> {
-        self.town.url.lock().clone_from(&shop.url);
+        self.world.url.lock().clone_from(&shop.url);
         self.settled().await?;
         // A signing key that was made anew ends all tokens; accounts and passwords must be what they were.
         if self.people[2].send(Method::GET, "/cart", Value::Null, None).await.is_none_or(|(status, _)| status == 401) {
             for person in &mut self.people {
                 let email = format!("{}@demo.example", person.name);
                 *person = self
-                    .town
+                    .world
                     .log_in(&person.name, &email)
                     .await
                     .map_err(|why| format!("nobody can log in any more: {why}"))?;

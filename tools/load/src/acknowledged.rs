@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use parking_lot::Mutex;
 use serde_json::Value;
 
-/// How many orders are remembered, each in about 300 bytes.
+/// The number of orders that are remembered, each in about 300 bytes.
 const REMEMBERED_MAX: usize = 1_000_000;
 
 /// Orders whose payment was acknowledged. Shared by all journeys.
@@ -17,7 +17,7 @@ pub(crate) struct Orders {
     pub(crate) paid: HashMap<String, Paid>,
     /// Units that were paid for, by product.
     pub(crate) units: HashMap<String, u64>,
-    /// How many orders were too many to be remembered.
+    /// The number of orders beyond that.
     pub(crate) forgotten: u64,
 }
 

@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ticks_are_round_and_hold_all_values() {
+    fn axis_ticks_are_round_and_cover_all_values() {
         let axis = |values: &[f64], scale| Axis::over(values.iter().copied(), scale);
         assert_eq!(axis(&[3.0, 43.0], Scale::Linear).ticks, [0.0, 10.0, 20.0, 30.0, 40.0, 50.0]);
         assert_eq!(axis(&[0.0], Scale::Linear).ticks, [0.0, 1.0]);
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_short() {
+    fn labels_of_numbers_are_short() {
         let shown: Vec<_> = [0.0, 0.001, 0.5, 20.0, 9_999.0, 15_000.0, 2e6].into_iter().map(short).collect();
         assert_eq!(shown, ["0", "0.001", "0.5", "20", "9999", "15k", "2M"]);
     }

@@ -193,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_that_is_none_is_refused_with_what_to_write() {
+    fn an_invalid_address_is_refused_with_an_example() {
         for (address, word) in [
             ("127.0.0.1:8080", "http://127.0.0.1:8080"),
             ("localhost:8080", "must begin with http://"),

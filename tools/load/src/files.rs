@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::plan::{LoadError, PEOPLE_MAX};
 
-/// The most lines of a cart in a Souk shop; further lines of a basket are left out.
+/// The most lines of a cart in a Souk shop; further lines of a basket are ignored.
 const LINES_MAX: usize = 200;
 /// The most units of a line in a Souk shop; more are cut to this.
 const UNITS_MAX: i64 = 10_000;
@@ -98,13 +98,13 @@ mod tests {
     }
 
     #[test]
-    fn baskets_are_the_lines_of_an_invoice_that_were_kept() {
+    fn a_basket_has_the_lines_of_an_invoice_without_returns() {
         let text = "invoice,stock,quantity\n1,a,6\n1,b,1\n2,a,99999\nC3,a,-6\n4,a,0\n5,a,2\n5,b,-1\n";
         assert_eq!(baskets(file(text).path()).unwrap(), [vec![6, 1], vec![10_000], vec![2]]);
     }
 
     #[test]
-    fn a_file_that_cannot_be_used_is_named_with_its_line() {
+    fn an_error_names_the_file_and_the_line() {
         let says = |error: LoadError, words: &str| assert!(error.to_string().contains(words), "{error}");
         says(baskets(file("invoice,quantity\n1,2\n1,many\n").path()).unwrap_err(), "row 3: `many`");
         says(baskets(file("invoice\n1\n").path()).unwrap_err(), "no column `quantity`");

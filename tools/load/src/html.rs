@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn each_nine_takes_the_same_room() {
+    fn each_nine_has_the_same_width() {
         let steps = [0.0, 0.9, 0.99, 0.999, 0.9999, 0.99999].map(nines);
         for pair in steps.windows(2) {
             assert!((pair[1] - pair[0] - 0.2).abs() < 1e-9, "{steps:?}");

@@ -18,12 +18,12 @@ use crate::{
 const LINES_MAX: usize = 3;
 /// A session of the marketplace has one to this many lines, as in that benchmark.
 const SESSION_LINES_MAX: usize = 10;
-/// Of ten glances, this many are at a product; the others are searches.
+/// Of ten views, this many are of a product; the others are searches.
 const PAGES_OF_TEN: u8 = 7;
 /// Draws per line of a basket before it is used with fewer lines: popular products are drawn again and again.
 const DRAWS_A_LINE: usize = 8;
 
-/// The payment method; the simulated provider charges it.
+/// A payment method that the fake provider charges.
 const METHOD: &str = "tok_success";
 
 /// A line to buy: the product and the number of units.

@@ -20,7 +20,7 @@ use crate::{
     plan::{LoadError, Plan},
 };
 
-/// The password of all customers that the generator registers; their accounts are good for nothing else.
+/// The password of the customers that the generator registers; their accounts exist for load runs only.
 const PASSWORD: &str = "load generator password";
 /// How many customers log in at once. A password costs the shop 20 ms of a core, and it hashes only a few at once.
 const LOGINS_AT_ONCE: usize = 4;

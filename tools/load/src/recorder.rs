@@ -230,7 +230,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_class_is_counted_and_setup_is_not() {
+    fn every_class_is_counted_except_for_setup() {
         let (recorder, ms) = (Recorder::default(), Duration::from_millis);
         for status in [Ok(200), Ok(304), Ok(409), Ok(503), Err(NoAnswer::TimedOut)] {
             recorder.record(Kind::Checkout, ms(2), status);

@@ -17,7 +17,7 @@ pub enum Scenario {
     FlashSale,
     /// Customers' sessions, deliveries, sellers' dashboards and changes of the catalogue.
     Marketplace,
-    /// Mostly glances, some purchases, and a few that all want the same product.
+    /// Mostly views, some purchases, and a few that all want the same product.
     Mix,
 }
 
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn journeys_come_in_their_shares() {
+    fn journeys_are_chosen_by_their_shares() {
         let mut random = fastrand::Rng::with_seed(3);
         let chosen: Vec<_> = (0..100_000).map(|_| Scenario::Marketplace.choose(&mut random)).collect();
         for (journey, share) in Scenario::Marketplace.journeys() {

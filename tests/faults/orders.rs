@@ -73,7 +73,7 @@ impl Plan {
 
 /// An order and what is to become of it.
 #[derive(Clone, Debug)]
-pub(crate) struct Errand {
+pub(crate) struct PlannedOrder {
     pub(crate) customer: String,
     pub(crate) order: String,
     /// Which of [`KINDS`].
@@ -92,14 +92,14 @@ pub(crate) struct Shopper {
 
 impl Shopper {
     /// An order for each of these kinds of faults and plans.
-    pub(crate) async fn place(&mut self, wanted: &[(usize, Plan)]) -> Vec<Errand> {
-        let mut errands = Vec::new();
+    pub(crate) async fn place(&mut self, wanted: &[(usize, Plan)]) -> Vec<PlannedOrder> {
+        let mut orders = Vec::new();
         for (kind, plan) in wanted {
             let (customer, order) = (self.person.name.clone(), self.order().await);
             let pause = Duration::from_millis(self.random.u64(..300));
-            errands.push(Errand { customer, order, kind: *kind, plan: *plan, pause });
+            orders.push(PlannedOrder { customer, order, kind: *kind, plan: *plan, pause });
         }
-        errands
+        orders
     }
 
     /// Places an order for whatever this customer fancies; its id.
@@ -138,33 +138,33 @@ impl Shopper {
     }
 
     /// Does what is to be done about an order.
-    pub(crate) async fn run(&self, errand: &Errand) {
-        match errand.plan {
-            Plan::Keep => self.pay(errand, "tok_success").await,
-            Plan::Decline => self.pay(errand, "tok_decline").await,
-            Plan::CancelUnpaid => self.cancel(errand).await,
+    pub(crate) async fn run(&self, planned: &PlannedOrder) {
+        match planned.plan {
+            Plan::Keep => self.pay(planned, "tok_success").await,
+            Plan::Decline => self.pay(planned, "tok_decline").await,
+            Plan::CancelUnpaid => self.cancel(planned).await,
             Plan::CancelPending => {
                 let cancelling = async {
-                    tokio::time::sleep(errand.pause).await;
-                    self.cancel(errand).await;
+                    tokio::time::sleep(planned.pause).await;
+                    self.cancel(planned).await;
                 };
-                tokio::join!(self.pay(errand, "tok_success"), cancelling);
+                tokio::join!(self.pay(planned, "tok_success"), cancelling);
             }
             Plan::CancelPaid => {
-                self.pay(errand, "tok_success").await;
-                if self.is_paid(errand).await {
-                    self.cancel(errand).await;
+                self.pay(planned, "tok_success").await;
+                if self.is_paid(planned).await {
+                    self.cancel(planned).await;
                 }
             }
             Plan::RefundAll => {
-                self.pay(errand, "tok_success").await;
-                self.refund(errand, "all", json!({ "reason": "faulty" })).await;
+                self.pay(planned, "tok_success").await;
+                self.refund(planned, "all", json!({ "reason": "faulty" })).await;
             }
             Plan::RefundParts => {
-                self.pay(errand, "tok_success").await;
+                self.pay(planned, "tok_success").await;
                 let piece = json!({ "items": [{ "product_id": "pen", "quantity": 1 }], "reason": "one too many" });
-                self.refund(errand, "piece", piece).await;
-                let rest = match errand.pause.as_millis() % 3 {
+                self.refund(planned, "piece", piece).await;
+                let rest = match planned.pause.as_millis() % 3 {
                     0 => {
                         json!({ "items": [{ "product_id": "ink", "quantity": 1 }], "shipping": true, "reason": "late" })
                     }
@@ -173,27 +173,27 @@ impl Shopper {
                     }
                     _ => json!({ "reason": "the rest" }),
                 };
-                self.refund(errand, "rest", rest).await;
+                self.refund(planned, "rest", rest).await;
             }
         }
     }
 
-    async fn pay(&self, errand: &Errand, method: &str) {
-        let (customer, order) = (self.person.name.clone(), errand.order.clone());
+    async fn pay(&self, planned: &PlannedOrder, method: &str) {
+        let (customer, order) = (self.person.name.clone(), planned.order.clone());
         let key = Some(format!("pay-{order}"));
         self.until_answered(Call::Pay { customer, order, key, method: method.into() }).await;
     }
 
-    async fn cancel(&self, errand: &Errand) {
-        let (customer, order) = (self.person.name.clone(), errand.order.clone());
+    async fn cancel(&self, planned: &PlannedOrder) {
+        let (customer, order) = (self.person.name.clone(), planned.order.clone());
         self.until_answered(Call::Cancel { customer, order }).await;
     }
 
     /// Waits until an order is confirmed. Not for ever: it may have come too late.
-    async fn is_paid(&self, errand: &Errand) -> bool {
+    async fn is_paid(&self, planned: &PlannedOrder) -> bool {
         let began = Instant::now();
         while began.elapsed() < PAID_MAX {
-            let order = read(&self.seller, &format!("/orders/{}", errand.order)).await;
+            let order = read(&self.seller, &format!("/orders/{}", planned.order)).await;
             match order["status"].as_str() {
                 Some("confirmed") => return true,
                 Some("payment_pending" | "paid") => tokio::time::sleep(PAUSE).await,
@@ -204,11 +204,11 @@ impl Shopper {
     }
 
     /// A refund by the seller, asked for again while another one is under way.
-    async fn refund(&self, errand: &Errand, what: &str, body: Value) {
-        if !self.is_paid(errand).await {
+    async fn refund(&self, planned: &PlannedOrder, what: &str, body: Value) {
+        if !self.is_paid(planned).await {
             return;
         }
-        let (path, key) = (format!("/orders/{}/refunds", errand.order), format!("{what}-{}", errand.order));
+        let (path, key) = (format!("/orders/{}/refunds", planned.order), format!("{what}-{}", planned.order));
         let began = Instant::now();
         while began.elapsed() < PAID_MAX {
             let (status, answer) = answer(&self.seller, Method::POST, &path, body.clone(), Some(&key)).await;
