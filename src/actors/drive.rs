@@ -108,6 +108,7 @@ impl Driver {
     /// Performs step after step until the order rests. `known` is the order as the caller was told, which need not be durable yet, and
     /// may be older than what others were told meanwhile: nothing rests on it before the order itself is read. `troubled_since` is
     /// since when it has been [`Rest::Parked`].
+    #[allow(clippy::too_many_lines, reason = "one loop with the whole state of a drive")]
     pub async fn drive(
         &self,
         id: OrderId,

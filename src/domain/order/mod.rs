@@ -314,6 +314,7 @@ impl Entity for Order {
         }
     }
 
+    #[allow(clippy::too_many_lines, reason = "a flat match: one arm per event")]
     fn apply(&mut self, event: &Event) {
         self.sequence += 1;
         match event {
