@@ -9,6 +9,7 @@ use souk::{
     app::serve::serve,
     config::Limits,
     gateway_sim::{self, Rule, Script, Webhook},
+    text_file,
 };
 use tokio::net::TcpListener;
 
@@ -48,7 +49,7 @@ impl GatewaySim {
         let named = |path: &PathBuf| path.display().to_string();
         let mut rules: Vec<Rule> = match &self.script {
             Some(path) => {
-                let text = std::fs::read_to_string(path).with_context(|| named(path))?;
+                let text = text_file::read(path).with_context(|| named(path))?;
                 serde_json::from_str(&text).with_context(|| named(path))?
             }
             None => Vec::new(),
@@ -75,7 +76,7 @@ impl GatewaySim {
     /// What notices are signed with.
     fn secret(&self) -> Result<SecretString> {
         let text = match &self.webhook_secret_file {
-            Some(path) => std::fs::read_to_string(path).with_context(|| path.display().to_string())?,
+            Some(path) => text_file::read(path).with_context(|| path.display().to_string())?,
             None => std::env::var(SECRET_VARIABLE)
                 .with_context(|| format!("a webhook takes --webhook-secret-file or {SECRET_VARIABLE}"))?,
         };

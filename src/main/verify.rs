@@ -5,7 +5,10 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 use anyhow::{Context, Result};
 use clap::Args;
 use secrecy::SecretString;
-use souk::verify::{self, Access, Login, Source, Subject};
+use souk::{
+    text_file,
+    verify::{self, Access, Login, Source, Subject},
+};
 
 use super::password_from_input;
 
@@ -83,7 +86,7 @@ fn login(options: &Verify) -> Result<Login> {
         return Ok(Login::Password { email: email.clone(), password: SecretString::from(password) });
     }
     let token = match &options.token_file {
-        Some(path) => std::fs::read_to_string(path).with_context(|| path.display().to_string())?,
+        Some(path) => text_file::read(path).with_context(|| path.display().to_string())?,
         None => variable("SHOP_TOKEN").context("an admin is needed: give SHOP_TOKEN, --token-file or --login")?,
     };
     Ok(Login::Token(SecretString::from(token.trim().to_owned())))

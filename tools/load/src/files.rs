@@ -71,6 +71,8 @@ pub(crate) fn sessions(path: &Path) -> Result<Vec<Value>, LoadError> {
     let wrong = wrong(path);
     let text = fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
     let mut sessions = Vec::new();
+    // Programs on Windows write a byte order mark in front.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     for (line, text) in (1..).zip(text.lines()) {
         let session: Value = serde_json::from_str(text).map_err(|error| wrong(format!("line {line}: {error}")))?;
         for member in ["role", "access_token", "access_expires_at", "refresh_token"] {
