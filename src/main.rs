@@ -3,13 +3,15 @@
 
 #[path = "main/exit.rs"]
 mod exit;
+#[path = "main/files.rs"]
+mod files_command;
 #[path = "main/gateway_sim.rs"]
 mod gateway_sim_command;
 #[path = "main/verify.rs"]
 mod verify_command;
 
 use std::{
-    io::{BufWriter, IsTerminal, Read, Write},
+    io::{BufWriter, IsTerminal, Write},
     net::SocketAddr,
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::PathBuf,
@@ -22,26 +24,30 @@ use clap::{Args, Parser, Subcommand};
 use secrecy::SecretString;
 use souk::{
     app::{
-        control::{self, Report, Request},
-        demo, export,
-        import::{Mode, Summary, import_file},
+        control::{
+            self, Report, Request, Upkeep,
+            client::Connection,
+            server::{Control, ControlLimits},
+        },
+        demo,
         serve::{Drained, serve},
         tokens,
     },
-    catalogue::{demo::DEMO_PRODUCTS_DEFAULT, foreign::Layout, read::Options},
+    catalogue::demo::DEMO_PRODUCTS_DEFAULT,
     config::{Config, LogFormat},
-    domain::{account::Role, ids::UserId, money::Currency, product::Editor},
+    domain::account::Role,
     http,
     shop::{
         Shop,
-        import::{Imported, SetStock},
         upkeep::{Backup, restore},
     },
+    text_file,
 };
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
 };
+use tokio_util::sync::CancellationToken;
 
 /// It gives memory back after a load, which the C library's allocator does not.
 #[cfg(feature = "jemalloc")]
@@ -69,13 +75,10 @@ struct Cli {
 enum Command {
     /// Run the shop.
     Serve(Serve),
-    /// Read products from catalogue files (JSON Lines or CSV, see docs/CATALOGUE.md). The shop must not be running.
-    Import(Import),
-    /// Write the catalogue as JSON Lines, to a file or to standard output.
-    Export {
-        /// The file to write.
-        file: Option<PathBuf>,
-    },
+    /// Read products, prices or stock from catalogue files (docs/CATALOGUE.md), whether the shop runs or not.
+    Import(files_command::Import),
+    /// Write the catalogue as JSON Lines, to a file or to standard output, whether the shop runs or not.
+    Export(files_command::Export),
     /// Copy the shop into a new directory, with checksums, whether it runs or not.
     Backup {
         /// The directory to make.
@@ -109,23 +112,6 @@ enum Command {
     Verify(verify_command::Verify),
 }
 
-impl Command {
-    /// Whether all that the command writes is in a data directory, a backup or a file of tokens: nobody else may read
-    /// it.
-    fn writes_for_its_owner(&self) -> bool {
-        match self {
-            Self::Serve(_)
-            | Self::Import(_)
-            | Self::Backup { .. }
-            | Self::Restore { .. }
-            | Self::Compact
-            | Self::Admin { .. }
-            | Self::Tokens(_) => true,
-            Self::Export { .. } | Self::Config | Self::GatewaySim(_) | Self::Load(_) | Self::Verify(_) => false,
-        }
-    }
-}
-
 #[derive(Args)]
 struct Tokens {
     /// The file to write, for `souk load --tokens`.
@@ -155,32 +141,6 @@ struct Serve {
     demo_seed: u64,
 }
 
-#[derive(Args)]
-struct Import {
-    /// Catalogue files.
-    #[arg(required = true)]
-    files: Vec<PathBuf>,
-    /// Set the stock to what the file says, also for products that have been sold from. Without it a file's stock
-    /// counts once.
-    #[arg(long)]
-    set_stock: bool,
-    /// Whose columns CSV files have: auto (the header tells), souk, shopify, woocommerce or google.
-    #[arg(long, value_name = "FORMAT", default_value = "auto")]
-    format: Layout,
-    /// The currency of the prices, such as EUR, where the export of another shop does not name it.
-    #[arg(long, value_name = "CODE")]
-    currency: Option<Currency>,
-    /// The encoding of the files, such as windows-1250, where it is not UTF-8 and they do not say so.
-    #[arg(long, value_name = "NAME")]
-    encoding: Option<String>,
-    /// Go on with a file at this line: rows before it are passed over.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    from_line: u64,
-    /// The seller to whom new products belong, by e-mail address [default: the operator].
-    #[arg(long, value_name = "EMAIL")]
-    seller: Option<String>,
-}
-
 #[derive(Subcommand)]
 enum Admin {
     /// Make an admin, or give an account the admin role and this password. The password is read from standard input.
@@ -197,9 +157,6 @@ const TOKENS_MODE: u32 = 0o600;
 const CLOSE_MAX: Duration = Duration::from_secs(180);
 /// How long threads may go on after that.
 const THREADS_END: Duration = Duration::from_secs(5);
-
-/// Who owns what the operator imports without naming a seller.
-const OPERATOR: Editor = Editor::Admin(UserId(0));
 
 fn main() -> ExitCode {
     match run(Cli::parse()) {
@@ -221,21 +178,18 @@ fn run(cli: Cli) -> Result<ExitCode> {
         config.listen = *listen;
     }
     start_logging(&config)?;
-    if cli.command.writes_for_its_owner() {
-        rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
-    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let code = runtime.block_on(async {
         match cli.command {
             Command::Serve(options) => run_shop(config, options).await,
-            Command::Import(options) => run_import(config, options).await,
-            Command::Export { file } => run_export(config, file).await,
+            Command::Import(options) => options.run(config, told_to_stop()?).await,
+            Command::Export(options) => options.run(config, told_to_stop()?).await,
             Command::Backup { to } => {
                 let to = std::path::absolute(&to).with_context(|| to.display().to_string())?;
-                upkeep(config, Request::Backup { to }).await
+                upkeep(config, Upkeep::Backup { to }).await
             }
             Command::Restore { from } => run_restore(config, from).await,
-            Command::Compact => upkeep(config, Request::Compact).await,
+            Command::Compact => upkeep(config, Upkeep::Compact).await,
             Command::Admin { command: Admin::Create { email } } => create_admin(config, &email).await,
             Command::Tokens(options) => write_tokens(config, options).await,
             Command::GatewaySim(options) => options.run(told_to_stop()?).await,
@@ -271,16 +225,17 @@ async fn run_shop(config: Config, options: Serve) -> Result<ExitCode> {
     if options.demo {
         demo::fill(&shop, options.demo_seed, options.demo_products).await?;
     }
+    let stop_control = CancellationToken::new();
+    // Bound before the shop says that it listens: who reads that may use the commands.
+    let control = match Control::bind(&shop, ControlLimits::default()) {
+        Ok(control) => Some(tokio::spawn(control.serve(shop.clone(), stop_control.clone()))),
+        Err(error) => {
+            tracing::warn!(%error, "backup, compact, import and export cannot be asked for while the shop runs");
+            None
+        }
+    };
     greet(address, &options);
     let failed = storage_failed(shop.clone());
-    let operators = tokio::spawn({
-        let shop = shop.clone();
-        async move {
-            if let Err(error) = control::listen(shop).await {
-                tracing::warn!(%error, "backup and compaction cannot be asked for while the shop runs");
-            }
-        }
-    });
     let health = http::Health::default();
     let router = http::router_with(shop.clone(), health.clone());
     let stop = async {
@@ -295,7 +250,10 @@ async fn run_shop(config: Config, options: Serve) -> Result<ExitCode> {
     if drained == Drained::TimedOut {
         tracing::warn!("some requests did not finish in time");
     }
-    operators.abort();
+    stop_control.cancel();
+    if let Some(control) = control {
+        control.await?;
+    }
     hangups.abort();
     let closed = tokio::time::timeout(CLOSE_MAX, shop.close()).await;
     closed.context("the shop did not close in time; the next start finds all that is durable")??;
@@ -347,56 +305,8 @@ fn greet(address: SocketAddr, options: &Serve) {
     let _ = std::io::stdout().flush();
 }
 
-async fn run_import(config: Config, options: Import) -> Result<ExitCode> {
-    let shop = Shop::open(config).await?;
-    let editor = match &options.seller {
-        Some(email) => Editor::Seller(shop.principal(email).await.with_context(|| format!("seller {email}"))?.user),
-        None => OPERATOR,
-    };
-    let set_stock = if options.set_stock { SetStock::Always } else { SetStock::Once };
-    let mut sum = Summary::default();
-    let mut stopped = None;
-    for path in &options.files {
-        let report = |line: u64, reason: &str| eprintln!("{}:{line}: {reason}", path.display());
-        let file =
-            Options { encoding: options.encoding.as_deref(), layout: options.format, currency: options.currency };
-        let mode = Mode { editor, set_stock, file, from_line: options.from_line };
-        match import_file(&shop, path, mode, report).await {
-            Ok(Summary { imported: Imported { changed, already_so, stock_changed }, bad }) => {
-                let path = path.display();
-                println!(
-                    "{path}: {changed} changed, {already_so} already so, stock of {stock_changed} changed, {bad} bad"
-                );
-                sum.bad += bad;
-            }
-            Err(error) => {
-                stopped = Some(error);
-                break;
-            }
-        }
-    }
-    shop.close().await?;
-    match stopped {
-        Some(error) => Err(error.into()),
-        None if sum.bad > 0 => Ok(ExitCode::FAILURE),
-        None => Ok(ExitCode::SUCCESS),
-    }
-}
-
-async fn run_export(config: Config, file: Option<PathBuf>) -> Result<ExitCode> {
-    let shop = Shop::open(config).await?;
-    let output: Box<dyn Write + Send> = match &file {
-        Some(path) => Box::new(std::fs::File::create(path).with_context(|| path.display().to_string())?),
-        None => Box::new(std::io::stdout()),
-    };
-    let written = export::export(&shop, BufWriter::new(output)).await?;
-    shop.close().await?;
-    eprintln!("{written} products written");
-    Ok(ExitCode::SUCCESS)
-}
-
 /// Does it in the shop that runs on the data directory, or where none does in one of its own.
-async fn upkeep(mut config: Config, request: Request) -> Result<ExitCode> {
+async fn upkeep(mut config: Config, wanted: Upkeep) -> Result<ExitCode> {
     let show = |report: Report| {
         if let Report::Copying { done, total } = report
             && std::io::stderr().is_terminal()
@@ -404,26 +314,26 @@ async fn upkeep(mut config: Config, request: Request) -> Result<ExitCode> {
             eprint!("\r{:>6} of {} MB ", done >> 20, total >> 20);
         }
     };
-    let outcome = match control::ask(&config.data_dir, &request, show).await? {
-        Some(outcome) => outcome,
+    let outcome = match Connection::open(&config.data_dir).await? {
+        Some(mut running) => running.ask(&Request::Upkeep(wanted), show).await?,
         None => {
             // Nobody shops meanwhile, so it need not take turns with anybody.
             config.retention.work_percent = 100;
             let shop = Shop::open(config).await?;
-            let outcome = control::serve(&shop, request, show).await;
+            let outcome = control::server::upkeep(&shop, wanted, show).await;
             shop.close().await?;
             outcome
         }
     };
     match outcome {
         Report::Failed(problem) => bail!(problem),
-        Report::Copying { .. } => bail!("the shop ended in the middle of it"),
         Report::Compacted { base_bytes, log_bytes, segments_removed, .. } => {
             println!("{segments_removed} segments removed; the log has {log_bytes} bytes, the base {base_bytes}");
         }
         Report::BackedUp(Backup { position, files, bytes }) => {
             println!("backed up: {files} files, {bytes} bytes, the log up to {position}");
         }
+        other => bail!("the running shop answered {other:?}; is it of the same version?"),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -457,10 +367,7 @@ fn password_from_input(email: &str) -> Result<String> {
     if std::io::stdin().is_terminal() {
         eprintln!("Password for {email} (it is shown; pipe it in to avoid that):");
     }
-    let mut password = String::new();
-    std::io::stdin().take(1_024).read_to_string(&mut password)?;
-    // Programs on Windows write a byte order mark in front of what they pipe.
-    let password = password.trim_start_matches('\u{feff}').lines().next().unwrap_or_default().to_owned();
+    let password = text_file::first_line(std::io::stdin()).context("the password on standard input")?;
     if password.is_empty() {
         bail!("a password is needed on standard input");
     }

@@ -71,15 +71,15 @@ pub(crate) async fn empty_shop() -> (Shop, TempDir) {
 /// Imports entries and waits until lists and search contain them.
 pub(crate) async fn import(shop: &Shop, entries: impl Iterator<Item = Entry>) {
     let began = Instant::now();
-    let summary = import_entries(shop, entries, Editor::Admin(UserId(0))).await.expect("the catalogue is imported");
-    let rate = summary.imported.changed as f64 / began.elapsed().as_secs_f64();
+    let imported = import_entries(shop, entries, Editor::Admin(UserId(0))).await.expect("the catalogue is imported");
+    let rate = imported.changed as f64 / began.elapsed().as_secs_f64();
     for progress in shop.progress() {
         progress.catch_up(CATCH_UP).await;
     }
     let seconds = began.elapsed().as_secs_f64();
     println!(
         "            {} entries imported, {rate:.0}/s; lists and search had them after {seconds:.1} s",
-        summary.imported.changed
+        imported.changed
     );
 }
 

@@ -4,21 +4,21 @@
 
 /// A back-off. The default has had no failure.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     failures: u32,
 }
 
 impl Backoff {
     /// The pause after one more failure, in milliseconds: `min` after the first, doubled with each further one, at most
     /// `max`.
-    pub(super) fn after_failure(&mut self, min: u64, max: u64) -> u64 {
+    pub(crate) fn after_failure(&mut self, min: u64, max: u64) -> u64 {
         let pause = min.saturating_mul(1_u64.checked_shl(self.failures).unwrap_or(u64::MAX)).min(max);
         self.failures = self.failures.saturating_add(1);
         pause
     }
 
     /// Forgets the failures, after a success.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.failures = 0;
     }
 }

@@ -37,7 +37,7 @@
 //!
 //! May depend on `storage`, `payments` and `domain`. Only this room names ractor.
 
-mod backoff;
+pub(crate) mod backoff;
 pub mod checkout;
 pub mod directory;
 pub mod drive;

@@ -1,32 +1,43 @@
-//! Brings catalogue files into a shop: streams them, shows progress, reports bad lines and goes on.
+//! Brings catalogue files into a shop, this process's or a running one: reads a file as a stream, has many rows on
+//! their way at once, reports the refused ones and goes on.
 //!
-//! May depend on `shop` and `catalogue`.
+//! Rows end in any order. Whatever ends an import, it says the line up to which every row is taken or reported, and a
+//! second import may begin there, or at the beginning: a row that is taken twice changes nothing the second time.
+//!
+//! May depend on `shop`, `catalogue` and `domain`.
 
-use std::{
-    io::{IsTerminal, stderr},
-    path::Path,
-    time::{Duration, Instant},
+use std::{collections::BTreeSet, fmt, io, path::Path, time::Duration};
+
+use futures::{
+    StreamExt,
+    future::BoxFuture,
+    stream::{self, FuturesUnordered},
 };
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-use futures::{StreamExt, stream::FuturesUnordered};
-use indicatif::{HumanCount, ProgressBar, ProgressStyle};
-
+pub use super::rows::importer;
+use super::{
+    control::client::{ControlError, RemoteRows},
+    rows::{self, RowResult},
+};
 use crate::{
     catalogue::{
-        entry::{Change, Entry, Row},
+        entry::{Entry, Row},
         read::{Options, Reader},
     },
     domain::product::Editor,
     shop::{
         Error, Shop,
-        import::{Imported, Listing, Refused, SetStock},
+        import::{Imported, SetStock, Terms},
     },
 };
 
-/// How many rows are on their way at once. They share syncs of the log, so more of them means fewer syncs.
+/// How many rows are on their way at once in this process. They share syncs of the log, so more of them means fewer
+/// syncs.
 const ROWS_AT_ONCE: usize = 512;
-/// How often progress is printed where there is no terminal, in seconds.
-const REPORT_SECONDS: u64 = 5;
+/// How long rows on their way are waited for when an import is to stop.
+const STOP_MAX: Duration = Duration::from_secs(10);
 
 /// What an import came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,20 +48,88 @@ pub struct Summary {
     pub bad: u64,
 }
 
-/// Who owns what is imported, what its stock means, and how the file is read.
+/// Where rows go.
+pub enum Rows {
+    /// Into a shop of this process.
+    Here(LocalRows),
+    /// Into the shop that runs on a data directory.
+    Running(Box<RemoteRows>),
+}
+
+/// Rows on their way into a shop of this process.
+pub struct LocalRows {
+    shop: Shop,
+    terms: Terms,
+    rows: FuturesUnordered<BoxFuture<'static, (u64, RowResult)>>,
+}
+
+/// What is to be imported.
 #[derive(Debug, Clone, Copy)]
-pub struct Mode<'a> {
-    /// The owner of new products.
-    pub editor: Editor,
-    /// Whether stock counts once or always.
-    pub set_stock: SetStock,
-    /// What the user says of the file.
-    pub file: Options<'a>,
+pub struct Source<'a> {
+    /// The file.
+    pub path: &'a Path,
+    /// What the user says of it.
+    pub options: Options<'a>,
     /// The first line to import; earlier rows are passed over.
     pub from_line: u64,
 }
 
+/// What happens during an import, for whoever watches it.
+#[derive(Debug, Clone, Copy)]
+pub enum Event<'a> {
+    /// A row was refused.
+    Refused {
+        /// Its line.
+        line: u64,
+        /// Why.
+        reason: &'a str,
+    },
+    /// Some more is done.
+    Progress {
+        /// How many bytes of the file are read.
+        bytes_read: u64,
+        /// How many it has.
+        bytes: u64,
+        /// What came of the rows so far.
+        summary: &'a Summary,
+    },
+}
+
+/// How an import ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What came of the rows.
+    pub summary: Summary,
+    /// Why it ended before the end of the file, if it did.
+    pub stopped: Option<Stopped>,
+}
+
+/// An import that ended before the end of its file.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped: {cause}. All rows before line {line} are taken or reported; --from-line {line} goes on there")]
+pub struct Stopped {
+    /// The first line whose row may not be taken.
+    pub line: u64,
+    /// Why it stopped.
+    #[source]
+    pub cause: StopCause,
+}
+
 /// Why an import stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum StopCause {
+    /// The caller wanted it.
+    #[error("interrupted")]
+    Interrupted,
+    /// The shop cannot be written to any more.
+    #[error("{0}")]
+    Fault(String),
+    /// The running shop is gone, or has refused to go on.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+}
+
+/// Why an import did not begin.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// The file cannot be read.
@@ -59,76 +138,202 @@ pub enum ImportError {
         /// Which.
         path: String,
         /// Why.
-        error: std::io::Error,
+        error: io::Error,
     },
     /// The shop cannot be written to.
     #[error(transparent)]
     Shop(#[from] Error),
-    /// The shop cannot be written to any more.
-    #[error("stopped at line {line}: {reason}. All rows before it are imported; --from-line {line} goes on there")]
-    Stopped {
-        /// The first line that may not be imported.
-        line: u64,
-        /// Why.
-        reason: Refused,
-    },
+    /// A product of the demo is refused.
+    #[error("{0}")]
+    Refused(String),
 }
 
-/// Imports a file. Each bad line is reported with its number and reason through `report`, and the rest is imported.
+impl LocalRows {
+    /// An import into this shop.
+    #[must_use]
+    pub fn new(shop: Shop, terms: Terms) -> Self {
+        Self { shop, terms, rows: FuturesUnordered::new() }
+    }
+}
+
+impl fmt::Debug for Rows {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Here(_) => "Rows::Here",
+            Self::Running(_) => "Rows::Running",
+        })
+    }
+}
+
+impl Rows {
+    fn rows_max(&self) -> usize {
+        match self {
+            Self::Here(_) => ROWS_AT_ONCE,
+            Self::Running(remote) => remote.rows_max(),
+        }
+    }
+
+    async fn begin(&mut self, line: u64, row: Row, keep_price: bool) -> Result<(), ControlError> {
+        match self {
+            Self::Here(LocalRows { shop, terms, rows }) => {
+                let (shop, terms) = (shop.clone(), *terms);
+                rows.push(Box::pin(async move { (line, rows::take(&shop, terms, row, keep_price).await) }));
+                Ok(())
+            }
+            Self::Running(remote) => remote.begin(line, row, keep_price).await,
+        }
+    }
+
+    /// What came of the next row that ends; `None` where none is on its way.
+    async fn next(&mut self) -> Option<Result<(u64, RowResult), ControlError>> {
+        match self {
+            Self::Here(local) => local.rows.next().await.map(Ok),
+            Self::Running(remote) => remote.next().await,
+        }
+    }
+}
+
+/// An import of one file under way.
+struct Import<'a, W> {
+    rows: &'a mut Rows,
+    watch: W,
+    summary: Summary,
+    /// The lines of the rows that are on their way, or came back unfinished.
+    unfinished: BTreeSet<u64>,
+    /// Refused rows that are reported when all rows before them have ended, so that reports are in the file's order.
+    refused: BTreeSet<(u64, String)>,
+    on_their_way: usize,
+    /// The line behind the last row that was read.
+    next_line: u64,
+    stopped: Option<StopCause>,
+}
+
+/// Imports a file. Each refused row is reported with its line and reason through `watch`, and the rest is imported.
+/// Once `stop` is cancelled, no further row is begun.
 ///
 /// # Errors
-/// The file cannot be opened, or the shop cannot be written to (its disk is full, it has failed).
+/// The file cannot be opened.
 pub async fn import_file(
-    shop: &Shop,
-    path: &Path,
-    mode: Mode<'_>,
-    mut report: impl FnMut(u64, &str),
-) -> Result<Summary, ImportError> {
+    rows: &mut Rows,
+    source: Source<'_>,
+    stop: &CancellationToken,
+    watch: impl FnMut(Event<'_>),
+) -> Result<Outcome, ImportError> {
+    let Source { path, options, from_line } = source;
     let opening = |error| ImportError::Open { path: path.display().to_string(), error };
     let bytes = std::fs::metadata(path).map_err(opening)?.len();
-    let mut reader = Reader::open(path, mode.file).map_err(opening)?;
-    let progress = Progress::new(bytes, path);
-    let mut summary = Summary::default();
-    let mut rows = FuturesUnordered::new();
+    let mut reader = Reader::open(path, options).map_err(opening)?;
+    let mut import = Import {
+        rows,
+        watch,
+        summary: Summary::default(),
+        unfinished: BTreeSet::new(),
+        refused: BTreeSet::new(),
+        on_their_way: 0,
+        next_line: from_line,
+        stopped: None,
+    };
     let mut at_end = false;
+    let mut stop_at = None;
     loop {
-        while !at_end && rows.len() < ROWS_AT_ONCE {
+        while !at_end && import.has_room() && !stop.is_cancelled() {
             match reader.next() {
-                Some((line, _)) if line < mode.from_line => {}
-                Some((line, Ok(mut row))) => {
-                    let unpriced = reader.lacks_currency();
-                    rows.push(async move {
-                        if unpriced {
-                            keep_prices(shop, &mut row).await;
-                        }
-                        (line, apply(shop, mode, row).await)
-                    });
-                }
-                Some((line, Err(error))) => {
-                    summary.bad += 1;
-                    report(line, &error.to_string());
-                }
+                Some((line, _)) if line < from_line => {}
+                Some((line, row)) => import.begin(line, row, reader.lacks_currency()).await,
                 None => at_end = true,
             }
+            at_end |= import.stopped.is_some();
         }
-        match rows.next().await {
-            Some((_, Ok(imported))) => summary.add(imported),
-            Some((line, Err(reason))) if reason.is_fault() => {
-                // Rows end in any order: the first that has not ended is where to go on.
-                let unfinished: Vec<u64> =
-                    rows.filter_map(async |(line, end)| end.is_err().then_some(line)).collect().await;
-                return Err(ImportError::Stopped { line: unfinished.into_iter().fold(line, u64::min), reason });
-            }
-            Some((line, Err(refused))) => {
-                summary.bad += 1;
-                report(line, &refused.to_string());
-            }
-            None => break,
+        if stop.is_cancelled() && !at_end {
+            at_end = true;
+            import.stopped.get_or_insert(StopCause::Interrupted);
         }
-        progress.show(reader.bytes_read(), &summary);
+        if import.on_their_way == 0 {
+            break;
+        }
+        tokio::select! {
+            ended = import.rows.next() => import.ended(ended),
+            () = stop.cancelled(), if stop_at.is_none() => stop_at = Some(Instant::now() + STOP_MAX),
+            () = tokio::time::sleep_until(stop_at.unwrap_or_else(Instant::now)), if stop_at.is_some() => break,
+        }
+        import.show(reader.bytes_read(), bytes);
     }
-    progress.finish(&summary);
-    Ok(summary)
+    Ok(import.outcome())
+}
+
+impl<W: FnMut(Event<'_>)> Import<'_, W> {
+    /// Sends a row on its way, or reports it.
+    async fn begin<E: fmt::Display>(&mut self, line: u64, row: Result<Row, E>, keep_price: bool) {
+        self.next_line = self.next_line.max(line + 1);
+        match row {
+            Ok(row) => {
+                self.unfinished.insert(line);
+                self.on_their_way += 1;
+                if let Err(error) = self.rows.begin(line, row, keep_price).await {
+                    self.stopped = Some(error.into());
+                }
+            }
+            Err(error) => self.refuse(line, error.to_string()),
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.on_their_way + self.refused.len() < self.rows.rows_max()
+    }
+
+    fn refuse(&mut self, line: u64, reason: String) {
+        self.summary.bad += 1;
+        self.refused.insert((line, reason));
+        self.report();
+    }
+
+    /// Reports the refused rows before the first that has not ended.
+    fn report(&mut self) {
+        let all_before = self.unfinished.first().copied().unwrap_or(u64::MAX);
+        while let Some((line, reason)) = self.refused.pop_first() {
+            if line >= all_before {
+                self.refused.insert((line, reason));
+                return;
+            }
+            (self.watch)(Event::Refused { line, reason: &reason });
+        }
+    }
+
+    fn ended(&mut self, ended: Option<Result<(u64, RowResult), ControlError>>) {
+        match ended {
+            Some(Ok((line, result))) => {
+                self.on_their_way -= 1;
+                match result {
+                    // A row of which nobody knows is where the next import begins.
+                    Err(refusal) if refusal.is_fault => {
+                        self.stopped.get_or_insert(StopCause::Fault(refusal.reason));
+                        return;
+                    }
+                    Err(refusal) => self.refuse(line, refusal.reason),
+                    Ok(imported) => self.summary.imported = self.summary.imported.and(imported),
+                }
+                self.unfinished.remove(&line);
+                self.report();
+            }
+            Some(Err(error)) => {
+                self.stopped.get_or_insert(error.into());
+                self.on_their_way = 0;
+            }
+            None => self.on_their_way = 0,
+        }
+    }
+
+    fn show(&mut self, bytes_read: u64, bytes: u64) {
+        (self.watch)(Event::Progress { bytes_read, bytes, summary: &self.summary });
+    }
+
+    fn outcome(mut self) -> Outcome {
+        for (line, reason) in std::mem::take(&mut self.refused) {
+            (self.watch)(Event::Refused { line, reason: &reason });
+        }
+        let line = self.unfinished.first().copied().unwrap_or(self.next_line);
+        Outcome { summary: self.summary, stopped: self.stopped.map(|cause| Stopped { line, cause }) }
+    }
 }
 
 /// Puts entries into the shop that need no reading: a demo's.
@@ -138,95 +343,16 @@ pub async fn import_file(
 pub async fn import_entries(
     shop: &Shop,
     entries: impl Iterator<Item = Entry>,
-    editor: Editor,
-) -> Result<Summary, ImportError> {
-    let mode = Mode { editor, set_stock: SetStock::Once, file: Options::default(), from_line: 0 };
-    let progress = Progress::new(0, Path::new("demo catalogue"));
-    let mut summary = Summary::default();
-    let rows = entries.map(|entry| apply(shop, mode, Row::Product(vec![entry])));
-    let mut rows = futures::stream::iter(rows).buffer_unordered(ROWS_AT_ONCE);
-    while let Some(end) = rows.next().await {
-        summary.add(end.map_err(|refused| refused.reason)?);
-        progress.show(0, &summary);
+    by: Editor,
+) -> Result<Imported, ImportError> {
+    let terms = Terms { by, set_stock: SetStock::Once, dry_run: false };
+    let taken = stream::iter(entries)
+        .map(async |entry| rows::take(shop, terms, Row::Product(vec![entry]), false).await)
+        .buffer_unordered(ROWS_AT_ONCE);
+    tokio::pin!(taken);
+    let mut sum = Imported::default();
+    while let Some(imported) = taken.next().await {
+        sum = sum.and(imported.map_err(|refusal| ImportError::Refused(refusal.reason))?);
     }
-    progress.finish(&summary);
-    Ok(summary)
-}
-
-/// Does what a row says.
-async fn apply(shop: &Shop, mode: Mode<'_>, row: Row) -> Result<Imported, Refused> {
-    match row {
-        Row::Product(entries) => {
-            let listing = |Entry { id, details, stock }| Listing { id, details, stock };
-            let listings = entries.into_iter().map(listing).collect();
-            shop.import_products(mode.editor, listings, mode.set_stock).await
-        }
-        Row::Change(Change { id, price, stock }) => shop.import_change(mode.editor, &id, price, stock).await,
-    }
-}
-
-/// Gives products without a price the one that they have in the shop.
-async fn keep_prices(shop: &Shop, row: &mut Row) {
-    let Row::Product(entries) = row else { return };
-    for entry in entries.iter_mut().filter(|entry| entry.details.price.is_none()) {
-        if let Ok(page) = shop.product(&entry.id, None).await {
-            entry.details.price = page.product.details.price;
-        }
-    }
-}
-
-impl Summary {
-    fn add(&mut self, Imported { changed, already_so, stock_changed }: Imported) {
-        self.imported.changed += changed;
-        self.imported.already_so += already_so;
-        self.imported.stock_changed += stock_changed;
-    }
-}
-
-/// A bar on a terminal, a line now and then elsewhere.
-struct Progress {
-    bar: Option<ProgressBar>,
-    name: String,
-    bytes: u64,
-    reported_at: std::cell::Cell<Instant>,
-}
-
-impl Progress {
-    fn new(bytes: u64, path: &Path) -> Self {
-        let name = path.display().to_string();
-        let bar = stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template("{msg} {bar:30} {bytes}/{total_bytes} {elapsed}");
-            let bar = ProgressBar::new(bytes).with_message(name.clone());
-            bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-        });
-        Self { bar, name, bytes, reported_at: std::cell::Cell::new(Instant::now()) }
-    }
-
-    fn show(&self, bytes_read: u64, summary: &Summary) {
-        if let Some(bar) = &self.bar {
-            bar.set_position(bytes_read);
-            return;
-        }
-        if self.reported_at.get().elapsed() >= Duration::from_secs(REPORT_SECONDS) {
-            self.reported_at.set(Instant::now());
-            let percent = (bytes_read * 100).checked_div(self.bytes).unwrap_or(0);
-            let products = summary.imported.changed + summary.imported.already_so;
-            tracing::info!("{}: {products} products, {percent} %", self.name);
-        }
-    }
-
-    fn finish(&self, summary: &Summary) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-        let Summary { imported: Imported { changed, already_so, stock_changed }, bad } = *summary;
-        tracing::info!(
-            "{}: {} changed, {} already so, stock of {} changed, {} bad",
-            self.name,
-            HumanCount(changed),
-            HumanCount(already_so),
-            HumanCount(stock_changed),
-            HumanCount(bad)
-        );
-    }
+    Ok(sum)
 }

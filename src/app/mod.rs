@@ -5,5 +5,6 @@ pub mod control;
 pub mod demo;
 pub mod export;
 pub mod import;
+mod rows;
 pub mod serve;
 pub mod tokens;

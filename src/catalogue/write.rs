@@ -108,6 +108,19 @@ impl<W: Write> Writer<W> {
     }
 }
 
+impl Writer<Vec<u8>> {
+    /// How many bytes wait to be taken out.
+    #[must_use]
+    pub fn written(&self) -> usize {
+        self.output.len()
+    }
+
+    /// Takes out what is written so far, whole lines.
+    pub fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.output)
+    }
+}
+
 /// Whether `entry` is a variant that `parent` lists and that has not come yet.
 fn lists(parent: &Entry, children: &[Entry], entry: &Entry) -> bool {
     entry.details.variant_of.as_ref() == Some(&parent.id)

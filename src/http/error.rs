@@ -211,7 +211,6 @@ fn money(amount: &Money) -> Value {
 }
 
 impl From<Error> for Problem {
-    #[expect(clippy::too_many_lines, reason = "a flat match: one arm per error")]
     fn from(error: Error) -> Self {
         let detail = error.to_string();
         match error {
@@ -344,7 +343,8 @@ fn of_inventory(rejection: &inventory::Rejection, detail: String) -> Problem {
         | inventory::Rejection::DeadlinePassed
         | inventory::Rejection::HoldReleased
         | inventory::Rejection::HoldReused
-        | inventory::Rejection::HoldUnknown => conflict("stock-conflict", "The stock has moved", detail),
+        | inventory::Rejection::HoldUnknown
+        | inventory::Rejection::ReceivedChanged => conflict("stock-conflict", "The stock has moved", detail),
     }
 }
 

@@ -5,9 +5,13 @@
 use std::{error::Error, io, process::ExitCode, sync::Arc};
 
 use souk::{
+    app::{
+        control::client::ControlError,
+        import::{StopCause, Stopped},
+    },
     config::ConfigError,
     identity::{IdentityError, keys::KeyError},
-    shop::{LedgerError, OpenShopError, upkeep::UpkeepError},
+    shop::{OpenShopError, upkeep::UpkeepError},
     storage::{Fault, OpenError},
 };
 
@@ -24,6 +28,8 @@ pub(crate) enum Exit {
     Data = 65,
     /// The directory or the port is in use, or the disk is full: another start may succeed (`EX_TEMPFAIL`).
     Temporary = 75,
+    /// An import was interrupted, and has said where to go on: what shells say of Ctrl-C.
+    Interrupted = 130,
 }
 
 impl From<Exit> for ExitCode {
@@ -45,24 +51,31 @@ impl Exit {
         if let Some(error) = cause.downcast_ref() {
             return Some(Self::of_upkeep(error));
         }
+        if let Some(Stopped { cause: StopCause::Interrupted, .. }) = cause.downcast_ref() {
+            return Some(Self::Interrupted);
+        }
+        if let Some(ControlError::Busy) = cause.downcast_ref() {
+            return Some(Self::Temporary);
+        }
         if let Some(fault) = cause.downcast_ref() {
             return Some(Self::of_fault(fault));
         }
         if cause.is::<ConfigError>() {
             return Some(Self::Usage);
         }
-        io_error(cause).map(Self::of_io)
+        if let Some(error) = cause.downcast_ref::<Arc<io::Error>>() {
+            return Some(Self::of_io(error));
+        }
+        cause.downcast_ref().map(Self::of_io)
     }
 
     fn of_opening(error: &OpenShopError) -> Self {
         match error {
             OpenShopError::Config(_)
-            | OpenShopError::NotADirectory(_)
             | OpenShopError::Gateway(_)
             | OpenShopError::Secret { .. }
             | OpenShopError::TooManySecrets => Self::Usage,
             OpenShopError::Directory { source, .. } => Self::of_io(source),
-            OpenShopError::Ledger { source: LedgerError::Io(source), .. } => Self::of_io(source),
             OpenShopError::Storage(OpenError::Locked(_)) => Self::Temporary,
             OpenShopError::Storage(OpenError::Fault(fault)) => Self::of_fault(fault),
             OpenShopError::Identity(IdentityError::Keys(error)) => Self::of_keys(error),
@@ -98,7 +111,7 @@ impl Exit {
     fn of_keys(error: &KeyError) -> Self {
         match error {
             KeyError::OpenToOthers { .. } => Self::Usage,
-            KeyError::Damaged { .. } | KeyError::OtherShop { .. } | KeyError::SecretMissing { .. } => Self::Data,
+            KeyError::Damaged { .. } | KeyError::SecretMissing { .. } => Self::Data,
             KeyError::Io { source, .. } => Self::of_io(source),
             KeyError::NotMade => Self::Failure,
         }
@@ -106,46 +119,23 @@ impl Exit {
 
     fn of_io(error: &io::Error) -> Self {
         use io::ErrorKind::{
-            AddrInUse, AddrNotAvailable, AlreadyExists, IsADirectory, NotADirectory, PermissionDenied, QuotaExceeded,
+            AddrInUse, AddrNotAvailable, AlreadyExists, NotADirectory, PermissionDenied, QuotaExceeded,
             ReadOnlyFilesystem, ResourceBusy, StorageFull,
         };
         match error.kind() {
             // An address may not be available yet while the machine boots.
             AddrInUse | AddrNotAvailable | QuotaExceeded | ResourceBusy | StorageFull => Self::Temporary,
-            AlreadyExists | IsADirectory | NotADirectory | PermissionDenied | ReadOnlyFilesystem => Self::Usage,
+            AlreadyExists | NotADirectory | PermissionDenied | ReadOnlyFilesystem => Self::Usage,
             _ => Self::Failure,
         }
     }
 }
 
-/// The error with its causes, each once: many errors have their cause in their own text already, for logs. Where the
-/// system refused something, what to do about it follows.
+/// The error with its causes, each once: many errors have their cause in their own text already, for logs.
 pub(crate) fn message(error: &anyhow::Error) -> String {
-    let message = error.chain().fold(String::new(), |message, cause| match cause.to_string() {
+    error.chain().fold(String::new(), |message, cause| match cause.to_string() {
         cause if message.is_empty() => cause,
         cause if message.contains(&cause) => message,
         cause => format!("{message}: {cause}"),
-    });
-    match error.chain().find_map(io_error).and_then(remedy) {
-        Some(remedy) => format!("{message}; {remedy}"),
-        None => message,
-    }
-}
-
-fn io_error<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
-    cause.downcast_ref::<Arc<io::Error>>().map(|error| &**error).or_else(|| cause.downcast_ref())
-}
-
-fn remedy(error: &io::Error) -> Option<&'static str> {
-    Some(match error.kind() {
-        io::ErrorKind::AddrInUse => "stop the program that has the port, or set another address with listen",
-        io::ErrorKind::AddrNotAvailable => "set an address of this machine with listen",
-        io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => "restore what belongs there from a backup",
-        io::ErrorKind::PermissionDenied => {
-            "it must belong to the user who runs souk (and a port below 1024 needs CAP_NET_BIND_SERVICE)"
-        }
-        io::ErrorKind::ReadOnlyFilesystem => "mount the disk writable",
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room on the disk and start again",
-        _ => return None,
     })
 }

@@ -16,6 +16,7 @@ use crate::{
         unmatched_notices::{self, Day, UnmatchedNotice},
     },
     payments::{Gateway, Notice, NoticeRefused, NoticeSubject},
+    planted::{Bug, planted},
 };
 
 /// How long the provider may take to tell to which order a payment belongs, in milliseconds: it waits for our answer
@@ -44,6 +45,9 @@ impl Shop {
             NoticeRefused::NotSetUp => Error::NotFound("provider"),
             refused => Error::Notice(refused),
         })?;
+        if planted(Bug::NoticeDropped) {
+            return Ok(());
+        }
         match (notice.of, &notice.subject) {
             (Some((order, about)), _) => self.record_hint(order, about, &notice).await,
             // These name the payment, not the order; the provider knows to which order the payment belongs.

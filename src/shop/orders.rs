@@ -16,7 +16,8 @@ use crate::{
         money::{Currency, Money},
         order::{Address, Command, EndReason, InvalidPlacement, Line, Order, Placement, Poll, Stage, Status, Tracking},
     },
-    identity::Principal,
+    identity::{Principal, random_u128},
+    planted::{Bug, planted},
 };
 
 /// The length of a cursor of a list in the order of time, in bytes.
@@ -205,7 +206,8 @@ impl Shop {
     }
 
     fn order_by_key(&self, who: &Principal, key: &str) -> Result<OrderId, Error> {
-        Ok(self.requests_of(who).order_by_key(key)?)
+        let order = self.requests_of(who).order_by_key(key)?;
+        Ok(if planted(Bug::CheckoutIgnoresKey) { OrderId(random_u128()) } else { order })
     }
 
     /// The placement of a checkout. A refusal here is not recorded, because nothing has been placed.
@@ -256,7 +258,8 @@ impl Shop {
     /// Refuses early what is sold out: most checkouts of a flash sale end here, without a write.
     async fn check_stock(&self, placement: &Placement) -> Result<(), Error> {
         for line in &placement.lines {
-            let available = self.0.runtime.entities.inventories.read(&line.product).await?.view.available;
+            let bug = u64::from(planted(Bug::ReservesOneTooMany));
+            let available = self.0.runtime.entities.inventories.read(&line.product).await?.view.available + bug;
             if available < u64::from(line.quantity) {
                 let (product, requested) = (line.product.clone(), line.quantity);
                 return Err(Error::InsufficientStock { product, requested, available, order: None });

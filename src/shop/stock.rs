@@ -56,7 +56,7 @@ impl Shop {
     /// # Errors
     /// The inventory's rejection.
     pub async fn count_stock(&self, who: &Principal, id: &ProductId, on_hand: u64) -> Result<View, Error> {
-        self.change_stock(who, id, Command::Count { on_hand }).await
+        self.change_stock(who, id, Command::Count { on_hand, if_received: None }).await
     }
 
     async fn change_stock(&self, who: &Principal, id: &ProductId, command: Command) -> Result<View, Error> {

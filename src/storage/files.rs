@@ -6,7 +6,7 @@ use std::{
     fmt,
     fs::{self, OpenOptions},
     io,
-    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
+    os::unix::fs::FileExt,
     path::Path,
     sync::Arc,
     thread,
@@ -103,11 +103,6 @@ pub trait File: fmt::Debug + Send + Sync {
     fn length(&self) -> io::Result<u64>;
 }
 
-/// Whatever the journal makes is for its owner alone: it has customers' data in it.
-pub(super) const FILE_MODE: u32 = 0o600;
-/// The same for its directories.
-pub(super) const DIRECTORY_MODE: u32 = 0o700;
-
 /// The operating system's files.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct RealFiles;
@@ -117,7 +112,7 @@ struct RealFile(fs::File);
 
 impl Files for RealFiles {
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(FILE_MODE).open(path)?;
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
         Ok(Arc::new(RealFile(file)))
     }
 
@@ -126,7 +121,7 @@ impl Files for RealFiles {
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)
+        fs::create_dir_all(path)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

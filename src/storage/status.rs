@@ -64,40 +64,33 @@ impl StatusBoard {
 
     /// A failure is final; the first reason is kept.
     pub(super) fn fail(&self, reason: &str) {
-        if self.set(FAILED, Status::Failed(reason.into())) {
-            tracing::error!(%reason, "the journal has failed");
-        }
+        self.set(FAILED, Status::Failed(reason.into()));
     }
 
-    /// Refuses records until `needed_bytes` of the disk are free.
-    pub(super) fn read_only(&self, free_bytes: u64, needed_bytes: u64) {
-        if self.set(READ_ONLY, Status::ReadOnly { free_bytes }) {
-            tracing::error!(
-                free_bytes,
-                needed_bytes,
-                "the journal is read-only: the disk is nearly full; it takes records again when needed_bytes are free"
-            );
-        }
+    pub(super) fn read_only(&self, free_bytes: u64) {
+        self.set(READ_ONLY, Status::ReadOnly { free_bytes });
     }
 
     pub(super) fn writable(&self) {
-        if self.set(WRITABLE, Status::Writable) {
-            tracing::info!("the journal takes records again");
-        }
+        self.set(WRITABLE, Status::Writable);
     }
 
-    /// Returns whether the mode is another than before: that the free space has changed is no news.
-    fn set(&self, mode: u8, status: Status) -> bool {
-        let mut changed = false;
+    fn set(&self, mode: u8, status: Status) {
         self.watch.send_if_modified(|current| {
             if matches!(current, Status::Failed(_)) || *current == status {
                 return false;
             }
-            changed = self.mode.swap(mode, Ordering::AcqRel) != mode;
+            match &status {
+                Status::Writable => tracing::info!("the journal takes records again"),
+                Status::ReadOnly { free_bytes } => {
+                    tracing::error!(free_bytes, "the journal is read-only: the disk is nearly full");
+                }
+                Status::Failed(reason) => tracing::error!(%reason, "the journal has failed"),
+            }
+            self.mode.store(mode, Ordering::Release);
             *current = status;
             true
         });
-        changed
     }
 }
 

@@ -4,24 +4,35 @@ use std::path::Path;
 
 use serde_json::json;
 use souk::{
-    app::import::{Mode, Summary, import_file},
+    app::import::{Event, LocalRows, Rows, Source, Summary, import_file},
     catalogue::read::Options,
     domain::{account::Role, ids::UserId, product::Editor},
-    shop::import::SetStock,
+    shop::import::{SetStock, Terms},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::support::TestApp;
 
 async fn import(app: &TestApp, name: &str, text: &str) -> (Summary, Vec<String>) {
+    import_as(app, name, text, 1, false).await
+}
+
+async fn import_as(app: &TestApp, name: &str, text: &str, from_line: u64, dry_run: bool) -> (Summary, Vec<String>) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join(Path::new(name));
     std::fs::write(&path, text).unwrap();
-    let editor = Editor::Admin(UserId(0));
-    let mode = Mode { editor, set_stock: SetStock::Always, file: Options::default(), from_line: 1 };
+    let terms = Terms { by: Editor::Admin(UserId(0)), set_stock: SetStock::Always, dry_run };
+    let source = Source { path: &path, options: Options::default(), from_line };
     let mut refused = Vec::new();
-    let report = |line: u64, reason: &str| refused.push(format!("{line}: {reason}"));
-    let summary = import_file(&app.shop, &path, mode, report).await.unwrap();
-    (summary, refused)
+    let watch = |event: Event<'_>| {
+        if let Event::Refused { line, reason } = event {
+            refused.push(format!("{line}: {reason}"));
+        }
+    };
+    let mut rows = Rows::Here(LocalRows::new(app.shop.clone(), terms));
+    let outcome = import_file(&mut rows, source, &CancellationToken::new(), watch).await.unwrap();
+    assert!(outcome.stopped.is_none(), "{outcome:?}");
+    (outcome.summary, refused)
 }
 
 #[tokio::test]
@@ -74,4 +85,73 @@ async fn an_export_without_a_currency_leaves_prices_as_they_are() {
     let mug = admin.get("/products/MUG").await.expect(200);
     assert_eq!((&mug["name"], &mug["price"]["amount"]), (&json!("Blue mug"), &json!(900)));
     assert_eq!(admin.get("/products/PIN").await.expect(200)["purchasable"], false);
+}
+
+#[tokio::test]
+async fn an_import_goes_on_at_a_line() {
+    let app = TestApp::new().await;
+    let admin = app.user("admin", Role::Admin).await;
+    let row = |id: &str| format!(r#"{{"id":"{id}","title":"{id}","stock":5}}"#);
+    let file = [row("a"), "nonsense".to_owned(), row("b"), row("a"), row("c")].join("\n");
+    let (summary, refused) = import_as(&app, "a.jsonl", &file, 3, false).await;
+    assert_eq!((summary.imported.changed, summary.bad), (2, 1));
+    assert!(refused[0].starts_with("4: the id a is given twice"), "as in an import of the whole file: {refused:?}");
+    admin.get("/products/a").await.problem(404, "not-found");
+    let (summary, _) = import_as(&app, "a.jsonl", &file, 1, false).await;
+    assert_eq!((summary.imported.changed, summary.imported.already_so, summary.bad), (1, 2, 2));
+
+    // The rows of variants belong to their product, whose line counts; a file of another program goes by that, too.
+    let table = "id,title,variant_of,sku,stock\np,P,,,\n,,p,S,3\nq,Q,,,\n,,q,S,4\n";
+    let (summary, refused) = import_as(&app, "t.csv", table, 3, false).await;
+    assert_eq!((summary.imported.changed, refused), (2, Vec::new()), "q and its variant");
+    admin.get("/products/p").await.problem(404, "not-found");
+    let shopify =
+        "Handle,Title,Option1 Name,Option1 Value,Variant Inventory Qty\nm,M,Size,S,1\nn,N,Size,S,1\nm,,,L,1\n";
+    let (summary, _) = import_as(&app, "s.csv", shopify, 3, false).await;
+    assert_eq!(summary.imported.changed, 2, "n and its variant");
+}
+
+#[tokio::test]
+async fn a_dry_run_says_what_an_import_would_do_and_does_nothing() {
+    let app = TestApp::new().await;
+    let (admin, customer) = (app.user("admin", Role::Admin).await, app.customer("asha").await);
+    import(&app, "a.jsonl", r#"{"id":"a","title":"A","price_minor":5,"currency":"EUR","stock":5}"#).await;
+    customer.order("a", 3).await;
+    let same = r#"{"id":"a","title":"A","price_minor":5,"currency":"EUR","stock":5}"#;
+    for file in [
+        format!("{same}\n{}", r#"{"id":"b","title":"B","stock":7}"#),
+        r#"{"id":"a","title":"New","stock":2}"#.to_owned(),
+        r#"{"id":"a","title":"New","stock":9}"#.to_owned(),
+    ] {
+        let before = admin.get("/products/a").await.expect(200);
+        let forecast = import_as(&app, "f.jsonl", &file, 1, true).await;
+        assert_eq!(admin.get("/products/a").await.expect(200), before);
+        admin.get("/products/c").await.problem(404, "not-found");
+        assert_eq!(import(&app, "f.jsonl", &file).await, forecast, "{file}");
+    }
+    let changes = "id,stock,price_minor,currency\na,8,7,EUR\nb,7,,\nc,1,,\n";
+    let forecast = import_as(&app, "c.csv", changes, 1, true).await;
+    assert_eq!((forecast.0.imported.changed, forecast.0.imported.already_so, forecast.0.bad), (1, 1, 1));
+    assert_eq!(import(&app, "c.csv", changes).await, forecast);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_imports_of_the_same_products_take_each_row_whole() {
+    let app = TestApp::new().await;
+    let admin = app.user("admin", Role::Admin).await;
+    let row = |stock: u64| {
+        let variants: Vec<_> = (0..8).map(|sku| json!({"sku": sku.to_string(), "stock": stock})).collect();
+        json!({"id": "p", "title": format!("Of {stock}"), "variants": variants}).to_string()
+    };
+    for _ in 0..10 {
+        let (low, high) = (row(10), row(20));
+        let imports = [import(&app, "low.jsonl", &low), import(&app, "high.jsonl", &high)];
+        futures::future::join_all(imports).await;
+        let title = admin.get("/products/p").await.expect(200)["name"].as_str().unwrap().to_owned();
+        let stock = if title == "Of 10" { 10 } else { 20 };
+        for sku in 0..8 {
+            let path = format!("/products/p:{sku}/inventory");
+            assert_eq!(admin.get(&path).await.expect(200)["on_hand"], stock, "{title}, {sku}");
+        }
+    }
 }

@@ -8,6 +8,7 @@ mod cart;
 mod catalogue;
 mod checkout;
 mod circuit;
+mod control;
 mod description;
 mod embedding;
 mod erasure;

@@ -19,10 +19,13 @@ mod tests;
 use imbl::Vector;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{
-    entity::{Entity, Kind, Timestamp},
-    ids::{OrderId, ProductId, ReceiptId, UserId},
-    shared_map::SharedMap,
+use crate::{
+    domain::{
+        entity::{Entity, Kind, Timestamp},
+        ids::{OrderId, ProductId, ReceiptId, UserId},
+        shared_map::SharedMap,
+    },
+    planted::{Bug, planted},
 };
 
 /// The most pieces of one product, in units: sums of two stay far below what a counter holds.
@@ -63,6 +66,9 @@ pub enum Command {
     Count {
         /// Units on hand.
         on_hand: u64,
+        /// What was received in the product's life as far as the caller knows; where it is another number, the count
+        /// is refused. So a caller learns by how much the count changed the stock.
+        if_received: Option<u64>,
     },
     /// Keep some for an order.
     Reserve {
@@ -176,6 +182,9 @@ pub enum Rejection {
         /// Units kept for orders.
         reserved: u64,
     },
+    /// Goods arrived, or the stock was counted or adjusted, since the caller looked.
+    #[error("the stock has changed; read it again")]
+    ReceivedChanged,
     /// Zero, or more than [`QUANTITY_MAX`].
     #[error("the quantity must be between 1 and {QUANTITY_MAX}")]
     InvalidQuantity,
@@ -244,6 +253,9 @@ impl View {
 
 impl Inventory {
     fn available(&self) -> u64 {
+        if planted(Bug::ReservesOneTooMany) {
+            return self.on_hand.saturating_sub(self.reserved);
+        }
         self.on_hand - self.reserved
     }
 
@@ -300,7 +312,7 @@ impl Inventory {
         if now >= deadline {
             return Err(Rejection::DeadlinePassed);
         }
-        let available = self.available();
+        let available = self.available() + u64::from(planted(Bug::ReservesOneTooMany));
         if u64::from(quantity) > available {
             return Err(Rejection::InsufficientStock { requested: quantity, available });
         }
@@ -353,7 +365,10 @@ impl Entity for Inventory {
                 self.decide_adjust(receipt, delta, now)
             }
             Command::Adjust { receipt, delta } => self.decide_adjust(receipt, delta, now),
-            Command::Count { on_hand } => {
+            Command::Count { on_hand, if_received } => {
+                if if_received.is_some_and(|expected| expected != self.received) {
+                    return Err(Rejection::ReceivedChanged);
+                }
                 let delta = self.view().counted(on_hand)?;
                 Ok((delta != 0 || !self.opened).then_some(Event::Counted { delta }))
             }
@@ -408,6 +423,7 @@ impl Entity for Inventory {
                 self.forget_old(at);
                 if let Some(HoldState::Reserved { quantity, .. }) = self.holds.get(&order).copied() {
                     self.reserved -= u64::from(quantity);
+                    self.on_hand += u64::from(quantity) * u64::from(planted(Bug::ReleaseMakesStock));
                 }
                 self.finish(order, HoldState::Released, deadline);
             }
@@ -422,8 +438,10 @@ impl Entity for Inventory {
                 self.finish(order, HoldState::Fulfilled { quantity }, deadline);
             }
         }
-        assert!(self.reserved <= self.on_hand, "more is reserved than there is");
-        assert!(self.received == self.on_hand + self.sold, "stock appeared or vanished");
+        let reserved_fits = self.reserved <= self.on_hand || planted(Bug::ReservesOneTooMany);
+        assert!(reserved_fits, "more is reserved than there is");
+        let sums_up = self.received == self.on_hand + self.sold || planted(Bug::ReleaseMakesStock);
+        assert!(sums_up, "stock appeared or vanished");
     }
 
     fn view(&self) -> View {

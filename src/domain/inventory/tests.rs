@@ -100,9 +100,12 @@ fn stock_cannot_be_taken_from_orders() {
     let inventory = stocked(5, &[reserve(1, 4)]);
     let adjust = Command::Adjust { receipt: ReceiptId(1), delta: -2 };
     assert_eq!(inventory.decide(&adjust, NOW), Err(Rejection::BelowReserved { reserved: 4 }));
-    let refused = inventory.decide(&Command::Count { on_hand: 3 }, NOW);
+    let refused = inventory.decide(&Command::Count { on_hand: 3, if_received: None }, NOW);
     assert_eq!(refused, Err(Rejection::BelowReserved { reserved: 4 }));
-    assert_eq!(inventory.decide(&Command::Count { on_hand: 5 }, NOW), Ok(None));
+    assert_eq!(inventory.decide(&Command::Count { on_hand: 5, if_received: None }, NOW), Ok(None));
+    let count = |if_received| inventory.decide(&Command::Count { on_hand: 6, if_received: Some(if_received) }, NOW);
+    assert_eq!(count(5), Ok(Some(Event::Counted { delta: 1 })), "reservations change nothing of what was received");
+    assert_eq!(count(4), Err(Rejection::ReceivedChanged));
 }
 
 fn any_command() -> impl Strategy<Value = Command> {
@@ -112,7 +115,7 @@ fn any_command() -> impl Strategy<Value = Command> {
         order.clone().prop_map(release),
         order.prop_map(fulfil),
         (0..4_u128, -3..6_i64).prop_map(|(receipt, delta)| Command::Adjust { receipt: ReceiptId(receipt), delta }),
-        (0..12_u64).prop_map(|on_hand| Command::Count { on_hand }),
+        (0..12_u64).prop_map(|on_hand| Command::Count { on_hand, if_received: None }),
         (0..12_u64).prop_map(|quantity| Command::Open { quantity }),
     ]
 }

@@ -6,11 +6,14 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{
-    cart,
-    entity::Timestamp,
-    ids::{ProductId, UserId},
-    money::{Money, MoneyError},
+use crate::{
+    domain::{
+        cart,
+        entity::Timestamp,
+        ids::{ProductId, UserId},
+        money::{Money, MoneyError},
+    },
+    planted::{Bug, planted},
 };
 
 /// The longest field of an address, in bytes.
@@ -172,7 +175,7 @@ impl Placement {
     pub fn check(&self, stated: Money) -> Result<(), InvalidPlacement> {
         self.address.check()?;
         let computed = Self::total_of(&self.lines, self.shipping, self.tax)?;
-        if computed == stated && computed == self.total {
+        if (computed == stated || planted(Bug::TotalNotCompared)) && computed == self.total {
             Ok(())
         } else {
             Err(InvalidPlacement::TotalMismatch { computed, stated })

@@ -1,0 +1,210 @@
+//! The operator's end of the line.
+//!
+//! May depend on `shop`, `storage` and `catalogue`.
+
+use std::{
+    collections::VecDeque,
+    io::{self, Write},
+    path::Path,
+    time::Duration,
+};
+
+use tokio::net::UnixStream;
+
+use super::{
+    frames::{self, FRAME_BYTES_MAX, Incoming, Outgoing},
+    message::{Report, Request, RowRequest},
+    socket,
+};
+use crate::{
+    app::rows::{Refusal, RowResult},
+    catalogue::entry::Row,
+    shop::import::SetStock,
+};
+
+/// How long the shop may take to read what is sent: a busy one makes rows wait.
+const WRITE_MAX: Duration = Duration::from_secs(300);
+
+/// Why a running shop did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The connection broke; what was under way may be done or not.
+    #[error("the connection to the running shop broke: {0}")]
+    Broken(#[from] io::Error),
+    /// As many commands as it serves at once are being served.
+    #[error("the running shop serves as many commands as it can; try again when one has ended")]
+    Busy,
+    /// It refused.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// A connection to the shop that runs on a data directory.
+pub struct Connection {
+    incoming: Incoming,
+    outgoing: Outgoing,
+}
+
+/// An import into a running shop.
+pub struct RemoteRows {
+    connection: Connection,
+    rows_max: usize,
+    /// Answers that came in while rows were sent.
+    ended: VecDeque<(u64, RowResult)>,
+    on_their_way: usize,
+}
+
+impl Connection {
+    /// Connects to the shop that runs on this data directory; `None` where none does.
+    ///
+    /// # Errors
+    /// The socket may not be used.
+    pub async fn open(data: &Path) -> io::Result<Option<Self>> {
+        match UnixStream::connect(socket(data)).await {
+            Ok(stream) => {
+                let (incoming, outgoing) = frames::of(stream, WRITE_MAX);
+                Ok(Some(Self { incoming, outgoing }))
+            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Asks for something that ends with one outcome. What is reported before it goes to `report`.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn ask(&mut self, request: &Request, mut report: impl FnMut(Report)) -> Result<Report, ControlError> {
+        self.send(request).await?;
+        loop {
+            match self.next().await? {
+                copying @ Report::Copying { .. } => report(copying),
+                outcome => return Ok(outcome),
+            }
+        }
+    }
+
+    /// Writes the catalogue to `output`; how many products were written.
+    ///
+    /// # Errors
+    /// [`ControlError`], also where `output` fails; it is then incomplete.
+    pub async fn export(&mut self, mut output: impl Write) -> Result<u64, ControlError> {
+        self.send(&Request::Export).await?;
+        loop {
+            match self.next().await? {
+                Report::Lines(lines) => output.write_all(lines.as_bytes()).map_err(|error| cannot_write(&error))?,
+                Report::Exported { products } => {
+                    output.flush().map_err(|error| cannot_write(&error))?;
+                    return Ok(products);
+                }
+                other => return Err(unexpected(&other)),
+            }
+        }
+    }
+
+    /// Begins an import.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn import(
+        mut self,
+        seller: Option<String>,
+        set_stock: SetStock,
+        dry_run: bool,
+    ) -> Result<RemoteRows, ControlError> {
+        match self.ask(&Request::Import { seller, set_stock, dry_run }, drop).await? {
+            Report::Ready { rows_max } => {
+                Ok(RemoteRows { connection: self, rows_max, ended: VecDeque::new(), on_their_way: 0 })
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn send(&mut self, request: &Request) -> Result<(), ControlError> {
+        let Err(error) = self.outgoing.send(request).await else { return Ok(()) };
+        // A shop that ends the connection without reading has said why.
+        match self.next().await {
+            Err(reason @ (ControlError::Busy | ControlError::Failed(_))) => Err(reason),
+            Ok(_) | Err(ControlError::Broken(_)) => Err(error.into()),
+        }
+    }
+
+    async fn next(&mut self) -> Result<Report, ControlError> {
+        match self.incoming.next().await? {
+            Some((Report::Busy, _)) => Err(ControlError::Busy),
+            Some((Report::Failed(reason), _)) => Err(ControlError::Failed(reason)),
+            Some((report, _)) => Ok(report),
+            None => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+        }
+    }
+}
+
+impl RemoteRows {
+    /// How many rows may be on their way at once.
+    pub(crate) fn rows_max(&self) -> usize {
+        self.rows_max
+    }
+
+    /// Sends a row. Answers that come in meanwhile are kept: a shop that cannot send its answers would take no rows.
+    pub(crate) async fn begin(&mut self, number: u64, row: Row, keep_price: bool) -> Result<(), ControlError> {
+        let request = serde_json::to_vec(&RowRequest { number, keep_price, row }).map_err(io::Error::from)?;
+        self.on_their_way += 1;
+        if request.len() > FRAME_BYTES_MAX {
+            let reason = format!(
+                "with all its variants the row takes more than {FRAME_BYTES_MAX} bytes; import it while the shop is \
+                 stopped"
+            );
+            self.ended.push_back((number, Err(Refusal { reason, is_fault: false })));
+            return Ok(());
+        }
+        let Connection { incoming, outgoing } = &mut self.connection;
+        let sent = outgoing.send_bytes(request);
+        tokio::pin!(sent);
+        let broken = loop {
+            tokio::select! {
+                sent = &mut sent => match sent {
+                    Ok(()) => return Ok(()),
+                    Err(error) => break error,
+                },
+                received = incoming.next() => self.ended.push_back(row_of(received?.map(|(report, _)| report))?),
+            }
+        };
+        // A shop that ends the connection has sent answers before, and perhaps its reason.
+        while let Ok(Some((report, _))) = incoming.next().await {
+            self.ended.push_back(row_of(Some(report))?);
+        }
+        Err(broken.into())
+    }
+
+    /// What came of the next row that ends; `None` where none is on its way.
+    pub(crate) async fn next(&mut self) -> Option<Result<(u64, RowResult), ControlError>> {
+        if self.on_their_way == 0 {
+            return None;
+        }
+        let ended = match self.ended.pop_front() {
+            Some(ended) => Ok(ended),
+            None => self.connection.next().await.and_then(|report| row_of(Some(report))),
+        };
+        self.on_their_way -= usize::from(ended.is_ok());
+        Some(ended)
+    }
+}
+
+fn row_of(report: Option<Report>) -> Result<(u64, RowResult), ControlError> {
+    match report {
+        Some(Report::Row { number, result }) => Ok((number, result)),
+        Some(Report::Failed(reason)) => Err(ControlError::Failed(reason)),
+        Some(other) => Err(unexpected(&other)),
+        None => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+    }
+}
+
+fn unexpected(report: &Report) -> ControlError {
+    ControlError::Failed(format!("the running shop answered {report:?}; is it of the same version?"))
+}
+
+fn cannot_write(error: &io::Error) -> ControlError {
+    ControlError::Failed(format!("the catalogue file cannot be written: {error}"))
+}

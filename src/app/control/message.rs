@@ -1,0 +1,113 @@
+//! What client and server say to one another.
+//!
+//! May depend on `shop`, `storage` and `catalogue`.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    app::rows::RowResult,
+    catalogue::entry::Row,
+    shop::{import::SetStock, upkeep::Backup},
+    storage::Compacted,
+};
+
+/// What an operator asks of a running shop.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// Look after the shop's files.
+    Upkeep(Upkeep),
+    /// Write the catalogue.
+    Export,
+    /// Take the rows that follow.
+    Import {
+        /// The e-mail address of the seller to whom new products belong; without one, the operator.
+        seller: Option<String>,
+        /// What the stock of a product means.
+        set_stock: SetStock,
+        /// Whether rows are only checked.
+        dry_run: bool,
+    },
+}
+
+/// What keeps a shop's files small and safe.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Upkeep {
+    /// Take a base and remove what it replaces.
+    Compact,
+    /// Copy the shop into this directory, which must not exist.
+    Backup {
+        /// An absolute path.
+        to: PathBuf,
+    },
+}
+
+/// What comes of it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Report {
+    /// A copy is under way.
+    Copying {
+        /// Bytes copied so far.
+        done: u64,
+        /// Bytes in all.
+        total: u64,
+    },
+    /// The log was compacted.
+    Compacted {
+        /// Where the log goes on after the base.
+        position: u64,
+        /// The length of the base, in bytes.
+        base_bytes: u64,
+        /// The length of the log that is kept, in bytes.
+        log_bytes: u64,
+        /// How many segments were removed.
+        segments_removed: u64,
+    },
+    /// The backup is complete.
+    BackedUp(Backup),
+    /// Lines of an export.
+    Lines(String),
+    /// The export is complete.
+    Exported {
+        /// How many products were written.
+        products: u64,
+    },
+    /// Rows can be sent.
+    Ready {
+        /// How many may be on their way without an answer.
+        rows_max: usize,
+    },
+    /// What came of a row.
+    Row {
+        /// The number of its request.
+        number: u64,
+        /// What it changed, or why it was refused.
+        result: RowResult,
+    },
+    /// As many commands as are served at once are being served.
+    Busy,
+    /// It could not be done.
+    Failed(String),
+}
+
+/// A row of an import.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct RowRequest {
+    /// The client's number for it.
+    pub(super) number: u64,
+    /// Whether products without a price keep the one that they have.
+    pub(super) keep_price: bool,
+    /// What the row says.
+    pub(super) row: Row,
+}
+
+impl From<Compacted> for Report {
+    fn from(compacted: Compacted) -> Self {
+        let Compacted { position, base_bytes, log_bytes, segments_removed } = compacted;
+        Self::Compacted { position: position.0, base_bytes, log_bytes, segments_removed }
+    }
+}

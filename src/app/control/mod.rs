@@ -1,0 +1,29 @@
+//! The operator's line to a running shop: a Unix socket in the data directory, for whoever may read that directory
+//! anyway. So `souk backup`, `compact`, `import` and `export` are the same commands whether the shop runs or not.
+//!
+//! ```text
+//! client ── Request ──────────────────────▶ server
+//!        ◀─ Report, Report, … the outcome ──        backup, compact, export
+//!        ◀─ Ready { rows_max } ────────────
+//!        ── RowRequest, RowRequest, … ────▶         import: at most `rows_max` without an answer
+//!        ◀─ Row, Row, … ───────────────────         in any order, by their numbers
+//! ```
+//!
+//! Every message is a frame: its length in four bytes, then JSON. Files are read and written by the client, so that the
+//! shop holds no more of them than the rows on their way.
+//!
+//! May depend on `shop`, `storage` and `catalogue`.
+
+pub mod client;
+mod frames;
+mod message;
+pub mod server;
+
+use std::path::{Path, PathBuf};
+
+pub use self::message::{Report, Request, Upkeep};
+
+/// Where the socket of a data directory is.
+fn socket(data: &Path) -> PathBuf {
+    data.join("control").join("souk.sock")
+}

@@ -1,0 +1,53 @@
+//! What comes of one row of an import, wherever it was read.
+//!
+//! May depend on `shop` and `catalogue`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    catalogue::entry::{Change, Entry, Row},
+    domain::{ids::UserId, product::Editor},
+    shop::{
+        Shop,
+        import::{Imported, Listing, Terms},
+    },
+};
+
+/// What a row changed, or why it was refused.
+pub(super) type RowResult = Result<Imported, Refusal>;
+
+/// Why a row was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// The reason, for whoever wrote the file.
+    pub reason: String,
+    /// Whether it is the shop's fault, so that further rows would fare no better.
+    pub is_fault: bool,
+}
+
+/// Who owns what the operator imports without naming a seller.
+const OPERATOR: Editor = Editor::Admin(UserId(0));
+
+/// In whose name rows are taken: that of the seller with this e-mail address, or the operator's.
+///
+/// # Errors
+/// The seller has no account, in words.
+pub async fn importer(shop: &Shop, seller: Option<&str>) -> Result<Editor, String> {
+    let Some(email) = seller else { return Ok(OPERATOR) };
+    match shop.principal(email).await {
+        Ok(principal) => Ok(Editor::Seller(principal.user)),
+        Err(error) => Err(format!("seller {email}: {error}")),
+    }
+}
+
+/// Does what a row says. With `keep_price`, products without a price keep the one that they have in the shop.
+pub(super) async fn take(shop: &Shop, terms: Terms, row: Row, keep_price: bool) -> RowResult {
+    let taken = match row {
+        Row::Product(entries) => {
+            let listing = |Entry { id, details, stock }| Listing { id, details, stock, keep_price };
+            shop.import_products(terms, entries.into_iter().map(listing).collect()).await
+        }
+        Row::Change(Change { id, price, stock }) => shop.import_change(terms, &id, price, stock).await,
+    };
+    taken.map_err(|refused| Refusal { reason: refused.to_string(), is_fault: refused.is_fault() })
+}

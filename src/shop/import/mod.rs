@@ -1,0 +1,434 @@
+//! Bulk changes to the catalogue: a row of a file with all the products and stock that it names, taken whole or not at
+//! all.
+//!
+//! A row touches several entities, each of which may refuse. So everything is checked first by the rules of those
+//! entities; then stock is set, which a reservation may still refuse; and products come last, which another seller's
+//! new product may still refuse. After such a late refusal what the row has changed is set back.
+//!
+//! Every command of a row states what shall be, not by how much it differs, so that a row can be repeated: after a
+//! failure the same file ends in the same state.
+//!
+//! Depends on the rooms below.
+
+#[cfg(test)]
+mod tests;
+mod turns;
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+pub(super) use self::turns::Turns;
+use super::{Error, Shop};
+use crate::{
+    actors::{
+        backoff::Backoff,
+        directory::Directory,
+        reply::{Answer, AskError, Effect, NotDelivered},
+    },
+    domain::{
+        entity::{Entity, Timestamp},
+        ids::{ProductId, ReceiptId},
+        inventory::{self, Inventory},
+        money::Money,
+        product::{self, Command, Details, Editor},
+    },
+    identity::random_u128,
+};
+use serde::{Deserialize, Serialize};
+
+/// How often a change is tried again while others change the same product.
+const EDITS_MAX: usize = 8;
+/// The first pause after an entity was too busy, in milliseconds; it doubles.
+const BUSY_MS_MIN: u64 = 5;
+/// The longest pause, in milliseconds.
+const BUSY_MS_MAX: u64 = 500;
+/// How long a row waits for an entity that is too busy: longer than an overload lasts that shoppers would bear.
+const BUSY_MAX: Duration = Duration::from_secs(60);
+
+/// A product of an import with its stock, where the import states one.
+#[derive(Debug, Clone)]
+pub struct Listing {
+    /// Its id.
+    pub id: ProductId,
+    /// All that is said about it.
+    pub details: Details,
+    /// The pieces on hand.
+    pub stock: Option<u64>,
+    /// Whether a product without a price here keeps the one that it has.
+    pub keep_price: bool,
+}
+
+/// Whether an import's stock counts only for products that never had any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SetStock {
+    /// It is the opening stock: a repeated import does not undo sales.
+    Once,
+    /// It is a stock-taking: from now on there are this many.
+    Always,
+}
+
+/// On what terms rows are taken.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    /// Who imports; the owner of new products.
+    pub by: Editor,
+    /// What the stock of a product means.
+    pub set_stock: SetStock,
+    /// Whether rows are only checked, and nothing is changed.
+    pub dry_run: bool,
+}
+
+/// What a row changed, or would change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Imported {
+    /// Products created or revised.
+    pub changed: u64,
+    /// Products that were already as the row says.
+    pub already_so: u64,
+    /// Products whose stock changed.
+    pub stock_changed: u64,
+}
+
+/// Why a row is refused.
+#[derive(Debug)]
+pub struct Refused {
+    /// The product whose rule the row breaks.
+    pub product: ProductId,
+    /// The rule, or the fault of the shop.
+    pub reason: Error,
+    /// Products of the row that are changed and could not be set back.
+    pub kept: Vec<ProductId>,
+    /// Products of the row whose stock is changed and could not be set back.
+    pub kept_stock: Vec<ProductId>,
+}
+
+impl Refused {
+    fn by(product: &ProductId, reason: impl Into<Error>) -> Self {
+        Self { product: product.clone(), reason: reason.into(), kept: Vec::new(), kept_stock: Vec::new() }
+    }
+
+    /// Whether the shop could not do it, so that further rows would fare no better.
+    #[must_use]
+    pub fn is_fault(&self) -> bool {
+        matches!(self.reason, Error::NotDelivered(_) | Error::Unknown | Error::Fault(_))
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {}", self.product, self.reason)?;
+        for (what, kept) in [("already changed", &self.kept), ("the stock is already changed", &self.kept_stock)] {
+            if !kept.is_empty() {
+                let kept: Vec<&str> = kept.iter().map(ProductId::as_str).collect();
+                write!(formatter, "; {what}, and could not be set back: {}", kept.join(", "))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A product of a row that was checked.
+struct Checked {
+    id: ProductId,
+    details: Arc<Details>,
+    keep_price: bool,
+    /// The product before the row.
+    before: Option<product::View>,
+    stock: Option<StockStep>,
+}
+
+/// A change of stock that was checked.
+#[derive(Clone, Copy)]
+struct StockStep {
+    quantity: u64,
+    set_stock: SetStock,
+    /// By how much the stock changes as far as is known now, in units.
+    delta: i64,
+}
+
+/// What a row has changed so far, so that it can be set back.
+#[derive(Default)]
+struct Done {
+    /// By how much each stock changed, in units.
+    stock: Vec<(ProductId, i64)>,
+    products: Vec<ChangedProduct>,
+}
+
+struct ChangedProduct {
+    id: ProductId,
+    by: Editor,
+    before: Option<product::View>,
+    /// Its version after the change.
+    version: u64,
+}
+
+impl Shop {
+    /// Creates or revises the products of a row and sets their stock; nothing of it where one of them is refused.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub async fn import_products(&self, terms: Terms, listings: Vec<Listing>) -> Result<Imported, Refused> {
+        let _turn = self.0.import_turns.take(listings.iter().map(|listing| listing.id.clone()).collect()).await;
+        let mut row = Vec::with_capacity(listings.len());
+        for listing in listings {
+            row.push(self.check_listing(terms, listing).await?);
+        }
+        if terms.dry_run {
+            return Ok(row.iter().fold(Imported::default(), |sum, checked| sum.and(checked.forecast())));
+        }
+        let mut done = Done::default();
+        let result = self.take_row(terms.by, &row, &mut done).await;
+        self.or_set_back(result, done).await
+    }
+
+    /// Changes the price or the stock of a product that is there; nothing of it where either is refused.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub async fn import_change(
+        &self,
+        terms: Terms,
+        id: &ProductId,
+        price: Option<Money>,
+        stock: Option<u64>,
+    ) -> Result<Imported, Refused> {
+        let _turn = self.0.import_turns.take(vec![id.clone()]).await;
+        let known = self.product_before(terms.by, id).await?;
+        let known = known.ok_or_else(|| Refused::by(id, product::Rejection::NotFound))?;
+        let step = match stock {
+            Some(quantity) => Some(self.check_quantity(id, quantity, SetStock::Always).await?),
+            None => None,
+        };
+        let mut imported = Imported::default();
+        let same_price = price.is_none_or(|price| known.details.price == Some(price));
+        if terms.dry_run {
+            imported.stock_changed = u64::from(step.is_some_and(|step| step.delta != 0));
+            imported.count(!same_price || imported.stock_changed > 0);
+            return Ok(imported);
+        }
+        let mut done = Done::default();
+        if let Some(step) = step {
+            let delta = self.set_stock(id, step).await?;
+            if delta != 0 {
+                done.stock.push((id.clone(), delta));
+                imported.stock_changed = 1;
+            }
+        }
+        let result = match price.filter(|_| !same_price) {
+            Some(price) => self.set_price(terms.by, id, price).await,
+            None => Ok(Effect::AlreadySo),
+        };
+        let priced = result.map(|effect| {
+            imported.count(effect == Effect::Changed || imported.stock_changed > 0);
+            imported
+        });
+        self.or_set_back(priced, done).await
+    }
+
+    /// The product as it is, which the importer may edit.
+    async fn product_before(&self, by: Editor, id: &ProductId) -> Result<Option<product::View>, Refused> {
+        let read = self.0.runtime.entities.products.read(id).await.map_err(|error| Refused::by(id, error))?;
+        match read.view {
+            Some(view) if !by.may_edit(view.seller) => Err(Refused::by(id, product::Rejection::NotOwner)),
+            view => Ok(view),
+        }
+    }
+
+    async fn check_listing(&self, terms: Terms, listing: Listing) -> Result<Checked, Refused> {
+        let Listing { id, mut details, stock, keep_price } = listing;
+        let before = self.product_before(terms.by, &id).await?;
+        let keep_price = keep_price && details.price.is_none();
+        if keep_price {
+            details.price = before.as_ref().and_then(|before| before.details.price);
+        }
+        details.validate().map_err(|error| Refused::by(&id, product::Rejection::from(error)))?;
+        let stock = match stock {
+            Some(quantity) => Some(self.check_quantity(&id, quantity, terms.set_stock).await?),
+            None => None,
+        };
+        Ok(Checked { id, details: Arc::new(details), keep_price, before, stock })
+    }
+
+    async fn check_quantity(&self, id: &ProductId, quantity: u64, set_stock: SetStock) -> Result<StockStep, Refused> {
+        let read = self.0.runtime.entities.inventories.read(id).await.map_err(|error| Refused::by(id, error))?;
+        let delta = match set_stock {
+            // An opening stock is refused for its size alone.
+            SetStock::Once => {
+                let open = inventory::Command::Open { quantity };
+                Inventory::default().decide(&open, Timestamp(0)).map(|_| {
+                    let untouched = read.view.received == 0 && read.view.sold == 0;
+                    if untouched { units(quantity) } else { 0 }
+                })
+            }
+            SetStock::Always => read.view.counted(quantity),
+        };
+        let delta = delta.map_err(|rejection| Refused::by(id, rejection))?;
+        Ok(StockStep { quantity, set_stock, delta })
+    }
+
+    /// Sets the stock of a checked row, then puts its products.
+    async fn take_row(&self, by: Editor, row: &[Checked], done: &mut Done) -> Result<Imported, Refused> {
+        let mut imported = Imported::default();
+        for Checked { id, stock, .. } in row {
+            let Some(step) = stock else { continue };
+            let delta = self.set_stock(id, *step).await?;
+            if delta != 0 {
+                done.stock.push((id.clone(), delta));
+                imported.stock_changed += 1;
+            }
+        }
+        // A product lists its variants, so they come before it.
+        for checked in row.iter().rev() {
+            let accepted = self.put_product(by, checked).await.map_err(|error| Refused::by(&checked.id, error))?;
+            let is_changed = accepted.effect == Effect::Changed;
+            imported.count(is_changed);
+            if let Some(view) = accepted.view.filter(|_| is_changed) {
+                let (id, before) = (checked.id.clone(), checked.before.clone());
+                done.products.push(ChangedProduct { id, by, before, version: view.version });
+            }
+        }
+        Ok(imported)
+    }
+
+    /// Sets one stock; by how much it changed, in units.
+    async fn set_stock(&self, id: &ProductId, step: StockStep) -> Result<i64, Refused> {
+        let inventories = &self.0.runtime.entities.inventories;
+        let StockStep { quantity, set_stock, .. } = step;
+        if set_stock == SetStock::Once {
+            let opened = ask(inventories, id, inventory::Command::Open { quantity }).await;
+            let opened = opened.map_err(|error| Refused::by(id, error))?;
+            return Ok(if opened.effect == Effect::Changed { units(quantity) } else { 0 });
+        }
+        for attempt in 1.. {
+            // Sales do not change what was received, and deliveries do. So a count that rests on what was received
+            // changed the stock by exactly the difference, and can be set back.
+            let before = inventories.read(id).await.map_err(|error| Refused::by(id, error))?.view;
+            let count = inventory::Command::Count { on_hand: quantity, if_received: Some(before.received) };
+            match ask(inventories, id, count).await {
+                Ok(accepted) => return Ok(units(accepted.view.received) - units(before.received)),
+                Err(AskError::Rejected(inventory::Rejection::ReceivedChanged)) if attempt < EDITS_MAX => {}
+                Err(error) => return Err(Refused::by(id, error)),
+            }
+        }
+        Ok(0)
+    }
+
+    async fn put_product(&self, by: Editor, checked: &Checked) -> Answer<product::Product> {
+        let products = &self.0.runtime.entities.products;
+        let mut details = Arc::clone(&checked.details);
+        let (true, Some(before)) = (checked.keep_price, &checked.before) else {
+            return ask(products, &checked.id, Command::Put { by, details }).await;
+        };
+        let mut expected_version = Some(before.version);
+        for attempt in 1.. {
+            let revise = Command::Revise { by, details: Arc::clone(&details), expected_version };
+            match ask(products, &checked.id, revise).await {
+                Err(AskError::Rejected(product::Rejection::VersionMismatch { .. })) if attempt < EDITS_MAX => {}
+                answer => return answer,
+            }
+            // Somebody edits the product, perhaps its price.
+            let Ok(read) = products.read(&checked.id).await else { continue };
+            expected_version = read.view.as_ref().map(|view| view.version);
+            let price = read.view.and_then(|view| view.details.price);
+            details = Arc::new(Details { price, ..details.as_ref().clone() });
+        }
+        Err(AskError::Unknown)
+    }
+
+    async fn set_price(&self, by: Editor, id: &ProductId, price: Money) -> Result<Effect, Refused> {
+        let products = &self.0.runtime.entities.products;
+        for attempt in 1.. {
+            let known = self.product_before(by, id).await?;
+            let known = known.ok_or_else(|| Refused::by(id, product::Rejection::NotFound))?;
+            if known.details.price == Some(price) {
+                return Ok(Effect::AlreadySo);
+            }
+            let details = Arc::new(Details { price: Some(price), ..known.details.as_ref().clone() });
+            let revise = Command::Revise { by, details, expected_version: Some(known.version) };
+            match ask(products, id, revise).await {
+                Err(AskError::Rejected(product::Rejection::VersionMismatch { .. })) if attempt < EDITS_MAX => {}
+                answer => return answer.map(|accepted| accepted.effect).map_err(|error| Refused::by(id, error)),
+            }
+        }
+        Ok(Effect::AlreadySo)
+    }
+
+    /// The result; where it is a refusal, what was done before it is set back.
+    async fn or_set_back(&self, result: Result<Imported, Refused>, done: Done) -> Result<Imported, Refused> {
+        let mut refused = match result {
+            Ok(imported) => return Ok(imported),
+            Err(refused) => refused,
+        };
+        for ChangedProduct { id, by, before, version } in done.products.into_iter().rev() {
+            let expected_version = Some(version);
+            let command = match before.filter(|before| before.listed) {
+                Some(before) => Command::Revise { by, details: before.details, expected_version },
+                None => Command::Delist { by, expected_version },
+            };
+            if ask(&self.0.runtime.entities.products, &id, command).await.is_err() {
+                refused.kept.push(id);
+            }
+        }
+        for (id, delta) in done.stock.into_iter().rev() {
+            let command = inventory::Command::Adjust { receipt: ReceiptId(random_u128()), delta: -delta };
+            if ask(&self.0.runtime.entities.inventories, &id, command).await.is_err() {
+                refused.kept_stock.push(id);
+            }
+        }
+        Err(refused)
+    }
+}
+
+/// Asks an entity, and again while it is too busy: a bulk change gives way to shoppers. The commands here may be
+/// repeated, so an unknown outcome is asked again, too.
+async fn ask<E: Entity>(directory: &Directory<E>, id: &E::Id, command: E::Command) -> Answer<E>
+where
+    E::Command: Clone,
+{
+    let begun = Instant::now();
+    let mut backoff = Backoff::default();
+    loop {
+        match directory.ask(id, command.clone()).await {
+            Err(AskError::NotDelivered(NotDelivered::Busy) | AskError::Unknown) if begun.elapsed() < BUSY_MAX => {
+                let pause = backoff.after_failure(BUSY_MS_MIN, BUSY_MS_MAX);
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+            }
+            answer => return answer,
+        }
+    }
+}
+
+fn units(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+impl Checked {
+    /// What taking it would change.
+    fn forecast(&self) -> Imported {
+        let stock_changed = u64::from(self.stock.is_some_and(|step| step.delta != 0));
+        let mut imported = Imported { stock_changed, ..Imported::default() };
+        imported.count(!self.before.as_ref().is_some_and(|before| before.listed && before.details == self.details));
+        imported
+    }
+}
+
+impl Imported {
+    /// The sum of both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            changed: self.changed + other.changed,
+            already_so: self.already_so + other.already_so,
+            stock_changed: self.stock_changed + other.stock_changed,
+        }
+    }
+
+    fn count(&mut self, is_changed: bool) {
+        self.changed += u64::from(is_changed);
+        self.already_so += u64::from(!is_changed);
+    }
+}
