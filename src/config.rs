@@ -1,9 +1,11 @@
-//! All that can be configured, with its defaults. Read in this order, later ones win: defaults, a TOML file, environment
-//! variables (`SOUK_DATA_DIR`, `SOUK_LIMITS__IN_FLIGHT_MAX` for `limits.in_flight_max`), flags.
+//! All that can be configured, with its defaults. Read in this order, later ones win: defaults, a TOML file,
+//! environment variables (`SOUK_DATA_DIR`, `SOUK_LIMITS__IN_FLIGHT_MAX` for `limits.in_flight_max`), flags.
 //!
 //! May depend on `text_file`.
 
 use std::{
+    collections::BTreeMap,
+    ffi::OsString,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
@@ -86,7 +88,8 @@ pub struct Payments {
     pub key: Option<Secret>,
     /// A file with that key.
     pub key_file: Option<PathBuf>,
-    /// What the provider signs its notices with, one secret or, while it is replaced, two, with a comma between; shown nowhere.
+    /// What the provider signs its notices with, one secret or, while it is replaced, two, with a comma between; shown
+    /// nowhere.
     #[serde(skip_serializing)]
     pub webhook_secrets: Option<Secret>,
     /// A file with those secrets, one a line.
@@ -143,8 +146,8 @@ impl PartialEq for Secret {
     }
 }
 
-/// How much of the past is kept on the disk: the log from before the newest base goes when it is beyond either of the first
-/// two, or when the disk is short. What was erased is gone `log_days + base_days` later at the latest.
+/// How much of the past is kept on the disk: the log from before the newest base goes when it is beyond either of the
+/// first two, or when the disk is short. What was erased is gone `log_days + base_days` later at the latest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Retention {
@@ -160,12 +163,13 @@ pub struct Retention {
     pub work_percent: u32,
 }
 
-/// Every limit of the running shop that an operator may want to move. Limits that are part of the rules stand beside them.
+/// Every limit of the running shop that an operator may want to move. Limits that are part of the rules stand beside
+/// them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Requests at work at once: half of them reads, a quarter that begin something, a quarter that go on with it. Past it the
-    /// answer is 503 at once: a queue would only make everybody wait.
+    /// Requests at work at once: half of them reads, a quarter that begin something, a quarter that go on with it. Past
+    /// it the answer is 503 at once: a queue would only make everybody wait.
     pub in_flight_max: usize,
     /// Open connections. A connection costs about 30 KB.
     pub connections_max: usize,
@@ -245,13 +249,31 @@ impl Default for Limits {
 /// The most event streams that may be configured: a semaphore has an end.
 const EVENT_STREAMS_MAX: usize = 1_000_000;
 
+/// What the names of environment variables with settings begin with, in either case.
+const VARIABLES: &str = "SOUK_";
+
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// A source cannot be read, or a value is not of its kind. The message names it.
-    #[error("{0}")]
-    Source(#[from] ::config::ConfigError),
+    /// A file or a variable cannot be read, names no setting, or has a value of another kind.
+    #[error("{origin}: {source}")]
+    Source {
+        /// The file's path, or the variable's name.
+        origin: String,
+        /// What is wrong there.
+        source: Box<::config::ConfigError>,
+    },
+    /// A value that must be the address of a web server and is not.
+    #[error("{setting}: {url:?} is no address of a web server: {remedy}")]
+    Url {
+        /// The setting.
+        setting: &'static str,
+        /// Its value.
+        url: String,
+        /// What to do about it.
+        remedy: &'static str,
+    },
     /// A part of `log` that is no level. A typo taken for a module's name would silence every other line.
     #[error(
         "log: {directive:?} is neither a level (off, error, warn, info, debug, trace) nor MODULE=LEVEL, such as souk::http=debug"
@@ -294,17 +316,31 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] names the value that cannot be used.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
-        Self::from_sources(file, ::config::Environment::with_prefix("SOUK"))
+        // A name or a value that is not Unicode is shown with replacements; no setting has one.
+        let lossy = |text: OsString| text.to_string_lossy().into_owned();
+        let variables = std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value)));
+        Self::from_sources(file, variables.collect())
     }
 
-    fn from_sources(file: Option<&Path>, environment: ::config::Environment) -> Result<Self, ConfigError> {
-        let defaults = ::config::Config::try_from(&Self::default())?;
+    fn from_sources(file: Option<&Path>, variables: BTreeMap<String, String>) -> Result<Self, ConfigError> {
+        let at = |origin: &str| {
+            let origin = origin.to_owned();
+            move |source| ConfigError::Source { origin, source: Box::new(source) }
+        };
+        let defaults = ::config::Config::try_from(&Self::default()).map_err(at("defaults"))?;
         let mut sources = ::config::Config::builder().add_source(defaults);
         if let Some(file) = file {
             sources = sources.add_source(SettingsFile(file.to_owned()));
+            parse(&sources).map_err(at(&file.display().to_string()))?;
         }
-        let environment = environment.prefix_separator("_").separator("__").try_parsing(true);
-        let config: Self = sources.add_source(environment).build()?.try_deserialize()?;
+        let ours = variables.into_iter().filter(|(name, _)| name.to_ascii_uppercase().starts_with(VARIABLES));
+        // One after the other, so that an error can say which of them is wrong.
+        for (name, value) in ours {
+            let variable = ::config::Environment::with_prefix("SOUK").source(Some([(name.clone(), value)].into()));
+            sources = sources.add_source(variable.prefix_separator("_").separator("__").try_parsing(true));
+            parse(&sources).map_err(at(&name))?;
+        }
+        let config = parse(&sources).map_err(at("settings"))?;
         config.check()?;
         Ok(config)
     }
@@ -342,27 +378,67 @@ impl Config {
             (self.retention.base_log_bytes >= 1 << 20, "retention.base_log_bytes", "at least 1048576"),
             (self.tax_basis_points <= 10_000, "tax_basis_points", "at most 10000 (100 %)"),
             (self.payments.reconcile_seconds >= 1, "payments.reconcile_seconds", "at least 1"),
+        ];
+        if let Some((_, setting, rule)) = rules.into_iter().find(|(kept, ..)| !kept) {
+            return Err(ConfigError::Bounds { setting, rule });
+        }
+        self.payments.check()?;
+        check_log(&self.log)
+    }
+}
+
+impl Payments {
+    /// A setting that the provider needs is given, and none that it would ignore.
+    fn check(&self) -> Result<(), ConfigError> {
+        let (simulated, stripe) = (self.provider == Provider::Simulated, self.provider == Provider::Stripe);
+        let ignored = "left out: the built-in simulated provider has no use for it";
+        let rules = [
+            (!simulated || self.url.is_none(), "payments.url", ignored),
+            (!simulated || self.key.is_none(), "payments.key", ignored),
+            (!simulated || self.key_file.is_none(), "payments.key_file", ignored),
+            (!simulated || self.return_url.is_none(), "payments.return_url", ignored),
             (
-                self.payments.provider != Provider::Simulator || self.payments.url.is_some(),
+                simulated || self.simulated_ledger.is_none(),
+                "payments.simulated_ledger",
+                "left out: only the built-in simulated provider has this ledger",
+            ),
+            (
+                self.provider != Provider::Simulator || self.url.is_some(),
                 "payments.url",
                 "given where the provider is the simulator",
             ),
             (
-                self.payments.provider != Provider::Stripe
-                    || self.payments.key.is_some()
-                    || self.payments.key_file.is_some(),
+                !stripe || self.key.is_some() || self.key_file.is_some(),
                 "payments.key_file",
                 "given (or payments.key) where the provider is Stripe",
             ),
         ];
-        match rules.into_iter().find(|(kept, ..)| !kept) {
-            Some((_, setting, rule)) => Err(ConfigError::Bounds { setting, rule }),
-            None => check_log(&self.log),
+        if let Some((_, setting, rule)) = rules.into_iter().find(|(kept, ..)| !kept) {
+            return Err(ConfigError::Bounds { setting, rule });
         }
+        check_url("payments.url", self.url.as_deref())?;
+        check_url("payments.return_url", self.return_url.as_deref())
     }
 }
 
-/// Every part of the filter needs a level: the filter's own parser takes a bare word for a module's name, and then logs nothing else.
+/// All sources so far, as a configuration whose bounds are not checked yet.
+fn parse(sources: &::config::ConfigBuilder<::config::builder::DefaultState>) -> Result<Config, ::config::ConfigError> {
+    sources.clone().build()?.try_deserialize()
+}
+
+/// The address of a web server begins with its scheme. A host and port alone is the usual mistake.
+fn check_url(setting: &'static str, url: Option<&str>) -> Result<(), ConfigError> {
+    let Some(url) = url else { return Ok(()) };
+    let is_web = |scheme: &str| url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+    if is_web("http://") || is_web("https://") {
+        return Ok(());
+    }
+    let remedy = if url.contains("://") { "it must begin with http:// or https://" } else { "write http:// before it" };
+    Err(ConfigError::Url { setting, url: url.to_owned(), remedy })
+}
+
+/// Every part of the filter needs a level: the filter's own parser takes a bare word for a module's name, and then logs
+/// nothing else.
 fn check_log(log: &str) -> Result<(), ConfigError> {
     // A filter of spans has commas of its own; its parser refuses what it cannot read.
     if log.contains('[') {
@@ -384,9 +460,8 @@ fn one_of<'de, T: DeserializeOwned, D: Deserializer<'de>>(deserializer: D) -> Re
 mod tests {
     use super::*;
 
-    fn environment(pairs: &[(&str, &str)]) -> ::config::Environment {
-        let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        ::config::Environment::with_prefix("SOUK").source(Some(pairs.collect()))
+    fn environment(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
     #[test]
@@ -429,6 +504,57 @@ mod tests {
         assert!(format.contains("`text` or `json`") && format.contains("log_format"), "{format}");
         let provider = refused(&[("SOUK_PAYMENTS__PROVIDER", "strype")]);
         assert!(provider.contains("`stripe`") && provider.contains("payments.provider"), "{provider}");
-        assert!(refused(&[("SOUK_LITSEN", "127.0.0.1:1")]).contains("litsen"));
+        let unknown = refused(&[("SOUK_LOG", "info"), ("SOUK_LITSEN", "127.0.0.1:1"), ("SOUK_SESSION_DAYS", "3")]);
+        assert!(unknown.starts_with("SOUK_LITSEN: ") && unknown.contains("litsen"), "{unknown}");
+        let nested = refused(&[("souk_limits__mailbox_maks", "9")]);
+        assert!(nested.starts_with("souk_limits__mailbox_maks: "), "{nested}");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_used_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("souk.toml");
+        let refused = || {
+            let refused = Config::from_sources(Some(&file), environment(&[("SOUK_LOG", "info")])).unwrap_err();
+            let refused = refused.to_string();
+            assert!(refused.starts_with(&file.display().to_string()), "{refused}");
+            refused
+        };
+        refused();
+        for (text, word) in [("litsen = 1", "litsen"), ("listen = 1", "listen"), ("= =", "line 1")] {
+            std::fs::write(&file, text).unwrap();
+            assert!(refused().contains(word));
+        }
+        std::fs::write(&file, "").unwrap();
+        assert_eq!(Config::from_sources(Some(&file), BTreeMap::new()).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn payments_are_given_what_their_provider_uses_and_nothing_else() {
+        let refused = |variables: &[(&str, &str)]| {
+            Config::from_sources(None, environment(variables)).map(drop).map_err(|error| error.to_string())
+        };
+        let url = |url| refused(&[("SOUK_PAYMENTS__PROVIDER", "simulator"), ("SOUK_PAYMENTS__URL", url)]);
+        assert_eq!(url("http://127.0.0.1:1"), Ok(()));
+        assert_eq!(url("HTTPS://pay.example"), Ok(()));
+        for (wrong, remedy) in [
+            ("127.0.0.1:26001", "write http:// before it"),
+            ("nowhere", "write http:// before it"),
+            ("ftp://x", "must begin with http:// or https://"),
+        ] {
+            let said = url(wrong).unwrap_err();
+            assert!(said.contains(wrong) && said.contains(remedy), "{said}");
+        }
+        for ignored in ["URL", "KEY", "KEY_FILE", "RETURN_URL"] {
+            let said = refused(&[(&format!("SOUK_PAYMENTS__{ignored}"), "http://x")]).unwrap_err();
+            let setting = format!("payments.{} must be left out", ignored.to_ascii_lowercase());
+            assert!(said.contains(&setting), "{said}");
+        }
+        let ledger = refused(&[
+            ("SOUK_PAYMENTS__PROVIDER", "stripe"),
+            ("SOUK_PAYMENTS__KEY", "k"),
+            ("SOUK_PAYMENTS__SIMULATED_LEDGER", "ledger"),
+        ]);
+        assert!(ledger.unwrap_err().contains("payments.simulated_ledger must be left out"));
     }
 }

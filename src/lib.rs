@@ -65,7 +65,6 @@ pub const COMMIT: &str = env!("BUILD_COMMIT");
 
 pub mod clock;
 pub mod config;
-pub mod planted;
 pub mod text_file;
 
 pub mod domain;

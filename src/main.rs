@@ -112,6 +112,23 @@ enum Command {
     Verify(verify_command::Verify),
 }
 
+impl Command {
+    /// Whether all that the command writes is in a data directory, a backup or a file of tokens: nobody else may read
+    /// it.
+    fn writes_for_its_owner(&self) -> bool {
+        match self {
+            Self::Serve(_)
+            | Self::Import(_)
+            | Self::Backup { .. }
+            | Self::Restore { .. }
+            | Self::Compact
+            | Self::Admin { .. }
+            | Self::Tokens(_) => true,
+            Self::Export { .. } | Self::Config | Self::GatewaySim(_) | Self::Load(_) | Self::Verify(_) => false,
+        }
+    }
+}
+
 #[derive(Args)]
 struct Tokens {
     /// The file to write, for `souk load --tokens`.
@@ -178,6 +195,9 @@ fn run(cli: Cli) -> Result<ExitCode> {
         config.listen = *listen;
     }
     start_logging(&config)?;
+    if cli.command.writes_for_its_owner() {
+        rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let code = runtime.block_on(async {
         match cli.command {

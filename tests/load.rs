@@ -360,17 +360,12 @@ async fn a_wrong_path_is_named() {
     served.close().await;
 }
 
-/// The generator and the checker have types of their own for the history: each line of one must be readable by the
-/// other.
-#[test]
-fn the_checker_reads_every_line_that_the_generator_writes() {
-    use souk::verify::history as checker;
-    use souk_load::history::{self as generator, Cart, Cause, Log, Order, Payment, Refusal, Stock};
+/// Every kind of call in a generator's history.
+fn generated_calls() -> [souk_load::history::Call; 7] {
+    use souk_load::history as generator;
 
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("history.jsonl");
     let text = str::to_owned;
-    let calls = [
+    [
         generator::Call::StockRead { product: text("p") },
         generator::Call::CartAdd { customer: text("c"), items: vec![(text("p"), 2)] },
         generator::Call::CartRemove { customer: text("c"), product: text("p") },
@@ -378,10 +373,17 @@ fn the_checker_reads_every_line_that_the_generator_writes() {
         generator::Call::Pay { customer: text("c"), order: text("o"), method: text("m") },
         generator::Call::OrderRead { customer: text("c"), order: text("o") },
         generator::Call::Advance { order: text("o"), to: text("packed") },
-    ];
+    ]
+}
+
+/// Every kind of outcome in a generator's history.
+fn generated_outcomes() -> [souk_load::history::Outcome; 7] {
+    use souk_load::history::{self as generator, Cart, Cause, Order, Payment, Refusal, Stock};
+
+    let text = str::to_owned;
     let total = serde_json::json!({ "amount": 5, "currency": "INR" });
     let (order, owner, lines) = (text("o"), Some(text("c")), vec![(text("p"), 2)]);
-    let outcomes = [
+    [
         generator::Outcome::Ok(generator::Answer::Stock(Stock {
             received: 5,
             on_hand: 4,
@@ -407,7 +409,19 @@ fn the_checker_reads_every_line_that_the_generator_writes() {
         generator::Outcome::Ok(generator::Answer::Done),
         generator::Outcome::Fail(Refusal { status: 409, code: text("cart-changed") }),
         generator::Outcome::Unknown(Cause::Timeout),
-    ];
+    ]
+}
+
+/// The generator and the checker have types of their own for the history: each line of one must be readable by the
+/// other.
+#[test]
+fn the_checker_reads_every_line_that_the_generator_writes() {
+    use souk::verify::history as checker;
+    use souk_load::history::{self as generator, Cause, Log};
+
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("history.jsonl");
+    let (calls, outcomes) = (generated_calls(), generated_outcomes());
     let log = Log::create(&path, "http://127.0.0.1:1").unwrap();
     for (call, outcome) in calls.iter().zip(&outcomes) {
         let op = log.invoke(7, call.clone()).unwrap();

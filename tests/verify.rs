@@ -1,5 +1,5 @@
 //! `souk verify` as an operator uses it: on a directory that is intact, in use, or damaged; on a shop that cannot be
-//! reached; on a malformed history. Faults of a running shop are in `tests/planted.rs`.
+//! reached; on a malformed history. Faults of a running shop are in `tests/planted/`.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
 use std::{

@@ -28,7 +28,6 @@ use crate::{
         },
     },
     payments::{self, Gateway, Payment, Repayment},
-    planted::{Bug, planted},
     storage::{Fault, Journal, LoadError},
 };
 
@@ -109,6 +108,7 @@ impl Driver {
     /// Performs step after step until the order rests. `known` is the order as the caller was told, which need not be durable yet, and
     /// may be older than what others were told meanwhile: nothing rests on it before the order itself is read. `troubled_since` is
     /// since when it has been [`Rest::Parked`].
+    #[allow(clippy::too_many_lines, reason = "one loop with the whole state of a drive")]
     pub async fn drive(
         &self,
         id: OrderId,
@@ -219,9 +219,6 @@ impl Driver {
         let asked = join_all(step.asks(id, order).into_iter().map(|ask| async move {
             Ok::<_, TaskError>(match ask {
                 Effect::Cart(command) => EffectResult::Cart(known(self.ask(&self.carts, &customer, command).await)?),
-                Effect::Stock(..) if planted(Bug::ReservationSkipped) && matches!(step, Step::Reserve(_)) => {
-                    EffectResult::Stock(Some(Ok(())))
-                }
                 Effect::Stock(product, command) => {
                     EffectResult::Stock(known(self.ask(&self.inventories, &product, command).await)?)
                 }
@@ -277,7 +274,7 @@ impl Driver {
         if let (Step::Poll(_), Some((reference, _))) = (step, attempt.captured()) {
             return self.poll_captured(id, attempt, reference.to_owned()).await;
         }
-        let mut payment = Payment {
+        let payment = Payment {
             order: id,
             attempt: number,
             amount: placement.total,
@@ -285,20 +282,9 @@ impl Driver {
             capture: attempt.capture,
             reference: attempt.state.as_ref().and_then(PaymentState::reference).map(str::to_owned),
         };
-        if planted(Bug::NewKeyOnRetry) {
-            payment.attempt += fastrand::u32(..4_096);
-        }
-        if planted(Bug::WrongAmountCharged) {
-            payment.amount.minor /= 2;
-        }
-        let total = placement.total;
         let answer = self.within_time(self.ask_provider(step, attempt, payment)).await;
         let state = match answer {
-            Ok(PaymentState::Declined { reason }) if planted(Bug::DeclineIsSuccess) => {
-                PaymentState::Captured { reference: reason, amount: total }
-            }
             Ok(state) => state,
-            Err(_) if planted(Bug::ExpiresWhileUnknown) => return self.tell(id, order::Command::Expire).await,
             Err(unknown) => return Err(TaskError::Retry(unknown.problem)),
         };
         let reference = state.reference().unwrap_or_default().to_owned();

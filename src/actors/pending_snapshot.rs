@@ -12,7 +12,6 @@ use tokio::{runtime::Handle, task::JoinHandle};
 use super::records::{self, SNAPSHOT_VERSION};
 use crate::{
     domain::entity::{Entity, Timestamp},
-    planted::{Bug, planted},
     storage::{Journal, Snapshot, Stream},
 };
 
@@ -36,8 +35,7 @@ impl<E: Entity> PendingSnapshot<E> {
     /// Writes the snapshot on this thread. To be called when its last event is durable.
     pub(super) fn write(self) {
         let Self { entity, time, sequence, journal, stream, bytes: written } = self;
-        let state = if planted(Bug::SnapshotEmpty) { E::default() } else { entity };
-        let bytes = records::encode_snapshot(time, &state);
+        let bytes = records::encode_snapshot(time, &entity);
         written.store(bytes.len(), Ordering::Release);
         journal.offer_snapshot(&stream, Snapshot { sequence, version: SNAPSHOT_VERSION, bytes: bytes.into() });
     }

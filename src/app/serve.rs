@@ -14,7 +14,10 @@ use hyper_util::{
 };
 use tokio::{net::TcpListener, sync::Semaphore};
 
-use crate::{config::Limits, http::Router};
+use crate::{
+    config::Limits,
+    http::{Router, Throttle},
+};
 
 /// How long to wait after the system could not give us a connection (no file descriptors), in milliseconds.
 const ACCEPT_PAUSE_MS: u64 = 50;
@@ -39,6 +42,7 @@ pub async fn serve(router: Router, listener: TcpListener, limits: &Limits, stop:
     let server = Arc::new(server);
     let connections = Arc::new(Semaphore::new(limits.connections_max));
     let graceful = GracefulShutdown::new();
+    let refused = Throttle::new();
     tokio::pin!(stop);
     loop {
         let place = tokio::select! {
@@ -52,7 +56,9 @@ pub async fn serve(router: Router, listener: TcpListener, limits: &Limits, stop:
         let (stream, _peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                if let Some(left_out) = refused.next_line() {
+                    tracing::warn!(%error, left_out, "a connection could not be accepted");
+                }
                 tokio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
                 continue;
             }

@@ -1,5 +1,5 @@
 //! `souk gateway-sim`: a payment provider to try a shop with, as a program of its own: it moves no money, has a ledger, announces what
-//! happened, and fails when its script says so. What it understands stands in `payments/simulator.rs`; beside that, for whoever tests:
+//! happened, and fails when its script says so. What it understands stands in `payments/simulator/mod.rs`; beside that, for whoever tests:
 //!
 //! | request | what |
 //! |---|---|

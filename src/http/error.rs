@@ -211,6 +211,7 @@ fn money(amount: &Money) -> Value {
 }
 
 impl From<Error> for Problem {
+    #[expect(clippy::too_many_lines, reason = "a flat match: one arm per error")]
     fn from(error: Error) -> Self {
         let detail = error.to_string();
         match error {

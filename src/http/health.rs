@@ -46,8 +46,10 @@ pub(super) struct Readiness {
     /// How an acknowledged change is kept.
     #[schema(example = "fdatasync before every acknowledgement")]
     durability: &'static str,
-    /// `ready`, or `rebuilding`: then search shows what is indexed so far.
+    /// `ready`, or `rebuilding`: then search shows what is indexed so far, and the shop is not ready.
     search: &'static str,
+    /// The same for the lists of orders and reviews.
+    lists: &'static str,
     /// Who takes the money: `simulated`, `simulator` or `stripe`.
     provider: &'static str,
     /// Whether the provider is asked: `closed` (yes), `open` (it did not answer, so it is left alone for a while) or `half_open`
@@ -95,20 +97,18 @@ pub(super) async fn live() -> &'static str {
 /// The shop takes requests.
 #[utoipa::path(get, path = "/readyz", operation_id = "show_readiness", tag = "operations", responses(
     (status = 200, description = "Ready", body = Readiness),
-    (status = 503, description = "Stopping, or the storage has failed", body = Readiness),
+    (status = 503, description = "Stopping, search or lists are incomplete, or the storage has failed", body = Readiness),
 ))]
 pub(super) async fn ready(State(app): State<App>) -> (StatusCode, Json<Readiness>) {
     let (storage, usable) = match app.shop.journal().status() {
         StorageStatus::Writable => ("writable", true),
-        // Reads go on, so the shop stays in its load balancer.
+        // Reads go on, so the shop stays in its load balancer; `journal_read_only` of the metrics is for the alarm.
         StorageStatus::ReadOnly { .. } => ("read-only", true),
         StorageStatus::Failed(_) => ("failed", false),
     };
-    let search = match app.shop.search_status() {
-        SearchStatus::Ready => "ready",
-        SearchStatus::Rebuilding => "rebuilding",
-    };
-    let ready = usable && !app.health.0.is_cancelled();
+    let (search_whole, lists_whole) = (app.shop.search_status() == SearchStatus::Ready, app.shop.lists_are_whole());
+    let word = |whole| if whole { "ready" } else { "rebuilding" };
+    let ready = usable && search_whole && lists_whole && !app.health.0.is_cancelled();
     let [lists, index] = app.shop.progress();
     let (lists_lag_bytes, search_lag_bytes) = (lists.lag_bytes(), index.lag_bytes());
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -117,7 +117,8 @@ pub(super) async fn ready(State(app): State<App>) -> (StatusCode, Json<Readiness
         ready,
         storage,
         durability: DURABILITY,
-        search,
+        search: word(search_whole),
+        lists: word(lists_whole),
         provider,
         provider_circuit: figures.state.as_str(),
         provider_in_flight: figures.in_flight,

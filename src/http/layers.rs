@@ -20,9 +20,14 @@ use super::{
     context::{self, Context},
     error::Problem,
     route::{Route, Waits},
+    throttle::Throttle,
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Lines about requests that were refused because there is too much to do (503).
+static OVERLOADED: Throttle = Throttle::new();
+/// Lines about requests that were refused because the disk is full (507).
+static DISK_FULL: Throttle = Throttle::new();
 
 /// The layers of routes that must answer even under overload.
 pub(super) async fn surround(request: Request, next: Next) -> Response {
@@ -80,14 +85,20 @@ async fn answer(route: &Route, method: &Method, mut request: Request, next: Next
 }
 
 /// One line per request at debug level, a warning for a server error. Never the query, which may contain a user's
-/// search.
+/// search. Refusals may come by the thousand, so there is one line a second of them.
 fn report(route: &Route, method: &Method, status: StatusCode, elapsed: Duration) {
     let template = route.template.as_str();
     route.app.metrics.request(method, template, status, elapsed);
     let milliseconds = elapsed.as_secs_f64() * 1e3;
+    let left_out = match status {
+        StatusCode::SERVICE_UNAVAILABLE => OVERLOADED.next_line(),
+        StatusCode::INSUFFICIENT_STORAGE => DISK_FULL.next_line(),
+        _ => Some(0),
+    };
     if status.is_server_error() {
-        let trace_id = context::trace_id();
-        tracing::warn!(%method, route = template, status = status.as_u16(), milliseconds, trace_id, "request failed");
+        let Some(left_out) = left_out else { return };
+        let (status, trace_id) = (status.as_u16(), context::trace_id());
+        tracing::warn!(%method, route = template, status, milliseconds, trace_id, left_out, "request failed");
     } else if tracing::enabled!(tracing::Level::DEBUG) {
         let trace_id = context::trace_id();
         tracing::debug!(%method, route = template, status = status.as_u16(), milliseconds, trace_id, "request");

@@ -31,6 +31,7 @@ mod reviews;
 mod route;
 mod routes;
 mod stock;
+mod throttle;
 mod webhooks;
 
 use std::sync::Arc;
@@ -48,7 +49,7 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::{admission::Admission, metrics::Metrics, products::RenderedPages, routes::Routes};
-pub use self::{error::TYPE_BASE, health::Health};
+pub use self::{error::TYPE_BASE, health::Health, throttle::Throttle};
 use crate::shop::Shop;
 
 /// The state shared by all handlers.

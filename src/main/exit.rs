@@ -11,7 +11,7 @@ use souk::{
     },
     config::ConfigError,
     identity::{IdentityError, keys::KeyError},
-    shop::{OpenShopError, upkeep::UpkeepError},
+    shop::{LedgerError, OpenShopError, upkeep::UpkeepError},
     storage::{Fault, OpenError},
 };
 
@@ -63,19 +63,18 @@ impl Exit {
         if cause.is::<ConfigError>() {
             return Some(Self::Usage);
         }
-        if let Some(error) = cause.downcast_ref::<Arc<io::Error>>() {
-            return Some(Self::of_io(error));
-        }
-        cause.downcast_ref().map(Self::of_io)
+        io_error(cause).map(Self::of_io)
     }
 
     fn of_opening(error: &OpenShopError) -> Self {
         match error {
             OpenShopError::Config(_)
+            | OpenShopError::NotADirectory(_)
             | OpenShopError::Gateway(_)
             | OpenShopError::Secret { .. }
             | OpenShopError::TooManySecrets => Self::Usage,
             OpenShopError::Directory { source, .. } => Self::of_io(source),
+            OpenShopError::Ledger { source: LedgerError::Io(source), .. } => Self::of_io(source),
             OpenShopError::Storage(OpenError::Locked(_)) => Self::Temporary,
             OpenShopError::Storage(OpenError::Fault(fault)) => Self::of_fault(fault),
             OpenShopError::Identity(IdentityError::Keys(error)) => Self::of_keys(error),
@@ -111,7 +110,7 @@ impl Exit {
     fn of_keys(error: &KeyError) -> Self {
         match error {
             KeyError::OpenToOthers { .. } => Self::Usage,
-            KeyError::Damaged { .. } | KeyError::SecretMissing { .. } => Self::Data,
+            KeyError::Damaged { .. } | KeyError::OtherShop { .. } | KeyError::SecretMissing { .. } => Self::Data,
             KeyError::Io { source, .. } => Self::of_io(source),
             KeyError::NotMade => Self::Failure,
         }
@@ -119,23 +118,46 @@ impl Exit {
 
     fn of_io(error: &io::Error) -> Self {
         use io::ErrorKind::{
-            AddrInUse, AddrNotAvailable, AlreadyExists, NotADirectory, PermissionDenied, QuotaExceeded,
+            AddrInUse, AddrNotAvailable, AlreadyExists, IsADirectory, NotADirectory, PermissionDenied, QuotaExceeded,
             ReadOnlyFilesystem, ResourceBusy, StorageFull,
         };
         match error.kind() {
             // An address may not be available yet while the machine boots.
             AddrInUse | AddrNotAvailable | QuotaExceeded | ResourceBusy | StorageFull => Self::Temporary,
-            AlreadyExists | NotADirectory | PermissionDenied | ReadOnlyFilesystem => Self::Usage,
+            AlreadyExists | IsADirectory | NotADirectory | PermissionDenied | ReadOnlyFilesystem => Self::Usage,
             _ => Self::Failure,
         }
     }
 }
 
-/// The error with its causes, each once: many errors have their cause in their own text already, for logs.
+/// The error with its causes, each once: many errors have their cause in their own text already, for logs. Where the
+/// system refused something, what to do about it follows.
 pub(crate) fn message(error: &anyhow::Error) -> String {
-    error.chain().fold(String::new(), |message, cause| match cause.to_string() {
+    let message = error.chain().fold(String::new(), |message, cause| match cause.to_string() {
         cause if message.is_empty() => cause,
         cause if message.contains(&cause) => message,
         cause => format!("{message}: {cause}"),
+    });
+    match error.chain().find_map(io_error).and_then(remedy) {
+        Some(remedy) => format!("{message}; {remedy}"),
+        None => message,
+    }
+}
+
+fn io_error<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
+    cause.downcast_ref::<Arc<io::Error>>().map(|error| &**error).or_else(|| cause.downcast_ref())
+}
+
+fn remedy(error: &io::Error) -> Option<&'static str> {
+    Some(match error.kind() {
+        io::ErrorKind::AddrInUse => "stop the program that has the port, or set another address with listen",
+        io::ErrorKind::AddrNotAvailable => "set an address of this machine with listen",
+        io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => "restore what belongs there from a backup",
+        io::ErrorKind::PermissionDenied => {
+            "it must belong to the user who runs souk (and a port below 1024 needs CAP_NET_BIND_SERVICE)"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => "mount the disk writable",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room on the disk and start again",
+        _ => return None,
     })
 }

@@ -28,7 +28,6 @@ use crate::{
         ids::{ProductId, UserId},
         product::{Details, Event, Product, View},
     },
-    planted::{Bug, planted},
     storage::{Loaded, Position, Record, Stream},
 };
 
@@ -103,7 +102,6 @@ impl IndexProjection {
     pub(super) fn apply_event(&mut self, id: &ProductId, event: &Event) -> Result<(), ProjectionFault> {
         match event {
             Event::Listed { seller, details, at } => self.put(id, details, *seller, *at),
-            Event::Delisted { .. } if planted(Bug::SearchKeepsDelisted) => Ok(()),
             Event::Delisted { .. } => self.replace(id, None),
         }
     }

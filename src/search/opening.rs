@@ -5,6 +5,7 @@
 
 use std::{
     fs, io,
+    os::unix::fs::DirBuilderExt,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
 };
@@ -18,6 +19,9 @@ use super::{
     snapshot::Snapshot,
 };
 use crate::storage::Position;
+
+/// The index has what sellers have not published yet, and its files have the usual modes: only its owner may enter.
+const DIRECTORY_MODE: u32 = 0o700;
 
 /// The suffix of the directory that a damaged index is moved to. There is one; the damage before it is deleted.
 const DAMAGED_SUFFIX: &str = "damaged";
@@ -143,7 +147,8 @@ pub(super) fn replace(directory: &Path, fields: &Fields, damage: &Damage) -> Res
 
 fn create(directory: &Path, fields: &Fields) -> Result<Opened, OpenError> {
     let made = guarded(|| {
-        fs::create_dir_all(directory).map_err(|error| Damage::Unreadable(error.to_string()))?;
+        let made = fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory);
+        made.map_err(|error| Damage::Unreadable(error.to_string()))?;
         let files = MmapDirectory::open(directory).map_err(tantivy::TantivyError::from)?;
         let index = Index::create(files, schema().0, settings())?;
         with_reader(index, fields, Origin::New)

@@ -10,7 +10,7 @@ use std::{
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Foundation, Inner, OpenShopError, Parts};
+use super::{Inner, OpenShopError, Parts, foundation::Foundation};
 use crate::{config::Config, storage::OpenError};
 
 /// How many dropped shops of this process still hold their directories.

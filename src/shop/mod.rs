@@ -9,9 +9,11 @@ mod access;
 pub mod accounts;
 pub mod carts;
 pub mod catalogue;
+mod data_directory;
 mod ending;
 pub mod erasure;
 pub mod error;
+mod foundation;
 pub mod import;
 pub mod issues;
 pub mod notices;
@@ -30,7 +32,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use self::{ending::Ending, store_identity::Match};
+use self::{ending::Ending, foundation::Foundation, store_identity::Keeper};
 pub use self::{
     error::{Error, PAGE_ITEMS_MAX},
     order_events::OrderEvents,
@@ -44,14 +46,14 @@ use crate::{
         runtime::{ReadModel, Runtime, RuntimeParts},
     },
     clock::Clock,
-    config::{Config, ConfigError, Retention},
-    identity::{Identity, IdentityConfig, IdentityError},
+    config::{Config, ConfigError},
+    identity::{Identity, IdentityError},
     payments::{
         ClientError, Gateway,
         guard::{GatewayFigures, Guarded},
     },
     search::{IndexProjection, Search},
-    storage::{Journal, JournalConfig, JournalLimits, OpenError},
+    storage::{Journal, OpenError, Position},
 };
 pub use crate::{
     actors::{
@@ -61,6 +63,7 @@ pub use crate::{
     },
     domain::order::Stage,
     identity::{Principal, passwords::PasswordError},
+    payments::fake_provider::LedgerError,
     payments::guard::{Call, CallOutcome},
     search::{CategoryCount, Cursor, Hit, SearchError, SearchPage, SearchRequest, Sort, Status as SearchStatus},
     storage::Status as StorageStatus,
@@ -83,13 +86,28 @@ pub enum OpenShopError {
     /// There is no tokio runtime, or it has no clock.
     #[error("the shop needs a tokio runtime with time enabled (`enable_all` of its builder)")]
     Runtime,
-    /// The directory cannot be made.
+    /// A file or a directory cannot be made, read or written.
     #[error("{}: {source}", directory.display())]
     Directory {
         /// Which.
         directory: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// The data directory is none.
+    #[error("{} is a file: data_dir must be a directory, or a path where there is nothing yet", .0.display())]
+    NotADirectory(PathBuf),
+    /// A part of the data directory is of another kind than it was made as.
+    #[error("{} is {found} where a {belongs} belongs: {remedy}", path.display())]
+    WrongKind {
+        /// The part.
+        path: PathBuf,
+        /// What it is.
+        found: &'static str,
+        /// What it should be.
+        belongs: &'static str,
+        /// What to do about it.
+        remedy: &'static str,
     },
     /// The storage refuses.
     #[error(transparent)]
@@ -120,6 +138,31 @@ pub enum OpenShopError {
         journal: PathBuf,
         /// What names the right one.
         file: PathBuf,
+    },
+    /// The log ends before a position that it was known to have reached: it is an older copy, or lost its end.
+    #[error(
+        "{} ends at byte {end} of the log, but {} knows that it reached byte {known}: data is missing; \
+         put the newer journal back, or restore the whole data directory from a backup; \
+         if this older journal is wanted, delete {}",
+        journal.display(), file.display(), file.display()
+    )]
+    OlderJournal {
+        /// Where the journal is.
+        journal: PathBuf,
+        /// What names the position.
+        file: PathBuf,
+        /// The position, in bytes.
+        known: u64,
+        /// Where the log ends, in bytes.
+        end: u64,
+    },
+    /// The ledger of the built-in provider is not this shop's, or is damaged.
+    #[error("{}: {source}", file.display())]
+    Ledger {
+        /// Its file.
+        file: PathBuf,
+        /// What is wrong with it.
+        source: LedgerError,
     },
     /// What names the shop's journal and keys cannot be read.
     #[error(
@@ -194,6 +237,9 @@ struct Inner {
     gateway: Arc<Guarded>,
     runtime: Runtime,
     search_progress: Progress,
+    /// Up to where the log was durable when the shop was opened.
+    opened_at: Position,
+    keeper: Keeper,
     import_turns: import::Turns,
     ending: Ending,
 }
@@ -214,7 +260,7 @@ impl Shop {
     pub async fn open_with(config: Config, parts: Parts) -> Result<Self, OpenShopError> {
         config.check()?;
         let ending = Ending::new()?;
-        let Foundation { journal, identity, search, gateway } = ending::foundation(&config, &parts).await?;
+        let Foundation { journal, identity, search, gateway, keeper } = ending::foundation(&config, &parts).await?;
         let (clock, limits) = (parts.clock, &config.limits);
         let directory_limits = DirectoryLimits {
             live_max: limits.live_entities_max,
@@ -223,6 +269,7 @@ impl Shop {
             views_bytes_max: limits.views_bytes_max,
             ..DirectoryLimits::default()
         };
+        let opened_at = journal.durable();
         let gateway = Arc::new(Guarded::new(gateway));
         let search_progress = Progress::new("search", journal.clone());
         let runtime = RuntimeParts {
@@ -241,6 +288,7 @@ impl Shop {
             }],
         };
         let runtime = Runtime::start(runtime).await.map_err(|error| OpenShopError::Actors(error.to_string()))?;
+        tokio::spawn(ending.token().clone().run_until_cancelled_owned(keeper.clone().run()));
         Ok(Self(Arc::new(Inner {
             config,
             clock,
@@ -250,6 +298,8 @@ impl Shop {
             gateway,
             runtime,
             search_progress,
+            opened_at,
+            keeper,
             import_turns: import::Turns::default(),
             ending,
         })))
@@ -267,6 +317,8 @@ impl Shop {
         let inner = &self.0;
         inner.ending.begin();
         inner.runtime.close().await;
+        // Before the journal lets go of the directory.
+        inner.keeper.write_or_warn().await;
         inner.journal.close().await?;
         inner.ending.finish();
         Ok(())
@@ -311,6 +363,17 @@ impl Shop {
         [&self.0.runtime.lists_progress, &self.0.search_progress]
     }
 
+    /// Whether the lists hold everything that was durable at the start.
+    #[must_use]
+    pub fn lists_are_whole(&self) -> bool {
+        self.has_caught_up(&self.0.runtime.lists_progress)
+    }
+
+    /// Whether a read model has read what was durable at the start. Until then it shows an older shop.
+    fn has_caught_up(&self, progress: &Progress) -> bool {
+        progress.position() >= self.0.opened_at
+    }
+
     /// The payment provider's name, and how it has answered.
     #[must_use]
     pub fn provider(&self) -> (&'static str, GatewayFigures) {
@@ -321,64 +384,6 @@ impl Shop {
     #[must_use]
     pub fn live_entities(&self) -> [(&'static str, usize); 8] {
         self.0.runtime.entities.live_counts()
-    }
-}
-
-/// What stands on the disk, opened on a blocking thread.
-struct Foundation {
-    journal: Journal,
-    identity: Identity,
-    search: Search,
-    gateway: Arc<dyn Gateway>,
-}
-
-impl Foundation {
-    fn open(config: &Config, clock: &Clock, gateway: Option<Arc<dyn Gateway>>) -> Result<Self, OpenShopError> {
-        let at = |directory: PathBuf| move |source| OpenShopError::Directory { directory, source };
-        let data = &config.data_dir;
-        std::fs::create_dir_all(data).map_err(at(data.clone()))?;
-        let mut journal = JournalConfig::new(data.join("journal"));
-        journal.limits = journal_limits(&config.retention);
-        if let Some(proof) = store_identity::shop_without_journal(data) {
-            return Err(OpenShopError::JournalMissing { journal: data.join("journal"), proof });
-        }
-        let journal = Journal::open(journal)?;
-        let tokens = IdentityConfig {
-            issuer: config.token_issuer.clone(),
-            audience: config.token_issuer.clone(),
-            access_ms: config.access_token_seconds.saturating_mul(1_000),
-            session_ms: config.session_days.saturating_mul(86_400_000),
-        };
-        let (keys, file) = (data.join("identity"), data.join(store_identity::FILE_NAME));
-        if store_identity::keys_are_missing(data, &journal) {
-            return Err(OpenShopError::OtherKeys { directory: keys, file });
-        }
-        let identity = Identity::open(&keys, &tokens, clock)?;
-        let parts = store_identity::check(data, journal.store(), identity.fingerprint()).map_err(at(data.clone()))?;
-        match parts {
-            Match::New | Match::Same => {}
-            Match::OtherJournal => return Err(OpenShopError::OtherJournal { journal: data.join("journal"), file }),
-            Match::OtherKeys => return Err(OpenShopError::OtherKeys { directory: keys, file }),
-            Match::Damaged => return Err(OpenShopError::IdentityDamaged(file)),
-        }
-        let search = Search::open_for(&data.join("search"), journal.store(), &|position| journal.can_follow(position))?;
-        let gateway = match gateway {
-            Some(gateway) => gateway,
-            None => provider::open(config, parts == Match::New)?,
-        };
-        Ok(Self { journal, identity, search, gateway })
-    }
-}
-
-fn journal_limits(retention: &Retention) -> JournalLimits {
-    let ms = |days: u64| days.saturating_mul(86_400_000);
-    JournalLimits {
-        log_keep_bytes: retention.log_bytes,
-        log_keep_ms: ms(retention.log_days),
-        base_log_bytes: retention.base_log_bytes,
-        base_age_ms: ms(retention.base_days),
-        base_work_percent: retention.work_percent,
-        ..JournalLimits::default()
     }
 }
 

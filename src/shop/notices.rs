@@ -16,7 +16,6 @@ use crate::{
         unmatched_notices::{self, Day, UnmatchedNotice},
     },
     payments::{Gateway, Notice, NoticeRefused, NoticeSubject},
-    planted::{Bug, planted},
 };
 
 /// How long the provider may take to tell to which order a payment belongs, in milliseconds: it waits for our answer
@@ -45,9 +44,6 @@ impl Shop {
             NoticeRefused::NotSetUp => Error::NotFound("provider"),
             refused => Error::Notice(refused),
         })?;
-        if planted(Bug::NoticeDropped) {
-            return Ok(());
-        }
         match (notice.of, &notice.subject) {
             (Some((order, about)), _) => self.record_hint(order, about, &notice).await,
             // These name the payment, not the order; the provider knows to which order the payment belongs.

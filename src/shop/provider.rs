@@ -2,7 +2,11 @@
 //!
 //! Depends on the rooms below.
 
-use std::{io, path::Path, sync::Arc};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -15,6 +19,7 @@ use crate::{
         simulator::{Simulator, SimulatorConfig},
         stripe::{API_URL, Stripe, StripeConfig},
     },
+    storage::{Journal, Position},
     text_file,
 };
 
@@ -25,19 +30,31 @@ const ANSWER_MS_MAX: u64 = 10_000;
 /// How many secrets of notices may be live: one, and the one that takes its place.
 const WEBHOOK_SECRETS_MAX: usize = 2;
 
-/// The provider of this configuration. `is_new` says that the shop has just been made.
-pub(super) fn open(config: &Config, is_new: bool) -> Result<Arc<dyn Gateway>, OpenShopError> {
+/// Where the built-in provider keeps its ledger, if the shop uses it.
+pub(super) fn ledger(config: &Config) -> Option<PathBuf> {
+    let payments = &config.payments;
+    let default = || config.data_dir.join(LEDGER);
+    (payments.provider == Provider::Simulated).then(|| payments.simulated_ledger.clone().unwrap_or_else(default))
+}
+
+/// The provider of this configuration, for the shop of this journal. The ledger was known to have so many bytes.
+pub(super) fn open(config: &Config, journal: &Journal, ledger_bytes: u64) -> Result<Arc<dyn Gateway>, OpenShopError> {
     let payments = &config.payments;
     Ok(match payments.provider {
         Provider::Simulated => {
-            let default = || config.data_dir.join(LEDGER);
-            let ledger = payments.simulated_ledger.clone().unwrap_or_else(default);
-            if !is_new && !ledger.exists() {
+            let ledger = ledger(config).unwrap_or_default();
+            let found = std::fs::metadata(&ledger).map_or(0, |ledger| ledger.len());
+            if found == 0 && journal.durable() > Position::BEGINNING {
                 let ledger = ledger.display();
                 tracing::warn!(%ledger, "the simulated provider's ledger is not there: it has forgotten all charges");
+            } else if found < ledger_bytes {
+                tracing::warn!(
+                    ledger = %ledger.display(), bytes = found, known = ledger_bytes,
+                    "the simulated provider's ledger is shorter than it was: it has forgotten charges"
+                );
             }
-            let opened = FakeProvider::open(&ledger);
-            Arc::new(opened.map_err(|source| OpenShopError::Directory { directory: ledger, source })?)
+            let opened = FakeProvider::open_for(&ledger, journal.store());
+            Arc::new(opened.map_err(|source| OpenShopError::Ledger { file: ledger, source })?)
         }
         Provider::Simulator => {
             let url = payments.url.clone().unwrap_or_default();

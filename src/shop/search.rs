@@ -34,10 +34,13 @@ impl Shop {
         self.0.search.products()
     }
 
-    /// Whether the index contains the whole catalogue.
+    /// Whether the index contains the whole catalogue, at least as it was at the start.
     #[must_use]
     pub fn search_status(&self) -> SearchStatus {
-        self.0.search.status()
+        match self.0.search.status() {
+            SearchStatus::Ready if self.has_caught_up(&self.0.search_progress) => SearchStatus::Ready,
+            SearchStatus::Ready | SearchStatus::Rebuilding => SearchStatus::Rebuilding,
+        }
     }
 
     /// The index itself, for measurements without the shop.

@@ -1,43 +1,58 @@
-//! The identity of a data directory's parts, so that a missing or foreign part is never taken for a shop.
+//! Which store the parts of a data directory belong to and how far they were known to reach, so that nothing missing,
+//! foreign or outdated is taken for a shop.
 //!
-//! `souk.identity` names the journal's store and the fingerprint of the keys that accounts were written with, and is
-//! compared at each start. Without it, a directory whose journal is not mounted would start as an empty shop, and one
-//! with a journal or keys from elsewhere would start with accounts that nobody can log in to.
+//! `souk.identity` names the journal's store, the fingerprint of the keys that accounts were written with, and a
+//! position that the log has reached. It is compared at each start, and written again while the shop runs. Without it,
+//! a directory whose journal is not mounted would start as an empty shop, one whose journal or keys come from elsewhere
+//! with accounts that nobody can log in to, and one with an old copy of its journal without the orders since then.
 //!
 //! Depends on `storage`, and on `provider` for its ledger's name.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
 };
 
-use super::provider::LEDGER;
-use crate::storage::{Journal, Position};
+use parking_lot::Mutex;
 
-/// The name of the file in the data directory.
+use super::{OpenShopError, provider::LEDGER};
+use crate::{
+    clock::Clock,
+    domain::entity::Timestamp,
+    storage::{Journal, Position},
+};
+
+/// Its name in the data directory.
 pub(super) const FILE_NAME: &str = "souk.identity";
-/// Files that a shop writes only after its journal: without a journal they prove that it was lost.
-const PROOFS: [&str; 4] = [FILE_NAME, SECRET, "search/meta.json", LEDGER];
-/// The secret from which accounts' ids are derived.
-const SECRET: &str = "identity/secret.key";
+/// Files that only a shop writes, and none writes before its journal: without a journal they prove that it was lost.
+const PROOFS: [&str; 4] = [FILE_NAME, "identity/secret.key", "search/meta.json", LEDGER];
+/// How often the file is written while the log grows. So much of the log could go missing unnoticed.
+const WRITE_EVERY: Duration = Duration::from_secs(60);
+/// How far the clock may be behind the last time that the shop was seen to run, in milliseconds, before a start warns:
+/// more than the steps in which a clock is usually corrected.
+const CLOCK_SLACK_MS: u64 = 1_000;
+const MODE: u32 = 0o600;
 
-/// The result of comparing the parts.
+/// What the file says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Match {
-    /// The directory had no `souk.identity` yet; it now names these parts.
-    New,
-    /// Journal and keys are those that the directory names.
-    Same,
-    /// The journal is another shop's.
-    OtherJournal,
-    /// The keys are another shop's.
-    OtherKeys,
-    /// The file is damaged.
-    Damaged,
+pub(super) struct StoreIdentity {
+    /// The journal's store.
+    pub(super) store: u64,
+    /// The fingerprint of the keys that accounts were written with.
+    pub(super) keys: u128,
+    /// A position that the log has reached.
+    pub(super) log: Position,
+    /// How many bytes the built-in provider's ledger had; 0 where there is none.
+    pub(super) ledger: u64,
+    /// When that was.
+    pub(super) at: Timestamp,
 }
 
-/// A file that proves that there was a shop, although its journal is missing or empty.
+/// What proves that a shop was here, if its journal is missing or empty.
 pub(super) fn shop_without_journal(data: &Path) -> Option<PathBuf> {
     if Journal::is_present(&data.join("journal")) {
         return None;
@@ -45,51 +60,144 @@ pub(super) fn shop_without_journal(data: &Path) -> Option<PathBuf> {
     PROOFS.iter().map(|proof| data.join(proof)).find(|proof| proof.exists())
 }
 
-/// Whether there are no keys beside a journal with data. An interrupted first start leaves no keys, either, but its
-/// journal is empty.
-pub(super) fn keys_are_missing(data: &Path, journal: &Journal) -> bool {
-    journal.durable() > Position::BEGINNING && !data.join(SECRET).exists()
-}
-
-/// Compares journal and keys with `souk.identity`, or writes it durably if it is missing.
-pub(super) fn check(data: &Path, store: u64, fingerprint: u128) -> io::Result<Match> {
-    let path = data.join(FILE_NAME);
-    match fs::read(&path) {
-        Ok(known) => return Ok(compare(&String::from_utf8_lossy(&known), store, fingerprint)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
+impl StoreIdentity {
+    /// What the data directory's file says; `None` where there is none.
+    pub(super) fn read(data: &Path) -> Result<Option<Self>, OpenShopError> {
+        let path = data.join(FILE_NAME);
+        match fs::read(&path) {
+            Ok(text) => {
+                let parsed = Self::parse(&String::from_utf8_lossy(&text));
+                parsed.map(Some).ok_or(OpenShopError::IdentityDamaged(path))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(OpenShopError::Directory { directory: path, source }),
+        }
     }
-    let draft = data.join(format!("{FILE_NAME}.new"));
-    let mut file = File::create(&draft)?;
-    file.write_all(text(store, fingerprint).as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&draft, &path)?;
-    File::open(data)?.sync_all()?;
-    Ok(Match::New)
-}
 
-/// The text of the file. The checksum distinguishes a damaged file from that of another shop.
-fn text(store: u64, fingerprint: u128) -> String {
-    let names = format!("store {store:016x}\nkeys {fingerprint:032x}\n");
-    let checksum = crc32c::crc32c(names.as_bytes());
-    format!("{names}crc32c {checksum:08x}\n")
-}
+    /// Compares the journal that was found with the one that is named.
+    pub(super) fn check_journal(&self, data: &Path, journal: &Journal) -> Result<(), OpenShopError> {
+        let (directory, file, end) = (data.join("journal"), data.join(FILE_NAME), journal.durable());
+        if journal.store() != self.store {
+            return Err(OpenShopError::OtherJournal { journal: directory, file });
+        }
+        if end < self.log {
+            return Err(OpenShopError::OlderJournal { journal: directory, file, known: self.log.0, end: end.0 });
+        }
+        Ok(())
+    }
 
-fn compare(known: &str, store: u64, fingerprint: u128) -> Match {
-    match parse(known) {
-        Some(names) if names == (store, fingerprint) => Match::Same,
-        Some((other, _)) if other != store => Match::OtherJournal,
-        Some(_) => Match::OtherKeys,
-        None => Match::Damaged,
+    /// Warns where the clock is behind the time at which the shop was last seen to run.
+    pub(super) fn check_clock(&self, clock: &Clock) {
+        let behind_ms = self.at.0.saturating_sub(clock.now().0);
+        if behind_ms > CLOCK_SLACK_MS {
+            tracing::warn!(
+                behind_seconds = behind_ms / 1_000,
+                "the clock is behind the time at which this shop last ran: set it right and start again, \
+                 or tokens and deadlines are wrong"
+            );
+        }
+    }
+
+    /// Writes the file, whole or not at all, also where the power fails meanwhile.
+    pub(super) fn write(&self, data: &Path) -> io::Result<()> {
+        let draft = data.join(format!("{FILE_NAME}.new"));
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(&draft)?;
+        file.write_all(self.text().as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&draft, data.join(FILE_NAME))?;
+        File::open(data)?.sync_all()
+    }
+
+    /// The checksum tells a damaged file from that of another shop.
+    fn text(&self) -> String {
+        let Self { store, keys, log, ledger, at } = self;
+        let body = format!("store {store:016x}\nkeys {keys:032x}\nlog {}\nledger {ledger}\nat_ms {}\n", log.0, at.0);
+        let checksum = crc32c::crc32c(body.as_bytes());
+        format!("{body}crc32c {checksum:08x}\n")
+    }
+
+    /// `None` unless the text is exactly as it was written.
+    fn parse(text: &str) -> Option<Self> {
+        let mut lines = text.lines();
+        let mut field = |name: &str| lines.next()?.strip_prefix(name)?.strip_prefix(' ');
+        let parsed = Self {
+            store: u64::from_str_radix(field("store")?, 16).ok()?,
+            keys: u128::from_str_radix(field("keys")?, 16).ok()?,
+            log: Position(field("log")?.parse().ok()?),
+            ledger: field("ledger")?.parse().ok()?,
+            at: Timestamp(field("at_ms")?.parse().ok()?),
+        };
+        (parsed.text() == text).then_some(parsed)
     }
 }
 
-/// Parses the file; `None` unless the text is exactly as it was written.
-fn parse(known: &str) -> Option<(u64, u128)> {
-    let mut lines = known.lines();
-    let store = u64::from_str_radix(lines.next()?.strip_prefix("store ")?, 16).ok()?;
-    let fingerprint = u128::from_str_radix(lines.next()?.strip_prefix("keys ")?, 16).ok()?;
-    (known == text(store, fingerprint)).then_some((store, fingerprint))
+/// Keeps the file of a running shop up to date.
+#[derive(Clone)]
+pub(super) struct Keeper(Arc<Kept>);
+
+struct Kept {
+    data: PathBuf,
+    journal: Journal,
+    keys: u128,
+    ledger: Option<PathBuf>,
+    clock: Clock,
+    written: Mutex<Option<StoreIdentity>>,
+}
+
+impl Keeper {
+    /// Of the shop in `data`, whose file says `found`. Writes it where it says less than there is.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(super) fn start(
+        data: &Path,
+        journal: &Journal,
+        keys: u128,
+        ledger: Option<PathBuf>,
+        (clock, found): (&Clock, Option<StoreIdentity>),
+    ) -> Result<Self, OpenShopError> {
+        let (data, journal, clock, written) = (data.to_owned(), journal.clone(), clock.clone(), Mutex::new(found));
+        let keeper = Self(Arc::new(Kept { data, journal, keys, ledger, clock, written }));
+        let failed = |source| OpenShopError::Directory { directory: keeper.0.data.join(FILE_NAME), source };
+        keeper.write().map_err(failed)?;
+        Ok(keeper)
+    }
+
+    /// The identity with a log that ends here.
+    pub(super) fn up_to(&self, log: Position) -> StoreIdentity {
+        let Kept { journal, keys, ledger, clock, .. } = &*self.0;
+        let ledger = ledger.as_ref().and_then(|ledger| fs::metadata(ledger).ok()).map_or(0, |ledger| ledger.len());
+        StoreIdentity { store: journal.store(), keys: *keys, log, ledger, at: clock.now() }
+    }
+
+    /// Writes the file if there is something new to say.
+    pub(super) fn write(&self) -> io::Result<()> {
+        let mut written = self.0.written.lock();
+        let now = self.up_to(self.0.journal.durable());
+        if written.is_some_and(|written| (written.log, written.ledger) == (now.log, now.ledger)) {
+            return Ok(());
+        }
+        now.write(&self.0.data)?;
+        *written = Some(now);
+        Ok(())
+    }
+
+    /// Writes it from a thread that may block, and warns where it cannot.
+    pub(super) async fn write_or_warn(&self) {
+        let keeper = self.clone();
+        let written = tokio::task::spawn_blocking(move || keeper.write()).await.unwrap_or(Ok(()));
+        if let Err(error) = written {
+            tracing::warn!(%error, file = FILE_NAME, "how far the log reaches cannot be written down; it is tried again");
+        }
+    }
+
+    /// Writes it again and again; never ends.
+    pub(super) async fn run(self) {
+        loop {
+            tokio::time::sleep(WRITE_EVERY).await;
+            self.write_or_warn().await;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -98,6 +206,7 @@ mod tests {
     use crate::{
         config::Config,
         domain::{account::Role, product},
+        identity::{IdentityError, keys::KeyError},
         shop::{
             OpenShopError, SearchStatus, Shop,
             import::{Listing, SetStock, Terms},
@@ -125,7 +234,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_missing_or_empty_journal_is_refused_beside_files_of_a_shop() {
+    async fn a_missing_or_empty_journal_is_refused_where_anything_proves_a_shop() {
         let (_directory, ours, other) = two_shops().await;
         let kept = ours.join("journal.kept");
         fs::rename(ours.join("journal"), &kept).unwrap();
@@ -165,48 +274,70 @@ mod tests {
             swap(part, &ours, &other);
             open(&ours).await.unwrap().close().await.unwrap();
         }
-        fs::remove_dir_all(ours.join("identity")).unwrap();
-        assert!(matches!(open(&ours).await.unwrap_err(), OpenShopError::OtherKeys { .. }));
     }
 
     #[tokio::test]
-    async fn a_journal_with_data_is_refused_without_keys_even_without_an_identity_file() {
+    async fn a_journal_with_data_is_refused_without_keys_even_where_nothing_names_them() {
         let (_directory, ours, _) = two_shops().await;
         let lose_keys = || {
             fs::remove_dir_all(ours.join("identity")).unwrap();
             fs::remove_file(ours.join(FILE_NAME)).unwrap();
         };
-        // Nobody has an account yet: this is an interrupted first start.
+        // Nobody has an account yet: this is a first start that was cut short.
         lose_keys();
         let shop = open(&ours).await.unwrap();
         shop.ensure_account("asha@example.com", "correct horse battery".into(), Role::Customer).await.unwrap();
         shop.close().await.unwrap();
         lose_keys();
         for _ in 0..2 {
-            assert!(matches!(open(&ours).await.unwrap_err(), OpenShopError::OtherKeys { .. }));
+            let refused = open(&ours).await.unwrap_err();
+            let missing =
+                matches!(refused, OpenShopError::Identity(IdentityError::Keys(KeyError::SecretMissing { .. })));
+            assert!(missing, "{refused}");
         }
     }
 
     #[test]
-    fn a_changed_byte_is_reported_as_damage_not_as_another_shop() {
+    fn what_is_written_reads_back_and_each_changed_byte_is_damage() {
         let data = tempfile::tempdir().unwrap();
         let path = data.path().join(FILE_NAME);
-        let (store, keys) = (0x0123_4567_89ab_cdef, 0xfeed);
-        assert_eq!(check(data.path(), store, keys).unwrap(), Match::New);
-        assert_eq!(check(data.path(), store, keys).unwrap(), Match::Same);
-        assert_eq!(check(data.path(), store + 1, keys).unwrap(), Match::OtherJournal);
-        assert_eq!(check(data.path(), store, keys + 1).unwrap(), Match::OtherKeys);
+        assert_eq!(StoreIdentity::read(data.path()).unwrap(), None);
+        let (store, keys, log) = (0x0123_4567_89ab_cdef, 0xfeed, Position(4_096));
+        let written = StoreIdentity { store, keys, log, ledger: 17, at: Timestamp(1_790_000_000_000) };
+        written.write(data.path()).unwrap();
+        assert_eq!(StoreIdentity::read(data.path()).unwrap(), Some(written));
+        let damaged = |text: &[u8]| {
+            fs::write(&path, text).unwrap();
+            matches!(StoreIdentity::read(data.path()), Err(OpenShopError::IdentityDamaged(_)))
+        };
         let whole = fs::read(&path).unwrap();
         for place in 0..whole.len() {
             for bit in 0..8 {
                 let mut changed = whole.clone();
                 changed[place] ^= 1 << bit;
-                fs::write(&path, &changed).unwrap();
-                assert_eq!(check(data.path(), store, keys).unwrap(), Match::Damaged, "byte {place}, bit {bit}");
+                assert!(damaged(&changed), "byte {place}, bit {bit}");
             }
-            fs::write(&path, &whole[..place]).unwrap();
-            assert_eq!(check(data.path(), store, keys).unwrap(), Match::Damaged, "cut at {place}");
+            assert!(damaged(&whole[..place]), "cut at {place}");
         }
+    }
+
+    #[tokio::test]
+    async fn an_older_copy_of_the_journal_is_refused_until_an_operator_agrees() {
+        let (_directory, ours, _) = two_shops().await;
+        let older = ours.with_extension("older");
+        let copied = std::process::Command::new("cp").arg("-a").args([ours.join("journal"), older.clone()]).status();
+        assert!(copied.unwrap().success());
+        let shop = open(&ours).await.unwrap();
+        shop.ensure_account("asha@example.com", "correct horse battery".into(), Role::Customer).await.unwrap();
+        shop.close().await.unwrap();
+        fs::remove_dir_all(ours.join("journal")).unwrap();
+        fs::rename(&older, ours.join("journal")).unwrap();
+        for _ in 0..2 {
+            let refused = open(&ours).await.unwrap_err();
+            assert!(matches!(refused, OpenShopError::OlderJournal { .. }), "{refused}");
+        }
+        fs::remove_file(ours.join(FILE_NAME)).unwrap();
+        open(&ours).await.unwrap().close().await.unwrap();
     }
 
     #[tokio::test]

@@ -151,7 +151,10 @@ impl Shop {
         DirBuilder::new().mode(MODE_DIRECTORY).create(to).map_err(at(to))?;
         let journal = self.0.journal.copy(&to.join(JOURNAL), progress)?;
         let secret = keys::copy_secret(&data.join(IDENTITY), &to.join(IDENTITY))?;
-        fs::copy(data.join(store_identity::FILE_NAME), to.join(store_identity::FILE_NAME)).map_err(at(data))?;
+        let identity = to.join(store_identity::FILE_NAME);
+        // The ledger is not in the backup, so there is nothing to say about it.
+        let copied = store_identity::StoreIdentity { ledger: 0, ..self.0.keeper.up_to(journal.position) };
+        copied.write(to).map_err(at(&identity))?;
         let mut paths: Vec<PathBuf> = journal.files.iter().map(|file| Path::new(JOURNAL).join(file)).collect();
         paths.extend([Path::new(IDENTITY).join(secret), store_identity::FILE_NAME.into()]);
         let mut files = Vec::with_capacity(paths.len());

@@ -14,7 +14,6 @@ use super::{
     limits::{BATCH_BYTES_CEILING, PAGE_BYTES},
     record::{Position, Stream},
 };
-use crate::planted::{Bug, planted};
 
 /// The length of a batch's header in bytes.
 pub(super) const HEADER_BYTES: usize = 64;
@@ -93,8 +92,7 @@ impl Encoder {
         header[40..48].copy_from_slice(&store.to_le_bytes());
         header[48..52].copy_from_slice(&payload_bytes.to_le_bytes());
         header[52..56].copy_from_slice(&link.crc.to_le_bytes());
-        let bug = planted(Bug::WrongChecksum) && self.records == 0;
-        let crc = checksum(&self.bytes) ^ u32::from(bug);
+        let crc = checksum(&self.bytes);
         self.bytes[CRC_AT..HEADER_BYTES].copy_from_slice(&crc.to_le_bytes());
         self.bytes.resize(self.bytes.len().next_multiple_of(PAGE_BYTES), 0);
         let end = Position(position.0 + self.bytes.len() as u64);

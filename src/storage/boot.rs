@@ -6,6 +6,7 @@
 use std::{
     fs,
     hash::{BuildHasher, RandomState},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::Path,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
@@ -17,7 +18,7 @@ use super::{
     batch::{Header, Link, records},
     checkpoint,
     errors::{Damage, Fault, OpenError},
-    files::Files,
+    files::{DIRECTORY_MODE, FILE_MODE, Files},
     limits::JournalLimits,
     log::{self, Recovered},
     manifest::{Known, Manifest},
@@ -51,9 +52,10 @@ pub(super) struct Booted {
 /// Locks the directory for this process.
 pub(super) fn lock(dir: &Path) -> Result<fs::File, OpenError> {
     let failed = || format!("lock {}", dir.display());
-    fs::create_dir_all(dir).map_err(Fault::io(failed()))?;
-    let options = || fs::OpenOptions::new().create(true).truncate(false).write(true).open(dir.join("lock"));
-    let file = options().map_err(Fault::io(failed()))?;
+    fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(dir).map_err(Fault::io(failed()))?;
+    let mut options = fs::OpenOptions::new();
+    options.create(true).truncate(false).write(true).mode(FILE_MODE);
+    let file = options.open(dir.join("lock")).map_err(Fault::io(failed()))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => Err(OpenError::Locked(dir.to_owned())),
@@ -97,7 +99,7 @@ pub(super) fn boot(
     let mut segments = log::open_segments(files.as_ref(), &log_dir, store, &firsts)?;
     if segments.is_empty() {
         let segment = Segment::create(files.as_ref(), &log_dir, (store, 0, limits.segment_bytes), &mut || {});
-        segments.push(segment.map_err(Fault::io("make the first segment"))?);
+        segments.push(segment.map_err(Fault::io(format!("make the first segment in {}", log_dir.display())))?);
     }
     let newest = segments.last().map(|segment| segment.first);
     manifest.update(|known| known.segment = newest)?;
@@ -200,7 +202,8 @@ impl StateOpener<'_> {
             return Ok(());
         }
         tracing::warn!("there is no state: it is rebuilt");
-        fs::remove_dir_all(self.state_dir).map_err(Fault::io("remove an unfinished state"))?;
+        let doing = format!("remove the unfinished state {}", self.state_dir.display());
+        fs::remove_dir_all(self.state_dir).map_err(Fault::io(doing))?;
         Ok(())
     }
 

@@ -127,7 +127,7 @@ pub enum OpenError {
     #[error("{} is in use by another process", .0.display())]
     Locked(PathBuf),
     /// The log or the manifest is damaged.
-    #[error(transparent)]
+    #[error("{0}; restore the data directory from a copy")]
     Damaged(#[from] Damage),
     /// There is data, but no manifest that says to which store it belongs.
     #[error("{} has data but no manifest file; restore the manifest or the whole directory from a backup", .0.display())]

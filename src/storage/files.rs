@@ -6,7 +6,7 @@ use std::{
     fmt,
     fs::{self, OpenOptions},
     io,
-    os::unix::fs::FileExt,
+    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
     path::Path,
     sync::Arc,
     thread,
@@ -103,6 +103,11 @@ pub trait File: fmt::Debug + Send + Sync {
     fn length(&self) -> io::Result<u64>;
 }
 
+/// Whatever the journal makes is for its owner alone: it has customers' data in it.
+pub(super) const FILE_MODE: u32 = 0o600;
+/// The same for its directories.
+pub(super) const DIRECTORY_MODE: u32 = 0o700;
+
 /// The operating system's files.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct RealFiles;
@@ -112,7 +117,7 @@ struct RealFile(fs::File);
 
 impl Files for RealFiles {
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(FILE_MODE).open(path)?;
         Ok(Arc::new(RealFile(file)))
     }
 
@@ -121,7 +126,7 @@ impl Files for RealFiles {
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        fs::create_dir_all(path)
+        fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

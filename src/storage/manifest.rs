@@ -73,7 +73,7 @@ impl Manifest {
         let mut known = self.known.lock();
         let mut changed = *known;
         change(&mut changed);
-        self.write(changed).map_err(Fault::io("write the manifest"))?;
+        self.write(changed).map_err(Fault::io(format!("write {}", self.dir.join(FILE_NAME).display())))?;
         *known = changed;
         Ok(())
     }

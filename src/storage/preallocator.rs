@@ -47,7 +47,7 @@ impl Preallocator {
             }
         };
         let made = Segment::create(shared.files.as_ref(), &shared.log_dir, (shared.store, first, length), &mut watch)
-            .map_err(Fault::io("make the next segment"))
+            .map_err(Fault::io(format!("make the next segment in {}", shared.log_dir.display())))
             .and_then(|segment| self.shared.manifest.update(|known| known.segment = Some(first)).map(|()| segment));
         match made {
             Ok(segment) => {
@@ -68,7 +68,7 @@ impl Preallocator {
     fn watch_shortage(&self) {
         let free_bytes = self.shared.files.free_bytes(&self.shared.log_dir).unwrap_or(u64::MAX);
         if free_bytes < self.shared.limits.disk_free_bytes_min {
-            self.shared.status.read_only(free_bytes);
+            self.shared.status.read_only(free_bytes, self.resume_bytes());
         }
     }
 
@@ -76,13 +76,18 @@ impl Preallocator {
         let minimum = self.shared.limits.disk_free_bytes_min;
         // A disk whose free space is unknown does not count as full.
         let free_bytes = self.shared.files.free_bytes(&self.shared.log_dir).unwrap_or(u64::MAX);
-        // Require a quarter more before writes resume, so that the journal does not flap at the threshold.
-        let needed = if self.shared.status.refusal().is_some() { minimum.saturating_add(minimum / 4) } else { minimum };
+        let needed = if self.shared.status.refusal().is_some() { self.resume_bytes() } else { minimum };
         if spare_ready && free_bytes >= needed {
             self.shared.status.writable();
         } else {
-            self.shared.status.read_only(free_bytes);
+            self.shared.status.read_only(free_bytes, self.resume_bytes());
         }
+    }
+
+    /// A quarter more than the minimum, so that the journal does not flap at the threshold.
+    fn resume_bytes(&self) -> u64 {
+        let minimum = self.shared.limits.disk_free_bytes_min;
+        minimum.saturating_add(minimum / 4)
     }
 
     /// A state that has stopped works again only after a restart, so fail the journal: then readers stop waiting.

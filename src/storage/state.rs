@@ -8,10 +8,11 @@
 //! sled 0.34 can deadlock: when all of its seven threads have written a buffer (half a megabyte each) and wait for a
 //! lock whose holder waits for a file to be truncated, which is queued behind them. So no more than
 //! [`UNWRITTEN_BYTES_MAX`] is handed to them at a time, and a [`Watchdog`] detects a deadlock if it happens all the
-//! same. Depends on `layout`, `watchdog`, `record` and `errors`.
+//! same. Depends on `layout`, `files`, `watchdog`, `record` and `errors`.
 
 use std::{
     fs, io,
+    os::unix::fs::DirBuilderExt,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{
@@ -27,6 +28,7 @@ use parking_lot::RwLock;
 
 use super::{
     errors::{Fault, LoadError},
+    files::DIRECTORY_MODE,
     layout::{
         ENTITIES, Entry, HEAD_BYTES, Head, RUN_HEADER_BYTES, be_u64, chunk_key, head_key, key, run_end, run_key,
         run_records, runs_key, sealed, stream_of, unseal,
@@ -98,9 +100,10 @@ impl State {
             Err(_) => return Err(Unopened::Damaged("sled panicked while opening".into())),
         };
         let file = fs::File::open(dir.join("db"));
-        let file = file.map_err(|error| Unopened::Refused(Fault::io("open the state's file")(error)))?;
+        let file =
+            file.map_err(|error| Unopened::Refused(Fault::io(format!("open {}", dir.join("db").display()))(error)))?;
         let synced = fs::File::open(dir).and_then(|dir| dir.sync_all());
-        synced.map_err(|error| Unopened::Refused(Fault::io("sync the state's directory")(error)))?;
+        synced.map_err(|error| Unopened::Refused(Fault::io(format!("sync {}", dir.display()))(error)))?;
         let (open, unwritten) = (RwLock::new(Some(Open { tree, file })), AtomicUsize::new(0));
         Ok(Self { open, unwritten, watchdog: Arc::clone(watchdog) })
     }
@@ -339,7 +342,8 @@ impl State {
 
 /// Creates the directory if it is missing, and removes leftovers that make sled refuse to open after a kill.
 fn prepare(dir: &Path) -> io::Result<()> {
-    fs::create_dir_all(dir)?;
+    // sled's own files have the usual modes, so the directory is for its owner alone.
+    fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(dir)?;
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();

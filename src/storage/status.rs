@@ -64,33 +64,40 @@ impl StatusBoard {
 
     /// A failure is final; the first reason is kept.
     pub(super) fn fail(&self, reason: &str) {
-        self.set(FAILED, Status::Failed(reason.into()));
+        if self.set(FAILED, Status::Failed(reason.into())) {
+            tracing::error!(%reason, "the journal has failed");
+        }
     }
 
-    pub(super) fn read_only(&self, free_bytes: u64) {
-        self.set(READ_ONLY, Status::ReadOnly { free_bytes });
+    /// Refuses records until `needed_bytes` of the disk are free.
+    pub(super) fn read_only(&self, free_bytes: u64, needed_bytes: u64) {
+        if self.set(READ_ONLY, Status::ReadOnly { free_bytes }) {
+            tracing::error!(
+                free_bytes,
+                needed_bytes,
+                "the journal is read-only: the disk is nearly full; it takes records again when needed_bytes are free"
+            );
+        }
     }
 
     pub(super) fn writable(&self) {
-        self.set(WRITABLE, Status::Writable);
+        if self.set(WRITABLE, Status::Writable) {
+            tracing::info!("the journal takes records again");
+        }
     }
 
-    fn set(&self, mode: u8, status: Status) {
+    /// Returns whether the mode is another than before: that the free space has changed is no news.
+    fn set(&self, mode: u8, status: Status) -> bool {
+        let mut changed = false;
         self.watch.send_if_modified(|current| {
             if matches!(current, Status::Failed(_)) || *current == status {
                 return false;
             }
-            match &status {
-                Status::Writable => tracing::info!("the journal takes records again"),
-                Status::ReadOnly { free_bytes } => {
-                    tracing::error!(free_bytes, "the journal is read-only: the disk is nearly full");
-                }
-                Status::Failed(reason) => tracing::error!(%reason, "the journal has failed"),
-            }
-            self.mode.store(mode, Ordering::Release);
+            changed = self.mode.swap(mode, Ordering::AcqRel) != mode;
             *current = status;
             true
         });
+        changed
     }
 }
 

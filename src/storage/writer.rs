@@ -22,7 +22,6 @@ use super::{
     segment_map::Switched,
     shared::Shared,
 };
-use crate::planted::{Bug, planted};
 
 pub(super) struct Writer {
     shared: Arc<Shared>,
@@ -121,7 +120,8 @@ impl Writer {
         } else if self.encoder.records() == 0 {
             true
         } else {
-            if self.replies_before_the_write() {
+            #[cfg(test)]
+            if self.shared.acknowledge_before_sync {
                 self.acknowledge();
             }
             self.write_and_sync()
@@ -192,29 +192,13 @@ impl Writer {
         self.shared.announce_durable();
     }
 
-    /// Whether the bug is planted that the crash tests must find.
-    #[cfg(not(test))]
-    #[allow(clippy::unused_self)] // The version for tests uses it.
-    fn replies_before_the_write(&self) -> bool {
-        planted(Bug::ReplyBeforeWrite)
-    }
-
-    /// Whether the bug is planted that the crash tests must find.
+    /// Reports everything in the batch as durable, which it is not: a fault that the crash tests must find.
     #[cfg(test)]
-    fn replies_before_the_write(&self) -> bool {
-        self.shared.acknowledge_before_sync
-    }
-
-    /// Reports everything in the batch as durable, which it is not. Only with a planted bug.
     fn acknowledge(&mut self) {
         for pending in &mut self.batch {
             if let Pending::Durable { on_durable, .. } = pending {
                 call(std::mem::replace(on_durable, Box::new(|_| {})), Ok(()));
             }
-        }
-        // Simulate a busy disk, so that a kill can come in between.
-        if planted(Bug::ReplyBeforeWrite) {
-            std::thread::sleep(Duration::from_millis(20));
         }
     }
 }

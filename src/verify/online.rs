@@ -122,6 +122,9 @@ struct Client {
 impl Client {
     async fn log_in(access: &Access) -> Result<Self, VerifyError> {
         let unreachable = |problem: String| VerifyError::Unreachable { url: access.url.clone(), problem };
+        if !access.url.contains("://") {
+            return Err(unreachable(format!("write http:// before it: http://{}", access.url)));
+        }
         let base: Url = access.url.parse().map_err(|error| unreachable(format!("it is no URL: {error}")))?;
         if base.scheme() != "http" || base.cannot_be_a_base() {
             return Err(unreachable("it must begin with http://".into()));

@@ -7,6 +7,7 @@
 use std::{
     collections::BTreeSet,
     fs,
+    path::Path,
     process::{Command, Stdio},
     sync::{
         Arc,
@@ -232,16 +233,7 @@ async fn kill_one_shop(length: Length, random: &mut fastrand::Rng, tally: &mut T
         }
         // Now and then it is killed again while it starts.
         if random.u8(..) < 64 {
-            let mut starting = Command::new(env!("CARGO_BIN_EXE_souk"))
-                .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
-                .arg(&data)
-                .env("SOUK_LOG", "off")
-                .stdout(Stdio::null())
-                .spawn()
-                .unwrap();
-            tokio::time::sleep(Duration::from_millis(random.u64(1..150))).await;
-            starting.kill().unwrap();
-            starting.wait().unwrap();
+            kill_while_starting(&data, random).await;
         }
         let began = Instant::now();
         shop = Process::start(&data, &[]);
@@ -272,4 +264,17 @@ async fn kill_one_shop(length: Length, random: &mut fastrand::Rng, tally: &mut T
     tally.answers += looked("answers");
     tally.orders += looked("orders");
     println!("  {} kills, {} answers, {} orders", tally.cycles, tally.answers, tally.orders);
+}
+
+async fn kill_while_starting(data: &Path, random: &mut fastrand::Rng) {
+    let mut starting = Command::new(env!("CARGO_BIN_EXE_souk"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+        .arg(data)
+        .env("SOUK_LOG", "off")
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    tokio::time::sleep(Duration::from_millis(random.u64(1..150))).await;
+    starting.kill().unwrap();
+    starting.wait().unwrap();
 }

@@ -173,6 +173,24 @@ fn wrong(report: &Report, name: &str) -> Vec<String> {
     wrong
 }
 
+fn print_heading(before_mib: u64) {
+    println!("  {} in flight at the most; {CUSTOMERS} customers; {before_mib} MiB resident before", IN_FLIGHT_MAX);
+    println!(
+        "  {:<9} {:>8} {:>9} {:>10} {:>10} {:>10} {:>8} {:>8} {:>7} {:>7} {:>10}",
+        "load",
+        "paid/s",
+        "asked/s",
+        "p99 cart",
+        "checkout",
+        "payment ms",
+        "shed",
+        "not sent",
+        "queue",
+        "live",
+        "resident"
+    );
+}
+
 pub(crate) async fn run(length: Length) -> Outcome {
     let directory = tempfile::tempdir().unwrap();
     let (data, tokens) = (directory.path().join("shop"), directory.path().join("tokens"));
@@ -196,21 +214,7 @@ pub(crate) async fn run(length: Length) -> Outcome {
 
     let shop = Process::start(&data, &variables);
     let before_mib = resident_kib(shop.id()) >> 10;
-    println!("  {} in flight at the most; {CUSTOMERS} customers; {before_mib} MiB resident before", IN_FLIGHT_MAX);
-    println!(
-        "  {:<9} {:>8} {:>9} {:>10} {:>10} {:>10} {:>8} {:>8} {:>7} {:>7} {:>10}",
-        "load",
-        "paid/s",
-        "asked/s",
-        "p99 cart",
-        "checkout",
-        "payment ms",
-        "shed",
-        "not sent",
-        "queue",
-        "live",
-        "resident"
-    );
+    print_heading(before_mib);
     let closed = Arrivals::Closed { callers: CALLERS };
     let capacity = stage(&shop, plan(&shop.url, &tokens, closed, STAGE_SECONDS, length.seed), "capacity").await;
     let (mut goodputs, mut violations, mut peak_kib) = (Vec::new(), capacity.wrong, 0);

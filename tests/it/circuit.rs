@@ -14,6 +14,7 @@ use crate::{
 
 async fn until_circuit(app: &TestApp, wanted: &str) {
     let looking = async || {
+        app.caught_up().await;
         let ready = app.anonymous().get("/readyz").await.expect(200);
         assert_eq!((&ready["ready"], &ready["provider"]), (&json!(true), &json!("simulator")));
         (ready["provider_circuit"] == wanted).then_some(())

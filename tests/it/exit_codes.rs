@@ -1,9 +1,11 @@
 //! The exit codes of the real program, on which a supervisor acts, and messages that name each cause once.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{BufRead, BufReader},
     net::TcpListener,
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::{Child, Command, Output, Stdio},
 };
@@ -21,28 +23,72 @@ fn serve(data: &Path, variables: &[(&str, &str)]) -> Command {
     command
 }
 
+/// Each word once, and no part between colons and semicolons twice.
 #[track_caller]
 fn ends(output: &Output, code: i32, words: &[&str]) {
     let said = String::from_utf8_lossy(&output.stderr);
-    let last = said.lines().last().unwrap_or_default();
+    let last = said.rfind("souk: ").map_or("", |start| &said[start..]);
     assert_eq!(output.status.code(), Some(code), "{said}");
     for word in words {
         assert_eq!(last.matches(word).count(), 1, "{word:?} once in {last}");
     }
+    let mut causes = BTreeSet::new();
+    let parts = last.split(": ").flat_map(|part| part.split("; "));
+    assert!(parts.into_iter().all(|cause| causes.insert(cause)), "a cause is there twice: {last}");
 }
 
 #[test]
 fn a_wrong_setting_ends_with_the_code_for_usage() {
     let data = tempfile::tempdir().unwrap();
     let ended = |variable, value| serve(data.path(), &[(variable, value)]).output().unwrap();
-    ends(&ended("SOUK_LITSEN", "127.0.0.1:1"), USAGE, &["litsen"]);
+    ends(&ended("SOUK_LITSEN", "127.0.0.1:1"), USAGE, &["SOUK_LITSEN", "litsen"]);
+    ends(&ended("SOUK_LISTEN", "nowhere"), USAGE, &["SOUK_LISTEN", "invalid socket address"]);
+    ends(&ended("SOUK_PAYMENTS__URL", "http://127.0.0.1:1"), USAGE, &["payments.url must be left out"]);
+    let missing_secret = [("SOUK_PAYMENTS__PROVIDER", "stripe"), ("SOUK_PAYMENTS__KEY_FILE", "/nowhere/key")];
+    let empty = data.path().join("with-stripe");
+    ends(&serve(&empty, &missing_secret).output().unwrap(), USAGE, &["/nowhere/key", "No such file"]);
     ends(&ended("SOUK_LOG", "loud"), USAGE, &["loud", "off, error, warn, info, debug, trace"]);
     ends(&ended("SOUK_LOG_FORMAT", "xml"), USAGE, &["xml", "`text` or `json`"]);
     let url = [("SOUK_PAYMENTS__PROVIDER", "simulator"), ("SOUK_PAYMENTS__URL", "nowhere")];
-    ends(&serve(data.path(), &url).output().unwrap(), USAGE, &["nowhere"]);
-    let file = data.path().join("file");
+    ends(&serve(data.path(), &url).output().unwrap(), USAGE, &["nowhere", "write http:// before it"]);
+    let file = data.path().join("taken");
     fs::write(&file, "").unwrap();
-    ends(&serve(&file, &[]).output().unwrap(), USAGE, &["file"]);
+    ends(&serve(&file, &[]).output().unwrap(), USAGE, &["taken is a file", "data_dir must be a directory"]);
+    ends(&serve(&file.join("below"), &[]).output().unwrap(), USAGE, &["taken/below", "Not a directory"]);
+    let settings = data.path().join("souk.toml");
+    let with_file = |text: &str| {
+        fs::write(&settings, text).unwrap();
+        let mut command = serve(data.path(), &[]);
+        command.arg("--config").arg(&settings).output().unwrap()
+    };
+    ends(&with_file("litsen = 1"), USAGE, &["souk.toml: ", "litsen"]);
+    ends(&with_file("[limits]\nmailbox_max = \"many\""), USAGE, &["mailbox_max", "many"]);
+    ends(&with_file("= ="), USAGE, &["line 1"]);
+}
+
+#[test]
+fn all_that_a_shop_writes_is_for_its_owner_and_an_open_directory_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("deep/data");
+    let running = Running::start(&data);
+    let id = Pid::from_child(&running.child);
+    let mut open = vec![data.clone()];
+    let mut seen = 0;
+    while let Some(path) = open.pop() {
+        let found = fs::symlink_metadata(&path).unwrap();
+        assert_eq!(found.permissions().mode() & 0o077, 0, "{} is open to others", path.display());
+        seen += 1;
+        if found.is_dir() {
+            open.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        }
+    }
+    assert!(seen > 15, "{seen} files and directories");
+    kill_process(id, Signal::TERM).unwrap();
+    drop(running);
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o750)).unwrap();
+    let mut running = Running::start(&data);
+    let mut log = BufReader::new(running.child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(log.any(|line| line.contains("is open to others") && line.contains("750") && line.contains("deep/data")));
 }
 
 #[test]
@@ -52,9 +98,12 @@ fn a_port_or_directory_in_use_ends_with_the_code_for_temporary_failure() {
     let address = taken.local_addr().unwrap().to_string();
     let data = directory.path().join("data");
     let other = directory.path().join("other");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_souk"));
-    command.args(["serve", "--listen", &address, "--data-dir"]).arg(&other);
-    ends(&command.output().unwrap(), TEMPORARY, &[&address, "Address already in use"]);
+    let listen = |address: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_souk"));
+        command.args(["serve", "--listen", address, "--data-dir"]).arg(&other).output().unwrap()
+    };
+    ends(&listen(&address), TEMPORARY, &[&address, "Address already in use", "stop the program that has the port"]);
+    ends(&listen("192.0.2.1:1"), TEMPORARY, &["192.0.2.1:1", "set an address of this machine"]);
     let _running = Running::start(&data);
     ends(&serve(&data, &[]).output().unwrap(), TEMPORARY, &["is in use by another process"]);
 }

@@ -21,7 +21,7 @@ use souk::{
     domain::{account::Role, entity::Timestamp},
     http::Health,
     payments::Gateway,
-    shop::{Parts, Shop},
+    shop::{Parts, SearchStatus, Shop},
 };
 use tempfile::TempDir;
 use tower::ServiceExt;
@@ -345,6 +345,7 @@ impl TestApp {
         for progress in self.shop.progress() {
             assert_eq!(progress.catch_up(Duration::from_secs(30)).await, CaughtUp::Yes);
         }
+        eventually(async || (self.shop.search_status() == SearchStatus::Ready).then_some(())).await;
     }
 
     /// Waits until a client's order has this status.

@@ -48,7 +48,12 @@ impl Process {
 
     /// The same at a fixed address, so that a restarted shop has it again.
     pub(crate) fn command_at(listen: &str, data: &Path, variables: &[(&str, &str)]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_souk"));
+        Self::command_of(Path::new(env!("CARGO_BIN_EXE_souk")), listen, data, variables)
+    }
+
+    /// The same with another program than the shop itself.
+    pub(crate) fn command_of(program: &Path, listen: &str, data: &Path, variables: &[(&str, &str)]) -> Command {
+        let mut command = Command::new(program);
         command
             .args(["serve", "--listen", listen, "--demo", "--demo-products", "1", "--data-dir"])
             .arg(data)

@@ -181,6 +181,7 @@ fn refund(number: u32, cause: RefundCause) -> Refund {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "a flat list: one example per event")]
 pub(super) fn order() -> [(&'static str, order::Event); 62] {
     use order::Event;
     let variant = |event: &Event| match event {

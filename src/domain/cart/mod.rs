@@ -13,14 +13,11 @@ use std::{collections::VecDeque, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    domain::{
-        entity::{Entity, Kind, Timestamp},
-        idempotency::KeyReused,
-        ids::{OrderId, ProductId, RequestKey, UserId},
-        money::Currency,
-    },
-    planted::{Bug, planted},
+use crate::domain::{
+    entity::{Entity, Kind, Timestamp},
+    idempotency::KeyReused,
+    ids::{OrderId, ProductId, RequestKey, UserId},
+    money::Currency,
 };
 
 /// The most lines of a cart, so of an order. Of 2,025 real invoices of a gift shop 99 % have fewer.
@@ -295,11 +292,10 @@ impl Cart {
         key: Option<RequestKey>,
         now: Timestamp,
     ) -> Result<Option<Event>, Rejection> {
-        if let Some(key) = key.filter(|_| !planted(Bug::KeyForgotten)) {
+        if let Some(key) = key {
             match key.repeats(self.keys.iter().map(|(_, earlier)| *earlier)) {
                 Ok(false) => {}
                 Ok(true) => return Ok(None),
-                Err(KeyReused) if planted(Bug::KeyReuseAccepted) => return Ok(None),
                 Err(reused) => return Err(reused.into()),
             }
             let live = self.keys.iter().filter(|(at, _)| now.ms_since(*at) <= KEY_KEPT_MS).count();
@@ -312,9 +308,6 @@ impl Cart {
         }
         self.check_currency(currency)?;
         self.with_added(lines)?;
-        if planted(Bug::CartChangeLost) && lines.iter().all(|line| self.quantity_of(&line.product) > 0) {
-            return Ok(None);
-        }
         Ok(Some(Event::Added { lines: lines.to_vec(), currency, key, at: now }))
     }
 
@@ -418,7 +411,6 @@ impl Entity for Cart {
                     return Ok(None);
                 }
                 let open = self.open_orders.iter().find(|open| open.order == *order);
-                let open = open.filter(|_| !planted(Bug::CartLinesLost));
                 let lines = open.map_or_else(Vec::new, |open| self.returnable(open));
                 Ok(Some(Event::Returned { order: *order, lines }))
             }

@@ -19,13 +19,10 @@ mod tests;
 use imbl::Vector;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    domain::{
-        entity::{Entity, Kind, Timestamp},
-        ids::{OrderId, ProductId, ReceiptId, UserId},
-        shared_map::SharedMap,
-    },
-    planted::{Bug, planted},
+use crate::domain::{
+    entity::{Entity, Kind, Timestamp},
+    ids::{OrderId, ProductId, ReceiptId, UserId},
+    shared_map::SharedMap,
 };
 
 /// The most pieces of one product, in units: sums of two stay far below what a counter holds.
@@ -253,9 +250,6 @@ impl View {
 
 impl Inventory {
     fn available(&self) -> u64 {
-        if planted(Bug::ReservesOneTooMany) {
-            return self.on_hand.saturating_sub(self.reserved);
-        }
         self.on_hand - self.reserved
     }
 
@@ -312,7 +306,7 @@ impl Inventory {
         if now >= deadline {
             return Err(Rejection::DeadlinePassed);
         }
-        let available = self.available() + u64::from(planted(Bug::ReservesOneTooMany));
+        let available = self.available();
         if u64::from(quantity) > available {
             return Err(Rejection::InsufficientStock { requested: quantity, available });
         }
@@ -423,7 +417,6 @@ impl Entity for Inventory {
                 self.forget_old(at);
                 if let Some(HoldState::Reserved { quantity, .. }) = self.holds.get(&order).copied() {
                     self.reserved -= u64::from(quantity);
-                    self.on_hand += u64::from(quantity) * u64::from(planted(Bug::ReleaseMakesStock));
                 }
                 self.finish(order, HoldState::Released, deadline);
             }
@@ -438,10 +431,8 @@ impl Entity for Inventory {
                 self.finish(order, HoldState::Fulfilled { quantity }, deadline);
             }
         }
-        let reserved_fits = self.reserved <= self.on_hand || planted(Bug::ReservesOneTooMany);
-        assert!(reserved_fits, "more is reserved than there is");
-        let sums_up = self.received == self.on_hand + self.sold || planted(Bug::ReleaseMakesStock);
-        assert!(sums_up, "stock appeared or vanished");
+        assert!(self.reserved <= self.on_hand, "more is reserved than there is");
+        assert!(self.received == self.on_hand + self.sold, "stock appeared or vanished");
     }
 
     fn view(&self) -> View {

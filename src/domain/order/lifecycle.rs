@@ -4,10 +4,7 @@
 //! over when nothing is held, no payment is open and no refund is under way. Depends on its neighbours.
 
 use super::{EndReason, Event, Order, PaymentState, Refund, Rejection, Status, StockAnswer};
-use crate::{
-    domain::entity::Timestamp,
-    planted::{Bug, planted},
-};
+use crate::domain::entity::Timestamp;
 
 impl Order {
     /// Whether the order begins to end for this reason; `Ok(None)` where it ends already, or is not to expire now.
@@ -19,7 +16,6 @@ impl Order {
         let expires = now >= placement.deadline;
         let begins = match (status, &reason) {
             (Status::Cancelling | Status::Cancelled | Status::Expired | Status::Rejected, _) => false,
-            (Status::PaymentPending, EndReason::Expired) if planted(Bug::ExpiresWhileUnknown) => true,
             (Status::Placed | Status::AwaitingPayment, EndReason::Expired) => expires,
             // A payment whose customer does not come back is given up first; one that is asked for or held is not.
             (Status::PaymentPending, EndReason::Expired) => expires && waits_for_customer,
@@ -48,7 +44,7 @@ impl Order {
     pub(super) fn decide_finish(&self, now: Timestamp) -> Result<Option<Event>, Rejection> {
         match self.placed()?.1 {
             // Nothing is over while the provider may still charge.
-            Status::Cancelling if self.open_attempt().is_some() && !planted(Bug::ExpiresWhileUnknown) => {
+            Status::Cancelling if self.open_attempt().is_some() => {
                 Err(Rejection::WrongStatus { status: Status::Cancelling })
             }
             Status::Cancelling if self.refunds.iter().all(|refund| !refund.is_pending()) => {

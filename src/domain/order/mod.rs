@@ -81,12 +81,9 @@ pub use self::{
     step::{Poll, Step, Turn},
     text::Text,
 };
-use crate::{
-    domain::{
-        entity::{Entity, Kind, Tag, Timestamp},
-        ids::{OrderId, RequestKey, UserId},
-    },
-    planted::{Bug, planted},
+use crate::domain::{
+    entity::{Entity, Kind, Tag, Timestamp},
+    ids::{OrderId, RequestKey, UserId},
 };
 
 /// How often a customer may try to pay one order. A thief who tries cards is stopped here, an honest customer is not.
@@ -317,6 +314,7 @@ impl Entity for Order {
         }
     }
 
+    #[allow(clippy::too_many_lines, reason = "a flat match: one arm per event")]
     fn apply(&mut self, event: &Event) {
         self.sequence += 1;
         match event {
@@ -364,8 +362,7 @@ impl Entity for Order {
             Event::Packed { at } => self.advance(Progress::Packed, *at),
             Event::Shipped { tracking, at } => {
                 self.tracking = Some(tracking.clone());
-                let bug = planted(Bug::OrderGoesBack);
-                self.advance(if bug { Progress::Confirmed } else { Progress::Shipped }, *at);
+                self.advance(Progress::Shipped, *at);
             }
             Event::Delivered { at } => self.advance(Progress::Delivered, *at),
             Event::Erased { .. } => self.erase(),

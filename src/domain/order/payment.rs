@@ -13,10 +13,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{ATTEMPTS_MAX, About, EndReason, Event, METHOD_BYTES_MAX, Order, Rejection, Status, Text};
-use crate::{
-    domain::{entity::Timestamp, ids::RequestKey, money::Money},
-    planted::{Bug, planted},
-};
+use crate::domain::{entity::Timestamp, ids::RequestKey, money::Money};
 
 /// How far a payment has come, as the provider says. Stored: see `actors/records.rs` before changing it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -271,7 +268,7 @@ impl Order {
                 Ok(attempt.needs_refresh.then_some(nothing_new))
             }
             _ => match state.amount() {
-                Some(captured) if captured != placement.total && !planted(Bug::WrongAmountCharged) => {
+                Some(captured) if captured != placement.total => {
                     Err(Rejection::AmountMismatch { captured, total: placement.total })
                 }
                 _ => Ok(Some(news)),

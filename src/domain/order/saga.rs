@@ -4,14 +4,11 @@
 //! twice. Depends on its neighbours, the cart and the inventory.
 
 use super::{Command, EndReason, Line, Order, Placement, Step, StockAnswer};
-use crate::{
-    domain::{
-        cart,
-        entity::Entity,
-        ids::{OrderId, ProductId, ReceiptId},
-        inventory,
-    },
-    planted::{Bug, planted},
+use crate::domain::{
+    cart,
+    entity::Entity,
+    ids::{OrderId, ProductId, ReceiptId},
+    inventory,
 };
 
 /// A request that a step makes of another entity.
@@ -51,10 +48,9 @@ impl Step {
                 std::iter::once(Effect::Cart(cart::Command::Close { order: id })).chain(sold).collect()
             }
             Self::Undo => {
-                let lines: &[Line] = if planted(Bug::ReservationLeaks) { &[] } else { &placement.lines };
                 let release = |line| stock(line, inventory::Command::Release { order: id, deadline });
                 let given_back = std::iter::once(Effect::Cart(cart::Command::Return { order: id }));
-                given_back.chain(lines.iter().map(release)).collect()
+                given_back.chain(placement.lines.iter().map(release)).collect()
             }
             Self::Restock(number) => {
                 let refund = order.refund(*number);

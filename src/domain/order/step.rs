@@ -3,10 +3,7 @@
 //! Depends on its neighbours.
 
 use super::{Intent, Order, PaymentState, Progress, Refund, Status};
-use crate::{
-    domain::entity::Timestamp,
-    planted::{Bug, planted},
-};
+use crate::domain::entity::Timestamp;
 
 /// The next thing that is missing. Lines are named by their index in the placement, attempts and refunds by their number.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,7 +157,7 @@ impl Order {
             Status::PaymentPending | Status::Authorised => self.payment_step()?,
             Status::Paid => Step::Fulfil,
             Status::Cancelling => match self.open_attempt() {
-                Some(attempt) if !planted(Bug::ExpiresWhileUnknown) => Step::Void(attempt.number),
+                Some(attempt) => Step::Void(attempt.number),
                 _ if self.progress == Progress::Open && !self.undone => Step::Undo,
                 _ => Step::Finish,
             },

@@ -23,6 +23,7 @@ mod ledger;
 use std::{
     fs::OpenOptions,
     io,
+    os::unix::fs::OpenOptionsExt,
     path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -33,7 +34,7 @@ use parking_lot::Mutex;
 use self::book::{Begins, Books};
 pub use self::{
     book::{BookError, First},
-    ledger::{Effect, LedgerLine, read_ledger},
+    ledger::{Effect, LedgerError, LedgerLine, read_ledger},
 };
 use super::{Answer, Booked, Gateway, Notice, NoticeRefused, Payment, PaymentsPage, Repayment, Unknown};
 use crate::domain::{
@@ -68,8 +69,17 @@ impl FakeProvider {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             lines => lines?,
         };
-        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        let file = OpenOptions::new().create(true).append(true).mode(ledger::MODE).open(path)?;
         Ok(Self { books: Mutex::new(Books::new(Some(Box::new(file)), lines)), page: None })
+    }
+
+    /// The provider of one shop, the one with this store: its ledger says so in its first line.
+    ///
+    /// # Errors
+    /// [`LedgerError`]: the file is another shop's, or cannot be read or written.
+    pub fn open_for(path: &Path, store: u64) -> Result<Self, LedgerError> {
+        ledger::claim(path, store)?;
+        Ok(Self::open(path)?)
     }
 
     /// A provider that forgets with the process.

@@ -112,9 +112,9 @@ fn take_base(shared: &Arc<Shared>) -> Result<(), Fault> {
     switch_segment(shared)?;
     let mut scan = Scan::begin(shared, None)?;
     let mut writer = base::Writer::create(shared.files.as_ref(), &shared.base_dir, shared.store, scan.link())
-        .map_err(Fault::io("begin a base"))?;
+        .map_err(Fault::io(format!("begin a base in {}", shared.base_dir.display())))?;
     let base = match write_streams(shared, &mut scan, &mut writer) {
-        Ok(()) => writer.finish().map_err(Fault::io("complete a base"))?,
+        Ok(()) => writer.finish().map_err(Fault::io(format!("complete a base in {}", shared.base_dir.display())))?,
         Err(error) => {
             writer.abandon();
             return Err(error);
@@ -173,7 +173,7 @@ fn remove_older(shared: &Shared, newest: &Base) -> Result<(), Fault> {
         }
         shared.files.remove(&path).map_err(Fault::io(format!("remove {}", path.display())))?;
     }
-    shared.files.sync_dir(&shared.base_dir).map_err(Fault::io("sync the bases"))
+    shared.files.sync_dir(&shared.base_dir).map_err(Fault::io(format!("sync {}", shared.base_dir.display())))
 }
 
 /// Removes the oldest segments, one by one, while the base replaces them and they are too many or too old, or the disk
@@ -199,7 +199,7 @@ fn remove_segments(shared: &Shared) -> Result<u64, Fault> {
         shared.files.remove(&path).map_err(Fault::io(format!("remove {}", path.display())))?;
         // Sync after each removal: a power cut must not undo the removal of an older segment and keep that of a newer
         // one.
-        shared.files.sync_dir(&shared.log_dir).map_err(Fault::io("sync the log's directory"))?;
+        shared.files.sync_dir(&shared.log_dir).map_err(Fault::io(format!("sync {}", shared.log_dir.display())))?;
         removed += 1;
     }
     Ok(removed)

@@ -1,0 +1,154 @@
+//! The data directory as a whole: made for its owner alone, and each part of the kind that it was made as.
+//!
+//! A directory in the place of a file, or a link to a disk that is not mounted, would otherwise end in one of a dozen
+//! messages of the system that name neither the part nor what to do.
+//!
+//! Depends on `provider` and `store_identity` for the names of their files.
+
+use std::{
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::Path,
+};
+
+use super::{OpenShopError, provider::LEDGER, store_identity::FILE_NAME};
+
+/// The data directory has customers' data in it: only its owner may enter it.
+const MODE: u32 = 0o700;
+/// The permission bits of everybody else.
+const MODE_OF_OTHERS: u32 = 0o077;
+
+/// What a part is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Directory,
+    /// A file or a socket.
+    File,
+}
+
+const RESTORE: &str = "restore the whole data directory from a backup";
+const REMAKE: &str = "delete it, and the next start makes it anew";
+
+/// Each part of the directory, with what to do where it is of another kind. The segments of the log and the bases have
+/// names of their own.
+const PARTS: [(&str, Kind, &str); 14] = [
+    ("journal", Kind::Directory, RESTORE),
+    ("journal/manifest", Kind::File, RESTORE),
+    ("journal/lock", Kind::File, REMAKE),
+    ("journal/log", Kind::Directory, RESTORE),
+    ("journal/base", Kind::Directory, REMAKE),
+    ("journal/state", Kind::Directory, REMAKE),
+    ("search", Kind::Directory, REMAKE),
+    ("identity", Kind::Directory, RESTORE),
+    ("identity/secret.key", Kind::File, "restore it from a backup"),
+    ("identity/signing.key", Kind::File, REMAKE),
+    ("identity/previous.key", Kind::File, "delete it; access tokens that it signed end"),
+    (FILE_NAME, Kind::File, "restore it from a backup, or delete it if all other parts are of one shop"),
+    (LEDGER, Kind::File, "put the provider's ledger back, or delete it; without it the provider forgets all charges"),
+    ("control", Kind::Directory, REMAKE),
+];
+
+/// Makes the directory where there is none, for its owner alone, and warns where others may enter it.
+pub(super) fn make(data: &Path) -> Result<(), OpenShopError> {
+    let failed = |source| OpenShopError::Directory { directory: data.to_owned(), source };
+    match fs::metadata(data) {
+        Ok(found) if !found.is_dir() => return Err(OpenShopError::NotADirectory(data.to_owned())),
+        Ok(found) => {
+            let mode = found.permissions().mode() & 0o777;
+            if mode & MODE_OF_OTHERS != 0 {
+                let (directory, mode) = (data.display(), format!("{mode:03o}"));
+                tracing::warn!(
+                    %directory, %mode,
+                    "the data directory is open to others, and it has customers' data in it: run chmod go= on it"
+                );
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if let Some(parent) = data.parent() {
+                fs::create_dir_all(parent).map_err(failed)?;
+            }
+            match DirBuilder::new().mode(MODE).create(data) {
+                // Another process may have made it meanwhile; the lock of the journal decides whose it is.
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
+                _ => {}
+            }
+        }
+        Err(error) => return Err(failed(error)),
+    }
+    Ok(())
+}
+
+/// Refuses a directory in which a part is of another kind than it was made as.
+pub(super) fn check_kinds(data: &Path) -> Result<(), OpenShopError> {
+    for (name, kind, remedy) in PARTS {
+        check_kind(&data.join(name), kind, remedy)?;
+    }
+    for (directory, remedy) in [("journal/log", RESTORE), ("journal/base", REMAKE)] {
+        // What cannot be listed is found out, and named, by the journal.
+        for entry in fs::read_dir(data.join(directory)).into_iter().flatten().flatten() {
+            check_kind(&entry.path(), Kind::File, remedy)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_kind(path: &Path, wanted: Kind, remedy: &'static str) -> Result<(), OpenShopError> {
+    let wrong = |found, remedy| {
+        let belongs = if wanted == Kind::Directory { "directory" } else { "file" };
+        Err(OpenShopError::WrongKind { path: path.to_owned(), found, belongs, remedy })
+    };
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() == (wanted == Kind::Directory) => Ok(()),
+        Ok(found) if found.is_dir() => wrong("a directory", remedy),
+        Ok(_) => wrong("a file", remedy),
+        Err(_) if fs::symlink_metadata(path).is_ok_and(|link| link.is_symlink()) => {
+            wrong("a link that leads nowhere", "is the disk mounted that it leads to?")
+        }
+        // It is missing, which has an answer of its own, or it cannot be seen, which whoever opens it says.
+        Err(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_directory_is_for_its_owner_alone_and_an_old_one_keeps_its_mode() {
+        let directory = tempfile::tempdir().unwrap();
+        let data = directory.path().join("deep/data");
+        let mode = || fs::metadata(&data).unwrap().permissions().mode() & 0o777;
+        make(&data).unwrap();
+        assert_eq!(mode(), 0o700);
+        fs::set_permissions(&data, fs::Permissions::from_mode(0o755)).unwrap();
+        make(&data).unwrap();
+        assert_eq!(mode(), 0o755, "an operator may have reasons; the start warns");
+        let file = directory.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert!(matches!(make(&file), Err(OpenShopError::NotADirectory(path)) if path == file));
+    }
+
+    #[test]
+    fn a_part_of_another_kind_is_named_with_its_remedy() {
+        let directory = tempfile::tempdir().unwrap();
+        for (name, kind, remedy) in PARTS {
+            let data = directory.path().join(name.replace('/', "-"));
+            let path = data.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            check_kinds(&data).unwrap();
+            if kind == Kind::Directory {
+                fs::write(&path, "").unwrap();
+            } else {
+                fs::create_dir(&path).unwrap();
+            }
+            let refused = check_kinds(&data).unwrap_err().to_string();
+            assert!(refused.contains(name) && refused.contains(remedy), "{refused}");
+        }
+        let data = directory.path().join("linked");
+        fs::create_dir(&data).unwrap();
+        std::os::unix::fs::symlink(directory.path().join("nowhere"), data.join("journal")).unwrap();
+        let refused = check_kinds(&data).unwrap_err().to_string();
+        assert!(refused.contains("linked/journal is a link that leads nowhere") && refused.contains("mounted"));
+    }
+}

@@ -1,0 +1,121 @@
+//! What a shop stands on: its directory, journal, keys, index and provider, opened in this order and compared with each
+//! other.
+//!
+//! Depends on the rooms below.
+
+use std::{path::Path, sync::Arc};
+
+use super::{
+    OpenShopError, data_directory, provider,
+    store_identity::{self, Keeper, StoreIdentity},
+};
+use crate::{
+    clock::Clock,
+    config::{Config, Retention},
+    identity::{
+        Identity, IdentityConfig, IdentityError,
+        keys::{self, KeyError},
+    },
+    payments::Gateway,
+    search::Search,
+    storage::{Journal, JournalConfig, JournalLimits, Position},
+};
+
+/// What stands on the disk, opened on a blocking thread.
+pub(super) struct Foundation {
+    pub(super) journal: Journal,
+    pub(super) identity: Identity,
+    pub(super) search: Search,
+    pub(super) gateway: Arc<dyn Gateway>,
+    pub(super) keeper: Keeper,
+}
+
+impl Foundation {
+    pub(super) fn open(
+        config: &Config,
+        clock: &Clock,
+        gateway: Option<Arc<dyn Gateway>>,
+    ) -> Result<Self, OpenShopError> {
+        let data = &config.data_dir;
+        data_directory::make(data)?;
+        data_directory::check_kinds(data)?;
+        if let Some(proof) = store_identity::shop_without_journal(data) {
+            return Err(OpenShopError::JournalMissing { journal: data.join("journal"), proof });
+        }
+        let mut journal = JournalConfig::new(data.join("journal"));
+        journal.limits = journal_limits(&config.retention);
+        let journal = Journal::open(journal)?;
+        let found = StoreIdentity::read(data)?;
+        if let Some(found) = &found {
+            found.check_journal(data, &journal)?;
+            found.check_clock(clock);
+        }
+        let has_data = journal.durable() > Position::BEGINNING;
+        check_keys(data, found.as_ref(), has_data)?;
+        if has_data {
+            warn_of_missing_parts(data, found.as_ref());
+        }
+        let identity = Identity::open(&data.join("identity"), &identity_config(config), clock)?;
+        let search = Search::open_for(&data.join("search"), journal.store(), &|position| journal.can_follow(position))?;
+        let ledger = provider::ledger(config).filter(|_| gateway.is_none());
+        let gateway = match gateway {
+            Some(gateway) => gateway,
+            None => provider::open(config, &journal, found.map_or(0, |found| found.ledger))?,
+        };
+        let keeper = Keeper::start(data, &journal, identity.fingerprint(), ledger, (clock, found))?;
+        Ok(Self { journal, identity, search, gateway, keeper })
+    }
+}
+
+/// Accounts hang on the secret: a shop with data is not opened without it, nor with that of another shop. A first start
+/// that was cut short has no keys either, but its journal is empty.
+fn check_keys(data: &Path, found: Option<&StoreIdentity>, has_data: bool) -> Result<(), OpenShopError> {
+    let directory = data.join("identity");
+    let fingerprint = keys::fingerprint(&directory).map_err(IdentityError::from)?;
+    match (fingerprint, found) {
+        (None, _) if has_data => {
+            let path = directory.join(keys::SECRET_FILE);
+            Err(IdentityError::from(KeyError::SecretMissing { path }).into())
+        }
+        (Some(keys), Some(found)) if keys != found.keys => {
+            Err(OpenShopError::OtherKeys { directory, file: data.join(store_identity::FILE_NAME) })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Parts that are made anew without asking. Somebody should know all the same.
+fn warn_of_missing_parts(data: &Path, found: Option<&StoreIdentity>) {
+    if found.is_none() {
+        let file = data.join(store_identity::FILE_NAME);
+        tracing::warn!(file = %file.display(), "the shop's identity is missing: it is taken from the journal and the keys");
+    }
+    if !data.join("identity").join(keys::SIGNING_FILE).exists() {
+        tracing::warn!("signing.key is missing: it is made anew, and access tokens that are out end");
+    }
+    if !data.join("search/meta.json").exists() {
+        let directory = data.join("search");
+        tracing::warn!(directory = %directory.display(), "the search index is missing: it is built anew");
+    }
+}
+
+fn identity_config(config: &Config) -> IdentityConfig {
+    IdentityConfig {
+        issuer: config.token_issuer.clone(),
+        audience: config.token_issuer.clone(),
+        access_ms: config.access_token_seconds.saturating_mul(1_000),
+        session_ms: config.session_days.saturating_mul(86_400_000),
+    }
+}
+
+fn journal_limits(retention: &Retention) -> JournalLimits {
+    let ms = |days: u64| days.saturating_mul(86_400_000);
+    JournalLimits {
+        log_keep_bytes: retention.log_bytes,
+        log_keep_ms: ms(retention.log_days),
+        base_log_bytes: retention.base_log_bytes,
+        base_age_ms: ms(retention.base_days),
+        base_work_percent: retention.work_percent,
+        ..JournalLimits::default()
+    }
+}
