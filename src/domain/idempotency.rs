@@ -74,14 +74,15 @@ impl<H: Fn(&str, &[&[u8]]) -> u128> Requests<H> {
     /// [`InvalidKey`].
     pub fn order_by_key(&self, key: &str) -> Result<OrderId, InvalidKey> {
         check_key(key)?;
-        Ok(OrderId((self.hash)("order-by-key", &[&self.user.0.to_be_bytes(), key.as_bytes()])))
+        let hash = (self.hash)("order-by-key", &[&self.user.0.to_be_bytes(), key.as_bytes()]);
+        Ok(OrderId::of_customer(self.user, hash))
     }
 
     /// The order of a checkout without a key: the same request for the same version of the cart finds the same order.
     #[must_use]
     pub fn order_by_cart(&self, cart_version: u64, fingerprint: u128) -> OrderId {
         let (user, version) = (self.user.0.to_be_bytes(), cart_version.to_be_bytes());
-        OrderId((self.hash)("order-by-cart", &[&user, &version, &fingerprint.to_be_bytes()]))
+        OrderId::of_customer(self.user, (self.hash)("order-by-cart", &[&user, &version, &fingerprint.to_be_bytes()]))
     }
 
     /// What tells a checkout from another one with the same key.
@@ -126,6 +127,15 @@ mod tests {
         assert_eq!(of(1, "add", "key", "y").repeats(earlier), Err(KeyReused));
         for new in [of(1, "add", "new", "x"), of(2, "add", "key", "x"), of(1, "refund", "key", "x")] {
             assert_eq!(new.repeats(earlier), Ok(false));
+        }
+    }
+
+    #[test]
+    fn an_order_begins_with_the_first_bits_of_its_customer() {
+        let user = UserId(0xabcd_0000_0000_0000_0000_0000_0000_1234);
+        let requests = Requests { user, hash: |_: &str, _: &[&[u8]]| u128::MAX };
+        for order in [requests.order_by_key("key").unwrap(), requests.order_by_cart(3, 7)] {
+            assert_eq!(order, OrderId(0xabcd_ffff_ffff_ffff_ffff_ffff_ffff_ffff));
         }
     }
 

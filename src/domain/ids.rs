@@ -123,7 +123,8 @@ macro_rules! id_of_128_bits {
 }
 
 id_of_128_bits! {
-    /// An order's id: derived from the customer and the idempotency key, so that a repeat finds the same order.
+    /// An order's id: derived from its customer and the request, so that a repeat finds the same order. See
+    /// [`OrderId::of_customer`].
     OrderId, Order
 }
 id_of_128_bits! {
@@ -137,6 +138,19 @@ id_of_128_bits! {
 id_of_128_bits! {
     /// What identifies one receipt or adjustment of stock, so that a repeat of it is known.
     ReceiptId, Receipt
+}
+
+/// How many bits at the beginning of an order's id are those of its customer's id.
+const CUSTOMER_BITS: u32 = 16;
+
+impl OrderId {
+    /// The id of an order: it begins with the first 16 bits of its customer's id, and the rest is a hash. Where streams are
+    /// divided among nodes by the beginning of their keys, an order, its cart and its customer's list stay together.
+    #[must_use]
+    pub fn of_customer(customer: UserId, hash: u128) -> Self {
+        let of_hash = u128::MAX >> CUSTOMER_BITS;
+        Self(customer.0 & !of_hash | hash & of_hash)
+    }
 }
 
 /// The identity of a request that must have one effect only: the hash of its key and the hash of its body.

@@ -13,6 +13,7 @@ pub mod ids;
 pub mod inventory;
 pub mod money;
 pub mod order;
+pub mod order_number;
 pub mod product;
 pub mod rating;
 pub mod review;

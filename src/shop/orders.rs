@@ -15,12 +15,17 @@ use crate::{
         ids::{OrderId, ProductId},
         money::{Currency, Money},
         order::{Address, Command, EndReason, InvalidPlacement, Line, Order, Placement, Poll, Stage, Status, Tracking},
+        order_number::OrderNumber,
     },
     identity::Principal,
 };
 
 /// The length of a cursor of a list in the order of time, in bytes.
 pub(super) const TIME_AND_ID_BYTES: usize = 8 + 16;
+
+/// Among how many of a customer's newest orders one is looked for by its number: more than a person places, and some ten
+/// milliseconds of reading.
+const NUMBERED_MAX: usize = 10_000;
 
 /// A request to order lines of the cart.
 #[allow(missing_docs, reason = "the names say it")]
@@ -281,6 +286,25 @@ impl Shop {
     /// The storage failed.
     pub async fn orders(&self, who: &Principal, after: Option<Vec<u8>>, limit: usize) -> Result<OrdersPage, Error> {
         self.list_orders(OrdersOf::Customer(who.user), after, limit).await
+    }
+
+    /// The caller's own orders with this number, one as good as always, among their newest [`NUMBERED_MAX`].
+    ///
+    /// There is no list by number: ids are random, so each entry would cost a page of the state.
+    ///
+    /// # Errors
+    /// A fault of the storage.
+    pub async fn orders_by_number(&self, who: &Principal, number: OrderNumber) -> Result<Vec<OrderPage>, Error> {
+        self.catch_up_lists().await;
+        let (lists, of) = (self.0.runtime.lists.clone(), OrdersOf::Customer(who.user));
+        let listed = tokio::task::spawn_blocking(move || lists.orders(of, None, NUMBERED_MAX)).await;
+        let mut orders = Vec::new();
+        for id in listed.map_err(Error::fault)??.items {
+            if OrderNumber::of(id) == number {
+                orders.push(OrderPage { id, order: self.0.runtime.entities.orders.read(&id).await?.view });
+            }
+        }
+        Ok(orders)
     }
 
     /// Orders with lines of the calling seller.

@@ -104,6 +104,28 @@ async fn an_order_is_visible_to_its_customer_and_sellers_only() {
 }
 
 #[tokio::test]
+async fn an_order_has_a_number_for_people_by_which_its_customer_finds_it() {
+    let app = TestApp::new().await;
+    app.seller().await;
+    let (asha, ravi) = (app.customer("asha").await, app.customer("ravi").await);
+    let (one, two) = (asha.order("CABLE", 1).await, asha.order("CABLE", 2).await);
+    let number = |order: &Value| order["number"].as_str().unwrap().to_owned();
+    let of_one = number(&asha.get(&format!("/orders/{one}")).await.expect(200));
+    let of_two = number(&asha.get(&format!("/orders/{two}")).await.expect(200));
+    assert!(of_one.len() == 14 && of_one != of_two, "{of_one} {of_two}");
+    assert_eq!((&of_one[..3], &one.to_string()[..4]), (&of_two[..3], &two.to_string()[..4]), "of one customer");
+    for written in [of_one.clone(), of_one.to_lowercase().replace('-', "%20")] {
+        let found = asha.get(&format!("/orders?number={written}")).await.expect(200);
+        assert_eq!((&found["items"][0]["order_id"], &found["items"][1]), (&json!(one), &Value::Null));
+    }
+    assert_eq!(ravi.get(&format!("/orders?number={of_one}")).await.expect(200)["items"], json!([]));
+    let wrong = of_one.replace(&of_one[..1], if of_one.starts_with('7') { "8" } else { "7" });
+    for query in [&wrong[..], "", "1", &format!("{of_one}&limit=1"), &format!("{of_one}&as=customer")] {
+        asha.get(&format!("/orders?number={query}")).await.problem(400, "invalid-query");
+    }
+}
+
+#[tokio::test]
 async fn a_cursor_reveals_nothing_of_its_list() {
     let app = TestApp::new().await;
     app.seller().await;

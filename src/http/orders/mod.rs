@@ -29,6 +29,7 @@ use crate::{
     domain::{
         ids::OrderId,
         order::{PaymentState, Tracking},
+        order_number::InvalidOrderNumber,
     },
     shop::{
         Effect, Stage,
@@ -162,6 +163,8 @@ pub(super) struct OrdersQuery {
     /// For admins: all orders in this stage.
     #[param(value_type = Option<String>)]
     stage: Option<Stage>,
+    /// Only the caller's own order with this `number`; no other parameter goes with it.
+    number: Option<String>,
     /// The size of the page: 1 to 100, 20 by default.
     #[param(minimum = 1, maximum = 100)]
     limit: Option<usize>,
@@ -193,6 +196,15 @@ pub(super) async fn list(
     OriginalUri(uri): OriginalUri,
 ) -> Result<Response, Problem> {
     let page = PageQuery { limit: query.limit, after: query.after };
+    if let Some(number) = query.number {
+        if query.stage.is_some() || query.r#as.is_some() || page.limit.is_some() || page.after.is_some() {
+            return Err(Problem::invalid_query("number goes with no other parameter"));
+        }
+        let number = number.parse().map_err(|error: InvalidOrderNumber| Problem::invalid_query(error.to_string()))?;
+        let orders = app.shop.orders_by_number(&who, number).await?;
+        let items: Vec<_> = orders.iter().filter_map(OrderBody::of).collect();
+        return Ok(Page { items, next_cursor: None, total: None }.respond(&uri));
+    }
     let (after, limit) = (page.after()?, page.limit()?);
     let found = match (query.stage, query.r#as) {
         (Some(stage), None) => app.shop.orders_in_stage(&who, stage, after, limit).await?,

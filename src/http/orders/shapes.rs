@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    domain::order::{self, Attempt, EndReason, HistoryEntry, PaymentState, Placement, RefundState, ReturnState, Units},
+    domain::{
+        order::{self, Attempt, EndReason, HistoryEntry, PaymentState, Placement, RefundState, ReturnState, Units},
+        order_number::OrderNumber,
+    },
     http::{
         bodies::{Money, StatedMoney, product_id, time},
         error::Problem,
@@ -307,6 +310,9 @@ struct TrackingBody {
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct OrderBody {
     order_id: String,
+    /// The order's number for people; the same order always has the same one.
+    #[schema(example = "K7QZ-M3VB-2HT4")]
+    number: String,
     /// `placed`, `awaiting_payment`, `payment_pending`, `authorised`, `paid`, `confirmed`, `packed`, `shipped`,
     /// `delivered`, `cancelling`, `cancelled`, `expired` or `rejected`.
     #[schema(example = "awaiting_payment")]
@@ -351,6 +357,7 @@ impl OrderBody {
         });
         Some(Self {
             order_id: page.id.to_string(),
+            number: OrderNumber::of(page.id).to_string(),
             status: order.status()?.as_str(),
             reason: order.end_reason().map(reason),
             items: items.collect(),
