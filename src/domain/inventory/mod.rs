@@ -27,9 +27,13 @@ use crate::domain::{
 
 /// The most pieces of one product, in units: sums of two stay far below what a counter holds.
 pub const QUANTITY_MAX: u64 = 1_000_000_000_000;
-/// How many holds one product remembers, open and finished, in holds. About 100 MB of state: past it a product refuses
-/// new reservations rather than the machine running out of memory.
+/// How many holds one product remembers, reserved and fulfilled, in holds. About 100 MB of state: past it a product refuses
+/// new reservations, so that the machine does not run out of memory.
 pub const HOLDS_MAX: usize = 2_000_000;
+/// How many released holds one product remembers, in holds; past it the oldest one is forgotten. Each checkout that a
+/// sold-out product refuses leaves one behind until its deadline, 16 minutes with the usual settings. The limit is what
+/// 3,300 refused checkouts a second leave in a minute, and a late request is late by seconds; 9 MB of state.
+pub const RELEASED_MAX: usize = 200_000;
 /// How long a finished hold is remembered after its deadline, in milliseconds: far longer than any message can be late.
 pub const FINISHED_KEPT_MS: u64 = 60_000;
 /// How long a receipt is remembered, in milliseconds: 30 days. A repeat after that would count again.
@@ -202,7 +206,8 @@ pub struct Inventory {
     reserved: u64,
     sold: u64,
     holds: SharedMap<OrderId, HoldState>,
-    finished: Vector<(Timestamp, OrderId)>,
+    fulfilled: Vector<(Timestamp, OrderId)>,
+    released: Vector<(Timestamp, OrderId)>,
     receipts: SharedMap<ReceiptId, i64>,
     receipts_by_age: Vector<(Timestamp, ReceiptId)>,
 }
@@ -310,7 +315,7 @@ impl Inventory {
         if u64::from(quantity) > available {
             return Err(Rejection::InsufficientStock { requested: quantity, available });
         }
-        if self.holds.len() >= HOLDS_MAX {
+        if self.holds.len() - self.released.len() >= HOLDS_MAX {
             return Err(Rejection::TooManyHolds);
         }
         Ok(Some(Event::Reserved { order, customer, quantity, deadline, at: now }))
@@ -318,10 +323,11 @@ impl Inventory {
 
     /// Forgets what no late message can ask about any more. It reads the event's time only, so a replay forgets the same.
     fn forget_old(&mut self, now: Timestamp) {
-        while let Some((forget_at, order)) = self.finished.front().copied().filter(|(forget_at, _)| *forget_at <= now) {
-            debug_assert!(forget_at <= now);
-            self.finished.pop_front();
-            self.holds.remove(&order);
+        for finished in [&mut self.fulfilled, &mut self.released] {
+            while let Some((_, order)) = finished.front().copied().filter(|(forget_at, _)| *forget_at <= now) {
+                finished.pop_front();
+                self.holds.remove(&order);
+            }
         }
         while let Some((_, receipt)) =
             self.receipts_by_age.front().filter(|(at, _)| now.ms_since(*at) > RECEIPT_KEPT_MS)
@@ -329,11 +335,6 @@ impl Inventory {
             self.receipts.remove(receipt);
             self.receipts_by_age.pop_front();
         }
-    }
-
-    fn finish(&mut self, order: OrderId, state: HoldState, deadline: Timestamp) {
-        self.holds.insert(order, state);
-        self.finished.push_back((deadline.plus_ms(FINISHED_KEPT_MS), order));
     }
 }
 
@@ -418,7 +419,13 @@ impl Entity for Inventory {
                 if let Some(HoldState::Reserved { quantity, .. }) = self.holds.get(&order).copied() {
                     self.reserved -= u64::from(quantity);
                 }
-                self.finish(order, HoldState::Released, deadline);
+                self.holds.insert(order, HoldState::Released);
+                self.released.push_back((deadline.plus_ms(FINISHED_KEPT_MS), order));
+                if self.released.len() > RELEASED_MAX
+                    && let Some((_, oldest)) = self.released.pop_front()
+                {
+                    self.holds.remove(&oldest);
+                }
             }
             Event::Fulfilled { order, at } => {
                 self.forget_old(at);
@@ -428,7 +435,8 @@ impl Entity for Inventory {
                 self.reserved -= u64::from(quantity);
                 self.on_hand -= u64::from(quantity);
                 self.sold += u64::from(quantity);
-                self.finish(order, HoldState::Fulfilled { quantity }, deadline);
+                self.holds.insert(order, HoldState::Fulfilled { quantity });
+                self.fulfilled.push_back((deadline.plus_ms(FINISHED_KEPT_MS), order));
             }
         }
         assert!(self.reserved <= self.on_hand, "more is reserved than there is");

@@ -86,6 +86,31 @@ fn finished_holds_are_forgotten_and_a_late_repeat_is_still_harmless() {
 }
 
 #[test]
+fn a_sold_out_flash_sale_leaves_a_bounded_number_of_released_holds() {
+    let mut inventory = stocked(0, &[]);
+    let orders = RELEASED_MAX as u128 + 1_000;
+    for order in 1..=orders {
+        let refused = Rejection::InsufficientStock { requested: 1, available: 0 };
+        assert_eq!(inventory.decide(&reserve(order, 1), NOW), Err(refused));
+        let released = inventory.decide(&release(order), NOW).unwrap().unwrap();
+        inventory.apply(&released);
+    }
+    assert_eq!((inventory.holds.len(), inventory.released.len()), (RELEASED_MAX, RELEASED_MAX));
+    let receipt = Command::Receive { receipt: ReceiptId(1), quantity: 5 };
+    let received = inventory.decide(&receipt, NOW).unwrap().unwrap();
+    inventory.apply(&received);
+    for order in [orders, orders - RELEASED_MAX as u128 + 1] {
+        assert_eq!(inventory.decide(&reserve(order, 1), NOW), Err(Rejection::HoldReleased), "a late one takes nothing");
+    }
+    assert!(inventory.decide(&reserve(orders + 1, 1), NOW).unwrap().is_some(), "others can buy again");
+    let late = DEADLINE.plus_ms(FINISHED_KEPT_MS);
+    let other = Command::Receive { receipt: ReceiptId(2), quantity: 1 };
+    let received = inventory.decide(&other, late).unwrap().unwrap();
+    inventory.apply(&received);
+    assert!(inventory.holds.is_empty(), "after the deadline nothing is left of them");
+}
+
+#[test]
 fn opening_stock_counts_once_and_receipts_once_each() {
     let receive = |receipt, quantity| Command::Receive { receipt: ReceiptId(receipt), quantity };
     let inventory = stocked(5, &[Command::Open { quantity: 9 }, receive(1, 10), receive(1, 10), receive(2, 1)]);
