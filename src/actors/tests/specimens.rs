@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use super::test_shop;
 use crate::{
     domain::{
@@ -15,8 +17,8 @@ use crate::{
         inventory,
         money::{Currency, Money},
         order::{
-            self, About, EndReason, IssueKind, PaymentState, Placement, Refund, RefundCause, RefundState, StockAnswer,
-            Tracking,
+            self, About, CaptureMode, EndReason, IssueKind, PaymentState, Placement, Refund, RefundCause, RefundState,
+            StockAnswer, Tracking,
         },
         product::{self, Details, ImportedRating, Picture, Variant},
         review::{self, Content, Purchase, Written},
@@ -40,18 +42,22 @@ fn inr(minor: u64) -> Money {
 }
 
 /// Checks that there is an example of every variant: each has a number, counted from zero, and bincode writes it first.
-fn of_all<E: serde::Serialize, const N: usize>(
-    variant: impl Fn(&E) -> u32,
-    variants: u32,
-    events: [(&'static str, E); N],
-) -> [(&'static str, E); N] {
+fn check_all<E: Serialize>(variant: impl Fn(&E) -> u32, variants: u32, events: &[(&'static str, E)]) {
     let mut seen = std::collections::BTreeSet::new();
-    for (name, event) in &events {
+    for (name, event) in events {
         let written = encode(event).first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
         assert_eq!(written, Some(variant(event)), "{name}: variants are never reordered, removed or inserted");
         seen.insert(variant(event));
     }
     assert!(seen.into_iter().eq(0..variants), "a variant has no example");
+}
+
+fn of_all<E: Serialize, const N: usize>(
+    variant: impl Fn(&E) -> u32,
+    variants: u32,
+    events: [(&'static str, E); N],
+) -> [(&'static str, E); N] {
+    check_all(variant, variants, &events);
     events
 }
 
@@ -181,113 +187,202 @@ fn refund(number: u32, cause: RefundCause) -> Refund {
     }
 }
 
-#[expect(clippy::too_many_lines, reason = "a flat list: one example per event")]
-pub(super) fn order() -> [(&'static str, order::Event); 62] {
+/// The events of one part, as events of the order.
+fn of_part<E: Serialize + Into<order::Event>, const N: usize>(
+    variant: impl Fn(&E) -> u32,
+    variants: u32,
+    events: [(&'static str, E); N],
+) -> impl Iterator<Item = (&'static str, order::Event)> {
+    of_all(variant, variants, events).into_iter().map(|(name, event)| (name, event.into()))
+}
+
+pub(super) fn order() -> Vec<(&'static str, order::Event)> {
     use order::Event;
-    let variant = |event: &Event| match event {
-        Event::Placed(_) => 0,
-        Event::CartTaken { .. } => 1,
-        Event::StockAnswered { .. } => 2,
-        Event::PaymentRequested { .. } => 3,
-        Event::PaymentAdvanced { .. } => 4,
-        Event::Fulfilled { .. } => 5,
-        Event::EndBegun { .. } => 6,
-        Event::Ended { .. } => 7,
-        Event::Packed { .. } => 8,
-        Event::Shipped { .. } => 9,
-        Event::Delivered { .. } => 10,
-        Event::Erased { .. } => 11,
-        Event::AuthorisationRequested { .. } => 12,
-        Event::CaptureRequested { .. } => 13,
-        Event::VoidRequested { .. } => 14,
-        Event::StrayCaptured { .. } => 15,
-        Event::Notified { .. } => 16,
-        Event::NothingNew { .. } => 17,
-        Event::RefundRequested { .. } => 18,
-        Event::RefundAdvanced { .. } => 19,
-        Event::Restocked { .. } => 20,
-        Event::ReturnRequested { .. } => 21,
-        Event::ReturnReceived { .. } => 22,
-        Event::ReturnRejected { .. } => 23,
-        Event::Undone { .. } => 24,
-        Event::IssueRaised { .. } => 25,
-        Event::IssuesResolved { .. } => 26,
-        Event::RefundedElsewhere { .. } => 27,
-    };
     let bare = test_shop::placement(USER, 3, &[(0, 2)], AT);
+    let mut events = vec![("placed", Event::Placed(placement())), ("placed_bare", Event::Placed(bare))];
+    events.extend(goods());
+    events.extend(payments());
+    events.extend(notices());
+    events.extend(refunds());
+    events.extend(returns());
+    events.extend(shipments());
+    events.extend(issues());
+    events.extend(ends());
+    let part = |event: &Event| match event {
+        Event::Placed(_) => 0,
+        Event::Goods(_) => 1,
+        Event::Payment(_) => 2,
+        Event::Notice(_) => 3,
+        Event::Refund(_) => 4,
+        Event::Return(_) => 5,
+        Event::Shipment(_) => 6,
+        Event::Issue(_) => 7,
+        Event::End(_) => 8,
+    };
+    check_all(part, 9, &events);
+    events
+}
+
+fn goods() -> impl Iterator<Item = (&'static str, order::Event)> {
+    use order::goods::Event;
+    let variant = |event: &Event| match event {
+        Event::CartTaken { .. } => 0,
+        Event::StockAnswered { .. } => 1,
+        Event::Fulfilled { .. } => 2,
+    };
     let answered = |first, second| Event::StockAnswered { answers: vec![(0, first), (1, second)], at: AT };
-    let key = Some(RequestKey { key: 0x7777, fingerprint: 0x8888 });
-    let requested = |key| Event::PaymentRequested { method: "tok_success".into(), key, at: AT };
-    let settled = |attempt, state| Event::PaymentAdvanced { attempt, state, at: AT };
-    let ends = |reason| Event::EndBegun { reason, at: AT };
-    let short = EndReason::InsufficientStock { product: id("p1"), requested: 4, available: 3 };
-    let captured = PaymentState::Captured { reference: "ch_1".into(), amount: inr(342) };
-    let refund_advanced = |state| Event::RefundAdvanced { number: 1, state, at: AT };
-    let raised = |kind| Event::IssueRaised { kind, notice: Some(7), at: AT };
-    let mismatch = IssueKind::AmountMismatch { attempt: 1, reference: "pi_1".into(), captured: inr(341) };
-    let tracking = Tracking { carrier: "Post".into(), number: "RR123".into() };
-    of_all(
+    of_part(
         variant,
-        28,
+        3,
         [
-            ("placed", Event::Placed(placement())),
-            ("placed_bare", Event::Placed(bare)),
             ("cart_taken", Event::CartTaken { at: AT }),
             ("reserved", answered(StockAnswer::Reserved, StockAnswer::Reserved)),
             ("refused", answered(StockAnswer::Reserved, StockAnswer::Refused { available: 3 })),
             ("too_late", answered(StockAnswer::TooLate, StockAnswer::Reserved)),
-            ("payment_requested", requested(key)),
-            ("payment_requested_without_key", requested(None)),
-            ("declined", settled(1, PaymentState::Declined { reason: "card_declined".into() })),
-            ("captured", settled(2, captured)),
             ("fulfilled", Event::Fulfilled { at: AT }),
-            ("cancelled", ends(EndReason::Cancelled)),
-            ("expired", ends(EndReason::Expired)),
-            ("cart_changed", ends(EndReason::CartChanged)),
-            ("too_many_open_orders", ends(EndReason::TooManyOpenOrders)),
-            ("insufficient_stock", ends(short)),
-            ("customer_erased", ends(EndReason::CustomerErased)),
-            ("ended", Event::Ended { at: AT }),
-            ("packed", Event::Packed { at: AT }),
-            ("shipped", Event::Shipped { tracking, at: AT }),
-            ("delivered", Event::Delivered { at: AT }),
-            ("erased", Event::Erased { at: AT }),
-            ("authorisation_requested", Event::AuthorisationRequested { method: "tok_success".into(), key, at: AT }),
-            ("authorised", settled(1, PaymentState::Authorised { reference: "pi_1".into(), amount: inr(342) })),
+        ],
+    )
+}
+
+fn payments() -> impl Iterator<Item = (&'static str, order::Event)> {
+    use order::payment::Event;
+    let variant = |event: &Event| match event {
+        Event::Requested { .. } => 0,
+        Event::Advanced { .. } => 1,
+        Event::CaptureRequested { .. } => 2,
+        Event::VoidRequested { .. } => 3,
+        Event::StrayCaptured { .. } => 4,
+    };
+    let requested = |key, capture| Event::Requested { method: "tok_success".into(), key, capture, at: AT };
+    let key = Some(RequestKey { key: 0x7777, fingerprint: 0x8888 });
+    let advanced = |attempt, state| Event::Advanced { attempt, state, at: AT };
+    let captured = |reference: &str| PaymentState::Captured { reference: reference.into(), amount: inr(342) };
+    of_part(
+        variant,
+        5,
+        [
+            ("payment_requested", requested(key, CaptureMode::AtOnce)),
+            ("payment_requested_without_key", requested(None, CaptureMode::AtOnce)),
+            ("authorisation_requested", requested(key, CaptureMode::Later)),
+            ("declined", advanced(1, PaymentState::Declined { reason: "card_declined".into() })),
+            ("captured", advanced(2, captured("ch_1"))),
+            ("authorised", advanced(1, PaymentState::Authorised { reference: "pi_1".into(), amount: inr(342) })),
             (
                 "action_required",
-                settled(1, PaymentState::ActionRequired { reference: "pi_1".into(), url: "https://bank".into() }),
+                advanced(1, PaymentState::ActionRequired { reference: "pi_1".into(), url: "https://bank".into() }),
             ),
-            ("processing", settled(1, PaymentState::Processing { reference: "pi_1".into() })),
-            ("voided", settled(1, PaymentState::Voided { reference: Some("pi_1".into()) })),
-            ("voided_unheard", settled(1, PaymentState::Voided { reference: None })),
-            ("captured_later", settled(1, PaymentState::Captured { reference: "pi_1".into(), amount: inr(342) })),
+            ("processing", advanced(1, PaymentState::Processing { reference: "pi_1".into() })),
+            ("voided", advanced(1, PaymentState::Voided { reference: Some("pi_1".into()) })),
+            ("voided_unheard", advanced(1, PaymentState::Voided { reference: None })),
+            ("captured_later", advanced(1, captured("pi_1"))),
             ("capture_requested", Event::CaptureRequested { attempt: 1, at: AT }),
             ("void_requested", Event::VoidRequested { attempt: 1, at: AT }),
             ("stray", Event::StrayCaptured { attempt: 1, reference: "pi_1".into(), amount: inr(342), at: AT }),
-            ("notice_of_payment", Event::Notified { about: About::Attempt(2), notice: Some(7), at: AT }),
-            ("notice_of_refund", Event::Notified { about: About::Refund(1), notice: Some(7), at: AT }),
-            ("nothing_new", Event::NothingNew { about: About::Attempt(2), at: AT }),
-            ("notice_of_first", Event::Notified { about: About::Attempt(1), notice: Some(7), at: AT }),
-            ("nothing_new_of_first", Event::NothingNew { about: About::Attempt(1), at: AT }),
-            ("nothing_new_of_refund", Event::NothingNew { about: About::Refund(1), at: AT }),
-            ("refund_requested", Event::RefundRequested { refund: refund(1, RefundCause::Asked) }),
-            ("refund_of_cancelled", Event::RefundRequested { refund: refund(1, RefundCause::Cancelled) }),
-            ("refund_of_stray", Event::RefundRequested { refund: refund(1, RefundCause::Stray) }),
-            ("refund_pending", refund_advanced(RefundState::Processing { reference: "re_1".into() })),
-            ("refunded", refund_advanced(RefundState::Refunded { reference: "re_1".into() })),
-            ("refund_failed", refund_advanced(RefundState::Failed { reason: "account_closed".into() })),
-            ("refund_by_hand", refund_advanced(RefundState::ByHand)),
-            ("refunded_elsewhere", Event::RefundedElsewhere { refund: refund(1, RefundCause::Elsewhere) }),
-            ("notice_of_refunds", Event::Notified { about: About::Refunds(1), notice: Some(7), at: AT }),
+        ],
+    )
+}
+
+fn notices() -> impl Iterator<Item = (&'static str, order::Event)> {
+    use order::notices::Event;
+    let variant = |event: &Event| match event {
+        Event::Received { .. } => 0,
+        Event::NothingNew { .. } => 1,
+    };
+    let received = |about| Event::Received { about, notice: Some(7), at: AT };
+    let nothing_new = |about| Event::NothingNew { about, at: AT };
+    of_part(
+        variant,
+        2,
+        [
+            ("notice_of_payment", received(About::Attempt(2))),
+            ("notice_of_first", received(About::Attempt(1))),
+            ("notice_of_refund", received(About::Refund(1))),
+            ("notice_of_refunds", received(About::Refunds(1))),
+            ("nothing_new", nothing_new(About::Attempt(2))),
+            ("nothing_new_of_first", nothing_new(About::Attempt(1))),
+            ("nothing_new_of_refund", nothing_new(About::Refund(1))),
+        ],
+    )
+}
+
+fn refunds() -> impl Iterator<Item = (&'static str, order::Event)> {
+    use order::refund::Event;
+    let variant = |event: &Event| match event {
+        Event::Requested { .. } => 0,
+        Event::Advanced { .. } => 1,
+        Event::Restocked { .. } => 2,
+        Event::FoundElsewhere { .. } => 3,
+    };
+    let requested = |cause| Event::Requested { refund: refund(1, cause) };
+    let advanced = |state| Event::Advanced { number: 1, state, at: AT };
+    of_part(
+        variant,
+        4,
+        [
+            ("refund_requested", requested(RefundCause::Asked)),
+            ("refund_of_cancelled", requested(RefundCause::Cancelled)),
+            ("refund_of_stray", requested(RefundCause::Stray)),
+            ("refund_pending", advanced(RefundState::Processing { reference: "re_1".into() })),
+            ("refunded", advanced(RefundState::Refunded { reference: "re_1".into() })),
+            ("refund_failed", advanced(RefundState::Failed { reason: "account_closed".into() })),
+            ("refund_by_hand", advanced(RefundState::ByHand)),
             ("restocked", Event::Restocked { number: 1, at: AT }),
-            (
-                "return_requested",
-                Event::ReturnRequested { lines: vec![(0, 1)], reason: "too small".into(), key, at: AT },
-            ),
-            ("return_received", Event::ReturnReceived { number: 1, refund: refund(1, RefundCause::Return) }),
-            ("return_rejected", Event::ReturnRejected { number: 1, note: "worn".into(), at: AT }),
-            ("undone", Event::Undone { at: AT }),
+            ("refunded_elsewhere", Event::FoundElsewhere { refund: refund(1, RefundCause::Elsewhere) }),
+        ],
+    )
+}
+
+fn returns() -> impl Iterator<Item = (&'static str, order::Event)> {
+    use order::returns::Event;
+    let variant = |event: &Event| match event {
+        Event::Requested { .. } => 0,
+        Event::Received { .. } => 1,
+        Event::Rejected { .. } => 2,
+    };
+    let key = Some(RequestKey { key: 0x7777, fingerprint: 0x8888 });
+    of_part(
+        variant,
+        3,
+        [
+            ("return_requested", Event::Requested { lines: vec![(0, 1)], reason: "too small".into(), key, at: AT }),
+            ("return_received", Event::Received { number: 1, refund: refund(1, RefundCause::Return) }),
+            ("return_rejected", Event::Rejected { number: 1, note: "worn".into(), at: AT }),
+        ],
+    )
+}
+
+fn shipments() -> impl Iterator<Item = (&'static str, order::Event)> {
+    use order::shipment::Event;
+    let variant = |event: &Event| match event {
+        Event::Packed { .. } => 0,
+        Event::Shipped { .. } => 1,
+        Event::Delivered { .. } => 2,
+    };
+    let tracking = Tracking { carrier: "Post".into(), number: "RR123".into() };
+    of_part(
+        variant,
+        3,
+        [
+            ("packed", Event::Packed { at: AT }),
+            ("shipped", Event::Shipped { tracking, at: AT }),
+            ("delivered", Event::Delivered { at: AT }),
+        ],
+    )
+}
+
+fn issues() -> impl Iterator<Item = (&'static str, order::Event)> {
+    use order::issues::Event;
+    let variant = |event: &Event| match event {
+        Event::Raised { .. } => 0,
+        Event::Resolved { .. } => 1,
+    };
+    let raised = |kind| Event::Raised { kind, notice: Some(7), at: AT };
+    let resolved = |by, note: &str| Event::Resolved { issues: vec![1], by, note: note.into(), at: AT };
+    let mismatch = IssueKind::AmountMismatch { attempt: 1, reference: "pi_1".into(), captured: inr(341) };
+    of_part(
+        variant,
+        2,
+        [
             ("payment_unknown", raised(IssueKind::PaymentUnknown { attempt: 1, seen: "500".into() })),
             ("amount_mismatch", raised(mismatch)),
             ("refund_failed_raised", raised(IssueKind::RefundFailed { refund: 1, reason: "account_closed".into() })),
@@ -296,14 +391,35 @@ pub(super) fn order() -> [(&'static str, order::Event); 62] {
             ("refunded_elsewhere_raised", raised(IssueKind::RefundedElsewhere { refund: 1, amount: inr(3) })),
             ("dispute_ended", raised(IssueKind::DisputeEnded { reference: "pi_1".into(), outcome: "won".into() })),
             ("disputed", raised(IssueKind::Disputed { reference: "pi_1".into() })),
-            (
-                "resolved_by_operator",
-                Event::IssuesResolved { issues: vec![1], by: Some(USER), note: "called the bank".into(), at: AT },
-            ),
-            (
-                "resolved_by_itself",
-                Event::IssuesResolved { issues: vec![1], by: None, note: "it has resolved itself".into(), at: AT },
-            ),
+            ("resolved_by_operator", resolved(Some(USER), "called the bank")),
+            ("resolved_by_itself", resolved(None, "it has resolved itself")),
+        ],
+    )
+}
+
+fn ends() -> impl Iterator<Item = (&'static str, order::Event)> {
+    use order::lifecycle::Event;
+    let variant = |event: &Event| match event {
+        Event::Begun { .. } => 0,
+        Event::Undone { .. } => 1,
+        Event::Ended { .. } => 2,
+        Event::Erased { .. } => 3,
+    };
+    let begun = |reason| Event::Begun { reason, at: AT };
+    let short = EndReason::InsufficientStock { product: id("p1"), requested: 4, available: 3 };
+    of_part(
+        variant,
+        4,
+        [
+            ("cancelled", begun(EndReason::Cancelled)),
+            ("expired", begun(EndReason::Expired)),
+            ("cart_changed", begun(EndReason::CartChanged)),
+            ("too_many_open_orders", begun(EndReason::TooManyOpenOrders)),
+            ("insufficient_stock", begun(short)),
+            ("customer_erased", begun(EndReason::CustomerErased)),
+            ("undone", Event::Undone { at: AT }),
+            ("ended", Event::Ended { at: AT }),
+            ("erased", Event::Erased { at: AT }),
         ],
     )
 }

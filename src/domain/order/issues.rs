@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Event, Order, Rejection};
+use super::{Attempt, Order, REASON_BYTES_MAX, Rejection, Text};
 use crate::domain::{entity::Timestamp, ids::UserId, money::Money};
 
 /// What is wrong with an order. Stored: see `actors/records.rs` before changing it.
@@ -120,19 +120,38 @@ pub struct Resolved {
 /// look anyway; of the settled ones the oldest is.
 const ISSUES_MAX: usize = 8;
 
-/// How many of the provider's notices an order remembers, the latest: a provider repeats one for days where it is not acknowledged,
-/// and sends about five for a payment and its refund.
-const NOTICES_MAX: usize = 32;
-
 /// The longest note that is recorded, in bytes: what was said, and before it a word for what was done.
-const NOTE_BYTES_MAX: usize = super::refund::REASON_BYTES_MAX + 20;
+const NOTE_BYTES_MAX: usize = REASON_BYTES_MAX + 20;
 
 /// Holds what an operator says against its rule, before anything is done.
 ///
 /// # Errors
 /// [`Rejection::InvalidText`].
 pub fn check_note(note: &str) -> Result<(), Rejection> {
-    super::Text::Note.check(note, super::refund::REASON_BYTES_MAX)
+    Text::Note.check(note, REASON_BYTES_MAX)
+}
+
+/// What can have happened to issues. Stored: see `actors/records.rs` before changing it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Event {
+    /// An operator has something to decide.
+    Raised {
+        kind: IssueKind,
+        /// Hash of the provider's name for the notice that said so, if one did.
+        notice: Option<u64>,
+        at: Timestamp,
+    },
+    /// Issues are settled.
+    Resolved {
+        /// Their numbers.
+        issues: Vec<u32>,
+        /// Who settled them; `None` if they have resolved themselves.
+        by: Option<UserId>,
+        /// What was done.
+        note: String,
+        at: Timestamp,
+    },
 }
 
 impl Order {
@@ -156,7 +175,7 @@ impl Order {
     pub(super) fn self_resolved(&self) -> Option<Vec<u32>> {
         let right = |kind: &IssueKind| match kind {
             IssueKind::PaymentUnknown { attempt, .. } | IssueKind::AmountMismatch { attempt, .. } => {
-                self.attempt(*attempt).is_none_or(super::Attempt::is_final)
+                self.attempt(*attempt).is_none_or(Attempt::is_final)
             }
             IssueKind::Stuck { .. } => self.is_at_rest(),
             IssueKind::RefundFailed { .. }
@@ -175,7 +194,7 @@ impl Order {
         kind: &IssueKind,
         notice: Option<u64>,
         now: Timestamp,
-    ) -> Result<Option<Event>, Rejection> {
+    ) -> Result<Option<super::Event>, Rejection> {
         self.placed()?;
         let is_known = self.open_issue_kinds().any(|known| known.is_same(kind)) || self.has_taken(notice);
         // The provider's books go on to differ after an operator has seen to it.
@@ -190,7 +209,7 @@ impl Order {
             _ => false,
         };
         let is_news = !is_known && !is_settled && self.open_issue_kinds().count() < ISSUES_MAX;
-        Ok(is_news.then(|| Event::IssueRaised { kind: kind.clone(), notice, at: now }))
+        Ok(is_news.then(|| Event::Raised { kind: kind.clone(), notice, at: now }.into()))
     }
 
     pub(super) fn decide_resolve(
@@ -199,24 +218,13 @@ impl Order {
         by: Option<UserId>,
         note: &str,
         now: Timestamp,
-    ) -> Result<Option<Event>, Rejection> {
+    ) -> Result<Option<super::Event>, Rejection> {
         self.placed()?;
-        super::Text::Note.check(note, NOTE_BYTES_MAX)?;
+        Text::Note.check(note, NOTE_BYTES_MAX)?;
         let open = self.open_issues().map(|known| known.number);
         let issues: Vec<u32> = open.filter(|number| issues.contains(number)).collect();
         let is_news = !issues.is_empty();
-        Ok(is_news.then(|| Event::IssuesResolved { issues, by, note: note.to_owned(), at: now }))
-    }
-
-    /// Whether a notice has had its effect.
-    pub(super) fn has_taken(&self, notice: Option<u64>) -> bool {
-        notice.is_some_and(|notice| self.notices.contains(&notice))
-    }
-
-    pub(super) fn take_notice(&mut self, notice: Option<u64>) {
-        self.notices.extend(notice);
-        let beyond = self.notices.len().saturating_sub(NOTICES_MAX);
-        self.notices.drain(..beyond);
+        Ok(is_news.then(|| Event::Resolved { issues, by, note: note.to_owned(), at: now }.into()))
     }
 
     pub(super) fn raise(&mut self, kind: IssueKind, at: Timestamp) {
@@ -231,11 +239,23 @@ impl Order {
         if let Some((reference, outcome)) = ended {
             let is_dispute = |known: &&Issue| known.kind == IssueKind::Disputed { reference: reference.clone() };
             let disputes: Vec<u32> = self.open_issues().filter(is_dispute).map(|known| known.number).collect();
-            self.resolve(&disputes, &Resolved { by: None, note: format!("the dispute ended: {outcome}"), at });
+            self.resolve_all(&disputes, &Resolved { by: None, note: format!("the dispute ended: {outcome}"), at });
         }
     }
 
-    pub(super) fn resolve(&mut self, issues: &[u32], resolved: &Resolved) {
+    pub(super) fn apply_issue(&mut self, event: &Event) {
+        match event {
+            Event::Raised { kind, notice, at } => {
+                self.raise(kind.clone(), *at);
+                self.take_notice(*notice);
+            }
+            Event::Resolved { issues, by, note, at } => {
+                self.resolve_all(issues, &Resolved { by: *by, note: note.clone(), at: *at });
+            }
+        }
+    }
+
+    fn resolve_all(&mut self, issues: &[u32], resolved: &Resolved) {
         for known in self.issues.iter_mut().filter(|known| issues.contains(&known.number)) {
             known.resolved = Some(resolved.clone());
         }

@@ -3,12 +3,36 @@
 //! Ending takes two steps. It begins with a reason, and from then on the checkout gives back what the order holds; it is
 //! over when nothing is held, no payment is open and no refund is under way. Depends on its neighbours.
 
-use super::{EndReason, Event, Order, PaymentState, Refund, Rejection, Status, StockAnswer};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{EndReason, Order, PaymentState, Progress, Refund, Rejection, Return, Status};
 use crate::domain::entity::Timestamp;
+
+/// What can have happened to an order that comes to nothing, or is over. Stored: see `actors/records.rs` before changing it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Event {
+    /// It comes to nothing; what it holds is to be given back.
+    Begun { reason: EndReason, at: Timestamp },
+    /// All its stock is released and its lines are back in the cart; money is still on its way back.
+    Undone { at: Timestamp },
+    /// All is given back.
+    Ended { at: Timestamp },
+    /// Whatever says who its customer is was forgotten.
+    Erased { at: Timestamp },
+}
+
+impl Event {
+    pub(super) fn erases(&self) -> bool {
+        matches!(self, Self::Erased { .. } | Self::Begun { reason: EndReason::CustomerErased, .. })
+    }
+}
 
 impl Order {
     /// Whether the order begins to end for this reason; `Ok(None)` where it ends already, or is not to expire now.
-    pub(super) fn decide_end(&self, reason: EndReason, now: Timestamp) -> Result<Option<Event>, Rejection> {
+    pub(super) fn decide_end(&self, reason: EndReason, now: Timestamp) -> Result<Option<super::Event>, Rejection> {
         let (placement, status) = self.placed()?;
         let waits_for_customer = self
             .open_attempt()
@@ -37,36 +61,65 @@ impl Order {
         if begins && self.paying_attempt().is_some() && self.refunds.iter().any(Refund::is_pending) {
             return Err(Rejection::RefundInProgress);
         }
-        Ok(begins.then_some(Event::EndBegun { reason, at: now }))
+        Ok(begins.then(|| Event::Begun { reason, at: now }.into()))
     }
 
     /// Whether the order has ended, now that its stock is released and its lines are back in the cart.
-    pub(super) fn decide_finish(&self, now: Timestamp) -> Result<Option<Event>, Rejection> {
+    pub(super) fn decide_finish(&self, now: Timestamp) -> Result<Option<super::Event>, Rejection> {
         match self.placed()?.1 {
             // Nothing is over while the provider may still charge.
             Status::Cancelling if self.open_attempt().is_some() => {
                 Err(Rejection::WrongStatus { status: Status::Cancelling })
             }
             Status::Cancelling if self.refunds.iter().all(|refund| !refund.is_pending()) => {
-                Ok(Some(Event::Ended { at: now }))
+                Ok(Some(Event::Ended { at: now }.into()))
             }
-            Status::Cancelling => Ok((!self.undone).then_some(Event::Undone { at: now })),
+            Status::Cancelling => Ok((!self.undone).then(|| Event::Undone { at: now }.into())),
             Status::Cancelled | Status::Expired | Status::Rejected => Ok(None),
             status => Err(Rejection::WrongStatus { status }),
         }
     }
 
-    /// Why the answer to a line ends the order, if it does.
-    pub(super) fn refusal(&self, index: u16, answer: StockAnswer) -> Option<EndReason> {
-        let line = self.placement.as_ref()?.lines.get(usize::from(index))?;
-        match answer {
-            StockAnswer::Reserved => None,
-            StockAnswer::TooLate => Some(EndReason::Expired),
-            StockAnswer::Refused { available } => Some(EndReason::InsufficientStock {
-                product: line.product.clone(),
-                requested: line.quantity,
-                available,
-            }),
+    /// Whether the order forgets its customer; it does so only when it is over.
+    pub(super) fn decide_erase(&self, now: Timestamp) -> Result<Option<super::Event>, Rejection> {
+        match self.placed()? {
+            (placement, _) if placement.address.is_erased() => Ok(None),
+            (_, status) if status.is_final() => Ok(Some(Event::Erased { at: now }.into())),
+            (_, status) => Err(Rejection::WrongStatus { status }),
         }
+    }
+
+    pub(super) fn apply_end(&mut self, event: &Event) {
+        match event {
+            Event::Begun { reason, at } => {
+                self.ending = Some(reason.clone());
+                self.note(*at, None);
+                if *reason == EndReason::CustomerErased {
+                    self.erase();
+                }
+            }
+            Event::Undone { .. } => self.undone = true,
+            Event::Ended { at } => self.advance(Progress::Ended, *at),
+            Event::Erased { .. } => self.erase(),
+        }
+    }
+
+    /// Forgets who its customer is. Lines, amounts, states and the provider's references stay, for the books.
+    fn erase(&mut self) {
+        let placement = Arc::make_mut(self.placement.as_mut().expect("only a placed order is erased"));
+        placement.address = placement.address.erased();
+        placement.fingerprint = 0;
+        self.tracking = None;
+        for attempt in &mut self.attempts {
+            attempt.method.clear();
+            if let Some(PaymentState::Declined { reason }) = &mut attempt.state {
+                reason.clear();
+            }
+        }
+        self.refunds.iter_mut().for_each(|refund| refund.reason.clear());
+        let resolved = self.issues.iter_mut().filter_map(|known| known.resolved.as_mut());
+        resolved.for_each(|resolved| resolved.note.clear());
+        self.returns.iter_mut().for_each(Return::erase);
+        self.history.iter_mut().for_each(|entry| entry.note = None);
     }
 }

@@ -36,27 +36,32 @@
 //! The files, in the order in which they are best read:
 //!
 //! - `parts`: status, history, reason of an end. `placement`: what is frozen when the order is placed.
-//! - `messages`: commands, events, rejections.
-//! - this file: the order, and which rule decides a command; what each event changes.
-//! - `payment`: attempts to pay. `refund` and `returns`: what goes back, and how much money that is.
-//! - `lifecycle`: how an order is cancelled, expires and ends.
+//! - `command`: what can be asked of an order. `rejection`: why it refuses. `limits` and `text`: bounds of what is asked.
+//! - this file: the order, and which part decides a command and applies an event.
+//! - The parts, each with its events, rules and changes: `goods` (cart and stock), `payment` (attempts to pay), `notices`
+//!   (hints of the provider), `refund` and `returns` (what goes back, and how much money that is), `shipment`,
+//!   `lifecycle` (how an order is cancelled, expires, ends and is erased), `issues` (what an operator has to decide).
 //! - `listing`: how lists show an order.
-//! - `issues`: what an operator has to look at.
 //! - `step`: what is to be done next. `saga`: the requests that a step is made of.
 //! - `tests`: examples and properties. `walk`: everything that can happen.
 //!
 //! Depends on `std`, `serde` and its neighbours.
 
-mod issues;
-mod lifecycle;
+mod command;
+pub mod goods;
+pub mod issues;
+pub mod lifecycle;
+mod limits;
 mod listing;
-mod messages;
+pub mod notices;
 mod parts;
-mod payment;
+pub mod payment;
 mod placement;
-mod refund;
-mod returns;
+pub mod refund;
+mod rejection;
+pub mod returns;
 mod saga;
+pub mod shipment;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -69,14 +74,17 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    command::Command,
     issues::{Issue, IssueKind, Resolved, check_note},
+    limits::{ATTEMPTS_MAX, METHOD_BYTES_MAX, REASON_BYTES_MAX, REFUNDS_MAX, RETURNS_MAX, TRACKING_BYTES_MAX},
     listing::{Listing, Stage},
-    messages::{About, Command, Event, Rejection},
+    notices::About,
     parts::{EndReason, HistoryEntry, Status, StockAnswer, Tracking},
     payment::{Attempt, CaptureMode, Intent, PaymentState},
     placement::{Address, InvalidPlacement, Line, Placement},
-    refund::{REASON_BYTES_MAX, REFUNDS_MAX, Refund, RefundCause, RefundRequest, RefundState, Units},
-    returns::{RETURNS_MAX, Return, ReturnState},
+    refund::{Refund, RefundCause, RefundRequest, RefundState, Units},
+    rejection::Rejection,
+    returns::{Return, ReturnState},
     saga::{Effect, EffectResult},
     step::{Poll, Step, Turn},
     text::Text,
@@ -86,12 +94,36 @@ use crate::domain::{
     ids::{OrderId, RequestKey, UserId},
 };
 
-/// How often a customer may try to pay one order. A thief who tries cards is stopped here, an honest customer is not.
-pub const ATTEMPTS_MAX: usize = 5;
-/// The longest token of a payment method, in bytes.
-pub const METHOD_BYTES_MAX: usize = 255;
-/// The longest carrier name and tracking number, in bytes.
-pub const TRACKING_BYTES_MAX: usize = 100;
+/// What can have happened to an order, by the part of it that changed. Stored: see `actors/records.rs` before changing it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Event {
+    Placed(Arc<Placement>),
+    Goods(goods::Event),
+    Payment(payment::Event),
+    Notice(notices::Event),
+    Refund(refund::Event),
+    Return(returns::Event),
+    Shipment(shipment::Event),
+    Issue(issues::Event),
+    End(lifecycle::Event),
+}
+
+/// An event of a part is an event of the order.
+macro_rules! events_of_parts {
+    ($($variant:ident: $part:ident),*) => {$(
+        impl From<$part::Event> for Event {
+            fn from(event: $part::Event) -> Self {
+                Self::$variant(event)
+            }
+        }
+    )*};
+}
+
+events_of_parts! {
+    Goods: goods, Payment: payment, Notice: notices, Refund: refund, Return: returns, Shipment: shipment, Issue: issues,
+    End: lifecycle
+}
 
 /// An order.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -212,30 +244,9 @@ impl Order {
         Ok((placement, self.status().ok_or(Rejection::NotFound)?))
     }
 
-    fn decide_stock(&self, answers: &[(u16, StockAnswer)], now: Timestamp) -> Result<Option<Event>, Rejection> {
-        let (_, status) = self.placed()?;
-        let news = |(index, _): &&(u16, StockAnswer)| self.stock.get(usize::from(*index)) == Some(&None);
-        let answers: Vec<_> = answers.iter().filter(news).copied().collect();
-        match status {
-            Status::Placed if !answers.is_empty() => Ok(Some(Event::StockAnswered { answers, at: now })),
-            _ => Ok(None),
-        }
-    }
-
-    /// Whether the order moves to `to` now; `false` where it is there already.
-    fn decide_advance(&self, to: Progress) -> Result<bool, Rejection> {
-        let (_, status) = self.placed()?;
-        let allowed = match to {
-            Progress::Packed => status == Status::Confirmed,
-            Progress::Shipped => matches!(status, Status::Confirmed | Status::Packed),
-            Progress::Delivered => status == Status::Shipped,
-            Progress::Open | Progress::Confirmed | Progress::Ended => false,
-        };
-        if allowed && to != Progress::Delivered && self.is_refunded_elsewhere() {
-            return Err(Rejection::RefundedElsewhere);
-        }
-        let already = self.progress == to;
-        if allowed || already { Ok(allowed) } else { Err(Rejection::WrongStatus { status }) }
+    fn advance(&mut self, to: Progress, at: Timestamp) {
+        self.progress = to;
+        self.note(at, None);
     }
 
     fn note(&mut self, at: Timestamp, note: Option<String>) {
@@ -259,10 +270,7 @@ impl Entity for Order {
                 Some(known) if known.fingerprint == placement.fingerprint => Ok(None),
                 Some(_) => Err(Rejection::KeyReused),
             },
-            Command::RecordTaken => {
-                let (_, status) = self.placed()?;
-                Ok((status == Status::Placed && !self.taken).then_some(Event::CartTaken { at: now }))
-            }
+            Command::RecordTaken => self.decide_taken(now),
             Command::RejectByCart(reason) => self.decide_end(reason.clone(), now),
             Command::RecordStock(answers) => self.decide_stock(answers, now),
             Command::RequestPayment { method, key, capture } => self.decide_payment(method, *key, *capture, now),
@@ -280,41 +288,23 @@ impl Entity for Order {
             Command::RecordRefunded { attempt, refunded_minor } => {
                 self.decide_refunded_elsewhere(*attempt, *refunded_minor, now)
             }
-            Command::RecordRestocked { number } => match self.refund(*number).map(Refund::is_to_restock) {
-                Some(true) => Ok(Some(Event::Restocked { number: *number, at: now })),
-                Some(false) => Ok(None),
-                None => Err(Rejection::NothingToRefund),
-            },
+            Command::RecordRestocked { number } => self.decide_restocked(*number, now),
             Command::RequestReturn { lines, reason, key } => self.decide_return(lines, reason, *key, now),
             Command::ReceiveReturn { number, restock, by } => self.decide_receive(*number, *restock, *by, now),
             Command::RejectReturn { number, note } => self.decide_reject(*number, note, now),
             Command::RaiseIssue { kind, notice } => self.decide_raise(kind, *notice, now),
             Command::ResolveIssues { issues, by, note } => self.decide_resolve(issues, *by, note, now),
-            Command::RecordFulfilled => match self.placed()?.1 {
-                Status::Paid => Ok(Some(Event::Fulfilled { at: now })),
-                status if status.is_paid() => Ok(None),
-                status => Err(Rejection::WrongStatus { status }),
-            },
+            Command::RecordFulfilled => self.decide_fulfilled(now),
             Command::Cancel => self.decide_end(EndReason::Cancelled, now),
             Command::Expire => self.decide_end(EndReason::Expired, now),
             Command::RecordUndone | Command::Finish => self.decide_finish(now),
-            Command::Pack => Ok(self.decide_advance(Progress::Packed)?.then_some(Event::Packed { at: now })),
-            Command::Ship(tracking) => {
-                Text::Carrier.check(&tracking.carrier, TRACKING_BYTES_MAX)?;
-                Text::TrackingNumber.check(&tracking.number, TRACKING_BYTES_MAX)?;
-                let shipped = Event::Shipped { tracking: tracking.clone(), at: now };
-                Ok(self.decide_advance(Progress::Shipped)?.then_some(shipped))
-            }
-            Command::Deliver => Ok(self.decide_advance(Progress::Delivered)?.then_some(Event::Delivered { at: now })),
-            Command::Erase => match self.placed()? {
-                (placement, _) if placement.address.is_erased() => Ok(None),
-                (_, status) if status.is_final() => Ok(Some(Event::Erased { at: now })),
-                (_, status) => Err(Rejection::WrongStatus { status }),
-            },
+            Command::Pack => self.decide_pack(now),
+            Command::Ship(tracking) => self.decide_ship(tracking, now),
+            Command::Deliver => self.decide_deliver(now),
+            Command::Erase => self.decide_erase(now),
         }
     }
 
-    #[allow(clippy::too_many_lines, reason = "a flat match: one arm per event")]
     fn apply(&mut self, event: &Event) {
         self.sequence += 1;
         match event {
@@ -323,78 +313,14 @@ impl Entity for Order {
                 self.placement = Some(Arc::clone(placement));
                 self.note(placement.at, None);
             }
-            Event::CartTaken { at } => {
-                self.taken = true;
-                // An order whose stock is reserved first awaits its payment only now.
-                if self.open_status() == Status::AwaitingPayment {
-                    self.note(*at, None);
-                }
-            }
-            Event::StockAnswered { answers, at } => {
-                for (index, answer) in answers {
-                    let slot = self.stock.get_mut(usize::from(*index)).expect("decided for an existing line");
-                    *slot = Some(*answer);
-                    self.ending = self.ending.take().or_else(|| self.refusal(*index, *answer));
-                }
-                if self.status() != Some(Status::Placed) {
-                    self.note(*at, None);
-                }
-            }
-            Event::PaymentRequested { method, key, at } => {
-                self.begin_attempt(method, *key, CaptureMode::AtOnce, *at);
-            }
-            Event::AuthorisationRequested { method, key, at } => {
-                self.begin_attempt(method, *key, CaptureMode::Later, *at);
-            }
-            Event::PaymentAdvanced { attempt, state, at } => {
-                let note = self.advance_payment(*attempt, state);
-                self.note(*at, note);
-            }
-            Event::Fulfilled { at } => self.advance(Progress::Confirmed, *at),
-            Event::EndBegun { reason, at } => {
-                self.ending = Some(reason.clone());
-                self.note(*at, None);
-                if *reason == EndReason::CustomerErased {
-                    self.erase();
-                }
-            }
-            Event::Ended { at } => self.advance(Progress::Ended, *at),
-            Event::Packed { at } => self.advance(Progress::Packed, *at),
-            Event::Shipped { tracking, at } => {
-                self.tracking = Some(tracking.clone());
-                self.advance(Progress::Shipped, *at);
-            }
-            Event::Delivered { at } => self.advance(Progress::Delivered, *at),
-            Event::Erased { .. } => self.erase(),
-            Event::CaptureRequested { attempt, .. } => self.attempt_mut(*attempt).intent = Some(Intent::Capture),
-            Event::VoidRequested { attempt, .. } => self.attempt_mut(*attempt).intent = Some(Intent::Void),
-            Event::StrayCaptured { attempt, reference, amount, at } => {
-                let (reference, amount) = (reference.clone(), *amount);
-                let known = self.attempt_mut(*attempt);
-                known.state = Some(PaymentState::Captured { reference, amount });
-                (known.stray, known.needs_refresh, known.intent) = (true, false, None);
-                self.note(*at, Some(format!("a payment of {amount} came too late and goes back")));
-            }
-            Event::Notified { about, notice, .. } => {
-                *self.needs_refresh_mut(*about) = true;
-                self.take_notice(*notice);
-            }
-            Event::NothingNew { about, .. } => *self.needs_refresh_mut(*about) = false,
-            Event::RefundRequested { refund } => self.begin_refund(refund),
-            Event::RefundedElsewhere { refund } => self.take_on_refund(refund),
-            Event::RefundAdvanced { number, state, at, .. } => self.advance_refund(*number, state, *at),
-            Event::Restocked { number, .. } => self.refund_mut(*number).restocked = true,
-            Event::ReturnRequested { lines, reason, key, at } => self.begin_return(lines, reason, *key, *at),
-            Event::ReturnReceived { number, refund } => self.end_return_received(*number, refund),
-            Event::ReturnRejected { number, note, at } => self.end_return_rejected(*number, note, *at),
-            Event::Undone { .. } => self.undone = true,
-            Event::IssueRaised { kind, notice, at } => {
-                self.raise(kind.clone(), *at);
-                self.take_notice(*notice);
-            }
-            Event::IssuesResolved { issues, by, note, at, .. } => {
-                self.resolve(issues, &Resolved { by: *by, note: note.clone(), at: *at });
-            }
+            Event::Goods(event) => self.apply_goods(event),
+            Event::Payment(event) => self.apply_payment(event),
+            Event::Notice(event) => self.apply_notice(event),
+            Event::Refund(event) => self.apply_refund(event),
+            Event::Return(event) => self.apply_return(event),
+            Event::Shipment(event) => self.apply_shipment(event),
+            Event::Issue(event) => self.apply_issue(event),
+            Event::End(event) => self.apply_end(event),
         }
     }
 
@@ -403,7 +329,7 @@ impl Entity for Order {
     }
 
     fn erases(event: &Event) -> bool {
-        matches!(event, Event::Erased { .. } | Event::EndBegun { reason: EndReason::CustomerErased, .. })
+        matches!(event, Event::End(event) if event.erases())
     }
 
     fn view(&self) -> Arc<Order> {
@@ -414,75 +340,5 @@ impl Entity for Order {
         let lines = view.placement.as_ref().map_or(0, |placement| placement.lines.len());
         let refunds = 300 * (view.refunds.len() + view.returns.len() + view.issues.len());
         600 + 200 * lines + 64 * view.history.len() + 160 * view.attempts.len() + refunds
-    }
-}
-
-impl Order {
-    fn begin_attempt(&mut self, method: &str, key: Option<RequestKey>, capture: CaptureMode, at: Timestamp) {
-        let number = u32::try_from(self.attempts.len()).unwrap_or(u32::MAX - 1) + 1;
-        self.attempts.push(Attempt::new(number, method.to_owned(), key, at, capture));
-        self.note(at, None);
-    }
-
-    fn begin_refund(&mut self, refund: &Refund) {
-        self.refunds.push(refund.clone());
-        self.note(refund.at, Some(format!("refund {} of {} requested", refund.number, refund.amount)));
-    }
-
-    fn take_on_refund(&mut self, refund: &Refund) {
-        let Refund { number, attempt, amount, at, .. } = *refund;
-        self.attempt_mut(attempt).needs_refresh = false;
-        self.refunds.push(refund.clone());
-        self.raise(IssueKind::RefundedElsewhere { refund: number, amount }, at);
-        self.note(at, Some(format!("{amount} was given back at the provider")));
-    }
-
-    fn advance_refund(&mut self, number: u32, state: &RefundState, at: Timestamp) {
-        let refund = self.refund_mut(number);
-        refund.needs_refresh = false;
-        refund.state = Some(state.clone());
-        if let RefundState::Failed { reason } = state {
-            self.raise(IssueKind::RefundFailed { refund: number, reason: reason.clone() }, at);
-        }
-        self.note(at, Some(format!("refund {number}: {}", state.as_str())));
-    }
-
-    fn needs_refresh_mut(&mut self, about: About) -> &mut bool {
-        match about {
-            About::Attempt(number) | About::Refunds(number) => &mut self.attempt_mut(number).needs_refresh,
-            About::Refund(number) => &mut self.refund_mut(number).needs_refresh,
-        }
-    }
-
-    fn attempt_mut(&mut self, number: u32) -> &mut Attempt {
-        self.attempts.iter_mut().find(|known| known.number == number).expect("decided for a known attempt")
-    }
-
-    fn refund_mut(&mut self, number: u32) -> &mut Refund {
-        self.refunds.iter_mut().find(|known| known.number == number).expect("decided for a known refund")
-    }
-
-    fn advance(&mut self, to: Progress, at: Timestamp) {
-        self.progress = to;
-        self.note(at, None);
-    }
-
-    /// Forgets who its customer is. Lines, amounts, states and the provider's references stay, for the books.
-    fn erase(&mut self) {
-        let placement = Arc::make_mut(self.placement.as_mut().expect("only a placed order is erased"));
-        placement.address = placement.address.erased();
-        placement.fingerprint = 0;
-        self.tracking = None;
-        for attempt in &mut self.attempts {
-            attempt.method.clear();
-            if let Some(PaymentState::Declined { reason }) = &mut attempt.state {
-                reason.clear();
-            }
-        }
-        self.refunds.iter_mut().for_each(|refund| refund.reason.clear());
-        let resolved = self.issues.iter_mut().filter_map(|known| known.resolved.as_mut());
-        resolved.for_each(|resolved| resolved.note.clear());
-        self.returns.iter_mut().for_each(Return::erase);
-        self.history.iter_mut().for_each(|entry| entry.note = None);
     }
 }

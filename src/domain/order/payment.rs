@@ -12,7 +12,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ATTEMPTS_MAX, About, EndReason, Event, METHOD_BYTES_MAX, Order, Rejection, Status, Text};
+use super::{ATTEMPTS_MAX, About, EndReason, METHOD_BYTES_MAX, Order, Rejection, Status, Text, notices};
 use crate::domain::{entity::Timestamp, ids::RequestKey, money::Money};
 
 /// How far a payment has come, as the provider says. Stored: see `actors/records.rs` before changing it.
@@ -180,6 +180,35 @@ impl Attempt {
     }
 }
 
+/// What can have happened to payments. Stored: see `actors/records.rs` before changing it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Event {
+    /// The intent to charge, durable before a byte leaves for the provider.
+    Requested {
+        /// The provider's token of the payment method.
+        method: String,
+        /// The identity of the request.
+        key: Option<RequestKey>,
+        capture: CaptureMode,
+        at: Timestamp,
+    },
+    /// The provider said how far a payment has come.
+    Advanced { attempt: u32, state: PaymentState, at: Timestamp },
+    /// The intent to capture what is held.
+    CaptureRequested { attempt: u32, at: Timestamp },
+    /// The intent to give up an attempt; the order goes on.
+    VoidRequested { attempt: u32, at: Timestamp },
+    /// The provider captured what cannot pay the order: it had declined or voided the attempt, or it took another amount.
+    StrayCaptured {
+        attempt: u32,
+        /// The provider's name for the payment.
+        reference: String,
+        amount: Money,
+        at: Timestamp,
+    },
+}
+
 impl Order {
     /// An attempt by its number.
     #[must_use]
@@ -210,7 +239,7 @@ impl Order {
         key: Option<RequestKey>,
         capture: CaptureMode,
         now: Timestamp,
-    ) -> Result<Option<Event>, Rejection> {
+    ) -> Result<Option<super::Event>, Rejection> {
         let (placement, status) = self.placed()?;
         if let Some(key) = key
             && key.repeats(self.attempts.iter().filter_map(|attempt| attempt.key))?
@@ -238,11 +267,7 @@ impl Order {
         if self.attempts.len() >= ATTEMPTS_MAX {
             return Err(Rejection::TooManyAttempts);
         }
-        let method = method.to_owned();
-        Ok(Some(match capture {
-            CaptureMode::AtOnce => Event::PaymentRequested { method, key, at: now },
-            CaptureMode::Later => Event::AuthorisationRequested { method, key, at: now },
-        }))
+        Ok(Some(Event::Requested { method: method.to_owned(), key, capture, at: now }.into()))
     }
 
     /// What the provider says about an attempt, whoever asked: the request itself, a repeat, a notice, the reconciler.
@@ -251,27 +276,27 @@ impl Order {
         number: u32,
         state: &PaymentState,
         now: Timestamp,
-    ) -> Result<Option<Event>, Rejection> {
+    ) -> Result<Option<super::Event>, Rejection> {
         let (placement, status) = self.placed()?;
         let attempt = self.attempt(number).ok_or(Rejection::WrongStatus { status })?;
-        let news = Event::PaymentAdvanced { attempt: number, state: state.clone(), at: now };
+        let news = || Event::Advanced { attempt: number, state: state.clone(), at: now }.into();
         match (&attempt.state, state) {
             (
                 Some(PaymentState::Declined { .. } | PaymentState::Voided { .. }),
                 PaymentState::Captured { reference, amount },
             ) => {
                 let (reference, amount) = (reference.clone(), *amount);
-                Ok(Some(Event::StrayCaptured { attempt: number, reference, amount, at: now }))
+                Ok(Some(Event::StrayCaptured { attempt: number, reference, amount, at: now }.into()))
             }
             (Some(known), _) if known == state || known.is_final() => {
-                let nothing_new = Event::NothingNew { about: About::Attempt(number), at: now };
-                Ok(attempt.needs_refresh.then_some(nothing_new))
+                let nothing_new = notices::Event::NothingNew { about: About::Attempt(number), at: now };
+                Ok(attempt.needs_refresh.then(|| nothing_new.into()))
             }
             _ => match state.amount() {
                 Some(captured) if captured != placement.total => {
                     Err(Rejection::AmountMismatch { captured, total: placement.total })
                 }
-                _ => Ok(Some(news)),
+                _ => Ok(Some(news())),
             },
         }
     }
@@ -282,7 +307,7 @@ impl Order {
         reference: &str,
         captured: Money,
         now: Timestamp,
-    ) -> Result<Option<Event>, Rejection> {
+    ) -> Result<Option<super::Event>, Rejection> {
         let (placement, status) = self.placed()?;
         let attempt = self.attempt(number).ok_or(Rejection::WrongStatus { status })?;
         if attempt.is_final() {
@@ -292,14 +317,14 @@ impl Order {
             return Err(Rejection::AmountMismatch { captured, total: placement.total });
         }
         let reference = reference.to_owned();
-        Ok(Some(Event::StrayCaptured { attempt: number, reference, amount: captured, at: now }))
+        Ok(Some(Event::StrayCaptured { attempt: number, reference, amount: captured, at: now }.into()))
     }
 
-    pub(super) fn decide_capture(&self, now: Timestamp) -> Result<Option<Event>, Rejection> {
+    pub(super) fn decide_capture(&self, now: Timestamp) -> Result<Option<super::Event>, Rejection> {
         let (_, status) = self.placed()?;
         match (status, self.open_attempt()) {
             (Status::Authorised, Some(attempt)) => Ok(match attempt.intent {
-                None => Some(Event::CaptureRequested { attempt: attempt.number, at: now }),
+                None => Some(Event::CaptureRequested { attempt: attempt.number, at: now }.into()),
                 Some(_) => None,
             }),
             _ if status.is_paid() => Ok(None),
@@ -307,13 +332,13 @@ impl Order {
         }
     }
 
-    pub(super) fn decide_abandon(&self, now: Timestamp) -> Result<Option<Event>, Rejection> {
+    pub(super) fn decide_abandon(&self, now: Timestamp) -> Result<Option<super::Event>, Rejection> {
         let (_, status) = self.placed()?;
         match (status, self.open_attempt()) {
             (Status::PaymentPending, Some(attempt)) => match (&attempt.state, attempt.intent) {
                 (_, Some(_)) => Ok(None),
                 (Some(PaymentState::ActionRequired { .. }), None) => {
-                    Ok(Some(Event::VoidRequested { attempt: attempt.number, at: now }))
+                    Ok(Some(Event::VoidRequested { attempt: attempt.number, at: now }.into()))
                 }
                 _ => Err(Rejection::PaymentInProgress { attempt: attempt.number }),
             },
@@ -322,34 +347,8 @@ impl Order {
         }
     }
 
-    /// A notice is a hint: it is remembered where it may bring news, and the provider is asked.
-    pub(super) fn decide_notify(
-        &self,
-        about: About,
-        notice: Option<u64>,
-        now: Timestamp,
-    ) -> Result<Option<Event>, Rejection> {
-        let (_, status) = self.placed()?;
-        let has_news = match about {
-            // Where the provider is being asked anyway there is nothing to remember, and nothing comes after a capture: what
-            // goes back has notices of its own.
-            About::Attempt(number) => self.attempt(number).map(|attempt| {
-                let is_captured = attempt.captured().is_some();
-                attempt.state.is_some() && !is_captured && !attempt.needs_refresh
-            }),
-            About::Refunds(number) => {
-                let may_differ = |attempt: &Attempt| attempt.captured().is_some() && !attempt.needs_refresh;
-                self.attempt(number).map(may_differ)
-            }
-            About::Refund(number) => self.refund(number).map(|refund| refund.state.is_some() && !refund.needs_refresh),
-        };
-        let has_news = has_news.ok_or(Rejection::WrongStatus { status })? && !self.has_taken(notice);
-        Ok(has_news.then_some(Event::Notified { about, notice, at: now }))
-    }
-
-    pub(super) fn advance_payment(&mut self, number: u32, state: &PaymentState) -> Option<String> {
-        let attempt = self.attempts.iter_mut().find(|known| known.number == number);
-        let attempt = attempt.expect("decided for a known attempt");
+    fn advance_payment(&mut self, number: u32, state: &PaymentState) -> Option<String> {
+        let attempt = self.attempt_mut(number);
         attempt.state = Some(state.clone());
         attempt.needs_refresh = false;
         if state.is_final() {
@@ -357,7 +356,7 @@ impl Order {
         }
         let in_time = matches!(state, PaymentState::Captured { .. }) && self.ending == Some(EndReason::Expired);
         if in_time {
-            // It was paid at the last moment: its stock is still reserved, as nothing is released before payments are resolved.
+            // It was paid at the last moment. Its stock is still reserved: nothing is released before payments are final.
             self.ending = None;
         }
         match state {
@@ -367,6 +366,33 @@ impl Order {
             PaymentState::ActionRequired { .. } => Some("the payment needs its customer".to_owned()),
             PaymentState::Processing { .. } => Some("the provider works on the payment".to_owned()),
             PaymentState::Authorised { .. } => None,
+        }
+    }
+
+    pub(super) fn attempt_mut(&mut self, number: u32) -> &mut Attempt {
+        self.attempts.iter_mut().find(|known| known.number == number).expect("decided for a known attempt")
+    }
+
+    pub(super) fn apply_payment(&mut self, event: &Event) {
+        match event {
+            Event::Requested { method, key, capture, at } => {
+                let number = u32::try_from(self.attempts.len()).unwrap_or(u32::MAX - 1) + 1;
+                self.attempts.push(Attempt::new(number, method.clone(), *key, *at, *capture));
+                self.note(*at, None);
+            }
+            Event::Advanced { attempt, state, at } => {
+                let note = self.advance_payment(*attempt, state);
+                self.note(*at, note);
+            }
+            Event::CaptureRequested { attempt, .. } => self.attempt_mut(*attempt).intent = Some(Intent::Capture),
+            Event::VoidRequested { attempt, .. } => self.attempt_mut(*attempt).intent = Some(Intent::Void),
+            Event::StrayCaptured { attempt, reference, amount, at } => {
+                let (reference, amount) = (reference.clone(), *amount);
+                let known = self.attempt_mut(*attempt);
+                known.state = Some(PaymentState::Captured { reference, amount });
+                (known.stray, known.needs_refresh, known.intent) = (true, false, None);
+                self.note(*at, Some(format!("a payment of {amount} came too late and goes back")));
+            }
         }
     }
 }

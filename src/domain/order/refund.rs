@@ -6,17 +6,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{About, Attempt, Event, Order, Placement, Progress, Rejection, Status, Text};
+use super::{
+    About, Attempt, IssueKind, Order, Placement, Progress, REASON_BYTES_MAX, REFUNDS_MAX, Rejection, Status, Text,
+    notices,
+};
 use crate::domain::{
     entity::Timestamp,
     ids::{RequestKey, UserId},
     money::Money,
 };
-
-/// How many refunds an order may have.
-pub const REFUNDS_MAX: usize = 50;
-/// The longest reason and note, in bytes.
-pub const REASON_BYTES_MAX: usize = 500;
 
 /// Units of lines: the line's index in the placement, and how many.
 pub type Units = Vec<(u16, u32)>;
@@ -169,6 +167,20 @@ pub struct RefundRequest {
     pub key: Option<RequestKey>,
 }
 
+/// What can have happened to refunds. Stored: see `actors/records.rs` before changing it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Event {
+    /// The intent to refund, durable before a byte leaves for the provider.
+    Requested { refund: Refund },
+    /// The provider said how far a refund has come.
+    Advanced { number: u32, state: RefundState, at: Timestamp },
+    /// The units of a refund are back in stock.
+    Restocked { number: u32, at: Timestamp },
+    /// Money was refunded at the provider's own site; the order counts it as its own refund from now on.
+    FoundElsewhere { refund: Refund },
+}
+
 impl Order {
     /// The refunds, oldest first.
     #[must_use]
@@ -225,7 +237,7 @@ impl Order {
         attempt: u32,
         refunded_minor: u64,
         now: Timestamp,
-    ) -> Result<Option<Event>, Rejection> {
+    ) -> Result<Option<super::Event>, Rejection> {
         let (placement, status) = self.placed()?;
         let known = self.attempt(attempt).ok_or(Rejection::WrongStatus { status })?;
         let minor = refunded_minor.saturating_sub(self.refunded_of(attempt)).min(self.left_of(attempt));
@@ -233,24 +245,13 @@ impl Order {
         if self.refunds.len() >= REFUNDS_MAX {
             return Err(Rejection::TooManyRefunds);
         }
-        Ok(Some(Event::RefundedElsewhere {
-            refund: Refund {
-                number: self.next_refund(),
-                attempt,
-                lines: Vec::new(),
-                shipping: false,
-                amount: Money { minor, ..placement.total },
-                restock: Vec::new(),
-                cause: RefundCause::Elsewhere,
-                reason: "refunded at the provider's own site".into(),
-                by: None,
-                key: None,
-                at: now,
-                state: Some(RefundState::Refunded { reference: reference.to_owned() }),
-                restocked: false,
-                needs_refresh: false,
-            },
-        }))
+        let amount = Money { minor, ..placement.total };
+        let refund = Refund {
+            reason: "refunded at the provider's own site".into(),
+            state: Some(RefundState::Refunded { reference: reference.to_owned() }),
+            ..self.new_refund(attempt, amount, RefundCause::Elsewhere, now)
+        };
+        Ok(Some(Event::FoundElsewhere { refund }.into()))
     }
 
     fn live_refunds(&self) -> impl Iterator<Item = &Refund> {
@@ -313,22 +314,28 @@ impl Order {
         let not_restocked = placement.lines.iter().zip(restocked).map(|(line, restocked)| line.quantity - restocked);
         let back = units.iter().zip(not_restocked).map(|(units, most)| if restock { most.min(*units) } else { 0 });
         let (restock, lines) = (named(back.collect()), named(units));
-        Ok(Some(Refund {
+        let amount = Money { minor, ..placement.total };
+        Ok(Some(Refund { lines, shipping, restock, ..self.new_refund(paying, amount, RefundCause::Asked, now) }))
+    }
+
+    /// A refund of nothing yet but money.
+    fn new_refund(&self, attempt: u32, amount: Money, cause: RefundCause, at: Timestamp) -> Refund {
+        Refund {
             number: self.next_refund(),
-            attempt: paying,
-            lines,
-            shipping,
-            amount: Money { minor, ..placement.total },
-            restock,
-            cause: RefundCause::Asked,
+            attempt,
+            lines: Vec::new(),
+            shipping: false,
+            amount,
+            restock: Vec::new(),
+            cause,
             reason: String::new(),
             by: None,
             key: None,
-            at: now,
+            at,
             state: None,
             restocked: false,
             needs_refresh: false,
-        }))
+        }
     }
 
     fn next_refund(&self) -> u32 {
@@ -348,7 +355,11 @@ impl Order {
         Ok(units)
     }
 
-    pub(super) fn decide_refund(&self, request: &RefundRequest, now: Timestamp) -> Result<Option<Event>, Rejection> {
+    pub(super) fn decide_refund(
+        &self,
+        request: &RefundRequest,
+        now: Timestamp,
+    ) -> Result<Option<super::Event>, Rejection> {
         let (_, status) = self.placed()?;
         if let Some(key) = request.key
             && key.repeats(self.refunds.iter().filter_map(|refund| refund.key))?
@@ -368,7 +379,7 @@ impl Order {
             return Err(Rejection::CancelInstead);
         }
         (refund.reason, refund.by, refund.key) = (request.reason.clone(), Some(request.by), request.key);
-        Ok(Some(Event::RefundRequested { refund }))
+        Ok(Some(Event::Requested { refund }.into()))
     }
 
     fn leaves_nothing(&self, refund: &Refund) -> bool {
@@ -399,22 +410,8 @@ impl Order {
                 && !of(attempt.number, RefundCause::Stray)
             {
                 let amount = Money { minor, ..captured };
-                return Some(Refund {
-                    number: self.next_refund(),
-                    attempt: attempt.number,
-                    lines: Vec::new(),
-                    shipping: false,
-                    amount,
-                    restock: Vec::new(),
-                    cause: RefundCause::Stray,
-                    reason: "it came too late".into(),
-                    by: None,
-                    key: None,
-                    at: now,
-                    state: None,
-                    restocked: false,
-                    needs_refresh: false,
-                });
+                let refund = self.new_refund(attempt.number, amount, RefundCause::Stray, now);
+                return Some(Refund { reason: "it came too late".into(), ..refund });
             }
         }
         let paying = self.paying_attempt()?;
@@ -428,12 +425,12 @@ impl Order {
         Some(Refund { cause: RefundCause::Cancelled, reason: "the order was cancelled".into(), ..refund })
     }
 
-    pub(super) fn decide_owed_refund(&self, now: Timestamp) -> Result<Option<Event>, Rejection> {
+    pub(super) fn decide_owed_refund(&self, now: Timestamp) -> Result<Option<super::Event>, Rejection> {
         self.placed()?;
         if self.refunds.iter().any(Refund::is_pending) {
             return Ok(None);
         }
-        Ok(self.owed_refund(now).map(|refund| Event::RefundRequested { refund }))
+        Ok(self.owed_refund(now).map(|refund| Event::Requested { refund }.into()))
     }
 
     /// The same refund once more, where it failed.
@@ -442,7 +439,7 @@ impl Order {
         number: u32,
         by: UserId,
         now: Timestamp,
-    ) -> Result<Option<Event>, Rejection> {
+    ) -> Result<Option<super::Event>, Rejection> {
         let (_, status) = self.placed()?;
         let failed = self.refund(number).ok_or(Rejection::NothingToRefund)?;
         if !failed.has_failed() {
@@ -469,7 +466,7 @@ impl Order {
             needs_refresh: false,
             ..failed.clone()
         };
-        Ok(Some(Event::RefundRequested { refund: again }))
+        Ok(Some(Event::Requested { refund: again }.into()))
     }
 
     /// Whether what a failed refund was for has been refunded by another one since.
@@ -491,16 +488,57 @@ impl Order {
         number: u32,
         state: &RefundState,
         now: Timestamp,
-    ) -> Result<Option<Event>, Rejection> {
+    ) -> Result<Option<super::Event>, Rejection> {
         let (_, status) = self.placed()?;
         let refund = self.refund(number).ok_or(Rejection::WrongStatus { status })?;
         let is_news = refund.state.as_ref().is_none_or(|known| state.rank() > known.rank());
         Ok(if is_news {
-            Some(Event::RefundAdvanced { number, state: state.clone(), at: now })
+            Some(Event::Advanced { number, state: state.clone(), at: now }.into())
         } else if refund.needs_refresh {
-            Some(Event::NothingNew { about: About::Refund(number), at: now })
+            Some(notices::Event::NothingNew { about: About::Refund(number), at: now }.into())
         } else {
             None
         })
+    }
+
+    pub(super) fn decide_restocked(&self, number: u32, now: Timestamp) -> Result<Option<super::Event>, Rejection> {
+        let refund = self.refund(number).ok_or(Rejection::NothingToRefund)?;
+        Ok(refund.is_to_restock().then(|| Event::Restocked { number, at: now }.into()))
+    }
+
+    pub(super) fn apply_refund(&mut self, event: &Event) {
+        match event {
+            Event::Requested { refund } => self.begin_refund(refund),
+            Event::Advanced { number, state, at } => self.advance_refund(*number, state, *at),
+            Event::Restocked { number, .. } => self.refund_mut(*number).restocked = true,
+            Event::FoundElsewhere { refund } => self.take_on_refund(refund),
+        }
+    }
+
+    pub(super) fn begin_refund(&mut self, refund: &Refund) {
+        self.refunds.push(refund.clone());
+        self.note(refund.at, Some(format!("refund {} of {} requested", refund.number, refund.amount)));
+    }
+
+    fn take_on_refund(&mut self, refund: &Refund) {
+        let Refund { number, attempt, amount, at, .. } = *refund;
+        self.attempt_mut(attempt).needs_refresh = false;
+        self.refunds.push(refund.clone());
+        self.raise(IssueKind::RefundedElsewhere { refund: number, amount }, at);
+        self.note(at, Some(format!("{amount} was given back at the provider")));
+    }
+
+    fn advance_refund(&mut self, number: u32, state: &RefundState, at: Timestamp) {
+        let refund = self.refund_mut(number);
+        refund.needs_refresh = false;
+        refund.state = Some(state.clone());
+        if let RefundState::Failed { reason } = state {
+            self.raise(IssueKind::RefundFailed { refund: number, reason: reason.clone() }, at);
+        }
+        self.note(at, Some(format!("refund {number}: {}", state.as_str())));
+    }
+
+    pub(super) fn refund_mut(&mut self, number: u32) -> &mut Refund {
+        self.refunds.iter_mut().find(|known| known.number == number).expect("decided for a known refund")
     }
 }

@@ -4,14 +4,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Event, Order, REASON_BYTES_MAX, Refund, RefundCause, Rejection, Status, Text, Units};
+use super::{Order, REASON_BYTES_MAX, RETURNS_MAX, Refund, RefundCause, Rejection, Status, Text, Units};
 use crate::domain::{
     entity::Timestamp,
     ids::{RequestKey, UserId},
 };
-
-/// How many returns an order may have.
-pub const RETURNS_MAX: usize = 20;
 
 /// Goods that a customer sends back.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -47,6 +44,24 @@ pub enum ReturnState {
     },
 }
 
+/// What can have happened to returns. Stored: see `actors/records.rs` before changing it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Event {
+    /// The customer wants to send goods back.
+    Requested {
+        lines: Units,
+        reason: String,
+        /// The identity of the request.
+        key: Option<RequestKey>,
+        at: Timestamp,
+    },
+    /// The goods are back, and their money is to go back.
+    Received { number: u32, refund: Refund },
+    /// The goods are not accepted.
+    Rejected { number: u32, note: String, at: Timestamp },
+}
+
 impl Order {
     /// The returns, oldest first.
     #[must_use]
@@ -60,7 +75,7 @@ impl Order {
         reason: &str,
         key: Option<RequestKey>,
         now: Timestamp,
-    ) -> Result<Option<Event>, Rejection> {
+    ) -> Result<Option<super::Event>, Rejection> {
         let (placement, status) = self.placed()?;
         if let Some(key) = key
             && key.repeats(self.returns.iter().filter_map(|known| known.key))?
@@ -83,7 +98,7 @@ impl Order {
             return Err(Rejection::NothingToRefund);
         }
         self.checked_units(lines, &left)?;
-        Ok(Some(Event::ReturnRequested { lines: lines.clone(), reason: reason.to_owned(), key, at: now }))
+        Ok(Some(Event::Requested { lines: lines.clone(), reason: reason.to_owned(), key, at: now }.into()))
     }
 
     fn open_return(&self, number: u32) -> Result<&Return, Rejection> {
@@ -97,7 +112,7 @@ impl Order {
         restock: bool,
         by: UserId,
         now: Timestamp,
-    ) -> Result<Option<Event>, Rejection> {
+    ) -> Result<Option<super::Event>, Rejection> {
         self.placed()?;
         let open = match self.open_return(number) {
             Err(Rejection::ReturnDecided) if self.returns.iter().any(|known| known.received(number)) => {
@@ -108,30 +123,43 @@ impl Order {
         self.check_refunds()?;
         let refund = self.refund_of(&open.lines, false, restock, now)?.ok_or(Rejection::NothingToRefund)?;
         let refund = Refund { cause: RefundCause::Return, reason: open.reason.clone(), by: Some(by), ..refund };
-        Ok(Some(Event::ReturnReceived { number, refund }))
+        Ok(Some(Event::Received { number, refund }.into()))
     }
 
-    pub(super) fn decide_reject(&self, number: u32, note: &str, now: Timestamp) -> Result<Option<Event>, Rejection> {
+    pub(super) fn decide_reject(
+        &self,
+        number: u32,
+        note: &str,
+        now: Timestamp,
+    ) -> Result<Option<super::Event>, Rejection> {
         self.placed()?;
         self.open_return(number)?;
         Text::Note.check(note, REASON_BYTES_MAX)?;
-        Ok(Some(Event::ReturnRejected { number, note: note.to_owned(), at: now }))
+        Ok(Some(Event::Rejected { number, note: note.to_owned(), at: now }.into()))
     }
 
-    pub(super) fn begin_return(&mut self, lines: &Units, reason: &str, key: Option<RequestKey>, at: Timestamp) {
+    pub(super) fn apply_return(&mut self, event: &Event) {
+        match event {
+            Event::Requested { lines, reason, key, at } => self.begin_return(lines, reason, *key, *at),
+            Event::Received { number, refund } => self.end_return_received(*number, refund),
+            Event::Rejected { number, note, at } => self.end_return_rejected(*number, note, *at),
+        }
+    }
+
+    fn begin_return(&mut self, lines: &Units, reason: &str, key: Option<RequestKey>, at: Timestamp) {
         let number = u32::try_from(self.returns.len()).unwrap_or(u32::MAX - 1) + 1;
         let (lines, reason) = (lines.clone(), reason.to_owned());
         self.returns.push(Return { number, lines, reason, key, at, state: ReturnState::Requested });
         self.note(at, Some(format!("return {number} requested")));
     }
 
-    pub(super) fn end_return_received(&mut self, number: u32, refund: &Refund) {
+    fn end_return_received(&mut self, number: u32, refund: &Refund) {
         self.return_mut(number).state = ReturnState::Received { refund: refund.number };
         self.note(refund.at, Some(format!("return {number} received")));
         self.begin_refund(refund);
     }
 
-    pub(super) fn end_return_rejected(&mut self, number: u32, note: &str, at: Timestamp) {
+    fn end_return_rejected(&mut self, number: u32, note: &str, at: Timestamp) {
         self.return_mut(number).state = ReturnState::Rejected { note: note.to_owned() };
         self.note(at, Some(format!("return {number} rejected: {note}")));
     }

@@ -227,7 +227,7 @@ fn an_erased_order_keeps_what_the_books_need_and_nothing_of_its_customer() {
     assert_eq!(Order::default().decide(&Command::Erase, NOW), Err(Rejection::NotFound));
 
     let mut order = on_its_way;
-    order.apply(&Event::Delivered { at: NOW });
+    order.apply(&shipment::Event::Delivered { at: NOW }.into());
     let before = order.clone();
     let personal = ["Asha", "1 Road", "Pune", "411001", "RR-77", "tok_success", "insufficient_funds"];
     assert!(personal.iter().all(|text| shown(&before).contains(text)), "{}", shown(&before));
@@ -251,7 +251,7 @@ fn an_order_whose_customer_is_erased_meanwhile_is_rejected_without_its_address()
     assert!(Order::erases(&begun));
     order.apply(&begun);
     assert!(order.placement().unwrap().address.is_erased());
-    order.apply(&Event::Ended { at: NOW });
+    order.apply(&lifecycle::Event::Ended { at: NOW }.into());
     assert_eq!(order.status(), Some(Status::Rejected));
     assert_eq!(order.decide(&Command::Erase, NOW), Ok(None));
 }

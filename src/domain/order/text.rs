@@ -1,12 +1,10 @@
-//! The texts that come with commands to an order, and the rule for them.
+//! The texts that come with commands to an order.
 //!
-//! Depends on `std`, `serde` and its neighbours.
+//! Depends on `std` and `serde`.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-
-use super::Rejection;
 
 /// A text that comes with a command to an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,18 +28,6 @@ impl Text {
             Self::Reason => "reason",
             Self::Note => "note",
         }
-    }
-
-    /// Holds it against its rule: something printable, of at most `bytes_max` bytes.
-    ///
-    /// # Errors
-    /// [`Rejection::InvalidText`].
-    pub(super) fn check(self, text: &str, bytes_max: usize) -> Result<(), Rejection> {
-        let printable = text.chars().all(|character| !character.is_control());
-        if text.trim().is_empty() || text.len() > bytes_max || !printable {
-            return Err(Rejection::InvalidText { field: self, bytes_max });
-        }
-        Ok(())
     }
 }
 
