@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// Kills of a short run.
-const CYCLES: u64 = 20;
+const CYCLES: u64 = 8;
 /// After so many kills the shop and its history begin anew, since every check reads all of them.
 const CYCLES_PER_SHOP: u64 = 10;
 /// The same for the size of the history, about twenty thousand answers: a fast shop gives more, and whether stock was

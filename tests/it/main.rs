@@ -1,4 +1,4 @@
-//! The shop through its real router, one module per capability.
+//! The shop through its real router and as a process, one module per capability.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
 mod access;
@@ -8,6 +8,7 @@ mod cart;
 mod catalogue;
 mod checkout;
 mod circuit;
+mod commands;
 mod control;
 mod description;
 mod embedding;
@@ -23,20 +24,25 @@ mod gateway_sim;
 mod hostile;
 mod import;
 mod issues;
+mod load;
 mod nested;
 mod operations;
 mod orders;
 mod payment;
 mod provider;
 mod reconciliation;
+#[path = "../recorded/mod.rs"]
+mod recorded;
 mod refunds;
 mod restart;
 mod returns;
 mod reviews;
 mod search;
+mod secrets;
 mod stock;
 mod stripe;
 mod support;
 mod upkeep;
+mod verify;
 mod webhooks;
 mod wrong_bodies;

@@ -32,7 +32,7 @@ use souk::{
 use tempfile::TempDir;
 
 use bugs::Bug;
-use recorded::{PASSWORD, Process, START_MAX, World};
+use recorded::{PASSWORD, Person, Process, START_MAX, World};
 
 const PRICE: u64 = 1_000;
 
@@ -68,14 +68,24 @@ async fn script(world: &Arc<World>) {
     let ann = world.enter("ann", "ann@example.org").await;
     let bob = world.enter("bob", "bob@example.org").await;
 
+    one_customer(&seller, &ann, &bob).await;
+    another_customer(&seller, &admin, &bob).await;
+}
+
+/// How many units are in a cart that holds one product.
+fn units(lines: &[Line]) -> u64 {
+    lines.iter().map(|(_, quantity)| u64::from(*quantity)).sum()
+}
+
+/// Keys that are repeated, a payment whose answer is lost, orders that are cancelled.
+async fn one_customer(seller: &Person, ann: &Person, bob: &Person) {
     // A cart, with a key that is used twice, and then for another request.
     ann.cart().await;
     ann.add("pen", 2, Some("k1")).await;
     ann.add("pen", 2, Some("k1")).await;
     ann.add("pen", 3, Some("k1")).await;
     ann.add("pen", 1, None).await;
-    let pens = |lines: Vec<Line>| lines.iter().map(|(_, quantity)| u64::from(*quantity)).sum::<u64>();
-    let total = pens(ann.cart().await) * PRICE;
+    let total = units(&ann.cart().await) * PRICE;
 
     // An order whose payment is charged while the answer is lost.
     let first = ann.checkout(total, "c1").await;
@@ -93,7 +103,7 @@ async fn script(world: &Arc<World>) {
 
     // An order that is cancelled, and one that is declined.
     for (key, declined) in [("c2", false), ("c3", true)] {
-        let total = pens(ann.cart().await) * PRICE;
+        let total = units(&ann.cart().await) * PRICE;
         if let Some(order) = ann.checkout(total, key).await {
             seller.stock("pen").await;
             if declined {
@@ -105,7 +115,10 @@ async fn script(world: &Arc<World>) {
         seller.stock("pen").await;
         ann.cart().await;
     }
+}
 
+/// A price that changes, a parcel, more than there is, a product that is removed.
+async fn another_customer(seller: &Person, admin: &Person, bob: &Person) {
     // A price that changes between the cart and the checkout; an order that is packed and shipped.
     bob.cart().await;
     bob.add("ink", 1, None).await;
@@ -113,7 +126,7 @@ async fn script(world: &Arc<World>) {
     bob.checkout(PRICE, "d0").await;
     bob.cart().await;
     bob.add("ink", 1, None).await;
-    let total = pens(bob.cart().await) * 2 * PRICE;
+    let total = units(&bob.cart().await) * 2 * PRICE;
     if let Some(order) = bob.checkout(total, "d1").await {
         bob.pay(&order, "tok_success", "z1").await;
         for to in ["pack", "ship"] {

@@ -31,11 +31,14 @@ pub(crate) fn build(bugs: &[Bug]) -> PathBuf {
     let manifest = files.get_mut(Path::new("Cargo.toml")).expect("the manifest was read");
     *manifest = renamed(std::str::from_utf8(manifest).expect("the manifest is text")).into_bytes();
     write(&copy, &files);
-    // With a test, because then the dependencies have the features that they have in tests, and are there already.
+    // With a test and for the whole workspace, because then dependencies have the features that they have in the checks of
+    // the repository, and are there already. The lints are not for the bugs.
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "--locked", "--bin", NAME, "--test", "tidy", "--target-dir"]).arg(target);
-    let built = command.current_dir(&copy).status().expect("cargo runs");
+    command
+        .args(["build", "--quiet", "--locked", "--workspace", "--bin", NAME, "--test", "tidy", "--target-dir"])
+        .arg(target);
+    let built = command.current_dir(&copy).env_remove("RUSTC_WORKSPACE_WRAPPER").status().expect("cargo runs");
     assert!(built.success(), "the shop with bugs is not built");
     target.join("debug").join(NAME)
 }

@@ -1,8 +1,5 @@
 //! The operator's commands on the real binary: they work the same whether the shop runs or not, and report errors
 //! clearly.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
-
-mod recorded;
 
 use std::{
     collections::BTreeSet,
@@ -18,7 +15,7 @@ use std::{
 
 use serde_json::Value;
 
-use self::recorded::{Process, START_MAX, World};
+use crate::recorded::{Process, START_MAX, World};
 
 fn souk(data: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_souk"));

@@ -1,6 +1,5 @@
 //! `souk verify` as an operator uses it: on a directory that is intact, in use, or damaged; on a shop that cannot be
 //! reached; on a malformed history. Faults of a running shop are in `tests/planted/`.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
 use std::{
     collections::BTreeMap,
@@ -91,7 +90,7 @@ fn a_check_that_cannot_be_made_fails_with_one_line() {
     let (history, nowhere) = (history.to_str().unwrap(), directory.path().join("nowhere"));
     let cases: [(&[&str], &str); 5] = [
         (&["--url", "http://127.0.0.1:1"], "cannot be reached: Connection refused"),
-        (&["--url", "nonsense"], "it is no URL"),
+        (&["--url", "nonsense"], "write http:// before it"),
         (&["--history", history], "line 2: missing field"),
         (&["--history", "/nowhere/at/all"], "No such file"),
         (&["--data-dir", nowhere.to_str().unwrap()], "no shop was here"),

@@ -1,6 +1,5 @@
 //! The load generator against a real shop on a socket: it buys, counts and checks, and reports clearly what it cannot
 //! do.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
 use std::{
     io::{Read, Write},

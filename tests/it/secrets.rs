@@ -1,7 +1,4 @@
 //! The secrets of the payment provider appear in nothing that the shop prints, logs or stores while it uses them.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
-
-mod recorded;
 
 use std::{
     fs,
@@ -12,7 +9,7 @@ use std::{
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
-use self::recorded::{Process, START_MAX, World};
+use crate::recorded::{Process, START_MAX, World};
 
 const KEY: &str = "sk_test_canary4711";
 /// Two secrets, as during a rotation.

@@ -1,0 +1,97 @@
+//! Settings from their sources, and those that are refused.
+
+use super::*;
+
+fn environment(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+#[test]
+fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("souk.toml");
+    std::fs::write(&file, "listen = \"127.0.0.1:9000\"\n[limits]\nin_flight_max = 7\nbody_bytes_max = 2048\n").unwrap();
+    let variables = [("SOUK_LIMITS__IN_FLIGHT_MAX", "9"), ("SOUK_DATA_DIR", "/srv/shop")];
+    let config = Config::from_sources(Some(&file), environment(&variables)).unwrap();
+    assert_eq!(config.listen.port(), 9000);
+    assert_eq!((config.limits.in_flight_max, config.limits.body_bytes_max), (9, 2048));
+    assert_eq!(config.data_dir, PathBuf::from("/srv/shop"));
+    assert_eq!(config.limits.mailbox_max, Limits::default().mailbox_max);
+}
+
+#[test]
+fn a_log_filter_needs_a_level_in_each_part() {
+    let with = |log: &str| Config { log: log.into(), ..Config::default() }.check().map_err(|error| error.to_string());
+    for good in
+        ["", "off", "INFO", "warn,souk::http=debug", " info , tantivy=warn", "info,souk[request{id=1,x=2}]=trace"]
+    {
+        assert_eq!(with(good), Ok(()), "{good}");
+    }
+    for (wrong, part) in [("loud", "loud"), ("info,debgu", "debgu"), ("souk", "souk"), ("info,souk=bla", "souk=bla")] {
+        let refused = with(wrong).unwrap_err();
+        assert!(refused.contains(&format!("{part:?}")) && refused.contains("off, error, warn, info"), "{refused}");
+    }
+}
+
+#[test]
+fn what_cannot_be_used_is_named() {
+    let refused = |variables| Config::from_sources(None, environment(variables)).unwrap_err().to_string();
+    assert!(refused(&[("SOUK_LISTEN", "nowhere")]).contains("listen"));
+    assert!(refused(&[("SOUK_LIMITS__MAILBOX_MAX", "0")]).contains("limits.mailbox_max"));
+    let format = refused(&[("SOUK_LOG_FORMAT", "xml")]);
+    assert!(format.contains("`text` or `json`") && format.contains("log_format"), "{format}");
+    let provider = refused(&[("SOUK_PAYMENTS__PROVIDER", "strype")]);
+    assert!(provider.contains("`stripe`") && provider.contains("payments.provider"), "{provider}");
+    let unknown = refused(&[("SOUK_LOG", "info"), ("SOUK_LITSEN", "127.0.0.1:1"), ("SOUK_SESSION_DAYS", "3")]);
+    assert!(unknown.starts_with("SOUK_LITSEN: ") && unknown.contains("litsen"), "{unknown}");
+    let nested = refused(&[("souk_limits__mailbox_maks", "9")]);
+    assert!(nested.starts_with("souk_limits__mailbox_maks: "), "{nested}");
+}
+
+#[test]
+fn a_file_that_cannot_be_used_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("souk.toml");
+    let refused = || {
+        let refused = Config::from_sources(Some(&file), environment(&[("SOUK_LOG", "info")])).unwrap_err();
+        let refused = refused.to_string();
+        assert!(refused.starts_with(&file.display().to_string()), "{refused}");
+        refused
+    };
+    refused();
+    for (text, word) in [("litsen = 1", "litsen"), ("listen = 1", "listen"), ("= =", "line 1")] {
+        std::fs::write(&file, text).unwrap();
+        assert!(refused().contains(word));
+    }
+    std::fs::write(&file, "").unwrap();
+    assert_eq!(Config::from_sources(Some(&file), BTreeMap::new()).unwrap(), Config::default());
+}
+
+#[test]
+fn payments_are_given_what_their_provider_uses_and_nothing_else() {
+    let refused = |variables: &[(&str, &str)]| {
+        Config::from_sources(None, environment(variables)).map(drop).map_err(|error| error.to_string())
+    };
+    let url = |url| refused(&[("SOUK_PAYMENTS__PROVIDER", "simulator"), ("SOUK_PAYMENTS__URL", url)]);
+    assert_eq!(url("http://127.0.0.1:1"), Ok(()));
+    assert_eq!(url("HTTPS://pay.example"), Ok(()));
+    for (wrong, remedy) in [
+        ("127.0.0.1:26001", "write http:// before it"),
+        ("nowhere", "write http:// before it"),
+        ("ftp://x", "must begin with http:// or https://"),
+    ] {
+        let said = url(wrong).unwrap_err();
+        assert!(said.contains(wrong) && said.contains(remedy), "{said}");
+    }
+    for ignored in ["URL", "KEY", "KEY_FILE", "RETURN_URL"] {
+        let said = refused(&[(&format!("SOUK_PAYMENTS__{ignored}"), "http://x")]).unwrap_err();
+        let setting = format!("payments.{} must be left out", ignored.to_ascii_lowercase());
+        assert!(said.contains(&setting), "{said}");
+    }
+    let ledger = refused(&[
+        ("SOUK_PAYMENTS__PROVIDER", "stripe"),
+        ("SOUK_PAYMENTS__KEY", "k"),
+        ("SOUK_PAYMENTS__SIMULATED_LEDGER", "ledger"),
+    ]);
+    assert!(ledger.unwrap_err().contains("payments.simulated_ledger must be left out"));
+}
