@@ -75,8 +75,6 @@ pub mod identity;
 pub mod payments;
 pub mod storage;
 
-pub mod gateway_sim;
-
 pub mod actors;
 
 pub mod search;

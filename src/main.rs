@@ -5,8 +5,6 @@
 mod exit;
 #[path = "main/files.rs"]
 mod files_command;
-#[path = "main/gateway_sim.rs"]
-mod gateway_sim_command;
 #[path = "main/verify.rs"]
 mod verify_command;
 
@@ -102,7 +100,7 @@ enum Command {
     /// Show all settings with their values, as TOML.
     Config,
     /// Run a payment provider to try a shop with, as a program of its own: it moves no money, and fails as it is told.
-    GatewaySim(gateway_sim_command::GatewaySim),
+    GatewaySim(souk_gateway_sim::Options),
     /// Send customers to a running shop, and measure and check what they get (docs/BENCHMARKS.md).
     Load(Box<souk_load::Options>),
     /// Check that a shop keeps its promises: a data directory, a running shop, what clients wrote down

@@ -18,6 +18,7 @@ use super::{
     directory::Directory,
     follower::Progress,
     lists::{Lists, OrdersOf},
+    reply::AskError,
 };
 use crate::{
     clock::Clock,
@@ -146,8 +147,12 @@ impl Reconciler {
         };
         let since = Timestamp(began.0.saturating_sub(back));
         let mut seen = Reconciled { began, since, ..Reconciled::default() };
+        let work = async {
+            parts.match_notices(began).await?;
+            parts.compare(since, began, &mut seen).await
+        };
         let outcome = tokio::select! {
-            outcome = parts.compare(since, began, &mut seen) => outcome,
+            outcome = work => outcome,
             () = self.0.closing.cancelled() => Err(Stopped("the shop closes".into())),
         };
         if let Err(stopped) = outcome {
@@ -363,6 +368,34 @@ impl Parts {
         if let Err(error) = self.unmatched_notices.ask(&Day::of(now), keep).await {
             tracing::warn!(%id, ?error, "a payment without an order could not be noted; the next pass finds it again");
         }
+    }
+
+    /// Looks up the orders of notices that named only their payments, while the provider could not be asked.
+    async fn match_notices(&self, now: Timestamp) -> Result<(), Stopped> {
+        for day in Day::of(now).kept() {
+            let kept = self.unmatched_notices.read(&day).await?.view;
+            for (id, look_up) in kept.notices().iter().filter_map(|(id, kept)| Some((*id, kept.look_up.as_ref()?))) {
+                let found = self.gateway.look_up(look_up.payment.clone()).await?.and_then(|booked| booked.of);
+                let mut taken_by = None;
+                if let Some((order, attempt)) = found {
+                    let command = look_up.subject.command(About::Attempt(attempt), Some(unmatched_notices::short(id)));
+                    match self.orders.ask(&order, command).await {
+                        Ok(_) => taken_by = Some(order),
+                        Err(AskError::Rejected(_)) => {}
+                        Err(error) => return Err(Stopped(format!("{order} could not take a notice: {error:?}"))),
+                    }
+                }
+                let looked_up = unmatched_notices::Command::LookedUp { id, order: taken_by };
+                if let Err(error) = self.unmatched_notices.ask(&day, looked_up).await {
+                    return Err(Stopped(format!("a notice of day {day} was looked up in vain: {error:?}")));
+                }
+                if let Some(order) = taken_by {
+                    let limit = Duration::from_millis(ASK_MS_MAX);
+                    let _ = tokio::time::timeout(limit, self.checkout.drive(order, None, Poll::IfNeeded)).await;
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn forget_old_notices(&self, now: Timestamp) {

@@ -1,7 +1,7 @@
 //! What providers announced about orders that are not ours, or not known yet: kept for a month, one entity a day.
 //!
-//! A notice of an order that is known is in the order itself. What is here waits for an operator, or for the order. Depends on `std`,
-//! `serde` and its neighbours.
+//! A notice of an order that is known is in the order itself. What is here waits for an operator, or for the provider to
+//! say which order it is about. Depends on `std`, `serde` and its neighbours.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     entity::{Entity, EntityId, Kind, Timestamp},
-    ids::UserId,
+    ids::{OrderId, UserId},
+    order::{self, About, IssueKind},
 };
 
 /// How many notices a day may keep. They are rare: past it the provider is told to come again.
@@ -77,6 +78,60 @@ pub struct UnmatchedNotice {
     pub order: String,
     /// When it arrived.
     pub at: Timestamp,
+    /// What its order is to do, where the provider could not be asked which order that is.
+    pub look_up: Option<LookUp>,
+}
+
+/// What a notice is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Subject {
+    /// How far a payment has come, or nothing that the shop knows of.
+    Payment,
+    /// Money that goes back, also where the shop did not ask for it.
+    Refund,
+    /// The customer disputes a payment at their bank.
+    Dispute {
+        /// The provider's name for the dispute.
+        reference: String,
+    },
+    /// A dispute has ended.
+    DisputeEnded {
+        /// The provider's name for the dispute.
+        reference: String,
+        /// The provider's word for how, such as `won` or `lost`.
+        outcome: String,
+    },
+}
+
+impl Subject {
+    /// What the order is to do. `notice` is a hash of the provider's name for the notice.
+    #[must_use]
+    pub fn command(&self, about: About, notice: Option<u64>) -> order::Command {
+        let raise = |kind| order::Command::RaiseIssue { kind, notice };
+        match (self.clone(), about) {
+            (Self::Dispute { reference }, _) => raise(IssueKind::Disputed { reference }),
+            (Self::DisputeEnded { reference, outcome }, _) => raise(IssueKind::DisputeEnded { reference, outcome }),
+            (Self::Refund, About::Attempt(attempt)) => {
+                order::Command::Notify { about: About::Refunds(attempt), notice }
+            }
+            (Self::Refund | Self::Payment, about) => order::Command::Notify { about, notice },
+        }
+    }
+}
+
+/// The name under which an order remembers a notice, from its name here.
+#[must_use]
+pub fn short(id: u128) -> u64 {
+    u64::try_from(id >> 64).unwrap_or_default()
+}
+
+/// A notice whose order is to be looked up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LookUp {
+    /// The provider's name for the payment.
+    pub payment: String,
+    /// What the notice is about.
+    pub subject: Subject,
 }
 
 impl UnmatchedNotice {
@@ -87,7 +142,7 @@ impl UnmatchedNotice {
             let ends = text.char_indices().map(|(at, character)| at + character.len_utf8());
             text[..ends.take_while(|end| *end <= TEXT_BYTES_MAX).last().unwrap_or(0)].to_owned()
         };
-        Self { what: cut(what), reference: cut(reference), order: cut(order), at }
+        Self { what: cut(what), reference: cut(reference), order: cut(order), at, look_up: None }
     }
 }
 
@@ -138,6 +193,13 @@ pub enum Command {
         /// What they did.
         note: String,
     },
+    /// The provider has been asked which order a notice is about.
+    LookedUp {
+        /// Which notice.
+        id: u128,
+        /// The order that took it, if one did. Otherwise a dispute stays for an operator.
+        order: Option<OrderId>,
+    },
     /// The day is long past: forget what is left.
     Forget,
 }
@@ -165,6 +227,15 @@ pub enum Event {
     },
     /// What was left was forgotten.
     Forgotten {
+        /// When.
+        at: Timestamp,
+    },
+    /// The provider said which order a notice is about, or that it is about none.
+    LookedUp {
+        /// Which notice.
+        id: u128,
+        /// The order that took it.
+        order: Option<OrderId>,
         /// When.
         at: Timestamp,
     },
@@ -206,6 +277,10 @@ impl Entity for UnmatchedNotices {
             Command::Dismiss { id, by, note } => {
                 Ok(Some(Event::Dismissed { id: *id, by: *by, note: note.clone(), at: now }))
             }
+            Command::LookedUp { id, order } => {
+                let waits = self.notices.get(id).is_some_and(|notice| notice.look_up.is_some());
+                Ok(waits.then_some(Event::LookedUp { id: *id, order: *order, at: now }))
+            }
             Command::Forget => Ok((!self.is_empty()).then_some(Event::Forgotten { at: now })),
         }
     }
@@ -220,6 +295,18 @@ impl Entity for UnmatchedNotices {
                 notices.remove(id);
                 if self.dismissed.len() < NOTICES_MAX {
                     Arc::make_mut(&mut self.dismissed).insert(*id);
+                }
+            }
+            Event::LookedUp { id, order, .. } => {
+                let Some(notice) = notices.get_mut(id) else { return };
+                let look_up = notice.look_up.take();
+                let is_refund = look_up.is_some_and(|look_up| look_up.subject == Subject::Refund);
+                // A refund of somebody else's payment is no business of this shop.
+                if order.is_some() || is_refund {
+                    notices.remove(id);
+                    if self.dismissed.len() < NOTICES_MAX {
+                        Arc::make_mut(&mut self.dismissed).insert(*id);
+                    }
                 }
             }
             Event::Forgotten { .. } => {
@@ -259,6 +346,33 @@ mod tests {
         assert!(unmatched_notices.view().notices().is_empty());
         assert_eq!(unmatched_notices.decide(&dismiss("again"), Timestamp(3)), Err(Rejection::NotFound));
         assert_eq!(unmatched_notices.decide(&keep(1), Timestamp(4)), Ok(None), "somebody has seen to it");
+    }
+
+    #[test]
+    fn a_notice_waits_until_its_order_was_looked_up() {
+        let look_up = |subject| Some(LookUp { payment: "pi_1".into(), subject });
+        let dispute = Subject::Dispute { reference: "dp_1".into() };
+        let cases = [
+            (dispute.clone(), Some(OrderId(7)), 0),
+            (dispute, None, 1),
+            (Subject::Refund, Some(OrderId(7)), 0),
+            (Subject::Refund, None, 0),
+        ];
+        for (subject, order, left) in cases {
+            let mut notices = UnmatchedNotices::default();
+            let notice = UnmatchedNotice {
+                look_up: look_up(subject.clone()),
+                ..UnmatchedNotice::new("charge.dispute.created", "dp_1", "", Timestamp(1))
+            };
+            let keep = Command::Keep { id: 1, notice };
+            let kept = notices.decide(&keep, Timestamp(1)).unwrap().unwrap();
+            notices.apply(&kept);
+            let looked_up = notices.decide(&Command::LookedUp { id: 1, order }, Timestamp(2)).unwrap().unwrap();
+            notices.apply(&looked_up);
+            assert_eq!(notices.notices().len(), left, "{subject:?} {order:?}");
+            assert_eq!(notices.decide(&Command::LookedUp { id: 1, order }, Timestamp(3)), Ok(None), "once");
+            assert_eq!(notices.decide(&keep, Timestamp(3)), Ok(None), "it is known");
+        }
     }
 
     #[test]

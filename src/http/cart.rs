@@ -24,7 +24,7 @@ use crate::{
         ids::ProductId,
     },
     shop::{
-        Error,
+        AmountRefused, Error,
         carts::{CartPage, LineProblem},
     },
 };
@@ -62,6 +62,13 @@ pub(super) struct CartBody {
     /// The cost of a checkout of the whole cart: the `total_price` to state. Null if the cart is empty or a line has a
     /// problem.
     total: Option<Money>,
+    /// Why the payment provider would not take the total: `amount_too_small` (it can be ordered, and the payment is
+    /// declined), `amount_too_large` or `amount_not_supported` (then the total is null). Absent where it would.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    amount_problem: Option<&'static str>,
+    /// The least or the greatest amount that the provider takes, where the total is too small or too large.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    amount_limit: Option<Money>,
 }
 
 /// A line of a cart.
@@ -100,6 +107,8 @@ fn respond(page: CartPage) -> Response {
         items: items.collect(),
         subtotal: page.subtotal.map(Money::from),
         total: page.total.map(Money::from),
+        amount_problem: page.amount_problem.map(AmountRefused::code),
+        amount_limit: page.amount_problem.and_then(AmountRefused::limit).map(Money::from),
     };
     let mut response = Json(body).into_response();
     if let Ok(etag) = HeaderValue::from_str(&etag) {

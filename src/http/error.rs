@@ -284,6 +284,13 @@ impl From<Error> for Problem {
             Error::TotalMismatch { computed, stated } => conflict("total-mismatch", "The total is another one", detail)
                 .with("computed_total", money(&computed))
                 .with("stated_total", money(&stated)),
+            Error::Amount(refused) => {
+                let problem = unprocessable("amount-not-payable", "The amount cannot be paid", detail);
+                match refused.limit() {
+                    Some(limit) => problem.with("amount_limit", money(&limit)),
+                    None => problem,
+                }
+            }
             Error::InsufficientStock { product, requested, available, order } => {
                 let problem = conflict("insufficient-stock", "Not enough in stock", detail)
                     .with("product_id", product.as_str())

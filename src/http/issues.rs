@@ -89,12 +89,12 @@ fn known(problem: &IssueKind) -> String {
         IssueKind::RefundFailed { refund, reason } => format!("refund {refund}: {reason}"),
         IssueKind::Stuck { seen } => seen.clone(),
         IssueKind::Differs { what } => what.clone(),
-        IssueKind::Disputed { reference } => format!("payment {reference}"),
+        IssueKind::Disputed { reference } => format!("dispute {reference}"),
         IssueKind::RefundedElsewhere { refund, amount } => {
             format!("{amount} was given back at the provider; it is refund {refund} of the order")
         }
         IssueKind::DisputeEnded { reference, outcome } => {
-            format!("the dispute of payment {reference} ended: {outcome}")
+            format!("dispute {reference} ended: {outcome}")
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The circuit breaker before a provider: while its answers are unknown, it is asked by a few probes only, and everybody else is
-//! told so at once instead of waiting for another time-out.
+//! The circuit breaker before a provider: while its answers are unknown, it is asked by a few probes only, and
+//! everybody else is told so at once instead of waiting for another time-out.
 //!
 //! ```text
 //!            a run, or a high share, of unknown answers
@@ -9,9 +9,10 @@
 //!     └───────────────────────────────────────────── half open
 //! ```
 //!
-//! It is our own as the crates do not fit: `recloser` and `failsafe` let any number of calls through while half open, show no state,
-//! and do not notice a call that its caller gave up. `tower::retry::budget` bounds the repeats of one client; here each order repeats
-//! by itself, and it is their sum that must be bounded. The time is tokio's, which a test can move. Depends on nothing of its room.
+//! It is our own as the crates do not fit: `recloser` and `failsafe` let any number of calls through while half open,
+//! show no state, and do not notice a call that its caller gave up. `tower::retry::budget` bounds the repeats of one
+//! client; here each order repeats by itself, and it is their sum that must be bounded. The time is tokio's, which a
+//! test can move. Depends on nothing of its room.
 
 use std::time::Duration;
 
@@ -26,10 +27,12 @@ const WINDOW_MS: u64 = 10_000;
 const WINDOW_CALLS_MIN: u32 = 50;
 /// At which share of unknown answers in a window it opens, of a hundred: the provider costs more than it gives.
 const UNKNOWN_PERCENT_MAX: u32 = 50;
-/// How long it stays open, in milliseconds: shorter than a shopper waits, long enough for what was queued there to drain.
+/// How long it stays open, in milliseconds: shorter than a shopper waits, long enough for what was queued there to
+/// drain.
 const OPEN_MS: u64 = 2_000;
-/// How many probes there are while it is half open. A provider that fails for some orders only, for however long, is of use to the others:
-/// with one probe at a time, and every one to be definite, some dozen such orders that repeat kept everybody out for minutes.
+/// How many probes there are while it is half open. A provider that fails for some orders only, for however long, is
+/// of use to the others: with one probe at a time, and every one to be definite, some dozen such orders that repeat
+/// kept everybody out for minutes.
 const PROBES_MAX: u32 = 8;
 /// How many of them must have a definite answer to close it: one may be luck.
 const PROBES_WANTED: u32 = 2;

@@ -1,5 +1,5 @@
-//! HTTP to a provider, on a short leash: no redirects and no proxies, an answer of bounded size, type and time. Whatever is not a
-//! whole answer is unknown.
+//! HTTP to a provider, on a short leash: no redirects and no proxies, an answer of bounded size, type and time.
+//! Whatever is not a whole answer is unknown.
 //!
 //! Depends on its neighbours.
 
@@ -16,7 +16,8 @@ use super::Unknown;
 
 /// How long a connection to the provider may take, in milliseconds.
 const CONNECT_MS_MAX: u64 = 3_000;
-/// How much of an answer is read, in bytes: a page of a hundred payments with all that a provider knows of them is about one million.
+/// How much of an answer is read, in bytes: a page of a hundred payments with all that a provider knows of them is
+/// about one million.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Sends requests to one provider.

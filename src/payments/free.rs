@@ -1,4 +1,5 @@
-//! What costs nothing is no business of a provider, which refuses to be asked for zero: it is paid, given up and given back here.
+//! What costs nothing is no business of a provider, which refuses to be asked for zero: it is paid, given up and given
+//! back here.
 //!
 //! Depends on its neighbours.
 

@@ -1,7 +1,8 @@
-//! A guard before a provider: it counts and times the calls, and its circuit breaker keeps calls back while the answers are unknown.
+//! A guard before a provider: it counts and times the calls, and its circuit breaker keeps calls back while the
+//! answers are unknown.
 //!
-//! A definite answer is a success of the provider, also where it is a decline. A call that its caller drops, as after a time-out,
-//! and one that panics count as unknown. Depends on its neighbours.
+//! A definite answer is a success of the provider, also where it is a decline. A call that its caller drops, as after
+//! a time-out, and one that panics count as unknown. Depends on its neighbours.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -21,16 +22,18 @@ use tokio::time::Instant;
 
 pub use super::breaker::BreakerState;
 use super::{
-    Answer, Booked, Gateway, Notice, NoticeRefused, Payment, PaymentsPage, Repayment, Unknown,
+    AmountRefused, Answer, Booked, Gateway, Notice, NoticeRefused, Payment, PaymentsPage, Repayment, Unknown,
     breaker::{Breaker, Permit},
     free,
 };
 use crate::domain::{
     entity::Timestamp,
+    money::Money,
     order::{PaymentState, RefundState},
 };
 
-/// Upper bounds of the histogram of calls, in seconds: from a provider next door to the longest that one answer is waited for.
+/// Upper bounds of the histogram of calls, in seconds: from a provider next door to the longest that one answer is
+/// waited for.
 const BUCKETS: [f64; 10] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 /// The methods of [`Gateway`] that call the provider.
@@ -219,7 +222,8 @@ impl Guarded {
             self.in_flight.fetch_add(1, Relaxed);
             let outcome = CallOutcome::Unknown;
             let mut in_flight = InFlight { guarded: self, call, permit, began: Instant::now(), outcome };
-            // A panic says nothing about the money, so it is an unknown outcome. Nothing of the gateway's is used after it here.
+            // A panic says nothing about the money, so it is an unknown outcome. Nothing of the gateway's is used
+            // after it here.
             let answer = AssertUnwindSafe(async { ask(&*self.gateway).await }).catch_unwind().await;
             let answer = answer.unwrap_or_else(|_| Err(Unknown::new("the payment gateway panicked")));
             if answer.is_ok() {
@@ -234,6 +238,10 @@ impl Guarded {
 impl Gateway for Guarded {
     fn name(&self) -> &'static str {
         self.gateway.name()
+    }
+
+    fn check_amount(&self, amount: Money) -> Result<(), AmountRefused> {
+        if amount.minor == 0 { Ok(()) } else { self.gateway.check_amount(amount) }
     }
 
     fn pay(&self, payment: Payment) -> Answer<'_, PaymentState> {
@@ -279,11 +287,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        domain::{
-            ids::OrderId,
-            money::{Currency, Money},
-            order::CaptureMode,
-        },
+        domain::{ids::OrderId, money::Currency, order::CaptureMode},
         payments::fake_provider::FakeProvider,
     };
 

@@ -1,8 +1,9 @@
 //! The port to the payment provider: what the shop needs of one, and nothing about any.
 //!
-//! The provider is asked under a key made of the order, the operation and the attempt, so that a repeat of an unanswered
-//! request is known there and moves no more money. An answer says how far a payment has come ([`PaymentState`]), or it is **unknown**: a
-//! time-out, a reset, a 5xx, an unreadable answer. An unknown one is repeated with the same key and body, never with a new one.
+//! The provider is asked under a key made of the order, the operation and the attempt, so that a repeat of an
+//! unanswered request is known there and moves no more money. An answer says how far a payment has come
+//! ([`PaymentState`]), or it is **unknown**: a time-out, a reset, a 5xx, an unreadable answer. An unknown one is
+//! repeated with the same key and body, never with a new one.
 //!
 //! May depend on `domain`; knows nothing of actors.
 
@@ -12,7 +13,6 @@ pub mod fake_provider;
 mod free;
 pub mod guard;
 pub mod signature;
-pub mod simulator;
 pub mod stripe;
 
 use std::fmt;
@@ -21,6 +21,7 @@ use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 pub use self::client::ClientError;
+pub use crate::domain::unmatched_notices::Subject as NoticeSubject;
 use crate::domain::{
     entity::Timestamp,
     ids::OrderId,
@@ -166,22 +167,6 @@ pub struct Notice {
     pub subject: NoticeSubject,
 }
 
-/// What a notice is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NoticeSubject {
-    /// How far a payment has come, or nothing that the shop knows of.
-    Payment,
-    /// Money that goes back, also where the shop did not ask for it.
-    Refund,
-    /// The customer disputes a payment at their bank.
-    Dispute,
-    /// A dispute has ended.
-    DisputeEnded {
-        /// The provider's word for how, such as `won` or `lost`.
-        outcome: String,
-    },
-}
-
 /// Why a notice is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoticeRefused {
@@ -194,6 +179,54 @@ pub enum NoticeRefused {
     /// The signature holds, but the body is none of the provider's.
     #[error("the body cannot be read: {0}")]
     Unreadable(String),
+}
+
+/// Why a provider cannot be asked for an amount, which is known without asking it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AmountRefused {
+    /// It is below what the provider takes in this currency.
+    #[error("the payment provider takes {least} at least")]
+    TooSmall {
+        /// The least amount.
+        least: Money,
+    },
+    /// It is above what the provider can take in this currency.
+    #[error("the payment provider takes {greatest} at most")]
+    TooLarge {
+        /// The greatest amount.
+        greatest: Money,
+    },
+    /// The provider does not count the currency, or not so finely.
+    #[error("the payment provider cannot take this amount in this currency")]
+    NotSupported,
+}
+
+impl AmountRefused {
+    /// The reason code of the decline that follows from it, in the manner of Stripe's codes.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::TooSmall { .. } => "amount_too_small",
+            Self::TooLarge { .. } => "amount_too_large",
+            Self::NotSupported => "amount_not_supported",
+        }
+    }
+
+    /// The least or the greatest amount, where there is one.
+    #[must_use]
+    pub fn limit(self) -> Option<Money> {
+        match self {
+            Self::TooSmall { least: limit } | Self::TooLarge { greatest: limit } => Some(limit),
+            Self::NotSupported => None,
+        }
+    }
+
+    /// Whether it can be ordered all the same. The least amount depends on the currency of the provider's account,
+    /// too, so it is the payment that says no.
+    #[must_use]
+    pub fn can_be_ordered(self) -> bool {
+        matches!(self, Self::TooSmall { .. })
+    }
 }
 
 /// The provider did not answer definitely.
@@ -216,11 +249,20 @@ pub type Answer<'a, T> = BoxFuture<'a, Result<T, Unknown>>;
 
 /// A payment provider. Every call may be repeated, and then changes nothing more.
 ///
-/// Two promises carry the shop's money: an attempt that was answered as declined or voided will never be charged, not even by a
-/// request that is still on its way; and what is captured is captured once, whatever is repeated.
+/// Two promises carry the shop's money: an attempt that was answered as declined or voided will never be charged, not
+/// even by a request that is still on its way; and what is captured is captured once, whatever is repeated.
 pub trait Gateway: Send + Sync + 'static {
     /// A short name for addresses, logs and metrics.
     fn name(&self) -> &'static str;
+
+    /// Whether the provider can be asked for this amount at all; what it takes depends on the currency.
+    ///
+    /// # Errors
+    /// [`AmountRefused`].
+    fn check_amount(&self, amount: Money) -> Result<(), AmountRefused> {
+        let _ = amount;
+        Ok(())
+    }
 
     /// Asks to be paid; or, where that was asked before, how far it has come.
     fn pay(&self, payment: Payment) -> Answer<'_, PaymentState>;
@@ -234,7 +276,8 @@ pub trait Gateway: Send + Sync + 'static {
     /// Captures what is held.
     fn capture(&self, payment: Payment) -> Answer<'_, PaymentState>;
 
-    /// Gives up what is not captured, also where it was never heard of. The answer says what has become of it: it may be too late.
+    /// Gives up what is not captured, also where it was never heard of. The answer says what has become of it: it may
+    /// be too late.
     fn void(&self, payment: Payment) -> Answer<'_, PaymentState>;
 
     /// Gives money back; or, where that was asked before, how far it has come.

@@ -1,7 +1,8 @@
-//! How notices are signed: Stripe's scheme, `t=<seconds>,v1=<hex>`, an HMAC-SHA-256 over the seconds, a full stop and the raw body.
+//! How notices are signed: Stripe's scheme, `t=<seconds>,v1=<hex>`, an HMAC-SHA-256 over the seconds, a full stop and
+//! the raw body.
 //!
-//! Several `v1` may stand in one header, and several secrets may be live, so that a secret can be replaced without losing a notice.
-//! Depends on nothing of its room.
+//! Several `v1` may stand in one header, and several secrets may be live, so that a secret can be replaced without
+//! losing a notice. Depends on nothing of its room.
 
 use aws_lc_rs::hmac;
 use data_encoding::HEXLOWER_PERMISSIVE;

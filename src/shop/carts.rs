@@ -14,6 +14,7 @@ use crate::{
         product,
     },
     identity::Principal,
+    payments::{AmountRefused, Gateway},
 };
 
 /// A customer's cart with current prices.
@@ -28,6 +29,8 @@ pub struct CartPage {
     /// The cost of a checkout of the whole cart, with shipping and tax: the `total_price` to state. `None` if the cart
     /// is empty or a line has a problem. There may still be too little stock: see [`CartLine::available`].
     pub total: Option<Money>,
+    /// Why the payment provider would not take the total. An amount that is only too small is ordered, and then declined.
+    pub amount_problem: Option<AmountRefused>,
 }
 
 /// Why a checkout of the whole cart would refuse a line.
@@ -180,7 +183,9 @@ impl Shop {
             });
         }
         let total = sum.total.filter(|_| lines.iter().all(|line| line.problem.is_none()));
-        Ok(CartPage { version: view.version, lines, subtotal: sum.subtotal, total })
+        let amount_problem = total.and_then(|total| self.0.gateway.check_amount(total).err());
+        let total = total.filter(|_| amount_problem.is_none_or(AmountRefused::can_be_ordered));
+        Ok(CartPage { version: view.version, lines, subtotal: sum.subtotal, total, amount_problem })
     }
 
     /// Adds a line, unless a checkout of it together with the earlier lines would be refused.

@@ -13,7 +13,7 @@ use crate::{
         order, product, review, reviews, unmatched_notices,
     },
     identity::{TokenError, email::InvalidEmail, passwords::PasswordError},
-    payments::NoticeRefused,
+    payments::{AmountRefused, NoticeRefused},
     search::SearchError,
     storage::{Fault, LoadError},
 };
@@ -115,6 +115,9 @@ pub enum Error {
         /// The total that the client stated.
         stated: Money,
     },
+    /// The payment provider cannot take the total.
+    #[error("the order cannot be paid: {0}")]
+    Amount(AmountRefused),
     /// There are too few available units of a product.
     #[error("{product}: {requested} requested, {available} available")]
     InsufficientStock {

@@ -63,8 +63,11 @@ pub use crate::{
     },
     domain::order::Stage,
     identity::{Principal, passwords::PasswordError},
-    payments::fake_provider::LedgerError,
-    payments::guard::{Call, CallOutcome},
+    payments::{
+        AmountRefused,
+        fake_provider::LedgerError,
+        guard::{Call, CallOutcome},
+    },
     search::{CategoryCount, Cursor, Hit, SearchError, SearchPage, SearchRequest, Sort, Status as SearchStatus},
     storage::Status as StorageStatus,
 };

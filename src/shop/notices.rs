@@ -3,7 +3,8 @@
 //!
 //! The shop never believes its content: the order records that there was a notice, and the checkout asks the provider.
 //! So it does not matter in which order notices come, how often and how late, and a forged one costs one request at
-//! most. A notice without an order of ours is kept for an operator. Depends on the rooms below.
+//! most. A notice without an order of ours is kept for an operator. One that names only its payment is kept, too, while
+//! the provider cannot be asked about it, and the reconciler looks it up later. Depends on the rooms below.
 
 use std::time::Duration;
 
@@ -12,8 +13,8 @@ use crate::{
     actors::reply::{AskError, Effect},
     domain::{
         ids::OrderId,
-        order::{About, Command, IssueKind, Poll, Rejection},
-        unmatched_notices::{self, Day, UnmatchedNotice},
+        order::{About, Poll, Rejection},
+        unmatched_notices::{self, Day, LookUp, UnmatchedNotice},
     },
     payments::{Gateway, Notice, NoticeRefused, NoticeSubject},
 };
@@ -46,12 +47,23 @@ impl Shop {
         })?;
         match (notice.of, &notice.subject) {
             (Some((order, about)), _) => self.record_hint(order, about, &notice).await,
-            // These name the payment, not the order; the provider knows to which order the payment belongs.
-            (None, NoticeSubject::Dispute | NoticeSubject::DisputeEnded { .. } | NoticeSubject::Refund) => {
-                match self.order_of(&notice).await? {
-                    Some((order, attempt)) => self.record_hint(order, About::Attempt(attempt), &notice).await,
-                    None if notice.subject == NoticeSubject::Refund => Ok(()),
-                    None => self.keep(&notice).await,
+            // These name the payment, not the order; the provider knows which order that payment was made for.
+            (None, NoticeSubject::Dispute { .. } | NoticeSubject::DisputeEnded { .. } | NoticeSubject::Refund) => {
+                let is_refund = notice.subject == NoticeSubject::Refund;
+                let Some(payment) = &notice.payment else {
+                    return if is_refund { Ok(()) } else { self.keep(&notice, None).await };
+                };
+                let limit = Duration::from_millis(LOOK_UP_MS_MAX);
+                match tokio::time::timeout(limit, self.0.gateway.look_up(payment.clone())).await {
+                    Ok(Ok(booked)) => match booked.and_then(|booked| booked.of) {
+                        Some((order, attempt)) => self.record_hint(order, About::Attempt(attempt), &notice).await,
+                        None if is_refund => Ok(()),
+                        None => self.keep(&notice, None).await,
+                    },
+                    Ok(Err(_)) | Err(_) => {
+                        let (payment, subject) = (payment.clone(), notice.subject.clone());
+                        self.keep(&notice, Some(LookUp { payment, subject })).await
+                    }
                 }
             }
             // A payment without an order of ours: providers send notices about much else.
@@ -59,45 +71,13 @@ impl Shop {
         }
     }
 
-    /// The order and the attempt to which the payment of a notice belongs.
-    ///
-    /// # Errors
-    /// [`Error::Unknown`] if the provider does not tell: then nothing is recorded, and the provider sends the notice
-    /// again.
-    async fn order_of(&self, notice: &Notice) -> Result<Option<(OrderId, u32)>, Error> {
-        let Some(payment) = notice.payment.clone() else { return Ok(None) };
-        let found = tokio::time::timeout(Duration::from_millis(LOOK_UP_MS_MAX), self.0.gateway.look_up(payment)).await;
-        match found {
-            Ok(Ok(booked)) => Ok(booked.and_then(|booked| booked.of)),
-            Ok(Err(unknown)) => {
-                tracing::warn!(
-                    id = notice.id,
-                    problem = unknown.problem,
-                    "the order of a notice could not be looked up"
-                );
-                Err(Error::Unknown)
-            }
-            Err(_) => Err(Error::Unknown),
-        }
+    /// The name of a notice here.
+    fn name_of(&self, notice: &Notice) -> u128 {
+        self.0.identity.hash_u128("notice", &[self.0.gateway.name().as_bytes(), notice.id.as_bytes()])
     }
 
     async fn record_hint(&self, order: OrderId, about: About, notice: &Notice) -> Result<(), Error> {
-        let hash = self.0.identity.hash_u128("notice", &[notice.id.as_bytes()]);
-        let name = u64::try_from(hash >> 64).ok();
-        let payment = || notice.payment.as_ref().or(notice.reference.as_ref()).cloned().unwrap_or_default();
-        let command = match (&notice.subject, about) {
-            (NoticeSubject::Dispute, _) => {
-                Command::RaiseIssue { kind: IssueKind::Disputed { reference: payment() }, notice: name }
-            }
-            (NoticeSubject::DisputeEnded { outcome }, _) => {
-                let kind = IssueKind::DisputeEnded { reference: payment(), outcome: outcome.clone() };
-                Command::RaiseIssue { kind, notice: name }
-            }
-            (NoticeSubject::Refund, About::Attempt(attempt)) => {
-                Command::Notify { about: About::Refunds(attempt), notice: name }
-            }
-            (NoticeSubject::Refund | NoticeSubject::Payment, about) => Command::Notify { about, notice: name },
-        };
+        let command = notice.subject.command(about, Some(unmatched_notices::short(self.name_of(notice))));
         match self.0.runtime.entities.orders.ask(&order, command).await {
             Ok(accepted) => {
                 // A notice that changes nothing causes no request to the provider, and does not delay the next one.
@@ -109,22 +89,20 @@ impl Shop {
                 }
                 Ok(())
             }
-            Err(AskError::Rejected(Rejection::NotFound | Rejection::WrongStatus { .. })) => self.keep(notice).await,
+            Err(AskError::Rejected(Rejection::NotFound | Rejection::WrongStatus { .. })) => {
+                self.keep(notice, None).await
+            }
             Err(error) => Err(error.into()),
         }
     }
 
-    async fn keep(&self, notice: &Notice) -> Result<(), Error> {
+    async fn keep(&self, notice: &Notice, look_up: Option<LookUp>) -> Result<(), Error> {
         let order = notice.of.map(|(order, _)| order.to_string()).unwrap_or_default();
         let now = self.0.clock.now();
-        let kept = UnmatchedNotice::new(&notice.what, notice.reference.as_deref().unwrap_or_default(), &order, now);
-        let id = self.0.identity.hash_u128("notice", &[self.0.gateway.name().as_bytes(), notice.id.as_bytes()]);
-        self.0
-            .runtime
-            .entities
-            .unmatched_notices
-            .ask(&Day::to_keep(notice.at, now), unmatched_notices::Command::Keep { id, notice: kept })
-            .await?;
+        let reference = notice.reference.as_deref().unwrap_or_default();
+        let kept = UnmatchedNotice { look_up, ..UnmatchedNotice::new(&notice.what, reference, &order, now) };
+        let keep = unmatched_notices::Command::Keep { id: self.name_of(notice), notice: kept };
+        self.0.runtime.entities.unmatched_notices.ask(&Day::to_keep(notice.at, now), keep).await?;
         Ok(())
     }
 }

@@ -18,6 +18,7 @@ use crate::{
         order_number::OrderNumber,
     },
     identity::Principal,
+    payments::Gateway,
 };
 
 /// The length of a cursor of a list in the order of time, in bytes.
@@ -254,6 +255,11 @@ impl Shop {
             InvalidPlacement::TotalMismatch { computed, stated } => Error::TotalMismatch { computed, stated },
             other => other.into(),
         })?;
+        if let Err(refused) = self.0.gateway.check_amount(total)
+            && !refused.can_be_ordered()
+        {
+            return Err(Error::Amount(refused));
+        }
         self.check_stock(&placement).await?;
         Ok(placement)
     }

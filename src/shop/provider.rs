@@ -16,8 +16,7 @@ use crate::{
     payments::{
         Gateway,
         fake_provider::FakeProvider,
-        simulator::{Simulator, SimulatorConfig},
-        stripe::{API_URL, Stripe, StripeConfig},
+        stripe::{API_URL, FAKE_KEY, NAME, Stripe, StripeConfig},
     },
     storage::{Journal, Position},
     text_file,
@@ -25,6 +24,8 @@ use crate::{
 
 /// The simulated provider's ledger in the data directory, unless the settings name another.
 pub(super) const LEDGER: &str = "simulated-provider.jsonl";
+/// The name of the fake provider over HTTP, which speaks Stripe's API.
+const SIMULATOR: &str = "simulator";
 /// How long one answer of the provider may take, in milliseconds. What the shop asks of it may take several answers.
 const ANSWER_MS_MAX: u64 = 10_000;
 /// How many secrets of notices may be live: one, and the one that takes its place.
@@ -58,12 +59,20 @@ pub(super) fn open(config: &Config, journal: &Journal, ledger_bytes: u64) -> Res
         }
         Provider::Simulator => {
             let url = payments.url.clone().unwrap_or_default();
-            let secrets = webhook_secrets(payments)?;
-            Arc::new(Simulator::new(SimulatorConfig { url, answer_ms_max: ANSWER_MS_MAX, secrets })?)
+            Arc::new(Stripe::new(StripeConfig {
+                name: SIMULATOR,
+                // Its customers come back to the provider itself unless they are to go elsewhere.
+                return_url: payments.return_url.clone().or_else(|| Some(url.clone())),
+                api_url: url,
+                key: FAKE_KEY.into(),
+                webhook_secrets: webhook_secrets(payments)?,
+                answer_ms_max: ANSWER_MS_MAX,
+            })?)
         }
         Provider::Stripe => {
             let key = secret(payments.key.as_ref(), payments.key_file.as_deref())?;
             Arc::new(Stripe::new(StripeConfig {
+                name: NAME,
                 api_url: payments.url.clone().unwrap_or_else(|| API_URL.to_owned()),
                 key: key.unwrap_or_default(),
                 webhook_secrets: webhook_secrets(payments)?,

@@ -1,5 +1,5 @@
-//! A shop and `souk gateway-sim`, each a process of its own on a fixed port of this machine, so that either can be killed and come back
-//! where the other looks for it.
+//! A shop and `souk gateway-sim`, each a process of its own on a fixed port of this machine, so that either can be
+//! killed and come back where the other looks for it.
 
 use std::{
     fs,
@@ -12,12 +12,13 @@ use std::{
 
 use reqwest::Method;
 use serde_json::Value;
-use souk::{gateway_sim::Rule, payments::fake_provider::LedgerLine};
+use souk_gateway_sim::{Line, Rule};
 use tempfile::TempDir;
 
 use crate::recorded::{Person, Process, START_MAX, World};
 
-/// Ports below those that the system gives to connections that leave: else one of these could have the port while its process is dead.
+/// Ports below those that the system gives to connections that leave: else one of these could have the port while its
+/// process is dead.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 /// What the provider signs its notices with.
 pub(crate) const SECRET: &str = "whsec_of_the_faults";
@@ -166,7 +167,7 @@ impl Stand {
     }
 
     /// All that ever happened at the provider, as it says itself.
-    pub(crate) async fn ledger(&self) -> Vec<LedgerLine> {
+    pub(crate) async fn ledger(&self) -> Vec<Line> {
         self.http.get(self.at_provider("/ledger")).send().await.unwrap().json().await.unwrap()
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use souk::payments::fake_provider::{Effect, LedgerLine};
+use souk_gateway_sim::{Effect, Line};
 
 /// Orders by id, as `GET /orders/{id}` shows them.
 pub(crate) type Orders = BTreeMap<String, Value>;
@@ -40,16 +40,16 @@ pub(crate) fn is_final(order: &Value) -> bool {
 }
 
 /// How many orders were captured more than once.
-pub(crate) fn double_captures(ledger: &[LedgerLine]) -> usize {
+pub(crate) fn double_captures(ledger: &[Line]) -> usize {
     moved(ledger).values().filter(|moved| moved.captures > 1).count()
 }
 
-fn moved(ledger: &[LedgerLine]) -> BTreeMap<String, Moved> {
+fn moved(ledger: &[Line]) -> BTreeMap<String, Moved> {
     let mut orders: BTreeMap<String, Moved> = BTreeMap::new();
     for line in ledger {
-        let Some((order, _, _)) = line.parts() else { continue };
+        let order = line.key.split(':').next().unwrap_or_default();
         let moved = orders.entry(order.to_owned()).or_default();
-        match line.effect() {
+        match line.effect {
             Effect::Captured => {
                 moved.captures += 1;
                 moved.captured += line.amount.minor;
@@ -62,7 +62,7 @@ fn moved(ledger: &[LedgerLine]) -> BTreeMap<String, Moved> {
 }
 
 /// Whatever of the money is not as the orders say, to the cent. Orders that have not ended are left out.
-pub(crate) fn compare_money(orders: &Orders, ledger: &[LedgerLine]) -> Vec<String> {
+pub(crate) fn compare_money(orders: &Orders, ledger: &[Line]) -> Vec<String> {
     let (moved, mut wrong) = (moved(ledger), Vec::new());
     for (id, order) in orders {
         let Moved { captures, captured, refunded } = moved.get(id).copied().unwrap_or_default();

@@ -1,8 +1,10 @@
-//! The provider's notices come a thousand times, late, out of order, before the answer that they announce, forged, or about orders that
-//! nobody knows: each has its effect once or none, what is forged is refused, and what was acknowledged is there after a kill.
+//! The provider's notices come a thousand times, late, out of order, before the answer that they announce, forged, or
+//! about orders that nobody knows: each has its effect once or none, what is forged is refused, and what was
+//! acknowledged is there after a kill.
 //!
-//! The shop and `souk gateway-sim` run as processes of their own. The provider's script sees to what becomes of its own notices; others are
-//! signed here, as a provider would. An order that met mischief must have the history of one that did not.
+//! The shop and `souk gateway-sim` run as processes of their own. The provider's script sees to what becomes of its
+//! own notices; others are signed here, as a provider would. An order that met mischief must have the history of one
+//! that did not.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,10 +22,10 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use souk::{
     domain::entity::Timestamp,
-    gateway_sim::{Mischief, Rule},
-    payments::{signature::sign, simulator::SIGNATURE_HEADER},
+    payments::signature::sign,
     verify::{self, Access, Login, Source, Subject},
 };
+use souk_gateway_sim::{Effect, Line, Mischief, Rule};
 
 use crate::{
     Figure, Length, Outcome,
@@ -47,7 +49,8 @@ const FLOOD: u32 = 1_000;
 const AT_ONCE: usize = 32;
 /// Notices about unknown orders that are sent while the shop is killed, at most: a day's inbox must not be full.
 const UNKNOWN_MAX: u64 = 200;
-/// How long orders may take to be confirmed: their notices come within seconds, and without them the provider is asked after a minute.
+/// How long orders may take to be confirmed: their notices come within seconds, and without them the provider is asked
+/// after a minute.
 const CONFIRMED_MAX: Duration = Duration::from_secs(40);
 const PAUSE: Duration = Duration::from_millis(100);
 /// How late the notices of a first refund are, in milliseconds: after the second refund of every order.
@@ -153,7 +156,7 @@ impl Sender {
     async fn send(&self, signature: Option<&str>, body: &[u8]) -> Option<u16> {
         let mut request = self.http.post(&self.url).header("content-type", "application/json").body(body.to_vec());
         if let Some(signature) = signature {
-            request = request.header(SIGNATURE_HEADER, signature);
+            request = request.header("stripe-signature", signature);
         }
         Some(request.send().await.ok()?.status().as_u16())
     }
@@ -164,12 +167,23 @@ impl Sender {
 }
 
 /// The body of a notice about an order's first attempt.
-fn notice(id: &str, what: &str, created: Duration, order: &str) -> Vec<u8> {
-    let (created, reference) = (created.as_secs(), format!("pi_{id}"));
-    let body = json!({
-        "id": id, "created": created, "what": what, "order": order, "attempt": 1, "reference": reference
+fn notice(id: &str, created: Duration, order: &str) -> Vec<u8> {
+    let object = json!({
+        "object": "payment_intent", "id": format!("pi_{id}"), "metadata": {"order": order, "attempt": "1"}
     });
-    serde_json::to_vec(&body).unwrap()
+    event(id, "payment_intent.succeeded", created, &object)
+}
+
+/// The body of a notice that a payment is disputed, which names the payment only.
+fn dispute(id: &str, payment: &str) -> Vec<u8> {
+    let object = json!({"object": "dispute", "id": format!("dp_{id}"), "payment_intent": payment});
+    event(id, "charge.dispute.created", now(), &object)
+}
+
+fn event(id: &str, what: &str, created: Duration, object: &Value) -> Vec<u8> {
+    let created = created.as_secs();
+    let event = json!({"id": id, "object": "event", "type": what, "created": created, "data": {"object": object}});
+    serde_json::to_vec(&event).unwrap()
 }
 
 /// Where an order stood after each change, with its note.
@@ -298,17 +312,24 @@ impl Floor {
         }
     }
 
-    /// Notices about known orders, again and again, also of days ago; and disputes, each a problem for an operator, once.
+    /// Notices about known orders, again and again, also of days ago; and disputes, each a problem for an operator,
+    /// once.
     async fn repeat(&mut self, orders: &[String], random: &mut fastrand::Rng, sum: &mut Sum) {
         let mut bodies = Vec::new();
         for (nth, order) in orders.iter().enumerate() {
             let created = now() - DAY * random.u32(..25);
-            let body = notice(&format!("again_{order}"), "captured", created, order);
+            let body = notice(&format!("again_{order}"), created, order);
             bodies.extend(std::iter::repeat_n(body, if nth == 0 { FLOOD as usize } else { 5 }));
         }
+        let ledger = self.stand.ledger().await;
         let disputed: Vec<&String> = orders.iter().step_by(8).collect();
         for order in &disputed {
-            let body = notice(&format!("dispute_{order}"), "disputed", now(), order);
+            let is_capture = |line: &&Line| line.effect == Effect::Captured && line.key.starts_with(order.as_str());
+            let Some(line) = ledger.iter().find(is_capture) else {
+                sum.violations.push(format!("{order} is in no line of the ledger"));
+                continue;
+            };
+            let body = dispute(&format!("dispute_{order}"), &line.payment);
             bodies.extend(std::iter::repeat_n(body, 20));
         }
         random.shuffle(&mut bodies);
@@ -336,9 +357,9 @@ impl Floor {
         let hour = Duration::from_secs(3_600);
         for order in orders {
             let id = format!("forged_{:016x}", random.u64(..));
-            let body = notice(&id, "disputed", now(), order);
+            let body = notice(&id, now(), order);
             let (good, nobodys) = (SecretString::from(SECRET), SecretString::from("whsec_guessed"));
-            let other = notice(&id, "captured", now(), order);
+            let other = notice(&format!("other_{id}"), now(), order);
             let signatures = [
                 None,
                 Some(String::new()),
@@ -355,8 +376,8 @@ impl Floor {
         }
     }
 
-    /// Notices of orders that nobody knows, today's and days late, each thrice, while the shop is killed: what was acknowledged is listed
-    /// afterwards, once.
+    /// Notices of orders that nobody knows, today's and days late, each thrice, while the shop is killed: what was
+    /// acknowledged is listed afterwards, once.
     async fn unknown(&mut self, random: &mut fastrand::Rng, sum: &mut Sum) {
         let acknowledged = Arc::new(Mutex::new(BTreeSet::new()));
         let (dead, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
@@ -370,7 +391,7 @@ impl Floor {
                     // Some are older than anything that is listed by its own day.
                     let days = if random.u8(..8) == 0 { 400 } else { 28 };
                     let created = now() - DAY * random.u32(..days);
-                    let body = notice(&id, "captured", created, &format!("{:032x}", random.u128(..)));
+                    let body = notice(&id, created, &format!("{:032x}", random.u128(..)));
                     for _ in 0..3 {
                         match sender.tell(SECRET, &body).await {
                             Some(204) => drop(acknowledged.lock().insert(format!("pi_{id}"))),
@@ -426,7 +447,8 @@ impl Floor {
         }
     }
 
-    /// Some money goes back, twice for an order; the notices of the first refund come after those of the second. Then the books agree.
+    /// Some money goes back, twice for an order; the notices of the first refund come after those of the second. Then
+    /// the books agree.
     async fn give_back(&mut self, mischief: &[(&Kind, String, usize)], sum: &mut Sum) {
         let chosen: Vec<(&Kind, &String)> = mischief.iter().step_by(2).map(|(kind, id, _)| (*kind, id)).collect();
         let late = Mischief { times: 3, delay_ms: LATE_MS, ..Mischief::default() };
@@ -482,7 +504,7 @@ impl Floor {
             self.stand.stop_shop();
             self.stand.start_shop();
             for secret in good {
-                let body = notice(&format!("rotated_{}", fastrand::u64(..)), "captured", now(), &format!("{:032x}", 7));
+                let body = notice(&format!("rotated_{}", fastrand::u64(..)), now(), &format!("{:032x}", 7));
                 let status = self.sender.tell(secret, &body).await;
                 if status == Some(204) {
                     sum.acknowledged += 1;
@@ -491,7 +513,7 @@ impl Floor {
                 }
             }
             for secret in bad {
-                let body = notice("retired", "captured", now(), &format!("{:032x}", 7));
+                let body = notice("retired", now(), &format!("{:032x}", 7));
                 sum.reject(self.sender.tell(secret, &body).await, "another secret");
             }
         }

@@ -1,23 +1,22 @@
-//! The payment provider fails in every way it can, while it and the shop are killed: nobody pays twice, and every order ends.
+//! The payment provider fails in every way it can, while it and the shop are killed: nobody pays twice, and every
+//! order ends.
 //!
-//! The shop and `souk gateway-sim` run as processes of their own. Customers place orders; then each order gets its fault by rules of the
-//! provider's script, for its charge, its refunds and its void; then they pay, cancel while the payment is unknown or after it, and the
-//! seller refunds, whole orders and parts. Meanwhile the shop is killed, and the provider now and then. Some faults never end by themselves:
-//! those orders must stay pending or stand on the operator's list, and end when the rules are taken away.
+//! The shop and `souk gateway-sim` run as processes of their own. Customers place orders; then each order gets its
+//! fault by rules of the provider's script, for its charge, its refunds and its void; then they pay, cancel while the
+//! payment is unknown or after it, and the seller refunds, whole orders and parts. Meanwhile the shop is killed, and
+//! the provider now and then. Some faults never end by themselves: those orders must stay pending or stand on the
+//! operator's list, and end when the rules are taken away.
 //!
-//! At the end the provider's own ledger, the orders and the shelves must agree to the cent and the piece (`ledger`), and the checker of the
-//! crate must find nothing, on the running shop and in the directory that the last kill left.
+//! At the end the provider's own ledger, the orders and the shelves must agree to the cent and the piece (`ledger`),
+//! and the checker of the crate must find nothing, on the running shop and in the directory that the last kill left.
 
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
 use secrecy::SecretString;
 use serde_json::Value;
-use souk::{
-    gateway_sim::{Fault, Rule},
-    payments::Operation,
-    verify::{self, Access, Invariant, Login, Source, Subject},
-};
+use souk::verify::{self, Access, Invariant, Login, Source, Subject};
+use souk_gateway_sim::{Effect, Fault, Line, Operation, Rule};
 use tokio::task::JoinHandle;
 
 use crate::{
@@ -30,14 +29,16 @@ use crate::{
 
 /// Orders for each fault of a short run.
 const ORDERS: u64 = 4;
-/// Orders for each fault that are under way together: a batch is short enough that none of its deadlines passes by the way.
+/// Orders for each fault that are under way together: a batch is short enough that none of its deadlines passes by the
+/// way.
 const ORDERS_PER_BATCH: u64 = 16;
-/// Healthy orders for each of a fault's, times the faults, over this: as many as keep the share of unknown answers below the breaker's.
+/// Healthy orders for each of a fault's, times the faults, over this: as many as keep the share of unknown answers
+/// below the breaker's.
 const FAULTS_PER_HEALTHY: usize = 3;
 /// After so many batches shop and provider begin anew, since every check reads all of them.
 const BATCHES_PER_STAND: u64 = 4;
-/// Customers who are at it together, each with so many of their orders. So many faults at once may open the breaker, which is part of
-/// the story.
+/// Customers who are at it together, each with so many of their orders. So many faults at once may open the breaker,
+/// which is part of the story.
 const CUSTOMERS: usize = 16;
 const AT_ONCE: usize = 2;
 /// How long the orders of a batch may take to end when nothing fails any more: the longest back-off and much room.
@@ -47,7 +48,8 @@ const LISTED_MAX: Duration = Duration::from_secs(45);
 const PAUSE: Duration = Duration::from_millis(100);
 /// Kills of a batch at most: a shop that only starts sells nothing.
 const KILLS_PER_BATCH: u64 = 4;
-/// Unpaid orders expire, and those whose payment is unknown must not: about as long as a batch, so that it passes for what fails for ever.
+/// Unpaid orders expire, and those whose payment is unknown must not: about as long as a batch, so that it passes for
+/// what fails for ever.
 const DEADLINE_MS: &str = "30000";
 
 /// A way to fail.
@@ -65,12 +67,13 @@ const fn for_ever(name: &'static str, fault: Fault) -> Kind {
     Kind { name, fault, for_ever: true }
 }
 
-pub(crate) const KINDS: [Kind; 12] = [
+pub(crate) const KINDS: [Kind; 13] = [
     kind("healthy", Fault::None),
     kind("answer lost", Fault::AnswerLost),
     kind("request lost", Fault::RequestLost),
     kind("5xx before", Fault::FailsBefore),
     kind("5xx after", Fault::FailsAfter),
+    kind("5xx stored under the key", Fault::FailsStored),
     kind("garbage", Fault::Garbage),
     kind("wrong amount", Fault::WrongAmount),
     kind("429", Fault::TooMany),
@@ -84,7 +87,7 @@ pub(crate) const KINDS: [Kind; 12] = [
 #[derive(Default)]
 struct Tally {
     orders: u64,
-    /// Rules that had their way, of up to three for an order; of faults that never end, orders that were held up.
+    /// Rules that had their way, of up to five for an order; of faults that never end, orders that were held up.
     met: u64,
     /// From the request to the end of the payment, in milliseconds.
     took_ms: Vec<u64>,
@@ -326,10 +329,11 @@ impl Floor {
             tally.met += u64::from(ledger::status(&order) == "payment_pending");
             let is_unpaid =
                 matches!(ledger::status(&order), "payment_pending" | "awaiting_payment" | "cancelling" | "expired");
-            let captures = ledger.iter().filter(|line| line.key.starts_with(&planned.order)).count();
+            let is_capture = |line: &&Line| line.effect == Effect::Captured && line.key.starts_with(&planned.order);
+            let captures = ledger.iter().filter(is_capture).count();
             let may_have = usize::from(KINDS[planned.kind].fault != Fault::FailsBefore);
             if !is_unpaid || captures > may_have {
-                let what = format!("{} with {captures} lines in the ledger", ledger::status(&order));
+                let what = format!("{} with {captures} captures in the ledger", ledger::status(&order));
                 sum.violations.push(format!("{} ({}) is {what}", planned.order, KINDS[planned.kind].name));
             }
         }
@@ -431,16 +435,23 @@ fn rules(planned: &PlannedOrder, random: &mut fastrand::Rng) -> Vec<Rule> {
         let (key_prefix, operation) = (format!("{}:", planned.order), Some(operation));
         Rule { key_prefix, operation, times, fault, ..Rule::default() }
     };
-    let gives_back = [Operation::Refund, Operation::Void];
+    let once = |operations: &[Operation]| operations.iter().map(|operation| rule(*operation, Some(1))).collect();
     match fault {
         Fault::None => Vec::new(),
-        _ if for_ever => vec![rule(Operation::Charge, None)],
+        // It is not charged, and everybody can see that.
+        Fault::FailsBefore if for_ever => vec![rule(Operation::Charge, None)],
+        _ if for_ever => vec![rule(Operation::Charge, None), rule(Operation::LookUp, None)],
         // Each costs the shop's whole time limit, so only one.
-        Fault::Silence if planned.plan == Plan::Keep => vec![rule(Operation::Charge, Some(1))],
-        Fault::Silence => gives_back.into_iter().map(|operation| rule(operation, Some(1))).collect(),
+        Fault::Silence if planned.plan == Plan::Keep => once(&[Operation::Charge]),
+        Fault::Silence => once(&[Operation::Refund, Operation::Void]),
+        // What can never be done under its key waits until the key is forgotten, a day later: only a charge is given
+        // up.
+        Fault::FailsStored => once(&[Operation::Charge, Operation::Void]),
         _ => {
-            let charge = rule(Operation::Charge, Some(random.u64(1..=2)));
-            std::iter::once(charge).chain(gives_back.into_iter().map(|operation| rule(operation, Some(1)))).collect()
+            let mut rules: Vec<Rule> =
+                once(&[Operation::Create, Operation::LookUp, Operation::Refund, Operation::Void]);
+            rules.push(rule(Operation::Charge, Some(random.u64(1..=2))));
+            rules
         }
     }
 }

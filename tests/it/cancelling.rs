@@ -1,12 +1,8 @@
 //! Cancelling an order in any state of its payment: no stock stays reserved, and no money stays with the provider.
 
 use serde_json::{Value, json};
-use souk::{
-    clock::Clock,
-    config::Config,
-    gateway_sim::{Fault, Rule},
-    payments::{Operation, fake_provider::FakeProvider},
-};
+use souk::{clock::Clock, config::Config};
+use souk_gateway_sim::{Fault, Operation, Rule};
 use tokio::net::TcpListener;
 
 use crate::{
@@ -75,7 +71,7 @@ async fn a_repeated_payment_after_the_bank_shows_the_outcome() {
             let declined = told.problem(422, "payment-declined");
             assert_eq!(
                 (&declined["attempt"], &declined["declined_reason"]),
-                (&json!(1), &json!("authentication_failed"))
+                (&json!(1), &json!("payment_intent_authentication_failure"))
             );
             customer.pay(&order, "tok_success").await.expect(200);
         }
@@ -116,7 +112,7 @@ async fn an_order_is_cancelled_while_the_provider_is_unreachable() {
     assert_eq!(customer.pay(&order, "tok_success").await.expect(202)["payment"]["status"], "pending");
     assert_eq!(cancel(&customer, &order).await["status"], "cancelling");
     assert_eq!(seller.stock("CABLE").await, (10, 9), "nobody knows whether it is paid");
-    let provider = Provider::over(FakeProvider::in_memory(), address).await;
+    let provider = Provider::at(address).await;
     app.until(&customer, &order, "cancelled").await;
     assert_eq!((provider.effects(&order).await, seller.stock("CABLE").await), (vec!["voided".to_owned()], (10, 10)));
 }
@@ -128,10 +124,12 @@ async fn an_order_with_an_unknown_charge_is_cancelled_and_refunded() {
     let (app, seller, customer) = shop_at(&provider.url, change, Clock::system()).await;
     let order = customer.order("CABLE", 1).await;
     let lost = Rule { operation: Some(Operation::Charge), fault: Fault::FailsAfter, ..Rule::default() };
-    provider.plan(&[lost]).await;
+    let unseen = Rule { operation: Some(Operation::LookUp), fault: Fault::FailsBefore, ..Rule::default() };
+    provider.plan(&[lost, unseen]).await;
     customer.pay(&order, "tok_success").await.expect(202);
     assert_eq!(provider.net(&order).await, 10_000);
     customer.act(&format!("/orders/{order}/cancel")).await.expect(200);
+    provider.plan(&[]).await;
     app.until(&customer, &order, "cancelled").await;
     assert_eq!(provider.effects(&order).await, ["captured", "refunded"]);
     let shown = customer.shown(&order).await;

@@ -1,11 +1,8 @@
 //! The circuit breaker, seen from outside: a run of failures opens it, and answers close it again.
 
 use serde_json::json;
-use souk::{
-    clock::Clock,
-    config::Config,
-    gateway_sim::{Fault, Rule},
-};
+use souk::{clock::Clock, config::Config};
+use souk_gateway_sim::{Fault, Rule};
 
 use crate::{
     provider::{Provider, shop_at},

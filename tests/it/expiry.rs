@@ -1,7 +1,8 @@
 //! Orders whose customer does not finish the payment, or finishes it at the last moment.
 
 use serde_json::{Value, json};
-use souk::{clock::Clock, config::Config, gateway_sim::Rule, payments::Operation};
+use souk::{clock::Clock, config::Config};
+use souk_gateway_sim::{Operation, Rule};
 
 use crate::{
     provider::{Provider, decide, shop_at},

@@ -1,12 +1,8 @@
 //! Issues of orders: only operators see and resolve them, and it is recorded who did.
 
 use serde_json::{Value, json};
-use souk::{
-    clock::Clock,
-    domain::account::Role,
-    gateway_sim::{Fault, Rule},
-    payments::Operation,
-};
+use souk::{clock::Clock, domain::account::Role};
+use souk_gateway_sim::{Fault, Operation, Rule};
 
 use crate::{
     provider::{Provider, shop_at},
@@ -151,7 +147,7 @@ async fn a_wrong_answer_about_a_payment_resolves_itself_or_is_resolved_by_an_ope
         if outcome == "captured" {
             let refused = resolve(&admin, &order, &body).await.problem(422, "invalid-body");
             assert_eq!(refused["errors"][0]["pointer"], "#/reference");
-            body["reference"] = json!(format!("sim_{order}:charge:1"));
+            body["reference"] = json!(provider.payment(&order).await);
         }
         resolve(&admin, &order, &body).await.expect(200);
         app.until(&customer, &order, status).await;

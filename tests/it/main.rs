@@ -3,6 +3,7 @@
 
 mod access;
 mod accounts;
+mod amounts;
 mod cancelling;
 mod cart;
 mod catalogue;
@@ -11,6 +12,7 @@ mod circuit;
 mod commands;
 mod control;
 mod description;
+mod disputes;
 mod embedding;
 mod erasure;
 mod events;

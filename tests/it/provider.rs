@@ -1,6 +1,6 @@
-//! A payment provider behind HTTP, for a shop's tests: it fails by a script, and its ledger is there to be looked at.
+//! The fake provider over HTTP, for a shop's tests: it fails by a script, and its ledger is there to be looked at.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::Path};
 
 use axum::{
     Router,
@@ -10,14 +10,13 @@ use axum::{
     middleware::{self, Next},
 };
 use http_body_util::BodyExt;
-use serde_json::{Value, json};
+use serde_json::Value;
 use souk::{
     app::serve::serve,
     clock::Clock,
     config::{Config, Limits},
-    gateway_sim::{self, Rule, Script, Webhook},
-    payments::fake_provider::FakeProvider,
 };
+use souk_gateway_sim::{Provider as Fake, Rule, Script, Webhook, router};
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::support::{Client, TestApp};
@@ -56,36 +55,39 @@ pub(crate) struct Provider {
 
 impl Provider {
     pub(crate) async fn new() -> Self {
-        Self::over(FakeProvider::in_memory(), anywhere()).await
+        Self::at(anywhere()).await
     }
 
-    /// A provider with these books, at this address.
-    pub(crate) async fn over(books: FakeProvider, address: SocketAddr) -> Self {
-        Self::start(books, address, None, |router| router).await
+    /// A provider at this address.
+    pub(crate) async fn at(address: SocketAddr) -> Self {
+        Self::start(None, address, None, |router| router).await
+    }
+
+    /// A provider that keeps its ledger in a file.
+    pub(crate) async fn with_ledger(path: &Path) -> Self {
+        Self::start(Some(path), anywhere(), None, |router| router).await
     }
 
     /// A provider that announces what happens.
     pub(crate) async fn announcing(webhook: Webhook) -> Self {
-        Self::start(FakeProvider::in_memory(), anywhere(), Some(webhook), |router| router).await
+        Self::start(None, anywhere(), Some(webhook), |router| router).await
     }
 
     /// A provider that takes more than it is asked for, and says so.
     pub(crate) async fn greedy() -> Self {
-        let layer = |router: Router| router.layer(middleware::from_fn(take_one_more));
-        Self::start(FakeProvider::in_memory(), anywhere(), None, layer).await
+        Self::start(None, anywhere(), None, |router| router.layer(middleware::from_fn(take_one_more))).await
     }
 
     async fn start(
-        books: FakeProvider,
+        ledger: Option<&Path>,
         address: SocketAddr,
         webhook: Option<Webhook>,
         layer: impl FnOnce(Router) -> Router,
     ) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let url = url_of(&listener);
-        let books = books.with_page(format!("{url}/authenticate"));
-        let server = Server::start(layer(gateway_sim::router(books, Script::default(), webhook)), listener);
-        Self { url, _server: server }
+        let fake = Fake::open(ledger, &url, Script::default(), webhook).unwrap();
+        Self { url, _server: Server::start(layer(router(fake)), listener) }
     }
 
     /// From now on it fails by these rules.
@@ -99,6 +101,11 @@ impl Provider {
         let ledger: Vec<Value> = reqwest::get(format!("{}/ledger", self.url)).await.unwrap().json().await.unwrap();
         let of_order = |line: &Value| line["key"].as_str().unwrap().starts_with(&format!("{order}:"));
         ledger.into_iter().filter(of_order).collect()
+    }
+
+    /// The provider's name for the first payment of an order that its ledger has.
+    pub(crate) async fn payment(&self, order: &str) -> String {
+        self.ledger(order).await[0]["payment"].as_str().unwrap().to_owned()
     }
 
     /// The same, as words.
@@ -118,23 +125,28 @@ impl Provider {
         self.ledger(order).await.iter().map(signed).sum()
     }
 
-    /// Charges by itself, beside the shop.
-    pub(crate) async fn charge(&self, key: Option<&str>, body: &Value) -> reqwest::Response {
-        let request = reqwest::Client::new().post(format!("{}/charges", self.url)).json(body);
-        let request = key.map_or(request.try_clone().unwrap(), |key| request.header("Idempotency-Key", key));
-        request.send().await.unwrap()
+    /// Does something at the provider's own site, with JSON.
+    pub(crate) async fn operate(&self, path: &str, body: &Value) -> Value {
+        let answer = reqwest::Client::new().post(format!("{}{path}", self.url)).json(body).send().await.unwrap();
+        let (status, text) = (answer.status(), answer.text().await.unwrap());
+        assert_eq!(status, 200, "{path}: {text}");
+        serde_json::from_str(&text).unwrap()
     }
 }
 
 async fn take_one_more(request: Request, next: Next) -> axum::response::Response {
-    if request.uri().path() != "/charges" {
+    if request.uri().path() != "/v1/payment_intents" {
         return next.run(request).await;
     }
     let (mut head, body) = request.into_parts();
-    let mut asked: Value = serde_json::from_slice(&body.collect().await.unwrap().to_bytes()).unwrap();
-    asked["amount"]["amount"] = json!(asked["amount"]["amount"].as_u64().unwrap() + 1);
+    let form = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+    let more = |pair: &str| match pair.strip_prefix("amount=") {
+        Some(amount) => format!("amount={}", amount.parse::<u64>().unwrap() + 1),
+        None => pair.to_owned(),
+    };
+    let form = form.split('&').map(more).collect::<Vec<_>>().join("&");
     head.headers.remove(header::CONTENT_LENGTH);
-    next.run(Request::from_parts(head, Body::from(asked.to_string()))).await
+    next.run(Request::from_parts(head, Body::from(form))).await
 }
 
 /// The customer decides on the provider's page.
@@ -144,13 +156,13 @@ pub(crate) async fn decide(page: &Value, decision: &str) {
     assert_eq!(answer.status(), 200);
 }
 
-/// The shop asks the simulator at this address.
+/// Points the shop at the fake provider at this address.
 pub(crate) fn point_at(config: &mut Config, url: &str) {
     config.payments.provider = souk::config::Provider::Simulator;
     config.payments.url = Some(url.to_owned());
 }
 
-/// A shop that asks the simulator at this address, with its seller and a customer.
+/// A shop that is paid through the fake provider at this address, with its seller and a customer.
 pub(crate) async fn shop_at(url: &str, change: impl FnOnce(&mut Config), clock: Clock) -> (TestApp, Client, Client) {
     let point = |config: &mut Config| {
         point_at(config, url);

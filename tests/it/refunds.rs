@@ -1,13 +1,8 @@
 //! Refunds: of parts of an order or of all of it, once per request, with stock returned on demand.
 
 use serde_json::{Value, json};
-use souk::{
-    clock::Clock,
-    config::Config,
-    domain::account::Role,
-    gateway_sim::{Fault, Rule},
-    payments::Operation,
-};
+use souk::{clock::Clock, config::Config, domain::account::Role};
+use souk_gateway_sim::{Fault, Operation, Rule};
 
 use crate::{
     provider::{Provider, shop_at},

@@ -1,4 +1,5 @@
-//! What the provider announces: believed only where it is signed, durable when it is taken, and a hint that changes nothing by itself.
+//! What the provider announces: believed only where it is signed, durable when it is taken, and a hint that changes
+//! nothing by itself.
 
 use axum::body::Body;
 use futures::{StreamExt, stream};
@@ -8,9 +9,9 @@ use souk::{
     clock::Clock,
     config::{Config, Secret},
     domain::{account::Role, entity::Timestamp},
-    gateway_sim::{Mischief, Rule, Webhook},
-    payments::{Operation, signature::sign},
+    payments::signature::sign,
 };
+use souk_gateway_sim::{Mischief, Operation, Rule, Webhook};
 use tokio::net::TcpListener;
 
 use crate::{
@@ -31,11 +32,17 @@ async fn shop(provider: &Provider) -> (TestApp, Client, Client) {
     shop_at(&provider.url, secrets, Clock::system()).await
 }
 
-/// A notice about an order's first attempt.
+/// An event about an order's first attempt, of this type: `payment_intent.` stands before it.
 fn notice(what: &str, order: &str) -> Value {
-    let (id, reference) = (format!("evt_{order}_{what}"), format!("sim_{order}:charge:1"));
+    let object = json!({
+        "object": "payment_intent", "id": format!("pi_{order}"), "metadata": {"order": order, "attempt": "1"}
+    });
+    event(&format!("evt_{order}_{what}"), &format!("payment_intent.{what}"), &object)
+}
+
+fn event(id: &str, what: &str, object: &Value) -> Value {
     let created = Clock::system().now().0 / 1_000;
-    json!({"id": id, "created": created, "what": what, "order": order, "attempt": 1, "reference": reference})
+    json!({"id": id, "object": "event", "created": created, "type": what, "data": {"object": object}})
 }
 
 fn signed(secret: &str, body: &str, shift_seconds: i64) -> String {
@@ -45,7 +52,7 @@ fn signed(secret: &str, body: &str, shift_seconds: i64) -> String {
 
 /// Sends a body with this signature, or without one.
 async fn post(client: &Client, path: &str, signature: Option<&str>, body: &str) -> Answer {
-    let headers: Vec<_> = signature.iter().map(|signature| ("souk-signature", *signature)).collect();
+    let headers: Vec<_> = signature.iter().map(|signature| ("stripe-signature", *signature)).collect();
     client.raw(client.request("POST", path, &headers, Body::from(body.to_owned()))).await
 }
 
@@ -66,7 +73,7 @@ async fn waiting(customer: &Client) -> (String, Value) {
 async fn without_a_secret_and_at_another_providers_address_nothing_is_taken() {
     let provider = Provider::new().await;
     let (app, _, customer) = shop_at(&provider.url, |_| {}, Clock::system()).await;
-    let body = notice("captured", &customer.order("CABLE", 1).await).to_string();
+    let body = notice("succeeded", &customer.order("CABLE", 1).await).to_string();
     for secret in ["", SECRETS[0]] {
         post(&app.anonymous(), HOOK, Some(&signed(secret, &body, 0)), &body).await.problem(404, "not-found");
     }
@@ -90,8 +97,8 @@ async fn a_notice_is_taken_only_with_a_signature_that_holds_and_a_body_that_can_
     let (order, page) = waiting(&customer).await;
     decide(&page, "approve").await;
     let (sequence, anybody) = (app.sequence(&customer, &order).await, app.anonymous());
-    let body = notice("captured", &order).to_string();
-    let other = notice("declined", &order).to_string();
+    let body = notice("succeeded", &order).to_string();
+    let other = notice("payment_failed", &order).to_string();
     for header in [
         None,
         Some(String::new()),
@@ -103,8 +110,8 @@ async fn a_notice_is_taken_only_with_a_signature_that_holds_and_a_body_that_can_
     ] {
         post(&anybody, HOOK, header.as_deref(), &body).await.problem(400, "invalid-notice");
     }
-    let mut nowhere = notice("captured", &order);
-    nowhere["attempt"] = Value::Null;
+    let mut nowhere = notice("succeeded", &order);
+    nowhere["data"] = Value::Null;
     for body in ["", "{", "null", "[]", "{\"id\":\"evt_1\"}", &nowhere.to_string()] {
         post(&anybody, HOOK, Some(&signed(SECRETS[0], body, 0)), body).await.problem(400, "invalid-notice");
     }
@@ -125,10 +132,10 @@ async fn what_names_no_order_of_ours_is_kept_until_somebody_has_seen_to_it() {
     let admin = app.user("admin", Role::Admin).await;
     let (known, unknown) = (customer.order("CABLE", 1).await, "0".repeat(31) + "7");
     for _ in 0..3 {
-        tell(&app, &notice("captured", &unknown)).await.expect(204);
+        tell(&app, &notice("succeeded", &unknown)).await.expect(204);
     }
-    tell(&app, &notice("captured", &known)).await.expect(204);
-    let payout = json!({"id": "evt_payout", "created": Clock::system().now().0 / 1_000, "what": "payout"});
+    tell(&app, &notice("succeeded", &known)).await.expect(204);
+    let payout = event("evt_payout", "payout.paid", &json!({"object": "payout", "id": "po_1"}));
     tell(&app, &payout).await.expect(204);
     let list = "/admin/payments/notices";
     let kept = admin.get(list).await.expect(200);
@@ -137,7 +144,7 @@ async fn what_names_no_order_of_ours_is_kept_until_somebody_has_seen_to_it() {
     let of_unknown = kept.as_array().unwrap().iter().find(|kept| kept["order_id"] == unknown).unwrap();
     assert_eq!(
         (&of_unknown["what"], &of_unknown["reference"]),
-        (&json!("captured"), &json!(format!("sim_{unknown}:charge:1")))
+        (&json!("payment_intent.succeeded"), &json!(format!("pi_{unknown}")))
     );
     let dismiss = format!("{list}/{}/dismiss", of_unknown["notice_id"].as_str().unwrap());
     let note = json!({"note": "it was a test of theirs"});
@@ -150,7 +157,7 @@ async fn what_names_no_order_of_ours_is_kept_until_somebody_has_seen_to_it() {
     let admin = app.again(&admin);
     admin.post(&dismiss, &note).await.expect(204);
     admin.post(&dismiss, &note).await.problem(404, "not-found");
-    tell(&app, &notice("captured", &unknown)).await.expect(204);
+    tell(&app, &notice("succeeded", &unknown)).await.expect(204);
     for name in ["x", "1-", "-1", "1-x", "99999999999-0"] {
         admin.post(&format!("{list}/{name}/dismiss"), &note).await.problem(404, "not-found");
     }
@@ -165,7 +172,7 @@ async fn one_notice_a_thousand_times_has_the_effects_of_one() {
     let (order, page) = waiting(&customer).await;
     decide(&page, "approve").await;
     let (before, asked) = (app.sequence(&customer, &order).await, customer.metric("provider_pay_ok_total").await);
-    let captured = notice("captured", &order);
+    let captured = notice("succeeded", &order);
     let told = stream::iter(0..1_000).map(|_| tell(&app, &captured)).buffer_unordered(50);
     told.for_each(|answer| async move { drop(answer.expect(204)) }).await;
     app.until(&customer, &order, "confirmed").await;
@@ -181,7 +188,7 @@ async fn one_notice_a_thousand_times_has_the_effects_of_one() {
 
     seller.deliver(&order).await;
     let (done, shown) = (app.sequence(&customer, &order).await, customer.shown(&order).await);
-    for what in ["captured", "declined", "voided", "nonsense"] {
+    for what in ["succeeded", "payment_failed", "canceled", "nonsense"] {
         tell(&app, &notice(what, &order)).await.expect(204);
     }
     assert_eq!((customer.shown(&order).await, provider.net(&order).await), (shown, 10_000));
@@ -195,7 +202,7 @@ async fn while_a_payment_waits_a_repeated_notice_costs_one_question() {
     let (order, page) = waiting(&customer).await;
     let (before, asked) = (app.sequence(&customer, &order).await, customer.metric("provider_pay_ok_total").await);
     for _ in 0..100 {
-        tell(&app, &notice("action_required", &order)).await.expect(204);
+        tell(&app, &notice("requires_action", &order)).await.expect(204);
     }
     let (after, asked_after) = (app.sequence(&customer, &order).await, customer.metric("provider_pay_ok_total").await);
     assert!(after - before <= 2, "heard, and nothing new: {} events", after - before);
@@ -203,10 +210,10 @@ async fn while_a_payment_waits_a_repeated_notice_costs_one_question() {
     // It is remembered over a restart, and other news are heard.
     let app = app.restart().await;
     let customer = app.again(&customer);
-    tell(&app, &notice("action_required", &order)).await.expect(204);
+    tell(&app, &notice("requires_action", &order)).await.expect(204);
     assert_eq!(app.sequence(&customer, &order).await, after);
     decide(&page, "approve").await;
-    tell(&app, &notice("captured", &order)).await.expect(204);
+    tell(&app, &notice("succeeded", &order)).await.expect(204);
     app.until(&customer, &order, "confirmed").await;
 }
 
@@ -218,7 +225,7 @@ async fn a_notice_that_comes_before_the_answer_or_with_no_news_does_no_harm() {
     let paying = customer.pay(&order, "tok_slow");
     let announced = async {
         eventually(async || (provider.net(&order).await == 10_000).then_some(())).await;
-        tell(&app, &notice("captured", &order)).await.expect(204);
+        tell(&app, &notice("succeeded", &order)).await.expect(204);
     };
     let (answer, ()) = tokio::join!(paying, announced);
     answer.expect(202);
@@ -226,49 +233,17 @@ async fn a_notice_that_comes_before_the_answer_or_with_no_news_does_no_harm() {
     assert_eq!(provider.effects(&order).await, ["captured"]);
 
     let (order, page) = waiting(&customer).await;
-    for what in ["captured", "declined", "voided"] {
+    for what in ["succeeded", "payment_failed", "canceled"] {
         tell(&app, &notice(what, &order)).await.expect(204);
         assert_eq!(customer.shown(&order).await["status"], "payment_pending", "the provider says otherwise");
     }
     decide(&page, "decline").await;
-    tell(&app, &notice("failed", &order)).await.expect(204);
+    tell(&app, &notice("payment_failed", &order)).await.expect(204);
     app.until(&customer, &order, "awaiting_payment").await;
     assert_eq!(
         (provider.effects(&order).await, provider.net(&order).await),
-        (vec!["waits".into(), "declined".into()], 0)
+        (vec!["waits".into(), "declined".into(), "voided".into()], 0)
     );
-}
-
-#[tokio::test]
-async fn a_dispute_is_told_to_an_operator_once() {
-    let provider = Provider::new().await;
-    let (app, _, customer) = shop(&provider).await;
-    let admin = app.user("admin", Role::Admin).await;
-    let order = customer.buy("CABLE", 1).await;
-    for _ in 0..3 {
-        tell(&app, &notice("disputed", &order)).await.expect(204);
-    }
-    let listed = admin.get("/admin/payments/attention").await.expect(200);
-    let [item] = listed["items"].as_array().unwrap().as_slice() else { panic!("{listed}") };
-    assert_eq!((&item["order"]["order_id"], &item["order"]["status"]), (&json!(order), &json!("confirmed")));
-    let [problem] = item["attention"].as_array().unwrap().as_slice() else { panic!("{item}") };
-    assert_eq!(problem["problem"], "disputed");
-    let path = format!("/admin/payments/attention/{order}");
-    admin.post(&path, &json!({"action": "retry", "note": "x"})).await.problem(409, "nothing-to-resolve");
-    admin.post(&path, &json!({"action": "settled", "note": "sent the papers"})).await.expect(200);
-    tell(&app, &notice("disputed", &order)).await.expect(204);
-    assert_eq!(admin.get("/admin/payments/attention").await.expect(200)["items"], json!([]));
-    // What comes of it is another notice.
-    let mut lost = notice("disputed", &order);
-    lost["id"] = json!("evt_lost");
-    tell(&app, &lost).await.expect(204);
-    assert_eq!(admin.get("/admin/payments/attention").await.expect(200)["items"][0]["order"]["order_id"], order);
-    // One that names no order is kept, too.
-    let mut foreign = notice("disputed", &order);
-    foreign["order"] = Value::Null;
-    foreign["attempt"] = Value::Null;
-    tell(&app, &foreign).await.expect(204);
-    assert_eq!(admin.get("/admin/payments/notices").await.expect(200)[0]["what"], "disputed");
 }
 
 #[tokio::test]

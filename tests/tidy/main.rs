@@ -25,7 +25,6 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("catalogue", &["domain"]),
     ("storage", &[]),
     ("payments", &["domain"]),
-    ("gateway_sim", &["payments", "domain"]),
     ("identity", &["domain"]),
     ("actors", &["storage", "payments", "domain"]),
     ("search", &["actors", "storage", "domain"]),
@@ -33,7 +32,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("http", &["shop", "domain"]),
     ("app", &["http", "shop", "catalogue", "storage", "domain"]),
     ("verify", &["search", "actors", "storage", "payments", "domain"]),
-    ("main", &["app", "gateway_sim", "verify", "http", "shop", "catalogue", "identity", "storage", "domain"]),
+    ("main", &["app", "verify", "http", "shop", "catalogue", "identity", "storage", "domain"]),
 ];
 
 /// Rooms that everybody may use.
@@ -44,13 +43,13 @@ const LIBRARIES: [(&str, &str); 10] = [
     ("sled", "storage/state.rs"),
     ("bincode", "storage/codec.rs"),
     ("tantivy", "search/"),
-    ("axum", "http/ gateway_sim/"),
+    ("axum", "http/"),
     ("utoipa", "http/"),
     ("ractor", "actors/"),
     ("jsonwebtoken", "identity/"),
     ("argon2", "identity/"),
     ("aws_lc_rs", "identity/ payments/signature.rs"),
-    ("reqwest", "verify/online.rs payments/ gateway_sim/notices.rs"),
+    ("reqwest", "verify/online.rs payments/"),
 ];
 
 struct Source {
@@ -230,8 +229,7 @@ fn every_file_says_what_it_is_and_stays_short() {
 }
 
 /// Rooms whose comments may be longer than a line. The list only shrinks.
-const LONG_COMMENTS: &[&str] =
-    &["tests", "actors", "config", "domain", "gateway_sim", "http", "payments", "search", "shop"];
+const LONG_COMMENTS: &[&str] = &["tests", "actors", "config", "domain", "http", "search", "shop"];
 
 /// Of comments, which rustfmt does not wrap; in columns.
 const LINE_MAX: usize = 120;

@@ -234,7 +234,14 @@ fn reviews() {
 
 #[test]
 fn unmatched_notices() {
-    let lives: &[&[&str]] = &[&[], &["kept"], &["kept", "dismissed"], &["kept", "dismissed", "forgotten"]];
+    let lives: &[&[&str]] = &[
+        &[],
+        &["kept"],
+        &["kept", "dismissed"],
+        &["kept", "dismissed", "forgotten"],
+        &["kept_to_look_up"],
+        &["kept_to_look_up", "looked_up"],
+    ];
     entity::<UnmatchedNotices>("unmatched_notices", &specimens::unmatched_notices(), lives);
 }
 

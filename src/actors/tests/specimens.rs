@@ -23,7 +23,7 @@ use crate::{
         product::{self, Details, ImportedRating, Picture, Variant},
         review::{self, Content, Purchase, Written},
         reviews,
-        unmatched_notices::{self, UnmatchedNotice},
+        unmatched_notices::{self, LookUp, Subject, UnmatchedNotice},
     },
     storage::codec::encode,
 };
@@ -487,17 +487,23 @@ pub(super) fn review() -> [(&'static str, review::Event); 3] {
     )
 }
 
-pub(super) fn unmatched_notices() -> [(&'static str, unmatched_notices::Event); 3] {
+pub(super) fn unmatched_notices() -> [(&'static str, unmatched_notices::Event); 5] {
     use unmatched_notices::Event;
     let variant = |event: &Event| match event {
         Event::Kept { .. } => 0,
         Event::Dismissed { .. } => 1,
         Event::Forgotten { .. } => 2,
+        Event::LookedUp { .. } => 3,
     };
+    let subject = Subject::DisputeEnded { reference: "dp_1".into(), outcome: "lost".into() };
+    let look_up = Some(LookUp { payment: "pi_1".into(), subject });
+    let waiting = UnmatchedNotice { look_up, ..UnmatchedNotice::new("charge.dispute.closed", "dp_1", "", AT) };
     of_all(
         variant,
-        3,
+        4,
         [
+            ("kept_to_look_up", Event::Kept { id: 0x4444, notice: waiting }),
+            ("looked_up", Event::LookedUp { id: 0x4444, order: Some(ORDER), at: AT }),
             ("kept", Event::Kept { id: 0x3333, notice: UnmatchedNotice::new("payment.captured", "pi_1", "0222", AT) }),
             ("dismissed", Event::Dismissed { id: 0x3333, by: USER, note: "called the bank".into(), at: AT }),
             ("forgotten", Event::Forgotten { at: AT }),

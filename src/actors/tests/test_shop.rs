@@ -83,7 +83,7 @@ impl Provider {
         let (name, mut balance, mut captures) = (order.to_string(), 0, 0);
         for line in self.inner.ledger() {
             let minor = i64::try_from(line.amount.minor).unwrap();
-            match line.effect() {
+            match line.effect {
                 _ if line.parts().is_none_or(|(order, ..)| order != name) => {}
                 Effect::Captured => (balance, captures) = (balance + minor, captures + 1),
                 Effect::Refunded => balance -= minor,

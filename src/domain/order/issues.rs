@@ -45,7 +45,7 @@ pub enum IssueKind {
     },
     /// The customer disputes the payment at their bank.
     Disputed {
-        /// The provider's name for the payment.
+        /// The provider's name for the dispute.
         reference: String,
     },
     /// Money was refunded at the provider's own site: somebody has to decide about the goods.
@@ -57,7 +57,7 @@ pub enum IssueKind {
     },
     /// A dispute has ended.
     DisputeEnded {
-        /// The provider's name for the payment.
+        /// The provider's name for the dispute.
         reference: String,
         /// The provider's word for how it ended, such as `won` or `lost`.
         outcome: String,

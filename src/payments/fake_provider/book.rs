@@ -1,4 +1,5 @@
-//! The simulated provider's books: what has become of each payment and each refund, and the ledger that they are read from again.
+//! The fake provider's books: what has become of each payment and each refund, and the ledger that they are read from
+//! again.
 //!
 //! May depend on `domain`.
 
@@ -47,8 +48,6 @@ pub enum First {
 pub(super) enum Begins {
     /// The money is taken, or held.
     Taken,
-    /// It waits for its customer, on the page at this address.
-    Waits(String),
     /// The provider works on it.
     Processing,
     /// Definitely not.
@@ -111,10 +110,6 @@ impl Books {
         self.payments.get(&(order.to_owned(), attempt))
     }
 
-    pub(super) fn refunded(&self, order: &str, number: u32) -> Option<RefundState> {
-        self.refunds.get(&(order.to_owned(), number)).map(|(_, state)| state.clone())
-    }
-
     /// Payments from a moment on and before another, oldest first, after this one.
     pub(super) fn by_time(
         &self,
@@ -146,7 +141,7 @@ impl Books {
         };
         let reason = || line.declined.clone().unwrap_or_default();
         if operation == Operation::Refund.as_str() {
-            let state = match line.effect() {
+            let state = match line.effect {
                 Effect::RefundFailed => RefundState::Failed { reason: reason() },
                 _ => RefundState::Refunded { reference: format!("sim_{}", line.key) },
             };
@@ -160,13 +155,10 @@ impl Books {
         } else {
             let reference = name(&order, number);
             let amount = line.amount;
-            let state = match line.effect() {
+            let state = match line.effect {
                 Effect::Held => PaymentState::Authorised { reference, amount },
                 Effect::Declined => PaymentState::Declined { reason: reason() },
                 Effect::Voided => PaymentState::Voided { reference: Some(reference) },
-                Effect::Waits => {
-                    PaymentState::ActionRequired { reference, url: line.declined.clone().unwrap_or_default() }
-                }
                 Effect::Processing => PaymentState::Processing { reference },
                 Effect::Captured | Effect::Refunded | Effect::RefundFailed => {
                     PaymentState::Captured { reference, amount }
@@ -208,13 +200,12 @@ impl Books {
             (Begins::Taken, CaptureMode::AtOnce) => (Effect::Captured, None),
             (Begins::Taken, CaptureMode::Later) => (Effect::Held, None),
             (Begins::Processing, _) => (Effect::Processing, None),
-            (Begins::Waits(url), _) => (Effect::Waits, Some(url)),
             (Begins::Declined(reason), _) => (Effect::Declined, Some(reason)),
         };
         let method = payment.method.clone();
         let key = payment.key(Operation::Charge).to_string();
         let (amount, capture) = (payment.amount, payment.capture);
-        self.book(LedgerLine { key, amount, method, declined, effect: Some(effect), capture, at_ms: now_ms })?;
+        self.book(LedgerLine { key, amount, method, declined, effect, capture, at_ms: now_ms })?;
         Ok((self.state(&order, payment.attempt)?, First::Yes))
     }
 
@@ -222,7 +213,7 @@ impl Books {
         self.payment(order, attempt).map(|entry| entry.state.clone()).ok_or(BookError::NoSuchPayment)
     }
 
-    /// A payment that waits or is worked on comes to an end: the money is taken or held, or it is declined.
+    /// A payment that is worked on comes to an end: the money is taken or held, or it is declined.
     pub(super) fn finish(
         &mut self,
         order: &str,
@@ -231,7 +222,7 @@ impl Books {
         now_ms: u64,
     ) -> Result<PaymentState, BookError> {
         let entry = self.payment(order, attempt).ok_or(BookError::NoSuchPayment)?;
-        if matches!(entry.state, PaymentState::ActionRequired { .. } | PaymentState::Processing { .. }) {
+        if matches!(entry.state, PaymentState::Processing { .. }) {
             let effect = match (&declined, entry.capture) {
                 (Some(_), _) => Effect::Declined,
                 (None, CaptureMode::AtOnce) => Effect::Captured,
@@ -254,7 +245,7 @@ impl Books {
         let entry = self.payment(order, attempt).ok_or(BookError::NoSuchPayment)?;
         let (amount, method, capture) = (entry.amount, entry.method.clone(), entry.capture);
         let key = format!("{order}:{}:{attempt}", operation.as_str());
-        self.book(LedgerLine { key, amount, method, declined, effect: Some(effect), capture, at_ms: now_ms })
+        self.book(LedgerLine { key, amount, method, declined, effect, capture, at_ms: now_ms })
     }
 
     pub(super) fn capture(&mut self, order: &str, attempt: u32, now_ms: u64) -> Result<PaymentState, BookError> {
@@ -263,7 +254,7 @@ impl Books {
                 self.move_on(order, attempt, Operation::Capture, Effect::Captured, None, now_ms)?;
                 self.state(order, attempt)
             }
-            PaymentState::ActionRequired { .. } | PaymentState::Processing { .. } => Err(BookError::NotAllowed),
+            PaymentState::Processing { .. } => Err(BookError::NotAllowed),
             state => Ok(state),
         }
     }
@@ -274,11 +265,11 @@ impl Books {
         match self.state(&order, payment.attempt) {
             Err(BookError::NoSuchPayment) => {
                 let key = payment.key(Operation::Void).to_string();
-                let (amount, method, effect) = (payment.amount, String::new(), Some(Effect::Voided));
+                let (amount, method, effect) = (payment.amount, String::new(), Effect::Voided);
                 let capture = payment.capture;
                 self.book(LedgerLine { key, amount, method, declined: None, effect, capture, at_ms: now_ms })?;
             }
-            Ok(PaymentState::Authorised { .. } | PaymentState::ActionRequired { .. }) => {
+            Ok(PaymentState::Authorised { .. }) => {
                 self.move_on(&order, payment.attempt, Operation::Void, Effect::Voided, None, now_ms)?;
             }
             known => return known,
@@ -310,7 +301,7 @@ impl Books {
         let effect = if fails.is_some() { Effect::RefundFailed } else { Effect::Refunded };
         let key = OperationKey { order: repayment.order, operation: Operation::Refund, number: repayment.number };
         let (amount, method) = (repayment.amount, repayment.attempt.to_string());
-        let (key, capture, effect) = (key.to_string(), CaptureMode::default(), Some(effect));
+        let (key, capture, effect) = (key.to_string(), CaptureMode::default(), effect);
         self.book(LedgerLine { key, amount, method, declined: fails, effect, capture, at_ms: now_ms })?;
         let (_, state) = self.refunds.get(&(order, repayment.number)).ok_or(BookError::NoSuchPayment)?;
         Ok((state.clone(), First::Yes))

@@ -1,4 +1,4 @@
-//! The simulated provider's ledger: a file of JSON lines, one for each thing that happened to somebody's money.
+//! The fake provider's ledger: a file of JSON lines, one for each thing that happened to somebody's money.
 //!
 //! May depend on `domain`.
 
@@ -28,8 +28,6 @@ pub enum Effect {
     Declined,
     /// It was given up; nothing will be taken.
     Voided,
-    /// It waits for its customer.
-    Waits,
     /// The provider works on it.
     Processing,
     /// Money went back.
@@ -49,9 +47,8 @@ pub struct LedgerLine {
     pub method: String,
     /// Why nothing was captured, or nothing went back.
     pub declined: Option<String>,
-    /// What it did; `None` in the ledgers of the first release, which only captured and declined.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub effect: Option<Effect>,
+    /// What it did.
+    pub effect: Effect,
     /// When the money of the payment is taken.
     #[serde(default)]
     pub capture: CaptureMode,
@@ -61,13 +58,6 @@ pub struct LedgerLine {
 }
 
 impl LedgerLine {
-    /// What it did.
-    #[must_use]
-    pub fn effect(&self) -> Effect {
-        let first = if self.declined.is_some() { Effect::Declined } else { Effect::Captured };
-        self.effect.unwrap_or(first)
-    }
-
     /// The order, the operation and its number.
     #[must_use]
     pub fn parts(&self) -> Option<(&str, &str, u32)> {
@@ -141,8 +131,8 @@ pub(super) fn claim(path: &Path, store: u64) -> Result<(), LedgerError> {
     Ok(())
 }
 
-/// The lines of a ledger's file, as they stand there. One that was cut short by a kill or a full disk was never answered and is
-/// left out.
+/// The lines of a ledger's file, as they stand there. One that was cut short by a kill or a full disk was never
+/// answered and is left out.
 ///
 /// # Errors
 /// The file cannot be read.

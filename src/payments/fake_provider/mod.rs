@@ -1,19 +1,20 @@
-//! The built-in simulated provider, for demos and tests: no money moves.
+//! The built-in fake provider, for demos and tests: no money moves. Over HTTP there is another, `souk gateway-sim`.
 //!
 //! | token | what happens |
 //! |---|---|
 //! | `tok_success` | captured (or held, where it is captured later) |
 //! | `tok_decline` | declined: `card_declined` |
 //! | `tok_insufficient_funds` | declined: `insufficient_funds` |
-//! | `tok_timeout_after_charge` | charged, but the first answer is lost: unknown; a repeat with the same key is told |
+//! | `tok_timeout_after_charge` | charged; the first answer is lost (unknown), a repeat with the same key is answered |
 //! | `tok_slow` | captured after two seconds |
-//! | `tok_3ds` | waits for its customer on a page of the provider's; built in there is no such page: declined, `authentication_required` |
+//! | `tok_3ds` | there is no page on which its customer could approve it: declined, `authentication_required` |
 //! | `tok_processing` | the provider works on it for two seconds, then it is captured |
 //! | `tok_refund_fails` | captured, but no refund of it succeeds |
 //! | any other | declined: `unknown_token` |
 //!
-//! Like a real one it has a ledger that outlives the shop's process: a file of JSON lines, one for each thing that happened, written
-//! before the answer leaves. It is not synced: it stands for another company's machine, which does not lose power with ours.
+//! Like a real one it has a ledger that outlives the shop's process: a file of JSON lines, one for each thing that
+//! happened, written before the answer leaves. It is not synced: it stands for another company's machine, which does
+//! not lose power with ours.
 //!
 //! May depend on `domain`.
 
@@ -50,8 +51,6 @@ const PAGE: usize = 100;
 /// The provider.
 pub struct FakeProvider {
     books: Mutex<Books>,
-    /// Where its customers authenticate themselves; the key of the payment follows.
-    page: Option<String>,
 }
 
 fn now_ms() -> u64 {
@@ -70,7 +69,7 @@ impl FakeProvider {
             lines => lines?,
         };
         let file = OpenOptions::new().create(true).append(true).mode(ledger::MODE).open(path)?;
-        Ok(Self { books: Mutex::new(Books::new(Some(Box::new(file)), lines)), page: None })
+        Ok(Self { books: Mutex::new(Books::new(Some(Box::new(file)), lines)) })
     }
 
     /// The provider of one shop, the one with this store: its ledger says so in its first line.
@@ -85,37 +84,13 @@ impl FakeProvider {
     /// A provider that forgets with the process.
     #[must_use]
     pub fn in_memory() -> Self {
-        Self { books: Mutex::new(Books::new(None, Vec::new())), page: None }
-    }
-
-    /// The provider with a page on which customers authenticate themselves.
-    #[must_use]
-    pub fn with_page(self, url: String) -> Self {
-        Self { page: Some(url), ..self }
+        Self { books: Mutex::new(Books::new(None, Vec::new())) }
     }
 
     /// All that ever happened, oldest first.
     #[must_use]
     pub fn ledger(&self) -> Vec<LedgerLine> {
         self.books.lock().lines().to_vec()
-    }
-
-    /// What happened after the first so many things.
-    #[must_use]
-    pub fn happened_after(&self, lines: usize) -> Vec<LedgerLine> {
-        self.books.lock().lines().get(lines..).unwrap_or_default().to_vec()
-    }
-
-    /// The token that a payment was made with; `None` where it was never heard of.
-    #[must_use]
-    pub fn method_of(&self, order: &str, attempt: u32) -> Option<String> {
-        self.books.lock().payment(order, attempt).map(|entry| entry.method.clone())
-    }
-
-    /// What has become of a refund; `None` where it was never heard of.
-    #[must_use]
-    pub fn look_refund(&self, order: &str, number: u32) -> Option<RefundState> {
-        self.books.lock().refunded(order, number)
     }
 
     /// Books a payment, or finds it booked. `declined` declines it, whatever the token.
@@ -127,10 +102,7 @@ impl FakeProvider {
             (Some(reason), _) => Begins::Declined(reason),
             (None, "tok_success" | "tok_timeout_after_charge" | "tok_slow" | "tok_refund_fails") => Begins::Taken,
             (None, "tok_processing") => Begins::Processing,
-            (None, "tok_3ds") => match &self.page {
-                Some(page) => Begins::Waits(format!("{page}/{}/{}", payment.order, payment.attempt)),
-                None => Begins::Declined("authentication_required".to_owned()),
-            },
+            (None, "tok_3ds") => Begins::Declined("authentication_required".to_owned()),
             (None, "tok_decline") => Begins::Declined("card_declined".to_owned()),
             (None, "tok_insufficient_funds") => Begins::Declined("insufficient_funds".to_owned()),
             (None, _) => Begins::Declined("unknown_token".to_owned()),
@@ -158,14 +130,6 @@ impl FakeProvider {
             books.finish(order, attempt, None, now_ms())?;
         }
         Ok(())
-    }
-
-    /// The customer has authenticated themselves, or not.
-    ///
-    /// # Errors
-    /// [`BookError`].
-    pub fn authenticate(&self, order: &str, attempt: u32, declined: Option<String>) -> Result<PaymentState, BookError> {
-        self.books.lock().finish(order, attempt, declined, now_ms())
     }
 
     /// Captures what is held.
@@ -343,7 +307,7 @@ mod tests {
         let path = directory.path().join("ledger.jsonl");
         for room in [1, 20] {
             let file: Box<dyn Write + Send> = Box::new(FullOnce(File::create(&path).unwrap(), room));
-            let provider = FakeProvider { books: Mutex::new(Books::new(Some(file), Vec::new())), page: None };
+            let provider = FakeProvider { books: Mutex::new(Books::new(Some(file), Vec::new())) };
             assert!(provider.pay(payment(1, "tok_success")).await.is_err());
             provider.pay(payment(2, "tok_success")).await.unwrap();
             provider.pay(payment(1, "tok_success")).await.unwrap();

@@ -9,8 +9,8 @@
 //! | `POST /v1/refunds` | `order:refund:number` |
 //! | `GET /v1/payment_intents`, `/{id}`, `/search`; `GET /v1/refunds`, `/{id}` | |
 //!
-//! Stripe remembers the first answer under a key, errors included, for at least a day, and tells it again; that is why a remembered
-//! answer is never taken for how a payment stands now. May depend on `domain` and its neighbours.
+//! Stripe remembers the first answer under a key, errors included, for at least a day, and tells it again; that is why
+//! a remembered answer is never taken for how a payment stands now. May depend on `domain` and its neighbours.
 
 use reqwest::{
     RequestBuilder, StatusCode,
@@ -20,20 +20,22 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
-    money::{NotSupported, amount_of, code_of},
+    FAKE_KEY,
+    money::{amount_of, charge_of, code_of},
     objects::{ATTEMPT, Intent, ORDER, Page, PaymentError, REFUND, Refund, is_word},
 };
 use crate::{
     domain::order::CaptureMode,
     payments::{
-        Operation, OperationKey, Payment, Repayment, Unknown,
+        AmountRefused, Operation, OperationKey, Payment, Repayment, Unknown,
         client::{Client, ClientError, Reply},
     },
 };
 
-/// The version of Stripe's interface that this is written for. Without one, an account's own default would decide what answers look
-/// like, and could be changed at the account. It is the one whose description `stripe-mock` has, against which the tests hold every
-/// request; a later one is to be taken together with a later `stripe-mock`. Stripe keeps versions working.
+/// The version of Stripe's interface that this is written for. Without one, an account's own default would decide what
+/// answers look like, and could be changed at the account. It is the one whose description `stripe-mock` has, against
+/// which the tests hold every request; a later one is to be taken together with a later `stripe-mock`. Stripe keeps
+/// versions working.
 const VERSION: &str = "2026-08-26.dahlia";
 /// How many objects a page has: Stripe's maximum.
 const PAGE: &str = "100";
@@ -42,17 +44,20 @@ const INTENTS: &str = "payment_intents";
 
 /// Why there is no object.
 pub(super) enum Trouble {
-    /// Nothing was sent, as Stripe does not know the amount.
-    NotSupported,
+    /// Nothing was sent, as Stripe does not take the amount.
+    Amount(AmountRefused),
     /// Stripe has understood the request and did nothing.
     Refused(StatusCode, PaymentError),
+    /// Stripe's own failure, which is stored under the key of the request and comes again for as long as the key is
+    /// stored.
+    Stored(Unknown),
     /// Anything else.
     Unknown(Unknown),
 }
 
-impl From<NotSupported> for Trouble {
-    fn from(NotSupported: NotSupported) -> Self {
-        Self::NotSupported
+impl From<AmountRefused> for Trouble {
+    fn from(refused: AmountRefused) -> Self {
+        Self::Amount(refused)
     }
 }
 
@@ -65,20 +70,20 @@ impl From<Unknown> for Trouble {
 impl From<Trouble> for Unknown {
     fn from(trouble: Trouble) -> Self {
         match trouble {
-            Trouble::NotSupported => Self::new(NotSupported::REASON),
+            Trouble::Amount(refused) => Self::new(refused.code()),
             Trouble::Refused(status, error) => Self::new(format!("{status}: {}", error.shown())),
-            Trouble::Unknown(unknown) => unknown,
+            Trouble::Stored(unknown) | Trouble::Unknown(unknown) => unknown,
         }
     }
 }
 
 impl Trouble {
-    /// The reason code where the request will never be fulfilled: its amount cannot be asked for, or Stripe has refused what it says.
-    /// An object that does not exist is no such reason: the key may be of another account.
+    /// The reason code where the request will never be fulfilled: its amount cannot be asked for, or Stripe has
+    /// refused what it says. An object that does not exist is no such reason: the key may be of another account.
     pub(super) fn refusal(&self) -> Option<String> {
         match self {
-            Self::NotSupported => Some(NotSupported::REASON.to_owned()),
-            Self::Refused(StatusCode::NOT_FOUND, _) | Self::Unknown(_) => None,
+            Self::Amount(refused) => Some(refused.code().to_owned()),
+            Self::Refused(StatusCode::NOT_FOUND, _) | Self::Stored(_) | Self::Unknown(_) => None,
             Self::Refused(_, error) => {
                 let parameter = || error.param().map(|name| format!("invalid_{name}"));
                 Some(error.reason().or_else(parameter).unwrap_or_else(|| "refused".to_owned()))
@@ -110,10 +115,10 @@ struct ErrorBody {
 impl Api {
     pub(super) fn new(url: &str, key: &SecretString, answer_ms_max: u64) -> Result<Self, ClientError> {
         let client = Client::new(url, answer_ms_max)?;
-        if !client.is_private() {
+        let key = key.expose_secret();
+        if !client.is_private() && key != FAKE_KEY {
             return Err(ClientError::InTheClear(url.to_owned()));
         }
-        let key = key.expose_secret();
         let is_key = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic());
         let mut authorization = HeaderValue::try_from(format!("Bearer {key}")).map_err(|_| ClientError::Key)?;
         authorization.set_sensitive(true);
@@ -139,7 +144,8 @@ impl Api {
         self.reply(request).await
     }
 
-    /// Announces a payment. It is not confirmed, so no money moves, and nobody else can confirm it: its secret goes nowhere.
+    /// Announces a payment. It is not confirmed, so no money moves, and nobody else can confirm it: its secret goes
+    /// nowhere.
     pub(super) async fn create(&self, payment: &Payment) -> Result<Created, Trouble> {
         let (order, attempt) = (payment.order.to_string(), payment.attempt.to_string());
         let capture = match payment.capture {
@@ -147,19 +153,19 @@ impl Api {
             CaptureMode::Later => "manual",
         };
         let form = [
-            ("amount", &*amount_of(payment.amount)?.to_string()),
+            ("amount", &*charge_of(payment.amount)?.to_string()),
             ("currency", &code_of(payment.amount.currency)),
             ("capture_method", capture),
             // With others a payment could stay in the air for days, while stock is held for it.
             ("payment_method_types[]", "card"),
-            // Here and not when it is confirmed: after a decline Stripe drops it, so that a second confirmation has nothing to charge.
+            // Here and not when it is confirmed: after a decline Stripe drops it, so that a second confirmation has
+            // nothing to charge.
             ("payment_method", &payment.method),
             (&format!("metadata[{ORDER}]"), &order),
             (&format!("metadata[{ATTEMPT}]"), &attempt),
         ];
         let reply = self.post(&[INTENTS], Some(payment.key(Operation::Create)), &form).await?;
-        let is_replay = reply.headers.get("Idempotent-Replayed").is_some_and(|value| value == "true");
-        Ok(Created { intent: read::<Intent>(&reply)?.checked()?, is_replay })
+        Ok(Created { intent: read::<Intent>(&reply)?.checked()?, is_replay: is_replay(&reply) })
     }
 
     /// Has the payment made.
@@ -257,8 +263,14 @@ fn named(id: &str, intent: Intent) -> Result<Intent, Trouble> {
     }
 }
 
-/// What an answer says. Only 200 brings an object, and only an error that Stripe blames on the request or the card is a refusal: a key
-/// that is not taken (401, 403), a key in use (409), too many requests (429) and Stripe's own faults say nothing of the payment.
+/// Whether an answer is the one that is stored under the key of the request.
+fn is_replay(reply: &Reply) -> bool {
+    reply.headers.get("Idempotent-Replayed").is_some_and(|value| value == "true")
+}
+
+/// What an answer says. Only 200 brings an object, and only an error that Stripe blames on the request or the card is
+/// a refusal: a key that is not taken (401, 403), a key in use (409), too many requests (429) and Stripe's own faults
+/// say nothing of the payment.
 fn read<T: DeserializeOwned>(reply: &Reply) -> Result<T, Trouble> {
     let status = reply.status;
     // The reader's own words may quote what it read.
@@ -269,6 +281,7 @@ fn read<T: DeserializeOwned>(reply: &Reply) -> Result<T, Trouble> {
     let ErrorBody { error } = serde_json::from_slice(&reply.body).map_err(unreadable)?;
     match (status.as_u16(), error.kind()) {
         (400 | 402 | 404, "invalid_request_error" | "card_error") => Err(Trouble::Refused(status, error)),
+        (500.., _) if is_replay(reply) => Err(Trouble::Stored(Unknown::new(format!("{status}: {}", error.shown())))),
         _ => Err(Unknown::new(format!("{status}: {}", error.shown())).into()),
     }
 }

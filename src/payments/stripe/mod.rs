@@ -8,10 +8,10 @@
 //!  refund   look among the payment's refunds, else refund
 //! ```
 //!
-//! A payment takes two requests, so that money moves only where the answer to the first was read: a request that comes late can
-//! announce a payment, never make one. A payment that was declined could be confirmed again with another card, so it is cancelled
-//! before it is called declined. And before anything that changes money is done, how it stands now is looked at, as Stripe remembers
-//! keys for a day only, and errors under them.
+//! A payment takes two requests, so that money moves only where the answer to the first was read: a request that
+//! arrives late can announce a payment, never make one. A payment that was declined could be confirmed again with
+//! another card, so it is cancelled before it is called declined. Before anything changes money, the payment is read:
+//! Stripe stores answers under their keys, errors of its own included, and repeats them for a day.
 //!
 //! May depend on `domain` and its neighbours.
 
@@ -29,30 +29,37 @@ use self::{
     objects::{Intent, Stage},
 };
 use super::{
-    Answer, Booked, Gateway, Notice, NoticeRefused, Operation, Payment, PaymentsPage, Repayment, Unknown,
-    client::ClientError, signature,
+    AmountRefused, Answer, Booked, Gateway, Notice, NoticeRefused, Operation, Payment, PaymentsPage, Repayment,
+    Unknown, client::ClientError, signature,
 };
 use crate::domain::{
     entity::Timestamp,
-    money::Currency,
+    money::{Currency, Money},
     order::{PaymentState, RefundState},
 };
 
 /// Where Stripe is.
 pub const API_URL: &str = "https://api.stripe.com";
+/// Its name in addresses, logs and metrics.
+pub const NAME: &str = "stripe";
+/// The key for a fake provider. It is no secret.
+pub const FAKE_KEY: &str = "sk_test_simulator";
 /// How many pages of the newest payments are looked through for one that a search could not look for.
 const LOOK_PAGES_MAX: usize = 10;
 
 /// How Stripe is asked.
 #[derive(Debug, Clone)]
 pub struct StripeConfig {
+    /// The name of the provider in addresses, logs and metrics: [`NAME`], unless it is a fake one.
+    pub name: &'static str,
     /// Where: [`API_URL`], or a stand-in on this machine.
     pub api_url: String,
-    /// The secret or restricted key.
+    /// The secret or restricted key; it is sent in the clear to this machine only, unless it is [`FAKE_KEY`].
     pub key: SecretString,
     /// The secrets of the webhook endpoint: two while one is replaced; without any, no notice is taken.
     pub webhook_secrets: Vec<SecretString>,
-    /// Where customers come back to when they have authenticated themselves; without it a payment that needs that is declined.
+    /// Where customers come back to when they have authenticated themselves; without it a payment that needs that is
+    /// declined.
     pub return_url: Option<String>,
     /// How long an answer may take, in milliseconds.
     pub answer_ms_max: u64,
@@ -60,6 +67,7 @@ pub struct StripeConfig {
 
 /// Stripe, as a provider.
 pub struct Stripe {
+    name: &'static str,
     api: Api,
     webhook_secrets: Vec<SecretString>,
     return_url: Option<String>,
@@ -78,8 +86,8 @@ impl Stripe {
     /// # Errors
     /// The address is none, or not one to which a key may be sent; the key is none.
     pub fn new(config: StripeConfig) -> Result<Self, ClientError> {
-        let StripeConfig { api_url, key, webhook_secrets, return_url, answer_ms_max } = config;
-        Ok(Self { api: Api::new(&api_url, &key, answer_ms_max)?, webhook_secrets, return_url })
+        let StripeConfig { name, api_url, key, webhook_secrets, return_url, answer_ms_max } = config;
+        Ok(Self { name, api: Api::new(&api_url, &key, answer_ms_max)?, webhook_secrets, return_url })
     }
 
     async fn pay_for(&self, payment: Payment) -> Result<PaymentState, Unknown> {
@@ -88,6 +96,8 @@ impl Stripe {
             None => match self.api.create(&payment).await {
                 Ok(created) if created.is_replay => self.api.intent(&created.intent.id).await?,
                 Ok(created) => created.intent,
+                // This answer comes again for as long as the key is stored, whether or not there is an intent.
+                Err(Trouble::Stored(unknown)) => self.look_up(&payment).await?.ok_or(unknown)?,
                 // There is no intent, so there is nothing that could ever be confirmed.
                 Err(trouble) => {
                     return trouble
@@ -116,6 +126,11 @@ impl Stripe {
                 Err(Trouble::Refused(_, error)) if error.kind() == "card_error" => {
                     Stage::Failed(error.reason().unwrap_or_else(|| "declined".into()))
                 }
+                // Under this key it cannot be confirmed any more. Where it was not, it is given up for another attempt.
+                Err(Trouble::Stored(_)) => match self.api.intent(&intent.id).await?.stage(currency)? {
+                    Stage::Unconfirmed => Stage::Failed("processing_error".into()),
+                    stage => stage,
+                },
                 Err(trouble) => match trouble.refusal() {
                     // It may have been confirmed before, by a request whose answer was lost.
                     Some(reason) => match self.api.intent(&intent.id).await?.stage(currency)? {
@@ -148,9 +163,10 @@ impl Stripe {
 
     /// The intent of a payment whose name was never heard.
     ///
-    /// Stripe's search lags behind: by a minute, at times by an hour. That is enough here: the request that creates an intent is
-    /// repeated under its key for a day and finds it again, and the search finds what is older than that. There is no search for
-    /// merchants in India; without it the newest payments are looked through, as many as can be in a reasonable time.
+    /// Stripe's search lags behind: by a minute, at times by an hour. That is enough here: the request that creates an
+    /// intent is repeated under its key for a day and finds it again, and the search finds what is older than that.
+    /// There is no search for merchants in India; without it the newest payments are looked through, as many as can be
+    /// in a reasonable time.
     async fn look_up(&self, payment: &Payment) -> Result<Option<Intent>, Unknown> {
         let found = match self.api.search(payment).await {
             Ok(found) => found,
@@ -180,8 +196,10 @@ impl Stripe {
     }
 
     async fn find_payment(&self, payment: Payment) -> Result<Option<PaymentState>, Unknown> {
-        if payment.reference.is_none() && money::amount_of(payment.amount).is_err() {
-            return Ok(Some(PaymentState::Declined { reason: money::NotSupported::REASON.to_owned() }));
+        if payment.reference.is_none()
+            && let Err(refused) = money::charge_of(payment.amount)
+        {
+            return Ok(Some(PaymentState::Declined { reason: refused.code().to_owned() }));
         }
         let intent = match &payment.reference {
             Some(reference) => Some(self.api.intent(reference).await?),
@@ -211,7 +229,7 @@ impl Stripe {
     }
 
     async fn void_payment(&self, payment: Payment) -> Result<PaymentState, Unknown> {
-        if payment.reference.is_none() && money::amount_of(payment.amount).is_err() {
+        if payment.reference.is_none() && money::charge_of(payment.amount).is_err() {
             // It was never asked for.
             return Ok(PaymentState::Voided { reference: None });
         }
@@ -221,12 +239,13 @@ impl Stripe {
         };
         let intent = match known {
             Some(intent) => intent,
-            // What the search does not show yet is found again under its key. Where it was never created it is now, to be cancelled.
+            // What the search does not show yet is found again under its key. Where it was never created it is now, to
+            // be cancelled.
             None => match self.api.create(&payment).await {
                 Ok(created) if created.is_replay => self.api.intent(&created.intent.id).await?,
                 Ok(created) => created.intent,
                 // It cannot be created, so it was not; and what is not confirmed by us moves no money.
-                Err(Trouble::NotSupported | Trouble::Refused(..)) => {
+                Err(Trouble::Amount(_) | Trouble::Refused(..)) => {
                     return Ok(PaymentState::Voided { reference: None });
                 }
                 Err(trouble) => return Err(trouble.into()),
@@ -289,7 +308,11 @@ fn is_of(intent: &Intent, payment: &Payment) -> bool {
 
 impl Gateway for Stripe {
     fn name(&self) -> &'static str {
-        "stripe"
+        self.name
+    }
+
+    fn check_amount(&self, amount: Money) -> Result<(), AmountRefused> {
+        money::charge_of(amount).map(drop)
     }
 
     fn pay(&self, payment: Payment) -> Answer<'_, PaymentState> {

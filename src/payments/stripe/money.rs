@@ -1,22 +1,52 @@
-//! Amounts as Stripe counts them. It counts most currencies in the minor units of ISO 4217, as the shop does, but not all; what cannot
-//! be said exactly is refused, for a rounded amount is a wrong one.
+//! Amounts as Stripe counts them, and which of them it takes. It counts most currencies in the minor units of ISO 4217,
+//! as the shop does, but not all; what cannot be converted exactly is refused, for a rounded amount is a wrong one.
 //!
-//! From Stripe's page on currencies (docs.stripe.com/currencies). May depend on `domain`.
+//! From Stripe's page on currencies (docs.stripe.com/currencies, "Zero-decimal currencies", "Special cases" and
+//! "Minimum and maximum charge amounts"). May depend on `domain` and its neighbours.
 
 use crate::{
     domain::money::{Currency, Money},
-    payments::Unknown,
+    payments::{AmountRefused, Unknown},
 };
 
-/// Stripe cannot be asked for this amount: it does not count the currency, or not so finely.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct NotSupported;
-
-impl NotSupported {
-    /// The reason code of the decline that follows from it, in the manner of Stripe's codes.
-    pub(super) const REASON: &str = "amount_not_supported";
-}
-
+/// The least amounts that Stripe documents, in its units. They hold where an account settles in the currency; in
+/// others it is the least amount of the account's own currency, converted, which only Stripe knows.
+const LEAST: [(&str, u64); 31] = [
+    ("AED", 200),
+    ("ARS", 50),
+    ("AUD", 50),
+    ("BRL", 50),
+    ("CAD", 50),
+    ("CHF", 50),
+    ("COP", 50),
+    ("CZK", 1_500),
+    ("DKK", 250),
+    ("EUR", 50),
+    ("GBP", 30),
+    ("HKD", 400),
+    ("HUF", 17_500),
+    ("IDR", 50),
+    ("ILS", 50),
+    ("INR", 50),
+    ("JPY", 50),
+    ("KRW", 50),
+    ("MXN", 1_000),
+    ("MYR", 200),
+    ("NOK", 300),
+    ("NZD", 50),
+    ("PHP", 50),
+    ("PLN", 200),
+    ("RON", 200),
+    ("RUB", 50),
+    ("SEK", 300),
+    ("SGD", 50),
+    ("THB", 1_000),
+    ("USD", 50),
+    ("ZAR", 50),
+];
+/// The greatest amount of any card payment, in Stripe's units: twelve digits. Accounts, cards and currencies may allow
+/// less, which only the answer tells.
+const GREATEST: u64 = 999_999_999_999;
 /// What Stripe counts in whole units.
 const WHOLE: [&str; 15] =
     ["BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "MGA", "PYG", "RWF", "VND", "VUV", "XAF", "XOF", "XPF"];
@@ -24,7 +54,8 @@ const WHOLE: [&str; 15] =
 const THOUSANDTHS: [&str; 5] = ["BHD", "JOD", "KWD", "OMR", "TND"];
 /// What has no minor unit any more, but is still counted in hundredths, of which the last two digits have to be zero.
 const FORMER_HUNDREDTHS: [&str; 1] = ["ISK"];
-/// What Stripe's page lists both among the whole units and among the former hundredths: an error would be a hundredfold.
+/// What Stripe's page lists both among the whole units and among the former hundredths: an error would be a
+/// hundredfold.
 const AMBIGUOUS: [&str; 1] = ["UGX"];
 
 /// How Stripe counts a currency.
@@ -55,12 +86,28 @@ fn rescaled(number: u64, from: u16, to: u16) -> Option<u64> {
 }
 
 /// The amount for a request.
-pub(super) fn amount_of(money: Money) -> Result<u64, NotSupported> {
+pub(super) fn amount_of(money: Money) -> Result<u64, AmountRefused> {
     let amount = counting(money.currency).and_then(|counting| {
         let amount = rescaled(money.minor, money.currency.minor_digits(), counting.digits)?;
         amount.is_multiple_of(counting.step).then_some(amount)
     });
-    amount.ok_or(NotSupported)
+    amount.ok_or(AmountRefused::NotSupported)
+}
+
+/// The amount for a request to charge a card.
+pub(super) fn charge_of(money: Money) -> Result<u64, AmountRefused> {
+    let amount = amount_of(money)?;
+    let currency = money.currency;
+    let limit = |amount: u64| money_of(amount, currency).map_err(|_| AmountRefused::NotSupported);
+    let least = LEAST.iter().find(|(code, _)| *code == currency.code()).map_or(1, |(_, least)| *least);
+    if amount < least {
+        return Err(AmountRefused::TooSmall { least: limit(least)? });
+    }
+    if amount > GREATEST {
+        let step = counting(currency).map_or(1, |counting| counting.step);
+        return Err(AmountRefused::TooLarge { greatest: limit(GREATEST - GREATEST % step)? });
+    }
+    Ok(amount)
 }
 
 /// The money of an answer.
@@ -113,6 +160,28 @@ mod tests {
         ];
         for (minor, code, amount) in said {
             assert_eq!(amount_of(money(minor, code)).ok(), amount, "{minor} {code}");
+        }
+    }
+
+    #[test]
+    fn charges_have_a_least_and_a_greatest_amount() {
+        let small = |least: u64, code: &str| Err(AmountRefused::TooSmall { least: money(least, code) });
+        let large = |greatest: u64, code: &str| Err(AmountRefused::TooLarge { greatest: money(greatest, code) });
+        let cases = [
+            (49, "USD", small(50, "USD")),
+            (50, "USD", Ok(50)),
+            (17_499, "HUF", small(17_500, "HUF")),
+            (49, "JPY", small(50, "JPY")),
+            (1, "VND", Ok(1)),
+            (GREATEST, "USD", Ok(GREATEST)),
+            (GREATEST + 1, "USD", large(GREATEST, "USD")),
+            (GREATEST / 100 + 1, "ISK", large(GREATEST / 100, "ISK")),
+            (GREATEST * 100 + 100, "MGA", large(GREATEST * 100, "MGA")),
+            (GREATEST + 1, "KWD", large(GREATEST - 9, "KWD")),
+            (1_005, "KWD", Err(AmountRefused::NotSupported)),
+        ];
+        for (minor, code, wanted) in cases {
+            assert_eq!(charge_of(money(minor, code)), wanted, "{minor} {code}");
         }
     }
 

@@ -1,4 +1,5 @@
-//! What Stripe announces: an event around an object. It is a hint only, so nothing is taken from it but what it is about.
+//! What Stripe announces: an event around an object. It is a hint only, so nothing is taken from it but what it is
+//! about.
 //!
 //! May depend on `domain` and its neighbours.
 
@@ -45,16 +46,18 @@ pub(super) fn read(body: &[u8]) -> Result<Notice, NoticeRefused> {
     };
     let name = |field: &str| object.get(field).and_then(named).filter(|name| is_word(name)).map(str::to_owned);
     let reference = match kind {
-        "charge" | "dispute" => name("payment_intent"),
+        "charge" => name("payment_intent"),
         _ => name("id"),
     };
     let word = |field: &str| object.get(field).and_then(Value::as_str).filter(|word| is_word(word));
     let payment = if kind == "payment_intent" { name("id") } else { name("payment_intent") };
+    let dispute = || reference.clone().unwrap_or_default();
     let subject = match event.what.as_str() {
         "charge.dispute.closed" => {
-            NoticeSubject::DisputeEnded { outcome: word("status").unwrap_or("closed").to_owned() }
+            let outcome = word("status").unwrap_or("closed").to_owned();
+            NoticeSubject::DisputeEnded { reference: dispute(), outcome }
         }
-        what if what.starts_with("charge.dispute.") => NoticeSubject::Dispute,
+        what if what.starts_with("charge.dispute.") => NoticeSubject::Dispute { reference: dispute() },
         "charge.refunded" | "charge.refund.updated" => NoticeSubject::Refund,
         what if what.starts_with("refund.") => NoticeSubject::Refund,
         _ => NoticeSubject::Payment,
@@ -124,7 +127,7 @@ mod tests {
                 "charge.dispute.created",
                 json!({"object": "dispute", "id": "dp_1", "payment_intent": "pi_1", "metadata": ours}),
                 None,
-                "pi_1",
+                "dp_1",
             ),
             ("customer.created", json!({"object": "customer", "id": "cus_1", "metadata": ours}), None, "cus_1"),
         ];
@@ -135,7 +138,8 @@ mod tests {
                 (notice.what.as_str(), notice.id.as_str(), notice.at),
                 (what, "evt_1", Timestamp(1_700_000_000_000))
             );
-            assert_eq!(notice.subject == NoticeSubject::Dispute, what == "charge.dispute.created");
+            let is_dispute = notice.subject == NoticeSubject::Dispute { reference: "dp_1".into() };
+            assert_eq!(is_dispute, what == "charge.dispute.created");
         }
     }
 

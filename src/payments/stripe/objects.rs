@@ -1,6 +1,7 @@
 //! What Stripe answers with: its objects, as far as they are needed, and how far a payment or refund has come by them.
 //!
-//! Only what is definite becomes an end; everything that is not understood is unknown. May depend on `domain` and its neighbours.
+//! Only what is definite becomes an end; everything that is not understood is unknown. May depend on `domain` and its
+//! neighbours.
 
 use std::collections::BTreeMap;
 
@@ -197,7 +198,8 @@ impl Intent {
             let reference = self.id.clone();
             let state = match self.stage(currency)? {
                 Stage::Stands(state) => state,
-                // Neither paid nor given up: that a failed one is given up for good is seen to by who asks for it alone.
+                // Neither paid nor given up: that a failed one is given up for good is seen to by who asks for it
+                // alone.
                 Stage::Unconfirmed | Stage::Failed(_) => PaymentState::Processing { reference: reference.clone() },
             };
             let refunded_minor = match &self.latest_charge {

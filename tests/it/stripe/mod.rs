@@ -1,5 +1,6 @@
-//! The Stripe adapter against a scripted stub: what it asks, in which order, and what it makes of every answer that Stripe, or
-//! something between, may give. The stub is a double; that requests are what Stripe takes is held in `peers`.
+//! The Stripe adapter against a scripted stub: what it asks, in which order, and what it makes of every answer that
+//! Stripe, or something between, may give. The stub is a double; that requests are what Stripe takes is held in
+//! `peers`.
 
 mod paying;
 mod peers;
@@ -24,7 +25,7 @@ use souk::{
     },
     payments::{
         Payment, Repayment,
-        stripe::{Stripe, StripeConfig},
+        stripe::{NAME, Stripe, StripeConfig},
     },
 };
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -124,6 +125,7 @@ impl Stub {
 
 fn config(url: &str) -> StripeConfig {
     StripeConfig {
+        name: NAME,
         api_url: url.to_owned(),
         key: SECRET.into(),
         webhook_secrets: vec!["whsec_new".into(), "whsec_old".into()],

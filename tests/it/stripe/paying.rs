@@ -1,4 +1,5 @@
-//! Being paid, and finding out whether one was: in two steps, under keys, and with nothing taken for an end that is none.
+//! Being paid, and finding out whether one was: in two steps, under keys, and with nothing taken for an end that is
+//! none.
 
 use std::time::Duration;
 

@@ -1,8 +1,9 @@
-//! The Stripe adapter against what others wrote of Stripe: `localstripe` (PyPI), which keeps payments, and `stripe-mock` (a Go
-//! module), which holds every request against Stripe's own description of its interface and remembers nothing.
+//! The Stripe adapter against what others wrote of Stripe: `localstripe` (PyPI), which keeps payments, and
+//! `stripe-mock` (a Go module), which holds every request against Stripe's own description of its interface and
+//! remembers nothing.
 //!
-//! Both are doubles, and both lack something, so a go-between fills in what is written at each. Where one cannot be installed, its
-//! tests are skipped, and say so on the terminal whatever the test harness captures.
+//! Both are doubles, and both lack something, so a go-between fills in what is written at each. Where one cannot be
+//! installed, its tests are skipped, and say so on the terminal whatever the test harness captures.
 
 use std::{
     io::Write,
@@ -209,7 +210,8 @@ impl Between {
     }
 }
 
-/// localstripe does not say how much of a payment was taken or is held, calls a card error by another type, and does not filter by time.
+/// localstripe does not say how much of a payment was taken or is held, calls a card error by another type, and does
+/// not filter by time.
 struct Localstripe;
 
 impl Fill for Localstripe {

@@ -1,24 +1,36 @@
-//! `souk gateway-sim` on the command line: what it understands. The work is in `souk::gateway_sim`.
+//! The command line of the provider: its options, and serving until it is told to stop.
+//!
+//! Depends on `notices`, `provider`, `router` and `script`.
 
-use std::{io::Write, net::SocketAddr, path::PathBuf, process::ExitCode};
+#![allow(clippy::print_stdout, reason = "a command line answers on standard output")]
+
+use std::{
+    io::Write,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Context, Result};
 use clap::Args;
 use secrecy::SecretString;
-use souk::{
-    app::serve::serve,
-    config::Limits,
-    gateway_sim::{self, Rule, Script, Webhook},
-    text_file,
-};
 use tokio::net::TcpListener;
 
-/// The environment's variable with the secret of the notices: on the command line everybody could see it.
-const SECRET_VARIABLE: &str = "GATEWAY_SIM_WEBHOOK_SECRET";
+use crate::{
+    notices::Webhook,
+    provider::Provider,
+    router::router,
+    script::{Rule, Script},
+};
 
-/// Run a payment provider to try a shop with: it moves no money.
+/// The environment variable with the secret of the events: everybody on the machine can see a command line.
+const SECRET_VARIABLE: &str = "GATEWAY_SIM_WEBHOOK_SECRET";
+/// How long requests at work may take to finish after it was told to stop.
+const DRAIN_MAX: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// The options of `souk gateway-sim`.
 #[derive(Args)]
-pub(super) struct GatewaySim {
+pub struct Options {
     /// Where to listen.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
     listen: SocketAddr,
@@ -37,21 +49,25 @@ pub(super) struct GatewaySim {
     /// Where it announces what happened.
     #[arg(long, value_name = "URL", env = "GATEWAY_SIM_WEBHOOK_URL")]
     webhook_url: Option<String>,
-    /// A file with the secret that it signs its notices with; without it, the secret is in
-    /// `GATEWAY_SIM_WEBHOOK_SECRET`.
+    /// A file with the secret that it signs events with; without it, the secret is in `GATEWAY_SIM_WEBHOOK_SECRET`.
     #[arg(long, value_name = "FILE")]
     webhook_secret_file: Option<PathBuf>,
 }
 
-impl GatewaySim {
-    /// Serves until it is told to stop.
-    pub(super) async fn run(self, stop: impl Future<Output = ()>) -> Result<ExitCode> {
-        let named = |path: &PathBuf| path.display().to_string();
+/// The text of a file, without the byte order mark that programs on Windows write before it.
+fn text_of(path: &Path) -> Result<String> {
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    Ok(text.trim_start_matches('\u{feff}').to_owned())
+}
+
+impl Options {
+    /// Serves until `stop` resolves.
+    ///
+    /// # Errors
+    /// The address is taken, a file cannot be read, the script or the webhook cannot be used.
+    pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<ExitCode> {
         let mut rules: Vec<Rule> = match &self.script {
-            Some(path) => {
-                let text = text_file::read(path).with_context(|| named(path))?;
-                serde_json::from_str(&text).with_context(|| named(path))?
-            }
+            Some(path) => serde_json::from_str(&text_of(path)?).with_context(|| path.display().to_string())?,
             None => Vec::new(),
         };
         if self.latency_ms > 0 {
@@ -64,19 +80,32 @@ impl GatewaySim {
         };
         let listener = TcpListener::bind(self.listen).await.with_context(|| format!("listening on {}", self.listen))?;
         let at = format!("http://{}", listener.local_addr()?);
-        let public = self.public_url.as_deref().unwrap_or(&at).trim_end_matches('/');
-        let page = format!("{public}/authenticate");
-        let provider = gateway_sim::open(&self.ledger, page, script, webhook).with_context(|| named(&self.ledger))?;
+        let url = self.public_url.as_deref().unwrap_or(&at);
+        let provider = Provider::open(Some(&self.ledger), url, script, webhook);
+        let provider = provider.with_context(|| self.ledger.display().to_string())?;
         println!("The simulated provider listens on {at}");
         std::io::stdout().flush()?;
-        serve(provider, listener, &Limits::default(), stop).await;
+        let (stopping, stopped) = tokio::sync::oneshot::channel();
+        let serving = axum::serve(listener, router(provider)).with_graceful_shutdown(async {
+            stop.await;
+            let _ = stopping.send(());
+        });
+        let drained = async {
+            let _ = stopped.await;
+            tokio::time::sleep(DRAIN_MAX).await;
+        };
+        tokio::select! {
+            served = serving.into_future() => served?,
+            // A request that the script never answers would hold it for ever.
+            () = drained => {}
+        }
         Ok(ExitCode::SUCCESS)
     }
 
-    /// What notices are signed with.
+    /// What events are signed with.
     fn secret(&self) -> Result<SecretString> {
         let text = match &self.webhook_secret_file {
-            Some(path) => text_file::read(path).with_context(|| path.display().to_string())?,
+            Some(path) => text_of(path)?,
             None => std::env::var(SECRET_VARIABLE)
                 .with_context(|| format!("a webhook takes --webhook-secret-file or {SECRET_VARIABLE}"))?,
         };

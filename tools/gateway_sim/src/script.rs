@@ -1,38 +1,56 @@
-//! What goes wrong at the simulator: rules, of which the first that fits a request, or a notice, has its way.
+//! What goes wrong: rules, of which the first that fits a request, or an event, has its way.
 //!
-//! May depend on `payments`.
+//! Depends on nothing of its crate.
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use crate::payments::Operation;
-
 /// How many rules a script may have: each request looks through all of them.
 pub const RULES_MAX: usize = 1_000;
-/// How often one notice may be sent, by a rule: enough for a flood, and within the queue of notices.
+/// How often one event may be sent, by a rule: enough for a flood, and within the queue of events.
 pub const COPIES_MAX: u32 = 1_000;
-/// How long a rule may hold an answer or a notice back, in milliseconds: an hour is longer than any test waits.
+/// How long a rule may hold an answer or an event back, in milliseconds: an hour is longer than any test waits.
 pub const DELAY_MS_MAX: u64 = 3_600_000;
 
-/// A rule of the script: about the requests that fit it or, with `webhook`, about the notices of what fits it.
+/// What a request does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Operation {
+    /// A payment is announced.
+    Create,
+    /// It is confirmed.
+    Charge,
+    /// What is held is captured.
+    Capture,
+    /// A payment is cancelled.
+    Void,
+    /// Money goes back.
+    Refund,
+    /// A payment or its refunds are read; nothing changes.
+    LookUp,
+    /// A dispute, of which there are only events.
+    Dispute,
+}
+
+/// A rule of the script: about the requests that fit it or, with `webhook`, about the events of what fits it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rule {
     /// Only of keys that begin like this, such as an order's id; empty for all.
     pub key_prefix: String,
-    /// Only of payments with this token.
+    /// Only of payments with this method.
     pub method: Option<String>,
-    /// Only of this operation. A look-up is of the operation that it looks for.
+    /// Only of this operation.
     pub operation: Option<Operation>,
-    /// For how many requests, or notices, it holds; without it for all.
+    /// For how many requests, or events, it holds; without it for all.
     pub times: Option<u64>,
     /// Of those, how many of a hundred.
     pub percent: u8,
-    /// How long the answer takes longer, in milliseconds.
+    /// How much longer the answer takes, in milliseconds.
     pub latency_ms: u64,
     /// What goes wrong.
     pub fault: Fault,
-    /// What goes wrong with notices.
+    /// What goes wrong with events.
     pub webhook: Option<Mischief>,
 }
 
@@ -63,21 +81,23 @@ pub enum Fault {
     AnswerLost,
     /// It is done, and nothing is ever answered.
     Silence,
-    /// 500, and nothing is done.
+    /// 500, and nothing is done or stored under the key.
     FailsBefore,
-    /// It is done, and the answer is 500.
+    /// It is done, and the answer is 500, which is stored under the key.
     FailsAfter,
+    /// 500, which is stored under the key; nothing is done, and never will be under that key.
+    FailsStored,
     /// 429, and nothing is done.
     TooMany,
     /// It is done, and the answer cannot be read.
     Garbage,
     /// It is done, and the answer speaks of another amount, where it speaks of one.
     WrongAmount,
-    /// A charge is declined, whatever the token, or a refund fails.
+    /// A charge is declined, whatever the method, or a refund fails.
     Declined,
 }
 
-/// What goes wrong with a notice.
+/// What goes wrong with an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Mischief {
@@ -97,7 +117,7 @@ impl Default for Mischief {
     }
 }
 
-/// A script that is none.
+/// A script that cannot be followed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ScriptError {
     /// Too many rules.
@@ -113,13 +133,14 @@ fn check(rule: &Rule) -> Result<(), &'static str> {
         return Err("it may hold back for an hour at most");
     }
     if rule.webhook.is_some_and(|webhook| webhook.times > COPIES_MAX) {
-        return Err("a notice may be sent 1,000 times at most");
+        return Err("an event may be sent 1,000 times at most");
     }
     if rule.webhook.is_some() && (rule.fault != Fault::None || rule.latency_ms > 0) {
-        return Err("with `webhook` it is about notices, so it takes no `fault` and no `latency_ms`");
+        return Err("with `webhook` it is about events, so it takes no `fault` and no `latency_ms`");
     }
-    if rule.fault == Fault::Declined && matches!(rule.operation, Some(Operation::Capture | Operation::Void)) {
-        return Err("a capture or a void is not declined");
+    let can_decline = rule.operation.is_none_or(|of| matches!(of, Operation::Charge | Operation::Refund));
+    if rule.fault == Fault::Declined && !can_decline {
+        return Err("only a charge or a refund is declined");
     }
     Ok(())
 }
@@ -139,7 +160,7 @@ impl Script {
         Ok(script)
     }
 
-    pub(super) fn replace(&self, rules: Vec<Rule>) -> Result<(), ScriptError> {
+    pub(crate) fn replace(&self, rules: Vec<Rule>) -> Result<(), ScriptError> {
         if rules.len() > RULES_MAX {
             return Err(ScriptError::TooLong);
         }
@@ -150,23 +171,23 @@ impl Script {
         Ok(())
     }
 
-    pub(super) fn rules(&self) -> Vec<Rule> {
+    pub(crate) fn rules(&self) -> Vec<Rule> {
         self.0.lock().clone()
     }
 
     /// What a request is in for.
-    pub(super) fn of_request(&self, key: &str, operation: Operation, method: &str) -> Rule {
+    pub(crate) fn of_request(&self, key: &str, operation: Operation, method: &str) -> Rule {
         self.next(key, operation, method, false).unwrap_or_default()
     }
 
-    /// What a notice is in for.
-    pub(super) fn of_notice(&self, key: &str, operation: Operation, method: &str) -> Mischief {
+    /// What an event is in for.
+    pub(crate) fn of_event(&self, key: &str, operation: Operation, method: &str) -> Mischief {
         self.next(key, operation, method, true).and_then(|rule| rule.webhook).unwrap_or_default()
     }
 
-    fn next(&self, key: &str, operation: Operation, method: &str, is_notice: bool) -> Option<Rule> {
+    fn next(&self, key: &str, operation: Operation, method: &str, is_event: bool) -> Option<Rule> {
         let fits = |rule: &&mut Rule| {
-            rule.webhook.is_some() == is_notice
+            rule.webhook.is_some() == is_event
                 && key.starts_with(&rule.key_prefix)
                 && rule.operation.is_none_or(|wanted| wanted == operation)
                 && rule.method.as_ref().is_none_or(|wanted| wanted == method)
@@ -202,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_is_about_requests_or_about_notices() {
+    fn a_rule_is_about_requests_or_about_events() {
         let twice = Mischief { times: 2, ..Mischief::default() };
         let rules = vec![
             Rule { times: Some(1), webhook: Some(twice), ..Rule::default() },
@@ -210,8 +231,8 @@ mod tests {
         ];
         let script = Script::new(rules).unwrap();
         assert_eq!(script.of_request("a", Operation::Charge, "").fault, Fault::Garbage);
-        assert_eq!(script.of_notice("a", Operation::Charge, ""), twice);
-        assert_eq!(script.of_notice("a", Operation::Charge, ""), Mischief::default());
+        assert_eq!(script.of_event("a", Operation::Charge, ""), twice);
+        assert_eq!(script.of_event("a", Operation::Charge, ""), Mischief::default());
     }
 
     #[test]

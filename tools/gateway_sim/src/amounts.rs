@@ -1,0 +1,112 @@
+//! Which amounts are taken, by currency, in Stripe's units: hundredths, but thousandths or whole units for some.
+//!
+//! From Stripe's page on currencies (docs.stripe.com/currencies, "Minimum and maximum charge amounts") and its
+//! reference of PaymentIntents, which allows eight digits. Depends on nothing of its crate.
+
+/// The least amounts that are documented. For other currencies it is the least amount of the account's own currency,
+/// converted; here any amount from 1 on.
+const LEAST: [(&str, u64); 31] = [
+    ("aed", 200),
+    ("ars", 50),
+    ("aud", 50),
+    ("brl", 50),
+    ("cad", 50),
+    ("chf", 50),
+    ("cop", 50),
+    ("czk", 1_500),
+    ("dkk", 250),
+    ("eur", 50),
+    ("gbp", 30),
+    ("hkd", 400),
+    ("huf", 17_500),
+    ("idr", 50),
+    ("ils", 50),
+    ("inr", 50),
+    ("jpy", 50),
+    ("krw", 50),
+    ("mxn", 1_000),
+    ("myr", 200),
+    ("nok", 300),
+    ("nzd", 50),
+    ("php", 50),
+    ("pln", 200),
+    ("ron", 200),
+    ("rub", 50),
+    ("sek", 300),
+    ("sgd", 50),
+    ("thb", 1_000),
+    ("usd", 50),
+    ("zar", 50),
+];
+/// The greatest amounts that have more than eight digits.
+const GREATEST: [(&str, u64); 3] = [("cop", 9_999_999_999), ("idr", 999_999_999_999), ("inr", 999_999_999)];
+/// The greatest amount of all other currencies: eight digits.
+const GREATEST_ELSE: u64 = 99_999_999;
+/// What is counted in thousandths, of which the last digit has to be zero.
+const THOUSANDTHS: [&str; 5] = ["bhd", "jod", "kwd", "omr", "tnd"];
+/// What has no fraction, but is counted in hundredths that have to be zero.
+const WHOLE_HUNDREDTHS: [&str; 2] = ["isk", "ugx"];
+/// Currencies of ISO 4217 that no account can charge in.
+const NOT_TAKEN: [&str; 16] =
+    ["btn", "clf", "cup", "ern", "iqd", "irr", "kpw", "lyd", "sdg", "ssp", "svc", "syp", "tmt", "ves", "xau", "xxx"];
+
+/// Why an amount is not taken: the code of the error, and the parameter at fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NotTaken {
+    pub(crate) code: &'static str,
+    pub(crate) param: &'static str,
+}
+
+fn of(table: &[(&str, u64)], currency: &str) -> Option<u64> {
+    table.iter().find(|(code, _)| *code == currency).map(|(_, amount)| *amount)
+}
+
+/// Whether an amount can be charged in a currency, given in small letters.
+pub(crate) fn check(amount: u64, currency: &str) -> Result<(), NotTaken> {
+    let is_code = currency.len() == 3 && currency.bytes().all(|byte| byte.is_ascii_lowercase());
+    if !is_code || NOT_TAKEN.contains(&currency) {
+        return Err(NotTaken { code: "invalid_currency", param: "currency" });
+    }
+    let not_taken = |code| Err(NotTaken { code, param: "amount" });
+    let step = match currency {
+        code if THOUSANDTHS.contains(&code) => 10,
+        code if WHOLE_HUNDREDTHS.contains(&code) => 100,
+        _ => 1,
+    };
+    match amount {
+        0 => not_taken("parameter_invalid_integer"),
+        amount if amount < of(&LEAST, currency).unwrap_or(1) => not_taken("amount_too_small"),
+        amount if amount > of(&GREATEST, currency).unwrap_or(GREATEST_ELSE) => not_taken("amount_too_large"),
+        amount if !amount.is_multiple_of(step) => not_taken("parameter_invalid_integer"),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_have_a_least_and_a_greatest_by_currency() {
+        let cases = [
+            (0, "usd", Err("parameter_invalid_integer")),
+            (49, "usd", Err("amount_too_small")),
+            (50, "usd", Ok(())),
+            (99_999_999, "usd", Ok(())),
+            (100_000_000, "usd", Err("amount_too_large")),
+            (17_499, "huf", Err("amount_too_small")),
+            (49, "jpy", Err("amount_too_small")),
+            (100_000_000, "inr", Ok(())),
+            (1_000_000_000, "inr", Err("amount_too_large")),
+            (1_005, "kwd", Err("parameter_invalid_integer")),
+            (1_010, "kwd", Ok(())),
+            (550, "isk", Err("parameter_invalid_integer")),
+            (1, "vnd", Ok(())),
+            (500, "iqd", Err("invalid_currency")),
+            (500, "USD", Err("invalid_currency")),
+        ];
+        for (amount, currency, taken) in cases {
+            assert_eq!(check(amount, currency).map_err(|not| not.code), taken, "{amount} {currency}");
+        }
+    }
+}

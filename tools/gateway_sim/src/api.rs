@@ -1,0 +1,355 @@
+//! What every request of the API has in common: its key, the script, the stored answer, errors in Stripe's form.
+//!
+//! As at Stripe, the first answer to a request with an `Idempotency-Key` is stored, errors included, and repeated for
+//! the same request; the same key with another request is an error. Not stored are answers to requests that were not
+//! begun: what cannot be read, a key in use, too many requests. Stripe forgets keys after a day at the earliest; here
+//! they stay.
+//!
+//! Depends on `books`, `ledger`, `methods`, `objects`, `provider` and `script`.
+
+use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
+
+use axum::{
+    Json,
+    body::{Body, Bytes},
+    extract::Request,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use futures::{future, stream};
+use serde_json::{Value, json};
+
+use crate::{
+    books::Books,
+    ledger::{Metadata, Stored},
+    methods::SLOW_MS,
+    objects,
+    provider::Provider,
+    script::{Fault, Operation},
+};
+
+const KEY_HEADER: &str = "idempotency-key";
+/// The longest idempotency key, in bytes.
+const KEY_BYTES_MAX: usize = 255;
+/// The most metadata of an object, and its longest name and text, in bytes.
+const METADATA_MAX: usize = 50;
+const METADATA_NAME_MAX: usize = 40;
+const METADATA_TEXT_MAX: usize = 500;
+
+/// Why a request was refused.
+pub(crate) struct Refusal {
+    status: StatusCode,
+    error: Value,
+    /// Whether the request was begun, so that this answer is stored under its key.
+    is_begun: bool,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, kind: &str, code: Option<&str>, param: Option<&str>, message: &str) -> Self {
+        let error = json!({"type": kind, "code": code, "param": param, "message": message});
+        Self { status, error, is_begun: false }
+    }
+
+    /// The request says something that cannot be.
+    pub(crate) fn invalid(code: Option<&str>, param: &str, message: &str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", code, Some(param), message)
+    }
+
+    /// What the address names does not exist.
+    pub(crate) fn missing(param: &str) -> Self {
+        let message = format!("No such {param}.");
+        Self::new(StatusCode::NOT_FOUND, "invalid_request_error", Some("resource_missing"), Some(param), &message)
+    }
+
+    /// Where the payment stands does not allow it.
+    pub(crate) fn not_now(code: Option<&str>, message: &str) -> Self {
+        let refusal = Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", code, None, message);
+        Self { is_begun: true, ..refusal }
+    }
+
+    /// The card was declined.
+    pub(crate) fn declined(reason: &str, intent: Value) -> Self {
+        let mut error = objects::card_error(reason);
+        error["payment_intent"] = intent;
+        Self { status: StatusCode::PAYMENT_REQUIRED, error, is_begun: true }
+    }
+
+    fn failed() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "api_error", None, None, "By the script.")
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        (self.status, Json(json!({"error": self.error}))).into_response()
+    }
+}
+
+/// The parameters of a form or a query.
+#[derive(Debug, Default)]
+pub(crate) struct Params(BTreeMap<String, String>);
+
+impl Params {
+    /// Takes parameters of these names only; `name[]` and `name[inner]` are of `name`.
+    pub(crate) fn new(pairs: Vec<(String, String)>, known: &[&str]) -> Result<Self, Refusal> {
+        for (name, _) in &pairs {
+            let base = name.split('[').next().unwrap_or_default();
+            if !known.contains(&base) {
+                let message = format!("Received unknown parameter: {name}");
+                return Err(Refusal::invalid(Some("parameter_unknown"), name, &message));
+            }
+        }
+        Ok(Self(pairs.into_iter().collect()))
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    pub(crate) fn require(&self, name: &str) -> Result<&str, Refusal> {
+        let missing = || Refusal::invalid(Some("parameter_missing"), name, &format!("Missing required param: {name}."));
+        self.get(name).filter(|value| !value.is_empty()).ok_or_else(missing)
+    }
+
+    pub(crate) fn number(&self, name: &str) -> Result<Option<u64>, Refusal> {
+        let invalid = || Refusal::invalid(Some("parameter_invalid_integer"), name, "Invalid integer");
+        self.get(name).map(|value| value.parse().map_err(|_| invalid())).transpose()
+    }
+
+    /// The value of a parameter that is one of these.
+    pub(crate) fn one_of<'a>(&'a self, name: &str, values: &[&'a str]) -> Result<&'a str, Refusal> {
+        let value = self.get(name).unwrap_or(values[0]);
+        let invalid = || Refusal::invalid(None, name, &format!("Invalid {name}: must be one of {}", values.join(", ")));
+        values.contains(&value).then_some(value).ok_or_else(invalid)
+    }
+
+    pub(crate) fn metadata(&self) -> Result<Metadata, Refusal> {
+        let inner = |name: &str| Some(name.strip_prefix("metadata[")?.strip_suffix(']')?.to_owned());
+        let metadata: Metadata =
+            self.0.iter().filter_map(|(name, value)| Some((inner(name)?, value.clone()))).collect();
+        let fits = |(name, text): (&String, &String)| {
+            (1..=METADATA_NAME_MAX).contains(&name.len()) && text.len() <= METADATA_TEXT_MAX
+        };
+        if metadata.len() > METADATA_MAX || !metadata.iter().all(fits) {
+            return Err(Refusal::invalid(None, "metadata", "The metadata is too large."));
+        }
+        Ok(metadata)
+    }
+
+    /// All of it, so that two requests can be told apart.
+    fn text(&self) -> String {
+        self.0.iter().map(|(name, value)| format!("&{name}={value}")).collect()
+    }
+}
+
+/// Lets requests with a key for tests pass.
+pub(crate) async fn authorise(request: Request, next: Next) -> Response {
+    let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let key = given.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+    if ["sk_test_", "rk_test_"].iter().any(|prefix| key.starts_with(prefix)) {
+        return next.run(request).await;
+    }
+    let message = "Invalid API key: only keys for tests (sk_test_…) are taken.";
+    Refusal::new(StatusCode::UNAUTHORIZED, "invalid_request_error", None, None, message).into_response()
+}
+
+/// What a request is about, for the script and the store of answers.
+pub(crate) struct Asked {
+    /// As in the ledger.
+    pub(crate) key: String,
+    pub(crate) operation: Operation,
+    /// The payment method; empty where it is not known.
+    pub(crate) method: String,
+    /// The path.
+    pub(crate) path: String,
+}
+
+/// A key in use; free again when this is dropped.
+struct KeyInUse<'a> {
+    provider: &'a Provider,
+    key: String,
+}
+
+impl Drop for KeyInUse<'_> {
+    fn drop(&mut self) {
+        self.provider.books.lock().free_key(&self.key);
+    }
+}
+
+impl<'a> KeyInUse<'a> {
+    fn take(provider: &'a Provider, headers: &HeaderMap) -> Result<Option<Self>, Refusal> {
+        let Some(key) = headers.get(KEY_HEADER) else { return Ok(None) };
+        let key = key.to_str().unwrap_or_default();
+        if key.is_empty() || key.len() > KEY_BYTES_MAX {
+            return Err(Refusal::invalid(None, "Idempotency-Key", "A key has 1 to 255 characters."));
+        }
+        if !provider.books.lock().take_key(key) {
+            let (code, message) = ("idempotency_key_in_use", "Another request uses this key now.");
+            return Err(Refusal::new(StatusCode::CONFLICT, "idempotency_error", Some(code), None, message));
+        }
+        Ok(Some(Self { provider, key: key.to_owned() }))
+    }
+}
+
+/// An answer, as it is sent and stored.
+struct Reply {
+    status: u16,
+    body: Value,
+    is_replay: bool,
+}
+
+impl Reply {
+    fn of(refusal: &Refusal) -> Self {
+        Self { status: refusal.status.as_u16(), body: json!({"error": refusal.error}), is_replay: false }
+    }
+
+    fn send(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(self.body)).into_response();
+        if self.is_replay {
+            response.headers_mut().insert("Idempotent-Replayed", HeaderValue::from_static("true"));
+        }
+        response
+    }
+}
+
+/// Does what is asked for, and answers; both as the script wants. The work learns whether the script declines it.
+pub(crate) async fn change(
+    provider: &Arc<Provider>,
+    headers: &HeaderMap,
+    asked: Asked,
+    params: &Params,
+    work: impl FnOnce(&mut Books, bool) -> Result<Value, Refusal>,
+) -> Response {
+    let rule = provider.script.of_request(&asked.key, asked.operation, &asked.method);
+    let key = match KeyInUse::take(provider, headers) {
+        Ok(key) => key,
+        Err(refusal) => return refusal.into_response(),
+    };
+    tokio::time::sleep(Duration::from_millis(rule.latency_ms)).await;
+    if let Some(response) = before(rule.fault) {
+        return response;
+    }
+    let request = format!("{}?{}", asked.path, params.text());
+    let key_name = key.as_ref().map(|key| key.key.as_str());
+    let Ok(reply) = once(provider, key_name, &request, rule.fault, work) else {
+        return Refusal::failed().into_response();
+    };
+    provider.announce();
+    drop(key);
+    let is_first_charge = asked.operation == Operation::Charge && !reply.is_replay;
+    match asked.method.as_str() {
+        "tok_slow" if is_first_charge => tokio::time::sleep(Duration::from_millis(SLOW_MS)).await,
+        "tok_timeout_after_charge" if is_first_charge => return broken(),
+        _ => {}
+    }
+    after(rule.fault, reply).await
+}
+
+/// Looks at the books, and answers as the script wants.
+pub(crate) async fn look(
+    provider: &Arc<Provider>,
+    asked: Asked,
+    work: impl FnOnce(&mut Books) -> Result<Value, Refusal>,
+) -> Response {
+    let rule = provider.script.of_request(&asked.key, asked.operation, &asked.method);
+    tokio::time::sleep(Duration::from_millis(rule.latency_ms)).await;
+    if let Some(response) = before(rule.fault) {
+        return response;
+    }
+    let (found, flushed) = {
+        let mut books = provider.books.lock();
+        (work(&mut books), books.flush())
+    };
+    provider.announce();
+    match (found, flushed) {
+        (_, Err(_)) => Refusal::failed().into_response(),
+        (Ok(body), Ok(())) => after(rule.fault, Reply { status: 200, body, is_replay: false }).await,
+        (Err(refusal), Ok(())) => after(rule.fault, Reply::of(&refusal)).await,
+    }
+}
+
+/// Performs a request, or repeats the answer that is stored under its key.
+fn once(
+    provider: &Provider,
+    key: Option<&str>,
+    request: &str,
+    fault: Fault,
+    work: impl FnOnce(&mut Books, bool) -> Result<Value, Refusal>,
+) -> io::Result<Reply> {
+    let mut books = provider.books.lock();
+    if let Some(stored) = key.and_then(|key| books.stored(key)) {
+        if stored.request != request {
+            let message = "A key can only be used with the request that it was first used with.";
+            return Ok(Reply::of(&Refusal::new(StatusCode::BAD_REQUEST, "idempotency_error", None, None, message)));
+        }
+        let body = serde_json::from_str(&stored.body).unwrap_or_default();
+        return Ok(Reply { status: stored.status, body, is_replay: true });
+    }
+    let done = match fault {
+        Fault::FailsStored => Err(Refusal { is_begun: true, ..Refusal::failed() }),
+        fault => work(&mut books, fault == Fault::Declined),
+    };
+    let (mut reply, is_begun) = match done {
+        Ok(body) => (Reply { status: 200, body, is_replay: false }, true),
+        Err(refusal) => (Reply::of(&refusal), refusal.is_begun),
+    };
+    if fault == Fault::FailsAfter {
+        reply = Reply::of(&Refusal::failed());
+    }
+    if let Some(key) = key.filter(|_| is_begun) {
+        let (request, status, body) = (request.to_owned(), reply.status, reply.body.to_string());
+        books.store(Stored { idempotency_key: key.to_owned(), request, status, body });
+    }
+    books.flush()?;
+    Ok(reply)
+}
+
+/// What the script answers before anything is done.
+fn before(fault: Fault) -> Option<Response> {
+    match fault {
+        Fault::RequestLost => Some(broken()),
+        Fault::FailsBefore => Some(Refusal::failed().into_response()),
+        Fault::TooMany => {
+            let (kind, code, message) = ("invalid_request_error", Some("rate_limit"), "By the script.");
+            Some(Refusal::new(StatusCode::TOO_MANY_REQUESTS, kind, code, None, message).into_response())
+        }
+        _ => None,
+    }
+}
+
+/// What the script makes of an answer.
+async fn after(fault: Fault, mut reply: Reply) -> Response {
+    match fault {
+        Fault::AnswerLost => broken(),
+        Fault::Silence => future::pending().await,
+        Fault::FailsAfter => Refusal::failed().into_response(),
+        Fault::Garbage => ([(header::CONTENT_TYPE, "application/json")], "{\"id\":").into_response(),
+        Fault::WrongAmount => {
+            lie(&mut reply.body);
+            if let Some(data) = reply.body["data"].as_array_mut() {
+                data.iter_mut().for_each(lie);
+            }
+            reply.send()
+        }
+        _ => reply.send(),
+    }
+}
+
+/// Makes the amounts of an object greater by one.
+fn lie(object: &mut Value) {
+    for name in ["amount", "amount_received", "amount_capturable"] {
+        if let Some(amount) = object[name].as_u64().filter(|amount| *amount > 0) {
+            object[name] = json!(amount + 1);
+        }
+    }
+}
+
+/// An answer that breaks off before its first byte.
+fn broken() -> Response {
+    let nothing = stream::iter([Err::<Bytes, _>(io::Error::from(io::ErrorKind::ConnectionAborted))]);
+    let mut response = Response::new(Body::from_stream(nothing));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,372 @@
+//! The books: every payment, refund and dispute, as the entries of a file say, and the answers stored under keys.
+//!
+//! A change is written to the file as lines, all those of a request at once, before its answer leaves. It is not
+//! synced: this stands for another company's machine, which does not lose power with ours. Depends on `ledger`.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    io::{self, Write},
+};
+
+use crate::ledger::{Capture, Effect, Entry, Line, Metadata, Money, Stored};
+
+/// Where a payment stands, in Stripe's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Status {
+    RequiresPaymentMethod,
+    RequiresConfirmation,
+    RequiresAction,
+    Processing,
+    RequiresCapture,
+    Succeeded,
+    Canceled,
+}
+
+impl Status {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::RequiresPaymentMethod => "requires_payment_method",
+            Self::RequiresConfirmation => "requires_confirmation",
+            Self::RequiresAction => "requires_action",
+            Self::Processing => "processing",
+            Self::RequiresCapture => "requires_capture",
+            Self::Succeeded => "succeeded",
+            Self::Canceled => "canceled",
+        }
+    }
+}
+
+/// A payment.
+#[derive(Debug, Clone)]
+pub(crate) struct Intent {
+    pub(crate) id: String,
+    pub(crate) amount: Money,
+    pub(crate) capture: Capture,
+    /// The method that it was announced with.
+    pub(crate) method: String,
+    pub(crate) metadata: Metadata,
+    pub(crate) created_ms: u64,
+    pub(crate) status: Status,
+    /// Why it was declined.
+    pub(crate) declined: Option<String>,
+    pub(crate) return_url: Option<String>,
+    /// When it came to where it stands.
+    pub(crate) since_ms: u64,
+    pub(crate) captured: bool,
+    pub(crate) refunded: u64,
+    /// The last dispute about it.
+    pub(crate) dispute: Option<String>,
+    pub(crate) refunds: Vec<String>,
+}
+
+impl Intent {
+    /// The key of an operation on it in the ledger and for the script.
+    pub(crate) fn key(&self, operation: &str) -> String {
+        key_of(&self.metadata, &self.id, operation)
+    }
+
+    /// What can still go back, refunds under way taken off.
+    pub(crate) fn left(&self) -> u64 {
+        if self.captured { self.amount.minor.saturating_sub(self.refunded) } else { 0 }
+    }
+}
+
+/// The key of an operation on a payment with this metadata and name.
+pub(crate) fn key_of(metadata: &Metadata, id: &str, operation: &str) -> String {
+    match (metadata.get("order"), metadata.get("attempt")) {
+        (Some(order), Some(attempt)) => format!("{order}:{operation}:{attempt}"),
+        _ => format!("{id}:{operation}:1"),
+    }
+}
+
+/// A refund.
+#[derive(Debug, Clone)]
+pub(crate) struct Refund {
+    pub(crate) id: String,
+    pub(crate) payment: String,
+    pub(crate) amount: Money,
+    pub(crate) status: &'static str,
+    pub(crate) failure: Option<String>,
+    pub(crate) metadata: Metadata,
+    pub(crate) created_ms: u64,
+}
+
+/// A dispute.
+#[derive(Debug, Clone)]
+pub(crate) struct Dispute {
+    pub(crate) id: String,
+    pub(crate) payment: String,
+    pub(crate) amount: Money,
+    /// In Stripe's words, such as `needs_response`, `won`.
+    pub(crate) status: String,
+    pub(crate) created_ms: u64,
+}
+
+impl Dispute {
+    /// Whether the money is with the bank: an inquiry takes none, and a dispute that is won gives it back.
+    pub(crate) fn holds_money(&self) -> bool {
+        !self.status.starts_with("warning_") && self.status != "won"
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        !matches!(self.status.as_str(), "won" | "lost" | "warning_closed")
+    }
+}
+
+/// The books.
+#[derive(Default)]
+pub(crate) struct Books {
+    file: Option<Box<dyn Write + Send>>,
+    /// What is to be written to the file; what a full disk did not take stays here and is continued.
+    pending: Vec<u8>,
+    lines: Vec<Line>,
+    intents: HashMap<String, Intent>,
+    /// Payments by the order and the attempt of their metadata, oldest first.
+    by_attempt: HashMap<(String, String), Vec<String>>,
+    /// Payments by time; the number tells those of one millisecond apart.
+    by_time: BTreeSet<(u64, u64, String)>,
+    refunds: HashMap<String, Refund>,
+    disputes: HashMap<String, Dispute>,
+    stored: HashMap<String, Stored>,
+    /// Keys of requests at work.
+    in_use: HashSet<String>,
+}
+
+impl Books {
+    /// Books that continue these entries.
+    pub(crate) fn new(file: Option<Box<dyn Write + Send>>, entries: Vec<Entry>) -> Self {
+        let mut books = Self { file, ..Self::default() };
+        for entry in entries {
+            match entry {
+                Entry::Stored(stored) => drop(books.stored.insert(stored.idempotency_key.clone(), stored)),
+                Entry::Line(line) => books.apply(line),
+            }
+        }
+        books
+    }
+
+    pub(crate) fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+
+    pub(crate) fn intent(&self, id: &str) -> Option<&Intent> {
+        self.intents.get(id)
+    }
+
+    pub(crate) fn refund(&self, id: &str) -> Option<&Refund> {
+        self.refunds.get(id)
+    }
+
+    pub(crate) fn dispute(&self, id: &str) -> Option<&Dispute> {
+        self.disputes.get(id)
+    }
+
+    /// The payments of an attempt, oldest first.
+    pub(crate) fn of_attempt(&self, order: &str, attempt: &str) -> impl DoubleEndedIterator<Item = &Intent> {
+        let ids = self.by_attempt.get(&(order.to_owned(), attempt.to_owned()));
+        ids.into_iter().flatten().filter_map(|id| self.intent(id))
+    }
+
+    /// All payments, newest first.
+    pub(crate) fn newest(&self) -> impl Iterator<Item = &Intent> {
+        self.by_time.iter().rev().filter_map(|(_, _, id)| self.intent(id))
+    }
+
+    pub(crate) fn stored(&self, key: &str) -> Option<&Stored> {
+        self.stored.get(key)
+    }
+
+    /// Marks a key as in use; `false` where it is already.
+    pub(crate) fn take_key(&mut self, key: &str) -> bool {
+        self.in_use.insert(key.to_owned())
+    }
+
+    pub(crate) fn free_key(&mut self, key: &str) {
+        self.in_use.remove(key);
+    }
+
+    /// Records that something happened.
+    pub(crate) fn record(&mut self, line: Line) {
+        self.push(&line);
+        self.apply(line);
+    }
+
+    /// Stores an answer under its key.
+    pub(crate) fn store(&mut self, stored: Stored) {
+        self.push(&stored);
+        self.stored.insert(stored.idempotency_key.clone(), stored);
+    }
+
+    fn push(&mut self, entry: &impl serde::Serialize) {
+        // The end of the line before comes first: one that a kill cut short is not continued.
+        self.pending.push(b'\n');
+        if self.file.is_some() && serde_json::to_writer(&mut self.pending, entry).is_err() {
+            tracing::warn!("an entry of the ledger could not be made");
+        }
+    }
+
+    /// Writes what was recorded.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        let Some(file) = &mut self.file else {
+            self.pending.clear();
+            return Ok(());
+        };
+        while !self.pending.is_empty() {
+            let written = file.write(&self.pending)?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            self.pending.drain(..written);
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, line: Line) {
+        match line.effect {
+            Effect::Created => self.create(&line),
+            Effect::RefundPending | Effect::Refunded | Effect::RefundFailed => self.apply_refund(&line),
+            Effect::Disputed | Effect::DisputeClosed => self.apply_dispute(&line),
+            _ => self.advance(&line),
+        }
+        self.lines.push(line);
+    }
+
+    fn create(&mut self, line: &Line) {
+        let (id, metadata) = (line.payment.clone(), line.metadata.clone());
+        if let (Some(order), Some(attempt)) = (metadata.get("order"), metadata.get("attempt")) {
+            self.by_attempt.entry((order.clone(), attempt.clone())).or_default().push(id.clone());
+        }
+        self.by_time.insert((line.at_ms, self.intents.len() as u64, id.clone()));
+        let intent = Intent {
+            id: id.clone(),
+            amount: line.amount.clone(),
+            capture: line.capture,
+            method: line.method.clone(),
+            metadata,
+            created_ms: line.at_ms,
+            status: if line.method.is_empty() { Status::RequiresPaymentMethod } else { Status::RequiresConfirmation },
+            declined: None,
+            return_url: None,
+            since_ms: line.at_ms,
+            captured: false,
+            refunded: 0,
+            dispute: None,
+            refunds: Vec::new(),
+        };
+        self.intents.insert(id, intent);
+    }
+
+    /// A payment moves on.
+    fn advance(&mut self, line: &Line) {
+        let Some(intent) = self.intents.get_mut(&line.payment) else { return };
+        intent.since_ms = line.at_ms;
+        intent.status = match line.effect {
+            Effect::Captured => {
+                intent.captured = true;
+                Status::Succeeded
+            }
+            Effect::Held => Status::RequiresCapture,
+            Effect::Voided => Status::Canceled,
+            Effect::Processing => Status::Processing,
+            Effect::Waits => {
+                intent.return_url.clone_from(&line.return_url);
+                Status::RequiresAction
+            }
+            _ => {
+                intent.declined.clone_from(&line.declined);
+                Status::RequiresPaymentMethod
+            }
+        };
+    }
+
+    fn apply_refund(&mut self, line: &Line) {
+        let (Some(id), Some(intent)) = (&line.object, self.intents.get_mut(&line.payment)) else { return };
+        let before = self.refunds.get(id);
+        // Money that is on its way back cannot go back again.
+        match (before.is_some(), line.effect) {
+            (false, Effect::RefundPending | Effect::Refunded) => intent.refunded += line.amount.minor,
+            (true, Effect::RefundFailed) => intent.refunded = intent.refunded.saturating_sub(line.amount.minor),
+            _ => {}
+        }
+        let (metadata, created_ms) =
+            before.map_or((line.metadata.clone(), line.at_ms), |refund| (refund.metadata.clone(), refund.created_ms));
+        if before.is_none() {
+            intent.refunds.push(id.clone());
+        }
+        let status = match line.effect {
+            Effect::RefundPending => "pending",
+            Effect::Refunded => "succeeded",
+            _ => "failed",
+        };
+        let (payment, amount, failure) = (line.payment.clone(), line.amount.clone(), line.declined.clone());
+        let refund = Refund { id: id.clone(), payment, amount, status, failure, metadata, created_ms };
+        self.refunds.insert(id.clone(), refund);
+    }
+
+    fn apply_dispute(&mut self, line: &Line) {
+        let (Some(id), Some(intent)) = (&line.object, self.intents.get_mut(&line.payment)) else { return };
+        intent.dispute = Some(id.clone());
+        let created_ms = self.disputes.get(id).map_or(line.at_ms, |dispute| dispute.created_ms);
+        let (payment, amount, status) =
+            (line.payment.clone(), line.amount.clone(), line.declined.clone().unwrap_or_default());
+        self.disputes.insert(id.clone(), Dispute { id: id.clone(), payment, amount, status, created_ms });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+    use crate::ledger::read;
+
+    /// A file on a disk that is full after so many bytes, once.
+    struct FullOnce(File, usize);
+
+    impl Write for FullOnce {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.1 == 0 {
+                self.1 = usize::MAX;
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            let written = self.0.write(&bytes[..bytes.len().min(self.1)])?;
+            self.1 -= if self.1 == usize::MAX { 0 } else { written };
+            Ok(written)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            self.0.flush()
+        }
+    }
+
+    fn created(id: &str) -> Line {
+        Line {
+            key: format!("{id}:create:1"),
+            amount: Money { minor: 500, currency: "USD".into() },
+            method: "tok_success".into(),
+            declined: None,
+            effect: Effect::Created,
+            capture: Capture::AtOnce,
+            at_ms: 1,
+            payment: id.into(),
+            object: None,
+            metadata: Metadata::new(),
+            return_url: None,
+        }
+    }
+
+    #[test]
+    fn what_a_full_disk_did_not_take_is_written_later_and_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ledger.jsonl");
+        for room in [0, 1, 20, 300] {
+            let mut books = Books::new(Some(Box::new(FullOnce(File::create(&path).unwrap(), room))), Vec::new());
+            books.record(created("pi_1"));
+            books.record(created("pi_2"));
+            assert!(books.flush().is_err(), "{room}");
+            books.flush().unwrap();
+            let again = Books::new(None, read(&path).unwrap());
+            assert_eq!((again.lines(), again.newest().count()), (books.lines(), 2), "{room}");
+        }
+    }
+}

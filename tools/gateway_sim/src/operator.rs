@@ -1,0 +1,194 @@
+//! What the shop's operator and the customer's bank do at the provider's own site, and what testers look at. Never
+//! scripted.
+//!
+//! Depends on `books`, `intents`, `ledger`, `objects`, `provider`, `refunds`, `script` and `api`.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::{
+    api::Refusal,
+    books::{Books, Intent},
+    intents::{At, disputed},
+    ledger::{Effect, Line, Metadata, Money},
+    objects,
+    provider::{Provider, line},
+    refunds::{Repay, repay, shown},
+    script::{Operation, Rule},
+};
+
+/// The number of the first refund here that is not numbered: the shop's own begin with 1.
+const NUMBER_MIN: usize = 1_000;
+
+/// Which payment: by its own name, or the last one of an order, or of one of its attempts.
+#[derive(Debug, Deserialize)]
+struct Which {
+    payment: Option<String>,
+    order: Option<String>,
+    attempt: Option<u32>,
+}
+
+impl Which {
+    fn find<'a>(&self, books: &'a Books) -> Option<&'a Intent> {
+        if let Some(id) = &self.payment {
+            return books.intent(id);
+        }
+        let order = self.order.as_deref()?;
+        let is_captured = |intent: &&Intent| intent.captured;
+        match self.attempt {
+            Some(attempt) => books.of_attempt(order, &attempt.to_string()).rfind(is_captured),
+            None => books
+                .newest()
+                .filter(is_captured)
+                .find(|intent| intent.metadata.get("order").is_some_and(|of| of == order)),
+        }
+    }
+}
+
+fn nothing() -> Response {
+    (StatusCode::NOT_FOUND, Json(json!({"problem": "there is no such payment that was captured"}))).into_response()
+}
+
+/// Answers after what was done is in the ledger.
+fn answer(provider: &Arc<Provider>, books: parking_lot::MutexGuard<'_, Books>, response: Response) -> Response {
+    let mut books = books;
+    if let Err(error) = books.flush() {
+        let problem = json!({"problem": format!("the ledger: {error}")});
+        return (StatusCode::INTERNAL_SERVER_ERROR, Json(problem)).into_response();
+    }
+    drop(books);
+    provider.announce();
+    response
+}
+
+/// A refund at the provider's own site: the shop has not asked for it, so it has no metadata.
+#[derive(Debug, Deserialize)]
+pub(crate) struct RefundBody {
+    #[serde(flatten)]
+    which: Which,
+    /// Its number in the ledger.
+    number: Option<u32>,
+    /// All that is left unless it is given.
+    amount: Option<Money>,
+}
+
+pub(crate) async fn refund(State(provider): At, Json(body): Json<RefundBody>) -> Response {
+    let mut books = provider.books.lock();
+    let Some(intent) = body.which.find(&books) else { return nothing() };
+    if body.amount.as_ref().is_some_and(|amount| amount.currency != intent.amount.currency) {
+        return Refusal::invalid(None, "currency", "The payment is in another currency.").into_response();
+    }
+    let number = body.number.map_or(NUMBER_MIN + intent.refunds.len(), |number| number as usize);
+    let of = intent.metadata.get("order").unwrap_or(&intent.id);
+    let (key, payment) = (format!("{of}:refund:{number}"), intent.id.clone());
+    let was_made = |line: &Line| line.key == key && line.effect != Effect::RefundFailed;
+    if body.number.is_some() && books.lines().iter().any(was_made) {
+        let problem = json!({"problem": "a refund of this number was made"});
+        return (StatusCode::CONFLICT, Json(problem)).into_response();
+    }
+    let amount = body.amount.map(|amount| amount.minor);
+    let made =
+        repay(&mut books, Repay { payment: payment.clone(), amount, metadata: Metadata::new(), key, fails: None });
+    let response = match &made {
+        Ok(refund) => shown(refund),
+        Err(_) => return made.map(|refund| shown(&refund)).unwrap_or_else(IntoResponse::into_response),
+    };
+    if made.is_ok_and(|refund| refund.status == "pending") {
+        provider.look_after(payment);
+    }
+    answer(&provider, books, response)
+}
+
+/// A customer disputes a payment at their bank.
+#[derive(Debug, Deserialize)]
+pub(crate) struct DisputeBody {
+    #[serde(flatten)]
+    which: Which,
+    /// `needs_response` unless it is `warning_needs_response`, an inquiry that takes no money yet.
+    #[serde(default)]
+    status: Opened,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Opened {
+    #[default]
+    NeedsResponse,
+    WarningNeedsResponse,
+}
+
+pub(crate) async fn dispute(State(provider): At, Json(body): Json<DisputeBody>) -> Response {
+    let mut books = provider.books.lock();
+    let Some(intent) = body.which.find(&books) else { return nothing() };
+    let status = match body.status {
+        Opened::NeedsResponse => "needs_response",
+        Opened::WarningNeedsResponse => "warning_needs_response",
+    };
+    let line = disputed(intent, status);
+    let id = line.object.clone().unwrap_or_default();
+    books.record(line);
+    let shown = books.dispute(&id).map(objects::dispute);
+    answer(&provider, books, Json(shown).into_response())
+}
+
+/// How a dispute ends.
+#[derive(Debug, Deserialize)]
+pub(crate) struct CloseBody {
+    outcome: Outcome,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Outcome {
+    Won,
+    Lost,
+    WarningClosed,
+}
+
+pub(crate) async fn close_dispute(
+    State(provider): At,
+    Path(id): Path<String>,
+    Json(body): Json<CloseBody>,
+) -> Response {
+    let mut books = provider.books.lock();
+    let open = books.dispute(&id).filter(|dispute| dispute.is_open());
+    let Some((dispute, intent)) = open.and_then(|dispute| Some((dispute, books.intent(&dispute.payment)?))) else {
+        let problem = json!({"problem": "there is no such dispute that is open"});
+        return (StatusCode::NOT_FOUND, Json(problem)).into_response();
+    };
+    let status = match body.outcome {
+        Outcome::Won => "won",
+        Outcome::Lost => "lost",
+        Outcome::WarningClosed => "warning_closed",
+    };
+    let (amount, declined, object) = (dispute.amount.clone(), Some(status.to_owned()), Some(id.clone()));
+    let line = Line { amount, declined, object, ..line(intent, Operation::Dispute, Effect::DisputeClosed) };
+    books.record(line);
+    let shown = books.dispute(&id).map(objects::dispute);
+    answer(&provider, books, Json(shown).into_response())
+}
+
+/// All that happened to somebody's money.
+pub(crate) async fn ledger(State(provider): At) -> Json<Vec<Line>> {
+    let books = provider.books.lock();
+    Json(books.lines().iter().filter(|line| line.effect != Effect::Created).cloned().collect())
+}
+
+pub(crate) async fn show_script(State(provider): At) -> Json<Vec<Rule>> {
+    Json(provider.script.rules())
+}
+
+pub(crate) async fn replace_script(State(provider): At, Json(rules): Json<Vec<Rule>>) -> Response {
+    match provider.script.replace(rules) {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(error) => (StatusCode::UNPROCESSABLE_ENTITY, Json(json!({"problem": error.to_string()}))).into_response(),
+    }
+}

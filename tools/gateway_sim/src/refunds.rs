@@ -1,0 +1,143 @@
+//! The routes of refunds, and how money goes back.
+//!
+//! Depends on `api`, `books`, `intents`, `ledger`, `methods`, `objects`, `provider` and `script`.
+
+use axum::{
+    Form, Json,
+    extract::{Path, Query, State},
+    http::HeaderMap,
+    response::{IntoResponse, Response},
+};
+use serde_json::Value;
+
+use crate::{
+    api::{Asked, Params, Refusal, change, look},
+    books::{Books, Refund},
+    intents::{At, Pairs, asked},
+    ledger::{Effect, Line, Metadata, Money},
+    methods, objects,
+    provider::{Provider, line, new_name},
+    script::Operation,
+};
+
+const REFUNDS: &str = "/v1/refunds";
+
+/// How a refund is known in the ledger: the order and its number, where its metadata or the caller says so.
+fn key_of(metadata: &Metadata, payment: &str) -> String {
+    match (metadata.get("order"), metadata.get("refund")) {
+        (Some(order), Some(number)) => format!("{order}:refund:{number}"),
+        _ => format!("{payment}:refund:1"),
+    }
+}
+
+/// What is to go back.
+pub(crate) struct Repay {
+    pub(crate) payment: String,
+    /// All that is left unless it is given.
+    pub(crate) amount: Option<u64>,
+    pub(crate) metadata: Metadata,
+    pub(crate) key: String,
+    /// Why it fails, if it does.
+    pub(crate) fails: Option<String>,
+}
+
+/// Gives money back.
+pub(crate) fn repay(books: &mut Books, repay: Repay) -> Result<Refund, Refusal> {
+    let Repay { payment, amount, metadata, key, fails } = repay;
+    Provider::settle(books, &payment);
+    let intent = books.intent(&payment).ok_or_else(|| Refusal::missing("payment_intent"))?;
+    if !intent.captured {
+        return Err(Refusal::not_now(None, "This PaymentIntent does not have a successful charge to refund."));
+    }
+    let dispute = intent.dispute.as_deref().and_then(|id| books.dispute(id));
+    if dispute.is_some_and(|dispute| dispute.holds_money()) {
+        return Err(Refusal::not_now(Some("charge_disputed"), "The charge has been charged back."));
+    }
+    let left = intent.left();
+    if left == 0 {
+        return Err(Refusal::not_now(Some("charge_already_refunded"), "The charge has already been refunded."));
+    }
+    let minor = amount.unwrap_or(left);
+    if minor == 0 {
+        return Err(Refusal::invalid(Some("parameter_invalid_integer"), "amount", "The amount must be at least 1."));
+    }
+    if minor > left {
+        let message = "The amount is greater than the unrefunded amount of the charge.";
+        return Err(Refusal::invalid(None, "amount", message));
+    }
+    let by_method = methods::fails_refunds(&intent.method).then(|| "expired_or_canceled_card".to_owned());
+    let declined = fails.or(by_method);
+    let effect = match &declined {
+        Some(_) => Effect::RefundFailed,
+        None if methods::delays_refunds(&intent.method) => Effect::RefundPending,
+        None => Effect::Refunded,
+    };
+    let (id, amount) = (new_name("re"), Money { minor, currency: intent.amount.currency.clone() });
+    let object = Some(id.clone());
+    let line = Line { key, amount, declined, object, metadata, ..line(intent, Operation::Refund, effect) };
+    books.record(line);
+    books.refund(&id).cloned().ok_or_else(|| Refusal::missing("refund"))
+}
+
+pub(crate) async fn create(State(provider): At, headers: HeaderMap, Form(pairs): Form<Pairs>) -> Response {
+    let read = || {
+        let params = Params::new(pairs, &["payment_intent", "amount", "metadata", "reason"])?;
+        let (payment, metadata) = (params.require("payment_intent")?.to_owned(), params.metadata()?);
+        let amount = params.number("amount")?;
+        Ok::<_, Refusal>((params, payment, metadata, amount))
+    };
+    let (params, payment, metadata, amount) = match read() {
+        Ok(read) => read,
+        Err(refusal) => return refusal.into_response(),
+    };
+    let asked = asked(&provider, &payment, Operation::Refund, "refund", REFUNDS.to_owned());
+    let key = key_of(&metadata, &payment);
+    let asked = Asked { key: key.clone(), ..asked };
+    let mut is_pending = false;
+    let response = change(&provider, &headers, asked, &params, |books, is_declined| {
+        let fails = is_declined.then(|| "by_script".to_owned());
+        let refund = repay(books, Repay { payment: payment.clone(), amount, metadata, key, fails })?;
+        is_pending = refund.status == "pending";
+        Ok(objects::refund(&refund))
+    })
+    .await;
+    if is_pending {
+        provider.look_after(payment);
+    }
+    response
+}
+
+pub(crate) async fn retrieve(State(provider): At, Path(id): Path<String>) -> Response {
+    let payment = provider.books.lock().refund(&id).map(|refund| refund.payment.clone()).unwrap_or_default();
+    let asked = asked(&provider, &payment, Operation::LookUp, "look_up", String::new());
+    look(&provider, asked, |books| {
+        Provider::settle(books, &payment);
+        books.refund(&id).map(objects::refund).ok_or_else(|| Refusal::missing("refund"))
+    })
+    .await
+}
+
+pub(crate) async fn list(State(provider): At, Query(pairs): Query<Pairs>) -> Response {
+    let read = || {
+        let params = Params::new(pairs, &["payment_intent", "limit"])?;
+        Ok::<_, Refusal>(params.require("payment_intent")?.to_owned())
+    };
+    let payment = match read() {
+        Ok(payment) => payment,
+        Err(refusal) => return refusal.into_response(),
+    };
+    let asked = asked(&provider, &payment, Operation::LookUp, "look_up", String::new());
+    look(&provider, asked, |books| {
+        Provider::settle(books, &payment);
+        let intent = books.intent(&payment).ok_or_else(|| Refusal::missing("payment_intent"))?;
+        let refunds = intent.refunds.iter().rev().filter_map(|id| books.refund(id));
+        let data: Vec<Value> = refunds.map(objects::refund).collect();
+        Ok(objects::list(REFUNDS, &data, false))
+    })
+    .await
+}
+
+/// A refund as JSON.
+pub(crate) fn shown(refund: &Refund) -> Response {
+    Json(objects::refund(refund)).into_response()
+}
