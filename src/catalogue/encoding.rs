@@ -12,6 +12,8 @@ use crate::catalogue::error::RowError;
 
 /// How many bytes are looked at at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
+/// How far the declaration of an XML file is looked for, in bytes.
+const DECLARATION_BYTES: usize = 512;
 /// The longest unfinished character at the end of a chunk, in bytes.
 const UNFINISHED_BYTES_MAX: usize = 3;
 
@@ -32,6 +34,27 @@ pub(super) fn of_json(input: &mut impl Read) -> io::Result<Result<&'static Encod
     let mut beginning = [0; 4];
     let length = read_up_to(input, &mut beginning)?;
     Ok(of_beginning(&beginning[..length]).map(|found| found.unwrap_or(UTF_8)))
+}
+
+/// The encoding of an XML file: what a byte order mark says, or its first line, or UTF-8.
+///
+/// # Errors
+/// The source fails, or the file is no text, or its encoding is unknown.
+pub(super) fn of_xml(input: &mut impl Read) -> io::Result<Result<&'static Encoding, RowError>> {
+    let mut beginning = [0; DECLARATION_BYTES];
+    let length = read_up_to(input, &mut beginning)?;
+    let found = match of_beginning(&beginning[..length]) {
+        Ok(found) => found,
+        Err(error) => return Ok(Err(error)),
+    };
+    let declaration = String::from_utf8_lossy(&beginning[..length]);
+    let declared = declaration.split_once("?>").and_then(|(declaration, _)| declaration.split_once("encoding="));
+    let label = declared.and_then(|(_, value)| value.split(['"', '\'']).nth(1));
+    Ok(match (found, label) {
+        (Some(found), _) => Ok(found),
+        (None, None) => Ok(UTF_8),
+        (None, Some(label)) => named(label).ok_or(RowError::Encoding { guess: "an encoding that is not known" }),
+    })
 }
 
 /// The encoding of a CSV file, all of which is read.

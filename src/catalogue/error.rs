@@ -48,6 +48,12 @@ pub enum RowError {
         /// The column.
         field: String,
     },
+    /// A cell with a NUL, which is in no text.
+    #[error("{field} holds a NUL, which is in no text")]
+    Nul {
+        /// The column.
+        field: String,
+    },
     /// A cell that a spreadsheet has changed beyond recovery.
     #[error("{field} {found:?} {damage}")]
     Damaged {
@@ -231,6 +237,26 @@ pub enum RowError {
         /// The cell.
         parent: String,
     },
+    /// A file that breaks the rules of XML.
+    #[error("the file is not XML: {reason}; nothing of it is taken")]
+    NotXml {
+        /// What is wrong.
+        reason: String,
+    },
+    /// A field that uses an entity which is not one of XML's own.
+    #[error("{field} holds &{entity};, which XML does not know; write the character itself")]
+    Entity {
+        /// The field.
+        field: String,
+        /// The name of the entity.
+        entity: String,
+    },
+    /// An XML file without products.
+    #[error("the file is XML, but no feed of Google Merchant: it has neither <item> nor <entry>")]
+    NoFeed,
+    /// An XML file that is said to be something else.
+    #[error("the file is XML; only feeds of Google Merchant are read in it")]
+    OnlyFeeds,
     /// A file of another program that is too large to be held.
     #[error("the file has more than {FOREIGN_BYTES_MAX} bytes; divide it into several, each with the header")]
     FileTooLarge,

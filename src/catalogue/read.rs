@@ -1,4 +1,4 @@
-//! Reads catalogue files, JSON Lines or CSV, of any size and from any source, a row at a time.
+//! Reads catalogue files, JSON Lines, CSV or feeds in XML, of any size and from any source, a row at a time.
 //!
 //! A row that is refused is an item like any other, with its line and its reason; the rows after it are read all the
 //! same. Only a source that fails and a CSV header that cannot be understood end the reading.
@@ -23,7 +23,7 @@ use crate::{
         encoding,
         entry::Row,
         error::RowError,
-        foreign::{Export, Layout},
+        foreign::{Export, Layout, Product, Program},
         lines::{Found, Lines},
         records::Records,
         row,
@@ -39,13 +39,15 @@ const BUFFER_BYTES: usize = 256 * 1024;
 /// What may separate the cells of a file, most common first.
 const DELIMITERS: [u8; 4] = *b",;\t|";
 
-/// The two forms of a catalogue file.
+/// The forms of a catalogue file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// A JSON object a line.
     JsonLines,
     /// Separated values (RFC 4180) below a header; the header tells the delimiter.
     Csv,
+    /// A feed of Google Merchant.
+    Xml,
 }
 
 impl Format {
@@ -64,8 +66,13 @@ impl Format {
     #[must_use]
     pub fn of_beginning(bytes: &[u8]) -> Self {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        if bytes.starts_with(b"\xff\xfe<") || bytes.starts_with(b"\xfe\xff\0<") {
+            return Self::Xml;
+        }
         match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
             Some(b'{' | b'[') | None => Self::JsonLines,
+            // No name of a column begins with it.
+            Some(b'<') => Self::Xml,
             Some(_) => Self::Csv,
         }
     }
@@ -106,6 +113,7 @@ type Item = (u64, Result<Row, RowError>);
 enum Source<R> {
     JsonLines { lines: Lines<R>, buffer: Vec<u8> },
     Csv { records: Box<Records<R>>, header: Option<Header>, waiting: Option<Waiting> },
+    Feed { input: R },
     Refused { reason: Option<RowError> },
 }
 
@@ -119,20 +127,20 @@ impl Reader<Decoded> {
     /// What the file system says.
     pub fn open(path: &Path, Options { encoding, layout, currency }: Options<'_>) -> io::Result<Self> {
         let mut file = spooled(File::open(path)?)?;
-        let format = match (layout, Format::of_path(path)) {
-            (Layout::Foreign(_), _) => Format::Csv,
-            (_, Some(format)) => format,
-            (_, None) => {
-                let mut beginning = [0; 64];
-                let length = file.read(&mut beginning)?;
-                file.rewind()?;
-                Format::of_beginning(&beginning[..length])
-            }
+        let mut beginning = [0; 64];
+        let length = file.read(&mut beginning)?;
+        file.rewind()?;
+        let format = match (Format::of_beginning(&beginning[..length]), layout, Format::of_path(path)) {
+            (Format::Xml, ..) => Format::Xml,
+            (_, Layout::Foreign(_), _) => Format::Csv,
+            (_, _, Some(format)) => format,
+            (format, _, None) => format,
         };
         let found = match (encoding.map(encoding::named), format) {
             (Some(Some(named)), _) => Ok(named),
             (Some(None), _) => return Err(io::Error::new(io::ErrorKind::InvalidInput, "unknown encoding")),
             (None, Format::JsonLines) => encoding::of_json(&mut file)?,
+            (None, Format::Xml) => encoding::of_xml(&mut file)?,
             (None, Format::Csv) => encoding::of_csv(&mut BufReader::with_capacity(BUFFER_BYTES, &file))?,
         };
         file.rewind()?;
@@ -165,6 +173,7 @@ impl<R: BufRead> Reader<R> {
     pub fn new(input: R, format: Format) -> Self {
         Self::of(match format {
             Format::JsonLines => Source::JsonLines { lines: Lines::new(input), buffer: Vec::new() },
+            Format::Xml => Source::Feed { input },
             Format::Csv => Source::Csv { records: Box::new(Records::new(input)), header: None, waiting: None },
         })
     }
@@ -198,7 +207,7 @@ impl<R: BufRead> Reader<R> {
         match &self.source {
             Source::JsonLines { lines, .. } => lines.bytes_read(),
             Source::Csv { records, .. } => records.bytes_read(),
-            Source::Refused { .. } => 0,
+            Source::Feed { .. } | Source::Refused { .. } => 0,
         }
     }
 
@@ -221,8 +230,7 @@ impl<R: BufRead> Reader<R> {
                 }
                 Ok(Columns::Foreign(export)) => {
                     self.lacks_currency = export.lacks_currency();
-                    let product = |row: Value| row::entries_of(row).map(Row::Product);
-                    ready.extend(export.products(records).into_iter().map(|(line, row)| (line, row.and_then(product))));
+                    ready.extend(export.products(records).into_iter().map(product_row));
                     true
                 }
                 Ok(Columns::None) => true,
@@ -231,6 +239,17 @@ impl<R: BufRead> Reader<R> {
                     true
                 }
             },
+            Source::Feed { .. } if !matches!(layout, Layout::Auto | Layout::Foreign(Program::Google)) => {
+                ready.push_back((1, Err(RowError::OnlyFeeds)));
+                true
+            }
+            Source::Feed { input } => {
+                match Export::products_of_feed(input, *currency) {
+                    Ok(products) => ready.extend(products.into_iter().map(product_row)),
+                    Err((line, error)) => ready.push_back((line, Err(error))),
+                }
+                true
+            }
             Source::Refused { reason } => {
                 ready.extend(reason.take().map(|reason| (1, Err(reason))));
                 true
@@ -382,6 +401,10 @@ fn next_record<R: BufRead>(
         Err(error) => ready.push_back((line, Err(error))),
     }
     false
+}
+
+fn product_row((line, row): Product) -> Item {
+    (line, row.and_then(|row| row::entries_of(row).map(Row::Product)))
 }
 
 fn completed(product: Waiting) -> Item {

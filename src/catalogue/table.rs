@@ -76,7 +76,7 @@ pub(super) enum TableRow {
     Variant(String, Value),
     /// The fields of a change to a product that is there.
     Change(Vec<(String, Value)>),
-    /// Nothing but empty cells.
+    /// Nothing but empty cells, or the header again.
     Empty,
 }
 
@@ -125,7 +125,10 @@ impl Header {
 
     /// What one record says. An empty cell says nothing.
     pub(super) fn row(&self, cells: &[String]) -> Result<TableRow, RowError> {
-        if cells.iter().all(|cell| cell.trim().is_empty()) {
+        // Files that were joined have the header again.
+        let named = |(column, cell): (&Column, &String)| Column::of(cell.trim()).as_ref() == Some(column);
+        let is_header = cells.len() == self.columns.len() && self.columns.iter().zip(cells).all(named);
+        if is_header || cells.iter().all(|cell| cell.trim().is_empty()) {
             return Ok(TableRow::Empty);
         }
         let (cells, beyond) = cells.split_at(cells.len().min(self.columns.len()));
@@ -233,6 +236,9 @@ fn check(field: &str, text: &str) -> Result<(), RowError> {
 pub(super) fn check_cell(column: &str, field: &str, text: &str) -> Result<(), RowError> {
     if text.contains('\u{fffd}') {
         return Err(RowError::LostCharacter { field: column.into() });
+    }
+    if text.contains('\0') {
+        return Err(RowError::Nul { field: column.into() });
     }
     let damage = spreadsheet::of_cell(text).or_else(|| match field {
         "id" | "sku" | "mpn" | "variant_of" => spreadsheet::of_name(text),

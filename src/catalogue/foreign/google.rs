@@ -64,7 +64,9 @@ pub(super) fn product(rows: &[Record], currency: Option<Currency>) -> AtLine<Val
 /// What the variants of a group share.
 fn common(fields: &mut Fields, row: &Record, but: &[&str]) -> AtLine<()> {
     set_text(fields, "title", row.get("title"));
-    set_text(fields, "description", row.get("description"));
+    if let Some(text) = row.get("description") {
+        set(fields, "description", Some(Value::Text(row.plain("description", text)?)));
+    }
     set_text(fields, "brand", row.get("brand"));
     // A category of Google's may be a number, which says nothing to shoppers.
     let named = |text: &&str| !text.bytes().all(|byte| byte.is_ascii_digit());

@@ -4,16 +4,17 @@
 //! rules. A product may have rows anywhere in such a file, so it is read to its end before the first product is ready.
 //! `docs/CATALOGUE.md` lists what becomes what.
 //!
-//! Depends on `domain`, `nanohtml2text` and its neighbours.
+//! Depends on `domain`, `nanohtml2text`, `quick-xml` and its neighbours.
 
 mod google;
 mod record;
 mod shopify;
 mod woocommerce;
+mod xml;
 
 use std::{
     collections::HashMap,
-    io::{self, BufRead},
+    io::{self, BufRead, Read},
     str::FromStr,
 };
 
@@ -153,8 +154,18 @@ impl Export {
                 return products;
             }
         };
+        self.with_products_of(rows, products)
+    }
+
+    /// The products of these rows, beside what is refused already, by their lines.
+    fn with_products_of(&self, rows: Vec<Record>, mut products: Vec<Product>) -> Vec<Product> {
         for group in self.groups(rows, &mut products) {
             let Some(line) = group.first().map(|row| row.line) else { continue };
+            if group.iter().any(|row| row.fault.is_some()) {
+                let faults = group.into_iter().filter_map(|row| row.fault.map(|fault| (row.line, Err(fault))));
+                products.extend(faults);
+                continue;
+            }
             let value = match self.program {
                 Program::Shopify => shopify::product(&group, self.currency),
                 Program::WooCommerce => woocommerce::product(&group, self.currency),
@@ -169,15 +180,34 @@ impl Export {
         products
     }
 
+    /// All products of a feed of Google Merchant in XML, and what is refused.
+    ///
+    /// # Errors
+    /// It is too large, or no text.
+    pub(super) fn products_of_feed(
+        input: &mut impl Read,
+        currency: Option<Currency>,
+    ) -> Result<Vec<Product>, (u64, RowError)> {
+        let mut text = Vec::new();
+        input.take(FOREIGN_BYTES_MAX + 1).read_to_end(&mut text).map_err(|error| (1, RowError::Input(error)))?;
+        if text.len() as u64 > FOREIGN_BYTES_MAX {
+            return Err((1, RowError::FileTooLarge));
+        }
+        let text = String::from_utf8(text).map_err(|_| (1, RowError::NotText))?;
+        let mut refused = Vec::new();
+        let rows = xml::rows(text.trim_start_matches('\u{feff}'), &mut refused)?;
+        let feed = Self { program: Program::Google, columns: Columns::of(&[]), currency, header_line: 1 };
+        Ok(feed.with_products_of(rows, refused))
+    }
+
     fn rows<R: BufRead>(&self, records: &mut Records<R>, refused: &mut Vec<Product>) -> Result<Vec<Record>, RowError> {
         let mut rows = Vec::new();
         while let Some((line, cells)) = records.next().map_err(|error: io::Error| RowError::Input(error))? {
             if records.bytes_read() > FOREIGN_BYTES_MAX {
                 return Err(RowError::FileTooLarge);
             }
-            match cells.and_then(|cells| self.columns.record(line, cells)) {
-                Ok(Some(row)) => rows.push(row),
-                Ok(None) => {}
+            match cells.map(|cells| self.columns.record(line, cells)) {
+                Ok(row) => rows.extend(row),
                 Err(reason) => refused.push((line, Err(reason))),
             }
         }
@@ -197,7 +227,7 @@ impl Export {
                 Program::Google => google::key(&row).map(|key| vec![key]),
             };
             match keys {
-                Err(reason) => refused.push((row.line, Err(reason))),
+                Err(reason) => refused.push((row.line, Err(row.fault.unwrap_or(reason)))),
                 Ok(keys) => match keys.iter().find_map(|key| index.get(key)) {
                     Some(&at) if self.program != Program::WooCommerce => groups[at].push(row),
                     _ => {
@@ -215,7 +245,7 @@ impl Export {
                 Some(&at) => groups[at].push(row),
                 None => {
                     let reason = RowError::ParentMissing { parent: parent.into() };
-                    refused.push((row.line, Err(reason)));
+                    refused.push((row.line, Err(row.fault.unwrap_or(reason))));
                 }
             }
         }

@@ -36,15 +36,13 @@ pub(super) struct Record {
     pub(super) line: u64,
     columns: Columns,
     cells: Vec<String>,
+    /// Why it is refused, and with it the other rows of its product.
+    pub(super) fault: Option<RowError>,
 }
 
 impl Columns {
     pub(super) fn of(names: &[String]) -> Self {
-        let name = |name: &String| {
-            let lower = name.trim().to_lowercase();
-            lower.strip_prefix("g:").unwrap_or(&lower).replace('_', " ")
-        };
-        Self(names.iter().map(name).collect::<Vec<_>>().into())
+        Self(names.iter().map(|name| normalised(name)).collect::<Vec<_>>().into())
     }
 
     pub(super) fn len(&self) -> usize {
@@ -56,21 +54,28 @@ impl Columns {
         self.0.contains(&name)
     }
 
-    /// The row with these cells; `None` where all are empty.
-    pub(super) fn record(&self, line: u64, mut cells: Vec<String>) -> Result<Option<Record>, RowError> {
-        if cells.iter().all(|cell| cell.trim().is_empty()) {
-            return Ok(None);
+    /// The row with these cells; `None` where all are empty, or are the header again.
+    pub(super) fn record(&self, line: u64, mut cells: Vec<String>) -> Option<Record> {
+        let is_header =
+            cells.len() == self.len() && self.0.iter().zip(&cells).all(|(name, cell)| *name == normalised(cell));
+        if is_header || cells.iter().all(|cell| cell.trim().is_empty()) {
+            return None;
         }
-        let beyond = cells.iter().skip(self.len()).any(|cell| !cell.trim().is_empty());
-        if cells.len() < self.len() || beyond {
-            return Err(RowError::CellCount { expected: self.len(), found: cells.len() });
-        }
-        cells.truncate(self.len());
-        for (column, cell) in self.0.iter().zip(&cells) {
-            check_cell(column, "", cell.trim())?;
-        }
-        Ok(Some(Record { line, columns: self.clone(), cells }))
+        let (expected, found) = (self.len(), cells.len());
+        let beyond = cells.iter().skip(expected).any(|cell| !cell.trim().is_empty());
+        let fault = if found < expected || beyond {
+            Some(RowError::CellCount { expected, found })
+        } else {
+            self.0.iter().zip(&cells).find_map(|(column, cell)| check_cell(column, "", cell.trim()).err())
+        };
+        cells.resize(expected, String::new());
+        Some(Record { line, columns: self.clone(), cells, fault })
     }
+}
+
+fn normalised(name: &str) -> String {
+    let lower = name.trim().to_lowercase();
+    lower.strip_prefix("g:").unwrap_or(&lower).replace('_', " ")
 }
 
 impl Record {
@@ -144,6 +149,8 @@ impl Record {
 fn minor_units(text: &str, currency: Currency, decimal_comma: bool) -> Option<u64> {
     let places = usize::from(currency.minor_digits());
     let (whole, fraction) = match text.split_once('.') {
+        // `1.000` may be one thousand where a point separates thousands.
+        Some((_, fraction)) if fraction.len() == 3 && places != 3 => return None,
         Some((whole, fraction)) => (whole, fraction.trim_end_matches('0')),
         None if decimal_comma => text.split_once(',').unwrap_or((text, "")),
         None => (text, ""),

@@ -244,7 +244,7 @@ fn bad_csv_is_refused_with_its_reason() {
         ("id,title\na\n", "2: the row has 1 cells, the header has 2"),
         ("id,title\n\na,\"A\nB\n", QUOTE_OPEN),
         ("id,title\n,A\n", "2: id is missing"),
-        ("id,title\na,\u{0}\n", ""),
+        ("id,title\na,\u{0}\n", "2: title holds a NUL, which is in no text"),
         ("id,title,stock\na,A,many\n", "2: stock must be a whole number from 0, not the text \"many\""),
         (
             "id,title,price_minor,currency\na,A,12.50,INR\n",

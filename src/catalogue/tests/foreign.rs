@@ -163,3 +163,140 @@ fn a_stated_layout_is_held_to_and_our_own_header_is_ours() {
     let (entries, refused) = read("x.csv", "id,title,sku\na,A,x\n", in_eur());
     assert_eq!((ids(&entries), refused.len()), (vec!["a"], 0));
 }
+
+#[test]
+fn a_row_that_cannot_be_read_takes_its_product_with_it() {
+    let shopify = "Handle,Title,Option1 Name,Option1 Value,Variant Price,Variant Inventory Qty\n\
+        a,A,Size,S,5.00,1\nb,B,Size,S,5.00,1\na,,,M,#REF!,1\nb,,,M,6.00,2\nc,C,Size\nc,,,M,6.00,2\n\
+        Handle,Title,Option1 Name,Option1 Value,Variant Price,Variant Inventory Qty\nd,D,,,7.00,in stock\n";
+    let (entries, refused) = read("x.csv", shopify, in_eur());
+    assert_eq!(ids(&entries), ["b", "b:S", "b:M"]);
+    assert_eq!(refused.len(), 3, "{refused:?}");
+    assert!(refused[0].starts_with("4: variant price \"#REF!\" is the error of a formula"), "{refused:?}");
+    assert_eq!(refused[1], "6: the row has 3 cells, the header has 6");
+    assert!(refused[2].starts_with("9: variant inventory qty must be a whole number of pieces"), "{refused:?}");
+
+    // Variations before their parent, and a parent that is refused.
+    let woo = "ID,Type,SKU,Name,Regular price,Stock,Parent\n2,variation,S,,5,1,H\n1,variable,H,Hood,,,\n\
+        4,variation,T,,5,1,G\n3,grouped,G,Group,,,\n6,variation,U,,5,10+,J\n5,variable,J,Jacket,,,\n";
+    let (entries, refused) = read("x.csv", woo, in_eur());
+    assert_eq!(ids(&entries), ["H", "H:S"]);
+    let lines: Vec<&str> = refused.iter().filter_map(|reason| reason.split(':').next()).collect();
+    assert_eq!(lines, ["5", "6"], "{refused:?}");
+}
+
+#[test]
+fn amounts_that_may_mean_two_things_are_refused() {
+    for (amount, minor) in [
+        ("12.99", Some(1299)),
+        ("12", Some(1200)),
+        ("12.9", Some(1290)),
+        ("12.9900", Some(1299)),
+        ("1.000", None),
+        ("1.234", None),
+        ("\"1,000\"", None),
+        ("\"1.234,50\"", None),
+        ("\"1,234.50\"", None),
+        ("1'234.50", None),
+        ("1 234.50", None),
+        ("$12.99", None),
+        ("12.99 €", None),
+        ("1.3E+3", None),
+        ("2024-03-01", None),
+        ("1-Mar", None),
+        ("-5", None),
+        (".", None),
+    ] {
+        let file = format!("ID,Type,SKU,Name,Regular price\n1,simple,A,A,{amount}\n2,simple,B,B,1\n");
+        let (entries, refused) = read("x.csv", &file, in_eur());
+        let found = entries.iter().find(|entry| entry.id.as_str() == "A");
+        assert_eq!(found.and_then(|entry| entry.details.price).map(|price| price.minor), minor, "{amount}");
+        assert_eq!((ids(&entries).contains(&"B"), refused.len()), (true, usize::from(minor.is_none())), "{refused:?}");
+    }
+}
+
+const RSS: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
+<!DOCTYPE rss [<!ENTITY lol "lol"><!ENTITY lots "&lol;&lol;&lol;&lol;">]>
+<rss version="2.0" xmlns:g="http://base.google.com/ns/1.0"><channel><title>Shop</title><link>https://s.example</link>
+<item><g:id>m1</g:id><title>Mug &amp; saucer</title><description><![CDATA[<p>For <b>tea</b></p>]]></description>
+  <link>https://s.example/m1</link><g:image_link>https://i.example/1.jpg</g:image_link>
+  <g:additional_image_link>https://i.example/2.jpg</g:additional_image_link>
+  <g:additional_image_link>https://i.example/3.jpg</g:additional_image_link><g:brand/>
+  <g:price>12.99 EUR</g:price><g:availability>in_stock</g:availability><g:gtin>5901234123457</g:gtin>
+  <g:shipping><g:country>DE</g:country><g:price>4.99 EUR</g:price></g:shipping></item>
+<item><g:id>s1</g:id><title>Shirt</title><g:item_group_id>shirt</g:item_group_id><g:size>S</g:size>
+  <g:price>15 EUR</g:price><g:availability>out of stock</g:availability></item>
+<item><g:id>bad</g:id><title>&lots;</title><g:price>5 EUR</g:price></item>
+<item><g:id>s2</g:id><title>Shirt</title><g:item_group_id>shirt</g:item_group_id><g:size>M</g:size>
+  <g:price>14 EUR</g:price></item>
+<item><title>Nameless</title></item>
+</channel></rss>
+"#;
+
+#[test]
+fn a_google_feed_in_rss_becomes_products_with_variants() {
+    let utf_16: Vec<u8> = std::iter::once(0xfeff).chain(RSS.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    for (name, bytes) in [("feed.xml", RSS.as_bytes()), ("feed.csv", RSS.as_bytes()), ("feed.xml", &utf_16[..])] {
+        let (entries, refused) = read_bytes(name, bytes);
+        assert_eq!(ids(&entries), ["m1", "shirt", "shirt:s1", "shirt:s2"], "{refused:?}");
+        assert_eq!(
+            refused,
+            ["12: title holds &lots;, which XML does not know; write the character itself", "15: id is missing"]
+        );
+        let [mug, shirt, small, _] = &entries[..] else { panic!("{entries:?}") };
+        assert_eq!((mug.details.title.as_str(), mug.details.description.as_str()), ("Mug & saucer", "For tea"));
+        let price = |entry: &Entry| entry.details.price.map(|price| price.minor);
+        assert_eq!((price(mug), price(shirt), price(small)), (Some(1299), Some(1400), Some(1500)));
+        assert_eq!(
+            (mug.details.pictures.len(), attribute(mug, "ean"), small.stock),
+            (3, Some("5901234123457"), Some(0))
+        );
+        assert_eq!(mug.details.brand, None);
+    }
+}
+
+/// Reads a file of these bytes.
+fn read_bytes(name: &str, bytes: &[u8]) -> (Vec<Entry>, Vec<String>) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(name);
+    std::fs::write(&path, bytes).unwrap();
+    let (mut entries, mut refused) = (Vec::new(), Vec::new());
+    for (line, row) in Reader::open(&path, Options::default()).unwrap() {
+        match row {
+            Ok(row) => entries.extend(row.into_entries()),
+            Err(error) => refused.push(format!("{line}: {error}")),
+        }
+    }
+    (entries, refused)
+}
+
+#[test]
+fn a_google_feed_in_atom_is_read_by_its_namespaces() {
+    let feed = "<?xml version='1.0' encoding='ISO-8859-1'?>\n<feed xmlns='http://www.w3.org/2005/Atom' \
+        xmlns:x='http://base.google.com/ns/1.0' xmlns:y='http://other.example'>\n<title>Shop</title>\n\
+        <entry><id>tag:s.example,2026:1</id><x:id>k1</x:id><title>K\u{e4}nnchen</title><summary>Klein</summary>\
+        <link href='https://s.example/k1'/><x:price>3.50 EUR</x:price><y:brand>Other</y:brand></entry>\n</feed>";
+    let bytes: Vec<u8> = feed.chars().map(|character| u8::try_from(u32::from(character)).unwrap()).collect();
+    let (entries, refused) = read_bytes("feed.atom", &bytes);
+    assert_eq!((ids(&entries), refused), (vec!["k1"], Vec::new()));
+    let details = &entries[0].details;
+    assert_eq!(
+        (details.title.as_str(), details.description.as_str(), &details.brand),
+        ("K\u{e4}nnchen", "Klein", &None)
+    );
+}
+
+#[test]
+fn xml_that_is_no_feed_or_broken_is_refused_with_its_line() {
+    let (entries, refused) = read_bytes("x.xml", RSS.replace("<item><g:id>s2", "<item><<g:id>s2").as_bytes());
+    assert_eq!((entries.len(), refused.len()), (0, 1), "variants of what stands before may be missing");
+    assert!(refused[0].starts_with("13: the file is not XML: "), "{refused:?}");
+    let (entries, refused) = read_bytes("x.xml", RSS.replace("</channel></rss>", "").as_bytes());
+    assert_eq!((entries.len(), refused), (0, vec!["17: the row ends too early; the file may be cut off".into()]));
+    let (_, refused) = read_bytes("x.xml", b"<html><body/></html>");
+    assert!(refused[0].contains("no feed of Google Merchant"), "{refused:?}");
+    let (_, refused) = read("x.xml", RSS, Options { layout: "shopify".parse().unwrap(), ..in_eur() });
+    assert_eq!(refused, ["1: the file is XML; only feeds of Google Merchant are read in it"]);
+    let deep = format!("<rss>{}", "<a>".repeat(200_000));
+    assert_eq!(read_bytes("x.xml", deep.as_bytes()).1.len(), 1);
+}

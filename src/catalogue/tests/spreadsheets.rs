@@ -155,3 +155,30 @@ fn a_file_of_changes_has_no_titles() {
     assert_eq!(reasons[1], "stock must be a whole number from 0, not the number -1");
     assert!(reasons[2].starts_with("the id a is given twice"));
 }
+
+#[test]
+fn a_header_again_is_passed_over_and_numbers_of_other_countries_are_refused() {
+    assert_eq!(ids("id,title\na,A\n ID ,Title\nb,B\n"), ("a b".into(), Vec::new()), "two files joined");
+    let rows: Vec<_> = Reader::new(&b"id;quantity\na;5\nid;quantity\nb;6\n"[..], Format::Csv).collect();
+    assert!(rows.len() == 2 && rows.iter().all(|(_, row)| row.is_ok()), "{rows:?}");
+    for cell in [
+        "1.234,50", "1,234.50", "1'234.50", "1.000", "1 000", "€5", "5 EUR", "1E+3", "10+", "in stock", "1-Mar",
+        "\u{0}5",
+    ] {
+        for column in ["price_minor", "stock"] {
+            let (found, refused) = ids(&format!("id\ttitle\t{column}\na\tA\t{cell}\nb\tB\t\n"));
+            assert_eq!((found.as_str(), refused.len()), ("b", 1), "{cell} {refused:?}");
+            assert!(refused[0].starts_with(&format!("2: {column} ")), "{refused:?}");
+        }
+    }
+}
+
+#[test]
+fn a_line_of_a_hundred_megabytes_costs_its_row_and_no_memory() {
+    let long = std::io::Read::take(std::io::repeat(b'x'), 100_000_000);
+    let input = std::io::Read::chain(std::io::Read::chain(&b"id,title\na,A\nb,"[..], long), &b"\nc,C\n"[..]);
+    let rows: Vec<_> = Reader::new(std::io::BufReader::new(input), Format::Csv).collect();
+    let mut lines: Vec<(u64, bool)> = rows.iter().map(|(line, row)| (*line, row.is_ok())).collect();
+    lines.sort_unstable();
+    assert_eq!(lines, [(2, true), (3, false), (4, true)]);
+}
