@@ -19,8 +19,8 @@ use futures::FutureExt;
 use super::{
     context::{self, Context},
     error::Problem,
+    log_throttle::Throttle,
     route::{Route, Waits},
-    throttle::Throttle,
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -21,6 +21,7 @@ mod extract;
 mod health;
 mod issues;
 mod layers;
+mod log_throttle;
 mod metrics;
 mod orders;
 mod paging;
@@ -31,7 +32,6 @@ mod reviews;
 mod route;
 mod routes;
 mod stock;
-mod throttle;
 mod webhooks;
 
 use std::sync::Arc;
@@ -49,7 +49,7 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::{admission::Admission, metrics::Metrics, products::RenderedPages, routes::Routes};
-pub use self::{error::TYPE_BASE, health::Health, throttle::Throttle};
+pub use self::{error::TYPE_BASE, health::Health, log_throttle::Throttle};
 use crate::shop::Shop;
 
 /// The state shared by all handlers.

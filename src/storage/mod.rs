@@ -14,6 +14,7 @@ mod batch;
 mod boot;
 mod checkpoint;
 pub mod codec;
+mod disk_space;
 mod errors;
 mod files;
 mod journal;

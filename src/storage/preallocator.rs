@@ -2,14 +2,14 @@
 //! and the state.
 //!
 //! So a full disk is noticed while the log still has a whole segment for the writes in progress, and not in the middle
-//! of a write. Depends on `segment`, `spares` and `shared`.
+//! of a write. Depends on `disk_space`, `segment`, `spares` and `shared`.
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use super::{errors::Fault, segment::Segment, shared::Shared, spares::Spares};
+use super::{disk_space, errors::Fault, segment::Segment, shared::Shared, spares::Spares};
 
 pub(super) struct Preallocator {
     pub shared: Arc<Shared>,
@@ -23,7 +23,7 @@ impl Preallocator {
         let poll = Duration::from_millis(self.shared.limits.disk_poll_ms.max(1));
         loop {
             let complete = self.prepare();
-            self.watch_space(complete);
+            disk_space::update(&self.shared, complete);
             self.watch_state();
             if !self.spares.wait_for_need(complete, Instant::now() + poll) {
                 return;
@@ -43,7 +43,7 @@ impl Preallocator {
         let mut watch = || {
             if watched.elapsed() >= Duration::from_millis(self.shared.limits.disk_poll_ms) {
                 watched = Instant::now();
-                self.watch_shortage();
+                disk_space::stop_writes_if_short(&self.shared);
             }
         };
         let made = Segment::create(shared.files.as_ref(), &shared.log_dir, (shared.store, first, length), &mut watch)
@@ -61,33 +61,6 @@ impl Preallocator {
                 false
             }
         }
-    }
-
-    /// Makes the journal read-only if there is too little space. Only [`Preallocator::watch_space`] makes it writable
-    /// again.
-    fn watch_shortage(&self) {
-        let free_bytes = self.shared.files.free_bytes(&self.shared.log_dir).unwrap_or(u64::MAX);
-        if free_bytes < self.shared.limits.disk_free_bytes_min {
-            self.shared.status.read_only(free_bytes, self.resume_bytes());
-        }
-    }
-
-    fn watch_space(&self, spare_ready: bool) {
-        let minimum = self.shared.limits.disk_free_bytes_min;
-        // A disk whose free space is unknown does not count as full.
-        let free_bytes = self.shared.files.free_bytes(&self.shared.log_dir).unwrap_or(u64::MAX);
-        let needed = if self.shared.status.refusal().is_some() { self.resume_bytes() } else { minimum };
-        if spare_ready && free_bytes >= needed {
-            self.shared.status.writable();
-        } else {
-            self.shared.status.read_only(free_bytes, self.resume_bytes());
-        }
-    }
-
-    /// A quarter more than the minimum, so that the journal does not flap at the threshold.
-    fn resume_bytes(&self) -> u64 {
-        let minimum = self.shared.limits.disk_free_bytes_min;
-        minimum.saturating_add(minimum / 4)
     }
 
     /// A state that has stopped works again only after a restart, so fail the journal: then readers stop waiting.

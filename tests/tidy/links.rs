@@ -200,6 +200,20 @@ fn the_rules_are_where_the_table_says() {
 }
 
 #[test]
+fn the_newcomer_finds_each_rule_where_the_test_says() {
+    let newcomer = std::fs::read_to_string(root().join("docs/NEWCOMER.md")).unwrap();
+    for (heading, place, rules_min) in
+        [("## Ten rules, ten places", 1, 10), ("## More rules", 1, 10), ("## Not found at once", 2, 3)]
+    {
+        let rows = table(&newcomer, heading);
+        assert!(rows.len() >= rules_min, "{heading}: only {} rules", rows.len());
+        for row in rows.iter().filter(|row| !row[place].starts_with("it was") && !row[place].starts_with("there is no")) {
+            assert_eq!(fault_of_place(row[place]), None, "{}", row[0]);
+        }
+    }
+}
+
+#[test]
 fn the_list_of_rooms_is_whole() {
     let architecture = std::fs::read_to_string(root().join("docs/ARCHITECTURE.md")).unwrap();
     let section = architecture.lines().skip_while(|line| *line != "## Rooms").skip(1);
