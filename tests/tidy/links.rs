@@ -207,7 +207,8 @@ fn the_newcomer_finds_each_rule_where_the_test_says() {
     {
         let rows = table(&newcomer, heading);
         assert!(rows.len() >= rules_min, "{heading}: only {} rules", rows.len());
-        for row in rows.iter().filter(|row| !row[place].starts_with("it was") && !row[place].starts_with("there is no")) {
+        for row in rows.iter().filter(|row| !row[place].starts_with("it was") && !row[place].starts_with("there is no"))
+        {
             assert_eq!(fault_of_place(row[place]), None, "{}", row[0]);
         }
     }

@@ -261,6 +261,4 @@ fn refusal(kind: &ErrorKind) -> TokenError {
 }
 
 #[cfg(test)]
-mod forgeries;
-#[cfg(test)]
 mod tests;

@@ -9,11 +9,14 @@ use aws_lc_rs::{
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Value, json};
 
-use super::{
-    tests::{ACCOUNT, SESSION, START, World},
-    *,
+use super::{ACCOUNT, SESSION, START, World};
+use crate::{
+    domain::{account::Role, entity::Timestamp, ids::UserId},
+    identity::{
+        Identity, Standing, TokenError,
+        tokens::{MS_PER_SECOND, hex},
+    },
 };
-use crate::identity::Identity;
 
 const START_SECONDS: u64 = START.0 / MS_PER_SECOND;
 

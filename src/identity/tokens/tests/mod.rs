@@ -1,5 +1,7 @@
 //! Access tokens over time: expiry, revocation, rotation of keys, and that they are never logged. Forged tokens are in
-//! [`super::forgeries`]. Depends on `identity`, `proptest`.
+//! `forgeries`. Depends on `identity`, `proptest`.
+
+mod forgeries;
 
 use std::path::Path;
 
