@@ -17,7 +17,7 @@ use souk::{
     app::import::import_entries,
     catalogue::{demo::DemoCatalogue, entry::Entry},
     config::Config,
-    domain::{ids::UserId, product::Editor},
+    domain::{ids::SellerId, product::Editor},
     shop::Shop,
 };
 use tempfile::TempDir;
@@ -71,7 +71,7 @@ pub(crate) async fn empty_shop() -> (Shop, TempDir) {
 /// Imports entries and waits until lists and search contain them.
 pub(crate) async fn import(shop: &Shop, entries: impl Iterator<Item = Entry>) {
     let began = Instant::now();
-    let imported = import_entries(shop, entries, Editor::Admin(UserId(0))).await.expect("the catalogue is imported");
+    let imported = import_entries(shop, entries, Editor::Admin(SellerId(0))).await.expect("the catalogue is imported");
     let rate = imported.changed as f64 / began.elapsed().as_secs_f64();
     for progress in shop.progress() {
         progress.catch_up(CATCH_UP).await;

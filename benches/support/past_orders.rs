@@ -16,7 +16,7 @@ use souk::{
     actors::records::{EVENT_VERSION, Header, SNAPSHOT_VERSION, encode_event, encode_snapshot},
     domain::{
         entity::{Entity, EntityId, Timestamp},
-        ids::{OrderId, UserId},
+        ids::{OrderId, SellerId, UserId},
         money::{Currency, Money},
         order::{Address, CaptureMode, Command, Line, Order, PaymentState, Placement, Status, StockAnswer, Tracking},
     },
@@ -81,7 +81,7 @@ fn placement(number: u64, customer: UserId, products: usize) -> Placement {
     let line = Line {
         product: format!("demo-{product:06}").parse().expect("a legal id"),
         title: format!("A thing that was sold as number {product}"),
-        seller: UserId(0),
+        seller: SellerId(0),
         quantity: 1,
         unit_price: price,
     };

@@ -10,7 +10,7 @@ use crate::{
     clock::Clock,
     domain::{
         account::Account, cart::Cart, inventory::Inventory, order::Order, product::Product, review::Review,
-        reviews::Reviews, unmatched_notices::UnmatchedNotices,
+        reviews::Reviews, seller::Seller, unmatched_notices::UnmatchedNotices,
     },
     storage::Journal,
 };
@@ -28,6 +28,7 @@ pub struct Entities {
     /// The sums of each product's ratings.
     pub ratings: Directory<Reviews>,
     pub unmatched_notices: Directory<UnmatchedNotices>,
+    pub sellers: Directory<Seller>,
 }
 
 impl Entities {
@@ -43,6 +44,7 @@ impl Entities {
             reviews: Directory::new(journal.clone(), clock.clone(), limits),
             ratings: Directory::new(journal.clone(), clock.clone(), limits),
             unmatched_notices: Directory::new(journal.clone(), clock.clone(), limits),
+            sellers: Directory::new(journal.clone(), clock.clone(), limits),
         }
     }
 
@@ -57,12 +59,13 @@ impl Entities {
             Child::owner("reviews", &self.reviews),
             Child::owner("ratings", &self.ratings),
             Child::owner("unmatched_notices", &self.unmatched_notices),
+            Child::owner("sellers", &self.sellers),
         ]
     }
 
     /// How many entities are alive, by kind. The names are labels of metrics.
     #[must_use]
-    pub fn live_counts(&self) -> [(&'static str, usize); 8] {
+    pub fn live_counts(&self) -> [(&'static str, usize); 9] {
         [
             ("product", self.products.live_count()),
             ("inventory", self.inventories.live_count()),
@@ -72,6 +75,7 @@ impl Entities {
             ("review", self.reviews.live_count()),
             ("reviews", self.ratings.live_count()),
             ("inbox", self.unmatched_notices.live_count()),
+            ("seller", self.sellers.live_count()),
         ]
     }
 
@@ -85,5 +89,6 @@ impl Entities {
         self.reviews.close().await;
         self.ratings.close().await;
         self.unmatched_notices.close().await;
+        self.sellers.close().await;
     }
 }

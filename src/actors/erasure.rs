@@ -38,10 +38,11 @@ use crate::{
         account::{self, Account},
         cart::{self, Cart},
         entity::{Entity, EntityId, Kind},
-        ids::{AccountId, UserId},
+        ids::{AccountId, SellerId, UserId},
         order::{self, Order},
         review::{self, Review},
         reviews::{self, Reviews},
+        seller::{self, Seller},
     },
     storage::Stream,
 };
@@ -66,6 +67,7 @@ pub struct ErasureParts {
     pub orders: Directory<Order>,
     pub reviews: Directory<Review>,
     pub ratings: Directory<Reviews>,
+    pub sellers: Directory<Seller>,
     pub lists: Lists,
     pub progress: Progress,
 }
@@ -210,6 +212,9 @@ impl Shared {
         self.catch_up().await?;
         self.erase_reviews(user).await?;
         self.erase_orders(user).await?;
+        // Sellers are not erased, but a customer may have been one, under their own name.
+        let seller = SellerId::of(user);
+        retry_if_rejected(parts.sellers.ask_within(WAIT_MAX, &seller, seller::Command::Erase).await?)?;
         let finish = account::Command::FinishErasure;
         retry_if_rejected(parts.accounts.ask_within(WAIT_MAX, &account, finish).await?)?;
         tracing::info!(%user, "a customer is erased");
@@ -252,6 +257,7 @@ impl Shared {
             kind if kind == Kind::Order as u8 => settle(&parts.orders, stream).await,
             kind if kind == Kind::Review as u8 => settle(&parts.reviews, stream).await,
             kind if kind == Kind::Reviews as u8 => settle(&parts.ratings, stream).await,
+            kind if kind == Kind::Seller as u8 => settle(&parts.sellers, stream).await,
             kind => Err(TaskError::Retry(format!("nothing of kind {kind} erases"))),
         }
     }

@@ -103,6 +103,7 @@ impl Runtime {
             orders: entities.orders.clone(),
             reviews: entities.reviews.clone(),
             ratings: entities.ratings.clone(),
+            sellers: entities.sellers.clone(),
             lists: lists.clone(),
             progress: lists_progress.clone(),
         });

@@ -8,12 +8,14 @@ use secrecy::SecretString;
 use super::import::{ImportError, import_entries};
 use crate::{
     catalogue::demo::DemoCatalogue,
-    domain::{account::Role, product::Editor},
+    domain::{account::Role, ids::SellerId, product::Editor},
     shop::Shop,
 };
 
 /// The password of all demo logins.
 pub const PASSWORD: &str = "souk-demo-password";
+/// What the demo seller is called.
+const SELLER_NAME: &str = "Demo Bazaar";
 /// The demo logins.
 pub const LOGINS: [(&str, Role); 3] = [
     ("customer@demo.example", Role::Customer),
@@ -31,7 +33,11 @@ pub async fn fill(shop: &Shop, seed: u64, products: usize) -> Result<(), ImportE
     for (email, role) in LOGINS {
         let user = shop.ensure_account(email, SecretString::from(PASSWORD), role).await?;
         if role == Role::Seller {
-            seller = Some(user);
+            let id = SellerId::of(user);
+            if shop.seller(id).await.is_err() {
+                shop.name_seller(&shop.principal(email).await?, id, SELLER_NAME).await?;
+            }
+            seller = Some(id);
         }
     }
     let Some(seller) = seller else { return Ok(()) };

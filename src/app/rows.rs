@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     catalogue::entry::{Change, Entry, Row},
-    domain::{ids::UserId, product::Editor},
+    domain::{ids::SellerId, product::Editor},
     shop::{
         Shop,
         import::{Imported, Listing, Terms},
@@ -26,7 +26,7 @@ pub struct Refusal {
 }
 
 /// Who owns what the operator imports without naming a seller.
-const OPERATOR: Editor = Editor::Admin(UserId(0));
+const OPERATOR: Editor = Editor::Admin(SellerId(0));
 
 /// In whose name rows are taken: that of the seller with this e-mail address, or the operator's.
 ///
@@ -35,7 +35,7 @@ const OPERATOR: Editor = Editor::Admin(UserId(0));
 pub async fn importer(shop: &Shop, seller: Option<&str>) -> Result<Editor, String> {
     let Some(email) = seller else { return Ok(OPERATOR) };
     match shop.principal(email).await {
-        Ok(principal) => Ok(Editor::Seller(principal.user)),
+        Ok(principal) => Ok(Editor::Seller(SellerId::of(principal.user))),
         Err(error) => Err(format!("seller {email}: {error}")),
     }
 }

@@ -44,6 +44,8 @@ pub enum Kind {
     Review = 7,
     /// What providers announced about unknown orders on one day ([`crate::domain::unmatched_notices`]).
     UnmatchedNotices = 8,
+    /// Who sells products ([`crate::domain::seller`]).
+    Seller = 9,
 }
 
 /// What projections want to know of an entity's state, computed after each event and stored with it, so that a projection

@@ -25,6 +25,8 @@ pub enum InvalidId {
     Account,
     #[error("not a valid receipt id: 32 lower-case hexadecimal digits")]
     Receipt,
+    #[error("not a valid seller id: 32 lower-case hexadecimal digits")]
+    Seller,
 }
 
 /// A product's id: 1 to 64 of `A-Z a-z 0-9 . _ : -`, beginning with a letter or digit. Chosen by the seller (an ASIN, a SKU).
@@ -128,7 +130,7 @@ id_of_128_bits! {
     OrderId, Order
 }
 id_of_128_bits! {
-    /// The id of somebody with an account: customer, seller or admin. The subject of their tokens and the id of their cart.
+    /// The id of somebody with an account: a customer, somebody who sells, or an admin. The subject of their tokens and the id of their cart.
     UserId, User
 }
 id_of_128_bits! {
@@ -138,6 +140,19 @@ id_of_128_bits! {
 id_of_128_bits! {
     /// What identifies one receipt or adjustment of stock, so that a repeat of it is known.
     ReceiptId, Receipt
+}
+
+id_of_128_bits! {
+    /// A seller's id, which products and the lines of orders hold.
+    SellerId, Seller
+}
+
+impl SellerId {
+    /// The seller for whom an account acts: it has the number of the account's user.
+    #[must_use]
+    pub fn of(user: UserId) -> Self {
+        Self(user.0)
+    }
 }
 
 /// How many bits at the beginning of an order's id are those of its customer's id.

@@ -18,6 +18,7 @@ pub mod product;
 pub mod rating;
 pub mod review;
 pub mod reviews;
+pub mod seller;
 pub mod shared_map;
 pub mod unmatched_notices;
 

@@ -30,7 +30,7 @@ pub(super) struct Registration {
     /// 8 to 128 characters.
     #[schema(value_type = String, example = "correct horse battery")]
     password: SecretString,
-    /// The name by which to address you.
+    /// The name by which to address you. A seller's name is shown to shoppers.
     name: Option<String>,
     /// `customer` (the default) or `seller`.
     #[schema(value_type = Option<String>)]

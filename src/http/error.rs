@@ -13,7 +13,8 @@ use serde_json::{Map, Value, json};
 use super::{context, responses::PROBLEM_JSON};
 use crate::{
     domain::{
-        account, cart, ids::OrderId, inventory, money::Money, order, product, review, reviews, unmatched_notices,
+        account, cart, ids::OrderId, inventory, money::Money, order, product, review, reviews, seller,
+        unmatched_notices,
     },
     shop::{Error, NotDelivered, PasswordError, SearchError},
 };
@@ -235,6 +236,8 @@ impl From<Error> for Problem {
             Error::Inventory(rejection) => of_inventory(&rejection, detail),
             Error::Cart(rejection) => of_cart(&rejection, detail),
             Error::Order(rejection) => of_order(&rejection, detail),
+            Error::Seller(seller::Rejection::InvalidName) => Self::invalid("name", detail),
+            Error::Seller(seller::Rejection::Erased) => Self::not_found("seller"),
             Error::UnmatchedNotices(rejection) => match rejection {
                 unmatched_notices::Rejection::Full => Problem::overloaded(),
                 unmatched_notices::Rejection::NotFound => Problem::not_found("notice"),

@@ -18,7 +18,7 @@ use super::{App, error::Problem};
 use crate::{
     domain::{
         idempotency::{InvalidKey, check_key},
-        ids::{OrderId, ProductId},
+        ids::{OrderId, ProductId, SellerId},
     },
     shop::{self, Principal},
 };
@@ -133,6 +133,10 @@ impl PathId for OrderId {
 
 impl PathId for ProductId {
     const NAMES: &'static str = "product";
+}
+
+impl PathId for SellerId {
+    const NAMES: &'static str = "seller";
 }
 
 impl<T: PathId> FromRequestParts<App> for Id<T> {

@@ -31,6 +31,7 @@ mod responses;
 mod reviews;
 mod route;
 mod routes;
+mod sellers;
 mod stock;
 mod webhooks;
 
@@ -130,6 +131,7 @@ fn resources(app: App) -> Routes {
         .starts(routes!(products::list, products::create))
         .starts_and_checks_query(routes!(products::show, products::revise, products::delist))
         .reads(routes!(products::categories))
+        .starts(routes!(sellers::show, sellers::name))
         .starts(routes!(stock::show, stock::count))
         .starts(routes!(stock::receive))
         .starts(routes!(stock::adjust))

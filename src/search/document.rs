@@ -17,7 +17,7 @@ use super::{
 use crate::domain::{
     entity::Timestamp,
     ids::ProductId,
-    ids::UserId,
+    ids::SellerId,
     money::{Currency, Money},
     product::{Details, Picture},
 };
@@ -72,7 +72,7 @@ pub(super) fn document(
     analyzer: &mut Analyzer,
     id: &ProductId,
     details: &Details,
-    seller: UserId,
+    seller: SellerId,
     at: Timestamp,
 ) -> Option<TantivyDocument> {
     if details.variant_of.is_some() {

@@ -25,7 +25,7 @@ use crate::{
     },
     domain::{
         entity::{Entity, EntityId, Kind, Timestamp},
-        ids::{ProductId, UserId},
+        ids::{ProductId, SellerId},
         product::{Details, Event, Product, View},
     },
     storage::{Loaded, Position, Record, Stream},
@@ -106,7 +106,13 @@ impl IndexProjection {
         }
     }
 
-    fn put(&mut self, id: &ProductId, details: &Details, seller: UserId, at: Timestamp) -> Result<(), ProjectionFault> {
+    fn put(
+        &mut self,
+        id: &ProductId,
+        details: &Details,
+        seller: SellerId,
+        at: Timestamp,
+    ) -> Result<(), ProjectionFault> {
         let added = document(self.search.fields(), &mut self.analyzer, id, details, seller, at);
         self.replace(id, added)
     }

@@ -4,7 +4,7 @@
 
 use super::cursor::{Cursor, InvalidCursor, RequestChecksum};
 use crate::domain::{
-    ids::{ProductId, UserId},
+    ids::{ProductId, SellerId},
     money::{Currency, Money},
 };
 
@@ -39,7 +39,7 @@ pub struct SearchRequest {
     /// Only products of this brand, without regard to case.
     pub brand: Option<String>,
     /// Only this seller's products.
-    pub seller: Option<UserId>,
+    pub seller: Option<SellerId>,
     /// The least and the greatest price in minor units, both included. Either excludes products without a price.
     pub price_minor: (Option<u64>, Option<u64>),
     /// Only products with a price in this currency.

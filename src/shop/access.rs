@@ -8,7 +8,7 @@
 use super::{Error, Principal};
 use crate::domain::{
     account::Role,
-    ids::UserId,
+    ids::SellerId,
     order::{Order, Placement},
     product::Editor,
 };
@@ -29,23 +29,34 @@ pub(super) fn register_as(role: Role) -> Result<(), Error> {
     }
 }
 
+/// The seller for whom an account acts.
+pub(super) fn acts_for(who: &Principal) -> SellerId {
+    SellerId::of(who.user)
+}
+
+/// A seller is named by the account that acts for it, and by admins.
+pub(super) fn name_seller(who: &Principal, seller: SellerId) -> Result<(), Error> {
+    let may_edit = edit_products(who)?.may_edit(seller);
+    if may_edit { Ok(()) } else { Err(Error::Forbidden("the seller itself and admins")) }
+}
+
 /// Sellers edit their own products, admins all. The product itself checks whose it is.
 pub(super) fn edit_products(who: &Principal) -> Result<Editor, Error> {
     match who.role {
-        Role::Seller => Ok(Editor::Seller(who.user)),
-        Role::Admin => Ok(Editor::Admin(who.user)),
+        Role::Seller => Ok(Editor::Seller(acts_for(who))),
+        Role::Admin => Ok(Editor::Admin(acts_for(who))),
         Role::Customer => Err(Error::Forbidden("sellers and admins")),
     }
 }
 
 /// A product's stock is for its seller and admins.
-pub(super) fn manage_stock(who: &Principal, seller: UserId) -> Result<(), Error> {
+pub(super) fn manage_stock(who: &Principal, seller: SellerId) -> Result<(), Error> {
     let may_edit = edit_products(who)?.may_edit(seller);
     if may_edit { Ok(()) } else { Err(Error::Forbidden("its seller and admins")) }
 }
 
 /// A product that is not listed is visible to its seller and admins.
-pub(super) fn see_delisted(who: Option<&Principal>, seller: UserId) -> Result<(), Error> {
+pub(super) fn see_delisted(who: Option<&Principal>, seller: SellerId) -> Result<(), Error> {
     let may_edit = who.and_then(|who| edit_products(who).ok()).is_some_and(|editor| editor.may_edit(seller));
     if may_edit { Ok(()) } else { Err(Error::NotFound("product")) }
 }
@@ -60,7 +71,9 @@ pub(super) fn see_order(who: &Principal, order: &Order) -> Result<(), Error> {
     let placement = placement(order)?;
     let may_see = match who.role {
         Role::Admin => true,
-        Role::Seller => placement.customer == who.user || placement.lines.iter().any(|line| line.seller == who.user),
+        Role::Seller => {
+            placement.customer == who.user || placement.lines.iter().any(|line| line.seller == acts_for(who))
+        }
         Role::Customer => placement.customer == who.user,
     };
     if may_see { Ok(()) } else { Err(Error::NotFound("order")) }
@@ -82,7 +95,7 @@ pub(super) fn cancel_order(who: &Principal, order: &Order) -> Result<(), Error> 
 pub(super) fn fulfil_order(who: &Principal, order: &Order) -> Result<(), Error> {
     match who.role {
         Role::Admin => Ok(()),
-        Role::Seller if order.is_sold_only_by(who.user) => Ok(()),
+        Role::Seller if order.is_sold_only_by(acts_for(who)) => Ok(()),
         Role::Seller | Role::Customer => Err(Error::Forbidden("the seller of all its lines and admins")),
     }
 }

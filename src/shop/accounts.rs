@@ -10,7 +10,8 @@ use super::{Error, Shop, access};
 use crate::{
     domain::{
         account::{Command, Holder, Role, View},
-        ids::{AccountId, UserId},
+        ids::{AccountId, SellerId, UserId},
+        seller,
     },
     identity::{Issued, Principal, TokenError, passwords::Verdict, random_u128, revocations::Standing},
 };
@@ -26,6 +27,7 @@ pub struct Session {
 
 impl Shop {
     /// Creates an account. Customers and sellers register themselves; admins are created by [`Shop::ensure_account`].
+    /// A seller's name is the one that shoppers see.
     ///
     /// # Errors
     /// The account's rejection: the address is taken.
@@ -40,8 +42,13 @@ impl Shop {
         let account = self.0.identity.account_of(email)?;
         let password_hash = self.0.identity.passwords().hash(password).await?;
         let user = UserId(random_u128());
-        let register = Command::Register { user, role, password_hash, name: name.map(Arc::from) };
+        let name: Option<Arc<str>> = name.map(Arc::from);
+        let register = Command::Register { user, role, password_hash, name: name.clone() };
         self.0.runtime.entities.accounts.ask(&account, register).await?;
+        // A crash in between leaves a seller without a name, which it can give itself at any time.
+        if let (Role::Seller, Some(name)) = (role, name) {
+            self.0.runtime.entities.sellers.ask(&SellerId::of(user), seller::Command::Name(name)).await?;
+        }
         Ok(user)
     }
 

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Error, Principal, Shop, access};
+use super::{Error, Principal, Shop, access, sellers::SellerPage};
 use crate::{
     domain::{
         entity::{EntityId, Kind},
@@ -28,6 +28,8 @@ pub struct ProductPage {
     pub stock: inventory::View,
     /// What customers think.
     pub rating: Rating,
+    /// Who sells it.
+    pub seller: SellerPage,
 }
 
 impl Shop {
@@ -47,7 +49,8 @@ impl Shop {
         }
         let (stock, reviews) = (stock.view, reviews.view);
         let rating = Rating::average(product.details.imported_rating, reviews);
-        Ok(ProductPage { id: id.clone(), product, stock, rating })
+        let seller = self.seller_page(product.seller).await?;
+        Ok(ProductPage { id: id.clone(), product, stock, rating, seller })
     }
 
     /// Creates a product that belongs to the caller.

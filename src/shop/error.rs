@@ -10,7 +10,7 @@ use crate::{
         ids::{OrderId, ProductId},
         inventory,
         money::{Currency, Money},
-        order, product, review, reviews, unmatched_notices,
+        order, product, review, reviews, seller, unmatched_notices,
     },
     identity::{TokenError, email::InvalidEmail, passwords::PasswordError},
     payments::{AmountRefused, NoticeRefused},
@@ -68,6 +68,9 @@ pub enum Error {
     /// A rule of a product's reviews.
     #[error(transparent)]
     Reviews(#[from] reviews::Rejection),
+    /// A seller's rule.
+    #[error(transparent)]
+    Seller(#[from] seller::Rejection),
     /// A rule of unmatched notices.
     #[error(transparent)]
     UnmatchedNotices(#[from] unmatched_notices::Rejection),

@@ -24,6 +24,7 @@ mod provider;
 pub mod refunds;
 pub mod reviews;
 pub mod search;
+pub mod sellers;
 pub mod stock;
 mod store_identity;
 pub mod upkeep;
@@ -385,7 +386,7 @@ impl Shop {
 
     /// How many entities are alive, by kind.
     #[must_use]
-    pub fn live_entities(&self) -> [(&'static str, usize); 8] {
+    pub fn live_entities(&self) -> [(&'static str, usize); 9] {
         self.0.runtime.entities.live_counts()
     }
 }

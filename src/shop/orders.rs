@@ -324,7 +324,7 @@ impl Shop {
         limit: usize,
     ) -> Result<OrdersPage, Error> {
         access::see_sold_orders(who)?;
-        self.list_orders(OrdersOf::Seller(who.user), after, limit).await
+        self.list_orders(OrdersOf::Seller(access::acts_for(who)), after, limit).await
     }
 
     /// All orders in a stage, for admins.

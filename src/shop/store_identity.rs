@@ -205,7 +205,7 @@ mod tests {
     use super::*;
     use crate::{
         config::Config,
-        domain::{account::Role, product},
+        domain::{account::Role, ids::SellerId, product},
         identity::{IdentityError, keys::KeyError},
         shop::{
             OpenShopError, SearchStatus, Shop,
@@ -349,7 +349,7 @@ mod tests {
             let seller = shop.ensure_account(&email, "correct horse battery".into(), Role::Seller).await.unwrap();
             let details = product::Details { title: name.into(), ..product::Details::default() };
             let listing = Listing { id: name.parse().unwrap(), details, stock: None, keep_price: false };
-            let editor = product::Editor::Seller(seller);
+            let editor = product::Editor::Seller(SellerId::of(seller));
             let terms = Terms { by: editor, set_stock: SetStock::Once, dry_run: false };
             shop.import_products(terms, vec![listing]).await.map(drop).unwrap();
             shop.close().await.unwrap();

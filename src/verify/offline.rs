@@ -32,6 +32,7 @@ use crate::{
         product::{self, Product},
         review::Review,
         reviews::Reviews,
+        seller::Seller,
         unmatched_notices::UnmatchedNotices,
     },
     search,
@@ -220,6 +221,7 @@ struct Directory {
     reviews: Folded<Review>,
     ratings: Folded<Reviews>,
     unmatched_notices: Folded<UnmatchedNotices>,
+    sellers: Folded<Seller>,
     placed_at: HashMap<OrderId, Position>,
     catalogue: Catalogue,
 }
@@ -242,6 +244,7 @@ pub(super) fn check(data: &Path, report: &mut Report) -> Result<Option<Observed>
         reviews: Folded::new(),
         ratings: Folded::new(),
         unmatched_notices: Folded::new(),
+        sellers: Folded::new(),
         placed_at: HashMap::new(),
         catalogue: Catalogue::default(),
     };
@@ -335,6 +338,7 @@ impl Directory {
             kind if kind == Kind::Review as u8 => drop(self.reviews.take(audit, record, report)),
             kind if kind == Kind::Reviews as u8 => drop(self.ratings.take(audit, record, report)),
             kind if kind == Kind::UnmatchedNotices as u8 => drop(self.unmatched_notices.take(audit, record, report)),
+            kind if kind == Kind::Seller as u8 => drop(self.sellers.take(audit, record, report)),
             kind => report.find(Invariant::I11, format!("{:?}", record.stream), format!("there is no kind {kind}")),
         }
     }
@@ -349,6 +353,7 @@ impl Directory {
             kind if kind == Kind::Review as u8 => self.reviews.take_stored(audit, stream, report),
             kind if kind == Kind::Reviews as u8 => self.ratings.take_stored(audit, stream, report),
             kind if kind == Kind::UnmatchedNotices as u8 => self.unmatched_notices.take_stored(audit, stream, report),
+            kind if kind == Kind::Seller as u8 => self.sellers.take_stored(audit, stream, report),
             kind => report.find(Invariant::I11, format!("{stream:?}"), format!("there is no kind {kind}")),
         }
     }
@@ -361,7 +366,8 @@ impl Directory {
             + self.accounts.compare(report)
             + self.reviews.compare(report)
             + self.ratings.compare(report)
-            + self.unmatched_notices.compare(report);
+            + self.unmatched_notices.compare(report)
+            + self.sellers.compare(report);
         let streams = self.products.0.len()
             + self.inventories.0.len()
             + self.carts.0.len()
@@ -369,7 +375,8 @@ impl Directory {
             + self.accounts.0.len()
             + self.reviews.0.len()
             + self.ratings.0.len()
-            + self.unmatched_notices.0.len();
+            + self.unmatched_notices.0.len()
+            + self.sellers.0.len();
         report.look("streams", streams);
         if compared < streams {
             let open = streams - compared;

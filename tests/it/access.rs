@@ -54,6 +54,7 @@ fn table(order: &str) -> Vec<(&'static str, &'static str, Value, Told)> {
         ("POST", "/products", product("LAMP", "Lamp", 100), EDITORS),
         ("PUT", "/products/{product_id}", product("CABLE", "Mine", 1), CATALOGUE),
         ("DELETE", "/products/{product_id}", none.clone(), CATALOGUE),
+        ("PUT", "/sellers/{seller_id}", json!({"name": "Mine"}), CATALOGUE),
         ("GET", "/products/{product_id}/inventory", none.clone(), CATALOGUE),
         ("PUT", "/products/{product_id}/inventory", json!({"on_hand": 1}), CATALOGUE),
         ("POST", "/products/{product_id}/inventory/receipts", receipt, CATALOGUE),
@@ -70,9 +71,9 @@ fn table(order: &str) -> Vec<(&'static str, &'static str, Value, Told)> {
     ]
 }
 
-fn filled(path: &str, order: &str) -> String {
+fn filled(path: &str, order: &str, seller: &str) -> String {
     let path = path.replace("{product_id}", "CABLE").replace("{order_id}", order).replace("{number}", "1");
-    path.replace("{notice_id}", &format!("1-{}", "0".repeat(32)))
+    path.replace("{seller_id}", seller).replace("{notice_id}", &format!("1-{}", "0".repeat(32)))
 }
 
 async fn state(seller: &Client, customer: &Client, order: &str) -> [Value; 4] {
@@ -110,16 +111,23 @@ async fn callers_without_permission_are_refused_and_change_nothing() {
                 404 => "not-found",
                 // Other tests cover what callers may do; only reads are tried here.
                 _ if method == "GET" && !path.ends_with("/events") => {
-                    client.get(&filled(&path, &order)).await.expect(200);
+                    client.get(&filled(&path, &order, &seller.user_id)).await.expect(200);
                     continue;
                 }
                 _ => continue,
             };
             let answer = match body {
                 Value::Null => {
-                    client.raw(client.request(&method, &filled(&path, &order), &[], axum::body::Body::empty())).await
+                    client
+                        .raw(client.request(
+                            &method,
+                            &filled(&path, &order, &seller.user_id),
+                            &[],
+                            axum::body::Body::empty(),
+                        ))
+                        .await
                 }
-                body => client.send(&method, &filled(&path, &order), &[], body).await,
+                body => client.send(&method, &filled(&path, &order, &seller.user_id), &[], body).await,
             };
             assert_eq!(answer.status, *status, "{method} {path} by {:?}: {answer:?}", client.user_id);
             answer.problem(*status, code);

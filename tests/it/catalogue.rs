@@ -21,7 +21,7 @@ async fn a_product_page_shows_price_stock_and_rating() {
     assert_eq!(page["thumbnail_url"], "https://images.example/1.jpg", "the first image, where none is named");
     assert_eq!((&page["purchasable"], &page["version"]), (&json!(true), &json!(1)));
     assert_eq!(page["seller_id"], seller.user_id);
-    assert_eq!(answer.header("etag"), "\"p1-s10.0-r0.0-v0\"");
+    assert_eq!(answer.header("etag"), "\"p1-s10.0-r0.0-v0-n0\"");
     assert_eq!(answer.header("x-content-type-options"), "nosniff");
     app.anonymous().get("/products/NOTHING").await.problem(404, "not-found");
 }
@@ -66,6 +66,34 @@ async fn pictures_have_alternative_texts_and_addresses_alone_go_on_to_work() {
     fields["pictures"] = json!([picture(1, Some(&"x".repeat(513)))]);
     fields["images"] = Value::Null;
     put(&fields).await.problem(422, "invalid-body");
+}
+
+#[tokio::test]
+async fn sellers_have_names_that_product_pages_show() {
+    let app = TestApp::new().await;
+    let (seller, admin) = (app.seller().await, app.user("admin", Role::Admin).await);
+    let (other, customer) = (app.user("other", Role::Seller).await, app.customer("asha").await);
+    let path = format!("/sellers/{}", seller.user_id);
+    let name = |name: &str| json!({"name": name});
+    let before = customer.get("/products/CABLE").await;
+    assert_eq!(before.expect(200)["seller"], json!({"id": seller.user_id, "name": null}));
+    app.anonymous().get(&path).await.problem(404, "not-found");
+    app.anonymous().get("/sellers/nobody").await.problem(404, "not-found");
+
+    assert_eq!(seller.put(&path, &name("Cables of Pune")).await.expect(200)["name"], "Cables of Pune");
+    assert_eq!(app.anonymous().get(&path).await.expect(200), json!({"id": seller.user_id, "name": "Cables of Pune"}));
+    let changed = customer.get_with("/products/CABLE", &[("if-none-match", before.header("etag"))]).await;
+    assert_eq!(changed.expect(200)["seller"]["name"], "Cables of Pune");
+    for stranger in [&other, &customer] {
+        stranger.put(&path, &name("Mine")).await.problem(403, "forbidden");
+    }
+    app.anonymous().put(&path, &name("Mine")).await.problem(401, "unauthorized");
+    for bad in [" ", "A\nB", &"x".repeat(101)] {
+        seller.put(&path, &name(bad)).await.problem(422, "invalid-body");
+    }
+    admin.put(&path, &name("Cables")).await.expect(200);
+    let app = app.restart().await;
+    assert_eq!(app.anonymous().get(&path).await.expect(200)["name"], "Cables");
 }
 
 #[tokio::test]

@@ -183,6 +183,26 @@ async fn a_customer_is_erased_and_accounting_data_stays() {
 }
 
 #[tokio::test]
+async fn a_customer_who_was_a_seller_loses_the_sellers_name() {
+    let app = TestApp::with(forgetful, Clock::system()).await;
+    let register = json!({"email": EMAIL, "password": PASSWORD, "name": CANARY, "role": "seller"});
+    let registered = app.anonymous().post("/auth/register", &register).await.expect(201);
+    let path = format!("/sellers/{}", registered["user_id"].as_str().unwrap());
+    assert_eq!(app.anonymous().get(&path).await.expect(200)["name"], CANARY);
+    let admin = app.user("admin", Role::Admin).await;
+    erase_customer(&admin, EMAIL).await.problem(403, "forbidden");
+    app.shop.ensure_account(EMAIL, PASSWORD.to_owned().into(), Role::Customer).await.unwrap();
+    erase_customer(&admin, EMAIL).await.expect(204);
+    app.anonymous().get(&path).await.problem(404, "not-found");
+    admin.put(&path, &json!({"name": CANARY})).await.problem(404, "not-found");
+    app.caught_up().await;
+    let left = look_for_the_canary(app.shop.journal()).await;
+    assert_eq!((left.states, left.entries), (0, 0));
+    let app = app.restart().await;
+    app.anonymous().get(&path).await.problem(404, "not-found");
+}
+
+#[tokio::test]
 async fn the_address_of_an_erased_customer_can_register_again() {
     let app = TestApp::new().await;
     let seller = app.seller().await;

@@ -6,7 +6,7 @@ use serde_json::json;
 use souk::{
     app::import::{Event, LocalRows, Rows, Source, Summary, import_file},
     catalogue::read::Options,
-    domain::{account::Role, ids::UserId, product::Editor},
+    domain::{account::Role, ids::SellerId, product::Editor},
     shop::import::{SetStock, Terms},
 };
 use tokio_util::sync::CancellationToken;
@@ -21,7 +21,7 @@ async fn import_as(app: &TestApp, name: &str, text: &str, from_line: u64, dry_ru
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join(Path::new(name));
     std::fs::write(&path, text).unwrap();
-    let terms = Terms { by: Editor::Admin(UserId(0)), set_stock: SetStock::Always, dry_run };
+    let terms = Terms { by: Editor::Admin(SellerId(0)), set_stock: SetStock::Always, dry_run };
     let source = Source { path: &path, options: Options::default(), from_line };
     let mut refused = Vec::new();
     let watch = |event: Event<'_>| {

@@ -14,7 +14,7 @@ use souk::{
     app::{demo, import::import_entries, serve::serve, tokens},
     catalogue::{demo::DemoCatalogue, entry::Entry},
     config::Config,
-    domain::{ids::UserId, product::Editor},
+    domain::{ids::SellerId, product::Editor},
     shop::Shop,
     verify::history::{Answer, Call, History, Outcome},
 };
@@ -35,7 +35,7 @@ async fn served() -> Served {
     let shop = Shop::open(Config { data_dir: directory.path().into(), ..Config::default() }).await.unwrap();
     demo::fill(&shop, 1, 1).await.unwrap();
     let plenty = DemoCatalogue::new(1, PRODUCTS).map(|entry| Entry { stock: Some(100_000), ..entry });
-    import_entries(&shop, plenty, Editor::Admin(UserId(0))).await.unwrap();
+    import_entries(&shop, plenty, Editor::Admin(SellerId(0))).await.unwrap();
     for progress in shop.progress() {
         progress.catch_up(std::time::Duration::from_secs(30)).await;
     }

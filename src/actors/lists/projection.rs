@@ -23,6 +23,7 @@ use crate::{
         order::{self, Listing, Order, Placement, Stage},
         review::{self, Review, ReviewId, Written},
         reviews::{self, Reviews},
+        seller::Seller,
     },
     storage::{
         Change, Journal, Loaded, Position, Record, Stream,
@@ -268,7 +269,7 @@ impl Projection for ListsProjection {
 
     /// Reviews come first: the ratings that count them refer to them.
     fn kinds(&self) -> &'static [Kind] {
-        &[Kind::Order, Kind::Review, Kind::Reviews, Kind::Account, Kind::Cart]
+        &[Kind::Order, Kind::Review, Kind::Reviews, Kind::Account, Kind::Cart, Kind::Seller]
     }
 
     fn clear(&mut self) -> Result<(), ProjectionFault> {
@@ -294,6 +295,8 @@ impl Projection for ListsProjection {
             }
         } else if kind == Kind::Cart as u8 {
             self.state::<Cart>(stream, loaded)?;
+        } else if kind == Kind::Seller as u8 {
+            self.state::<Seller>(stream, loaded)?;
         }
         if self.pending.len() >= SEEDED_KEYS_MAX {
             // At the beginning: a list that is not complete is no list, and a start would begin again.
@@ -320,6 +323,8 @@ impl Projection for ListsProjection {
                 self.account_event(id, &event);
             } else if kind == Kind::Cart as u8 {
                 self.event::<Cart>(record)?;
+            } else if kind == Kind::Seller as u8 {
+                self.event::<Seller>(record)?;
             }
         }
         Ok(())

@@ -6,7 +6,7 @@ use super::keys::{NAME, key};
 use crate::{
     domain::{
         entity::EntityId,
-        ids::{AccountId, OrderId, ProductId, UserId},
+        ids::{AccountId, OrderId, ProductId, SellerId, UserId},
         order::Stage,
         review::{ReviewId, Written},
     },
@@ -28,7 +28,7 @@ pub enum OrdersOf {
     /// A customer's.
     Customer(UserId),
     /// Those with a line of this seller.
-    Seller(UserId),
+    Seller(SellerId),
     /// All in this stage.
     Stage(Stage),
 }
@@ -51,7 +51,7 @@ impl Lists {
     pub fn orders(&self, of: OrdersOf, after: Option<&[u8]>, limit: usize) -> Result<Listed<OrderId>, Fault> {
         let prefix = match of {
             OrdersOf::Customer(user) => key(b'c', &[&user.to_key()]),
-            OrdersOf::Seller(user) => key(b's', &[&user.to_key()]),
+            OrdersOf::Seller(seller) => key(b's', &[&seller.to_key()]),
             OrdersOf::Stage(stage) => key(b't', &[&[stage as u8]]),
         };
         self.page(&prefix, after, limit, |key, _| OrderId::from_key(key.get(key.len() - 16..)?))

@@ -20,6 +20,7 @@ use crate::{
         product::Product,
         review::{Review, Written},
         reviews::Reviews,
+        seller::Seller,
         unmatched_notices::UnmatchedNotices,
     },
     storage::{
@@ -230,6 +231,11 @@ fn each_review() {
 fn reviews() {
     let lives: &[&[&str]] = &[&[], &["rated"], &["rated", "forgotten"]];
     entity::<Reviews>("reviews", &specimens::reviews(), lives);
+}
+
+#[test]
+fn sellers() {
+    entity::<Seller>("seller", &specimens::seller(), &[&[], &["named"], &["named", "erased"]]);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::{
         account::{self, PasswordHash, Role},
         cart,
         entity::Timestamp,
-        ids::{OrderId, ProductId, ReceiptId, RequestKey, UserId},
+        ids::{OrderId, ProductId, ReceiptId, RequestKey, SellerId, UserId},
         inventory,
         money::{Currency, Money},
         order::{
@@ -22,7 +22,7 @@ use crate::{
         },
         product::{self, Details, ImportedRating, Picture, Variant},
         review::{self, Content, Purchase, Written},
-        reviews,
+        reviews, seller,
         unmatched_notices::{self, LookUp, Subject, UnmatchedNotice},
     },
     storage::codec::encode,
@@ -93,7 +93,7 @@ pub(super) fn product() -> [(&'static str, product::Event); 3] {
         product::Event::Listed { .. } => 0,
         product::Event::Delisted { .. } => 1,
     };
-    let listed = |details| product::Event::Listed { seller: USER, details: Arc::new(details), at: AT };
+    let listed = |details| product::Event::Listed { seller: SellerId::of(USER), details: Arc::new(details), at: AT };
     of_all(
         variant,
         2,
@@ -485,6 +485,15 @@ pub(super) fn review() -> [(&'static str, review::Event); 3] {
             ("erased", Event::Erased { version: 3, at: AT }),
         ],
     )
+}
+
+pub(super) fn seller() -> [(&'static str, seller::Event); 2] {
+    let variant = |event: &seller::Event| match event {
+        seller::Event::Named { .. } => 0,
+        seller::Event::Erased { .. } => 1,
+    };
+    let named = seller::Event::Named { name: "Teapots of Pune".into(), at: AT };
+    of_all(variant, 2, [("named", named), ("erased", seller::Event::Erased { at: AT })])
 }
 
 pub(super) fn unmatched_notices() -> [(&'static str, unmatched_notices::Event); 5] {

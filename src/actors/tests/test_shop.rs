@@ -30,7 +30,7 @@ use crate::{
     domain::{
         cart,
         entity::{Entity, Timestamp},
-        ids::{OrderId, ProductId, RequestKey, UserId},
+        ids::{OrderId, ProductId, RequestKey, SellerId, UserId},
         inventory,
         money::{Currency, Money},
         order::{self, Address, PaymentState, Placement, RefundState, Status},
@@ -397,7 +397,7 @@ pub(super) fn placement(customer: UserId, cart_version: u64, lines: &[(u8, u32)]
     let line = |(product, quantity): &(u8, u32)| order::Line {
         product: product_id(*product),
         title: format!("Product {product}"),
-        seller: UserId(9),
+        seller: SellerId(9),
         quantity: *quantity,
         unit_price: money(PRICE_MINOR),
     };

@@ -91,7 +91,7 @@ pub use self::{
 };
 use crate::domain::{
     entity::{Entity, Kind, Tag, Timestamp},
-    ids::{OrderId, RequestKey, UserId},
+    ids::{OrderId, RequestKey, SellerId},
 };
 
 /// What can have happened to an order, by the part of it that changed. Stored: see `actors/records.rs` before changing it.
@@ -235,7 +235,7 @@ impl Order {
 
     /// Whether every line is sold by this seller, who may then pack and ship it.
     #[must_use]
-    pub fn is_sold_only_by(&self, seller: UserId) -> bool {
+    pub fn is_sold_only_by(&self, seller: SellerId) -> bool {
         self.placement.as_ref().is_some_and(|placement| placement.lines.iter().all(|line| line.seller == seller))
     }
 

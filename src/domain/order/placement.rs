@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{
     cart,
     entity::Timestamp,
-    ids::{ProductId, UserId},
+    ids::{ProductId, SellerId, UserId},
     money::{Money, MoneyError},
 };
 
@@ -24,7 +24,7 @@ pub struct Line {
     /// What it was called.
     pub title: String,
     /// Who sells it.
-    pub seller: UserId,
+    pub seller: SellerId,
     /// Units.
     pub quantity: u32,
     /// The price of one.

@@ -3,7 +3,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::money::{Currency, Money};
+use crate::domain::{
+    ids::UserId,
+    money::{Currency, Money},
+};
 
 const NOW: Timestamp = Timestamp(1_000);
 const DEADLINE: Timestamp = Timestamp(100_000);
@@ -16,7 +19,7 @@ pub(super) fn placement() -> Placement {
     let line = |product: &str, quantity, price| Line {
         product: product.parse().unwrap(),
         title: product.to_uppercase(),
-        seller: UserId(9),
+        seller: SellerId(9),
         quantity,
         unit_price: inr(price),
     };

@@ -19,32 +19,32 @@ pub use self::details::{
 };
 use crate::domain::{
     entity::{Entity, Kind, Timestamp},
-    ids::{ProductId, UserId},
+    ids::{ProductId, SellerId},
 };
 
 /// Who wants to change a product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Editor {
-    /// A seller, who may change their own products only.
-    Seller(UserId),
-    /// An admin, who may change all of them; what an admin creates belongs to the admin.
-    Admin(UserId),
+    /// A seller, who may change its own products only.
+    Seller(SellerId),
+    /// An admin, who may change all of them; this seller has what an admin creates.
+    Admin(SellerId),
 }
 
 impl Editor {
-    /// The user behind the role.
+    /// The seller of what this editor creates.
     #[must_use]
-    pub fn user(self) -> UserId {
+    pub fn seller(self) -> SellerId {
         match self {
-            Self::Seller(user) | Self::Admin(user) => user,
+            Self::Seller(seller) | Self::Admin(seller) => seller,
         }
     }
 
     /// Whether this editor may change what belongs to `owner`.
     #[must_use]
-    pub fn may_edit(self, owner: UserId) -> bool {
+    pub fn may_edit(self, owner: SellerId) -> bool {
         match self {
-            Self::Seller(user) => user == owner,
+            Self::Seller(seller) => seller == owner,
             Self::Admin(_) => true,
         }
     }
@@ -91,7 +91,7 @@ pub enum Event {
     /// It was created, revised or relisted.
     Listed {
         /// The owner.
-        seller: UserId,
+        seller: SellerId,
         /// All that is said about it.
         details: Arc<Details>,
         /// When.
@@ -135,7 +135,7 @@ pub struct Product {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Page {
-    seller: UserId,
+    seller: SellerId,
     details: Arc<Details>,
     listed: bool,
     version: u64,
@@ -146,7 +146,7 @@ struct Page {
 #[derive(Debug, Clone)]
 pub struct View {
     /// The owner.
-    pub seller: UserId,
+    pub seller: SellerId,
     /// All that is said about it.
     pub details: Arc<Details>,
     /// Whether it is in the shop; a delisted product is seen by its seller only.
@@ -169,7 +169,7 @@ impl Product {
         }
     }
 
-    fn list(&self, seller: UserId, details: &Arc<Details>, now: Timestamp) -> Result<Option<Event>, Rejection> {
+    fn list(&self, seller: SellerId, details: &Arc<Details>, now: Timestamp) -> Result<Option<Event>, Rejection> {
         details.validate()?;
         let same = |page: &Page| page.listed && page.details == *details;
         if self.page.as_ref().is_some_and(same) {
@@ -190,8 +190,8 @@ impl Entity for Product {
     fn decide(&self, command: &Command, now: Timestamp) -> Result<Option<Event>, Rejection> {
         match command {
             Command::Create { by, details } => match &self.page {
-                None => self.list(by.user(), details, now),
-                Some(page) if page.seller == by.user() && page.listed && page.details == *details => Ok(None),
+                None => self.list(by.seller(), details, now),
+                Some(page) if page.seller == by.seller() && page.listed && page.details == *details => Ok(None),
                 Some(_) => Err(Rejection::AlreadyExists),
             },
             Command::Revise { by, details, expected_version } => {
@@ -200,7 +200,7 @@ impl Entity for Product {
             }
             Command::Put { by, details } => {
                 let seller = match &self.page {
-                    None => by.user(),
+                    None => by.seller(),
                     Some(_) => self.editable(*by, None)?.seller,
                 };
                 self.list(seller, details, now)
@@ -256,7 +256,7 @@ mod tests {
     use super::*;
     use crate::domain::money::{Currency, Money};
 
-    const SELLER: Editor = Editor::Seller(UserId(1));
+    const SELLER: Editor = Editor::Seller(SellerId(1));
     const NOW: Timestamp = Timestamp(1_000);
 
     pub(crate) fn details(title: &str) -> Arc<Details> {
@@ -301,9 +301,9 @@ mod tests {
     fn only_the_seller_or_an_admin_changes_a_product() {
         let product = given(&[create("Phone")]);
         let revise = |by| Command::Revise { by, details: details("Phone 2"), expected_version: None };
-        assert_eq!(product.decide(&revise(Editor::Seller(UserId(2))), NOW), Err(Rejection::NotOwner));
-        let event = product.decide(&revise(Editor::Admin(UserId(3))), NOW).unwrap().unwrap();
-        assert!(matches!(event, Event::Listed { seller: UserId(1), .. }), "the owner stays");
+        assert_eq!(product.decide(&revise(Editor::Seller(SellerId(2))), NOW), Err(Rejection::NotOwner));
+        let event = product.decide(&revise(Editor::Admin(SellerId(3))), NOW).unwrap().unwrap();
+        assert!(matches!(event, Event::Listed { seller: SellerId(1), .. }), "the owner stays");
     }
 
     #[test]

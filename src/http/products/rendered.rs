@@ -41,6 +41,7 @@ struct Versions {
     average_hundredths: u64,
     /// A checksum over the versions of the variants; 0 without any.
     variants: u32,
+    seller: u64,
 }
 
 impl Versions {
@@ -57,16 +58,20 @@ impl Versions {
             ratings: page.rating.count,
             average_hundredths: page.rating.average_hundredths,
             variants,
+            seller: page.seller.version,
         }
     }
 }
 
-/// An ETag: the product part, with which edits are compared, then the stock part, the rating part and the variants'
-/// part.
+/// An ETag: the product part, with which edits are compared, then the parts of the stock, the rating, the variants and
+/// the seller.
 impl fmt::Display for Versions {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { product, on_hand, reserved, ratings, average_hundredths, variants } = self;
-        write!(formatter, "\"p{product}-s{on_hand}.{reserved}-r{ratings}.{average_hundredths}-v{variants:x}\"")
+        let Self { product, on_hand, reserved, ratings, average_hundredths, variants, seller } = self;
+        write!(
+            formatter,
+            "\"p{product}-s{on_hand}.{reserved}-r{ratings}.{average_hundredths}-v{variants:x}-n{seller}\""
+        )
     }
 }
 

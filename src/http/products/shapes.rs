@@ -16,6 +16,7 @@ use crate::{
         bodies::{Money, object},
         error::Problem,
         paging,
+        sellers::SellerBody,
     },
     shop::{CategoryCount, Error, Hit, SearchRequest, Sort, catalogue::ProductPage},
 };
@@ -34,7 +35,7 @@ pub(in crate::http) struct SearchQuery {
     category: Option<String>,
     /// A brand, case-insensitive.
     brand: Option<String>,
-    /// A seller's user id.
+    /// A seller's id.
     seller: Option<String>,
     /// The least price, in minor units.
     min_price: Option<u64>,
@@ -74,7 +75,7 @@ impl SearchQuery {
         let levels = self.category.iter().flat_map(|path| path.split(LEVELS));
         let category = levels.map(|level| level.trim().to_owned()).filter(|level| !level.is_empty()).collect();
         let seller = match self.seller {
-            Some(text) => Some(text.parse().map_err(|_| bad("seller", "must be a user id"))?),
+            Some(text) => Some(text.parse().map_err(|_| bad("seller", "must be a seller's id"))?),
             None => None,
         };
         let currency = match self.currency {
@@ -173,6 +174,7 @@ pub(in crate::http) struct ProductBody {
     variants: Vec<VariantBody>,
     variant_of: Option<String>,
     seller_id: String,
+    seller: SellerBody,
     version: u64,
 }
 
@@ -226,6 +228,7 @@ pub(in crate::http) struct Shown<'a> {
     variants: Vec<ShownVariant<'a>>,
     variant_of: Option<&'a str>,
     seller_id: String,
+    seller: SellerBody,
     version: u64,
 }
 
@@ -277,6 +280,7 @@ impl<'a> Shown<'a> {
             variants: variants.iter().map(variant).collect(),
             variant_of: details.variant_of.as_ref().map(domain::ids::ProductId::as_str),
             seller_id: page.product.seller.to_string(),
+            seller: SellerBody::from(&page.seller),
             version: page.product.version,
         }
     }

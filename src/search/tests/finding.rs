@@ -4,7 +4,7 @@ use super::{Shop, delisted, described, ids, listed, priced, record, titled};
 use crate::{
     domain::{
         entity::Timestamp,
-        ids::UserId,
+        ids::SellerId,
         money::{Currency, Money},
         product::{Details, Picture, Variant},
     },
@@ -163,7 +163,7 @@ fn filters_hold_together() {
     let mut shop =
         Shop::with(&[("cheap", product(100, "EUR")), ("dear", product(900, "EUR")), ("yen", product(100, "JPY"))]);
     let details = std::sync::Arc::new(product(500, "EUR"));
-    shop.take(&[record("other", &super::Event::Listed { seller: UserId(2), details, at: Timestamp(9) })]);
+    shop.take(&[record("other", &super::Event::Listed { seller: SellerId(2), details, at: Timestamp(9) })]);
     shop.take(&[listed("free", titled("Toy train"), 10)]);
     let found = |request: SearchRequest| {
         let page = shop.find(&SearchRequest { sort: Sort::PriceAscending, ..request });
@@ -172,7 +172,7 @@ fn filters_hold_together() {
     };
     assert_eq!(found(all()), ["cheap", "yen", "other", "dear", "free"], "without a price: last; ties by id");
     assert_eq!(found(SearchRequest { brand: Some("märklin".into()), ..all() }).len(), 4);
-    assert_eq!(found(SearchRequest { seller: Some(UserId(2)), ..all() }), ["other"]);
+    assert_eq!(found(SearchRequest { seller: Some(SellerId(2)), ..all() }), ["other"]);
     assert_eq!(found(SearchRequest { currency: Some(currency("JPY")), ..all() }), ["yen"]);
     assert_eq!(found(SearchRequest { price_minor: (Some(101), None), ..all() }), ["other", "dear"]);
     assert_eq!(found(SearchRequest { price_minor: (None, Some(500)), ..all() }), ["cheap", "yen", "other"]);
@@ -181,7 +181,7 @@ fn filters_hold_together() {
         text: Some("train".into()),
         category: vec!["toys".into()],
         brand: Some("Märklin".into()),
-        seller: Some(UserId(1)),
+        seller: Some(SellerId(1)),
         price_minor: (Some(100), Some(900)),
         currency: Some(currency("EUR")),
         ..all()

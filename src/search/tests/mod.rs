@@ -17,7 +17,7 @@ use crate::{
     actors::{projection::Projection, records},
     domain::{
         entity::{Kind, Timestamp},
-        ids::UserId,
+        ids::SellerId,
         money::{Currency, Money},
         product::{Details, Event, Product},
     },
@@ -59,7 +59,7 @@ fn priced(title: &str, minor: u64) -> Details {
 }
 
 fn listed(id: &str, details: Details, at_ms: u64) -> Record {
-    record(id, &Event::Listed { seller: UserId(1), details: Arc::new(details), at: Timestamp(at_ms) })
+    record(id, &Event::Listed { seller: SellerId(1), details: Arc::new(details), at: Timestamp(at_ms) })
 }
 
 fn delisted(id: &str) -> Record {

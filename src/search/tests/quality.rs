@@ -25,7 +25,7 @@ use crate::{
     actors::projection::Projection,
     domain::{
         entity::Timestamp,
-        ids::{ProductId, UserId},
+        ids::{ProductId, SellerId},
         money::Money,
         product::{Details, Event, Picture},
     },
@@ -93,7 +93,7 @@ fn catalogue(data: &std::path::Path, file: &str) -> Catalogue {
     let change = |(line, at): (&str, u64)| {
         let line: Value = serde_json::from_str(line).unwrap();
         let id = line["id"].as_str().unwrap().parse().unwrap();
-        (id, Event::Listed { details: Arc::new(details(&line)), seller: UserId(1), at: Timestamp(at) })
+        (id, Event::Listed { details: Arc::new(details(&line)), seller: SellerId(1), at: Timestamp(at) })
     };
     let changes: Vec<(ProductId, Event)> = text.lines().zip(0..).map(change).collect();
     let begun = Instant::now();

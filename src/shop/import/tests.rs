@@ -6,14 +6,14 @@ use super::*;
 use crate::{
     config::Config,
     domain::{
-        ids::{OrderId, UserId},
+        ids::{OrderId, SellerId, UserId},
         inventory::Command as Stock,
     },
 };
 
-const ADMIN: Editor = Editor::Admin(UserId(0));
-const ASHA: Editor = Editor::Seller(UserId(1));
-const RAVI: Editor = Editor::Seller(UserId(2));
+const ADMIN: Editor = Editor::Admin(SellerId(0));
+const ASHA: Editor = Editor::Seller(SellerId(1));
+const RAVI: Editor = Editor::Seller(SellerId(2));
 
 fn id(name: &str) -> ProductId {
     name.parse().unwrap()

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::domain::{
     cart::{self, Cart},
-    ids::ReceiptId,
+    ids::{ReceiptId, UserId},
     inventory::{self, Inventory},
     money::{Currency, Money},
 };

@@ -1,0 +1,153 @@
+//! Who sells: an id that products and orders hold, and the name that shoppers see.
+//!
+//! A seller is not an account, so that it can have a name of its own, and later several accounts. Today each account
+//! acts for one seller, whose id has the same number as the account's user ([`SellerId::of`]).
+//!
+//! Depends on `std`, `serde` and its neighbours.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{
+    entity::{Entity, Kind, Timestamp},
+    ids::SellerId,
+};
+
+/// The longest name of a seller, in characters: what fits a line of a product's page.
+pub const NAME_CHARACTERS_MAX: usize = 100;
+
+/// What a seller can be asked.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// Be called this from now on. The first name makes the seller.
+    Name(Arc<str>),
+    /// The account that acts for it is being erased: forget the name, which may be a person's.
+    Erase,
+}
+
+/// What can have happened to a seller. Stored: see `actors/records.rs` before changing it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Event {
+    Named { name: Arc<str>, at: Timestamp },
+    Erased { at: Timestamp },
+}
+
+/// Why a seller refused a command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Rejection {
+    /// The name is blank, too long, or has control characters.
+    #[error("a seller's name has 1 to {NAME_CHARACTERS_MAX} printable characters")]
+    InvalidName,
+    /// The account that acted for it is erased.
+    #[error("the seller is erased")]
+    Erased,
+}
+
+/// A seller. It has no name until it is given one; its products are sold all the same.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Seller {
+    name: Option<Arc<str>>,
+    version: u64,
+    erased: bool,
+}
+
+/// What readers see of a seller.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct View {
+    /// What it is called; `None` where it was never given a name, or is erased.
+    pub name: Option<Arc<str>>,
+    /// Grows with every change.
+    pub version: u64,
+}
+
+impl Entity for Seller {
+    const KIND: Kind = Kind::Seller;
+    type Id = SellerId;
+    type Command = Command;
+    type Event = Event;
+    type Rejection = Rejection;
+    type View = View;
+
+    fn decide(&self, command: &Command, now: Timestamp) -> Result<Option<Event>, Rejection> {
+        match command {
+            Command::Name(_) if self.erased => Err(Rejection::Erased),
+            Command::Name(name) => {
+                let printable = !name.trim().is_empty() && !name.chars().any(char::is_control);
+                if !printable || name.chars().count() > NAME_CHARACTERS_MAX {
+                    return Err(Rejection::InvalidName);
+                }
+                let same = self.name.as_ref() == Some(name);
+                Ok((!same).then(|| Event::Named { name: Arc::clone(name), at: now }))
+            }
+            Command::Erase => Ok((!self.erased && self.version > 0).then_some(Event::Erased { at: now })),
+        }
+    }
+
+    fn apply(&mut self, event: &Event) {
+        self.version += 1;
+        match event {
+            Event::Named { name, .. } => self.name = Some(Arc::clone(name)),
+            Event::Erased { .. } => {
+                self.name = None;
+                self.erased = true;
+            }
+        }
+    }
+
+    fn erases(event: &Event) -> bool {
+        matches!(event, Event::Erased { .. })
+    }
+
+    fn view(&self) -> View {
+        View { name: self.name.clone(), version: self.version }
+    }
+
+    fn view_bytes(view: &View) -> usize {
+        size_of::<View>() + view.name.as_ref().map_or(0, |name| name.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1);
+
+    fn name(name: &str) -> Command {
+        Command::Name(name.into())
+    }
+
+    fn given(commands: &[Command]) -> Seller {
+        let mut seller = Seller::default();
+        for command in commands {
+            let event = seller.decide(command, NOW).unwrap().expect("a change");
+            seller.apply(&event);
+            assert_eq!(seller.decide(command, NOW).ok(), Some(None), "a repeat");
+        }
+        seller
+    }
+
+    #[test]
+    fn the_last_name_counts() {
+        let seller = given(&[name("Asha's Teapots"), name("Teapots of Pune")]);
+        assert_eq!(seller.view(), View { name: Some("Teapots of Pune".into()), version: 2 });
+    }
+
+    #[test]
+    fn names_are_printable_and_bounded_in_characters() {
+        for bad in ["", " ", "A\nB", &"x".repeat(NAME_CHARACTERS_MAX + 1)] {
+            assert_eq!(Seller::default().decide(&name(bad), NOW), Err(Rejection::InvalidName), "{bad:?}");
+        }
+        given(&[name(&"ä".repeat(NAME_CHARACTERS_MAX))]);
+    }
+
+    #[test]
+    fn an_erased_seller_has_no_name_and_gets_none() {
+        let seller = given(&[name("Asha Rao"), Command::Erase]);
+        assert_eq!(seller.view().name, None);
+        assert_eq!(seller.decide(&name("Asha Rao"), NOW), Err(Rejection::Erased));
+        assert_eq!(Seller::default().decide(&Command::Erase, NOW), Ok(None), "nothing to erase");
+    }
+}
