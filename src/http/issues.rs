@@ -23,14 +23,10 @@ use super::{
 use crate::{
     domain::{
         ids::OrderId,
-        order::{Issue, IssueKind},
+        order::{Issue, IssueKind, Resolution, Settled},
         unmatched_notices::Day,
     },
-    shop::{
-        Pass, Reconciled,
-        issues::{KeptNotice, Resolution, Settled},
-        orders::OrderPage,
-    },
+    shop::{Pass, Reconciled, issues::KeptNotice, orders::OrderPage},
 };
 
 /// An issue of an order.

@@ -9,10 +9,8 @@ use super::{
 use crate::{
     actors::reconciler::{Pass, Reconciled},
     domain::{
-        ids::{OrderId, UserId},
-        order::{
-            self, Attempt, Command, Issue, IssueKind, Order, PaymentState, Poll, RefundRequest, RefundState, Status,
-        },
+        ids::OrderId,
+        order::{Command, Poll, Resolution},
         unmatched_notices::{self, Day, UnmatchedNotice},
     },
     identity::Principal,
@@ -20,28 +18,6 @@ use crate::{
 
 /// The length of a cursor of the list, in bytes: an order's id.
 const ID_BYTES: usize = 16;
-
-/// An operator's resolution of an order's issues.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Resolution {
-    /// Try the failed step again.
-    Retry,
-    /// It is settled. For a payment with an unknown outcome, and for a failed refund, this records what became of it.
-    Settled(Option<Settled>),
-    /// Refund everything.
-    Refund,
-}
-
-/// What an operator found out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Settled {
-    /// The payment was captured in full, under this name at the provider.
-    Captured(String),
-    /// Nothing was charged, and nothing will be.
-    NotCharged,
-    /// The money of a failed refund was returned in another way.
-    GivenBack,
-}
 
 /// A notice that no order took.
 #[allow(missing_docs, reason = "the names say it")]
@@ -133,7 +109,8 @@ impl Shop {
     /// resolution is not for stays open, as does what is seen meanwhile.
     ///
     /// # Errors
-    /// [`order::Rejection::NothingToResolve`] where no open problem is settled by it; otherwise the order's rejection.
+    /// [`NothingToResolve`](crate::domain::order::Rejection::NothingToResolve) where no open problem is settled by it;
+    /// otherwise the order's rejection.
     pub async fn resolve(
         &self,
         who: &Principal,
@@ -144,33 +121,18 @@ impl Shop {
     ) -> Result<OrderPage, Error> {
         access::administer(who)?;
         let page = self.order(who, id).await?;
-        order::check_note(note)?;
-        let what = match &resolution {
-            Resolution::Retry => "retry",
-            Resolution::Settled(_) => "settled",
-            Resolution::Refund => "refund",
-        };
-        let actions = Action::all_of(&page.order, problem, &resolution, who, note)?;
-        let (shop, by, note) = (self.clone(), who.user, format!("{what}: {note}"));
+        let commands = page.order.resolve(problem, &resolution, who.user, note)?;
+        let shop = self.clone();
         // It goes on where whoever asked does not wait.
-        tokio::spawn(async move { shop.carry_out(id, actions, by, &note).await })
-            .await
-            .map_err(|_| Error::Unknown)??;
+        tokio::spawn(async move { shop.carry_out(id, commands).await }).await.map_err(|_| Error::Unknown)??;
         self.order(who, id).await
     }
 
-    /// Action by deed: what was done before one is refused stays done, is on record and is driven on.
-    async fn carry_out(&self, id: OrderId, actions: Vec<Action>, by: UserId, note: &str) -> Result<(), Error> {
+    /// Gives the order these commands until one is refused; what was done before that stays done and is driven on.
+    async fn carry_out(&self, id: OrderId, commands: Vec<Command>) -> Result<(), Error> {
         let mut outcome = Ok(());
-        for Action { command, settles } in actions {
-            outcome = match command {
-                Some(command) => self.0.runtime.entities.orders.ask(&id, command).await.map(drop),
-                None => Ok(()),
-            };
-            if outcome.is_ok() {
-                let resolve = Command::ResolveIssues { issues: settles, by: Some(by), note: note.to_owned() };
-                outcome = self.0.runtime.entities.orders.ask(&id, resolve).await.map(drop);
-            }
+        for command in commands {
+            outcome = self.0.runtime.entities.orders.ask(&id, command).await.map(drop);
             if outcome.is_err() {
                 break;
             }
@@ -178,110 +140,5 @@ impl Shop {
         // Around: whoever tries again wants the provider to be asked now.
         self.drive_for_a_while(id, None, Poll::Now).await;
         Ok(outcome?)
-    }
-}
-
-/// A part of what a resolution comes to: what the order is told, and which of its problems are settled by that.
-struct Action {
-    command: Option<Command>,
-    settles: Vec<u32>,
-}
-
-impl Action {
-    fn all_of(
-        order: &Order,
-        number: Option<u32>,
-        resolution: &Resolution,
-        who: &Principal,
-        note: &str,
-    ) -> Result<Vec<Self>, Error> {
-        let total = order.placement().map(|placement| placement.total).ok_or(Error::NotFound("order"))?;
-        let (mut actions, mut with_everything) = (Vec::new(), Vec::new());
-        let is_meant = |known: &&Issue| number.is_none_or(|number| number == known.number);
-        let is_final = |attempt: u32| order.attempt(attempt).is_some_and(Attempt::is_final);
-        for known in order.open_issues().filter(is_meant) {
-            let command = match (&known.kind, resolution) {
-                // One refund at a time: the others stay open.
-                (IssueKind::RefundFailed { .. }, Resolution::Retry | Resolution::Refund)
-                    if actions
-                        .iter()
-                        .any(|known: &Self| matches!(known.command, Some(Command::RetryRefund { .. }))) =>
-                {
-                    continue;
-                }
-                (IssueKind::RefundFailed { refund, .. }, Resolution::Retry | Resolution::Refund) => {
-                    Some(Command::RetryRefund { number: *refund, by: who.user })
-                }
-                (IssueKind::RefundFailed { refund, .. }, Resolution::Settled(Some(Settled::GivenBack))) => {
-                    Some(Command::AdvanceRefund { number: *refund, state: RefundState::ByHand })
-                }
-                // The order counts it already: what is settled is what becomes of the goods.
-                (IssueKind::RefundedElsewhere { .. }, Resolution::Settled(Some(Settled::GivenBack))) => None,
-                // What is said of a payment is not about one whose outcome is known.
-                (
-                    IssueKind::PaymentUnknown { attempt, .. } | IssueKind::AmountMismatch { attempt, .. },
-                    Resolution::Settled(Some(_)),
-                ) if is_final(*attempt) => continue,
-                (
-                    IssueKind::PaymentUnknown { attempt, .. } | IssueKind::AmountMismatch { attempt, .. },
-                    Resolution::Settled(Some(Settled::Captured(reference))),
-                ) => {
-                    let state = PaymentState::Captured { reference: reference.clone(), amount: total };
-                    Some(Command::AdvancePayment { attempt: *attempt, state })
-                }
-                (
-                    IssueKind::PaymentUnknown { attempt, .. } | IssueKind::AmountMismatch { attempt, .. },
-                    Resolution::Settled(Some(Settled::NotCharged)),
-                ) => {
-                    let state = PaymentState::Declined { reason: "settled_by_operator".into() };
-                    Some(Command::AdvancePayment { attempt: *attempt, state })
-                }
-                (IssueKind::AmountMismatch { attempt, reference, captured }, Resolution::Refund) => {
-                    let (reference, captured) = (reference.clone(), *captured);
-                    Some(Command::TakeBack { attempt: *attempt, reference, captured })
-                }
-                // A payment whose outcome is unknown is given up with the order; should that stay unknown, too, it is
-                // raised again.
-                (
-                    IssueKind::PaymentUnknown { .. }
-                    | IssueKind::Stuck { .. }
-                    | IssueKind::Differs { .. }
-                    | IssueKind::Disputed { .. }
-                    | IssueKind::RefundedElsewhere { .. }
-                    | IssueKind::DisputeEnded { .. },
-                    Resolution::Refund,
-                ) => {
-                    with_everything.push(known.number);
-                    continue;
-                }
-                // A dispute is between the customer and their bank: there is nothing to try again.
-                (IssueKind::Disputed { .. } | IssueKind::DisputeEnded { .. }, Resolution::Retry)
-                | (_, Resolution::Settled(Some(_))) => continue,
-                (_, Resolution::Retry | Resolution::Settled(None)) => None,
-            };
-            actions.push(Self { command, settles: vec![known.number] });
-        }
-        // An order that is over has nothing to cancel: its problem stays open.
-        let is_over = order.status().is_some_and(|status| {
-            matches!(status, Status::Cancelling | Status::Cancelled | Status::Expired | Status::Rejected)
-        });
-        if !with_everything.is_empty() && actions.is_empty() && !is_over {
-            actions.push(Self { command: Some(give_everything_back(order, who, note)), settles: with_everything });
-        }
-        if actions.is_empty() { Err(order::Rejection::NothingToResolve.into()) } else { Ok(actions) }
-    }
-}
-
-fn give_everything_back(order: &Order, who: &Principal, note: &str) -> Command {
-    match order.status() {
-        Some(Status::Shipped | Status::Delivered) => Command::Refund(RefundRequest {
-            lines: Vec::new(),
-            shipping: false,
-            restock: None,
-            reason: note.to_owned(),
-            by: who.user,
-            key: None,
-        }),
-        _ => Command::Cancel,
     }
 }

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     domain::{
         ids::{OrderId, ProductId},
-        order::{Command, Order, RefundRequest, Units},
+        order::{Command, Order, RefundRequest, Restock, Shipping, Units},
     },
     identity::Principal,
 };
@@ -66,7 +66,8 @@ impl Shop {
         let lines = units(&page.order, &asked.items)?;
         let body = format!("{id}:{lines:?}:{}:{:?}:{}", asked.shipping, asked.restock, asked.reason);
         let key = key.map(|key| self.requests_of(who).with_key("refund", key, body.as_bytes())).transpose()?;
-        let (shipping, restock, reason, by) = (asked.shipping, asked.restock, asked.reason.clone(), who.user);
+        let shipping = if asked.shipping { Shipping::Included } else { Shipping::Excluded };
+        let (restock, reason, by) = (asked.restock.map(restocked), asked.reason.clone(), who.user);
         let request = RefundRequest { lines, shipping, restock, reason, by, key };
         let effect = self.execute_and_drive(id, Command::Refund(request)).await?;
         Ok(Done { outcome: self.order(who, id).await?, effect })
@@ -106,7 +107,7 @@ impl Shop {
         self.order_to_fulfil(who, id).await?;
         match decision {
             ReturnDecision::Receive { restock } => {
-                let command = Command::ReceiveReturn { number, restock, by: who.user };
+                let command = Command::ReceiveReturn { number, restock: restocked(restock), by: who.user };
                 self.execute_and_drive(id, command).await?;
             }
             ReturnDecision::Reject { note } => {
@@ -129,6 +130,10 @@ impl Shop {
         access::own_order(who, &page.order)?;
         Ok(page)
     }
+}
+
+fn restocked(restock: bool) -> Restock {
+    if restock { Restock::Yes } else { Restock::No }
 }
 
 /// Converts products to lines of the order.

@@ -18,7 +18,7 @@ use crate::{
         money::{Currency, Money},
         order::{
             self, About, CaptureMode, EndReason, IssueKind, PaymentState, Placement, Refund, RefundCause, RefundState,
-            StockAnswer, Tracking,
+            Shipping, StockAnswer, Tracking,
         },
         product::{self, Details, ImportedRating, Picture, Variant},
         review::{self, Content, Purchase, Written},
@@ -173,7 +173,7 @@ fn refund(number: u32, cause: RefundCause) -> Refund {
         number,
         attempt: 2,
         lines: vec![(0, 1)],
-        shipping: true,
+        shipping: Shipping::Included,
         amount: inr(141),
         restock: vec![(0, 1)],
         cause,

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use super::{
-    About, CaptureMode, EndReason, IssueKind, PaymentState, Placement, RefundRequest, RefundState, StockAnswer,
-    Tracking, Units,
+    About, CaptureMode, EndReason, IssueKind, PaymentState, Placement, RefundRequest, RefundState, Restock,
+    StockAnswer, Tracking, Units,
 };
 use crate::domain::{
     ids::{RequestKey, UserId},
@@ -94,8 +94,8 @@ pub enum Command {
     ReceiveReturn {
         /// Which.
         number: u32,
-        /// Whether they are to be sold again.
-        restock: bool,
+        /// Whether the goods are sold again.
+        restock: Restock,
         /// Who says so.
         by: UserId,
     },

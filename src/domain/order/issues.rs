@@ -116,20 +116,12 @@ pub struct Resolved {
     pub at: Timestamp,
 }
 
-/// How many open issues, and how many settled ones, are remembered of an order. One more open one is dropped, as somebody has to
-/// look anyway; of the settled ones the oldest is.
+/// How many open issues, and how many settled ones, are remembered of an order. One more open one is dropped, as
+/// somebody has to look anyway; of the settled ones the oldest is.
 const ISSUES_MAX: usize = 8;
 
 /// The longest note that is recorded, in bytes: what was said, and before it a word for what was done.
 const NOTE_BYTES_MAX: usize = REASON_BYTES_MAX + 20;
-
-/// Holds what an operator says against its rule, before anything is done.
-///
-/// # Errors
-/// [`Rejection::InvalidText`].
-pub fn check_note(note: &str) -> Result<(), Rejection> {
-    Text::Note.check(note, REASON_BYTES_MAX)
-}
 
 /// What can have happened to issues. Stored: see `actors/records.rs` before changing it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,16 +1,17 @@
 //! How an order comes to nothing: it is refused, cancelled or expires, and then ends.
 //!
-//! Ending takes two steps. It begins with a reason, and from then on the checkout gives back what the order holds; it is
-//! over when nothing is held, no payment is open and no refund is under way. Depends on its neighbours.
+//! Ending takes two steps. It begins with a reason, and from then on the checkout gives back what the order holds; it
+//! is over when nothing is held, no payment is open and no refund is under way. Depends on its neighbours.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{EndReason, Order, PaymentState, Progress, Refund, Rejection, Return, Status};
+use super::{EndReason, Order, PaymentState, Progress, Rejection, Return, Status};
 use crate::domain::entity::Timestamp;
 
-/// What can have happened to an order that comes to nothing, or is over. Stored: see `actors/records.rs` before changing it.
+/// What can have happened to an order that comes to nothing, or is over. Stored: see `actors/records.rs` before
+/// changing it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Event {
@@ -58,7 +59,7 @@ impl Order {
             }
         };
         // What is owed of a payment cannot be told while some of it goes back; a stray is no part of it.
-        if begins && self.paying_attempt().is_some() && self.refunds.iter().any(Refund::is_pending) {
+        if begins && self.paying_attempt().is_some() && self.refund_in_progress().is_some() {
             return Err(Rejection::RefundInProgress);
         }
         Ok(begins.then(|| Event::Begun { reason, at: now }.into()))
@@ -71,9 +72,7 @@ impl Order {
             Status::Cancelling if self.open_attempt().is_some() => {
                 Err(Rejection::WrongStatus { status: Status::Cancelling })
             }
-            Status::Cancelling if self.refunds.iter().all(|refund| !refund.is_pending()) => {
-                Ok(Some(Event::Ended { at: now }.into()))
-            }
+            Status::Cancelling if self.refund_in_progress().is_none() => Ok(Some(Event::Ended { at: now }.into())),
             Status::Cancelling => Ok((!self.undone).then(|| Event::Undone { at: now }.into())),
             Status::Cancelled | Status::Expired | Status::Rejected => Ok(None),
             status => Err(Rejection::WrongStatus { status }),

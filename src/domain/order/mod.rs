@@ -1,9 +1,9 @@
 //! An order, from placed to delivered: the saga log of a checkout.
 //!
 //! The order exists durably before anything is reserved, so every effect on other entities has an intent here.
-//! [`Order::next_step`] reads it and says what is missing; the checkout performs that step and records the outcome; a crash
-//! between any two lines costs a repetition. Until its parcel leaves, an order can go back: a cancelled order gives up or
-//! refunds its payment and releases its stock. From `shipped` on it only goes forward.
+//! [`Order::next_step`] reads it and says what is missing; the checkout performs that step and records the outcome; a
+//! crash between any two lines costs a repetition. Until its parcel leaves, an order can go back: a cancelled order
+//! gives up or refunds its payment and releases its stock. From `shipped` on it only goes forward.
 //!
 //! ```mermaid
 //! stateDiagram-v2
@@ -36,17 +36,20 @@
 //! The files, in the order in which they are best read:
 //!
 //! - `parts`: status, history, reason of an end. `placement`: what is frozen when the order is placed.
-//! - `command`: what can be asked of an order. `rejection`: why it refuses. `limits` and `text`: bounds of what is asked.
+//! - `command`: what can be asked of an order. `rejection`: why it refuses. `limits` and `text`: bounds of what is
+//!   asked.
 //! - this file: the order, and which part decides a command and applies an event.
-//! - The parts, each with its events, rules and changes: `goods` (cart and stock), `payment` (attempts to pay), `notices`
-//!   (hints of the provider), `refund` and `returns` (what goes back, and how much money that is), `shipment`,
-//!   `lifecycle` (how an order is cancelled, expires, ends and is erased), `issues` (what an operator has to decide).
+//! - The parts, each with its events, rules and changes: `goods` (cart and stock), `payment` (attempts to pay),
+//!   `notices` (hints of the provider), `refund`, `amounts` and `returns` (what goes back), `shipment`, `lifecycle`
+//!   (how an order is cancelled, expires, ends and is erased), `issues` (what an operator has to decide).
+//! - `resolution`: what an operator decides, as commands.
 //! - `listing`: how lists show an order.
 //! - `step`: what is to be done next. `saga`: the requests that a step is made of.
 //! - `tests`: examples and properties. `walk`: everything that can happen.
 //!
 //! Depends on `std`, `serde` and its neighbours.
 
+mod amounts;
 mod command;
 pub mod goods;
 pub mod issues;
@@ -59,6 +62,7 @@ pub mod payment;
 mod placement;
 pub mod refund;
 mod rejection;
+mod resolution;
 pub mod returns;
 mod saga;
 pub mod shipment;
@@ -75,15 +79,16 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     command::Command,
-    issues::{Issue, IssueKind, Resolved, check_note},
+    issues::{Issue, IssueKind, Resolved},
     limits::{ATTEMPTS_MAX, METHOD_BYTES_MAX, REASON_BYTES_MAX, REFUNDS_MAX, RETURNS_MAX, TRACKING_BYTES_MAX},
     listing::{Listing, Stage},
     notices::About,
     parts::{EndReason, HistoryEntry, Status, StockAnswer, Tracking},
     payment::{Attempt, CaptureMode, Intent, PaymentState},
     placement::{Address, InvalidPlacement, Line, Placement},
-    refund::{Refund, RefundCause, RefundRequest, RefundState, Units},
+    refund::{Refund, RefundCause, RefundRequest, RefundState, Restock, Shipping, Units},
     rejection::Rejection,
+    resolution::{Resolution, Settled},
     returns::{Return, ReturnState},
     saga::{Effect, EffectResult},
     step::{Poll, Step, Turn},
@@ -94,7 +99,8 @@ use crate::domain::{
     ids::{OrderId, RequestKey, SellerId},
 };
 
-/// What can have happened to an order, by the part of it that changed. Stored: see `actors/records.rs` before changing it.
+/// What can have happened to an order, by the part of it that changed. Stored: see `actors/records.rs` before changing
+/// it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Event {

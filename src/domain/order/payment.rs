@@ -7,8 +7,8 @@
 //!                                                      Voided        final: given up, nothing will be charged
 //! ```
 //!
-//! What is final stays. Should a provider capture what it had declined or voided, that capture is a stray: it pays for nothing and
-//! is refunded. Depends on `serde` and its neighbours.
+//! What is final stays. Should a provider capture what it had declined or voided, that capture is a stray: it pays for
+//! nothing and is refunded. Depends on `serde` and its neighbours.
 
 use serde::{Deserialize, Serialize};
 
@@ -199,7 +199,8 @@ pub enum Event {
     CaptureRequested { attempt: u32, at: Timestamp },
     /// The intent to give up an attempt; the order goes on.
     VoidRequested { attempt: u32, at: Timestamp },
-    /// The provider captured what cannot pay the order: it had declined or voided the attempt, or it took another amount.
+    /// The provider captured what cannot pay the order: it had declined or voided the attempt, or it took another
+    /// amount.
     StrayCaptured {
         attempt: u32,
         /// The provider's name for the payment.
@@ -356,7 +357,8 @@ impl Order {
         }
         let in_time = matches!(state, PaymentState::Captured { .. }) && self.ending == Some(EndReason::Expired);
         if in_time {
-            // It was paid at the last moment. Its stock is still reserved: nothing is released before payments are final.
+            // It was paid at the last moment. Its stock is still reserved: nothing is released before payments are
+            // final.
             self.ending = None;
         }
         match state {

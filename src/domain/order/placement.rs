@@ -1,4 +1,5 @@
-//! What is frozen when an order is placed: lines, prices, charges, address. Later changes of the catalogue do not touch it.
+//! What is frozen when an order is placed: lines, prices, charges, address. Later changes of the catalogue do not touch
+//! it.
 //!
 //! Depends on `std`, `serde` and its neighbours.
 
@@ -69,7 +70,8 @@ pub struct Placement {
     pub address: Address,
     /// The version of the cart that it was computed from.
     pub cart_version: u64,
-    /// Hash of the request, the address in it: the same key with another one is refused. 0 where its customer is erased.
+    /// Hash of the request, the address in it: the same key with another one is refused. 0 where its customer is
+    /// erased.
     pub fingerprint: u128,
     /// Until when it must be paid.
     pub deadline: Timestamp,

@@ -1,15 +1,10 @@
-//! Giving money back: refunds and returns, and their arithmetic.
+//! Giving money back: what a refund is, and when there is one. How much it is stands in `amounts`.
 //!
-//! A refund names units of lines, shipping, or both. Its amount is the difference of two sums, what is owed for everything refunded with
-//! it and what was owed before, so that rounding never adds up: refunds of all parts are the order's total to the last cent. Tax is
-//! shared by value, rounded down until everything is refunded. Depends on `serde` and its neighbours.
+//! An order has one refund at a time. Depends on `serde` and its neighbours.
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    About, Attempt, IssueKind, Order, Placement, Progress, REASON_BYTES_MAX, REFUNDS_MAX, Rejection, Status, Text,
-    notices,
-};
+use super::{About, IssueKind, Order, Progress, REASON_BYTES_MAX, REFUNDS_MAX, Rejection, Status, Text, notices};
 use crate::domain::{
     entity::Timestamp,
     ids::{RequestKey, UserId},
@@ -93,6 +88,22 @@ impl RefundCause {
     }
 }
 
+/// Whether a refund includes the shipping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Shipping {
+    Excluded,
+    Included,
+}
+
+/// Whether the units of a refund are sold again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Restock {
+    No,
+    Yes,
+}
+
 /// A refund. What is in it is frozen before the provider is asked.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Refund {
@@ -103,10 +114,11 @@ pub struct Refund {
     /// What it is for.
     pub lines: Units,
     /// Whether the shipping goes back, too.
-    pub shipping: bool,
+    pub shipping: Shipping,
     /// How much.
     pub amount: Money,
-    /// The units that are to be sold again: no unit comes back into the stock by two refunds, of which one may have failed.
+    /// The units that are to be sold again: no unit comes back into the stock by two refunds, of which one may have
+    /// failed.
     pub restock: Units,
     /// Why.
     pub cause: RefundCause,
@@ -156,9 +168,9 @@ pub struct RefundRequest {
     /// Units of lines; with no lines and no shipping: everything that is left.
     pub lines: Units,
     /// Whether the shipping goes back, too.
-    pub shipping: bool,
-    /// Whether the units are to be sold again; unless given, where they have not left yet.
-    pub restock: Option<bool>,
+    pub shipping: Shipping,
+    /// `None`: they are restocked if they have not left yet.
+    pub restock: Option<Restock>,
     /// Why.
     pub reason: String,
     /// Who asks.
@@ -188,50 +200,16 @@ impl Order {
         &self.refunds
     }
 
-    /// What has gone back to the customer, or is on its way.
-    #[must_use]
-    pub fn refunded(&self) -> Option<Money> {
-        let placement = self.placement.as_ref()?;
-        let minor = self.refunds.iter().filter(|refund| !refund.has_failed()).map(|refund| refund.amount.minor).sum();
-        Some(Money { minor, ..placement.total })
-    }
-
-    /// Units of each line that are refunded, or are being refunded.
-    #[must_use]
-    pub fn refunded_units(&self) -> Vec<u32> {
-        self.units_of(self.live_refunds().flat_map(|refund| &refund.lines))
-    }
-
-    pub(super) fn units_of<'a>(&self, units: impl Iterator<Item = &'a (u16, u32)>) -> Vec<u32> {
-        let mut sum = vec![0; self.placement.as_ref().map_or(0, |placement| placement.lines.len())];
-        for (index, quantity) in units {
-            sum[usize::from(*index)] += quantity;
-        }
-        sum
-    }
-
-    /// What has gone back of an attempt's money, or is on its way, in minor units.
-    fn refunded_of(&self, attempt: u32) -> u64 {
-        let of_attempt = self.live_refunds().filter(|refund| refund.attempt == attempt);
-        of_attempt.map(|refund| refund.amount.minor).sum()
-    }
-
-    /// What is left of an attempt's money, in minor units.
-    fn left_of(&self, attempt: u32) -> u64 {
-        let captured = self.attempt(attempt).and_then(Attempt::captured).map_or(0, |(_, amount)| amount.minor);
-        captured.saturating_sub(self.refunded_of(attempt))
-    }
-
-    /// Whether all that was paid has gone back, some of it at the provider's own site. What the shop refunds by itself never leaves
-    /// goods to send for which nothing is paid, unless they cost nothing.
+    /// Whether all that was paid has gone back, some of it at the provider's own site. What the shop refunds by itself
+    /// never leaves goods to send for which nothing is paid, unless they cost nothing.
     pub(super) fn is_refunded_elsewhere(&self) -> bool {
         let Some(paying) = self.paying_attempt().map(|attempt| attempt.number) else { return false };
         let mut of_paying = self.refunds.iter().filter(|refund| refund.attempt == paying);
         of_paying.any(|refund| refund.cause == RefundCause::Elsewhere) && self.left_of(paying) == 0
     }
 
-    /// What the provider has given back of an attempt, all in all. What the shop knows nothing of was refunded at the provider's own
-    /// site: it counts from now on, so that later refunds ask only for what is left.
+    /// What the provider has given back of an attempt, all in all. What the shop knows nothing of was refunded at the
+    /// provider's own site: it counts from now on, so that later refunds ask only for what is left.
     pub(super) fn decide_refunded_elsewhere(
         &self,
         attempt: u32,
@@ -254,107 +232,6 @@ impl Order {
         Ok(Some(Event::FoundElsewhere { refund }.into()))
     }
 
-    fn live_refunds(&self) -> impl Iterator<Item = &Refund> {
-        self.refunds.iter().filter(|refund| !refund.has_failed())
-    }
-
-    /// Units of each line that could still be refunded, and whether the shipping could.
-    pub(super) fn refundable(&self, placement: &Placement) -> (Vec<u32>, bool) {
-        let refunded = self.refunded_units();
-        let left = placement.lines.iter().zip(refunded).map(|(line, refunded)| line.quantity - refunded).collect();
-        (left, !self.live_refunds().any(|refund| refund.shipping))
-    }
-
-    /// The part of the total that units and shipping are worth, tax included, in minor units.
-    fn worth(placement: &Placement, units: &[u32], shipping: bool) -> u64 {
-        let goods = |units: &mut dyn Iterator<Item = u32>| -> u128 {
-            placement.lines.iter().zip(units).map(|(line, n)| u128::from(line.unit_price.minor) * u128::from(n)).sum()
-        };
-        let shipping_minor = u128::from(placement.shipping.minor);
-        let all = goods(&mut placement.lines.iter().map(|line| line.quantity)) + shipping_minor;
-        let part = goods(&mut units.iter().copied()) + if shipping { shipping_minor } else { 0 };
-        let everything = shipping && placement.lines.iter().zip(units).all(|(line, units)| line.quantity == *units);
-        if everything {
-            return placement.total.minor;
-        }
-        let tax = (u128::from(placement.tax.minor) * part).checked_div(all).unwrap_or(0);
-        u64::try_from(part + tax).expect("a part of the total fits where the total does")
-    }
-
-    /// The refund of these units, or why not. `Ok(None)` where nothing is left of anything.
-    pub(super) fn refund_of(
-        &self,
-        lines: &Units,
-        shipping: bool,
-        restock: bool,
-        now: Timestamp,
-    ) -> Result<Option<Refund>, Rejection> {
-        let (placement, status) = self.placed()?;
-        let paying = self.paying_attempt().ok_or(Rejection::WrongStatus { status })?.number;
-        let (left, shipping_left) = self.refundable(placement);
-        let everything = lines.is_empty() && !shipping;
-        let units = if everything { left.clone() } else { self.checked_units(lines, &left)? };
-        if shipping && !shipping_left {
-            return Err(Rejection::NothingToRefund);
-        }
-        let before: Vec<u32> = placement.lines.iter().zip(&left).map(|(line, left)| line.quantity - left).collect();
-        let after: Vec<u32> = before.iter().zip(&units).map(|(before, units)| before + units).collect();
-        let complete = placement.lines.iter().zip(&after).all(|(line, units)| line.quantity == *units);
-        // Shipping that costs nothing goes with the last unit, so that rounding ends in the total.
-        let shipping = shipping || (shipping_left && complete && (everything || placement.shipping.minor == 0));
-        let minor = Self::worth(placement, &after, shipping || !shipping_left)
-            - Self::worth(placement, &before, !shipping_left);
-        if minor == 0 && units.iter().all(|units| *units == 0) {
-            return Ok(None);
-        }
-        // What was refunded at the provider's own site cannot be refunded again.
-        let minor = minor.min(self.left_of(paying));
-        let named = |units: Vec<u32>| -> Units { (0..).zip(units).filter(|(_, units)| *units > 0).collect() };
-        let restocked = self.units_of(self.refunds.iter().flat_map(|refund| &refund.restock));
-        let not_restocked = placement.lines.iter().zip(restocked).map(|(line, restocked)| line.quantity - restocked);
-        let back = units.iter().zip(not_restocked).map(|(units, most)| if restock { most.min(*units) } else { 0 });
-        let (restock, lines) = (named(back.collect()), named(units));
-        let amount = Money { minor, ..placement.total };
-        Ok(Some(Refund { lines, shipping, restock, ..self.new_refund(paying, amount, RefundCause::Asked, now) }))
-    }
-
-    /// A refund of nothing yet but money.
-    fn new_refund(&self, attempt: u32, amount: Money, cause: RefundCause, at: Timestamp) -> Refund {
-        Refund {
-            number: self.next_refund(),
-            attempt,
-            lines: Vec::new(),
-            shipping: false,
-            amount,
-            restock: Vec::new(),
-            cause,
-            reason: String::new(),
-            by: None,
-            key: None,
-            at,
-            state: None,
-            restocked: false,
-            needs_refresh: false,
-        }
-    }
-
-    fn next_refund(&self) -> u32 {
-        u32::try_from(self.refunds.len()).unwrap_or(u32::MAX - 1) + 1
-    }
-
-    /// Units by line, none beyond what is left.
-    pub(super) fn checked_units(&self, lines: &Units, left: &[u32]) -> Result<Vec<u32>, Rejection> {
-        let mut units = vec![0_u32; left.len()];
-        for (index, quantity) in lines {
-            let slot = units.get_mut(usize::from(*index)).ok_or(Rejection::NothingToRefund)?;
-            *slot = slot.checked_add(*quantity).ok_or(Rejection::NothingToRefund)?;
-            if *quantity == 0 || *slot > left[usize::from(*index)] {
-                return Err(Rejection::MoreThanLeft { left: left[usize::from(*index)] });
-            }
-        }
-        Ok(units)
-    }
-
     pub(super) fn decide_refund(
         &self,
         request: &RefundRequest,
@@ -372,7 +249,8 @@ impl Order {
         }
         Text::Reason.check(&request.reason, REASON_BYTES_MAX)?;
         self.check_refunds()?;
-        let refund = self.refund_of(&request.lines, request.shipping, request.restock.unwrap_or(unsent), now)?;
+        let restock = request.restock.unwrap_or(if unsent { Restock::Yes } else { Restock::No });
+        let refund = self.refund_of(&request.lines, request.shipping, restock, now)?;
         let mut refund = refund.ok_or(Rejection::NothingToRefund)?;
         if unsent && self.leaves_nothing(&refund) {
             // An order of which nothing is to be sent would wait for its seller for ever.
@@ -388,8 +266,14 @@ impl Order {
         self.units_of(lines).into_iter().eq(quantities)
     }
 
+    /// The refund that the provider works on. An order has one refund at a time: what is left of a payment is known
+    /// only when the one before is final.
+    pub(super) fn refund_in_progress(&self) -> Option<&Refund> {
+        self.refunds.iter().find(|refund| refund.is_pending())
+    }
+
     pub(super) fn check_refunds(&self) -> Result<(), Rejection> {
-        if self.refunds.iter().any(Refund::is_pending) {
+        if self.refund_in_progress().is_some() {
             return Err(Rejection::RefundInProgress);
         }
         if self.refunds.len() >= REFUNDS_MAX {
@@ -398,8 +282,12 @@ impl Order {
         Ok(())
     }
 
-    /// The refund that the shop itself owes: of a stray, or of everything where the order was cancelled after it was paid.
+    /// The refund that the shop itself owes now: of a stray, or of everything if the order was cancelled after it was
+    /// paid.
     pub(super) fn owed_refund(&self, now: Timestamp) -> Option<Refund> {
+        if self.refund_in_progress().is_some() {
+            return None;
+        }
         let stray = self.attempts.iter().filter(|attempt| attempt.stray);
         let of =
             |attempt: u32, cause| self.refunds.iter().any(|refund| (refund.attempt, refund.cause) == (attempt, cause));
@@ -420,16 +308,13 @@ impl Order {
             return None;
         }
         // What was never booked as sold is released instead of restocked.
-        let restock = self.progress != Progress::Open;
-        let refund = self.refund_of(&Vec::new(), false, restock, now).ok()??;
+        let restock = if self.progress == Progress::Open { Restock::No } else { Restock::Yes };
+        let refund = self.refund_of(&Vec::new(), Shipping::Excluded, restock, now).ok()??;
         Some(Refund { cause: RefundCause::Cancelled, reason: "the order was cancelled".into(), ..refund })
     }
 
     pub(super) fn decide_owed_refund(&self, now: Timestamp) -> Result<Option<super::Event>, Rejection> {
         self.placed()?;
-        if self.refunds.iter().any(Refund::is_pending) {
-            return Ok(None);
-        }
         Ok(self.owed_refund(now).map(|refund| Event::Requested { refund }.into()))
     }
 
@@ -472,9 +357,9 @@ impl Order {
     /// Whether what a failed refund was for has been refunded by another one since.
     fn refunded_beyond(&self, failed: &Refund) -> bool {
         let Some(placement) = &self.placement else { return true };
-        let (left, shipping_left) = self.refundable(placement);
+        let (left, shipping) = self.refundable(placement);
         let beyond = |(index, units): &(u16, u32)| *units > left[usize::from(*index)];
-        failed.lines.iter().any(beyond) || (failed.shipping && !shipping_left)
+        failed.lines.iter().any(beyond) || (failed.shipping, shipping) == (Shipping::Included, Shipping::Included)
     }
 
     /// A refund by its number.

@@ -4,7 +4,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Order, REASON_BYTES_MAX, RETURNS_MAX, Refund, RefundCause, Rejection, Status, Text, Units};
+use super::{
+    Order, REASON_BYTES_MAX, RETURNS_MAX, Refund, RefundCause, Rejection, Restock, Shipping, Status, Text, Units,
+};
 use crate::domain::{
     entity::Timestamp,
     ids::{RequestKey, UserId},
@@ -109,7 +111,7 @@ impl Order {
     pub(super) fn decide_receive(
         &self,
         number: u32,
-        restock: bool,
+        restock: Restock,
         by: UserId,
         now: Timestamp,
     ) -> Result<Option<super::Event>, Rejection> {
@@ -121,7 +123,8 @@ impl Order {
             open => open?,
         };
         self.check_refunds()?;
-        let refund = self.refund_of(&open.lines, false, restock, now)?.ok_or(Rejection::NothingToRefund)?;
+        let refund =
+            self.refund_of(&open.lines, Shipping::Excluded, restock, now)?.ok_or(Rejection::NothingToRefund)?;
         let refund = Refund { cause: RefundCause::Return, reason: open.reason.clone(), by: Some(by), ..refund };
         Ok(Some(Event::Received { number, refund }.into()))
     }

@@ -1,7 +1,7 @@
 //! How a step is made of requests to the cart and the inventories, and what their answers mean to the order.
 //!
-//! Pure, so that the same code that runs the shop is walked through everything that can happen (`walk/`). Every request may be made
-//! twice. Depends on its neighbours, the cart and the inventory.
+//! Pure, so that the same code that runs the shop is walked through everything that can happen (`walk/`). Every request
+//! may be made twice. Depends on its neighbours, the cart and the inventory.
 
 use super::{Command, EndReason, Line, Order, Placement, Step, StockAnswer};
 use crate::domain::{
@@ -29,7 +29,8 @@ pub enum EffectResult {
 }
 
 impl Step {
-    /// The requests of this step, which may be made at once, and in any order. None of a step that asks the provider, or nobody.
+    /// The requests of this step, which may be made at once, and in any order. None of a step that asks the provider,
+    /// or nobody.
     #[must_use]
     pub fn asks(&self, id: OrderId, order: &Order) -> Vec<Effect> {
         let Some(placement) = order.placement() else { return Vec::new() };

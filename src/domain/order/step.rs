@@ -2,10 +2,11 @@
 //!
 //! Depends on its neighbours.
 
-use super::{Intent, Order, PaymentState, Progress, Refund, Status};
+use super::{Intent, Order, PaymentState, Progress, Status};
 use crate::domain::entity::Timestamp;
 
-/// The next thing that is missing. Lines are named by their index in the placement, attempts and refunds by their number.
+/// The next thing that is missing. Lines are named by their index in the placement, attempts and refunds by their
+/// number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// Take its lines out of the cart.
@@ -20,7 +21,8 @@ pub enum Step {
     Pay(u32),
     /// Only ask the provider how an attempt stands that is final: there may be news of it all the same.
     Poll(u32),
-    /// Nothing: the customer's or the provider's turn. The provider is asked again after a while, should its news be lost.
+    /// Nothing: the customer's or the provider's turn. The provider is asked again after a while, should its news be
+    /// lost.
     AwaitProvider(u32),
     /// Nothing: the seller's turn. Authorisations end, so the provider is asked now and then.
     AwaitCapture(u32),
@@ -38,8 +40,8 @@ pub enum Step {
     AwaitRefund(u32),
     /// Put the units of this refund back into the stock.
     Restock(u32),
-    /// Release every line and give it back to the cart. A line that was refused is released, too: a request of another driver
-    /// may still be on its way, and the release makes the inventory refuse it.
+    /// Release every line and give it back to the cart. A line that was refused is released, too: a request of another
+    /// driver may still be on its way, and the release makes the inventory refuse it.
     Undo,
     /// Record that everything is given back.
     Finish,
@@ -105,7 +107,7 @@ impl Order {
             (Step::AwaitRefund(number), Poll::Now) => Turn::Do(Step::Refund(number)),
             (Step::AwaitPayment, _) if now >= deadline => Turn::Do(Step::Expire),
             // The provider gives something back meanwhile.
-            (Step::AwaitPayment, poll) => match (self.pending_refund(), poll) {
+            (Step::AwaitPayment, poll) => match (self.refund_in_progress(), poll) {
                 (None, _) => Turn::WaitUntil(deadline),
                 (Some(refund), Poll::Now) => Turn::Do(Step::Refund(refund.number)),
                 (Some(_), Poll::IfNeeded) => Turn::PollLater(Some(deadline)),
@@ -121,7 +123,7 @@ impl Order {
     }
 
     fn work(&self, status: Status) -> Option<Step> {
-        let pending = self.pending_refund();
+        let pending = self.refund_in_progress();
         let way_on = || self.way_on(status).filter(|step| *step != Step::Finish || pending.is_none());
         let step = self.money_back().or_else(way_on);
         // What is final is asked about when nothing else waits for the provider, so that it holds nothing up.
@@ -129,10 +131,6 @@ impl Order {
         let with_news = self.attempts.iter().find(|attempt| is_idle && attempt.is_final() && attempt.needs_refresh);
         let ask = with_news.map(|attempt| Step::Poll(attempt.number));
         ask.or(step).or_else(|| Some(Step::AwaitRefund(pending?.number)))
-    }
-
-    fn pending_refund(&self) -> Option<&Refund> {
-        self.refunds.iter().find(|refund| refund.is_pending())
     }
 
     /// Money that has to go back comes before everything else, but what a provider works on holds nothing up.
@@ -143,9 +141,7 @@ impl Order {
         if let Some(refund) = self.refunds.iter().find(|refund| refund.is_to_restock()) {
             return Some(Step::Restock(refund.number));
         }
-        // One refund at a time.
-        let is_free = self.pending_refund().is_none();
-        is_free.then(|| self.owed_refund(Timestamp::default())).flatten().map(|_| Step::RefundOwed)
+        self.owed_refund(Timestamp::default()).map(|_| Step::RefundOwed)
     }
 
     fn way_on(&self, status: Status) -> Option<Step> {

@@ -293,7 +293,9 @@ fn any_command() -> impl Strategy<Value = Command> {
     ];
     let capture = prop_oneof![Just(CaptureMode::AtOnce), Just(CaptureMode::Later)];
     let pay = capture.prop_map(|capture| Command::RequestPayment { method: "tok".into(), key: None, capture });
-    let refund = (units(), any::<bool>(), any::<Option<bool>>()).prop_map(|(lines, shipping, restock)| {
+    let shipping = prop_oneof![Just(Shipping::Excluded), Just(Shipping::Included)];
+    let restock = || prop_oneof![Just(Restock::No), Just(Restock::Yes)];
+    let refund = (units(), shipping, proptest::option::of(restock())).prop_map(|(lines, shipping, restock)| {
         Command::Refund(RefundRequest { lines, shipping, restock, reason: "why".into(), by: UserId(9), key: None })
     });
     let advance = (1..4_u32, any_standing());
@@ -314,7 +316,7 @@ fn any_command() -> impl Strategy<Value = Command> {
             .prop_map(|(number, state)| Command::AdvanceRefund { number, state }),
         2 => (1..4_u32).prop_map(|number| Command::RecordRestocked { number }),
         2 => units().prop_map(|lines| Command::RequestReturn { lines, reason: "too small".into(), key: None }),
-        2 => (1..3_u32, any::<bool>())
+        2 => (1..3_u32, restock())
             .prop_map(|(number, restock)| Command::ReceiveReturn { number, restock, by: UserId(9) }),
         1 => (1..3_u32).prop_map(|number| Command::RejectReturn { number, note: "worn".into() }),
         3 => Just(Command::RecordFulfilled),
@@ -334,8 +336,8 @@ fn kept(order: &Order) -> u64 {
 }
 
 proptest! {
-    /// Whatever arrives in whatever order: at most one attempt pays, an order that is paid keeps to it until the money goes
-    /// back, nothing ends while money is unknown, and no more goes back than came.
+    /// Whatever arrives in whatever order: at most one attempt pays, an order that is paid keeps to it until the money
+    /// goes back, nothing ends while money is unknown, and no more goes back than came.
     #[test]
     fn an_order_never_breaks_its_word(steps in proptest::collection::vec((any_command(), 0..9_000_u64), 0..60)) {
         let (mut order, mut now) = (Order::default(), NOW);
@@ -404,7 +406,8 @@ proptest! {
         let everything = [(0, 0, false)];
         for (line, quantity, shipping) in picks.iter().chain(&everything) {
             let lines = if *quantity == 0 { Vec::new() } else { vec![(*line, *quantity)] };
-            let request = RefundRequest { lines, shipping: *shipping, restock: None, reason: "why".into(), by: UserId(9), key: None };
+            let shipping = if *shipping { Shipping::Included } else { Shipping::Excluded };
+            let request = RefundRequest { lines, shipping, restock: None, reason: "why".into(), by: UserId(9), key: None };
             let Ok(Some(event)) = order.decide(&Command::Refund(request), NOW) else { continue };
             order.apply(&event);
             let number = u32::try_from(order.refunds().len()).unwrap();

@@ -7,7 +7,9 @@ use utoipa::ToSchema;
 
 use crate::{
     domain::{
-        order::{self, Attempt, EndReason, HistoryEntry, PaymentState, Placement, RefundState, ReturnState, Units},
+        order::{
+            self, Attempt, EndReason, HistoryEntry, PaymentState, Placement, RefundState, ReturnState, Shipping, Units,
+        },
         order_number::OrderNumber,
     },
     http::{
@@ -258,7 +260,7 @@ impl RefundBody {
             status: refund.state.as_ref().map_or("pending", RefundState::as_str),
             amount: refund.amount.into(),
             items: units(placement, &refund.lines),
-            shipping: refund.shipping,
+            shipping: refund.shipping == Shipping::Included,
             restock: units(placement, &refund.restock),
             restocked: refund.restocked,
             cause: refund.cause.as_str(),

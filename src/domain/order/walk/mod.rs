@@ -1,12 +1,15 @@
-//! The saga, walked through everything that can happen: from every state that can be reached, each request of each step is answered,
-//! done but not answered, lost, or delivered late; each step is recorded or cut off by a crash before that; the customer, the seller, the
-//! provider and time do whatever they may at any moment. Wherever that leads, when all is quiet the shop brings it to an end by itself:
-//! no stock is held for nothing, no money hangs, and what is paid is what is sold.
+//! The saga, walked through everything that can happen: from every state that can be reached, each request of each step
+//! is answered, done but not answered, lost, or delivered late; each step is recorded or cut off by a crash before
+//! that; the customer, the seller, the provider and time do whatever they may at any moment. Wherever that leads, when
+//! all is quiet the shop brings it to an end by itself: no stock is held for nothing, no money hangs, and what is paid
+//! is what is sold.
 //!
-//! The entities, the steps and the meaning of answers are the shop's own; only the provider is a model, honest but where a tour says otherwise. Order, cart and
-//! inventories remember; what the checkout knows is lost with every crash, so it is in no state here.
+//! The entities, the steps and the meaning of answers are the shop's own; only the provider is a model, honest but
+//! where a tour says otherwise. Order, cart and inventories remember; what the checkout knows is lost with every crash,
+//! so it is in no state here.
 //!
-//! `world` is what can happen, `quiescent` what comes of it when nothing disturbs the shop any more. Depends on the order's rules.
+//! `world` is what can happen, `quiescent` what comes of it when nothing disturbs the shop any more. Depends on the
+//! order's rules.
 
 mod quiescent;
 mod world;
@@ -29,8 +32,8 @@ struct Tour {
     gives_back: bool,
     /// How many requests may be on their way for long at once.
     flying_max: usize,
-    /// Whether a second driver of the order, which does not know of the first, makes its reservations once more; and whether more of
-    /// the second line's product arrives meanwhile.
+    /// Whether a second driver of the order, which does not know of the first, makes its reservations once more; and
+    /// whether more of the second line's product arrives meanwhile.
     has_two_drivers: bool,
     /// Whether the provider only takes and declines, and gives back at once.
     is_quick: bool,

@@ -15,8 +15,8 @@ use crate::domain::inventory::Inventory;
 const STEPS_MAX: usize = 60;
 
 impl World {
-    /// Nothing disturbs the shop any more: time passes, what is on its way arrives, the provider finishes what it works on. `None`
-    /// where that comes to a state that is known to end well.
+    /// Nothing disturbs the shop any more: time passes, what is on its way arrives, the provider finishes what it works
+    /// on. `None` where that comes to a state that is known to end well.
     pub(super) fn come_to_rest(&self, lands_first: bool, known: &mut HashSet<(u64, bool)>) -> Option<Self> {
         let mut world = Self { is_late: true, ..self.clone() };
         let phases: &[bool] = if lands_first { &[true] } else { &[false, true] };

@@ -1,4 +1,5 @@
-//! One state of the world: the order, its cart, its stock, an honest provider, and what is on its way; and whatever may happen next.
+//! One state of the world: the order, its cart, its stock, an honest provider, and what is on its way; and whatever may
+//! happen next.
 //!
 //! Depends on the order's rules.
 
@@ -354,14 +355,14 @@ impl World {
         }
         if tour.gives_back && self.refunds < 1 {
             let (lines, reason, by) = (vec![(0, 1)], "why".into(), UserId(9));
-            let request = RefundRequest { lines, shipping: false, restock: None, reason, by, key: None };
+            let request = RefundRequest { lines, shipping: Shipping::Excluded, restock: None, reason, by, key: None };
             may(Command::Refund(request), |world| world.refunds += 1);
         }
         if tour.gives_back && self.returns < 1 {
             let (lines, reason) = (vec![(1, 1)], "too small".into());
             may(Command::RequestReturn { lines, reason, key: None }, |world| world.returns += 1);
         }
-        may(Command::ReceiveReturn { number: 1, restock: true, by: UserId(9) }, nothing);
+        may(Command::ReceiveReturn { number: 1, restock: Restock::Yes, by: UserId(9) }, nothing);
         if let Some(failed) =
             self.order.refunds().iter().find(|refund| refund.has_failed()).filter(|_| self.refunds < 2)
         {

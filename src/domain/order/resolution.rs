@@ -1,0 +1,150 @@
+//! What an operator decides about an order's issues, as the commands that carry the decision out.
+//!
+//! Each action is followed by the command that settles its issue. The commands are to be given in their order until one
+//! is refused: what was done before stays done and is on record, and the other issues stay open. Depends on its
+//! neighbours.
+
+use super::{
+    Attempt, Command, Issue, IssueKind, Order, PaymentState, REASON_BYTES_MAX, RefundRequest, RefundState, Rejection,
+    Shipping, Status, Text,
+};
+use crate::domain::{ids::UserId, money::Money};
+
+/// What an operator does about issues.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resolution {
+    /// Try again what failed.
+    Retry,
+    /// It is settled. Of a payment with an unknown outcome and of a failed refund, it is recorded what became of it.
+    Settled(Option<Settled>),
+    /// Give all the money back.
+    Refund,
+}
+
+/// What an operator has found out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settled {
+    /// The payment was captured in full, under this name of the provider's.
+    Captured(String),
+    /// Nothing was charged, nor will be.
+    NotCharged,
+    /// The money of a failed refund was given back outside the provider, or what becomes of the goods is decided.
+    GivenBack,
+}
+
+impl Resolution {
+    /// The word used in the API and in notes.
+    fn as_str(&self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Settled(_) => "settled",
+            Self::Refund => "refund",
+        }
+    }
+}
+
+/// What a resolution means for one issue.
+enum Decision {
+    /// It is not meant for issues of this kind, which stay open.
+    Nothing,
+    /// The issue is settled without a change of the order.
+    Settle,
+    /// The issue is settled by this command.
+    Do(Command),
+    /// The issue is settled by giving everything back, together with all others of which this is said.
+    GiveEverythingBack,
+}
+
+impl Order {
+    /// The commands that carry out what an operator decides about the open issue of this number, or about all of them.
+    ///
+    /// # Errors
+    /// [`Rejection::NothingToResolve`] where no open issue is settled by it; [`Rejection::InvalidText`] for the note.
+    pub fn resolve(
+        &self,
+        issue: Option<u32>,
+        resolution: &Resolution,
+        by: UserId,
+        note: &str,
+    ) -> Result<Vec<Command>, Rejection> {
+        let (placement, status) = self.placed()?;
+        Text::Note.check(note, REASON_BYTES_MAX)?;
+        let recorded = format!("{}: {note}", resolution.as_str());
+        let settle = |issues| Command::ResolveIssues { issues, by: Some(by), note: recorded.clone() };
+        let (mut commands, mut with_everything) = (Vec::new(), Vec::new());
+        for known in self.open_issues().filter(|known| issue.is_none_or(|number| number == known.number)) {
+            match self.decision(known, resolution, placement.total, by) {
+                // An order has one refund at a time, so the other failed ones stay open.
+                Decision::Do(Command::RetryRefund { .. }) if commands.iter().any(is_retry) => {}
+                Decision::Do(command) => commands.extend([command, settle(vec![known.number])]),
+                Decision::Settle => commands.push(settle(vec![known.number])),
+                Decision::GiveEverythingBack => with_everything.push(known.number),
+                Decision::Nothing => {}
+            }
+        }
+        // An order that has ended has nothing to cancel, so its issues stay open.
+        let has_ended = matches!(status, Status::Cancelling | Status::Cancelled | Status::Expired | Status::Rejected);
+        if commands.is_empty() && !with_everything.is_empty() && !has_ended {
+            commands.extend([give_everything_back(status, by, note), settle(with_everything)]);
+        }
+        if commands.is_empty() { Err(Rejection::NothingToResolve) } else { Ok(commands) }
+    }
+
+    fn decision(&self, issue: &Issue, resolution: &Resolution, total: Money, by: UserId) -> Decision {
+        use IssueKind::{
+            AmountMismatch, Differs, DisputeEnded, Disputed, PaymentUnknown, RefundFailed, RefundedElsewhere, Stuck,
+        };
+        use Resolution::{Refund, Retry, Settled as Is};
+        match (&issue.kind, resolution) {
+            (RefundFailed { refund, .. }, Retry | Refund) => Decision::Do(Command::RetryRefund { number: *refund, by }),
+            (RefundFailed { refund, .. }, Is(Some(Settled::GivenBack))) => {
+                Decision::Do(Command::AdvanceRefund { number: *refund, state: RefundState::ByHand })
+            }
+            // The order counts that money already; what is settled is what becomes of the goods.
+            (RefundedElsewhere { .. }, Is(Some(Settled::GivenBack))) => Decision::Settle,
+            (PaymentUnknown { attempt, .. } | AmountMismatch { attempt, .. }, Is(Some(outcome))) => {
+                self.payment_outcome(*attempt, outcome, total)
+            }
+            (AmountMismatch { attempt, reference, captured }, Refund) => {
+                Decision::Do(Command::TakeBack { attempt: *attempt, reference: reference.clone(), captured: *captured })
+            }
+            // A payment with an unknown outcome is given up with the order; if that stays unknown, too, it is raised
+            // again.
+            (
+                PaymentUnknown { .. }
+                | Stuck { .. }
+                | Differs { .. }
+                | Disputed { .. }
+                | RefundedElsewhere { .. }
+                | DisputeEnded { .. },
+                Refund,
+            ) => Decision::GiveEverythingBack,
+            // A dispute is between the customer and their bank: there is nothing to try again.
+            (Disputed { .. } | DisputeEnded { .. }, Retry) | (_, Is(Some(_))) => Decision::Nothing,
+            (_, Retry | Is(None)) => Decision::Settle,
+        }
+    }
+
+    /// Records what became of a payment, unless its outcome is known meanwhile.
+    fn payment_outcome(&self, attempt: u32, outcome: &Settled, amount: Money) -> Decision {
+        let state = match outcome {
+            _ if self.attempt(attempt).is_some_and(Attempt::is_final) => return Decision::Nothing,
+            Settled::Captured(reference) => PaymentState::Captured { reference: reference.clone(), amount },
+            Settled::NotCharged => PaymentState::Declined { reason: "settled_by_operator".into() },
+            Settled::GivenBack => return Decision::Nothing,
+        };
+        Decision::Do(Command::AdvancePayment { attempt, state })
+    }
+}
+
+fn is_retry(command: &Command) -> bool {
+    matches!(command, Command::RetryRefund { .. })
+}
+
+fn give_everything_back(status: Status, by: UserId, note: &str) -> Command {
+    if !matches!(status, Status::Shipped | Status::Delivered) {
+        return Command::Cancel;
+    }
+    let (lines, shipping, reason) = (Vec::new(), Shipping::Excluded, note.to_owned());
+    Command::Refund(RefundRequest { lines, shipping, restock: None, reason, by, key: None })
+}
