@@ -1,7 +1,8 @@
-//! The process manager of all orders: it has one task per order under way, wakes orders at their deadline, and resumes every
-//! open order at start.
+//! The process manager of all orders: it has one task per order under way, wakes orders at their deadline, and resumes
+//! every open order at start.
 //!
-//! It keeps nothing that is not in the orders: killed at any moment, it starts with the list of open orders and goes on.
+//! It keeps nothing that is not in the orders: killed at any moment, it starts with the list of open orders and goes
+//! on.
 //!
 //! May depend on `storage`, `payments` and `domain`.
 
@@ -21,6 +22,7 @@ use super::{
     drive::{Driver, Rest},
     follower::{CaughtUp, Progress},
     lists::Lists,
+    pages::Pages,
 };
 use crate::domain::{
     entity::Timestamp,
@@ -28,12 +30,13 @@ use crate::domain::{
     order::{Order, Poll},
 };
 
-/// How many orders may be under way at once, in tasks. One costs some kilobytes; one that waits for a slow provider is one.
+/// How many orders may be under way at once, in tasks. One costs some kilobytes; one that waits for a slow provider is
+/// one.
 const TASKS_MAX: usize = 20_000;
 /// How often deadlines are looked at, in milliseconds: an unpaid order expires at most this late.
 const TICK_MS: u64 = 250;
-/// How many open orders are resumed at a time at start, and how long the pause between is, in milliseconds: 2,000 a second,
-/// so that a start does not shut out shoppers.
+/// How many open orders are resumed at a time at start, and how long the pause between is, in milliseconds: 2,000 a
+/// second, so that a start does not shut out shoppers.
 const RESUME_AT_ONCE: usize = 100;
 const RESUME_PAUSE_MS: u64 = 50;
 /// How long a start waits before it lists open orders again where that failed, in seconds.
@@ -88,8 +91,8 @@ impl Checkout {
         self.0.actor.read().clone()
     }
 
-    /// Drives an order until it rests and all that was done is durable. `known` is the order as the caller was told, where
-    /// that need not be durable yet. Dropping the future does not stop the order.
+    /// Drives an order until it rests and all that was done is durable. `known` is the order as the caller was told,
+    /// where that need not be durable yet. Dropping the future does not stop the order.
     pub async fn drive(&self, order: OrderId, known: Option<Arc<Order>>, poll: Poll) {
         let (done, rested) = oneshot::channel();
         let actor = self.0.actor.read().clone();
@@ -119,7 +122,8 @@ pub(super) struct CheckoutState {
     tasks: JoinSet<()>,
     under_way: HashMap<OrderId, UnderWay>,
     wakes: Wakes,
-    /// Since when the provider has had no definite answer for orders that are parked. A restart forgets it: they are tried at once then.
+    /// Since when the provider has had no definite answer for orders that are parked. A restart forgets it: they are
+    /// tried at once then.
     troubled: HashMap<OrderId, Timestamp>,
     closing: Option<oneshot::Sender<()>>,
 }
@@ -239,8 +243,8 @@ impl CheckoutActor {
     ) {
         let (driver, myself, since) = (self.0.driver.clone(), myself.clone(), state.troubled.get(&order).copied());
         state.tasks.spawn(async move {
-            // A panic in the driver must not leave the order marked as under way for ever. It is caught in this task: a task of
-            // its own would outlive the checkout, and an order must never have two drivers.
+            // A panic in the driver must not leave the order marked as under way for ever. It is caught in this task: a
+            // task of its own would outlive the checkout, and an order must never have two drivers.
             let driven = AssertUnwindSafe(driver.drive(order, known, poll, since)).catch_unwind().await;
             let rest = driven.unwrap_or_else(|_| {
                 tracing::error!(%order, "driving an order panicked");
@@ -292,29 +296,29 @@ impl CheckoutActor {
     }
 }
 
-/// Drives every open order once, a few at a time. The list must have caught up: an order it does not know yet would wait.
+/// Drives every open order once, a few at a time. The list must have caught up: an order it does not know yet would
+/// wait.
 async fn resume(shared: Arc<CheckoutShared>, actor: ActorRef<CheckoutMessage>) {
     while shared.progress.catch_up(Duration::from_secs(CATCH_UP_SECONDS)).await == CaughtUp::No {
         tracing::warn!("the list of open orders has not caught up yet; orders are resumed later");
     }
-    let (mut after, mut resumed): (Option<Vec<u8>>, usize) = (None, 0);
+    let mut pages = Pages::new(&shared.lists, |lists, after| lists.open_orders(after, RESUME_AT_ONCE));
+    let mut resumed: usize = 0;
     loop {
-        let (lists, from) = (shared.lists.clone(), after.clone());
-        let listed = tokio::task::spawn_blocking(move || lists.open_orders(from.as_deref(), RESUME_AT_ONCE)).await;
-        let Ok(Ok(page)) = listed else {
-            tracing::error!(?listed, "open orders cannot be listed; this is tried again");
-            tokio::time::sleep(Duration::from_secs(LIST_AGAIN_SECONDS)).await;
-            continue;
+        let page = match pages.next().await {
+            Ok(Some(page)) => page,
+            Ok(None) => break,
+            Err(error) => {
+                tracing::error!(?error, "open orders cannot be listed; this is tried again");
+                tokio::time::sleep(Duration::from_secs(LIST_AGAIN_SECONDS)).await;
+                continue;
+            }
         };
-        resumed += page.items.len();
-        for order in page.items {
+        resumed += page.len();
+        for order in page {
             if actor.send_message(CheckoutMessage::Drive(order, None, Poll::Now, None)).is_err() {
                 return;
             }
-        }
-        match page.next {
-            Some(next) => after = Some(next),
-            None => break,
         }
         tokio::time::sleep(Duration::from_millis(RESUME_PAUSE_MS)).await;
     }

@@ -1,20 +1,21 @@
 //! The checkout's hands: performs the step that an order says is next, records the outcome, and asks again.
 //!
-//! It runs ahead of the disk: a step begins when the one before it is admitted to the journal, because none can become durable
-//! without those before it. It waits for the disk twice: before anything leaves for the provider, and before an order rests,
-//! which is when customers are told.
+//! It runs ahead of the disk: a step begins when the one before it is admitted to the journal, because none can become
+//! durable without those before it. It waits for the disk twice: before anything leaves for the provider, and before an
+//! order rests, which is when customers are told.
 //!
-//! Every step may be performed twice, and an unknown outcome is repeated; so a crash between any two lines costs a repetition.
-//! But an order has one driver at a time, and the checkout sees to it: of two, one could reserve what the other was refused.
-//! No actor waits for another one here, and none is held while the provider answers: this runs in a task per order.
+//! Every step may be performed twice, and an unknown outcome is repeated; so a crash between any two lines costs a
+//! repetition. But an order has one driver at a time, and the checkout sees to it: of two, one could reserve what the
+//! other was refused. No actor waits for another one here, and none is held while the provider answers: this runs in a
+//! task per order.
 //!
 //! May depend on `payments`, `storage` and `domain`.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use futures::future::join_all;
 
-use super::{directory::Directory, task_error::TaskError};
+use super::{backoff::Backoff, directory::Directory, task_error::TaskError};
 use crate::{
     clock::Clock,
     domain::{
@@ -34,14 +35,15 @@ use crate::{
 /// After how long an order that cannot be read, or whose driver panicked, is looked at again, in milliseconds.
 const LOOK_AGAIN_MS: u64 = 60_000;
 
-/// From how long on a pause before the provider is asked again is not spent in a task, in milliseconds: there are so many tasks, and while
-/// a provider is down for long its payments must not keep others from being driven.
+/// From how long on a pause before the provider is asked again is not spent in a task, in milliseconds: there are so
+/// many tasks, and while a provider is down for long its payments must not keep others from being driven.
 const PARK_MS: u64 = 1_000;
 
 /// The limits of driving an order.
 #[derive(Debug, Clone, Copy)]
 pub struct DriveLimits {
-    /// How long the provider may take to answer, in milliseconds; after it the outcome is unknown. A charge may take several requests.
+    /// How long the provider may take to answer, in milliseconds; after it the outcome is unknown. A charge may take
+    /// several requests.
     pub provider_ms_max: u64,
     /// How long an entity may take to answer, in milliseconds; after it the outcome is unknown.
     pub entity_ms_max: u64,
@@ -49,11 +51,13 @@ pub struct DriveLimits {
     pub back_off_ms_min: u64,
     /// The longest pause, in milliseconds.
     pub back_off_ms_max: u64,
-    /// After how long a payment or refund that waits for somebody is asked about, in milliseconds: should a notice be lost.
+    /// After how long a payment or refund that waits for somebody is asked about, in milliseconds: should a notice be
+    /// lost.
     pub ask_again_ms: u64,
     /// After how long without a definite outcome an operator is told, in milliseconds. The shop goes on trying.
     pub attention_ms: u64,
-    /// After how long a request is not repeated any more but only asked about, in milliseconds: providers forget keys after a day.
+    /// After how long a request is not repeated any more but only asked about, in milliseconds: providers forget keys
+    /// after a day.
     pub only_ask_ms: u64,
 }
 
@@ -105,97 +109,30 @@ pub enum Rest {
 type Outcome = Result<Arc<Order>, TaskError>;
 
 impl Driver {
-    /// Performs step after step until the order rests. `known` is the order as the caller was told, which need not be durable yet, and
-    /// may be older than what others were told meanwhile: nothing rests on it before the order itself is read. `troubled_since` is
-    /// since when it has been [`Rest::Parked`].
-    #[allow(clippy::too_many_lines, reason = "one loop with the whole state of a drive")]
+    /// Performs step after step until the order rests. `known` is the order as the caller saw it: it may be stale and
+    /// not yet durable. `troubled_since` is the second moment of [`Rest::Parked`], if the order rested so.
     pub async fn drive(
         &self,
         id: OrderId,
         known: Option<Arc<Order>>,
         poll: Poll,
-        mut troubled_since: Option<Timestamp>,
+        troubled_since: Option<Timestamp>,
     ) -> Rest {
-        let mut pause_ms = self.limits.back_off_ms_min;
-        let (mut known, mut poll) = (known, poll);
-        // Is there anything that need not be durable yet?
-        let mut ahead = known.is_some();
-        let mut is_told = known.is_some();
+        let (is_ahead, is_from_caller) = (known.is_some(), known.is_some());
+        let backoff = Backoff::default();
+        let mut drive = Drive { driver: self, id, known, poll, is_ahead, is_from_caller, troubled_since, backoff };
         loop {
-            let order = match known.take() {
-                Some(order) => order,
-                None => match self.orders.read(&id).await {
-                    Ok(versioned) => versioned.view,
-                    Err(LoadError::Fault(Fault::Closed | Fault::Failed)) => return Rest::Done,
-                    Err(error) => {
-                        tracing::error!(%id, %error, "an order cannot be read; this is tried again");
-                        return self.look_again();
-                    }
-                },
+            let (order, step) = match drive.next().await {
+                ControlFlow::Continue(next) => next,
+                ControlFlow::Break(rest) => return rest,
             };
-            let now = self.clock.now();
-            let ask_again = now.plus_ms(self.limits.ask_again_ms);
-            let asked = std::mem::replace(&mut poll, Poll::IfNeeded);
-            let rest = match order.turn(now, asked) {
-                Some(Turn::Do(step)) => Ok(step),
-                Some(Turn::WaitUntil(moment)) => Err(Rest::Until(moment)),
-                Some(Turn::PollLater(latest)) => {
-                    Err(Rest::Until(latest.map_or(ask_again, |latest| latest.min(ask_again))))
-                }
-                Some(Turn::Rest) => Err(Rest::Done),
-                None => return Rest::Done,
-            };
-            let step = match rest {
-                Ok(step) => step,
-                Err(rest) if !is_told => return self.rest(rest, ahead).await,
-                Err(rest) => {
-                    if self.journal.barrier().await.is_err() {
-                        return Rest::Done;
-                    }
-                    // Now all that the caller was told is durable, and what came after it, too.
-                    match self.orders.read(&id).await {
-                        Ok(newer) if newer.sequence > order.sequence() => {
-                            (known, poll, is_told, ahead) = (Some(newer.view), asked, false, false);
-                            continue;
-                        }
-                        _ => return rest,
-                    }
-                }
-            };
-            is_told = false;
-            // The intent is durable before a byte leaves.
-            if step.asks_provider() && ahead && self.journal.barrier().await.is_err() {
-                return Rest::Done;
-            }
             match self.perform(id, &order, &step).await {
-                Ok(order) => {
-                    (known, ahead, troubled_since) = (Some(order), true, None);
-                    pause_ms = self.limits.back_off_ms_min;
-                }
+                Ok(order) => drive.after_success(order),
                 Err(TaskError::Closing) => return Rest::Done,
                 Err(TaskError::Retry(problem)) => {
-                    tracing::warn!(%id, ?step, problem, pause_ms, "a step of an order is to be repeated");
-                    let since = since_when(&order, &step).unwrap_or(*troubled_since.get_or_insert(now));
-                    self.report(id, &step, problem, since).await;
-                    if let Step::Poll(_) = step {
-                        // Nothing waits for it, so there is no hurry; but a deadline comes first.
-                        let deadline = order.placement().map(|placement| placement.deadline).filter(|at| *at > now);
-                        let moment = deadline.map_or(ask_again, |deadline| deadline.min(ask_again));
-                        return self.rest(Rest::Parked(moment, since), true).await;
+                    if let ControlFlow::Break(rest) = drive.after_trouble(&order, &step, problem).await {
+                        return rest;
                     }
-                    if step.asks_provider() && pause_ms >= PARK_MS {
-                        let longest =
-                            (now.ms_since(since) / 2).clamp(PARK_MS, self.limits.back_off_ms_max.max(PARK_MS));
-                        let pause_ms = fastrand::u64(PARK_MS..=longest);
-                        return self.rest(Rest::Parked(now.plus_ms(pause_ms), since), true).await;
-                    }
-                    tokio::time::sleep(Duration::from_millis(fastrand::u64(1..=pause_ms.max(1)))).await;
-                    pause_ms = (pause_ms * 2).min(self.limits.back_off_ms_max);
-                    // What is read next must not be older than what was done.
-                    if self.journal.barrier().await.is_err() {
-                        return Rest::Done;
-                    }
-                    ahead = false;
                 }
             }
         }
@@ -251,14 +188,6 @@ impl Driver {
         if let Err(trouble) = self.tell(id, order::Command::RaiseIssue { kind, notice: None }).await {
             tracing::warn!(%id, ?trouble, "an operator could not be told of an order");
         }
-    }
-
-    /// The order rests when all that was done is durable. Where that cannot be any more, the next start resumes it.
-    async fn rest(&self, rest: Rest, ahead: bool) -> Rest {
-        if ahead && self.journal.barrier().await.is_err() {
-            return Rest::Done;
-        }
-        rest
     }
 
     /// Rest for an order that something is wrong with: money may be at stake, so it is not left until the next start.
@@ -401,6 +330,124 @@ impl Driver {
     ) -> Result<Result<E::View, E::Rejection>, TaskError> {
         let limit = Duration::from_millis(self.limits.entity_ms_max);
         directory.ask_ahead_within(limit, id, command).await
+    }
+}
+
+/// An order on its way to rest.
+struct Drive<'a> {
+    driver: &'a Driver,
+    id: OrderId,
+    /// Its newest known state; `None` if it is to be read.
+    known: Option<Arc<Order>>,
+    poll: Poll,
+    /// Whether something that was done, or `known`, may not be durable yet.
+    is_ahead: bool,
+    /// Whether `known` is what the caller saw. Others may have seen more, so the order is read again before it rests.
+    is_from_caller: bool,
+    /// Since when the provider has had no definite answer.
+    troubled_since: Option<Timestamp>,
+    backoff: Backoff,
+}
+
+impl Drive<'_> {
+    /// The next step of the order, or its rest.
+    async fn next(&mut self) -> ControlFlow<Rest, (Arc<Order>, Step)> {
+        loop {
+            let order = self.order().await?;
+            let poll = std::mem::replace(&mut self.poll, Poll::IfNeeded);
+            let now = self.driver.clock.now();
+            let ask_again = now.plus_ms(self.driver.limits.ask_again_ms);
+            let rest = match order.turn(now, poll) {
+                Some(Turn::Do(step)) => {
+                    self.is_from_caller = false;
+                    // The intent is durable before a byte leaves.
+                    if step.asks_provider() && self.is_ahead {
+                        self.barrier().await?;
+                    }
+                    return ControlFlow::Continue((order, step));
+                }
+                Some(Turn::WaitUntil(moment)) => Rest::Until(moment),
+                Some(Turn::PollLater(latest)) => Rest::Until(latest.map_or(ask_again, |latest| latest.min(ask_again))),
+                Some(Turn::Rest) => Rest::Done,
+                None => return ControlFlow::Break(Rest::Done),
+            };
+            if !self.is_from_caller {
+                return self.rest(rest).await;
+            }
+            // Afterwards all that the caller saw is durable, and what came after it, too.
+            self.barrier().await?;
+            match self.driver.orders.read(&self.id).await {
+                Ok(newer) if newer.sequence > order.sequence() => {
+                    (self.known, self.poll, self.is_from_caller) = (Some(newer.view), poll, false);
+                }
+                _ => return ControlFlow::Break(rest),
+            }
+        }
+    }
+
+    /// The newest known state of the order.
+    async fn order(&mut self) -> ControlFlow<Rest, Arc<Order>> {
+        if let Some(order) = self.known.take() {
+            return ControlFlow::Continue(order);
+        }
+        match self.driver.orders.read(&self.id).await {
+            Ok(versioned) => ControlFlow::Continue(versioned.view),
+            Err(LoadError::Fault(Fault::Closed | Fault::Failed)) => ControlFlow::Break(Rest::Done),
+            Err(error) => {
+                tracing::error!(id = %self.id, %error, "an order cannot be read; this is tried again");
+                ControlFlow::Break(self.driver.look_again())
+            }
+        }
+    }
+
+    fn after_success(&mut self, order: Arc<Order>) {
+        (self.known, self.is_ahead, self.troubled_since) = (Some(order), true, None);
+        self.backoff.reset();
+    }
+
+    /// Pauses before the step is repeated; a pause that would be long is a rest.
+    async fn after_trouble(&mut self, order: &Order, step: &Step, problem: String) -> ControlFlow<Rest> {
+        let (limits, now) = (self.driver.limits, self.driver.clock.now());
+        let pause_ms = self.backoff.after_failure(limits.back_off_ms_min, limits.back_off_ms_max);
+        tracing::warn!(id = %self.id, ?step, problem, pause_ms, "a step of an order is to be repeated");
+        let since = since_when(order, step).unwrap_or(*self.troubled_since.get_or_insert(now));
+        self.driver.report(self.id, step, problem, since).await;
+        self.is_ahead = true;
+        if let Step::Poll(_) = step {
+            // Nothing waits for it, so there is no hurry; but a deadline comes first.
+            let ask_again = now.plus_ms(limits.ask_again_ms);
+            let deadline = order.placement().map(|placement| placement.deadline).filter(|at| *at > now);
+            let moment = deadline.map_or(ask_again, |deadline| deadline.min(ask_again));
+            return self.rest(Rest::Parked(moment, since)).await;
+        }
+        if step.asks_provider() && pause_ms >= PARK_MS {
+            let longest = (now.ms_since(since) / 2).clamp(PARK_MS, limits.back_off_ms_max.max(PARK_MS));
+            let moment = now.plus_ms(fastrand::u64(PARK_MS..=longest));
+            return self.rest(Rest::Parked(moment, since)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(fastrand::u64(1..=pause_ms.max(1)))).await;
+        // What is read next must not be older than what was done.
+        self.barrier().await
+    }
+
+    /// The order rests when all that was done is durable.
+    async fn rest<T>(&mut self, rest: Rest) -> ControlFlow<Rest, T> {
+        if self.is_ahead
+            && let ControlFlow::Break(closed) = self.barrier().await
+        {
+            return ControlFlow::Break(closed);
+        }
+        ControlFlow::Break(rest)
+    }
+
+    /// Waits until all that was done is durable. If it cannot become durable any more, the next start resumes the
+    /// order.
+    async fn barrier(&mut self) -> ControlFlow<Rest> {
+        if self.driver.journal.barrier().await.is_err() {
+            return ControlFlow::Break(Rest::Done);
+        }
+        self.is_ahead = false;
+        ControlFlow::Continue(())
     }
 }
 

@@ -8,6 +8,14 @@ use super::{
 };
 use crate::storage::Fault;
 
+/// Reads the page of a list after a cursor.
+pub(super) trait ReadPage<T>:
+    Fn(&Lists, Option<&[u8]>) -> Result<Listed<T>, Fault> + Clone + Send + 'static
+{
+}
+
+impl<T, F: Fn(&Lists, Option<&[u8]>) -> Result<Listed<T>, Fault> + Clone + Send + 'static> ReadPage<T> for F {}
+
 /// The pages of one list, from the first to the last.
 pub(super) struct Pages<F> {
     lists: Lists,

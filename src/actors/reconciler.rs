@@ -1,9 +1,10 @@
-//! The reconciler: holds the provider's books against the orders, both ways, every few minutes for what is recent and once a day for
-//! the last month. It starts by itself.
+//! The reconciler: holds the provider's books against the orders, both ways, every few minutes for what is recent and
+//! once a day for the last month. It starts by itself.
 //!
-//! It decides nothing. Where the two differ, the order hears that there is news, and the checkout asks the provider; what cannot be
-//! explained that way goes to an operator. Captured without an order, an order without its capture, and amounts that differ are all
-//! found: what the provider lists is looked up among the orders, and what orders say was captured among what the provider listed.
+//! It decides nothing. Where the two differ, the order hears that there is news, and the checkout asks the provider;
+//! what cannot be explained that way goes to an operator. Captured without an order, an order without its capture, and
+//! amounts that differ are all found: what the provider lists is looked up among the orders, and what orders say was
+//! captured among what the provider listed.
 //!
 //! It keeps nothing but what its last pass has seen. May depend on `storage`, `payments` and `domain`.
 
@@ -18,7 +19,9 @@ use super::{
     directory::Directory,
     follower::Progress,
     lists::{Lists, OrdersOf},
+    pages::{Pages, ReadPage},
     reply::AskError,
+    task_error::TaskError,
 };
 use crate::{
     clock::Clock,
@@ -31,7 +34,7 @@ use crate::{
         unmatched_notices::{self, Day, UnmatchedNotice, UnmatchedNotices},
     },
     payments::{Booked, Gateway, Payment, Unknown},
-    storage::{Fault, LoadError},
+    storage::LoadError,
 };
 
 /// How much of the past is looked at once a day, in milliseconds: as long as notices are kept.
@@ -41,10 +44,11 @@ const DAY_MS: u64 = 86_400_000;
 const FIRST_FULL_MS: u64 = 600_000;
 /// How much of the past is compared at once, in milliseconds: what the provider lists of it is in memory.
 const SLICE_MS: u64 = 3_600_000;
-/// How far the provider's clock may be from ours, and how long a payment may take to appear in its books, in milliseconds.
+/// How far the provider's clock may be from ours, and how long a payment may take to appear in its books, in
+/// milliseconds.
 const SLACK_MS: u64 = 600_000;
-/// How many orders are looked at before a pause, and how long that is, in milliseconds: at most 2,000 orders a second, so that
-/// shoppers do not notice.
+/// How many orders are looked at before a pause, and how long that is, in milliseconds: at most 2,000 orders a second,
+/// so that shoppers do not notice.
 const PAGE: usize = 100;
 const PAUSE_MS: u64 = 50;
 /// How long the lists may take to catch up before a pass, in milliseconds.
@@ -185,9 +189,12 @@ impl From<LoadError> for Stopped {
     }
 }
 
-impl From<Fault> for Stopped {
-    fn from(error: Fault) -> Self {
-        Self(error.to_string())
+impl From<TaskError> for Stopped {
+    fn from(error: TaskError) -> Self {
+        match error {
+            TaskError::Closing => Self("the shop closes".into()),
+            TaskError::Retry(problem) => Self(problem),
+        }
     }
 }
 
@@ -195,8 +202,7 @@ impl Parts {
     /// Slice by slice, the newest first.
     async fn compare(&self, since: Timestamp, until: Timestamp, seen: &mut Reconciled) -> Result<(), Stopped> {
         self.progress.catch_up(Duration::from_millis(CATCH_UP_MS)).await;
-        let mut cursors: Vec<_> =
-            Stage::ALL.map(|stage| Newest { stage, after: None, page: Vec::new(), ended: false }).into();
+        let mut cursors: Vec<_> = Stage::ALL.map(|stage| Newest::of(stage, &self.lists)).into();
         let mut end = until;
         while end > since {
             let begin = Timestamp(end.0.saturating_sub(SLICE_MS)).max(since);
@@ -215,7 +221,8 @@ impl Parts {
         Ok(())
     }
 
-    /// Provider to shop: every payment it lists is looked up. Those of orders that were placed in the slice are counted.
+    /// Provider to shop: every payment it lists is looked up. Those of orders that were placed in the slice are
+    /// counted.
     async fn what_the_provider_lists(
         &self,
         since: Timestamp,
@@ -306,7 +313,8 @@ impl Parts {
         1
     }
 
-    /// Shop to provider: what an order says was captured or is held, and the provider did not list, is asked for by itself.
+    /// Shop to provider: what an order says was captured or is held, and the provider did not list, is asked for by
+    /// itself.
     async fn look_for_captures(
         &self,
         id: OrderId,
@@ -414,28 +422,30 @@ impl Parts {
 }
 
 /// The orders of a stage, newest first, as far as they have been looked at.
-struct Newest {
-    stage: Stage,
-    after: Option<Vec<u8>>,
+struct Newest<F> {
+    pages: Pages<F>,
     /// The next ones, the nearest at the end.
     page: Vec<OrderId>,
-    ended: bool,
 }
 
-impl Newest {
+impl Newest<()> {
+    fn of(stage: Stage, lists: &Lists) -> Newest<impl ReadPage<OrderId> + use<>> {
+        let read = move |lists: &Lists, after: Option<&[u8]>| lists.orders(OrdersOf::Stage(stage), after, PAGE);
+        Newest { pages: Pages::new(lists, read), page: Vec::new() }
+    }
+}
+
+impl<F: ReadPage<OrderId>> Newest<F> {
     /// The next order, where it was placed since this moment.
     async fn next_placed_since(
         &mut self,
         since: Timestamp,
         parts: &Parts,
     ) -> Result<Option<(OrderId, Arc<Order>)>, Stopped> {
-        if self.page.is_empty() && !self.ended {
-            let (lists, of, after) = (parts.lists.clone(), OrdersOf::Stage(self.stage), self.after.take());
-            let listed = tokio::task::spawn_blocking(move || lists.orders(of, after.as_deref(), PAGE)).await;
-            let listed = listed.map_err(|error| Stopped(error.to_string()))??;
-            self.page = listed.items.into_iter().rev().collect();
-            self.ended = listed.next.is_none();
-            self.after = listed.next;
+        if self.page.is_empty()
+            && let Some(page) = self.pages.next().await?
+        {
+            self.page = page.into_iter().rev().collect();
             tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await;
         }
         let Some(id) = self.page.last().copied() else { return Ok(None) };
