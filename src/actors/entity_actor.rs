@@ -1,4 +1,5 @@
-//! A live entity: it decides commands one after the other, and its replies leave when everything they depend on is durable.
+//! A live entity: it decides commands one after the other, and its replies leave when everything they depend on is
+//! durable.
 //!
 //! ```text
 //!  take a round of envelopes out of the mailbox
@@ -10,9 +11,9 @@
 //!  append all (records, then publish the view and send all replies)
 //! ```
 //!
-//! The state may run ahead of the disk; replies may not. So a hot product is bounded by the CPU, not by one command per sync.
-//! Only a caller of `ask_ahead` gets its reply when the event is admitted: no event that is admitted later becomes durable
-//! before it. Nothing awaits between the first `decide` of a round and its append.
+//! The state may run ahead of the disk; replies may not. So a hot product is bounded by the CPU, not by one command per
+//! sync. Only a caller of `ask_ahead` gets its reply when the event is admitted: no event that is admitted later
+//! becomes durable before it. Nothing awaits between the first `decide` of a round and its append.
 //!
 //! May depend on `storage` and `domain`.
 
@@ -41,15 +42,15 @@ use crate::{
     storage::{Append, AppendError, Fault, Journal, Lease, LoadError, Slot},
 };
 
-/// How many commands are decided before their records go to the journal. Beyond some tens a larger round saves nothing, and its
-/// first command waits for its last.
+/// How many commands are decided before their records go to the journal. Beyond some tens a larger round saves nothing,
+/// and its first command waits for its last.
 const ROUND_ENVELOPES_MAX: usize = 64;
 /// After how many bytes of events a round ends early: far below what a batch of the journal may have.
 const ROUND_BYTES_MAX: usize = 64 * 1024;
 /// The fewest bytes of events after which a live entity writes a snapshot: a page of the state's storage.
 const SNAPSHOT_BYTES_MIN: usize = 4 * 1024;
-/// The fewest bytes of events after which a passivated entity writes a snapshot. To replay fewer costs less than to write the
-/// stream into the state a second time, for its page of the tree; most carts and orders never have more.
+/// The fewest bytes of events after which a passivated entity writes a snapshot. To replay fewer costs less than to
+/// write the stream into the state a second time, for its page of the tree; most carts and orders never have more.
 const PASSIVATION_SNAPSHOT_BYTES_MIN: usize = 1024;
 
 /// The only message: the mailbox is no longer empty.
@@ -97,8 +98,9 @@ impl<E: Entity> Actor for EntityActor<E> {
         Ok(State { arguments, alive: None, envelopes: Vec::new() })
     }
 
-    /// Recovers here rather than in `pre_start`, which would block the owner. `activate` waits behind a barrier: otherwise an
-    /// entity that failed would come back before its own last events are durable, and write their numbers again.
+    /// Recovers here rather than in `pre_start`, which would block the owner. `activate` waits behind a barrier:
+    /// otherwise an entity that failed would come back before its own last events are durable, and write their numbers
+    /// again.
     async fn post_start(&self, _: ActorRef<Wake>, state: &mut State<E>) -> Result<(), ActorProcessingErr> {
         let stream = Views::<E>::stream(&state.arguments.id);
         let (lease, loaded) = match state.arguments.journal.activate(&stream).await {
@@ -129,7 +131,8 @@ impl<E: Entity> Actor for EntityActor<E> {
 
     async fn handle(&self, myself: ActorRef<Wake>, Wake: Wake, state: &mut State<E>) -> Result<(), ActorProcessingErr> {
         while state.round().await? == More::Yes {
-            // Other entities get their turn between two rounds. An actor that is draining gets no messages, so it goes on here.
+            // Other entities get their turn between two rounds. An actor that is draining gets no messages, so it goes
+            // on here.
             if myself.send_message(Wake).is_ok() {
                 break;
             }
@@ -277,7 +280,8 @@ impl<E: Entity> Alive<E> {
         if ahead { &mut round.ahead } else { &mut round.replies }.push((reply, answer));
     }
 
-    /// Hands the round to the journal. Its replies depend on all earlier appends, even where the round has no record of its own.
+    /// Hands the round to the journal. Its replies depend on all earlier appends, even where the round has no record of
+    /// its own.
     fn finish(
         &self,
         round: Round<E>,
@@ -322,8 +326,8 @@ impl<E: Entity> Alive<E> {
         Ok(())
     }
 
-    /// A snapshot is due when the events since the last one take more bytes than it does: so a product with 100,000 open
-    /// reservations is not rewritten for every sale.
+    /// A snapshot is due when the events since the last one take more bytes than it does: so a product with 100,000
+    /// open reservations is not rewritten for every sale.
     fn snapshot_is_due(&self) -> bool {
         self.bytes_since_snapshot > self.snapshot_bytes.load(Ordering::Acquire).max(SNAPSHOT_BYTES_MIN)
     }

@@ -48,8 +48,9 @@ pub enum Kind {
     Seller = 9,
 }
 
-/// What projections want to know of an entity's state, computed after each event and stored with it, so that a projection
-/// need not load the state. Each kind of entity gives the bits a meaning of its own; 0 where it has no use for them.
+/// What projections want to know of an entity's state, computed after each event and stored with it, so that a
+/// projection need not load the state. Each kind of entity gives the bits a meaning of its own; 0 where it has no use
+/// for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Tag(pub u8);
 

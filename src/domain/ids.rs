@@ -29,7 +29,8 @@ pub enum InvalidId {
     Seller,
 }
 
-/// A product's id: 1 to 64 of `A-Z a-z 0-9 . _ : -`, beginning with a letter or digit. Chosen by the seller (an ASIN, a SKU).
+/// A product's id: 1 to 64 of `A-Z a-z 0-9 . _ : -`, beginning with a letter or digit. Chosen by the seller (an ASIN, a
+/// SKU).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct ProductId(Arc<str>);
 
@@ -130,7 +131,8 @@ id_of_128_bits! {
     OrderId, Order
 }
 id_of_128_bits! {
-    /// The id of somebody with an account: a customer, somebody who sells, or an admin. The subject of their tokens and the id of their cart.
+    /// The id of somebody with an account: a customer, somebody who sells, or an admin. The subject of their tokens and
+    /// the id of their cart.
     UserId, User
 }
 id_of_128_bits! {
@@ -159,8 +161,9 @@ impl SellerId {
 const CUSTOMER_BITS: u32 = 16;
 
 impl OrderId {
-    /// The id of an order: it begins with the first 16 bits of its customer's id, and the rest is a hash. Where streams are
-    /// divided among nodes by the beginning of their keys, an order, its cart and its customer's list stay together.
+    /// The id of an order: it begins with the first 16 bits of its customer's id, and the rest is a hash. Where streams
+    /// are divided among nodes by the beginning of their keys, an order, its cart and its customer's list stay
+    /// together.
     #[must_use]
     pub fn of_customer(customer: UserId, hash: u128) -> Self {
         let of_hash = u128::MAX >> CUSTOMER_BITS;

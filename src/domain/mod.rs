@@ -1,8 +1,8 @@
 //! The rules of the shop, pure: given a state and a command, which event happens; given an event, which state follows.
 //!
-//! No clock, no randomness, no I/O, no async: time and ids come in as data, so every rule can be tested by calling it and
-//! every state can be rebuilt from its events. Depends on `std`, `serde`, `thiserror` for the words of a rejection, `iso_currency`
-//! for ISO 4217, and `imbl` and `foldhash` for collections that are cheap to copy.
+//! No clock, no randomness, no I/O, no async: time and ids come in as data, so every rule can be tested by calling it
+//! and every state can be rebuilt from its events. Depends on `std`, `serde`, `thiserror` for the words of a rejection,
+//! `iso_currency` for ISO 4217, and `imbl` and `foldhash` for collections that are cheap to copy.
 
 pub mod account;
 pub mod cart;

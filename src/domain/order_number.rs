@@ -1,13 +1,13 @@
 //! The number of an order for people: what they read on an invoice and say on the telephone, such as `K7QZ-M3VB-2HT4`.
 //!
 //! It is derived from the order's id, so there is no counter on which several nodes would have to agree, and the same
-//! order always has the same number. It is the first 55 bits of the id in Crockford's base 32, eleven characters without
-//! the confusable I, L, O and U, and a twelfth that checks the others: a wrong character, or two that have changed
-//! places, are noticed.
+//! order always has the same number. It is the first 55 bits of the id in Crockford's base 32, eleven characters
+//! without the confusable I, L, O and U, and a twelfth that checks the others: a wrong character, or two that have
+//! changed places, are noticed.
 //!
 //! A number is no id. Of ten million orders, two have the same number with a probability of 0.14 %, and of a thousand
-//! orders of one customer, whose numbers share their first 16 bits, with one of one in a million. So nothing is keyed by
-//! a number: who looks for one gets every order that has it, and nobody sees an order by it that is not theirs.
+//! orders of one customer, whose numbers share their first 16 bits, with one of one in a million. So nothing is keyed
+//! by a number: who looks for one gets every order that has it, and nobody sees an order by it that is not theirs.
 //!
 //! Depends on `std` and its neighbours.
 
@@ -45,8 +45,8 @@ impl OrderNumber {
         (0..CHARACTERS).rev().map(move |place| u8::try_from(self.0 >> (5 * place) & 31).expect("5 bits"))
     }
 
-    /// A cyclic code over the values: the remainder is multiplied by a root of x⁵ + x² + 1 for each of them. As the root
-    /// has order 31, every wrong value and every exchange of two values changes the result.
+    /// A cyclic code over the values: the remainder is multiplied by a root of x⁵ + x² + 1 for each of them. As the
+    /// root has order 31, every wrong value and every exchange of two values changes the result.
     fn check(self) -> u8 {
         self.values().fold(0, |remainder, value| {
             let doubled = (remainder ^ value) << 1;

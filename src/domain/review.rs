@@ -1,7 +1,8 @@
-//! What one customer says about one product: a stream of its own, so that the text is kept, replaced and erased with it.
+//! What one customer says about one product: a stream of its own, so that the text is kept, replaced and erased with
+//! it.
 //!
-//! The stars of all customers are counted by the product's [`crate::domain::reviews`], which is told after each change here;
-//! the version says which of two changes is the later one, in whatever order they arrive there.
+//! The stars of all customers are counted by the product's [`crate::domain::reviews`], which is told after each change
+//! here; the version says which of two changes is the later one, in whatever order they arrive there.
 //!
 //! Depends on `std`, `serde` and its neighbours.
 

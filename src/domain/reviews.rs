@@ -1,8 +1,8 @@
 //! What customers think of one product: the stars that each gave, and their sum.
 //! The average is made from it in [`crate::domain::rating`].
 //!
-//! What they say stands in their [`crate::domain::review`]s. This is told of every change there, by its version, so that
-//! changes may arrive late, twice, or in another order.
+//! What they say stands in their [`crate::domain::review`]s. This is told of every change there, by its version, so
+//! that changes may arrive late, twice, or in another order.
 //!
 //! Depends on `std`, `serde` and its neighbours.
 

@@ -1,7 +1,7 @@
 //! What providers announced about orders that are not ours, or not known yet: kept for a month, one entity a day.
 //!
-//! A notice of an order that is known is in the order itself. What is here waits for an operator, or for the provider to
-//! say which order it is about. Depends on `std`, `serde` and its neighbours.
+//! A notice of an order that is known is in the order itself. What is here waits for an operator, or for the provider
+//! to say which order it is about. Depends on `std`, `serde` and its neighbours.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -37,8 +37,8 @@ impl Day {
         Self(u32::try_from(at.0 / DAY_MS).unwrap_or(u32::MAX))
     }
 
-    /// Where a notice of what happened then is kept: on its own day, so that its repetitions meet it there; today where its own is
-    /// not listed, because it is too long past or to come.
+    /// Where a notice of what happened then is kept: on its own day, so that its repetitions meet it there; today where
+    /// its own is not listed, because it is too long past or to come.
     #[must_use]
     pub fn to_keep(then: Timestamp, now: Timestamp) -> Self {
         let (day, today) = (Self::of(then), Self::of(now));

@@ -1,8 +1,8 @@
-//! The lists that are not one entity's: orders by customer, by seller and by state, reviews by product and by customer, and
-//! what has been begun and is to be finished after a crash.
+//! The lists that are not one entity's: orders by customer, by seller and by state, reviews by product and by customer,
+//! and what has been begun and is to be finished after a crash.
 //!
-//! A projection of order, review and account events into ordered keys. Applying a record twice puts the same keys, so a rewind after a
-//! crash does no harm.
+//! A projection of order, review and account events into ordered keys. Applying a record twice puts the same keys, so a
+//! rewind after a crash does no harm.
 //!
 //! | key | value | serves |
 //! |---|---|---|

@@ -31,8 +31,8 @@ use crate::{
     },
 };
 
-/// How many changes are committed together at the most, give or take a page: it bounds the memory that they take. About as many as half
-/// a second of a busy shop brings, so that what an order becomes within it is written once.
+/// How many changes are committed together at the most, give or take a page: it bounds the memory that they take. About
+/// as many as half a second of a busy shop brings, so that what an order becomes within it is written once.
 const COMMIT_CHANGES: usize = 4_096;
 /// The lists that remember what else is listed, and under which key.
 const REMEMBERED: [u8; 2] = [b'p', b'v'];
@@ -147,8 +147,8 @@ impl ListsProjection {
         }
     }
 
-    /// The changes since the last commit, in the order in which they are to be made: a crash may leave only the first of them, and
-    /// those that come again are then found by what is remembered, so that changes last.
+    /// The changes since the last commit, in the order in which they are to be made: a crash may leave only the first
+    /// of them, and those that come again are then found by what is remembered, so that changes last.
     pub(in crate::actors) fn take_changes(&mut self) -> Vec<Change> {
         let mut changes: Vec<_> = self.pending.drain().collect();
         // And in the order of the keys, since neighbours share a page of the tree.

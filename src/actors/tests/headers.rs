@@ -1,4 +1,5 @@
-//! The headers of stored records: time in a stream never goes backwards, and each record has the tag of the state after it.
+//! The headers of stored records: time in a stream never goes backwards, and each record has the tag of the state after
+//! it.
 //!
 //! Depends on the runtime.
 

@@ -1,9 +1,9 @@
 //! The account: who somebody is, what they may do, and which of their sessions are alive.
 //!
-//! Its id is a keyed hash of the e-mail address, so registering is a claim on that address and two people cannot both have
-//! it. A session is a *family* of refresh tokens: each use moves the family's counter on, so a token seen a second time
-//! tells that somebody copied it. Failed logins are not remembered here: a guesser could then lock the owner out and grow
-//! the log, so slowing guessers down is left to the edge. Who is erased is gone from here at once; that their
+//! Its id is a keyed hash of the e-mail address, so registering is a claim on that address and two people cannot both
+//! have it. A session is a *family* of refresh tokens: each use moves the family's counter on, so a token seen a second
+//! time tells that somebody copied it. Failed logins are not remembered here: a guesser could then lock the owner out
+//! and grow the log, so slowing guessers down is left to the edge. Who is erased is gone from here at once; that their
 //! traces elsewhere are still to be erased is remembered until they are. Depends on `std`, `serde` and `thiserror`.
 
 use std::{fmt, sync::Arc};
@@ -19,8 +19,8 @@ use crate::domain::{
 /// than most people own, and few enough that an account stays under a kilobyte.
 pub const FAMILIES_MAX: usize = 10;
 
-/// For how long, in milliseconds, the token just spent may be shown again: a client whose answer got lost repeats itself
-/// within seconds. Longer would only help a thief.
+/// For how long, in milliseconds, the token just spent may be shown again: a client whose answer got lost repeats
+/// itself within seconds. Longer would only help a thief.
 pub const REFRESH_REPEAT_MS_MAX: u64 = 10_000;
 
 /// The longest display name, in characters: what fits a line of an invoice.
@@ -121,8 +121,8 @@ impl Holder {
         self.families.iter().find(|known| known.family == family)
     }
 
-    /// After `Refresh { family, counter }` was accepted: the family whose successor token the caller hands out, or `None`
-    /// where the token turned out to be stolen (or was overtaken) and the caller gets nothing.
+    /// After `Refresh { family, counter }` was accepted: the family whose successor token the caller hands out, or
+    /// `None` where the token turned out to be stolen (or was overtaken) and the caller gets nothing.
     #[must_use]
     pub fn successor(&self, family: u128, counter: u64) -> Option<&Family> {
         self.family(family).filter(|known| counter.checked_add(1) == Some(known.counter))
@@ -234,7 +234,8 @@ pub enum Command {
     },
     /// Log out everywhere, at once. A repeat does it again, which costs at most another login.
     RevokeAll,
-    /// Set a new password, which logs out everywhere: whoever knew the old one is out. A repeat is known by its salted hash.
+    /// Set a new password, which logs out everywhere: whoever knew the old one is out. A repeat is known by its salted
+    /// hash.
     ChangePassword {
         /// Of the new password.
         password_hash: PasswordHash,
@@ -345,7 +346,8 @@ fn check_name(name: Option<&str>) -> Result<(), Rejection> {
 }
 
 fn refresh(holder: &Holder, family: u128, counter: u64, now: Timestamp) -> Result<Option<Event>, Rejection> {
-    // An unknown family is refused and not recorded: otherwise whoever holds a dead token could write to the log for ever.
+    // An unknown family is refused and not recorded: otherwise whoever holds a dead token could write to the log for
+    // ever.
     let known = holder.family(family).ok_or(Rejection::UnknownFamily { family })?;
     if known.expires_at <= now {
         return Err(Rejection::FamilyExpired { family, expired_at: known.expires_at });

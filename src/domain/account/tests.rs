@@ -1,5 +1,5 @@
-//! What an account promises: given events, when a command comes, then this event, rejection or state; and for any sequence
-//! of commands, that spent refresh tokens stay spent. Depends on `domain` and `proptest`.
+//! What an account promises: given events, when a command comes, then this event, rejection or state; and for any
+//! sequence of commands, that spent refresh tokens stay spent. Depends on `domain` and `proptest`.
 
 use std::collections::{HashMap, HashSet};
 
@@ -251,8 +251,8 @@ fn a_full_account_stays_under_two_kilobytes() {
     assert!((500..2_000).contains(&bytes), "{bytes}");
 }
 
-/// A command by somebody, and how many milliseconds passed before it. Few families, so that they meet again; the moment a
-/// session expires is counted from the command.
+/// A command by somebody, and how many milliseconds passed before it. Few families, so that they meet again; the moment
+/// a session expires is counted from the command.
 fn step() -> impl Strategy<Value = (u64, Command)> {
     let families = 0..16_u128;
     let wait_ms = prop_oneof![4 => Just(0), 4 => 1..=2 * REFRESH_REPEAT_MS_MAX, 1 => Just(DAY_MS / 3)];
@@ -288,7 +288,8 @@ proptest! {
             if let Ok(Some(event)) = &decided {
                 account.apply(event);
                 replayed.apply(event);
-                // A token rotates exactly when it is the current one of a live session, and never after its session ended.
+                // A token rotates exactly when it is the current one of a live session, and never after its session
+                // ended.
                 if let Command::Refresh { family, counter } = command {
                     let rotated = matches!(event, Event::Rotated { .. });
                     prop_assert_eq!(rotated, before.family(family).is_some_and(|known| known.counter == counter));

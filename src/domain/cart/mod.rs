@@ -1,8 +1,8 @@
 //! A customer's cart: what they want, and which of their orders are on the way.
 //!
-//! An order **takes** its lines out of the cart as soon as it is placed, so that two tabs cannot order the same cart twice;
-//! an order that comes to nothing gives its lines back. The cart remembers its open orders: they bound how much a customer
-//! can keep reserved, and a repeated checkout without a key finds its order here.
+//! An order **takes** its lines out of the cart as soon as it is placed, so that two tabs cannot order the same cart
+//! twice; an order that comes to nothing gives its lines back. The cart remembers its open orders: they bound how much
+//! a customer can keep reserved, and a repeated checkout without a key finds its order here.
 //!
 //! Depends on `std`, `serde` and its neighbours.
 
@@ -24,7 +24,8 @@ use crate::domain::{
 pub const LINES_MAX: usize = 200;
 /// The most units of one line.
 pub const LINE_QUANTITY_MAX: u32 = 10_000;
-/// The most orders of one customer that are neither confirmed nor ended: what one customer can keep reserved is bounded.
+/// The most orders of one customer that are neither confirmed nor ended: what one customer can keep reserved is
+/// bounded.
 pub const OPEN_ORDERS_MAX: usize = 20;
 /// How long a request key of an addition is remembered, in milliseconds: 24 hours, as the API promises.
 pub const KEY_KEPT_MS: u64 = 24 * 3_600 * 1_000;

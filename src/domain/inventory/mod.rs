@@ -1,9 +1,9 @@
 //! How many of a product there are, and for whom they are kept.
 //!
-//! The rule that pays for everything else: what is reserved and sold never exceeds what was received (I1). Every command
-//! carries the identity of what it does, so that a repeat of it changes nothing: an order's hold for a reservation, a receipt
-//! for a delivery. A hold ends when **its order** ends it; its deadline only bounds how long a finished hold is remembered
-//! and how late a reservation may arrive.
+//! The rule that pays for everything else: what is reserved and sold never exceeds what was received (I1). Every
+//! command carries the identity of what it does, so that a repeat of it changes nothing: an order's hold for a
+//! reservation, a receipt for a delivery. A hold ends when **its order** ends it; its deadline only bounds how long a
+//! finished hold is remembered and how late a reservation may arrive.
 //!
 //! ```text
 //!   received + adjusted = on hand + sold        available = on hand − reserved
@@ -27,8 +27,8 @@ use crate::domain::{
 
 /// The most pieces of one product, in units: sums of two stay far below what a counter holds.
 pub const QUANTITY_MAX: u64 = 1_000_000_000_000;
-/// How many holds one product remembers, reserved and fulfilled, in holds. About 100 MB of state: past it a product refuses
-/// new reservations, so that the machine does not run out of memory.
+/// How many holds one product remembers, reserved and fulfilled, in holds. About 100 MB of state: past it a product
+/// refuses new reservations, so that the machine does not run out of memory.
 pub const HOLDS_MAX: usize = 2_000_000;
 /// How many released holds one product remembers, in holds; past it the oldest one is forgotten. Each checkout that a
 /// sold-out product refuses leaves one behind until its deadline, 16 minutes with the usual settings. The limit is what
@@ -321,7 +321,8 @@ impl Inventory {
         Ok(Some(Event::Reserved { order, customer, quantity, deadline, at: now }))
     }
 
-    /// Forgets what no late message can ask about any more. It reads the event's time only, so a replay forgets the same.
+    /// Forgets what no late message can ask about any more. It reads the event's time only, so a replay forgets the
+    /// same.
     fn forget_old(&mut self, now: Timestamp) {
         for finished in [&mut self.fulfilled, &mut self.released] {
             while let Some((_, order)) = finished.front().copied().filter(|(forget_at, _)| *forget_at <= now) {

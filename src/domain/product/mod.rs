@@ -1,9 +1,9 @@
 //! A product as the catalogue knows it: what it is called, what it costs, who sells it. Its stock is another entity
 //! ([`crate::domain::inventory`]), so that an edit of a description never waits for a sale.
 //!
-//! A product without a price is listed and found, but cannot be bought. A product with variants is a page about them: each
-//! variant is a product of its own (own id, price and stock) that names its parent in `variant_of`; search shows the parent,
-//! carts hold the variant.
+//! A product without a price is listed and found, but cannot be bought. A product with variants is a page about them:
+//! each variant is a product of its own (own id, price and stock) that names its parent in `variant_of`; search shows
+//! the parent, carts hold the variant.
 //!
 //! Depends on `std`, `serde` and its neighbours.
 
