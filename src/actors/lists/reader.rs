@@ -116,7 +116,7 @@ impl Lists {
         read: impl Fn(&[u8], &[u8]) -> Option<T>,
     ) -> Result<Listed<T>, Fault> {
         let after = after.map(|after| [prefix, after].concat());
-        let found = self.0.read_models().scan(NAME, prefix, after.as_deref(), limit + 1)?;
+        let found = self.0.read_models().scan(NAME, prefix, after.as_deref(), limit.saturating_add(1))?;
         let more = found.len() > limit;
         let shown = &found[..found.len().min(limit)];
         let next = shown.last().filter(|_| more).map(|(key, _)| key[prefix.len()..].to_vec());
