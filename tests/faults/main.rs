@@ -31,6 +31,7 @@ mod notices;
 mod orders;
 mod overload;
 mod panics;
+mod parts;
 mod power;
 mod provider;
 #[path = "../recorded/mod.rs"]
@@ -108,7 +109,7 @@ struct Fault {
     run: fn(Length) -> Running,
 }
 
-const FAULTS: [Fault; 14] = [
+const FAULTS: [Fault; 15] = [
     Fault {
         name: "backup",
         what: "a shop at work is backed up and restored, also one that an older release has written",
@@ -153,6 +154,11 @@ const FAULTS: [Fault; 14] = [
         name: "panics",
         what: "actors panic by the hundred whenever they come alive",
         run: |length| Box::pin(panics::run(length)),
+    },
+    Fault {
+        name: "parts",
+        what: "a part of the data directory is missing, empty, another shop's, older, of another kind or damaged",
+        run: |length| Box::pin(parts::run(length)),
     },
     Fault {
         name: "power-journal",

@@ -25,6 +25,24 @@ async fn a_closing_shop_is_live_but_not_ready() {
 }
 
 #[tokio::test]
+async fn a_shop_whose_index_is_rebuilt_is_not_ready_and_serves_all_the_same() {
+    let app = TestApp::new().await;
+    app.seller().await;
+    app.caught_up().await;
+    app.shop.close().await.unwrap();
+    std::fs::remove_dir_all(app.directory.path().join("data/search")).unwrap();
+    let app = app.restart().await;
+    let client = app.anonymous();
+    let ready = client.get("/readyz").await.expect(503);
+    assert_eq!((&ready["ready"], &ready["search"]), (&json!(false), &json!("rebuilding")));
+    client.get("/products/CABLE").await.expect(200);
+    app.caught_up().await;
+    let ready = client.get("/readyz").await.expect(200);
+    assert_eq!((&ready["ready"], &ready["search"]), (&json!(true), &json!("ready")));
+    assert_eq!(client.get("/products?q=cable").await.expect(200)["total"], 1);
+}
+
+#[tokio::test]
 async fn a_closed_shop_refuses_writes_as_not_executed() {
     let app = TestApp::new().await;
     app.seller().await;

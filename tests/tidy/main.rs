@@ -10,6 +10,7 @@ mod circles;
 mod files;
 mod links;
 mod markdown;
+mod runbook;
 
 use std::{collections::BTreeMap, path::Path};
 

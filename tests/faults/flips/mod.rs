@@ -14,7 +14,7 @@
 //! one damage for each kind.
 
 mod place;
-mod shop;
+pub(crate) mod shop;
 
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
@@ -100,7 +100,7 @@ fn tell(fates: &Fates) -> String {
 }
 
 /// What an undamaged copy shows: the measure of all others.
-async fn sound(original: &mut Original) -> Picture {
+pub(crate) async fn sound(original: &mut Original) -> Picture {
     let scratch = tempfile::tempdir().unwrap();
     let data = scratch.path().join("shop");
     copy(&original.data(), &data);
@@ -115,19 +115,19 @@ async fn sound(original: &mut Original) -> Picture {
     picture
 }
 
-async fn check(original: &Original, data: &Path) -> Verdict {
+pub(crate) async fn check(original: &Original, data: &Path) -> Verdict {
     let shop = Source::Directory(data.to_owned());
     verify::verify(Subject { history: Some(original.history()), ledger: None, shop }).await
 }
 
 /// Quick where the file system shares blocks, and where a segment's tail is a hole.
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     let copied = Command::new("cp").args(["-a", "--reflink=auto", "--sparse=always"]).args([from, to]).status();
     assert!(copied.unwrap().success());
 }
 
 /// What a check found and why it stopped, in a line for each.
-fn findings(verdict: &Verdict) -> Vec<String> {
+pub(crate) fn findings(verdict: &Verdict) -> Vec<String> {
     let found = verdict.report.findings.iter().map(|finding| format!("{} {}", finding.subject, finding.what));
     found.chain(verdict.stopped.as_ref().map(ToString::to_string)).collect()
 }
@@ -144,7 +144,7 @@ async fn try_out(original: &mut Original, expected: &Expected, place: &Place) ->
     }
     damaged(original, place, &data);
     let shop = match original.start(&data) {
-        Started::Refused(said) => return refused(&said, place).map(|()| Fate::Refused),
+        Started::Refused(said, _) => return refused(&said, place).map(|()| Fate::Refused),
         Started::Running(shop) => shop,
     };
     let shown = original.picture(&shop).await;

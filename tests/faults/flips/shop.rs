@@ -28,9 +28,9 @@ const START_MAX: Duration = Duration::from_secs(60);
 const SEARCH_MAX: Duration = Duration::from_secs(30);
 
 /// What people are shown: by person and path, the status and the body.
-pub(super) type Picture = BTreeMap<(String, String), (u16, Value)>;
+pub(crate) type Picture = BTreeMap<(String, String), (u16, Value)>;
 
-pub(super) struct Original {
+pub(crate) struct Original {
     directory: TempDir,
     world: Arc<World>,
     people: Vec<Person>,
@@ -39,21 +39,26 @@ pub(super) struct Original {
 }
 
 /// A start of a shop that may be refused.
-pub(super) enum Started {
+pub(crate) enum Started {
     Running(Running),
-    /// With its words on standard error.
-    Refused(String),
+    /// With its words on standard error, and its exit code.
+    Refused(String, Option<i32>),
 }
 
-pub(super) struct Running {
+pub(crate) struct Running {
     child: Child,
     url: String,
     log: PathBuf,
 }
 
 impl Running {
+    /// Where it listens.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// What it has logged so far: warnings and errors.
-    pub(super) fn said(&self) -> String {
+    pub(crate) fn said(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 }
@@ -68,7 +73,7 @@ impl Drop for Running {
 impl Original {
     /// Makes the shop: orders in every stage, a sealed segment, a base, a checkpoint, a backup, and a tail that only
     /// the log has.
-    pub(super) async fn make(shortened: bool) -> Self {
+    pub(crate) async fn make(shortened: bool) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let data = directory.path().join("shop");
         let mut variables = KEPT.to_vec();
@@ -90,29 +95,40 @@ impl Original {
         made.souk(&["compact"]);
         made.souk(&["backup", made.backup().to_str().unwrap()]);
         fs::copy(made.data().join("simulated-provider.jsonl"), made.ledger()).unwrap();
-        let mut shop = Process::start(&data, &made.variables);
+        super::copy(&data, &made.older());
+        let shop = Process::start(&data, &made.variables);
         made.world.url.lock().clone_from(&shop.url);
         made.trade("late").await;
+        shop.stop();
+        made.souk(&["compact"]);
+        let mut shop = Process::start(&data, &made.variables);
+        made.world.url.lock().clone_from(&shop.url);
+        made.trade("last").await;
         made.look_around().await;
         made.settled().await.unwrap();
         shop.kill();
         made
     }
 
-    pub(super) fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.directory.path().join("shop")
     }
 
-    pub(super) fn backup(&self) -> PathBuf {
+    pub(crate) fn backup(&self) -> PathBuf {
         self.directory.path().join("backup")
     }
 
+    /// The shop as of the backup.
+    pub(crate) fn older(&self) -> PathBuf {
+        self.directory.path().join("older")
+    }
+
     /// The provider's ledger as of the backup, which does not have it.
-    pub(super) fn ledger(&self) -> PathBuf {
+    pub(crate) fn ledger(&self) -> PathBuf {
         self.directory.path().join("ledger.jsonl")
     }
 
-    pub(super) fn history(&self) -> PathBuf {
+    pub(crate) fn history(&self) -> PathBuf {
         self.directory.path().join("history.jsonl")
     }
 
@@ -163,7 +179,7 @@ impl Original {
     }
 
     /// Starts a shop on this directory.
-    pub(super) fn start(&self, data: &Path) -> Started {
+    pub(crate) fn start(&self, data: &Path) -> Started {
         let log = data.with_extension("log");
         let said = fs::File::create(&log).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_souk"))
@@ -184,18 +200,27 @@ impl Original {
         });
         let greeting = first.recv_timeout(START_MAX);
         let url = greeting.as_ref().ok().cloned().flatten().and_then(|line| Some(line.rsplit_once(' ')?.1.to_owned()));
-        let running = Running { child, url: url.clone().unwrap_or_default(), log };
+        let mut running = Running { child, url: url.clone().unwrap_or_default(), log };
         match (greeting, url) {
             (_, Some(_)) => Started::Running(running),
-            (Ok(_), None) => Started::Refused(running.said()),
-            (Err(_), None) => Started::Refused(format!("it neither starts nor ends\n{}", running.said())),
+            (Ok(_), None) => {
+                let code = running.child.wait().ok().and_then(|ended| ended.code());
+                Started::Refused(running.said(), code)
+            }
+            (Err(_), None) => Started::Refused(format!("it neither starts nor ends\n{}", running.said()), None),
         }
     }
 
     /// What everybody is shown by this shop, once its search index is whole.
-    pub(super) async fn picture(&mut self, shop: &Running) -> Result<Picture, String> {
+    pub(crate) async fn picture(&mut self, shop: &Running) -> Result<Picture, String> {
         self.world.url.lock().clone_from(&shop.url);
         self.settled().await?;
+        self.picture_now(shop).await
+    }
+
+    /// What everybody is shown at this moment.
+    pub(crate) async fn picture_now(&mut self, shop: &Running) -> Result<Picture, String> {
+        self.world.url.lock().clone_from(&shop.url);
         // A signing key that was made anew ends all tokens; accounts and passwords must be what they were.
         if self.people[2].send(Method::GET, "/cart", Value::Null, None).await.is_none_or(|(status, _)| status == 401) {
             for person in &mut self.people {
