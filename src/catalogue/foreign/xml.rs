@@ -8,7 +8,7 @@
 use quick_xml::{
     NsReader,
     escape::resolve_predefined_entity,
-    events::Event,
+    events::{BytesRef, Event},
     name::{Namespace, ResolveResult},
 };
 
@@ -102,19 +102,7 @@ pub(super) fn rows(text: &str, refused: &mut Vec<Product>) -> Result<Vec<Record>
             }
             Event::Text(text) => add(&mut field, &text.xml10_content()),
             Event::CData(text) => add(&mut field, &text.xml10_content()),
-            Event::GeneralRef(reference) => {
-                let character = reference.resolve_char_ref().ok().flatten().filter(|&character| character != '\0');
-                let text = character.map(String::from);
-                let text = text.or_else(|| resolve_predefined_entity(reference.as_ref()).map(str::to_owned));
-                match (text, &mut field, &mut item) {
-                    (Some(text), ..) => add(&mut field, &text),
-                    (None, Some(field), Some(item)) => {
-                        let (field, entity) = (field.name.clone(), reference.as_ref().to_owned());
-                        item.refused.get_or_insert(RowError::Entity { field, entity });
-                    }
-                    (None, ..) => {}
-                }
-            }
+            Event::GeneralRef(reference) => expand(&reference, &mut field, item.as_mut()),
             Event::Eof => break,
             // Read as a start and an end.
             Event::Empty(_) => {}
@@ -126,6 +114,21 @@ pub(super) fn rows(text: &str, refused: &mut Vec<Product>) -> Result<Vec<Record>
         return Err((line, RowError::CutOff));
     }
     if found { Ok(rows) } else { Err((1, RowError::NoFeed)) }
+}
+
+/// Adds the character that a reference stands for; an entity of the document's own refuses the item.
+fn expand(reference: &BytesRef<'_>, field: &mut Option<Field>, item: Option<&mut Item>) {
+    let character = reference.resolve_char_ref().ok().flatten().filter(|&character| character != '\0');
+    let text = character.map(String::from);
+    let text = text.or_else(|| resolve_predefined_entity(reference.as_ref()).map(str::to_owned));
+    match (text, field.as_ref(), item) {
+        (Some(text), ..) => add(field, &text),
+        (None, Some(field), Some(item)) => {
+            let (field, entity) = (field.name.clone(), reference.as_ref().to_owned());
+            item.refused.get_or_insert(RowError::Entity { field, entity });
+        }
+        (None, ..) => {}
+    }
 }
 
 /// Whether a namespace is Google's; `None` where it is neither that nor the feed's own.
