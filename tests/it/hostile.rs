@@ -31,8 +31,9 @@ async fn state(seller: &Client, customer: &Client, order: &str) -> Vec<Value> {
 }
 
 /// The path with valid values for its parameters.
-fn filled(path: &str, order: &str) -> String {
-    path.replace("{product_id}", "CABLE").replace("{order_id}", order).replace("{*keywords}", "cable")
+fn filled(path: &str, seller: &str, order: &str) -> String {
+    let path = path.replace("{product_id}", "CABLE").replace("{seller_id}", seller);
+    path.replace("{order_id}", order).replace("{*keywords}", "cable")
 }
 
 #[tokio::test]
@@ -51,7 +52,7 @@ async fn every_operation_refuses_malformed_bodies() {
         if operation.get("requestBody").is_none() || path.starts_with("/webhooks/") {
             continue;
         }
-        let target = filled(&path, &order);
+        let target = filled(&path, &seller.user_id, &order);
         for client in [&seller, &customer] {
             for (body, statuses) in [
                 ("", [400, 400]),
@@ -117,7 +118,7 @@ async fn garbage_in_every_parameter_of_every_operation_changes_nothing() {
     ];
     let mut tried = 0;
     for (path, method, operation) in operations() {
-        let target = filled(&path, &order);
+        let target = filled(&path, &seller.user_id, &order);
         for parameter in operation["parameters"].as_array().unwrap_or(&Vec::new()) {
             let name = parameter["name"].as_str().unwrap();
             for value in garbage {
@@ -127,7 +128,7 @@ async fn garbage_in_every_parameter_of_every_operation_changes_nothing() {
                     _ => continue,
                 };
                 for client in [&customer, &admin] {
-                    let answer = client.send_text(&method, &filled(&uri, &order), &[], "{}").await;
+                    let answer = client.send_text(&method, &filled(&uri, &seller.user_id, &order), &[], "{}").await;
                     // Words and text filters may be anything, and removing what is not in the cart succeeds.
                     let is_text = ["keywords", "q", "brand", "category"].contains(&name);
                     let is_nothing = path == "/cart/items/{product_id}" && answer.status == 204;
@@ -158,7 +159,8 @@ async fn garbage_in_every_header_of_every_operation_is_a_documented_problem() {
             }
             let name = parameter["name"].as_str().unwrap().to_lowercase();
             for value in ["", "\"", "\"open", "-1", "\u{e9}\u{fc}", "W/\"p1\"", "18446744073709551616", &long] {
-                let answer = seller.send_text(&method, &filled(&path, &order), &[(&name, value)], "{}").await;
+                let answer =
+                    seller.send_text(&method, &filled(&path, &seller.user_id, &order), &[(&name, value)], "{}").await;
                 // An unknown ETag in `If-None-Match` is no mistake.
                 if !(name == "if-none-match" && answer.status == 200) {
                     refused(&method, &path, &answer);
@@ -179,7 +181,7 @@ async fn methods_and_parameters_that_a_path_does_not_have_are_refused() {
     let description = customer.get("/openapi.json").await.expect(200);
     let before = state(&seller, &customer, &order).await;
     for (path, item) in description["paths"].as_object().unwrap() {
-        let target = filled(path, &order);
+        let target = filled(path, &seller.user_id, &order);
         for method in ["GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"] {
             if item.get(method.to_lowercase()).is_none() {
                 let answer = customer.raw(customer.request(method, &target, &[], Body::empty())).await;
@@ -214,7 +216,7 @@ async fn every_operation_that_needs_a_token_refuses_those_without() {
     let mut secured = 0;
     for (path, method, operation) in operations() {
         let Some(requirements) = operation["security"].as_array() else { continue };
-        let target = filled(&path, &"0".repeat(32));
+        let target = filled(&path, &"0".repeat(32), &"0".repeat(32));
         let mut client = app.anonymous();
         if requirements.iter().all(|requirement| requirement["bearer"].is_array()) {
             client.send_text(&method, &target, &[], "{}").await.problem(401, "unauthorized");

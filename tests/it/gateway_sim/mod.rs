@@ -152,11 +152,15 @@ async fn the_provider_refuses_what_stripe_refuses() {
 #[tokio::test]
 async fn an_address_that_is_none_is_refused_at_the_start() {
     let directory = tempfile::tempdir().unwrap();
-    for address in ["ftp://127.0.0.1:1", "127.0.0.1:8081", "http://"] {
+    for (address, said) in [
+        ("ftp://127.0.0.1:1", "payments.url"),
+        ("127.0.0.1:8081", "payments.url"),
+        ("http://", "the payment provider: "),
+    ] {
         let mut config =
             souk::config::Config { data_dir: directory.path().join(address.len().to_string()), ..Default::default() };
         point_at(&mut config, address);
-        let refused = souk::shop::Shop::open(config).await.err().map(|error| error.to_string());
-        assert!(refused.is_some_and(|text| text.starts_with("the payment provider: ")), "{address}");
+        let refused = souk::shop::Shop::open(config).await.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(refused.contains(said), "{address}: {refused:?}");
     }
 }
