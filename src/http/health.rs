@@ -16,8 +16,8 @@ use super::{
 };
 use crate::shop::{SearchStatus, StorageStatus};
 
-/// How an acknowledged change is kept. There is no other mode: a shop that acknowledged first and synced later would be faster,
-/// and another program.
+/// How an acknowledged change is kept. There is no other mode: a shop that acknowledged first and synced later would be
+/// faster, and another program.
 const DURABILITY: &str = "fdatasync before every acknowledgement";
 
 /// Whether requests are welcome. Clones are the same health.
@@ -52,8 +52,8 @@ pub(super) struct Readiness {
     lists: &'static str,
     /// Who takes the money: `simulated`, `simulator` or `stripe`.
     provider: &'static str,
-    /// Whether the provider is asked: `closed` (yes), `open` (it did not answer, so it is left alone for a while) or `half_open`
-    /// (it is tried). The shop is ready all the same: payments are pending meanwhile.
+    /// Whether the provider is asked: `closed` (yes), `open` (it did not answer, so it is left alone for a while) or
+    /// `half_open` (it is tried). The shop is ready all the same: payments are pending meanwhile.
     provider_circuit: &'static str,
     /// How many requests the provider is working on.
     provider_in_flight: u64,

@@ -1,4 +1,5 @@
-//! Log lines that a fault would repeat hundreds of times a second: one a second is written, with how many were left out.
+//! Log lines that a fault would repeat hundreds of times a second: one a second is written, with how many were left
+//! out.
 //!
 //! Logs live on the same disk as the shop more often than not, and such a fault may be a full disk. Depends on nothing.
 

@@ -1,7 +1,7 @@
 //! A search cursor: opaque text that holds the sort key of the last product shown and belongs to one request.
 //!
-//! It holds a sort key, not a number of products to skip. So a deep page costs no more than the first, and on an unchanged
-//! index no product is shown twice or left out.
+//! It holds a sort key, not a number of products to skip. So a deep page costs no more than the first, and on an
+//! unchanged index no product is shown twice or left out.
 //!
 //! Depends on `domain` and `data-encoding`.
 

@@ -66,7 +66,8 @@ fn id_heads(id: &str) -> [u64; 2] {
     std::array::from_fn(|_| u64::from_be_bytes(std::array::from_fn(|_| bytes.next().unwrap_or(0))))
 }
 
-/// The document of a listed product, or `None` for one that search does not show: a variant is found through its parent.
+/// The document of a listed product, or `None` for one that search does not show: a variant is found through its
+/// parent.
 pub(super) fn document(
     fields: &Fields,
     analyzer: &mut Analyzer,

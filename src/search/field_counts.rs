@@ -1,8 +1,9 @@
 //! How often a word occurs in each text field of a product, packed into the word's term frequency.
 //!
 //! The term frequency that tantivy stores is not how often the word occurs but a code: the low two bits count it in the
-//! description, one bit says that the brand or the category has it, and the high bits count it in the title. So one posting
-//! list per word holds all that ranking needs. The tokenizer here writes a frequency by repeating the token that often.
+//! description, one bit says that the brand or the category has it, and the high bits count it in the title. So one
+//! posting list per word holds all that ranking needs. The tokenizer here writes a frequency by repeating the token
+//! that often.
 //!
 //! Depends on tantivy's tokenizer trait.
 

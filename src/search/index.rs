@@ -1,7 +1,7 @@
 //! The projection that writes the index.
 //!
-//! The position in the log is part of every commit of the index, so content and position never disagree. Each change replaces
-//! the product's whole document, so a change may be applied twice.
+//! The position in the log is part of every commit of the index, so content and position never disagree. Each change
+//! replaces the product's whole document, so a change may be applied twice.
 //!
 //! Depends on `actors` (projections, records), `domain` and tantivy.
 
@@ -34,19 +34,20 @@ use crate::{
 /// The projection's name in logs and metrics.
 const NAME: &str = "search";
 
-/// What the writer may hold in memory before it writes a segment, in bytes: little more than tantivy's least of 15 MB. The
-/// process has 300 MB, and a larger heap makes only a first build faster.
+/// What the writer may hold in memory before it writes a segment, in bytes: little more than tantivy's least of 15 MB.
+/// The process has 300 MB, and a larger heap makes only a first build faster.
 const WRITER_HEAP_BYTES: usize = 20_000_000;
 
-/// How many segments of a size are merged into one. Fewer segments make searches faster, fewer merges make writing cheaper;
-/// a catalogue is searched more than it is changed.
+/// How many segments of a size are merged into one. Fewer segments make searches faster, fewer merges make writing
+/// cheaper; a catalogue is searched more than it is changed.
 const MERGED_SEGMENTS_MIN: usize = 4;
 
 /// The share of deleted documents from which on a segment is rewritten: they cost every search time.
 const DELETED_SHARE_MAX: f32 = 0.2;
 
-/// How many commits without any change of the catalogue may pass before the position is written. Most records of the log are
-/// not about products; writing the index for them would sync the disk for nothing. After a crash they are read again.
+/// How many commits without any change of the catalogue may pass before the position is written. Most records of the
+/// log are not about products; writing the index for them would sync the disk for nothing. After a crash they are read
+/// again.
 const COMMITS_SKIPPED_MAX: u32 = 64;
 
 /// After how long the position is written in any case, so that a compaction of the log does not outrun it.
@@ -132,7 +133,8 @@ impl IndexProjection {
         self.unless_failed(written)
     }
 
-    /// Gives the writer up where it has failed: tantivy's cannot be used again, and holds the lock that the next one needs.
+    /// Gives the writer up where it has failed: tantivy's cannot be used again, and holds the lock that the next one
+    /// needs.
     fn unless_failed<T>(&mut self, done: Result<T, Damage>) -> Result<T, ProjectionFault> {
         done.map_err(|damage| {
             self.writer = None;
@@ -164,7 +166,8 @@ fn open_writer(search: &Search) -> Result<(Result<IndexWriter, Busy>, Position),
     policy.set_min_num_segments(MERGED_SEGMENTS_MIN);
     policy.set_del_docs_ratio_before_merge(DELETED_SHARE_MAX);
     writer.set_merge_policy(Box::new(policy));
-    // A commit that failed leaves files behind whose names the same commit, made again, gives to its own, and it would fail for ever.
+    // A commit that failed leaves files behind whose names the same commit, made again, gives to its own, and it would
+    // fail for ever.
     if let Err(error) = writer.garbage_collect_files().wait() {
         // No reason to take the index for damaged.
         tracing::warn!(%error, "what a commit left behind in the search index cannot be removed");

@@ -1,8 +1,9 @@
 //! Which products match, and how well: walks the posting lists of a query's words and filters, segment by segment.
 //!
-//! Two walks. *All words*: the lists leapfrog over each other. *Any word*: shares are added up in a window of documents, which also
-//! tells how many of the words a product has. Both add the shares of a product in the order of the query, so its score is the
-//! same number in both, in every segment and on every page. Depends on tantivy's posting lists.
+//! Two walks. *All words*: the lists leapfrog over each other. *Any word*: shares are added up in a window of
+//! documents, which also tells how many of the words a product has. Both add the shares of a product in the order of
+//! the query, so its score is the same number in both, in every segment and on every page. Depends on tantivy's posting
+//! lists.
 
 use tantivy::{
     DocId, DocSet, TERMINATED, Term,
@@ -98,7 +99,8 @@ impl Keys<'_> {
     #[inline]
     fn key(&self, doc: DocId, words: u8, score: f32) -> u64 {
         match self.sort {
-            // More of the words come first. Scores are not negative, and the bits of such numbers have the numbers' order.
+            // More of the words come first. Scores are not negative, and the bits of such numbers have the numbers'
+            // order.
             Sort::Relevance => u64::from(words) << 32 | u64::from(score.to_bits()),
             Sort::PriceAscending => self.price(doc).map_or(0, |price| PRICE_KEY_MAX.saturating_sub(price).max(1)),
             Sort::PriceDescending => self.price(doc).map_or(0, |price| price.saturating_add(1)),
@@ -180,7 +182,8 @@ fn meet(lists: &mut [SegmentPostings], mut target: DocId) -> DocId {
 
 fn every_doc(segment: &Segment, filters: &mut [SegmentPostings], mut offer: impl FnMut(DocId)) {
     if filters.is_empty() {
-        // The newest stand last in a segment and come first when everything is browsed: the page is full of them at once.
+        // The newest stand last in a segment and come first when everything is browsed: the page is full of them at
+        // once.
         (0..segment.end()).rev().for_each(offer);
         return;
     }

@@ -6,11 +6,12 @@
 //!                  SearchPage ◀─ page (the best, in order) ◀─ matching ◀─ SearchRequest ◀──┘
 //! ```
 //!
-//! tantivy keeps the posting lists, the columns and the commits. Which products match and in which order is decided here, in
-//! `matching` and `page`: one posting list per word, exact totals, pages that continue after the last product shown.
+//! tantivy keeps the posting lists, the columns and the commits. Which products match and in which order is decided
+//! here, in `matching` and `page`: one posting list per word, exact totals, pages that continue after the last product
+//! shown.
 //!
-//! *Invariants.* What is found is what was committed last; a commit holds its position in the log. A damaged index is moved aside and
-//! built again, never a reason not to start. The text of a query is only ever words.
+//! *Invariants.* What is found is what was committed last; a commit holds its position in the log. A damaged index is
+//! moved aside and built again, never a reason not to start. The text of a query is only ever words.
 //!
 //! Depends on `domain` (products), `actors` (what a projection is) and `storage` (records and positions).
 
@@ -97,9 +98,9 @@ struct Files {
 }
 
 impl Search {
-    /// Opens the index in `directory`, of the log of `store`, which says whether it can be followed from a position. Where there
-    /// is no index it begins empty; where it is damaged, of another version or of another log it is moved aside, with an error
-    /// in the log, and begins empty: [`Search::status`] tells.
+    /// Opens the index in `directory`, of the log of `store`, which says whether it can be followed from a position.
+    /// Where there is no index it begins empty; where it is damaged, of another version or of another log it is moved
+    /// aside, with an error in the log, and begins empty: [`Search::status`] tells.
     ///
     /// # Errors
     /// Not even an empty index can be made there.
@@ -174,8 +175,8 @@ impl Search {
         *self.shared.status.write() = Status::Ready;
     }
 
-    /// Reads every file of the index and compares it with its checksum: for a check in the background. Takes about as long
-    /// as reading the files.
+    /// Reads every file of the index and compares it with its checksum: for a check in the background. Takes about as
+    /// long as reading the files.
     ///
     /// # Errors
     /// What is damaged. [`Search::open_for`] then builds the index anew.

@@ -1,7 +1,9 @@
-//! Opening the index on disk: as it stands where it is whole, empty where there is none, empty again where it is damaged.
+//! Opening the index on disk: as it stands where it is whole, empty where there is none, empty again where it is
+//! damaged.
 //!
-//! The index is a projection: whatever is lost in it can be built again from the log, so damage never keeps the shop closed.
-//! A damaged index is moved aside, not deleted, for whoever wants to know what happened. Depends on tantivy and the file system.
+//! The index is a projection: whatever is lost in it can be built again from the log, so damage never keeps the shop
+//! closed. A damaged index is moved aside, not deleted, for whoever wants to know what happened. Depends on tantivy and
+//! the file system.
 
 use std::{
     fs, io,

@@ -1,8 +1,8 @@
 //! Collects one page: keeps the best `limit` products that come after a cursor, and counts all that match.
 //!
-//! Products are ordered by a sort key (greater first) and then by their id (smaller first). Within a segment the ordinals of
-//! ids have the order of the ids. Across segments the first bytes of the ids are compared, and the whole ids only where
-//! those are equal.
+//! Products are ordered by a sort key (greater first) and then by their id (smaller first). Within a segment the
+//! ordinals of ids have the order of the ids. Across segments the first bytes of the ids are compared, and the whole
+//! ids only where those are equal.
 //!
 //! Depends on tantivy's columns.
 

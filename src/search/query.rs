@@ -1,7 +1,7 @@
 //! Answers a search request from one snapshot of the index.
 //!
-//! The text of a query is split into words here, never parsed by tantivy's query language: whatever it contains, it is words
-//! to look for. A search runs on the caller's thread and takes tens to hundreds of microseconds.
+//! The text of a query is split into words here, never parsed by tantivy's query language: whatever it contains, it is
+//! words to look for. A search runs on the caller's thread and takes tens to hundreds of microseconds.
 //!
 //! Depends on the domain and on tantivy.
 
@@ -22,9 +22,9 @@ use super::{
 
 /// The most different words of a query that are looked for; later ones are ignored. Each costs a posting list.
 pub const QUERY_WORDS_MAX: usize = 16;
-/// Where fewer products than this have all words of a query, products with some of the words follow: enough to fill one page
-/// of the usual size. Only in the order of relevance, where they come last. In every other order they would stand between the
-/// good ones, so there they are shown only where no product has all words.
+/// Where fewer products than this have all words of a query, products with some of the words follow: enough to fill one
+/// page of the usual size. Only in the order of relevance, where they come last. In every other order they would stand
+/// between the good ones, so there they are shown only where no product has all words.
 pub const ALL_WORDS_PRODUCTS_MIN: usize = PAGE_PRODUCTS_DEFAULT;
 
 /// Answers `request` from one state of the index.

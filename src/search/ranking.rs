@@ -1,11 +1,11 @@
 //! How much a word found in a product adds to its score: BM25 within a text field, and a step from field to field.
 //!
 //! BM25's share of one word is always less than the word's weight, `idf × (K1 + 1)`. A word in the brand or category is
-//! lifted by one such weight, one in the title by two: so no description, however often it repeats a word, ranks above a
-//! title that has it. Over several words the shares are added.
+//! lifted by one such weight, one in the title by two: so no description, however often it repeats a word, ranks above
+//! a title that has it. Over several words the shares are added.
 //!
-//! The numbers were chosen by measuring NDCG@10 on two judged sets of queries (`tests/quality.rs`); none of them is at a
-//! point where a small change matters.
+//! The numbers were chosen by measuring NDCG@10 on two judged sets of queries (`tests/quality.rs`); none of them is at
+//! a point where a small change matters.
 //!
 //! Depends on [`super::field_counts`].
 

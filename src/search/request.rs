@@ -32,7 +32,8 @@ pub enum Sort {
 /// What is looked for. The default finds everything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SearchRequest {
-    /// Words to look for, at most [`QUERY_BYTES_MAX`]. Absent or blank: everything. Without any letter or digit: nothing.
+    /// Words to look for, at most [`QUERY_BYTES_MAX`]. Absent or blank: everything. Without any letter or digit:
+    /// nothing.
     pub text: Option<String>,
     /// Only products in this category or below it: the path, top level first, without regard to case. Empty: all.
     pub category: Vec<String>,

@@ -1,8 +1,8 @@
 //! What the index holds of a product: the fields, and the version of them that an index on disk must have.
 //!
-//! Every word of a product is in one field, `words`. How often it occurs in title, label and description is coded in its term
-//! frequency ([`super::field_counts`]), so that a search reads one posting list per word. What a page of results shows is
-//! stored as one small card.
+//! Every word of a product is in one field, `words`. How often it occurs in title, label and description is coded in
+//! its term frequency ([`super::field_counts`]), so that a search reads one posting list per word. What a page of
+//! results shows is stored as one small card.
 //!
 //! Depends on tantivy.
 
@@ -12,8 +12,8 @@ use tantivy::{
     store::Compressor,
 };
 
-/// The version of the schema, of the word analysis and of the card. An index of another version is built anew, so this grows
-/// with every change of what is written for a product.
+/// The version of the schema, of the word analysis and of the card. An index of another version is built anew, so this
+/// grows with every change of what is written for a product.
 pub(super) const SCHEMA_VERSION: u32 = 1;
 
 /// The name of the tokenizer of the field `words`.
@@ -24,8 +24,8 @@ const CARD_BLOCK_BYTES: usize = 2 * 1024;
 
 /// The column of the ids, which break ties.
 pub(super) const ID_COLUMN: &str = "id";
-/// The columns of the first sixteen bytes of the ids, as two numbers: they order nearly all ids of different segments without
-/// a look into the dictionaries of the ids, which are compressed.
+/// The columns of the first sixteen bytes of the ids, as two numbers: they order nearly all ids of different segments
+/// without a look into the dictionaries of the ids, which are compressed.
 pub(super) const ID_HEAD_COLUMNS: [&str; 2] = ["id_head_first", "id_head_second"];
 /// The column of the prices, in minor units; products without a price have no value.
 pub(super) const PRICE_COLUMN: &str = "price_minor";

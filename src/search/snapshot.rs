@@ -1,7 +1,7 @@
 //! One unchanging state of the index, with everything a search reads already opened.
 //!
-//! Opening columns and dictionaries costs more than a small search, so it is done once per commit instead of once per query.
-//! Depends on tantivy.
+//! Opening columns and dictionaries costs more than a small search, so it is done once per commit instead of once per
+//! query. Depends on tantivy.
 
 use std::sync::{Arc, OnceLock};
 

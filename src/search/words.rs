@@ -1,8 +1,8 @@
 //! From text to the words that are indexed and searched for; the same for both, or nothing would be found.
 //!
-//! A word is a run of letters and digits in lower case, without accents, reduced to its English stem: `Women's` and `woman`
-//! are not the same word, `batteries` and `battery` are. Names of models stay whole (`c4872a`); those written in parts
-//! (`TN-2110`) are also found written as one (`tn2110`). Depends on tantivy's token filters.
+//! A word is a run of letters and digits in lower case, without accents, reduced to its English stem: `Women's` and
+//! `woman` are not the same word, `batteries` and `battery` are. Names of models stay whole (`c4872a`); those written
+//! in parts (`TN-2110`) are also found written as one (`tn2110`). Depends on tantivy's token filters.
 
 use std::borrow::Cow;
 

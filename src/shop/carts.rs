@@ -29,7 +29,8 @@ pub struct CartPage {
     /// The cost of a checkout of the whole cart, with shipping and tax: the `total_price` to state. `None` if the cart
     /// is empty or a line has a problem. There may still be too little stock: see [`CartLine::available`].
     pub total: Option<Money>,
-    /// Why the payment provider would not take the total. An amount that is only too small is ordered, and then declined.
+    /// Why the payment provider would not take the total. An amount that is only too small is ordered, and then
+    /// declined.
     pub amount_problem: Option<AmountRefused>,
 }
 

@@ -1,7 +1,7 @@
 //! The shop as a library: what shoppers, sellers and operators can do, as Rust functions on [`Shop`].
 //!
-//! [`Shop::open`] composes storage, actors and projections; each file beside this one is a capability. The HTTP edge only
-//! translates requests into these calls, and a program that embeds the shop makes the same ones.
+//! [`Shop::open`] composes storage, actors and projections; each file beside this one is a capability. The HTTP edge
+//! only translates requests into these calls, and a program that embeds the shop makes the same ones.
 //!
 //! May depend on `search`, `actors`, `storage`, `payments`, `identity` and `domain`.
 
@@ -73,8 +73,8 @@ pub use crate::{
     storage::Status as StorageStatus,
 };
 
-/// The least time between two commits of the lists while nobody waits for them, in milliseconds: most orders come and go through
-/// several stages within it, of which only the last is written.
+/// The least time between two commits of the lists while nobody waits for them, in milliseconds: most orders come and
+/// go through several stages within it, of which only the last is written.
 const LISTS_COMMIT_MS_MIN: u64 = 500;
 
 /// How long the end of a rebuild is waited for before it is looked for again.
@@ -309,11 +309,11 @@ impl Shop {
         })))
     }
 
-    /// Closes the shop: orders under way come to rest, entities answer what is queued, everything is written out, and streams
-    /// of events end. Closing it again does nothing.
+    /// Closes the shop: orders under way come to rest, entities answer what is queued, everything is written out, and
+    /// streams of events end. Closing it again does nothing.
     ///
-    /// Dropping the last clone of a shop that was not closed ends it too: nothing that was acknowledged is lost, but what was
-    /// on its way is cut off, and the next start takes longer.
+    /// Dropping the last clone of a shop that was not closed ends it too: nothing that was acknowledged is lost, but
+    /// what was on its way is cut off, and the next start takes longer.
     ///
     /// # Errors
     /// The storage's fault, where something could not be written.
@@ -394,7 +394,8 @@ impl Shop {
 fn search_follower(search: &Search, progress: &Progress, ending: &CancellationToken) -> crate::actors::follower::Open {
     let (search, progress, ending) = (search.clone(), progress.clone(), ending.clone());
     Arc::new(move || -> Result<Box<dyn Projection>, ProjectionFault> {
-        // An index that was opened empty or anew is complete when it has caught up; until then it says that it is rebuilding.
+        // An index that was opened empty or anew is complete when it has caught up; until then it says that it is
+        // rebuilding.
         let (rebuilt, progress) = (search.clone(), progress.clone());
         let caught_up = async move {
             while progress.catch_up(CATCH_UP).await == CaughtUp::No {}

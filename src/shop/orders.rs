@@ -24,8 +24,8 @@ use crate::{
 /// The length of a cursor of a list in the order of time, in bytes.
 pub(super) const TIME_AND_ID_BYTES: usize = 8 + 16;
 
-/// Among how many of a customer's newest orders one is looked for by its number: more than a person places, and some ten
-/// milliseconds of reading.
+/// Among how many of a customer's newest orders one is looked for by its number: more than a person places, and some
+/// ten milliseconds of reading.
 const NUMBERED_MAX: usize = 10_000;
 
 /// A request to order lines of the cart.
@@ -157,8 +157,8 @@ impl Shop {
         accepted.await.map_err(|_| Error::Unknown)?
     }
 
-    /// Like [`Shop::execute_and_drive`], in the caller's task. `begun` receives at once whether the order has accepted the
-    /// command.
+    /// Like [`Shop::execute_and_drive`], in the caller's task. `begun` receives at once whether the order has accepted
+    /// the command.
     pub(super) async fn execute_and_drive_here(
         &self,
         id: OrderId,

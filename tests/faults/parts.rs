@@ -2,8 +2,8 @@
 //!
 //! Two shops are made once, and one of them is copied when it is half as old. Each case changes one part in a copy of
 //! the shop and starts the program on it. The table says what must come of it: the shop is whole, or it is made whole
-//! and says so in its log, or the start is refused with an exit code and a text that names the part and the remedy. From
-//! the first moment in which `/readyz` says ready, everybody is shown what they were shown before.
+//! and says so in its log, or the start is refused with an exit code and a text that names the part and the remedy.
+//! From the first moment in which `/readyz` says ready, everybody is shown what they were shown before.
 //!
 //! A short run has one case for each part, a long one (`--cycles 1`) all of them. What cannot be read because of its
 //! permissions is not tried: root can read everything.

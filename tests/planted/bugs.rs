@@ -1,8 +1,8 @@
 //! The bugs in `tests/planted/bugs/`, each a file of edits, and what they make of the shop's source.
 //!
-//! An edit replaces a text that must occur exactly once in its file, so a bug cannot silently lose its place; `tests/tidy/`
-//! checks that on every run. The word `BUG` in a replacement becomes a question at runtime: all bugs are in one program, and
-//! one of them at most is switched on. Depends on nothing of the shop.
+//! An edit replaces a text that must occur exactly once in its file, so a bug cannot silently lose its place;
+//! `tests/tidy/` checks that on every run. The word `BUG` in a replacement becomes a question at runtime: all bugs are
+//! in one program, and one of them at most is switched on. Depends on nothing of the shop.
 
 use std::{collections::BTreeMap, fs, ops::Range, path::Path};
 

@@ -2,8 +2,9 @@
 //! answers, and the checker on the running shop, on the history, and on the directory. The invariant that a bug breaks
 //! must find it; without a bug the same script must be clean.
 //!
-//! `cargo test --test planted` tries three bugs, with `PLANTED=all` every bug in `tests/planted/bugs/`, with `PLANTED=Name`
-//! that one, and prints the checker's reports. The product has no code for them: they are edits of a copy.
+//! `cargo test --test planted` tries three bugs, with `PLANTED=all` every bug in `tests/planted/bugs/`, with
+//! `PLANTED=Name` that one, and prints the checker's reports. The product has no code for them: they are edits of a
+//! copy.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
 mod bugs;

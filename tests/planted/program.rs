@@ -1,7 +1,8 @@
 //! The program with all bugs in it: a copy of the repository below the target directory, edited and built.
 //!
-//! It is built in the target directory of the tests, so dependencies are not built again, and under a name of its own, so
-//! nothing takes it for the shop. Files that did not change are not written, so a second run builds only what changed.
+//! It is built in the target directory of the tests, so dependencies are not built again, and under a name of its own,
+//! so nothing takes it for the shop. Files that did not change are not written, so a second run builds only what
+//! changed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,8 +32,8 @@ pub(crate) fn build(bugs: &[Bug]) -> PathBuf {
     let manifest = files.get_mut(Path::new("Cargo.toml")).expect("the manifest was read");
     *manifest = renamed(std::str::from_utf8(manifest).expect("the manifest is text")).into_bytes();
     write(&copy, &files);
-    // With a test and for the whole workspace, because then dependencies have the features that they have in the checks of
-    // the repository, and are there already. The lints are not for the bugs.
+    // With a test and for the whole workspace, because then dependencies have the features that they have in the checks
+    // of the repository, and are there already. The lints are not for the bugs.
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command

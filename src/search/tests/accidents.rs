@@ -217,7 +217,8 @@ fn a_commit_that_failed_can_be_made_again() {
         let change = [delisted("p-0"), listed(&format!("p-{position}"), titled("Lantern"), position)];
         for _ in 0..3 {
             shop.projection.apply(&change).unwrap();
-            // A file cannot take the place of a directory, so the commit gets as far as it can and fails at its last step.
+            // A file cannot take the place of a directory, so the commit gets as far as it can and fails at its last
+            // step.
             fs::rename(&meta, &aside).unwrap();
             fs::create_dir(&meta).unwrap();
             let failed = shop.projection.commit(Position(position)).unwrap_err();
@@ -226,7 +227,8 @@ fn a_commit_that_failed_can_be_made_again() {
             fs::rename(&aside, &meta).unwrap();
             let search = shop.search.clone();
             drop(shop.projection);
-            // As the root does; the threads of the writer that failed end a little later, and what they know of is not removed.
+            // As the root does; the threads of the writer that failed end a little later, and what they know of is not
+            // removed.
             thread::sleep(RESTART);
             shop.projection = IndexProjection::new(search).unwrap();
             assert_eq!(shop.projection.position(), Position(position - 1));
