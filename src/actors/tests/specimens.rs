@@ -182,6 +182,7 @@ fn refund(number: u32, cause: RefundCause) -> Refund {
         key: Some(RequestKey { key: 0x7777, fingerprint: 0x8888 }),
         at: AT,
         state: None,
+        retries: None,
         restocked: false,
         needs_refresh: false,
     }

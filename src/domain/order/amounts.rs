@@ -141,6 +141,7 @@ impl Order {
             key: None,
             at,
             state: None,
+            retries: None,
             restocked: false,
             needs_refresh: false,
         }

@@ -117,6 +117,8 @@ pub struct Refund {
     pub shipping: Shipping,
     /// How much.
     pub amount: Money,
+    /// The failed refund that this one tries again.
+    pub retries: Option<u32>,
     /// The units that are to be sold again: no unit comes back into the stock by two refunds, of which one may have
     /// failed.
     pub restock: Units,
@@ -331,16 +333,10 @@ impl Order {
             return Err(Rejection::WrongStatus { status });
         }
         self.check_refunds()?;
-        if failed.cause != RefundCause::Stray && self.refunded_beyond(failed) {
-            return Err(Rejection::NothingToRefund);
-        }
-        // What has gone back otherwise since cannot go back again.
-        let minor = failed.amount.minor.min(self.left_of(failed.attempt));
-        if minor == 0 && failed.amount.minor > 0 {
-            return Err(Rejection::NothingToRefund);
-        }
+        let minor = self.can_go_back(failed)?;
         let again = Refund {
             number: self.next_refund(),
+            retries: Some(number),
             amount: Money { minor, ..failed.amount },
             by: Some(by),
             key: None,
@@ -352,6 +348,18 @@ impl Order {
             ..failed.clone()
         };
         Ok(Some(Event::Requested { refund: again }.into()))
+    }
+
+    /// How much of a failed refund can still go back, in minor units: what has gone back otherwise since cannot go back
+    /// again. Of a refund that was tried again only the latest try counts.
+    fn can_go_back(&self, failed: &Refund) -> Result<u64, Rejection> {
+        let minor = failed.amount.minor.min(self.left_of(failed.attempt));
+        let is_retried = self.refunds.iter().any(|later| later.retries == Some(failed.number));
+        let is_refunded = failed.cause != RefundCause::Stray && self.refunded_beyond(failed);
+        if is_retried || is_refunded || (minor == 0 && failed.amount.minor > 0) {
+            return Err(Rejection::NothingToRefund);
+        }
+        Ok(minor)
     }
 
     /// Whether what a failed refund was for has been refunded by another one since.
@@ -377,6 +385,15 @@ impl Order {
         let (_, status) = self.placed()?;
         let refund = self.refund(number).ok_or(Rejection::WrongStatus { status })?;
         let is_news = refund.state.as_ref().is_none_or(|known| state.rank() > known.rank());
+        // Only what has failed goes back by hand, and not while it is tried again, or after that.
+        if is_news && *state == RefundState::ByHand {
+            if !refund.has_failed() {
+                return Err(Rejection::WrongStatus { status });
+            }
+            if self.can_go_back(refund)? < refund.amount.minor {
+                return Err(Rejection::NothingToRefund);
+            }
+        }
         Ok(if is_news {
             Some(Event::Advanced { number, state: state.clone(), at: now }.into())
         } else if refund.needs_refresh {

@@ -8,9 +8,10 @@
 //! where a tour says otherwise. Order, cart and inventories remember; what the checkout knows is lost with every crash,
 //! so it is in no state here.
 //!
-//! `world` is what can happen, `quiescent` what comes of it when nothing disturbs the shop any more. Depends on the
-//! order's rules.
+//! `world` is what can happen, `operators` what people decide about issues, `quiescent` what comes of it when nothing
+//! disturbs the shop any more. Depends on the order's rules.
 
+mod operators;
 mod quiescent;
 mod world;
 
@@ -43,6 +44,8 @@ struct Tour {
     refunds_elsewhere: bool,
     /// Whether the seller packs, and the carrier delivers; otherwise orders are only sent.
     delivers: bool,
+    /// Whether issues are raised, and operators decide about them.
+    has_operators: bool,
 }
 
 /// Which status follows which.
@@ -101,6 +104,7 @@ const PLAIN: Tour = Tour {
     captures_late: false,
     refunds_elsewhere: false,
     delivers: false,
+    has_operators: false,
 };
 
 #[test]
@@ -172,4 +176,12 @@ fn an_order_that_cannot_be_had_ends_well_whatever_happens() {
     walk(&Tour { name: "one line short", stock: [5, 0], ..late });
     walk(&Tour { name: "both lines short", stock: [1, 0], ..late });
     walk(&Tour { name: "another cart", stale_cart: true, ..late });
+}
+
+#[test]
+fn an_order_about_which_operators_decide_ends_well_whatever_happens() {
+    let decided = Tour { has_operators: true, is_quick: true, ..PLAIN };
+    walk(&Tour { name: "operators decide", ..decided });
+    walk(&Tour { name: "operators decide about refunds", gives_back: true, ..decided });
+    walk(&Tour { name: "operators decide about strays", captures_late: true, ..decided });
 }

@@ -70,7 +70,11 @@ impl World {
             }
         }
         for (number, (_, state)) in self.provider.refunds.clone() {
-            if self.order.refund(number).is_some_and(|known| known.state.as_ref() != Some(&state)) {
+            if self
+                .order
+                .refund(number)
+                .is_some_and(|known| known.state != Some(RefundState::ByHand) && known.state.as_ref() != Some(&state))
+            {
                 self.tell(&Command::Notify { about: About::Refund(number), notice: None });
             }
         }
@@ -97,7 +101,7 @@ impl World {
         let captures = captured.count();
         let taken = total().minor * u64::try_from(captures).unwrap();
         let elsewhere = self.provider.elsewhere.values().sum::<u64>();
-        (taken - refunded.map(|(minor, _)| minor).sum::<u64>() - elsewhere, captures)
+        (taken - refunded.map(|(minor, _)| minor).sum::<u64>() - elsewhere - self.given_by_hand(), captures)
     }
 
     /// What holds at every moment.

@@ -60,6 +60,8 @@ pub(super) struct World {
     pub(super) pays: u8,
     pub(super) refunds: u8,
     pub(super) returns: u8,
+    /// How often an operator has decided something.
+    pub(super) decisions: u8,
 }
 
 fn tell<E: Entity>(entity: &mut E, command: &E::Command, now: Timestamp) -> Result<(), E::Rejection> {
@@ -123,6 +125,7 @@ impl World {
             pays: 0,
             refunds: 0,
             returns: 0,
+            decisions: 0,
         }
     }
 
@@ -146,6 +149,7 @@ impl World {
         issues.iter().for_each(|known| (&known.kind, known.resolved.is_some()).hash(&mut hasher));
         (self.keys, &self.provider, self.is_late, self.arrived, self.pays, self.refunds, self.returns)
             .hash(&mut hasher);
+        self.decisions.hash(&mut hasher);
         self.flying.iter().for_each(|flying| hash(flying).hash(&mut hasher));
         hasher.finish()
     }
@@ -497,6 +501,9 @@ impl World {
         }
         worlds.extend(self.elsewhere());
         worlds.extend(self.people(tour));
+        if tour.has_operators {
+            worlds.extend(self.operators());
+        }
         for poll in [Poll::IfNeeded, Poll::Now] {
             if let Some(Turn::Do(step)) = self.order.turn(self.now(), poll) {
                 worlds.extend(self.steps(&step));
