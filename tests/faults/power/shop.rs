@@ -168,8 +168,10 @@ impl Running {
         let (mut sold, mut open, mut captured) = (0, 0, HashMap::<String, Vec<Value>>::new());
         for line in fs::read_to_string(ledger).unwrap().lines() {
             let Ok(line) = serde_json::from_str::<Value>(line) else { continue };
+            // The first line names the shop, and has no key.
+            let Some(key) = line["key"].as_str() else { continue };
             if line["declined"].is_null() {
-                let order = line["key"].as_str().unwrap().split(':').next().unwrap().to_owned();
+                let order = key.split(':').next().unwrap().to_owned();
                 captured.entry(order).or_default().push(line["amount"].clone());
             }
         }
