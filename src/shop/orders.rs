@@ -294,7 +294,7 @@ impl Shop {
         self.list_orders(OrdersOf::Customer(who.user), after, limit).await
     }
 
-    /// The caller's own orders with this number, one as good as always, among their newest [`NUMBERED_MAX`].
+    /// The caller's own orders with this number, almost always one, among their newest `NUMBERED_MAX`.
     ///
     /// There is no list by number: ids are random, so each entry would cost a page of the state.
     ///
