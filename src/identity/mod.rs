@@ -251,21 +251,6 @@ impl Identity {
         RefreshToken::read(&self.keys, text, now)
     }
 
-    /// Applies an event of an account to access tokens that are already issued. Call it for every event of an account
-    /// before its command is answered; repeated calls are harmless.
-    pub fn apply_event(&self, account: AccountId, event: &Event, now: Timestamp) {
-        match event {
-            Event::Registered { .. } | Event::SessionStarted { .. } | Event::Rotated { .. } | Event::Erased { .. } => {}
-            Event::ReuseDetected { family, .. } | Event::SessionEnded { family } => self.revoke_session(*family, now),
-            Event::RevokedAll { epoch }
-            | Event::PasswordChanged { epoch, .. }
-            | Event::RoleGranted { epoch, .. }
-            | Event::ErasureBegun { epoch, .. } => {
-                self.revoke_account(account, *epoch, now);
-            }
-        }
-    }
-
     /// Revokes the account's access tokens of an epoch before `epoch_min`.
     pub fn revoke_account(&self, account: AccountId, epoch_min: u32, now: Timestamp) {
         self.access.revocations.revoke_account(account, epoch_min, now);

@@ -45,9 +45,12 @@ impl Shop {
         let name: Option<Arc<str>> = name.map(Arc::from);
         let register = Command::Register { user, role, password_hash, name: name.clone() };
         self.0.runtime.entities.accounts.ask(&account, register).await?;
-        // A crash in between leaves a seller without a name, which it can give itself at any time.
         if let (Role::Seller, Some(name)) = (role, name) {
-            self.0.runtime.entities.sellers.ask(&SellerId::of(user), seller::Command::Name(name)).await?;
+            let named = self.0.runtime.entities.sellers.ask(&SellerId::of(user), seller::Command::Name(name)).await;
+            // The account is there, so this is no failure of the registration. A seller can name itself at any time.
+            if let Err(error) = named {
+                tracing::warn!(seller = %SellerId::of(user), %error, "a new seller has no name yet");
+            }
         }
         Ok(user)
     }
@@ -141,12 +144,9 @@ impl Shop {
         let now = self.0.clock.now();
         let token = self.0.identity.read_refresh(refresh_token, now)?;
         let (family, counter) = (token.family, token.counter);
-        let asked = self.0.runtime.entities.accounts.ask(&token.account, Command::Refresh { family, counter }).await;
-        let holder = asked?.view.holder.ok_or(Error::Token(TokenError::Revoked))?;
-        let Some(session) = holder.successor(family, counter) else {
-            self.0.identity.revoke_session(family, now);
-            return Err(Error::RefreshReused);
-        };
+        let view = self.revoking(token.account, Command::Refresh { family, counter }).await?;
+        let holder = view.holder.ok_or(Error::Token(TokenError::Revoked))?;
+        let session = holder.successor(family, counter).ok_or(Error::RefreshReused)?;
         let tokens = self.0.identity.issue(token.account, &holder, session, now)?;
         Ok(Session { user: holder.user, role: holder.role, tokens })
     }
@@ -156,8 +156,7 @@ impl Shop {
     /// # Errors
     /// The storage failed.
     pub async fn logout(&self, who: &Principal) -> Result<(), Error> {
-        self.0.runtime.entities.accounts.ask(&who.account, Command::EndSession { family: who.family }).await?;
-        self.0.identity.revoke_session(who.family, self.0.clock.now());
+        self.revoking(who.account, Command::EndSession { family: who.family }).await?;
         Ok(())
     }
 
@@ -198,10 +197,32 @@ impl Shop {
         })
     }
 
-    pub(super) async fn revoking(&self, account: AccountId, command: Command) -> Result<(), Error> {
-        let View { holder, former } = self.0.runtime.entities.accounts.ask(&account, command).await?.view;
-        let epoch = holder.map(|holder| holder.epoch).or(former.map(|former| former.epoch));
-        self.0.identity.revoke_account(account, epoch.unwrap_or(0), self.0.clock.now());
-        Ok(())
+    /// Executes a command that can end tokens, and ends the access tokens that are out. In a task: a caller that stops
+    /// waiting does not leave tokens valid.
+    pub(super) async fn revoking(&self, account: AccountId, command: Command) -> Result<View, Error> {
+        let shop = self.clone();
+        let executed = tokio::spawn(async move {
+            let session = match &command {
+                Command::EndSession { family } | Command::Refresh { family, .. } => Some(*family),
+                _ => None,
+            };
+            let view = shop.0.runtime.entities.accounts.ask(&account, command).await?.view;
+            let (identity, now) = (&shop.0.identity, shop.0.clock.now());
+            match session {
+                Some(family) => {
+                    // A refresh token that was used before has ended its session; one in order has not.
+                    if !view.holder.as_ref().is_some_and(|holder| holder.family(family).is_some()) {
+                        identity.revoke_session(family, now);
+                    }
+                }
+                None => {
+                    let former = view.former.as_ref().map(|former| former.epoch);
+                    let epoch = view.holder.as_ref().map(|holder| holder.epoch).or(former);
+                    identity.revoke_account(account, epoch.unwrap_or(0), now);
+                }
+            }
+            Ok::<_, Error>(view)
+        });
+        executed.await.map_err(Error::fault)?
     }
 }

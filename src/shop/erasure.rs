@@ -65,10 +65,7 @@ impl Shop {
                 return Err(Error::OrdersUnfinished { orders });
             }
         }
-        // In a task, so that a caller that stops waiting does not leave tokens valid.
-        let shop = self.clone();
-        let begun = tokio::spawn(async move { shop.revoking(account, Command::BeginErasure { by }).await });
-        begun.await.map_err(Error::fault)??;
+        self.revoking(account, Command::BeginErasure { by }).await?;
         let limit = Duration::from_millis(self.config().limits.payment_wait_ms_max);
         let finished = tokio::time::timeout(limit, self.0.runtime.erasure.finish(account)).await;
         Ok(finished.unwrap_or(Finished::No))

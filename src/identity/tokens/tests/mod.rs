@@ -78,7 +78,12 @@ impl World {
     fn command(&mut self, command: &Command, now: Timestamp) {
         let event = self.account.decide(command, now).unwrap().unwrap();
         self.account.apply(&event);
-        self.identity.apply_event(ACCOUNT, &event, now);
+        match &event {
+            Event::ReuseDetected { family, .. } | Event::SessionEnded { family } => {
+                self.identity.revoke_session(*family, now);
+            }
+            _ => self.identity.revoke_account(ACCOUNT, self.holder().epoch, now),
+        }
     }
 }
 
