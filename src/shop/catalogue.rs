@@ -32,6 +32,15 @@ pub struct ProductPage {
     pub seller: SellerPage,
 }
 
+/// What a product's page shows of one of its variants.
+#[derive(Debug, Clone)]
+pub struct VariantPage {
+    /// What is said about it.
+    pub product: product::View,
+    /// What is in stock.
+    pub stock: inventory::View,
+}
+
 impl Shop {
     /// A product's page. A delisted product has one for its seller only.
     ///
@@ -51,6 +60,17 @@ impl Shop {
         let rating = Rating::average(product.details.imported_rating, reviews);
         let seller = self.seller_page(product.seller).await?;
         Ok(ProductPage { id: id.clone(), product, stock, rating, seller })
+    }
+
+    /// What a page shows of a variant. There is nothing to show of a delisted one.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn variant(&self, id: &ProductId) -> Result<VariantPage, Error> {
+        let (product, stock) =
+            tokio::try_join!(self.0.runtime.entities.products.read(id), self.0.runtime.entities.inventories.read(id))?;
+        let product = product.view.filter(|product| product.listed).ok_or(Error::NotFound("product"))?;
+        Ok(VariantPage { product, stock: stock.view })
     }
 
     /// Creates a product that belongs to the caller.

@@ -120,7 +120,7 @@ pub(super) async fn show(
 async fn render(app: &App, page: &ProductPage) -> Result<Rendered, Problem> {
     let mut variants = Vec::with_capacity(page.product.details.variants.len());
     for variant in &page.product.details.variants {
-        variants.push((variant, app.shop.product(&variant.product, None).await.ok()));
+        variants.push((variant, app.shop.variant(&variant.product).await.ok()));
     }
     app.pages.get(page, &variants)
 }

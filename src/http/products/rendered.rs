@@ -18,7 +18,7 @@ use super::shapes::Shown;
 use crate::{
     domain::{ids::ProductId, product::Variant},
     http::error::Problem,
-    shop::catalogue::ProductPage,
+    shop::catalogue::{ProductPage, VariantPage},
 };
 
 /// The size of this cache as a fraction of the view cache of one kind: a quarter, by default some ten thousand pages.
@@ -29,7 +29,7 @@ const PAGE_OVERHEAD_BYTES: usize = 256;
 const JSON_BYTES: usize = 1_024;
 
 /// A variant with its page; `None` if it cannot be seen.
-pub(super) type SeenVariant<'a> = (&'a Variant, Option<ProductPage>);
+pub(super) type SeenVariant<'a> = (&'a Variant, Option<VariantPage>);
 
 /// The versions of everything on a page, which its ETag contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -18,7 +18,10 @@ use crate::{
         paging,
         sellers::SellerBody,
     },
-    shop::{CategoryCount, Error, Hit, SearchRequest, Sort, catalogue::ProductPage},
+    shop::{
+        CategoryCount, Error, Hit, SearchRequest, Sort,
+        catalogue::{ProductPage, VariantPage},
+    },
 };
 
 /// The separator of the levels of a category in a query.
@@ -250,10 +253,10 @@ impl<'a> Shown<'a> {
     /// The page of a product with its variants.
     pub(in crate::http) fn new(
         page: &'a ProductPage,
-        variants: &'a [(&'a product::Variant, Option<ProductPage>)],
+        variants: &'a [(&'a product::Variant, Option<VariantPage>)],
     ) -> Self {
         let details = &page.product.details;
-        let variant = |(variant, page): &'a (&'a product::Variant, Option<ProductPage>)| ShownVariant {
+        let variant = |(variant, page): &'a (&'a product::Variant, Option<VariantPage>)| ShownVariant {
             product_id: variant.product.as_str(),
             options: object(&variant.options),
             price: page.as_ref().and_then(|page| page.product.details.price),
