@@ -1,6 +1,9 @@
 # What the scripts beside it share: a scratch directory, a shop, and the end of both. To be sourced in the repository's root.
 
+# The program that is served, and where its data is.
+souk=target/release/souk
 scratch="$(mktemp -d -p "${SOUK_BENCH_DIR:-target}")"
+directory="$scratch/shop"
 pids=()
 clean() {
     for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null || true; done
@@ -14,7 +17,7 @@ need() { for tool in "$@"; do command -v "$tool" >/dev/null || { echo "$0: $tool
 # Serves a shop and sets $url and $pid.
 shop() {
     rm -f "$scratch/said"
-    target/release/souk serve --listen 127.0.0.1:0 --data-dir "$scratch/shop" "$@" >"$scratch/said" 2>"$scratch/log" &
+    "$souk" serve --listen 127.0.0.1:0 --data-dir "$directory" "$@" >"$scratch/said" 2>"$scratch/log" &
     pid=$! && pids+=("$pid")
     until url="$(sed -n 's/^Souk listens on //p' "$scratch/said" 2>/dev/null)" && [ -n "$url" ]; do
         kill -0 "$pid" 2>/dev/null || { cat "$scratch/log" >&2; exit 1; }
@@ -43,7 +46,7 @@ settle() { sleep 12; }
 sell_one_product() {
     product=demo-000007
     kill "$pid" && wait "$pid" || true
-    target/release/souk --data-dir "$scratch/shop" tokens "$scratch/tokens.jsonl" --customers "${1:-512}" >/dev/null 2>&1
+    "$souk" --data-dir "$directory" tokens "$scratch/tokens.jsonl" --customers "${1:-512}" >/dev/null 2>&1
     shop
     local login
     login="$(curl -s "$url/auth/login" -H 'content-type: application/json' \
