@@ -63,6 +63,10 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The commit it was built from, `unknown` where it was built from a source archive.
 pub const COMMIT: &str = env!("BUILD_COMMIT");
 
+#[cfg(test)]
+#[path = "../tests/skipped/mod.rs"]
+mod skipped;
+
 pub mod clock;
 pub mod config;
 pub mod text_file;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo test --test faults                                        every fault, short
+//! cargo test --test faults -- --at-once 3                         three at a time
 //! cargo test --test faults -- --list                              what there is
 //! cargo test --release --test faults -- kill --cycles 1000        one fault, long
 //! cargo test --release --test faults -- overload --minutes 5 --seed 7
@@ -9,7 +10,7 @@
 //!
 //! A fault that cannot be had here (no root, no tool) is skipped loudly and counted. Each run prints its seed, which
 //! repeats its choices (not the moments at which threads meet), and one line with its figure. The exit code is not zero
-//! when anything was violated.
+//! when anything was violated, and when a name fits no fault.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -36,6 +37,8 @@ mod power;
 mod provider;
 #[path = "../recorded/mod.rs"]
 mod recorded;
+#[path = "../skipped/mod.rs"]
+mod skipped;
 mod slow_disk;
 mod strace;
 
@@ -47,6 +50,7 @@ use std::{
 };
 
 use clap::Parser;
+use futures::{StreamExt, stream};
 
 /// How long a run is, and what its choices are made of.
 #[derive(Clone, Copy, Debug, Parser)]
@@ -107,6 +111,13 @@ struct Fault {
     name: &'static str,
     what: &'static str,
     run: fn(Length) -> Running,
+}
+
+impl Fault {
+    /// Whether a name on the command line picks it.
+    fn is_named(&self, name: &str) -> bool {
+        self.name.contains(name)
+    }
 }
 
 const FAULTS: [Fault; 15] = [
@@ -196,45 +207,72 @@ struct Arguments {
     /// Names the faults.
     #[arg(long)]
     list: bool,
+    /// How many faults are under way at the same time.
+    #[arg(long, default_value_t = 1)]
+    at_once: usize,
     /// Taken for the sake of `cargo test -- --nocapture`: nothing is captured.
     #[arg(long, hide = true)]
     nocapture: bool,
 }
 
-#[tokio::main]
+/// How a fault ended.
+enum End {
+    Passed,
+    Failed,
+    Skipped,
+}
+
+/// Runs one fault, and prints what it was and what it came to.
+async fn run(Fault { name, what, run }: &Fault, length: Length) -> End {
+    println!("{name}: {what} (seed {})", length.seed);
+    // A task of its own: a panic in it fails this fault only, with whatever it started taken down on the way.
+    match tokio::spawn(run(length)).await {
+        Ok(Ok(Figure { figure, violations })) => {
+            violations.iter().take(20).for_each(|violation| println!("  VIOLATION of {name}: {violation}"));
+            println!("{name}: {figure}; {} violations, {:.1?}", violations.len(), length.began.elapsed());
+            if violations.is_empty() { End::Passed } else { End::Failed }
+        }
+        Ok(Err(Skipped(missing))) => {
+            skipped::skip(&format!("the fault {name}"), &missing);
+            End::Skipped
+        }
+        Err(panic) => {
+            println!("{name}: FAILED: {panic}");
+            End::Failed
+        }
+    }
+}
+
+// Faults wait for processes and files where they are; each may take a thread.
+#[tokio::main(worker_threads = 8)]
 async fn main() -> ExitCode {
     if power::writes_here().await {
         return ExitCode::SUCCESS;
     }
     let arguments = Arguments::parse();
-    let wanted = |fault: &&Fault| {
-        arguments.names.is_empty() || arguments.names.iter().any(|name| fault.name.contains(name.as_str()))
-    };
-    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
-    for Fault { name, what, run } in FAULTS.iter().filter(wanted) {
-        if arguments.list {
-            println!("{name}: {what}");
-            continue;
-        }
-        let length = Length { began: Instant::now(), ..arguments.length };
-        println!("{name}: {what} (seed {})", length.seed);
-        // A task of its own: a panic in it fails this fault only, with whatever it started taken down on the way.
-        match tokio::spawn(run(length)).await {
-            Ok(Ok(Figure { figure, violations })) => {
-                violations.iter().take(20).for_each(|violation| println!("  VIOLATION: {violation}"));
-                println!("{name}: {figure}; {} violations, {:.1?}", violations.len(), length.began.elapsed());
-                *(if violations.is_empty() { &mut passed } else { &mut failed }) += 1;
-            }
-            Ok(Err(Skipped(missing))) => {
-                println!("\n*** SKIPPED: {name} is NOT tested: {missing} ***\n");
-                skipped += 1;
-            }
-            Err(panic) => {
-                println!("{name}: FAILED: {panic}");
-                failed += 1;
-            }
-        }
+    if let Some(unknown) = arguments.names.iter().find(|name| !FAULTS.iter().any(|fault| fault.is_named(name))) {
+        println!("no fault has {unknown} in its name; --list names them");
+        return ExitCode::from(2);
     }
-    println!("faults: {passed} passed, {failed} failed, {skipped} skipped");
+    let wanted: Vec<_> = FAULTS
+        .iter()
+        .filter(|fault| arguments.names.is_empty() || arguments.names.iter().any(|name| fault.is_named(name)))
+        .collect();
+    if arguments.list {
+        wanted.iter().for_each(|fault| println!("{}: {}", fault.name, fault.what));
+        return ExitCode::SUCCESS;
+    }
+    let ends: Vec<_> = stream::iter(wanted)
+        .map(|fault| run(fault, Length { began: Instant::now(), ..arguments.length }))
+        .buffer_unordered(arguments.at_once.max(1))
+        .collect()
+        .await;
+    let count = |wanted: fn(&End) -> bool| ends.iter().filter(|end| wanted(end)).count();
+    let failed = count(|end| matches!(end, End::Failed));
+    println!(
+        "faults: {} passed, {failed} failed, {} skipped",
+        count(|end| matches!(end, End::Passed)),
+        count(|end| matches!(end, End::Skipped))
+    );
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -41,6 +41,8 @@ mod returns;
 mod reviews;
 mod search;
 mod secrets;
+#[path = "../skipped/mod.rs"]
+mod skipped;
 mod stock;
 mod stripe;
 mod support;

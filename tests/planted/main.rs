@@ -225,7 +225,8 @@ async fn planted_bugs_are_found_and_a_shop_without_one_is_clean() {
         }
     }
     assert!(missed.is_empty(), "not caught: {missed:?}");
-    assert!(tried > 0, "there is no bug {asked:?}");
+    let least = if asked.is_none() { SHORT.len() } else { 1 };
+    assert!(tried >= least, "only {tried} bugs of {asked:?} are there");
 }
 
 /// Whether a shop with this bug lists a notice that it has acknowledged and that names an unknown order.

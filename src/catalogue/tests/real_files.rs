@@ -1,29 +1,17 @@
 //! The real catalogues, whole: no bad line, the figures their documentation states, and the same again after an export.
 //!
-//! They are not part of the repository; where they are absent, the tests say so and pass.
+//! They are not part of the repository; where they are absent, the tests are skipped.
 
-use std::{
-    collections::HashSet,
-    path::{Path, PathBuf},
+use std::{collections::HashSet, path::Path};
+
+use crate::{
+    catalogue::{
+        entry::{Entry, Row},
+        read::{Format, Options, Reader},
+        tests::{read, written},
+    },
+    skipped::data_file,
 };
-
-use crate::catalogue::{
-    entry::{Entry, Row},
-    read::{Format, Options, Reader},
-    tests::{read, written},
-};
-
-/// The test data directory: the variable of that name, or beside the repository.
-fn data_file(name: &str) -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
-    let directory = std::env::var_os("SOUK_TEST_DATA").map_or(beside, PathBuf::from);
-    let file = directory.join(name);
-    if file.exists() {
-        return Some(file);
-    }
-    eprintln!("NOT TESTED: {} is absent; set SOUK_TEST_DATA", file.display());
-    None
-}
 
 /// All entries of the file and how many rows it had. No line is bad, every id occurs once, and written and read again
 /// the catalogue is the same.

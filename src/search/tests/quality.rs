@@ -30,6 +30,7 @@ use crate::{
         product::{Details, Event, Picture},
     },
     search::{ANALYZER, IndexProjection, Search, SearchRequest},
+    skipped::data_file,
     storage::Position,
 };
 
@@ -40,13 +41,9 @@ const ICECAT_REFERENCE: f64 = 0.733;
 /// How long speed is measured.
 const MEASURED: Duration = Duration::from_secs(2);
 
+/// The directory of the test data.
 fn data() -> Option<PathBuf> {
-    let path = std::env::var_os("SOUK_TEST_DATA").map_or_else(|| PathBuf::from("../shared/data"), PathBuf::from);
-    if path.join("products_esci.jsonl").exists() {
-        return Some(path);
-    }
-    eprintln!("SKIPPED: no test data in {}; set SOUK_TEST_DATA", path.display());
-    None
+    data_file("products_esci.jsonl").and_then(|file| Some(file.parent()?.to_owned()))
 }
 
 fn details(line: &Value) -> Details {

@@ -3,16 +3,12 @@
 //! remembers nothing.
 //!
 //! Both are doubles, and both lack something, so a go-between fills in what is written at each. Where one cannot be
-//! installed, its tests are skipped, and say so on the terminal whatever the test harness captures.
+//! installed, its tests are skipped.
 
 use std::{
-    io::Write,
     path::{Path, PathBuf},
     process::Stdio,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
@@ -45,18 +41,10 @@ use tokio::{
 };
 
 use super::{SECRET, config, payment, stripe_at, usd};
+use crate::skipped::skip;
 
 const LOCALSTRIPE: &str = "localstripe==1.15.10";
 const STRIPE_MOCK: &str = "github.com/stripe/stripe-mock@v0.203.0";
-
-static SKIPPED: AtomicUsize = AtomicUsize::new(0);
-
-/// Says that a peer is not there. Not with `print`, which a passing test does not show.
-fn skip(peer: &str, why: &str) {
-    let skipped = SKIPPED.fetch_add(1, Ordering::Relaxed) + 1;
-    let note = format!("\n*** SKIPPED ({skipped}): NOT tested against {peer}: {why} ***\n");
-    let _ = writeln!(std::io::stderr(), "{note}");
-}
 
 async fn run(command: &mut Command) -> Result<(), String> {
     let ran = tokio::time::timeout(Duration::from_secs(300), command.kill_on_drop(true).output()).await;
@@ -127,7 +115,7 @@ async fn localstripe() -> Option<Peer> {
             Some(Peer::start(program, |port| vec!["--port".into(), port.to_string(), "--from-scratch".into()]).await)
         }
         Err(why) => {
-            skip("localstripe", why);
+            skip("the Stripe adapter against localstripe", why);
             None
         }
     }
@@ -142,7 +130,7 @@ async fn stripe_mock(scheme: &str) -> Option<Peer> {
             Some(Peer::start(program, arguments).await)
         }
         Err(why) => {
-            skip("stripe-mock", why);
+            skip("the Stripe adapter against stripe-mock", why);
             None
         }
     }
