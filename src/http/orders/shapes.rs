@@ -246,7 +246,7 @@ struct RefundBody {
     restock: Vec<UnitsBody>,
     /// Whether they have returned.
     restocked: bool,
-    /// `asked`, `return`, `cancelled` or `stray` (a payment that came too late).
+    /// `asked`, `return`, `cancelled`, `stray` (a payment that came too late) or `elsewhere` (the provider's own site).
     cause: &'static str,
     #[serde(skip_serializing_if = "String::is_empty")]
     reason: String,
