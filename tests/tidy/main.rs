@@ -33,7 +33,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("http", &["shop", "domain"]),
     ("app", &["http", "shop", "catalogue", "storage", "domain"]),
     ("verify", &["search", "actors", "storage", "payments", "domain"]),
-    ("main", &["app", "verify", "http", "shop", "catalogue", "identity", "storage", "domain"]),
+    ("bin", &["app", "verify", "http", "shop", "catalogue", "identity", "storage", "domain"]),
 ];
 
 /// Rooms that everybody may use.
@@ -88,7 +88,7 @@ fn all_sources() -> Vec<Source> {
     all
 }
 
-/// The rooms that a line of code names: `crate::room` or, in main, `souk::room`; also in grouped imports.
+/// The rooms that a line of code names: `crate::room` or, in the program, `souk::room`; also in grouped imports.
 fn rooms_named(text: &str) -> Vec<(usize, String)> {
     let mut named = Vec::new();
     for prefix in ["crate::", "souk::"] {

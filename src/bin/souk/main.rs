@@ -1,12 +1,9 @@
-//! The command line: what it understands, and nothing else. The work is in `souk::app`.
+//! The command line: its subcommands, its options and its exit codes. The work is in `souk::app`.
 #![allow(clippy::print_stdout, reason = "a command line answers on standard output")]
 
-#[path = "main/exit.rs"]
 mod exit;
-#[path = "main/files.rs"]
-mod files_command;
-#[path = "main/verify.rs"]
-mod verify_command;
+mod files;
+mod verify;
 
 use std::{
     io::{BufWriter, IsTerminal, Write},
@@ -74,9 +71,9 @@ enum Command {
     /// Run the shop.
     Serve(Serve),
     /// Read products, prices or stock from catalogue files (docs/CATALOGUE.md), whether the shop runs or not.
-    Import(files_command::Import),
+    Import(files::Import),
     /// Write the catalogue as JSON Lines, to a file or to standard output, whether the shop runs or not.
-    Export(files_command::Export),
+    Export(files::Export),
     /// Copy the shop into a new directory, with checksums, whether it runs or not.
     Backup {
         /// The directory to make.
@@ -107,7 +104,7 @@ enum Command {
     /// (docs/VERIFY.md).
     ///
     /// Without `--url` and `--history` it is the data directory, which no process may have meanwhile.
-    Verify(verify_command::Verify),
+    Verify(verify::Verify),
 }
 
 impl Command {
