@@ -35,7 +35,7 @@ use crate::{
         keys::{KeyError, Keys, Purpose},
         passwords::{PasswordError, Passwords},
         refresh::RefreshToken,
-        revocations::Standing,
+        revocations::RevocationStatus,
         tokens::{ACCESS_MS_MAX, AccessTokens, Grant},
     },
 };
@@ -150,9 +150,8 @@ pub struct Principal {
     /// When the token was issued, to the second.
     pub issued_at: Timestamp,
     pub expires_at: Timestamp,
-    /// [`Standing::Good`]; or [`Standing::AskAccount`], and then nothing in here may be trusted before the account was
-    /// asked.
-    pub standing: Standing,
+    /// Good or unknown. If it is [`RevocationStatus::Unknown`], ask the account before trusting anything in here.
+    pub revocation: RevocationStatus,
 }
 
 /// The tokens of a login or a refresh.
@@ -235,7 +234,7 @@ impl Identity {
         Ok(Issued { access_token, access_expires_at, refresh_token, refresh_expires_at: expires_at })
     }
 
-    /// Verifies an access token. Check [`Principal::standing`] before trusting the result.
+    /// Verifies an access token. Check [`Principal::revocation`] before trusting the result.
     ///
     /// # Errors
     /// [`TokenError`]: why it is not valid.

@@ -3,7 +3,7 @@
 //! An access token is verified without loading its account, which makes it cheap. So the end of a session and the
 //! revocation of an account are also recorded here, for as long as such a token can live. The record is in memory and
 //! bounded. Tokens from before it began (after a restart, or when the limit was reached) do not count as revoked, which
-//! would log everybody out, but as [`Standing::AskAccount`]. So do tokens that were alive at a revocation which is
+//! would log everybody out, but as [`RevocationStatus::Unknown`]. So do tokens that were alive at a revocation which is
 //! forgotten by now: they have expired, unless the clock was set back. Depends on `domain`.
 
 use std::{
@@ -21,12 +21,11 @@ pub const REVOCATIONS_MAX: usize = 100_000;
 /// Whether a token with a valid signature is revoked.
 #[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// It was not revoked.
+pub enum RevocationStatus {
     Good,
     /// It was issued before this process began to record revocations: ask the account
     /// ([`crate::domain::account::Holder::honours`]).
-    AskAccount,
+    Unknown,
     Revoked,
 }
 
@@ -103,19 +102,25 @@ impl Revocations {
     }
 
     /// Whether a token of this session and epoch is revoked.
-    pub(super) fn standing(&self, account: AccountId, epoch: u32, family: u128, issued_at: Timestamp) -> Standing {
+    pub(super) fn status(
+        &self,
+        account: AccountId,
+        epoch: u32,
+        family: u128,
+        issued_at: Timestamp,
+    ) -> RevocationStatus {
         let memory = self.memory.read();
         if !memory.revocations.is_empty() {
             let of_account = memory.revocations.get(&Subject::Account(account));
             let outdated = of_account.is_some_and(|revocation| epoch < revocation.epoch_min);
             if outdated || memory.revocations.contains_key(&Subject::Session(family)) {
-                return Standing::Revoked;
+                return RevocationStatus::Revoked;
             }
         }
         if issued_at < memory.complete_since {
-            return Standing::AskAccount;
+            return RevocationStatus::Unknown;
         }
-        Standing::Good
+        RevocationStatus::Good
     }
 }
 
@@ -152,20 +157,20 @@ mod tests {
     fn a_new_epoch_revokes_the_tokens_of_earlier_ones() {
         let revocations = revocations(10);
         revocations.revoke_account(ACCOUNT, 2, START);
-        let standing = |account, epoch| revocations.standing(account, epoch, 9, START);
-        assert_eq!(standing(ACCOUNT, 1), Standing::Revoked);
-        assert_eq!(standing(ACCOUNT, 2), Standing::Good);
-        assert_eq!(standing(AccountId(2), 1), Standing::Good);
+        let status = |account, epoch| revocations.status(account, epoch, 9, START);
+        assert_eq!(status(ACCOUNT, 1), RevocationStatus::Revoked);
+        assert_eq!(status(ACCOUNT, 2), RevocationStatus::Good);
+        assert_eq!(status(AccountId(2), 1), RevocationStatus::Good);
         revocations.revoke_account(ACCOUNT, 1, START);
-        assert_eq!(standing(ACCOUNT, 1), Standing::Revoked, "an epoch never goes back");
+        assert_eq!(status(ACCOUNT, 1), RevocationStatus::Revoked, "an epoch never goes back");
     }
 
     #[test]
     fn the_end_of_a_session_revokes_its_tokens_of_every_epoch() {
         let revocations = revocations(10);
         revocations.revoke_session(9, START);
-        assert_eq!(revocations.standing(ACCOUNT, u32::MAX, 9, START), Standing::Revoked);
-        assert_eq!(revocations.standing(ACCOUNT, 0, 8, START), Standing::Good);
+        assert_eq!(revocations.status(ACCOUNT, u32::MAX, 9, START), RevocationStatus::Revoked);
+        assert_eq!(revocations.status(ACCOUNT, 0, 8, START), RevocationStatus::Good);
     }
 
     #[test]
@@ -174,10 +179,14 @@ mod tests {
         revocations.revoke_account(ACCOUNT, 1, START);
         revocations.revoke_account(ACCOUNT, 2, START.plus_ms(900));
         revocations.revoke_session(3, START.plus_ms(1_000));
-        assert_eq!(revocations.standing(ACCOUNT, 1, 9, START), Standing::Revoked, "renewed by the second");
+        assert_eq!(revocations.status(ACCOUNT, 1, 9, START), RevocationStatus::Revoked, "renewed by the second");
         revocations.revoke_session(4, START.plus_ms(1_900));
-        assert_eq!(revocations.standing(ACCOUNT, 1, 9, START), Standing::AskAccount, "alive if the clock is set back");
-        assert_eq!(revocations.standing(ACCOUNT, 1, 9, START.plus_ms(1_001)), Standing::Good, "issued later");
+        assert_eq!(
+            revocations.status(ACCOUNT, 1, 9, START),
+            RevocationStatus::Unknown,
+            "alive if the clock is set back"
+        );
+        assert_eq!(revocations.status(ACCOUNT, 1, 9, START.plus_ms(1_001)), RevocationStatus::Good, "issued later");
         assert_eq!(revocations.memory.read().order.len(), 2);
     }
 
@@ -190,18 +199,22 @@ mod tests {
         revocations.revoke_session(9, START);
         // The clock jumps ahead again, and another session ends there.
         revocations.revoke_session(8, START.plus_ms(3_500));
-        assert_eq!(revocations.standing(ACCOUNT, 0, 9, ahead), Standing::Revoked, "no token outlives its revocation");
+        assert_eq!(
+            revocations.status(ACCOUNT, 0, 9, ahead),
+            RevocationStatus::Revoked,
+            "no token outlives its revocation"
+        );
         // Much later the revocation is forgotten, but not that one was forgotten.
         revocations.revoke_session(7, START.plus_ms(9_000));
-        assert_eq!(revocations.standing(ACCOUNT, 0, 9, ahead), Standing::AskAccount);
-        assert_eq!(revocations.standing(ACCOUNT, 0, 9, START.plus_ms(9_000)), Standing::Good);
+        assert_eq!(revocations.status(ACCOUNT, 0, 9, ahead), RevocationStatus::Unknown);
+        assert_eq!(revocations.status(ACCOUNT, 0, 9, START.plus_ms(9_000)), RevocationStatus::Good);
     }
 
     #[test]
     fn the_account_is_asked_about_tokens_from_before_the_start() {
         let revocations = revocations(10);
-        assert_eq!(revocations.standing(ACCOUNT, 0, 9, Timestamp(START.0 - 1)), Standing::AskAccount);
-        assert_eq!(revocations.standing(ACCOUNT, 0, 9, START), Standing::Good);
+        assert_eq!(revocations.status(ACCOUNT, 0, 9, Timestamp(START.0 - 1)), RevocationStatus::Unknown);
+        assert_eq!(revocations.status(ACCOUNT, 0, 9, START), RevocationStatus::Good);
     }
 
     #[test]
@@ -211,8 +224,8 @@ mod tests {
             revocations.revoke_session(family, START.plus_ms(5));
         }
         assert_eq!(revocations.memory.read().order.len(), 1);
-        assert_eq!(revocations.standing(ACCOUNT, 0, 0, START), Standing::AskAccount);
-        assert_eq!(revocations.standing(ACCOUNT, 0, 10, START), Standing::Revoked);
+        assert_eq!(revocations.status(ACCOUNT, 0, 0, START), RevocationStatus::Unknown);
+        assert_eq!(revocations.status(ACCOUNT, 0, 10, START), RevocationStatus::Revoked);
         for _ in 0..100 {
             revocations.revoke_session(10, START.plus_ms(6));
         }

@@ -54,18 +54,18 @@ pub(super) struct WordRank {
 
 /// The steps and the frequency of a code.
 #[derive(Debug, Clone, Copy)]
-struct Standing {
+struct CodeWeights {
     steps: f32,
     frequency: f32,
 }
 
-/// The standing of every code.
-static STANDINGS: std::sync::LazyLock<[Standing; CODES]> = std::sync::LazyLock::new(|| {
+/// The weights of every code.
+static CODE_WEIGHTS: std::sync::LazyLock<[CodeWeights; CODES]> = std::sync::LazyLock::new(|| {
     std::array::from_fn(|code| {
         let counts = FieldCounts::of_code(u8::try_from(code).unwrap_or(0));
         let title = f32::from(counts.title);
         let label = f32::from(counts.label);
-        Standing {
+        CodeWeights {
             steps: TITLE_STEPS * title.min(1.0) + LABEL_STEPS * label,
             frequency: TITLE_FREQUENCY * title + LABEL_FREQUENCY * label + f32::from(counts.description),
         }
@@ -83,7 +83,7 @@ impl WordRank {
     /// The share of this word in a product's score; never negative.
     #[inline]
     pub(super) fn share(&self, code: u32, length_correction: f32) -> f32 {
-        let Standing { steps, frequency } = STANDINGS[(code as usize) % CODES];
+        let CodeWeights { steps, frequency } = CODE_WEIGHTS[(code as usize) % CODES];
         self.weight * (steps + frequency / (frequency + length_correction))
     }
 }

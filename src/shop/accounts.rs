@@ -13,7 +13,7 @@ use crate::{
         ids::{AccountId, SellerId, UserId},
         seller,
     },
-    identity::{Issued, Principal, TokenError, passwords::Verdict, random_u128, revocations::Standing},
+    identity::{Issued, Principal, TokenError, passwords::Verdict, random_u128, revocations::RevocationStatus},
 };
 
 /// The result of a login or a refresh.
@@ -167,7 +167,7 @@ impl Shop {
     /// [`Error::Token`].
     pub async fn authenticate(&self, access_token: &str) -> Result<Principal, Error> {
         let principal = self.0.identity.verify(access_token, self.0.clock.now())?;
-        if principal.standing == Standing::AskAccount {
+        if principal.revocation == RevocationStatus::Unknown {
             let holder = self.0.runtime.entities.accounts.read(&principal.account).await?.view.holder;
             if !holder.is_some_and(|holder| holder.honours(principal.family, principal.epoch)) {
                 return Err(Error::Token(TokenError::Revoked));
@@ -193,7 +193,7 @@ impl Shop {
             family: 0,
             issued_at: now,
             expires_at: self.0.identity.session_expires_at(now),
-            standing: Standing::Good,
+            revocation: RevocationStatus::Good,
         })
     }
 

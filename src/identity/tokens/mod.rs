@@ -24,7 +24,7 @@ use crate::{
         Principal, TokenError,
         keys::Keys,
         random_u128,
-        revocations::{REVOCATIONS_MAX, Revocations, Standing},
+        revocations::{REVOCATIONS_MAX, RevocationStatus, Revocations},
     },
 };
 
@@ -161,10 +161,10 @@ impl AccessTokens {
             }
         };
         let Principal { account, epoch, family, issued_at, .. } = principal;
-        match self.revocations.standing(account, epoch, family, issued_at) {
-            Standing::Revoked => Err(TokenError::Revoked),
-            Standing::AskAccount => Ok(Principal { standing: Standing::AskAccount, ..principal }),
-            Standing::Good => Ok(principal),
+        match self.revocations.status(account, epoch, family, issued_at) {
+            RevocationStatus::Revoked => Err(TokenError::Revoked),
+            RevocationStatus::Unknown => Ok(Principal { revocation: RevocationStatus::Unknown, ..principal }),
+            RevocationStatus::Good => Ok(principal),
         }
     }
 
@@ -197,7 +197,11 @@ impl AccessTokens {
             family: claims.sid.parse::<UserId>().map_err(|_| bad("sid"))?.0,
             issued_at: Timestamp(ms("iat", claims.iat)?),
             expires_at: Timestamp(ms("exp", claims.exp)?),
-            standing: if claims.run.as_ref() == Some(&self.run) { Standing::Good } else { Standing::AskAccount },
+            revocation: if claims.run.as_ref() == Some(&self.run) {
+                RevocationStatus::Good
+            } else {
+                RevocationStatus::Unknown
+            },
         };
         // A token with a longer life would outlive the record of its revocation.
         if principal.expires_at.ms_since(principal.issued_at) > ACCESS_MS_MAX {

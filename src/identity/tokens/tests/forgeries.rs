@@ -13,7 +13,7 @@ use super::{ACCOUNT, SESSION, START, World};
 use crate::{
     domain::{account::Role, entity::Timestamp, ids::UserId},
     identity::{
-        Identity, Standing, TokenError,
+        Identity, RevocationStatus, TokenError,
         tokens::{MS_PER_SECOND, hex},
     },
 };
@@ -302,8 +302,9 @@ fn forged_tokens_are_refused_each_for_its_reason() {
         let principal = world.verify(token).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!((principal.user, principal.account, principal.family), (UserId(0x0e5), ACCOUNT, SESSION));
         // The shop cannot know about revocations of a token that this run has not issued.
-        let standing = if name.starts_with("by the shop") { Standing::Good } else { Standing::AskAccount };
-        assert_eq!((principal.role, principal.epoch, principal.standing), (Role::Customer, 0, standing));
+        let revocation =
+            if name.starts_with("by the shop") { RevocationStatus::Good } else { RevocationStatus::Unknown };
+        assert_eq!((principal.role, principal.epoch, principal.revocation), (Role::Customer, 0, revocation));
         assert_eq!(world.verify(token), Ok(principal), "{name}, remembered");
     }
     assert_eq!(world.identity.verified_count(), controls.len());

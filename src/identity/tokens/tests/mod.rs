@@ -165,13 +165,13 @@ fn events_of_an_account_apply_at_once_also_to_cached_tokens() {
 fn after_a_restart_the_account_is_asked_about_older_tokens() {
     let world = World::new();
     let earlier = Timestamp(START.0 - 1_000);
-    let standing = |token: &str| world.verify(token).unwrap().standing;
-    assert_eq!(standing(&world.access_token(earlier)), Standing::AskAccount);
-    assert_eq!(standing(&world.access_token(START)), Standing::Good);
+    let revocation = |token: &str| world.verify(token).unwrap().revocation;
+    assert_eq!(revocation(&world.access_token(earlier)), RevocationStatus::Unknown);
+    assert_eq!(revocation(&world.access_token(START)), RevocationStatus::Good);
     assert!(world.holder().honours(SESSION, 0));
     // Also if the clock was set back before the restart, so that the token looks younger than the start.
     let (token, directory) = (world.access_token(START), world.directory.path());
-    assert_eq!(open(directory).verify(&token, START).unwrap().standing, Standing::AskAccount);
+    assert_eq!(open(directory).verify(&token, START).unwrap().revocation, RevocationStatus::Unknown);
 }
 
 #[test]
