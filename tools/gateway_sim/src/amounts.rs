@@ -1,10 +1,11 @@
-//! Which amounts are taken, by currency, in Stripe's units: hundredths, but thousandths or whole units for some.
+//! The amounts that can be charged, by currency, in Stripe's units: hundredths, but thousandths or whole units for some
+//! currencies.
 //!
 //! From Stripe's page on currencies (docs.stripe.com/currencies, "Minimum and maximum charge amounts") and its
-//! reference of PaymentIntents, which allows eight digits. Depends on nothing of its crate.
+//! reference of PaymentIntents, which allows eight digits. Depends on no other file of its crate.
 
-/// The least amounts that are documented. For other currencies it is the least amount of the account's own currency,
-/// converted; here any amount from 1 on.
+/// The documented minimum amounts. For other currencies Stripe's minimum is that of the account's own currency,
+/// converted; here it is 1.
 const LEAST: [(&str, u64); 31] = [
     ("aed", 200),
     ("ars", 50),
@@ -38,21 +39,21 @@ const LEAST: [(&str, u64); 31] = [
     ("usd", 50),
     ("zar", 50),
 ];
-/// The greatest amounts that have more than eight digits.
+/// The maximum amounts that have more than eight digits.
 const GREATEST: [(&str, u64); 3] = [("cop", 9_999_999_999), ("idr", 999_999_999_999), ("inr", 999_999_999)];
-/// The greatest amount of all other currencies: eight digits.
+/// The maximum amount of all other currencies: eight digits.
 const GREATEST_ELSE: u64 = 99_999_999;
-/// What is counted in thousandths, of which the last digit has to be zero.
+/// The currencies counted in thousandths, whose last digit has to be zero.
 const THOUSANDTHS: [&str; 5] = ["bhd", "jod", "kwd", "omr", "tnd"];
-/// What has no fraction, but is counted in hundredths that have to be zero.
+/// The currencies that have no fraction, but are counted in hundredths that have to be zero.
 const WHOLE_HUNDREDTHS: [&str; 2] = ["isk", "ugx"];
-/// Currencies of ISO 4217 that no account can charge in.
-const NOT_TAKEN: [&str; 16] =
+/// The ISO 4217 currencies in which no account can charge.
+const UNSUPPORTED: [&str; 16] =
     ["btn", "clf", "cup", "ern", "iqd", "irr", "kpw", "lyd", "sdg", "ssp", "svc", "syp", "tmt", "ves", "xau", "xxx"];
 
-/// Why an amount is not taken: the code of the error, and the parameter at fault.
+/// Why an amount cannot be charged: the code of the error, and the parameter that caused it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct NotTaken {
+pub(crate) struct AmountError {
     pub(crate) code: &'static str,
     pub(crate) param: &'static str,
 }
@@ -61,13 +62,13 @@ fn of(table: &[(&str, u64)], currency: &str) -> Option<u64> {
     table.iter().find(|(code, _)| *code == currency).map(|(_, amount)| *amount)
 }
 
-/// Whether an amount can be charged in a currency, given in small letters.
-pub(crate) fn check(amount: u64, currency: &str) -> Result<(), NotTaken> {
+/// Whether an amount can be charged in a currency, which is in lower case.
+pub(crate) fn check(amount: u64, currency: &str) -> Result<(), AmountError> {
     let is_code = currency.len() == 3 && currency.bytes().all(|byte| byte.is_ascii_lowercase());
-    if !is_code || NOT_TAKEN.contains(&currency) {
-        return Err(NotTaken { code: "invalid_currency", param: "currency" });
+    if !is_code || UNSUPPORTED.contains(&currency) {
+        return Err(AmountError { code: "invalid_currency", param: "currency" });
     }
-    let not_taken = |code| Err(NotTaken { code, param: "amount" });
+    let not_taken = |code| Err(AmountError { code, param: "amount" });
     let step = match currency {
         code if THOUSANDTHS.contains(&code) => 10,
         code if WHOLE_HUNDREDTHS.contains(&code) => 100,
@@ -87,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn amounts_have_a_least_and_a_greatest_by_currency() {
+    fn every_currency_has_a_minimum_and_a_maximum() {
         let cases = [
             (0, "usd", Err("parameter_invalid_integer")),
             (49, "usd", Err("amount_too_small")),

@@ -1,11 +1,11 @@
-//! What every request of the API has in common: its key, the script, the stored answer, errors in Stripe's form.
+//! What all requests of the API have in common: their key, the script, the stored answer, errors in Stripe's form.
 //!
-//! As at Stripe, the first answer to a request with an `Idempotency-Key` is stored, errors included, and repeated for
-//! the same request; the same key with another request is an error. Not stored are answers to requests that were not
-//! begun: what cannot be read, a key in use, too many requests. Stripe forgets keys after a day at the earliest; here
-//! they stay.
+//! As at Stripe, the first answer to a request with an `Idempotency-Key` is stored, including errors, and repeated for
+//! the same request; the same key with another request is an error. The answer is not stored if the work had not begun:
+//! the request is not valid, its key is in use, or there are too many requests. Stripe keeps answers for at least a
+//! day; here they are kept for ever.
 //!
-//! Depends on `books`, `ledger`, `methods`, `objects`, `provider` and `script`.
+//! Depends on `store`, `ledger`, `methods`, `objects`, `provider` and `script`.
 
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
@@ -21,18 +21,18 @@ use futures::{future, stream};
 use serde_json::{Value, json};
 
 use crate::{
-    books::Books,
-    ledger::{Metadata, Stored},
+    ledger::{Metadata, StoredAnswer},
     methods::SLOW_MS,
     objects,
     provider::Provider,
     script::{Fault, Operation},
+    store::Store,
 };
 
 const KEY_HEADER: &str = "idempotency-key";
 /// The longest idempotency key, in bytes.
 const KEY_BYTES_MAX: usize = 255;
-/// The most metadata of an object, and its longest name and text, in bytes.
+/// How many metadata an object may have, and the longest name and text, in bytes.
 const METADATA_MAX: usize = 50;
 const METADATA_NAME_MAX: usize = 40;
 const METADATA_TEXT_MAX: usize = 500;
@@ -41,7 +41,7 @@ const METADATA_TEXT_MAX: usize = 500;
 pub(crate) struct Refusal {
     status: StatusCode,
     error: Value,
-    /// Whether the request was begun, so that this answer is stored under its key.
+    /// Whether the work had begun, so that this answer is stored under the request's key.
     is_begun: bool,
 }
 
@@ -51,18 +51,18 @@ impl Refusal {
         Self { status, error, is_begun: false }
     }
 
-    /// The request says something that cannot be.
+    /// A parameter is not valid.
     pub(crate) fn invalid(code: Option<&str>, param: &str, message: &str) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", code, Some(param), message)
     }
 
-    /// What the address names does not exist.
+    /// The object in the URL does not exist.
     pub(crate) fn missing(param: &str) -> Self {
         let message = format!("No such {param}.");
         Self::new(StatusCode::NOT_FOUND, "invalid_request_error", Some("resource_missing"), Some(param), &message)
     }
 
-    /// Where the payment stands does not allow it.
+    /// The state of the payment does not allow the request.
     pub(crate) fn not_now(code: Option<&str>, message: &str) -> Self {
         let refusal = Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", code, None, message);
         Self { is_begun: true, ..refusal }
@@ -91,7 +91,7 @@ impl IntoResponse for Refusal {
 pub(crate) struct Params(BTreeMap<String, String>);
 
 impl Params {
-    /// Takes parameters of these names only; `name[]` and `name[inner]` are of `name`.
+    /// Accepts parameters with these names only; `name[]` and `name[inner]` belong to `name`.
     pub(crate) fn new(pairs: Vec<(String, String)>, known: &[&str]) -> Result<Self, Refusal> {
         for (name, _) in &pairs {
             let base = name.split('[').next().unwrap_or_default();
@@ -117,7 +117,7 @@ impl Params {
         self.get(name).map(|value| value.parse().map_err(|_| invalid())).transpose()
     }
 
-    /// The value of a parameter that is one of these.
+    /// The value of a parameter that must be one of these.
     pub(crate) fn one_of<'a>(&'a self, name: &str, values: &[&'a str]) -> Result<&'a str, Refusal> {
         let value = self.get(name).unwrap_or(values[0]);
         let invalid = || Refusal::invalid(None, name, &format!("Invalid {name}: must be one of {}", values.join(", ")));
@@ -137,13 +137,13 @@ impl Params {
         Ok(metadata)
     }
 
-    /// All of it, so that two requests can be told apart.
+    /// All parameters as text, by which two requests are compared.
     fn text(&self) -> String {
         self.0.iter().map(|(name, value)| format!("&{name}={value}")).collect()
     }
 }
 
-/// Lets requests with a key for tests pass.
+/// Accepts requests with a test key only.
 pub(crate) async fn authorise(request: Request, next: Next) -> Response {
     let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let key = given.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
@@ -154,18 +154,17 @@ pub(crate) async fn authorise(request: Request, next: Next) -> Response {
     Refusal::new(StatusCode::UNAUTHORIZED, "invalid_request_error", None, None, message).into_response()
 }
 
-/// What a request is about, for the script and the store of answers.
-pub(crate) struct Asked {
-    /// As in the ledger.
+/// What the script and the stored answers need to know about a request.
+pub(crate) struct RequestInfo {
+    /// The same as in the ledger.
     pub(crate) key: String,
     pub(crate) operation: Operation,
-    /// The payment method; empty where it is not known.
+    /// The payment method; empty if it is not known.
     pub(crate) method: String,
-    /// The path.
     pub(crate) path: String,
 }
 
-/// A key in use; free again when this is dropped.
+/// A key that is in use until this is dropped.
 struct KeyInUse<'a> {
     provider: &'a Provider,
     key: String,
@@ -173,7 +172,7 @@ struct KeyInUse<'a> {
 
 impl Drop for KeyInUse<'_> {
     fn drop(&mut self) {
-        self.provider.books.lock().free_key(&self.key);
+        self.provider.store.lock().free_key(&self.key);
     }
 }
 
@@ -184,7 +183,7 @@ impl<'a> KeyInUse<'a> {
         if key.is_empty() || key.len() > KEY_BYTES_MAX {
             return Err(Refusal::invalid(None, "Idempotency-Key", "A key has 1 to 255 characters."));
         }
-        if !provider.books.lock().take_key(key) {
+        if !provider.store.lock().take_key(key) {
             let (code, message) = ("idempotency_key_in_use", "Another request uses this key now.");
             return Err(Refusal::new(StatusCode::CONFLICT, "idempotency_error", Some(code), None, message));
         }
@@ -192,7 +191,7 @@ impl<'a> KeyInUse<'a> {
     }
 }
 
-/// An answer, as it is sent and stored.
+/// An answer before it is sent and stored.
 struct Reply {
     status: u16,
     body: Value,
@@ -214,13 +213,14 @@ impl Reply {
     }
 }
 
-/// Does what is asked for, and answers; both as the script wants. The work learns whether the script declines it.
+/// Performs a request and answers it, with the faults of the script. `work` receives whether the script declines the
+/// payment.
 pub(crate) async fn change(
     provider: &Arc<Provider>,
     headers: &HeaderMap,
-    asked: Asked,
+    asked: RequestInfo,
     params: &Params,
-    work: impl FnOnce(&mut Books, bool) -> Result<Value, Refusal>,
+    work: impl FnOnce(&mut Store, bool) -> Result<Value, Refusal>,
 ) -> Response {
     let rule = provider.script.of_request(&asked.key, asked.operation, &asked.method);
     let key = match KeyInUse::take(provider, headers) {
@@ -247,11 +247,11 @@ pub(crate) async fn change(
     after(rule.fault, reply).await
 }
 
-/// Looks at the books, and answers as the script wants.
-pub(crate) async fn look(
+/// Reads objects and answers, with the faults of the script.
+pub(crate) async fn inspect(
     provider: &Arc<Provider>,
-    asked: Asked,
-    work: impl FnOnce(&mut Books) -> Result<Value, Refusal>,
+    asked: RequestInfo,
+    work: impl FnOnce(&mut Store) -> Result<Value, Refusal>,
 ) -> Response {
     let rule = provider.script.of_request(&asked.key, asked.operation, &asked.method);
     tokio::time::sleep(Duration::from_millis(rule.latency_ms)).await;
@@ -259,8 +259,8 @@ pub(crate) async fn look(
         return response;
     }
     let (found, flushed) = {
-        let mut books = provider.books.lock();
-        (work(&mut books), books.flush())
+        let mut store = provider.store.lock();
+        (work(&mut store), store.flush())
     };
     provider.announce();
     match (found, flushed) {
@@ -270,16 +270,16 @@ pub(crate) async fn look(
     }
 }
 
-/// Performs a request, or repeats the answer that is stored under its key.
+/// Performs a request, or returns the answer that is stored under its key.
 fn once(
     provider: &Provider,
     key: Option<&str>,
     request: &str,
     fault: Fault,
-    work: impl FnOnce(&mut Books, bool) -> Result<Value, Refusal>,
+    work: impl FnOnce(&mut Store, bool) -> Result<Value, Refusal>,
 ) -> io::Result<Reply> {
-    let mut books = provider.books.lock();
-    if let Some(stored) = key.and_then(|key| books.stored(key)) {
+    let mut store = provider.store.lock();
+    if let Some(stored) = key.and_then(|key| store.answer(key)) {
         if stored.request != request {
             let message = "A key can only be used with the request that it was first used with.";
             return Ok(Reply::of(&Refusal::new(StatusCode::BAD_REQUEST, "idempotency_error", None, None, message)));
@@ -289,7 +289,7 @@ fn once(
     }
     let done = match fault {
         Fault::FailsStored => Err(Refusal { is_begun: true, ..Refusal::failed() }),
-        fault => work(&mut books, fault == Fault::Declined),
+        fault => work(&mut store, fault == Fault::Declined),
     };
     let (mut reply, is_begun) = match done {
         Ok(body) => (Reply { status: 200, body, is_replay: false }, true),
@@ -300,13 +300,13 @@ fn once(
     }
     if let Some(key) = key.filter(|_| is_begun) {
         let (request, status, body) = (request.to_owned(), reply.status, reply.body.to_string());
-        books.store(Stored { idempotency_key: key.to_owned(), request, status, body });
+        store.store_answer(StoredAnswer { idempotency_key: key.to_owned(), request, status, body });
     }
-    books.flush()?;
+    store.flush()?;
     Ok(reply)
 }
 
-/// What the script answers before anything is done.
+/// The script's answer before the work, if it has one.
 fn before(fault: Fault) -> Option<Response> {
     match fault {
         Fault::RequestLost => Some(broken()),
@@ -319,7 +319,7 @@ fn before(fault: Fault) -> Option<Response> {
     }
 }
 
-/// What the script makes of an answer.
+/// Applies the script's fault to an answer.
 async fn after(fault: Fault, mut reply: Reply) -> Response {
     match fault {
         Fault::AnswerLost => broken(),
@@ -327,9 +327,9 @@ async fn after(fault: Fault, mut reply: Reply) -> Response {
         Fault::FailsAfter => Refusal::failed().into_response(),
         Fault::Garbage => ([(header::CONTENT_TYPE, "application/json")], "{\"id\":").into_response(),
         Fault::WrongAmount => {
-            lie(&mut reply.body);
+            falsify(&mut reply.body);
             if let Some(data) = reply.body["data"].as_array_mut() {
-                data.iter_mut().for_each(lie);
+                data.iter_mut().for_each(falsify);
             }
             reply.send()
         }
@@ -337,8 +337,8 @@ async fn after(fault: Fault, mut reply: Reply) -> Response {
     }
 }
 
-/// Makes the amounts of an object greater by one.
-fn lie(object: &mut Value) {
+/// Increases the amounts of an object by one.
+fn falsify(object: &mut Value) {
     for name in ["amount", "amount_received", "amount_capturable"] {
         if let Some(amount) = object[name].as_u64().filter(|amount| *amount > 0) {
             object[name] = json!(amount + 1);

@@ -1,4 +1,4 @@
-//! The command line of the provider: its options, and serving until it is told to stop.
+//! The command line of the provider: its options, and serving until it is stopped.
 //!
 //! Depends on `notices`, `provider`, `router` and `script`.
 
@@ -23,33 +23,35 @@ use crate::{
     script::{Rule, Script},
 };
 
-/// The environment variable with the secret of the events: everybody on the machine can see a command line.
+/// The environment variable with the secret of the events. It is not an option, because everybody on the machine can
+/// see a command line.
 const SECRET_VARIABLE: &str = "GATEWAY_SIM_WEBHOOK_SECRET";
-/// How long requests at work may take to finish after it was told to stop.
+/// How long requests in flight may take to finish after the stop.
 const DRAIN_MAX: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// The options of `souk gateway-sim`.
 #[derive(Args)]
 pub struct Options {
-    /// Where to listen.
+    /// The address to listen on.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
     listen: SocketAddr,
-    /// How customers reach it, for the page on which they authenticate themselves; without it, where it listens.
+    /// The URL at which customers reach the provider, for the page on which they authenticate themselves; by default
+    /// the address that it listens on.
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
-    /// Its ledger: a file of JSON lines, made where it is missing.
+    /// The ledger: a file of JSON lines, created if it is missing.
     #[arg(long, value_name = "FILE", default_value = "gateway-ledger.jsonl")]
     ledger: PathBuf,
     /// A JSON file with the rules by which it fails (docs/OPERATIONS.md); `PUT /script` replaces them.
     #[arg(long, value_name = "FILE")]
     script: Option<PathBuf>,
-    /// How long every answer takes, in milliseconds, where no rule says otherwise.
+    /// How long every answer takes, in milliseconds, unless a rule says otherwise.
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 0)]
     latency_ms: u64,
-    /// Where it announces what happened.
+    /// The URL to which events are sent.
     #[arg(long, value_name = "URL", env = "GATEWAY_SIM_WEBHOOK_URL")]
     webhook_url: Option<String>,
-    /// A file with the secret that it signs events with; without it, the secret is in `GATEWAY_SIM_WEBHOOK_SECRET`.
+    /// A file with the secret that signs events; without it, the secret is in `GATEWAY_SIM_WEBHOOK_SECRET`.
     #[arg(long, value_name = "FILE")]
     webhook_secret_file: Option<PathBuf>,
 }
@@ -64,7 +66,7 @@ impl Options {
     /// Serves until `stop` resolves.
     ///
     /// # Errors
-    /// The address is taken, a file cannot be read, the script or the webhook cannot be used.
+    /// The address is in use, a file cannot be read, or the script or the webhook is not valid.
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<ExitCode> {
         let mut rules: Vec<Rule> = match &self.script {
             Some(path) => serde_json::from_str(&text_of(path)?).with_context(|| path.display().to_string())?,
@@ -75,7 +77,7 @@ impl Options {
         }
         let script = Script::new(rules).context("the script")?;
         let webhook = match &self.webhook_url {
-            Some(url) => Some(Webhook::new(url, self.secret()?).context("the address of the webhook")?),
+            Some(url) => Some(Webhook::new(url, self.secret()?).context("the URL of the webhook")?),
             None => None,
         };
         let listener = TcpListener::bind(self.listen).await.with_context(|| format!("listening on {}", self.listen))?;
@@ -96,18 +98,18 @@ impl Options {
         };
         tokio::select! {
             served = serving.into_future() => served?,
-            // A request that the script never answers would hold it for ever.
+            // A request that the script never answers would block the shutdown for ever.
             () = drained => {}
         }
         Ok(ExitCode::SUCCESS)
     }
 
-    /// What events are signed with.
+    /// The secret that signs events.
     fn secret(&self) -> Result<SecretString> {
         let text = match &self.webhook_secret_file {
             Some(path) => text_of(path)?,
             None => std::env::var(SECRET_VARIABLE)
-                .with_context(|| format!("a webhook takes --webhook-secret-file or {SECRET_VARIABLE}"))?,
+                .with_context(|| format!("a webhook needs --webhook-secret-file or {SECRET_VARIABLE}"))?,
         };
         let text = text.trim();
         anyhow::ensure!(!text.is_empty(), "the secret of the webhook is empty");

@@ -1,6 +1,6 @@
 //! The routes of PaymentIntents.
 //!
-//! Depends on `amounts`, `api`, `books`, `ledger`, `methods`, `objects`, `provider`, `query` and `script`.
+//! Depends on `amounts`, `api`, `store`, `ledger`, `methods`, `objects`, `provider`, `query` and `script`.
 
 use std::sync::Arc;
 
@@ -14,45 +14,45 @@ use serde_json::{Value, json};
 
 use crate::{
     amounts,
-    api::{Asked, Params, Refusal, change, look},
-    books::{Books, Intent, Status, key_of},
+    api::{Params, Refusal, RequestInfo, change, inspect},
     ledger::{Capture, Effect, Line, Money},
     methods::{self, Outcome},
     objects::{self, Expand},
     provider::{Provider, charged, line, new_name, now_ms},
     query,
     script::Operation,
+    store::{Intent, Status, Store, key_of},
 };
 
 pub(crate) type At = State<Arc<Provider>>;
-/// A form or a query as it came.
+/// The pairs of a form or a query, in order.
 pub(crate) type Pairs = Vec<(String, String)>;
 
 const INTENTS: &str = "/v1/payment_intents";
-/// How many objects a page has unless the request says, and at most.
+/// How many objects a page has by default, and at most.
 const PAGE: u64 = 10;
 const PAGE_MAX: u64 = 100;
-/// How long a search does not see a new payment, in milliseconds. At Stripe that is up to a minute, and an hour at
-/// times.
+/// For how long a search does not find a new payment, in milliseconds. At Stripe that is up to a minute, at times an
+/// hour.
 const SEARCH_LAG_MS: u64 = 1_000;
 
-/// What a request about a payment is in for, by what is known of the payment.
-pub(crate) fn asked(provider: &Provider, id: &str, operation: Operation, name: &str, path: String) -> Asked {
-    let books = provider.books.lock();
-    let intent = books.intent(id);
+/// What the script needs to know about a request for a payment.
+pub(crate) fn asked(provider: &Provider, id: &str, operation: Operation, name: &str, path: String) -> RequestInfo {
+    let store = provider.store.lock();
+    let intent = store.intent(id);
     let key = intent.map_or_else(|| format!("{id}:{name}:1"), |intent| intent.key(name));
     let method = intent.map(|intent| intent.method.clone()).unwrap_or_default();
-    Asked { key, operation, method, path }
+    RequestInfo { key, operation, method, path }
 }
 
-/// The payment of this name, after what was due is done.
-fn settled<'a>(books: &'a mut Books, id: &str) -> Result<&'a Intent, Refusal> {
-    Provider::settle(books, id);
-    books.intent(id).ok_or_else(|| Refusal::missing("intent"))
+/// The payment with this id, after pending changes that are due.
+fn settled<'a>(store: &'a mut Store, id: &str) -> Result<&'a Intent, Refusal> {
+    Provider::settle(store, id);
+    store.intent(id).ok_or_else(|| Refusal::missing("intent"))
 }
 
-fn shown(books: &Books, id: &str, page: &str, expand: Expand) -> Value {
-    books.intent(id).map(|intent| objects::intent(books, intent, page, expand)).unwrap_or_default()
+fn shown(store: &Store, id: &str, page: &str, expand: Expand) -> Value {
+    store.intent(id).map(|intent| objects::intent(store, intent, page, expand)).unwrap_or_default()
 }
 
 pub(crate) async fn create(State(provider): At, headers: HeaderMap, Form(pairs): Form<Pairs>) -> Response {
@@ -68,12 +68,12 @@ pub(crate) async fn create(State(provider): At, headers: HeaderMap, Form(pairs):
     };
     let method = params.get("payment_method").unwrap_or_default().to_owned();
     let key = key_of(&metadata, "", "create");
-    let asked = Asked { key, operation: Operation::Create, method: method.clone(), path: INTENTS.to_owned() };
-    change(&provider, &headers, asked, &params, |books, _| {
+    let asked = RequestInfo { key, operation: Operation::Create, method: method.clone(), path: INTENTS.to_owned() };
+    change(&provider, &headers, asked, &params, |store, _| {
         let (amount, currency) = (params.number("amount")?, params.require("currency")?.to_ascii_lowercase());
         let amount = amount.ok_or_else(|| Refusal::invalid(Some("parameter_missing"), "amount", "Missing amount."))?;
         amounts::check(amount, &currency)
-            .map_err(|not| Refusal::invalid(Some(not.code), not.param, "This amount cannot be charged."))?;
+            .map_err(|error| Refusal::invalid(Some(error.code), error.param, "This amount cannot be charged."))?;
         let capture = match params.one_of("capture_method", &["automatic", "automatic_async", "manual"])? {
             "manual" => Capture::Later,
             _ => Capture::AtOnce,
@@ -82,7 +82,7 @@ pub(crate) async fn create(State(provider): At, headers: HeaderMap, Form(pairs):
             return Err(Refusal::invalid(Some("resource_missing"), "payment_method", "No such PaymentMethod."));
         }
         let id = new_name("pi");
-        books.record(Line {
+        store.record(Line {
             key: key_of(&metadata, &id, "create"),
             amount: Money { minor: amount, currency: currency.to_ascii_uppercase() },
             method,
@@ -95,7 +95,7 @@ pub(crate) async fn create(State(provider): At, headers: HeaderMap, Form(pairs):
             metadata,
             return_url: None,
         });
-        Ok(shown(books, &id, &provider.page, Expand::Nothing))
+        Ok(shown(store, &id, &provider.page, Expand::Nothing))
     })
     .await
 }
@@ -113,11 +113,11 @@ pub(crate) async fn confirm(
     let asked = asked(&provider, &id, Operation::Charge, "charge", format!("{INTENTS}/{id}/confirm"));
     let return_url = params.get("return_url").map(str::to_owned);
     let mut takes_a_while = false;
-    let response = change(&provider, &headers, asked, &params, |books, is_declined| {
-        let intent = settled(books, &id)?;
+    let response = change(&provider, &headers, asked, &params, |store, is_declined| {
+        let intent = settled(store, &id)?;
         match intent.status {
             Status::RequiresConfirmation => {}
-            Status::RequiresAction => return Ok(shown(books, &id, &provider.page, Expand::Nothing)),
+            Status::RequiresAction => return Ok(shown(store, &id, &provider.page, Expand::Nothing)),
             _ => return Err(unexpected(intent)),
         }
         let outcome = match is_declined {
@@ -134,22 +134,22 @@ pub(crate) async fn confirm(
             }
         };
         takes_a_while = outcome == Outcome::Processing;
-        lines.into_iter().for_each(|line| books.record(line));
-        let intent = shown(books, &id, &provider.page, Expand::Nothing);
+        lines.into_iter().for_each(|line| store.record(line));
+        let intent = shown(store, &id, &provider.page, Expand::Nothing);
         match outcome {
             Outcome::Declined(reason) => Err(Refusal::declined(reason, intent)),
             _ => Ok(intent),
         }
     });
-    // Boxed, as it is large.
+    // Boxed, because it is large.
     let response = Box::pin(response).await;
     if takes_a_while {
-        provider.look_after(id);
+        provider.finish_later(id);
     }
     response
 }
 
-/// What happens when a charge succeeds; with some methods it is disputed at once.
+/// The lines of a successful charge; payments with some methods are disputed at once.
 pub(crate) fn taken(intent: &Intent) -> Vec<Line> {
     let mut lines = vec![charged(intent)];
     if let Some(status) = methods::disputes(&intent.method).filter(|_| intent.capture == Capture::AtOnce) {
@@ -158,7 +158,7 @@ pub(crate) fn taken(intent: &Intent) -> Vec<Line> {
     lines
 }
 
-/// A new dispute about all of a payment.
+/// A new dispute about the whole payment.
 pub(crate) fn disputed(intent: &Intent, status: &str) -> Line {
     let (declined, object) = (Some(status.to_owned()), Some(new_name("dp")));
     Line { declined, object, ..line(intent, Operation::Dispute, Effect::Disputed) }
@@ -180,14 +180,14 @@ pub(crate) async fn capture(
         Err(refusal) => return refusal.into_response(),
     };
     let asked = asked(&provider, &id, Operation::Capture, "capture", format!("{INTENTS}/{id}/capture"));
-    change(&provider, &headers, asked, &params, |books, _| {
-        let intent = settled(books, &id)?;
+    change(&provider, &headers, asked, &params, |store, _| {
+        let intent = settled(store, &id)?;
         if intent.status != Status::RequiresCapture {
             return Err(unexpected(intent));
         }
         let line = line(intent, Operation::Capture, Effect::Captured);
-        books.record(line);
-        Ok(shown(books, &id, &provider.page, Expand::Nothing))
+        store.record(line);
+        Ok(shown(store, &id, &provider.page, Expand::Nothing))
     })
     .await
 }
@@ -203,14 +203,14 @@ pub(crate) async fn cancel(
         Err(refusal) => return refusal.into_response(),
     };
     let asked = asked(&provider, &id, Operation::Void, "void", format!("{INTENTS}/{id}/cancel"));
-    change(&provider, &headers, asked, &params, |books, _| {
-        let intent = settled(books, &id)?;
+    change(&provider, &headers, asked, &params, |store, _| {
+        let intent = settled(store, &id)?;
         if matches!(intent.status, Status::Succeeded | Status::Canceled | Status::Processing) {
             return Err(unexpected(intent));
         }
         let line = line(intent, Operation::Void, Effect::Voided);
-        books.record(line);
-        Ok(shown(books, &id, &provider.page, Expand::Nothing))
+        store.record(line);
+        Ok(shown(store, &id, &provider.page, Expand::Nothing))
     })
     .await
 }
@@ -222,14 +222,14 @@ pub(crate) async fn retrieve(State(provider): At, Path(id): Path<String>, Query(
         Err(refusal) => return refusal.into_response(),
     };
     let asked = asked(&provider, &id, Operation::LookUp, "look_up", String::new());
-    look(&provider, asked, |books| {
-        settled(books, &id)?;
-        Ok(shown(books, &id, &provider.page, expand))
+    inspect(&provider, asked, |store| {
+        settled(store, &id)?;
+        Ok(shown(store, &id, &provider.page, expand))
     })
     .await
 }
 
-/// Not scripted: it is what the rest is held against.
+/// Not scripted, because tests compare everything else with it.
 pub(crate) async fn list(State(provider): At, Query(pairs): Query<Pairs>) -> Response {
     let read = || {
         let params = Params::new(pairs, &["created", "limit", "starting_after", "expand"])?;
@@ -239,16 +239,16 @@ pub(crate) async fn list(State(provider): At, Query(pairs): Query<Pairs>) -> Res
         if !(1..=PAGE_MAX).contains(&limit) {
             return Err(Refusal::invalid(Some("parameter_invalid_integer"), "limit", "A page has 1 to 100 objects."));
         }
-        let books = provider.books.lock();
+        let store = provider.store.lock();
         let after = params.get("starting_after");
-        if let Some(id) = after.filter(|id| books.intent(id).is_none()) {
+        if let Some(id) = after.filter(|id| store.intent(id).is_none()) {
             return Err(Refusal::invalid(Some("resource_missing"), "starting_after", &format!("No such intent: {id}")));
         }
         let expand = match params.get("expand[]") {
             Some("data.latest_charge") => Expand::Charge,
             _ => Expand::Nothing,
         };
-        let mut rest = books.newest().skip_while(|intent| after.is_some_and(|after| intent.id != after));
+        let mut rest = store.newest().skip_while(|intent| after.is_some_and(|after| intent.id != after));
         if after.is_some() {
             rest.next();
         }
@@ -258,7 +258,7 @@ pub(crate) async fn list(State(provider): At, Query(pairs): Query<Pairs>) -> Res
             .collect();
         let has_more = found.len() as u64 > limit;
         found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-        let show = |intent| objects::intent(&books, intent, &provider.page, expand);
+        let show = |intent| objects::intent(&store, intent, &provider.page, expand);
         let data: Vec<Value> = found.into_iter().map(show).collect();
         Ok(objects::list(INTENTS, &data, has_more))
     };
@@ -279,11 +279,11 @@ pub(crate) async fn search(State(provider): At, Query(pairs): Query<Pairs>) -> R
         Err(refusal) => return refusal.into_response(),
     };
     let key = key_of(&wanted, "", "look_up");
-    let asked = Asked { key, operation: Operation::LookUp, method: String::new(), path: String::new() };
-    look(&provider, asked, |books| {
-        let found = query::find(books, &wanted, now_ms().saturating_sub(SEARCH_LAG_MS));
+    let asked = RequestInfo { key, operation: Operation::LookUp, method: String::new(), path: String::new() };
+    inspect(&provider, asked, |store| {
+        let found = query::find(store, &wanted, now_ms().saturating_sub(SEARCH_LAG_MS));
         let data: Vec<Value> =
-            found.into_iter().map(|intent| objects::intent(books, intent, &provider.page, Expand::Nothing)).collect();
+            found.into_iter().map(|intent| objects::intent(store, intent, &provider.page, Expand::Nothing)).collect();
         let url = format!("{INTENTS}/search");
         Ok(json!({"object": "search_result", "url": url, "data": data, "has_more": false, "next_page": null}))
     })

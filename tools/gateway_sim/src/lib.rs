@@ -1,8 +1,8 @@
-//! A fake payment provider: no money moves, and it fails when its script says so. Over HTTP it is the only one, so that
-//! what is tried against it is the adapter that ships.
+//! A fake payment provider: no money moves, and it fails as its script says. It is the only fake provider over HTTP, so
+//! a test against it is a test of the adapter that ships.
 //!
 //! ```text
-//!  /v1/… ─▶ api (key, script) ─▶ intents, refunds ─▶ Books ─▶ file
+//!  /v1/… ─▶ api (key, script) ─▶ intents, refunds ─▶ Store ─▶ file
 //!                                                      │
 //!  operator, page ─────────────────────────────────────┴─▶ Notices ─▶ signed events to the shop
 //! ```
@@ -15,23 +15,22 @@
 //! | `GET /v1/payment_intents`, `/{id}`, `/search` | a search sees a new payment after a second |
 //! | `POST /v1/refunds`, `GET /v1/refunds`, `/{id}` | |
 //!
-//! Beside that, for whoever tests, with JSON:
+//! In addition, for tests, with JSON:
 //!
 //! | request | |
 //! |---|---|
 //! | `POST /refunds` | the shop's operator refunds at the provider's own site |
 //! | `POST /disputes`, `POST /disputes/{id}/close` | a customer disputes a payment at their bank; the bank decides |
 //! | `GET`, `POST /authenticate/{order}/{attempt}` | the page on which a customer approves or declines a payment |
-//! | `GET /ledger` | all that happened to somebody's money |
+//! | `GET /ledger` | all changes of payments but their creation |
 //! | `GET`, `PUT /script` | the rules by which it fails: a list of [`Rule`] |
 //! | `GET /livez` | 200 |
 //!
 //! An object belongs to an order by its metadata `order`, `attempt` and `refund`; the ledger and the script's rules
-//! know it by a key made of them, such as `ORDER:charge:1`. This crate depends on no crate of the shop.
+//! name it by a key made of them, such as `ORDER:charge:1`. This crate depends on no crate of the shop.
 
 mod amounts;
 mod api;
-mod books;
 mod command;
 mod intents;
 mod ledger;
@@ -46,6 +45,7 @@ mod refunds;
 mod router;
 mod script;
 mod signature;
+mod store;
 
 pub use self::{
     command::Options,

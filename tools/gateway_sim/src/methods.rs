@@ -1,4 +1,4 @@
-//! What becomes of a payment, by its payment method: Stripe's test methods, and the tokens of a shop's demo.
+//! The outcome of a payment by its payment method: Stripe's test methods, and the tokens of the shop's demo.
 //!
 //! | payment method | what happens |
 //! |---|---|
@@ -7,7 +7,7 @@
 //! | `pm_card_chargeDeclinedInsufficientFunds`, `tok_insufficient_funds` | declined: `insufficient_funds` |
 //! | `pm_card_chargeDeclinedExpiredCard`, `…IncorrectCvc`, `…ProcessingError` | declined with that code |
 //! | `pm_card_chargeDeclinedLostCard`, `…StolenCard`, `…Fraudulent` | declined with that reason |
-//! | `pm_card_threeDSecure2Required`, `pm_card_authenticationRequired`, `tok_3ds` | waits for its customer |
+//! | `pm_card_threeDSecure2Required`, `pm_card_authenticationRequired`, `tok_3ds` | waits for the customer's action |
 //! | `pm_card_createDispute`, `pm_card_createDisputeInquiry`, `tok_dispute` | captured, and disputed |
 //! | `pm_card_refundFail`, `tok_refund_fails` | captured, but every refund fails |
 //! | `pm_card_pendingRefund` | captured; a refund is pending for two seconds |
@@ -16,7 +16,7 @@
 //! | `tok_timeout_after_charge` | captured; the first answer is lost |
 //! | any other | refused: `resource_missing` |
 //!
-//! Methods may begin with `pm_card_visa_` too, as Stripe's own. Depends on nothing of its crate.
+//! As at Stripe, methods may also begin with `pm_card_visa_`. Depends on nothing of its crate.
 
 /// How long `tok_slow`, `tok_processing` and a pending refund take, in milliseconds: longer than a shopper should wait.
 pub(crate) const SLOW_MS: u64 = 2_000;
@@ -45,7 +45,7 @@ const DECLINED: [(&str, &str); 8] = [
     ("chargeDeclinedProcessingError", "processing_error"),
 ];
 
-/// What a confirmation comes to.
+/// The outcome of a confirmation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Taken,
@@ -55,7 +55,7 @@ pub(crate) enum Outcome {
     Declined(&'static str),
 }
 
-/// What becomes of a payment with this method; `None` where there is no such method.
+/// The outcome of a payment with this method; `None` if there is no such method.
 pub(crate) fn outcome(method: &str) -> Option<Outcome> {
     let taken = matches!(method, "tok_success" | "tok_slow" | "tok_timeout_after_charge");
     if taken || fails_refunds(method) || delays_refunds(method) || disputes(method).is_some() {
@@ -74,7 +74,7 @@ pub(crate) fn outcome(method: &str) -> Option<Outcome> {
     }
     match card.strip_prefix("visa_").unwrap_or(card) {
         "threeDSecure2Required" | "threeDSecureRequired" | "authenticationRequired" => Some(Outcome::Waits),
-        // Of this one Stripe takes the details, and declines the charge.
+        // Stripe accepts the details of this one, and declines the charge.
         "chargeCustomerFail" => Some(Outcome::Declined("generic_decline")),
         card => DECLINED.iter().find(|(name, _)| *name == card).map(|(_, reason)| Outcome::Declined(reason)),
     }
@@ -90,7 +90,7 @@ pub(crate) fn delays_refunds(method: &str) -> bool {
     method == "pm_card_pendingRefund"
 }
 
-/// The status in which a payment with this method is disputed, where it is.
+/// The status of the dispute about a payment with this method, if there is one.
 pub(crate) fn disputes(method: &str) -> Option<&'static str> {
     match method {
         "tok_dispute" | "pm_card_createDispute" => Some("needs_response"),
@@ -99,7 +99,7 @@ pub(crate) fn disputes(method: &str) -> Option<&'static str> {
     }
 }
 
-/// The code of a card error with this reason, and whether the reason is its decline code, too.
+/// The code of a card error with this reason, and whether the reason is also its decline code.
 pub(crate) fn code_of(reason: &str) -> (&str, bool) {
     match reason {
         "expired_card" | "incorrect_cvc" | "processing_error" => (reason, true),

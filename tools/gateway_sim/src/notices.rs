@@ -1,4 +1,4 @@
-//! Events on their way to the shop: signed, in the background and in any order, until they are taken.
+//! Sends events to the shop: signed, in the background and in any order, until the shop accepts them.
 //!
 //! Depends on `script` and `signature`.
 
@@ -12,44 +12,45 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use crate::{script::Mischief, signature::sign};
 
-/// How many events wait to be sent: some seconds of a shop under load. What comes beyond is not sent, and the shop asks
+/// How many events wait to be sent: some seconds of a shop under load. Further events are not sent, and the shop asks
 /// by itself.
 const WAITING_MAX: usize = 10_000;
-/// How many are being sent at a time: a shop that is slow is not pressed harder.
+/// How many events are sent at the same time, so that a slow shop is not overloaded.
 const SENDING_MAX: usize = 64;
-/// How often one is tried: with the pauses between, for about half a minute, as long as a restart of the shop takes.
+/// How often an event is sent at most: with the pauses, for about half a minute, as long as a restart of the shop
+/// takes.
 const TRIES_MAX: u32 = 8;
-/// The pause after the first try, in milliseconds; it doubles.
+/// The pause after the first attempt, in milliseconds; it doubles.
 const PAUSE_MS_MIN: u64 = 200;
 /// The longest pause, in milliseconds.
 const PAUSE_MS_MAX: u64 = 10_000;
-/// How long a try may take, in milliseconds.
+/// How long an attempt may take, in milliseconds.
 const TRY_MS_MAX: u64 = 5_000;
-/// How old the signature of a stale event is, in seconds: far beyond what is tolerated.
+/// How old the signature of a stale event is, in seconds: far beyond the tolerance.
 const STALE_SECONDS: u64 = 3_600;
-/// The header of the signature.
+/// The header with the signature.
 const SIGNATURE_HEADER: &str = "Stripe-Signature";
 
-/// Where events go, and what they are signed with.
+/// The URL for events, and the secret that signs them.
 pub struct Webhook {
     http: reqwest::Client,
     url: reqwest::Url,
     secret: SecretString,
 }
 
-/// Events cannot be sent.
+/// Why events cannot be sent.
 #[derive(Debug, thiserror::Error)]
 pub enum WebhookError {
-    /// It is no URL to which they can go.
-    #[error("{0:?} is no http:// or https:// address")]
+    /// It is not a URL to which requests can be sent.
+    #[error("{0:?} is not an http:// or https:// URL")]
     Address(String),
-    /// The HTTP client cannot be made.
-    #[error("the HTTP client: {0}")]
+    /// The HTTP client cannot be created.
+    #[error("the HTTP client cannot be created: {0}")]
     Http(#[from] reqwest::Error),
 }
 
 impl Webhook {
-    /// Events to this address.
+    /// Sends events to this URL.
     ///
     /// # Errors
     /// [`WebhookError`].
@@ -66,13 +67,13 @@ impl Webhook {
         Ok(Self { http: http.build()?, url, secret })
     }
 
-    /// Sends one, until it is taken or was tried often enough.
+    /// Sends an event until it is accepted or was sent often enough.
     async fn send(&self, waiting: Waiting) {
-        let Waiting { id, body, mischief } = waiting;
-        tokio::time::sleep(Duration::from_millis(mischief.delay_ms)).await;
+        let Waiting { id, body, fault } = waiting;
+        tokio::time::sleep(Duration::from_millis(fault.delay_ms)).await;
         let mut pause_ms = PAUSE_MS_MIN;
         for left in (0..TRIES_MAX).rev() {
-            let request = self.http.post(self.url.clone()).header(SIGNATURE_HEADER, self.signature(&body, mischief));
+            let request = self.http.post(self.url.clone()).header(SIGNATURE_HEADER, self.signature(&body, fault));
             let request = request.header(reqwest::header::CONTENT_TYPE, "application/json").body(body.clone());
             let problem = match request.send().await {
                 Ok(answer) if answer.status().is_success() => return,
@@ -80,7 +81,7 @@ impl Webhook {
                 Err(error) => error.without_url().to_string(),
             };
             if left == 0 {
-                tracing::warn!(id, problem, "an event was not taken and is given up");
+                tracing::warn!(id, problem, "an event was not accepted and is dropped");
                 return;
             }
             tokio::time::sleep(Duration::from_millis(fastrand::u64(pause_ms / 2..=pause_ms))).await;
@@ -88,10 +89,10 @@ impl Webhook {
         }
     }
 
-    fn signature(&self, body: &[u8], mischief: Mischief) -> String {
+    fn signature(&self, body: &[u8], fault: Mischief) -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let at = now.saturating_sub(if mischief.stale { STALE_SECONDS } else { 0 });
-        if mischief.bad_signature {
+        let at = now.saturating_sub(if fault.stale { STALE_SECONDS } else { 0 });
+        if fault.bad_signature {
             return sign(&SecretString::from("somebody else's"), body, at);
         }
         sign(&self.secret, body, at)
@@ -101,7 +102,7 @@ impl Webhook {
 struct Waiting {
     id: String,
     body: Vec<u8>,
-    mischief: Mischief,
+    fault: Mischief,
 }
 
 /// The queue of events. Its worker ends when the queue is dropped and empty.
@@ -117,13 +118,13 @@ impl Notices {
         Self(sender)
     }
 
-    /// Queues an event, as often as its mischief says.
-    pub(crate) fn announce(&self, event: &Value, mischief: Mischief) {
+    /// Queues an event, with the faults of the script.
+    pub(crate) fn announce(&self, event: &Value, fault: Mischief) {
         let id = event["id"].as_str().unwrap_or_default();
-        for _ in 0..mischief.times {
-            let waiting = Waiting { id: id.to_owned(), body: event.to_string().into_bytes(), mischief };
+        for _ in 0..fault.times {
+            let waiting = Waiting { id: id.to_owned(), body: event.to_string().into_bytes(), fault };
             if self.0.try_send(waiting).is_err() {
-                tracing::warn!(id, "too many events wait; this one is not sent");
+                tracing::warn!(id, "the queue of events is full; this one is not sent");
             }
         }
     }

@@ -1,13 +1,13 @@
-//! Stripe's objects as JSON, with the members that a shop reads and the commonest others.
+//! Stripe's objects as JSON, with the members that a shop reads and the most common others.
 //!
-//! Depends on `books`, `ledger` and `methods`.
+//! Depends on `store`, `ledger` and `methods`.
 
 use serde_json::{Value, json};
 
 use crate::{
-    books::{Books, Dispute, Intent, Refund, Status},
     ledger::{Capture, Effect, Line, Metadata},
     methods,
+    store::{Dispute, Intent, Refund, Status, Store},
 };
 
 /// Whether the charge of a payment is shown as a whole, which a request has to ask for.
@@ -25,15 +25,15 @@ fn charge_name(intent: &Intent) -> String {
     format!("ch_{}", intent.id.trim_start_matches("pi_"))
 }
 
-/// A payment; `page` is where customers authenticate themselves.
-pub(crate) fn intent(books: &Books, intent: &Intent, page: &str, expand: Expand) -> Value {
+/// A payment. `page` is the URL where customers authenticate themselves.
+pub(crate) fn intent(store: &Store, intent: &Intent, page: &str, expand: Expand) -> Value {
     let amount = intent.amount.minor;
     let in_status = |status: Status| if intent.status == status { amount } else { 0 };
     let is_charged = matches!(intent.status, Status::Succeeded | Status::RequiresCapture | Status::Processing);
     let charge = match expand {
         _ if !is_charged && intent.declined.is_none() => Value::Null,
         Expand::Nothing => json!(charge_name(intent)),
-        Expand::Charge => charge(books, intent),
+        Expand::Charge => charge(store, intent),
     };
     json!({
         "id": intent.id,
@@ -50,7 +50,7 @@ pub(crate) fn intent(books: &Books, intent: &Intent, page: &str, expand: Expand)
         "livemode": false,
         "metadata": intent.metadata,
         "next_action": next_action(intent, page),
-        // Stripe drops the method of a payment that was declined.
+        // Stripe detaches the method of a payment that was declined.
         "payment_method": if intent.declined.is_some() || intent.method.is_empty() { Value::Null } else { json!(intent.method) },
         "payment_method_types": ["card"],
         "status": intent.status.as_str(),
@@ -82,8 +82,8 @@ pub(crate) fn card_error(reason: &str) -> Value {
     })
 }
 
-fn charge(books: &Books, intent: &Intent) -> Value {
-    let dispute = intent.dispute.as_deref().and_then(|id| books.dispute(id));
+fn charge(store: &Store, intent: &Intent) -> Value {
+    let dispute = intent.dispute.as_deref().and_then(|id| store.dispute(id));
     let amount = intent.amount.minor;
     json!({
         "id": charge_name(intent),
@@ -123,7 +123,7 @@ pub(crate) fn refund(refund: &Refund) -> Value {
     object
 }
 
-/// A dispute. It has no metadata of ours, as at Stripe.
+/// A dispute. As at Stripe, it has none of the shop's metadata.
 pub(crate) fn dispute(dispute: &Dispute) -> Value {
     json!({
         "id": dispute.id,
@@ -146,10 +146,10 @@ pub(crate) fn list(url: &str, data: &[Value], has_more: bool) -> Value {
     json!({"object": "list", "url": url, "data": data, "has_more": has_more})
 }
 
-/// The events that announce a line of the ledger.
-pub(crate) fn events(books: &Books, line: &Line, page: &str) -> Vec<Value> {
+/// The events about a line of the ledger.
+pub(crate) fn events(store: &Store, line: &Line, page: &str) -> Vec<Value> {
     let types: &[&str] = match line.effect {
-        // A shop has no use for the news that a payment was announced: it did that itself.
+        // The shop has created the payment itself, so there is no event.
         Effect::Created => &[],
         Effect::Captured => &["payment_intent.succeeded"],
         Effect::Held => &["payment_intent.amount_capturable_updated"],
@@ -158,32 +158,32 @@ pub(crate) fn events(books: &Books, line: &Line, page: &str) -> Vec<Value> {
         Effect::Waits => &["payment_intent.requires_action"],
         Effect::Processing => &["payment_intent.processing"],
         Effect::RefundPending => &["refund.created", "charge.refunded"],
-        Effect::Refunded if is_late(books, line) => &["refund.updated"],
+        Effect::Refunded if is_late(store, line) => &["refund.updated"],
         Effect::Refunded => &["refund.created", "charge.refunded"],
         Effect::RefundFailed => &["refund.failed"],
         Effect::Disputed => &["charge.dispute.created"],
         Effect::DisputeClosed => &["charge.dispute.closed"],
     };
-    let payment = books.intent(&line.payment);
+    let payment = store.intent(&line.payment);
     let object = |kind: &str| match kind {
-        "charge.refunded" => payment.map(|payment| charge(books, payment)),
-        kind if kind.starts_with("refund.") => line.object.as_deref().and_then(|id| books.refund(id)).map(refund),
+        "charge.refunded" => payment.map(|payment| charge(store, payment)),
+        kind if kind.starts_with("refund.") => line.object.as_deref().and_then(|id| store.refund(id)).map(refund),
         kind if kind.starts_with("charge.dispute.") => {
-            line.object.as_deref().and_then(|id| books.dispute(id)).map(dispute)
+            line.object.as_deref().and_then(|id| store.dispute(id)).map(dispute)
         }
-        _ => payment.map(|payment| intent(books, payment, page, Expand::Nothing)),
+        _ => payment.map(|payment| intent(store, payment, page, Expand::Nothing)),
     };
     types.iter().filter_map(|kind| Some(event(line, kind, &object(kind)?))).collect()
 }
 
-/// Whether the refund of a line was there before.
-fn is_late(books: &Books, line: &Line) -> bool {
-    let refund = line.object.as_deref().and_then(|id| books.refund(id));
+/// Whether the refund of a line existed before it.
+fn is_late(store: &Store, line: &Line) -> bool {
+    let refund = line.object.as_deref().and_then(|id| store.refund(id));
     refund.is_some_and(|refund| refund.created_ms < line.at_ms)
 }
 
 fn event(line: &Line, kind: &str, object: &Value) -> Value {
-    // An object comes to each of its states once, so the name is one of a kind, also after a restart.
+    // An object reaches each of its states once, so the id is unique, also after a restart.
     let of = line.object.as_deref().unwrap_or(&line.payment);
     json!({
         "id": format!("evt_{of}_{}", kind.replace('.', "_")),

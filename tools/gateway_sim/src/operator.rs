@@ -1,7 +1,7 @@
-//! What the shop's operator and the customer's bank do at the provider's own site, and what testers look at. Never
-//! scripted.
+//! What the shop's operator and the customer's bank do at the provider's own site, and what tests read. The script does
+//! not apply here.
 //!
-//! Depends on `books`, `intents`, `ledger`, `objects`, `provider`, `refunds`, `script` and `api`.
+//! Depends on `store`, `intents`, `ledger`, `objects`, `provider`, `refunds`, `script` and `api`.
 
 use std::sync::Arc;
 
@@ -16,19 +16,19 @@ use serde_json::json;
 
 use crate::{
     api::Refusal,
-    books::{Books, Intent},
     intents::{At, disputed},
     ledger::{Effect, Line, Metadata, Money},
     objects,
     provider::{Provider, line},
-    refunds::{Repay, repay, shown},
+    refunds::{NewRefund, refund_payment, shown},
     script::{Operation, Rule},
+    store::{Intent, Store},
 };
 
-/// The number of the first refund here that is not numbered: the shop's own begin with 1.
+/// The number of the first refund here without a number of its own: the shop's own numbers begin with 1.
 const NUMBER_MIN: usize = 1_000;
 
-/// Which payment: by its own name, or the last one of an order, or of one of its attempts.
+/// Selects a payment: by its id, or the last one of an order or of an attempt.
 #[derive(Debug, Deserialize)]
 struct Which {
     payment: Option<String>,
@@ -37,15 +37,15 @@ struct Which {
 }
 
 impl Which {
-    fn find<'a>(&self, books: &'a Books) -> Option<&'a Intent> {
+    fn find<'a>(&self, store: &'a Store) -> Option<&'a Intent> {
         if let Some(id) = &self.payment {
-            return books.intent(id);
+            return store.intent(id);
         }
         let order = self.order.as_deref()?;
         let is_captured = |intent: &&Intent| intent.captured;
         match self.attempt {
-            Some(attempt) => books.of_attempt(order, &attempt.to_string()).rfind(is_captured),
-            None => books
+            Some(attempt) => store.of_attempt(order, &attempt.to_string()).rfind(is_captured),
+            None => store
                 .newest()
                 .filter(is_captured)
                 .find(|intent| intent.metadata.get("order").is_some_and(|of| of == order)),
@@ -54,35 +54,35 @@ impl Which {
 }
 
 fn nothing() -> Response {
-    (StatusCode::NOT_FOUND, Json(json!({"problem": "there is no such payment that was captured"}))).into_response()
+    (StatusCode::NOT_FOUND, Json(json!({"problem": "there is no such captured payment"}))).into_response()
 }
 
-/// Answers after what was done is in the ledger.
-fn answer(provider: &Arc<Provider>, books: parking_lot::MutexGuard<'_, Books>, response: Response) -> Response {
-    let mut books = books;
-    if let Err(error) = books.flush() {
-        let problem = json!({"problem": format!("the ledger: {error}")});
+/// Writes the changes to the ledger, and then answers.
+fn answer(provider: &Arc<Provider>, store: parking_lot::MutexGuard<'_, Store>, response: Response) -> Response {
+    let mut store = store;
+    if let Err(error) = store.flush() {
+        let problem = json!({"problem": format!("the ledger cannot be written: {error}")});
         return (StatusCode::INTERNAL_SERVER_ERROR, Json(problem)).into_response();
     }
-    drop(books);
+    drop(store);
     provider.announce();
     response
 }
 
-/// A refund at the provider's own site: the shop has not asked for it, so it has no metadata.
+/// A refund at the provider's own site. The shop has not asked for it, so it has no metadata.
 #[derive(Debug, Deserialize)]
 pub(crate) struct RefundBody {
     #[serde(flatten)]
     which: Which,
     /// Its number in the ledger.
     number: Option<u32>,
-    /// All that is left unless it is given.
+    /// By default all that is left.
     amount: Option<Money>,
 }
 
 pub(crate) async fn refund(State(provider): At, Json(body): Json<RefundBody>) -> Response {
-    let mut books = provider.books.lock();
-    let Some(intent) = body.which.find(&books) else { return nothing() };
+    let mut store = provider.store.lock();
+    let Some(intent) = body.which.find(&store) else { return nothing() };
     if body.amount.as_ref().is_some_and(|amount| amount.currency != intent.amount.currency) {
         return Refusal::invalid(None, "currency", "The payment is in another currency.").into_response();
     }
@@ -90,21 +90,23 @@ pub(crate) async fn refund(State(provider): At, Json(body): Json<RefundBody>) ->
     let of = intent.metadata.get("order").unwrap_or(&intent.id);
     let (key, payment) = (format!("{of}:refund:{number}"), intent.id.clone());
     let was_made = |line: &Line| line.key == key && line.effect != Effect::RefundFailed;
-    if body.number.is_some() && books.lines().iter().any(was_made) {
-        let problem = json!({"problem": "a refund of this number was made"});
+    if body.number.is_some() && store.lines().iter().any(was_made) {
+        let problem = json!({"problem": "a refund with this number exists"});
         return (StatusCode::CONFLICT, Json(problem)).into_response();
     }
     let amount = body.amount.map(|amount| amount.minor);
-    let made =
-        repay(&mut books, Repay { payment: payment.clone(), amount, metadata: Metadata::new(), key, fails: None });
+    let made = refund_payment(
+        &mut store,
+        NewRefund { payment: payment.clone(), amount, metadata: Metadata::new(), key, fails: None },
+    );
     let response = match &made {
         Ok(refund) => shown(refund),
         Err(_) => return made.map(|refund| shown(&refund)).unwrap_or_else(IntoResponse::into_response),
     };
     if made.is_ok_and(|refund| refund.status == "pending") {
-        provider.look_after(payment);
+        provider.finish_later(payment);
     }
-    answer(&provider, books, response)
+    answer(&provider, store, response)
 }
 
 /// A customer disputes a payment at their bank.
@@ -112,7 +114,7 @@ pub(crate) async fn refund(State(provider): At, Json(body): Json<RefundBody>) ->
 pub(crate) struct DisputeBody {
     #[serde(flatten)]
     which: Which,
-    /// `needs_response` unless it is `warning_needs_response`, an inquiry that takes no money yet.
+    /// `needs_response` by default, or `warning_needs_response`, an inquiry that takes no money yet.
     #[serde(default)]
     status: Opened,
 }
@@ -126,20 +128,20 @@ enum Opened {
 }
 
 pub(crate) async fn dispute(State(provider): At, Json(body): Json<DisputeBody>) -> Response {
-    let mut books = provider.books.lock();
-    let Some(intent) = body.which.find(&books) else { return nothing() };
+    let mut store = provider.store.lock();
+    let Some(intent) = body.which.find(&store) else { return nothing() };
     let status = match body.status {
         Opened::NeedsResponse => "needs_response",
         Opened::WarningNeedsResponse => "warning_needs_response",
     };
     let line = disputed(intent, status);
     let id = line.object.clone().unwrap_or_default();
-    books.record(line);
-    let shown = books.dispute(&id).map(objects::dispute);
-    answer(&provider, books, Json(shown).into_response())
+    store.record(line);
+    let shown = store.dispute(&id).map(objects::dispute);
+    answer(&provider, store, Json(shown).into_response())
 }
 
-/// How a dispute ends.
+/// The end of a dispute.
 #[derive(Debug, Deserialize)]
 pub(crate) struct CloseBody {
     outcome: Outcome,
@@ -158,10 +160,10 @@ pub(crate) async fn close_dispute(
     Path(id): Path<String>,
     Json(body): Json<CloseBody>,
 ) -> Response {
-    let mut books = provider.books.lock();
-    let open = books.dispute(&id).filter(|dispute| dispute.is_open());
-    let Some((dispute, intent)) = open.and_then(|dispute| Some((dispute, books.intent(&dispute.payment)?))) else {
-        let problem = json!({"problem": "there is no such dispute that is open"});
+    let mut store = provider.store.lock();
+    let open = store.dispute(&id).filter(|dispute| dispute.is_open());
+    let Some((dispute, intent)) = open.and_then(|dispute| Some((dispute, store.intent(&dispute.payment)?))) else {
+        let problem = json!({"problem": "there is no such open dispute"});
         return (StatusCode::NOT_FOUND, Json(problem)).into_response();
     };
     let status = match body.outcome {
@@ -171,15 +173,15 @@ pub(crate) async fn close_dispute(
     };
     let (amount, declined, object) = (dispute.amount.clone(), Some(status.to_owned()), Some(id.clone()));
     let line = Line { amount, declined, object, ..line(intent, Operation::Dispute, Effect::DisputeClosed) };
-    books.record(line);
-    let shown = books.dispute(&id).map(objects::dispute);
-    answer(&provider, books, Json(shown).into_response())
+    store.record(line);
+    let shown = store.dispute(&id).map(objects::dispute);
+    answer(&provider, store, Json(shown).into_response())
 }
 
-/// All that happened to somebody's money.
+/// All changes of payments, except their creation.
 pub(crate) async fn ledger(State(provider): At) -> Json<Vec<Line>> {
-    let books = provider.books.lock();
-    Json(books.lines().iter().filter(|line| line.effect != Effect::Created).cloned().collect())
+    let store = provider.store.lock();
+    Json(store.lines().iter().filter(|line| line.effect != Effect::Created).cloned().collect())
 }
 
 pub(crate) async fn show_script(State(provider): At) -> Json<Vec<Rule>> {

@@ -1,6 +1,6 @@
 //! The page on which a customer authenticates themselves, as with 3-D Secure: approve or decline.
 //!
-//! Depends on `books`, `intents`, `ledger`, `provider` and `script`.
+//! Depends on `store`, `intents`, `ledger`, `provider` and `script`.
 
 use std::net::IpAddr;
 
@@ -14,20 +14,20 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::{
-    books::{Books, Intent, Status},
     intents::{At, taken},
     ledger::{Effect, Line},
     provider::line,
     script::Operation,
+    store::{Intent, Status, Store},
 };
 
-/// Nothing is loaded and nothing runs on the page.
+/// The page loads nothing and runs no scripts.
 const POLICY: [(HeaderName, HeaderValue); 1] =
     [(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'"))];
-/// What a payment is declined with when its customer does not approve it.
+/// The reason of the decline if the customer does not approve the payment.
 const NOT_APPROVED: &str = "payment_intent_authentication_failure";
 
-/// Where the customer goes afterwards, instead of the address that the shop gave.
+/// Where the customer goes afterwards, instead of to the URL that the shop gave.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Afterwards {
@@ -41,14 +41,14 @@ enum Decision {
     Decline,
 }
 
-/// What the customer decides.
+/// The customer's decision.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Decided {
     decision: Decision,
 }
 
-/// An address of this machine: the page sends nobody elsewhere.
+/// A URL on this machine: the page redirects nowhere else.
 fn local(url: &str) -> Option<Uri> {
     let is_loopback = |host: &str| {
         let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
@@ -69,15 +69,15 @@ fn problem(status: StatusCode, problem: &str) -> Response {
 }
 
 fn elsewhere() -> Response {
-    problem(StatusCode::UNPROCESSABLE_ENTITY, "return_url is no http address of this machine")
+    problem(StatusCode::UNPROCESSABLE_ENTITY, "return_url is not an HTTP URL on this machine")
 }
 
-/// The payment of an order's attempt, or of a name of its own.
-fn find<'a>(books: &'a Books, order: &str, attempt: u32) -> Option<&'a Intent> {
-    books.of_attempt(order, &attempt.to_string()).next_back().or_else(|| books.intent(order))
+/// The payment of an order's attempt, or with this id.
+fn find<'a>(store: &'a Store, order: &str, attempt: u32) -> Option<&'a Intent> {
+    store.of_attempt(order, &attempt.to_string()).next_back().or_else(|| store.intent(order))
 }
 
-/// Where customers come back to whose shop named no address.
+/// The page to which customers return if their shop gave no URL.
 pub(crate) async fn home() -> Response {
     page("<p>This provider moves no money. There is nothing to do here.</p>")
 }
@@ -90,8 +90,8 @@ pub(crate) async fn show(
     if afterwards.return_url.is_some_and(|url| local(&url).is_none()) {
         return elsewhere();
     }
-    let books = provider.books.lock();
-    match find(&books, &order, attempt) {
+    let store = provider.store.lock();
+    match find(&store, &order, attempt) {
         Some(intent) if intent.status == Status::RequiresAction => page(
             "<p>Somebody wants to be paid with your card. No money moves.</p>\
              <form method=\"post\"><button name=\"decision\" value=\"approve\">Approve</button> \
@@ -102,7 +102,7 @@ pub(crate) async fn show(
     }
 }
 
-/// Decides once: a payment that does not wait any more stays what it is.
+/// Decides once: a payment that does not wait any more does not change.
 pub(crate) async fn decide(
     State(provider): At,
     Path((order, attempt)): Path<(String, u32)>,
@@ -115,8 +115,8 @@ pub(crate) async fn decide(
         None => None,
     };
     let (status, back) = {
-        let mut books = provider.books.lock();
-        let Some(intent) = find(&books, &order, attempt) else {
+        let mut store = provider.store.lock();
+        let Some(intent) = find(&store, &order, attempt) else {
             return problem(StatusCode::NOT_FOUND, "there is no such payment");
         };
         let (id, back) = (intent.id.clone(), intent.return_url.clone());
@@ -128,12 +128,12 @@ pub(crate) async fn decide(
                     vec![Line { declined, ..line(intent, Operation::Charge, Effect::Declined) }]
                 }
             };
-            lines.into_iter().for_each(|line| books.record(line));
+            lines.into_iter().for_each(|line| store.record(line));
         }
-        if let Err(error) = books.flush() {
-            return problem(StatusCode::INTERNAL_SERVER_ERROR, &format!("the ledger: {error}"));
+        if let Err(error) = store.flush() {
+            return problem(StatusCode::INTERNAL_SERVER_ERROR, &format!("the ledger cannot be written: {error}"));
         }
-        (books.intent(&id).map_or("unknown", |intent| intent.status.as_str()), back)
+        (store.intent(&id).map_or("unknown", |intent| intent.status.as_str()), back)
     };
     provider.announce();
     match given.or_else(|| local(&back?)) {

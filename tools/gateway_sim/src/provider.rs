@@ -1,6 +1,6 @@
-//! The provider at work: its books, its script and its events, behind one lock.
+//! The running provider: its state, its script and its queue of events.
 //!
-//! Depends on `books`, `ledger`, `methods`, `notices`, `objects` and `script`.
+//! Depends on `store`, `ledger`, `methods`, `notices`, `objects` and `script`.
 
 use std::{
     fs::OpenOptions,
@@ -14,27 +14,27 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use crate::{
-    books::{Books, Intent, Status},
     ledger::{self, Capture, Effect, Line, Metadata},
     methods::SLOW_MS,
     notices::{Notices, Webhook},
     objects,
     script::{Operation, Script},
+    store::{Intent, Status, Store},
 };
 
-/// How many payments and refunds that take a while have a task each. The others come to their end when they are read.
+/// How many delayed payments and refunds have a task each. The others are finished when they are read.
 const WORKING_MAX: usize = 1_000;
-/// The letters of an object's name.
+/// How many letters an object's id has.
 const NAME_LETTERS: usize = 24;
 
 /// A fake provider.
 pub struct Provider {
-    pub(crate) books: Mutex<Books>,
+    pub(crate) store: Mutex<Store>,
     pub(crate) script: Script,
-    /// Where customers authenticate themselves; the order and the attempt follow.
+    /// The URL where customers authenticate themselves; the order and the attempt are appended.
     pub(crate) page: String,
     notices: Option<Notices>,
-    /// How many lines of the ledger have been announced.
+    /// For how many lines of the ledger events have been sent.
     announced: Mutex<usize>,
     working: Arc<Semaphore>,
 }
@@ -45,7 +45,7 @@ pub(crate) fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A new name, such as `pi_…`.
+/// A new id, such as `pi_…`.
 pub(crate) fn new_name(prefix: &str) -> String {
     let letters = std::iter::repeat_with(fastrand::alphanumeric).take(NAME_LETTERS);
     format!("{prefix}_{}", letters.collect::<String>())
@@ -77,7 +77,7 @@ pub(crate) fn line(intent: &Intent, operation: Operation, effect: Effect) -> Lin
     }
 }
 
-/// The operation that a line of the ledger is of.
+/// The operation of a line of the ledger.
 fn operation_of(line: &Line) -> Operation {
     match line.effect {
         Effect::Created => Operation::Create,
@@ -89,7 +89,7 @@ fn operation_of(line: &Line) -> Operation {
     }
 }
 
-/// What a payment comes to when its charge succeeds.
+/// The line of a successful charge.
 pub(crate) fn charged(intent: &Intent) -> Line {
     let effect = match intent.capture {
         Capture::AtOnce => Effect::Captured,
@@ -99,26 +99,26 @@ pub(crate) fn charged(intent: &Intent) -> Line {
 }
 
 impl Provider {
-    /// A provider whose ledger is kept in a file, if one is given, and whose customers come to it at `url`.
+    /// A provider whose ledger is in this file, if one is given, and which customers reach at `url`.
     ///
     /// # Errors
     /// The file cannot be read or written.
     pub fn open(ledger: Option<&Path>, url: &str, script: Script, webhook: Option<Webhook>) -> io::Result<Arc<Self>> {
-        let books = match ledger {
+        let store = match ledger {
             Some(path) => {
                 let entries = match ledger::read(path) {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
                     entries => entries?,
                 };
                 let file = OpenOptions::new().create(true).append(true).open(path)?;
-                Books::new(Some(Box::new(file)), entries)
+                Store::new(Some(Box::new(file)), entries)
             }
-            None => Books::default(),
+            None => Store::default(),
         };
         Ok(Arc::new(Self {
-            // What happened before was announced then.
-            announced: Mutex::new(books.lines().len()),
-            books: Mutex::new(books),
+            // The events of earlier lines were sent then.
+            announced: Mutex::new(store.lines().len()),
+            store: Mutex::new(store),
             script,
             page: format!("{}/authenticate", url.trim_end_matches('/')),
             notices: webhook.map(Notices::start),
@@ -126,48 +126,48 @@ impl Provider {
         }))
     }
 
-    /// Announces what has happened since.
+    /// Sends the events of new lines.
     pub(crate) fn announce(&self) {
         let Some(notices) = &self.notices else { return };
         let mut announced = self.announced.lock();
-        let books = self.books.lock();
-        for line in books.lines().get(*announced..).unwrap_or_default() {
-            let method = books.intent(&line.payment).map(|intent| intent.method.as_str()).unwrap_or_default();
-            for event in objects::events(&books, line, &self.page) {
+        let store = self.store.lock();
+        for line in store.lines().get(*announced..).unwrap_or_default() {
+            let method = store.intent(&line.payment).map(|intent| intent.method.as_str()).unwrap_or_default();
+            for event in objects::events(&store, line, &self.page) {
                 notices.announce(&event, self.script.of_event(&line.key, operation_of(line), method));
             }
         }
-        *announced = books.lines().len();
+        *announced = store.lines().len();
     }
 
-    /// Brings what takes a while to its end, where the while is over.
-    pub(crate) fn settle(books: &mut Books, payment: &str) {
-        let Some(intent) = books.intent(payment) else { return };
+    /// Finishes delayed payments and refunds that are due.
+    pub(crate) fn settle(store: &mut Store, payment: &str) {
+        let Some(intent) = store.intent(payment) else { return };
         let is_due = |since_ms: u64| now_ms() >= since_ms + SLOW_MS;
         let mut lines = Vec::new();
         if intent.status == Status::Processing && is_due(intent.since_ms) {
             lines.push(charged(intent));
         }
-        for refund in intent.refunds.iter().filter_map(|id| books.refund(id)) {
+        for refund in intent.refunds.iter().filter_map(|id| store.refund(id)) {
             if refund.status == "pending" && is_due(refund.created_ms) {
                 let (amount, object) = (refund.amount.clone(), Some(refund.id.clone()));
                 lines.push(Line { amount, object, ..line(intent, Operation::Refund, Effect::Refunded) });
             }
         }
-        lines.into_iter().for_each(|line| books.record(line));
+        lines.into_iter().for_each(|line| store.record(line));
     }
 
-    /// Looks after a payment or a refund that takes a while, so that its end is announced although nobody asks.
-    pub(crate) fn look_after(self: &Arc<Self>, payment: String) {
+    /// Finishes a delayed payment or refund in the background, so that its event is sent even if nobody asks.
+    pub(crate) fn finish_later(self: &Arc<Self>, payment: String) {
         let Ok(permit) = Arc::clone(&self.working).try_acquire_owned() else { return };
         let provider = Arc::clone(self);
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_millis(SLOW_MS)).await;
             {
-                let mut books = provider.books.lock();
-                Self::settle(&mut books, &payment);
-                if let Err(error) = books.flush() {
-                    tracing::warn!(payment, %error, "the end of a payment is not in the ledger yet");
+                let mut store = provider.store.lock();
+                Self::settle(&mut store, &payment);
+                if let Err(error) = store.flush() {
+                    tracing::warn!(payment, %error, "the end of a payment could not be written to the ledger yet");
                 }
             }
             provider.announce();

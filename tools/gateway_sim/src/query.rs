@@ -1,11 +1,11 @@
-//! The query of a search: `metadata['name']:'text'`, several of them joined by ` AND `. That is all of Stripe's
-//! language that is understood here.
+//! The query of a search: `metadata['name']:'text'`, several joined by ` AND `. No other part of Stripe's query
+//! language is supported.
 //!
-//! Depends on `books` and `ledger`.
+//! Depends on `store` and `ledger`.
 
-use crate::{books::Books, books::Intent, ledger::Metadata};
+use crate::{ledger::Metadata, store::Intent, store::Store};
 
-/// What the metadata of the payments has to say; `None` where the query is not understood.
+/// The metadata that the payments must have; `None` if the query is not supported.
 pub(crate) fn read(query: &str) -> Option<Metadata> {
     query.split(" AND ").map(clause).collect()
 }
@@ -17,15 +17,15 @@ fn clause(text: &str) -> Option<(String, String)> {
     (is_plain(name) && is_plain(text)).then(|| (name.to_owned(), text.to_owned()))
 }
 
-/// The payments with this metadata that were announced before a moment, newest first.
-pub(crate) fn find<'a>(books: &'a Books, wanted: &'a Metadata, before_ms: u64) -> Vec<&'a Intent> {
+/// The payments with this metadata that were created before a moment, newest first.
+pub(crate) fn find<'a>(store: &'a Store, wanted: &'a Metadata, before_ms: u64) -> Vec<&'a Intent> {
     let fits = |intent: &&Intent| {
         let has = |(name, text): (&String, &String)| intent.metadata.get(name) == Some(text);
         intent.created_ms <= before_ms && wanted.iter().all(has)
     };
     match (wanted.get("order"), wanted.get("attempt")) {
-        (Some(order), Some(attempt)) => books.of_attempt(order, attempt).rev().filter(fits).collect(),
-        _ => books.newest().filter(fits).collect(),
+        (Some(order), Some(attempt)) => store.of_attempt(order, attempt).rev().filter(fits).collect(),
+        _ => store.newest().filter(fits).collect(),
     }
 }
 

@@ -1,6 +1,6 @@
-//! The routes of refunds, and how money goes back.
+//! The routes of refunds, and the rules of refunds.
 //!
-//! Depends on `api`, `books`, `intents`, `ledger`, `methods`, `objects`, `provider` and `script`.
+//! Depends on `api`, `store`, `intents`, `ledger`, `methods`, `objects`, `provider` and `script`.
 
 use axum::{
     Form, Json,
@@ -11,18 +11,18 @@ use axum::{
 use serde_json::Value;
 
 use crate::{
-    api::{Asked, Params, Refusal, change, look},
-    books::{Books, Refund},
+    api::{Params, Refusal, RequestInfo, change, inspect},
     intents::{At, Pairs, asked},
     ledger::{Effect, Line, Metadata, Money},
     methods, objects,
     provider::{Provider, line, new_name},
     script::Operation,
+    store::{Refund, Store},
 };
 
 const REFUNDS: &str = "/v1/refunds";
 
-/// How a refund is known in the ledger: the order and its number, where its metadata or the caller says so.
+/// The key of a refund in the ledger: the order and the number in its metadata, if it has them.
 fn key_of(metadata: &Metadata, payment: &str) -> String {
     match (metadata.get("order"), metadata.get("refund")) {
         (Some(order), Some(number)) => format!("{order}:refund:{number}"),
@@ -30,26 +30,26 @@ fn key_of(metadata: &Metadata, payment: &str) -> String {
     }
 }
 
-/// What is to go back.
-pub(crate) struct Repay {
+/// A refund to make.
+pub(crate) struct NewRefund {
     pub(crate) payment: String,
-    /// All that is left unless it is given.
+    /// By default all that is left.
     pub(crate) amount: Option<u64>,
     pub(crate) metadata: Metadata,
     pub(crate) key: String,
-    /// Why it fails, if it does.
+    /// The reason of a failure, if it fails.
     pub(crate) fails: Option<String>,
 }
 
-/// Gives money back.
-pub(crate) fn repay(books: &mut Books, repay: Repay) -> Result<Refund, Refusal> {
-    let Repay { payment, amount, metadata, key, fails } = repay;
-    Provider::settle(books, &payment);
-    let intent = books.intent(&payment).ok_or_else(|| Refusal::missing("payment_intent"))?;
+/// Refunds a payment.
+pub(crate) fn refund_payment(store: &mut Store, new: NewRefund) -> Result<Refund, Refusal> {
+    let NewRefund { payment, amount, metadata, key, fails } = new;
+    Provider::settle(store, &payment);
+    let intent = store.intent(&payment).ok_or_else(|| Refusal::missing("payment_intent"))?;
     if !intent.captured {
         return Err(Refusal::not_now(None, "This PaymentIntent does not have a successful charge to refund."));
     }
-    let dispute = intent.dispute.as_deref().and_then(|id| books.dispute(id));
+    let dispute = intent.dispute.as_deref().and_then(|id| store.dispute(id));
     if dispute.is_some_and(|dispute| dispute.holds_money()) {
         return Err(Refusal::not_now(Some("charge_disputed"), "The charge has been charged back."));
     }
@@ -75,8 +75,8 @@ pub(crate) fn repay(books: &mut Books, repay: Repay) -> Result<Refund, Refusal> 
     let (id, amount) = (new_name("re"), Money { minor, currency: intent.amount.currency.clone() });
     let object = Some(id.clone());
     let line = Line { key, amount, declined, object, metadata, ..line(intent, Operation::Refund, effect) };
-    books.record(line);
-    books.refund(&id).cloned().ok_or_else(|| Refusal::missing("refund"))
+    store.record(line);
+    store.refund(&id).cloned().ok_or_else(|| Refusal::missing("refund"))
 }
 
 pub(crate) async fn create(State(provider): At, headers: HeaderMap, Form(pairs): Form<Pairs>) -> Response {
@@ -92,27 +92,27 @@ pub(crate) async fn create(State(provider): At, headers: HeaderMap, Form(pairs):
     };
     let asked = asked(&provider, &payment, Operation::Refund, "refund", REFUNDS.to_owned());
     let key = key_of(&metadata, &payment);
-    let asked = Asked { key: key.clone(), ..asked };
+    let asked = RequestInfo { key: key.clone(), ..asked };
     let mut is_pending = false;
-    let response = change(&provider, &headers, asked, &params, |books, is_declined| {
+    let response = change(&provider, &headers, asked, &params, |store, is_declined| {
         let fails = is_declined.then(|| "by_script".to_owned());
-        let refund = repay(books, Repay { payment: payment.clone(), amount, metadata, key, fails })?;
+        let refund = refund_payment(store, NewRefund { payment: payment.clone(), amount, metadata, key, fails })?;
         is_pending = refund.status == "pending";
         Ok(objects::refund(&refund))
     })
     .await;
     if is_pending {
-        provider.look_after(payment);
+        provider.finish_later(payment);
     }
     response
 }
 
 pub(crate) async fn retrieve(State(provider): At, Path(id): Path<String>) -> Response {
-    let payment = provider.books.lock().refund(&id).map(|refund| refund.payment.clone()).unwrap_or_default();
+    let payment = provider.store.lock().refund(&id).map(|refund| refund.payment.clone()).unwrap_or_default();
     let asked = asked(&provider, &payment, Operation::LookUp, "look_up", String::new());
-    look(&provider, asked, |books| {
-        Provider::settle(books, &payment);
-        books.refund(&id).map(objects::refund).ok_or_else(|| Refusal::missing("refund"))
+    inspect(&provider, asked, |store| {
+        Provider::settle(store, &payment);
+        store.refund(&id).map(objects::refund).ok_or_else(|| Refusal::missing("refund"))
     })
     .await
 }
@@ -127,10 +127,10 @@ pub(crate) async fn list(State(provider): At, Query(pairs): Query<Pairs>) -> Res
         Err(refusal) => return refusal.into_response(),
     };
     let asked = asked(&provider, &payment, Operation::LookUp, "look_up", String::new());
-    look(&provider, asked, |books| {
-        Provider::settle(books, &payment);
-        let intent = books.intent(&payment).ok_or_else(|| Refusal::missing("payment_intent"))?;
-        let refunds = intent.refunds.iter().rev().filter_map(|id| books.refund(id));
+    inspect(&provider, asked, |store| {
+        Provider::settle(store, &payment);
+        let intent = store.intent(&payment).ok_or_else(|| Refusal::missing("payment_intent"))?;
+        let refunds = intent.refunds.iter().rev().filter_map(|id| store.refund(id));
         let data: Vec<Value> = refunds.map(objects::refund).collect();
         Ok(objects::list(REFUNDS, &data, false))
     })

@@ -14,7 +14,7 @@ use axum::{
 
 use crate::{api, intents, operator, page, provider::Provider, refunds};
 
-/// The longest request, in bytes: a script of as many rules as it may have.
+/// The longest request, in bytes: a script with the maximum number of rules.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 
 /// The routes of a provider.

@@ -1,56 +1,57 @@
-//! What goes wrong: rules, of which the first that fits a request, or an event, has its way.
+//! The script of faults: a list of rules, of which the first that matches a request or an event applies.
 //!
-//! Depends on nothing of its crate.
+//! Depends on no other file of its crate.
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-/// How many rules a script may have: each request looks through all of them.
+/// How many rules a script may have: each request is compared with all of them.
 pub const RULES_MAX: usize = 1_000;
-/// How often one event may be sent, by a rule: enough for a flood, and within the queue of events.
+/// How often a rule may send an event: enough for a flood, and less than the queue of events holds.
 pub const COPIES_MAX: u32 = 1_000;
-/// How long a rule may hold an answer or an event back, in milliseconds: an hour is longer than any test waits.
+/// How long a rule may delay an answer or an event, in milliseconds: an hour is longer than any test waits.
 pub const DELAY_MS_MAX: u64 = 3_600_000;
 
-/// What a request does.
+/// The operation of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Operation {
-    /// A payment is announced.
+    /// Create a payment.
     Create,
-    /// It is confirmed.
+    /// Confirm a payment.
     Charge,
-    /// What is held is captured.
+    /// Capture a payment that is held.
     Capture,
-    /// A payment is cancelled.
+    /// Cancel a payment.
     Void,
-    /// Money goes back.
+    /// Refund a payment.
     Refund,
-    /// A payment or its refunds are read; nothing changes.
+    /// Read a payment or its refunds; nothing changes.
     LookUp,
-    /// A dispute, of which there are only events.
+    /// A dispute, for which there are only events.
     Dispute,
 }
 
-/// A rule of the script: about the requests that fit it or, with `webhook`, about the events of what fits it.
+/// A rule of the script. It applies to the requests that match it or, with `webhook`, to the events about what matches
+/// it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Rule {
-    /// Only of keys that begin like this, such as an order's id; empty for all.
+    /// Only for keys with this prefix, such as an order's id; empty for all.
     pub key_prefix: String,
-    /// Only of payments with this method.
+    /// Only for payments with this method.
     pub method: Option<String>,
-    /// Only of this operation.
+    /// Only for this operation.
     pub operation: Option<Operation>,
-    /// For how many requests, or events, it holds; without it for all.
+    /// To how many requests or events it applies; by default to all.
     pub times: Option<u64>,
-    /// Of those, how many of a hundred.
+    /// To how many of a hundred of those it applies.
     pub percent: u8,
-    /// How much longer the answer takes, in milliseconds.
+    /// By how much it delays the answer, in milliseconds.
     pub latency_ms: u64,
-    /// What goes wrong.
     pub fault: Fault,
-    /// What goes wrong with events.
+    /// The fault of events.
     pub webhook: Option<Mischief>,
 }
 
@@ -69,45 +70,45 @@ impl Default for Rule {
     }
 }
 
-/// What goes wrong with a request.
+/// A fault of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Fault {
-    /// Nothing.
     None,
-    /// The connection breaks before anything is done.
+    /// The connection breaks before the work.
     RequestLost,
-    /// It is done, and the connection breaks before the answer.
+    /// The connection breaks after the work, before the answer.
     AnswerLost,
-    /// It is done, and nothing is ever answered.
+    /// The work is done, and no answer follows.
     Silence,
-    /// 500, and nothing is done or stored under the key.
+    /// 500 before the work; nothing is stored under the key.
     FailsBefore,
-    /// It is done, and the answer is 500, which is stored under the key.
+    /// 500 after the work; the 500 is stored under the key.
     FailsAfter,
-    /// 500, which is stored under the key; nothing is done, and never will be under that key.
+    /// 500 instead of the work; it is stored under the key, so the work is never done under that key.
     FailsStored,
-    /// 429, and nothing is done.
+    /// 429 before the work.
     TooMany,
-    /// It is done, and the answer cannot be read.
+    /// The work is done, and the answer is unreadable.
     Garbage,
-    /// It is done, and the answer speaks of another amount, where it speaks of one.
+    /// The work is done, and an amount in the answer is wrong.
     WrongAmount,
-    /// A charge is declined, whatever the method, or a refund fails.
+    /// A charge is declined, whatever its method, or a refund fails.
     Declined,
 }
 
-/// What goes wrong with an event.
+/// A fault of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Mischief {
-    /// How often it is sent, at once; 0 for never.
+    /// How often it is sent at once; 0 for never.
     pub times: u32,
-    /// How long it is held back, in milliseconds.
+    /// By how much it is delayed, in milliseconds.
     pub delay_ms: u64,
     /// Whether it is signed with another secret.
     pub bad_signature: bool,
-    /// Whether it is signed as of an hour ago.
+    /// Whether its signature is an hour old.
     pub stale: bool,
 }
 
@@ -117,40 +118,40 @@ impl Default for Mischief {
     }
 }
 
-/// A script that cannot be followed.
+/// Why a script is not valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ScriptError {
-    /// Too many rules.
+    /// It has too many rules.
     #[error("a script has at most {RULES_MAX} rules")]
     TooLong,
-    /// A rule that would do nothing, or too much.
+    /// A rule would have no effect, or too much.
     #[error("rule {0}: {1}")]
     Rule(usize, &'static str),
 }
 
 fn check(rule: &Rule) -> Result<(), &'static str> {
     if rule.latency_ms > DELAY_MS_MAX || rule.webhook.is_some_and(|webhook| webhook.delay_ms > DELAY_MS_MAX) {
-        return Err("it may hold back for an hour at most");
+        return Err("a delay may be an hour at most");
     }
     if rule.webhook.is_some_and(|webhook| webhook.times > COPIES_MAX) {
         return Err("an event may be sent 1,000 times at most");
     }
     if rule.webhook.is_some() && (rule.fault != Fault::None || rule.latency_ms > 0) {
-        return Err("with `webhook` it is about events, so it takes no `fault` and no `latency_ms`");
+        return Err("a rule with `webhook` is about events, so it has no `fault` and no `latency_ms`");
     }
     let can_decline = rule.operation.is_none_or(|of| matches!(of, Operation::Charge | Operation::Refund));
     if rule.fault == Fault::Declined && !can_decline {
-        return Err("only a charge or a refund is declined");
+        return Err("only a charge or a refund can be declined");
     }
     Ok(())
 }
 
-/// The rules, and how often each may still be used.
+/// The rules, and how often each may still apply.
 #[derive(Debug, Default)]
 pub struct Script(Mutex<Vec<Rule>>);
 
 impl Script {
-    /// A script of these rules.
+    /// A script with these rules.
     ///
     /// # Errors
     /// [`ScriptError`].
@@ -175,12 +176,12 @@ impl Script {
         self.0.lock().clone()
     }
 
-    /// What a request is in for.
+    /// The rule for a request.
     pub(crate) fn of_request(&self, key: &str, operation: Operation, method: &str) -> Rule {
         self.next(key, operation, method, false).unwrap_or_default()
     }
 
-    /// What an event is in for.
+    /// The fault for an event.
     pub(crate) fn of_event(&self, key: &str, operation: Operation, method: &str) -> Mischief {
         self.next(key, operation, method, true).and_then(|rule| rule.webhook).unwrap_or_default()
     }
@@ -206,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_rule_that_fits_has_its_way_as_often_as_it_says() {
+    fn the_first_matching_rule_applies_as_often_as_it_says() {
         let rules = vec![
             Rule { key_prefix: "a:".into(), times: Some(2), fault: Fault::AnswerLost, ..Rule::default() },
             Rule { method: Some("tok_slow".into()), latency_ms: 5, ..Rule::default() },
@@ -236,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_script_that_is_too_long_or_contradicts_itself_is_none_and_the_old_one_stays() {
+    fn an_invalid_script_is_refused_and_the_old_one_stays() {
         let script = Script::new(vec![Rule::default(); RULES_MAX]).unwrap();
         assert_eq!(script.replace(vec![Rule::default(); RULES_MAX + 1]), Err(ScriptError::TooLong));
         let webhook = Some(Mischief::default());

@@ -1,12 +1,12 @@
-//! How events are signed: Stripe's scheme, `t=<seconds>,v1=<hex>`, an HMAC-SHA-256 over the seconds, a full stop and
+//! The signature of events: Stripe's scheme, `t=<seconds>,v1=<hex>`, an HMAC-SHA-256 over the seconds, a full stop and
 //! the body.
 //!
-//! Depends on nothing of its crate.
+//! Depends on no other file of its crate.
 
 use aws_lc_rs::hmac;
 use secrecy::{ExposeSecret, SecretString};
 
-/// The header of an event that is signed at this moment, in seconds since 1970.
+/// The header of an event signed at this moment, in seconds since 1970.
 pub(crate) fn sign(secret: &SecretString, body: &[u8], seconds: u64) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret().as_bytes());
     let mut context = hmac::Context::with_key(&key);

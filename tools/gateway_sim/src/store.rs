@@ -1,16 +1,18 @@
-//! The books: every payment, refund and dispute, as the entries of a file say, and the answers stored under keys.
+//! The state of the provider: all payments, refunds and disputes, computed from the entries of the ledger, and the
+//! answers stored under keys.
 //!
-//! A change is written to the file as lines, all those of a request at once, before its answer leaves. It is not
-//! synced: this stands for another company's machine, which does not lose power with ours. Depends on `ledger`.
+//! A change is appended to the ledger before its request is answered, all lines of a request at once. The file is not
+//! synced, because it stands for another company's machine, which does not lose power together with ours. Depends on
+//! `ledger`.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     io::{self, Write},
 };
 
-use crate::ledger::{Capture, Effect, Entry, Line, Metadata, Money, Stored};
+use crate::ledger::{Capture, Effect, Entry, Line, Metadata, Money, StoredAnswer};
 
-/// Where a payment stands, in Stripe's words.
+/// The status of a payment, in Stripe's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Status {
     RequiresPaymentMethod,
@@ -42,19 +44,19 @@ pub(crate) struct Intent {
     pub(crate) id: String,
     pub(crate) amount: Money,
     pub(crate) capture: Capture,
-    /// The method that it was announced with.
+    /// The method that it was created with.
     pub(crate) method: String,
     pub(crate) metadata: Metadata,
     pub(crate) created_ms: u64,
     pub(crate) status: Status,
-    /// Why it was declined.
+    /// The reason of a decline.
     pub(crate) declined: Option<String>,
     pub(crate) return_url: Option<String>,
-    /// When it came to where it stands.
+    /// When it reached its status.
     pub(crate) since_ms: u64,
     pub(crate) captured: bool,
     pub(crate) refunded: u64,
-    /// The last dispute about it.
+    /// The latest dispute about it.
     pub(crate) dispute: Option<String>,
     pub(crate) refunds: Vec<String>,
 }
@@ -65,13 +67,13 @@ impl Intent {
         key_of(&self.metadata, &self.id, operation)
     }
 
-    /// What can still go back, refunds under way taken off.
+    /// How much can still be refunded, in minor units; pending refunds count as refunded.
     pub(crate) fn left(&self) -> u64 {
         if self.captured { self.amount.minor.saturating_sub(self.refunded) } else { 0 }
     }
 }
 
-/// The key of an operation on a payment with this metadata and name.
+/// The key of an operation on a payment with this metadata and id.
 pub(crate) fn key_of(metadata: &Metadata, id: &str, operation: &str) -> String {
     match (metadata.get("order"), metadata.get("attempt")) {
         (Some(order), Some(attempt)) => format!("{order}:{operation}:{attempt}"),
@@ -97,13 +99,13 @@ pub(crate) struct Dispute {
     pub(crate) id: String,
     pub(crate) payment: String,
     pub(crate) amount: Money,
-    /// In Stripe's words, such as `needs_response`, `won`.
+    /// In Stripe's words, such as `needs_response` or `won`.
     pub(crate) status: String,
     pub(crate) created_ms: u64,
 }
 
 impl Dispute {
-    /// Whether the money is with the bank: an inquiry takes none, and a dispute that is won gives it back.
+    /// Whether the bank holds the money: an inquiry takes none, and a dispute that is won returns it.
     pub(crate) fn holds_money(&self) -> bool {
         !self.status.starts_with("warning_") && self.status != "won"
     }
@@ -113,36 +115,36 @@ impl Dispute {
     }
 }
 
-/// The books.
+/// All payments, refunds and disputes.
 #[derive(Default)]
-pub(crate) struct Books {
+pub(crate) struct Store {
     file: Option<Box<dyn Write + Send>>,
-    /// What is to be written to the file; what a full disk did not take stays here and is continued.
+    /// Bytes to be written to the file. What a full disk did not accept stays here and is written later.
     pending: Vec<u8>,
     lines: Vec<Line>,
     intents: HashMap<String, Intent>,
-    /// Payments by the order and the attempt of their metadata, oldest first.
+    /// Payments by the order and the attempt in their metadata, oldest first.
     by_attempt: HashMap<(String, String), Vec<String>>,
-    /// Payments by time; the number tells those of one millisecond apart.
+    /// Payments by time; the number distinguishes those of one millisecond.
     by_time: BTreeSet<(u64, u64, String)>,
     refunds: HashMap<String, Refund>,
     disputes: HashMap<String, Dispute>,
-    stored: HashMap<String, Stored>,
-    /// Keys of requests at work.
+    answers: HashMap<String, StoredAnswer>,
+    /// The keys of requests in flight.
     in_use: HashSet<String>,
 }
 
-impl Books {
-    /// Books that continue these entries.
+impl Store {
+    /// The state after these entries.
     pub(crate) fn new(file: Option<Box<dyn Write + Send>>, entries: Vec<Entry>) -> Self {
-        let mut books = Self { file, ..Self::default() };
+        let mut store = Self { file, ..Self::default() };
         for entry in entries {
             match entry {
-                Entry::Stored(stored) => drop(books.stored.insert(stored.idempotency_key.clone(), stored)),
-                Entry::Line(line) => books.apply(line),
+                Entry::Answer(answer) => drop(store.answers.insert(answer.idempotency_key.clone(), answer)),
+                Entry::Line(line) => store.apply(line),
             }
         }
-        books
+        store
     }
 
     pub(crate) fn lines(&self) -> &[Line] {
@@ -172,11 +174,11 @@ impl Books {
         self.by_time.iter().rev().filter_map(|(_, _, id)| self.intent(id))
     }
 
-    pub(crate) fn stored(&self, key: &str) -> Option<&Stored> {
-        self.stored.get(key)
+    pub(crate) fn answer(&self, key: &str) -> Option<&StoredAnswer> {
+        self.answers.get(key)
     }
 
-    /// Marks a key as in use; `false` where it is already.
+    /// Marks a key as in use; `false` if it is already.
     pub(crate) fn take_key(&mut self, key: &str) -> bool {
         self.in_use.insert(key.to_owned())
     }
@@ -185,27 +187,27 @@ impl Books {
         self.in_use.remove(key);
     }
 
-    /// Records that something happened.
+    /// Records a change.
     pub(crate) fn record(&mut self, line: Line) {
         self.push(&line);
         self.apply(line);
     }
 
     /// Stores an answer under its key.
-    pub(crate) fn store(&mut self, stored: Stored) {
-        self.push(&stored);
-        self.stored.insert(stored.idempotency_key.clone(), stored);
+    pub(crate) fn store_answer(&mut self, answer: StoredAnswer) {
+        self.push(&answer);
+        self.answers.insert(answer.idempotency_key.clone(), answer);
     }
 
     fn push(&mut self, entry: &impl serde::Serialize) {
-        // The end of the line before comes first: one that a kill cut short is not continued.
+        // The newline comes first: a line that a kill cut short must not be continued.
         self.pending.push(b'\n');
         if self.file.is_some() && serde_json::to_writer(&mut self.pending, entry).is_err() {
-            tracing::warn!("an entry of the ledger could not be made");
+            tracing::warn!("an entry of the ledger could not be serialised");
         }
     }
 
-    /// Writes what was recorded.
+    /// Writes what was recorded to the file.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         let Some(file) = &mut self.file else {
             self.pending.clear();
@@ -256,7 +258,7 @@ impl Books {
         self.intents.insert(id, intent);
     }
 
-    /// A payment moves on.
+    /// A payment changes its status.
     fn advance(&mut self, line: &Line) {
         let Some(intent) = self.intents.get_mut(&line.payment) else { return };
         intent.since_ms = line.at_ms;
@@ -282,7 +284,7 @@ impl Books {
     fn apply_refund(&mut self, line: &Line) {
         let (Some(id), Some(intent)) = (&line.object, self.intents.get_mut(&line.payment)) else { return };
         let before = self.refunds.get(id);
-        // Money that is on its way back cannot go back again.
+        // A pending refund is subtracted already.
         match (before.is_some(), line.effect) {
             (false, Effect::RefundPending | Effect::Refunded) => intent.refunded += line.amount.minor,
             (true, Effect::RefundFailed) => intent.refunded = intent.refunded.saturating_sub(line.amount.minor),
@@ -320,7 +322,7 @@ mod tests {
     use super::*;
     use crate::ledger::read;
 
-    /// A file on a disk that is full after so many bytes, once.
+    /// A file on a disk that is full once, after this many bytes.
     struct FullOnce(File, usize);
 
     impl Write for FullOnce {
@@ -356,17 +358,17 @@ mod tests {
     }
 
     #[test]
-    fn what_a_full_disk_did_not_take_is_written_later_and_once() {
+    fn entries_that_a_full_disk_refused_are_written_later_and_once() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("ledger.jsonl");
         for room in [0, 1, 20, 300] {
-            let mut books = Books::new(Some(Box::new(FullOnce(File::create(&path).unwrap(), room))), Vec::new());
-            books.record(created("pi_1"));
-            books.record(created("pi_2"));
-            assert!(books.flush().is_err(), "{room}");
-            books.flush().unwrap();
-            let again = Books::new(None, read(&path).unwrap());
-            assert_eq!((again.lines(), again.newest().count()), (books.lines(), 2), "{room}");
+            let mut store = Store::new(Some(Box::new(FullOnce(File::create(&path).unwrap(), room))), Vec::new());
+            store.record(created("pi_1"));
+            store.record(created("pi_2"));
+            assert!(store.flush().is_err(), "{room}");
+            store.flush().unwrap();
+            let again = Store::new(None, read(&path).unwrap());
+            assert_eq!((again.lines(), again.newest().count()), (store.lines(), 2), "{room}");
         }
     }
 }
