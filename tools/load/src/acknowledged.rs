@@ -1,4 +1,4 @@
-//! What the shop has acknowledged during a run, to be checked after it.
+//! What the shop has acknowledged during a run, so that it can be checked afterwards.
 
 use std::collections::HashMap;
 
@@ -28,7 +28,7 @@ pub(crate) struct Paid {
 }
 
 impl Acknowledged {
-    /// Remembers an order that was paid for.
+    /// Remembers a paid order.
     pub(crate) fn paid(&self, order: &str, customer: usize, user: &str, total: &Value, basket: &[(&str, u32)]) {
         let mut orders = self.0.lock();
         for (product, units) in basket {

@@ -47,7 +47,7 @@ impl NoAnswer {
         }
     }
 
-    /// The reason that lies deepest in an error of hyper's.
+    /// The innermost reason in an error of hyper.
     pub(crate) fn of(error: &(dyn Error + 'static)) -> Self {
         let causes = || std::iter::successors(Some(error), |error| (*error).source());
         if let Some(error) = causes().filter_map(|error| error.downcast_ref::<io::Error>()).last() {
@@ -79,10 +79,10 @@ pub(crate) fn is_failure(status: Status) -> bool {
     !matches!(status, Ok(..500))
 }
 
-/// What came back.
+/// The answer to a request.
 pub(crate) struct Answer {
     pub(crate) status: Status,
-    /// Null where there was no answer, or none in JSON.
+    /// Null if there was no answer, or none in JSON.
     pub(crate) body: Value,
 }
 
@@ -95,7 +95,7 @@ impl Answer {
         matches!(self.status, Ok(200..=399))
     }
 
-    /// The body of an answer without which a run cannot begin.
+    /// The body of an answer that a run cannot do without.
     pub(crate) fn required(self, base: &Url, what: &str) -> Result<Value, LoadError> {
         match self.status {
             Ok(200..=299) => Ok(self.body),

@@ -1,4 +1,4 @@
-//! Lets journeys begin: at a constant rate, or from a number of callers.
+//! Starts journeys: at a constant rate, or from a number of callers.
 
 use std::{
     sync::{
@@ -17,7 +17,7 @@ use crate::{
     world::World,
 };
 
-/// How long journeys that have begun may take to end after the time is over, in seconds; then they are given up.
+/// How long journeys may continue after the end of the time, in seconds; then they are abandoned.
 pub(crate) const GRACE_SECONDS: u64 = 30;
 
 /// The journeys of a run.
@@ -28,7 +28,7 @@ pub(crate) struct Journeys {
 }
 
 impl Journeys {
-    /// Lets journeys begin until the time is over, or until `ended` in the closed model.
+    /// Starts journeys until the time is over, or until `ended` in the closed model.
     pub(crate) async fn arrive(&self, plan: &Plan, world: &Arc<World>, ended: &CancellationToken, began: Instant) {
         match plan.arrivals {
             Arrivals::Open { rate } => self.at_rate(rate, plan, world, began).await,
@@ -64,7 +64,7 @@ impl Journeys {
                     return;
                 }
                 number += 1.0;
-                // A generator that cannot keep up reports it; waiting here would flatter the shop.
+                // A generator that cannot keep up reports it; waiting here would make the shop look better than it is.
                 let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
                     not_sent.fetch_add(1, Ordering::Relaxed);
                     continue;
@@ -81,7 +81,7 @@ impl Journeys {
         let _ = arrivals.await;
     }
 
-    /// Waits for the journeys that have begun; `false` where some had not ended after [`GRACE_SECONDS`].
+    /// Waits for the journeys that have begun; `false` if some had not ended after [`GRACE_SECONDS`].
     pub(crate) async fn wait(&self) -> bool {
         self.tasks.close();
         tokio::time::timeout(Duration::from_secs(GRACE_SECONDS), self.tasks.wait()).await.is_ok()

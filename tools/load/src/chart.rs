@@ -1,7 +1,7 @@
 //! Line charts as inline SVG.
 //!
-//! By hand: the SVG of the plotters crate takes sizes and colours of text from code, not from the style sheet of the
-//! page, has no tooltips, and the percentile axis and the gaps in lines would be our code there, too.
+//! Drawn without a crate: the SVG of the plotters crate takes sizes and colours of text from code, not from the style
+//! sheet of the page, has no tooltips, and the percentile axis and the gaps in lines would be our code there, too.
 
 use crate::escape::escaped;
 
@@ -137,7 +137,7 @@ impl Chart {
         }
         for (number, line) in self.lines.iter().enumerate() {
             let (colour, dashed) = style(number);
-            // The first point stands twice, so that a single point is drawn, by the round ends of the line.
+            // The first point is repeated, so that a single point is drawn by the round ends of the line.
             for piece in line.points.split(|(_, value)| value.is_none()).filter(|piece| !piece.is_empty()) {
                 let points = piece.iter().filter_map(|(share, value)| Some((x(*share), axis.y((*value)?))));
                 let points = points.map(|(x, y)| format!("{x:.1},{y:.1} ")).collect::<String>();

@@ -1,7 +1,7 @@
 //! Sends requests and times them.
 //!
-//! With hyper's own client: the generator shares the processors with the shop that it measures, and does not need
-//! redirects, cookies or proxies.
+//! It uses hyper's own client, because the generator shares the processors with the shop that it measures, and does not
+//! need redirects, cookies or proxies.
 
 use std::{
     error::Error,
@@ -58,12 +58,12 @@ impl Client {
         &self.base
     }
 
-    /// Fails where no shop answers at the address, with the reason.
+    /// Fails with the reason if no shop answers at the URL.
     pub(crate) async fn check_reachable(&self) -> Result<(), LoadError> {
         let url = self.at(&["livez"]);
         let unreachable = |problem: String| Err(LoadError::Unreachable { url: self.base.to_string(), problem });
         let Some(request) = request(Method::GET, &url, None, None) else {
-            return unreachable("it is no valid address".into());
+            return unreachable("it is not a valid URL".into());
         };
         match tokio::time::timeout(self.timeout, self.http.request(request)).await {
             Ok(Ok(answer)) if answer.status().is_success() => Ok(()),
@@ -93,7 +93,7 @@ impl Client {
         self.send(kind, request(Method::GET, &url, token, None), due).await
     }
 
-    /// Sends a POST; a null body is none.
+    /// Sends a POST; a null body is left out.
     pub(crate) async fn post(
         &self,
         kind: Kind,
@@ -151,7 +151,7 @@ impl Client {
     }
 }
 
-/// The address of a shop; it may have a path, where the shop is nested in another server.
+/// The URL of a shop. It may have a path, if the shop is nested in another server.
 fn shop_address(text: &str) -> Result<Url, LoadError> {
     let unreachable = |problem: String| LoadError::Unreachable { url: text.to_owned(), problem };
     let base: Url = match text.parse() {
@@ -159,12 +159,12 @@ fn shop_address(text: &str) -> Result<Url, LoadError> {
         Err(url::ParseError::RelativeUrlWithoutBase) => {
             return Err(unreachable(format!("write http:// before it: http://{text}")));
         }
-        Err(error) => return Err(unreachable(format!("it is no URL: {error}"))),
+        Err(error) => return Err(unreachable(format!("it is not a URL: {error}"))),
     };
     match base.scheme() {
         "http" if base.query().is_none() && base.fragment().is_none() => Ok(base),
         "http" => Err(unreachable("the address of a shop has no query and no fragment".into())),
-        "https" => Err(unreachable("the generator speaks no TLS: use the http:// address behind the proxy".into())),
+        "https" => Err(unreachable("the generator does not support TLS: use the http:// URL behind the proxy".into())),
         // `localhost:8080` is read as a URL with the scheme `localhost`.
         _ => Err(unreachable(format!("it must begin with http://, for example http://{DEFAULT_ADDRESS}"))),
     }
@@ -172,7 +172,7 @@ fn shop_address(text: &str) -> Result<Url, LoadError> {
 
 const DEFAULT_ADDRESS: &str = "127.0.0.1:8080";
 
-/// `None` where the address or the token cannot stand in a request.
+/// `None` if the URL or the token is not allowed in a request.
 fn request(method: Method, url: &Url, token: Option<&str>, body: Option<&Value>) -> Option<Request<Full<Bytes>>> {
     let mut request = Request::builder().method(method).uri(Uri::try_from(url.as_str()).ok()?);
     if let Some(token) = token {
@@ -200,7 +200,7 @@ mod tests {
             ("ftp://127.0.0.1", "must begin with http://"),
             ("https://127.0.0.1", "no TLS"),
             ("http://127.0.0.1/?a=b", "no query"),
-            ("http://", "it is no URL"),
+            ("http://", "it is not a URL"),
         ] {
             let error = shop_address(address).unwrap_err().to_string();
             assert!(error.contains(word), "{address}: {error}");

@@ -20,11 +20,12 @@ use crate::{
     scenario::Scenario,
 };
 
-/// The exit status of a run that Ctrl-C or SIGTERM ended, as that of shells after Ctrl-C.
+/// The exit status of a run that Ctrl-C or SIGTERM ended, the same as that of shells after Ctrl-C.
 const INTERRUPTED: u8 = 130;
 /// The interval of progress lines without a terminal, in seconds.
 const PROGRESS_SECONDS: f64 = 5.0;
-/// The environment variable with the password of the operator: everybody on the machine can see a command line.
+/// The environment variable with the password of the operator. It is not an option, because everybody on the machine
+/// can see a command line.
 const OPERATOR_PASSWORD: &str = "OPERATOR_PASSWORD";
 
 /// The options of `souk load`.
@@ -116,7 +117,7 @@ impl Options {
     /// # Errors
     /// The run cannot begin, or a file cannot be written.
     pub async fn run(self, generator: String) -> Result<ExitCode> {
-        // Before the run, so that a path that cannot be written costs no run.
+        // Created before the run, so that a path that cannot be written does not cost a run.
         let create = |path: &PathBuf| File::create(path).with_context(|| path.display().to_string());
         let (json, html) = (self.json.as_ref().map(create).transpose()?, self.html.as_ref().map(create).transpose()?);
         let operator = match self.operator.clone() {

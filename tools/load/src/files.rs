@@ -1,4 +1,4 @@
-//! The input files of a run: queries, baskets, tokens. Every error names the file and, where there is one, the line.
+//! The input files of a run: queries, baskets, tokens. Every error names the file and, if there is one, the line.
 
 use std::{fs, path::Path};
 
@@ -50,7 +50,7 @@ pub(crate) fn baskets(path: &Path) -> Result<Vec<Basket>, LoadError> {
     let mut last = None;
     for (row, [invoice, quantity]) in (2..).zip(table(path, ["invoice", "quantity"])?) {
         let units: i64 =
-            quantity.parse().map_err(|_| wrong(path)(format!("row {row}: `{quantity}` is no whole number")))?;
+            quantity.parse().map_err(|_| wrong(path)(format!("row {row}: `{quantity}` is not a whole number")))?;
         let Ok(units) = u32::try_from(units.min(UNITS_MAX)) else { continue };
         if units == 0 {
             continue;

@@ -1,6 +1,6 @@
-//! The history of a run: JSON Lines that `souk verify --history` reads, as docs/VERIFY.md describes them.
+//! The history of a run: JSON Lines that `souk verify --history` reads; docs/VERIFY.md describes them.
 //!
-//! The shop's checker has its own types of the same format; a test of the shop holds both against each other.
+//! The shop's checker has its own types of the same format; a test of the shop compares the two.
 
 use std::{fs::File, io, io::Write, path::Path, time::Instant};
 
@@ -11,10 +11,10 @@ use serde_json::Value;
 /// The version of the format.
 const VERSION: u32 = 1;
 
-/// A product and how many of it.
+/// A product and a number of units.
 pub type Line = (String, u32);
 
-/// What a client asked for. A customer is named by any text that is always the same for one account.
+/// A call of a client. A customer is identified by any text that is always the same for one account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "call", rename_all = "snake_case")]
 #[allow(missing_docs, reason = "the fields are those of the API")]
@@ -35,7 +35,7 @@ pub enum Call {
     Advance { order: String, to: String },
 }
 
-/// What a good answer said.
+/// What a successful answer contained.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs, reason = "the names say it")]
@@ -44,7 +44,7 @@ pub enum Answer {
     Cart(Cart),
     Order(Order),
     Payment(Payment),
-    /// It is done; the answer says nothing that is checked.
+    /// The request succeeded; nothing else of the answer is checked.
     Done,
 }
 
@@ -104,15 +104,15 @@ pub enum Outcome {
     Ok(Answer),
     /// Refused.
     Fail(Refusal),
-    /// Perhaps done, now or later.
+    /// The request may have been executed, or may be later.
     Unknown(Cause),
 }
 
-/// A refusal, as the API's problems are.
+/// A refusal, in the form of the API's problems.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[allow(missing_docs, reason = "the fields are those of the API")]
 pub struct Refusal {
-    /// A 4xx.
+    /// The status, a 4xx.
     pub status: u16,
     pub code: String,
 }
@@ -126,7 +126,7 @@ pub enum Cause {
     /// The connection broke, or none was made.
     #[serde(rename = "reset")]
     Reset,
-    /// The shop answered that it does not know.
+    /// The shop answered that it does not know the outcome.
     #[serde(rename = "5xx")]
     ServerError,
 }
@@ -194,7 +194,7 @@ impl Log {
     /// Writes that a call has ended.
     ///
     /// # Errors
-    /// The file cannot be written; the call is then one without an end.
+    /// The file cannot be written; then the call has no end.
     pub fn end(&self, op: u64, outcome: Outcome) -> io::Result<()> {
         // Taken before the lock: the time of the end must not include waiting for other writers.
         let at = self.now();

@@ -1,4 +1,4 @@
-//! Writes down what the customers asked and what the shop answered, where a history is wanted.
+//! Records the calls of customers and the shop's answers, if a history is wanted.
 
 use std::{
     io,
@@ -15,7 +15,7 @@ use crate::{
     plan::{LoadError, Plan},
 };
 
-/// Clients that make a single call are numbered from here on; below are the customers, by their numbers.
+/// Clients that make a single call have numbers from here on; customers have their own numbers below.
 const SINGLE_CALLS: u64 = 1 << 32;
 
 /// Writes the history of a run.
@@ -39,13 +39,13 @@ impl HistoryWriter {
         Ok(Self { log, next_client: AtomicU64::new(SINGLE_CALLS), problem: Mutex::default(), ended })
     }
 
-    /// Why the history could not be written to the end.
+    /// The reason why the history is incomplete.
     pub(crate) fn problem(&self) -> Option<String> {
         self.problem.lock().clone()
     }
 
-    /// Awaits `request`, between the lines of its call and of its outcome; `read` takes from a good answer what is
-    /// checked. `caller` does one thing at a time; `None` makes a single call.
+    /// Awaits `request` and writes its call before and its outcome after it. `read` takes what is checked from a
+    /// successful answer. `caller` makes one call at a time; `None` makes a single call.
     pub(crate) async fn record(
         &self,
         caller: Option<usize>,

@@ -1,4 +1,4 @@
-//! A report as one self-contained HTML file: no script, no font, no picture from elsewhere.
+//! A report as one self-contained HTML file: it loads no scripts, fonts or pictures.
 
 use serde_json::Value;
 

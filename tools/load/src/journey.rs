@@ -1,5 +1,5 @@
-//! The journeys of customers, request by request. A step that is refused or fails ends the journey, as it would for a
-//! person. Each returns the status of its last request.
+//! The journeys of customers, request by request. A refused or failed step ends the journey, as it would for a person.
+//! Each returns the status of its last request.
 
 use std::time::Instant;
 
@@ -14,20 +14,21 @@ use crate::{
     world::World,
 };
 
-/// A basket has one to this many lines, where no file of baskets is given.
+/// A basket has one to this many lines if there is no file of baskets.
 const LINES_MAX: usize = 3;
 /// A session of the marketplace has one to this many lines, as in that benchmark.
 const SESSION_LINES_MAX: usize = 10;
 /// Of ten views, this many are of a product; the others are searches.
 const PAGES_OF_TEN: u8 = 7;
-/// Draws per line of a basket before it is used with fewer lines: popular products are drawn again and again.
+/// How often a product is drawn per line of a basket before the basket gets fewer lines: popular products are drawn
+/// again and again.
 const DRAWS_A_LINE: usize = 8;
 
 /// A payment method that the fake provider charges.
 const METHOD: &str = "tok_success";
 
 /// A line to buy: the product and the number of units.
-type Wanted<'a> = (&'a str, u32);
+type BasketLine<'a> = (&'a str, u32);
 
 /// The result of an attempt to buy.
 enum Bought {
@@ -96,8 +97,8 @@ impl World {
     }
 
     /// Different random products with these numbers of units, the popular ones more often.
-    fn basket(&self, units: &[u32], random: &mut fastrand::Rng) -> Vec<Wanted<'_>> {
-        let mut basket: Vec<Wanted<'_>> = Vec::new();
+    fn basket(&self, units: &[u32], random: &mut fastrand::Rng) -> Vec<BasketLine<'_>> {
+        let mut basket: Vec<BasketLine<'_>> = Vec::new();
         for _ in 0..units.len() * DRAWS_A_LINE {
             let Some(count) = units.get(basket.len()) else { break };
             let product = self.popular(random);
@@ -119,12 +120,12 @@ impl World {
     }
 
     /// Fills the cart, checks out and pays.
-    async fn buy(&self, customer: &Person, basket: &[Wanted<'_>], due: Instant) -> Bought {
+    async fn buy(&self, customer: &Person, basket: &[BasketLine<'_>], due: Instant) -> Bought {
         let (client, token, number) = (&self.client, Some(customer.token.as_str()), Some(customer.number));
         let user = || customer.user.clone();
-        let item = |(id, quantity): &Wanted<'_>| json!({ "product_id": id, "quantity": quantity });
+        let item = |(id, quantity): &BasketLine<'_>| json!({ "product_id": id, "quantity": quantity });
         let addition = json!({ "items": basket.iter().map(item).collect::<Vec<Value>>() });
-        let line = |(id, quantity): &Wanted<'_>| ((*id).to_owned(), *quantity);
+        let line = |(id, quantity): &BasketLine<'_>| ((*id).to_owned(), *quantity);
         let call = || Call::CartAdd { customer: user(), items: basket.iter().map(line).collect() };
         let cart = client.post(Kind::AddToCart, &["cart", "add_products"], &addition, token, due);
         let cart = self.history.record(number, call, history_writer::cart, cart).await;
@@ -132,7 +133,7 @@ impl World {
             return Bought::Nothing(cart.status);
         }
         let total = &cart.body["total"];
-        // The checker reads from the name whose order an answer shows.
+        // The checker recognises by the name whose order an answer shows.
         let address = json!({ "name": if customer.user.is_empty() { "A Customer" } else { &customer.user },
             "line1": "1 Long Road", "city": "Pune", "postal_code": "411001", "country": "IN" });
         let checkout = json!({ "total_price": total, "shipping_address": address });
@@ -155,8 +156,8 @@ impl World {
         Bought::Order(id.to_owned())
     }
 
-    /// Empties the cart after a checkout that failed: a line that is sold out would make all later checkouts fail.
-    async fn empty_cart(&self, customer: &Person, basket: &[Wanted<'_>]) {
+    /// Empties the cart after a checkout that failed: a line that is sold out would make all later checkouts fail, too.
+    async fn empty_cart(&self, customer: &Person, basket: &[BasketLine<'_>]) {
         for (product, _) in basket {
             let call = || Call::CartRemove { customer: customer.user.clone(), product: (*product).to_owned() };
             let path = ["cart", "items", product];

@@ -7,10 +7,10 @@
 //!                                                                     HistoryWriter ─▶ history, for `souk verify`
 //! ```
 //!
-//! *Open* is the honest model: journeys begin at a constant rate whether or not earlier ones have ended.
-//! A journey and its first request are timed from the moment they were due, so a stall of the shop shows in the latency
-//! of everybody who would have come during it.
-//! *Closed* keeps a number of callers busy and finds the highest throughput; it hides stalls.
+//! Use the *open* model to measure latencies: journeys begin at a constant rate whether or not earlier ones have ended.
+//! A journey and its first request are timed from the moment they were due, so a stall of the shop shows in the
+//! latencies of all customers who would have come during it. The *closed* model keeps a number of callers busy and
+//! measures the highest throughput; it hides stalls.
 //!
 //! This crate knows a shop by its HTTP API and its file formats, and depends on no crate of the shop.
 

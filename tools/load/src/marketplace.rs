@@ -35,7 +35,7 @@ const KEPT_FIELDS: [&str; 10] = [
 ];
 
 impl World {
-    /// Carries out one of the operator's journeys.
+    /// Performs one of the operator's journeys.
     pub(crate) async fn operate(
         &self,
         journey: Journey,
@@ -45,7 +45,7 @@ impl World {
     ) -> Status {
         match journey {
             Journey::Deliver => match self.parcels.take() {
-                Some(parcel) => self.move_on(parcel, operator, due).await,
+                Some(parcel) => self.advance(parcel, operator, due).await,
                 // An operator without parcels looks for orders to send.
                 None => self.list_orders(operator, due).await,
             },
@@ -65,8 +65,8 @@ impl World {
         }
     }
 
-    /// Takes a parcel's next step. If it fails, the parcel goes to the end of the queue.
-    async fn move_on(&self, parcel: Parcel, operator: &OperatorToken, due: Instant) -> Status {
+    /// Performs a parcel's next step. If it fails, the parcel goes to the end of the queue.
+    async fn advance(&self, parcel: Parcel, operator: &OperatorToken, due: Instant) -> Status {
         let Parcel { order, step, tries } = parcel;
         let (kind, verb, to, body, next) = match step {
             Step::Pack => (Kind::Pack, "pack", "packed", Value::Null, Some(Step::Ship)),

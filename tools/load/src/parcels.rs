@@ -1,4 +1,4 @@
-//! Paid orders on their way to the customer.
+//! Paid orders that have to be delivered.
 
 use std::collections::VecDeque;
 

@@ -1,5 +1,5 @@
-//! The people who are logged in: customers who each do one thing at a time, and the operator.
-//! Tokens are renewed after half of their life.
+//! The people who are logged in: customers, each of whom does one thing at a time, and the operator. Tokens are renewed
+//! after half of their lifetime.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -28,7 +28,7 @@ const LOGINS_AT_ONCE: usize = 4;
 const LOGIN_TRIES: u32 = 50;
 /// The pause between two tries, in milliseconds.
 const LOGIN_PAUSE_MS: u64 = 100;
-/// A token is renewed as if it lived no longer than this.
+/// Tokens with a longer lifetime are renewed as if it were this.
 const TOKEN_LIFE_MAX: Duration = Duration::from_secs(3_600);
 /// The pause after a renewal that failed, while the token is still valid.
 const RENEWAL_PAUSE: Duration = Duration::from_secs(1);
@@ -67,7 +67,7 @@ impl Person {
         }
     }
 
-    /// Renews the token when it is time. A renewal that fails is counted as such, not as refused requests later.
+    /// Renews the token when it is time. A failed renewal is counted as such, instead of as refused requests later.
     async fn stay_logged_in(&mut self, client: &Client) -> Result<(), LoggedOut> {
         if Instant::now() < self.renew_at.min(self.ends_at) {
             return Ok(());
@@ -124,7 +124,7 @@ impl Drop for Busy<'_> {
 }
 
 impl People {
-    /// Logs in everybody that the plan needs, or reads them from the file of tokens.
+    /// Logs in everybody whom the plan needs, or reads them from the file of tokens.
     pub(crate) async fn log_in(plan: &Plan, client: &Client) -> Result<Self, LoadError> {
         let (mut customers, mut operator) = (Vec::new(), None);
         if let Some(path) = &plan.tokens {
@@ -209,13 +209,13 @@ impl People {
 async fn register_and_log_in(client: &Client, seed: u64, number: usize) -> Result<Person, LoadError> {
     let email = format!("load-{seed}-{number}@load.example");
     let credentials = json!({ "email": email, "password": PASSWORD });
-    // It is refused where an earlier run has made the account.
+    // It is refused if an earlier run has registered the account.
     post_when_not_busy(client, "register", &credentials).await;
     let session = post_when_not_busy(client, "login", &credentials).await.required(client.base(), "logging in")?;
     Ok(Person::of(number, &session))
 }
 
-/// Retries while the shop has too many passwords to hash.
+/// Retries while the shop is busy hashing passwords.
 async fn post_when_not_busy(client: &Client, what: &str, credentials: &Value) -> Answer {
     let mut tries = 0;
     loop {

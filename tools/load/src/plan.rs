@@ -1,4 +1,4 @@
-//! What a run does, and the errors that keep it from beginning.
+//! The plan of a run, and the errors for which it does not begin.
 
 use std::path::PathBuf;
 
@@ -28,7 +28,7 @@ pub struct Plan {
     pub users: usize,
     /// A file of `souk tokens`: customers, and perhaps an operator, who are already logged in.
     pub tokens: Option<PathBuf>,
-    /// Sends parcels and changes prices, where the file of tokens has no operator.
+    /// Sends parcels and changes prices, if the file of tokens has no operator.
     pub operator: Option<Operator>,
     /// How many journeys may be under way at once in the open model; further arrivals are counted as not sent.
     pub in_flight_max: usize,
@@ -99,11 +99,11 @@ impl Protocol {
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum LoadError {
-    /// The plan cannot be carried out.
+    /// A setting is not valid.
     #[error("{setting} must be {rule}")]
     Impossible {
         setting: &'static str,
-        /// The rule that it breaks: "1 to 600000".
+        /// The rule that it violates: "1 to 600000".
         rule: String,
     },
     /// No shop answers at the address.

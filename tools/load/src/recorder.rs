@@ -26,7 +26,7 @@ const CURVE: [f64; 16] =
     [0.0, 0.25, 0.5, 0.75, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9999, 0.99999, 1.0];
 
 fn histogram() -> Histogram<u64> {
-    // The bounds are constants, and every test makes one of these.
+    // The bounds are constants, and every test creates a histogram with them.
     Histogram::new_with_bounds(1, MICROSECONDS_MAX, DIGITS).expect("bounds of a histogram")
 }
 
@@ -39,7 +39,7 @@ const CLASSES: usize = 4;
 
 struct Measured {
     latencies: Histogram<u64>,
-    /// By class.
+    /// The number of answers of each class.
     answers: [u64; CLASSES],
 }
 
@@ -113,7 +113,7 @@ impl Recorder {
     pub(crate) fn record(&self, kind: Kind, took: Duration, status: Status) {
         let Some(measured) = self.kinds.get(kind as usize) else { return };
         let class = Class::of(status);
-        // The latency of what failed at once would flatter the shop.
+        // The latency of a request that failed at once would make the shop look better than it is.
         let took = match (class, status) {
             (Class::Done | Class::Refused, _) | (_, Err(NoAnswer::TimedOut)) => Some(took),
             _ => None,
@@ -243,7 +243,11 @@ mod tests {
         let rows = recorder.rows(1.0);
         assert_eq!(rows.iter().map(|row| row.kind).collect::<Vec<_>>(), [Kind::Checkout, Kind::Journey]);
         assert_eq!((rows[0].done, rows[0].refused, rows[0].failed, rows[0].unanswered), (2, 1, 1, 10));
-        assert!((1.9..2.1).contains(&rows[0].p50_ms), "what failed at once has no latency: {}", rows[0].p50_ms);
+        assert!(
+            (1.9..2.1).contains(&rows[0].p50_ms),
+            "a request that failed at once has no latency: {}",
+            rows[0].p50_ms
+        );
         assert_eq!(recorder.counts(), (3, 11));
         let reasons: Vec<_> = recorder.unanswered().iter().map(|counted| (counted.reason, counted.count)).collect();
         assert_eq!(reasons, [(NoAnswer::ConnectionRefused, 9), (NoAnswer::TimedOut, 1)]);

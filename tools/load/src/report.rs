@@ -21,7 +21,7 @@ const PROBLEMS_SHOWN: usize = 10;
 pub struct Report {
     /// The plan that was carried out.
     pub plan: Plan,
-    /// The machine and the programs.
+    /// The generator's machine and program, and the shop.
     pub conditions: Conditions,
     /// The time until the last answer, in seconds.
     pub seconds: f64,
@@ -49,7 +49,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether the run was carried out to its end, everything was answered, and everything acknowledged is there.
+    /// Whether the run went to its end, everything was answered, and everything acknowledged is there.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         !self.interrupted && self.is_clean_so_far()
@@ -85,7 +85,7 @@ impl Report {
         format!("{scenario} at {url}: {arrivals}, {users} users, {protocol}, seed {seed}, {seconds:.1} s")
     }
 
-    /// What a reader of the figures must know, a sentence each.
+    /// Remarks that a reader of the figures needs, one sentence each.
     pub(crate) fn remarks(&self) -> Vec<String> {
         let mut remarks = Vec::new();
         if let Arrivals::Closed { callers } = self.plan.arrivals {
@@ -117,7 +117,7 @@ impl Report {
 }
 
 impl Report {
-    /// The heading of the first column, marked where the latencies are not those of all journeys that were due.
+    /// The heading of the first column, with a mark if the latencies are not those of all journeys that were due.
     pub(crate) fn request_heading(&self) -> &'static str {
         if self.not_sent > 0 { "request *" } else { "request" }
     }

@@ -6,8 +6,8 @@ use crate::{answer::NoAnswer, kind::Kind};
 
 /// Requests of one kind.
 ///
-/// Latencies are those of requests that were answered (2xx to 4xx) or timed out; what failed at once has none, since it
-/// would flatter the shop.
+/// Latencies are those of requests that were answered (2xx to 4xx) or timed out. Requests that failed at once have
+/// none, because it would make the shop look better than it is.
 #[derive(Debug, Clone, Serialize)]
 pub struct Row {
     /// The kind of request, or [`Kind::Journey`].

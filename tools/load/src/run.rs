@@ -35,10 +35,10 @@ pub struct Progress {
     pub last: Second,
 }
 
-/// Carries out a plan to its end, or until `stop` resolves, and checks what was acknowledged.
+/// Performs a plan to its end, or until `stop` resolves, and checks what was acknowledged.
 ///
 /// # Errors
-/// [`LoadError`]: the plan is impossible, or the shop cannot be reached or bought from. After the first journey has
+/// [`LoadError`]: the plan is not valid, or the shop cannot be reached or sells nothing. After the first journey has
 /// begun, a run always ends with a report.
 pub async fn run(
     mut plan: Plan,

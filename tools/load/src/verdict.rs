@@ -1,4 +1,4 @@
-//! Checks after a run that everything is there that the shop acknowledged.
+//! Checks after a run that everything that the shop acknowledged is there.
 
 use std::{
     collections::HashMap,
@@ -20,7 +20,7 @@ use crate::{
 
 /// How many checks are made at once.
 const CHECKS_AT_ONCE: usize = 32;
-/// How often a stock is read that does not show all sales yet: a paid order is sold a little later.
+/// How often a stock is read that does not show all sales yet: a paid order is recorded as sold a little later.
 const STOCK_READS: u32 = 20;
 /// The pause between two of these reads, in milliseconds.
 const STOCK_PAUSE_MS: u64 = 100;
@@ -47,14 +47,14 @@ impl Stock {
         })
     }
 
-    /// Whether no unit was made or lost: received = on hand + sold, and on hand = available + reserved.
+    /// Whether no unit appeared or vanished: received = on hand + sold, and on hand = available + reserved.
     fn adds_up(self) -> bool {
         let sum = |one: u64, other: u64| one.checked_add(other);
         sum(self.on_hand, self.sold) == Some(self.received) && sum(self.available, self.reserved) == Some(self.on_hand)
     }
 }
 
-/// The result of reading acknowledged orders, and the stock they were taken from, again.
+/// The result of reading acknowledged orders and the stock of their products again.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Verdict {
     /// Paid orders that were checked.
@@ -63,11 +63,11 @@ pub struct Verdict {
     pub wrong: u64,
     /// Of these orders: could not be read.
     pub unknown: u64,
-    /// Paid orders that were too many to be remembered.
+    /// Paid orders that were not remembered, because there were too many.
     pub forgotten: u64,
     /// Products whose stock was checked; none without an operator.
     pub stocks: u64,
-    /// Of these products: units were made or lost, or fewer were sold than paid for.
+    /// Of these products: units appeared or vanished, or fewer were sold than paid for.
     pub stocks_wrong: u64,
     /// Of these products: could not be read.
     pub stocks_unknown: u64,
@@ -95,7 +95,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// The stock of all products of this run; empty without an operator, who alone may read it.
+/// The stock of all products of this run. Only an operator may read it, so it is empty without one.
 pub(crate) async fn stocks(world: &World) -> HashMap<String, Option<Stock>> {
     if !world.people.has_an_operator() {
         return HashMap::new();
@@ -148,7 +148,7 @@ async fn recount(world: &World, product: &str, sold: u64) -> Option<bool> {
     Some(false)
 }
 
-/// Whether an order is as it was acknowledged; `None` where it cannot be read.
+/// Whether an order is as it was acknowledged; `None` if it cannot be read.
 async fn is_as_paid(world: &World, order: &str, paid: &Paid, token: Option<&String>) -> Option<bool> {
     let token = token.map(String::as_str);
     let call = || Call::OrderRead { customer: paid.user.clone(), order: order.to_owned() };

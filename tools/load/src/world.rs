@@ -1,4 +1,4 @@
-//! The set-up of a run: people who are logged in, products that can be bought, and what people search for.
+//! The setup of a run: people who are logged in, products that can be bought, and what people search for.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -36,7 +36,7 @@ pub(crate) struct World {
     /// Cumulative weights of `products`.
     weights: Vec<f64>,
     pub(crate) queries: Vec<String>,
-    /// The numbers of units in each line of a basket; empty where no file gives any.
+    /// The numbers of units of each basket's lines; empty without a file of baskets.
     pub(crate) baskets: Vec<Basket>,
     pub(crate) parcels: Parcels,
     seeds: AtomicU64,
@@ -83,14 +83,14 @@ impl World {
         })
     }
 
-    /// Carries out one journey and records it.
+    /// Performs one journey and records it.
     pub(crate) async fn journey(&self, due: Instant) {
         if let Some(status) = self.try_journey(due).await {
             self.client.recorder().record(Kind::Journey, due.elapsed(), status);
         }
     }
 
-    /// The status of the journey's last request; `None` where nobody was logged in who could begin it.
+    /// The status of the journey's last request; `None` if nobody was logged in who could begin it.
     async fn try_journey(&self, due: Instant) -> Option<Status> {
         let mut random = fastrand::Rng::with_seed(self.seeds.fetch_add(1, Ordering::Relaxed));
         let journey = self.scenario.choose(&mut random);
@@ -101,7 +101,7 @@ impl World {
             let operator = self.people.operator(&self.client).await.ok()?;
             return Some(self.operate(journey, &operator, &mut random, due).await);
         }
-        // A journey that has to wait for an idle customer is late, and its first request is timed from when it was due.
+        // A journey that has to wait for an idle customer is late; its first request is timed from when it was due.
         let customer = self.people.customer(&self.client).await.ok()?;
         Some(match journey {
             Journey::Grab => self.grab(&customer, due).await,
