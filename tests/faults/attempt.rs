@@ -1,4 +1,4 @@
-//! One run of the shop with a call that fails, and what is looked at afterwards.
+//! One run of the shop in which a call fails, and the checks after it.
 
 use std::{
     fs,
@@ -17,48 +17,47 @@ use crate::{
     strace,
 };
 
-/// How long a start, and an end, may take before it is taken for one that never comes: longer than the shop waits for
-/// its state.
+/// How long a start or a stop may take before it counts as hanging: longer than the shop waits for its state.
 const PATIENCE: Duration = Duration::from_secs(150);
 pub(crate) const CUSTOMERS: usize = 2;
-/// Tokens live as long as they may.
+/// Tokens have the longest possible lifetime.
 const VARIABLES: [(&str, &str); 1] = [("SOUK_ACCESS_TOKEN_SECONDS", "3600")];
-/// When a prepared directory is made anew, before its people's tokens end.
+/// The age at which a prepared directory is replaced, before its people's tokens expire.
 const PREPARED_MAX: Duration = Duration::from_secs(3_000);
 
-/// When a call fails.
+/// The phase of the run in which the call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// From the first start on, on an empty directory.
+    /// From the first start on an empty directory.
     Fresh,
-    /// From a start on what a killed shop has left.
+    /// From a start on the directory of a killed shop.
     Again,
     /// While customers shop, until the shop has closed.
     Serving,
 }
 
-/// A directory that a killed shop has left, and those who have logged in there.
+/// The directory of a killed shop, and the people who are logged in there.
 pub(crate) struct Prepared {
     directory: TempDir,
-    /// Names and tokens, the seller's first.
+    /// Names and tokens; the seller's first.
     pub(crate) tokens: Vec<(String, String)>,
     since: Instant,
 }
 
 impl Prepared {
-    /// Will its people soon have to log in again?
+    /// Whether its people have to log in again soon.
     pub(crate) fn is_old(&self) -> bool {
         self.since.elapsed() > PREPARED_MAX
     }
 
-    /// With a seller and so many customers.
+    /// A directory with a seller and this many customers.
     pub(crate) async fn new(customers: usize) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut shop = Process::start(&directory.path().join("shop"), &VARIABLES);
         let world = World::new(&directory.path().join("history.jsonl"), &shop.url);
         let mut crowd = Crowd::default();
         crowd.enter(&world, customers).await;
-        assert_eq!(crowd.len(), 1 + customers, "everybody is let in");
+        assert_eq!(crowd.len(), 1 + customers, "everybody can log in");
         crowd.list().await;
         shop.kill();
         Self { directory, tokens: crowd.tokens(), since: Instant::now() }
@@ -67,25 +66,25 @@ impl Prepared {
     /// A copy of the directory, for one run.
     pub(crate) fn copy(&self, to: &Path) {
         let mut copy = Command::new("cp");
-        // Holes where there are zeros: most of a segment is.
+        // Sparse, because most of a segment is zeros.
         copy.args(["-r", "--sparse=always"]).arg(self.directory.path().join("shop")).arg(to);
         assert!(copy.status().unwrap().success(), "the prepared directory cannot be copied");
     }
 }
 
-/// What came of it.
+/// The result of a run.
 pub(crate) struct Attempt {
-    /// What strace wrote.
+    /// The output of strace.
     pub(crate) trace: String,
     pub(crate) data: PathBuf,
-    /// How the shop took it.
+    /// How the shop reacted.
     pub(crate) how: &'static str,
-    /// How many calls of customers were answered with success.
+    /// How many calls of customers succeeded.
     pub(crate) acknowledged: usize,
     pub(crate) violations: Vec<String>,
 }
 
-/// What is written where.
+/// The files of a run.
 struct Places {
     directory: TempDir,
 }
@@ -105,14 +104,14 @@ impl Places {
         command
     }
 
-    /// How the shop ended, which must be with an error that says so unless it was asked to.
+    /// How the shop ended. It must be with an error message, unless the test asked it to stop.
     fn judge(&self, ended: Option<ExitStatus>, asked: bool) -> Result<&'static str, String> {
         let said = self.said();
         if let Some(panic) = said.lines().find(|line| line.contains("panicked at src/")) {
             return Err(format!("it panicked: {panic}"));
         }
         match ended {
-            None => Err(format!("it neither works nor ends; it said {said:?}")),
+            None => Err(format!("it neither works nor ends; its log: {said:?}")),
             Some(status) if status.success() && asked => Ok("closed"),
             Some(status)
                 if matches!(status.code(), Some(1 | 65 | 75))
@@ -120,12 +119,12 @@ impl Places {
             {
                 Ok(if asked { "closed with an error" } else { "ended with an error" })
             }
-            Some(status) => Err(format!("it ended with {status} and said {said:?}")),
+            Some(status) => Err(format!("it ended with {status}; its log: {said:?}")),
         }
     }
 }
 
-/// A shop in this stage, its customers, and what went wrong so far.
+/// A shop in this stage, its customers, and the violations so far.
 struct Trial<'a> {
     stage: Stage,
     prepared: &'a Prepared,
@@ -137,7 +136,7 @@ struct Trial<'a> {
 }
 
 impl Trial<'_> {
-    /// Runs the shop under strace, lets customers shop, closes it, and says how it ended.
+    /// Runs the shop under strace, lets customers shop, closes it, and returns how it ended.
     async fn with_fault(&mut self, threads: Option<&str>, options: &[String]) -> Result<&'static str, String> {
         let started = if self.stage == Stage::Serving {
             Process::begin(self.places.command(&self.data), PATIENCE)
@@ -156,8 +155,8 @@ impl Trial<'_> {
         for _ in 0..2 {
             self.crowd.shop().await;
         }
-        // A read model that met the fault starts again, as long as the shop continues. Its new threads may meet theirs,
-        // since strace counts for each thread; then nothing can be expected.
+        // A read model that met the fault restarts, as long as the shop continues. Its new threads may meet the fault
+        // again, because strace counts per thread; then nothing can be expected.
         let began = Instant::now();
         let trace = self.places.at("trace");
         while failed_calls(&trace) <= 1 && is_writable(&shop).await && !self.crowd.is_found().await {
@@ -178,13 +177,13 @@ impl Trial<'_> {
         self.places.judge(ended, alive)
     }
 
-    /// Starts the shop without a fault: everything that was acknowledged is there, and everything can be done.
+    /// Starts the shop without a fault: everything that was acknowledged must be there, and every operation must work.
     async fn without_fault(&mut self) {
         let mut shop = match Process::begin(self.places.command(&self.data), PATIENCE) {
             Ok(shop) => shop,
             Err(NotStarted(ended)) => {
                 let said = self.places.said();
-                return self.violations.push(format!("it does not start again: {ended:?}, {said:?}"));
+                return self.violations.push(format!("it does not start again: {ended:?}; its log: {said:?}"));
             }
         };
         self.world.url.lock().clone_from(&shop.url);
@@ -201,7 +200,8 @@ impl Trial<'_> {
     }
 }
 
-/// Runs the shop in this stage with these options of strace, restarts it without, and checks all that it acknowledged.
+/// Runs the shop in this stage with these options of strace, restarts it without them, and checks everything that it
+/// acknowledged.
 pub(crate) async fn attempt(
     stage: Stage,
     threads: Option<&str>,
@@ -209,7 +209,7 @@ pub(crate) async fn attempt(
     prepared: &Prepared,
 ) -> Attempt {
     let places = Places { directory: tempfile::tempdir().unwrap() };
-    // Without links in it, as strace shows it and compares it.
+    // Without symbolic links, as strace shows and compares it.
     let data = places.directory.path().canonicalize().unwrap().join("shop");
     if stage != Stage::Fresh {
         prepared.copy(&data);
@@ -235,7 +235,7 @@ pub(crate) async fn attempt(
     Attempt { trace, data, how, acknowledged: trial.crowd.acknowledged, violations: trial.violations }
 }
 
-/// How many calls were made to fail so far.
+/// How many calls have failed so far.
 fn failed_calls(trace: &Path) -> usize {
     fs::read_to_string(trace).unwrap_or_default().matches("(INJECTED)").count()
 }
@@ -254,6 +254,6 @@ async fn open_for_business(crowd: &mut Crowd, world: &Arc<World>, stage: Stage, 
         crowd.enter(world, CUSTOMERS).await;
         crowd.list().await;
     } else {
-        crowd.come_again(world, &prepared.tokens);
+        crowd.resume(world, &prepared.tokens);
     }
 }

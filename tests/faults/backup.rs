@@ -1,9 +1,9 @@
-//! A backup of a shop at work, restored elsewhere: everything acknowledged before it began is there.
+//! Backup and restore: everything that a running shop acknowledged before its backup began is in the restored shop.
 //!
-//! Customers shop and write down every answer; when they have all been answered the backup begins, while others go on
-//! buying other things. What is restored starts, the customers log in to it and look at everything again, and the
-//! checker holds it against what they wrote. The provider's ledger is another company's and is not restored: it goes
-//! on.
+//! Customers shop and record every answer. When all their requests are answered, the backup begins, while others
+//! continue to buy other products. Then the backup is restored: the restored shop starts, the customers log in to it
+//! and read everything again, and the checker compares it with their records. The provider's ledger belongs to another
+//! company and is not restored.
 
 use std::{
     fs,
@@ -28,19 +28,19 @@ use crate::{
 /// Backups of a short run.
 const CYCLES: u64 = 1;
 const CUSTOMERS: usize = 6;
-/// What each of the customers who write everything down orders.
+/// How many orders each recorded customer places.
 const ORDERS_EACH: usize = 4;
-/// Others who shop while the backup is taken.
+/// How many others shop while the backup runs.
 const OTHERS: usize = 6;
-const PRODUCT: &str = "told";
-const OTHER_PRODUCT: &str = "untold";
+const PRODUCT: &str = "recorded";
+const OTHER_PRODUCT: &str = "unrecorded";
 const STOCK: u64 = 1_000_000;
 const PRICE: u64 = 500;
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What all runs came to.
+/// The totals of all cycles.
 #[derive(Default)]
-struct Tally {
+struct Totals {
     cycles: u64,
     orders: u64,
     meanwhile: u64,
@@ -51,15 +51,15 @@ struct Tally {
 }
 
 pub(crate) async fn run(length: Length) -> Outcome {
-    let mut tally = Tally::default();
+    let mut totals = Totals::default();
     let mut random = fastrand::Rng::with_seed(length.seed);
-    while tally.violations.is_empty() && length.goes_on(tally.cycles, CYCLES) {
-        cycle(&mut random, &mut tally).await;
-        tally.cycles += 1;
+    while totals.violations.is_empty() && length.goes_on(totals.cycles, CYCLES) {
+        cycle(&mut random, &mut totals).await;
+        totals.cycles += 1;
     }
-    let Tally { cycles, orders, meanwhile, bytes, backup, restore, mut violations } = tally;
+    let Totals { cycles, orders, meanwhile, bytes, backup, restore, mut violations } = totals;
     if meanwhile == 0 {
-        violations.push("nothing was ordered while the backups were taken: they prove nothing".into());
+        violations.push("nothing was ordered while the backups were taken, so they prove nothing".into());
     }
     let load = format!("{orders} acknowledged orders, lost 0, {meanwhile} more placed meanwhile");
     let took = format!("slowest backup {backup:.1?}, restore {restore:.1?}, {} MiB", bytes >> 20);
@@ -67,24 +67,24 @@ pub(crate) async fn run(length: Length) -> Outcome {
     Ok(Figure { figure, violations })
 }
 
-/// A shop with its history.
-struct Told {
+/// A shop with the records of its customers.
+struct RecordedShop {
     world: Arc<World>,
     names: Vec<String>,
     orders: Vec<(String, String)>,
     history: PathBuf,
-    /// The provider's, which every restored shop goes on with.
+    /// The provider's ledger, which every restored shop continues.
     ledger: PathBuf,
 }
 
-async fn cycle(random: &mut fastrand::Rng, tally: &mut Tally) {
+async fn cycle(random: &mut fastrand::Rng, totals: &mut Totals) {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
     let (data, history, ledger) = (at("shop"), at("history.jsonl"), at("ledger.jsonl"));
-    let told = {
+    let recorded = {
         let shop = Process::start(&data, &[("SOUK_PAYMENTS__SIMULATED_LEDGER", ledger.to_str().unwrap())]);
         let world = World::new(&history, &shop.url);
-        let untold = World::new(&at("others.jsonl"), &shop.url);
+        let unrecorded = World::new(&at("others.jsonl"), &shop.url);
         let seller = world.enter("seller", "seller@demo.example").await;
         for product in [PRODUCT, OTHER_PRODUCT] {
             seller.list(product, PRICE).await;
@@ -92,29 +92,29 @@ async fn cycle(random: &mut fastrand::Rng, tally: &mut Tally) {
         seller.call(Call::StockSet { product: PRODUCT.into(), on_hand: STOCK }).await;
         seller.set_stock(OTHER_PRODUCT, STOCK).await;
         let (going_on, placed) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU64::new(0)));
-        let others = others(&untold, &going_on, &placed).await;
-        let mut told = Told { world, names: Vec::new(), orders: Vec::new(), history, ledger };
-        told.shop(random).await;
+        let others = others(&unrecorded, &going_on, &placed).await;
+        let mut recorded = RecordedShop { world, names: Vec::new(), orders: Vec::new(), history, ledger };
+        recorded.shop(random).await;
         let placed_before = placed.load(Ordering::Relaxed);
-        let took = souk(&data, &told.ledger, &["backup", at("backup").to_str().unwrap()]).await;
-        tally.meanwhile += placed.load(Ordering::Relaxed) - placed_before;
-        tally.backup = tally.backup.max(took);
+        let took = souk(&data, &recorded.ledger, &["backup", at("backup").to_str().unwrap()]).await;
+        totals.meanwhile += placed.load(Ordering::Relaxed) - placed_before;
+        totals.backup = totals.backup.max(took);
         going_on.store(false, Ordering::Relaxed);
         for other in others {
             other.await.unwrap();
         }
-        told
+        recorded
     };
-    tally.orders += told.orders.len() as u64;
-    tally.bytes += size(&at("backup"));
-    let took = souk(&at("restored"), &told.ledger, &["restore", at("backup").to_str().unwrap()]).await;
-    tally.restore = tally.restore.max(took);
-    tally.violations.extend(told.compare(&at("restored"), "restored").await);
+    totals.orders += recorded.orders.len() as u64;
+    totals.bytes += size(&at("backup"));
+    let took = souk(&at("restored"), &recorded.ledger, &["restore", at("backup").to_str().unwrap()]).await;
+    totals.restore = totals.restore.max(took);
+    totals.violations.extend(recorded.compare(&at("restored"), "restored").await);
 
-    println!("  {} backups, {} orders, slowest backup {:.1?}", tally.cycles + 1, tally.orders, tally.backup);
+    println!("  {} backups, {} orders, slowest backup {:.1?}", totals.cycles + 1, totals.orders, totals.backup);
 }
 
-/// Those who go on buying while the backup is taken.
+/// The customers who continue to buy while the backup runs.
 async fn others(world: &Arc<World>, going_on: &Arc<AtomicBool>, placed: &Arc<AtomicU64>) -> Vec<JoinHandle<()>> {
     let mut others = Vec::new();
     for number in 0..OTHERS {
@@ -137,7 +137,7 @@ async fn others(world: &Arc<World>, going_on: &Arc<AtomicBool>, placed: &Arc<Ato
     others
 }
 
-/// Runs a command of the operator's; how long it took.
+/// Runs a command, and returns how long it took.
 async fn souk(data: &Path, ledger: &Path, arguments: &[&str]) -> Duration {
     let mut command = Command::new(env!("CARGO_BIN_EXE_souk"));
     command
@@ -152,7 +152,7 @@ async fn souk(data: &Path, ledger: &Path, arguments: &[&str]) -> Duration {
     began.elapsed()
 }
 
-/// How many bytes a directory has.
+/// The size of a directory, in bytes.
 fn size(directory: &Path) -> u64 {
     let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap());
     let bytes = |entry: fs::DirEntry| {
@@ -162,12 +162,12 @@ fn size(directory: &Path) -> u64 {
     entries.map(bytes).sum()
 }
 
-impl Told {
+impl RecordedShop {
     async fn enter(&self, name: &str) -> Person {
         self.world.enter(name, &format!("{name}@example.org")).await
     }
 
-    /// The customers fill carts, order, pay, cancel, and leave something in their carts.
+    /// The customers fill carts, order, pay, cancel, and leave lines in their carts.
     async fn shop(&mut self, random: &mut fastrand::Rng) {
         for number in 0..CUSTOMERS {
             let name = format!("customer-{number}");
@@ -191,7 +191,8 @@ impl Told {
         }
     }
 
-    /// Starts what was restored, lets everybody look at it, and has it checked while it runs and at rest.
+    /// Starts the restored shop, lets everybody read everything, and runs the checker while the shop runs and
+    /// afterwards.
     async fn compare(&self, data: &Path, what: &str) -> Vec<String> {
         let mut shop = Process::start(data, &[("SOUK_PAYMENTS__SIMULATED_LEDGER", self.ledger.to_str().unwrap())]);
         self.world.url.lock().clone_from(&shop.url);

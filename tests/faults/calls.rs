@@ -1,15 +1,15 @@
-//! One call on a file fails: the real binary under strace, which lets the Nth write, sync, rename, open … of one file
-//! fail with EIO or ENOSPC.
+//! One call on a file fails: the real binary runs under strace, which makes the Nth write, sync, rename, open … of one
+//! file fail with EIO or ENOSPC.
 //!
-//! First a rehearsal without a fault says which calls there are: in a start on nothing, in a start on what a killed
-//! shop left, and while customers shop and the shop closes. Each of them, as the first, second … of its thread on its
-//! file, is a fault point; of a long row of the same calls (the zeros of a new segment are 256 writes) only the 1st to
-//! 8th, 16th, 32nd …. Whatever fails, the shop says so and ends, or does without; it starts again on what is left, and
-//! then has everything that its customers were told. A short run tries some points of one stage; `--cycles` or
-//! `--minutes` go through all stages.
+//! First a rehearsal without a fault lists the calls: of a start on an empty directory, of a start on the directory of
+//! a killed shop, and of a shop with customers until it has closed. Each of them, as the first, second … of its thread
+//! on its file, is a fault point. Of a long row of equal calls (the zeros of a new segment are 256 writes) only the 1st
+//! to 8th, 16th, 32nd … are tried. Whichever call fails, the shop must report the error and end, or continue without
+//! it. It must start again on that directory, and then have everything that it acknowledged. A short run tries some
+//! points of one stage; `--cycles` or `--minutes` go through all stages.
 //!
 //! Files with random names (those of the search index) can only be hit by the thread that writes them, in a running
-//! shop; what is read through mapped memory cannot be hit at all.
+//! shop; reads through mapped memory cannot be hit at all.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,29 +26,29 @@ use crate::{
     strace,
 };
 
-/// Fault points of a short run, and how long it may try them: fewer on a busy machine.
+/// How many fault points a short run tries, and for how long: fewer on a busy machine.
 const POINTS: u64 = 8;
 const SHORT: Duration = Duration::from_secs(15);
 /// How many points are tried at once, each in a shop of its own: they mostly wait.
 const AT_ONCE: usize = 4;
 /// The threads that write the search index; they open and write no other files.
 const INDEX_THREADS: &str = "thrd-tantivy";
-/// What makes or changes files. Those that this machine's kind does not have are left out.
+/// The calls that create or change files. Those that do not exist on this machine's architecture are left out.
 const CALLS: &str = "?open,openat,?creat,write,writev,pwrite64,pwritev,pwritev2,copy_file_range,fsync,fdatasync,\
     sync_file_range,msync,?rename,renameat,renameat2,?link,linkat,?unlink,unlinkat,?mkdir,mkdirat,ftruncate,fallocate";
 
-/// Where a call is made to fail.
+/// The file whose call fails.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Place {
-    /// On the file or directory with this name in the data directory.
+    /// The file or directory with this path in the data directory.
     File(PathBuf),
-    /// On any file: for calls that are made on nothing else, on files with random names.
+    /// Any file: for calls that occur only on files with random names.
     Anywhere,
     /// In the threads of the search index.
     Index,
 }
 
-/// A call that is to fail.
+/// A call that has to fail.
 #[derive(Debug, Clone)]
 struct Point {
     stage: Stage,
@@ -63,7 +63,7 @@ impl Point {
         let Self { call, nth, error, .. } = self;
         let mut options = vec![format!("-etrace={call}"), format!("-einject={call}:error={error}:when={nth}")];
         if let Place::File(name) = &self.place {
-            // Joining nothing would end the path with a slash, which no call does.
+            // Joining an empty path would append a slash, which no call has.
             let path = if name.as_os_str().is_empty() { data.to_owned() } else { data.join(name) };
             options.extend(["-P".to_owned(), path.display().to_string()]);
         }
@@ -86,18 +86,18 @@ impl std::fmt::Display for Point {
     }
 }
 
-/// Does the name change from run to run?
+/// Whether the name differs between runs.
 fn is_random(name: &Path) -> bool {
     let name = name.file_name().unwrap_or_default().to_string_lossy();
     name.starts_with(".tmp") || name.split('.').next().is_some_and(|stem| stem.len() == 32)
 }
 
-/// Thread and name of a call, with the files of the data directory that it speaks of. Every call stands once in a
-/// trace, or its beginning and its end do; the latter begins with dots and speaks of what it opened.
+/// The thread and the name of a call, with the files of the data directory in its arguments. A call is in the trace as
+/// one line, or as its beginning and its end; the end starts with dots and names the file that it opened.
 fn call_in<'a>(line: &'a str, data: &str) -> Option<(&'a str, &'a str, Vec<PathBuf>)> {
     let (thread, rest) = line.split_once(char::is_whitespace)?;
     let (call, arguments) = rest.trim_start().split_once('(')?;
-    // What follows the call is the file that it opened: the same one again.
+    // The result of the call is the file that it opened, which is the same one.
     let arguments = arguments.rsplit_once(" = ").map_or(arguments, |(arguments, _)| arguments);
     let mut names: Vec<PathBuf> = Vec::new();
     for (at, _) in arguments.match_indices(data) {
@@ -108,12 +108,12 @@ fn call_in<'a>(line: &'a str, data: &str) -> Option<(&'a str, &'a str, Vec<PathB
     call.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_').then_some((thread, call, names))
 }
 
-/// Which of a row of calls are tried.
+/// Which of a row of equal calls are tried.
 fn tried(calls: u64) -> impl Iterator<Item = u64> {
     (1..=8).chain((4..).map(|power| 1 << power)).take_while(move |nth| *nth <= calls)
 }
 
-/// What can fail in a stage, by what a rehearsal showed.
+/// The fault points of a stage, from the trace of its rehearsal.
 fn points_in(stage: Stage, trace: &str, data: &Path) -> Vec<Point> {
     let mut rows: BTreeMap<(&str, String, Place), u64> = BTreeMap::new();
     for (thread, call, names) in trace.lines().filter_map(|line| call_in(line, &data.display().to_string())) {
@@ -131,7 +131,7 @@ fn points_in(stage: Stage, trace: &str, data: &Path) -> Vec<Point> {
             *rows.entry((thread, call.to_owned(), place)).or_default() += 1;
         }
     }
-    // A row is what one thread does; the longest has the points of all.
+    // A row consists of the calls of one thread; the longest row has the points of all.
     let mut longest: BTreeMap<(String, Place), u64> = BTreeMap::new();
     for ((_, call, place), calls) in rows {
         let known = longest.entry((call, place)).or_default();
@@ -157,8 +157,8 @@ async fn rehearse(stage: Stage, prepared: &Prepared) -> (Vec<Point>, Vec<String>
     (points, violations)
 }
 
-/// Tries it on a thread of its own, since waiting for a process blocks.
-async fn try_beside(point: Point, prepared: Arc<Prepared>) -> Attempt {
+/// Tries a point on a thread of its own, because waiting for a process blocks.
+async fn try_in_thread(point: Point, prepared: Arc<Prepared>) -> Attempt {
     let runtime = tokio::runtime::Handle::current();
     let trying = tokio::task::spawn_blocking(move || {
         runtime.block_on(attempt(point.stage, point.threads(), |data| point.options(data), &prepared))
@@ -193,7 +193,7 @@ pub(crate) async fn run(length: Length) -> Outcome {
         if prepared.is_old() {
             prepared = Arc::new(Prepared::new(CUSTOMERS).await);
         }
-        let trying = points.iter().cloned().map(|point| try_beside(point, Arc::clone(&prepared)));
+        let trying = points.iter().cloned().map(|point| try_in_thread(point, Arc::clone(&prepared)));
         for (point, tried) in points.iter().zip(join_all(trying).await) {
             violations.extend(tried.violations.into_iter().map(|violation| format!("{point}: {violation}")));
             acknowledged += tried.acknowledged;

@@ -1,15 +1,14 @@
-//! The machine's clock jumps, by up to an hour forward or back, under a shop at work.
+//! The machine's clock jumps by up to an hour, forward or back, while the shop runs.
 //!
-//! The real binary runs with libfaketime, whose offset is a file that this changes while the shop runs; only the wall
-//! clock jumps, as it does on a real machine. Before each jump customers pay, begin to pay, and leave an order unpaid;
-//! after it:
+//! The real binary runs with libfaketime, whose offset is in a file that this test changes; only the wall clock jumps,
+//! as on a real machine. Before each jump customers pay, begin to pay, and leave an order unpaid; after it:
 //!
 //! - an order that is paid, or whose payment was under way, is confirmed and never expires;
-//! - an unpaid order expires exactly when its deadline has passed on the new clock, and once expired it stays so;
+//! - an unpaid order expires exactly when its deadline has passed on the new clock, and stays expired;
 //! - a token is accepted only between its issue and its expiry on the new clock, and never after its session's logout;
-//! - a repeated key finds the same order, no two orders have one id, and new logins are good at once.
+//! - a repeated key finds the same order, no two orders have the same id, and new logins are valid at once.
 //!
-//! Now and then the shop is killed and starts at the time that it is then. At the end the checker reads all of it.
+//! Now and then the shop is killed and starts at the time of its clock. At the end the checker reads everything.
 
 use std::{
     collections::BTreeSet,
@@ -30,20 +29,21 @@ use crate::{
 
 /// Jumps of a short run.
 const CYCLES: u64 = 7;
-/// The first offsets, in seconds: forward and back, twice, so that what was issued in the future is met again there.
+/// The first offsets, in seconds: forward and back, twice, so that the clock returns to a time from which something was
+/// issued.
 const FIRST: [i64; 6] = [3_600, 0, 3_600, 0, -3_600, 0];
 const JUMP_SECONDS_MAX: i64 = 3_600;
-/// Offsets are multiples of this, so that no expiry is a matter of seconds.
+/// Offsets are multiples of this, so that no expiry is a question of seconds.
 const STEP_SECONDS: i64 = 300;
-/// The default life of an access token, and of an unpaid order.
+/// The default lifetime of an access token, and of an unpaid order.
 const LIFE_SECONDS: i64 = 900;
-/// After so many jumps the shop is killed and starts again.
+/// After this many jumps the shop is killed and starts again.
 const CYCLES_PER_KILL: u64 = 3;
-/// How long an order may take to get where it must, on a busy machine.
+/// How long an order may take to reach its expected status on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 const PRICE: u64 = 900;
 
-/// Where distributions keep the library.
+/// The path at which distributions install the library.
 fn library() -> Result<PathBuf, Skipped> {
     let places = ["/usr/lib", "/usr/lib64", "/usr/local/lib"];
     let below = places.into_iter().filter_map(|place| fs::read_dir(place).ok()).flatten().flatten();
@@ -84,7 +84,7 @@ struct Stage {
     shop: Process,
     world: std::sync::Arc<World>,
     clock: FakeClock,
-    /// Sessions that were ended, whenever and wherever.
+    /// Sessions that were logged out, at any time.
     logged_out: Vec<Person>,
     ids: BTreeSet<String>,
     paid: Vec<(String, String)>,
@@ -138,7 +138,7 @@ impl Stage {
             waiting.pay(&slow, method, "slow").await;
             (waiting, slow)
         });
-        // The first look at the provider is on its way when the clock jumps.
+        // The first request to the provider is in flight when the clock jumps.
         tokio::time::sleep(Duration::from_millis(100)).await;
         let session = self.enter(&name).await;
         let ended = session.send(Method::POST, "/auth/logout", Value::Null, None).await;
@@ -155,7 +155,7 @@ impl Stage {
     }
 
     async fn look_around(&mut self, begun: Begun, jumped: i64) {
-        // Tokens: those from before the jump, those of ended sessions, and new ones.
+        // Tokens: those from before the jump, those of logged-out sessions, and new ones.
         let cart = begun.customer.send(Method::GET, "/cart", Value::Null, None).await;
         let status = cart.map_or(0, |(status, _)| status);
         let valid = (0..LIFE_SECONDS).contains(&jumped);
@@ -169,7 +169,7 @@ impl Stage {
         }
         let customer = self.enter(&begun.name).await;
         customer.cart().await;
-        // Orders: what is paid stays, what is being paid is confirmed, what is unpaid goes by its deadline.
+        // Orders: a paid one stays paid, one that is being paid is confirmed, and an unpaid one follows its deadline.
         let (waiting, slow) = begun.paying.await.unwrap();
         let waiting = self.enter(&waiting.name).await;
         for (person, order) in [(&customer, &begun.paid), (&waiting, &slow)] {
@@ -191,7 +191,7 @@ impl Stage {
     }
 }
 
-/// The status of an order once it is the wanted one, or what it still is after all patience.
+/// The status of an order once it is the wanted one, or its last status when the patience ends.
 async fn settled(person: &Person, order: &str, wanted: &str) -> String {
     let began = Instant::now();
     loop {
@@ -241,7 +241,7 @@ pub(crate) async fn run(length: Length) -> Outcome {
         cycles += 1;
     }
     stage.clock.set(0);
-    // Every paid order once more, however the clock has jumped since.
+    // All paid orders once more, however the clock has jumped since.
     for (name, order) in stage.paid.clone() {
         let person = stage.enter(&name).await;
         let status = settled(&person, &order, "confirmed").await;
@@ -267,8 +267,8 @@ pub(crate) async fn run(length: Length) -> Outcome {
     Ok(Figure { figure, violations })
 }
 
-/// How far the shop's clock is from the true time, by the token that it gives now. A jump that it does not see proves
-/// nothing.
+/// The difference between the shop's clock and the true time, according to a new token. A jump that the shop does not
+/// see proves nothing.
 async fn seen_offset(stage: &Stage) -> i64 {
     let session = stage.world.session("seller@demo.example").await.unwrap_or_default();
     let expires = session["access_expires_at"].as_str().and_then(|at| at.parse::<jiff::Timestamp>().ok());

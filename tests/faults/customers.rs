@@ -1,5 +1,4 @@
-//! A seller and a few customers, whose calls are all written down, for faults that have another subject than what they
-//! do.
+//! A seller and a few customers whose calls are all recorded, for faults that do not depend on what exactly they do.
 
 use std::sync::Arc;
 
@@ -9,10 +8,10 @@ use souk::verify::history::{Answer, Call, Outcome};
 
 use crate::recorded::{Person, World};
 
-/// What everybody buys.
+/// The product that everybody buys.
 pub(crate) const PRODUCT: &str = "pen";
 pub(crate) const PRICE: u64 = 1_000;
-/// Its name changes with each round, so that the search index has something to do.
+/// A product whose name changes in each round, so that the search index has work.
 pub(crate) const RENAMED: &str = "cap";
 const ON_HAND: u64 = 100_000;
 const SELLER: &str = "seller@demo.example";
@@ -20,18 +19,18 @@ const SELLER: &str = "seller@demo.example";
 /// A seller and customers.
 #[derive(Default)]
 pub(crate) struct Crowd {
-    /// Those who are let in: the seller, then the customers.
+    /// The people who are logged in: the seller, then the customers.
     people: Vec<Person>,
-    /// By their customers' names.
+    /// The orders with their customers' names.
     orders: Vec<(String, String)>,
     rounds: u64,
-    /// The last name that was acknowledged.
+    /// The last acknowledged name of the renamed product.
     renamed: Option<String>,
-    /// How many calls were answered with success.
+    /// How many calls succeeded.
     pub(crate) acknowledged: usize,
 }
 
-/// What a visit, or a round of them, came to.
+/// The result of a visit, or of a round of visits.
 #[derive(Default)]
 struct Visit {
     orders: Vec<(String, String)>,
@@ -47,7 +46,7 @@ impl Visit {
 }
 
 impl Crowd {
-    /// The seller and so many customers register where they have not, and log in. Who is not let in stays away.
+    /// The seller and this many customers register if necessary, and log in. People who cannot log in are left out.
     pub(crate) async fn enter(&mut self, world: &Arc<World>, customers: usize) {
         self.people.clear();
         // Without a seller there is nothing to buy.
@@ -59,27 +58,27 @@ impl Crowd {
         }
     }
 
-    /// Those who have logged in before come again.
-    pub(crate) fn come_again(&mut self, world: &Arc<World>, people: &[(String, String)]) {
+    /// Continues with the tokens of people who are logged in.
+    pub(crate) fn resume(&mut self, world: &Arc<World>, people: &[(String, String)]) {
         self.people = people.iter().map(|(name, token)| world.remember(name, token)).collect();
     }
 
-    /// Their names and tokens.
+    /// The names and tokens of all people.
     pub(crate) fn tokens(&self) -> Vec<(String, String)> {
         self.people.iter().map(|person| (person.name.clone(), person.token.clone())).collect()
     }
 
-    /// How many they are.
+    /// How many people there are.
     pub(crate) fn len(&self) -> usize {
         self.people.len()
     }
 
-    /// The one who may change products.
+    /// The seller, who may change products.
     pub(crate) fn seller(&self) -> Option<&Person> {
         self.people.first()
     }
 
-    /// The products of this shop, as far as they can be listed now.
+    /// Lists the products of this shop, as far as that is possible now.
     pub(crate) async fn list(&self) {
         let Some(seller) = self.seller() else { return };
         for product in [PRODUCT, RENAMED] {
@@ -88,14 +87,14 @@ impl Crowd {
         }
     }
 
-    /// A new name for a product: the status of the answer.
+    /// Changes a product's name, and returns the status of the answer.
     pub(crate) async fn rename(&self, name: &str) -> Option<u16> {
         let body = json!({ "name": name, "price": { "amount": PRICE, "currency": "INR" } });
         let answer = self.seller()?.send(Method::PUT, &format!("/products/{RENAMED}"), body, None).await;
         answer.map(|(status, _)| status)
     }
 
-    /// A round: the seller fills the shelves, customers buy. Whatever fails, they go on. Whether everything was
+    /// A round: the seller adds stock, customers buy. They continue whatever fails. Returns whether everything was
     /// answered.
     pub(crate) async fn shop(&mut self) -> bool {
         let Some((seller, customers)) = self.people.split_first() else { return false };
@@ -112,13 +111,13 @@ impl Crowd {
             sum.unknown += unknown;
         }
         seller.stock(PRODUCT).await;
-        // A name that was not acknowledged may be the one now.
+        // A name that was not acknowledged may be the current one all the same.
         self.renamed = (renamed == Some(200)).then_some(name);
         self.acknowledged += sum.acknowledged;
         sum.unknown == 0 && renamed == Some(200)
     }
 
-    /// Whether search shows the last name that was acknowledged, where it must.
+    /// Whether search finds the last acknowledged name.
     pub(crate) async fn is_found(&self) -> bool {
         let (Some(seller), Some(name)) = (self.seller(), &self.renamed) else { return true };
         let found = seller.send(Method::GET, &format!("/products?q={RENAMED}"), Value::Null, None).await;
@@ -126,7 +125,7 @@ impl Crowd {
         items.is_some_and(|items| items.iter().any(|item| item["title"] == *name))
     }
 
-    /// Everybody looks at all that may have changed.
+    /// Everybody reads everything that may have changed.
     pub(crate) async fn look(&self) {
         let Some((seller, customers)) = self.people.split_first() else { return };
         seller.stock(PRODUCT).await;
@@ -141,7 +140,7 @@ impl Crowd {
     }
 }
 
-/// Fills a cart, orders and pays, one way and another; orders again and cancels.
+/// Fills a cart, orders and pays, in one of several ways; orders again and cancels.
 async fn visit(customer: &Person, round: u64) -> Visit {
     let name = || customer.name.clone();
     let mut visit = Visit::default();

@@ -1,4 +1,4 @@
-//! A disk of the test's own, whose power can be cut and which can be filled, and the processes that write to it.
+//! A disk for tests, whose power can be cut and which can be filled, and the processes that write to it.
 
 use std::{
     fs,
@@ -16,7 +16,7 @@ use tokio::{
 
 pub(crate) const MIB: u64 = 1024 * 1024;
 
-/// A file system of its own: ext4 in a file, on a loop device. Taken down when it is dropped.
+/// A file system of its own: ext4 in a file, on a loop device. It is unmounted and removed when it is dropped.
 pub(crate) struct Disk {
     pub(crate) dir: TempDir,
 }
@@ -44,7 +44,7 @@ impl Disk {
         self.mount_point().join("data")
     }
 
-    /// The bytes that are free, as a program sees them.
+    /// The free bytes, as a program sees them.
     pub(crate) fn free_bytes(&self) -> u64 {
         let space = rustix::fs::statvfs(self.mount_point()).unwrap();
         space.f_bavail * space.f_frsize
@@ -54,7 +54,7 @@ impl Disk {
         run(Command::new("mount").args(["-t", "ext4", "-o", "loop"]).arg(self.image()).arg(self.mount_point()))
     }
 
-    /// The descriptors of a process that has just died may be open for a moment longer.
+    /// The file descriptors of a process that has just died may stay open for a moment.
     fn unmount(&self) -> Result<(), String> {
         let start = Instant::now();
         loop {
@@ -77,7 +77,7 @@ impl Disk {
         }
     }
 
-    /// The power comes back: the disk has what it had.
+    /// The power returns: the disk has what had reached it.
     pub(crate) fn power_on(&self) {
         self.unmount().unwrap();
         self.mount().unwrap();
@@ -86,26 +86,25 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // The loop device goes with the mount. At worst both go when the last process does.
+        // The loop device is released with the mount; at worst both are when the last process ends.
         if self.unmount().is_err() {
             let _ = run(Command::new("umount").arg("-l").arg(self.mount_point()));
         }
     }
 }
 
-/// What fills the disk beside the shop.
+/// A file that fills the disk beside the shop.
 pub(crate) struct Filler {
     path: PathBuf,
     bytes: u64,
 }
 
 impl Filler {
-    /// Nothing as yet.
     pub(crate) fn new(disk: &Disk) -> Self {
         Self { path: disk.mount_point().join("filler"), bytes: 0 }
     }
 
-    /// Takes more, if there is as much.
+    /// Takes more space, if there is enough.
     pub(crate) fn take(&mut self, bytes: u64) -> bool {
         let file = fs::OpenOptions::new().create(true).append(true).open(&self.path).unwrap();
         let took = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), self.bytes, bytes).is_ok();
@@ -113,7 +112,7 @@ impl Filler {
         took
     }
 
-    /// Takes everything, also what is kept for root.
+    /// Takes all space, including the reserve for root.
     pub(crate) fn take_all(&mut self) {
         let mut step = 1_024 * MIB;
         while step >= 4_096 {
@@ -123,7 +122,6 @@ impl Filler {
         }
     }
 
-    /// Gives everything back.
     pub(crate) fn free(&mut self) {
         fs::remove_file(&self.path).unwrap();
         self.bytes = 0;
@@ -136,7 +134,7 @@ pub(crate) fn run(command: &mut Command) -> Result<(), String> {
     if output.status.success() { Ok(()) } else { Err(format!("{command:?}: {}", said.trim())) }
 }
 
-/// Whether there can be such a disk here.
+/// Whether such a disk can be created here.
 pub(crate) fn probe() -> Result<Disk, String> {
     if !rustix::process::geteuid().is_root() {
         return Err("it needs root".into());
@@ -144,7 +142,7 @@ pub(crate) fn probe() -> Result<Disk, String> {
     Disk::new(64 * MIB)
 }
 
-/// Whether power can be cut here.
+/// Whether the power can be cut here.
 pub(crate) fn probe_power() -> Result<(), String> {
     let disk = probe()?;
     disk.cut()?;
@@ -166,7 +164,7 @@ impl Process {
         Self { child, lines }
     }
 
-    /// Its next line, if there is one soon.
+    /// Its next line, if there is one in time.
     pub(crate) async fn line(&mut self, soon: Duration) -> Option<String> {
         timeout(soon, self.lines.next_line()).await.ok().and_then(|line| line.unwrap())
     }

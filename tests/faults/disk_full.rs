@@ -1,9 +1,9 @@
-//! A full disk: the shop on a small file system of its own, which something else fills while customers shop.
+//! A full disk: the shop is on a small file system of its own, which something else fills while customers shop.
 //!
-//! Filled little by little, the shop turns read-only while there is still room for all that is under way: no write
-//! fails, reads and searches go on, writes are refused with the documented problem. Filled to the last byte at once, or
-//! before a start, it may stop or refuse to start, and says so. In each case it works again when there is room, and has
-//! everything that its customers were told.
+//! If the disk fills slowly, the shop turns read-only while there is still room for everything in flight: no write
+//! fails, reads and searches continue, and writes are refused with the documented problem. If the last byte is taken at
+//! once, or before a start, it may stop or refuse to start, and reports why. In each case it works again when there is
+//! room, and has everything that it acknowledged.
 //!
 //! It needs root, loop devices and `mkfs.ext4`.
 
@@ -28,35 +28,34 @@ use crate::{
 
 /// Disks of a short run: each is filled slowly, at once, and before a start.
 const DISKS: u64 = 1;
-/// Room for the log's two segments, for the shop's reserve of 512 MiB, and for what else is to fill.
+/// Room for two segments of the log, for the shop's reserve of 512 MiB, and for the space to fill.
 const DISK_BYTES: u64 = 1_024 * MIB;
 const CUSTOMERS: usize = 4;
 /// How much is taken at a time when the disk fills slowly.
 const STEP_BYTES: u64 = 32 * MIB;
-/// How long a step takes at least: the reserve is to last for several of the shop's looks at the disk, of which there
-/// is one a second.
+/// The shortest time of a step: the reserve has to last for several of the shop's checks of the disk, one per second.
 const STEP: Duration = Duration::from_millis(250);
-/// How long anything may take that has to happen in the end.
+/// How long to wait for a condition.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long a full disk is left full in a long run, longer than the time between two checkpoints, and in a short one.
+/// How long the disk stays full: in a long run longer than the time between two checkpoints, and in a short one.
 const FULL: [Duration; 2] = [Duration::from_secs(11), Duration::from_secs(2)];
 
-/// What has happened so far.
+/// The totals so far.
 #[derive(Default)]
-struct Tally {
+struct Totals {
     disks: u64,
-    /// How often a shop that was at work, or one that started, met a full disk, and what it did.
+    /// How often a running shop, or one that started, met a full disk, and how it reacted.
     turned_read_only: u64,
     ended: u64,
     refused_starts: u64,
     recovered: u64,
     acknowledged: usize,
-    /// How often reads and writes were tried while it was read-only.
+    /// How often reads and writes were tried while the shop was read-only.
     looked: u64,
     violations: Vec<String>,
 }
 
-impl Tally {
+impl Totals {
     fn expect(&mut self, right: bool, what: impl FnOnce() -> String) {
         if !right {
             self.violations.push(what());
@@ -64,7 +63,7 @@ impl Tally {
     }
 }
 
-/// The shop on its disk, with everybody around it.
+/// The shop on its disk, with its customers.
 struct Scene {
     disk: Disk,
     filler: Filler,
@@ -79,9 +78,9 @@ impl Scene {
         self.disk.dir.path().join("said")
     }
 
-    /// Starts the shop, or says what it said when it did not.
+    /// Starts the shop, or returns its error.
     fn start(&self) -> Result<Process, String> {
-        // The provider is another company, with a disk of its own.
+        // The provider is another company with a disk of its own.
         let ledger = self.disk.dir.path().join("ledger.jsonl");
         let variables = [
             ("SOUK_PAYMENTS__SIMULATED_LEDGER", ledger.to_str().unwrap()),
@@ -113,15 +112,15 @@ impl Scene {
         Ok(ready["storage"].as_str().unwrap_or_default().to_owned())
     }
 
-    /// Reads are served, and writes are refused as documented. What a shop says that stops meanwhile does not count.
-    async fn only_reads(&self, tally: &mut Tally) {
+    /// Reads are served, and writes are refused as documented. Answers of a shop that stops meanwhile do not count.
+    async fn only_reads(&self, totals: &mut Totals) {
         let mut wrong = self.reads().await.err();
         if wrong.is_none() {
             wrong = self.refusal().await.err();
         }
         if self.storage().await.is_ok_and(|storage| storage == "read-only") {
-            tally.looked += 1;
-            tally.violations.extend(wrong.map(|wrong| format!("while it is read-only: {wrong}")));
+            totals.looked += 1;
+            totals.violations.extend(wrong.map(|wrong| format!("while it is read-only: {wrong}")));
         }
     }
 
@@ -149,11 +148,11 @@ impl Scene {
         Err(format!("a write: {status} {body}, with Retry-After: {again}"))
     }
 
-    /// There is room again, and the shop works; perhaps after it has stopped, because a write failed, and was started
+    /// There is room again, and the shop works, perhaps after it has stopped because a write failed, and was started
     /// again.
-    async fn recovers(&mut self, mut shop: Process, tally: &mut Tally, name: &str) -> Process {
+    async fn recovers(&mut self, mut shop: Process, totals: &mut Totals, name: &str) -> Process {
         let mut works = self.works(name).await;
-        if works.is_err() && self.has_stopped(&mut shop, tally).await {
+        if works.is_err() && self.has_stopped(&mut shop, totals).await {
             match self.start() {
                 Ok(started) => {
                     shop = started;
@@ -163,24 +162,24 @@ impl Scene {
             }
         }
         match works {
-            Ok(()) => tally.recovered += 1,
-            Err(why) => tally.violations.push(format!("there is room again, but {why}")),
+            Ok(()) => totals.recovered += 1,
+            Err(why) => totals.violations.push(format!("there is room again, but {why}")),
         }
         shop
     }
 
-    /// Everything can be done, and the search index goes on.
+    /// Every operation works, and the search index is updated.
     async fn works(&mut self, name: &str) -> Result<(), String> {
         let began = Instant::now();
         while self.storage().await? != "writable" {
             if began.elapsed() > PATIENCE {
-                return Err("it does not take writes".into());
+                return Err("it does not accept writes".into());
             }
             sleep(Duration::from_millis(50)).await;
         }
         self.crowd.look().await;
         if !self.crowd.shop().await || self.crowd.rename(name).await != Some(200) {
-            return Err("not everything can be done".into());
+            return Err("not every operation works".into());
         }
         loop {
             let (_, found) = self.get(&format!("/products?q={name}")).await?;
@@ -188,19 +187,19 @@ impl Scene {
                 return Ok(());
             }
             if began.elapsed() > PATIENCE {
-                return Err("the search index does not go on".into());
+                return Err("the search index is not updated".into());
             }
             sleep(Duration::from_millis(50)).await;
         }
     }
 
-    /// Whether it ends, which it must do with an error that says why.
-    async fn has_stopped(&self, shop: &mut Process, tally: &mut Tally) -> bool {
+    /// Whether the shop has ended, which it must do with an error that says why.
+    async fn has_stopped(&self, shop: &mut Process, totals: &mut Totals) -> bool {
         let began = Instant::now();
         loop {
             if let Some(status) = shop.child.try_wait().unwrap() {
-                tally.ended += 1;
-                tally.expect(matches!(status.code(), Some(1 | 75)) && self.said_why(), || {
+                totals.ended += 1;
+                totals.expect(matches!(status.code(), Some(1 | 75)) && self.said_why(), || {
                     format!("on a full disk it ended with {status}")
                 });
                 return true;
@@ -220,14 +219,14 @@ impl Scene {
 pub(crate) async fn run(length: Length) -> Outcome {
     drop(disk::probe().map_err(Skipped)?);
     let full = FULL[usize::from(!length.is_long())];
-    let mut tally = Tally::default();
+    let mut totals = Totals::default();
     let mut random = fastrand::Rng::with_seed(length.seed);
-    while tally.violations.is_empty() && length.goes_on(tally.disks, DISKS) {
-        tally.disks += 1;
-        fill_one_disk(&mut random, full, &mut tally).await;
+    while totals.violations.is_empty() && length.goes_on(totals.disks, DISKS) {
+        totals.disks += 1;
+        fill_one_disk(&mut random, full, &mut totals).await;
     }
-    let Tally { disks, turned_read_only, ended, refused_starts, recovered, acknowledged, looked, mut violations } =
-        tally;
+    let Totals { disks, turned_read_only, ended, refused_starts, recovered, acknowledged, looked, mut violations } =
+        totals;
     if turned_read_only == 0 || acknowledged == 0 {
         violations.push(format!("read-only {turned_read_only} times, {acknowledged} acknowledged: nothing was tested"));
     }
@@ -239,7 +238,7 @@ pub(crate) async fn run(length: Length) -> Outcome {
     Ok(Figure { figure, violations })
 }
 
-async fn fill_one_disk(random: &mut fastrand::Rng, full: Duration, tally: &mut Tally) {
+async fn fill_one_disk(random: &mut fastrand::Rng, full: Duration, totals: &mut Totals) {
     let disk = Disk::new(DISK_BYTES).unwrap();
     let outside = tempfile::tempdir().unwrap();
     let history = outside.path().join("history.jsonl");
@@ -249,44 +248,45 @@ async fn fill_one_disk(random: &mut fastrand::Rng, full: Duration, tally: &mut T
     let mut shop = scene.start().unwrap();
     scene.crowd.enter(&scene.world, CUSTOMERS).await;
     scene.crowd.list().await;
-    tally.expect(scene.crowd.shop().await, || "not everything can be done on an empty disk".into());
-    let ended = tally.ended;
+    totals.expect(scene.crowd.shop().await, || "not every operation works on an empty disk".into());
+    let ended = totals.ended;
 
-    slowly(&mut scene, &mut shop, tally).await;
+    slowly(&mut scene, &mut shop, totals).await;
     scene.filler.free();
-    shop = scene.recovers(shop, tally, "widened").await;
-    tally.expect(tally.ended == ended, || "it stopped although there was always room for what it had to write".into());
+    shop = scene.recovers(shop, totals, "widened").await;
+    totals
+        .expect(totals.ended == ended, || "it stopped although there was always room for what it had to write".into());
 
     let moment = Duration::from_millis(random.u64(0..1_000));
-    at_once(&mut scene, &mut shop, moment, full, tally).await;
+    at_once(&mut scene, &mut shop, moment, full, totals).await;
     scene.filler.free();
-    shop = scene.recovers(shop, tally, "returned").await;
+    shop = scene.recovers(shop, totals, "returned").await;
 
-    // Before a start: after a kill, so that there is something to recover.
+    // Before a start, after a kill, so that there is something to recover.
     shop.kill();
     scene.filler.take_all();
     match scene.start() {
         Ok(mut started) => {
-            tally.turned_read_only += 1;
-            scene.only_reads(tally).await;
+            totals.turned_read_only += 1;
+            scene.only_reads(totals).await;
             started.kill();
         }
         Err(unclear) => {
-            tally.refused_starts += 1;
-            tally.expect(unclear.is_empty(), || format!("a start on a full disk: {unclear}"));
+            totals.refused_starts += 1;
+            totals.expect(unclear.is_empty(), || format!("a start on a full disk: {unclear}"));
         }
     }
     scene.filler.free();
     match scene.start() {
-        Ok(started) => scene.recovers(started, tally, "started").await.kill(),
-        Err(why) => tally.violations.push(format!("it does not start when there is room again: {why}")),
+        Ok(started) => scene.recovers(started, totals, "started").await.kill(),
+        Err(why) => totals.violations.push(format!("it does not start when there is room again: {why}")),
     }
-    tally.acknowledged += scene.crowd.acknowledged;
-    check(&scene.history, &scene.disk, tally).await;
+    totals.acknowledged += scene.crowd.acknowledged;
+    check(&scene.history, &scene.disk, totals).await;
 }
 
-/// Something takes the disk little by little while customers shop.
-async fn slowly(scene: &mut Scene, shop: &mut Process, tally: &mut Tally) {
+/// Something fills the disk slowly while customers shop.
+async fn slowly(scene: &mut Scene, shop: &mut Process, totals: &mut Totals) {
     let mut left = scene.disk.free_bytes();
     while scene.storage().await.is_ok_and(|storage| storage == "writable") && scene.filler.take(STEP_BYTES) {
         tokio::join!(scene.crowd.shop(), sleep(STEP));
@@ -294,16 +294,16 @@ async fn slowly(scene: &mut Scene, shop: &mut Process, tally: &mut Tally) {
     }
     let storage = scene.storage().await;
     let right = storage.as_ref().is_ok_and(|storage| storage == "read-only") && left > 0;
-    tally.expect(right, || format!("the storage is {storage:?} with {left} bytes left"));
-    tally.turned_read_only += u64::from(right);
-    scene.only_reads(tally).await;
-    // Everything that was told is shown meanwhile.
+    totals.expect(right, || format!("the storage is {storage:?} with {left} bytes left"));
+    totals.turned_read_only += u64::from(right);
+    scene.only_reads(totals).await;
+    // Reads still show everything that was acknowledged.
     scene.crowd.look().await;
-    tally.expect(matches!(shop.child.try_wait(), Ok(None)), || "it ended although nothing had failed".into());
+    totals.expect(matches!(shop.child.try_wait(), Ok(None)), || "it ended although nothing had failed".into());
 }
 
-/// Something takes all of it at once, and keeps it, while customers shop.
-async fn at_once(scene: &mut Scene, shop: &mut Process, moment: Duration, full: Duration, tally: &mut Tally) {
+/// Something takes all space at once, and keeps it, while customers shop.
+async fn at_once(scene: &mut Scene, shop: &mut Process, moment: Duration, full: Duration, totals: &mut Totals) {
     let Scene { crowd, filler, .. } = scene;
     let fill = async {
         sleep(moment).await;
@@ -315,18 +315,18 @@ async fn at_once(scene: &mut Scene, shop: &mut Process, moment: Duration, full: 
     while began.elapsed() < full && matches!(shop.child.try_wait(), Ok(None)) {
         if scene.storage().await.is_ok_and(|storage| storage == "read-only") {
             read_only = true;
-            scene.only_reads(tally).await;
+            scene.only_reads(totals).await;
         }
         sleep(Duration::from_millis(500)).await;
     }
-    tally.turned_read_only += u64::from(read_only);
+    totals.turned_read_only += u64::from(read_only);
 }
 
-async fn check(history: &Path, disk: &Disk, tally: &mut Tally) {
+async fn check(history: &Path, disk: &Disk, totals: &mut Totals) {
     let ledger = Some(disk.dir.path().join("ledger.jsonl"));
     let subject = Subject { history: Some(history.to_owned()), ledger, shop: Source::Directory(disk.data()) };
     let verdict = verify::verify(subject).await;
-    tally.expect(verdict.is_clean(), || format!("{:?}\n{}", verdict.stopped, verdict.report));
+    totals.expect(verdict.is_clean(), || format!("{:?}\n{}", verdict.stopped, verdict.report));
     let unchecked: Vec<_> = Invariant::ALL.iter().filter(|one| !verdict.report.checked.contains(one)).collect();
-    tally.expect(unchecked.is_empty(), || format!("not checked: {unchecked:?}"));
+    totals.expect(unchecked.is_empty(), || format!("not checked: {unchecked:?}"));
 }

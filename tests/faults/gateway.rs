@@ -1,5 +1,5 @@
-//! A shop and `souk gateway-sim`, each a process of its own on a fixed port of this machine, so that either can be
-//! killed and come back where the other looks for it.
+//! A shop and `souk gateway-sim`, each in a process of its own on a fixed port of this machine, so that either can be
+//! killed and restarted where the other expects it.
 
 use std::{
     fs,
@@ -17,14 +17,14 @@ use tempfile::TempDir;
 
 use crate::recorded::{Person, Process, START_MAX, World};
 
-/// Ports below those that the system gives to connections that leave: else one of these could have the port while its
-/// process is dead.
+/// Ports below those that the system assigns to outgoing connections: otherwise such a connection could take the port
+/// while its process is dead.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
-/// What the provider signs its notices with.
+/// The secret that signs the provider's notices.
 pub(crate) const SECRET: &str = "whsec_of_the_faults";
-/// How long a look that must be answered goes on trying, while its process starts.
+/// How long a request that must be answered is repeated while its process starts.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
-/// The pause between two such tries.
+/// The pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// How often each of the two was killed.
@@ -34,10 +34,9 @@ pub(crate) struct Kills {
     pub(crate) provider: u64,
 }
 
-/// The shop and its provider, with everything they keep.
+/// The shop and its provider, with all their files.
 pub(crate) struct Stand {
     directory: TempDir,
-    /// The shop's environment.
     variables: Vec<(&'static str, String)>,
     shop: Process,
     shop_port: u16,
@@ -53,13 +52,13 @@ fn free_port() -> u16 {
     std::iter::repeat_with(|| fastrand::u16(PORTS)).find(is_free).unwrap()
 }
 
-/// Starting waits for the child, which must not keep others of this runtime waiting.
+/// Starting waits for the child process, which must not block the other tasks of this runtime.
 fn begin(command: Command) -> Process {
-    tokio::task::block_in_place(|| Process::begin(command, START_MAX)).expect("it says where it listens")
+    tokio::task::block_in_place(|| Process::begin(command, START_MAX)).expect("it prints its URL")
 }
 
 impl Stand {
-    /// Starts both; with these variables the shop is another one than it is by default.
+    /// Starts both; these variables replace the shop's defaults.
     pub(crate) async fn start(more: &[(&'static str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (shop_port, provider_port) = (free_port(), free_port());
@@ -87,48 +86,47 @@ impl Stand {
         self.at("shop")
     }
 
-    /// What customers wrote down.
+    /// The file with the records of the customers.
     pub(crate) fn history(&self) -> PathBuf {
         self.at("history.jsonl")
     }
 
-    /// The provider's ledger.
     pub(crate) fn ledger_file(&self) -> PathBuf {
         self.at("ledger.jsonl")
     }
 
-    /// Where the shop is.
+    /// The URL of the shop.
     pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.shop_port)
     }
 
-    /// Another value of the shop's environment, from the next start on.
+    /// Sets a variable of the shop's environment, from the next start on.
     pub(crate) fn set(&mut self, name: &'static str, value: &str) {
         self.variables.retain(|(known, _)| *known != name);
         self.variables.push((name, value.to_owned()));
     }
 
-    /// kill -9 of the shop, which stays dead for a while and starts again. How long the start took.
+    /// Kills the shop with SIGKILL and restarts it after a while. Returns how long the start took.
     pub(crate) async fn kill_shop(&mut self, dead: Duration) -> Duration {
         self.stop_shop();
         tokio::time::sleep(dead).await;
         self.start_shop()
     }
 
-    /// Starts a shop that was stopped. How long that took.
+    /// Starts a shop that was stopped. Returns how long that took.
     pub(crate) fn start_shop(&mut self) -> Duration {
         let began = Instant::now();
         self.shop = begin(shop_command(&self.directory, self.shop_port, &self.variables));
         began.elapsed()
     }
 
-    /// kill -9 of the shop.
+    /// Kills the shop with SIGKILL.
     pub(crate) fn stop_shop(&mut self) {
         self.shop.kill();
         self.kills.shop += 1;
     }
 
-    /// kill -9 of the provider, which comes back with its ledger, its script beginning anew.
+    /// Kills the provider with SIGKILL and restarts it with its ledger. Its script starts from the beginning.
     pub(crate) async fn kill_provider(&mut self, dead: Duration) {
         self.provider.kill();
         self.kills.provider += 1;
@@ -140,20 +138,20 @@ impl Stand {
         format!("http://127.0.0.1:{}{path}", self.provider_port)
     }
 
-    /// From now on the provider fails by these rules.
+    /// Sets the script of the provider.
     pub(crate) async fn plan(&self, rules: &[Rule]) {
         // For its next start, too.
         fs::write(self.at("script.json"), serde_json::to_vec(rules).unwrap()).unwrap();
         let planned = self.http.put(self.at_provider("/script")).json(rules).send().await.unwrap();
-        assert_eq!(planned.status(), 204, "the provider does not take the script");
+        assert_eq!(planned.status(), 204, "the provider does not accept the script");
     }
 
-    /// The rules as far as they are still to come.
+    /// The rules that can still apply.
     pub(crate) async fn rules(&self) -> Vec<Rule> {
         self.http.get(self.at_provider("/script")).send().await.unwrap().json().await.unwrap()
     }
 
-    /// A customer approves a payment on the provider's page, once there is such a payment.
+    /// A customer approves a payment on the provider's page, as soon as it exists.
     pub(crate) async fn approve(&self, order: &str, attempt: u32) {
         let (url, began) = (self.at_provider(&format!("/authenticate/{order}/{attempt}")), Instant::now());
         loop {
@@ -166,7 +164,7 @@ impl Stand {
         }
     }
 
-    /// All that ever happened at the provider, as it says itself.
+    /// The provider's ledger, from its own API.
     pub(crate) async fn ledger(&self) -> Vec<Line> {
         self.http.get(self.at_provider("/ledger")).send().await.unwrap().json().await.unwrap()
     }
@@ -192,7 +190,7 @@ fn provider_command(directory: &TempDir, port: u16, shop_port: u16) -> Command {
     command
 }
 
-/// An answer to a request that may be repeated, from a shop that may be dead for a while: its status and body.
+/// The answer to a request that may be repeated, from a shop that may be dead for a while: its status and body.
 pub(crate) async fn answer(
     person: &Person,
     method: Method,
@@ -210,14 +208,14 @@ pub(crate) async fn answer(
     }
 }
 
-/// The body of a read that succeeds.
+/// The body of a successful read.
 pub(crate) async fn read(person: &Person, path: &str) -> Value {
     let (status, body) = answer(person, Method::GET, path, Value::Null, None).await;
     assert_eq!(status, 200, "GET {path}: {body}");
     body
 }
 
-/// All items of a list in pages.
+/// All items of a paginated list.
 pub(crate) async fn list(person: &Person, path: &str) -> Vec<Value> {
     let (mut items, mut page) = (Vec::new(), read(person, path).await);
     loop {

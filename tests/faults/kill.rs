@@ -1,8 +1,9 @@
-//! kill -9: the real binary under concurrent load, killed at random moments, restarted, and held to its word.
+//! SIGKILL: the real binary is killed under concurrent load at random moments and restarted, and must have kept
+//! everything that it acknowledged.
 //!
-//! Customers shop over HTTP and write down every answer. After each restart they look at what they were told, and ask
-//! again what was not answered. The checker (`souk::verify`) then holds the shop, its books and the provider's ledger
-//! against what they wrote; at the end also the directory that the last kill left.
+//! Customers shop over HTTP and record every answer. After each restart they read again what was acknowledged, and
+//! repeat the requests that were not answered. Then the checker (`souk::verify`) compares the shop and the provider's
+//! ledger with their records; at the end it also checks the directory after the last kill.
 
 use std::{
     collections::BTreeSet,
@@ -30,15 +31,15 @@ use crate::{
 
 /// Kills of a short run.
 const CYCLES: u64 = 8;
-/// After so many kills the shop and its history begin anew, since every check reads all of them.
+/// After this many kills the shop and its records are replaced, because every check reads all of them.
 const CYCLES_PER_SHOP: u64 = 10;
-/// The same for the size of the history, about twenty thousand answers: a fast shop gives more, and whether stock was
-/// linearizable is not decided for histories of any length.
+/// The same limit for the size of the records, about twenty thousand answers: a fast shop gives more, and it cannot be
+/// decided for records of any length whether the stock was linearizable.
 const HISTORY_BYTES_PER_SHOP: u64 = 3 << 20;
-/// The running shop is checked after so many kills; the directory at the end of each shop.
+/// The running shop is checked after this many kills; the directory at the end of each shop.
 const CYCLES_PER_CHECK: u64 = 10;
 const CUSTOMERS: usize = 12;
-/// Few products, so that customers meet: the first two are scarce.
+/// Few products, so that customers compete: the first two are scarce.
 const PRODUCTS: [(&str, u64); 4] = [("hot", 60), ("warm", 300), ("cold-1", 1_000_000), ("cold-2", 1_000_000)];
 const PRICE: u64 = 1_000;
 /// How long the orders may take to come to rest, in seconds.
@@ -50,7 +51,7 @@ struct Customer {
     random: fastrand::Rng,
     /// Orders whose payment is not known to have succeeded.
     unpaid: BTreeSet<String>,
-    /// A checkout that was not answered: its key and total.
+    /// A checkout without an answer: its key and total.
     unanswered: Option<(String, u64)>,
 }
 
@@ -59,11 +60,11 @@ impl Customer {
         self.person.name.clone()
     }
 
-    /// One visit: fill the cart, check out, pay. Ends early when the shop is gone.
+    /// One visit: fill the cart, check out, pay. Ends early if the shop is gone.
     async fn visit(&mut self) -> Option<()> {
         let product = PRODUCTS[self.random.usize(..PRODUCTS.len())].0;
         let quantity = self.random.u32(1..=3);
-        // Now and then twice with one key: it counts once.
+        // Now and then twice with the same key, which counts once.
         let key = (self.random.u8(..) < 60).then(|| format!("add-{}", self.random.u64(..)));
         let mut shown = self.person.add(product, quantity, key.as_deref()).await;
         if key.is_some() {
@@ -107,13 +108,14 @@ impl Customer {
     async fn cancel(&mut self, id: &str) -> Option<()> {
         let call = Call::Cancel { customer: self.name(), order: id.into() };
         let answered = !matches!(self.person.call(call).await, Outcome::Unknown(_));
-        // One that cannot be cancelled was paid by a request whose answer never came.
+        // If it cannot be cancelled, a request whose answer was lost has paid it.
         answered.then(|| {
             self.unpaid.remove(id);
         })
     }
 
-    /// A refused checkout would be refused for ever: what may be sold out leaves the cart, unpaid orders are cancelled.
+    /// A refused checkout would always be refused: lines that may be sold out leave the cart, and unpaid orders are
+    /// cancelled.
     async fn make_room(&mut self) -> Option<()> {
         for (product, _) in &PRODUCTS[..2] {
             let call = Call::CartRemove { customer: self.name(), product: (*product).into() };
@@ -127,7 +129,7 @@ impl Customer {
         }
     }
 
-    /// Looks at everything that may have changed, and asks again what was not answered.
+    /// Reads everything that may have changed, and repeats the requests without an answer.
     async fn look_again(&mut self) {
         if let Some((key, total)) = self.unanswered.take() {
             self.order(&key, total).await;
@@ -158,9 +160,9 @@ async fn open_for_business(world: &Arc<World>, seed: u64) -> Vec<Customer> {
     customers
 }
 
-/// What has happened so far.
+/// The totals so far.
 #[derive(Default)]
-struct Tally {
+struct Totals {
     cycles: u64,
     answers: u64,
     orders: u64,
@@ -168,8 +170,8 @@ struct Tally {
     violations: Vec<String>,
 }
 
-impl Tally {
-    /// Checks it; whatever the report says must be right, and it must have looked.
+impl Totals {
+    /// Runs the checker. Its report must be clean, and it must have checked these invariants.
     async fn check(&mut self, subject: Subject, looked_for: &[Invariant]) -> Report {
         let verdict = verify::verify(subject).await;
         let cycles = self.cycles;
@@ -184,36 +186,36 @@ impl Tally {
 }
 
 pub(crate) async fn run(length: Length) -> Ran {
-    let mut tally = Tally::default();
+    let mut totals = Totals::default();
     let mut random = fastrand::Rng::with_seed(length.seed);
-    while tally.violations.is_empty() && length.goes_on(tally.cycles, CYCLES) {
-        kill_one_shop(length, &mut random, &mut tally).await;
+    while totals.violations.is_empty() && length.goes_on(totals.cycles, CYCLES) {
+        kill_one_shop(length, &mut random, &mut totals).await;
     }
-    let Tally { cycles, answers, orders, mut starts, mut violations } = tally;
+    let Totals { cycles, answers, orders, mut starts, mut violations } = totals;
     starts.sort();
     let start =
         |share: usize| starts.get((starts.len() * share).div_ceil(100).saturating_sub(1)).copied().unwrap_or_default();
     let (median, late, slowest) = (start(50), start(99), start(100));
     if orders < cycles {
-        violations.push(format!("hardly anything happened: {orders} orders"));
+        violations.push(format!("only {orders} orders were placed"));
     }
     let starts = format!("start p50 {median:.1?}, p99 {late:.1?}, slowest {slowest:.1?}");
     Ok(Figure { figure: format!("{cycles} cycles / {answers} answers / {orders} orders / {starts}"), violations })
 }
 
 /// A new shop that is killed again and again.
-async fn kill_one_shop(length: Length, random: &mut fastrand::Rng, tally: &mut Tally) {
+async fn kill_one_shop(length: Length, random: &mut fastrand::Rng, totals: &mut Totals) {
     let directory = tempfile::tempdir().unwrap();
     let (data, history) = (directory.path().join("shop"), directory.path().join("history.jsonl"));
     let ledger = data.join("simulated-provider.jsonl");
     let mut shop = Process::start(&data, &[]);
     let world = World::new(&history, &shop.url);
-    let mut customers = open_for_business(&world, length.seed ^ tally.cycles).await;
-    let last = tally.cycles + CYCLES_PER_SHOP;
+    let mut customers = open_for_business(&world, length.seed ^ totals.cycles).await;
+    let last = totals.cycles + CYCLES_PER_SHOP;
     let is_long = || fs::metadata(&history).is_ok_and(|history| history.len() >= HISTORY_BYTES_PER_SHOP);
     let goes_on = |cycles: u64| cycles < last && !is_long() && length.goes_on(cycles, CYCLES);
-    while goes_on(tally.cycles) {
-        tally.cycles += 1;
+    while goes_on(totals.cycles) {
+        totals.cycles += 1;
         let gone = Arc::new(AtomicBool::new(false));
         let visits: Vec<JoinHandle<Customer>> = customers
             .drain(..)
@@ -237,7 +239,7 @@ async fn kill_one_shop(length: Length, random: &mut fastrand::Rng, tally: &mut T
         }
         let began = Instant::now();
         shop = Process::start(&data, &[]);
-        tally.starts.push(began.elapsed());
+        totals.starts.push(began.elapsed());
         world.url.lock().clone_from(&shop.url);
         for customer in &mut customers {
             customer.person = enter(&world, customer.number).await;
@@ -247,23 +249,23 @@ async fn kill_one_shop(length: Length, random: &mut fastrand::Rng, tally: &mut T
         for (product, _) in PRODUCTS {
             seller.stock(product).await;
         }
-        if tally.cycles.is_multiple_of(CYCLES_PER_CHECK) || !goes_on(tally.cycles) {
+        if totals.cycles.is_multiple_of(CYCLES_PER_CHECK) || !goes_on(totals.cycles) {
             let login = Login::Password { email: "admin@demo.example".into(), password: SecretString::from(PASSWORD) };
             let patience = Duration::from_secs(PATIENCE_SECONDS);
             let access = Access { url: shop.url.clone(), login, patience };
             let (history, ledger) = (Some(history.clone()), Some(ledger.clone()));
             use Invariant::{I1, I2, I3, I4, I5, I6, I7, I9, I10};
             let subject = Subject { history, ledger, shop: Source::Running(access) };
-            tally.check(subject, &[I1, I2, I3, I4, I5, I6, I7, I9, I10]).await;
+            totals.check(subject, &[I1, I2, I3, I4, I5, I6, I7, I9, I10]).await;
         }
     }
     shop.kill();
     let subject = Subject { history: Some(history), ledger: None, shop: Source::Directory(data) };
-    let report = tally.check(subject, &Invariant::ALL).await;
+    let report = totals.check(subject, &Invariant::ALL).await;
     let looked = |what: &str| report.looked_at.get(what).copied().unwrap_or_default();
-    tally.answers += looked("answers");
-    tally.orders += looked("orders");
-    println!("  {} kills, {} answers, {} orders", tally.cycles, tally.answers, tally.orders);
+    totals.answers += looked("answers");
+    totals.orders += looked("orders");
+    println!("  {} kills, {} answers, {} orders", totals.cycles, totals.answers, totals.orders);
 }
 
 async fn kill_while_starting(data: &Path, random: &mut fastrand::Rng) {

@@ -1,7 +1,7 @@
-//! What the provider's ledger and the shelves must say, computed from nothing but the orders as the shop shows them.
+//! What the provider's ledger and the stock must be, computed only from the orders as the API shows them.
 //!
-//! The checker of the crate (`souk::verify`) does the same in its own way; this is written against the public answers
-//! alone, so that a mistake in the one does not hide a mistake of the shop from the other.
+//! The crate's checker (`souk::verify`) does the same in another way. This is written against the public API alone, so
+//! that one mistake does not hide a mistake of the shop from both.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use souk_gateway_sim::{Effect, Line};
 /// Orders by id, as `GET /orders/{id}` shows them.
 pub(crate) type Orders = BTreeMap<String, Value>;
 
-/// What the provider did to the money of an order, in minor units.
+/// What the provider captured and refunded of an order, in minor units.
 #[derive(Clone, Copy, Debug, Default)]
 struct Moved {
     captures: u64,
@@ -28,13 +28,13 @@ fn refunds(order: &Value) -> impl Iterator<Item = &Value> {
     order["refunds"].as_array().into_iter().flatten()
 }
 
-/// Whether an order has come to its end, or waits for its customer.
+/// Whether an order is over, or waits for its customer.
 pub(crate) fn has_ended(order: &Value) -> bool {
     let rests = matches!(status(order), "confirmed" | "cancelled" | "expired" | "rejected" | "awaiting_payment");
     rests && refunds(order).all(|refund| refund["status"] != "pending")
 }
 
-/// Whether nothing more happens to an order unless somebody asks for something.
+/// Whether an order does not change any more unless somebody asks for something.
 pub(crate) fn is_final(order: &Value) -> bool {
     has_ended(order) && status(order) != "awaiting_payment"
 }
@@ -61,7 +61,7 @@ fn moved(ledger: &[Line]) -> BTreeMap<String, Moved> {
     orders
 }
 
-/// Whatever of the money is not as the orders say, to the cent. Orders that have not ended are left out.
+/// All differences between the ledger and the orders, to the cent. Orders that are not over are left out.
 pub(crate) fn compare_money(orders: &Orders, ledger: &[Line]) -> Vec<String> {
     let (moved, mut wrong) = (moved(ledger), Vec::new());
     for (id, order) in orders {
@@ -74,7 +74,7 @@ pub(crate) fn compare_money(orders: &Orders, ledger: &[Line]) -> Vec<String> {
         }
         let minor = |what: &str| order[what]["amount"].as_u64().unwrap_or(u64::MAX);
         let (total, given_back) = (minor("total"), minor("refunded"));
-        // An order that came to nothing may have been paid before: then all of it went back.
+        // An order that was cancelled may have been paid before: then all of it was refunded.
         let keeps = if status(order) == "confirmed" { total - given_back } else { 0 };
         let taken = if status(order) == "confirmed" { total } else { given_back };
         if (captured, refunded, captured.checked_sub(refunded)) != (taken, given_back, Some(keeps)) {
@@ -86,7 +86,8 @@ pub(crate) fn compare_money(orders: &Orders, ledger: &[Line]) -> Vec<String> {
     wrong
 }
 
-/// Whatever of a product's stock, of which there were so many at first, is not as the orders say. All must have ended.
+/// All differences between a product's stock and the orders. `at_first` is its stock before them; all orders must be
+/// over.
 pub(crate) fn compare_stock(orders: &Orders, product: &str, at_first: u64, stock: &Value) -> Vec<String> {
     let units_in = |items: &Value| -> u64 {
         let items = items.as_array().into_iter().flatten().filter(|item| item["product_id"] == product);

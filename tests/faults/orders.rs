@@ -1,7 +1,7 @@
-//! What customers do while their provider fails: an order each time, paid, given up or given back in one of several
-//! ways.
+//! What customers do while their provider fails: each time an order that is paid, cancelled or refunded in one of
+//! several ways.
 //!
-//! Whatever is not answered is asked again, with its key, until a shop is there that answers.
+//! Requests without an answer are repeated, with their key, until a shop answers.
 
 use std::time::{Duration, Instant};
 
@@ -15,18 +15,17 @@ use crate::{
     recorded::Person,
 };
 
-/// What is sold: its price, and how many there are at first.
+/// The products: price, and stock at first.
 pub(crate) const PRODUCTS: [(&str, u64, u64); 2] = [("pen", 1_000, 1_000_000), ("ink", 333, 1_000_000)];
-/// How long a customer goes on asking a shop that is being killed.
+/// How long a customer repeats a request to a shop that is being killed.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
-/// How long a payment may take before a refund of it is given up: a few repetitions, a kill and an open breaker.
+/// How long a payment may take before its refund is skipped: a few retries, a kill and an open breaker.
 const PAID_MAX: Duration = Duration::from_secs(12);
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What becomes of an order.
+/// What happens to an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Plan {
-    /// It is paid.
     Keep,
     /// It is cancelled while it is being paid.
     CancelPending,
@@ -34,16 +33,16 @@ pub(crate) enum Plan {
     CancelUnpaid,
     /// It is cancelled once it is paid.
     CancelPaid,
-    /// The seller gives all of it back.
+    /// The seller refunds all of it.
     RefundAll,
-    /// The seller gives a piece back, and then another part or the rest.
+    /// The seller refunds a unit, and then another part or the rest.
     RefundParts,
-    /// It is declined, and nobody pays it.
+    /// The payment is declined, and nobody tries again.
     Decline,
 }
 
 impl Plan {
-    /// What becomes of the orders with one fault, in turn: a few orders have the most telling ones.
+    /// What happens to the orders with one fault, in turn: even a few orders include the most important cases.
     const TURNS: [Self; 12] = {
         use Plan::{CancelPaid, CancelPending, CancelUnpaid, Decline, Keep, RefundAll, RefundParts};
         [
@@ -61,29 +60,29 @@ impl Plan {
             RefundAll,
         ]
     };
-    /// The same where the payment fails for ever: nothing can be given back.
+    /// The same if the payment fails for ever: then nothing can be refunded.
     const TURNS_FOR_EVER: [Self; 4] = [Self::Keep, Self::CancelPending, Self::Keep, Self::Keep];
 
-    /// The plan of the order with this number, of those with one kind of fault.
+    /// The plan of the order with this number among those with one kind of fault.
     pub(crate) fn of(kind: usize, number: usize) -> Self {
         let turns: &[Self] = if KINDS[kind].for_ever { &Self::TURNS_FOR_EVER } else { &Self::TURNS };
         turns[number % turns.len()]
     }
 }
 
-/// An order and what is to become of it.
+/// An order, and what happens to it.
 #[derive(Clone, Debug)]
 pub(crate) struct PlannedOrder {
     pub(crate) customer: String,
     pub(crate) order: String,
-    /// Which of [`KINDS`].
+    /// The index of its fault in [`KINDS`].
     pub(crate) kind: usize,
     pub(crate) plan: Plan,
-    /// Between the request to pay and the one to cancel, where both are at work.
+    /// The pause between the request to pay and the one to cancel, if they overlap.
     pause: Duration,
 }
 
-/// A customer, and the seller they buy from.
+/// A customer, and the seller from whom they buy.
 pub(crate) struct Shopper {
     pub(crate) person: Person,
     pub(crate) seller: Person,
@@ -91,7 +90,7 @@ pub(crate) struct Shopper {
 }
 
 impl Shopper {
-    /// An order for each of these kinds of faults and plans.
+    /// Places an order for each of these faults and plans.
     pub(crate) async fn place(&mut self, wanted: &[(usize, Plan)]) -> Vec<PlannedOrder> {
         let mut orders = Vec::new();
         for (kind, plan) in wanted {
@@ -102,10 +101,10 @@ impl Shopper {
         orders
     }
 
-    /// Places an order for whatever this customer fancies; its id.
+    /// Places an order for random products; returns its id.
     pub(crate) async fn order(&mut self) -> String {
         let key = format!("{:016x}", self.random.u64(..));
-        // Cancelled orders give back what they had.
+        // Cancelled orders return their lines to the cart.
         for (product, ..) in PRODUCTS {
             self.until_answered(Call::CartRemove { customer: self.person.name.clone(), product: product.into() }).await;
         }
@@ -125,7 +124,7 @@ impl Shopper {
         }
     }
 
-    /// Makes a call again until it is answered.
+    /// Repeats a call until it is answered.
     async fn until_answered(&self, call: Call) -> Outcome {
         let began = Instant::now();
         loop {
@@ -137,7 +136,7 @@ impl Shopper {
         }
     }
 
-    /// Does what is to be done about an order.
+    /// Carries out the plan of an order.
     pub(crate) async fn run(&self, planned: &PlannedOrder) {
         match planned.plan {
             Plan::Keep => self.pay(planned, "tok_success").await,
@@ -189,7 +188,7 @@ impl Shopper {
         self.until_answered(Call::Cancel { customer, order }).await;
     }
 
-    /// Waits until an order is confirmed. Not for ever: it may have come too late.
+    /// Waits until an order is confirmed, but not for ever: it may have been paid too late.
     async fn is_paid(&self, planned: &PlannedOrder) -> bool {
         let began = Instant::now();
         while began.elapsed() < PAID_MAX {
@@ -203,7 +202,7 @@ impl Shopper {
         false
     }
 
-    /// A refund by the seller, asked for again while another one is under way.
+    /// A refund by the seller, repeated while another one is under way.
     async fn refund(&self, planned: &PlannedOrder, what: &str, body: Value) {
         if !self.is_paid(planned).await {
             return;

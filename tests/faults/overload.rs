@@ -1,10 +1,9 @@
 //! Everybody wants one product: ten times as many customers come as the shop can serve.
 //!
-//! The capacity is measured first, by callers who wait for their answers. Then customers come at 1, 2, 5 and 10 times
-//! that rate, whatever becomes of the earlier ones. The shop may shed what it cannot serve, with the answers that are
-//! documented for it; it may not fail otherwise, nor grow beyond its limits, nor sell what is not there, nor forget
-//! what was paid. Generator and shop share this machine, so at high rates the goodput is also what the generator leaves
-//! of the processors.
+//! First the capacity is measured, with callers who wait for their answers. Then customers come at 1, 2, 5 and 10 times
+//! that rate, whether or not earlier ones were served. The shop may shed requests with the documented answers. It must
+//! not fail in any other way, exceed its limits, sell more than the stock, or lose a paid order. The generator shares
+//! this machine with the shop, so at high rates the goodput is also what the generator leaves of the processors.
 //!
 //! `--minutes` is the length of the stage at ten times the capacity.
 
@@ -28,32 +27,32 @@ use crate::{
 
 /// How long each short stage is, in seconds.
 const STAGE_SECONDS: u64 = 2;
-/// How often the capacity is exceeded.
+/// By which factors the capacity is exceeded.
 const FACTORS: [u32; 4] = [1, 2, 5, 10];
-/// Callers who find out the capacity: enough to share batches, few enough not to be shed.
+/// The callers who measure the capacity: enough to share batches, and few enough not to be shed.
 const CALLERS: usize = 64;
-/// So many come at once at the most, several times what the shop lets in.
+/// How many customers come at once at most: several times what the shop admits.
 const CUSTOMERS: usize = 1_000;
-/// What the shop lets in: below the default of 4,096, so that a thousand connections are enough to overload it.
+/// How many requests the shop admits: below the default of 4,096, so that a thousand connections overload it.
 const IN_FLIGHT_MAX: u64 = 200;
-/// Enough that it is never sold out: refusals would be cheaper than sales.
+/// So much that it is never sold out: refusals would be cheaper than sales.
 const STOCK: u64 = 100_000_000;
 const PRODUCT: &str = "hot";
 const PRICE: u64 = 1_000;
-/// Unpaid orders end soon: a customer whose payment was shed must not run into the limit of open orders for the whole
+/// Unpaid orders expire soon: a customer whose payment was shed must not stay at the limit of open orders for the whole
 /// run.
 const DEADLINE_MS: &str = "5000";
-/// The most that the shop may have in memory, in MiB: the sum of what docs/OPERATIONS.md says that its parts may take.
+/// The most memory that the shop may use, in MiB: the sum of the parts in docs/OPERATIONS.md.
 const MEMORY_MIB_MAX: u64 = 1_150;
-/// Answers that are documented for too many requests: refused at once, or past the time limit of a request.
+/// The documented answers to too many requests: refused at once, or past the time limit of a request.
 const DOCUMENTED: [(u16, &str); 3] = [(503, "overloaded"), (503, "busy"), (504, "unknown-outcome")];
-/// One request of so many may go unanswered: a connection that was idle for too long ends just as the next request
-/// leaves, and a machine that is busy with other things makes the generator itself miss its time-out.
+/// One request in this many may have no answer: a connection that was idle for too long may end just as the next
+/// request is sent, and a busy machine makes the generator itself miss its time-out.
 const UNANSWERED_ONE_OF: u64 = 100;
-/// How often memory and queues are looked at.
+/// How often memory and queues are sampled.
 const SAMPLE: Duration = Duration::from_millis(100);
 
-/// The highest values that were seen while a stage went on.
+/// The highest samples during a stage.
 #[derive(Default)]
 struct Peaks {
     resident_kib: AtomicU64,
@@ -67,7 +66,7 @@ impl Peaks {
         let client = reqwest::Client::builder().timeout(Duration::from_secs(1)).build().unwrap();
         while !self.ended.load(Ordering::Relaxed) {
             self.resident_kib.fetch_max(resident_kib(shop), Ordering::Relaxed);
-            // A look may be shed like every other request.
+            // A sample may be shed like every other request.
             if let Ok(answer) = client.get(&metrics).send().await
                 && answer.status().is_success()
                 && let Ok(text) = answer.text().await
@@ -80,7 +79,7 @@ impl Peaks {
     }
 }
 
-/// The sum of all gauges whose names begin like this.
+/// The sum of all gauges whose names begin with `name`.
 fn gauge(metrics: &str, name: &str) -> u64 {
     let values = metrics.lines().filter(|line| line.starts_with(name)).filter_map(|line| line.rsplit_once(' '));
     values.filter_map(|(_, value)| value.parse::<u64>().ok()).sum()
@@ -114,9 +113,9 @@ fn plan(url: &str, tokens: &Path, arrivals: Arrivals, seconds: u64, seed: u64) -
     }
 }
 
-/// What is left of a stage.
+/// The result of a stage.
 struct Stage {
-    /// Orders paid, each second.
+    /// Paid orders per second.
     goodput: f64,
     wrong: Vec<String>,
     peaks: Arc<Peaks>,
@@ -125,7 +124,7 @@ struct Stage {
 async fn stage(shop: &Process, plan: Plan, name: &str) -> Stage {
     let peaks = Arc::new(Peaks::default());
     let watch = tokio::spawn(Arc::clone(&peaks).watch(shop.id(), format!("{}/metrics", shop.url)));
-    // On a thread of its own, as its future cannot be sent to another.
+    // On a thread of its own, because its future cannot be sent to another thread.
     let runtime = tokio::runtime::Handle::current();
     let load = move || runtime.block_on(souk_load::run(plan, std::future::pending(), |_| {}));
     let report = tokio::task::spawn_blocking(load).await.unwrap().unwrap();
@@ -155,7 +154,7 @@ async fn stage(shop: &Process, plan: Plan, name: &str) -> Stage {
     Stage { goodput, wrong: wrong(&report, name), peaks }
 }
 
-/// What must not be, however many come.
+/// The violations of a stage, which must not occur at any load.
 fn wrong(report: &Report, name: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     let failures = report.problems.iter().filter(|problem| problem.status >= 500);

@@ -1,13 +1,12 @@
-//! Actors panic by the hundred, again and again, in the real binary: only their own ids suffer.
+//! Hundreds of actors panic, again and again, in the real binary: only their own ids are affected.
 //!
-//! No hook in the program is needed for that. Into the log of a stopped shop goes an event that breaks a rule of its
-//! entity: stock that is sold although nobody had reserved it. `apply` asserts what was decided, so every actor that
-//! comes alive on such a stream panics while it replays it, in this and every later life: a poisoned entity.
+//! This needs no hook in the program. The test appends to the log of a stopped shop an event that violates a rule of
+//! its entity: a sale of stock that nobody had reserved. `apply` asserts the rules, so every actor that starts on such
+//! a stream panics during the replay, now and on every later start: a poisoned entity.
 //!
-//! Then everybody asks for the poisoned ids at once and without a pause, while customers shop next door. Each poisoned
-//! id must answer with a refusal or a fault and never keep anybody waiting, come alive only as often as its back-off
-//! allows, and all customers must be served as if nothing were. At the end the checker may find nothing wrong but the
-//! poison.
+//! Then many clients request the poisoned ids at once and without a pause, while customers shop for other products.
+//! Each poisoned id must answer with a refusal or a fault without delay, and restart only as often as its back-off
+//! allows, and all customers must be served normally. At the end the checker may find nothing wrong but the poison.
 //!
 //! `--minutes` is the length of the storm.
 
@@ -43,29 +42,28 @@ use crate::{
     recorded::{Person, Process, START_MAX, World},
 };
 
-/// So many ids are poisoned; with their back-off they come to a thousand restarts within a short storm.
+/// How many ids are poisoned; with their back-off they restart about a thousand times within a short storm.
 const POISONED: usize = 150;
 /// How long a short storm is.
 const STORM: Duration = Duration::from_secs(8);
-/// Those who ask for poisoned ids, one after the other.
+/// How many clients request poisoned ids, one after the other.
 const STORMERS: usize = 8;
 const CUSTOMERS: usize = 4;
 const PRODUCT: &str = "healthy";
 const PRICE: u64 = 300;
-/// The back-off after a first failure, which doubles up to the highest, in milliseconds: as `DirectoryLimits` has it.
+/// The back-off after the first failure, which doubles up to the highest, in milliseconds: as in `DirectoryLimits`.
 const BACK_OFF_MS_MIN: u64 = 50;
 const BACK_OFF_MS_MAX: u64 = 30_000;
-/// Answers that a poisoned id may give: a fault, or that it cannot be served now.
+/// The answers that a poisoned id may give: a fault, or that it cannot be served now.
 const REFUSALS: [u16; 2] = [500, 503];
-/// How long an answer of a poisoned id may take at the most: the time limit of a request. It is a bound, not a
-/// measurement.
+/// How long an answer of a poisoned id may take at most: the time limit of a request. It is a bound, not a measurement.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
 
 fn name(number: usize) -> String {
     format!("poisoned-{number:04}")
 }
 
-/// Adds the event that no inventory can have.
+/// Appends the event that is not possible for an inventory.
 async fn poison(data: &Path) {
     let journal = Journal::open(JournalConfig::new(data.join("journal"))).unwrap();
     for number in 0..POISONED {
@@ -82,7 +80,7 @@ async fn poison(data: &Path) {
     journal.close().await.unwrap();
 }
 
-/// What the storm has seen.
+/// What the clients have seen during the storm.
 #[derive(Default)]
 struct Seen {
     ended: AtomicBool,
@@ -97,12 +95,12 @@ impl Seen {
         self.wrong.lock().push(what);
     }
 
-    /// Asks for one poisoned id after the other, with commands and reads.
+    /// Requests one poisoned id after the other, with commands and reads.
     async fn storm(self: Arc<Self>, seller: Person, mut random: fastrand::Rng) {
         while !self.ended.load(Ordering::Relaxed) {
             let path = format!("/products/{}/inventory", name(random.usize(..POISONED)));
             let began = Instant::now();
-            // Commands wake an actor; a read fails where it is asked.
+            // Commands start an actor; a read fails in the request.
             let answer = match random.u8(..4) {
                 0 => seller.send(Method::GET, &path, Value::Null, None).await,
                 _ => seller.send(Method::PUT, &path, json!({ "on_hand": random.u32(1..100) }), None).await,
@@ -116,7 +114,7 @@ impl Seen {
         }
     }
 
-    /// Shops as if nothing were; whatever is refused is wrong.
+    /// Shops normally; any refusal is a violation.
     async fn shop(self: Arc<Self>, customer: Person) {
         for turn in 0.. {
             if self.ended.load(Ordering::Relaxed) {
@@ -138,7 +136,7 @@ impl Seen {
     }
 }
 
-/// How often each id came alive and failed, as the log tells.
+/// How often each id started and failed, according to the log.
 fn failures(log: &str) -> BTreeMap<String, u64> {
     let mut failures = BTreeMap::new();
     for line in log.lines().filter(|line| line.contains("an entity failed")) {
@@ -159,7 +157,7 @@ fn failures_max(time: Duration) -> u64 {
     count
 }
 
-/// Lets all ids be asked for, and customers shop, for this time.
+/// Requests all poisoned ids, and lets customers shop, for this time.
 async fn storm(world: &Arc<World>, seller: &Person, seed: u64, time: Duration) -> Arc<Seen> {
     let mut customers = Vec::new();
     for number in 0..CUSTOMERS {
@@ -185,7 +183,7 @@ async fn storm(world: &Arc<World>, seller: &Person, seed: u64, time: Duration) -
 /// The checker must find the poison, and nothing else.
 async fn check(history: PathBuf, data: PathBuf, violations: &mut Vec<String>) {
     let shop = Source::Directory(data);
-    // The checker replays the poison, too, and each panic would be printed.
+    // The checker replays the poison, too, and would print each panic.
     let loud = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let verdict = verify::verify(Subject { history: Some(history), ledger: None, shop }).await;
@@ -261,5 +259,5 @@ pub(crate) async fn run(length: Length) -> Outcome {
     let storm =
         format!("{restarts} panics of {} actors in {took:.1?} ({rate:.0}/s, at most {most} of one)", failures.len());
     let asked = format!("{asked} requests to them {statuses:?}, slowest {slowest:.1?}");
-    Ok(Figure { figure: format!("{storm} / {asked} / {served} orders next door, all served"), violations })
+    Ok(Figure { figure: format!("{storm} / {asked} / {served} other orders, all served"), violations })
 }

@@ -1,14 +1,13 @@
-//! The payment provider fails in every way it can, while it and the shop are killed: nobody pays twice, and every
-//! order ends.
+//! The payment provider fails in every way, while it and the shop are killed: nobody pays twice, and every order ends.
 //!
-//! The shop and `souk gateway-sim` run as processes of their own. Customers place orders; then each order gets its
+//! The shop and `souk gateway-sim` run in processes of their own. Customers place orders; then each order gets its
 //! fault by rules of the provider's script, for its charge, its refunds and its void; then they pay, cancel while the
 //! payment is unknown or after it, and the seller refunds, whole orders and parts. Meanwhile the shop is killed, and
-//! the provider now and then. Some faults never end by themselves: those orders must stay pending or stand on the
-//! operator's list, and end when the rules are taken away.
+//! now and then the provider. Some faults never end by themselves: their orders must stay pending or raise an issue,
+//! and end when the rules are removed.
 //!
-//! At the end the provider's own ledger, the orders and the shelves must agree to the cent and the piece (`ledger`),
-//! and the checker of the crate must find nothing, on the running shop and in the directory that the last kill left.
+//! At the end the provider's own ledger, the orders and the stock must agree to the cent and the unit (`ledger`), and
+//! the crate's checker must find nothing, on the running shop and in the directory after the last kill.
 
 use std::time::{Duration, Instant};
 
@@ -29,30 +28,29 @@ use crate::{
 
 /// Orders for each fault of a short run.
 const ORDERS: u64 = 4;
-/// Orders for each fault that are under way together: a batch is short enough that none of its deadlines passes by the
-/// way.
+/// Orders for each fault that are under way at the same time: a batch is so short that no deadline passes by chance.
 const ORDERS_PER_BATCH: u64 = 16;
-/// Healthy orders for each of a fault's, times the faults, over this: as many as keep the share of unknown answers
+/// For how many orders with a fault there is an order without one: so many that the share of unknown answers stays
 /// below the breaker's.
 const FAULTS_PER_HEALTHY: usize = 3;
-/// After so many batches shop and provider begin anew, since every check reads all of them.
+/// After this many batches shop and provider are replaced, because every check reads all orders.
 const BATCHES_PER_STAND: u64 = 4;
-/// Customers who are at it together, each with so many of their orders. So many faults at once may open the breaker,
-/// which is part of the story.
+/// Customers who shop at the same time, each with their own orders. So many faults at once may open the breaker, which
+/// is intended.
 const CUSTOMERS: usize = 16;
 const AT_ONCE: usize = 2;
-/// How long the orders of a batch may take to end when nothing fails any more: the longest back-off and much room.
+/// How long the orders of a batch may take to end when nothing fails any more: the longest back-off and a wide margin.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// How long a wrong amount may take to the operator's list while the breaker is open now and then.
+/// How long it may take until a wrong amount raises an issue while the breaker opens now and then.
 const LISTED_MAX: Duration = Duration::from_secs(45);
 const PAUSE: Duration = Duration::from_millis(100);
-/// Kills of a batch at most: a shop that only starts sells nothing.
+/// Kills per batch at most: a shop that only starts sells nothing.
 const KILLS_PER_BATCH: u64 = 4;
-/// Unpaid orders expire, and those whose payment is unknown must not: about as long as a batch, so that it passes for
-/// what fails for ever.
+/// Unpaid orders expire, and those with an unknown payment must not. It is about as long as a batch, so that it passes
+/// for a fault that never ends.
 const DEADLINE_MS: &str = "30000";
 
-/// A way to fail.
+/// A fault.
 pub(crate) struct Kind {
     name: &'static str,
     pub(crate) fault: Fault,
@@ -83,22 +81,22 @@ pub(crate) const KINDS: [Kind; 13] = [
     for_ever("wrong amount for ever", Fault::WrongAmount),
 ];
 
-/// What came of the orders of one kind.
+/// The results of the orders with one fault.
 #[derive(Default)]
-struct Tally {
+struct Totals {
     orders: u64,
-    /// Rules that had their way, of up to five for an order; of faults that never end, orders that were held up.
+    /// Rules that were used up, of up to five per order; for a fault that never ends, orders that it blocked.
     met: u64,
-    /// From the request to the end of the payment, in milliseconds.
+    /// The time from the request to the end of a payment, in milliseconds.
     took_ms: Vec<u64>,
-    /// On the operator's list while the rules held.
+    /// Orders with an issue while the rules applied.
     listed: u64,
     without_end: u64,
 }
 
 #[derive(Default)]
 struct Sum {
-    kinds: [Tally; KINDS.len()],
+    kinds: [Totals; KINDS.len()],
     kills: Kills,
     double_captures: usize,
     violations: Vec<String>,
@@ -109,40 +107,40 @@ pub(crate) async fn run(length: Length) -> Outcome {
     let mut random = fastrand::Rng::with_seed(length.seed);
     let mut done = 0;
     while sum.violations.is_empty() && length.goes_on(done, ORDERS) {
-        let mut floor = Floor::open(&mut random).await;
+        let mut campaign = Campaign::open(&mut random).await;
         for number in 0..BATCHES_PER_STAND {
             if !sum.violations.is_empty() || !length.goes_on(done, ORDERS) {
                 break;
             }
             let short = if length.is_long() { ORDERS_PER_BATCH } else { ORDERS };
             let each = length.left(done).unwrap_or(short).min(ORDERS_PER_BATCH).min(short);
-            floor.batch(each, number, &mut random, &mut sum).await;
+            campaign.batch(each, number, &mut random, &mut sum).await;
             done += each;
         }
-        floor.close(&mut sum).await;
+        campaign.close(&mut sum).await;
         println!("  {done} orders of each fault, {} + {} kills", sum.kills.shop, sum.kills.provider);
     }
     Ok(sum.figure())
 }
 
-/// The value below which so many of a hundred are.
+/// The percentile of sorted values.
 fn share(sorted: &[u64], percent: usize) -> Duration {
     let index = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
     Duration::from_millis(sorted.get(index).copied().unwrap_or_default())
 }
 
 impl Sum {
-    /// Whatever is wrong already is not waited for.
+    /// Does not wait once something is wrong.
     fn patience(&self) -> Duration {
         if self.violations.is_empty() { PATIENCE } else { Duration::ZERO }
     }
 
     fn figure(mut self) -> Figure {
         let (mut all, mut orders, mut without_end) = (Vec::new(), 0, 0);
-        for (kind, tally) in KINDS.iter().zip(&mut self.kinds) {
-            tally.took_ms.sort_unstable();
-            let (p50, max) = (share(&tally.took_ms, 50), share(&tally.took_ms, 100));
-            let Tally { orders: of_kind, met, listed, without_end: endless, .. } = tally;
+        for (kind, totals) in KINDS.iter().zip(&mut self.kinds) {
+            totals.took_ms.sort_unstable();
+            let (p50, max) = (share(&totals.took_ms, 50), share(&totals.took_ms, 100));
+            let Totals { orders: of_kind, met, listed, without_end: endless, .. } = totals;
             println!(
                 "  {:<25} {of_kind:>5} orders, {met:>5} rules met, {listed:>4} listed, {endless} without end, p50 {p50:.2?}, max {max:.2?}",
                 kind.name
@@ -150,11 +148,11 @@ impl Sum {
             orders += *of_kind;
             without_end += *endless;
             if !kind.for_ever {
-                all.append(&mut tally.took_ms);
+                all.append(&mut totals.took_ms);
             }
             let has_met = *met > 0 || kind.fault == Fault::None || *of_kind == 0;
             if !has_met {
-                self.violations.push(format!("no order met {}: nothing is proved of it", kind.name));
+                self.violations.push(format!("no order met {}, so it was not tested", kind.name));
             }
         }
         all.sort_unstable();
@@ -166,8 +164,8 @@ impl Sum {
     }
 }
 
-/// A shop at work with its provider and its people.
-struct Floor {
+/// A running shop with its provider and its customers.
+struct Campaign {
     stand: Stand,
     seller: Person,
     admin: Person,
@@ -175,7 +173,7 @@ struct Floor {
     orders: Orders,
 }
 
-impl Floor {
+impl Campaign {
     async fn open(random: &mut fastrand::Rng) -> Self {
         let stand = Stand::start(&[
             ("SOUK_PAYMENT_DEADLINE_MS", DEADLINE_MS),
@@ -206,7 +204,7 @@ impl Floor {
         let numbered = (0..KINDS.len()).flat_map(|kind| {
             let orders = match KINDS[kind] {
                 Kind { fault: Fault::None, .. } => healthy,
-                // There are three ways to fail for ever; an order that does keeps the breaker open for others.
+                // There are three faults that never end; their orders keep the breaker open for others.
                 Kind { for_ever: true, .. } => each.div_ceil(2),
                 _ => each,
             };
@@ -247,25 +245,25 @@ impl Floor {
             })
             .collect();
         let mut met = vec![false; rules.len()];
-        self.sabotage(&work, random, &mut met).await;
+        self.kill_processes(&work, random, &mut met).await;
         for task in work {
             self.shoppers.push(task.await.unwrap());
         }
         self.hold(&orders, sum).await;
-        self.look_what_met(&mut met).await;
+        self.record_used_rules(&mut met).await;
         for ((kind, _), _) in rules.iter().zip(met).filter(|(_, met)| *met) {
             sum.kinds[*kind].met += 1;
         }
         self.stand.plan(&[]).await;
         if number.is_multiple_of(2) {
-            // In the other batches they end without the help of a start.
+            // In the other batches the orders end without the help of a restart.
             self.stand.kill_shop(Duration::ZERO).await;
         }
         self.end(&orders, sum).await;
     }
 
-    /// Kills while the customers are at it, the shop first.
-    async fn sabotage(&mut self, work: &[JoinHandle<Shopper>], random: &mut fastrand::Rng, met: &mut [bool]) {
+    /// Kills the processes while the customers shop, the shop first.
+    async fn kill_processes(&mut self, work: &[JoinHandle<Shopper>], random: &mut fastrand::Rng, met: &mut [bool]) {
         let is_done = || work.iter().all(JoinHandle::is_finished);
         for kill in 0..KILLS_PER_BATCH {
             let until = Instant::now() + Duration::from_millis(random.u64(150..2_500));
@@ -277,8 +275,8 @@ impl Floor {
             }
             let dead = Duration::from_millis(random.u64(..400));
             if kill == 1 || (kill > 1 && random.bool()) {
-                // It begins its script anew.
-                self.look_what_met(met).await;
+                // It starts its script from the beginning.
+                self.record_used_rules(met).await;
                 self.stand.kill_provider(dead).await;
             } else {
                 self.stand.kill_shop(dead).await;
@@ -286,14 +284,14 @@ impl Floor {
         }
     }
 
-    /// Which rules have had their way to the end.
-    async fn look_what_met(&self, met: &mut [bool]) {
+    /// Records which rules are used up.
+    async fn record_used_rules(&self, met: &mut [bool]) {
         for (met, left) in met.iter_mut().zip(self.stand.rules().await) {
             *met |= left.times == Some(0);
         }
     }
 
-    /// What fails for ever is not paid, and known to be so: it is pending, or an operator has been told.
+    /// An order with a fault that never ends must not be paid, and that must be visible: it is pending or has an issue.
     async fn hold(&mut self, orders: &[PlannedOrder], sum: &mut Sum) {
         let endless: Vec<&PlannedOrder> =
             orders.iter().filter(|planned| KINDS[planned.kind].for_ever && planned.plan == Plan::Keep).collect();
@@ -303,14 +301,14 @@ impl Floor {
             let listed = self.listed().await;
             let mut missing = Vec::new();
             for planned in endless.iter().filter(must_be_listed).filter(|planned| !listed.contains(&planned.order)) {
-                // One that nobody could pay in time has no payment to be wrong.
+                // An order that could not be paid in time has no payment that could be wrong.
                 let order = read(&self.admin, &format!("/orders/{}", planned.order)).await;
                 if ledger::status(&order) == "payment_pending" {
                     missing.push(planned.order.clone());
                 }
             }
             if missing.is_empty() || began.elapsed() > LISTED_MAX {
-                let wrong = missing.iter().map(|id| format!("{id}: a wrong amount is on no operator's list"));
+                let wrong = missing.iter().map(|id| format!("{id}: a wrong amount raised no issue"));
                 sum.violations.extend(wrong);
                 break;
             }
@@ -323,10 +321,10 @@ impl Floor {
         }
         for planned in endless {
             let order = read(&self.admin, &format!("/orders/{}", planned.order)).await;
-            let tally = &mut sum.kinds[planned.kind];
-            tally.listed += u64::from(listed.contains(&planned.order));
-            // Still pending after all this: the rule has no end, and had its way.
-            tally.met += u64::from(ledger::status(&order) == "payment_pending");
+            let totals = &mut sum.kinds[planned.kind];
+            totals.listed += u64::from(listed.contains(&planned.order));
+            // Still pending after all this: the rule never ended, and applied.
+            totals.met += u64::from(ledger::status(&order) == "payment_pending");
             let is_unpaid =
                 matches!(ledger::status(&order), "payment_pending" | "awaiting_payment" | "cancelling" | "expired");
             let is_capture = |line: &&Line| line.effect == Effect::Captured && line.key.starts_with(&planned.order);
@@ -370,9 +368,9 @@ impl Floor {
             sum.violations.push(format!("{} ({}) does not end: {order}", planned.order, KINDS[planned.kind].name));
         }
         for planned in orders {
-            let tally = &mut sum.kinds[planned.kind];
-            tally.orders += 1;
-            tally.took_ms.extend(took_ms(&self.orders[&planned.order]));
+            let totals = &mut sum.kinds[planned.kind];
+            totals.orders += 1;
+            totals.took_ms.extend(took_ms(&self.orders[&planned.order]));
         }
         let wrong = self.settle(sum.patience() / 3).await;
         sum.violations.extend(wrong);
@@ -383,7 +381,7 @@ impl Floor {
         }
     }
 
-    /// What does not agree. An order may expire while it is read, so it is read again before it counts.
+    /// The differences. An order may expire while it is read, so it is read again before it counts.
     async fn settle(&mut self, patience: Duration) -> Vec<String> {
         let began = Instant::now();
         loop {
@@ -405,7 +403,7 @@ impl Floor {
         }
     }
 
-    /// The crate's own checker looks at the running shop, and at what a last kill leaves.
+    /// The crate's checker reads the running shop, and the directory after a last kill.
     async fn close(mut self, sum: &mut Sum) {
         sum.double_captures += ledger::double_captures(&self.stand.ledger().await);
         let login = Login::Password { email: "admin@demo.example".into(), password: SecretString::from(PASSWORD) };
@@ -428,7 +426,7 @@ impl Floor {
     }
 }
 
-/// How the provider is to fail for an order.
+/// The rules by which the provider fails for an order.
 fn rules(planned: &PlannedOrder, random: &mut fastrand::Rng) -> Vec<Rule> {
     let Kind { fault, for_ever, .. } = KINDS[planned.kind];
     let rule = |operation: Operation, times: Option<u64>| {
@@ -438,14 +436,14 @@ fn rules(planned: &PlannedOrder, random: &mut fastrand::Rng) -> Vec<Rule> {
     let once = |operations: &[Operation]| operations.iter().map(|operation| rule(*operation, Some(1))).collect();
     match fault {
         Fault::None => Vec::new(),
-        // It is not charged, and everybody can see that.
+        // It is not charged, which the provider's ledger shows.
         Fault::FailsBefore if for_ever => vec![rule(Operation::Charge, None)],
         _ if for_ever => vec![rule(Operation::Charge, None), rule(Operation::LookUp, None)],
-        // Each costs the shop's whole time limit, so only one.
+        // Each one takes the shop's whole time limit, so there is only one.
         Fault::Silence if planned.plan == Plan::Keep => once(&[Operation::Charge]),
         Fault::Silence => once(&[Operation::Refund, Operation::Void]),
-        // What can never be done under its key waits until the key is forgotten, a day later: only a charge is given
-        // up.
+        // An operation that can never succeed under its key waits until the key is forgotten a day later: only a charge
+        // is voided then.
         Fault::FailsStored => once(&[Operation::Charge, Operation::Void]),
         _ => {
             let mut rules: Vec<Rule> =
@@ -456,7 +454,7 @@ fn rules(planned: &PlannedOrder, random: &mut fastrand::Rng) -> Vec<Rule> {
     }
 }
 
-/// From the request of an order's payment to its end, by the order's own history.
+/// The time from the request of an order's payment to its end, according to the order's history.
 fn took_ms(order: &Value) -> Option<u64> {
     let history = order["history"].as_array()?;
     let at = |entry: &Value| entry["at"].as_str()?.parse::<jiff::Timestamp>().ok();

@@ -1,10 +1,10 @@
 //! A slow disk: every sync takes 200 ms longer, under strace, and requests come at a rate that the shop cannot serve.
 //!
 //! It admits as many as it may work on and refuses the others at once, with 503 and Retry-After. So its queues and its
-//! memory have their limits, whoever is admitted is answered in time, and reads do not wait for the disk. How fast all
-//! that is, is a figure and no condition: machines are shared. Conditions are that every answer is a documented one,
-//! that queues and memory stay within their limits, that something is refused and something is done, and that after a
-//! kill in the middle of it everything that was acknowledged is there.
+//! memory stay within their limits, admitted requests are answered in time, and reads do not wait for the disk. How
+//! fast that is, is reported but not required, because machines are shared. Required are: every answer is a documented
+//! one, queues and memory stay within their limits, some requests are refused and some succeed, and after a kill in the
+//! middle of it everything that was acknowledged is there.
 
 use std::{
     collections::BTreeMap,
@@ -30,26 +30,26 @@ use crate::{
 
 /// How much longer a sync takes, in microseconds.
 const DELAY_MICROSECONDS: u64 = 200_000;
-/// Requests that may be at work at once.
+/// How many requests may be in flight.
 const IN_FLIGHT_MAX: u64 = 32;
-/// Requests that come each second, whatever becomes of those before: with 32 at work and 200 ms a sync at most 160
-/// writes can be done in one.
+/// Requests per second, whether or not earlier ones were answered: with 32 in flight and 200 ms per sync at most 160
+/// writes are possible.
 const WRITES_PER_SECOND: u64 = 400;
 const READS_PER_SECOND: u64 = 50;
-/// How long they come, in a run under strace. A short run has one such run.
+/// How long the requests come in one run under strace. A short run has one such run.
 const LOAD: Duration = Duration::from_secs(5);
 const CYCLES: u64 = 1;
 /// Customers whose carts are filled by the load.
 const WRITERS: usize = 6;
 /// The limit of `JournalLimits::queue_records_max`.
 const QUEUE_RECORDS_MAX: u64 = 8_192;
-/// What a shop may take on more in memory under this load: far more than so few requests at work need, far less than a
-/// queue without a limit would.
+/// How much its memory may grow under this load: far more than so few requests need, and far less than a queue without
+/// a limit would.
 const MEMORY_BYTES_MAX: u64 = 128 << 20;
 
-/// What came of the requests of one kind.
+/// The results of the requests of one kind.
 struct Kind {
-    /// Milliseconds until those that were admitted were answered.
+    /// The latencies of admitted requests, in milliseconds.
     latencies: Histogram<u64>,
     asked: u64,
     done: u64,
@@ -72,13 +72,13 @@ impl std::fmt::Display for Kind {
     }
 }
 
-/// What has happened so far.
+/// The totals so far.
 #[derive(Default)]
-struct Tally {
+struct Totals {
     cycles: u64,
     writes: Kind,
     reads: Kind,
-    /// Of each writer, how many pieces were acknowledged, and how many more may be in the cart.
+    /// For each writer, how many units were acknowledged, and how many more may be in the cart.
     carts: BTreeMap<usize, (u64, u64)>,
     queue_records: u64,
     memory_bytes: u64,
@@ -87,36 +87,36 @@ struct Tally {
     violations: Vec<String>,
 }
 
-/// Where the load goes.
+/// The target of the load.
 #[derive(Clone)]
 struct Target {
     client: Client,
     url: String,
-    tally: Arc<Mutex<Tally>>,
+    totals: Arc<Mutex<Totals>>,
 }
 
 impl Target {
-    /// One piece more in this customer's cart.
+    /// Adds one unit to this customer's cart.
     async fn write(self, writer: usize, token: String) {
         let body = json!({ "items": [{ "product_id": RENAMED, "quantity": 1 }] });
         let request = self.client.request(Method::POST, format!("{}/cart/add_products", self.url));
         let (status, wrong, elapsed) = answer(request.bearer_auth(token).json(&body)).await;
-        let mut tally = self.tally.lock();
-        let cart = tally.carts.entry(writer).or_default();
+        let mut totals = self.totals.lock();
+        let cart = totals.carts.entry(writer).or_default();
         cart.0 += u64::from(status == 200);
-        // What was refused with a reason, or not admitted, was surely not done.
+        // A request that was refused with a reason, or not admitted, was certainly not executed.
         cart.1 += u64::from(!matches!(status, 200 | 400..=499 | 503));
-        tally.writes.count(status, elapsed);
-        tally.violations.extend(wrong.map(|wrong| format!("a write: {wrong}")));
+        totals.writes.count(status, elapsed);
+        totals.violations.extend(wrong.map(|wrong| format!("a write: {wrong}")));
     }
 
     async fn read(self, search: bool) {
         let path = if search { format!("/products?q={RENAMED}") } else { format!("/products/{PRODUCT}") };
         let (status, wrong, elapsed) = answer(self.client.get(format!("{}{path}", self.url))).await;
-        let mut tally = self.tally.lock();
-        tally.reads.count(status, elapsed);
+        let mut totals = self.totals.lock();
+        totals.reads.count(status, elapsed);
         let wrong = wrong.or_else(|| (!matches!(status, 200 | 503)).then(|| format!("{status}")));
-        tally.violations.extend(wrong.map(|wrong| format!("GET {path}: {wrong}")));
+        totals.violations.extend(wrong.map(|wrong| format!("GET {path}: {wrong}")));
     }
 
     /// The metrics with these names.
@@ -146,7 +146,7 @@ impl Kind {
     }
 }
 
-/// The status of the answer, 0 where there was none, and what is wrong with it.
+/// The status of the answer, 0 without one, and what is wrong with it.
 async fn answer(request: reqwest::RequestBuilder) -> (u16, Option<String>, Duration) {
     let began = Instant::now();
     let answer = match request.send().await {
@@ -166,17 +166,17 @@ async fn answer(request: reqwest::RequestBuilder) -> (u16, Option<String>, Durat
 
 pub(crate) async fn run(length: Length) -> Outcome {
     strace::probe().map_err(Skipped)?;
-    let tally = Arc::new(Mutex::new(Tally::default()));
+    let totals = Arc::new(Mutex::new(Totals::default()));
     let goes_on = || {
-        let tally = tally.lock();
-        tally.violations.is_empty() && length.goes_on(tally.cycles, CYCLES)
+        let totals = totals.lock();
+        totals.violations.is_empty() && length.goes_on(totals.cycles, CYCLES)
     };
     while goes_on() {
-        one_shop(&tally).await;
+        one_shop(&totals).await;
     }
-    let mut tally = tally.lock();
-    let Tally { cycles, writes, reads, queue_records, memory_bytes, acknowledged, samples, violations, .. } =
-        &mut *tally;
+    let mut totals = totals.lock();
+    let Totals { cycles, writes, reads, queue_records, memory_bytes, acknowledged, samples, violations, .. } =
+        &mut *totals;
     if writes.done == 0 || writes.shed == 0 || reads.done == 0 || *acknowledged == 0 || *samples == 0 {
         violations.push(format!(
             "{acknowledged} acknowledged to the others, {samples} looks: the load was not what it should be"
@@ -194,8 +194,8 @@ pub(crate) async fn run(length: Length) -> Outcome {
     Ok(Figure { figure, violations: std::mem::take(violations) })
 }
 
-/// A shop on a slow disk, killed under load and held to its word.
-async fn one_shop(tally: &Arc<Mutex<Tally>>) {
+/// A shop on a slow disk, killed under load, which must have kept everything that it acknowledged.
+async fn one_shop(totals: &Arc<Mutex<Totals>>) {
     let prepared = Prepared::new(CUSTOMERS + WRITERS).await;
     let directory = tempfile::tempdir().unwrap();
     let (data, history) = (directory.path().join("shop"), directory.path().join("history.jsonl"));
@@ -213,17 +213,17 @@ async fn one_shop(tally: &Arc<Mutex<Tally>>) {
     let world = World::new(&history, &shop.url);
     let (recorded, writers) = prepared.tokens.split_at(1 + CUSTOMERS);
     let mut crowd = Crowd::default();
-    crowd.come_again(&world, recorded);
+    crowd.resume(&world, recorded);
     let client = Client::builder().timeout(Duration::from_secs(30)).build().unwrap();
-    let mut target = Target { client, url: shop.url.clone(), tally: Arc::clone(tally) };
+    let mut target = Target { client, url: shop.url.clone(), totals: Arc::clone(totals) };
     {
-        let mut tally = tally.lock();
-        tally.cycles += 1;
-        tally.carts.clear();
+        let mut totals = totals.lock();
+        totals.cycles += 1;
+        totals.carts.clear();
     }
     tokio::select! {
         () = load(&target, writers) => {}
-        // Others shop meanwhile, and write down what they are told.
+        // Others shop meanwhile, and record the answers.
         () = async { loop { crowd.shop().await; } } => {}
     }
     shop.kill();
@@ -240,24 +240,24 @@ async fn one_shop(tally: &Arc<Mutex<Tally>>) {
         let cart: Value = request.send().await.unwrap().json().await.unwrap();
         let kept =
             cart["items"].as_array().map_or(0, |items| items.iter().filter_map(|item| item["quantity"].as_u64()).sum());
-        let mut tally = tally.lock();
-        let (done, unknown) = tally.carts.get(&writer).copied().unwrap_or_default();
+        let mut totals = totals.lock();
+        let (done, unknown) = totals.carts.get(&writer).copied().unwrap_or_default();
         if kept < done || kept > done + unknown {
-            tally
+            totals
                 .violations
                 .push(format!("writer {writer} has {kept} pieces, was told of {done}, and {unknown} more may be"));
         }
     }
     shop.kill();
     let verdict = verify::verify(Subject { history: Some(history), ledger: None, shop: Source::Directory(data) }).await;
-    let mut tally = tally.lock();
-    tally.acknowledged += crowd.acknowledged;
+    let mut totals = totals.lock();
+    totals.acknowledged += crowd.acknowledged;
     if !verdict.is_clean() {
-        tally.violations.push(format!("{:?}\n{}", verdict.stopped, verdict.report));
+        totals.violations.push(format!("{:?}\n{}", verdict.stopped, verdict.report));
     }
 }
 
-/// Requests at their rate, and a look at the metrics now and then. At its end all that were sent have been answered.
+/// Requests at their rate, and a sample of the metrics now and then. When it returns, all requests have been answered.
 async fn load(target: &Target, writers: &[(String, String)]) {
     let names = ["journal_queue_records", "process_resident_bytes"];
     let before = target.metrics(names).await;
@@ -265,7 +265,7 @@ async fn load(target: &Target, writers: &[(String, String)]) {
     let (began, mut sent) = (Instant::now(), 0);
     let every = WRITES_PER_SECOND / READS_PER_SECOND + 1;
     while began.elapsed() < LOAD {
-        // Whatever is due by the clock, also after a pause of this machine.
+        // All that are due by the clock, also after a pause of this machine.
         let due =
             u64::try_from(began.elapsed().as_millis()).unwrap_or(0) * (WRITES_PER_SECOND + READS_PER_SECOND) / 1_000;
         for number in sent..due {
@@ -278,10 +278,10 @@ async fn load(target: &Target, writers: &[(String, String)]) {
         }
         sent = due;
         if let (Some([_, resident]), Some([queued, now])) = (before, target.metrics(names).await) {
-            let mut tally = target.tally.lock();
-            tally.samples += 1;
-            tally.queue_records = tally.queue_records.max(queued);
-            tally.memory_bytes = tally.memory_bytes.max(now.saturating_sub(resident));
+            let mut totals = target.totals.lock();
+            totals.samples += 1;
+            totals.queue_records = totals.queue_records.max(queued);
+            totals.memory_bytes = totals.memory_bytes.max(now.saturating_sub(resident));
         }
         sleep(Duration::from_millis(5)).await;
     }

@@ -1,4 +1,4 @@
-//! The shop under strace, which makes its calls on files fail or come late.
+//! The shop under strace, which makes its calls on files fail or delays them.
 
 use std::{
     fs,
@@ -7,10 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long strace may take to have every thread.
+/// How long strace may take to attach to every thread.
 const ATTACH_MAX: Duration = Duration::from_secs(10);
 
-/// Whether processes can be started under it here, and running ones be taken hold of.
+/// Whether strace can start processes and attach to running ones here.
 pub(crate) fn probe() -> Result<(), String> {
     let missing = |why: &dyn std::fmt::Display| format!("it needs strace: {why}");
     let options = ["-o".into(), "/dev/null".into(), "-e".into(), "trace=fsync".into()];
@@ -25,11 +25,11 @@ pub(crate) fn probe() -> Result<(), String> {
     attached.map(|mut strace| drop(strace.wait())).map_err(|error| missing(&error))
 }
 
-/// The same command under strace. The process that is started is the command itself; strace stands behind it and ends
+/// The same command under strace. The process that is started is the command itself; strace runs behind it and ends
 /// with it.
 pub(crate) fn around(command: &Command, options: &[String]) -> Command {
     let mut strace = Command::new("strace");
-    // Only the calls that are asked for stop a thread: the others cost next to nothing.
+    // Only the calls that are traced stop a thread: others cost next to nothing.
     strace.args(["-D", "-f", "--seccomp-bpf"]).args(options).arg("--").arg(command.get_program());
     strace.args(command.get_args());
     for (name, value) in command.get_envs() {
@@ -41,8 +41,8 @@ pub(crate) fn around(command: &Command, options: &[String]) -> Command {
     strace
 }
 
-/// Takes hold of a process: of all its threads and what they start, or of those only whose names begin so. Comes back
-/// when it has them.
+/// Attaches to a process: to all its threads and their children, or only to threads whose names begin with `only`.
+/// Returns when it is attached.
 pub(crate) fn attach(process: u32, only: Option<&str>, options: &[String]) -> Result<Child, String> {
     let mut strace = Command::new("strace");
     strace.args(options);
@@ -63,7 +63,7 @@ pub(crate) fn attach(process: u32, only: Option<&str>, options: &[String]) -> Re
         if began.elapsed() > ATTACH_MAX || strace.try_wait().is_ok_and(|ended| ended.is_some()) {
             let _ = strace.kill();
             let _ = strace.wait();
-            return Err("it does not get hold of a running process".into());
+            return Err("it cannot attach to a running process".into());
         }
         std::thread::sleep(Duration::from_millis(5));
     }

@@ -1,17 +1,17 @@
-//! One flipped bit, a file cut short, a file that is gone: in every kind of file that a shop's directory has.
+//! A flipped bit, a truncated file, a missing file: for every kind of file in a shop's directory.
 //!
-//! A shop is made once. Each place is damaged in a copy: `souk verify` looks at it, and a shop is started on it.
-//! Whatever comes of that must be one of these, and never silence over something lost:
+//! A shop is created once. Each place is damaged in a copy: `souk verify` checks it, and a shop is started on it. The
+//! result must be one of these, and a loss must never go unnoticed:
 //!
-//! - *refused*: the start names what is damaged, and is not a panic;
-//! - *healed*: it starts, says so or the check did, and everybody is shown what they were shown before;
-//! - *told*: the entity that is damaged answers 5xx, and the check names it; everything else is shown as before. Or the
+//! - *refused*: the start names the damage, without a panic;
+//! - *healed*: it starts, its log or the check reports the damage, and everybody reads what they read before;
+//! - *reported*: the damaged entity answers 5xx, and the check names it; everything else is as before. Or the
 //!   start names a file that is lost for good, which only the provider's ledger may be;
-//! - *harmless*: nothing is lost and nothing needs to be said, as with a bit behind the end of the log.
+//! - *harmless*: nothing is lost and nothing needs to be reported, as with a bit after the end of the log.
 //!
 //! Each pass damages every kind of file in three ways; every second pass has a shop whose log has lost its beginning,
-//! so that nothing but the base could make a lost state again. `--cycles` counts places; a short run is one pass with
-//! one damage for each kind.
+//! so that only the base could restore a lost state. `--cycles` counts places; a short run is one pass with one damage
+//! for each kind.
 
 mod place;
 pub(crate) mod shop;
@@ -26,32 +26,32 @@ use self::{
 };
 use crate::{Figure, Length, Outcome};
 
-/// What undamaged copies are like.
+/// The results for undamaged copies.
 struct Expected {
     picture: Picture,
-    /// Of what a restore makes.
+    /// The counts after a restore.
     restored: Counts,
 }
 
-/// What came of a place.
+/// The result for a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Fate {
     Refused,
     Healed,
-    Told,
+    Reported,
     Harmless,
 }
 
-/// How much there is of everything in a directory.
+/// The number of objects of each kind in a directory.
 type Counts = BTreeMap<&'static str, u64>;
-/// The counts of a kind of file.
+/// The number of results of each kind.
 type Fates = BTreeMap<Fate, u64>;
 
 pub(crate) async fn run(length: Length) -> Outcome {
     let mut random = fastrand::Rng::with_seed(length.seed);
     let (mut places, mut violations) = (0, Vec::new());
     let mut found: BTreeMap<Kind, Fates> = BTreeMap::new();
-    // The seed says with which shop a short run is content.
+    // The seed decides which of the two shops a short run uses.
     let mut pass = length.seed % 2;
     while violations.is_empty() && length.goes_on(places, 1) {
         let mut original = Original::make(pass % 2 == 1).await;
@@ -63,7 +63,7 @@ pub(crate) async fn run(length: Length) -> Outcome {
         for (kind, files) in place::kinds(&original) {
             let mut damages = Damage::ALL;
             random.shuffle(&mut damages);
-            // A short run has one of each kind, so that it looks at all of them in its time.
+            // A short run has one damage for each kind of file, so that it covers all kinds in its time.
             let count = if length.is_long() { damages.len() } else { 1 };
             for damage in damages.into_iter().take(count) {
                 let Some(file) = random.choice(&files) else { continue };
@@ -82,24 +82,25 @@ pub(crate) async fn run(length: Length) -> Outcome {
     }
     let mut sum = Fates::new();
     for (kind, fates) in &found {
-        println!("  {:<44} {}", kind.what(), tell(fates));
+        println!("  {:<44} {}", kind.what(), summary(fates));
         fates.iter().for_each(|(fate, count)| *sum.entry(*fate).or_default() += count);
     }
     let silent = violations.len();
-    Ok(Figure { figure: format!("{places} places: {}, silent or wrong {silent}", tell(&sum)), violations })
+    Ok(Figure { figure: format!("{places} places: {}, unnoticed or wrong {silent}", summary(&sum)), violations })
 }
 
-fn tell(fates: &Fates) -> String {
+fn summary(fates: &Fates) -> String {
     let of = |fate| fates.get(&fate).copied().unwrap_or_default();
-    let (refused, healed, told, harmless) = (of(Fate::Refused), of(Fate::Healed), of(Fate::Told), of(Fate::Harmless));
-    let (detected, all) = (refused + healed + told, refused + healed + told + harmless);
+    let (refused, healed, reported, harmless) =
+        (of(Fate::Refused), of(Fate::Healed), of(Fate::Reported), of(Fate::Harmless));
+    let (detected, all) = (refused + healed + reported, refused + healed + reported + harmless);
     format!(
-        "detected {detected}/{} (refused {refused}, healed {healed}, told {told}), harmless {harmless}",
+        "detected {detected}/{} (refused {refused}, healed {healed}, reported {reported}), harmless {harmless}",
         all - harmless
     )
 }
 
-/// What an undamaged copy shows: the measure of all others.
+/// The answers of an undamaged copy, with which all others are compared.
 pub(crate) async fn sound(original: &mut Original) -> Picture {
     let scratch = tempfile::tempdir().unwrap();
     let data = scratch.path().join("shop");
@@ -108,7 +109,7 @@ pub(crate) async fn sound(original: &mut Original) -> Picture {
     assert!(before.is_clean(), "{:?}\n{}", before.stopped, before.report);
     let Started::Running(shop) = original.start(&data) else { panic!("a copy does not start") };
     let picture = original.picture(&shop).await.unwrap();
-    assert_eq!(shop.said(), "", "an undamaged copy has nothing to say");
+    assert_eq!(shop.said(), "", "an undamaged copy logs nothing");
     for (look, (status, body)) in &picture {
         assert_eq!(*status, 200, "{look:?}: {body}");
     }
@@ -120,19 +121,19 @@ pub(crate) async fn check(original: &Original, data: &Path) -> Verdict {
     verify::verify(Subject { history: Some(original.history()), ledger: None, shop }).await
 }
 
-/// Quick where the file system shares blocks, and where a segment's tail is a hole.
+/// Fast if the file system shares blocks; the unwritten end of a segment stays sparse.
 pub(crate) fn copy(from: &Path, to: &Path) {
     let copied = Command::new("cp").args(["-a", "--reflink=auto", "--sparse=always"]).args([from, to]).status();
     assert!(copied.unwrap().success());
 }
 
-/// What a check found and why it stopped, in a line for each.
+/// The findings of a check and the reason why it stopped, one line each.
 pub(crate) fn findings(verdict: &Verdict) -> Vec<String> {
     let found = verdict.report.findings.iter().map(|finding| format!("{} {}", finding.subject, finding.what));
     found.chain(verdict.stopped.as_ref().map(ToString::to_string)).collect()
 }
 
-/// Damages a place in a copy and sees what comes of it; the error says what was silent or wrong.
+/// Damages a place in a copy and returns the result; the error is a loss without a report, or another violation.
 async fn try_out(original: &mut Original, expected: &Expected, place: &Place) -> Result<Fate, String> {
     let scratch = tempfile::tempdir().unwrap();
     let data = scratch.path().join("shop");
@@ -151,7 +152,7 @@ async fn try_out(original: &mut Original, expected: &Expected, place: &Place) ->
     let said = shop.said();
     drop(shop);
     let after = findings(&check(original, &data).await);
-    // What the check says of the damage where no shop was started on it: another copy, for a start changes things.
+    // The findings of a check before any start: in another copy, because a start changes things.
     let untouched = scratch.path().join("untouched");
     let before = async |original: &Original| {
         damaged(original, place, &untouched);
@@ -168,43 +169,43 @@ async fn try_out(original: &mut Original, expected: &Expected, place: &Place) ->
         let found = before(original).await;
         println!("  {place}: {} of {} answers fail; the check: {:?}", failing.len(), shown.len(), found.first());
         return if !found.is_empty() {
-            Ok(Fate::Told)
+            Ok(Fate::Reported)
         } else {
-            Err(format!("{failing:?} fail, and the check knows nothing"))
+            Err(format!("{failing:?} fail, and the check finds nothing"))
         };
     }
     match (said.is_empty(), after.is_empty()) {
         (false, true) => Ok(Fate::Healed),
         (true, true) if before(original).await.is_empty() => Ok(Fate::Harmless),
         (true, true) => Ok(Fate::Healed),
-        // The provider's ledger cannot be made again, and without it there is nothing to hold the orders against.
-        (false, false) if place.kind == Kind::Ledger => Ok(Fate::Told),
-        // A start has no use for the log before the checkpoint, nor for a base while the state is whole, and cannot
-        // mend either.
+        // The provider's ledger cannot be restored, and without it the orders cannot be checked.
+        (false, false) if place.kind == Kind::Ledger => Ok(Fate::Reported),
+        // A start does not read the log before the checkpoint, nor a base while the state is complete, and cannot
+        // repair either.
         (_, false) if place.kind.stays_damaged() && !before(original).await.is_empty() => Ok(Fate::Healed),
         (_, false) => Err(format!("after the start there is something wrong: {after:?}; it said: {said}")),
     }
 }
 
-/// A copy with the damage in it.
+/// A copy with the damage.
 fn damaged(original: &Original, place: &Place, to: &Path) {
     copy(&original.data(), to);
     place.damage_in(to);
 }
 
-/// A refusal says where the damage is, in a message and not in a panic.
+/// A refusal names the damage, in a message and not in a panic.
 fn refused(said: &str, place: &Place) -> Result<(), String> {
     let message = said.lines().find(|line| line.starts_with("souk: ")).unwrap_or_default();
     if message.is_empty() || said.contains("panicked") {
         return Err(format!("it ends without a message: {said}"));
     }
-    // Of a file that is gone the directory may be all that is known.
+    // If the file is missing, the message may only know its directory.
     let names = place.names();
     let is_named = names.iter().any(|name| message.contains(name));
     if is_named { Ok(()) } else { Err(format!("the refusal names none of {names:?}: {message}")) }
 }
 
-/// A damaged backup is refused by its restore, or makes the same shop.
+/// A damaged backup is refused by its restore, or restores the same shop.
 async fn restored(
     original: &Original,
     backup: &Path,
@@ -230,7 +231,7 @@ fn restore(backup: &Path, data: &Path) -> Result<(), String> {
     if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
 }
 
-/// How much a check finds of everything in a directory that is whole.
+/// The number of objects of each kind that a check finds in an intact directory.
 async fn counts(original: &Original, data: &Path) -> Result<Counts, String> {
     let shop = Source::Directory(data.to_owned());
     let verdict = verify::verify(Subject { history: None, ledger: Some(original.ledger()), shop }).await;

@@ -1,5 +1,4 @@
-//! Where a shop's directory is damaged: the kinds of files that are in it, and a bit, a length or a name in one of
-//! them.
+//! Where a shop's directory is damaged: the kinds of files in it, and a bit, a length or a name of one of them.
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +9,7 @@ use std::{
 
 use super::shop::Original;
 
-/// A kind of file: those that are written and read by the same code.
+/// A kind of file: files that are written and read by the same code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     SealedSegment,
@@ -59,7 +58,7 @@ impl Kind {
 }
 
 impl Kind {
-    /// What the table of results calls it.
+    /// Its name in the table of results.
     pub(super) fn what(self) -> &'static str {
         match self {
             Self::SealedSegment => "log, sealed segment",
@@ -88,7 +87,7 @@ impl Kind {
         matches!(self, Self::BackupManifest | Self::BackupFile)
     }
 
-    /// Whether a start may leave the damage where it is: what cannot be made anew, or will be in its time.
+    /// Whether a start may leave the damage: the file cannot be rebuilt, or will be at a later time.
     pub(super) fn stays_damaged(self) -> bool {
         matches!(self, Self::SealedSegment | Self::OpenSegment | Self::Base | Self::Ledger)
     }
@@ -116,7 +115,7 @@ impl Kind {
     }
 }
 
-/// Every file below a directory, by its relative path. A socket is none.
+/// Every file below a directory, by its relative path. Sockets are left out.
 fn files(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open = vec![directory.to_owned()];
@@ -134,13 +133,14 @@ fn files(directory: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Where the last byte that is not zero ends.
+/// The end of the last byte that is not zero.
 fn used(file: &Path) -> u64 {
     let bytes = fs::read(file).unwrap();
     bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1)
 }
 
-/// All files of the shop and its backup, by kind. A file that is of no kind ends the run: it would never be damaged.
+/// All files of the shop and its backup, by kind. A file of no known kind ends the run, because it would never be
+/// damaged.
 pub(super) fn kinds(original: &Original) -> BTreeMap<Kind, Vec<PathBuf>> {
     let mut kinds: BTreeMap<Kind, Vec<PathBuf>> = BTreeMap::new();
     let mut segments = Vec::new();
@@ -151,7 +151,7 @@ pub(super) fn kinds(original: &Original) -> BTreeMap<Kind, Vec<PathBuf>> {
             None => panic!("{} is of no known kind", file.display()),
         }
     }
-    /// A segment begins with a page of its own.
+    /// A segment begins with a page for its header.
     const HEADER_BYTES: u64 = 4096;
     let written = |segment: &PathBuf| used(&original.data().join(segment)) > HEADER_BYTES;
     let open = segments.iter().rposition(written).unwrap();
@@ -182,7 +182,7 @@ impl Damage {
     pub(super) const ALL: [Self; 3] = [Self::Flip, Self::Truncate, Self::Remove];
 }
 
-/// One thing that goes wrong with one file.
+/// One damage to one file.
 pub(super) struct Place {
     pub(super) kind: Kind,
     file: PathBuf,
@@ -193,7 +193,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Three of four places are in what was written; the others are anywhere in the file.
+    /// Three of four places are in the written part of a file; the others are anywhere in it.
     pub(super) fn choose(
         original: &Original,
         kind: Kind,
@@ -224,7 +224,7 @@ impl Place {
         }
     }
 
-    /// What a message may call it: the file, or where only that is known, the directory that it is missing in.
+    /// How a message may name it: the file, or its directory if only that is known.
     pub(super) fn names(&self) -> Vec<String> {
         let name = self.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let directory = self.file.parent().unwrap_or(Path::new("")).to_string_lossy().into_owned();

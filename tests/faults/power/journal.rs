@@ -19,7 +19,7 @@ use crate::{
     disk::{Disk, MIB, Process, random_ms},
 };
 
-/// Set in the process that writes: to the journal's directory, and where it syncs.
+/// Set in the process that writes: to the journal's directory, and to whether it syncs.
 pub(super) const WRITER_DIR: &str = "SOUK_POWER_WRITER_DIR";
 /// See [`WRITER_DIR`].
 pub(super) const WRITER_SYNCS: &str = "SOUK_POWER_WRITER_SYNCS";
@@ -28,7 +28,7 @@ const CUTS: u64 = 40;
 const CONTROL_CUTS: usize = 5;
 const STREAMS: u8 = 8;
 const CALLERS_PER_STREAM: u8 = 8;
-/// After so many cuts the journal begins anew on a new disk, so that creating one is cut too.
+/// After this many cuts the journal is created anew on a new disk, so that its creation is cut, too.
 const CUTS_PER_DISK: u64 = 10;
 
 /// Small segments and frequent checkpoints, so that cuts meet them.
@@ -37,7 +37,7 @@ fn limits() -> JournalLimits {
     JournalLimits { segment_bytes: 2 * MIB, disk_free_bytes_min: 16 * MIB, checkpoint_ms, ..JournalLimits::default() }
 }
 
-/// The writing process: many callers append to a few streams, and each says on standard output what was acknowledged.
+/// The writing process: many callers append to a few streams and print what was acknowledged.
 pub(super) async fn write(dir: PathBuf, syncs: bool) {
     let mut config = JournalConfig::new(dir);
     config.limits = limits();
@@ -143,7 +143,7 @@ impl File for NoSyncFile {
     }
 }
 
-/// Stream and sequence of what was acknowledged, and the payload's checksum.
+/// The acknowledged records: stream and sequence, with the payload's checksum.
 type Acknowledged = BTreeMap<(u8, u64), u32>;
 
 /// Lets a process write until the power is cut, and collects what it acknowledged.
@@ -169,7 +169,7 @@ async fn write_and_cut(disk: &Disk, syncs: bool, while_opening: bool, acknowledg
     }
     sleep(moment.saturating_duration_since(Instant::now())).await;
     disk.cut().unwrap();
-    // It may not take the failure for success, so now and then it lives on for a moment.
+    // Now and then the process lives on for a moment, because it must not take the failure for a success.
     sleep(random_ms(0..30)).await;
     writer.child.kill().await.unwrap();
     while let Some(line) = writer.line(Duration::from_secs(5)).await {
@@ -179,7 +179,7 @@ async fn write_and_cut(disk: &Disk, syncs: bool, while_opening: bool, acknowledg
     disk.power_on();
 }
 
-/// Opens the journal and holds it against what was acknowledged.
+/// Opens the journal and compares it with what was acknowledged.
 async fn check_journal(dir: &Path, acknowledged: &Acknowledged, close: bool) -> Violations {
     let journal = match Journal::open(JournalConfig { limits: limits(), ..JournalConfig::new(dir) }) {
         Ok(journal) => journal,
@@ -237,7 +237,7 @@ pub(super) async fn cut_without_syncs() -> Figure {
     let (mut caught, mut count) = (0, 0);
     for cut in 0..CONTROL_CUTS {
         let disk = Disk::new(512 * MIB).unwrap();
-        // The journal is made with syncs, so that only what is written afterwards can be lost.
+        // The journal is created with syncs, so that only later writes can be lost.
         let made = check_journal(&disk.data(), &Acknowledged::new(), true).await;
         assert!(made.is_empty(), "{made:?}");
         let mut acknowledged = Acknowledged::new();

@@ -1,4 +1,4 @@
-//! The whole shop: the real binary under load, held against what its customers were told.
+//! The whole shop: the real binary under load, compared with what it acknowledged to its customers.
 
 use std::{
     collections::HashMap,
@@ -22,13 +22,13 @@ use crate::{
 
 /// Cuts of a short run.
 const CUTS: u64 = 10;
-/// After so many the shop begins anew on a new disk, so that looking at everything after each cut stays short.
+/// After this many cuts the shop is created anew on a new disk, so that reading everything after each cut stays short.
 const CUTS_PER_DISK: u64 = 20;
 const CUSTOMERS: usize = 8;
 const PRODUCT: &str = "demo-000007";
 const RECEIVED: u64 = 1_000_000;
 
-/// What a customer was told about an order.
+/// What a customer knows about an order.
 struct Promise {
     items: Value,
     total: Value,
@@ -44,13 +44,13 @@ impl Promise {
     }
 }
 
-/// How far an order is; a declined payment leads from pending back to awaiting. `None` where no order here may ever be.
+/// The progress of an order; after a declined payment it returns from pending to awaiting. `None` for a status that is
+/// not possible here.
 fn stage(status: &Value) -> Option<u8> {
     let stages = [&["placed"][..], &["awaiting_payment", "payment_pending"], &["paid"], &["confirmed"]];
     (0..).zip(stages).find(|(_, names)| names.contains(&status.as_str().unwrap_or_default())).map(|(stage, _)| stage)
 }
 
-/// A running shop.
 struct Running {
     process: Process,
     client: reqwest::Client,
@@ -62,12 +62,12 @@ impl Running {
         let log_path = disk.dir.path().join("log");
         let mut command = Command::new(binary);
         command.arg("--data-dir").arg(disk.data()).args(["serve", "--listen", "127.0.0.1:0"]).args(more);
-        // What is set for this test, the shop would take for settings that it does not have.
+        // Variables of this test would be unknown settings to the shop.
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"SOUK_")) {
             command.env_remove(name);
         }
         command.env("SOUK_PAYMENTS__SIMULATED_LEDGER", disk.dir.path().join("ledger.jsonl"));
-        // As long as they may be: no token and no order ends during the test.
+        // The longest possible times: no token and no order expires during the test.
         command.env("SOUK_ACCESS_TOKEN_SECONDS", "3600").env("SOUK_PAYMENT_DEADLINE_MS", "86400000");
         command.stderr(fs::File::create(&log_path).unwrap());
         let mut process = Process::start(command);
@@ -79,7 +79,7 @@ impl Running {
         Ok(Self { process, client, address })
     }
 
-    /// Status and body of an answer; `None` where there was none.
+    /// The status and body of an answer; `None` without one.
     async fn ask(&self, method: Method, path: &str, token: &str, body: Value) -> Option<(u16, Value)> {
         let request = self.client.request(method, format!("{}{path}", self.address)).bearer_auth(token);
         let request = request.header("idempotency-key", format!("\"{:032x}\"", fastrand::u128(..)));
@@ -108,8 +108,9 @@ impl Running {
         self.ask(Method::POST, "/auth/register", "", body).await.filter(|(status, _)| *status == 201).map(drop)
     }
 
-    /// A customer who pays what was left open and then buys, until an answer does not come or is none of those that the
-    /// rules have. What they were told is in `told`, also of an order whose payment was not answered.
+    /// A customer who pays the orders that were left open and then buys, until a request is not answered or its answer
+    /// is not one of the expected ones. `told` collects what they know, even of an order whose payment was not
+    /// answered.
     async fn shop_on(&self, token: &str, told: &mut HashMap<String, Promise>) -> Option<()> {
         for order in self.get("/orders?limit=100", token).await.ok()?["items"].as_array()? {
             if order["status"] == "awaiting_payment" && fastrand::bool() {
@@ -206,7 +207,7 @@ impl Running {
         }
     }
 
-    /// Holds the shop against what its customers were told.
+    /// Compares the shop with what its customers know.
     async fn check(
         &self,
         tokens: &[String],
@@ -243,7 +244,7 @@ impl Running {
     }
 }
 
-/// Whether each customer of this round still reads the payments that they were told of.
+/// Whether each customer of this round still reads the payments that were acknowledged.
 async fn check_payments(shop: &Running, token: &str, promises: &HashMap<String, Promise>) -> Violations {
     let mut violations = Vec::new();
     for (id, promise) in promises {
@@ -259,32 +260,32 @@ async fn check_payments(shop: &Running, token: &str, promises: &HashMap<String, 
 }
 
 pub(super) async fn cut_the_shop(length: Length) -> Figure {
-    let (mut tally, mut violations) = (Tally::default(), Violations::new());
-    // A copy, so that a build beside this test does not change the shop between two cuts.
+    let (mut totals, mut violations) = (Totals::default(), Violations::new());
+    // A copy, so that a build during the test does not change the shop between two cuts.
     let copy = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let binary = copy.path().join("souk");
     fs::copy(env!("CARGO_BIN_EXE_souk"), &binary).unwrap();
-    while violations.is_empty() && length.goes_on(tally.cuts, CUTS) {
-        violations = cut_one_disk(&binary, length, &mut tally).await;
+    while violations.is_empty() && length.goes_on(totals.cuts, CUTS) {
+        violations = cut_one_disk(&binary, length, &mut totals).await;
     }
-    if tally.orders == 0 {
+    if totals.orders == 0 {
         violations.push("nothing was ordered: nothing was tested".into());
     }
-    let Tally { cuts, orders, definite } = tally;
+    let Totals { cuts, orders, definite } = totals;
     Figure { figure: format!("{cuts} cuts / {orders} orders and {definite} payments acknowledged"), violations }
 }
 
-/// What has happened so far.
+/// The totals so far.
 #[derive(Default)]
-struct Tally {
+struct Totals {
     cuts: u64,
     orders: usize,
     /// Payments with a definite outcome.
     definite: usize,
 }
 
-/// A new shop on a new disk, whose power goes again and again.
-async fn cut_one_disk(binary: &Path, length: Length, tally: &mut Tally) -> Violations {
+/// A new shop on a new disk, whose power is cut again and again.
+async fn cut_one_disk(binary: &Path, length: Length, totals: &mut Totals) -> Violations {
     let disk = Disk::new(2_048 * MIB).unwrap();
     let ledger = disk.dir.path().join("ledger.jsonl");
     let mut shop = Running::start(binary, &disk, &["--demo", "--demo-products", "20"]).await.unwrap();
@@ -298,10 +299,10 @@ async fn cut_one_disk(binary: &Path, length: Length, tally: &mut Tally) -> Viola
         tokens.push(shop.log_in(&email).await.unwrap());
     }
     let (mut violations, mut promises) = (Vec::new(), HashMap::new());
-    let last = tally.cuts + CUTS_PER_DISK;
-    while tally.cuts < last && length.goes_on(tally.cuts, CUTS) {
-        let cut = tally.cuts;
-        tally.cuts += 1;
+    let last = totals.cuts + CUTS_PER_DISK;
+    while totals.cuts < last && length.goes_on(totals.cuts, CUTS) {
+        let cut = totals.cuts;
+        totals.cuts += 1;
         let running = Arc::new(shop);
         let mut customers = JoinSet::new();
         for token in tokens.clone() {
@@ -337,15 +338,15 @@ async fn cut_one_disk(binary: &Path, length: Length, tally: &mut Tally) -> Viola
         }
         for (token, told) in told {
             found.extend(check_payments(&shop, &token, &told).await);
-            tally.definite += told.values().map(|promise| promise.attempts.len()).sum::<usize>();
+            totals.definite += told.values().map(|promise| promise.attempts.len()).sum::<usize>();
             promises.extend(told);
         }
         found.extend(shop.check(&tokens, &seller, &promises, &ledger).await);
         violations.extend(found.into_iter().map(|violation| format!("cut {cut}: {violation}")));
     }
-    tally.orders += promises.len();
+    totals.orders += promises.len();
     shop.process.child.kill().await.unwrap();
-    // What the last start made of it, without a process: the checker sees what no answer shows.
+    // What the last start has recovered, without a process: the checker sees more than the API shows.
     let source = Source::Directory(disk.data());
     let verdict = verify::verify(Subject { history: None, ledger: Some(ledger), shop: source }).await;
     violations.extend(verdict.stopped.map(|error| error.to_string()));
