@@ -1,4 +1,4 @@
-//! The bugs in `tests/planted/bugs/`, each a file of edits, and what they make of the shop's source.
+//! The bugs in `tests/planted/bugs/`, each a file of edits to the shop's source.
 //!
 //! An edit replaces a text that must occur exactly once in its file, so a bug cannot silently lose its place;
 //! `tests/tidy/` checks that on every run. The word `BUG` in a replacement becomes a question at runtime: all bugs are
@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fs, ops::Range, path::Path};
 
 use serde::Deserialize;
 
-/// What is added to the crate, for the edits to ask. The name comes from the variable `PLANTED_BUG`.
+/// Code that is added to the crate, for the edits to call. The variable `PLANTED_BUG` selects the bug.
 const SWITCH: &str = "
 pub(crate) fn planted(bug: &str) -> bool {
     static NAME: std::sync::LazyLock<String> =
@@ -17,7 +17,7 @@ pub(crate) fn planted(bug: &str) -> bool {
 }
 ";
 
-/// The file that takes the switch.
+/// The file to which the switch is added.
 const ROOT: &str = "src/lib.rs";
 
 #[derive(Deserialize)]
@@ -36,7 +36,7 @@ pub(crate) struct Bug {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Edit {
-    /// From the root of the repository.
+    /// Relative to the root of the repository.
     file: String,
     find: String,
     replace: String,
@@ -45,7 +45,7 @@ pub(crate) struct Edit {
 /// All bugs of the repository at `root`, by name.
 ///
 /// # Errors
-/// Which file cannot be read, and why.
+/// The file that cannot be read, and the reason.
 pub(crate) fn all(root: &Path) -> Result<Vec<Bug>, String> {
     let directory = root.join("tests/planted/bugs");
     let entries = fs::read_dir(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;
@@ -63,10 +63,10 @@ pub(crate) fn all(root: &Path) -> Result<Vec<Bug>, String> {
     Ok(bugs)
 }
 
-/// The files of the repository at `root` that bugs change, as they are with all of these bugs.
+/// The files of the repository at `root` that bugs change, with all edits of these bugs.
 ///
 /// # Errors
-/// Each edit whose text does not occur exactly once, or which touches the text of another.
+/// Each edit whose text does not occur exactly once, or that overlaps another.
 pub(crate) fn edited(root: &Path, bugs: &[Bug]) -> Result<BTreeMap<String, String>, Vec<String>> {
     let mut edits: BTreeMap<&str, Vec<(&str, &Edit)>> = BTreeMap::new();
     for bug in bugs {
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn edits_are_applied_together_and_refused_where_they_have_no_place_of_their_own() {
+    fn edits_are_applied_together_and_refused_if_they_do_not_match_once_or_overlap() {
         let (one, two) = (edit("a", "b || BUG"), edit("c", "d"));
         let applied = apply("a c", &[("Two", &two), ("One", &one)]).unwrap();
         assert_eq!(applied, "b || crate::planted(\"One\") d");

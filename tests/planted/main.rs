@@ -5,7 +5,7 @@
 //! `cargo test --test planted` tries three bugs, with `PLANTED=all` every bug in `tests/planted/bugs/`, with
 //! `PLANTED=Name` that one, and prints the checker's reports. The product has no code for them: they are edits of a
 //! copy.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue must fail")]
 
 mod bugs;
 mod program;
@@ -55,7 +55,7 @@ static PLANTED: LazyLock<Planted> = LazyLock::new(|| {
 fn start(bug: Option<&str>, data: &Path, variables: &[(&str, &str)]) -> Process {
     let mut command = Process::command_of(&PLANTED.program, "127.0.0.1:0", data, variables);
     command.env("PLANTED_BUG", bug.unwrap_or_default());
-    Process::begin(command, START_MAX).expect("the shop says where it listens")
+    Process::begin(command, START_MAX).expect("the shop prints its URL")
 }
 
 /// The script. It continues whatever the shop answers, because bugs make some calls fail.
@@ -73,12 +73,12 @@ async fn script(world: &Arc<World>) {
     another_customer(&seller, &admin, &bob).await;
 }
 
-/// How many units are in a cart that holds one product.
+/// The number of units in a cart that contains one product.
 fn units(lines: &[Line]) -> u64 {
     lines.iter().map(|(_, quantity)| u64::from(*quantity)).sum()
 }
 
-/// Keys that are repeated, a payment whose answer is lost, orders that are cancelled.
+/// Repeated keys, a payment whose answer is lost, cancelled orders.
 async fn one_customer(seller: &Person, ann: &Person, bob: &Person) {
     // A cart, with a key that is used twice, and then for another request.
     ann.cart().await;
@@ -118,7 +118,7 @@ async fn one_customer(seller: &Person, ann: &Person, bob: &Person) {
     }
 }
 
-/// A price that changes, a parcel, more than there is, a product that is removed.
+/// A price that changes, a parcel, more units than there are, a product that is removed.
 async fn another_customer(seller: &Person, admin: &Person, bob: &Person) {
     // A price that changes between the cart and the checkout; an order that is packed and shipped.
     bob.cart().await;
@@ -183,7 +183,7 @@ async fn run(bug: Option<&str>) -> [Report; 2] {
         bob.add("ink", 1, None).await;
         let order = bob.checkout(2 * PRICE, "last").await.unwrap();
         bob.pay(&order, "tok_success", "z2").await;
-        // The entity itself answers this: a checkout's own barrier would wait for the disk.
+        // The entity itself answers this request; a checkout would wait for the disk at its barrier.
         admin.call(Call::Advance { order, to: "pack".into() }).await;
         drop(process);
     } else {
@@ -235,7 +235,7 @@ async fn lists_what_it_acknowledged(bug: Option<&str>) -> bool {
     let secret = "whsec_of_the_provider";
     let variables = [
         ("SOUK_PAYMENTS__PROVIDER", "stripe"),
-        // Nothing is asked of the provider here.
+        // The provider receives no requests here.
         ("SOUK_PAYMENTS__URL", "http://127.0.0.1:9"),
         ("SOUK_PAYMENTS__KEY", "sk_test_of_nobody"),
         ("SOUK_PAYMENTS__WEBHOOK_SECRETS", secret),

@@ -32,15 +32,15 @@ pub(crate) fn build(bugs: &[Bug]) -> PathBuf {
     let manifest = files.get_mut(Path::new("Cargo.toml")).expect("the manifest was read");
     *manifest = renamed(std::str::from_utf8(manifest).expect("the manifest is text")).into_bytes();
     write(&copy, &files);
-    // With a test and for the whole workspace, because then dependencies have the features that they have in the checks
-    // of the repository, and are there already. The lints are not for the bugs.
+    // As a test and for the whole workspace, because then the dependencies have the same features as in the
+    // repository's checks and are built already. The lints do not apply to the bugs.
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
         .args(["build", "--quiet", "--locked", "--workspace", "--bin", NAME, "--test", "tidy", "--target-dir"])
         .arg(target);
     let built = command.current_dir(&copy).env_remove("RUSTC_WORKSPACE_WRAPPER").status().expect("cargo runs");
-    assert!(built.success(), "the shop with bugs is not built");
+    assert!(built.success(), "the shop with bugs could not be built");
     target.join("debug").join(NAME)
 }
 
@@ -68,7 +68,7 @@ fn read(root: &Path, part: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) {
     }
 }
 
-/// Makes the directory hold these files and no others, without touching those that are there already.
+/// Makes the directory contain these files and no others. Files with the right content are not written.
 fn write(directory: &Path, files: &BTreeMap<PathBuf, Vec<u8>>) {
     let mut there = BTreeMap::new();
     if directory.exists() {

@@ -23,12 +23,12 @@ use tokio::net::TcpListener;
 
 use crate::provider::{Provider, Server, anywhere, decide, url_of};
 
-/// How long a test waits for something that is to happen, in milliseconds.
+/// How long a test waits for an expected change, in milliseconds.
 const PATIENCE_MS: u64 = 20_000;
 /// How long the adapter waits for an answer, in milliseconds.
 const ANSWER_MS: u64 = 1_000;
 
-/// The adapter that speaks to a provider.
+/// The adapter for a provider.
 fn adapter(provider: &Provider) -> Stripe {
     let (api_url, return_url) = (provider.url.clone(), Some(provider.url.clone()));
     let (key, webhook_secrets) = (FAKE_KEY.into(), ["the next", "the present"].map(SecretString::from).to_vec());
@@ -71,7 +71,7 @@ fn is_captured(state: &PaymentState) -> bool {
     matches!(state, PaymentState::Captured { amount, .. } if *amount == money(500))
 }
 
-/// What happened for an order, as words.
+/// The effects on an order's payments, as words.
 async fn effects(provider: &Provider, order: u128) -> Vec<String> {
     provider.effects(&OrderId(order).to_string()).await
 }
@@ -108,7 +108,7 @@ async fn a_payment_is_held_captured_refunded_and_known_ever_after() {
     for _ in 0..2 {
         assert!(is_captured(&gateway.capture(known.clone()).await.unwrap()));
     }
-    assert!(is_captured(&gateway.void(known.clone()).await.unwrap()), "too late to give it up");
+    assert!(is_captured(&gateway.void(known.clone()).await.unwrap()), "too late to void it");
     for (number, minor) in [(1, 200), (1, 200), (2, 300)] {
         let refunded = gateway.refund(repayment(&held, &state, number, minor)).await.unwrap();
         assert!(matches!(refunded, RefundState::Refunded { .. }), "{refunded:?}");
@@ -126,7 +126,7 @@ async fn a_payment_is_held_captured_refunded_and_known_ever_after() {
 }
 
 #[tokio::test]
-async fn what_is_given_up_is_never_charged_also_where_it_was_never_heard_of() {
+async fn a_voided_payment_is_never_charged_even_if_it_was_unknown() {
     let (_provider, gateway) = fresh().await;
     for (order, is_known) in [(1, false), (2, true)] {
         let held = Payment { capture: CaptureMode::Later, ..payment(order, 1, "tok_success") };
@@ -187,7 +187,7 @@ async fn a_customer_approves_or_declines_on_the_page() {
         let state = gateway.pay(asked.clone()).await.unwrap();
         let PaymentState::ActionRequired { url, .. } = &state else { panic!("no page: {state:?}") };
         let asked = named(&asked, &state);
-        assert_eq!(gateway.capture(asked.clone()).await.unwrap(), state, "it waits for its customer");
+        assert_eq!(gateway.capture(asked.clone()).await.unwrap(), state, "it waits for an action of its customer");
         let page = http.get(url).send().await.unwrap();
         assert_eq!((page.status().as_u16(), page.text().await.unwrap().contains("Approve")), (200, true));
         let post = |query: &str, said: &str| {
@@ -196,7 +196,7 @@ async fn a_customer_approves_or_declines_on_the_page() {
         };
         assert_eq!(post("", "maybe").await.unwrap().status(), 422);
         let elsewhere = post("?return_url=https://example.org/", decision).await.unwrap();
-        assert_eq!(elsewhere.status(), 422, "goes nowhere else");
+        assert_eq!(elsewhere.status(), 422, "the page redirects nowhere else");
         assert!(matches!(gateway.find(asked.clone()).await.unwrap(), Some(PaymentState::ActionRequired { .. })));
         let done = post("?return_url=http://127.0.0.1:9/orders/1", decision).await.unwrap();
         let location = &done.headers()["location"];
@@ -212,7 +212,7 @@ async fn a_customer_approves_or_declines_on_the_page() {
     }
 }
 
-/// What is done under each fault: the answer is unknown until the fault is over, and the thing is done once.
+/// Under each fault the outcome is unknown until the fault is over, and the operation is done once.
 #[tokio::test]
 async fn whatever_fails_each_operation_is_done_once_and_found_again() {
     let (provider, gateway) = fresh().await;
@@ -260,14 +260,14 @@ async fn a_failure_that_is_stored_under_a_key_ends_the_attempt_or_is_gone_around
         fault,
         ..Rule::default()
     };
-    // The confirmation cannot be made under its key any more: the payment is given up, and another attempt made.
+    // The confirmation is not possible under its key any more: the payment is cancelled, and another attempt made.
     plan(&provider, &[rule(Operation::Charge, Fault::FailsStored)]).await;
     assert!(gateway.pay(payment(1, 1, "tok_success")).await.is_err());
     let given_up = PaymentState::Declined { reason: "processing_error".into() };
     assert_eq!(gateway.pay(payment(1, 1, "tok_success")).await.unwrap(), given_up);
     assert!(is_captured(&gateway.pay(payment(1, 2, "tok_success")).await.unwrap()));
     assert_eq!(effects(&provider, 1).await, ["voided", "captured"]);
-    // The payment was announced, but its name is in no answer: it is searched for.
+    // The payment was created, but no answer contains its id, so it is searched for.
     plan(&provider, &[rule(Operation::Create, Fault::FailsAfter)]).await;
     let pay = || gateway.pay(payment(2, 1, "tok_success"));
     let state = until(async || pay().await.ok()).await;
@@ -280,7 +280,7 @@ async fn a_failure_that_is_stored_under_a_key_ends_the_attempt_or_is_gone_around
 }
 
 #[tokio::test]
-async fn the_script_lies_about_amounts_declines_and_has_a_limit() {
+async fn the_script_falsifies_amounts_declines_and_has_a_limit() {
     let (provider, gateway) = fresh().await;
     let lies = Rule { times: Some(2), fault: Fault::WrongAmount, ..Rule::default() };
     plan(&provider, &[Rule { operation: Some(Operation::Charge), ..lies.clone() }]).await;
@@ -304,7 +304,7 @@ async fn the_script_lies_about_amounts_declines_and_has_a_limit() {
 }
 
 #[tokio::test]
-async fn the_books_are_read_page_by_page() {
+async fn the_list_of_payments_is_read_page_by_page() {
     let (_provider, gateway) = fresh().await;
     let orders = 250;
     for order in 1..=orders {
@@ -326,46 +326,48 @@ async fn the_books_are_read_page_by_page() {
     assert!(none.payments.is_empty());
 }
 
-/// A shop's end of the webhook, which takes an event only when it was sent so often; and what arrived there, in order.
-struct Ear {
+/// The shop's end of the webhook, which accepts an event only after it was sent several times; and what arrived there,
+/// in order.
+struct WebhookReceiver {
     url: String,
-    heard: Arc<Mutex<Vec<(String, Bytes)>>>,
+    received: Arc<Mutex<Vec<(String, Bytes)>>>,
     _server: Server,
 }
 
-impl Ear {
+impl WebhookReceiver {
     async fn new(refuses: usize) -> Self {
-        let heard = Arc::new(Mutex::new(Vec::new()));
+        let received = Arc::new(Mutex::new(Vec::new()));
         let listener = TcpListener::bind(anywhere()).await.unwrap();
         let url = format!("{}/hook", url_of(&listener));
-        let ear = Arc::clone(&heard);
+        let receiver = Arc::clone(&received);
         let take = async move |headers: HeaderMap, body: Bytes| {
             let signature = headers["stripe-signature"].to_str().unwrap().to_owned();
-            let mut heard = ear.lock();
-            let before = heard.iter().filter(|(_, earlier)| *earlier == body).count();
-            heard.push((signature, body));
+            let mut received = receiver.lock();
+            let before = received.iter().filter(|(_, earlier)| *earlier == body).count();
+            received.push((signature, body));
             if before < refuses { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK }
         };
-        Self { url, heard, _server: Server::start(Router::new().route("/hook", post(take)), listener) }
+        Self { url, received, _server: Server::start(Router::new().route("/hook", post(take)), listener) }
     }
 
     fn webhook(&self) -> Webhook {
         Webhook::new(&self.url, SecretString::from("the present")).unwrap()
     }
 
-    /// What the adapter makes of the first so many.
-    async fn told(&self, count: usize, gateway: &Stripe) -> Vec<Result<Notice, NoticeRefused>> {
-        let heard = until(async || Some(self.heard.lock().clone()).filter(|heard| heard.len() >= count)).await;
+    /// The first `count` notices, as the adapter reads them.
+    async fn notices(&self, count: usize, gateway: &Stripe) -> Vec<Result<Notice, NoticeRefused>> {
+        let received =
+            until(async || Some(self.received.lock().clone()).filter(|received| received.len() >= count)).await;
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         let now = Timestamp(u64::try_from(since.as_millis()).unwrap());
-        heard.into_iter().map(|(signature, body)| gateway.notice(&signature, &body, now)).collect()
+        received.into_iter().map(|(signature, body)| gateway.notice(&signature, &body, now)).collect()
     }
 }
 
 #[tokio::test]
-async fn what_happens_is_announced_until_it_is_taken() {
-    let ear = Ear::new(1).await;
-    let provider = Provider::announcing(ear.webhook()).await;
+async fn events_are_sent_until_they_are_accepted() {
+    let receiver = WebhookReceiver::new(1).await;
+    let provider = Provider::announcing(receiver.webhook()).await;
     let gateway = adapter(&provider);
     let held = Payment { capture: CaptureMode::Later, ..payment(1, 1, "tok_success") };
     let state = gateway.pay(held.clone()).await.unwrap();
@@ -378,10 +380,10 @@ async fn what_happens_is_announced_until_it_is_taken() {
     decide(&json!(format!("{}/authenticate/{}/1", provider.url, OrderId(3))), "approve").await;
     gateway.pay(payment(4, 1, "tok_processing")).await.unwrap();
     gateway.pay(payment(5, 1, "pm_card_createDispute")).await.unwrap();
-    let told: Vec<_> = ear.told(24, &gateway).await.into_iter().map(Result::unwrap).collect();
+    let notices: Vec<_> = receiver.notices(24, &gateway).await.into_iter().map(Result::unwrap).collect();
     let attempt = |order: u128| Some((OrderId(order), About::Attempt(1)));
     let seen: BTreeSet<String> =
-        told.iter().map(|notice| format!("{:?} {}", notice.of.map(|(order, _)| order.0), notice.what)).collect();
+        notices.iter().map(|notice| format!("{:?} {}", notice.of.map(|(order, _)| order.0), notice.what)).collect();
     let wanted = [
         "None charge.dispute.created",
         "Some(1) charge.refunded",
@@ -397,23 +399,23 @@ async fn what_happens_is_announced_until_it_is_taken() {
         "Some(5) payment_intent.succeeded",
     ];
     assert_eq!(seen.iter().map(String::as_str).collect::<Vec<_>>(), wanted);
-    for notice in &told {
-        assert_eq!(told.iter().filter(|other| *other == notice).count(), 2, "sent again as it was: {notice:?}");
+    for notice in &notices {
+        assert_eq!(notices.iter().filter(|other| *other == notice).count(), 2, "sent again as it was: {notice:?}");
     }
-    let refund = told.iter().find(|notice| notice.what == "refund.created").unwrap();
+    let refund = notices.iter().find(|notice| notice.what == "refund.created").unwrap();
     assert_eq!((refund.of, &refund.subject), (Some((OrderId(1), About::Refund(1))), &NoticeSubject::Refund));
-    let captured = told.iter().find(|notice| notice.of == attempt(1) && notice.what == "payment_intent.succeeded");
+    let captured = notices.iter().find(|notice| notice.of == attempt(1) && notice.what == "payment_intent.succeeded");
     assert_eq!(captured.unwrap().reference.as_deref(), state.reference());
-    let dispute = told.iter().find(|notice| matches!(notice.subject, NoticeSubject::Dispute { .. })).unwrap();
+    let dispute = notices.iter().find(|notice| matches!(notice.subject, NoticeSubject::Dispute { .. })).unwrap();
     assert_eq!(dispute.payment.as_deref(), Some(&*provider.payment(&OrderId(5).to_string()).await));
     tokio::time::sleep(Duration::from_millis(500)).await;
-    assert_eq!(ear.heard.lock().len(), 24, "what was taken is not sent again");
+    assert_eq!(receiver.received.lock().len(), 24, "an accepted event is not sent again");
 }
 
 #[tokio::test]
 async fn events_come_as_often_and_as_badly_signed_as_the_script_says() {
-    let ear = Ear::new(0).await;
-    let provider = Provider::announcing(ear.webhook()).await;
+    let receiver = WebhookReceiver::new(0).await;
+    let provider = Provider::announcing(receiver.webhook()).await;
     let gateway = adapter(&provider);
     let rule = |order: u128, mischief: Mischief| Rule {
         key_prefix: OrderId(order).to_string(),
@@ -432,12 +434,12 @@ async fn events_come_as_often_and_as_badly_signed_as_the_script_says() {
     for order in (1..=6).rev() {
         gateway.pay(payment(order, 1, "tok_success")).await.unwrap();
     }
-    let told = ear.told(1_004, &gateway).await;
-    assert_eq!(told.len(), 1_004);
+    let notices = receiver.notices(1_004, &gateway).await;
+    assert_eq!(notices.len(), 1_004);
     let of = |order: u128| Some((OrderId(order), About::Attempt(1)));
-    let good = |order: u128| told.iter().flatten().filter(|notice| notice.of == of(order)).count();
+    let good = |order: u128| notices.iter().flatten().filter(|notice| notice.of == of(order)).count();
     assert_eq!([1, 2, 3, 4, 5, 6].map(good), [1_000, 0, 0, 0, 1, 1]);
-    let refused: Vec<_> = told.iter().filter_map(|notice| notice.as_ref().err()).collect();
+    let refused: Vec<_> = notices.iter().filter_map(|notice| notice.as_ref().err()).collect();
     assert_eq!(refused.len(), 2);
     assert!(refused.iter().all(|refused| matches!(refused, NoticeRefused::Signature(_))), "{refused:?}");
     assert_eq!(refused.iter().filter(|refused| refused.to_string().contains("too old")).count(), 1);

@@ -1,5 +1,4 @@
-//! Paying through a provider behind HTTP that fails by a script: whatever happens on the way, an order is charged once
-//! and ends.
+//! Paying through a provider over HTTP that fails by a script: whatever goes wrong, an order is charged once and ends.
 
 mod adapter;
 
@@ -46,7 +45,7 @@ async fn whatever_fails_on_the_way_an_order_is_charged_once_and_confirmed() {
 }
 
 #[tokio::test]
-async fn a_decline_by_the_script_is_told_and_the_next_attempt_is_a_charge_of_its_own() {
+async fn a_decline_by_the_script_is_reported_and_the_next_attempt_is_a_charge_of_its_own() {
     let provider = Provider::new().await;
     let (_app, customer) = shop_with(&provider.url).await;
     let order = customer.order("CABLE", 1).await;
@@ -61,7 +60,7 @@ async fn a_decline_by_the_script_is_told_and_the_next_attempt_is_a_charge_of_its
 
 #[tokio::test]
 async fn an_order_waits_for_a_provider_that_is_not_there() {
-    // A place where nobody listens, until somebody does.
+    // A port on which nobody listens at first.
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = free.local_addr().unwrap();
     drop(free);
@@ -73,7 +72,7 @@ async fn an_order_waits_for_a_provider_that_is_not_there() {
     assert_eq!(provider.ledger(&order).await.len(), 1);
 }
 
-/// Asks the provider itself; the status, the body, and whether the answer was stored.
+/// Sends a request to the provider itself. Returns the status, the body, and whether the answer was stored.
 async fn ask(url: &str, path: &str, key: Option<&str>, form: &[(&str, &str)]) -> (u16, Value, bool) {
     let request = reqwest::Client::new().post(format!("{url}{path}")).form(form).bearer_auth("sk_test_1");
     let request = key.map_or(request.try_clone().unwrap(), |key| request.header("Idempotency-Key", key));
@@ -100,14 +99,14 @@ async fn a_key_repeats_its_first_answer_also_after_a_restart_and_is_for_one_requ
     drop(provider);
 
     let provider = Provider::with_ledger(&ledger).await;
-    assert_eq!(ask(&provider.url, INTENTS, Some("a"), &form).await, (200, first.clone(), true), "as it was then");
+    assert_eq!(ask(&provider.url, INTENTS, Some("a"), &form).await, (200, first.clone(), true), "the stored answer");
     assert_eq!(ask(&provider.url, &confirm, Some("b"), &[]).await, (402, declined.1, true), "errors are stored, too");
     let other = [("amount", "501"), form[1], form[2]];
     for (path, form) in [(INTENTS, &other[..]), (&confirm, &[])] {
         let (status, body, _) = ask(&provider.url, path, Some("a"), form).await;
         assert_eq!((status, &body["error"]["type"]), (400, &json!("idempotency_error")), "{path}");
     }
-    // What could not be read was not begun, so its key can be used again.
+    // A request that is not valid does not begin, so its key can be used again.
     let wrong = [("amount", "5"), form[1], form[2]];
     assert_eq!(ask(&provider.url, INTENTS, Some("c"), &wrong).await.0, 400);
     assert_eq!(ask(&provider.url, INTENTS, Some("c"), &form).await.0, 200);
@@ -150,7 +149,7 @@ async fn the_provider_refuses_what_stripe_refuses() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_none_is_refused_at_the_start() {
+async fn an_invalid_url_is_refused_at_the_start() {
     let directory = tempfile::tempdir().unwrap();
     for (address, said) in [
         ("ftp://127.0.0.1:1", "payments.url"),

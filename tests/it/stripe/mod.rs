@@ -1,6 +1,6 @@
-//! The Stripe adapter against a scripted stub: what it asks, in which order, and what it makes of every answer that
-//! Stripe, or something between, may give. The stub is a double; that requests are what Stripe takes is held in
-//! `peers`.
+//! The Stripe adapter against a scripted stub: which requests it sends, in which order, and how it reads every answer
+//! that Stripe, or a proxy in between, may give. The stub is a test double; `peers` checks that the requests are what
+//! Stripe accepts.
 
 mod paying;
 mod peers;
@@ -33,11 +33,11 @@ use tokio::{net::TcpListener, task::JoinHandle};
 const SECRET: &str = "sk_test_verysecret";
 const PI: &str = "/v1/payment_intents";
 
-/// What the stub answers.
+/// An answer of the stub.
 #[derive(Clone)]
-enum Says {
+enum StubAnswer {
     Json(u16, Value),
-    /// As remembered under the key.
+    /// The answer that is stored under the key.
     Replay(Value),
     Other(u16, &'static str, String),
     Elsewhere,
@@ -53,11 +53,11 @@ struct Request {
 
 #[derive(Default)]
 struct Play {
-    script: VecDeque<Says>,
+    script: VecDeque<StubAnswer>,
     seen: Vec<Request>,
 }
 
-/// A stand-in for Stripe. It ends with the test.
+/// A stub of Stripe. It ends with the test.
 struct Stub {
     url: String,
     play: Arc<Mutex<Play>>,
@@ -84,17 +84,19 @@ async fn answer(
         play.script.pop_front()
     };
     match says {
-        None => (StatusCode::IM_A_TEAPOT, "the script is over").into_response(),
-        Some(Says::Json(status, value)) => (StatusCode::from_u16(status).unwrap(), axum::Json(value)).into_response(),
-        Some(Says::Replay(value)) => ([("idempotent-replayed", "true")], axum::Json(value)).into_response(),
-        Some(Says::Other(status, kind, text)) => {
+        None => (StatusCode::IM_A_TEAPOT, "the script has ended").into_response(),
+        Some(StubAnswer::Json(status, value)) => {
+            (StatusCode::from_u16(status).unwrap(), axum::Json(value)).into_response()
+        }
+        Some(StubAnswer::Replay(value)) => ([("idempotent-replayed", "true")], axum::Json(value)).into_response(),
+        Some(StubAnswer::Other(status, kind, text)) => {
             (StatusCode::from_u16(status).unwrap(), [("content-type", kind)], text).into_response()
         }
-        Some(Says::Elsewhere) => {
+        Some(StubAnswer::Elsewhere) => {
             (StatusCode::TEMPORARY_REDIRECT, [("location", "/elsewhere"), ("content-type", "application/json")], "{}")
                 .into_response()
         }
-        Some(Says::Nothing) => {
+        Some(StubAnswer::Nothing) => {
             tokio::time::sleep(Duration::from_secs(60)).await;
             StatusCode::OK.into_response()
         }
@@ -102,7 +104,7 @@ async fn answer(
 }
 
 impl Stub {
-    async fn new(script: impl IntoIterator<Item = Says>) -> Self {
+    async fn new(script: impl IntoIterator<Item = StubAnswer>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let play = Arc::new(Mutex::new(Play { script: script.into_iter().collect(), seen: Vec::new() }));
@@ -115,10 +117,10 @@ impl Stub {
         stripe_at(&self.url)
     }
 
-    /// What was asked, without the parameters; the script has to be played out.
+    /// The requests without their parameters. The script must be used up.
     fn asked(&self) -> Vec<String> {
         let play = self.play.lock();
-        assert!(play.script.is_empty(), "{} answers were not asked for", play.script.len());
+        assert!(play.script.is_empty(), "{} answers of the script were not used", play.script.len());
         play.seen.iter().map(|request| request.line.split('?').next().unwrap().to_owned()).collect()
     }
 }
@@ -180,22 +182,22 @@ fn failed(status: &str) -> Value {
     )
 }
 
-fn ok(value: Value) -> Says {
-    Says::Json(200, value)
+fn ok(value: Value) -> StubAnswer {
+    StubAnswer::Json(200, value)
 }
 
-fn error(status: u16, kind: &str, code: &str, param: Option<&str>) -> Says {
-    let message = format!("the key {SECRET} is not to be shown");
-    Says::Json(status, json!({"error": {"type": kind, "code": code, "param": param, "message": message}}))
+fn error(status: u16, kind: &str, code: &str, param: Option<&str>) -> StubAnswer {
+    let message = format!("the key {SECRET} must not be shown");
+    StubAnswer::Json(status, json!({"error": {"type": kind, "code": code, "param": param, "message": message}}))
 }
 
-fn declined() -> Says {
+fn declined() -> StubAnswer {
     let error =
         json!({"type": "card_error", "code": "card_declined", "decline_code": "insufficient_funds", "message": "no"});
-    Says::Json(402, json!({"error": error}))
+    StubAnswer::Json(402, json!({"error": error}))
 }
 
-fn page(data: impl Into<Value>, has_more: bool) -> Says {
+fn page(data: impl Into<Value>, has_more: bool) -> StubAnswer {
     let data: Value = data.into();
     ok(json!({"object": "list", "data": data, "has_more": has_more}))
 }

@@ -1,5 +1,5 @@
-//! Being paid, and finding out whether one was: in two steps, under keys, and with nothing taken for an end that is
-//! none.
+//! Paying, and finding the state of a payment: in two steps, under keys, and without taking an unknown outcome for a
+//! final one.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use souk::{
 };
 
 use super::{
-    PI, SECRET, Says, Stub, captured, card, config, declined, error, failed, intent, known, ok, page, refused, usd,
-    voided, with,
+    PI, SECRET, Stub, StubAnswer, captured, card, config, declined, error, failed, intent, known, ok, page, refused,
+    usd, voided, with,
 };
 
 #[tokio::test]
-async fn a_payment_is_announced_and_then_confirmed_each_under_its_own_key() {
+async fn a_payment_is_created_and_then_confirmed_each_under_its_own_key() {
     let stub = Stub::new([ok(intent("requires_confirmation")), ok(intent("succeeded"))]).await;
     let back = Some("https://shop.example/back?a=1&b=2".to_owned());
     let stripe = Stripe::new(StripeConfig { return_url: back, ..config(&stub.url) }).unwrap();
@@ -40,11 +40,11 @@ async fn a_payment_is_announced_and_then_confirmed_each_under_its_own_key() {
 }
 
 #[tokio::test]
-async fn a_declined_payment_is_cancelled_before_it_is_called_declined() {
+async fn a_declined_payment_is_cancelled_before_it_counts_as_declined() {
     for (confirmed, reason) in [
         (declined(), "insufficient_funds"),
         (ok(failed("requires_payment_method")), "do_not_honor"),
-        // To be done with a secret that no customer of ours has.
+        // The next action needs a secret that no customer of the shop has.
         (ok(intent("requires_action")), "authentication_required"),
         (
             ok(with(
@@ -58,12 +58,12 @@ async fn a_declined_payment_is_cancelled_before_it_is_called_declined() {
         let stub = Stub::new([ok(intent("requires_confirmation")), confirmed.clone(), ok(intent("canceled"))]).await;
         assert_eq!(stub.stripe().pay(card()).await.unwrap(), refused(reason));
         assert_eq!(stub.asked()[1..], [format!("POST {PI}/pi_1/confirm"), format!("POST {PI}/pi_1/cancel")]);
-        // What is not cancelled for certain may yet be charged.
+        // A payment may still be charged unless its cancellation is certain.
         for cancelled in [
             error(500, "api_error", "x", None),
             error(400, "invalid_request_error", "payment_intent_unexpected_state", None),
             ok(intent("succeeded")),
-            Says::Other(200, "text/html", "<html>".into()),
+            StubAnswer::Other(200, "text/html", "<html>".into()),
         ] {
             let stub = Stub::new([ok(intent("requires_confirmation")), confirmed.clone(), cancelled]).await;
             stub.stripe().pay(card()).await.unwrap_err();
@@ -85,7 +85,7 @@ async fn what_stripe_refuses_for_good_is_a_decline_with_its_code() {
         let stub = Stub::new([error(400, "invalid_request_error", code, Some("amount"))]).await;
         assert_eq!(stub.stripe().pay(card()).await.unwrap(), refused(code));
         assert_eq!(stub.asked(), [format!("POST {PI}")]);
-        // The confirmation is refused, and the payment stands where it stood: it is cancelled, and declined then.
+        // The confirmation is refused and the payment has not changed: it is cancelled, and declined then.
         let stub = Stub::new([
             ok(intent("requires_confirmation")),
             error(400, "invalid_request_error", code, None),
@@ -96,7 +96,7 @@ async fn what_stripe_refuses_for_good_is_a_decline_with_its_code() {
         assert_eq!(stub.stripe().pay(card()).await.unwrap(), refused(code));
         assert_eq!(stub.asked()[3], format!("POST {PI}/pi_1/cancel"));
     }
-    // It is refused because it was confirmed before, by a request whose answer was lost.
+    // It is refused because a request whose answer was lost has confirmed it.
     let again = error(400, "invalid_request_error", "payment_intent_unexpected_state", None);
     let stub = Stub::new([ok(intent("requires_confirmation")), again, ok(intent("succeeded"))]).await;
     assert_eq!(stub.stripe().pay(card()).await.unwrap(), captured());
@@ -116,8 +116,8 @@ async fn an_amount_that_stripe_does_not_count_is_declined_given_up_and_refused_w
 }
 
 #[tokio::test]
-async fn what_is_not_definite_is_unknown_and_shows_no_secret() {
-    let json_of = |status, text: &str| Says::Other(status, "application/json", text.into());
+async fn an_answer_that_is_not_definite_is_unknown_and_shows_no_secret() {
+    let json_of = |status, text: &str| StubAnswer::Other(status, "application/json", text.into());
     let strange = [
         error(500, "api_error", "x", None),
         error(503, "api_error", "x", None),
@@ -130,12 +130,12 @@ async fn what_is_not_definite_is_unknown_and_shows_no_secret() {
         error(400, "card_error_of_another_kind", "x", Some("payment_method")),
         error(418, "card_error", "card_declined", None),
         error(402, "api_error", "card_declined", None),
-        Says::Json(201, intent("succeeded")),
-        Says::Json(500, intent("succeeded")),
-        Says::Elsewhere,
-        Says::Other(200, "text/html", "<html>maintenance</html>".into()),
-        Says::Other(200, "text/plain", intent("succeeded").to_string()),
-        Says::Other(402, "text/html", "<html>Payment Required</html>".into()),
+        StubAnswer::Json(201, intent("succeeded")),
+        StubAnswer::Json(500, intent("succeeded")),
+        StubAnswer::Elsewhere,
+        StubAnswer::Other(200, "text/html", "<html>maintenance</html>".into()),
+        StubAnswer::Other(200, "text/plain", intent("succeeded").to_string()),
+        StubAnswer::Other(402, "text/html", "<html>Payment Required</html>".into()),
         json_of(200, ""),
         json_of(200, "[]"),
         json_of(402, "null"),
@@ -159,12 +159,12 @@ async fn what_is_not_definite_is_unknown_and_shows_no_secret() {
     for (which, says) in strange.into_iter().enumerate() {
         let first = Stub::new([says.clone()]).await;
         let stripe = first.stripe();
-        let told = stripe.pay(card()).await.expect_err(&format!("answer {which} to the announcement"));
-        assert!(!format!("{told:?} {told}").contains("verysecret"), "{told}");
-        assert_eq!(first.asked().len(), 1, "answer {which}: nothing follows what is not understood, and no redirect");
+        let unknown = stripe.pay(card()).await.expect_err(&format!("answer {which} to the creation"));
+        assert!(!format!("{unknown:?} {unknown}").contains("verysecret"), "{unknown}");
+        assert_eq!(first.asked().len(), 1, "answer {which}: no request follows an unknown answer or a redirect");
         let second = Stub::new([ok(intent("requires_confirmation")), says.clone()]).await;
-        let told = second.stripe().pay(card()).await.expect_err(&format!("answer {which} to the confirmation"));
-        assert!(!format!("{told:?} {told}").contains("verysecret"), "{told}");
+        let unknown = second.stripe().pay(card()).await.expect_err(&format!("answer {which} to the confirmation"));
+        assert!(!format!("{unknown:?} {unknown}").contains("verysecret"), "{unknown}");
         assert_eq!(second.asked().len(), 2, "answer {which}");
     }
     let other = with(intent("succeeded"), "id", json!("pi_2"));
@@ -174,16 +174,16 @@ async fn what_is_not_definite_is_unknown_and_shows_no_secret() {
 
 #[tokio::test]
 async fn silence_is_unknown_within_the_time() {
-    let stub = Stub::new([ok(intent("requires_confirmation")), Says::Nothing]).await;
+    let stub = Stub::new([ok(intent("requires_confirmation")), StubAnswer::Nothing]).await;
     let stripe = Stripe::new(StripeConfig { answer_ms_max: 300, ..config(&stub.url) }).unwrap();
-    let told = tokio::time::timeout(Duration::from_secs(5), stripe.pay(card())).await.unwrap().unwrap_err();
-    assert!(!told.to_string().contains(SECRET));
+    let unknown = tokio::time::timeout(Duration::from_secs(5), stripe.pay(card())).await.unwrap().unwrap_err();
+    assert!(!unknown.to_string().contains(SECRET));
     drop(stub);
     stripe.pay(card()).await.expect_err("nobody is there");
 }
 
 #[tokio::test]
-async fn a_repeat_looks_how_the_payment_stands_now() {
+async fn a_repeat_reads_the_current_state_of_the_payment() {
     let action = json!({"type": "redirect_to_url", "redirect_to_url": {"url": "https://hooks.stripe.com/3ds"}});
     let waits = PaymentState::ActionRequired { reference: "pi_1".into(), url: "https://hooks.stripe.com/3ds".into() };
     for (now, state) in [
@@ -194,7 +194,7 @@ async fn a_repeat_looks_how_the_payment_stands_now() {
         (intent("canceled"), voided()),
         (failed("canceled"), refused("do_not_honor")),
     ] {
-        let replayed = Stub::new([Says::Replay(intent("requires_confirmation")), ok(now.clone())]).await;
+        let replayed = Stub::new([StubAnswer::Replay(intent("requires_confirmation")), ok(now.clone())]).await;
         assert_eq!(replayed.stripe().pay(card()).await.unwrap(), state);
         assert_eq!(replayed.asked(), [format!("POST {PI}"), format!("GET {PI}/pi_1")]);
         let named = Stub::new([ok(now)]).await;
@@ -203,7 +203,7 @@ async fn a_repeat_looks_how_the_payment_stands_now() {
     }
     // The confirmation never arrived: it is sent now, under its key.
     let lost = Stub::new([
-        Says::Replay(intent("requires_confirmation")),
+        StubAnswer::Replay(intent("requires_confirmation")),
         ok(intent("requires_confirmation")),
         ok(intent("succeeded")),
     ])
@@ -233,7 +233,7 @@ async fn finding_looks_by_name_then_by_search_then_through_the_newest_and_begins
 
     let stranger = with(intent("succeeded"), "metadata", json!({}));
     let stub = Stub::new([page(json!([stranger]), false)]).await;
-    assert_eq!(stub.stripe().find(card()).await.unwrap(), None, "what a search brings is held against what was asked");
+    assert_eq!(stub.stripe().find(card()).await.unwrap(), None, "the result of a search is compared with the payment");
 
     let unsearchable = || error(400, "invalid_request_error", "x", None);
     let stub = Stub::new([
@@ -249,10 +249,10 @@ async fn finding_looks_by_name_then_by_search_then_through_the_newest_and_begins
     let stub = Stub::new([unsearchable(), page(json!([stranger]), false)]).await;
     assert_eq!(stub.stripe().find(card()).await.unwrap(), None);
     let stub = Stub::new([vec![unsearchable()], vec![page(json!([stranger]), true); 10]].concat()).await;
-    stub.stripe().find(card()).await.expect_err("it may be among those that were not looked at");
+    stub.stripe().find(card()).await.expect_err("it may be among those that were not read");
 
     let stub = Stub::new([ok(intent("requires_confirmation"))]).await;
-    stub.stripe().find(known()).await.expect_err("announced and not confirmed: neither an end, nor under way");
+    stub.stripe().find(known()).await.expect_err("created but not confirmed: neither final nor under way");
     assert_eq!(stub.asked(), [format!("GET {PI}/pi_1")]);
     let twice = json!([intent("succeeded"), with(intent("succeeded"), "id", json!("pi_2"))]);
     let stub = Stub::new([page(twice, false)]).await;

@@ -1,9 +1,9 @@
-//! The Stripe adapter against what others wrote of Stripe: `localstripe` (PyPI), which keeps payments, and
-//! `stripe-mock` (a Go module), which holds every request against Stripe's own description of its interface and
-//! remembers nothing.
+//! The Stripe adapter against other implementations of Stripe: `localstripe` (PyPI), which stores payments, and
+//! `stripe-mock` (a Go module), which validates every request against Stripe's own description of its API and stores
+//! nothing.
 //!
-//! Both are doubles, and both lack something, so a go-between fills in what is written at each. Where one cannot be
-//! installed, its tests are skipped.
+//! Both are test doubles, and both lack something, so a proxy completes their answers; the types of the two say how.
+//! If one cannot be installed, its tests are skipped.
 
 use std::{
     path::{Path, PathBuf},
@@ -79,14 +79,14 @@ async fn install_stripe_mock() -> Result<PathBuf, String> {
     Ok(program)
 }
 
-/// A peer at work. It ends with the test.
+/// A running peer. It ends with the test.
 struct Peer {
     url: String,
     _child: Child,
 }
 
 impl Peer {
-    /// Starts a program that is told its port, and waits for it.
+    /// Starts a program that takes its port as an argument, and waits for it.
     async fn start(program: &Path, arguments: impl Fn(u16) -> Vec<String>) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
         let directory = tempfile::tempdir().unwrap();
@@ -136,7 +136,7 @@ async fn stripe_mock(scheme: &str) -> Option<Peer> {
     }
 }
 
-/// Changes a request's query, and an answer by the path that was asked.
+/// Completes a request's query and the answer to it.
 trait Fill: Send + Sync + 'static {
     fn query(&self, query: &str) -> String {
         query.to_owned()
@@ -144,7 +144,7 @@ trait Fill: Send + Sync + 'static {
     fn answer(&self, status: StatusCode, path: &str, answer: &mut Value);
 }
 
-/// Stands between the adapter and a peer, and notes what was asked and how it was taken.
+/// A proxy between the adapter and a peer, which records requests and their answers.
 struct Between {
     url: String,
     log: Arc<Mutex<Vec<(String, StatusCode, Value)>>>,
@@ -198,8 +198,8 @@ impl Between {
     }
 }
 
-/// localstripe does not say how much of a payment was taken or is held, calls a card error by another type, and does
-/// not filter by time.
+/// localstripe does not report how much of a payment was captured or is held, reports a card error under another type,
+/// and does not filter by time.
 struct Localstripe;
 
 impl Fill for Localstripe {
@@ -214,7 +214,7 @@ impl Fill for Localstripe {
         fill_amounts(answer);
         if let Some(data) = answer["data"].as_array_mut() {
             data.iter_mut().for_each(fill_amounts);
-            // Stripe's order.
+            // In Stripe's order.
             data.reverse();
         }
     }
@@ -294,15 +294,15 @@ async fn with_localstripe_payments_are_made_captured_given_up_found_and_given_ba
     assert!(matches!(rest, RefundState::Refunded { .. }) && rest != part);
     assert_eq!(between.asked("POST /v1/refunds"), 2);
 
-    let books = stripe.list_payments(Timestamp(0), Timestamp(u64::MAX), None).await.unwrap();
-    let line = |order: u128| books.payments.iter().find(|line| line.of == Some((OrderId(order), 2))).unwrap();
-    assert_eq!((books.payments.len(), books.next.as_deref()), (6, None));
+    let page = stripe.list_payments(Timestamp(0), Timestamp(u64::MAX), None).await.unwrap();
+    let line = |order: u128| page.payments.iter().find(|line| line.of == Some((OrderId(order), 2))).unwrap();
+    assert_eq!((page.payments.len(), page.next.as_deref()), (6, None));
     assert_eq!((&line(6).state, line(6).refunded_minor), (&paid, 1_299));
     assert_eq!((&line(3).state, line(3).refunded_minor), (&voided, 0));
 
     let foreign = Stripe::new(StripeConfig { key: "pk_test_1".into(), ..config(&between.url) });
-    let told = foreign.unwrap().pay(payment(7, "pm_card_visa", CaptureMode::AtOnce)).await.unwrap_err();
-    assert!(told.to_string().contains("401"), "{told}");
+    let error = foreign.unwrap().pay(payment(7, "pm_card_visa", CaptureMode::AtOnce)).await.unwrap_err();
+    assert!(error.to_string().contains("401"), "{error}");
     assert!(
         between
             .log
@@ -313,7 +313,7 @@ async fn with_localstripe_payments_are_made_captured_given_up_found_and_given_ba
 }
 
 #[tokio::test]
-async fn a_notice_that_localstripe_signed_is_taken() {
+async fn a_notice_that_localstripe_signed_is_accepted() {
     let Some(peer) = localstripe().await else { return };
     let between = Between::new(&peer.url, Localstripe).await;
     let stripe = stripe_at(&between.url);
@@ -344,7 +344,8 @@ async fn a_notice_that_localstripe_signed_is_taken() {
     assert!(stripe.notice(&signature, &body, now.plus_ms(600_000)).is_err(), "too late");
 }
 
-/// stripe-mock answers with examples, whatever was asked before; what they say is replaced by what the next step needs.
+/// stripe-mock answers with examples, whatever was requested before; the proxy replaces in them what the next step
+/// needs.
 struct Mock(&'static str);
 
 impl Fill for Mock {
@@ -357,7 +358,7 @@ impl Fill for Mock {
 }
 
 #[tokio::test]
-async fn every_request_is_what_stripes_own_description_allows() {
+async fn every_request_is_allowed_by_stripes_own_description() {
     let Some(peer) = stripe_mock("http").await else { return };
     let mut asked = Vec::new();
     for status in ["requires_confirmation", "requires_capture", "succeeded", "canceled"] {
@@ -365,14 +366,14 @@ async fn every_request_is_what_stripes_own_description_allows() {
         let back = Some("https://shop.example/back".to_owned());
         let stripe = Stripe::new(StripeConfig { return_url: back, ..config(&between.url) }).unwrap();
         for capture in [CaptureMode::AtOnce, CaptureMode::Later] {
-            // What comes of it is the examples' matter.
+            // The outcome depends on the examples.
             let unnamed = payment(1, "pm_card_visa", capture);
             let named = Payment { reference: Some("pi_1".into()), ..unnamed.clone() };
             if status == "succeeded" {
                 let stood = stripe.find(named.clone()).await.unwrap();
                 assert!(
                     matches!(stood, Some(PaymentState::Captured { .. })),
-                    "the description's own example: {stood:?}"
+                    "the example of the description: {stood:?}"
                 );
             }
             for payment in [unnamed, named] {
@@ -422,10 +423,10 @@ async fn every_request_is_what_stripes_own_description_allows() {
 }
 
 #[tokio::test]
-async fn the_key_is_not_told_to_whom_nobody_vouches_for() {
-    // stripe-mock has a certificate of its own making.
+async fn the_key_is_not_sent_to_a_server_with_an_untrusted_certificate() {
+    // stripe-mock has a self-signed certificate.
     let Some(peer) = stripe_mock("https").await else { return };
     let stripe = stripe_at(&peer.url.replace("http://", "https://"));
-    let told = stripe.find(payment(1, "", CaptureMode::AtOnce)).await.unwrap_err().to_string();
-    assert!(told.contains("certificate") && !told.contains(SECRET), "{told}");
+    let error = stripe.find(payment(1, "", CaptureMode::AtOnce)).await.unwrap_err().to_string();
+    assert!(error.contains("certificate") && !error.contains(SECRET), "{error}");
 }

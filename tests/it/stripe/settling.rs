@@ -1,4 +1,4 @@
-//! What comes after paying: giving up, capturing, giving back, the books, notices; and what the adapter is made with.
+//! After the payment: voids, captures, refunds, the list of payments, notices; and the configuration of the adapter.
 
 use serde_json::{Value, json};
 use souk::{
@@ -15,12 +15,12 @@ use souk::{
 };
 
 use super::{
-    PI, Says, Stub, captured, card, config, error, failed as failed_intent, intent, known, ok, page, repayment,
+    PI, Stub, StubAnswer, captured, card, config, error, failed as failed_intent, intent, known, ok, page, repayment,
     stripe_at, voided, with,
 };
 
 #[tokio::test]
-async fn a_void_holds_also_for_what_was_never_heard_of_and_says_when_it_is_too_late() {
+async fn a_void_also_works_for_an_unknown_payment_and_reports_when_it_is_too_late() {
     let nothing = || page(json!([]), false);
     let cases = [
         (known(), vec![ok(intent("requires_capture")), ok(intent("canceled"))], voided()),
@@ -36,7 +36,11 @@ async fn a_void_holds_also_for_what_was_never_heard_of_and_says_when_it_is_too_l
             voided(),
         ),
         (card(), vec![nothing(), ok(intent("requires_confirmation")), ok(intent("canceled"))], voided()),
-        (card(), vec![nothing(), Says::Replay(intent("requires_confirmation")), ok(intent("succeeded"))], captured()),
+        (
+            card(),
+            vec![nothing(), StubAnswer::Replay(intent("requires_confirmation")), ok(intent("succeeded"))],
+            captured(),
+        ),
         (
             card(),
             vec![nothing(), error(400, "invalid_request_error", "resource_missing", Some("payment_method"))],
@@ -53,7 +57,7 @@ async fn a_void_holds_also_for_what_was_never_heard_of_and_says_when_it_is_too_l
         vec![nothing(), error(409, "idempotency_error", "x", None)],
         vec![nothing(), ok(intent("requires_confirmation")), error(400, "invalid_request_error", "x", None)],
         vec![nothing(), ok(intent("requires_confirmation")), ok(intent("requires_confirmation"))],
-        vec![nothing(), Says::Other(502, "text/html", "<html>".into())],
+        vec![nothing(), StubAnswer::Other(502, "text/html", "<html>".into())],
     ] {
         let stub = Stub::new(script).await;
         stub.stripe().void(card()).await.unwrap_err();
@@ -62,7 +66,7 @@ async fn a_void_holds_also_for_what_was_never_heard_of_and_says_when_it_is_too_l
 }
 
 #[tokio::test]
-async fn what_is_held_is_captured_once() {
+async fn a_held_payment_is_captured_once() {
     let capture = format!("POST {PI}/pi_1/capture");
     let look = format!("GET {PI}/pi_1");
     let stub = Stub::new([ok(intent("requires_capture")), ok(intent("succeeded"))]).await;
@@ -76,7 +80,7 @@ async fn what_is_held_is_captured_once() {
     assert_eq!(stub.stripe().capture(known()).await.unwrap(), captured());
     assert_eq!(stub.asked(), [look.clone(), capture, look]);
     let stub = Stub::new([ok(intent("requires_capture")), unexpected(), ok(intent("canceled"))]).await;
-    assert_eq!(stub.stripe().capture(known()).await.unwrap(), voided(), "what is held is not held for ever");
+    assert_eq!(stub.stripe().capture(known()).await.unwrap(), voided(), "a payment is not held for ever");
     let stub = Stub::new([ok(intent("requires_capture")), error(500, "api_error", "x", None)]).await;
     stub.stripe().capture(known()).await.unwrap_err();
 }
@@ -87,7 +91,7 @@ fn refund(status: &str) -> Value {
 }
 
 #[tokio::test]
-async fn money_goes_back_once() {
+async fn a_payment_is_refunded_once() {
     let reference = || "re_1".to_owned();
     let refunded = RefundState::Refunded { reference: reference() };
     let failed = |reason: &str| RefundState::Failed { reason: reason.into() };
@@ -110,7 +114,7 @@ async fn money_goes_back_once() {
         ("failed", failed("failed")),
         ("canceled", failed("canceled")),
     ] {
-        // Made before, and its key perhaps forgotten: it is found, not made again.
+        // It was created before, and its key may be forgotten: it is found, and not created again.
         let other = with(refund("failed"), "metadata", json!({"order": OrderId(7).to_string(), "refund": "2"}));
         let stub = Stub::new([page(json!([other, refund(status)]), false)]).await;
         assert_eq!(stub.stripe().refund(repayment()).await.unwrap(), state);
@@ -127,7 +131,7 @@ async fn money_goes_back_once() {
         (json!(null), json!("amount"), "invalid_amount"),
     ] {
         let refusal = json!({"error": {"type": "invalid_request_error", "code": code, "param": param}});
-        let stub = Stub::new([page(json!([]), false), Says::Json(400, refusal)]).await;
+        let stub = Stub::new([page(json!([]), false), StubAnswer::Json(400, refusal)]).await;
         assert_eq!(stub.stripe().refund(repayment()).await.unwrap(), failed(reason));
     }
     for strange in [
@@ -148,19 +152,19 @@ async fn money_goes_back_once() {
 }
 
 #[tokio::test]
-async fn the_books_are_read_page_by_page() {
+async fn the_list_of_payments_is_read_page_by_page() {
     let charged = with(intent("succeeded"), "latest_charge", json!({"id": "ch_1", "amount_refunded": 300}));
     let strangers = [
         with(with(intent("succeeded"), "metadata", json!({})), "currency", json!("eur")),
-        // Not ours, and in money that cannot be ours.
+        // Not of this shop, and in a currency that the shop cannot represent.
         with(with(intent("succeeded"), "metadata", json!({})), "currency", json!("ugx")),
     ];
     let last = with(failed_intent("requires_payment_method"), "id", json!("pi_9"));
     let stub =
         Stub::new([page(json!([charged, strangers[0], strangers[1], last]), true), page(json!([]), false)]).await;
     let stripe = stub.stripe();
-    let books = stripe.list_payments(Timestamp(1_700_000_000_999), Timestamp(1_700_000_100_001), None).await.unwrap();
-    let lines: Vec<_> = books.payments.iter().map(|line| (line.of, line.state.clone(), line.refunded_minor)).collect();
+    let listed = stripe.list_payments(Timestamp(1_700_000_000_999), Timestamp(1_700_000_100_001), None).await.unwrap();
+    let lines: Vec<_> = listed.payments.iter().map(|line| (line.of, line.state.clone(), line.refunded_minor)).collect();
     let eur = Money::new(1_299, "EUR".parse().unwrap()).unwrap();
     assert_eq!(
         lines,
@@ -170,8 +174,8 @@ async fn the_books_are_read_page_by_page() {
             (Some((OrderId(7), 2)), PaymentState::Processing { reference: "pi_9".into() }, 0),
         ]
     );
-    assert_eq!(books.next.as_deref(), Some("pi_9"));
-    let end = stripe.list_payments(Timestamp(0), Timestamp(1), books.next).await.unwrap();
+    assert_eq!(listed.next.as_deref(), Some("pi_9"));
+    let end = stripe.list_payments(Timestamp(0), Timestamp(1), listed.next).await.unwrap();
     assert_eq!((end.payments.len(), end.next), (0, None));
     let line = "?created%5Bgte%5D=1700000000&created%5Blt%5D=1700000101&expand%5B%5D=data.latest_charge&limit=100";
     assert_eq!(stub.play.lock().seen[0].line, format!("GET {PI}{line}"));
@@ -191,7 +195,7 @@ async fn the_books_are_read_page_by_page() {
 }
 
 #[test]
-fn a_notice_is_believed_under_either_live_secret_and_no_other() {
+fn a_notice_is_accepted_under_either_valid_secret_and_no_other() {
     let stripe = stripe_at(API_URL);
     let now = Timestamp(1_700_000_000_000);
     let body = json!({"id": "evt_1", "object": "event", "created": 1_700_000_000, "type": "payment_intent.succeeded", "data": {"object": intent("succeeded")}});
@@ -210,7 +214,7 @@ fn a_notice_is_believed_under_either_live_secret_and_no_other() {
 }
 
 #[tokio::test]
-async fn money_that_stripe_cannot_be_asked_for_is_not_asked_for() {
+async fn an_amount_that_stripe_does_not_accept_is_not_sent() {
     let stub = Stub::new([]).await;
     for (minor, code) in [(5_124, "KWD"), (101, "MGA"), (5, "UGX"), (1_000, "IQD")] {
         let amount = Money::new(minor, code.parse::<Currency>().unwrap()).unwrap();
