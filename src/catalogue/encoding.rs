@@ -1,5 +1,5 @@
-//! In which encoding a file is: what its first bytes say, and for CSV what all of its bytes suggest, since spreadsheets
-//! write CSV in the encoding of the computer and say nowhere which it is.
+//! Detects the encoding of a file: from its first bytes, and for CSV from all of its bytes, because spreadsheets write
+//! CSV in the encoding of the computer and do not state it.
 //!
 //! Depends on `chardetng`, `encoding_rs` and its neighbour `error`.
 
@@ -10,14 +10,14 @@ use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
 
 use crate::catalogue::error::RowError;
 
-/// How many bytes are looked at at a time.
+/// How many bytes are read at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
-/// How far the declaration of an XML file is looked for, in bytes.
+/// Within how many bytes the declaration of an XML file must end.
 const DECLARATION_BYTES: usize = 512;
-/// The longest unfinished character at the end of a chunk, in bytes.
+/// The longest incomplete character at the end of a chunk, in bytes.
 const UNFINISHED_BYTES_MAX: usize = 3;
 
-/// Files that are no text, by their first bytes.
+/// Files that are not text, by their first bytes.
 const BINARY: [(&[u8], &str); 5] = [
     (b"PK\x03\x04", "an Excel workbook (.xlsx), an OpenDocument file or a ZIP archive"),
     (b"\xd0\xcf\x11\xe0", "an Excel workbook (.xls)"),
@@ -26,20 +26,20 @@ const BINARY: [(&[u8], &str); 5] = [
     (b"%PDF", "a PDF document"),
 ];
 
-/// The encoding of a JSON Lines file: UTF-8, or what a byte order mark says.
+/// The encoding of a JSON Lines file: that of its byte order mark, or UTF-8.
 ///
 /// # Errors
-/// The source fails, or the file is no text.
+/// The source fails, or the file is not text.
 pub(super) fn of_json(input: &mut impl Read) -> io::Result<Result<&'static Encoding, RowError>> {
     let mut beginning = [0; 4];
     let length = read_up_to(input, &mut beginning)?;
     Ok(of_beginning(&beginning[..length]).map(|found| found.unwrap_or(UTF_8)))
 }
 
-/// The encoding of an XML file: what a byte order mark says, or its first line, or UTF-8.
+/// The encoding of an XML file: that of its byte order mark or its declaration, or UTF-8.
 ///
 /// # Errors
-/// The source fails, or the file is no text, or its encoding is unknown.
+/// The source fails, the file is not text, or its encoding is unknown.
 pub(super) fn of_xml(input: &mut impl Read) -> io::Result<Result<&'static Encoding, RowError>> {
     let mut beginning = [0; DECLARATION_BYTES];
     let length = read_up_to(input, &mut beginning)?;
@@ -53,14 +53,14 @@ pub(super) fn of_xml(input: &mut impl Read) -> io::Result<Result<&'static Encodi
     Ok(match (found, label) {
         (Some(found), _) => Ok(found),
         (None, None) => Ok(UTF_8),
-        (None, Some(label)) => named(label).ok_or(RowError::Encoding { guess: "an encoding that is not known" }),
+        (None, Some(label)) => named(label).ok_or(RowError::Encoding { guess: "an unknown encoding" }),
     })
 }
 
-/// The encoding of a CSV file, all of which is read.
+/// The encoding of a CSV file, which is read to its end.
 ///
 /// # Errors
-/// The source fails, or the encoding cannot be known.
+/// The source fails, or the encoding cannot be determined.
 pub(super) fn of_csv(input: &mut impl Read) -> io::Result<Result<&'static Encoding, RowError>> {
     let mut chunk = vec![0; CHUNK_BYTES];
     let mut length = read_up_to(input, &mut chunk)?;
@@ -83,7 +83,7 @@ pub(super) fn of_csv(input: &mut impl Read) -> io::Result<Result<&'static Encodi
         kept = length - whole;
         length = kept + read_up_to(input, &mut chunk[kept..])?;
     }
-    // Where some characters are UTF-8, the others are damage: their rows are refused one by one.
+    // If some characters are UTF-8, the others are damaged: their rows are refused one by one.
     if is_utf_8 || !is_other {
         return Ok(Ok(UTF_8));
     }
@@ -92,7 +92,7 @@ pub(super) fn of_csv(input: &mut impl Read) -> io::Result<Result<&'static Encodi
     Ok(if guess == WINDOWS_1252 { Ok(guess) } else { Err(RowError::Encoding { guess: guess.name() }) })
 }
 
-/// The encoding that the user names, such as `windows-1250`.
+/// The encoding with the name that the user gave, such as `windows-1250`.
 pub(super) fn named(label: &str) -> Option<&'static Encoding> {
     Encoding::for_label(label.trim().as_bytes())
 }
@@ -110,7 +110,7 @@ fn of_beginning(bytes: &[u8]) -> Result<Option<&'static Encoding>, RowError> {
     Ok(None)
 }
 
-/// How many bytes at the end may belong to a character that goes on in the next chunk.
+/// How many bytes at the end may belong to a character that continues in the next chunk.
 fn unfinished(bytes: &[u8]) -> usize {
     let tail = &bytes[bytes.len().saturating_sub(UNFINISHED_BYTES_MAX)..];
     tail.iter().position(|&byte| byte >= 0xc0).map_or(0, |at| tail.len() - at)

@@ -1,4 +1,4 @@
-//! What a row of a catalogue file says: a product with its variants, or a change to a product.
+//! The content of a row of a catalogue file: a product with its variants, or a change to a product.
 //!
 //! Depends on `domain`.
 
@@ -6,18 +6,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{ids::ProductId, money::Money, product::Details};
 
-/// What a row says.
+/// The content of a row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Row {
-    /// A product, and its variants after it.
+    /// A product, followed by its variants.
     Product(Vec<Entry>),
     /// A new price or stock.
     Change(Change),
 }
 
 impl Row {
-    /// The product and its variants; none of a change.
+    /// The product and its variants; empty for a change.
     #[must_use]
     pub fn into_entries(self) -> Vec<Entry> {
         match self {
@@ -27,24 +27,24 @@ impl Row {
     }
 }
 
-/// A product with the stock that the file gives it.
+/// A product, and its stock if the file states one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Entry {
-    /// Its id.
     pub id: ProductId,
-    /// All that is said about it; within the limits of [`Details::validate`].
+    /// The details, within the limits of [`Details::validate`].
     pub details: Details,
-    /// How many there are on hand, where the file says so.
+    /// The pieces on hand, if the file states them.
     pub stock: Option<u64>,
 }
 
-/// A change to a product that is in the shop, or to a variant.
+/// A change to a product or a variant that is in the shop.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Change {
-    /// Its id.
     pub id: ProductId,
-    /// The price from now on, where the file states one.
+    /// The new price, if the file states one.
     pub price: Option<Money>,
-    /// How many were counted, where the file states it.
+    /// The counted stock, if the file states one.
     pub stock: Option<u64>,
 }

@@ -1,5 +1,5 @@
-//! The fields of one object of a catalogue row, taken out one by one with their types checked, so that every error
-//! names its field in the words of the file.
+//! The fields of an object of a catalogue row. They are taken one by one with their types checked, so that every error
+//! names its field as it is written in the file.
 //!
 //! Depends on `domain` and its neighbours `value` and `error`.
 
@@ -8,7 +8,7 @@ use crate::{
     domain::product::ATTRIBUTES_MAX,
 };
 
-/// From here on a number with a fraction part is not exact (2^53); as an attribute it must be written as text.
+/// From here on a number with a fraction is not exact (2^53), so as an attribute it must be written as text.
 const EXACT_NUMBER_MAX: f64 = 9_007_199_254_740_992.0;
 
 /// The fields of an object that have not been taken yet.
@@ -16,13 +16,13 @@ const EXACT_NUMBER_MAX: f64 = 9_007_199_254_740_992.0;
 pub(super) struct Fields(Vec<(String, Value)>);
 
 impl Fields {
-    /// The fields of `value`: common ones and `own`, each at most once.
+    /// The fields of `value`, which may be the common ones and `own`, each at most once.
     pub(super) fn of(value: Value, own: &[&str], place: &'static str) -> Result<Self, RowError> {
         let known: Vec<&str> = FIELDS.iter().map(|(name, _)| *name).chain(own.iter().copied()).collect();
         Self::only(value, &known, place)
     }
 
-    /// The fields of `value`, all of which must be `known` and occur once.
+    /// The fields of `value`, which may be those in `known`, each at most once.
     pub(super) fn only(value: Value, known: &[&str], place: &'static str) -> Result<Self, RowError> {
         let Value::Object(fields) = value else {
             return Err(RowError::NotAnObject { found: value.described() });
@@ -38,7 +38,7 @@ impl Fields {
         Ok(Self(fields))
     }
 
-    /// Takes a field as it stands; `None` where it is absent.
+    /// Takes a field; `None` if it is absent.
     pub(super) fn take(&mut self, name: &str) -> Option<Value> {
         let at = self.0.iter().position(|(field, _)| field == name)?;
         Some(self.0.swap_remove(at).1)
@@ -49,7 +49,7 @@ impl Fields {
         self.take(name).filter(|value| *value != Value::Null)
     }
 
-    /// Takes a text as it stands, blank or not.
+    /// Takes a text, which may be blank.
     pub(super) fn any_text(&mut self, name: &str) -> Result<Option<String>, RowError> {
         match self.given(name) {
             None => Ok(None),
@@ -108,8 +108,8 @@ impl Fields {
         }
     }
 
-    /// Takes names and values: an object, or a list of `[name, value]` where names repeat. Values that are null or
-    /// blank are dropped.
+    /// Takes names and values: an object, or a list of `[name, value]` if names repeat. Values that are null or blank
+    /// are dropped.
     pub(super) fn pairs(&mut self, name: &str) -> Result<Option<Vec<(String, String)>>, RowError> {
         let expected = "an object of texts, numbers and flags";
         let too_many = |count: usize| RowError::WrongType {
@@ -119,7 +119,7 @@ impl Fields {
         };
         let pairs = match self.given(name) {
             None => return Ok(None),
-            // Held against the limit here already: what comes below takes its time with every two of them.
+            // Checked here already, because the time of what follows grows with the square of their number.
             Some(Value::Object(list)) if list.len() > ATTRIBUTES_MAX => return Err(too_many(list.len())),
             Some(Value::List(list)) if list.len() > ATTRIBUTES_MAX => return Err(too_many(list.len())),
             Some(Value::Object(fields)) => {
@@ -145,12 +145,12 @@ impl Fields {
     }
 }
 
-/// The error for a field that holds something else than it should.
+/// The error of a field with a value of the wrong kind.
 pub(super) fn wrong(field: &str, expected: &'static str, found: &Value) -> RowError {
     RowError::WrongType { field: field.into(), expected, found: found.described() }
 }
 
-/// The items of a list, all of them texts.
+/// The items of a list, all of which must be texts.
 pub(super) fn texts(name: &str, list: Vec<Value>) -> Result<Vec<String>, RowError> {
     let text = |item| match item {
         Value::Text(text) => Ok(text),
@@ -177,7 +177,7 @@ fn scalar(name: &str, value: Value) -> Result<Option<String>, RowError> {
         Value::Text(text) => text,
         Value::Flag(flag) => flag.to_string(),
         Value::Number(ref number) => match number.as_f64() {
-            // What `56.0` means is 56; a shopper would take the fraction for a mistake.
+            // `56.0` is written as 56; a shopper would take the fraction for a mistake.
             Some(decimal) if number.is_f64() && decimal.abs() < EXACT_NUMBER_MAX => decimal.to_string(),
             Some(_) if !number.is_f64() => number.to_string(),
             _ => return Err(wrong(name, "a text where the number is that large", &value)),

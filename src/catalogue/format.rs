@@ -1,19 +1,18 @@
-//! The names of the format's fields. JSON and CSV are both read by this list.
+//! The fields of the format. This list is used for both JSON and CSV.
 //!
 //! Depends on `std`.
 
-/// What the value of a field is; in a CSV file, how its cell is read.
+/// The kind of a field's value; in a CSV file it decides how the cell is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FieldKind {
-    /// A text; some fields also take a number.
+    /// A text; some fields also accept a number.
     Text,
     /// A list of texts.
     List,
-    /// A number.
     Number,
     /// `true` or `false`.
     Flag,
-    /// Names and values; in a CSV file a column for each name.
+    /// Names and values; in a CSV file there is a column for each name.
     Pairs,
 }
 

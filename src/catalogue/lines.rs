@@ -1,26 +1,27 @@
-//! Lines of a file, one at a time, with a limit: a line that is too long is passed over without being held, so that a
-//! file that is no catalogue at all (a disk image, a database dump) cannot exhaust the memory.
+//! Reads the lines of a file, one at a time, with a limit. A line that is too long is skipped without being kept in
+//! memory, so that a file that is not a catalogue (a disk image, a database dump) cannot exhaust the memory.
 //!
 //! Depends on `std` only.
 
 use std::io::{self, BufRead, ErrorKind};
 
-/// The longest row, in bytes without its line end. The longest of 33,489 real ones has under 8 KiB; a product
-/// without variants that uses up every limit of [`Details`](crate::domain::product::Details) has about half of this.
+/// The longest row, in bytes without its line ending. The longest of 33,489 real ones has under 8 KiB; a product
+/// without variants that reaches every limit of [`Details`](crate::domain::product::Details) has about half of this.
 pub const LINE_BYTES_MAX: usize = 1024 * 1024;
 
-/// The largest file of another program, in bytes: its rows are held in memory until its end. Exports are far smaller.
+/// The largest file of another program, in bytes: its rows are kept in memory until its end. Real exports are far
+/// smaller.
 pub(super) const FOREIGN_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
-/// The mark that some programs put in front of UTF-8.
+/// The byte order mark that some programs write before UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// What was found where a line was looked for.
+/// The result of reading a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
-    /// A line; it was appended to the buffer without its line end.
+    /// A line; it was appended to the buffer without its line ending.
     Line,
-    /// A line that did not fit; it was passed over, and what is in the buffer is worthless.
+    /// A line that was too long and was skipped; the content of the buffer is undefined.
     TooLong,
     /// The end of the file.
     End,
@@ -32,27 +33,27 @@ pub(super) struct Lines<R> {
     input: R,
     bytes_read: u64,
     lines_read: u64,
-    /// A line feed that follows belongs to the carriage return before it.
+    /// Whether a line feed that follows belongs to the carriage return before it.
     after_carriage_return: bool,
 }
 
 impl<R: BufRead> Lines<R> {
-    /// The lines of `input`, which stands at its beginning.
+    /// The lines of `input`, from its beginning.
     pub(super) fn new(input: R) -> Self {
         Self { input, bytes_read: 0, lines_read: 0, after_carriage_return: false }
     }
 
-    /// How many bytes of the input have been used up.
+    /// How many bytes of the input have been consumed.
     pub(super) fn bytes_read(&self) -> u64 {
         self.bytes_read
     }
 
-    /// The number of the line read last, from 1.
+    /// The number of the last line read, from 1.
     pub(super) fn number(&self) -> u64 {
         self.lines_read
     }
 
-    /// Appends the next line to `buffer`, which may hold [`LINE_BYTES_MAX`] bytes in all.
+    /// Appends the next line to `buffer`, up to [`LINE_BYTES_MAX`] bytes in total.
     pub(super) fn append_next(&mut self, buffer: &mut Vec<u8>) -> io::Result<Found> {
         let start = buffer.len();
         let mut fits = true;

@@ -7,8 +7,8 @@
 //!                         └───────▶ foreign (CSV) ──┘       demo ────┘
 //! ```
 //!
-//! Files are read and written as streams; whatever their size, one row is in memory. The format is documented in
-//! `docs/CATALOGUE.md`. May depend on `domain` and `clock` only: what is done with the entries is not known here.
+//! Files are read and written as streams: only one row is in memory, whatever their size. `docs/CATALOGUE.md` documents
+//! the format. May depend on `domain` and `clock` only; this room does not know how the entries are used.
 
 pub mod demo;
 pub mod entry;

@@ -1,8 +1,8 @@
-//! The records of a CSV file, found and read by the rules of the csv crate, of which this uses the parser itself.
+//! The records of a CSV file, parsed by the csv crate's own parser.
 //!
-//! The parser accepts every text: it drops a quote that closes a cell too early, and takes an open quote to the end of
-//! the file. So each record is compared with the file afterwards: where its cells, quoted again, are not what stands
-//! there, the record is refused, and reading goes on behind its first line.
+//! The parser accepts any text: it drops a quote that closes a cell too early, and reads an open quote to the end of
+//! the file. So each record is compared with the file afterwards: if its cells, quoted again, differ from the file, the
+//! record is refused, and reading continues after its first line.
 //!
 //! Depends on `csv-core` and its neighbour `error`.
 
@@ -12,13 +12,13 @@ use csv_core::{ReadRecordResult, Reader as Parser, ReaderBuilder};
 
 use crate::catalogue::{error::RowError, lines::LINE_BYTES_MAX};
 
-/// The mark that some programs write in front of UTF-8.
+/// The byte order mark that some programs write before UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-/// How much room the cells of a record get at first, in bytes; it doubles when it is full.
+/// The initial size of the buffer for the cells of a record, in bytes; it doubles when it is full.
 const CELLS_BYTES: usize = 4 * 1024;
-/// How many bytes of used-up input are kept before the buffer is moved to the front.
+/// How many consumed bytes the buffer keeps before the rest is moved to its front.
 const USED_BYTES_MAX: usize = 64 * 1024;
-/// How much of the beginning is looked at to find the delimiter, in bytes: a header is shorter.
+/// How much of the beginning is used to detect the delimiter, in bytes: a header is shorter.
 const BEGINNING_BYTES: usize = 64 * 1024;
 
 /// A record with the number of its first line.
@@ -30,10 +30,10 @@ pub(super) struct Records<R> {
     input: R,
     parser: Parser,
     delimiter: u8,
-    /// How many columns the header has; 0 until it is read.
+    /// The number of columns of the header; 0 until it is read.
     columns: usize,
     buffer: Vec<u8>,
-    /// Where in the buffer the next record begins.
+    /// The position in the buffer at which the next record begins.
     start: usize,
     at_end: bool,
     /// The number of the line at `start`.
@@ -44,16 +44,16 @@ pub(super) struct Records<R> {
     ends: Vec<usize>,
 }
 
-/// What the parser made of the input.
+/// The result of parsing the input.
 enum Parsed {
-    /// This many bytes are a record of this many cells.
+    /// A record of this many bytes and this many cells.
     Record(usize, usize),
     /// More than this many bytes.
     TooLong(usize),
 }
 
 impl<R: BufRead> Records<R> {
-    /// The records of `input`, which stands at its beginning.
+    /// The records of `input`, from its beginning.
     pub(super) fn new(input: R) -> Self {
         Self {
             input,
@@ -83,18 +83,18 @@ impl<R: BufRead> Records<R> {
         Ok(&self.buffer[self.start..])
     }
 
-    /// From now on cells are separated by this.
+    /// Sets the delimiter between cells.
     pub(super) fn set_delimiter(&mut self, delimiter: u8) {
         self.delimiter = delimiter;
         self.parser = ReaderBuilder::new().delimiter(delimiter).build();
     }
 
-    /// The number of cells that a row must have.
+    /// Sets the number of cells that a row must have.
     pub(super) fn set_columns(&mut self, columns: usize) {
         self.columns = columns;
     }
 
-    /// Passes over the line at which the reading stands.
+    /// Skips the current line.
     ///
     /// # Errors
     /// The source fails.
@@ -113,12 +113,12 @@ impl<R: BufRead> Records<R> {
         }
     }
 
-    /// How many bytes are used up.
+    /// How many bytes have been consumed.
     pub(super) fn bytes_read(&self) -> u64 {
         self.bytes_read
     }
 
-    /// The number of the line at which the reading stands.
+    /// The number of the current line.
     pub(super) fn line(&self) -> u64 {
         self.line
     }
@@ -160,14 +160,14 @@ impl<R: BufRead> Records<R> {
         Ok(Some((line, texts)))
     }
 
-    /// Whether the cells are what stands in the file.
+    /// Checks that the cells are what the file contains.
     fn check(&self, raw: &[u8], cells: &[&[u8]], line: u64) -> Result<(), RowError> {
         let lines = line_count(raw);
         match quoting(raw, cells, self.delimiter) {
             Quoting::Open => Err(RowError::QuoteOpen { last: line + lines - 1, lines }),
             Quoting::Broken if lines > 1 => Err(RowError::QuoteOpen { last: line + lines - 1, lines }),
             Quoting::Broken => Err(RowError::QuoteInside),
-            // Every line is a whole row by itself: a quote that was meant as an inch mark looks like this.
+            // If every line is a complete row by itself, a quote was probably meant as an inch mark.
             Quoting::Right if lines > 1 && self.columns > 2 && self.each_line_is_a_row(raw) => {
                 Err(RowError::QuoteOpen { last: line + lines - 1, lines })
             }
@@ -223,10 +223,10 @@ impl<R: BufRead> Records<R> {
         }
     }
 
-    /// Moves on by this many bytes of the buffer.
+    /// Consumes this many bytes of the buffer.
     fn consume(&mut self, bytes: usize) {
         for &byte in &self.buffer[self.start..self.start + bytes] {
-            // CRLF ends one line, and so does either of the two alone.
+            // CRLF ends one line, and so does either of the two by itself.
             self.line += u64::from(byte == b'\r' || (byte == b'\n' && !self.after_carriage_return));
             self.after_carriage_return = byte == b'\r';
         }
@@ -281,11 +281,11 @@ enum Quoting {
     Right,
     /// The last quote of the record is not closed.
     Open,
-    /// Something follows a closing quote.
+    /// A closing quote is followed by more text.
     Broken,
 }
 
-/// Compares the cells, quoted again, with the bytes they were read from.
+/// Compares the cells, quoted again, with the bytes from which they were read.
 fn quoting(raw: &[u8], cells: &[&[u8]], delimiter: u8) -> Quoting {
     let mut rest = raw;
     for (at, cell) in cells.iter().enumerate() {

@@ -1,8 +1,8 @@
-//! One row of a catalogue file and what it says: a product, or a product and its variants. The format is documented in
+//! One row of a catalogue file: a product, or a product and its variants. The format is documented in
 //! `docs/CATALOGUE.md`; `format.rs` lists its fields.
 //!
-//! A row is taken whole or refused whole. A field that the format does not have is refused too: it is most often a slip
-//! of the pen, and a slip that vanishes silently is found only by customers.
+//! A row is imported or refused as a whole. A field that the format does not have is refused, too: it is most often a
+//! typing error, and if it were ignored only customers would find it.
 //!
 //! Depends on `domain` and its neighbours.
 
@@ -21,7 +21,7 @@ use crate::{
     domain::product::Details,
 };
 
-/// The change to a product that a row of a file without titles describes.
+/// Reads the change to a product from a row of a file without titles.
 pub(super) fn change_of(row: Value) -> Result<Change, RowError> {
     let mut fields = Fields::of(row, &[], "a change")?;
     let id = fields.text("id")?.ok_or(RowError::Missing { field: "id" })?;
@@ -32,19 +32,19 @@ pub(super) fn change_of(row: Value) -> Result<Change, RowError> {
     Ok(change)
 }
 
-/// Reads one line of a JSON Lines file: the product first, its variants after it.
+/// Reads one line of a JSON Lines file: the product first, followed by its variants.
 ///
 /// # Errors
-/// The first thing found wrong; nothing of the row is to be used then.
+/// The first error that is found; nothing of the row may be used then.
 pub fn parse(line: &str) -> Result<Vec<Entry>, RowError> {
-    // Somebody who writes one JSON array is told so, not that its first line ends too early.
+    // A JSON array on several lines gets a message of its own, not that its first line ends too early.
     if line.trim_start().starts_with('[') {
         return Err(RowError::NotAnObject { found: "a list; write one object a line, without [ and ]".into() });
     }
     entries_of(serde_json::from_str(line).map_err(|error| RowError::of_json(&error))?)
 }
 
-/// The product that a row tells, and its variants after it.
+/// The product of a row, followed by its variants.
 pub(super) fn entries_of(row: Value) -> Result<Vec<Entry>, RowError> {
     let mut fields = Fields::of(row, &ROW_FIELDS, "a catalogue row")?;
     let id = fields.text("id")?.ok_or(RowError::Missing { field: "id" })?;

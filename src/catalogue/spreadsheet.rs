@@ -1,5 +1,4 @@
-//! What a spreadsheet destroys when it takes an id, a barcode or a size for a number or a date, as far as it can be
-//! seen.
+//! Detects the damage that a spreadsheet does when it takes an id, a barcode or a size for a number or a date.
 //!
 //! Depends on `std`.
 
@@ -56,27 +55,27 @@ const MONTHS: [&str; 47] = [
 
 /// The lengths of the barcodes with a check digit: EAN-8, UPC-A, EAN-13, GTIN-14.
 const GTIN_DIGITS: [usize; 4] = [8, 12, 13, 14];
-/// The digits that a spreadsheet keeps of a number.
+/// How many digits of a number a spreadsheet keeps.
 const EXACT_DIGITS: usize = 15;
 
-/// Why a cell cannot hold what it once held.
+/// Why a cell does not contain its original value any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Damage {
     /// `#REF!`, `#N/A`: the formula in the cell failed.
     FormulaError,
-    /// `5.90123E+12`: digits are lost.
+    /// `5.90123E+12`: digits have been lost.
     Scientific,
     /// `1-Mar`: it was something like `1-3`.
     Date,
     /// `TRUE`: it was a word or a formula.
     Flag,
-    /// `12345678901234500000`: digits after the fifteenth became zeros.
+    /// `12345678901234500000`: the digits after the fifteenth have become zeros.
     Rounded,
-    /// A barcode whose check digit is right with zeros in front only.
+    /// A barcode whose check digit is right only with leading zeros.
     LeadingZeros,
 }
 
-/// Damage to any cell.
+/// Damage to any kind of cell.
 pub(super) fn of_cell(cell: &str) -> Option<Damage> {
     let mark = cell.strip_prefix('#')?;
     let error = mark.ends_with(['!', '?']) && mark.chars().all(|c| c.is_uppercase() || "!?/0¡¿".contains(c));
@@ -84,7 +83,7 @@ pub(super) fn of_cell(cell: &str) -> Option<Damage> {
     (error || only_marks || ["N/A", "NV", "N/D", "N/V"].contains(&mark)).then_some(Damage::FormulaError)
 }
 
-/// Damage to a cell that names something: an id, a SKU, a part number, a barcode.
+/// Damage to a cell that identifies something: an id, a SKU, a part number, a barcode.
 pub(super) fn of_name(cell: &str) -> Option<Damage> {
     let digits_only = cell.bytes().all(|byte| byte.is_ascii_digit());
     if is_scientific(cell) {
@@ -98,12 +97,12 @@ pub(super) fn of_name(cell: &str) -> Option<Damage> {
     }
 }
 
-/// Damage to a cell that holds a size or another option, where `1-3` is common.
+/// Damage to a cell with a size or another option, where `1-3` is common.
 pub(super) fn of_size(cell: &str) -> Option<Damage> {
     is_date(cell).then_some(Damage::Date)
 }
 
-/// Damage to a barcode, beside that of [`of_name`].
+/// Damage to a barcode, in addition to that of [`of_name`].
 pub(super) fn of_barcode(code: &str) -> Option<Damage> {
     let digits_only = !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_digit());
     if !digits_only || code.len() >= 12 || code.len() == 8 || code.len() < 7 || is_isbn_10(code) {
@@ -124,7 +123,7 @@ fn is_scientific(cell: &str) -> bool {
 fn is_date(cell: &str) -> bool {
     let parts: Vec<&str> = cell.split(['-', '.', ' ', '/']).filter(|part| !part.is_empty()).collect();
     let number = |part: &str| (1..=4).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
-    // Spreadsheets write `Mar` or `mars`; a SKU such as `12-MAR` is somebody's own.
+    // Spreadsheets write `Mar` or `mars`; `12-MAR` is more likely a SKU.
     let month =
         |part: &str| part.chars().skip(1).all(char::is_lowercase) && MONTHS.contains(&part.to_lowercase().as_str());
     let separated = cell.contains(['-', '.', '/']);
@@ -161,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_spreadsheet_destroyed_is_seen_and_other_names_are_left_alone() {
+    fn damage_by_a_spreadsheet_is_detected_and_other_cells_are_not() {
         for cell in ["#REF!", "#NAME?", "#N/A", "#VALUE!", "#DIV/0!", "#BEZUG!", "#####", "#NV"] {
             assert_eq!(of_cell(cell), Some(Damage::FormulaError), "{cell}");
         }

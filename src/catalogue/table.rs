@@ -1,8 +1,8 @@
-//! CSV: a header that names columns as the fields of a row are named, and rows that become the same values a JSON line
-//! yields, so that there is one set of rules for both.
+//! CSV tables: a header whose columns have the names of a row's fields, and rows that become the same values as a JSON
+//! line, so that one set of rules applies to both.
 //!
 //! Lists are separated by `|`, the levels of a category by ` > `; attributes and options have a column each. A variant
-//! is a row below its parent's: the two are one row of the format and are taken or refused together.
+//! is a row below its parent's: together they are one row of the format and are imported or refused together.
 //!
 //! Depends on its neighbours.
 
@@ -18,26 +18,26 @@ use crate::{
     domain::product::VARIANTS_MAX,
 };
 
-/// What stands between the items of a list in one cell.
+/// The separator between the items of a list in one cell.
 const ITEM_SEPARATOR: char = '|';
 
-/// What the name of a column for one attribute begins with.
+/// The prefix of the columns for attributes.
 const ATTRIBUTE_PREFIX: &str = "attribute.";
 
-/// What the name of a column for one option of variants begins with.
+/// The prefix of the columns for the options of variants.
 const OPTION_PREFIX: &str = "option.";
 
-/// The columns of a file that changes the price or the stock of products that are there.
+/// The columns of a file that changes the price or the stock of existing products.
 const CHANGE_FIELDS: [&str; 4] = ["id", "price_minor", "currency", "stock"];
 
-/// What a cell of a column holds.
+/// The meaning of a column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Column {
     Field(&'static str, FieldKind),
     Attribute(String),
     Option(String),
     VariantOf,
-    /// A column without a name, in which nothing may stand.
+    /// A column without a name; its cells must be empty.
     Nameless,
 }
 
@@ -63,30 +63,30 @@ impl Column {
 #[derive(Debug)]
 pub(super) struct Header {
     columns: Vec<Column>,
-    /// Whether a decimal comma is one: where cells are separated by semicolons, it is how numbers are written.
+    /// Whether numbers have a decimal comma, which is usual where cells are separated by semicolons.
     decimal_comma: bool,
 }
 
-/// One CSV row: the row of a product, or a variant for the row above it.
+/// One CSV row: a product, or a variant of the product above it.
 #[derive(Debug)]
 pub(super) enum TableRow {
-    /// The fields of a row.
+    /// The fields of a product's row.
     Product(Vec<(String, Value)>),
-    /// The id of the parent and an element of its `variants`.
+    /// The id of the parent, and an element of its `variants`.
     Variant(String, Value),
-    /// The fields of a change to a product that is there.
+    /// The fields of a change to an existing product.
     Change(Vec<(String, Value)>),
-    /// Nothing but empty cells, or the header again.
+    /// Only empty cells, or the header again.
     Empty,
 }
 
-/// How many of these names are columns of the format: how well a delimiter fits.
+/// How many of these names are columns of the format. It measures how well a delimiter fits.
 pub(super) fn known_names(names: &[String]) -> usize {
     names.iter().filter(|name| !matches!(Column::of(name.trim()), None | Some(Column::Nameless))).count()
 }
 
 impl Header {
-    /// The columns that the first record of a file names.
+    /// Reads the columns from the first record of a file.
     pub(super) fn parse(names: &[String], delimiter: u8) -> Result<Self, RowError> {
         let mut columns = Vec::with_capacity(names.len());
         for name in names.iter().map(|name| name.trim()) {
@@ -104,7 +104,7 @@ impl Header {
         }
     }
 
-    /// How many columns there are.
+    /// The number of columns.
     pub(super) fn len(&self) -> usize {
         self.columns.len()
     }
@@ -113,7 +113,7 @@ impl Header {
         self.columns.iter().any(|column| matches!(column, Column::Field(field, _) if *field == name))
     }
 
-    /// Whether the file has no column but an id and what a change may say.
+    /// Whether the file has only an id and the columns of a change.
     fn is_change(&self) -> bool {
         let may = |column: &Column| match column {
             Column::Field(name, _) => CHANGE_FIELDS.contains(name),
@@ -123,9 +123,9 @@ impl Header {
         !self.has("title") && (self.has("stock") || self.has("price_minor")) && self.columns.iter().all(may)
     }
 
-    /// What one record says. An empty cell says nothing.
+    /// The content of one record. Empty cells are ignored.
     pub(super) fn row(&self, cells: &[String]) -> Result<TableRow, RowError> {
-        // Files that were joined have the header again.
+        // A file that was joined from several has the header several times.
         let named = |(column, cell): (&Column, &String)| Column::of(cell.trim()).as_ref() == Some(column);
         let is_header = cells.len() == self.columns.len() && self.columns.iter().zip(cells).all(named);
         if is_header || cells.iter().all(|cell| cell.trim().is_empty()) {
@@ -146,7 +146,7 @@ impl Header {
             match column {
                 Column::Field(name, kind) => {
                     check(name, text)?;
-                    // Only in a description may blanks at its ends have a meaning.
+                    // Only in a description can blanks at the ends have a meaning.
                     let text = if *name == "description" { cell } else { text };
                     fields.push(((*name).into(), self.value(name, *kind, text)));
                 }
@@ -168,7 +168,7 @@ impl Header {
         if !attributes.is_empty() {
             fields.push(("attributes".into(), Value::Object(attributes)));
         }
-        // On the row of a product, options are a field that it does not have, and are refused as such.
+        // A product's row does not have options, so they are refused as an unknown field.
         if !options.is_empty() {
             fields.push(("options".into(), Value::Object(options)));
         }
@@ -182,7 +182,7 @@ impl Header {
     fn value(&self, name: &str, kind: FieldKind, text: &str) -> Value {
         match kind {
             FieldKind::List => list(text),
-            // Minor units have no fraction: a comma in them is most likely a price in major units.
+            // Minor units have no fraction: a comma in them most likely means a price in major units.
             FieldKind::Number if self.decimal_comma && name == "rating" => number(&text.replacen(',', ".", 1)),
             FieldKind::Number => number(text),
             FieldKind::Flag => flag(text),
@@ -191,7 +191,7 @@ impl Header {
     }
 }
 
-/// The row of a product that waits for the rows of its variants.
+/// A product's row that waits for the rows of its variants.
 #[derive(Debug)]
 pub(super) struct Waiting {
     line: u64,
@@ -200,25 +200,25 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    /// A product whose row stands in `line`.
+    /// A product whose row is on `line`.
     pub(super) fn new(line: u64, fields: Vec<(String, Value)>) -> Self {
         Self { line, fields, variants: Vec::new() }
     }
 
-    /// Adds a variant, which must be one of this product.
+    /// Adds a variant, which must belong to this product.
     pub(super) fn add(&mut self, parent: String, variant: Value) -> Result<(), RowError> {
         let mine = |(name, value): &(String, Value)| name == "id" && *value == Value::text(&parent);
         if !self.fields.iter().any(mine) {
             return Err(RowError::ParentElsewhere { parent });
         }
-        // One more than is allowed is kept, so that the row is refused with the rule it breaks.
+        // One more than allowed is kept, so that the row is refused because of this rule.
         if self.variants.len() <= VARIANTS_MAX {
             self.variants.push(variant);
         }
         Ok(())
     }
 
-    /// The line of the product, and the whole row.
+    /// The line of the product, and the complete row.
     pub(super) fn complete(mut self) -> (u64, Value) {
         if !self.variants.is_empty() {
             self.fields.push(("variants".into(), Value::List(self.variants)));
@@ -232,7 +232,7 @@ fn check(field: &str, text: &str) -> Result<(), RowError> {
     check_cell(field, field, text)
 }
 
-/// Refuses a cell that a spreadsheet has damaged; its column has the meaning of a field of our own.
+/// Refuses a cell that a spreadsheet has damaged. `field` is our field with the same meaning as the column.
 pub(super) fn check_cell(column: &str, field: &str, text: &str) -> Result<(), RowError> {
     if text.contains('\u{fffd}') {
         return Err(RowError::LostCharacter { field: column.into() });
@@ -273,7 +273,7 @@ fn damaged(field: &str, found: &str, damage: Option<Damage>) -> Result<(), RowEr
     Err(RowError::Damaged { field: field.into(), found: found.into(), damage })
 }
 
-/// The text in `="00123"`, with which programs keep spreadsheets from taking it for a number.
+/// The text in `="00123"`, a form by which programs keep spreadsheets from reading it as a number.
 pub(super) fn unprotected(text: &str) -> &str {
     text.strip_prefix("=\"").and_then(|text| text.strip_suffix('"')).map_or(text, str::trim)
 }
@@ -283,7 +283,7 @@ fn list(cell: &str) -> Value {
     Value::List(items.map(Value::text).collect())
 }
 
-/// What is not written with digits stays text, which the rule of the field then refuses as it stands.
+/// Anything that is not written with digits stays a text, which the rule of the field then refuses.
 fn number(cell: &str) -> Value {
     let plain = cell.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'.'));
     let whole = cell.parse::<u64>().map(Number::from).ok();

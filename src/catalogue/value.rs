@@ -1,5 +1,6 @@
-//! A JSON value that keeps what a catalogue row needs and `serde_json::Value` drops: the order of an object's fields
-//! (attributes are shown in the order of the file) and fields that occur twice (an error to report).
+//! A JSON value that keeps two things that a catalogue row needs and `serde_json::Value` drops: the order of an
+//! object's fields, because attributes are shown in the order of the file, and repeated fields, because they are an
+//! error to report.
 //!
 //! Depends on `serde` and `serde_json`.
 
@@ -11,23 +12,19 @@ use serde::{
 };
 use serde_json::Number;
 
-/// The longest piece of a value that an error message repeats, in characters: enough to find it in the file.
+/// The longest part of a value that an error message quotes, in characters: enough to find it in the file.
 const EXCERPT_CHARACTERS_MAX: usize = 60;
 
-/// A JSON value with its object fields in order.
+/// A JSON value that keeps the order of fields.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Value {
-    /// `null`.
     Null,
     /// `true` or `false`.
     Flag(bool),
-    /// A number.
     Number(Number),
-    /// A text.
     Text(String),
-    /// A list.
     List(Vec<Value>),
-    /// An object: its fields in order, repeated ones included.
+    /// An object: its fields in order, including repeated ones.
     Object(Vec<(String, Value)>),
 }
 
@@ -42,7 +39,7 @@ impl Value {
         Self::List(texts.iter().map(Self::text).collect())
     }
 
-    /// What an error message says of the value: its kind and its beginning.
+    /// The value in an error message: its kind and its beginning.
     pub(super) fn described(&self) -> String {
         match self {
             Self::Null => "null".into(),

@@ -1,8 +1,8 @@
-//! Writes catalogue files: JSON Lines in the format that [`read`](crate::catalogue::read) reads, so that what is
-//! written and read again is the same to the letter.
+//! Writes catalogue files: JSON Lines in the format that [`read`](crate::catalogue::read) reads, so that a catalogue is
+//! identical after an export and an import.
 //!
-//! A product and its variants become one row where the variants come right behind it. Where they do not, or where one
-//! row could not say the same, each has a row of its own: the product refers to its variants, a variant names its
+//! A product and its variants become one row if the variants follow the product directly. If they do not, or if one row
+//! could not express the same, each has a row of its own: the product refers to its variants, and a variant names its
 //! parent.
 //!
 //! Depends on `domain` and its neighbours.
@@ -28,19 +28,17 @@ use crate::{
 
 /// Why an entry cannot be written.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum WriteError {
-    /// The destination fails.
+    /// The output fails.
     #[error("the catalogue file cannot be written: {0}")]
     Output(#[from] io::Error),
-    /// No reader would take the row.
+    /// No reader would accept the row.
     #[error("the row of product {product} would be longer than {LINE_BYTES_MAX} bytes")]
-    TooLong {
-        /// The product.
-        product: ProductId,
-    },
+    TooLong { product: ProductId },
 }
 
-/// Writes entries as JSON Lines. What is written last may be held back until [`Writer::finish`].
+/// Writes entries as JSON Lines. The last entries may be held back until [`Writer::finish`].
 #[derive(Debug)]
 pub struct Writer<W> {
     output: W,
@@ -49,15 +47,15 @@ pub struct Writer<W> {
 }
 
 impl<W: Write> Writer<W> {
-    /// Writes to `output`, which does well to have a buffer.
+    /// Writes to `output`, which should be buffered.
     pub fn new(output: W) -> Self {
         Self { output, parent: None, children: Vec::new() }
     }
 
-    /// Writes an entry, a product before its variants.
+    /// Writes an entry. A product comes before its variants.
     ///
     /// # Errors
-    /// [`WriteError`]; the file is then incomplete.
+    /// [`WriteError`]; the file is incomplete then.
     pub fn write(&mut self, entry: Entry) -> Result<(), WriteError> {
         let belongs = self.parent.as_ref().is_some_and(|parent| lists(parent, &self.children, &entry));
         if belongs {
@@ -73,17 +71,17 @@ impl<W: Write> Writer<W> {
         }
     }
 
-    /// Writes what was held back and hands the output back, flushed.
+    /// Writes the entries that were held back and returns the output, flushed.
     ///
     /// # Errors
-    /// [`WriteError`]; the file is then incomplete.
+    /// [`WriteError`]; the file is incomplete then.
     pub fn finish(mut self) -> Result<W, WriteError> {
         self.write_family()?;
         self.output.flush()?;
         Ok(self.output)
     }
 
-    /// Writes the product that was held back and those of its variants that have come.
+    /// Writes the product that was held back, with those of its variants that have followed.
     fn write_family(&mut self) -> Result<(), WriteError> {
         let Some(parent) = self.parent.take() else { return Ok(()) };
         let children = std::mem::take(&mut self.children);
@@ -109,26 +107,26 @@ impl<W: Write> Writer<W> {
 }
 
 impl Writer<Vec<u8>> {
-    /// How many bytes wait to be taken out.
+    /// How many bytes can be taken.
     #[must_use]
     pub fn written(&self) -> usize {
         self.output.len()
     }
 
-    /// Takes out what is written so far, whole lines.
+    /// Takes the bytes written so far, which are whole lines.
     pub fn take(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.output)
     }
 }
 
-/// Whether `entry` is a variant that `parent` lists and that has not come yet.
+/// Whether `entry` is a variant that `parent` lists and that has not been written yet.
 fn lists(parent: &Entry, children: &[Entry], entry: &Entry) -> bool {
     entry.details.variant_of.as_ref() == Some(&parent.id)
         && parent.details.variants.iter().any(|variant| variant.product == entry.id)
         && children.iter().all(|child| child.id != entry.id)
 }
 
-/// The row of a product and its variants, where reading it yields just these entries again.
+/// The row of a product and its variants, if reading it yields exactly these entries.
 fn family_line(parent: &Entry, children: &[Entry]) -> Option<Vec<u8>> {
     let mut told = vec![parent];
     let mut elements = Vec::with_capacity(parent.details.variants.len());
@@ -151,7 +149,7 @@ fn line_of(row: &Value) -> Result<Vec<u8>, WriteError> {
     serde_json::to_vec(row).map_err(|error| WriteError::Output(error.into()))
 }
 
-/// The fields of an object under construction, in the order in which they are written.
+/// The fields of an object, in the order in which they are written.
 #[derive(Default)]
 struct Fields(Vec<(String, Value)>);
 
@@ -178,7 +176,7 @@ impl Fields {
         self.add("thumbnail_url", thumbnail.map_or(Value::Null, picture_value));
     }
 
-    /// The rating and the stock, which no variant has from its parent.
+    /// The rating and the stock, which a variant does not inherit.
     fn add_numbers(&mut self, entry: &Entry) {
         if let Some(rating) = entry.details.imported_rating {
             self.add("rating", Number::from_f64(stars(rating)).map_or(Value::Null, Value::Number));
@@ -190,7 +188,7 @@ impl Fields {
     }
 }
 
-/// The row of an entry with these elements as its variants.
+/// The row of an entry with these variants.
 fn row_of(entry: &Entry, variants: Vec<Value>) -> Value {
     let details = &entry.details;
     let mut fields = Fields::default();
@@ -226,7 +224,7 @@ fn row_of(entry: &Entry, variants: Vec<Value>) -> Value {
     Value::Object(fields.0)
 }
 
-/// A variant in the row of its parent: what it does not have from there.
+/// A variant in its parent's row: only what it does not inherit.
 fn element(parent: &Entry, variant: &Variant, child: &Entry) -> Value {
     let (from, details) = (&parent.details, &child.details);
     let mut fields = Fields::default();
@@ -274,14 +272,14 @@ fn add_pictures(fields: &mut Fields, from: &Details, details: &Details) {
     }
 }
 
-/// The attributes that a variant has neither from its parent nor from its options.
+/// The attributes that a variant inherits neither from its parent nor from its options.
 fn own_attributes(from: &Details, variant: &Variant, details: &Details) -> Vec<(String, String)> {
     let inherited = variant::attributes(from, &variant.options);
     let own = details.attributes.iter().filter(|pair| pair.0 != "sku" && !inherited.contains(pair));
     own.cloned().collect()
 }
 
-/// A variant that has a row of its own.
+/// A reference to a variant with a row of its own.
 fn reference(variant: &Variant) -> Value {
     let mut fields = Fields::default();
     fields.add_text("product", variant.product.as_str());
@@ -289,7 +287,7 @@ fn reference(variant: &Variant) -> Value {
     Value::Object(fields.0)
 }
 
-/// Names and values: an object, or a list of pairs where a name repeats, which an object cannot say.
+/// Names and values: an object, or a list of pairs if a name repeats, which an object does not allow.
 fn pairs_of(pairs: &[(String, String)]) -> Value {
     let repeats =
         pairs.iter().enumerate().any(|(at, (name, _))| pairs[..at].iter().any(|(earlier, _)| earlier == name));

@@ -1,4 +1,4 @@
-//! Demo products: computers and what is connected to them.
+//! Demo products: computers and their accessories.
 //!
 //! Depends on its neighbour `recipe`.
 

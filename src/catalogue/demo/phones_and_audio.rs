@@ -1,4 +1,4 @@
-//! Demo products: phones, what belongs to them, what is worn and what is heard.
+//! Demo products: phones and accessories, wearables and audio.
 //!
 //! Depends on its neighbour `recipe`.
 

@@ -1,5 +1,5 @@
-//! The dice of the demo catalogue: SplitMix64 (Steele, Lea and Flood, 2014), which is a few lines, the same on every
-//! machine for ever, and good enough to choose colours.
+//! The random numbers of the demo catalogue: SplitMix64 (Steele, Lea and Flood, 2014). It is a few lines, gives the
+//! same numbers on every machine for ever, and is good enough to choose colours.
 //!
 //! Depends on `std` only.
 
@@ -11,7 +11,7 @@ const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 pub(super) struct Random(u64);
 
 impl Random {
-    /// The dice of one product of the catalogue of `seed`.
+    /// The numbers for one product of the catalogue of `seed`.
     pub(super) fn new(seed: u64, number: u64) -> Self {
         Self(mixed(mixed(seed) ^ number.wrapping_mul(STEP)))
     }
@@ -21,23 +21,23 @@ impl Random {
         mixed(self.0)
     }
 
-    /// A number from 0 to below `bound`; 0 where that is nothing.
+    /// A number from 0 to below `bound`; 0 if `bound` is 0.
     pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound.max(1)
     }
 
-    /// A place in a list of that length.
+    /// An index into a list of this length.
     pub(super) fn index(&mut self, length: usize) -> usize {
         usize::try_from(self.below(length as u64)).unwrap_or(0)
     }
 
-    /// One of the items, or nothing to say where there are none.
+    /// One of the items, or an empty text if there are none.
     pub(super) fn pick(&mut self, items: &[&'static str]) -> &'static str {
         let at = self.index(items.len());
         items.get(at).copied().unwrap_or_default()
     }
 
-    /// Whether something happens that happens so often in a thousand times.
+    /// True with a probability of `permille` in a thousand.
     pub(super) fn chance(&mut self, permille: u64) -> bool {
         self.below(1_000) < permille
     }

@@ -1,35 +1,36 @@
-//! How products of one category are made up: what they may be made of, and texts with gaps for it.
+//! Recipes for the products of one category: the possible values of their traits, and texts with placeholders for
+//! these.
 //!
 //! Depends on its neighbour `random`.
 
 use super::random::Random;
 
-/// A category and how its products are made up.
+/// A category, and how its products are generated.
 #[derive(Debug)]
 pub(super) struct Recipe {
     /// The path of the category.
     pub(super) category: [&'static str; 3],
-    /// The title, with gaps.
+    /// The title, with placeholders.
     pub(super) title: &'static str,
-    /// The brands that make such things.
+    /// The brands of such products.
     pub(super) brands: &'static [&'static str],
-    /// Names of models; `#` becomes a number. Empty where models have no names.
+    /// Names of models; `#` becomes a number. Empty if models have no names.
     pub(super) models: &'static [&'static str],
-    /// The cheapest and the dearest, in rupees.
+    /// The lowest and the highest price, in rupees.
     pub(super) price_rupees: (u64, u64),
-    /// What a product of this kind has.
+    /// The traits of such a product.
     pub(super) traits: &'static [Trait],
-    /// First sentences, with gaps.
+    /// First sentences, with placeholders.
     pub(super) openings: &'static [&'static str],
-    /// Sentences about it, with gaps.
+    /// Sentences about details, with placeholders.
     pub(super) details: &'static [&'static str],
-    /// Last sentences, with gaps.
+    /// Last sentences, with placeholders.
     pub(super) closings: &'static [&'static str],
-    /// The sizes it is made in; empty where it has none.
+    /// The sizes in which it is made; empty if it has none.
     pub(super) sizes: &'static [&'static str],
 }
 
-/// One thing that a product has, and what it may be.
+/// A trait of a product, and its possible values.
 #[derive(Debug)]
 pub(super) struct Trait {
     name: &'static str,
@@ -39,28 +40,28 @@ pub(super) struct Trait {
 
 #[derive(Debug, Clone, Copy)]
 enum Order {
-    /// From the worst to the best, so that the dear product is the better one.
+    /// The values go from the worst to the best, so that a more expensive product is better.
     Rising,
-    /// A matter of taste.
+    /// The values are a matter of taste.
     Free,
 }
 
-/// A trait whose values are told from the worst to the best.
+/// A trait whose values go from the worst to the best.
 pub(super) const fn rising(name: &'static str, values: &'static [&'static str]) -> Trait {
     Trait { name, values, order: Order::Rising }
 }
 
-/// A trait that is a matter of taste.
+/// A trait whose values are a matter of taste.
 pub(super) const fn free(name: &'static str, values: &'static [&'static str]) -> Trait {
     Trait { name, values, order: Order::Free }
 }
 
-/// What one product was given.
+/// The traits of one product.
 #[derive(Debug)]
 pub(super) struct Traits(Vec<(&'static str, String)>);
 
 impl Recipe {
-    /// Makes up a product of this quality.
+    /// Chooses the traits of a product of this quality.
     pub(super) fn traits(&self, quality_permille: u64, random: &mut Random) -> Traits {
         let mut traits = vec![("brand", random.pick(self.brands).to_string())];
         if !self.models.is_empty() {
@@ -79,10 +80,10 @@ impl Recipe {
 }
 
 impl Trait {
-    /// The value that fits the quality, or the next worse or better one.
+    /// The value for this quality, or one next to it.
     fn near(&self, quality_permille: u64, random: &mut Random) -> &'static str {
         let count = self.values.len() as u64;
-        // The value in the middle of its share of the qualities is certain; at the edges, its neighbour is as likely.
+        // A quality in the middle of a value's share always gets that value; at the edges, the neighbour is as likely.
         let place = (quality_permille * count + random.below(1_000)).saturating_sub(500) / 1_000;
         let at = usize::try_from(place).unwrap_or(0).min(self.values.len().saturating_sub(1));
         self.values.get(at).copied().unwrap_or_default()
@@ -90,19 +91,19 @@ impl Trait {
 }
 
 impl Traits {
-    /// What was given under this name.
+    /// The value of this trait.
     pub(super) fn value(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(given, _)| *given == name).map(|(_, value)| value.as_str())
     }
 
-    /// All but the brand, which is no attribute.
+    /// All traits but the brand, which is not an attribute.
     pub(super) fn attributes(&self) -> Vec<(String, String)> {
         let attributes = self.0.iter().filter(|(name, _)| *name != "brand");
         attributes.map(|(name, value)| ((*name).to_string(), value.clone())).collect()
     }
 
-    /// The text with its gaps filled: `{ram}` with the trait `ram`, `{~color}` with the trait `color` in small letters.
-    /// A gap that nothing fits stays, for a test to find.
+    /// Fills the placeholders of a text: `{ram}` with the trait `ram`, `{~color}` with the trait `color` in lower case.
+    /// A placeholder without a trait stays; a test looks for such.
     pub(super) fn fill(&self, text: &str) -> String {
         let mut filled = String::with_capacity(text.len() * 2);
         let mut rest = text;
@@ -124,7 +125,7 @@ impl Traits {
     }
 }
 
-/// Whether the article "a" at the end of the text must become "an" before this value. "USB" and its like are spoken
+/// Whether the article "a" at the end of the text must become "an" before this value. "USB" and the like are pronounced
 /// "you".
 fn wants_an(text: &str, value: &str) -> bool {
     let article = text == "A " || text == "a " || text.ends_with(" a ") || text.ends_with(" A ");

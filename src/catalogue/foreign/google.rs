@@ -1,4 +1,5 @@
-//! Product feeds of Google Merchant: a row for each thing that is sold; `item_group_id` holds variants together.
+//! Product feeds of Google Merchant: one row per item that is sold; the variants of a product have the same
+//! `item_group_id`.
 //!
 //! Depends on `domain` and its neighbours.
 
@@ -15,18 +16,18 @@ use crate::{
     domain::{money::Currency, product::Picture},
 };
 
-/// What distinguishes the variants of a group.
+/// The columns that distinguish the variants of a group.
 const OPTIONS: [&str; 4] = ["size", "color", "material", "pattern"];
-/// What else shoppers look for.
+/// Other columns that shoppers look for.
 const ATTRIBUTES: [&str; 6] = ["material", "pattern", "gender", "age_group", "condition", "size_system"];
 
-/// What the rows of a product have in common.
+/// The key that the rows of a product share.
 pub(super) fn key(row: &Record) -> Result<String, RowError> {
     let id = row.get("id").ok_or(RowError::Missing { field: "id" })?;
     Ok(row.get("item_group_id").map_or_else(|| format!("id:{id}"), |group| format!("group:{group}")))
 }
 
-/// The product of these rows: one, or the variants of a group.
+/// The product of these rows: one item, or the variants of a group.
 pub(super) fn product(rows: &[Record], currency: Option<Currency>) -> AtLine<Value> {
     let first = &rows[0];
     let mut fields = Fields::new();
@@ -61,14 +62,14 @@ pub(super) fn product(rows: &[Record], currency: Option<Currency>) -> AtLine<Val
     Ok(with_variants(fields, variants))
 }
 
-/// What the variants of a group share.
+/// Sets the fields that the variants of a group share.
 fn common(fields: &mut Fields, row: &Record, but: &[&str]) -> AtLine<()> {
     set_text(fields, "title", row.get("title"));
     if let Some(text) = row.get("description") {
         set(fields, "description", Some(Value::Text(row.plain("description", text)?)));
     }
     set_text(fields, "brand", row.get("brand"));
-    // A category of Google's may be a number, which says nothing to shoppers.
+    // A category of Google's may be a number, which means nothing to shoppers.
     let named = |text: &&str| !text.bytes().all(|byte| byte.is_ascii_digit());
     let category = row.get("product_type").or_else(|| row.get("google_product_category").filter(named));
     set_text(fields, "category", category);
@@ -84,7 +85,7 @@ fn pictures(row: &Record) -> impl Iterator<Item = &str> {
     row.get("image_link").into_iter().chain(others.map(str::trim).filter(|url| !url.is_empty()))
 }
 
-/// What belongs to one thing on a shelf.
+/// Sets the fields of one item.
 fn sale(fields: &mut Fields, row: &Record, currency: Option<Currency>) -> AtLine<()> {
     let code = row.name_in(&["gtin"], "ean")?;
     set(fields, "ean", code.map(|code| Value::List(vec![Value::Text(code)])));
@@ -100,7 +101,7 @@ fn sale(fields: &mut Fields, row: &Record, currency: Option<Currency>) -> AtLine
     Ok(())
 }
 
-/// `12.99 EUR`, or `EUR 12.99`; an amount alone is in the currency that the user names.
+/// `12.99 EUR` or `EUR 12.99`; an amount without a currency is in the one that the user states.
 fn price(row: &Record, column: &str, text: &str, currency: Option<Currency>) -> AtLine<(u64, Currency)> {
     let refused = || (row.line, wrong(column, "an amount and its currency, such as 12.99 EUR", &Value::text(text)));
     let parts: Vec<&str> = text.split_whitespace().collect();

@@ -1,8 +1,8 @@
 //! Product files of other programs: exports of Shopify and WooCommerce, and product feeds of Google Merchant.
 //!
-//! They are told by their header and become the same values as a row of our own format, so that there is one set of
-//! rules. A product may have rows anywhere in such a file, so it is read to its end before the first product is ready.
-//! `docs/CATALOGUE.md` lists what becomes what.
+//! They are recognised by their header and become the same values as a row of our own format, so that one set of rules
+//! applies to all. The rows of a product may be anywhere in such a file, so it is read to its end before the first
+//! product is ready. `docs/CATALOGUE.md` lists what becomes of each column.
 //!
 //! Depends on `domain`, `nanohtml2text`, `quick-xml` and its neighbours.
 
@@ -29,10 +29,10 @@ use crate::{
     domain::money::Currency,
 };
 
-/// Whose columns a CSV file has.
+/// The layout of a CSV file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Layout {
-    /// The header tells.
+    /// Detected from the header.
     #[default]
     Auto,
     /// The format of `docs/CATALOGUE.md`.
@@ -50,7 +50,7 @@ pub enum Program {
     Google,
 }
 
-/// A text that names no layout.
+/// The text is not the name of a layout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be auto, souk, shopify, woocommerce or google")]
 pub struct UnknownLayout;
@@ -71,7 +71,7 @@ impl FromStr for Layout {
 }
 
 impl Program {
-    /// Columns of which every file of the program has one each.
+    /// Columns by which a program's files are recognised: each file has at least one of each group.
     fn marks(self) -> &'static [&'static [&'static str]] {
         match self {
             Self::Shopify => {
@@ -84,14 +84,14 @@ impl Program {
         }
     }
 
-    /// The first column that the header should have and has not.
+    /// The first column that the header lacks.
     fn lacks(self, columns: &Columns) -> Option<&'static str> {
         let absent = self.marks().iter().find(|names| !names.iter().any(|name| columns.has(name)));
         absent.map(|names| names[0])
     }
 }
 
-/// A file of another program, below its header.
+/// A file of another program, after its header.
 #[derive(Debug)]
 pub(super) struct Export {
     program: Program,
@@ -103,14 +103,14 @@ pub(super) struct Export {
 /// The rows of one product, with the line of the first.
 type Group = Vec<Record>;
 
-/// The line of a product, and the row of our own format that says the same.
+/// The line of a product, and the equivalent row of our own format.
 pub(super) type Product = (u64, Result<Value, RowError>);
 
 impl Export {
-    /// The file with this header; `None` where it is one of our own.
+    /// A file with this header; `None` if it is of our own format.
     ///
     /// # Errors
-    /// The layout is stated, and the header lacks a column of it.
+    /// The user states the layout, and the header lacks a column of it.
     pub(super) fn of_header(
         names: &[String],
         header_line: u64,
@@ -131,17 +131,17 @@ impl Export {
         Ok(program.map(|program| Self { program, columns, currency, header_line }))
     }
 
-    /// Whether the prices have no currency: neither the file nor the user names it.
+    /// Whether neither the file nor the user states the currency of the prices.
     pub(super) fn lacks_currency(&self) -> bool {
         self.currency.is_none() && self.program != Program::Google
     }
 
-    /// How many columns the header has.
+    /// The number of columns of the header.
     pub(super) fn len(&self) -> usize {
         self.columns.len()
     }
 
-    /// All products of the file by their first line, and what is refused.
+    /// All products of the file, ordered by their first line, and the refused rows.
     pub(super) fn products<R: BufRead>(&self, records: &mut Records<R>) -> Vec<Product> {
         let mut products = Vec::new();
         if self.lacks_currency() {
@@ -157,7 +157,7 @@ impl Export {
         self.with_products_of(rows, products)
     }
 
-    /// The products of these rows, beside what is refused already, by their lines.
+    /// Adds the products of these rows to those that are refused already, ordered by line.
     fn with_products_of(&self, rows: Vec<Record>, mut products: Vec<Product>) -> Vec<Product> {
         for group in self.groups(rows, &mut products) {
             let Some(line) = group.first().map(|row| row.line) else { continue };
@@ -180,10 +180,10 @@ impl Export {
         products
     }
 
-    /// All products of a feed of Google Merchant in XML, and what is refused.
+    /// All products of a feed of Google Merchant in XML, and the refused ones.
     ///
     /// # Errors
-    /// It is too large, or no text.
+    /// The feed is too large, or not text.
     pub(super) fn products_of_feed(
         input: &mut impl Read,
         currency: Option<Currency>,
@@ -214,7 +214,7 @@ impl Export {
         Ok(rows)
     }
 
-    /// The rows of each product together.
+    /// Groups the rows by product.
     fn groups(&self, rows: Vec<Record>, refused: &mut Vec<Product>) -> Vec<Group> {
         let mut groups: Vec<Group> = Vec::new();
         let mut index: HashMap<String, usize> = HashMap::new();

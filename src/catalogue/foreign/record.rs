@@ -1,4 +1,4 @@
-//! One row of a file of another program, and what its cells mean: amounts, counts, texts in HTML.
+//! A row of a file of another program, and the meaning of its cells: amounts, counts, texts in HTML.
 //!
 //! Depends on `domain`, `nanohtml2text` and its neighbours.
 
@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// The longest description in HTML, in bytes: more than its text may have, and quick to convert.
+/// The longest description in HTML, in bytes: longer than its text may be, and still quick to convert.
 const HTML_BYTES_MAX: usize = 128 * 1024;
 
 /// The fields of a row or a variant of our own format.
@@ -26,7 +26,7 @@ pub(super) type Fields = Vec<(String, Value)>;
 /// An error with the line of its row.
 pub(super) type AtLine<T> = Result<T, (u64, RowError)>;
 
-/// The names of the columns, in lower case and without the prefix and the underscores of feeds.
+/// The names of the columns, in lower case, without the prefix and the underscores of feeds.
 #[derive(Debug, Clone)]
 pub(super) struct Columns(std::sync::Arc<Vec<String>>);
 
@@ -36,7 +36,7 @@ pub(super) struct Record {
     pub(super) line: u64,
     columns: Columns,
     cells: Vec<String>,
-    /// Why it is refused, and with it the other rows of its product.
+    /// Why the row is refused, and with it the other rows of its product.
     pub(super) fault: Option<RowError>,
 }
 
@@ -54,7 +54,7 @@ impl Columns {
         self.0.contains(&name)
     }
 
-    /// The row with these cells; `None` where all are empty, or are the header again.
+    /// The row with these cells; `None` if all are empty, or if they are the header again.
     pub(super) fn record(&self, line: u64, mut cells: Vec<String>) -> Option<Record> {
         let is_header =
             cells.len() == self.len() && self.0.iter().zip(&cells).all(|(name, cell)| *name == normalised(cell));
@@ -79,7 +79,7 @@ fn normalised(name: &str) -> String {
 }
 
 impl Record {
-    /// Every cell of a column of this name that is not empty.
+    /// The non-empty cells of all columns with this name.
     pub(super) fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
         let name = name.replace('_', " ");
         let named = self.columns.0.iter().zip(&self.cells).filter(move |(column, _)| **column == name);
@@ -91,27 +91,28 @@ impl Record {
         self.all(name).next()
     }
 
-    /// The first of these columns that is not empty.
+    /// The first non-empty cell of these columns.
     pub(super) fn any(&self, names: &[&str]) -> Option<&str> {
         names.iter().find_map(|name| self.get(name))
     }
 
-    /// A result with the line of this row.
+    /// Adds the line of this row to an error.
     pub(super) fn at<T>(&self, result: Result<T, RowError>) -> AtLine<T> {
         result.map_err(|reason| (self.line, reason))
     }
 
-    /// A cell that names something, refused where a spreadsheet has destroyed it; `field` is ours of the same meaning.
+    /// A cell that identifies something. It is refused if a spreadsheet has damaged it; `field` is our field with the
+    /// same meaning.
     pub(super) fn name_in(&self, columns: &[&str], field: &str) -> AtLine<Option<String>> {
         let found = columns.iter().find_map(|column| self.get(column).map(|text| (column, text)));
         let Some((column, text)) = found else { return Ok(None) };
-        // An apostrophe in front is how exports keep spreadsheets from taking digits for a number.
+        // Exports write an apostrophe in front, so that spreadsheets do not read the digits as a number.
         let text = text.strip_prefix('\'').unwrap_or(text);
         self.at(check_cell(column, field, text))?;
         Ok(Some(text.to_owned()))
     }
 
-    /// A whole number of pieces. What is oversold is out of stock.
+    /// A whole number of pieces. A negative number, for oversold stock, counts as 0.
     pub(super) fn pieces(&self, columns: &[&str]) -> AtLine<Option<Value>> {
         let Some(text) = self.any(columns) else { return Ok(None) };
         let digits = text.strip_prefix('-').unwrap_or(text);
@@ -144,12 +145,12 @@ impl Record {
     }
 }
 
-/// Minor units of an amount in digits with a decimal point. A decimal comma may stand for it where it cannot be taken
-/// for a separator of thousands.
+/// Reads an amount with a decimal point as minor units. A decimal comma is accepted if it cannot be a separator of
+/// thousands.
 fn minor_units(text: &str, currency: Currency, decimal_comma: bool) -> Option<u64> {
     let places = usize::from(currency.minor_digits());
     let (whole, fraction) = match text.split_once('.') {
-        // `1.000` may be one thousand where a point separates thousands.
+        // `1.000` may mean one thousand, if a point separates thousands.
         Some((_, fraction)) if fraction.len() == 3 && places != 3 => return None,
         Some((whole, fraction)) => (whole, fraction.trim_end_matches('0')),
         None if decimal_comma => text.split_once(',').unwrap_or((text, "")),
@@ -162,17 +163,17 @@ fn minor_units(text: &str, currency: Currency, decimal_comma: bool) -> Option<u6
     format!("{whole}{fraction:0<places$}").parse().ok()
 }
 
-/// Sets a field that there is a value for.
+/// Sets a field, if there is a value.
 pub(super) fn set(fields: &mut Fields, name: &str, value: Option<Value>) {
     fields.extend(value.map(|value| (name.to_owned(), value)));
 }
 
-/// Sets a text that there is.
+/// Sets a text, if there is one.
 pub(super) fn set_text(fields: &mut Fields, name: &str, text: Option<&str>) {
     set(fields, name, text.map(Value::text));
 }
 
-/// Sets the id: the wanted one where it is legal, otherwise made so.
+/// Sets the id: `wanted` if it is legal, or else a legal one made from it.
 pub(super) fn set_id(fields: &mut Fields, column: &'static str, wanted: &str) -> Result<(), RowError> {
     set_text(fields, "id", Some(legal_id(column, wanted)?.as_str()));
     Ok(())
@@ -184,7 +185,7 @@ pub(super) fn set_price(fields: &mut Fields, price: Option<(u64, Currency)>) {
     set_text(fields, "currency", price.as_ref().map(|(_, currency)| currency.code()));
 }
 
-/// Sets the pictures: the first that a product may have, each once.
+/// Sets the pictures: as many as a product may have, each once.
 pub(super) fn set_pictures(fields: &mut Fields, pictures: impl Iterator<Item = Picture>) {
     let mut kept: Vec<Picture> = Vec::new();
     for picture in pictures {
@@ -196,7 +197,7 @@ pub(super) fn set_pictures(fields: &mut Fields, pictures: impl Iterator<Item = P
     set(fields, "images", Some(Value::List(values)).filter(|_| !kept.is_empty()));
 }
 
-/// Sets attributes, several of a name where one would be too long.
+/// Sets attributes. One that would be too long becomes several with the same name.
 pub(super) fn set_attributes(fields: &mut Fields, attributes: Vec<(String, Vec<String>)>) {
     let texts = |(name, items)| joined(items).into_iter().map(move |text| (String::clone(&name), text));
     let pair = |(name, text)| Value::List(vec![Value::Text(name), Value::Text(text)]);
@@ -204,7 +205,7 @@ pub(super) fn set_attributes(fields: &mut Fields, attributes: Vec<(String, Vec<S
     set(fields, "attributes", Some(Value::List(pairs)).filter(|pairs| *pairs != Value::List(Vec::new())));
 }
 
-/// Sets what distinguishes a variant: `size` and `color` by our names for them, the rest by their own.
+/// Sets the options of a variant: `size` and `color` under our names, the others under their own.
 pub(super) fn set_options(fields: &mut Fields, options: Vec<(String, String)>) {
     let mut others = Vec::new();
     for (name, value) in options {
@@ -217,14 +218,14 @@ pub(super) fn set_options(fields: &mut Fields, options: Vec<(String, String)>) {
     set(fields, "options", Some(Value::Object(others)).filter(|others| *others != Value::Object(Vec::new())));
 }
 
-/// The items between commas; `\,` is a comma inside an item.
+/// The items between commas; `\,` is a comma within an item.
 pub(super) fn items(text: &str) -> Vec<String> {
     let escaped = text.replace("\\,", "\u{0}");
     let items = escaped.split(',').map(|item| item.replace('\u{0}', ",").trim().to_owned());
     items.filter(|item| !item.is_empty()).collect()
 }
 
-/// The product with its variants. The lowest of their prices is that of the page.
+/// The product with its variants. Its price is the lowest of theirs.
 pub(super) fn with_variants(mut fields: Fields, variants: Vec<Fields>) -> Value {
     let price = |fields: &Fields| {
         let minor = fields.iter().find_map(|(name, value)| match value {
@@ -235,7 +236,7 @@ pub(super) fn with_variants(mut fields: Fields, variants: Vec<Fields>) -> Value 
         Some((minor, currency))
     };
     if !variants.is_empty() {
-        // A variant without a price would have that of the page, so the page has one only where each variant has.
+        // A variant without a price would inherit the product's, so the product has one only if each variant has.
         fields.retain(|(name, _)| name != "price_minor" && name != "currency");
         let prices: Option<Vec<(u64, Value)>> = variants.iter().map(price).collect();
         let lowest = prices.and_then(|prices| prices.into_iter().min_by_key(|(minor, _)| *minor));

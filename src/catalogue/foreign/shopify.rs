@@ -1,4 +1,4 @@
-//! Shopify: a row for each variant and for each further picture, held together by the handle.
+//! Exports of Shopify: one row per variant and per further picture; the rows of a product have the same handle.
 //!
 //! Depends on `domain` and its neighbours.
 
@@ -21,15 +21,15 @@ const PRICE: [&str; 2] = ["variant price", "price"];
 const SKU: [&str; 2] = ["variant sku", "sku"];
 const PICTURE: [&str; 2] = ["image src", "product image url"];
 const PICTURE_ALT: [&str; 2] = ["image alt text", "image alt"];
-/// The option of a product that has no variants.
+/// The option of a product without variants.
 const NO_OPTION: (&str, &str) = ("Title", "Default Title");
 
-/// What the rows of a product have in common.
+/// The key that the rows of a product share.
 pub(super) fn key(row: &Record) -> Result<String, RowError> {
     row.any(&HANDLE).map(str::to_owned).ok_or(RowError::Missing { field: "Handle" })
 }
 
-/// The product of these rows, the first of which describes it.
+/// The product of these rows, of which the first describes it.
 pub(super) fn product(rows: &[Record], currency: Option<Currency>) -> AtLine<Value> {
     let first = &rows[0];
     let status = first.any(&["status"]).unwrap_or("active");
@@ -89,7 +89,7 @@ fn is_variant(row: &Record) -> bool {
     row.get("option1 value").is_some() || row.any(&PRICE).is_some() || row.any(&SKU).is_some()
 }
 
-/// The options of a variant; their names stand in the first row only.
+/// The options of a variant; their names are in the first row only.
 fn options(first: &Record, row: &Record) -> AtLine<Vec<(String, String)>> {
     let mut options = Vec::new();
     for number in 1..=3 {
@@ -113,14 +113,14 @@ fn pictures(rows: &[Record]) -> Vec<Picture> {
     pictures.into_iter().map(|(_, picture)| picture).collect()
 }
 
-/// The picture at an address, with the alternative text that one of the rows has for it.
+/// The picture at a URL, with the alternative text that one of the rows has for it.
 fn picture(rows: &[Record], url: &str) -> Picture {
     let rows_of_it = rows.iter().filter(|row| row.any(&PICTURE) == Some(url));
     let alt = rows_of_it.filter_map(|row| row.any(&PICTURE_ALT)).next();
     Picture { alt: alt.map(str::to_owned), ..Picture::at(url) }
 }
 
-/// What belongs to one thing on a shelf.
+/// Sets the fields of one item.
 fn sale(fields: &mut Fields, row: &Record, currency: Option<Currency>) -> AtLine<()> {
     let barcode = row.name_in(&["variant barcode", "barcode"], "ean")?;
     set(fields, "ean", barcode.map(|code| Value::List(vec![Value::Text(code)])));

@@ -1,4 +1,4 @@
-//! WooCommerce: a row for each product and for each variation, which names its parent by its id or its SKU.
+//! Exports of WooCommerce: one row per product and per variation, which names its parent by id or SKU.
 //!
 //! Depends on `domain` and its neighbours.
 
@@ -15,7 +15,7 @@ use crate::{
     domain::{money::Currency, product::Picture},
 };
 
-/// The kinds of products that are sold here. Others stand for links or bundles.
+/// The kinds of products that the shop can sell. Others are links or bundles.
 const SOLD: [&str; 2] = ["simple", "variable"];
 
 /// Whether the row is a variation of another product.
@@ -27,19 +27,19 @@ fn kinds(row: &Record) -> impl Iterator<Item = String> {
     row.get("type").unwrap_or("simple").split(',').map(|kind| kind.trim().to_lowercase())
 }
 
-/// What variations may call this product.
+/// The keys by which variations may name this product.
 pub(super) fn keys(row: &Record) -> Result<Vec<String>, RowError> {
     let id = row.get("id").map(|id| format!("id:{id}"));
     let keys: Vec<String> = id.into_iter().chain(row.get("sku").map(|sku| format!("sku:{sku}"))).collect();
     if keys.is_empty() { Err(RowError::Missing { field: "SKU" }) } else { Ok(keys) }
 }
 
-/// The key that a cell `Parent` means: `id:12`, or a SKU.
+/// The key in a cell `Parent`: `id:12`, or a SKU.
 pub(super) fn parent_key(cell: &str) -> String {
     cell.strip_prefix("id:").map_or_else(|| format!("sku:{cell}"), |id| format!("id:{}", id.trim()))
 }
 
-/// The product of the first row and its variations.
+/// The product of the first row, with its variations.
 pub(super) fn product(rows: &[Record], currency: Option<Currency>) -> AtLine<Value> {
     let first = &rows[0];
     let variations = &rows[1..];
@@ -94,7 +94,7 @@ pub(super) fn product(rows: &[Record], currency: Option<Currency>) -> AtLine<Val
     Ok(with_variants(fields, variants))
 }
 
-/// The short description above the long one. Exports write line ends as `\n`.
+/// The short description, followed by the long one. Exports write line breaks as `\n`.
 fn description(row: &Record) -> AtLine<Option<Value>> {
     let mut parts = Vec::new();
     for column in ["short description", "description"] {
@@ -105,7 +105,7 @@ fn description(row: &Record) -> AtLine<Option<Value>> {
     Ok(if parts.is_empty() { None } else { Some(Value::Text(parts.join("\n\n"))) })
 }
 
-/// The attributes that shoppers may see.
+/// The attributes that are visible to shoppers.
 fn attributes(row: &Record) -> Vec<(String, String)> {
     let attribute = |number: usize| {
         let column = |rest: &str| format!("attribute {number} {rest}");
@@ -117,16 +117,16 @@ fn attributes(row: &Record) -> Vec<(String, String)> {
     (1..=ATTRIBUTE_COLUMNS_MAX).filter_map(attribute).collect()
 }
 
-/// The highest number of an attribute's columns: what a product may have.
+/// The highest number of an attribute's columns: as many attributes as a product may have.
 const ATTRIBUTE_COLUMNS_MAX: usize = 50;
 
-/// What belongs to one thing on a shelf.
+/// Sets the fields of one item.
 fn sale(fields: &mut Fields, row: &Record, currency: Option<Currency>) -> AtLine<()> {
     let code = row.name_in(&["gtin, upc, ean, or isbn"], "ean")?;
     set(fields, "ean", code.map(|code| Value::List(vec![Value::Text(code)])));
     set(fields, "stock", row.pieces(&["stock"])?);
     let Some(currency) = currency else { return Ok(()) };
-    // A reduced price that begins or ends on a day is left out: it would stay for ever.
+    // A sale price with a start or an end is left out, because it would never end here.
     let dated = row.any(&["date sale price starts", "date sale price ends"]).is_some();
     let reduced = row.get("sale price").filter(|_| !dated).map(|text| ("Sale price", text));
     if let Some((column, text)) = reduced.or_else(|| row.get("regular price").map(|text| ("Regular price", text))) {

@@ -1,7 +1,7 @@
 //! Product feeds of Google Merchant in XML: RSS 2.0 and Atom, with the fields in Google's namespace.
 //!
-//! An item becomes a row as one of a table would be: its elements are the columns. Entities of the document's own are
-//! never expanded; an item that uses one is refused.
+//! An item becomes a row of a table whose columns are its elements. Entities that the document defines are never
+//! expanded; an item that uses one is refused.
 //!
 //! Depends on `quick-xml` and its neighbours.
 
@@ -24,31 +24,31 @@ use crate::catalogue::{
 const GOOGLE: Namespace<'_> = Namespace("http://base.google.com/ns/1.0");
 /// The namespace of Atom.
 const ATOM: Namespace<'_> = Namespace("http://www.w3.org/2005/Atom");
-/// What stands for a product: in RSS, in Atom.
+/// The element of a product: in RSS, in Atom.
 const ITEMS: [&str; 2] = ["item", "entry"];
 
-/// An item under construction.
+/// An item that is being read.
 struct Item {
     line: u64,
     depth: usize,
-    /// Google's fields, then those of RSS and Atom, which say less.
+    /// Google's fields, then those of RSS and Atom, which are used only where Google's are missing.
     fields: [Vec<(String, String)>; 2],
     refused: Option<RowError>,
 }
 
-/// The field that is being read: its name, its text, and whether it is one of Google's.
+/// A field that is being read: its name, its text, and whether it is one of Google's.
 struct Field {
     name: String,
     text: String,
     is_google: bool,
-    /// Fields inside a field, such as the country of a shipping price, are left out, and so is the field.
+    /// A field with fields inside, such as a shipping price with a country, is left out.
     has_children: bool,
 }
 
-/// The items of a feed, as rows with the line of each; what is refused goes to `refused`.
+/// The items of a feed as rows, each with its line; refused items are added to `refused`.
 ///
 /// # Errors
-/// The text is not XML, or no feed. Variants of any product may be missing then, so nothing of it is to be used.
+/// The text is not XML, or not a feed. Variants of any product may be missing then, so no row may be used.
 pub(super) fn rows(text: &str, refused: &mut Vec<Product>) -> Result<Vec<Record>, (u64, RowError)> {
     let mut reader = NsReader::from_str(text);
     reader.config_mut().expand_empty_elements = true;
@@ -104,7 +104,7 @@ pub(super) fn rows(text: &str, refused: &mut Vec<Product>) -> Result<Vec<Record>
             Event::CData(text) => add(&mut field, &text.xml10_content()),
             Event::GeneralRef(reference) => expand(&reference, &mut field, item.as_mut()),
             Event::Eof => break,
-            // Read as a start and an end.
+            // It is read as a start and an end.
             Event::Empty(_) => {}
             Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => {}
         }
@@ -116,7 +116,7 @@ pub(super) fn rows(text: &str, refused: &mut Vec<Product>) -> Result<Vec<Record>
     if found { Ok(rows) } else { Err((1, RowError::NoFeed)) }
 }
 
-/// Adds the character that a reference stands for; an entity of the document's own refuses the item.
+/// Adds the character of a reference. An entity that the document defines makes the item refused.
 fn expand(reference: &BytesRef<'_>, field: &mut Option<Field>, item: Option<&mut Item>) {
     let character = reference.resolve_char_ref().ok().flatten().filter(|&character| character != '\0');
     let text = character.map(String::from);
@@ -131,7 +131,7 @@ fn expand(reference: &BytesRef<'_>, field: &mut Option<Field>, item: Option<&mut
     }
 }
 
-/// Whether a namespace is Google's; `None` where it is neither that nor the feed's own.
+/// Whether a namespace is Google's; `None` if it is neither Google's nor the feed's own.
 fn is_known(namespace: &ResolveResult<'_>) -> Option<bool> {
     match namespace {
         ResolveResult::Bound(bound) if *bound == GOOGLE => Some(true),
@@ -143,7 +143,7 @@ fn is_known(namespace: &ResolveResult<'_>) -> Option<bool> {
     }
 }
 
-/// What a field of RSS or Atom is called in a feed of Google's.
+/// The name in Google's feeds of a field of RSS or Atom.
 fn plain_name(name: String) -> String {
     match name.as_str() {
         "summary" | "content" => "description".to_owned(),
@@ -168,7 +168,7 @@ impl Item {
     }
 }
 
-/// The lines of a text by positions that only grow.
+/// Converts positions in a text, which only grow, to line numbers.
 struct LineCount<'a> {
     text: &'a str,
     at: usize,
@@ -181,7 +181,7 @@ impl LineCount<'_> {
         let passed = &self.text.as_bytes()[self.at..position];
         let carriage_returns = passed.iter().filter(|&&byte| byte == b'\r').count();
         let line_feeds = passed.iter().filter(|&&byte| byte == b'\n').count();
-        // Files have LF or CRLF; those with CR alone are counted too.
+        // Files have LF or CRLF; files with CR alone are counted correctly, too.
         self.line += if line_feeds > 0 { line_feeds } else { carriage_returns } as u64;
         self.at = position;
         self.line

@@ -1,4 +1,4 @@
-//! What is refused and why, line by line, and that the lines around it are read all the same.
+//! Which lines are refused and why, and that the lines around them are read all the same.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -12,7 +12,7 @@ use crate::{
 
 const GOOD: &str = r#"{"id":"a","title":"A"}"#;
 
-/// A line that is good but for these fields.
+/// A valid line with these fields added.
 fn with(fields: &str) -> String {
     format!(r#"{{"id":"a","title":"A",{fields}}}"#)
 }
@@ -185,7 +185,7 @@ fn a_line_of_just_the_longest_length_is_read() {
     assert_eq!((entries.len(), refused.len()), (0, 1));
 }
 
-/// A source that yields an endless line, and fails if asked to remember it.
+/// A source that yields an endless line, and fails if the reader keeps it in memory.
 struct Endless(u64);
 
 impl Read for Endless {
@@ -217,7 +217,7 @@ fn csv_says_the_same_as_json() {
                \r\n\
                q,Book,,,,,,,true,,,,,,0";
     let (entries, refused) = read(csv.as_bytes(), Format::Csv);
-    // A variant is named by its sku where it has no id of its own, as in JSON.
+    // As in JSON, a variant without an id of its own is identified by its sku.
     assert_eq!(refused, Vec::<String>::new());
     let json = concat!(
         r#"{"id":"p","title":"A \"good\" shirt,\nreally","category":["Fashion","Men"],"price_minor":129900,"currency":"INR","#,
@@ -244,7 +244,7 @@ fn bad_csv_is_refused_with_its_reason() {
         ("id,title\na\n", "2: the row has 1 cells, the header has 2"),
         ("id,title\n\na,\"A\nB\n", QUOTE_OPEN),
         ("id,title\n,A\n", "2: id is missing"),
-        ("id,title\na,\u{0}\n", "2: title holds a NUL, which is in no text"),
+        ("id,title\na,\u{0}\n", "2: title contains a NUL character, which is not allowed"),
         ("id,title,stock\na,A,many\n", "2: stock must be a whole number from 0, not the text \"many\""),
         (
             "id,title,price_minor,currency\na,A,12.50,INR\n",
@@ -282,7 +282,7 @@ fn the_form_is_told_by_name_or_first_byte() {
     assert_eq!(Reader::open(&path, Options::default()).unwrap().count(), 1);
 }
 
-/// That a `BufRead` may hand out single bytes changes nothing.
+/// Even if a `BufRead` returns single bytes, the lines are the same.
 #[test]
 fn lines_do_not_depend_on_the_chunks_they_come_in() {
     let with_id = |id: &str| GOOD.replacen("\"a\"", &format!("\"{id}\""), 1);

@@ -1,4 +1,4 @@
-//! That `docs/CATALOGUE.md` says what the code does: every field is in it, and its examples are read as it says.
+//! Compares `docs/CATALOGUE.md` with the code: every field is documented, and the examples are read as the text says.
 
 use crate::catalogue::{
     format::{FIELDS, ROW_FIELDS, VARIANT_FIELDS},

@@ -1,4 +1,4 @@
-//! Product files of other programs: what becomes what, and what is refused.
+//! Product files of other programs: what their columns become, and which rows are refused.
 //!
 //! Depends on its neighbours and `domain`.
 
@@ -120,7 +120,7 @@ fn a_woocommerce_export_becomes_products_with_variants() {
 }
 
 #[test]
-fn a_variation_without_a_price_is_not_sold_at_that_of_another() {
+fn a_variation_without_a_price_does_not_get_the_price_of_another() {
     let file = "ID,Type,SKU,Name,Regular price,Parent\n1,variable,H,Hood,9,\n2,variation,A,,40,H\n3,variation,B,,,H\n";
     let (entries, refused) = read("x.csv", file, in_eur());
     assert_eq!(refused, Vec::<String>::new());
@@ -153,7 +153,7 @@ fn a_google_feed_becomes_products_with_variants() {
 }
 
 #[test]
-fn a_stated_layout_is_held_to_and_our_own_header_is_ours() {
+fn a_stated_layout_is_required_and_our_own_header_is_recognised() {
     let shopify = Options { layout: "shopify".parse().unwrap(), ..in_eur() };
     let (_, refused) = read("x.csv", "id,title\na,A\n", shopify);
     assert_eq!(refused, ["1: the header lacks the column handle; the first line of a CSV file names its columns"]);
@@ -186,7 +186,7 @@ fn a_row_that_cannot_be_read_takes_its_product_with_it() {
 }
 
 #[test]
-fn amounts_that_may_mean_two_things_are_refused() {
+fn ambiguous_amounts_are_refused() {
     for (amount, minor) in [
         ("12.99", Some(1299)),
         ("12", Some(1200)),

@@ -1,5 +1,5 @@
-//! What the whole room promises: what is written is read again, whatever is read never panics, and the real catalogues
-//! come in without a bad line.
+//! Tests of the whole room: a catalogue is the same after an export and an import, reading never panics, and the real
+//! catalogues are read without a bad line.
 //!
 //! Depends on its neighbours and `proptest`.
 
@@ -18,7 +18,7 @@ use crate::catalogue::{
     write::Writer,
 };
 
-/// The entries of the rows that were read, and the refused ones as `line: reason`.
+/// The entries of the rows that were read, and the refused rows as `line: reason`.
 pub(super) fn read(bytes: &[u8], format: Format) -> (Vec<Entry>, Vec<String>) {
     let (mut entries, mut refused) = (Vec::new(), Vec::new());
     for (line, row) in Reader::new(bytes, format) {
@@ -31,14 +31,14 @@ pub(super) fn read(bytes: &[u8], format: Format) -> (Vec<Entry>, Vec<String>) {
     (entries, refused)
 }
 
-/// The file of these entries.
+/// The file that is written for these entries.
 pub(super) fn written(entries: &[Entry]) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new());
     entries.iter().cloned().try_for_each(|entry| writer.write(entry)).unwrap();
     writer.finish().unwrap()
 }
 
-/// The one product of a line.
+/// The only product of a line.
 fn product(line: &str) -> Entry {
     let mut entries = parse(line).unwrap();
     assert_eq!(entries.len(), 1);

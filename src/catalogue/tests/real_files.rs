@@ -1,6 +1,6 @@
-//! The real catalogues, whole: no bad line, the figures their documentation states, and the same again after an export.
+//! The real catalogues as a whole: no bad line, the figures in their documentation, and the same again after an export.
 //!
-//! They are not part of the repository; where they are absent, the tests are skipped.
+//! They are not part of the repository; if they are absent, the tests are skipped.
 
 use std::{collections::HashSet, path::Path};
 
@@ -13,8 +13,8 @@ use crate::{
     skipped::data_file,
 };
 
-/// All entries of the file and how many rows it had. No line is bad, every id occurs once, and written and read again
-/// the catalogue is the same.
+/// All entries of the file, and the number of its rows. No line is bad, every id occurs once, and the catalogue is the
+/// same after an export and an import.
 fn load(path: &Path) -> (Vec<Entry>, usize) {
     let mut reader = Reader::open(path, Options::default()).unwrap();
     let (mut entries, mut rows) = (Vec::new(), 0);
@@ -51,7 +51,7 @@ fn electronics() {
 }
 
 #[test]
-fn a_general_store_of_which_a_part_has_prices() {
+fn a_general_store_with_some_prices() {
     let Some(path) = data_file("products_esci.jsonl") else { return };
     let (entries, rows) = load(&path);
     assert_eq!((rows, entries.len()), (6_764, 6_764));

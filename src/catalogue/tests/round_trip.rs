@@ -1,4 +1,4 @@
-//! Written and read again, every valid entry is the same; and no bytes at all make the reader panic.
+//! Every valid entry is the same after it was written and read again, and no input makes the reader panic.
 
 use proptest::{collection::vec, option, prelude::*};
 
@@ -133,7 +133,7 @@ proptest! {
     }
 
     #[test]
-    fn almost_rows_never_panic(line in r#"[{}\[\]",:a-z0-9\\\n -]{0,80}"#, at in 0..150_usize, byte: u8) {
+    fn malformed_rows_never_panic(line in r#"[{}\[\]",:a-z0-9\\\n -]{0,80}"#, at in 0..150_usize, byte: u8) {
         read(line.as_bytes(), Format::JsonLines);
         let mut good = br#"{"id":"a","title":"A","price_minor":1,"currency":"INR","variants":[{"sku":"S","size":4}]}"#.to_vec();
         if let Some(place) = good.get_mut(at) {
@@ -144,7 +144,7 @@ proptest! {
 }
 
 #[test]
-fn a_family_that_says_the_usual_is_one_row() {
+fn a_usual_family_is_one_row() {
     let line = br#"{"id":"p","title":"Shirt","price_minor":100,"currency":"INR","attributes":{"fit":"slim"},"variants":[{"sku":"S","options":{"size":"S"},"price_minor":100,"stock":5},{"sku":"M","options":{"size":"M"},"price_minor":120,"stock":0},{"product":"elsewhere","options":{"size":"L"}}]}
 "#;
     let (entries, refused) = read(line, Format::JsonLines);
@@ -153,7 +153,7 @@ fn a_family_that_says_the_usual_is_one_row() {
 }
 
 #[test]
-fn a_row_that_no_reader_would_take_is_not_written() {
+fn a_row_that_is_too_long_to_be_read_is_not_written() {
     let mut entry = read(br#"{"id":"p","title":"P"}"#, Format::JsonLines).0.remove(0);
     // A control character of one byte takes six in JSON.
     entry.details.attributes = (0..200).map(|number| (format!("n{number}"), "\u{1}".repeat(1_000))).collect();

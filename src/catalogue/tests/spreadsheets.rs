@@ -1,4 +1,4 @@
-//! CSV as spreadsheets write it: delimiters, empty columns and rows, encodings, quotes, and what they destroy.
+//! CSV as spreadsheets write it: delimiters, empty columns and rows, encodings, quotes, and damaged cells.
 //!
 //! Depends on its neighbours.
 
@@ -52,7 +52,7 @@ fn the_header_tells_the_delimiter() {
 }
 
 #[test]
-fn what_is_empty_says_nothing() {
+fn empty_cells_columns_and_rows_are_ignored() {
     assert_eq!(
         ids(" ID , Title ,Price_Minor,CURRENCY,,\n a1 , One ,100, EUR ,,\n,,,,,\n   \n b1,Two,100,EUR,,,,\n"),
         ("a1 b1".into(), Vec::new())
@@ -65,7 +65,7 @@ fn what_is_empty_says_nothing() {
 }
 
 #[test]
-fn a_quote_costs_its_own_row_at_most() {
+fn a_stray_quote_only_refuses_its_own_row() {
     let header = "id,title,price_minor,currency,stock\n";
     let good = "z-1,Plain,100,EUR,1\n";
     for (row, taken) in [
@@ -83,7 +83,7 @@ fn a_quote_costs_its_own_row_at_most() {
         assert_eq!(refused.len(), usize::from(!taken), "{row:?} {refused:?}");
         assert!(refused.iter().all(|reason| reason.starts_with("2: ")), "{refused:?}");
     }
-    // A quote that opens and one that closes in another row: each line is a whole row by itself.
+    // A quote that is opened in one row and closed in another: each line is a complete row by itself.
     let (found, refused) = ids(&format!("{header}q-1,\"Monitor,100,EUR,1\nq-2,27\",100,EUR,1\n{good}"));
     assert_eq!(found, "q-2 z-1");
     assert!(
@@ -99,7 +99,7 @@ fn the_same_id_twice_is_reported() {
 }
 
 #[test]
-fn what_a_spreadsheet_destroyed_is_refused_with_its_line() {
+fn cells_damaged_by_a_spreadsheet_are_refused_with_their_line() {
     for (column, cell, reason) in [
         ("ean", "5.90123E+12", "in scientific notation"),
         ("ean", "36000291452", "lost its leading zeros"),
@@ -174,7 +174,7 @@ fn a_header_again_is_passed_over_and_numbers_of_other_countries_are_refused() {
 }
 
 #[test]
-fn a_line_of_a_hundred_megabytes_costs_its_row_and_no_memory() {
+fn a_line_of_a_hundred_megabytes_is_refused_without_being_kept_in_memory() {
     let long = std::io::Read::take(std::io::repeat(b'x'), 100_000_000);
     let input = std::io::Read::chain(std::io::Read::chain(&b"id,title\na,A\nb,"[..], long), &b"\nc,C\n"[..]);
     let rows: Vec<_> = Reader::new(std::io::BufReader::new(input), Format::Csv).collect();
