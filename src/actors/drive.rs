@@ -153,7 +153,7 @@ impl Driver {
         let Some(customer) = order.placement().map(|placement| placement.customer) else {
             return Err(TaskError::Retry("the order has no placement".into()));
         };
-        let asked = join_all(step.asks(id, order).into_iter().map(|ask| async move {
+        let asked = join_all(step.effects(id, order).into_iter().map(|ask| async move {
             Ok::<_, TaskError>(match ask {
                 Effect::Cart(command) => EffectResult::Cart(known(self.ask(&self.carts, &customer, command).await)?),
                 Effect::Stock(product, command) => {

@@ -1,4 +1,4 @@
-//! The charges of an order beyond its goods: shipping and tax.
+//! The charges of an order on top of its goods: shipping and tax.
 //!
 //! Depends on `money`.
 

@@ -1,7 +1,8 @@
-//! Idempotent requests: what makes two requests the same, and what becomes of the second one.
+//! Idempotent requests: which requests count as the same, and what happens to a repeat.
 //!
-//! A client names a request with a key. The same key with the same request is a repeat, which changes nothing; the same
-//! key with another request is refused. Keys and requests are stored as keyed hashes only, whose secret the caller has.
+//! A client identifies a request by a key. The same key with the same request is a repeat, which changes nothing; the
+//! same key with another request is rejected. Only keyed hashes of keys and requests are stored; the caller holds the
+//! secret.
 //!
 //! Depends on `ids` and `serde`.
 
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::{OrderId, RequestKey, UserId};
 
-/// The longest idempotency key, in characters: room for a UUID with a prefix, and a bound on what a request has hashed.
+/// The longest idempotency key, in characters: room for a UUID with a prefix, and a limit to what has to be hashed.
 pub const KEY_CHARACTERS_MAX: usize = 255;
 
 /// A text that is not an idempotency key.
@@ -17,7 +18,7 @@ pub const KEY_CHARACTERS_MAX: usize = 255;
 #[error("an idempotency key has 1 to {KEY_CHARACTERS_MAX} printable characters")]
 pub struct InvalidKey;
 
-/// The key was used with another request. Each entity makes it a rejection of its own.
+/// The key was used with another request. Each entity converts it into a rejection of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyReused;
 
@@ -32,10 +33,10 @@ pub fn check_key(key: &str) -> Result<(), InvalidKey> {
 }
 
 impl RequestKey {
-    /// Whether this request is a repeat of one of the `earlier` requests.
+    /// Whether this request repeats one of the `earlier` requests.
     ///
     /// # Errors
-    /// [`KeyReused`] where an earlier request had the same key and asked for something else.
+    /// [`KeyReused`] if an earlier request had the same key and another body.
     pub fn repeats(self, earlier: impl IntoIterator<Item = Self>) -> Result<bool, KeyReused> {
         match earlier.into_iter().find(|earlier| earlier.key == self.key) {
             None => Ok(false),
@@ -48,9 +49,9 @@ impl RequestKey {
 /// Derives the identities of one user's requests.
 #[derive(Debug, Clone, Copy)]
 pub struct Requests<H> {
-    /// Who sends them: the same key of two users names two requests.
+    /// The user who sends them. The same key of two users identifies two requests.
     pub user: UserId,
-    /// The shop's keyed hash of a purpose and parts.
+    /// The shop's keyed hash: of a purpose, and the parts of the text.
     pub hash: H,
 }
 
@@ -68,7 +69,7 @@ impl<H: Fn(&str, &[&[u8]]) -> u128> Requests<H> {
         })
     }
 
-    /// The order of a checkout with a key: the same key finds the same order.
+    /// The order of a checkout with a key: the same key gives the same order.
     ///
     /// # Errors
     /// [`InvalidKey`].
@@ -78,14 +79,14 @@ impl<H: Fn(&str, &[&[u8]]) -> u128> Requests<H> {
         Ok(OrderId::of_customer(self.user, hash))
     }
 
-    /// The order of a checkout without a key: the same request for the same version of the cart finds the same order.
+    /// The order of a checkout without a key: the same request for the same version of the cart gives the same order.
     #[must_use]
     pub fn order_by_cart(&self, cart_version: u64, fingerprint: u128) -> OrderId {
         let (user, version) = (self.user.0.to_be_bytes(), cart_version.to_be_bytes());
         OrderId::of_customer(self.user, (self.hash)("order-by-cart", &[&user, &version, &fingerprint.to_be_bytes()]))
     }
 
-    /// What tells a checkout from another one with the same key.
+    /// The fingerprint of a checkout, which differs between two checkouts with the same key and different bodies.
     #[must_use]
     pub fn checkout_fingerprint(&self, body: &[u8]) -> u128 {
         (self.hash)("checkout", &[&self.user.0.to_be_bytes(), body])

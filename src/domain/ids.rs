@@ -1,4 +1,4 @@
-//! The names of things. Ids are opaque to clients; a product's id is chosen by its seller, the others are 128 bits.
+//! Ids of entities. They are opaque to clients. A seller chooses the ids of products; the others are 128 bits.
 //!
 //! Depends on `std` and `serde`.
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::entity::EntityId;
 
-/// A text that is not an id of the kind wanted, and what such an id looks like.
+/// A text is not an id of this kind; says what such an id looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum InvalidId {
@@ -29,13 +29,14 @@ pub enum InvalidId {
     Seller,
 }
 
-/// A product's id: 1 to 64 of `A-Z a-z 0-9 . _ : -`, beginning with a letter or digit. Chosen by the seller (an ASIN, a
-/// SKU).
+/// A product's id, chosen by the seller, such as an ASIN or a SKU: 1 to 64 of `A-Z a-z 0-9 . _ : -`, beginning with a
+/// letter or digit.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct ProductId(Arc<str>);
 
 impl ProductId {
-    /// The longest id, in bytes. Long enough for any catalogue seen, short enough for a key.
+    /// The longest id, in bytes. Longer than every id in the catalogues we have seen, and short enough for a stored
+    /// key.
     pub const BYTES_MAX: usize = 64;
 
     /// The id as text.
@@ -126,44 +127,43 @@ macro_rules! id_of_128_bits {
 }
 
 id_of_128_bits! {
-    /// An order's id: derived from its customer and the request, so that a repeat finds the same order. See
+    /// An order's id: derived from its customer and the request, so that a repeated request finds the same order. See
     /// [`OrderId::of_customer`].
     OrderId, Order
 }
 id_of_128_bits! {
-    /// The id of somebody with an account: a customer, somebody who sells, or an admin. The subject of their tokens and
-    /// the id of their cart.
+    /// The id of somebody with an account: a customer, a seller or an admin. It is the subject of their tokens and the
+    /// id of their cart.
     UserId, User
 }
 id_of_128_bits! {
-    /// An account's id: a keyed hash of the normalised e-mail address, which makes an address unique by construction.
+    /// An account's id: a keyed hash of the normalised e-mail address. So an address has at most one account.
     AccountId, Account
 }
 id_of_128_bits! {
-    /// What identifies one receipt or adjustment of stock, so that a repeat of it is known.
+    /// The id of one receipt or adjustment of stock, by which a repeat is recognised.
     ReceiptId, Receipt
 }
 
 id_of_128_bits! {
-    /// A seller's id, which products and the lines of orders hold.
+    /// A seller's id, which products and lines of orders refer to.
     SellerId, Seller
 }
 
 impl SellerId {
-    /// The seller for whom an account acts: it has the number of the account's user.
+    /// The seller for whom this user acts: both have the same number.
     #[must_use]
     pub fn of(user: UserId) -> Self {
         Self(user.0)
     }
 }
 
-/// How many bits at the beginning of an order's id are those of its customer's id.
+/// How many bits at the beginning of an order's id come from its customer's id.
 const CUSTOMER_BITS: u32 = 16;
 
 impl OrderId {
-    /// The id of an order: it begins with the first 16 bits of its customer's id, and the rest is a hash. Where streams
-    /// are divided among nodes by the beginning of their keys, an order, its cart and its customer's list stay
-    /// together.
+    /// Makes an order's id: 16 bits of its customer's id, then bits of a hash. Where streams are divided among nodes by
+    /// the beginning of their keys, an order, its cart and its customer's list stay on one node.
     #[must_use]
     pub fn of_customer(customer: UserId, hash: u128) -> Self {
         let of_hash = u128::MAX >> CUSTOMER_BITS;
@@ -171,12 +171,12 @@ impl OrderId {
     }
 }
 
-/// The identity of a request that must have one effect only: the hash of its key and the hash of its body.
+/// The identity of a request that must take effect only once: the hash of its key and the hash of its body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RequestKey {
-    /// Hash of the idempotency key, with its owner.
+    /// Hash of the idempotency key and the user who sent it.
     pub key: u128,
-    /// Hash of what was asked: the same key with another body is refused.
+    /// Hash of the request: the same key with another fingerprint is rejected.
     pub fingerprint: u128,
 }
 

@@ -27,7 +27,7 @@ impl Currency {
     }
 }
 
-/// The text is not the ISO 4217 code of a currency in use.
+/// A text is not the ISO 4217 code of a currency in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("not the ISO 4217 code of a currency in use, such as INR")]
 pub struct UnknownCurrency;
@@ -37,8 +37,7 @@ impl FromStr for Currency {
 
     fn from_str(code: &str) -> Result<Self, UnknownCurrency> {
         let known = iso_currency::Currency::from_code(code).ok_or(UnknownCurrency)?;
-        // Codes of metals, of tests and for "no currency" are not money, and superseded currencies are no longer in
-        // use.
+        // Codes of metals, of tests and for "no currency" are not money, and superseded currencies are out of use.
         if known.is_special() || known.is_superseded().is_some() {
             return Err(UnknownCurrency);
         }

@@ -1,4 +1,4 @@
-//! The rating of a product: the average over imported ratings and those of reviews.
+//! The rating of a product: the average over imported ratings and reviews.
 //!
 //! Depends on its neighbours.
 

@@ -1,8 +1,8 @@
-//! What customers think of one product: the stars that each gave, and their sum.
-//! The average is made from it in [`crate::domain::rating`].
+//! The ratings of one product: the stars of each customer, and their sum. [`crate::domain::rating`] makes the average
+//! of them.
 //!
-//! What they say stands in their [`crate::domain::review`]s. This is told of every change there, by its version, so
-//! that changes may arrive late, twice, or in another order.
+//! The texts are in the customers' [`crate::domain::review`]s. Each change of a review is sent here with the review's
+//! version, so that changes may arrive late, twice, or in another order.
 //!
 //! Depends on `std`, `serde` and its neighbours.
 
@@ -15,48 +15,41 @@ use crate::domain::{
     ids::{ProductId, UserId},
 };
 
-/// How many customers may review one product; past it new ones are refused, so that the entity stays small (5 MB).
+/// How many customers may review one product; more are rejected, so that the entity stays small (5 MB).
 pub const REVIEWS_MAX: usize = 100_000;
 
-/// What reviews can be told.
+/// A command to the ratings of a product.
 #[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Command {
     /// A customer gives these stars.
     Rate {
-        /// Who.
         customer: UserId,
-        /// Stars, 1 to 5.
+        /// From 1 to 5.
         rating: u8,
-        /// The version of the review that says so; an older one than is known changes nothing.
+        /// The version of the review. If a later version is known, the command changes nothing.
         version: u64,
     },
-    /// A customer's review is erased, and counts no more.
-    Forget {
-        /// Whose.
-        customer: UserId,
-    },
+    /// A customer's review is erased and does not count any more.
+    Forget { customer: UserId },
 }
 
-/// What can have happened to reviews. Stored: see `actors/records.rs` before changing it.
+/// An event of the ratings of a product. Stored: see `actors/records.rs` before changing it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Event {
-    /// A customer gave stars, or other ones.
+    /// A customer gave stars, or changed them.
     Rated {
-        /// Who.
         customer: UserId,
-        /// Stars.
         rating: u8,
-        /// The version of their review.
+        /// The version of the review.
         version: u64,
     },
-    /// A customer's stars count no more.
-    Forgotten {
-        /// Whose.
-        customer: UserId,
-    },
+    /// A customer's stars do not count any more.
+    Forgotten { customer: UserId },
 }
 
-/// Why a rating was refused.
+/// Why a rating was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Rejection {
     /// [`REVIEWS_MAX`] is reached.
@@ -71,17 +64,17 @@ pub struct Reviews {
     stars: u64,
 }
 
-/// What readers see: how many there are, and their sum.
+/// The ratings as readers see them: their number and their sum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct View {
-    /// How many customers have reviewed the product.
+    /// How many customers have rated the product.
     pub count: u32,
-    /// All their stars together.
+    /// The sum of their stars.
     pub stars: u64,
 }
 
 impl Reviews {
-    /// Who has given stars, and in which version of their review.
+    /// The customers who have given stars, each with the version of their review.
     pub fn versions(&self) -> impl Iterator<Item = (UserId, u64)> {
         self.by_customer.iter().map(|(customer, (_, version))| (*customer, *version))
     }
@@ -127,7 +120,7 @@ impl Entity for Reviews {
         }
     }
 
-    /// Who gave stars is gone from the stored events, too.
+    /// The customer who gave the stars has to disappear from the stored events, too.
     fn erases(event: &Event) -> bool {
         matches!(event, Event::Forgotten { .. })
     }

@@ -1,7 +1,7 @@
-//! Who sells: an id that products and orders hold, and the name that shoppers see.
+//! A seller: an id that products and orders refer to, and the name that shoppers see.
 //!
-//! A seller is not an account, so that it can have a name of its own, and later several accounts. Today each account
-//! acts for one seller, whose id has the same number as the account's user ([`SellerId::of`]).
+//! A seller is not an account: it has a name of its own, and may have several accounts later. For now each account acts
+//! for one seller, whose id has the same number as the account's user ([`SellerId::of`]).
 //!
 //! Depends on `std`, `serde` and its neighbours.
 
@@ -14,19 +14,19 @@ use crate::domain::{
     ids::SellerId,
 };
 
-/// The longest name of a seller, in characters: what fits a line of a product's page.
+/// The longest name of a seller, in characters: it fits on a line of a product's page.
 pub const NAME_CHARACTERS_MAX: usize = 100;
 
-/// What a seller can be asked.
+/// A command to a seller.
 #[derive(Debug, Clone)]
 pub enum Command {
-    /// Be called this from now on. The first name makes the seller.
+    /// Sets the name. The first name creates the seller.
     Name(Arc<str>),
-    /// The account that acts for it is being erased: forget the name, which may be a person's.
+    /// Removes the name, which may be a person's, because the account that acts for the seller is being erased.
     Erase,
 }
 
-/// What can have happened to a seller. Stored: see `actors/records.rs` before changing it.
+/// An event of a seller. Stored: see `actors/records.rs` before changing it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Event {
@@ -34,18 +34,18 @@ pub enum Event {
     Erased { at: Timestamp },
 }
 
-/// Why a seller refused a command.
+/// Why a command to a seller was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Rejection {
-    /// The name is blank, too long, or has control characters.
+    /// The name is blank, too long, or contains control characters.
     #[error("a seller's name has 1 to {NAME_CHARACTERS_MAX} printable characters")]
     InvalidName,
-    /// The account that acted for it is erased.
+    /// The account that acted for the seller is erased.
     #[error("the seller is erased")]
     Erased,
 }
 
-/// A seller. It has no name until it is given one; its products are sold all the same.
+/// A seller. It has no name until it is given one; its products can be sold all the same.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Seller {
     name: Option<Arc<str>>,
@@ -53,10 +53,10 @@ pub struct Seller {
     erased: bool,
 }
 
-/// What readers see of a seller.
+/// A seller as readers see it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct View {
-    /// What it is called; `None` where it was never given a name, or is erased.
+    /// `None` if the seller was never given a name, or is erased.
     pub name: Option<Arc<str>>,
     /// Grows with every change.
     pub version: u64,

@@ -1,15 +1,15 @@
-//! How much money goes back: the arithmetic of refunds.
+//! How much money is refunded: the arithmetic of refunds.
 //!
-//! A refund names units of lines, shipping, or both. Its amount is the difference of two sums, the worth of everything
-//! that is refunded with it and the worth of what was refunded before, so that rounding errors do not add up: refunds
-//! of all parts are the order's total to the last cent. Tax is shared by value, rounded down until everything is
-//! refunded. Depends on its neighbours.
+//! A refund names units of lines, shipping, or both. Its amount is the value of everything that is refunded including
+//! this refund, less the value of what was refunded before. So rounding errors do not add up, and the refunds of all
+//! parts are the order's total to the last cent. Tax is shared by value, rounded down until everything is refunded.
+//! Depends on its neighbours.
 
 use super::{Attempt, Order, Placement, Refund, RefundCause, Rejection, Restock, Shipping, Units};
 use crate::domain::{entity::Timestamp, money::Money};
 
 impl Order {
-    /// What has gone back to the customer, or is on its way.
+    /// The money that was refunded to the customer or is being refunded.
     #[must_use]
     pub fn refunded(&self) -> Option<Money> {
         let placement = self.placement.as_ref()?;
@@ -17,7 +17,7 @@ impl Order {
         Some(Money { minor, ..placement.total })
     }
 
-    /// Units of each line that are refunded, or are being refunded.
+    /// The units of each line that were refunded or are being refunded.
     #[must_use]
     pub fn refunded_units(&self) -> Vec<u32> {
         self.units_of(self.live_refunds().flat_map(|refund| &refund.lines))
@@ -31,13 +31,13 @@ impl Order {
         sum
     }
 
-    /// What has gone back of an attempt's money, or is on its way, in minor units.
+    /// How much of an attempt's money was refunded or is being refunded, in minor units.
     pub(super) fn refunded_of(&self, attempt: u32) -> u64 {
         let of_attempt = self.live_refunds().filter(|refund| refund.attempt == attempt);
         of_attempt.map(|refund| refund.amount.minor).sum()
     }
 
-    /// What is left of an attempt's money, in minor units.
+    /// How much of an attempt's money is not refunded, in minor units.
     pub(super) fn left_of(&self, attempt: u32) -> u64 {
         let captured = self.attempt(attempt).and_then(Attempt::captured).map_or(0, |(_, amount)| amount.minor);
         captured.saturating_sub(self.refunded_of(attempt))
@@ -47,7 +47,7 @@ impl Order {
         self.refunds.iter().filter(|refund| !refund.has_failed())
     }
 
-    /// Units of each line that could still be refunded, and whether the shipping is refunded already.
+    /// The units of each line that can still be refunded, and whether the shipping is refunded already.
     pub(super) fn refundable(&self, placement: &Placement) -> (Vec<u32>, Shipping) {
         let refunded = self.refunded_units();
         let left = placement.lines.iter().zip(refunded).map(|(line, refunded)| line.quantity - refunded).collect();
@@ -55,7 +55,7 @@ impl Order {
         (left, if has_shipping { Shipping::Included } else { Shipping::Excluded })
     }
 
-    /// The refund of these units, or why not. `Ok(None)` where nothing is left of anything.
+    /// The refund of these units, or why it is not possible. `Ok(None)` if nothing is left to refund.
     pub(super) fn refund_of(
         &self,
         lines: &Units,
@@ -74,7 +74,7 @@ impl Order {
         let before: Vec<u32> = placement.lines.iter().zip(&left).map(|(line, left)| line.quantity - left).collect();
         let after: Vec<u32> = before.iter().zip(&units).map(|(before, units)| before + units).collect();
         let complete = placement.lines.iter().zip(&after).all(|(line, units)| line.quantity == *units);
-        // Shipping that costs nothing goes with the last unit, so that rounding ends in the total.
+        // Shipping that costs nothing is refunded with the last unit, so that the sum is the total.
         let completes = complete && (everything || placement.shipping.minor == 0);
         let shipping = if completes && shipping_before == Shipping::Excluded { Shipping::Included } else { shipping };
         let shipping_after = if shipping == Shipping::Included { shipping } else { shipping_before };
@@ -82,7 +82,7 @@ impl Order {
         if minor == 0 && units.iter().all(|units| *units == 0) {
             return Ok(None);
         }
-        // What was refunded at the provider's own site cannot be refunded again.
+        // Money that was refunded at the provider's own site cannot be refunded again.
         let minor = minor.min(self.left_of(paying));
         let named = |units: Vec<u32>| -> Units { (0..).zip(units).filter(|(_, units)| *units > 0).collect() };
         let restocked = self.units_of(self.refunds.iter().flat_map(|refund| &refund.restock));
@@ -96,7 +96,7 @@ impl Order {
         Ok(Some(Refund { lines, shipping, restock, ..self.new_refund(paying, amount, RefundCause::Asked, now) }))
     }
 
-    /// The part of the total that units and shipping are worth, tax included, in minor units.
+    /// The value of units and shipping as a part of the total, tax included, in minor units.
     pub(super) fn worth(placement: &Placement, units: &[u32], shipping: Shipping) -> u64 {
         let goods = |units: &mut dyn Iterator<Item = u32>| -> u128 {
             placement.lines.iter().zip(units).map(|(line, n)| u128::from(line.unit_price.minor) * u128::from(n)).sum()
@@ -113,7 +113,7 @@ impl Order {
         u64::try_from(part + tax).expect("a part of the total fits where the total does")
     }
 
-    /// Units by line, none beyond what is left.
+    /// The units by line. Rejected if a line has fewer left.
     pub(super) fn checked_units(&self, lines: &Units, left: &[u32]) -> Result<Vec<u32>, Rejection> {
         let mut units = vec![0_u32; left.len()];
         for (index, quantity) in lines {
@@ -126,7 +126,7 @@ impl Order {
         Ok(units)
     }
 
-    /// A refund of nothing yet but money.
+    /// A refund of money only, to which the caller adds lines.
     pub(super) fn new_refund(&self, attempt: u32, amount: Money, cause: RefundCause, at: Timestamp) -> Refund {
         Refund {
             number: self.next_refund(),

@@ -1,4 +1,4 @@
-//! What an order can be asked to do.
+//! The commands to an order.
 //!
 //! Depends on `std` and its neighbours.
 
@@ -13,140 +13,119 @@ use crate::domain::{
     money::Money,
 };
 
-/// What an order can be asked to do.
+/// A command to an order.
 #[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Command {
-    /// Make it exist.
+    /// Place the order.
     Place(Arc<Placement>),
-    /// Its lines have left the cart.
+    /// The lines have left the cart.
     RecordTaken,
-    /// The cart would not give the lines.
+    /// The cart has rejected the order.
     RejectByCart(EndReason),
-    /// What the inventories said, by index of the line.
+    /// The inventories' answers, by index of the line.
     RecordStock(Vec<(u16, StockAnswer)>),
-    /// The customer wants to pay: the intent, recorded before the provider is asked.
+    /// The customer wants to pay. This intent is recorded before the provider is asked.
     RequestPayment {
         /// The provider's token of the payment method.
         method: String,
         /// The identity of the request.
         key: Option<RequestKey>,
-        /// When the money is to be taken.
+        /// When the money is to be captured.
         capture: CaptureMode,
     },
-    /// How far a payment has come: what the provider said, to whomever asked.
+    /// The provider said how far a payment has come: in an answer, a notice or a reconciliation.
     AdvancePayment {
-        /// Which attempt.
         attempt: u32,
-        /// What the provider said.
         state: PaymentState,
     },
-    /// The seller wants what is held.
+    /// The seller wants to capture the money that is held.
     Capture,
-    /// The customer wants to pay otherwise: the attempt that waits for them is given up.
+    /// The customer wants to pay in another way: void the attempt that waits for them.
     AbandonPayment,
-    /// There may be news: the provider is to be asked.
+    /// There may be news, so the provider has to be asked.
     Notify {
-        /// Of what.
         about: About,
-        /// Hash of the provider's name for its notice, where one said so: a repetition changes nothing.
+        /// Hash of the provider's name of its notice, if there was one: a repeat changes nothing.
         notice: Option<u64>,
     },
-    /// Money is to go back.
+    /// Refund a part of the order, or all of it.
     Refund(RefundRequest),
-    /// The shop itself owes money: for a stray, or because the order is cancelled.
+    /// Refund what the shop itself owes: a stray, or the payment of a cancelled order.
     RefundOwed,
-    /// A refund that failed is to be tried again.
+    /// Retry a refund that failed.
     RetryRefund {
-        /// Which.
         number: u32,
-        /// Who asks.
         by: UserId,
     },
-    /// How far a refund has come: what the provider said, to whomever asked.
+    /// The provider said how far a refund has come: in an answer, a notice or a reconciliation.
     AdvanceRefund {
-        /// Which.
         number: u32,
-        /// What the provider said.
         state: RefundState,
     },
-    /// How much of an attempt's money the provider has given back in all, whoever asked for that.
+    /// How much of an attempt's money the provider has refunded in total, whoever asked for it.
     RecordRefunded {
-        /// Which attempt.
         attempt: u32,
-        /// In minor units of its currency.
+        /// In minor units of the order's currency.
         refunded_minor: u64,
     },
     /// The units of a refund are back in stock.
     RecordRestocked {
-        /// Which refund.
         number: u32,
     },
     /// The customer wants to send goods back.
     RequestReturn {
-        /// What.
         lines: Units,
-        /// Why.
         reason: String,
         /// The identity of the request: with it, a repeat asks for nothing more.
         key: Option<RequestKey>,
     },
-    /// The goods of a return are back; their money goes back, too.
+    /// The goods of a return have arrived; refund their price.
     ReceiveReturn {
-        /// Which.
         number: u32,
         /// Whether the goods are sold again.
         restock: Restock,
-        /// Who says so.
         by: UserId,
     },
-    /// A return is not taken.
+    /// The goods of a return are not accepted.
     RejectReturn {
-        /// Which.
         number: u32,
-        /// Why.
         note: String,
     },
-    /// Something does not resolve itself.
+    /// Something needs an operator.
     RaiseIssue {
-        /// What.
         kind: IssueKind,
-        /// Hash of the provider's name for its notice, where one said so: a repetition changes nothing.
+        /// Hash of the provider's name of its notice, if there was one: a repeat changes nothing.
         notice: Option<u64>,
     },
-    /// These issues are settled: an operator says so, or (`None`) the shop has seen it.
+    /// These issues are settled, as an operator decided or (`None`) as the shop itself found.
     ResolveIssues {
-        /// Which, by their numbers.
+        /// The numbers of the issues.
         issues: Vec<u32>,
-        /// Who.
         by: Option<UserId>,
-        /// What they did.
         note: String,
     },
-    /// A payment of another amount than the order's is taken as it is, so that it can be refunded.
+    /// Record a payment of another amount than the order's total as captured, so that it can be refunded.
     TakeBack {
-        /// Which attempt.
         attempt: u32,
-        /// The provider's name for it.
+        /// The provider's name of the payment.
         reference: String,
-        /// What it took.
         captured: Money,
     },
-    /// All its stock is booked as sold and its cart knows.
+    /// All stock is recorded as sold, and the order is closed in the cart.
     RecordFulfilled,
-    /// Its customer or an admin does not want it any more.
+    /// The customer or an admin cancels the order.
     Cancel,
-    /// Its deadline may have passed.
+    /// The deadline may have passed.
     Expire,
-    /// All its stock is released and its lines are back in the cart.
+    /// All stock is released, and the lines are back in the cart.
     RecordUndone,
-    /// Nothing is left to give back, or an operator has to see to it.
+    /// Nothing is left to give back, or an operator has to decide about the rest.
     Finish,
-    /// It is packed.
     Pack,
-    /// It is on its way.
+    /// The parcel is with the carrier.
     Ship(Tracking),
-    /// It has arrived.
     Deliver,
-    /// Its customer is being erased: forget whatever says who they are.
+    /// The customer is being erased: remove whatever identifies them.
     Erase,
 }

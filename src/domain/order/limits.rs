@@ -2,15 +2,15 @@
 //!
 //! Depends on nothing.
 
-/// How often a customer may try to pay one order. A thief who tries cards is stopped here, an honest customer is not.
+/// How often a customer may try to pay one order. It stops a thief who tries stolen cards, and no honest customer.
 pub const ATTEMPTS_MAX: usize = 5;
 /// The longest token of a payment method, in bytes.
 pub const METHOD_BYTES_MAX: usize = 255;
 /// The longest carrier name and tracking number, in bytes.
 pub const TRACKING_BYTES_MAX: usize = 100;
-/// How many refunds an order may have: each is asked for by a person, and its history grows by three entries.
+/// How many refunds an order may have. A person asks for each, and each adds three entries to the history.
 pub const REFUNDS_MAX: usize = 50;
 /// How many returns an order may have.
 pub const RETURNS_MAX: usize = 20;
-/// The longest reason and note, in bytes.
+/// The longest reason or note, in bytes.
 pub const REASON_BYTES_MAX: usize = 500;

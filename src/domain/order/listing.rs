@@ -1,7 +1,7 @@
-//! What lists of orders show and are filtered by, as a tag beside each event.
+//! The summary of an order for lists and their filters, stored as a tag with each event.
 //!
 //! ```text
-//!   bits 0 to 3: the stage, from 1; 0 where there is no order     bit 4: is open     bit 5: has issues
+//!   bits 0 to 3: the stage, from 1; 0 if there is no order     bit 4: is open     bit 5: has issues
 //! ```
 //!
 //! Depends on `serde` and its neighbours.
@@ -15,31 +15,29 @@ const STAGE_BITS: u8 = 0x0f;
 const OPEN: u8 = 0x10;
 const ISSUES: u8 = 0x20;
 
-/// Where an order stands, as coarsely as lists of orders are filtered. Stored: the numbers never change.
+/// The status of an order, as coarsely as lists are filtered. Stored: the numbers never change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Stage {
     /// Placed and not yet paid, or being cancelled.
     Open = 1,
-    /// Paid; its stock is being booked.
+    /// Paid; its stock is being recorded as sold.
     Paid = 2,
-    /// Confirmed: the seller's turn.
+    /// Confirmed: the seller has to pack it.
     Confirmed = 3,
-    /// Packed.
     Packed = 4,
-    /// On its way.
     Shipped = 5,
-    /// Arrived.
     Delivered = 6,
     /// Cancelled, expired or rejected.
     Ended = 7,
-    /// The money is held; the seller's turn to capture it.
+    /// The money is held until the seller captures it.
     Authorised = 8,
 }
 
 impl Stage {
-    /// All of them.
+    /// Every stage.
     pub const ALL: [Self; 8] = [
         Self::Open,
         Self::Paid,
@@ -67,19 +65,19 @@ impl From<Status> for Stage {
     }
 }
 
-/// How an order is listed.
+/// The summary of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Listing {
-    /// Where it stands.
     pub stage: Stage,
-    /// Whether the checkout has more to do for it, now or later, so that a start resumes it.
+    /// Whether the checkout has more to do for it, now or later, so that a start of the shop resumes it.
     pub is_open: bool,
-    /// Whether an operator has something to decide about it.
+    /// Whether it has open issues.
     pub has_issues: bool,
 }
 
 impl Listing {
-    /// What the tag of an order says; `None` where there is no order yet, or the bits are not a tag of an order.
+    /// Reads a tag; `None` if there is no order yet, or the bits are not the tag of an order.
     #[must_use]
     pub fn from_tag(Tag(bits): Tag) -> Option<Self> {
         let stage = Stage::ALL.into_iter().find(|stage| *stage as u8 == bits & STAGE_BITS)?;
@@ -92,7 +90,7 @@ impl Listing {
 }
 
 impl Order {
-    /// How the order is listed; `None` where it was never placed.
+    /// The summary; `None` if the order was never placed.
     #[must_use]
     pub fn listing(&self) -> Option<Listing> {
         Some(Listing {
@@ -108,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tag_says_what_the_listing_said() {
+    fn a_listing_survives_the_round_trip_through_its_tag() {
         let mut seen = std::collections::BTreeSet::new();
         for stage in Stage::ALL {
             for (is_open, has_issues) in [(false, false), (false, true), (true, false), (true, true)] {

@@ -1,9 +1,9 @@
 //! An order, from placed to delivered: the saga log of a checkout.
 //!
 //! The order exists durably before anything is reserved, so every effect on other entities has an intent here.
-//! [`Order::next_step`] reads it and says what is missing; the checkout performs that step and records the outcome; a
-//! crash between any two lines costs a repetition. Until its parcel leaves, an order can go back: a cancelled order
-//! gives up or refunds its payment and releases its stock. From `shipped` on it only goes forward.
+//! [`Order::next_step`] computes the next step from it; the checkout performs the step and records the outcome, so a
+//! crash at any point costs one repetition. Until its parcel is shipped, an order can be cancelled: it then voids or
+//! refunds its payment and releases its stock. After that it cannot.
 //!
 //! ```mermaid
 //! stateDiagram-v2
@@ -32,20 +32,20 @@
 //!     authorised --> cancelling
 //! ```
 //!
-//! The test `walk` holds this picture, which `docs/PAYMENTS.md` explains.
-//! The files, in the order in which they are best read:
+//! The test `walk` compares this diagram with what it finds; `docs/PAYMENTS.md` explains it.
+//! The files, in reading order:
 //!
 //! - `parts`: status, history, reason of an end. `placement`: what is frozen when the order is placed.
-//! - `command`: what can be asked of an order. `rejection`: why it refuses. `limits` and `text`: bounds of what is
-//!   asked.
-//! - this file: the order, and which part decides a command and applies an event.
+//! - `command`: the commands. `rejection`: why a command is rejected. `limits` and `text`: limits of their parameters.
+//! - This file: the order, and which part decides a command and applies an event.
 //! - The parts, each with its events, rules and changes: `goods` (cart and stock), `payment` (attempts to pay),
-//!   `notices` (hints of the provider), `refund`, `amounts` and `returns` (what goes back), `shipment`, `lifecycle`
-//!   (how an order is cancelled, expires, ends and is erased), `issues` (what an operator has to decide).
-//! - `resolution`: what an operator decides, as commands.
-//! - `listing`: how lists show an order.
-//! - `step`: what is to be done next. `saga`: the requests that a step is made of.
-//! - `tests`: examples and properties. `walk`: everything that can happen.
+//!   `notices` (webhooks of the provider), `refund`, `amounts` and `returns` (money and goods that go back),
+//!   `shipment`, `lifecycle` (how an order is cancelled, expires, ends and is erased), `issues` (what an operator has
+//!   to decide).
+//! - `resolution`: an operator's decision as commands.
+//! - `listing`: the summary of an order for lists.
+//! - `step`: the next step of the checkout. `saga`: the requests of a step.
+//! - `tests`: examples and properties. `walk`: an exhaustive search of all reachable states.
 //!
 //! Depends on `std`, `serde` and its neighbours.
 
@@ -99,8 +99,7 @@ use crate::domain::{
     ids::{OrderId, RequestKey, SellerId},
 };
 
-/// What can have happened to an order, by the part of it that changed. Stored: see `actors/records.rs` before changing
-/// it.
+/// An event of an order, by the part of the order that it changes. Stored: see `actors/records.rs` before changing it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Event {
@@ -115,7 +114,7 @@ pub enum Event {
     End(lifecycle::Event),
 }
 
-/// An event of a part is an event of the order.
+/// Converts the event of a part into an event of the order.
 macro_rules! events_of_parts {
     ($($variant:ident: $part:ident),*) => {$(
         impl From<$part::Event> for Event {
@@ -150,7 +149,7 @@ pub struct Order {
     notices: Vec<u64>,
 }
 
-/// How far an order has come that cannot be told from its parts.
+/// The progress of an order as far as it does not follow from its parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 enum Progress {
     #[default]
@@ -163,7 +162,7 @@ enum Progress {
 }
 
 impl Order {
-    /// Where it stands, or `None` where it was never placed.
+    /// The order's status, or `None` if it was never placed.
     #[must_use]
     pub fn status(&self) -> Option<Status> {
         self.placement.as_ref()?;
@@ -194,25 +193,25 @@ impl Order {
         }
     }
 
-    /// What was frozen when it was placed.
+    /// What was frozen when the order was placed.
     #[must_use]
     pub fn placement(&self) -> Option<&Arc<Placement>> {
         self.placement.as_ref()
     }
 
-    /// Why it comes or came to nothing.
+    /// Why the order ends or has ended without being delivered.
     #[must_use]
     pub fn end_reason(&self) -> Option<&EndReason> {
         self.ending.as_ref()
     }
 
-    /// The attempts to pay it, oldest first.
+    /// The attempts to pay the order, oldest first.
     #[must_use]
     pub fn attempts(&self) -> &[Attempt] {
         &self.attempts
     }
 
-    /// The attempt that a request with this key asked for; without a key the latest one.
+    /// The attempt that a request with this key asked for, or the latest one without a key.
     #[must_use]
     pub fn attempt_of(&self, key: Option<RequestKey>) -> Option<&Attempt> {
         match key {
@@ -221,25 +220,25 @@ impl Order {
         }
     }
 
-    /// How its parcel can be followed.
+    /// How the parcel can be tracked.
     #[must_use]
     pub fn tracking(&self) -> Option<&Tracking> {
         self.tracking.as_ref()
     }
 
-    /// What happened to it, oldest first.
+    /// The history, oldest entry first.
     #[must_use]
     pub fn history(&self) -> &[HistoryEntry] {
         &self.history
     }
 
-    /// How many events it has had.
+    /// How many events the order has had.
     #[must_use]
     pub fn sequence(&self) -> u64 {
         self.sequence
     }
 
-    /// Whether every line is sold by this seller, who may then pack and ship it.
+    /// Whether this seller sells every line, and so may pack and ship the order.
     #[must_use]
     pub fn is_sold_only_by(&self, seller: SellerId) -> bool {
         self.placement.as_ref().is_some_and(|placement| placement.lines.iter().all(|line| line.seller == seller))

@@ -1,8 +1,8 @@
-//! What an operator decides about an order's issues, as the commands that carry the decision out.
+//! An operator's decision about an order's issues, as the commands that carry it out.
 //!
-//! Each action is followed by the command that settles its issue. The commands are to be given in their order until one
-//! is refused: what was done before stays done and is on record, and the other issues stay open. Depends on its
-//! neighbours.
+//! Each action is followed by the command that settles its issue. The caller issues the commands in their order and
+//! stops at the first that is rejected: the actions before it are recorded, and the other issues stay open. Depends on
+//! its neighbours.
 
 use super::{
     Attempt, Command, Issue, IssueKind, Order, PaymentState, REASON_BYTES_MAX, RefundRequest, RefundState, Rejection,
@@ -10,25 +10,26 @@ use super::{
 };
 use crate::domain::{ids::UserId, money::Money};
 
-/// What an operator does about issues.
+/// An operator's decision about issues.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resolution {
-    /// Try again what failed.
+    /// Retry what failed.
     Retry,
-    /// It is settled. Of a payment with an unknown outcome and of a failed refund, it is recorded what became of it.
+    /// The issue is settled. For a payment with an unknown outcome and for a failed refund, the outcome is recorded.
     Settled(Option<Settled>),
-    /// Give all the money back.
+    /// Refund all of the money.
     Refund,
 }
 
 /// What an operator has found out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settled {
-    /// The payment was captured in full, under this name of the provider's.
+    /// The payment was captured in full, under this name at the provider.
     Captured(String),
-    /// Nothing was charged, nor will be.
+    /// Nothing was charged, and nothing will be.
     NotCharged,
-    /// The money of a failed refund was given back outside the provider, or what becomes of the goods is decided.
+    /// The money of a failed refund was given back outside the provider, or the operator has decided what happens to
+    /// the goods.
     GivenBack,
 }
 
@@ -43,23 +44,24 @@ impl Resolution {
     }
 }
 
-/// What a resolution means for one issue.
+/// The effect of a resolution on one issue.
 enum Decision {
-    /// It is not meant for issues of this kind, which stay open.
+    /// None: the resolution does not fit this kind of issue, which stays open.
     Nothing,
     /// The issue is settled without a change of the order.
     Settle,
-    /// The issue is settled by this command.
+    /// The issue is settled with this command.
     Do(Command),
-    /// The issue is settled by giving everything back, together with all others of which this is said.
+    /// The issue is settled by cancelling or refunding the whole order, together with all others of which this is true.
     GiveEverythingBack,
 }
 
 impl Order {
-    /// The commands that carry out what an operator decides about the open issue of this number, or about all of them.
+    /// The commands that carry out an operator's decision about the open issue with this number, or about all open
+    /// issues.
     ///
     /// # Errors
-    /// [`Rejection::NothingToResolve`] where no open issue is settled by it; [`Rejection::InvalidText`] for the note.
+    /// [`Rejection::NothingToResolve`] if it settles no open issue; [`Rejection::InvalidText`] for the note.
     pub fn resolve(
         &self,
         issue: Option<u32>,
@@ -74,7 +76,7 @@ impl Order {
         let (mut commands, mut with_everything) = (Vec::new(), Vec::new());
         for known in self.open_issues().filter(|known| issue.is_none_or(|number| number == known.number)) {
             match self.decision(known, resolution, placement.total, by) {
-                // An order has one refund at a time, so the other failed ones stay open.
+                // An order has one refund at a time, so the other failed refunds stay open.
                 Decision::Do(Command::RetryRefund { .. }) if commands.iter().any(is_retry) => {}
                 Decision::Do(command) => commands.extend([command, settle(vec![known.number])]),
                 Decision::Settle => commands.push(settle(vec![known.number])),
@@ -82,7 +84,7 @@ impl Order {
                 Decision::Nothing => {}
             }
         }
-        // An order that has ended has nothing to cancel, so its issues stay open.
+        // An order that has ended cannot be cancelled, so its issues stay open.
         let has_ended = matches!(status, Status::Cancelling | Status::Cancelled | Status::Expired | Status::Rejected);
         if commands.is_empty() && !with_everything.is_empty() && !has_ended {
             commands.extend([give_everything_back(status, by, note), settle(with_everything)]);
@@ -100,7 +102,7 @@ impl Order {
             (RefundFailed { refund, .. }, Is(Some(Settled::GivenBack))) => {
                 Decision::Do(Command::AdvanceRefund { number: *refund, state: RefundState::ByHand })
             }
-            // The order counts that money already; what is settled is what becomes of the goods.
+            // The order counts that money already; what is settled is what happens to the goods.
             (RefundedElsewhere { .. }, Is(Some(Settled::GivenBack))) => Decision::Settle,
             (PaymentUnknown { attempt, .. } | AmountMismatch { attempt, .. }, Is(Some(outcome))) => {
                 self.payment_outcome(*attempt, outcome, total)
@@ -108,8 +110,8 @@ impl Order {
             (AmountMismatch { attempt, reference, captured }, Refund) => {
                 Decision::Do(Command::TakeBack { attempt: *attempt, reference: reference.clone(), captured: *captured })
             }
-            // A payment with an unknown outcome is given up with the order; if that stays unknown, too, it is raised
-            // again.
+            // A payment with an unknown outcome is voided with the order; if that stays unknown, too, the issue is
+            // raised again.
             (
                 PaymentUnknown { .. }
                 | Stuck { .. }
@@ -119,13 +121,13 @@ impl Order {
                 | DisputeEnded { .. },
                 Refund,
             ) => Decision::GiveEverythingBack,
-            // A dispute is between the customer and their bank: there is nothing to try again.
+            // A dispute is between the customer and their bank, so the shop cannot retry anything.
             (Disputed { .. } | DisputeEnded { .. }, Retry) | (_, Is(Some(_))) => Decision::Nothing,
             (_, Retry | Is(None)) => Decision::Settle,
         }
     }
 
-    /// Records what became of a payment, unless its outcome is known meanwhile.
+    /// Records the outcome of a payment, unless it has become known meanwhile.
     fn payment_outcome(&self, attempt: u32, outcome: &Settled, amount: Money) -> Decision {
         let state = match outcome {
             _ if self.attempt(attempt).is_some_and(Attempt::is_final) => return Decision::Nothing,

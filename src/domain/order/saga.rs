@@ -1,7 +1,7 @@
-//! How a step is made of requests to the cart and the inventories, and what their answers mean to the order.
+//! The requests to the cart and the inventories that make up a step, and what their answers mean to the order.
 //!
-//! Pure, so that the same code that runs the shop is walked through everything that can happen (`walk/`). Every request
-//! may be made twice. Depends on its neighbours, the cart and the inventory.
+//! Pure, so that the test `walk` searches all states with the code that runs in the shop. Every request may be made
+//! twice. Depends on its neighbours, the cart and the inventory.
 
 use super::{Command, EndReason, Line, Order, Placement, Step, StockAnswer};
 use crate::domain::{
@@ -11,28 +11,27 @@ use crate::domain::{
     inventory,
 };
 
-/// A request that a step makes of another entity.
+/// A request of a step to another entity.
 #[derive(Debug, Clone)]
 pub enum Effect {
-    /// Of the customer's cart.
+    /// To the customer's cart.
     Cart(cart::Command),
-    /// Of the inventory of a line's product.
+    /// To the inventory of a line's product.
     Stock(ProductId, inventory::Command),
 }
 
-/// What was answered to a step's requests, in their order; `None` where nobody knows.
+/// The answer to a request; `None` if it is unknown.
+#[allow(missing_docs, reason = "the names say it")]
 pub enum EffectResult {
-    /// By the cart.
     Cart(Option<Result<(), <cart::Cart as Entity>::Rejection>>),
-    /// By an inventory.
     Stock(Option<Result<(), <inventory::Inventory as Entity>::Rejection>>),
 }
 
 impl Step {
-    /// The requests of this step, which may be made at once, and in any order. None of a step that asks the provider,
-    /// or nobody.
+    /// The requests of this step. They may be made concurrently and in any order. A step that asks the provider, or
+    /// nobody, has none.
     #[must_use]
-    pub fn asks(&self, id: OrderId, order: &Order) -> Vec<Effect> {
+    pub fn effects(&self, id: OrderId, order: &Order) -> Vec<Effect> {
         let Some(placement) = order.placement() else { return Vec::new() };
         let (customer, deadline) = (placement.customer, placement.deadline);
         let stock = |line: &Line, command| Effect::Stock(line.product.clone(), command);
@@ -80,14 +79,14 @@ impl Step {
         }
     }
 
-    /// What the order is told of the answers.
+    /// The command that records the answers in the order.
     ///
     /// # Errors
-    /// What has to be asked again, where something was refused that must not be, or is not known.
-    pub fn record(&self, told: Vec<EffectResult>) -> Result<Command, Retry> {
+    /// The step has to be repeated: an answer is unknown, or a request was rejected that must succeed.
+    pub fn record(&self, results: Vec<EffectResult>) -> Result<Command, Retry> {
         let unknown = || Retry { reason: "an outcome is unknown".into(), known: None };
         match self {
-            Self::TakeFromCart => match told.into_iter().next() {
+            Self::TakeFromCart => match results.into_iter().next() {
                 Some(EffectResult::Cart(Some(Ok(())))) => Ok(Command::RecordTaken),
                 Some(EffectResult::Cart(Some(Err(refused)))) => Ok(Command::RejectByCart(match refused {
                     cart::Rejection::TooManyOpenOrders => EndReason::TooManyOpenOrders,
@@ -97,22 +96,22 @@ impl Step {
                 _ => Err(unknown()),
             },
             Self::Reserve(lines) => {
-                let answers = lines.iter().zip(&told).filter_map(|(index, told)| match told {
+                let answers = lines.iter().zip(&results).filter_map(|(index, result)| match result {
                     EffectResult::Stock(Some(answer)) => Some((*index, stock_answer(answer))),
                     _ => None,
                 });
                 let answers: Vec<_> = answers.collect();
                 let known = Command::RecordStock(answers.clone());
-                // What is known is recorded also where one of the inventories did not answer.
+                // Known answers are recorded even if one of the inventories did not answer.
                 if answers.len() == lines.len() {
                     Ok(known)
                 } else {
                     Err(Retry { known: Some(Box::new(known)), ..unknown() })
                 }
             }
-            Self::Fulfil => accepted(told).map(|()| Command::RecordFulfilled),
-            Self::Undo => accepted(told).map(|()| Command::RecordUndone),
-            Self::Restock(number) => accepted(told).map(|()| Command::RecordRestocked { number: *number }),
+            Self::Fulfil => accepted(results).map(|()| Command::RecordFulfilled),
+            Self::Undo => accepted(results).map(|()| Command::RecordUndone),
+            Self::Restock(number) => accepted(results).map(|()| Command::RecordRestocked { number: *number }),
             Self::RefundOwed => Ok(Command::RefundOwed),
             Self::Expire => Ok(Command::Expire),
             Self::Finish => Ok(Command::Finish),
@@ -133,12 +132,12 @@ impl Step {
     }
 }
 
-/// A step that is to be repeated.
+/// A step has to be repeated.
 #[derive(Debug)]
 pub struct Retry {
-    /// What was seen.
+    /// The reason, for the log and for operators.
     pub reason: String,
-    /// What is known all the same, and to be recorded.
+    /// A command that records what is known all the same.
     pub known: Option<Box<Command>>,
 }
 
@@ -163,10 +162,10 @@ fn stock_answer(answer: &Result<(), inventory::Rejection>) -> StockAnswer {
     }
 }
 
-fn accepted(told: Vec<EffectResult>) -> Result<(), Retry> {
+fn accepted(results: Vec<EffectResult>) -> Result<(), Retry> {
     let refused = |reason: String| Err(Retry { reason, known: None });
-    for answer in told {
-        match answer {
+    for result in results {
+        match result {
             EffectResult::Cart(Some(Ok(()))) | EffectResult::Stock(Some(Ok(()))) => {}
             EffectResult::Cart(None) | EffectResult::Stock(None) => return refused("an outcome is unknown".into()),
             EffectResult::Cart(Some(Err(rejection))) => return refused(format!("the cart: {rejection}")),

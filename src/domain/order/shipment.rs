@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Order, Progress, Rejection, Status, TRACKING_BYTES_MAX, Text, Tracking};
 use crate::domain::entity::Timestamp;
 
-/// What can have happened to the parcel. Stored: see `actors/records.rs` before changing it.
+/// An event of the parcel. Stored: see `actors/records.rs` before changing it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Event {
@@ -32,7 +32,7 @@ impl Order {
         Ok(self.decide_advance(Progress::Delivered)?.then(|| Event::Delivered { at: now }.into()))
     }
 
-    /// Whether the order moves to `to` now; `false` where it is there already.
+    /// Whether the order moves to `to` now; `false` if it is there already.
     fn decide_advance(&self, to: Progress) -> Result<bool, Rejection> {
         let (_, status) = self.placed()?;
         let allowed = match to {

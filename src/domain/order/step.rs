@@ -1,80 +1,83 @@
-//! What is to be done next for an order: the checkout's whole plan, as one pure function.
+//! The next step of the checkout for an order: its whole plan, as one pure function.
 //!
 //! Depends on its neighbours.
 
 use super::{Intent, Order, PaymentState, Progress, Status};
 use crate::domain::entity::Timestamp;
 
-/// The next thing that is missing. Lines are named by their index in the placement, attempts and refunds by their
-/// number.
+/// The next thing to do for an order. Lines are identified by their index in the placement, attempts and refunds by
+/// their number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Take its lines out of the cart.
+    /// Take the order's lines out of the cart.
     TakeFromCart,
     /// Reserve the stock of these lines.
     Reserve(Vec<u16>),
-    /// Nothing: the customer's turn, until the deadline.
+    /// Nothing: the order waits for the customer until the deadline.
     AwaitPayment,
-    /// End it: its deadline has passed. Never next by itself, as the order has no clock.
+    /// End the order because its deadline has passed. [`Order::next_step`] never returns it, because the order has no
+    /// clock.
     Expire,
-    /// Ask the provider, under the key of this attempt, until it has said something.
+    /// Ask the provider to charge, under the key of this attempt, until it answers.
     Pay(u32),
-    /// Only ask the provider how an attempt stands that is final: there may be news of it all the same.
+    /// Only ask the provider for the state of an attempt that is final; there may still be news about it.
     Poll(u32),
-    /// Nothing: the customer's or the provider's turn. The provider is asked again after a while, should its news be
-    /// lost.
+    /// Nothing: the order waits for the customer or the provider. The provider is asked again after a while, because
+    /// its notice may be lost.
     AwaitProvider(u32),
-    /// Nothing: the seller's turn. Authorisations end, so the provider is asked now and then.
+    /// Nothing: the order waits for the seller to capture. Authorisations expire, so the provider is asked now and
+    /// then.
     AwaitCapture(u32),
-    /// Capture what is held.
+    /// Capture the money that is held.
     Capture(u32),
-    /// Give the attempt up at the provider, until it is final.
+    /// Void the attempt at the provider, until it is final.
     Void(u32),
-    /// Book the stock of every line as sold and close the order in its cart.
+    /// Record the stock of every line as sold, and close the order in its cart.
     Fulfil,
-    /// Record what the shop itself owes.
+    /// Record the refund that the shop itself owes.
     RefundOwed,
     /// Ask the provider, under the key of this refund, to give money back.
     Refund(u32),
-    /// Nothing: the provider works on this refund. It is asked again after a while.
+    /// Nothing: the provider is processing this refund. It is asked again after a while.
     AwaitRefund(u32),
-    /// Put the units of this refund back into the stock.
+    /// Put the units of this refund back into stock.
     Restock(u32),
-    /// Release every line and give it back to the cart. A line that was refused is released, too: a request of another
-    /// driver may still be on its way, and the release makes the inventory refuse it.
+    /// Release the stock of every line, and return the lines to the cart. A line whose reservation was rejected is
+    /// released, too: a request of another driver may still be on its way, and after the release the inventory rejects
+    /// it.
     Undo,
     /// Record that everything is given back.
     Finish,
-    /// Record that these issues have resolved themselves, by their numbers.
+    /// Record that the issues with these numbers have resolved themselves.
     ResolveIssues(Vec<u32>),
-    /// Nothing, for the checkout: the seller's turn, or the end.
+    /// Nothing for the checkout: the order waits for the seller, or is over.
     Done,
 }
 
-/// Whether whoever waits for the order's provider is to be asked about, or is known to be waiting.
+/// Whether to poll the provider now, even if the order has not changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Poll {
-    /// The order has changed.
+    /// Poll only if the order requires it.
     IfNeeded,
-    /// Something may have happened elsewhere: time has passed, or the customer has come back.
+    /// Poll: time has passed, or the customer has come back, so there may be news.
     Now,
 }
 
-/// Whose turn it is.
+/// Who has to act.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Turn {
-    /// The checkout's, which performs this step.
+    /// The checkout, which performs this step.
     Do(Step),
-    /// Somebody else's; the checkout comes back at this moment.
+    /// Somebody else; the checkout continues at this moment.
     WaitUntil(Timestamp),
-    /// Somebody else's; the checkout looks around after a while, and at this moment at the latest.
+    /// Somebody else; the checkout polls after a while, and at this moment at the latest.
     PollLater(Option<Timestamp>),
-    /// Nobody's, or whoever it is will say so.
+    /// Nobody, or somebody who will send a command.
     Rest,
 }
 
 impl Step {
-    /// Whether something leaves for the provider.
+    /// Whether the step sends a request to the provider.
     #[must_use]
     pub fn asks_provider(&self) -> bool {
         matches!(self, Self::Pay(_) | Self::Poll(_) | Self::Capture(_) | Self::Void(_) | Self::Refund(_))
@@ -82,7 +85,7 @@ impl Step {
 }
 
 impl Order {
-    /// What is to be done next; `None` where the order was never placed.
+    /// The next step; `None` if the order was never placed.
     #[must_use]
     pub fn next_step(&self) -> Option<Step> {
         let status = self.status()?;
@@ -92,21 +95,21 @@ impl Order {
         Some(self.work(status).unwrap_or(Step::Done))
     }
 
-    /// Whose turn it is now; `None` where the order was never placed.
+    /// Who has to act now; `None` if the order was never placed.
     #[must_use]
     pub fn turn(&self, now: Timestamp, poll: Poll) -> Option<Turn> {
         let (step, deadline) = (self.next_step()?, self.placement.as_ref()?.deadline);
         let waits_for_customer = |attempt: u32| {
             matches!(self.attempt(attempt)?.state, Some(PaymentState::ActionRequired { .. })).then_some(())
         };
-        // Questions about what is final hold nothing up.
+        // A poll of a final attempt must not delay the order's end.
         let is_over = now >= deadline && self.status() == Some(Status::AwaitingPayment);
         Some(match (step, poll) {
             (Step::Poll(_), _) if is_over => Turn::Do(Step::Expire),
             (Step::AwaitProvider(attempt) | Step::AwaitCapture(attempt), Poll::Now) => Turn::Do(Step::Pay(attempt)),
             (Step::AwaitRefund(number), Poll::Now) => Turn::Do(Step::Refund(number)),
             (Step::AwaitPayment, _) if now >= deadline => Turn::Do(Step::Expire),
-            // The provider gives something back meanwhile.
+            // A refund of a stray may be under way meanwhile.
             (Step::AwaitPayment, poll) => match (self.refund_in_progress(), poll) {
                 (None, _) => Turn::WaitUntil(deadline),
                 (Some(refund), Poll::Now) => Turn::Do(Step::Refund(refund.number)),
@@ -124,17 +127,17 @@ impl Order {
 
     fn work(&self, status: Status) -> Option<Step> {
         let pending = self.refund_in_progress();
-        let way_on = || self.way_on(status).filter(|step| *step != Step::Finish || pending.is_none());
-        let step = self.money_back().or_else(way_on);
-        // What is final is asked about when nothing else waits for the provider, so that it holds nothing up.
+        let next = || self.status_step(status).filter(|step| *step != Step::Finish || pending.is_none());
+        let step = self.refund_step().or_else(next);
+        // Final attempts are polled only when nothing else waits for the provider, so that the polls delay nothing.
         let is_idle = matches!(step, None | Some(Step::AwaitPayment)) && pending.is_none();
         let with_news = self.attempts.iter().find(|attempt| is_idle && attempt.is_final() && attempt.needs_refresh);
         let ask = with_news.map(|attempt| Step::Poll(attempt.number));
         ask.or(step).or_else(|| Some(Step::AwaitRefund(pending?.number)))
     }
 
-    /// Money that has to go back comes before everything else, but what a provider works on holds nothing up.
-    fn money_back(&self) -> Option<Step> {
+    /// Refunds come before everything else, but a refund that the provider is processing delays nothing.
+    fn refund_step(&self) -> Option<Step> {
         if let Some(refund) = self.refunds.iter().find(|refund| refund.is_to_ask()) {
             return Some(Step::Refund(refund.number));
         }
@@ -144,7 +147,7 @@ impl Order {
         self.owed_refund(Timestamp::default()).map(|_| Step::RefundOwed)
     }
 
-    fn way_on(&self, status: Status) -> Option<Step> {
+    fn status_step(&self, status: Status) -> Option<Step> {
         let unanswered = || (0..).zip(&self.stock).filter(|(_, answer)| answer.is_none()).map(|(index, _)| index);
         Some(match status {
             Status::Placed if !self.taken => Step::TakeFromCart,
@@ -180,10 +183,10 @@ impl Order {
         })
     }
 
-    /// Whether the checkout need not come back to it, unless somebody asks for something.
+    /// Whether the checkout has nothing more to do, unless a new command arrives.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        // Asked after every event: most are of orders that are under way, whose step need not be made for that.
+        // This is called after every event. Most orders are under way, and for them the step need not be computed.
         match self.status() {
             Some(
                 Status::Placed
@@ -206,7 +209,7 @@ impl Order {
         }
     }
 
-    /// Whether there is nothing to do for the checkout, now or after a while, but for what an operator has to look at.
+    /// Whether the checkout has nothing to do, now or after a while, apart from issues for an operator.
     #[must_use]
     pub fn is_at_rest(&self) -> bool {
         let step = self.status().and_then(|status| self.work(status));

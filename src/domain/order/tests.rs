@@ -1,4 +1,4 @@
-//! Given / when / then for orders, and a walk over everything that can arrive in any order.
+//! Tests of the order in the form given / when / then, and a property of commands in any order.
 
 use proptest::prelude::*;
 
@@ -85,7 +85,7 @@ fn given_awaiting(more: Vec<Command>) -> Order {
 }
 
 #[test]
-fn the_way_forward() {
+fn an_order_goes_from_placed_to_delivered() {
     let mut order = Order::default();
     assert_eq!(order.next_step(), None);
     let tracking = Tracking { carrier: "Post".into(), number: "1".into() };
@@ -160,7 +160,7 @@ fn nothing_ends_an_order_while_its_payment_is_unknown() {
     let order = given_awaiting(vec![pay()]);
     let late = DEADLINE.plus_ms(1_000_000);
     assert_eq!(order.decide(&Command::Expire, late), Ok(None));
-    assert!(order.decide(&captured(1), late).unwrap().is_some(), "money that comes late is still money");
+    assert!(order.decide(&captured(1), late).unwrap().is_some(), "a late capture is still recorded");
     let cancelled = given_awaiting(vec![pay(), Command::Cancel]);
     assert_eq!(cancelled.next_step(), Some(Step::Void(1)), "nothing is released before the payment is given up");
 }
@@ -176,7 +176,7 @@ fn it_expires_at_its_deadline_and_not_before() {
 #[test]
 fn a_paid_order_is_not_paid_again() {
     let order = given_awaiting(vec![pay(), captured(1)]);
-    assert_eq!(order.decide(&pay(), NOW), Ok(None), "without a key a repeat is told that it is paid");
+    assert_eq!(order.decide(&pay(), NOW), Ok(None), "a request without a key is a repeat");
     let keyed = |key, fingerprint| Command::RequestPayment {
         method: "tok_success".into(),
         key: Some(RequestKey { key, fingerprint }),
@@ -215,13 +215,13 @@ fn a_placement_is_held_against_the_stated_total_and_a_full_address() {
     assert!(matches!(nowhere.check(inr(250)), Err(InvalidPlacement::Address { .. })));
 }
 
-/// What the state says, field by field.
+/// The state as text, with all its fields.
 fn shown(order: &Order) -> String {
     format!("{order:?}")
 }
 
 #[test]
-fn an_erased_order_keeps_what_the_books_need_and_nothing_of_its_customer() {
+fn an_erased_order_keeps_what_accounting_needs_and_nothing_of_its_customer() {
     let tracking = Tracking { carrier: "Post".into(), number: "RR-77".into() };
     let paid = vec![pay(), declined(1), pay(), captured(2), Command::RecordFulfilled];
     let on_its_way = given_awaiting([paid, vec![Command::Ship(tracking)]].concat());
@@ -242,7 +242,7 @@ fn an_erased_order_keeps_what_the_books_need_and_nothing_of_its_customer() {
     assert_eq!(order.status(), Some(Status::Delivered));
     let (now, then) = (order.placement().unwrap(), before.placement().unwrap());
     assert_eq!((&now.lines, now.total, now.customer), (&then.lines, then.total, then.customer));
-    assert_eq!(now.address.country, "IN", "the books need it for the tax");
+    assert_eq!(now.address.country, "IN", "accounting needs it for the tax");
     assert!(order.paying_attempt().and_then(Attempt::captured).is_some_and(|(reference, _)| reference == "ch_1"));
     assert_eq!(order.history().len(), before.history().len());
 }
@@ -263,7 +263,7 @@ fn units() -> impl Strategy<Value = Units> {
     proptest::collection::vec((0..3_u16, 0..3_u32), 0..3)
 }
 
-fn any_standing() -> impl Strategy<Value = PaymentState> {
+fn any_payment_state() -> impl Strategy<Value = PaymentState> {
     let reference = || "pi_1".to_owned();
     prop_oneof![
         3 => Just(PaymentState::Captured { reference: reference(), amount: inr(250) }),
@@ -275,7 +275,7 @@ fn any_standing() -> impl Strategy<Value = PaymentState> {
     ]
 }
 
-fn any_refund_standing() -> impl Strategy<Value = RefundState> {
+fn any_refund_state() -> impl Strategy<Value = RefundState> {
     let reference = || "re_1".to_owned();
     prop_oneof![
         1 => Just(RefundState::Processing { reference: reference() }),
@@ -298,7 +298,7 @@ fn any_command() -> impl Strategy<Value = Command> {
     let refund = (units(), shipping, proptest::option::of(restock())).prop_map(|(lines, shipping, restock)| {
         Command::Refund(RefundRequest { lines, shipping, restock, reason: "why".into(), by: UserId(9), key: None })
     });
-    let advance = (1..4_u32, any_standing());
+    let advance = (1..4_u32, any_payment_state());
     prop_oneof![
         2 => Just(place()),
         3 => Just(Command::RecordTaken),
@@ -312,7 +312,7 @@ fn any_command() -> impl Strategy<Value = Command> {
         3 => refund,
         2 => Just(Command::RefundOwed),
         1 => (1..4_u32).prop_map(|number| Command::RetryRefund { number, by: UserId(9) }),
-        6 => (1..4_u32, any_refund_standing())
+        6 => (1..4_u32, any_refund_state())
             .prop_map(|(number, state)| Command::AdvanceRefund { number, state }),
         2 => (1..4_u32).prop_map(|number| Command::RecordRestocked { number }),
         2 => units().prop_map(|lines| Command::RequestReturn { lines, reason: "too small".into(), key: None }),
@@ -329,17 +329,17 @@ fn any_command() -> impl Strategy<Value = Command> {
     ]
 }
 
-/// What the customer has paid and not got back, for attempts that pay the order and for strays.
+/// What the customer has paid and was not refunded, for attempts that pay the order and for strays.
 fn kept(order: &Order) -> u64 {
     let captured: u64 = order.attempts().iter().filter_map(Attempt::captured).map(|(_, amount)| amount.minor).sum();
     captured - order.refunded().map_or(0, |refunded| refunded.minor)
 }
 
 proptest! {
-    /// Whatever arrives in whatever order: at most one attempt pays, an order that is paid keeps to it until the money
-    /// goes back, nothing ends while money is unknown, and no more goes back than came.
+    /// Commands in any order: at most one attempt pays, a paid order stays paid until its refund, nothing ends while
+    /// the outcome of a payment is unknown, and no more is refunded than was captured.
     #[test]
-    fn an_order_never_breaks_its_word(steps in proptest::collection::vec((any_command(), 0..9_000_u64), 0..60)) {
+    fn an_order_keeps_its_invariants(steps in proptest::collection::vec((any_command(), 0..9_000_u64), 0..60)) {
         let (mut order, mut now) = (Order::default(), NOW);
         for (command, later) in steps {
             now = now.plus_ms(later);
@@ -360,7 +360,7 @@ proptest! {
             let units = order.refunded_units();
             prop_assert!(order.placement().unwrap().lines.iter().zip(&units).all(|(line, units)| *units <= line.quantity));
             if let Some(before) = before {
-                prop_assert!(!before.is_final() || before == after, "{before:?} is an end, then {event:?}");
+                prop_assert!(!before.is_final() || before == after, "{before:?} is final, but {event:?} follows");
                 let back = before.is_paid() && !after.is_paid();
                 prop_assert!(!back || after == Status::Cancelling, "{before:?} went back to {after:?}");
             }
@@ -372,7 +372,7 @@ proptest! {
         }
     }
 
-    /// However a total is refunded in parts, the parts are the total.
+    /// The refunds of all parts are the order's total, whatever the parts.
     #[test]
     fn refunds_of_all_parts_are_the_total(
         prices in proptest::collection::vec((1..5_u32, 0..10_000_u64), 1..5),

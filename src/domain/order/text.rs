@@ -1,4 +1,4 @@
-//! The texts that come with commands to an order.
+//! The texts in commands to an order.
 //!
 //! Depends on `std` and `serde`.
 
@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A text that comes with a command to an order.
+/// A text in a command to an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Text {

@@ -1,4 +1,4 @@
-//! What is said about a product, and the rules for it.
+//! The details of a product and their limits.
 //!
 //! Depends on `std`, `serde` and its neighbours.
 
@@ -25,7 +25,7 @@ pub const ATTRIBUTES_MAX: usize = 200;
 /// The most variants of one product.
 pub const VARIANTS_MAX: usize = 500;
 
-/// What a seller says about a product. Stored as it stands; the order of the fields is part of the stored form.
+/// What a seller says about a product. It is stored in this form: the order of the fields is part of it.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Details {
     /// The name shown in lists.
@@ -36,7 +36,7 @@ pub struct Details {
     pub brand: Option<String>,
     /// The path of the category, top level first; possibly empty.
     pub category: Vec<String>,
-    /// The price of one; without it the product cannot be bought.
+    /// The price of one unit; a product without a price cannot be bought.
     pub price: Option<Money>,
     /// A small picture, for lists.
     pub thumbnail: Option<Picture>,
@@ -44,11 +44,11 @@ pub struct Details {
     pub pictures: Vec<Picture>,
     /// Names and values, such as `colour: black`.
     pub attributes: Vec<(String, String)>,
-    /// A rating brought along from another system.
+    /// A rating imported from another system.
     pub imported_rating: Option<ImportedRating>,
     /// The product whose variant this is.
     pub variant_of: Option<ProductId>,
-    /// The variants of this product; where there are any, one of them is bought, never the product itself.
+    /// The variants of this product. If it has any, customers buy one of them and never the product itself.
     pub variants: Vec<Variant>,
 }
 
@@ -57,14 +57,15 @@ pub struct Details {
 pub struct Picture {
     /// Where its bytes are.
     pub source: PictureSource,
-    /// The alternative text: what it shows, for those who do not see it.
+    /// The alternative text: it says what the picture shows, for those who cannot see it.
     pub alt: Option<String>,
 }
 
-/// Where the bytes of a picture are. An enum, because a shop that keeps pictures itself has a second answer.
+/// Where the bytes of a picture are. It is an enum because a shop that stores pictures itself will need another
+/// variant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PictureSource {
-    /// At this URL, which the shop does not read.
+    /// At this URL, which the shop never requests.
     Address(String),
 }
 
@@ -74,7 +75,7 @@ impl Picture {
         Self { source: PictureSource::Address(url.into()), alt: None }
     }
 
-    /// The URL at which a browser finds it.
+    /// The URL from which a browser loads it.
     #[must_use]
     pub fn url(&self) -> &str {
         match &self.source {
@@ -82,7 +83,7 @@ impl Picture {
         }
     }
 
-    /// About how many bytes it occupies.
+    /// About how many bytes it occupies in memory.
     pub(super) fn bytes(&self) -> usize {
         size_of::<Self>() + self.url().len() + self.alt.as_ref().map_or(0, String::len)
     }
@@ -97,25 +98,25 @@ impl Picture {
     }
 }
 
-/// A rating brought along from another system: it counts in the average beside the reviews written here.
+/// A rating imported from another system. It counts in the average, together with the reviews written here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImportedRating {
     /// The average in hundredths of a star, 0 to 500.
     pub average_hundredths: u16,
-    /// How many ratings the average is of.
+    /// How many ratings are in the average.
     pub count: u32,
 }
 
-/// One variant in its parent's page.
+/// A variant, as its parent's page shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Variant {
     /// The product to put into the cart.
     pub product: ProductId,
-    /// What distinguishes it, such as `size: M, colour: black`.
+    /// The options that distinguish it, such as `size: M, colour: black`.
     pub options: Vec<(String, String)>,
 }
 
-/// A field of [`Details`] that does not keep to its rule.
+/// A field of [`Details`] that violates its rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{field} {rule}")]
 #[allow(missing_docs, reason = "the names say it")]
@@ -163,7 +164,7 @@ impl fmt::Display for Field {
     }
 }
 
-/// What a field of [`Details`] must keep to.
+/// A rule for a field of [`Details`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[allow(missing_docs, reason = "the texts say it")]
 pub enum Rule {
@@ -194,17 +195,17 @@ pub enum Rule {
 }
 
 impl Details {
-    /// The alternative text of the small picture: its own, or that of the main picture, which shows the same thing.
+    /// The alternative text of the thumbnail: its own, or else that of the main picture, which shows the same thing.
     #[must_use]
     pub fn thumbnail_alt(&self) -> Option<&str> {
         let thumbnail = self.thumbnail.as_ref()?;
         thumbnail.alt.as_deref().or_else(|| self.pictures.first()?.alt.as_deref())
     }
 
-    /// Holds every field against its limits.
+    /// Checks every field against its limits.
     ///
     /// # Errors
-    /// The first field that breaks its rule.
+    /// The first field that violates its rule.
     pub fn validate(&self) -> Result<(), InvalidDetails> {
         let pairs_fit = |pairs: &[(String, String)]| pairs.iter().all(|(name, value)| fits(name) && fits(value));
         let rules = [
@@ -275,9 +276,9 @@ mod tests {
     }
 
     #[test]
-    fn a_small_picture_without_a_text_shows_what_the_main_one_shows() {
+    fn a_thumbnail_without_a_text_has_the_text_of_the_main_picture() {
         let mut details = with_alt("A phone");
-        assert_eq!(details.thumbnail_alt(), None, "there is no small picture");
+        assert_eq!(details.thumbnail_alt(), None, "there is no thumbnail");
         details.thumbnail = Some(Picture::at("https://images.example/s.jpg"));
         assert_eq!(details.thumbnail_alt(), Some("A phone"));
         details.thumbnail = with_alt("A phone, small").pictures.pop();

@@ -380,7 +380,7 @@ impl World {
 
     /// Whatever may come of a step that the checkout takes now.
     pub(super) fn steps(&self, step: &Step) -> Vec<Self> {
-        let asks = step.asks(ORDER, &self.order);
+        let asks = step.effects(ORDER, &self.order);
         let may_fly = self.flying.len() < self.tour.flying_max;
         match step {
             Step::Pay(attempt) => {
@@ -481,7 +481,7 @@ impl World {
         if let (Some(step @ Step::Reserve(_)), true) =
             (self.order.next_step(), self.flying.len() < self.tour.flying_max)
         {
-            let requests = step.asks(ORDER, &self.order).into_iter();
+            let requests = step.effects(ORDER, &self.order).into_iter();
             worlds.extend(requests.map(|request| self.with_flying(Flying::Ask(request))));
         }
         if self.arrived == 0 {
