@@ -35,6 +35,9 @@ use crate::domain::{
 const TASKS_MAX: usize = 20_000;
 /// How often deadlines are looked at, in milliseconds: an unpaid order expires at most this late.
 const TICK_MS: u64 = 250;
+/// By how much the clock must be set back before orders that rest are looked at again, in milliseconds. By less they
+/// only rest for longer.
+const SET_BACK_MS: u64 = 10_000;
 /// How many open orders are resumed at a time at start, and how long the pause between is, in milliseconds: 2,000 a
 /// second, so that a start does not shut out shoppers.
 const RESUME_AT_ONCE: usize = 100;
@@ -125,6 +128,8 @@ pub(super) struct CheckoutState {
     /// Since when the provider has had no definite answer for orders that are parked. A restart forgets it: they are
     /// tried at once then.
     troubled: HashMap<OrderId, Timestamp>,
+    /// The time of the last tick.
+    ticked_at: Timestamp,
     closing: Option<oneshot::Sender<()>>,
 }
 
@@ -182,7 +187,7 @@ impl Actor for CheckoutActor {
         let mut tasks = JoinSet::new();
         tasks.spawn(resume(Arc::clone(&self.0), myself));
         let (under_way, wakes, troubled) = (HashMap::new(), Wakes::default(), HashMap::new());
-        Ok(CheckoutState { tasks, under_way, wakes, troubled, closing: None })
+        Ok(CheckoutState { tasks, under_way, wakes, troubled, ticked_at: Timestamp::default(), closing: None })
     }
 
     async fn handle(
@@ -280,6 +285,10 @@ impl CheckoutActor {
 
     fn tick(&self, myself: &ActorRef<CheckoutMessage>, state: &mut CheckoutState) {
         let now = self.0.driver.clock.now();
+        if std::mem::replace(&mut state.ticked_at, now).ms_since(now) > SET_BACK_MS {
+            tracing::warn!("the clock was set back: open orders are looked at again");
+            state.tasks.spawn(resume(Arc::clone(&self.0), myself.clone()));
+        }
         while state.under_way.len() < TASKS_MAX
             && let Some(order) = state.wakes.next(now)
         {

@@ -261,7 +261,7 @@ impl Driver {
         attempt: &Attempt,
         payment: Payment,
     ) -> Result<PaymentState, payments::Unknown> {
-        let is_old = self.clock.now().ms_since(attempt.requested_at) >= self.limits.only_ask_ms;
+        let is_old = self.clock.now().ms_apart(attempt.requested_at) >= self.limits.only_ask_ms;
         match step {
             Step::Capture(_) => self.gateway.capture(payment).await,
             Step::Void(_) => self.gateway.void(payment).await,

@@ -52,6 +52,9 @@ const SNAPSHOT_BYTES_MIN: usize = 4 * 1024;
 /// The fewest bytes of events after which a passivated entity writes a snapshot. To replay fewer costs less than to
 /// write the stream into the state a second time, for its page of the tree; most carts and orders never have more.
 const PASSIVATION_SNAPSHOT_BYTES_MIN: usize = 1024;
+/// How far an entity may decide ahead of the clock, in milliseconds. A clock is corrected by less, and a late request
+/// is late by less; a last event that is further ahead was recorded while the clock was wrong.
+const AHEAD_MS_MAX: u64 = 60_000;
 
 /// The only message: the mailbox is no longer empty.
 pub(super) struct Wake;
@@ -79,8 +82,10 @@ pub(super) struct State<E: Entity> {
 
 struct Alive<E> {
     entity: E,
-    /// When the last event happened. Where the clock has been set back, time stands still for the entity instead.
+    /// The time of the last event, which the header of the next one repeats where the clock has been set back.
     time: Timestamp,
+    /// Whether it was logged that the clock is far behind `time`.
+    is_warned: bool,
     lease: Lease,
     sequence: u64,
     bytes_since_snapshot: usize,
@@ -115,6 +120,7 @@ impl<E: Entity> Actor for EntityActor<E> {
         let mut alive = Alive {
             entity,
             time,
+            is_warned: false,
             lease,
             sequence,
             bytes_since_snapshot: loaded.records.iter().map(|record| record.payload.len()).sum(),
@@ -177,7 +183,7 @@ impl<E: Entity> State<E> {
                 return Ok(more);
             }
         };
-        let now = clock.now().max(alive.time);
+        let now = alive.now(clock.now(), &arguments.id);
         let mut round = Round::new();
         for envelope in envelopes.drain(..) {
             alive.decide(envelope, now, arguments, &mut round);
@@ -252,6 +258,20 @@ impl<E: Entity> Alive<E> {
             stream: Views::<E>::stream(&arguments.id),
             bytes: Arc::clone(&self.snapshot_bytes),
         }
+    }
+
+    /// The time to decide by. Where the clock was set back a little, time stands still for the entity. Where it was set
+    /// back by more than [`AHEAD_MS_MAX`], it had been wrong, and the entity decides by the clock: the deadlines of its
+    /// commands were made by that clock, and would all have passed until it catches up.
+    fn now(&mut self, clock: Timestamp, id: &E::Id) -> Timestamp {
+        let ahead_ms = self.time.ms_since(clock);
+        if ahead_ms <= AHEAD_MS_MAX {
+            return clock.max(self.time);
+        }
+        if !std::mem::replace(&mut self.is_warned, true) {
+            tracing::warn!(kind = ?E::KIND, %id, ahead_ms, "the last event is ahead of the clock: one of them is wrong");
+        }
+        clock
     }
 
     fn decide(&mut self, envelope: Envelope<E>, now: Timestamp, arguments: &Arguments<E>, round: &mut Round<E>) {
@@ -335,8 +355,8 @@ impl<E: Entity> Alive<E> {
     /// Applies an event and returns the record to append.
     fn record(&mut self, event: &E::Event, now: Timestamp) -> Append {
         self.entity.apply(event);
-        self.time = now;
-        let payload = records::encode_event::<E>(Header { time: now, tag: self.entity.tag() }, event);
+        self.time = self.time.max(now);
+        let payload = records::encode_event::<E>(Header { time: self.time, tag: self.entity.tag() }, event);
         self.sequence += 1;
         self.bytes_since_snapshot += payload.len();
         Append { sequence: self.sequence, version: EVENT_VERSION, payload }

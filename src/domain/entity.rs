@@ -22,6 +22,13 @@ impl Timestamp {
     pub fn ms_since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
+
+    /// Milliseconds between two moments, whichever is the earlier. A moment that was recorded while the clock was ahead
+    /// is later than now.
+    #[must_use]
+    pub fn ms_apart(self, other: Self) -> u64 {
+        self.0.abs_diff(other.0)
+    }
 }
 
 /// The kind of an entity: the first byte of its stream's name in storage. Numbers are stored and never change.
@@ -86,7 +93,8 @@ pub trait Entity: Clone + Default + Serialize + DeserializeOwned + Send + 'stati
     type View: Clone + Send + Sync + 'static;
 
     /// Decides a command: an event to record, `None` where it is already so, or the reason why not.
-    /// `now` is never earlier than the entity's last event, whatever the clock says.
+    /// `now` may be earlier than the entity's last event, where that was recorded while the clock was ahead by more
+    /// than a minute.
     ///
     /// # Errors
     /// The entity's rejection; nothing changed.

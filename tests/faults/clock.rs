@@ -1,4 +1,4 @@
-//! The machine's clock jumps by up to an hour, forward or back, while the shop runs.
+//! The machine's clock jumps, mostly by up to an hour forward or back and once by two days, while the shop runs.
 //!
 //! The real binary runs with libfaketime, whose offset is in a file that this test changes; only the wall clock jumps,
 //! as on a real machine. Before each jump customers pay, begin to pay, and leave an order unpaid; after it:
@@ -6,7 +6,9 @@
 //! - an order that is paid, or whose payment was under way, is confirmed and never expires;
 //! - an unpaid order expires exactly when its deadline has passed on the new clock, and stays expired;
 //! - a token is accepted only between its issue and its expiry on the new clock, and never after its session's logout;
-//! - a repeated key finds the same order, no two orders have the same id, and new logins are valid at once.
+//! - a repeated key finds the same order, no two orders have the same id, and new logins are valid at once;
+//! - a product that was bought, and a seller and a customer who logged in, while the clock was ahead are there to buy,
+//!   sell and log in when it is right again.
 //!
 //! Now and then the shop is killed and starts at the time of its clock. At the end the checker reads everything.
 
@@ -30,13 +32,18 @@ use crate::{
 /// Jumps of a short run.
 const CYCLES: u64 = 7;
 /// The first offsets, in seconds: forward and back, twice, so that the clock returns to a time from which something was
-/// issued.
-const FIRST: [i64; 6] = [3_600, 0, 3_600, 0, -3_600, 0];
+/// issued, and once by more than the lifetime of a session.
+const FIRST: [i64; 6] = [3_600, 0, 2 * 86_400, 0, -3_600, 0];
 const JUMP_SECONDS_MAX: i64 = 3_600;
 /// Offsets are multiples of this, so that no expiry is a question of seconds.
 const STEP_SECONDS: i64 = 300;
 /// The default lifetime of an access token, and of an unpaid order.
 const LIFE_SECONDS: i64 = 900;
+/// The lifetime of a session, in days.
+const SESSION_DAYS: &str = "1";
+/// A product that lives through all jumps. The others live for one, so that the checker's search for an explanation of
+/// their stock stays short.
+const OLD_PRODUCT: &str = "sundial";
 /// After this many jumps the shop is killed and starts again.
 const CYCLES_PER_KILL: u64 = 3;
 /// How long an order may take to reach its expected status on a busy machine.
@@ -122,7 +129,6 @@ impl Stage {
 
     async fn begin(&mut self, cycle: u64) -> Begun {
         let name = format!("customer-{cycle}");
-        // A product of its own, so that the checker's search for an explanation of its stock stays short.
         let (product, on_hand) = (format!("sundial-{cycle}"), 1_000);
         let seller = self.world.enter("seller", "seller@demo.example").await;
         seller.list(&product, PRICE).await;
@@ -145,6 +151,16 @@ impl Stage {
         assert_eq!(ended.map(|(status, _)| status), Some(204));
         self.logged_out.push(session);
         Begun { customer, name, paid, unpaid, product, paying }
+    }
+
+    /// A customer who is as old as the product buys it.
+    async fn buy_old_product(&mut self) {
+        let customer = self.enter("regular").await;
+        let order = self.order(&customer, OLD_PRODUCT, &format!("old-{}", self.ids.len())).await;
+        customer.pay(&order, "tok_success", &order).await;
+        let status = settled(&customer, &order, "confirmed").await;
+        self.expect(status == "confirmed", || format!("an order of the old product is {status}"));
+        self.paid.push((customer.name, order));
     }
 
     fn expect(&mut self, holds: bool, what: impl FnOnce() -> String) {
@@ -185,6 +201,7 @@ impl Stage {
             let status = settled(&customer, &begun.unpaid, due).await;
             self.expect(status == due, || format!("an expired order is {status} after a payment"));
         }
+        self.buy_old_product().await;
         self.world.enter("seller", "seller@demo.example").await.stock(&begun.product).await;
         let again = customer.checkout(PRICE, "paid").await;
         self.expect(again.as_ref() == Some(&begun.paid), || format!("the key of {} finds {again:?}", begun.paid));
@@ -218,11 +235,15 @@ pub(crate) async fn run(length: Length) -> Outcome {
         ("FAKETIME_TIMESTAMP_FILE", clock.file.display().to_string()),
         ("FAKETIME_NO_CACHE", "1".into()),
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1".into()),
+        ("SOUK_SESSION_DAYS", SESSION_DAYS.into()),
     ];
     let shop = start(&data, &variables);
     let world = World::new(&history, &shop.url);
     let (logged_out, ids, paid, violations) = (Vec::new(), BTreeSet::new(), Vec::new(), Vec::new());
     let mut stage = Stage { data, variables, shop, world, clock, logged_out, ids, paid, violations };
+    let seller = stage.world.enter("seller", "seller@demo.example").await;
+    seller.list(OLD_PRODUCT, PRICE).await;
+    seller.call(Call::StockSet { product: OLD_PRODUCT.into(), on_hand: 1_000 }).await;
     let (mut cycles, mut furthest) = (0, 0);
     while stage.violations.is_empty() && length.goes_on(cycles, CYCLES) {
         let begun = stage.begin(cycles).await;

@@ -30,17 +30,20 @@ const ID: UserId = UserId(1);
 
 /// A clock that can also be set back.
 #[derive(Clone, Default)]
-struct Hands(Arc<AtomicU64>);
+pub(super) struct Hands(Arc<AtomicU64>);
 
 impl Hands {
-    fn set(&self, ms: u64) {
+    pub(super) fn set(&self, ms: u64) {
         self.0.store(ms, Ordering::SeqCst);
     }
 
-    async fn open(&self, path: &Path) -> TestRuntime {
+    pub(super) fn clock(&self) -> Clock {
         let hands = self.clone();
-        let clock = Clock::from_fn(move || Timestamp(hands.0.load(Ordering::SeqCst)));
-        TestRuntime::open_with(path, DirectoryLimits::default(), clock).await
+        Clock::from_fn(move || Timestamp(hands.0.load(Ordering::SeqCst)))
+    }
+
+    async fn open(&self, path: &Path) -> TestRuntime {
+        TestRuntime::open_with(path, DirectoryLimits::default(), self.clock()).await
     }
 }
 

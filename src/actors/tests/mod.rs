@@ -23,3 +23,4 @@ mod stories;
 mod supervision;
 mod test_shop;
 mod views;
+mod wrong_clock;

@@ -87,7 +87,7 @@ impl Family {
 
     /// Whether `counter` was spent so recently that its holder may just be repeating an unanswered request.
     fn is_repeat(&self, counter: u64, now: Timestamp) -> bool {
-        let recent = self.rotated_at.is_some_and(|at| now.ms_since(at) <= REFRESH_REPEAT_MS_MAX);
+        let recent = self.rotated_at.is_some_and(|at| now.ms_apart(at) <= REFRESH_REPEAT_MS_MAX);
         recent && counter.checked_add(1) == Some(self.counter)
     }
 }

@@ -49,6 +49,17 @@ fn an_address_is_claimed_once() {
 }
 
 #[test]
+fn a_spent_token_is_no_repeat_of_what_happened_while_the_clock_was_ahead() {
+    let ahead = START.plus_ms(10 * DAY_MS);
+    let rotated = Event::Rotated { family: 1, counter: 1, at: ahead };
+    let account = given(&[registered(), started(1, ahead), rotated]);
+    let spent = Command::Refresh { family: 1, counter: 0 };
+    assert_eq!(account.decide(&spent, ahead), Ok(None), "a repeat");
+    let reused = Event::ReuseDetected { family: 1, counter: 0, at: START };
+    assert_eq!(account.decide(&spent, START), Ok(Some(reused)));
+}
+
+#[test]
 fn nothing_happens_to_an_address_nobody_claimed() {
     for command in [
         Command::StartSession { family: 1, expires_at: START.plus_ms(1) },

@@ -299,7 +299,7 @@ impl Cart {
                 Ok(true) => return Ok(None),
                 Err(reused) => return Err(reused.into()),
             }
-            let live = self.keys.iter().filter(|(at, _)| now.ms_since(*at) <= KEY_KEPT_MS).count();
+            let live = self.keys.iter().filter(|(at, _)| now.ms_apart(*at) <= KEY_KEPT_MS).count();
             if live >= KEYS_MAX {
                 return Err(Rejection::TooManyKeys);
             }
@@ -425,7 +425,7 @@ impl Entity for Cart {
         self.version += 1;
         match event {
             Event::Added { lines, currency, key, at } => {
-                while self.keys.front().is_some_and(|(kept, _)| at.ms_since(*kept) > KEY_KEPT_MS) {
+                while self.keys.front().is_some_and(|(kept, _)| at.ms_apart(*kept) > KEY_KEPT_MS) {
                     self.keys.pop_front();
                 }
                 self.currency = Some(*currency);

@@ -36,6 +36,9 @@ pub const HOLDS_MAX: usize = 2_000_000;
 pub const RELEASED_MAX: usize = 200_000;
 /// How long a finished hold is remembered after its deadline, in milliseconds: far longer than any message can be late.
 pub const FINISHED_KEPT_MS: u64 = 60_000;
+/// A hold that is to be remembered for longer than this, in milliseconds, was recorded while the clock was ahead, and
+/// does not keep those behind it from being forgotten. Where orders may be paid for longer, this only costs time.
+const FAR_AHEAD_MS: u64 = 24 * 3_600 * 1_000;
 /// How long a receipt is remembered, in milliseconds: 30 days. A repeat after that would count again.
 pub const RECEIPT_KEPT_MS: u64 = 30 * 24 * 3_600 * 1_000;
 /// How many receipts one product remembers; past it a new one is refused until old ones are 30 days old.
@@ -325,17 +328,29 @@ impl Inventory {
     /// same.
     fn forget_old(&mut self, now: Timestamp) {
         for finished in [&mut self.fulfilled, &mut self.released] {
+            pass_on(finished, now.plus_ms(FAR_AHEAD_MS));
             while let Some((_, order)) = finished.front().copied().filter(|(forget_at, _)| *forget_at <= now) {
                 finished.pop_front();
                 self.holds.remove(&order);
             }
         }
+        pass_on(&mut self.receipts_by_age, now);
         while let Some((_, receipt)) =
             self.receipts_by_age.front().filter(|(at, _)| now.ms_since(*at) > RECEIPT_KEPT_MS)
         {
             self.receipts.remove(receipt);
             self.receipts_by_age.pop_front();
         }
+    }
+}
+
+/// Moves the first entry of a queue behind the last one where it is later than `latest`, as the clock was ahead when it
+/// was added. One a call is enough, because each call comes with at most one new entry.
+fn pass_on<T: Clone>(queue: &mut Vector<(Timestamp, T)>, latest: Timestamp) {
+    if queue.front().is_some_and(|(at, _)| *at > latest)
+        && let Some(entry) = queue.pop_front()
+    {
+        queue.push_back(entry);
     }
 }
 
