@@ -64,4 +64,4 @@ mod task_error;
 pub mod views;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

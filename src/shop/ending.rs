@@ -60,8 +60,8 @@ pub(super) async fn foundation(config: &Config, parts: &Parts) -> Result<Foundat
     let begun = Instant::now();
     loop {
         let may_wait = DROPPED.load(Ordering::Acquire) > 0 && begun.elapsed() < DROPPED_WAIT;
-        let (config, clock, gateway) = (config.clone(), parts.clock.clone(), parts.gateway.clone());
-        let opened = tokio::task::spawn_blocking(move || Foundation::open(&config, &clock, gateway)).await;
+        let (config, parts) = (config.clone(), parts.clone());
+        let opened = tokio::task::spawn_blocking(move || Foundation::open(&config, &parts)).await;
         match opened.map_err(|error| OpenShopError::Actors(error.to_string()))? {
             Err(OpenShopError::Storage(OpenError::Locked(_))) if may_wait => tokio::time::sleep(DROPPED_POLL).await,
             opened => return opened,

@@ -6,11 +6,10 @@
 use std::{path::Path, sync::Arc};
 
 use super::{
-    OpenShopError, data_directory, provider,
+    OpenShopError, Parts, data_directory, provider,
     store_identity::{self, Keeper, StoreIdentity},
 };
 use crate::{
-    clock::Clock,
     config::{Config, Retention},
     identity::{
         Identity, IdentityConfig, IdentityError,
@@ -31,12 +30,8 @@ pub(super) struct Foundation {
 }
 
 impl Foundation {
-    pub(super) fn open(
-        config: &Config,
-        clock: &Clock,
-        gateway: Option<Arc<dyn Gateway>>,
-    ) -> Result<Self, OpenShopError> {
-        let data = &config.data_dir;
+    pub(super) fn open(config: &Config, parts: &Parts) -> Result<Self, OpenShopError> {
+        let (data, clock, gateway) = (&config.data_dir, &parts.clock, parts.gateway.clone());
         data_directory::make(data)?;
         data_directory::check_kinds(data)?;
         if let Some(proof) = store_identity::shop_without_journal(data) {
@@ -44,6 +39,10 @@ impl Foundation {
         }
         let mut journal = JournalConfig::new(data.join("journal"));
         journal.limits = journal_limits(&config.retention);
+        #[cfg(test)]
+        if let Some(files) = &parts.files {
+            journal.files = Arc::clone(files);
+        }
         let journal = Journal::open(journal)?;
         let found = StoreIdentity::read(data)?;
         if let Some(found) = &found {

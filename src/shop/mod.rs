@@ -27,6 +27,8 @@ pub mod search;
 pub mod sellers;
 pub mod stock;
 mod store_identity;
+#[cfg(test)]
+mod tests;
 pub mod upkeep;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -209,16 +211,25 @@ pub enum OpenShopError {
 }
 
 /// What a shop is opened with, beside its configuration.
+#[derive(Clone)]
 pub struct Parts {
     /// Where the time comes from.
     pub clock: Clock,
     /// Who takes the money; `None` for the one that is configured.
     pub gateway: Option<Arc<dyn Gateway>>,
+    /// The disk under the journal, for tests that make it slow or break it.
+    #[cfg(test)]
+    files: Option<Arc<dyn crate::storage::Files>>,
 }
 
 impl Default for Parts {
     fn default() -> Self {
-        Self { clock: Clock::system(), gateway: None }
+        Self {
+            clock: Clock::system(),
+            gateway: None,
+            #[cfg(test)]
+            files: None,
+        }
     }
 }
 

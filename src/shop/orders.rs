@@ -8,7 +8,11 @@ use tokio::sync::oneshot;
 
 use super::{Error, PAGE_ITEMS_MAX, Shop, access};
 use crate::{
-    actors::{lists::OrdersOf, reply::Effect, views::Subscription},
+    actors::{
+        lists::OrdersOf,
+        reply::{Accepted, Effect},
+        views::Subscription,
+    },
     domain::{
         cart,
         charges::Charges,
@@ -121,18 +125,18 @@ impl Shop {
             Err(refused) => Err(refused),
         };
         // An order that exists already does not depend on what could be placed now.
-        let effect = match placement {
+        let placed = match placement {
             Ok(placement) => self.execute_and_drive(id, Command::Place(Arc::new(placement))).await?,
             Err(refused) => {
-                self.drive_earlier(id, fingerprint, refused).await?;
-                Effect::AlreadySo
+                let outcome = self.drive_earlier(id, fingerprint, refused).await?;
+                Done { outcome, effect: Effect::AlreadySo }
             }
         };
-        self.checkout_outcome(id, effect).await
+        checkout_outcome(placed)
     }
 
     /// Drives an order that an earlier request has placed, if there is one; otherwise this request is refused.
-    async fn drive_earlier(&self, id: OrderId, fingerprint: u128, refused: Error) -> Result<(), Error> {
+    async fn drive_earlier(&self, id: OrderId, fingerprint: u128, refused: Error) -> Result<OrderPage, Error> {
         let known = self.0.runtime.entities.orders.read(&id).await?.view;
         match known.placement() {
             None => Err(refused),
@@ -143,27 +147,41 @@ impl Shop {
                 if matches!(known.status(), Some(Status::Placed | Status::Cancelling)) {
                     self.drive_for_a_while(id, None, Poll::IfNeeded).await;
                 }
-                Ok(())
+                Ok(OrderPage { id, order: self.0.runtime.entities.orders.read(&id).await?.view })
             }
         }
     }
 
-    /// Sends a command to an order and drives it until it is at rest, or for as long as a request may wait. In a task
-    /// of its own, so that a client that disconnects does not leave an order that nobody drives.
-    pub(super) async fn execute_and_drive(&self, id: OrderId, command: Command) -> Result<Effect, Error> {
+    /// Sends a command to an order, drives the order until it is at rest, or for as long as a request may wait, and
+    /// returns it when what the command has changed is durable. In a task of its own, so that a client that disconnects
+    /// does not leave an order that nobody drives.
+    ///
+    /// # Errors
+    /// The order's rejection. [`Error::Unknown`] where the journal has failed and the next start may find the order
+    /// without the command.
+    pub(super) async fn execute_and_drive(&self, id: OrderId, command: Command) -> Result<Done<OrderPage>, Error> {
         let (shop, (begun, accepted)) = (self.clone(), oneshot::channel());
         let driven = tokio::spawn(async move { shop.execute_and_drive_here(id, command, begun).await });
         driven.await.map_err(|_| Error::Unknown)?;
-        accepted.await.map_err(|_| Error::Unknown)?
+        let Accepted { view: accepted, effect } = accepted.await.map_err(|_| Error::Unknown)??;
+        let orders = &self.0.runtime.entities.orders;
+        let mut durable = orders.read(&id).await?;
+        // An order that has rested is durable. But the drive may have ended because its time was up, or because nobody
+        // could drive the order.
+        if durable.sequence < accepted.sequence() {
+            self.0.journal.barrier().await.map_err(|_| Error::Unknown)?;
+            durable = orders.read(&id).await?;
+        }
+        Ok(Done { outcome: OrderPage { id, order: durable.view }, effect })
     }
 
-    /// Like [`Shop::execute_and_drive`], in the caller's task. `begun` receives at once whether the order has accepted
-    /// the command.
+    /// Sends a command to an order and drives it, in the caller's task. `begun` receives at once whether the order has
+    /// accepted the command; it need not be durable yet, neither then nor when this returns.
     pub(super) async fn execute_and_drive_here(
         &self,
         id: OrderId,
         command: Command,
-        begun: oneshot::Sender<Result<Effect, Error>>,
+        begun: oneshot::Sender<Result<Accepted<Arc<Order>>, Error>>,
     ) {
         let accepted = match self.0.runtime.entities.orders.ask_ahead(&id, command).await {
             Ok(accepted) => accepted,
@@ -172,42 +190,17 @@ impl Shop {
                 return;
             }
         };
-        let _ = begun.send(Ok(accepted.effect));
+        let known = Some(Arc::clone(&accepted.view));
         // A customer who repeats a request may have returned from their bank.
         let poll = if accepted.effect == Effect::AlreadySo { Poll::Now } else { Poll::IfNeeded };
-        self.drive_for_a_while(id, Some(accepted.view), poll).await;
+        let _ = begun.send(Ok(accepted));
+        self.drive_for_a_while(id, known, poll).await;
     }
 
     /// Drives an order until it is at rest, or for as long as a request may wait; then it is driven in the background.
     pub(super) async fn drive_for_a_while(&self, id: OrderId, known: Option<Arc<Order>>, poll: Poll) {
         let limit = Duration::from_millis(self.config().limits.payment_wait_ms_max);
         let _ = tokio::time::timeout(limit, self.0.runtime.checkout.drive(id, known, poll)).await;
-    }
-
-    /// The durable outcome of an order that was placed and driven.
-    async fn checkout_outcome(&self, id: OrderId, effect: Effect) -> Result<Done<OrderPage>, Error> {
-        let order = self.0.runtime.entities.orders.read(&id).await?.view;
-        match (order.status(), order.end_reason()) {
-            (None, _) => Err(Error::Unknown),
-            (Some(Status::Placed), _) => Err(Error::CheckoutInProgress(id)),
-            (Some(Status::Rejected | Status::Cancelling), Some(EndReason::CartChanged)) => Err(Error::CartChanged),
-            (Some(Status::Rejected | Status::Cancelling), Some(EndReason::CustomerErased)) => {
-                Err(cart::Rejection::Erased.into())
-            }
-            (Some(Status::Rejected | Status::Cancelling), Some(EndReason::TooManyOpenOrders)) => {
-                Err(cart::Rejection::TooManyOpenOrders.into())
-            }
-            (
-                Some(Status::Rejected | Status::Cancelling),
-                Some(EndReason::InsufficientStock { product, requested, available }),
-            ) => Err(Error::InsufficientStock {
-                product: product.clone(),
-                requested: *requested,
-                available: *available,
-                order: Some(id),
-            }),
-            _ => Ok(Done { outcome: OrderPage { id, order }, effect }),
-        }
     }
 
     fn order_by_key(&self, who: &Principal, key: &str) -> Result<OrderId, Error> {
@@ -378,8 +371,7 @@ impl Shop {
             let limit = Duration::from_millis(self.config().limits.payment_wait_ms_max);
             let _ = tokio::time::timeout(limit, self.0.runtime.checkout.drive(id, None, Poll::IfNeeded)).await;
         }
-        self.execute_and_drive(id, Command::Cancel).await?;
-        Ok(OrderPage { id, order: self.0.runtime.entities.orders.read(&id).await?.view })
+        Ok(self.execute_and_drive(id, Command::Cancel).await?.outcome)
     }
 
     /// Moves a confirmed order to its next step: packed, shipped, delivered. For admins, and for the seller of all its
@@ -406,6 +398,32 @@ impl Shop {
         let subscription = self.0.runtime.entities.orders.subscribe(&id);
         self.order(who, id).await?;
         Ok(subscription)
+    }
+}
+
+/// What became of an order that was placed and driven.
+fn checkout_outcome(placed: Done<OrderPage>) -> Result<Done<OrderPage>, Error> {
+    let OrderPage { id, order } = &placed.outcome;
+    match (order.status(), order.end_reason()) {
+        (None, _) => Err(Error::Unknown),
+        (Some(Status::Placed), _) => Err(Error::CheckoutInProgress(*id)),
+        (Some(Status::Rejected | Status::Cancelling), Some(EndReason::CartChanged)) => Err(Error::CartChanged),
+        (Some(Status::Rejected | Status::Cancelling), Some(EndReason::CustomerErased)) => {
+            Err(cart::Rejection::Erased.into())
+        }
+        (Some(Status::Rejected | Status::Cancelling), Some(EndReason::TooManyOpenOrders)) => {
+            Err(cart::Rejection::TooManyOpenOrders.into())
+        }
+        (
+            Some(Status::Rejected | Status::Cancelling),
+            Some(EndReason::InsufficientStock { product, requested, available }),
+        ) => Err(Error::InsufficientStock {
+            product: product.clone(),
+            requested: *requested,
+            available: *available,
+            order: Some(*id),
+        }),
+        _ => Ok(placed),
     }
 }
 

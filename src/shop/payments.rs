@@ -45,6 +45,7 @@ impl Shop {
     ///
     /// # Errors
     /// The order's rejection: already paid by another request, another payment pending, too late, too many attempts.
+    /// [`Error::Unknown`] where the journal fails: the next start may find the attempt and charge it.
     pub async fn pay(
         &self,
         who: &Principal,
@@ -80,9 +81,10 @@ impl Shop {
         let (begun, accepted) = oneshot::channel();
         let shop = self.clone();
         let driven = tokio::spawn(async move { shop.execute_and_drive_here(id, request, begun).await });
-        let effect = accepted.await.map_err(|_| Error::Unknown)??;
-        // Waiting for a slow disk counts as work of this request, waiting for the provider does not.
-        let _ = self.0.journal.barrier().await;
+        let effect = accepted.await.map_err(|_| Error::Unknown)??.effect;
+        // Waiting for a slow disk counts as work of this request, waiting for the provider does not. If the journal
+        // fails, the attempt may be in the log all the same, and the next start then asks the provider for it.
+        self.0.journal.barrier().await.map_err(|_| Error::Unknown)?;
         Ok(Paying { shop: self.clone(), id, key, effect, driven })
     }
 }
@@ -124,8 +126,7 @@ impl Shop {
     /// The order's rejection: no payment waits for the customer.
     pub async fn abandon_payment(&self, who: &Principal, id: OrderId) -> Result<OrderPage, Error> {
         self.own_order(who, id).await?;
-        self.execute_and_drive(id, Command::AbandonPayment).await?;
-        self.order(who, id).await
+        Ok(self.execute_and_drive(id, Command::AbandonPayment).await?.outcome)
     }
 
     /// Captures an authorised payment. For admins, and for the seller of all its lines.
@@ -134,7 +135,6 @@ impl Shop {
     /// The order's rejection: nothing is authorised.
     pub async fn capture(&self, who: &Principal, id: OrderId) -> Result<OrderPage, Error> {
         self.order_to_fulfil(who, id).await?;
-        self.execute_and_drive(id, Command::Capture).await?;
-        self.order(who, id).await
+        Ok(self.execute_and_drive(id, Command::Capture).await?.outcome)
     }
 }

@@ -69,8 +69,7 @@ impl Shop {
         let shipping = if asked.shipping { Shipping::Included } else { Shipping::Excluded };
         let (restock, reason, by) = (asked.restock.map(restocked), asked.reason.clone(), who.user);
         let request = RefundRequest { lines, shipping, restock, reason, by, key };
-        let effect = self.execute_and_drive(id, Command::Refund(request)).await?;
-        Ok(Done { outcome: self.order(who, id).await?, effect })
+        self.execute_and_drive(id, Command::Refund(request)).await
     }
 
     /// Requests a return. For the order's customer, after shipment. With a key, a repeat requests nothing more.
@@ -108,13 +107,13 @@ impl Shop {
         match decision {
             ReturnDecision::Receive { restock } => {
                 let command = Command::ReceiveReturn { number, restock: restocked(restock), by: who.user };
-                self.execute_and_drive(id, command).await?;
+                Ok(self.execute_and_drive(id, command).await?.outcome)
             }
             ReturnDecision::Reject { note } => {
-                self.0.runtime.entities.orders.ask(&id, Command::RejectReturn { number, note }).await?;
+                let reject = Command::RejectReturn { number, note };
+                Ok(OrderPage { id, order: self.0.runtime.entities.orders.ask(&id, reject).await?.view })
             }
         }
-        self.order(who, id).await
     }
 
     /// An order, if the caller may fulfil it: an admin, or the seller of all its lines.

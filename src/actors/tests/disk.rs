@@ -17,7 +17,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::storage::{File, Files, RealFiles};
 
 #[derive(Debug)]
-pub(super) struct Disk(Arc<Controls>);
+pub(crate) struct Disk(Arc<Controls>);
 
 #[derive(Debug)]
 struct Controls {
@@ -30,7 +30,7 @@ struct Controls {
 }
 
 impl Disk {
-    pub(super) fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self(Arc::new(Controls {
             broken: AtomicBool::new(false),
             free_bytes: AtomicU64::new(u64::MAX),
@@ -41,32 +41,32 @@ impl Disk {
     }
 
     /// Every write and sync fails from now on.
-    pub(super) fn break_down(&self) {
+    pub(crate) fn break_down(&self) {
         self.0.broken.store(true, Ordering::SeqCst);
         self.let_go();
     }
 
     /// Breaks after this many more writes and syncs.
-    pub(super) fn break_down_after(&self, calls: u64) {
+    pub(crate) fn break_down_after(&self, calls: u64) {
         self.0.calls_left.store(calls, Ordering::SeqCst);
     }
 
-    pub(super) fn is_broken(&self) -> bool {
+    pub(crate) fn is_broken(&self) -> bool {
         self.0.broken.load(Ordering::SeqCst)
     }
 
     /// Makes syncs wait from now on.
-    pub(super) fn hold(&self) {
+    pub(crate) fn hold(&self) {
         *self.0.held.lock() = true;
     }
 
     /// Releases the syncs.
-    pub(super) fn let_go(&self) {
+    pub(crate) fn let_go(&self) {
         *self.0.held.lock() = false;
         self.0.let_go.notify_all();
     }
 
-    pub(super) fn set_free_bytes(&self, free_bytes: u64) {
+    pub(crate) fn set_free_bytes(&self, free_bytes: u64) {
         self.0.free_bytes.store(free_bytes, Ordering::SeqCst);
     }
 }

@@ -8,7 +8,7 @@
 
 mod admission;
 mod append_list;
-mod disk;
+pub(crate) mod disk;
 mod erasure;
 mod following;
 mod golden;
