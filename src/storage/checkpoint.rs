@@ -1,11 +1,13 @@
 //! Checkpoints: write the memtable into the state, so that a start has little of the log to replay.
 //!
 //! Freeze the memtable at a batch boundary C; write it into the state in slices; sync; write C and the pins; sync; only
-//! then drop the frozen memtable and delete what the new snapshots replace. No live entity is needed: the events of a
-//! stream without a new snapshot are written as raw records. Depends on `memtable`, `state`, `read_models` and
+//! then drop the frozen memtable. No live entity is needed: the events of a stream without a new snapshot are written
+//! as raw records. What a new snapshot replaces is deleted in the same batch, because nothing deletes it later: after
+//! an erasure the snapshot is the last that a stream ever gets. Depends on `memtable`, `state`, `read_models` and
 //! `shared`.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -16,7 +18,7 @@ use super::{
     layout::{Entry, run_entries, snapshot_entries},
     memtable::StreamEntry,
     read_models::ReadModels,
-    record::{Position, Stream},
+    record::{Position, Snapshot, Stream},
     requests::answer,
     shared::{Shared, Target},
     state::State,
@@ -26,31 +28,54 @@ const CHECKPOINT_KEY: &[u8] = b"mcheckpoint";
 const STORE_KEY: &[u8] = b"mstore";
 /// The version of the state's layout. A state of another version is rebuilt from the log.
 const STATE_FORMAT: u16 = 3;
+/// How many replaced entries are deleted in one batch with the snapshot that replaces them. Nobody can read the state
+/// during a batch, for about ten microseconds an entry. Only a product with tens of thousands of reservations or
+/// ratings has more.
+const REPLACED_AT_ONCE_MAX: usize = 512;
+
+/// Where the memtable was frozen.
+pub(super) struct Cut {
+    /// The last batch in it.
+    pub link: Link,
+    /// The positions of the read models, read no later than the freeze: what a projection had stored before it moved
+    /// on, such as the snapshot of an erased stream, is in the frozen memtable or in the state.
+    pub positions: BTreeMap<String, Position>,
+    pub leftovers: Leftovers,
+}
+
+/// Whether the state may hold more than its mark says, because a kill has cut a checkpoint off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leftovers {
+    Possible,
+    None,
+}
 
 /// Runs the checkpoint thread.
 pub(super) fn run(shared: &Arc<Shared>) {
     let every = Duration::from_millis(shared.limits.checkpoint_ms.max(1));
+    let mut leftovers = Leftovers::Possible;
     while let Some(waiters) = shared.requests.next(every) {
         if waiters.is_empty() && (!shared.worth_a_checkpoint() || shared.lacks_room()) {
             continue;
         }
-        let result = live(shared);
-        if let Err(error) = &result
-            && !matches!(error, Fault::Closed)
-        {
+        let result = live(shared, leftovers);
+        match &result {
+            Ok(_) => leftovers = Leftovers::None,
+            Err(Fault::Closed) => {}
             // The memtable cannot shrink any more, and only the next start can find out what the state holds now.
-            shared.fail(&format!("a checkpoint failed: {error}"));
+            Err(error) => shared.fail(&format!("a checkpoint failed: {error}")),
         }
         answer(waiters, &result);
     }
 }
 
 /// A checkpoint while the journal runs: the writer freezes the memtable, and the slices are paced.
-fn live(shared: &Shared) -> Result<Position, Fault> {
+fn live(shared: &Shared, leftovers: Leftovers) -> Result<Position, Fault> {
     if shared.status.failed() {
         return Err(Fault::Failed);
     }
     let began = Instant::now();
+    let positions = shared.read_models.positions();
     let (on_frozen, frozen) = std::sync::mpsc::sync_channel(1);
     shared.queue.freeze(on_frozen);
     let link = frozen.recv().map_err(|_| Fault::Closed)?;
@@ -60,33 +85,40 @@ fn live(shared: &Shared) -> Result<Position, Fault> {
         let is_short = shared.memtable.bytes() >= shared.limits.memtable_bytes_max / 4 * 3;
         shared.requests.pause(if is_short { Duration::ZERO } else { slice })
     };
-    write_frozen(&shared.target(), link, &pace)?;
+    write_frozen(&shared.target(), Cut { link, positions, leftovers }, &pace)?;
     shared.checkpointed(link, began.elapsed());
     Ok(link.end)
 }
 
 /// A checkpoint while nothing else runs: at the start and at the end.
 pub(super) fn still(target: &Target<'_>, link: Link) -> Result<(), Fault> {
+    let positions = target.read_models.positions();
     target.memtable.freeze();
-    write_frozen(target, link, &|_| Ok(()))
+    write_frozen(target, Cut { link, positions, leftovers: Leftovers::Possible }, &|_| Ok(()))
 }
 
-fn write_frozen(target: &Target<'_>, link: Link, pace: &dyn Fn(Duration) -> Result<(), Fault>) -> Result<(), Fault> {
+/// Writes the frozen memtable into the state. `pace` is called after each slice with how long it took.
+pub(super) fn write_frozen(
+    target: &Target<'_>,
+    cut: Cut,
+    pace: &dyn Fn(Duration) -> Result<(), Fault>,
+) -> Result<(), Fault> {
     let Target { memtable, state, read_models, manifest, .. } = target;
-    let mut slices = Slices { target, pace, entries: Vec::new(), bytes: 0 };
-    let mut replaced: Vec<(Stream, u64, u64)> = Vec::new();
+    let Cut { link, positions, leftovers } = cut;
+    let mut slices = Slices { target, pace, entries: Vec::new(), bytes: 0, replaced: Vec::new() };
     let frozen = memtable.frozen();
     let mut streams: Vec<(&Stream, &StreamEntry)> = frozen.iter().flat_map(|generation| generation.iter()).collect();
     // In key order: neighbours share a page of sled's tree, and so each page is changed once.
     streams.sort_unstable_by_key(|(stream, _)| (stream.kind(), stream.key().len(), stream.key()));
     for (stream, entry) in streams {
-        replaced.extend(write_stream(state, &mut slices, stream, entry)?);
+        slices.write_stream(stream, entry, leftovers)?;
     }
     drop(frozen);
     slices.write()?;
+    slices.delete_replaced()?;
     {
         let _pinning = read_models.pinning.lock();
-        let positions = read_models.positions();
+        let positions = read_models.still_there(positions);
         state.sync()?;
         let mut entries = ReadModels::pins(&positions);
         entries.push((CHECKPOINT_KEY.to_vec(), Some(mark(link))));
@@ -99,37 +131,7 @@ fn write_frozen(target: &Target<'_>, link: Link, pace: &dyn Fn(Duration) -> Resu
         known.checkpoint = link.end;
     })?;
     memtable.drop_frozen();
-    // Delete what the new snapshots replace last: until the sync above the old ones were still needed.
-    for (stream, generation, sequence) in replaced {
-        for key in state.replaced_by(&stream, generation, sequence)? {
-            slices.push((key, None))?;
-        }
-    }
-    slices.write()
-}
-
-/// Queues what the memtable holds of a stream. Returns the generation and sequence of its new snapshot, if it has one.
-fn write_stream(
-    state: &State,
-    slices: &mut Slices<'_>,
-    stream: &Stream,
-    memtable: &StreamEntry,
-) -> Result<Option<(Stream, u64, u64)>, Fault> {
-    let mut replaced = None;
-    if let Some(snapshot) = &memtable.snapshot {
-        let head = state.head(stream)?;
-        if head.is_none_or(|head| head.sequence < snapshot.sequence) {
-            let generation = head.map_or(1, |head| head.generation + 1);
-            for entry in snapshot_entries(stream, snapshot, generation) {
-                slices.push(entry)?;
-            }
-            replaced = Some((stream.clone(), generation, snapshot.sequence));
-        }
-    }
-    for mut entries in run_entries(stream, &memtable.records) {
-        slices.push_all(&mut entries)?;
-    }
-    Ok(replaced)
+    Ok(())
 }
 
 /// Collects changes and applies them slice by slice.
@@ -138,9 +140,57 @@ struct Slices<'a> {
     pace: &'a dyn Fn(Duration) -> Result<(), Fault>,
     entries: Vec<Entry>,
     bytes: usize,
+    /// What remains to be deleted of what snapshots replace.
+    replaced: Vec<Vec<u8>>,
 }
 
 impl Slices<'_> {
+    /// Queues what the memtable holds of a stream.
+    fn write_stream(&mut self, stream: &Stream, memtable: &StreamEntry, leftovers: Leftovers) -> Result<(), Fault> {
+        let looks = memtable.snapshot.is_some() || leftovers == Leftovers::Possible;
+        let head = if looks { self.target.state.head(stream)? } else { None };
+        let newer = memtable.snapshot.as_ref().filter(|new| head.is_none_or(|head| head.sequence < new.sequence));
+        if let Some(snapshot) = newer {
+            self.write_snapshot(stream, snapshot, head.map_or(1, |head| head.generation + 1))?;
+        } else if let (Some(head), Leftovers::Possible) = (head, leftovers) {
+            // A kill came after this snapshot was written and before the mark was.
+            self.replaced.extend(self.target.state.replaced_by(stream, &head)?);
+        }
+        // What is in a snapshot of the state already may have been erased by it.
+        let covered = head.map_or(0, |head| head.sequence);
+        let records = &memtable.records[memtable.records.partition_point(|record| record.sequence <= covered)..];
+        for mut entries in run_entries(stream, records) {
+            self.push_all(&mut entries)?;
+        }
+        Ok(())
+    }
+
+    /// Queues a snapshot: its chunks, to which nothing refers yet, and then at once its head and the deletion of what
+    /// it replaces. So a kill leaves either what the old head refers to or nothing of it.
+    fn write_snapshot(&mut self, stream: &Stream, snapshot: &Snapshot, generation: u64) -> Result<(), Fault> {
+        let (head, chunks, head_entry) = snapshot_entries(stream, snapshot, generation);
+        for chunk in chunks {
+            self.push(chunk)?;
+        }
+        let mut replaced = self.target.state.replaced_by(stream, &head)?;
+        self.replaced.extend(replaced.split_off(replaced.len().min(REPLACED_AT_ONCE_MAX)));
+        let mut entries = vec![head_entry];
+        entries.extend(replaced.into_iter().map(|key| (key, None)));
+        self.push_all(&mut entries)
+    }
+
+    /// Deletes what did not fit into the batches of the snapshots, when those are durable.
+    fn delete_replaced(&mut self) -> Result<(), Fault> {
+        if self.replaced.is_empty() {
+            return Ok(());
+        }
+        self.target.state.sync()?;
+        for key in std::mem::take(&mut self.replaced) {
+            self.push((key, None))?;
+        }
+        self.write()
+    }
+
     fn push(&mut self, entry: Entry) -> Result<(), Fault> {
         self.push_all(&mut vec![entry])
     }

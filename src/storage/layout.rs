@@ -52,6 +52,16 @@ pub(super) struct Head {
 }
 
 impl Head {
+    fn to_bytes(self) -> Vec<u8> {
+        let mut head = Vec::with_capacity(HEAD_BYTES);
+        head.extend_from_slice(&self.sequence.to_le_bytes());
+        head.extend_from_slice(&self.generation.to_le_bytes());
+        head.extend_from_slice(&self.chunks.to_le_bytes());
+        head.extend_from_slice(&self.bytes.to_le_bytes());
+        head.extend_from_slice(&self.version.to_le_bytes());
+        head
+    }
+
     /// Parses the head at the beginning of this value.
     pub(super) fn parse(value: &[u8]) -> Option<Self> {
         (value.len() >= HEAD_BYTES).then(|| Self {
@@ -189,8 +199,9 @@ pub(super) fn run_records(stream: &Stream, first: u64, run: &Bytes) -> Option<Ve
     Some(records)
 }
 
-/// The entries of a snapshot: its chunks, if it has any, and last the head that refers to them.
-pub(super) fn snapshot_entries(stream: &Stream, snapshot: &Snapshot, generation: u64) -> Vec<Entry> {
+/// The head of a snapshot, and its entries: the chunks, if it has any, and the head, which refers to them and is to be
+/// written last.
+pub(super) fn snapshot_entries(stream: &Stream, snapshot: &Snapshot, generation: u64) -> (Head, Vec<Entry>, Entry) {
     let (in_head, in_chunks) = match snapshot.bytes.len() {
         ..=INLINE_BYTES_MAX => (&snapshot.bytes[..], &[][..]),
         _ => (&[][..], &snapshot.bytes[..]),
@@ -201,16 +212,10 @@ pub(super) fn snapshot_entries(stream: &Stream, snapshot: &Snapshot, generation:
         entries.push((chunk_key(stream, generation, chunks), Some(bytes.to_vec())));
         chunks += 1;
     }
-    let mut head = Vec::with_capacity(HEAD_BYTES + in_head.len());
-    head.extend_from_slice(&snapshot.sequence.to_le_bytes());
-    head.extend_from_slice(&generation.to_le_bytes());
-    head.extend_from_slice(&chunks.to_le_bytes());
     // SNAPSHOT_BYTES_MAX is far below 4 GiB.
-    head.extend_from_slice(&u32::try_from(snapshot.bytes.len()).unwrap_or(u32::MAX).to_le_bytes());
-    head.extend_from_slice(&snapshot.version.to_le_bytes());
-    head.extend_from_slice(in_head);
-    entries.push((head_key(stream), Some(head)));
-    entries
+    let bytes = u32::try_from(snapshot.bytes.len()).unwrap_or(u32::MAX);
+    let head = Head { sequence: snapshot.sequence, generation, chunks, bytes, version: snapshot.version };
+    (head, entries, (head_key(stream), Some([&head.to_bytes()[..], in_head].concat())))
 }
 
 /// The sequence of the last record of a run, from its key and value.

@@ -42,7 +42,7 @@ mod watchdog;
 mod writer;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use audit::{Audit, Bases, LogScan};
 pub use errors::{AppendError, Damage, Fault, LoadError, OpenError, PageError, Refused};

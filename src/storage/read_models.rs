@@ -168,6 +168,19 @@ impl ReadModels {
         self.positions.lock().clone()
     }
 
+    /// Of earlier positions, those of read models that are still there; where one was cleared and began again, its
+    /// position now. A position may be older than the content of its read model, never newer.
+    pub(super) fn still_there(&self, mut earlier: BTreeMap<String, Position>) -> BTreeMap<String, Position> {
+        let now = self.positions.lock();
+        earlier.retain(|name, position| {
+            now.get(name).is_some_and(|now| {
+                *position = (*position).min(*now);
+                true
+            })
+        });
+        earlier
+    }
+
     /// Remembers what the last checkpoint pinned.
     pub(super) fn set_pinned(&self, positions: BTreeMap<String, Position>) {
         *self.pinned.lock() = positions;

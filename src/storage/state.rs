@@ -218,12 +218,15 @@ impl State {
         })
     }
 
-    /// The keys of what a snapshot replaces: its stream's chunks of earlier generations, and the runs of records that
-    /// end at or before it. A run may begin before the snapshot and end after it, because the stream went on while the
-    /// snapshot was written.
-    pub(super) fn replaced_by(&self, stream: &Stream, generation: u64, sequence: u64) -> Result<Vec<Vec<u8>>, Fault> {
+    /// The keys of what a snapshot with this head replaces: its stream's chunks that the head does not refer to, also
+    /// those that a kill left without a head; and the runs of records that end at or before it. A run may begin before
+    /// the snapshot and end after it, because the stream went on while the snapshot was written.
+    pub(super) fn replaced_by(&self, stream: &Stream, head: &Head) -> Result<Vec<Vec<u8>>, Fault> {
+        let Head { generation, chunks, sequence, .. } = *head;
         self.with(|open| {
-            let chunks = open.tree.range(chunk_key(stream, 0, 0)..chunk_key(stream, generation, 0)).keys();
+            let older = open.tree.range(chunk_key(stream, 0, 0)..chunk_key(stream, generation, 0));
+            let left = open.tree.range(chunk_key(stream, generation, chunks)..runs_key(stream));
+            let chunks = older.keys().chain(left.keys());
             let mut keys = chunks.map(|key| Ok(key.map_err(failed)?.to_vec())).collect::<Result<Vec<_>, Fault>>()?;
             for entry in open.tree.range(run_key(stream, 0, 0)..run_key(stream, sequence.saturating_add(1), 0)) {
                 let (key, value) = entry.map_err(failed)?;

@@ -5,7 +5,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -167,6 +167,8 @@ pub(super) struct Gone;
 
 #[derive(Clone)]
 pub(super) struct TestShop {
+    /// The directory of the journal.
+    pub path: PathBuf,
     pub journal: Journal,
     pub disk: Arc<Disk>,
     pub clock: Clock,
@@ -212,7 +214,7 @@ impl TestShop {
             read_models: Vec::new(),
         };
         let runtime = Arc::new(Runtime::start(parts).await.unwrap());
-        Self { journal, disk, clock, runtime }
+        Self { path: path.to_owned(), journal, disk, clock, runtime }
     }
 
     pub(super) async fn close(&self) {

@@ -41,7 +41,9 @@ impl Builder<'_> {
         match entry {
             Entry::Snapshot(stream, snapshot) => {
                 self.end_run()?;
-                self.put(snapshot_entries(&stream, &snapshot, 1))
+                let (_, mut entries, head) = snapshot_entries(&stream, &snapshot, 1);
+                entries.push(head);
+                self.put(entries)
             }
             Entry::Record(Record { stream, sequence, version, payload }) => {
                 let kept = Kept { sequence, version, payload };

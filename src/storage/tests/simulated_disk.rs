@@ -433,7 +433,7 @@ fn change_names(names: &mut BTreeMap<PathBuf, usize>, call: &Call) {
 }
 
 /// Copies a directory tree as a restarted program would see it.
-pub(in crate::storage) fn copy_dir(from: &Path, to: &Path) {
+pub(crate) fn copy_dir(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
