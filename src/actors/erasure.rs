@@ -12,7 +12,8 @@
 //!                          and erases its address
 //!  (gate)                  reviews under way are written
 //!  (lists)                 contain every earlier order and review
-//!  reviews, orders  Erased
+//!  reviews  Erased         each behind the gate, so that no rating that was read before is counted after it
+//!  orders   Erased
 //!  account  Erased         the address can be registered again
 //! ```
 //!
@@ -23,7 +24,7 @@ use std::{sync::Arc, time::Duration};
 use futures::FutureExt;
 use parking_lot::RwLock;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::sync::{OwnedRwLockReadGuard, RwLock as Gate, oneshot};
+use tokio::sync::{OwnedRwLockReadGuard, RwLock as Gate, RwLockWriteGuard, oneshot};
 
 use super::{
     directory::Directory,
@@ -95,7 +96,7 @@ pub enum Finished {
 /// callers wait as requests are in flight.
 pub(super) struct Pass(Option<(AccountId, oneshot::Sender<Finished>)>);
 
-/// While it is held, an erasure waits for the review that is being written.
+/// While it is held, an erasure waits for the review that is being written or counted.
 pub struct ReviewUnderWay {
     _held: OwnedRwLockReadGuard<()>,
 }
@@ -145,7 +146,8 @@ impl Erasure {
     }
 
     /// To be held from before the reviewer's account is read until the review is durable: an erasure waits for it, and
-    /// so finds the review.
+    /// so finds the review. And from before a review is read until its rating is counted: an erasure erases a review
+    /// and its rating before or after both.
     pub async fn review_under_way(&self) -> ReviewUnderWay {
         ReviewUnderWay { _held: Arc::clone(&self.0.reviews_under_way).read_owned().await }
     }
@@ -207,8 +209,7 @@ impl Shared {
     async fn erase(&self, account: AccountId, user: UserId) -> Result<(), TaskError> {
         let parts = &self.parts;
         retry_if_rejected(parts.carts.ask_within(WAIT_MAX, &user, cart::Command::Erase).await?)?;
-        let written = tokio::time::timeout(WAIT_MAX, self.reviews_under_way.write()).await;
-        drop(written.map_err(|_| TaskError::retry("reviews are being written"))?);
+        drop(self.no_review_under_way().await?);
         self.catch_up().await?;
         self.erase_reviews(user).await?;
         self.erase_orders(user).await?;
@@ -221,11 +222,18 @@ impl Shared {
         Ok(())
     }
 
+    /// Waits until no review is being written or counted, and keeps others from beginning while the result is held.
+    async fn no_review_under_way(&self) -> Result<RwLockWriteGuard<'_, ()>, TaskError> {
+        let held = tokio::time::timeout(WAIT_MAX, self.reviews_under_way.write()).await;
+        held.map_err(|_| TaskError::retry("reviews are being written"))
+    }
+
     async fn erase_reviews(&self, customer: UserId) -> Result<(), TaskError> {
         let parts = &self.parts;
         let mut reviews = Pages::new(&parts.lists, move |lists, after| lists.reviews_of(customer, after, PAGE));
         while let Some(page) = reviews.next().await? {
             for id in page {
+                let _held = self.no_review_under_way().await?;
                 // The rating first: with its text the review leaves the list, and a later pass would not find it.
                 let forget = reviews::Command::Forget { customer };
                 retry_if_rejected(parts.ratings.ask_within(WAIT_MAX, &id.product, forget).await?)?;

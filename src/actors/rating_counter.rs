@@ -2,7 +2,8 @@
 //!
 //! A review is a stream of its own, and its text is durable first. A list holds it until its product has counted the
 //! rating, so a pass at start and every minute finishes what a crash left uncounted. The product is sent the review's
-//! version, so that a late or repeated command changes nothing.
+//! version, so that a late or repeated command changes nothing. Only an erased customer's rating leaves no version
+//! behind, so an erasure and the count of a rating wait for each other.
 //!
 //! May depend on `domain`.
 
@@ -12,6 +13,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use super::{
     directory::Directory,
+    erasure::Erasure,
     follower::{CaughtUp, Progress},
     lists::Lists,
     pages::Pages,
@@ -37,6 +39,8 @@ pub struct RatingCounter {
     pub ratings: Directory<Reviews>,
     pub lists: Lists,
     pub progress: Progress,
+    /// Whose gate is held while a rating is counted.
+    pub erasure: Erasure,
 }
 
 /// The only message: make a pass.
@@ -81,7 +85,8 @@ impl RatingCounter {
     }
 
     /// Adds the rating of one review to its product's sum. A review that its product has no room for is withdrawn.
-    async fn count(&self, id: &ReviewId) -> Result<(), TaskError> {
+    pub(super) async fn count(&self, id: &ReviewId) -> Result<(), TaskError> {
+        let _under_way = self.erasure.review_under_way().await;
         let view = self.reviews.read(id).await?.view;
         let Some(written) = view.written else { return Ok(()) };
         let (customer, rating, version) = (id.customer, written.content.rating, view.version);

@@ -112,6 +112,7 @@ impl Runtime {
             ratings: entities.ratings.clone(),
             lists: lists.clone(),
             progress: lists_progress.clone(),
+            erasure: erasure.clone(),
         };
         let open_lists: Open =
             Arc::new(move || Ok(Box::new(ListsProjection::open(journal.clone())?) as Box<dyn Projection>));

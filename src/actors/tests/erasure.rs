@@ -3,7 +3,7 @@
 //!
 //! Depends on the runtime.
 
-use std::{collections::BTreeSet, path::Path, sync::Arc};
+use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 use super::{
     runtime::until,
@@ -11,7 +11,7 @@ use super::{
     test_shop::{Gone, Provider, TestShop, placement, product_id},
 };
 use crate::{
-    actors::erasure::Finished,
+    actors::{erasure::Finished, rating_counter::RatingCounter},
     clock::Clock,
     domain::{
         account::{self, PasswordHash, Role},
@@ -249,6 +249,44 @@ fn an_erasure_waits_for_a_review_in_progress_and_erases_it() {
         assert!(futures::poll!(erasing.as_mut()).is_pending());
         drop(under_way);
         assert_eq!(erasing.await.ok(), Some(Finished::Yes));
+        check_erased(&shop).await;
+        shop.close().await;
+    });
+}
+
+#[test]
+fn a_rating_that_is_being_counted_is_erased_with_its_review() {
+    let path = tempfile::tempdir().unwrap();
+    in_one_life(async {
+        let shop = open(path.path()).await;
+        prepare(&shop).await.unwrap();
+        shop.close().await;
+    });
+    in_one_life(async {
+        let shop = open(path.path()).await;
+        let counter = RatingCounter {
+            reviews: shop.entities.reviews.clone(),
+            ratings: shop.entities.ratings.clone(),
+            lists: shop.lists.clone(),
+            progress: shop.lists_progress.clone(),
+            erasure: shop.erasure.clone(),
+        };
+        let id = review_of(CUSTOMER);
+        let counting = counter.count(&id);
+        tokio::pin!(counting);
+        // It reads the review from the disk, where it is not erased yet, and has not sent its rating.
+        assert!(futures::poll!(counting.as_mut()).is_pending());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        begin(&shop).await.unwrap();
+        let erasing = go_on(&shop);
+        tokio::pin!(erasing);
+        let early = tokio::time::timeout(Duration::from_millis(500), erasing.as_mut()).await;
+        assert!(counting.await.is_ok());
+        let finished = match early {
+            Ok(finished) => finished,
+            Err(_) => erasing.await,
+        };
+        assert_eq!(finished.ok(), Some(Finished::Yes));
         check_erased(&shop).await;
         shop.close().await;
     });
