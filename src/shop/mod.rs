@@ -333,7 +333,7 @@ impl Shop {
         inner.ending.begin();
         inner.runtime.close().await;
         // Before the journal lets go of the directory.
-        inner.keeper.write_or_warn().await;
+        inner.keeper.end().await;
         inner.journal.close().await?;
         inner.ending.finish();
         Ok(())

@@ -18,6 +18,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use tokio::task::JoinHandle;
 
 use super::{OpenShopError, provider::LEDGER};
 use crate::{
@@ -141,7 +142,14 @@ struct Kept {
     keys: u128,
     ledger: Option<PathBuf>,
     clock: Clock,
-    written: Mutex<Option<StoreIdentity>>,
+    written: Mutex<Written>,
+}
+
+/// What the file says.
+struct Written {
+    identity: Option<StoreIdentity>,
+    /// Whether the shop has ended: the file may be another shop's from now on.
+    is_last: bool,
 }
 
 impl Keeper {
@@ -156,7 +164,8 @@ impl Keeper {
         ledger: Option<PathBuf>,
         (clock, found): (&Clock, Option<StoreIdentity>),
     ) -> Result<Self, OpenShopError> {
-        let (data, journal, clock, written) = (data.to_owned(), journal.clone(), clock.clone(), Mutex::new(found));
+        let (data, journal, clock) = (data.to_owned(), journal.clone(), clock.clone());
+        let written = Mutex::new(Written { identity: found, is_last: false });
         let keeper = Self(Arc::new(Kept { data, journal, keys, ledger, clock, written }));
         let failed = |source| OpenShopError::Directory { directory: keeper.0.data.join(FILE_NAME), source };
         keeper.write().map_err(failed)?;
@@ -172,23 +181,36 @@ impl Keeper {
 
     /// Writes the file if there is something new to say.
     pub(super) fn write(&self) -> io::Result<()> {
-        let mut written = self.0.written.lock();
+        self.write_unless_ended(&mut self.0.written.lock())
+    }
+
+    fn write_unless_ended(&self, written: &mut Written) -> io::Result<()> {
         let now = self.up_to(self.0.journal.durable());
-        if written.is_some_and(|written| (written.log, written.ledger) == (now.log, now.ledger)) {
+        let is_known = written.identity.is_some_and(|known| (known.log, known.ledger) == (now.log, now.ledger));
+        if is_known || written.is_last {
             return Ok(());
         }
         now.write(&self.0.data)?;
-        *written = Some(now);
+        written.identity = Some(now);
         Ok(())
     }
 
-    /// Writes it from a thread that may block, and warns where it cannot.
-    pub(super) async fn write_or_warn(&self) {
+    /// Writes it for the last time, after a write that is under way. Afterwards another shop may open the directory.
+    pub(super) async fn end(&self) {
         let keeper = self.clone();
-        let written = tokio::task::spawn_blocking(move || keeper.write()).await.unwrap_or(Ok(()));
-        if let Err(error) = written {
-            tracing::warn!(%error, file = FILE_NAME, "how far the log reaches cannot be written down; it is tried again");
-        }
+        warn_if_failed(tokio::task::spawn_blocking(move || {
+            let mut written = keeper.0.written.lock();
+            let outcome = keeper.write_unless_ended(&mut written);
+            written.is_last = true;
+            outcome
+        }))
+        .await;
+    }
+
+    /// Writes it from a thread that may block, and warns where it cannot.
+    async fn write_or_warn(&self) {
+        let keeper = self.clone();
+        warn_if_failed(tokio::task::spawn_blocking(move || keeper.write())).await;
     }
 
     /// Writes it again and again; never ends.
@@ -197,6 +219,12 @@ impl Keeper {
             tokio::time::sleep(WRITE_EVERY).await;
             self.write_or_warn().await;
         }
+    }
+}
+
+async fn warn_if_failed(writing: JoinHandle<io::Result<()>>) {
+    if let Ok(Err(error)) = writing.await {
+        tracing::warn!(%error, file = FILE_NAME, "how far the log reaches cannot be written down");
     }
 }
 
@@ -319,6 +347,24 @@ mod tests {
             }
             assert!(damaged(&whole[..place]), "cut at {place}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_dropped_shop_writes_the_file_before_it_releases_the_directory_and_never_again() {
+        let data = tempfile::tempdir().unwrap();
+        let shop = open(data.path()).await.unwrap();
+        shop.ensure_account("asha@example.com", "correct horse battery".into(), Role::Customer).await.unwrap();
+        let (known, keeper) = (shop.journal().durable(), shop.0.keeper.clone());
+        drop(shop);
+        let next = open(data.path()).await.unwrap();
+        let written = keeper.0.written.lock().identity.unwrap();
+        assert!(written.log >= known, "it knew of byte {}, and the log had reached {}", written.log.0, known.0);
+        next.ensure_account("ravi@example.com", "correct horse battery".into(), Role::Customer).await.unwrap();
+        fs::remove_file(data.path().join(FILE_NAME)).unwrap();
+        keeper.0.written.lock().identity = None;
+        keeper.write().unwrap();
+        assert_eq!(StoreIdentity::read(data.path()).unwrap(), None, "the file is the next shop's");
+        next.close().await.unwrap();
     }
 
     #[tokio::test]
