@@ -26,7 +26,7 @@ use secrecy::SecretString;
 use crate::{
     clock::Clock,
     domain::{
-        account::{Event, Family, Holder, Role},
+        account::{Family, Holder, Role},
         entity::Timestamp,
         ids::{AccountId, UserId},
     },

@@ -211,7 +211,7 @@ impl Shop {
             match session {
                 Some(family) => {
                     // A refresh token that was used before has ended its session; one in order has not.
-                    if !view.holder.as_ref().is_some_and(|holder| holder.family(family).is_some()) {
+                    if view.holder.as_ref().is_none_or(|holder| holder.family(family).is_none()) {
                         identity.revoke_session(family, now);
                     }
                 }
