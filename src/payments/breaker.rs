@@ -1,50 +1,51 @@
-//! The circuit breaker before a provider: while its answers are unknown, it is asked by a few probes only, and
-//! everybody else is told so at once instead of waiting for another time-out.
+//! A circuit breaker for a provider: while the outcomes of its calls are unknown, only a few probes call it, and all
+//! other calls fail at once instead of waiting for a time-out.
 //!
 //! ```text
-//!            a run, or a high share, of unknown answers
+//!            a run, or a high share, of unknown outcomes
 //!   closed ────────────────────────────────────────────▶ open
 //!     ▲                                                 ▲   │ after a pause
 //!     │ enough definite answers           too few      │   ▼
 //!     └───────────────────────────────────────────── half open
 //! ```
 //!
-//! It is our own as the crates do not fit: `recloser` and `failsafe` let any number of calls through while half open,
-//! show no state, and do not notice a call that its caller gave up. `tower::retry::budget` bounds the repeats of one
-//! client; here each order repeats by itself, and it is their sum that must be bounded. The time is tokio's, which a
-//! test can move. Depends on nothing of its room.
+//! It is our own because the crates do not fit: `recloser` and `failsafe` let any number of calls through while half
+//! open, do not expose their state, and do not notice a call that its caller dropped. `tower::retry::budget` limits the
+//! retries of one client; here each order retries by itself, and the sum has to be limited. The clock is tokio's, which
+//! a test can advance. Depends on no other file of its room.
 
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// How many unknown answers in a row open it: more than one order makes by its repeats while others are answered.
+/// How many unknown outcomes in a row open the breaker: more than the retries of one order while others are answered.
 const RUN_MAX: u32 = 10;
-/// How long calls are counted together, in milliseconds: a trouble of half a minute is seen within it.
+/// How long calls are counted together, in milliseconds: a failure of half a minute is noticed within it.
 const WINDOW_MS: u64 = 10_000;
-/// How many answers of a window say something: below that, a share is chance.
+/// How many outcomes a window must have: below that, the share is chance.
 const WINDOW_CALLS_MIN: u32 = 50;
-/// At which share of unknown answers in a window it opens, of a hundred: the provider costs more than it gives.
+/// The percentage of unknown outcomes in a window at which the breaker opens: then the provider does more harm than
+/// good.
 const UNKNOWN_PERCENT_MAX: u32 = 50;
-/// How long it stays open, in milliseconds: shorter than a shopper waits, long enough for what was queued there to
+/// How long it stays open, in milliseconds: shorter than a shopper waits, and long enough for the provider's queue to
 /// drain.
 const OPEN_MS: u64 = 2_000;
-/// How many probes there are while it is half open. A provider that fails for some orders only, for however long, is
-/// of use to the others: with one probe at a time, and every one to be definite, some dozen such orders that repeat
-/// kept everybody out for minutes.
+/// How many probes there are while it is half open. A provider may fail for some orders only, for a long time, and
+/// still serve the others. With one probe at a time, all of which had to be definite, about a dozen such orders and
+/// their retries blocked all others for minutes.
 const PROBES_MAX: u32 = 8;
-/// How many of them must have a definite answer to close it: one may be luck.
+/// How many probes must have a definite answer to close it: a single one may be luck.
 const PROBES_WANTED: u32 = 2;
 
-/// Whether the provider is asked.
+/// Whether the provider is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BreakerState {
-    /// It is.
+    /// It is called.
     Closed,
-    /// It is not, for a while.
+    /// It is not called for a while.
     Open,
-    /// Only by probes.
+    /// Only probes call it.
     HalfOpen,
 }
 
@@ -63,28 +64,28 @@ impl BreakerState {
 /// The breaker of one provider.
 pub(super) struct Breaker(Mutex<Phase>);
 
-/// Permission for one call, given in this phase: an answer that arrives in a later phase says nothing about that one.
+/// Permission for one call, tied to a phase: an outcome that arrives in a later phase is ignored.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Permit(u64);
 
-/// A time in one state.
+/// A period in one state.
 struct Phase {
     state: BreakerState,
     since: Instant,
-    /// How many phases there were before.
+    /// The number of earlier phases.
     number: u64,
     /// How often it has opened.
     opened: u64,
-    /// Unknown answers in a row; while half open the definite ones of its probes.
+    /// Unknown outcomes in a row; while half open, definite outcomes of the probes.
     run: u32,
-    /// Answers and unknown ones of the window, which began then.
+    /// The window: its start, its outcomes, and how many of these are unknown.
     window: (Instant, u32, u32),
-    /// Probes that were let through, and those of them that are still at work.
+    /// The probes that were permitted, and how many of these are still in flight.
     probes: (u32, u32),
 }
 
 impl Phase {
-    fn turn(&mut self, state: BreakerState, now: Instant) {
+    fn enter(&mut self, state: BreakerState, now: Instant) {
         let opened = self.opened + u64::from(state == BreakerState::Open);
         *self =
             Self { state, since: now, number: self.number + 1, opened, run: 0, window: (now, 0, 0), probes: (0, 0) };
@@ -98,18 +99,18 @@ impl Breaker {
         Self(Mutex::new(Phase { state, since: now, number: 0, opened: 0, run: 0, window, probes: (0, 0) }))
     }
 
-    /// The state, since when, and how often it has opened.
+    /// The state, when it began, and how often the breaker has opened.
     pub(super) fn state(&self) -> (BreakerState, Instant, u64) {
         let phase = self.0.lock();
         (phase.state, phase.since, phase.opened)
     }
 
-    /// A permit for one call to the provider; `None` where it must not be called now.
+    /// A permit for one call to the provider; `None` if it must not be called now.
     pub(super) fn acquire(&self) -> Option<Permit> {
         let now = Instant::now();
         let mut phase = self.0.lock();
         if phase.state == BreakerState::Open && now.duration_since(phase.since) >= Duration::from_millis(OPEN_MS) {
-            phase.turn(BreakerState::HalfOpen, now);
+            phase.enter(BreakerState::HalfOpen, now);
         }
         match phase.state {
             BreakerState::Open => return None,
@@ -120,7 +121,7 @@ impl Breaker {
         Some(Permit(phase.number))
     }
 
-    /// Takes note of an answer, or of a call that was given up. The state that it led to, where it led to one.
+    /// Records the outcome of a call, or that its caller dropped it. Returns the new state if the outcome changed it.
     pub(super) fn release(&self, permit: Permit, definite: bool) -> Option<BreakerState> {
         let now = Instant::now();
         let mut phase = self.0.lock();
@@ -153,7 +154,7 @@ impl Breaker {
                 (phase.run >= RUN_MAX || too_many).then_some(BreakerState::Open)
             }
         };
-        next.inspect(|state| phase.turn(*state, now))
+        next.inspect(|state| phase.enter(*state, now))
     }
 }
 
@@ -217,7 +218,7 @@ mod tests {
         pause().await;
         let probes: Vec<_> = (0..PROBES_MAX).map(|_| breaker.acquire().unwrap()).collect();
         assert!(breaker.acquire().is_none(), "one too many");
-        // Some orders fail for ever; those that do not are enough.
+        // Some orders fail for ever; the others are enough.
         for (number, probe) in (1..).zip(probes) {
             assert_eq!(state(&breaker), BreakerState::HalfOpen, "before {number}");
             breaker.release(probe, number > PROBES_MAX - PROBES_WANTED);
@@ -238,7 +239,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_from_an_earlier_phase_says_nothing() {
+    async fn an_outcome_of_an_earlier_phase_is_ignored() {
         let breaker = Breaker::new();
         let late: Vec<_> = (0..PROBES_MAX).map(|_| breaker.acquire().unwrap()).collect();
         (0..RUN_MAX).for_each(|_| answer(&breaker, false));
@@ -248,7 +249,7 @@ mod tests {
             assert_eq!(breaker.release(permit, false), None);
         }
         assert_eq!(state(&breaker), BreakerState::HalfOpen);
-        assert!(breaker.acquire().is_none(), "the probes are still at work");
+        assert!(breaker.acquire().is_none(), "the probes are still in flight");
         for probe in probes {
             breaker.release(probe, true);
         }

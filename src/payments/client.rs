@@ -1,5 +1,5 @@
-//! HTTP to a provider, on a short leash: no redirects and no proxies, an answer of bounded size, type and time.
-//! Whatever is not a whole answer is unknown.
+//! HTTP to a provider, within limits: no redirects and no proxies; the size, the type and the time of an answer are
+//! limited. Anything but a complete answer is an unknown outcome.
 //!
 //! Depends on its neighbours.
 
@@ -14,46 +14,43 @@ use reqwest::{
 
 use super::Unknown;
 
-/// How long a connection to the provider may take, in milliseconds.
+/// How long connecting to the provider may take, in milliseconds.
 const CONNECT_MS_MAX: u64 = 3_000;
-/// How much of an answer is read, in bytes: a page of a hundred payments with all that a provider knows of them is
-/// about one million.
+/// How much of an answer is read, in bytes. A page of a hundred payments with all details is about one million.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Sends requests to one provider.
+/// An HTTP client of one provider.
 pub(super) struct Client {
     http: reqwest::Client,
     base: Url,
 }
 
-/// A whole answer, of JSON.
+/// A complete answer, of JSON.
 pub(super) struct Reply {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
 }
 
-/// The provider's address or the client's own set-up is no good.
+/// The provider's address or the configuration of the client is not usable.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// It is no URL to which requests can go.
-    #[error("{0:?} is no http:// or https:// address")]
+    /// It is not a URL to which requests can be sent.
+    #[error("{0:?} is not an http:// or https:// URL")]
     Address(String),
-    /// A secret would travel where others can read it.
-    #[error(
-        "{0:?} is not encrypted, so the key would travel in the clear: only https://, or http:// to this very machine"
-    )]
+    /// A secret would be sent unencrypted.
+    #[error("{0:?} is not encrypted, so the key would be sent in the clear: use https://, or http:// to this machine")]
     InTheClear(String),
-    /// The secret is none; it is not shown.
-    #[error("the key is empty, or has characters that no header can hold")]
+    /// The key is unusable; the error does not show it.
+    #[error("the key is empty, or has characters that are not allowed in a header")]
     Key,
-    /// The HTTP client cannot be made.
-    #[error("the HTTP client: {0}")]
+    /// The HTTP client cannot be created.
+    #[error("the HTTP client cannot be created: {0}")]
     Http(#[from] reqwest::Error),
 }
 
 impl Client {
-    /// A client of the provider at this address, whose answers may take so long.
+    /// A client of the provider at this address. `answer_ms_max` limits the time of an answer, in milliseconds.
     pub(super) fn new(url: &str, answer_ms_max: u64) -> Result<Self, ClientError> {
         let address = || ClientError::Address(url.to_owned());
         let base: Url = url.parse().map_err(|_| address())?;
@@ -68,26 +65,26 @@ impl Client {
             .no_proxy()
             .https_only(is_encrypted);
         if !is_encrypted {
-            // The system's certificates are not needed then, and a machine that has none is no reason not to start.
+            // The system's certificates are not needed, and a machine without any must be able to start.
             http = http.tls_certs_only([]);
         }
         Ok(Self { http: http.build()?, base })
     }
 
-    /// Whether what is sent stays secret on its way: it is encrypted, or does not leave the machine.
+    /// Whether requests stay secret in transit: they are encrypted, or do not leave the machine.
     pub(super) fn is_private(&self) -> bool {
-        // The text of an IPv6 address has brackets.
+        // The text of an IPv6 address is in brackets.
         let host = self.base.host_str().unwrap_or_default().trim_matches(['[', ']']);
         let is_here = host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
         self.base.scheme() == "https" || is_here
     }
 
-    /// A request that changes something, to this path, in parts that are encoded.
+    /// A request that changes something. The path's segments are percent-encoded.
     pub(super) fn post(&self, path: &[&str]) -> RequestBuilder {
         self.request(Method::POST, path)
     }
 
-    /// A request that changes nothing.
+    /// A request that changes nothing. The path's segments are percent-encoded.
     pub(super) fn get(&self, path: &[&str]) -> RequestBuilder {
         self.request(Method::GET, path)
     }
@@ -121,7 +118,7 @@ impl Client {
     }
 }
 
-/// An error with what it came from: the library's own words say no more than that a request failed.
+/// An error with its sources: the text of the library's own error only says that a request failed.
 fn with_causes(error: &dyn Error) -> String {
     let causes = std::iter::successors(Some(error), |&error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")

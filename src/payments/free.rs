@@ -1,5 +1,4 @@
-//! What costs nothing is no business of a provider, which refuses to be asked for zero: it is paid, given up and given
-//! back here.
+//! Payments and refunds of zero are handled here without the provider, which would reject an amount of zero.
 //!
 //! Depends on its neighbours.
 
@@ -8,7 +7,7 @@ use futures::{FutureExt, future};
 use super::{Answer, Payment, Repayment};
 use crate::domain::order::{PaymentState, RefundState};
 
-/// Stands where the provider's name for a payment or a refund would.
+/// The reference of a payment or a refund of which the provider knows nothing.
 pub(super) const REFERENCE: &str = "free";
 
 fn answer<'a, T: Send + 'a>(is_free: bool, answer: T) -> Option<Answer<'a, T>> {
@@ -19,22 +18,23 @@ fn captured(payment: &Payment) -> PaymentState {
     PaymentState::Captured { reference: REFERENCE.to_owned(), amount: payment.amount }
 }
 
-/// The answer to a payment or a capture of zero; `None` where the provider has to be asked.
+/// The answer to a payment or a capture of zero; `None` if the provider has to be asked.
 pub(super) fn paid<'a>(payment: &Payment) -> Option<Answer<'a, PaymentState>> {
     answer(payment.amount.minor == 0, captured(payment))
 }
 
-/// What has become of a payment of zero.
+/// The state of a payment of zero; `None` if the provider has to be asked.
 pub(super) fn found<'a>(payment: &Payment) -> Option<Answer<'a, Option<PaymentState>>> {
     answer(payment.amount.minor == 0, Some(captured(payment)))
 }
 
-/// The answer to giving up a payment of zero that was not recorded as paid.
+/// The answer to the void of a payment of zero that was not recorded as paid; `None` if the provider has to be asked.
 pub(super) fn voided<'a>(payment: &Payment) -> Option<Answer<'a, PaymentState>> {
     answer(payment.amount.minor == 0, PaymentState::Voided { reference: None })
 }
 
-/// The answer to a refund of zero: such as of a line that cost nothing, or of one whose money has gone back already.
+/// The answer to a refund of zero, such as of a line that cost nothing or whose money was refunded already; `None` if
+/// the provider has to be asked.
 pub(super) fn refunded<'a>(repayment: &Repayment) -> Option<Answer<'a, RefundState>> {
     answer(repayment.amount.minor == 0, RefundState::Refunded { reference: REFERENCE.to_owned() })
 }

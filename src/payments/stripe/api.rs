@@ -1,16 +1,16 @@
-//! Requests to Stripe, and what their answers mean: an object, a definite refusal, or unknown.
+//! Requests to Stripe, and the meaning of their answers: an object, a definite refusal, or an unknown outcome.
 //!
 //! | request | key |
 //! |---|---|
 //! | `POST /v1/payment_intents` | `order:create:attempt` |
 //! | `POST /v1/payment_intents/{id}/confirm` | `order:charge:attempt` |
 //! | `POST /v1/payment_intents/{id}/capture` | `order:capture:attempt` |
-//! | `POST /v1/payment_intents/{id}/cancel` | none: what is cancelled cannot be cancelled again |
+//! | `POST /v1/payment_intents/{id}/cancel` | none: an intent can be cancelled only once |
 //! | `POST /v1/refunds` | `order:refund:number` |
 //! | `GET /v1/payment_intents`, `/{id}`, `/search`; `GET /v1/refunds`, `/{id}` | |
 //!
-//! Stripe remembers the first answer under a key, errors included, for at least a day, and tells it again; that is why
-//! a remembered answer is never taken for how a payment stands now. May depend on `domain` and its neighbours.
+//! Stripe stores the first answer under a key, including errors, for at least a day and returns it again. So a stored
+//! answer is never taken for the current state of a payment. May depend on `domain` and its neighbours.
 
 use reqwest::{
     RequestBuilder, StatusCode,
@@ -32,54 +32,53 @@ use crate::{
     },
 };
 
-/// The version of Stripe's interface that this is written for. Without one, an account's own default would decide what
-/// answers look like, and could be changed at the account. It is the one whose description `stripe-mock` has, against
-/// which the tests hold every request; a later one is to be taken together with a later `stripe-mock`. Stripe keeps
-/// versions working.
+/// The version of Stripe's API for which this is written. Without it, the account's default version would decide the
+/// form of the answers, and could be changed in the account. `stripe-mock`, which checks every request in the tests,
+/// describes this version; a later one comes with a later `stripe-mock`. Stripe keeps old versions working.
 const VERSION: &str = "2026-08-26.dahlia";
 /// How many objects a page has: Stripe's maximum.
 const PAGE: &str = "100";
 
 const INTENTS: &str = "payment_intents";
 
-/// Why there is no object.
-pub(super) enum Trouble {
-    /// Nothing was sent, as Stripe does not take the amount.
+/// Why a request returned no object.
+pub(super) enum ApiError {
+    /// Nothing was sent, because Stripe does not accept the amount.
     Amount(AmountRefused),
-    /// Stripe has understood the request and did nothing.
+    /// Stripe has understood the request and refused it.
     Refused(StatusCode, PaymentError),
-    /// Stripe's own failure, which is stored under the key of the request and comes again for as long as the key is
+    /// An error of Stripe's own. Stripe stores it under the request's key and returns it again as long as the key is
     /// stored.
     Stored(Unknown),
-    /// Anything else.
+    /// The outcome is unknown.
     Unknown(Unknown),
 }
 
-impl From<AmountRefused> for Trouble {
+impl From<AmountRefused> for ApiError {
     fn from(refused: AmountRefused) -> Self {
         Self::Amount(refused)
     }
 }
 
-impl From<Unknown> for Trouble {
+impl From<Unknown> for ApiError {
     fn from(unknown: Unknown) -> Self {
         Self::Unknown(unknown)
     }
 }
 
-impl From<Trouble> for Unknown {
-    fn from(trouble: Trouble) -> Self {
-        match trouble {
-            Trouble::Amount(refused) => Self::new(refused.code()),
-            Trouble::Refused(status, error) => Self::new(format!("{status}: {}", error.shown())),
-            Trouble::Stored(unknown) | Trouble::Unknown(unknown) => unknown,
+impl From<ApiError> for Unknown {
+    fn from(error: ApiError) -> Self {
+        match error {
+            ApiError::Amount(refused) => Self::new(refused.code()),
+            ApiError::Refused(status, error) => Self::new(format!("{status}: {}", error.shown())),
+            ApiError::Stored(unknown) | ApiError::Unknown(unknown) => unknown,
         }
     }
 }
 
-impl Trouble {
-    /// The reason code where the request will never be fulfilled: its amount cannot be asked for, or Stripe has
-    /// refused what it says. An object that does not exist is no such reason: the key may be of another account.
+impl ApiError {
+    /// The reason code, if the request can never succeed: its amount is not accepted, or Stripe refused its content. A
+    /// missing object is no such reason: the API key may belong to another account.
     pub(super) fn refusal(&self) -> Option<String> {
         match self {
             Self::Amount(refused) => Some(refused.code().to_owned()),
@@ -92,14 +91,14 @@ impl Trouble {
     }
 }
 
-/// A new intent, or the one that was made under the same key before.
+/// A new intent, or the one that was created under the same key before.
 pub(super) struct Created {
     pub(super) intent: Intent,
-    /// Whether the intent is shown as it was then, and not as it is now.
+    /// Whether the answer shows the intent as it was when it was created, and not as it is now.
     pub(super) is_replay: bool,
 }
 
-/// Stripe's interface, asked with one key.
+/// Stripe's API, with one API key.
 pub(super) struct Api {
     client: Client,
     authorization: HeaderValue,
@@ -130,12 +129,12 @@ impl Api {
         self.client.send(request).await
     }
 
-    async fn get<T: DeserializeOwned>(&self, path: &[&str], query: Fields<'_>) -> Result<T, Trouble> {
+    async fn get<T: DeserializeOwned>(&self, path: &[&str], query: Fields<'_>) -> Result<T, ApiError> {
         let reply = self.reply(self.client.get(&[&["v1"], path].concat()).query(query)).await?;
         read(&reply)
     }
 
-    /// Sends a form; `key` is what Stripe knows the request by.
+    /// Sends a form. `key` is its idempotency key.
     async fn post(&self, path: &[&str], key: Option<OperationKey>, form: Fields<'_>) -> Result<Reply, Unknown> {
         let mut request = self.client.post(&[&["v1"], path].concat()).form(form);
         if let Some(key) = key {
@@ -144,9 +143,9 @@ impl Api {
         self.reply(request).await
     }
 
-    /// Announces a payment. It is not confirmed, so no money moves, and nobody else can confirm it: its secret goes
-    /// nowhere.
-    pub(super) async fn create(&self, payment: &Payment) -> Result<Created, Trouble> {
+    /// Creates an intent without confirming it, so no money moves. Nobody else can confirm it, because its client
+    /// secret is given to nobody.
+    pub(super) async fn create(&self, payment: &Payment) -> Result<Created, ApiError> {
         let (order, attempt) = (payment.order.to_string(), payment.attempt.to_string());
         let capture = match payment.capture {
             CaptureMode::AtOnce => "automatic",
@@ -156,10 +155,10 @@ impl Api {
             ("amount", &*charge_of(payment.amount)?.to_string()),
             ("currency", &code_of(payment.amount.currency)),
             ("capture_method", capture),
-            // With others a payment could stay in the air for days, while stock is held for it.
+            // With other methods a payment could stay open for days, while stock is reserved for it.
             ("payment_method_types[]", "card"),
-            // Here and not when it is confirmed: after a decline Stripe drops it, so that a second confirmation has
-            // nothing to charge.
+            // Attached here and not at the confirmation: after a decline Stripe detaches it, so that a second
+            // confirmation has nothing to charge.
             ("payment_method", &payment.method),
             (&format!("metadata[{ORDER}]"), &order),
             (&format!("metadata[{ATTEMPT}]"), &attempt),
@@ -168,24 +167,24 @@ impl Api {
         Ok(Created { intent: read::<Intent>(&reply)?.checked()?, is_replay: is_replay(&reply) })
     }
 
-    /// Has the payment made.
+    /// Confirms an intent.
     pub(super) async fn confirm(
         &self,
         id: &str,
         key: OperationKey,
         return_url: Option<&str>,
-    ) -> Result<Intent, Trouble> {
+    ) -> Result<Intent, ApiError> {
         let form: Vec<_> = return_url.into_iter().map(|url| ("return_url", url)).collect();
         self.change(id, "confirm", Some(key), &form).await
     }
 
-    /// Takes all that is held.
-    pub(super) async fn capture(&self, id: &str, key: OperationKey) -> Result<Intent, Trouble> {
+    /// Captures all that is held.
+    pub(super) async fn capture(&self, id: &str, key: OperationKey) -> Result<Intent, ApiError> {
         self.change(id, "capture", Some(key), &[]).await
     }
 
-    /// Gives a payment up.
-    pub(super) async fn cancel(&self, id: &str) -> Result<Intent, Trouble> {
+    /// Cancels an intent.
+    pub(super) async fn cancel(&self, id: &str) -> Result<Intent, ApiError> {
         self.change(id, "cancel", None, &[]).await
     }
 
@@ -195,31 +194,31 @@ impl Api {
         what: &str,
         key: Option<OperationKey>,
         form: Fields<'_>,
-    ) -> Result<Intent, Trouble> {
+    ) -> Result<Intent, ApiError> {
         let reply = self.post(&[INTENTS, check_name(id)?, what], key, form).await?;
         named(id, read::<Intent>(&reply)?.checked()?)
     }
 
-    /// A payment as it stands.
-    pub(super) async fn intent(&self, id: &str) -> Result<Intent, Trouble> {
+    /// The current state of an intent.
+    pub(super) async fn intent(&self, id: &str) -> Result<Intent, ApiError> {
         named(id, self.get::<Intent>(&[INTENTS, check_name(id)?], &[]).await?.checked()?)
     }
 
-    /// A payment as it stands, with its charge.
-    pub(super) async fn intent_with_charge(&self, id: &str) -> Result<Intent, Trouble> {
+    /// The current state of an intent, with its charge.
+    pub(super) async fn intent_with_charge(&self, id: &str) -> Result<Intent, ApiError> {
         let expand = [("expand[]", "latest_charge")];
         named(id, self.get::<Intent>(&[INTENTS, check_name(id)?], &expand).await?.checked()?)
     }
 
-    /// Payments by what their metadata says.
-    pub(super) async fn search(&self, payment: &Payment) -> Result<Vec<Intent>, Trouble> {
+    /// Searches intents by their metadata.
+    pub(super) async fn search(&self, payment: &Payment) -> Result<Vec<Intent>, ApiError> {
         let query = format!("metadata['{ORDER}']:'{}' AND metadata['{ATTEMPT}']:'{}'", payment.order, payment.attempt);
         let found: Page<Intent> = self.get(&[INTENTS, "search"], &[("query", &query)]).await?;
-        found.data.into_iter().map(|intent| intent.checked().map_err(Trouble::Unknown)).collect()
+        found.data.into_iter().map(|intent| intent.checked().map_err(ApiError::Unknown)).collect()
     }
 
-    /// A page of payments, newest first.
-    pub(super) async fn intents(&self, filter: Fields<'_>, after: Option<&str>) -> Result<Page<Intent>, Trouble> {
+    /// A page of intents, newest first.
+    pub(super) async fn intents(&self, filter: Fields<'_>, after: Option<&str>) -> Result<Page<Intent>, ApiError> {
         let query: Vec<_> =
             filter.iter().copied().chain([("limit", PAGE)]).chain(after.map(|id| ("starting_after", id))).collect();
         let page: Page<Intent> = self.get(&[INTENTS], &query).await?;
@@ -227,19 +226,23 @@ impl Api {
         Ok(Page { data: checked, ..page })
     }
 
-    /// A refund as it stands.
-    pub(super) async fn refund(&self, id: &str) -> Result<Refund, Trouble> {
+    /// The current state of a refund.
+    pub(super) async fn refund(&self, id: &str) -> Result<Refund, ApiError> {
         let refund: Refund = self.get(&["refunds", check_name(id)?], &[]).await?;
-        if refund.id == id { Ok(refund) } else { Err(Unknown::new(format!("{id} was asked for, not this")).into()) }
+        if refund.id == id {
+            Ok(refund)
+        } else {
+            Err(Unknown::new(format!("Stripe answered with another refund than {id}")).into())
+        }
     }
 
     /// The refunds of a payment.
-    pub(super) async fn refunds(&self, payment: &str) -> Result<Page<Refund>, Trouble> {
+    pub(super) async fn refunds(&self, payment: &str) -> Result<Page<Refund>, ApiError> {
         self.get(&["refunds"], &[("payment_intent", payment), ("limit", PAGE)]).await
     }
 
-    /// Has money given back.
-    pub(super) async fn give_back(&self, repayment: &Repayment) -> Result<Refund, Trouble> {
+    /// Creates a refund.
+    pub(super) async fn create_refund(&self, repayment: &Repayment) -> Result<Refund, ApiError> {
         let form = [
             ("payment_intent", &*repayment.payment),
             ("amount", &amount_of(repayment.amount)?.to_string()),
@@ -250,38 +253,39 @@ impl Api {
     }
 }
 
-/// What is to be part of an address is a name of Stripe's; it comes from an order, and there from an answer.
+/// An id that becomes a part of a URL must look like one of Stripe's. It comes from an order, and originally from an
+/// answer.
 fn check_name(id: &str) -> Result<&str, Unknown> {
-    if is_word(id) { Ok(id) } else { Err(Unknown::new("the reference is no name of Stripe's")) }
+    if is_word(id) { Ok(id) } else { Err(Unknown::new("the reference is not an id of Stripe")) }
 }
 
-fn named(id: &str, intent: Intent) -> Result<Intent, Trouble> {
+fn named(id: &str, intent: Intent) -> Result<Intent, ApiError> {
     if intent.id == id {
         Ok(intent)
     } else {
-        Err(Unknown::new(format!("{id} was asked for, not {}", intent.id)).into())
+        Err(Unknown::new(format!("Stripe answered with {} instead of {id}", intent.id)).into())
     }
 }
 
-/// Whether an answer is the one that is stored under the key of the request.
+/// Whether an answer is the one that Stripe has stored under the request's key.
 fn is_replay(reply: &Reply) -> bool {
     reply.headers.get("Idempotent-Replayed").is_some_and(|value| value == "true")
 }
 
-/// What an answer says. Only 200 brings an object, and only an error that Stripe blames on the request or the card is
-/// a refusal: a key that is not taken (401, 403), a key in use (409), too many requests (429) and Stripe's own faults
-/// say nothing of the payment.
-fn read<T: DeserializeOwned>(reply: &Reply) -> Result<T, Trouble> {
+/// Reads an answer. Only a 200 has an object, and only an error that Stripe attributes to the request or the card is a
+/// refusal: a rejected key (401, 403), a key in use (409), too many requests (429) and Stripe's own errors say nothing
+/// about the payment.
+fn read<T: DeserializeOwned>(reply: &Reply) -> Result<T, ApiError> {
     let status = reply.status;
-    // The reader's own words may quote what it read.
-    let unreadable = |_| Unknown::new(format!("{status} with a body that is not as expected"));
+    // The text of a JSON error may quote what was read, so it is not passed on.
+    let unreadable = |_| Unknown::new(format!("{status} with an unexpected body"));
     if status == StatusCode::OK {
         return serde_json::from_slice(&reply.body).map_err(|error| unreadable(error).into());
     }
     let ErrorBody { error } = serde_json::from_slice(&reply.body).map_err(unreadable)?;
     match (status.as_u16(), error.kind()) {
-        (400 | 402 | 404, "invalid_request_error" | "card_error") => Err(Trouble::Refused(status, error)),
-        (500.., _) if is_replay(reply) => Err(Trouble::Stored(Unknown::new(format!("{status}: {}", error.shown())))),
+        (400 | 402 | 404, "invalid_request_error" | "card_error") => Err(ApiError::Refused(status, error)),
+        (500.., _) if is_replay(reply) => Err(ApiError::Stored(Unknown::new(format!("{status}: {}", error.shown())))),
         _ => Err(Unknown::new(format!("{status}: {}", error.shown())).into()),
     }
 }

@@ -1,17 +1,17 @@
-//! Stripe: payments are its PaymentIntents, with cards.
+//! The adapter for Stripe: a payment is a PaymentIntent of Stripe, paid by card.
 //!
 //! ```text
 //!  pay      create ─▶ confirm ─▶ succeeded / requires_capture / requires_action / processing
 //!                        └─▶ declined ─▶ cancel ─▶ Declined, and not before
 //!  void     find, else create ─▶ cancel
-//!  capture  look ─▶ capture
-//!  refund   look among the payment's refunds, else refund
+//!  capture  read ─▶ capture
+//!  refund   find among the payment's refunds, else create
 //! ```
 //!
-//! A payment takes two requests, so that money moves only where the answer to the first was read: a request that
-//! arrives late can announce a payment, never make one. A payment that was declined could be confirmed again with
-//! another card, so it is cancelled before it is called declined. Before anything changes money, the payment is read:
-//! Stripe stores answers under their keys, errors of its own included, and repeats them for a day.
+//! A payment takes two requests, so that money moves only after the answer to the first was read: a request that
+//! arrives late can create an intent, but never charge. A declined intent could be confirmed again with another card,
+//! so it is cancelled before it counts as declined. The intent is read before every operation that moves money, because
+//! Stripe stores answers under their keys, including its own errors, and repeats them for a day.
 //!
 //! May depend on `domain` and its neighbours.
 
@@ -25,7 +25,7 @@ use reqwest::StatusCode;
 use secrecy::SecretString;
 
 use self::{
-    api::{Api, Trouble},
+    api::{Api, ApiError},
     objects::{Intent, Stage},
 };
 use super::{
@@ -38,34 +38,34 @@ use crate::domain::{
     order::{PaymentState, RefundState},
 };
 
-/// Where Stripe is.
+/// The URL of Stripe's API.
 pub const API_URL: &str = "https://api.stripe.com";
-/// Its name in addresses, logs and metrics.
+/// Its name in URLs, logs and metrics.
 pub const NAME: &str = "stripe";
-/// The key for a fake provider. It is no secret.
+/// The API key for a fake provider. It is not secret.
 pub const FAKE_KEY: &str = "sk_test_simulator";
-/// How many pages of the newest payments are looked through for one that a search could not look for.
+/// How many pages of the newest payments are read to find a payment for which a search is not available.
 const LOOK_PAGES_MAX: usize = 10;
 
-/// How Stripe is asked.
+/// The configuration of the adapter for Stripe.
 #[derive(Debug, Clone)]
 pub struct StripeConfig {
-    /// The name of the provider in addresses, logs and metrics: [`NAME`], unless it is a fake one.
+    /// The name of the provider in URLs, logs and metrics: [`NAME`], unless it is a fake one.
     pub name: &'static str,
-    /// Where: [`API_URL`], or a stand-in on this machine.
+    /// The URL of the API: [`API_URL`], or a fake provider on this machine.
     pub api_url: String,
-    /// The secret or restricted key; it is sent in the clear to this machine only, unless it is [`FAKE_KEY`].
+    /// The secret or restricted API key. It is sent unencrypted to this machine only, unless it is [`FAKE_KEY`].
     pub key: SecretString,
-    /// The secrets of the webhook endpoint: two while one is replaced; without any, no notice is taken.
+    /// The secrets of the webhook endpoint: two while one is being replaced. Without any, all notices are refused.
     pub webhook_secrets: Vec<SecretString>,
-    /// Where customers come back to when they have authenticated themselves; without it a payment that needs that is
-    /// declined.
+    /// Where customers return after they have authenticated themselves. Without it, a payment that needs authentication
+    /// is declined.
     pub return_url: Option<String>,
     /// How long an answer may take, in milliseconds.
     pub answer_ms_max: u64,
 }
 
-/// Stripe, as a provider.
+/// The adapter for Stripe.
 pub struct Stripe {
     name: &'static str,
     api: Api,
@@ -73,7 +73,7 @@ pub struct Stripe {
     return_url: Option<String>,
 }
 
-/// What is done with a payment that was announced and never confirmed.
+/// What to do with an intent that was never confirmed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Unconfirmed {
     Confirm,
@@ -81,10 +81,10 @@ enum Unconfirmed {
 }
 
 impl Stripe {
-    /// Stripe as it is configured. It is not asked anything yet.
+    /// An adapter with this configuration. It sends no request yet.
     ///
     /// # Errors
-    /// The address is none, or not one to which a key may be sent; the key is none.
+    /// The URL is not valid, or the API key must not be sent to it; the API key is not valid.
     pub fn new(config: StripeConfig) -> Result<Self, ClientError> {
         let StripeConfig { name, api_url, key, webhook_secrets, return_url, answer_ms_max } = config;
         Ok(Self { name, api: Api::new(&api_url, &key, answer_ms_max)?, webhook_secrets, return_url })
@@ -96,21 +96,18 @@ impl Stripe {
             None => match self.api.create(&payment).await {
                 Ok(created) if created.is_replay => self.api.intent(&created.intent.id).await?,
                 Ok(created) => created.intent,
-                // This answer comes again for as long as the key is stored, whether or not there is an intent.
-                Err(Trouble::Stored(unknown)) => self.look_up(&payment).await?.ok_or(unknown)?,
-                // There is no intent, so there is nothing that could ever be confirmed.
-                Err(trouble) => {
-                    return trouble
-                        .refusal()
-                        .map(|reason| PaymentState::Declined { reason })
-                        .ok_or_else(|| trouble.into());
+                // This answer is returned as long as the key is stored, whether or not an intent was created.
+                Err(ApiError::Stored(unknown)) => self.look_up(&payment).await?.ok_or(unknown)?,
+                // There is no intent, so nothing could ever be confirmed.
+                Err(error) => {
+                    return error.refusal().map(|reason| PaymentState::Declined { reason }).ok_or_else(|| error.into());
                 }
             },
         };
         self.settle(intent, &payment, Unconfirmed::Confirm).await
     }
 
-    /// How an intent stands, after it was confirmed where it was not, and given up where it failed.
+    /// The state of an intent. Confirms it first if necessary, and cancels it if it failed.
     async fn settle(
         &self,
         intent: Intent,
@@ -123,66 +120,65 @@ impl Stripe {
             let key = payment.key(Operation::Charge);
             stage = match self.api.confirm(&intent.id, key, self.return_url.as_deref()).await {
                 Ok(confirmed) => confirmed.stage(currency)?,
-                Err(Trouble::Refused(_, error)) if error.kind() == "card_error" => {
+                Err(ApiError::Refused(_, error)) if error.kind() == "card_error" => {
                     Stage::Failed(error.reason().unwrap_or_else(|| "declined".into()))
                 }
-                // Under this key it cannot be confirmed any more. Where it was not, it is given up for another attempt.
-                Err(Trouble::Stored(_)) => match self.api.intent(&intent.id).await?.stage(currency)? {
+                // It cannot be confirmed under this key any more. If it was not, it is cancelled for another attempt.
+                Err(ApiError::Stored(_)) => match self.api.intent(&intent.id).await?.stage(currency)? {
                     Stage::Unconfirmed => Stage::Failed("processing_error".into()),
                     stage => stage,
                 },
-                Err(trouble) => match trouble.refusal() {
+                Err(error) => match error.refusal() {
                     // It may have been confirmed before, by a request whose answer was lost.
                     Some(reason) => match self.api.intent(&intent.id).await?.stage(currency)? {
                         Stage::Unconfirmed => Stage::Failed(reason),
                         stage => stage,
                     },
-                    None => return Err(trouble.into()),
+                    None => return Err(error.into()),
                 },
             };
         }
         match stage {
             Stage::Stands(state) => Ok(state),
             Stage::Failed(reason) => {
-                // Definite only now: nobody can confirm it again.
-                self.give_up(&intent.id, currency).await?;
+                // Definite only after this: nobody can confirm it again.
+                self.cancel(&intent.id, currency).await?;
                 Ok(PaymentState::Declined { reason })
             }
-            Stage::Unconfirmed => Err(Unknown::new(format!("{} was announced, but is not confirmed", intent.id))),
+            Stage::Unconfirmed => Err(Unknown::new(format!("{} was created, but is not confirmed", intent.id))),
         }
     }
 
     /// Cancels an intent.
-    async fn give_up(&self, id: &str, currency: Currency) -> Result<PaymentState, Unknown> {
+    async fn cancel(&self, id: &str, currency: Currency) -> Result<PaymentState, Unknown> {
         let intent = self.api.cancel(id).await?;
         match intent.stage(currency)? {
             Stage::Stands(state) if intent.is_canceled() => Ok(state),
-            _ => Err(Unknown::new(format!("{id} was to be cancelled, and is not"))),
+            _ => Err(Unknown::new(format!("{id} could not be cancelled"))),
         }
     }
 
-    /// The intent of a payment whose name was never heard.
+    /// The intent of a payment whose id is not known.
     ///
-    /// Stripe's search lags behind: by a minute, at times by an hour. That is enough here: the request that creates an
-    /// intent is repeated under its key for a day and finds it again, and the search finds what is older than that.
-    /// There is no search for merchants in India; without it the newest payments are looked through, as many as can be
-    /// in a reasonable time.
+    /// Stripe's search lags behind by a minute, at times by an hour. That is enough here: for a day, the request that
+    /// creates an intent finds it again under its key, and the search finds older ones. There is no search for
+    /// merchants in India; for them the newest payments are read, up to a limit.
     async fn look_up(&self, payment: &Payment) -> Result<Option<Intent>, Unknown> {
         let found = match self.api.search(payment).await {
             Ok(found) => found,
-            Err(_) => self.look_through(payment).await?,
+            Err(_) => self.read_newest(payment).await?,
         };
         let (over, mut live): (Vec<_>, Vec<_>) =
             found.into_iter().filter(|intent| is_of(intent, payment)).partition(Intent::is_canceled);
         let Some(intent) = live.pop().or_else(|| over.into_iter().next()) else { return Ok(None) };
         if let Some(other) = live.pop() {
-            return Err(Unknown::new(format!("{} and {} are the same attempt", intent.id, other.id)));
+            return Err(Unknown::new(format!("{} and {} are of the same attempt", intent.id, other.id)));
         }
-        // A search may show how it stood a while ago.
+        // A search result may be out of date.
         Ok(Some(self.api.intent(&intent.id).await?))
     }
 
-    async fn look_through(&self, payment: &Payment) -> Result<Vec<Intent>, Unknown> {
+    async fn read_newest(&self, payment: &Payment) -> Result<Vec<Intent>, Unknown> {
         let (mut found, mut after) = (Vec::new(), None);
         for _ in 0..LOOK_PAGES_MAX {
             let page = self.api.intents(&[], after.as_deref()).await?;
@@ -192,7 +188,7 @@ impl Stripe {
                 return Ok(found);
             }
         }
-        Err(Unknown::new("the payment cannot be searched for, and is not among the newest"))
+        Err(Unknown::new("the payment cannot be searched, and is not among the newest"))
     }
 
     async fn find_payment(&self, payment: Payment) -> Result<Option<PaymentState>, Unknown> {
@@ -214,23 +210,23 @@ impl Stripe {
     async fn capture_held(&self, payment: Payment) -> Result<PaymentState, Unknown> {
         let intent = match &payment.reference {
             Some(reference) => self.api.intent(reference).await?,
-            None => self.look_up(&payment).await?.ok_or_else(|| Unknown::new("Stripe knows of nothing to capture"))?,
+            None => self.look_up(&payment).await?.ok_or_else(|| Unknown::new("Stripe has no payment to capture"))?,
         };
         if !matches!(intent.stage(payment.amount.currency)?, Stage::Stands(PaymentState::Authorised { .. })) {
             return self.settle(intent, &payment, Unconfirmed::Leave).await;
         }
         let captured = match self.api.capture(&intent.id, payment.key(Operation::Capture)).await {
             Ok(captured) => captured,
-            // It was captured or given up meanwhile, or is not held any longer.
-            Err(Trouble::Refused(..)) => self.api.intent(&intent.id).await?,
-            Err(trouble) => return Err(trouble.into()),
+            // It was captured or cancelled meanwhile, or is not held any longer.
+            Err(ApiError::Refused(..)) => self.api.intent(&intent.id).await?,
+            Err(error) => return Err(error.into()),
         };
         self.settle(captured, &payment, Unconfirmed::Leave).await
     }
 
     async fn void_payment(&self, payment: Payment) -> Result<PaymentState, Unknown> {
         if payment.reference.is_none() && money::charge_of(payment.amount).is_err() {
-            // It was never asked for.
+            // The provider was never asked for it.
             return Ok(PaymentState::Voided { reference: None });
         }
         let known = match &payment.reference {
@@ -239,63 +235,63 @@ impl Stripe {
         };
         let intent = match known {
             Some(intent) => intent,
-            // What the search does not show yet is found again under its key. Where it was never created it is now, to
-            // be cancelled.
+            // An intent that the search does not show yet is found under its key. If it was never created, it is
+            // created now, to be cancelled.
             None => match self.api.create(&payment).await {
                 Ok(created) if created.is_replay => self.api.intent(&created.intent.id).await?,
                 Ok(created) => created.intent,
-                // It cannot be created, so it was not; and what is not confirmed by us moves no money.
-                Err(Trouble::Amount(_) | Trouble::Refused(..)) => {
+                // It cannot be created, so it was not created; and an intent that the shop does not confirm moves no
+                // money.
+                Err(ApiError::Amount(_) | ApiError::Refused(..)) => {
                     return Ok(PaymentState::Voided { reference: None });
                 }
-                Err(trouble) => return Err(trouble.into()),
+                Err(error) => return Err(error.into()),
             },
         };
         let currency = payment.amount.currency;
         match intent.stage(currency)? {
             Stage::Stands(state) if state.is_final() => Ok(state),
-            _ => self.give_up(&intent.id, currency).await,
+            _ => self.cancel(&intent.id, currency).await,
         }
     }
 
-    async fn give_back(&self, repayment: Repayment) -> Result<RefundState, Unknown> {
+    async fn refund_once(&self, repayment: Repayment) -> Result<RefundState, Unknown> {
         if let Some(reference) = &repayment.reference {
             return self.api.refund(reference).await?.state(&repayment);
         }
-        // The key holds for a day; this holds for ever, and a list, unlike a search, is never behind.
+        // The key works for a day, the list always; and unlike a search, a list is never out of date.
         let made = self.api.refunds(&repayment.payment).await?;
         if let Some(refund) = made.data.iter().find(|refund| refund.is_of(&repayment)) {
             return refund.state(&repayment);
         }
         if made.has_more {
-            return Err(Unknown::new("the payment has more refunds than can be looked through"));
+            return Err(Unknown::new("the payment has more refunds than can be read"));
         }
-        match self.api.give_back(&repayment).await {
+        match self.api.create_refund(&repayment).await {
             Ok(refund) => refund.state(&repayment),
-            // Refused for what it says or for how the payment stands.
-            Err(trouble) => {
-                trouble.refusal().map(|reason| RefundState::Failed { reason }).ok_or_else(|| trouble.into())
-            }
+            // Refused for its content, or for the state of the payment.
+            Err(error) => error.refusal().map(|reason| RefundState::Failed { reason }).ok_or_else(|| error.into()),
         }
     }
 
-    /// A payment by its own name, with what has gone back of it.
+    /// The payment with this id, and how much of it was refunded.
     async fn look_up_reference(&self, reference: &str) -> Result<Option<Booked>, Unknown> {
         match self.api.intent_with_charge(reference).await {
             Ok(intent) => intent.booked(),
-            Err(Trouble::Refused(StatusCode::NOT_FOUND, _)) => Ok(None),
-            Err(trouble) => Err(trouble.into()),
+            Err(ApiError::Refused(StatusCode::NOT_FOUND, _)) => Ok(None),
+            Err(error) => Err(error.into()),
         }
     }
 
     async fn page(&self, since: Timestamp, until: Timestamp, after: Option<String>) -> Result<PaymentsPage, Unknown> {
-        // Stripe counts seconds. A payment of a second that is partly asked for is shown: twice is better than never.
+        // Stripe counts seconds. Payments of a second that is only partly asked for are included: twice is better than
+        // never.
         let (since, until) = ((since.0 / 1_000).to_string(), until.0.div_ceil(1_000).to_string());
         let filter = [("created[gte]", &*since), ("created[lt]", &until), ("expand[]", "data.latest_charge")];
         let page = self.api.intents(&filter, after.as_deref()).await?;
         let last = page.data.last().map(|last| last.id.clone());
         if page.has_more && (last.is_none() || last == after) {
-            return Err(Unknown::new("the books go on, but not from where they are"));
+            return Err(Unknown::new("the list of payments continues, but without a cursor"));
         }
         let lines = page.data.iter().map(Intent::booked).collect::<Result<Vec<_>, _>>()?;
         Ok(PaymentsPage { payments: lines.into_iter().flatten().collect(), next: last.filter(|_| page.has_more) })
@@ -336,7 +332,7 @@ impl Gateway for Stripe {
     }
 
     fn refund(&self, repayment: Repayment) -> Answer<'_, RefundState> {
-        self.give_back(repayment).boxed()
+        self.refund_once(repayment).boxed()
     }
 
     fn list_payments(&self, since: Timestamp, until: Timestamp, after: Option<String>) -> Answer<'_, PaymentsPage> {

@@ -1,5 +1,6 @@
-//! Amounts as Stripe counts them, and which of them it takes. It counts most currencies in the minor units of ISO 4217,
-//! as the shop does, but not all; what cannot be converted exactly is refused, for a rounded amount is a wrong one.
+//! Amounts in Stripe's units, and which of them it accepts. Stripe counts most currencies in the minor units of ISO
+//! 4217, as the shop does, but not all. An amount that cannot be converted exactly is refused, because a rounded amount
+//! is a wrong one.
 //!
 //! From Stripe's page on currencies (docs.stripe.com/currencies, "Zero-decimal currencies", "Special cases" and
 //! "Minimum and maximum charge amounts"). May depend on `domain` and its neighbours.
@@ -9,8 +10,8 @@ use crate::{
     payments::{AmountRefused, Unknown},
 };
 
-/// The least amounts that Stripe documents, in its units. They hold where an account settles in the currency; in
-/// others it is the least amount of the account's own currency, converted, which only Stripe knows.
+/// The minimum amounts that Stripe documents, in its units. They apply if the account settles in the currency. For
+/// other currencies the minimum is that of the account's own currency, converted, which only Stripe knows.
 const LEAST: [(&str, u64); 31] = [
     ("AED", 200),
     ("ARS", 50),
@@ -44,29 +45,30 @@ const LEAST: [(&str, u64); 31] = [
     ("USD", 50),
     ("ZAR", 50),
 ];
-/// The greatest amount of any card payment, in Stripe's units: twelve digits. Accounts, cards and currencies may allow
-/// less, which only the answer tells.
+/// The maximum amount of any card payment, in Stripe's units: twelve digits. Accounts, cards and currencies may have a
+/// lower maximum, which only the answer shows.
 const GREATEST: u64 = 999_999_999_999;
-/// What Stripe counts in whole units.
+/// The currencies that Stripe counts in whole units.
 const WHOLE: [&str; 15] =
     ["BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "MGA", "PYG", "RWF", "VND", "VUV", "XAF", "XOF", "XPF"];
-/// What Stripe counts in thousandths, whose last digit has to be zero.
+/// The currencies that Stripe counts in thousandths, whose last digit has to be zero.
 const THOUSANDTHS: [&str; 5] = ["BHD", "JOD", "KWD", "OMR", "TND"];
-/// What has no minor unit any more, but is still counted in hundredths, of which the last two digits have to be zero.
+/// The currencies that have no minor unit any more, but are still counted in hundredths, whose last two digits have to
+/// be zero.
 const FORMER_HUNDREDTHS: [&str; 1] = ["ISK"];
-/// What Stripe's page lists both among the whole units and among the former hundredths: an error would be a
-/// hundredfold.
+/// The currencies that Stripe's page lists both among the whole units and among the former hundredths. A wrong choice
+/// would be a factor of a hundred.
 const AMBIGUOUS: [&str; 1] = ["UGX"];
 
-/// How Stripe counts a currency.
+/// Stripe's unit of a currency.
 struct Counting {
     /// How many decimal digits its unit has.
     digits: u16,
-    /// What every amount has to be a multiple of.
+    /// Every amount has to be a multiple of this.
     step: u64,
 }
 
-/// `None` where it is not known for certain.
+/// `None` if Stripe's unit of the currency is not certain.
 fn counting(currency: Currency) -> Option<Counting> {
     let code = currency.code();
     match currency.minor_digits() {
@@ -79,13 +81,13 @@ fn counting(currency: Currency) -> Option<Counting> {
     }
 }
 
-/// The number for another count of decimal digits; `None` where that is not exact.
+/// Converts a number from one count of decimal digits to another; `None` if that is not exact.
 fn rescaled(number: u64, from: u16, to: u16) -> Option<u64> {
     let factor = 10_u64.checked_pow(u32::from(from.abs_diff(to)))?;
     if to >= from { number.checked_mul(factor) } else { number.is_multiple_of(factor).then(|| number / factor) }
 }
 
-/// The amount for a request.
+/// The amount for a request, in Stripe's units.
 pub(super) fn amount_of(money: Money) -> Result<u64, AmountRefused> {
     let amount = counting(money.currency).and_then(|counting| {
         let amount = rescaled(money.minor, money.currency.minor_digits(), counting.digits)?;
@@ -94,7 +96,7 @@ pub(super) fn amount_of(money: Money) -> Result<u64, AmountRefused> {
     amount.ok_or(AmountRefused::NotSupported)
 }
 
-/// The amount for a request to charge a card.
+/// The amount for a request to charge a card, in Stripe's units.
 pub(super) fn charge_of(money: Money) -> Result<u64, AmountRefused> {
     let amount = amount_of(money)?;
     let currency = money.currency;
@@ -110,19 +112,19 @@ pub(super) fn charge_of(money: Money) -> Result<u64, AmountRefused> {
     Ok(amount)
 }
 
-/// The money of an answer.
+/// Reads an amount of an answer.
 pub(super) fn money_of(amount: u64, currency: Currency) -> Result<Money, Unknown> {
     let minor = counting(currency).and_then(|counting| rescaled(amount, counting.digits, currency.minor_digits()));
     let money = minor.and_then(|minor| Money::new(minor, currency).ok());
-    money.ok_or_else(|| Unknown::new(format!("Stripe's amount {amount} of {currency} is none of ours")))
+    money.ok_or_else(|| Unknown::new(format!("Stripe's amount {amount} {currency} cannot be represented exactly")))
 }
 
-/// The currency of an answer.
+/// Reads a currency of an answer.
 pub(super) fn currency_of(code: &str) -> Result<Currency, Unknown> {
-    // Stripe writes small letters; nothing else is taken for a currency.
+    // Stripe writes currencies in lower case; anything else is not accepted.
     let is_small = code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_lowercase());
     let known = is_small.then(|| code.to_ascii_uppercase().parse().ok()).flatten();
-    known.ok_or_else(|| Unknown::new("the answer has no currency of ISO 4217"))
+    known.ok_or_else(|| Unknown::new("the answer has no ISO 4217 currency"))
 }
 
 /// The currency for a request.
@@ -186,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn amounts_that_are_none_of_ours_are_refused() {
+    fn amounts_that_cannot_be_represented_are_refused() {
         for (amount, code) in [(550, "ISK"), (u64::MAX, "USD"), (u64::MAX, "MGA"), (1, "UGX"), (1, "CLF")] {
             assert!(money_of(amount, code.parse().unwrap()).is_err(), "{amount} {code}");
         }

@@ -1,5 +1,4 @@
-//! What Stripe announces: an event around an object. It is a hint only, so nothing is taken from it but what it is
-//! about.
+//! Stripe's webhook events. An event is only a hint, so nothing is taken from it but what it is about.
 //!
 //! May depend on `domain` and its neighbours.
 
@@ -27,19 +26,19 @@ struct Data {
     object: Value,
 }
 
-/// Reads an event whose signature holds.
+/// Reads an event. The caller has checked its signature.
 pub(super) fn read(body: &[u8]) -> Result<Notice, NoticeRefused> {
     let unreadable = |problem: &str| NoticeRefused::Unreadable(problem.into());
-    // The reader bounds the depth. Its words are not passed on as they may quote the body.
-    let event: Event = serde_json::from_slice(body).map_err(|_| unreadable("it is no event"))?;
+    // The parser limits the depth. Its error text is not passed on, because it may quote the body.
+    let event: Event = serde_json::from_slice(body).map_err(|_| unreadable("it is not an event"))?;
     if event.object != "event" || !is_word(&event.id) || !is_word(&event.what) {
-        return Err(unreadable("it is no event with a name and a type"));
+        return Err(unreadable("it is not an event with an id and a type"));
     }
     let at = event.created.checked_mul(1_000).ok_or_else(|| unreadable("its time is out of range"))?;
     let object = &event.data.object;
-    let kind = object.get("object").and_then(Value::as_str).ok_or_else(|| unreadable("it is about no object"))?;
+    let kind = object.get("object").and_then(Value::as_str).ok_or_else(|| unreadable("it has no object"))?;
     let metadata = object.get("metadata").and_then(|metadata| Metadata::deserialize(metadata).ok());
-    // Other objects may have metadata under the same names that somebody else put there.
+    // Other objects may have metadata with the same names that somebody else put there.
     let of = match kind {
         "payment_intent" | "refund" | "charge" => metadata.as_ref().and_then(about),
         _ => None,
@@ -65,7 +64,7 @@ pub(super) fn read(body: &[u8]) -> Result<Notice, NoticeRefused> {
     Ok(Notice { id: event.id, at: Timestamp(at), of, reference, payment, what: event.what, subject })
 }
 
-/// An object is named, or there as a whole.
+/// An object is either its id or the whole object.
 fn named(value: &Value) -> Option<&str> {
     value.as_str().or_else(|| value.get("id")?.as_str())
 }
@@ -144,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_order_of_ours_is_about_none() {
+    fn an_event_about_another_object_names_no_order() {
         for metadata in [
             json!(null),
             json!([]),
@@ -162,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lying_body_is_refused() {
+    fn a_malformed_body_is_refused() {
         let whole = event("charge.captured", &json!({"object": "charge"}));
         let text = String::from_utf8(whole.clone()).unwrap();
         let mut bodies: Vec<Vec<u8>> = (0..whole.len()).map(|cut| whole[..cut].to_vec()).collect();

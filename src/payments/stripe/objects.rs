@@ -1,7 +1,7 @@
-//! What Stripe answers with: its objects, as far as they are needed, and how far a payment or refund has come by them.
+//! The objects of Stripe's answers, as far as they are needed, and the state of a payment or refund in them.
 //!
-//! Only what is definite becomes an end; everything that is not understood is unknown. May depend on `domain` and its
-//! neighbours.
+//! Only a definite answer becomes a final state; everything that is not understood is unknown. May depend on `domain`
+//! and its neighbours.
 
 use std::collections::BTreeMap;
 
@@ -17,31 +17,31 @@ use crate::{
     payments::{Booked, Repayment, Unknown},
 };
 
-/// The longest name of an object and the longest reason code.
+/// The longest id and the longest reason code, in bytes.
 const WORD_BYTES_MAX: usize = 255;
-/// The longest address to which a customer is sent.
+/// The longest URL to which a customer is sent, in bytes.
 const URL_BYTES_MAX: usize = 2_048;
 
-/// Where our metadata says which order an object is for.
+/// The metadata key for the order.
 pub(super) const ORDER: &str = "order";
-/// Where it says which attempt.
+/// The metadata key for the attempt.
 pub(super) const ATTEMPT: &str = "attempt";
-/// Where it says which refund.
+/// The metadata key for the refund.
 pub(super) const REFUND: &str = "refund";
 
 /// Metadata: texts under names.
 pub(super) type Metadata = BTreeMap<String, String>;
 
-/// Which order, and what of it, an object was made for.
+/// The order, and the attempt or refund of it, for which an object was created.
 pub(super) fn about(metadata: &Metadata) -> Option<(OrderId, About)> {
     let order = metadata.get(ORDER)?.parse().ok()?;
     let number = |name| metadata.get(name).and_then(|number| number.parse().ok());
-    // A refund's metadata may name the attempt too.
+    // The metadata of a refund may name the attempt, too.
     let about = number(REFUND).map(About::Refund).or_else(|| number(ATTEMPT).map(About::Attempt))?;
     Some((order, about))
 }
 
-/// Whether it is a word of Stripe's, such as a name or a code. Others go into no address, log or answer.
+/// Whether it looks like an id or a code of Stripe's. Other texts do not get into URLs, logs or answers.
 pub(super) fn is_word(text: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
     (1..=WORD_BYTES_MAX).contains(&text.len()) && text.bytes().all(fits) && text.bytes().any(|byte| byte != b'.')
@@ -76,12 +76,12 @@ struct Redirect {
     url: Option<String>,
 }
 
-/// The charge of a payment: its name, or all of it where that was asked for.
+/// The charge of a payment: its id, or the whole charge if the request asked for it.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Charge {
     Whole { amount_refunded: u64 },
-    Named(#[expect(dead_code, reason = "only told from the whole charge")] String),
+    Named(#[expect(dead_code, reason = "it only distinguishes an id from the whole charge")] String),
 }
 
 /// Why a payment or a request failed.
@@ -95,7 +95,7 @@ pub(super) struct PaymentError {
 }
 
 impl PaymentError {
-    /// The issuer's reason where it gives one, else Stripe's.
+    /// The issuer's reason if there is one, or else Stripe's.
     pub(super) fn reason(&self) -> Option<String> {
         word(self.decline_code.as_ref()).or_else(|| word(self.code.as_ref())).map(str::to_owned)
     }
@@ -108,34 +108,34 @@ impl PaymentError {
         word(self.param.as_ref())
     }
 
-    /// What may be shown of it: words, no sentences, for those may name what is nobody else's business.
+    /// The part of the error that may be logged: codes, but no sentences, because those may contain private data.
     pub(super) fn shown(&self) -> String {
         let code = self.reason().unwrap_or_else(|| "no code".into());
         format!("{}, {code}, {}", self.kind(), self.param().unwrap_or("no parameter"))
     }
 }
 
-/// How far a payment has come.
+/// The state of an intent.
 pub(super) enum Stage {
-    /// It stands somewhere, and goes on without us.
+    /// A state of a payment, which changes without the shop.
     Stands(PaymentState),
-    /// It was never confirmed, so nobody was asked for money yet.
+    /// It was never confirmed, so no money was asked for.
     Unconfirmed,
-    /// It failed, but whoever has its secret could try it again.
+    /// It failed, but whoever has its client secret could try it again.
     Failed(String),
 }
 
 impl Intent {
-    /// What has to hold of every intent, whoever asked for it.
+    /// Checks what must be true of every intent.
     pub(super) fn checked(self) -> Result<Self, Unknown> {
         if self.object == "payment_intent" && is_word(&self.id) {
             Ok(self)
         } else {
-            Err(Unknown::new("the answer is no payment intent"))
+            Err(Unknown::new("the answer is not a payment intent"))
         }
     }
 
-    /// Which attempt of which order it was made for.
+    /// The order and the attempt for which it was created.
     pub(super) fn of(&self) -> Option<(OrderId, u32)> {
         match about(self.metadata.as_ref()?)? {
             (order, About::Attempt(attempt)) => Some((order, attempt)),
@@ -147,7 +147,7 @@ impl Intent {
         self.status == "canceled"
     }
 
-    /// How far it has come, where it is in this currency.
+    /// Its state, if it is in this currency.
     pub(super) fn stage(&self, currency: Currency) -> Result<Stage, Unknown> {
         let own = currency_of(&self.currency)?;
         if own != currency {
@@ -167,39 +167,39 @@ impl Intent {
                 Stage::Stands(PaymentState::Authorised { reference, amount: amount(self.amount_capturable)? })
             }
             ("processing", _) => Stage::Stands(PaymentState::Processing { reference }),
-            // It failed and was given up for that.
+            // It failed, and was cancelled because of that.
             ("canceled", Some(reason)) => Stage::Stands(PaymentState::Declined { reason }),
             ("canceled", None) => Stage::Stands(PaymentState::Voided { reference: Some(reference) }),
             ("requires_action", _) => match self.action_url() {
                 Some(url) => Stage::Stands(PaymentState::ActionRequired { reference, url }),
-                // What has to be done needs the client secret, which no customer of ours has.
+                // The next action needs the client secret, which no customer of the shop has.
                 None => Stage::Failed("authentication_required".into()),
             },
             ("requires_payment_method", Some(reason)) => Stage::Failed(reason),
             ("requires_payment_method" | "requires_confirmation", _) => Stage::Unconfirmed,
             (status, _) => {
-                let status = if is_word(status) { status } else { "in no status" };
+                let status = if is_word(status) { status } else { "in an unknown status" };
                 return Err(Unknown::new(format!("{reference} is {status}")));
             }
         })
     }
 
-    /// Where the customer has to go. Only to a web page: a browser would run other addresses.
+    /// The URL to which the customer has to go. Only a web page is accepted: a browser would run other URLs.
     fn action_url(&self) -> Option<String> {
         let url = self.next_action.as_ref()?.redirect_to_url.as_ref()?.url.as_ref()?;
         let is_page = url.starts_with("https://") || url.starts_with("http://");
         (is_page && url.len() <= URL_BYTES_MAX).then(|| url.clone())
     }
 
-    /// Its line in the books; `None` where it is not ours and in money that cannot be ours either.
+    /// The payment for the list; `None` if it is not of this shop, and in a currency or amount that the shop cannot
+    /// represent.
     pub(super) fn booked(&self) -> Result<Option<Booked>, Unknown> {
         let line = || {
             let currency = currency_of(&self.currency)?;
             let reference = self.id.clone();
             let state = match self.stage(currency)? {
                 Stage::Stands(state) => state,
-                // Neither paid nor given up: that a failed one is given up for good is seen to by who asks for it
-                // alone.
+                // It is neither paid nor cancelled. Only a request for this payment cancels a failed one for good.
                 Stage::Unconfirmed | Stage::Failed(_) => PaymentState::Processing { reference: reference.clone() },
             };
             let refunded_minor = match &self.latest_charge {
@@ -230,15 +230,15 @@ pub(super) struct Refund {
 }
 
 impl Refund {
-    /// Whether it was made for this repayment.
+    /// Whether it was created for this request.
     pub(super) fn is_of(&self, repayment: &Repayment) -> bool {
         self.metadata.as_ref().and_then(about) == Some((repayment.order, About::Refund(repayment.number)))
     }
 
-    /// How far it has come, where it is what was asked for.
+    /// Its state, if it is the refund that was requested.
     pub(super) fn state(&self, repayment: &Repayment) -> Result<RefundState, Unknown> {
         if self.object != "refund" || !is_word(&self.id) {
-            return Err(Unknown::new("the answer is no refund"));
+            return Err(Unknown::new("the answer is not a refund"));
         }
         if self.payment_intent.as_deref() != Some(repayment.payment.as_str()) {
             return Err(Unknown::new(format!("{} is a refund of another payment", self.id)));
@@ -250,18 +250,18 @@ impl Refund {
         let reference = self.id.clone();
         match self.status.as_deref() {
             Some("succeeded") => Ok(RefundState::Refunded { reference }),
-            // A refund that waits for its customer goes on without us, like one that waits for a bank.
+            // A refund that waits for its customer continues without the shop, as one does that waits for a bank.
             Some("pending" | "requires_action") => Ok(RefundState::Processing { reference }),
             Some(status @ ("failed" | "canceled")) => {
                 let reason = word(self.failure_reason.as_ref()).unwrap_or(status).to_owned();
                 Ok(RefundState::Failed { reason })
             }
-            _ => Err(Unknown::new(format!("{reference} is in no status that is known"))),
+            _ => Err(Unknown::new(format!("{reference} is in an unknown status"))),
         }
     }
 }
 
-/// A page of a list, or of what a search found.
+/// A page of a list or of a search.
 #[derive(Deserialize)]
 pub(super) struct Page<T> {
     pub(super) data: Vec<T>,
