@@ -97,6 +97,7 @@ pub use crate::{
     domain::{
         account::Role,
         cart::Line,
+        cursor::Cursor,
         entity::Timestamp,
         ids::{OrderId, ProductId},
         money::{Currency, Money},

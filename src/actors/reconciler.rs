@@ -26,6 +26,7 @@ use super::{
 use crate::{
     clock::Clock,
     domain::{
+        cursor::Cursor,
         entity::Timestamp,
         ids::OrderId,
         order::{
@@ -430,7 +431,7 @@ struct Newest<F> {
 
 impl Newest<()> {
     fn of(stage: Stage, lists: &Lists) -> Newest<impl ReadPage<OrderId> + use<>> {
-        let read = move |lists: &Lists, after: Option<&[u8]>| lists.orders(OrdersOf::Stage(stage), after, PAGE);
+        let read = move |lists: &Lists, after: Option<&Cursor>| lists.orders(OrdersOf::Stage(stage), after, PAGE);
         Newest { pages: Pages::new(lists, read), page: Vec::new() }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! May depend on `storage`.
 
+use super::lists::PageError;
 use crate::storage::{Fault, LoadError};
 
 /// Why a step of a process manager did not finish.
@@ -34,6 +35,15 @@ impl From<LoadError> for TaskError {
         match error {
             LoadError::Fault(fault) => fault.into(),
             error => Self::retry(error),
+        }
+    }
+}
+
+impl From<PageError> for TaskError {
+    fn from(error: PageError) -> Self {
+        match error {
+            PageError::Storage(fault) => fault.into(),
+            error @ PageError::InvalidCursor(_) => Self::retry(error),
         }
     }
 }

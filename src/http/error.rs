@@ -257,8 +257,8 @@ impl From<Error> for Problem {
             Error::Review(review::Rejection::InvalidRating) => Self::invalid("rating", detail),
             Error::Review(review::Rejection::InvalidText { field, .. }) => Self::invalid(field.as_str(), detail),
             Error::Reviews(reviews::Rejection::TooMany) => conflict("too-many-reviews", "No more reviews", detail),
-            Error::Search(SearchError::InvalidCursor(_)) | Error::InvalidCursor => {
-                Self::bad_request("invalid-cursor", "the cursor is not valid for this list")
+            Error::InvalidCursor(_) | Error::Search(SearchError::InvalidCursor(_)) => {
+                Self::bad_request("invalid-cursor", detail)
             }
             Error::InvalidLimit { .. }
             | Error::Search(SearchError::TextTooLong { .. } | SearchError::LimitOutOfRange { .. }) => {

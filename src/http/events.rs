@@ -1,7 +1,9 @@
 //! An order's history as server-sent events: live, and resumable with `Last-Event-ID`.
 //!
 //! The id of an event is its sequence number in the order's durable history, so a stream resumes after a restart of the
-//! client or of the shop. A stream holds no request permit; streams have a pool of their own.
+//! client or of the shop. It is not an opaque cursor: the same number stands beside each entry of `history`, so that a
+//! client can match the two, and it says nothing of other orders or of the log. A stream holds no request permit;
+//! streams have a pool of their own.
 //!
 //! May depend on `shop` and `domain`.
 

@@ -17,7 +17,7 @@ use super::{
     error::Problem,
     extract::{Body, Caller, Id, Names, Query},
     orders::{OrderBody, order},
-    paging::{Page, PageQuery, cursor},
+    paging::{Page, PageQuery},
     responses::{JsonBody, Read, Token, Write},
 };
 use crate::{
@@ -137,7 +137,7 @@ pub(super) async fn list(
 ) -> Result<Response, Problem> {
     let found = app.shop.issues(&who, page.after()?, page.limit()?).await?;
     let items: Vec<_> = found.orders.iter().filter_map(with_issues).collect();
-    Ok(Page { items, next_cursor: cursor(found.next), total: None }.respond(&uri))
+    Ok(Page::new(items, found.next.as_ref()).respond(&uri))
 }
 
 /// Shows an order with its issues, settled ones included.

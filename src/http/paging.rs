@@ -1,18 +1,17 @@
 //! Pages of lists: `limit` and `after` in, `items` and `next_cursor` out, and a `Link` to the next page.
 //!
-//! Depends on nothing of the crate.
+//! May depend on `shop`.
 
 use axum::{
     Json,
     http::{HeaderValue, Uri, header},
     response::{IntoResponse, Response},
 };
-use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::error::Problem;
-use crate::shop::Error;
+use crate::shop::{Cursor, Error, InvalidCursor};
 
 /// The default size of a page, in items.
 const LIMIT_DEFAULT: usize = 20;
@@ -39,40 +38,44 @@ pub(super) fn limit(asked: Option<usize>) -> Result<usize, Problem> {
     }
 }
 
+/// Reads a cursor; the list checks whether it is one of its own.
+pub(super) fn cursor(text: Option<&str>) -> Result<Option<Cursor>, Problem> {
+    text.map(str::parse).transpose().map_err(|invalid: InvalidCursor| Error::from(invalid).into())
+}
+
 impl PageQuery {
     /// The size of the page, checked.
     pub(super) fn limit(&self) -> Result<usize, Problem> {
         limit(self.limit)
     }
 
-    /// The decoded cursor.
-    pub(super) fn after(&self) -> Result<Option<Vec<u8>>, Problem> {
-        let Some(text) = &self.after else { return Ok(None) };
-        match BASE64URL_NOPAD.decode(text.as_bytes()) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(_) => Err(Error::InvalidCursor.into()),
-        }
+    /// The cursor of the page.
+    pub(super) fn after(&self) -> Result<Option<Cursor>, Problem> {
+        cursor(self.after.as_deref())
     }
-}
-
-/// Encodes a cursor for clients.
-pub(super) fn cursor(next: Option<Vec<u8>>) -> Option<String> {
-    next.map(|next| BASE64URL_NOPAD.encode(&next))
 }
 
 /// A page of a list.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Page<T> {
-    pub(super) items: Vec<T>,
+    items: Vec<T>,
     /// The cursor of the next page, for `after`; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) next_cursor: Option<String>,
+    next_cursor: Option<String>,
     /// The number of items on all pages, if it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) total: Option<usize>,
+    total: Option<usize>,
 }
 
 impl<T: Serialize> Page<T> {
+    pub(super) fn new(items: Vec<T>, next: Option<&Cursor>) -> Self {
+        Self { items, next_cursor: next.map(Cursor::to_string), total: None }
+    }
+
+    pub(super) fn with_total(self, total: usize) -> Self {
+        Self { total: Some(total), ..self }
+    }
+
     /// The response, with a `Link` to the next page.
     pub(super) fn respond(self, uri: &Uri) -> Response {
         let link = self.next_cursor.as_ref().map(|cursor| next_link(uri, cursor));

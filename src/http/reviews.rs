@@ -16,7 +16,7 @@ use super::{
     bodies::{ProblemBody, time},
     error::Problem,
     extract::{Body, Caller, Id, Query},
-    paging::{Page, PageQuery, cursor},
+    paging::{Page, PageQuery},
     responses::{JsonBody, Read, Token, Write},
 };
 use crate::{
@@ -74,7 +74,7 @@ pub(super) async fn list(
     let who = caller.as_ref().map(|Caller(who)| who);
     let listed = app.shop.reviews(who, &product, page.after()?, page.limit()?).await?;
     let items = listed.items.into_iter().map(|listed| body(listed.content, Some(time(listed.at)))).collect();
-    Ok(Page { items, next_cursor: cursor(listed.next), total: None }.respond(&uri))
+    Ok(Page::new(items, listed.next.as_ref()).respond(&uri))
 }
 
 /// Writes the caller's review, or replaces it.

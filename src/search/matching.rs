@@ -13,8 +13,8 @@ use tantivy::{
 };
 
 use super::{
-    cursor::Need,
     page::Page,
+    page_end::Need,
     ranking::WordRank,
     request::Sort,
     snapshot::{Segment, Snapshot},

@@ -17,13 +17,13 @@
 
 pub mod audit;
 mod categories;
-mod cursor;
 mod document;
 mod field_counts;
 mod index;
 mod matching;
 mod opening;
 mod page;
+mod page_end;
 mod query;
 mod ranking;
 mod request;
@@ -44,7 +44,6 @@ use tantivy::{Index, IndexReader};
 
 pub use self::{
     categories::CATEGORIES_MAX,
-    cursor::{Cursor, InvalidCursor},
     index::IndexProjection,
     opening::{Damage, OpenError},
     query::{ALL_WORDS_PRODUCTS_MIN, QUERY_WORDS_MAX},

@@ -14,7 +14,7 @@ use tantivy::{
 };
 
 use super::{
-    cursor,
+    page_end::SortKey,
     snapshot::{Segment, Snapshot},
 };
 
@@ -37,7 +37,7 @@ impl Candidate {
 /// Collects the page.
 pub(super) struct Page<'a> {
     limit: usize,
-    after: Option<&'a cursor::Key>,
+    after: Option<&'a SortKey>,
     /// The candidates so far, those of finished segments first.
     candidates: Vec<Candidate>,
     /// Where the current segment's candidates begin.
@@ -75,7 +75,7 @@ pub(super) enum More {
 
 impl<'a> Page<'a> {
     /// An empty page of at most `limit` products, those after `after`.
-    pub(super) fn new(limit: usize, after: Option<&'a cursor::Key>) -> Self {
+    pub(super) fn new(limit: usize, after: Option<&'a SortKey>) -> Self {
         Self {
             limit: limit.max(1),
             after,

@@ -8,10 +8,10 @@
 use tantivy::Term;
 
 use super::{
-    cursor::{Cursor, Key, Need},
     document::{StoredCard, hit_of_card, path_key},
     matching::{Plan, Role, Word, collect},
     page::{More, Page},
+    page_end::{Need, PageEnd, SortKey},
     request::{
         PAGE_PRODUCTS_DEFAULT, PAGE_PRODUCTS_MAX, QUERY_BYTES_MAX, SearchError, SearchPage, SearchRequest, Sort,
     },
@@ -19,6 +19,7 @@ use super::{
     snapshot::Snapshot,
     words::{Analyzer, is_filler, normalised},
 };
+use crate::domain::cursor::Cursor;
 
 /// The most different words of a query that are looked for; later ones are ignored. Each costs a posting list.
 pub const QUERY_WORDS_MAX: usize = 16;
@@ -37,15 +38,17 @@ pub(super) fn find(
     if !(1..=PAGE_PRODUCTS_MAX).contains(&request.limit) {
         return Err(SearchError::LimitOutOfRange { limit: request.limit });
     }
-    if let Some(cursor) = &request.after {
-        cursor.check(request.checksum())?;
-    }
+    let list = request.list();
+    let before = match &request.after {
+        Some(cursor) => Some(PageEnd::from_key(cursor.key(&list)?)?),
+        None => None,
+    };
     let plan = plan(snapshot, fields, analyzer, request)?;
-    let mut page = Page::new(request.limit, request.after.as_ref().map(|cursor| &cursor.last));
-    let need = match &request.after {
-        Some(cursor) => {
-            collect(snapshot, &plan, cursor.need, &mut page)?;
-            cursor.need
+    let mut page = Page::new(request.limit, before.as_ref().map(|before| &before.last));
+    let need = match &before {
+        Some(before) => {
+            collect(snapshot, &plan, before.need, &mut page)?;
+            before.need
         }
         None => collect_first(snapshot, &plan, &mut page)?,
     };
@@ -58,8 +61,8 @@ pub(super) fn find(
     }
     let next = match (collected.more, collected.found.last(), hits.last()) {
         (More::Follow, Some((key, _)), Some(hit)) => {
-            let last = Key { rank: *key, id: hit.product.as_str().to_owned() };
-            Some(Cursor::new(request.checksum(), need, last))
+            let last = SortKey { rank: *key, id: hit.product.as_str().to_owned() };
+            Some(Cursor::new(&list, &PageEnd { need, last }.to_key()))
         }
         _ => None,
     };

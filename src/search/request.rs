@@ -1,9 +1,9 @@
 //! What can be asked of the index, and its answers.
 //!
-//! Depends on `domain` and on the cursor.
+//! Depends on `domain`.
 
-use super::cursor::{Cursor, InvalidCursor, RequestChecksum};
 use crate::domain::{
+    cursor::{Cursor, InvalidCursor},
     ids::{ProductId, SellerId},
     money::{Currency, Money},
 };
@@ -70,12 +70,11 @@ impl Default for SearchRequest {
 }
 
 impl SearchRequest {
-    /// The checksum of everything that decides which products are found and in which order.
-    pub(super) fn checksum(&self) -> RequestChecksum {
+    /// What its cursors belong to: everything that decides which products are found and in which order.
+    pub(super) fn list(&self) -> Vec<u8> {
         let Self { text, category, brand, seller, price_minor, currency, sort, limit: _, after: _ } = self;
         // Debug output quotes every text, so no two different requests print the same.
-        let printed = format!("{text:?}{category:?}{brand:?}{seller:?}{price_minor:?}{currency:?}{sort:?}");
-        RequestChecksum(crc32c::crc32c(printed.as_bytes()))
+        format!("search {text:?}{category:?}{brand:?}{seller:?}{price_minor:?}{currency:?}{sort:?}").into_bytes()
     }
 }
 
@@ -132,7 +131,7 @@ pub enum SearchError {
         /// What was asked for.
         limit: usize,
     },
-    /// The cursor is not one of this search.
+    /// The cursor belongs to another list or request.
     #[error(transparent)]
     InvalidCursor(#[from] InvalidCursor),
     /// The index cannot be read: a fault of the shop, not of the request.

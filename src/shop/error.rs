@@ -3,9 +3,13 @@
 //! Depends on the rooms below.
 
 use crate::{
-    actors::reply::{AskError, NotDelivered},
+    actors::{
+        lists::PageError,
+        reply::{AskError, NotDelivered},
+    },
     domain::{
         account, cart,
+        cursor::InvalidCursor,
         idempotency::InvalidKey,
         ids::{OrderId, ProductId},
         inventory,
@@ -82,7 +86,7 @@ pub enum Error {
     Account(#[from] account::Rejection),
     /// The query breaks a rule, or the search index failed.
     #[error(transparent)]
-    Search(#[from] SearchError),
+    Search(SearchError),
     /// The product is listed, but has no price.
     #[error("{product} has no price, so it cannot be bought")]
     NotForSale { product: ProductId },
@@ -147,9 +151,9 @@ pub enum Error {
     /// The idempotency key breaks a rule.
     #[error(transparent)]
     InvalidKey(#[from] InvalidKey),
-    /// The cursor is not one of this list.
-    #[error("the cursor is not valid for this list")]
-    InvalidCursor,
+    /// The cursor belongs to another list, filter, product or search, or is none.
+    #[error(transparent)]
+    InvalidCursor(#[from] InvalidCursor),
     /// The page would be empty, or too large.
     #[error("the limit is {limit}, not between 1 and {PAGE_ITEMS_MAX}")]
     InvalidLimit { limit: usize },
@@ -167,6 +171,24 @@ pub enum Error {
 impl Error {
     pub(super) fn fault(cause: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::Fault(Box::new(cause))
+    }
+}
+
+impl From<SearchError> for Error {
+    fn from(error: SearchError) -> Self {
+        match error {
+            SearchError::InvalidCursor(invalid) => invalid.into(),
+            other => Self::Search(other),
+        }
+    }
+}
+
+impl From<PageError> for Error {
+    fn from(error: PageError) -> Self {
+        match error {
+            PageError::InvalidCursor(invalid) => invalid.into(),
+            PageError::Storage(fault) => fault.into(),
+        }
     }
 }
 

@@ -4,20 +4,18 @@
 
 use super::{
     Error, Shop, access,
-    orders::{OrderPage, OrdersPage, check_page},
+    orders::{OrderPage, OrdersPage},
 };
 use crate::{
     actors::reconciler::{Pass, Reconciled},
     domain::{
+        cursor::Cursor,
         ids::OrderId,
         order::{Command, Poll, Resolution},
         unmatched_notices::{self, Day, UnmatchedNotice},
     },
     identity::Principal,
 };
-
-/// The length of a cursor of the list, in bytes: an order's id.
-const ID_BYTES: usize = 16;
 
 /// A notice that no order took.
 #[allow(missing_docs, reason = "the names say it")]
@@ -34,19 +32,11 @@ impl Shop {
     /// Lists orders with open issues.
     ///
     /// # Errors
-    /// [`Error::Forbidden`] for others than admins.
-    pub async fn issues(&self, who: &Principal, after: Option<Vec<u8>>, limit: usize) -> Result<OrdersPage, Error> {
+    /// [`Error::Forbidden`] for others than admins; as [`Shop::orders`].
+    pub async fn issues(&self, who: &Principal, after: Option<Cursor>, limit: usize) -> Result<OrdersPage, Error> {
         access::administer(who)?;
-        check_page(after.as_deref(), ID_BYTES, limit)?;
-        self.catch_up_lists().await;
-        let lists = self.0.runtime.lists.clone();
-        let listed = tokio::task::spawn_blocking(move || lists.attention(after.as_deref(), limit)).await;
-        let listed = listed.map_err(Error::fault)??;
-        let mut orders = Vec::with_capacity(listed.items.len());
-        for id in listed.items {
-            orders.push(OrderPage { id, order: self.0.runtime.entities.orders.read(&id).await?.view });
-        }
-        Ok(OrdersPage { orders, next: listed.next })
+        let listed = self.list_page(limit, move |lists| lists.attention(after.as_ref(), limit)).await?;
+        self.orders_page(listed).await
     }
 
     /// An order with its issues.

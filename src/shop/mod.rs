@@ -16,6 +16,7 @@ pub mod error;
 mod foundation;
 pub mod import;
 pub mod issues;
+mod lists;
 pub mod notices;
 mod order_events;
 pub mod orders;
@@ -64,14 +65,17 @@ pub use crate::{
         reconciler::{Pass, Reconciled},
         reply::{Effect, NotDelivered},
     },
-    domain::order::Stage,
+    domain::{
+        cursor::{Cursor, InvalidCursor},
+        order::Stage,
+    },
     identity::{Principal, passwords::PasswordError},
     payments::{
         AmountRefused,
         fake_provider::LedgerError,
         guard::{Call, CallOutcome},
     },
-    search::{CategoryCount, Cursor, Hit, SearchError, SearchPage, SearchRequest, Sort, Status as SearchStatus},
+    search::{CategoryCount, Hit, SearchError, SearchPage, SearchRequest, Sort, Status as SearchStatus},
     storage::Status as StorageStatus,
 };
 

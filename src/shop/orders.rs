@@ -6,16 +6,17 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::sync::oneshot;
 
-use super::{Error, PAGE_ITEMS_MAX, Shop, access};
+use super::{Error, Shop, access};
 use crate::{
     actors::{
-        lists::OrdersOf,
+        lists::{Listed, OrdersOf},
         reply::{Accepted, Effect},
         views::Subscription,
     },
     domain::{
         cart,
         charges::Charges,
+        cursor::Cursor,
         ids::{OrderId, ProductId},
         money::{Currency, Money},
         order::{Address, Command, EndReason, InvalidPlacement, Line, Order, Placement, Poll, Stage, Status, Tracking},
@@ -24,9 +25,6 @@ use crate::{
     identity::Principal,
     payments::Gateway,
 };
-
-/// The length of a cursor of a list in the order of time, in bytes.
-pub(super) const TIME_AND_ID_BYTES: usize = 8 + 16;
 
 /// Among how many of a customer's newest orders one is looked for by its number: more than a person places, and some
 /// ten milliseconds of reading.
@@ -77,8 +75,8 @@ pub struct Done<T> {
 pub struct OrdersPage {
     /// Newest first.
     pub orders: Vec<OrderPage>,
-    /// The cursor of the next page.
-    pub next: Option<Vec<u8>>,
+    /// The cursor of the next page; `None` on the last one.
+    pub next: Option<Cursor>,
 }
 
 /// A step of fulfilment, by a seller or an admin.
@@ -282,8 +280,8 @@ impl Shop {
     /// The caller's orders, newest first, including every order that was acknowledged before.
     ///
     /// # Errors
-    /// The storage failed.
-    pub async fn orders(&self, who: &Principal, after: Option<Vec<u8>>, limit: usize) -> Result<OrdersPage, Error> {
+    /// [`Error::InvalidCursor`], [`Error::InvalidLimit`]; the storage failed.
+    pub async fn orders(&self, who: &Principal, after: Option<Cursor>, limit: usize) -> Result<OrdersPage, Error> {
         self.list_orders(OrdersOf::Customer(who.user), after, limit).await
     }
 
@@ -294,11 +292,10 @@ impl Shop {
     /// # Errors
     /// A fault of the storage.
     pub async fn orders_by_number(&self, who: &Principal, number: OrderNumber) -> Result<Vec<OrderPage>, Error> {
-        self.catch_up_lists().await;
-        let (lists, of) = (self.0.runtime.lists.clone(), OrdersOf::Customer(who.user));
-        let listed = tokio::task::spawn_blocking(move || lists.orders(of, None, NUMBERED_MAX)).await;
+        let of = OrdersOf::Customer(who.user);
+        let listed = self.read_lists(move |lists| lists.orders(of, None, NUMBERED_MAX)).await?;
         let mut orders = Vec::new();
-        for id in listed.map_err(Error::fault)??.items {
+        for id in listed.items {
             if OrderNumber::of(id) == number {
                 orders.push(OrderPage { id, order: self.0.runtime.entities.orders.read(&id).await?.view });
             }
@@ -309,13 +306,8 @@ impl Shop {
     /// Orders with lines of the calling seller.
     ///
     /// # Errors
-    /// [`Error::Forbidden`] for customers.
-    pub async fn sold_orders(
-        &self,
-        who: &Principal,
-        after: Option<Vec<u8>>,
-        limit: usize,
-    ) -> Result<OrdersPage, Error> {
+    /// [`Error::Forbidden`] for customers; as [`Shop::orders`].
+    pub async fn sold_orders(&self, who: &Principal, after: Option<Cursor>, limit: usize) -> Result<OrdersPage, Error> {
         access::see_sold_orders(who)?;
         self.list_orders(OrdersOf::Seller(access::acts_for(who)), after, limit).await
     }
@@ -323,12 +315,12 @@ impl Shop {
     /// All orders in a stage, for admins.
     ///
     /// # Errors
-    /// [`Error::Forbidden`] for others.
+    /// [`Error::Forbidden`] for others; as [`Shop::orders`].
     pub async fn orders_in_stage(
         &self,
         who: &Principal,
         stage: Stage,
-        after: Option<Vec<u8>>,
+        after: Option<Cursor>,
         limit: usize,
     ) -> Result<OrdersPage, Error> {
         access::administer(who)?;
@@ -338,25 +330,20 @@ impl Shop {
     pub(super) async fn list_orders(
         &self,
         of: OrdersOf,
-        after: Option<Vec<u8>>,
+        after: Option<Cursor>,
         limit: usize,
     ) -> Result<OrdersPage, Error> {
-        check_page(after.as_deref(), TIME_AND_ID_BYTES, limit)?;
-        self.catch_up_lists().await;
-        let lists = self.0.runtime.lists.clone();
-        let listed = tokio::task::spawn_blocking(move || lists.orders(of, after.as_deref(), limit)).await;
-        let listed = listed.map_err(Error::fault)??;
+        let listed = self.list_page(limit, move |lists| lists.orders(of, after.as_ref(), limit)).await?;
+        self.orders_page(listed).await
+    }
+
+    /// The orders of a page of their ids.
+    pub(super) async fn orders_page(&self, listed: Listed<OrderId>) -> Result<OrdersPage, Error> {
         let mut orders = Vec::with_capacity(listed.items.len());
         for id in listed.items {
             orders.push(OrderPage { id, order: self.0.runtime.entities.orders.read(&id).await?.view });
         }
         Ok(OrdersPage { orders, next: listed.next })
-    }
-
-    /// Waits for a while until the lists contain what was just acknowledged.
-    pub(super) async fn catch_up_lists(&self) {
-        let wait = Duration::from_millis(self.config().limits.list_wait_ms_max);
-        self.0.runtime.lists_progress.catch_up(wait).await;
     }
 
     /// Cancels an order that is not shipped yet. Held money is released, captured money is refunded.
@@ -425,17 +412,6 @@ fn checkout_outcome(placed: Done<OrderPage>) -> Result<Done<OrderPage>, Error> {
         }),
         _ => Ok(placed),
     }
-}
-
-/// Checks the cursor and the size of a page.
-pub(super) fn check_page(after: Option<&[u8]>, cursor_bytes: usize, limit: usize) -> Result<(), Error> {
-    if !(1..=PAGE_ITEMS_MAX).contains(&limit) {
-        return Err(Error::InvalidLimit { limit });
-    }
-    if after.is_some_and(|after| after.len() != cursor_bytes) {
-        return Err(Error::InvalidCursor);
-    }
-    Ok(())
 }
 
 /// The lines that a checkout asks for, checked against the cart.

@@ -2,18 +2,16 @@
 //!
 //! Depends on the rooms below.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use super::{
-    Error, Shop,
-    orders::{TIME_AND_ID_BYTES, check_page},
-};
+use super::{Error, Shop};
 use crate::{
     actors::{
         lists::Listed,
         reply::{AskError, Effect},
     },
     domain::{
+        cursor::Cursor,
         ids::ProductId,
         review::{Command, Content, Purchase, ReviewId, Written},
         reviews,
@@ -79,20 +77,17 @@ impl Shop {
     /// A product's reviews, newest first.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for the product.
+    /// [`Error::NotFound`] for the product, [`Error::InvalidCursor`], [`Error::InvalidLimit`].
     pub async fn reviews(
         &self,
         who: Option<&Principal>,
         id: &ProductId,
-        after: Option<Vec<u8>>,
+        after: Option<Cursor>,
         limit: usize,
     ) -> Result<Listed<Written>, Error> {
-        check_page(after.as_deref(), TIME_AND_ID_BYTES, limit)?;
         self.product(id, who).await?;
-        self.0.runtime.lists_progress.catch_up(Duration::from_millis(self.config().limits.list_wait_ms_max)).await;
-        let (lists, id) = (self.0.runtime.lists.clone(), id.clone());
-        let listed = tokio::task::spawn_blocking(move || lists.reviews(&id, after.as_deref(), limit)).await;
-        Ok(listed.map_err(Error::fault)??)
+        let id = id.clone();
+        self.list_page(limit, move |lists| lists.reviews(&id, after.as_ref(), limit)).await
     }
 
     async fn purchase(&self, who: &Principal, sold_as: &[ProductId]) -> Result<Purchase, Error> {

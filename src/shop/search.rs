@@ -13,7 +13,7 @@ impl Shop {
     /// Runs on the caller's thread for tens to hundreds of microseconds, and waits only for memory-mapped files.
     ///
     /// # Errors
-    /// [`Error::Search`]: the request breaks a rule, or the index cannot be read.
+    /// [`Error::InvalidCursor`]; [`Error::Search`]: the request breaks a rule, or the index cannot be read.
     #[expect(clippy::unused_async, reason = "callers need not know that the index answers without waiting")]
     pub async fn search(&self, request: &SearchRequest) -> Result<SearchPage, Error> {
         Ok(self.0.search.find(request)?)

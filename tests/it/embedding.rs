@@ -6,7 +6,7 @@ use futures::StreamExt;
 use souk::{
     config::Config,
     domain::account::Role,
-    shop::{Error, NotDelivered, OpenShopError, Shop},
+    shop::{Cursor, Error, NotDelivered, OpenShopError, SearchRequest, Shop},
 };
 use tempfile::TempDir;
 
@@ -147,11 +147,16 @@ async fn pages_with_invalid_limits_or_cursors_are_refused() {
             assert!(matches!(refused, Err(Error::InvalidLimit { limit: named }) if named == limit), "{refused:?}");
         }
     }
-    for cursor in [vec![], vec![1, 2, 3], vec![9; 99]] {
-        let refused = app.shop.orders(&who, Some(cursor.clone()), 10).await.map(drop);
-        assert!(matches!(refused, Err(Error::InvalidCursor)), "{refused:?}");
-        let refused = app.shop.reviews(None, &product, Some(cursor), 10).await.map(drop);
-        assert!(matches!(refused, Err(Error::InvalidCursor)), "{refused:?}");
+    let foreign = || Some(Cursor::new(b"another list", b"key"));
+    let search = SearchRequest { after: foreign(), ..SearchRequest::default() };
+    for refused in [
+        app.shop.orders(&who, foreign(), 10).await.map(drop),
+        app.shop.sold_orders(&who, foreign(), 10).await.map(drop),
+        app.shop.reviews(None, &product, foreign(), 10).await.map(drop),
+        app.shop.search(&search).await.map(drop),
+        "junk".parse::<Cursor>().map(drop).map_err(Error::from),
+    ] {
+        assert!(matches!(refused, Err(Error::InvalidCursor(_))), "{refused:?}");
     }
 }
 

@@ -9,9 +9,10 @@ use crate::{
     support::{Answer, Client, TestApp, units},
 };
 
-const LIST: &str = "/admin/payments/attention";
+pub(crate) const LIST: &str = "/admin/payments/attention";
 
-async fn shop(provider: &Provider) -> (TestApp, Client, Client, Client) {
+/// A shop with this provider, its seller, a customer and an admin.
+pub(crate) async fn shop(provider: &Provider) -> (TestApp, Client, Client, Client) {
     let change = |config: &mut souk::config::Config| config.limits.payment_wait_ms_max = 1_000;
     let (app, seller, customer) = shop_at(&provider.url, change, Clock::system()).await;
     let admin = app.user("admin", Role::Admin).await;

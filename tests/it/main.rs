@@ -11,6 +11,7 @@ mod checkout;
 mod circuit;
 mod commands;
 mod control;
+mod cursors;
 mod description;
 mod disputes;
 mod embedding;

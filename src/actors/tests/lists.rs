@@ -5,13 +5,14 @@
 use super::test_shop::placement;
 use crate::{
     actors::{
-        lists::{Lists, ListsProjection, NAME, OrdersOf},
+        lists::{Lists, ListsProjection, NAME, OrdersOf, PageError},
         projection::Projection,
         records::{EVENT_VERSION, Header, encode_event},
     },
     domain::{
+        cursor::{Cursor, InvalidCursor, KEY_BYTES_MAX},
         entity::{Entity, EntityId, Timestamp},
-        ids::{OrderId, UserId},
+        ids::{OrderId, ProductId, UserId},
         order::{CaptureMode, Command, Order, PaymentState, Stage, StockAnswer, Tracking},
     },
     storage::{Journal, JournalConfig, Position, Record, Stream},
@@ -112,4 +113,23 @@ async fn a_cancelled_order_is_listed_once_after_any_crash() {
     let placed = placement(CUSTOMER, 1, &[(1, 1)], NOW);
     let life = [Command::Place(placed), Command::Cancel, Command::RecordUndone];
     check_after_every_crash(&life, Stage::Ended).await;
+}
+
+#[tokio::test]
+async fn a_list_takes_any_key_but_only_its_own_cursors() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Journal::open(JournalConfig::new(dir.path())).unwrap();
+    let lists = Lists::new(journal.clone());
+    let product: ProductId = "p".repeat(ProductId::BYTES_MAX).parse().unwrap();
+    let list = [b"r", product.as_str().as_bytes(), &[0]].concat();
+    // Whoever can compute a checksum can make one with any key.
+    for key in [&[][..], &[0; KEY_BYTES_MAX], &[255; KEY_BYTES_MAX]] {
+        assert!(lists.reviews(&product, Some(&Cursor::new(&list, key)), 10).unwrap().items.is_empty());
+    }
+    let cursor = Cursor::new(&list, b"key");
+    let other = "p".parse().unwrap();
+    for refused in [lists.reviews(&other, Some(&cursor), 10).map(drop), lists.attention(Some(&cursor), 10).map(drop)] {
+        assert!(matches!(refused, Err(PageError::InvalidCursor(InvalidCursor))), "{refused:?}");
+    }
+    journal.close().await.unwrap();
 }

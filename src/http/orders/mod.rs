@@ -22,7 +22,7 @@ use super::{
     context::public_path,
     error::Problem,
     extract::{Body, Caller, Id, Key, Query},
-    paging::{Page, PageQuery, cursor},
+    paging::{Page, PageQuery},
     responses::{JsonBody, Read, Token, Write},
 };
 use crate::{
@@ -203,7 +203,7 @@ pub(super) async fn list(
         let number = number.parse().map_err(|error: InvalidOrderNumber| Problem::invalid_query(error.to_string()))?;
         let orders = app.shop.orders_by_number(&who, number).await?;
         let items: Vec<_> = orders.iter().filter_map(OrderBody::of).collect();
-        return Ok(Page { items, next_cursor: None, total: None }.respond(&uri));
+        return Ok(Page::new(items, None).respond(&uri));
     }
     let (after, limit) = (page.after()?, page.limit()?);
     let found = match (query.stage, query.r#as) {
@@ -213,7 +213,7 @@ pub(super) async fn list(
         (Some(_), Some(_)) => return Err(Problem::invalid_query("give either stage or as")),
     };
     let items: Vec<_> = found.orders.iter().filter_map(OrderBody::of).collect();
-    Ok(Page { items, next_cursor: cursor(found.next), total: None }.respond(&uri))
+    Ok(Page::new(items, found.next.as_ref()).respond(&uri))
 }
 
 /// Lists the attempts to pay an order, oldest first.

@@ -37,8 +37,7 @@ const SEARCH_PREFIX: &str = "search_item=";
 async fn search(app: &App, request: &SearchRequest, uri: &Uri) -> Result<Response, Problem> {
     let found = app.shop.search(request).await?;
     let items = found.hits.into_iter().map(HitBody::from).collect();
-    let next_cursor = found.next.map(|cursor| cursor.to_string());
-    Ok(Page { items, next_cursor, total: Some(found.total) }.respond(uri))
+    Ok(Page::new(items, found.next.as_ref()).with_total(found.total).respond(uri))
 }
 
 /// Searches products by keywords (an alias of `GET /products?q=`). A keyword may contain any character, `/` included.

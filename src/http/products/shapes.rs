@@ -19,7 +19,7 @@ use crate::{
         sellers::SellerBody,
     },
     shop::{
-        CategoryCount, Error, Hit, SearchRequest, Sort,
+        CategoryCount, Hit, SearchRequest, Sort,
         catalogue::{ProductPage, VariantPage},
     },
 };
@@ -85,10 +85,6 @@ impl SearchQuery {
             Some(code) => Some(code.parse().map_err(|_| bad("currency", "must be an ISO 4217 code"))?),
             None => None,
         };
-        let after = match self.after {
-            Some(text) => Some(text.parse().map_err(|_| Problem::from(Error::InvalidCursor))?),
-            None => None,
-        };
         Ok(SearchRequest {
             text: self.q,
             category,
@@ -103,7 +99,7 @@ impl SearchQuery {
                 SortBy::Newest => Sort::Newest,
             },
             limit: paging::limit(self.limit)?,
-            after,
+            after: paging::cursor(self.after.as_deref())?,
         })
     }
 }

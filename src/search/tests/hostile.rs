@@ -4,8 +4,11 @@ use proptest::prelude::*;
 
 use super::{Shop, described, listed, titled};
 use crate::{
-    domain::product::{DESCRIPTION_BYTES_MAX, Details, TITLE_BYTES_MAX},
-    search::{Cursor, SearchError, SearchRequest, Sort},
+    domain::{
+        cursor::Cursor,
+        product::{DESCRIPTION_BYTES_MAX, Details, TITLE_BYTES_MAX},
+    },
+    search::{SearchError, SearchRequest, Sort},
 };
 
 fn request(text: &str) -> SearchRequest {

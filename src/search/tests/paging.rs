@@ -4,8 +4,11 @@ use std::collections::HashSet;
 
 use super::{Shop, delisted, ids, listed, priced, titled};
 use crate::{
-    domain::product::Details,
-    search::{Cursor, InvalidCursor, SearchError, SearchRequest, Sort},
+    domain::{
+        cursor::{Cursor, InvalidCursor},
+        product::Details,
+    },
+    search::{SearchError, SearchRequest, Sort},
 };
 
 /// How many products the walks go through.
@@ -110,8 +113,18 @@ fn a_cursor_outlives_changes_of_the_index() {
 fn a_cursor_of_another_search_is_refused() {
     let shop = Shop::with(&[("a", titled("Lamp")), ("b", titled("Lamp"))]);
     let request = SearchRequest { text: Some("lamp".into()), limit: 1, ..SearchRequest::default() };
-    let after: Option<Cursor> = shop.find(&request).next;
+    let after = shop.find(&request).next;
     assert!(after.is_some());
-    let other = SearchRequest { text: Some("desk".into()), after, ..request };
-    assert_eq!(shop.search.find(&other), Err(SearchError::InvalidCursor(InvalidCursor)));
+    let invalid = Err(SearchError::InvalidCursor(InvalidCursor));
+    let find = |request| shop.search.find(&request);
+    for other in [
+        SearchRequest { text: Some("desk".into()), ..request.clone() },
+        SearchRequest { brand: Some("HP".into()), ..request.clone() },
+        SearchRequest { sort: Sort::Newest, ..request.clone() },
+    ] {
+        assert_eq!(find(SearchRequest { after: after.clone(), ..other }), invalid);
+    }
+    let with_a_bad_key = Cursor::new(&request.list(), b"key");
+    assert_eq!(find(SearchRequest { after: Some(with_a_bad_key), ..request.clone() }), invalid);
+    assert!(find(SearchRequest { after, limit: 3, ..request }).is_ok(), "pages may change their size");
 }
