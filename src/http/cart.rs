@@ -24,7 +24,7 @@ use crate::{
         ids::ProductId,
     },
     shop::{
-        AmountRefused, Error,
+        Allowed, AmountRefused, Error,
         carts::{CartPage, LineProblem},
     },
 };
@@ -145,7 +145,7 @@ pub(super) async fn add(
     Body(body): Body<Addition>,
 ) -> Result<Response, Problem> {
     if body.user_id.is_some_and(|user| user != who.user.to_string()) {
-        return Err(Error::Forbidden("its owner").into());
+        return Err(Error::Forbidden(Allowed::OwnerOfCart).into());
     }
     let is_list = body.items.is_some();
     let at = |index: usize, field: &str| if is_list { format!("items/{index}/{field}") } else { field.to_owned() };

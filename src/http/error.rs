@@ -216,7 +216,7 @@ impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let detail = error.to_string();
         match error {
-            Error::NotFound(what) => Self::not_found(what),
+            Error::NotFound(what) => Self::not_found(what.as_str()),
             Error::Forbidden(_) => Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail),
             Error::Token(_) => Self::unauthorized("the token is not valid"),
             Error::WrongCredentials => {

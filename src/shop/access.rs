@@ -5,7 +5,7 @@
 //!
 //! Depends on the rooms below.
 
-use super::{Error, Principal};
+use super::{Allowed, Error, Missing, Principal};
 use crate::domain::{
     account::Role,
     ids::SellerId,
@@ -17,7 +17,7 @@ use crate::domain::{
 pub(super) fn administer(who: &Principal) -> Result<(), Error> {
     match who.role {
         Role::Admin => Ok(()),
-        Role::Seller | Role::Customer => Err(Error::Forbidden("admins")),
+        Role::Seller | Role::Customer => Err(Error::Forbidden(Allowed::Admins)),
     }
 }
 
@@ -25,7 +25,7 @@ pub(super) fn administer(who: &Principal) -> Result<(), Error> {
 pub(super) fn register_as(role: Role) -> Result<(), Error> {
     match role {
         Role::Customer | Role::Seller => Ok(()),
-        Role::Admin => Err(Error::Forbidden("the operator, with `souk admin create`,")),
+        Role::Admin => Err(Error::Forbidden(Allowed::Operator)),
     }
 }
 
@@ -37,7 +37,7 @@ pub(super) fn acts_for(who: &Principal) -> SellerId {
 /// A seller is named by the account that acts for it, and by admins.
 pub(super) fn name_seller(who: &Principal, seller: SellerId) -> Result<(), Error> {
     let may_edit = edit_products(who)?.may_edit(seller);
-    if may_edit { Ok(()) } else { Err(Error::Forbidden("the seller itself and admins")) }
+    if may_edit { Ok(()) } else { Err(Error::Forbidden(Allowed::SellerItself)) }
 }
 
 /// Sellers edit their own products, admins all. The product itself checks whose it is.
@@ -45,20 +45,20 @@ pub(super) fn edit_products(who: &Principal) -> Result<Editor, Error> {
     match who.role {
         Role::Seller => Ok(Editor::Seller(acts_for(who))),
         Role::Admin => Ok(Editor::Admin(acts_for(who))),
-        Role::Customer => Err(Error::Forbidden("sellers and admins")),
+        Role::Customer => Err(Error::Forbidden(Allowed::Sellers)),
     }
 }
 
 /// A product's stock is for its seller and admins.
 pub(super) fn manage_stock(who: &Principal, seller: SellerId) -> Result<(), Error> {
     let may_edit = edit_products(who)?.may_edit(seller);
-    if may_edit { Ok(()) } else { Err(Error::Forbidden("its seller and admins")) }
+    if may_edit { Ok(()) } else { Err(Error::Forbidden(Allowed::SellerOfProduct)) }
 }
 
 /// A product that is not listed is visible to its seller and admins.
 pub(super) fn see_delisted(who: Option<&Principal>, seller: SellerId) -> Result<(), Error> {
     let may_edit = who.and_then(|who| edit_products(who).ok()).is_some_and(|editor| editor.may_edit(seller));
-    if may_edit { Ok(()) } else { Err(Error::NotFound("product")) }
+    if may_edit { Ok(()) } else { Err(Error::NotFound(Missing::Product)) }
 }
 
 /// The list of orders with one's own products is for sellers and admins.
@@ -76,18 +76,18 @@ pub(super) fn see_order(who: &Principal, order: &Order) -> Result<(), Error> {
         }
         Role::Customer => placement.customer == who.user,
     };
-    if may_see { Ok(()) } else { Err(Error::NotFound("order")) }
+    if may_see { Ok(()) } else { Err(Error::NotFound(Missing::Order)) }
 }
 
 /// Paying an order and returning goods of it is for its customer.
 pub(super) fn own_order(who: &Principal, order: &Order) -> Result<(), Error> {
-    if placement(order)?.customer == who.user { Ok(()) } else { Err(Error::NotFound("order")) }
+    if placement(order)?.customer == who.user { Ok(()) } else { Err(Error::NotFound(Missing::Order)) }
 }
 
 /// Cancelling an order is for its customer and admins.
 pub(super) fn cancel_order(who: &Principal, order: &Order) -> Result<(), Error> {
     let is_customer = placement(order)?.customer == who.user;
-    if is_customer || who.role == Role::Admin { Ok(()) } else { Err(Error::Forbidden("its customer and admins")) }
+    if is_customer || who.role == Role::Admin { Ok(()) } else { Err(Error::Forbidden(Allowed::CustomerOfOrder)) }
 }
 
 /// Packing, shipping, delivering, capturing, refunding and deciding returns is for the seller of all lines, and for
@@ -96,10 +96,10 @@ pub(super) fn fulfil_order(who: &Principal, order: &Order) -> Result<(), Error> 
     match who.role {
         Role::Admin => Ok(()),
         Role::Seller if order.is_sold_only_by(acts_for(who)) => Ok(()),
-        Role::Seller | Role::Customer => Err(Error::Forbidden("the seller of all its lines and admins")),
+        Role::Seller | Role::Customer => Err(Error::Forbidden(Allowed::SellerOfAllLines)),
     }
 }
 
 fn placement(order: &Order) -> Result<&Placement, Error> {
-    order.placement().map(AsRef::as_ref).ok_or(Error::NotFound("order"))
+    order.placement().map(AsRef::as_ref).ok_or(Error::NotFound(Missing::Order))
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 
-use super::{Error, Shop, access};
+use super::{Error, Missing, Shop, access};
 use crate::{
     domain::{
         account::{Command, Holder, Role, View},
@@ -101,7 +101,7 @@ impl Shop {
     pub async fn vouch(&self, email: &str) -> Result<Session, Error> {
         let account = self.0.identity.account_of(email)?;
         if self.0.runtime.entities.accounts.read(&account).await?.view.holder.is_none() {
-            return Err(Error::NotFound("account"));
+            return Err(Error::NotFound(Missing::Account));
         }
         self.start_session(account).await
     }
@@ -182,8 +182,16 @@ impl Shop {
     /// [`Error::NotFound`] if no account has this address.
     pub async fn principal(&self, email: &str) -> Result<Principal, Error> {
         let account = self.0.identity.account_of(email)?;
-        let holder: Arc<Holder> =
-            self.0.runtime.entities.accounts.read(&account).await?.view.holder.ok_or(Error::NotFound("account"))?;
+        let holder: Arc<Holder> = self
+            .0
+            .runtime
+            .entities
+            .accounts
+            .read(&account)
+            .await?
+            .view
+            .holder
+            .ok_or(Error::NotFound(Missing::Account))?;
         let now = self.0.clock.now();
         Ok(Principal {
             user: holder.user,

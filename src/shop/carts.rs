@@ -2,7 +2,7 @@
 //!
 //! Depends on the rooms below.
 
-use super::{Error, Shop};
+use super::{Error, Missing, Shop};
 use crate::{
     config::Config,
     domain::{
@@ -144,7 +144,7 @@ impl Shop {
     /// A product that can be bought, with its price.
     pub(super) async fn for_sale(&self, id: &ProductId) -> Result<(product::View, Money), Error> {
         let view = self.0.runtime.entities.products.read(id).await?.view.filter(|view| view.listed);
-        let view = view.ok_or(Error::NotFound("product"))?;
+        let view = view.ok_or(Error::NotFound(Missing::Product))?;
         if !view.details.variants.is_empty() {
             let variants = view.details.variants.iter().map(|variant| variant.product.clone()).collect();
             return Err(Error::ChooseVariant { product: id.clone(), variants });

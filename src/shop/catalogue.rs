@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Error, Principal, Shop, access, sellers::SellerPage};
+use super::{Error, Missing, Principal, Shop, access, sellers::SellerPage};
 use crate::{
     domain::{
         entity::{EntityId, Kind},
@@ -52,7 +52,7 @@ impl Shop {
             self.0.runtime.entities.inventories.read(id),
             self.0.runtime.entities.ratings.read(id)
         )?;
-        let product = product.view.ok_or(Error::NotFound("product"))?;
+        let product = product.view.ok_or(Error::NotFound(Missing::Product))?;
         if !product.listed {
             access::see_delisted(who, product.seller)?;
         }
@@ -69,7 +69,7 @@ impl Shop {
     pub async fn variant(&self, id: &ProductId) -> Result<VariantPage, Error> {
         let (product, stock) =
             tokio::try_join!(self.0.runtime.entities.products.read(id), self.0.runtime.entities.inventories.read(id))?;
-        let product = product.view.filter(|product| product.listed).ok_or(Error::NotFound("product"))?;
+        let product = product.view.filter(|product| product.listed).ok_or(Error::NotFound(Missing::Product))?;
         Ok(VariantPage { product, stock: stock.view })
     }
 

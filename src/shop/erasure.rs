@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::{Error, Shop, access};
+use super::{Error, Missing, Shop, access};
 use crate::{
     actors::{erasure::Finished, follower::CaughtUp, lists::OrdersOf, reply::NotDelivered},
     domain::{
@@ -53,7 +53,7 @@ impl Shop {
         access::administer(who)?;
         let account = self.0.identity.account_of(email)?;
         match self.0.runtime.entities.accounts.read(&account).await?.view {
-            View { holder: None, former: None } => Err(Error::NotFound("customer")),
+            View { holder: None, former: None } => Err(Error::NotFound(Missing::Customer)),
             View { holder, .. } => self.erase(account, holder.map(|holder| holder.user), who.user).await,
         }
     }

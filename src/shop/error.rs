@@ -31,11 +31,11 @@ pub const PAGE_ITEMS_MAX: usize = 1_000;
 #[non_exhaustive]
 pub enum Error {
     /// The thing does not exist, or it is somebody else's; the error does not tell which.
-    #[error("there is no such {0}")]
-    NotFound(&'static str),
+    #[error("there is no such {}", .0.as_str())]
+    NotFound(Missing),
     /// The caller's role does not allow it.
-    #[error("only {0} may do this")]
-    Forbidden(&'static str),
+    #[error("only {} may do this", .0.as_str())]
+    Forbidden(Allowed),
     /// The token is not valid.
     #[error(transparent)]
     Token(#[from] TokenError),
@@ -166,6 +166,69 @@ pub enum Error {
     /// A fault of the shop itself, logged where it happened.
     #[error("{0}")]
     Fault(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// What does not exist.
+#[allow(missing_docs, reason = "the names say it")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Missing {
+    Account,
+    Customer,
+    Order,
+    Product,
+    ProductInOrder,
+    Provider,
+    Seller,
+}
+
+impl Missing {
+    /// As it stands after "there is no such".
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Account => "account",
+            Self::Customer => "customer",
+            Self::Order => "order",
+            Self::Product => "product",
+            Self::ProductInOrder => "product in the order",
+            Self::Provider => "provider",
+            Self::Seller => "seller",
+        }
+    }
+}
+
+/// Who may do what the caller may not.
+#[allow(missing_docs, reason = "the names say it")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Allowed {
+    Admins,
+    /// Who runs the program.
+    Operator,
+    Sellers,
+    SellerItself,
+    SellerOfProduct,
+    SellerOfAllLines,
+    CustomerOfOrder,
+    OwnerOfCart,
+}
+
+impl Allowed {
+    /// As it stands between "only" and "may do this".
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Admins => "admins",
+            Self::Operator => "the operator, with `souk admin create`,",
+            Self::Sellers => "sellers and admins",
+            Self::SellerItself => "the seller itself and admins",
+            Self::SellerOfProduct => "its seller and admins",
+            Self::SellerOfAllLines => "the seller of all its lines and admins",
+            Self::CustomerOfOrder => "its customer and admins",
+            Self::OwnerOfCart => "its owner",
+        }
+    }
 }
 
 impl Error {

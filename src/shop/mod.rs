@@ -38,7 +38,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{ending::Ending, foundation::Foundation, store_identity::Keeper};
 pub use self::{
-    error::{Error, PAGE_ITEMS_MAX},
+    error::{Allowed, Error, Missing, PAGE_ITEMS_MAX},
     order_events::OrderEvents,
 };
 use crate::{

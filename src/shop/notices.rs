@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use super::{Error, Shop};
+use super::{Error, Missing, Shop};
 use crate::{
     actors::reply::{AskError, Effect},
     domain::{
@@ -30,7 +30,11 @@ impl Shop {
     /// [`Error::NotFound`]: another provider is configured.
     pub fn signature_header(&self, provider: &str) -> Result<&'static str, Error> {
         let gateway = &self.0.gateway;
-        if gateway.name() == provider { Ok(gateway.signature_header()) } else { Err(Error::NotFound("provider")) }
+        if gateway.name() == provider {
+            Ok(gateway.signature_header())
+        } else {
+            Err(Error::NotFound(Missing::Provider))
+        }
     }
 
     /// Receives a notice. When this returns, it is durable, or there was nothing to record.
@@ -42,7 +46,7 @@ impl Shop {
         self.signature_header(provider)?;
         let now = self.0.clock.now();
         let notice = self.0.gateway.notice(signature, body, now).map_err(|refused| match refused {
-            NoticeRefused::NotSetUp => Error::NotFound("provider"),
+            NoticeRefused::NotSetUp => Error::NotFound(Missing::Provider),
             refused => Error::Notice(refused),
         })?;
         match (notice.of, &notice.subject) {

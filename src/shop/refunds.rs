@@ -3,7 +3,7 @@
 //! Depends on the rooms below.
 
 use super::{
-    Error, Shop, access,
+    Error, Missing, Shop, access,
     orders::{Done, OrderPage},
 };
 use crate::{
@@ -140,7 +140,8 @@ fn units(order: &Order, items: &[ItemUnits]) -> Result<Units, Error> {
     let lines = order.placement().map(|placement| placement.lines.as_slice()).unwrap_or_default();
     let line = |item: &ItemUnits| {
         let index = lines.iter().position(|line| line.product == item.product);
-        let index = index.and_then(|index| u16::try_from(index).ok()).ok_or(Error::NotFound("product in the order"))?;
+        let index =
+            index.and_then(|index| u16::try_from(index).ok()).ok_or(Error::NotFound(Missing::ProductInOrder))?;
         Ok((index, item.quantity))
     };
     items.iter().map(line).collect()

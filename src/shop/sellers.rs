@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::{Error, Principal, Shop, access};
+use super::{Error, Missing, Principal, Shop, access};
 use crate::domain::{ids::SellerId, seller::Command};
 
 /// What is shown of a seller.
@@ -25,7 +25,7 @@ impl Shop {
     /// [`Error::NotFound`].
     pub async fn seller(&self, id: SellerId) -> Result<SellerPage, Error> {
         let page = self.seller_page(id).await?;
-        if page.name.is_some() { Ok(page) } else { Err(Error::NotFound("seller")) }
+        if page.name.is_some() { Ok(page) } else { Err(Error::NotFound(Missing::Seller)) }
     }
 
     /// Names a seller, as its own account or an admin.

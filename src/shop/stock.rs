@@ -2,7 +2,7 @@
 //!
 //! Depends on the rooms below.
 
-use super::{Error, Shop, access};
+use super::{Error, Missing, Shop, access};
 use crate::{
     domain::{
         ids::{ProductId, ReceiptId},
@@ -66,7 +66,7 @@ impl Shop {
 
     async fn own_product(&self, who: &Principal, id: &ProductId) -> Result<(), Error> {
         access::edit_products(who)?;
-        let product = self.0.runtime.entities.products.read(id).await?.view.ok_or(Error::NotFound("product"))?;
+        let product = self.0.runtime.entities.products.read(id).await?.view.ok_or(Error::NotFound(Missing::Product))?;
         access::manage_stock(who, product.seller)
     }
 
