@@ -11,7 +11,7 @@ use crate::{
     domain::{
         ids::ProductId,
         money::{Currency, Money},
-        product::{ImportedRating, Picture, TEXT_BYTES_MAX},
+        product::{Details, ImportedRating, Picture, TEXT_BYTES_MAX},
     },
 };
 
@@ -56,6 +56,28 @@ impl CommonFields {
             imported_rating: imported_rating(fields)?,
             stock: stock(fields)?,
         })
+    }
+
+    /// A product that says this, and what it inherits where it leaves something out.
+    pub(super) fn over(self, inherited: Details) -> Details {
+        let thumbnail = match (self.thumbnail, &self.pictures) {
+            (Some(stated), _) => stated,
+            (None, Some(pictures)) => first_picture(pictures),
+            (None, None) => inherited.thumbnail,
+        };
+        let mut attributes = inherited.attributes;
+        overlay(&mut attributes, self.attributes);
+        Details {
+            description: self.description.unwrap_or(inherited.description),
+            brand: self.brand.or(inherited.brand),
+            category: self.category.unwrap_or(inherited.category),
+            thumbnail,
+            pictures: self.pictures.unwrap_or(inherited.pictures),
+            attributes,
+            // A parent's rating is shown on its page; counted again with every variant it would count too often.
+            imported_rating: self.imported_rating,
+            ..inherited
+        }
     }
 }
 
@@ -176,7 +198,7 @@ pub(super) fn picture_value(picture: &Picture) -> Value {
 
 /// The small picture of a row that states none. An address that is too long is left to be refused as a picture, where
 /// the reason names a field that the row has.
-pub(super) fn first_picture(pictures: &[Picture]) -> Option<Picture> {
+fn first_picture(pictures: &[Picture]) -> Option<Picture> {
     pictures.first().filter(|first| first.url().len() <= TEXT_BYTES_MAX).cloned()
 }
 

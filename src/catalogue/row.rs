@@ -10,7 +10,7 @@ use std::collections::HashSet;
 
 use crate::{
     catalogue::{
-        common::{CommonFields, first_picture, price, product_id, stock},
+        common::{CommonFields, price, product_id, stock},
         entry::{Change, Entry},
         error::RowError,
         fields::{Fields, wrong},
@@ -58,21 +58,9 @@ pub(super) fn entries_of(row: Value) -> Result<Vec<Entry>, RowError> {
         Some(other) => return Err(wrong("variants", "a list of objects", &other)),
     };
     let common = CommonFields::take(&mut fields)?;
-    let pictures = common.pictures.unwrap_or_default();
-    let details = Details {
-        title,
-        description: common.description.unwrap_or_default(),
-        brand: common.brand,
-        category: common.category.unwrap_or_default(),
-        price,
-        thumbnail: common.thumbnail.unwrap_or_else(|| first_picture(&pictures)),
-        pictures,
-        attributes: common.attributes,
-        imported_rating: common.imported_rating,
-        variant_of,
-        variants: Vec::new(),
-    };
-    let entries = variant::with_variants(Entry { id, details, stock: common.stock }, variants)?;
+    let stock = common.stock;
+    let details = common.over(Details { title, price, variant_of, ..Details::default() });
+    let entries = variant::with_variants(Entry { id, details, stock }, variants)?;
     if let Some(parent) = entries.first() {
         parent.details.validate()?;
     }

@@ -7,7 +7,7 @@
 
 use crate::{
     catalogue::{
-        common::{CommonFields, currency, first_picture, overlay, price_minor, product_id},
+        common::{CommonFields, currency, overlay, price_minor, product_id},
         entry::Entry,
         error::RowError,
         fields::Fields,
@@ -140,33 +140,20 @@ fn full(parent: &Entry, value: Value) -> Result<(Variant, Option<Entry>), RowErr
     };
     let options = options(&mut fields)?;
     let price = price(&mut fields, parent.details.price)?;
-    let stated_title = fields.text("title")?;
+    let title = fields.text("title")?.unwrap_or_else(|| title(&parent.details, &options));
     let common = CommonFields::take(&mut fields)?;
-    let mut attributes = attributes(&parent.details, &options);
-    overlay(&mut attributes, common.attributes);
-    overlay(&mut attributes, sku.map(|sku| ("sku".into(), sku)).into_iter().collect());
-    let thumbnail = match (common.thumbnail, &common.pictures) {
-        (Some(stated), _) => stated,
-        (None, Some(pictures)) => first_picture(pictures),
-        (None, None) => parent.details.thumbnail.clone(),
-    };
-    let details = Details {
-        title: stated_title.unwrap_or_else(|| title(&parent.details, &options)),
-        description: common.description.unwrap_or_else(|| parent.details.description.clone()),
-        brand: common.brand.or_else(|| parent.details.brand.clone()),
-        category: common.category.unwrap_or_else(|| parent.details.category.clone()),
+    let stock = common.stock;
+    let mut details = common.over(Details {
+        title,
         price,
-        thumbnail,
-        pictures: common.pictures.unwrap_or_else(|| parent.details.pictures.clone()),
-        attributes,
-        // The rating of the parent is shown on its page; counted again with every variant it would count too often.
-        imported_rating: common.imported_rating,
+        attributes: attributes(&parent.details, &options),
         variant_of: Some(parent.id.clone()),
-        variants: Vec::new(),
-    };
+        ..parent.details.clone()
+    });
+    overlay(&mut details.attributes, sku.map(|sku| ("sku".into(), sku)).into_iter().collect());
     details.validate()?;
     let variant = Variant { product: id.clone(), options };
-    Ok((variant, Some(Entry { id, details, stock: common.stock })))
+    Ok((variant, Some(Entry { id, details, stock })))
 }
 
 /// The price of a variant: its own, in the currency of its parent where it states none, or that of its parent.
