@@ -24,6 +24,7 @@ use super::{
 use crate::{
     catalogue::{
         entry::{Entry, Row},
+        error::RowWarning,
         read::{Options, Reader},
     },
     domain::product::Editor,
@@ -82,6 +83,13 @@ pub enum Event<'a> {
         /// Its line.
         line: u64,
         /// Why.
+        reason: &'a str,
+    },
+    /// Something in a row looks like a mistake; it is taken unless it is also refused.
+    Warned {
+        /// Its line.
+        line: u64,
+        /// What.
         reason: &'a str,
     },
     /// Some more is done.
@@ -200,12 +208,19 @@ struct Import<'a, W> {
     summary: Summary,
     /// The lines of the rows that are on their way, or came back unfinished.
     unfinished: BTreeSet<u64>,
-    /// Refused rows that are reported when all rows before them have ended, so that reports are in the file's order.
-    refused: BTreeSet<(u64, String)>,
+    /// Reports of rows, which wait until all rows before them have ended, so that they are in the file's order.
+    reports: BTreeSet<(u64, Report)>,
     on_their_way: usize,
     /// The line behind the last row that was read.
     next_line: u64,
     stopped: Option<StopCause>,
+}
+
+/// What is reported of a row.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Report {
+    Warned(String),
+    Refused(String),
 }
 
 /// Imports a file. Each refused row is reported with its line and reason through `watch`, and the rest is imported.
@@ -228,7 +243,7 @@ pub async fn import_file(
         watch,
         summary: Summary::default(),
         unfinished: BTreeSet::new(),
-        refused: BTreeSet::new(),
+        reports: BTreeSet::new(),
         on_their_way: 0,
         next_line: from_line,
         stopped: None,
@@ -237,7 +252,9 @@ pub async fn import_file(
     let mut stop_at = None;
     loop {
         while !at_end && import.has_room() && !stop.is_cancelled() {
-            match reader.next() {
+            let read = reader.next();
+            import.warn(from_line, reader.take_warnings());
+            match read {
                 Some((line, _)) if line < from_line => {}
                 Some((line, row)) => import.begin(line, row, reader.lacks_currency()).await,
                 None => at_end = true,
@@ -278,25 +295,38 @@ impl<W: FnMut(Event<'_>)> Import<'_, W> {
     }
 
     fn has_room(&self) -> bool {
-        self.on_their_way + self.refused.len() < self.rows.rows_max()
+        self.on_their_way + self.reports.len() < self.rows.rows_max()
     }
 
     fn refuse(&mut self, line: u64, reason: String) {
         self.summary.bad += 1;
-        self.refused.insert((line, reason));
+        self.reports.insert((line, Report::Refused(reason)));
         self.report();
     }
 
-    /// Reports the refused rows before the first that has not ended.
+    /// Keeps what looks like a mistake, to be reported with its row.
+    fn warn(&mut self, from_line: u64, warnings: Vec<(u64, RowWarning)>) {
+        let warnings = warnings.into_iter().filter(|(line, _)| *line >= from_line);
+        self.reports.extend(warnings.map(|(line, warning)| (line, Report::Warned(warning.to_string()))));
+    }
+
+    /// Reports the rows before the first that has not ended.
     fn report(&mut self) {
         let all_before = self.unfinished.first().copied().unwrap_or(u64::MAX);
-        while let Some((line, reason)) = self.refused.pop_first() {
+        while let Some((line, report)) = self.reports.pop_first() {
             if line >= all_before {
-                self.refused.insert((line, reason));
+                self.reports.insert((line, report));
                 return;
             }
-            (self.watch)(Event::Refused { line, reason: &reason });
+            self.show_report(line, &report);
         }
+    }
+
+    fn show_report(&mut self, line: u64, report: &Report) {
+        (self.watch)(match report {
+            Report::Warned(reason) => Event::Warned { line, reason },
+            Report::Refused(reason) => Event::Refused { line, reason },
+        });
     }
 
     fn ended(&mut self, ended: Option<Result<(u64, RowResult), ControlError>>) {
@@ -328,8 +358,8 @@ impl<W: FnMut(Event<'_>)> Import<'_, W> {
     }
 
     fn outcome(mut self) -> Outcome {
-        for (line, reason) in std::mem::take(&mut self.refused) {
-            (self.watch)(Event::Refused { line, reason: &reason });
+        for (line, report) in std::mem::take(&mut self.reports) {
+            self.show_report(line, &report);
         }
         let line = self.unfinished.first().copied().unwrap_or(self.next_line);
         Outcome { summary: self.summary, stopped: self.stopped.map(|cause| Stopped { line, cause }) }

@@ -1,4 +1,4 @@
-//! Why a row of a catalogue file is refused, in words for the person who wrote the file.
+//! Why a row of a catalogue file is refused or looks like a mistake, in words for the person who wrote the file.
 //!
 //! Depends on `std`, `thiserror` and `domain`.
 
@@ -207,6 +207,20 @@ pub enum RowError {
     /// The file cannot be read further.
     #[error("the file cannot be read: {0}")]
     Input(#[from] io::Error),
+}
+
+/// What looks like a mistake in a row that can be taken all the same.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RowWarning {
+    /// Ids are compared with their capitals.
+    #[error("the id {id} differs only in capitals from one in line {first}; they are two products")]
+    OnlyCapitals {
+        /// The id.
+        id: String,
+        /// The line of the other one.
+        first: u64,
+    },
 }
 
 impl RowError {

@@ -6,7 +6,7 @@
 //! Depends on `csv`, `encoding_rs_io` and its neighbours.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, VecDeque, hash_map::Entry},
     fs::File,
     hash::BuildHasher,
     io::{self, BufRead, BufReader, Read, Seek},
@@ -22,7 +22,7 @@ use crate::{
     catalogue::{
         encoding,
         entry::Row,
-        error::RowError,
+        error::{RowError, RowWarning},
         foreign::{Export, Layout, Product, Program},
         lines::{Found, Lines},
         records::Records,
@@ -98,6 +98,9 @@ pub struct Reader<R> {
     source: Source<R>,
     /// The line of each id so far, by a hash of the id: a file may have millions.
     seen: HashMap<u64, u64, RandomState>,
+    /// The same of each id in small letters.
+    seen_in_small_letters: HashMap<u64, u64, RandomState>,
+    warnings: Vec<(u64, RowWarning)>,
     hasher: RandomState,
     ready: VecDeque<Item>,
     ended: bool,
@@ -183,6 +186,8 @@ impl<R: BufRead> Reader<R> {
         Self {
             source,
             seen: HashMap::with_hasher(hasher.clone()),
+            seen_in_small_letters: HashMap::with_hasher(hasher.clone()),
+            warnings: Vec::new(),
             hasher,
             ready: VecDeque::new(),
             ended: false,
@@ -215,6 +220,11 @@ impl<R: BufRead> Reader<R> {
     #[must_use]
     pub fn lacks_currency(&self) -> bool {
         self.lacks_currency
+    }
+
+    /// What looks like a mistake in the rows since the last call, with their lines.
+    pub fn take_warnings(&mut self) -> Vec<(u64, RowWarning)> {
+        std::mem::take(&mut self.warnings)
     }
 
     /// Reads on until at least one row is ready, or the file ends.
@@ -258,7 +268,7 @@ impl<R: BufRead> Reader<R> {
         self.ended = ended;
     }
 
-    /// Refuses a row that names an id of an earlier one.
+    /// Refuses a row that names an id of an earlier one, and warns of one with other capitals.
     fn first_of_its_id(&mut self, line: u64, row: Row) -> Result<Row, RowError> {
         let ids = match &row {
             Row::Product(entries) => entries.iter().map(|entry| entry.id.as_str()).collect(),
@@ -268,6 +278,17 @@ impl<R: BufRead> Reader<R> {
         for (id, hash) in ids.iter().zip(&hashes) {
             if let Some(&first) = self.seen.get(hash) {
                 return Err(RowError::IdTwice { id: (*id).into(), first });
+            }
+        }
+        for id in ids {
+            let hash = self.hasher.hash_one(id.to_ascii_lowercase());
+            match self.seen_in_small_letters.entry(hash) {
+                Entry::Vacant(unseen) => {
+                    unseen.insert(line);
+                }
+                Entry::Occupied(seen) => {
+                    self.warnings.push((line, RowWarning::OnlyCapitals { id: id.into(), first: *seen.get() }));
+                }
             }
         }
         self.seen.extend(hashes.into_iter().map(|hash| (hash, line)));

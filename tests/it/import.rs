@@ -24,10 +24,10 @@ async fn import_as(app: &TestApp, name: &str, text: &str, from_line: u64, dry_ru
     let terms = Terms { by: Editor::Admin(SellerId(0)), set_stock: SetStock::Always, dry_run };
     let source = Source { path: &path, options: Options::default(), from_line };
     let mut refused = Vec::new();
-    let watch = |event: Event<'_>| {
-        if let Event::Refused { line, reason } = event {
-            refused.push(format!("{line}: {reason}"));
-        }
+    let watch = |event: Event<'_>| match event {
+        Event::Refused { line, reason } => refused.push(format!("{line}: {reason}")),
+        Event::Warned { line, reason } => refused.push(format!("{line}: warning: {reason}")),
+        Event::Progress { .. } => {}
     };
     let mut rows = Rows::Here(LocalRows::new(app.shop.clone(), terms));
     let outcome = import_file(&mut rows, source, &CancellationToken::new(), watch).await.unwrap();
@@ -55,6 +55,34 @@ async fn a_refused_row_changes_nothing() {
     assert_eq!(page["name"], "Hoodie");
     let admin = app.user("admin", Role::Admin).await;
     assert_eq!(admin.get("/products/hood:A/inventory").await.expect(200)["on_hand"], 5);
+}
+
+#[tokio::test]
+async fn ids_that_differ_in_capitals_are_taken_with_a_warning() {
+    let app = TestApp::new().await;
+    let admin = app.user("admin", Role::Admin).await;
+    let file = "id,title\nmug-1,Mug\nMug-1,Another mug\nmug-1,Again\nMUG-1,A third\n";
+    let (summary, reported) = import(&app, "mugs.csv", file).await;
+    assert_eq!((summary.imported.changed, summary.bad), (3, 1));
+    assert_eq!(
+        reported,
+        [
+            "3: warning: the id Mug-1 differs only in capitals from one in line 2; they are two products",
+            "4: the id mug-1 is given twice in this file, first in line 2; this row is not taken",
+            "5: warning: the id MUG-1 differs only in capitals from one in line 2; they are two products",
+        ]
+    );
+    for (id, name) in [("mug-1", "Mug"), ("Mug-1", "Another mug"), ("MUG-1", "A third")] {
+        assert_eq!(admin.get(&format!("/products/{id}")).await.expect(200)["name"], name);
+    }
+    let (_, reported) = import_as(&app, "mugs.csv", file, 5, false).await;
+    assert_eq!(reported.len(), 1, "rows that are passed over are not reported: {reported:?}");
+    let variants = r#"{"id":"cap","title":"Cap","variants":[{"sku":"A"},{"sku":"a"}]}"#;
+    let (_, reported) = import(&app, "caps.jsonl", variants).await;
+    assert_eq!(
+        reported,
+        ["1: warning: the id cap:a differs only in capitals from one in line 1; they are two products"]
+    );
 }
 
 #[tokio::test]

@@ -183,7 +183,7 @@ async fn until(interrupted: impl Future<Output = ()>, work: impl Future<Output =
     }
 }
 
-/// A bar on a terminal, a line now and then elsewhere; refused rows on standard error.
+/// A bar on a terminal, a line now and then elsewhere; refused rows and warnings on standard error.
 struct Progress<'a> {
     path: &'a Path,
     bar: Option<ProgressBar>,
@@ -202,11 +202,13 @@ impl<'a> Progress<'a> {
 
     fn show(&mut self, event: Event<'_>) {
         let path = self.path.display();
+        let print = |line: u64, text: &str| match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{path}:{line}: {text}")),
+            None => eprintln!("{path}:{line}: {text}"),
+        };
         match (event, &self.bar) {
-            (Event::Refused { line, reason }, Some(bar)) => {
-                bar.suspend(|| eprintln!("{path}:{line}: {reason}"));
-            }
-            (Event::Refused { line, reason }, None) => eprintln!("{path}:{line}: {reason}"),
+            (Event::Refused { line, reason }, _) => print(line, reason),
+            (Event::Warned { line, reason }, _) => print(line, &format!("warning: {reason}")),
             (Event::Progress { bytes_read, bytes, .. }, Some(bar)) => {
                 bar.set_length(bytes);
                 bar.set_position(bytes_read);
