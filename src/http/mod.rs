@@ -32,6 +32,7 @@ mod reviews;
 mod route;
 mod routes;
 mod sellers;
+mod serve;
 mod stock;
 mod webhooks;
 
@@ -50,7 +51,11 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::{admission::Admission, metrics::Metrics, products::RenderedPages, routes::Routes};
-pub use self::{error::TYPE_BASE, health::Health, log_throttle::Throttle};
+pub use self::{
+    error::TYPE_BASE,
+    health::Health,
+    serve::{Drained, serve},
+};
 use crate::shop::Shop;
 
 /// The state shared by all handlers.

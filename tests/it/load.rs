@@ -11,10 +11,11 @@ use std::{
 };
 
 use souk::{
-    app::{demo, import::import_entries, serve::serve, tokens},
+    app::{demo, import::import_entries, tokens},
     catalogue::{demo::DemoCatalogue, entry::Entry},
     config::Config,
     domain::{ids::SellerId, product::Editor},
+    http::serve,
     shop::Shop,
     verify::history::{Answer, Call, History, Outcome},
 };

@@ -12,9 +12,9 @@ use axum::{
 use http_body_util::BodyExt;
 use serde_json::Value;
 use souk::{
-    app::serve::serve,
     clock::Clock,
     config::{Config, Limits},
+    http::serve,
 };
 use souk_gateway_sim::{Provider as Fake, Rule, Script, Webhook, router};
 use tokio::{net::TcpListener, task::JoinHandle};

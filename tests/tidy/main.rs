@@ -31,7 +31,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("search", &["actors", "storage", "domain"]),
     ("shop", &["search", "actors", "storage", "payments", "identity", "domain"]),
     ("http", &["shop", "domain"]),
-    ("app", &["http", "shop", "catalogue", "storage", "domain"]),
+    ("app", &["shop", "catalogue", "storage", "domain"]),
     ("verify", &["search", "actors", "storage", "payments", "domain"]),
     ("bin", &["app", "verify", "http", "shop", "catalogue", "identity", "storage", "domain"]),
 ];

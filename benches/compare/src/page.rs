@@ -4,7 +4,10 @@ use std::process::Command;
 
 use axum::{body::Body, http::Request, routing::get};
 use http_body_util::BodyExt;
-use souk::{app::serve::serve, config::Limits, http::Router};
+use souk::{
+    config::Limits,
+    http::{Router, serve},
+};
 use tower::ServiceExt;
 
 use crate::{

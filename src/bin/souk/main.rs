@@ -25,13 +25,12 @@ use souk::{
             server::{Control, ControlLimits},
         },
         demo,
-        serve::{Drained, serve},
         tokens,
     },
     catalogue::demo::DEMO_PRODUCTS_DEFAULT,
     config::{Config, LogFormat},
     domain::account::Role,
-    http,
+    http::{self, Drained},
     shop::{
         Shop,
         upkeep::{Backup, restore},
@@ -261,7 +260,7 @@ async fn run_shop(config: Config, options: Serve) -> Result<ExitCode> {
         health.stopping();
         tracing::info!("stopping: finishing the requests at work");
     };
-    let drained = serve(router, listener, &shop.config().limits, stop).await;
+    let drained = http::serve(router, listener, &shop.config().limits, stop).await;
     if drained == Drained::TimedOut {
         tracing::warn!("some requests did not finish in time");
     }

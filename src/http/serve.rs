@@ -3,10 +3,11 @@
 //! `axum::serve` installs no timer, so its header time-out never fires and a slow client could hold a connection for
 //! ever; hence hyper-util, with limits on connections, headers and streams.
 //!
-//! May depend on `http` and `config`.
+//! May depend on `config`.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use axum::Router;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
@@ -14,10 +15,8 @@ use hyper_util::{
 };
 use tokio::{net::TcpListener, sync::Semaphore};
 
-use crate::{
-    config::Limits,
-    http::{Router, Throttle},
-};
+use super::log_throttle::Throttle;
+use crate::config::Limits;
 
 /// How long to wait after the system could not give us a connection (no file descriptors), in milliseconds.
 const ACCEPT_PAUSE_MS: u64 = 50;
