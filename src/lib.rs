@@ -41,7 +41,14 @@
 //! # }
 //! ```
 //!
-//! [`Shop`] has everything that shoppers, sellers and operators can do; [`http::router`] serves it.
+//! [`Shop`] has everything that shoppers, sellers and operators can do.
+//! A program that embeds the shop takes `default-features = false`; the features are:
+//!
+//! - `http`: [`http`], the router and a server for it.
+//! - `stripe`: the adapter for Stripe. Without it, `payments.provider = "stripe"` is refused.
+//! - `cli`: what only the program `souk` needs. It implies `http` and `stripe`.
+//! - `jemalloc`: the program's allocator.
+//!
 //! The shop needs a tokio runtime with time enabled.
 //! Its arithmetic on money is checked; `overflow-checks = true` in the profile of the program that embeds it keeps the
 //! second line of defence that the shop's own profile has.
@@ -69,10 +76,12 @@ mod skipped;
 
 pub mod clock;
 pub mod config;
+#[cfg(feature = "stripe")]
 pub mod text_file;
 
 pub mod domain;
 
+#[cfg(feature = "cli")]
 pub mod catalogue;
 
 pub mod identity;
@@ -85,10 +94,13 @@ pub mod search;
 
 pub mod shop;
 
+#[cfg(feature = "http")]
 pub mod http;
 
+#[cfg(feature = "cli")]
 pub mod app;
 
+#[cfg(feature = "cli")]
 pub mod verify;
 
 pub use crate::{

@@ -1,13 +1,13 @@
-//! All that can be configured, with its defaults. Read in this order, later ones win: defaults, a TOML file,
-//! environment variables (`SOUK_DATA_DIR`, `SOUK_LIMITS__IN_FLIGHT_MAX` for `limits.in_flight_max`), flags.
+//! All that can be configured, with its defaults and bounds. The program reads it from a file and the environment.
 //!
 //! May depend on `text_file`.
 
+#[cfg(feature = "cli")]
+mod sources;
+
 use std::{
-    collections::BTreeMap,
-    ffi::OsString,
     net::{Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use secrecy::{ExposeSecret, SecretString};
@@ -16,8 +16,6 @@ use serde::{
     de::{DeserializeOwned, Error as _, IntoDeserializer, value},
 };
 use tracing::level_filters::LevelFilter;
-
-use crate::text_file;
 
 /// All that can be configured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -249,14 +247,12 @@ impl Default for Limits {
 /// The most event streams that may be configured: a semaphore has an end.
 const EVENT_STREAMS_MAX: usize = 1_000_000;
 
-/// What the names of environment variables with settings begin with, in either case.
-const VARIABLES: &str = "SOUK_";
-
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// A file or a variable cannot be read, names no setting, or has a value of another kind.
+    #[cfg(feature = "cli")]
     #[error("{origin}: {source}")]
     Source {
         /// The file's path, or the variable's name.
@@ -282,6 +278,12 @@ pub enum ConfigError {
         /// The part.
         directive: String,
     },
+    /// The adapter for the payment provider is not in this program.
+    #[error("payments.provider: {provider:?} needs the feature `stripe` of souk, which this program is built without")]
+    NoAdapter {
+        /// The provider.
+        provider: Provider,
+    },
     /// A value is out of bounds.
     #[error("{setting} must be {rule}")]
     Bounds {
@@ -292,65 +294,7 @@ pub enum ConfigError {
     },
 }
 
-/// A TOML file, read as every small text is.
-#[derive(Debug, Clone)]
-struct SettingsFile(PathBuf);
-
-impl ::config::Source for SettingsFile {
-    fn clone_into_box(&self) -> Box<dyn ::config::Source + Send + Sync> {
-        Box::new(self.clone())
-    }
-
-    fn collect(&self) -> Result<::config::Map<String, ::config::Value>, ::config::ConfigError> {
-        let name = self.0.display().to_string();
-        let text =
-            text_file::read(&self.0).map_err(|error| ::config::ConfigError::Message(format!("{name}: {error}")))?;
-        let parsed = ::config::Format::parse(&::config::FileFormat::Toml, Some(&name), &text);
-        parsed.map_err(|cause| ::config::ConfigError::FileParse { uri: Some(name), cause })
-    }
-}
-
 impl Config {
-    /// Reads the configuration from a file, if one is named, and the environment.
-    ///
-    /// # Errors
-    /// [`ConfigError`] names the value that cannot be used.
-    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
-        // A name or a value that is not Unicode is shown with replacements; no setting has one.
-        let lossy = |text: OsString| text.to_string_lossy().into_owned();
-        let variables = std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value)));
-        Self::from_sources(file, variables.collect())
-    }
-
-    fn from_sources(file: Option<&Path>, variables: BTreeMap<String, String>) -> Result<Self, ConfigError> {
-        let at = |origin: &str| {
-            let origin = origin.to_owned();
-            move |source| ConfigError::Source { origin, source: Box::new(source) }
-        };
-        let defaults = ::config::Config::try_from(&Self::default()).map_err(at("defaults"))?;
-        let mut sources = ::config::Config::builder().add_source(defaults);
-        if let Some(file) = file {
-            sources = sources.add_source(SettingsFile(file.to_owned()));
-            parse(&sources).map_err(at(&file.display().to_string()))?;
-        }
-        let ours = variables.into_iter().filter(|(name, _)| name.to_ascii_uppercase().starts_with(VARIABLES));
-        // One after the other, so that an error can say which of them is wrong.
-        for (name, value) in ours {
-            let variable = ::config::Environment::with_prefix("SOUK").source(Some([(name.clone(), value)].into()));
-            sources = sources.add_source(variable.prefix_separator("_").separator("__").try_parsing(true));
-            parse(&sources).map_err(at(&name))?;
-        }
-        let config = parse(&sources).map_err(at("settings"))?;
-        config.check()?;
-        Ok(config)
-    }
-
-    /// All settings with their values, as a file that [`Config::load`] reads.
-    #[must_use]
-    pub fn to_toml(&self) -> String {
-        toml::to_string(self).unwrap_or_default()
-    }
-
     /// Holds the values against their bounds.
     ///
     /// # Errors
@@ -390,6 +334,9 @@ impl Config {
 impl Payments {
     /// A setting that the provider needs is given, and none that it would ignore.
     fn check(&self) -> Result<(), ConfigError> {
+        if cfg!(not(feature = "stripe")) && self.provider != Provider::Simulated {
+            return Err(ConfigError::NoAdapter { provider: self.provider });
+        }
         let (simulated, stripe) = (self.provider == Provider::Simulated, self.provider == Provider::Stripe);
         let ignored = "left out: the built-in simulated provider has no use for it";
         let rules = [
@@ -419,11 +366,6 @@ impl Payments {
         check_url("payments.url", self.url.as_deref())?;
         check_url("payments.return_url", self.return_url.as_deref())
     }
-}
-
-/// All sources so far, as a configuration whose bounds are not checked yet.
-fn parse(sources: &::config::ConfigBuilder<::config::builder::DefaultState>) -> Result<Config, ::config::ConfigError> {
-    sources.clone().build()?.try_deserialize()
 }
 
 /// The address of a web server begins with its scheme. A host and port alone is the usual mistake.
@@ -456,5 +398,5 @@ fn one_of<'de, T: DeserializeOwned, D: Deserializer<'de>>(deserializer: D) -> Re
     T::deserialize(name).map_err(D::Error::custom)
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "cli"))]
 mod tests;

@@ -1,5 +1,7 @@
 //! Settings from their sources, and those that are refused.
 
+use std::collections::BTreeMap;
+
 use super::*;
 
 fn environment(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {

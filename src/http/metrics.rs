@@ -11,13 +11,13 @@ use axum::{
 };
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text::encode},
-    metrics::{counter::ConstCounter, family::Family, gauge::ConstGauge, histogram::Histogram},
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, NoLabelSet, text::encode},
+    metrics::{MetricType, counter::ConstCounter, family::Family, gauge::ConstGauge, histogram::Histogram},
     registry::Registry,
 };
 
 use super::{App, admission::Admission, bodies::ProblemBody, error::Problem};
-use crate::shop::{Call, CallOutcome, Shop, StorageStatus};
+use crate::shop::{Call, CallMetrics, CallOutcome, Shop, StorageStatus};
 
 /// The upper bounds of the request histogram, in seconds: around the usual times of a read, a write and a login.
 const BUCKETS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
@@ -121,11 +121,28 @@ impl Collector for Gauges {
             let metric = ConstCounter::new(provider.calls.seconds(call));
             metric.encode(encoder.encode_descriptor(&name, help, None, metric.metric_type())?)?;
         }
-        let (durations, help) = (provider.calls.durations(), "How long requests to the payment provider took");
-        let name = "provider_request_duration_seconds";
-        durations.encode(encoder.encode_descriptor(name, help, None, durations.metric_type())?)?;
-        Ok(())
+        provider_durations(&provider.calls, encoder)
     }
+}
+
+#[derive(Debug, Clone, EncodeLabelSet)]
+struct CallLabels {
+    call: &'static str,
+}
+
+fn provider_durations(calls: &CallMetrics, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+    let (name, help) = ("provider_request_duration_seconds", "How long requests to the payment provider took");
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+    for call in Call::ALL {
+        let durations = calls.durations(call);
+        let count = durations.iter().map(|(_, calls)| calls).sum();
+        if count > 0 {
+            let labels = CallLabels { call: call.as_str() };
+            let mut histogram = metric.encode_family(&labels)?;
+            histogram.encode_histogram::<NoLabelSet>(calls.seconds(call), count, &durations, None)?;
+        }
+    }
+    Ok(())
 }
 
 /// The resident memory of the process on Linux, in bytes; 0 elsewhere.

@@ -14,13 +14,10 @@ use std::{
 };
 
 use futures::FutureExt;
-use prometheus_client::{
-    encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family, histogram::Histogram},
-};
 use tokio::time::Instant;
 
 pub use super::breaker::BreakerState;
+pub use super::calls::{Call, CallMetrics, CallOutcome};
 use super::{
     AmountRefused, Answer, Booked, Gateway, Notice, NoticeRefused, Payment, PaymentsPage, Repayment, Unknown,
     breaker::{Breaker, Permit},
@@ -31,122 +28,6 @@ use crate::domain::{
     money::Money,
     order::{PaymentState, RefundState},
 };
-
-/// Upper bounds of the histogram of calls, in seconds: from a provider next door to the longest that one answer is
-/// waited for.
-const BUCKETS: [f64; 10] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-
-/// The methods of [`Gateway`] that call the provider.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say it")]
-pub enum Call {
-    Pay,
-    Find,
-    Capture,
-    Void,
-    Refund,
-    List,
-}
-
-impl Call {
-    /// All of them.
-    pub const ALL: [Self; 6] = [Self::Pay, Self::Find, Self::Capture, Self::Void, Self::Refund, Self::List];
-
-    /// Its name in metrics.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pay => "pay",
-            Self::Find => "find",
-            Self::Capture => "capture",
-            Self::Void => "void",
-            Self::Refund => "refund",
-            Self::List => "books",
-        }
-    }
-}
-
-/// How a call ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say it")]
-pub enum CallOutcome {
-    /// A definite answer.
-    Ok,
-    /// An unknown one, a call that was dropped, or one that panicked.
-    Unknown,
-    /// The breaker refused the call.
-    Refused,
-}
-
-impl CallOutcome {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Ok, Self::Unknown, Self::Refused];
-
-    /// Its name in metrics.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Unknown => "unknown",
-            Self::Refused => "refused",
-        }
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RequestLabels {
-    call: &'static str,
-    outcome: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CallLabels {
-    call: &'static str,
-}
-
-/// What the guard counts. Refused calls take no time. Cheap to clone: clones share the counters.
-#[derive(Debug, Clone)]
-pub struct CallMetrics {
-    requests: Family<RequestLabels, Counter>,
-    seconds: Family<CallLabels, Counter<f64, AtomicU64>>,
-    durations: Family<CallLabels, Histogram, fn() -> Histogram>,
-}
-
-impl CallMetrics {
-    fn new() -> Self {
-        let durations = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> Histogram);
-        Self { requests: Family::default(), seconds: Family::default(), durations }
-    }
-
-    fn count(&self, call: Call, outcome: CallOutcome) {
-        let labels = RequestLabels { call: call.as_str(), outcome: outcome.as_str() };
-        self.requests.get_or_create(&labels).inc();
-    }
-
-    fn observe(&self, call: Call, took: Duration) {
-        let labels = CallLabels { call: call.as_str() };
-        self.seconds.get_or_create(&labels).inc_by(took.as_secs_f64());
-        self.durations.get_or_create(&labels).observe(took.as_secs_f64());
-    }
-
-    /// How many calls ended so.
-    #[must_use]
-    pub fn requests(&self, call: Call, outcome: CallOutcome) -> u64 {
-        self.requests.get_or_create(&RequestLabels { call: call.as_str(), outcome: outcome.as_str() }).get()
-    }
-
-    /// How long the calls of this method took in all, in seconds.
-    #[must_use]
-    pub fn seconds(&self, call: Call) -> f64 {
-        self.seconds.get_or_create(&CallLabels { call: call.as_str() }).get()
-    }
-
-    /// The histogram of how long calls took, by method.
-    #[must_use]
-    pub fn durations(&self) -> impl prometheus_client::encoding::EncodeMetric {
-        self.durations.clone()
-    }
-}
 
 /// The state of a guard.
 #[derive(Debug, Clone)]
@@ -196,7 +77,7 @@ impl Guarded {
     /// This provider, guarded.
     #[must_use]
     pub fn new(gateway: Arc<dyn Gateway>) -> Self {
-        Self { gateway, breaker: Breaker::new(), in_flight: AtomicU64::new(0), calls: CallMetrics::new() }
+        Self { gateway, breaker: Breaker::new(), in_flight: AtomicU64::new(0), calls: CallMetrics::default() }
     }
 
     /// The state of the breaker, and the counts so far.

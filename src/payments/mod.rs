@@ -8,11 +8,15 @@
 //! May depend on `domain`; knows nothing of actors.
 
 mod breaker;
+mod calls;
+#[cfg(feature = "stripe")]
 mod client;
 pub mod fake_provider;
 mod free;
 pub mod guard;
+#[cfg(feature = "stripe")]
 pub mod signature;
+#[cfg(feature = "stripe")]
 pub mod stripe;
 
 use std::fmt;
@@ -20,6 +24,7 @@ use std::fmt;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "stripe")]
 pub use self::client::ClientError;
 pub use crate::domain::unmatched_notices::Subject as NoticeSubject;
 use crate::domain::{

@@ -30,6 +30,8 @@ pub mod stock;
 mod store_identity;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "stripe")]
+mod stripe;
 pub mod upkeep;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -53,7 +55,7 @@ use crate::{
     config::{Config, ConfigError},
     identity::{Identity, IdentityError},
     payments::{
-        ClientError, Gateway,
+        Gateway,
         guard::{GatewayFigures, Guarded},
     },
     search::{IndexProjection, Search},
@@ -73,7 +75,7 @@ pub use crate::{
     payments::{
         AmountRefused,
         fake_provider::LedgerError,
-        guard::{Call, CallOutcome},
+        guard::{Call, CallMetrics, CallOutcome},
     },
     search::{CategoryCount, Hit, SearchError, SearchPage, SearchRequest, Sort, Status as SearchStatus},
     storage::Status as StorageStatus,
@@ -193,8 +195,9 @@ pub enum OpenShopError {
         file: PathBuf,
     },
     /// The payment provider cannot be asked.
+    #[cfg(feature = "stripe")]
     #[error("the payment provider: {0}")]
-    Gateway(#[from] ClientError),
+    Gateway(#[from] crate::payments::ClientError),
     /// A secret cannot be read.
     #[error("the secret in {}: {source}", file.display())]
     Secret {

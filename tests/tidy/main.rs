@@ -40,12 +40,13 @@ const LAYERS: &[(&str, &[&str])] = &[
 const LEAVES: [&str; 3] = ["clock", "config", "text_file"];
 
 /// Which rooms or files alone may name a library.
-const LIBRARIES: [(&str, &str); 10] = [
+const LIBRARIES: [(&str, &str); 11] = [
     ("sled", "storage/state.rs"),
     ("bincode", "storage/codec.rs"),
     ("tantivy", "search/"),
     ("axum", "http/"),
     ("utoipa", "http/"),
+    ("prometheus_client", "http/"),
     ("ractor", "actors/"),
     ("jsonwebtoken", "identity/"),
     ("argon2", "identity/"),
