@@ -133,11 +133,11 @@ impl Curve {
     async fn point(&mut self, shop: &Shop, directory: &Path, size: u64, products: usize) {
         // Tokens from before the last step have expired.
         let buyers = Buyers::of(shop).await;
-        shop.journal().checkpoint().await.expect("a checkpoint");
+        souk::internals::journal(shop).checkpoint().await.expect("a checkpoint");
         let mut turns = [const { Vec::new() }; MEASURED.len()];
         for turn in 0..TURNS {
             // Products that the shop's own inventories do not know, because two writers must not share a stream.
-            let hot = HotProduct::beside(shop.journal().clone(), format!("grown-{size}-")).await;
+            let hot = HotProduct::beside(souk::internals::journal(shop).clone(), format!("grown-{size}-")).await;
             let before = support::processor_seconds();
             let row = measure(&hot, BUYERS, turn).await;
             turns[0].push(Figure::since(before, (row.per_second, row.latencies)));

@@ -7,7 +7,7 @@ mod support;
 
 use std::time::Instant;
 
-use souk::storage::{Append, Journal, JournalConfig, Stream};
+use souk::internals::storage::{Append, Journal, JournalConfig, Stream};
 
 const RECORDS: u64 = 1_000_000;
 const STREAMS: u64 = 50_000;

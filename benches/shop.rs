@@ -8,9 +8,8 @@ use std::time::Instant;
 
 use futures::{StreamExt, stream};
 use souk::{
-    app::demo,
     domain::{cart::Line, ids::UserId},
-    identity::Principal,
+    internals::{app::demo, identity::Principal},
     shop::Shop,
 };
 use support::{buyers::Buyers, resident_megabytes};
@@ -69,6 +68,6 @@ async fn memory(shop: &Shop) {
     println!("            after the load: {} MB", resident_megabytes());
     let idle = shop.config().limits.idle_ms_max + 5_000;
     tokio::time::sleep(std::time::Duration::from_millis(idle)).await;
-    let _ = shop.journal().checkpoint().await;
+    let _ = souk::internals::journal(shop).checkpoint().await;
     println!("Result:     at rest: {} MB; live: {:?}", resident_megabytes(), shop.live_entities());
 }

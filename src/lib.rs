@@ -77,20 +77,20 @@ mod skipped;
 pub mod clock;
 pub mod config;
 #[cfg(feature = "stripe")]
-pub mod text_file;
+mod text_file;
 
 pub mod domain;
 
 #[cfg(feature = "cli")]
-pub mod catalogue;
+mod catalogue;
 
-pub mod identity;
+mod identity;
 pub mod payments;
-pub mod storage;
+mod storage;
 
-pub mod actors;
+mod actors;
 
-pub mod search;
+mod search;
 
 pub mod shop;
 
@@ -98,10 +98,14 @@ pub mod shop;
 pub mod http;
 
 #[cfg(feature = "cli")]
-pub mod app;
+mod app;
 
 #[cfg(feature = "cli")]
-pub mod verify;
+mod verify;
+
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals;
 
 pub use crate::{
     clock::Clock,

@@ -3,18 +3,20 @@
 use std::sync::Arc;
 
 use souk::{
-    actors::{
-        directory::{Directory, DirectoryLimits},
-        reply::AskError,
-        root::{Child, Root},
-    },
     clock::Clock,
     domain::{
         entity::Timestamp,
         ids::{OrderId, ProductId, UserId},
         inventory::{Command, HOLDS_MAX, Inventory, Rejection},
     },
-    storage::{Journal, JournalConfig},
+    internals::{
+        actors::{
+            directory::{Directory, DirectoryLimits},
+            reply::AskError,
+            root::{Child, Root},
+        },
+        storage::{Journal, JournalConfig},
+    },
 };
 use tempfile::TempDir;
 

@@ -14,10 +14,12 @@ use std::{
 };
 
 use souk::{
-    app::import::import_entries,
-    catalogue::{demo::DemoCatalogue, entry::Entry},
     config::Config,
     domain::{ids::SellerId, product::Editor},
+    internals::{
+        app::import::import_entries,
+        catalogue::{demo::DemoCatalogue, entry::Entry},
+    },
     shop::Shop,
 };
 use tempfile::TempDir;
@@ -73,9 +75,7 @@ pub(crate) async fn import(shop: &Shop, entries: impl Iterator<Item = Entry>) {
     let began = Instant::now();
     let imported = import_entries(shop, entries, Editor::Admin(SellerId(0))).await.expect("the catalogue is imported");
     let rate = imported.changed as f64 / began.elapsed().as_secs_f64();
-    for progress in shop.progress() {
-        progress.catch_up(CATCH_UP).await;
-    }
+    shop.catch_up(CATCH_UP).await;
     let seconds = began.elapsed().as_secs_f64();
     println!(
         "            {} entries imported, {rate:.0}/s; lists and search had them after {seconds:.1} s",

@@ -13,15 +13,18 @@ use std::{
 
 use futures::{StreamExt, stream};
 use souk::{
-    actors::records::{EVENT_VERSION, Header, SNAPSHOT_VERSION, encode_event, encode_snapshot},
     domain::{
         entity::{Entity, EntityId, Timestamp},
         ids::{OrderId, SellerId, UserId},
         money::{Currency, Money},
         order::{Address, CaptureMode, Command, Line, Order, PaymentState, Placement, Status, StockAnswer, Tracking},
     },
+    internals::{
+        self,
+        actors::records::{EVENT_VERSION, Header, SNAPSHOT_VERSION, encode_event, encode_snapshot},
+        storage::{Append, Snapshot, Stream},
+    },
     shop::Shop,
-    storage::{Append, Snapshot, Stream},
 };
 use tokio::sync::oneshot;
 
@@ -42,25 +45,23 @@ pub(crate) async fn write(shop: &Shop, from: u64, to: u64, products: usize) {
     let began = Instant::now();
     stream::iter(from..to).for_each_concurrent(AT_ONCE, |number| write_one(shop, number, products)).await;
     let rate = (to - from) as f64 / began.elapsed().as_secs_f64();
-    for progress in shop.progress() {
-        progress.catch_up(CATCH_UP).await;
-    }
+    shop.catch_up(CATCH_UP).await;
     let seconds = began.elapsed().as_secs_f64();
     println!("            {} past orders written, {rate:.0}/s; the lists had them after {seconds:.1} s", to - from);
 }
 
 async fn write_one(shop: &Shop, number: u64, products: usize) {
-    let hash = |what: &str, number: u64| shop.identity().hash_u128(what, &[&number.to_be_bytes()]);
+    let hash = |what: &str, number: u64| internals::identity(shop).hash_u128(what, &[&number.to_be_bytes()]);
     let id = OrderId(hash("past-order", number));
     let placement = placement(number, UserId(hash("past-customer", number / ORDERS_A_CUSTOMER)), products);
     let (events, state) = live(placement, Timestamp(FIRST_MS + number * 1_000));
     let stream = Stream::new(Order::KIND as u8, &id.to_key());
-    let (lease, loaded) = shop.journal().activate(&stream).await.expect("a lease");
+    let (lease, loaded) = internals::journal(shop).activate(&stream).await.expect("a lease");
     assert_eq!(loaded.sequence(), 0, "it is new");
     let (sender, durable) = oneshot::channel();
     let (mut sender, last) = (Some(sender), events.len());
     for (sequence, payload) in (1..).zip(events) {
-        let slot = shop.journal().reserve().await.expect("a place");
+        let slot = internals::journal(shop).reserve().await.expect("a place");
         let append = Append { sequence, version: EVENT_VERSION, payload };
         let sender = if sequence == last as u64 { sender.take() } else { None };
         slot.append(&lease, append, move |appended| {
@@ -71,7 +72,7 @@ async fn write_one(shop: &Shop, number: u64, products: usize) {
     }
     durable.await.expect("it is durable");
     let snapshot = Snapshot { sequence: last as u64, version: SNAPSHOT_VERSION, bytes: state.into() };
-    shop.journal().offer_snapshot(&stream, snapshot);
+    internals::journal(shop).offer_snapshot(&stream, snapshot);
 }
 
 fn placement(number: u64, customer: UserId, products: usize) -> Placement {

@@ -11,13 +11,13 @@ mod breaker;
 mod calls;
 #[cfg(feature = "stripe")]
 mod client;
-pub mod fake_provider;
+pub(crate) mod fake_provider;
 mod free;
-pub mod guard;
+pub(crate) mod guard;
 #[cfg(feature = "stripe")]
-pub mod signature;
+pub(crate) mod signature;
 #[cfg(feature = "stripe")]
-pub mod stripe;
+pub(crate) mod stripe;
 
 use std::fmt;
 

@@ -47,23 +47,21 @@ use crate::{
     actors::{
         directory::DirectoryLimits,
         drive::DriveLimits,
-        follower::{CaughtUp, Progress},
+        follower::Progress,
         projection::{Projection, ProjectionFault},
         runtime::{ReadModel, Runtime, RuntimeParts},
     },
     clock::Clock,
     config::{Config, ConfigError},
-    identity::{Identity, IdentityError},
-    payments::{
-        Gateway,
-        guard::{GatewayFigures, Guarded},
-    },
+    identity::Identity,
+    payments::{Gateway, guard::Guarded},
     search::{IndexProjection, Search},
-    storage::{Journal, OpenError, Position},
+    storage::{Journal, Position},
 };
 pub use crate::{
     actors::{
         erasure::Finished,
+        follower::CaughtUp,
         reconciler::{Pass, Reconciled},
         reply::{Effect, NotDelivered},
     },
@@ -71,14 +69,19 @@ pub use crate::{
         cursor::{Cursor, InvalidCursor},
         order::Stage,
     },
-    identity::{Principal, passwords::PasswordError},
+    identity::{
+        IdentityError, Issued, Principal, TokenError, email::InvalidEmail, keys::KeyError, passwords::PasswordError,
+    },
     payments::{
         AmountRefused,
         fake_provider::LedgerError,
-        guard::{Call, CallMetrics, CallOutcome},
+        guard::{BreakerState, Call, CallMetrics, CallOutcome, GatewayFigures},
     },
-    search::{CategoryCount, Hit, SearchError, SearchPage, SearchRequest, Sort, Status as SearchStatus},
-    storage::Status as StorageStatus,
+    search::{
+        CategoryCount, Hit, OpenError as SearchOpenError, SearchError, SearchPage, SearchRequest, Sort,
+        Status as SearchStatus,
+    },
+    storage::{Compacted, CopyProgress, Fault as StorageFault, OpenError as StorageOpenError, Status as StorageStatus},
 };
 
 /// The least time between two commits of the lists while nobody waits for them, in milliseconds: most orders come and
@@ -123,7 +126,7 @@ pub enum OpenShopError {
     },
     /// The storage refuses.
     #[error(transparent)]
-    Storage(#[from] OpenError),
+    Storage(#[from] StorageOpenError),
     /// The keys cannot be used.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -211,7 +214,7 @@ pub enum OpenShopError {
     TooManySecrets,
     /// The search index cannot even be made.
     #[error(transparent)]
-    Search(#[from] crate::search::OpenError),
+    Search(#[from] SearchOpenError),
     /// The actors do not start.
     #[error("the actors do not start: {0}")]
     Actors(String),
@@ -367,21 +370,43 @@ impl Shop {
         &self.0.clock
     }
 
-    /// The journal, for figures and its status.
+    /// Whether the storage takes writes.
     #[must_use]
-    pub fn journal(&self) -> &Journal {
+    pub fn storage_status(&self) -> StorageStatus {
+        self.0.journal.status()
+    }
+
+    /// Completes when the storage has failed: a write or a sync of the disk went wrong, nothing is written any more, and
+    /// the shop must be opened anew. Never completes otherwise.
+    pub async fn storage_failed(&self) {
+        let mut status = self.0.journal.watch_status();
+        if status.wait_for(|status| matches!(status, StorageStatus::Failed(_))).await.is_err() {
+            std::future::pending().await
+        }
+    }
+
+    #[cfg(any(feature = "http", feature = "internals"))]
+    pub(crate) fn journal(&self) -> &Journal {
         &self.0.journal
     }
 
-    /// Tokens and keys.
-    #[must_use]
-    pub fn identity(&self) -> &Identity {
+    #[cfg(any(feature = "http", feature = "internals"))]
+    pub(crate) fn identity(&self) -> &Identity {
         &self.0.identity
     }
 
+    /// Waits, at most `timeout`, until the lists and the search index contain everything that is durable now, so that a
+    /// product that was just listed is found.
+    pub async fn catch_up(&self, timeout: Duration) -> CaughtUp {
+        let [lists, search] = self.progress();
+        match tokio::join!(lists.catch_up(timeout), search.catch_up(timeout)) {
+            (CaughtUp::Yes, CaughtUp::Yes) => CaughtUp::Yes,
+            _ => CaughtUp::No,
+        }
+    }
+
     /// How far the read models have come: lists, search.
-    #[must_use]
-    pub fn progress(&self) -> [&Progress; 2] {
+    pub(crate) fn progress(&self) -> [&Progress; 2] {
         [&self.0.runtime.lists_progress, &self.0.search_progress]
     }
 

@@ -378,10 +378,7 @@ impl Shop {
     }
 
     /// Notifies of changes of an order; read the order after each.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`], also for somebody else's order.
-    pub async fn follow_order(&self, who: &Principal, id: OrderId) -> Result<Subscription<Order>, Error> {
+    pub(crate) async fn follow_order(&self, who: &Principal, id: OrderId) -> Result<Subscription<Order>, Error> {
         let subscription = self.0.runtime.entities.orders.subscribe(&id);
         self.order(who, id).await?;
         Ok(subscription)

@@ -5,7 +5,6 @@
 use std::sync::Arc;
 
 use super::{CategoryCount, Error, SearchPage, SearchRequest, SearchStatus, Shop};
-use crate::search::Search;
 
 impl Shop {
     /// Finds a page of products. Changes of the catalogue are found after `limits.search_commit_ms_min` at the latest.
@@ -43,9 +42,8 @@ impl Shop {
         }
     }
 
-    /// The index itself, for measurements without the shop.
-    #[must_use]
-    pub fn search_index(&self) -> &Search {
+    #[cfg(feature = "internals")]
+    pub(crate) fn search_index(&self) -> &crate::search::Search {
         &self.0.search
     }
 }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use souk::verify::{self, Source, Subject};
+use souk::internals::verify::{self, Source, Subject};
 use tempfile::TempDir;
 
 use crate::{

@@ -17,7 +17,7 @@ use std::{
 };
 
 use secrecy::SecretString;
-use souk::verify::{self, Access, Login, Source, Subject, history::Call};
+use souk::internals::verify::{self, Access, Login, Source, Subject, history::Call};
 use tokio::task::JoinHandle;
 
 use crate::{

@@ -22,7 +22,7 @@ use std::{
 use reqwest::Method;
 use secrecy::SecretString;
 use serde_json::Value;
-use souk::verify::{self, Access, Invariant, Login, Source, Subject, history::Call};
+use souk::internals::verify::{self, Access, Invariant, Login, Source, Subject, history::Call};
 
 use crate::{
     Figure, Length, Outcome, Skipped,

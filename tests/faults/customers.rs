@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use souk::verify::history::{Answer, Call, Outcome};
+use souk::internals::verify::history::{Answer, Call, Outcome};
 
 use crate::recorded::{Person, World};
 

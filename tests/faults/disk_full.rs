@@ -16,7 +16,7 @@ use std::{
 
 use reqwest::Client;
 use serde_json::{Value, json};
-use souk::verify::{self, Invariant, Source, Subject};
+use souk::internals::verify::{self, Invariant, Source, Subject};
 use tokio::time::sleep;
 
 use crate::{

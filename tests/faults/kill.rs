@@ -18,7 +18,7 @@ use std::{
 };
 
 use secrecy::SecretString;
-use souk::verify::{
+use souk::internals::verify::{
     self, Access, Invariant, Login, Report, Source, Subject,
     history::{Answer, Call, Outcome, Payment},
 };

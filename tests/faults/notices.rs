@@ -22,8 +22,10 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use souk::{
     domain::entity::Timestamp,
-    payments::signature::sign,
-    verify::{self, Access, Login, Source, Subject},
+    internals::{
+        signature::sign,
+        verify::{self, Access, Login, Source, Subject},
+    },
 };
 use souk_gateway_sim::{Effect, Line, Mischief, Rule};
 

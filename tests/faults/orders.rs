@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use souk::verify::history::{Answer, Call, Outcome};
+use souk::internals::verify::history::{Answer, Call, Outcome};
 
 use crate::{
     gateway::{answer, read},

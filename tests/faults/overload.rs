@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use souk::verify::{self, Source, Subject};
+use souk::internals::verify::{self, Source, Subject};
 use souk_load::{Arrivals, Kind, Plan, Protocol, Report, Scenario};
 
 use crate::{

@@ -26,14 +26,16 @@ use parking_lot::Mutex;
 use reqwest::Method;
 use serde_json::{Value, json};
 use souk::{
-    actors::records::{EVENT_VERSION, Header, encode_event},
     domain::{
         entity::{Entity, EntityId, Timestamp},
         ids::{OrderId, ProductId},
         inventory::{Event, Inventory},
     },
-    storage::{Append, Journal, JournalConfig, Stream},
-    verify::{self, Source, Subject, history::Call},
+    internals::{
+        actors::records::{EVENT_VERSION, Header, encode_event},
+        storage::{Append, Journal, JournalConfig, Stream},
+        verify::{self, Source, Subject, history::Call},
+    },
 };
 use tokio::sync::oneshot;
 

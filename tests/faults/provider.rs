@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use futures::{StreamExt, stream};
 use secrecy::SecretString;
 use serde_json::Value;
-use souk::verify::{self, Access, Invariant, Login, Source, Subject};
+use souk::internals::verify::{self, Access, Invariant, Login, Source, Subject};
 use souk_gateway_sim::{Effect, Fault, Line, Operation, Rule};
 use tokio::task::JoinHandle;
 

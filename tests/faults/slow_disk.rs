@@ -17,7 +17,7 @@ use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
-use souk::verify::{self, Source, Subject};
+use souk::internals::verify::{self, Source, Subject};
 use tokio::{task::JoinSet, time::sleep};
 
 use crate::{

@@ -4,12 +4,12 @@ use std::{os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
 
 use serde_json::{Value, json};
 use souk::{
-    app::control::{
+    domain::{account::Role, product::Details},
+    internals::app::control::{
         Request, Upkeep,
         client::{Connection, ControlError},
         server::{Control, ControlLimits},
     },
-    domain::{account::Role, product::Details},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

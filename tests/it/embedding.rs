@@ -66,7 +66,7 @@ async fn a_dropped_shop_frees_its_directory_and_keeps_what_was_acknowledged() {
         clone.principal("asha@example.com").await.unwrap();
         assert!(matches!(
             Shop::open(config(&directory)).await,
-            Err(OpenShopError::Storage(souk::storage::OpenError::Locked(_)))
+            Err(OpenShopError::Storage(souk::internals::storage::OpenError::Locked(_)))
         ));
         drop(clone);
     }

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use serde_json::{Value, json};
-use souk::{clock::Clock, config::Config, domain::account::Role, storage::Journal};
+use souk::{clock::Clock, config::Config, domain::account::Role, internals::storage::Journal};
 
 use crate::support::{Client, PASSWORD, TestApp};
 
@@ -62,7 +62,7 @@ async fn look_for_the_canary(journal: &Journal) -> Found {
         let in_snapshot = loaded.snapshot.iter().any(|snapshot| holds(&snapshot.bytes));
         found.states += usize::from(in_snapshot || loaded.records.iter().any(|record| holds(&record.payload)));
     }
-    let entries = journal.read_models().scan(souk::actors::lists::NAME, &[], None, usize::MAX).unwrap();
+    let entries = journal.read_models().scan(souk::internals::actors::lists::NAME, &[], None, usize::MAX).unwrap();
     found.entries = entries.iter().filter(|(key, value)| holds(key) || holds(value)).count();
     found
 }
@@ -132,7 +132,7 @@ async fn a_customer_is_erased_and_accounting_data_stays() {
     let before = seller.get(&format!("/orders/{bought}")).await.expect(200);
     let payments = seller.get(&format!("/orders/{bought}/payments")).await.expect(200);
     app.caught_up().await;
-    let found = look_for_the_canary(app.shop.journal()).await;
+    let found = look_for_the_canary(souk::internals::journal(&app.shop)).await;
     assert!(found.states >= 4 && found.entries >= 1, "account, two orders, review: {found:?}");
 
     erase(&client, "a wrong password").await.problem(401, "wrong-credentials");
@@ -164,13 +164,13 @@ async fn a_customer_is_erased_and_accounting_data_stays() {
     assert_eq!(rating, &json!({"average": 2.0, "count": 1}));
 
     app.caught_up().await;
-    let left = look_for_the_canary(app.shop.journal()).await;
+    let left = look_for_the_canary(souk::internals::journal(&app.shop)).await;
     assert_eq!((left.states, left.entries), (0, 0));
     assert!(left.records >= found.states, "the log has not been compacted, and the search finds what is there");
 
     let app = app.restart().await;
     app.again(&client).get("/cart").await.problem(401, "unauthorized");
-    let left = look_for_the_canary(app.shop.journal()).await;
+    let left = look_for_the_canary(souk::internals::journal(&app.shop)).await;
     assert_eq!((left.states, left.entries), (0, 0));
 
     // The log loses the customer's data with its segments, and the base that replaces them does not contain it.
@@ -196,7 +196,7 @@ async fn a_customer_who_was_a_seller_loses_the_sellers_name() {
     app.anonymous().get(&path).await.problem(404, "not-found");
     admin.put(&path, &json!({"name": CANARY})).await.problem(404, "not-found");
     app.caught_up().await;
-    let left = look_for_the_canary(app.shop.journal()).await;
+    let left = look_for_the_canary(souk::internals::journal(&app.shop)).await;
     assert_eq!((left.states, left.entries), (0, 0));
     let app = app.restart().await;
     app.anonymous().get(&path).await.problem(404, "not-found");

@@ -4,9 +4,11 @@ use std::path::Path;
 
 use serde_json::json;
 use souk::{
-    app::import::{Event, LocalRows, Rows, Source, Summary, import_file},
-    catalogue::read::Options,
     domain::{account::Role, ids::SellerId, product::Editor},
+    internals::{
+        app::import::{Event, LocalRows, Rows, Source, Summary, import_file},
+        catalogue::read::Options,
+    },
     shop::import::{SetStock, Terms},
 };
 use tokio_util::sync::CancellationToken;

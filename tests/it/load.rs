@@ -11,13 +11,15 @@ use std::{
 };
 
 use souk::{
-    app::{demo, import::import_entries, tokens},
-    catalogue::{demo::DemoCatalogue, entry::Entry},
     config::Config,
     domain::{ids::SellerId, product::Editor},
     http::serve,
+    internals::{
+        app::{demo, import::import_entries, tokens},
+        catalogue::{demo::DemoCatalogue, entry::Entry},
+        verify::history::{Answer, Call, History, Outcome},
+    },
     shop::Shop,
-    verify::history::{Answer, Call, History, Outcome},
 };
 use souk_load::{Arrivals, Kind, LoadError, NoAnswer, Operator, Plan, Protocol, Report, Scenario};
 use tokio::{net::TcpListener, sync::Notify};
@@ -37,9 +39,7 @@ async fn served() -> Served {
     demo::fill(&shop, 1, 1).await.unwrap();
     let plenty = DemoCatalogue::new(1, PRODUCTS).map(|entry| Entry { stock: Some(100_000), ..entry });
     import_entries(&shop, plenty, Editor::Admin(SellerId(0))).await.unwrap();
-    for progress in shop.progress() {
-        progress.catch_up(std::time::Duration::from_secs(30)).await;
-    }
+    shop.catch_up(Duration::from_secs(30)).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let (router, stop) = (souk::http::router(shop.clone()), Arc::new(Notify::new()));
@@ -416,7 +416,7 @@ fn generated_outcomes() -> [souk_load::history::Outcome; 7] {
 /// other.
 #[test]
 fn the_checker_reads_every_line_that_the_generator_writes() {
-    use souk::verify::history as checker;
+    use souk::internals::verify::history as checker;
     use souk_load::history::{self as generator, Cause, Log};
 
     let directory = tempfile::tempdir().unwrap();

@@ -18,10 +18,8 @@ use souk::{
         money::{Currency, Money},
         order::{CaptureMode, PaymentState, RefundState},
     },
-    payments::{
-        Answer, Booked, Gateway, Notice, NoticeRefused, Payment, PaymentsPage, Repayment, Unknown,
-        fake_provider::FakeProvider,
-    },
+    internals::fake_provider::FakeProvider,
+    payments::{Answer, Booked, Gateway, Notice, NoticeRefused, Payment, PaymentsPage, Repayment, Unknown},
 };
 
 use crate::support::{Client, TestApp};

@@ -15,13 +15,13 @@ use axum::{
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use souk::{
-    actors::follower::CaughtUp,
     clock::Clock,
     config::Config,
     domain::{account::Role, entity::Timestamp},
     http::Health,
+    internals::follow_order,
     payments::Gateway,
-    shop::{Parts, SearchStatus, Shop},
+    shop::{CaughtUp, Parts, SearchStatus, Shop},
 };
 use tempfile::TempDir;
 use tower::ServiceExt;
@@ -342,9 +342,7 @@ impl TestApp {
 
     /// Waits until the lists and the search index contain everything durable.
     pub(crate) async fn caught_up(&self) {
-        for progress in self.shop.progress() {
-            assert_eq!(progress.catch_up(Duration::from_secs(30)).await, CaughtUp::Yes);
-        }
+        assert_eq!(self.shop.catch_up(Duration::from_secs(30)).await, CaughtUp::Yes);
         eventually(async || (self.shop.search_status() == SearchStatus::Ready).then_some(())).await;
     }
 
@@ -364,7 +362,7 @@ impl TestApp {
         let caller = std::panic::Location::caller();
         async move {
             let who = self.shop.authenticate(client.token.as_ref().unwrap()).await.unwrap();
-            let mut changes = self.shop.follow_order(&who, order.parse().unwrap()).await.unwrap();
+            let mut changes = follow_order(&self.shop, &who, order.parse().unwrap()).await.unwrap();
             let mut seen = Value::Null;
             let reached = async {
                 loop {

@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 use souk::{
     clock::Clock,
     config::Config,
+    internals::storage::Position,
     shop::{
         Shop,
         upkeep::{UpkeepError, restore},
     },
-    storage::Position,
 };
 
 use crate::support::{Client, TestApp};
@@ -60,7 +60,7 @@ async fn a_compacted_shop_without_state_and_index_shows_the_same() {
         app.caught_up().await;
         let compacted = app.shop.compact().await.unwrap();
         assert!(compacted.segments_removed > 0, "{compacted:?}");
-        assert!(app.shop.journal().oldest() > Position::BEGINNING);
+        assert!(souk::internals::journal(&app.shop).oldest() > Position::BEGINNING);
         let before = seen(&customer, &seller, &orders).await;
 
         app.shop.close().await.unwrap();

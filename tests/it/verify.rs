@@ -9,10 +9,12 @@ use std::{
 };
 
 use souk::{
-    app::demo,
     config::Config,
+    internals::{
+        app::demo,
+        verify::{self, Invariant, Source, Subject, Verdict},
+    },
     shop::Shop,
-    verify::{self, Invariant, Source, Subject, Verdict},
 };
 use tempfile::TempDir;
 

@@ -9,7 +9,7 @@ use souk::{
     clock::Clock,
     config::{Config, Secret},
     domain::{account::Role, entity::Timestamp},
-    payments::signature::sign,
+    internals::signature::sign,
 };
 use souk_gateway_sim::{Mischief, Operation, Rule, Webhook};
 use tokio::net::TcpListener;

@@ -24,10 +24,12 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use souk::{
     domain::entity::Timestamp,
-    payments::signature::sign,
-    verify::{
-        self, Access, Login, Report, Source, Subject, Verdict,
-        history::{Call, Line},
+    internals::{
+        signature::sign,
+        verify::{
+            self, Access, Login, Report, Source, Subject, Verdict,
+            history::{Call, Line},
+        },
     },
 };
 use tempfile::TempDir;

@@ -16,7 +16,7 @@ use std::{
 use parking_lot::Mutex;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
-use souk::verify::{
+use souk::internals::verify::{
     self,
     history::{Answer, Call, Cart, Cause, Durability, Line, Outcome, Recorder},
 };

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use souk::storage::{Append, Journal, JournalConfig, Lease, Snapshot, Stream};
+use souk::internals::storage::{Append, Journal, JournalConfig, Lease, Snapshot, Stream};
 use tokio::sync::{Mutex, oneshot};
 
 use crate::support;

@@ -7,7 +7,7 @@
 
 use std::{path::Path, time::Instant};
 
-use souk::{
+use souk::internals::{
     catalogue::{
         demo::DemoCatalogue,
         entry::{Entry, Row},
@@ -43,7 +43,7 @@ pub(crate) async fn run() {
     support::import(&shop, entries.into_iter()).await;
     let mut rates = [const { Vec::new() }; 3];
     for _ in 0..TURNS {
-        rates[0].push(rate(&queries, |query| find(shop.search_index(), query)));
+        rates[0].push(rate(&queries, |query| find(souk::internals::search_index(&shop), query)));
         rates[1].push(rate(&queries, |query| raw.find(query)));
         rates[2].push(rate(&queries, |query| raw.find_all_words(query)));
     }

@@ -5,14 +5,16 @@
 use std::{error::Error, io, process::ExitCode, sync::Arc};
 
 use souk::{
-    app::{
-        control::client::ControlError,
-        import::{StopCause, Stopped},
-    },
     config::ConfigError,
-    identity::{IdentityError, keys::KeyError},
+    internals::{
+        app::{
+            control::client::ControlError,
+            import::{StopCause, Stopped},
+        },
+        identity::{IdentityError, keys::KeyError},
+        storage::{Fault, OpenError},
+    },
     shop::{LedgerError, OpenShopError, upkeep::UpkeepError},
-    storage::{Fault, OpenError},
 };
 
 /// The exit codes besides 0. docs/OPERATIONS.md has them as a table.

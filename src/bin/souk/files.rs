@@ -13,14 +13,16 @@ use anyhow::{Context, Result};
 use clap::Args;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use souk::{
-    app::{
-        control::client::Connection,
-        export::export,
-        import::{Event, LocalRows, Outcome, Rows, Source, Summary, import_file, importer},
-    },
-    catalogue::{foreign::Layout, read},
     config::Config,
     domain::money::Currency,
+    internals::{
+        app::{
+            control::client::Connection,
+            export::export,
+            import::{Event, LocalRows, Outcome, Rows, Source, Summary, import_file, importer},
+        },
+        catalogue::{foreign::Layout, read},
+    },
     shop::{
         Shop,
         import::{Imported, SetStock, Terms},

@@ -18,24 +18,25 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
 use secrecy::SecretString;
 use souk::{
-    app::{
-        control::{
-            self, Report, Request, Upkeep,
-            client::Connection,
-            server::{Control, ControlLimits},
-        },
-        demo,
-        tokens,
-    },
-    catalogue::demo::DEMO_PRODUCTS_DEFAULT,
     config::{Config, LogFormat},
     domain::account::Role,
     http::{self, Drained},
+    internals::{
+        app::{
+            control::{
+                self, Report, Request, Upkeep,
+                client::Connection,
+                server::{Control, ControlLimits},
+            },
+            demo, tokens,
+        },
+        catalogue::demo::DEMO_PRODUCTS_DEFAULT,
+        text_file,
+    },
     shop::{
         Shop,
         upkeep::{Backup, restore},
     },
-    text_file,
 };
 use tokio::{
     net::TcpListener,
@@ -249,13 +250,12 @@ async fn run_shop(config: Config, options: Serve) -> Result<ExitCode> {
         }
     };
     greet(address, &options);
-    let failed = storage_failed(shop.clone());
     let health = http::Health::default();
     let router = http::router_with(shop.clone(), health.clone());
     let stop = async {
         tokio::select! {
             () = told_to_stop => {}
-            () = failed => {}
+            () = shop.storage_failed() => tracing::error!("the storage has failed; stopping"),
         }
         health.stopping();
         tracing::info!("stopping: finishing the requests at work");
@@ -293,17 +293,6 @@ async fn ignore_hangups(mut hangups: Signal) {
         tracing::info!(
             "SIGHUP is ignored: logs go to standard error, so leave their rotation to journald, or to logrotate with copytruncate"
         );
-    }
-}
-
-/// Resolves when the storage has failed: the process must start again, and only `main` may end it.
-async fn storage_failed(shop: Shop) {
-    let mut status = shop.journal().watch_status();
-    let failed = status.wait_for(|status| matches!(status, souk::storage::Status::Failed(_))).await.is_ok();
-    if failed {
-        tracing::error!("the storage has failed; stopping");
-    } else {
-        std::future::pending::<()>().await;
     }
 }
 

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 use anyhow::{Context, Result};
 use clap::Args;
 use secrecy::SecretString;
-use souk::{
+use souk::internals::{
     text_file,
     verify::{self, Access, Login, Source, Subject},
 };

@@ -18,7 +18,7 @@ pub(crate) mod shop;
 
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
-use souk::verify::{self, Source, Subject, Verdict};
+use souk::internals::verify::{self, Source, Subject, Verdict};
 
 use self::{
     place::{Damage, Kind, Place},

@@ -10,7 +10,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use souk::storage::{Append, File, Files, Journal, JournalConfig, JournalLimits, RealFiles, Stream};
+use souk::internals::storage::{Append, File, Files, Journal, JournalConfig, JournalLimits, RealFiles, Stream};
 use tokio::{task::JoinSet, time::sleep};
 
 use super::Violations;

@@ -11,7 +11,7 @@ use std::{
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use souk::verify::{self, Source, Subject};
+use souk::internals::verify::{self, Source, Subject};
 use tokio::{task::JoinSet, time::sleep};
 
 use super::Violations;

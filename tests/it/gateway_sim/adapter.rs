@@ -13,10 +13,8 @@ use souk::{
         money::{Currency, Money},
         order::{About, CaptureMode, PaymentState, RefundState},
     },
-    payments::{
-        Gateway, Notice, NoticeRefused, NoticeSubject, Payment, Repayment,
-        stripe::{FAKE_KEY, Stripe, StripeConfig},
-    },
+    internals::stripe::{FAKE_KEY, Stripe, StripeConfig},
+    payments::{Gateway, Notice, NoticeRefused, NoticeSubject, Payment, Repayment},
 };
 use souk_gateway_sim::{Fault, Mischief, Operation, RULES_MAX, Rule, Webhook};
 use tokio::net::TcpListener;

@@ -23,10 +23,8 @@ use souk::{
         money::Money,
         order::{CaptureMode, PaymentState},
     },
-    payments::{
-        Payment, Repayment,
-        stripe::{NAME, Stripe, StripeConfig},
-    },
+    internals::stripe::{NAME, Stripe, StripeConfig},
+    payments::{Payment, Repayment},
 };
 use tokio::{net::TcpListener, task::JoinHandle};
 

@@ -6,10 +6,8 @@ use std::time::Duration;
 use serde_json::json;
 use souk::{
     domain::{ids::OrderId, money::Money, order::PaymentState},
-    payments::{
-        Gateway, Payment,
-        stripe::{Stripe, StripeConfig},
-    },
+    internals::stripe::{Stripe, StripeConfig},
+    payments::{Gateway, Payment},
 };
 
 use super::{

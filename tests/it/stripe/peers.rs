@@ -28,10 +28,8 @@ use souk::{
         ids::OrderId,
         order::{About, CaptureMode, PaymentState, RefundState},
     },
-    payments::{
-        Gateway, NoticeRefused, NoticeSubject, Payment, Repayment,
-        stripe::{Stripe, StripeConfig},
-    },
+    internals::stripe::{Stripe, StripeConfig},
+    payments::{Gateway, NoticeRefused, NoticeSubject, Payment, Repayment},
 };
 use tokio::{
     net::TcpListener,

@@ -8,10 +8,11 @@ use souk::{
         money::{Currency, Money},
         order::{About, PaymentState, RefundState},
     },
-    payments::{
-        Gateway, NoticeRefused, NoticeSubject, Payment, Repayment, signature,
+    internals::{
+        signature,
         stripe::{API_URL, Stripe, StripeConfig},
     },
+    payments::{Gateway, NoticeRefused, NoticeSubject, Payment, Repayment},
 };
 
 use super::{
