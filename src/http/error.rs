@@ -24,9 +24,10 @@ pub const TYPE_BASE: &str = "https://souk.example/problems/";
 /// The `Retry-After` of an overloaded shop, in seconds.
 const RETRY_AFTER_SECONDS: &str = "1";
 
-/// A problem (RFC 9457).
+/// A problem document (RFC 9457): what the shop's routes answer where a request fails. A handler of another program
+/// makes one from an [`Error`] and gives it back as its response.
 #[derive(Debug)]
-pub(super) struct Problem {
+pub struct Problem {
     status: StatusCode,
     code: &'static str,
     title: &'static str,
@@ -182,8 +183,12 @@ impl IntoResponse for Problem {
         body.insert("status".into(), self.status.as_u16().into());
         body.insert("detail".into(), self.detail.into());
         body.insert("code".into(), self.code.into());
-        body.insert("instance".into(), context::path().into());
-        body.insert("trace_id".into(), context::trace_id().into());
+        // Outside of the shop's router there is neither.
+        for (name, value) in [("instance", context::path()), ("trace_id", context::trace_id())] {
+            if !value.is_empty() {
+                body.insert(name.into(), value.into());
+            }
+        }
         let mut response = (self.status, Json(Value::Object(body))).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));

@@ -52,7 +52,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::{admission::Admission, metrics::Metrics, products::RenderedPages, routes::Routes};
 pub use self::{
-    error::TYPE_BASE,
+    error::{Problem, TYPE_BASE},
     health::Health,
     serve::{Drained, serve},
 };

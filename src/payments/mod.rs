@@ -292,11 +292,16 @@ pub trait Gateway: Send + Sync + 'static {
     fn list_payments(&self, since: Timestamp, until: Timestamp, after: Option<String>) -> Answer<'_, PaymentsPage>;
 
     /// The header in which the provider signs its notices.
-    fn signature_header(&self) -> &'static str;
+    fn signature_header(&self) -> &'static str {
+        "signature"
+    }
 
-    /// What a notice says, where its signature holds.
+    /// What a notice says, where its signature holds. A provider that sends none keeps this implementation.
     ///
     /// # Errors
     /// [`NoticeRefused`].
-    fn notice(&self, signature: &str, body: &[u8], now: Timestamp) -> Result<Notice, NoticeRefused>;
+    fn notice(&self, signature: &str, body: &[u8], now: Timestamp) -> Result<Notice, NoticeRefused> {
+        let _ = (signature, body, now);
+        Err(NoticeRefused::NotSetUp)
+    }
 }

@@ -43,6 +43,14 @@ pub struct CheckoutRequest {
     pub address: Address,
 }
 
+impl CheckoutRequest {
+    /// Orders the whole cart, in its currency.
+    #[must_use]
+    pub fn new(total_minor: u64, address: Address) -> Self {
+        Self { total_minor, address, ..Self::default() }
+    }
+}
+
 /// A product to order.
 #[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, Clone)]

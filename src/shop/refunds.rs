@@ -25,7 +25,7 @@ pub struct ItemUnits {
 
 /// A request for a refund.
 #[allow(missing_docs, reason = "the names say it")]
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct RefundAsked {
     /// The units; with no units and no shipping, everything that is left.
     pub items: Vec<ItemUnits>,

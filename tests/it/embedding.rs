@@ -160,7 +160,12 @@ async fn pages_with_invalid_limits_or_cursors_are_refused() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_example_without_http_runs() {
+    crate::example_embedded::run().await.unwrap();
+}
+
 #[tokio::test]
-async fn the_example_runs() {
-    crate::example::run().await.unwrap();
+async fn the_example_of_a_nested_router_runs() {
+    crate::example_nested::run().await.unwrap();
 }

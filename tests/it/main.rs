@@ -17,9 +17,12 @@ mod disputes;
 mod embedding;
 mod erasure;
 mod events;
-#[path = "../../examples/embedded.rs"]
+#[path = "../../examples/embedded/main.rs"]
 #[allow(dead_code, reason = "its `main` is for `cargo run --example`")]
-mod example;
+mod example_embedded;
+#[path = "../../examples/nested/main.rs"]
+#[allow(dead_code, reason = "its `main` is for `cargo run --example`")]
+mod example_nested;
 mod exit_codes;
 mod expiry;
 mod flash_sale;
