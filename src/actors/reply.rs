@@ -38,6 +38,7 @@ pub enum AskError<R> {
 
 /// Why a command was certainly not executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum NotDelivered {
     /// The entity's mailbox is full, or the entity is recovering from a failure.
     #[error("too much to do")]

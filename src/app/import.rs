@@ -141,12 +141,12 @@ pub enum StopCause {
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// The file cannot be read.
-    #[error("{path}: {error}")]
+    #[error("{path}: {source}")]
     Open {
         /// Which.
         path: String,
         /// Why.
-        error: io::Error,
+        source: io::Error,
     },
     /// The shop cannot be written to.
     #[error(transparent)]
@@ -235,7 +235,7 @@ pub async fn import_file(
     watch: impl FnMut(Event<'_>),
 ) -> Result<Outcome, ImportError> {
     let Source { path, options, from_line } = source;
-    let opening = |error| ImportError::Open { path: path.display().to_string(), error };
+    let opening = |source| ImportError::Open { path: path.display().to_string(), source };
     let bytes = std::fs::metadata(path).map_err(opening)?.len();
     let mut reader = Reader::open(path, options).map_err(opening)?;
     let mut import = Import {

@@ -63,6 +63,7 @@ pub enum LogFormat {
 /// A payment provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Provider {
     /// The built-in simulated one, for demos: no money moves.
     Simulated,

@@ -82,6 +82,7 @@ pub struct Money {
 /// Why a sum cannot be computed.
 #[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
 pub enum MoneyError {
     /// The amounts have different currencies.
     #[error("cannot add {right} to {left}")]

@@ -110,6 +110,7 @@ pub enum Event {
 
 /// Why a review was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
 pub enum Rejection {
     /// Not 1 to 5 stars.
     #[error("the rating must be 1 to 5")]

@@ -51,6 +51,7 @@ pub enum Event {
 
 /// Why a rating was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
 pub enum Rejection {
     /// [`REVIEWS_MAX`] is reached.
     #[error("the product has as many reviews as the shop keeps")]

@@ -36,6 +36,7 @@ pub enum Event {
 
 /// Why a command to a seller was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
 pub enum Rejection {
     /// The name is blank, too long, or contains control characters.
     #[error("a seller's name has 1 to {NAME_CHARACTERS_MAX} printable characters")]

@@ -243,6 +243,7 @@ pub enum Event {
 
 /// Why the notices of a day refused a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
 pub enum Rejection {
     /// [`NOTICES_MAX`] is reached.
     #[error("at most {NOTICES_MAX} notices of unknown orders a day")]

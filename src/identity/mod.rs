@@ -70,6 +70,7 @@ impl Default for IdentityConfig {
 /// Why [`Identity::open`] failed.
 #[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum IdentityError {
     #[error(transparent)]
     Keys(#[from] KeyError),
@@ -89,6 +90,7 @@ pub enum IdentityError {
 /// Why a token was refused. No message repeats the token. Tell clients only that the token is invalid.
 #[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum TokenError {
     /// The token is longer than any of ours.
     #[error("a token has at most {bytes_max} bytes, not {bytes}")]

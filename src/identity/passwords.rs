@@ -39,6 +39,7 @@ const BLOCKS_MAX: usize = 65_536;
 /// Why a password was not hashed or verified.
 #[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PasswordError {
     /// Too many passwords are being hashed. Nothing was executed; try again in a moment.
     #[error("too many logins at once: {waiting_max} are waiting")]

@@ -40,6 +40,7 @@ const PROBES_WANTED: u32 = 2;
 
 /// Whether the provider is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum BreakerState {
     /// It is called.
     Closed,

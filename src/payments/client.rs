@@ -34,6 +34,7 @@ pub(super) struct Reply {
 
 /// The provider's address or the configuration of the client is not usable.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ClientError {
     /// It is not a URL to which requests can be sent.
     #[error("{0:?} is not an http:// or https:// URL")]

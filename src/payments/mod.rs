@@ -174,6 +174,7 @@ pub struct Notice {
 
 /// Why a notice is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum NoticeRefused {
     /// No secret is configured, so no notice can be believed.
     #[error("notices of this provider are not set up")]
@@ -188,6 +189,7 @@ pub enum NoticeRefused {
 
 /// Why a provider cannot be asked for an amount, which is known without asking it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum AmountRefused {
     /// It is below what the provider takes in this currency.
     #[error("the payment provider takes {least} at least")]

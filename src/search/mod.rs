@@ -67,6 +67,7 @@ thread_local! {
 
 /// Whether the index holds the whole catalogue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Status {
     /// It holds the catalogue up to the projection's position.
     Ready,

@@ -17,6 +17,7 @@ pub const PAGE_PRODUCTS_DEFAULT: usize = 20;
 
 /// The order of the products found. The id breaks ties in all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Sort {
     /// The best match first; without a text, as [`Sort::Newest`].
     #[default]

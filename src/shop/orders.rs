@@ -90,6 +90,7 @@ pub struct OrdersPage {
 /// A step of fulfilment, by a seller or an admin.
 #[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum Advance {
     Pack,
     Ship(Tracking),

@@ -29,6 +29,7 @@ pub struct PaymentPage {
 
 /// The result of a payment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PaymentResult {
     /// The money is captured, and the order is or will be confirmed; or it is held, if it is captured later.
     Success,

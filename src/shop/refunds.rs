@@ -39,6 +39,7 @@ pub struct RefundAsked {
 /// A decision about a return.
 #[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ReturnDecision {
     /// The goods were received and are refunded.
     Receive {

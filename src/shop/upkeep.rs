@@ -35,6 +35,7 @@ const MODE_DIRECTORY: u32 = 0o700;
 /// Why a backup or a restore failed. The running shop is not affected.
 #[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum UpkeepError {
     /// The target of the copy already exists.
     #[error("{} exists and is not empty: nothing is written over", .0.display())]
@@ -46,8 +47,8 @@ pub enum UpkeepError {
     #[error(transparent)]
     Keys(#[from] keys::KeyError),
     /// A file cannot be read or written.
-    #[error("{}: {error}", path.display())]
-    Io { path: PathBuf, error: io::Error },
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
     /// The directory is not a backup, is incomplete, or was written by an unknown version.
     #[error("{} is no complete backup: {problem}", path.display())]
     NoBackup { path: PathBuf, problem: String },
@@ -61,7 +62,7 @@ pub enum UpkeepError {
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> UpkeepError {
     let path = path.to_owned();
-    move |error| UpkeepError::Io { path, error }
+    move |source| UpkeepError::Io { path, source }
 }
 
 /// A complete backup.

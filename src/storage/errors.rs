@@ -48,6 +48,7 @@ pub struct Damage {
 /// A failure of the disk or of the state's store.
 #[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
 pub enum Fault {
     /// A call on a file failed.
     #[error("{doing}: {source}")]
@@ -105,7 +106,7 @@ pub enum PageError {
     Damaged(#[from] Damage),
     /// The log could not be read.
     #[error("cannot read the log: {0}")]
-    Io(Arc<io::Error>),
+    Io(#[source] Arc<io::Error>),
 }
 
 impl From<io::Error> for PageError {
@@ -122,6 +123,7 @@ fn newest_segment(first: Option<u64>) -> String {
 /// Why a journal did not open. Trying again repairs none of these, and none may end as an empty shop.
 #[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum OpenError {
     /// Another process holds the directory's lock.
     #[error("{} is in use by another process", .0.display())]

@@ -14,6 +14,7 @@ use super::{errors::Refused, record::Position};
 /// Whether the journal takes records.
 #[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Status {
     Writable,
     /// The disk is nearly full. Writes resume when there is enough space again.

@@ -242,8 +242,8 @@ pub struct History {
 #[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, thiserror::Error)]
 pub enum HistoryError {
-    #[error("{}: {error}", path.display())]
-    Unreadable { path: PathBuf, error: io::Error },
+    #[error("{}: {source}", path.display())]
+    Unreadable { path: PathBuf, source: io::Error },
     /// A line is malformed.
     #[error("{}: line {line}: {reason}", path.display())]
     Corrupt {
@@ -286,7 +286,7 @@ impl History {
     /// # Errors
     /// [`HistoryError`], which names the line and what is wrong with it.
     pub fn read(path: &Path) -> Result<Self, HistoryError> {
-        let unreadable = |error| HistoryError::Unreadable { path: path.to_owned(), error };
+        let unreadable = |source| HistoryError::Unreadable { path: path.to_owned(), source };
         let mut reader = BufReader::new(File::open(path).map_err(unreadable)?);
         let mut history = Self::default();
         let mut open = HashMap::new();

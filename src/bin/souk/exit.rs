@@ -95,9 +95,9 @@ impl Exit {
             UpkeepError::Exists(_) => Self::Usage,
             UpkeepError::Storage(fault) => Self::of_fault(fault),
             UpkeepError::Keys(error) => Self::of_keys(error),
-            UpkeepError::Io { error, .. } => Self::of_io(error),
+            UpkeepError::Io { source, .. } => Self::of_io(source),
             UpkeepError::NoBackup { .. } | UpkeepError::Damaged(_) => Self::Data,
-            UpkeepError::Cut(_) => Self::Failure,
+            _ => Self::Failure,
         }
     }
 
@@ -105,7 +105,7 @@ impl Exit {
         match fault {
             Fault::Io { source, .. } => Self::of_io(source),
             Fault::Damaged(_) => Self::Data,
-            Fault::State(_) | Fault::TooLarge { .. } | Fault::Failed | Fault::Closed => Self::Failure,
+            _ => Self::Failure,
         }
     }
 
@@ -114,7 +114,7 @@ impl Exit {
             KeyError::OpenToOthers { .. } => Self::Usage,
             KeyError::Damaged { .. } | KeyError::OtherShop { .. } | KeyError::SecretMissing { .. } => Self::Data,
             KeyError::Io { source, .. } => Self::of_io(source),
-            KeyError::NotMade => Self::Failure,
+            _ => Self::Failure,
         }
     }
 

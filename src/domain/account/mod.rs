@@ -282,6 +282,7 @@ pub enum Event {
 
 /// Why a command was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
 pub enum Rejection {
     /// Nobody has this address.
     #[error("no such account")]

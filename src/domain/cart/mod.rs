@@ -148,6 +148,7 @@ pub enum Event {
 
 /// Why a command to a cart was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
 pub enum Rejection {
     /// Nothing to add.
     #[error("at least one line is needed")]

@@ -156,6 +156,7 @@ pub enum Event {
 
 /// Why a command to an inventory was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
 pub enum Rejection {
     /// There are not that many.
     #[error("{requested} requested, {available} available")]

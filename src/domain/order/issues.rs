@@ -9,6 +9,7 @@ use crate::domain::{entity::Timestamp, ids::UserId, money::Money};
 
 /// What is wrong with an order. Stored: see `actors/records.rs` before changing it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum IssueKind {
     /// Nobody knows whether a payment was charged.
     PaymentUnknown {

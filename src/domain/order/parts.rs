@@ -9,6 +9,7 @@ use crate::domain::{entity::Timestamp, ids::ProductId};
 /// Where an order stands, as its customer sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Status {
     /// It exists; its stock is being reserved.
     Placed,
@@ -75,6 +76,7 @@ impl Status {
 
 /// Why an order comes to nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum EndReason {
     /// Its customer (or an admin) cancelled it.
     Cancelled,

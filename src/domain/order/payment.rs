@@ -17,6 +17,7 @@ use crate::domain::{entity::Timestamp, ids::RequestKey, money::Money};
 
 /// How far a payment has come, as the provider says. Stored: see `actors/records.rs` before changing it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum PaymentState {
     /// The money is captured.
     Captured {

@@ -81,6 +81,7 @@ pub struct Placement {
 
 /// Why an order cannot be placed like this.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
 pub enum InvalidPlacement {
     /// No lines.
     #[error("an order needs at least one line")]

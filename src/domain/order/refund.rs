@@ -16,6 +16,7 @@ pub type Units = Vec<(u16, u32)>;
 
 /// How far a refund has come, as the provider says.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum RefundState {
     /// The provider works on it.
     Processing {

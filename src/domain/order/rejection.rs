@@ -9,6 +9,7 @@ use crate::domain::{idempotency::KeyReused, money::Money};
 
 /// Why a command to an order was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
 pub enum Rejection {
     /// There is no such order.
     #[error("there is no such order")]

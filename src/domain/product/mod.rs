@@ -106,6 +106,7 @@ pub enum Event {
 
 /// Why a command to a product was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
 pub enum Rejection {
     /// There is no such product (any more).
     #[error("there is no such product")]

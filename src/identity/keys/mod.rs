@@ -65,6 +65,7 @@ const PREVIOUS: KeyFile = KeyFile {
 /// Why the keys cannot be used.
 #[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum KeyError {
     /// Others than the owner may read or write the file or directory.
     #[error("{} is open to others (mode {mode:03o}): whoever read it can be anybody; run chmod go= on it", path.display())]
