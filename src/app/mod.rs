@@ -1,4 +1,4 @@
-//! The program around the shop: imports, exports, the socket for operators' commands, a demo, and tokens for a load
+//! The program around the shop: its settings, imports, exports, the socket for operators' commands, a demo, and tokens for a load
 //! run.
 
 pub mod control;
@@ -6,4 +6,5 @@ pub mod demo;
 pub mod export;
 pub mod import;
 mod rows;
+pub mod settings;
 pub mod tokens;

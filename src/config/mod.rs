@@ -1,35 +1,22 @@
-//! All that can be configured, with its defaults and bounds. The program reads it from a file and the environment.
+//! All that can be configured of a shop, with its defaults and bounds. The program has a few settings more, and reads
+//! all of them from a file and the environment.
 //!
-//! May depend on `text_file`.
+//! Depends on nothing of the crate.
 
-#[cfg(feature = "cli")]
-mod sources;
-
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
-};
+use std::path::PathBuf;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{DeserializeOwned, Error as _, IntoDeserializer, value},
 };
-use tracing::level_filters::LevelFilter;
 
-/// All that can be configured.
+/// All that can be configured of a shop.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Where the shop listens.
-    pub listen: SocketAddr,
     /// Where everything is kept.
     pub data_dir: PathBuf,
-    /// What is logged, such as `info` or `warn,souk::http=debug`.
-    pub log: String,
-    /// How logs are written to standard error.
-    #[serde(deserialize_with = "one_of")]
-    pub log_format: LogFormat,
     /// Who issues tokens (`iss`), and whom they are for (`aud`).
     pub token_issuer: String,
     /// How long an access token lives, in seconds.
@@ -48,16 +35,6 @@ pub struct Config {
     pub retention: Retention,
     /// Every limit.
     pub limits: Limits,
-}
-
-/// How logs are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
 }
 
 /// A payment provider.
@@ -201,10 +178,7 @@ pub struct Limits {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             data_dir: PathBuf::from("souk-data"),
-            log: "info,tantivy=warn".into(),
-            log_format: LogFormat::Text,
             token_issuer: "souk".into(),
             access_token_seconds: 900,
             session_days: 30,
@@ -252,15 +226,6 @@ const EVENT_STREAMS_MAX: usize = 1_000_000;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// A file or a variable cannot be read, names no setting, or has a value of another kind.
-    #[cfg(feature = "cli")]
-    #[error("{origin}: {source}")]
-    Source {
-        /// The file's path, or the variable's name.
-        origin: String,
-        /// What is wrong there.
-        source: Box<::config::ConfigError>,
-    },
     /// A value that must be the address of a web server and is not.
     #[error("{setting}: {url:?} is no address of a web server: {remedy}")]
     Url {
@@ -270,14 +235,6 @@ pub enum ConfigError {
         url: String,
         /// What to do about it.
         remedy: &'static str,
-    },
-    /// A part of `log` that is no level. A typo taken for a module's name would silence every other line.
-    #[error(
-        "log: {directive:?} is neither a level (off, error, warn, info, debug, trace) nor MODULE=LEVEL, such as souk::http=debug"
-    )]
-    Log {
-        /// The part.
-        directive: String,
     },
     /// The adapter for the payment provider is not in this program.
     #[error("payments.provider: {provider:?} needs the feature `stripe` of souk, which this program is built without")]
@@ -327,8 +284,7 @@ impl Config {
         if let Some((_, setting, rule)) = rules.into_iter().find(|(kept, ..)| !kept) {
             return Err(ConfigError::Bounds { setting, rule });
         }
-        self.payments.check()?;
-        check_log(&self.log)
+        self.payments.check()
     }
 }
 
@@ -380,24 +336,9 @@ fn check_url(setting: &'static str, url: Option<&str>) -> Result<(), ConfigError
     Err(ConfigError::Url { setting, url: url.to_owned(), remedy })
 }
 
-/// Every part of the filter needs a level: the filter's own parser takes a bare word for a module's name, and then logs
-/// nothing else.
-fn check_log(log: &str) -> Result<(), ConfigError> {
-    // A filter of spans has commas of its own; its parser refuses what it cannot read.
-    if log.contains('[') {
-        return Ok(());
-    }
-    let level = |directive: &str| directive.rsplit('=').next().unwrap_or_default().parse::<LevelFilter>().is_ok();
-    let wrong = log.split(',').map(str::trim).find(|directive| !directive.is_empty() && !level(directive));
-    wrong.map_or(Ok(()), |directive| Err(ConfigError::Log { directive: directive.to_owned() }))
-}
-
 /// Reads an enum from its name. The error then lists the names, which that of the `config` crate does not.
-fn one_of<'de, T: DeserializeOwned, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+pub(crate) fn one_of<'de, T: DeserializeOwned, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
     let name = String::deserialize(deserializer)?;
     let name: value::StringDeserializer<value::Error> = name.into_deserializer();
     T::deserialize(name).map_err(D::Error::custom)
 }
-
-#[cfg(all(test, feature = "cli"))]
-mod tests;

@@ -57,7 +57,7 @@ pub(super) async fn follow(
     };
     let permit = app.event_streams.clone().try_acquire_owned().map_err(|_| Problem::overloaded())?;
     // When the shop stops or fails, the stream ends and the client reconnects with its last id.
-    let health = app.health.clone();
+    let health = app.program.health.clone();
     let stopped = async move { health.stopped().await };
     let entries = app.shop.order_events_until(&who, id, last_seen, stopped).await?;
     let events = entries.take_while(|entry| future::ready(entry.is_ok())).filter_map(move |entry| {

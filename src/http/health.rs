@@ -4,6 +4,7 @@
 
 use axum::{Json, extract::State, http::StatusCode};
 use serde::Serialize;
+use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
@@ -72,7 +73,7 @@ pub(super) struct Settings {
     commit: &'static str,
     /// Every setting with its value, as `souk config` names them. None of them is a secret.
     #[schema(value_type = Object)]
-    settings: crate::config::Config,
+    settings: Map<String, Value>,
 }
 
 /// What the shop runs with: its version and every setting, for admins.
@@ -83,7 +84,10 @@ pub(super) struct Settings {
     (status = 403, description = "Not an admin", body = ProblemBody),
 ))]
 pub(super) async fn settings(State(app): State<App>, Caller(who): Caller) -> Result<Json<Settings>, Problem> {
-    let settings = app.shop.settings(&who)?.clone();
+    let Ok(Value::Object(mut settings)) = serde_json::to_value(app.shop.settings(&who)?) else {
+        return Err(Problem::fault());
+    };
+    settings.extend(app.program.settings.clone());
     Ok(Json(Settings { version: crate::VERSION, commit: crate::COMMIT, settings }))
 }
 
@@ -108,7 +112,7 @@ pub(super) async fn ready(State(app): State<App>) -> (StatusCode, Json<Readiness
     };
     let (search_whole, lists_whole) = (app.shop.search_status() == SearchStatus::Ready, app.shop.lists_are_whole());
     let word = |whole| if whole { "ready" } else { "rebuilding" };
-    let ready = usable && search_whole && lists_whole && !app.health.0.is_cancelled();
+    let ready = usable && search_whole && lists_whole && !app.program.health.0.is_cancelled();
     let [lists, index] = app.shop.progress();
     let (lists_lag_bytes, search_lag_bytes) = (lists.lag_bytes(), index.lag_bytes());
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

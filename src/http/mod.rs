@@ -62,7 +62,7 @@ use crate::shop::Shop;
 #[derive(Clone)]
 pub(crate) struct App {
     shop: Shop,
-    health: Health,
+    program: Arc<Program>,
     metrics: Arc<Metrics>,
     pages: Arc<RenderedPages>,
     admission: Arc<Admission>,
@@ -85,13 +85,22 @@ impl utoipa::Modify for Bearer {
     }
 }
 
-/// The shop's router. Its readiness follows the shop's alone.
-pub fn router(shop: Shop) -> Router {
-    router_with(shop, Health::default())
+/// What the router shows of the program that serves it.
+#[derive(Debug, Default, Clone)]
+pub struct Program {
+    /// Whether the program wants requests; without it readiness follows the shop's alone.
+    pub health: Health,
+    /// Settings of the program, shown to admins beside the shop's.
+    pub settings: serde_json::Map<String, serde_json::Value>,
 }
 
-/// The shop's router, with a health that the program controls.
-pub fn router_with(shop: Shop, health: Health) -> Router {
+/// The shop's router.
+pub fn router(shop: Shop) -> Router {
+    router_with(shop, Program::default())
+}
+
+/// The shop's router, which also shows something of the program that serves it.
+pub fn router_with(shop: Shop, program: Program) -> Router {
     let limits = shop.config().limits.clone();
     let admission = Arc::new(Admission::new(limits.in_flight_max));
     let app = App {
@@ -100,7 +109,7 @@ pub fn router_with(shop: Shop, health: Health) -> Router {
         admission,
         event_streams: Arc::new(Semaphore::new(limits.event_streams_max)),
         shop,
-        health,
+        program: Arc::new(program),
     };
     let (admitted, admitted_api) = resources(app.clone()).finish();
     let (exempt, exempt_api) = operations().split_for_parts();

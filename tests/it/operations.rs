@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use serde_json::json;
-use souk::{clock::Clock, domain::account::Role};
+use souk::{clock::Clock, domain::account::Role, http::Program};
 use tower::ServiceExt;
 
 use crate::support::{PASSWORD, TestApp};
@@ -60,6 +60,15 @@ async fn only_admins_see_the_settings() {
     let shown = admin.get("/settings").await.expect(200);
     assert_eq!(shown["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(shown["settings"]["limits"]["in_flight_max"], app.shop.config().limits.in_flight_max);
+    // The program's own settings stand beside the shop's.
+    let program =
+        Program { settings: [("listen".to_owned(), "here".into())].into_iter().collect(), ..Program::default() };
+    let router = souk::http::router_with(app.shop.clone(), program);
+    let shown = TestApp::through(router, "", &admin).get("/settings").await.expect(200);
+    assert_eq!(
+        (shown["settings"]["listen"].as_str(), shown["settings"]["session_days"].as_u64()),
+        (Some("here"), Some(30))
+    );
     app.customer("asha").await.get("/settings").await.problem(403, "forbidden");
     app.seller().await.get("/settings").await.problem(403, "forbidden");
     app.anonymous().get("/settings").await.problem(401, "unauthorized");

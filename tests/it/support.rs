@@ -18,7 +18,7 @@ use souk::{
     clock::Clock,
     config::Config,
     domain::{account::Role, entity::Timestamp},
-    http::Health,
+    http::{Health, Program},
     internals::follow_order,
     payments::Gateway,
     shop::{CaughtUp, Parts, SearchStatus, Shop},
@@ -277,7 +277,7 @@ impl TestApp {
     async fn open(directory: Arc<TempDir>, config: Config, parts: Parts) -> Self {
         let shop = Shop::open_with(config, parts).await.unwrap();
         let health = Health::default();
-        let router = souk::http::router_with(shop.clone(), health.clone());
+        let router = souk::http::router_with(shop.clone(), Program { health: health.clone(), ..Program::default() });
         if DESCRIPTION.get().is_none() {
             let request = Request::get("/openapi.json").body(Body::empty()).unwrap();
             let body = router.clone().oneshot(request).await.unwrap().into_body();

@@ -10,6 +10,7 @@ use souk::{
         app::{
             control::client::ControlError,
             import::{StopCause, Stopped},
+            settings::SettingsError,
         },
         identity::{IdentityError, keys::KeyError},
         storage::{Fault, OpenError},
@@ -62,7 +63,7 @@ impl Exit {
         if let Some(fault) = cause.downcast_ref() {
             return Some(Self::of_fault(fault));
         }
-        if cause.is::<ConfigError>() {
+        if cause.is::<ConfigError>() || cause.is::<SettingsError>() {
             return Some(Self::Usage);
         }
         io_error(cause).map(Self::of_io)

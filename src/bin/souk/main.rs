@@ -18,7 +18,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
 use secrecy::SecretString;
 use souk::{
-    config::{Config, LogFormat},
+    config::Config,
     domain::account::Role,
     http::{self, Drained},
     internals::{
@@ -28,7 +28,9 @@ use souk::{
                 client::Connection,
                 server::{Control, ControlLimits},
             },
-            demo, tokens,
+            demo,
+            settings::{LogFormat, Program, Settings},
+            tokens,
         },
         catalogue::demo::DEMO_PRODUCTS_DEFAULT,
         text_file,
@@ -181,22 +183,23 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<ExitCode> {
-    let mut config = Config::load(cli.config.as_deref())?;
+    let mut settings = Settings::load(cli.config.as_deref())?;
     let data_dir_given = cli.data_dir.is_some();
     if let Some(directory) = cli.data_dir {
-        config.data_dir = directory;
+        settings.shop.data_dir = directory;
     }
     if let Command::Serve(Serve { listen: Some(listen), .. }) = &cli.command {
-        config.listen = *listen;
+        settings.program.listen = *listen;
     }
-    start_logging(&config)?;
+    start_logging(&settings.program)?;
     if cli.command.writes_for_its_owner() {
         rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let code = runtime.block_on(async {
+        let config = settings.shop.clone();
         match cli.command {
-            Command::Serve(options) => run_shop(config, options).await,
+            Command::Serve(options) => run_shop(settings, options).await,
             Command::Import(options) => options.run(config, told_to_stop()?).await,
             Command::Export(options) => options.run(config, told_to_stop()?).await,
             Command::Backup { to } => {
@@ -211,7 +214,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             Command::Load(options) => options.run(format!("{} ({})", souk::VERSION, souk::COMMIT)).await,
             Command::Verify(options) => options.run(data_dir_given, config.data_dir).await,
             Command::Config => {
-                print!("{}", config.to_toml());
+                print!("{}", settings.to_toml());
                 Ok(ExitCode::SUCCESS)
             }
         }
@@ -221,20 +224,23 @@ fn run(cli: Cli) -> Result<ExitCode> {
     code
 }
 
-fn start_logging(config: &Config) -> Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&config.log).with_context(|| format!("log: {}", config.log))?;
+fn start_logging(program: &Program) -> Result<()> {
+    let filter =
+        tracing_subscriber::EnvFilter::try_new(&program.log).with_context(|| format!("log: {}", program.log))?;
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let started = match config.log_format {
+    let started = match program.log_format {
         LogFormat::Text => logs.with_target(false).with_ansi(std::io::stderr().is_terminal()).try_init(),
         LogFormat::Json => logs.json().try_init(),
     };
     started.map_err(|error| anyhow::anyhow!("logging cannot be started: {error}"))
 }
 
-async fn run_shop(config: Config, options: Serve) -> Result<ExitCode> {
+async fn run_shop(settings: Settings, options: Serve) -> Result<ExitCode> {
+    let Settings { program, shop: config } = settings;
     let told_to_stop = told_to_stop()?;
     let hangups = tokio::spawn(ignore_hangups(signal(SignalKind::hangup())?));
-    let listener = TcpListener::bind(config.listen).await.with_context(|| format!("listening on {}", config.listen))?;
+    let listener =
+        TcpListener::bind(program.listen).await.with_context(|| format!("listening on {}", program.listen))?;
     let address = listener.local_addr()?;
     let shop = Shop::open(config).await?;
     if options.demo {
@@ -251,7 +257,10 @@ async fn run_shop(config: Config, options: Serve) -> Result<ExitCode> {
     };
     greet(address, &options);
     let health = http::Health::default();
-    let router = http::router_with(shop.clone(), health.clone());
+    let serde_json::Value::Object(settings) = serde_json::to_value(&program)? else {
+        bail!("the settings are no object")
+    };
+    let router = http::router_with(shop.clone(), http::Program { health: health.clone(), settings });
     let stop = async {
         tokio::select! {
             () = told_to_stop => {}

@@ -1,8 +1,7 @@
 //! Settings from their sources, and those that are refused.
 
-use std::collections::BTreeMap;
-
 use super::*;
+use crate::config::Limits;
 
 fn environment(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
@@ -14,8 +13,8 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
     let file = directory.path().join("souk.toml");
     std::fs::write(&file, "listen = \"127.0.0.1:9000\"\n[limits]\nin_flight_max = 7\nbody_bytes_max = 2048\n").unwrap();
     let variables = [("SOUK_LIMITS__IN_FLIGHT_MAX", "9"), ("SOUK_DATA_DIR", "/srv/shop")];
-    let config = Config::from_sources(Some(&file), environment(&variables)).unwrap();
-    assert_eq!(config.listen.port(), 9000);
+    let Settings { program, shop: config } = Settings::from_sources(Some(&file), environment(&variables)).unwrap();
+    assert_eq!(program.listen.port(), 9000);
     assert_eq!((config.limits.in_flight_max, config.limits.body_bytes_max), (9, 2048));
     assert_eq!(config.data_dir, PathBuf::from("/srv/shop"));
     assert_eq!(config.limits.mailbox_max, Limits::default().mailbox_max);
@@ -23,7 +22,7 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
 
 #[test]
 fn a_log_filter_needs_a_level_in_each_part() {
-    let with = |log: &str| Config { log: log.into(), ..Config::default() }.check().map_err(|error| error.to_string());
+    let with = |log: &str| check_log(log).map_err(|error| error.to_string());
     for good in
         ["", "off", "INFO", "warn,souk::http=debug", " info , tantivy=warn", "info,souk[request{id=1,x=2}]=trace"]
     {
@@ -37,7 +36,7 @@ fn a_log_filter_needs_a_level_in_each_part() {
 
 #[test]
 fn what_cannot_be_used_is_named() {
-    let refused = |variables| Config::from_sources(None, environment(variables)).unwrap_err().to_string();
+    let refused = |variables| Settings::from_sources(None, environment(variables)).unwrap_err().to_string();
     assert!(refused(&[("SOUK_LISTEN", "nowhere")]).contains("listen"));
     assert!(refused(&[("SOUK_LIMITS__MAILBOX_MAX", "0")]).contains("limits.mailbox_max"));
     let format = refused(&[("SOUK_LOG_FORMAT", "xml")]);
@@ -55,7 +54,7 @@ fn a_file_that_cannot_be_used_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("souk.toml");
     let refused = || {
-        let refused = Config::from_sources(Some(&file), environment(&[("SOUK_LOG", "info")])).unwrap_err();
+        let refused = Settings::from_sources(Some(&file), environment(&[("SOUK_LOG", "info")])).unwrap_err();
         let refused = refused.to_string();
         assert!(refused.starts_with(&file.display().to_string()), "{refused}");
         refused
@@ -66,13 +65,13 @@ fn a_file_that_cannot_be_used_is_named() {
         assert!(refused().contains(word));
     }
     std::fs::write(&file, "").unwrap();
-    assert_eq!(Config::from_sources(Some(&file), BTreeMap::new()).unwrap(), Config::default());
+    assert_eq!(Settings::from_sources(Some(&file), BTreeMap::new()).unwrap(), Settings::default());
 }
 
 #[test]
 fn payments_are_given_what_their_provider_uses_and_nothing_else() {
     let refused = |variables: &[(&str, &str)]| {
-        Config::from_sources(None, environment(variables)).map(drop).map_err(|error| error.to_string())
+        Settings::from_sources(None, environment(variables)).map(drop).map_err(|error| error.to_string())
     };
     let url = |url| refused(&[("SOUK_PAYMENTS__PROVIDER", "simulator"), ("SOUK_PAYMENTS__URL", url)]);
     assert_eq!(url("http://127.0.0.1:1"), Ok(()));
