@@ -65,6 +65,13 @@
 //!
 //! The rules are in [`domain`]; `tests/tidy/` holds which room may use which.
 
+// With the rooms closed, what a public signature names has a public path.
+#![cfg_attr(
+    not(feature = "internals"),
+    warn(unnameable_types),
+    allow(unreachable_pub, unused_imports, reason = "some items and re-exports of a room are for `internals` alone")
+)]
+
 /// The program's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The commit it was built from, `unknown` where it was built from a source archive.

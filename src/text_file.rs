@@ -16,6 +16,7 @@ use encoding_rs::{Encoding, UTF_8};
 /// The longest such file, in bytes: far more than any of them has, and little enough to be held.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// The longest line that is piped in, in bytes: more than a password may have.
+#[cfg(feature = "cli")]
 const LINE_BYTES_MAX: u64 = 16 * 1024;
 
 /// The text of a file, without a byte order mark.
@@ -30,6 +31,7 @@ pub fn read(path: &Path) -> io::Result<String> {
 ///
 /// # Errors
 /// It cannot be read, is longer than 16 KiB, or is no text.
+#[cfg(feature = "cli")]
 pub fn first_line(input: impl Read) -> io::Result<String> {
     Ok(text(input, LINE_BYTES_MAX)?.lines().next().unwrap_or_default().to_owned())
 }
@@ -52,7 +54,7 @@ fn invalid(reason: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, reason)
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "cli"))]
 mod tests {
     use super::*;
 

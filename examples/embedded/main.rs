@@ -1,5 +1,5 @@
-//! The shop as a library, without HTTP: with a payment provider and a clock of one's own, an order from the catalogue to
-//! the refund, one that nobody pays, two shops in one process, a shop that is dropped, and a start over.
+//! The shop as a library, without HTTP: with a payment provider and a clock of one's own, an order from the catalogue
+//! to the refund, one that nobody pays, two shops in one process, a shop that is dropped, and a start over.
 //!
 //! `cargo run --example embedded --no-default-features`. A test runs it, too.
 
@@ -186,8 +186,7 @@ impl Story {
     async fn close_and_open_again(self, data_dir: &Path) -> Outcome<()> {
         let left = self.left().await?;
         self.shop.close().await?;
-        // Every call of a closed shop says so.
-        let closed = self.shop.cart(&self.asha).await;
+        let closed = self.shop.remove_cart_line(&self.asha, &self.teapot).await;
         assert!(matches!(closed, Err(souk::Error::NotDelivered(NotDelivered::Closed))), "{closed:?}");
 
         // What was acknowledged is there again, also where a program ends without closing its shop.

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use souk::{
     Config, Currency, Details, Money, ProductId, Role, Shop,
     http::{self, Problem},
+    shop::Missing,
 };
 use tokio::{net::TcpListener, sync::oneshot};
 
@@ -30,7 +31,7 @@ async fn main() -> Outcome<()> {
 
 /// A handler of this program's. An error of the shop becomes the answer that the shop's own routes give.
 async fn stock(State(shop): State<Shop>, Path(id): Path<String>) -> Result<String, Problem> {
-    let id: ProductId = id.parse().map_err(|_| souk::Error::NotFound("product"))?;
+    let id: ProductId = id.parse().map_err(|_| souk::Error::NotFound(Missing::Product))?;
     let page = shop.product(&id, None).await?;
     Ok(format!("{} of {}", page.stock.available, page.product.details.title))
 }

@@ -147,6 +147,7 @@ impl<E: Entity> Directory<E> {
     }
 
     /// Passivates an entity now, if it is alive. Commands that arrive meanwhile go to its next incarnation.
+    #[cfg(test)]
     pub fn passivate(&self, id: &E::Id) {
         if let Some(owner) = self.0.owner.read().as_ref() {
             let _ = owner.send_message(OwnerMessage::Passivate(id.clone()));

@@ -96,6 +96,7 @@ pub(super) enum OwnerMessage<E: Entity> {
     /// Deliver to an entity that was not found alive.
     Deliver(E::Id, Envelope<E>),
     /// Passivate this entity.
+    #[cfg(test)]
     Passivate(E::Id),
     /// Passivate the entities that have been idle.
     Sweep,

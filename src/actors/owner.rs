@@ -80,6 +80,7 @@ impl<E: Entity> Actor for Owner<E> {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             OwnerMessage::Deliver(id, envelope) => self.deliver(&myself, id, envelope, state).await,
+            #[cfg(test)]
             OwnerMessage::Passivate(id) => self.passivate(&id, state),
             OwnerMessage::Sweep => self.sweep(state),
             OwnerMessage::Close(done) => {

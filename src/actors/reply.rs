@@ -24,6 +24,7 @@ pub enum Effect {
 
 /// Why a command was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(unnameable_types, reason = "it only becomes a public error")]
 pub enum AskError<R> {
     /// The entity understood and refused it; nothing changed.
     #[error(transparent)]

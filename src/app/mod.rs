@@ -1,5 +1,5 @@
-//! The program around the shop: its settings, imports, exports, the socket for operators' commands, a demo, and tokens for a load
-//! run.
+//! The program around the shop: its settings, imports, exports, the socket for operators' commands, a demo, and tokens
+//! for a load run.
 
 pub mod control;
 pub mod demo;

@@ -144,5 +144,5 @@ pub(super) async fn logout(State(app): State<App>, Caller(who): Caller) -> Resul
 #[utoipa::path(get, path = "/.well-known/jwks.json", operation_id = "show_keys",
     tag = "operations", responses((status = 200, description = "JSON Web Key Set", body = Object)))]
 pub(super) async fn jwks(State(app): State<App>) -> Json<serde_json::Value> {
-    Json(app.shop.identity().jwks())
+    Json(app.shop.jwks())
 }

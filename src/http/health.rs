@@ -15,7 +15,7 @@ use super::{
     extract::Caller,
     responses::{Read, Token},
 };
-use crate::shop::{SearchStatus, StorageStatus};
+use crate::shop::{Figures, SearchStatus, StorageStatus};
 
 /// How an acknowledged change is kept. There is no other mode: a shop that acknowledged first and synced later would be
 /// faster, and another program.
@@ -104,7 +104,7 @@ pub(super) async fn live() -> &'static str {
     (status = 503, description = "Stopping, search or lists are incomplete, or the storage has failed", body = Readiness),
 ))]
 pub(super) async fn ready(State(app): State<App>) -> (StatusCode, Json<Readiness>) {
-    let (storage, usable) = match app.shop.journal().status() {
+    let (storage, usable) = match app.shop.storage_status() {
         StorageStatus::Writable => ("writable", true),
         // Reads go on, so the shop stays in its load balancer; `journal_read_only` of the metrics is for the alarm.
         StorageStatus::ReadOnly { .. } => ("read-only", true),
@@ -113,8 +113,7 @@ pub(super) async fn ready(State(app): State<App>) -> (StatusCode, Json<Readiness
     let (search_whole, lists_whole) = (app.shop.search_status() == SearchStatus::Ready, app.shop.lists_are_whole());
     let word = |whole| if whole { "ready" } else { "rebuilding" };
     let ready = usable && search_whole && lists_whole && !app.program.health.0.is_cancelled();
-    let [lists, index] = app.shop.progress();
-    let (lists_lag_bytes, search_lag_bytes) = (lists.lag_bytes(), index.lag_bytes());
+    let Figures { lists_lag_bytes, search_lag_bytes, .. } = app.shop.figures();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let (provider, figures) = app.shop.provider();
     let readiness = Readiness {

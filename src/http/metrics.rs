@@ -60,7 +60,8 @@ struct Gauges(Shop, Arc<Admission>);
 
 impl Collector for Gauges {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let (figures, [lists, search]) = (self.0.journal().figures(), self.0.progress());
+        let shop = self.0.figures();
+        let figures = &shop.storage;
         let counters = [
             ("journal_batches", "Batches made durable", figures.batches),
             ("journal_records", "Records made durable", figures.records),
@@ -74,17 +75,17 @@ impl Collector for Gauges {
         let seconds = ConstCounter::new(figures.sync_nanoseconds_sum as f64 / 1e9);
         let help = "Time spent in syncs of the log";
         seconds.encode(encoder.encode_descriptor("journal_sync_seconds", help, None, seconds.metric_type())?)?;
-        let read_only = matches!(self.0.journal().status(), StorageStatus::ReadOnly { .. });
+        let read_only = matches!(self.0.storage_status(), StorageStatus::ReadOnly { .. });
         let mut gauges = vec![
             ("journal_queue_records".to_owned(), "Places of the journal's queue taken", figures.queue_records),
             ("journal_tail_bytes".to_owned(), "Bytes of the memtable", figures.memtable_bytes),
             ("journal_log_bytes".to_owned(), "Bytes of the log that are kept", figures.log_bytes),
             ("journal_read_only".to_owned(), "1 while writes are refused for lack of disk space", u64::from(read_only)),
             ("journal_base_bytes".to_owned(), "Bytes of the newest base", figures.base_bytes),
-            ("lists_lag_bytes".to_owned(), "Bytes of the log the lists have yet to read", lists.lag_bytes()),
-            ("search_lag_bytes".to_owned(), "Bytes of the log the search index has yet to read", search.lag_bytes()),
-            ("search_products".to_owned(), "Products in the search index", self.0.products_found()),
-            ("tokens_verified".to_owned(), "Verified tokens remembered", self.0.identity().verified_count() as u64),
+            ("lists_lag_bytes".to_owned(), "Bytes of the log the lists have yet to read", shop.lists_lag_bytes),
+            ("search_lag_bytes".to_owned(), "Bytes of the log the search index has yet to read", shop.search_lag_bytes),
+            ("search_products".to_owned(), "Products in the search index", shop.products),
+            ("tokens_verified".to_owned(), "Verified tokens remembered", shop.verified_tokens as u64),
             ("process_resident_bytes".to_owned(), "Resident memory", resident_bytes()),
         ];
         for (kind, live) in self.0.live_entities() {
@@ -92,7 +93,7 @@ impl Collector for Gauges {
         }
         let (_, provider) = self.0.provider();
         // Without a known value there is no gauge, rather than a wrong one.
-        if let Some(free) = self.0.journal().free_bytes() {
+        if let Some(free) = shop.disk_free_bytes {
             gauges.push(("disk_free_bytes".to_owned(), "Bytes free on the disk of the journal", free));
         }
         let circuit = match provider.state.as_str() {
@@ -135,7 +136,7 @@ fn provider_durations(calls: &CallMetrics, mut encoder: DescriptorEncoder<'_>) -
     let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
     for call in Call::ALL {
         let durations = calls.durations(call);
-        let count = durations.iter().map(|(_, calls)| calls).sum();
+        let count: u64 = durations.iter().map(|(_, calls)| calls).sum();
         if count > 0 {
             let labels = CallLabels { call: call.as_str() };
             let mut histogram = metric.encode_family(&labels)?;

@@ -45,7 +45,7 @@ pub struct GatewayFigures {
 }
 
 /// A provider with a guard before it.
-pub struct Guarded {
+pub(crate) struct Guarded {
     gateway: Arc<dyn Gateway>,
     breaker: Breaker,
     in_flight: AtomicU64,
@@ -76,13 +76,13 @@ impl Drop for InFlight<'_> {
 impl Guarded {
     /// This provider, guarded.
     #[must_use]
-    pub fn new(gateway: Arc<dyn Gateway>) -> Self {
+    pub(crate) fn new(gateway: Arc<dyn Gateway>) -> Self {
         Self { gateway, breaker: Breaker::new(), in_flight: AtomicU64::new(0), calls: CallMetrics::default() }
     }
 
     /// The state of the breaker, and the counts so far.
     #[must_use]
-    pub fn figures(&self) -> GatewayFigures {
+    pub(crate) fn figures(&self) -> GatewayFigures {
         let (state, since, opened) = self.breaker.state();
         let (in_flight, calls) = (self.in_flight.load(Relaxed), self.calls.clone());
         GatewayFigures { state, since: since.elapsed(), opened, in_flight, calls }

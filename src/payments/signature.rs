@@ -17,6 +17,7 @@ const TOLERANCE_SECONDS: u64 = 300;
 const SIGNATURES_MAX: usize = 8;
 
 /// The header of a notice that is signed at this moment.
+#[cfg(any(test, feature = "internals"))]
 #[must_use]
 pub fn sign(secret: &SecretString, body: &[u8], at: Timestamp) -> String {
     let seconds = at.0 / 1_000;

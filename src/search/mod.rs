@@ -15,6 +15,7 @@
 //!
 //! Depends on `domain` (products), `actors` (what a projection is) and `storage` (records and positions).
 
+#[cfg(feature = "cli")]
 pub mod audit;
 mod categories;
 mod document;
@@ -180,6 +181,7 @@ impl Search {
     ///
     /// # Errors
     /// What is damaged. [`Search::open_for`] then builds the index anew.
+    #[cfg(feature = "cli")]
     pub fn verify(&self) -> Result<(), Damage> {
         let index = self.index();
         guarded(|| opening::verify(&index))

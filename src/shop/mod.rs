@@ -13,6 +13,7 @@ mod data_directory;
 mod ending;
 pub mod erasure;
 pub mod error;
+mod figures;
 mod foundation;
 pub mod import;
 pub mod issues;
@@ -28,10 +29,10 @@ pub mod search;
 pub mod sellers;
 pub mod stock;
 mod store_identity;
-#[cfg(test)]
-mod tests;
 #[cfg(feature = "stripe")]
 mod stripe;
+#[cfg(test)]
+mod tests;
 pub mod upkeep;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -41,6 +42,7 @@ use tokio_util::sync::CancellationToken;
 use self::{ending::Ending, foundation::Foundation, store_identity::Keeper};
 pub use self::{
     error::{Allowed, Error, Missing, PAGE_ITEMS_MAX},
+    figures::{Figures, StorageFigures},
     order_events::OrderEvents,
 };
 use crate::{
@@ -56,12 +58,13 @@ use crate::{
     identity::Identity,
     payments::{Gateway, guard::Guarded},
     search::{IndexProjection, Search},
-    storage::{Journal, Position},
+    storage::Journal,
 };
 pub use crate::{
     actors::{
         erasure::Finished,
         follower::CaughtUp,
+        lists::Listed,
         reconciler::{Pass, Reconciled},
         reply::{Effect, NotDelivered},
     },
@@ -71,6 +74,7 @@ pub use crate::{
     },
     identity::{
         IdentityError, Issued, Principal, TokenError, email::InvalidEmail, keys::KeyError, passwords::PasswordError,
+        revocations::RevocationStatus,
     },
     payments::{
         AmountRefused,
@@ -81,7 +85,10 @@ pub use crate::{
         CategoryCount, Hit, OpenError as SearchOpenError, SearchError, SearchPage, SearchRequest, Sort,
         Status as SearchStatus,
     },
-    storage::{Compacted, CopyProgress, Fault as StorageFault, OpenError as StorageOpenError, Status as StorageStatus},
+    storage::{
+        Compacted, CopyProgress, Damage as StorageDamage, Fault as StorageFault, OpenError as StorageOpenError,
+        Position, Status as StorageStatus,
+    },
 };
 
 /// The least time between two commits of the lists while nobody waits for them, in milliseconds: most orders come and
@@ -376,21 +383,21 @@ impl Shop {
         self.0.journal.status()
     }
 
-    /// Completes when the storage has failed: a write or a sync of the disk went wrong, nothing is written any more, and
-    /// the shop must be opened anew. Never completes otherwise.
+    /// Completes when the storage has failed: a write or a sync of the disk went wrong, so nothing is written any more
+    /// and the shop must be opened anew. Never completes otherwise.
     pub async fn storage_failed(&self) {
         let mut status = self.0.journal.watch_status();
         if status.wait_for(|status| matches!(status, StorageStatus::Failed(_))).await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 
-    #[cfg(any(feature = "http", feature = "internals"))]
+    #[cfg(feature = "internals")]
     pub(crate) fn journal(&self) -> &Journal {
         &self.0.journal
     }
 
-    #[cfg(any(feature = "http", feature = "internals"))]
+    #[cfg(feature = "internals")]
     pub(crate) fn identity(&self) -> &Identity {
         &self.0.identity
     }
@@ -406,7 +413,7 @@ impl Shop {
     }
 
     /// How far the read models have come: lists, search.
-    pub(crate) fn progress(&self) -> [&Progress; 2] {
+    fn progress(&self) -> [&Progress; 2] {
         [&self.0.runtime.lists_progress, &self.0.search_progress]
     }
 

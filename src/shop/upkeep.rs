@@ -230,6 +230,15 @@ pub fn restore(from: &Path, data: &Path) -> Result<Backup, UpkeepError> {
     Ok(manifest.backup())
 }
 
+/// Replaces the key that signs access tokens, in the data directory of a shop that is not open. Tokens of the replaced
+/// key stay valid; those of its predecessor end, so leave at least the life of a token between two rotations.
+///
+/// # Errors
+/// [`UpkeepError::Keys`]: there are no keys, or they are damaged.
+pub fn rotate_signing_key(data: &Path) -> Result<(), UpkeepError> {
+    Ok(keys::Keys::rotate(&data.join(IDENTITY))?)
+}
+
 fn check(path: &Path, file: &Listed) -> Result<(), UpkeepError> {
     let (bytes, sha256) = checksum::of_file(path).map_err(at(path))?;
     if bytes == file.bytes && sha256 == file.sha256 { Ok(()) } else { Err(UpkeepError::Damaged(path.to_owned())) }

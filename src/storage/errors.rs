@@ -8,6 +8,7 @@ use super::record::Position;
 
 /// Why the journal takes no append. Nothing was executed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(unnameable_types, reason = "it only becomes a public error")]
 pub enum Refused {
     /// The disk is nearly full. Reads go on; writes resume when there is room again.
     #[error("the journal is read-only: the disk is nearly full")]
@@ -83,6 +84,7 @@ impl Fault {
 
 /// Why a stream could not be loaded.
 #[derive(Debug, Clone, thiserror::Error)]
+#[allow(unnameable_types, reason = "it only becomes a public error")]
 pub enum LoadError {
     /// What is stored of it is inconsistent.
     #[error("the stream is damaged: {0}")]

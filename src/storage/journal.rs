@@ -190,6 +190,7 @@ impl Journal {
     ///
     /// # Errors
     /// The journal takes no records, for now or for ever.
+    #[cfg(any(test, feature = "internals"))]
     pub async fn reserve(&self) -> Result<Slot, Refused> {
         self.reserve_many(1).await
     }
@@ -332,6 +333,7 @@ impl Journal {
     ///
     /// # Errors
     /// The state cannot be written, or the journal has failed or was closed.
+    #[cfg(any(test, feature = "internals"))]
     pub async fn checkpoint(&self) -> Result<Position, Fault> {
         self.shared().requests.ask().await.unwrap_or(Err(Fault::Closed))
     }

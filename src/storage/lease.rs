@@ -108,6 +108,7 @@ pub struct Lease {
 impl Lease {
     /// The stream that the holder may append to.
     #[must_use]
+    #[cfg(any(test, feature = "internals"))]
     pub fn stream(&self) -> &Stream {
         &self.hold.stream
     }

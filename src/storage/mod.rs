@@ -9,6 +9,7 @@
 //! state yet; a checkpoint writes it there; an entity is loaded from both. This room handles bytes: it decodes and
 //! folds nothing, and depends on nothing else of the shop.
 
+#[cfg(feature = "cli")]
 mod audit;
 mod batch;
 mod boot;
@@ -44,6 +45,7 @@ mod writer;
 #[cfg(test)]
 pub(crate) mod tests;
 
+#[cfg(feature = "cli")]
 pub use audit::{Audit, Bases, LogScan};
 pub use errors::{AppendError, Damage, Fault, LoadError, OpenError, PageError, Refused};
 pub use files::{File, Files, RealFiles};

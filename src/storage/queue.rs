@@ -208,6 +208,7 @@ pub struct Slot {
 impl Slot {
     /// Queues a record. `on_durable` runs once: on the writer's thread and in the order of the queue, so it must be
     /// short and must not block; or on this thread, if the record is refused.
+    #[cfg(any(test, feature = "internals"))]
     pub fn append(
         self,
         lease: &Lease,

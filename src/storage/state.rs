@@ -211,6 +211,7 @@ impl State {
     }
 
     /// The keys in this range, in order, at most `limit`.
+    #[cfg(feature = "cli")]
     pub(super) fn keys(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, Fault> {
         self.with(|open| {
             let keys = open.tree.range(from.to_vec()..to.to_vec()).keys().take(limit);

@@ -12,6 +12,9 @@ use tempfile::TempDir;
 
 use crate::support::{PASSWORD, TestApp, eventually};
 
+/// How long a test waits for what should not take long.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 fn config(directory: &TempDir) -> Config {
     Config { data_dir: directory.path().join("data"), ..Config::default() }
 }
@@ -84,7 +87,7 @@ async fn streams_of_events_end_when_the_shop_closes() {
     assert_eq!((placed.sequence, placed.status.as_str()), (1, "placed"));
     let rest = tokio::spawn(events.collect::<Vec<_>>());
     app.shop.close().await.unwrap();
-    let rest = tokio::time::timeout(Duration::from_secs(10), rest).await.expect("the stream hangs").unwrap();
+    let rest = tokio::time::timeout(PATIENCE, rest).await.expect("the stream hangs").unwrap();
     let statuses: Vec<_> = rest.into_iter().map(|entry| entry.unwrap().status).collect();
     assert_eq!(statuses.last().map(|status| status.as_str()), Some("awaiting_payment"));
     app.shop.close().await.unwrap();
@@ -99,6 +102,26 @@ async fn every_call_of_a_closed_shop_gets_the_same_error() {
     let is_closed = |error: Error| matches!(error, Error::NotDelivered(NotDelivered::Closed));
     assert!(is_closed(app.shop.orders(&who, None, 10).await.unwrap_err()));
     assert!(is_closed(app.shop.remove_cart_line(&who, &"CABLE".parse().unwrap()).await.unwrap_err()));
+}
+
+#[test]
+fn a_shop_whose_runtime_has_ended_is_closed() {
+    let directory = tempfile::tempdir().unwrap();
+    let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let first = runtime();
+    let (shop, who) = first.block_on(async {
+        let shop = Shop::open(config(&directory)).await.unwrap();
+        register(&shop).await;
+        let who = shop.principal("asha@example.com").await.unwrap();
+        (shop, who)
+    });
+    drop(first);
+    let product = "CABLE".parse().unwrap();
+    let refused =
+        runtime().block_on(async { tokio::time::timeout(PATIENCE, shop.remove_cart_line(&who, &product)).await });
+    assert!(matches!(refused, Ok(Err(Error::NotDelivered(NotDelivered::Closed)))), "{refused:?}");
+    drop(shop);
+    runtime().block_on(async { Shop::open(config(&directory)).await.unwrap().close().await.unwrap() });
 }
 
 #[tokio::test]

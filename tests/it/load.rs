@@ -39,7 +39,7 @@ async fn served() -> Served {
     demo::fill(&shop, 1, 1).await.unwrap();
     let plenty = DemoCatalogue::new(1, PRODUCTS).map(|entry| Entry { stock: Some(100_000), ..entry });
     import_entries(&shop, plenty, Editor::Admin(SellerId(0))).await.unwrap();
-    shop.catch_up(Duration::from_secs(30)).await;
+    shop.catch_up(std::time::Duration::from_secs(30)).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let (router, stop) = (souk::http::router(shop.clone()), Arc::new(Notify::new()));

@@ -51,6 +51,8 @@ impl Module {
             match &tokens[at] {
                 // `impl Trait + use<'a>` captures lifetimes and imports nothing.
                 TokenTree::Ident(word) if word == "use" && is_mark(tokens.get(at + 1), '<') => at += 1,
+                // `use ::name` is another crate.
+                TokenTree::Ident(word) if word == "use" && is_mark(tokens.get(at + 1), ':') => at += 1,
                 TokenTree::Ident(word) if word == "use" => {
                     let is_public = at > 0 && is_visibility(&tokens[at - 1]);
                     at += 1;
@@ -287,6 +289,8 @@ fn circles_are_found_in_every_form_of_a_path() {
         "use super::Parent;",
         "use super::b::B;",
         "use std::a::A;",
+        "use ::b::a::A;",
+        "use ::b::{a, A};",
         "/// [`super::a::A`]\nstruct X;",
         "#[cfg(test)]\nmod tests { use super::super::a::A; }",
         "use crate::elsewhere::a::A;",

@@ -25,6 +25,7 @@ pub struct Listed<T> {
 
 /// Why a page cannot be read.
 #[derive(Debug, thiserror::Error)]
+#[allow(unnameable_types, reason = "it only becomes a public error")]
 pub enum PageError {
     /// The cursor belongs to another list.
     #[error(transparent)]

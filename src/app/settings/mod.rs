@@ -27,8 +27,10 @@ const VARIABLES: &str = "SOUK_";
 /// All settings of the program.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Settings {
+    /// Those of the program alone.
     #[serde(flatten)]
     pub program: Program,
+    /// Those of the shop.
     #[serde(flatten)]
     pub shop: Config,
 }

@@ -1,5 +1,5 @@
 //! `souk import` and `souk export` on the command line: what they understand and print. The work is in
-//! `souk::app::import` and `souk::app::export`, or in the shop that runs on the data directory.
+//! `app::import` and `app::export`, or in the shop that runs on the data directory.
 
 use std::{
     fs,

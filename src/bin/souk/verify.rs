@@ -1,4 +1,4 @@
-//! `souk verify` on the command line: what it understands. The work is in `souk::verify`.
+//! `souk verify` on the command line: what it understands. The work is in `verify`.
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 

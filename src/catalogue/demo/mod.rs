@@ -54,7 +54,7 @@ const RATED_PERMILLE: u64 = 700;
 /// Demo products in the order of their numbers, each followed by its variants.
 ///
 /// ```
-/// use souk::catalogue::demo::DemoCatalogue;
+/// use souk::internals::catalogue::demo::DemoCatalogue;
 ///
 /// let ten: Vec<_> = DemoCatalogue::new(7, 10).collect();
 /// let twenty: Vec<_> = DemoCatalogue::new(7, 20).collect();

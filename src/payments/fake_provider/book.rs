@@ -19,6 +19,7 @@ use crate::{
 
 /// Why nothing was booked.
 #[derive(Debug, thiserror::Error)]
+#[allow(unnameable_types, reason = "it only becomes a public error")]
 pub enum BookError {
     /// The key is known with another request.
     #[error("the key was used for another request")]
@@ -102,6 +103,7 @@ impl Books {
         books
     }
 
+    #[cfg(any(test, feature = "internals"))]
     pub(super) fn lines(&self) -> &[LedgerLine] {
         &self.lines
     }

@@ -83,12 +83,14 @@ impl FakeProvider {
 
     /// A provider that forgets with the process.
     #[must_use]
+    #[cfg(any(test, feature = "internals"))]
     pub fn in_memory() -> Self {
         Self { books: Mutex::new(Books::new(None, Vec::new())) }
     }
 
     /// All that ever happened, oldest first.
     #[must_use]
+    #[cfg(any(test, feature = "internals"))]
     pub fn ledger(&self) -> Vec<LedgerLine> {
         self.books.lock().lines().to_vec()
     }
