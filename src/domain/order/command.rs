@@ -1,4 +1,5 @@
-//! The commands to an order.
+//! The commands to an order. The list is flat, where the events are nested by part: commands are not stored, and
+//! `Order::decide` is the one place that says which part decides which.
 //!
 //! Depends on `std` and its neighbours.
 
