@@ -2,8 +2,8 @@
 //!
 //! No clock, no randomness, no I/O, no async: time and ids come in as data, so every rule can be tested by calling it
 //! and every state can be rebuilt from its events. Depends on `std`, `serde`, `thiserror` for the words of a rejection,
-//! `iso_currency` for ISO 4217, `crc32c` and `data-encoding` for cursors, and `imbl` and `foldhash` for collections that
-//! are cheap to copy.
+//! `iso_currency` for ISO 4217, `crc32c` and `data-encoding` for cursors, and `imbl` and `foldhash` for collections
+//! that are cheap to copy.
 
 pub mod account;
 pub mod cart;
