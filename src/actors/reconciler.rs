@@ -12,6 +12,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use parking_lot::RwLock;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -462,8 +463,8 @@ impl<F: ReadPage<OrderId>> Newest<F> {
 /// The actor.
 pub(super) struct ReconcilerActor(Reconciler);
 
-/// When the next full pass is due.
-pub(super) struct NextFull(Timestamp);
+/// When the next full pass is due, by a clock that nobody sets: otherwise one that was ahead would put it off.
+pub(super) struct NextFull(Instant);
 
 /// The only message: see whether a pass is due.
 pub(super) struct Due;
@@ -476,14 +477,14 @@ impl Actor for ReconcilerActor {
     async fn pre_start(&self, myself: ActorRef<Due>, (): ()) -> Result<NextFull, ActorProcessingErr> {
         let parts = &self.0.0.parts;
         myself.send_after(Duration::from_millis(parts.every_ms), || Due);
-        Ok(NextFull(parts.clock.now().plus_ms(FIRST_FULL_MS)))
+        Ok(NextFull(Instant::now() + Duration::from_millis(FIRST_FULL_MS)))
     }
 
     async fn handle(&self, myself: ActorRef<Due>, _: Due, next: &mut NextFull) -> Result<(), ActorProcessingErr> {
         let parts = &self.0.0.parts;
-        if parts.clock.now() >= next.0 {
+        if Instant::now() >= next.0 {
             self.0.pass(Pass::Full).await;
-            next.0 = parts.clock.now().plus_ms(DAY_MS);
+            next.0 = Instant::now() + Duration::from_millis(DAY_MS);
         } else {
             self.0.pass(Pass::Recent).await;
         }
