@@ -93,8 +93,8 @@ fn all_sources() -> Vec<Source> {
     all
 }
 
-/// The rooms that a line of code names: `crate::room` or, in the program, `souk::room` and `souk::internals::room`; also
-/// in grouped imports.
+/// The rooms that a line of code names: `crate::room` or, in the program, `souk::room` and `souk::internals::room`;
+/// also in grouped imports.
 fn rooms_named(text: &str) -> Vec<(usize, String)> {
     let mut named = Vec::new();
     for prefix in ["crate::", "souk::", "internals::"] {
