@@ -6,7 +6,12 @@
 //!
 //! May depend on `shop`, `catalogue` and `domain`.
 
-use std::{collections::BTreeSet, fmt, io, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map},
+    fmt, io,
+    path::Path,
+    time::Duration,
+};
 
 use futures::{
     StreamExt,
@@ -206,13 +211,14 @@ struct Import<'a, W> {
     rows: &'a mut Rows,
     watch: W,
     summary: Summary,
-    /// The lines of the rows that are on their way, or came back unfinished.
-    unfinished: BTreeSet<u64>,
-    /// Reports of rows, which wait until all rows before them have ended, so that they are in the file's order.
-    reports: BTreeSet<(u64, Report)>,
+    /// How many rows of each line are on their way, or came back unfinished.
+    unfinished: BTreeMap<u64, usize>,
+    /// Reports of rows by line and number, which wait until all rows before them have ended, so that they are in the
+    /// file's order.
+    reports: BTreeSet<(u64, u64, Report)>,
+    /// How many reports there were.
+    reports_made: u64,
     on_their_way: usize,
-    /// The line behind the last row that was read.
-    next_line: u64,
     stopped: Option<StopCause>,
 }
 
@@ -242,10 +248,10 @@ pub async fn import_file(
         rows,
         watch,
         summary: Summary::default(),
-        unfinished: BTreeSet::new(),
+        unfinished: BTreeMap::new(),
         reports: BTreeSet::new(),
+        reports_made: 0,
         on_their_way: 0,
-        next_line: from_line,
         stopped: None,
     };
     let mut at_end = false;
@@ -275,16 +281,15 @@ pub async fn import_file(
         }
         import.show(reader.bytes_read(), bytes);
     }
-    Ok(import.outcome())
+    Ok(import.outcome(reader.next_line().max(from_line)))
 }
 
 impl<W: FnMut(Event<'_>)> Import<'_, W> {
     /// Sends a row on its way, or reports it.
     async fn begin<E: fmt::Display>(&mut self, line: u64, row: Result<Row, E>, keep_price: bool) {
-        self.next_line = self.next_line.max(line + 1);
         match row {
             Ok(row) => {
-                self.unfinished.insert(line);
+                *self.unfinished.entry(line).or_default() += 1;
                 self.on_their_way += 1;
                 if let Err(error) = self.rows.begin(line, row, keep_price).await {
                     self.stopped = Some(error.into());
@@ -300,22 +305,28 @@ impl<W: FnMut(Event<'_>)> Import<'_, W> {
 
     fn refuse(&mut self, line: u64, reason: String) {
         self.summary.bad += 1;
-        self.reports.insert((line, Report::Refused(reason)));
+        self.keep(line, Report::Refused(reason));
         self.report();
     }
 
     /// Keeps what looks like a mistake, to be reported with its row.
     fn warn(&mut self, from_line: u64, warnings: Vec<(u64, RowWarning)>) {
-        let warnings = warnings.into_iter().filter(|(line, _)| *line >= from_line);
-        self.reports.extend(warnings.map(|(line, warning)| (line, Report::Warned(warning.to_string()))));
+        for (line, warning) in warnings.into_iter().filter(|(line, _)| *line >= from_line) {
+            self.keep(line, Report::Warned(warning.to_string()));
+        }
+    }
+
+    fn keep(&mut self, line: u64, report: Report) {
+        self.reports_made += 1;
+        self.reports.insert((line, self.reports_made, report));
     }
 
     /// Reports the rows before the first that has not ended.
     fn report(&mut self) {
-        let all_before = self.unfinished.first().copied().unwrap_or(u64::MAX);
-        while let Some((line, report)) = self.reports.pop_first() {
+        let all_before = self.unfinished.first_key_value().map_or(u64::MAX, |(line, _)| *line);
+        while let Some((line, number, report)) = self.reports.pop_first() {
             if line >= all_before {
-                self.reports.insert((line, report));
+                self.reports.insert((line, number, report));
                 return;
             }
             self.show_report(line, &report);
@@ -342,7 +353,7 @@ impl<W: FnMut(Event<'_>)> Import<'_, W> {
                     Err(refusal) => self.refuse(line, refusal.reason),
                     Ok(imported) => self.summary.imported = self.summary.imported.and(imported),
                 }
-                self.unfinished.remove(&line);
+                self.finish(line);
                 self.report();
             }
             Some(Err(error)) => {
@@ -353,15 +364,25 @@ impl<W: FnMut(Event<'_>)> Import<'_, W> {
         }
     }
 
+    fn finish(&mut self, line: u64) {
+        if let btree_map::Entry::Occupied(mut rows) = self.unfinished.entry(line) {
+            *rows.get_mut() -= 1;
+            if *rows.get() == 0 {
+                rows.remove();
+            }
+        }
+    }
+
     fn show(&mut self, bytes_read: u64, bytes: u64) {
         (self.watch)(Event::Progress { bytes_read, bytes, summary: &self.summary });
     }
 
-    fn outcome(mut self) -> Outcome {
-        for (line, report) in std::mem::take(&mut self.reports) {
+    /// How it ended, where reading has come to `next_line`.
+    fn outcome(mut self, next_line: u64) -> Outcome {
+        for (line, _, report) in std::mem::take(&mut self.reports) {
             self.show_report(line, &report);
         }
-        let line = self.unfinished.first().copied().unwrap_or(self.next_line);
+        let line = self.unfinished.first_key_value().map_or(next_line, |(line, _)| next_line.min(*line));
         Outcome { summary: self.summary, stopped: self.stopped.map(|cause| Stopped { line, cause }) }
     }
 }

@@ -103,6 +103,8 @@ pub struct Reader<R> {
     warnings: Vec<(u64, RowWarning)>,
     hasher: RandomState,
     ready: VecDeque<Item>,
+    /// The line behind the last row that was handed out.
+    line_behind: u64,
     ended: bool,
     layout: Layout,
     currency: Option<Currency>,
@@ -190,6 +192,7 @@ impl<R: BufRead> Reader<R> {
             warnings: Vec::new(),
             hasher,
             ready: VecDeque::new(),
+            line_behind: 1,
             ended: false,
             layout: Layout::Auto,
             currency: None,
@@ -214,6 +217,18 @@ impl<R: BufRead> Reader<R> {
             Source::Csv { records, .. } => records.bytes_read(),
             Source::Feed { .. } | Source::Refused { .. } => 0,
         }
+    }
+
+    /// The line at which a second reading of the file may begin without missing a row: every row before it was handed
+    /// out, which holds for no later line where a product waits for its variants or several rows stand in one line.
+    #[must_use]
+    pub fn next_line(&self) -> u64 {
+        let waiting = match &self.source {
+            Source::Csv { waiting: Some(waiting), .. } => Some(waiting.line()),
+            _ => None,
+        };
+        let ready = self.ready.iter().map(|(line, _)| *line).min();
+        waiting.into_iter().chain(ready).fold(self.line_behind, u64::min)
     }
 
     /// Whether the prices of the file are left out, because their currency is not known.
@@ -302,6 +317,7 @@ impl<R: BufRead> Iterator for Reader<R> {
     fn next(&mut self) -> Option<Item> {
         loop {
             if let Some((line, row)) = self.ready.pop_front() {
+                self.line_behind = self.line_behind.max(line + 1);
                 return Some((line, row.and_then(|row| self.first_of_its_id(line, row))));
             }
             if self.ended {

@@ -205,6 +205,11 @@ impl Waiting {
         Self { line, fields, variants: Vec::new() }
     }
 
+    /// The line of the product.
+    pub(super) fn line(&self) -> u64 {
+        self.line
+    }
+
     /// Adds a variant, which must belong to this product.
     pub(super) fn add(&mut self, parent: String, variant: Value) -> Result<(), RowError> {
         let mine = |(name, value): &(String, Value)| name == "id" && *value == Value::text(&parent);

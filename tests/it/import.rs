@@ -6,7 +6,7 @@ use serde_json::json;
 use souk::{
     domain::{account::Role, ids::SellerId, product::Editor},
     internals::{
-        app::import::{Event, LocalRows, Rows, Source, Summary, import_file},
+        app::import::{Event, LocalRows, Outcome, Rows, Source, Summary, import_file},
         catalogue::read::Options,
     },
     shop::import::{SetStock, Terms},
@@ -20,21 +20,40 @@ async fn import(app: &TestApp, name: &str, text: &str) -> (Summary, Vec<String>)
 }
 
 async fn import_as(app: &TestApp, name: &str, text: &str, from_line: u64, dry_run: bool) -> (Summary, Vec<String>) {
+    let (outcome, refused) = import_until(app, name, text, from_line, dry_run, u64::MAX).await;
+    assert!(outcome.stopped.is_none(), "{outcome:?}");
+    (outcome.summary, refused)
+}
+
+/// Imports until the row of this line is refused.
+async fn import_until(
+    app: &TestApp,
+    name: &str,
+    text: &str,
+    from_line: u64,
+    dry_run: bool,
+    last: u64,
+) -> (Outcome, Vec<String>) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join(Path::new(name));
     std::fs::write(&path, text).unwrap();
     let terms = Terms { by: Editor::Admin(SellerId(0)), set_stock: SetStock::Always, dry_run };
     let source = Source { path: &path, options: Options::default(), from_line };
     let mut refused = Vec::new();
+    let stop = CancellationToken::new();
     let watch = |event: Event<'_>| match event {
-        Event::Refused { line, reason } => refused.push(format!("{line}: {reason}")),
+        Event::Refused { line, reason } => {
+            refused.push(format!("{line}: {reason}"));
+            if line == last {
+                stop.cancel();
+            }
+        }
         Event::Warned { line, reason } => refused.push(format!("{line}: warning: {reason}")),
         Event::Progress { .. } => {}
     };
     let mut rows = Rows::Here(LocalRows::new(app.shop.clone(), terms));
-    let outcome = import_file(&mut rows, source, &CancellationToken::new(), watch).await.unwrap();
-    assert!(outcome.stopped.is_none(), "{outcome:?}");
-    (outcome.summary, refused)
+    let outcome = import_file(&mut rows, source, &stop, watch).await.unwrap();
+    (outcome, refused)
 }
 
 #[tokio::test]
@@ -139,6 +158,27 @@ async fn an_import_goes_on_at_a_line() {
         "Handle,Title,Option1 Name,Option1 Value,Variant Inventory Qty\nm,M,Size,S,1\nn,N,Size,S,1\nm,,,L,1\n";
     let (summary, _) = import_as(&app, "s.csv", shopify, 3, false).await;
     assert_eq!(summary.imported.changed, 2, "n and its variant");
+}
+
+/// A product waits for the rows of its variants, so a later row may be refused before it is taken.
+#[tokio::test]
+async fn the_line_where_an_import_goes_on_misses_no_row() {
+    let table = "id,title,variant_of,sku,size\np,P,,,\n,,p,S1,1-Mar\n,,p,S2,M\nq,Q,,,\n";
+    let feed = "<rss xmlns:g='http://base.google.com/ns/1.0'><channel><item><g:id>p</g:id><title>P</title></item>\
+        <item><title>nameless</title></item><item><g:id>q</g:id><title>Q</title></item></channel></rss>";
+    for (name, text, last, first, products) in
+        [("t.csv", table, 3, 2, &["p", "p:S2", "q"][..]), ("feed.xml", feed, 1, 1, &["p", "q"][..])]
+    {
+        let app = TestApp::new().await;
+        let (outcome, refused) = import_until(&app, name, text, 1, false, last).await;
+        let stopped = outcome.stopped.unwrap();
+        assert_eq!((stopped.line, refused.len()), (first, 1), "{name}: {refused:?}");
+        let (_, again) = import_as(&app, name, text, stopped.line, false).await;
+        assert_eq!(again, refused, "{name}");
+        for product in products {
+            app.anonymous().get(&format!("/products/{product}")).await.expect(200);
+        }
+    }
 }
 
 #[tokio::test]
