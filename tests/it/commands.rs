@@ -14,6 +14,7 @@ use std::{
 };
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::recorded::{Process, START_MAX, World};
 
@@ -187,6 +188,31 @@ async fn arrives(url: &str, product: &str) {
 /// How many rows are enough to be killed among them.
 const ROWS: usize = 4_000;
 
+/// An import of [`ROWS`] rows into a running shop, which has taken some of them.
+struct ImportUnderWay {
+    _directory: TempDir,
+    data: PathBuf,
+    running: Process,
+    client: Child,
+}
+
+impl ImportUnderWay {
+    async fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let data = directory.path().join("data");
+        let rows = file_name(directory.path(), "rows.jsonl", &products(ROWS, ""));
+        let running = start(&data, "1");
+        let client = spawn(&data, &["import", &rows]);
+        arrives(&running.url, "r-200").await;
+        Self { _directory: directory, data, running, client }
+    }
+}
+
+/// The line with which a stopped import says that it goes on.
+fn line_to_go_on(reason: &str) -> usize {
+    reason.rsplit("--from-line ").next().unwrap().split(' ').next().unwrap().parse().unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_import_goes_on_after_its_client_or_its_shop_was_killed() {
     let directory = tempfile::tempdir().unwrap();
@@ -209,13 +235,12 @@ async fn an_import_goes_on_after_its_client_or_its_shop_was_killed() {
     assert_eq!(ended.status.code(), Some(1), "{ended:?}");
     let reason = String::from_utf8(ended.stderr).unwrap();
     assert!(reason.contains("the connection to the running shop broke"), "{reason}");
-    let line = reason.rsplit("--from-line ").next().unwrap().split(' ').next().unwrap();
-    let first: usize = line.parse().unwrap();
+    let first = line_to_go_on(&reason);
     assert!((1_000..=ROWS).contains(&first), "{reason}");
     let running = start(&data, "1");
     let there = ids(&done(&data, &["export"]));
     assert!((0..first - 1).all(|number| there.contains(&format!("r-{number}"))), "all before line {first} are taken");
-    let seen = done(&data, &["import", "--from-line", line, &rows]);
+    let seen = done(&data, &["import", "--from-line", &first.to_string(), &rows]);
     assert!(seen.ends_with(" 0 bad\n"), "{seen}");
 
     // The end is that of one import into a stopped shop, and the whole file again changes nothing.
@@ -228,18 +253,13 @@ async fn an_import_goes_on_after_its_client_or_its_shop_was_killed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_shop_ends_an_import_in_order() {
-    let directory = tempfile::tempdir().unwrap();
-    let data = directory.path().join("data");
-    let rows = file_name(directory.path(), "rows.jsonl", &products(ROWS, ""));
-    let running = start(&data, "1");
-    let client = spawn(&data, &["import", &rows]);
-    arrives(&running.url, "r-200").await;
+    let ImportUnderWay { _directory, data, running, client } = ImportUnderWay::start().await;
     running.stop();
     let ended = client.wait_with_output().unwrap();
     let reason = String::from_utf8(ended.stderr).unwrap();
     assert_eq!(ended.status.code(), Some(1), "{reason}");
     assert!(reason.contains("stopped: the shop is stopping. All rows before line "), "{reason}");
-    let line: usize = reason.rsplit("--from-line ").next().unwrap().split(' ').next().unwrap().parse().unwrap();
+    let line = line_to_go_on(&reason);
     // Every row that was begun was taken to its end, so what is there is what the report says.
     let there = ids(&done(&data, &["export"]));
     assert_eq!(there.iter().filter(|id| id.starts_with("r-")).count(), line - 1, "{reason}");
@@ -247,20 +267,29 @@ async fn a_stopped_shop_ends_an_import_in_order() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupted_import_says_where_to_go_on() {
-    let directory = tempfile::tempdir().unwrap();
-    let data = directory.path().join("data");
-    let rows = file_name(directory.path(), "rows.jsonl", &products(ROWS, ""));
-    let running = start(&data, "1");
-    let client = spawn(&data, &["import", &rows]);
-    arrives(&running.url, "r-200").await;
+    let ImportUnderWay { _directory, running, client, .. } = ImportUnderWay::start().await;
     rustix::process::kill_process(rustix::process::Pid::from_child(&client), rustix::process::Signal::INT).unwrap();
     let ended = client.wait_with_output().unwrap();
     let (report, reason) = (String::from_utf8(ended.stdout).unwrap(), String::from_utf8(ended.stderr).unwrap());
     assert_eq!(ended.status.code(), Some(130), "{reason}");
-    let line: usize = reason.rsplit("--from-line ").next().unwrap().split(' ').next().unwrap().parse().unwrap();
+    let line = line_to_go_on(&reason);
     assert!(report.contains(&format!("{} changed, 0 already so", line - 1)), "{report} {reason}");
     assert!(reason.contains("stopped: interrupted"), "{reason}");
     running.stop();
+}
+
+#[test]
+fn the_line_to_go_on_at_counts_for_the_first_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let row = |id: &str| format!(r#"{{"id":"{id}","title":"{id}"}}"#) + "\n";
+    let file = |name: &str, rows: &[&str]| {
+        file_name(directory.path(), name, &rows.iter().map(|id| row(id)).collect::<String>())
+    };
+    let (first, second) = (file("a.jsonl", &["a1", "a2", "a3"]), file("b.jsonl", &["b1", "b2"]));
+    done(&data, &["import", "--from-line", "3", &first, &second]);
+    let there: Vec<String> = ids(&done(&data, &["export"])).into_iter().collect();
+    assert_eq!(there, ["a3", "b1", "b2"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

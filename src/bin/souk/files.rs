@@ -57,7 +57,7 @@ pub(super) struct Import {
     /// The encoding of the files, such as windows-1250, where it is not UTF-8 and they do not say so.
     #[arg(long, value_name = "NAME")]
     encoding: Option<String>,
-    /// Go on with a file at this line: rows before it are passed over.
+    /// Go on with the first of the files at this line: rows before it are passed over.
     #[arg(long, value_name = "N", default_value_t = 1)]
     from_line: u64,
     /// The seller to whom new products belong, by e-mail address [default: the operator].
@@ -109,10 +109,12 @@ impl Import {
 
     async fn import_files(&self, rows: &mut Rows, stop: &CancellationToken) -> Result<ExitCode> {
         let mut bad = 0;
-        for path in &self.files {
+        for (at, path) in self.files.iter().enumerate() {
+            // A stopped import names a line of one file: those before it are done, those after it have not begun.
+            let from_line = if at == 0 { self.from_line } else { 1 };
             let options =
                 read::Options { encoding: self.encoding.as_deref(), layout: self.format, currency: self.currency };
-            let source = Source { path, options, from_line: self.from_line };
+            let source = Source { path, options, from_line };
             let mut progress = Progress::new(path);
             let outcome = import_file(rows, source, stop, |event| progress.show(event)).await;
             progress.finish();
@@ -120,7 +122,8 @@ impl Import {
             self.print(path, summary);
             bad += summary.bad;
             if let Some(stopped) = stopped {
-                return Err(anyhow::Error::from(stopped).context(path.display().to_string()));
+                let first = if at == 0 { "" } else { " (to go on, name it as the first file)" };
+                return Err(anyhow::Error::from(stopped).context(format!("{}{first}", path.display())));
             }
         }
         Ok(if bad > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
