@@ -5,7 +5,10 @@
 use std::io;
 
 use crate::{
-    catalogue::lines::{FOREIGN_BYTES_MAX, LINE_BYTES_MAX},
+    catalogue::{
+        lines::{FOREIGN_BYTES_MAX, LINE_BYTES_MAX},
+        read::COLUMNS_MAX,
+    },
     domain::{ids::InvalidId, money::MoneyError, product::InvalidDetails},
 };
 
@@ -28,9 +31,28 @@ pub enum RowError {
         /// The number of these lines, including the first one.
         lines: u64,
     },
+    /// A quote joins lines that are not rows by themselves.
+    #[error(
+        "a quote in this row is not closed where its cell ends, so what belongs to the row cannot be told: nothing is \
+         taken up to line {last}. Write a quote inside a cell twice, and the cell between quotes"
+    )]
+    LinesJoined {
+        /// The last line that is not taken.
+        last: u64,
+    },
     /// Text follows the quote that closes a cell.
     #[error("a cell between quotes holds a quote itself; write the inner one twice: \"24\"\" monitor\"")]
     QuoteInside,
+    /// The first line of the file states a delimiter that is not supported.
+    #[error("the file states {found:?} as what separates its cells; that may be a comma, a semicolon, a tab or |")]
+    Separator {
+        found: String,
+    },
+    /// The header has too many columns.
+    #[error("the header names {columns} columns, of which {COLUMNS_MAX} are read at most")]
+    TooManyColumns {
+        columns: usize,
+    },
     /// The file does not state its encoding, which is not UTF-8.
     #[error("the file is not UTF-8; it looks like {guess}. Save it as UTF-8, or name its encoding (--encoding)")]
     Encoding {

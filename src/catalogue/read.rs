@@ -39,6 +39,9 @@ const BUFFER_BYTES: usize = 256 * 1024;
 /// What may separate the cells of a file, most common first.
 const DELIMITERS: [u8; 4] = *b",;\t|";
 
+/// The most columns of a file: exports of other shops have a few hundred at most, and each cell is looked for by name.
+pub(super) const COLUMNS_MAX: usize = 2_000;
+
 /// The forms of a catalogue file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -367,19 +370,20 @@ fn read_header<R: BufRead>(
 ) -> Result<Columns, (u64, RowError)> {
     let failed = |error| (1, RowError::Input(error));
     let mut delimiter = best_delimiter(records.beginning().map_err(failed)?);
-    // Excel writes a line `sep=;` for itself.
-    let beginning = records.beginning().map_err(failed)?;
-    if let [b's' | b'S', b'e' | b'E', b'p' | b'P', b'=', stated, b'\r' | b'\n', ..] = *beginning {
-        delimiter = stated;
+    if let Some(stated) = stated_delimiter(records.beginning().map_err(failed)?) {
+        delimiter = stated.map_err(|reason| (records.line(), reason))?;
         records.skip_line().map_err(failed)?;
     }
     records.set_delimiter(delimiter);
     loop {
         let Some((line, names)) = records.next().map_err(failed)? else { return Ok(Columns::None) };
-        let names = names.map_err(|error| (line, error))?;
-        if names.iter().all(|name| name.trim().is_empty()) {
-            continue;
+        let mut names = names.map_err(|error| (line, error))?;
+        let Some(last) = names.iter().rposition(|name| !name.trim().is_empty()) else { continue };
+        if last >= COLUMNS_MAX {
+            return Err((line, RowError::TooManyColumns { columns: last + 1 }));
         }
+        // Some spreadsheets write every column that there could be.
+        names.truncate(COLUMNS_MAX);
         let export = Export::of_header(&names, line, layout, currency).map_err(|error| (line, error))?;
         if let Some(export) = export {
             records.set_columns(export.len());
@@ -389,6 +393,20 @@ fn read_header<R: BufRead>(
         records.set_columns(header.len());
         return Ok(Columns::Own(header));
     }
+}
+
+/// The delimiter of a first line such as `sep=;`, which Excel writes for itself, with quotes around it or not.
+fn stated_delimiter(beginning: &[u8]) -> Option<Result<u8, RowError>> {
+    let end = beginning.iter().position(|byte| matches!(byte, b'\r' | b'\n'))?;
+    let line = beginning[..end].strip_prefix(b"\"").unwrap_or(&beginning[..end]);
+    let stated = match line {
+        [b's' | b'S', b'e' | b'E', b'p' | b'P', b'=', stated @ ..] => stated.strip_suffix(b"\"").unwrap_or(stated),
+        _ => return None,
+    };
+    Some(match stated {
+        [delimiter] if DELIMITERS.contains(delimiter) => Ok(*delimiter),
+        _ => Err(RowError::Separator { found: String::from_utf8_lossy(stated).chars().take(20).collect() }),
+    })
 }
 
 fn best_delimiter(beginning: &[u8]) -> u8 {

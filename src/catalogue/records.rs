@@ -1,8 +1,10 @@
 //! The records of a CSV file, parsed by the csv crate's own parser.
 //!
 //! The parser accepts any text: it drops a quote that closes a cell too early, and reads an open quote to the end of
-//! the file. So each record is compared with the file afterwards: if its cells, quoted again, differ from the file, the
-//! record is refused, and reading continues after its first line.
+//! the file. So each record is compared with the file afterwards: if its cells, quoted again, equal the file, it is a
+//! record, however many lines it has. Otherwise it is refused. If the lines after its first are whole rows, a stray quote
+//! has joined them, and reading continues after the first line; otherwise it continues after the last one, so that the
+//! rest of a refused row is never read as a row.
 //!
 //! Depends on `csv-core` and its neighbour `error`.
 
@@ -18,11 +20,17 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 const CELLS_BYTES: usize = 4 * 1024;
 /// How many consumed bytes the buffer keeps before the rest is moved to its front.
 const USED_BYTES_MAX: usize = 64 * 1024;
+/// How often bytes may be read again after a quote has joined their lines. Without it the time to read a file of such
+/// lines would grow with the square of its length, because each of them reaches as far as the first.
+const REREADS_MAX: u32 = 8;
 /// How much of the beginning is used to detect the delimiter, in bytes: a header is shorter.
 const BEGINNING_BYTES: usize = 64 * 1024;
 
 /// A record with the number of its first line.
-pub(super) type Record = (u64, Result<Vec<String>, RowError>);
+pub(super) type Record = (u64, Texts);
+
+/// The cells of a record, or why it is refused.
+type Texts = Result<Vec<String>, RowError>;
 
 /// The records of `input`.
 #[derive(Debug)]
@@ -40,6 +48,10 @@ pub(super) struct Records<R> {
     line: u64,
     after_carriage_return: bool,
     bytes_read: u64,
+    /// How far the parser has looked, in bytes from the beginning of the file.
+    looked_at: u64,
+    /// How many refused records in a row began before that.
+    rereads: u32,
     cells: Vec<u8>,
     ends: Vec<usize>,
 }
@@ -66,6 +78,8 @@ impl<R: BufRead> Records<R> {
             line: 1,
             after_carriage_return: false,
             bytes_read: 0,
+            looked_at: 0,
+            rereads: 0,
             cells: vec![0; CELLS_BYTES],
             ends: vec![0; CELLS_BYTES / 16],
         }
@@ -133,61 +147,97 @@ impl<R: BufRead> Records<R> {
             return Ok(None);
         }
         let line = self.line;
-        let (length, count) = match self.parse()? {
-            Parsed::Record(length, count) => (length, count),
+        let is_first_look = self.bytes_read >= self.looked_at;
+        let (length, texts) = match self.parse(0)? {
+            Parsed::Record(length, count) => {
+                let raw = self.buffer[self.start..self.start + length].trim_suffix_line_end();
+                let cells = cells(&self.cells, &self.ends[..count]);
+                match quoting(raw, &cells, self.delimiter) {
+                    Quoting::Right => (length, texts(&cells)),
+                    Quoting::Broken if line_count(raw) == 1 => (length, Err(RowError::QuoteInside)),
+                    Quoting::Broken => {
+                        let are_rows = self.are_rows(length)?;
+                        self.quote_open(length, is_first_look, are_rows)
+                    }
+                    // Up to the end of the file.
+                    Quoting::Open => self.quote_open(length, is_first_look, true),
+                }
+            }
             Parsed::TooLong(length) => {
-                let lines = line_count(&self.buffer[self.start..self.start + length]);
-                self.skip_line()?;
-                return Ok(Some((
-                    line,
-                    Err(if lines > 1 {
-                        RowError::QuoteOpen { last: line + lines - 1, lines }
-                    } else {
-                        RowError::TooLong
-                    }),
-                )));
+                if line_count(&self.buffer[self.start..self.start + length]) == 1 {
+                    self.skip_line()?;
+                    return Ok(Some((line, Err(RowError::TooLong))));
+                }
+                self.quote_open(length, is_first_look, true)
             }
         };
-        let raw = self.buffer[self.start..self.start + length].trim_suffix_line_end();
-        let cells = cells(&self.cells, &self.ends[..count]);
-        if let Err(fault) = self.check(raw, &cells, line) {
-            self.skip_line()?;
-            return Ok(Some((line, Err(fault))));
-        }
-        let text = |cell: &&[u8]| std::str::from_utf8(cell).map(str::to_owned);
-        let texts = cells.iter().map(text).collect::<Result<Vec<_>, _>>().map_err(|_| RowError::NotText);
         self.consume(length);
+        if matches!(texts, Err(RowError::LinesJoined { .. })) && !matches!(self.buffer[self.start - 1], b'\n' | b'\r') {
+            self.skip_line()?;
+        }
         Ok(Some((line, texts)))
     }
 
-    /// Checks that the cells are what the file contains.
-    fn check(&self, raw: &[u8], cells: &[&[u8]], line: u64) -> Result<(), RowError> {
-        let lines = line_count(raw);
-        match quoting(raw, cells, self.delimiter) {
-            Quoting::Open => Err(RowError::QuoteOpen { last: line + lines - 1, lines }),
-            Quoting::Broken if lines > 1 => Err(RowError::QuoteOpen { last: line + lines - 1, lines }),
-            Quoting::Broken => Err(RowError::QuoteInside),
-            // If every line is a complete row by itself, a quote was probably meant as an inch mark.
-            Quoting::Right if lines > 1 && self.columns > 2 && self.each_line_is_a_row(raw) => {
-                Err(RowError::QuoteOpen { last: line + lines - 1, lines })
-            }
-            Quoting::Right => Ok(()),
+    /// How many bytes to skip because a quote has joined the lines of `length` bytes, and the reason to report: only the
+    /// first line if the lines after it are to be read on their own, otherwise all of them.
+    fn quote_open(&mut self, length: usize, is_first_look: bool, are_rows: bool) -> (usize, Texts) {
+        let line = self.line;
+        let bytes = &self.buffer[self.start..];
+        let lines = line_count(&bytes[..length]);
+        let last = line + lines - 1;
+        self.rereads = if is_first_look { 1 } else { self.rereads + 1 };
+        if self.rereads > REREADS_MAX {
+            let length = usize::try_from(self.looked_at - self.bytes_read).unwrap_or(length).clamp(length, bytes.len());
+            let last = line + line_count(&bytes[..length]) - 1;
+            return (length, Err(RowError::LinesJoined { last }));
+        }
+        if are_rows {
+            (first_line(bytes), Err(RowError::QuoteOpen { last, lines }))
+        } else {
+            (length, Err(RowError::LinesJoined { last }))
         }
     }
 
-    fn each_line_is_a_row(&self, raw: &[u8]) -> bool {
-        let mut lines = raw.split(|&byte| byte == b'\n' || byte == b'\r').filter(|line| !line.is_empty());
-        lines.all(|line| line.iter().filter(|&&byte| byte == self.delimiter).count() + 1 == self.columns)
+    /// Whether these bytes look like rows that a stray quote has joined: the first line has enough cells, and each line
+    /// after it begins a row that is correctly quoted and has as many cells as the header.
+    fn are_rows(&mut self, length: usize) -> io::Result<bool> {
+        let mut at = first_line(&self.buffer[self.start..]);
+        let delimiters = self.buffer[self.start..][..at].iter().filter(|&&byte| byte == self.delimiter).count();
+        if delimiters + 1 < self.columns {
+            return Ok(false);
+        }
+        while at < length {
+            if matches!(self.buffer[self.start + at], b'\n' | b'\r') {
+                at += 1;
+                continue;
+            }
+            let Parsed::Record(row, count) = self.parse(at)? else { return Ok(false) };
+            let raw = self.buffer[self.start + at..][..row].trim_suffix_line_end();
+            let cells = cells(&self.cells, &self.ends[..count]);
+            let is_whole = count >= self.columns && cells[self.columns..].iter().all(|cell| cell.trim_ascii().is_empty());
+            if !is_whole || quoting(raw, &cells, self.delimiter) != Quoting::Right {
+                return Ok(false);
+            }
+            at += row;
+        }
+        Ok(true)
     }
 
-    fn parse(&mut self) -> io::Result<Parsed> {
+    /// Parses the record that begins `at` bytes after the current position.
+    fn parse(&mut self, at: usize) -> io::Result<Parsed> {
+        let (parsed, read) = self.parse_counting(at)?;
+        self.looked_at = self.looked_at.max(self.bytes_read + (at + read) as u64);
+        Ok(parsed)
+    }
+
+    fn parse_counting(&mut self, at: usize) -> io::Result<(Parsed, usize)> {
         self.parser.reset();
         let (mut read, mut written, mut count) = (0, 0, 0);
         loop {
-            let input = &self.buffer[self.start + read..];
+            let input = &self.buffer[self.start + at + read..];
             if input.is_empty() && !self.at_end {
                 if read > LINE_BYTES_MAX {
-                    return Ok(Parsed::TooLong(read));
+                    return Ok((Parsed::TooLong(read), read));
                 }
                 self.fill()?;
                 continue;
@@ -198,11 +248,13 @@ impl<R: BufRead> Records<R> {
             written += more_written;
             count += more_count;
             match result {
-                _ if read > LINE_BYTES_MAX + 2 => return Ok(Parsed::TooLong(read)),
+                _ if read > LINE_BYTES_MAX + 2 => return Ok((Parsed::TooLong(read), read)),
                 ReadRecordResult::InputEmpty => {}
                 ReadRecordResult::OutputFull => self.cells.resize(self.cells.len() * 2, 0),
                 ReadRecordResult::OutputEndsFull => self.ends.resize(self.ends.len() * 2, 0),
-                ReadRecordResult::Record | ReadRecordResult::End => return Ok(Parsed::Record(read, count)),
+                ReadRecordResult::Record | ReadRecordResult::End => {
+                    return Ok((Parsed::Record(read, count), read));
+                }
             }
         }
     }
@@ -257,6 +309,16 @@ impl<R: BufRead> Records<R> {
 fn cells<'a>(bytes: &'a [u8], ends: &[usize]) -> Vec<&'a [u8]> {
     let mut begin = 0;
     ends.iter().map(|&end| &bytes[std::mem::replace(&mut begin, end)..end]).collect()
+}
+
+fn texts(cells: &[&[u8]]) -> Texts {
+    let text = |cell: &&[u8]| std::str::from_utf8(cell).map(str::to_owned);
+    cells.iter().map(text).collect::<Result<_, _>>().map_err(|_| RowError::NotText)
+}
+
+/// The length of the first line without its end.
+fn first_line(bytes: &[u8]) -> usize {
+    bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r')).unwrap_or(bytes.len())
 }
 
 fn line_count(raw: &[u8]) -> u64 {

@@ -83,12 +83,79 @@ fn a_stray_quote_only_refuses_its_own_row() {
         assert_eq!(refused.len(), usize::from(!taken), "{row:?} {refused:?}");
         assert!(refused.iter().all(|reason| reason.starts_with("2: ")), "{refused:?}");
     }
-    // A quote that is opened in one row and closed in another: each line is a complete row by itself.
-    let (found, refused) = ids(&format!("{header}q-1,\"Monitor,100,EUR,1\nq-2,27\",100,EUR,1\n{good}"));
-    assert_eq!(found, "q-2 z-1");
-    assert!(
-        refused[0].starts_with("2: a quote opens a cell that does not end in its row: up to line 3 it would take in 2")
-    );
+    // A quote that opens a cell, and rows behind it that have quotes themselves, also over several lines.
+    let (found, refused) = ids(&format!(
+        "{header}q-1,\"24 monitor,100,EUR,1\n{good}q-3,\"a\nb, c\",100,EUR,1\nq-4,\"24\" monitor\",100,EUR,1\nq-5,E,1,EUR,1\n"
+    ));
+    assert_eq!((found.as_str(), refused.len()), ("z-1 q-3 q-5", 2), "{refused:?}");
+    assert!(refused[0].starts_with("2: a quote opens a cell that does not end in its row"), "{refused:?}");
+}
+
+#[test]
+fn a_cell_over_several_lines_is_one_cell() {
+    // Each line would be a whole row by itself, and the second even one of a legal id.
+    let (entries, refused) =
+        read(b"id,title,description\np1,Lamp,\"Warm light\noak, brass, linen\"\np2,B,\n", Format::Csv);
+    assert_eq!(refused, Vec::<String>::new());
+    assert_eq!((entries.len(), entries[0].details.description.as_str()), (2, "Warm light\noak, brass, linen"));
+    for end in ["\n", "\r\n", "\r"] {
+        let file = ["id,title,description,brand", "a,\"A, B", "C\",\"1,2,3,4", "", "5,6,7,8\",X", "b,B,,"].join(end);
+        let (entries, refused) = read(file.as_bytes(), Format::Csv);
+        assert_eq!((entries.len(), refused), (2, Vec::new()), "{end:?}");
+        assert_eq!(entries[0].details.description, format!("1,2,3,4{end}{end}5,6,7,8"));
+    }
+}
+
+#[test]
+fn nothing_of_a_refused_row_is_taken() {
+    let header = "id,title,description,brand\n";
+    for (row, last) in [
+        ("p1,Lamp,\"Warm light\noak, brass, 5\" wide, linen\",X\n", 3),
+        ("p1,Lamp,\"Warm light\noak,brass,5\" wide\nlinen,wool,silk,fur\",X\n", 3),
+        ("p1,Lamp,\"Warm\noak,brass,linen,wool\nash,\"elm\",fir,yew\",X\n", 4),
+    ] {
+        let (found, refused) = ids(&format!("{header}{row}z-1,Plain,,Y\n"));
+        assert!(refused[0].starts_with("2: a quote in this row is not closed where its cell ends"), "{refused:?}");
+        assert!(refused[0].contains(&format!("nothing is taken up to line {last}.")), "{refused:?}");
+        assert!(found.ends_with("z-1") && !found.contains("p1") && !found.contains("oak"), "{row:?}: {found}");
+    }
+}
+
+/// Each line opens a cell that the next one closes too early, so that the first record goes on to the end of the file.
+#[test]
+fn a_file_of_quotes_takes_no_longer_than_its_length() {
+    let mut file = String::from("id,title\n");
+    for number in 0..60_000 {
+        file.push_str(&format!("a{number}\"b,\"\n"));
+    }
+    file.push_str("z,Z\n");
+    let begun = std::time::Instant::now();
+    let rows = Reader::new(file.as_bytes(), Format::Csv).count();
+    assert!(rows < 60_000, "{rows}");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(30), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_header_has_a_limit_of_columns() {
+    let empty = ",".repeat(16_382);
+    assert_eq!(ids(&format!("id,title{empty}\na,A{empty}\n")), ("a".into(), Vec::new()), "as wide as a sheet");
+    let attributes: Vec<String> = (0..2_000).map(|number| format!("attribute.{number}")).collect();
+    let (_, refused) = ids(&format!("id,title,{}\na,A\n", attributes.join(",")));
+    assert_eq!(refused, ["1: the header names 2002 columns, of which 2000 are read at most"]);
+}
+
+#[test]
+fn a_stated_delimiter_is_one_that_separates_cells() {
+    for stated in [";", ",", "\t", "|"] {
+        let file = format!("\u{feff}sep={stated}\r\nid,title\r\na,A\r\n").replace("d,t", &format!("d{stated}t"));
+        assert_eq!(ids(&file.replace("a,A", &format!("a{stated}A"))), ("a".into(), Vec::new()), "{stated:?}");
+    }
+    assert_eq!(ids("\"sep=;\"\nid;title\na;A\n"), ("a".into(), Vec::new()));
+    for stated in ["\"", "x", "", ";;", "0"] {
+        let (found, refused) = ids(&format!("sep={stated}\nid,title\na,A\n"));
+        assert_eq!(found, "");
+        assert!(refused[0].starts_with("1: the file states \""), "{refused:?}");
+    }
 }
 
 #[test]
