@@ -5,10 +5,7 @@
 use std::io;
 
 use crate::{
-    catalogue::{
-        lines::{FOREIGN_BYTES_MAX, LINE_BYTES_MAX},
-        read::COLUMNS_MAX,
-    },
+    catalogue::lines::{COLUMNS_MAX, FEED_BYTES_MAX, HELD_BYTES_MAX, LINE_BYTES_MAX},
     domain::{ids::InvalidId, money::MoneyError, product::InvalidDetails},
 };
 
@@ -224,8 +221,14 @@ pub enum RowError {
     #[error("the file is XML; only feeds of Google Merchant are read in it")]
     OnlyFeeds,
     /// A file of another program that is too large to be kept in memory.
-    #[error("the file has more than {FOREIGN_BYTES_MAX} bytes; divide it into several, each with the header")]
+    #[error("the file has more than {FEED_BYTES_MAX} bytes; divide it into several, each with the header")]
     FileTooLarge,
+    /// A file of another program with more rows than can be kept in memory.
+    #[error(
+        "the rows of the file take more than {HELD_BYTES_MAX} bytes of memory, and nothing of them is taken; divide it \
+         into several, each with the header"
+    )]
+    RowsTooLarge,
     /// The file cannot be read further.
     #[error("the file cannot be read: {0}")]
     Input(#[from] io::Error),

@@ -9,9 +9,15 @@ use std::io::{self, BufRead, ErrorKind};
 /// without variants that reaches every limit of [`Details`](crate::domain::product::Details) has about half of this.
 pub const LINE_BYTES_MAX: usize = 1024 * 1024;
 
-/// The largest file of another program, in bytes: its rows are kept in memory until its end. Real exports are far
-/// smaller.
-pub(super) const FOREIGN_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// The largest feed in XML, in bytes: all of it is kept in memory. Real feeds are far smaller.
+pub(super) const FEED_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// The most memory that the rows of a file may take, in bytes, as far as it can be counted: the import may run on the
+/// machine of the shop.
+pub(super) const HELD_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// The most columns of a file: exports of other shops have a few hundred at most, and each cell is looked for by name.
+pub(super) const COLUMNS_MAX: usize = 2_000;
 
 /// The byte order mark that some programs write before UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";

@@ -7,8 +7,9 @@
 //!                         └───────▶ foreign (CSV) ──┘       demo ────┘
 //! ```
 //!
-//! Files are read and written as streams: only one row is in memory, whatever their size. `docs/CATALOGUE.md` documents
-//! the format. May depend on `domain` and `clock` only; this room does not know how the entries are used.
+//! Files are read and written as streams: only one row is in memory, whatever their size, and a hash of each id. The
+//! rows of files of other programs are kept until their end, within a limit. `docs/CATALOGUE.md` documents the format.
+//! May depend on `domain` and `clock` only; this room does not know how the entries are used.
 
 pub mod demo;
 pub mod entry;

@@ -23,8 +23,8 @@ use crate::{
         encoding,
         entry::Row,
         error::{RowError, RowWarning},
-        foreign::{Export, Layout, Product, Program},
-        lines::{Found, Lines},
+        foreign::{Export, Layout, Product, Products, Program},
+        lines::{COLUMNS_MAX, Found, Lines},
         records::Records,
         row,
         table::{Header, TableRow, Waiting, known_names},
@@ -38,9 +38,6 @@ const BUFFER_BYTES: usize = 256 * 1024;
 
 /// What may separate the cells of a file, most common first.
 const DELIMITERS: [u8; 4] = *b",;\t|";
-
-/// The most columns of a file: exports of other shops have a few hundred at most, and each cell is looked for by name.
-pub(super) const COLUMNS_MAX: usize = 2_000;
 
 /// The forms of a catalogue file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,9 +117,22 @@ type Item = (u64, Result<Row, RowError>);
 #[derive(Debug)]
 enum Source<R> {
     JsonLines { lines: Lines<R>, buffer: Vec<u8> },
-    Csv { records: Box<Records<R>>, header: Option<Header>, waiting: Option<Waiting> },
+    Csv { records: Box<Records<R>>, table: Table },
     Feed { input: R },
+    Products(Box<Products>),
     Refused { reason: Option<RowError> },
+}
+
+/// What stands below the header of a CSV file.
+#[derive(Debug)]
+enum Table {
+    /// The header is not read yet.
+    Unread,
+    Own {
+        header: Header,
+        waiting: Option<Waiting>,
+    },
+    Foreign(Box<Export>),
 }
 
 /// A file, decoded to UTF-8.
@@ -182,7 +192,7 @@ impl<R: BufRead> Reader<R> {
         Self::of(match format {
             Format::JsonLines => Source::JsonLines { lines: Lines::new(input), buffer: Vec::new() },
             Format::Xml => Source::Feed { input },
-            Format::Csv => Source::Csv { records: Box::new(Records::new(input)), header: None, waiting: None },
+            Format::Csv => Source::Csv { records: Box::new(Records::new(input)), table: Table::Unread },
         })
     }
 
@@ -218,7 +228,7 @@ impl<R: BufRead> Reader<R> {
         match &self.source {
             Source::JsonLines { lines, .. } => lines.bytes_read(),
             Source::Csv { records, .. } => records.bytes_read(),
-            Source::Feed { .. } | Source::Refused { .. } => 0,
+            Source::Feed { .. } | Source::Products(_) | Source::Refused { .. } => 0,
         }
     }
 
@@ -227,7 +237,9 @@ impl<R: BufRead> Reader<R> {
     #[must_use]
     pub fn next_line(&self) -> u64 {
         let waiting = match &self.source {
-            Source::Csv { waiting: Some(waiting), .. } => Some(waiting.line()),
+            Source::Csv { table: Table::Own { waiting, .. }, .. } => waiting.as_ref().map(Waiting::line),
+            Source::Csv { table: Table::Foreign(export), .. } => export.first_line(),
+            Source::Products(products) => products.first_line(),
             _ => None,
         };
         let ready = self.ready.iter().map(|(line, _)| *line).min();
@@ -250,34 +262,39 @@ impl<R: BufRead> Reader<R> {
         let Self { source, ready, layout, currency, .. } = self;
         let ended = match source {
             Source::JsonLines { lines, buffer } => next_line(lines, buffer, ready),
-            Source::Csv { records, header: Some(header), waiting } => next_record(records, header, waiting, ready),
-            Source::Csv { records, header, .. } => match read_header(records, *layout, *currency) {
-                Ok(Columns::Own(found)) => {
-                    *header = Some(found);
-                    false
+            Source::Csv { records, table: Table::Own { header, waiting } } => {
+                next_record(records, header, waiting, ready)
+            }
+            Source::Csv { records, table: Table::Foreign(export) } => hand_out(export.next(records), ready),
+            Source::Csv { records, table } => match read_header(records, *layout, *currency) {
+                Ok(read) => {
+                    *table = read;
+                    if let Table::Foreign(export) = table {
+                        self.lacks_currency = export.lacks_currency();
+                    }
+                    // The file is empty.
+                    matches!(table, Table::Unread)
                 }
-                Ok(Columns::Foreign(export)) => {
-                    self.lacks_currency = export.lacks_currency();
-                    ready.extend(export.products(records).into_iter().map(product_row));
-                    true
-                }
-                Ok(Columns::None) => true,
                 Err((line, reason)) => {
                     ready.push_back((line, Err(reason)));
                     true
                 }
             },
+            Source::Products(products) => hand_out(products.next(), ready),
             Source::Feed { .. } if !matches!(layout, Layout::Auto | Layout::Foreign(Program::Google)) => {
                 ready.push_back((1, Err(RowError::OnlyFeeds)));
                 true
             }
-            Source::Feed { input } => {
-                match Export::products_of_feed(input, *currency) {
-                    Ok(products) => ready.extend(products.into_iter().map(product_row)),
-                    Err((line, error)) => ready.push_back((line, Err(error))),
+            Source::Feed { input } => match Products::of_feed(input, *currency) {
+                Ok(products) => {
+                    *source = Source::Products(Box::new(products));
+                    false
                 }
-                true
-            }
+                Err((line, error)) => {
+                    ready.push_back((line, Err(error)));
+                    true
+                }
+            },
             Source::Refused { reason } => {
                 ready.extend(reason.take().map(|reason| (1, Err(reason))));
                 true
@@ -354,20 +371,12 @@ fn next_line<R: BufRead>(lines: &mut Lines<R>, buffer: &mut Vec<u8>, ready: &mut
     false
 }
 
-/// What the header of a CSV file names.
-enum Columns {
-    Own(Header),
-    Foreign(Export),
-    /// The file is empty.
-    None,
-}
-
 /// Reads the header with the delimiter by which it has most names that are known.
 fn read_header<R: BufRead>(
     records: &mut Records<R>,
     layout: Layout,
     currency: Option<Currency>,
-) -> Result<Columns, (u64, RowError)> {
+) -> Result<Table, (u64, RowError)> {
     let failed = |error| (1, RowError::Input(error));
     let mut delimiter = best_delimiter(records.beginning().map_err(failed)?);
     if let Some(stated) = stated_delimiter(records.beginning().map_err(failed)?) {
@@ -376,7 +385,7 @@ fn read_header<R: BufRead>(
     }
     records.set_delimiter(delimiter);
     loop {
-        let Some((line, names)) = records.next().map_err(failed)? else { return Ok(Columns::None) };
+        let Some((line, names)) = records.next().map_err(failed)? else { return Ok(Table::Unread) };
         let mut names = names.map_err(|error| (line, error))?;
         let Some(last) = names.iter().rposition(|name| !name.trim().is_empty()) else { continue };
         if last >= COLUMNS_MAX {
@@ -387,11 +396,11 @@ fn read_header<R: BufRead>(
         let export = Export::of_header(&names, line, layout, currency).map_err(|error| (line, error))?;
         if let Some(export) = export {
             records.set_columns(export.len());
-            return Ok(Columns::Foreign(export));
+            return Ok(Table::Foreign(Box::new(export)));
         }
         let header = Header::parse(&names, delimiter).map_err(|error| (line, error))?;
         records.set_columns(header.len());
-        return Ok(Columns::Own(header));
+        return Ok(Table::Own { header, waiting: None });
     }
 }
 
@@ -456,6 +465,13 @@ fn next_record<R: BufRead>(
         Err(error) => ready.push_back((line, Err(error))),
     }
     false
+}
+
+/// Hands out the next product of a file of another program; whether there is none.
+fn hand_out(product: Option<Product>, ready: &mut VecDeque<Item>) -> bool {
+    let is_end = product.is_none();
+    ready.extend(product.map(product_row));
+    is_end
 }
 
 fn product_row((line, row): Product) -> Item {

@@ -2,9 +2,9 @@
 //!
 //! The parser accepts any text: it drops a quote that closes a cell too early, and reads an open quote to the end of
 //! the file. So each record is compared with the file afterwards: if its cells, quoted again, equal the file, it is a
-//! record, however many lines it has. Otherwise it is refused. If the lines after its first are whole rows, a stray quote
-//! has joined them, and reading continues after the first line; otherwise it continues after the last one, so that the
-//! rest of a refused row is never read as a row.
+//! record, however many lines it has. Otherwise it is refused. If the lines after its first are whole rows, a stray
+//! quote has joined them, and reading continues after the first line; otherwise it continues after the last one, so
+//! that the rest of a refused row is never read as a row.
 //!
 //! Depends on `csv-core` and its neighbour `error`.
 
@@ -178,8 +178,8 @@ impl<R: BufRead> Records<R> {
         Ok(Some((line, texts)))
     }
 
-    /// How many bytes to skip because a quote has joined the lines of `length` bytes, and the reason to report: only the
-    /// first line if the lines after it are to be read on their own, otherwise all of them.
+    /// How many bytes to skip because a quote has joined the lines of `length` bytes, and the reason to report: only
+    /// the first line if the lines after it are to be read on their own, otherwise all of them.
     fn quote_open(&mut self, length: usize, is_first_look: bool, are_rows: bool) -> (usize, Texts) {
         let line = self.line;
         let bytes = &self.buffer[self.start..];
@@ -214,7 +214,8 @@ impl<R: BufRead> Records<R> {
             let Parsed::Record(row, count) = self.parse(at)? else { return Ok(false) };
             let raw = self.buffer[self.start + at..][..row].trim_suffix_line_end();
             let cells = cells(&self.cells, &self.ends[..count]);
-            let is_whole = count >= self.columns && cells[self.columns..].iter().all(|cell| cell.trim_ascii().is_empty());
+            let is_whole =
+                count >= self.columns && cells[self.columns..].iter().all(|cell| cell.trim_ascii().is_empty());
             if !is_whole || quoting(raw, &cells, self.delimiter) != Quoting::Right {
                 return Ok(false);
             }

@@ -341,6 +341,38 @@ fn resident(process: &Process) -> u64 {
     pages * rustix::param::page_size() as u64
 }
 
+/// The most memory that a command had resident, in bytes.
+fn peak_of(mut command: Child) -> u64 {
+    let mut peak = 0;
+    while command.try_wait().unwrap().is_none() {
+        let status = fs::read_to_string(format!("/proc/{}/status", command.id())).unwrap_or_default();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+        let kilobytes = line.and_then(|line| line.split_whitespace().nth(1)).and_then(|text| text.parse::<u64>().ok());
+        peak = peak.max(kilobytes.unwrap_or(0) * 1024);
+        thread::sleep(Duration::from_millis(5));
+    }
+    peak
+}
+
+/// Exports of other shops are held in memory, and most of their cells are empty.
+#[test]
+fn empty_cells_of_another_shop_take_no_memory() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let others: String = (0..990).map(|number| format!(",Metafield {number}")).collect();
+    let header = format!("Handle,Title,Variant Price,Image Src{others}\n");
+    let row = |cells: &str| format!("h,{cells}{}\n", ",".repeat(992));
+    let few = format!("{header}{}", row("T"));
+    let many = format!("{few}{}", row("").repeat(40_000));
+    assert!(many.len() > 39_000_000);
+    let import = |name: &str, text: &str| {
+        peak_of(spawn(&data, &["import", "--currency", "EUR", &file_name(directory.path(), name, text)]))
+    };
+    let (few, many) = (import("few.csv", &few), import("many.csv", &many));
+    assert!(many < few + 100_000_000, "{many} instead of {few} bytes");
+    assert_eq!(ids(&done(&data, &["export"])).len(), 1);
+}
+
 #[test]
 fn a_slow_reader_of_an_export_holds_no_memory() {
     let directory = tempfile::tempdir().unwrap();

@@ -2,7 +2,8 @@
 //!
 //! They are recognised by their header and become the same values as a row of our own format, so that one set of rules
 //! applies to all. The rows of a product may be anywhere in such a file, so it is read to its end before the first
-//! product is ready. `docs/CATALOGUE.md` lists what becomes of each column.
+//! product is ready, and its rows are kept in memory within a limit. `docs/CATALOGUE.md` lists what becomes of each
+//! column.
 //!
 //! Depends on `domain`, `nanohtml2text`, `quick-xml` and its neighbours.
 
@@ -13,16 +14,20 @@ mod woocommerce;
 mod xml;
 
 use std::{
-    collections::HashMap,
-    io::{self, BufRead, Read},
+    collections::{HashMap, VecDeque},
+    hash::BuildHasher,
+    io::{BufRead, Read},
     str::FromStr,
+    vec,
 };
+
+use foldhash::quality::RandomState;
 
 use crate::{
     catalogue::{
         error::RowError,
-        foreign::record::{Columns, Record},
-        lines::FOREIGN_BYTES_MAX,
+        foreign::record::{Columns, Record, Rows},
+        lines::FEED_BYTES_MAX,
         records::Records,
         value::Value,
     },
@@ -97,7 +102,29 @@ pub(super) struct Export {
     program: Program,
     columns: Columns,
     currency: Option<Currency>,
-    header_line: u64,
+    /// A problem of the header, until it is reported.
+    refused: Option<Product>,
+    state: State,
+}
+
+/// How far a file is read.
+#[derive(Debug)]
+enum State {
+    Reading(Rows),
+    Read(Products),
+}
+
+/// The products of rows that are all read, by their lines.
+#[derive(Debug)]
+pub(super) struct Products {
+    program: Program,
+    currency: Option<Currency>,
+    /// By their first lines.
+    groups: vec::IntoIter<Group>,
+    /// Rows that belong to no product, by their lines.
+    refused: VecDeque<(u64, RowError)>,
+    /// The faults of the last group.
+    faults: VecDeque<(u64, RowError)>,
 }
 
 /// The rows of one product, with the line of the first.
@@ -128,7 +155,11 @@ impl Export {
                 .into_iter()
                 .find(|program| program.lacks(&columns).is_none()),
         };
-        Ok(program.map(|program| Self { program, columns, currency, header_line }))
+        Ok(program.map(|program| {
+            let mut export = Self { program, columns, currency, refused: None, state: State::Reading(Rows::default()) };
+            export.refused = export.lacks_currency().then_some((header_line, Err(RowError::NoCurrency)));
+            export
+        }))
     }
 
     /// Whether neither the file nor the user states the currency of the prices.
@@ -141,29 +172,108 @@ impl Export {
         self.columns.len()
     }
 
-    /// All products of the file, ordered by their first line, and the refused rows.
-    pub(super) fn products<R: BufRead>(&self, records: &mut Records<R>) -> Vec<Product> {
-        let mut products = Vec::new();
-        if self.lacks_currency() {
-            products.push((self.header_line, Err(RowError::NoCurrency)));
+    /// The next product in the order of their first lines, or a refused row; `None` at the end. Rows that cannot be
+    /// read come first.
+    pub(super) fn next<R: BufRead>(&mut self, records: &mut Records<R>) -> Option<Product> {
+        if let Some(refused) = self.refused.take() {
+            return Some(refused);
         }
-        let rows = match self.rows(records, &mut products) {
-            Ok(rows) => rows,
-            Err(error) => {
-                products.push((records.line(), Err(error)));
-                return products;
+        loop {
+            let rows = match &mut self.state {
+                State::Reading(rows) => rows,
+                State::Read(products) => return products.next(),
+            };
+            match records.next() {
+                Ok(None) => {
+                    let rows = std::mem::take(rows).into_rows();
+                    self.state = State::Read(Products::of(self.program, self.currency, rows));
+                }
+                Ok(Some((line, Err(reason)))) => return Some((line, Err(reason))),
+                Ok(Some((line, Ok(cells)))) => {
+                    let row = self.columns.record(line, &cells);
+                    if let Some(Err(reason)) = row.map(|row| rows.push(row)) {
+                        return Some((line, Err(self.end(reason))));
+                    }
+                }
+                Err(error) => return Some((records.line(), Err(self.end(error.into())))),
             }
-        };
-        self.with_products_of(rows, products)
+        }
     }
 
-    /// Adds the products of these rows to those that are refused already, ordered by line.
-    fn with_products_of(&self, rows: Vec<Record>, mut products: Vec<Product>) -> Vec<Product> {
-        for group in self.groups(rows, &mut products) {
-            let Some(line) = group.first().map(|row| row.line) else { continue };
+    /// The first line of a row that was read and not handed out.
+    pub(super) fn first_line(&self) -> Option<u64> {
+        match &self.state {
+            State::Reading(rows) => rows.first_line(),
+            State::Read(products) => products.first_line(),
+        }
+    }
+
+    /// Reads no further: rows of any product may be missing.
+    fn end(&mut self, reason: RowError) -> RowError {
+        self.state = State::Read(Products::of(self.program, self.currency, Vec::new()));
+        reason
+    }
+}
+
+impl Products {
+    /// The products of a feed of Google Merchant in XML.
+    ///
+    /// # Errors
+    /// The feed is too large, or not text, or not a feed.
+    pub(super) fn of_feed(input: &mut impl Read, currency: Option<Currency>) -> Result<Self, (u64, RowError)> {
+        let mut text = Vec::new();
+        input.take(FEED_BYTES_MAX + 1).read_to_end(&mut text).map_err(|error| (1, RowError::Input(error)))?;
+        if text.len() as u64 > FEED_BYTES_MAX {
+            return Err((1, RowError::FileTooLarge));
+        }
+        let text = String::from_utf8(text).map_err(|_| (1, RowError::NotText))?;
+        let mut refused = Vec::new();
+        let rows = xml::rows(text.trim_start_matches('\u{feff}'), &mut refused)?;
+        let mut products = Self::of(Program::Google, currency, rows);
+        products.refuse(refused);
+        Ok(products)
+    }
+
+    fn of(program: Program, currency: Option<Currency>, rows: Vec<Record>) -> Self {
+        let mut refused = Vec::new();
+        let groups = groups(program, rows, &mut refused).into_iter();
+        let mut products = Self { program, currency, groups, refused: VecDeque::new(), faults: VecDeque::new() };
+        products.refuse(refused);
+        products
+    }
+
+    fn refuse(&mut self, refused: Vec<(u64, RowError)>) {
+        self.refused.extend(refused);
+        self.refused.make_contiguous().sort_by_key(|(line, _)| *line);
+    }
+
+    /// The first line of what is left.
+    pub(super) fn first_line(&self) -> Option<u64> {
+        let refused = self.refused.front().into_iter().chain(self.faults.front()).map(|(line, _)| *line);
+        refused.chain(self.next_group_line()).min()
+    }
+
+    fn next_group_line(&self) -> Option<u64> {
+        self.groups.as_slice().first().and_then(|group| group.first()).map(|row| row.line)
+    }
+}
+
+impl Iterator for Products {
+    type Item = Product;
+
+    fn next(&mut self) -> Option<Product> {
+        loop {
+            if let Some((line, reason)) = self.faults.pop_front() {
+                return Some((line, Err(reason)));
+            }
+            let group_line = self.next_group_line().unwrap_or(u64::MAX);
+            if self.refused.front().is_some_and(|(line, _)| *line <= group_line) {
+                return self.refused.pop_front().map(|(line, reason)| (line, Err(reason)));
+            }
+            let group = self.groups.next()?;
             if group.iter().any(|row| row.fault.is_some()) {
-                let faults = group.into_iter().filter_map(|row| row.fault.map(|fault| (row.line, Err(fault))));
-                products.extend(faults);
+                let faults = group.into_iter().filter_map(|row| row.fault.map(|fault| (row.line, *fault)));
+                self.faults.extend(faults);
                 continue;
             }
             let value = match self.program {
@@ -171,84 +281,55 @@ impl Export {
                 Program::WooCommerce => woocommerce::product(&group, self.currency),
                 Program::Google => google::product(&group, self.currency),
             };
-            products.push(match value {
-                Ok(value) => (line, Ok(value)),
+            return Some(match value {
+                Ok(value) => (group_line, Ok(value)),
                 Err((line, reason)) => (line, Err(reason)),
             });
         }
-        products.sort_by_key(|(line, _)| *line);
-        products
     }
+}
 
-    /// All products of a feed of Google Merchant in XML, and the refused ones.
-    ///
-    /// # Errors
-    /// The feed is too large, or not text.
-    pub(super) fn products_of_feed(
-        input: &mut impl Read,
-        currency: Option<Currency>,
-    ) -> Result<Vec<Product>, (u64, RowError)> {
-        let mut text = Vec::new();
-        input.take(FOREIGN_BYTES_MAX + 1).read_to_end(&mut text).map_err(|error| (1, RowError::Input(error)))?;
-        if text.len() as u64 > FOREIGN_BYTES_MAX {
-            return Err((1, RowError::FileTooLarge));
-        }
-        let text = String::from_utf8(text).map_err(|_| (1, RowError::NotText))?;
-        let mut refused = Vec::new();
-        let rows = xml::rows(text.trim_start_matches('\u{feff}'), &mut refused)?;
-        let feed = Self { program: Program::Google, columns: Columns::of(&[]), currency, header_line: 1 };
-        Ok(feed.with_products_of(rows, refused))
-    }
-
-    fn rows<R: BufRead>(&self, records: &mut Records<R>, refused: &mut Vec<Product>) -> Result<Vec<Record>, RowError> {
-        let mut rows = Vec::new();
-        while let Some((line, cells)) = records.next().map_err(|error: io::Error| RowError::Input(error))? {
-            if records.bytes_read() > FOREIGN_BYTES_MAX {
-                return Err(RowError::FileTooLarge);
+/// Groups the rows by product, in the order of their first rows. Rows that belong to no product are added to `refused`.
+fn groups(program: Program, rows: Vec<Record>, refused: &mut Vec<(u64, RowError)>) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    // By a hash of the key: a file may have millions.
+    let hasher = RandomState::default();
+    let mut index: HashMap<u64, usize, RandomState> = HashMap::with_hasher(hasher.clone());
+    let (variations, products): (Vec<Record>, Vec<Record>) =
+        rows.into_iter().partition(|row| program == Program::WooCommerce && woocommerce::is_variation(row));
+    let mut refuse = |row: Record, reason: RowError| refused.push((row.line, row.fault.map_or(reason, |fault| *fault)));
+    for row in products {
+        let keys = match program {
+            Program::Shopify => shopify::key(&row).map(|key| vec![key]),
+            Program::WooCommerce => woocommerce::keys(&row),
+            Program::Google => google::key(&row).map(|key| vec![key]),
+        };
+        let keys: Vec<u64> = match keys {
+            Ok(keys) => keys.iter().map(|key| hasher.hash_one(key)).collect(),
+            Err(reason) => {
+                refuse(row, reason);
+                continue;
             }
-            match cells.map(|cells| self.columns.record(line, cells)) {
-                Ok(row) => rows.extend(row),
-                Err(reason) => refused.push((line, Err(reason))),
-            }
-        }
-        Ok(rows)
-    }
-
-    /// Groups the rows by product.
-    fn groups(&self, rows: Vec<Record>, refused: &mut Vec<Product>) -> Vec<Group> {
-        let mut groups: Vec<Group> = Vec::new();
-        let mut index: HashMap<String, usize> = HashMap::new();
-        let (variations, products): (Vec<Record>, Vec<Record>) =
-            rows.into_iter().partition(|row| self.program == Program::WooCommerce && woocommerce::is_variation(row));
-        for row in products {
-            let keys = match self.program {
-                Program::Shopify => shopify::key(&row).map(|key| vec![key]),
-                Program::WooCommerce => woocommerce::keys(&row),
-                Program::Google => google::key(&row).map(|key| vec![key]),
-            };
-            match keys {
-                Err(reason) => refused.push((row.line, Err(row.fault.unwrap_or(reason)))),
-                Ok(keys) => match keys.iter().find_map(|key| index.get(key)) {
-                    Some(&at) if self.program != Program::WooCommerce => groups[at].push(row),
-                    _ => {
-                        for key in keys {
-                            index.entry(key).or_insert(groups.len());
-                        }
-                        groups.push(vec![row]);
-                    }
-                },
-            }
-        }
-        for row in variations {
-            let parent = row.get("parent").unwrap_or_default();
-            match index.get(&woocommerce::parent_key(parent)) {
-                Some(&at) => groups[at].push(row),
-                None => {
-                    let reason = RowError::ParentMissing { parent: parent.into() };
-                    refused.push((row.line, Err(row.fault.unwrap_or(reason))));
+        };
+        match keys.iter().find_map(|key| index.get(key)) {
+            Some(&at) if program != Program::WooCommerce => groups[at].push(row),
+            _ => {
+                for key in keys {
+                    index.entry(key).or_insert(groups.len());
                 }
+                groups.push(vec![row]);
             }
         }
-        groups
     }
+    for row in variations {
+        let parent = row.get("parent").unwrap_or_default();
+        match index.get(&hasher.hash_one(woocommerce::parent_key(parent))) {
+            Some(&at) => groups[at].push(row),
+            None => {
+                let reason = RowError::ParentMissing { parent: parent.into() };
+                refuse(row, reason);
+            }
+        }
+    }
+    groups
 }

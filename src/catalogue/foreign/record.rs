@@ -7,6 +7,7 @@ use crate::{
         common::{joined, picture_value},
         error::RowError,
         fields::wrong,
+        lines::HELD_BYTES_MAX,
         table::{check_cell, unprotected},
         value::Value,
         variant::legal_id,
@@ -30,14 +31,66 @@ pub(super) type AtLine<T> = Result<T, (u64, RowError)>;
 #[derive(Debug, Clone)]
 pub(super) struct Columns(std::sync::Arc<Vec<String>>);
 
-/// A row.
+/// A row. All rows of a file are kept until its end, and most cells of an export are empty, so a row is one text that
+/// has only the others.
 #[derive(Debug)]
 pub(super) struct Record {
     pub(super) line: u64,
     columns: Columns,
-    cells: Vec<String>,
+    text: Box<str>,
+    cells: Box<[Cell]>,
     /// Why the row is refused, and with it the other rows of its product.
-    pub(super) fault: Option<RowError>,
+    pub(super) fault: Option<Box<RowError>>,
+}
+
+/// A cell that is not empty: the number of its column, and where it ends in the text of its row.
+#[derive(Debug, Clone, Copy)]
+struct Cell {
+    column: u32,
+    end: u32,
+}
+
+/// The rows of a file, whose memory is limited.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    rows: Vec<Record>,
+    bytes: usize,
+}
+
+/// What a row takes beside its cells, in bytes: its place in two lists with room to grow and in the index of products.
+const ROW_BYTES: usize = 6 * size_of::<Record>() + 64;
+/// What the reason why a row is refused takes, in bytes; it quotes the beginning of a cell.
+pub(super) const FAULT_BYTES: usize = 256;
+
+impl Rows {
+    /// Keeps a row.
+    ///
+    /// # Errors
+    /// The rows would take too much memory.
+    pub(super) fn push(&mut self, row: Record) -> Result<(), RowError> {
+        let fault = if row.fault.is_some() { FAULT_BYTES } else { 0 };
+        self.count(ROW_BYTES + row.text.len() + size_of_val(&*row.cells) + fault)?;
+        self.rows.push(row);
+        Ok(())
+    }
+
+    /// Counts memory beside that of the rows.
+    ///
+    /// # Errors
+    /// The rows would take too much memory.
+    pub(super) fn count(&mut self, bytes: usize) -> Result<(), RowError> {
+        self.bytes += bytes;
+        if self.bytes > HELD_BYTES_MAX { Err(RowError::RowsTooLarge) } else { Ok(()) }
+    }
+
+    /// The line of the first row.
+    pub(super) fn first_line(&self) -> Option<u64> {
+        self.rows.first().map(|row| row.line)
+    }
+
+    pub(super) fn into_rows(self) -> Vec<Record> {
+        self.rows
+    }
 }
 
 impl Columns {
@@ -55,21 +108,28 @@ impl Columns {
     }
 
     /// The row with these cells; `None` if all are empty, or if they are the header again.
-    pub(super) fn record(&self, line: u64, mut cells: Vec<String>) -> Option<Record> {
+    pub(super) fn record(&self, line: u64, cells: &[String]) -> Option<Record> {
         let is_header =
-            cells.len() == self.len() && self.0.iter().zip(&cells).all(|(name, cell)| *name == normalised(cell));
-        if is_header || cells.iter().all(|cell| cell.trim().is_empty()) {
+            cells.len() == self.len() && self.0.iter().zip(cells).all(|(name, cell)| *name == normalised(cell));
+        let filled = || cells.iter().map(|cell| cell.trim()).enumerate().filter(|(_, cell)| !cell.is_empty());
+        if is_header || filled().next().is_none() {
             return None;
         }
         let (expected, found) = (self.len(), cells.len());
-        let beyond = cells.iter().skip(expected).any(|cell| !cell.trim().is_empty());
-        let fault = if found < expected || beyond {
+        let fault = if found < expected || filled().any(|(column, _)| column >= expected) {
             Some(RowError::CellCount { expected, found })
         } else {
-            self.0.iter().zip(&cells).find_map(|(column, cell)| check_cell(column, "", cell.trim()).err())
+            filled().find_map(|(column, cell)| check_cell(&self.0[column], "", cell).err())
         };
-        cells.resize(expected, String::new());
-        Some(Record { line, columns: self.clone(), cells, fault })
+        let mut text = String::with_capacity(filled().map(|(_, cell)| cell.len()).sum());
+        let mut ends = Vec::with_capacity(filled().count());
+        for (column, cell) in filled().take_while(|(column, _)| *column < expected) {
+            text.push_str(cell);
+            // A row is far shorter than 4 GiB.
+            ends.extend(u32::try_from(column).ok().zip(u32::try_from(text.len()).ok()));
+        }
+        let cells = ends.into_iter().map(|(column, end)| Cell { column, end }).collect();
+        Some(Record { line, columns: self.clone(), text: text.into(), cells, fault: fault.map(Box::new) })
     }
 }
 
@@ -82,8 +142,13 @@ impl Record {
     /// The non-empty cells of all columns with this name.
     pub(super) fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
         let name = name.replace('_', " ");
-        let named = self.columns.0.iter().zip(&self.cells).filter(move |(column, _)| **column == name);
-        named.map(|(_, cell)| unprotected(cell.trim())).filter(|cell| !cell.is_empty())
+        let mut begin = 0;
+        let cells = self.cells.iter().map(move |cell| {
+            let end = cell.end as usize;
+            (&self.columns.0[cell.column as usize], &self.text[std::mem::replace(&mut begin, end)..end])
+        });
+        let named = cells.filter(move |(column, _)| **column == name);
+        named.map(|(_, cell)| unprotected(cell)).filter(|cell| !cell.is_empty())
     }
 
     /// The cell of a column, unless it is empty.
@@ -247,4 +312,23 @@ pub(super) fn with_variants(mut fields: Fields, variants: Vec<Fields>) -> Value 
         fields.push(("variants".into(), Value::List(variants.into_iter().map(Value::Object).collect())));
     }
     Value::Object(fields)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_held_within_a_limit() {
+        let columns = Columns::of(&["handle".into(), "title".into(), "body".into()]);
+        let cells = ["h", "", "text"].map(str::to_owned);
+        let mut rows = Rows::default();
+        rows.push(columns.record(2, &cells).unwrap()).unwrap();
+        let row = columns.record(3, &cells).unwrap();
+        assert_eq!((row.get("handle"), row.get("title"), row.get("body")), (Some("h"), None, Some("text")));
+        rows.count(HELD_BYTES_MAX - 1_000).unwrap();
+        assert!(rows.push(row).is_ok());
+        let refused = rows.push(columns.record(4, &cells).unwrap()).unwrap_err();
+        assert!(refused.to_string().contains("268435456 bytes of memory"), "{refused}");
+    }
 }

@@ -5,6 +5,8 @@
 //!
 //! Depends on `quick-xml` and its neighbours.
 
+use std::collections::HashMap;
+
 use quick_xml::{
     NsReader,
     escape::resolve_predefined_entity,
@@ -14,10 +16,7 @@ use quick_xml::{
 
 use crate::catalogue::{
     error::RowError,
-    foreign::{
-        Product,
-        record::{Columns, Record},
-    },
+    foreign::record::{Columns, FAULT_BYTES, Record, Rows},
 };
 
 /// The namespace of Google's fields.
@@ -48,12 +47,14 @@ struct Field {
 /// The items of a feed as rows, each with its line; refused items are added to `refused`.
 ///
 /// # Errors
-/// The text is not XML, or not a feed. Variants of any product may be missing then, so no row may be used.
-pub(super) fn rows(text: &str, refused: &mut Vec<Product>) -> Result<Vec<Record>, (u64, RowError)> {
+/// The text is not XML, or not a feed, or its rows take too much memory. Variants of any product may be missing then,
+/// so no row may be used.
+pub(super) fn rows(text: &str, refused: &mut Vec<(u64, RowError)>) -> Result<Vec<Record>, (u64, RowError)> {
     let mut reader = NsReader::from_str(text);
     reader.config_mut().expand_empty_elements = true;
     let mut lines = LineCount { text, at: 0, line: 1 };
-    let (mut rows, mut found) = (Vec::new(), false);
+    let (mut rows, mut found) = (Rows::default(), false);
+    let mut shapes = Shapes::default();
     let (mut item, mut field): (Option<Item>, Option<Field>) = (None, None);
     let mut depth = 0_usize;
     loop {
@@ -95,7 +96,10 @@ pub(super) fn rows(text: &str, refused: &mut Vec<Product>) -> Result<Vec<Record>
                         open.fields[usize::from(!is_google)].push((name, text));
                     }
                     if depth == open.depth {
-                        item.take().into_iter().for_each(|item| item.finish(&mut rows, refused));
+                        let line = open.line;
+                        if let Some(item) = item.take() {
+                            item.finish(&mut shapes, &mut rows, refused).map_err(|reason| (line, reason))?;
+                        }
                     }
                 }
                 depth = depth.saturating_sub(1);
@@ -113,7 +117,7 @@ pub(super) fn rows(text: &str, refused: &mut Vec<Product>) -> Result<Vec<Record>
         let line = item.map_or(lines.at(text.len()), |item| item.line);
         return Err((line, RowError::CutOff));
     }
-    if found { Ok(rows) } else { Err((1, RowError::NoFeed)) }
+    if found { Ok(rows.into_rows()) } else { Err((1, RowError::NoFeed)) }
 }
 
 /// Adds the character of a reference. An entity that the document defines makes the item refused.
@@ -157,14 +161,26 @@ fn add(field: &mut Option<Field>, text: &str) {
     }
 }
 
+/// The columns of items by the names of their fields: most items of a feed have the same.
+type Shapes = HashMap<Vec<String>, Columns>;
+
 impl Item {
-    fn finish(self, rows: &mut Vec<Record>, refused: &mut Vec<Product>) {
+    fn finish(self, shapes: &mut Shapes, rows: &mut Rows, refused: &mut Vec<(u64, RowError)>) -> Result<(), RowError> {
         if let Some(reason) = self.refused {
-            refused.push((self.line, Err(reason)));
-            return;
+            refused.push((self.line, reason));
+            return rows.count(FAULT_BYTES);
         }
         let (names, cells): (Vec<String>, Vec<String>) = self.fields.into_iter().flatten().unzip();
-        rows.extend(Columns::of(&names).record(self.line, cells));
+        let columns = match shapes.get(&names) {
+            Some(columns) => columns,
+            None => {
+                // Kept twice: as they are, and as they are compared.
+                rows.count(2 * names.iter().map(|name| size_of::<String>() + name.len()).sum::<usize>())?;
+                let columns = Columns::of(&names);
+                shapes.entry(names).or_insert(columns)
+            }
+        };
+        columns.record(self.line, &cells).map_or(Ok(()), |row| rows.push(row))
     }
 }
 
