@@ -150,11 +150,20 @@ struct StockStep {
     delta: i64,
 }
 
+/// What became of a stock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum StockChange {
+    AlreadySo,
+    /// It changed by so many units.
+    By(i64),
+    /// It may have changed, and by how much cannot be told from what others did at the same time.
+    Unknown,
+}
+
 /// What a row has changed so far, so that it can be set back.
 #[derive(Default)]
 struct Done {
-    /// By how much each stock changed, in units.
-    stock: Vec<(ProductId, i64)>,
+    stock: Vec<(ProductId, StockChange)>,
     products: Vec<ChangedProduct>,
 }
 
@@ -212,10 +221,10 @@ impl Shop {
         }
         let mut done = Done::default();
         if let Some(step) = step {
-            let delta = self.set_stock(id, step).await?;
-            if delta != 0 {
-                done.stock.push((id.clone(), delta));
-                imported.stock_changed = 1;
+            match self.set_stock(id, step, &mut done).await {
+                Ok(StockChange::AlreadySo) => {}
+                Ok(StockChange::By(_) | StockChange::Unknown) => imported.stock_changed = 1,
+                Err(refused) => return self.or_set_back(Err(refused), done).await,
             }
         }
         let result = match price.filter(|_| !same_price) {
@@ -275,60 +284,113 @@ impl Shop {
         let mut imported = Imported::default();
         for Checked { id, stock, .. } in row {
             let Some(step) = stock else { continue };
-            let delta = self.set_stock(id, *step).await?;
-            if delta != 0 {
-                done.stock.push((id.clone(), delta));
+            if self.set_stock(id, *step, done).await? != StockChange::AlreadySo {
                 imported.stock_changed += 1;
             }
         }
         // A product lists its variants, so they come before it.
         for checked in row.iter().rev() {
-            let accepted = self.put_product(by, checked).await.map_err(|error| Refused::by(&checked.id, error))?;
-            let is_changed = accepted.effect == Effect::Changed;
+            let Asked { answer, was_unknown } = self.put_product(by, checked).await;
+            let accepted = match answer {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    let kept = if error == AskError::Unknown { vec![checked.id.clone()] } else { Vec::new() };
+                    return Err(Refused { kept, ..Refused::by(&checked.id, error) });
+                }
+            };
+            let before = checked.before.as_ref().map_or(0, |before| before.version);
+            let version = accepted.view.as_ref().map_or(0, |view| view.version);
+            // Where an answer was lost, the row may have changed the product before it was already so.
+            let is_changed = accepted.effect == Effect::Changed || (was_unknown && version > before);
             imported.count(is_changed);
-            if let Some(view) = accepted.view.filter(|_| is_changed) {
+            if is_changed {
                 let (id, before) = (checked.id.clone(), checked.before.clone());
-                done.products.push(ChangedProduct { id, by, before, version: view.version });
+                done.products.push(ChangedProduct { id, by, before, version });
             }
         }
         Ok(imported)
     }
 
-    /// Sets one stock; by how much it changed, in units.
-    async fn set_stock(&self, id: &ProductId, step: StockStep) -> Result<i64, Refused> {
-        let inventories = &self.0.runtime.entities.inventories;
-        let StockStep { quantity, set_stock, .. } = step;
-        if set_stock == SetStock::Once {
-            let opened = ask(inventories, id, inventory::Command::Open { quantity }).await;
-            let opened = opened.map_err(|error| Refused::by(id, error))?;
-            return Ok(if opened.effect == Effect::Changed { units(quantity) } else { 0 });
+    /// Sets one stock.
+    async fn set_stock(&self, id: &ProductId, step: StockStep, done: &mut Done) -> Result<StockChange, Refused> {
+        let set = match step.set_stock {
+            SetStock::Once => self.set_opening(id, step).await,
+            SetStock::Always => self.set_counted(id, step.quantity).await,
+        };
+        let change = match &set {
+            Ok(change) => *change,
+            Err(Error::Unknown) => StockChange::Unknown,
+            Err(_) => StockChange::AlreadySo,
+        };
+        if change != StockChange::AlreadySo {
+            done.stock.push((id.clone(), change));
         }
-        for attempt in 1.. {
-            // Sales do not change what was received, and deliveries do. So a count that rests on what was received
-            // changed the stock by exactly the difference, and can be set back.
-            let before = inventories.read(id).await.map_err(|error| Refused::by(id, error))?.view;
-            let count = inventory::Command::Count { on_hand: quantity, if_received: Some(before.received) };
-            match ask(inventories, id, count).await {
-                Ok(accepted) => return Ok(units(accepted.view.received) - units(before.received)),
-                Err(AskError::Rejected(inventory::Rejection::ReceivedChanged)) if attempt < EDITS_MAX => {}
-                Err(error) => return Err(Refused::by(id, error)),
-            }
-        }
-        Ok(0)
+        set.map_err(|error| Refused::by(id, error))
     }
 
-    async fn put_product(&self, by: Editor, checked: &Checked) -> Answer<product::Product> {
+    async fn set_opening(&self, id: &ProductId, step: StockStep) -> Result<StockChange, Error> {
+        let StockStep { quantity, delta, .. } = step;
+        let asked = ask(&self.0.runtime.entities.inventories, id, inventory::Command::Open { quantity }).await;
+        let opened = asked.answer?;
+        Ok(match opened.effect {
+            Effect::Changed => StockChange::By(units(quantity)),
+            // An answer was lost, and the row itself may have opened the stock.
+            Effect::AlreadySo if asked.was_unknown && delta != 0 => {
+                if opened.view.received == quantity { StockChange::By(units(quantity)) } else { StockChange::Unknown }
+            }
+            Effect::AlreadySo => StockChange::AlreadySo,
+        })
+    }
+
+    async fn set_counted(&self, id: &ProductId, quantity: u64) -> Result<StockChange, Error> {
+        let inventories = &self.0.runtime.entities.inventories;
+        // Sales do not change what was received, and deliveries do. So a count that rests on what was received changed
+        // the stock by exactly the difference, and can be set back.
+        let mut before = inventories.read(id).await?.view;
+        let (mut received, mut was_unknown) = (before.received, false);
+        for attempt in 1.. {
+            let count = inventory::Command::Count { on_hand: quantity, if_received: Some(received) };
+            let asked = ask(inventories, id, count).await;
+            was_unknown |= asked.was_unknown;
+            match asked.answer {
+                Ok(accepted) => {
+                    let change = units(accepted.view.received) - units(before.received);
+                    // Where an answer was lost, the difference may be the row's own or a delivery.
+                    let is_own = !was_unknown || before.counted(quantity) == Ok(change);
+                    return Ok(match change {
+                        0 => StockChange::AlreadySo,
+                        _ if is_own => StockChange::By(change),
+                        _ => StockChange::Unknown,
+                    });
+                }
+                Err(AskError::Rejected(inventory::Rejection::ReceivedChanged)) if attempt < EDITS_MAX => {
+                    let now = inventories.read(id).await?.view;
+                    received = now.received;
+                    if !was_unknown {
+                        before = now;
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(StockChange::AlreadySo)
+    }
+
+    async fn put_product(&self, by: Editor, checked: &Checked) -> Asked<product::Product> {
         let products = &self.0.runtime.entities.products;
         let mut details = Arc::clone(&checked.details);
         let (true, Some(before)) = (checked.keep_price, &checked.before) else {
             return ask(products, &checked.id, Command::Put { by, details }).await;
         };
         let mut expected_version = Some(before.version);
+        let mut was_unknown = false;
         for attempt in 1.. {
             let revise = Command::Revise { by, details: Arc::clone(&details), expected_version };
-            match ask(products, &checked.id, revise).await {
+            let asked = ask(products, &checked.id, revise).await;
+            was_unknown |= asked.was_unknown;
+            match asked.answer {
                 Err(AskError::Rejected(product::Rejection::VersionMismatch { .. })) if attempt < EDITS_MAX => {}
-                answer => return answer,
+                answer => return Asked { answer, was_unknown },
             }
             // Somebody edits the product, perhaps its price.
             let Ok(read) = products.read(&checked.id).await else { continue };
@@ -336,20 +398,23 @@ impl Shop {
             let price = read.view.and_then(|view| view.details.price);
             details = Arc::new(Details { price, ..details.as_ref().clone() });
         }
-        Err(AskError::Unknown)
+        Asked { answer: Err(AskError::Unknown), was_unknown }
     }
 
     async fn set_price(&self, by: Editor, id: &ProductId, price: Money) -> Result<Effect, Refused> {
         let products = &self.0.runtime.entities.products;
+        let mut was_unknown = false;
         for attempt in 1.. {
             let known = self.product_before(by, id).await?;
             let known = known.ok_or_else(|| Refused::by(id, product::Rejection::NotFound))?;
             if known.details.price == Some(price) {
-                return Ok(Effect::AlreadySo);
+                return Ok(if was_unknown { Effect::Changed } else { Effect::AlreadySo });
             }
             let details = Arc::new(Details { price: Some(price), ..known.details.as_ref().clone() });
             let revise = Command::Revise { by, details, expected_version: Some(known.version) };
-            match ask(products, id, revise).await {
+            let asked = ask(products, id, revise).await;
+            was_unknown |= asked.was_unknown;
+            match asked.answer {
                 Err(AskError::Rejected(product::Rejection::VersionMismatch { .. })) if attempt < EDITS_MAX => {}
                 answer => return answer.map(|accepted| accepted.effect).map_err(|error| Refused::by(id, error)),
             }
@@ -369,13 +434,20 @@ impl Shop {
                 Some(before) => Command::Revise { by, details: before.details, expected_version },
                 None => Command::Delist { by, expected_version },
             };
-            if ask(&self.0.runtime.entities.products, &id, command).await.is_err() {
+            if ask(&self.0.runtime.entities.products, &id, command).await.answer.is_err() {
                 refused.kept.push(id);
             }
         }
-        for (id, delta) in done.stock.into_iter().rev() {
-            let command = inventory::Command::Adjust { receipt: ReceiptId(random_u128()), delta: -delta };
-            if ask(&self.0.runtime.entities.inventories, &id, command).await.is_err() {
+        for (id, change) in done.stock.into_iter().rev() {
+            let is_set_back = match change {
+                StockChange::AlreadySo => true,
+                StockChange::By(delta) => {
+                    let command = inventory::Command::Adjust { receipt: ReceiptId(random_u128()), delta: -delta };
+                    ask(&self.0.runtime.entities.inventories, &id, command).await.answer.is_ok()
+                }
+                StockChange::Unknown => false,
+            };
+            if !is_set_back {
                 refused.kept_stock.push(id);
             }
         }
@@ -383,21 +455,35 @@ impl Shop {
     }
 }
 
+/// What came of a command.
+struct Asked<E: Entity> {
+    answer: Answer<E>,
+    /// Whether an answer before this one was lost, so that the command may have been done then.
+    was_unknown: bool,
+}
+
 /// Asks an entity, and again while it is too busy: a bulk change gives way to shoppers. The commands here may be
 /// repeated, so an unknown outcome is asked again, too.
-async fn ask<E: Entity>(directory: &Directory<E>, id: &E::Id, command: E::Command) -> Answer<E>
+async fn ask<E: Entity>(directory: &Directory<E>, id: &E::Id, command: E::Command) -> Asked<E>
 where
     E::Command: Clone,
 {
     let begun = Instant::now();
     let mut backoff = Backoff::default();
+    let mut was_unknown = false;
     loop {
-        match directory.ask(id, command.clone()).await {
-            Err(AskError::NotDelivered(NotDelivered::Busy) | AskError::Unknown) if begun.elapsed() < BUSY_MAX => {
+        let answer = directory.ask(id, command.clone()).await;
+        #[cfg(test)]
+        let answer = tests::or_lost::<E>(answer);
+        match answer {
+            Err(error @ (AskError::NotDelivered(NotDelivered::Busy) | AskError::Unknown))
+                if begun.elapsed() < BUSY_MAX =>
+            {
+                was_unknown |= error == AskError::Unknown;
                 let pause = backoff.after_failure(BUSY_MS_MIN, BUSY_MS_MAX);
                 tokio::time::sleep(Duration::from_millis(pause)).await;
             }
-            answer => return answer,
+            answer => return Asked { answer, was_unknown },
         }
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Depends on its neighbours.
 
+use std::cell::Cell;
+
 use super::*;
 use crate::{
     config::Config,
@@ -26,6 +28,17 @@ fn listing(name: &str, title: &str, stock: Option<u64>) -> Listing {
 
 fn terms(by: Editor) -> Terms {
     Terms { by, set_stock: SetStock::Always, dry_run: false }
+}
+
+tokio::task_local! {
+    /// Which of the next answers is lost, from 1, although its command is done.
+    static LOST: Cell<u32>;
+}
+
+/// The answer, unless a test loses it.
+pub(super) fn or_lost<E: Entity>(answer: Answer<E>) -> Answer<E> {
+    let is_lost = LOST.try_with(|lost| lost.replace(lost.get().saturating_sub(1)) == 1);
+    if is_lost.unwrap_or(false) { Err(AskError::Unknown) } else { answer }
 }
 
 /// A shop of its own with the products a and b, five pieces each.
@@ -134,7 +147,7 @@ async fn a_price_that_is_kept_is_the_one_at_the_moment_of_the_change() {
 async fn a_refused_price_sets_the_stock_of_a_change_back() {
     let (_directory, shop) = shop().await;
     let before = shop.page("a").await.unwrap();
-    let done = Done { stock: vec![(id("a"), 4)], products: Vec::new() };
+    let done = Done { stock: vec![(id("a"), StockChange::By(4))], products: Vec::new() };
     shop.stock_command("a", Stock::Count { on_hand: 9, if_received: None }).await;
     let refused = Err(Refused::by(&id("a"), product::Rejection::VersionMismatch { current: before.version }));
     shop.or_set_back(refused, done).await.unwrap_err();
@@ -142,4 +155,46 @@ async fn a_refused_price_sets_the_stock_of_a_change_back() {
     let change = shop.import_change(terms(RAVI), &id("a"), None, Some(9)).await.unwrap_err();
     assert_eq!((change.to_string().as_str(), shop.on_hand("a").await), ("a: the product belongs to another seller", 5));
     shop.close().await.unwrap();
+}
+
+/// Whichever answer is lost, the row is counted and set back as if they had come.
+#[tokio::test]
+async fn a_row_of_which_an_answer_is_lost_is_set_back_whole() {
+    for set_stock in [SetStock::Once, SetStock::Always] {
+        for lost in 1..=4 {
+            let (_directory, shop) = shop().await;
+            let terms = Terms { set_stock, ..terms(ADMIN) };
+            let mut kept_price = listing("a", "New", Some(9));
+            kept_price.keep_price = true;
+            let mut checked = Vec::new();
+            for listing in [kept_price, listing("c", "C", Some(7))] {
+                checked.push(shop.check_listing(terms, listing).await.unwrap());
+            }
+            let mut done = Done::default();
+            let imported = LOST.scope(Cell::new(lost), shop.take_row(ADMIN, &checked, &mut done)).await.unwrap();
+            let stock_changed = if set_stock == SetStock::Once { 1 } else { 2 };
+            assert_eq!(imported, Imported { changed: 2, already_so: 0, stock_changed }, "{set_stock:?} {lost}");
+            assert_eq!((shop.on_hand("c").await, shop.page("a").await.unwrap().details.title.as_str()), (7, "New"));
+
+            let refused = Err(Refused::by(&id("d"), product::Rejection::NotFound));
+            let refused = shop.or_set_back(refused, done).await.unwrap_err();
+            assert_eq!((refused.kept.len(), refused.kept_stock.len()), (0, 0), "{set_stock:?} {lost}: {refused}");
+            assert_eq!((shop.on_hand("a").await, shop.on_hand("c").await), (5, 0), "{set_stock:?} {lost}");
+            assert_eq!(shop.page("a").await.unwrap().details.title, "A");
+            assert!(!shop.page("c").await.unwrap().listed);
+        }
+    }
+}
+
+/// Where somebody delivers while an answer is lost, nobody can tell by how much the row changed the stock.
+#[tokio::test]
+async fn a_stock_that_cannot_be_set_back_is_named() {
+    let (_directory, shop) = shop().await;
+    let mut done = Done::default();
+    let step = shop.check_quantity(&id("a"), 9, SetStock::Always).await.unwrap();
+    shop.set_stock(&id("a"), step, &mut done).await.unwrap();
+    done.stock[0].1 = StockChange::Unknown;
+    let refused = shop.or_set_back(Err(Refused::by(&id("d"), product::Rejection::NotFound)), done).await.unwrap_err();
+    assert_eq!(refused.kept_stock, [id("a")]);
+    assert!(refused.to_string().contains("the stock is already changed, and could not be set back: a"), "{refused}");
 }
