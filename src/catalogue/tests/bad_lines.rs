@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use crate::{
     catalogue::{
         read::{Format, LINE_BYTES_MAX, Options, Reader},
-        tests::{product, read, reason},
+        tests::{product, read, reason, written},
     },
     domain::product::{DESCRIPTION_BYTES_MAX, Picture, TITLE_BYTES_MAX},
 };
@@ -146,6 +146,14 @@ fn what_a_row_may_leave_out_or_say_differently() {
     let pairs = [("color", "red"), ("z", "1.5"), ("b", "true"), ("a", "2"), ("ean", "01, 02")];
     let attributes: Vec<_> = details.attributes.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     assert_eq!(attributes, pairs, "in the order of the file");
+}
+
+/// A CSV file is refused for it, because a conversion has damaged it; what the shop has must come back as it is.
+#[test]
+fn json_keeps_the_character_that_stands_for_a_lost_one() {
+    let entry = product("{\"id\":\"a\",\"title\":\"M\u{fffd}ller\"}");
+    assert_eq!(entry.details.title, "M\u{fffd}ller");
+    assert_eq!(read(&written(std::slice::from_ref(&entry)), Format::JsonLines).0, [entry]);
 }
 
 #[test]
