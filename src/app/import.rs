@@ -1,5 +1,5 @@
-//! Brings catalogue files into a shop, this process's or a running one: reads a file as a stream, has many rows on
-//! their way at once, reports the refused ones and goes on.
+//! Brings catalogue files into a shop, this process's or a running one: a thread reads a file as a stream, many rows
+//! are on their way at once, and the refused ones are reported.
 //!
 //! Rows end in any order. Whatever ends an import, it says the line up to which every row is taken or reported, and a
 //! second import may begin there, or at the beginning: a row that is taken twice changes nothing the second time.
@@ -10,6 +10,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, btree_map},
     fmt, io,
     path::Path,
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -18,18 +19,22 @@ use futures::{
     future::BoxFuture,
     stream::{self, FuturesUnordered},
 };
-use tokio::time::Instant;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, interval, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 
 pub use super::rows::importer;
 use super::{
     control::client::{ControlError, RemoteRows},
-    rows::{self, RowResult},
+    failure::Failure,
+    rows::{self, Refusal, RowResult},
 };
 use crate::{
     catalogue::{
         entry::{Entry, Row},
-        error::RowWarning,
+        error::{RowError, RowWarning},
         read::{Options, Reader},
     },
     domain::product::Editor,
@@ -42,6 +47,10 @@ use crate::{
 /// How many rows are on their way at once in this process. They share syncs of the log, so more of them means fewer
 /// syncs.
 const ROWS_AT_ONCE: usize = 512;
+/// How many rows are read ahead of those that are on their way.
+const READ_AHEAD: usize = 64;
+/// How many times the running shop hears of a client that is still reading in the time that it would wait.
+const BEATS: u32 = 4;
 /// How long rows on their way are waited for when an import is to stop.
 const STOP_MAX: Duration = Duration::from_secs(10);
 
@@ -136,7 +145,7 @@ pub enum StopCause {
     Interrupted,
     /// The shop cannot be written to any more.
     #[error("{0}")]
-    Fault(String),
+    Fault(#[source] Failure),
     /// The running shop is gone, or has refused to go on.
     #[error(transparent)]
     Control(#[from] ControlError),
@@ -186,6 +195,14 @@ impl Rows {
         }
     }
 
+    /// How long the shop may hear nothing of the import.
+    fn idle_max(&self) -> Duration {
+        match self {
+            Self::Here(_) => Duration::from_secs(3600),
+            Self::Running(remote) => remote.idle_max(),
+        }
+    }
+
     async fn begin(&mut self, line: u64, row: Row, keep_price: bool) -> Result<(), ControlError> {
         match self {
             Self::Here(LocalRows { shop, terms, rows }) => {
@@ -219,6 +236,9 @@ struct Import<'a, W> {
     /// How many reports there were.
     reports_made: u64,
     on_their_way: usize,
+    /// Where a second import may begin, apart from the rows that are unfinished.
+    next_line: u64,
+    bytes_read: u64,
     stopped: Option<StopCause>,
 }
 
@@ -240,10 +260,11 @@ pub async fn import_file(
     stop: &CancellationToken,
     watch: impl FnMut(Event<'_>),
 ) -> Result<Outcome, ImportError> {
-    let Source { path, options, from_line } = source;
-    let opening = |source| ImportError::Open { path: path.display().to_string(), source };
-    let bytes = std::fs::metadata(path).map_err(opening)?.len();
-    let mut reader = Reader::open(path, options).map_err(opening)?;
+    let opening = |error| ImportError::Open { path: source.path.display().to_string(), source: error };
+    let bytes = std::fs::metadata(source.path).map_err(opening)?.len();
+    let (reader, mut read) = read_ahead(source).map_err(opening)?;
+    let mut reader = Some(reader);
+    let mut keep_alive = interval((rows.idle_max() / BEATS).max(Duration::from_millis(1)));
     let mut import = Import {
         rows,
         watch,
@@ -252,41 +273,85 @@ pub async fn import_file(
         reports: BTreeSet::new(),
         reports_made: 0,
         on_their_way: 0,
+        next_line: source.from_line,
+        bytes_read: 0,
         stopped: None,
     };
     let mut at_end = false;
     let mut stop_at = None;
     loop {
-        while !at_end && import.has_room() && !stop.is_cancelled() {
-            let read = reader.next();
-            import.warn(from_line, reader.take_warnings());
-            match read {
-                Some((line, _)) if line < from_line => {}
-                Some((line, row)) => import.begin(line, row, reader.lacks_currency()).await,
-                None => at_end = true,
-            }
-            at_end |= import.stopped.is_some();
-        }
         if stop.is_cancelled() && !at_end {
-            at_end = true;
             import.stopped.get_or_insert(StopCause::Interrupted);
         }
-        if import.on_their_way == 0 {
+        at_end |= import.stopped.is_some();
+        if at_end && import.on_their_way == 0 {
             break;
         }
         tokio::select! {
-            ended = import.rows.next() => import.ended(ended),
+            row = read.recv(), if !at_end && import.has_room() => match row {
+                Some(row) => import.begin(row.map_err(opening)?).await,
+                None => {
+                    at_end = true;
+                    // The thread has ended: with the file, or because it panicked.
+                    if let Some(Err(panic)) = reader.take().map(JoinHandle::join) {
+                        std::panic::resume_unwind(panic);
+                    }
+                }
+            },
+            ended = import.rows.next(), if import.on_their_way > 0 => import.ended(ended),
             () = stop.cancelled(), if stop_at.is_none() => stop_at = Some(Instant::now() + STOP_MAX),
-            () = tokio::time::sleep_until(stop_at.unwrap_or_else(Instant::now)), if stop_at.is_some() => break,
+            () = sleep_until(stop_at.unwrap_or_else(Instant::now)), if stop_at.is_some() => break,
+            _ = keep_alive.tick() => import.keep_alive().await,
         }
-        import.show(reader.bytes_read(), bytes);
+        import.show(bytes);
     }
-    Ok(import.outcome(reader.next_line().max(from_line)))
+    Ok(import.outcome())
+}
+
+/// A row as the reader hands it out.
+struct ReadRow {
+    line: u64,
+    row: Result<Row, RowError>,
+    warnings: Vec<(u64, RowWarning)>,
+    /// Whether its products keep their price.
+    keep_price: bool,
+    /// Where a second reading may begin once this row is taken.
+    next_line: u64,
+    bytes_read: u64,
+}
+
+/// Reads the rows from the first that is wanted on, in a thread: a pipe may be slow, and to decode a large file takes a
+/// while, in which rows that are on their way must end.
+fn read_ahead(source: Source<'_>) -> io::Result<(JoinHandle<()>, mpsc::Receiver<io::Result<ReadRow>>)> {
+    let Source { path, options: Options { encoding, layout, currency }, from_line } = source;
+    let (path, encoding) = (path.to_owned(), encoding.map(str::to_owned));
+    let (sender, receiver) = mpsc::channel(READ_AHEAD);
+    let read = move || {
+        let options = Options { encoding: encoding.as_deref(), layout, currency };
+        let mut reader = match Reader::open(&path, options) {
+            Ok(reader) => reader,
+            Err(error) => return drop(sender.blocking_send(Err(error))),
+        };
+        while let Some((line, row)) = reader.next() {
+            let (warnings, keep_price) = (reader.take_warnings(), reader.lacks_currency());
+            let (next_line, bytes_read) = (reader.next_line().max(from_line), reader.bytes_read());
+            let row = ReadRow { line, row, warnings, keep_price, next_line, bytes_read };
+            if line >= from_line && sender.blocking_send(Ok(row)).is_err() {
+                return;
+            }
+        }
+    };
+    Ok((thread::Builder::new().name("catalogue-file".into()).spawn(read)?, receiver))
 }
 
 impl<W: FnMut(Event<'_>)> Import<'_, W> {
     /// Sends a row on its way, or reports it.
-    async fn begin<E: fmt::Display>(&mut self, line: u64, row: Result<Row, E>, keep_price: bool) {
+    async fn begin(&mut self, read: ReadRow) {
+        let ReadRow { line, row, warnings, keep_price, next_line, bytes_read } = read;
+        (self.next_line, self.bytes_read) = (next_line, bytes_read);
+        for (line, warning) in warnings {
+            self.keep(line, Report::Warned(warning.to_string()));
+        }
         match row {
             Ok(row) => {
                 *self.unfinished.entry(line).or_default() += 1;
@@ -309,13 +374,7 @@ impl<W: FnMut(Event<'_>)> Import<'_, W> {
         self.report();
     }
 
-    /// Keeps what looks like a mistake, to be reported with its row.
-    fn warn(&mut self, from_line: u64, warnings: Vec<(u64, RowWarning)>) {
-        for (line, warning) in warnings.into_iter().filter(|(line, _)| *line >= from_line) {
-            self.keep(line, Report::Warned(warning.to_string()));
-        }
-    }
-
+    /// Keeps a report until all rows before its row have ended.
     fn keep(&mut self, line: u64, report: Report) {
         self.reports_made += 1;
         self.reports.insert((line, self.reports_made, report));
@@ -346,11 +405,11 @@ impl<W: FnMut(Event<'_>)> Import<'_, W> {
                 self.on_their_way -= 1;
                 match result {
                     // A row of which nobody knows is where the next import begins.
-                    Err(refusal) if refusal.is_fault => {
-                        self.stopped.get_or_insert(StopCause::Fault(refusal.reason));
+                    Err(Refusal { reason, fault: Some(kind) }) => {
+                        self.stopped.get_or_insert(StopCause::Fault(Failure { reason, kind }));
                         return;
                     }
-                    Err(refusal) => self.refuse(line, refusal.reason),
+                    Err(Refusal { reason, fault: None }) => self.refuse(line, reason),
                     Ok(imported) => self.summary.imported = self.summary.imported.and(imported),
                 }
                 self.finish(line);
@@ -373,16 +432,25 @@ impl<W: FnMut(Event<'_>)> Import<'_, W> {
         }
     }
 
-    fn show(&mut self, bytes_read: u64, bytes: u64) {
-        (self.watch)(Event::Progress { bytes_read, bytes, summary: &self.summary });
+    /// Lets the running shop know that the file is still being read.
+    async fn keep_alive(&mut self) {
+        if let Rows::Running(remote) = &mut *self.rows
+            && self.on_their_way == 0
+            && let Err(error) = remote.keep_alive().await
+        {
+            self.stopped.get_or_insert(error.into());
+        }
     }
 
-    /// How it ended, where reading has come to `next_line`.
-    fn outcome(mut self, next_line: u64) -> Outcome {
+    fn show(&mut self, bytes: u64) {
+        (self.watch)(Event::Progress { bytes_read: self.bytes_read, bytes, summary: &self.summary });
+    }
+
+    fn outcome(mut self) -> Outcome {
         for (line, _, report) in std::mem::take(&mut self.reports) {
             self.show_report(line, &report);
         }
-        let line = self.unfinished.first_key_value().map_or(next_line, |(line, _)| next_line.min(*line));
+        let line = self.unfinished.first_key_value().map_or(self.next_line, |(line, _)| self.next_line.min(*line));
         Outcome { summary: self.summary, stopped: self.stopped.map(|cause| Stopped { line, cause }) }
     }
 }

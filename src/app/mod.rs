@@ -4,6 +4,7 @@
 pub mod control;
 pub mod demo;
 pub mod export;
+pub mod failure;
 pub mod import;
 mod rows;
 pub mod settings;

@@ -4,11 +4,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::failure::{Failure, FailureKind};
 use crate::{
     catalogue::entry::{Change, Entry, Row},
     domain::{ids::SellerId, product::Editor},
     shop::{
-        Shop,
+        Error, Shop,
         import::{Imported, Listing, Terms},
     },
 };
@@ -21,8 +22,8 @@ pub(super) type RowResult = Result<Imported, Refusal>;
 pub struct Refusal {
     /// The reason, for whoever wrote the file.
     pub reason: String,
-    /// Whether it is the shop's fault, so that further rows would fare no better.
-    pub is_fault: bool,
+    /// What kind of failure it is where the shop is at fault, so that the next rows would fail as well.
+    pub fault: Option<FailureKind>,
 }
 
 /// Who owns what the operator imports without naming a seller.
@@ -31,12 +32,15 @@ const OPERATOR: Editor = Editor::Admin(SellerId(0));
 /// In whose name rows are taken: that of the seller with this e-mail address, or the operator's.
 ///
 /// # Errors
-/// The seller has no account, in words.
-pub async fn importer(shop: &Shop, seller: Option<&str>) -> Result<Editor, String> {
+/// The seller has no account.
+pub async fn importer(shop: &Shop, seller: Option<&str>) -> Result<Editor, Failure> {
     let Some(email) = seller else { return Ok(OPERATOR) };
     match shop.principal(email).await {
         Ok(principal) => Ok(Editor::Seller(SellerId::of(principal.user))),
-        Err(error) => Err(format!("seller {email}: {error}")),
+        Err(error) => {
+            let kind = if matches!(error, Error::NotFound(_)) { FailureKind::Usage } else { Failure::of(&error).kind };
+            Err(Failure { reason: format!("seller {email}: {error}"), kind })
+        }
     }
 }
 
@@ -49,5 +53,8 @@ pub(super) async fn take(shop: &Shop, terms: Terms, row: Row, keep_price: bool) 
         }
         Row::Change(Change { id, price, stock }) => shop.import_change(terms, &id, price, stock).await,
     };
-    taken.map_err(|refused| Refusal { reason: refused.to_string(), is_fault: refused.is_fault() })
+    taken.map_err(|refused| Refusal {
+        reason: refused.to_string(),
+        fault: refused.is_fault().then(|| Failure::of(&refused.reason).kind),
+    })
 }

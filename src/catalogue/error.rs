@@ -42,14 +42,10 @@ pub enum RowError {
     QuoteInside,
     /// The first line of the file states a delimiter that is not supported.
     #[error("the file states {found:?} as what separates its cells; that may be a comma, a semicolon, a tab or |")]
-    Separator {
-        found: String,
-    },
+    Separator { found: String },
     /// The header has too many columns.
     #[error("the header names {columns} columns, of which {COLUMNS_MAX} are read at most")]
-    TooManyColumns {
-        columns: usize,
-    },
+    TooManyColumns { columns: usize },
     /// The file does not state its encoding, which is not UTF-8.
     #[error("the file is not UTF-8; it looks like {guess}. Save it as UTF-8, or name its encoding (--encoding)")]
     Encoding {

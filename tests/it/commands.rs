@@ -145,9 +145,15 @@ fn import_and_export_are_the_same_whether_the_shop_runs_or_not() {
         vec!["import", "--seller", "nobody@demo.example", &mixed],
         vec!["import", &missing, &mixed],
         vec!["export"],
+        vec!["export", "/dev/full"],
+        vec!["backup", directory.path().to_str().unwrap()],
     ] {
         assert_eq!(seen(&running_data, &arguments), seen(&stopped_data, &arguments), "{arguments:?}");
     }
+    let code = |arguments: &[&str]| seen(&running_data, arguments).0;
+    assert_eq!(code(&["export", "/dev/full"]), Some(75), "a full disk");
+    assert_eq!(code(&["backup", directory.path().to_str().unwrap()]), Some(2), "it is there");
+    assert_eq!(code(&["import", "--seller", "nobody@demo.example", &mixed]), Some(2), "no such seller");
     let to = directory.path().join("catalogue.jsonl");
     file(directory.path(), "catalogue.jsonl", "what was there before");
     done(&running_data, &["export", to.to_str().unwrap()]);

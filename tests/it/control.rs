@@ -1,19 +1,39 @@
 //! The socket of the operator's commands: clients that are silent, slow, too many, or no clients at all.
 
-use std::{os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
+use std::{
+    io::Write as _,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
+use rustix::fs::{CWD, FileType, Mode};
 use serde_json::{Value, json};
 use souk::{
-    domain::{account::Role, product::Details},
-    internals::app::control::{
-        Request, Upkeep,
-        client::{Connection, ControlError},
-        server::{Control, ControlLimits},
+    clock::Clock,
+    config::Config,
+    domain::{
+        account::Role,
+        ids::{ProductId, SellerId},
+        product::{Details, Editor, Variant},
     },
+    internals::{
+        app::{
+            control::{
+                Request, Upkeep,
+                client::{Connection, ControlError},
+                server::{Control, ControlLimits},
+            },
+            failure::FailureKind,
+            import::{Rows, Source, import_file},
+        },
+        catalogue::read::Options,
+    },
+    shop::import::{Listing, SetStock, Terms},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::UnixStream,
+    net::{UnixListener, UnixStream},
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
@@ -29,11 +49,16 @@ struct Served {
 
 impl Served {
     async fn new() -> Self {
-        let app = TestApp::new().await;
+        Self::with(|_| {}).await
+    }
+
+    async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let app = TestApp::with(change, Clock::system()).await;
         let limits = ControlLimits {
             commands_max: 1,
             write_max: Duration::from_millis(500),
             idle_max: Duration::from_millis(500),
+            beat: Duration::from_millis(50),
             ..ControlLimits::default()
         };
         let stop = CancellationToken::new();
@@ -51,7 +76,8 @@ impl Served {
     }
 
     async fn compact(&self) -> Result<(), ControlError> {
-        let mut connection = Connection::open(&self.app.shop.config().data_dir).await.unwrap().unwrap();
+        let mut connection =
+            Connection::open(&self.app.shop.config().data_dir, Duration::from_secs(30)).await.unwrap().unwrap();
         connection.ask(&Request::Upkeep(Upkeep::Compact), |_| {}).await.map(drop)
     }
 
@@ -78,6 +104,14 @@ impl Served {
 fn frame(text: &str) -> Vec<u8> {
     let length = u32::try_from(text.len()).unwrap();
     [&length.to_be_bytes()[..], text.as_bytes()].concat()
+}
+
+/// The next message that the client receives.
+async fn message(client: &mut UnixStream) -> Value {
+    let length = client.read_u32().await.unwrap();
+    let mut text = vec![0; length.try_into().unwrap()];
+    client.read_exact(&mut text).await.unwrap();
+    serde_json::from_slice(&text).unwrap()
 }
 
 const IMPORT: &str = r#"{"import":{"seller":null,"set_stock":"once","dry_run":false}}"#;
@@ -118,7 +152,7 @@ async fn clients_that_are_silent_or_read_nothing_free_their_places() {
 async fn what_is_no_message_is_refused_and_the_shop_goes_on() {
     let served = Served::new().await;
     let long = u32::MAX.to_be_bytes();
-    let row = r#"{"number":1,"keep_price":false,"row":{"change":{"id":"no id","price":null,"stock":1}}}"#;
+    let row = r#"{"row":{"number":1,"keep_price":false,"row":{"change":{"id":"no id","price":null,"stock":1}}}}"#;
     for (bytes, expected) in [
         (frame("nonsense"), "cannot be read"),
         (frame(r#"{"delete":"everything"}"#), "cannot be read"),
@@ -150,12 +184,12 @@ async fn a_row_of_a_client_that_is_gone_is_taken_whole() {
         json!({"id": format!("k-{number}"), "details": details, "stock": 3})
     };
     let entries: Vec<Value> = (0..200).map(entry).collect();
-    let row = json!({"number": 1, "keep_price": false, "row": {"product": entries}});
+    let row = json!({"row": {"number": 1, "keep_price": false, "row": {"product": entries}}});
     let mut client = served.raw().await;
     client.write_all(&frame(IMPORT)).await.unwrap();
     // The shop is ready for rows. A client that leaves without reading that has its connection reset, and no row begun.
-    let length = client.read_u32().await.unwrap();
-    client.read_exact(&mut vec![0; length.try_into().unwrap()]).await.unwrap();
+    assert_eq!(message(&mut client).await, json!("working"));
+    assert_eq!(message(&mut client).await["ready"]["rows_max"], 32);
     client.write_all(&frame(&row.to_string())).await.unwrap();
     drop(client);
     served.is_free().await;
@@ -164,5 +198,145 @@ async fn a_row_of_a_client_that_is_gone_is_taken_whole() {
         admin.get(&format!("/products/k-{number}")).await.expect(200);
         assert_eq!(admin.inventory(&format!("k-{number}")).await["on_hand"], 3);
     }
+    served.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_waits_for_a_busy_shop_and_not_for_a_silent_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("control/souk.sock");
+    std::fs::create_dir(socket.parent().unwrap()).unwrap();
+    // A process that is stopped in its tracks: its socket takes connections, and nobody answers.
+    let listener = UnixListener::bind(&socket).unwrap();
+    let silence_max = Duration::from_millis(400);
+    let open = async || Connection::open(directory.path(), silence_max).await.unwrap().unwrap();
+    let ask = async |mut connection: Connection| connection.ask(&Request::Upkeep(Upkeep::Compact), |_| {}).await;
+    assert!(matches!(ask(open().await).await, Err(ControlError::Silent(_))));
+    let exported = open().await.export(Vec::new()).await;
+    assert!(matches!(exported, Err(ControlError::Silent(_))), "{exported:?}");
+    let imported = open().await.import(None, SetStock::Once, false).await;
+    assert!(matches!(imported.err(), Some(ControlError::Silent(_))));
+
+    let connection = open().await;
+    let busy = tokio::spawn(async move {
+        for _ in 0..3 {
+            listener.accept().await.unwrap();
+        }
+        let (mut stream, _) = listener.accept().await.unwrap();
+        for _ in 0..10 {
+            stream.write_all(&frame("\"working\"")).await.unwrap();
+            tokio::time::sleep(silence_max / 4).await;
+        }
+        stream.write_all(&frame(r#"{"failed":{"reason":"full","kind":"temporary"}}"#)).await.unwrap();
+        stream
+    });
+    let failed = ask(connection).await.unwrap_err();
+    assert!(matches!(&failed, ControlError::Failed(failure) if failure.kind == FailureKind::Temporary), "{failed:?}");
+    busy.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_out_of_a_slow_pipe_keeps_its_place() {
+    let served = Served::new().await;
+    let directory = tempfile::tempdir().unwrap();
+    let pipe = directory.path().join("rows.jsonl");
+    rustix::fs::mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let writer = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || {
+            let mut output = std::fs::File::create(pipe).unwrap();
+            for number in 0..4 {
+                // Longer than the shop waits for a client that is silent.
+                std::thread::sleep(Duration::from_millis(700));
+                writeln!(output, r#"{{"id":"s-{number}","title":"Slow"}}"#).unwrap();
+            }
+        }
+    });
+    let connection = Connection::open(&served.app.shop.config().data_dir, Duration::from_secs(30)).await;
+    let rows = connection.unwrap().unwrap().import(None, SetStock::Once, false).await.unwrap();
+    let source = Source { path: &pipe, options: Options::default(), from_line: 1 };
+    let mut rows = Rows::Running(Box::new(rows));
+    let outcome = import_file(&mut rows, source, &CancellationToken::new(), |_| {}).await.unwrap();
+    assert!(outcome.stopped.is_none(), "{outcome:?}");
+    assert_eq!(outcome.summary.imported.changed, 4);
+    writer.join().unwrap();
+    served.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_without_its_client_keeps_its_place_until_it_ends() {
+    let served = Served::with(|config| config.retention.work_percent = 1).await;
+    let admin = served.app.user("admin", Role::Admin).await;
+    for number in 0..200 {
+        let body = json!({"id": format!("b-{number}"), "name": "B", "description": "long ".repeat(6_000)});
+        admin.post("/products", &body).await.expect(201);
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let to = directory.path().join("backup");
+    let mut client = served.raw().await;
+    client.write_all(&frame(&json!({"upkeep": {"backup": {"to": to}}}).to_string())).await.unwrap();
+    assert_eq!(message(&mut client).await, json!("working"));
+    drop(client);
+    let mut refused = 0;
+    while let Err(error) = served.compact().await {
+        assert!(matches!(error, ControlError::Busy), "{error}");
+        refused += 1;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(refused > 0, "the backup was too fast");
+    assert!(to.join("manifest.json").exists(), "the place is free, and the backup is still written");
+    served.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failures_keep_their_kind_over_the_socket() {
+    let served = Served::new().await;
+    let directory = tempfile::tempdir().unwrap();
+    let kind = async |to: &Path| {
+        let mut connection =
+            Connection::open(&served.app.shop.config().data_dir, Duration::from_secs(30)).await.unwrap().unwrap();
+        let wanted = Request::Upkeep(Upkeep::Backup { to: to.to_owned() });
+        match connection.ask(&wanted, |_| {}).await {
+            Err(ControlError::Failed(failure)) => failure.kind,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(kind(directory.path()).await, FailureKind::Usage, "it is there");
+    served.is_free().await;
+    assert_eq!(kind(Path::new("relative")).await, FailureKind::Usage);
+    served.is_free().await;
+    assert_eq!(kind(Path::new("/dev/null/backup")).await, FailureKind::Usage, "not a directory");
+    served.is_free().await;
+    served.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_product_larger_than_any_message_is_exported() {
+    let served = Served::new().await;
+    let terms = Terms { by: Editor::Admin(SellerId(0)), set_stock: SetStock::Once, dry_run: false };
+    let attribute = |number: usize| (format!("a{number}"), "x".repeat(1_000));
+    let listing =
+        |id: String, details: Details| Listing { id: id.parse().unwrap(), details, stock: None, keep_price: false };
+    let parent: ProductId = "big".parse().unwrap();
+    let ids: Vec<String> = (0..180).map(|number| format!("big:{number}")).collect();
+    let variants = ids.iter().map(|id| Variant { product: id.parse().unwrap(), options: Vec::new() }).collect();
+    for id in &ids {
+        let details = Details {
+            title: "Big".into(),
+            attributes: (0..200).map(attribute).collect(),
+            variant_of: Some(parent.clone()),
+            ..Details::default()
+        };
+        served.app.shop.import_products(terms, vec![listing(id.clone(), details)]).await.unwrap();
+    }
+    let details = Details { title: "Big".into(), variants, ..Details::default() };
+    served.app.shop.import_products(terms, vec![listing("big".into(), details)]).await.unwrap();
+    let mut connection =
+        Connection::open(&served.app.shop.config().data_dir, Duration::from_secs(30)).await.unwrap().unwrap();
+    let mut file = Vec::new();
+    let products = connection.export(&mut file).await.unwrap();
+    assert_eq!(products, 181);
+    assert!(file.len() > 34_000_000, "{}", file.len());
+    assert_eq!(file.iter().filter(|&&byte| byte == b'\n').count(), 181);
     served.end().await;
 }

@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::net::UnixStream;
+use tokio::{
+    net::UnixStream,
+    time::{Instant, timeout_at},
+};
 
 use super::{
     frames::{self, FRAME_BYTES_MAX, Incoming, Outgoing},
@@ -17,13 +20,19 @@ use super::{
     socket,
 };
 use crate::{
-    app::rows::{Refusal, RowResult},
+    app::{
+        failure::{Failure, FailureKind},
+        rows::{Refusal, RowResult},
+    },
     catalogue::entry::Row,
     shop::import::SetStock,
 };
 
 /// How long the shop may take to read what is sent: a busy one makes rows wait.
 const WRITE_MAX: Duration = Duration::from_secs(300);
+
+/// How long the shop may be silent while it works for a client: it sends something every few seconds.
+pub const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// Why a running shop did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -34,21 +43,31 @@ pub enum ControlError {
     /// As many commands as it serves at once are being served.
     #[error("the running shop serves as many commands as it can; try again when one has ended")]
     Busy,
+    /// It does not answer: it was stopped in its tracks, or its machine has far too much to do.
+    #[error("the running shop has been silent for {} seconds; what was under way may be done or not", .0.as_secs())]
+    Silent(Duration),
     /// It refused.
     #[error("{0}")]
-    Failed(String),
+    Failed(#[source] Failure),
+    /// The file of an export cannot be written.
+    #[error("the catalogue file cannot be written: {0}")]
+    Write(#[source] io::Error),
 }
 
 /// A connection to the shop that runs on a data directory.
 pub struct Connection {
     incoming: Incoming,
     outgoing: Outgoing,
+    silence_max: Duration,
+    /// When the shop has been silent for too long.
+    silent_at: Instant,
 }
 
 /// An import into a running shop.
 pub struct RemoteRows {
     connection: Connection,
     rows_max: usize,
+    idle_max: Duration,
     /// Answers that came in while rows were sent.
     ended: VecDeque<(u64, RowResult)>,
     on_their_way: usize,
@@ -59,11 +78,11 @@ impl Connection {
     ///
     /// # Errors
     /// The socket may not be used.
-    pub async fn open(data: &Path) -> io::Result<Option<Self>> {
+    pub async fn open(data: &Path, silence_max: Duration) -> io::Result<Option<Self>> {
         match UnixStream::connect(socket(data)).await {
             Ok(stream) => {
                 let (incoming, outgoing) = frames::of(stream, WRITE_MAX);
-                Ok(Some(Self { incoming, outgoing }))
+                Ok(Some(Self { incoming, outgoing, silence_max, silent_at: Instant::now() + silence_max }))
             }
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
                 Ok(None)
@@ -93,10 +112,12 @@ impl Connection {
     pub async fn export(&mut self, mut output: impl Write) -> Result<u64, ControlError> {
         self.send(&Request::Export).await?;
         loop {
+            // Writing to a pager may have taken minutes.
+            self.wait_from_now();
             match self.next().await? {
-                Report::Lines(lines) => output.write_all(lines.as_bytes()).map_err(|error| cannot_write(&error))?,
+                Report::Lines(lines) => output.write_all(lines.as_bytes()).map_err(ControlError::Write)?,
                 Report::Exported { products } => {
-                    output.flush().map_err(|error| cannot_write(&error))?;
+                    output.flush().map_err(ControlError::Write)?;
                     return Ok(products);
                 }
                 other => return Err(unexpected(&other)),
@@ -115,28 +136,43 @@ impl Connection {
         dry_run: bool,
     ) -> Result<RemoteRows, ControlError> {
         match self.ask(&Request::Import { seller, set_stock, dry_run }, drop).await? {
-            Report::Ready { rows_max } => {
-                Ok(RemoteRows { connection: self, rows_max, ended: VecDeque::new(), on_their_way: 0 })
+            Report::Ready { rows_max, idle_ms_max } => {
+                let idle_max = Duration::from_millis(idle_ms_max);
+                Ok(RemoteRows { connection: self, rows_max, idle_max, ended: VecDeque::new(), on_their_way: 0 })
             }
             other => Err(unexpected(&other)),
         }
     }
 
+    /// From now on the client waits.
+    fn wait_from_now(&mut self) {
+        self.silent_at = Instant::now() + self.silence_max;
+    }
+
     async fn send(&mut self, request: &Request) -> Result<(), ControlError> {
+        self.wait_from_now();
         let Err(error) = self.outgoing.send(request).await else { return Ok(()) };
         // A shop that ends the connection without reading has said why.
         match self.next().await {
             Err(reason @ (ControlError::Busy | ControlError::Failed(_))) => Err(reason),
-            Ok(_) | Err(ControlError::Broken(_)) => Err(error.into()),
+            Ok(_) | Err(_) => Err(error.into()),
         }
     }
 
+    /// The next report that says something. May be dropped while it waits.
     async fn next(&mut self) -> Result<Report, ControlError> {
-        match self.incoming.next().await? {
-            Some((Report::Busy, _)) => Err(ControlError::Busy),
-            Some((Report::Failed(reason), _)) => Err(ControlError::Failed(reason)),
-            Some((report, _)) => Ok(report),
-            None => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+        loop {
+            let Ok(received) = timeout_at(self.silent_at, self.incoming.next()).await else {
+                return Err(ControlError::Silent(self.silence_max));
+            };
+            self.wait_from_now();
+            match received? {
+                Some((Report::Working, _)) => {}
+                Some((Report::Busy, _)) => return Err(ControlError::Busy),
+                Some((Report::Failed(failure), _)) => return Err(ControlError::Failed(failure)),
+                Some((report, _)) => return Ok(report),
+                None => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+            }
         }
     }
 }
@@ -149,17 +185,20 @@ impl RemoteRows {
 
     /// Sends a row. Answers that come in meanwhile are kept: a shop that cannot send its answers would take no rows.
     pub(crate) async fn begin(&mut self, number: u64, row: Row, keep_price: bool) -> Result<(), ControlError> {
-        let request = serde_json::to_vec(&RowRequest { number, keep_price, row }).map_err(io::Error::from)?;
+        let request = serde_json::to_vec(&RowRequest::Row { number, keep_price, row }).map_err(io::Error::from)?;
+        if self.on_their_way == 0 {
+            self.connection.wait_from_now();
+        }
         self.on_their_way += 1;
         if request.len() > FRAME_BYTES_MAX {
             let reason = format!(
                 "with all its variants the row takes more than {FRAME_BYTES_MAX} bytes; import it while the shop is \
                  stopped"
             );
-            self.ended.push_back((number, Err(Refusal { reason, is_fault: false })));
+            self.ended.push_back((number, Err(Refusal { reason, fault: None })));
             return Ok(());
         }
-        let Connection { incoming, outgoing } = &mut self.connection;
+        let Connection { incoming, outgoing, silence_max, silent_at } = &mut self.connection;
         let sent = outgoing.send_bytes(request);
         tokio::pin!(sent);
         let broken = loop {
@@ -168,14 +207,27 @@ impl RemoteRows {
                     Ok(()) => return Ok(()),
                     Err(error) => break error,
                 },
-                received = incoming.next() => self.ended.push_back(row_of(received?.map(|(report, _)| report))?),
+                received = incoming.next() => {
+                    self.ended.extend(row_of(received?.map(|(report, _)| report))?);
+                    *silent_at = Instant::now() + *silence_max;
+                }
             }
         };
         // A shop that ends the connection has sent answers before, and perhaps its reason.
         while let Ok(Some((report, _))) = incoming.next().await {
-            self.ended.push_back(row_of(Some(report))?);
+            self.ended.extend(row_of(Some(report))?);
         }
         Err(broken.into())
+    }
+
+    /// How long the shop may hear nothing while no row is on its way.
+    pub(crate) fn idle_max(&self) -> Duration {
+        self.idle_max
+    }
+
+    /// Tells the shop that more rows will come.
+    pub(crate) async fn keep_alive(&mut self) -> Result<(), ControlError> {
+        Ok(self.connection.outgoing.send(&RowRequest::Reading).await?)
     }
 
     /// What came of the next row that ends; `None` where none is on its way.
@@ -183,28 +235,31 @@ impl RemoteRows {
         if self.on_their_way == 0 {
             return None;
         }
-        let ended = match self.ended.pop_front() {
-            Some(ended) => Ok(ended),
-            None => self.connection.next().await.and_then(|report| row_of(Some(report))),
-        };
-        self.on_their_way -= usize::from(ended.is_ok());
-        Some(ended)
+        loop {
+            if let Some(ended) = self.ended.pop_front() {
+                self.on_their_way -= 1;
+                return Some(Ok(ended));
+            }
+            match self.connection.next().await.and_then(|report| row_of(Some(report))) {
+                Ok(ended) => self.ended.extend(ended),
+                Err(error) => return Some(Err(error)),
+            }
+        }
     }
 }
 
-fn row_of(report: Option<Report>) -> Result<(u64, RowResult), ControlError> {
+/// What came of a row; `None` where the shop says only that it works.
+fn row_of(report: Option<Report>) -> Result<Option<(u64, RowResult)>, ControlError> {
     match report {
-        Some(Report::Row { number, result }) => Ok((number, result)),
-        Some(Report::Failed(reason)) => Err(ControlError::Failed(reason)),
+        Some(Report::Row { number, result }) => Ok(Some((number, result))),
+        Some(Report::Working) => Ok(None),
+        Some(Report::Failed(failure)) => Err(ControlError::Failed(failure)),
         Some(other) => Err(unexpected(&other)),
         None => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
     }
 }
 
 fn unexpected(report: &Report) -> ControlError {
-    ControlError::Failed(format!("the running shop answered {report:?}; is it of the same version?"))
-}
-
-fn cannot_write(error: &io::Error) -> ControlError {
-    ControlError::Failed(format!("the catalogue file cannot be written: {error}"))
+    let reason = format!("the running shop answered {report:?}; is it of the same version?");
+    ControlError::Failed(Failure { reason, kind: FailureKind::Other })
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    app::rows::RowResult,
+    app::{failure::Failure, rows::RowResult},
     catalogue::entry::Row,
     shop::{import::SetStock, upkeep::Backup},
     storage::Compacted,
@@ -80,6 +80,8 @@ pub enum Report {
     Ready {
         /// How many may be on their way without an answer.
         rows_max: usize,
+        /// How long the client may be silent while none of its rows is under way, in milliseconds.
+        idle_ms_max: u64,
     },
     /// What came of a row.
     Row {
@@ -91,18 +93,25 @@ pub enum Report {
     /// As many commands as are served at once are being served.
     Busy,
     /// It could not be done.
-    Failed(String),
+    Failed(Failure),
+    /// The command is under way; sent at once, and again while there is nothing else to say.
+    Working,
 }
 
-/// A row of an import.
+/// What the client of an import sends.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct RowRequest {
-    /// The client's number for it.
-    pub(super) number: u64,
-    /// Whether products without a price keep the one that they have.
-    pub(super) keep_price: bool,
-    /// What the row says.
-    pub(super) row: Row,
+#[serde(rename_all = "snake_case")]
+pub(super) enum RowRequest {
+    /// A row to take.
+    Row {
+        /// The client's number for it.
+        number: u64,
+        /// Whether products without a price keep the one that they have.
+        keep_price: bool,
+        row: Row,
+    },
+    /// The client is still reading its file.
+    Reading,
 }
 
 impl From<Compacted> for Report {

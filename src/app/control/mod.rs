@@ -9,6 +9,9 @@
 //!        ◀─ Row, Row, … ───────────────────         in any order, by their numbers
 //! ```
 //!
+//! While a command is under way the server sends `Working` from time to time, and the client of an import `Reading`, so
+//! that each side can tell a busy other side from one that is gone.
+//!
 //! Every message is a frame: its length in four bytes, then JSON. Files are read and written by the client, so that the
 //! shop holds no more of them than the rows on their way.
 //!

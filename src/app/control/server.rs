@@ -17,7 +17,7 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::{
     net::{UnixListener, UnixStream},
     sync::{Semaphore, mpsc},
-    time::timeout,
+    time::{Interval, MissedTickBehavior, interval, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -27,7 +27,11 @@ use super::{
     socket,
 };
 use crate::{
-    app::{export::Export, rows},
+    app::{
+        export::Export,
+        failure::{Failure, FailureKind},
+        rows,
+    },
     shop::{
         Shop,
         import::{SetStock, Terms},
@@ -41,6 +45,8 @@ const MODE_DIRECTORY: u32 = 0o700;
 const MODE_SOCKET: u32 = 0o600;
 /// How many reports of progress wait for a slow reader; more are left out.
 const REPORTS_MAX: usize = 16;
+/// How many bytes of an export are sent in one message, and at most one line more.
+const PIECE_BYTES: usize = 1024 * 1024;
 /// How long commands that are being served may take to end when the shop stops.
 const STOP_MAX: Duration = Duration::from_secs(10);
 
@@ -56,12 +62,14 @@ pub struct ControlLimits {
     pub write_max: Duration,
     /// How long a client may be silent while nothing of it is under way.
     pub idle_max: Duration,
+    /// How often a client that waits is told that its command is under way.
+    pub beat: Duration,
 }
 
 impl Default for ControlLimits {
     fn default() -> Self {
         let (write_max, idle_max) = (Duration::from_secs(300), Duration::from_secs(120));
-        Self { commands_max: 4, rows_max: 32, write_max, idle_max }
+        Self { commands_max: 4, rows_max: 32, write_max, idle_max, beat: Duration::from_secs(5) }
     }
 }
 
@@ -152,9 +160,10 @@ impl Session {
         let request = match timeout(self.limits.idle_max, self.incoming.next()).await {
             Ok(Ok(Some((request, _)))) => request,
             Ok(Ok(None)) => return Ok(()),
-            Ok(Err(error)) => return self.outgoing.send(&Report::Failed(error.to_string())).await,
+            Ok(Err(error)) => return self.outgoing.send(&Report::Failed(Failure::of(&error))).await,
             Err(_) => return Err(silent()),
         };
+        self.outgoing.send(&Report::Working).await?;
         match request {
             Request::Export => self.export().await,
             Request::Import { seller, set_stock, dry_run } => self.import(seller, set_stock, dry_run).await,
@@ -162,15 +171,21 @@ impl Session {
         }
     }
 
+    /// Looks after the shop's files. A command that has begun keeps its place until it ends, also without its client:
+    /// it reads and writes files all the while.
     async fn upkeep(mut self, request: Upkeep) -> io::Result<()> {
         let (sender, mut reports) = mpsc::channel(REPORTS_MAX);
         let outcome = upkeep(&self.shop, request, move |report| drop(sender.try_send(report)));
         tokio::pin!(outcome);
+        let mut beats = beats(self.limits);
+        let mut has_client = true;
         let last = loop {
-            tokio::select! {
+            let report = tokio::select! {
                 last = &mut outcome => break last,
-                Some(report) = reports.recv() => self.outgoing.send(&report).await?,
-            }
+                Some(report) = reports.recv(), if has_client => report,
+                _ = beats.tick(), if has_client => Report::Working,
+            };
+            has_client = self.outgoing.send(&report).await.is_ok();
         };
         self.outgoing.send(&last).await
     }
@@ -179,20 +194,32 @@ impl Session {
     async fn export(mut self) -> io::Result<()> {
         let mut export = match Export::new(&self.shop).await {
             Ok(export) => export,
-            Err(error) => return self.outgoing.send(&Report::Failed(error.to_string())).await,
+            Err(error) => return self.outgoing.send(&Report::Failed(Failure::of(&error))).await,
         };
-        loop {
-            let report = match export.next_lines().await {
-                _ if self.stop.is_cancelled() => Report::Failed(STOPPING.to_owned()),
-                Ok(Some(lines)) => Report::Lines(lines),
-                Ok(None) => Report::Exported { products: export.products() },
-                Err(error) => Report::Failed(error.to_string()),
+        let mut beats = beats(self.limits);
+        let last = loop {
+            let lines = {
+                let next = export.next_lines();
+                tokio::pin!(next);
+                loop {
+                    tokio::select! {
+                        lines = &mut next => break lines,
+                        _ = beats.tick() => self.outgoing.send(&Report::Working).await?,
+                    }
+                }
             };
-            self.outgoing.send(&report).await?;
-            if !matches!(report, Report::Lines(_)) {
-                return Ok(());
+            match lines {
+                _ if self.stop.is_cancelled() => break Report::Failed(stopping()),
+                Ok(Some(lines)) => {
+                    for piece in pieces(&lines) {
+                        self.outgoing.send(&Report::Lines(piece.to_owned())).await?;
+                    }
+                }
+                Ok(None) => break Report::Exported { products: export.products() },
+                Err(error) => break Report::Failed(Failure::of(&error)),
             }
-        }
+        };
+        self.outgoing.send(&last).await
     }
 
     /// Takes rows until the client ends the connection. A row that has begun is taken to its end, whatever becomes of
@@ -204,7 +231,9 @@ impl Session {
         };
         let terms = Terms { by, set_stock, dry_run };
         let rows_max = self.limits.rows_max;
-        self.outgoing.send(&Report::Ready { rows_max }).await?;
+        let idle_ms_max = u64::try_from(self.limits.idle_max.as_millis()).unwrap_or(u64::MAX);
+        self.outgoing.send(&Report::Ready { rows_max, idle_ms_max }).await?;
+        let mut beats = beats(self.limits);
         let mut rows = FuturesUnordered::new();
         let mut bytes_on_their_way = 0;
         let end = loop {
@@ -217,14 +246,20 @@ impl Session {
                     }
                 }
                 received = self.incoming.next::<RowRequest>(), if has_room => match received {
-                    Ok(Some((RowRequest { number, keep_price, row }, bytes))) => {
+                    Ok(Some((RowRequest::Reading, _))) => {}
+                    Ok(Some((RowRequest::Row { number, keep_price, row }, bytes))) => {
                         bytes_on_their_way += bytes;
                         let shop = &self.shop;
                         rows.push(async move { (number, bytes, rows::take(shop, terms, row, keep_price).await) });
                     }
                     Ok(None) => break Ok(()),
-                    Err(error) => break self.outgoing.send(&Report::Failed(error.to_string())).await,
+                    Err(error) => break self.outgoing.send(&Report::Failed(Failure::of(&error))).await,
                 },
+                _ = beats.tick(), if !rows.is_empty() => {
+                    if let Err(error) = self.outgoing.send(&Report::Working).await {
+                        break Err(error);
+                    }
+                }
                 () = self.stop.cancelled() => break Ok(()),
                 () = tokio::time::sleep(self.limits.idle_max), if rows.is_empty() => break Err(silent()),
             }
@@ -234,14 +269,40 @@ impl Session {
             let _ = self.outgoing.send(&Report::Row { number, result }).await;
         }
         if self.stop.is_cancelled() {
-            self.outgoing.send(&Report::Failed(STOPPING.to_owned())).await?;
+            self.outgoing.send(&Report::Failed(stopping())).await?;
         }
         end
     }
 }
 
 /// What a client reads when the shop is stopped meanwhile.
-const STOPPING: &str = "the shop is stopping";
+fn stopping() -> Failure {
+    Failure { reason: "the shop is stopping".to_owned(), kind: FailureKind::Other }
+}
+
+/// When a client that waits is to be told that its command is under way.
+fn beats(limits: ControlLimits) -> Interval {
+    let mut beats = interval(limits.beat);
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    beats
+}
+
+/// The lines of an export in pieces that fit into a message each: a product with its variants may not.
+fn pieces(lines: &str) -> impl Iterator<Item = &str> {
+    let mut rest = lines;
+    std::iter::from_fn(move || {
+        let mut end = 0;
+        for line in rest.split_inclusive('\n') {
+            if end >= PIECE_BYTES {
+                break;
+            }
+            end += line.len();
+        }
+        let (piece, others) = rest.split_at(end);
+        rest = others;
+        Some(piece).filter(|piece| !piece.is_empty())
+    })
+}
 
 fn silent() -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, "the client is silent")
@@ -250,11 +311,17 @@ fn silent() -> io::Error {
 /// Does what was asked, on this shop.
 pub async fn upkeep(shop: &Shop, request: Upkeep, report: impl Fn(Report) + Send + 'static) -> Report {
     match request {
-        Upkeep::Compact => shop.compact().await.map_or_else(|error| Report::Failed(error.to_string()), Report::from),
-        Upkeep::Backup { to } if !to.is_absolute() => Report::Failed(format!("{} is not absolute", to.display())),
+        Upkeep::Compact => shop.compact().await.map_or_else(failed, Report::from),
+        Upkeep::Backup { to } if !to.is_absolute() => {
+            Report::Failed(Failure { reason: format!("{} is not absolute", to.display()), kind: FailureKind::Usage })
+        }
         Upkeep::Backup { to } => {
             let progress = move |CopyProgress { done, total }| report(Report::Copying { done, total });
-            shop.backup(&to, progress).await.map_or_else(|error| Report::Failed(error.to_string()), Report::BackedUp)
+            shop.backup(&to, progress).await.map_or_else(failed, Report::BackedUp)
         }
     }
+}
+
+fn failed(error: impl std::error::Error + 'static) -> Report {
+    Report::Failed(Failure::of(&error))
 }

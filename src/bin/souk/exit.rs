@@ -6,16 +6,12 @@ use std::{error::Error, io, process::ExitCode, sync::Arc};
 
 use souk::{
     config::ConfigError,
-    internals::{
-        app::{
-            control::client::ControlError,
-            import::{StopCause, Stopped},
-            settings::SettingsError,
-        },
-        identity::{IdentityError, keys::KeyError},
-        storage::{Fault, OpenError},
+    internals::app::{
+        control::client::ControlError,
+        failure::FailureKind,
+        import::{StopCause, Stopped},
+        settings::SettingsError,
     },
-    shop::{LedgerError, OpenShopError, upkeep::UpkeepError},
 };
 
 /// The exit codes besides 0. docs/OPERATIONS.md has them as a table.
@@ -41,6 +37,17 @@ impl From<Exit> for ExitCode {
     }
 }
 
+impl From<FailureKind> for Exit {
+    fn from(kind: FailureKind) -> Self {
+        match kind {
+            FailureKind::Other => Self::Failure,
+            FailureKind::Usage => Self::Usage,
+            FailureKind::Data => Self::Data,
+            FailureKind::Temporary => Self::Temporary,
+        }
+    }
+}
+
 impl Exit {
     /// The code of the first error in the chain that has one.
     pub(crate) fn of(error: &anyhow::Error) -> Self {
@@ -48,88 +55,16 @@ impl Exit {
     }
 
     fn of_cause(cause: &(dyn Error + 'static)) -> Option<Self> {
-        if let Some(error) = cause.downcast_ref() {
-            return Some(Self::of_opening(error));
-        }
-        if let Some(error) = cause.downcast_ref() {
-            return Some(Self::of_upkeep(error));
-        }
         if let Some(Stopped { cause: StopCause::Interrupted, .. }) = cause.downcast_ref() {
             return Some(Self::Interrupted);
         }
-        if let Some(ControlError::Busy) = cause.downcast_ref() {
+        if let Some(ControlError::Busy | ControlError::Silent(_)) = cause.downcast_ref() {
             return Some(Self::Temporary);
-        }
-        if let Some(fault) = cause.downcast_ref() {
-            return Some(Self::of_fault(fault));
         }
         if cause.is::<ConfigError>() || cause.is::<SettingsError>() {
             return Some(Self::Usage);
         }
-        io_error(cause).map(Self::of_io)
-    }
-
-    fn of_opening(error: &OpenShopError) -> Self {
-        match error {
-            OpenShopError::Config(_)
-            | OpenShopError::NotADirectory(_)
-            | OpenShopError::Gateway(_)
-            | OpenShopError::Secret { .. }
-            | OpenShopError::TooManySecrets => Self::Usage,
-            OpenShopError::Directory { source, .. } => Self::of_io(source),
-            OpenShopError::Ledger { source: LedgerError::Io(source), .. } => Self::of_io(source),
-            OpenShopError::Storage(OpenError::Locked(_)) => Self::Temporary,
-            OpenShopError::Storage(OpenError::Fault(fault)) => Self::of_fault(fault),
-            OpenShopError::Identity(IdentityError::Keys(error)) => Self::of_keys(error),
-            OpenShopError::Identity(IdentityError::Config { .. }) => Self::Usage,
-            OpenShopError::Runtime
-            | OpenShopError::Actors(_)
-            | OpenShopError::Search(_)
-            | OpenShopError::Identity(IdentityError::Passwords(_)) => Self::Failure,
-            // What else keeps a shop from opening is in its data directory.
-            _ => Self::Data,
-        }
-    }
-
-    fn of_upkeep(error: &UpkeepError) -> Self {
-        match error {
-            UpkeepError::Exists(_) => Self::Usage,
-            UpkeepError::Storage(fault) => Self::of_fault(fault),
-            UpkeepError::Keys(error) => Self::of_keys(error),
-            UpkeepError::Io { source, .. } => Self::of_io(source),
-            UpkeepError::NoBackup { .. } | UpkeepError::Damaged(_) => Self::Data,
-            _ => Self::Failure,
-        }
-    }
-
-    fn of_fault(fault: &Fault) -> Self {
-        match fault {
-            Fault::Io { source, .. } => Self::of_io(source),
-            Fault::Damaged(_) => Self::Data,
-            _ => Self::Failure,
-        }
-    }
-
-    fn of_keys(error: &KeyError) -> Self {
-        match error {
-            KeyError::OpenToOthers { .. } => Self::Usage,
-            KeyError::Damaged { .. } | KeyError::OtherShop { .. } | KeyError::SecretMissing { .. } => Self::Data,
-            KeyError::Io { source, .. } => Self::of_io(source),
-            _ => Self::Failure,
-        }
-    }
-
-    fn of_io(error: &io::Error) -> Self {
-        use io::ErrorKind::{
-            AddrInUse, AddrNotAvailable, AlreadyExists, IsADirectory, NotADirectory, PermissionDenied, QuotaExceeded,
-            ReadOnlyFilesystem, ResourceBusy, StorageFull,
-        };
-        match error.kind() {
-            // An address may not be available yet while the machine boots.
-            AddrInUse | AddrNotAvailable | QuotaExceeded | ResourceBusy | StorageFull => Self::Temporary,
-            AlreadyExists | IsADirectory | NotADirectory | PermissionDenied | ReadOnlyFilesystem => Self::Usage,
-            _ => Self::Failure,
-        }
+        FailureKind::of(cause).map(Self::from)
     }
 }
 

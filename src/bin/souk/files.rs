@@ -17,7 +17,7 @@ use souk::{
     domain::money::Currency,
     internals::{
         app::{
-            control::client::Connection,
+            control::client::{Connection, SILENCE_MAX},
             export::export,
             import::{Event, LocalRows, Outcome, Rows, Source, Summary, import_file, importer},
         },
@@ -92,13 +92,13 @@ impl Import {
             }
         });
         let set_stock = if self.set_stock { SetStock::Always } else { SetStock::Once };
-        if let Some(running) = Connection::open(&config.data_dir).await? {
+        if let Some(running) = Connection::open(&config.data_dir, SILENCE_MAX).await? {
             let rows = running.import(self.seller.clone(), set_stock, self.dry_run).await?;
             return self.import_files(&mut Rows::Running(Box::new(rows)), &stop).await;
         }
         let shop = Shop::open(config).await?;
         let imported = async {
-            let by = importer(&shop, self.seller.as_deref()).await.map_err(anyhow::Error::msg)?;
+            let by = importer(&shop, self.seller.as_deref()).await?;
             let terms = Terms { by, set_stock, dry_run: self.dry_run };
             self.import_files(&mut Rows::Here(LocalRows::new(shop.clone(), terms)), &stop).await
         };
@@ -172,7 +172,7 @@ fn permissions(mode: u32) -> fs::Permissions {
 }
 
 async fn export_to(config: Config, output: impl Write) -> Result<u64> {
-    if let Some(mut running) = Connection::open(&config.data_dir).await? {
+    if let Some(mut running) = Connection::open(&config.data_dir, SILENCE_MAX).await? {
         return Ok(running.export(BufWriter::new(output)).await?);
     }
     let shop = Shop::open(config).await?;

@@ -25,7 +25,7 @@ use souk::{
         app::{
             control::{
                 self, Report, Request, Upkeep,
-                client::Connection,
+                client::{Connection, SILENCE_MAX},
                 server::{Control, ControlLimits},
             },
             demo,
@@ -326,7 +326,7 @@ async fn upkeep(mut config: Config, wanted: Upkeep) -> Result<ExitCode> {
             eprint!("\r{:>6} of {} MB ", done >> 20, total >> 20);
         }
     };
-    let outcome = match Connection::open(&config.data_dir).await? {
+    let outcome = match Connection::open(&config.data_dir, SILENCE_MAX).await? {
         Some(mut running) => running.ask(&Request::Upkeep(wanted), show).await?,
         None => {
             // Nobody shops meanwhile, so it need not take turns with anybody.
@@ -338,7 +338,7 @@ async fn upkeep(mut config: Config, wanted: Upkeep) -> Result<ExitCode> {
         }
     };
     match outcome {
-        Report::Failed(problem) => bail!(problem),
+        Report::Failed(failure) => return Err(failure.into()),
         Report::Compacted { base_bytes, log_bytes, segments_removed, .. } => {
             println!("{segments_removed} segments removed; the log has {log_bytes} bytes, the base {base_bytes}");
         }

@@ -336,7 +336,11 @@ impl Shop {
             Effect::Changed => StockChange::By(units(quantity)),
             // An answer was lost, and the row itself may have opened the stock.
             Effect::AlreadySo if asked.was_unknown && delta != 0 => {
-                if opened.view.received == quantity { StockChange::By(units(quantity)) } else { StockChange::Unknown }
+                if opened.view.received == quantity {
+                    StockChange::By(units(quantity))
+                } else {
+                    StockChange::Unknown
+                }
             }
             Effect::AlreadySo => StockChange::AlreadySo,
         })

@@ -1,0 +1,144 @@
+//! What kind of failure an error is, for the supervisor of the process that it ends. The kind is the same whether a
+//! command was run by its own process or by the running shop, which sends it along with the reason.
+//!
+//! May depend on `shop`.
+
+use std::{error::Error as StdError, io, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use crate::shop::{
+    Error, IdentityError, KeyError, LedgerError, NotDelivered, OpenShopError, StorageFault as Fault,
+    StorageOpenError as OpenError, upkeep::UpkeepError,
+};
+
+/// What a supervisor can do about a failure. docs/OPERATIONS.md has the exit codes as a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// Anything that has no kind of its own.
+    Other,
+    /// The command line, a setting or a permission is wrong, so another try fails in the same way.
+    Usage,
+    /// Data is missing, damaged or belongs to another shop: somebody must look at it.
+    Data,
+    /// The directory or the port is in use, or the disk is full: another try may succeed.
+    Temporary,
+}
+
+/// A failure in words, with its kind.
+#[allow(missing_docs, reason = "the names say it")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{reason}")]
+pub struct Failure {
+    pub reason: String,
+    pub kind: FailureKind,
+}
+
+impl Failure {
+    /// The failure that an error is, by the first of its causes that has a kind.
+    #[must_use]
+    pub fn of(error: &(dyn StdError + 'static)) -> Self {
+        let (mut cause, mut kind) = (Some(error), None);
+        while let (Some(error), None) = (cause, kind) {
+            kind = FailureKind::of(error);
+            cause = error.source();
+        }
+        Self { reason: error.to_string(), kind: kind.unwrap_or(FailureKind::Other) }
+    }
+}
+
+impl FailureKind {
+    /// The kind of an error, without regard to its causes; `None` where it has none of its own.
+    #[must_use]
+    pub fn of(error: &(dyn StdError + 'static)) -> Option<Self> {
+        if let Some(failure) = error.downcast_ref::<Failure>() {
+            return Some(failure.kind);
+        }
+        if let Some(error) = error.downcast_ref() {
+            return Some(Self::of_opening(error));
+        }
+        if let Some(error) = error.downcast_ref() {
+            return Some(Self::of_upkeep(error));
+        }
+        if let Some(error) = error.downcast_ref() {
+            return Self::of_shop(error);
+        }
+        if let Some(fault) = error.downcast_ref() {
+            return Some(Self::of_fault(fault));
+        }
+        let arc = error.downcast_ref::<Arc<io::Error>>().map(|error| &**error);
+        arc.or_else(|| error.downcast_ref()).map(Self::of_io)
+    }
+
+    fn of_shop(error: &Error) -> Option<Self> {
+        match error {
+            Error::NotDelivered(NotDelivered::Busy | NotDelivered::ReadOnly) => Some(Self::Temporary),
+            Error::Fault(fault) => Self::of(&**fault),
+            _ => None,
+        }
+    }
+
+    fn of_opening(error: &OpenShopError) -> Self {
+        match error {
+            OpenShopError::Config(_)
+            | OpenShopError::NotADirectory(_)
+            | OpenShopError::Gateway(_)
+            | OpenShopError::Secret { .. }
+            | OpenShopError::TooManySecrets => Self::Usage,
+            OpenShopError::Directory { source, .. } => Self::of_io(source),
+            OpenShopError::Ledger { source: LedgerError::Io(source), .. } => Self::of_io(source),
+            OpenShopError::Storage(OpenError::Locked(_)) => Self::Temporary,
+            OpenShopError::Storage(OpenError::Fault(fault)) => Self::of_fault(fault),
+            OpenShopError::Identity(IdentityError::Keys(error)) => Self::of_keys(error),
+            OpenShopError::Identity(IdentityError::Config { .. }) => Self::Usage,
+            OpenShopError::Runtime
+            | OpenShopError::Actors(_)
+            | OpenShopError::Search(_)
+            | OpenShopError::Identity(IdentityError::Passwords(_)) => Self::Other,
+            // What else keeps a shop from opening is in its data directory.
+            _ => Self::Data,
+        }
+    }
+
+    fn of_upkeep(error: &UpkeepError) -> Self {
+        match error {
+            UpkeepError::Exists(_) => Self::Usage,
+            UpkeepError::Storage(fault) => Self::of_fault(fault),
+            UpkeepError::Keys(error) => Self::of_keys(error),
+            UpkeepError::Io { source, .. } => Self::of_io(source),
+            UpkeepError::NoBackup { .. } | UpkeepError::Damaged(_) => Self::Data,
+            UpkeepError::Cut(_) => Self::Other,
+        }
+    }
+
+    fn of_fault(fault: &Fault) -> Self {
+        match fault {
+            Fault::Io { source, .. } => Self::of_io(source),
+            Fault::Damaged(_) => Self::Data,
+            Fault::State(_) | Fault::TooLarge { .. } | Fault::Failed | Fault::Closed => Self::Other,
+        }
+    }
+
+    fn of_keys(error: &KeyError) -> Self {
+        match error {
+            KeyError::OpenToOthers { .. } => Self::Usage,
+            KeyError::Damaged { .. } | KeyError::OtherShop { .. } | KeyError::SecretMissing { .. } => Self::Data,
+            KeyError::Io { source, .. } => Self::of_io(source),
+            KeyError::NotMade => Self::Other,
+        }
+    }
+
+    fn of_io(error: &io::Error) -> Self {
+        use io::ErrorKind::{
+            AddrInUse, AddrNotAvailable, AlreadyExists, IsADirectory, NotADirectory, PermissionDenied, QuotaExceeded,
+            ReadOnlyFilesystem, ResourceBusy, StorageFull,
+        };
+        match error.kind() {
+            // An address may not be available yet while the machine boots.
+            AddrInUse | AddrNotAvailable | QuotaExceeded | ResourceBusy | StorageFull => Self::Temporary,
+            AlreadyExists | IsADirectory | NotADirectory | PermissionDenied | ReadOnlyFilesystem => Self::Usage,
+            _ => Self::Other,
+        }
+    }
+}
