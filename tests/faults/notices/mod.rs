@@ -6,32 +6,23 @@
 //! own notices; others are signed here, as a provider would. An order that met mischief must have the history of one
 //! that did not.
 
+mod sent;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
-use futures::{StreamExt, stream};
-use parking_lot::Mutex;
 use reqwest::Method;
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use souk::{
-    domain::entity::Timestamp,
-    internals::{
-        signature::sign,
-        verify::{self, Access, Login, Source, Subject},
-    },
-};
-use souk_gateway_sim::{Effect, Line, Mischief, Rule};
+use souk::internals::verify::{self, Access, Login, Source, Subject};
+use souk_gateway_sim::{Mischief, Rule};
 
+use self::sent::Sender;
 use crate::{
     Figure, Length, Outcome,
-    gateway::{SECRET, Stand, answer, list, read},
+    gateway::{Stand, answer, read},
     ledger::{self, Orders},
     orders::{PRODUCTS, Shopper},
     recorded::{PASSWORD, Person},
@@ -47,19 +38,12 @@ const CUSTOMERS: usize = 8;
 /// Orders of a batch that get a flood: the provider's queue has room for ten of them.
 const FLOODS: usize = 2;
 const FLOOD: u32 = 1_000;
-/// Notices that are sent at once from here.
-const AT_ONCE: usize = 32;
-/// Notices about unknown orders that are sent while the shop is killed, at most: a day's inbox must not be full.
-const UNKNOWN_MAX: u64 = 200;
 /// How long orders may take to be confirmed: their notices come within seconds, and without them the provider is asked
 /// after a minute.
 const CONFIRMED_MAX: Duration = Duration::from_secs(40);
 const PAUSE: Duration = Duration::from_millis(100);
 /// How late the notices of a first refund are, in milliseconds: after the second refund of every order.
 const LATE_MS: u64 = 1_500;
-const DAY: Duration = Duration::from_secs(86_400);
-/// What takes the place of [`SECRET`].
-const NEW_SECRET: &str = "whsec_that_comes_after";
 
 /// What becomes of the notices of an order that is paid with this token.
 struct Kind {
@@ -136,56 +120,6 @@ pub(crate) async fn run(length: Length) -> Outcome {
     let sent = format!("{acknowledged} more acknowledged, rejects {}/{}", rejects.0, rejects.1);
     let kept = format!("unknown kept {}/{} over {kills} kills", kept.0, kept.1);
     Ok(Figure { figure: format!("{effects} / {sent} / {kept}"), violations })
-}
-
-fn now() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap()
-}
-
-fn at(moment: Duration) -> Timestamp {
-    Timestamp(moment.as_secs() * 1_000)
-}
-
-/// Somebody who sends notices as the provider would, or pretends to be it.
-#[derive(Clone)]
-struct Sender {
-    http: reqwest::Client,
-    url: String,
-}
-
-impl Sender {
-    /// The status of the answer; `None` where there was none.
-    async fn send(&self, signature: Option<&str>, body: &[u8]) -> Option<u16> {
-        let mut request = self.http.post(&self.url).header("content-type", "application/json").body(body.to_vec());
-        if let Some(signature) = signature {
-            request = request.header("stripe-signature", signature);
-        }
-        Some(request.send().await.ok()?.status().as_u16())
-    }
-
-    async fn tell(&self, secret: &str, body: &[u8]) -> Option<u16> {
-        self.send(Some(&sign(&SecretString::from(secret), body, at(now()))), body).await
-    }
-}
-
-/// The body of a notice about an order's first attempt.
-fn notice(id: &str, created: Duration, order: &str) -> Vec<u8> {
-    let object = json!({
-        "object": "payment_intent", "id": format!("pi_{id}"), "metadata": {"order": order, "attempt": "1"}
-    });
-    event(id, "payment_intent.succeeded", created, &object)
-}
-
-/// The body of a notice that a payment is disputed, which names the payment only.
-fn dispute(id: &str, payment: &str) -> Vec<u8> {
-    let object = json!({"object": "dispute", "id": format!("dp_{id}"), "payment_intent": payment});
-    event(id, "charge.dispute.created", now(), &object)
-}
-
-fn event(id: &str, what: &str, created: Duration, object: &Value) -> Vec<u8> {
-    let created = created.as_secs();
-    let event = json!({"id": id, "object": "event", "type": what, "created": created, "data": {"object": object}});
-    serde_json::to_vec(&event).unwrap()
 }
 
 /// Where an order stood after each change, with its note.
@@ -314,131 +248,6 @@ impl Floor {
         }
     }
 
-    /// Notices about known orders, again and again, also of days ago; and disputes, each a problem for an operator,
-    /// once.
-    async fn repeat(&mut self, orders: &[String], random: &mut fastrand::Rng, sum: &mut Sum) {
-        let mut bodies = Vec::new();
-        for (nth, order) in orders.iter().enumerate() {
-            let created = now() - DAY * random.u32(..25);
-            let body = notice(&format!("again_{order}"), created, order);
-            bodies.extend(std::iter::repeat_n(body, if nth == 0 { FLOOD as usize } else { 5 }));
-        }
-        let ledger = self.stand.ledger().await;
-        let disputed: Vec<&String> = orders.iter().step_by(8).collect();
-        for order in &disputed {
-            let is_capture = |line: &&Line| line.effect == Effect::Captured && line.key.starts_with(order.as_str());
-            let Some(line) = ledger.iter().find(is_capture) else {
-                sum.violations.push(format!("{order} is in no line of the ledger"));
-                continue;
-            };
-            let body = dispute(&format!("dispute_{order}"), &line.payment);
-            bodies.extend(std::iter::repeat_n(body, 20));
-        }
-        random.shuffle(&mut bodies);
-        let sender = &self.sender;
-        let sending = stream::iter(bodies).map(|body| async move { sender.tell(SECRET, &body).await });
-        let statuses: Vec<Option<u16>> = sending.buffer_unordered(AT_ONCE).collect().await;
-        let refused: BTreeSet<_> = statuses.iter().filter(|status| **status != Some(204)).collect();
-        if !refused.is_empty() {
-            sum.violations.push(format!("notices of known orders are answered with {refused:?}"));
-        }
-        sum.acknowledged += statuses.len() as u64;
-        let listed = list(&self.admin, "/admin/payments/attention?limit=100").await;
-        for order in disputed {
-            let of_order = listed.iter().filter(|item| item["order"]["order_id"] == **order);
-            let problems = of_order.flat_map(|item| item["attention"].as_array().cloned().unwrap_or_default());
-            let disputes = problems.filter(|problem| problem["problem"] == "disputed").count();
-            if disputes != 1 {
-                sum.violations.push(format!("{order} was disputed once, and is listed with {disputes} disputes"));
-            }
-        }
-    }
-
-    /// Whatever is not signed by the provider, or not lately, is refused.
-    async fn forge(&mut self, orders: &[String], random: &mut fastrand::Rng, sum: &mut Sum) {
-        let hour = Duration::from_secs(3_600);
-        for order in orders {
-            let id = format!("forged_{:016x}", random.u64(..));
-            let body = notice(&id, now(), order);
-            let (good, nobodys) = (SecretString::from(SECRET), SecretString::from("whsec_guessed"));
-            let other = notice(&format!("other_{id}"), now(), order);
-            let signatures = [
-                None,
-                Some(String::new()),
-                Some(sign(&nobodys, &body, at(now()))),
-                Some(sign(&good, &other, at(now()))),
-                Some(sign(&good, &body, at(now() - hour))),
-                Some(sign(&good, &body, at(now() + hour))),
-                Some(sign(&SecretString::from(NEW_SECRET), &body, at(now()))),
-            ];
-            for signature in signatures {
-                let status = self.sender.send(signature.as_deref(), &body).await;
-                sum.reject(status, signature.as_deref().unwrap_or("no signature"));
-            }
-        }
-    }
-
-    /// Notices of orders that nobody knows, today's and days late, each thrice, while the shop is killed: what was
-    /// acknowledged is listed afterwards, once.
-    async fn unknown(&mut self, random: &mut fastrand::Rng, sum: &mut Sum) {
-        let acknowledged = Arc::new(Mutex::new(BTreeSet::new()));
-        let (dead, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let mut senders = Vec::new();
-        for _ in 0..4 {
-            let (acknowledged, dead, sent) = (Arc::clone(&acknowledged), Arc::clone(&dead), Arc::clone(&sent));
-            let (sender, mut random) = (self.sender.clone(), random.fork());
-            senders.push(tokio::spawn(async move {
-                while !dead.load(Ordering::Relaxed) && sent.fetch_add(1, Ordering::Relaxed) < UNKNOWN_MAX {
-                    let id = format!("{:016x}", random.u64(..));
-                    // Some are older than anything that is listed by its own day.
-                    let days = if random.u8(..8) == 0 { 400 } else { 28 };
-                    let created = now() - DAY * random.u32(..days);
-                    let body = notice(&id, created, &format!("{:032x}", random.u128(..)));
-                    for _ in 0..3 {
-                        match sender.tell(SECRET, &body).await {
-                            Some(204) => drop(acknowledged.lock().insert(format!("pi_{id}"))),
-                            Some(status) => {
-                                return Some(format!("an unknown order's notice is answered with {status}"));
-                            }
-                            None => return None,
-                        }
-                    }
-                }
-                None
-            }));
-        }
-        // Killed right after an acknowledgement, so that there is as little time as can be between it and the kill.
-        let least = random.usize(1..60);
-        while acknowledged.lock().len() < least && !senders.iter().all(tokio::task::JoinHandle::is_finished) {
-            tokio::task::yield_now().await;
-        }
-        self.stand.stop_shop();
-        dead.store(true, Ordering::Relaxed);
-        for sender in senders {
-            sum.violations.extend(sender.await.unwrap());
-        }
-        self.stand.start_shop();
-        sum.acknowledged += acknowledged.lock().len() as u64;
-        self.kept.append(&mut acknowledged.lock());
-        self.look_for_kept(sum).await;
-    }
-
-    /// Holds what is listed against what was acknowledged; how much of it is there.
-    async fn look_for_kept(&self, sum: &mut Sum) -> usize {
-        let listed = read(&self.admin, "/admin/payments/notices").await;
-        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-        for notice in listed.as_array().into_iter().flatten() {
-            *counts.entry(notice["reference"].as_str().unwrap_or_default().to_owned()).or_default() += 1;
-        }
-        let missing: Vec<_> = self.kept.iter().filter(|reference| !counts.contains_key(*reference)).collect();
-        let listed = self.kept.len() - missing.len();
-        let missing = missing.into_iter().map(|reference| format!("{reference} was acknowledged and is not listed"));
-        sum.violations.extend(missing);
-        let twice = counts.iter().filter(|(_, count)| **count > 1);
-        sum.violations.extend(twice.map(|(reference, count)| format!("{reference} is listed {count} times")));
-        listed
-    }
-
     /// The same history as an order with the same token whose notices came once, at once.
     async fn compare(&mut self, mischief: &[(&Kind, String, usize)], sum: &mut Sum) {
         let mut courses = BTreeMap::new();
@@ -491,33 +300,6 @@ impl Floor {
         let mut courses = BTreeMap::new();
         for (kind, id) in chosen {
             sum.compare(&mut courses, kind, &self.orders[id]);
-        }
-    }
-
-    /// A new secret takes the place of the old: for a while both are good, then only the new one.
-    async fn rotate(&mut self, sum: &mut Sum) {
-        let both = format!("{SECRET},{NEW_SECRET}");
-        for (secrets, good, bad) in [
-            (both.as_str(), &[SECRET, NEW_SECRET][..], &["whsec_guessed"][..]),
-            (NEW_SECRET, &[NEW_SECRET], &[SECRET]),
-            (SECRET, &[SECRET], &[NEW_SECRET]),
-        ] {
-            self.stand.set("SOUK_PAYMENTS__WEBHOOK_SECRETS", secrets);
-            self.stand.stop_shop();
-            self.stand.start_shop();
-            for secret in good {
-                let body = notice(&format!("rotated_{}", fastrand::u64(..)), now(), &format!("{:032x}", 7));
-                let status = self.sender.tell(secret, &body).await;
-                if status == Some(204) {
-                    sum.acknowledged += 1;
-                } else {
-                    sum.violations.push(format!("a live secret's notice is answered with {status:?}"));
-                }
-            }
-            for secret in bad {
-                let body = notice("retired", now(), &format!("{:032x}", 7));
-                sum.reject(self.sender.tell(secret, &body).await, "another secret");
-            }
         }
     }
 
