@@ -233,7 +233,7 @@ fn customer_of(call: &Call) -> Option<&str> {
 /// I3 and I4, as far as answers to customers show that money was taken or that an order ended without it.
 fn check_money(placings: &Placings<'_>, ledger: &Ledger, is_observed: bool, report: &mut Report) {
     if !is_observed {
-        report.look("ledger lines", ledger.lines);
+        ledger.look(report);
         report.leave_open(Invariant::I3, "orders whose customers were told nothing");
         let total_of = |id: &str| placings.by_order(id).and_then(|placing| Some(placing.acknowledged?.total));
         check_captures(ledger, total_of, report);

@@ -1,18 +1,16 @@
 //! The provider's side of the money: its ledger, by order.
 //!
-//! Depends on `domain`.
+//! Depends on `domain`, on `payments` for the checksums of the built-in provider, and on `report`.
 
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    io::{self, BufRead, BufReader},
-    path::Path,
-};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use serde::Deserialize;
 
-use super::VerifyError;
-use crate::domain::money::Money;
+use super::{
+    VerifyError,
+    report::{Invariant, Report},
+};
+use crate::{domain::money::Money, payments::fake_provider::is_whole};
 
 /// What a line says about money. The built-in provider and `souk gateway-sim` both write more.
 #[derive(Deserialize)]
@@ -32,19 +30,24 @@ pub(super) struct Ledger {
     #[allow(dead_code, reason = "read by the rules about refunds")]
     pub refunds: BTreeMap<String, Vec<Money>>,
     /// How many lines there are, declined charges included.
-    pub lines: usize,
+    lines: usize,
+    /// The numbers of lines that are not as they were written. They are not counted.
+    damaged: Vec<usize>,
 }
 
 impl Ledger {
     pub(super) fn read(path: &Path) -> Result<Self, VerifyError> {
-        let read = || -> io::Result<Vec<Line>> {
-            let lines = BufReader::new(File::open(path)?).lines();
+        let mut ledger = Self::default();
+        let bytes = fs::read(path);
+        let bytes = bytes.map_err(|error| VerifyError::File { path: path.to_owned(), problem: error.to_string() })?;
+        for (number, line) in (1..).zip(String::from_utf8_lossy(&bytes).lines()) {
+            if is_whole(line) == Some(false) {
+                ledger.damaged.push(number);
+                continue;
+            }
             // A line that was cut short by a kill was never answered; others are not about money.
-            lines.filter_map(|line| line.map(|line| serde_json::from_str(&line).ok()).transpose()).collect()
-        };
-        let lines = read().map_err(|error| VerifyError::File { path: path.to_owned(), problem: error.to_string() })?;
-        let mut ledger = Self { lines: lines.len(), ..Self::default() };
-        for line in lines {
+            let Ok(line) = serde_json::from_str::<Line>(line) else { continue };
+            ledger.lines += 1;
             // An authorisation and its capture have a line each; only the capture moved money.
             let moved = match line.effect.as_str() {
                 "captured" => &mut ledger.captures,
@@ -55,6 +58,14 @@ impl Ledger {
             moved.entry(order).or_default().push(line.amount);
         }
         Ok(ledger)
+    }
+
+    /// Says how much was read, and which lines could not be.
+    pub(super) fn look(&self, report: &mut Report) {
+        report.look("ledger lines", self.lines);
+        for number in &self.damaged {
+            report.find(Invariant::I3, "the ledger", format!("line {number} is not as the provider wrote it"));
+        }
     }
 
     pub(super) fn of(&self, order: &str) -> &[Money] {
@@ -86,7 +97,7 @@ mod tests {
             line("c:charge:1", 300, r#","effect":"declined""#),
             line("c:void:2", 300, r#","effect":"voided""#),
         ];
-        std::fs::write(&path, lines.join("\n")).unwrap();
+        fs::write(&path, lines.join("\n")).unwrap();
         let ledger = Ledger::read(&path).unwrap();
         let minors = |moved: &[Money]| moved.iter().map(|money| money.minor).collect::<Vec<_>>();
         assert_eq!(
@@ -94,5 +105,32 @@ mod tests {
             (vec![500], vec![300], vec![])
         );
         assert_eq!((minors(&ledger.refunds["a"]), ledger.refunds.len(), ledger.lines), (vec![200], 1, 8));
+        assert!(ledger.damaged.is_empty(), "these lines have no checksums");
+    }
+
+    #[test]
+    fn a_line_that_was_changed_is_found_and_not_counted() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ledger.jsonl");
+        let provider = crate::payments::fake_provider::FakeProvider::open_for(&path, 7).unwrap();
+        for order in [1, 2] {
+            let amount = Money::new(500, crate::domain::money::Currency::INR).unwrap();
+            let payment = crate::payments::Payment {
+                order: crate::domain::ids::OrderId(order),
+                attempt: 1,
+                amount,
+                method: "tok_success".into(),
+                capture: crate::domain::order::CaptureMode::AtOnce,
+                reference: None,
+            };
+            provider.book(&payment, None).unwrap();
+        }
+        let whole = fs::read_to_string(&path).unwrap();
+        fs::write(&path, whole.replacen("500", "400", 1)).unwrap();
+        let (mut report, ledger) = (Report::default(), Ledger::read(&path).unwrap());
+        ledger.look(&mut report);
+        assert_eq!((ledger.captures.len(), ledger.lines, &ledger.damaged[..]), (1, 1, &[2][..]));
+        assert_eq!(report.findings.len(), 1);
+        assert!(report.findings[0].what.contains("line 2"), "{:?}", report.findings);
     }
 }

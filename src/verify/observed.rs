@@ -219,7 +219,7 @@ impl Observed {
     }
 
     fn check_money(&self, ledger: &Ledger, report: &mut Report) {
-        report.look("ledger lines", ledger.lines);
+        ledger.look(report);
         report.check(Invariant::I3);
         report.check(Invariant::I4);
         check_captures(ledger, |order| self.orders.get(order).map(|order| order.total), report);

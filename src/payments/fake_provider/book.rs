@@ -8,7 +8,7 @@ use std::{
     io::{self, Write},
 };
 
-use super::ledger::{Effect, LedgerLine};
+use super::ledger::{self, Effect, LedgerLine};
 use crate::{
     domain::{
         money::Money,
@@ -127,7 +127,7 @@ impl Books {
     /// Writes a line, then takes note of it.
     fn book(&mut self, line: LedgerLine) -> Result<(), BookError> {
         if let Some(file) = &mut self.file {
-            let text = serde_json::to_string(&line).map_err(io::Error::from)?;
+            let text = ledger::line(&line)?;
             // The end of the line before comes first: one that was cut short by a kill or a full disk is not continued.
             file.write_all(format!("\n{text}").as_bytes())?;
         }

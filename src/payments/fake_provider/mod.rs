@@ -35,7 +35,7 @@ use parking_lot::Mutex;
 use self::book::{Begins, Books};
 pub use self::{
     book::{BookError, First},
-    ledger::{Effect, LedgerError, LedgerLine, read_ledger},
+    ledger::{Effect, LedgerError, LedgerLine, is_whole, read_ledger},
 };
 use super::{Answer, Booked, Gateway, Notice, NoticeRefused, Payment, PaymentsPage, Repayment, Unknown};
 use crate::domain::{
