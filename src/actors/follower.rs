@@ -63,6 +63,11 @@ impl Progress {
         self.journal.durable().0.saturating_sub(self.position().0)
     }
 
+    /// Says where a newly opened projection begins.
+    pub fn begin(&self, position: Position) {
+        self.position.send_replace(position);
+    }
+
     /// Whether a caller waits for more than is committed.
     fn is_wanted(&self) -> bool {
         *self.wanted.borrow() > self.position()
@@ -153,7 +158,7 @@ impl Actor for Follower {
             projection = self.commit(projection, position).await?;
         }
         state.applied = projection.position();
-        self.progress.position.send_replace(state.applied);
+        self.progress.begin(state.applied);
         state.projection = Some(projection);
         myself.send_message(Pull)?;
         Ok(())

@@ -80,6 +80,7 @@ impl IndexProjection {
     pub fn new(search: Search) -> Result<Self, ProjectionFault> {
         let (writer, position) = match guarded(|| open_writer(&search)) {
             Ok(opened) => opened,
+            Err(refused @ Damage::Refused(_)) => return Err(fault(&refused)),
             Err(damage) => {
                 search.replace(&damage).map_err(|error| fault(&error))?;
                 guarded(|| open_writer(&search)).map_err(|damage| fault(&damage))?

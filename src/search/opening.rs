@@ -10,10 +10,18 @@ use std::{
     os::unix::fs::DirBuilderExt,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
-use tantivy::{Index, IndexReader, ReloadPolicy, directory::MmapDirectory};
+use tantivy::{
+    Index, IndexReader, ReloadPolicy, TantivyError,
+    directory::{
+        MmapDirectory,
+        error::{LockError, OpenDirectoryError, OpenReadError, OpenWriteError},
+    },
+};
 
 use super::{
     field_counts::WordCountsTokenizer,
@@ -47,17 +55,37 @@ pub(super) fn payload(store: u64, position: Position) -> String {
 
 /// Why there is no index to work with, not even an empty one.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot make a search index in {}: {problem}", directory.display())]
+#[error("cannot open or make a search index in {}: {problem}", directory.display())]
 pub struct OpenError {
     /// Where it was to be.
     pub directory: PathBuf,
     /// What failed.
     pub problem: String,
+    /// The system's error, if there was one.
+    #[source]
+    pub cause: Option<Arc<io::Error>>,
+}
+
+impl OpenError {
+    fn io(directory: &Path, error: io::Error) -> Self {
+        Self { directory: directory.to_owned(), problem: error.to_string(), cause: Some(Arc::new(error)) }
+    }
+
+    fn of(directory: &Path, damage: &Damage) -> Self {
+        let cause = match damage {
+            Damage::Refused(cause) => Some(Arc::clone(cause)),
+            _ => None,
+        };
+        Self { directory: directory.to_owned(), problem: damage.to_string(), cause }
+    }
 }
 
 /// Why an index is not used as it stands.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum Damage {
+    /// The system has no room or no file descriptors left, which says nothing about the index.
+    #[error("{0}")]
+    Refused(Arc<io::Error>),
     /// A file is missing, cannot be read or makes no sense.
     #[error("{0}")]
     Unreadable(String),
@@ -74,8 +102,29 @@ pub enum Damage {
 
 impl From<tantivy::TantivyError> for Damage {
     fn from(error: tantivy::TantivyError) -> Self {
-        Self::Unreadable(error.to_string())
+        match io_error(&error) {
+            Some(cause) if is_about_the_system(cause) => Self::Refused(Arc::clone(cause)),
+            _ => Self::Unreadable(error.to_string()),
+        }
     }
+}
+
+fn io_error(error: &TantivyError) -> Option<&Arc<io::Error>> {
+    match error {
+        TantivyError::IoError(error)
+        | TantivyError::OpenDirectoryError(OpenDirectoryError::IoError { io_error: error, .. })
+        | TantivyError::OpenReadError(OpenReadError::IoError { io_error: error, .. })
+        | TantivyError::OpenWriteError(OpenWriteError::IoError { io_error: error, .. })
+        | TantivyError::LockFailure(LockError::IoError(error), _) => Some(error),
+        _ => None,
+    }
+}
+
+/// Whether another attempt may succeed on the same files.
+fn is_about_the_system(error: &io::Error) -> bool {
+    use io::ErrorKind::{OutOfMemory, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    let out_of_descriptors = [Errno::MFILE, Errno::NFILE].iter().any(|code| Errno::from_io_error(error) == Some(*code));
+    out_of_descriptors || matches!(error.kind(), OutOfMemory | QuotaExceeded | ReadOnlyFilesystem | StorageFull)
 }
 
 /// An index that is open.
@@ -109,11 +158,10 @@ pub(super) struct Log<'a> {
 
 /// Opens the index in `directory`, or makes an empty one where there is none, a damaged one or one of another log.
 pub(super) fn open(directory: &Path, fields: &Fields, log: &Log<'_>) -> Result<Opened, OpenError> {
-    let failed = |problem: String| OpenError { directory: directory.to_owned(), problem };
     let empty = match fs::read_dir(directory) {
         Ok(mut entries) => entries.next().is_none(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => true,
-        Err(error) => return Err(failed(error.to_string())),
+        Err(error) => return Err(OpenError::io(directory, error)),
     };
     if empty {
         return create(directory, fields);
@@ -126,13 +174,14 @@ pub(super) fn open(directory: &Path, fields: &Fields, log: &Log<'_>) -> Result<O
     };
     match guarded(|| open_whole(directory, fields).and_then(ours)) {
         Ok(opened) => Ok(opened),
+        Err(refused @ Damage::Refused(_)) => Err(OpenError::of(directory, &refused)),
         Err(damage) => replace(directory, fields, &damage),
     }
 }
 
 /// Moves what is in `directory` aside and makes an empty index in its place.
 pub(super) fn replace(directory: &Path, fields: &Fields, damage: &Damage) -> Result<Opened, OpenError> {
-    let failed = |error: io::Error| OpenError { directory: directory.to_owned(), problem: error.to_string() };
+    let failed = |error| OpenError::io(directory, error);
     let aside = directory.with_extension(DAMAGED_SUFFIX);
     tracing::error!(
         directory = %directory.display(), moved_to = %aside.display(), %damage,
@@ -143,19 +192,23 @@ pub(super) fn replace(directory: &Path, fields: &Fields, damage: &Damage) -> Res
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed(error)),
     }
-    fs::rename(directory, &aside).map_err(failed)?;
+    match fs::rename(directory, &aside) {
+        // Somebody has deleted it while the shop runs.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        moved => moved.map_err(failed)?,
+    }
     create(directory, fields)
 }
 
 fn create(directory: &Path, fields: &Fields) -> Result<Opened, OpenError> {
     let made = guarded(|| {
         let made = fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory);
-        made.map_err(|error| Damage::Unreadable(error.to_string()))?;
+        made.map_err(|error| Damage::Refused(Arc::new(error)))?;
         let files = MmapDirectory::open(directory).map_err(tantivy::TantivyError::from)?;
         let index = Index::create(files, schema().0, settings())?;
         with_reader(index, fields, Origin::New)
     });
-    made.map_err(|damage| OpenError { directory: directory.to_owned(), problem: damage.to_string() })
+    made.map_err(|damage| OpenError::of(directory, &damage))
 }
 
 /// The index as it stands, if it is whole.

@@ -444,14 +444,16 @@ impl Shop {
 fn search_follower(search: &Search, progress: &Progress, ending: &CancellationToken) -> crate::actors::follower::Open {
     let (search, progress, ending) = (search.clone(), progress.clone(), ending.clone());
     Arc::new(move || -> Result<Box<dyn Projection>, ProjectionFault> {
-        // An index that was opened empty or anew is complete when it has caught up; until then it says that it is
-        // rebuilding.
+        let projection = IndexProjection::new(search.clone())?;
+        // An index that was opened empty or made anew is complete when it has caught up; until then it says that it is
+        // rebuilding. It may begin far behind the one before, so the wait must not begin with the progress of that one.
+        progress.begin(projection.position());
         let (rebuilt, progress) = (search.clone(), progress.clone());
         let caught_up = async move {
             while progress.catch_up(CATCH_UP).await == CaughtUp::No {}
             rebuilt.caught_up();
         };
         tokio::runtime::Handle::current().spawn(ending.clone().run_until_cancelled_owned(caught_up));
-        Ok(Box::new(IndexProjection::new(search.clone())?))
+        Ok(Box::new(projection))
     })
 }

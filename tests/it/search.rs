@@ -132,3 +132,29 @@ async fn categories_are_counted_and_can_be_filtered_by() {
         assert_eq!(json!(ids(&client, &path).await.len()), item["products"], "{path}");
     }
 }
+
+#[tokio::test]
+async fn an_index_that_is_deleted_while_the_shop_runs_is_made_anew() {
+    let app = TestApp::new().await;
+    let seller = app.seller().await;
+    app.caught_up().await;
+    std::fs::remove_dir_all(app.directory.path().join("data/search")).unwrap();
+    // The next commit finds that its directory is gone.
+    seller.post("/products", &product("LAMP", "Lamp", 5_000)).await.expect(201);
+    let client = app.anonymous();
+    let began = std::time::Instant::now();
+    loop {
+        let ready = client.get("/readyz").await;
+        let found = ids(&client, "/products").await;
+        // Whoever hears that the shop is ready finds everything, except in the moment before the loss is noticed.
+        if found.len() == 3 {
+            break;
+        }
+        let is_old = found.len() == 2 && ready.status == 200;
+        assert!(is_old || ready.status == 503, "{found:?} while {ready:?}");
+        assert!(began.elapsed().as_secs() < 30, "{found:?} and {ready:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    app.caught_up().await;
+    client.get("/readyz").await.expect(200);
+}

@@ -1,6 +1,6 @@
 //! Crashes and damage: the index goes on from its last commit, or begins anew and says so.
 
-use std::{fs, os::unix::fs::FileExt, path::PathBuf, thread, time::Duration};
+use std::{fs, io, os::unix::fs::FileExt, path::PathBuf, thread, time::Duration};
 
 use super::{Shop, delisted, listed, titled};
 use crate::{
@@ -185,7 +185,7 @@ fn an_index_of_another_version_is_built_again() {
 fn damage_while_running_is_noticed_and_one_kept() {
     let mut shop = Shop::open();
     shop.take(&records(0..3));
-    assert_eq!(shop.search.verify(), Ok(()));
+    assert!(shop.search.verify().is_ok());
     let path = shop.path();
     let mut files = fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path());
     let store = files.find(|file| file.extension().is_some_and(|extension| extension == "store")).unwrap();
@@ -237,4 +237,16 @@ fn a_commit_that_failed_can_be_made_again() {
         shop.projection.commit(Position(position)).unwrap();
     }
     assert_eq!(lamps(&shop.search), 4);
+}
+
+#[test]
+fn what_the_system_lacks_says_nothing_about_the_index() {
+    let damage = |error: io::Error| Damage::from(tantivy::TantivyError::from(error));
+    let too_many_files = io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error());
+    for error in [io::ErrorKind::StorageFull.into(), io::ErrorKind::QuotaExceeded.into(), too_many_files] {
+        assert!(matches!(damage(error), Damage::Refused(_)));
+    }
+    for kind in [io::ErrorKind::NotFound, io::ErrorKind::PermissionDenied, io::ErrorKind::InvalidData] {
+        assert!(matches!(damage(kind.into()), Damage::Unreadable(_)), "{kind}");
+    }
 }
