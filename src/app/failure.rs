@@ -91,10 +91,10 @@ impl FailureKind {
             OpenShopError::Storage(OpenError::Locked(_)) => Self::Temporary,
             OpenShopError::Storage(OpenError::Fault(fault)) => Self::of_fault(fault),
             OpenShopError::Identity(IdentityError::Keys(error)) => Self::of_keys(error),
+            OpenShopError::Search(error) => error.cause.as_deref().map_or(Self::Other, Self::of_io),
             OpenShopError::Identity(IdentityError::Config { .. }) => Self::Usage,
             OpenShopError::Runtime
             | OpenShopError::Actors(_)
-            | OpenShopError::Search(_)
             | OpenShopError::Identity(IdentityError::Passwords(_)) => Self::Other,
             // What else keeps a shop from opening is in its data directory.
             _ => Self::Data,
@@ -103,7 +103,7 @@ impl FailureKind {
 
     fn of_upkeep(error: &UpkeepError) -> Self {
         match error {
-            UpkeepError::Exists(_) => Self::Usage,
+            UpkeepError::Exists(_) | UpkeepError::Unfinished(_) => Self::Usage,
             UpkeepError::Storage(fault) => Self::of_fault(fault),
             UpkeepError::Keys(error) => Self::of_keys(error),
             UpkeepError::Io { source, .. } => Self::of_io(source),

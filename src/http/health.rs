@@ -62,6 +62,13 @@ pub(super) struct Readiness {
     lists_lag_bytes: u64,
     /// How many bytes of the log the search index has yet to read.
     search_lag_bytes: u64,
+    /// What keeps the shop from being ready, or from taking writes or payments, for people; empty when all is well.
+    problems: Vec<String>,
+}
+
+/// Bytes as people read them.
+fn mib(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / (1024.0 * 1024.0))
 }
 
 /// What the shop runs with.
@@ -104,18 +111,41 @@ pub(super) async fn live() -> &'static str {
     (status = 503, description = "Stopping, search or lists are incomplete, or the storage has failed", body = Readiness),
 ))]
 pub(super) async fn ready(State(app): State<App>) -> (StatusCode, Json<Readiness>) {
+    let mut problems = Vec::new();
     let (storage, usable) = match app.shop.storage_status() {
         StorageStatus::Writable => ("writable", true),
         // Reads go on, so the shop stays in its load balancer; `journal_read_only` of the metrics is for the alarm.
-        StorageStatus::ReadOnly { .. } => ("read-only", true),
-        StorageStatus::Failed(_) => ("failed", false),
+        StorageStatus::ReadOnly { free_bytes, needed_bytes } => {
+            let (free, needed) = (mib(free_bytes), mib(needed_bytes));
+            problems.push(format!("the disk has {free} free: writes are refused until it has {needed}"));
+            ("read-only", true)
+        }
+        // Why, only the log says: anybody may ask here, and the reason may name files.
+        StorageStatus::Failed(_) => {
+            problems.push("the storage has failed: the program must be started again".to_owned());
+            ("failed", false)
+        }
     };
     let (search_whole, lists_whole) = (app.shop.search_status() == SearchStatus::Ready, app.shop.lists_are_whole());
     let word = |whole| if whole { "ready" } else { "rebuilding" };
-    let ready = usable && search_whole && lists_whole && !app.program.health.0.is_cancelled();
+    let is_stopping = app.program.health.0.is_cancelled();
+    let ready = usable && search_whole && lists_whole && !is_stopping;
     let Figures { lists_lag_bytes, search_lag_bytes, .. } = app.shop.figures();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let (provider, figures) = app.shop.provider();
+    for (what, is_whole, lag_bytes) in
+        [("search index", search_whole, search_lag_bytes), ("lists", lists_whole, lists_lag_bytes)]
+    {
+        if !is_whole {
+            problems.push(format!("the {what} must still read {} of the log", mib(lag_bytes)));
+        }
+    }
+    if figures.state.as_str() != "closed" {
+        problems.push("the payment provider does not answer: payments are pending".to_owned());
+    }
+    if is_stopping {
+        problems.push("the shop is stopping".to_owned());
+    }
     let readiness = Readiness {
         ready,
         storage,
@@ -127,6 +157,7 @@ pub(super) async fn ready(State(app): State<App>) -> (StatusCode, Json<Readiness
         provider_in_flight: figures.in_flight,
         lists_lag_bytes,
         search_lag_bytes,
+        problems,
     };
     (status, Json(readiness))
 }

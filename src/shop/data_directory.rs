@@ -1,7 +1,9 @@
 //! The data directory as a whole: made for its owner alone, and each part of the kind that it was made as.
 //!
 //! A directory in the place of a file, or a link to a disk that is not mounted, would otherwise end in one of a dozen
-//! messages of the system that name neither the part nor what to do.
+//! messages of the system that name neither the part nor what to do; and to open a named pipe would wait for ever. A
+//! part that cannot be looked at is refused here as well, because elsewhere it would be taken for missing. Files that
+//! no part of the shop has made are nobody's business.
 //!
 //! Depends on `provider` and `store_identity` for the names of their files.
 
@@ -12,7 +14,11 @@ use std::{
     path::Path,
 };
 
-use super::{OpenShopError, provider::LEDGER, store_identity::FILE_NAME};
+use super::{
+    OpenShopError,
+    provider::LEDGER,
+    store_identity::{DRAFT, FILE_NAME},
+};
 
 /// The data directory has customers' data in it: only its owner may enter it.
 const MODE: u32 = 0o700;
@@ -23,16 +29,19 @@ const MODE_OF_OTHERS: u32 = 0o077;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Directory,
-    /// A file or a socket.
     File,
 }
 
+/// What a file system of its own has in its root.
+const LOST_AND_FOUND: &str = "lost+found";
+
 const RESTORE: &str = "restore the whole data directory from a backup";
 const REMAKE: &str = "delete it, and the next start makes it anew";
+const REMAKE_DIRECTORY: &str = "delete the directory that it is in, and the next start makes that anew";
 
-/// Each part of the directory, with what to do where it is of another kind. The segments of the log and the bases have
-/// names of their own.
-const PARTS: [(&str, Kind, &str); 14] = [
+/// Each part of the directory, with what to do where it is of another kind. Files that are renamed when they are whole
+/// are parts under both names.
+const PARTS: [(&str, Kind, &str); 16] = [
     ("journal", Kind::Directory, RESTORE),
     ("journal/manifest", Kind::File, RESTORE),
     ("journal/lock", Kind::File, REMAKE),
@@ -45,8 +54,22 @@ const PARTS: [(&str, Kind, &str); 14] = [
     ("identity/signing.key", Kind::File, REMAKE),
     ("identity/previous.key", Kind::File, "delete it; access tokens that it signed end"),
     (FILE_NAME, Kind::File, "restore it from a backup, or delete it if all other parts are of one shop"),
+    (DRAFT, Kind::File, REMAKE),
     (LEDGER, Kind::File, "put the provider's ledger back, or delete it; without it the provider forgets all charges"),
+    ("simulated-provider.new", Kind::File, REMAKE),
     ("control", Kind::Directory, REMAKE),
+];
+
+/// Whether a file of this name is a part of the directory that it is in.
+type IsPart = fn(&str) -> bool;
+
+/// Directories whose files have names of their own, and what to do where one is no file.
+const FILES: [(&str, IsPart, &str); 4] = [
+    ("journal/log", |name| name.ends_with(".log"), RESTORE),
+    ("journal/base", |name| name.ends_with(".base"), REMAKE),
+    // sled and tantivy choose the names, so none of them may be a pipe; sled has a directory among them.
+    ("journal/state", |name| !["blobs", LOST_AND_FOUND].contains(&name), REMAKE_DIRECTORY),
+    ("search", |name| name != LOST_AND_FOUND, REMAKE_DIRECTORY),
 ];
 
 /// Makes the directory where there is none, for its owner alone, and warns where others may enter it.
@@ -79,15 +102,23 @@ pub(super) fn make(data: &Path) -> Result<(), OpenShopError> {
     Ok(())
 }
 
-/// Refuses a directory in which a part is of another kind than it was made as.
+/// Refuses a directory in which a part is of another kind than it was made as, or cannot be looked at.
 pub(super) fn check_kinds(data: &Path) -> Result<(), OpenShopError> {
     for (name, kind, remedy) in PARTS {
         check_kind(&data.join(name), kind, remedy)?;
     }
-    for (directory, remedy) in [("journal/log", RESTORE), ("journal/base", REMAKE)] {
-        // What cannot be listed is found out, and named, by the journal.
-        for entry in fs::read_dir(data.join(directory)).into_iter().flatten().flatten() {
-            check_kind(&entry.path(), Kind::File, remedy)?;
+    for (directory, is_part, remedy) in FILES {
+        let directory = data.join(directory);
+        let failed = |source| OpenShopError::Directory { directory: directory.clone(), source };
+        let entries = match fs::read_dir(&directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            entries => entries.map_err(failed)?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(failed)?;
+            if is_part(&entry.file_name().to_string_lossy()) {
+                check_kind(&entry.path(), Kind::File, remedy)?;
+            }
         }
     }
     Ok(())
@@ -98,15 +129,18 @@ fn check_kind(path: &Path, wanted: Kind, remedy: &'static str) -> Result<(), Ope
         let belongs = if wanted == Kind::Directory { "directory" } else { "file" };
         Err(OpenShopError::WrongKind { path: path.to_owned(), found, belongs, remedy })
     };
-    match fs::metadata(path) {
-        Ok(found) if found.is_dir() == (wanted == Kind::Directory) => Ok(()),
-        Ok(found) if found.is_dir() => wrong("a directory", remedy),
-        Ok(_) => wrong("a file", remedy),
-        Err(_) if fs::symlink_metadata(path).is_ok_and(|link| link.is_symlink()) => {
+    match (fs::metadata(path), wanted) {
+        (Ok(found), Kind::Directory) if found.is_dir() => Ok(()),
+        (Ok(found), Kind::File) if found.is_file() => Ok(()),
+        (Ok(found), _) if found.is_dir() => wrong("a directory", remedy),
+        (Ok(found), _) if found.is_file() => wrong("a file", remedy),
+        (Ok(_), _) => wrong("a pipe, a socket or a device", remedy),
+        (Err(_), _) if fs::symlink_metadata(path).is_ok_and(|link| link.is_symlink()) => {
             wrong("a link that leads nowhere", "is the disk mounted that it leads to?")
         }
-        // It is missing, which has an answer of its own, or it cannot be seen, which whoever opens it says.
-        Err(_) => Ok(()),
+        // Whoever needs it says that it is missing.
+        (Err(error), _) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        (Err(source), _) => Err(OpenShopError::Directory { directory: path.to_owned(), source }),
     }
 }
 
@@ -144,6 +178,26 @@ mod tests {
             }
             let refused = check_kinds(&data).unwrap_err().to_string();
             assert!(refused.contains(name) && refused.contains(remedy), "{refused}");
+        }
+        for (parent, is_part, remedy) in FILES {
+            let data = directory.path().join(format!("files-{}", parent.replace('/', "-")));
+            let parent = data.join(parent);
+            fs::create_dir_all(&parent).unwrap();
+            // What others have put there is no part of the shop, whatever it is.
+            assert!(!is_part(LOST_AND_FOUND));
+            fs::create_dir(parent.join(LOST_AND_FOUND)).unwrap();
+            check_kinds(&data).unwrap();
+            let name = ["1.log", "1.base", "db"].into_iter().find(|name| is_part(name)).unwrap();
+            rustix::fs::mknodat(
+                rustix::fs::CWD,
+                parent.join(name),
+                rustix::fs::FileType::Fifo,
+                rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+                0,
+            )
+            .unwrap();
+            let refused = check_kinds(&data).unwrap_err().to_string();
+            assert!(refused.contains("is a pipe") && refused.contains(name) && refused.contains(remedy), "{refused}");
         }
         let data = directory.path().join("linked");
         fs::create_dir(&data).unwrap();

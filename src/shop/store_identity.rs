@@ -29,6 +29,8 @@ use crate::{
 
 /// Its name in the data directory.
 pub(super) const FILE_NAME: &str = "souk.identity";
+/// Its name until it is whole.
+pub(super) const DRAFT: &str = "souk.identity.new";
 /// Files that only a shop writes, and none writes before its journal: without a journal they prove that it was lost.
 const PROOFS: [&str; 4] = [FILE_NAME, "identity/secret.key", "search/meta.json", LEDGER];
 /// How often the file is written while the log grows. So much of the log could go missing unnoticed.
@@ -101,7 +103,7 @@ impl StoreIdentity {
 
     /// Writes the file, whole or not at all, also where the power fails meanwhile.
     pub(super) fn write(&self, data: &Path) -> io::Result<()> {
-        let draft = data.join(format!("{FILE_NAME}.new"));
+        let draft = data.join(DRAFT);
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(&draft)?;
         file.write_all(self.text().as_bytes())?;
         file.sync_all()?;

@@ -38,8 +38,11 @@ const MODE_DIRECTORY: u32 = 0o700;
 #[non_exhaustive]
 pub enum UpkeepError {
     /// The target of the copy already exists.
-    #[error("{} exists and is not empty: nothing is written over", .0.display())]
+    #[error("{} exists and is not empty: nothing is written over; name another directory", .0.display())]
     Exists(PathBuf),
+    /// An earlier restore was killed.
+    #[error("{} is what a restore left that was cut short: delete it and try again", .0.display())]
+    Unfinished(PathBuf),
     /// The journal cannot be copied.
     #[error(transparent)]
     Storage(#[from] Fault),
@@ -50,10 +53,10 @@ pub enum UpkeepError {
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
     /// The directory is not a backup, is incomplete, or was written by an unknown version.
-    #[error("{} is no complete backup: {problem}", path.display())]
+    #[error("{} is no complete backup: {problem}; use another one", path.display())]
     NoBackup { path: PathBuf, problem: String },
     /// A file of the backup differs from its checksum.
-    #[error("{} is damaged: it is not what {MANIFEST} says was backed up", .0.display())]
+    #[error("{} is damaged: it is not what {MANIFEST} says was backed up; use another backup", .0.display())]
     Damaged(PathBuf),
     /// The work was interrupted.
     #[error("the copy did not end: {0}")]
@@ -133,7 +136,7 @@ impl Shop {
     /// Makes a consistent copy of the shop in `to`, which must not exist. The shop goes on meanwhile.
     ///
     /// # Errors
-    /// [`UpkeepError`]; what was copied so far is left, without a manifest.
+    /// [`UpkeepError`]; what was copied so far is removed. A kill leaves it, without a manifest.
     pub async fn backup(
         &self,
         to: &Path,
@@ -148,8 +151,12 @@ impl Shop {
         if to.exists() {
             return Err(UpkeepError::Exists(to.to_owned()));
         }
-        let data = &self.0.config.data_dir;
         DirBuilder::new().mode(MODE_DIRECTORY).create(to).map_err(at(to))?;
+        whole_or_removed(to, self.copy_into(to, progress))
+    }
+
+    fn copy_into(&self, to: &Path, progress: &mut dyn FnMut(CopyProgress)) -> Result<Backup, UpkeepError> {
+        let data = &self.0.config.data_dir;
         let journal = self.0.journal.copy(&to.join(JOURNAL), progress)?;
         let secret = keys::copy_secret(&data.join(IDENTITY), &to.join(IDENTITY))?;
         let identity = to.join(store_identity::FILE_NAME);
@@ -181,6 +188,14 @@ impl Shop {
     }
 }
 
+/// A copy that failed may have filled the disk; nothing of it is of use.
+fn whole_or_removed<T>(copy: &Path, done: Result<T, UpkeepError>) -> Result<T, UpkeepError> {
+    if done.is_err() {
+        let _ = fs::remove_dir_all(copy);
+    }
+    done
+}
+
 /// Copies a backup to a directory on which a shop can be started. Every file is compared with the manifest before
 /// anything is written, and the directory gets its name only when it is complete. Blocks.
 ///
@@ -191,7 +206,8 @@ pub fn restore(from: &Path, data: &Path) -> Result<Backup, UpkeepError> {
     let is_empty = |mut entries: fs::ReadDir| entries.next().is_none();
     let taken = match fs::read_dir(data) {
         Ok(entries) => !is_empty(entries),
-        Err(error) => error.kind() != io::ErrorKind::NotFound,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(error) => return Err(at(data)(error)),
     };
     if taken {
         return Err(UpkeepError::Exists(data.to_owned()));
@@ -208,10 +224,19 @@ pub fn restore(from: &Path, data: &Path) -> Result<Backup, UpkeepError> {
     unfinished.push(".restoring");
     let unfinished = PathBuf::from(unfinished);
     if unfinished.exists() {
-        return Err(UpkeepError::Exists(unfinished));
+        return Err(UpkeepError::Unfinished(unfinished));
     }
+    whole_or_removed(&unfinished, fill(&unfinished, from, &manifest))?;
+    fs::rename(&unfinished, data).map_err(at(data))?;
+    let parent = data.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(parent).and_then(|parent| parent.sync_all()).map_err(at(parent))?;
+    Ok(manifest.backup())
+}
+
+/// Copies the files of a backup, durably.
+fn fill(unfinished: &Path, from: &Path, manifest: &Manifest) -> Result<(), UpkeepError> {
     let directory = |path: &Path| DirBuilder::new().recursive(true).mode(MODE_DIRECTORY).create(path).map_err(at(path));
-    directory(&unfinished)?;
+    directory(unfinished)?;
     for file in &manifest.files {
         let target = unfinished.join(&file.path);
         if let Some(parent) = target.parent() {
@@ -220,14 +245,11 @@ pub fn restore(from: &Path, data: &Path) -> Result<Backup, UpkeepError> {
         fs::copy(from.join(&file.path), &target).map_err(at(&target))?;
         File::open(&target).and_then(|copy| copy.sync_all()).map_err(at(&target))?;
         check(&target, file)?;
-        for parent in target.ancestors().skip(1).take_while(|parent| parent.starts_with(&unfinished)) {
+        for parent in target.ancestors().skip(1).take_while(|parent| parent.starts_with(unfinished)) {
             File::open(parent).and_then(|parent| parent.sync_all()).map_err(at(parent))?;
         }
     }
-    fs::rename(&unfinished, data).map_err(at(data))?;
-    let parent = data.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(parent).and_then(|parent| parent.sync_all()).map_err(at(parent))?;
-    Ok(manifest.backup())
+    Ok(())
 }
 
 /// Replaces the key that signs access tokens, in the data directory of a shop that is not open. Tokens of the replaced

@@ -51,11 +51,13 @@ pub(super) struct Booted {
 
 /// Locks the directory for this process.
 pub(super) fn lock(dir: &Path) -> Result<fs::File, OpenError> {
-    let failed = || format!("lock {}", dir.display());
-    fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(dir).map_err(Fault::io(failed()))?;
+    let path = dir.join("lock");
+    let failed = || format!("lock {}", path.display());
+    let made = fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(dir);
+    made.map_err(Fault::io(format!("create {}", dir.display())))?;
     let mut options = fs::OpenOptions::new();
     options.create(true).truncate(false).write(true).mode(FILE_MODE);
-    let file = options.open(dir.join("lock")).map_err(Fault::io(failed()))?;
+    let file = options.open(&path).map_err(Fault::io(failed()))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => Err(OpenError::Locked(dir.to_owned())),

@@ -150,7 +150,7 @@ impl Shared {
     /// would end the process; as the journal is read-only, no new records arrive meanwhile.
     pub(super) fn lacks_room(&self) -> bool {
         let reserve = self.limits.disk_free_bytes_min / 2;
-        matches!(self.status.status(), Status::ReadOnly { free_bytes } if free_bytes < reserve)
+        matches!(self.status.status(), Status::ReadOnly { free_bytes, .. } if free_bytes < reserve)
     }
 
     pub(super) fn target(&self) -> Target<'_> {

@@ -369,7 +369,10 @@ fn is_about_content(error: &io::Error) -> bool {
 
 #[allow(clippy::needless_pass_by_value)] // `map_err` passes it by value.
 fn failed(error: sled::Error) -> Fault {
-    Fault::State(error.to_string())
+    match error {
+        sled::Error::Io(error) if !is_about_content(&error) => Fault::io("read or write the state")(error),
+        error => Fault::State(error.to_string()),
+    }
 }
 
 fn bytes_of(entries: &[Entry]) -> usize {

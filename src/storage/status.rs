@@ -19,8 +19,9 @@ pub enum Status {
     Writable,
     /// The disk is nearly full. Writes resume when there is enough space again.
     ReadOnly {
-        /// The free space, in bytes.
         free_bytes: u64,
+        /// With so many free bytes writes resume.
+        needed_bytes: u64,
     },
     /// A write or a sync failed, for this reason. The process must be restarted.
     Failed(Arc<str>),
@@ -72,7 +73,7 @@ impl StatusBoard {
 
     /// Refuses records until `needed_bytes` of the disk are free.
     pub(super) fn read_only(&self, free_bytes: u64, needed_bytes: u64) {
-        if self.set(READ_ONLY, Status::ReadOnly { free_bytes }) {
+        if self.set(READ_ONLY, Status::ReadOnly { free_bytes, needed_bytes }) {
             tracing::error!(
                 free_bytes,
                 needed_bytes,

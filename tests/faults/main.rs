@@ -28,6 +28,7 @@ mod flips;
 mod gateway;
 mod kill;
 mod ledger;
+mod mounts;
 mod notices;
 mod orders;
 mod overload;
@@ -120,7 +121,7 @@ impl Fault {
     }
 }
 
-const FAULTS: [Fault; 15] = [
+const FAULTS: [Fault; 16] = [
     Fault {
         name: "backup",
         what: "a shop at work is backed up and restored, also one that an older release has written",
@@ -152,6 +153,11 @@ const FAULTS: [Fault; 15] = [
         run: |length| Box::pin(kill::run(length)),
     },
     Fault {
+        name: "mounts",
+        what: "the disk of a start is full, read-only or another user's, or full while the index is made anew",
+        run: |length| Box::pin(mounts::run(length)),
+    },
+    Fault {
         name: "notices",
         what: "the provider's notices come too often, late, out of order, forged, or about nobody's orders",
         run: |length| Box::pin(notices::run(length)),
@@ -168,7 +174,7 @@ const FAULTS: [Fault; 15] = [
     },
     Fault {
         name: "parts",
-        what: "a part of the data directory is missing, empty, another shop's, older, of another kind or damaged",
+        what: "a part of the data directory is missing, another shop's, of another kind, unreadable, cut or damaged",
         run: |length| Box::pin(parts::run(length)),
     },
     Fault {

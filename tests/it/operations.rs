@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use serde_json::json;
-use souk::{clock::Clock, domain::account::Role, http::Program};
+use souk::{clock::Clock, config::Config, domain::account::Role, http::Program, internals::storage::JournalLimits};
 use tower::ServiceExt;
 
 use crate::support::{PASSWORD, TestApp};
@@ -16,8 +16,10 @@ async fn a_closing_shop_is_live_but_not_ready() {
     let ready = client.get("/readyz").await.expect(200);
     assert_eq!((&ready["ready"], &ready["storage"]), (&json!(true), &json!("writable")));
     assert_eq!((&ready["search"], &ready["lists"]), (&json!("ready"), &json!("ready")));
+    assert_eq!(ready["problems"], json!([]));
     app.health.stopping();
-    assert_eq!(client.get("/readyz").await.expect(503)["ready"], false);
+    let stopping = client.get("/readyz").await.expect(503);
+    assert_eq!((&stopping["ready"], &stopping["problems"]), (&json!(false), &json!(["the shop is stopping"])));
     client.get("/livez").await.expect_text(200);
     client.get("/products").await.expect(200);
     app.shop.close().await.unwrap();
@@ -35,6 +37,7 @@ async fn a_shop_whose_index_is_rebuilt_is_not_ready_and_serves_all_the_same() {
     let client = app.anonymous();
     let ready = client.get("/readyz").await.expect(503);
     assert_eq!((&ready["ready"], &ready["search"]), (&json!(false), &json!("rebuilding")));
+    assert!(ready["problems"].to_string().contains("the search index must still read"), "{ready}");
     client.get("/products/CABLE").await.expect(200);
     app.caught_up().await;
     let ready = client.get("/readyz").await.expect(200);
@@ -104,6 +107,38 @@ async fn metrics_count_by_route_and_show_the_shop() {
     }
     assert!(!text.contains("CABLE") && !text.contains("BREW"), "what clients send is not a label");
     assert!(text.ends_with("# EOF\n"));
+}
+
+/// The thresholds of the alarms are those of the limits that they are derived from, and their metrics exist.
+#[tokio::test]
+async fn alarms_follow_from_the_limits() {
+    let operations = include_str!("../../docs/OPERATIONS.md");
+    let (_, alarms) = operations.split_once("| alarm | who |").unwrap();
+    let alarms = alarms.split("\n\n").next().unwrap();
+    let (journal, config) = (JournalLimits::default(), Config::default());
+    let thousands = |number: u64| format!("{},{:03}", number / 1_000, number % 1_000);
+    for (metric, threshold) in [
+        ("`disk_free_bytes` is below", format!("{} GiB", 2 * journal.disk_free_bytes_min >> 30)),
+        ("| `disk_free_bytes` is below", format!("{} GiB", config.retention.log_bytes >> 30)),
+        ("`journal_queue_records` is above", thousands(journal.queue_records_max as u64 / 2)),
+        ("`journal_tail_bytes` is above", format!("{} MiB", (journal.memtable_bytes_max >> 20) * 3 / 4)),
+        ("`requests_at_work_go_on` together are above", thousands(config.limits.in_flight_max as u64 / 2)),
+        ("`provider_circuit` is not 0 for", "five minutes".to_owned()),
+    ] {
+        assert!(alarms.contains(&format!("{metric} {threshold}")), "{metric} {threshold} is not in{alarms}");
+    }
+    assert_eq!(config.payment_deadline_ms / 3, 5 * 60_000);
+    let app = TestApp::new().await;
+    app.anonymous().get("/products").await.expect(200);
+    let text = app.anonymous().get("/metrics").await.expect_text(200).to_owned();
+    assert!(text.contains("le=\"0.1\""), "the threshold of checkouts is a bound of the histogram");
+    let first_cells = alarms.lines().skip(2).filter_map(|row| row.split('|').nth(1));
+    let spans: Vec<&str> = first_cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    let metrics = spans.iter().filter(|span| span.contains('_') && !span.contains(' '));
+    assert!(metrics.clone().count() > 10, "{spans:?}");
+    for metric in metrics {
+        assert!(text.contains(&format!("\n{metric}")), "there is no metric {metric}");
+    }
 }
 
 #[tokio::test]

@@ -27,6 +27,7 @@ use std::path::{Path, PathBuf};
 pub use self::message::{Report, Request, Upkeep};
 
 /// Where the socket of a data directory is.
-fn socket(data: &Path) -> PathBuf {
+#[must_use]
+pub fn socket(data: &Path) -> PathBuf {
     data.join("control").join("souk.sock")
 }

@@ -68,6 +68,9 @@ impl Exit {
     }
 }
 
+/// What is said of an address that cannot be listened on; its remedies are others than those of a file.
+pub(crate) const LISTENING: &str = "listening on";
+
 /// The error with its causes, each once: many errors have their cause in their own text already, for logs. Where the
 /// system refused something, what to do about it follows.
 pub(crate) fn message(error: &anyhow::Error) -> String {
@@ -76,7 +79,8 @@ pub(crate) fn message(error: &anyhow::Error) -> String {
         cause if message.contains(&cause) => message,
         cause => format!("{message}: {cause}"),
     });
-    match error.chain().find_map(io_error).and_then(remedy) {
+    let is_address = message.starts_with(LISTENING);
+    match error.chain().find_map(io_error).and_then(|error| remedy(error, is_address)) {
         Some(remedy) => format!("{message}; {remedy}"),
         None => message,
     }
@@ -86,13 +90,14 @@ fn io_error<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
     cause.downcast_ref::<Arc<io::Error>>().map(|error| &**error).or_else(|| cause.downcast_ref())
 }
 
-fn remedy(error: &io::Error) -> Option<&'static str> {
+fn remedy(error: &io::Error, is_address: bool) -> Option<&'static str> {
     Some(match error.kind() {
         io::ErrorKind::AddrInUse => "stop the program that has the port, or set another address with listen",
         io::ErrorKind::AddrNotAvailable => "set an address of this machine with listen",
         io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => "restore what belongs there from a backup",
+        io::ErrorKind::PermissionDenied if is_address => "a port below 1024 needs CAP_NET_BIND_SERVICE",
         io::ErrorKind::PermissionDenied => {
-            "it must belong to the user who runs souk (and a port below 1024 needs CAP_NET_BIND_SERVICE)"
+            "it must belong to the user who runs souk, who must be able to read and write it"
         }
         io::ErrorKind::ReadOnlyFilesystem => "mount the disk writable",
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room on the disk and start again",

@@ -11,7 +11,7 @@ use std::{
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::PathBuf,
     process::ExitCode,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
@@ -240,9 +240,13 @@ async fn run_shop(settings: Settings, options: Serve) -> Result<ExitCode> {
     let told_to_stop = told_to_stop()?;
     let hangups = tokio::spawn(ignore_hangups(signal(SignalKind::hangup())?));
     let listener =
-        TcpListener::bind(program.listen).await.with_context(|| format!("listening on {}", program.listen))?;
+        TcpListener::bind(program.listen).await.with_context(|| format!("{} {}", exit::LISTENING, program.listen))?;
     let address = listener.local_addr()?;
+    let began = Instant::now();
+    let data_dir = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
+    tracing::info!(data_dir = %data_dir.display(), "opening the shop");
     let shop = Shop::open(config).await?;
+    let opened_ms = began.elapsed().as_millis();
     if options.demo {
         demo::fill(&shop, options.demo_seed, options.demo_products).await?;
     }
@@ -251,10 +255,15 @@ async fn run_shop(settings: Settings, options: Serve) -> Result<ExitCode> {
     let control = match Control::bind(&shop, ControlLimits::default()) {
         Ok(control) => Some(tokio::spawn(control.serve(shop.clone(), stop_control.clone()))),
         Err(error) => {
-            tracing::warn!(%error, "backup, compact, import and export cannot be asked for while the shop runs");
+            let socket = control::socket(&shop.config().data_dir);
+            tracing::warn!(
+                %error, socket = %socket.display(),
+                "backup, compact, import and export cannot be asked for while the shop runs"
+            );
             None
         }
     };
+    tracing::info!(version = souk::VERSION, commit = souk::COMMIT, %address, opened_ms, "the shop listens");
     greet(address, &options);
     let health = http::Health::default();
     let serde_json::Value::Object(settings) = serde_json::to_value(&program)? else {
@@ -267,7 +276,7 @@ async fn run_shop(settings: Settings, options: Serve) -> Result<ExitCode> {
             () = shop.storage_failed() => tracing::error!("the storage has failed; stopping"),
         }
         health.stopping();
-        tracing::info!("stopping: finishing the requests at work");
+        tracing::info!("stopping: finishing the requests in flight");
     };
     let drained = http::serve(router, listener, &shop.config().limits, stop).await;
     if drained == Drained::TimedOut {

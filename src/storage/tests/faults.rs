@@ -174,11 +174,11 @@ fn little_free_space_stops_writes_until_there_is_a_quarter_more() {
         let mut status = journal.watch_status();
         let acknowledged = write(&journal, 2).await;
         disk.set_free_bytes(999);
-        status.wait_for(|status| *status == Status::ReadOnly { free_bytes: 999 }).await.unwrap();
+        status.wait_for(|status| *status == Status::ReadOnly { free_bytes: 999, needed_bytes: 1_250 }).await.unwrap();
         assert_eq!(journal.reserve().await.unwrap_err(), Refused::ReadOnly);
         check(&journal, &acknowledged).await;
         disk.set_free_bytes(1_249);
-        status.wait_for(|status| *status == Status::ReadOnly { free_bytes: 1_249 }).await.unwrap();
+        status.wait_for(|status| *status == Status::ReadOnly { free_bytes: 1_249, needed_bytes: 1_250 }).await.unwrap();
         disk.set_free_bytes(1_250);
         status.wait_for(|status| *status == Status::Writable).await.unwrap();
         assert_eq!(write(&journal, 2).await.len(), 3);
@@ -201,7 +201,7 @@ fn a_checkpoint_waits_while_its_reserved_space_is_taken() {
             status.wait_for(|status| *status == Status::Writable).await.unwrap();
             append(&journal).await;
             disk.set_free_bytes(0);
-            status.wait_for(|status| *status == Status::ReadOnly { free_bytes: 0 }).await.unwrap();
+            status.wait_for(|status| matches!(status, Status::ReadOnly { free_bytes: 0, .. })).await.unwrap();
             // A checkpoint in progress may end.
             tokio::time::sleep(Duration::from_millis(100)).await;
             let before = journal.figures();

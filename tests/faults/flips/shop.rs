@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::Arc,
@@ -183,9 +184,18 @@ impl Original {
 
     /// Starts a shop on this directory.
     pub(crate) fn start(&self, data: &Path) -> Started {
+        self.start_as(data, None)
+    }
+
+    /// The same as another user.
+    pub(crate) fn start_as(&self, data: &Path, user: Option<u32>) -> Started {
         let log = data.with_extension("log");
         let said = fs::File::create(&log).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_souk"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_souk"));
+        if let Some(user) = user {
+            command.uid(user).gid(user);
+        }
+        let mut child = command
             .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(data)
             .envs(self.variables.iter().copied())
