@@ -14,7 +14,7 @@ use super::{
     projection::{Projection, ProjectionFault},
     reply::NotDelivered,
 };
-use crate::storage::{Journal, Position, Stream};
+use crate::storage::{Journal, PageError, Position, Stream};
 
 /// How many bytes of records are pulled at once: large enough that a commit is worth it, small enough to hold in
 /// memory.
@@ -150,8 +150,16 @@ impl Actor for Follower {
         let opened = tokio::task::spawn_blocking(move || -> Result<_, ActorProcessingErr> {
             let mut projection = open()?;
             let is_behind = projection.position() < journal.oldest();
-            let seeded = if is_behind { Some(seed(projection.as_mut(), &journal)?) } else { None };
-            Ok((projection, seeded))
+            if !is_behind {
+                return Ok((projection, None));
+            }
+            let name = projection.name();
+            tracing::warn!(
+                name,
+                "the log does not reach back to where the read model stands: it is made from the state"
+            );
+            let seeded = seed(projection.as_mut(), &journal)?;
+            Ok((projection, Some(seeded)))
         });
         let (mut projection, seeded) = opened.await??;
         if let Some(position) = seeded {
@@ -195,11 +203,11 @@ impl Actor for Follower {
     }
 }
 
-/// Makes a projection from the entities as they are, where the log has lost the records that it would need. Seeding and
+/// Makes a projection from the entities as they are, where the log has lost the records that it would need, or they are
+/// damaged. Seeding and
 /// then following the log from the returned position is the same as following it from its beginning.
 fn seed(projection: &mut dyn Projection, journal: &Journal) -> Result<Position, ActorProcessingErr> {
     let name = projection.name();
-    tracing::warn!(name, "the log does not reach back to where the read model stands: it is made from the state");
     projection.clear()?;
     let mut position = None;
     let mut seeded: u64 = 0;
@@ -247,13 +255,23 @@ impl Follower {
         let due =
             state.committed_at.elapsed() >= Duration::from_millis(self.commit_ms_min) || self.progress.is_wanted();
         let work = tokio::task::spawn_blocking(move || -> Result<_, ActorProcessingErr> {
-            let page = journal.page(from, PAGE_BYTES_MAX)?;
-            if !page.records.is_empty() {
-                projection.apply(&page.records)?;
-            }
+            let next = match journal.page(from, PAGE_BYTES_MAX) {
+                Err(PageError::Damaged(damage)) => {
+                    let name = projection.name();
+                    tracing::error!(name, %damage, "the log is damaged: the read model is made from the state");
+                    seed(projection.as_mut(), &journal)?
+                }
+                page => {
+                    let page = page?;
+                    if !page.records.is_empty() {
+                        projection.apply(&page.records)?;
+                    }
+                    page.next
+                }
+            };
             // Commits even if there is more to pull: under steady writing there always is.
-            let commits = page.next > committed && (due || projection.is_due());
-            Ok((projection, page.next, commits))
+            let commits = next > committed && (due || projection.is_due());
+            Ok((projection, next, commits))
         });
         let (mut projection, applied, commits) = work.await??;
         if commits {

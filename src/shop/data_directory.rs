@@ -32,8 +32,9 @@ enum Kind {
     File,
 }
 
-/// What a file system of its own has in its root.
-const LOST_AND_FOUND: &str = "lost+found";
+/// How the names of tantivy's files end.
+const INDEX_FILES: [&str; 10] =
+    [".json", ".lock", ".store", ".term", ".idx", ".pos", ".fast", ".fieldnorm", ".del", ".temp"];
 
 const RESTORE: &str = "restore the whole data directory from a backup";
 const REMAKE: &str = "delete it, and the next start makes it anew";
@@ -67,9 +68,9 @@ type IsPart = fn(&str) -> bool;
 const FILES: [(&str, IsPart, &str); 4] = [
     ("journal/log", |name| name.ends_with(".log"), RESTORE),
     ("journal/base", |name| name.ends_with(".base"), REMAKE),
-    // sled and tantivy choose the names, so none of them may be a pipe; sled has a directory among them.
-    ("journal/state", |name| !["blobs", LOST_AND_FOUND].contains(&name), REMAKE_DIRECTORY),
-    ("search", |name| name != LOST_AND_FOUND, REMAKE_DIRECTORY),
+    // The names that sled and tantivy open.
+    ("journal/state", |name| matches!(name, "db" | "conf") || name.starts_with("snap."), REMAKE_DIRECTORY),
+    ("search", |name| INDEX_FILES.iter().any(|end| name.ends_with(end)), REMAKE_DIRECTORY),
 ];
 
 /// Makes the directory where there is none, for its owner alone, and warns where others may enter it.
@@ -184,10 +185,9 @@ mod tests {
             let parent = data.join(parent);
             fs::create_dir_all(&parent).unwrap();
             // What others have put there is no part of the shop, whatever it is.
-            assert!(!is_part(LOST_AND_FOUND));
-            fs::create_dir(parent.join(LOST_AND_FOUND)).unwrap();
+            fs::create_dir(parent.join("lost+found")).unwrap();
             check_kinds(&data).unwrap();
-            let name = ["1.log", "1.base", "db"].into_iter().find(|name| is_part(name)).unwrap();
+            let name = ["1.log", "1.base", "db", "meta.json"].into_iter().find(|name| is_part(name)).unwrap();
             rustix::fs::mknodat(
                 rustix::fs::CWD,
                 parent.join(name),

@@ -197,7 +197,7 @@ impl Audit {
     pub fn check_bases(&self) -> Result<Bases, Fault> {
         let mut found = Bases::default();
         let names = ReadOnly.list(&self.base_dir).map_err(Fault::io(format!("list {}", self.base_dir.display())))?;
-        for path in names.iter().filter(|name| name.ends_with(".base")).map(|name| self.base_dir.join(name)) {
+        for path in names.iter().filter(|name| base::position_in(name).is_some()).map(|name| self.base_dir.join(name)) {
             found.bases += 1;
             let file = ReadOnly.open(&path).map_err(Fault::io(format!("open {}", path.display())))?;
             let read = base::Reader::open(file, path, self.known.store).and_then(|reader| {

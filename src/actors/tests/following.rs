@@ -4,7 +4,8 @@
 //! Depends on the runtime.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
+    os::unix::fs::FileExt,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -106,7 +107,7 @@ impl Projection for Following {
     }
 
     fn kinds(&self) -> &'static [Kind] {
-        &[Kind::Cart]
+        &[Kind::Account]
     }
 
     fn clear(&mut self) -> Result<(), ProjectionFault> {
@@ -276,4 +277,30 @@ async fn an_empty_journal_can_be_followed() {
     assert_eq!(progress.catch_up(Duration::from_secs(30)).await, CaughtUp::Yes);
     root.stop().await;
     journal.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_of_a_damaged_log_begins_with_the_state() {
+    let path = tempfile::tempdir().unwrap();
+    let runtime = TestRuntime::open(path.path(), DirectoryLimits::default()).await;
+    let written = 20;
+    for number in 0..written {
+        runtime.add(UserId(u128::from(number % 3)), number).await.unwrap();
+    }
+    // One bit of the first batch, behind the page of the segment's header.
+    let segment = path.path().join("log/00000000000000000000.log");
+    let (file, mut byte) = (std::fs::File::options().read(true).write(true).open(segment).unwrap(), [0]);
+    file.read_exact_at(&mut byte, 4_096 + 60).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], 4_096 + 60).unwrap();
+    let model = Model::default();
+    let (progress, child) = follow(&runtime.journal, model.open(), 0);
+    let root = Root::start(vec![child]).await.unwrap();
+    assert_eq!(progress.catch_up(Duration::from_secs(30)).await, CaughtUp::Yes);
+    runtime.add(UserId(0), written).await.unwrap();
+    // What changed while the state was read is applied a second time.
+    let distinct = || model.stored.lock().records.iter().copied().collect::<BTreeSet<_>>().len();
+    until("what comes later is followed", async || distinct() == written as usize + 1).await;
+    assert_eq!(model.opened.lock().len(), 1, "it did not fail");
+    root.stop().await;
+    runtime.close().await;
 }

@@ -60,7 +60,8 @@ pub(in crate::storage) fn file_name(end: Position) -> String {
     format!("{:020}.base", end.0)
 }
 
-fn position_in(name: &str) -> Option<u64> {
+/// The position in the name of a base; `None` for any other file.
+pub(in crate::storage) fn position_in(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(".base")?;
     (digits.len() == 20).then(|| digits.parse().ok()).flatten()
 }
