@@ -1,5 +1,5 @@
-//! A guard before a provider: it counts and times the calls, and its circuit breaker keeps calls back while the
-//! answers are unknown.
+//! A guard before a provider: it counts and times the calls, its circuit breaker keeps calls back while the answers
+//! are unknown, and it asks nothing of an account that the shop is not paid through.
 //!
 //! A definite answer is a success of the provider, also where it is a decline. A call that its caller drops, as after
 //! a time-out, and one that panics count as unknown. Depends on its neighbours.
@@ -14,7 +14,7 @@ use std::{
 };
 
 use futures::FutureExt;
-use tokio::time::Instant;
+use tokio::{sync::OnceCell, time::Instant};
 
 pub use super::breaker::BreakerState;
 pub use super::calls::{Call, CallMetrics, CallOutcome};
@@ -44,9 +44,21 @@ pub struct GatewayFigures {
     pub calls: CallMetrics,
 }
 
+/// Remembers which account of the provider the shop is paid through.
+pub(crate) trait Accounts: Send + Sync + 'static {
+    /// Remembers the account, durably, where none is known.
+    ///
+    /// # Errors
+    /// The answer says that it is another account than the known one, or could not be remembered.
+    fn remember(&self, account: String) -> Answer<'_, ()>;
+}
+
 /// A provider with a guard before it.
 pub(crate) struct Guarded {
     gateway: Arc<dyn Gateway>,
+    accounts: Option<Arc<dyn Accounts>>,
+    /// Set once the account is known to be the right one: the gateway's cannot change while the shop runs.
+    is_right_account: OnceCell<()>,
     breaker: Breaker,
     in_flight: AtomicU64,
     calls: CallMetrics,
@@ -77,7 +89,32 @@ impl Guarded {
     /// This provider, guarded.
     #[must_use]
     pub(crate) fn new(gateway: Arc<dyn Gateway>) -> Self {
-        Self { gateway, breaker: Breaker::new(), in_flight: AtomicU64::new(0), calls: CallMetrics::default() }
+        Self {
+            gateway,
+            accounts: None,
+            is_right_account: OnceCell::new(),
+            breaker: Breaker::new(),
+            in_flight: AtomicU64::new(0),
+            calls: CallMetrics::default(),
+        }
+    }
+
+    /// This provider, guarded, and asked only through the account that is remembered.
+    pub(crate) fn through(gateway: Arc<dyn Gateway>, accounts: Arc<dyn Accounts>) -> Self {
+        Self { accounts: Some(accounts), ..Self::new(gateway) }
+    }
+
+    /// Whether the gateway asks the account that the shop is paid through. In another one, no payment would be found,
+    /// and what is not found could be charged again.
+    async fn check_account(&self) -> Result<(), Unknown> {
+        let Some(accounts) = &self.accounts else { return Ok(()) };
+        let check = || async {
+            match self.gateway.account().await? {
+                Some(account) => accounts.remember(account).await,
+                None => Ok(()),
+            }
+        };
+        self.is_right_account.get_or_try_init(check).await.map(|&()| ())
     }
 
     /// The state of the breaker, and the counts so far.
@@ -105,7 +142,11 @@ impl Guarded {
             let mut in_flight = InFlight { guarded: self, call, permit, began: Instant::now(), outcome };
             // A panic says nothing about the money, so it is an unknown outcome. Nothing of the gateway's is used
             // after it here.
-            let answer = AssertUnwindSafe(async { ask(&*self.gateway).await }).catch_unwind().await;
+            let asking = async {
+                self.check_account().await?;
+                ask(&*self.gateway).await
+            };
+            let answer = AssertUnwindSafe(asking).catch_unwind().await;
             let answer = answer.unwrap_or_else(|_| Err(Unknown::new("the payment gateway panicked")));
             if answer.is_ok() {
                 in_flight.outcome = CallOutcome::Ok;
@@ -119,6 +160,10 @@ impl Guarded {
 impl Gateway for Guarded {
     fn name(&self) -> &'static str {
         self.gateway.name()
+    }
+
+    fn account(&self) -> Answer<'_, Option<String>> {
+        self.gateway.account()
     }
 
     fn check_amount(&self, amount: Money) -> Result<(), AmountRefused> {
@@ -164,6 +209,8 @@ impl Gateway for Guarded {
 
 #[cfg(test)]
 mod tests {
+    use futures::future;
+    use parking_lot::Mutex;
     use tokio::time::{advance, sleep, timeout};
 
     use super::*;
@@ -178,6 +225,10 @@ mod tests {
     impl Gateway for Stub {
         fn name(&self) -> &'static str {
             "stub"
+        }
+
+        fn account(&self) -> Answer<'_, Option<String>> {
+            future::ready(Ok(Some("ours".into()))).boxed()
         }
 
         fn pay(&self, payment: Payment) -> Answer<'_, PaymentState> {
@@ -310,6 +361,42 @@ mod tests {
         assert_eq!(unknown.problem, "the payment gateway panicked");
         assert_eq!((paid(&guarded), guarded.figures().in_flight), ((0, 1, 0), 0));
         guarded.pay(payment("declined")).await.unwrap();
+    }
+
+    /// Remembers what it was told, where that is allowed, and fails as often as is written.
+    struct Remembers {
+        allowed: &'static str,
+        fails: Mutex<u32>,
+        asked: Mutex<u32>,
+    }
+
+    impl Accounts for Remembers {
+        fn remember(&self, account: String) -> Answer<'_, ()> {
+            *self.asked.lock() += 1;
+            let mut fails = self.fails.lock();
+            let is_down = *fails > 0;
+            *fails = fails.saturating_sub(1);
+            let answer = if is_down || account != self.allowed { Err(Unknown::new("another account")) } else { Ok(()) };
+            future::ready(answer).boxed()
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_asked_of_another_account_and_the_right_one_is_found_out_once() {
+        let remembers =
+            |allowed, fails| Arc::new(Remembers { allowed, fails: Mutex::new(fails), asked: Mutex::default() });
+        let other = Guarded::through(Arc::new(Stub), remembers("theirs", 0));
+        for _ in 0..3 {
+            // The stub panics where it is called for a void.
+            let unknown = other.void(payment("")).await.unwrap_err();
+            assert_eq!(unknown.problem, "another account");
+        }
+        let accounts = remembers("ours", 2);
+        let ours = Guarded::through(Arc::new(Stub), Arc::clone(&accounts) as Arc<dyn Accounts>);
+        for outcome in [false, false, true, true] {
+            assert_eq!(ours.pay(payment("declined")).await.is_ok(), outcome);
+        }
+        assert_eq!(*accounts.asked.lock(), 3);
     }
 
     #[tokio::test(start_paused = true)]

@@ -21,7 +21,10 @@ pub(crate) mod stripe;
 
 use std::fmt;
 
-use futures::future::BoxFuture;
+use futures::{
+    FutureExt,
+    future::{self, BoxFuture},
+};
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "stripe")]
@@ -261,6 +264,14 @@ pub type Answer<'a, T> = BoxFuture<'a, Result<T, Unknown>>;
 pub trait Gateway: Send + Sync + 'static {
     /// A short name for addresses, logs and metrics.
     fn name(&self) -> &'static str;
+
+    /// The account at the provider that is asked; `None` where there is none, or it is not shown.
+    ///
+    /// A provider shows each account its own payments only, so that an account that has changed would make all earlier
+    /// payments look as if they had never been. The shop therefore asks for it before anything else.
+    fn account(&self) -> Answer<'_, Option<String>> {
+        future::ready(Ok(None)).boxed()
+    }
 
     /// Whether the provider can be asked for this amount at all; what it takes depends on the currency.
     ///

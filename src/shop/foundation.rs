@@ -56,10 +56,11 @@ impl Foundation {
         }
         let identity = Identity::open(&data.join("identity"), &identity_config(config), clock)?;
         let search = Search::open_for(&data.join("search"), journal.store(), &|position| journal.can_follow(position))?;
+        let known_bytes = found.as_ref().map_or(0, |found| found.ledger);
         let ledger = provider::ledger(config).filter(|_| gateway.is_none());
         let gateway = match gateway {
             Some(gateway) => gateway,
-            None => provider::open(config, &journal, found.map_or(0, |found| found.ledger))?,
+            None => provider::open(config, &journal, known_bytes)?,
         };
         let keeper = Keeper::start(data, &journal, identity.fingerprint(), ledger, (clock, found))?;
         Ok(Self { journal, identity, search, gateway, keeper })

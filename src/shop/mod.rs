@@ -302,7 +302,7 @@ impl Shop {
             ..DirectoryLimits::default()
         };
         let opened_at = journal.durable();
-        let gateway = Arc::new(Guarded::new(gateway));
+        let gateway = Arc::new(Guarded::through(gateway, Arc::new(keeper.clone())));
         let search_progress = Progress::new("search", journal.clone());
         let runtime = RuntimeParts {
             journal: journal.clone(),

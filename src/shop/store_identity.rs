@@ -1,12 +1,13 @@
 //! Which store the parts of a data directory belong to and how far they were known to reach, so that nothing missing,
 //! foreign or outdated is taken for a shop.
 //!
-//! `souk.identity` names the journal's store, the fingerprint of the keys that accounts were written with, and a
-//! position that the log has reached. It is compared at each start, and written again while the shop runs. Without it,
-//! a directory whose journal is not mounted would start as an empty shop, one whose journal or keys come from elsewhere
-//! with accounts that nobody can log in to, and one with an old copy of its journal without the orders since then.
+//! `souk.identity` names the journal's store, the fingerprint of the keys that accounts were written with, the account
+//! at the payment provider, and a position that the log has reached. It is compared at each start, and written again
+//! while the shop runs. Without it, a directory whose journal is not mounted would start as an empty shop, one whose
+//! journal or keys come from elsewhere with accounts that nobody can log in to, and one with an old copy of its journal
+//! without the orders since then; and with the key of another account at the provider no payment would be found.
 //!
-//! Depends on `storage`, and on `provider` for its ledger's name.
+//! Depends on `storage`, on `payments`, and on `provider` for its ledger's name.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -17,6 +18,7 @@ use std::{
     time::Duration,
 };
 
+use futures::FutureExt;
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
@@ -24,6 +26,7 @@ use super::{OpenShopError, provider::LEDGER};
 use crate::{
     clock::Clock,
     domain::entity::Timestamp,
+    payments::{Answer, Unknown, guard::Accounts},
     storage::{Journal, Position},
 };
 
@@ -39,9 +42,11 @@ const WRITE_EVERY: Duration = Duration::from_secs(60);
 /// more than the steps in which a clock is usually corrected.
 const CLOCK_SLACK_MS: u64 = 1_000;
 const MODE: u32 = 0o600;
+/// Stands in the place of an account that is not known.
+const NO_ACCOUNT: &str = "-";
 
 /// What the file says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct StoreIdentity {
     /// The journal's store.
     pub(super) store: u64,
@@ -51,6 +56,8 @@ pub(super) struct StoreIdentity {
     pub(super) log: Position,
     /// How many bytes the built-in provider's ledger had; 0 where there is none.
     pub(super) ledger: u64,
+    /// The account at the provider that the shop is paid through; `None` until it is known.
+    pub(super) account: Option<String>,
     /// When that was.
     pub(super) at: Timestamp,
 }
@@ -113,8 +120,11 @@ impl StoreIdentity {
 
     /// The checksum tells a damaged file from that of another shop.
     fn text(&self) -> String {
-        let Self { store, keys, log, ledger, at } = self;
-        let body = format!("store {store:016x}\nkeys {keys:032x}\nlog {}\nledger {ledger}\nat_ms {}\n", log.0, at.0);
+        let Self { store, keys, log: Position(log), ledger, account, at: Timestamp(at) } = self;
+        let account = account.as_deref().unwrap_or(NO_ACCOUNT);
+        let body = format!(
+            "store {store:016x}\nkeys {keys:032x}\nlog {log}\nledger {ledger}\naccount {account}\nat_ms {at}\n"
+        );
         let checksum = crc32c::crc32c(body.as_bytes());
         format!("{body}crc32c {checksum:08x}\n")
     }
@@ -128,6 +138,7 @@ impl StoreIdentity {
             keys: u128::from_str_radix(field("keys")?, 16).ok()?,
             log: Position(field("log")?.parse().ok()?),
             ledger: field("ledger")?.parse().ok()?,
+            account: Some(field("account")?).filter(|account| *account != NO_ACCOUNT).map(str::to_owned),
             at: Timestamp(field("at_ms")?.parse().ok()?),
         };
         (parsed.text() == text).then_some(parsed)
@@ -144,6 +155,7 @@ struct Kept {
     keys: u128,
     ledger: Option<PathBuf>,
     clock: Clock,
+    account: Mutex<Option<String>>,
     written: Mutex<Written>,
 }
 
@@ -166,9 +178,10 @@ impl Keeper {
         ledger: Option<PathBuf>,
         (clock, found): (&Clock, Option<StoreIdentity>),
     ) -> Result<Self, OpenShopError> {
+        let account = Mutex::new(found.as_ref().and_then(|found| found.account.clone()));
         let (data, journal, clock) = (data.to_owned(), journal.clone(), clock.clone());
         let written = Mutex::new(Written { identity: found, is_last: false });
-        let keeper = Self(Arc::new(Kept { data, journal, keys, ledger, clock, written }));
+        let keeper = Self(Arc::new(Kept { data, journal, keys, ledger, clock, account, written }));
         let failed = |source| OpenShopError::Directory { directory: keeper.0.data.join(FILE_NAME), source };
         keeper.write().map_err(failed)?;
         Ok(keeper)
@@ -176,9 +189,10 @@ impl Keeper {
 
     /// The identity with a log that ends here.
     pub(super) fn up_to(&self, log: Position) -> StoreIdentity {
-        let Kept { journal, keys, ledger, clock, .. } = &*self.0;
+        let Kept { journal, keys, ledger, clock, account, .. } = &*self.0;
         let ledger = ledger.as_ref().and_then(|ledger| fs::metadata(ledger).ok()).map_or(0, |ledger| ledger.len());
-        StoreIdentity { store: journal.store(), keys: *keys, log, ledger, at: clock.now() }
+        let account = account.lock().clone();
+        StoreIdentity { store: journal.store(), keys: *keys, log, ledger, account, at: clock.now() }
     }
 
     /// Writes the file if there is something new to say.
@@ -188,13 +202,30 @@ impl Keeper {
 
     fn write_unless_ended(&self, written: &mut Written) -> io::Result<()> {
         let now = self.up_to(self.0.journal.durable());
-        let is_known = written.identity.is_some_and(|known| (known.log, known.ledger) == (now.log, now.ledger));
-        if is_known || written.is_last {
+        let says_so = |known: &StoreIdentity| *known == StoreIdentity { at: known.at, ..now.clone() };
+        if written.identity.as_ref().is_some_and(says_so) || written.is_last {
             return Ok(());
         }
         now.write(&self.0.data)?;
         written.identity = Some(now);
         Ok(())
+    }
+
+    /// Writes the account down where none is known, and compares it where one is.
+    fn remember_account(&self, account: &str) -> Result<(), Unknown> {
+        let known = self.0.account.lock().get_or_insert_with(|| account.to_owned()).clone();
+        if known != account {
+            let file = self.0.data.join(FILE_NAME);
+            tracing::error!(
+                file = %file.display(), known, account,
+                "the provider's key is of another account than payments were made with: nothing is asked of it; \
+                 put the right key back. If the account was changed on purpose, settle what is open first, \
+                 then stop, delete the file, and start"
+            );
+            return Err(Unknown::new(format!("the key is of account {account}, payments were made with {known}")));
+        }
+        // Before the first payment: after a crash nobody would know.
+        self.write().map_err(|error| Unknown::new(format!("the provider's account cannot be written down: {error}")))
     }
 
     /// Writes it for the last time, after a write that is under way. Afterwards another shop may open the directory.
@@ -227,6 +258,14 @@ impl Keeper {
 async fn warn_if_failed(writing: JoinHandle<io::Result<()>>) {
     if let Ok(Err(error)) = writing.await {
         tracing::warn!(%error, file = FILE_NAME, "how far the log reaches cannot be written down");
+    }
+}
+
+impl Accounts for Keeper {
+    fn remember(&self, account: String) -> Answer<'_, ()> {
+        let keeper = self.clone();
+        let remembering = tokio::task::spawn_blocking(move || keeper.remember_account(&account));
+        async move { remembering.await.unwrap_or_else(|error| Err(Unknown::new(error.to_string()))) }.boxed()
     }
 }
 
@@ -333,9 +372,12 @@ mod tests {
         let path = data.path().join(FILE_NAME);
         assert_eq!(StoreIdentity::read(data.path()).unwrap(), None);
         let (store, keys, log) = (0x0123_4567_89ab_cdef, 0xfeed, Position(4_096));
-        let written = StoreIdentity { store, keys, log, ledger: 17, at: Timestamp(1_790_000_000_000) };
-        written.write(data.path()).unwrap();
-        assert_eq!(StoreIdentity::read(data.path()).unwrap(), Some(written));
+        let at = Timestamp(1_790_000_000_000);
+        for account in [None, Some("acct_1:live".to_owned())] {
+            let written = StoreIdentity { store, keys, log, ledger: 17, account, at };
+            written.write(data.path()).unwrap();
+            assert_eq!(StoreIdentity::read(data.path()).unwrap(), Some(written));
+        }
         let damaged = |text: &[u8]| {
             fs::write(&path, text).unwrap();
             matches!(StoreIdentity::read(data.path()), Err(OpenShopError::IdentityDamaged(_)))
@@ -359,7 +401,7 @@ mod tests {
         let (known, keeper) = (shop.journal().durable(), shop.0.keeper.clone());
         drop(shop);
         let next = open(data.path()).await.unwrap();
-        let written = keeper.0.written.lock().identity.unwrap();
+        let written = keeper.0.written.lock().identity.clone().unwrap();
         assert!(written.log >= known, "it knew of byte {}, and the log had reached {}", written.log.0, known.0);
         next.ensure_account("ravi@example.com", "correct horse battery".into(), Role::Customer).await.unwrap();
         fs::remove_file(data.path().join(FILE_NAME)).unwrap();

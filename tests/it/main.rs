@@ -36,6 +36,7 @@ mod operations;
 mod orders;
 mod payment;
 mod provider;
+mod provider_account;
 mod reconciliation;
 #[path = "../recorded/mod.rs"]
 mod recorded;

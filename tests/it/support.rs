@@ -289,9 +289,15 @@ impl TestApp {
 
     /// Closes the shop and opens it again in the same directory.
     pub(crate) async fn restart(self) -> Self {
+        self.restart_with(|_| {}).await
+    }
+
+    /// The same with a changed configuration.
+    pub(crate) async fn restart_with(self, change: impl FnOnce(&mut Config)) -> Self {
         self.shop.close().await.unwrap();
         let Self { shop, router, directory, .. } = self;
-        let (config, clock) = (shop.config().clone(), shop.clock().clone());
+        let (mut config, clock) = (shop.config().clone(), shop.clock().clone());
+        change(&mut config);
         drop((shop, router));
         Self::open(directory, config, Parts { clock, gateway: None }).await
     }

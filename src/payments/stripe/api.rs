@@ -7,7 +7,7 @@
 //! | `POST /v1/payment_intents/{id}/capture` | `order:capture:attempt` |
 //! | `POST /v1/payment_intents/{id}/cancel` | none: an intent can be cancelled only once |
 //! | `POST /v1/refunds` | `order:refund:number` |
-//! | `GET /v1/payment_intents`, `/{id}`, `/search`; `GET /v1/refunds`, `/{id}` | |
+//! | `GET /v1/payment_intents`, `/{id}`, `/search`; `GET /v1/refunds`, `/{id}`; `GET /v1/account` | |
 //!
 //! Stripe stores the first answer under a key, including errors, for at least a day and returns it again. So a stored
 //! answer is never taken for the current state of a payment. May depend on `domain` and its neighbours.
@@ -77,6 +77,11 @@ impl From<ApiError> for Unknown {
 }
 
 impl ApiError {
+    /// Whether Stripe knows nothing of an object that the request names: the API key may belong to another account.
+    pub(super) fn is_missing(&self) -> bool {
+        matches!(self, Self::Refused(status, error) if *status == StatusCode::NOT_FOUND || error.is_missing())
+    }
+
     /// The reason code, if the request can never succeed: its amount is not accepted, or Stripe refused its content. A
     /// missing object is no such reason: the API key may belong to another account.
     pub(super) fn refusal(&self) -> Option<String> {
@@ -102,9 +107,17 @@ pub(super) struct Created {
 pub(super) struct Api {
     client: Client,
     authorization: HeaderValue,
+    /// Payments of the one mode cannot be seen with a key for the other.
+    mode: &'static str,
 }
 
 type Fields<'a> = &'a [(&'a str, &'a str)];
+
+#[derive(Deserialize)]
+struct Account {
+    object: String,
+    id: String,
+}
 
 #[derive(Deserialize)]
 struct ErrorBody {
@@ -121,7 +134,8 @@ impl Api {
         let is_key = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic());
         let mut authorization = HeaderValue::try_from(format!("Bearer {key}")).map_err(|_| ClientError::Key)?;
         authorization.set_sensitive(true);
-        if is_key { Ok(Self { client, authorization }) } else { Err(ClientError::Key) }
+        let mode = if key.contains("_test_") { "test" } else { "live" };
+        if is_key { Ok(Self { client, authorization, mode }) } else { Err(ClientError::Key) }
     }
 
     async fn reply(&self, request: RequestBuilder) -> Result<Reply, Unknown> {
@@ -141,6 +155,19 @@ impl Api {
             request = request.header("Idempotency-Key", key.to_string());
         }
         self.reply(request).await
+    }
+
+    /// The account of the key and the mode of the key; `None` where a restricted key may not read it.
+    pub(super) async fn account(&self) -> Result<Option<String>, ApiError> {
+        let reply = self.reply(self.client.get(&["v1", "account"])).await?;
+        if reply.status == StatusCode::FORBIDDEN {
+            return Ok(None);
+        }
+        let Account { object, id } = read(&reply)?;
+        if object != "account" || !is_word(&id) {
+            return Err(Unknown::new("the answer is no account").into());
+        }
+        Ok(Some(format!("{id}:{}", self.mode)))
     }
 
     /// Creates an intent without confirming it, so no money moves. Nobody else can confirm it, because its client

@@ -240,12 +240,11 @@ impl Stripe {
             None => match self.api.create(&payment).await {
                 Ok(created) if created.is_replay => self.api.intent(&created.intent.id).await?,
                 Ok(created) => created.intent,
+                // What does not exist for this key may exist for the one that the payment was made with.
+                Err(error) if error.is_missing() || error.refusal().is_none() => return Err(error.into()),
                 // It cannot be created, so it was not created; and an intent that the shop does not confirm moves no
                 // money.
-                Err(ApiError::Amount(_) | ApiError::Refused(..)) => {
-                    return Ok(PaymentState::Voided { reference: None });
-                }
-                Err(error) => return Err(error.into()),
+                Err(_) => return Ok(PaymentState::Voided { reference: None }),
             },
         };
         let currency = payment.amount.currency;
@@ -305,6 +304,20 @@ fn is_of(intent: &Intent, payment: &Payment) -> bool {
 impl Gateway for Stripe {
     fn name(&self) -> &'static str {
         self.name
+    }
+
+    fn account(&self) -> Answer<'_, Option<String>> {
+        async {
+            let account = self.api.account().await?;
+            if account.is_none() {
+                tracing::warn!(
+                    provider = self.name,
+                    "the provider's key may not read its own account, so a key of another account would go unnoticed"
+                );
+            }
+            Ok(account)
+        }
+        .boxed()
     }
 
     fn check_amount(&self, amount: Money) -> Result<(), AmountRefused> {

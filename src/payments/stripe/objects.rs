@@ -104,6 +104,11 @@ impl PaymentError {
         word(self.kind.as_ref()).unwrap_or("no type")
     }
 
+    /// Whether an object does not exist that the request names, in its address (404) or in its body (400).
+    pub(super) fn is_missing(&self) -> bool {
+        self.code.as_deref() == Some("resource_missing")
+    }
+
     pub(super) fn param(&self) -> Option<&str> {
         word(self.param.as_ref())
     }

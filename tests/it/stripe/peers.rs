@@ -389,6 +389,7 @@ async fn every_request_is_allowed_by_stripes_own_description() {
             payment: "pi_1".into(),
             reference: None,
         };
+        let _ = stripe.account().await;
         let _ = stripe.refund(repayment.clone()).await;
         let _ = stripe.refund(Repayment { reference: Some("re_1".into()), ..repayment }).await;
         let after = Some("pi_1".to_owned());
@@ -415,6 +416,7 @@ async fn every_request_is_allowed_by_stripes_own_description() {
         "POST /v1/refunds",
         "GET /v1/refunds",
         "GET /v1/refunds/re_1",
+        "GET /v1/account",
     ] {
         assert!(lines.contains(&line), "{line} was not tried: {lines:?}");
     }

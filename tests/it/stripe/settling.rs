@@ -44,7 +44,7 @@ async fn a_void_also_works_for_an_unknown_payment_and_reports_when_it_is_too_lat
         ),
         (
             card(),
-            vec![nothing(), error(400, "invalid_request_error", "resource_missing", Some("payment_method"))],
+            vec![nothing(), error(400, "invalid_request_error", "amount_too_small", Some("amount"))],
             PaymentState::Voided { reference: None },
         ),
     ];
@@ -56,6 +56,10 @@ async fn a_void_also_works_for_an_unknown_payment_and_reports_when_it_is_too_lat
     for script in [
         vec![nothing(), error(401, "invalid_request_error", "x", None)],
         vec![nothing(), error(409, "idempotency_error", "x", None)],
+        // The key may be of another account than the payment was made with.
+        vec![nothing(), error(400, "invalid_request_error", "resource_missing", Some("payment_method"))],
+        vec![nothing(), error(404, "invalid_request_error", "resource_missing", None)],
+        vec![nothing(), error(404, "invalid_request_error", "url_invalid", None)],
         vec![nothing(), ok(intent("requires_confirmation")), error(400, "invalid_request_error", "x", None)],
         vec![nothing(), ok(intent("requires_confirmation")), ok(intent("requires_confirmation"))],
         vec![nothing(), StubAnswer::Other(502, "text/html", "<html>".into())],
@@ -84,6 +88,24 @@ async fn a_held_payment_is_captured_once() {
     assert_eq!(stub.stripe().capture(known()).await.unwrap(), voided(), "a payment is not held for ever");
     let stub = Stub::new([ok(intent("requires_capture")), error(500, "api_error", "x", None)]).await;
     stub.stripe().capture(known()).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn an_account_is_known_by_its_id_and_the_mode_of_the_key() {
+    let account = |id: &str| ok(json!({"object": "account", "id": id}));
+    for (key, mode) in [("sk_test_x", "test"), ("rk_test_x", "test"), ("sk_live_x", "live"), ("rk_live_x", "live")] {
+        let stub = Stub::new([account("acct_1")]).await;
+        let stripe = Stripe::new(StripeConfig { key: key.into(), ..config(&stub.url) }).unwrap();
+        assert_eq!(stripe.account().await.unwrap(), Some(format!("acct_1:{mode}")));
+        assert_eq!(stub.asked(), ["GET /v1/account"]);
+    }
+    let stub = Stub::new([error(403, "invalid_request_error", "x", None)]).await;
+    assert_eq!(stub.stripe().account().await.unwrap(), None, "a restricted key may not be allowed to read it");
+    for strange in [account(""), account("a b"), ok(intent("succeeded")), error(401, "invalid_request_error", "x", None)]
+    {
+        let stub = Stub::new([strange]).await;
+        stub.stripe().account().await.unwrap_err();
+    }
 }
 
 fn refund(status: &str) -> Value {

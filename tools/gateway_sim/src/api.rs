@@ -143,11 +143,21 @@ impl Params {
     }
 }
 
+/// The part of a key for tests that follows its prefix.
+fn name_of_key(headers: &HeaderMap) -> Option<&str> {
+    let key = headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")?;
+    key.strip_prefix("sk_test_").or_else(|| key.strip_prefix("rk_test_"))
+}
+
+/// The account of a key: each key has one of its own.
+pub(crate) async fn account(headers: HeaderMap) -> Response {
+    let id = format!("acct_{}", name_of_key(&headers).unwrap_or_default());
+    Json(json!({"id": id, "object": "account"})).into_response()
+}
+
 /// Accepts requests with a test key only.
 pub(crate) async fn authorise(request: Request, next: Next) -> Response {
-    let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let key = given.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
-    if ["sk_test_", "rk_test_"].iter().any(|prefix| key.starts_with(prefix)) {
+    if name_of_key(request.headers()).is_some() {
         return next.run(request).await;
     }
     let message = "Invalid API key: only keys for tests (sk_test_…) are taken.";

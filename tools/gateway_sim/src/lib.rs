@@ -14,6 +14,7 @@
 //! | `POST /v1/payment_intents`, `/{id}/confirm`, `/{id}/capture`, `/{id}/cancel` | with `Idempotency-Key` |
 //! | `GET /v1/payment_intents`, `/{id}`, `/search` | a search sees a new payment after a second |
 //! | `POST /v1/refunds`, `GET /v1/refunds`, `/{id}` | |
+//! | `GET /v1/account` | the account of the key, which is named after the key |
 //!
 //! In addition, for tests, with JSON:
 //!

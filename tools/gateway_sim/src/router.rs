@@ -28,6 +28,7 @@ pub fn router(provider: Arc<Provider>) -> Router {
         .route("/v1/payment_intents/{id}/cancel", post(intents::cancel))
         .route("/v1/refunds", post(refunds::create).get(refunds::list))
         .route("/v1/refunds/{id}", get(refunds::retrieve))
+        .route("/v1/account", get(api::account))
         .layer(middleware::from_fn(api::authorise));
     stripe
         .route("/", get(page::home))
