@@ -56,8 +56,8 @@ pub struct DriveLimits {
     pub ask_again_ms: u64,
     /// After how long without a definite outcome an operator is told, in milliseconds. The shop goes on trying.
     pub attention_ms: u64,
-    /// After how long a request is not repeated any more but only asked about, in milliseconds: providers forget keys
-    /// after a day.
+    /// After how long a request is not repeated any more, in milliseconds: providers forget keys after a day. A payment
+    /// of which nothing is known is given up then, and others are only asked about.
     pub only_ask_ms: u64,
 }
 
@@ -209,6 +209,7 @@ impl Driver {
             amount: placement.total,
             method: attempt.method.clone(),
             capture: attempt.capture,
+            requested_at: attempt.requested_at,
             reference: attempt.state.as_ref().and_then(PaymentState::reference).map(str::to_owned),
         };
         let answer = self.within_time(self.ask_provider(step, attempt, payment)).await;
@@ -270,6 +271,8 @@ impl Driver {
                 let found = self.gateway.find(payment).await?;
                 found.or(known).ok_or_else(|| payments::Unknown::new("the provider does not know the payment"))
             }
+            // Nobody waits for it any more, and a repeat could be a second payment. Whatever became of it is answered.
+            _ if is_old && attempt.state.is_none() => self.gateway.void(payment).await,
             _ if is_old => match self.gateway.find(payment).await? {
                 Some(state) => Ok(state),
                 None => Err(payments::Unknown::new("the provider does not know the payment")),

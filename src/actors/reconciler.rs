@@ -338,6 +338,7 @@ impl Parts {
                 amount: placement.total,
                 method: attempt.method.clone(),
                 capture: CaptureMode::default(),
+                requested_at: attempt.requested_at,
                 reference: attempt.state.as_ref().and_then(PaymentState::reference).map(str::to_owned),
             };
             if self.gateway.find(payment).await?.is_none() {

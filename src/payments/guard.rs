@@ -280,7 +280,7 @@ mod tests {
     fn payment(method: &str) -> Payment {
         let amount = Money::new(500, Currency::INR).unwrap();
         let (order, method, capture) = (OrderId(1), method.into(), CaptureMode::AtOnce);
-        Payment { order, attempt: 1, amount, method, capture, reference: None }
+        Payment { order, attempt: 1, amount, method, capture, requested_at: Timestamp(0), reference: None }
     }
 
     #[tokio::test]

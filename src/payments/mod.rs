@@ -97,6 +97,8 @@ pub struct Payment {
     pub method: String,
     /// When the money is to be taken.
     pub capture: CaptureMode,
+    /// When it was asked for: no request for it was made before.
+    pub requested_at: Timestamp,
     /// The provider's name for it, where it is known already.
     pub reference: Option<String>,
 }

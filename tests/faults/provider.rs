@@ -44,6 +44,8 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// How long it may take until a wrong amount raises an issue while the breaker opens now and then.
 const LISTED_MAX: Duration = Duration::from_secs(45);
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long a stored failure stays stored, in milliseconds: in place of Stripe's day, after a few repetitions.
+const FORGET_MS: u64 = 3_000;
 /// Kills per batch at most: a shop that only starts sells nothing.
 const KILLS_PER_BATCH: u64 = 4;
 /// Unpaid orders expire, and those with an unknown payment must not. It is about as long as a batch, so that it passes
@@ -433,7 +435,9 @@ fn rules(planned: &PlannedOrder, random: &mut fastrand::Rng) -> Vec<Rule> {
         let (key_prefix, operation) = (format!("{}:", planned.order), Some(operation));
         Rule { key_prefix, operation, times, fault, ..Rule::default() }
     };
-    let once = |operations: &[Operation]| operations.iter().map(|operation| rule(*operation, Some(1))).collect();
+    let once = |operations: &[Operation]| -> Vec<Rule> {
+        operations.iter().map(|operation| rule(*operation, Some(1))).collect()
+    };
     match fault {
         Fault::None => Vec::new(),
         // It is not charged, which the provider's ledger shows.
@@ -442,12 +446,19 @@ fn rules(planned: &PlannedOrder, random: &mut fastrand::Rng) -> Vec<Rule> {
         // Each one takes the shop's whole time limit, so there is only one.
         Fault::Silence if planned.plan == Plan::Keep => once(&[Operation::Charge]),
         Fault::Silence => once(&[Operation::Refund, Operation::Void]),
-        // An operation that can never succeed under its key waits until the key is forgotten a day later: only a charge
-        // is voided then.
-        Fault::FailsStored => once(&[Operation::Charge, Operation::Void]),
+        // A payment that cannot be announced or confirmed under its key is given up; a refund waits until its key is
+        // forgotten.
+        Fault::FailsStored => {
+            let operation = match planned.plan {
+                Plan::Keep | Plan::Decline => Operation::Create,
+                Plan::CancelPending | Plan::CancelUnpaid => Operation::Charge,
+                Plan::CancelPaid | Plan::RefundAll | Plan::RefundParts => Operation::Refund,
+            };
+            let forget_ms = Some(FORGET_MS);
+            once(&[operation, Operation::Void]).into_iter().map(|rule| Rule { forget_ms, ..rule }).collect()
+        }
         _ => {
-            let mut rules: Vec<Rule> =
-                once(&[Operation::Create, Operation::LookUp, Operation::Refund, Operation::Void]);
+            let mut rules = once(&[Operation::Create, Operation::LookUp, Operation::Refund, Operation::Void]);
             rules.push(rule(Operation::Charge, Some(random.u64(1..=2))));
             rules
         }

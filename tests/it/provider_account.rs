@@ -1,7 +1,10 @@
 //! A key of another account at the provider: earlier payments would look as if they had never been, so nothing is asked
 //! with it.
 
-use souk::{clock::Clock, config::{Config, Secret}};
+use souk::{
+    clock::Clock,
+    config::{Config, Secret},
+};
 use souk_gateway_sim::{Fault, Operation, Rule};
 
 use crate::provider::{Provider, shop_at};

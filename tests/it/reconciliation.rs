@@ -143,7 +143,8 @@ async fn money_without_an_order_and_refunds_that_the_shop_did_not_ask_for_are_fo
     let (customer, admin) = (app.customer("asha").await, app.user("admin", Role::Admin).await);
     let amount = Money::new(700, Currency::INR).unwrap();
     let (method, capture) = ("tok_success".to_owned(), CaptureMode::AtOnce);
-    let stray = Payment { order: OrderId(0xabc), attempt: 1, amount, method, capture, reference: None };
+    let (order, requested_at) = (OrderId(0xabc), Timestamp(0));
+    let stray = Payment { order, attempt: 1, amount, method, capture, requested_at, reference: None };
     provider.books.book(&stray, None).unwrap();
     let order = customer.buy("CABLE", 1).await;
     let id: OrderId = order.parse().unwrap();

@@ -327,6 +327,30 @@ fn a_void_that_fails_for_long_raises_an_issue_also_with_long_pauses() {
 }
 
 #[test]
+fn a_payment_of_which_nothing_is_known_for_almost_a_day_is_given_up() {
+    for (mood, end) in [(Mood::RequestLost, Status::Expired), (Mood::AnswerLost, Status::Confirmed)] {
+        let path = tempfile::tempdir().unwrap();
+        let (provider, clock) = (Provider::with_moods(&[]), Clock::manual(NOW));
+        let (story, order) = (&STORIES[0], OrderId(1));
+        in_one_life(async {
+            // Each failure ends the drive.
+            let limits = DriveLimits { back_off_ms_min: 1_000, ..DriveLimits::default() };
+            let shop = TestShop::open_with(path.path(), &provider, clock.clone(), limits).await;
+            story.prepare(&shop).await.unwrap();
+            act(&shop, story.actions[0]).await.unwrap();
+            provider.add_mood(mood);
+            pay(&shop, 1, "tok_success").await.unwrap();
+            drive(&shop, 1).await.unwrap();
+            assert_eq!(shop.status(order).await, Some(Status::PaymentPending));
+            clock.advance_ms(limits.only_ask_ms);
+            until("it has ended", async || shop.status(order).await == Some(end)).await;
+            shop.check(&provider, &story.orders(), &story.added()).await;
+            shop.close().await;
+        });
+    }
+}
+
+#[test]
 fn a_checkout_that_fails_resumes_every_open_order() {
     let path = tempfile::tempdir().unwrap();
     let (provider, clock) = (Provider::with_moods(&[]), Clock::manual(NOW));

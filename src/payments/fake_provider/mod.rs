@@ -268,7 +268,7 @@ mod tests {
     fn payment(attempt: u32, method: &str) -> Payment {
         let amount = Money::new(500, Currency::INR).unwrap();
         let (order, method, capture) = (OrderId(1), method.into(), CaptureMode::AtOnce);
-        Payment { order, attempt, amount, method, capture, reference: None }
+        Payment { order, attempt, amount, method, capture, requested_at: Timestamp(0), reference: None }
     }
 
     #[tokio::test]

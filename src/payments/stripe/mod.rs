@@ -11,7 +11,8 @@
 //! A payment takes two requests, so that money moves only after the answer to the first was read: a request that
 //! arrives late can create an intent, but never charge. A declined intent could be confirmed again with another card,
 //! so it is cancelled before it counts as declined. The intent is read before every operation that moves money, because
-//! Stripe stores answers under their keys, including its own errors, and repeats them for a day.
+//! Stripe stores answers under their keys, including its own errors, and repeats them for a day. If such an error hides
+//! whether an intent was created, the list of intents shows it: the list is never out of date.
 //!
 //! May depend on `domain` and its neighbours.
 
@@ -19,6 +20,8 @@ mod api;
 mod money;
 mod notice;
 mod objects;
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use futures::FutureExt;
 use reqwest::StatusCode;
@@ -46,6 +49,8 @@ pub const NAME: &str = "stripe";
 pub const FAKE_KEY: &str = "sk_test_simulator";
 /// How many pages of the newest payments are read to find a payment for which a search is not available.
 const LOOK_PAGES_MAX: usize = 10;
+/// How far Stripe's clock may be from ours, in seconds.
+const CLOCK_SLACK_SECONDS: u64 = 600;
 
 /// The configuration of the adapter for Stripe.
 #[derive(Debug, Clone)]
@@ -71,6 +76,8 @@ pub struct Stripe {
     api: Api,
     webhook_secrets: Vec<SecretString>,
     return_url: Option<String>,
+    /// Whether the key's account is known, and so compared with the one that the shop is paid through.
+    knows_account: AtomicBool,
 }
 
 /// What to do with an intent that was never confirmed.
@@ -87,7 +94,8 @@ impl Stripe {
     /// The URL is not valid, or the API key must not be sent to it; the API key is not valid.
     pub fn new(config: StripeConfig) -> Result<Self, ClientError> {
         let StripeConfig { name, api_url, key, webhook_secrets, return_url, answer_ms_max } = config;
-        Ok(Self { name, api: Api::new(&api_url, &key, answer_ms_max)?, webhook_secrets, return_url })
+        let (api, knows_account) = (Api::new(&api_url, &key, answer_ms_max)?, AtomicBool::new(false));
+        Ok(Self { name, api, webhook_secrets, return_url, knows_account })
     }
 
     async fn pay_for(&self, payment: Payment) -> Result<PaymentState, Unknown> {
@@ -96,8 +104,11 @@ impl Stripe {
             None => match self.api.create(&payment).await {
                 Ok(created) if created.is_replay => self.api.intent(&created.intent.id).await?,
                 Ok(created) => created.intent,
-                // This answer is returned as long as the key is stored, whether or not an intent was created.
-                Err(ApiError::Stored(unknown)) => self.look_up(&payment).await?.ok_or(unknown)?,
+                Err(ApiError::Stored(_)) => match self.look_everywhere(&payment).await? {
+                    Some(intent) => intent,
+                    // None can be created under this key any more, and an intent that is not confirmed moves no money.
+                    None => return Ok(PaymentState::Declined { reason: "processing_error".into() }),
+                },
                 // There is no intent, so nothing could ever be confirmed.
                 Err(error) => {
                     return error.refusal().map(|reason| PaymentState::Declined { reason }).ok_or_else(|| error.into());
@@ -161,13 +172,26 @@ impl Stripe {
     /// The intent of a payment whose id is not known.
     ///
     /// Stripe's search lags behind by a minute, at times by an hour. That is enough here: for a day, the request that
-    /// creates an intent finds it again under its key, and the search finds older ones. There is no search for
+    /// creates an intent finds it again under its key, and the search finds older ones. Stripe refuses searches of
     /// merchants in India; for them the newest payments are read, up to a limit.
     async fn look_up(&self, payment: &Payment) -> Result<Option<Intent>, Unknown> {
-        let found = match self.api.search(payment).await {
-            Ok(found) => found,
-            Err(_) => self.read_newest(payment).await?,
-        };
+        match self.api.search(payment).await {
+            Ok(found) => self.one_of(found, payment).await,
+            Err(ApiError::Refused(..)) => self.read_newest(payment).await,
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The same, and if the search does not find it, by the list of payments, which is never out of date.
+    async fn look_everywhere(&self, payment: &Payment) -> Result<Option<Intent>, Unknown> {
+        match self.look_up(payment).await? {
+            Some(intent) => Ok(Some(intent)),
+            None => self.read_newest(payment).await,
+        }
+    }
+
+    /// The intent of a payment among those found: the one that is not cancelled.
+    async fn one_of(&self, found: Vec<Intent>, payment: &Payment) -> Result<Option<Intent>, Unknown> {
         let (over, mut live): (Vec<_>, Vec<_>) =
             found.into_iter().filter(|intent| is_of(intent, payment)).partition(Intent::is_canceled);
         let Some(intent) = live.pop().or_else(|| over.into_iter().next()) else { return Ok(None) };
@@ -178,15 +202,18 @@ impl Stripe {
         Ok(Some(self.api.intent(&intent.id).await?))
     }
 
-    async fn read_newest(&self, payment: &Payment) -> Result<Vec<Intent>, Unknown> {
-        let (mut found, mut after) = (Vec::new(), None);
+    /// Reads the newest payments, back to when this one was requested.
+    async fn read_newest(&self, payment: &Payment) -> Result<Option<Intent>, Unknown> {
+        let since = (payment.requested_at.0 / 1_000).saturating_sub(CLOCK_SLACK_SECONDS);
+        let mut after = None;
         for _ in 0..LOOK_PAGES_MAX {
             let page = self.api.intents(&[], after.as_deref()).await?;
-            after = page.data.last().map(|last| last.id.clone());
-            found.extend(page.data.into_iter().filter(|intent| is_of(intent, payment)));
-            if !found.is_empty() || !page.has_more || after.is_none() {
-                return Ok(found);
+            let last = page.data.last().map(|last| (last.id.clone(), last.created));
+            let own: Vec<_> = page.data.into_iter().filter(|intent| is_of(intent, payment)).collect();
+            if !own.is_empty() || !page.has_more || last.as_ref().is_some_and(|(_, created)| *created < since) {
+                return self.one_of(own, payment).await;
             }
+            after = last.map(|(id, _)| id);
         }
         Err(Unknown::new("the payment cannot be searched, and is not among the newest"))
     }
@@ -240,11 +267,16 @@ impl Stripe {
             None => match self.api.create(&payment).await {
                 Ok(created) if created.is_replay => self.api.intent(&created.intent.id).await?,
                 Ok(created) => created.intent,
+                Err(ApiError::Stored(_)) => match self.look_everywhere(&payment).await? {
+                    Some(intent) => intent,
+                    None => return Ok(PaymentState::Voided { reference: None }),
+                },
                 // What does not exist for this key may exist for the one that the payment was made with.
-                Err(error) if error.is_missing() || error.refusal().is_none() => return Err(error.into()),
+                Err(error) if error.is_missing() && !self.knows_account.load(Relaxed) => return Err(error.into()),
                 // It cannot be created, so it was not created; and an intent that the shop does not confirm moves no
                 // money.
-                Err(_) => return Ok(PaymentState::Voided { reference: None }),
+                Err(error) if error.refusal().is_some() => return Ok(PaymentState::Voided { reference: None }),
+                Err(error) => return Err(error.into()),
             },
         };
         let currency = payment.amount.currency;
@@ -309,6 +341,7 @@ impl Gateway for Stripe {
     fn account(&self) -> Answer<'_, Option<String>> {
         async {
             let account = self.api.account().await?;
+            self.knows_account.store(account.is_some(), Relaxed);
             if account.is_none() {
                 tracing::warn!(
                     provider = self.name,

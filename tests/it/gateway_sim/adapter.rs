@@ -52,7 +52,7 @@ fn money(minor: u64) -> Money {
 
 fn payment(order: u128, attempt: u32, method: &str) -> Payment {
     let (order, method, capture) = (OrderId(order), method.to_owned(), CaptureMode::AtOnce);
-    Payment { order, attempt, amount: money(500), method, capture, reference: None }
+    Payment { order, attempt, amount: money(500), method, capture, requested_at: Timestamp(0), reference: None }
 }
 
 fn repayment(payment: &Payment, state: &PaymentState, number: u32, minor: u64) -> Repayment {
@@ -275,6 +275,32 @@ async fn a_failure_that_is_stored_under_a_key_ends_the_attempt_or_is_gone_around
     assert!(gateway.pay(payment(3, 1, "tok_success")).await.is_err());
     let voided = until(async || gateway.void(payment(3, 1, "tok_success")).await.ok()).await;
     assert!(matches!(voided, PaymentState::Voided { reference: Some(_) }), "{voided:?}");
+    // It was not announced, and will not be under its key.
+    plan(&provider, &[rule(Operation::Create, Fault::FailsStored)]).await;
+    assert!(gateway.pay(payment(4, 1, "tok_success")).await.is_err());
+    assert_eq!(gateway.pay(payment(4, 1, "tok_success")).await.unwrap(), given_up);
+    assert!(is_captured(&gateway.pay(payment(4, 2, "tok_success")).await.unwrap()));
+    plan(&provider, &[rule(Operation::Create, Fault::FailsStored)]).await;
+    assert!(gateway.void(payment(5, 1, "tok_success")).await.is_err());
+    let voided = gateway.void(payment(5, 1, "tok_success")).await.unwrap();
+    assert_eq!(voided, PaymentState::Voided { reference: None });
+}
+
+#[tokio::test]
+async fn a_refund_whose_failure_is_stored_is_made_when_its_key_is_forgotten() {
+    let (provider, gateway) = fresh().await;
+    let paid = payment(1, 1, "tok_success");
+    let state = gateway.pay(paid.clone()).await.unwrap();
+    let (operation, fault, times) = (Some(Operation::Refund), Fault::FailsStored, Some(1));
+    plan(&provider, &[Rule { operation, fault, times, forget_ms: Some(1_000), ..Rule::default() }]).await;
+    let refund = || gateway.refund(repayment(&paid, &state, 1, 500));
+    for _ in 0..3 {
+        refund().await.unwrap_err();
+    }
+    assert_eq!(effects(&provider, 1).await, ["captured"]);
+    let refunded = until(async || refund().await.ok()).await;
+    assert!(matches!(refunded, RefundState::Refunded { .. }), "{refunded:?}");
+    assert_eq!(effects(&provider, 1).await, ["captured", "refunded"]);
 }
 
 #[tokio::test]

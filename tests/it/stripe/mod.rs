@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use souk::{
     domain::{
+        entity::Timestamp,
         ids::OrderId,
         money::Money,
         order::{CaptureMode, PaymentState},
@@ -30,6 +31,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 
 const SECRET: &str = "sk_test_verysecret";
 const PI: &str = "/v1/payment_intents";
+const REQUESTED_AT: Timestamp = Timestamp(1_700_000_000_000);
 
 /// An answer of the stub.
 #[derive(Clone)]
@@ -37,6 +39,8 @@ enum StubAnswer {
     Json(u16, Value),
     /// The answer that is stored under the key.
     Replay(Value),
+    /// A failure of Stripe's own, as remembered under the key.
+    Failed,
     Other(u16, &'static str, String),
     Elsewhere,
     Nothing,
@@ -87,6 +91,10 @@ async fn answer(
             (StatusCode::from_u16(status).unwrap(), axum::Json(value)).into_response()
         }
         Some(StubAnswer::Replay(value)) => ([("idempotent-replayed", "true")], axum::Json(value)).into_response(),
+        Some(StubAnswer::Failed) => {
+            let error = json!({"error": {"type": "api_error", "message": "no"}});
+            (StatusCode::INTERNAL_SERVER_ERROR, [("idempotent-replayed", "true")], axum::Json(error)).into_response()
+        }
         Some(StubAnswer::Other(status, kind, text)) => {
             (StatusCode::from_u16(status).unwrap(), [("content-type", kind)], text).into_response()
         }
@@ -143,7 +151,8 @@ fn usd(minor: u64) -> Money {
 }
 
 fn payment(order: u128, method: &str, capture: CaptureMode) -> Payment {
-    Payment { order: OrderId(order), attempt: 2, amount: usd(1_299), method: method.into(), capture, reference: None }
+    let (order, amount, method, requested_at) = (OrderId(order), usd(1_299), method.into(), REQUESTED_AT);
+    Payment { order, attempt: 2, amount, method, capture, requested_at, reference: None }
 }
 
 fn card() -> Payment {
@@ -160,7 +169,8 @@ fn repayment() -> Repayment {
 }
 
 fn intent(status: &str) -> Value {
-    json!({"object": "payment_intent", "id": "pi_1", "status": status, "currency": "usd", "amount": 1_299,
+    json!({"object": "payment_intent", "id": "pi_1", "status": status, "created": 1_700_000_000, "currency": "usd",
+        "amount": 1_299,
         "amount_received": if status == "succeeded" { 1_299 } else { 0 },
         "amount_capturable": if status == "requires_capture" { 1_299 } else { 0 },
         "next_action": null, "last_payment_error": null, "latest_charge": null,

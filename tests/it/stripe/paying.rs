@@ -171,6 +171,37 @@ async fn an_answer_that_is_not_definite_is_unknown_and_shows_no_secret() {
 }
 
 #[tokio::test]
+async fn a_stored_failure_hides_no_payment_and_what_was_not_made_is_known_at_once() {
+    let (nothing, listed) = (|| page(json!([]), false), || page(json!([intent("requires_confirmation")]), true));
+    let (announced, canceled) = (|| ok(intent("requires_confirmation")), || ok(intent("canceled")));
+    // The search does not show it yet, the list does.
+    let stub = Stub::new([StubAnswer::Failed, nothing(), listed(), announced(), ok(intent("succeeded"))]).await;
+    assert_eq!(stub.stripe().pay(card()).await.unwrap(), captured());
+    assert_eq!(stub.asked()[1..3], [format!("GET {PI}/search"), format!("GET {PI}")]);
+    let stub = Stub::new([nothing(), StubAnswer::Failed, nothing(), listed(), announced(), canceled()]).await;
+    assert_eq!(stub.stripe().void(card()).await.unwrap(), voided());
+    stub.asked();
+    // Neither does.
+    let stub = Stub::new([StubAnswer::Failed, nothing(), nothing()]).await;
+    assert_eq!(stub.stripe().pay(card()).await.unwrap(), refused("processing_error"));
+    stub.asked();
+    let stub = Stub::new([nothing(), StubAnswer::Failed, nothing(), nothing()]).await;
+    assert_eq!(stub.stripe().void(card()).await.unwrap(), PaymentState::Voided { reference: None });
+    stub.asked();
+    // The list is too long to tell, or does not answer.
+    let stranger = || page(json!([with(intent("succeeded"), "metadata", json!({}))]), true);
+    for list in [vec![stranger(); 10], vec![error(500, "api_error", "x", None)], vec![page(json!([]), true); 10]] {
+        let stub = Stub::new([vec![StubAnswer::Failed, nothing()], list].concat()).await;
+        stub.stripe().pay(card()).await.unwrap_err();
+        stub.asked();
+    }
+    // A failure that is not stored may be over in a moment.
+    let stub = Stub::new([error(500, "api_error", "x", None)]).await;
+    stub.stripe().pay(card()).await.unwrap_err();
+    assert_eq!(stub.asked().len(), 1);
+}
+
+#[tokio::test]
 async fn silence_is_unknown_within_the_time() {
     let stub = Stub::new([ok(intent("requires_confirmation")), StubAnswer::Nothing]).await;
     let stripe = Stripe::new(StripeConfig { answer_ms_max: 300, ..config(&stub.url) }).unwrap();
@@ -248,6 +279,18 @@ async fn finding_looks_by_name_then_by_search_then_through_the_newest_and_begins
     assert_eq!(stub.stripe().find(card()).await.unwrap(), None);
     let stub = Stub::new([vec![unsearchable()], vec![page(json!([stranger]), true); 10]].concat()).await;
     stub.stripe().find(card()).await.expect_err("it may be among those that were not read");
+
+    // As far back as the payment was asked for; clocks differ.
+    let old = |seconds: u64| page(json!([with(stranger.clone(), "created", json!(1_700_000_000 - seconds))]), true);
+    let stub = Stub::new([unsearchable(), old(600), old(601)]).await;
+    assert_eq!(stub.stripe().find(card()).await.unwrap(), None);
+    assert_eq!(stub.asked().len(), 3);
+    // Only where there is no search: an outage is not made worse by ten more requests.
+    for unknown in [error(500, "api_error", "x", None), error(429, "invalid_request_error", "rate_limit", None)] {
+        let stub = Stub::new([unknown]).await;
+        stub.stripe().find(card()).await.unwrap_err();
+        assert_eq!(stub.asked(), [search.as_str()]);
+    }
 
     let stub = Stub::new([ok(intent("requires_confirmation"))]).await;
     stub.stripe().find(known()).await.expect_err("created but not confirmed: neither final nor under way");

@@ -99,9 +99,16 @@ async fn an_account_is_known_by_its_id_and_the_mode_of_the_key() {
         assert_eq!(stripe.account().await.unwrap(), Some(format!("acct_1:{mode}")));
         assert_eq!(stub.asked(), ["GET /v1/account"]);
     }
+    // What does not exist for the right account does not exist.
+    let missing = error(400, "invalid_request_error", "resource_missing", Some("payment_method"));
+    let stub = Stub::new([account("acct_1"), page(json!([]), false), missing]).await;
+    let stripe = stub.stripe();
+    stripe.account().await.unwrap();
+    assert_eq!(stripe.void(card()).await.unwrap(), PaymentState::Voided { reference: None });
     let stub = Stub::new([error(403, "invalid_request_error", "x", None)]).await;
     assert_eq!(stub.stripe().account().await.unwrap(), None, "a restricted key may not be allowed to read it");
-    for strange in [account(""), account("a b"), ok(intent("succeeded")), error(401, "invalid_request_error", "x", None)]
+    for strange in
+        [account(""), account("a b"), ok(intent("succeeded")), error(401, "invalid_request_error", "x", None)]
     {
         let stub = Stub::new([strange]).await;
         stub.stripe().account().await.unwrap_err();

@@ -3,7 +3,7 @@
 //! As at Stripe, the first answer to a request with an `Idempotency-Key` is stored, including errors, and repeated for
 //! the same request; the same key with another request is an error. The answer is not stored if the work had not begun:
 //! the request is not valid, its key is in use, or there are too many requests. Stripe keeps answers for at least a
-//! day; here they are kept for ever.
+//! day; here they are kept for a day, or as long as the script says.
 //!
 //! Depends on `store`, `ledger`, `methods`, `objects`, `provider` and `script`.
 
@@ -24,12 +24,14 @@ use crate::{
     ledger::{Metadata, StoredAnswer},
     methods::SLOW_MS,
     objects,
-    provider::Provider,
-    script::{Fault, Operation},
+    provider::{Provider, now_ms},
+    script::{Fault, Operation, Rule},
     store::Store,
 };
 
 const KEY_HEADER: &str = "idempotency-key";
+/// How long the answer under a key is stored, in milliseconds.
+const STORED_MS: u64 = 86_400_000;
 /// The longest idempotency key, in bytes.
 const KEY_BYTES_MAX: usize = 255;
 /// How many metadata an object may have, and the longest name and text, in bytes.
@@ -243,7 +245,7 @@ pub(crate) async fn change(
     }
     let request = format!("{}?{}", asked.path, params.text());
     let key_name = key.as_ref().map(|key| key.key.as_str());
-    let Ok(reply) = once(provider, key_name, &request, rule.fault, work) else {
+    let Ok(reply) = once(provider, key_name, &request, &rule, work) else {
         return Refusal::failed().into_response();
     };
     provider.announce();
@@ -285,11 +287,12 @@ fn once(
     provider: &Provider,
     key: Option<&str>,
     request: &str,
-    fault: Fault,
+    &Rule { fault, forget_ms, .. }: &Rule,
     work: impl FnOnce(&mut Store, bool) -> Result<Value, Refusal>,
 ) -> io::Result<Reply> {
     let mut store = provider.store.lock();
-    if let Some(stored) = key.and_then(|key| store.answer(key)) {
+    let now_ms = now_ms();
+    if let Some(stored) = key.and_then(|key| store.answer(key, now_ms)) {
         if stored.request != request {
             let message = "A key can only be used with the request that it was first used with.";
             return Ok(Reply::of(&Refusal::new(StatusCode::BAD_REQUEST, "idempotency_error", None, None, message)));
@@ -310,7 +313,8 @@ fn once(
     }
     if let Some(key) = key.filter(|_| is_begun) {
         let (request, status, body) = (request.to_owned(), reply.status, reply.body.to_string());
-        store.store_answer(StoredAnswer { idempotency_key: key.to_owned(), request, status, body });
+        let until_ms = now_ms.saturating_add(forget_ms.unwrap_or(STORED_MS));
+        store.store_answer(StoredAnswer { idempotency_key: key.to_owned(), request, status, body, until_ms });
     }
     store.flush()?;
     Ok(reply)

@@ -97,6 +97,8 @@ pub(crate) struct StoredAnswer {
     pub(crate) request: String,
     pub(crate) status: u16,
     pub(crate) body: String,
+    /// When it is forgotten, in milliseconds since 1970.
+    pub(crate) until_ms: u64,
 }
 
 /// A line of the file.

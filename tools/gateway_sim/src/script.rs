@@ -51,6 +51,8 @@ pub struct Rule {
     /// By how much it delays the answer, in milliseconds.
     pub latency_ms: u64,
     pub fault: Fault,
+    /// How long the answer is kept under the request's key, in milliseconds; a day unless given.
+    pub forget_ms: Option<u64>,
     /// The fault of events.
     pub webhook: Option<Mischief>,
 }
@@ -65,6 +67,7 @@ impl Default for Rule {
             percent: 100,
             latency_ms: 0,
             fault: Fault::None,
+            forget_ms: None,
             webhook: None,
         }
     }
@@ -86,7 +89,7 @@ pub enum Fault {
     FailsBefore,
     /// 500 after the work; the 500 is stored under the key.
     FailsAfter,
-    /// 500 instead of the work; it is stored under the key, so the work is never done under that key.
+    /// 500 instead of the work; it is stored under the key, so the work is not done under it until it is forgotten.
     FailsStored,
     /// 429 before the work.
     TooMany,
@@ -136,8 +139,8 @@ fn check(rule: &Rule) -> Result<(), &'static str> {
     if rule.webhook.is_some_and(|webhook| webhook.times > COPIES_MAX) {
         return Err("an event may be sent 1,000 times at most");
     }
-    if rule.webhook.is_some() && (rule.fault != Fault::None || rule.latency_ms > 0) {
-        return Err("a rule with `webhook` is about events, so it has no `fault` and no `latency_ms`");
+    if rule.webhook.is_some() && (rule.fault != Fault::None || rule.latency_ms > 0 || rule.forget_ms.is_some()) {
+        return Err("a rule with `webhook` is about events, so it has no `fault`, no `latency_ms` and no `forget_ms`");
     }
     let can_decline = rule.operation.is_none_or(|of| matches!(of, Operation::Charge | Operation::Refund));
     if rule.fault == Fault::Declined && !can_decline {
@@ -244,6 +247,7 @@ mod tests {
         let bad = [
             Rule { webhook, fault: Fault::Garbage, ..Rule::default() },
             Rule { webhook, latency_ms: 1, ..Rule::default() },
+            Rule { webhook, forget_ms: Some(1), ..Rule::default() },
             Rule { latency_ms: DELAY_MS_MAX + 1, ..Rule::default() },
             Rule { webhook: Some(Mischief { times: COPIES_MAX + 1, ..Mischief::default() }), ..Rule::default() },
             Rule { operation: Some(Operation::Void), fault: Fault::Declined, ..Rule::default() },

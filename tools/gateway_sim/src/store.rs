@@ -174,8 +174,8 @@ impl Store {
         self.by_time.iter().rev().filter_map(|(_, _, id)| self.intent(id))
     }
 
-    pub(crate) fn answer(&self, key: &str) -> Option<&StoredAnswer> {
-        self.answers.get(key)
+    pub(crate) fn answer(&self, key: &str, now_ms: u64) -> Option<&StoredAnswer> {
+        self.answers.get(key).filter(|answer| now_ms < answer.until_ms)
     }
 
     /// Marks a key as in use; `false` if it is already.
