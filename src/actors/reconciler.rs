@@ -287,7 +287,11 @@ impl Parts {
         differences + self.compare_refunds(id, attempt, order, booked).await
     }
 
+    /// Only what was captured goes back: where the order knows of no capture yet, that is asked about first.
     async fn compare_refunds(&self, id: OrderId, attempt: &Attempt, order: &Order, booked: &Booked) -> u64 {
+        if attempt.captured().is_none() {
+            return 0;
+        }
         let of_attempt = || order.refunds().iter().filter(|refund| refund.attempt == attempt.number);
         if of_attempt().any(|refund| refund.is_pending()) {
             return 0;

@@ -82,7 +82,7 @@ struct Redirect {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Charge {
-    Whole { amount_refunded: u64 },
+    Whole { captured: bool, amount_refunded: u64 },
     Named(#[expect(dead_code, reason = "it only distinguishes an id from the whole charge")] String),
 }
 
@@ -210,7 +210,9 @@ impl Intent {
                 Stage::Unconfirmed | Stage::Failed(_) => PaymentState::Processing { reference: reference.clone() },
             };
             let refunded_minor = match &self.latest_charge {
-                Some(Charge::Whole { amount_refunded }) => money_of(*amount_refunded, currency)?.minor,
+                // By older versions of the interface, which an account may have set, the end of a hold is a refund.
+                Some(Charge::Whole { captured: false, .. }) => 0,
+                Some(Charge::Whole { captured: true, amount_refunded }) => money_of(*amount_refunded, currency)?.minor,
                 Some(Charge::Named(_)) => return Err(Unknown::new(format!("{reference} came without its charge"))),
                 None => 0,
             };

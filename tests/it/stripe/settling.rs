@@ -183,7 +183,11 @@ async fn a_payment_is_refunded_once() {
 
 #[tokio::test]
 async fn the_list_of_payments_is_read_page_by_page() {
-    let charged = with(intent("succeeded"), "latest_charge", json!({"id": "ch_1", "amount_refunded": 300}));
+    let charged =
+        with(intent("succeeded"), "latest_charge", json!({"id": "ch_1", "captured": true, "amount_refunded": 300}));
+    // The end of a hold is a refund by older versions of the interface, which an account may have set.
+    let held = json!({"id": "ch_2", "captured": false, "amount_refunded": 1_299, "refunded": true});
+    let released = with(with(intent("canceled"), "latest_charge", held), "id", json!("pi_8"));
     let strangers = [
         with(with(intent("succeeded"), "metadata", json!({})), "currency", json!("eur")),
         // Not of this shop, and in a currency that the shop cannot represent.
@@ -191,7 +195,8 @@ async fn the_list_of_payments_is_read_page_by_page() {
     ];
     let last = with(failed_intent("requires_payment_method"), "id", json!("pi_9"));
     let stub =
-        Stub::new([page(json!([charged, strangers[0], strangers[1], last]), true), page(json!([]), false)]).await;
+        Stub::new([page(json!([charged, strangers[0], strangers[1], released, last]), true), page(json!([]), false)])
+            .await;
     let stripe = stub.stripe();
     let listed = stripe.list_payments(Timestamp(1_700_000_000_999), Timestamp(1_700_000_100_001), None).await.unwrap();
     let lines: Vec<_> = listed.payments.iter().map(|line| (line.of, line.state.clone(), line.refunded_minor)).collect();
@@ -201,6 +206,7 @@ async fn the_list_of_payments_is_read_page_by_page() {
         [
             (Some((OrderId(7), 2)), captured(), 300),
             (None, PaymentState::Captured { reference: "pi_1".into(), amount: eur }, 0),
+            (Some((OrderId(7), 2)), PaymentState::Voided { reference: Some("pi_8".into()) }, 0),
             (Some((OrderId(7), 2)), PaymentState::Processing { reference: "pi_9".into() }, 0),
         ]
     );

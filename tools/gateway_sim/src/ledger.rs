@@ -46,6 +46,8 @@ pub enum Effect {
     Held,
     Declined,
     Voided,
+    /// A hold ended without the shop: it expired, or was released at the provider's own site.
+    Released,
     /// It waits for an action of its customer.
     Waits,
     Processing,

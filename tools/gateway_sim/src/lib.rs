@@ -21,6 +21,7 @@
 //! | request | |
 //! |---|---|
 //! | `POST /refunds` | the shop's operator refunds at the provider's own site |
+//! | `POST /holds/release` | a hold ends without the shop, and is shown as by older versions of the API: refunded |
 //! | `POST /disputes`, `POST /disputes/{id}/close` | a customer disputes a payment at their bank; the bank decides |
 //! | `GET`, `POST /authenticate/{order}/{attempt}` | the page on which a customer approves or declines a payment |
 //! | `GET /ledger` | all changes of payments but their creation |

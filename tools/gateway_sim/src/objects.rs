@@ -29,7 +29,7 @@ fn charge_name(intent: &Intent) -> String {
 pub(crate) fn intent(store: &Store, intent: &Intent, page: &str, expand: Expand) -> Value {
     let amount = intent.amount.minor;
     let in_status = |status: Status| if intent.status == status { amount } else { 0 };
-    let is_charged = matches!(intent.status, Status::Succeeded | Status::RequiresCapture | Status::Processing);
+    let is_charged = intent.captured || intent.held || intent.status == Status::Processing;
     let charge = match expand {
         _ if !is_charged && intent.declined.is_none() => Value::Null,
         Expand::Nothing => json!(charge_name(intent)),
@@ -97,9 +97,9 @@ fn charge(store: &Store, intent: &Intent) -> Value {
         "disputed": dispute.is_some_and(|dispute| !dispute.status.starts_with("warning_")),
         "livemode": false,
         "metadata": intent.metadata,
-        "paid": intent.captured || intent.status == Status::RequiresCapture,
+        "paid": intent.captured || intent.held,
         "payment_intent": intent.id,
-        "refunded": intent.captured && intent.refunded == amount,
+        "refunded": intent.refunded == amount,
         "status": if intent.declined.is_some() { "failed" } else { "succeeded" },
     })
 }
@@ -155,6 +155,7 @@ pub(crate) fn events(store: &Store, line: &Line, page: &str) -> Vec<Value> {
         Effect::Held => &["payment_intent.amount_capturable_updated"],
         Effect::Declined => &["payment_intent.payment_failed"],
         Effect::Voided => &["payment_intent.canceled"],
+        Effect::Released => &["charge.refunded", "payment_intent.canceled"],
         Effect::Waits => &["payment_intent.requires_action"],
         Effect::Processing => &["payment_intent.processing"],
         Effect::RefundPending => &["refund.created", "charge.refunded"],

@@ -18,11 +18,11 @@ use crate::{
     api::Refusal,
     intents::{At, disputed},
     ledger::{Effect, Line, Metadata, Money},
-    objects,
+    objects::{self, Expand},
     provider::{Provider, line},
     refunds::{NewRefund, refund_payment, shown},
     script::{Operation, Rule},
-    store::{Intent, Store},
+    store::{Intent, Status, Store},
 };
 
 /// The number of the first refund here without a number of its own: the shop's own numbers begin with 1.
@@ -30,31 +30,35 @@ const NUMBER_MIN: usize = 1_000;
 
 /// Selects a payment: by its id, or the last one of an order or of an attempt.
 #[derive(Debug, Deserialize)]
-struct Which {
+pub(crate) struct Which {
     payment: Option<String>,
     order: Option<String>,
     attempt: Option<u32>,
 }
 
 impl Which {
-    fn find<'a>(&self, store: &'a Store) -> Option<&'a Intent> {
+    /// The last payment of which this is so.
+    fn find<'a>(&self, store: &'a Store, is: fn(&Intent) -> bool) -> Option<&'a Intent> {
         if let Some(id) = &self.payment {
-            return store.intent(id);
+            return store.intent(id).filter(|intent| is(intent));
         }
         let order = self.order.as_deref()?;
-        let is_captured = |intent: &&Intent| intent.captured;
         match self.attempt {
-            Some(attempt) => store.of_attempt(order, &attempt.to_string()).rfind(is_captured),
+            Some(attempt) => store.of_attempt(order, &attempt.to_string()).rfind(|intent| is(intent)),
             None => store
                 .newest()
-                .filter(is_captured)
+                .filter(|intent| is(intent))
                 .find(|intent| intent.metadata.get("order").is_some_and(|of| of == order)),
         }
+    }
+
+    fn captured<'a>(&self, store: &'a Store) -> Option<&'a Intent> {
+        self.find(store, |intent| intent.captured)
     }
 }
 
 fn nothing() -> Response {
-    (StatusCode::NOT_FOUND, Json(json!({"problem": "there is no such captured payment"}))).into_response()
+    (StatusCode::NOT_FOUND, Json(json!({"problem": "there is no such payment"}))).into_response()
 }
 
 /// Writes the changes to the ledger, and then answers.
@@ -82,7 +86,7 @@ pub(crate) struct RefundBody {
 
 pub(crate) async fn refund(State(provider): At, Json(body): Json<RefundBody>) -> Response {
     let mut store = provider.store.lock();
-    let Some(intent) = body.which.find(&store) else { return nothing() };
+    let Some(intent) = body.which.captured(&store) else { return nothing() };
     if body.amount.as_ref().is_some_and(|amount| amount.currency != intent.amount.currency) {
         return Refusal::invalid(None, "currency", "The payment is in another currency.").into_response();
     }
@@ -109,6 +113,17 @@ pub(crate) async fn refund(State(provider): At, Json(body): Json<RefundBody>) ->
     answer(&provider, store, response)
 }
 
+/// A hold ends without the shop: it has expired, or was released at the provider's own site.
+pub(crate) async fn release(State(provider): At, Json(which): Json<Which>) -> Response {
+    let mut store = provider.store.lock();
+    let held = which.find(&store, |intent| intent.status == Status::RequiresCapture);
+    let Some(line) = held.map(|intent| line(intent, Operation::Void, Effect::Released)) else { return nothing() };
+    let id = line.payment.clone();
+    store.record(line);
+    let shown = store.intent(&id).map(|intent| objects::intent(&store, intent, &provider.page, Expand::Charge));
+    answer(&provider, store, Json(shown).into_response())
+}
+
 /// A customer disputes a payment at their bank.
 #[derive(Debug, Deserialize)]
 pub(crate) struct DisputeBody {
@@ -129,7 +144,7 @@ enum Opened {
 
 pub(crate) async fn dispute(State(provider): At, Json(body): Json<DisputeBody>) -> Response {
     let mut store = provider.store.lock();
-    let Some(intent) = body.which.find(&store) else { return nothing() };
+    let Some(intent) = body.which.captured(&store) else { return nothing() };
     let status = match body.status {
         Opened::NeedsResponse => "needs_response",
         Opened::WarningNeedsResponse => "warning_needs_response",

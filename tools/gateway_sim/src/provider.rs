@@ -83,7 +83,7 @@ fn operation_of(line: &Line) -> Operation {
         Effect::Created => Operation::Create,
         Effect::RefundPending | Effect::Refunded | Effect::RefundFailed => Operation::Refund,
         Effect::Disputed | Effect::DisputeClosed => Operation::Dispute,
-        Effect::Voided => Operation::Void,
+        Effect::Voided | Effect::Released => Operation::Void,
         _ if line.key.contains(":capture:") => Operation::Capture,
         _ => Operation::Charge,
     }

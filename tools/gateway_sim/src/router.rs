@@ -34,6 +34,7 @@ pub fn router(provider: Arc<Provider>) -> Router {
         .route("/", get(page::home))
         .route("/authenticate/{order}/{attempt}", get(page::show).post(page::decide))
         .route("/refunds", post(operator::refund))
+        .route("/holds/release", post(operator::release))
         .route("/disputes", post(operator::dispute))
         .route("/disputes/{id}/close", post(operator::close_dispute))
         .route("/ledger", get(operator::ledger))

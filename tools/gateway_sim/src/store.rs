@@ -55,6 +55,8 @@ pub(crate) struct Intent {
     /// When it reached its status.
     pub(crate) since_ms: u64,
     pub(crate) captured: bool,
+    /// Whether its money was held once.
+    pub(crate) held: bool,
     pub(crate) refunded: u64,
     /// The latest dispute about it.
     pub(crate) dispute: Option<String>,
@@ -251,6 +253,7 @@ impl Store {
             return_url: None,
             since_ms: line.at_ms,
             captured: false,
+            held: false,
             refunded: 0,
             dispute: None,
             refunds: Vec::new(),
@@ -267,8 +270,16 @@ impl Store {
                 intent.captured = true;
                 Status::Succeeded
             }
-            Effect::Held => Status::RequiresCapture,
+            Effect::Held => {
+                intent.held = true;
+                Status::RequiresCapture
+            }
             Effect::Voided => Status::Canceled,
+            // What an account with an older version of the interface shows: the hold has gone back as a refund.
+            Effect::Released => {
+                intent.refunded = intent.amount.minor;
+                Status::Canceled
+            }
             Effect::Processing => Status::Processing,
             Effect::Waits => {
                 intent.return_url.clone_from(&line.return_url);
