@@ -122,6 +122,6 @@ impl Gateway for Till {
 
     fn list_payments(&self, _: Timestamp, _: Timestamp, _: Option<String>) -> Answer<'_, PaymentsPage> {
         let payments = self.entries().iter().map(|(key, entry)| entry.booked(*key)).collect();
-        self.answer(PaymentsPage { payments, next: None })
+        self.answer(PaymentsPage { payments, unreadable: Vec::new(), next: None })
     }
 }

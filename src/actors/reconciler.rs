@@ -1,7 +1,7 @@
 //! The reconciler: holds the provider's books against the orders, both ways, every few minutes for what is recent and
 //! once a day for the last month. It starts by itself.
 //!
-//! It decides nothing. Where the two differ, the order hears that there is news, and the checkout asks the provider;
+//! It decides nothing. What cannot be read or asked about is logged and counted as a difference, and the pass goes on. Where the two differ, the order hears that there is news, and the checkout asks the provider;
 //! what cannot be explained that way goes to an operator. Captured without an order, an order without its capture, and
 //! amounts that differ are all found: what the provider lists is looked up among the orders, and what orders say was
 //! captured among what the provider listed.
@@ -18,11 +18,11 @@ use tokio_util::sync::CancellationToken;
 use super::{
     checkout::Checkout,
     directory::Directory,
+    failures::{Failures, Stopped, in_time},
     follower::Progress,
     lists::{Lists, OrdersOf},
     pages::{Pages, ReadPage},
     reply::AskError,
-    task_error::TaskError,
 };
 use crate::{
     clock::Clock,
@@ -33,10 +33,9 @@ use crate::{
         order::{
             About, Attempt, CaptureMode, Command, IssueKind, Order, PaymentState, Poll, RefundCause, RefundState, Stage,
         },
-        unmatched_notices::{self, Day, UnmatchedNotice, UnmatchedNotices},
+        unmatched_notices::{self, Day, LookUp, UnmatchedNotice, UnmatchedNotices},
     },
-    payments::{Booked, Gateway, Payment, Unknown},
-    storage::LoadError,
+    payments::{Booked, Gateway, Payment},
 };
 
 /// How much of the past is looked at once a day, in milliseconds: as long as notices are kept.
@@ -154,8 +153,8 @@ impl Reconciler {
         let since = Timestamp(began.0.saturating_sub(back));
         let mut seen = Reconciled { began, since, ..Reconciled::default() };
         let work = async {
-            parts.match_notices(began).await?;
-            parts.compare(since, began, &mut seen).await
+            let matched = parts.match_notices(began, &mut seen).await;
+            parts.compare(since, began, &mut seen).await.and(matched)
         };
         let outcome = tokio::select! {
             outcome = work => outcome,
@@ -176,35 +175,12 @@ impl Reconciler {
     }
 }
 
-/// Why a pass stops.
-struct Stopped(String);
-
-impl From<Unknown> for Stopped {
-    fn from(unknown: Unknown) -> Self {
-        Self(unknown.problem)
-    }
-}
-
-impl From<LoadError> for Stopped {
-    fn from(error: LoadError) -> Self {
-        Self(error.to_string())
-    }
-}
-
-impl From<TaskError> for Stopped {
-    fn from(error: TaskError) -> Self {
-        match error {
-            TaskError::Closing => Self("the shop closes".into()),
-            TaskError::Retry(problem) => Self(problem),
-        }
-    }
-}
-
 impl Parts {
     /// Slice by slice, the newest first.
     async fn compare(&self, since: Timestamp, until: Timestamp, seen: &mut Reconciled) -> Result<(), Stopped> {
         self.progress.catch_up(Duration::from_millis(CATCH_UP_MS)).await;
         let mut cursors: Vec<_> = Stage::ALL.map(|stage| Newest::of(stage, &self.lists)).into();
+        let mut failures = Failures::default();
         let mut end = until;
         while end > since {
             let begin = Timestamp(end.0.saturating_sub(SLICE_MS)).max(since);
@@ -213,9 +189,9 @@ impl Parts {
             let listed_since = Timestamp(begin.0.saturating_sub(SLACK_MS));
             let listed = self.what_the_provider_lists(listed_since, listed_until, begin..end, seen).await?;
             for cursor in &mut cursors {
-                while let Some((id, order)) = cursor.next_placed_since(begin, self).await? {
+                while let Some((id, order)) = cursor.next_placed_since(begin, self, seen).await? {
                     seen.orders += 1;
-                    self.look_for_captures(id, &order, &listed, until, seen).await?;
+                    self.look_for_captures(id, &order, &listed, until, (seen, &mut failures)).await?;
                 }
             }
             end = begin;
@@ -232,16 +208,22 @@ impl Parts {
         slice: std::ops::Range<Timestamp>,
         seen: &mut Reconciled,
     ) -> Result<HashSet<(OrderId, u32)>, Stopped> {
-        let (mut listed, mut after) = (HashSet::new(), None);
+        let (mut listed, mut after, mut failures) = (HashSet::new(), None, Failures::default());
         loop {
-            let page = self.gateway.list_payments(since, until, after).await?;
+            let page = in_time(self.gateway.list_payments(since, until, after)).await?;
+            for unknown in page.unreadable {
+                tracing::warn!(problem = unknown.problem, "a payment in the provider's books is not understood");
+                seen.differences += 1;
+            }
             for booked in page.payments {
                 let Some((id, attempt)) = booked.of else {
                     seen.foreign += 1;
                     continue;
                 };
                 listed.insert((id, attempt));
-                let order = self.orders.read(&id).await?.view;
+                let read = self.orders.read(&id).await.map_err(Stopped::from);
+                let Some(read) = failures.or_next(&id, read, &mut seen.differences)? else { continue };
+                let order = read.view;
                 let placed = order.placement().map(|placement| placement.at);
                 // Slices overlap at the provider; each order is compared in one of them.
                 if placed.is_none_or(|placed| slice.contains(&placed)) {
@@ -327,7 +309,7 @@ impl Parts {
         order: &Order,
         listed: &HashSet<(OrderId, u32)>,
         until: Timestamp,
-        seen: &mut Reconciled,
+        (seen, failures): (&mut Reconciled, &mut Failures),
     ) -> Result<(), Stopped> {
         let Some(placement) = order.placement() else { return Ok(()) };
         for attempt in order.attempts() {
@@ -345,7 +327,8 @@ impl Parts {
                 requested_at: attempt.requested_at,
                 reference: attempt.state.as_ref().and_then(PaymentState::reference).map(str::to_owned),
             };
-            if self.gateway.find(payment).await?.is_none() {
+            let found = in_time(self.gateway.find(payment)).await;
+            if let Some(None) = failures.or_next(&id, found, &mut seen.differences)? {
                 let what = format!("the provider does not know the payment of attempt {}", attempt.number);
                 self.tell(id, differs(what)).await;
                 seen.differences += 1;
@@ -386,31 +369,40 @@ impl Parts {
     }
 
     /// Looks up the orders of notices that named only their payments, while the provider could not be asked.
-    async fn match_notices(&self, now: Timestamp) -> Result<(), Stopped> {
+    async fn match_notices(&self, now: Timestamp, seen: &mut Reconciled) -> Result<(), Stopped> {
+        let mut failures = Failures::default();
         for day in Day::of(now).kept() {
-            let kept = self.unmatched_notices.read(&day).await?.view;
-            for (id, look_up) in kept.notices().iter().filter_map(|(id, kept)| Some((*id, kept.look_up.as_ref()?))) {
-                let found = self.gateway.look_up(look_up.payment.clone()).await?.and_then(|booked| booked.of);
-                let mut taken_by = None;
-                if let Some((order, attempt)) = found {
-                    let command = look_up.subject.command(About::Attempt(attempt), Some(unmatched_notices::short(id)));
-                    match self.orders.ask(&order, command).await {
-                        Ok(_) => taken_by = Some(order),
-                        Err(AskError::Rejected(_)) => {}
-                        Err(error) => return Err(Stopped(format!("{order} could not take a notice: {error:?}"))),
-                    }
-                }
-                let looked_up = unmatched_notices::Command::LookedUp { id, order: taken_by };
-                if let Err(error) = self.unmatched_notices.ask(&day, looked_up).await {
-                    return Err(Stopped(format!("a notice of day {day} was looked up in vain: {error:?}")));
-                }
-                if let Some(order) = taken_by {
+            let read = self.unmatched_notices.read(&day).await.map_err(Stopped::from);
+            let Some(read) = failures.or_next(&day, read, &mut seen.differences)? else { continue };
+            let notices = read.view.notices().iter();
+            for (id, look_up) in notices.filter_map(|(id, kept)| Some((*id, kept.look_up.as_ref()?))) {
+                let taken = self.match_notice(day, id, look_up).await;
+                if let Some(Some(order)) = failures.or_next(&look_up.payment, taken, &mut seen.differences)? {
                     let limit = Duration::from_millis(ASK_MS_MAX);
                     let _ = tokio::time::timeout(limit, self.checkout.drive(order, None, Poll::IfNeeded)).await;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Looks one up; the order that has taken it.
+    async fn match_notice(&self, day: Day, id: u128, look_up: &LookUp) -> Result<Option<OrderId>, Stopped> {
+        let found = in_time(self.gateway.look_up(look_up.payment.clone())).await?.and_then(|booked| booked.of);
+        let mut taken_by = None;
+        if let Some((order, attempt)) = found {
+            let command = look_up.subject.command(About::Attempt(attempt), Some(unmatched_notices::short(id)));
+            match self.orders.ask(&order, command).await {
+                Ok(_) => taken_by = Some(order),
+                Err(AskError::Rejected(_)) => {}
+                Err(error) => return Err(Stopped(format!("{order} could not take a notice: {error:?}"))),
+            }
+        }
+        let looked_up = unmatched_notices::Command::LookedUp { id, order: taken_by };
+        match self.unmatched_notices.ask(&day, looked_up).await {
+            Ok(_) => Ok(taken_by),
+            Err(error) => Err(Stopped(format!("a notice of day {day} was looked up in vain: {error:?}"))),
+        }
     }
 
     async fn forget_old_notices(&self, now: Timestamp) {
@@ -448,20 +440,29 @@ impl<F: ReadPage<OrderId>> Newest<F> {
         &mut self,
         since: Timestamp,
         parts: &Parts,
+        seen: &mut Reconciled,
     ) -> Result<Option<(OrderId, Arc<Order>)>, Stopped> {
-        if self.page.is_empty()
-            && let Some(page) = self.pages.next().await?
-        {
-            self.page = page.into_iter().rev().collect();
-            tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await;
+        let mut failures = Failures::default();
+        loop {
+            if self.page.is_empty()
+                && let Some(page) = self.pages.next().await?
+            {
+                self.page = page.into_iter().rev().collect();
+                tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await;
+            }
+            let Some(id) = self.page.last().copied() else { return Ok(None) };
+            let read = parts.orders.read(&id).await.map_err(Stopped::from);
+            let Some(read) = failures.or_next(&id, read, &mut seen.differences)? else {
+                self.page.pop();
+                continue;
+            };
+            let order = read.view;
+            if order.placement().is_some_and(|placement| placement.at < since) {
+                return Ok(None);
+            }
+            self.page.pop();
+            return Ok(Some((id, order)));
         }
-        let Some(id) = self.page.last().copied() else { return Ok(None) };
-        let order = parts.orders.read(&id).await?.view;
-        if order.placement().is_some_and(|placement| placement.at < since) {
-            return Ok(None);
-        }
-        self.page.pop();
-        Ok(Some((id, order)))
     }
 }
 

@@ -154,6 +154,8 @@ pub struct Booked {
 pub struct PaymentsPage {
     /// Payments, in the provider's order.
     pub payments: Vec<Booked>,
+    /// Why payments of ours are not among them: the provider shows them in a way that is not understood.
+    pub unreadable: Vec<Unknown>,
     /// What to pass as `after` for the next page; `None` at the end.
     pub next: Option<String>,
 }

@@ -127,7 +127,13 @@ async fn what_is_announced_while_nothing_can_be_looked_up_is_kept_and_finds_its_
     scene.provider.operate("/refunds", &json!({"order": refunded, "amount": amount})).await;
     // The refund is announced as `refund.created`, and as `charge.refunded`, which names the order.
     eventually(async || (scene.notices().await.len() == 4).then_some(())).await;
-    assert!(scene.reconcile().await["problem"].is_string(), "nothing can be looked up");
+    // Nothing can be looked up, which hides nothing else: the refund is a difference, too.
+    let seen = scene.reconcile().await;
+    assert_eq!(
+        (&seen["problem"], &seen["orders"], &seen["differences"]),
+        (&Value::Null, &json!(3), &json!(5)),
+        "{seen}"
+    );
     assert_eq!(scene.notices().await.len(), 4);
     let (app, provider) = (&scene.app, &scene.provider);
     provider.plan(&[]).await;

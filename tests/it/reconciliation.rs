@@ -86,7 +86,7 @@ impl Gateway for Provider {
 
     fn list_payments(&self, since: Timestamp, until: Timestamp, after: Option<String>) -> Answer<'_, PaymentsPage> {
         if self.has_forgotten.load(Relaxed) {
-            return Box::pin(async { Ok(PaymentsPage { payments: Vec::new(), next: None }) });
+            return Box::pin(async { Ok(PaymentsPage { payments: Vec::new(), unreadable: Vec::new(), next: None }) });
         }
         self.answer(self.books.list_payments(since, until, after))
     }

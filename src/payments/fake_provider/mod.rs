@@ -182,7 +182,7 @@ impl FakeProvider {
         let last = found.last().filter(|_| more);
         let next = last.map(|((at_ms, order, attempt), _)| format!("{at_ms}-{order}-{attempt}"));
         let payments = found.into_iter().map(|((_, order, attempt), entry)| entry.booked(order, *attempt));
-        PaymentsPage { payments: payments.collect(), next }
+        PaymentsPage { payments: payments.collect(), unreadable: Vec::new(), next }
     }
 }
 

@@ -324,8 +324,14 @@ impl Stripe {
         if page.has_more && (last.is_none() || last == after) {
             return Err(Unknown::new("the list of payments continues, but without a cursor"));
         }
-        let lines = page.data.iter().map(Intent::booked).collect::<Result<Vec<_>, _>>()?;
-        Ok(PaymentsPage { payments: lines.into_iter().flatten().collect(), next: last.filter(|_| page.has_more) })
+        let (mut payments, mut unreadable) = (Vec::new(), Vec::new());
+        for intent in &page.data {
+            match intent.booked() {
+                Ok(booked) => payments.extend(booked),
+                Err(unknown) => unreadable.push(unknown),
+            }
+        }
+        Ok(PaymentsPage { payments, unreadable, next: last.filter(|_| page.has_more) })
     }
 }
 
