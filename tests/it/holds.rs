@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 use souk::{clock::Clock, config::Config, domain::account::Role};
 
-use crate::provider::{Provider, shop_at};
+use crate::{
+    provider::{Provider, shop_at},
+    support::eventually,
+};
 
 #[tokio::test]
 async fn a_hold_that_ends_is_no_refund_and_no_difference() {
@@ -41,4 +44,24 @@ async fn a_hold_that_ends_is_no_refund_and_no_difference() {
     assert_eq!(provider.effects(expired).await, ["held", "released"]);
     customer.pay(expired, "tok_success").await;
     app.until(&customer, expired, "authorised").await;
+}
+
+#[tokio::test]
+async fn a_hold_of_another_amount_is_released_when_an_operator_gives_it_back() {
+    let provider = Provider::greedy().await;
+    let later = |config: &mut Config| {
+        config.payments.capture_later = true;
+        config.limits.payment_wait_ms_max = 500;
+    };
+    let (app, _, customer) = shop_at(&provider.url, later, Clock::system()).await;
+    let admin = app.user("admin", Role::Admin).await;
+    let listed = async || admin.get("/admin/payments/attention").await.expect(200)["items"].clone();
+    let order = customer.order("CABLE", 1).await;
+    customer.pay(&order, "tok_success").await.expect(202);
+    eventually(async || (listed().await[0]["attention"][0]["problem"] == "amount_mismatch").then_some(())).await;
+    let back = json!({"action": "refund", "note": "they hold too much"});
+    admin.post(&format!("/admin/payments/attention/{order}"), &back).await.expect(200);
+    app.until(&customer, &order, "awaiting_payment").await;
+    assert_eq!(provider.effects(&order).await, ["held", "voided"], "nothing was taken that could go back");
+    assert_eq!((listed().await, &customer.shown(&order).await["refunds"]), (json!([]), &json!([])));
 }

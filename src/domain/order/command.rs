@@ -9,10 +9,7 @@ use super::{
     About, CaptureMode, EndReason, IssueKind, PaymentState, Placement, RefundRequest, RefundState, Restock,
     StockAnswer, Tracking, Units,
 };
-use crate::domain::{
-    ids::{RequestKey, UserId},
-    money::Money,
-};
+use crate::domain::ids::{RequestKey, UserId};
 
 /// A command to an order.
 #[derive(Debug, Clone)]
@@ -106,12 +103,9 @@ pub enum Command {
         by: Option<UserId>,
         note: String,
     },
-    /// Record a payment of another amount than the order's total as captured, so that it can be refunded.
+    /// Give up a payment of another amount than the order's total: a hold is released, a capture goes back.
     TakeBack {
         attempt: u32,
-        /// The provider's name of the payment.
-        reference: String,
-        captured: Money,
     },
     /// All stock is recorded as sold, and the order is closed in the cart.
     RecordFulfilled,

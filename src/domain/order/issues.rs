@@ -93,7 +93,7 @@ impl IssueKind {
     }
 }
 
-/// A issue of an order, since when, and what became of it.
+/// An issue of an order, since when, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Issue {
     /// 1, 2, 3 …, in the order in which they were seen.
@@ -106,7 +106,7 @@ pub struct Issue {
     pub resolved: Option<Resolved>,
 }
 
-/// How a issue was settled.
+/// How an issue was settled.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Resolved {
     /// By whom; `None` where it has resolved itself.

@@ -283,9 +283,7 @@ impl Entity for Order {
             Command::Capture => self.decide_capture(now),
             Command::AbandonPayment => self.decide_abandon(now),
             Command::Notify { about, notice } => self.decide_notify(*about, *notice, now),
-            Command::TakeBack { attempt, reference, captured } => {
-                self.decide_take_back(*attempt, reference, *captured, now)
-            }
+            Command::TakeBack { attempt } => self.decide_take_back(*attempt, now),
             Command::Refund(request) => self.decide_refund(request, now),
             Command::RefundOwed => self.decide_owed_refund(now),
             Command::RetryRefund { number, by } => self.decide_retry_refund(*number, *by, now),

@@ -201,7 +201,7 @@ pub enum Event {
     /// The intent to give up an attempt; the order goes on.
     VoidRequested { attempt: u32, at: Timestamp },
     /// The provider captured what cannot pay the order: it had declined or voided the attempt, or it took another
-    /// amount.
+    /// amount for one that was to be given up.
     StrayCaptured {
         attempt: u32,
         /// The provider's name for the payment.
@@ -294,8 +294,17 @@ impl Order {
                 let nothing_new = notices::Event::NothingNew { about: About::Attempt(number), at: now };
                 Ok(attempt.needs_refresh.then(|| nothing_new.into()))
             }
-            _ => match state.amount() {
-                Some(captured) if captured != placement.total => {
+            _ => match (state.amount(), state) {
+                (Some(amount), PaymentState::Captured { reference, .. })
+                    if attempt.intent == Some(Intent::Void)
+                        && amount != placement.total
+                        && amount.currency == placement.total.currency =>
+                {
+                    // It was to be given up, and cannot pay the order: it goes back.
+                    let reference = reference.clone();
+                    Ok(Some(Event::StrayCaptured { attempt: number, reference, amount, at: now }.into()))
+                }
+                (Some(captured), _) if captured != placement.total => {
                     Err(Rejection::AmountMismatch { captured, total: placement.total })
                 }
                 _ => Ok(Some(news())),
@@ -303,23 +312,13 @@ impl Order {
         }
     }
 
-    pub(super) fn decide_take_back(
-        &self,
-        number: u32,
-        reference: &str,
-        captured: Money,
-        now: Timestamp,
-    ) -> Result<Option<super::Event>, Rejection> {
-        let (placement, status) = self.placed()?;
+    /// A payment of another amount than the order's is given up: a hold is released, and a capture, which is what the
+    /// provider then answers with, goes back.
+    pub(super) fn decide_take_back(&self, number: u32, now: Timestamp) -> Result<Option<super::Event>, Rejection> {
+        let (_, status) = self.placed()?;
         let attempt = self.attempt(number).ok_or(Rejection::WrongStatus { status })?;
-        if attempt.is_final() {
-            return Ok(None);
-        }
-        if captured.currency != placement.total.currency {
-            return Err(Rejection::AmountMismatch { captured, total: placement.total });
-        }
-        let reference = reference.to_owned();
-        Ok(Some(Event::StrayCaptured { attempt: number, reference, amount: captured, at: now }.into()))
+        let is_given_up = attempt.is_final() || attempt.intent == Some(Intent::Void);
+        Ok((!is_given_up).then(|| Event::VoidRequested { attempt: number, at: now }.into()))
     }
 
     pub(super) fn decide_capture(&self, now: Timestamp) -> Result<Option<super::Event>, Rejection> {

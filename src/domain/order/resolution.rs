@@ -107,9 +107,7 @@ impl Order {
             (PaymentUnknown { attempt, .. } | AmountMismatch { attempt, .. }, Is(Some(outcome))) => {
                 self.payment_outcome(*attempt, outcome, total)
             }
-            (AmountMismatch { attempt, reference, captured }, Refund) => {
-                Decision::Do(Command::TakeBack { attempt: *attempt, reference: reference.clone(), captured: *captured })
-            }
+            (AmountMismatch { attempt, .. }, Refund) => Decision::Do(Command::TakeBack { attempt: *attempt }),
             // A payment with an unknown outcome is voided with the order; if that stays unknown, too, the issue is
             // raised again.
             (
