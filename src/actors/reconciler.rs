@@ -278,12 +278,11 @@ impl Parts {
         if of_attempt().any(|refund| refund.is_pending()) {
             return 0;
         }
-        let covered = of_attempt().filter(|refund| !refund.has_failed()).map(|refund| refund.amount.minor).sum::<u64>();
-        if covered < booked.refunded_minor {
+        // What an operator settled by hand is not in the provider's books.
+        if order.refunded_by_provider(attempt.number) < booked.refunded_minor {
             self.ask_about(id, About::Refunds(attempt.number)).await;
             return 1;
         }
-        // What an operator settled by hand is not in the provider's books.
         let refunded = || of_attempt().filter(|refund| matches!(refund.state, Some(RefundState::Refunded { .. })));
         let ours: u64 = refunded().map(|refund| refund.amount.minor).sum();
         if ours <= booked.refunded_minor {

@@ -5,7 +5,7 @@
 //! parts are the order's total to the last cent. Tax is shared by value, rounded down until everything is refunded.
 //! Depends on its neighbours.
 
-use super::{Attempt, Order, Placement, Refund, RefundCause, Rejection, Restock, Shipping, Units};
+use super::{Attempt, Order, Placement, Refund, RefundCause, RefundState, Rejection, Restock, Shipping, Units};
 use crate::domain::{entity::Timestamp, money::Money};
 
 impl Order {
@@ -35,6 +35,15 @@ impl Order {
     pub(super) fn refunded_of(&self, attempt: u32) -> u64 {
         let of_attempt = self.live_refunds().filter(|refund| refund.attempt == attempt);
         of_attempt.map(|refund| refund.amount.minor).sum()
+    }
+
+    /// What the provider has given back of an attempt's money, or works on, in minor units: not what an operator has
+    /// given back otherwise.
+    #[must_use]
+    pub fn refunded_by_provider(&self, attempt: u32) -> u64 {
+        let of_attempt = self.live_refunds().filter(|refund| refund.attempt == attempt);
+        let by_provider = of_attempt.filter(|refund| refund.state != Some(RefundState::ByHand));
+        by_provider.map(|refund| refund.amount.minor).sum()
     }
 
     /// How much of an attempt's money is not refunded, in minor units.

@@ -221,7 +221,7 @@ impl Order {
     ) -> Result<Option<super::Event>, Rejection> {
         let (placement, status) = self.placed()?;
         let known = self.attempt(attempt).ok_or(Rejection::WrongStatus { status })?;
-        let minor = refunded_minor.saturating_sub(self.refunded_of(attempt)).min(self.left_of(attempt));
+        let minor = refunded_minor.saturating_sub(self.refunded_by_provider(attempt)).min(self.left_of(attempt));
         let Some((reference, _)) = known.captured().filter(|_| minor > 0) else { return Ok(None) };
         if self.refunds.len() >= REFUNDS_MAX {
             return Err(Rejection::TooManyRefunds);

@@ -44,8 +44,23 @@ struct Tour {
     refunds_elsewhere: bool,
     /// Whether the seller packs, and the carrier delivers; otherwise orders are only sent.
     delivers: bool,
-    /// Whether issues are raised, and operators decide about them.
-    has_operators: bool,
+    /// Whether the provider may hold or take another amount than it was asked for.
+    takes_other: bool,
+    /// How often operators decide about issues at most.
+    decisions: u8,
+    /// Which issue comes beside those that come of what is walked.
+    problem: Option<Problem>,
+}
+
+/// An issue that may come at any moment.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Problem {
+    /// Whenever it is late, and the payment is not final.
+    PaymentUnknown,
+    Stuck,
+    Differs,
+    /// A dispute, and then its end.
+    Disputed,
 }
 
 /// Which status follows which.
@@ -104,7 +119,9 @@ const PLAIN: Tour = Tour {
     captures_late: false,
     refunds_elsewhere: false,
     delivers: false,
-    has_operators: false,
+    takes_other: false,
+    decisions: 0,
+    problem: None,
 };
 
 #[test]
@@ -180,8 +197,29 @@ fn an_order_that_cannot_be_had_ends_well_whatever_happens() {
 
 #[test]
 fn an_order_about_which_operators_decide_ends_well_whatever_happens() {
-    let decided = Tour { has_operators: true, is_quick: true, ..PLAIN };
+    let decided = Tour { problem: Some(Problem::PaymentUnknown), decisions: 2, is_quick: true, ..PLAIN };
     walk(&Tour { name: "operators decide", ..decided });
     walk(&Tour { name: "operators decide about refunds", gives_back: true, ..decided });
     walk(&Tour { name: "operators decide about strays", captures_late: true, ..decided });
+    let elsewhere = Tour { refunds_elsewhere: true, problem: None, ..decided };
+    walk(&Tour { name: "operators decide, and some is refunded elsewhere", ..elsewhere });
+}
+
+#[test]
+fn an_order_with_any_issue_ends_well_whatever_operators_decide() {
+    for (name, problem) in [
+        ("operators decide about what is stuck", Problem::Stuck),
+        ("operators decide about what differs", Problem::Differs),
+        ("operators decide about a dispute", Problem::Disputed),
+    ] {
+        walk(&Tour { name, problem: Some(problem), decisions: 1, is_quick: true, ..PLAIN });
+    }
+}
+
+#[test]
+fn another_amount_pays_nothing_and_is_not_kept_whatever_happens() {
+    let other = Tour { takes_other: true, decisions: 1, is_quick: true, ..PLAIN };
+    walk(&Tour { name: "another amount", ..other });
+    walk(&Tour { name: "another amount, held", capture: CaptureMode::Later, ..other });
+    walk(&Tour { name: "another amount, in two attempts", pays: 2, ..other });
 }

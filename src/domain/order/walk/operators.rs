@@ -2,31 +2,27 @@
 //!
 //! Depends on its neighbours.
 
-use super::{super::*, world::World};
+use super::{
+    super::*,
+    Problem,
+    world::{World, total},
+};
 use crate::domain::ids::UserId;
 
-/// How often operators decide something about an order.
-const DECISIONS_MAX: u8 = 2;
-
 impl World {
-    /// What the shop may raise and operators may decide.
+    /// What operators may decide.
     pub(super) fn operators(&self) -> Vec<Self> {
         let mut worlds = Vec::new();
-        if let (Some(attempt), true) = (self.order.open_attempt(), self.is_late) {
-            let mut world = self.clone();
-            let kind = IssueKind::PaymentUnknown { attempt: attempt.number, seen: "silence".into() };
-            if world.tell(&Command::RaiseIssue { kind, notice: None }) {
-                worlds.push(world);
-            }
-        }
-        if self.decisions >= DECISIONS_MAX {
+        if self.decisions >= self.tour.decisions {
             return worlds;
         }
         let last = self.order.attempts().last().map(|attempt| attempt.number);
         let outcome = match last.and_then(|number| self.provider.payments.get(&number)) {
-            Some(PaymentState::Captured { reference, .. }) => Settled::Captured(reference.clone()),
+            Some(PaymentState::Captured { reference, amount }) if *amount == total() => {
+                Settled::Captured(reference.clone())
+            }
             Some(PaymentState::Declined { .. } | PaymentState::Voided { .. }) | None => Settled::NotCharged,
-            // What the provider still works on is not known to operators either.
+            // What the provider still works on is not known to operators either, and another amount is no payment.
             Some(_) => Settled::GivenBack,
         };
         for resolution in [
@@ -43,14 +39,36 @@ impl World {
                 }
                 world.tell(command);
             }
-            worlds.push(world);
+            // They look at the provider first, and give back by hand only what has not gone back.
+            if world.balance().0 >= 0 {
+                worlds.push(world);
+            }
         }
         worlds
     }
 
-    /// What operators have given back outside the provider, in minor units.
-    pub(super) fn given_by_hand(&self) -> u64 {
+    /// The tour's problem is seen; a dispute ends some time after.
+    pub(super) fn raise_problem(&self) -> Option<Self> {
+        let (reference, outcome) = ("dp".to_owned(), "lost".to_owned());
+        let kind = match (self.tour.problem?, self.raised) {
+            (Problem::PaymentUnknown, _) => {
+                let attempt = self.order.open_attempt().filter(|_| self.is_late)?.number;
+                IssueKind::PaymentUnknown { attempt, seen: "silence".into() }
+            }
+            (Problem::Stuck, 0) => IssueKind::Stuck { seen: "refused".into() },
+            (Problem::Differs, 0) => IssueKind::Differs { what: "the books".into() },
+            (Problem::Disputed, 0) => IssueKind::Disputed { reference },
+            (Problem::Disputed, 1) => IssueKind::DisputeEnded { reference, outcome },
+            _ => return None,
+        };
+        let is_once = self.tour.problem != Some(Problem::PaymentUnknown);
+        let mut world = Self { raised: self.raised + u8::from(is_once), ..self.clone() };
+        world.tell(&Command::RaiseIssue { kind, notice: None }).then_some(world)
+    }
+
+    /// What operators have given back of an attempt outside the provider, in minor units.
+    pub(super) fn given_by_hand(&self, attempt: u32) -> u64 {
         let by_hand = self.order.refunds().iter().filter(|refund| refund.state == Some(RefundState::ByHand));
-        by_hand.map(|refund| refund.amount.minor).sum()
+        by_hand.filter(|refund| refund.attempt == attempt).map(|refund| refund.amount.minor).sum()
     }
 }

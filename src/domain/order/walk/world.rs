@@ -62,6 +62,8 @@ pub(super) struct World {
     pub(super) returns: u8,
     /// How often an operator has decided something.
     pub(super) decisions: u8,
+    /// How often the tour's problem was raised.
+    pub(super) raised: u8,
 }
 
 fn tell<E: Entity>(entity: &mut E, command: &E::Command, now: Timestamp) -> Result<(), E::Rejection> {
@@ -86,7 +88,11 @@ fn name(attempt: u32) -> String {
 }
 
 pub(super) fn taken(attempt: u32, capture: CaptureMode) -> PaymentState {
-    let (reference, amount) = (name(attempt), total());
+    taken_of(attempt, capture, total())
+}
+
+fn taken_of(attempt: u32, capture: CaptureMode, amount: Money) -> PaymentState {
+    let reference = name(attempt);
     match capture {
         CaptureMode::AtOnce => PaymentState::Captured { reference, amount },
         CaptureMode::Later => PaymentState::Authorised { reference, amount },
@@ -126,6 +132,7 @@ impl World {
             refunds: 0,
             returns: 0,
             decisions: 0,
+            raised: 0,
         }
     }
 
@@ -142,14 +149,16 @@ impl World {
         for Attempt { state, capture, intent, needs_refresh, stray, .. } in attempts {
             (state, capture, intent, needs_refresh, stray).hash(&mut hasher);
         }
-        for Refund { attempt, amount, lines, restock, cause, state, restocked, needs_refresh, .. } in refunds {
-            (attempt, amount.minor, lines, restock, cause, state, restocked, needs_refresh).hash(&mut hasher);
+        for refund in refunds {
+            let Refund { attempt, amount, lines, shipping, restock, cause, state, restocked, .. } = refund;
+            (attempt, amount.minor, lines, shipping, restock, cause, state, restocked).hash(&mut hasher);
+            (refund.retries, refund.needs_refresh).hash(&mut hasher);
         }
         returns.iter().for_each(|known| (&known.lines, &known.state).hash(&mut hasher));
         issues.iter().for_each(|known| (&known.kind, known.resolved.is_some()).hash(&mut hasher));
         (self.keys, &self.provider, self.is_late, self.arrived, self.pays, self.refunds, self.returns)
             .hash(&mut hasher);
-        self.decisions.hash(&mut hasher);
+        (self.decisions, self.raised).hash(&mut hasher);
         self.flying.iter().for_each(|flying| hash(flying).hash(&mut hasher));
         hasher.finish()
     }
@@ -191,7 +200,9 @@ impl World {
             PaymentState::Processing { reference: name(attempt) },
         ];
         let kinds = if self.tour.is_quick { 2 } else { begins.len() };
-        begins.into_iter().take(kinds).map(|state| self.with_payment(attempt, state)).collect()
+        let other = Money { minor: total().minor + 1, ..total() };
+        let other = self.tour.takes_other.then(|| taken_of(attempt, capture, other));
+        begins.into_iter().take(kinds).chain(other).map(|state| self.with_payment(attempt, state)).collect()
     }
 
     fn with_payment(&self, attempt: u32, state: PaymentState) -> Self {
@@ -211,7 +222,9 @@ impl World {
 
     fn capture(&self, attempt: u32) -> Self {
         match self.provider.payments.get(&attempt) {
-            Some(PaymentState::Authorised { .. }) => self.with_payment(attempt, taken(attempt, CaptureMode::AtOnce)),
+            Some(PaymentState::Authorised { amount, .. }) => {
+                self.with_payment(attempt, taken_of(attempt, CaptureMode::AtOnce, *amount))
+            }
             _ => self.clone(),
         }
     }
@@ -235,10 +248,18 @@ impl World {
         if minor == 0 {
             return vec![with(RefundState::Refunded { reference: "free".into() })];
         }
-        if self.refunded_of(attempt) + minor > total().minor {
+        if self.refunded_of(attempt) + minor > self.captured_of(attempt) {
             return vec![with(RefundState::Failed { reason: "more than is left".into() })];
         }
         ends.into_iter().take(kinds).map(with).collect()
+    }
+
+    /// What the provider has captured of an attempt, in minor units.
+    fn captured_of(&self, attempt: u32) -> u64 {
+        match self.provider.payments.get(&attempt) {
+            Some(PaymentState::Captured { amount, .. }) => amount.minor,
+            _ => 0,
+        }
     }
 
     /// What the provider has given back of an attempt, or works on, in minor units.
@@ -252,8 +273,7 @@ impl World {
 
     /// What the order has heard of that.
     pub(super) fn known_refunded_of(&self, attempt: u32) -> u64 {
-        let of_attempt = self.order.refunds().iter().filter(|refund| refund.attempt == attempt);
-        of_attempt.filter(|refund| !refund.has_failed()).map(|refund| refund.amount.minor).sum()
+        self.order.refunded_by_provider(attempt)
     }
 
     /// What is on its way arrives; nobody waits for the answer any more.
@@ -289,7 +309,8 @@ impl World {
                 _ => Vec::new(),
             };
             worlds.extend(next.into_iter().map(|state| self.with_payment(*attempt, state)));
-            let left = total().minor - self.refunded_of(*attempt).min(total().minor);
+            let gone = self.refunded_of(*attempt) + self.given_by_hand(*attempt);
+            let left = self.captured_of(*attempt).saturating_sub(gone);
             let may_refund = self.tour.refunds_elsewhere && self.provider.elsewhere.is_empty() && left > 1;
             if may_refund && matches!(state, PaymentState::Captured { .. }) {
                 for minor in [1, left] {
@@ -436,7 +457,12 @@ impl World {
 
     fn hear_payment(&mut self, attempt: u32) {
         let state = self.provider.payments[&attempt].clone();
-        self.tell(&Command::AdvancePayment { attempt, state });
+        let (reference, advance) = (name(attempt), Command::AdvancePayment { attempt, state });
+        if let Err(Rejection::AmountMismatch { captured, .. }) = self.order.decide(&advance, self.now()) {
+            let kind = IssueKind::AmountMismatch { attempt, reference, captured };
+            self.tell(&Command::RaiseIssue { kind, notice: None });
+        }
+        self.tell(&advance);
     }
 
     fn hear_refund(&mut self, number: u32) {
@@ -501,9 +527,8 @@ impl World {
         }
         worlds.extend(self.elsewhere());
         worlds.extend(self.people(tour));
-        if tour.has_operators {
-            worlds.extend(self.operators());
-        }
+        worlds.extend(self.raise_problem());
+        worlds.extend(self.operators());
         for poll in [Poll::IfNeeded, Poll::Now] {
             if let Some(Turn::Do(step)) = self.order.turn(self.now(), poll) {
                 worlds.extend(self.steps(&step));
