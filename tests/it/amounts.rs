@@ -66,10 +66,10 @@ async fn an_order_below_the_least_amount_is_declined_without_asking_and_one_of_n
     assert_eq!(declined.problem(422, "payment-declined")["declined_reason"], "amount_too_small");
     customer.act(&format!("/orders/{order}/cancel")).await.expect(200);
     app.until(&customer, &order, "cancelled").await;
-    // More than this provider takes, which only its answer tells.
+    // More than this card takes, which only the answer tells.
     cart_of(&seller, &customer, 1_000_000_000, "INR").await;
     let large = customer.check_out().await.expect(201)["order_id"].as_str().unwrap().to_owned();
-    let declined = customer.pay(&large, "tok_success").await;
+    let declined = customer.pay(&large, "pm_card_amex").await;
     assert_eq!(declined.problem(422, "payment-declined")["declined_reason"], "amount_too_large");
     cart_of(&seller, &customer, 0, "INR").await;
     let free = customer.check_out().await.expect(201)["order_id"].as_str().unwrap().to_owned();

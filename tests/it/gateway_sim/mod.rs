@@ -122,7 +122,9 @@ async fn the_provider_refuses_what_stripe_refuses() {
     };
     let usd = ("currency", "usd");
     assert_eq!(refused(&[("amount", "49"), usd]).await, "amount_too_small");
-    assert_eq!(refused(&[("amount", "100000000"), usd]).await, "amount_too_large");
+    assert_eq!(refused(&[("amount", "1000000000000"), usd]).await, "amount_too_large");
+    let amex = ("payment_method", "pm_card_amex");
+    assert_eq!(refused(&[("amount", "1000000000"), usd, amex]).await, "amount_too_large");
     assert_eq!(refused(&[("amount", "0"), usd]).await, "parameter_invalid_integer");
     assert_eq!(refused(&[("amount", "1.5"), usd]).await, "parameter_invalid_integer");
     assert_eq!(refused(&[usd]).await, "parameter_missing");

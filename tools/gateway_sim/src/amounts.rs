@@ -1,8 +1,8 @@
 //! The amounts that can be charged, by currency, in Stripe's units: hundredths, but thousandths or whole units for some
 //! currencies.
 //!
-//! From Stripe's page on currencies (docs.stripe.com/currencies, "Minimum and maximum charge amounts") and its
-//! reference of PaymentIntents, which allows eight digits. Depends on no other file of its crate.
+//! From Stripe's page on currencies (docs.stripe.com/currencies, "Minimum and maximum charge amounts"), by which card
+//! payments have twelve digits at most, and those by American Express nine. Depends on no other file of its crate.
 
 /// The documented minimum amounts. For other currencies Stripe's minimum is that of the account's own currency,
 /// converted; here it is 1.
@@ -39,17 +39,21 @@ const LEAST: [(&str, u64); 31] = [
     ("usd", 50),
     ("zar", 50),
 ];
-/// The maximum amounts that have more than eight digits.
-const GREATEST: [(&str, u64); 3] = [("cop", 9_999_999_999), ("idr", 999_999_999_999), ("inr", 999_999_999)];
-/// The maximum amount of all other currencies: eight digits.
-const GREATEST_ELSE: u64 = 99_999_999;
+/// The maximum amount of most cards: twelve digits.
+const GREATEST: u64 = 999_999_999_999;
+/// The maximum amount of cards of American Express: nine digits.
+const GREATEST_AMEX: u64 = 999_999_999;
+/// The payment method that is such a card.
+const AMEX: &str = "pm_card_amex";
 /// The currencies counted in thousandths, whose last digit has to be zero.
 const THOUSANDTHS: [&str; 5] = ["bhd", "jod", "kwd", "omr", "tnd"];
 /// The currencies that have no fraction, but are counted in hundredths that have to be zero.
 const WHOLE_HUNDREDTHS: [&str; 2] = ["isk", "ugx"];
 /// The ISO 4217 currencies in which no account can charge.
-const UNSUPPORTED: [&str; 16] =
-    ["btn", "clf", "cup", "ern", "iqd", "irr", "kpw", "lyd", "sdg", "ssp", "svc", "syp", "tmt", "ves", "xau", "xxx"];
+const UNSUPPORTED: [&str; 18] = [
+    "btn", "clf", "cup", "ern", "iqd", "irr", "kpw", "lyd", "sdg", "ssp", "svc", "syp", "tmt", "uyi", "uyw", "ves",
+    "xau", "xxx",
+];
 
 /// Why an amount cannot be charged: the code of the error, and the parameter that caused it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,8 +66,14 @@ fn of(table: &[(&str, u64)], currency: &str) -> Option<u64> {
     table.iter().find(|(code, _)| *code == currency).map(|(_, amount)| *amount)
 }
 
-/// Whether an amount can be charged in a currency, which is in lower case.
-pub(crate) fn check(amount: u64, currency: &str) -> Result<(), AmountError> {
+/// Why no card can be charged an amount in a currency, which is in lower case: the code of the error; `None` if it can.
+#[must_use]
+pub fn amount_problem(amount: u64, currency: &str) -> Option<&'static str> {
+    check(amount, currency, "").err().map(|error| error.code)
+}
+
+/// Whether an amount can be charged in a currency, which is in lower case, with this payment method.
+pub(crate) fn check(amount: u64, currency: &str, method: &str) -> Result<(), AmountError> {
     let is_code = currency.len() == 3 && currency.bytes().all(|byte| byte.is_ascii_lowercase());
     if !is_code || UNSUPPORTED.contains(&currency) {
         return Err(AmountError { code: "invalid_currency", param: "currency" });
@@ -77,7 +87,7 @@ pub(crate) fn check(amount: u64, currency: &str) -> Result<(), AmountError> {
     match amount {
         0 => not_taken("parameter_invalid_integer"),
         amount if amount < of(&LEAST, currency).unwrap_or(1) => not_taken("amount_too_small"),
-        amount if amount > of(&GREATEST, currency).unwrap_or(GREATEST_ELSE) => not_taken("amount_too_large"),
+        amount if amount > (if method == AMEX { GREATEST_AMEX } else { GREATEST }) => not_taken("amount_too_large"),
         amount if !amount.is_multiple_of(step) => not_taken("parameter_invalid_integer"),
         _ => Ok(()),
     }
@@ -92,13 +102,11 @@ mod tests {
         let cases = [
             (0, "usd", Err("parameter_invalid_integer")),
             (49, "usd", Err("amount_too_small")),
-            (50, "usd", Ok(())),
-            (99_999_999, "usd", Ok(())),
-            (100_000_000, "usd", Err("amount_too_large")),
+            (50, "usd", Ok::<(), &str>(())),
+            (999_999_999_999, "usd", Ok(())),
+            (1_000_000_000_000, "usd", Err("amount_too_large")),
             (17_499, "huf", Err("amount_too_small")),
             (49, "jpy", Err("amount_too_small")),
-            (100_000_000, "inr", Ok(())),
-            (1_000_000_000, "inr", Err("amount_too_large")),
             (1_005, "kwd", Err("parameter_invalid_integer")),
             (1_010, "kwd", Ok(())),
             (550, "isk", Err("parameter_invalid_integer")),
@@ -107,7 +115,9 @@ mod tests {
             (500, "USD", Err("invalid_currency")),
         ];
         for (amount, currency, taken) in cases {
-            assert_eq!(check(amount, currency).map_err(|not| not.code), taken, "{amount} {currency}");
+            assert_eq!(amount_problem(amount, currency), taken.err(), "{amount} {currency}");
         }
+        assert_eq!(check(999_999_999, "usd", AMEX), Ok(()));
+        assert_eq!(check(1_000_000_000, "usd", AMEX).unwrap_err().code, "amount_too_large");
     }
 }

@@ -72,7 +72,7 @@ pub(crate) async fn create(State(provider): At, headers: HeaderMap, Form(pairs):
     change(&provider, &headers, asked, &params, |store, _| {
         let (amount, currency) = (params.number("amount")?, params.require("currency")?.to_ascii_lowercase());
         let amount = amount.ok_or_else(|| Refusal::invalid(Some("parameter_missing"), "amount", "Missing amount."))?;
-        amounts::check(amount, &currency)
+        amounts::check(amount, &currency, &method)
             .map_err(|error| Refusal::invalid(Some(error.code), error.param, "This amount cannot be charged."))?;
         let capture = match params.one_of("capture_method", &["automatic", "automatic_async", "manual"])? {
             "manual" => Capture::Later,

@@ -50,6 +50,7 @@ mod signature;
 mod store;
 
 pub use self::{
+    amounts::amount_problem,
     command::Options,
     ledger::{Capture, Effect, Line, Money},
     notices::{Webhook, WebhookError},
