@@ -19,6 +19,8 @@ struct Line {
     key: String,
     amount: Money,
     effect: String,
+    /// Which refund, where it says so.
+    object: Option<String>,
 }
 
 /// The provider's captures and refunds.
@@ -37,7 +39,7 @@ pub(super) struct Ledger {
 
 impl Ledger {
     pub(super) fn read(path: &Path) -> Result<Self, VerifyError> {
-        let mut ledger = Self::default();
+        let (mut ledger, mut refunded) = (Self::default(), Vec::new());
         let bytes = fs::read(path);
         let bytes = bytes.map_err(|error| VerifyError::File { path: path.to_owned(), problem: error.to_string() })?;
         for (number, line) in (1..).zip(String::from_utf8_lossy(&bytes).lines()) {
@@ -48,14 +50,18 @@ impl Ledger {
             // A line that was cut short by a kill was never answered; others are not about money.
             let Ok(line) = serde_json::from_str::<Line>(line) else { continue };
             ledger.lines += 1;
-            // An authorisation and its capture have a line each; only the capture moved money.
-            let moved = match line.effect.as_str() {
-                "captured" => &mut ledger.captures,
-                "refunded" => &mut ledger.refunds,
-                _ => continue,
-            };
             let order = line.key.split(':').next().unwrap_or_default().to_owned();
-            moved.entry(order).or_default().push(line.amount);
+            // An authorisation and its capture have a line each; only the capture moved money.
+            match line.effect.as_str() {
+                "captured" => ledger.captures.entry(order).or_default().push(line.amount),
+                "refunded" => refunded.push((order, line.object, line.amount)),
+                // It may have succeeded before, and come back.
+                "refund_failed" if line.object.is_some() => refunded.retain(|(_, object, _)| *object != line.object),
+                _ => {}
+            }
+        }
+        for (order, _, amount) in refunded {
+            ledger.refunds.entry(order).or_default().push(amount);
         }
         Ok(ledger)
     }
@@ -91,6 +97,8 @@ mod tests {
             line("a:capture:1", 500, r#","effect":"captured""#),
             line("a:refund:1", 200, r#","effect":"refunded""#),
             line("a:refund:2", 100, r#","effect":"refund_failed""#),
+            line("a:refund:3", 70, r#","effect":"refunded","object":"re_3""#),
+            line("a:refund:3", 70, r#","effect":"refund_failed","object":"re_3""#),
             line("b:charge:1", 300, r#","effect":"captured""#),
             line("b:create:1", 300, r#","effect":"created""#),
             r#"{"idempotency_key":"b:create:1","request":"/","status":200,"body":"{}"}"#.to_owned(),
@@ -104,7 +112,7 @@ mod tests {
             (minors(ledger.of("a")), minors(ledger.of("b")), minors(ledger.of("c"))),
             (vec![500], vec![300], vec![])
         );
-        assert_eq!((minors(&ledger.refunds["a"]), ledger.refunds.len(), ledger.lines), (vec![200], 1, 8));
+        assert_eq!((minors(&ledger.refunds["a"]), ledger.refunds.len(), ledger.lines), (vec![200], 1, 10));
         assert!(ledger.damaged.is_empty(), "these lines have no checksums");
     }
 
@@ -121,6 +129,7 @@ mod tests {
                 amount,
                 method: "tok_success".into(),
                 capture: crate::domain::order::CaptureMode::AtOnce,
+                requested_at: crate::domain::entity::Timestamp(0),
                 reference: None,
             };
             provider.book(&payment, None).unwrap();

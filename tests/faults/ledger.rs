@@ -3,7 +3,7 @@
 //! The crate's checker (`souk::verify`) does the same in another way. This is written against the public API alone, so
 //! that one mistake does not hide a mistake of the shop from both.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use souk_gateway_sim::{Effect, Line};
@@ -45,7 +45,7 @@ pub(crate) fn double_captures(ledger: &[Line]) -> usize {
 }
 
 fn moved(ledger: &[Line]) -> BTreeMap<String, Moved> {
-    let mut orders: BTreeMap<String, Moved> = BTreeMap::new();
+    let (mut orders, mut under_way) = (BTreeMap::<String, Moved>::new(), BTreeSet::new());
     for line in ledger {
         let order = line.key.split(':').next().unwrap_or_default();
         let moved = orders.entry(order.to_owned()).or_default();
@@ -54,7 +54,12 @@ fn moved(ledger: &[Line]) -> BTreeMap<String, Moved> {
                 moved.captures += 1;
                 moved.captured += line.amount.minor;
             }
-            Effect::Refunded => moved.refunded += line.amount.minor,
+            Effect::Refunded => {
+                moved.refunded += line.amount.minor;
+                under_way.insert(line.object.clone());
+            }
+            // It had succeeded, and came back.
+            Effect::RefundFailed if under_way.remove(&line.object) => moved.refunded -= line.amount.minor,
             _ => {}
         }
     }

@@ -177,6 +177,24 @@ async fn a_dispute_may_come_before_the_capture_is_known_and_about_nobodys_paymen
 }
 
 #[tokio::test]
+async fn a_refund_that_comes_back_later_is_on_the_list_and_its_money_counts_again() {
+    let scene = Scene::new().await;
+    let order = scene.customer.order("CABLE", 1).await;
+    scene.customer.pay(&order, "pm_card_refundFail").await.expect(200);
+    scene.seller.deliver(&order).await;
+    let body = json!({"reason": "broken"});
+    scene.seller.refund(&order, &body).await.expect(201);
+    let refunded = |wanted: &'static str| move |order: &Value| order["refunds"][0]["status"] == wanted;
+    scene.app.until_so(&scene.customer, &order, refunded("refunded")).await;
+    let shown = scene.app.until_so(&scene.customer, &order, refunded("failed")).await;
+    assert_eq!((&shown["refunded"]["amount"], &shown["status"]), (&json!(0), &json!("delivered")));
+    let issues = scene.issues(&order).await;
+    assert!(issues.len() == 1 && issues[0].starts_with("refund_failed"), "{issues:?}");
+    assert_eq!(scene.provider.net(&order).await, 10_000);
+    assert_eq!(scene.reconcile().await["differences"], 0);
+}
+
+#[tokio::test]
 async fn refunds_at_the_providers_own_site_count_beside_those_of_the_shop() {
     let scene = Scene::new().await;
     let (provider, seller, customer) = (&scene.provider, &scene.seller, &scene.customer);

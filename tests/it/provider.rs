@@ -117,12 +117,16 @@ impl Provider {
     /// What was captured of an order's money and has not gone back.
     pub(crate) async fn net(&self, order: &str) -> i64 {
         let minor = |line: &Value| line["amount"]["amount"].as_i64().unwrap();
+        let lines = self.ledger(order).await;
+        let comes_back = |refund: &Value| {
+            lines.iter().any(|line| line["effect"] == "refund_failed" && line["object"] == refund["object"])
+        };
         let signed = |line: &Value| match line["effect"].as_str().unwrap() {
             "captured" => minor(line),
-            "refunded" => -minor(line),
+            "refunded" if !comes_back(line) => -minor(line),
             _ => 0,
         };
-        self.ledger(order).await.iter().map(signed).sum()
+        lines.iter().map(signed).sum()
     }
 
     /// Does something at the provider's own site, with JSON.

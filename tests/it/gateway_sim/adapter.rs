@@ -160,13 +160,25 @@ async fn payment_methods_have_their_outcomes() {
     let fails = payment(5, 1, "tok_refund_fails");
     let state = gateway.pay(fails.clone()).await.unwrap();
     assert!(matches!(gateway.refund(repayment(&fails, &state, 1, 1)).await.unwrap(), RefundState::Failed { .. }));
+    let is_refunded = |state: &RefundState| matches!(state, RefundState::Refunded { .. });
+    // As at Stripe: it looks as if it had succeeded.
+    let later = payment(8, 1, "pm_card_refundFail");
+    let state = gateway.pay(later.clone()).await.unwrap();
+    let returns = repayment(&later, &state, 1, 500);
+    let refunded = gateway.refund(returns.clone()).await.unwrap();
+    let RefundState::Refunded { reference } = refunded else { panic!("{refunded:?}") };
+    let returns = Repayment { reference: Some(reference), ..returns };
+    let failed = until(async || gateway.refund(returns.clone()).await.ok().filter(|state| !is_refunded(state))).await;
+    assert_eq!(failed, RefundState::Failed { reason: "expired_or_canceled_card".into() });
+    assert_eq!(effects(&provider, 8).await, ["captured", "refunded", "refund_failed"]);
+    let again = gateway.refund(repayment(&later, &state, 2, 500)).await.unwrap();
+    assert!(is_refunded(&again), "its money can go back again: {again:?}");
     let waits = payment(6, 1, "pm_card_pendingRefund");
     let state = gateway.pay(waits.clone()).await.unwrap();
     let repayment = repayment(&waits, &state, 1, 500);
     let pending = gateway.refund(repayment.clone()).await.unwrap();
     let RefundState::Processing { reference } = pending else { panic!("{pending:?}") };
     let repayment = Repayment { reference: Some(reference), ..repayment };
-    let is_refunded = |state: &RefundState| matches!(state, RefundState::Refunded { .. });
     until(async || gateway.refund(repayment.clone()).await.ok().filter(is_refunded)).await;
     let works = payment(7, 1, "tok_processing");
     let working = gateway.pay(works.clone()).await.unwrap();

@@ -9,7 +9,8 @@
 //! | `pm_card_chargeDeclinedLostCard`, `…StolenCard`, `…Fraudulent` | declined with that reason |
 //! | `pm_card_threeDSecure2Required`, `pm_card_authenticationRequired`, `tok_3ds` | waits for the customer's action |
 //! | `pm_card_createDispute`, `pm_card_createDisputeInquiry`, `tok_dispute` | captured, and disputed |
-//! | `pm_card_refundFail`, `tok_refund_fails` | captured, but every refund fails |
+//! | `pm_card_refundFail` | captured; a refund succeeds, and fails two seconds later |
+//! | `tok_refund_fails` | captured, but every refund fails at once |
 //! | `pm_card_pendingRefund` | captured; a refund is pending for two seconds |
 //! | `tok_processing` | processed for two seconds, then captured |
 //! | `tok_slow` | captured; the first answer takes two seconds |
@@ -18,8 +19,12 @@
 //!
 //! As at Stripe, methods may also begin with `pm_card_visa_`. Depends on nothing of its crate.
 
-/// How long `tok_slow`, `tok_processing` and a pending refund take, in milliseconds: longer than a shopper should wait.
+/// How long `tok_slow`, `tok_processing`, and a refund that is pending or will fail take, in milliseconds: longer than a
+/// shopper should wait.
 pub(crate) const SLOW_MS: u64 = 2_000;
+
+/// Why a refund fails whose payment method says so.
+pub(crate) const EXPIRED: &str = "expired_or_canceled_card";
 
 /// The brands that are accepted.
 const BRANDS: [&str; 10] = [
@@ -58,7 +63,8 @@ pub(crate) enum Outcome {
 /// The outcome of a payment with this method; `None` if there is no such method.
 pub(crate) fn outcome(method: &str) -> Option<Outcome> {
     let taken = matches!(method, "tok_success" | "tok_slow" | "tok_timeout_after_charge");
-    if taken || fails_refunds(method) || delays_refunds(method) || disputes(method).is_some() {
+    let refunds = fails_refunds(method) || fails_refunds_later(method) || delays_refunds(method);
+    if taken || refunds || disputes(method).is_some() {
         return Some(Outcome::Taken);
     }
     match method {
@@ -80,9 +86,14 @@ pub(crate) fn outcome(method: &str) -> Option<Outcome> {
     }
 }
 
-/// Whether every refund of a payment with this method fails.
+/// Whether every refund of a payment with this method fails at once.
 pub(crate) fn fails_refunds(method: &str) -> bool {
-    matches!(method, "tok_refund_fails" | "pm_card_refundFail")
+    method == "tok_refund_fails"
+}
+
+/// Whether every refund of a payment with this method fails after it has succeeded.
+pub(crate) fn fails_refunds_later(method: &str) -> bool {
+    method == "pm_card_refundFail"
 }
 
 /// Whether refunds of a payment with this method are pending for a while.

@@ -103,14 +103,14 @@ pub(crate) async fn refund(State(provider): At, Json(body): Json<RefundBody>) ->
         &mut store,
         NewRefund { payment: payment.clone(), amount, metadata: Metadata::new(), key, fails: None },
     );
-    let response = match &made {
-        Ok(refund) => shown(refund),
-        Err(_) => return made.map(|refund| shown(&refund)).unwrap_or_else(IntoResponse::into_response),
+    let refund = match made {
+        Ok(refund) => refund,
+        Err(refusal) => return refusal.into_response(),
     };
-    if made.is_ok_and(|refund| refund.status == "pending") {
+    if store.will_change(&refund) {
         provider.finish_later(payment);
     }
-    answer(&provider, store, response)
+    answer(&provider, store, shown(&refund))
 }
 
 /// A hold ends without the shop: it has expired, or was released at the provider's own site.

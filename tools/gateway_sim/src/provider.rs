@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     ledger::{self, Capture, Effect, Line, Metadata},
-    methods::SLOW_MS,
+    methods::{EXPIRED, SLOW_MS},
     notices::{Notices, Webhook},
     objects,
     script::{Operation, Script},
@@ -149,10 +149,15 @@ impl Provider {
             lines.push(charged(intent));
         }
         for refund in intent.refunds.iter().filter_map(|id| store.refund(id)) {
-            if refund.status == "pending" && is_due(refund.created_ms) {
-                let (amount, object) = (refund.amount.clone(), Some(refund.id.clone()));
-                lines.push(Line { amount, object, ..line(intent, Operation::Refund, Effect::Refunded) });
+            if !store.will_change(refund) || !is_due(refund.created_ms) {
+                continue;
             }
+            let (effect, declined) = match refund.status {
+                "pending" => (Effect::Refunded, None),
+                _ => (Effect::RefundFailed, Some(EXPIRED.to_owned())),
+            };
+            let (amount, object) = (refund.amount.clone(), Some(refund.id.clone()));
+            lines.push(Line { amount, object, declined, ..line(intent, Operation::Refund, effect) });
         }
         lines.into_iter().for_each(|line| store.record(line));
     }

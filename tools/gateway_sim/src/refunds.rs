@@ -65,7 +65,7 @@ pub(crate) fn refund_payment(store: &mut Store, new: NewRefund) -> Result<Refund
         let message = "The amount is greater than the unrefunded amount of the charge.";
         return Err(Refusal::invalid(None, "amount", message));
     }
-    let by_method = methods::fails_refunds(&intent.method).then(|| "expired_or_canceled_card".to_owned());
+    let by_method = methods::fails_refunds(&intent.method).then(|| methods::EXPIRED.to_owned());
     let declined = fails.or(by_method);
     let effect = match &declined {
         Some(_) => Effect::RefundFailed,
@@ -93,15 +93,15 @@ pub(crate) async fn create(State(provider): At, headers: HeaderMap, Form(pairs):
     let asked = asked(&provider, &payment, Operation::Refund, "refund", REFUNDS.to_owned());
     let key = key_of(&metadata, &payment);
     let asked = RequestInfo { key: key.clone(), ..asked };
-    let mut is_pending = false;
+    let mut takes_a_while = false;
     let response = change(&provider, &headers, asked, &params, |store, is_declined| {
         let fails = is_declined.then(|| "by_script".to_owned());
         let refund = refund_payment(store, NewRefund { payment: payment.clone(), amount, metadata, key, fails })?;
-        is_pending = refund.status == "pending";
+        takes_a_while = store.will_change(&refund);
         Ok(objects::refund(&refund))
     })
     .await;
-    if is_pending {
+    if takes_a_while {
         provider.finish_later(payment);
     }
     response

@@ -3,14 +3,17 @@
 //!
 //! A change is appended to the ledger before its request is answered, all lines of a request at once. The file is not
 //! synced, because it stands for another company's machine, which does not lose power together with ours. Depends on
-//! `ledger`.
+//! `ledger` and `methods`.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     io::{self, Write},
 };
 
-use crate::ledger::{Capture, Effect, Entry, Line, Metadata, Money, StoredAnswer};
+use crate::{
+    ledger::{Capture, Effect, Entry, Line, Metadata, Money, StoredAnswer},
+    methods,
+};
 
 /// The status of a payment, in Stripe's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,6 +162,12 @@ impl Store {
 
     pub(crate) fn refund(&self, id: &str) -> Option<&Refund> {
         self.refunds.get(id)
+    }
+
+    /// Whether a refund does not stay as it is.
+    pub(crate) fn will_change(&self, refund: &Refund) -> bool {
+        let method = self.intent(&refund.payment).map(|intent| intent.method.as_str()).unwrap_or_default();
+        refund.status == "pending" || (refund.status == "succeeded" && methods::fails_refunds_later(method))
     }
 
     pub(crate) fn dispute(&self, id: &str) -> Option<&Dispute> {
