@@ -1,6 +1,8 @@
 //! The provider's side of the money: its ledger, by order.
 //!
-//! Depends on `domain`, on `payments` for the checksums of the built-in provider, and on `report`.
+//! The built-in provider writes amounts as the shop does, `souk gateway-sim` as Stripe does, which counts some currencies
+//! otherwise. Depends on `domain`, on `payments` for that and for the checksums of the built-in provider, and on
+//! `report`.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -10,7 +12,14 @@ use super::{
     VerifyError,
     report::{Invariant, Report},
 };
-use crate::{domain::money::Money, payments::fake_provider::is_whole};
+use crate::{
+    domain::money::Money,
+    payments::{fake_provider::is_whole, stripe},
+};
+
+/// How Stripe's names of payments begin, which the lines of `souk gateway-sim` have and those of the built-in provider do
+/// not.
+const STRIPES: &str = "pi_";
 
 /// What a line says about money. The built-in provider and `souk gateway-sim` both write more.
 #[derive(Deserialize)]
@@ -19,8 +28,19 @@ struct Line {
     key: String,
     amount: Money,
     effect: String,
+    /// The provider's name for the payment, where it has one.
+    payment: Option<String>,
     /// Which refund, where it says so.
     object: Option<String>,
+}
+
+impl Line {
+    /// The amount as the shop counts it.
+    fn money(&self) -> Money {
+        let is_stripes = self.payment.as_ref().is_some_and(|payment| payment.starts_with(STRIPES));
+        let money = is_stripes.then(|| stripe::money_of(self.amount.minor, self.amount.currency)).flatten();
+        money.unwrap_or(self.amount)
+    }
 }
 
 /// The provider's captures and refunds.
@@ -50,11 +70,11 @@ impl Ledger {
             // A line that was cut short by a kill was never answered; others are not about money.
             let Ok(line) = serde_json::from_str::<Line>(line) else { continue };
             ledger.lines += 1;
-            let order = line.key.split(':').next().unwrap_or_default().to_owned();
+            let (order, amount) = (line.key.split(':').next().unwrap_or_default().to_owned(), line.money());
             // An authorisation and its capture have a line each; only the capture moved money.
             match line.effect.as_str() {
-                "captured" => ledger.captures.entry(order).or_default().push(line.amount),
-                "refunded" => refunded.push((order, line.object, line.amount)),
+                "captured" => ledger.captures.entry(order).or_default().push(amount),
+                "refunded" => refunded.push((order, line.object, amount)),
                 // It may have succeeded before, and come back.
                 "refund_failed" if line.object.is_some() => refunded.retain(|(_, object, _)| *object != line.object),
                 _ => {}
@@ -82,6 +102,29 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn amounts_are_those_of_the_shop_whichever_provider_wrote_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ledger.jsonl");
+        let line = |order: &str, minor: u64, currency: &str, payment: &str| {
+            format!(
+                r#"{{"key":"{order}:charge:1","amount":{{"amount":{minor},"currency":"{currency}"}},"effect":"captured"{payment}}}"#
+            )
+        };
+        let pi = r#","payment":"pi_1""#;
+        let lines = [
+            line("a", 50_000, "ISK", pi),
+            line("b", 5, "MGA", pi),
+            line("c", 500, "INR", pi),
+            line("d", 500, "ISK", ""),
+            line("e", 500, "MGA", r#","payment":"sim""#),
+        ];
+        fs::write(&path, lines.join("\n")).unwrap();
+        let ledger = Ledger::read(&path).unwrap();
+        let minor = |order: &str| ledger.of(order)[0].minor;
+        assert_eq!(["a", "b", "c", "d", "e"].map(minor), [500; 5]);
+    }
 
     #[test]
     fn only_money_that_moved_is_counted_and_only_once() {

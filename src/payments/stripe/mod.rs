@@ -335,6 +335,13 @@ impl Stripe {
     }
 }
 
+/// The money of an amount as Stripe counts it, such as in the ledger of the fake provider that speaks its API; `None`
+/// where it is none that the shop could have asked for.
+#[cfg(feature = "cli")]
+pub(crate) fn money_of(amount: u64, currency: Currency) -> Option<Money> {
+    money::money_of(amount, currency).ok()
+}
+
 fn is_of(intent: &Intent, payment: &Payment) -> bool {
     intent.of() == Some((payment.order, payment.attempt))
 }
