@@ -246,7 +246,10 @@ async fn whatever_fails_each_operation_is_done_once_and_found_again() {
             let go = async || match operation {
                 Operation::Create => gateway.pay(held.clone()).await.map(drop),
                 Operation::Charge => gateway.pay(given_up.clone()).await.map(drop),
-                Operation::Capture => gateway.capture(held.clone()).await.map(drop),
+                Operation::Capture => {
+                    let state = gateway.pay(held.clone()).await?;
+                    gateway.capture(named(&held, &state)).await.map(drop)
+                }
                 Operation::Void => gateway.void(given_up.clone()).await.map(drop),
                 _ => {
                     let state = gateway.pay(held.clone()).await?;
@@ -337,6 +340,33 @@ async fn the_script_falsifies_amounts_declines_and_has_a_limit() {
     assert_eq!(plan(&provider, &vec![Rule::default(); RULES_MAX + 1]).await, 422);
     let contradiction = Rule { fault: Fault::Garbage, webhook: Some(Mischief::default()), ..Rule::default() };
     assert_eq!(plan(&provider, &[contradiction]).await, 422);
+}
+
+#[tokio::test]
+async fn refunds_are_looked_through_as_far_as_a_page_goes() {
+    let (provider, gateway) = fresh().await;
+    let paid = payment(1, 1, "tok_success");
+    let state = gateway.pay(paid.clone()).await.unwrap();
+    let refund = |number| gateway.refund(repayment(&paid, &state, number, 1));
+    let first = refund(1).await.unwrap();
+    for number in 2..=100 {
+        refund(number).await.unwrap();
+    }
+    assert_eq!(refund(1).await.unwrap(), first, "the hundredth newest");
+    // A refund that is not among a hundred may have been made before them.
+    let (client, url) = (reqwest::Client::new(), format!("{}/v1/refunds", provider.url));
+    let form = [("payment_intent", state.reference().unwrap()), ("amount", "1")];
+    client.post(&url).bearer_auth("sk_test_1").form(&form).send().await.unwrap();
+    refund(101).await.unwrap_err();
+    let list = async |query: &str| {
+        let url = format!("{url}?payment_intent={}{query}", state.reference().unwrap());
+        let page: serde_json::Value =
+            client.get(url).bearer_auth("sk_test_1").send().await.unwrap().json().await.unwrap();
+        (page["data"].as_array().map(Vec::len), page["has_more"].clone())
+    };
+    assert_eq!(list("").await, (Some(10), json!(true)));
+    assert_eq!(list("&limit=100").await, (Some(100), json!(true)));
+    assert_eq!(list("&limit=101").await.0, None);
 }
 
 #[tokio::test]

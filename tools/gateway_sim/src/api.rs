@@ -88,6 +88,10 @@ impl IntoResponse for Refusal {
     }
 }
 
+/// How many objects a page has unless the request says, and at most.
+const PAGE: u64 = 10;
+const PAGE_MAX: u64 = 100;
+
 /// The parameters of a form or a query.
 #[derive(Debug, Default)]
 pub(crate) struct Params(BTreeMap<String, String>);
@@ -117,6 +121,28 @@ impl Params {
     pub(crate) fn number(&self, name: &str) -> Result<Option<u64>, Refusal> {
         let invalid = || Refusal::invalid(Some("parameter_invalid_integer"), name, "Invalid integer");
         self.get(name).map(|value| value.parse().map_err(|_| invalid())).transpose()
+    }
+
+    /// A page of the list of objects, newest first, that the query asks for, and whether there are more.
+    pub(crate) fn page<'a, T>(
+        &self,
+        objects: impl Iterator<Item = &'a T>,
+        name: fn(&T) -> &str,
+    ) -> Result<(Vec<&'a T>, bool), Refusal> {
+        let limit = self.number("limit")?.unwrap_or(PAGE);
+        if !(1..=PAGE_MAX).contains(&limit) {
+            return Err(Refusal::invalid(Some("parameter_invalid_integer"), "limit", "A page has 1 to 100 objects."));
+        }
+        let (limit, mut objects) = (usize::try_from(limit).unwrap_or(usize::MAX), objects);
+        if let Some(after) = self.get("starting_after")
+            && !objects.any(|object| name(object) == after)
+        {
+            return Err(Refusal::invalid(Some("resource_missing"), "starting_after", "There is no such object."));
+        }
+        let mut page: Vec<&T> = objects.take(limit + 1).collect();
+        let has_more = page.len() > limit;
+        page.truncate(limit);
+        Ok((page, has_more))
     }
 
     /// The value of a parameter that must be one of these.

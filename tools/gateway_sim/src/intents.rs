@@ -29,12 +29,9 @@ pub(crate) type At = State<Arc<Provider>>;
 pub(crate) type Pairs = Vec<(String, String)>;
 
 const INTENTS: &str = "/v1/payment_intents";
-/// How many objects a page has by default, and at most.
-const PAGE: u64 = 10;
-const PAGE_MAX: u64 = 100;
-/// For how long a search does not find a new payment, in milliseconds. At Stripe that is up to a minute, at times an
-/// hour.
-const SEARCH_LAG_MS: u64 = 1_000;
+/// For how long a search does not find a new payment, in milliseconds. At Stripe that is up to a minute, in outages up to
+/// an hour.
+const SEARCH_LAG_MS: u64 = 60_000;
 
 /// What the script needs to know about a request for a payment.
 pub(crate) fn asked(provider: &Provider, id: &str, operation: Operation, name: &str, path: String) -> RequestInfo {
@@ -235,32 +232,16 @@ pub(crate) async fn list(State(provider): At, Query(pairs): Query<Pairs>) -> Res
         let params = Params::new(pairs, &["created", "limit", "starting_after", "expand"])?;
         let seconds = |name: &str| params.number(name);
         let (from, until) = (seconds("created[gte]")?.unwrap_or(0), seconds("created[lt]")?.unwrap_or(u64::MAX));
-        let limit = params.number("limit")?.unwrap_or(PAGE);
-        if !(1..=PAGE_MAX).contains(&limit) {
-            return Err(Refusal::invalid(Some("parameter_invalid_integer"), "limit", "A page has 1 to 100 objects."));
-        }
         let store = provider.store.lock();
-        let after = params.get("starting_after");
-        if let Some(id) = after.filter(|id| store.intent(id).is_none()) {
-            return Err(Refusal::invalid(Some("resource_missing"), "starting_after", &format!("No such intent: {id}")));
-        }
         let expand = match params.get("expand[]") {
             Some("data.latest_charge") => Expand::Charge,
             _ => Expand::Nothing,
         };
-        let mut rest = store.newest().skip_while(|intent| after.is_some_and(|after| intent.id != after));
-        if after.is_some() {
-            rest.next();
-        }
-        let mut found: Vec<&Intent> = rest
-            .filter(|intent| (from..until).contains(&(intent.created_ms / 1_000)))
-            .take(usize::try_from(limit + 1).unwrap_or(usize::MAX))
-            .collect();
-        let has_more = found.len() as u64 > limit;
-        found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        let of_that_time = store.newest().filter(|intent| (from..until).contains(&(intent.created_ms / 1_000)));
+        let (found, has_more) = params.page(of_that_time, |intent| &intent.id)?;
         let show = |intent| objects::intent(&store, intent, &provider.page, expand);
         let data: Vec<Value> = found.into_iter().map(show).collect();
-        Ok(objects::list(INTENTS, &data, has_more))
+        Ok::<_, Refusal>(objects::list(INTENTS, &data, has_more))
     };
     match read() {
         Ok(page) => axum::Json(page).into_response(),

@@ -12,7 +12,7 @@
 //! | request | |
 //! |---|---|
 //! | `POST /v1/payment_intents`, `/{id}/confirm`, `/{id}/capture`, `/{id}/cancel` | with `Idempotency-Key` |
-//! | `GET /v1/payment_intents`, `/{id}`, `/search` | a search sees a new payment after a second |
+//! | `GET /v1/payment_intents`, `/{id}`, `/search` | a search sees a new payment after a minute |
 //! | `POST /v1/refunds`, `GET /v1/refunds`, `/{id}` | |
 //! | `GET /v1/account` | the account of the key, which is named after the key |
 //!

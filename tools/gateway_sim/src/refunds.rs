@@ -119,11 +119,12 @@ pub(crate) async fn retrieve(State(provider): At, Path(id): Path<String>) -> Res
 
 pub(crate) async fn list(State(provider): At, Query(pairs): Query<Pairs>) -> Response {
     let read = || {
-        let params = Params::new(pairs, &["payment_intent", "limit"])?;
-        Ok::<_, Refusal>(params.require("payment_intent")?.to_owned())
+        let params = Params::new(pairs, &["payment_intent", "limit", "starting_after"])?;
+        let payment = params.require("payment_intent")?.to_owned();
+        Ok::<_, Refusal>((params, payment))
     };
-    let payment = match read() {
-        Ok(payment) => payment,
+    let (params, payment) = match read() {
+        Ok(read) => read,
         Err(refusal) => return refusal.into_response(),
     };
     let asked = asked(&provider, &payment, Operation::LookUp, "look_up", String::new());
@@ -131,8 +132,9 @@ pub(crate) async fn list(State(provider): At, Query(pairs): Query<Pairs>) -> Res
         Provider::settle(store, &payment);
         let intent = store.intent(&payment).ok_or_else(|| Refusal::missing("payment_intent"))?;
         let refunds = intent.refunds.iter().rev().filter_map(|id| store.refund(id));
-        let data: Vec<Value> = refunds.map(objects::refund).collect();
-        Ok(objects::list(REFUNDS, &data, false))
+        let (page, has_more) = params.page(refunds, |refund| &refund.id)?;
+        let data: Vec<Value> = page.into_iter().map(objects::refund).collect();
+        Ok(objects::list(REFUNDS, &data, has_more))
     })
     .await
 }
