@@ -8,6 +8,7 @@
 use std::{
     fs::File,
     io::{self, Read},
+    os::unix::fs::PermissionsExt,
     path::Path,
 };
 
@@ -15,6 +16,8 @@ use encoding_rs::{Encoding, UTF_8};
 
 /// The longest such file, in bytes: far more than any of them has, and little enough to be held.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// The permission bits of everybody but the owner.
+const MODE_OF_OTHERS: u32 = 0o077;
 /// The longest line that is piped in, in bytes: more than a password may have.
 #[cfg(feature = "cli")]
 const LINE_BYTES_MAX: u64 = 16 * 1024;
@@ -25,6 +28,17 @@ const LINE_BYTES_MAX: u64 = 16 * 1024;
 /// It cannot be read, is longer than 16 MiB, or is no text.
 pub fn read(path: &Path) -> io::Result<String> {
     text(File::open(path)?, FILE_BYTES_MAX)
+}
+
+/// Warns where others than its owner can read or change a file with secrets.
+pub fn warn_if_open(path: &Path) {
+    // Whether it can be read at all is found out by reading it.
+    let Ok(found) = std::fs::metadata(path) else { return };
+    let mode = found.permissions().mode() & 0o777;
+    if mode & MODE_OF_OTHERS != 0 {
+        let (file, mode) = (path.display(), format!("{mode:03o}"));
+        tracing::warn!(%file, %mode, "a file with secrets is open to others: run chmod go= on it");
+    }
 }
 
 /// The first line of what is piped in, such as a password, without its line end and otherwise as it stands.

@@ -47,6 +47,7 @@ fn secret(given: Option<&Secret>, file: Option<&Path>) -> Result<Option<SecretSt
     }
     let Some(file) = file else { return Ok(None) };
     let at_fault = |source| OpenShopError::Secret { file: file.to_owned(), source };
+    text_file::warn_if_open(file);
     let text = text_file::read(file).map_err(at_fault)?;
     if text.trim().is_empty() {
         return Err(at_fault(io::Error::from(io::ErrorKind::UnexpectedEof)));

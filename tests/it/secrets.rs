@@ -26,6 +26,33 @@ fn variables() -> [(&'static str, String); 5] {
     ]
 }
 
+#[test]
+fn a_file_with_secrets_that_is_open_to_others_is_warned_about() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    fs::write(at("key"), KEY).unwrap();
+    fs::write(at("webhook"), WEBHOOK_SECRETS[0]).unwrap();
+    let warned = |mode: u32| {
+        for name in ["key", "webhook"] {
+            fs::set_permissions(at(name), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let mut command = Command::new(env!("CARGO_BIN_EXE_souk"));
+        command.arg("compact").env("SOUK_DATA_DIR", at("data")).env("SOUK_PAYMENTS__PROVIDER", "stripe");
+        command
+            .env("SOUK_PAYMENTS__WEBHOOK_SECRETS_FILE", at("webhook"))
+            .env("SOUK_PAYMENTS__URL", "http://127.0.0.1:1");
+        command.env("SOUK_PAYMENTS__KEY_FILE", at("key"));
+        let Output { stderr, stdout, .. } = command.output().unwrap();
+        let said = format!("{}{}", String::from_utf8_lossy(&stderr), String::from_utf8_lossy(&stdout));
+        assert!(found_in("what was said", said.as_bytes()).is_empty(), "{said}");
+        said.lines().filter(|line| line.contains("is open to others: run chmod go=")).count()
+    };
+    assert_eq!(warned(0o644), 2, "the key and the webhook's secret");
+    assert_eq!(warned(0o600), 0);
+}
+
 fn found_in(what: &str, text: &[u8]) -> Vec<String> {
     let secrets = [KEY, WEBHOOK_SECRETS[0], WEBHOOK_SECRETS[1], "canary47"];
     let holds = |secret: &&str| text.windows(secret.len()).any(|window| window == secret.as_bytes());
