@@ -206,8 +206,8 @@ impl Api {
     }
 
     /// Captures all that is held.
-    pub(super) async fn capture(&self, id: &str, key: OperationKey) -> Result<Intent, ApiError> {
-        self.change(id, "capture", Some(key), &[]).await
+    pub(super) async fn capture(&self, id: &str, key: Option<OperationKey>) -> Result<Intent, ApiError> {
+        self.change(id, "capture", key, &[]).await
     }
 
     /// Cancels an intent.

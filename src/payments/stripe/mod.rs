@@ -242,7 +242,12 @@ impl Stripe {
         if !matches!(intent.stage(payment.amount.currency)?, Stage::Stands(PaymentState::Authorised { .. })) {
             return self.settle(intent, &payment, Unconfirmed::Leave).await;
         }
-        let captured = match self.api.capture(&intent.id, payment.key(Operation::Capture)).await {
+        let mut captured = self.api.capture(&intent.id, Some(payment.key(Operation::Capture))).await;
+        if let Err(ApiError::Stored(_)) = captured {
+            // Under its key this comes again. Without one it is done once as well: what is captured is not held.
+            captured = self.api.capture(&intent.id, None).await;
+        }
+        let captured = match captured {
             Ok(captured) => captured,
             // It was captured or cancelled meanwhile, or is not held any longer.
             Err(ApiError::Refused(..)) => self.api.intent(&intent.id).await?,

@@ -88,6 +88,17 @@ async fn a_held_payment_is_captured_once() {
     assert_eq!(stub.stripe().capture(known()).await.unwrap(), voided(), "a payment is not held for ever");
     let stub = Stub::new([ok(intent("requires_capture")), error(500, "api_error", "x", None)]).await;
     stub.stripe().capture(known()).await.unwrap_err();
+    // A failure that is stored under the key would come again for a day.
+    for (again, state) in [
+        (vec![ok(intent("succeeded"))], captured()),
+        (vec![unexpected(), ok(intent("succeeded"))], captured()),
+        (vec![unexpected(), ok(intent("canceled"))], voided()),
+    ] {
+        let stub = Stub::new([vec![ok(intent("requires_capture")), StubAnswer::Failed], again].concat()).await;
+        assert_eq!(stub.stripe().capture(known()).await.unwrap(), state);
+        stub.asked();
+        assert!(!stub.play.lock().seen[2].headers.contains_key("idempotency-key"));
+    }
 }
 
 #[tokio::test]
