@@ -164,6 +164,13 @@ impl Stand {
         }
     }
 
+    /// The hold of an order ends at the provider.
+    pub(crate) async fn release(&self, order: &str) {
+        let body = serde_json::json!({ "order": order });
+        let released = self.http.post(self.at_provider("/holds/release")).json(&body).send().await.unwrap();
+        assert_eq!(released.status(), 200, "nothing is held for {order}");
+    }
+
     /// The provider's ledger, from its own API.
     pub(crate) async fn ledger(&self) -> Vec<Line> {
         self.http.get(self.at_provider("/ledger")).send().await.unwrap().json().await.unwrap()

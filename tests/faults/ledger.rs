@@ -28,6 +28,11 @@ fn refunds(order: &Value) -> impl Iterator<Item = &Value> {
     order["refunds"].as_array().into_iter().flatten()
 }
 
+/// Whether money of an order has gone back, or was to.
+pub(crate) fn has_refunds(order: &Value) -> bool {
+    refunds(order).next().is_some()
+}
+
 /// Whether an order is over, or waits for its customer.
 pub(crate) fn has_ended(order: &Value) -> bool {
     let rests = matches!(status(order), "confirmed" | "cancelled" | "expired" | "rejected" | "awaiting_payment");

@@ -26,6 +26,7 @@ mod disk;
 mod disk_full;
 mod flips;
 mod gateway;
+mod holds;
 mod kill;
 mod ledger;
 mod mounts;

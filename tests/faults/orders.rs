@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use reqwest::Method;
 use serde_json::{Value, json};
 use souk::internals::verify::history::{Answer, Call, Outcome};
+use souk_gateway_sim::Fault;
 
 use crate::{
     gateway::{answer, read},
@@ -156,7 +157,9 @@ impl Shopper {
                 }
             }
             Plan::RefundAll => {
-                self.pay(planned, "tok_success").await;
+                // Where nothing else goes wrong, the refund comes back.
+                let is_healthy = KINDS[planned.kind].fault == Fault::None;
+                self.pay(planned, if is_healthy { "pm_card_refundFail" } else { "tok_success" }).await;
                 self.refund(planned, "all", json!({ "reason": "faulty" })).await;
             }
             Plan::RefundParts => {
@@ -195,6 +198,10 @@ impl Shopper {
             let order = read(&self.seller, &format!("/orders/{}", planned.order)).await;
             match order["status"].as_str() {
                 Some("confirmed") => return true,
+                Some("authorised") => {
+                    let path = format!("/orders/{}/capture", planned.order);
+                    answer(&self.seller, Method::POST, &path, Value::Null, None).await;
+                }
                 Some("payment_pending" | "paid") => tokio::time::sleep(PAUSE).await,
                 _ => return false,
             }

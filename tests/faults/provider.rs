@@ -1,10 +1,10 @@
 //! The payment provider fails in every way, while it and the shop are killed: nobody pays twice, and every order ends.
 //!
 //! The shop and `souk gateway-sim` run in processes of their own. Customers place orders; then each order gets its
-//! fault by rules of the provider's script, for its charge, its refunds and its void; then they pay, cancel while the
-//! payment is unknown or after it, and the seller refunds, whole orders and parts. Meanwhile the shop is killed, and
-//! now and then the provider. Some faults never end by themselves: their orders must stay pending or raise an issue,
-//! and end when the rules are removed.
+//! fault by rules of the provider's script, for its charge, its capture, its refunds and its void; then they pay, cancel
+//! while the payment is unknown or after it, and the seller captures what is only held, and refunds, whole orders and
+//! parts, of which some fail later. Meanwhile the shop is killed, and now and then the provider. Some faults never end
+//! by themselves: their orders must stay pending or raise an issue, and end when the rules are removed.
 //!
 //! At the end the provider's own ledger, the orders and the stock must agree to the cent and the unit (`ledger`), and
 //! the crate's checker must find nothing, on the running shop and in the directory after the last kill.
@@ -12,6 +12,7 @@
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
+use reqwest::Method;
 use secrecy::SecretString;
 use serde_json::Value;
 use souk::internals::verify::{self, Access, Invariant, Login, Source, Subject};
@@ -20,7 +21,7 @@ use tokio::task::JoinHandle;
 
 use crate::{
     Figure, Length, Outcome,
-    gateway::{Kills, Stand, list, read},
+    gateway::{Kills, Stand, answer, list, read},
     ledger::{self, Orders},
     orders::{PRODUCTS, Plan, PlannedOrder, Shopper},
     recorded::{PASSWORD, Person},
@@ -44,6 +45,8 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// How long it may take until a wrong amount raises an issue while the breaker opens now and then.
 const LISTED_MAX: Duration = Duration::from_secs(45);
 const PAUSE: Duration = Duration::from_millis(100);
+/// Whether money is only held at first. Each start of the shop has another value: what is paid keeps its own.
+const CAPTURE_LATER: &str = "SOUK_PAYMENTS__CAPTURE_LATER";
 /// How long a stored failure stays stored, in milliseconds: in place of Stripe's day, after a few repetitions.
 const FORGET_MS: u64 = 3_000;
 /// Kills per batch at most: a shop that only starts sells nothing.
@@ -101,6 +104,9 @@ struct Sum {
     kinds: [Totals; KINDS.len()],
     kills: Kills,
     double_captures: usize,
+    /// Payments that were held first, and refunds that failed after they had succeeded.
+    held: usize,
+    came_back: usize,
     violations: Vec<String>,
 }
 
@@ -160,7 +166,9 @@ impl Sum {
         all.sort_unstable();
         let (p50, max) = (share(&all, 50), share(&all, 100));
         let kills = format!("{} kills of the shop, {} of the provider", self.kills.shop, self.kills.provider);
-        let money = format!("double captures {}, without end {without_end}", self.double_captures);
+        let Self { held, came_back, double_captures, .. } = &self;
+        let kinds = format!("{held} held first, {came_back} refunds came back");
+        let money = format!("{kinds}, double captures {double_captures}, without end {without_end}");
         let figure = format!("{orders} orders / {kills} / {money} / resolved p50 {p50:.2?}, max {max:.2?}");
         Figure { figure, violations: self.violations }
     }
@@ -173,6 +181,7 @@ struct Campaign {
     admin: Person,
     shoppers: Vec<Shopper>,
     orders: Orders,
+    captures_later: bool,
 }
 
 impl Campaign {
@@ -180,6 +189,7 @@ impl Campaign {
         let stand = Stand::start(&[
             ("SOUK_PAYMENT_DEADLINE_MS", DEADLINE_MS),
             ("SOUK_LIMITS__PAYMENT_WAIT_MS_MAX", "1000"),
+            (CAPTURE_LATER, "true"),
             // So that refunds of parts have something to round.
             ("SOUK_TAX_BASIS_POINTS", "1850"),
             ("SOUK_SHIPPING_FLAT_MINOR", "4999"),
@@ -197,7 +207,7 @@ impl Campaign {
             let person = stand.world.enter(&name, &format!("{name}@example.org")).await;
             shoppers.push(Shopper { person, seller: seller.clone(), random: random.fork() });
         }
-        Self { stand, seller, admin, shoppers, orders: Orders::new() }
+        Self { stand, seller, admin, shoppers, orders: Orders::new(), captures_later: true }
     }
 
     async fn batch(&mut self, each: u64, number: u64, random: &mut fastrand::Rng, sum: &mut Sum) {
@@ -259,7 +269,7 @@ impl Campaign {
         self.stand.plan(&[]).await;
         if number.is_multiple_of(2) {
             // In the other batches the orders end without the help of a restart.
-            self.stand.kill_shop(Duration::ZERO).await;
+            self.kill_shop(Duration::ZERO).await;
         }
         self.end(&orders, sum).await;
     }
@@ -281,9 +291,16 @@ impl Campaign {
                 self.record_used_rules(met).await;
                 self.stand.kill_provider(dead).await;
             } else {
-                self.stand.kill_shop(dead).await;
+                self.kill_shop(dead).await;
             }
         }
+    }
+
+    /// The shop that comes back takes money at another moment than before.
+    async fn kill_shop(&mut self, dead: Duration) {
+        self.captures_later = !self.captures_later;
+        self.stand.set(CAPTURE_LATER, if self.captures_later { "true" } else { "false" });
+        self.stand.kill_shop(dead).await;
     }
 
     /// Records which rules are used up.
@@ -352,6 +369,10 @@ impl Campaign {
             let mut still = Vec::new();
             for planned in left {
                 let order = read(&self.admin, &format!("/orders/{}", planned.order)).await;
+                if ledger::status(&order) == "authorised" {
+                    let path = format!("/orders/{}/capture", planned.order);
+                    answer(&self.seller, Method::POST, &path, Value::Null, None).await;
+                }
                 if !ledger::has_ended(&order) {
                     still.push(planned);
                 }
@@ -387,8 +408,10 @@ impl Campaign {
     async fn settle(&mut self, patience: Duration) -> Vec<String> {
         let began = Instant::now();
         loop {
+            // A refund may come back long after it was made.
+            let may_change = |order: &Value| !ledger::is_final(order) || ledger::has_refunds(order);
             let open: Vec<String> =
-                self.orders.iter().filter(|(_, order)| !ledger::is_final(order)).map(|(id, _)| id.clone()).collect();
+                self.orders.iter().filter(|(_, order)| may_change(order)).map(|(id, _)| id.clone()).collect();
             for id in open {
                 let order = read(&self.admin, &format!("/orders/{id}")).await;
                 self.orders.insert(id, order);
@@ -407,7 +430,10 @@ impl Campaign {
 
     /// The crate's checker reads the running shop, and the directory after a last kill.
     async fn close(mut self, sum: &mut Sum) {
-        sum.double_captures += ledger::double_captures(&self.stand.ledger().await);
+        let ledger = self.stand.ledger().await;
+        sum.double_captures += ledger::double_captures(&ledger);
+        sum.held += ledger.iter().filter(|line| line.effect == Effect::Held).count();
+        sum.came_back += ledger.iter().filter(|line| line.effect == Effect::RefundFailed).count();
         let login = Login::Password { email: "admin@demo.example".into(), password: SecretString::from(PASSWORD) };
         let running = Source::Running(Access { url: self.stand.url(), login, patience: sum.patience() });
         use Invariant::{I1, I2, I3, I4, I5, I6, I7};
@@ -450,6 +476,7 @@ fn rules(planned: &PlannedOrder, random: &mut fastrand::Rng) -> Vec<Rule> {
         // forgotten.
         Fault::FailsStored => {
             let operation = match planned.plan {
+                Plan::Keep if random.bool() => Operation::Capture,
                 Plan::Keep | Plan::Decline => Operation::Create,
                 Plan::CancelPending | Plan::CancelUnpaid => Operation::Charge,
                 Plan::CancelPaid | Plan::RefundAll | Plan::RefundParts => Operation::Refund,
@@ -458,7 +485,8 @@ fn rules(planned: &PlannedOrder, random: &mut fastrand::Rng) -> Vec<Rule> {
             once(&[operation, Operation::Void]).into_iter().map(|rule| Rule { forget_ms, ..rule }).collect()
         }
         _ => {
-            let mut rules = once(&[Operation::Create, Operation::LookUp, Operation::Refund, Operation::Void]);
+            let mut rules =
+                once(&[Operation::Create, Operation::LookUp, Operation::Capture, Operation::Refund, Operation::Void]);
             rules.push(rule(Operation::Charge, Some(random.u64(1..=2))));
             rules
         }

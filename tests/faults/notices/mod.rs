@@ -23,6 +23,7 @@ use self::sent::Sender;
 use crate::{
     Figure, Length, Outcome,
     gateway::{Stand, answer, read},
+    holds,
     ledger::{self, Orders},
     orders::{PRODUCTS, Shopper},
     recorded::{PASSWORD, Person},
@@ -112,6 +113,7 @@ pub(crate) async fn run(length: Length) -> Outcome {
             done += each;
         }
         floor.rotate(&mut sum).await;
+        sum.violations.extend(holds::play(&mut floor.stand, &mut floor.shoppers[0], &mut floor.orders).await);
         floor.close(&mut sum).await;
         println!("  {done} orders of each kind, {} notices acknowledged", sum.acknowledged);
     }
