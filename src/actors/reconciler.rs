@@ -1,7 +1,9 @@
 //! The reconciler: holds the provider's books against the orders, both ways, every few minutes for what is recent and
 //! once a day for the last month. It starts by itself.
 //!
-//! It decides nothing. What cannot be read or asked about is logged and counted as a difference, and the pass goes on. Where the two differ, the order hears that there is news, and the checkout asks the provider;
+//! What cannot be read or asked about is logged and counted as a difference, and the pass goes on.
+//!
+//! It decides nothing. Where the two differ, the order hears that there is news, and the checkout asks the provider;
 //! what cannot be explained that way goes to an operator. Captured without an order, an order without its capture, and
 //! amounts that differ are all found: what the provider lists is looked up among the orders, and what orders say was
 //! captured among what the provider listed.

@@ -145,7 +145,7 @@ pub struct Booked {
     pub reference: String,
     /// How far it has come.
     pub state: PaymentState,
-    /// How much of what was captured has gone back, in minor units of its currency. The end of a hold gives nothing back.
+    /// How much of what was captured has gone back, in minor units. The end of a hold gives nothing back.
     pub refunded_minor: u64,
 }
 

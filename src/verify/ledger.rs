@@ -1,7 +1,9 @@
 //! The provider's side of the money: its ledger, by order.
 //!
-//! The built-in provider writes amounts as the shop does, `souk gateway-sim` as Stripe does, which counts some currencies
-//! otherwise. Depends on `domain`, on `payments` for that and for the checksums of the built-in provider, and on
+//! The built-in provider writes amounts as the shop does, `souk gateway-sim` as Stripe does, which counts some
+//! currencies otherwise.
+//!
+//! Depends on `domain`, on `payments` for that and for the checksums of the built-in provider, and on
 //! `report`.
 
 use std::{collections::BTreeMap, fs, path::Path};
@@ -17,8 +19,8 @@ use crate::{
     payments::{fake_provider::is_whole, stripe},
 };
 
-/// How Stripe's names of payments begin, which the lines of `souk gateway-sim` have and those of the built-in provider do
-/// not.
+/// How Stripe's names of payments begin, which the lines of `souk gateway-sim` have and those of the built-in provider
+/// do not.
 const STRIPES: &str = "pi_";
 
 /// What a line says about money. The built-in provider and `souk gateway-sim` both write more.

@@ -1,4 +1,4 @@
-//! Money that is only held, and refunds that come back: their notices come often and late, and each has its effect once.
+//! Money that is only held, and refunds that come back: their notices come often and late, each with one effect.
 
 use std::time::{Duration, Instant};
 

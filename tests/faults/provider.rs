@@ -1,8 +1,9 @@
 //! The payment provider fails in every way, while it and the shop are killed: nobody pays twice, and every order ends.
 //!
 //! The shop and `souk gateway-sim` run in processes of their own. Customers place orders; then each order gets its
-//! fault by rules of the provider's script, for its charge, its capture, its refunds and its void; then they pay, cancel
-//! while the payment is unknown or after it, and the seller captures what is only held, and refunds, whole orders and
+//! fault by rules of the provider's script, for its charge, its capture, its refunds and its void; then they pay,
+//! cancel while the payment is unknown or after it, and the seller captures what is only held, and refunds,
+//! whole orders and
 //! parts, of which some fail later. Meanwhile the shop is killed, and now and then the provider. Some faults never end
 //! by themselves: their orders must stay pending or raise an issue, and end when the rules are removed.
 //!

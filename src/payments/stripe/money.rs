@@ -45,7 +45,7 @@ const LEAST: [(&str, u64); 31] = [
     ("USD", 50),
     ("ZAR", 50),
 ];
-/// The maximum amount of a card payment, in Stripe's units: twelve digits. American Express has nine, and accounts, cards
+/// The maximum amount of a card payment, in Stripe's units: twelve digits. American Express has nine; accounts, cards
 /// and currencies may have a lower maximum, which only the answer shows. (The eight digits of Stripe's reference of
 /// PaymentIntents are, by its page on currencies, those of payments without a card.)
 const GREATEST: u64 = 999_999_999_999;

@@ -29,8 +29,8 @@ pub(crate) type At = State<Arc<Provider>>;
 pub(crate) type Pairs = Vec<(String, String)>;
 
 const INTENTS: &str = "/v1/payment_intents";
-/// For how long a search does not find a new payment, in milliseconds. At Stripe that is up to a minute, in outages up to
-/// an hour.
+/// For how long a search does not find a new payment, in milliseconds. At Stripe that is up to a minute, in outages up
+/// to an hour.
 const SEARCH_LAG_MS: u64 = 60_000;
 
 /// What the script needs to know about a request for a payment.

@@ -19,8 +19,8 @@
 //!
 //! As at Stripe, methods may also begin with `pm_card_visa_`. Depends on nothing of its crate.
 
-/// How long `tok_slow`, `tok_processing`, and a refund that is pending or will fail take, in milliseconds: longer than a
-/// shopper should wait.
+/// How long `tok_slow`, `tok_processing`, and a refund that is pending or will fail take, in milliseconds: longer than
+/// a shopper should wait.
 pub(crate) const SLOW_MS: u64 = 2_000;
 
 /// Why a refund fails whose payment method says so.
