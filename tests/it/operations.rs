@@ -118,7 +118,7 @@ async fn alarms_follow_from_the_limits() {
     let (journal, config) = (JournalLimits::default(), Config::default());
     let thousands = |number: u64| format!("{},{:03}", number / 1_000, number % 1_000);
     for (metric, threshold) in [
-        ("`disk_free_bytes` is below", format!("{} GiB", 2 * journal.disk_free_bytes_min >> 30)),
+        ("`disk_free_bytes` is below", format!("{} GiB", (2 * journal.disk_free_bytes_min) >> 30)),
         ("| `disk_free_bytes` is below", format!("{} GiB", config.retention.log_bytes >> 30)),
         ("`journal_queue_records` is above", thousands(journal.queue_records_max as u64 / 2)),
         ("`journal_tail_bytes` is above", format!("{} MiB", (journal.memtable_bytes_max >> 20) * 3 / 4)),

@@ -11,7 +11,7 @@ use std::{
 };
 
 /// The variable that names the file to which each skip is appended as a line.
-const FILE_VARIABLE: &str = "SOUK_SKIPPED_FILE";
+const FILE_VARIABLE: &str = "SKIPPED_FILE";
 
 /// Reports that `what` is not tested, and why.
 ///
@@ -28,14 +28,14 @@ pub(crate) fn skip(what: &str, why: &str) {
     }
 }
 
-/// A file of the test data: in the directory that `SOUK_TEST_DATA` names, or in `../shared/data` beside the repository.
+/// A file of the test data: in the directory that `TEST_DATA_DIR` names, or in `../shared/data` beside the repository.
 /// Its absence is a skip.
 pub(crate) fn data_file(name: &str) -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
-    let file = env::var_os("SOUK_TEST_DATA").map_or(beside, PathBuf::from).join(name);
+    let file = env::var_os("TEST_DATA_DIR").map_or(beside, PathBuf::from).join(name);
     if file.exists() {
         return Some(file);
     }
-    skip(name, &format!("there is no {}; SOUK_TEST_DATA names the directory", file.display()));
+    skip(name, &format!("there is no {}; TEST_DATA_DIR names the directory", file.display()));
     None
 }

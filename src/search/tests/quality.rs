@@ -1,5 +1,5 @@
 //! How good and how fast search is on the judged queries of two real catalogues, where the data is: in the directory
-//! that `SOUK_TEST_DATA` names, or in `../shared/data`.
+//! that `TEST_DATA_DIR` names, or in `../shared/data`.
 //!
 //! The figures to beat are those of a plain BM25 on the same data (its README). Speed is only printed: it belongs to
 //! the machine and to the build.

@@ -65,7 +65,7 @@ impl Damage {
                 file.write_all(b"nobody has written this\n").unwrap();
             }
             Self::Litter => litter(&path),
-            Self::Unreadable => fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap(),
+            Self::Unreadable => fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap(),
             Self::Remove => remove(&path),
             Self::Foreign => replace(&path, &sources.other.join(locate(sources.other, name))),
             Self::ForeignBatches => {

@@ -198,7 +198,7 @@ mod tests {
             ("127.0.0.1:8080", "http://127.0.0.1:8080"),
             ("localhost:8080", "must begin with http://"),
             ("ftp://127.0.0.1", "must begin with http://"),
-            ("https://127.0.0.1", "no TLS"),
+            ("https://127.0.0.1", "does not support TLS"),
             ("http://127.0.0.1/?a=b", "no query"),
             ("http://", "it is not a URL"),
         ] {
