@@ -1,11 +1,14 @@
 //! Translates HTTP answers into outcomes of a history, for every client that writes one.
 //!
-//! Depends on `history` and `domain`.
+//! Depends on `history`, `placings` and `domain`.
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::history::{Answer, Call, Cart, Cause, Line, Order, Outcome, Payment, Refusal, Stock};
+use super::{
+    history::{Answer, Call, Cart, Cause, Line, Order, Outcome, Payment, Refusal, Stock},
+    placings::status_of,
+};
 use crate::domain::{money::Money, order::Status};
 
 #[derive(Deserialize)]
@@ -103,8 +106,34 @@ fn answer(call: &Call, body: &Value) -> serde_json::Result<Answer> {
         }
         Call::Pay { .. } => {
             let PaymentBody { status, order_id, order_status, payment } = PaymentBody::deserialize(body)?;
-            let captured = status == "success";
+            // A hold is a success, too, and may end without a capture.
+            let captured = status == "success" && status_of(&order_status).is_some_and(Status::is_paid);
             Answer::Payment(Payment { order: order_id, state: order_status, attempt: payment.attempt, captured })
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_hold_is_no_capture() {
+        let call = Call::Pay { customer: "c".into(), order: "o".into(), key: None, method: "m".into() };
+        for (status, order_status, captured) in [
+            ("success", "authorised", false),
+            ("success", "cancelling", false),
+            ("success", "confirmed", true),
+            ("pending", "payment_pending", false),
+        ] {
+            let body = json!({
+                "status": status, "order_id": "o", "order_status": order_status, "payment": {"attempt": 1},
+            });
+            let answered = outcome(&call, 200, &body).unwrap();
+            let payment = Payment { order: "o".into(), state: order_status.into(), attempt: 1, captured };
+            assert_eq!(answered, Outcome::Ok(Answer::Payment(payment)));
+        }
+    }
 }

@@ -92,7 +92,7 @@ pub struct Payment {
     /// The order's state.
     pub state: String,
     pub attempt: u32,
-    /// Whether the money is captured; otherwise the payment is pending.
+    /// Whether the money is captured; otherwise the payment is pending, or a hold.
     pub captured: bool,
 }
 

@@ -119,7 +119,9 @@ pub(crate) fn payment(body: &Value) -> Option<history::Answer> {
         order: text(&body["order_id"])?,
         state: text(&body["order_status"])?,
         attempt: u32::try_from(body["payment"]["attempt"].as_u64()?).ok()?,
-        captured: body["status"] == "success",
+        // A hold is a success, too, and may end without a capture.
+        captured: body["status"] == "success"
+            && ["paid", "confirmed", "packed", "shipped", "delivered"].iter().any(|paid| body["order_status"] == *paid),
     }))
 }
 
