@@ -194,10 +194,16 @@ async fn no_read_model_is_pinned_further_than_the_snapshots_that_it_relied_on() 
     }
     journal.checkpoint().await.unwrap();
     let (copying, ends) = (Arc::new(Mutex::new(())), Arc::new(AtomicBool::new(false)));
+    let met = Arc::new(AtomicBool::new(false));
     let follower = std::thread::spawn({
         let (journal, copying, ends) = (journal.clone(), Arc::clone(&copying), Arc::clone(&ends));
+        let met = Arc::clone(&met);
         move || {
             for step in 1..=STEPS {
+                // It must not be done before a checkpoint meets it at work.
+                while step == STEPS / 2 && !met.load(Ordering::SeqCst) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
                 let _copying = copying.lock();
                 journal.offer_snapshot(&name(step), snapshot_of(1));
                 journal.read_models().commit("list", Position(step), Vec::new()).unwrap();
@@ -215,6 +221,9 @@ async fn no_read_model_is_pinned_further_than_the_snapshots_that_it_relied_on() 
         let position = life.read_models.position("list").0;
         for step in 1..=position {
             assert!(life.state.head(&name(step)).unwrap().is_some(), "pinned at {position}, without snapshot {step}");
+        }
+        if (1..STEPS).contains(&position) {
+            met.store(true, Ordering::SeqCst);
         }
         pinned.push(position);
     }
