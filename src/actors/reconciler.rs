@@ -392,7 +392,7 @@ impl Parts {
         let found = in_time(self.gateway.look_up(look_up.payment.clone())).await?.and_then(|booked| booked.of);
         let mut taken_by = None;
         if let Some((order, attempt)) = found {
-            let command = look_up.subject.command(About::Attempt(attempt), Some(unmatched_notices::short(id)));
+            let command = look_up.subject.command(About::Attempt(attempt), Some(unmatched_notices::id_in_order(id)));
             match self.orders.ask(&order, command).await {
                 Ok(_) => taken_by = Some(order),
                 Err(AskError::Rejected(_)) => {}

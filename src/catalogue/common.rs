@@ -1,4 +1,4 @@
-//! The fields that a row and a variant share, taken out of an object with their types checked.
+//! The fields that a row and a variant share, read from an object with their types checked.
 //!
 //! Depends on `domain` and its neighbours `error`, `fields` and `value`.
 
@@ -15,14 +15,14 @@ use crate::{
     },
 };
 
-/// The largest stock of a row, in pieces: what every JSON reader can hold exactly (2^53 − 1, RFC 8259 section 6). What
-/// an inventory accepts may be less.
+/// The largest stock of a row, in pieces: the largest integer that every JSON reader represents exactly (2^53 − 1, RFC
+/// 8259 section 6). An inventory may accept less.
 pub(super) const STOCK_PIECES_MAX: u64 = (1 << 53) - 1;
 
-/// What stands between the levels of a category written as one text.
+/// The separator between the levels of a category that is written as one text.
 pub(super) const CATEGORY_SEPARATOR: &str = ">";
 
-/// What stands between the items of a list that becomes one attribute.
+/// The separator between the items of a list that becomes one attribute.
 const LIST_SEPARATOR: &str = ", ";
 
 /// Hundredths of a star in one star.
@@ -31,13 +31,13 @@ const HUNDREDTHS: f64 = 100.0;
 /// The most stars of a rating.
 const STARS_MAX: f64 = 5.0;
 
-/// What a row and a variant may both contain. A variant inherits from its parent what it leaves out.
+/// The fields that both a row and a variant may have. A variant inherits those that it leaves out from its parent.
 pub(super) struct CommonFields {
     pub(super) description: Option<String>,
     pub(super) brand: Option<String>,
     pub(super) category: Option<Vec<String>>,
     pub(super) pictures: Option<Vec<Picture>>,
-    /// The inner `None` is an explicit null: no small picture, although there are pictures.
+    /// The inner `None` is an explicit null: no thumbnail, although there are pictures.
     pub(super) thumbnail: Option<Option<Picture>>,
     pub(super) attributes: Vec<(String, String)>,
     pub(super) imported_rating: Option<ImportedRating>,
@@ -81,18 +81,18 @@ impl CommonFields {
     }
 }
 
-/// Makes `newer` part of `attributes`; what they say about the same name goes.
+/// Adds `newer` to `attributes`; it replaces those with the same names.
 pub(super) fn overlay(attributes: &mut Vec<(String, String)>, newer: Vec<(String, String)>) {
     attributes.retain(|(name, _)| newer.iter().all(|(newer_name, _)| newer_name != name));
     attributes.extend(newer);
 }
 
-/// An id out of a field of that name.
+/// Reads an id from a field of this name.
 pub(super) fn product_id(field: &'static str, id: &str) -> Result<ProductId, RowError> {
     id.parse().map_err(|reason| RowError::Id { field, id: id.into(), reason })
 }
 
-/// The amount of the price.
+/// The amount of the price, in minor units.
 pub(super) fn price_minor(fields: &mut Fields) -> Result<Option<u64>, RowError> {
     fields.whole("price_minor", Money::AMOUNT_MAX)
 }
@@ -103,7 +103,7 @@ pub(super) fn currency(fields: &mut Fields) -> Result<Option<Currency>, RowError
     code.parse().map(Some).map_err(|_| RowError::UnknownCurrency { code })
 }
 
-/// The price, both parts of it or none.
+/// The price: amount and currency, or neither.
 pub(super) fn price(fields: &mut Fields) -> Result<Option<Money>, RowError> {
     match (price_minor(fields)?, currency(fields)?) {
         (Some(minor), Some(currency)) => Ok(Some(Money::new(minor, currency)?)),
@@ -118,7 +118,7 @@ pub(super) fn stock(fields: &mut Fields) -> Result<Option<u64>, RowError> {
     fields.whole("stock", STOCK_PIECES_MAX)
 }
 
-/// The description with the bullets below it, a line each.
+/// The description, followed by the bullets, one per line.
 fn description(fields: &mut Fields) -> Result<Option<String>, RowError> {
     let description = fields.any_text("description")?;
     let bullets = fields.texts("bullets")?.unwrap_or_default();
@@ -139,7 +139,7 @@ fn category(fields: &mut Fields) -> Result<Option<Vec<String>>, RowError> {
     }
 }
 
-/// The pictures, `image_url` before the others; `image_alt` is the alternative text of the first.
+/// The pictures, `image_url` before the others; `image_alt` is the alternative text of the first picture.
 fn pictures(fields: &mut Fields) -> Result<Option<Vec<Picture>>, RowError> {
     let first = fields.text("image_url")?.map(Picture::at);
     let alt = fields.text("image_alt")?;
@@ -171,10 +171,10 @@ fn pictures(fields: &mut Fields) -> Result<Option<Vec<Picture>>, RowError> {
     Ok(pictures)
 }
 
-/// What a list of pictures is made of.
+/// The expected form of a list of pictures, for errors.
 const PICTURES: &str = "a list of addresses, or of objects of url and alt";
 
-/// A picture: its address, or an object of `url` and `alt`. A blank one is none.
+/// A picture: its URL, or an object of `url` and `alt`. A blank one counts as no picture.
 fn picture(field: &str, item: Value) -> Result<Option<Picture>, RowError> {
     let picture = match item {
         Value::Text(url) => Picture::at(url),
@@ -188,7 +188,7 @@ fn picture(field: &str, item: Value) -> Result<Option<Picture>, RowError> {
     Ok(Some(picture).filter(|picture| !picture.url().trim().is_empty()))
 }
 
-/// A picture as a row says it: an object only where there is an alternative text.
+/// A picture as the value of a field: an object only if there is an alternative text.
 pub(super) fn picture_value(picture: &Picture) -> Value {
     match &picture.alt {
         None => Value::text(picture.url()),
@@ -196,8 +196,8 @@ pub(super) fn picture_value(picture: &Picture) -> Value {
     }
 }
 
-/// The small picture of a row that states none. An address that is too long is left to be refused as a picture, where
-/// the reason names a field that the row has.
+/// The thumbnail of a row that has none of its own. A URL that is too long stays among the pictures, whose error then
+/// names a field that the row has.
 fn first_picture(pictures: &[Picture]) -> Option<Picture> {
     pictures.first().filter(|first| first.url().len() <= TEXT_BYTES_MAX).cloned()
 }
@@ -211,7 +211,7 @@ fn thumbnail(fields: &mut Fields) -> Result<Option<Option<Picture>>, RowError> {
     }
 }
 
-/// The attributes, and around them the fields that are attributes by another name.
+/// The attributes, together with the fields that are stored as attributes.
 fn attributes(fields: &mut Fields) -> Result<Vec<(String, String)>, RowError> {
     let given = fields.pairs("attributes")?.unwrap_or_default();
     // Shoppers choose by colour and size, so these come first.
@@ -226,16 +226,16 @@ fn attributes(fields: &mut Fields) -> Result<Vec<(String, String)>, RowError> {
     for name in ["ean", "collections"] {
         attributes.extend(unless_given(&given, name, joined(fields.texts(name)?.unwrap_or_default()))?);
     }
-    // That a product is no book says nothing about it.
+    // Only `true` is worth an attribute.
     if fields.flag("is_book")? == Some(true) {
         attributes.extend(unless_given(&given, "is_book", vec![true.to_string()])?);
     }
-    // Where a row comes from is no news to shoppers. It is a text all the same, or the row is not what it seems.
+    // The source of a row is of no use to shoppers. It must be a text all the same: otherwise the row is malformed.
     fields.text("source")?;
     Ok(attributes)
 }
 
-/// The values under their name, or nothing where the attributes say the same already.
+/// The values under their name, unless the attributes have the same name and values already.
 fn unless_given(
     given: &[(String, String)],
     name: &str,
@@ -249,7 +249,7 @@ fn unless_given(
     if same { Ok(Vec::new()) } else { Err(RowError::Twice { field: name.into() }) }
 }
 
-/// The items as one text; as several where one would be too long for an attribute.
+/// Joins the items into one text, or into several if one would be too long for an attribute.
 pub(super) fn joined(items: Vec<String>) -> Vec<String> {
     let mut texts: Vec<String> = Vec::new();
     for item in items.into_iter().filter(|item| !item.trim().is_empty()) {
@@ -264,7 +264,7 @@ pub(super) fn joined(items: Vec<String>) -> Vec<String> {
     texts
 }
 
-/// The rating, where the row says of how many it is the average.
+/// The rating, if the row says how many ratings it is the average of.
 fn imported_rating(fields: &mut Fields) -> Result<Option<ImportedRating>, RowError> {
     let stars = fields.number("rating")?;
     let count = fields.whole("rating_count", u64::from(u32::MAX))?;
@@ -282,7 +282,7 @@ fn hundredths(stars: f64) -> u16 {
     (stars * HUNDREDTHS).round() as u16
 }
 
-/// The rating as a row tells it.
+/// The rating in stars, as a row has it.
 pub(super) fn stars(rating: ImportedRating) -> f64 {
     f64::from(rating.average_hundredths) / HUNDREDTHS
 }

@@ -1,7 +1,7 @@
-//! Reads catalogue files, JSON Lines, CSV or feeds in XML, of any size and from any source, a row at a time.
+//! Reads catalogue files: JSON Lines, CSV or XML feeds of any size and from any source, one row at a time.
 //!
-//! A row that is refused is an item like any other, with its line and its reason; the rows after it are read all the
-//! same. Only a source that fails and a CSV header that cannot be understood end the reading.
+//! A refused row is an item like any other, with its line and its reason, and the rows after it are read. Only a source
+//! that fails and a CSV header that cannot be understood end the reading.
 //!
 //! Depends on `csv`, `encoding_rs_io` and its neighbours.
 
@@ -33,25 +33,25 @@ use crate::{
     domain::money::Currency,
 };
 
-/// How many bytes are asked of a file at a time: few enough to be nothing, enough to make system calls rare.
+/// How many bytes are read from a file at a time: little memory, and few system calls.
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// What may separate the cells of a file, most common first.
+/// The possible delimiters, most common first.
 const DELIMITERS: [u8; 4] = *b",;\t|";
 
-/// The forms of a catalogue file.
+/// The format of a catalogue file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// A JSON object a line.
+    /// One JSON object per line.
     JsonLines,
-    /// Separated values (RFC 4180) below a header; the header tells the delimiter.
+    /// Delimited values (RFC 4180) below a header, from which the delimiter is detected.
     Csv,
     /// A feed of Google Merchant.
     Xml,
 }
 
 impl Format {
-    /// The form that the end of a file's name promises: `.jsonl`, `.ndjson` and `.json`, or `.csv`, `.tsv` and `.tab`.
+    /// The format by the extension of a file's name: `.jsonl`, `.ndjson` and `.json`, or `.csv`, `.tsv` and `.tab`.
     #[must_use]
     pub fn of_path(path: &Path) -> Option<Self> {
         match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
@@ -61,7 +61,7 @@ impl Format {
         }
     }
 
-    /// The form of a file that begins with these bytes: JSON Lines where the first that is not blank opens a JSON
+    /// The format of a file that begins with these bytes: JSON Lines if the first byte that is not blank begins a JSON
     /// value.
     #[must_use]
     pub fn of_beginning(bytes: &[u8]) -> Self {
@@ -71,26 +71,26 @@ impl Format {
         }
         match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
             Some(b'{' | b'[') | None => Self::JsonLines,
-            // No name of a column begins with it.
+            // No column name begins with it.
             Some(b'<') => Self::Xml,
             Some(_) => Self::Csv,
         }
     }
 }
 
-/// What the user says of a file that it may not say itself.
+/// What the user states about a file, in case the file does not.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options<'a> {
     /// The name of its encoding.
     pub encoding: Option<&'a str>,
-    /// Whose columns it has.
+    /// The program whose columns it has.
     pub layout: Layout,
-    /// The currency of its prices, where another program wrote the file and did not state it.
+    /// The currency of its prices, if another program wrote the file without stating it.
     pub currency: Option<Currency>,
 }
 
-/// Reads a catalogue file: an iterator of the line where a row begins, from 1, and what the row says, or the reason why
-/// it is refused.
+/// Reads a catalogue file: an iterator over the line on which a row begins, from 1, and the content of the row or the
+/// reason why it is refused.
 ///
 /// In a CSV file an unreadable row of a variant is reported before the product above it, which is complete only then.
 #[derive(Debug)]
@@ -111,7 +111,7 @@ pub struct Reader<R> {
     lacks_currency: bool,
 }
 
-/// The line where a row begins, and what it says.
+/// The line on which a row begins, and its content.
 type Item = (u64, Result<Row, RowError>);
 
 #[derive(Debug)]
@@ -139,10 +139,10 @@ enum Table {
 pub type Decoded = BufReader<Box<dyn Read + Send>>;
 
 impl Reader<Decoded> {
-    /// Opens a file; its form is told by its name, or else by its first byte.
+    /// Opens a file. Its format is detected from its name, or else from its first byte.
     ///
     /// # Errors
-    /// What the file system says.
+    /// The file system's error.
     pub fn open(path: &Path, Options { encoding, layout, currency }: Options<'_>) -> io::Result<Self> {
         let mut file = spooled(File::open(path)?)?;
         let mut beginning = [0; 64];
@@ -175,7 +175,7 @@ impl Reader<Decoded> {
     }
 }
 
-/// The file, or a copy of a pipe, which cannot be read twice.
+/// The file, or a copy of a pipe, because a pipe cannot be read twice.
 fn spooled(mut file: File) -> io::Result<File> {
     if file.metadata()?.is_file() {
         return Ok(file);
@@ -187,7 +187,7 @@ fn spooled(mut file: File) -> io::Result<File> {
 }
 
 impl<R: BufRead> Reader<R> {
-    /// Reads `input`, which is UTF-8, as a file of this form.
+    /// Reads `input`, which is UTF-8, in this format.
     pub fn new(input: R, format: Format) -> Self {
         Self::of(match format {
             Format::JsonLines => Source::JsonLines { lines: Lines::new(input), buffer: Vec::new() },
@@ -213,16 +213,16 @@ impl<R: BufRead> Reader<R> {
         }
     }
 
-    /// Reads `input`, which is UTF-8, as a file of the form that its first byte suggests.
+    /// Reads `input`, which is UTF-8, in the format that its first byte suggests.
     ///
     /// # Errors
-    /// What the source says when it is first read.
+    /// The error of the first read.
     pub fn sniffing(mut input: R) -> io::Result<Self> {
         let format = Format::of_beginning(input.fill_buf()?);
         Ok(Self::new(input, format))
     }
 
-    /// How many bytes of the input have been used up: beside its length, how far the reading has come.
+    /// How many bytes of the input have been consumed; compared with its length, the progress.
     #[must_use]
     pub fn bytes_read(&self) -> u64 {
         match &self.source {
@@ -246,7 +246,7 @@ impl<R: BufRead> Reader<R> {
         waiting.into_iter().chain(ready).fold(self.line_behind, u64::min)
     }
 
-    /// Whether the prices of the file are left out, because their currency is not known.
+    /// Whether the prices of the file are left out because their currency is unknown.
     #[must_use]
     pub fn lacks_currency(&self) -> bool {
         self.lacks_currency
@@ -257,7 +257,7 @@ impl<R: BufRead> Reader<R> {
         std::mem::take(&mut self.warnings)
     }
 
-    /// Reads on until at least one row is ready, or the file ends.
+    /// Reads until at least one row is ready, or the file ends.
     fn advance(&mut self) {
         let Self { source, ready, layout, currency, .. } = self;
         let ended = match source {
@@ -348,13 +348,13 @@ impl<R: BufRead> Iterator for Reader<R> {
     }
 }
 
-/// Reads the next line of a JSON Lines file; whether it was the last.
+/// Reads the next line of a JSON Lines file. Returns whether it was the last.
 fn next_line<R: BufRead>(lines: &mut Lines<R>, buffer: &mut Vec<u8>, ready: &mut VecDeque<Item>) -> bool {
     buffer.clear();
     let found = match lines.append_next(buffer) {
         Ok(Found::End) => return true,
         Err(error) => {
-            // Whoever reads a broken disk again and again gets nowhere, so this is the last item.
+            // Reading a broken disk again would not help, so this is the last item.
             ready.push_back((lines.number() + 1, Err(RowError::Input(error))));
             return true;
         }
@@ -371,7 +371,7 @@ fn next_line<R: BufRead>(lines: &mut Lines<R>, buffer: &mut Vec<u8>, ready: &mut
     false
 }
 
-/// Reads the header with the delimiter by which it has most names that are known.
+/// Reads the header with the delimiter for which it has the most known names.
 fn read_header<R: BufRead>(
     records: &mut Records<R>,
     layout: Layout,
@@ -426,11 +426,11 @@ fn best_delimiter(beginning: &[u8]) -> u8 {
         let names: Vec<String> = names.iter().map(str::to_owned).collect();
         if read { (known_names(&names), names.len()) } else { (0, 0) }
     };
-    // Of equals the first one is taken.
+    // If several fit equally well, the first one is taken.
     DELIMITERS.into_iter().rev().max_by_key(|&delimiter| fit(delimiter)).unwrap_or(b',')
 }
 
-/// Reads the next record of a CSV file; whether it was the last.
+/// Reads the next record of a CSV file. Returns whether it was the last.
 fn next_record<R: BufRead>(
     records: &mut Records<R>,
     header: &Header,
@@ -440,7 +440,7 @@ fn next_record<R: BufRead>(
     let (line, cells) = match records.next() {
         Ok(Some(record)) => record,
         Ok(None) => {
-            // The last product waited for variants that did not come.
+            // The last product waited for variants, and there were no more.
             ready.extend(waiting.take().map(completed));
             return true;
         }

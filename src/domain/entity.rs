@@ -1,4 +1,4 @@
-//! What every entity of the shop is: a state, the commands it decides and the events it applies.
+//! The contract of every entity: a state, the commands that it decides and the events that it applies.
 //!
 //! The runtime (`actors`) knows entities only through this trait. Depends on `std` and `serde`.
 
@@ -6,7 +6,7 @@ use std::{fmt, hash::Hash};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-/// A moment: milliseconds since 1970-01-01T00:00:00Z. It is always handed in; domain code never reads a clock.
+/// A moment: milliseconds since 1970-01-01T00:00:00Z. It is always a parameter: domain code never reads a clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct Timestamp(pub u64);
 
@@ -17,7 +17,7 @@ impl Timestamp {
         Self(self.0.saturating_add(ms))
     }
 
-    /// Milliseconds from `earlier` to `self`; zero where `earlier` is not earlier.
+    /// Milliseconds from `earlier` to `self`; zero if `earlier` is not earlier.
     #[must_use]
     pub fn ms_since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
@@ -35,61 +35,61 @@ impl Timestamp {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Kind {
-    /// What is sold: title, price, pictures ([`crate::domain::product`]).
+    /// Title, price and pictures of what is sold ([`crate::domain::product`]).
     Product = 1,
-    /// How many of it there are ([`crate::domain::inventory`]).
+    /// The stock of a product ([`crate::domain::inventory`]).
     Inventory = 2,
-    /// What a customer wants ([`crate::domain::cart`]).
+    /// What a customer intends to buy ([`crate::domain::cart`]).
     Cart = 3,
     /// A purchase, from placed to delivered ([`crate::domain::order`]).
     Order = 4,
-    /// Who may log in ([`crate::domain::account`]).
+    /// Somebody who can log in ([`crate::domain::account`]).
     Account = 5,
-    /// What customers think of a product ([`crate::domain::reviews`]).
+    /// The ratings of a product ([`crate::domain::reviews`]).
     Reviews = 6,
-    /// What one customer says about a product ([`crate::domain::review`]).
+    /// What one customer writes about a product ([`crate::domain::review`]).
     Review = 7,
-    /// What providers announced about unknown orders on one day ([`crate::domain::unmatched_notices`]).
+    /// The notices of one day about orders that the shop does not know ([`crate::domain::unmatched_notices`]).
     UnmatchedNotices = 8,
-    /// Who sells products ([`crate::domain::seller`]).
+    /// Somebody who sells products ([`crate::domain::seller`]).
     Seller = 9,
 }
 
-/// What projections want to know of an entity's state, computed after each event and stored with it, so that a
-/// projection need not load the state. Each kind of entity gives the bits a meaning of its own; 0 where it has no use
-/// for them.
+/// A summary of an entity's state for projections. It is computed after each event and stored with it, so that a
+/// projection need not load the state. Each kind of entity defines its own bits; a kind that needs none leaves them 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Tag(pub u8);
 
-/// The id of an entity, as the runtime needs it: a map key and a name in storage.
+/// What the runtime needs of an entity's id: a map key, and the name of the stream in storage.
 pub trait EntityId: Clone + Eq + Hash + fmt::Display + fmt::Debug + Send + Sync + 'static {
     /// The bytes that name the entity in storage; at most 80.
     fn to_key(&self) -> Vec<u8>;
 
-    /// The id of these bytes, or `None` where they name none.
+    /// The id that these bytes encode, or `None` if they encode none.
     fn from_key(key: &[u8]) -> Option<Self>;
 }
 
-/// One thing with rules. A command yields at most one event, so whatever a command changes, it changes at once.
+/// A thing with rules and a state. A command yields at most one event, so all that a command changes, it changes at
+/// once.
 ///
-/// `apply` cannot fail: it asserts what `decide` promised, and a broken promise is a bug that ends that one actor.
+/// `apply` cannot fail: it asserts what `decide` has checked. A failed assertion is a bug, and ends that one actor.
 ///
-/// A snapshot is written from a clone while the entity goes on. What can become large is kept in persistent collections
+/// A snapshot is written from a clone while the entity continues. Collections that can become large are persistent
 /// (`imbl`, `SharedMap`), so that a clone costs next to nothing.
 pub trait Entity: Clone + Default + Serialize + DeserializeOwned + Send + 'static {
-    /// Its tag in stored names.
+    /// The first byte of its streams' names.
     const KIND: Kind;
-    /// What names one of them.
+    /// The type of its id.
     type Id: EntityId;
-    /// What it can be asked to do. Every command may arrive twice.
+    /// A request to change it. Every command may arrive twice.
     type Command: fmt::Debug + Send + 'static;
-    /// What can have happened to it.
+    /// A change of its state.
     type Event: Serialize + DeserializeOwned + Send + 'static;
-    /// Why a command was refused, with the data to say so.
+    /// Why a command was rejected.
     ///
-    /// It can be sent to another process: it owns all that it holds, and its text is made where it is shown.
+    /// It can be sent to another process: it borrows nothing, and its text is made where it is shown.
     type Rejection: std::error::Error + Clone + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static;
-    /// What readers see. Cheap to clone.
+    /// The state as readers see it. Cheap to clone.
     type View: Clone + Send + Sync + 'static;
 
     /// Decides a command: an event to record, `None` where it is already so, or the reason why not.
@@ -100,23 +100,23 @@ pub trait Entity: Clone + Default + Serialize + DeserializeOwned + Send + 'stati
     /// The entity's rejection; nothing changed.
     fn decide(&self, command: &Self::Command, now: Timestamp) -> Result<Option<Self::Event>, Self::Rejection>;
 
-    /// Makes the event part of the state.
+    /// Applies the event to the state.
     fn apply(&mut self, event: &Self::Event);
 
-    /// What projections want to know of the state. It is asked for after every event, so it must be cheap.
+    /// Summarises the state for projections. It is called after every event, so it must be cheap.
     fn tag(&self) -> Tag {
         Tag::default()
     }
 
-    /// Whether the event takes data out of the state that must not stay in storage either. If so, the state after it is
-    /// stored with it and replaces the events before it.
+    /// Whether the event removes data that must not stay in storage either. If so, the state after it is stored and
+    /// replaces the events before it.
     fn erases(_: &Self::Event) -> bool {
         false
     }
 
-    /// What readers see of the state.
+    /// The state as readers see it.
     fn view(&self) -> Self::View;
 
-    /// About how many bytes a view occupies; the bound of the view cache counts them.
+    /// About how many bytes a view occupies; the limit of the view cache counts them.
     fn view_bytes(view: &Self::View) -> usize;
 }

@@ -30,7 +30,8 @@ mod tests {
 
     use super::{idempotency, ids, money, order, product};
 
-    /// The trait [`super::entity::Entity`] asks it of every rejection; these are their parts, and refusals beside them.
+    /// [`super::entity::Entity`] requires this of every rejection. Tested here are the types that rejections contain,
+    /// and errors beside them.
     #[test]
     fn refusals_own_what_they_hold() {
         fn can_be_sent<T: Serialize + DeserializeOwned>() {}

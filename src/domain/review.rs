@@ -1,8 +1,8 @@
-//! What one customer says about one product: a stream of its own, so that the text is kept, replaced and erased with
-//! it.
+//! What one customer writes about one product. It is a stream of its own, so that the text is kept, replaced and erased
+//! with the stream.
 //!
-//! The stars of all customers are counted by the product's [`crate::domain::reviews`], which is told after each change
-//! here; the version says which of two changes is the later one, in whatever order they arrive there.
+//! The product's [`crate::domain::reviews`] count the stars of all customers. Each change here is sent there with its
+//! version, by which they recognise the later of two changes in whatever order the changes arrive.
 //!
 //! Depends on `std`, `serde` and its neighbours.
 
@@ -20,12 +20,11 @@ pub const TITLE_BYTES_MAX: usize = 200;
 /// The longest text of a review, in bytes: it fits into one stored value.
 pub const TEXT_BYTES_MAX: usize = 3_000;
 
-/// The id of a review: a customer has one of each product.
+/// The id of a review: a customer has at most one per product.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct ReviewId {
-    /// About what.
     pub product: ProductId,
-    /// By whom.
     pub customer: UserId,
 }
 
@@ -47,82 +46,76 @@ impl EntityId for ReviewId {
     }
 }
 
-/// What a review says.
+/// The content of a review.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Content {
-    /// Who wrote it.
     pub customer: UserId,
-    /// Stars, 1 to 5.
+    /// From 1 to 5.
     pub rating: u8,
-    /// A headline.
     pub title: String,
-    /// What it says; possibly empty.
+    /// The text; possibly empty.
     pub text: String,
-    /// Whether the shop knows that its writer bought the product.
+    /// Whether the shop knows that the customer bought the product.
     pub purchase: Purchase,
 }
 
 /// Whether a reviewer bought the product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Purchase {
-    /// In a paid order of this shop.
+    /// The customer has paid for an order of it in this shop.
     Verified,
-    /// Not as far as the shop knows.
+    /// The shop knows of no such order.
     Unknown,
 }
 
-/// A review that stands.
+/// A review that has not been erased.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Written {
-    /// What it says.
     pub content: Content,
-    /// When it was written, or last changed.
+    /// When it was written or last changed.
     pub at: Timestamp,
 }
 
-/// What a review can be asked.
+/// A command to a review.
 #[derive(Debug, Clone)]
 pub enum Command {
-    /// Say this, instead of what was said before.
+    /// Write the review, or replace it.
     Write(Content),
-    /// Say nothing any more. Whoever tells the product's reviews does that first.
+    /// Erase the review. The caller must have removed it from the product's reviews before.
     Erase,
 }
 
-/// What can have happened to a review. Stored: see `actors/records.rs` before changing it.
+/// An event of a review. Stored: see `actors/records.rs` before changing it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Event {
-    /// It was written, or replaced.
+    /// It was written or replaced.
     Written {
-        /// What it says now.
+        /// The review as it is after the change.
         written: Arc<Written>,
         /// 1, 2, 3 …: the number of this change.
         version: u64,
     },
-    /// It was erased.
     Erased {
         /// The number of this change.
         version: u64,
-        /// When.
         at: Timestamp,
     },
 }
 
-/// Why a review was refused.
+/// Why a command to a review was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Rejection {
-    /// Not 1 to 5 stars.
+    /// The rating is not from 1 to 5.
     #[error("the rating must be 1 to 5")]
     InvalidRating,
-    /// A text is empty or too long.
+    /// A text is too long, or the title is empty.
     #[error("the {field} must be at most {bytes_max} bytes, and the title not empty")]
-    InvalidText {
-        /// Which text.
-        field: Text,
-        /// Its limit.
-        bytes_max: usize,
-    },
+    InvalidText { field: Text, bytes_max: usize },
 }
 
 /// A text of a review.
@@ -160,7 +153,7 @@ pub struct Review {
 /// What readers see of a review.
 #[derive(Debug, Clone, Default)]
 pub struct View {
-    /// The review; `None` where none was written, or it was erased.
+    /// The review; `None` if none was written or it was erased.
     pub written: Option<Arc<Written>>,
     /// Grows with every change.
     pub version: u64,

@@ -1,7 +1,7 @@
-//! What providers announced about orders that are not ours, or not known yet: kept for a month, one entity a day.
+//! Notices of the provider about orders that the shop does not have, or not yet: kept for a month, one entity per day.
 //!
-//! A notice of an order that is known is in the order itself. What is here waits for an operator, or for the provider
-//! to say which order it is about. Depends on `std`, `serde` and its neighbours.
+//! A notice about a known order is recorded in that order. The notices here wait for an operator, or until the provider
+//! has told the shop which order they are about. Depends on `std`, `serde` and its neighbours.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,16 +17,17 @@ use super::{
     order::{self, About, IssueKind},
 };
 
-/// How many notices a day may keep. They are rare: past it the provider is told to come again.
+/// How many notices are kept per day. They are rare; beyond the limit a notice is refused, and the provider sends it
+/// again later.
 pub const NOTICES_MAX: usize = 1_000;
 /// How many days notices are kept.
 pub const DAYS_KEPT: u32 = 30;
-/// The longest text of a notice, in bytes; what is longer is cut.
+/// The longest text of a notice, in bytes; longer ones are cut.
 const TEXT_BYTES_MAX: usize = 200;
-/// Milliseconds of a day.
+/// Milliseconds in a day.
 const DAY_MS: u64 = 86_400_000;
 
-/// A day: how many have passed since 1970-01-01.
+/// A day, as the number of days since 1970-01-01.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Day(pub u32);
 
@@ -37,8 +38,8 @@ impl Day {
         Self(u32::try_from(at.0 / DAY_MS).unwrap_or(u32::MAX))
     }
 
-    /// Where a notice of what happened then is kept: on its own day, so that its repetitions meet it there; today where
-    /// its own is not listed, because it is too long past or to come.
+    /// The day whose entity keeps a notice of what happened at `then`: that very day, so that repeats of the notice
+    /// find it there, or today if that day is in the future or its notices are not kept any more.
     #[must_use]
     pub fn to_keep(then: Timestamp, now: Timestamp) -> Self {
         let (day, today) = (Self::of(then), Self::of(now));
@@ -67,44 +68,44 @@ impl EntityId for Day {
     }
 }
 
-/// A notice that no order of ours took.
+/// A notice that belongs to none of the shop's orders.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct UnmatchedNotice {
     /// The provider's word for what happened.
     pub what: String,
-    /// The provider's name for what it is about.
+    /// The provider's name of the payment, refund or dispute.
     pub reference: String,
-    /// The order that it names.
+    /// The order that the notice names.
     pub order: String,
-    /// When it arrived.
     pub at: Timestamp,
-    /// What its order is to do, where the provider could not be asked which order that is.
+    /// What to ask the provider about, if the notice does not name its order and the provider has not answered yet.
     pub look_up: Option<LookUp>,
 }
 
 /// What a notice is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Subject {
-    /// How far a payment has come, or nothing that the shop knows of.
+    /// The state of a payment, or something that the shop does not know.
     Payment,
-    /// Money that goes back, also where the shop did not ask for it.
+    /// A refund, whether or not the shop asked for it.
     Refund,
-    /// The customer disputes a payment at their bank.
+    /// A dispute has been opened.
     Dispute {
-        /// The provider's name for the dispute.
+        /// The provider's name of the dispute.
         reference: String,
     },
     /// A dispute has ended.
     DisputeEnded {
-        /// The provider's name for the dispute.
+        /// The provider's name of the dispute.
         reference: String,
-        /// The provider's word for how, such as `won` or `lost`.
+        /// The provider's word for the outcome, such as `won` or `lost`.
         outcome: String,
     },
 }
 
 impl Subject {
-    /// What the order is to do. `notice` is a hash of the provider's name for the notice.
+    /// The command for the order that the notice is about. `notice` is a hash of the provider's name of the notice.
     #[must_use]
     pub fn command(&self, about: About, notice: Option<u64>) -> order::Command {
         let raise = |kind| order::Command::RaiseIssue { kind, notice };
@@ -119,23 +120,23 @@ impl Subject {
     }
 }
 
-/// The name under which an order remembers a notice, from its name here.
+/// The id by which an order remembers a notice, made from the notice's id here.
 #[must_use]
-pub fn short(id: u128) -> u64 {
+pub fn id_in_order(id: u128) -> u64 {
     u64::try_from(id >> 64).unwrap_or_default()
 }
 
-/// A notice whose order is to be looked up.
+/// A notice whose order has to be looked up at the provider.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LookUp {
-    /// The provider's name for the payment.
+    /// The provider's name of the payment.
     pub payment: String,
     /// What the notice is about.
     pub subject: Subject,
 }
 
 impl UnmatchedNotice {
-    /// A notice, its texts cut to what is kept.
+    /// A notice, with its texts cut to the length that is kept.
     #[must_use]
     pub fn new(what: &str, reference: &str, order: &str, at: Timestamp) -> Self {
         let cut = |text: &str| {
@@ -146,102 +147,80 @@ impl UnmatchedNotice {
     }
 }
 
-/// The notices of a day that no order took.
+/// The notices of one day that belong to no order.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct UnmatchedNotices {
     notices: Arc<BTreeMap<u128, UnmatchedNotice>>,
-    /// What was seen to and may be announced again.
+    /// Notices that an operator has dismissed. The provider may send them again.
     dismissed: Arc<BTreeSet<u128>>,
 }
 
 impl UnmatchedNotices {
-    /// What nobody has seen to.
+    /// The notices that nobody has dismissed.
     #[must_use]
     pub fn notices(&self) -> &BTreeMap<u128, UnmatchedNotice> {
         &self.notices
     }
 
-    /// Whether a notice is kept here, or was and somebody has seen to it.
+    /// Whether a notice is kept here, or was kept and has been dismissed.
     #[must_use]
     pub fn knows(&self, id: u128) -> bool {
         self.notices.contains_key(&id) || self.dismissed.contains(&id)
     }
 
-    /// Whether there is anything to forget.
+    /// Whether there are no notices.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.notices.is_empty() && self.dismissed.is_empty()
     }
 }
 
-/// What can be done with the notices of a day.
+/// A command to the notices of a day.
 #[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Command {
-    /// Keep a notice; one that is kept already, or was seen to, is not kept again.
+    /// Keep a notice, unless it is kept already or was dismissed.
     Keep {
-        /// Hash of the provider's name for it.
+        /// Hash of the provider's name of the notice.
         id: u128,
-        /// It.
         notice: UnmatchedNotice,
     },
-    /// Somebody has seen to it.
-    Dismiss {
-        /// Which.
-        id: u128,
-        /// Who.
-        by: UserId,
-        /// What they did.
-        note: String,
-    },
-    /// The provider has been asked which order a notice is about.
+    /// An operator has dealt with the notice.
+    Dismiss { id: u128, by: UserId, note: String },
+    /// The provider has said which order a notice is about.
     LookedUp {
-        /// Which notice.
         id: u128,
-        /// The order that took it, if one did. Otherwise a dispute stays for an operator.
+        /// The order that took the notice, if one did. If none did, a dispute stays for an operator.
         order: Option<OrderId>,
     },
-    /// The day is long past: forget what is left.
+    /// The day is over for longer than notices are kept: delete the notices that are left.
     Forget,
 }
 
-/// What can have happened to the notices of a day. Stored: see `actors/records.rs` before changing it.
+/// An event of the notices of a day. Stored: see `actors/records.rs` before changing it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Event {
     /// A notice was kept.
     Kept {
-        /// Hash of the provider's name for it.
+        /// Hash of the provider's name of the notice.
         id: u128,
-        /// It.
         notice: UnmatchedNotice,
     },
-    /// Somebody has seen to it.
-    Dismissed {
-        /// Which.
-        id: u128,
-        /// Who.
-        by: UserId,
-        /// What they did.
-        note: String,
-        /// When.
-        at: Timestamp,
-    },
-    /// What was left was forgotten.
-    Forgotten {
-        /// When.
-        at: Timestamp,
-    },
+    /// An operator has dealt with the notice.
+    Dismissed { id: u128, by: UserId, note: String, at: Timestamp },
+    /// The notices that were left were deleted.
+    Forgotten { at: Timestamp },
     /// The provider said which order a notice is about, or that it is about none.
     LookedUp {
-        /// Which notice.
         id: u128,
-        /// The order that took it.
+        /// The order that took the notice, if one did.
         order: Option<OrderId>,
-        /// When.
         at: Timestamp,
     },
 }
 
-/// Why the notices of a day refused a command.
+/// Why a command to the notices of a day was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum Rejection {
@@ -302,7 +281,7 @@ impl Entity for UnmatchedNotices {
                 let Some(notice) = notices.get_mut(id) else { return };
                 let look_up = notice.look_up.take();
                 let is_refund = look_up.is_some_and(|look_up| look_up.subject == Subject::Refund);
-                // A refund of somebody else's payment is no business of this shop.
+                // A refund of a payment of another system at the same provider does not concern this shop.
                 if order.is_some() || is_refund {
                     notices.remove(id);
                     if self.dismissed.len() < NOTICES_MAX {
@@ -335,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_notice_is_kept_once_until_somebody_has_seen_to_it() {
+    fn a_notice_is_kept_once_until_it_is_dismissed() {
         let mut unmatched_notices = UnmatchedNotices::default();
         let kept = unmatched_notices.decide(&keep(1), Timestamp(1)).unwrap().unwrap();
         unmatched_notices.apply(&kept);
@@ -346,7 +325,7 @@ mod tests {
         unmatched_notices.apply(&dismissed);
         assert!(unmatched_notices.view().notices().is_empty());
         assert_eq!(unmatched_notices.decide(&dismiss("again"), Timestamp(3)), Err(Rejection::NotFound));
-        assert_eq!(unmatched_notices.decide(&keep(1), Timestamp(4)), Ok(None), "somebody has seen to it");
+        assert_eq!(unmatched_notices.decide(&keep(1), Timestamp(4)), Ok(None), "it was dismissed");
     }
 
     #[test]
@@ -372,7 +351,7 @@ mod tests {
             notices.apply(&looked_up);
             assert_eq!(notices.notices().len(), left, "{subject:?} {order:?}");
             assert_eq!(notices.decide(&Command::LookedUp { id: 1, order }, Timestamp(3)), Ok(None), "once");
-            assert_eq!(notices.decide(&keep, Timestamp(3)), Ok(None), "it is known");
+            assert_eq!(notices.decide(&keep, Timestamp(3)), Ok(None), "a repeat");
         }
     }
 
@@ -395,7 +374,7 @@ mod tests {
         assert_eq!(Day(40).kept().map(|day| day.0).collect::<Vec<_>>(), (11..=40).rev().collect::<Vec<_>>());
         assert_eq!(Day(1).kept().count(), 2);
         let kept_on = |day: u64| Day::to_keep(Timestamp(86_400_000 * day), Timestamp(86_400_000 * 40)).0;
-        assert_eq!([11, 40, 10, 0, 41, 9_000].map(kept_on), [11, 40, 40, 40, 40, 40], "always where it is listed");
+        assert_eq!([11, 40, 10, 0, 41, 9_000].map(kept_on), [11, 40, 40, 40, 40, 40], "always on a day that is listed");
         let long = UnmatchedNotice::new(&"ä".repeat(150), "", "", Timestamp(1));
         assert_eq!(long.what.len(), 200);
     }

@@ -34,7 +34,8 @@ use crate::{
 pub(super) struct IssueBody {
     /// Its number within the order.
     number: u32,
-    /// `payment_unknown`, `amount_mismatch`, `refund_failed`, `stuck`, `differs` or `disputed`.
+    /// `payment_unknown`, `amount_mismatch`, `refund_failed`, `stuck`, `differs`, `disputed`, `refunded_elsewhere` or
+    /// `dispute_ended`.
     problem: &'static str,
     /// A description of what is known.
     known: String,

@@ -21,7 +21,7 @@ use super::{
     request_body(content = Object, description = "The provider's event, as it is signed"), responses(
     Write,
     (status = 204, description = "Taken, or nothing new"),
-    (status = 400, description = "The signature does not hold, or the body cannot be read", body = ProblemBody),
+    (status = 400, description = "The signature is not valid, or the body cannot be read", body = ProblemBody),
     (status = 404, description = "Not the provider of this shop, or its notices are not set up", body = ProblemBody),
     (status = 408, description = "The body did not arrive in time", body = ProblemBody),
     (status = 413, description = "The body is too large", body = ProblemBody),

@@ -32,15 +32,15 @@ use crate::domain::{
 /// The state of a guard.
 #[derive(Debug, Clone)]
 pub struct GatewayFigures {
-    /// Whether the provider is called.
+    /// The state of the breaker.
     pub state: BreakerState,
-    /// For how long it has been in this state.
+    /// How long the breaker has been in this state.
     pub since: Duration,
     /// How often the breaker has opened.
     pub opened: u64,
-    /// Calls that are not answered yet.
+    /// Calls without an answer so far.
     pub in_flight: u64,
-    /// Counts and times of the calls.
+    /// Counts and durations of the calls.
     pub calls: CallMetrics,
 }
 
@@ -53,7 +53,7 @@ pub(crate) trait Accounts: Send + Sync + 'static {
     fn remember(&self, account: String) -> Answer<'_, ()>;
 }
 
-/// A provider with a guard before it.
+/// A provider with a guard.
 pub(crate) struct Guarded {
     gateway: Arc<dyn Gateway>,
     accounts: Option<Arc<dyn Accounts>>,
@@ -64,7 +64,7 @@ pub(crate) struct Guarded {
     calls: CallMetrics,
 }
 
-/// A call in flight. Where it is dropped before its answer, its outcome is unknown.
+/// A call in flight. If it is dropped before its answer, its outcome is unknown.
 struct InFlight<'a> {
     guarded: &'a Guarded,
     call: Call,
@@ -80,13 +80,13 @@ impl Drop for InFlight<'_> {
         self.guarded.in_flight.fetch_sub(1, Relaxed);
         if let Some(state) = self.guarded.breaker.release(self.permit, self.outcome == CallOutcome::Ok) {
             let (provider, state) = (self.guarded.gateway.name(), state.as_str());
-            tracing::warn!(provider, state, "the breaker before the payment provider has changed");
+            tracing::warn!(provider, state, "the circuit breaker of the payment provider has changed its state");
         }
     }
 }
 
 impl Guarded {
-    /// This provider, guarded.
+    /// Puts a guard around this provider.
     #[must_use]
     pub(crate) fn new(gateway: Arc<dyn Gateway>) -> Self {
         Self {
@@ -117,7 +117,7 @@ impl Guarded {
         self.is_right_account.get_or_try_init(check).await.map(|&()| ())
     }
 
-    /// The state of the breaker, and the counts so far.
+    /// The state of the breaker, and the counters.
     #[must_use]
     pub(crate) fn figures(&self) -> GatewayFigures {
         let (state, since, opened) = self.breaker.state();
@@ -134,14 +134,14 @@ impl Guarded {
             let Some(permit) = self.breaker.acquire() else {
                 self.calls.count(call, CallOutcome::Refused);
                 return Err(Unknown::new(
-                    "too many of the provider's answers were unknown; it is not called at present",
+                    "the provider is not called for now, because too many of its answers were unknown",
                 ));
             };
             self.in_flight.fetch_add(1, Relaxed);
             let outcome = CallOutcome::Unknown;
             let mut in_flight = InFlight { guarded: self, call, permit, began: Instant::now(), outcome };
-            // A panic says nothing about the money, so it is an unknown outcome. Nothing of the gateway's is used
-            // after it here.
+            // A panic says nothing about the payment, so the outcome is unknown. The guard uses nothing of the gateway
+            // after it.
             let asking = async {
                 self.check_account().await?;
                 ask(&*self.gateway).await
@@ -219,7 +219,8 @@ mod tests {
         payments::fake_provider::FakeProvider,
     };
 
-    /// Answers as the token says: `lost` is unknown, `panics` panics, `hangs` takes a day, anything else a while.
+    /// Its answer depends on the token: `lost` is unknown, `panics` panics, `hangs` takes a day, any other takes a
+    /// while.
     struct Stub;
 
     impl Gateway for Stub {
@@ -284,8 +285,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_costs_nothing_is_paid_given_up_and_given_back_without_the_provider() {
-        // The stub panics where it is called for anything but a payment.
+    async fn an_amount_of_zero_is_paid_voided_and_refunded_without_the_provider() {
+        // The stub panics if it is called for anything but a payment.
         let guarded = Guarded::new(Arc::new(Stub));
         let free = Payment { amount: Money::zero(Currency::INR), ..payment("panics") };
         let (reference, amount) = (free::REFERENCE.to_owned(), free.amount);
@@ -297,10 +298,10 @@ mod tests {
         let (order, payment) = (free.order, reference.clone());
         let repayment = Repayment { order, number: 1, attempt: 1, amount, payment, reference: None };
         assert_eq!(guarded.refund(repayment).await, Ok(RefundState::Refunded { reference }));
-        assert_eq!(paid(&guarded), (0, 0, 0), "nobody was asked");
+        assert_eq!(paid(&guarded), (0, 0, 0), "the provider was not called");
     }
 
-    /// How many of the calls to pay were definite, unknown, refused.
+    /// The number of calls to pay that were definite, unknown and blocked.
     fn paid(guarded: &Guarded) -> (u64, u64, u64) {
         let calls = guarded.figures().calls;
         let [ok, unknown, refused] = CallOutcome::ALL.map(|outcome| calls.requests(Call::Pay, outcome));
@@ -333,10 +334,10 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_call_that_is_given_up_is_unknown_and_not_in_flight_any_more() {
+    async fn a_dropped_call_is_unknown_and_not_in_flight_any_more() {
         let guarded = Guarded::new(Arc::new(Stub));
         drop(guarded.pay(payment("hangs")));
-        assert_eq!(paid(&guarded), (0, 0, 0), "what was never begun is no call");
+        assert_eq!(paid(&guarded), (0, 0, 0), "a future that was never polled is no call");
         let mut calls = 0_u32;
         while guarded.figures().state == BreakerState::Closed {
             calls += 1;

@@ -1,9 +1,9 @@
-//! The port to the payment provider: what the shop needs of one, and nothing about any.
+//! The port to the payment provider: what the shop needs of any provider.
 //!
-//! The provider is asked under a key made of the order, the operation and the attempt, so that a repeat of an
-//! unanswered request is known there and moves no more money. An answer says how far a payment has come
-//! ([`PaymentState`]), or it is **unknown**: a time-out, a reset, a 5xx, an unreadable answer. An unknown one is
-//! repeated with the same key and body, never with a new one.
+//! Requests have a key made of the order, the operation and the attempt. So the provider recognises the repeat of an
+//! unanswered request and moves no more money. An answer is the state of the payment ([`PaymentState`]), or it is
+//! **unknown**: a time-out, a reset, a 5xx, an unreadable answer. After an unknown answer the request is repeated with
+//! the same key and body, never with a new one.
 //!
 //! May depend on `domain`; knows nothing of actors.
 
@@ -37,24 +37,24 @@ use crate::domain::{
     order::{About, CaptureMode, PaymentState, RefundState},
 };
 
-/// What is done with money.
+/// An operation of the provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Operation {
-    /// It is announced, where a provider wants that first; no money moves.
+    /// Announce the payment, for providers that require it. No money moves.
     Create,
-    /// It is held, and captured at once where that is wanted.
+    /// Hold the money, and capture it at once if the payment asks for that.
     Charge,
-    /// What is held is captured.
+    /// Capture the money that is held.
     Capture,
-    /// What is not captured is given up.
+    /// Cancel a payment that was not captured.
     Void,
-    /// It goes back.
+    /// Refund money.
     Refund,
 }
 
 impl Operation {
-    /// Its name in keys and metrics.
+    /// Its name in keys.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -67,14 +67,13 @@ impl Operation {
     }
 }
 
-/// The key under which a provider knows an operation: the same for every repetition of it.
+/// The idempotency key of an operation: the same for every repeat of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct OperationKey {
-    /// The order.
     pub order: OrderId,
-    /// What is done.
     pub operation: Operation,
-    /// The attempt, which grows only after a definite answer, never after an unknown one; of a refund its number.
+    /// The number of the attempt or refund. It grows only after a definite answer, never after an unknown one.
     pub number: u32,
 }
 
@@ -84,94 +83,91 @@ impl fmt::Display for OperationKey {
     }
 }
 
-/// An attempt to be paid: everything in it is frozen in the order before the provider is asked.
+/// A request to be paid. Its content was frozen in the order before the provider is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Payment {
-    /// The order.
     pub order: OrderId,
-    /// The attempt.
     pub attempt: u32,
-    /// How much.
     pub amount: Money,
     /// The provider's token of the payment method.
     pub method: String,
-    /// When the money is to be taken.
+    /// When the money is captured.
     pub capture: CaptureMode,
     /// When it was asked for: no request for it was made before.
     pub requested_at: Timestamp,
-    /// The provider's name for it, where it is known already.
+    /// The provider's name of the payment, if it is known already.
     pub reference: Option<String>,
 }
 
 impl Payment {
-    /// The key of an operation on it.
+    /// The idempotency key of an operation on this payment.
     #[must_use]
     pub fn key(&self, operation: Operation) -> OperationKey {
         OperationKey { order: self.order, operation, number: self.attempt }
     }
 }
 
-/// Money that is to go back: everything in it is frozen in the order before the provider is asked.
+/// A request to refund money. Its content was frozen in the order before the provider is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Repayment {
-    /// The order.
     pub order: OrderId,
-    /// The refund.
+    /// The number of the refund.
     pub number: u32,
-    /// The attempt whose money it is.
+    /// The attempt whose money is refunded.
     pub attempt: u32,
-    /// How much.
     pub amount: Money,
-    /// The provider's name for the payment.
+    /// The provider's name of the payment.
     pub payment: String,
-    /// The provider's name for the refund, where it is known already.
+    /// The provider's name of the refund, if it is known already.
     pub reference: Option<String>,
 }
 
 impl Repayment {
-    /// Its key.
+    /// The idempotency key of the refund.
     #[must_use]
     pub fn key(&self) -> OperationKey {
         OperationKey { order: self.order, operation: Operation::Refund, number: self.number }
     }
 }
 
-/// A payment as the provider's books have it.
+/// A payment as the provider reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Booked {
-    /// The order and the attempt that it was made for; `None` where it names none of ours.
+    /// The order and the attempt for which it was made; `None` if it names no order of this shop.
     pub of: Option<(OrderId, u32)>,
-    /// The provider's name for it.
+    /// The provider's name of the payment.
     pub reference: String,
-    /// How far it has come.
     pub state: PaymentState,
     /// How much of what was captured has gone back, in minor units. The end of a hold gives nothing back.
     pub refunded_minor: u64,
 }
 
-/// A page of the provider's books.
+/// A page of the provider's list of payments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PaymentsPage {
     /// Payments, in the provider's order.
     pub payments: Vec<Booked>,
     /// Why payments of ours are not among them: the provider shows them in a way that is not understood.
     pub unreadable: Vec<Unknown>,
-    /// What to pass as `after` for the next page; `None` at the end.
+    /// The cursor of the next page; `None` on the last page.
     pub next: Option<String>,
 }
 
-/// What a provider announced: a hint that there is news, which is asked for.
+/// A notice of the provider: a hint that there is news, about which the shop then asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
-    /// The provider's name for the announcement: the same for every repetition.
+    /// The provider's name of the notice: the same for every repeat.
     pub id: String,
-    /// When the provider made it.
+    /// When the provider created it.
     pub at: Timestamp,
-    /// What it is about, where it is about an order of ours.
+    /// What it is about, if it names an order of this shop.
     pub of: Option<(OrderId, About)>,
-    /// The provider's name for what it is about.
+    /// The provider's name of the payment, refund or dispute.
     pub reference: Option<String>,
-    /// The provider's name for the payment in question.
+    /// The provider's name of the payment.
     pub payment: Option<String>,
     /// The provider's word for what happened.
     pub what: String,
@@ -179,44 +175,39 @@ pub struct Notice {
     pub subject: NoticeSubject,
 }
 
-/// Why a notice is not taken.
+/// Why a notice was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NoticeRefused {
-    /// No secret is configured, so no notice can be believed.
-    #[error("notices of this provider are not set up")]
+    /// No secret is configured, so no notice can be trusted.
+    #[error("no webhook secret is configured for this provider")]
     NotSetUp,
-    /// The signature is missing or wrong, or too old.
-    #[error("the signature does not hold: {0}")]
+    /// The signature is missing, wrong, or too old.
+    #[error("the signature is not valid: {0}")]
     Signature(&'static str),
-    /// The signature holds, but the body is none of the provider's.
+    /// The signature is right, but the body is not a notice of the provider.
     #[error("the body cannot be read: {0}")]
     Unreadable(String),
 }
 
-/// Why a provider cannot be asked for an amount, which is known without asking it.
+/// Why a provider does not accept an amount. This is known without asking it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum AmountRefused {
-    /// It is below what the provider takes in this currency.
-    #[error("the payment provider takes {least} at least")]
-    TooSmall {
-        /// The least amount.
-        least: Money,
-    },
-    /// It is above what the provider can take in this currency.
-    #[error("the payment provider takes {greatest} at most")]
-    TooLarge {
-        /// The greatest amount.
-        greatest: Money,
-    },
-    /// The provider does not count the currency, or not so finely.
-    #[error("the payment provider cannot take this amount in this currency")]
+    /// It is below the provider's minimum for this currency.
+    #[error("the payment provider accepts at least {least}")]
+    TooSmall { least: Money },
+    /// It is above the provider's maximum for this currency.
+    #[error("the payment provider accepts at most {greatest}")]
+    TooLarge { greatest: Money },
+    /// The provider does not support the currency, or not such fractions of it.
+    #[error("the payment provider does not accept this amount in this currency")]
     NotSupported,
 }
 
 impl AmountRefused {
-    /// The reason code of the decline that follows from it, in the manner of Stripe's codes.
+    /// The reason code of the decline that it causes, in the style of Stripe's codes.
     #[must_use]
     pub fn code(self) -> &'static str {
         match self {
@@ -226,7 +217,7 @@ impl AmountRefused {
         }
     }
 
-    /// The least or the greatest amount, where there is one.
+    /// The minimum or the maximum, if that is the reason.
     #[must_use]
     pub fn limit(self) -> Option<Money> {
         match self {
@@ -235,24 +226,24 @@ impl AmountRefused {
         }
     }
 
-    /// Whether it can be ordered all the same. The least amount depends on the currency of the provider's account,
-    /// too, so it is the payment that says no.
+    /// Whether an order over this amount can be placed all the same. The minimum also depends on the currency of the
+    /// provider's account, so the payment is declined instead.
     #[must_use]
     pub fn can_be_ordered(self) -> bool {
         matches!(self, Self::TooSmall { .. })
     }
 }
 
-/// The provider did not answer definitely.
+/// The provider gave no definite answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the provider's answer is unknown: {problem}")]
 pub struct Unknown {
-    /// What was seen.
+    /// The error or the answer.
     pub problem: String,
 }
 
 impl Unknown {
-    /// What was seen.
+    /// An unknown answer with its reason.
     pub fn new(problem: impl Into<String>) -> Self {
         Self { problem: problem.into() }
     }
@@ -261,12 +252,12 @@ impl Unknown {
 /// An answer that may be unknown.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, Unknown>>;
 
-/// A payment provider. Every call may be repeated, and then changes nothing more.
+/// A payment provider. Every call may be repeated; a repeat changes nothing more.
 ///
-/// Two promises carry the shop's money: an attempt that was answered as declined or voided will never be charged, not
-/// even by a request that is still on its way; and what is captured is captured once, whatever is repeated.
+/// Two promises protect the shop's money: an attempt that was answered as declined or voided will never be charged, not
+/// even by a request that is still on its way; and a payment is captured once, however often a request is repeated.
 pub trait Gateway: Send + Sync + 'static {
-    /// A short name for addresses, logs and metrics.
+    /// A short name for URLs, logs and metrics.
     fn name(&self) -> &'static str;
 
     /// The account at the provider that is asked; `None` where there is none, or it is not shown.
@@ -277,7 +268,7 @@ pub trait Gateway: Send + Sync + 'static {
         future::ready(Ok(None)).boxed()
     }
 
-    /// Whether the provider can be asked for this amount at all; what it takes depends on the currency.
+    /// Whether the provider accepts this amount at all, which depends on the currency.
     ///
     /// # Errors
     /// [`AmountRefused`].
@@ -286,29 +277,29 @@ pub trait Gateway: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Asks to be paid; or, where that was asked before, how far it has come.
+    /// Asks for a payment. If it was asked for before, returns its state.
     fn pay(&self, payment: Payment) -> Answer<'_, PaymentState>;
 
-    /// Only asks how far a payment has come, and never begins one; `None` where the provider knows nothing of it.
+    /// The state of a payment. Never starts one; `None` if the provider does not know it.
     fn find(&self, payment: Payment) -> Answer<'_, Option<PaymentState>>;
 
-    /// The payment of this name of the provider's, with what has gone back of it; `None` where the provider knows none.
+    /// The payment with this name, and how much of it was refunded; `None` if the provider does not know it.
     fn look_up(&self, reference: String) -> Answer<'_, Option<Booked>>;
 
-    /// Captures what is held.
+    /// Captures the money that is held.
     fn capture(&self, payment: Payment) -> Answer<'_, PaymentState>;
 
-    /// Gives up what is not captured, also where it was never heard of. The answer says what has become of it: it may
-    /// be too late.
+    /// Cancels a payment that is not captured, even one that the provider has never received. Returns its state, for it
+    /// may be too late.
     fn void(&self, payment: Payment) -> Answer<'_, PaymentState>;
 
-    /// Gives money back; or, where that was asked before, how far it has come.
+    /// Refunds money. If it was asked for before, returns the state of the refund.
     fn refund(&self, repayment: Repayment) -> Answer<'_, RefundState>;
 
-    /// A page of the payments made from `since` on, before `until`.
+    /// A page of the payments created from `since` on and before `until`.
     fn list_payments(&self, since: Timestamp, until: Timestamp, after: Option<String>) -> Answer<'_, PaymentsPage>;
 
-    /// The header in which the provider signs its notices.
+    /// The header that contains the signature of a notice.
     fn signature_header(&self) -> &'static str {
         "signature"
     }

@@ -1,8 +1,8 @@
-//! How notices are signed: Stripe's scheme, `t=<seconds>,v1=<hex>`, an HMAC-SHA-256 over the seconds, a full stop and
+//! The signature of notices: Stripe's scheme, `t=<seconds>,v1=<hex>`, an HMAC-SHA-256 over the seconds, a full stop and
 //! the raw body.
 //!
-//! Several `v1` may stand in one header, and several secrets may be live, so that a secret can be replaced without
-//! losing a notice. Depends on nothing of its room.
+//! A header may have several `v1`, and several secrets may be valid, so that a secret can be replaced without losing a
+//! notice. Depends on no other file of its room.
 
 use aws_lc_rs::hmac;
 use data_encoding::HEXLOWER_PERMISSIVE;
@@ -11,12 +11,13 @@ use secrecy::{ExposeSecret, SecretString};
 use super::NoticeRefused;
 use crate::domain::entity::Timestamp;
 
-/// How far the time of a signature may be from ours, in seconds: an old notice cannot be played again for longer.
+/// How far the time of a signature may differ from the shop's clock, in seconds. It limits for how long an old notice
+/// can be replayed.
 const TOLERANCE_SECONDS: u64 = 300;
-/// How many signatures of a header are looked at.
+/// How many signatures of a header are checked.
 const SIGNATURES_MAX: usize = 8;
 
-/// The header of a notice that is signed at this moment.
+/// The header of a notice signed at this moment.
 #[cfg(any(test, feature = "internals"))]
 #[must_use]
 pub fn sign(secret: &SecretString, body: &[u8], at: Timestamp) -> String {
@@ -28,19 +29,20 @@ pub fn sign(secret: &SecretString, body: &[u8], at: Timestamp) -> String {
     format!("t={seconds},v1={}", data_encoding::HEXLOWER.encode(context.sign().as_ref()))
 }
 
-/// Holds a header against the raw body of a notice.
+/// Checks the header of a notice against its raw body.
 ///
 /// # Errors
-/// [`NoticeRefused::NotSetUp`] without secrets, [`NoticeRefused::Signature`] where none of them made it, or not lately.
+/// [`NoticeRefused::NotSetUp`] without secrets, [`NoticeRefused::Signature`] if none of them made it, or if it is too
+/// old or in the future.
 pub fn verify(header: &str, secrets: &[SecretString], body: &[u8], now: Timestamp) -> Result<(), NoticeRefused> {
     if secrets.is_empty() {
         return Err(NoticeRefused::NotSetUp);
     }
     let mut times = header.split(',').filter_map(|part| part.trim().strip_prefix("t="));
     let (Some(seconds), None) = (times.next(), times.next()) else {
-        return Err(NoticeRefused::Signature("it has no time"));
+        return Err(NoticeRefused::Signature("the header has no time"));
     };
-    let at: u64 = seconds.parse().map_err(|_| NoticeRefused::Signature("it has no time"))?;
+    let at: u64 = seconds.parse().map_err(|_| NoticeRefused::Signature("the header has no time"))?;
     let message = [seconds.as_bytes(), b".", body].concat();
     let signatures = header.split(',').filter_map(|part| part.trim().strip_prefix("v1="));
     let signatures = signatures.take(SIGNATURES_MAX).filter_map(|hex| HEXLOWER_PERMISSIVE.decode(hex.as_bytes()).ok());
@@ -52,11 +54,11 @@ pub fn verify(header: &str, secrets: &[SecretString], body: &[u8], now: Timestam
         secrets.iter().any(made)
     };
     if !signatures.into_iter().any(|signature| made_by(&signature)) {
-        return Err(NoticeRefused::Signature("none of the secrets made it"));
+        return Err(NoticeRefused::Signature("no configured secret made it"));
     }
-    // After the signature, so that nobody else learns what time it is here.
+    // Checked after the signature, so that nobody else learns the shop's time.
     if at.abs_diff(now.0 / 1_000) > TOLERANCE_SECONDS {
-        return Err(NoticeRefused::Signature("it is too old, or from the future"));
+        return Err(NoticeRefused::Signature("it is too old or in the future"));
     }
     Ok(())
 }
@@ -73,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_signed_with_a_live_secret_holds_for_five_minutes_either_way() {
+    fn a_signature_of_a_valid_secret_is_accepted_for_five_minutes_either_way() {
         let live = [secret("new"), secret("old")];
         for made_with in ["new", "old"] {
             let header = sign(&secret(made_with), BODY, NOW);

@@ -81,7 +81,7 @@ impl Shop {
     }
 
     async fn record_hint(&self, order: OrderId, about: About, notice: &Notice) -> Result<(), Error> {
-        let command = notice.subject.command(about, Some(unmatched_notices::short(self.name_of(notice))));
+        let command = notice.subject.command(about, Some(unmatched_notices::id_in_order(self.name_of(notice))));
         match self.0.runtime.entities.orders.ask(&order, command).await {
             Ok(accepted) => {
                 // A notice that changes nothing causes no request to the provider, and does not delay the next one.

@@ -1,10 +1,11 @@
-//! The account: who somebody is, what they may do, and which of their sessions are alive.
+//! An account: who somebody is, what they may do, and which of their sessions are alive.
 //!
-//! Its id is a keyed hash of the e-mail address, so registering is a claim on that address and two people cannot both
-//! have it. A session is a *family* of refresh tokens: each use moves the family's counter on, so a token seen a second
-//! time tells that somebody copied it. Failed logins are not remembered here: a guesser could then lock the owner out
-//! and grow the log, so slowing guessers down is left to the edge. Who is erased is gone from here at once; that their
-//! traces elsewhere are still to be erased is remembered until they are. Depends on `std`, `serde` and `thiserror`.
+//! Its id is a keyed hash of the e-mail address, so to register is to claim that address, and two people cannot both
+//! have it. A session is a *family* of refresh tokens: each use increments the family's counter, so a token that is
+//! used a second time shows that somebody has copied it. Failed logins are not recorded here: an attacker could then
+//! lock the owner out and grow the log; the HTTP layer slows attackers down instead. An erasure removes the holder from
+//! here at once; the account remembers that traces elsewhere have still to be erased. Depends on `std`, `serde` and
+//! `thiserror`.
 
 use std::{fmt, sync::Arc};
 
@@ -15,15 +16,15 @@ use crate::domain::{
     ids::{AccountId, UserId},
 };
 
-/// How many sessions an account has at once; one more drops the one unused for longest. Bounds the state: more devices
-/// than most people own, and few enough that an account stays under a kilobyte.
+/// How many sessions an account has at once. One more ends the one that was unused for longest. The limit bounds the
+/// state: it is more devices than most people own, and an account stays under a kilobyte.
 pub const FAMILIES_MAX: usize = 10;
 
-/// For how long, in milliseconds, the token just spent may be shown again: a client whose answer got lost repeats
-/// itself within seconds. Longer would only help a thief.
+/// How long the previous refresh token is still accepted, in milliseconds: a client whose answer was lost repeats its
+/// request within seconds. A longer time would only help a thief.
 pub const REFRESH_REPEAT_MS_MAX: u64 = 10_000;
 
-/// The longest display name, in characters: what fits a line of an invoice.
+/// The longest display name, in characters: it fits on a line of an invoice.
 pub const NAME_CHARACTERS_MAX: usize = 100;
 
 /// The longest stored password hash, in bytes. An argon2id PHC string has 97.
@@ -33,20 +34,20 @@ pub const PASSWORD_HASH_BYTES_MAX: usize = 256;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Buys.
+    /// May buy.
     Customer,
-    /// Also keeps products and stock.
+    /// May also manage their own products and stock.
     Seller,
-    /// Also runs the shop.
+    /// May also manage the shop.
     Admin,
 }
 
-/// A password's hash as a PHC string. It never shows in logs: a leaked hash can be guessed at leisure.
+/// A password's hash as a PHC string. It never appears in logs, because leaked hashes can be attacked offline.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PasswordHash(Arc<str>);
 
 impl PasswordHash {
-    /// Wraps a PHC string; how it is made is `identity`'s affair.
+    /// Wraps a PHC string, which `identity` makes.
     #[must_use]
     pub fn new(phc: &str) -> Self {
         Self(phc.into())
@@ -68,15 +69,15 @@ impl fmt::Debug for PasswordHash {
 /// A session: one login on one device, and the refresh tokens that descend from it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Family {
-    /// Its name, random.
+    /// Its random id.
     pub family: u128,
-    /// The counter of the one refresh token that is good now. 64 bits, so it cannot run out.
+    /// The counter of the only refresh token that is valid now. 64 bits, so that it cannot overflow.
     pub counter: u64,
     /// When its owner logged in.
     pub started_at: Timestamp,
-    /// When the counter last moved, if ever.
+    /// When the counter was last incremented; `None` if it never was.
     pub rotated_at: Option<Timestamp>,
-    /// When it ends, however often it is used.
+    /// When it ends, however much it is used.
     pub expires_at: Timestamp,
 }
 
@@ -85,50 +86,48 @@ impl Family {
         self.rotated_at.unwrap_or(self.started_at)
     }
 
-    /// Whether `counter` was spent so recently that its holder may just be repeating an unanswered request.
+    /// Whether `counter` was used so recently that its holder may just be repeating an unanswered request.
     fn is_repeat(&self, counter: u64, now: Timestamp) -> bool {
         let recent = self.rotated_at.is_some_and(|at| now.ms_apart(at) <= REFRESH_REPEAT_MS_MAX);
         recent && counter.checked_add(1) == Some(self.counter)
     }
 }
 
-/// Everything about a registered account.
+/// A registered account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Holder {
-    /// Who it is, everywhere else in the shop.
+    /// The holder's id in the rest of the shop.
     pub user: UserId,
-    /// What they may do.
     pub role: Role,
-    /// What their password is verified against.
     pub password_hash: PasswordHash,
-    /// How they wish to be called.
+    /// The display name.
     pub name: Option<Arc<str>>,
-    /// When they registered.
     pub created_at: Timestamp,
-    /// Access tokens of an earlier epoch are dead.
+    /// Access tokens of an earlier epoch are invalid.
     pub epoch: u32,
-    /// The live sessions, at most [`FAMILIES_MAX`], in the order they started.
+    /// The live sessions, at most [`FAMILIES_MAX`], in the order in which they started.
     pub families: Vec<Family>,
-    /// Above every counter of a family that has ended. New families begin here, so that a late repeat of a login cannot
-    /// bring spent tokens back to life.
+    /// Higher than every counter of an ended family. New families start here, so that a late repeat of a login cannot
+    /// make used tokens valid again.
     counter_floor: u64,
 }
 
 impl Holder {
-    /// The live session of this name.
+    /// The live session with this id.
     #[must_use]
     pub fn family(&self, family: u128) -> Option<&Family> {
         self.families.iter().find(|known| known.family == family)
     }
 
-    /// After `Refresh { family, counter }` was accepted: the family whose successor token the caller hands out, or
-    /// `None` where the token turned out to be stolen (or was overtaken) and the caller gets nothing.
+    /// After `Refresh { family, counter }` was accepted: the family whose next token the caller issues. `None` if the
+    /// token turned out to be stolen or another request was faster; then the caller issues nothing.
     #[must_use]
     pub fn successor(&self, family: u128, counter: u64) -> Option<&Family> {
         self.family(family).filter(|known| counter.checked_add(1) == Some(known.counter))
     }
 
-    /// Whether an access token of this session and epoch is still good.
+    /// Whether an access token of this session and epoch is still valid.
     #[must_use]
     pub fn honours(&self, family: u128, epoch: u32) -> bool {
         epoch >= self.epoch && self.family(family).is_some()
@@ -150,7 +149,7 @@ impl Holder {
         self.epoch = epoch;
     }
 
-    /// Makes room for one more session: those that expired go first, then the one unused for longest.
+    /// Makes room for one more session: ends those that have expired, and then the ones that were unused for longest.
     fn make_room(&mut self, at: Timestamp) {
         self.end_families(|family| family.expires_at <= at);
         while self.families.len() >= FAMILIES_MAX {
@@ -160,25 +159,26 @@ impl Holder {
     }
 }
 
-/// What is left of a holder who was erased, or is being erased: nothing that says who it was.
+/// What remains of a holder who was erased or is being erased. It does not say who it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Former {
-    /// Whoever registers this address next begins here, so that no token of the former holder comes back to life.
+    /// The next holder of this address starts with this epoch, so that no token of the former holder becomes valid
+    /// again.
     pub epoch: u32,
-    /// Whose traces elsewhere are still to be erased; `None` when all are.
+    /// The user whose traces elsewhere have still to be erased; `None` if none are left.
     pub under_way: Option<UserId>,
 }
 
-/// What readers see of an account.
+/// An account as readers see it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct View {
-    /// Who has it; `None` until somebody registers, and from the moment in which they begin to be erased.
+    /// `None` until somebody registers, and again as soon as the erasure begins.
     pub holder: Option<Arc<Holder>>,
-    /// What is left of the last holder who was erased.
+    /// What remains of the last holder who was erased.
     pub former: Option<Former>,
 }
 
-/// The entity: empty until somebody registers.
+/// An account; empty until somebody registers.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Account {
     holder: Option<Arc<Holder>>,
@@ -190,7 +190,7 @@ impl Account {
         self.former.as_ref().is_some_and(|former| former.under_way.is_some())
     }
 
-    /// The registered account, for every event after the first.
+    /// The holder, whom every event after the first requires.
     fn registered_mut(&mut self) -> &mut Holder {
         match &mut self.holder {
             Some(holder) => Arc::make_mut(holder),
@@ -199,72 +199,60 @@ impl Account {
     }
 }
 
-/// What an account can be asked to do.
+/// A command to an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Command {
-    /// Claim the address. A repeat is known by its user id.
+    /// Claim the address. A repeat is recognised by its user id.
     Register {
         /// The new user's id.
         user: UserId,
-        /// What they may do.
         role: Role,
-        /// Of their password.
         password_hash: PasswordHash,
-        /// How they wish to be called.
+        /// The display name.
         name: Option<Arc<str>>,
     },
-    /// Log in, with a password that was verified.
+    /// Log in. The caller has verified the password.
     StartSession {
-        /// The session's random name; a repeat is known by it.
+        /// The session's random id, by which a repeat is recognised.
         family: u128,
-        /// When the session ends, however often it is used.
+        /// When the session ends, however much it is used.
         expires_at: Timestamp,
     },
-    /// Spend a refresh token. What came of it is in the view: see [`Holder::successor`].
-    Refresh {
-        /// The token's session.
-        family: u128,
-        /// The token's counter.
-        counter: u64,
-    },
+    /// Use a refresh token. [`Holder::successor`] says whether a new one is issued.
+    Refresh { family: u128, counter: u64 },
     /// Log out one session.
-    EndSession {
-        /// Which.
-        family: u128,
-    },
-    /// Log out everywhere, at once. A repeat does it again, which costs at most another login.
+    EndSession { family: u128 },
+    /// Log out everywhere. A repeat does so again, which costs at most another login.
     RevokeAll,
-    /// Set a new password, which logs out everywhere: whoever knew the old one is out. A repeat is known by its salted
-    /// hash.
+    /// Set a new password and log out everywhere, so that whoever knew the old one is out. A repeat is recognised by
+    /// its salted hash.
     ChangePassword {
-        /// Of the new password.
+        /// The hash of the new password.
         password_hash: PasswordHash,
     },
-    /// Change what they may do, from this moment: sessions stay, access tokens with the old role die.
-    GrantRole {
-        /// The new role.
-        role: Role,
-    },
-    /// Erase the holder: here at once, and from now on everywhere else.
+    /// Change the role at once: sessions stay, access tokens with the old role become invalid.
+    GrantRole { role: Role },
+    /// Erase the holder: here at once, and elsewhere from now on.
     BeginErasure {
-        /// Who wants it: the holder, or an admin.
+        /// The holder or an admin.
         by: UserId,
     },
-    /// Nothing of the holder is left elsewhere.
+    /// No traces of the holder are left elsewhere.
     FinishErasure,
 }
 
-/// What can have happened to an account.
+/// An event of an account. Stored: see `actors/records.rs` before changing it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)] // The fields are those of the commands; `at` is when, `epoch` and `counter` are the new values.
+#[allow(missing_docs, reason = "the fields are those of the commands; `epoch` and `counter` are the new values")]
 pub enum Event {
     /// The address was claimed.
     Registered { user: UserId, role: Role, password_hash: PasswordHash, name: Option<Arc<str>>, at: Timestamp },
     /// Somebody logged in.
     SessionStarted { family: u128, expires_at: Timestamp, at: Timestamp },
-    /// A refresh token was spent.
+    /// A refresh token was used.
     Rotated { family: u128, counter: u64, at: Timestamp },
-    /// A refresh token came back after it was spent: there are two holders, so the session ends for both.
+    /// A refresh token was used a second time: two parties have it, so the session ends for both.
     ReuseDetected { family: u128, counter: u64, at: Timestamp },
     /// A session was logged out.
     SessionEnded { family: u128 },
@@ -274,56 +262,39 @@ pub enum Event {
     PasswordChanged { password_hash: PasswordHash, epoch: u32 },
     /// The role changed.
     RoleGranted { role: Role, epoch: u32 },
-    /// The holder is erased here, and all sessions with them; their traces elsewhere follow.
+    /// The holder was erased here, with all sessions; traces elsewhere follow.
     ErasureBegun { user: UserId, by: UserId, epoch: u32, at: Timestamp },
     /// The traces elsewhere are erased, too; the address can be claimed again.
     Erased { at: Timestamp },
 }
 
-/// Why a command was refused.
+/// Why a command to an account was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Rejection {
     /// Nobody has this address.
     #[error("no such account")]
     NotRegistered,
-    /// Somebody else has this address. Who is not said.
+    /// Somebody else has this address. The rejection does not say who.
     #[error("the address is taken")]
     AlreadyRegistered,
-    /// The session ended, or never was.
+    /// The session has ended, or never existed.
     #[error("the session has ended")]
-    UnknownFamily {
-        /// Which.
-        family: u128,
-    },
-    /// The session is past its time, or would be from the start.
+    UnknownFamily { family: u128 },
+    /// The session has expired, or would expire before it starts.
     #[error("the session expired at {} ms", expired_at.0)]
-    FamilyExpired {
-        /// Which.
-        family: u128,
-        /// When.
-        expired_at: Timestamp,
-    },
-    /// The name is empty, too long or holds control characters.
+    FamilyExpired { family: u128, expired_at: Timestamp },
+    /// The name is blank, too long or contains control characters.
     #[error("a name has 1 to {characters_max} printable characters, not {characters}")]
-    InvalidName {
-        /// How many it has.
-        characters: usize,
-        /// How many it may have.
-        characters_max: usize,
-    },
-    /// The password hash is longer than any we make.
+    InvalidName { characters: usize, characters_max: usize },
+    /// The password hash is longer than any that the shop makes.
     #[error("a password hash has at most {bytes_max} bytes, not {bytes}")]
-    PasswordHashTooLong {
-        /// How many it has.
-        bytes: usize,
-        /// How many it may have.
-        bytes_max: usize,
-    },
-    /// Sellers and admins are not erased: orders and products hang on them.
+    PasswordHashTooLong { bytes: usize, bytes_max: usize },
+    /// Sellers and admins are not erased, because orders and products refer to them.
     #[error("only customers can be erased")]
     NotACustomer,
-    /// Every epoch was used. Refused, because wrapping round would revive the oldest tokens.
+    /// Every epoch was used. Wrapping round would make the oldest tokens valid again.
     #[error("the account was revoked too often")]
     EpochsExhausted,
 }
@@ -347,8 +318,8 @@ fn check_name(name: Option<&str>) -> Result<(), Rejection> {
 }
 
 fn refresh(holder: &Holder, family: u128, counter: u64, now: Timestamp) -> Result<Option<Event>, Rejection> {
-    // An unknown family is refused and not recorded: otherwise whoever holds a dead token could write to the log for
-    // ever.
+    // An unknown family is rejected without an event: otherwise the holder of an invalid token could write to the log
+    // for ever.
     let known = holder.family(family).ok_or(Rejection::UnknownFamily { family })?;
     if known.expires_at <= now {
         return Err(Rejection::FamilyExpired { family, expired_at: known.expires_at });
@@ -359,7 +330,8 @@ fn refresh(holder: &Holder, family: u128, counter: u64, now: Timestamp) -> Resul
     if counter == known.counter {
         return Ok(Some(Event::Rotated { family, counter: counter.saturating_add(1), at: now }));
     }
-    // Older: it was copied. Newer: this state never issued it, so it is older than the world (a restored backup).
+    // An older counter: the token was copied. A newer one: this state never issued it, so the state is older (a
+    // restored backup).
     Ok(Some(Event::ReuseDetected { family, counter, at: now }))
 }
 
@@ -477,7 +449,7 @@ impl Entity for Account {
         }
     }
 
-    /// With the end of an erasure also the user goes, which leads from the address to the orders.
+    /// The end of an erasure also removes the user's id, which leads from the address to the orders.
     fn erases(event: &Event) -> bool {
         matches!(event, Event::ErasureBegun { .. } | Event::Erased { .. })
     }

@@ -1,8 +1,9 @@
-//! A customer's cart: what they want, and which of their orders are on the way.
+//! A customer's cart: its lines, and the customer's open orders.
 //!
-//! An order **takes** its lines out of the cart as soon as it is placed, so that two tabs cannot order the same cart
-//! twice; an order that comes to nothing gives its lines back. The cart remembers its open orders: they bound how much
-//! a customer can keep reserved, and a repeated checkout without a key finds its order here.
+//! An order **takes** its lines out of the cart as soon as it is placed, so that two browser tabs cannot order the same
+//! cart twice; an order that is cancelled, expires or is rejected returns its lines. The cart remembers its open orders
+//! for two reasons: their number limits how much a customer can keep reserved, and a repeated checkout without a key
+//! finds its order here.
 //!
 //! Depends on `std`, `serde` and its neighbours.
 
@@ -20,168 +21,128 @@ use crate::domain::{
     money::Currency,
 };
 
-/// The most lines of a cart, so of an order. Of 2,025 real invoices of a gift shop 99 % have fewer.
+/// The most lines of a cart, and so of an order. Of 2,025 real invoices of a gift shop 99 % have fewer.
 pub const LINES_MAX: usize = 200;
 /// The most units of one line.
 pub const LINE_QUANTITY_MAX: u32 = 10_000;
-/// The most orders of one customer that are neither confirmed nor ended: what one customer can keep reserved is
-/// bounded.
+/// The most orders of one customer that are neither confirmed nor ended. It limits how much one customer can keep
+/// reserved.
 pub const OPEN_ORDERS_MAX: usize = 20;
-/// How long a request key of an addition is remembered, in milliseconds: 24 hours, as the API promises.
+/// How long the idempotency key of an addition is remembered, in milliseconds: 24 hours, as the API promises.
 pub const KEY_KEPT_MS: u64 = 24 * 3_600 * 1_000;
-/// How many request keys a cart remembers; past it additions with a key are refused until old ones are forgotten.
+/// How many idempotency keys a cart remembers; beyond that additions with a key are rejected until old keys are
+/// forgotten.
 pub const KEYS_MAX: usize = 1_000;
-/// How many ended orders a cart remembers, so that a late `Take` of one of them is refused.
+/// How many ended orders a cart remembers, so that a late `Take` of one of them is rejected.
 pub const ENDED_ORDERS_KEPT: usize = 64;
 
 /// Some units of a product.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Line {
-    /// What.
     pub product: ProductId,
-    /// How many units.
     pub quantity: u32,
 }
 
-/// What a cart can be asked.
+/// A command to a cart.
 #[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Command {
-    /// Add units to lines, all of them or none.
+    /// Add units to lines: to all of them or to none.
     Add {
-        /// What to add; quantities of a product already there are summed.
+        /// Units to add; for a product that is in the cart, they are added to its quantity.
         lines: Vec<Line>,
-        /// The currency in which all of them are sold.
+        /// The currency of their prices.
         currency: Currency,
-        /// With it, a repeat adds nothing.
+        /// With a key, a repeat adds nothing.
         key: Option<RequestKey>,
     },
-    /// Make a line's quantity this, whether or not the line exists.
+    /// Set the quantity of a line, which need not exist yet.
     SetQuantity {
-        /// What and how many.
         line: Line,
-        /// The currency in which it is sold.
+        /// The currency of its price.
         currency: Currency,
     },
     /// Take a line out.
-    Remove {
-        /// What.
-        product: ProductId,
-    },
-    /// An order takes its lines out.
+    Remove { product: ProductId },
+    /// An order takes its lines out of the cart.
     Take {
-        /// The order.
         order: OrderId,
-        /// Hash of the checkout request: finds the order again for a repeat without a key.
+        /// Hash of the checkout request, by which a repeat without a key finds its order.
         fingerprint: u128,
-        /// The version of the cart that the order was computed from.
+        /// The version of the cart for which the order was computed.
         version: u64,
-        /// What the order takes.
         lines: Vec<Line>,
     },
-    /// An order came to nothing: its lines come back.
-    Return {
-        /// The order.
-        order: OrderId,
-    },
-    /// An order is confirmed and no longer counts as open.
-    Close {
-        /// The order.
-        order: OrderId,
-    },
-    /// Its customer is being erased: empty it, and let nothing in or out any more.
+    /// An order was cancelled, expired or rejected: put its lines back.
+    Return { order: OrderId },
+    /// An order is confirmed and does not count as open any more.
+    Close { order: OrderId },
+    /// The customer is being erased: empty the cart and reject further changes.
     Erase,
 }
 
-/// What can have happened to a cart. Stored: see `actors/records.rs` before changing it.
+/// An event of a cart. Stored: see `actors/records.rs` before changing it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Event {
-    /// Units were added.
     Added {
-        /// What.
         lines: Vec<Line>,
-        /// In which currency the cart is now.
+        /// The currency of the cart after it.
         currency: Currency,
-        /// The request's identity.
         key: Option<RequestKey>,
-        /// When.
         at: Timestamp,
     },
-    /// A line has a quantity now.
+    /// The quantity of a line was set.
     QuantitySet {
-        /// What and how many.
         line: Line,
-        /// In which currency the cart is now.
+        /// The currency of the cart after it.
         currency: Currency,
     },
     /// A line was taken out.
-    Removed {
-        /// What.
-        product: ProductId,
-    },
+    Removed { product: ProductId },
     /// An order took its lines.
-    Taken {
-        /// The order.
-        order: OrderId,
-        /// Hash of the checkout request.
-        fingerprint: u128,
-        /// What it took.
-        lines: Vec<Line>,
-    },
-    /// An order gave its lines back.
+    Taken { order: OrderId, fingerprint: u128, lines: Vec<Line> },
+    /// An order returned its lines.
     Returned {
-        /// The order.
         order: OrderId,
-        /// What came back: less than was taken where the cart has changed so that not all fits.
+        /// The lines that came back: fewer than were taken if the cart has changed so that not all fit.
         lines: Vec<Line>,
     },
-    /// An order no longer counts as open.
-    Closed {
-        /// The order.
-        order: OrderId,
-    },
-    /// All that was in it is gone, for good.
-    Erased {
-        /// When.
-        at: Timestamp,
-    },
+    /// An order does not count as open any more.
+    Closed { order: OrderId },
+    /// The cart was emptied for good.
+    Erased { at: Timestamp },
 }
 
-/// Why a command to a cart was refused.
+/// Why a command to a cart was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Rejection {
-    /// Nothing to add.
+    /// There are no lines to add.
     #[error("at least one line is needed")]
     Empty,
-    /// Zero or more than [`LINE_QUANTITY_MAX`].
+    /// The quantity is zero or more than [`LINE_QUANTITY_MAX`].
     #[error("the quantity of {product} must be between 1 and {LINE_QUANTITY_MAX}")]
-    InvalidQuantity {
-        /// Of which product.
-        product: ProductId,
-    },
-    /// More than [`LINES_MAX`] lines.
+    InvalidQuantity { product: ProductId },
+    /// The cart would have more than [`LINES_MAX`] lines.
     #[error("a cart holds at most {LINES_MAX} different products")]
     TooManyLines,
-    /// A cart holds one currency.
+    /// All lines of a cart have prices in one currency.
     #[error("the cart is in {cart}, the product is sold in {product}")]
     MixedCurrencies {
-        /// Of what is in the cart.
+        /// The currency of the cart.
         cart: Currency,
-        /// Of what was to be added.
+        /// The currency of the product's price.
         product: Currency,
     },
     /// The line is not in the cart.
     #[error("{product} is not in the cart")]
-    NotInCart {
-        /// What.
-        product: ProductId,
-    },
-    /// The cart is not the one that the order was computed from.
+    NotInCart { product: ProductId },
+    /// The cart has changed since the order was computed.
     #[error("the cart has changed; it is at version {current}")]
-    Changed {
-        /// The version it has now.
-        current: u64,
-    },
+    Changed { current: u64 },
     /// [`OPEN_ORDERS_MAX`] is reached.
     #[error("at most {OPEN_ORDERS_MAX} orders can be open at once; pay or cancel one first")]
     TooManyOpenOrders,
@@ -191,13 +152,13 @@ pub enum Rejection {
     /// [`KEYS_MAX`] is reached.
     #[error("too many requests with a key within 24 hours")]
     TooManyKeys,
-    /// The order has ended; a late `Take` of it must not touch the cart.
+    /// The order has ended, so a late `Take` of it must not touch the cart.
     #[error("the order has ended")]
     OrderEnded,
-    /// Orders are open, and what they took may have to come back.
+    /// Orders are open, and may return their lines.
     #[error("orders of this cart are still open")]
     OrdersOpen,
-    /// Its customer is being erased, or is.
+    /// The customer is erased, or is being erased.
     #[error("the cart's customer is erased")]
     Erased,
 }
@@ -222,25 +183,24 @@ pub struct Cart {
 
 /// An order that has taken lines out of the cart and has neither been confirmed nor ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct OpenOrder {
-    /// The order.
     pub order: OrderId,
-    /// Hash of the checkout request.
     pub fingerprint: u128,
     /// The currency of its lines.
     pub currency: Currency,
-    /// What it took.
+    /// The lines that it took.
     pub lines: Vec<Line>,
 }
 
-/// What readers see of a cart.
+/// A cart as readers see it.
 #[derive(Debug, Clone, Default)]
 pub struct View {
     /// Grows with every change; the ETag of the cart.
     pub version: u64,
-    /// What is in it, in the order in which it was first added.
+    /// The lines, in the order in which they were first added.
     pub lines: Arc<Vec<Line>>,
-    /// Orders on the way, with the hash of the request that placed them.
+    /// The open orders, each with the hash of the request that placed it.
     pub open_orders: Arc<Vec<(OrderId, u128)>>,
 }
 
@@ -262,7 +222,7 @@ impl Cart {
         }
     }
 
-    /// The lines as they would be with `added`, or why they cannot be.
+    /// The lines after the addition, or why it is not possible.
     fn with_added(&self, added: &[Line]) -> Result<Vec<Line>, Rejection> {
         let mut lines = self.lines.clone();
         for line in added {
@@ -338,7 +298,7 @@ impl Cart {
         Ok(Some(Event::Taken { order, fingerprint, lines: lines.to_vec() }))
     }
 
-    /// What of an order's lines fits back into the cart as it is now.
+    /// The part of an order's lines that fits back into the cart.
     fn returnable(&self, open: &OpenOrder) -> Vec<Line> {
         if self.check_currency(open.currency).is_err() {
             return Vec::new();
@@ -382,7 +342,7 @@ impl Entity for Cart {
 
     fn decide(&self, command: &Command, now: Timestamp) -> Result<Option<Event>, Rejection> {
         if self.erased {
-            // No order has anything in it, so the checkout finds all that it returns or closes as it wants it.
+            // The cart is empty and has no open orders, so what is to be returned or closed is so already.
             let settled = matches!(command, Command::Return { .. } | Command::Close { .. } | Command::Erase);
             return if settled { Ok(None) } else { Err(Rejection::Erased) };
         }

@@ -1,9 +1,9 @@
-//! How many of a product there are, and for whom they are kept.
+//! The stock of one product, and the orders for which units of it are reserved.
 //!
-//! The rule that pays for everything else: what is reserved and sold never exceeds what was received (I1). Every
-//! command carries the identity of what it does, so that a repeat of it changes nothing: an order's hold for a
-//! reservation, a receipt for a delivery. A hold ends when **its order** ends it; its deadline only bounds how long a
-//! finished hold is remembered and how late a reservation may arrive.
+//! The most important rule: the units reserved and sold never exceed the units received (invariant I1). Every command
+//! carries an id by which a repeat of it is recognised and changes nothing: the order for a reservation, the receipt
+//! for a delivery. A hold ends when **its order** ends it; its deadline only limits how late a reservation may arrive
+//! and how long a finished hold is remembered.
 //!
 //! ```text
 //!   received + adjusted = on hand + sold        available = on hand − reserved
@@ -25,172 +25,142 @@ use crate::domain::{
     shared_map::SharedMap,
 };
 
-/// The most pieces of one product, in units: sums of two stay far below what a counter holds.
+/// The most units of one product: a sum of two stays far below what a counter can hold.
 pub const QUANTITY_MAX: u64 = 1_000_000_000_000;
-/// How many holds one product remembers, reserved and fulfilled, in holds. About 100 MB of state: past it a product
-/// refuses new reservations, so that the machine does not run out of memory.
+/// How many reserved and fulfilled holds one product remembers. That is about 100 MB of state: beyond it a product
+/// rejects new reservations, so that the machine does not run out of memory.
 pub const HOLDS_MAX: usize = 2_000_000;
-/// How many released holds one product remembers, in holds; past it the oldest one is forgotten. Each checkout that a
-/// sold-out product refuses leaves one behind until its deadline, 16 minutes with the usual settings. The limit is what
-/// 3,300 refused checkouts a second leave in a minute, and a late request is late by seconds; 9 MB of state.
+/// How many released holds one product remembers; beyond that the oldest one is forgotten. Each checkout that a
+/// sold-out product rejects leaves one until its deadline, 16 minutes with the default settings. The limit is what
+/// 3,300 rejected checkouts a second leave in a minute, and a late request is seconds late; 9 MB of state.
 pub const RELEASED_MAX: usize = 200_000;
 /// How long a finished hold is remembered after its deadline, in milliseconds: far longer than any message can be late.
 pub const FINISHED_KEPT_MS: u64 = 60_000;
 /// A hold that is to be remembered for longer than this, in milliseconds, was recorded while the clock was ahead, and
 /// does not keep those behind it from being forgotten. Where orders may be paid for longer, this only costs time.
 const FAR_AHEAD_MS: u64 = 24 * 3_600 * 1_000;
-/// How long a receipt is remembered, in milliseconds: 30 days. A repeat after that would count again.
+/// How long a receipt is remembered, in milliseconds: 30 days. A repeat after that counts again.
 pub const RECEIPT_KEPT_MS: u64 = 30 * 24 * 3_600 * 1_000;
-/// How many receipts one product remembers; past it a new one is refused until old ones are 30 days old.
+/// How many receipts one product remembers; beyond that a new one is rejected until old ones are 30 days old.
 pub const RECEIPTS_MAX: usize = 10_000;
 
-/// What an inventory can be asked.
+/// A command to an inventory.
 #[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Command {
-    /// Set the first stock of a product. It counts once in a product's life, and only before any receipt.
-    Open {
-        /// Units there are.
-        quantity: u64,
-    },
-    /// Goods arrived.
+    /// Set the first stock of a product. It takes effect once per product, and only before any receipt.
+    Open { quantity: u64 },
+    /// Goods have arrived.
     Receive {
-        /// Identity of the delivery.
+        /// The id of the delivery.
         receipt: ReceiptId,
-        /// Units that arrived.
         quantity: u64,
     },
     /// Goods were found or lost.
     Adjust {
-        /// Identity of the adjustment.
+        /// The id of the adjustment.
         receipt: ReceiptId,
-        /// Units more (or fewer, where negative).
+        /// Units more, or fewer if negative.
         delta: i64,
     },
-    /// A stock-taking: from now on there are this many on hand.
+    /// A stock count: from now on there are this many units on hand.
     Count {
-        /// Units on hand.
         on_hand: u64,
-        /// What was received in the product's life as far as the caller knows; where it is another number, the count
-        /// is refused. So a caller learns by how much the count changed the stock.
+        /// How many units the product had received when the caller read its inventory. If it is another number by now,
+        /// the count is rejected; otherwise the caller knows by how much the count changes the stock.
         if_received: Option<u64>,
     },
-    /// Keep some for an order.
+    /// Reserve units for an order.
     Reserve {
-        /// For which order.
         order: OrderId,
-        /// Whose order it is.
         customer: UserId,
-        /// Units.
         quantity: u32,
-        /// After this moment the reservation is refused.
+        /// From this moment on the reservation is rejected.
         deadline: Timestamp,
     },
-    /// Give back what is kept for an order, also where the reservation is yet to arrive.
+    /// Release the units reserved for an order. The reservation may arrive later: it is rejected then.
     Release {
-        /// For which order it was kept.
         order: OrderId,
         /// The reservation's deadline.
         deadline: Timestamp,
     },
-    /// What was kept for an order is sold.
+    /// The units reserved for an order are sold.
     Fulfil {
-        /// For which order it was kept.
         order: OrderId,
         /// The reservation's deadline.
         deadline: Timestamp,
     },
 }
 
-/// What can have happened to an inventory. Stored: see `actors/records.rs` before changing it.
+/// An event of an inventory. Stored: see `actors/records.rs` before changing it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Event {
     /// The first stock was set.
-    Opened {
-        /// Units there are.
-        quantity: u64,
-    },
-    /// Goods arrived, or were found or lost.
+    Opened { quantity: u64 },
+    /// Goods arrived, were found or were lost.
     Adjusted {
-        /// Identity of the delivery or adjustment.
+        /// The id of the delivery or adjustment.
         receipt: ReceiptId,
-        /// Units more or fewer.
+        /// Units more, or fewer if negative.
         delta: i64,
-        /// When.
         at: Timestamp,
     },
-    /// A stock-taking gave another number than the books.
+    /// A stock count differed from the recorded stock.
     Counted {
-        /// Units more or fewer than the books said.
+        /// Units more than recorded, or fewer if negative.
         delta: i64,
     },
-    /// Some are kept for an order.
+    /// Units were reserved for an order.
     Reserved {
-        /// For which order.
         order: OrderId,
-        /// Whose order it is.
         customer: UserId,
-        /// Units.
         quantity: u32,
-        /// Until when the order may take to be paid.
+        /// From this moment on the reservation is rejected.
         deadline: Timestamp,
-        /// When.
         at: Timestamp,
     },
-    /// What was kept is available again.
+    /// Reserved units are available again.
     Released {
-        /// For which order it was kept.
         order: OrderId,
         /// The reservation's deadline.
         deadline: Timestamp,
-        /// When.
         at: Timestamp,
     },
-    /// What was kept is sold.
-    Fulfilled {
-        /// For which order it was kept.
-        order: OrderId,
-        /// When.
-        at: Timestamp,
-    },
+    /// Reserved units were sold.
+    Fulfilled { order: OrderId, at: Timestamp },
 }
 
-/// Why a command to an inventory was refused.
+/// Why a command to an inventory was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Rejection {
-    /// There are not that many.
+    /// Fewer units are available than requested.
     #[error("{requested} requested, {available} available")]
-    InsufficientStock {
-        /// Units asked for.
-        requested: u32,
-        /// Units that could be reserved.
-        available: u64,
-    },
-    /// The reservation came after its deadline.
+    InsufficientStock { requested: u32, available: u64 },
+    /// The reservation arrived after its deadline.
     #[error("the reservation's deadline has passed")]
     DeadlinePassed,
-    /// The order has given the hold up; a late reservation of it must not take stock.
+    /// The order has released the hold, so a late reservation must not take stock.
     #[error("the hold has been released")]
     HoldReleased,
     /// The hold exists with another quantity.
     #[error("the hold exists with another quantity")]
     HoldReused,
-    /// There is nothing kept under this hold.
+    /// There is no reserved hold of this order.
     #[error("nothing is kept under this hold")]
     HoldUnknown,
     /// The receipt was used with another quantity.
     #[error("the receipt was used with another quantity")]
     ReceiptReused,
-    /// An adjustment would take what is kept for orders.
+    /// Fewer units would be on hand than are reserved.
     #[error("{reserved} are reserved, so there must be at least as many on hand")]
-    BelowReserved {
-        /// Units kept for orders.
-        reserved: u64,
-    },
-    /// Goods arrived, or the stock was counted or adjusted, since the caller looked.
+    BelowReserved { reserved: u64 },
+    /// Goods arrived, or the stock was counted or adjusted, since the caller read it.
     #[error("the stock has changed; read it again")]
     ReceivedChanged,
-    /// Zero, or more than [`QUANTITY_MAX`].
+    /// The quantity is zero or more than [`QUANTITY_MAX`].
     #[error("the quantity must be between 1 and {QUANTITY_MAX}")]
     InvalidQuantity,
     /// [`HOLDS_MAX`] is reached.
@@ -223,26 +193,26 @@ enum HoldState {
     Fulfilled { quantity: u32 },
 }
 
-/// What readers see of an inventory, in units.
+/// An inventory as readers see it, in units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct View {
-    /// In the warehouse, reserved ones included.
+    /// In the warehouse, including those that are reserved.
     pub on_hand: u64,
-    /// Kept for orders.
     pub reserved_quantity: u64,
     /// What can be ordered now: on hand − reserved.
     pub available: u64,
-    /// Sold in the product's life.
+    /// Sold since the product was created.
     pub sold: u64,
-    /// Received in the product's life, adjustments included.
+    /// Received since the product was created, including adjustments.
     pub received: u64,
 }
 
 impl View {
-    /// By how much a stock-taking that finds `on_hand` units changes the stock.
+    /// By how much a stock count of `on_hand` units changes the stock.
     ///
     /// # Errors
-    /// The inventory would refuse it.
+    /// The rejection with which the inventory would answer.
     pub fn counted(&self, on_hand: u64) -> Result<i64, Rejection> {
         if on_hand > QUANTITY_MAX {
             return Err(Rejection::InvalidQuantity);
@@ -262,7 +232,7 @@ impl Inventory {
         self.on_hand - self.reserved
     }
 
-    /// The order of each open reservation with its units: what a check of the whole shop compares with the orders.
+    /// The orders with an open reservation, each with its units. `verify` compares them with the orders.
     pub fn open_holds(&self) -> impl Iterator<Item = (OrderId, u32)> {
         self.holds.iter().filter_map(|(order, state)| match state {
             HoldState::Reserved { quantity, .. } => Some((*order, *quantity)),
@@ -325,8 +295,8 @@ impl Inventory {
         Ok(Some(Event::Reserved { order, customer, quantity, deadline, at: now }))
     }
 
-    /// Forgets what no late message can ask about any more. It reads the event's time only, so a replay forgets the
-    /// same.
+    /// Forgets holds and receipts about which no late message can arrive any more. It uses only the event's time, so
+    /// that a replay forgets the same ones.
     fn forget_old(&mut self, now: Timestamp) {
         for finished in [&mut self.fulfilled, &mut self.released] {
             pass_on(finished, now.plus_ms(FAR_AHEAD_MS));
@@ -391,7 +361,7 @@ impl Entity for Inventory {
                 Some(HoldState::Released) => Ok(None),
                 Some(HoldState::Fulfilled { .. }) => Err(Rejection::HoldUnknown),
                 Some(HoldState::Reserved { .. }) => Ok(Some(Event::Released { order, deadline, at: now })),
-                // Past the deadline no reservation can follow, so there is nothing to leave behind.
+                // No reservation can follow after the deadline, so there is nothing to remember.
                 None if now >= deadline => Ok(None),
                 None => Ok(Some(Event::Released { order, deadline, at: now })),
             },
@@ -399,7 +369,8 @@ impl Entity for Inventory {
                 Some(HoldState::Fulfilled { .. }) => Ok(None),
                 Some(HoldState::Released) => Err(Rejection::HoldUnknown),
                 Some(HoldState::Reserved { .. }) => Ok(Some(Event::Fulfilled { order, at: now })),
-                // An open reservation is only ended by its order, so an unknown one was sold, and forgotten since.
+                // Only its order ends an open reservation. So an unknown one was fulfilled and has been forgotten
+                // since.
                 None if now >= deadline.plus_ms(FINISHED_KEPT_MS) => Ok(None),
                 None => Err(Rejection::HoldUnknown),
             },

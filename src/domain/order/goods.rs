@@ -1,4 +1,4 @@
-//! The goods of an order: out of the cart, reserved, and sold.
+//! The goods of an order: taken from the cart, reserved, and sold.
 //!
 //! Depends on `serde` and its neighbours.
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{EndReason, Order, Progress, Rejection, Status, StockAnswer};
 use crate::domain::entity::Timestamp;
 
-/// What can have happened to the goods. Stored: see `actors/records.rs` before changing it.
+/// An event of the goods. Stored: see `actors/records.rs` before changing it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Event {
@@ -19,7 +19,7 @@ pub enum Event {
         answers: Vec<(u16, StockAnswer)>,
         at: Timestamp,
     },
-    /// All stock is booked as sold: the order is confirmed.
+    /// All stock is recorded as sold: the order is confirmed.
     Fulfilled { at: Timestamp },
 }
 
@@ -51,7 +51,7 @@ impl Order {
         }
     }
 
-    /// Why the answer to a line ends the order, if it does.
+    /// The reason for which an inventory's answer ends the order, if it does.
     fn refusal(&self, index: u16, answer: StockAnswer) -> Option<EndReason> {
         let line = self.placement.as_ref()?.lines.get(usize::from(index))?;
         match answer {
@@ -69,7 +69,7 @@ impl Order {
         match event {
             Event::CartTaken { at } => {
                 self.taken = true;
-                // An order whose stock is reserved first awaits its payment only now.
+                // An order without a payment attempt starts to wait for its payment once its stock is reserved.
                 if self.open_status() == Status::AwaitingPayment {
                     self.note(*at, None);
                 }

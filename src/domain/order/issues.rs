@@ -1,4 +1,4 @@
-//! What an operator has to look at: an order that does not come to its end by itself.
+//! Issues: what an operator has to decide about an order that does not end by itself.
 //!
 //! Depends on `serde` and its neighbours.
 
@@ -10,57 +10,49 @@ use crate::domain::{entity::Timestamp, ids::UserId, money::Money};
 /// What is wrong with an order. Stored: see `actors/records.rs` before changing it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum IssueKind {
-    /// Nobody knows whether a payment was charged.
+    /// It is unknown whether a payment was charged.
     PaymentUnknown {
-        /// The attempt.
         attempt: u32,
-        /// What was seen last.
+        /// The last answer or error.
         seen: String,
     },
-    /// The provider took another amount than it was asked for.
+    /// The provider captured another amount than it was asked for.
     AmountMismatch {
-        /// The attempt.
         attempt: u32,
-        /// The provider's name for the payment.
+        /// The provider's name of the payment.
         reference: String,
-        /// What it took.
         captured: Money,
     },
-    /// Money that was to go back did not.
-    RefundFailed {
-        /// The refund.
-        refund: u32,
-        /// The provider's reason.
-        reason: String,
-    },
-    /// A step is refused or unanswered again and again.
+    /// A refund failed.
+    RefundFailed { refund: u32, reason: String },
+    /// A step fails again and again, or stays unanswered.
     Stuck {
-        /// What was seen last.
+        /// The last answer or error.
         seen: String,
     },
-    /// The provider's books say something else than the order.
+    /// The provider's list of payments differs from the order.
     Differs {
-        /// What.
+        /// The difference.
         what: String,
     },
     /// The customer disputes the payment at their bank.
     Disputed {
-        /// The provider's name for the dispute.
+        /// The provider's name of the dispute.
         reference: String,
     },
-    /// Money was refunded at the provider's own site: somebody has to decide about the goods.
+    /// Money was refunded at the provider's own site, so an operator has to decide about the goods.
     RefundedElsewhere {
-        /// Which refund of the order counts it.
+        /// The number of the order's refund that counts it.
         refund: u32,
-        /// How much.
         amount: Money,
     },
     /// A dispute has ended.
     DisputeEnded {
-        /// The provider's name for the dispute.
+        /// The provider's name of the dispute.
         reference: String,
-        /// The provider's word for how it ended, such as `won` or `lost`.
+        /// The provider's word for the outcome, such as `won` or `lost`.
         outcome: String,
     },
 }
@@ -81,7 +73,7 @@ impl IssueKind {
         }
     }
 
-    /// Whether it is the same issue, seen again.
+    /// Whether it is the same issue, raised again.
     fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::PaymentUnknown { attempt: one, .. }, Self::PaymentUnknown { attempt: two, .. })
@@ -95,51 +87,51 @@ impl IssueKind {
 
 /// An issue of an order, since when, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Issue {
-    /// 1, 2, 3 …, in the order in which they were seen.
+    /// 1, 2, 3 …, in the order in which they were raised.
     pub number: u32,
-    /// What is wrong.
     pub kind: IssueKind,
-    /// Since when.
+    /// When it was raised.
     pub at: Timestamp,
-    /// What became of it.
+    /// How it was settled, if it was.
     pub resolved: Option<Resolved>,
 }
 
 /// How an issue was settled.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Resolved {
-    /// By whom; `None` where it has resolved itself.
+    /// The operator; `None` if it resolved itself.
     pub by: Option<UserId>,
     /// What was done.
     pub note: String,
-    /// When.
     pub at: Timestamp,
 }
 
-/// How many open issues, and how many settled ones, are remembered of an order. One more open one is dropped, as
-/// somebody has to look anyway; of the settled ones the oldest is.
+/// How many open issues, and how many settled ones, an order remembers. Beyond that a new issue is dropped, because an
+/// operator has to look at the order anyway, and the oldest settled one is forgotten.
 const ISSUES_MAX: usize = 8;
 
-/// The longest note that is recorded, in bytes: what was said, and before it a word for what was done.
+/// The longest note of a settled issue, in bytes: the operator's note, and before it the word for the decision.
 const NOTE_BYTES_MAX: usize = REASON_BYTES_MAX + 20;
 
-/// What can have happened to issues. Stored: see `actors/records.rs` before changing it.
+/// An event of issues. Stored: see `actors/records.rs` before changing it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Event {
     /// An operator has something to decide.
     Raised {
         kind: IssueKind,
-        /// Hash of the provider's name for the notice that said so, if one did.
+        /// Hash of the provider's name of the notice that raised it, if one did.
         notice: Option<u64>,
         at: Timestamp,
     },
     /// Issues are settled.
     Resolved {
-        /// Their numbers.
+        /// The numbers of the issues.
         issues: Vec<u32>,
-        /// Who settled them; `None` if they have resolved themselves.
+        /// The operator; `None` if they resolved themselves.
         by: Option<UserId>,
         /// What was done.
         note: String,
@@ -148,25 +140,25 @@ pub enum Event {
 }
 
 impl Order {
-    /// What an operator has to look at or had to, oldest first.
+    /// All issues, open and settled, oldest first.
     #[must_use]
     pub fn issues(&self) -> &[Issue] {
         &self.issues
     }
 
-    /// What an operator has to look at now, oldest first.
+    /// The open issues, oldest first.
     pub fn open_issues(&self) -> impl Iterator<Item = &Issue> {
         self.issues.iter().filter(|known| known.resolved.is_none())
     }
 
-    /// What is wrong now, oldest first.
+    /// The kinds of the open issues, oldest first.
     pub fn open_issue_kinds(&self) -> impl Iterator<Item = &IssueKind> {
         self.open_issues().map(|known| &known.kind)
     }
 
-    /// The issues that have resolved themselves.
+    /// The numbers of the open issues that have resolved themselves; `None` if there are none.
     pub(super) fn self_resolved(&self) -> Option<Vec<u32>> {
-        let right = |kind: &IssueKind| match kind {
+        let has_resolved = |kind: &IssueKind| match kind {
             IssueKind::PaymentUnknown { attempt, .. } | IssueKind::AmountMismatch { attempt, .. } => {
                 self.attempt(*attempt).is_none_or(Attempt::is_final)
             }
@@ -177,8 +169,8 @@ impl Order {
             | IssueKind::RefundedElsewhere { .. }
             | IssueKind::DisputeEnded { .. } => false,
         };
-        let right = self.open_issues().filter(|known| right(&known.kind));
-        let issues: Vec<u32> = right.map(|known| known.number).collect();
+        let resolved = self.open_issues().filter(|known| has_resolved(&known.kind));
+        let issues: Vec<u32> = resolved.map(|known| known.number).collect();
         (!issues.is_empty()).then_some(issues)
     }
 
@@ -190,12 +182,12 @@ impl Order {
     ) -> Result<Option<super::Event>, Rejection> {
         self.placed()?;
         let is_known = self.open_issue_kinds().any(|known| known.is_same(kind)) || self.has_taken(notice);
-        // The provider's books go on to differ after an operator has seen to it.
+        // The provider's list still differs after an operator has settled the issue.
         let is_settled = match kind {
             IssueKind::Differs { .. } | IssueKind::DisputeEnded { .. } => {
                 self.issues.iter().any(|known| known.kind.is_same(kind))
             }
-            // Notices come in any order.
+            // Notices arrive in any order.
             IssueKind::Disputed { reference } => self.issues.iter().any(
                 |known| matches!(&known.kind, IssueKind::DisputeEnded { reference: ended, .. } if ended == reference),
             ),
@@ -221,14 +213,14 @@ impl Order {
     }
 
     pub(super) fn raise(&mut self, kind: IssueKind, at: Timestamp) {
-        // The latest one is never forgotten, so no number comes twice.
+        // The latest issue is never forgotten, so no number is used twice.
         let number = self.issues.last().map_or(0, |last| last.number) + 1;
         let ended = match &kind {
             IssueKind::DisputeEnded { reference, outcome } => Some((reference.clone(), outcome.clone())),
             _ => None,
         };
         self.issues.push(Issue { number, kind, at, resolved: None });
-        // The end of a dispute takes the place of the dispute on the operators' list.
+        // The end of a dispute replaces the dispute in the operators' list.
         if let Some((reference, outcome)) = ended {
             let is_dispute = |known: &&Issue| known.kind == IssueKind::Disputed { reference: reference.clone() };
             let disputes: Vec<u32> = self.open_issues().filter(is_dispute).map(|known| known.number).collect();

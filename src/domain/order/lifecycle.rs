@@ -1,7 +1,7 @@
-//! How an order comes to nothing: it is refused, cancelled or expires, and then ends.
+//! How an order ends without being delivered: it is rejected, cancelled, or expires.
 //!
-//! Ending takes two steps. It begins with a reason, and from then on the checkout gives back what the order holds; it
-//! is over when nothing is held, no payment is open and no refund is under way. Depends on its neighbours.
+//! Ending takes two steps. It begins with a reason; from then on the checkout gives back what the order holds. It is
+//! over when nothing is held, no payment is open and no refund is under way. Depends on its neighbours.
 
 use std::sync::Arc;
 
@@ -10,18 +10,17 @@ use serde::{Deserialize, Serialize};
 use super::{EndReason, Order, PaymentState, Progress, Rejection, Return, Status};
 use crate::domain::entity::Timestamp;
 
-/// What can have happened to an order that comes to nothing, or is over. Stored: see `actors/records.rs` before
-/// changing it.
+/// An event of an order's end. Stored: see `actors/records.rs` before changing it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Event {
-    /// It comes to nothing; what it holds is to be given back.
+    /// The order begins to end; what it holds has to be given back.
     Begun { reason: EndReason, at: Timestamp },
-    /// All its stock is released and its lines are back in the cart; money is still on its way back.
+    /// All its stock is released and its lines are back in the cart; a refund may still be under way.
     Undone { at: Timestamp },
-    /// All is given back.
+    /// Everything is given back.
     Ended { at: Timestamp },
-    /// Whatever says who its customer is was forgotten.
+    /// Whatever identifies the customer was removed.
     Erased { at: Timestamp },
 }
 
@@ -32,7 +31,7 @@ impl Event {
 }
 
 impl Order {
-    /// Whether the order begins to end for this reason; `Ok(None)` where it ends already, or is not to expire now.
+    /// Whether the order begins to end for this reason; `Ok(None)` if it is ending already, or does not expire now.
     pub(super) fn decide_end(&self, reason: EndReason, now: Timestamp) -> Result<Option<super::Event>, Rejection> {
         let (placement, status) = self.placed()?;
         let waits_for_customer = self
@@ -42,7 +41,8 @@ impl Order {
         let begins = match (status, &reason) {
             (Status::Cancelling | Status::Cancelled | Status::Expired | Status::Rejected, _) => false,
             (Status::Placed | Status::AwaitingPayment, EndReason::Expired) => expires,
-            // A payment whose customer does not come back is given up first; one that is asked for or held is not.
+            // A payment whose customer does not come back is voided first; a payment that the provider is processing or
+            // holding is not.
             (Status::PaymentPending, EndReason::Expired) => expires && waits_for_customer,
             (_, EndReason::Expired) => false,
             (Status::Placed | Status::AwaitingPayment, _)
@@ -58,17 +58,17 @@ impl Order {
                 return Err(Rejection::WrongStatus { status });
             }
         };
-        // What is owed of a payment cannot be told while some of it goes back; a stray is no part of it.
+        // The amount still to be refunded is not known while a refund of the payment is under way. Strays do not count.
         if begins && self.paying_attempt().is_some() && self.refund_in_progress().is_some() {
             return Err(Rejection::RefundInProgress);
         }
         Ok(begins.then(|| Event::Begun { reason, at: now }.into()))
     }
 
-    /// Whether the order has ended, now that its stock is released and its lines are back in the cart.
+    /// Whether the order has ended. The caller has released its stock and returned its lines to the cart.
     pub(super) fn decide_finish(&self, now: Timestamp) -> Result<Option<super::Event>, Rejection> {
         match self.placed()?.1 {
-            // Nothing is over while the provider may still charge.
+            // An order cannot end while the provider may still charge.
             Status::Cancelling if self.open_attempt().is_some() => {
                 Err(Rejection::WrongStatus { status: Status::Cancelling })
             }
@@ -79,7 +79,7 @@ impl Order {
         }
     }
 
-    /// Whether the order forgets its customer; it does so only when it is over.
+    /// Whether the order forgets its customer; only an order that is over does.
     pub(super) fn decide_erase(&self, now: Timestamp) -> Result<Option<super::Event>, Rejection> {
         match self.placed()? {
             (placement, _) if placement.address.is_erased() => Ok(None),
@@ -103,7 +103,7 @@ impl Order {
         }
     }
 
-    /// Forgets who its customer is. Lines, amounts, states and the provider's references stay, for the books.
+    /// Removes what identifies the customer. Lines, amounts, states and the provider's references stay, for accounting.
     fn erase(&mut self) {
         let placement = Arc::make_mut(self.placement.as_mut().expect("only a placed order is erased"));
         placement.address = placement.address.erased();

@@ -1,14 +1,14 @@
 //! Notices of the provider: hints that something about a payment or a refund may have changed.
 //!
-//! A notice is remembered where it may bring news, and the provider is asked. Depends on `serde` and its neighbours.
+//! A notice that may bring news is remembered, and the shop asks the provider. Depends on `serde` and its neighbours.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Order, Rejection};
 use crate::domain::entity::Timestamp;
 
-/// How many notices an order remembers, the latest ones: a provider repeats one for days if it is not acknowledged, and
-/// sends about five for a payment and its refund.
+/// How many notices an order remembers, the latest ones. A provider repeats a notice for days if it is not
+/// acknowledged, and sends about five for a payment and its refund.
 const NOTICES_MAX: usize = 32;
 
 /// What a notice is about.
@@ -18,22 +18,22 @@ pub enum About {
     Attempt(u32),
     /// A refund, by its number.
     Refund(u32),
-    /// What has gone back of an attempt, also where the shop did not ask for it.
+    /// The refunds of an attempt, including those for which the shop did not ask.
     Refunds(u32),
 }
 
-/// What can have happened with notices. Stored: see `actors/records.rs` before changing it.
+/// An event of notices. Stored: see `actors/records.rs` before changing it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Event {
-    /// The provider announced news, and is to be asked about it.
+    /// The provider announced news, so the shop has to ask about it.
     Received {
         about: About,
-        /// Hash of the provider's name for the notice, if it was one.
+        /// Hash of the provider's name of the notice, if there was one.
         notice: Option<u64>,
         at: Timestamp,
     },
-    /// The provider was asked after a notice and said what was known already.
+    /// The shop asked the provider because of a notice, and the answer was known already.
     NothingNew { about: About, at: Timestamp },
 }
 
@@ -46,8 +46,8 @@ impl Order {
     ) -> Result<Option<super::Event>, Rejection> {
         let (_, status) = self.placed()?;
         let has_news = match about {
-            // Nothing is remembered while the provider is being asked anyway, and nothing follows a capture: what goes
-            // back has notices of its own.
+            // A notice need not be remembered while the shop asks the provider anyway. Nor after a capture: refunds
+            // have notices of their own.
             About::Attempt(number) => self
                 .attempt(number)
                 .map(|attempt| attempt.state.is_some() && attempt.captured().is_none() && !attempt.needs_refresh),
@@ -60,7 +60,7 @@ impl Order {
         Ok(has_news.then(|| Event::Received { about, notice, at: now }.into()))
     }
 
-    /// Whether a notice has had its effect.
+    /// Whether a notice has taken effect already.
     pub(super) fn has_taken(&self, notice: Option<u64>) -> bool {
         notice.is_some_and(|notice| self.notices.contains(&notice))
     }

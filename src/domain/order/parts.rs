@@ -1,4 +1,4 @@
-//! The parts of an order: where it stands, its history, why it ended.
+//! Small parts of an order: its status, its history, the reason of its end.
 //!
 //! Depends on `std`, `serde` and its neighbours.
 
@@ -6,36 +6,35 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{entity::Timestamp, ids::ProductId};
 
-/// Where an order stands, as its customer sees it.
+/// The status of an order, as its customer sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Status {
-    /// It exists; its stock is being reserved.
+    /// The order exists; its stock is being reserved.
     Placed,
-    /// Its stock is reserved and it waits for its payment, until its deadline.
+    /// Its stock is reserved, and it waits for its payment until its deadline.
     AwaitingPayment,
     /// The provider has been asked, and the outcome is not known yet.
     PaymentPending,
-    /// The money is captured; the stock is being booked as sold.
+    /// The money is captured; the stock is being recorded as sold.
     Paid,
-    /// Paid and sold; the seller's turn.
+    /// Paid and sold; the seller has to pack it.
     Confirmed,
-    /// Packed.
     Packed,
-    /// On its way.
     Shipped,
-    /// Arrived.
     Delivered,
-    /// It comes to nothing; its stock is being released.
+    /// It is ending; its stock is being released.
     Cancelling,
-    /// The customer did not want it any more.
+    /// The customer or an admin cancelled it.
     Cancelled,
     /// It was not paid in time.
     Expired,
-    /// It could not be had as ordered.
+    /// The stock or the cart did not allow it.
     Rejected,
-    // Histories are stored, so what is new stands at the end.
+    // The money is held; it is captured when the seller asks for it. Last, because the numbers of the variants are
+    // stored in histories.
     /// The money is held; it is captured when the seller asks for it.
     Authorised,
 }
@@ -61,46 +60,40 @@ impl Status {
         }
     }
 
-    /// Whether money has been captured for good.
+    /// Whether the money has been captured and pays for the order.
     #[must_use]
     pub fn is_paid(self) -> bool {
         matches!(self, Self::Paid | Self::Confirmed | Self::Packed | Self::Shipped | Self::Delivered)
     }
 
-    /// Whether nothing will ever happen to it again.
+    /// Whether the order has ended.
     #[must_use]
     pub fn is_final(self) -> bool {
         matches!(self, Self::Delivered | Self::Cancelled | Self::Expired | Self::Rejected)
     }
 }
 
-/// Why an order comes to nothing.
+/// Why an order ends without being delivered.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum EndReason {
-    /// Its customer (or an admin) cancelled it.
+    /// Its customer or an admin cancelled it.
     Cancelled,
     /// Its deadline passed before it was paid.
     Expired,
-    /// The cart was not the one it was computed from any more.
+    /// The cart had changed since the order was computed.
     CartChanged,
-    /// Its customer has too many open orders.
+    /// Its customer had too many open orders.
     TooManyOpenOrders,
-    /// There was not enough of a product.
-    InsufficientStock {
-        /// Of which.
-        product: ProductId,
-        /// Units wanted.
-        requested: u32,
-        /// Units there were.
-        available: u64,
-    },
-    /// Its customer is erased. It was placed while that began.
+    /// Fewer units of a product were available than ordered.
+    InsufficientStock { product: ProductId, requested: u32, available: u64 },
+    /// Its customer is erased. It was placed while the erasure began.
     CustomerErased,
 }
 
 impl EndReason {
-    /// Where an order stands that ended for this reason.
+    /// The final status of an order that ends for this reason.
     #[must_use]
     pub fn status(&self) -> Status {
         match self {
@@ -113,38 +106,38 @@ impl EndReason {
     }
 }
 
-/// What the inventory said to one line.
+/// An inventory's answer about one line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum StockAnswer {
-    /// It is kept for this order.
+    /// The units are reserved for this order.
     Reserved,
-    /// There are only so many units.
+    /// Fewer units were available.
     Refused {
         /// Units that could have been reserved.
         available: u64,
     },
-    /// The deadline had passed.
+    /// The reservation arrived after its deadline.
     TooLate,
 }
 
-/// How a parcel can be followed.
+/// How a parcel can be tracked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Tracking {
-    /// Who carries it.
     pub carrier: String,
-    /// The carrier's number for it.
+    /// The carrier's tracking number.
     pub number: String,
 }
 
-/// Something that happened to an order, as its customer may read it.
+/// An entry of an order's history, as its customer may read it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct HistoryEntry {
-    /// The order's sequence number of the event: the id in its event stream.
+    /// The order's sequence number of the event; also its id in the event stream of the API.
     pub sequence: u64,
-    /// Where the order stood after it.
+    /// The status after it.
     pub status: Status,
     /// A detail for the customer, such as the reason of a decline.
     pub note: Option<String>,
-    /// When it happened.
     pub at: Timestamp,
 }

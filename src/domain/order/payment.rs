@@ -1,70 +1,70 @@
-//! An attempt to be paid, and how far it has come at the provider.
+//! An attempt to pay an order, and its state at the provider.
 //!
 //! ```text
 //!              ┌─▶ ActionRequired ─┐
-//!  (asked) ────┼─▶ Processing ─────┼──▶ Authorised ──▶ Captured      final: the money is ours
+//!  (asked) ────┼─▶ Processing ─────┼──▶ Authorised ──▶ Captured      final: the shop has the money
 //!              └───────────────────┴────────┴────────▶ Declined      final: nothing was charged, nor will be
-//!                                                      Voided        final: given up, nothing will be charged
+//!                                                      Voided        final: cancelled, nothing will be charged
 //! ```
 //!
-//! What is final stays. Should a provider capture what it had declined or voided, that capture is a stray: it pays for
-//! nothing and is refunded. Depends on `serde` and its neighbours.
+//! A final state stays final. If a provider captures what it had declined or voided, that capture is a stray: it pays
+//! for nothing and is refunded. Depends on `serde` and its neighbours.
 
 use serde::{Deserialize, Serialize};
 
 use super::{ATTEMPTS_MAX, About, EndReason, METHOD_BYTES_MAX, Order, Rejection, Status, Text, notices};
 use crate::domain::{entity::Timestamp, ids::RequestKey, money::Money};
 
-/// How far a payment has come, as the provider says. Stored: see `actors/records.rs` before changing it.
+/// The state of a payment, as the provider reports it. Stored: see `actors/records.rs` before changing it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum PaymentState {
     /// The money is captured.
     Captured {
-        /// The provider's name for it.
+        /// The provider's name of the payment.
         reference: String,
-        /// What was captured; must be the order's total.
+        /// Must be the order's total.
         amount: Money,
     },
-    /// Definitely not: nothing was charged and nothing will be.
+    /// Nothing was charged, and nothing will be.
     Declined {
         /// The provider's reason code.
         reason: String,
     },
-    /// Given up before it was captured: nothing will be charged.
+    /// Cancelled before it was captured: nothing will be charged.
     Voided {
-        /// The provider's name for it, where it has one.
+        /// The provider's name of the payment, if it has one.
         reference: Option<String>,
     },
-    /// The money is held for us and waits to be captured.
+    /// The money is held and can be captured.
     Authorised {
-        /// The provider's name for it.
+        /// The provider's name of the payment.
         reference: String,
-        /// What is held; must be the order's total.
+        /// Must be the order's total.
         amount: Money,
     },
     /// The customer has to do something first, such as 3-D Secure.
     ActionRequired {
-        /// The provider's name for it.
+        /// The provider's name of the payment.
         reference: String,
-        /// Where they do it.
+        /// Where the customer does it.
         url: String,
     },
-    /// The provider works on it: not paid, and not declined.
+    /// The provider is processing the payment: it is neither paid nor declined.
     Processing {
-        /// The provider's name for it.
+        /// The provider's name of the payment.
         reference: String,
     },
 }
 
 impl PaymentState {
-    /// Whether nothing more can come of the payment.
+    /// Whether the state can change no more.
     #[must_use]
     pub fn is_final(&self) -> bool {
         matches!(self, Self::Captured { .. } | Self::Declined { .. } | Self::Voided { .. })
     }
 
-    /// The provider's name for the payment.
+    /// The provider's name of the payment.
     #[must_use]
     pub fn reference(&self) -> Option<&str> {
         match self {
@@ -77,7 +77,7 @@ impl PaymentState {
         }
     }
 
-    /// What is held or captured.
+    /// The amount held or captured.
     #[must_use]
     pub fn amount(&self) -> Option<Money> {
         match self {
@@ -100,7 +100,7 @@ impl PaymentState {
     }
 }
 
-/// When the money of an attempt is taken. Frozen with the intent.
+/// When the money of an attempt is captured. Frozen with the intent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CaptureMode {
@@ -111,35 +111,35 @@ pub enum CaptureMode {
     Later,
 }
 
-/// What is wanted of a payment that is not final: an intent, recorded before the provider is asked.
+/// What the shop intends to do with an attempt that is not final. Recorded before the provider is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Intent {
-    /// That what is held is captured.
+    /// Capture the money that is held.
     Capture,
-    /// That it is given up.
+    /// Void the attempt.
     Void,
 }
 
-/// One attempt to pay.
+/// An attempt to pay.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Attempt {
     /// 1, 2, 3 …; part of the key under which the provider is asked.
     pub number: u32,
-    /// The provider's token of the payment method. Never a card number; empty where the customer is erased.
+    /// The provider's token of the payment method. Never a card number; empty after the customer is erased.
     pub method: String,
-    /// The identity of the request that asked for it.
     pub key: Option<RequestKey>,
     /// When the intent was recorded.
     pub requested_at: Timestamp,
-    /// What the provider said last; `None` while nothing is known.
+    /// What the provider reported last; `None` while nothing is known.
     pub state: Option<PaymentState>,
-    /// When the money is to be taken.
+    /// When the money is captured.
     pub capture: CaptureMode,
-    /// What is wanted of it beyond being paid.
+    /// What the shop intends with it, other than to be paid.
     pub intent: Option<Intent>,
-    /// Whether the provider has announced news that it has not been asked about yet.
+    /// Whether the provider has announced news about which it has not been asked yet.
     pub needs_refresh: bool,
-    /// Whether it was captured although it had been declined or voided, so that the money has to go back.
+    /// Whether it was captured after it had been declined or voided, so that the money has to be refunded.
     pub stray: bool,
 }
 
@@ -165,13 +165,13 @@ impl Attempt {
         }
     }
 
-    /// Whether its outcome is known for good.
+    /// Whether its state can change no more.
     #[must_use]
     pub fn is_final(&self) -> bool {
         self.state.as_ref().is_some_and(PaymentState::is_final)
     }
 
-    /// What it captured, stray or not.
+    /// What it captured, whether or not it is a stray.
     #[must_use]
     pub fn captured(&self) -> Option<(&str, Money)> {
         match &self.state {
@@ -181,7 +181,7 @@ impl Attempt {
     }
 }
 
-/// What can have happened to payments. Stored: see `actors/records.rs` before changing it.
+/// An event of payments. Stored: see `actors/records.rs` before changing it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Event {
@@ -189,22 +189,21 @@ pub enum Event {
     Requested {
         /// The provider's token of the payment method.
         method: String,
-        /// The identity of the request.
         key: Option<RequestKey>,
         capture: CaptureMode,
         at: Timestamp,
     },
-    /// The provider said how far a payment has come.
+    /// The provider reported the state of a payment.
     Advanced { attempt: u32, state: PaymentState, at: Timestamp },
-    /// The intent to capture what is held.
+    /// The intent to capture the money that is held.
     CaptureRequested { attempt: u32, at: Timestamp },
-    /// The intent to give up an attempt; the order goes on.
+    /// The intent to void an attempt; the order continues.
     VoidRequested { attempt: u32, at: Timestamp },
     /// The provider captured what cannot pay the order: it had declined or voided the attempt, or it took another
     /// amount for one that was to be given up.
     StrayCaptured {
         attempt: u32,
-        /// The provider's name for the payment.
+        /// The provider's name of the payment.
         reference: String,
         amount: Money,
         at: Timestamp,
@@ -224,13 +223,13 @@ impl Order {
         self.attempts.iter().find(|attempt| attempt.captured().is_some() && !attempt.stray)
     }
 
-    /// The attempt whose outcome is not known for good.
+    /// The attempt that is not final.
     #[must_use]
     pub fn open_attempt(&self) -> Option<&Attempt> {
         self.attempts.iter().find(|attempt| !attempt.is_final())
     }
 
-    /// The attempt of a payment under way: the last one, which is the one that such a `status` is made from.
+    /// The attempt of a payment under way: the last one, from which such a `status` is computed.
     pub(super) fn pending_attempt(&self, status: Status) -> Result<&Attempt, Rejection> {
         self.attempts.last().ok_or(Rejection::WrongStatus { status })
     }
@@ -272,7 +271,7 @@ impl Order {
         Ok(Some(Event::Requested { method: method.to_owned(), key, capture, at: now }.into()))
     }
 
-    /// What the provider says about an attempt, whoever asked: the request itself, a repeat, a notice, the reconciler.
+    /// Decides what the provider reported about an attempt: in the answer to a request, a notice, or a reconciliation.
     pub(super) fn decide_advance_payment(
         &self,
         number: u32,

@@ -17,35 +17,30 @@ use crate::domain::{
 /// The longest field of an address, in bytes.
 const ADDRESS_BYTES_MAX: usize = 200;
 
-/// A line of an order, with its price as it was.
+/// A line of an order. Its price is the one at the time of the order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Line {
-    /// What.
     pub product: ProductId,
-    /// What it was called.
+    /// The product's title at the time of the order.
     pub title: String,
-    /// Who sells it.
     pub seller: SellerId,
-    /// Units.
     pub quantity: u32,
-    /// The price of one.
+    /// The price of one unit.
     pub unit_price: Money,
 }
 
-/// Where an order goes.
+/// A postal address.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Address {
-    /// Who receives it.
     pub name: String,
     /// Street and number.
     pub line1: String,
-    /// Anything more.
     pub line2: Option<String>,
-    /// Town.
     pub city: String,
     /// State or province, where the country has them.
     pub region: Option<String>,
-    /// Postal code.
     pub postal_code: String,
     /// ISO 3166-1 alpha-2, such as `IN`.
     pub country: String,
@@ -55,57 +50,54 @@ pub struct Address {
 
 /// All that is frozen in an order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Placement {
-    /// Who buys.
     pub customer: UserId,
-    /// What; at least one line, one currency.
+    /// At least one line; all in one currency.
     pub lines: Vec<Line>,
-    /// What shipping costs.
     pub shipping: Money,
-    /// Tax on top of the prices.
+    /// The tax on top of the prices.
     pub tax: Money,
-    /// What is to be paid: lines, shipping and tax.
+    /// The amount to pay: lines, shipping and tax.
     pub total: Money,
-    /// Where it goes, or went; [`Address::is_erased`] where its customer is erased.
+    /// The shipping address; after the customer is erased, [`Address::is_erased`].
     pub address: Address,
-    /// The version of the cart that it was computed from.
+    /// The version of the cart from which the order was computed.
     pub cart_version: u64,
-    /// Hash of the request, the address in it: the same key with another one is refused. 0 where its customer is
-    /// erased.
+    /// Hash of the request, including the address: the same key with another request is rejected. 0 after the customer
+    /// is erased.
     pub fingerprint: u128,
-    /// Until when it must be paid.
+    /// The order has to be paid until then.
     pub deadline: Timestamp,
     /// When it was placed.
     pub at: Timestamp,
 }
 
-/// Why an order cannot be placed like this.
+/// Why an order cannot be placed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum InvalidPlacement {
-    /// No lines.
+    /// It has no lines.
     #[error("an order needs at least one line")]
     Empty,
-    /// Too many lines.
+    /// It has too many lines.
     #[error("an order has at most {} lines", cart::LINES_MAX)]
     TooManyLines,
-    /// The sum cannot be formed.
+    /// The sum cannot be computed.
     #[error(transparent)]
     Money(#[from] MoneyError),
-    /// The client expected to pay something else.
+    /// The client stated another total.
     #[error("the total is {computed}, not {stated}")]
     TotalMismatch {
-        /// What the shop computes.
+        /// The total that the shop computes.
         computed: Money,
-        /// What the client stated.
+        /// The total that the client stated.
         stated: Money,
     },
-    /// A field of the address breaks its rule.
+    /// A field of the address violates its rule.
     #[error("shipping_address/{field} {}", .field.rule())]
-    Address {
-        /// Which.
-        field: AddressField,
-    },
+    Address { field: AddressField },
 }
 
 /// A field of an address that has a rule.
@@ -150,10 +142,10 @@ impl fmt::Display for AddressField {
 }
 
 impl Placement {
-    /// What the lines and the charges come to.
+    /// The sum of the lines and the charges.
     ///
     /// # Errors
-    /// [`InvalidPlacement`] for no lines, too many, mixed currencies or too large a sum.
+    /// [`InvalidPlacement`] if there are no lines, too many, mixed currencies, or too large a sum.
     pub fn total_of(lines: &[Line], shipping: Money, tax: Money) -> Result<Money, InvalidPlacement> {
         if lines.is_empty() {
             return Err(InvalidPlacement::Empty);
@@ -168,10 +160,10 @@ impl Placement {
         Ok(total)
     }
 
-    /// Holds it against its rules, and its total against what the client stated.
+    /// Checks the placement against its rules, and its total against the one that the client stated.
     ///
     /// # Errors
-    /// The first rule that is broken.
+    /// The first rule that is violated.
     pub fn check(&self, stated: Money) -> Result<(), InvalidPlacement> {
         self.address.check()?;
         let computed = Self::total_of(&self.lines, self.shipping, self.tax)?;
@@ -184,7 +176,7 @@ impl Placement {
 }
 
 impl Address {
-    /// What is left of an address when its customer is erased: the country, which the books need for the tax.
+    /// What remains of an address when its customer is erased: the country, which accounting needs for the tax.
     #[must_use]
     pub fn erased(&self) -> Self {
         Self {
@@ -199,16 +191,16 @@ impl Address {
         }
     }
 
-    /// Whether its customer is erased: an address that was checked names somebody.
+    /// Whether its customer is erased: every address that was checked has a name.
     #[must_use]
     pub fn is_erased(&self) -> bool {
         self.name.is_empty()
     }
 
-    /// Holds every field against its limits.
+    /// Checks every field against its limits.
     ///
     /// # Errors
-    /// The first field that breaks its rule.
+    /// The first field that violates its rule.
     pub fn check(&self) -> Result<(), InvalidPlacement> {
         let fields = [
             (AddressField::Name, Some(&self.name)),

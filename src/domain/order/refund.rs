@@ -1,4 +1,4 @@
-//! Giving money back: what a refund is, and when there is one. How much it is stands in `amounts`.
+//! Refunds: what a refund is, and when there is one. Its amount is computed in `amounts`.
 //!
 //! An order has one refund at a time. Depends on `serde` and its neighbours.
 
@@ -11,24 +11,24 @@ use crate::domain::{
     money::Money,
 };
 
-/// Units of lines: the line's index in the placement, and how many.
+/// Units of lines: the index of the line in the placement, and the number of units.
 pub type Units = Vec<(u16, u32)>;
 
-/// How far a refund has come, as the provider says.
+/// The state of a refund, as the provider reports it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum RefundState {
-    /// The provider works on it.
+    /// The provider is processing it.
     Processing {
-        /// The provider's name for it.
+        /// The provider's name of the refund.
         reference: String,
     },
-    /// The money is on its way back.
+    /// The money is on its way to the customer.
     Refunded {
-        /// The provider's name for it.
+        /// The provider's name of the refund.
         reference: String,
     },
-    /// The provider could not give the money back.
+    /// The provider could not refund the money.
     Failed {
         /// The provider's reason code.
         reason: String,
@@ -49,7 +49,8 @@ impl RefundState {
         }
     }
 
-    /// One way: a later word of the provider does not take an earlier one back, but money that was sent may come back.
+    /// States only advance: an earlier state does not replace a later one. But a refund that was sent may fail
+    /// afterwards.
     fn rank(&self) -> u8 {
         match self {
             Self::Processing { .. } => 0,
@@ -60,18 +61,18 @@ impl RefundState {
     }
 }
 
-/// Why money goes back.
+/// Why money is refunded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum RefundCause {
     /// A seller or an admin asked for it.
     Asked,
-    /// Goods came back.
+    /// Goods were sent back.
     Return,
     /// The order was cancelled after it was paid.
     Cancelled,
-    /// The payment came when the order had been given up or paid otherwise.
+    /// The payment arrived after the order had been given up or paid in another way.
     Stray,
-    /// Somebody refunded it at the provider's own site; the shop has taken it on.
+    /// Somebody refunded it at the provider's own site; the order counts it.
     Elsewhere,
 }
 
@@ -105,90 +106,85 @@ pub enum Restock {
     Yes,
 }
 
-/// A refund. What is in it is frozen before the provider is asked.
+/// A refund. Its content is frozen before the provider is asked.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Refund {
     /// 1, 2, 3 …; part of the key under which the provider is asked.
     pub number: u32,
     /// The attempt whose money goes back.
     pub attempt: u32,
-    /// What it is for.
+    /// The units that it refunds.
     pub lines: Units,
-    /// Whether the shipping goes back, too.
+    /// Whether to refund the shipping, too.
     pub shipping: Shipping,
-    /// How much.
     pub amount: Money,
-    /// The failed refund that this one tries again.
+    /// The failed refund that this one retries.
     pub retries: Option<u32>,
-    /// The units that are to be sold again: no unit comes back into the stock by two refunds, of which one may have
-    /// failed.
+    /// The units that are sold again. No unit is put back into stock by two refunds, one of which has failed.
     pub restock: Units,
-    /// Why.
     pub cause: RefundCause,
-    /// Why, in the words of who asked.
+    /// The reason in the words of the person who asked.
     pub reason: String,
-    /// Who asked; `None` for the shop itself.
+    /// The person who asked; `None` for the shop itself.
     pub by: Option<UserId>,
-    /// The identity of the request.
     pub key: Option<RequestKey>,
-    /// When.
     pub at: Timestamp,
-    /// What the provider said last; `None` while nothing is known.
+    /// What the provider reported last; `None` while nothing is known.
     pub state: Option<RefundState>,
     /// Whether the units are back in stock.
     pub restocked: bool,
-    /// Whether the provider has announced news that it has not been asked about yet.
+    /// Whether the provider has announced news about which it has not been asked yet.
     pub needs_refresh: bool,
 }
 
 impl Refund {
-    /// Whether the provider is to be asked.
+    /// Whether the provider has to be asked.
     pub(super) fn is_to_ask(&self) -> bool {
         self.state.is_none() || self.needs_refresh
     }
 
-    /// Whether the provider works on it.
+    /// Whether the provider is processing it.
     #[must_use]
     pub fn is_pending(&self) -> bool {
         matches!(self.state, None | Some(RefundState::Processing { .. }))
     }
 
-    /// Whether it came to nothing.
+    /// Whether it failed.
     #[must_use]
     pub fn has_failed(&self) -> bool {
         matches!(self.state, Some(RefundState::Failed { .. }))
     }
 
-    /// Whether its units are to be put back into the stock now: goods do not wait for money.
+    /// Whether its units have to be put back into stock now: goods do not wait for money.
     pub(super) fn is_to_restock(&self) -> bool {
         self.state.is_some() && !self.restock.is_empty() && !self.restocked
     }
 }
 
-/// What is to be refunded.
+/// A request for a refund.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct RefundRequest {
-    /// Units of lines; with no lines and no shipping: everything that is left.
+    /// Units of lines. With no lines and no shipping: everything that is left.
     pub lines: Units,
-    /// Whether the shipping goes back, too.
+    /// Whether to refund the shipping, too.
     pub shipping: Shipping,
-    /// `None`: they are restocked if they have not left yet.
+    /// `None`: restock the units if they have not been sent yet.
     pub restock: Option<Restock>,
-    /// Why.
     pub reason: String,
-    /// Who asks.
     pub by: UserId,
     /// The identity of the request: with it, a repeat refunds nothing more.
     pub key: Option<RequestKey>,
 }
 
-/// What can have happened to refunds. Stored: see `actors/records.rs` before changing it.
+/// An event of refunds. Stored: see `actors/records.rs` before changing it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Event {
-    /// The intent to refund, durable before a byte leaves for the provider.
+    /// The intent to refund, durable before the provider is asked.
     Requested { refund: Refund },
-    /// The provider said how far a refund has come.
+    /// The provider reported the state of a refund.
     Advanced { number: u32, state: RefundState, at: Timestamp },
     /// The units of a refund are back in stock.
     Restocked { number: u32, at: Timestamp },
@@ -203,16 +199,16 @@ impl Order {
         &self.refunds
     }
 
-    /// Whether all that was paid has gone back, some of it at the provider's own site. What the shop refunds by itself
-    /// never leaves goods to send for which nothing is paid, unless they cost nothing.
+    /// Whether all that was paid was refunded, some of it at the provider's own site. The shop's own refunds never
+    /// leave an unpaid order to be sent, unless its goods cost nothing.
     pub(super) fn is_refunded_elsewhere(&self) -> bool {
         let Some(paying) = self.paying_attempt().map(|attempt| attempt.number) else { return false };
         let mut of_paying = self.refunds.iter().filter(|refund| refund.attempt == paying);
         of_paying.any(|refund| refund.cause == RefundCause::Elsewhere) && self.left_of(paying) == 0
     }
 
-    /// What the provider has given back of an attempt, all in all. What the shop knows nothing of was refunded at the
-    /// provider's own site: it counts from now on, so that later refunds ask only for what is left.
+    /// Decides how much of an attempt the provider has refunded in total. What exceeds the order's own refunds was
+    /// refunded at the provider's own site: it counts from now on, so that later refunds ask only for the rest.
     pub(super) fn decide_refunded_elsewhere(
         &self,
         attempt: u32,
@@ -256,7 +252,7 @@ impl Order {
         let refund = self.refund_of(&request.lines, request.shipping, restock, now)?;
         let mut refund = refund.ok_or(Rejection::NothingToRefund)?;
         if unsent && self.leaves_nothing(&refund) {
-            // An order of which nothing is to be sent would wait for its seller for ever.
+            // The order would wait for ever for its seller, who has nothing to send.
             return Err(Rejection::CancelInstead);
         }
         (refund.reason, refund.by, refund.key) = (request.reason.clone(), Some(request.by), request.key);
@@ -269,8 +265,8 @@ impl Order {
         self.units_of(lines).into_iter().eq(quantities)
     }
 
-    /// The refund that the provider works on. An order has one refund at a time: what is left of a payment is known
-    /// only when the one before is final.
+    /// The refund that is not final. An order has one refund at a time, because only then is it known how much of a
+    /// payment is left.
     pub(super) fn refund_in_progress(&self) -> Option<&Refund> {
         self.refunds.iter().find(|refund| refund.is_pending())
     }
@@ -310,7 +306,7 @@ impl Order {
         if of(paying.number, RefundCause::Cancelled) {
             return None;
         }
-        // What was never booked as sold is released instead of restocked.
+        // Units that were never recorded as sold are released instead of restocked.
         let restock = if self.progress == Progress::Open { Restock::No } else { Restock::Yes };
         let refund = self.refund_of(&Vec::new(), Shipping::Excluded, restock, now).ok()??;
         Some(Refund { cause: RefundCause::Cancelled, reason: "the order was cancelled".into(), ..refund })
@@ -321,7 +317,7 @@ impl Order {
         Ok(self.owed_refund(now).map(|refund| Event::Requested { refund }.into()))
     }
 
-    /// The same refund once more, where it failed.
+    /// Decides to retry a failed refund.
     pub(super) fn decide_retry_refund(
         &self,
         number: u32,
@@ -342,7 +338,7 @@ impl Order {
             by: Some(by),
             key: None,
             at: now,
-            // The goods are the failed refund's business: they do not wait for the money.
+            // The failed refund restocks the goods: they do not wait for the money.
             restock: Vec::new(),
             state: None,
             needs_refresh: false,
@@ -351,8 +347,8 @@ impl Order {
         Ok(Some(Event::Requested { refund: again }.into()))
     }
 
-    /// How much of a failed refund can still go back, in minor units: what has gone back otherwise since cannot go back
-    /// again. Of a refund that was tried again only the latest try counts.
+    /// How much of a failed refund can still be refunded, in minor units: what other refunds have covered since cannot
+    /// be refunded again. Of a refund that was retried only the latest attempt counts.
     fn can_go_back(&self, failed: &Refund) -> Result<u64, Rejection> {
         let minor = failed.amount.minor.min(self.left_of(failed.attempt));
         let is_retried = self.refunds.iter().any(|later| later.retries == Some(failed.number));
@@ -363,7 +359,7 @@ impl Order {
         Ok(minor)
     }
 
-    /// Whether what a failed refund was for has been refunded by another one since.
+    /// Whether other refunds have covered since what a failed refund was for.
     fn refunded_beyond(&self, failed: &Refund) -> bool {
         let Some(placement) = &self.placement else { return true };
         let (left, shipping) = self.refundable(placement);
@@ -386,7 +382,7 @@ impl Order {
         let (_, status) = self.placed()?;
         let refund = self.refund(number).ok_or(Rejection::WrongStatus { status })?;
         let is_news = refund.state.as_ref().is_none_or(|known| state.rank() > known.rank());
-        // Only what has failed goes back by hand, and not while it is tried again, or after that.
+        // Only a failed refund can be settled by hand, and not while it is retried or after that.
         if is_news && *state == RefundState::ByHand {
             if !refund.has_failed() {
                 return Err(Rejection::WrongStatus { status });
@@ -414,7 +410,7 @@ impl Order {
             Event::Requested { refund } => self.begin_refund(refund),
             Event::Advanced { number, state, at } => self.advance_refund(*number, state, *at),
             Event::Restocked { number, .. } => self.refund_mut(*number).restocked = true,
-            Event::FoundElsewhere { refund } => self.take_on_refund(refund),
+            Event::FoundElsewhere { refund } => self.adopt_refund(refund),
         }
     }
 
@@ -423,7 +419,7 @@ impl Order {
         self.note(refund.at, Some(format!("refund {} of {} requested", refund.number, refund.amount)));
     }
 
-    fn take_on_refund(&mut self, refund: &Refund) {
+    fn adopt_refund(&mut self, refund: &Refund) {
         let Refund { number, attempt, amount, at, .. } = *refund;
         self.attempt_mut(attempt).needs_refresh = false;
         self.refunds.push(refund.clone());

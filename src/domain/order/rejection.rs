@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::{ATTEMPTS_MAX, REFUNDS_MAX, RETURNS_MAX, Status, Text};
 use crate::domain::{idempotency::KeyReused, money::Money};
 
-/// Why a command to an order was refused.
+/// Why a command to an order was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Rejection {
     /// There is no such order.
     #[error("there is no such order")]
@@ -17,51 +18,37 @@ pub enum Rejection {
     /// The key was used with another body.
     #[error("the idempotency key was used with another request")]
     KeyReused,
-    /// The order cannot do that where it stands.
+    /// The order's status does not allow it.
     #[error("the order is {}", status.as_str())]
-    WrongStatus {
-        /// Where it stands.
-        status: Status,
-    },
-    /// A payment is under way, and its outcome comes first.
+    WrongStatus { status: Status },
+    /// A payment is under way, and its outcome has to be known first.
     #[error("payment attempt {attempt} is still pending")]
-    PaymentInProgress {
-        /// The attempt.
-        attempt: u32,
-    },
-    /// It is paid already, by another request.
+    PaymentInProgress { attempt: u32 },
+    /// Another request has paid it already.
     #[error("the order is already paid")]
     AlreadyPaid,
-    /// It was not paid in time.
+    /// The order was not paid in time.
     #[error("the order's deadline has passed")]
     DeadlinePassed,
     /// [`ATTEMPTS_MAX`] is reached.
     #[error("at most {ATTEMPTS_MAX} payment attempts")]
     TooManyAttempts,
-    /// The provider speaks of another amount than the order.
-    #[error("the provider captured {captured}, the order is over {total}")]
-    AmountMismatch {
-        /// What the provider says.
-        captured: Money,
-        /// What the order says.
-        total: Money,
-    },
-    /// Nothing that was asked for is left to refund.
-    #[error("nothing of it is left to refund")]
+    /// The provider captured another amount than the order's total.
+    #[error("the provider captured {captured}, the order's total is {total}")]
+    AmountMismatch { captured: Money, total: Money },
+    /// Nothing of what was asked for is left to refund.
+    #[error("nothing is left to refund")]
     NothingToRefund,
-    /// More was asked for than is left.
-    #[error("only {left} of it are left")]
-    MoreThanLeft {
-        /// Units.
-        left: u32,
-    },
-    /// All of its money was refunded at the provider's own site.
-    #[error("its money was given back at the provider: cancel the order instead")]
+    /// More units were asked for than are left.
+    #[error("only {left} units are left to refund")]
+    MoreThanLeft { left: u32 },
+    /// All of the order's money was refunded at the provider's own site.
+    #[error("all of its money was refunded at the provider: cancel the order instead")]
     RefundedElsewhere,
-    /// A refund of everything before it is sent is a cancellation.
+    /// A refund of everything before the order is sent is a cancellation.
     #[error("nothing would be left to send: cancel the order instead")]
     CancelInstead,
-    /// One refund at a time.
+    /// An order has one refund at a time.
     #[error("a refund is under way")]
     RefundInProgress,
     /// [`REFUNDS_MAX`] or [`RETURNS_MAX`] is reached.
@@ -70,20 +57,15 @@ pub enum Rejection {
     /// There is no such return.
     #[error("there is no such return")]
     NoSuchReturn,
-    /// None of its issues is one that this settles.
-    #[error("no issue of the order is settled by this")]
+    /// The order has no open issue that this settles.
+    #[error("this settles no open issue of the order")]
     NothingToResolve,
-    /// The return is received or rejected already.
+    /// The return was received or rejected already.
     #[error("the return is decided already")]
     ReturnDecided,
     /// A text is empty or too long.
     #[error("{field} must be 1 to {bytes_max} bytes")]
-    InvalidText {
-        /// The field, as it is called in JSON.
-        field: Text,
-        /// Its limit in bytes.
-        bytes_max: usize,
-    },
+    InvalidText { field: Text, bytes_max: usize },
 }
 
 impl From<KeyReused> for Rejection {
@@ -93,7 +75,7 @@ impl From<KeyReused> for Rejection {
 }
 
 impl Text {
-    /// Checks that a text is printable, not blank, and of at most `bytes_max` bytes.
+    /// Checks that a text is printable, not blank, and at most `bytes_max` bytes long.
     ///
     /// # Errors
     /// [`Rejection::InvalidText`].

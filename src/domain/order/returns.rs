@@ -1,4 +1,4 @@
-//! Goods that come back: requested by the customer, then received, with a refund, or rejected.
+//! Goods that a customer sends back: the return is requested, and then received with a refund, or rejected.
 //!
 //! Depends on `serde` and its neighbours.
 
@@ -14,51 +14,38 @@ use crate::domain::{
 
 /// Goods that a customer sends back.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Return {
     /// 1, 2, 3 ….
     pub number: u32,
-    /// What comes back.
     pub lines: Units,
-    /// Why, in the customer's words.
+    /// The reason in the customer's words.
     pub reason: String,
-    /// The identity of the request.
     pub key: Option<RequestKey>,
-    /// When it was asked for.
+    /// When it was requested.
     pub at: Timestamp,
-    /// How far it has come.
     pub state: ReturnState,
 }
 
-/// How far a return has come.
+/// The state of a return.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum ReturnState {
     /// The customer has asked.
     Requested,
-    /// The goods are back; the refund has this number.
-    Received {
-        /// The refund.
-        refund: u32,
-    },
-    /// The seller does not take them back.
-    Rejected {
-        /// Why.
-        note: String,
-    },
+    /// The goods have arrived; their refund has this number.
+    Received { refund: u32 },
+    /// The seller does not accept the goods.
+    Rejected { note: String },
 }
 
-/// What can have happened to returns. Stored: see `actors/records.rs` before changing it.
+/// An event of returns. Stored: see `actors/records.rs` before changing it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Event {
     /// The customer wants to send goods back.
-    Requested {
-        lines: Units,
-        reason: String,
-        /// The identity of the request.
-        key: Option<RequestKey>,
-        at: Timestamp,
-    },
-    /// The goods are back, and their money is to go back.
+    Requested { lines: Units, reason: String, key: Option<RequestKey>, at: Timestamp },
+    /// The goods have arrived, and their price is refunded.
     Received { number: u32, refund: Refund },
     /// The goods are not accepted.
     Rejected { number: u32, note: String, at: Timestamp },
@@ -177,7 +164,7 @@ impl Return {
         self.number == number && matches!(self.state, ReturnState::Received { .. })
     }
 
-    /// Forgets what was said of it.
+    /// Removes the customer's words.
     pub(super) fn erase(&mut self) {
         self.reason.clear();
         if let ReturnState::Rejected { note } = &mut self.state {

@@ -1,9 +1,9 @@
-//! A product as the catalogue knows it: what it is called, what it costs, who sells it. Its stock is another entity
+//! A product: what it is called, what it costs, who sells it. Its stock is another entity
 //! ([`crate::domain::inventory`]), so that an edit of a description never waits for a sale.
 //!
 //! A product without a price is listed and found, but cannot be bought. A product with variants is a page about them:
 //! each variant is a product of its own (own id, price and stock) that names its parent in `variant_of`; search shows
-//! the parent, carts hold the variant.
+//! the parent, carts contain the variant.
 //!
 //! Depends on `std`, `serde` and its neighbours.
 
@@ -22,12 +22,12 @@ use crate::domain::{
     ids::{ProductId, SellerId},
 };
 
-/// Who wants to change a product.
+/// Somebody who edits products.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Editor {
-    /// A seller, who may change its own products only.
+    /// A seller, who may edit its own products only.
     Seller(SellerId),
-    /// An admin, who may change all of them; this seller has what an admin creates.
+    /// An admin, who may edit all of them. What an admin creates belongs to this seller.
     Admin(SellerId),
 }
 
@@ -50,65 +50,49 @@ impl Editor {
     }
 }
 
-/// What a product can be asked.
+/// A command to a product.
 #[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Command {
-    /// Make it exist. A repeat with the same details changes nothing.
+    /// Create the product. A repeat with the same details changes nothing.
     Create {
-        /// Who asks; becomes the owner.
+        /// The editor, who becomes the owner.
         by: Editor,
-        /// What is said about it.
         details: Arc<Details>,
     },
-    /// Replace what is said about it, and list it again if it was delisted.
+    /// Replace the details, and list the product again if it was delisted.
     Revise {
-        /// Who asks.
         by: Editor,
-        /// What is said about it from now on.
         details: Arc<Details>,
-        /// The version the editor saw; another one is refused.
+        /// The version that the editor saw; if the product has another one, the command is rejected.
         expected_version: Option<u64>,
     },
-    /// Create it or revise it, whichever applies: an import.
-    Put {
-        /// Who asks.
-        by: Editor,
-        /// What is said about it from now on.
-        details: Arc<Details>,
-    },
-    /// Take it out of the shop. Its past orders keep it.
+    /// Create the product or replace its details, as an import does.
+    Put { by: Editor, details: Arc<Details> },
+    /// Take the product out of the shop. Past orders still refer to it.
     Delist {
-        /// Who asks.
         by: Editor,
-        /// The version the editor saw; another one is refused.
+        /// The version that the editor saw; if the product has another one, the command is rejected.
         expected_version: Option<u64>,
     },
 }
 
-/// What can have happened to a product. Stored: see `actors/records.rs` before changing it.
+/// An event of a product. Stored: see `actors/records.rs` before changing it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Event {
-    /// It was created, revised or relisted.
-    Listed {
-        /// The owner.
-        seller: SellerId,
-        /// All that is said about it.
-        details: Arc<Details>,
-        /// When.
-        at: Timestamp,
-    },
-    /// It was taken out of the shop.
-    Delisted {
-        /// When.
-        at: Timestamp,
-    },
+    /// The product was created, changed or listed again.
+    Listed { seller: SellerId, details: Arc<Details>, at: Timestamp },
+    /// The product was taken out of the shop.
+    Delisted { at: Timestamp },
 }
 
-/// Why a command to a product was refused.
+/// Why a command to a product was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Rejection {
-    /// There is no such product (any more).
+    /// The product does not exist, or not any more.
     #[error("there is no such product")]
     NotFound,
     /// The id is taken by a product with other details.
@@ -117,13 +101,10 @@ pub enum Rejection {
     /// It belongs to another seller.
     #[error("the product belongs to another seller")]
     NotOwner,
-    /// It has changed since the editor looked.
+    /// The product has changed since the editor read it.
     #[error("the product is at version {current}")]
-    VersionMismatch {
-        /// The version it has now.
-        current: u64,
-    },
-    /// A field breaks its rule.
+    VersionMismatch { current: u64 },
+    /// A field violates its rule.
     #[error(transparent)]
     Invalid(#[from] InvalidDetails),
 }
@@ -143,18 +124,16 @@ struct Page {
     changed_at: Timestamp,
 }
 
-/// What readers see of a product that exists.
+/// A product as readers see it.
 #[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct View {
-    /// The owner.
     pub seller: SellerId,
-    /// All that is said about it.
     pub details: Arc<Details>,
-    /// Whether it is in the shop; a delisted product is seen by its seller only.
+    /// Whether it is in the shop; a delisted product is visible to its seller only.
     pub listed: bool,
-    /// Grows by one with every change; the product part of the ETag.
+    /// Grows by one with every change; part of the ETag.
     pub version: u64,
-    /// When it last changed.
     pub changed_at: Timestamp,
 }
 
