@@ -157,10 +157,11 @@ impl Api {
         self.reply(request).await
     }
 
-    /// The account of the key and the mode of the key; `None` where a restricted key may not read it.
+    /// The account of the key and the mode of the key; `None` where a restricted key may not read it, or where a server
+    /// in Stripe's place has no accounts.
     pub(super) async fn account(&self) -> Result<Option<String>, ApiError> {
         let reply = self.reply(self.client.get(&["v1", "account"])).await?;
-        if reply.status == StatusCode::FORBIDDEN {
+        if matches!(reply.status, StatusCode::FORBIDDEN | StatusCode::NOT_FOUND) {
             return Ok(None);
         }
         let Account { object, id } = read(&reply)?;

@@ -210,7 +210,10 @@ impl Stripe {
             let page = self.api.intents(&[], after.as_deref()).await?;
             let last = page.data.last().map(|last| (last.id.clone(), last.created));
             let own: Vec<_> = page.data.into_iter().filter(|intent| is_of(intent, payment)).collect();
-            if !own.is_empty() || !page.has_more || last.as_ref().is_some_and(|(_, created)| *created < since) {
+            if !own.is_empty()
+                || !page.has_more
+                || last.as_ref().is_some_and(|(_, created)| created.is_some_and(|created| created < since))
+            {
                 return self.one_of(own, payment).await;
             }
             after = last.map(|(id, _)| id);

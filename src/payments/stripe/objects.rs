@@ -57,8 +57,8 @@ pub(super) struct Intent {
     object: String,
     pub(super) id: String,
     status: String,
-    /// When, in seconds since 1970.
-    pub(super) created: u64,
+    /// When, in seconds since 1970. Only a search among the newest payments uses it.
+    pub(super) created: Option<u64>,
     currency: String,
     amount_received: Option<u64>,
     amount_capturable: Option<u64>,

@@ -116,14 +116,25 @@ async fn an_account_is_known_by_its_id_and_the_mode_of_the_key() {
     let stripe = stub.stripe();
     stripe.account().await.unwrap();
     assert_eq!(stripe.void(card()).await.unwrap(), PaymentState::Voided { reference: None });
-    let stub = Stub::new([error(403, "invalid_request_error", "x", None)]).await;
-    assert_eq!(stub.stripe().account().await.unwrap(), None, "a restricted key may not be allowed to read it");
+    for (status, why) in [(403, "a restricted key may not be allowed to read it"), (404, "there are no accounts")] {
+        let stub = Stub::new([error(status, "invalid_request_error", "x", None)]).await;
+        assert_eq!(stub.stripe().account().await.unwrap(), None, "{why}");
+    }
     for strange in
         [account(""), account("a b"), ok(intent("succeeded")), error(401, "invalid_request_error", "x", None)]
     {
         let stub = Stub::new([strange]).await;
         stub.stripe().account().await.unwrap_err();
     }
+}
+
+#[tokio::test]
+async fn a_payment_is_read_without_what_it_is_not_asked_for() {
+    let mut bare = intent("succeeded");
+    let needed = ["object", "id", "status", "currency", "amount_received", "metadata"];
+    bare.as_object_mut().unwrap().retain(|name, _| needed.contains(&name.as_str()));
+    let stub = Stub::new([ok(bare)]).await;
+    assert_eq!(stub.stripe().pay(known()).await.unwrap(), captured());
 }
 
 fn refund(status: &str) -> Value {
