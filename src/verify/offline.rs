@@ -22,6 +22,7 @@ use crate::{
         lists::{self, open_order_key},
         records::{Stored, decode_event, replay},
     },
+    clock::Clock,
     domain::{
         account::Account,
         cart::Cart,
@@ -458,10 +459,12 @@ impl Directory {
         Ok(observed)
     }
 
-    /// The time of the last event of any order.
+    /// The time of the last event of any order. An event that a clock recorded in the future is no sign that deadlines
+    /// have passed.
     fn now(&self) -> Timestamp {
         let last = |order: &Order| order.history().last().map_or(Timestamp(0), |entry| entry.at);
-        self.orders.entities().map(|(_, order)| last(order)).max().unwrap_or_default()
+        let latest = self.orders.entities().map(|(_, order)| last(order)).max().unwrap_or_default();
+        latest.min(Clock::system().now())
     }
 }
 
