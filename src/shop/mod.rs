@@ -37,6 +37,8 @@ pub mod upkeep;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
+use tokio::{runtime::Handle, task::AbortHandle};
 use tokio_util::sync::CancellationToken;
 
 use self::{ending::Ending, foundation::Foundation, store_identity::Keeper};
@@ -443,6 +445,7 @@ impl Shop {
 
 fn search_follower(search: &Search, progress: &Progress, ending: &CancellationToken) -> crate::actors::follower::Open {
     let (search, progress, ending) = (search.clone(), progress.clone(), ending.clone());
+    let waiting = Mutex::new(None::<AbortHandle>);
     Arc::new(move || -> Result<Box<dyn Projection>, ProjectionFault> {
         let projection = IndexProjection::new(search.clone())?;
         // An index that was opened empty or made anew is complete when it has caught up; until then it says that it is
@@ -453,7 +456,11 @@ fn search_follower(search: &Search, progress: &Progress, ending: &CancellationTo
             while progress.catch_up(CATCH_UP).await == CaughtUp::No {}
             rebuilt.caught_up();
         };
-        tokio::runtime::Handle::current().spawn(ending.clone().run_until_cancelled_owned(caught_up));
+        let task = Handle::current().spawn(ending.clone().run_until_cancelled_owned(caught_up));
+        // An index that fails again and again would leave a task behind each time.
+        if let Some(earlier) = waiting.lock().replace(task.abort_handle()) {
+            earlier.abort();
+        }
         Ok(Box::new(projection))
     })
 }
