@@ -39,6 +39,7 @@ use super::{
 use crate::{
     clock::Clock,
     domain::entity::{Entity, Timestamp},
+    log_throttle::Throttle,
     storage::{Append, AppendError, Fault, Journal, Lease, LoadError, Slot},
 };
 
@@ -55,6 +56,8 @@ const PASSIVATION_SNAPSHOT_BYTES_MIN: usize = 1024;
 /// How far an entity may decide ahead of the clock, in milliseconds. A clock is corrected by less, and a late request
 /// is late by less; a last event that is further ahead was recorded while the clock was wrong.
 const AHEAD_MS_MAX: u64 = 60_000;
+/// The lines that say so.
+static AHEAD: Throttle = Throttle::new();
 
 /// The only message: the mailbox is no longer empty.
 pub(super) struct Wake;
@@ -84,8 +87,6 @@ struct Alive<E> {
     entity: E,
     /// The time of the last event, which the header of the next one repeats where the clock has been set back.
     time: Timestamp,
-    /// Whether it was logged that the clock is far behind `time`.
-    is_warned: bool,
     lease: Lease,
     sequence: u64,
     bytes_since_snapshot: usize,
@@ -120,7 +121,6 @@ impl<E: Entity> Actor for EntityActor<E> {
         let mut alive = Alive {
             entity,
             time,
-            is_warned: false,
             lease,
             sequence,
             bytes_since_snapshot: loaded.records.iter().map(|record| record.payload.len()).sum(),
@@ -263,13 +263,15 @@ impl<E: Entity> Alive<E> {
     /// The time to decide by. Where the clock was set back a little, time stands still for the entity. Where it was set
     /// back by more than [`AHEAD_MS_MAX`], it had been wrong, and the entity decides by the clock: the deadlines of its
     /// commands were made by that clock, and would all have passed until it catches up.
-    fn now(&mut self, clock: Timestamp, id: &E::Id) -> Timestamp {
+    fn now(&self, clock: Timestamp, id: &E::Id) -> Timestamp {
         let ahead_ms = self.time.ms_since(clock);
         if ahead_ms <= AHEAD_MS_MAX {
             return clock.max(self.time);
         }
-        if !std::mem::replace(&mut self.is_warned, true) {
-            tracing::warn!(kind = ?E::KIND, %id, ahead_ms, "the last event is ahead of the clock: one of them is wrong");
+        // All entities that changed meanwhile have the same to say.
+        if let Some(left_out) = AHEAD.next_line() {
+            let kind = E::KIND;
+            tracing::warn!(?kind, %id, ahead_ms, left_out, "the last event is ahead of the clock: one of them is wrong");
         }
         clock
     }

@@ -19,9 +19,9 @@ use futures::FutureExt;
 use super::{
     context::{self, Context},
     error::Problem,
-    log_throttle::Throttle,
     route::{Route, Waits},
 };
+use crate::log_throttle::Throttle;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Lines about requests that were refused because there is too much to do (503).

@@ -21,7 +21,6 @@ mod extract;
 mod health;
 mod issues;
 mod layers;
-mod log_throttle;
 mod metrics;
 mod orders;
 mod paging;

@@ -15,8 +15,7 @@ use hyper_util::{
 };
 use tokio::{net::TcpListener, sync::Semaphore};
 
-use super::log_throttle::Throttle;
-use crate::config::Limits;
+use crate::{config::Limits, log_throttle::Throttle};
 
 /// How long to wait after the system could not give us a connection (no file descriptors), in milliseconds.
 const ACCEPT_PAUSE_MS: u64 = 50;

@@ -24,6 +24,7 @@ const CODE: [&str; 5] = ["src", "tests", "benches", "examples", "tools"];
 const LAYERS: &[(&str, &[&str])] = &[
     ("clock", &["domain"]),
     ("config", &[]),
+    ("log_throttle", &[]),
     ("text_file", &[]),
     ("domain", &[]),
     ("catalogue", &["domain"]),
@@ -44,7 +45,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms that everybody may use.
-const LEAVES: [&str; 3] = ["clock", "config", "text_file"];
+const LEAVES: [&str; 4] = ["clock", "config", "log_throttle", "text_file"];
 
 /// Which rooms or files alone may name a library.
 const LIBRARIES: [(&str, &str); 11] = [

@@ -15,7 +15,7 @@ const LINE_EVERY: Duration = Duration::from_secs(1);
 
 /// One kind of log line.
 #[derive(Debug, Default)]
-pub(super) struct Throttle {
+pub(crate) struct Throttle {
     last: Mutex<Option<Instant>>,
     left_out: AtomicU64,
 }
@@ -23,12 +23,12 @@ pub(super) struct Throttle {
 impl Throttle {
     /// A kind of line of which none was written yet.
     #[must_use]
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { last: Mutex::new(None), left_out: AtomicU64::new(0) }
     }
 
     /// How many lines were left out since the last one, if it is time for another; otherwise this one is left out.
-    pub(super) fn next_line(&self) -> Option<u64> {
+    pub(crate) fn next_line(&self) -> Option<u64> {
         self.next_line_at(Instant::now())
     }
 
