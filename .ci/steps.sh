@@ -2,8 +2,9 @@
 
 last=""; since=0; used=0; took=""
 
-times_file="$(mktemp)"
-trap 'rm -f "$times_file"' EXIT
+times_file="$(mktemp)"; beside_log="$(mktemp)"
+# A failed step ends the script; what runs beside it cleans up after itself, so it is waited for.
+trap 'wait; rm -f "$times_file" "$beside_log"' EXIT
 
 # Puts the processor time of everything that has ended so far into `processor`, in seconds. (`times` in a pipe would tell the
 # pipe's own.)
@@ -26,6 +27,23 @@ step() {
     read_processor
     last="$*"; since=$SECONDS; used=$processor
     printf '\n==> %s\n' "$*"
+}
+
+# Begins a command that runs beside the steps which follow, until `await_beside` shows what it wrote, as a step of its own.
+beside() {
+    beside_name="$1"; beside_since=$SECONDS; shift
+    "$@" >"$beside_log" 2>&1 &
+    beside_process=$!
+    printf '\n==> %s: begins beside the next steps\n' "$beside_name"
+}
+
+await_beside() {
+    local failed=0
+    step "$beside_name, beside the steps above"
+    wait "$beside_process" || failed=$?
+    since=$beside_since
+    cat "$beside_log"
+    return "$failed"
 }
 
 summary() {
