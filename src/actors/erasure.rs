@@ -78,7 +78,7 @@ pub struct ErasureParts {
 pub struct Erasure(Arc<Shared>);
 
 struct Shared {
-    actor: RwLock<Option<ActorRef<Pass>>>,
+    actor: RwLock<Option<ActorRef<EraseAll>>>,
     parts: ErasureParts,
     reviews_under_way: Arc<Gate<()>>,
 }
@@ -94,7 +94,7 @@ pub enum Finished {
 
 /// The only message: make a pass, and answer whether the erasure of this account is finished by it. At most as many
 /// callers wait as requests are in flight.
-pub(super) struct Pass(Option<(AccountId, oneshot::Sender<Finished>)>);
+pub(super) struct EraseAll(Option<(AccountId, oneshot::Sender<Finished>)>);
 
 /// While it is held, an erasure waits for the review that is being written or counted.
 pub struct ReviewUnderWay {
@@ -116,7 +116,7 @@ impl Erasure {
     pub async fn finish(&self, account: AccountId) -> Finished {
         let (done, finished) = oneshot::channel();
         let actor = self.0.actor.read().clone();
-        match actor.map(|actor| actor.send_message(Pass(Some((account, done))))) {
+        match actor.map(|actor| actor.send_message(EraseAll(Some((account, done))))) {
             Some(Ok(())) => finished.await.unwrap_or(Finished::No),
             Some(Err(_)) | None => Finished::No,
         }
@@ -157,18 +157,23 @@ impl Erasure {
 pub(super) struct ErasureActor(Arc<Shared>);
 
 impl Actor for ErasureActor {
-    type Msg = Pass;
+    type Msg = EraseAll;
     type State = ();
     type Arguments = ();
 
-    async fn pre_start(&self, myself: ActorRef<Pass>, (): ()) -> Result<(), ActorProcessingErr> {
+    async fn pre_start(&self, myself: ActorRef<EraseAll>, (): ()) -> Result<(), ActorProcessingErr> {
         *self.0.actor.write() = Some(myself.clone());
-        myself.send_message(Pass(None))?;
-        myself.send_interval(Duration::from_millis(PASS_MS), || Pass(None));
+        myself.send_message(EraseAll(None))?;
+        myself.send_interval(Duration::from_millis(PASS_MS), || EraseAll(None));
         Ok(())
     }
 
-    async fn handle(&self, _: ActorRef<Pass>, Pass(waiting): Pass, (): &mut ()) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        _: ActorRef<EraseAll>,
+        EraseAll(waiting): EraseAll,
+        (): &mut (),
+    ) -> Result<(), ActorProcessingErr> {
         let wanted = waiting.as_ref().map(|(account, _)| *account);
         let finished = match self.0.pass(wanted).await {
             Ok(finished) => finished,

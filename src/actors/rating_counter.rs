@@ -44,23 +44,23 @@ pub struct RatingCounter {
 }
 
 /// The only message: make a pass.
-pub(super) struct Pass;
+pub(super) struct CountRatings;
 
 /// The actor.
 pub(super) struct RatingCounterActor(pub(super) RatingCounter);
 
 impl Actor for RatingCounterActor {
-    type Msg = Pass;
+    type Msg = CountRatings;
     type State = ();
     type Arguments = ();
 
-    async fn pre_start(&self, myself: ActorRef<Pass>, (): ()) -> Result<(), ActorProcessingErr> {
-        myself.send_message(Pass)?;
-        myself.send_interval(Duration::from_millis(PASS_MS), || Pass);
+    async fn pre_start(&self, myself: ActorRef<CountRatings>, (): ()) -> Result<(), ActorProcessingErr> {
+        myself.send_message(CountRatings)?;
+        myself.send_interval(Duration::from_millis(PASS_MS), || CountRatings);
         Ok(())
     }
 
-    async fn handle(&self, _: ActorRef<Pass>, Pass: Pass, (): &mut ()) -> Result<(), ActorProcessingErr> {
+    async fn handle(&self, _: ActorRef<CountRatings>, _: CountRatings, (): &mut ()) -> Result<(), ActorProcessingErr> {
         if let Err(TaskError::Retry(problem)) = self.0.pass().await {
             tracing::warn!(problem, "ratings are left to the next pass");
         }

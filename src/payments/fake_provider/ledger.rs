@@ -1,234 +1,311 @@
-//! The fake provider's ledger: a file of JSON lines, one for each thing that happened to somebody's money.
-//!
-//! The last member of each line is a checksum over what stands before it, so that a changed digit is no other amount.
+//! The fake provider's books: what has become of each payment and each refund, and the ledger that they are read from
+//! again.
 //!
 //! May depend on `domain`.
 
 use std::{
-    fs::{self, OpenOptions},
+    collections::{BTreeSet, HashMap},
     io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
-    path::Path,
 };
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use super::ledger::{self, Effect, LedgerLine};
+use crate::{
+    domain::{
+        money::Money,
+        order::{CaptureMode, PaymentState, RefundState},
+    },
+    payments::{Booked, Operation, OperationKey, Payment, Repayment},
+};
 
-use crate::domain::{money::Money, order::CaptureMode};
+/// Why nothing was booked.
+#[derive(Debug, thiserror::Error)]
+#[allow(unnameable_types, reason = "it only becomes a public error")]
+pub enum BookError {
+    /// The key is known with another request.
+    #[error("the key was used for another request")]
+    KeyReused,
+    /// There is no such payment.
+    #[error("there is no such payment")]
+    NoSuchPayment,
+    /// What is asked for cannot be done where the payment stands.
+    #[error("the payment does not allow that")]
+    NotAllowed,
+    /// The ledger cannot be written.
+    #[error("the ledger: {0}")]
+    Ledger(#[from] io::Error),
+}
 
-/// A ledger is for its owner to read and write.
-pub(super) const MODE: u32 = 0o600;
+/// Whether a request was the first with its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum First {
+    /// It was.
+    Yes,
+    /// It was a repetition.
+    No,
+}
 
-/// What a line did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Effect {
-    /// Money was taken.
-    Captured,
-    /// Money is held.
-    Held,
-    /// Nothing was taken, nor will be.
-    Declined,
-    /// It was given up; nothing will be taken.
-    Voided,
+/// What a new payment comes to at first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Begins {
+    /// The money is taken, or held.
+    Taken,
     /// The provider works on it.
     Processing,
-    /// Money went back.
-    Refunded,
-    /// Money was to go back and did not.
-    RefundFailed,
+    /// Definitely not.
+    Declined(String),
 }
 
-/// A line of the ledger.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LedgerLine {
-    /// The order, the operation and its number, as [`crate::payments::OperationKey`] prints them.
-    pub key: String,
-    /// The amount of the operation.
+/// A payment, by what its lines say.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
     pub amount: Money,
-    /// The token; empty where the operation has none.
     pub method: String,
-    /// Why nothing was captured, or nothing went back.
-    pub declined: Option<String>,
-    /// What it did.
-    pub effect: Effect,
-    /// When the money of the payment is taken.
-    #[serde(default)]
-    pub capture: CaptureMode,
-    /// When, in milliseconds since 1970.
-    #[serde(default)]
+    pub state: PaymentState,
     pub at_ms: u64,
+    pub refunded_minor: u64,
+    capture: CaptureMode,
 }
 
-impl LedgerLine {
-    /// The order, the operation and its number.
-    #[must_use]
-    pub fn parts(&self) -> Option<(&str, &str, u32)> {
-        let mut parts = self.key.split(':');
-        match (parts.next(), parts.next(), parts.next().and_then(|number| number.parse().ok()), parts.next()) {
-            (Some(order), Some(operation), Some(number), None) => Some((order, operation, number)),
-            _ => None,
+impl Entry {
+    pub(super) fn booked(&self, order: &str, attempt: u32) -> Booked {
+        Booked {
+            of: order.parse().ok().map(|order| (order, attempt)),
+            reference: name(order, attempt),
+            state: self.state.clone(),
+            refunded_minor: self.refunded_minor,
         }
     }
 }
 
-/// The first line of a shop's own ledger, which says whose it is. The ledger of a provider that is a program of its own
-/// has none.
-#[derive(Serialize, Deserialize)]
-struct Owner {
-    /// The store of the shop's journal, in hexadecimal.
-    store: String,
+/// The books.
+pub(super) struct Books {
+    file: Option<Box<dyn Write + Send>>,
+    lines: Vec<LedgerLine>,
+    /// By order and attempt.
+    payments: HashMap<(String, u32), Entry>,
+    /// By order and number.
+    refunds: HashMap<(String, u32), (Money, RefundState)>,
+    /// Payments by time.
+    by_time: BTreeSet<(u64, String, u32)>,
 }
 
-/// What is between a line's own members and its checksum.
-const CHECKSUM: &str = r#","crc32c":""#;
-/// What follows the checksum, which has eight hexadecimal digits.
-const LINE_END: &str = r#""}"#;
-
-/// The line of a value: its JSON, with the checksum as one more member.
-pub(super) fn line(value: &impl Serialize) -> io::Result<String> {
-    let json = serde_json::to_string(value)?;
-    let members = json.strip_suffix('}').ok_or(io::ErrorKind::InvalidInput)?;
-    Ok(format!("{members}{CHECKSUM}{:08x}{LINE_END}", crc32c::crc32c(members.as_bytes())))
+fn name(order: &str, attempt: u32) -> String {
+    format!("sim_{order}:charge:{attempt}")
 }
 
-/// Whether a line is as it was written; `None` where it has no checksum, because it is another program's, or was cut
-/// short while it was written.
-#[must_use]
-pub fn is_whole(line: &str) -> Option<bool> {
-    let (members, checksum) = line.strip_suffix(LINE_END)?.rsplit_once(CHECKSUM)?;
-    Some(checksum == format!("{:08x}", crc32c::crc32c(members.as_bytes())))
-}
-
-/// The value of a line, if it is as it was written.
-fn parse<T: DeserializeOwned>(line: &str) -> Option<T> {
-    is_whole(line).filter(|whole| *whole).and_then(|_| serde_json::from_str(line).ok())
-}
-
-/// Why the ledger of a shop cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum LedgerError {
-    /// It begins with the name of another shop.
-    #[error(
-        "the ledger of another shop: put this shop's ledger back, or name another file in payments.simulated_ledger"
-    )]
-    OtherShop,
-    /// It does not begin with the name of any shop.
-    #[error(
-        "the ledger's first line is damaged, or was written by no shop: \
-         put this shop's ledger back, or move it away; without it the provider forgets all charges"
-    )]
-    NoOwner,
-    /// It cannot be read or written.
-    #[error("{0}")]
-    Io(#[from] io::Error),
-}
-
-/// Makes sure that the ledger is that of the shop with this store; a new or empty one becomes it. Warns of lines that
-/// cannot be read.
-pub(super) fn claim(path: &Path, store: u64) -> Result<(), LedgerError> {
-    let text = match fs::read(path) {
-        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(error.into()),
-    };
-    let store = format!("{store:016x}");
-    let mut lines = text.lines();
-    let Some(first) = lines.next() else {
-        // Under another name first: a kill must not leave half a line.
-        let draft = path.with_extension("new");
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(&draft)?;
-        file.write_all(line(&Owner { store })?.as_bytes())?;
-        return Ok(fs::rename(&draft, path)?);
-    };
-    match parse::<Owner>(first) {
-        Some(owner) if owner.store == store => {}
-        Some(_) => return Err(LedgerError::OtherShop),
-        None => return Err(LedgerError::NoOwner),
-    }
-    let unreadable: Vec<usize> =
-        (2..).zip(lines).filter_map(|(number, line)| is_unreadable(line).then_some(number)).collect();
-    if let Some(first) = unreadable.first() {
-        tracing::warn!(
-            ledger = %path.display(), lines = unreadable.len(), first_line = first,
-            "lines of the simulated provider's ledger cannot be read: it has forgotten what they say, \
-             unless the shop was killed while it wrote them; put an undamaged ledger back if there is one"
-        );
-    }
-    Ok(())
-}
-
-fn is_unreadable(line: &str) -> bool {
-    !line.is_empty() && parse::<LedgerLine>(line).is_none()
-}
-
-/// The lines of a ledger's file, as they were written. One that was cut short by a kill or a full disk was never
-/// answered and is left out, as is one that was changed later.
-///
-/// # Errors
-/// The file cannot be read.
-pub fn read_ledger(path: &Path) -> io::Result<Vec<LedgerLine>> {
-    let bytes = fs::read(path)?;
-    Ok(String::from_utf8_lossy(&bytes).lines().filter_map(parse).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_ledger_belongs_to_the_shop_that_made_it() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("ledger.jsonl");
-        for empty in [false, true] {
-            if empty {
-                fs::write(&path, "").unwrap();
-            }
-            claim(&path, 7).unwrap();
-            claim(&path, 7).unwrap();
-            assert!(matches!(claim(&path, 8), Err(LedgerError::OtherShop)));
+impl Books {
+    pub(super) fn new(file: Option<Box<dyn Write + Send>>, lines: Vec<LedgerLine>) -> Self {
+        let (payments, refunds, by_time) = (HashMap::new(), HashMap::new(), BTreeSet::new());
+        let mut books = Self { file, lines: Vec::new(), payments, refunds, by_time };
+        for line in lines {
+            books.read(line);
         }
-        let whole = fs::read_to_string(&path).unwrap();
-        let other_digit = whole.replacen('7', "8", 1);
-        assert_ne!(whole, other_digit);
-        for damaged in ["{}", "\n", "no line of ours", "\u{fffd}", &other_digit] {
-            fs::write(&path, damaged).unwrap();
-            assert!(matches!(claim(&path, 7), Err(LedgerError::NoOwner)), "{damaged}");
-        }
-        fs::remove_file(&path).unwrap();
-        fs::create_dir(&path).unwrap();
-        assert!(matches!(claim(&path, 7), Err(LedgerError::Io(_))));
+        books
     }
 
-    #[test]
-    fn a_line_with_any_other_byte_is_not_read() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("ledger.jsonl");
-        let written = LedgerLine {
-            key: "00000000000000000000000000000001:charge:1".into(),
-            amount: Money::new(500, crate::domain::money::Currency::INR).unwrap(),
-            method: "tok_success".into(),
-            declined: None,
-            effect: Effect::Captured,
-            capture: CaptureMode::AtOnce,
-            at_ms: 1_790_000_000_000,
+    #[cfg(any(test, feature = "internals"))]
+    pub(super) fn lines(&self) -> &[LedgerLine] {
+        &self.lines
+    }
+
+    pub(super) fn payment(&self, order: &str, attempt: u32) -> Option<&Entry> {
+        self.payments.get(&(order.to_owned(), attempt))
+    }
+
+    /// Payments from a moment on and before another, oldest first, after this one.
+    pub(super) fn by_time(
+        &self,
+        since_ms: u64,
+        until_ms: u64,
+        after: Option<(u64, String, u32)>,
+    ) -> impl Iterator<Item = (&(u64, String, u32), &Entry)> {
+        let from = after.map_or(std::ops::Bound::Included((since_ms, String::new(), 0)), std::ops::Bound::Excluded);
+        let keys = self.by_time.range((from, std::ops::Bound::Excluded((until_ms, String::new(), 0))));
+        keys.filter_map(|key| Some((key, self.payment(&key.1, key.2)?)))
+    }
+
+    /// Writes a line, then takes note of it.
+    fn book(&mut self, line: LedgerLine) -> Result<(), BookError> {
+        if let Some(file) = &mut self.file {
+            let text = ledger::line(&line)?;
+            // The end of the line before comes first: one that was cut short by a kill or a full disk is not continued.
+            file.write_all(format!("\n{text}").as_bytes())?;
+        }
+        self.read(line);
+        Ok(())
+    }
+
+    fn read(&mut self, line: LedgerLine) {
+        let Some((order, operation, number)) =
+            line.parts().map(|(order, what, n)| (order.to_owned(), what.to_owned(), n))
+        else {
+            return;
         };
-        let text = line(&written).unwrap();
-        let read = |bytes: &[u8]| {
-            fs::write(&path, bytes).unwrap();
-            read_ledger(&path).unwrap()
-        };
-        assert_eq!((is_whole(&text), read(text.as_bytes())), (Some(true), vec![written]));
-        for place in 0..text.len() {
-            for bit in 0..8 {
-                let mut changed = text.clone().into_bytes();
-                changed[place] ^= 1 << bit;
-                assert!(read(&changed).is_empty(), "byte {place}, bit {bit}");
+        let reason = || line.declined.clone().unwrap_or_default();
+        if operation == Operation::Refund.as_str() {
+            let state = match line.effect {
+                Effect::RefundFailed => RefundState::Failed { reason: reason() },
+                _ => RefundState::Refunded { reference: format!("sim_{}", line.key) },
+            };
+            // The method of a refund is the attempt whose money goes back.
+            let payment =
+                line.method.parse().ok().and_then(|attempt: u32| self.payments.get_mut(&(order.clone(), attempt)));
+            if let (Some(payment), RefundState::Refunded { .. }) = (payment, &state) {
+                payment.refunded_minor += line.amount.minor;
             }
-            assert!(read(&text.as_bytes()[..place]).is_empty(), "cut at {place}");
+            self.refunds.insert((order, number), (line.amount, state));
+        } else {
+            let reference = name(&order, number);
+            let amount = line.amount;
+            let state = match line.effect {
+                Effect::Held => PaymentState::Authorised { reference, amount },
+                Effect::Declined => PaymentState::Declined { reason: reason() },
+                Effect::Voided => PaymentState::Voided { reference: Some(reference) },
+                Effect::Processing => PaymentState::Processing { reference },
+                Effect::Captured | Effect::Refunded | Effect::RefundFailed => {
+                    PaymentState::Captured { reference, amount }
+                }
+            };
+            let by_time = &mut self.by_time;
+            let entry = self.payments.entry((order.clone(), number)).or_insert_with(|| {
+                by_time.insert((line.at_ms, order, number));
+                Entry {
+                    amount,
+                    method: line.method.clone(),
+                    state: state.clone(),
+                    at_ms: line.at_ms,
+                    refunded_minor: 0,
+                    capture: line.capture,
+                }
+            });
+            entry.state = state;
         }
-        assert_eq!(is_whole(r#"{"key":"a:charge:1"}"#), None, "another program's");
-        assert_eq!(is_whole(&text[..text.len() - 3]), None, "cut short");
-        assert_eq!(is_whole(&text.replacen("500", "400", 1)), Some(false));
+        self.lines.push(line);
+    }
+
+    /// Books a new payment, or finds it booked.
+    pub(super) fn pay(
+        &mut self,
+        payment: &Payment,
+        begins: Begins,
+        now_ms: u64,
+    ) -> Result<(PaymentState, First), BookError> {
+        let order = payment.order.to_string();
+        if let Some(known) = self.payment(&order, payment.attempt) {
+            let is_void = matches!(known.state, PaymentState::Voided { .. }) && known.method.is_empty();
+            if !is_void && (known.amount, known.method.as_str()) != (payment.amount, payment.method.as_str()) {
+                return Err(BookError::KeyReused);
+            }
+            return Ok((known.state.clone(), First::No));
+        }
+        let (effect, declined) = match (begins, payment.capture) {
+            (Begins::Taken, CaptureMode::AtOnce) => (Effect::Captured, None),
+            (Begins::Taken, CaptureMode::Later) => (Effect::Held, None),
+            (Begins::Processing, _) => (Effect::Processing, None),
+            (Begins::Declined(reason), _) => (Effect::Declined, Some(reason)),
+        };
+        let method = payment.method.clone();
+        let key = payment.key(Operation::Charge).to_string();
+        let (amount, capture) = (payment.amount, payment.capture);
+        self.book(LedgerLine { key, amount, method, declined, effect, capture, at_ms: now_ms })?;
+        Ok((self.state(&order, payment.attempt)?, First::Yes))
+    }
+
+    fn state(&self, order: &str, attempt: u32) -> Result<PaymentState, BookError> {
+        self.payment(order, attempt).map(|entry| entry.state.clone()).ok_or(BookError::NoSuchPayment)
+    }
+
+    /// A payment that is worked on comes to an end: the money is taken or held, or it is declined.
+    pub(super) fn finish(
+        &mut self,
+        order: &str,
+        attempt: u32,
+        declined: Option<String>,
+        now_ms: u64,
+    ) -> Result<PaymentState, BookError> {
+        let entry = self.payment(order, attempt).ok_or(BookError::NoSuchPayment)?;
+        if matches!(entry.state, PaymentState::Processing { .. }) {
+            let effect = match (&declined, entry.capture) {
+                (Some(_), _) => Effect::Declined,
+                (None, CaptureMode::AtOnce) => Effect::Captured,
+                (None, CaptureMode::Later) => Effect::Held,
+            };
+            self.move_on(order, attempt, Operation::Charge, effect, declined, now_ms)?;
+        }
+        self.state(order, attempt)
+    }
+
+    fn move_on(
+        &mut self,
+        order: &str,
+        attempt: u32,
+        operation: Operation,
+        effect: Effect,
+        declined: Option<String>,
+        now_ms: u64,
+    ) -> Result<(), BookError> {
+        let entry = self.payment(order, attempt).ok_or(BookError::NoSuchPayment)?;
+        let (amount, method, capture) = (entry.amount, entry.method.clone(), entry.capture);
+        let key = format!("{order}:{}:{attempt}", operation.as_str());
+        self.book(LedgerLine { key, amount, method, declined, effect, capture, at_ms: now_ms })
+    }
+
+    pub(super) fn capture(&mut self, order: &str, attempt: u32, now_ms: u64) -> Result<PaymentState, BookError> {
+        match self.state(order, attempt)? {
+            PaymentState::Authorised { .. } => {
+                self.move_on(order, attempt, Operation::Capture, Effect::Captured, None, now_ms)?;
+                self.state(order, attempt)
+            }
+            PaymentState::Processing { .. } => Err(BookError::NotAllowed),
+            state => Ok(state),
+        }
+    }
+
+    /// Gives a payment up. One that was never heard of is remembered as given up, so that it cannot come later.
+    pub(super) fn void(&mut self, payment: &Payment, now_ms: u64) -> Result<PaymentState, BookError> {
+        let order = payment.order.to_string();
+        match self.state(&order, payment.attempt) {
+            Err(BookError::NoSuchPayment) => {
+                let key = payment.key(Operation::Void).to_string();
+                let (amount, method, effect) = (payment.amount, String::new(), Effect::Voided);
+                let capture = payment.capture;
+                self.book(LedgerLine { key, amount, method, declined: None, effect, capture, at_ms: now_ms })?;
+            }
+            Ok(PaymentState::Authorised { .. }) => {
+                self.move_on(&order, payment.attempt, Operation::Void, Effect::Voided, None, now_ms)?;
+            }
+            known => return known,
+        }
+        self.state(&order, payment.attempt)
+    }
+
+    /// Books a refund, or finds it booked. `fails` says why it fails.
+    pub(super) fn refund(
+        &mut self,
+        repayment: &Repayment,
+        fails: Option<String>,
+        now_ms: u64,
+    ) -> Result<(RefundState, First), BookError> {
+        let order = repayment.order.to_string();
+        if let Some((amount, state)) = self.refunds.get(&(order.clone(), repayment.number)) {
+            return if *amount == repayment.amount {
+                Ok((state.clone(), First::No))
+            } else {
+                Err(BookError::KeyReused)
+            };
+        }
+        let entry = self.payment(&order, repayment.attempt).ok_or(BookError::NoSuchPayment)?;
+        let left = match entry.state {
+            PaymentState::Captured { amount, .. } => amount.minor.saturating_sub(entry.refunded_minor),
+            _ => 0,
+        };
+        let fails = fails.or_else(|| (repayment.amount.minor > left).then(|| "more_than_captured".to_owned()));
+        let effect = if fails.is_some() { Effect::RefundFailed } else { Effect::Refunded };
+        let key = OperationKey { order: repayment.order, operation: Operation::Refund, number: repayment.number };
+        let (amount, method) = (repayment.amount, repayment.attempt.to_string());
+        let (key, capture, effect) = (key.to_string(), CaptureMode::default(), effect);
+        self.book(LedgerLine { key, amount, method, declined: fails, effect, capture, at_ms: now_ms })?;
+        let (_, state) = self.refunds.get(&(order, repayment.number)).ok_or(BookError::NoSuchPayment)?;
+        Ok((state.clone(), First::Yes))
     }
 }
