@@ -125,9 +125,9 @@ pub(super) struct CheckoutState {
     tasks: JoinSet<()>,
     under_way: HashMap<OrderId, UnderWay>,
     wakes: Wakes,
-    /// Since when the provider has had no definite answer for orders that are parked. A restart forgets it: they are
-    /// tried at once then.
-    troubled: HashMap<OrderId, Timestamp>,
+    /// When the provider began to give no definite answer for a parked order. A restart forgets it, and drives the order
+    /// at once.
+    unanswered: HashMap<OrderId, Timestamp>,
     /// The time of the last tick.
     ticked_at: Timestamp,
     closing: Option<oneshot::Sender<()>>,
@@ -186,8 +186,8 @@ impl Actor for CheckoutActor {
         myself.send_interval(Duration::from_millis(TICK_MS), || CheckoutMessage::Tick);
         let mut tasks = JoinSet::new();
         tasks.spawn(resume(Arc::clone(&self.0), myself));
-        let (under_way, wakes, troubled) = (HashMap::new(), Wakes::default(), HashMap::new());
-        Ok(CheckoutState { tasks, under_way, wakes, troubled, ticked_at: Timestamp::default(), closing: None })
+        let (under_way, wakes, unanswered) = (HashMap::new(), Wakes::default(), HashMap::new());
+        Ok(CheckoutState { tasks, under_way, wakes, unanswered, ticked_at: Timestamp::default(), closing: None })
     }
 
     async fn handle(
@@ -246,14 +246,14 @@ impl CheckoutActor {
         poll: Poll,
         state: &mut CheckoutState,
     ) {
-        let (driver, myself, since) = (self.0.driver.clone(), myself.clone(), state.troubled.get(&order).copied());
+        let (driver, myself, since) = (self.0.driver.clone(), myself.clone(), state.unanswered.get(&order).copied());
         state.tasks.spawn(async move {
             // A panic in the driver must not leave the order marked as under way for ever. It is caught in this task: a
             // task of its own would outlive the checkout, and an order must never have two drivers.
             let driven = AssertUnwindSafe(driver.drive(order, known, poll, since)).catch_unwind().await;
             let rest = driven.unwrap_or_else(|_| {
                 tracing::error!(%order, "driving an order panicked");
-                driver.look_again()
+                driver.rest_after_failure()
             });
             let _ = myself.send_message(CheckoutMessage::Rested(order, rest));
         });
@@ -262,8 +262,8 @@ impl CheckoutActor {
     fn rested(&self, myself: &ActorRef<CheckoutMessage>, order: OrderId, rest: Rest, state: &mut CheckoutState) {
         let Some(under_way) = state.under_way.get_mut(&order) else { return };
         match rest {
-            Rest::Parked(_, since) => state.troubled.insert(order, since),
-            Rest::Until(_) | Rest::Done => state.troubled.remove(&order),
+            Rest::Parked(_, since) => state.unanswered.insert(order, since),
+            Rest::Until(_) | Rest::Done => state.unanswered.remove(&order),
         };
         for waiting in std::mem::take(&mut under_way.waiting) {
             let _ = waiting.send(());

@@ -59,7 +59,7 @@ impl Shop {
                 };
                 let limit = Duration::from_millis(LOOK_UP_MS_MAX);
                 match tokio::time::timeout(limit, self.0.gateway.look_up(payment.clone())).await {
-                    Ok(Ok(booked)) => match booked.and_then(|booked| booked.of) {
+                    Ok(Ok(found)) => match found.and_then(|payment| payment.of) {
                         Some((order, attempt)) => self.record_hint(order, About::Attempt(attempt), &notice).await,
                         None if is_refund => Ok(()),
                         None => self.keep(&notice, None).await,
@@ -85,7 +85,7 @@ impl Shop {
         match self.0.runtime.entities.orders.ask(&order, command).await {
             Ok(accepted) => {
                 // A notice that changes nothing causes no request to the provider, and does not delay the next one.
-                if accepted.view.next_step().is_some_and(|step| step.asks_provider()) {
+                if accepted.view.next_step().is_some_and(|step| step.calls_provider()) {
                     // After a repeated notice the state that it saw may be outdated.
                     let known = (accepted.effect == Effect::Changed).then_some(accepted.view);
                     let checkout = self.0.runtime.checkout.clone();

@@ -317,7 +317,7 @@ fn a_void_that_fails_for_long_raises_an_issue_also_with_long_pauses() {
         assert_eq!((shop.status(order).await, problems().await), (Some(Status::Cancelling), vec![]));
         // Longer than the time until an issue is raised, and long before the next drive.
         provider.add_mood(Mood::RequestLost);
-        clock.advance_ms(limits.attention_ms);
+        clock.advance_ms(limits.issue_ms);
         until("an operator is told", async || problems().await == ["payment_unknown"]).await;
         clock.advance_ms(limits.back_off_ms_max);
         until("the payment is voided", async || shop.status(order).await == Some(Status::Cancelled)).await;
@@ -342,7 +342,7 @@ fn a_payment_of_which_nothing_is_known_for_almost_a_day_is_given_up() {
             pay(&shop, 1, "tok_success").await.unwrap();
             drive(&shop, 1).await.unwrap();
             assert_eq!(shop.status(order).await, Some(Status::PaymentPending));
-            clock.advance_ms(limits.only_ask_ms);
+            clock.advance_ms(limits.repeat_ms_max);
             until("it has ended", async || shop.status(order).await == Some(end)).await;
             shop.check(&provider, &story.orders(), &story.added()).await;
             shop.close().await;

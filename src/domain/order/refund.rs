@@ -140,7 +140,7 @@ pub struct Refund {
 
 impl Refund {
     /// Whether the provider has to be asked.
-    pub(super) fn is_to_ask(&self) -> bool {
+    pub(super) fn is_to_request(&self) -> bool {
         self.state.is_none() || self.needs_refresh
     }
 

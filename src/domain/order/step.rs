@@ -79,7 +79,7 @@ pub enum Turn {
 impl Step {
     /// Whether the step sends a request to the provider.
     #[must_use]
-    pub fn asks_provider(&self) -> bool {
+    pub fn calls_provider(&self) -> bool {
         matches!(self, Self::Pay(_) | Self::Poll(_) | Self::Capture(_) | Self::Void(_) | Self::Refund(_))
     }
 }
@@ -132,13 +132,13 @@ impl Order {
         // Final attempts are polled only when nothing else waits for the provider, so that the polls delay nothing.
         let is_idle = matches!(step, None | Some(Step::AwaitPayment)) && pending.is_none();
         let with_news = self.attempts.iter().find(|attempt| is_idle && attempt.is_final() && attempt.needs_refresh);
-        let ask = with_news.map(|attempt| Step::Poll(attempt.number));
-        ask.or(step).or_else(|| Some(Step::AwaitRefund(pending?.number)))
+        let poll = with_news.map(|attempt| Step::Poll(attempt.number));
+        poll.or(step).or_else(|| Some(Step::AwaitRefund(pending?.number)))
     }
 
     /// Refunds come before everything else, but a refund that the provider is processing delays nothing.
     fn refund_step(&self) -> Option<Step> {
-        if let Some(refund) = self.refunds.iter().find(|refund| refund.is_to_ask()) {
+        if let Some(refund) = self.refunds.iter().find(|refund| refund.is_to_request()) {
             return Some(Step::Refund(refund.number));
         }
         if let Some(refund) = self.refunds.iter().find(|refund| refund.is_to_restock()) {
