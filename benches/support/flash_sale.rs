@@ -37,7 +37,7 @@ pub(crate) trait Engine {
     /// Connects caller number `number`, counted from 0.
     fn caller(&self, number: usize) -> impl Future<Output = Self::Caller>;
     /// The units of the product that are left, and the units reserved for orders if the engine counts them.
-    fn books(&self, product: &str) -> impl Future<Output = (u64, Option<u64>)>;
+    fn counts(&self, product: &str) -> impl Future<Output = (u64, Option<u64>)>;
 }
 
 /// A connection that reserves.
@@ -98,7 +98,7 @@ pub(crate) async fn measure<E: Engine>(engine: &E, callers: usize, turn: usize) 
         }
         took += began.elapsed();
         left = left.saturating_sub(began.elapsed());
-        let (units, kept) = engine.books(&product).await;
+        let (units, kept) = engine.counts(&product).await;
         assert_eq!(units, PLENTY - of_this_product.count(), "{}: what was acknowledged is gone", engine.name());
         assert_eq!(kept.unwrap_or(of_this_product.count()), of_this_product.count(), "{}: and kept", engine.name());
         latencies.add(&of_this_product);
@@ -151,6 +151,6 @@ pub(crate) async fn sells_exactly<E: Engine>(engine: &E) {
     for task in tasks {
         sold += task.await.expect("a caller ends");
     }
-    let (left, kept) = engine.books(&product).await;
+    let (left, kept) = engine.counts(&product).await;
     assert_eq!((sold, left, kept.unwrap_or(SCARCE)), (SCARCE, 0, SCARCE), "{}: sold, left, kept", engine.name());
 }

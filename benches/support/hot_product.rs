@@ -97,7 +97,7 @@ impl Engine for HotProduct {
         Reserving { inventories: self.inventories.clone(), prefix: self.prefix.clone(), product: None, deadline }
     }
 
-    async fn books(&self, product: &str) -> (u64, Option<u64>) {
+    async fn counts(&self, product: &str) -> (u64, Option<u64>) {
         let product = self.product(product);
         let view = self.inventories.read(&product).await.expect("it can be read").view;
         (view.available, Some(view.reserved_quantity))

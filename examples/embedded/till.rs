@@ -11,7 +11,7 @@ use std::{
 use souk::{
     Money, OrderId, Timestamp,
     domain::order::{PaymentState, RefundState},
-    payments::{Answer, Booked, Gateway, Payment, PaymentsPage, Repayment, Unknown},
+    payments::{Answer, Gateway, Payment, PaymentsPage, ProviderPayment, Repayment, Unknown},
 };
 
 /// An order and the number of an attempt to pay it.
@@ -24,9 +24,9 @@ struct Entry {
 }
 
 impl Entry {
-    fn booked(&self, key: Key) -> Booked {
+    fn report(&self, key: Key) -> ProviderPayment {
         let refunded_minor = self.refunded.values().map(|amount| amount.minor).sum();
-        Booked { of: Some(key), reference: reference(key), state: self.state.clone(), refunded_minor }
+        ProviderPayment { of: Some(key), reference: reference(key), state: self.state.clone(), refunded_minor }
     }
 }
 
@@ -92,8 +92,8 @@ impl Gateway for Till {
         self.answer(found)
     }
 
-    fn look_up(&self, wanted: String) -> Answer<'_, Option<Booked>> {
-        let found = self.entries().iter().map(|(key, entry)| entry.booked(*key)).find(|it| it.reference == wanted);
+    fn look_up(&self, wanted: String) -> Answer<'_, Option<ProviderPayment>> {
+        let found = self.entries().iter().map(|(key, entry)| entry.report(*key)).find(|it| it.reference == wanted);
         self.answer(found)
     }
 
@@ -121,7 +121,7 @@ impl Gateway for Till {
     }
 
     fn list_payments(&self, _: Timestamp, _: Timestamp, _: Option<String>) -> Answer<'_, PaymentsPage> {
-        let payments = self.entries().iter().map(|(key, entry)| entry.booked(*key)).collect();
+        let payments = self.entries().iter().map(|(key, entry)| entry.report(*key)).collect();
         self.answer(PaymentsPage { payments, unreadable: Vec::new(), next: None })
     }
 }

@@ -1,4 +1,5 @@
-//! What a pass over many payments does about one that cannot be read or asked about: it goes on, unless all fail.
+//! Errors in a pass of the reconciler: a payment or an order that cannot be read is passed over, but ten in a row end
+//! the pass.
 //!
 //! May depend on `payments` and `storage`.
 
@@ -10,13 +11,13 @@ use crate::{
     storage::LoadError,
 };
 
-/// How long the provider may take for an answer, in milliseconds: some take several requests.
+/// How long the provider may take for an answer, in milliseconds: some answers take several requests.
 const ANSWER_MS_MAX: u64 = 30_000;
-/// How many questions may fail one after another before a pass ends: then it is not what was asked about, but the
-/// provider or the storage.
+/// How many reads may fail one after another before a pass ends: then the provider or the storage has failed, not a
+/// single payment.
 const FAILURES_MAX: u32 = 10;
 
-/// Why a pass stops.
+/// Why a pass was not finished.
 pub(super) struct Stopped(pub(super) String);
 
 impl From<Unknown> for Stopped {
@@ -40,12 +41,13 @@ impl From<TaskError> for Stopped {
     }
 }
 
-/// The questions that have failed one after another.
+/// How many reads have failed one after another.
 #[derive(Default)]
 pub(super) struct Failures(u32);
 
 impl Failures {
-    /// The answer to a question about one payment or order; `None`, and one difference more, where there is none.
+    /// The result of a read; after an error `None`, which counts as a difference. [`FAILURES_MAX`] errors in a row are
+    /// [`Stopped`].
     pub(super) fn or_next<T, E: Into<Stopped>>(
         &mut self,
         about: &dyn Display,
@@ -68,7 +70,7 @@ impl Failures {
     }
 }
 
-/// The provider's answer, within a time: a provider that hangs must not end reconciliation.
+/// Waits for an answer of the provider, but not for ever: a provider that hangs must not end the reconciliation.
 pub(super) async fn in_time<T>(answer: Answer<'_, T>) -> Result<T, Stopped> {
     match tokio::time::timeout(Duration::from_millis(ANSWER_MS_MAX), answer).await {
         Ok(answer) => Ok(answer?),
@@ -87,23 +89,23 @@ mod tests {
     #[test]
     fn one_failure_is_passed_over_and_many_in_a_row_end_the_pass() {
         let (mut failures, mut differences) = (Failures::default(), 0);
-        let mut ask = |answer: Result<u8, Unknown>| failures.or_next(&"it", answer, &mut differences);
+        let mut read = |answer: Result<u8, Unknown>| failures.or_next(&"it", answer, &mut differences);
         let fails = || Err(Unknown::new("no"));
         for _ in 0..3 {
             for _ in 1..FAILURES_MAX {
-                assert!(matches!(ask(fails()), Ok(None)));
+                assert!(matches!(read(fails()), Ok(None)));
             }
-            assert!(matches!(ask(Ok(7)), Ok(Some(7))), "it begins anew");
+            assert!(matches!(read(Ok(7)), Ok(Some(7))), "the count begins anew");
         }
         for _ in 1..FAILURES_MAX {
-            assert!(matches!(ask(fails()), Ok(None)));
+            assert!(matches!(read(fails()), Ok(None)));
         }
-        assert!(matches!(ask(fails()), Err(Stopped(problem)) if problem == "no"));
+        assert!(matches!(read(fails()), Err(Stopped(problem)) if problem == "no"));
         assert_eq!(differences, u64::from(4 * (FAILURES_MAX - 1) + 1));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_provider_that_hangs_has_not_answered() {
+    async fn a_provider_that_hangs_is_not_waited_for() {
         let hangs = in_time::<()>(future::pending().boxed()).await;
         assert!(matches!(hangs, Err(Stopped(problem)) if problem.contains("in time")));
         assert!(matches!(in_time(future::ready(Ok(1)).boxed()).await, Ok(1)));

@@ -1,14 +1,13 @@
-//! The reconciler: holds the provider's books against the orders, both ways, every few minutes for what is recent and
-//! once a day for the last month. It starts by itself.
+//! The reconciler compares the provider's payments with the orders, in both directions: the payments that the provider
+//! lists with their orders, and the captures that orders record with the provider's list. So it finds captures without
+//! an order, orders without their capture, and amounts that differ. The root starts it. A pass runs every few minutes
+//! for recent orders, and once a day for the last month.
 //!
-//! What cannot be read or asked about is logged and counted as a difference, and the pass goes on.
+//! It decides nothing. If an order and its payment differ, the order records that the provider has news, and the
+//! checkout polls the provider; a difference that a poll cannot explain becomes an issue for an operator. An order or a
+//! payment that cannot be read is logged and counted as a difference, and the pass continues.
 //!
-//! It decides nothing. Where the two differ, the order hears that there is news, and the checkout asks the provider;
-//! what cannot be explained that way goes to an operator. Captured without an order, an order without its capture, and
-//! amounts that differ are all found: what the provider lists is looked up among the orders, and what orders say was
-//! captured among what the provider listed.
-//!
-//! It keeps nothing but what its last pass has seen. May depend on `storage`, `payments` and `domain`.
+//! It keeps no state but the results of its last passes. May depend on `storage`, `payments` and `domain`.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -37,44 +36,42 @@ use crate::{
         },
         unmatched_notices::{self, Day, LookUp, UnmatchedNotice, UnmatchedNotices},
     },
-    payments::{Booked, Gateway, Payment},
+    payments::{Gateway, Payment, ProviderPayment},
 };
 
-/// How much of the past is looked at once a day, in milliseconds: as long as notices are kept.
+/// How much of the past a full pass compares, in milliseconds: as much as notices are kept for.
 const FULL_MS: u64 = 30 * DAY_MS;
 const DAY_MS: u64 = 86_400_000;
-/// How long after the start the first full pass begins, in milliseconds: a start has enough to do.
+/// The time from the start to the first full pass, in milliseconds: a start has other work to do.
 const FIRST_FULL_MS: u64 = 600_000;
-/// How much of the past is compared at once, in milliseconds: what the provider lists of it is in memory.
+/// The length of a slice, in milliseconds: the orders of a slice are compared together, and the payments that the
+/// provider lists for them are in memory.
 const SLICE_MS: u64 = 3_600_000;
-/// How far the provider's clock may be from ours, and how long a payment may take to appear in its books, in
+/// How far the provider's clock may be from ours, and how long a payment may take to appear in its list, in
 /// milliseconds.
 const SLACK_MS: u64 = 600_000;
-/// How many orders are looked at before a pause, and how long that is, in milliseconds: at most 2,000 orders a second,
-/// so that shoppers do not notice.
+/// How many orders are read before a pause, and the pause, in milliseconds: at most 2,000 orders a second, so that
+/// shoppers do not notice.
 const PAGE: usize = 100;
 const PAUSE_MS: u64 = 50;
 /// How long the lists may take to catch up before a pass, in milliseconds.
 const CATCH_UP_MS: u64 = 5_000;
-/// How long a pass waits for the provider's word on one order, in milliseconds.
-const ASK_MS_MAX: u64 = 10_000;
+/// How long a pass waits until one order is driven to rest, in milliseconds.
+const DRIVE_MS_MAX: u64 = 10_000;
 
-/// What the reconciler works with.
+/// The parts of the shop that the reconciler reads and changes.
 #[derive(Clone)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Parts {
-    /// All orders.
     pub orders: Directory<Order>,
-    /// Where it stands what belongs to no order.
+    /// Keeps payments that belong to no order.
     pub unmatched_notices: Directory<UnmatchedNotices>,
-    /// The payment provider.
     pub gateway: Arc<dyn Gateway>,
-    /// Who asks the provider about an order.
+    /// Polls the provider for an order.
     pub checkout: Checkout,
-    /// Orders by stage.
+    /// The orders by stage.
     pub lists: Lists,
-    /// How far the lists have come.
     pub progress: Progress,
-    /// The time.
     pub clock: Clock,
     /// The pause between two passes, in milliseconds.
     pub every_ms: u64,
@@ -82,28 +79,27 @@ pub struct Parts {
     pub deadline_ms: u64,
 }
 
-/// What a pass has seen.
+/// The result of a pass.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Reconciled {
-    /// When it began.
     pub began: Timestamp,
-    /// When it ended.
     pub ended: Timestamp,
-    /// From when on payments were compared.
+    /// Payments and orders from this moment on were compared.
     pub since: Timestamp,
-    /// Payments of the provider's books.
+    /// How many of the provider's payments were compared with an order.
     pub payments: u64,
-    /// Payments in its books that name no order of ours.
+    /// How many of the provider's payments name no order of ours.
     pub foreign: u64,
-    /// Orders of ours.
+    /// How many orders were compared with the provider's list.
     pub orders: u64,
-    /// Differences that were found; the provider is asked about each, or an operator told.
+    /// How many differences were found. For each, the provider was polled or an operator was told.
     pub differences: u64,
-    /// Why it could not be finished, where it could not.
+    /// Why the pass was not finished, if it was not.
     pub problem: Option<String>,
 }
 
-/// The way to the reconciler. Cheap to clone.
+/// The handle of the reconciler. Cheap to clone.
 #[derive(Clone)]
 pub struct Reconciler(Arc<Shared>);
 
@@ -113,17 +109,17 @@ struct Shared {
     closing: CancellationToken,
 }
 
-/// Which pass.
+/// How much of the past a pass compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pass {
-    /// What is recent.
+    /// Orders that were placed so recently that their payments may still change.
     Recent,
     /// The last month.
     Full,
 }
 
 impl Reconciler {
-    /// A reconciler with these parts; it works when the root has started its actor.
+    /// A reconciler with these parts. It makes passes by itself once the root has started its actor.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         Self(Arc::new(Shared { parts, last: RwLock::default(), closing: CancellationToken::new() }))
@@ -133,13 +129,13 @@ impl Reconciler {
         ReconcilerActor(self.clone())
     }
 
-    /// What the last pass of a kind has seen.
+    /// The result of the last pass of a kind, if there was one since the start.
     #[must_use]
     pub fn last(&self, pass: Pass) -> Option<Reconciled> {
         self.0.last.read()[pass as usize].clone()
     }
 
-    /// Ends the pass that is under way; there will be none after it.
+    /// Ends the pass that is under way, and starts no other one.
     pub fn close(&self) {
         self.0.closing.cancel();
     }
@@ -153,10 +149,10 @@ impl Reconciler {
             Pass::Full => FULL_MS,
         };
         let since = Timestamp(began.0.saturating_sub(back));
-        let mut seen = Reconciled { began, since, ..Reconciled::default() };
+        let mut result = Reconciled { began, since, ..Reconciled::default() };
         let work = async {
-            let matched = parts.match_notices(began, &mut seen).await;
-            parts.compare(since, began, &mut seen).await.and(matched)
+            let matched = parts.match_notices(began, &mut result).await;
+            parts.compare(since, began, &mut result).await.and(matched)
         };
         let outcome = tokio::select! {
             outcome = work => outcome,
@@ -164,22 +160,22 @@ impl Reconciler {
         };
         if let Err(stopped) = outcome {
             tracing::warn!(problem = stopped.0, "a pass of the reconciler could not be finished; the next one goes on");
-            seen.problem = Some(stopped.0);
+            result.problem = Some(stopped.0);
         }
         if pass == Pass::Full {
             parts.forget_old_notices(began).await;
         }
-        seen.ended = parts.clock.now();
-        let Reconciled { payments, orders, differences, .. } = seen;
-        tracing::info!(?pass, payments, orders, differences, "the provider's books were held against the orders");
-        self.0.last.write()[pass as usize] = Some(seen.clone());
-        seen
+        result.ended = parts.clock.now();
+        let Reconciled { payments, orders, differences, .. } = result;
+        tracing::info!(?pass, payments, orders, differences, "the provider's payments were compared with the orders");
+        self.0.last.write()[pass as usize] = Some(result.clone());
+        result
     }
 }
 
 impl Parts {
-    /// Slice by slice, the newest first.
-    async fn compare(&self, since: Timestamp, until: Timestamp, seen: &mut Reconciled) -> Result<(), Stopped> {
+    /// Compares the orders placed since this moment with their payments, slice by slice, the newest first.
+    async fn compare(&self, since: Timestamp, until: Timestamp, result: &mut Reconciled) -> Result<(), Stopped> {
         self.progress.catch_up(Duration::from_millis(CATCH_UP_MS)).await;
         let mut cursors: Vec<_> = Stage::ALL.map(|stage| Newest::of(stage, &self.lists)).into();
         let mut failures = Failures::default();
@@ -189,11 +185,11 @@ impl Parts {
             // A payment is made between its order's placing and its deadline.
             let listed_until = end.plus_ms(self.deadline_ms + SLACK_MS);
             let listed_since = Timestamp(begin.0.saturating_sub(SLACK_MS));
-            let listed = self.what_the_provider_lists(listed_since, listed_until, begin..end, seen).await?;
+            let listed = self.compare_payments(listed_since, listed_until, begin..end, result).await?;
             for cursor in &mut cursors {
-                while let Some((id, order)) = cursor.next_placed_since(begin, self, seen).await? {
-                    seen.orders += 1;
-                    self.look_for_captures(id, &order, &listed, until, (seen, &mut failures)).await?;
+                while let Some((id, order)) = cursor.next_placed_since(begin, self, result).await? {
+                    result.orders += 1;
+                    self.compare_captures(id, &order, &listed, until, (result, &mut failures)).await?;
                 }
             }
             end = begin;
@@ -201,36 +197,36 @@ impl Parts {
         Ok(())
     }
 
-    /// Provider to shop: every payment it lists is looked up. Those of orders that were placed in the slice are
-    /// counted.
-    async fn what_the_provider_lists(
+    /// From the provider to the shop: compares every listed payment with its order, if that was placed in the slice.
+    /// Returns all attempts that the provider lists.
+    async fn compare_payments(
         &self,
         since: Timestamp,
         until: Timestamp,
         slice: std::ops::Range<Timestamp>,
-        seen: &mut Reconciled,
+        result: &mut Reconciled,
     ) -> Result<HashSet<(OrderId, u32)>, Stopped> {
         let (mut listed, mut after, mut failures) = (HashSet::new(), None, Failures::default());
         loop {
             let page = in_time(self.gateway.list_payments(since, until, after)).await?;
             for unknown in page.unreadable {
                 tracing::warn!(problem = unknown.problem, "a payment in the provider's books is not understood");
-                seen.differences += 1;
+                result.differences += 1;
             }
-            for booked in page.payments {
-                let Some((id, attempt)) = booked.of else {
-                    seen.foreign += 1;
+            for payment in page.payments {
+                let Some((id, attempt)) = payment.of else {
+                    result.foreign += 1;
                     continue;
                 };
                 listed.insert((id, attempt));
                 let read = self.orders.read(&id).await.map_err(Stopped::from);
-                let Some(read) = failures.or_next(&id, read, &mut seen.differences)? else { continue };
+                let Some(read) = failures.or_next(&id, read, &mut result.differences)? else { continue };
                 let order = read.view;
                 let placed = order.placement().map(|placement| placement.at);
-                // Slices overlap at the provider; each order is compared in one of them.
+                // What the provider lists for two slices overlaps; each order is compared in one of them.
                 if placed.is_none_or(|placed| slice.contains(&placed)) {
-                    seen.payments += 1;
-                    seen.differences += self.hold_against(id, attempt, &order, &booked).await;
+                    result.payments += 1;
+                    result.differences += self.compare_payment(id, attempt, &order, &payment).await;
                 }
             }
             after = page.next;
@@ -241,38 +237,38 @@ impl Parts {
         }
     }
 
-    /// How many differences there are between a payment in the provider's books and its order.
-    async fn hold_against(&self, id: OrderId, number: u32, order: &Order, booked: &Booked) -> u64 {
+    /// Compares a payment of the provider with its order, and returns the number of differences.
+    async fn compare_payment(&self, id: OrderId, number: u32, order: &Order, payment: &ProviderPayment) -> u64 {
         let Some(attempt) = order.attempt(number) else {
-            if booked.state.amount().is_none() {
+            if payment.state.amount().is_none() {
                 return 0;
             }
-            let what =
-                format!("the provider has {} of attempt {number}, which the order does not know", booked.reference);
+            let reference = &payment.reference;
+            let what = format!("the provider has {reference} of attempt {number}, which the order does not know");
             match order.placement() {
-                Some(_) => self.tell(id, differs(what)).await,
-                None => self.keep(id, number, booked).await,
+                Some(_) => self.record(id, differs(what)).await,
+                None => self.keep(id, number, payment).await,
             }
             return 1;
         };
         let mut differences = 0;
         let known = attempt.state.as_ref().map(PaymentState::as_str);
-        // What nothing is known of yet is being asked for anyway.
-        if known.is_some_and(|known| known != booked.state.as_str()) {
+        // The checkout is already requesting an attempt whose state is unknown.
+        if known.is_some_and(|known| known != payment.state.as_str()) {
             if attempt.captured().is_some() {
-                let theirs = booked.state.as_str();
-                let what = format!("the order is paid by {}, which the provider has as {theirs}", booked.reference);
-                self.tell(id, differs(what)).await;
+                let theirs = payment.state.as_str();
+                let what = format!("the order is paid by {}, which the provider has as {theirs}", payment.reference);
+                self.record(id, differs(what)).await;
             } else {
-                self.ask_about(id, About::Attempt(number)).await;
+                self.poll(id, About::Attempt(number)).await;
             }
             differences += 1;
         }
-        differences + self.compare_refunds(id, attempt, order, booked).await
+        differences + self.compare_refunds(id, attempt, order, payment).await
     }
 
-    /// Only what was captured goes back: where the order knows of no capture yet, that is asked about first.
-    async fn compare_refunds(&self, id: OrderId, attempt: &Attempt, order: &Order, booked: &Booked) -> u64 {
+    /// Compares the refunds of a captured attempt. If the order knows of no capture yet, that difference comes first.
+    async fn compare_refunds(&self, id: OrderId, attempt: &Attempt, order: &Order, payment: &ProviderPayment) -> u64 {
         if attempt.captured().is_none() {
             return 0;
         }
@@ -280,37 +276,37 @@ impl Parts {
         if of_attempt().any(|refund| refund.is_pending()) {
             return 0;
         }
-        // What an operator settled by hand is not in the provider's books.
-        if order.refunded_by_provider(attempt.number) < booked.refunded_minor {
-            self.ask_about(id, About::Refunds(attempt.number)).await;
+        // The provider does not know of refunds that an operator has made by hand.
+        if order.refunded_by_provider(attempt.number) < payment.refunded_minor {
+            self.poll(id, About::Refunds(attempt.number)).await;
             return 1;
         }
         let refunded = || of_attempt().filter(|refund| matches!(refund.state, Some(RefundState::Refunded { .. })));
         let ours: u64 = refunded().map(|refund| refund.amount.minor).sum();
-        if ours <= booked.refunded_minor {
+        if ours <= payment.refunded_minor {
             return 0;
         }
         for refund in refunded() {
             if refund.cause == RefundCause::Elsewhere {
-                let (theirs, reference) = (booked.refunded_minor, &booked.reference);
-                let what = format!("the provider has given back {theirs} of {reference}, the order says {ours}");
-                self.tell(id, differs(what)).await;
+                let (theirs, reference) = (payment.refunded_minor, &payment.reference);
+                let what = format!("the provider has refunded {theirs} of {reference}, the order says {ours}");
+                self.record(id, differs(what)).await;
             } else {
-                self.ask_about(id, About::Refund(refund.number)).await;
+                self.poll(id, About::Refund(refund.number)).await;
             }
         }
         1
     }
 
-    /// Shop to provider: what an order says was captured or is held, and the provider did not list, is asked for by
-    /// itself.
-    async fn look_for_captures(
+    /// From the shop to the provider: looks up each captured or held payment of an order that the provider did not
+    /// list.
+    async fn compare_captures(
         &self,
         id: OrderId,
         order: &Order,
         listed: &HashSet<(OrderId, u32)>,
         until: Timestamp,
-        (seen, failures): (&mut Reconciled, &mut Failures),
+        (result, failures): (&mut Reconciled, &mut Failures),
     ) -> Result<(), Stopped> {
         let Some(placement) = order.placement() else { return Ok(()) };
         for attempt in order.attempts() {
@@ -329,34 +325,40 @@ impl Parts {
                 reference: attempt.state.as_ref().and_then(PaymentState::reference).map(str::to_owned),
             };
             let found = in_time(self.gateway.find(payment)).await;
-            if let Some(None) = failures.or_next(&id, found, &mut seen.differences)? {
+            if let Some(None) = failures.or_next(&id, found, &mut result.differences)? {
                 let what = format!("the provider does not know the payment of attempt {}", attempt.number);
-                self.tell(id, differs(what)).await;
-                seen.differences += 1;
+                self.record(id, differs(what)).await;
+                result.differences += 1;
             }
         }
         Ok(())
     }
 
-    async fn ask_about(&self, id: OrderId, about: About) {
-        self.tell(id, Command::Notify { about, notice: None }).await;
-        // A provider that does not answer must not hold the pass up; the checkout goes on with the order.
-        let limit = Duration::from_millis(ASK_MS_MAX);
-        let _ = tokio::time::timeout(limit, self.checkout.drive(id, None, Poll::Now)).await;
+    /// Has the checkout poll the provider for an order.
+    async fn poll(&self, id: OrderId, about: About) {
+        self.record(id, Command::Notify { about, notice: None }).await;
+        self.drive(id, Poll::Now).await;
     }
 
-    async fn tell(&self, id: OrderId, command: Command) {
+    /// Drives an order, within a time: a provider that does not answer must not delay the pass. The checkout continues
+    /// with the order all the same.
+    async fn drive(&self, id: OrderId, poll: Poll) {
+        let limit = Duration::from_millis(DRIVE_MS_MAX);
+        let _ = tokio::time::timeout(limit, self.checkout.drive(id, None, poll)).await;
+    }
+
+    async fn record(&self, id: OrderId, command: Command) {
         if let Err(error) = self.orders.ask(&id, command).await {
             tracing::warn!(%id, ?error, "an order could not be told of a difference; the next pass finds it again");
         }
     }
 
-    /// Money for an order that does not exist.
-    async fn keep(&self, id: OrderId, attempt: u32, booked: &Booked) {
+    /// Keeps a captured or held payment whose order does not exist, for an operator.
+    async fn keep(&self, id: OrderId, attempt: u32, payment: &ProviderPayment) {
         let now = self.clock.now();
-        let notice = UnmatchedNotice::new("captured without an order", &booked.reference, &id.to_string(), now);
+        let notice = UnmatchedNotice::new("captured without an order", &payment.reference, &id.to_string(), now);
         let name = id.0.wrapping_add(u128::from(attempt));
-        // The books go on to show it: it is noted once.
+        // Every pass finds it again, so it is kept once.
         for day in Day::of(now).kept() {
             if self.unmatched_notices.read(&day).await.is_ok_and(|unmatched_notices| unmatched_notices.view.knows(name))
             {
@@ -369,27 +371,26 @@ impl Parts {
         }
     }
 
-    /// Looks up the orders of notices that named only their payments, while the provider could not be asked.
-    async fn match_notices(&self, now: Timestamp, seen: &mut Reconciled) -> Result<(), Stopped> {
+    /// Looks up the orders of notices that name only their payment, and came while the provider did not answer.
+    async fn match_notices(&self, now: Timestamp, result: &mut Reconciled) -> Result<(), Stopped> {
         let mut failures = Failures::default();
         for day in Day::of(now).kept() {
             let read = self.unmatched_notices.read(&day).await.map_err(Stopped::from);
-            let Some(read) = failures.or_next(&day, read, &mut seen.differences)? else { continue };
+            let Some(read) = failures.or_next(&day, read, &mut result.differences)? else { continue };
             let notices = read.view.notices().iter();
             for (id, look_up) in notices.filter_map(|(id, kept)| Some((*id, kept.look_up.as_ref()?))) {
                 let taken = self.match_notice(day, id, look_up).await;
-                if let Some(Some(order)) = failures.or_next(&look_up.payment, taken, &mut seen.differences)? {
-                    let limit = Duration::from_millis(ASK_MS_MAX);
-                    let _ = tokio::time::timeout(limit, self.checkout.drive(order, None, Poll::IfNeeded)).await;
+                if let Some(Some(order)) = failures.or_next(&look_up.payment, taken, &mut result.differences)? {
+                    self.drive(order, Poll::IfNeeded).await;
                 }
             }
         }
         Ok(())
     }
 
-    /// Looks one up; the order that has taken it.
+    /// Looks up the order of a notice. Returns the order if it has taken the notice.
     async fn match_notice(&self, day: Day, id: u128, look_up: &LookUp) -> Result<Option<OrderId>, Stopped> {
-        let found = in_time(self.gateway.look_up(look_up.payment.clone())).await?.and_then(|booked| booked.of);
+        let found = in_time(self.gateway.look_up(look_up.payment.clone())).await?.and_then(|payment| payment.of);
         let mut taken_by = None;
         if let Some((order, attempt)) = found {
             let command = look_up.subject.command(About::Attempt(attempt), Some(unmatched_notices::id_in_order(id)));
@@ -402,7 +403,9 @@ impl Parts {
         let looked_up = unmatched_notices::Command::LookedUp { id, order: taken_by };
         match self.unmatched_notices.ask(&day, looked_up).await {
             Ok(_) => Ok(taken_by),
-            Err(error) => Err(Stopped(format!("a notice of day {day} was looked up in vain: {error:?}"))),
+            Err(error) => {
+                Err(Stopped(format!("the look-up of a notice of day {day} could not be recorded: {error:?}")))
+            }
         }
     }
 
@@ -421,10 +424,10 @@ impl Parts {
     }
 }
 
-/// The orders of a stage, newest first, as far as they have been looked at.
+/// Reads the orders of a stage, newest first.
 struct Newest<F> {
     pages: Pages<F>,
-    /// The next ones, the nearest at the end.
+    /// The orders of the page that are not read yet, the next one at the end.
     page: Vec<OrderId>,
 }
 
@@ -436,12 +439,12 @@ impl Newest<()> {
 }
 
 impl<F: ReadPage<OrderId>> Newest<F> {
-    /// The next order, where it was placed since this moment.
+    /// The next order, if it was placed at this moment or later.
     async fn next_placed_since(
         &mut self,
         since: Timestamp,
         parts: &Parts,
-        seen: &mut Reconciled,
+        result: &mut Reconciled,
     ) -> Result<Option<(OrderId, Arc<Order>)>, Stopped> {
         let mut failures = Failures::default();
         loop {
@@ -453,7 +456,7 @@ impl<F: ReadPage<OrderId>> Newest<F> {
             }
             let Some(id) = self.page.last().copied() else { return Ok(None) };
             let read = parts.orders.read(&id).await.map_err(Stopped::from);
-            let Some(read) = failures.or_next(&id, read, &mut seen.differences)? else {
+            let Some(read) = failures.or_next(&id, read, &mut result.differences)? else {
                 self.page.pop();
                 continue;
             };
@@ -470,24 +473,29 @@ impl<F: ReadPage<OrderId>> Newest<F> {
 /// The actor.
 pub(super) struct ReconcilerActor(Reconciler);
 
-/// When the next full pass is due, by a clock that nobody sets: otherwise one that was ahead would put it off.
+/// When the next full pass is due, by the monotonic clock: a wall clock that was ahead would delay it.
 pub(super) struct NextFull(Instant);
 
-/// The only message: see whether a pass is due.
-pub(super) struct Due;
+/// The only message: make a pass.
+pub(super) struct Reconcile;
 
 impl Actor for ReconcilerActor {
-    type Msg = Due;
+    type Msg = Reconcile;
     type State = NextFull;
     type Arguments = ();
 
-    async fn pre_start(&self, myself: ActorRef<Due>, (): ()) -> Result<NextFull, ActorProcessingErr> {
+    async fn pre_start(&self, myself: ActorRef<Reconcile>, (): ()) -> Result<NextFull, ActorProcessingErr> {
         let parts = &self.0.0.parts;
-        myself.send_after(Duration::from_millis(parts.every_ms), || Due);
+        myself.send_after(Duration::from_millis(parts.every_ms), || Reconcile);
         Ok(NextFull(Instant::now() + Duration::from_millis(FIRST_FULL_MS)))
     }
 
-    async fn handle(&self, myself: ActorRef<Due>, _: Due, next: &mut NextFull) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        myself: ActorRef<Reconcile>,
+        _: Reconcile,
+        next: &mut NextFull,
+    ) -> Result<(), ActorProcessingErr> {
         let parts = &self.0.0.parts;
         if Instant::now() >= next.0 {
             self.0.pass(Pass::Full).await;
@@ -495,8 +503,8 @@ impl Actor for ReconcilerActor {
         } else {
             self.0.pass(Pass::Recent).await;
         }
-        // After the pass, so that slow ones do not queue up.
-        myself.send_after(Duration::from_millis(parts.every_ms), || Due);
+        // Sent after the pass, so that slow passes do not queue up.
+        myself.send_after(Duration::from_millis(parts.every_ms), || Reconcile);
         Ok(())
     }
 }

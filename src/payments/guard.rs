@@ -19,7 +19,7 @@ use tokio::{sync::OnceCell, time::Instant};
 pub use super::breaker::BreakerState;
 pub use super::calls::{Call, CallMetrics, CallOutcome};
 use super::{
-    AmountRefused, Answer, Booked, Gateway, Notice, NoticeRefused, Payment, PaymentsPage, Repayment, Unknown,
+    AmountRefused, Answer, Gateway, Notice, NoticeRefused, Payment, PaymentsPage, ProviderPayment, Repayment, Unknown,
     breaker::{Breaker, Permit},
     free,
 };
@@ -178,7 +178,7 @@ impl Gateway for Guarded {
         free::found(&payment).unwrap_or_else(|| self.guard(Call::Find, |gateway| gateway.find(payment)))
     }
 
-    fn look_up(&self, reference: String) -> Answer<'_, Option<Booked>> {
+    fn look_up(&self, reference: String) -> Answer<'_, Option<ProviderPayment>> {
         self.guard(Call::Find, |gateway| gateway.look_up(reference))
     }
 
@@ -249,7 +249,7 @@ mod tests {
             unreachable!()
         }
 
-        fn look_up(&self, _: String) -> Answer<'_, Option<Booked>> {
+        fn look_up(&self, _: String) -> Answer<'_, Option<ProviderPayment>> {
             unreachable!()
         }
 

@@ -135,7 +135,7 @@ impl Repayment {
 /// A payment as the provider reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it")]
-pub struct Booked {
+pub struct ProviderPayment {
     /// The order and the attempt for which it was made; `None` if it names no order of this shop.
     pub of: Option<(OrderId, u32)>,
     /// The provider's name of the payment.
@@ -149,7 +149,7 @@ pub struct Booked {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PaymentsPage {
     /// Payments, in the provider's order.
-    pub payments: Vec<Booked>,
+    pub payments: Vec<ProviderPayment>,
     /// Why payments of ours are not among them: the provider shows them in a way that is not understood.
     pub unreadable: Vec<Unknown>,
     /// The cursor of the next page; `None` on the last page.
@@ -284,7 +284,7 @@ pub trait Gateway: Send + Sync + 'static {
     fn find(&self, payment: Payment) -> Answer<'_, Option<PaymentState>>;
 
     /// The payment with this name, and how much of it was refunded; `None` if the provider does not know it.
-    fn look_up(&self, reference: String) -> Answer<'_, Option<Booked>>;
+    fn look_up(&self, reference: String) -> Answer<'_, Option<ProviderPayment>>;
 
     /// Captures the money that is held.
     fn capture(&self, payment: Payment) -> Answer<'_, PaymentState>;

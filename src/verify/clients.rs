@@ -80,9 +80,9 @@ fn check_orders(history: &History, placings: &Placings<'_>, observed: Option<&Ob
         let Some(observed) = observed else { continue };
         match observed.orders.get(id) {
             None => report.find(Invariant::I2, id, "the order was acknowledged and is not there"),
-            Some(booked) => {
-                if let Some((.., before)) = shown.iter().find(|(.., before)| !moves_forward(*before, booked.status)) {
-                    let (before, now) = (before.as_str(), booked.status.as_str());
+            Some(order) => {
+                if let Some((.., before)) = shown.iter().find(|(.., before)| !moves_forward(*before, order.status)) {
+                    let (before, now) = (before.as_str(), order.status.as_str());
                     report.find(Invariant::I2, id, format!("the order was {before} and is {now}"));
                 }
             }
@@ -100,10 +100,10 @@ fn check_orders(history: &History, placings: &Placings<'_>, observed: Option<&Ob
         }
         let Some(placing) = placings.by_order(&order.order) else { continue };
         let acknowledged = placing.acknowledged.map(|first| (sorted(&first.lines), first.total));
-        let booked = observed.and_then(|observed| observed.orders.get(&order.order));
-        let booked = booked.map(|booked| (sorted(&booked.lines), booked.total));
+        let stored = observed.and_then(|observed| observed.orders.get(&order.order));
+        let stored = stored.map(|stored| (sorted(&stored.lines), stored.total));
         let shown = (sorted(&order.lines), order.total);
-        if acknowledged.is_some_and(|first| first != shown) || booked.is_some_and(|booked| booked != shown) {
+        if acknowledged.is_some_and(|first| first != shown) || stored.is_some_and(|stored| stored != shown) {
             let what = "the order was acknowledged with other lines or another total than it has elsewhere";
             report.find(Invariant::I2, &order.order, what);
         }

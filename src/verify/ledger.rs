@@ -177,7 +177,7 @@ mod tests {
                 requested_at: crate::domain::entity::Timestamp(0),
                 reference: None,
             };
-            provider.book(&payment, None).unwrap();
+            provider.charge(&payment, None).unwrap();
         }
         let whole = fs::read_to_string(&path).unwrap();
         fs::write(&path, whole.replacen("500", "400", 1)).unwrap();

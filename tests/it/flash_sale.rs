@@ -39,6 +39,6 @@ async fn two_hundred_buyers_of_fifty_units_buy_exactly_fifty() {
     let paid = join_all(placed.iter().map(|(buyer, order)| buyer.pay(order, "tok_success"))).await;
     paid.iter().for_each(|answer| assert_eq!(answer.expect(200)["order_status"], "confirmed"));
     let stock = seller.inventory("HOT").await;
-    let booked = (&stock["sold"], &stock["on_hand"], &stock["reserved_quantity"]);
-    assert_eq!(booked, (&json!(PIECES), &json!(0), &json!(0)));
+    let counted = (&stock["sold"], &stock["on_hand"], &stock["reserved_quantity"]);
+    assert_eq!(counted, (&json!(PIECES), &json!(0), &json!(0)));
 }

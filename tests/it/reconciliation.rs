@@ -1,4 +1,5 @@
-//! The provider's books against the orders, both ways: what the reconciler finds, and who hears of it.
+//! The reconciler compares the provider's payments with the orders, both ways: what it finds, and what it reports to
+//! operators.
 
 use std::{
     sync::{
@@ -19,14 +20,14 @@ use souk::{
         order::{CaptureMode, PaymentState, RefundState},
     },
     internals::fake_provider::FakeProvider,
-    payments::{Answer, Booked, Gateway, Notice, NoticeRefused, Payment, PaymentsPage, Repayment, Unknown},
+    payments::{Answer, Gateway, Notice, NoticeRefused, Payment, PaymentsPage, ProviderPayment, Repayment, Unknown},
 };
 
 use crate::support::{Client, TestApp};
 
-/// A provider that can lose its memory, take money and say that it did not, or not be there.
+/// A provider that can forget its payments, capture and answer with a decline, or be unreachable.
 struct Provider {
-    books: FakeProvider,
+    inner: FakeProvider,
     has_forgotten: AtomicBool,
     is_away: AtomicBool,
     says_no: AtomicBool,
@@ -35,7 +36,7 @@ struct Provider {
 impl Provider {
     fn new() -> Arc<Self> {
         let [has_forgotten, is_away, says_no] = [(); 3].map(|()| AtomicBool::default());
-        Arc::new(Self { books: FakeProvider::in_memory(), has_forgotten, is_away, says_no })
+        Arc::new(Self { inner: FakeProvider::in_memory(), has_forgotten, is_away, says_no })
     }
 
     fn answer<'a, T: Send + 'a>(&self, answer: Answer<'a, T>) -> Answer<'a, T> {
@@ -54,41 +55,41 @@ impl Gateway for Provider {
     fn pay(&self, payment: Payment) -> Answer<'_, PaymentState> {
         if self.says_no.load(Relaxed) {
             return Box::pin(async {
-                self.books.pay(payment).await?;
+                self.inner.pay(payment).await?;
                 Ok(PaymentState::Declined { reason: "card_declined".into() })
             });
         }
-        self.answer(self.books.pay(payment))
+        self.answer(self.inner.pay(payment))
     }
 
     fn find(&self, payment: Payment) -> Answer<'_, Option<PaymentState>> {
         if self.has_forgotten.load(Relaxed) {
             return Box::pin(async { Ok(None) });
         }
-        self.answer(self.books.find(payment))
+        self.answer(self.inner.find(payment))
     }
 
-    fn look_up(&self, reference: String) -> Answer<'_, Option<Booked>> {
-        self.answer(self.books.look_up(reference))
+    fn look_up(&self, reference: String) -> Answer<'_, Option<ProviderPayment>> {
+        self.answer(self.inner.look_up(reference))
     }
 
     fn capture(&self, payment: Payment) -> Answer<'_, PaymentState> {
-        self.answer(self.books.capture(payment))
+        self.answer(self.inner.capture(payment))
     }
 
     fn void(&self, payment: Payment) -> Answer<'_, PaymentState> {
-        self.answer(self.books.void(payment))
+        self.answer(self.inner.void(payment))
     }
 
     fn refund(&self, repayment: Repayment) -> Answer<'_, RefundState> {
-        self.answer(self.books.refund(repayment))
+        self.answer(self.inner.refund(repayment))
     }
 
     fn list_payments(&self, since: Timestamp, until: Timestamp, after: Option<String>) -> Answer<'_, PaymentsPage> {
         if self.has_forgotten.load(Relaxed) {
             return Box::pin(async { Ok(PaymentsPage { payments: Vec::new(), unreadable: Vec::new(), next: None }) });
         }
-        self.answer(self.books.list_payments(since, until, after))
+        self.answer(self.inner.list_payments(since, until, after))
     }
 
     fn signature_header(&self) -> &'static str {
@@ -118,7 +119,7 @@ async fn problems(admin: &Client) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn books_that_agree_show_no_difference() {
+async fn payments_that_agree_with_the_orders_show_no_difference() {
     let app = TestApp::paid_by(Provider::new(), Clock::system()).await;
     let made = std::fs::read_dir(app.directory.path().join("data")).unwrap().map(|entry| entry.unwrap().file_name());
     let no_ledger = made.into_iter().all(|name| !name.to_string_lossy().contains("provider"));
@@ -145,12 +146,12 @@ async fn money_without_an_order_and_refunds_that_the_shop_did_not_ask_for_are_fo
     let (method, capture) = ("tok_success".to_owned(), CaptureMode::AtOnce);
     let (order, requested_at) = (OrderId(0xabc), Timestamp(0));
     let stray = Payment { order, attempt: 1, amount, method, capture, requested_at, reference: None };
-    provider.books.book(&stray, None).unwrap();
+    provider.inner.charge(&stray, None).unwrap();
     let order = customer.buy("CABLE", 1).await;
     let id: OrderId = order.parse().unwrap();
     let payment = "sim".to_owned();
     let at_the_counter = Repayment { order: id, number: 99, attempt: 1, amount, payment, reference: None };
-    provider.books.repay(&at_the_counter, None).unwrap();
+    provider.inner.refund_payment(&at_the_counter, None).unwrap();
     assert_eq!(reconcile(&admin).await["differences"], 2);
     assert_eq!(reconcile(&admin).await["differences"], 1, "the order has taken the refund on");
     assert_eq!(problems(&admin).await, [(order.clone(), "refunded_elsewhere".to_owned())]);
@@ -165,7 +166,7 @@ async fn money_without_an_order_and_refunds_that_the_shop_did_not_ask_for_are_fo
     let settled = &history["attention"][0]["resolved"];
     assert_eq!(settled["note"], "settled: refunded at the provider's desk");
     assert_eq!(settled["by"], admin.user_id);
-    // The books go on to say so; nobody is bothered again with what they have seen to.
+    // The provider still has the payment and the refund, but what an operator has resolved is not reported again.
     let dismiss = format!("/admin/payments/notices/{}/dismiss", notices[0]["notice_id"].as_str().unwrap());
     admin.post(&dismiss, &json!({"note": "given back"})).await.expect(204);
     assert_eq!(reconcile(&admin).await["differences"], 1);

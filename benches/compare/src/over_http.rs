@@ -142,7 +142,7 @@ impl Engine for By<'_> {
         Customer { connection, ask: self.ask, token: token.clone() }
     }
 
-    async fn books(&self, product: &str) -> (u64, Option<u64>) {
+    async fn counts(&self, product: &str) -> (u64, Option<u64>) {
         let inventory = format!("/products/{}/inventory", self.product(product));
         let stock = self.seller(Method::GET, &inventory, serde_json::Value::Null).await.json();
         let number = |field: &str| stock[field].as_u64().expect("a number");

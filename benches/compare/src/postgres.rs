@@ -167,7 +167,7 @@ impl Engine for By<'_> {
         Connection { client, form: self.form, statements }
     }
 
-    async fn books(&self, product: &str) -> (u64, Option<u64>) {
+    async fn counts(&self, product: &str) -> (u64, Option<u64>) {
         let (client, product) = (self.server.connect().await, self.product(product));
         let left = client.query_one("SELECT available FROM stock WHERE product = $1", &[&product]).await;
         let kept = client.query_one("SELECT count(*) FROM holds WHERE product = $1", &[&product]).await;

@@ -86,7 +86,7 @@ impl Engine for Server {
         Connection { connection: self.connect().await, reserve: Script::new(RESERVE) }
     }
 
-    async fn books(&self, product: &str) -> (u64, Option<u64>) {
+    async fn counts(&self, product: &str) -> (u64, Option<u64>) {
         let ([stock, holds], mut connection) = (keys(product), self.connect().await);
         let left: u64 = redis::cmd("GET").arg(stock).query_async(&mut connection).await.expect("the stock");
         let kept: u64 = redis::cmd("HLEN").arg(holds).query_async(&mut connection).await.expect("the holds");

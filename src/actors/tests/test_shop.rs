@@ -36,9 +36,9 @@ use crate::{
         order::{self, Address, PaymentState, Placement, RefundState, Status},
     },
     payments::{
-        Answer, Booked, Gateway, Notice, NoticeRefused, Operation, OperationKey, Payment, PaymentsPage, Repayment,
-        Unknown,
-        fake_provider::{Effect, FakeProvider},
+        Answer, Gateway, Notice, NoticeRefused, Operation, OperationKey, Payment, PaymentsPage, ProviderPayment,
+        Repayment, Unknown,
+        fake_provider::{FakeProvider, LedgerEffect},
     },
     storage::{Journal, Position},
 };
@@ -85,8 +85,8 @@ impl Provider {
             let minor = i64::try_from(line.amount.minor).unwrap();
             match line.effect {
                 _ if line.parts().is_none_or(|(order, ..)| order != name) => {}
-                Effect::Captured => (balance, captures) = (balance + minor, captures + 1),
-                Effect::Refunded => balance -= minor,
+                LedgerEffect::Captured => (balance, captures) = (balance + minor, captures + 1),
+                LedgerEffect::Refunded => balance -= minor,
                 _ => {}
             }
         }
@@ -132,7 +132,7 @@ impl Gateway for Provider {
         self.with_mood(payment.key(Operation::Charge), self.inner.find(payment))
     }
 
-    fn look_up(&self, reference: String) -> Answer<'_, Option<Booked>> {
+    fn look_up(&self, reference: String) -> Answer<'_, Option<ProviderPayment>> {
         self.inner.look_up(reference)
     }
 

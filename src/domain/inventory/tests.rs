@@ -179,9 +179,10 @@ fn any_command() -> impl Strategy<Value = Command> {
 }
 
 proptest! {
-    /// Whatever arrives in whatever order, and twice: nothing is oversold, and the books agree with the open holds.
+    /// After any commands in any order, each repeated: nothing is oversold, and the quantities agree with the open
+    /// holds.
     #[test]
-    fn the_books_balance(steps in proptest::collection::vec((any_command(), -100..400_i64), 0..60)) {
+    fn the_quantities_balance(steps in proptest::collection::vec((any_command(), -100..400_i64), 0..60)) {
         let mut inventory = Inventory::default();
         let mut now = Timestamp(0);
         for (command, later) in steps {

@@ -1,6 +1,6 @@
-//! The fake provider's ledger: a file of JSON lines, one for each thing that happened to somebody's money.
+//! The file of the fake provider's ledger: JSON lines, one for each operation.
 //!
-//! The last member of each line is a checksum over what stands before it, so that a changed digit is no other amount.
+//! The last member of each line is a checksum over the members before it, so that a changed digit is found.
 //!
 //! May depend on `domain`.
 
@@ -15,26 +15,20 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::domain::{money::Money, order::CaptureMode};
 
-/// A ledger is for its owner to read and write.
+/// Only its owner may read and write a ledger.
 pub(super) const MODE: u32 = 0o600;
 
-/// What a line did.
+/// The effect of the operation that a line records.
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Effect {
-    /// Money was taken.
+pub enum LedgerEffect {
     Captured,
-    /// Money is held.
     Held,
-    /// Nothing was taken, nor will be.
     Declined,
-    /// It was given up; nothing will be taken.
     Voided,
-    /// The provider works on it.
     Processing,
-    /// Money went back.
     Refunded,
-    /// Money was to go back and did not.
     RefundFailed,
 }
 
@@ -45,16 +39,16 @@ pub struct LedgerLine {
     pub key: String,
     /// The amount of the operation.
     pub amount: Money,
-    /// The token; empty where the operation has none.
+    /// The token of the payment method; for a refund, the number of the refunded attempt; otherwise empty.
     pub method: String,
-    /// Why nothing was captured, or nothing went back.
+    /// The reason of a decline or of a failed refund.
     pub declined: Option<String>,
-    /// What it did.
-    pub effect: Effect,
-    /// When the money of the payment is taken.
+    /// What became of the money.
+    pub effect: LedgerEffect,
+    /// When the money of the payment is captured.
     #[serde(default)]
     pub capture: CaptureMode,
-    /// When, in milliseconds since 1970.
+    /// The time, in milliseconds since 1970.
     #[serde(default)]
     pub at_ms: u64,
 }
@@ -71,35 +65,35 @@ impl LedgerLine {
     }
 }
 
-/// The first line of a shop's own ledger, which says whose it is. The ledger of a provider that is a program of its own
-/// has none.
+/// The first line of the ledger of a shop's built-in provider: it names the shop. The ledger of `souk gateway-sim` has
+/// no such line.
 #[derive(Serialize, Deserialize)]
 struct Owner {
     /// The store of the shop's journal, in hexadecimal.
     store: String,
 }
 
-/// What is between a line's own members and its checksum.
+/// The text between a line's own members and its checksum.
 const CHECKSUM: &str = r#","crc32c":""#;
-/// What follows the checksum, which has eight hexadecimal digits.
+/// The text after the checksum, which has eight hexadecimal digits.
 const LINE_END: &str = r#""}"#;
 
-/// The line of a value: its JSON, with the checksum as one more member.
+/// Encodes a value as a line: its JSON, with the checksum as one more member.
 pub(super) fn line(value: &impl Serialize) -> io::Result<String> {
     let json = serde_json::to_string(value)?;
     let members = json.strip_suffix('}').ok_or(io::ErrorKind::InvalidInput)?;
     Ok(format!("{members}{CHECKSUM}{:08x}{LINE_END}", crc32c::crc32c(members.as_bytes())))
 }
 
-/// Whether a line is as it was written; `None` where it has no checksum, because it is another program's, or was cut
-/// short while it was written.
+/// Whether the checksum of a line is right; `None` if it has none, because another program wrote it, or because it was
+/// cut short while it was written.
 #[must_use]
 pub fn is_whole(line: &str) -> Option<bool> {
     let (members, checksum) = line.strip_suffix(LINE_END)?.rsplit_once(CHECKSUM)?;
     Some(checksum == format!("{:08x}", crc32c::crc32c(members.as_bytes())))
 }
 
-/// The value of a line, if it is as it was written.
+/// Decodes a line, if its checksum is right.
 fn parse<T: DeserializeOwned>(line: &str) -> Option<T> {
     is_whole(line).filter(|whole| *whole).and_then(|_| serde_json::from_str(line).ok())
 }
@@ -124,8 +118,8 @@ pub enum LedgerError {
     Io(#[from] io::Error),
 }
 
-/// Makes sure that the ledger is that of the shop with this store; a new or empty one becomes it. Warns of lines that
-/// cannot be read.
+/// Checks that the ledger is that of the shop with this store; a new or empty ledger is made that shop's. Warns of
+/// lines that cannot be read.
 pub(super) fn claim(path: &Path, store: u64) -> Result<(), LedgerError> {
     let text = match fs::read(path) {
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
@@ -135,7 +129,7 @@ pub(super) fn claim(path: &Path, store: u64) -> Result<(), LedgerError> {
     let store = format!("{store:016x}");
     let mut lines = text.lines();
     let Some(first) = lines.next() else {
-        // Under another name first: a kill must not leave half a line.
+        // Written under another name first, so that a kill leaves no half of a line.
         let draft = path.with_extension("new");
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(&draft)?;
         file.write_all(line(&Owner { store })?.as_bytes())?;
@@ -162,8 +156,8 @@ fn is_unreadable(line: &str) -> bool {
     !line.is_empty() && parse::<LedgerLine>(line).is_none()
 }
 
-/// The lines of a ledger's file, as they were written. One that was cut short by a kill or a full disk was never
-/// answered and is left out, as is one that was changed later.
+/// The lines of a ledger's file. A line that was cut short by a kill or a full disk is left out, because its request
+/// was never answered; so is a line with a wrong checksum.
 ///
 /// # Errors
 /// The file cannot be read.
@@ -209,7 +203,7 @@ mod tests {
             amount: Money::new(500, crate::domain::money::Currency::INR).unwrap(),
             method: "tok_success".into(),
             declined: None,
-            effect: Effect::Captured,
+            effect: LedgerEffect::Captured,
             capture: CaptureMode::AtOnce,
             at_ms: 1_790_000_000_000,
         };

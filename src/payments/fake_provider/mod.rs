@@ -1,4 +1,4 @@
-//! The built-in fake provider, for demos and tests: no money moves. Over HTTP there is another, `souk gateway-sim`.
+//! The built-in fake provider, for demos and tests: no money moves. `souk gateway-sim` is another one, over HTTP.
 //!
 //! | token | what happens |
 //! |---|---|
@@ -7,19 +7,19 @@
 //! | `tok_insufficient_funds` | declined: `insufficient_funds` |
 //! | `tok_timeout_after_charge` | charged; the first answer is lost (unknown), a repeat with the same key is answered |
 //! | `tok_slow` | captured after two seconds |
-//! | `tok_3ds` | there is no page on which its customer could approve it: declined, `authentication_required` |
-//! | `tok_processing` | the provider works on it for two seconds, then it is captured |
+//! | `tok_3ds` | declined: `authentication_required`, as there is no page on which the customer could approve it |
+//! | `tok_processing` | processing for two seconds, then captured |
 //! | `tok_refund_fails` | captured, but no refund of it succeeds |
 //! | any other | declined: `unknown_token` |
 //!
-//! Like a real one it has a ledger that outlives the shop's process: a file of JSON lines, one for each thing that
-//! happened, written before the answer leaves. It is not synced: it stands for another company's machine, which does
-//! not lose power with ours.
+//! Its ledger outlives the shop's process, as that of a real provider does: a file of JSON lines, one for each
+//! operation, written before the answer is sent. The file is not synced, because it stands for another company's
+//! machine, which does not lose power together with ours.
 //!
 //! May depend on `domain`.
 
-mod book;
 mod ledger;
+mod ledger_file;
 
 use std::{
     fs::OpenOptions,
@@ -32,12 +32,12 @@ use std::{
 use futures::{FutureExt, future};
 use parking_lot::Mutex;
 
-use self::book::{Begins, Books};
+use self::ledger::{FirstOutcome, Ledger};
 pub use self::{
-    book::{BookError, First},
-    ledger::{Effect, LedgerError, LedgerLine, is_whole, read_ledger},
+    ledger::{FakeProviderError, KeyUse},
+    ledger_file::{LedgerEffect, LedgerError, LedgerLine, is_whole, read_ledger},
 };
-use super::{Answer, Booked, Gateway, Notice, NoticeRefused, Payment, PaymentsPage, Repayment, Unknown};
+use super::{Answer, Gateway, Notice, NoticeRefused, Payment, PaymentsPage, ProviderPayment, Repayment, Unknown};
 use crate::domain::{
     entity::Timestamp,
     order::{PaymentState, RefundState},
@@ -45,12 +45,12 @@ use crate::domain::{
 
 /// How long `tok_slow` and `tok_processing` take, in milliseconds: longer than a shopper's request should wait.
 pub const SLOW_MS: u64 = 2_000;
-/// How many payments are on a page of the books.
+/// How many payments are on a page of the list.
 const PAGE: usize = 100;
 
-/// The provider.
+/// A provider with a ledger of its own.
 pub struct FakeProvider {
-    books: Mutex<Books>,
+    ledger: Mutex<Ledger>,
 }
 
 fn now_ms() -> u64 {
@@ -68,131 +68,119 @@ impl FakeProvider {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             lines => lines?,
         };
-        let file = OpenOptions::new().create(true).append(true).mode(ledger::MODE).open(path)?;
-        Ok(Self { books: Mutex::new(Books::new(Some(Box::new(file)), lines)) })
+        let file = OpenOptions::new().create(true).append(true).mode(ledger_file::MODE).open(path)?;
+        Ok(Self { ledger: Mutex::new(Ledger::new(Some(Box::new(file)), lines)) })
     }
 
-    /// The provider of one shop, the one with this store: its ledger says so in its first line.
+    /// The provider of the shop with this store, which the first line of the ledger names.
     ///
     /// # Errors
     /// [`LedgerError`]: the file is another shop's, or cannot be read or written.
     pub fn open_for(path: &Path, store: u64) -> Result<Self, LedgerError> {
-        ledger::claim(path, store)?;
+        ledger_file::claim(path, store)?;
         Ok(Self::open(path)?)
     }
 
-    /// A provider that forgets with the process.
+    /// A provider without a file: it ends with the process.
     #[must_use]
     #[cfg(any(test, feature = "internals"))]
     pub fn in_memory() -> Self {
-        Self { books: Mutex::new(Books::new(None, Vec::new())) }
+        Self { ledger: Mutex::new(Ledger::new(None, Vec::new())) }
     }
 
-    /// All that ever happened, oldest first.
+    /// All lines of the ledger, oldest first.
     #[must_use]
     #[cfg(any(test, feature = "internals"))]
     pub fn ledger(&self) -> Vec<LedgerLine> {
-        self.books.lock().lines().to_vec()
+        self.ledger.lock().lines().to_vec()
     }
 
-    /// Books a payment, or finds it booked. `declined` declines it, whatever the token.
+    /// Charges a payment, or declines it for the reason `declined` whatever the token. If its key is known, returns the
+    /// state of the payment instead.
     ///
     /// # Errors
-    /// The key is known with another payment, or the ledger cannot be written; nothing is booked then.
-    pub fn book(&self, payment: &Payment, declined: Option<String>) -> Result<(PaymentState, First), BookError> {
-        let begins = match (declined, payment.method.as_str()) {
-            (Some(reason), _) => Begins::Declined(reason),
-            (None, "tok_success" | "tok_timeout_after_charge" | "tok_slow" | "tok_refund_fails") => Begins::Taken,
-            (None, "tok_processing") => Begins::Processing,
-            (None, "tok_3ds") => Begins::Declined("authentication_required".to_owned()),
-            (None, "tok_decline") => Begins::Declined("card_declined".to_owned()),
-            (None, "tok_insufficient_funds") => Begins::Declined("insufficient_funds".to_owned()),
-            (None, _) => Begins::Declined("unknown_token".to_owned()),
+    /// The key was used for another payment, or the ledger cannot be written; nothing is charged then.
+    pub fn charge(
+        &self,
+        payment: &Payment,
+        declined: Option<String>,
+    ) -> Result<(PaymentState, KeyUse), FakeProviderError> {
+        let outcome = match (declined, payment.method.as_str()) {
+            (Some(reason), _) => FirstOutcome::Declined(reason),
+            (None, "tok_success" | "tok_timeout_after_charge" | "tok_slow" | "tok_refund_fails") => {
+                FirstOutcome::Succeeded
+            }
+            (None, "tok_processing") => FirstOutcome::Processing,
+            (None, "tok_3ds") => FirstOutcome::Declined("authentication_required".to_owned()),
+            (None, "tok_decline") => FirstOutcome::Declined("card_declined".to_owned()),
+            (None, "tok_insufficient_funds") => FirstOutcome::Declined("insufficient_funds".to_owned()),
+            (None, _) => FirstOutcome::Declined("unknown_token".to_owned()),
         };
-        self.settle(&payment.order.to_string(), payment.attempt)?;
-        self.books.lock().pay(payment, begins, now_ms())
+        self.finish_if_due(&payment.order.to_string(), payment.attempt)?;
+        self.ledger.lock().create_charge(payment, outcome, now_ms())
     }
 
-    /// What has become of a payment; `None` where it was never heard of.
+    /// The state of a payment; `None` if there is no such payment.
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub fn look(&self, order: &str, attempt: u32) -> Result<Option<PaymentState>, BookError> {
-        self.settle(order, attempt)?;
-        Ok(self.books.lock().payment(order, attempt).map(|entry| entry.state.clone()))
+    fn payment_state(&self, order: &str, attempt: u32) -> Result<Option<PaymentState>, FakeProviderError> {
+        self.finish_if_due(order, attempt)?;
+        Ok(self.ledger.lock().charge(order, attempt).map(|charge| charge.state.clone()))
     }
 
-    /// What the provider works on comes to its end after a while.
-    fn settle(&self, order: &str, attempt: u32) -> Result<(), BookError> {
-        let mut books = self.books.lock();
-        let is_due = books.payment(order, attempt).is_some_and(|entry| {
-            matches!(entry.state, PaymentState::Processing { .. }) && now_ms() >= entry.at_ms + SLOW_MS
+    /// Ends the processing of a payment that began [`SLOW_MS`] ago.
+    fn finish_if_due(&self, order: &str, attempt: u32) -> Result<(), FakeProviderError> {
+        let mut ledger = self.ledger.lock();
+        let is_due = ledger.charge(order, attempt).is_some_and(|charge| {
+            matches!(charge.state, PaymentState::Processing { .. }) && now_ms() >= charge.at_ms + SLOW_MS
         });
         if is_due {
-            books.finish(order, attempt, None, now_ms())?;
+            ledger.finish_processing(order, attempt, None, now_ms())?;
         }
         Ok(())
     }
 
-    /// Captures what is held.
+    /// Refunds money, or fails for the reason `fails` whatever the token. If its key is known, returns the state of the
+    /// refund instead.
     ///
     /// # Errors
-    /// [`BookError`].
-    pub fn capture_held(&self, order: &str, attempt: u32) -> Result<PaymentState, BookError> {
-        self.books.lock().capture(order, attempt, now_ms())
-    }
-
-    /// Gives a payment up, also one that was never heard of.
-    ///
-    /// # Errors
-    /// [`BookError`].
-    pub fn give_up(&self, payment: &Payment) -> Result<PaymentState, BookError> {
-        self.settle(&payment.order.to_string(), payment.attempt)?;
-        self.books.lock().void(payment, now_ms())
-    }
-
-    /// Gives money back. `fails` fails it, whatever the token.
-    ///
-    /// # Errors
-    /// [`BookError`].
-    pub fn repay(&self, repayment: &Repayment, fails: Option<String>) -> Result<(RefundState, First), BookError> {
-        let mut books = self.books.lock();
-        let entry = books.payment(&repayment.order.to_string(), repayment.attempt);
-        let by_token = entry.filter(|entry| entry.method == "tok_refund_fails").map(|_| "refused".to_owned());
-        books.refund(repayment, fails.or(by_token), now_ms())
-    }
-
-    /// A payment with what has gone back of it.
-    #[must_use]
-    pub fn booked(&self, order: &str, attempt: u32) -> Option<Booked> {
-        self.books.lock().payment(order, attempt).map(|entry| entry.booked(order, attempt))
+    /// There is no such payment, the key was used for another refund, or the ledger cannot be written.
+    pub fn refund_payment(
+        &self,
+        repayment: &Repayment,
+        fails: Option<String>,
+    ) -> Result<(RefundState, KeyUse), FakeProviderError> {
+        let mut ledger = self.ledger.lock();
+        let charge = ledger.charge(&repayment.order.to_string(), repayment.attempt);
+        let by_token = charge.filter(|charge| charge.method == "tok_refund_fails").map(|_| "refused".to_owned());
+        ledger.refund(repayment, fails.or(by_token), now_ms())
     }
 
     /// A page of the payments made from `since` on and before `until`, oldest first.
-    #[must_use]
-    pub fn page_of(&self, since: Timestamp, until: Timestamp, after: Option<&str>) -> PaymentsPage {
-        let books = self.books.lock();
+    fn page_of(&self, since: Timestamp, until: Timestamp, after: Option<&str>) -> PaymentsPage {
+        let ledger = self.ledger.lock();
         let after = after.and_then(|after| {
             let mut parts = after.splitn(3, '-');
             Some((parts.next()?.parse().ok()?, parts.next()?.to_owned(), parts.next()?.parse().ok()?))
         });
-        let mut found: Vec<_> = books.by_time(since.0, until.0, after).take(PAGE + 1).collect();
+        let mut found: Vec<_> = ledger.by_time(since.0, until.0, after).take(PAGE + 1).collect();
         let more = found.len() > PAGE;
         found.truncate(PAGE);
         let last = found.last().filter(|_| more);
         let next = last.map(|((at_ms, order, attempt), _)| format!("{at_ms}-{order}-{attempt}"));
-        let payments = found.into_iter().map(|((_, order, attempt), entry)| entry.booked(order, *attempt));
+        let payments = found.into_iter().map(|((_, order, attempt), charge)| charge.report(order, *attempt));
         PaymentsPage { payments: payments.collect(), unreadable: Vec::new(), next }
     }
 }
 
-impl From<BookError> for Unknown {
-    fn from(error: BookError) -> Self {
+impl From<FakeProviderError> for Unknown {
+    fn from(error: FakeProviderError) -> Self {
         Self::new(error.to_string())
     }
 }
 
-fn ready<'a, T: Send + 'a>(answer: Result<T, BookError>) -> Answer<'a, T> {
+fn ready<'a, T: Send + 'a>(answer: Result<T, FakeProviderError>) -> Answer<'a, T> {
     future::ready(answer.map_err(Unknown::from)).boxed()
 }
 
@@ -203,10 +191,10 @@ impl Gateway for FakeProvider {
 
     fn pay(&self, payment: Payment) -> Answer<'_, PaymentState> {
         async move {
-            let (state, first) = self.book(&payment, None)?;
-            match (payment.method.as_str(), first) {
-                ("tok_slow", First::Yes) => tokio::time::sleep(Duration::from_millis(SLOW_MS)).await,
-                ("tok_timeout_after_charge", First::Yes) => {
+            let (state, key) = self.charge(&payment, None)?;
+            match (payment.method.as_str(), key) {
+                ("tok_slow", KeyUse::First) => tokio::time::sleep(Duration::from_millis(SLOW_MS)).await,
+                ("tok_timeout_after_charge", KeyUse::First) => {
                     return Err(Unknown::new("no answer in time (simulated)"));
                 }
                 _ => {}
@@ -217,25 +205,29 @@ impl Gateway for FakeProvider {
     }
 
     fn find(&self, payment: Payment) -> Answer<'_, Option<PaymentState>> {
-        ready(self.look(&payment.order.to_string(), payment.attempt))
+        ready(self.payment_state(&payment.order.to_string(), payment.attempt))
     }
 
-    fn look_up(&self, reference: String) -> Answer<'_, Option<Booked>> {
+    fn look_up(&self, reference: String) -> Answer<'_, Option<ProviderPayment>> {
         let named = reference.strip_prefix("sim_").and_then(|key| key.split_once(":charge:"));
-        let named = named.and_then(|(order, attempt)| Some((order, attempt.parse().ok()?)));
-        ready(Ok(named.and_then(|(order, attempt)| self.booked(order, attempt))))
+        let found = named.and_then(|(order, attempt)| {
+            let attempt = attempt.parse().ok()?;
+            Some(self.ledger.lock().charge(order, attempt)?.report(order, attempt))
+        });
+        ready(Ok(found))
     }
 
     fn capture(&self, payment: Payment) -> Answer<'_, PaymentState> {
-        ready(self.capture_held(&payment.order.to_string(), payment.attempt))
+        ready(self.ledger.lock().capture(&payment.order.to_string(), payment.attempt, now_ms()))
     }
 
     fn void(&self, payment: Payment) -> Answer<'_, PaymentState> {
-        ready(self.give_up(&payment))
+        let finished = self.finish_if_due(&payment.order.to_string(), payment.attempt);
+        ready(finished.and_then(|()| self.ledger.lock().void(&payment, now_ms())))
     }
 
     fn refund(&self, repayment: Repayment) -> Answer<'_, RefundState> {
-        ready(self.repay(&repayment, None).map(|(state, _)| state))
+        ready(self.refund_payment(&repayment, None).map(|(state, _)| state))
     }
 
     fn list_payments(&self, since: Timestamp, until: Timestamp, after: Option<String>) -> Answer<'_, PaymentsPage> {
@@ -283,7 +275,7 @@ mod tests {
         assert_eq!(restarted.ledger().len(), 1);
     }
 
-    /// A file on a disk that is full after so many bytes, once.
+    /// A file on a disk that has room for so many bytes, is full once, and has room again afterwards.
     struct FullOnce(File, usize);
 
     impl Write for FullOnce {
@@ -309,7 +301,7 @@ mod tests {
         let path = directory.path().join("ledger.jsonl");
         for room in [1, 20] {
             let file: Box<dyn Write + Send> = Box::new(FullOnce(File::create(&path).unwrap(), room));
-            let provider = FakeProvider { books: Mutex::new(Books::new(Some(file), Vec::new())) };
+            let provider = FakeProvider { ledger: Mutex::new(Ledger::new(Some(file), Vec::new())) };
             assert!(provider.pay(payment(1, "tok_success")).await.is_err());
             provider.pay(payment(2, "tok_success")).await.unwrap();
             provider.pay(payment(1, "tok_success")).await.unwrap();
@@ -323,8 +315,8 @@ mod tests {
     async fn a_lost_answer_is_found_again_under_the_same_key() {
         let provider = FakeProvider::in_memory();
         assert!(provider.pay(payment(1, "tok_timeout_after_charge")).await.is_err());
-        let told = provider.pay(payment(1, "tok_timeout_after_charge")).await.unwrap();
-        assert!(matches!(told, PaymentState::Captured { .. }));
+        let repeated = provider.pay(payment(1, "tok_timeout_after_charge")).await.unwrap();
+        assert!(matches!(repeated, PaymentState::Captured { .. }));
         assert_eq!(provider.ledger().len(), 1, "charged once");
     }
 

@@ -32,8 +32,8 @@ use self::{
     objects::{Intent, Stage},
 };
 use super::{
-    AmountRefused, Answer, Booked, Gateway, Notice, NoticeRefused, Operation, Payment, PaymentsPage, Repayment,
-    Unknown, client::ClientError, signature,
+    AmountRefused, Answer, Gateway, Notice, NoticeRefused, Operation, Payment, PaymentsPage, ProviderPayment,
+    Repayment, Unknown, client::ClientError, signature,
 };
 use crate::domain::{
     entity::Timestamp,
@@ -314,9 +314,9 @@ impl Stripe {
     }
 
     /// The payment with this id, and how much of it was refunded.
-    async fn look_up_reference(&self, reference: &str) -> Result<Option<Booked>, Unknown> {
+    async fn look_up_reference(&self, reference: &str) -> Result<Option<ProviderPayment>, Unknown> {
         match self.api.intent_with_charge(reference).await {
-            Ok(intent) => intent.booked(),
+            Ok(intent) => intent.report(),
             Err(ApiError::Refused(StatusCode::NOT_FOUND, _)) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -334,8 +334,8 @@ impl Stripe {
         }
         let (mut payments, mut unreadable) = (Vec::new(), Vec::new());
         for intent in &page.data {
-            match intent.booked() {
-                Ok(booked) => payments.extend(booked),
+            match intent.report() {
+                Ok(payment) => payments.extend(payment),
                 Err(unknown) => unreadable.push(unknown),
             }
         }
@@ -386,7 +386,7 @@ impl Gateway for Stripe {
         self.find_payment(payment).boxed()
     }
 
-    fn look_up(&self, reference: String) -> Answer<'_, Option<Booked>> {
+    fn look_up(&self, reference: String) -> Answer<'_, Option<ProviderPayment>> {
         async move { self.look_up_reference(&reference).await }.boxed()
     }
 

@@ -14,7 +14,7 @@ use crate::{
         money::{Currency, Money},
         order::{About, PaymentState, RefundState},
     },
-    payments::{Booked, Repayment, Unknown},
+    payments::{ProviderPayment, Repayment, Unknown},
 };
 
 /// The longest id and the longest reason code, in bytes.
@@ -198,9 +198,9 @@ impl Intent {
         (is_page && url.len() <= URL_BYTES_MAX).then(|| url.clone())
     }
 
-    /// The payment for the list; `None` if it is not of this shop, and in a currency or amount that the shop cannot
-    /// represent.
-    pub(super) fn booked(&self) -> Result<Option<Booked>, Unknown> {
+    /// The payment as the gateway reports it; `None` if it belongs to another shop and has a currency or an amount that
+    /// this shop cannot represent.
+    pub(super) fn report(&self) -> Result<Option<ProviderPayment>, Unknown> {
         let line = || {
             let currency = currency_of(&self.currency)?;
             let reference = self.id.clone();
@@ -216,7 +216,7 @@ impl Intent {
                 Some(Charge::Named(_)) => return Err(Unknown::new(format!("{reference} came without its charge"))),
                 None => 0,
             };
-            Ok(Booked { of: self.of(), reference, state, refunded_minor })
+            Ok(ProviderPayment { of: self.of(), reference, state, refunded_minor })
         };
         match line() {
             Err(_) if self.of().is_none() => Ok(None),

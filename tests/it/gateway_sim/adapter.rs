@@ -379,7 +379,7 @@ async fn the_list_of_payments_is_read_page_by_page() {
     let (mut seen, mut after, mut pages) = (Vec::new(), None, 0);
     loop {
         let page = gateway.list_payments(Timestamp(0), Timestamp(u64::MAX), after).await.unwrap();
-        seen.extend(page.payments.into_iter().filter_map(|booked| booked.of));
+        seen.extend(page.payments.into_iter().filter_map(|payment| payment.of));
         pages += 1;
         after = page.next;
         if after.is_none() {

@@ -243,8 +243,8 @@ async fn the_list_of_payments_is_read_page_by_page() {
     let unexpanded = with(intent("succeeded"), "latest_charge", json!("ch_1"));
     // Of what is not understood the others of its page know nothing.
     let stub = Stub::new([page(json!([ours, charged, unexpanded]), false)]).await;
-    let books = stub.stripe().list_payments(Timestamp(0), Timestamp(1), None).await.unwrap();
-    assert_eq!((books.payments.len(), books.unreadable.len(), books.next), (1, 2, None));
+    let listed = stub.stripe().list_payments(Timestamp(0), Timestamp(1), None).await.unwrap();
+    assert_eq!((listed.payments.len(), listed.unreadable.len(), listed.next), (1, 2, None));
     for strange in [page(json!([]), true), page(json!([json!({})]), false)] {
         let stub = Stub::new([strange]).await;
         stub.stripe().list_payments(Timestamp(0), Timestamp(1), None).await.unwrap_err();
