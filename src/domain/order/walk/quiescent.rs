@@ -1,4 +1,5 @@
-//! What a state comes to when nothing disturbs the shop any more, and what must hold then.
+//! How a state comes to rest when nothing more happens to it, and the invariants: those of every state, and those at
+//! rest.
 //!
 //! Depends on its neighbours.
 
@@ -7,66 +8,66 @@ use std::collections::HashSet;
 use super::{
     super::{tests::placement, *},
     Tour,
-    world::{World, taken, total},
+    system::{System, charged, total},
 };
 use crate::domain::inventory::Inventory;
 
-/// How many steps the shop may take to come to rest when nothing disturbs it.
+/// How many steps the shop may need to come to rest.
 const STEPS_MAX: usize = 60;
 
-impl World {
-    /// Nothing disturbs the shop any more: time passes, what is on its way arrives, the provider finishes what it works
-    /// on. `None` where that comes to a state that is known to end well.
-    pub(super) fn come_to_rest(&self, lands_first: bool, known: &mut HashSet<(u64, bool)>) -> Option<Self> {
-        let mut world = Self { is_late: true, ..self.clone() };
-        let phases: &[bool] = if lands_first { &[true] } else { &[false, true] };
-        for lands in phases.iter().copied() {
-            while lands && !world.flying.is_empty() {
-                world = world.land().swap_remove(0);
+impl System {
+    /// The state in which this one comes to rest: the deadline passes, requests in flight are delivered before or after
+    /// the other steps, and the provider finishes processing. `None` if a state on the way is in `checked`.
+    pub(super) fn come_to_rest(&self, delivers_first: bool, checked: &mut HashSet<(u64, bool)>) -> Option<Self> {
+        let mut system = Self { is_past_deadline: true, ..self.clone() };
+        let phases: &[bool] = if delivers_first { &[true] } else { &[false, true] };
+        for delivers_late in phases.iter().copied() {
+            while delivers_late && !system.in_flight.is_empty() {
+                system = system.deliver_late().swap_remove(0);
             }
-            if !known.insert((world.key(), lands)) {
+            if !checked.insert((system.fingerprint(), delivers_late)) {
                 return None;
             }
             for step in 0.. {
-                assert!(step < STEPS_MAX, "no rest: {:?} {:?}", world.order.next_step(), world.order);
-                let processing = |world: &Self| {
+                assert!(step < STEPS_MAX, "no rest: {:?} {:?}", system.order.next_step(), system.order);
+                let processing = |system: &Self| {
                     let payments =
-                        world.provider.payments.values().any(|s| matches!(s, PaymentState::Processing { .. }));
+                        system.provider.payments.values().any(|s| matches!(s, PaymentState::Processing { .. }));
                     let refunds =
-                        world.provider.refunds.values().any(|(_, s)| matches!(s, RefundState::Processing { .. }));
+                        system.provider.refunds.values().any(|(_, s)| matches!(s, RefundState::Processing { .. }));
                     payments || refunds
                 };
-                if processing(&world) {
-                    world.finish_processing();
+                if processing(&system) {
+                    system.finish_processing();
                 }
-                world.reconcile();
-                let before = world.key();
+                system.reconcile();
+                let before = system.fingerprint();
                 for poll in [Poll::Now, Poll::IfNeeded] {
-                    if let Some(Turn::Do(step)) = world.order.turn(world.now(), poll) {
-                        world = world.steps(&step).swap_remove(0);
+                    if let Some(Turn::Do(step)) = system.order.turn(system.now(), poll) {
+                        system = system.step_outcomes(&step).swap_remove(0);
                     }
                 }
-                if world.key() == before {
+                if system.fingerprint() == before {
                     break;
                 }
-                if !known.insert((world.key(), lands)) {
+                if !checked.insert((system.fingerprint(), delivers_late)) {
                     return None;
                 }
             }
         }
-        Some(world)
+        Some(system)
     }
 
-    /// What the reconciler does: where the provider's books say something else, the order hears that there is news.
+    /// Does what the reconciler does: where the provider's state differs, the order records that the provider has news.
     fn reconcile(&mut self) {
         for (number, state) in self.provider.payments.clone() {
             if self.order.attempt(number).is_some_and(|known| known.state.as_ref() != Some(&state)) {
-                self.tell(&Command::Notify { about: About::Attempt(number), notice: None });
+                self.execute(&Command::Notify { about: About::Attempt(number), notice: None });
             }
         }
-        for number in self.provider.elsewhere.clone().into_keys() {
+        for number in self.provider.refunded_elsewhere.clone().into_keys() {
             if self.refunded_of(number) > self.known_refunded_of(number) {
-                self.tell(&Command::Notify { about: About::Refunds(number), notice: None });
+                self.execute(&Command::Notify { about: About::Refunds(number), notice: None });
             }
         }
         for (number, (_, state)) in self.provider.refunds.clone() {
@@ -75,7 +76,7 @@ impl World {
                 .refund(number)
                 .is_some_and(|known| known.state != Some(RefundState::ByHand) && known.state.as_ref() != Some(&state))
             {
-                self.tell(&Command::Notify { about: About::Refund(number), notice: None });
+                self.execute(&Command::Notify { about: About::Refund(number), notice: None });
             }
         }
     }
@@ -83,7 +84,7 @@ impl World {
     fn finish_processing(&mut self) {
         for (attempt, state) in &mut self.provider.payments {
             if let PaymentState::Processing { .. } = state {
-                *state = taken(*attempt, CaptureMode::AtOnce);
+                *state = charged(*attempt, CaptureMode::AtOnce);
             }
         }
         for (_, state) in self.provider.refunds.values_mut() {
@@ -93,7 +94,7 @@ impl World {
         }
     }
 
-    /// What the provider has taken and not given back, and from how many attempts it took.
+    /// What was captured and not refunded, in minor units, and how many attempts were captured.
     pub(super) fn balance(&self) -> (i64, usize) {
         let captured = self.provider.payments.values().filter_map(|state| match state {
             PaymentState::Captured { amount, .. } => Some(amount.minor),
@@ -101,18 +102,18 @@ impl World {
         });
         let refunded = self.provider.refunds.values();
         let refunded = refunded.filter(|(_, state)| matches!(state, RefundState::Refunded { .. }));
-        let (taken, captures) = captured.fold((0_u64, 0), |(sum, count), minor| (sum + minor, count + 1));
-        let elsewhere = self.provider.elsewhere.values().sum::<u64>();
-        let by_hand = self.provider.payments.keys().map(|attempt| self.given_by_hand(*attempt)).sum::<u64>();
-        let gone = refunded.map(|(minor, _)| minor).sum::<u64>() + elsewhere + by_hand;
-        (taken.cast_signed() - gone.cast_signed(), captures)
+        let (captured, captures) = captured.fold((0_u64, 0), |(sum, count), minor| (sum + minor, count + 1));
+        let elsewhere = self.provider.refunded_elsewhere.values().sum::<u64>();
+        let by_hand = self.provider.payments.keys().map(|attempt| self.refunded_by_hand(*attempt)).sum::<u64>();
+        let refunded = refunded.map(|(minor, _)| minor).sum::<u64>() + elsewhere + by_hand;
+        (captured.cast_signed() - refunded.cast_signed(), captures)
     }
 
-    /// What holds at every moment.
+    /// The invariants of every state.
     pub(super) fn check_always(&self) {
         let (balance, captures) = self.balance();
-        assert!(balance >= 0, "more has gone back than was taken: {:?} {:?}", self.provider, self.order.refunds());
-        let has_strays = self.tour.captures_late || self.tour.takes_other;
+        assert!(balance >= 0, "more was refunded than captured: {:?} {:?}", self.provider, self.order.refunds());
+        let has_strays = self.tour.captures_late || self.tour.charges_other_amount;
         assert!(captures <= 1 || has_strays, "charged twice: {:?}", self.provider);
         let listing = Listing::from_tag(self.order.tag());
         let is_open = !matches!(self.order.next_step(), None | Some(Step::Done));
@@ -123,7 +124,7 @@ impl World {
         assert!(sold == 0 || captures > 0, "sold and not paid");
     }
 
-    /// What holds when all is quiet.
+    /// The invariants of a state at rest.
     pub(super) fn check_at_rest(&self, tour: &Tour) {
         use Status::{
             Authorised, Cancelled, Cancelling, Confirmed, Delivered, Expired, Packed, PaymentPending, Rejected, Shipped,
@@ -132,7 +133,7 @@ impl World {
         let holds = self.stock.iter().flat_map(Inventory::open_holds).count();
         let has_other_amount = |kind: &IssueKind| matches!(kind, IssueKind::AmountMismatch { .. });
         if self.order.open_issue_kinds().any(has_other_amount) {
-            // It waits for an operator, with its stock.
+            // The order waits for an operator, and its stock stays reserved.
             assert!(
                 matches!(status, PaymentPending | Authorised | Cancelling),
                 "{status:?}: {:?}",
@@ -161,9 +162,9 @@ impl World {
         let of_order = self.order.refunds().iter().filter(|refund| Some(refund.attempt) == paying);
         let refunded: u64 = of_order.filter(|refund| !refund.has_failed()).map(|refund| refund.amount.minor).sum();
         let kept = owed.saturating_sub(if status.is_paid() { refunded } else { 0 });
-        let is_on_the_list = self.order.open_issue_kinds().next().is_some();
+        let has_open_issue = self.order.open_issue_kinds().next().is_some();
         assert!(
-            balance == kept.cast_signed() || is_on_the_list,
+            balance == kept.cast_signed() || has_open_issue,
             "{balance} kept, {kept} ours: {:?} {:?} {:?} {:?} {:?}",
             self.order.attempts,
             self.order.refunds,
@@ -173,7 +174,8 @@ impl World {
         );
         if status == Cancelled && is_sold {
             let on_hand: Vec<_> = self.stock.iter().map(|inventory| inventory.view().on_hand).collect();
-            assert_eq!(on_hand, [tour.stock[0], tour.stock[1] + self.arrived], "what never left is for sale again");
+            let expected = [tour.stock[0], tour.stock[1] + self.arrived];
+            assert_eq!(on_hand, expected, "what was never shipped is for sale again");
         }
         let cart = self.cart.view();
         assert_eq!(cart.open_orders.len(), usize::from(status == Authorised), "the cart knows which orders are open");
@@ -181,7 +183,7 @@ impl World {
         assert_eq!(
             cart.lines.len(),
             if tour.stale_cart { 2 } else { expected },
-            "{status:?}: what comes back to the cart"
+            "{status:?}: the lines that are back in the cart"
         );
     }
 }
