@@ -33,7 +33,7 @@ use super::{
     mailbox::{Mailbox, More},
     pending_snapshot::{BEING_WRITTEN, PendingSnapshot},
     records::{self, EVENT_VERSION, Header, Replayed},
-    reply::{Accepted, Answer, AskError, Effect, NotDelivered},
+    reply::{Accepted, Answer, AskError, Changed, NotDelivered},
     views::{Cell, Views},
 };
 use crate::{
@@ -293,9 +293,9 @@ impl<E: Entity> Alive<E> {
                 }
                 let view = self.entity.view();
                 round.view = Some(view.clone());
-                Ok(Accepted { view, effect: Effect::Changed })
+                Ok(Accepted { view, changed: Changed::Yes })
             }
-            Ok(None) => Ok(Accepted { view: self.entity.view(), effect: Effect::AlreadySo }),
+            Ok(None) => Ok(Accepted { view: self.entity.view(), changed: Changed::No }),
             Err(rejection) => Err(AskError::Rejected(rejection)),
         };
         let ahead = reply_when == ReplyWhen::Admitted && answer.is_ok();

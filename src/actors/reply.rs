@@ -9,17 +9,17 @@ use crate::{domain::entity::Entity, storage::Refused};
 pub struct Accepted<V> {
     /// The view after it. Durable, unless the caller asked for a reply at admission.
     pub view: V,
-    /// Whether it changed anything.
-    pub effect: Effect,
+    /// Whether it changed the entity.
+    pub changed: Changed,
 }
 
-/// Whether a command changed anything.
+/// Whether a command changed its entity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effect {
-    /// The command added an event.
-    Changed,
-    /// The entity was already in the wanted state: the command is a repeat.
-    AlreadySo,
+pub enum Changed {
+    /// It added an event.
+    Yes,
+    /// The entity was in the wanted state already: the command is a repeat.
+    No,
 }
 
 /// Why a command was not accepted.

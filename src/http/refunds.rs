@@ -112,7 +112,7 @@ pub(super) async fn refund(
     let RefundBody { items: units, shipping, restock, reason } = body;
     let asked = RefundAsked { items: items(units)?, shipping, restock, reason };
     let done = app.shop.refund(&who, id, &asked, key.as_deref()).await?;
-    Ok(mark((StatusCode::CREATED, order(&done.outcome)?).into_response(), done.effect))
+    Ok(mark((StatusCode::CREATED, order(&done.outcome)?).into_response(), done.changed))
 }
 
 /// Requests a return. Customers only, once the order is shipped.
@@ -133,7 +133,7 @@ pub(super) async fn request_return(
     Body(body): Body<ReturnRequestBody>,
 ) -> Result<Response, Problem> {
     let done = app.shop.request_return(&who, id, &items(body.items)?, &body.reason, key.as_deref()).await?;
-    Ok(mark((StatusCode::CREATED, order(&done.outcome)?).into_response(), done.effect))
+    Ok(mark((StatusCode::CREATED, order(&done.outcome)?).into_response(), done.changed))
 }
 
 /// Records that the goods of a return were received, and refunds them.

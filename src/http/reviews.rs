@@ -24,7 +24,7 @@ use crate::{
         ids::ProductId,
         review::{Content, Purchase},
     },
-    shop::Effect,
+    shop::Changed,
 };
 
 /// A new review. A customer has one review per product; a second one replaces it.
@@ -93,10 +93,10 @@ pub(super) async fn write(
     Id(product): Id<ProductId>,
     Body(new): Body<NewReview>,
 ) -> Result<(StatusCode, Json<ReviewBody>), Problem> {
-    let (written, effect) = app.shop.write_review(&who, &product, new.rating, new.title, new.text).await?;
-    let status = match effect {
-        Effect::Changed => StatusCode::CREATED,
-        Effect::AlreadySo => StatusCode::OK,
+    let (written, changed) = app.shop.write_review(&who, &product, new.rating, new.title, new.text).await?;
+    let status = match changed {
+        Changed::Yes => StatusCode::CREATED,
+        Changed::No => StatusCode::OK,
     };
     Ok((status, Json(body(written.content.clone(), None))))
 }

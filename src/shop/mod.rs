@@ -68,7 +68,7 @@ pub use crate::{
         follower::CaughtUp,
         lists::Listed,
         reconciler::{Pass, Reconciled},
-        reply::{Effect, NotDelivered},
+        reply::{Changed, NotDelivered},
     },
     domain::{
         cursor::{Cursor, InvalidCursor},

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::{Error, Missing, Shop};
 use crate::{
-    actors::reply::{AskError, Effect},
+    actors::reply::{AskError, Changed},
     domain::{
         ids::OrderId,
         order::{About, Poll, Rejection},
@@ -87,7 +87,7 @@ impl Shop {
                 // A notice that changes nothing causes no request to the provider, and does not delay the next one.
                 if accepted.view.next_step().is_some_and(|step| step.calls_provider()) {
                     // After a repeated notice the state that it saw may be outdated.
-                    let known = (accepted.effect == Effect::Changed).then_some(accepted.view);
+                    let known = (accepted.changed == Changed::Yes).then_some(accepted.view);
                     let checkout = self.0.runtime.checkout.clone();
                     tokio::spawn(async move { checkout.drive(order, known, Poll::IfNeeded).await });
                 }

@@ -10,7 +10,7 @@ use super::{Error, Shop, access};
 use crate::{
     actors::{
         lists::{Listed, OrdersOf},
-        reply::{Accepted, Effect},
+        reply::{Accepted, Changed},
         views::Subscription,
     },
     domain::{
@@ -75,7 +75,7 @@ pub struct OrderPage {
 pub struct Done<T> {
     pub outcome: T,
     /// Whether this request caused it.
-    pub effect: Effect,
+    pub changed: Changed,
 }
 
 /// A page of orders.
@@ -136,7 +136,7 @@ impl Shop {
             Ok(placement) => self.execute_and_drive(id, Command::Place(Arc::new(placement))).await?,
             Err(refused) => {
                 let outcome = self.drive_earlier(id, fingerprint, refused).await?;
-                Done { outcome, effect: Effect::AlreadySo }
+                Done { outcome, changed: Changed::No }
             }
         };
         checkout_outcome(placed)
@@ -170,7 +170,7 @@ impl Shop {
         let (shop, (begun, accepted)) = (self.clone(), oneshot::channel());
         let driven = tokio::spawn(async move { shop.execute_and_drive_here(id, command, begun).await });
         driven.await.map_err(|_| Error::Unknown)?;
-        let Accepted { view: accepted, effect } = accepted.await.map_err(|_| Error::Unknown)??;
+        let Accepted { view: accepted, changed } = accepted.await.map_err(|_| Error::Unknown)??;
         let orders = &self.0.runtime.entities.orders;
         let mut durable = orders.read(&id).await?;
         // An order that has rested is durable. But the drive may have ended because its time was up, or because nobody
@@ -179,7 +179,7 @@ impl Shop {
             self.0.journal.barrier().await.map_err(|_| Error::Unknown)?;
             durable = orders.read(&id).await?;
         }
-        Ok(Done { outcome: OrderPage { id, order: durable.view }, effect })
+        Ok(Done { outcome: OrderPage { id, order: durable.view }, changed })
     }
 
     /// Sends a command to an order and drives it, in the caller's task. `begun` receives at once whether the order has
@@ -199,7 +199,7 @@ impl Shop {
         };
         let known = Some(Arc::clone(&accepted.view));
         // A customer who repeats a request may have returned from their bank.
-        let poll = if accepted.effect == Effect::AlreadySo { Poll::Now } else { Poll::IfNeeded };
+        let poll = if accepted.changed == Changed::No { Poll::Now } else { Poll::IfNeeded };
         let _ = begun.send(Ok(accepted));
         self.drive_for_a_while(id, known, poll).await;
     }

@@ -9,7 +9,7 @@ use super::{
     orders::{Done, OrderPage},
 };
 use crate::{
-    actors::reply::Effect,
+    actors::reply::Changed,
     domain::{
         ids::{OrderId, RequestKey},
         order::{Attempt, CaptureMode, Command, PaymentState, Status},
@@ -82,11 +82,11 @@ impl Shop {
         let (begun, accepted) = oneshot::channel();
         let shop = self.clone();
         let driven = tokio::spawn(async move { shop.execute_and_drive_here(id, request, begun).await });
-        let effect = accepted.await.map_err(|_| Error::Unknown)??.effect;
+        let changed = accepted.await.map_err(|_| Error::Unknown)??.changed;
         // Waiting for a slow disk counts as work of this request, waiting for the provider does not. If the journal
         // fails, the attempt may be in the log all the same, and the next start then asks the provider for it.
         self.0.journal.barrier().await.map_err(|_| Error::Unknown)?;
-        Ok(Paying { shop: self.clone(), id, key, effect, driven })
+        Ok(Paying { shop: self.clone(), id, key, changed, driven })
     }
 }
 
@@ -95,7 +95,7 @@ pub struct Paying {
     shop: Shop,
     id: OrderId,
     key: Option<RequestKey>,
-    effect: Effect,
+    changed: Changed,
     driven: JoinHandle<()>,
 }
 
@@ -105,7 +105,7 @@ impl Paying {
     /// # Errors
     /// The storage failed.
     pub async fn outcome(self) -> Result<Done<PaymentPage>, Error> {
-        let Self { shop, id, key, effect, driven } = self;
+        let Self { shop, id, key, changed, driven } = self;
         driven.await.map_err(|_| Error::Unknown)?;
         let order = shop.0.runtime.entities.orders.read(&id).await?.view;
         let attempt = order.attempt_of(key).cloned().ok_or(Error::Unknown)?;
@@ -116,7 +116,7 @@ impl Paying {
                 PaymentResult::Pending
             }
         };
-        Ok(Done { outcome: PaymentPage { order: OrderPage { id, order }, attempt, result }, effect })
+        Ok(Done { outcome: PaymentPage { order: OrderPage { id, order }, attempt, result }, changed })
     }
 }
 

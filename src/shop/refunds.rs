@@ -90,7 +90,7 @@ impl Shop {
         let body = format!("{id}:{lines:?}:{reason}");
         let key = key.map(|key| self.requests_of(who).with_key("return", key, body.as_bytes())).transpose()?;
         let accepted = self.0.runtime.entities.orders.ask(&id, Command::RequestReturn { lines, reason, key }).await?;
-        Ok(Done { outcome: OrderPage { id, order: accepted.view }, effect: accepted.effect })
+        Ok(Done { outcome: OrderPage { id, order: accepted.view }, changed: accepted.changed })
     }
 
     /// Decides a return. For admins, and for the seller of all lines.

@@ -8,7 +8,7 @@ use super::{Error, Shop};
 use crate::{
     actors::{
         lists::Listed,
-        reply::{AskError, Effect},
+        reply::{AskError, Changed},
     },
     domain::{
         cursor::Cursor,
@@ -35,7 +35,7 @@ impl Shop {
         rating: u8,
         title: String,
         text: String,
-    ) -> Result<(Arc<Written>, Effect), Error> {
+    ) -> Result<(Arc<Written>, Changed), Error> {
         let page = self.product(id, Some(who)).await?;
         let variants = page.product.details.variants.iter().map(|variant| variant.product.clone());
         let sold_as: Vec<ProductId> = variants.chain([id.clone()]).collect();
@@ -54,7 +54,7 @@ impl Shop {
         who: &Principal,
         id: &ReviewId,
         content: Content,
-    ) -> Result<(Arc<Written>, Effect), Error> {
+    ) -> Result<(Arc<Written>, Changed), Error> {
         let _under_way = self.0.runtime.erasure.review_under_way().await;
         let holder = self.0.runtime.entities.accounts.read(&who.account).await?.view.holder;
         if holder.is_none_or(|holder| holder.user != who.user) {
@@ -65,7 +65,7 @@ impl Shop {
         let (rating, version) = (written.content.rating, accepted.view.version);
         let rate = reviews::Command::Rate { customer: id.customer, rating, version };
         match self.0.runtime.entities.ratings.ask(&id.product, rate).await {
-            Ok(_) => Ok((written, accepted.effect)),
+            Ok(_) => Ok((written, accepted.changed)),
             Err(AskError::Rejected(reviews::Rejection::TooMany)) => {
                 self.0.runtime.entities.reviews.ask(id, Command::Erase).await?;
                 Err(reviews::Rejection::TooMany.into())

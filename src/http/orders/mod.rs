@@ -32,7 +32,7 @@ use crate::{
         order_number::InvalidOrderNumber,
     },
     shop::{
-        Effect, Stage,
+        Changed, Stage,
         orders::{Advance, OrderPage},
         payments::PaymentResult,
     },
@@ -41,8 +41,8 @@ use crate::{
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// Marks a response that repeats that of an earlier request.
-pub(super) fn mark(mut response: Response, effect: Effect) -> Response {
-    if effect == Effect::AlreadySo {
+pub(super) fn mark(mut response: Response, changed: Changed) -> Response {
+    if changed == Changed::No {
         response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
     }
     response
@@ -77,7 +77,7 @@ pub(super) async fn checkout(
     let request = body.request()?;
     let done = app.shop.checkout(&who, &request, key.as_deref()).await?;
     let response = (StatusCode::CREATED, order(&done.outcome)?).into_response();
-    Ok(mark(located(response, done.outcome.id), done.effect))
+    Ok(mark(located(response, done.outcome.id), done.changed))
 }
 
 /// Pays an order.
@@ -117,7 +117,7 @@ pub(super) async fn pay(
         }
         (PaymentResult::Success, _) => Json(PaymentBody::of(&page)).into_response(),
     };
-    Ok(mark(located(response, id), done.effect))
+    Ok(mark(located(response, id), done.changed))
 }
 
 /// Shows an order's status (an alias of `GET /orders/{order_id}`).

@@ -26,7 +26,7 @@ use crate::{
     actors::{
         backoff::Backoff,
         directory::Directory,
-        reply::{Answer, AskError, Effect, NotDelivered},
+        reply::{Answer, AskError, Changed, NotDelivered},
     },
     domain::{
         entity::{Entity, Timestamp},
@@ -153,7 +153,7 @@ struct StockStep {
 /// What became of a stock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum StockChange {
-    AlreadySo,
+    None,
     /// It changed by so many units.
     By(i64),
     /// It may have changed, and by how much cannot be told from what others did at the same time.
@@ -222,17 +222,17 @@ impl Shop {
         let mut done = Done::default();
         if let Some(step) = step {
             match self.set_stock(id, step, &mut done).await {
-                Ok(StockChange::AlreadySo) => {}
+                Ok(StockChange::None) => {}
                 Ok(StockChange::By(_) | StockChange::Unknown) => imported.stock_changed = 1,
                 Err(refused) => return self.or_set_back(Err(refused), done).await,
             }
         }
         let result = match price.filter(|_| !same_price) {
             Some(price) => self.set_price(terms.by, id, price).await,
-            None => Ok(Effect::AlreadySo),
+            None => Ok(Changed::No),
         };
-        let priced = result.map(|effect| {
-            imported.count(effect == Effect::Changed || imported.stock_changed > 0);
+        let priced = result.map(|changed| {
+            imported.count(changed == Changed::Yes || imported.stock_changed > 0);
             imported
         });
         self.or_set_back(priced, done).await
@@ -284,7 +284,7 @@ impl Shop {
         let mut imported = Imported::default();
         for Checked { id, stock, .. } in row {
             let Some(step) = stock else { continue };
-            if self.set_stock(id, *step, done).await? != StockChange::AlreadySo {
+            if self.set_stock(id, *step, done).await? != StockChange::None {
                 imported.stock_changed += 1;
             }
         }
@@ -301,7 +301,7 @@ impl Shop {
             let before = checked.before.as_ref().map_or(0, |before| before.version);
             let version = accepted.view.as_ref().map_or(0, |view| view.version);
             // Where an answer was lost, the row may have changed the product before it was already so.
-            let is_changed = accepted.effect == Effect::Changed || (was_unknown && version > before);
+            let is_changed = accepted.changed == Changed::Yes || (was_unknown && version > before);
             imported.count(is_changed);
             if is_changed {
                 let (id, before) = (checked.id.clone(), checked.before.clone());
@@ -320,9 +320,9 @@ impl Shop {
         let change = match &set {
             Ok(change) => *change,
             Err(Error::Unknown) => StockChange::Unknown,
-            Err(_) => StockChange::AlreadySo,
+            Err(_) => StockChange::None,
         };
-        if change != StockChange::AlreadySo {
+        if change != StockChange::None {
             done.stock.push((id.clone(), change));
         }
         set.map_err(|error| Refused::by(id, error))
@@ -332,17 +332,17 @@ impl Shop {
         let StockStep { quantity, delta, .. } = step;
         let asked = ask(&self.0.runtime.entities.inventories, id, inventory::Command::Open { quantity }).await;
         let opened = asked.answer?;
-        Ok(match opened.effect {
-            Effect::Changed => StockChange::By(units(quantity)),
+        Ok(match opened.changed {
+            Changed::Yes => StockChange::By(units(quantity)),
             // An answer was lost, and the row itself may have opened the stock.
-            Effect::AlreadySo if asked.was_unknown && delta != 0 => {
+            Changed::No if asked.was_unknown && delta != 0 => {
                 if opened.view.received == quantity {
                     StockChange::By(units(quantity))
                 } else {
                     StockChange::Unknown
                 }
             }
-            Effect::AlreadySo => StockChange::AlreadySo,
+            Changed::No => StockChange::None,
         })
     }
 
@@ -362,7 +362,7 @@ impl Shop {
                     // Where an answer was lost, the difference may be the row's own or a delivery.
                     let is_own = !was_unknown || before.counted(quantity) == Ok(change);
                     return Ok(match change {
-                        0 => StockChange::AlreadySo,
+                        0 => StockChange::None,
                         _ if is_own => StockChange::By(change),
                         _ => StockChange::Unknown,
                     });
@@ -377,7 +377,7 @@ impl Shop {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(StockChange::AlreadySo)
+        Ok(StockChange::None)
     }
 
     async fn put_product(&self, by: Editor, checked: &Checked) -> Asked<product::Product> {
@@ -405,14 +405,14 @@ impl Shop {
         Asked { answer: Err(AskError::Unknown), was_unknown }
     }
 
-    async fn set_price(&self, by: Editor, id: &ProductId, price: Money) -> Result<Effect, Refused> {
+    async fn set_price(&self, by: Editor, id: &ProductId, price: Money) -> Result<Changed, Refused> {
         let products = &self.0.runtime.entities.products;
         let mut was_unknown = false;
         for attempt in 1.. {
             let known = self.product_before(by, id).await?;
             let known = known.ok_or_else(|| Refused::by(id, product::Rejection::NotFound))?;
             if known.details.price == Some(price) {
-                return Ok(if was_unknown { Effect::Changed } else { Effect::AlreadySo });
+                return Ok(if was_unknown { Changed::Yes } else { Changed::No });
             }
             let details = Arc::new(Details { price: Some(price), ..known.details.as_ref().clone() });
             let revise = Command::Revise { by, details, expected_version: Some(known.version) };
@@ -420,10 +420,10 @@ impl Shop {
             was_unknown |= asked.was_unknown;
             match asked.answer {
                 Err(AskError::Rejected(product::Rejection::VersionMismatch { .. })) if attempt < EDITS_MAX => {}
-                answer => return answer.map(|accepted| accepted.effect).map_err(|error| Refused::by(id, error)),
+                answer => return answer.map(|accepted| accepted.changed).map_err(|error| Refused::by(id, error)),
             }
         }
-        Ok(Effect::AlreadySo)
+        Ok(Changed::No)
     }
 
     /// The result; where it is a refusal, what was done before it is set back.
@@ -444,7 +444,7 @@ impl Shop {
         }
         for (id, change) in done.stock.into_iter().rev() {
             let is_set_back = match change {
-                StockChange::AlreadySo => true,
+                StockChange::None => true,
                 StockChange::By(delta) => {
                     let command = inventory::Command::Adjust { receipt: ReceiptId(random_u128()), delta: -delta };
                     ask(&self.0.runtime.entities.inventories, &id, command).await.answer.is_ok()
