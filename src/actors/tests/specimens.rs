@@ -425,7 +425,7 @@ fn ends() -> impl Iterator<Item = (&'static str, order::Event)> {
     )
 }
 
-pub(super) fn account() -> [(&'static str, account::Event); 12] {
+pub(super) fn account() -> [(&'static str, account::Event); 11] {
     use account::Event;
     let variant = |event: &Event| match event {
         Event::Registered { .. } => 0,
@@ -433,11 +433,10 @@ pub(super) fn account() -> [(&'static str, account::Event); 12] {
         Event::Rotated { .. } => 2,
         Event::ReuseDetected { .. } => 3,
         Event::SessionEnded { .. } => 4,
-        Event::RevokedAll { .. } => 5,
-        Event::PasswordChanged { .. } => 6,
-        Event::RoleGranted { .. } => 7,
-        Event::ErasureBegun { .. } => 8,
-        Event::Erased { .. } => 9,
+        Event::PasswordChanged { .. } => 5,
+        Event::RoleGranted { .. } => 6,
+        Event::ErasureBegun { .. } => 7,
+        Event::Erased { .. } => 8,
     };
     let password_hash = || PasswordHash::new("$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA");
     let registered =
@@ -445,7 +444,7 @@ pub(super) fn account() -> [(&'static str, account::Event); 12] {
     let family = 0x9999;
     of_all(
         variant,
-        10,
+        9,
         [
             ("registered", registered(Some("Asha".into()))),
             ("nameless", registered(None)),
@@ -453,7 +452,6 @@ pub(super) fn account() -> [(&'static str, account::Event); 12] {
             ("rotated", Event::Rotated { family, counter: 1, at: AT }),
             ("reuse_detected", Event::ReuseDetected { family, counter: 0, at: AT }),
             ("session_ended", Event::SessionEnded { family }),
-            ("revoked_all", Event::RevokedAll { epoch: 1 }),
             ("password_changed", Event::PasswordChanged { password_hash: password_hash(), epoch: 1 }),
             ("role_granted_seller", Event::RoleGranted { role: Role::Seller, epoch: 1 }),
             ("role_granted_admin", Event::RoleGranted { role: Role::Admin, epoch: 2 }),

@@ -144,11 +144,6 @@ impl Holder {
         self.families.retain(|family| !ends(family));
     }
 
-    fn revoke(&mut self, epoch: u32) {
-        self.end_families(|_| true);
-        self.epoch = epoch;
-    }
-
     /// Makes room for one more session: ends those that have expired, and then the ones that were unused for longest.
     fn make_room(&mut self, at: Timestamp) {
         self.end_families(|family| family.expires_at <= at);
@@ -223,8 +218,6 @@ pub enum Command {
     Refresh { family: u128, counter: u64 },
     /// Log out one session.
     EndSession { family: u128 },
-    /// Log out everywhere. A repeat does so again, which costs at most another login.
-    RevokeAll,
     /// Set a new password and log out everywhere, so that whoever knew the old one is out. A repeat is recognised by
     /// its salted hash.
     ChangePassword {
@@ -256,8 +249,6 @@ pub enum Event {
     ReuseDetected { family: u128, counter: u64, at: Timestamp },
     /// A session was logged out.
     SessionEnded { family: u128 },
-    /// All sessions were logged out.
-    RevokedAll { epoch: u32 },
     /// The password changed and all sessions were logged out.
     PasswordChanged { password_hash: PasswordHash, epoch: u32 },
     /// The role changed.
@@ -368,7 +359,6 @@ impl Entity for Account {
             Command::EndSession { family } => {
                 Ok(registered()?.family(*family).map(|known| Event::SessionEnded { family: known.family }))
             }
-            Command::RevokeAll => Ok(Some(Event::RevokedAll { epoch: registered()?.epoch_next()? })),
             Command::ChangePassword { password_hash } => {
                 let holder = registered()?;
                 if *password_hash == holder.password_hash {
@@ -428,10 +418,10 @@ impl Entity for Account {
             Event::ReuseDetected { family, .. } | Event::SessionEnded { family } => {
                 self.registered_mut().end_families(|known| known.family == *family);
             }
-            Event::RevokedAll { epoch } => self.registered_mut().revoke(*epoch),
             Event::PasswordChanged { password_hash, epoch } => {
                 let holder = self.registered_mut();
-                holder.revoke(*epoch);
+                holder.end_families(|_| true);
+                holder.epoch = *epoch;
                 holder.password_hash = password_hash.clone();
             }
             Event::RoleGranted { role, epoch } => {

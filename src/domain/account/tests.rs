@@ -65,7 +65,6 @@ fn nothing_happens_to_an_address_nobody_claimed() {
         Command::StartSession { family: 1, expires_at: START.plus_ms(1) },
         Command::Refresh { family: 1, counter: 0 },
         Command::EndSession { family: 1 },
-        Command::RevokeAll,
         Command::ChangePassword { password_hash: hash("phc-2") },
         Command::GrantRole { role: Role::Admin },
     ] {
@@ -170,22 +169,15 @@ fn a_login_repeated_after_logout_revives_no_spent_token() {
 }
 
 #[test]
-fn revoking_ends_every_session_and_every_access_token() {
-    let cases = [
-        (Command::RevokeAll, Event::RevokedAll { epoch: 1 }),
-        (
-            Command::ChangePassword { password_hash: hash("phc-2") },
-            Event::PasswordChanged { password_hash: hash("phc-2"), epoch: 1 },
-        ),
-    ];
-    for (command, event) in cases {
-        let mut account = given(&[registered(), started(1, START), started(2, START)]);
-        assert_eq!(account.decide(&command, START), Ok(Some(event.clone())));
-        account.apply(&event);
-        let view = account.view().holder.unwrap();
-        assert_eq!((view.epoch, view.families.len()), (1, 0));
-        assert!(!view.honours(1, 0) && !view.honours(1, 1));
-    }
+fn a_new_password_ends_every_session_and_every_access_token() {
+    let mut account = given(&[registered(), started(1, START), started(2, START)]);
+    let changed = Event::PasswordChanged { password_hash: hash("phc-2"), epoch: 1 };
+    let change = Command::ChangePassword { password_hash: hash("phc-2") };
+    assert_eq!(account.decide(&change, START), Ok(Some(changed.clone())));
+    account.apply(&changed);
+    let view = account.view().holder.unwrap();
+    assert_eq!((view.epoch, view.families.len()), (1, 0));
+    assert!(!view.honours(1, 0) && !view.honours(1, 1));
     let account = given(&[registered()]);
     let same = Command::ChangePassword { password_hash: hash("phc-1") };
     assert_eq!(account.decide(&same, START), Ok(None), "a repeat");
@@ -212,7 +204,8 @@ fn who_is_erased_is_gone_at_once_and_the_address_is_free_when_all_is_done() {
     let seller = given(&[registered(), Event::RoleGranted { role: Role::Seller, epoch: 1 }]);
     assert_eq!(seller.decide(&begin, START), Err(Rejection::NotACustomer));
 
-    let mut account = given(&[registered(), started(1, START), Event::RevokedAll { epoch: 6 }, started(2, START)]);
+    let changed = Event::PasswordChanged { password_hash: hash("phc-2"), epoch: 6 };
+    let mut account = given(&[registered(), started(1, START), changed, started(2, START)]);
     assert_eq!(account.decide(&Command::FinishErasure, START), Ok(None));
     let begun = Event::ErasureBegun { user: USER, by, epoch: 7, at: START };
     assert_eq!(account.decide(&begin, START), Ok(Some(begun.clone())));
@@ -241,8 +234,9 @@ fn who_is_erased_is_gone_at_once_and_the_address_is_free_when_all_is_done() {
 
 #[test]
 fn epochs_never_wrap_round() {
-    let account = given(&[registered(), Event::RevokedAll { epoch: u32::MAX }]);
-    assert_eq!(account.decide(&Command::RevokeAll, START), Err(Rejection::EpochsExhausted));
+    let account = given(&[registered(), Event::RoleGranted { role: Role::Seller, epoch: u32::MAX }]);
+    let change = Command::ChangePassword { password_hash: hash("phc-2") };
+    assert_eq!(account.decide(&change, START), Err(Rejection::EpochsExhausted));
 }
 
 #[test]
@@ -274,7 +268,6 @@ fn step() -> impl Strategy<Value = (u64, Command)> {
         }),
         24 => (families.clone(), 0..5_u64).prop_map(|(family, counter)| Command::Refresh { family, counter }),
         2 => families.prop_map(|family| Command::EndSession { family }),
-        1 => Just(Command::RevokeAll),
         1 => any::<u8>().prop_map(|n| Command::ChangePassword { password_hash: hash(&n.to_string()) }),
         1 => prop_oneof![Just(Role::Customer), Just(Role::Seller)].prop_map(|role| Command::GrantRole { role }),
     ];

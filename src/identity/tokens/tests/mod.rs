@@ -138,7 +138,6 @@ fn a_token_does_not_outlive_its_session() {
 #[test]
 fn events_of_an_account_apply_at_once_also_to_cached_tokens() {
     let commands = [
-        Command::RevokeAll,
         Command::ChangePassword { password_hash: PasswordHash::new("new") },
         Command::GrantRole { role: Role::Admin },
         Command::EndSession { family: SESSION },
