@@ -123,13 +123,12 @@ impl Shop {
         Ok(())
     }
 
-    /// Starts a session of an authenticated account.
+    /// Starts a session of an authenticated account. If that ends another one, its access tokens end, too.
     async fn start_session(&self, account: AccountId) -> Result<Session, Error> {
         let (family, now) = (random_u128(), self.0.clock.now());
         let expires_at = self.0.identity.session_expires_at(now);
-        let started =
-            self.0.runtime.entities.accounts.ask(&account, Command::StartSession { family, expires_at }).await?;
-        let holder = started.view.holder.ok_or(Error::WrongCredentials)?;
+        let started = self.revoking(account, Command::StartSession { family, expires_at }).await?;
+        let holder = started.holder.ok_or(Error::WrongCredentials)?;
         let session = holder.family(family).ok_or(Error::Unknown)?;
         let tokens = self.0.identity.issue(account, &holder, session, now)?;
         Ok(Session { user: holder.user, role: holder.role, tokens })
@@ -205,27 +204,27 @@ impl Shop {
         })
     }
 
-    /// Executes a command that can end tokens, and ends the access tokens that are out. In a task: a caller that stops
-    /// waiting does not leave tokens valid.
+    /// Executes a command that can end sessions or raise the epoch, and revokes the access tokens that are not valid
+    /// any more. In a task: a caller that stops waiting does not leave tokens valid.
     pub(super) async fn revoking(&self, account: AccountId, command: Command) -> Result<View, Error> {
         let shop = self.clone();
         let executed = tokio::spawn(async move {
-            let session = match &command {
-                Command::EndSession { family } | Command::Refresh { family, .. } => Some(*family),
-                _ => None,
-            };
-            let view = shop.0.runtime.entities.accounts.ask(&account, command).await?.view;
-            let (identity, now) = (&shop.0.identity, shop.0.clock.now());
-            match session {
-                Some(family) => {
-                    // A refresh token that was used before has ended its session; one in order has not.
-                    if view.holder.as_ref().is_none_or(|holder| holder.family(family).is_none()) {
+            let view = shop.0.runtime.entities.accounts.ask(&account, command.clone()).await?.view;
+            let (identity, now, holder) = (&shop.0.identity, shop.0.clock.now(), view.holder.as_deref());
+            match command {
+                Command::StartSession { .. } => {
+                    let replaced = holder.into_iter().flat_map(|holder| &holder.replaced);
+                    replaced.for_each(|family| identity.revoke_session(*family, now));
+                }
+                // A refresh token that was used before has ended its session; a valid one has not.
+                Command::EndSession { family } | Command::Refresh { family, .. } => {
+                    if holder.is_none_or(|holder| holder.family(family).is_none()) {
                         identity.revoke_session(family, now);
                     }
                 }
-                None => {
+                _ => {
                     let former = view.former.as_ref().map(|former| former.epoch);
-                    let epoch = view.holder.as_ref().map(|holder| holder.epoch).or(former);
+                    let epoch = holder.map(|holder| holder.epoch).or(former);
                     identity.revoke_account(account, epoch.unwrap_or(0), now);
                 }
             }

@@ -1,7 +1,10 @@
 //! Accounts, tokens and sessions.
 
 use serde_json::{Value, json};
-use souk::{clock::Clock, domain::account::Role};
+use souk::{
+    clock::Clock,
+    domain::account::{FAMILIES_MAX, Role},
+};
 
 use crate::support::{Client, NOW, PASSWORD, TestApp};
 
@@ -35,6 +38,25 @@ async fn a_customer_registers_logs_in_and_out_for_good() {
     let app = app.restart().await;
     app.again(&client).get("/cart").await.problem(401, "unauthorized");
     app.again(&elsewhere).get("/cart").await.expect(200);
+}
+
+#[tokio::test]
+async fn one_session_too_many_logs_out_the_one_that_was_unused_for_longest() {
+    let app = TestApp::new().await;
+    let mut oldest = app.anonymous();
+    let register = json!({"email": "asha@example.com", "password": PASSWORD});
+    oldest.post("/auth/register", &register).await.expect(201);
+    let session = login(&oldest, "asha@example.com").await;
+    oldest.token = Some(session["access_token"].as_str().unwrap().to_owned());
+    for _ in 1..FAMILIES_MAX {
+        login(&app.anonymous(), "asha@example.com").await;
+    }
+    oldest.get("/cart").await.expect(200);
+    let mut newest = app.anonymous();
+    newest.token = Some(login(&newest, "asha@example.com").await["access_token"].as_str().unwrap().to_owned());
+    oldest.get("/cart").await.problem(401, "unauthorized");
+    refresh(&oldest, &session["refresh_token"]).await.problem(401, "unauthorized");
+    newest.get("/cart").await.expect(200);
 }
 
 #[tokio::test]

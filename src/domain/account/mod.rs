@@ -108,6 +108,9 @@ pub struct Holder {
     pub epoch: u32,
     /// The live sessions, at most [`FAMILIES_MAX`], in the order in which they started.
     pub families: Vec<Family>,
+    /// The sessions that the newest one has ended to make room for itself. Whoever started it revokes their access
+    /// tokens.
+    pub replaced: Vec<u128>,
     /// Higher than every counter of an ended family. New families start here, so that a late repeat of a login cannot
     /// make used tokens valid again.
     counter_floor: u64,
@@ -147,9 +150,13 @@ impl Holder {
     /// Makes room for one more session: ends those that have expired, and then the ones that were unused for longest.
     fn make_room(&mut self, at: Timestamp) {
         self.end_families(|family| family.expires_at <= at);
-        while self.families.len() >= FAMILIES_MAX {
-            let unused = self.families.iter().min_by_key(|family| family.last_used_at()).map(|family| family.family);
-            self.end_families(|family| Some(family.family) == unused);
+        self.replaced.clear();
+        while self.families.len() >= FAMILIES_MAX
+            && let Some(unused) = self.families.iter().min_by_key(|family| family.last_used_at())
+        {
+            let unused = unused.family;
+            self.end_families(|family| family.family == unused);
+            self.replaced.push(unused);
         }
     }
 }
@@ -397,6 +404,7 @@ impl Entity for Account {
                     created_at: *at,
                     epoch: self.former.as_ref().map_or(0, |former| former.epoch),
                     families: Vec::new(),
+                    replaced: Vec::new(),
                     counter_floor: 0,
                 }));
             }
@@ -454,6 +462,7 @@ impl Entity for Account {
                 + holder.password_hash.expose().len()
                 + holder.name.as_deref().map_or(0, str::len)
                 + holder.families.capacity() * size_of::<Family>()
+                + holder.replaced.capacity() * size_of::<u128>()
         };
         size_of::<View>() + view.holder.as_ref().map_or(0, of_holder)
     }

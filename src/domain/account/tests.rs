@@ -152,9 +152,12 @@ fn one_session_too_many_drops_the_one_unused_for_longest() {
     let view = account.view().holder.unwrap();
     assert_eq!(view.families.len(), FAMILIES_MAX);
     assert!(view.family(1).is_some() && view.family(2).is_none() && view.family(11).is_some());
+    assert_eq!(view.replaced, [2]);
 
     account.apply(&started(12, START.plus_ms(2 * DAY_MS)));
-    assert_eq!(account.view().holder.unwrap().families.len(), 1, "all others had expired");
+    let view = account.view().holder.unwrap();
+    assert_eq!(view.families.len(), 1, "all others had expired");
+    assert!(view.replaced.is_empty(), "and so have their access tokens");
 }
 
 #[test]
