@@ -5,12 +5,17 @@
 //!
 //! Depends on the rooms below.
 
+use std::sync::Arc;
+
 use super::{Allowed, Error, Missing, Principal};
-use crate::domain::{
-    account::Role,
-    ids::SellerId,
-    order::{Order, Placement},
-    product::Editor,
+use crate::{
+    domain::{
+        account::{Holder, Role},
+        ids::SellerId,
+        order::{Order, Placement},
+        product::Editor,
+    },
+    identity::TokenError,
 };
 
 /// Operators' work is for admins.
@@ -27,6 +32,16 @@ pub(super) fn register_as(role: Role) -> Result<(), Error> {
         Role::Customer | Role::Seller => Ok(()),
         Role::Admin => Err(Error::Forbidden(Allowed::Operator)),
     }
+}
+
+/// The caller still holds the account: it was not erased, nor registered again by somebody else.
+pub(super) fn hold_account(who: &Principal, holder: Option<Arc<Holder>>) -> Result<Arc<Holder>, Error> {
+    holder.filter(|holder| holder.user == who.user).ok_or(Error::Token(TokenError::Revoked))
+}
+
+/// A cart is for its owner.
+pub(super) fn use_cart(who: &Principal, owner: &str) -> Result<(), Error> {
+    if owner == who.user.to_string() { Ok(()) } else { Err(Error::Forbidden(Allowed::OwnerOfCart)) }
 }
 
 /// The seller for whom an account acts.

@@ -2,7 +2,7 @@
 //!
 //! Depends on the rooms below.
 
-use super::{Error, Missing, Shop};
+use super::{Error, Missing, Shop, access};
 use crate::{
     config::Config,
     domain::{
@@ -95,6 +95,14 @@ impl Shop {
     pub async fn cart(&self, who: &Principal) -> Result<CartPage, Error> {
         let view = self.0.runtime.entities.carts.read(&who.user).await?.view;
         self.cart_page(&view).await
+    }
+
+    /// Checks that a cart is the caller's, for a request that names the cart's owner.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`].
+    pub fn use_cart(&self, who: &Principal, owner: &str) -> Result<(), Error> {
+        access::use_cart(who, owner)
     }
 
     /// Adds lines, all or none. With a key, a repeat adds nothing.

@@ -13,7 +13,7 @@ use crate::{
         account::{Command, View},
         ids::{AccountId, OrderId, UserId},
     },
-    identity::{Principal, TokenError, passwords::Verdict},
+    identity::{Principal, passwords::Verdict},
 };
 
 /// How many unfinished orders an error lists.
@@ -27,17 +27,8 @@ impl Shop {
     /// # Errors
     /// [`Error::WrongCredentials`], [`Error::OrdersUnfinished`], the account's rejection for sellers and admins.
     pub async fn erase_account(&self, who: &Principal, password: SecretString) -> Result<Finished, Error> {
-        let holder = self
-            .0
-            .runtime
-            .entities
-            .accounts
-            .read(&who.account)
-            .await?
-            .view
-            .holder
-            .filter(|holder| holder.user == who.user);
-        let holder = holder.ok_or(Error::Token(TokenError::Revoked))?;
+        let holder = self.0.runtime.entities.accounts.read(&who.account).await?.view.holder;
+        let holder = access::hold_account(who, holder)?;
         if self.0.identity.passwords().verify(password, Some(&holder.password_hash)).await? == Verdict::Wrong {
             return Err(Error::WrongCredentials);
         }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::{Error, Shop};
+use super::{Error, Shop, access};
 use crate::{
     actors::{
         lists::Listed,
@@ -16,7 +16,7 @@ use crate::{
         review::{Command, Content, Purchase, ReviewId, Written},
         reviews,
     },
-    identity::{Principal, TokenError},
+    identity::Principal,
 };
 
 /// How many of a customer's latest orders are searched for a purchase. It bounds the work of one review.
@@ -57,9 +57,7 @@ impl Shop {
     ) -> Result<(Arc<Written>, Changed), Error> {
         let _under_way = self.0.runtime.erasure.review_under_way().await;
         let holder = self.0.runtime.entities.accounts.read(&who.account).await?.view.holder;
-        if holder.is_none_or(|holder| holder.user != who.user) {
-            return Err(Error::Token(TokenError::Revoked));
-        }
+        access::hold_account(who, holder)?;
         let accepted = self.0.runtime.entities.reviews.ask(id, Command::Write(content)).await?;
         let written = accepted.view.written.ok_or(Error::Unknown)?;
         let (rating, version) = (written.content.rating, accepted.view.version);
