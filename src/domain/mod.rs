@@ -14,6 +14,7 @@ pub mod idempotency;
 pub mod ids;
 pub mod inventory;
 pub mod money;
+pub mod name;
 pub mod order;
 pub mod order_number;
 pub mod product;

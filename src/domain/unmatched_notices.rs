@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     entity::{Entity, EntityId, Kind, Timestamp},
     ids::{OrderId, UserId},
-    order::{self, About, IssueKind},
+    order::{self, About, IssueKind, REASON_BYTES_MAX},
 };
 
 /// How many notices are kept per day. They are rare; beyond the limit a notice is refused, and the provider sends it
@@ -230,8 +230,8 @@ pub enum Rejection {
     /// There is no such notice.
     #[error("there is no such notice")]
     NotFound,
-    /// The note is empty or too long.
-    #[error("the note must be 1 to {max} bytes", max = crate::domain::order::REASON_BYTES_MAX)]
+    /// The note is blank, too long, or contains control characters.
+    #[error("the note must be 1 to {REASON_BYTES_MAX} bytes")]
     InvalidNote,
 }
 
@@ -249,12 +249,8 @@ impl Entity for UnmatchedNotices {
             Command::Keep { .. } if self.notices.len() >= NOTICES_MAX => Err(Rejection::Full),
             Command::Keep { id, notice } => Ok(Some(Event::Kept { id: *id, notice: notice.clone() })),
             Command::Dismiss { id, .. } if !self.notices.contains_key(id) => Err(Rejection::NotFound),
-            Command::Dismiss { note, .. }
-                if note.trim().is_empty() || note.len() > crate::domain::order::REASON_BYTES_MAX =>
-            {
-                Err(Rejection::InvalidNote)
-            }
             Command::Dismiss { id, by, note } => {
+                order::check_note(note).map_err(|_| Rejection::InvalidNote)?;
                 Ok(Some(Event::Dismissed { id: *id, by: *by, note: note.clone(), at: now }))
             }
             Command::LookedUp { id, order } => {
@@ -320,7 +316,9 @@ mod tests {
         unmatched_notices.apply(&kept);
         assert_eq!(unmatched_notices.decide(&keep(1), Timestamp(2)), Ok(None));
         let dismiss = |note: &str| Command::Dismiss { id: 1, by: UserId(9), note: note.into() };
-        assert_eq!(unmatched_notices.decide(&dismiss(" "), Timestamp(2)), Err(Rejection::InvalidNote));
+        for note in [" ", "a\0b", &"x".repeat(REASON_BYTES_MAX + 1)] {
+            assert_eq!(unmatched_notices.decide(&dismiss(note), Timestamp(2)), Err(Rejection::InvalidNote), "{note:?}");
+        }
         let dismissed = unmatched_notices.decide(&dismiss("asked them"), Timestamp(2)).unwrap().unwrap();
         unmatched_notices.apply(&dismissed);
         assert!(unmatched_notices.view().notices().is_empty());

@@ -241,7 +241,7 @@ impl From<Error> for Problem {
             Error::Inventory(rejection) => of_inventory(&rejection, detail),
             Error::Cart(rejection) => of_cart(&rejection, detail),
             Error::Order(rejection) => of_order(&rejection, detail),
-            Error::Seller(seller::Rejection::InvalidName) => Self::invalid("name", detail),
+            Error::Seller(seller::Rejection::InvalidName(_)) => Self::invalid("name", detail),
             Error::Seller(seller::Rejection::Erased) => Self::not_found("seller"),
             Error::UnmatchedNotices(rejection) => match rejection {
                 unmatched_notices::Rejection::Full => Problem::overloaded(),
@@ -422,7 +422,7 @@ fn of_order(rejection: &order::Rejection, detail: String) -> Problem {
 fn of_account(rejection: &account::Rejection, detail: String) -> Problem {
     match rejection {
         account::Rejection::AlreadyRegistered => conflict("already-registered", "The address is taken", detail),
-        account::Rejection::InvalidName { .. } => Problem::invalid("name", detail),
+        account::Rejection::InvalidName(_) => Problem::invalid("name", detail),
         account::Rejection::NotACustomer => Problem::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail),
         account::Rejection::NotRegistered
         | account::Rejection::UnknownFamily { .. }

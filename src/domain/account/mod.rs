@@ -4,8 +4,8 @@
 //! have it. A session is a *family* of refresh tokens: each use increments the family's counter, so a token that is
 //! used a second time shows that somebody has copied it. Failed logins are not recorded here: an attacker could then
 //! lock the owner out and grow the log; the HTTP layer slows attackers down instead. An erasure removes the holder from
-//! here at once; the account remembers that traces elsewhere have still to be erased. Depends on `std`, `serde` and
-//! `thiserror`.
+//! here at once; the account remembers that traces elsewhere have still to be erased. Depends on `std`, `serde`,
+//! `thiserror` and its neighbours.
 
 use std::{fmt, sync::Arc};
 
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{
     entity::{Entity, Kind, Timestamp},
     ids::{AccountId, UserId},
+    name::{InvalidName, check_name},
 };
 
 /// How many sessions an account has at once. One more ends the one that was unused for longest. The limit bounds the
@@ -23,9 +24,6 @@ pub const FAMILIES_MAX: usize = 10;
 /// How long the previous refresh token is still accepted, in milliseconds: a client whose answer was lost repeats its
 /// request within seconds. A longer time would only help a thief.
 pub const REFRESH_REPEAT_MS_MAX: u64 = 10_000;
-
-/// The longest display name, in characters: it fits on a line of an invoice.
-pub const NAME_CHARACTERS_MAX: usize = 100;
 
 /// The longest stored password hash, in bytes. An argon2id PHC string has 97.
 pub const PASSWORD_HASH_BYTES_MAX: usize = 256;
@@ -283,9 +281,8 @@ pub enum Rejection {
     /// The session has expired, or would expire before it starts.
     #[error("the session expired at {} ms", expired_at.0)]
     FamilyExpired { family: u128, expired_at: Timestamp },
-    /// The name is blank, too long or contains control characters.
-    #[error("a name has 1 to {characters_max} printable characters, not {characters}")]
-    InvalidName { characters: usize, characters_max: usize },
+    #[error(transparent)]
+    InvalidName(#[from] InvalidName),
     /// The password hash is longer than any that the shop makes.
     #[error("a password hash has at most {bytes_max} bytes, not {bytes}")]
     PasswordHashTooLong { bytes: usize, bytes_max: usize },
@@ -304,15 +301,6 @@ fn check_password_hash(hash: &PasswordHash) -> Result<(), Rejection> {
         }
         _ => Ok(()),
     }
-}
-
-fn check_name(name: Option<&str>) -> Result<(), Rejection> {
-    let Some(name) = name else { return Ok(()) };
-    let characters = name.chars().count();
-    if name.trim().is_empty() || characters > NAME_CHARACTERS_MAX || name.chars().any(char::is_control) {
-        return Err(Rejection::InvalidName { characters, characters_max: NAME_CHARACTERS_MAX });
-    }
-    Ok(())
 }
 
 fn refresh(holder: &Holder, family: u128, counter: u64, now: Timestamp) -> Result<Option<Event>, Rejection> {
@@ -350,7 +338,7 @@ impl Entity for Account {
                 None if self.is_being_erased() => Err(Rejection::AlreadyRegistered),
                 None => {
                     check_password_hash(password_hash)?;
-                    check_name(name.as_deref())?;
+                    name.as_deref().map_or(Ok(()), check_name)?;
                     let (password_hash, name) = (password_hash.clone(), name.clone());
                     Ok(Some(Event::Registered { user: *user, role: *role, password_hash, name, at: now }))
                 }

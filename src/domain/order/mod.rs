@@ -87,7 +87,7 @@ pub use self::{
     payment::{Attempt, CaptureMode, Intent, PaymentState},
     placement::{Address, AddressField, InvalidPlacement, Line, Placement},
     refund::{Refund, RefundCause, RefundRequest, RefundState, Restock, Shipping, Units},
-    rejection::Rejection,
+    rejection::{Rejection, check_note},
     resolution::{Resolution, Settled},
     returns::{Return, ReturnState},
     saga::{Effect, EffectResult, Retry},

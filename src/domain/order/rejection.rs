@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ATTEMPTS_MAX, REFUNDS_MAX, RETURNS_MAX, Status, Text};
+use super::{ATTEMPTS_MAX, REASON_BYTES_MAX, REFUNDS_MAX, RETURNS_MAX, Status, Text};
 use crate::domain::{idempotency::KeyReused, money::Money};
 
 /// Why a command to an order was rejected.
@@ -72,6 +72,14 @@ impl From<KeyReused> for Rejection {
     fn from(KeyReused: KeyReused) -> Self {
         Self::KeyReused
     }
+}
+
+/// Checks the note of an operator or a seller, about an order or about a notice of the provider.
+///
+/// # Errors
+/// [`Rejection::InvalidText`].
+pub fn check_note(note: &str) -> Result<(), Rejection> {
+    Text::Note.check(note, REASON_BYTES_MAX)
 }
 
 impl Text {

@@ -5,8 +5,8 @@
 //! its neighbours.
 
 use super::{
-    Attempt, Command, Issue, IssueKind, Order, PaymentState, REASON_BYTES_MAX, RefundRequest, RefundState, Rejection,
-    Shipping, Status, Text,
+    Attempt, Command, Issue, IssueKind, Order, PaymentState, RefundRequest, RefundState, Rejection, Shipping, Status,
+    check_note,
 };
 use crate::domain::{ids::UserId, money::Money};
 
@@ -70,7 +70,7 @@ impl Order {
         note: &str,
     ) -> Result<Vec<Command>, Rejection> {
         let (placement, status) = self.placed()?;
-        Text::Note.check(note, REASON_BYTES_MAX)?;
+        check_note(note)?;
         let recorded = format!("{}: {note}", resolution.as_str());
         let settle = |issues| Command::ResolveIssues { issues, by: Some(by), note: recorded.clone() };
         let (mut commands, mut with_everything) = (Vec::new(), Vec::new());

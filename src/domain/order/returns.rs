@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Order, REASON_BYTES_MAX, RETURNS_MAX, Refund, RefundCause, Rejection, Restock, Shipping, Status, Text, Units,
+    check_note,
 };
 use crate::domain::{
     entity::Timestamp,
@@ -124,7 +125,7 @@ impl Order {
     ) -> Result<Option<super::Event>, Rejection> {
         self.placed()?;
         self.open_return(number)?;
-        Text::Note.check(note, REASON_BYTES_MAX)?;
+        check_note(note)?;
         Ok(Some(Event::Rejected { number, note: note.to_owned(), at: now }.into()))
     }
 
