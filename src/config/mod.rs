@@ -1,7 +1,7 @@
-//! All that can be configured of a shop, with its defaults and bounds. The program has a few settings more, and reads
-//! all of them from a file and the environment.
+//! The configuration of a shop: settings, their defaults and their bounds.
 //!
-//! Depends on nothing of the crate.
+//! The program adds a few settings of its own (`app/settings`), and reads all of them from flags, the environment and a
+//! file. Depends on nothing of the crate.
 
 use std::path::PathBuf;
 
@@ -11,29 +11,29 @@ use serde::{
     de::{DeserializeOwned, Error as _, IntoDeserializer, value},
 };
 
-/// All that can be configured of a shop.
+/// The settings of a shop.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Where everything is kept.
+    /// The directory with all data of the shop.
     pub data_dir: PathBuf,
-    /// Who issues tokens (`iss`), and whom they are for (`aud`).
+    /// The issuer (`iss`) and the audience (`aud`) of access tokens.
     pub token_issuer: String,
-    /// How long an access token lives, in seconds.
+    /// The lifetime of an access token, in seconds.
     pub access_token_seconds: u64,
-    /// How long a session lives without a login, in days.
+    /// The lifetime of a session without another login, in days.
     pub session_days: u64,
     /// How long a placed order may wait for its payment, in milliseconds; its stock is reserved meanwhile.
     pub payment_deadline_ms: u64,
-    /// What shipping costs, in minor units of the order's currency, for every order.
+    /// The shipping charge of every order, in minor units of the order's currency.
     pub shipping_flat_minor: u64,
-    /// Tax on top of the prices, in hundredths of a percent (1800 is 18 %), rounded half up.
+    /// The tax that is added to the prices, in hundredths of a percent (1800 is 18 %), rounded half up.
     pub tax_basis_points: u64,
-    /// Who takes the money, and how.
+    /// The payment provider.
     pub payments: Payments,
-    /// How much of the past is kept on the disk.
+    /// How much of the log is kept.
     pub retention: Retention,
-    /// Every limit.
+    /// The limits of the running shop.
     pub limits: Limits,
 }
 
@@ -42,41 +42,43 @@ pub struct Config {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Provider {
-    /// The built-in simulated one, for demos: no money moves.
+    /// The built-in fake provider, for demos: no money moves.
     Simulated,
-    /// `souk gateway-sim`, at `url`.
+    /// `souk gateway-sim` at `url`.
     Simulator,
     /// Stripe.
     Stripe,
 }
 
-/// Who takes the money, and how.
+/// The payment provider, and how it is used.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Payments {
-    /// The provider.
+    /// Which provider.
     #[serde(deserialize_with = "one_of")]
     pub provider: Provider,
-    /// Where it is: of the simulator such as `http://127.0.0.1:8081`; of Stripe its own address unless given.
+    /// The base URL of the provider's API: required for the simulator, such as `http://127.0.0.1:8081`; by default
+    /// Stripe's own for Stripe.
     pub url: Option<String>,
-    /// The secret key for the provider; shown nowhere.
+    /// The secret key of the account at the provider. It is never printed.
     #[serde(skip_serializing)]
     pub key: Option<Secret>,
     /// A file with that key.
     pub key_file: Option<PathBuf>,
-    /// What the provider signs its notices with, one secret or, while it is replaced, two, with a comma between; shown
-    /// nowhere.
+    /// The secrets with which the provider signs its notices, separated by a comma: one, or two while the old one is
+    /// being replaced. They are never printed.
     #[serde(skip_serializing)]
     pub webhook_secrets: Option<Secret>,
-    /// A file with those secrets, one a line.
+    /// A file with those secrets, one on each line.
     pub webhook_secrets_file: Option<PathBuf>,
-    /// Where customers come back to from their bank, such as the shop's page of the order.
+    /// The page to which customers return from their bank, such as the order's page in the web shop.
     pub return_url: Option<String>,
-    /// Whether payments are only held at first, and captured when the seller asks for it.
+    /// Whether payments are only held at first, and captured when the seller sends a capture.
     pub capture_later: bool,
-    /// Where the built-in simulated provider keeps its ledger; by default in the data directory.
+    /// The file with the ledger of the built-in fake provider; by default one in the data directory.
     pub simulated_ledger: Option<PathBuf>,
-    /// How often the provider's books are held against the orders, in seconds; all of the last month once a day.
+    /// The time between two comparisons of recent orders with the provider's payments, in seconds. The orders of the
+    /// last month are compared once a day.
     pub reconcile_seconds: u64,
 }
 
@@ -97,19 +99,19 @@ impl Default for Payments {
     }
 }
 
-/// A secret: neither printed nor written out.
+/// A secret, which is neither logged nor serialised.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(SecretString);
 
 impl Secret {
-    /// A secret of this text.
+    /// Wraps the text of a secret.
     #[must_use]
     pub fn new(text: String) -> Self {
         Self(text.into())
     }
 
-    /// The secret, for whoever uses it.
+    /// The secret, for a caller that needs its text.
     #[must_use]
     pub fn get(&self) -> &SecretString {
         &self.0
@@ -122,56 +124,59 @@ impl PartialEq for Secret {
     }
 }
 
-/// How much of the past is kept on the disk: the log from before the newest base goes when it is beyond either of the
-/// first two, or when the disk is short. What was erased is gone `log_days + base_days` later at the latest.
+/// How much of the log is kept on the disk. The log before the newest base is removed when it exceeds `log_bytes` or
+/// `log_days`, or when the disk is nearly full. Erased data is gone from the disk after `log_days + base_days` at the
+/// latest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Retention {
-    /// Bytes of the log.
+    /// How many bytes of the log are kept.
     pub log_bytes: u64,
-    /// Days.
+    /// For how many days the log is kept.
     pub log_days: u64,
-    /// After how many bytes of the log the next base is due; at least as many as the last base has.
+    /// How many bytes the log grows before the next base is written; at least as many as the last base has.
     pub base_log_bytes: u64,
-    /// After how many days it is due, if anything was written since.
+    /// How many days pass before the next base is written, if anything was written since the last one.
     pub base_days: u64,
-    /// How much of the time a base or a backup may work, in percent; the rest is for the shop.
+    /// The share of the time in which a base or a backup may be written, in percent. The rest is left to the shop.
     pub work_percent: u32,
 }
 
-/// Every limit of the running shop that an operator may want to move. Limits that are part of the rules stand beside
-/// them.
+/// The limits of the running shop that an operator may want to change. Limits that are part of a rule are constants
+/// beside the rule.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Requests at work at once: half of them reads, a quarter that begin something, a quarter that go on with it. Past
-    /// it the answer is 503 at once: a queue would only make everybody wait.
+    /// How many requests may be in flight: half of them reads, a quarter writes that start a purchase, and a quarter
+    /// writes that continue one. One more is answered with 503 at once, because a queue would delay all of them.
     pub in_flight_max: usize,
-    /// Open connections. A connection costs about 30 KB.
+    /// How many connections may be open. A connection takes about 30 KB.
     pub connections_max: usize,
-    /// Open event streams; they hold no request permit.
+    /// How many event streams may be open. They do not count as requests in flight.
     pub event_streams_max: usize,
     /// The longest request body, in bytes.
     pub body_bytes_max: usize,
-    /// How long a client may take to send its request's head, in milliseconds.
+    /// How long a client may take to send the head of a request, in milliseconds.
     pub header_ms_max: u64,
-    /// How long a request may take in all, in milliseconds.
+    /// How long a request may take as a whole, in milliseconds.
     pub request_ms_max: u64,
-    /// How long a payment is waited for before the answer is "pending", in milliseconds. Below `request_ms_max`.
+    /// How long a request waits for the outcome of a payment before the answer is "pending", in milliseconds. It is
+    /// below `request_ms_max`.
     pub payment_wait_ms_max: u64,
-    /// How long requests may take to finish when the shop closes, in milliseconds.
+    /// How long the requests in flight may take to finish when the shop closes, in milliseconds.
     pub drain_ms_max: u64,
-    /// How many entities of a kind may be alive; one costs about 11 KB.
+    /// How many actors of each kind of entity may be alive. One takes about 11 KB.
     pub live_entities_max: usize,
-    /// After how long an idle entity is passivated, in milliseconds.
+    /// How long an entity may be idle before it is passivated, in milliseconds.
     pub idle_ms_max: u64,
-    /// How many messages may wait for one entity.
+    /// How many messages may wait in the mailbox of one entity.
     pub mailbox_max: u32,
-    /// How many bytes of views are cached for each kind of entity; a quarter as many for product pages.
+    /// The size of the cache of views of each kind of entity, in bytes. The cache of product pages has a quarter of it.
     pub views_bytes_max: usize,
-    /// How long a customer's list of orders waits to include their newest one, in milliseconds.
+    /// How long a customer's list of orders waits until it includes the newest order, in milliseconds.
     pub list_wait_ms_max: u64,
-    /// The least time between two commits of the search index, in milliseconds: a change is found at most this late.
+    /// The least time between two commits of the search index, in milliseconds: searches find a change so much later at
+    /// most.
     pub search_commit_ms_min: u64,
 }
 
@@ -219,17 +224,17 @@ impl Default for Limits {
     }
 }
 
-/// The most event streams that may be configured: a semaphore has an end.
+/// The greatest number of event streams that may be configured: a semaphore has a limit of its own.
 const EVENT_STREAMS_MAX: usize = 1_000_000;
 
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// A value that must be the address of a web server and is not.
+    /// A value is not the address of a web server.
     #[error("{setting}: {url:?} is no address of a web server: {remedy}")]
     Url {
-        /// The setting.
+        /// The name of the setting.
         setting: &'static str,
         /// Its value.
         url: String,
@@ -239,24 +244,24 @@ pub enum ConfigError {
     /// The adapter for the payment provider is not in this program.
     #[error("payments.provider: {provider:?} needs the feature `stripe` of souk, which this program is built without")]
     NoAdapter {
-        /// The provider.
+        /// The configured provider.
         provider: Provider,
     },
     /// A value is out of bounds.
     #[error("{setting} must be {rule}")]
     Bounds {
-        /// Which.
+        /// The name of the setting.
         setting: &'static str,
-        /// Its rule.
+        /// What its value must be, such as `at least 1`.
         rule: &'static str,
     },
 }
 
 impl Config {
-    /// Holds the values against their bounds.
+    /// Checks every value against its bounds.
     ///
     /// # Errors
-    /// The first one out of bounds.
+    /// [`ConfigError`] of the first value that is out of bounds.
     pub fn check(&self) -> Result<(), ConfigError> {
         let limits = &self.limits;
         let rules = [
@@ -289,7 +294,7 @@ impl Config {
 }
 
 impl Payments {
-    /// A setting that the provider needs is given, and none that it would ignore.
+    /// Checks that all settings are given that the provider needs, and none that it would ignore.
     fn check(&self) -> Result<(), ConfigError> {
         if cfg!(not(feature = "stripe")) && self.provider != Provider::Simulated {
             return Err(ConfigError::NoAdapter { provider: self.provider });
@@ -325,7 +330,7 @@ impl Payments {
     }
 }
 
-/// The address of a web server begins with its scheme. A host and port alone is the usual mistake.
+/// Checks that a URL begins with the scheme of a web server. The usual mistake is to give only a host and a port.
 fn check_url(setting: &'static str, url: Option<&str>) -> Result<(), ConfigError> {
     let Some(url) = url else { return Ok(()) };
     let is_web = |scheme: &str| url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
@@ -336,7 +341,7 @@ fn check_url(setting: &'static str, url: Option<&str>) -> Result<(), ConfigError
     Err(ConfigError::Url { setting, url: url.to_owned(), remedy })
 }
 
-/// Reads an enum from its name. The error then lists the names, which that of the `config` crate does not.
+/// Deserialises an enum from its name. Unlike that of the `config` crate, the error lists all names.
 pub(crate) fn one_of<'de, T: DeserializeOwned, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
     let name = String::deserialize(deserializer)?;
     let name: value::StringDeserializer<value::Error> = name.into_deserializer();
