@@ -94,32 +94,32 @@ impl Places {
         self.directory.path().join(name)
     }
 
-    fn said(&self) -> String {
-        fs::read_to_string(self.at("said")).unwrap_or_default()
+    fn stderr(&self) -> String {
+        fs::read_to_string(self.at("stderr")).unwrap_or_default()
     }
 
     fn command(&self, data: &Path) -> Command {
         let mut command = Process::command(data, &VARIABLES);
-        command.stderr(fs::File::create(self.at("said")).unwrap());
+        command.stderr(fs::File::create(self.at("stderr")).unwrap());
         command
     }
 
     /// How the shop ended. It must be with an error message, unless the test asked it to stop.
     fn judge(&self, ended: Option<ExitStatus>, asked: bool) -> Result<&'static str, String> {
-        let said = self.said();
-        if let Some(panic) = said.lines().find(|line| line.contains("panicked at src/")) {
+        let stderr = self.stderr();
+        if let Some(panic) = stderr.lines().find(|line| line.contains("panicked at src/")) {
             return Err(format!("it panicked: {panic}"));
         }
         match ended {
-            None => Err(format!("it neither works nor ends; its log: {said:?}")),
+            None => Err(format!("it neither works nor ends; its log: {stderr:?}")),
             Some(status) if status.success() && asked => Ok("closed"),
             Some(status)
                 if matches!(status.code(), Some(1 | 65 | 75))
-                    && said.lines().any(|line| line.starts_with("souk: ")) =>
+                    && stderr.lines().any(|line| line.starts_with("souk: ")) =>
             {
                 Ok(if asked { "closed with an error" } else { "ended with an error" })
             }
-            Some(status) => Err(format!("it ended with {status}; its log: {said:?}")),
+            Some(status) => Err(format!("it ended with {status}; its log: {stderr:?}")),
         }
     }
 }
@@ -142,7 +142,7 @@ impl Trial<'_> {
             Process::begin(self.places.command(&self.data), PATIENCE)
         } else {
             let mut command = strace::around(&self.places.command(&self.data), options);
-            command.stderr(fs::OpenOptions::new().append(true).open(self.places.at("said")).unwrap());
+            command.stderr(fs::OpenOptions::new().append(true).open(self.places.at("stderr")).unwrap());
             Process::begin(command, PATIENCE)
         };
         let mut shop = match started {
@@ -182,8 +182,8 @@ impl Trial<'_> {
         let mut shop = match Process::begin(self.places.command(&self.data), PATIENCE) {
             Ok(shop) => shop,
             Err(NotStarted(ended)) => {
-                let said = self.places.said();
-                return self.violations.push(format!("it does not start again: {ended:?}; its log: {said:?}"));
+                let stderr = self.places.stderr();
+                return self.violations.push(format!("it does not start again: {ended:?}; its log: {stderr:?}"));
             }
         };
         self.world.url.lock().clone_from(&shop.url);

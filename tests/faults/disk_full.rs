@@ -74,8 +74,8 @@ struct Scene {
 }
 
 impl Scene {
-    fn said(&self) -> PathBuf {
-        self.disk.dir.path().join("said")
+    fn stderr(&self) -> PathBuf {
+        self.disk.dir.path().join("stderr")
     }
 
     /// Starts the shop, or returns its error.
@@ -88,7 +88,7 @@ impl Scene {
             ("SOUK_LOG", "warn"),
         ];
         let mut command = Process::command(&self.disk.data(), &variables);
-        command.stderr(fs::File::create(self.said()).unwrap());
+        command.stderr(fs::File::create(self.stderr()).unwrap());
         match Process::begin(command, PATIENCE) {
             Ok(shop) => {
                 self.world.url.lock().clone_from(&shop.url);
@@ -212,7 +212,7 @@ impl Scene {
     }
 
     fn said_why(&self) -> bool {
-        fs::read_to_string(self.said()).unwrap().lines().any(|line| line.starts_with("souk: "))
+        fs::read_to_string(self.stderr()).unwrap().lines().any(|line| line.starts_with("souk: "))
     }
 }
 

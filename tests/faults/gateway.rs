@@ -34,8 +34,8 @@ pub(crate) struct Kills {
     pub(crate) provider: u64,
 }
 
-/// The shop and its provider, with all their files.
-pub(crate) struct Stand {
+/// A running shop and its provider, with all their files.
+pub(crate) struct Deployment {
     directory: TempDir,
     variables: Vec<(&'static str, String)>,
     shop: Process,
@@ -57,7 +57,7 @@ fn begin(command: Command) -> Process {
     tokio::task::block_in_place(|| Process::begin(command, START_MAX)).expect("it prints its URL")
 }
 
-impl Stand {
+impl Deployment {
     /// Starts both; these variables replace the shop's defaults.
     pub(crate) async fn start(more: &[(&'static str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
@@ -140,7 +140,7 @@ impl Stand {
 
     /// Sets the script of the provider.
     pub(crate) async fn plan(&self, rules: &[Rule]) {
-        // For its next start, too.
+        // The file is for the provider's next start.
         fs::write(self.at("script.json"), serde_json::to_vec(rules).unwrap()).unwrap();
         let planned = self.http.put(self.at_provider("/script")).json(rules).send().await.unwrap();
         assert_eq!(planned.status(), 204, "the provider does not accept the script");
@@ -155,11 +155,11 @@ impl Stand {
     pub(crate) async fn approve(&self, order: &str, attempt: u32) {
         let (url, began) = (self.at_provider(&format!("/authenticate/{order}/{attempt}")), Instant::now());
         loop {
-            let said = self.http.post(&url).form(&[("decision", "approve")]).send().await.unwrap();
-            if said.status().is_success() {
+            let response = self.http.post(&url).form(&[("decision", "approve")]).send().await.unwrap();
+            if response.status().is_success() {
                 return;
             }
-            assert!(began.elapsed() < ANSWER_MAX, "nothing can be approved: {}", said.status());
+            assert!(began.elapsed() < ANSWER_MAX, "nothing can be approved: {}", response.status());
             tokio::time::sleep(PAUSE).await;
         }
     }

@@ -1,51 +1,57 @@
-//! Money that is only held, and refunds that come back: their notices come often and late, each with one effect.
+//! Payments that are captured later, and refunds that fail after they succeeded. The provider sends each notice twenty
+//! times, and late; each must count once.
 
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use souk_gateway_sim::{Mischief, Rule};
+use souk_gateway_sim::{Rule, WebhookDelivery};
 
 use crate::{
-    gateway::{Stand, answer, read},
+    gateway::{Deployment, answer, read},
     ledger::{self, Orders},
     orders::Shopper,
 };
 
-/// How long an order may take to come to where it is to stand.
+/// How long an order may take to reach the expected status.
 const REACHED_MAX: Duration = Duration::from_secs(40);
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How an order that was held goes on.
+/// What happens to a payment that is held.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Story {
+enum Scenario {
     Captured,
-    /// The hold ends at the provider.
-    Ends,
-    /// It is captured and given back, and the refund fails after it has succeeded.
-    ComesBack,
+    /// The provider releases the hold.
+    Released,
+    /// It is captured and refunded, and the refund fails after it has succeeded.
+    RefundFailsLate,
 }
 
-/// Plays the stories with a shop that captures later; what is wrong.
-pub(crate) async fn play(stand: &mut Stand, shopper: &mut Shopper, orders: &mut Orders) -> Vec<String> {
-    stand.set("SOUK_PAYMENTS__CAPTURE_LATER", "true");
-    stand.kill_shop(Duration::ZERO).await;
-    let often = Mischief { times: 20, delay_ms: 200, ..Mischief::default() };
-    stand.plan(&[Rule { webhook: Some(often), ..Rule::default() }]).await;
+/// Runs the scenarios with a shop that captures later, and returns the violations.
+pub(crate) async fn run(deployment: &mut Deployment, shopper: &mut Shopper, orders: &mut Orders) -> Vec<String> {
+    deployment.set("SOUK_PAYMENTS__CAPTURE_LATER", "true");
+    deployment.kill_shop(Duration::ZERO).await;
+    let often = WebhookDelivery { times: 20, delay_ms: 200, ..WebhookDelivery::default() };
+    deployment.plan(&[Rule { webhook: Some(often), ..Rule::default() }]).await;
     let mut wrong = Vec::new();
-    for story in [Story::Captured, Story::Ends, Story::ComesBack] {
+    for scenario in [Scenario::Captured, Scenario::Released, Scenario::RefundFailsLate] {
         let id = shopper.order().await;
-        match tell(story, stand, shopper, &id).await {
+        match run_scenario(scenario, deployment, shopper, &id).await {
             Ok(order) => drop(orders.insert(id, order)),
             Err(what) => wrong.push(what),
         }
     }
-    stand.set("SOUK_PAYMENTS__CAPTURE_LATER", "false");
-    stand.plan(&[]).await;
+    deployment.set("SOUK_PAYMENTS__CAPTURE_LATER", "false");
+    deployment.plan(&[]).await;
     wrong
 }
 
-async fn tell(story: Story, stand: &Stand, shopper: &Shopper, id: &str) -> Result<Value, String> {
+async fn run_scenario(
+    scenario: Scenario,
+    deployment: &Deployment,
+    shopper: &Shopper,
+    id: &str,
+) -> Result<Value, String> {
     let act = async |what: &str, body: Value| {
         let (path, key) = (format!("/orders/{id}/{what}"), format!("{what}-{id}"));
         let (status, body) = answer(&shopper.seller, Method::POST, &path, body, Some(&key)).await;
@@ -64,11 +70,11 @@ async fn tell(story: Story, stand: &Stand, shopper: &Shopper, id: &str) -> Resul
             tokio::time::sleep(PAUSE).await;
         }
     };
-    let method = if story == Story::ComesBack { "pm_card_refundFail" } else { "tok_success" };
+    let method = if scenario == Scenario::RefundFailsLate { "pm_card_refundFail" } else { "tok_success" };
     shopper.person.pay(id, method, &format!("pay-{id}")).await;
     until("authorised", |order| ledger::status(order) == "authorised").await?;
-    if story == Story::Ends {
-        stand.release(id).await;
+    if scenario == Scenario::Released {
+        deployment.release(id).await;
         let order = until("payable again", |order| ledger::status(order) == "awaiting_payment").await?;
         return if ledger::has_refunds(&order) {
             Err(format!("the end of a hold is a refund: {order}"))
@@ -78,7 +84,7 @@ async fn tell(story: Story, stand: &Stand, shopper: &Shopper, id: &str) -> Resul
     }
     act("capture", Value::Null).await?;
     let order = until("confirmed", |order| ledger::status(order) == "confirmed").await?;
-    if story == Story::Captured {
+    if scenario == Scenario::Captured {
         return Ok(order);
     }
     act("refunds", json!({ "items": [{ "product_id": "pen", "quantity": 1 }], "reason": "one too many" })).await?;

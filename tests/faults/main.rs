@@ -1,20 +1,20 @@
-//! The faults that the shop is put through, each a command with a length.
+//! Fault injection: each fault is a command with a length.
 //!
 //! ```text
 //! cargo test --test faults                                        every fault, short
 //! cargo test --test faults -- --at-once 3                         three at a time
-//! cargo test --test faults -- --list                              what there is
+//! cargo test --test faults -- --list                              the names of all faults
 //! cargo test --release --test faults -- kill --cycles 1000        one fault, long
 //! cargo test --release --test faults -- overload --minutes 5 --seed 7
 //! ```
 //!
-//! A fault that cannot be had here (no root, no tool) is skipped loudly and counted. Each run prints its seed, which
-//! repeats its choices (not the moments at which threads meet), and one line with its figure. The exit code is not zero
-//! when anything was violated, and when a name fits no fault.
+//! A fault that cannot be injected on this machine (no root, no tool) is reported and counted as skipped. Each run
+//! prints its seed, which repeats its choices (not the scheduling of threads), and one line with its figure. The exit
+//! code is not zero if there were violations, or if a name matches no fault.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "a test says what it does and fails where it cannot go on"
+    reason = "a test prints its progress, and panics if it cannot continue"
 )]
 
 mod attempt;
@@ -54,13 +54,13 @@ use std::{
 use clap::Parser;
 use futures::{StreamExt, stream};
 
-/// How long a run is, and what its choices are made of.
+/// The length of a run, and the seed of its choices.
 #[derive(Clone, Copy, Debug, Parser)]
 pub(crate) struct Length {
-    /// How many times the fault happens; each fault has its own short default.
+    /// How many times the fault is injected; each fault has a short default.
     #[arg(long)]
     cycles: Option<u64>,
-    /// Ends after so many minutes, whatever `--cycles` says.
+    /// Ends the run after so many minutes, even if fewer cycles were run than `--cycles` says.
     #[arg(long)]
     minutes: Option<u64>,
     /// Repeats the choices of a run.
@@ -71,39 +71,38 @@ pub(crate) struct Length {
 }
 
 impl Length {
-    /// How many minutes were asked for.
+    /// The value of `--minutes`.
     pub(crate) fn minutes(&self) -> Option<u64> {
         self.minutes
     }
 
-    /// Whether somebody has asked for more than the short run.
+    /// Whether this is not the short run.
     pub(crate) fn is_long(&self) -> bool {
         self.cycles.is_some() || self.minutes.is_some()
     }
 
-    /// How many of the cycles that were asked for are left after `done` of them, where they were.
+    /// How many cycles are left after `done` of them; `None` without `--cycles`.
     pub(crate) fn left(&self, done: u64) -> Option<u64> {
         self.cycles.map(|cycles| cycles.saturating_sub(done))
     }
 
-    /// Whether there is another cycle after `done` of them, where a short run has `short`.
+    /// Whether there is another cycle after `done` of them. A short run has `short` cycles.
     pub(crate) fn goes_on(&self, done: u64, short: u64) -> bool {
         let in_time = self.minutes.is_none_or(|minutes| self.began.elapsed() < Duration::from_secs(60 * minutes));
-        // Minutes alone: as many cycles as they have room for.
+        // With minutes alone, the number of cycles is not limited.
         let cycles = self.cycles.unwrap_or(if self.minutes.is_some() { u64::MAX } else { short });
         done < cycles && in_time
     }
 }
 
-/// What a run came to.
+/// The result of a run.
 pub(crate) struct Figure {
-    /// One line: how much was tried and what it showed, violations left out.
+    /// One line about what was tried and measured, without the violations.
     pub(crate) figure: String,
-    /// What was found wrong.
     pub(crate) violations: Vec<String>,
 }
 
-/// Why a fault cannot be had here.
+/// The reason why a fault cannot be injected on this machine.
 pub(crate) struct Skipped(pub(crate) String);
 
 pub(crate) type Outcome = Result<Figure, Skipped>;
@@ -111,12 +110,13 @@ type Running = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 struct Fault {
     name: &'static str,
+    /// A description for `--list`.
     what: &'static str,
     run: fn(Length) -> Running,
 }
 
 impl Fault {
-    /// Whether a name on the command line picks it.
+    /// Whether a name on the command line selects this fault.
     fn is_named(&self, name: &str) -> bool {
         self.name.contains(name)
     }
@@ -125,7 +125,7 @@ impl Fault {
 const FAULTS: [Fault; 16] = [
     Fault {
         name: "backup",
-        what: "a shop at work is backed up and restored, also one that an older release has written",
+        what: "a shop under load is backed up and restored, also one that an older release has written",
         run: |length| Box::pin(backup::run(length)),
     },
     Fault {
@@ -140,12 +140,12 @@ const FAULTS: [Fault; 16] = [
     },
     Fault {
         name: "disk-full",
-        what: "something else fills the disk while customers shop, and before a start",
+        what: "another program fills the disk while customers shop, and before a start",
         run: |length| Box::pin(disk_full::run(length)),
     },
     Fault {
         name: "flips",
-        what: "a bit flips, a file is cut short or gone, in every kind of file",
+        what: "a bit is flipped in every kind of file, or a file is cut short or removed",
         run: |length| Box::pin(flips::run(length)),
     },
     Fault {
@@ -155,12 +155,12 @@ const FAULTS: [Fault; 16] = [
     },
     Fault {
         name: "mounts",
-        what: "the disk of a start is full, read-only or another user's, or full while the index is made anew",
+        what: "a start on a full or read-only disk, or as another user; a full disk while the index is rebuilt",
         run: |length| Box::pin(mounts::run(length)),
     },
     Fault {
         name: "notices",
-        what: "the provider's notices come too often, late, out of order, forged, or about nobody's orders",
+        what: "the provider's notices are repeated, late, out of order, forged, or about unknown orders",
         run: |length| Box::pin(notices::run(length)),
     },
     Fault {
@@ -170,7 +170,7 @@ const FAULTS: [Fault; 16] = [
     },
     Fault {
         name: "panics",
-        what: "actors panic by the hundred whenever they come alive",
+        what: "actors panic by the hundred whenever they are activated",
         run: |length| Box::pin(panics::run(length)),
     },
     Fault {
@@ -180,17 +180,17 @@ const FAULTS: [Fault; 16] = [
     },
     Fault {
         name: "power-journal",
-        what: "the power goes while the journal is written",
+        what: "the power is cut while the journal is written",
         run: |length| Box::pin(power::journal(length)),
     },
     Fault {
         name: "power-control",
-        what: "the same with the syncs taken out, which must lose something",
+        what: "the same without syncs: records must be lost, or the test proves nothing",
         run: |length| Box::pin(power::control(length)),
     },
     Fault {
         name: "power-shop",
-        what: "the power goes while customers shop",
+        what: "the power is cut while customers shop",
         run: |length| Box::pin(power::shop(length)),
     },
     Fault {
@@ -200,24 +200,24 @@ const FAULTS: [Fault; 16] = [
     },
     Fault {
         name: "slow-disk",
-        what: "every sync takes 200 ms longer, and more is asked than can be done",
+        what: "every sync takes 200 ms longer, and there are more requests than the shop can serve",
         run: |length| Box::pin(slow_disk::run(length)),
     },
 ];
 
 #[derive(Parser)]
 struct Arguments {
-    /// Only faults with one of these in their names.
+    /// Runs only faults whose names contain one of these.
     names: Vec<String>,
     #[command(flatten)]
     length: Length,
-    /// Names the faults.
+    /// Lists the faults.
     #[arg(long)]
     list: bool,
-    /// How many faults are under way at the same time.
+    /// How many faults run at the same time.
     #[arg(long, default_value_t = 1)]
     at_once: usize,
-    /// Taken for the sake of `cargo test -- --nocapture`: nothing is captured.
+    /// Accepted for `cargo test -- --nocapture`; nothing is captured anyway.
     #[arg(long, hide = true)]
     nocapture: bool,
 }
@@ -229,10 +229,10 @@ enum End {
     Skipped,
 }
 
-/// Runs one fault, and prints what it was and what it came to.
+/// Runs one fault, and prints its description and its result.
 async fn run(Fault { name, what, run }: &Fault, length: Length) -> End {
     println!("{name}: {what} (seed {})", length.seed);
-    // A task of its own: a panic in it fails this fault only, with whatever it started taken down on the way.
+    // In a task of its own, a panic fails only this fault, and drops the processes that it has started.
     match tokio::spawn(run(length)).await {
         Ok(Ok(Figure { figure, violations })) => {
             violations.iter().take(20).for_each(|violation| println!("  VIOLATION of {name}: {violation}"));
@@ -250,7 +250,7 @@ async fn run(Fault { name, what, run }: &Fault, length: Length) -> End {
     }
 }
 
-// Faults wait for processes and files where they are; each may take a thread.
+// Faults wait for processes and files without yielding, so each may block a thread.
 #[tokio::main(worker_threads = 8)]
 async fn main() -> ExitCode {
     if power::writes_here().await {

@@ -112,7 +112,7 @@ impl Shop {
         self.child.wait().unwrap();
     }
 
-    fn said(&self) -> String {
+    fn stderr(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 }
@@ -167,8 +167,8 @@ impl Scene {
                 shop.url = line.rsplit(' ').next().unwrap_or_default().to_owned();
                 Ok(shop)
             }
-            Ok(None) => Err((shop.said(), shop.child.wait().unwrap().code())),
-            Err(_) => Err((format!("it neither starts nor ends\n{}", shop.said()), None)),
+            Ok(None) => Err((shop.stderr(), shop.child.wait().unwrap().code())),
+            Err(_) => Err((format!("it neither starts nor ends\n{}", shop.stderr()), None)),
         }
     }
 
@@ -176,13 +176,13 @@ impl Scene {
     fn refused(&mut self, user: Option<u32>, code: i32, words: &[&str]) {
         let data = self.mount.data().display().to_string();
         match self.start(user) {
-            Ok(shop) => self.violations.push(format!("it starts, and says: {}", shop.said())),
-            Err((said, ended)) => {
-                let message = said.lines().find(|line| line.starts_with("souk: ")).unwrap_or_default();
+            Ok(shop) => self.violations.push(format!("it starts, and says: {}", shop.stderr())),
+            Err((stderr, ended)) => {
+                let message = stderr.lines().find(|line| line.starts_with("souk: ")).unwrap_or_default();
                 let is_clear = words.iter().all(|word| message.matches(word).count() == 1) && message.contains(&data);
-                let is_right = ended == Some(code) && is_clear && !said.contains("panicked at");
+                let is_right = ended == Some(code) && is_clear && !stderr.contains("panicked at");
                 self.expect(is_right, || {
-                    format!("it should end with {code} and {words:?}, and ends with {ended:?}: {said}")
+                    format!("it should end with {code} and {words:?}, and ends with {ended:?}: {stderr}")
                 });
             }
         }
@@ -215,14 +215,15 @@ impl Scene {
                 break;
             }
             if began.elapsed() > PATIENCE {
-                self.violations.push(format!("{when}: it does not become ready: {ready:?}; it said: {}", shop.said()));
+                self.violations
+                    .push(format!("{when}: it does not become ready: {ready:?}; it said: {}", shop.stderr()));
                 return;
             }
             sleep(Duration::from_millis(50)).await;
         }
         let total = self.total(shop).await;
         self.expect(total.as_deref() == Some(PRODUCTS), || format!("{when}: {total:?} products are found"));
-        self.expect(!shop.said().contains("panicked at"), || format!("{when}: {}", shop.said()));
+        self.expect(!shop.stderr().contains("panicked at"), || format!("{when}: {}", shop.stderr()));
     }
 
     fn souk(&self, data: &Path, arguments: &[&str]) -> Output {
@@ -232,8 +233,8 @@ impl Scene {
 
     /// A copy that finds no room says so, and leaves nothing.
     fn copy_refused(&mut self, copied: &Output, nothing: &Path) {
-        let said = String::from_utf8_lossy(&copied.stderr);
-        let is_clear = said.contains("No space left on device");
+        let stderr = String::from_utf8_lossy(&copied.stderr);
+        let is_clear = stderr.contains("No space left on device");
         let is_right = copied.status.code() == Some(TEMPORARY) && is_clear && !nothing.exists();
         self.expect(is_right, || format!("a copy without room: {copied:?}; {} is left", nothing.display()));
     }
@@ -284,9 +285,10 @@ async fn full_disk(scene: &mut Scene) {
                 scene.mount.widen();
                 scene.whole(&shop, "room was made while it ran").await;
             }
-            Err((said, code)) => {
-                let is_clear = code == Some(TEMPORARY) && said.contains("No space left") && said.contains("make room");
-                scene.expect(is_clear, || format!("with {room} bytes of room it ends with {code:?}: {said}"));
+            Err((stderr, code)) => {
+                let is_clear =
+                    code == Some(TEMPORARY) && stderr.contains("No space left") && stderr.contains("make room");
+                scene.expect(is_clear, || format!("with {room} bytes of room it ends with {code:?}: {stderr}"));
                 scene.mount.widen();
             }
         }
@@ -317,10 +319,10 @@ async fn index_without_room(scene: &mut Scene) {
         scene.expect(categories.as_ref().is_ok_and(|(status, _)| *status == 200), || format!("{categories:?}"));
         sleep(Duration::from_millis(100)).await;
     }
-    let said = shop.said();
+    let stderr = shop.stderr();
     // tantivy does not say what its thread met, so the line about the journal has to.
-    let says_why = ["the disk is nearly full", "child=\"search\""].iter().all(|words| said.contains(words));
-    scene.expect(looks > 1 && says_why, || format!("it does not say why: {said}"));
+    let says_why = ["the disk is nearly full", "child=\"search\""].iter().all(|words| stderr.contains(words));
+    scene.expect(looks > 1 && says_why, || format!("it does not say why: {stderr}"));
     scene.mount.widen();
     scene.whole(&shop, "the index was made anew").await;
     let aside = scene.mount.data().join("search.damaged");

@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 
 use crate::{
     Figure, Length, Outcome,
-    gateway::{Kills, Stand, answer, list, read},
+    gateway::{Deployment, Kills, answer, list, read},
     ledger::{self, Orders},
     orders::{PRODUCTS, Plan, PlannedOrder, Shopper},
     recorded::{PASSWORD, Person},
@@ -36,7 +36,7 @@ const ORDERS_PER_BATCH: u64 = 16;
 /// below the breaker's.
 const FAULTS_PER_HEALTHY: usize = 3;
 /// After this many batches shop and provider are replaced, because every check reads all orders.
-const BATCHES_PER_STAND: u64 = 4;
+const BATCHES_PER_DEPLOYMENT: u64 = 4;
 /// Customers who shop at the same time, each with their own orders. So many faults at once may open the breaker, which
 /// is intended.
 const CUSTOMERS: usize = 16;
@@ -117,7 +117,7 @@ pub(crate) async fn run(length: Length) -> Outcome {
     let mut done = 0;
     while sum.violations.is_empty() && length.goes_on(done, ORDERS) {
         let mut campaign = Campaign::open(&mut random).await;
-        for number in 0..BATCHES_PER_STAND {
+        for number in 0..BATCHES_PER_DEPLOYMENT {
             if !sum.violations.is_empty() || !length.goes_on(done, ORDERS) {
                 break;
             }
@@ -177,7 +177,7 @@ impl Sum {
 
 /// A running shop with its provider and its customers.
 struct Campaign {
-    stand: Stand,
+    deployment: Deployment,
     seller: Person,
     admin: Person,
     shoppers: Vec<Shopper>,
@@ -187,7 +187,7 @@ struct Campaign {
 
 impl Campaign {
     async fn open(random: &mut fastrand::Rng) -> Self {
-        let stand = Stand::start(&[
+        let deployment = Deployment::start(&[
             ("SOUK_PAYMENT_DEADLINE_MS", DEADLINE_MS),
             ("SOUK_LIMITS__PAYMENT_WAIT_MS_MAX", "1000"),
             (CAPTURE_LATER, "true"),
@@ -196,8 +196,8 @@ impl Campaign {
             ("SOUK_SHIPPING_FLAT_MINOR", "4999"),
         ])
         .await;
-        let seller = stand.world.enter("seller", "seller@demo.example").await;
-        let admin = stand.world.enter("admin", "admin@demo.example").await;
+        let seller = deployment.world.enter("seller", "seller@demo.example").await;
+        let admin = deployment.world.enter("admin", "admin@demo.example").await;
         for (product, price, on_hand) in PRODUCTS {
             seller.list(product, price).await;
             seller.set_stock(product, on_hand).await;
@@ -205,10 +205,10 @@ impl Campaign {
         let mut shoppers = Vec::new();
         for number in 0..CUSTOMERS {
             let name = format!("customer-{number}");
-            let person = stand.world.enter(&name, &format!("{name}@example.org")).await;
+            let person = deployment.world.enter(&name, &format!("{name}@example.org")).await;
             shoppers.push(Shopper { person, seller: seller.clone(), random: random.fork() });
         }
-        Self { stand, seller, admin, shoppers, orders: Orders::new(), captures_later: true }
+        Self { deployment, seller, admin, shoppers, orders: Orders::new(), captures_later: true }
     }
 
     async fn batch(&mut self, each: u64, number: u64, random: &mut fastrand::Rng, sum: &mut Sum) {
@@ -246,7 +246,7 @@ impl Campaign {
             .iter()
             .flat_map(|planned| rules(planned, random).into_iter().map(|rule| (planned.kind, rule)))
             .collect();
-        self.stand.plan(&rules.iter().map(|(_, rule)| rule.clone()).collect::<Vec<_>>()).await;
+        self.deployment.plan(&rules.iter().map(|(_, rule)| rule.clone()).collect::<Vec<_>>()).await;
         let work: Vec<JoinHandle<Shopper>> = placed
             .into_iter()
             .map(|(shopper, orders)| {
@@ -267,7 +267,7 @@ impl Campaign {
         for ((kind, _), _) in rules.iter().zip(met).filter(|(_, met)| *met) {
             sum.kinds[*kind].met += 1;
         }
-        self.stand.plan(&[]).await;
+        self.deployment.plan(&[]).await;
         if number.is_multiple_of(2) {
             // In the other batches the orders end without the help of a restart.
             self.kill_shop(Duration::ZERO).await;
@@ -290,7 +290,7 @@ impl Campaign {
             if kill == 1 || (kill > 1 && random.bool()) {
                 // It starts its script from the beginning.
                 self.record_used_rules(met).await;
-                self.stand.kill_provider(dead).await;
+                self.deployment.kill_provider(dead).await;
             } else {
                 self.kill_shop(dead).await;
             }
@@ -300,13 +300,13 @@ impl Campaign {
     /// The shop that comes back takes money at another moment than before.
     async fn kill_shop(&mut self, dead: Duration) {
         self.captures_later = !self.captures_later;
-        self.stand.set(CAPTURE_LATER, if self.captures_later { "true" } else { "false" });
-        self.stand.kill_shop(dead).await;
+        self.deployment.set(CAPTURE_LATER, if self.captures_later { "true" } else { "false" });
+        self.deployment.kill_shop(dead).await;
     }
 
     /// Records which rules are used up.
     async fn record_used_rules(&self, met: &mut [bool]) {
-        for (met, left) in met.iter_mut().zip(self.stand.rules().await) {
+        for (met, left) in met.iter_mut().zip(self.deployment.rules().await) {
             *met |= left.times == Some(0);
         }
     }
@@ -335,7 +335,7 @@ impl Campaign {
             tokio::time::sleep(PAUSE).await;
         }
         let listed = self.listed().await;
-        let ledger = self.stand.ledger().await;
+        let ledger = self.deployment.ledger().await;
         if ledger::double_captures(&ledger) > 0 {
             sum.violations.push("money was captured twice for an order".into());
         }
@@ -417,7 +417,7 @@ impl Campaign {
                 let order = read(&self.admin, &format!("/orders/{id}")).await;
                 self.orders.insert(id, order);
             }
-            let mut wrong = ledger::compare_money(&self.orders, &self.stand.ledger().await);
+            let mut wrong = ledger::compare_money(&self.orders, &self.deployment.ledger().await);
             for (product, _, on_hand) in PRODUCTS {
                 let stock = read(&self.seller, &format!("/products/{product}/inventory")).await;
                 wrong.extend(ledger::compare_stock(&self.orders, product, on_hand, &stock));
@@ -431,18 +431,18 @@ impl Campaign {
 
     /// The crate's checker reads the running shop, and the directory after a last kill.
     async fn close(mut self, sum: &mut Sum) {
-        let ledger = self.stand.ledger().await;
+        let ledger = self.deployment.ledger().await;
         sum.double_captures += ledger::double_captures(&ledger);
         sum.held += ledger.iter().filter(|line| line.effect == Effect::Held).count();
         sum.came_back += ledger.iter().filter(|line| line.effect == Effect::RefundFailed).count();
         let login = Login::Password { email: "admin@demo.example".into(), password: SecretString::from(PASSWORD) };
-        let running = Source::Running(Access { url: self.stand.url(), login, patience: sum.patience() });
+        let running = Source::Running(Access { url: self.deployment.url(), login, patience: sum.patience() });
         use Invariant::{I1, I2, I3, I4, I5, I6, I7};
-        for shop in [running, Source::Directory(self.stand.data())] {
+        for shop in [running, Source::Directory(self.deployment.data())] {
             if matches!(shop, Source::Directory(_)) {
-                self.stand.stop_shop();
+                self.deployment.stop_shop();
             }
-            let (history, ledger) = (Some(self.stand.history()), Some(self.stand.ledger_file()));
+            let (history, ledger) = (Some(self.deployment.history()), Some(self.deployment.ledger_file()));
             let verdict = verify::verify(Subject { history, ledger, shop }).await;
             if !verdict.is_clean() {
                 sum.violations.push(format!("{:?}\n{}", verdict.stopped, verdict.report));
@@ -450,8 +450,8 @@ impl Campaign {
             let missed = [I1, I2, I3, I4, I5, I6, I7].into_iter().filter(|one| !verdict.report.checked.contains(one));
             sum.violations.extend(missed.map(|invariant| format!("{invariant} was not checked")));
         }
-        sum.kills.shop += self.stand.kills.shop;
-        sum.kills.provider += self.stand.kills.provider;
+        sum.kills.shop += self.deployment.kills.shop;
+        sum.kills.provider += self.deployment.kills.provider;
     }
 }
 

@@ -8,7 +8,7 @@ use souk::{
     config::{Config, Secret},
     domain::account::Role,
 };
-use souk_gateway_sim::{Fault, Mischief, Operation, Rule, Webhook};
+use souk_gateway_sim::{Fault, Operation, Rule, Webhook, WebhookDelivery};
 use tokio::net::TcpListener;
 
 use crate::{
@@ -89,7 +89,7 @@ fn no_look_ups() -> Rule {
 #[tokio::test]
 async fn a_dispute_is_listed_once_with_its_order_and_so_is_its_end() {
     let scene = Scene::new().await;
-    let often = Mischief { times: 5, ..Mischief::default() };
+    let often = WebhookDelivery { times: 5, ..WebhookDelivery::default() };
     let rule = Rule { operation: Some(Operation::Dispute), webhook: Some(often), ..Rule::default() };
     scene.provider.plan(&[rule]).await;
     for outcome in ["won", "lost"] {
@@ -151,7 +151,7 @@ async fn a_dispute_may_come_before_the_capture_is_known_and_about_nobodys_paymen
     // Captured and disputed at once, while the answers are lost.
     let order = scene.customer.order("CABLE", 1).await;
     let lost = Rule { operation: Some(Operation::Charge), fault: Fault::AnswerLost, ..Rule::default() };
-    let silent = Mischief { times: 0, ..Mischief::default() };
+    let silent = WebhookDelivery { times: 0, ..WebhookDelivery::default() };
     let no_news = Rule { operation: Some(Operation::Charge), webhook: Some(silent), ..Rule::default() };
     scene.provider.plan(&[lost, no_look_ups(), no_news]).await;
     scene.customer.pay(&order, "pm_card_createDispute").await.expect(202);

@@ -11,7 +11,7 @@ use souk::{
     domain::{account::Role, entity::Timestamp},
     internals::signature::sign,
 };
-use souk_gateway_sim::{Mischief, Operation, Rule, Webhook};
+use souk_gateway_sim::{Operation, Rule, Webhook, WebhookDelivery};
 use tokio::net::TcpListener;
 
 use crate::{
@@ -253,8 +253,8 @@ async fn the_simulator_announces_what_the_shop_did_not_wait_for() {
     let provider = Provider::announcing(Webhook::new(&hook, SecretString::from(SECRETS[1])).unwrap()).await;
     let (app, seller, customer) = shop(&provider).await;
     let _served = Server::start(app.router.clone(), listener);
-    let flood = Mischief { times: 20, ..Mischief::default() };
-    let forged = Mischief { times: 20, bad_signature: true, ..Mischief::default() };
+    let flood = WebhookDelivery { times: 20, ..WebhookDelivery::default() };
+    let forged = WebhookDelivery { times: 20, bad_signature: true, ..WebhookDelivery::default() };
     provider
         .plan(&[
             Rule { method: Some("tok_processing".into()), webhook: Some(flood), ..Rule::default() },

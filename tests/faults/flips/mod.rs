@@ -22,13 +22,13 @@ use souk::internals::verify::{self, Source, Subject, Verdict};
 
 use self::{
     place::{Damage, Kind, Place},
-    shop::{Original, Picture, Started},
+    shop::{Original, Responses, Started},
 };
 use crate::{Figure, Length, Outcome};
 
 /// The results for undamaged copies.
 struct Expected {
-    picture: Picture,
+    responses: Responses,
     /// The counts after a restore.
     restored: Counts,
 }
@@ -59,7 +59,7 @@ pub(crate) async fn run(length: Length) -> Outcome {
         let scratch = tempfile::tempdir().unwrap();
         let data = scratch.path().join("shop");
         restore(&original.backup(), &data).unwrap();
-        let expected = Expected { picture: expected, restored: counts(&original, &data).await.unwrap() };
+        let expected = Expected { responses: expected, restored: counts(&original, &data).await.unwrap() };
         for (kind, files) in place::kinds(&original) {
             let mut damages = Damage::ALL;
             random.shuffle(&mut damages);
@@ -101,19 +101,19 @@ fn summary(fates: &Fates) -> String {
 }
 
 /// The answers of an undamaged copy, with which all others are compared.
-pub(crate) async fn sound(original: &mut Original) -> Picture {
+pub(crate) async fn sound(original: &mut Original) -> Responses {
     let scratch = tempfile::tempdir().unwrap();
     let data = scratch.path().join("shop");
     copy(&original.data(), &data);
     let before = check(original, &data).await;
     assert!(before.is_clean(), "{:?}\n{}", before.stopped, before.report);
     let Started::Running(shop) = original.start(&data) else { panic!("a copy does not start") };
-    let picture = original.picture(&shop).await.unwrap();
-    assert_eq!(shop.said(), "", "an undamaged copy logs nothing");
-    for (look, (status, body)) in &picture {
-        assert_eq!(*status, 200, "{look:?}: {body}");
+    let responses = original.responses(&shop).await.unwrap();
+    assert_eq!(shop.stderr(), "", "an undamaged copy logs nothing");
+    for (request, (status, body)) in &responses {
+        assert_eq!(*status, 200, "{request:?}: {body}");
     }
-    picture
+    responses
 }
 
 pub(crate) async fn check(original: &Original, data: &Path) -> Verdict {
@@ -145,11 +145,11 @@ async fn try_out(original: &mut Original, expected: &Expected, place: &Place) ->
     }
     damaged(original, place, &data);
     let shop = match original.start(&data) {
-        Started::Refused(said, _) => return refused(&said, place).map(|()| Fate::Refused),
+        Started::Refused(stderr, _) => return refused(&stderr, place).map(|()| Fate::Refused),
         Started::Running(shop) => shop,
     };
-    let shown = original.picture(&shop).await;
-    let said = shop.said();
+    let shown = original.responses(&shop).await;
+    let stderr = shop.stderr();
     drop(shop);
     let after = findings(&check(original, &data).await);
     // The findings of a check before any start: in another copy, because a start changes things.
@@ -158,14 +158,15 @@ async fn try_out(original: &mut Original, expected: &Expected, place: &Place) ->
         damaged(original, place, &untouched);
         findings(&check(original, &untouched).await)
     };
-    let shown = shown.map_err(|what| format!("{what}; it said: {said}"))?;
-    let differs: Vec<_> = expected.picture.iter().filter(|(look, answer)| shown.get(look) != Some(answer)).collect();
-    let fails = |look| shown.get(look).is_some_and(|(status, _)| *status >= 500);
-    if let Some((look, (_, body))) = differs.iter().find(|(look, _)| !fails(look)) {
-        return Err(format!("{look:?} was {body} and is {:?}; it said: {said}", shown.get(look)));
+    let shown = shown.map_err(|what| format!("{what}; it said: {stderr}"))?;
+    let differs: Vec<_> =
+        expected.responses.iter().filter(|(request, answer)| shown.get(request) != Some(answer)).collect();
+    let fails = |request| shown.get(request).is_some_and(|(status, _)| *status >= 500);
+    if let Some((request, (_, body))) = differs.iter().find(|(request, _)| !fails(request)) {
+        return Err(format!("{request:?} was {body} and is {:?}; it said: {stderr}", shown.get(request)));
     }
     if !differs.is_empty() {
-        let failing: Vec<_> = differs.iter().map(|(look, _)| look).collect();
+        let failing: Vec<_> = differs.iter().map(|(request, _)| request).collect();
         let found = before(original).await;
         println!("  {place}: {} of {} answers fail; the check: {:?}", failing.len(), shown.len(), found.first());
         return if !found.is_empty() {
@@ -174,7 +175,7 @@ async fn try_out(original: &mut Original, expected: &Expected, place: &Place) ->
             Err(format!("{failing:?} fail, and the check finds nothing"))
         };
     }
-    match (said.is_empty(), after.is_empty()) {
+    match (stderr.is_empty(), after.is_empty()) {
         (false, true) => Ok(Fate::Healed),
         (true, true) if before(original).await.is_empty() => Ok(Fate::Harmless),
         (true, true) => Ok(Fate::Healed),
@@ -183,7 +184,7 @@ async fn try_out(original: &mut Original, expected: &Expected, place: &Place) ->
         // A start does not read the log before the checkpoint, nor a base while the state is complete, and cannot
         // repair either.
         (_, false) if place.kind.stays_damaged() && !before(original).await.is_empty() => Ok(Fate::Healed),
-        (_, false) => Err(format!("after the start there is something wrong: {after:?}; it said: {said}")),
+        (_, false) => Err(format!("after the start there is something wrong: {after:?}; it said: {stderr}")),
     }
 }
 
@@ -194,10 +195,10 @@ fn damaged(original: &Original, place: &Place, to: &Path) {
 }
 
 /// A refusal names the damage, in a message and not in a panic.
-fn refused(said: &str, place: &Place) -> Result<(), String> {
-    let message = said.lines().find(|line| line.starts_with("souk: ")).unwrap_or_default();
-    if message.is_empty() || said.contains("panicked") {
-        return Err(format!("it ends without a message: {said}"));
+fn refused(stderr: &str, place: &Place) -> Result<(), String> {
+    let message = stderr.lines().find(|line| line.starts_with("souk: ")).unwrap_or_default();
+    if message.is_empty() || stderr.contains("panicked") {
+        return Err(format!("it ends without a message: {stderr}"));
     }
     // If the file is missing, the message may only know its directory.
     let names = place.names();
@@ -213,8 +214,8 @@ async fn restored(
     place: &Place,
     expected: &Counts,
 ) -> Result<Fate, String> {
-    if let Err(said) = restore(backup, data) {
-        refused(&said, place)?;
+    if let Err(stderr) = restore(backup, data) {
+        refused(&stderr, place)?;
         let nothing = fs::read_dir(data).map_or(true, |mut entries| entries.next().is_none());
         return if nothing { Ok(Fate::Refused) } else { Err("a refused restore left a data directory".into()) };
     }

@@ -16,11 +16,11 @@ use tempfile::TempDir;
 
 use crate::recorded::{Person, Process, World};
 
-/// Tokens and unpaid orders outlive a pass, so that a picture never changes by itself. The log is kept although a base
+/// Tokens and unpaid orders outlive a run, so that no response changes by itself. The log is kept although a base
 /// replaces it.
 const KEPT: [(&str, &str); 3] =
     [("SOUK_ACCESS_TOKEN_SECONDS", "3600"), ("SOUK_PAYMENT_DEADLINE_MS", "86400000"), ("SOUK_LOG", "warn")];
-/// The same, but what a base replaces goes: the base is then the only source of what the state has.
+/// The same, but the log that a base replaces is removed: then only the base has what the state has.
 const SHORTENED: (&str, &str) = ("SOUK_RETENTION__LOG_BYTES", "0");
 const PRODUCTS: [&str; 5] = ["lamp", "desk", "chair", "shelf", "clock"];
 const PRICE: u64 = 700;
@@ -28,21 +28,23 @@ const PRICE: u64 = 700;
 const START_MAX: Duration = Duration::from_secs(60);
 const SEARCH_MAX: Duration = Duration::from_secs(30);
 
-/// What people are shown: by person and path, the status and the body.
-pub(crate) type Picture = BTreeMap<(String, String), (u16, Value)>;
+/// Status and body of every read, by person and path.
+pub(crate) type Responses = BTreeMap<(String, String), (u16, Value)>;
 
+/// The shop whose directory is copied.
 pub(crate) struct Original {
     directory: TempDir,
     world: Arc<World>,
     people: Vec<Person>,
-    looks: Vec<(usize, String)>,
+    /// The reads that are compared: the index of the person, and the path.
+    reads: Vec<(usize, String)>,
     variables: Vec<(&'static str, &'static str)>,
 }
 
 /// A start of a shop that may be refused.
 pub(crate) enum Started {
     Running(Running),
-    /// With its words on standard error, and its exit code.
+    /// With its standard error, and its exit code.
     Refused(String, Option<i32>),
 }
 
@@ -58,8 +60,8 @@ impl Running {
         &self.url
     }
 
-    /// What it has logged so far: warnings and errors.
-    pub(crate) fn said(&self) -> String {
+    /// Its standard error so far: warnings and errors.
+    pub(crate) fn stderr(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 }
@@ -89,7 +91,7 @@ impl Original {
             people[0].list(product, PRICE).await;
             people[0].set_stock(product, 100).await;
         }
-        let mut made = Self { directory, world, people, looks: Vec::new(), variables };
+        let mut made = Self { directory, world, people, reads: Vec::new(), variables };
         made.trade("early").await;
         shop.stop();
         // Each base begins a segment, which seals the one before.
@@ -108,7 +110,7 @@ impl Original {
         let mut shop = Process::start(&data, &made.variables);
         made.world.url.lock().clone_from(&shop.url);
         made.trade("last").await;
-        made.look_around().await;
+        made.add_reads().await;
         made.settled().await.unwrap();
         shop.kill();
         made
@@ -159,7 +161,7 @@ impl Original {
                     "unpaid" => {}
                     method => customer.pay(&order, method, &key).await,
                 }
-                self.looks.push((2 + number, format!("/orders/{order}")));
+                self.reads.push((2 + number, format!("/orders/{order}")));
             }
             let stars = json!({ "rating": 4, "title": when, "text": "It stands where it was put." });
             customer.send(Method::POST, "/products/lamp/reviews", stars, None).await.unwrap();
@@ -167,19 +169,19 @@ impl Original {
         }
     }
 
-    /// Everything that is looked at again after each damage.
-    async fn look_around(&mut self) {
+    /// Adds the reads of products, lists and carts.
+    async fn add_reads(&mut self) {
         for product in PRODUCTS.into_iter() {
-            self.looks.push((2, format!("/products/{product}")));
-            self.looks.push((2, format!("/products?q={product}")));
-            self.looks.push((0, format!("/products/{product}/inventory")));
+            self.reads.push((2, format!("/products/{product}")));
+            self.reads.push((2, format!("/products?q={product}")));
+            self.reads.push((0, format!("/products/{product}/inventory")));
         }
-        self.looks
+        self.reads
             .extend(["/products/lamp/reviews", "/products?limit=100", "/categories"].map(|path| (2, path.into())));
         for customer in [2, 3] {
-            self.looks.extend(["/cart", "/orders?limit=100"].map(|path| (customer, path.into())));
+            self.reads.extend(["/cart", "/orders?limit=100"].map(|path| (customer, path.into())));
         }
-        self.looks.push((1, "/orders?stage=open&limit=100".into()));
+        self.reads.push((1, "/orders?stage=open&limit=100".into()));
     }
 
     /// Starts a shop on this directory.
@@ -190,7 +192,7 @@ impl Original {
     /// The same as another user.
     pub(crate) fn start_as(&self, data: &Path, user: Option<u32>) -> Started {
         let log = data.with_extension("log");
-        let said = fs::File::create(&log).unwrap();
+        let stderr = fs::File::create(&log).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_souk"));
         if let Some(user) = user {
             command.uid(user).gid(user);
@@ -200,7 +202,7 @@ impl Original {
             .arg(data)
             .envs(self.variables.iter().copied())
             .stdout(Stdio::piped())
-            .stderr(said)
+            .stderr(stderr)
             .spawn()
             .unwrap();
         let output = child.stdout.take().unwrap();
@@ -218,21 +220,21 @@ impl Original {
             (_, Some(_)) => Started::Running(running),
             (Ok(_), None) => {
                 let code = running.child.wait().ok().and_then(|ended| ended.code());
-                Started::Refused(running.said(), code)
+                Started::Refused(running.stderr(), code)
             }
-            (Err(_), None) => Started::Refused(format!("it neither starts nor ends\n{}", running.said()), None),
+            (Err(_), None) => Started::Refused(format!("it neither starts nor ends\n{}", running.stderr()), None),
         }
     }
 
-    /// What everybody is shown by this shop, once its search index is whole.
-    pub(crate) async fn picture(&mut self, shop: &Running) -> Result<Picture, String> {
+    /// The responses of this shop to all reads, once its lists and its search have caught up.
+    pub(crate) async fn responses(&mut self, shop: &Running) -> Result<Responses, String> {
         self.world.url.lock().clone_from(&shop.url);
         self.settled().await?;
-        self.picture_now(shop).await
+        self.responses_now(shop).await
     }
 
-    /// What everybody is shown at this moment.
-    pub(crate) async fn picture_now(&mut self, shop: &Running) -> Result<Picture, String> {
+    /// The responses of this shop to all reads at this moment.
+    pub(crate) async fn responses_now(&mut self, shop: &Running) -> Result<Responses, String> {
         self.world.url.lock().clone_from(&shop.url);
         // A signing key that was made anew ends all tokens; accounts and passwords must be what they were.
         if self.people[2].send(Method::GET, "/cart", Value::Null, None).await.is_none_or(|(status, _)| status == 401) {
@@ -245,13 +247,13 @@ impl Original {
                     .map_err(|why| format!("nobody can log in any more: {why}"))?;
             }
         }
-        let mut picture = Picture::new();
-        for (person, path) in &self.looks {
+        let mut responses = Responses::new();
+        for (person, path) in &self.reads {
             let person = &self.people[*person];
             let answer = person.send(Method::GET, path, Value::Null, None).await.ok_or("it does not answer")?;
-            picture.insert((person.name.clone(), path.clone()), answer);
+            responses.insert((person.name.clone(), path.clone()), answer);
         }
-        Ok(picture)
+        Ok(responses)
     }
 
     async fn settled(&self) -> Result<(), String> {

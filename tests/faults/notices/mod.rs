@@ -1,10 +1,10 @@
-//! The provider's notices come a thousand times, late, out of order, before the answer that they announce, forged, or
-//! about orders that nobody knows: each has its effect once or none, what is forged is refused, and what was
-//! acknowledged is there after a kill.
+//! Faulty notices of the provider: sent a thousand times, late, out of order, before the answer that they announce,
+//! forged, or about unknown orders. Each must count at most once, forged ones must be refused, and after a kill the
+//! shop must still have every notice that it has acknowledged.
 //!
-//! The shop and `souk gateway-sim` run as processes of their own. The provider's script sees to what becomes of its
-//! own notices; others are signed here, as a provider would. An order that met mischief must have the history of one
-//! that did not.
+//! The shop and `souk gateway-sim` run as processes of their own. The provider's script says how the provider delivers
+//! its notices; other notices are signed and sent from here (`sent`). An order whose notices were faulty must have the
+//! same history as its control, an order whose notices were not.
 
 mod sent;
 
@@ -17,139 +17,146 @@ use reqwest::Method;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use souk::internals::verify::{self, Access, Login, Source, Subject};
-use souk_gateway_sim::{Mischief, Rule};
+use souk_gateway_sim::{Rule, WebhookDelivery};
 
 use self::sent::Sender;
 use crate::{
     Figure, Length, Outcome,
-    gateway::{Stand, answer, read},
+    gateway::{Deployment, answer, read},
     holds,
     ledger::{self, Orders},
     orders::{PRODUCTS, Shopper},
     recorded::{PASSWORD, Person},
 };
 
-/// Orders for each kind of mischief of a short run.
+/// How many orders a short run has for each case.
 const ORDERS: u64 = 2;
-/// Orders for each kind that are under way together.
+/// How many orders of each case are under way together.
 const ORDERS_PER_BATCH: u64 = 12;
-/// Batches with one shop, after which it and its provider begin anew: an inbox takes a thousand notices a day.
-const BATCHES_PER_STAND: u64 = 4;
+/// After so many batches the shop and its provider are replaced: a shop keeps a thousand unmatched notices a day.
+const BATCHES_PER_DEPLOYMENT: u64 = 4;
 const CUSTOMERS: usize = 8;
-/// Orders of a batch that get a flood: the provider's queue has room for ten of them.
+/// For how many orders of a batch each notice is sent [`FLOOD`] times: the provider's queue has room for ten of them.
 const FLOODS: usize = 2;
 const FLOOD: u32 = 1_000;
-/// How long orders may take to be confirmed: their notices come within seconds, and without them the provider is asked
-/// after a minute.
+/// How long orders may take to be confirmed: their notices come within seconds, and without notices the shop polls the
+/// provider after a minute.
 const CONFIRMED_MAX: Duration = Duration::from_secs(40);
 const PAUSE: Duration = Duration::from_millis(100);
-/// How late the notices of a first refund are, in milliseconds: after the second refund of every order.
+/// The delay of the notices of a first refund, in milliseconds: they come after the second refund of every order.
 const LATE_MS: u64 = 1_500;
 
-/// What becomes of the notices of an order that is paid with this token.
-struct Kind {
+/// How the provider delivers the notices of an order that is paid with this token.
+struct Case {
     name: &'static str,
     token: &'static str,
-    mischief: Option<Mischief>,
+    /// `None` for a control, whose notices come once and at once.
+    delivery: Option<WebhookDelivery>,
 }
 
-const fn kind(name: &'static str, token: &'static str, times: u32, delay_ms: u64) -> Kind {
-    let mischief = Mischief { times, delay_ms, bad_signature: false, stale: false };
-    Kind { name, token, mischief: Some(mischief) }
+/// An order, with its case and the index of its customer.
+type Placed = (&'static Case, String, usize);
+
+const fn case(name: &'static str, token: &'static str, times: u32, delay_ms: u64) -> Case {
+    let delivery = WebhookDelivery { times, delay_ms, bad_signature: false, stale: false };
+    Case { name, token, delivery: Some(delivery) }
 }
 
-const fn forged(name: &'static str, bad_signature: bool) -> Kind {
-    let mischief = Mischief { times: 1, delay_ms: 0, bad_signature, stale: !bad_signature };
-    Kind { name, token: "tok_success", mischief: Some(mischief) }
+const fn forged(name: &'static str, bad_signature: bool) -> Case {
+    let delivery = WebhookDelivery { times: 1, delay_ms: 0, bad_signature, stale: !bad_signature };
+    Case { name, token: "tok_success", delivery: Some(delivery) }
 }
 
-const fn control(token: &'static str) -> Kind {
-    Kind { name: "control", token, mischief: None }
+const fn control(token: &'static str) -> Case {
+    Case { name: "control", token, delivery: None }
 }
 
-/// The controls come first; each of the others is held against the one with its token.
-const CONTROLS: [Kind; 4] =
+/// The controls are placed first; each other order is compared with the control that has its token.
+const CONTROLS: [Case; 4] =
     [control("tok_success"), control("tok_slow"), control("tok_processing"), control("tok_3ds")];
-const KINDS: [Kind; 8] = [
-    kind("× 20", "tok_success", 20, 0),
-    kind("late", "tok_success", 2, 1_500),
-    kind("before the answer", "tok_slow", 3, 0),
-    kind("× 20, while the provider works on it", "tok_processing", 20, 0),
-    kind("late, while the provider works on it", "tok_processing", 2, 1_000),
-    kind("× 20, after 3-D Secure", "tok_3ds", 20, 0),
+const CASES: [Case; 8] = [
+    case("× 20", "tok_success", 20, 0),
+    case("late", "tok_success", 2, 1_500),
+    case("before the answer", "tok_slow", 3, 0),
+    case("× 20, while the payment is processing", "tok_processing", 20, 0),
+    case("late, while the payment is processing", "tok_processing", 2, 1_000),
+    case("× 20, after 3-D Secure", "tok_3ds", 20, 0),
     forged("bad signature", true),
     forged("stale signature", false),
 ];
 
 #[derive(Default)]
-struct Sum {
+struct Totals {
     orders: u64,
     floods: u64,
-    /// Sent from here and acknowledged.
+    /// Notices that were sent from here and acknowledged.
     acknowledged: u64,
-    /// Orders whose history is another one than its control's.
+    /// Orders whose history differs from that of their control.
     differ: u64,
-    /// Refused, of how many that had to be.
+    /// How many notices were refused, and how many had to be.
     rejects: (u64, u64),
-    /// Listed, of how many that were acknowledged.
+    /// How many unmatched notices are listed, and how many were acknowledged.
     kept: (u64, u64),
     kills: u64,
     violations: Vec<String>,
 }
 
 pub(crate) async fn run(length: Length) -> Outcome {
-    let mut sum = Sum::default();
+    let mut totals = Totals::default();
     let mut random = fastrand::Rng::with_seed(length.seed);
     let mut done = 0;
-    while sum.violations.is_empty() && length.goes_on(done, ORDERS) {
-        let mut floor = Floor::open(&mut random).await;
-        for _ in 0..BATCHES_PER_STAND {
-            if !sum.violations.is_empty() || !length.goes_on(done, ORDERS) {
+    while totals.violations.is_empty() && length.goes_on(done, ORDERS) {
+        let mut campaign = Campaign::open(&mut random).await;
+        for _ in 0..BATCHES_PER_DEPLOYMENT {
+            if !totals.violations.is_empty() || !length.goes_on(done, ORDERS) {
                 break;
             }
             let short = if length.is_long() { ORDERS_PER_BATCH } else { ORDERS };
             let each = length.left(done).unwrap_or(short).min(short);
-            floor.batch(each, &mut random, &mut sum).await;
+            campaign.batch(each, &mut random, &mut totals).await;
             done += each;
         }
-        floor.rotate(&mut sum).await;
-        sum.violations.extend(holds::play(&mut floor.stand, &mut floor.shoppers[0], &mut floor.orders).await);
-        floor.close(&mut sum).await;
-        println!("  {done} orders of each kind, {} notices acknowledged", sum.acknowledged);
+        campaign.rotate_secrets(&mut totals).await;
+        totals
+            .violations
+            .extend(holds::run(&mut campaign.deployment, &mut campaign.shoppers[0], &mut campaign.orders).await);
+        campaign.close(&mut totals).await;
+        println!("  {done} orders of each case, {} notices acknowledged", totals.acknowledged);
     }
-    let Sum { orders, floods, acknowledged, differ, rejects, kept, kills, violations } = sum;
-    let effects = format!("{orders} orders, {floods} of them with {FLOOD} notices, histories that grew {differ}");
+    let Totals { orders, floods, acknowledged, differ, rejects, kept, kills, violations } = totals;
+    let effects = format!("{orders} orders, {floods} of them with {FLOOD} notices, histories that differ {differ}");
     let sent = format!("{acknowledged} more acknowledged, rejects {}/{}", rejects.0, rejects.1);
     let kept = format!("unknown kept {}/{} over {kills} kills", kept.0, kept.1);
     Ok(Figure { figure: format!("{effects} / {sent} / {kept}"), violations })
 }
 
-/// Where an order stood after each change, with its note.
-type Course = Vec<(String, String)>;
+/// The statuses of an order in turn, each with its note.
+type StatusChanges = Vec<(String, String)>;
 
-/// What a history tells, without its times: it must not depend on how often and when notices came.
-fn course(order: &Value) -> Course {
+/// The history of an order without its times. It must not depend on the delivery of notices.
+fn status_changes(order: &Value) -> StatusChanges {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let entries = order["history"].as_array().into_iter().flatten();
     entries.map(|entry| (text(&entry["status"]), text(&entry["note"]))).collect()
 }
 
-struct Floor {
-    stand: Stand,
+/// A running shop with its provider and its customers.
+struct Campaign {
+    deployment: Deployment,
     seller: Person,
     admin: Person,
     shoppers: Vec<Shopper>,
     sender: Sender,
     orders: Orders,
-    /// References of notices about unknown orders that were acknowledged.
+    /// The references of acknowledged notices about unknown orders.
     kept: BTreeSet<String>,
 }
 
-impl Floor {
+impl Campaign {
     async fn open(random: &mut fastrand::Rng) -> Self {
-        let stand = Stand::start(&[("SOUK_LIMITS__PAYMENT_WAIT_MS_MAX", "1000")]).await;
-        let seller = stand.world.enter("seller", "seller@demo.example").await;
-        let admin = stand.world.enter("admin", "admin@demo.example").await;
+        let deployment = Deployment::start(&[("SOUK_LIMITS__PAYMENT_WAIT_MS_MAX", "1000")]).await;
+        let seller = deployment.world.enter("seller", "seller@demo.example").await;
+        let admin = deployment.world.enter("admin", "admin@demo.example").await;
         for (product, price, on_hand) in PRODUCTS {
             seller.list(product, price).await;
             seller.set_stock(product, on_hand).await;
@@ -157,82 +164,81 @@ impl Floor {
         let mut shoppers = Vec::new();
         for number in 0..CUSTOMERS {
             let name = format!("customer-{number}");
-            let person = stand.world.enter(&name, &format!("{name}@example.org")).await;
+            let person = deployment.world.enter(&name, &format!("{name}@example.org")).await;
             shoppers.push(Shopper { person, seller: seller.clone(), random: random.fork() });
         }
         let http = reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
-        let sender = Sender { http, url: format!("{}/webhooks/simulator", stand.url()) };
-        Self { stand, seller, admin, shoppers, sender, orders: Orders::new(), kept: BTreeSet::new() }
+        let sender = Sender { http, url: format!("{}/webhooks/simulator", deployment.url()) };
+        Self { deployment, seller, admin, shoppers, sender, orders: Orders::new(), kept: BTreeSet::new() }
     }
 
     async fn order(&self, id: &str) -> Value {
         read(&self.admin, &format!("/orders/{id}")).await
     }
 
-    async fn batch(&mut self, each: u64, random: &mut fastrand::Rng, sum: &mut Sum) {
-        let mischief: Vec<(&Kind, String, usize)> = self.place(each).await;
-        let rules = |(kind, order, _): &(&Kind, String, usize)| {
-            let webhook = kind.mischief?;
+    async fn batch(&mut self, each: u64, random: &mut fastrand::Rng, totals: &mut Totals) {
+        let placed: Vec<Placed> = self.place(each).await;
+        let rule = |(case, order, _): &Placed| {
+            let webhook = case.delivery?;
             Some(Rule { key_prefix: format!("{order}:charge"), webhook: Some(webhook), ..Rule::default() })
         };
-        let mut planned: Vec<Rule> = mischief.iter().filter_map(rules).collect();
-        // The first few have a flood instead.
+        let mut planned: Vec<Rule> = placed.iter().filter_map(rule).collect();
+        // The first few are sent very often instead.
         for rule in planned.iter_mut().take(FLOODS.min(usize::try_from(each).unwrap_or(FLOODS))) {
-            rule.webhook = Some(Mischief { times: FLOOD, ..Mischief::default() });
-            sum.floods += 1;
+            rule.webhook = Some(WebhookDelivery { times: FLOOD, ..WebhookDelivery::default() });
+            totals.floods += 1;
         }
-        self.stand.plan(&planned).await;
+        self.deployment.plan(&planned).await;
         let paying = self.shoppers.iter().enumerate().map(|(number, shopper)| {
-            let own = mischief.iter().filter(move |(_, _, of)| *of == number);
+            let own = placed.iter().filter(move |(_, _, of)| *of == number);
             async move {
-                for (kind, order, _) in own {
-                    shopper.person.pay(order, kind.token, &format!("pay-{order}")).await;
+                for (case, order, _) in own {
+                    shopper.person.pay(order, case.token, &format!("pay-{order}")).await;
                 }
             }
         });
         futures::future::join_all(paying).await;
-        self.come_back(&mischief).await;
-        self.confirm(&mischief, sum).await;
-        let before: Vec<String> = mischief.iter().map(|(_, order, _)| order.clone()).collect();
-        self.repeat(&before, random, sum).await;
-        self.forge(&before, random, sum).await;
-        self.unknown(random, sum).await;
-        self.compare(&mischief, sum).await;
-        self.give_back(&mischief, sum).await;
+        self.approve_payments(&placed).await;
+        self.confirm(&placed, totals).await;
+        let before: Vec<String> = placed.iter().map(|(_, order, _)| order.clone()).collect();
+        self.repeat_notices(&before, random, totals).await;
+        self.forge_notices(&before, random, totals).await;
+        self.send_unknown(random, totals).await;
+        self.compare(&placed, totals).await;
+        self.refund_parts(&placed, totals).await;
     }
 
-    /// An order for each kind, and one for each control; the customer's number with each.
-    async fn place(&mut self, each: u64) -> Vec<(&'static Kind, String, usize)> {
-        let mut kinds: Vec<&'static Kind> = KINDS.iter().flat_map(|kind| (0..each).map(move |_| kind)).collect();
-        kinds.splice(..0, &CONTROLS);
-        // The first of the kinds come first in the script, which has the floods for them.
+    /// Places an order for each control, and `each` orders for each case.
+    async fn place(&mut self, each: u64) -> Vec<Placed> {
+        let mut cases: Vec<&'static Case> = CASES.iter().flat_map(|case| (0..each).map(move |_| case)).collect();
+        cases.splice(..0, &CONTROLS);
         let people = self.shoppers.len();
         let placing = self.shoppers.iter_mut().enumerate().map(|(number, shopper)| {
-            let own: Vec<(usize, &Kind)> = kinds.iter().copied().enumerate().skip(number).step_by(people).collect();
+            let own: Vec<(usize, &Case)> = cases.iter().copied().enumerate().skip(number).step_by(people).collect();
             async move {
                 let mut placed = Vec::new();
-                for (nth, kind) in own {
-                    placed.push((nth, kind, shopper.order().await, number));
+                for (nth, case) in own {
+                    placed.push((nth, case, shopper.order().await, number));
                 }
                 placed
             }
         });
         let mut placed: Vec<_> = futures::future::join_all(placing).await.into_iter().flatten().collect();
         placed.sort_unstable_by_key(|(nth, ..)| *nth);
-        placed.into_iter().map(|(_, kind, order, number)| (kind, order, number)).collect()
+        placed.into_iter().map(|(_, case, order, number)| (case, order, number)).collect()
     }
 
     /// Customers approve their payments on the provider's page.
-    async fn come_back(&self, mischief: &[(&Kind, String, usize)]) {
-        for (_, order, _) in mischief.iter().filter(|(kind, ..)| kind.token == "tok_3ds") {
-            self.stand.approve(order, 1).await;
+    async fn approve_payments(&self, placed: &[Placed]) {
+        for (_, order, _) in placed.iter().filter(|(case, ..)| case.token == "tok_3ds") {
+            self.deployment.approve(order, 1).await;
         }
     }
 
-    /// All are confirmed long before the shop would ask by itself.
-    async fn confirm(&mut self, mischief: &[(&Kind, String, usize)], sum: &mut Sum) {
+    /// Waits until all orders are confirmed, which must be long before the shop would poll the provider.
+    async fn confirm(&mut self, placed: &[Placed], totals: &mut Totals) {
         let began = Instant::now();
-        for (kind, id, _) in mischief {
+        for (case, id, _) in placed {
             loop {
                 let order = self.order(id).await;
                 if ledger::status(&order) == "confirmed" {
@@ -240,98 +246,100 @@ impl Floor {
                     break;
                 }
                 if began.elapsed() > CONFIRMED_MAX {
-                    sum.violations.push(format!("{id} ({}, {}) is not confirmed: {order}", kind.name, kind.token));
+                    totals.violations.push(format!("{id} ({}, {}) is not confirmed: {order}", case.name, case.token));
                     self.orders.insert(id.clone(), order);
                     break;
                 }
                 tokio::time::sleep(PAUSE).await;
             }
-            sum.orders += 1;
+            totals.orders += 1;
         }
     }
 
-    /// The same history as an order with the same token whose notices came once, at once.
-    async fn compare(&mut self, mischief: &[(&Kind, String, usize)], sum: &mut Sum) {
-        let mut courses = BTreeMap::new();
-        for (kind, id, _) in mischief {
+    /// Compares the history of each order with that of its control.
+    async fn compare(&mut self, placed: &[Placed], totals: &mut Totals) {
+        let mut expected = BTreeMap::new();
+        for (case, id, _) in placed {
             let order = self.order(id).await;
-            sum.compare(&mut courses, kind, &order);
+            totals.compare(&mut expected, case, &order);
             self.orders.insert(id.clone(), order);
         }
     }
 
-    /// Some money goes back, twice for an order; the notices of the first refund come after those of the second. Then
-    /// the books agree.
-    async fn give_back(&mut self, mischief: &[(&Kind, String, usize)], sum: &mut Sum) {
-        let chosen: Vec<(&Kind, &String)> = mischief.iter().step_by(2).map(|(kind, id, _)| (*kind, id)).collect();
-        let late = Mischief { times: 3, delay_ms: LATE_MS, ..Mischief::default() };
-        let at_once = Rule { webhook: Some(Mischief { times: 20, ..Mischief::default() }), ..Rule::default() };
+    /// Refunds parts of some orders, twice for each order; the notices of the first refund come after those of the
+    /// second. Then the provider's ledger, the orders and the stock must agree.
+    async fn refund_parts(&mut self, placed: &[Placed], totals: &mut Totals) {
+        let chosen: Vec<(&Case, &String)> = placed.iter().step_by(2).map(|(case, id, _)| (*case, id)).collect();
+        let late = WebhookDelivery { times: 3, delay_ms: LATE_MS, ..WebhookDelivery::default() };
+        let at_once =
+            Rule { webhook: Some(WebhookDelivery { times: 20, ..WebhookDelivery::default() }), ..Rule::default() };
         let rule = |id: &&String| Rule { key_prefix: format!("{id}:refund:1"), webhook: Some(late), ..Rule::default() };
         let rules: Vec<Rule> = chosen.iter().map(|(_, id)| rule(id)).chain([at_once]).collect();
-        self.stand.plan(&rules).await;
+        self.deployment.plan(&rules).await;
         for product in ["pen", "ink"] {
             let piece = json!({ "items": [{ "product_id": product, "quantity": 1 }], "reason": "one too many" });
             for (_, id) in &chosen {
                 let (path, key) = (format!("/orders/{id}/refunds"), format!("{product}-{id}"));
                 let (status, body) = answer(&self.seller, Method::POST, &path, piece.clone(), Some(&key)).await;
                 if status != 201 {
-                    sum.violations.push(format!("a refund is answered with {status}: {body}"));
+                    totals.violations.push(format!("a refund is answered with {status}: {body}"));
                 }
             }
         }
-        // Until the late ones have come, too.
+        // The late notices must have come, too.
         tokio::time::sleep(Duration::from_millis(2 * LATE_MS)).await;
         let began = Instant::now();
         loop {
-            for (_, id, _) in mischief {
+            for (_, id, _) in placed {
                 let order = self.order(id).await;
                 self.orders.insert(id.clone(), order);
             }
-            let mut wrong = ledger::compare_money(&self.orders, &self.stand.ledger().await);
+            let mut wrong = ledger::compare_money(&self.orders, &self.deployment.ledger().await);
             for (product, _, on_hand) in PRODUCTS {
                 let stock = read(&self.seller, &format!("/products/{product}/inventory")).await;
                 wrong.extend(ledger::compare_stock(&self.orders, product, on_hand, &stock));
             }
             let has_ended = self.orders.values().all(ledger::has_ended);
             if (wrong.is_empty() && has_ended) || began.elapsed() > CONFIRMED_MAX {
-                sum.violations.extend(wrong);
+                totals.violations.extend(wrong);
                 break;
             }
             tokio::time::sleep(PAUSE).await;
         }
-        let mut courses = BTreeMap::new();
-        for (kind, id) in chosen {
-            sum.compare(&mut courses, kind, &self.orders[id]);
+        let mut expected = BTreeMap::new();
+        for (case, id) in chosen {
+            totals.compare(&mut expected, case, &self.orders[id]);
         }
     }
 
-    async fn close(mut self, sum: &mut Sum) {
-        // What was acknowledged first is still there after all the kills, and through the checker's eyes all is well.
-        sum.kept.0 += self.look_for_kept(sum).await as u64;
-        sum.kept.1 += self.kept.len() as u64;
+    async fn close(mut self, totals: &mut Totals) {
+        // After all the kills the earliest notices must still be there, and the checker must find nothing.
+        totals.kept.0 += self.check_kept(totals).await as u64;
+        totals.kept.1 += self.kept.len() as u64;
         let login = Login::Password { email: "admin@demo.example".into(), password: SecretString::from(PASSWORD) };
-        let running = Source::Running(Access { url: self.stand.url(), login, patience: CONFIRMED_MAX });
-        for shop in [running, Source::Directory(self.stand.data())] {
+        let running = Source::Running(Access { url: self.deployment.url(), login, patience: CONFIRMED_MAX });
+        for shop in [running, Source::Directory(self.deployment.data())] {
             if matches!(shop, Source::Directory(_)) {
-                self.stand.stop_shop();
+                self.deployment.stop_shop();
             }
-            let (history, ledger) = (Some(self.stand.history()), Some(self.stand.ledger_file()));
+            let (history, ledger) = (Some(self.deployment.history()), Some(self.deployment.ledger_file()));
             let verdict = verify::verify(Subject { history, ledger, shop }).await;
             if !verdict.is_clean() {
-                sum.violations.push(format!("{:?}\n{}", verdict.stopped, verdict.report));
+                totals.violations.push(format!("{:?}\n{}", verdict.stopped, verdict.report));
             }
         }
-        sum.kills += self.stand.kills.shop;
+        totals.kills += self.deployment.kills.shop;
     }
 }
 
-impl Sum {
-    /// Holds an order's history against that of the first one with its token.
-    fn compare(&mut self, courses: &mut BTreeMap<&'static str, Course>, kind: &Kind, order: &Value) {
-        let known = courses.entry(kind.token).or_insert_with(|| course(order));
-        if *known != course(order) {
+impl Totals {
+    /// Compares the history of an order with that of the first order with its token.
+    fn compare(&mut self, expected: &mut BTreeMap<&'static str, StatusChanges>, case: &Case, order: &Value) {
+        let known = expected.entry(case.token).or_insert_with(|| status_changes(order));
+        if *known != status_changes(order) {
             self.differ += 1;
-            let what = format!("{} ({}): {:?}, its control {known:?}", order["order_id"], kind.name, course(order));
+            let what =
+                format!("{} ({}): {:?}, its control {known:?}", order["order_id"], case.name, status_changes(order));
             self.violations.push(what);
         }
     }

@@ -1,5 +1,5 @@
-//! Notices that are sent from here, as the provider would send them or as somebody who pretends to be it: repeated,
-//! forged, about orders that nobody knows, and signed with secrets that come and go.
+//! Notices that are sent from here, in the place of the provider or of an attacker: repeated, forged, about unknown
+//! orders, and signed with secrets that are being replaced.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,15 +17,16 @@ use serde_json::{Value, json};
 use souk::{domain::entity::Timestamp, internals::signature::sign};
 use souk_gateway_sim::{Effect, Line};
 
-use super::{FLOOD, Floor, Sum};
+use super::{Campaign, FLOOD, Totals};
 use crate::gateway::{SECRET, list, read};
 
-/// Notices that are sent at once from here.
+/// How many notices are sent at the same time.
 const AT_ONCE: usize = 32;
-/// Notices about unknown orders that are sent while the shop is killed, at most: a day's inbox must not be full.
+/// How many notices about unknown orders are sent before the shop is killed, at most: the list of a day must not become
+/// full.
 const UNKNOWN_MAX: u64 = 200;
 const DAY: Duration = Duration::from_secs(86_400);
-/// What takes the place of [`SECRET`].
+/// The secret that replaces [`SECRET`].
 const NEW_SECRET: &str = "whsec_that_comes_after";
 
 fn now() -> Duration {
@@ -36,7 +37,7 @@ fn at(moment: Duration) -> Timestamp {
     Timestamp(moment.as_secs() * 1_000)
 }
 
-/// Somebody who sends notices as the provider would, or pretends to be it.
+/// Sends notices to the shop's webhook.
 #[derive(Clone)]
 pub(super) struct Sender {
     pub(super) http: reqwest::Client,
@@ -53,7 +54,7 @@ impl Sender {
         Some(request.send().await.ok()?.status().as_u16())
     }
 
-    async fn tell(&self, secret: &str, body: &[u8]) -> Option<u16> {
+    async fn send_signed(&self, secret: &str, body: &[u8]) -> Option<u16> {
         self.send(Some(&sign(&SecretString::from(secret), body, at(now()))), body).await
     }
 }
@@ -78,22 +79,22 @@ fn event(id: &str, what: &str, created: Duration, object: &Value) -> Vec<u8> {
     serde_json::to_vec(&event).unwrap()
 }
 
-impl Floor {
-    /// Notices about known orders, again and again, also of days ago; and disputes, each a problem for an operator,
-    /// once.
-    pub(super) async fn repeat(&mut self, orders: &[String], random: &mut fastrand::Rng, sum: &mut Sum) {
+impl Campaign {
+    /// Sends notices about known orders many times, also with dates of weeks ago; and notices of disputes, each of which
+    /// must raise one issue.
+    pub(super) async fn repeat_notices(&mut self, orders: &[String], random: &mut fastrand::Rng, totals: &mut Totals) {
         let mut bodies = Vec::new();
         for (nth, order) in orders.iter().enumerate() {
             let created = now() - DAY * random.u32(..25);
             let body = notice(&format!("again_{order}"), created, order);
             bodies.extend(std::iter::repeat_n(body, if nth == 0 { FLOOD as usize } else { 5 }));
         }
-        let ledger = self.stand.ledger().await;
+        let ledger = self.deployment.ledger().await;
         let disputed: Vec<&String> = orders.iter().step_by(8).collect();
         for order in &disputed {
             let is_capture = |line: &&Line| line.effect == Effect::Captured && line.key.starts_with(order.as_str());
             let Some(line) = ledger.iter().find(is_capture) else {
-                sum.violations.push(format!("{order} is in no line of the ledger"));
+                totals.violations.push(format!("{order} is in no line of the ledger"));
                 continue;
             };
             let body = dispute(&format!("dispute_{order}"), &line.payment);
@@ -101,36 +102,37 @@ impl Floor {
         }
         random.shuffle(&mut bodies);
         let sender = &self.sender;
-        let sending = stream::iter(bodies).map(|body| async move { sender.tell(SECRET, &body).await });
+        let sending = stream::iter(bodies).map(|body| async move { sender.send_signed(SECRET, &body).await });
         let statuses: Vec<Option<u16>> = sending.buffer_unordered(AT_ONCE).collect().await;
         let refused: BTreeSet<_> = statuses.iter().filter(|status| **status != Some(204)).collect();
         if !refused.is_empty() {
-            sum.violations.push(format!("notices of known orders are answered with {refused:?}"));
+            totals.violations.push(format!("notices of known orders are answered with {refused:?}"));
         }
-        sum.acknowledged += statuses.len() as u64;
+        totals.acknowledged += statuses.len() as u64;
         let listed = list(&self.admin, "/admin/payments/attention?limit=100").await;
         for order in disputed {
             let of_order = listed.iter().filter(|item| item["order"]["order_id"] == **order);
             let problems = of_order.flat_map(|item| item["attention"].as_array().cloned().unwrap_or_default());
             let disputes = problems.filter(|problem| problem["problem"] == "disputed").count();
             if disputes != 1 {
-                sum.violations.push(format!("{order} was disputed once, and is listed with {disputes} disputes"));
+                totals.violations.push(format!("{order} was disputed once, and is listed with {disputes} disputes"));
             }
         }
     }
 
-    /// Whatever is not signed by the provider, or not lately, is refused.
-    pub(super) async fn forge(&mut self, orders: &[String], random: &mut fastrand::Rng, sum: &mut Sum) {
+    /// Sends notices without a signature, with a wrong one, or with one that is too old or in the future. All must be
+    /// refused.
+    pub(super) async fn forge_notices(&mut self, orders: &[String], random: &mut fastrand::Rng, totals: &mut Totals) {
         let hour = Duration::from_secs(3_600);
         for order in orders {
             let id = format!("forged_{:016x}", random.u64(..));
             let body = notice(&id, now(), order);
-            let (good, nobodys) = (SecretString::from(SECRET), SecretString::from("whsec_guessed"));
+            let (good, guessed) = (SecretString::from(SECRET), SecretString::from("whsec_guessed"));
             let other = notice(&format!("other_{id}"), now(), order);
             let signatures = [
                 None,
                 Some(String::new()),
-                Some(sign(&nobodys, &body, at(now()))),
+                Some(sign(&guessed, &body, at(now()))),
                 Some(sign(&good, &other, at(now()))),
                 Some(sign(&good, &body, at(now() - hour))),
                 Some(sign(&good, &body, at(now() + hour))),
@@ -138,29 +140,29 @@ impl Floor {
             ];
             for signature in signatures {
                 let status = self.sender.send(signature.as_deref(), &body).await;
-                sum.reject(status, signature.as_deref().unwrap_or("no signature"));
+                totals.reject(status, signature.as_deref().unwrap_or("no signature"));
             }
         }
     }
 
-    /// Notices of orders that nobody knows, today's and days late, each thrice, while the shop is killed: what was
-    /// acknowledged is listed afterwards, once.
-    pub(super) async fn unknown(&mut self, random: &mut fastrand::Rng, sum: &mut Sum) {
+    /// Sends notices about unknown orders, of today and of the past, each three times, until the shop is killed. After
+    /// the restart each acknowledged notice must be listed once.
+    pub(super) async fn send_unknown(&mut self, random: &mut fastrand::Rng, totals: &mut Totals) {
         let acknowledged = Arc::new(Mutex::new(BTreeSet::new()));
-        let (dead, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (is_killed, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let mut senders = Vec::new();
         for _ in 0..4 {
-            let (acknowledged, dead, sent) = (Arc::clone(&acknowledged), Arc::clone(&dead), Arc::clone(&sent));
+            let (acknowledged, is_killed, sent) = (Arc::clone(&acknowledged), Arc::clone(&is_killed), Arc::clone(&sent));
             let (sender, mut random) = (self.sender.clone(), random.fork());
             senders.push(tokio::spawn(async move {
-                while !dead.load(Ordering::Relaxed) && sent.fetch_add(1, Ordering::Relaxed) < UNKNOWN_MAX {
+                while !is_killed.load(Ordering::Relaxed) && sent.fetch_add(1, Ordering::Relaxed) < UNKNOWN_MAX {
                     let id = format!("{:016x}", random.u64(..));
-                    // Some are older than anything that is listed by its own day.
+                    // Some are older than the days for which notices are kept.
                     let days = if random.u8(..8) == 0 { 400 } else { 28 };
                     let created = now() - DAY * random.u32(..days);
                     let body = notice(&id, created, &format!("{:032x}", random.u128(..)));
                     for _ in 0..3 {
-                        match sender.tell(SECRET, &body).await {
+                        match sender.send_signed(SECRET, &body).await {
                             Some(204) => drop(acknowledged.lock().insert(format!("pi_{id}"))),
                             Some(status) => {
                                 return Some(format!("an unknown order's notice is answered with {status}"));
@@ -172,24 +174,24 @@ impl Floor {
                 None
             }));
         }
-        // Killed right after an acknowledgement, so that there is as little time as can be between it and the kill.
+        // The shop is killed as soon as possible after an acknowledgement.
         let least = random.usize(1..60);
         while acknowledged.lock().len() < least && !senders.iter().all(tokio::task::JoinHandle::is_finished) {
             tokio::task::yield_now().await;
         }
-        self.stand.stop_shop();
-        dead.store(true, Ordering::Relaxed);
+        self.deployment.stop_shop();
+        is_killed.store(true, Ordering::Relaxed);
         for sender in senders {
-            sum.violations.extend(sender.await.unwrap());
+            totals.violations.extend(sender.await.unwrap());
         }
-        self.stand.start_shop();
-        sum.acknowledged += acknowledged.lock().len() as u64;
+        self.deployment.start_shop();
+        totals.acknowledged += acknowledged.lock().len() as u64;
         self.kept.append(&mut acknowledged.lock());
-        self.look_for_kept(sum).await;
+        self.check_kept(totals).await;
     }
 
-    /// Holds what is listed against what was acknowledged; how much of it is there.
-    pub(super) async fn look_for_kept(&self, sum: &mut Sum) -> usize {
+    /// Compares the listed notices with the acknowledged ones. Returns how many of these are listed.
+    pub(super) async fn check_kept(&self, totals: &mut Totals) -> usize {
         let listed = read(&self.admin, "/admin/payments/notices").await;
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         for notice in listed.as_array().into_iter().flatten() {
@@ -198,35 +200,35 @@ impl Floor {
         let missing: Vec<_> = self.kept.iter().filter(|reference| !counts.contains_key(*reference)).collect();
         let listed = self.kept.len() - missing.len();
         let missing = missing.into_iter().map(|reference| format!("{reference} was acknowledged and is not listed"));
-        sum.violations.extend(missing);
+        totals.violations.extend(missing);
         let twice = counts.iter().filter(|(_, count)| **count > 1);
-        sum.violations.extend(twice.map(|(reference, count)| format!("{reference} is listed {count} times")));
+        totals.violations.extend(twice.map(|(reference, count)| format!("{reference} is listed {count} times")));
         listed
     }
 
-    /// A new secret takes the place of the old: for a while both are good, then only the new one.
-    pub(super) async fn rotate(&mut self, sum: &mut Sum) {
+    /// Replaces the secret: first both secrets are accepted, then only the new one, then only the old one again.
+    pub(super) async fn rotate_secrets(&mut self, totals: &mut Totals) {
         let both = format!("{SECRET},{NEW_SECRET}");
         for (secrets, good, bad) in [
             (both.as_str(), &[SECRET, NEW_SECRET][..], &["whsec_guessed"][..]),
             (NEW_SECRET, &[NEW_SECRET], &[SECRET]),
             (SECRET, &[SECRET], &[NEW_SECRET]),
         ] {
-            self.stand.set("SOUK_PAYMENTS__WEBHOOK_SECRETS", secrets);
-            self.stand.stop_shop();
-            self.stand.start_shop();
+            self.deployment.set("SOUK_PAYMENTS__WEBHOOK_SECRETS", secrets);
+            self.deployment.stop_shop();
+            self.deployment.start_shop();
             for secret in good {
                 let body = notice(&format!("rotated_{}", fastrand::u64(..)), now(), &format!("{:032x}", 7));
-                let status = self.sender.tell(secret, &body).await;
+                let status = self.sender.send_signed(secret, &body).await;
                 if status == Some(204) {
-                    sum.acknowledged += 1;
+                    totals.acknowledged += 1;
                 } else {
-                    sum.violations.push(format!("a live secret's notice is answered with {status:?}"));
+                    totals.violations.push(format!("a notice with an accepted secret is answered with {status:?}"));
                 }
             }
             for secret in bad {
                 let body = notice("retired", now(), &format!("{:032x}", 7));
-                sum.reject(self.sender.tell(secret, &body).await, "another secret");
+                totals.reject(self.sender.send_signed(secret, &body).await, "another secret");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What happens to a part of the data directory, and how that is done to a copy of it.
+//! The damages, and how they are applied to a part of a copy of the data directory.
 
 use std::{
     fs,
@@ -12,49 +12,53 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 use super::table::locate;
 use crate::flips::copy;
 
-/// A segment begins with a page of its own; its first batch follows.
+/// The length of a segment's header, in bytes. The first batch follows.
 const SEGMENT_HEADER: usize = 4096;
 
+/// What is done to a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Damage {
     Remove,
+    /// Replaced by an empty file or directory.
     Empty,
-    /// The other shop's takes its place.
+    /// Replaced by the same part of another shop.
     Foreign,
-    /// A segment keeps its header, and has the other shop's batches.
+    /// A segment keeps its header, and gets the batches of another shop.
     ForeignBatches,
-    /// Its own older copy takes its place.
+    /// Replaced by an older copy.
     Older,
-    /// A directory in the place of a file, a file in that of a directory.
+    /// A file is replaced by a directory, or a directory by a file.
     OtherKind,
-    /// A named pipe, which whoever opens it waits for.
+    /// Replaced by a named pipe, on which an open waits for a writer.
     Pipe,
-    /// A link that leads nowhere, as to a disk that is not mounted.
+    /// Replaced by a symbolic link without a target, such as one to a disk that is not mounted.
     Dangling,
-    /// Nobody may read it, not even its owner.
+    /// No user may read it.
     Unreadable,
-    /// One bit is another.
+    /// One bit is flipped.
     Flip,
-    /// The second half of the file is gone.
+    /// The second half of the file is cut off.
     Half,
-    /// Bytes follow that nobody has written there.
+    /// Bytes are appended to the file.
     Append,
-    /// Files and directories lie in it that are no part of it.
+    /// Files and directories are added that do not belong there.
     Litter,
 }
 
-/// What lies about in directories: of a file system, of an operator, and of a start that was cut short.
+/// Names of such files and directories, as a file system, an operator, or an interrupted start would leave them.
 const LITTER: [&str; 6] = ["lost+found/", "notes.txt", "copy/", "1.log", "1.base", "00000000000000000000.log.bak"];
 
-/// The directories that changes are taken from.
+/// The data directories from which parts are copied.
 pub(super) struct Sources<'a> {
+    /// That of another shop.
     pub(super) other: &'a Path,
+    /// The older copy.
     pub(super) older: &'a Path,
 }
 
 impl Damage {
-    /// Does it to the part of this name, which is at `part` in the directory.
-    pub(super) fn do_to(self, data: &Path, (name, part): (&str, &Path), sources: &Sources<'_>) {
+    /// Applies the damage to the part with this name, which is at the path `part` in the directory.
+    pub(super) fn apply(self, data: &Path, (name, part): (&str, &Path), sources: &Sources<'_>) {
         let path = data.join(part);
         let is_directory = path.is_dir();
         match self {
@@ -62,7 +66,7 @@ impl Damage {
             Self::Half => open(&path).set_len(fs::metadata(&path).unwrap().len() / 2).unwrap(),
             Self::Append => {
                 let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
-                file.write_all(b"nobody has written this\n").unwrap();
+                file.write_all(b"appended by a test\n").unwrap();
             }
             Self::Litter => litter(&path),
             Self::Unreadable => fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap(),
@@ -98,7 +102,7 @@ fn replace(path: &Path, with: &Path) {
     copy(with, path);
 }
 
-/// For its owner alone, so that not its mode is what is refused.
+/// Only its owner may enter or read it, so that the shop does not refuse it for its mode.
 fn make(path: &Path, is_directory: bool) {
     if is_directory {
         fs::DirBuilder::new().mode(0o700).create(path).unwrap();
@@ -123,8 +127,8 @@ fn flip(path: &Path) {
     file.write_all_at(&[byte[0] ^ 1], at).unwrap();
 }
 
-/// A byte in the middle of what was written; in a segment, behind its header and in its first batch; in the provider's
-/// ledger, a digit of the last amount.
+/// The position of a byte in the middle of the file. In a segment it is in the first batch; in the provider's ledger it
+/// is a digit of the last amount.
 fn flipped_byte(path: &Path) -> u64 {
     const AMOUNT: &[u8] = br#""amount":"#;
     match path.extension().and_then(|extension| extension.to_str()) {

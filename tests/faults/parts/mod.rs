@@ -1,13 +1,13 @@
 //! Each part of a data directory is missing, empty, another shop's, an older copy, of another kind, unreadable, cut
-//! short or damaged, or has strangers beside it.
+//! short or damaged, or has files beside it that do not belong there.
 //!
-//! Two shops are made once, and one of them is copied when it is half as old. Each case changes one part in a copy of
-//! the shop and starts the program on it. The table says what must come of it: the shop is whole, or it is made whole
-//! and says so in its log, or the start is refused with an exit code and a text that names the part and the remedy.
-//! From the first moment in which `/readyz` says ready, everybody is shown what they were shown before.
+//! Two shops are made once, and one of them is copied halfway. Each case damages one part in a copy of the shop and
+//! starts the program on it. The table has the expected result: the shop works as before; or it repairs itself and logs
+//! that; or the start is refused with an exit code and a message that names the part and the remedy. As soon as
+//! `/readyz` says ready, all responses must be the same as before the damage.
 //!
-//! A short run has one case for each part, a long one (`--cycles 1`) all of them. Root can read everything, so where
-//! root runs this, a part that nobody may read is tried with a shop of the user nobody.
+//! A short run has one case for each part, a long one (`--cycles 1`) all of them. Root can read every file, so when
+//! root runs this, the cases with an unreadable part start the shop as the user nobody.
 
 mod damage;
 mod table;
@@ -29,12 +29,12 @@ use crate::{
     Figure, Length, Outcome,
     flips::{
         check, copy, findings,
-        shop::{Original, Picture, Running, Started},
+        shop::{Original, Responses, Running, Started},
         sound,
     },
 };
 
-/// The exit code of a directory that somebody must look at, and that of a permission that is missing.
+/// The exit code for damaged data, and that for a missing permission.
 const DATA: i32 = 65;
 const USAGE: i32 = 2;
 /// How long a start may take to become ready in a debug build on a busy machine.
@@ -48,7 +48,7 @@ pub(crate) async fn run(length: Length) -> Outcome {
     let may_be_nobody = may_be_nobody();
     let shops = Shops { older: ours.older(), other: other.data(), expected: sound(&mut ours).await };
     let mut violations = unknown_parts(&ours.data());
-    let (mut cases, mut skipped, mut fates) = (0, 0, BTreeMap::<&str, u64>::new());
+    let (mut cases, mut skipped, mut outcomes) = (0, 0, BTreeMap::<&str, u64>::new());
     for (name, all) in PARTS {
         let chosen = random.usize(..all.len());
         let tried = if length.is_long() { all } else { &all[chosen..=chosen] };
@@ -57,9 +57,8 @@ pub(crate) async fn run(length: Length) -> Outcome {
                 skipped += 1;
                 continue;
             }
-            let fate = shops.try_out(&mut ours, name, *damage, *expected).await;
-            match fate {
-                Ok(fate) => *fates.entry(fate).or_default() += 1,
+            match shops.start_damaged(&mut ours, name, *damage, *expected).await {
+                Ok(outcome) => *outcomes.entry(outcome).or_default() += 1,
                 Err(what) => violations.push(format!("{name} {damage:?}: {what}")),
             }
             cases += 1;
@@ -68,25 +67,27 @@ pub(crate) async fn run(length: Length) -> Outcome {
     if skipped > 0 {
         println!("\n*** SKIPPED: {skipped} unreadable parts: nobody cannot run the program here ***\n");
     }
-    Ok(Figure { figure: format!("{cases} cases of {} parts: {fates:?}", PARTS.len()), violations })
+    Ok(Figure { figure: format!("{cases} cases of {} parts: {outcomes:?}", PARTS.len()), violations })
 }
 
-/// Whether the user nobody can run the program, or this is no root to begin with.
+/// Whether cases with an unreadable part can be tried: the user nobody can run the program, or this is not root.
 fn may_be_nobody() -> bool {
     let mut command = Command::new(env!("CARGO_BIN_EXE_souk"));
     command.arg("--version").stdout(Stdio::null());
     !rustix::process::geteuid().is_root() || command.uid(NOBODY).gid(NOBODY).status().is_ok_and(|ended| ended.success())
 }
 
+/// The data directories, and the responses of the undamaged shop.
 struct Shops {
     older: PathBuf,
     other: PathBuf,
-    expected: Picture,
+    expected: Responses,
 }
 
 impl Shops {
-    /// Changes a part in a copy and sees what comes of it; the error says what should not have come of it.
-    async fn try_out(
+    /// Damages a part in a copy, starts the shop there, and compares the result with the expected one. The error is the
+    /// violation.
+    async fn start_damaged(
         &self,
         ours: &mut Original,
         name: &str,
@@ -97,65 +98,65 @@ impl Shops {
         let (data, part) = (scratch.path().join("shop"), locate(&ours.data(), name));
         copy(&ours.data(), &data);
         let sources = Sources { other: &self.other, older: &self.older };
-        damage.do_to(&data, (name, &part), &sources);
+        damage.apply(&data, (name, &part), &sources);
         let user = (damage == Damage::Unreadable && rustix::process::geteuid().is_root()).then_some(NOBODY);
         if let Some(user) = user {
             give_to(user, scratch.path());
         }
         let shop = match ours.start_as(&data, user) {
-            Started::Refused(said, code) => return refused(&said, code, &part, expected),
+            Started::Refused(stderr, code) => return refused(&stderr, code, &part, expected),
             Started::Running(shop) => shop,
         };
         ready(&shop).await?;
-        let shown = ours.picture_now(&shop).await.map_err(|what| format!("{what}; it said: {}", shop.said()))?;
-        let said = shop.said();
+        let shown = ours.responses_now(&shop).await.map_err(|what| format!("{what}; it said: {}", shop.stderr()))?;
+        let stderr = shop.stderr();
         drop(shop);
-        if let Some((look, was)) = self.expected.iter().find(|(look, was)| shown.get(look) != Some(was)) {
-            return Err(format!("{look:?} was {was:?} and is {:?}; it said: {said}", shown.get(look)));
+        if let Some((request, was)) = self.expected.iter().find(|(request, was)| shown.get(request) != Some(was)) {
+            return Err(format!("{request:?} was {was:?} and is {:?}; it said: {stderr}", shown.get(request)));
         }
         let found = findings(&check(ours, &data).await);
-        // A provider that has forgotten charges has nothing that the orders could be held against.
+        // Without its ledger the provider has no charges with which the orders could be compared.
         let is_clean = found.is_empty() || name == "simulated-provider.jsonl";
         match expected {
-            Expected::Whole if said.is_empty() && is_clean => Ok("whole"),
-            Expected::Logged(words) if said.contains(words) && is_clean => Ok("logged and whole"),
+            Expected::Whole if stderr.is_empty() && is_clean => Ok("whole"),
+            Expected::Logged(words) if stderr.contains(words) && is_clean => Ok("logged and whole"),
             Expected::Found if !found.is_empty() => Ok("found by a check"),
-            Expected::LoggedAndFound(words) if said.contains(words) && !found.is_empty() => {
+            Expected::LoggedAndFound(words) if stderr.contains(words) && !found.is_empty() => {
                 Ok("logged and found by a check")
             }
-            _ => Err(format!("it starts, and should be {expected:?}; it said: {said}; the check found: {found:?}")),
+            _ => Err(format!("it starts, and should be {expected:?}; it said: {stderr}; the check found: {found:?}")),
         }
     }
 }
 
-/// A directory that somebody else has restored belongs to them.
+/// Makes another user the owner of a directory, as if that user had restored it.
 fn give_to(user: u32, directory: &Path) {
     fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
     let given = Command::new("chown").args(["-R", "-h"]).arg(format!("{user}:{user}")).arg(directory).status();
     assert!(given.unwrap().success());
 }
 
-/// A refusal is a message that names the part and the remedy, with the right code, and each cause once.
-fn refused(said: &str, code: Option<i32>, part: &Path, expected: Expected) -> Result<&'static str, String> {
+/// Checks a refused start: the right exit code, and a message that names the part, the remedy, and each cause once.
+fn refused(stderr: &str, code: Option<i32>, part: &Path, expected: Expected) -> Result<&'static str, String> {
     let (wanted, words) = match expected {
         Expected::Refused(words) => (DATA, words),
         Expected::Denied => (USAGE, "it must belong to the user who runs souk"),
-        _ => return Err(format!("it is refused, and should be {expected:?}: {said}")),
+        _ => return Err(format!("it is refused, and should be {expected:?}: {stderr}")),
     };
-    let message = said.lines().find(|line| line.starts_with("souk: ")).unwrap_or_default();
-    // Of a part that is gone, the directory may be all that is known.
+    let message = stderr.lines().find(|line| line.starts_with("souk: ")).unwrap_or_default();
+    // If the part is missing, the message may name only its directory.
     let names = [part, part.parent().unwrap_or(part)].map(|name| name.to_string_lossy().into_owned());
     let is_named = names.iter().any(|name| !name.is_empty() && message.contains(name.as_str()));
     let parts: Vec<&str> = message.split(": ").flat_map(|part| part.split("; ")).collect();
     let is_once = parts.iter().all(|cause| parts.iter().filter(|other| other == &cause).count() == 1);
-    if code == Some(wanted) && message.contains(words) && is_named && is_once && !said.contains("panicked") {
+    if code == Some(wanted) && message.contains(words) && is_named && is_once && !stderr.contains("panicked") {
         Ok("refused")
     } else {
-        Err(format!("it should be refused with {wanted} and {words:?}, and ends with {code:?}: {said}"))
+        Err(format!("it should be refused with {wanted} and {words:?}, and ends with {code:?}: {stderr}"))
     }
 }
 
-/// Waits until it says that it is ready.
+/// Waits until `/readyz` says ready.
 async fn ready(shop: &Running) -> Result<(), String> {
     let began = Instant::now();
     loop {
@@ -165,7 +166,7 @@ async fn ready(shop: &Running) -> Result<(), String> {
         match (status, body["ready"] == true) {
             (200, true) => return Ok(()),
             (503, false) if began.elapsed() < READY_MAX => tokio::time::sleep(Duration::from_millis(2)).await,
-            _ => return Err(format!("/readyz is {status}: {body}; it said: {}", shop.said())),
+            _ => return Err(format!("/readyz is {status}: {body}; it said: {}", shop.stderr())),
         }
     }
 }

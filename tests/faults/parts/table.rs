@@ -1,4 +1,4 @@
-//! The parts of a data directory, with what must come of each damage.
+//! The parts of a data directory, with the expected result of each damage.
 
 use std::{
     fs,
@@ -10,20 +10,20 @@ use super::damage::Damage::{
     Unreadable,
 };
 
-/// What must come of a damage.
+/// The expected result of a start with a damaged part.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Expected {
-    /// Everything is there, and nothing needs to be said.
+    /// All responses are the same as before, and nothing is logged.
     Whole,
-    /// Everything is there, and the log says these words.
+    /// All responses are the same, and the log has these words.
     Logged(&'static str),
-    /// Everything is shown, but only a check finds that the log or a base is damaged.
+    /// All responses are the same, but `souk verify` finds that the log or a base is damaged.
     Found,
-    /// The same, with these words in the log: the next base replaces the bad one.
+    /// The same, with these words in the log.
     LoggedAndFound(&'static str),
-    /// The start is refused with these words, and with the code for data that somebody must look at.
+    /// The start is refused with these words, and with the exit code for damaged data.
     Refused(&'static str),
-    /// The start is refused because the system lets nobody read it, with the code for usage.
+    /// The start is refused because the system does not let the shop read the part, with the exit code for usage.
     Denied,
 }
 
@@ -40,7 +40,7 @@ const INDEX_ASIDE: &str = "the search index is not usable and is built anew";
 const NOT_MOUNTED: &str = "is a link that leads nowhere";
 const OTHER_KEYS: &str = "are not those that this shop's accounts were written with";
 
-/// The parts with all that can happen to them. A name that begins with `@` is found in the directory.
+/// The parts with the damages that are tried. A name that begins with `@` stands for a file that [`locate`] finds.
 pub(super) const PARTS: [(&str, Cases); 22] = [
     ("@root", &[(Litter, Whole)]),
     (
@@ -104,11 +104,11 @@ pub(super) const PARTS: [(&str, Cases); 22] = [
     (
         "@first",
         &[
-            // As after a compaction: base and state have all that stood there, and the index has not read all of it.
+            // As after a compaction: the base and the state have everything, but the index has not read all of it.
             (Remove, Logged("the log does not reach back to where the read model stands")),
             (Empty, Refused(RESTORE)),
             (Foreign, Refused("belongs to another store")),
-            // The index does not have all of it, and what cannot be read of the log stands in the state.
+            // The index has not read all of it, and the state has what cannot be read of the log.
             (ForeignBatches, LoggedAndFound("the log is damaged: the read model is made from the state")),
             (OtherKind, Refused(KIND)),
             (Pipe, Refused(KIND)),
@@ -125,7 +125,7 @@ pub(super) const PARTS: [(&str, Cases); 22] = [
             (Remove, Refused(RESTORE)),
             (Empty, Refused(RESTORE)),
             (Foreign, Refused("belongs to another store")),
-            // The index does not have all of it, and what cannot be read of the log stands in the state.
+            // The index has not read all of it, and the state has what cannot be read of the log.
             (ForeignBatches, LoggedAndFound("the log is damaged: the read model is made from the state")),
             (OtherKind, Refused(KIND)),
             (Pipe, Refused(KIND)),
@@ -135,7 +135,7 @@ pub(super) const PARTS: [(&str, Cases); 22] = [
             (Append, Refused(RESTORE)),
         ],
     ),
-    // The one that is written, of which the state does not have all.
+    // The segment that was being written: the state does not have all of it.
     (
         "@written",
         &[
@@ -375,10 +375,10 @@ pub(super) fn locate(data: &Path, part: &str) -> PathBuf {
     }
 }
 
-/// What is in the directory and in no row of the table.
+/// The parts of the directory that are in no row of the table.
 pub(super) fn unknown_parts(data: &Path) -> Vec<String> {
     let known: Vec<PathBuf> = PARTS.iter().map(|(part, _)| locate(data, part)).collect();
-    // Segments and bases of which the table has some, and what each room has inside.
+    // The table has only some files of these directories.
     let inside = ["journal/log", "journal/base", "journal/state", "search", "control"].map(PathBuf::from);
     let mut unknown = Vec::new();
     let mut open = vec![PathBuf::new()];

@@ -16,7 +16,7 @@ use souk::{
     internals::stripe::{FAKE_KEY, Stripe, StripeConfig},
     payments::{Gateway, Notice, NoticeRefused, NoticeSubject, Payment, Repayment},
 };
-use souk_gateway_sim::{Fault, Mischief, Operation, RULES_MAX, Rule, Webhook};
+use souk_gateway_sim::{Fault, Operation, RULES_MAX, Rule, Webhook, WebhookDelivery};
 use tokio::net::TcpListener;
 
 use crate::provider::{Provider, Server, anywhere, decide, url_of};
@@ -338,7 +338,7 @@ async fn the_script_falsifies_amounts_declines_and_has_a_limit() {
     let failed = RefundState::Failed { reason: "by_script".into() };
     assert_eq!(gateway.refund(repayment(&payment(1, 1, ""), &state, 1, 1)).await.unwrap(), failed);
     assert_eq!(plan(&provider, &vec![Rule::default(); RULES_MAX + 1]).await, 422);
-    let contradiction = Rule { fault: Fault::Garbage, webhook: Some(Mischief::default()), ..Rule::default() };
+    let contradiction = Rule { fault: Fault::Garbage, webhook: Some(WebhookDelivery::default()), ..Rule::default() };
     assert_eq!(plan(&provider, &[contradiction]).await, 422);
 }
 
@@ -483,18 +483,18 @@ async fn events_come_as_often_and_as_badly_signed_as_the_script_says() {
     let receiver = WebhookReceiver::new(0).await;
     let provider = Provider::announcing(receiver.webhook()).await;
     let gateway = adapter(&provider);
-    let rule = |order: u128, mischief: Mischief| Rule {
+    let rule = |order: u128, delivery: WebhookDelivery| Rule {
         key_prefix: OrderId(order).to_string(),
-        webhook: Some(mischief),
+        webhook: Some(delivery),
         ..Rule::default()
     };
-    let plain = Mischief::default();
+    let plain = WebhookDelivery::default();
     let rules = [
-        rule(1, Mischief { times: 1_000, ..plain }),
-        rule(2, Mischief { times: 0, ..plain }),
-        rule(3, Mischief { bad_signature: true, ..plain }),
-        rule(4, Mischief { stale: true, ..plain }),
-        rule(5, Mischief { delay_ms: 400, ..plain }),
+        rule(1, WebhookDelivery { times: 1_000, ..plain }),
+        rule(2, WebhookDelivery { times: 0, ..plain }),
+        rule(3, WebhookDelivery { bad_signature: true, ..plain }),
+        rule(4, WebhookDelivery { stale: true, ..plain }),
+        rule(5, WebhookDelivery { delay_ms: 400, ..plain }),
     ];
     assert_eq!(plan(&provider, &rules).await, 204);
     for order in (1..=6).rev() {

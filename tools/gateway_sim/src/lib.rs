@@ -56,5 +56,5 @@ pub use self::{
     notices::{Webhook, WebhookError},
     provider::Provider,
     router::router,
-    script::{COPIES_MAX, DELAY_MS_MAX, Fault, Mischief, Operation, RULES_MAX, Rule, Script, ScriptError},
+    script::{COPIES_MAX, DELAY_MS_MAX, Fault, Operation, RULES_MAX, Rule, Script, ScriptError, WebhookDelivery},
 };

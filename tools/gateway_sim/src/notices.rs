@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::{script::Mischief, signature::sign};
+use crate::{script::WebhookDelivery, signature::sign};
 
 /// How many events wait to be sent: some seconds of a shop under load. Further events are not sent, and the shop asks
 /// by itself.
@@ -69,11 +69,11 @@ impl Webhook {
 
     /// Sends an event until it is accepted or was sent often enough.
     async fn send(&self, waiting: Waiting) {
-        let Waiting { id, body, fault } = waiting;
-        tokio::time::sleep(Duration::from_millis(fault.delay_ms)).await;
+        let Waiting { id, body, delivery } = waiting;
+        tokio::time::sleep(Duration::from_millis(delivery.delay_ms)).await;
         let mut pause_ms = PAUSE_MS_MIN;
         for left in (0..TRIES_MAX).rev() {
-            let request = self.http.post(self.url.clone()).header(SIGNATURE_HEADER, self.signature(&body, fault));
+            let request = self.http.post(self.url.clone()).header(SIGNATURE_HEADER, self.signature(&body, delivery));
             let request = request.header(reqwest::header::CONTENT_TYPE, "application/json").body(body.clone());
             let problem = match request.send().await {
                 Ok(answer) if answer.status().is_success() => return,
@@ -89,10 +89,10 @@ impl Webhook {
         }
     }
 
-    fn signature(&self, body: &[u8], fault: Mischief) -> String {
+    fn signature(&self, body: &[u8], delivery: WebhookDelivery) -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let at = now.saturating_sub(if fault.stale { STALE_SECONDS } else { 0 });
-        if fault.bad_signature {
+        let at = now.saturating_sub(if delivery.stale { STALE_SECONDS } else { 0 });
+        if delivery.bad_signature {
             return sign(&SecretString::from("somebody else's"), body, at);
         }
         sign(&self.secret, body, at)
@@ -102,7 +102,7 @@ impl Webhook {
 struct Waiting {
     id: String,
     body: Vec<u8>,
-    fault: Mischief,
+    delivery: WebhookDelivery,
 }
 
 /// The queue of events. Its worker ends when the queue is dropped and empty.
@@ -118,11 +118,11 @@ impl Notices {
         Self(sender)
     }
 
-    /// Queues an event, with the faults of the script.
-    pub(crate) fn announce(&self, event: &Value, fault: Mischief) {
+    /// Queues the copies of an event, delivered as the script says.
+    pub(crate) fn announce(&self, event: &Value, delivery: WebhookDelivery) {
         let id = event["id"].as_str().unwrap_or_default();
-        for _ in 0..fault.times {
-            let waiting = Waiting { id: id.to_owned(), body: event.to_string().into_bytes(), fault };
+        for _ in 0..delivery.times {
+            let waiting = Waiting { id: id.to_owned(), body: event.to_string().into_bytes(), delivery };
             if self.0.try_send(waiting).is_err() {
                 tracing::warn!(id, "the queue of events is full; this one is not sent");
             }

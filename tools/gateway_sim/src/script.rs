@@ -53,8 +53,8 @@ pub struct Rule {
     pub fault: Fault,
     /// How long the answer is kept under the request's key, in milliseconds; a day unless given.
     pub forget_ms: Option<u64>,
-    /// The fault of events.
-    pub webhook: Option<Mischief>,
+    /// How events are delivered.
+    pub webhook: Option<WebhookDelivery>,
 }
 
 impl Default for Rule {
@@ -101,11 +101,11 @@ pub enum Fault {
     Declined,
 }
 
-/// A fault of an event.
+/// How an event is delivered; by default once, at once, and with a good signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Mischief {
-    /// How often it is sent at once; 0 for never.
+pub struct WebhookDelivery {
+    /// How many copies are sent at the same time; 0 for none.
     pub times: u32,
     /// By how much it is delayed, in milliseconds.
     pub delay_ms: u64,
@@ -115,7 +115,7 @@ pub struct Mischief {
     pub stale: bool,
 }
 
-impl Default for Mischief {
+impl Default for WebhookDelivery {
     fn default() -> Self {
         Self { times: 1, delay_ms: 0, bad_signature: false, stale: false }
     }
@@ -185,7 +185,7 @@ impl Script {
     }
 
     /// The fault for an event.
-    pub(crate) fn of_event(&self, key: &str, operation: Operation, method: &str) -> Mischief {
+    pub(crate) fn of_event(&self, key: &str, operation: Operation, method: &str) -> WebhookDelivery {
         self.next(key, operation, method, true).and_then(|rule| rule.webhook).unwrap_or_default()
     }
 
@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_rule_is_about_requests_or_about_events() {
-        let twice = Mischief { times: 2, ..Mischief::default() };
+        let twice = WebhookDelivery { times: 2, ..WebhookDelivery::default() };
         let rules = vec![
             Rule { times: Some(1), webhook: Some(twice), ..Rule::default() },
             Rule { times: Some(1), fault: Fault::Garbage, ..Rule::default() },
@@ -236,20 +236,23 @@ mod tests {
         let script = Script::new(rules).unwrap();
         assert_eq!(script.of_request("a", Operation::Charge, "").fault, Fault::Garbage);
         assert_eq!(script.of_event("a", Operation::Charge, ""), twice);
-        assert_eq!(script.of_event("a", Operation::Charge, ""), Mischief::default());
+        assert_eq!(script.of_event("a", Operation::Charge, ""), WebhookDelivery::default());
     }
 
     #[test]
     fn an_invalid_script_is_refused_and_the_old_one_stays() {
         let script = Script::new(vec![Rule::default(); RULES_MAX]).unwrap();
         assert_eq!(script.replace(vec![Rule::default(); RULES_MAX + 1]), Err(ScriptError::TooLong));
-        let webhook = Some(Mischief::default());
+        let webhook = Some(WebhookDelivery::default());
         let bad = [
             Rule { webhook, fault: Fault::Garbage, ..Rule::default() },
             Rule { webhook, latency_ms: 1, ..Rule::default() },
             Rule { webhook, forget_ms: Some(1), ..Rule::default() },
             Rule { latency_ms: DELAY_MS_MAX + 1, ..Rule::default() },
-            Rule { webhook: Some(Mischief { times: COPIES_MAX + 1, ..Mischief::default() }), ..Rule::default() },
+            Rule {
+                webhook: Some(WebhookDelivery { times: COPIES_MAX + 1, ..WebhookDelivery::default() }),
+                ..Rule::default()
+            },
             Rule { operation: Some(Operation::Void), fault: Fault::Declined, ..Rule::default() },
         ];
         for rule in bad {
