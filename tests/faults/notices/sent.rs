@@ -80,8 +80,8 @@ fn event(id: &str, what: &str, created: Duration, object: &Value) -> Vec<u8> {
 }
 
 impl Campaign {
-    /// Sends notices about known orders many times, also with dates of weeks ago; and notices of disputes, each of which
-    /// must raise one issue.
+    /// Sends notices about known orders many times, also with dates of weeks ago; and notices of disputes, each of
+    /// which must raise one issue.
     pub(super) async fn repeat_notices(&mut self, orders: &[String], random: &mut fastrand::Rng, totals: &mut Totals) {
         let mut bodies = Vec::new();
         for (nth, order) in orders.iter().enumerate() {
@@ -152,7 +152,8 @@ impl Campaign {
         let (is_killed, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let mut senders = Vec::new();
         for _ in 0..4 {
-            let (acknowledged, is_killed, sent) = (Arc::clone(&acknowledged), Arc::clone(&is_killed), Arc::clone(&sent));
+            let (acknowledged, is_killed, sent) =
+                (Arc::clone(&acknowledged), Arc::clone(&is_killed), Arc::clone(&sent));
             let (sender, mut random) = (self.sender.clone(), random.fork());
             senders.push(tokio::spawn(async move {
                 while !is_killed.load(Ordering::Relaxed) && sent.fetch_add(1, Ordering::Relaxed) < UNKNOWN_MAX {
