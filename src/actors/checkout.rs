@@ -1,8 +1,8 @@
-//! The process manager of all orders: it has one task per order under way, wakes orders at their deadline, and resumes
-//! every open order at start.
+//! The process manager of all orders: it has one task per order under way, wakes resting orders at their time, and
+//! resumes every open order at start.
 //!
-//! It keeps nothing that is not in the orders: killed at any moment, it starts with the list of open orders and goes
-//! on.
+//! Everything that it has to know is in the orders. So it can be killed at any moment, and a start continues with the
+//! list of open orders.
 //!
 //! May depend on `storage`, `payments` and `domain`.
 
@@ -30,26 +30,27 @@ use crate::domain::{
     order::{Order, Poll},
 };
 
-/// How many orders may be under way at once, in tasks. One costs some kilobytes; one that waits for a slow provider is
-/// one.
+/// How many orders may be under way at once, each in a task of some kilobytes. An order that waits for a slow provider
+/// counts.
 const TASKS_MAX: usize = 20_000;
-/// How often deadlines are looked at, in milliseconds: an unpaid order expires at most this late.
+/// The time between two checks for orders that have to be woken, in milliseconds: an unpaid order expires at most so
+/// much too late.
 const TICK_MS: u64 = 250;
-/// By how much the clock must be set back before orders that rest are looked at again, in milliseconds. By less they
-/// only rest for longer.
+/// By how much the clock must be set back for all open orders to be driven again, in milliseconds. After a smaller jump
+/// they only rest longer.
 const SET_BACK_MS: u64 = 10_000;
-/// How many open orders are resumed at a time at start, and how long the pause between is, in milliseconds: 2,000 a
-/// second, so that a start does not shut out shoppers.
+/// How many open orders a start resumes before a pause, and the pause, in milliseconds: 2,000 orders a second, so that
+/// a start leaves room for shoppers.
 const RESUME_AT_ONCE: usize = 100;
 const RESUME_PAUSE_MS: u64 = 50;
-/// How long a start waits before it lists open orders again where that failed, in seconds.
+/// The pause before a start lists the open orders again, after an error, in seconds.
 const LIST_AGAIN_SECONDS: u64 = 1;
-/// How long a start waits for the list of open orders to catch up before it tries again, in seconds.
+/// How long a start waits for the list of open orders to catch up before it logs a warning and waits again, in seconds.
 const CATCH_UP_SECONDS: u64 = 60;
-/// How long orders under way may take to rest when the shop closes, in seconds. The next start resumes the others.
+/// How long the orders under way may take to rest when the shop closes, in seconds. The next start resumes the others.
 const CLOSE_SECONDS: u64 = 5;
 
-/// The way to the checkout. Cheap to clone.
+/// The handle of the checkout. Cheap to clone.
 #[derive(Clone)]
 pub struct Checkout(Arc<CheckoutShared>);
 
@@ -60,20 +61,20 @@ struct CheckoutShared {
     progress: Progress,
 }
 
-/// What the checkout is told.
+/// A message to the checkout.
 pub(super) enum CheckoutMessage {
-    /// Something changed about an order, which is known to be at least so far; who asks is told when it rests.
+    /// Drive an order, of which the sender may have seen this state or a later one, and answer when it rests.
     Drive(OrderId, Option<Arc<Order>>, Poll, Option<oneshot::Sender<()>>),
-    /// A task has driven its order to rest.
+    /// A task has driven this order to rest.
     Rested(OrderId, Rest),
-    /// Look at the deadlines.
+    /// Wake the orders whose time has come.
     Tick,
-    /// Finish what is under way and say so.
+    /// Answer when no order is under way any more.
     Close(oneshot::Sender<()>),
 }
 
 impl Checkout {
-    /// The checkout over a driver; it works when the root has started its actor.
+    /// A checkout with this driver. It works once the root has started its actor.
     #[must_use]
     pub fn new(driver: Driver, lists: Lists, progress: Progress) -> Self {
         Self(Arc::new(CheckoutShared { actor: RwLock::new(None), driver, lists, progress }))
@@ -94,8 +95,8 @@ impl Checkout {
         self.0.actor.read().clone()
     }
 
-    /// Drives an order until it rests and all that was done is durable. `known` is the order as the caller was told,
-    /// where that need not be durable yet. Dropping the future does not stop the order.
+    /// Drives an order until it rests and all its events are durable. `known` is the order as the caller saw it, which
+    /// need not be durable yet. Dropping the future does not stop the order.
     pub async fn drive(&self, order: OrderId, known: Option<Arc<Order>>, poll: Poll) {
         let (done, rested) = oneshot::channel();
         let actor = self.0.actor.read().clone();
@@ -106,7 +107,7 @@ impl Checkout {
         }
     }
 
-    /// Lets what is under way finish, within limits.
+    /// Waits until no order is under way any more, but not for ever.
     pub async fn close(&self) {
         let Some(actor) = self.0.actor.write().take() else { return };
         let (done, closed) = oneshot::channel();
@@ -120,13 +121,13 @@ impl Checkout {
 /// The actor.
 pub(super) struct CheckoutActor(Arc<CheckoutShared>);
 
-/// What the actor knows: nothing that a restart cannot find again.
+/// The state of the actor. A restart can do without it.
 pub(super) struct CheckoutState {
     tasks: JoinSet<()>,
     under_way: HashMap<OrderId, UnderWay>,
     wakes: Wakes,
-    /// When the provider began to give no definite answer for a parked order. A restart forgets it, and drives the order
-    /// at once.
+    /// When the provider began to give no definite answer for a parked order. A restart forgets it, and drives the
+    /// order at once.
     unanswered: HashMap<OrderId, Timestamp>,
     /// The time of the last tick.
     ticked_at: Timestamp,
@@ -136,16 +137,17 @@ pub(super) struct CheckoutState {
 /// An order that a task is driving.
 #[derive(Default)]
 struct UnderWay {
-    /// Who waits for it to rest.
+    /// The senders that wait until it rests.
     waiting: Vec<oneshot::Sender<()>>,
-    /// Who asked while the task was at work: it may have looked before the change, so it runs once more for them.
+    /// Messages that came while the task was at work. It may have read the order before their change, so it runs once
+    /// more.
     rerun: Option<Rerun>,
 }
 
 #[derive(Default)]
 struct Rerun {
     known: Option<Arc<Order>>,
-    around: bool,
+    poll_now: bool,
     waiting: Vec<oneshot::Sender<()>>,
 }
 
@@ -157,7 +159,7 @@ struct Wakes {
 }
 
 impl Wakes {
-    /// Wakes an order at this moment only, or not any more.
+    /// Sets the only moment at which an order is woken; `None` for never.
     fn set(&mut self, order: OrderId, moment: Option<Timestamp>) {
         if let Some(before) = self.by_order.remove(&order) {
             self.by_time.remove(&(before, order));
@@ -168,7 +170,7 @@ impl Wakes {
         }
     }
 
-    /// The next order that is to be woken by now.
+    /// Removes the next order that has to be woken by now.
     fn next(&mut self, now: Timestamp) -> Option<OrderId> {
         let (_, order) = self.by_time.first().copied().filter(|(moment, _)| *moment <= now)?;
         self.set(order, None);
@@ -226,11 +228,11 @@ impl CheckoutActor {
             let rerun = under_way.rerun.get_or_insert_default();
             rerun.waiting.extend(waiting);
             rerun.known = known.or(rerun.known.take());
-            rerun.around |= poll == Poll::Now;
+            rerun.poll_now |= poll == Poll::Now;
             return;
         }
         if state.under_way.len() >= TASKS_MAX {
-            // Who waits is let go and sees the order as it is; the order itself comes at the next tick.
+            // The sender gets its answer now, and sees the order as it is. The next tick drives the order.
             state.wakes.set(order, Some(self.0.driver.clock.now()));
             return;
         }
@@ -248,8 +250,8 @@ impl CheckoutActor {
     ) {
         let (driver, myself, since) = (self.0.driver.clone(), myself.clone(), state.unanswered.get(&order).copied());
         state.tasks.spawn(async move {
-            // A panic in the driver must not leave the order marked as under way for ever. It is caught in this task: a
-            // task of its own would outlive the checkout, and an order must never have two drivers.
+            // After a panic in the driver the order must not stay under way for ever. The panic is caught here, not in
+            // a task of its own: that could outlive the checkout, and an order must never have two drivers.
             let driven = AssertUnwindSafe(driver.drive(order, known, poll, since)).catch_unwind().await;
             let rest = driven.unwrap_or_else(|_| {
                 tracing::error!(%order, "driving an order panicked");
@@ -270,7 +272,7 @@ impl CheckoutActor {
         }
         if let Some(rerun) = under_way.rerun.take() {
             under_way.waiting = rerun.waiting;
-            let poll = if rerun.around { Poll::Now } else { Poll::IfNeeded };
+            let poll = if rerun.poll_now { Poll::Now } else { Poll::IfNeeded };
             self.start(myself, order, rerun.known, poll, state);
             return;
         }
@@ -305,8 +307,8 @@ impl CheckoutActor {
     }
 }
 
-/// Drives every open order once, a few at a time. The list must have caught up: an order it does not know yet would
-/// wait.
+/// Drives every open order once, a few at a time. First the list must catch up, as an order that is not in it yet would
+/// not be driven.
 async fn resume(shared: Arc<CheckoutShared>, actor: ActorRef<CheckoutMessage>) {
     while shared.progress.catch_up(Duration::from_secs(CATCH_UP_SECONDS)).await == CaughtUp::No {
         tracing::warn!("the list of open orders has not caught up yet; orders are resumed later");
