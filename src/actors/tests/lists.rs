@@ -111,7 +111,7 @@ async fn a_delivered_order_is_listed_once_after_any_crash() {
 #[tokio::test]
 async fn a_cancelled_order_is_listed_once_after_any_crash() {
     let placed = placement(CUSTOMER, 1, &[(1, 1)], NOW);
-    let life = [Command::Place(placed), Command::Cancel, Command::RecordUndone];
+    let life = [Command::Place(placed), Command::Cancel, Command::Finish];
     check_after_every_crash(&life, Stage::Ended).await;
 }
 

@@ -113,9 +113,8 @@ pub enum Command {
     Cancel,
     /// The deadline may have passed.
     Expire,
-    /// All stock is released, and the lines are back in the cart.
-    RecordUndone,
-    /// Nothing is left to give back, or an operator has to decide about the rest.
+    /// What the order held is given back: its stock is released, and its lines are in the cart. It ends, at once or
+    /// when its refund is over.
     Finish,
     Pack,
     /// The parcel is with the carrier.

@@ -31,20 +31,28 @@ impl Event {
 }
 
 impl Order {
+    /// Whether the order expires now, because its deadline has passed.
+    pub(super) fn may_expire(&self, now: Timestamp) -> bool {
+        self.placement.as_ref().is_some_and(|placement| now >= placement.deadline) && self.expires_at_deadline()
+    }
+
+    /// Whether the order, as it is now, expires at its deadline. A payment whose customer does not come back is voided
+    /// then; one that the provider is processing or holding is waited for.
+    pub(super) fn expires_at_deadline(&self) -> bool {
+        let state = self.open_attempt().map(|attempt| &attempt.state);
+        match self.status() {
+            Some(Status::Placed | Status::AwaitingPayment) => true,
+            Some(Status::PaymentPending) => matches!(state, Some(Some(PaymentState::ActionRequired { .. }))),
+            _ => false,
+        }
+    }
+
     /// Whether the order begins to end for this reason; `Ok(None)` if it is ending already, or does not expire now.
     pub(super) fn decide_end(&self, reason: EndReason, now: Timestamp) -> Result<Option<super::Event>, Rejection> {
-        let (placement, status) = self.placed()?;
-        let waits_for_customer = self
-            .open_attempt()
-            .is_some_and(|attempt| matches!(attempt.state, Some(PaymentState::ActionRequired { .. })));
-        let expires = now >= placement.deadline;
+        let (_, status) = self.placed()?;
         let begins = match (status, &reason) {
             (Status::Cancelling | Status::Cancelled | Status::Expired | Status::Rejected, _) => false,
-            (Status::Placed | Status::AwaitingPayment, EndReason::Expired) => expires,
-            // A payment whose customer does not come back is voided first; a payment that the provider is processing or
-            // holding is not.
-            (Status::PaymentPending, EndReason::Expired) => expires && waits_for_customer,
-            (_, EndReason::Expired) => false,
+            (_, EndReason::Expired) => self.may_expire(now),
             (Status::Placed | Status::AwaitingPayment, _)
             | (
                 Status::PaymentPending | Status::Authorised | Status::Confirmed | Status::Packed,

@@ -300,7 +300,7 @@ impl Entity for Order {
             Command::RecordFulfilled => self.decide_fulfilled(now),
             Command::Cancel => self.decide_end(EndReason::Cancelled, now),
             Command::Expire => self.decide_end(EndReason::Expired, now),
-            Command::RecordUndone | Command::Finish => self.decide_finish(now),
+            Command::Finish => self.decide_finish(now),
             Command::Pack => self.decide_pack(now),
             Command::Ship(tracking) => self.decide_ship(tracking, now),
             Command::Deliver => self.decide_deliver(now),

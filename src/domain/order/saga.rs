@@ -110,7 +110,7 @@ impl Step {
                 }
             }
             Self::Fulfil => accepted(results).map(|()| Command::RecordFulfilled),
-            Self::Undo => accepted(results).map(|()| Command::RecordUndone),
+            Self::Undo => accepted(results).map(|()| Command::Finish),
             Self::Restock(number) => accepted(results).map(|()| Command::RecordRestocked { number: *number }),
             Self::RefundOwed => Ok(Command::RefundOwed),
             Self::Expire => Ok(Command::Expire),

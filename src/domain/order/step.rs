@@ -99,26 +99,20 @@ impl Order {
     #[must_use]
     pub fn turn(&self, now: Timestamp, poll: Poll) -> Option<Turn> {
         let (step, deadline) = (self.next_step()?, self.placement.as_ref()?.deadline);
-        let waits_for_customer = |attempt: u32| {
-            matches!(self.attempt(attempt)?.state, Some(PaymentState::ActionRequired { .. })).then_some(())
-        };
-        // A poll of a final attempt must not delay the order's end.
-        let is_over = now >= deadline && self.status() == Some(Status::AwaitingPayment);
+        let may_expire = self.may_expire(now);
         Some(match (step, poll) {
-            (Step::Poll(_), _) if is_over => Turn::Do(Step::Expire),
+            // A poll of a final attempt must not delay the order's end.
+            (Step::Poll(_) | Step::AwaitPayment, _) if may_expire => Turn::Do(Step::Expire),
+            (Step::AwaitProvider(_), Poll::IfNeeded) if may_expire => Turn::Do(Step::Expire),
             (Step::AwaitProvider(attempt) | Step::AwaitCapture(attempt), Poll::Now) => Turn::Do(Step::Pay(attempt)),
             (Step::AwaitRefund(number), Poll::Now) => Turn::Do(Step::Refund(number)),
-            (Step::AwaitPayment, _) if now >= deadline => Turn::Do(Step::Expire),
             // A refund of a stray may be under way meanwhile.
             (Step::AwaitPayment, poll) => match (self.refund_in_progress(), poll) {
                 (None, _) => Turn::WaitUntil(deadline),
                 (Some(refund), Poll::Now) => Turn::Do(Step::Refund(refund.number)),
                 (Some(_), Poll::IfNeeded) => Turn::PollLater(Some(deadline)),
             },
-            (Step::AwaitProvider(attempt), Poll::IfNeeded) => match waits_for_customer(attempt) {
-                Some(()) if now >= deadline => Turn::Do(Step::Expire),
-                waits => Turn::PollLater(waits.map(|()| deadline)),
-            },
+            (Step::AwaitProvider(_), Poll::IfNeeded) => Turn::PollLater(self.expires_at_deadline().then_some(deadline)),
             (Step::AwaitCapture(_) | Step::AwaitRefund(_), Poll::IfNeeded) => Turn::PollLater(None),
             (Step::Done, _) => Turn::Rest,
             (step, _) => Turn::Do(step),

@@ -132,7 +132,7 @@ fn one_refused_line_undoes_every_line_that_may_be_reserved() {
         place(),
         Command::RecordTaken,
         Command::RecordStock(vec![(1, StockAnswer::Refused { available: 0 })]),
-        Command::RecordUndone,
+        Command::Finish,
     ]);
     assert_eq!(order.status(), Some(Status::Rejected));
     assert!(matches!(order.end_reason(), Some(EndReason::InsufficientStock { requested: 1, available: 0, .. })));
@@ -322,7 +322,7 @@ fn any_command() -> impl Strategy<Value = Command> {
         3 => Just(Command::RecordFulfilled),
         1 => Just(Command::Cancel),
         1 => Just(Command::Expire),
-        2 => Just(Command::RecordUndone),
+        2 => Just(Command::Finish),
         1 => Just(Command::Pack),
         1 => Just(Command::Ship(Tracking { carrier: "Post".into(), number: "1".into() })),
         1 => Just(Command::Deliver),
