@@ -91,22 +91,36 @@ impl Step {
                 Some(EffectResult::Cart(Some(Err(refused)))) => Ok(Command::RejectByCart(match refused {
                     cart::Rejection::TooManyOpenOrders => EndReason::TooManyOpenOrders,
                     cart::Rejection::Erased => EndReason::CustomerErased,
-                    _ => EndReason::CartChanged,
+                    cart::Rejection::Changed { .. }
+                    | cart::Rejection::NotInCart { .. }
+                    | cart::Rejection::OrderEnded
+                    // These are about other commands.
+                    | cart::Rejection::Empty
+                    | cart::Rejection::InvalidQuantity { .. }
+                    | cart::Rejection::TooManyLines
+                    | cart::Rejection::MixedCurrencies { .. }
+                    | cart::Rejection::KeyReused
+                    | cart::Rejection::TooManyKeys
+                    | cart::Rejection::OrdersOpen => EndReason::CartChanged,
                 })),
                 _ => Err(unknown()),
             },
             Self::Reserve(lines) => {
-                let answers = lines.iter().zip(&results).filter_map(|(index, result)| match result {
-                    EffectResult::Stock(Some(answer)) => Some((*index, stock_answer(answer))),
-                    _ => None,
-                });
-                let answers: Vec<_> = answers.collect();
-                let known = Command::RecordStock(answers.clone());
-                // Known answers are recorded even if one of the inventories did not answer.
-                if answers.len() == lines.len() {
-                    Ok(known)
-                } else {
-                    Err(Retry { known: Some(Box::new(known)), ..unknown() })
+                let (mut answers, mut reason) = (Vec::new(), None);
+                for (index, result) in lines.iter().zip(&results) {
+                    match result {
+                        EffectResult::Stock(Some(result)) => match stock_answer(result) {
+                            Ok(answer) => answers.push((*index, answer)),
+                            Err(rejection) => reason = Some(format!("the stock: {rejection}")),
+                        },
+                        EffectResult::Stock(None) | EffectResult::Cart(_) => reason = Some("an outcome is unknown".into()),
+                    }
+                }
+                let known = Command::RecordStock(answers);
+                // Known answers are recorded even if one of the inventories gave none.
+                match reason {
+                    None => Ok(known),
+                    Some(reason) => Err(Retry { reason, known: Some(Box::new(known)) }),
                 }
             }
             Self::Fulfil => accepted(results).map(|()| Command::RecordFulfilled),
@@ -151,14 +165,26 @@ fn take(id: OrderId, placement: &Placement) -> cart::Command {
     }
 }
 
-fn stock_answer(answer: &Result<(), inventory::Rejection>) -> StockAnswer {
-    match answer {
-        Ok(()) => StockAnswer::Reserved,
-        Err(inventory::Rejection::InsufficientStock { available, .. }) => {
-            StockAnswer::Refused { available: *available }
-        }
-        Err(inventory::Rejection::DeadlinePassed) => StockAnswer::TooLate,
-        Err(_) => StockAnswer::Refused { available: 0 },
+/// What an inventory's answer to a reservation means to the order. `Err` if the request has to be made again: until the
+/// order's deadline, from which on the inventory answers [`StockAnswer::TooLate`].
+fn stock_answer(result: &Result<(), inventory::Rejection>) -> Result<StockAnswer, &inventory::Rejection> {
+    use inventory::Rejection;
+    match result {
+        Ok(()) => Ok(StockAnswer::Reserved),
+        Err(Rejection::InsufficientStock { available, .. }) => Ok(StockAnswer::Refused { available: *available }),
+        Err(Rejection::DeadlinePassed) => Ok(StockAnswer::TooLate),
+        Err(busy @ Rejection::TooManyHolds) => Err(busy),
+        // Only an order that has ended gets one of the first three, and the others are about other commands.
+        Err(
+            Rejection::HoldReleased
+            | Rejection::HoldReused
+            | Rejection::InvalidQuantity
+            | Rejection::HoldUnknown
+            | Rejection::ReceiptReused
+            | Rejection::BelowReserved { .. }
+            | Rejection::ReceivedChanged
+            | Rejection::TooManyReceipts,
+        ) => Ok(StockAnswer::Refused { available: 0 }),
     }
 }
 

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::domain::{
     ids::UserId,
+    inventory,
     money::{Currency, Money},
 };
 
@@ -136,6 +137,21 @@ fn one_refused_line_undoes_every_line_that_may_be_reserved() {
     ]);
     assert_eq!(order.status(), Some(Status::Rejected));
     assert!(matches!(order.end_reason(), Some(EndReason::InsufficientStock { requested: 1, available: 0, .. })));
+}
+
+#[test]
+fn a_product_that_can_take_no_reservation_now_is_asked_again_until_the_deadline() {
+    let step = Step::Reserve(vec![0, 1]);
+    let record = |second| {
+        step.record(vec![EffectResult::Stock(Some(Ok(()))), EffectResult::Stock(Some(Err(second)))])
+    };
+    let busy = record(inventory::Rejection::TooManyHolds).unwrap_err();
+    assert!(busy.reason.contains("too many reservations"), "{}", busy.reason);
+    let order = given(vec![place(), Command::RecordTaken, *busy.known.unwrap()]);
+    assert_eq!((order.status(), order.next_step()), (Some(Status::Placed), Some(Step::Reserve(vec![1]))));
+    let late = record(inventory::Rejection::DeadlinePassed).unwrap();
+    let order = given(vec![place(), Command::RecordTaken, late]);
+    assert_eq!(order.end_reason(), Some(&EndReason::Expired));
 }
 
 #[test]
