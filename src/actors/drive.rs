@@ -125,7 +125,7 @@ impl Driver {
                 ControlFlow::Break(rest) => return rest,
             };
             match self.perform(id, &order, &step).await {
-                Ok(order) => drive.after_success(order),
+                Ok(order) => drive.after_success(self.settle_answered(id, order, &step).await),
                 Err(TaskError::Closing) => return Rest::Done,
                 Err(TaskError::Retry(problem)) => {
                     if let ControlFlow::Break(rest) = drive.after_failure(&order, &step, problem).await {
@@ -180,6 +180,13 @@ impl Driver {
             };
             self.raise(id, kind).await;
         }
+    }
+
+    /// Settles the issues that said that this step fails: it has succeeded, even if the order goes on waiting.
+    async fn settle_answered(&self, id: OrderId, order: Arc<Order>, step: &Step) -> Arc<Order> {
+        let Some(settle) = order.settled_by(step) else { return order };
+        // The next answer settles them where this fails.
+        self.record(id, settle).await.unwrap_or(order)
     }
 
     async fn raise(&self, id: OrderId, kind: IssueKind) {
@@ -362,6 +369,11 @@ impl Drive<'_> {
             let poll = std::mem::replace(&mut self.poll, Poll::IfNeeded);
             let now = self.driver.clock.now();
             let next_poll = now.plus_ms(self.driver.limits.poll_ms);
+            // What has not been answered yet still waits for its answer.
+            let until = |moment| match self.unanswered_since {
+                Some(since) => Rest::Parked(moment, since),
+                None => Rest::Until(moment),
+            };
             let rest = match order.turn(now, poll) {
                 Some(Turn::Do(step)) => {
                     self.is_from_caller = false;
@@ -371,8 +383,8 @@ impl Drive<'_> {
                     }
                     return ControlFlow::Continue((order, step));
                 }
-                Some(Turn::WaitUntil(moment)) => Rest::Until(moment),
-                Some(Turn::PollLater(latest)) => Rest::Until(latest.map_or(next_poll, |latest| latest.min(next_poll))),
+                Some(Turn::WaitUntil(moment)) => until(moment),
+                Some(Turn::PollLater(latest)) => until(latest.map_or(next_poll, |latest| latest.min(next_poll))),
                 Some(Turn::Rest) => Rest::Done,
                 None => return ControlFlow::Break(Rest::Done),
             };
@@ -415,7 +427,7 @@ impl Drive<'_> {
         let (limits, now) = (self.driver.limits, self.driver.clock.now());
         let pause_ms = self.backoff.after_failure(limits.back_off_ms_min, limits.back_off_ms_max);
         tracing::warn!(id = %self.id, ?step, problem, pause_ms, "a step of an order is to be repeated");
-        let since = requested_at(order, step).unwrap_or(*self.unanswered_since.get_or_insert(now));
+        let since = never_answered_since(order, step).unwrap_or(*self.unanswered_since.get_or_insert(now));
         self.driver.raise_if_overdue(self.id, step, problem, since).await;
         self.is_ahead = true;
         if let Step::Poll(_) = step {
@@ -456,11 +468,13 @@ impl Drive<'_> {
     }
 }
 
-/// When the request of the step was recorded. A restart does not forget it.
-fn requested_at(order: &Order, step: &Step) -> Option<Timestamp> {
+/// When a request was recorded that has had no answer at all; `None` for any other. A restart does not forget it.
+fn never_answered_since(order: &Order, step: &Step) -> Option<Timestamp> {
     match step {
-        Step::Pay(number) => order.attempt(*number).map(|attempt| attempt.requested_at),
-        Step::Refund(number) => order.refund(*number).map(|refund| refund.at),
+        Step::Pay(number) => {
+            order.attempt(*number).filter(|attempt| attempt.state.is_none()).map(|attempt| attempt.requested_at)
+        }
+        Step::Refund(number) => order.refund(*number).filter(|refund| refund.state.is_none()).map(|refund| refund.at),
         _ => None,
     }
 }

@@ -13,6 +13,7 @@ mod erasure;
 mod following;
 mod golden;
 mod headers;
+mod issues;
 mod lists;
 mod model;
 mod refusals;

@@ -17,11 +17,11 @@ use crate::{
     domain::{
         entity::Timestamp,
         ids::{OrderId, RequestKey, UserId},
-        order::{CaptureMode, Command, IssueKind, Poll, Status},
+        order::{CaptureMode, Command, Poll, Status},
     },
 };
 
-const NOW: Timestamp = Timestamp(1_000_000);
+pub(super) const NOW: Timestamp = Timestamp(1_000_000);
 
 impl Story {
     fn added(&self) -> HashMap<(UserId, u8), u32> {
@@ -33,7 +33,7 @@ impl Story {
         self.ends.iter().map(|(order, _)| OrderId(*order)).collect()
     }
 
-    async fn prepare(&self, shop: &TestShop) -> Result<(), Gone> {
+    pub(super) async fn prepare(&self, shop: &TestShop) -> Result<(), Gone> {
         for (product, quantity) in self.stock {
             shop.stock(*product, *quantity).await?;
         }
@@ -62,7 +62,7 @@ impl Story {
     }
 }
 
-async fn act(shop: &TestShop, action: Action) -> Result<(), Gone> {
+pub(super) async fn act(shop: &TestShop, action: Action) -> Result<(), Gone> {
     match action {
         Action::Place(order, customer, lines) => {
             // A cart of this many lines has this version; a repeated action finds the order by its id.
@@ -141,7 +141,7 @@ async fn pay(shop: &TestShop, order: u128, method: &str) -> Result<(), Gone> {
 }
 
 /// Waits for the checkout, as a request does; not if the disk is broken, because then nothing ends any more.
-async fn drive(shop: &TestShop, order: u128) -> Result<(), Gone> {
+pub(super) async fn drive(shop: &TestShop, order: u128) -> Result<(), Gone> {
     let driven = shop.checkout.drive(OrderId(order), None, Poll::IfNeeded);
     tokio::pin!(driven);
     until("the order is driven or the disk is broken", async || {
@@ -287,41 +287,6 @@ fn a_driver_that_starts_from_an_older_state_reads_the_present_one() {
         shop.insist(&shop.entities.orders, &order, || Command::Cancel).await.unwrap().unwrap();
         shop.checkout.drive(order, Some(before), Poll::IfNeeded).await;
         assert_eq!(shop.status(order).await, Some(Status::Cancelled));
-        shop.close().await;
-    });
-}
-
-#[test]
-fn a_void_that_fails_for_long_raises_an_issue_also_with_long_pauses() {
-    let path = tempfile::tempdir().unwrap();
-    let (provider, clock) = (Provider::with_moods(&[]), Clock::manual(NOW));
-    let (story, order) = (&STORIES[0], OrderId(1));
-    in_one_life(async {
-        // Each failure ends the drive.
-        let limits = DriveLimits { back_off_ms_min: 1_000, ..DriveLimits::default() };
-        let shop = TestShop::open_with(path.path(), &provider, clock.clone(), limits).await;
-        story.prepare(&shop).await.unwrap();
-        act(&shop, story.actions[0]).await.unwrap();
-        let (method, capture) = ("tok_success".to_owned(), CaptureMode::Later);
-        let request = || Command::RequestPayment { method: method.clone(), key: None, capture };
-        shop.insist(&shop.entities.orders, &order, request).await.unwrap().unwrap();
-        drive(&shop, 1).await.unwrap();
-        assert_eq!(shop.status(order).await, Some(Status::Authorised));
-        provider.add_mood(Mood::RequestLost);
-        shop.insist(&shop.entities.orders, &order, || Command::Cancel).await.unwrap().unwrap();
-        drive(&shop, 1).await.unwrap();
-        let problems = async || {
-            let read = shop.entities.orders.read(&order).await.unwrap().view;
-            read.open_issue_kinds().map(IssueKind::as_str).collect::<Vec<_>>()
-        };
-        assert_eq!((shop.status(order).await, problems().await), (Some(Status::Cancelling), vec![]));
-        // Longer than the time until an issue is raised, and long before the next drive.
-        provider.add_mood(Mood::RequestLost);
-        clock.advance_ms(limits.issue_ms);
-        until("an operator is told", async || problems().await == ["payment_unknown"]).await;
-        clock.advance_ms(limits.back_off_ms_max);
-        until("the payment is voided", async || shop.status(order).await == Some(Status::Cancelled)).await;
-        until("the issue has resolved itself", async || problems().await.is_empty()).await;
         shop.close().await;
     });
 }

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use futures::FutureExt;
+use futures::{FutureExt, future};
 use parking_lot::Mutex;
 
 use super::{
@@ -55,6 +55,8 @@ pub(super) enum Mood {
     RequestLost,
     /// Charges, and never answers.
     Hangs,
+    /// Answers that it works on the payment, and forgets it.
+    Processes,
 }
 
 /// The fake provider. It survives the shop, and has a mood for each of the next requests.
@@ -105,7 +107,7 @@ impl Provider {
                     let _ = answer.await;
                     lost()
                 }
-                Some(Mood::RequestLost) => lost(),
+                Some(Mood::RequestLost | Mood::Processes) => lost(),
                 Some(Mood::Hangs) => {
                     let _ = answer.await;
                     std::future::pending().await
@@ -124,6 +126,12 @@ impl Gateway for Provider {
     fn pay(&self, mut payment: Payment) -> Answer<'_, PaymentState> {
         if !payment.method.starts_with("tok_") {
             payment.method = "tok_success".into();
+        }
+        let processes = self.moods.lock().front() == Some(&Mood::Processes);
+        if processes {
+            self.moods.lock().pop_front();
+            self.calls.lock().push(payment.key(Operation::Charge));
+            return future::ready(Ok(PaymentState::Processing { reference: "pi_1".into() })).boxed();
         }
         self.with_mood(payment.key(Operation::Charge), self.inner.pay(payment))
     }

@@ -1,4 +1,5 @@
-//! Issues: what an operator has to decide about an order that does not end by itself.
+//! Issues: what an operator has to decide about an order, because it does not go on by itself, or because its money is
+//! not where the order says. Some arise after the order has ended, such as disputes.
 //!
 //! Depends on `serde` and its neighbours.
 
@@ -110,7 +111,9 @@ pub struct Resolved {
 }
 
 /// How many open issues, and how many settled ones, an order remembers. Beyond that a new issue is dropped, because an
-/// operator has to look at the order anyway, and the oldest settled one is forgotten.
+/// operator has to look at the order anyway, and the oldest settled one is forgotten. Issues that are part of an event
+/// of a refund are never dropped, because nobody else would learn of that money: there are at most two for each of the
+/// order's `REFUNDS_MAX` refunds.
 const ISSUES_MAX: usize = 8;
 
 /// The longest note of a settled issue, in bytes: the operator's note, and before it the word for the decision.
@@ -158,19 +161,30 @@ impl Order {
 
     /// The numbers of the open issues that have resolved themselves; `None` if there are none.
     pub(super) fn self_resolved(&self) -> Option<Vec<u32>> {
-        let has_resolved = |kind: &IssueKind| match kind {
-            IssueKind::PaymentUnknown { attempt, .. } | IssueKind::AmountMismatch { attempt, .. } => {
-                self.attempt(*attempt).is_none_or(Attempt::is_final)
+        self.numbers_of(|kind| self.resolves_itself(kind))
+    }
+
+    /// Whether an issue has nothing left to decide in the present state of the order.
+    fn resolves_itself(&self, kind: &IssueKind) -> bool {
+        match kind {
+            // A hold that waits for its seller is known: it is not captured.
+            IssueKind::PaymentUnknown { attempt, .. } => {
+                self.attempt(*attempt).is_none_or(Attempt::is_final) || self.is_at_rest()
             }
+            IssueKind::AmountMismatch { attempt, .. } => self.attempt(*attempt).is_none_or(Attempt::is_final),
             IssueKind::Stuck { .. } => self.is_at_rest(),
             IssueKind::RefundFailed { .. }
             | IssueKind::Differs { .. }
             | IssueKind::Disputed { .. }
             | IssueKind::RefundedElsewhere { .. }
             | IssueKind::DisputeEnded { .. } => false,
-        };
-        let resolved = self.open_issues().filter(|known| has_resolved(&known.kind));
-        let issues: Vec<u32> = resolved.map(|known| known.number).collect();
+        }
+    }
+
+    /// The numbers of the open issues of some kinds; `None` if there are none.
+    pub(super) fn numbers_of(&self, is_meant: impl Fn(&IssueKind) -> bool) -> Option<Vec<u32>> {
+        let meant = self.open_issues().filter(|known| is_meant(&known.kind));
+        let issues: Vec<u32> = meant.map(|known| known.number).collect();
         (!issues.is_empty()).then_some(issues)
     }
 
@@ -193,7 +207,8 @@ impl Order {
             ),
             _ => false,
         };
-        let is_news = !is_known && !is_settled && self.open_issue_kinds().count() < ISSUES_MAX;
+        let is_news =
+            !is_known && !is_settled && !self.resolves_itself(kind) && self.open_issue_kinds().count() < ISSUES_MAX;
         Ok(is_news.then(|| Event::Raised { kind: kind.clone(), notice, at: now }.into()))
     }
 

@@ -48,6 +48,21 @@ impl Stage {
         Self::Ended,
         Self::Authorised,
     ];
+
+    /// The word used in the API.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Paid => "paid",
+            Self::Confirmed => "confirmed",
+            Self::Packed => "packed",
+            Self::Shipped => "shipped",
+            Self::Delivered => "delivered",
+            Self::Ended => "ended",
+            Self::Authorised => "authorised",
+        }
+    }
 }
 
 impl From<Status> for Stage {
@@ -109,6 +124,7 @@ mod tests {
     fn a_listing_survives_the_round_trip_through_its_tag() {
         let mut seen = std::collections::BTreeSet::new();
         for stage in Stage::ALL {
+            assert_eq!(serde_json::to_value(stage).unwrap(), stage.as_str());
             for (is_open, has_issues) in [(false, false), (false, true), (true, false), (true, true)] {
                 let listing = Listing { stage, is_open, has_issues };
                 assert_eq!(Listing::from_tag(listing.to_tag()), Some(listing));

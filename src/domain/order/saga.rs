@@ -3,7 +3,7 @@
 //! Pure, so that the test `walk` searches all states with the code that runs in the shop. Every request may be made
 //! twice. Depends on its neighbours, the cart and the inventory.
 
-use super::{Command, EndReason, Line, Order, Placement, Step, StockAnswer};
+use super::{Command, EndReason, IssueKind, Line, Order, Placement, Step, StockAnswer};
 use crate::domain::{
     cart,
     entity::Entity,
@@ -113,7 +113,9 @@ impl Step {
                             Ok(answer) => answers.push((*index, answer)),
                             Err(rejection) => reason = Some(format!("the stock: {rejection}")),
                         },
-                        EffectResult::Stock(None) | EffectResult::Cart(_) => reason = Some("an outcome is unknown".into()),
+                        EffectResult::Stock(None) | EffectResult::Cart(_) => {
+                            reason = Some("an outcome is unknown".into());
+                        }
                     }
                 }
                 let known = Command::RecordStock(answers);
@@ -129,9 +131,7 @@ impl Step {
             Self::RefundOwed => Ok(Command::RefundOwed),
             Self::Expire => Ok(Command::Expire),
             Self::Finish => Ok(Command::Finish),
-            Self::ResolveIssues(issues) => {
-                Ok(Command::ResolveIssues { issues: issues.clone(), by: None, note: "it has resolved itself".into() })
-            }
+            Self::ResolveIssues(issues) => Ok(resolved_themselves(issues.clone())),
             Self::AwaitPayment
             | Self::Pay(_)
             | Self::Poll(_)
@@ -144,6 +144,31 @@ impl Step {
             | Self::Done => Err(Retry { reason: format!("{self:?} records nothing"), known: None }),
         }
     }
+}
+
+impl Order {
+    /// The command that settles the issues about this request to the provider, now that it has been answered; `None` if
+    /// there are none. An answered payment or refund may stay open for days, so the order's state alone does not settle
+    /// them.
+    #[must_use]
+    pub fn settled_by(&self, answered: &Step) -> Option<Command> {
+        if !answered.calls_provider() {
+            return None;
+        }
+        let issues = self.numbers_of(|kind| match (kind, answered) {
+            (IssueKind::Stuck { .. }, _) => true,
+            (
+                IssueKind::PaymentUnknown { attempt, .. },
+                Step::Pay(number) | Step::Poll(number) | Step::Capture(number) | Step::Void(number),
+            ) => attempt == number,
+            _ => false,
+        });
+        issues.map(resolved_themselves)
+    }
+}
+
+fn resolved_themselves(issues: Vec<u32>) -> Command {
+    Command::ResolveIssues { issues, by: None, note: "it has resolved itself".into() }
 }
 
 /// A step has to be repeated.

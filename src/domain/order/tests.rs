@@ -142,9 +142,7 @@ fn one_refused_line_undoes_every_line_that_may_be_reserved() {
 #[test]
 fn a_product_that_can_take_no_reservation_now_is_asked_again_until_the_deadline() {
     let step = Step::Reserve(vec![0, 1]);
-    let record = |second| {
-        step.record(vec![EffectResult::Stock(Some(Ok(()))), EffectResult::Stock(Some(Err(second)))])
-    };
+    let record = |second| step.record(vec![EffectResult::Stock(Some(Ok(()))), EffectResult::Stock(Some(Err(second)))]);
     let busy = record(inventory::Rejection::TooManyHolds).unwrap_err();
     assert!(busy.reason.contains("too many reservations"), "{}", busy.reason);
     let order = given(vec![place(), Command::RecordTaken, *busy.known.unwrap()]);
@@ -152,6 +150,48 @@ fn a_product_that_can_take_no_reservation_now_is_asked_again_until_the_deadline(
     let late = record(inventory::Rejection::DeadlinePassed).unwrap();
     let order = given(vec![place(), Command::RecordTaken, late]);
     assert_eq!(order.end_reason(), Some(&EndReason::Expired));
+}
+
+fn advanced(state: PaymentState) -> Command {
+    Command::AdvancePayment { attempt: 1, state }
+}
+
+fn unknown() -> Command {
+    Command::RaiseIssue { kind: IssueKind::PaymentUnknown { attempt: 1, seen: "silence".into() }, notice: None }
+}
+
+#[test]
+fn the_issue_of_an_unanswered_payment_ends_with_an_answer_and_not_only_with_the_payment() {
+    let held = || advanced(PaymentState::Authorised { reference: "pi_1".into(), amount: inr(250) });
+    let order = given_awaiting(vec![pay(), unknown(), held()]);
+    assert_eq!(order.next_step(), Some(Step::ResolveIssues(vec![1])), "a hold is an answer");
+
+    let order = given_awaiting(vec![pay(), unknown(), advanced(PaymentState::Processing { reference: "pi_1".into() })]);
+    assert_eq!(order.next_step(), Some(Step::AwaitProvider(1)));
+    for other in [Step::Pay(2), Step::Refund(1), Step::Undo] {
+        assert!(order.settled_by(&other).is_none(), "{other:?}");
+    }
+    let settle = order.settled_by(&Step::Pay(1)).unwrap();
+    assert!(matches!(&settle, Command::ResolveIssues { issues, by: None, .. } if *issues == [1]), "{settle:?}");
+    let settled = order.decide(&settle, NOW).unwrap().unwrap();
+    let mut order = order;
+    order.apply(&settled);
+    assert_eq!((order.status(), order.open_issues().count()), (Some(Status::PaymentPending), 0));
+}
+
+#[test]
+fn nothing_is_said_to_fail_of_an_order_that_waits_for_its_seller() {
+    let held = advanced(PaymentState::Authorised { reference: "pi_1".into(), amount: inr(250) });
+    let order = given_awaiting(vec![pay(), held]);
+    assert_eq!(order.decide(&unknown(), NOW), Ok(None), "an operator could decline what is held");
+    let stuck = Command::RaiseIssue { kind: IssueKind::Stuck { seen: "500".into() }, notice: None };
+    assert_eq!(order.decide(&stuck, NOW), Ok(None));
+    let captures = given_awaiting(vec![
+        pay(),
+        advanced(PaymentState::Authorised { reference: "pi_1".into(), amount: inr(250) }),
+        Command::Capture,
+    ]);
+    assert!(captures.decide(&stuck, NOW).unwrap().is_some());
 }
 
 #[test]

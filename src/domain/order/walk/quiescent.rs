@@ -142,6 +142,9 @@ impl System {
             assert_eq!(holds, 2);
             return;
         }
+        let says_it_fails =
+            |kind: &IssueKind| matches!(kind, IssueKind::PaymentUnknown { .. } | IssueKind::Stuck { .. });
+        assert!(!self.order.open_issue_kinds().any(says_it_fails), "nothing fails any more: {:?}", self.order.issues);
         let is_held = self.provider.payments.values().any(|state| matches!(state, PaymentState::Authorised { .. }));
         assert!(!is_held || status == Authorised, "money is held for an order that is {status:?}");
         assert!(

@@ -407,28 +407,28 @@ impl System {
         match step {
             Step::Pay(attempt) => {
                 let mut successors =
-                    Self::recorded_or_lost(self.pay(*attempt), |system| system.record_payment(*attempt));
+                    Self::recorded_or_lost(step, self.pay(*attempt), |system| system.record_payment(*attempt));
                 successors.extend(may_be_late.then(|| self.with_in_flight(InFlight::Pay(*attempt))));
                 successors
             }
-            Step::Poll(attempt) => Self::recorded_or_lost(vec![self.clone()], |system| {
+            Step::Poll(attempt) => Self::recorded_or_lost(step, vec![self.clone()], |system| {
                 let refunded_minor = system.refunded_of(*attempt);
                 system.execute(&Command::RecordRefunded { attempt: *attempt, refunded_minor });
                 system.record_payment(*attempt);
             }),
             Step::Void(attempt) => {
-                Self::recorded_or_lost(vec![self.void(*attempt)], |system| system.record_payment(*attempt))
+                Self::recorded_or_lost(step, vec![self.void(*attempt)], |system| system.record_payment(*attempt))
             }
             Step::Capture(attempt) => {
                 let mut successors =
-                    Self::recorded_or_lost(vec![self.capture(*attempt)], |system| system.record_payment(*attempt));
+                    Self::recorded_or_lost(step, vec![self.capture(*attempt)], |system| system.record_payment(*attempt));
                 successors.extend(may_be_late.then(|| self.with_in_flight(InFlight::Capture(*attempt))));
                 successors
             }
             Step::Refund(number) => {
                 let minor = self.order.refund(*number).unwrap().amount.minor;
                 let mut successors =
-                    Self::recorded_or_lost(self.refund(*number, minor), |system| system.record_refund(*number));
+                    Self::recorded_or_lost(step, self.refund(*number, minor), |system| system.record_refund(*number));
                 successors.extend(may_be_late.then(|| self.with_in_flight(InFlight::Refund(*number, minor))));
                 successors
             }
@@ -453,9 +453,14 @@ impl System {
     }
 
     /// The states after the provider has executed a request: once with its answer recorded, and once with it lost.
-    fn recorded_or_lost(mut executed: Vec<Self>, record: impl Fn(&mut Self)) -> Vec<Self> {
+    fn recorded_or_lost(step: &Step, mut executed: Vec<Self>, record: impl Fn(&mut Self)) -> Vec<Self> {
         let mut successors = executed.clone();
-        successors.iter_mut().for_each(record);
+        for system in &mut successors {
+            record(system);
+            if let Some(settle) = system.order.settled_by(step) {
+                system.execute(&settle);
+            }
+        }
         successors.append(&mut executed);
         successors
     }
