@@ -228,7 +228,12 @@ impl Stripe {
             return Ok(Some(PaymentState::Declined { reason: refused.code().to_owned() }));
         }
         let intent = match &payment.reference {
-            Some(reference) => Some(self.api.intent(reference).await?),
+            Some(reference) => match self.api.intent(reference).await {
+                Ok(intent) => Some(intent),
+                // Another account may have it.
+                Err(ApiError::Refused(_, error)) if error.is_missing() && self.knows_account.load(Relaxed) => None,
+                Err(error) => return Err(error.into()),
+            },
             None => self.look_up(&payment).await?,
         };
         match intent {

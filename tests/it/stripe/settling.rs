@@ -129,6 +129,20 @@ async fn an_account_is_known_by_its_id_and_the_mode_of_the_key() {
 }
 
 #[tokio::test]
+async fn a_payment_that_the_right_account_does_not_have_is_not_known() {
+    let missing = || error(404, "invalid_request_error", "resource_missing", Some("intent"));
+    let account = ok(json!({"object": "account", "id": "acct_1"}));
+    let stub = Stub::new([account, missing()]).await;
+    let stripe = stub.stripe();
+    stripe.account().await.unwrap();
+    assert_eq!(stripe.find(known()).await.unwrap(), None);
+    assert_eq!(stub.asked(), ["GET /v1/account".to_owned(), format!("GET {PI}/pi_1")]);
+    // A key of another account would see no payment of the shop.
+    let stub = Stub::new([missing()]).await;
+    stub.stripe().find(known()).await.unwrap_err();
+}
+
+#[tokio::test]
 async fn a_payment_is_read_without_what_it_is_not_asked_for() {
     let mut bare = intent("succeeded");
     let needed = ["object", "id", "status", "currency", "amount_received", "metadata"];
