@@ -383,7 +383,8 @@ pub enum Durability {
     Synced,
 }
 
-/// Writes a history. Shared by all clients of a run; its lock keeps lines whole and times in order.
+/// Writes a history. All clients of a run share it. Its lock keeps lines whole; the ends of calls may be written in
+/// another order than that of their times.
 #[derive(Debug)]
 pub struct Recorder {
     started: Instant,

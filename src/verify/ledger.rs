@@ -51,7 +51,6 @@ pub(super) struct Ledger {
     /// The captures of each order, in the order in which they were made.
     pub captures: BTreeMap<String, Vec<Money>>,
     /// The refunds of each order that did not fail, in the order in which they were made.
-    #[allow(dead_code, reason = "read by the rules about refunds")]
     pub refunds: BTreeMap<String, Vec<Money>>,
     /// How many lines there are, declined charges included.
     lines: usize,

@@ -50,11 +50,22 @@ pub(super) struct ObservedOrder {
     /// The status after each change, oldest first.
     pub course: Vec<Status>,
     pub deadline: Timestamp,
+    /// Whether an operator has to decide about it.
+    pub has_issues: bool,
     /// Whether the next start of the shop resumes it; `None` where that is not visible.
     pub resumed: Option<bool>,
 }
 
-/// How long after its deadline an order may still be open, in milliseconds: a provider may be out of reach for a while.
+impl ObservedOrder {
+    /// Whether somebody outside the shop decides how long it stays unfinished: the seller who captures a hold, the
+    /// provider that works on a refund, the operator who decides about an issue.
+    fn waits_for_others(&self) -> bool {
+        self.status == Status::Authorised || self.refunded_minor.is_none() || self.has_issues
+    }
+}
+
+/// How long after its deadline an order that waits for nobody else may still be open, in milliseconds: a provider may
+/// be out of reach for a while.
 const OPEN_MS_MAX: u64 = 3_600_000;
 
 /// Whether an order can come from one status to another, in any number of steps.
@@ -131,7 +142,7 @@ impl Observed {
             let status = order.status.as_str();
             if order.resumed == Some(false) {
                 report.find(Invariant::I6, id, format!("the order is {status}, and no start will take it up"));
-            } else if self.at.ms_since(order.deadline) > OPEN_MS_MAX {
+            } else if !order.waits_for_others() && self.at.ms_since(order.deadline) > OPEN_MS_MAX {
                 let late = self.at.ms_since(order.deadline) / 1_000;
                 report.find(Invariant::I6, id, format!("the order is still {status}, {late} s after its deadline"));
             }
@@ -270,6 +281,44 @@ pub(super) fn check_captures(ledger: &Ledger, total_of: impl Fn(&str) -> Option<
         for amount in captures.iter().filter(|amount| total.is_some_and(|total| total != **amount)) {
             let total = total.map(|total| total.to_string()).unwrap_or_default();
             report.find(Invariant::I4, id, format!("{amount} captured, the order is over {total}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::money::Currency;
+
+    #[test]
+    fn only_an_order_that_waits_for_nobody_ends_within_an_hour_of_its_deadline() {
+        let total = Money::new(500, Currency::INR).unwrap();
+        let order = ObservedOrder {
+            status: Status::PaymentPending,
+            lines: Vec::new(),
+            total,
+            refunded_minor: Some(0),
+            sum: Some(total),
+            course: Vec::new(),
+            deadline: Timestamp(1),
+            has_issues: false,
+            resumed: Some(true),
+        };
+        let is_late = |order: &ObservedOrder| {
+            let orders = BTreeMap::from([("1".to_owned(), order.clone())]);
+            let at = Timestamp(2 * OPEN_MS_MAX);
+            let mut report = Report::default();
+            Observed { orders, at, ..Observed::default() }.check_ends(&mut report);
+            !report.is_clean()
+        };
+        assert!(is_late(&order));
+        for waits in [
+            ObservedOrder { status: Status::Authorised, ..order.clone() },
+            ObservedOrder { status: Status::Cancelling, refunded_minor: None, ..order.clone() },
+            ObservedOrder { has_issues: true, ..order },
+        ] {
+            assert!(!is_late(&waits), "{waits:?}");
+            assert!(is_late(&ObservedOrder { resumed: Some(false), ..waits }), "nobody goes on with it");
         }
     }
 }

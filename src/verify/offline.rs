@@ -485,6 +485,7 @@ fn observed_order(order: &Order, placement: &Placement, status: Status, resumed:
         sum: Placement::total_of(&placement.lines, placement.shipping, placement.tax).ok(),
         course: order.history().iter().map(|entry| entry.status).collect(),
         deadline: placement.deadline,
+        has_issues: order.open_issues().next().is_some(),
         resumed: Some(resumed),
     }
 }

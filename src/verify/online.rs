@@ -15,7 +15,10 @@ use std::{
 use futures::{StreamExt, TryStreamExt, stream};
 use reqwest::{RequestBuilder, StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, Error},
+};
 
 use super::{
     VerifyError,
@@ -30,7 +33,7 @@ use crate::{
     domain::{
         entity::Timestamp,
         money::{Money, MoneyError},
-        order::Status,
+        order::{Stage, Status},
     },
 };
 
@@ -40,9 +43,6 @@ const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
 const READS_AT_ONCE: usize = 16;
 /// The pause between two readings of a shop that is not at rest.
 const PAUSE: Duration = Duration::from_millis(200);
-/// The stages of orders that are not finished.
-const UNFINISHED: [&str; 2] = ["open", "paid"];
-const STAGES: [&str; 7] = ["open", "paid", "confirmed", "packed", "shipped", "delivered", "ended"];
 
 /// A running shop, and the login of an admin.
 #[derive(Debug, Clone)]
@@ -81,7 +81,8 @@ struct OrderBody {
     total: Money,
     #[serde(default)]
     refunds: Vec<RefundBody>,
-    payment_deadline: String,
+    #[serde(deserialize_with = "moment")]
+    payment_deadline: Timestamp,
     history: Vec<Step>,
 }
 
@@ -106,6 +107,17 @@ struct Step {
 #[derive(Deserialize)]
 struct Listed {
     id: String,
+}
+
+/// An order on the list of those with open issues.
+#[derive(Deserialize)]
+struct Attention {
+    order: AttentionOrder,
+}
+
+#[derive(Deserialize)]
+struct AttentionOrder {
+    order_id: String,
 }
 
 #[derive(Deserialize)]
@@ -143,7 +155,7 @@ impl Client {
             }
         };
         // Ask for an admin's list, so that a wrong token is noticed at once.
-        client.orders("open", 1).await?;
+        let _: Page<OrderBody> = client.page(&["orders"], &[("stage", Stage::Open.as_str()), ("limit", "1")]).await?;
         Ok(client)
     }
 
@@ -180,22 +192,20 @@ impl Client {
         }
     }
 
-    async fn page<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<Page<T>, VerifyError> {
-        let mut url = self.at(&[path]);
+    async fn page<T: DeserializeOwned>(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Page<T>, VerifyError> {
+        let mut url = self.at(path);
         url.query_pairs_mut().extend_pairs(query);
         let request = self.http.get(url).bearer_auth(self.token.expose_secret());
-        let page = self.send(request, &format!("reading /{path}")).await?;
-        page.ok_or_else(|| VerifyError::Refused {
-            doing: format!("reading /{path}"),
-            status: 404,
-            why: "this is no shop".into(),
-        })
+        let doing = format!("reading /{}", path.join("/"));
+        let page = self.send(request, &doing).await?;
+        page.ok_or_else(|| VerifyError::Refused { doing, status: 404, why: "this is no shop".into() })
     }
 
-    async fn list<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<Vec<T>, VerifyError> {
+    /// Every item of a list, page by page.
+    async fn list<T: DeserializeOwned>(&self, path: &[&str], filter: &[(&str, &str)]) -> Result<Vec<T>, VerifyError> {
         let (mut found, mut after) = (Vec::new(), None::<String>);
         loop {
-            let mut query = query.to_vec();
+            let mut query = [filter, &[("limit", "100")]].concat();
             query.extend(after.as_deref().map(|cursor| ("after", cursor)));
             let page = self.page(path, &query).await?;
             found.extend(page.items);
@@ -206,30 +216,34 @@ impl Client {
         }
     }
 
-    async fn orders(&self, stage: &str, limit: usize) -> Result<Vec<OrderBody>, VerifyError> {
-        let limit = limit.to_string();
-        Ok(self.page("orders", &[("stage", stage), ("limit", limit.as_str())]).await?.items)
+    async fn orders(&self, stage: Stage) -> Result<Vec<OrderBody>, VerifyError> {
+        self.list(&["orders"], &[("stage", stage.as_str())]).await
     }
 
-    /// Every unfinished order, and whether one of them may change without a request: all but those awaiting payment.
+    /// Every unfinished order, and whether one of them may change without a request.
     async fn under_way(&self) -> Result<(BTreeMap<String, Status>, bool), VerifyError> {
-        let mut orders = BTreeMap::new();
-        for stage in UNFINISHED {
-            let listed: Vec<OrderBody> = self.list("orders", &[("stage", stage), ("limit", "100")]).await?;
+        let (mut orders, mut moving) = (BTreeMap::new(), false);
+        for stage in Stage::ALL.into_iter().filter(|stage| is_unfinished(*stage)) {
+            let listed = self.orders(stage).await?;
+            moving |= listed.iter().any(moves);
             orders.extend(listed.into_iter().map(|order| (order.order_id, order.status)));
         }
-        let moving = orders.values().any(|status| *status != Status::AwaitingPayment);
         Ok((orders, moving))
     }
 
     async fn read(&self, more: &BTreeSet<String>) -> Result<Observed, VerifyError> {
         let (before, moving) = self.under_way().await?;
         let mut observed = Observed { at: Clock::system().now(), ..Observed::default() };
-        for stage in STAGES {
-            let listed: Vec<OrderBody> = self.list("orders", &[("stage", stage), ("limit", "100")]).await?;
+        for stage in Stage::ALL {
+            let listed = self.orders(stage).await?;
             observed.orders.extend(listed.into_iter().map(|order| (order.order_id.clone(), observed_order(&order))));
         }
-        let listed: Vec<Listed> = self.list("products", &[("limit", "100")]).await?;
+        for Attention { order } in self.list(&["admin", "payments", "attention"], &[]).await? {
+            if let Some(order) = observed.orders.get_mut(&order.order_id) {
+                order.has_issues = true;
+            }
+        }
+        let listed: Vec<Listed> = self.list(&["products"], &[]).await?;
         let mut products: BTreeSet<String> = listed.into_iter().map(|product| product.id).collect();
         products.extend(observed.orders.values().flat_map(|order| &order.lines).map(|(product, _)| product.clone()));
         products.extend(more.iter().cloned());
@@ -262,7 +276,9 @@ fn observed_order(order: &OrderBody) -> ObservedOrder {
         refunded_minor: refunded_minor(order),
         sum: sum(order.shipping.plus(order.tax)).ok(),
         course: order.history.iter().map(|step| step.status).collect(),
-        deadline: moment(&order.payment_deadline),
+        deadline: order.payment_deadline,
+        // Another list says so.
+        has_issues: false,
         resumed: None,
     }
 }
@@ -274,10 +290,29 @@ fn refunded_minor(order: &OrderBody) -> Option<u64> {
     is_settled.then(|| refunded.map(|refund| refund.amount.minor).sum())
 }
 
-/// Parses a time of the API; the greatest time where it is none.
-fn moment(text: &str) -> Timestamp {
-    let parsed: Option<jiff::Timestamp> = text.parse().ok();
-    Timestamp(parsed.and_then(|at| u64::try_from(at.as_millisecond()).ok()).unwrap_or(u64::MAX))
+/// Whether orders of this stage are not finished.
+fn is_unfinished(stage: Stage) -> bool {
+    match stage {
+        Stage::Open | Stage::Authorised | Stage::Paid => true,
+        Stage::Confirmed | Stage::Packed | Stage::Shipped | Stage::Delivered | Stage::Ended => false,
+    }
+}
+
+/// Whether an unfinished order may change without a request. One that waits for its customer's payment, its seller's
+/// capture or the provider's refund may not, for all that the checker can wait for.
+fn moves(order: &OrderBody) -> bool {
+    match order.status {
+        Status::AwaitingPayment | Status::Authorised => false,
+        Status::Cancelling => refunded_minor(order).is_some(),
+        _ => true,
+    }
+}
+
+/// Parses a time of the API.
+fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let at: jiff::Timestamp = text.parse().map_err(D::Error::custom)?;
+    u64::try_from(at.as_millisecond()).map(Timestamp).map_err(|_| D::Error::custom(format!("{text} is before 1970")))
 }
 
 /// Reads until nothing wrong is found, the same findings appear twice, or the patience is over.
@@ -305,5 +340,24 @@ pub(super) async fn check(
         }
         before = observed.consistent.then_some(found);
         tokio::time::sleep(PAUSE).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_with_a_deadline_that_is_no_time_is_refused() {
+        let body = |deadline: &str| {
+            let free = serde_json::json!({"amount": 0, "currency": "INR"});
+            let body = serde_json::json!({"order_id": "1", "status": "placed", "items": [], "shipping": free,
+                "tax": free, "total": free, "payment_deadline": deadline, "history": []});
+            serde_json::from_value::<OrderBody>(body)
+        };
+        assert_eq!(body("2026-11-23T00:00:00.001Z").unwrap().payment_deadline, Timestamp(1_795_392_000_001));
+        for wrong in ["soon", "", "2026-11-23", "1969-12-31T23:59:59Z"] {
+            assert!(body(wrong).is_err(), "the check whether it is late would never fail: {wrong}");
+        }
     }
 }

@@ -6,17 +6,23 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Output},
+    time::Duration,
 };
 
 use souk::{
+    clock::Clock,
     config::Config,
+    domain::account::Role,
     internals::{
         app::demo,
-        verify::{self, Invariant, Source, Subject, Verdict},
+        verify::{self, Access, Invariant, Login, Source, Subject, Verdict},
     },
     shop::Shop,
 };
 use tempfile::TempDir;
+use tokio::net::TcpListener;
+
+use crate::support::TestApp;
 
 async fn shop(data: &Path) -> Shop {
     let shop = Shop::open(Config { data_dir: data.into(), ..Config::default() }).await.unwrap();
@@ -77,6 +83,28 @@ async fn a_directory_is_checked_without_changes_and_damage_is_found() {
         assert!(verdict.report.broken().contains(&invariant), "{ending}: {:?} {}", verdict.stopped, verdict.report);
         assert!(!verdict.is_clean());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_shop_that_holds_money_keeps_its_invariants() {
+    let app = TestApp::with(|config| config.payments.capture_later = true, Clock::system()).await;
+    app.seller().await;
+    let (customer, admin) = (app.customer("asha").await, app.user("admin", Role::Admin).await);
+    let order = customer.order("CABLE", 2).await;
+    customer.pay(&order, "tok_success").await;
+    app.until(&customer, &order, "authorised").await;
+    app.caught_up().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let router = app.router.clone();
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    let login = Login::Token(admin.token.clone().unwrap().into());
+    let shop = Source::Running(Access { url, login, patience: Duration::from_secs(20) });
+    let verdict = verify::verify(Subject { shop, ..Subject::default() }).await;
+    assert!(verdict.is_clean(), "{:?} {}", verdict.stopped, verdict.report);
+    assert_eq!(verdict.report.looked_at["orders"], 1, "the held one");
+    let not_decided = verdict.report.to_string().contains("the shop did not come to rest");
+    assert!(!not_decided, "a hold is at rest: {}", verdict.report);
 }
 
 fn souk(arguments: &[&str]) -> Output {

@@ -154,7 +154,8 @@ struct End {
     outcome: Outcome,
 }
 
-/// Appends to a history. All clients of a run share it; its lock keeps lines whole and their times in order.
+/// Appends to a history. All clients of a run share it. Its lock keeps lines whole; the ends of calls may be written in
+/// another order than that of their times.
 #[derive(Debug)]
 pub struct Log {
     started: Instant,
