@@ -16,7 +16,10 @@ use std::{
 use futures::FutureExt;
 use parking_lot::RwLock;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::{sync::oneshot, task::JoinSet};
+use tokio::{
+    sync::oneshot,
+    task::{AbortHandle, JoinSet},
+};
 
 use super::{
     drive::{Driver, Rest},
@@ -131,7 +134,12 @@ pub(super) struct CheckoutState {
     unanswered: HashMap<OrderId, Timestamp>,
     /// The time of the last tick.
     ticked_at: Timestamp,
-    closing: Option<oneshot::Sender<()>>,
+    /// The task that resumes the open orders.
+    resumes: AbortHandle,
+    /// Whether the shop closes: then no order begins to be driven.
+    is_closing: bool,
+    /// Waits until no order is under way any more.
+    closed: Option<oneshot::Sender<()>>,
 }
 
 /// An order that a task is driving.
@@ -187,9 +195,17 @@ impl Actor for CheckoutActor {
         *self.0.actor.write() = Some(myself.clone());
         myself.send_interval(Duration::from_millis(TICK_MS), || CheckoutMessage::Tick);
         let mut tasks = JoinSet::new();
-        tasks.spawn(resume(Arc::clone(&self.0), myself));
-        let (under_way, wakes, unanswered) = (HashMap::new(), Wakes::default(), HashMap::new());
-        Ok(CheckoutState { tasks, under_way, wakes, unanswered, ticked_at: Timestamp::default(), closing: None })
+        let resumes = tasks.spawn(resume(Arc::clone(&self.0), myself));
+        Ok(CheckoutState {
+            tasks,
+            under_way: HashMap::new(),
+            wakes: Wakes::default(),
+            unanswered: HashMap::new(),
+            ticked_at: Timestamp::default(),
+            resumes,
+            is_closing: false,
+            closed: None,
+        })
     }
 
     async fn handle(
@@ -205,7 +221,8 @@ impl Actor for CheckoutActor {
             CheckoutMessage::Rested(order, rest) => self.rested(&myself, order, rest, state),
             CheckoutMessage::Tick => self.tick(&myself, state),
             CheckoutMessage::Close(done) => {
-                state.closing = Some(done);
+                state.resumes.abort();
+                (state.is_closing, state.closed) = (true, Some(done));
                 Self::finish_closing(state);
             }
         }
@@ -224,6 +241,10 @@ impl CheckoutActor {
         waiting: Option<oneshot::Sender<()>>,
         state: &mut CheckoutState,
     ) {
+        if state.is_closing {
+            // The sender gets its answer now. The next start resumes the order.
+            return;
+        }
         if let Some(under_way) = state.under_way.get_mut(&order) {
             let rerun = under_way.rerun.get_or_insert_default();
             rerun.waiting.extend(waiting);
@@ -270,7 +291,7 @@ impl CheckoutActor {
         for waiting in std::mem::take(&mut under_way.waiting) {
             let _ = waiting.send(());
         }
-        if let Some(rerun) = under_way.rerun.take() {
+        if let Some(rerun) = under_way.rerun.take().filter(|_| !state.is_closing) {
             under_way.waiting = rerun.waiting;
             let poll = if rerun.poll_now { Poll::Now } else { Poll::IfNeeded };
             self.start(myself, order, rerun.known, poll, state);
@@ -286,10 +307,14 @@ impl CheckoutActor {
     }
 
     fn tick(&self, myself: &ActorRef<CheckoutMessage>, state: &mut CheckoutState) {
+        if state.is_closing {
+            return;
+        }
         let now = self.0.driver.clock.now();
         if std::mem::replace(&mut state.ticked_at, now).ms_since(now) > SET_BACK_MS {
             tracing::warn!("the clock was set back: open orders are looked at again");
-            state.tasks.spawn(resume(Arc::clone(&self.0), myself.clone()));
+            state.resumes.abort();
+            state.resumes = state.tasks.spawn(resume(Arc::clone(&self.0), myself.clone()));
         }
         while state.under_way.len() < TASKS_MAX
             && let Some(order) = state.wakes.next(now)
@@ -300,7 +325,7 @@ impl CheckoutActor {
 
     fn finish_closing(state: &mut CheckoutState) {
         if state.under_way.is_empty()
-            && let Some(done) = state.closing.take()
+            && let Some(done) = state.closed.take()
         {
             let _ = done.send(());
         }

@@ -6,13 +6,15 @@
 
 use std::{collections::HashMap, future::Future, path::Path, sync::Arc, time::Duration};
 
+use tokio::sync::oneshot;
+
 use super::{
     runtime::{seeds, until},
     stories::{Action, STORIES, Story},
     test_shop::{DEADLINE_MS, Gone, Mood, Provider, TestShop, placement},
 };
 use crate::{
-    actors::drive::DriveLimits,
+    actors::{checkout::CheckoutMessage, drive::DriveLimits},
     clock::Clock,
     domain::{
         entity::Timestamp,
@@ -313,6 +315,46 @@ fn a_payment_of_which_nothing_is_known_for_almost_a_day_is_given_up() {
             shop.close().await;
         });
     }
+}
+
+#[test]
+fn a_checkout_that_closes_begins_no_order_and_the_next_start_resumes_it() {
+    let path = tempfile::tempdir().unwrap();
+    let (provider, clock) = (Provider::with_moods(&[]), Clock::manual(NOW));
+    in_one_life(async {
+        let shop = TestShop::open(path.path(), &provider, clock.clone()).await;
+        shop.stock(0, 5).await.unwrap();
+        for order in 1..=2 {
+            let (customer, lines) = (UserId(order), &[(0, 1)]);
+            shop.fill_cart(customer, lines).await.unwrap();
+            place(&shop, order, customer, lines, 1).await.unwrap();
+            drive(&shop, order).await.unwrap();
+            pay(&shop, order, "tok_success").await.unwrap();
+        }
+        provider.add_mood(Mood::Hangs);
+        let actor = shop.checkout.running().unwrap();
+        let send = |order| {
+            let (done, rested) = oneshot::channel();
+            let message = CheckoutMessage::Drive(OrderId(order), None, Poll::IfNeeded, Some(done));
+            actor.send_message(message).unwrap();
+            rested
+        };
+        let first = send(1);
+        until("the provider has been asked", async || provider.calls().len() == 1).await;
+        let again = send(1);
+        let (done, closed) = oneshot::channel();
+        actor.send_message(CheckoutMessage::Close(done)).unwrap();
+        assert!(send(2).await.is_err(), "nobody drives it");
+        assert!(first.await.is_ok() && again.await.is_err() && closed.await.is_ok());
+        assert!(provider.calls().iter().all(|key| key.order == OrderId(1)), "{:?}", provider.calls());
+        assert_eq!(shop.status(OrderId(2)).await, Some(Status::PaymentPending));
+        shop.close().await;
+    });
+    in_one_life(async {
+        let shop = TestShop::open(path.path(), &provider, clock.clone()).await;
+        until("it is confirmed", async || shop.status(OrderId(2)).await == Some(Status::Confirmed)).await;
+        shop.close().await;
+    });
 }
 
 #[test]
