@@ -28,9 +28,10 @@ use tokio::sync::{OwnedRwLockReadGuard, RwLock as Gate, RwLockWriteGuard, onesho
 
 use super::{
     directory::Directory,
-    follower::{CaughtUp, Progress, StoreErased},
+    follower::{Progress, StoreErased},
     lists::{Lists, OrdersOf},
     pages::Pages,
+    passes::{PAGE, WAIT_MAX, catch_up, pass_later},
     reply::{AskError, NotDelivered},
     task_error::{TaskError, retry_if_rejected},
 };
@@ -48,12 +49,6 @@ use crate::{
     storage::Stream,
 };
 
-/// The time between two passes, in milliseconds: an erasure that an open order holds up is tried again after it.
-const PASS_MS: u64 = 60_000;
-/// How many entries of a list are read at once.
-const PAGE: usize = 100;
-/// How long one wait of a pass may take, in milliseconds: for an entity, for the lists, for reviews under way.
-const WAIT_MAX: Duration = Duration::from_secs(5);
 /// How often storing the state of a busy or recovering entity is tried, and the pause between two tries, in
 /// milliseconds.
 const SETTLE_TRIES: u32 = 20;
@@ -78,7 +73,7 @@ pub struct ErasureParts {
 pub struct Erasure(Arc<Shared>);
 
 struct Shared {
-    actor: RwLock<Option<ActorRef<EraseAll>>>,
+    actor: RwLock<Option<ActorRef<ErasureMessage>>>,
     parts: ErasureParts,
     reviews_under_way: Arc<Gate<()>>,
 }
@@ -92,9 +87,14 @@ pub enum Finished {
     No,
 }
 
-/// The only message: make a pass, and answer whether the erasure of this account is finished by it. At most as many
-/// callers wait as requests are in flight.
-pub(super) struct EraseAll(Option<(AccountId, oneshot::Sender<Finished>)>);
+/// A message to the erasure.
+pub(super) enum ErasureMessage {
+    /// Continue every erasure.
+    EraseAll,
+    /// Continue the erasure of this account, and answer whether it is finished. At most as many callers wait as
+    /// requests are in flight.
+    Erase(AccountId, oneshot::Sender<Finished>),
+}
 
 /// While it is held, an erasure waits for the review that is being written or counted.
 pub struct ReviewUnderWay {
@@ -112,11 +112,11 @@ impl Erasure {
         ErasureActor(Arc::clone(&self.0))
     }
 
-    /// Continues an erasure that has begun, and waits for the pass. Dropping the future does not stop the pass.
+    /// Continues an erasure that has begun, and waits for the outcome. Dropping the future does not stop the erasure.
     pub async fn finish(&self, account: AccountId) -> Finished {
         let (done, finished) = oneshot::channel();
         let actor = self.0.actor.read().clone();
-        match actor.map(|actor| actor.send_message(EraseAll(Some((account, done))))) {
+        match actor.map(|actor| actor.send_message(ErasureMessage::Erase(account, done))) {
             Some(Ok(())) => finished.await.unwrap_or(Finished::No),
             Some(Err(_)) | None => Finished::No,
         }
@@ -157,53 +157,60 @@ impl Erasure {
 pub(super) struct ErasureActor(Arc<Shared>);
 
 impl Actor for ErasureActor {
-    type Msg = EraseAll;
+    type Msg = ErasureMessage;
     type State = ();
     type Arguments = ();
 
-    async fn pre_start(&self, myself: ActorRef<EraseAll>, (): ()) -> Result<(), ActorProcessingErr> {
+    async fn pre_start(&self, myself: ActorRef<ErasureMessage>, (): ()) -> Result<(), ActorProcessingErr> {
         *self.0.actor.write() = Some(myself.clone());
-        myself.send_message(EraseAll(None))?;
-        myself.send_interval(Duration::from_millis(PASS_MS), || EraseAll(None));
+        myself.send_message(ErasureMessage::EraseAll)?;
         Ok(())
     }
 
     async fn handle(
         &self,
-        _: ActorRef<EraseAll>,
-        EraseAll(waiting): EraseAll,
+        myself: ActorRef<ErasureMessage>,
+        message: ErasureMessage,
         (): &mut (),
     ) -> Result<(), ActorProcessingErr> {
-        let wanted = waiting.as_ref().map(|(account, _)| *account);
-        let finished = match self.0.pass(wanted).await {
-            Ok(finished) => finished,
-            Err(TaskError::Closing) => Finished::No,
-            Err(TaskError::Retry(problem)) => {
-                tracing::warn!(problem, "erasures are left to the next pass");
-                Finished::No
+        match message {
+            ErasureMessage::EraseAll => {
+                self.0.pass(None).await;
+                pass_later(&myself, || ErasureMessage::EraseAll);
             }
-        };
-        if let Some((_, waiting)) = waiting {
-            let _ = waiting.send(finished);
+            ErasureMessage::Erase(account, waiting) => {
+                let _ = waiting.send(self.0.pass(Some(account)).await);
+            }
         }
         Ok(())
     }
 }
 
 impl Shared {
-    /// Works on every open erasure; returns whether the wanted one is finished. One that is held up does not hold up
-    /// the others.
-    async fn pass(&self, wanted: Option<AccountId>) -> Result<Finished, TaskError> {
-        self.catch_up().await?;
+    /// Continues every open erasure, or only that of one account; returns whether none of them is open any more.
+    async fn pass(&self, only: Option<AccountId>) -> Finished {
+        match self.erase_listed(only).await {
+            Ok(finished) => finished,
+            Err(TaskError::Closing) => Finished::No,
+            Err(TaskError::Retry(problem)) => {
+                tracing::warn!(problem, "erasures are left to the next pass");
+                Finished::No
+            }
+        }
+    }
+
+    /// An erasure that has to wait does not keep the others waiting.
+    async fn erase_listed(&self, only: Option<AccountId>) -> Result<Finished, TaskError> {
+        catch_up(&self.parts.progress).await?;
         let mut finished = Finished::Yes;
         let mut erasures = Pages::new(&self.parts.lists, |lists, after| lists.erasures(after, PAGE));
         while let Some(page) = erasures.next().await? {
-            for (account, user) in page {
+            for (account, user) in page.into_iter().filter(|(account, _)| only.is_none_or(|only| only == *account)) {
                 let erased = self.erase(account, user).await;
                 if let Err(TaskError::Retry(problem)) = &erased {
                     tracing::info!(%user, problem, "a customer is not erased yet");
                 }
-                if erased.is_err() && wanted == Some(account) {
+                if erased.is_err() {
                     finished = Finished::No;
                 }
             }
@@ -215,7 +222,7 @@ impl Shared {
         let parts = &self.parts;
         retry_if_rejected(parts.carts.ask_within(WAIT_MAX, &user, cart::Command::Erase).await?)?;
         drop(self.no_review_under_way().await?);
-        self.catch_up().await?;
+        catch_up(&self.parts.progress).await?;
         self.erase_reviews(user).await?;
         self.erase_orders(user).await?;
         // Sellers are not erased, but a customer may have been one, under their own name.
@@ -272,13 +279,6 @@ impl Shared {
             kind if kind == Kind::Reviews as u8 => settle(&parts.ratings, stream).await,
             kind if kind == Kind::Seller as u8 => settle(&parts.sellers, stream).await,
             kind => Err(TaskError::Retry(format!("nothing of kind {kind} erases"))),
-        }
-    }
-
-    async fn catch_up(&self) -> Result<(), TaskError> {
-        match self.parts.progress.catch_up(WAIT_MAX).await {
-            CaughtUp::Yes => Ok(()),
-            CaughtUp::No => Err(TaskError::retry("the lists have not caught up")),
         }
     }
 }

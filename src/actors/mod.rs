@@ -53,6 +53,7 @@ mod live;
 mod mailbox;
 mod owner;
 mod pages;
+mod passes;
 mod pending_snapshot;
 pub mod projection;
 pub mod rating_counter;

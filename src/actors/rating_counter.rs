@@ -7,29 +7,21 @@
 //!
 //! May depend on `domain`.
 
-use std::time::Duration;
-
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use super::{
     directory::Directory,
     erasure::Erasure,
-    follower::{CaughtUp, Progress},
+    follower::Progress,
     lists::Lists,
     pages::Pages,
+    passes::{PAGE, WAIT_MAX, catch_up, pass_later},
     task_error::{TaskError, retry_if_rejected},
 };
 use crate::domain::{
     review::{self, Review, ReviewId},
     reviews::{self, Reviews},
 };
-
-/// The time between two passes, in milliseconds.
-const PASS_MS: u64 = 60_000;
-/// How many entries of a list are read at once.
-const PAGE: usize = 100;
-/// How long one wait of a pass may take: for an entity, or for the lists.
-const WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// The process manager; it works when the root has started its actor.
 #[derive(Clone)]
@@ -56,23 +48,26 @@ impl Actor for RatingCounterActor {
 
     async fn pre_start(&self, myself: ActorRef<CountRatings>, (): ()) -> Result<(), ActorProcessingErr> {
         myself.send_message(CountRatings)?;
-        myself.send_interval(Duration::from_millis(PASS_MS), || CountRatings);
         Ok(())
     }
 
-    async fn handle(&self, _: ActorRef<CountRatings>, _: CountRatings, (): &mut ()) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        myself: ActorRef<CountRatings>,
+        _: CountRatings,
+        (): &mut (),
+    ) -> Result<(), ActorProcessingErr> {
         if let Err(TaskError::Retry(problem)) = self.0.pass().await {
             tracing::warn!(problem, "ratings are left to the next pass");
         }
+        pass_later(&myself, || CountRatings);
         Ok(())
     }
 }
 
 impl RatingCounter {
     async fn pass(&self) -> Result<(), TaskError> {
-        if self.progress.catch_up(WAIT_MAX).await == CaughtUp::No {
-            return Err(TaskError::retry("the lists have not caught up"));
-        }
+        catch_up(&self.progress).await?;
         let mut uncounted = Pages::new(&self.lists, |lists, after| lists.uncounted_reviews(after, PAGE));
         while let Some(page) = uncounted.next().await? {
             for id in page {

@@ -191,6 +191,30 @@ fn a_customer_is_erased_wherever_the_shop_was_killed() {
 }
 
 #[test]
+fn a_caller_waits_for_the_erasure_of_its_account_and_of_no_other() {
+    let path = tempfile::tempdir().unwrap();
+    in_one_life(async {
+        let shop = open(path.path()).await;
+        prepare(&shop).await.unwrap();
+        let (account, password_hash) = (AccountId(12), PasswordHash::new("other"));
+        let register = || {
+            let password_hash = password_hash.clone();
+            account::Command::Register { user: OTHER, role: Role::Customer, password_hash, name: None }
+        };
+        shop.insist(&shop.entities.accounts, &account, register).await.unwrap().unwrap();
+        // After this the pass that is made at start is over.
+        assert_eq!(go_on(&shop).await, Ok(Finished::Yes), "nothing is open");
+        begin(&shop).await.unwrap();
+        let other_too = || account::Command::BeginErasure { by: OTHER };
+        shop.insist(&shop.entities.accounts, &account, other_too).await.unwrap().unwrap();
+        assert_eq!(go_on(&shop).await, Ok(Finished::Yes));
+        shop.lists_have_all().await;
+        assert_eq!(shop.lists.erasures(None, 10).unwrap().items, [(account, OTHER)]);
+        shop.close().await;
+    });
+}
+
+#[test]
 fn an_open_order_delays_an_erasure_until_it_ends() {
     let path = tempfile::tempdir().unwrap();
     in_one_life(async {
