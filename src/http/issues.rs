@@ -6,7 +6,7 @@ use axum::{
     Json,
     extract::{OriginalUri, State},
     http::StatusCode,
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -26,7 +26,11 @@ use crate::{
         order::{Issue, IssueKind, Resolution, Settled},
         unmatched_notices::Day,
     },
-    shop::{Pass, Reconciled, issues::KeptNotice, orders::OrderPage},
+    shop::{
+        Pass, Reconciled,
+        issues::{KeptNotice, Reconciliation},
+        orders::OrderPage,
+    },
 };
 
 /// An issue of an order.
@@ -310,6 +314,16 @@ pub(super) struct ReconciliationBody {
     recent: Option<ReconciledBody>,
     /// The last pass over the last month; made once a day.
     full: Option<ReconciledBody>,
+    /// When the pass began that is under way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    under_way_since: Option<String>,
+}
+
+impl From<Reconciliation> for ReconciliationBody {
+    fn from(state: Reconciliation) -> Self {
+        let [recent, full] = [state.recent, state.full].map(|result| result.map(ReconciledBody::from));
+        Self { recent, full, under_way_since: state.under_way_since.map(time) }
+    }
 }
 
 /// Shows the last comparisons of the provider's records with the orders.
@@ -323,17 +337,24 @@ pub(super) async fn reconciliation(
     State(app): State<App>,
     Caller(who): Caller,
 ) -> Result<Json<ReconciliationBody>, Problem> {
-    let [recent, full] = app.shop.reconciled(&who)?.map(|seen| seen.map(ReconciledBody::from));
-    Ok(Json(ReconciliationBody { recent, full }))
+    Ok(Json(app.shop.reconciliation(&who)?.into()))
 }
 
-/// Compares recent payments with the orders now.
+/// Compares recent payments with the orders now. One comparison runs at a time: a request waits for the one that is
+/// under way, and then for its own.
 #[utoipa::path(post, path = "/admin/payments/reconciliation", operation_id = "reconcile",
     tag = "operations", security(("bearer" = [])), responses(
     Write, Token,
-    (status = 200, description = "What was seen", body = ReconciledBody),
+    (status = 200, description = "The result", body = ReconciledBody),
+    (status = 202, description = "It takes longer; its result will be shown by `GET`", body = ReconciliationBody),
     (status = 403, description = "Not an admin", body = ProblemBody),
 ))]
-pub(super) async fn reconcile(State(app): State<App>, Caller(who): Caller) -> Result<Json<ReconciledBody>, Problem> {
-    Ok(Json(app.shop.reconcile(&who, Pass::Recent).await?.into()))
+pub(super) async fn reconcile(State(app): State<App>, Caller(who): Caller) -> Result<Response, Problem> {
+    Ok(match app.shop.reconcile(&who, Pass::Recent).await? {
+        Some(result) => Json(ReconciledBody::from(result)).into_response(),
+        None => {
+            let state = ReconciliationBody::from(app.shop.reconciliation(&who)?);
+            (StatusCode::ACCEPTED, Json(state)).into_response()
+        }
+    })
 }

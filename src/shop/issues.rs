@@ -2,14 +2,20 @@
 //!
 //! Every resolution is an event of the order, with operator and reason. Depends on the rooms below.
 
+use std::time::Duration;
+
 use super::{
     Error, Shop, access,
     orders::{OrderPage, OrdersPage},
 };
 use crate::{
-    actors::reconciler::{Pass, Reconciled},
+    actors::{
+        reconciler::{Pass, Reconciled},
+        reply::NotDelivered,
+    },
     domain::{
         cursor::Cursor,
+        entity::Timestamp,
         ids::OrderId,
         order::{Command, Poll, Resolution},
         unmatched_notices::{self, Day, UnmatchedNotice},
@@ -26,6 +32,18 @@ pub struct KeptNotice {
     /// Its id within the day.
     pub id: u128,
     pub notice: UnmatchedNotice,
+}
+
+/// The reconciler's last passes since the start.
+#[allow(missing_docs, reason = "the names say it")]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reconciliation {
+    /// Over recent payments.
+    pub recent: Option<Reconciled>,
+    /// Over the last month.
+    pub full: Option<Reconciled>,
+    /// When the pass began that is under way.
+    pub under_way_since: Option<Timestamp>,
 }
 
 impl Shop {
@@ -66,22 +84,31 @@ impl Shop {
         Ok(notices)
     }
 
-    /// The results of the reconciler's last passes: over recent payments, and over the last month.
+    /// The reconciler's last passes, and whether one is under way.
     ///
     /// # Errors
     /// [`Error::Forbidden`] for others than admins.
-    pub fn reconciled(&self, who: &Principal) -> Result<[Option<Reconciled>; 2], Error> {
+    pub fn reconciliation(&self, who: &Principal) -> Result<Reconciliation, Error> {
         access::administer(who)?;
-        Ok([Pass::Recent, Pass::Full].map(|pass| self.0.runtime.reconciler.last(pass)))
+        let reconciler = &self.0.runtime.reconciler;
+        let [recent, full] = [Pass::Recent, Pass::Full].map(|pass| reconciler.last(pass));
+        Ok(Reconciliation { recent, full, under_way_since: reconciler.under_way_since() })
     }
 
-    /// Compares the provider's payments with the orders now.
+    /// Has the provider's payments compared with the orders now. One pass runs at a time; it continues where it takes
+    /// longer than a request may wait, and then this returns `None`.
     ///
     /// # Errors
-    /// [`Error::Forbidden`] for others than admins.
-    pub async fn reconcile(&self, who: &Principal, pass: Pass) -> Result<Reconciled, Error> {
+    /// [`Error::Forbidden`] for others than admins; [`Error::NotDelivered`] while the shop closes or the reconciler
+    /// recovers.
+    pub async fn reconcile(&self, who: &Principal, pass: Pass) -> Result<Option<Reconciled>, Error> {
         access::administer(who)?;
-        Ok(self.0.runtime.reconciler.pass(pass).await)
+        let (limit, reconciler) = (self.config().limits.payment_wait_ms_max, self.0.runtime.reconciler.clone());
+        match tokio::time::timeout(Duration::from_millis(limit), reconciler.request(pass)).await {
+            Ok(Some(result)) => Ok(Some(result)),
+            Ok(None) => Err(Error::NotDelivered(NotDelivered::Busy)),
+            Err(_) => Ok(None),
+        }
     }
 
     /// Dismisses a notice that no order took, with a note.

@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
     },
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -12,6 +12,7 @@ use std::{
 use serde_json::{Value, json};
 use souk::{
     clock::Clock,
+    config::Config,
     domain::{
         account::Role,
         entity::Timestamp,
@@ -23,20 +24,28 @@ use souk::{
     payments::{Answer, Gateway, Notice, NoticeRefused, Payment, PaymentsPage, ProviderPayment, Repayment, Unknown},
 };
 
-use crate::support::{Client, TestApp};
+use tokio::sync::RwLock;
 
-/// A provider that can forget its payments, capture and answer with a decline, or be unreachable.
+use crate::support::{Client, TestApp, eventually};
+
+/// A provider that can forget its payments, capture and answer with a decline, be unreachable, or keep whoever wants
+/// its list waiting.
 struct Provider {
     inner: FakeProvider,
     has_forgotten: AtomicBool,
     is_away: AtomicBool,
     says_no: AtomicBool,
+    /// How often its list was asked for.
+    lists: AtomicU32,
+    /// While it is held for writing, the list is not answered.
+    gate: RwLock<()>,
 }
 
 impl Provider {
     fn new() -> Arc<Self> {
         let [has_forgotten, is_away, says_no] = [(); 3].map(|()| AtomicBool::default());
-        Arc::new(Self { inner: FakeProvider::in_memory(), has_forgotten, is_away, says_no })
+        let (inner, lists, gate) = (FakeProvider::in_memory(), AtomicU32::new(0), RwLock::new(()));
+        Arc::new(Self { inner, has_forgotten, is_away, says_no, lists, gate })
     }
 
     fn answer<'a, T: Send + 'a>(&self, answer: Answer<'a, T>) -> Answer<'a, T> {
@@ -89,7 +98,12 @@ impl Gateway for Provider {
         if self.has_forgotten.load(Relaxed) {
             return Box::pin(async { Ok(PaymentsPage { payments: Vec::new(), unreadable: Vec::new(), next: None }) });
         }
-        self.answer(self.inner.list_payments(since, until, after))
+        self.lists.fetch_add(1, Relaxed);
+        let answer = self.answer(self.inner.list_payments(since, until, after));
+        Box::pin(async move {
+            let _open = self.gate.read().await;
+            answer.await
+        })
     }
 
     fn signature_header(&self) -> &'static str {
@@ -204,6 +218,33 @@ async fn a_capture_that_the_provider_knows_nothing_of_is_found() {
     let admin = app.user("admin", Role::Admin).await;
     assert_eq!(reconcile(&admin).await["differences"], 1);
     assert_eq!(problems(&admin).await, [(order, "differs".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_pass_that_outlasts_its_request_continues_and_no_other_runs_beside_it() {
+    const PATH: &str = "/admin/payments/reconciliation";
+    let provider = Provider::new();
+    let brief = |config: &mut Config| config.limits.payment_wait_ms_max = 200;
+    let app = TestApp::paid_by_with(provider.clone(), Clock::system(), brief).await;
+    let admin = app.user("admin", Role::Admin).await;
+    let closed = provider.gate.write().await;
+    let state = admin.act(PATH).await.expect(202);
+    assert!(state["under_way_since"].is_string() && state["recent"].is_null(), "{state}");
+    for _ in 0..2 {
+        admin.act(PATH).await.expect(202);
+    }
+    assert_eq!(provider.lists.load(Relaxed), 1, "one at a time");
+    drop(closed);
+    // Those who waited share one more.
+    let is_over = async || {
+        let state = admin.get(PATH).await.expect(200);
+        let is_over = provider.lists.load(Relaxed) == 2 && state["under_way_since"].is_null();
+        is_over.then_some(state)
+    };
+    let state = eventually(is_over).await;
+    assert_eq!(state["recent"]["differences"], 0, "its result is kept: {state}");
+    admin.act(PATH).await;
+    eventually(async || (provider.lists.load(Relaxed) == 3).then_some(())).await;
 }
 
 #[tokio::test]

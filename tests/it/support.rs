@@ -269,8 +269,18 @@ impl TestApp {
 
     /// A shop with this payment provider.
     pub(crate) async fn paid_by(gateway: Arc<dyn Gateway>, clock: Clock) -> Self {
+        Self::paid_by_with(gateway, clock, |_| {}).await
+    }
+
+    /// The same with a changed default configuration.
+    pub(crate) async fn paid_by_with(
+        gateway: Arc<dyn Gateway>,
+        clock: Clock,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         let directory = Arc::new(tempfile::tempdir().unwrap());
-        let config = Config { data_dir: directory.path().join("data"), ..Config::default() };
+        let mut config = Config { data_dir: directory.path().join("data"), ..Config::default() };
+        change(&mut config);
         Self::open(directory, config, Parts { clock, gateway: Some(gateway) }).await
     }
 

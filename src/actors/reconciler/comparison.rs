@@ -1,31 +1,20 @@
-//! The reconciler compares the provider's payments with the orders, in both directions: the payments that the provider
-//! lists with their orders, and the captures that orders record with the provider's list. So it finds captures without
-//! an order, orders without their capture, and amounts that differ. The root starts it. A pass runs every few minutes
-//! for recent orders, and once a day for the last month.
+//! How the reconciler compares the provider's payments with the orders, and what it does about a difference.
 //!
-//! It decides nothing. If an order and its payment differ, the order records that the provider has news, and the
-//! checkout polls the provider; a difference that a poll cannot explain becomes an issue for an operator. An order or a
-//! payment that cannot be read is logged and counted as a difference, and the pass continues.
-//!
-//! It keeps no state but the results of its last passes. May depend on `storage`, `payments` and `domain`.
+//! May depend on `storage`, `payments` and `domain`.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use parking_lot::RwLock;
-use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-
-use super::{
-    checkout::Checkout,
-    directory::Directory,
-    failures::{Failures, Stopped, in_time},
-    follower::Progress,
-    lists::{Lists, OrdersOf},
-    pages::{Pages, ReadPage},
-    reply::AskError,
-};
+use super::Reconciled;
 use crate::{
+    actors::{
+        checkout::Checkout,
+        directory::Directory,
+        failures::{Failures, Stopped, in_time},
+        follower::Progress,
+        lists::{Lists, OrdersOf},
+        pages::{Pages, ReadPage},
+        reply::AskError,
+    },
     clock::Clock,
     domain::{
         cursor::Cursor,
@@ -39,17 +28,12 @@ use crate::{
     payments::{Gateway, Payment, ProviderPayment},
 };
 
-/// How much of the past a full pass compares, in milliseconds: as much as notices are kept for.
-const FULL_MS: u64 = 30 * DAY_MS;
-const DAY_MS: u64 = 86_400_000;
-/// The time from the start to the first full pass, in milliseconds: a start has other work to do.
-const FIRST_FULL_MS: u64 = 600_000;
 /// The length of a slice, in milliseconds: the orders of a slice are compared together, and the payments that the
 /// provider lists for them are in memory.
 const SLICE_MS: u64 = 3_600_000;
 /// How far the provider's clock may be from ours, and how long a payment may take to appear in its list, in
 /// milliseconds.
-const SLACK_MS: u64 = 600_000;
+pub(super) const SLACK_MS: u64 = 600_000;
 /// How many orders are read before a pause, and the pause, in milliseconds: at most 2,000 orders a second, so that
 /// shoppers do not notice.
 const PAGE: usize = 100;
@@ -79,103 +63,9 @@ pub struct Parts {
     pub deadline_ms: u64,
 }
 
-/// The result of a pass.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[allow(missing_docs, reason = "the names say it")]
-pub struct Reconciled {
-    pub began: Timestamp,
-    pub ended: Timestamp,
-    /// Payments and orders from this moment on were compared.
-    pub since: Timestamp,
-    /// How many of the provider's payments were compared with an order.
-    pub payments: u64,
-    /// How many of the provider's payments name no order of ours.
-    pub foreign: u64,
-    /// How many orders were compared with the provider's list.
-    pub orders: u64,
-    /// How many differences were found. For each, the provider was polled or an operator was told.
-    pub differences: u64,
-    /// Why the pass was not finished, if it was not.
-    pub problem: Option<String>,
-}
-
-/// The handle of the reconciler. Cheap to clone.
-#[derive(Clone)]
-pub struct Reconciler(Arc<Shared>);
-
-struct Shared {
-    parts: Parts,
-    last: RwLock<[Option<Reconciled>; 2]>,
-    closing: CancellationToken,
-}
-
-/// How much of the past a pass compares.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pass {
-    /// Orders that were placed so recently that their payments may still change.
-    Recent,
-    /// The last month.
-    Full,
-}
-
-impl Reconciler {
-    /// A reconciler with these parts. It makes passes by itself once the root has started its actor.
-    #[must_use]
-    pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(Shared { parts, last: RwLock::default(), closing: CancellationToken::new() }))
-    }
-
-    pub(super) fn actor(&self) -> ReconcilerActor {
-        ReconcilerActor(self.clone())
-    }
-
-    /// The result of the last pass of a kind, if there was one since the start.
-    #[must_use]
-    pub fn last(&self, pass: Pass) -> Option<Reconciled> {
-        self.0.last.read()[pass as usize].clone()
-    }
-
-    /// Ends the pass that is under way, and starts no other one.
-    pub fn close(&self) {
-        self.0.closing.cancel();
-    }
-
-    /// Makes a pass now.
-    pub async fn pass(&self, pass: Pass) -> Reconciled {
-        let parts = &self.0.parts;
-        let began = parts.clock.now();
-        let back = match pass {
-            Pass::Recent => 2 * parts.every_ms + parts.deadline_ms + SLACK_MS,
-            Pass::Full => FULL_MS,
-        };
-        let since = Timestamp(began.0.saturating_sub(back));
-        let mut result = Reconciled { began, since, ..Reconciled::default() };
-        let work = async {
-            let matched = parts.match_notices(began, &mut result).await;
-            parts.compare(since, began, &mut result).await.and(matched)
-        };
-        let outcome = tokio::select! {
-            outcome = work => outcome,
-            () = self.0.closing.cancelled() => Err(Stopped("the shop closes".into())),
-        };
-        if let Err(stopped) = outcome {
-            tracing::warn!(problem = stopped.0, "a pass of the reconciler could not be finished; the next one goes on");
-            result.problem = Some(stopped.0);
-        }
-        if pass == Pass::Full {
-            parts.forget_old_notices(began).await;
-        }
-        result.ended = parts.clock.now();
-        let Reconciled { payments, orders, differences, .. } = result;
-        tracing::info!(?pass, payments, orders, differences, "the provider's payments were compared with the orders");
-        self.0.last.write()[pass as usize] = Some(result.clone());
-        result
-    }
-}
-
 impl Parts {
     /// Compares the orders placed since this moment with their payments, slice by slice, the newest first.
-    async fn compare(&self, since: Timestamp, until: Timestamp, result: &mut Reconciled) -> Result<(), Stopped> {
+    pub(super) async fn compare(&self, since: Timestamp, until: Timestamp, result: &mut Reconciled) -> Result<(), Stopped> {
         self.progress.catch_up(Duration::from_millis(CATCH_UP_MS)).await;
         let mut cursors: Vec<_> = Stage::ALL.map(|stage| Newest::of(stage, &self.lists)).into();
         let mut failures = Failures::default();
@@ -372,7 +262,7 @@ impl Parts {
     }
 
     /// Looks up the orders of notices that name only their payment, and came while the provider did not answer.
-    async fn match_notices(&self, now: Timestamp, result: &mut Reconciled) -> Result<(), Stopped> {
+    pub(super) async fn match_notices(&self, now: Timestamp, result: &mut Reconciled) -> Result<(), Stopped> {
         let mut failures = Failures::default();
         for day in Day::of(now).kept() {
             let read = self.unmatched_notices.read(&day).await.map_err(Stopped::from);
@@ -409,7 +299,7 @@ impl Parts {
         }
     }
 
-    async fn forget_old_notices(&self, now: Timestamp) {
+    pub(super) async fn forget_old_notices(&self, now: Timestamp) {
         let Some(beyond) = Day::of(now).kept().last().and_then(|last| last.0.checked_sub(1)) else { return };
         for day in Day(beyond).kept() {
             let kept = self
@@ -467,45 +357,6 @@ impl<F: ReadPage<OrderId>> Newest<F> {
             self.page.pop();
             return Ok(Some((id, order)));
         }
-    }
-}
-
-/// The actor.
-pub(super) struct ReconcilerActor(Reconciler);
-
-/// When the next full pass is due, by the monotonic clock: a wall clock that was ahead would delay it.
-pub(super) struct NextFull(Instant);
-
-/// The only message: make a pass.
-pub(super) struct Reconcile;
-
-impl Actor for ReconcilerActor {
-    type Msg = Reconcile;
-    type State = NextFull;
-    type Arguments = ();
-
-    async fn pre_start(&self, myself: ActorRef<Reconcile>, (): ()) -> Result<NextFull, ActorProcessingErr> {
-        let parts = &self.0.0.parts;
-        myself.send_after(Duration::from_millis(parts.every_ms), || Reconcile);
-        Ok(NextFull(Instant::now() + Duration::from_millis(FIRST_FULL_MS)))
-    }
-
-    async fn handle(
-        &self,
-        myself: ActorRef<Reconcile>,
-        _: Reconcile,
-        next: &mut NextFull,
-    ) -> Result<(), ActorProcessingErr> {
-        let parts = &self.0.0.parts;
-        if Instant::now() >= next.0 {
-            self.0.pass(Pass::Full).await;
-            next.0 = Instant::now() + Duration::from_millis(DAY_MS);
-        } else {
-            self.0.pass(Pass::Recent).await;
-        }
-        // Sent after the pass, so that slow passes do not queue up.
-        myself.send_after(Duration::from_millis(parts.every_ms), || Reconcile);
-        Ok(())
     }
 }
 
