@@ -22,6 +22,8 @@ use super::{
 pub const NOTICES_MAX: usize = 1_000;
 /// How many days notices are kept.
 pub const DAYS_KEPT: u32 = 30;
+/// How far back a shop may reach, in days: ten years. Older notices are not looked for.
+const DAYS_MAX: u32 = 3_650;
 /// The longest text of a notice, in bytes; longer ones are cut.
 const TEXT_BYTES_MAX: usize = 200;
 /// Milliseconds in a day.
@@ -49,6 +51,11 @@ impl Day {
     /// The days whose notices are kept, today first.
     pub fn kept(self) -> impl Iterator<Item = Self> {
         (0..DAYS_KEPT).map_while(move |days| self.0.checked_sub(days).map(Self))
+    }
+
+    /// The days whose notices are not kept any more, latest first, as far back as a shop may reach.
+    pub fn not_kept(self) -> impl Iterator<Item = Self> {
+        (DAYS_KEPT..DAYS_MAX).map_while(move |days| self.0.checked_sub(days).map(Self))
     }
 }
 
@@ -371,6 +378,9 @@ mod tests {
         assert_eq!(Day::of(Timestamp(86_400_000 * 3 - 1)), Day(2));
         assert_eq!(Day(40).kept().map(|day| day.0).collect::<Vec<_>>(), (11..=40).rev().collect::<Vec<_>>());
         assert_eq!(Day(1).kept().count(), 2);
+        assert_eq!(Day(32).not_kept().map(|day| day.0).collect::<Vec<_>>(), [2, 1, 0]);
+        let (kept, not_kept) = (Day(20_000).kept(), Day(20_000).not_kept());
+        assert!(kept.chain(not_kept).map(|day| day.0).eq((20_001 - DAYS_MAX..=20_000).rev()), "each day once");
         let kept_on = |day: u64| Day::to_keep(Timestamp(86_400_000 * day), Timestamp(86_400_000 * 40)).0;
         assert_eq!([11, 40, 10, 0, 41, 9_000].map(kept_on), [11, 40, 40, 40, 40, 40], "always on a day that is listed");
         let long = UnmatchedNotice::new(&"ä".repeat(150), "", "", Timestamp(1));

@@ -65,7 +65,12 @@ pub struct Parts {
 
 impl Parts {
     /// Compares the orders placed since this moment with their payments, slice by slice, the newest first.
-    pub(super) async fn compare(&self, since: Timestamp, until: Timestamp, result: &mut Reconciled) -> Result<(), Stopped> {
+    pub(super) async fn compare(
+        &self,
+        since: Timestamp,
+        until: Timestamp,
+        result: &mut Reconciled,
+    ) -> Result<(), Stopped> {
         self.progress.catch_up(Duration::from_millis(CATCH_UP_MS)).await;
         let mut cursors: Vec<_> = Stage::ALL.map(|stage| Newest::of(stage, &self.lists)).into();
         let mut failures = Failures::default();
@@ -299,15 +304,16 @@ impl Parts {
         }
     }
 
+    /// Forgets the notices of every day that is too long ago, also after a long downtime.
     pub(super) async fn forget_old_notices(&self, now: Timestamp) {
-        let Some(beyond) = Day::of(now).kept().last().and_then(|last| last.0.checked_sub(1)) else { return };
-        for day in Day(beyond).kept() {
-            let kept = self
-                .unmatched_notices
-                .read(&day)
-                .await
-                .is_ok_and(|unmatched_notices| !unmatched_notices.view.is_empty());
-            if kept && let Err(error) = self.unmatched_notices.ask(&day, unmatched_notices::Command::Forget).await {
+        for (number, day) in (1..).zip(Day::of(now).not_kept()) {
+            if number % PAGE == 0 {
+                tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await;
+            }
+            let has_notices = self.unmatched_notices.read(&day).await.is_ok_and(|read| !read.view.is_empty());
+            if has_notices
+                && let Err(error) = self.unmatched_notices.ask(&day, unmatched_notices::Command::Forget).await
+            {
                 tracing::warn!(%day, ?error, "old notices could not be forgotten; the next pass does it");
             }
         }

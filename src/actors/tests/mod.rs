@@ -16,6 +16,7 @@ mod headers;
 mod issues;
 mod lists;
 mod model;
+mod reconciling;
 mod refusals;
 mod runtime;
 mod saga;
