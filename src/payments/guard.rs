@@ -56,7 +56,7 @@ pub(crate) trait Accounts: Send + Sync + 'static {
 /// A provider with a guard.
 pub(crate) struct Guarded {
     gateway: Arc<dyn Gateway>,
-    accounts: Option<Arc<dyn Accounts>>,
+    accounts: Arc<dyn Accounts>,
     /// Set once the account is known to be the right one: the gateway's cannot change while the shop runs.
     is_right_account: OnceCell<()>,
     breaker: Breaker,
@@ -86,12 +86,11 @@ impl Drop for InFlight<'_> {
 }
 
 impl Guarded {
-    /// Puts a guard around this provider.
-    #[must_use]
-    pub(crate) fn new(gateway: Arc<dyn Gateway>) -> Self {
+    /// Guards this provider, which is asked only through the account that is remembered.
+    pub(crate) fn new(gateway: Arc<dyn Gateway>, accounts: Arc<dyn Accounts>) -> Self {
         Self {
             gateway,
-            accounts: None,
+            accounts,
             is_right_account: OnceCell::new(),
             breaker: Breaker::new(),
             in_flight: AtomicU64::new(0),
@@ -99,18 +98,12 @@ impl Guarded {
         }
     }
 
-    /// This provider, guarded, and asked only through the account that is remembered.
-    pub(crate) fn through(gateway: Arc<dyn Gateway>, accounts: Arc<dyn Accounts>) -> Self {
-        Self { accounts: Some(accounts), ..Self::new(gateway) }
-    }
-
     /// Whether the gateway asks the account that the shop is paid through. In another one, no payment would be found,
     /// and what is not found could be charged again.
     async fn check_account(&self) -> Result<(), Unknown> {
-        let Some(accounts) = &self.accounts else { return Ok(()) };
         let check = || async {
             match self.gateway.account().await? {
-                Some(account) => accounts.remember(account).await,
+                Some(account) => self.accounts.remember(account).await,
                 None => Ok(()),
             }
         };
@@ -160,10 +153,6 @@ impl Guarded {
 impl Gateway for Guarded {
     fn name(&self) -> &'static str {
         self.gateway.name()
-    }
-
-    fn account(&self) -> Answer<'_, Option<String>> {
-        self.gateway.account()
     }
 
     fn check_amount(&self, amount: Money) -> Result<(), AmountRefused> {
@@ -278,6 +267,19 @@ mod tests {
         }
     }
 
+    /// Takes any account for the right one.
+    struct AnyAccount;
+
+    impl Accounts for AnyAccount {
+        fn remember(&self, _: String) -> Answer<'_, ()> {
+            future::ready(Ok(())).boxed()
+        }
+    }
+
+    fn guarded(gateway: impl Gateway) -> Guarded {
+        Guarded::new(Arc::new(gateway), Arc::new(AnyAccount))
+    }
+
     fn payment(method: &str) -> Payment {
         let amount = Money::new(500, Currency::INR).unwrap();
         let (order, method, capture) = (OrderId(1), method.into(), CaptureMode::AtOnce);
@@ -287,7 +289,7 @@ mod tests {
     #[tokio::test]
     async fn an_amount_of_zero_is_paid_voided_and_refunded_without_the_provider() {
         // The stub panics if it is called for anything but a payment.
-        let guarded = Guarded::new(Arc::new(Stub));
+        let guarded = guarded(Stub);
         let free = Payment { amount: Money::zero(Currency::INR), ..payment("panics") };
         let (reference, amount) = (free::REFERENCE.to_owned(), free.amount);
         let captured = PaymentState::Captured { reference: reference.clone(), amount };
@@ -310,7 +312,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn declines_are_definite_and_unknown_answers_open_the_breaker_until_probes_close_it() {
-        let guarded = Guarded::new(Arc::new(Stub));
+        let guarded = guarded(Stub);
         for _ in 0..100 {
             guarded.pay(payment("declined")).await.unwrap();
         }
@@ -335,7 +337,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_dropped_call_is_unknown_and_not_in_flight_any_more() {
-        let guarded = Guarded::new(Arc::new(Stub));
+        let guarded = guarded(Stub);
         drop(guarded.pay(payment("hangs")));
         assert_eq!(paid(&guarded), (0, 0, 0), "a future that was never polled is no call");
         let mut calls = 0_u32;
@@ -357,7 +359,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_gateway_that_panics_has_an_unknown_outcome_and_can_be_called_again() {
-        let guarded = Guarded::new(Arc::new(Stub));
+        let guarded = guarded(Stub);
         let unknown = guarded.pay(payment("panics")).await.unwrap_err();
         assert_eq!(unknown.problem, "the payment gateway panicked");
         assert_eq!((paid(&guarded), guarded.figures().in_flight), ((0, 1, 0), 0));
@@ -386,14 +388,14 @@ mod tests {
     async fn nothing_is_asked_of_another_account_and_the_right_one_is_found_out_once() {
         let remembers =
             |allowed, fails| Arc::new(Remembers { allowed, fails: Mutex::new(fails), asked: Mutex::default() });
-        let other = Guarded::through(Arc::new(Stub), remembers("theirs", 0));
+        let other = Guarded::new(Arc::new(Stub), remembers("theirs", 0));
         for _ in 0..3 {
             // The stub panics where it is called for a void.
             let unknown = other.void(payment("")).await.unwrap_err();
             assert_eq!(unknown.problem, "another account");
         }
         let accounts = remembers("ours", 2);
-        let ours = Guarded::through(Arc::new(Stub), Arc::clone(&accounts) as Arc<dyn Accounts>);
+        let ours = Guarded::new(Arc::new(Stub), Arc::clone(&accounts) as Arc<dyn Accounts>);
         for outcome in [false, false, true, true] {
             assert_eq!(ours.pay(payment("declined")).await.is_ok(), outcome);
         }
@@ -402,7 +404,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn calls_in_flight_are_counted_and_their_times_summed() {
-        let guarded = Arc::new(Guarded::new(Arc::new(Stub)));
+        let guarded = Arc::new(guarded(Stub));
         let tasks: Vec<_> = (0..20)
             .map(|_| {
                 let guarded = Arc::clone(&guarded);
@@ -421,7 +423,7 @@ mod tests {
 
     #[tokio::test]
     async fn every_operation_goes_to_the_provider_and_is_counted_as_itself() {
-        let guarded = Guarded::new(Arc::new(FakeProvider::in_memory()));
+        let guarded = guarded(FakeProvider::in_memory());
         let held = Payment { capture: CaptureMode::Later, ..payment("tok_success") };
         guarded.pay(held.clone()).await.unwrap();
         guarded.find(held.clone()).await.unwrap().unwrap();

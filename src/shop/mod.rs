@@ -304,7 +304,7 @@ impl Shop {
             ..DirectoryLimits::default()
         };
         let opened_at = journal.durable();
-        let gateway = Arc::new(Guarded::through(gateway, Arc::new(keeper.clone())));
+        let gateway = Arc::new(Guarded::new(gateway, Arc::new(keeper.clone())));
         let search_progress = Progress::new("search", journal.clone());
         let runtime = RuntimeParts {
             journal: journal.clone(),
