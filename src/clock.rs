@@ -1,5 +1,6 @@
-//! The clock. Only this file reads the wall clock; everything else gets the time from a [`Clock`], so tests can stop it
-//! or let it jump, and a program that embeds the shop can supply its own.
+//! The clock. Only this file reads the wall clock; the shop gets the time from a [`Clock`] that it is given, so tests
+//! can stop it or let it jump, and a program that embeds the shop can supply its own. What stands for something else
+//! keeps the machine's time: the fake provider, a recorded history, the checker.
 //!
 //! Depends on the domain's `Timestamp`, and on nothing else of the crate.
 

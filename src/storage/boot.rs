@@ -9,7 +9,6 @@ use std::{
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::Path,
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -296,6 +295,5 @@ fn take_in(
 
 /// Random, so that no payload can imitate a batch. It need not withstand an attacker who can read the directory.
 fn new_store_id() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    RandomState::new().hash_one((now.as_nanos(), std::process::id()))
+    RandomState::new().hash_one(std::process::id())
 }

@@ -162,6 +162,19 @@ fn layers_are_kept() {
     assert!(broken.is_empty(), "layers broken:\n{}", broken.join("\n"));
 }
 
+/// Tests may look at the clock; the tools are programs of their own.
+#[test]
+fn only_the_clock_reads_the_wall_clock() {
+    let readers = ["SystemTime::now(", "Timestamp::now(", "Zoned::now(", "UNIX_EPOCH.elapsed("];
+    let mut found = Vec::new();
+    for source in sources().iter().filter(|source| !source.path.contains("/tests/")) {
+        let reads = source.code().filter(|(_, line)| readers.iter().any(|reader| line.contains(reader)));
+        found.extend(reads.map(|(number, _)| (source.path.clone(), number)));
+    }
+    let places: Vec<_> = found.iter().map(|(path, _)| path.as_str()).collect();
+    assert_eq!(places, ["clock.rs"], "{found:?}");
+}
+
 /// What the head of a file says that it may depend on: the rooms of the sentence, if it names any.
 fn dependencies_said(text: &str) -> Option<Vec<String>> {
     let head = text.lines().take_while(|line| line.starts_with("//!"));

@@ -21,13 +21,7 @@
 mod ledger;
 mod ledger_file;
 
-use std::{
-    fs::OpenOptions,
-    io,
-    os::unix::fs::OpenOptionsExt,
-    path::Path,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{fs::OpenOptions, io, os::unix::fs::OpenOptionsExt, path::Path, time::Duration};
 
 use futures::{FutureExt, future};
 use parking_lot::Mutex;
@@ -38,9 +32,12 @@ pub use self::{
     ledger_file::{LedgerEffect, LedgerError, LedgerLine, is_whole, read_ledger},
 };
 use super::{Answer, Gateway, Notice, NoticeRefused, Payment, PaymentsPage, ProviderPayment, Repayment, Unknown};
-use crate::domain::{
-    entity::Timestamp,
-    order::{PaymentState, RefundState},
+use crate::{
+    clock::Clock,
+    domain::{
+        entity::Timestamp,
+        order::{PaymentState, RefundState},
+    },
 };
 
 /// How long `tok_slow` and `tok_processing` take, in milliseconds: longer than a shopper's request should wait.
@@ -53,9 +50,9 @@ pub struct FakeProvider {
     ledger: Mutex<Ledger>,
 }
 
+/// The provider's time. It is another company's, and no clock of the shop moves it.
 fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    Clock::system().now().0
 }
 
 impl FakeProvider {
