@@ -33,11 +33,12 @@ use crate::domain::{
     order::{Order, Poll},
 };
 
-/// How many orders may be under way at once, each in a task of some kilobytes. An order that waits for a slow provider
-/// counts.
+/// How many orders may be under way at once, each in a task. A task takes a few kB; an order that waits for a slow
+/// provider keeps its task.
 const TASKS_MAX: usize = 20_000;
-/// The time between two checks for orders that have to be woken, in milliseconds: an unpaid order expires at most so
-/// much too late.
+/// The time between two looks for orders that have to be woken, in milliseconds. An unpaid order expires at most so
+/// much after its deadline, unless `TASKS_MAX` orders are under way, or it is parked because the provider does not
+/// answer.
 const TICK_MS: u64 = 250;
 /// By how much the clock must be set back for all open orders to be driven again, in milliseconds. After a smaller jump
 /// they only rest longer.
@@ -66,8 +67,15 @@ struct CheckoutShared {
 
 /// A message to the checkout.
 pub(super) enum CheckoutMessage {
-    /// Drive an order, of which the sender may have seen this state or a later one, and answer when it rests.
-    Drive(OrderId, Option<Arc<Order>>, Poll, Option<oneshot::Sender<()>>),
+    /// Drive an order until it rests.
+    Drive {
+        order: OrderId,
+        /// The order as the sender saw it; `None` if it is to be read.
+        known: Option<Arc<Order>>,
+        poll: Poll,
+        /// Is answered when the order rests. If it is dropped, nobody drives the order now.
+        done: Option<oneshot::Sender<()>>,
+    },
     /// A task has driven this order to rest.
     Rested(OrderId, Rest),
     /// Wake the orders whose time has come.
@@ -104,7 +112,7 @@ impl Checkout {
         let (done, rested) = oneshot::channel();
         let actor = self.0.actor.read().clone();
         if let Some(actor) = actor
-            && actor.send_message(CheckoutMessage::Drive(order, known, poll, Some(done))).is_ok()
+            && actor.send_message(CheckoutMessage::Drive { order, known, poll, done: Some(done) }).is_ok()
         {
             let _ = rested.await;
         }
@@ -152,10 +160,9 @@ struct UnderWay {
     rerun: Option<Rerun>,
 }
 
-#[derive(Default)]
 struct Rerun {
     known: Option<Arc<Order>>,
-    poll_now: bool,
+    poll: Poll,
     waiting: Vec<oneshot::Sender<()>>,
 }
 
@@ -215,8 +222,8 @@ impl Actor for CheckoutActor {
         state: &mut CheckoutState,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            CheckoutMessage::Drive(order, known, poll, waiting) => {
-                self.drive(&myself, order, known, poll, waiting, state);
+            CheckoutMessage::Drive { order, known, poll, done } => {
+                self.drive(&myself, order, known, poll, done, state);
             }
             CheckoutMessage::Rested(order, rest) => self.rested(&myself, order, rest, state),
             CheckoutMessage::Tick => self.tick(&myself, state),
@@ -238,7 +245,7 @@ impl CheckoutActor {
         order: OrderId,
         known: Option<Arc<Order>>,
         poll: Poll,
-        waiting: Option<oneshot::Sender<()>>,
+        done: Option<oneshot::Sender<()>>,
         state: &mut CheckoutState,
     ) {
         if state.is_closing {
@@ -246,10 +253,12 @@ impl CheckoutActor {
             return;
         }
         if let Some(under_way) = state.under_way.get_mut(&order) {
-            let rerun = under_way.rerun.get_or_insert_default();
-            rerun.waiting.extend(waiting);
+            let rerun = under_way.rerun.get_or_insert(Rerun { known: None, poll, waiting: Vec::new() });
+            rerun.waiting.extend(done);
             rerun.known = known.or(rerun.known.take());
-            rerun.poll_now |= poll == Poll::Now;
+            if poll == Poll::Now {
+                rerun.poll = Poll::Now;
+            }
             return;
         }
         if state.under_way.len() >= TASKS_MAX {
@@ -257,7 +266,7 @@ impl CheckoutActor {
             state.wakes.set(order, Some(self.0.driver.clock.now()));
             return;
         }
-        state.under_way.insert(order, UnderWay { waiting: waiting.into_iter().collect(), rerun: None });
+        state.under_way.insert(order, UnderWay { waiting: done.into_iter().collect(), rerun: None });
         self.start(myself, order, known, poll, state);
     }
 
@@ -293,8 +302,7 @@ impl CheckoutActor {
         }
         if let Some(rerun) = under_way.rerun.take().filter(|_| !state.is_closing) {
             under_way.waiting = rerun.waiting;
-            let poll = if rerun.poll_now { Poll::Now } else { Poll::IfNeeded };
-            self.start(myself, order, rerun.known, poll, state);
+            self.start(myself, order, rerun.known, rerun.poll, state);
             return;
         }
         state.under_way.remove(&order);
@@ -352,7 +360,8 @@ async fn resume(shared: Arc<CheckoutShared>, actor: ActorRef<CheckoutMessage>) {
         };
         resumed += page.len();
         for order in page {
-            if actor.send_message(CheckoutMessage::Drive(order, None, Poll::Now, None)).is_err() {
+            let message = CheckoutMessage::Drive { order, known: None, poll: Poll::Now, done: None };
+            if actor.send_message(message).is_err() {
                 return;
             }
         }

@@ -122,30 +122,30 @@ impl Shop {
         Ok(())
     }
 
-    /// Does something about an order's problems: about all that are open, or about the one of this number. What the
-    /// resolution is not for stays open, as does what is seen meanwhile.
+    /// Carries out an operator's decision about an order's open issues, or about the one with this number. Issues that
+    /// the resolution does not fit stay open, and so do those that are raised meanwhile.
     ///
     /// # Errors
-    /// [`NothingToResolve`](crate::domain::order::Rejection::NothingToResolve) where no open problem is settled by it;
-    /// otherwise the order's rejection.
+    /// [`NothingToResolve`](crate::domain::order::Rejection::NothingToResolve) if it settles no open issue; otherwise
+    /// the order's rejection.
     pub async fn resolve(
         &self,
         who: &Principal,
         id: OrderId,
-        problem: Option<u32>,
+        issue: Option<u32>,
         resolution: Resolution,
         note: &str,
     ) -> Result<OrderPage, Error> {
         access::administer(who)?;
         let page = self.order(who, id).await?;
-        let commands = page.order.resolve(problem, &resolution, who.user, note)?;
+        let commands = page.order.resolve(issue, &resolution, who.user, note)?;
         let shop = self.clone();
-        // It goes on where whoever asked does not wait.
+        // In a task of its own, so that a client that disconnects does not leave it half done.
         tokio::spawn(async move { shop.carry_out(id, commands).await }).await.map_err(|_| Error::Unknown)??;
         self.order(who, id).await
     }
 
-    /// Gives the order these commands until one is refused; what was done before that stays done and is driven on.
+    /// Sends the order these commands until one is rejected, and drives it. Commands before a rejection take effect.
     async fn carry_out(&self, id: OrderId, commands: Vec<Command>) -> Result<(), Error> {
         let mut outcome = Ok(());
         for command in commands {
@@ -154,7 +154,7 @@ impl Shop {
                 break;
             }
         }
-        // Around: whoever tries again wants the provider to be asked now.
+        // An operator who decides to retry wants the provider to be asked now.
         self.drive_for_a_while(id, None, Poll::Now).await;
         Ok(outcome?)
     }

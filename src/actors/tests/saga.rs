@@ -335,7 +335,8 @@ fn a_checkout_that_closes_begins_no_order_and_the_next_start_resumes_it() {
         let actor = shop.checkout.running().unwrap();
         let send = |order| {
             let (done, rested) = oneshot::channel();
-            let message = CheckoutMessage::Drive(OrderId(order), None, Poll::IfNeeded, Some(done));
+            let (order, poll) = (OrderId(order), Poll::IfNeeded);
+            let message = CheckoutMessage::Drive { order, known: None, poll, done: Some(done) };
             actor.send_message(message).unwrap();
             rested
         };
