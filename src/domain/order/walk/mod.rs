@@ -9,10 +9,11 @@
 //! which keeps its promises unless a tour says otherwise. The checkout is not part of a state, because a crash loses
 //! all that it knows.
 //!
-//! `system` has a state and its successors, `operators` the decisions about issues, `quiescent` the way to rest and the
-//! invariants. Depends on the order's rules.
+//! `system` has a state and its successors, `outcomes` those of the checkout's steps, `operators` those of decisions
+//! about issues; `quiescent` has the way to rest and the invariants. Depends on the order's rules.
 
 mod operators;
+mod outcomes;
 mod quiescent;
 mod system;
 

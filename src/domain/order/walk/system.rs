@@ -20,7 +20,7 @@ use crate::domain::{
     money::{Currency, Money},
 };
 
-const ORDER: OrderId = OrderId(7);
+pub(super) const ORDER: OrderId = OrderId(7);
 const NOW: Timestamp = Timestamp(1_000);
 const PAST_DEADLINE: Timestamp = Timestamp(100_001);
 /// How many units are received while the order is under way.
@@ -84,7 +84,7 @@ pub(super) fn total() -> Money {
     placement().total
 }
 
-fn reference_of(attempt: u32) -> String {
+pub(super) fn reference_of(attempt: u32) -> String {
     format!("pi_{attempt}")
 }
 
@@ -171,7 +171,7 @@ impl System {
     }
 
     /// Delivers an effect to its entity.
-    fn deliver(&mut self, effect: &Effect) -> EffectResult {
+    pub(super) fn deliver(&mut self, effect: &Effect) -> EffectResult {
         let now = self.now();
         match effect {
             Effect::Cart(command) => {
@@ -189,7 +189,7 @@ impl System {
     }
 
     /// The states after the provider has received the charge of an attempt: one for each outcome.
-    fn pay(&self, attempt: u32) -> Vec<Self> {
+    pub(super) fn pay(&self, attempt: u32) -> Vec<Self> {
         if self.provider.payments.contains_key(&attempt) {
             return vec![self.clone()];
         }
@@ -212,7 +212,7 @@ impl System {
         system
     }
 
-    fn void(&self, attempt: u32) -> Self {
+    pub(super) fn void(&self, attempt: u32) -> Self {
         match self.provider.payments.get(&attempt) {
             None | Some(PaymentState::Authorised { .. } | PaymentState::ActionRequired { .. }) => {
                 self.with_payment(attempt, PaymentState::Voided { reference: None })
@@ -221,7 +221,7 @@ impl System {
         }
     }
 
-    fn capture(&self, attempt: u32) -> Self {
+    pub(super) fn capture(&self, attempt: u32) -> Self {
         match self.provider.payments.get(&attempt) {
             Some(PaymentState::Authorised { amount, .. }) => {
                 self.with_payment(attempt, charged_amount(attempt, CaptureMode::AtOnce, *amount))
@@ -230,7 +230,7 @@ impl System {
         }
     }
 
-    fn refund(&self, number: u32, minor: u64) -> Vec<Self> {
+    pub(super) fn refund(&self, number: u32, minor: u64) -> Vec<Self> {
         if self.provider.refunds.contains_key(&number) {
             return vec![self.clone()];
         }
@@ -398,119 +398,6 @@ impl System {
             successors.push(Self { is_past_deadline: true, ..self.clone() });
         }
         successors
-    }
-
-    /// The states after each outcome of a step that the checkout performs.
-    pub(super) fn step_outcomes(&self, step: &Step) -> Vec<Self> {
-        let effects = step.effects(ORDER, &self.order);
-        let may_be_late = self.in_flight.len() < self.tour.in_flight_max;
-        match step {
-            Step::Pay(attempt) => {
-                let mut successors =
-                    Self::recorded_or_lost(step, self.pay(*attempt), |system| system.record_payment(*attempt));
-                successors.extend(may_be_late.then(|| self.with_in_flight(InFlight::Pay(*attempt))));
-                successors
-            }
-            Step::Poll(attempt) => Self::recorded_or_lost(step, vec![self.clone()], |system| {
-                let refunded_minor = system.refunded_of(*attempt);
-                system.execute(&Command::RecordRefunded { attempt: *attempt, refunded_minor });
-                system.record_payment(*attempt);
-            }),
-            Step::Void(attempt) => {
-                Self::recorded_or_lost(step, vec![self.void(*attempt)], |system| system.record_payment(*attempt))
-            }
-            Step::Capture(attempt) => {
-                let mut successors =
-                    Self::recorded_or_lost(step, vec![self.capture(*attempt)], |system| system.record_payment(*attempt));
-                successors.extend(may_be_late.then(|| self.with_in_flight(InFlight::Capture(*attempt))));
-                successors
-            }
-            Step::Refund(number) => {
-                let minor = self.order.refund(*number).unwrap().amount.minor;
-                let mut successors =
-                    Self::recorded_or_lost(step, self.refund(*number, minor), |system| system.record_refund(*number));
-                successors.extend(may_be_late.then(|| self.with_in_flight(InFlight::Refund(*number, minor))));
-                successors
-            }
-            step if effects.is_empty() => {
-                let mut system = self.clone();
-                system.execute(&step.record(Vec::new()).unwrap());
-                vec![system]
-            }
-            step => {
-                // Each effect is answered, executed without an answer, lost, or delivered late.
-                let outcomes = if may_be_late { 4_u32 } else { 3 };
-                let all = outcomes.pow(u32::try_from(effects.len()).unwrap());
-                (0..all).flat_map(|chosen| self.effect_outcomes(step, &effects, chosen, outcomes)).collect()
-            }
-        }
-    }
-
-    fn with_in_flight(&self, in_flight: InFlight) -> Self {
-        let mut system = self.clone();
-        system.in_flight.push(in_flight);
-        system
-    }
-
-    /// The states after the provider has executed a request: once with its answer recorded, and once with it lost.
-    fn recorded_or_lost(step: &Step, mut executed: Vec<Self>, record: impl Fn(&mut Self)) -> Vec<Self> {
-        let mut successors = executed.clone();
-        for system in &mut successors {
-            record(system);
-            if let Some(settle) = system.order.settled_by(step) {
-                system.execute(&settle);
-            }
-        }
-        successors.append(&mut executed);
-        successors
-    }
-
-    fn record_payment(&mut self, attempt: u32) {
-        let state = self.provider.payments[&attempt].clone();
-        let (reference, advance) = (reference_of(attempt), Command::AdvancePayment { attempt, state });
-        if let Err(Rejection::AmountMismatch { captured, .. }) = self.order.decide(&advance, self.now()) {
-            let kind = IssueKind::AmountMismatch { attempt, reference, captured };
-            self.execute(&Command::RaiseIssue { kind, notice: None });
-        }
-        self.execute(&advance);
-    }
-
-    fn record_refund(&mut self, number: u32) {
-        let state = self.provider.refunds[&number].1.clone();
-        self.execute(&Command::AdvanceRefund { number, state });
-    }
-
-    /// The states after the effects of a step: once with the step recorded, and once with a crash before that. The
-    /// digits of `chosen`, in a number system with as many digits as there are outcomes, are the outcomes of the
-    /// effects.
-    fn effect_outcomes(&self, step: &Step, effects: &[Effect], chosen: u32, outcomes: u32) -> Vec<Self> {
-        let (mut system, mut results, mut chosen) = (self.clone(), Vec::new(), chosen);
-        for effect in effects {
-            let unknown = match effect {
-                Effect::Cart(_) => EffectResult::Cart(None),
-                Effect::Stock(..) => EffectResult::Stock(None),
-            };
-            results.push(match chosen % outcomes {
-                0 => system.deliver(effect),
-                1 => {
-                    let _ = system.deliver(effect);
-                    unknown
-                }
-                2 => unknown,
-                _ if system.in_flight.len() < self.tour.in_flight_max => {
-                    system.in_flight.push(InFlight::Effect(effect.clone()));
-                    unknown
-                }
-                _ => return Vec::new(),
-            });
-            chosen /= outcomes;
-        }
-        let mut recorded = system.clone();
-        match step.record(results) {
-            Ok(command) => recorded.execute(&command),
-            Err(retry) => retry.known.is_some_and(|command| recorded.execute(&command)),
-        };
-        vec![recorded, system]
     }
 
     /// The states after each action of a second driver, which has read the order as the first one did: its requests are
