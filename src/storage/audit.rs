@@ -18,8 +18,8 @@ use super::{
     checkpoint::stored_mark,
     errors::{Damage, Fault, LoadError, OpenError},
     files::{File, Files, RealFiles},
-    limits::{JournalLimits, PAGE_BYTES, WINDOW_BYTES},
-    log::open_segments,
+    limits::{JournalLimits, WINDOW_BYTES},
+    log::{open_segments, torn_pages},
     manifest::{Known, Manifest},
     read_models::ReadModels,
     record::{Loaded, Position, Record, Stream},
@@ -244,7 +244,11 @@ impl Audit {
                 break;
             }
         }
-        self.look_behind(&mut scan, at, link.unwrap_or_default().number)?;
+        let last = link.unwrap_or_default().number;
+        match torn_pages(&self.segments[at.0..], at.1, self.known.store, last)? {
+            Ok(pages) => scan.torn = !pages.is_empty(),
+            Err(damage) => scan.damage.push(damage),
+        }
         if scan.end < self.known.position
             && scan.damage.is_empty()
             && let Some(segment) = self.segments.get(at.0)
@@ -253,28 +257,6 @@ impl Audit {
             scan.damage.push(segment.damage(at.1, what));
         }
         Ok(scan)
-    }
-
-    /// Behind the end there may be a torn batch, but no valid one with a higher number: that would mean that the log is
-    /// damaged in the middle.
-    fn look_behind(&self, scan: &mut LogScan, (index, end): (usize, u64), number: u64) -> Result<(), Fault> {
-        for (later, segment) in self.segments.iter().enumerate().skip(index) {
-            let mut reader = Reader::new(segment, self.known.store, WINDOW_BYTES);
-            let mut offset = if later == index { end } else { SEGMENT_HEADER_BYTES };
-            while offset < segment.length {
-                let page = read(segment, reader.bytes(offset, PAGE_BYTES))?;
-                if *page != [0; PAGE_BYTES][..page.len()] {
-                    if read(segment, reader.batch(offset))?.is_some_and(|header| header.number > number) {
-                        let what = "the batch here is not what was written, and later ones follow";
-                        scan.damage.push(self.segments[index].damage(end, what));
-                        return Ok(());
-                    }
-                    scan.torn = true;
-                }
-                offset += PAGE_BYTES as u64;
-            }
-        }
-        Ok(())
     }
 
     /// Checks the checksum of every value of the state. Returns how many there are, and a message for each damaged one.

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Integers are little-endian. The store's id is random and never leaves the directory, so no payload can imitate a
-//! batch. Depends on `record` and `limits`.
+//! batch of it. Depends on `record` and `limits`.
 
 use super::{
     limits::{BATCH_BYTES_CEILING, PAGE_BYTES},
@@ -18,7 +18,7 @@ use super::{
 /// The length of a batch's header in bytes.
 pub(super) const HEADER_BYTES: usize = 64;
 /// The length of a record before its stream and payload, in bytes.
-const RECORD_HEADER_BYTES: usize = 15;
+pub(super) const RECORD_HEADER_BYTES: usize = 15;
 const MAGIC: [u8; 8] = *b"SOUKBAT\n";
 /// The version of this layout.
 pub(super) const FORMAT: u16 = 1;
@@ -157,9 +157,21 @@ impl Header {
         self.bytes().next_multiple_of(PAGE_BYTES) as u64
     }
 
-    /// Whether header and payload are what this store wrote at this position.
-    pub(super) fn verifies(&self, batch: &[u8], store: u64, position: Position) -> bool {
-        batch.len() == self.bytes() && self.store == store && self.position == position && checksum(batch) == self.crc
+    /// Whether header and payload are what some store wrote.
+    pub(super) fn is_whole(&self, batch: &[u8]) -> bool {
+        batch.len() == self.bytes() && checksum(batch) == self.crc
+    }
+
+    /// Whether a whole batch is what this store wrote at this position.
+    pub(super) fn belongs(&self, store: u64, position: Position) -> bool {
+        self.store == store && self.position == position
+    }
+
+    /// Whether a whole batch that does not belong here is one of another store or of another place, and no bytes of a
+    /// record: where a batch begins, no record can. Elsewhere a record of a torn batch may imitate a batch, but whoever
+    /// sent it knows neither the store's id nor the position.
+    pub(super) fn is_misplaced(&self, store: u64, position: Position, begins: bool) -> bool {
+        !self.belongs(store, position) && (begins || self.store == store || self.position == position)
     }
 
     /// Whether the batch comes right after the one of `link`.

@@ -1,8 +1,9 @@
 //! The log, which is the source of truth: finds and checks its segments at the start, and writes the next batch.
 //!
 //! Batch N + 1 is written only after batch N is synced, so a crash can tear at most the last one. An invalid batch is
-//! cut off only if no valid batch with a higher number follows it; otherwise the log is damaged, and the error says
-//! where. Depends on `segment`, `segment_map`, `spares`, `batch` and `errors`.
+//! cut off only if no valid batch with a higher number follows it and no whole batch of another store stands there;
+//! otherwise the log is damaged, and the error says where. Depends on `segment`, `segment_map`, `spares`, `batch` and
+//! `errors`.
 
 use std::{io, path::Path, sync::Arc};
 
@@ -108,38 +109,69 @@ fn read<T>(segment: &Segment, result: io::Result<T>) -> Result<T, Fault> {
     result.map_err(Fault::io(format!("read {}", segment.path.display())))
 }
 
-/// Checks that no valid batch follows the end of the log, then overwrites the rest with zeros, durably.
+/// A page of a segment: the segment's index, and the offset in it.
+type PageAt = (usize, u64);
+
+/// The pages that are not empty behind the end of the log, which is at offset `end` of the first of these segments. A
+/// batch that was torn leaves such pages, and a start may cut them off.
 ///
-/// The last segment is synced even if nothing was cut off: after a kill its last batch may only be in the page cache,
-/// and what is served from here on must survive the next power cut.
-fn cut(segments: &[Segment], end: u64, store: u64, link: Link) -> Result<(), OpenError> {
-    let mut stale: Vec<(usize, u64)> = Vec::new();
+/// # Errors
+/// The outer one: a file cannot be read. The inner one: what stands there was not torn. A valid batch with a higher
+/// number than `last` shows that the log is damaged in the middle; a whole batch of another store or another place,
+/// that something else was put into the segment, so nobody knows what it replaced. The beginning of the segment is
+/// looked at for that, too.
+pub(super) fn torn_pages(
+    segments: &[Segment],
+    end: u64,
+    store: u64,
+    last: u64,
+) -> Result<Result<Vec<PageAt>, Damage>, Fault> {
+    let mut torn = Vec::new();
     for (index, segment) in segments.iter().enumerate() {
         let mut reader = Reader::new(segment, store, WINDOW_BYTES);
-        let mut offset = if index == 0 { end } else { SEGMENT_HEADER_BYTES };
+        let misplaced = |header: Header, offset: u64, begins: bool| {
+            let what = "the batch there is whole, but belongs to another store or another place";
+            header.is_misplaced(store, segment.position(offset), begins).then(|| segment.damage(offset, what))
+        };
+        let first = read(segment, reader.whole_batch(SEGMENT_HEADER_BYTES))?;
+        if let Some(damage) = first.and_then(|header| misplaced(header, SEGMENT_HEADER_BYTES, true)) {
+            return Ok(Err(damage));
+        }
+        let from = if index == 0 { end } else { SEGMENT_HEADER_BYTES };
+        let mut offset = from;
         while offset < segment.length {
             let page = read(segment, reader.bytes(offset, PAGE_BYTES))?;
             if *page != [0; PAGE_BYTES][..page.len()] {
-                let follows = read(segment, reader.batch(offset))?.is_some_and(|header| header.number > link.number);
-                if follows {
-                    let found = link.number + 1;
-                    let at = segments[0]
-                        .damage(end, format!("batch {found} is not what was written, and later ones follow"));
-                    return Err(at.into());
+                let found = read(segment, reader.whole_batch(offset))?;
+                if found.is_some_and(|header| header.belongs(store, segment.position(offset)) && header.number > last) {
+                    let what = format!("batch {} is not what was written, and later ones follow", last + 1);
+                    return Ok(Err(segments[0].damage(end, what)));
                 }
-                stale.push((index, offset));
+                if let Some(damage) = found.and_then(|header| misplaced(header, offset, offset == from)) {
+                    return Ok(Err(damage));
+                }
+                torn.push((index, offset));
             }
             offset += PAGE_BYTES as u64;
         }
     }
-    if !stale.is_empty() {
+    Ok(Ok(torn))
+}
+
+/// Overwrites a torn batch behind the end of the log with zeros, durably.
+///
+/// The last segment is synced even if nothing was cut off: after a kill its last batch may only be in the page cache,
+/// and what is served from here on must survive the next power cut.
+fn cut(segments: &[Segment], end: u64, store: u64, link: Link) -> Result<(), OpenError> {
+    let torn = torn_pages(segments, end, store, link.number)??;
+    if !torn.is_empty() {
         tracing::warn!(
-            pages = stale.len(),
+            pages = torn.len(),
             position = link.end.0,
             "cut a torn or damaged batch off the end of the log: it was not acknowledged, unless the disk lies"
         );
     }
-    for (index, offset) in &stale {
+    for (index, offset) in &torn {
         let segment = &segments[*index];
         let written = segment.file.write_at(&[0; PAGE_BYTES], *offset);
         written.map_err(Fault::io(format!("cut {}", segment.path.display())))?;

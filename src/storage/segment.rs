@@ -97,6 +97,11 @@ impl Segment {
         self.first + self.length
     }
 
+    /// The position of the byte at this offset.
+    pub(super) fn position(&self, offset: u64) -> Position {
+        Position(self.first + offset)
+    }
+
     /// Describes damage at this offset.
     pub(super) fn damage(&self, offset: u64, what: impl Into<String>) -> Damage {
         Damage { file: self.path.clone(), offset, what: what.into() }
@@ -156,10 +161,15 @@ impl<'a> Reader<'a> {
 
     /// The header of the batch at this offset, if there is a complete and valid batch.
     pub(super) fn batch(&mut self, offset: u64) -> io::Result<Option<Header>> {
+        let (store, position) = (self.store, self.segment.position(offset));
+        Ok(self.whole_batch(offset)?.filter(|header| header.belongs(store, position)))
+    }
+
+    /// The header of the complete batch at this offset, whichever store wrote it, and for whichever position.
+    pub(super) fn whole_batch(&mut self, offset: u64) -> io::Result<Option<Header>> {
         let Some(header) = Header::parse(self.bytes(offset, super::batch::HEADER_BYTES)?) else { return Ok(None) };
-        let (store, position) = (self.store, Position(self.segment.first + offset));
-        let whole = self.bytes(offset, header.bytes())?;
-        Ok(header.verifies(whole, store, position).then_some(header))
+        let bytes = self.bytes(offset, header.bytes())?;
+        Ok(header.is_whole(bytes).then_some(header))
     }
 
     /// The payload of the batch at this offset.

@@ -7,6 +7,7 @@ mod journal;
 mod model;
 mod retention;
 mod simulated_disk;
+mod strange_batches;
 
 use std::path::Path;
 

@@ -142,6 +142,7 @@ pub(super) const PARTS: [(&str, Cases); 22] = [
             (Remove, Refused(RESTORE)),
             (Empty, Refused(RESTORE)),
             (Foreign, Refused("belongs to another store")),
+            (ForeignBatches, Refused("belongs to another store")),
             (OtherKind, Refused(KIND)),
             (Pipe, Refused(KIND)),
             (Dangling, Refused(NOT_MOUNTED)),
