@@ -111,6 +111,10 @@ pub(super) fn boot(
     }
     let opener = StateOpener { state_dir: &state_dir, files: files.as_ref(), limits, watchdog };
     let (state, read_models, from) = opener.open_state(&known, oldest, &found)?;
+    if known.state_bytes > 0 {
+        // sled may cut its file while it opens.
+        manifest.update(|known| known.state_bytes = 0)?;
+    }
 
     let memtable = Memtable::new();
     let target = Target {
@@ -210,7 +214,7 @@ impl StateOpener<'_> {
 
     fn new_state(&self, known: &Known) -> Result<Found, OpenError> {
         let again = |why| OpenError::Fault(Fault::State(format!("a new state is no good either: {why}")));
-        let nothing_known = Known { checkpoint: Position::BEGINNING, ..*known };
+        let nothing_known = Known { checkpoint: Position::BEGINNING, state_bytes: 0, ..*known };
         self.try_state(&nothing_known)?.map_err(again)
     }
 
@@ -229,6 +233,7 @@ impl StateOpener<'_> {
 
     /// The state with its read models and its last checkpoint, or why it cannot be used.
     fn try_state(&self, known: &Known) -> Result<Result<Found, String>, OpenError> {
+        let file_bytes = State::file_bytes_in(self.state_dir);
         let state = match State::open(self.state_dir, self.limits.state_cache_bytes, self.watchdog) {
             Ok(state) => Arc::new(state),
             Err(Unopened::Damaged(why)) => return Ok(Err(why)),
@@ -247,6 +252,10 @@ impl StateOpener<'_> {
                     "its checkpoint is at byte {}, but there was one at byte {}",
                     mark.end.0, known.checkpoint.0
                 ))
+            }
+            Ok(_) if file_bytes < known.state_bytes => {
+                state.close();
+                Err(format!("its file has {file_bytes} bytes, but had {} after its checkpoint", known.state_bytes))
             }
             Ok((mark, read_models)) => Ok((state, read_models, mark)),
             Err(error) => {

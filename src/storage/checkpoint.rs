@@ -1,10 +1,10 @@
 //! Checkpoints: write the memtable into the state, so that a start has little of the log to replay.
 //!
-//! Freeze the memtable at a batch boundary C; write it into the state in slices; sync; write C and the pins; sync; only
-//! then drop the frozen memtable. No live entity is needed: the events of a stream without a new snapshot are written
-//! as raw records. What a new snapshot replaces is deleted in the same batch, because nothing deletes it later: after
-//! an erasure the snapshot is the last that a stream ever gets. Depends on `memtable`, `state`, `read_models` and
-//! `shared`.
+//! Freeze the memtable at a batch boundary C; write it into the state in slices; sync; write C and the pins; sync;
+//! write C and the length of the state's file into the manifest; only then drop the frozen memtable. No live entity is
+//! needed: the events of a stream without a new snapshot are written as raw records. What a new snapshot replaces is
+//! deleted in the same batch, because nothing deletes it later: after an erasure the snapshot is the last that a stream
+//! ever gets. Depends on `memtable`, `state`, `read_models` and `shared`.
 
 use std::{
     collections::BTreeMap,
@@ -126,9 +126,11 @@ pub(super) fn write_frozen(
         state.sync()?;
         read_models.set_pinned(positions);
     }
+    let state_bytes = state.file_bytes();
     manifest.update(|known| {
         known.position = known.position.max(link.end);
         known.checkpoint = link.end;
+        known.state_bytes = state_bytes;
     })?;
     memtable.drop_frozen();
     Ok(())

@@ -32,6 +32,11 @@ pub(super) struct Known {
     pub checkpoint: Position,
     /// The first position of the newest segment; `None` while there is no log.
     pub segment: Option<u64>,
+    /// How long the state's file was at the last checkpoint, in bytes, or less where sled has cut it since; 0 between a
+    /// start and its first checkpoint.
+    ///
+    /// sled takes what is missing at the end of its file for what it has cut off itself, and goes on with older pages.
+    pub state_bytes: u64,
 }
 
 /// The manifest of a directory.
@@ -68,6 +73,11 @@ impl Manifest {
         Self { files, dir, known: Mutex::new(known) }
     }
 
+    /// How long the state's file must be, in bytes.
+    pub(super) fn state_bytes(&self) -> u64 {
+        self.known.lock().state_bytes
+    }
+
     /// Changes the manifest, atomically and durably.
     pub(super) fn update(&self, change: impl FnOnce(&mut Known)) -> Result<(), Fault> {
         let mut known = self.known.lock();
@@ -93,10 +103,12 @@ impl Manifest {
 }
 
 fn text(known: Known) -> String {
-    let Known { store, position, checkpoint, segment } = known;
+    let Known { store, position, checkpoint, segment, state_bytes } = known;
     let segment = segment.map_or_else(|| "none".into(), |segment| segment.to_string());
-    let body =
-        format!("{TITLE}\nid {store:016x}\nposition {}\ncheckpoint {}\nsegment {segment}\n", position.0, checkpoint.0);
+    let (position, checkpoint) = (position.0, checkpoint.0);
+    let body = format!(
+        "{TITLE}\nid {store:016x}\nposition {position}\ncheckpoint {checkpoint}\nsegment {segment}\nstate {state_bytes}\n"
+    );
     format!("{body}crc {:08x}\n", crc32c::crc32c(body.as_bytes()))
 }
 
@@ -113,6 +125,7 @@ fn parse(bytes: &[u8]) -> Option<Known> {
             "none" => None,
             first => Some(first.parse().ok()?),
         },
+        state_bytes: field("state")?.parse().ok()?,
     };
     (text(known) == text_read).then_some(known)
 }
@@ -124,7 +137,8 @@ mod tests {
     #[test]
     fn a_manifest_reads_back_and_any_flipped_bit_is_noticed() {
         for segment in [None, Some(1 << 40)] {
-            let known = Known { store: 0xabc, position: Position(9), checkpoint: Position(7), segment };
+            let known =
+                Known { store: 0xabc, position: Position(9), checkpoint: Position(7), segment, state_bytes: 1 << 20 };
             let bytes = text(known).into_bytes();
             assert_eq!(parse(&bytes), Some(known));
             for bit in 0..bytes.len() * 8 {

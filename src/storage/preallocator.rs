@@ -25,6 +25,7 @@ impl Preallocator {
             let complete = self.prepare();
             disk_space::update(&self.shared, complete);
             self.watch_state();
+            self.shared.expect_no_more_state();
             if !self.spares.wait_for_need(complete, Instant::now() + poll) {
                 return;
             }

@@ -100,10 +100,21 @@ impl Shared {
         self.state.watchdog().have_stopped(self.limits.state_change_ms_max)
     }
 
+    /// Lowers what the manifest says of the state's file to what sled has left of it.
+    pub(super) fn expect_no_more_state(&self) {
+        let state_bytes = self.state.file_bytes();
+        if state_bytes < self.manifest.state_bytes()
+            && let Err(error) = self.manifest.update(|known| known.state_bytes = known.state_bytes.min(state_bytes))
+        {
+            tracing::warn!(%error, "the length of the state cannot be written down");
+        }
+    }
+
     /// Closes the state and unlocks the directory. A stopped state cannot be closed; the process must end first.
     pub(super) fn give_back(&self) {
         if !self.state_has_stopped() {
             self.state.close();
+            self.expect_no_more_state();
         }
         self.lock.lock().take();
     }

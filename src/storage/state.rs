@@ -50,12 +50,16 @@ const LOCK_WAIT_MAX: Duration = Duration::from_secs(10);
 /// The interval between attempts to open.
 const LOCK_WAIT_STEP: Duration = Duration::from_millis(5);
 
+/// The name that sled gives its file.
+const FILE_NAME: &str = "db";
+
 /// A key and its value.
 pub type KeyValue = (Vec<u8>, Vec<u8>);
 
 #[derive(Debug)]
 pub(super) struct State {
     open: RwLock<Option<Open>>,
+    dir: PathBuf,
     /// The approximate size of the changes that sled may not have written yet, in bytes.
     unwritten: AtomicUsize,
     watchdog: Arc<Watchdog>,
@@ -99,13 +103,23 @@ impl State {
             Ok(Err(error)) => return Err(Unopened::Damaged(error.to_string())),
             Err(_) => return Err(Unopened::Damaged("sled panicked while opening".into())),
         };
-        let file = fs::File::open(dir.join("db"));
-        let file =
-            file.map_err(|error| Unopened::Refused(Fault::io(format!("open {}", dir.join("db").display()))(error)))?;
+        let path = dir.join(FILE_NAME);
+        let file = fs::File::open(&path);
+        let file = file.map_err(|error| Unopened::Refused(Fault::io(format!("open {}", path.display()))(error)))?;
         let synced = fs::File::open(dir).and_then(|dir| dir.sync_all());
         synced.map_err(|error| Unopened::Refused(Fault::io(format!("sync {}", dir.display()))(error)))?;
         let (open, unwritten) = (RwLock::new(Some(Open { tree, file })), AtomicUsize::new(0));
-        Ok(Self { open, unwritten, watchdog: Arc::clone(watchdog) })
+        Ok(Self { open, dir: dir.to_owned(), unwritten, watchdog: Arc::clone(watchdog) })
+    }
+
+    /// The length of the file of a store that may be open, in bytes; 0 where there is none.
+    pub(super) fn file_bytes_in(dir: &Path) -> u64 {
+        fs::metadata(dir.join(FILE_NAME)).map_or(0, |file| file.len())
+    }
+
+    /// The length of its file, in bytes. sled cuts it where nothing is left at its end, a little after a change.
+    pub(super) fn file_bytes(&self) -> u64 {
+        Self::file_bytes_in(&self.dir)
     }
 
     /// Renames an unusable store to a free name, so that it can be inspected.

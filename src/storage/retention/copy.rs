@@ -98,7 +98,8 @@ pub(in crate::storage) fn copy(
         ["base", "log"].iter().try_for_each(|name| RealFiles.sync_dir(&to.join(name)))
     };
     copied().map_err(Fault::io(failed()))?;
-    let known = Known { store: shared.store, position, checkpoint: base.link.end, segment: newest };
+    let (checkpoint, state_bytes) = (base.link.end, 0);
+    let known = Known { store: shared.store, position, checkpoint, segment: newest, state_bytes };
     let manifest = Manifest::new(Arc::new(RealFiles), to.to_owned(), known);
     manifest.update(|_| {})?;
     let files = parts.into_iter().map(|part| part.name).chain([Manifest::file_name().into()]).collect();

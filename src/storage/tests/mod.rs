@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod crash;
+mod cut_state;
 mod faults;
 mod journal;
 mod model;
