@@ -148,7 +148,7 @@ impl People {
                     cart.required(client.base(), &what)?;
                 }
             }
-        } else if plan.scenario.needs_customers() {
+        } else if plan.scenario.buys() {
             let logins = stream::iter((0..plan.users).map(|number| register_and_log_in(client, plan.seed, number)));
             let logins: Vec<Result<Person, LoadError>> = logins.buffer_unordered(LOGINS_AT_ONCE).collect().await;
             customers = logins.into_iter().collect::<Result<_, _>>()?;
@@ -162,7 +162,7 @@ impl People {
         if plan.scenario.needs_an_operator() && operator.is_none() {
             return Err(LoadError::NoOperator);
         }
-        if plan.scenario.needs_customers() && customers.is_empty() {
+        if plan.scenario.buys() && customers.is_empty() {
             return Err(LoadError::Impossible { setting: "--tokens", rule: "a file with tokens of customers".into() });
         }
         Ok(Self {

@@ -15,6 +15,10 @@ use crate::{
 
 /// How many kinds of problems and of reasons the table shows; the JSON has all.
 const PROBLEMS_SHOWN: usize = 10;
+/// The requests with which customers buy.
+const BUYING: [Kind; 3] = [Kind::AddToCart, Kind::Checkout, Kind::Payment];
+/// The requests with which customers look around.
+const LOOKING: [Kind; 2] = [Kind::Search, Kind::Page];
 
 /// The result of a run.
 #[derive(Debug, Clone, Serialize)]
@@ -49,7 +53,8 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether the run went to its end, everything was answered, and everything acknowledged is there.
+    /// Whether the run went to its end, everything was answered, what the scenario is for was achieved, and everything
+    /// acknowledged is there.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         !self.interrupted && self.is_clean_so_far()
@@ -63,7 +68,38 @@ impl Report {
             && self.renewals_failed == 0
             && !self.given_up
             && self.history_problem.is_none()
+            && self.in_vain().is_none()
             && self.verdict.is_clean()
+    }
+
+    /// What the scenario is for, if it was tried and never achieved, with the requests on the way to it. A 4xx is an
+    /// answer, but a run in which nothing else came back has measured refusals.
+    fn in_vain(&self) -> Option<(&'static str, &'static [Kind])> {
+        let (outcome, kinds, achieved) = if self.plan.scenario.buys() {
+            ("Nothing was sold", &BUYING[..], self.verdict.orders + self.verdict.forgotten)
+        } else {
+            ("Nothing was shown", &LOOKING[..], self.rows_of(&LOOKING).map(|row| row.done).sum())
+        };
+        (achieved == 0 && self.rows_of(kinds).next().is_some()).then_some((outcome, kinds))
+    }
+
+    fn rows_of(&self, kinds: &[Kind]) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(|row| kinds.contains(&row.kind))
+    }
+
+    /// The answers to these requests that were no success, in a line. A payment may be answered with success and not be
+    /// one: the provider may not know yet.
+    fn answers(&self, kinds: &[Kind]) -> String {
+        let problems = self.problems.iter().filter(|one| kinds.contains(&one.kind)).map(ProblemCount::to_string);
+        let unanswered = self.unanswered.iter().filter(|one| kinds.contains(&one.kind)).map(UnansweredCount::to_string);
+        let unpaid = self.rows_of(kinds).filter(|row| row.kind == Kind::Payment && row.done > 0);
+        let unpaid = unpaid.map(|row| format!("{} x {} answered, but not as paid", row.done, row.kind.name()));
+        problems
+            .take(PROBLEMS_SHOWN)
+            .chain(unanswered.take(PROBLEMS_SHOWN))
+            .chain(unpaid)
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 
     /// The number of requests that failed: 5xx and unanswered.
@@ -108,6 +144,9 @@ impl Report {
         }
         if self.given_up {
             remarks.push(format!("Some journeys had not ended {GRACE_SECONDS} s after the time was over."));
+        }
+        if let Some((outcome, kinds)) = self.in_vain() {
+            remarks.push(format!("{outcome}: {}.", self.answers(kinds)));
         }
         if let Some(problem) = &self.history_problem {
             remarks.push(format!("The history is incomplete: {problem}"));
@@ -162,11 +201,11 @@ impl fmt::Display for Report {
         if !self.problems.is_empty() || !self.unanswered.is_empty() {
             writeln!(to)?;
         }
-        for ProblemCount { kind, status, code, count } in self.problems.iter().take(PROBLEMS_SHOWN) {
-            writeln!(to, "{count:>8} x {} {status} {code}", kind.name())?;
+        for problem in self.problems.iter().take(PROBLEMS_SHOWN) {
+            writeln!(to, "{problem:>8}")?;
         }
-        for UnansweredCount { kind, reason, count } in self.unanswered.iter().take(PROBLEMS_SHOWN) {
-            writeln!(to, "{count:>8} x {}: {}", kind.name(), reason.name())?;
+        for unanswered in self.unanswered.iter().take(PROBLEMS_SHOWN) {
+            writeln!(to, "{unanswered:>8}")?;
         }
         for remark in self.remarks() {
             writeln!(to, "\n{remark}")?;

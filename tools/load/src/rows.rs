@@ -1,5 +1,7 @@
 //! The figures that a report consists of.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use crate::{answer::NoAnswer, kind::Kind};
@@ -66,6 +68,15 @@ pub struct ProblemCount {
     pub count: u64,
 }
 
+/// The width is that of the count.
+impl fmt::Display for ProblemCount {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, status, code, count } = self;
+        fmt::Display::fmt(count, to)?;
+        write!(to, " x {} {status} {code}", kind.name())
+    }
+}
+
 /// How often a kind of request had no answer, for one reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[allow(missing_docs, reason = "the names say it")]
@@ -73,4 +84,13 @@ pub struct UnansweredCount {
     pub kind: Kind,
     pub reason: NoAnswer,
     pub count: u64,
+}
+
+/// The width is that of the count.
+impl fmt::Display for UnansweredCount {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, reason, count } = self;
+        fmt::Display::fmt(count, to)?;
+        write!(to, " x {}: {}", kind.name(), reason.name())
+    }
 }

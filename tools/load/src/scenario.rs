@@ -93,8 +93,8 @@ impl Scenario {
         Journey::Glance
     }
 
-    /// Whether a customer must be logged in.
-    pub(crate) fn needs_customers(self) -> bool {
+    /// Whether customers buy, for which they must be logged in.
+    pub(crate) fn buys(self) -> bool {
         self.journeys().iter().any(|(journey, _)| !journey.is_operators() && *journey != Journey::Glance)
     }
 
@@ -118,6 +118,6 @@ mod tests {
         }
         assert_eq!(Scenario::Marketplace.journeys().iter().map(|(_, share)| share).sum::<u32>(), 100);
         assert_eq!(Scenario::Browse.choose(&mut random), Journey::Glance);
-        assert!(!Scenario::Browse.needs_customers() && !Scenario::Mix.needs_an_operator());
+        assert!(!Scenario::Browse.buys() && !Scenario::Mix.needs_an_operator());
     }
 }

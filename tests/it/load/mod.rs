@@ -1,13 +1,11 @@
 //! The load generator against a real shop on a socket: it buys, counts and checks, and reports clearly what it cannot
 //! do.
 
+mod fakes;
+
 use std::{
-    io::{Read, Write},
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
 };
 
 use souk::{
@@ -23,6 +21,8 @@ use souk::{
 };
 use souk_load::{Arrivals, Kind, LoadError, NoAnswer, Operator, Plan, Protocol, Report, Scenario};
 use tokio::{net::TcpListener, sync::Notify};
+
+use self::fakes::{ENDED, LATER, Then, forgetful_shop, refusing_shop, shop_until};
 
 const PRODUCTS: usize = 40;
 
@@ -273,46 +273,6 @@ async fn an_impossible_plan_is_refused_with_a_reason() {
     }
 }
 
-/// The address of a server that answers the first `answered` requests like a shop, and then behaves as `then` says.
-fn shop_until(answered: u64, then: Then) -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    std::thread::spawn(move || {
-        let mut kept = Vec::new();
-        for number in 0.. {
-            let Ok((mut stream, _)) = listener.accept() else { return };
-            let mut request = [0; 4_096];
-            let length = stream.read(&mut request).unwrap_or(0);
-            if number >= answered {
-                match then {
-                    Then::CloseConnection => continue,
-                    Then::NeverAnswer => kept.push(stream),
-                    Then::StopListening => return,
-                }
-                continue;
-            }
-            let line = String::from_utf8_lossy(&request[..length]).lines().next().unwrap_or_default().to_owned();
-            reply(&mut stream, &answer(&line, LATER));
-        }
-    });
-    url
-}
-
-#[derive(Clone, Copy)]
-enum Then {
-    CloseConnection,
-    NeverAnswer,
-    StopListening,
-}
-
-fn reply(stream: &mut impl Write, (status, body): &(u16, String)) {
-    let _ = write!(
-        stream,
-        "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    );
-}
-
 /// The requests of a run before its first journey in this scenario: `livez`, the list, and `readyz`.
 const ASKED_BEFORE_BROWSING: u64 = 3;
 
@@ -452,53 +412,6 @@ fn the_checker_reads_every_line_that_the_generator_writes() {
     assert_eq!(causes, unknown);
 }
 
-/// A shop that forgets what it sold and whose stock does not add up: everything can be bought, and afterwards there is
-/// no order. Its tokens expire at the given time; it counts renewals, and refuses them from the third one on.
-fn forgetful_shop(renewals: &Arc<AtomicU64>, tokens_end: &'static str) -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let renewals = Arc::clone(renewals);
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let Ok(mut stream) = stream else { return };
-            let renewals = Arc::clone(&renewals);
-            std::thread::spawn(move || {
-                let mut request = [0; 4_096];
-                let length = stream.read(&mut request).unwrap_or(0);
-                let head = String::from_utf8_lossy(&request[..length]).into_owned();
-                let is_renewal = head.starts_with("POST /auth/refresh ");
-                let renewal = if is_renewal { renewals.fetch_add(1, Ordering::Relaxed) } else { 0 };
-                let answered = match renewal {
-                    0..2 => answer(head.lines().next().unwrap_or_default(), tokens_end),
-                    _ => (401, r#"{"code":"refresh-reused"}"#.to_owned()),
-                };
-                reply(&mut stream, &answered);
-            });
-        }
-    });
-    url
-}
-
-fn answer(line: &str, tokens_end: &str) -> (u16, String) {
-    let (status, body) = match line {
-        line if line.starts_with("GET /orders/") => (404, "{}"),
-        line if line.starts_with("GET /products?") => (200, r#"{"items":[{"id":"p","title":"A thing"}]}"#),
-        line if line.contains("/inventory ") => {
-            (200, r#"{"received":9,"on_hand":4,"sold":4,"reserved_quantity":0,"available":4}"#)
-        }
-        line if line.starts_with("GET /products/") => (200, r#"{"purchasable":true,"quantity":9,"variants":[]}"#),
-        line if line.starts_with("POST /auth/") => {
-            let tokens = format!(r#"{{"access_token":"t","access_expires_at":"{tokens_end}","refresh_token":"r"}}"#);
-            return (200, tokens);
-        }
-        _ => (200, r#"{"order_id":"o","total":{"amount":1,"currency":"INR"}}"#),
-    };
-    (status, body.to_owned())
-}
-
-const ENDED: &str = "2026-01-01T00:00:00Z";
-const LATER: &str = "2099-01-01T00:00:00Z";
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_reports_a_missing_order() {
     let renewals = Arc::default();
@@ -534,4 +447,30 @@ async fn a_run_reports_a_stock_that_does_not_add_up() {
     let wrong = run(Plan { operator: operator(), ..sale(&url) }).await;
     assert_eq!((wrong.verdict.stocks, wrong.verdict.stocks_wrong), (1, 1), "{wrong}");
     served.close().await;
+}
+
+/// A run in which all requests of a kind were refused has measured nothing, and says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_in_which_nothing_was_sold_or_shown_is_not_clean() {
+    for (refused, status, code, scenario, words) in [
+        (&["POST /cart"][..], 401, "unauthenticated", Scenario::Shop, "Nothing was sold: "),
+        (&["POST /checkout"], 409, "insufficient-stock", Scenario::FlashSale, "Nothing was sold: "),
+        (&["POST /payment"], 402, "payment-declined", Scenario::Shop, "Nothing was sold: "),
+        // The provider does not answer, so nobody knows whether it was paid.
+        (&["POST /payment"], 202, "unknown-outcome", Scenario::FlashSale, "Nothing was sold: "),
+        (&["GET /products/", "GET /products?q"], 429, "too-many", Scenario::Browse, "Nothing was shown: "),
+    ] {
+        let url = refusing_shop(refused, status, code);
+        // Browsing asks for no product before it begins; buying looks at the one that it buys.
+        let report = run(plan(&url, scenario, Arrivals::Open { rate: 10.0 })).await;
+        let said = report.to_string();
+        assert_eq!((report.failures(), report.not_sent), (0, 0), "{said}");
+        assert!(!report.is_clean() && !report.is_clean_so_far(), "{refused:?}: {said}");
+        assert!(report.to_html().contains("Not clean") && said.contains(words), "{said}");
+        let answers = said.lines().find(|line| line.starts_with(words)).unwrap();
+        match status {
+            202 => assert!(answers.contains(" x payment answered, but not as paid"), "{said}"),
+            _ => assert!(answers.contains(&format!("{status} {code}")), "{said}"),
+        }
+    }
 }
