@@ -22,7 +22,7 @@ pub enum FailureKind {
     Usage,
     /// Data is missing, damaged or belongs to another shop: somebody must look at it.
     Data,
-    /// The directory or the port is in use, or the disk is full: another try may succeed.
+    /// The directory or the port is in use, the disk is full, or the shop is stopping: another try may succeed.
     Temporary,
 }
 
@@ -116,7 +116,9 @@ impl FailureKind {
         match fault {
             Fault::Io { source, .. } => Self::of_io(source),
             Fault::Damaged(_) => Self::Data,
-            Fault::State(_) | Fault::TooLarge { .. } | Fault::Failed | Fault::Closed => Self::Other,
+            // Somebody has stopped the shop meanwhile.
+            Fault::Closed => Self::Temporary,
+            Fault::State(_) | Fault::TooLarge { .. } | Fault::Failed => Self::Other,
         }
     }
 

@@ -147,7 +147,7 @@ pub enum StopCause {
     #[error("{0}")]
     Fault(#[source] Failure),
     /// The running shop is gone, or has refused to go on.
-    #[error(transparent)]
+    #[error("{0}")]
     Control(#[from] ControlError),
 }
 

@@ -45,6 +45,9 @@ pub enum VerifyError {
     /// A file or directory cannot be read, or is not what it should be.
     #[error("{}: {problem}", path.display())]
     File { path: PathBuf, problem: String },
+    /// No shop can have this address.
+    #[error("{url} is no address of a shop: {problem}")]
+    Address { url: String, problem: String },
     /// The shop cannot be reached.
     #[error("{url} cannot be reached: {problem}")]
     Unreachable { url: String, problem: String },

@@ -133,16 +133,16 @@ struct Client {
 
 impl Client {
     async fn log_in(access: &Access) -> Result<Self, VerifyError> {
-        let unreachable = |problem: String| VerifyError::Unreachable { url: access.url.clone(), problem };
+        let wrong = |problem: String| VerifyError::Address { url: access.url.clone(), problem };
         if !access.url.contains("://") {
-            return Err(unreachable(format!("write http:// before it: http://{}", access.url)));
+            return Err(wrong(format!("write http:// before it: http://{}", access.url)));
         }
-        let base: Url = access.url.parse().map_err(|error| unreachable(format!("it is no URL: {error}")))?;
+        let base: Url = access.url.parse().map_err(|error| wrong(format!("it is no URL: {error}")))?;
         if base.scheme() != "http" || base.cannot_be_a_base() {
-            return Err(unreachable("it must begin with http://".into()));
+            return Err(wrong("it must begin with http://".into()));
         }
         let http = reqwest::Client::builder().timeout(REQUEST_TIME_MAX).no_proxy().build();
-        let http = http.map_err(|error| unreachable(error.to_string()))?;
+        let http = http.map_err(|error| VerifyError::Failed(error.to_string()))?;
         let mut client = Self { http, base, token: SecretString::default() };
         client.token = match &access.login {
             Login::Token(token) => token.clone(),
@@ -150,7 +150,7 @@ impl Client {
                 let body = serde_json::json!({ "email": email, "password": password.expose_secret() });
                 let request = client.http.post(client.at(&["auth", "login"])).json(&body);
                 let session: Option<Session> = client.send(request, "logging in").await?;
-                let session = session.ok_or_else(|| unreachable("it has no login".into()))?;
+                let session = session.ok_or_else(|| wrong("it has no login".into()))?;
                 SecretString::from(session.access_token)
             }
         };

@@ -238,7 +238,7 @@ async fn an_import_goes_on_after_its_client_or_its_shop_was_killed() {
     arrives(&running.url, "r-1500").await;
     running.kill();
     let ended = client.wait_with_output().unwrap();
-    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    assert_eq!(ended.status.code(), Some(75), "{ended:?}");
     let reason = String::from_utf8(ended.stderr).unwrap();
     assert!(reason.contains("the connection to the running shop broke"), "{reason}");
     let first = line_to_go_on(&reason);
@@ -263,7 +263,7 @@ async fn a_stopped_shop_ends_an_import_in_order() {
     running.stop();
     let ended = client.wait_with_output().unwrap();
     let reason = String::from_utf8(ended.stderr).unwrap();
-    assert_eq!(ended.status.code(), Some(1), "{reason}");
+    assert_eq!(ended.status.code(), Some(75), "{reason}");
     assert!(reason.contains("stopped: the shop is stopping. All rows before line "), "{reason}");
     let line = line_to_go_on(&reason);
     // Every row that was begun was taken to its end, so what is there is what the report says.

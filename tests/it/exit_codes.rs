@@ -3,11 +3,12 @@
 use std::{
     collections::BTreeSet,
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read, Write},
     net::TcpListener,
-    os::unix::fs::PermissionsExt,
+    os::unix::{fs::PermissionsExt, net::UnixListener},
     path::Path,
     process::{Child, Command, Output, Stdio},
+    thread,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -106,6 +107,46 @@ fn a_port_or_directory_in_use_ends_with_the_code_for_temporary_failure() {
     ends(&listen("192.0.2.1:1"), TEMPORARY, &["192.0.2.1:1", "set an address of this machine"]);
     let _running = Running::start(&data);
     ends(&serve(&data, &[]).output().unwrap(), TEMPORARY, &["is in use by another process"]);
+}
+
+/// A process that has the socket of a shop on `data`, and answers every command with this message, or hangs up.
+fn answer_commands(data: &Path, message: Option<&'static str>) {
+    let control = data.join("control");
+    fs::create_dir_all(&control).unwrap();
+    let listener = UnixListener::bind(control.join("souk.sock")).unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut length = [0; 4];
+            stream.read_exact(&mut length).unwrap();
+            let mut request = vec![0; u32::from_be_bytes(length).try_into().unwrap()];
+            stream.read_exact(&mut request).unwrap();
+            if let Some(message) = message {
+                let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+                stream.write_all(&[&length[..], message.as_bytes()].concat()).unwrap();
+            }
+        }
+    });
+}
+
+#[test]
+fn a_command_whose_shop_goes_away_ends_with_the_code_for_temporary_failure() {
+    let stopping = r#"{"failed":{"reason":"the shop is stopping","kind":"temporary"}}"#;
+    for (message, words) in [(None, "the connection to the running shop broke"), (Some(stopping), "is stopping")] {
+        let directory = tempfile::tempdir().unwrap();
+        let (data, rows) = (directory.path().join("data"), directory.path().join("rows.jsonl"));
+        fs::write(&rows, "{}\n").unwrap();
+        answer_commands(&data, message);
+        let (rows, copy) = (rows.to_str().unwrap(), directory.path().join("copy"));
+        for arguments in [&["export"][..], &["import", rows], &["compact"], &["backup", copy.to_str().unwrap()]] {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_souk"));
+            let output = command.arg("--data-dir").arg(&data).args(arguments).output().unwrap();
+            ends(&output, TEMPORARY, &[words]);
+        }
+    }
+    let load = |url: &str| Command::new(env!("CARGO_BIN_EXE_souk")).args(["load", url]).output().unwrap();
+    ends(&load("http://127.0.0.1:1"), TEMPORARY, &["127.0.0.1:1", "Connection refused"]);
+    ends(&load("nonsense"), USAGE, &["write http:// before it"]);
 }
 
 #[test]

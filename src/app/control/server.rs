@@ -277,7 +277,7 @@ impl Session {
 
 /// What a client reads when the shop is stopped meanwhile.
 fn stopping() -> Failure {
-    Failure { reason: "the shop is stopping".to_owned(), kind: FailureKind::Other }
+    Failure { reason: "the shop is stopping".to_owned(), kind: FailureKind::Temporary }
 }
 
 /// When a client that waits is to be told that its command is under way.

@@ -6,13 +6,20 @@ use std::{error::Error, io, process::ExitCode, sync::Arc};
 
 use souk::{
     config::ConfigError,
-    internals::app::{
-        control::client::ControlError,
-        failure::FailureKind,
-        import::{StopCause, Stopped},
-        settings::SettingsError,
+    internals::{
+        app::{
+            control::client::ControlError,
+            failure::FailureKind,
+            import::{StopCause, Stopped},
+            settings::SettingsError,
+        },
+        verify::VerifyError,
     },
 };
+use souk_load::LoadError;
+
+/// The status with which a shop answers that has too much to do, or stops.
+const UNAVAILABLE: u16 = 503;
 
 /// The exit codes besides 0. docs/OPERATIONS.md has them as a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +32,8 @@ pub(crate) enum Exit {
     Usage = 2,
     /// Data is missing, damaged or belongs to another shop: somebody must look at it (`EX_DATAERR` of sysexits.h).
     Data = 65,
-    /// The directory or the port is in use, or the disk is full: another start may succeed (`EX_TEMPFAIL`).
+    /// The directory or the port is in use, the disk is full, or the running shop was stopped or cannot be reached:
+    /// another try may succeed (`EX_TEMPFAIL`).
     Temporary = 75,
     /// An import was interrupted, and has said where to go on: what shells say of Ctrl-C.
     Interrupted = 130,
@@ -58,13 +66,35 @@ impl Exit {
         if let Some(Stopped { cause: StopCause::Interrupted, .. }) = cause.downcast_ref() {
             return Some(Self::Interrupted);
         }
-        if let Some(ControlError::Busy | ControlError::Silent(_)) = cause.downcast_ref() {
-            return Some(Self::Temporary);
-        }
         if cause.is::<ConfigError>() || cause.is::<SettingsError>() {
             return Some(Self::Usage);
         }
-        FailureKind::of(cause).map(Self::from)
+        Self::of_running_shop(cause).or_else(|| FailureKind::of(cause).map(Self::from))
+    }
+
+    /// The code of an error of a command that speaks with a running shop, which may soon run again.
+    fn of_running_shop(cause: &(dyn Error + 'static)) -> Option<Self> {
+        if let Some(error) = cause.downcast_ref() {
+            return match error {
+                ControlError::Busy | ControlError::Silent(_) | ControlError::Broken(_) => Some(Self::Temporary),
+                // Their cause has the code.
+                ControlError::Failed(_) | ControlError::Write(_) => None,
+            };
+        }
+        if let Some(error) = cause.downcast_ref() {
+            return match error {
+                VerifyError::Address { .. } => Some(Self::Usage),
+                VerifyError::Unreachable { .. } | VerifyError::Refused { status: UNAVAILABLE, .. } => {
+                    Some(Self::Temporary)
+                }
+                _ => None,
+            };
+        }
+        match cause.downcast_ref()? {
+            LoadError::Address { .. } | LoadError::Impossible { .. } => Some(Self::Usage),
+            LoadError::Unreachable { .. } | LoadError::Refused { status: UNAVAILABLE, .. } => Some(Self::Temporary),
+            _ => None,
+        }
     }
 }
 

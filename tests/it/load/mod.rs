@@ -259,7 +259,7 @@ async fn an_impossible_plan_is_refused_with_a_reason() {
     assert!(unreachable.to_string().contains("refused"), "{unreachable}");
     for url in ["nonsense", "ftp://127.0.0.1", "https://127.0.0.1"] {
         let error = fails(plan(url, Scenario::Browse, open)).await;
-        assert!(matches!(&error, LoadError::Unreachable { .. }), "{url}: {error}");
+        assert!(matches!(&error, LoadError::Address { .. }), "{url}: {error}");
     }
     for (wrong, setting) in [
         (plan(&nobody, Scenario::Browse, Arrivals::Open { rate: 0.0 }), "--rate"),

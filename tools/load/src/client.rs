@@ -63,11 +63,17 @@ impl Client {
         let url = self.at(&["livez"]);
         let unreachable = |problem: String| Err(LoadError::Unreachable { url: self.base.to_string(), problem });
         let Some(request) = request(Method::GET, &url, None, None) else {
-            return unreachable("it is not a valid URL".into());
+            return Err(LoadError::Address { url: self.base.to_string(), problem: "it is not a valid URL".into() });
         };
         match tokio::time::timeout(self.timeout, self.http.request(request)).await {
             Ok(Ok(answer)) if answer.status().is_success() => Ok(()),
-            Ok(Ok(answer)) => unreachable(format!("there is no shop: GET {url} answered {}", answer.status().as_u16())),
+            Ok(Ok(answer)) if answer.status().is_server_error() => {
+                unreachable(format!("GET {url} answered {}", answer.status().as_u16()))
+            }
+            Ok(Ok(answer)) => {
+                let problem = format!("there is no shop: GET {url} answered {}", answer.status().as_u16());
+                Err(LoadError::Address { url: self.base.to_string(), problem })
+            }
             Ok(Err(error)) => {
                 // The deepest cause says more than the error itself: "connection refused".
                 let cause = std::iter::successors(error.source(), |error| (*error).source()).last();
@@ -153,20 +159,20 @@ impl Client {
 
 /// The URL of a shop. It may have a path, if the shop is nested in another server.
 fn shop_address(text: &str) -> Result<Url, LoadError> {
-    let unreachable = |problem: String| LoadError::Unreachable { url: text.to_owned(), problem };
+    let wrong = |problem: String| LoadError::Address { url: text.to_owned(), problem };
     let base: Url = match text.parse() {
         Ok(url) => url,
         Err(url::ParseError::RelativeUrlWithoutBase) => {
-            return Err(unreachable(format!("write http:// before it: http://{text}")));
+            return Err(wrong(format!("write http:// before it: http://{text}")));
         }
-        Err(error) => return Err(unreachable(format!("it is not a URL: {error}"))),
+        Err(error) => return Err(wrong(format!("it is not a URL: {error}"))),
     };
     match base.scheme() {
         "http" if base.query().is_none() && base.fragment().is_none() => Ok(base),
-        "http" => Err(unreachable("the address of a shop has no query and no fragment".into())),
-        "https" => Err(unreachable("the generator does not support TLS: use the http:// URL behind the proxy".into())),
+        "http" => Err(wrong("the address of a shop has no query and no fragment".into())),
+        "https" => Err(wrong("the generator does not support TLS: use the http:// URL behind the proxy".into())),
         // `localhost:8080` is read as a URL with the scheme `localhost`.
-        _ => Err(unreachable(format!("it must begin with http://, for example http://{DEFAULT_ADDRESS}"))),
+        _ => Err(wrong(format!("it must begin with http://, for example http://{DEFAULT_ADDRESS}"))),
     }
 }
 

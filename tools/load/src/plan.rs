@@ -106,6 +106,9 @@ pub enum LoadError {
         /// The rule that it violates: "1 to 600000".
         rule: String,
     },
+    /// No shop can have this address.
+    #[error("{url} is no address of a shop: {problem}")]
+    Address { url: String, problem: String },
     /// No shop answers at the address.
     #[error("{url} cannot be reached: {problem}")]
     Unreachable { url: String, problem: String },
