@@ -5,7 +5,7 @@
 use std::io;
 
 use crate::{
-    catalogue::lines::{COLUMNS_MAX, FEED_BYTES_MAX, HELD_BYTES_MAX, LINE_BYTES_MAX},
+    catalogue::lines::{COLUMNS_MAX, FEED_DEPTH_MAX, HELD_BYTES_MAX, LINE_BYTES_MAX},
     domain::{ids::InvalidId, money::MoneyError, product::InvalidDetails},
 };
 
@@ -216,9 +216,9 @@ pub enum RowError {
     /// An XML file where the user stated another format.
     #[error("the file is XML; only feeds of Google Merchant are read in it")]
     OnlyFeeds,
-    /// A file of another program that is too large to be kept in memory.
-    #[error("the file has more than {FEED_BYTES_MAX} bytes; divide it into several, each with the header")]
-    FileTooLarge,
+    /// An XML file whose elements are nested too deep to be kept in memory.
+    #[error("the elements of the file are nested more than {FEED_DEPTH_MAX} deep")]
+    TooDeep,
     /// A file of another program with more rows than can be kept in memory.
     #[error(
         "the rows of the file take more than {HELD_BYTES_MAX} bytes of memory, and nothing of them is taken; divide it \

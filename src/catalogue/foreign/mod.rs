@@ -16,7 +16,7 @@ mod xml;
 use std::{
     collections::{HashMap, VecDeque},
     hash::BuildHasher,
-    io::{BufRead, Read},
+    io::BufRead,
     str::FromStr,
     vec,
 };
@@ -27,7 +27,6 @@ use crate::{
     catalogue::{
         error::RowError,
         foreign::record::{Columns, Record, Rows},
-        lines::FEED_BYTES_MAX,
         records::Records,
         value::Value,
     },
@@ -219,16 +218,10 @@ impl Products {
     /// The products of a feed of Google Merchant in XML.
     ///
     /// # Errors
-    /// The feed is too large, or not text, or not a feed.
-    pub(super) fn of_feed(input: &mut impl Read, currency: Option<Currency>) -> Result<Self, (u64, RowError)> {
-        let mut text = Vec::new();
-        input.take(FEED_BYTES_MAX + 1).read_to_end(&mut text).map_err(|error| (1, RowError::Input(error)))?;
-        if text.len() as u64 > FEED_BYTES_MAX {
-            return Err((1, RowError::FileTooLarge));
-        }
-        let text = String::from_utf8(text).map_err(|_| (1, RowError::NotText))?;
+    /// The input fails, is not a feed, or has more rows than can be kept.
+    pub(super) fn of_feed(input: &mut impl BufRead, currency: Option<Currency>) -> Result<Self, (u64, RowError)> {
         let mut refused = Vec::new();
-        let rows = xml::rows(text.trim_start_matches('\u{feff}'), &mut refused)?;
+        let rows = xml::rows(input, &mut refused)?;
         let mut products = Self::of(Program::Google, currency, rows);
         products.refuse(refused);
         Ok(products)

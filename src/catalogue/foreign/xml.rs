@@ -1,14 +1,18 @@
 //! Product feeds of Google Merchant in XML: RSS 2.0 and Atom, with the fields in Google's namespace.
 //!
 //! An item becomes a row of a table whose columns are its elements. Entities that the document defines are never
-//! expanded; an item that uses one is refused.
+//! expanded; an item that uses one is refused. The feed is read as a stream: beside the rows there is one piece of XML
+//! in memory, and one item.
 //!
 //! Depends on `quick-xml` and its neighbours.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    io::{self, BufRead, Read},
+};
 
 use quick_xml::{
-    NsReader,
+    Error, NsReader,
     escape::resolve_predefined_entity,
     events::{BytesRef, Event},
     name::{Namespace, ResolveResult},
@@ -17,6 +21,7 @@ use quick_xml::{
 use crate::catalogue::{
     error::RowError,
     foreign::record::{Columns, FAULT_BYTES, Record, Rows},
+    lines::{FEED_DEPTH_MAX, LINE_BYTES_MAX},
 };
 
 /// The namespace of Google's fields.
@@ -32,6 +37,8 @@ struct Item {
     depth: usize,
     /// Google's fields, then those of RSS and Atom, which are used only where Google's are missing.
     fields: [Vec<(String, String)>; 2],
+    /// About how many bytes the fields take.
+    bytes: usize,
     refused: Option<RowError>,
 }
 
@@ -47,33 +54,33 @@ struct Field {
 /// The items of a feed as rows, each with its line; refused items are added to `refused`.
 ///
 /// # Errors
-/// The text is not XML, or not a feed, or its rows take too much memory. Variants of any product may be missing then,
-/// so no row may be used.
-pub(super) fn rows(text: &str, refused: &mut Vec<(u64, RowError)>) -> Result<Vec<Record>, (u64, RowError)> {
-    let mut reader = NsReader::from_str(text);
+/// The input fails, or is not XML, or not a feed, or its rows take too much memory. Variants of any product may be
+/// missing then, so no row may be used.
+pub(super) fn rows(input: impl BufRead, refused: &mut Vec<(u64, RowError)>) -> Result<Vec<Record>, (u64, RowError)> {
+    let mut reader = NsReader::from_reader(Source::new(input));
     reader.config_mut().expand_empty_elements = true;
-    let mut lines = LineCount { text, at: 0, line: 1 };
+    let mut piece = Vec::new();
     let (mut rows, mut found) = (Rows::default(), false);
     let mut shapes = Shapes::default();
     let (mut item, mut field): (Option<Item>, Option<Field>) = (None, None);
     let mut depth = 0_usize;
     loop {
-        let line = lines.at(usize::try_from(reader.buffer_position()).unwrap_or(usize::MAX));
-        let (namespace, event) = match reader.read_resolved_event() {
-            Ok((namespace, event)) => (is_known(&namespace), event),
-            Err(error) => {
-                return Err((line, RowError::NotXml { reason: error.to_string() }));
-            }
-        };
+        let line = reader.get_ref().line;
+        piece.clear();
+        reader.get_mut().piece_bytes_left = LINE_BYTES_MAX;
+        let read = reader.read_resolved_event_into(&mut piece).map(|(namespace, event)| (is_known(&namespace), event));
+        let (namespace, event) = read.map_err(|error| (line, reader.get_ref().reason(error)))?;
         match event {
             Event::Start(start) => {
                 depth += 1;
+                if depth > FEED_DEPTH_MAX {
+                    return Err((line, RowError::TooDeep));
+                }
                 let name = start.local_name().into_inner().to_lowercase();
                 match &item {
                     None if ITEMS.contains(&name.as_str()) => {
                         found = true;
-                        let line = lines.at(usize::try_from(reader.buffer_position()).unwrap_or(usize::MAX));
-                        item = Some(Item { line, depth, fields: [Vec::new(), Vec::new()], refused: None });
+                        item = Some(Item::new(reader.get_ref().line, depth));
                     }
                     Some(item) if depth == item.depth + 1 => {
                         let name = if namespace == Some(false) { plain_name(name) } else { name };
@@ -90,10 +97,9 @@ pub(super) fn rows(text: &str, refused: &mut Vec<(u64, RowError)>) -> Result<Vec
             Event::End(_) => {
                 if let Some(open) = &mut item {
                     if depth == open.depth + 1
-                        && let Some(Field { name, text, is_google, .. }) =
-                            field.take().filter(|field| !field.has_children)
+                        && let Some(field) = field.take().filter(|field| !field.has_children)
                     {
-                        open.fields[usize::from(!is_google)].push((name, text));
+                        open.push(field);
                     }
                     if depth == open.depth {
                         let line = open.line;
@@ -104,8 +110,8 @@ pub(super) fn rows(text: &str, refused: &mut Vec<(u64, RowError)>) -> Result<Vec
                 }
                 depth = depth.saturating_sub(1);
             }
-            Event::Text(text) => add(&mut field, &text.xml10_content()),
-            Event::CData(text) => add(&mut field, &text.xml10_content()),
+            Event::Text(text) => add(&mut field, item.as_mut(), &text.xml10_content()),
+            Event::CData(text) => add(&mut field, item.as_mut(), &text.xml10_content()),
             Event::GeneralRef(reference) => expand(&reference, &mut field, item.as_mut()),
             Event::Eof => break,
             // It is read as a start and an end.
@@ -114,7 +120,7 @@ pub(super) fn rows(text: &str, refused: &mut Vec<(u64, RowError)>) -> Result<Vec
         }
     }
     if depth > 0 {
-        let line = item.map_or(lines.at(text.len()), |item| item.line);
+        let line = item.map_or(reader.get_ref().line, |item| item.line);
         return Err((line, RowError::CutOff));
     }
     if found { Ok(rows.into_rows()) } else { Err((1, RowError::NoFeed)) }
@@ -126,7 +132,7 @@ fn expand(reference: &BytesRef<'_>, field: &mut Option<Field>, item: Option<&mut
     let text = character.map(String::from);
     let text = text.or_else(|| resolve_predefined_entity(reference.as_ref()).map(str::to_owned));
     match (text, field.as_ref(), item) {
-        (Some(text), ..) => add(field, &text),
+        (Some(text), _, item) => add(field, item, &text),
         (None, Some(field), Some(item)) => {
             let (field, entity) = (field.name.clone(), reference.as_ref().to_owned());
             item.refused.get_or_insert(RowError::Entity { field, entity });
@@ -155,8 +161,10 @@ fn plain_name(name: String) -> String {
     }
 }
 
-fn add(field: &mut Option<Field>, text: &str) {
-    if let Some(field) = field {
+fn add(field: &mut Option<Field>, item: Option<&mut Item>, text: &str) {
+    if let (Some(field), Some(item)) = (field, item)
+        && item.has_room(text.len())
+    {
         field.text.push_str(text);
     }
 }
@@ -165,6 +173,27 @@ fn add(field: &mut Option<Field>, text: &str) {
 type Shapes = HashMap<Vec<String>, Columns>;
 
 impl Item {
+    fn new(line: u64, depth: usize) -> Self {
+        Self { line, depth, fields: [Vec::new(), Vec::new()], bytes: 0, refused: None }
+    }
+
+    /// Whether so many more bytes fit into the item, which is as long as other rows at most. If not, it is refused, and
+    /// nothing more of it is kept.
+    fn has_room(&mut self, bytes: usize) -> bool {
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.bytes > LINE_BYTES_MAX {
+            self.refused.get_or_insert(RowError::TooLong);
+            self.fields = [Vec::new(), Vec::new()];
+        }
+        self.bytes <= LINE_BYTES_MAX
+    }
+
+    fn push(&mut self, Field { name, text, is_google, .. }: Field) {
+        if self.has_room(size_of::<(String, String)>() + name.len()) {
+            self.fields[usize::from(!is_google)].push((name, text));
+        }
+    }
+
     fn finish(self, shapes: &mut Shapes, rows: &mut Rows, refused: &mut Vec<(u64, RowError)>) -> Result<(), RowError> {
         if let Some(reason) = self.refused {
             refused.push((self.line, reason));
@@ -184,22 +213,58 @@ impl Item {
     }
 }
 
-/// Converts positions in a text, which only grow, to line numbers.
-struct LineCount<'a> {
-    text: &'a str,
-    at: usize,
+/// The input of a feed: counts its lines, and ends a piece of XML (a tag, a text, a comment) that is too long to be
+/// kept.
+struct Source<R> {
+    input: R,
+    /// The line of the next byte.
     line: u64,
+    after_carriage_return: bool,
+    /// How many bytes the piece that is being read may still have.
+    piece_bytes_left: usize,
 }
 
-impl LineCount<'_> {
-    fn at(&mut self, position: usize) -> u64 {
-        let position = position.clamp(self.at, self.text.len());
-        let passed = &self.text.as_bytes()[self.at..position];
-        let carriage_returns = passed.iter().filter(|&&byte| byte == b'\r').count();
-        let line_feeds = passed.iter().filter(|&&byte| byte == b'\n').count();
-        // Files have LF or CRLF; files with CR alone are counted correctly, too.
-        self.line += if line_feeds > 0 { line_feeds } else { carriage_returns } as u64;
-        self.at = position;
-        self.line
+impl<R> Source<R> {
+    fn new(input: R) -> Self {
+        Self { input, line: 1, after_carriage_return: false, piece_bytes_left: LINE_BYTES_MAX }
+    }
+
+    /// Why reading has ended with this error.
+    fn reason(&self, error: Error) -> RowError {
+        match error {
+            Error::Io(_) if self.piece_bytes_left == 0 => RowError::TooLong,
+            Error::Io(error) => RowError::Input(io::Error::new(error.kind(), error)),
+            Error::Encoding(_) => RowError::NotText,
+            error => RowError::NotXml { reason: error.to_string() },
+        }
+    }
+}
+
+impl<R: BufRead> BufRead for Source<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        let bytes = self.input.fill_buf()?;
+        if self.piece_bytes_left == 0 && !bytes.is_empty() {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        Ok(&bytes[..bytes.len().min(self.piece_bytes_left)])
+    }
+
+    fn consume(&mut self, amount: usize) {
+        // What was filled is still there, so nothing is read.
+        for byte in self.input.fill_buf().unwrap_or_default().iter().take(amount) {
+            let begins = *byte == b'\r' || (*byte == b'\n' && !self.after_carriage_return);
+            self.line += u64::from(begins);
+            self.after_carriage_return = *byte == b'\r';
+        }
+        self.piece_bytes_left = self.piece_bytes_left.saturating_sub(amount);
+        self.input.consume(amount);
+    }
+}
+
+impl<R: BufRead> Read for Source<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.fill_buf()?.read(buffer)?;
+        self.consume(length);
+        Ok(length)
     }
 }

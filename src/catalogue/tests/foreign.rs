@@ -2,11 +2,13 @@
 //!
 //! Depends on its neighbours and `domain`.
 
+use std::io::{self, BufReader, Cursor, Read};
+
 use crate::{
     catalogue::{
         entry::Entry,
         foreign::Layout,
-        read::{Options, Reader},
+        read::{Format, Options, Reader},
     },
     domain::{
         money::{Currency, Money},
@@ -297,6 +299,72 @@ fn xml_that_is_no_feed_or_broken_is_refused_with_its_line() {
     assert!(refused[0].contains("no feed of Google Merchant"), "{refused:?}");
     let (_, refused) = read("x.xml", RSS, Options { layout: "shopify".parse().unwrap(), ..in_eur() });
     assert_eq!(refused, ["1: the file is XML; only feeds of Google Merchant are read in it"]);
-    let deep = format!("<rss>{}", "<a>".repeat(200_000));
-    assert_eq!(read_bytes("x.xml", deep.as_bytes()).1.len(), 1);
+    let (_, refused) = read_bytes("x.xml", &[RSS.as_bytes(), b"<!-- \xff -->"].concat());
+    assert_eq!(refused, ["17: the row is not UTF-8 text"]);
+    let deep = format!("<rss>{}", "<a>\n".repeat(200_000));
+    assert_eq!(read_bytes("x.xml", deep.as_bytes()).1, ["100: the elements of the file are nested more than 100 deep"]);
+}
+
+/// A file that is made while it is read.
+struct Pieces<I> {
+    pieces: I,
+    piece: Cursor<String>,
+}
+
+impl<I: Iterator<Item = String>> Read for Pieces<I> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let length = self.piece.read(buffer)?;
+            if length > 0 {
+                return Ok(length);
+            }
+            let Some(next) = self.pieces.next() else { return Ok(0) };
+            self.piece = Cursor::new(next);
+        }
+    }
+}
+
+/// The ids and the refused rows of a feed of these pieces.
+fn streamed(pieces: impl Iterator<Item = String>) -> (Vec<String>, Vec<String>) {
+    let input = BufReader::new(Pieces { pieces, piece: Cursor::new(String::new()) });
+    let (mut found, mut refused) = (Vec::new(), Vec::new());
+    for (line, row) in Reader::new(input, Format::Xml) {
+        match row {
+            Ok(row) => found.extend(row.into_entries().into_iter().map(|entry| entry.id.to_string())),
+            Err(reason) => refused.push(format!("{line}: {reason}")),
+        }
+    }
+    (found, refused)
+}
+
+#[test]
+fn a_feed_of_any_size_is_read_and_what_is_too_long_is_refused() {
+    let item = |id: &str, text: &str| {
+        format!("<item><g:id>{id}</g:id><title>T</title><description>{text}</description><price>5 EUR</price></item>\n")
+    };
+    let feed = |middle: Vec<(usize, String)>| {
+        let first = "<rss xmlns:g='http://base.google.com/ns/1.0'><channel>\n".to_owned();
+        let repeated = middle.into_iter().flat_map(|(times, piece)| std::iter::repeat_n(piece, times));
+        std::iter::once(first).chain(repeated).chain([item("last", "short"), "</channel></rss>".to_owned()])
+    };
+    let comment = format!("<!-- {} -->\n", "x".repeat(1_000_000));
+    assert_eq!(streamed(feed(vec![(20, comment.clone())])), (vec!["last".to_owned()], vec![]));
+    // A feed without an end ends at its fault.
+    let wrong = std::iter::once("<rss><channel>\n</rss>\n".to_owned()).chain(std::iter::repeat(comment));
+    let refused = streamed(wrong).1;
+    assert!(refused.len() == 1 && refused[0].starts_with("2: the file is not XML: "), "{refused:?}");
+    let too_long = |line: u64| vec![format!("{line}: the row is longer than 1048576 bytes")];
+    // An item of many short pieces, and one of many fields.
+    let pieces = item("long", &"&#x1F600;".repeat(270_000));
+    assert_eq!(streamed(feed(vec![(1, item("a", "b")), (1, pieces)])), (vec!["a".into(), "last".into()], too_long(3)));
+    let fields = format!("<item>{}</item>\n", "<a>b</a>".repeat(30_000));
+    assert_eq!(streamed(feed(vec![(1, fields)])), (vec!["last".into()], too_long(2)));
+    // One piece that is too long hides what follows it, so no row is taken.
+    for long in [
+        item("b", &"y".repeat(2_000_000)),
+        format!("<a b='{}'/>", "z".repeat(2_000_000)),
+        format!("<a>{}</a>", "w".repeat(2_000_000)),
+    ] {
+        assert_eq!(streamed(feed(vec![(1, item("a", "b")), (1, long)])), (vec![], too_long(3)));
+    }
 }
