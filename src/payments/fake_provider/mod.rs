@@ -9,8 +9,11 @@
 //! | `tok_slow` | captured after two seconds |
 //! | `tok_3ds` | declined: `authentication_required`, as there is no page on which the customer could approve it |
 //! | `tok_processing` | processing for two seconds, then captured |
-//! | `tok_refund_fails` | captured, but no refund of it succeeds |
+//! | `tok_refund_fails` | captured, but every refund fails at once: `expired_or_canceled_card` |
 //! | any other | declined: `unknown_token` |
+//!
+//! `souk gateway-sim` knows these tokens, too. A refund that succeeds and fails later is announced by a notice, which
+//! this provider never sends; there it is `pm_card_refundFail`.
 //!
 //! Its ledger outlives the shop's process, as that of a real provider does: a file of JSON lines, one for each
 //! operation, written before the answer is sent. The file is not synced, because it stands for another company's
@@ -44,6 +47,8 @@ use crate::{
 pub const SLOW_MS: u64 = 2_000;
 /// How many payments are on a page of the list.
 const PAGE: usize = 100;
+/// Why a refund fails whose token says so.
+const REFUND_FAILS: &str = "expired_or_canceled_card";
 
 /// A provider with a ledger of its own.
 pub struct FakeProvider {
@@ -150,7 +155,7 @@ impl FakeProvider {
     ) -> Result<(RefundState, KeyUse), FakeProviderError> {
         let mut ledger = self.ledger.lock();
         let charge = ledger.charge(&repayment.order.to_string(), repayment.attempt);
-        let by_token = charge.filter(|charge| charge.method == "tok_refund_fails").map(|_| "refused".to_owned());
+        let by_token = charge.filter(|charge| charge.method == "tok_refund_fails").map(|_| REFUND_FAILS.to_owned());
         ledger.refund(repayment, fails.or(by_token), now_ms())
     }
 
@@ -315,6 +320,22 @@ mod tests {
         let repeated = provider.pay(payment(1, "tok_timeout_after_charge")).await.unwrap();
         assert!(matches!(repeated, PaymentState::Captured { .. }));
         assert_eq!(provider.ledger().len(), 1, "charged once");
+    }
+
+    /// The same as over HTTP (`tests/it/gateway_sim/`).
+    #[tokio::test]
+    async fn a_refund_fails_at_once_where_the_token_says_so() {
+        let provider = FakeProvider::in_memory();
+        let paid = payment(1, "tok_refund_fails");
+        let state = provider.pay(paid.clone()).await.unwrap();
+        let (order, payment, amount) = (paid.order, state.reference().unwrap().to_owned(), paid.amount);
+        let repayment = Repayment { order, attempt: 1, number: 1, payment, amount, reference: None };
+        for _ in 0..2 {
+            let refund = provider.refund(repayment.clone()).await.unwrap();
+            assert_eq!(refund, RefundState::Failed { reason: "expired_or_canceled_card".into() });
+        }
+        let seen = provider.look_up(state.reference().unwrap().to_owned()).await.unwrap();
+        assert_eq!(seen.unwrap().refunded_minor, 0);
     }
 
     #[tokio::test]
