@@ -7,8 +7,8 @@ use crate::domain::{
     ids::OrderId,
 };
 
-/// The projection's name in storage. It has another one when its keys change: then it is built again.
-pub const NAME: &str = "lists";
+/// The projection's name in storage. It has another one when its keys or values change: then it is built again.
+pub const NAME: &str = "lists-2";
 
 /// The key under which an order is listed while the checkout has something to do for it.
 #[must_use]

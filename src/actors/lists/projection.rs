@@ -107,6 +107,8 @@ impl ListsProjection {
     }
 
     /// Lists an order as its state wants it. `placed` is its placement, where it may be new to the lists.
+    ///
+    /// One read says how it is listed, unless it is new or has reached its last stage, where that is forgotten.
     fn list_order(
         &mut self,
         order: OrderId,
@@ -116,14 +118,22 @@ impl ListsProjection {
         if let Some(placement) = placed {
             self.placed(order, placement);
         }
-        self.set(open_order_key(order), listing.is_open)?;
-        self.set(attention_key(order), listing.has_issues)?;
-        self.move_to(order, listing.stage, placed.map(|placement| placement.at))
+        let known: Option<(Timestamp, Listing)> = self.decoded(&place_key(order))?;
+        self.set(open_order_key(order), known.map(|(_, known)| known.is_open), listing.is_open)?;
+        self.set(attention_key(order), known.map(|(_, known)| known.has_issues), listing.has_issues)?;
+        if let Some(at) = placed.map(|placement| placement.at).or(known.map(|(at, _)| at)) {
+            self.move_to(order, at, known, listing);
+        }
+        Ok(())
     }
 
     /// Puts a key without a value, or deletes it; nothing is written where it is so already.
-    fn set(&mut self, key: Vec<u8>, is_listed: bool) -> Result<(), ProjectionFault> {
-        match (self.get(&key)?.is_some(), is_listed) {
+    fn set(&mut self, key: Vec<u8>, was_listed: Option<bool>, is_listed: bool) -> Result<(), ProjectionFault> {
+        let was_listed = match was_listed {
+            Some(was_listed) => was_listed,
+            None => self.get(&key)?.is_some(),
+        };
+        match (was_listed, is_listed) {
             (false, true) => self.put(key, Vec::new()),
             (true, false) => self.delete(key),
             (true, true) | (false, false) => {}
@@ -163,22 +173,24 @@ impl ListsProjection {
         changes.collect()
     }
 
-    fn move_to(&mut self, order: OrderId, stage: Stage, placed_at: Option<Timestamp>) -> Result<(), ProjectionFault> {
-        let place = key(b'p', &[&order.to_key()]);
-        let known: Option<(Timestamp, Stage)> = self.decoded(&place)?;
-        let Some(at) = placed_at.or(known.map(|(at, _)| at)) else { return Ok(()) };
+    fn move_to(&mut self, order: OrderId, at: Timestamp, known: Option<(Timestamp, Listing)>, listing: Listing) {
+        if known.is_some_and(|(_, known)| known == listing) {
+            return;
+        }
         match known {
-            Some((_, known)) if known == stage => return Ok(()),
-            Some((at, known)) => self.delete(key(b't', &[&[known as u8], &newest_first(at), &order.to_key()])),
-            None => {}
+            Some((_, known)) if known.stage == listing.stage => {}
+            known => {
+                if let Some((at, known)) = known {
+                    self.delete(stage_key(order, at, known.stage));
+                }
+                self.put(stage_key(order, at, listing.stage), Vec::new());
+            }
         }
-        self.put(key(b't', &[&[stage as u8], &newest_first(at), &order.to_key()]), Vec::new());
-        match stage {
+        match listing.stage {
             // It moves no more. Ids of orders are random, so each that stayed would cost a page of the tree.
-            Stage::Delivered | Stage::Ended => self.delete(place),
-            _ => self.put(place, encode(&(at, stage))),
+            Stage::Delivered | Stage::Ended => self.delete(place_key(order)),
+            _ => self.put(place_key(order), encode(&(at, listing))),
         }
-        Ok(())
     }
 
     fn account_event(&mut self, account: AccountId, event: &account::Event) {
@@ -252,6 +264,15 @@ impl ListsProjection {
         }
         Ok(())
     }
+}
+
+/// The key under which the lists remember how an order is listed.
+fn place_key(order: OrderId) -> Vec<u8> {
+    key(b'p', &[&order.to_key()])
+}
+
+fn stage_key(order: OrderId, placed_at: Timestamp, stage: Stage) -> Vec<u8> {
+    key(b't', &[&[stage as u8], &newest_first(placed_at), &order.to_key()])
 }
 
 fn listed_review(id: &ReviewId, at: Timestamp) -> Vec<u8> {

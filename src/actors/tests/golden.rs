@@ -16,7 +16,7 @@ use crate::{
         cart::Cart,
         entity::{Entity, Tag, Timestamp},
         inventory::Inventory,
-        order::{Order, Stage},
+        order::{Listing, Order, Stage},
         product::Product,
         review::{Review, Written},
         reviews::Reviews,
@@ -258,12 +258,13 @@ fn lists() {
     };
     let mut today = vec![("review".to_owned(), 1, encode(written.as_ref()))];
     for stage in Stage::ALL {
-        today.push((format!("place {}", stage as u8), 1, encode(&(Timestamp(7), stage))));
+        let listing = Listing { stage, is_open: true, has_issues: false };
+        today.push((format!("place {}", stage as u8), 2, encode(&(Timestamp(7), listing))));
     }
     for (name, _, bytes) in &today {
         let readable = match name.starts_with("review") {
             true => decode::<Written>(bytes).is_ok(),
-            false => decode::<(Timestamp, Stage)>(bytes).is_ok(),
+            false => decode::<(Timestamp, Listing)>(bytes).is_ok(),
         };
         assert!(readable, "{name}");
     }

@@ -81,7 +81,7 @@ impl From<Status> for Stage {
 }
 
 /// The summary of an order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub struct Listing {
     pub stage: Stage,
