@@ -17,7 +17,9 @@ use souk::{
         entity::{Entity, EntityId, Timestamp},
         ids::{OrderId, SellerId, UserId},
         money::{Currency, Money},
-        order::{Address, CaptureMode, Command, Line, Order, PaymentState, Placement, Status, StockAnswer, Tracking},
+        order::{
+            Address, CaptureMode, Command, Order, OrderLine, PaymentState, Placement, Status, StockAnswer, Tracking,
+        },
     },
     internals::{
         self,
@@ -79,7 +81,7 @@ fn placement(number: u64, customer: UserId, products: usize) -> Placement {
     let (currency, at) = (Currency::INR, Timestamp(FIRST_MS + number * 1_000));
     let price = Money::new(PRICE, currency).expect("a legal price");
     let product = 1 + usize::try_from(number).unwrap_or_default() % products;
-    let line = Line {
+    let line = OrderLine {
         product: format!("demo-{product:06}").parse().expect("a legal id"),
         title: format!("A thing that was sold as number {product}"),
         seller: SellerId(0),

@@ -19,7 +19,9 @@ use crate::{
         cursor::Cursor,
         ids::{OrderId, ProductId},
         money::{Currency, Money},
-        order::{Address, Command, EndReason, InvalidPlacement, Line, Order, Placement, Poll, Stage, Status, Tracking},
+        order::{
+            Address, Command, EndReason, InvalidPlacement, Order, OrderLine, Placement, Poll, Stage, Status, Tracking,
+        },
         order_number::OrderNumber,
     },
     identity::Principal,
@@ -223,7 +225,7 @@ impl Shop {
         cart_version: u64,
         fingerprint: u128,
     ) -> Result<Placement, Error> {
-        let mut lines: Vec<Line> = Vec::with_capacity(wanted.len());
+        let mut lines: Vec<OrderLine> = Vec::with_capacity(wanted.len());
         for cart::Line { product, quantity } in wanted {
             let (view, unit_price) = self.for_sale(&product).await?;
             let left = lines.first().map_or(unit_price.currency, |first| first.unit_price.currency);
@@ -231,7 +233,7 @@ impl Shop {
                 return Err(Error::MixedCurrencies { left, right: unit_price.currency });
             }
             let (title, seller) = (view.details.title.clone(), view.seller);
-            lines.push(Line { product, title, seller, quantity, unit_price });
+            lines.push(OrderLine { product, title, seller, quantity, unit_price });
         }
         let currency = lines.first().ok_or(Error::EmptyCart)?.unit_price.currency;
         let subtotal = Placement::total_of(&lines, Money::zero(currency), Money::zero(currency))?;

@@ -476,7 +476,7 @@ fn refunded_minor(order: &Order) -> Option<u64> {
 }
 
 fn observed_order(order: &Order, placement: &Placement, status: Status, resumed: bool) -> ObservedOrder {
-    let line = |line: &crate::domain::order::Line| (line.product.to_string(), line.quantity);
+    let line = |line: &crate::domain::order::OrderLine| (line.product.to_string(), line.quantity);
     ObservedOrder {
         status,
         lines: placement.lines.iter().map(line).collect(),

@@ -404,7 +404,7 @@ pub(super) fn product_id(product: u8) -> ProductId {
 /// A placement of these lines, computed from this version of the cart.
 pub(super) fn placement(customer: UserId, cart_version: u64, lines: &[(u8, u32)], now: Timestamp) -> Arc<Placement> {
     let money = |minor| Money::new(minor, Currency::INR).unwrap();
-    let line = |(product, quantity): &(u8, u32)| order::Line {
+    let line = |(product, quantity): &(u8, u32)| order::OrderLine {
         product: product_id(*product),
         title: format!("Product {product}"),
         seller: SellerId(9),

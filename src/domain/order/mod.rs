@@ -85,7 +85,7 @@ pub use self::{
     notices::About,
     parts::{EndReason, HistoryEntry, Status, StockAnswer, Tracking},
     payment::{Attempt, CaptureMode, Intent, PaymentState},
-    placement::{Address, AddressField, InvalidPlacement, Line, Placement},
+    placement::{Address, AddressField, InvalidPlacement, OrderLine, Placement},
     refund::{Refund, RefundCause, RefundRequest, RefundState, Restock, Shipping, Units},
     rejection::{Rejection, check_note},
     resolution::{Resolution, Settled},

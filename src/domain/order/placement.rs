@@ -20,7 +20,7 @@ const ADDRESS_BYTES_MAX: usize = 200;
 /// A line of an order. Its price is the one at the time of the order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say it")]
-pub struct Line {
+pub struct OrderLine {
     pub product: ProductId,
     /// The product's title at the time of the order.
     pub title: String,
@@ -54,7 +54,7 @@ pub struct Address {
 pub struct Placement {
     pub customer: UserId,
     /// At least one line; all in one currency.
-    pub lines: Vec<Line>,
+    pub lines: Vec<OrderLine>,
     pub shipping: Money,
     /// The tax on top of the prices.
     pub tax: Money,
@@ -146,7 +146,7 @@ impl Placement {
     ///
     /// # Errors
     /// [`InvalidPlacement`] if there are no lines, too many, mixed currencies, or too large a sum.
-    pub fn total_of(lines: &[Line], shipping: Money, tax: Money) -> Result<Money, InvalidPlacement> {
+    pub fn total_of(lines: &[OrderLine], shipping: Money, tax: Money) -> Result<Money, InvalidPlacement> {
         if lines.is_empty() {
             return Err(InvalidPlacement::Empty);
         }

@@ -3,7 +3,7 @@
 //! Pure, so that the test `walk` searches all states with the code that runs in the shop. Every request may be made
 //! twice. Depends on its neighbours, the cart and the inventory.
 
-use super::{Command, EndReason, IssueKind, Line, Order, Placement, Step, StockAnswer};
+use super::{Command, EndReason, IssueKind, Order, OrderLine, Placement, Step, StockAnswer};
 use crate::domain::{
     cart,
     entity::Entity,
@@ -34,7 +34,7 @@ impl Step {
     pub fn effects(&self, id: OrderId, order: &Order) -> Vec<Effect> {
         let Some(placement) = order.placement() else { return Vec::new() };
         let (customer, deadline) = (placement.customer, placement.deadline);
-        let stock = |line: &Line, command| Effect::Stock(line.product.clone(), command);
+        let stock = |line: &OrderLine, command| Effect::Stock(line.product.clone(), command);
         let named = |lines: &[u16]| lines.iter().map(|index| &placement.lines[usize::from(*index)]).collect::<Vec<_>>();
         match self {
             Self::TakeFromCart => vec![Effect::Cart(take(id, placement))],
@@ -181,7 +181,7 @@ pub struct Retry {
 }
 
 fn take(id: OrderId, placement: &Placement) -> cart::Command {
-    let line = |line: &Line| cart::Line { product: line.product.clone(), quantity: line.quantity };
+    let line = |line: &OrderLine| cart::Line { product: line.product.clone(), quantity: line.quantity };
     cart::Command::Take {
         order: id,
         fingerprint: placement.fingerprint,

@@ -17,7 +17,7 @@ fn inr(minor: u64) -> Money {
 }
 
 pub(super) fn placement() -> Placement {
-    let line = |product: &str, quantity, price| Line {
+    let line = |product: &str, quantity, price| OrderLine {
         product: product.parse().unwrap(),
         title: product.to_uppercase(),
         seller: SellerId(9),
@@ -437,7 +437,7 @@ proptest! {
         picks in proptest::collection::vec((0..5_u16, 1..5_u32, any::<bool>()), 0..12),
     ) {
         let mut placement = placement();
-        let line = |(quantity, price): &(u32, u64)| Line {
+        let line = |(quantity, price): &(u32, u64)| OrderLine {
             quantity: *quantity,
             unit_price: inr(*price),
             ..placement.lines[0].clone()

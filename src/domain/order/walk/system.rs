@@ -103,7 +103,7 @@ fn charged_amount(attempt: u32, capture: CaptureMode, amount: Money) -> PaymentS
 impl System {
     pub(super) fn new(tour: &Tour) -> Self {
         let (mut cart, mut stock) = (Cart::default(), [Inventory::default(), Inventory::default()]);
-        let line = |line: Line| cart::Line { product: line.product, quantity: line.quantity };
+        let line = |line: OrderLine| cart::Line { product: line.product, quantity: line.quantity };
         let lines: Vec<_> = placement().lines.into_iter().map(line).collect();
         let add = |lines| cart::Command::Add { lines, currency: Currency::INR, key: None };
         execute(&mut cart, &add(lines.clone()), NOW).unwrap();
