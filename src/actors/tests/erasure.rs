@@ -150,7 +150,7 @@ async fn check_erased(shop: &TestShop) {
 }
 
 async fn open(path: &Path) -> TestShop {
-    TestShop::open(path, &Provider::with_moods(&[]), Clock::manual(NOW)).await
+    TestShop::open(path, &Provider::with_faults(&[]), Clock::manual(NOW)).await
 }
 
 /// Whether the disk broke, after this many calls, before all was erased.

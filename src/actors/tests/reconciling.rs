@@ -21,7 +21,7 @@ fn old_notices_are_forgotten_also_after_a_long_downtime() {
     let path = tempfile::tempdir().unwrap();
     let now = Timestamp(u64::from(TODAY) * 86_400_000);
     in_one_life(async {
-        let shop = TestShop::open(path.path(), &Provider::with_moods(&[]), Clock::manual(now)).await;
+        let shop = TestShop::open(path.path(), &Provider::with_faults(&[]), Clock::manual(now)).await;
         let notices = &shop.entities.unmatched_notices;
         let days = [0, DAYS_KEPT - 1, DAYS_KEPT, 2 * DAYS_KEPT, 400, 3_000].map(|ago| Day(TODAY - ago));
         for day in days {

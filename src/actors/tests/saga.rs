@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::{
     runtime::{seeds, until},
     stories::{Action, STORIES, Story},
-    test_shop::{DEADLINE_MS, Gone, Mood, Provider, TestShop, placement},
+    test_shop::{DEADLINE_MS, Gone, Provider, ProviderFault, TestShop, placement},
 };
 use crate::{
     actors::{checkout::CheckoutMessage, drive::DriveLimits},
@@ -164,7 +164,7 @@ pub(super) fn in_one_life<F: Future>(life: F) -> F::Output {
 /// Runs a story whose disk breaks after this many calls. Returns whether it broke before the story had ended.
 fn with_a_crash_after(story: &Story, calls: u64) -> bool {
     let path = tempfile::tempdir().unwrap();
-    let provider = Provider::with_moods(story.moods);
+    let provider = Provider::with_faults(story.faults);
     let clock = Clock::manual(NOW);
     let crashed = in_one_life(async {
         let shop = TestShop::open(path.path(), &provider, clock.clone()).await;
@@ -232,7 +232,7 @@ fn a_kill_anywhere_while_two_customers_want_the_last_unit_loses_nothing() {
 fn every_story_ends_as_expected_without_a_crash() {
     for story in STORIES {
         let (path, provider, clock) =
-            (tempfile::tempdir().unwrap(), Provider::with_moods(story.moods), Clock::manual(NOW));
+            (tempfile::tempdir().unwrap(), Provider::with_faults(story.faults), Clock::manual(NOW));
         in_one_life(async {
             let shop = TestShop::open(path.path(), &provider, clock.clone()).await;
             story.prepare(&shop).await.unwrap();
@@ -249,13 +249,13 @@ fn every_story_ends_as_expected_without_a_crash() {
 #[test]
 fn a_payment_in_flight_at_an_abrupt_stop_is_resumed_with_the_same_key_and_charged_once() {
     let path = tempfile::tempdir().unwrap();
-    let (provider, clock) = (Provider::with_moods(&[]), Clock::manual(NOW));
+    let (provider, clock) = (Provider::with_faults(&[]), Clock::manual(NOW));
     let story = &STORIES[0];
     in_one_life(async {
         let shop = TestShop::open(path.path(), &provider, clock.clone()).await;
         story.prepare(&shop).await.unwrap();
         act(&shop, story.actions[0]).await.unwrap();
-        provider.add_mood(Mood::Hangs);
+        provider.add_fault(ProviderFault::Hangs);
         pay(&shop, 1, "tok_success").await.unwrap();
         let (checkout, order) = (shop.checkout.clone(), OrderId(1));
         tokio::spawn(async move { checkout.drive(order, None, Poll::IfNeeded).await });
@@ -275,7 +275,7 @@ fn a_payment_in_flight_at_an_abrupt_stop_is_resumed_with_the_same_key_and_charge
 #[test]
 fn a_driver_that_starts_from_an_older_state_reads_the_present_one() {
     let path = tempfile::tempdir().unwrap();
-    let (provider, clock) = (Provider::with_moods(&[]), Clock::manual(NOW));
+    let (provider, clock) = (Provider::with_faults(&[]), Clock::manual(NOW));
     let (story, order) = (&STORIES[0], OrderId(1));
     in_one_life(async {
         let shop = TestShop::open(path.path(), &provider, clock.clone()).await;
@@ -295,9 +295,10 @@ fn a_driver_that_starts_from_an_older_state_reads_the_present_one() {
 
 #[test]
 fn a_payment_of_which_nothing_is_known_for_almost_a_day_is_given_up() {
-    for (mood, end) in [(Mood::RequestLost, Status::Expired), (Mood::AnswerLost, Status::Confirmed)] {
+    for (fault, end) in [(ProviderFault::RequestLost, Status::Expired), (ProviderFault::AnswerLost, Status::Confirmed)]
+    {
         let path = tempfile::tempdir().unwrap();
-        let (provider, clock) = (Provider::with_moods(&[]), Clock::manual(NOW));
+        let (provider, clock) = (Provider::with_faults(&[]), Clock::manual(NOW));
         let (story, order) = (&STORIES[0], OrderId(1));
         in_one_life(async {
             // Each failure ends the drive.
@@ -305,7 +306,7 @@ fn a_payment_of_which_nothing_is_known_for_almost_a_day_is_given_up() {
             let shop = TestShop::open_with(path.path(), &provider, clock.clone(), limits).await;
             story.prepare(&shop).await.unwrap();
             act(&shop, story.actions[0]).await.unwrap();
-            provider.add_mood(mood);
+            provider.add_fault(fault);
             pay(&shop, 1, "tok_success").await.unwrap();
             drive(&shop, 1).await.unwrap();
             assert_eq!(shop.status(order).await, Some(Status::PaymentPending));
@@ -320,7 +321,7 @@ fn a_payment_of_which_nothing_is_known_for_almost_a_day_is_given_up() {
 #[test]
 fn a_checkout_that_closes_begins_no_order_and_the_next_start_resumes_it() {
     let path = tempfile::tempdir().unwrap();
-    let (provider, clock) = (Provider::with_moods(&[]), Clock::manual(NOW));
+    let (provider, clock) = (Provider::with_faults(&[]), Clock::manual(NOW));
     in_one_life(async {
         let shop = TestShop::open(path.path(), &provider, clock.clone()).await;
         shop.stock(0, 5).await.unwrap();
@@ -331,7 +332,7 @@ fn a_checkout_that_closes_begins_no_order_and_the_next_start_resumes_it() {
             drive(&shop, order).await.unwrap();
             pay(&shop, order, "tok_success").await.unwrap();
         }
-        provider.add_mood(Mood::Hangs);
+        provider.add_fault(ProviderFault::Hangs);
         let actor = shop.checkout.running().unwrap();
         let send = |order| {
             let (done, rested) = oneshot::channel();
@@ -361,7 +362,7 @@ fn a_checkout_that_closes_begins_no_order_and_the_next_start_resumes_it() {
 #[test]
 fn a_checkout_that_fails_resumes_every_open_order() {
     let path = tempfile::tempdir().unwrap();
-    let (provider, clock) = (Provider::with_moods(&[]), Clock::manual(NOW));
+    let (provider, clock) = (Provider::with_faults(&[]), Clock::manual(NOW));
     in_one_life(async {
         let shop = TestShop::open(path.path(), &provider, clock.clone()).await;
         shop.stock(0, 100).await.unwrap();
@@ -413,15 +414,15 @@ async fn customer(
     Ok(())
 }
 
-/// Kills actors, makes checkpoints, and changes the provider's mood.
+/// Kills actors, makes checkpoints, and adds faults of the provider.
 async fn disturb(shop: &TestShop, provider: &Provider, mut random: fastrand::Rng) {
     for _ in 0..random.u8(2..10) {
         match random.u8(0..6) {
             0 => shop.kill_checkout(),
             1 => shop.kill_owner(random.u8(0..3)),
-            2 => provider.add_mood(Mood::AnswerLost),
-            3 => provider.add_mood(Mood::RequestLost),
-            4 => provider.add_mood(Mood::Hangs),
+            2 => provider.add_fault(ProviderFault::AnswerLost),
+            3 => provider.add_fault(ProviderFault::RequestLost),
+            4 => provider.add_fault(ProviderFault::Hangs),
             _ => {
                 shop.journal.checkpoint().await.unwrap();
             }
@@ -478,7 +479,7 @@ fn money_and_stock_balance_after_any_storm() {
     for seed in seeds(12) {
         println!("storm {seed}");
         let path = tempfile::tempdir().unwrap();
-        let (provider, clock) = (Provider::with_moods(&[]), Clock::manual(NOW));
+        let (provider, clock) = (Provider::with_faults(&[]), Clock::manual(NOW));
         let mut random = fastrand::Rng::with_seed(seed);
         for life in 0..3 {
             in_one_life(storm(path.path(), &provider, &clock, &mut random, life == 2));

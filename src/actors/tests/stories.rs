@@ -2,7 +2,7 @@
 //!
 //! Depends on `test_shop`.
 
-use super::test_shop::Mood;
+use super::test_shop::ProviderFault;
 use crate::domain::{ids::UserId, order::Status};
 
 const ASHA: UserId = UserId(1);
@@ -36,7 +36,7 @@ pub(super) struct Story {
     pub name: &'static str,
     pub stock: &'static [(u8, u64)],
     pub carts: &'static [(UserId, &'static [(u8, u32)])],
-    pub moods: &'static [Mood],
+    pub faults: &'static [ProviderFault],
     pub actions: &'static [Action],
     pub ends: &'static [(u128, Status)],
 }
@@ -48,7 +48,7 @@ pub(super) const STORIES: &[Story] = &[
         name: "paid",
         stock: &[(0, 5), (1, 5)],
         carts: &[(ASHA, TWO)],
-        moods: &[],
+        faults: &[],
         actions: &[Action::Place(1, ASHA, TWO), Action::Pay(1, "tok_success")],
         ends: &[(1, Status::Confirmed)],
     },
@@ -56,7 +56,7 @@ pub(super) const STORIES: &[Story] = &[
         name: "the answers of the provider are lost",
         stock: &[(0, 5), (1, 5)],
         carts: &[(ASHA, TWO)],
-        moods: &[Mood::AnswerLost, Mood::RequestLost, Mood::Hangs],
+        faults: &[ProviderFault::AnswerLost, ProviderFault::RequestLost, ProviderFault::Hangs],
         actions: &[Action::Place(1, ASHA, TWO), Action::PayAndLeave(1, "tok_success"), Action::DriveTwice(1)],
         ends: &[(1, Status::Confirmed)],
     },
@@ -64,7 +64,7 @@ pub(super) const STORIES: &[Story] = &[
         name: "the provider hears nothing, then declines, then captures",
         stock: &[(0, 5), (1, 5)],
         carts: &[(ASHA, TWO)],
-        moods: &[Mood::RequestLost, Mood::AnswerLost],
+        faults: &[ProviderFault::RequestLost, ProviderFault::AnswerLost],
         actions: &[Action::Place(1, ASHA, TWO), Action::Pay(1, "tok_decline"), Action::Pay(1, "tok_success")],
         ends: &[(1, Status::Confirmed)],
     },
@@ -72,7 +72,7 @@ pub(super) const STORIES: &[Story] = &[
         name: "one line is not in stock",
         stock: &[(0, 5), (1, 0)],
         carts: &[(ASHA, TWO)],
-        moods: &[],
+        faults: &[],
         actions: &[Action::Place(1, ASHA, TWO), Action::DriveTwice(1)],
         ends: &[(1, Status::Rejected)],
     },
@@ -80,7 +80,7 @@ pub(super) const STORIES: &[Story] = &[
         name: "the cart has changed",
         stock: &[(0, 5), (1, 5)],
         carts: &[(ASHA, TWO)],
-        moods: &[],
+        faults: &[],
         actions: &[Action::PlaceStale(1, ASHA, TWO), Action::DriveTwice(1)],
         ends: &[(1, Status::Rejected)],
     },
@@ -88,7 +88,7 @@ pub(super) const STORIES: &[Story] = &[
         name: "cancelled after the reservation",
         stock: &[(0, 5), (1, 5)],
         carts: &[(ASHA, TWO)],
-        moods: &[],
+        faults: &[],
         actions: &[Action::Place(1, ASHA, TWO), Action::Cancel(1), Action::DriveTwice(1)],
         ends: &[(1, Status::Cancelled)],
     },
@@ -96,7 +96,7 @@ pub(super) const STORIES: &[Story] = &[
         name: "cancelled meanwhile",
         stock: &[(0, 5), (1, 5)],
         carts: &[(ASHA, TWO)],
-        moods: &[],
+        faults: &[],
         actions: &[Action::PlaceAndCancel(1, ASHA, TWO)],
         ends: &[(1, Status::Cancelled)],
     },
@@ -104,7 +104,7 @@ pub(super) const STORIES: &[Story] = &[
         name: "two drivers",
         stock: &[(0, 5), (1, 5)],
         carts: &[(ASHA, TWO)],
-        moods: &[Mood::AnswerLost],
+        faults: &[ProviderFault::AnswerLost],
         actions: &[
             Action::PlaceWithTwoDrivers(1, ASHA, TWO),
             Action::PayAndLeave(1, "tok_success"),
@@ -116,7 +116,7 @@ pub(super) const STORIES: &[Story] = &[
         name: "not paid in time",
         stock: &[(0, 5), (1, 5)],
         carts: &[(ASHA, TWO)],
-        moods: &[],
+        faults: &[],
         actions: &[Action::Place(1, ASHA, TWO), Action::Pay(1, "tok_decline"), Action::LetExpire],
         ends: &[(1, Status::Expired)],
     },
@@ -124,7 +124,7 @@ pub(super) const STORIES: &[Story] = &[
         name: "two customers want the last pieces",
         stock: &[(0, 3), (1, 1)],
         carts: &[(ASHA, TWO), (BINA, TWO)],
-        moods: &[Mood::AnswerLost],
+        faults: &[ProviderFault::AnswerLost],
         actions: &[
             Action::Place(1, ASHA, TWO),
             Action::Place(2, BINA, TWO),

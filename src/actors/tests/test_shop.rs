@@ -48,7 +48,7 @@ pub(super) const DEADLINE_MS: u64 = 900_000;
 
 /// What the provider does with a charge that it has not seen yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mood {
+pub(super) enum ProviderFault {
     /// Charges, but the answer is lost.
     AnswerLost,
     /// The request is lost: it does not charge, and the outcome is unknown.
@@ -59,21 +59,21 @@ pub(super) enum Mood {
     Processes,
 }
 
-/// The fake provider. It survives the shop, and has a mood for each of the next requests.
+/// The fake provider with faults. It survives the shop, and each of the next requests takes a fault from the queue.
 pub(super) struct Provider {
     inner: FakeProvider,
-    moods: Mutex<VecDeque<Mood>>,
+    faults: Mutex<VecDeque<ProviderFault>>,
     calls: Mutex<Vec<OperationKey>>,
 }
 
 impl Provider {
-    pub(super) fn with_moods(moods: &[Mood]) -> Arc<Self> {
-        let moods = Mutex::new(moods.iter().copied().collect());
-        Arc::new(Self { inner: FakeProvider::in_memory(), moods, calls: Mutex::default() })
+    pub(super) fn with_faults(faults: &[ProviderFault]) -> Arc<Self> {
+        let faults = Mutex::new(faults.iter().copied().collect());
+        Arc::new(Self { inner: FakeProvider::in_memory(), faults, calls: Mutex::default() })
     }
 
-    pub(super) fn add_mood(&self, mood: Mood) {
-        self.moods.lock().push_back(mood);
+    pub(super) fn add_fault(&self, fault: ProviderFault) {
+        self.faults.lock().push_back(fault);
     }
 
     pub(super) fn calls(&self) -> Vec<OperationKey> {
@@ -95,20 +95,20 @@ impl Provider {
         (balance, captures)
     }
 
-    /// Executes a request as its mood says.
-    fn with_mood<'a, T: Send + 'a>(&'a self, key: OperationKey, answer: Answer<'a, T>) -> Answer<'a, T> {
+    /// Executes a request with the next fault, if there is one.
+    fn with_fault<'a, T: Send + 'a>(&'a self, key: OperationKey, answer: Answer<'a, T>) -> Answer<'a, T> {
         async move {
             self.calls.lock().push(key);
-            let mood = self.moods.lock().pop_front();
+            let fault = self.faults.lock().pop_front();
             let lost = || Err(Unknown::new("lost on purpose"));
-            match mood {
+            match fault {
                 None => answer.await,
-                Some(Mood::AnswerLost) => {
+                Some(ProviderFault::AnswerLost) => {
                     let _ = answer.await;
                     lost()
                 }
-                Some(Mood::RequestLost | Mood::Processes) => lost(),
-                Some(Mood::Hangs) => {
+                Some(ProviderFault::RequestLost | ProviderFault::Processes) => lost(),
+                Some(ProviderFault::Hangs) => {
                     let _ = answer.await;
                     std::future::pending().await
                 }
@@ -127,17 +127,17 @@ impl Gateway for Provider {
         if !payment.method.starts_with("tok_") {
             payment.method = "tok_success".into();
         }
-        let processes = self.moods.lock().front() == Some(&Mood::Processes);
+        let processes = self.faults.lock().front() == Some(&ProviderFault::Processes);
         if processes {
-            self.moods.lock().pop_front();
+            self.faults.lock().pop_front();
             self.calls.lock().push(payment.key(Operation::Charge));
             return future::ready(Ok(PaymentState::Processing { reference: "pi_1".into() })).boxed();
         }
-        self.with_mood(payment.key(Operation::Charge), self.inner.pay(payment))
+        self.with_fault(payment.key(Operation::Charge), self.inner.pay(payment))
     }
 
     fn find(&self, payment: Payment) -> Answer<'_, Option<PaymentState>> {
-        self.with_mood(payment.key(Operation::Charge), self.inner.find(payment))
+        self.with_fault(payment.key(Operation::Charge), self.inner.find(payment))
     }
 
     fn look_up(&self, reference: String) -> Answer<'_, Option<ProviderPayment>> {
@@ -145,15 +145,15 @@ impl Gateway for Provider {
     }
 
     fn capture(&self, payment: Payment) -> Answer<'_, PaymentState> {
-        self.with_mood(payment.key(Operation::Capture), self.inner.capture(payment))
+        self.with_fault(payment.key(Operation::Capture), self.inner.capture(payment))
     }
 
     fn void(&self, payment: Payment) -> Answer<'_, PaymentState> {
-        self.with_mood(payment.key(Operation::Void), self.inner.void(payment))
+        self.with_fault(payment.key(Operation::Void), self.inner.void(payment))
     }
 
     fn refund(&self, repayment: Repayment) -> Answer<'_, RefundState> {
-        self.with_mood(repayment.key(), self.inner.refund(repayment))
+        self.with_fault(repayment.key(), self.inner.refund(repayment))
     }
 
     fn list_payments(&self, since: Timestamp, until: Timestamp, after: Option<String>) -> Answer<'_, PaymentsPage> {

@@ -48,7 +48,7 @@ fn with_a_clock_that_was_ahead(test: &impl AsyncFn(&TestShop, &Hands, u64)) {
         let (path, hands) = (tempfile::tempdir().unwrap(), Hands::default());
         in_one_life(async {
             hands.set(NOW.0);
-            let shop = TestShop::open(path.path(), &Provider::with_moods(&[]), hands.clock()).await;
+            let shop = TestShop::open(path.path(), &Provider::with_faults(&[]), hands.clock()).await;
             test(&shop, &hands, ahead_ms).await;
             shop.close().await;
         });
