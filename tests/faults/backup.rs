@@ -200,7 +200,7 @@ impl RecordedShop {
             let customer = self.enter(name).await;
             customer.cart().await;
             for (_, order) in self.orders.iter().filter(|(of, _)| of == name) {
-                customer.look(order).await;
+                customer.read_order(order).await;
             }
         }
         self.world.enter("seller", "seller@demo.example").await.stock(PRODUCT).await;

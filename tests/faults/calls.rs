@@ -22,7 +22,7 @@ use futures::future::join_all;
 
 use crate::{
     Figure, Length, Outcome, Skipped,
-    attempt::{Attempt, CUSTOMERS, Prepared, Stage, attempt},
+    failed_call::{CUSTOMERS, Prepared, RunResult, Stage, run_with_failed_call},
     strace,
 };
 
@@ -149,7 +149,7 @@ fn points_in(stage: Stage, trace: &str, data: &Path) -> Vec<Point> {
 
 async fn rehearse(stage: Stage, prepared: &Prepared) -> (Vec<Point>, Vec<String>) {
     let options = |_: &Path| vec!["-y".into(), format!("-etrace={CALLS}")];
-    let Attempt { trace, data, mut violations, how, .. } = attempt(stage, None, options, prepared).await;
+    let RunResult { trace, data, mut violations, how, .. } = run_with_failed_call(stage, None, options, prepared).await;
     let points = points_in(stage, &trace, &data);
     if how != "closed" || points.len() < 20 {
         violations.push(format!("the rehearsal of {stage:?} {how}, with {} points", points.len()));
@@ -158,12 +158,12 @@ async fn rehearse(stage: Stage, prepared: &Prepared) -> (Vec<Point>, Vec<String>
 }
 
 /// Tries a point on a thread of its own, because waiting for a process blocks.
-async fn try_in_thread(point: Point, prepared: Arc<Prepared>) -> Attempt {
+async fn try_in_thread(point: Point, prepared: Arc<Prepared>) -> RunResult {
     let runtime = tokio::runtime::Handle::current();
     let trying = tokio::task::spawn_blocking(move || {
-        runtime.block_on(attempt(point.stage, point.threads(), |data| point.options(data), &prepared))
+        runtime.block_on(run_with_failed_call(point.stage, point.threads(), |data| point.options(data), &prepared))
     });
-    trying.await.expect("the attempt ends")
+    trying.await.expect("the run ends")
 }
 
 pub(crate) async fn run(length: Length) -> Outcome {

@@ -213,7 +213,7 @@ async fn settled(person: &Person, order: &str, wanted: &str) -> String {
         let (_, body) = person.send(Method::GET, &format!("/orders/{order}"), Value::Null, None).await.unwrap();
         let status = body["status"].as_str().unwrap_or("unknown").to_owned();
         if status == wanted || began.elapsed() > PATIENCE {
-            person.look(order).await;
+            person.read_order(order).await;
             return status;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -126,7 +126,7 @@ impl Crowd {
     }
 
     /// Everybody reads everything that may have changed.
-    pub(crate) async fn look(&self) {
+    pub(crate) async fn read_all(&self) {
         let Some((seller, customers)) = self.people.split_first() else { return };
         seller.stock(PRODUCT).await;
         for customer in customers {
@@ -134,7 +134,7 @@ impl Crowd {
         }
         for (name, order) in &self.orders {
             if let Some(customer) = customers.iter().find(|customer| customer.name == *name) {
-                customer.look(order).await;
+                customer.read_order(order).await;
             }
         }
     }

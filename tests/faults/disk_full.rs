@@ -177,7 +177,7 @@ impl Scene {
             }
             sleep(Duration::from_millis(50)).await;
         }
-        self.crowd.look().await;
+        self.crowd.read_all().await;
         if !self.crowd.shop().await || self.crowd.rename(name).await != Some(200) {
             return Err("not every operation works".into());
         }
@@ -298,7 +298,7 @@ async fn slowly(scene: &mut Scene, shop: &mut Process, totals: &mut Totals) {
     totals.turned_read_only += u64::from(right);
     scene.only_reads(totals).await;
     // Reads still show everything that was acknowledged.
-    scene.crowd.look().await;
+    scene.crowd.read_all().await;
     totals.expect(matches!(shop.child.try_wait(), Ok(None)), || "it ended although nothing had failed".into());
 }
 

@@ -73,7 +73,7 @@ impl Prepared {
 }
 
 /// The result of a run.
-pub(crate) struct Attempt {
+pub(crate) struct RunResult {
     /// The output of strace.
     pub(crate) trace: String,
     pub(crate) data: PathBuf,
@@ -191,23 +191,23 @@ impl Trial<'_> {
         if self.crowd.len() < 1 + CUSTOMERS {
             self.violations.push("not everybody can log in after it".into());
         }
-        self.crowd.look().await;
+        self.crowd.read_all().await;
         if !self.crowd.shop().await {
             self.violations.push("not everything can be done after it".into());
         }
-        self.crowd.look().await;
+        self.crowd.read_all().await;
         shop.kill();
     }
 }
 
 /// Runs the shop in this stage with these options of strace, restarts it without them, and checks everything that it
 /// acknowledged.
-pub(crate) async fn attempt(
+pub(crate) async fn run_with_failed_call(
     stage: Stage,
     threads: Option<&str>,
     options: impl Fn(&Path) -> Vec<String>,
     prepared: &Prepared,
-) -> Attempt {
+) -> RunResult {
     let places = Places { directory: tempfile::tempdir().unwrap() };
     // Without symbolic links, as strace shows and compares it.
     let data = places.directory.path().canonicalize().unwrap().join("shop");
@@ -232,7 +232,7 @@ pub(crate) async fn attempt(
     }
     // strace may write its last lines after the shop has ended.
     let trace = fs::read_to_string(&trace).unwrap_or_default();
-    Attempt { trace, data, how, acknowledged: trial.crowd.acknowledged, violations: trial.violations }
+    RunResult { trace, data, how, acknowledged: trial.crowd.acknowledged, violations: trial.violations }
 }
 
 /// How many calls have failed so far.

@@ -130,13 +130,13 @@ impl Customer {
     }
 
     /// Reads everything that may have changed, and repeats the requests without an answer.
-    async fn look_again(&mut self) {
+    async fn read_and_repeat(&mut self) {
         if let Some((key, total)) = self.unanswered.take() {
             self.order(&key, total).await;
         }
         self.person.cart().await;
         for id in &self.unpaid {
-            self.person.look(id).await;
+            self.person.read_order(id).await;
         }
     }
 }
@@ -243,7 +243,7 @@ async fn kill_one_shop(length: Length, random: &mut fastrand::Rng, totals: &mut 
         world.url.lock().clone_from(&shop.url);
         for customer in &mut customers {
             customer.person = enter(&world, customer.number).await;
-            customer.look_again().await;
+            customer.read_and_repeat().await;
         }
         let seller = world.enter("seller", "seller@demo.example").await;
         for (product, _) in PRODUCTS {

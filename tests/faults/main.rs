@@ -17,13 +17,13 @@
     reason = "a test prints its progress, and panics if it cannot continue"
 )]
 
-mod attempt;
 mod backup;
 mod calls;
 mod clock;
 mod customers;
 mod disk;
 mod disk_full;
+mod failed_call;
 mod flips;
 mod gateway;
 mod holds;

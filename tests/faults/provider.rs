@@ -400,7 +400,7 @@ impl Campaign {
         sum.violations.extend(wrong);
         for shopper in &self.shoppers {
             for planned in orders.iter().filter(|planned| planned.customer == shopper.person.name) {
-                shopper.person.look(&planned.order).await;
+                shopper.person.read_order(&planned.order).await;
             }
         }
     }

@@ -22,8 +22,8 @@ use tokio::{task::JoinSet, time::sleep};
 
 use crate::{
     Figure, Length, Outcome, Skipped,
-    attempt::{CUSTOMERS, Prepared},
     customers::{Crowd, PRODUCT, RENAMED},
+    failed_call::{CUSTOMERS, Prepared},
     recorded::{Process, START_MAX, World},
     strace,
 };
@@ -232,9 +232,9 @@ async fn one_shop(totals: &Arc<Mutex<Totals>>) {
     shop = Process::start(&data, &[]);
     world.url.lock().clone_from(&shop.url);
     target.url.clone_from(&shop.url);
-    crowd.look().await;
+    crowd.read_all().await;
     crowd.shop().await;
-    crowd.look().await;
+    crowd.read_all().await;
     for (writer, (_, token)) in writers.iter().enumerate() {
         let request = target.client.get(format!("{}/cart", shop.url)).bearer_auth(token);
         let cart: Value = request.send().await.unwrap().json().await.unwrap();

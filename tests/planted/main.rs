@@ -95,8 +95,8 @@ async fn one_customer(seller: &Person, ann: &Person, bob: &Person) {
     seller.stock("pen").await;
     if let Some(first) = &first {
         ann.pay(first, "tok_timeout_after_charge", "y1").await;
-        ann.look(first).await;
-        bob.look(first).await;
+        ann.read_order(first).await;
+        bob.read_order(first).await;
     }
     seller.stock("pen").await;
 
@@ -113,7 +113,7 @@ async fn one_customer(seller: &Person, ann: &Person, bob: &Person) {
                 ann.pay(&order, "tok_decline", "y3").await;
             }
             ann.cancel(&order).await;
-            ann.look(&order).await;
+            ann.read_order(&order).await;
         }
         seller.stock("pen").await;
         ann.cart().await;
@@ -134,7 +134,7 @@ async fn another_customer(seller: &Person, admin: &Person, bob: &Person) {
         bob.pay(&order, "tok_success", "z1").await;
         for to in ["pack", "ship"] {
             admin.call(Call::Advance { order: order.clone(), to: to.into() }).await;
-            bob.look(&order).await;
+            bob.read_order(&order).await;
         }
     }
     seller.stock("ink").await;

@@ -301,7 +301,7 @@ impl Person {
         self.call(Call::Cancel { customer: self.name.clone(), order: order.into() }).await;
     }
 
-    pub(crate) async fn look(&self, order: &str) {
+    pub(crate) async fn read_order(&self, order: &str) {
         self.call(Call::OrderRead { customer: self.name.clone(), order: order.into() }).await;
     }
 

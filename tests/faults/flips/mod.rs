@@ -33,9 +33,9 @@ struct Expected {
     restored: Counts,
 }
 
-/// The result for a place.
+/// How the shop reacts to the damage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Fate {
+enum Reaction {
     Refused,
     Healed,
     Reported,
@@ -44,13 +44,13 @@ enum Fate {
 
 /// The number of objects of each kind in a directory.
 type Counts = BTreeMap<&'static str, u64>;
-/// The number of results of each kind.
-type Fates = BTreeMap<Fate, u64>;
+/// How often each reaction occurred.
+type Reactions = BTreeMap<Reaction, u64>;
 
 pub(crate) async fn run(length: Length) -> Outcome {
     let mut random = fastrand::Rng::with_seed(length.seed);
     let (mut places, mut violations) = (0, Vec::new());
-    let mut found: BTreeMap<Kind, Fates> = BTreeMap::new();
+    let mut found: BTreeMap<Kind, Reactions> = BTreeMap::new();
     // The seed decides which of the two shops a short run uses.
     let mut pass = length.seed % 2;
     while violations.is_empty() && length.goes_on(places, 1) {
@@ -68,8 +68,8 @@ pub(crate) async fn run(length: Length) -> Outcome {
             for damage in damages.into_iter().take(count) {
                 let Some(file) = random.choice(&files) else { continue };
                 let place = Place::choose(&original, kind, file, damage, &mut random);
-                match try_out(&mut original, &expected, &place).await {
-                    Ok(fate) => *found.entry(kind).or_default().entry(fate).or_default() += 1,
+                match start_damaged(&mut original, &expected, &place).await {
+                    Ok(reaction) => *found.entry(kind).or_default().entry(reaction).or_default() += 1,
                     Err(what) => violations.push(format!("{place}: {what}")),
                 }
                 places += 1;
@@ -80,19 +80,19 @@ pub(crate) async fn run(length: Length) -> Outcome {
     for missing in Kind::ALL.iter().filter(|kind| !found.contains_key(kind)) {
         violations.push(format!("nothing was damaged of this kind: {missing:?}"));
     }
-    let mut sum = Fates::new();
-    for (kind, fates) in &found {
-        println!("  {:<44} {}", kind.what(), summary(fates));
-        fates.iter().for_each(|(fate, count)| *sum.entry(*fate).or_default() += count);
+    let mut sum = Reactions::new();
+    for (kind, reactions) in &found {
+        println!("  {:<44} {}", kind.what(), summary(reactions));
+        reactions.iter().for_each(|(reaction, count)| *sum.entry(*reaction).or_default() += count);
     }
     let silent = violations.len();
     Ok(Figure { figure: format!("{places} places: {}, unnoticed or wrong {silent}", summary(&sum)), violations })
 }
 
-fn summary(fates: &Fates) -> String {
-    let of = |fate| fates.get(&fate).copied().unwrap_or_default();
+fn summary(reactions: &Reactions) -> String {
+    let of = |reaction| reactions.get(&reaction).copied().unwrap_or_default();
     let (refused, healed, reported, harmless) =
-        (of(Fate::Refused), of(Fate::Healed), of(Fate::Reported), of(Fate::Harmless));
+        (of(Reaction::Refused), of(Reaction::Healed), of(Reaction::Reported), of(Reaction::Harmless));
     let (detected, all) = (refused + healed + reported, refused + healed + reported + harmless);
     format!(
         "detected {detected}/{} (refused {refused}, healed {healed}, reported {reported}), harmless {harmless}",
@@ -134,7 +134,7 @@ pub(crate) fn findings(verdict: &Verdict) -> Vec<String> {
 }
 
 /// Damages a place in a copy and returns the result; the error is a loss without a report, or another violation.
-async fn try_out(original: &mut Original, expected: &Expected, place: &Place) -> Result<Fate, String> {
+async fn start_damaged(original: &mut Original, expected: &Expected, place: &Place) -> Result<Reaction, String> {
     let scratch = tempfile::tempdir().unwrap();
     let data = scratch.path().join("shop");
     if place.kind.is_of_backup() {
@@ -145,7 +145,7 @@ async fn try_out(original: &mut Original, expected: &Expected, place: &Place) ->
     }
     damaged(original, place, &data);
     let shop = match original.start(&data) {
-        Started::Refused(stderr, _) => return refused(&stderr, place).map(|()| Fate::Refused),
+        Started::Refused(stderr, _) => return refused(&stderr, place).map(|()| Reaction::Refused),
         Started::Running(shop) => shop,
     };
     let shown = original.responses(&shop).await;
@@ -170,20 +170,20 @@ async fn try_out(original: &mut Original, expected: &Expected, place: &Place) ->
         let found = before(original).await;
         println!("  {place}: {} of {} answers fail; the check: {:?}", failing.len(), shown.len(), found.first());
         return if !found.is_empty() {
-            Ok(Fate::Reported)
+            Ok(Reaction::Reported)
         } else {
             Err(format!("{failing:?} fail, and the check finds nothing"))
         };
     }
     match (stderr.is_empty(), after.is_empty()) {
-        (false, true) => Ok(Fate::Healed),
-        (true, true) if before(original).await.is_empty() => Ok(Fate::Harmless),
-        (true, true) => Ok(Fate::Healed),
+        (false, true) => Ok(Reaction::Healed),
+        (true, true) if before(original).await.is_empty() => Ok(Reaction::Harmless),
+        (true, true) => Ok(Reaction::Healed),
         // The provider's ledger cannot be restored, and without it the orders cannot be checked.
-        (false, false) if place.kind == Kind::Ledger => Ok(Fate::Reported),
+        (false, false) if place.kind == Kind::Ledger => Ok(Reaction::Reported),
         // A start does not read the log before the checkpoint, nor a base while the state is complete, and cannot
         // repair either.
-        (_, false) if place.kind.stays_damaged() && !before(original).await.is_empty() => Ok(Fate::Healed),
+        (_, false) if place.kind.stays_damaged() && !before(original).await.is_empty() => Ok(Reaction::Healed),
         (_, false) => Err(format!("after the start there is something wrong: {after:?}; it said: {stderr}")),
     }
 }
@@ -213,14 +213,14 @@ async fn restored(
     data: &Path,
     place: &Place,
     expected: &Counts,
-) -> Result<Fate, String> {
+) -> Result<Reaction, String> {
     if let Err(stderr) = restore(backup, data) {
         refused(&stderr, place)?;
         let nothing = fs::read_dir(data).map_or(true, |mut entries| entries.next().is_none());
-        return if nothing { Ok(Fate::Refused) } else { Err("a refused restore left a data directory".into()) };
+        return if nothing { Ok(Reaction::Refused) } else { Err("a refused restore left a data directory".into()) };
     }
     match counts(original, data).await? {
-        counts if counts == *expected => Ok(Fate::Harmless),
+        counts if counts == *expected => Ok(Reaction::Harmless),
         counts => Err(format!("a restore made another shop: {counts:?}, not {expected:?}")),
     }
 }
