@@ -103,7 +103,9 @@ impl FailureKind {
 
     fn of_upkeep(error: &UpkeepError) -> Self {
         match error {
-            UpkeepError::Exists(_) | UpkeepError::Unfinished(_) => Self::Usage,
+            UpkeepError::Exists(_) => Self::Usage,
+            UpkeepError::Target(error) => Self::of_opening(error),
+            UpkeepError::UnderWay(_) => Self::Temporary,
             UpkeepError::Storage(fault) => Self::of_fault(fault),
             UpkeepError::Keys(error) => Self::of_keys(error),
             UpkeepError::Io { source, .. } => Self::of_io(source),

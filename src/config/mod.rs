@@ -3,6 +3,8 @@
 //! The program adds a few settings of its own (`app/settings`), and reads all of them from flags, the environment and a
 //! file. Depends on nothing of the crate.
 
+pub(crate) mod layout;
+
 use std::path::PathBuf;
 
 use secrecy::{ExposeSecret, SecretString};

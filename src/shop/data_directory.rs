@@ -5,7 +5,7 @@
 //! part that cannot be looked at is refused here as well, because elsewhere it would be taken for missing. Files that
 //! no part of the shop has made are nobody's business.
 //!
-//! Depends on `provider` and `store_identity` for the names of their files.
+//! Depends on `store_identity` for the name of its draft.
 
 use std::{
     fs::{self, DirBuilder},
@@ -14,11 +14,8 @@ use std::{
     path::Path,
 };
 
-use super::{
-    OpenShopError,
-    provider::LEDGER,
-    store_identity::{DRAFT, FILE_NAME},
-};
+use super::{OpenShopError, store_identity::DRAFT};
+use crate::config::layout::{self, CONTROL, IDENTITY, JOURNAL, LEDGER, SEARCH, STORE_IDENTITY};
 
 /// The data directory has customers' data in it: only its owner may enter it.
 const MODE: u32 = 0o700;
@@ -43,22 +40,22 @@ const REMAKE_DIRECTORY: &str = "delete the directory that it is in, and the next
 /// Each part of the directory, with what to do where it is of another kind. Files that are renamed when they are whole
 /// are parts under both names.
 const PARTS: [(&str, Kind, &str); 16] = [
-    ("journal", Kind::Directory, RESTORE),
+    (JOURNAL, Kind::Directory, RESTORE),
     ("journal/manifest", Kind::File, RESTORE),
     ("journal/lock", Kind::File, REMAKE),
     ("journal/log", Kind::Directory, RESTORE),
     ("journal/base", Kind::Directory, REMAKE),
     ("journal/state", Kind::Directory, REMAKE),
-    ("search", Kind::Directory, REMAKE),
-    ("identity", Kind::Directory, RESTORE),
+    (SEARCH, Kind::Directory, REMAKE),
+    (IDENTITY, Kind::Directory, RESTORE),
     ("identity/secret.key", Kind::File, "restore it from a backup"),
     ("identity/signing.key", Kind::File, REMAKE),
     ("identity/previous.key", Kind::File, "delete it; access tokens that it signed end"),
-    (FILE_NAME, Kind::File, "restore it from a backup, or delete it if all other parts are of one shop"),
+    (STORE_IDENTITY, Kind::File, "restore it from a backup, or delete it if all other parts are of one shop"),
     (DRAFT, Kind::File, REMAKE),
     (LEDGER, Kind::File, "put the provider's ledger back, or delete it; without it the provider forgets all charges"),
     ("simulated-provider.new", Kind::File, REMAKE),
-    ("control", Kind::Directory, REMAKE),
+    (CONTROL, Kind::Directory, REMAKE),
 ];
 
 /// Whether a file of this name is a part of the directory that it is in.
@@ -70,7 +67,7 @@ const FILES: [(&str, IsPart, &str); 4] = [
     ("journal/base", |name| name.ends_with(".base"), REMAKE),
     // The names that sled and tantivy open.
     ("journal/state", |name| matches!(name, "db" | "conf") || name.starts_with("snap."), REMAKE_DIRECTORY),
-    ("search", |name| INDEX_FILES.iter().any(|end| name.ends_with(end)), REMAKE_DIRECTORY),
+    (SEARCH, |name| INDEX_FILES.iter().any(|end| name.ends_with(end)), REMAKE_DIRECTORY),
 ];
 
 /// Makes the directory where there is none, for its owner alone, and warns where others may enter it.
@@ -89,6 +86,9 @@ pub(super) fn make(data: &Path) -> Result<(), OpenShopError> {
             }
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if fs::symlink_metadata(data).is_ok() {
+                return Err(leads_nowhere(data, Kind::Directory));
+            }
             if let Some(parent) = data.parent() {
                 fs::create_dir_all(parent).map_err(failed)?;
             }
@@ -101,6 +101,14 @@ pub(super) fn make(data: &Path) -> Result<(), OpenShopError> {
         Err(error) => return Err(failed(error)),
     }
     Ok(())
+}
+
+/// Refuses a directory that a restore has not filled: it lacks an unknown part of the shop.
+pub(super) fn refuse_unfinished_restore(data: &Path) -> Result<(), OpenShopError> {
+    match layout::unfinished_restore(data) {
+        Some(file) => Err(OpenShopError::UnfinishedRestore(file)),
+        None => Ok(()),
+    }
 }
 
 /// Refuses a directory in which a part is of another kind than it was made as, or cannot be looked at.
@@ -125,11 +133,23 @@ pub(super) fn check_kinds(data: &Path) -> Result<(), OpenShopError> {
     Ok(())
 }
 
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Directory => "directory",
+            Self::File => "file",
+        }
+    }
+}
+
+fn leads_nowhere(link: &Path, wanted: Kind) -> OpenShopError {
+    let (found, remedy) = ("a link that leads nowhere", "is the disk mounted that it leads to?");
+    OpenShopError::WrongKind { path: link.to_owned(), found, belongs: wanted.name(), remedy }
+}
+
 fn check_kind(path: &Path, wanted: Kind, remedy: &'static str) -> Result<(), OpenShopError> {
-    let wrong = |found, remedy| {
-        let belongs = if wanted == Kind::Directory { "directory" } else { "file" };
-        Err(OpenShopError::WrongKind { path: path.to_owned(), found, belongs, remedy })
-    };
+    let wrong =
+        |found, remedy| Err(OpenShopError::WrongKind { path: path.to_owned(), found, belongs: wanted.name(), remedy });
     match (fs::metadata(path), wanted) {
         (Ok(found), Kind::Directory) if found.is_dir() => Ok(()),
         (Ok(found), Kind::File) if found.is_file() => Ok(()),
@@ -137,7 +157,7 @@ fn check_kind(path: &Path, wanted: Kind, remedy: &'static str) -> Result<(), Ope
         (Ok(found), _) if found.is_file() => wrong("a file", remedy),
         (Ok(_), _) => wrong("a pipe, a socket or a device", remedy),
         (Err(_), _) if fs::symlink_metadata(path).is_ok_and(|link| link.is_symlink()) => {
-            wrong("a link that leads nowhere", "is the disk mounted that it leads to?")
+            Err(leads_nowhere(path, wanted))
         }
         // Whoever needs it says that it is missing.
         (Err(error), _) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -162,6 +182,10 @@ mod tests {
         let file = directory.path().join("file");
         fs::write(&file, "").unwrap();
         assert!(matches!(make(&file), Err(OpenShopError::NotADirectory(path)) if path == file));
+        let link = directory.path().join("link");
+        std::os::unix::fs::symlink(directory.path().join("nowhere"), &link).unwrap();
+        let refused = make(&link).unwrap_err().to_string();
+        assert!(refused.contains("link is a link that leads nowhere"), "{refused}");
     }
 
     #[test]

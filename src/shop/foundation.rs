@@ -10,7 +10,10 @@ use super::{
     store_identity::{self, Keeper, StoreIdentity},
 };
 use crate::{
-    config::{Config, Retention},
+    config::{
+        Config, Retention,
+        layout::{IDENTITY, JOURNAL, SEARCH, STORE_IDENTITY},
+    },
     identity::{
         Identity, IdentityConfig, IdentityError,
         keys::{self, KeyError},
@@ -33,11 +36,12 @@ impl Foundation {
     pub(super) fn open(config: &Config, parts: &Parts) -> Result<Self, OpenShopError> {
         let (data, clock, gateway) = (&config.data_dir, &parts.clock, parts.gateway.clone());
         data_directory::make(data)?;
+        data_directory::refuse_unfinished_restore(data)?;
         data_directory::check_kinds(data)?;
         if let Some(proof) = store_identity::shop_without_journal(data) {
-            return Err(OpenShopError::JournalMissing { journal: data.join("journal"), proof });
+            return Err(OpenShopError::JournalMissing { journal: data.join(JOURNAL), proof });
         }
-        let mut journal = JournalConfig::new(data.join("journal"));
+        let mut journal = JournalConfig::new(data.join(JOURNAL));
         journal.limits = journal_limits(&config.retention);
         #[cfg(test)]
         if let Some(files) = &parts.files {
@@ -54,8 +58,8 @@ impl Foundation {
         if has_data {
             warn_of_missing_parts(data, found.as_ref());
         }
-        let identity = Identity::open(&data.join("identity"), &identity_config(config), clock)?;
-        let search = Search::open_for(&data.join("search"), journal.store(), &|position| journal.can_follow(position))?;
+        let identity = Identity::open(&data.join(IDENTITY), &identity_config(config), clock)?;
+        let search = Search::open_for(&data.join(SEARCH), journal.store(), &|position| journal.can_follow(position))?;
         let known_bytes = found.as_ref().map_or(0, |found| found.ledger);
         let ledger = provider::ledger(config).filter(|_| gateway.is_none());
         let gateway = match gateway {
@@ -70,7 +74,7 @@ impl Foundation {
 /// Accounts hang on the secret: a shop with data is not opened without it, nor with that of another shop. A first start
 /// that was cut short has no keys either, but its journal is empty.
 fn check_keys(data: &Path, found: Option<&StoreIdentity>, has_data: bool) -> Result<(), OpenShopError> {
-    let directory = data.join("identity");
+    let directory = data.join(IDENTITY);
     let fingerprint = keys::fingerprint(&directory).map_err(IdentityError::from)?;
     match (fingerprint, found) {
         (None, _) if has_data => {
@@ -78,7 +82,7 @@ fn check_keys(data: &Path, found: Option<&StoreIdentity>, has_data: bool) -> Res
             Err(IdentityError::from(KeyError::SecretMissing { path }).into())
         }
         (Some(keys), Some(found)) if keys != found.keys => {
-            Err(OpenShopError::OtherKeys { directory, file: data.join(store_identity::FILE_NAME) })
+            Err(OpenShopError::OtherKeys { directory, file: data.join(STORE_IDENTITY) })
         }
         _ => Ok(()),
     }
@@ -87,14 +91,14 @@ fn check_keys(data: &Path, found: Option<&StoreIdentity>, has_data: bool) -> Res
 /// Parts that are made anew without asking. Somebody should know all the same.
 fn warn_of_missing_parts(data: &Path, found: Option<&StoreIdentity>) {
     if found.is_none() {
-        let file = data.join(store_identity::FILE_NAME);
+        let file = data.join(STORE_IDENTITY);
         tracing::warn!(file = %file.display(), "the shop's identity is missing: it is taken from the journal and the keys");
     }
-    if !data.join("identity").join(keys::SIGNING_FILE).exists() {
+    if !data.join(IDENTITY).join(keys::SIGNING_FILE).exists() {
         tracing::warn!("signing.key is missing: it is made anew, and access tokens that are out end");
     }
     if !data.join("search/meta.json").exists() {
-        let directory = data.join("search");
+        let directory = data.join(SEARCH);
         tracing::warn!(directory = %directory.display(), "the search index is missing: it is built anew");
     }
 }

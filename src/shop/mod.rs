@@ -133,6 +133,13 @@ pub enum OpenShopError {
         /// What to do about it.
         remedy: &'static str,
     },
+    /// A restore into this directory was cut short, so a part of the shop is missing.
+    #[error(
+        "{} shows that a restore was cut short, so data is missing: \
+         run `souk restore` again on this directory; it begins anew",
+        .0.display()
+    )]
+    UnfinishedRestore(PathBuf),
     /// The storage refuses.
     #[error(transparent)]
     Storage(#[from] StorageOpenError),

@@ -8,18 +8,15 @@ use super::OpenShopError;
 #[cfg(not(feature = "stripe"))]
 use crate::config::ConfigError;
 use crate::{
-    config::{Config, Provider},
+    config::{Config, Provider, layout},
     payments::{Gateway, fake_provider::FakeProvider},
     storage::{Journal, Position},
 };
 
-/// The simulated provider's ledger in the data directory, unless the settings name another.
-pub(super) const LEDGER: &str = "simulated-provider.jsonl";
-
 /// Where the built-in provider keeps its ledger, if the shop uses it.
 pub(super) fn ledger(config: &Config) -> Option<PathBuf> {
     let payments = &config.payments;
-    let default = || config.data_dir.join(LEDGER);
+    let default = || config.data_dir.join(layout::LEDGER);
     (payments.provider == Provider::Simulated).then(|| payments.simulated_ledger.clone().unwrap_or_else(default))
 }
 

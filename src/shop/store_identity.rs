@@ -7,7 +7,7 @@
 //! journal or keys come from elsewhere with accounts that nobody can log in to, and one with an old copy of its journal
 //! without the orders since then; and with the key of another account at the provider no payment would be found.
 //!
-//! Depends on `storage`, on `payments`, and on `provider` for its ledger's name.
+//! Depends on `storage` and `payments`.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -22,20 +22,19 @@ use futures::FutureExt;
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
-use super::{OpenShopError, provider::LEDGER};
+use super::OpenShopError;
 use crate::{
     clock::Clock,
+    config::layout::{JOURNAL, LEDGER, STORE_IDENTITY},
     domain::entity::Timestamp,
     payments::{Answer, Unknown, guard::Accounts},
     storage::{Journal, Position},
 };
 
-/// Its name in the data directory.
-pub(super) const FILE_NAME: &str = "souk.identity";
-/// Its name until it is whole.
+/// The file's name until it is whole.
 pub(super) const DRAFT: &str = "souk.identity.new";
 /// Files that only a shop writes, and none writes before its journal: without a journal they prove that it was lost.
-const PROOFS: [&str; 4] = [FILE_NAME, "identity/secret.key", "search/meta.json", LEDGER];
+const PROOFS: [&str; 4] = [STORE_IDENTITY, "identity/secret.key", "search/meta.json", LEDGER];
 /// How often the file is written while the log grows. So much of the log could go missing unnoticed.
 const WRITE_EVERY: Duration = Duration::from_secs(60);
 /// How far the clock may be behind the last time that the shop was seen to run, in milliseconds, before a start warns:
@@ -64,7 +63,7 @@ pub(super) struct StoreIdentity {
 
 /// What proves that a shop was here, if its journal is missing or empty.
 pub(super) fn shop_without_journal(data: &Path) -> Option<PathBuf> {
-    if Journal::is_present(&data.join("journal")) {
+    if Journal::is_present(&data.join(JOURNAL)) {
         return None;
     }
     PROOFS.iter().map(|proof| data.join(proof)).find(|proof| proof.exists())
@@ -73,7 +72,7 @@ pub(super) fn shop_without_journal(data: &Path) -> Option<PathBuf> {
 impl StoreIdentity {
     /// What the data directory's file says; `None` where there is none.
     pub(super) fn read(data: &Path) -> Result<Option<Self>, OpenShopError> {
-        let path = data.join(FILE_NAME);
+        let path = data.join(STORE_IDENTITY);
         match fs::read(&path) {
             Ok(text) => {
                 let parsed = Self::parse(&String::from_utf8_lossy(&text));
@@ -86,7 +85,7 @@ impl StoreIdentity {
 
     /// Compares the journal that was found with the one that is named.
     pub(super) fn check_journal(&self, data: &Path, journal: &Journal) -> Result<(), OpenShopError> {
-        let (directory, file, end) = (data.join("journal"), data.join(FILE_NAME), journal.durable());
+        let (directory, file, end) = (data.join(JOURNAL), data.join(STORE_IDENTITY), journal.durable());
         if journal.store() != self.store {
             return Err(OpenShopError::OtherJournal { journal: directory, file });
         }
@@ -114,7 +113,7 @@ impl StoreIdentity {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(&draft)?;
         file.write_all(self.text().as_bytes())?;
         file.sync_all()?;
-        fs::rename(&draft, data.join(FILE_NAME))?;
+        fs::rename(&draft, data.join(STORE_IDENTITY))?;
         File::open(data)?.sync_all()
     }
 
@@ -182,7 +181,7 @@ impl Keeper {
         let (data, journal, clock) = (data.to_owned(), journal.clone(), clock.clone());
         let written = Mutex::new(Written { identity: found, is_last: false });
         let keeper = Self(Arc::new(Kept { data, journal, keys, ledger, clock, account, written }));
-        let failed = |source| OpenShopError::Directory { directory: keeper.0.data.join(FILE_NAME), source };
+        let failed = |source| OpenShopError::Directory { directory: keeper.0.data.join(STORE_IDENTITY), source };
         keeper.write().map_err(failed)?;
         Ok(keeper)
     }
@@ -215,7 +214,7 @@ impl Keeper {
     fn remember_account(&self, account: &str) -> Result<(), Unknown> {
         let known = self.0.account.lock().get_or_insert_with(|| account.to_owned()).clone();
         if known != account {
-            let file = self.0.data.join(FILE_NAME);
+            let file = self.0.data.join(STORE_IDENTITY);
             tracing::error!(
                 file = %file.display(), known, account,
                 "the provider's key is of another account than payments were made with: nothing is asked of it; \
@@ -257,7 +256,7 @@ impl Keeper {
 
 async fn warn_if_failed(writing: JoinHandle<io::Result<()>>) {
     if let Ok(Err(error)) = writing.await {
-        tracing::warn!(%error, file = FILE_NAME, "how far the log reaches cannot be written down");
+        tracing::warn!(%error, file = STORE_IDENTITY, "how far the log reaches cannot be written down");
     }
 }
 
@@ -273,7 +272,10 @@ impl Accounts for Keeper {
 mod tests {
     use super::*;
     use crate::{
-        config::Config,
+        config::{
+            Config,
+            layout::{IDENTITY, SEARCH},
+        },
         domain::{account::Role, ids::SellerId, product},
         identity::{IdentityError, keys::KeyError},
         shop::{
@@ -306,7 +308,7 @@ mod tests {
     async fn a_missing_or_empty_journal_is_refused_where_anything_proves_a_shop() {
         let (_directory, ours, other) = two_shops().await;
         let kept = ours.join("journal.kept");
-        fs::rename(ours.join("journal"), &kept).unwrap();
+        fs::rename(ours.join(JOURNAL), &kept).unwrap();
         for _ in 0..2 {
             let refused = open(&ours).await.unwrap_err();
             assert!(matches!(refused, OpenShopError::JournalMissing { .. }), "{refused}");
@@ -315,17 +317,17 @@ mod tests {
                 "{refused}"
             );
             // A forgotten mount leaves an empty directory.
-            fs::create_dir_all(ours.join("journal")).unwrap();
+            fs::create_dir_all(ours.join(JOURNAL)).unwrap();
         }
-        fs::remove_dir(ours.join("journal")).unwrap();
-        for proof in [FILE_NAME, "identity", "search"] {
+        fs::remove_dir(ours.join(JOURNAL)).unwrap();
+        for proof in [STORE_IDENTITY, IDENTITY, SEARCH] {
             let bare = ours.with_extension(proof);
             fs::create_dir(&bare).unwrap();
             fs::rename(other.join(proof), bare.join(proof)).unwrap();
             let refused = open(&bare).await.unwrap_err();
             assert!(matches!(refused, OpenShopError::JournalMissing { .. }), "{proof}: {refused}");
         }
-        fs::rename(&kept, ours.join("journal")).unwrap();
+        fs::rename(&kept, ours.join(JOURNAL)).unwrap();
         open(&ours).await.unwrap().close().await.unwrap();
     }
 
@@ -349,8 +351,8 @@ mod tests {
     async fn a_journal_with_data_is_refused_without_keys_even_where_nothing_names_them() {
         let (_directory, ours, _) = two_shops().await;
         let lose_keys = || {
-            fs::remove_dir_all(ours.join("identity")).unwrap();
-            fs::remove_file(ours.join(FILE_NAME)).unwrap();
+            fs::remove_dir_all(ours.join(IDENTITY)).unwrap();
+            fs::remove_file(ours.join(STORE_IDENTITY)).unwrap();
         };
         // Nobody has an account yet: this is a first start that was cut short.
         lose_keys();
@@ -369,7 +371,7 @@ mod tests {
     #[test]
     fn what_is_written_reads_back_and_each_changed_byte_is_damage() {
         let data = tempfile::tempdir().unwrap();
-        let path = data.path().join(FILE_NAME);
+        let path = data.path().join(STORE_IDENTITY);
         assert_eq!(StoreIdentity::read(data.path()).unwrap(), None);
         let (store, keys, log) = (0x0123_4567_89ab_cdef, 0xfeed, Position(4_096));
         let at = Timestamp(1_790_000_000_000);
@@ -404,7 +406,7 @@ mod tests {
         let written = keeper.0.written.lock().identity.clone().unwrap();
         assert!(written.log >= known, "it knew of byte {}, and the log had reached {}", written.log.0, known.0);
         next.ensure_account("ravi@example.com", "correct horse battery".into(), Role::Customer).await.unwrap();
-        fs::remove_file(data.path().join(FILE_NAME)).unwrap();
+        fs::remove_file(data.path().join(STORE_IDENTITY)).unwrap();
         keeper.0.written.lock().identity = None;
         keeper.write().unwrap();
         assert_eq!(StoreIdentity::read(data.path()).unwrap(), None, "the file is the next shop's");
@@ -415,18 +417,18 @@ mod tests {
     async fn an_older_copy_of_the_journal_is_refused_until_an_operator_agrees() {
         let (_directory, ours, _) = two_shops().await;
         let older = ours.with_extension("older");
-        let copied = std::process::Command::new("cp").arg("-a").args([ours.join("journal"), older.clone()]).status();
+        let copied = std::process::Command::new("cp").arg("-a").args([ours.join(JOURNAL), older.clone()]).status();
         assert!(copied.unwrap().success());
         let shop = open(&ours).await.unwrap();
         shop.ensure_account("asha@example.com", "correct horse battery".into(), Role::Customer).await.unwrap();
         shop.close().await.unwrap();
-        fs::remove_dir_all(ours.join("journal")).unwrap();
-        fs::rename(&older, ours.join("journal")).unwrap();
+        fs::remove_dir_all(ours.join(JOURNAL)).unwrap();
+        fs::rename(&older, ours.join(JOURNAL)).unwrap();
         for _ in 0..2 {
             let refused = open(&ours).await.unwrap_err();
             assert!(matches!(refused, OpenShopError::OlderJournal { .. }), "{refused}");
         }
-        fs::remove_file(ours.join(FILE_NAME)).unwrap();
+        fs::remove_file(ours.join(STORE_IDENTITY)).unwrap();
         open(&ours).await.unwrap().close().await.unwrap();
     }
 

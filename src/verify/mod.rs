@@ -34,6 +34,7 @@ pub use self::{
     report::{Finding, Invariant, Report},
 };
 use self::{ledger::Ledger, observed::Observed};
+use crate::config::layout;
 
 /// Why a check could not be made or completed.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +49,9 @@ pub enum VerifyError {
     /// No shop can have this address.
     #[error("{url} is no address of a shop: {problem}")]
     Address { url: String, problem: String },
+    /// There is no whole shop in the directory to check.
+    #[error("{} shows that a restore was cut short: run `souk restore` again", .0.display())]
+    UnfinishedRestore(PathBuf),
     /// The shop cannot be reached.
     #[error("{url} cannot be reached: {problem}")]
     Unreachable { url: String, problem: String },
@@ -151,7 +155,10 @@ fn directory(
     ledger: Option<&Path>,
     report: &mut Report,
 ) -> Result<(), VerifyError> {
-    let own = data.join("simulated-provider.jsonl");
+    if let Some(file) = layout::unfinished_restore(data) {
+        return Err(VerifyError::UnfinishedRestore(file));
+    }
+    let own = data.join(layout::LEDGER);
     let ledger = ledger.map(Path::to_owned).or_else(|| own.exists().then_some(own));
     let ledger = ledger.as_deref().map(Ledger::read).transpose()?;
     let observed = offline::check(data, report);

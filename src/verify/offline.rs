@@ -23,6 +23,7 @@ use crate::{
         records::{Stored, decode_event, replay},
     },
     clock::Clock,
+    config::layout,
     domain::{
         account::Account,
         cart::Cart,
@@ -231,10 +232,10 @@ struct Directory {
 pub(super) fn check(data: &Path, report: &mut Report) -> Result<Option<Observed>, VerifyError> {
     let failed = |problem: String| VerifyError::File { path: data.to_owned(), problem };
     let scratch = tempfile::tempdir().map_err(|error| failed(format!("no place for copies: {error}")))?;
-    let audit = Audit::open(&data.join("journal"), &scratch.path().join("state"));
+    let audit = Audit::open(&data.join(layout::JOURNAL), &scratch.path().join("state"));
     let audit = audit.map_err(|error| failed(error.to_string()))?;
     report.check(Invariant::I11);
-    let index = open_index(&data.join("search"), &scratch.path().join("search"), report);
+    let index = open_index(&data.join(layout::SEARCH), &scratch.path().join("search"), report);
     let indexed = index.as_ref().map_or(Position(u64::MAX), |index| index.position);
     let mut directory = Directory {
         products: Folded::new(),

@@ -366,7 +366,7 @@ fn copies_without_room(scene: &mut Scene) {
     scene.expect(copied.status.success(), || format!("a backup with room: {copied:?}"));
     let restore = ["restore", good.to_str().unwrap()];
     let copied = scene.souk(&narrow.data(), &restore);
-    scene.copy_refused(&copied, &narrow.path().join("data.restoring"));
+    scene.copy_refused(&copied, &narrow.data());
     narrow.widen();
     let copied = scene.souk(&narrow.data(), &restore);
     scene.expect(copied.status.success(), || format!("a restore with room: {copied:?}"));

@@ -25,9 +25,10 @@ pub mod server;
 use std::path::{Path, PathBuf};
 
 pub use self::message::{Report, Request, Upkeep};
+use crate::config::layout;
 
 /// Where the socket of a data directory is.
 #[must_use]
 pub fn socket(data: &Path) -> PathBuf {
-    data.join("control").join("souk.sock")
+    data.join(layout::CONTROL).join("souk.sock")
 }

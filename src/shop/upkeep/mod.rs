@@ -6,6 +6,8 @@
 //!
 //! Depends on the rooms below.
 
+mod restore;
+
 use std::{
     fs::{self, DirBuilder, File},
     io,
@@ -15,8 +17,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Shop, store_identity};
+pub use self::restore::restore;
+use super::{Error, OpenShopError, Shop, data_directory, store_identity};
 use crate::{
+    config::layout::{IDENTITY, JOURNAL, STORE_IDENTITY},
     identity::{checksum, keys},
     storage::{Compacted, CopyProgress, Fault},
 };
@@ -28,8 +32,6 @@ const FORMAT: u32 = 1;
 /// The largest manifest that is read, in bytes: about a hundred for each file, of which there are a few thousand at
 /// most.
 const MANIFEST_BYTES_MAX: u64 = 4 << 20;
-const JOURNAL: &str = "journal";
-const IDENTITY: &str = "identity";
 const MODE_DIRECTORY: u32 = 0o700;
 
 /// Why a backup or a restore failed. The running shop is not affected.
@@ -40,9 +42,12 @@ pub enum UpkeepError {
     /// The target of the copy already exists.
     #[error("{} exists and is not empty: nothing is written over; name another directory", .0.display())]
     Exists(PathBuf),
-    /// An earlier restore was killed.
-    #[error("{} is what a restore left that was cut short: delete it and try again", .0.display())]
-    Unfinished(PathBuf),
+    /// The target of a restore cannot be used.
+    #[error(transparent)]
+    Target(Box<OpenShopError>),
+    /// Another process restores into the same directory.
+    #[error("another restore writes to {}: wait for its end", .0.display())]
+    UnderWay(PathBuf),
     /// The journal cannot be copied.
     #[error(transparent)]
     Storage(#[from] Fault),
@@ -61,6 +66,12 @@ pub enum UpkeepError {
     /// The work was interrupted.
     #[error("the copy did not end: {0}")]
     Cut(String),
+}
+
+impl From<OpenShopError> for UpkeepError {
+    fn from(error: OpenShopError) -> Self {
+        Self::Target(Box::new(error))
+    }
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> UpkeepError {
@@ -124,6 +135,14 @@ impl Manifest {
     }
 }
 
+impl Listed {
+    /// Whether the file at `path` is the one that was listed.
+    fn check(&self, path: &Path) -> Result<(), UpkeepError> {
+        let (bytes, sha256) = checksum::of_file(path).map_err(at(path))?;
+        if bytes == self.bytes && sha256 == self.sha256 { Ok(()) } else { Err(UpkeepError::Damaged(path.to_owned())) }
+    }
+}
+
 impl Shop {
     /// Takes a base, and removes the segments of the log that are no longer needed. The shop goes on meanwhile.
     ///
@@ -152,19 +171,24 @@ impl Shop {
             return Err(UpkeepError::Exists(to.to_owned()));
         }
         DirBuilder::new().mode(MODE_DIRECTORY).create(to).map_err(at(to))?;
-        whole_or_removed(to, self.copy_into(to, progress))
+        let copied = self.copy_into(to, progress);
+        if copied.is_err() {
+            // It may have filled the disk, and nothing of it is of use.
+            let _ = fs::remove_dir_all(to);
+        }
+        copied
     }
 
     fn copy_into(&self, to: &Path, progress: &mut dyn FnMut(CopyProgress)) -> Result<Backup, UpkeepError> {
         let data = &self.0.config.data_dir;
         let journal = self.0.journal.copy(&to.join(JOURNAL), progress)?;
         let secret = keys::copy_secret(&data.join(IDENTITY), &to.join(IDENTITY))?;
-        let identity = to.join(store_identity::FILE_NAME);
+        let identity = to.join(STORE_IDENTITY);
         // The ledger is not in the backup, so there is nothing to say about it.
         let copied = store_identity::StoreIdentity { ledger: 0, ..self.0.keeper.up_to(journal.position) };
         copied.write(to).map_err(at(&identity))?;
         let mut paths: Vec<PathBuf> = journal.files.iter().map(|file| Path::new(JOURNAL).join(file)).collect();
-        paths.extend([Path::new(IDENTITY).join(secret), store_identity::FILE_NAME.into()]);
+        paths.extend([Path::new(IDENTITY).join(secret), STORE_IDENTITY.into()]);
         let mut files = Vec::with_capacity(paths.len());
         for path in paths {
             let whole = to.join(&path);
@@ -181,87 +205,29 @@ impl Shop {
         let path = to.join(MANIFEST);
         let text = serde_json::to_vec_pretty(&manifest).map_err(|error| at(&path)(error.into()))?;
         fs::write(&path, text).map_err(at(&path))?;
-        for durable in [&path, to] {
-            File::open(durable).and_then(|file| file.sync_all()).map_err(at(durable))?;
-        }
+        sync(&path)?;
+        sync(to)?;
+        sync_parent(to)?;
         Ok(manifest.backup())
     }
 }
 
-/// A copy that failed may have filled the disk; nothing of it is of use.
-fn whole_or_removed<T>(copy: &Path, done: Result<T, UpkeepError>) -> Result<T, UpkeepError> {
-    if done.is_err() {
-        let _ = fs::remove_dir_all(copy);
-    }
-    done
+fn sync(path: &Path) -> Result<(), UpkeepError> {
+    File::open(path).and_then(|file| file.sync_all()).map_err(at(path))
 }
 
-/// Copies a backup to a directory on which a shop can be started. Every file is compared with the manifest before
-/// anything is written, and the directory gets its name only when it is complete. Blocks.
-///
-/// # Errors
-/// [`UpkeepError`]: the backup is incomplete or damaged, or `data` is not empty.
-pub fn restore(from: &Path, data: &Path) -> Result<Backup, UpkeepError> {
-    let manifest = Manifest::read(from)?;
-    let is_empty = |mut entries: fs::ReadDir| entries.next().is_none();
-    let taken = match fs::read_dir(data) {
-        Ok(entries) => !is_empty(entries),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-        Err(error) => return Err(at(data)(error)),
-    };
-    if taken {
-        return Err(UpkeepError::Exists(data.to_owned()));
-    }
-    for file in &manifest.files {
-        let path = from.join(&file.path);
-        if !path.exists() {
-            let problem = format!("{MANIFEST} names {}, which is not there", file.path.display());
-            return Err(UpkeepError::NoBackup { path: from.to_owned(), problem });
-        }
-        check(&path, file)?;
-    }
-    let mut unfinished = data.as_os_str().to_owned();
-    unfinished.push(".restoring");
-    let unfinished = PathBuf::from(unfinished);
-    if unfinished.exists() {
-        return Err(UpkeepError::Unfinished(unfinished));
-    }
-    whole_or_removed(&unfinished, fill(&unfinished, from, &manifest))?;
-    fs::rename(&unfinished, data).map_err(at(data))?;
-    let parent = data.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(parent).and_then(|parent| parent.sync_all()).map_err(at(parent))?;
-    Ok(manifest.backup())
-}
-
-/// Copies the files of a backup, durably.
-fn fill(unfinished: &Path, from: &Path, manifest: &Manifest) -> Result<(), UpkeepError> {
-    let directory = |path: &Path| DirBuilder::new().recursive(true).mode(MODE_DIRECTORY).create(path).map_err(at(path));
-    directory(unfinished)?;
-    for file in &manifest.files {
-        let target = unfinished.join(&file.path);
-        if let Some(parent) = target.parent() {
-            directory(parent)?;
-        }
-        fs::copy(from.join(&file.path), &target).map_err(at(&target))?;
-        File::open(&target).and_then(|copy| copy.sync_all()).map_err(at(&target))?;
-        check(&target, file)?;
-        for parent in target.ancestors().skip(1).take_while(|parent| parent.starts_with(unfinished)) {
-            File::open(parent).and_then(|parent| parent.sync_all()).map_err(at(parent))?;
-        }
-    }
-    Ok(())
+/// Makes the name of a new directory durable.
+fn sync_parent(directory: &Path) -> Result<(), UpkeepError> {
+    let whole = fs::canonicalize(directory).map_err(at(directory))?;
+    whole.parent().map_or(Ok(()), sync)
 }
 
 /// Replaces the key that signs access tokens, in the data directory of a shop that is not open. Tokens of the replaced
 /// key stay valid; those of its predecessor end, so leave at least the life of a token between two rotations.
 ///
 /// # Errors
-/// [`UpkeepError::Keys`]: there are no keys, or they are damaged.
+/// [`UpkeepError::Keys`]: there are no keys, or they are damaged. [`UpkeepError::Target`]: a restore was cut short.
 pub fn rotate_signing_key(data: &Path) -> Result<(), UpkeepError> {
+    data_directory::refuse_unfinished_restore(data)?;
     Ok(keys::Keys::rotate(&data.join(IDENTITY))?)
-}
-
-fn check(path: &Path, file: &Listed) -> Result<(), UpkeepError> {
-    let (bytes, sha256) = checksum::of_file(path).map_err(at(path))?;
-    if bytes == file.bytes && sha256 == file.sha256 { Ok(()) } else { Err(UpkeepError::Damaged(path.to_owned())) }
 }

@@ -1,0 +1,30 @@
+//! The names of the parts of a data directory.
+//!
+//! Several rooms look into it: the shop, which owns it, the checker, and the program's control socket.
+//!
+//! Depends on `std` only.
+
+use std::path::{Path, PathBuf};
+
+/// The log, its bases and the state.
+pub(crate) const JOURNAL: &str = "journal";
+/// The keys of the shop.
+pub(crate) const IDENTITY: &str = "identity";
+/// The search index.
+pub(crate) const SEARCH: &str = "search";
+/// The socket of the running shop.
+pub(crate) const CONTROL: &str = "control";
+/// Names the store that the other parts belong to.
+pub(crate) const STORE_IDENTITY: &str = "souk.identity";
+/// The ledger of the fake provider in the process, unless the settings name another file.
+pub(crate) const LEDGER: &str = "simulated-provider.jsonl";
+/// An empty file that is there from before a restore writes its first file until its last one is durable.
+pub(crate) const RESTORING: &str = "souk.restoring";
+
+/// The file that shows that a restore into this directory has not finished, if it is there.
+pub(crate) fn unfinished_restore(data: &Path) -> Option<PathBuf> {
+    let file = data.join(RESTORING);
+    // What cannot be looked at may be there.
+    let is_missing = file.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+    (!is_missing).then_some(file)
+}

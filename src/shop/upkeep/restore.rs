@@ -1,0 +1,281 @@
+//! Restores a backup into a data directory.
+//!
+//! The files are copied to where they stay, so the directory may be a mount point or be reached by a link. Until the
+//! last file is durable, an empty file beside them says that a restore has not finished: no shop opens such a
+//! directory, and the next restore into it begins anew.
+//!
+//! Depends on its parent and on `data_directory`.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    io,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use super::{Backup, MANIFEST, MODE_DIRECTORY, Manifest, UpkeepError, at, sync, sync_parent};
+use crate::{
+    config::layout::{self, IDENTITY, JOURNAL, RESTORING, STORE_IDENTITY},
+    shop::data_directory,
+};
+
+/// What a restore writes.
+const PARTS: [&str; 3] = [JOURNAL, IDENTITY, STORE_IDENTITY];
+/// What the system makes on a new file system.
+const LOST_AND_FOUND: &str = "lost+found";
+const MODE_FILE: u32 = 0o600;
+
+/// Copies a backup to a directory on which a shop can be started; it may exist if it is empty. Every file is compared
+/// with the manifest before anything is copied, and again afterwards. Blocks.
+///
+/// # Errors
+/// [`UpkeepError`]: the backup is incomplete or damaged, or `data` is not empty. What was copied so far is removed. A
+/// kill leaves it, and then no shop opens the directory until a restore into it has finished.
+pub fn restore(from: &Path, data: &Path) -> Result<Backup, UpkeepError> {
+    let manifest = Manifest::read(from)?;
+    let target = Target::begin(data)?;
+    match check(from, &manifest).and_then(|()| fill(data, from, &manifest)) {
+        Ok(()) => target.finish()?,
+        Err(error) => {
+            target.abandon();
+            return Err(error);
+        }
+    }
+    Ok(manifest.backup())
+}
+
+/// A directory that is being filled.
+struct Target<'a> {
+    data: &'a Path,
+    marker: PathBuf,
+    is_new: bool,
+    /// Locked, so that there is one restore at a time.
+    _directory: File,
+}
+
+impl<'a> Target<'a> {
+    fn begin(data: &'a Path) -> Result<Self, UpkeepError> {
+        let is_new = fs::symlink_metadata(data).is_err();
+        data_directory::make(data)?;
+        let directory = File::open(data).map_err(at(data))?;
+        match directory.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(UpkeepError::UnderWay(data.to_owned())),
+            Err(TryLockError::Error(error)) => return Err(at(data)(error)),
+        }
+        let target = Self { data, marker: data.join(RESTORING), is_new, _directory: directory };
+        if layout::unfinished_restore(data).is_some() {
+            target.clear()?;
+        }
+        if !is_empty(data).map_err(at(data))? {
+            return Err(UpkeepError::Exists(data.to_owned()));
+        }
+        target.mark()?;
+        Ok(target)
+    }
+
+    /// Notes durably that the directory is not complete.
+    fn mark(&self) -> Result<(), UpkeepError> {
+        let marker = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE_FILE).open(&self.marker);
+        marker.and_then(|marker| marker.sync_all()).map_err(at(&self.marker))?;
+        sync(self.data)?;
+        sync_parent(self.data)
+    }
+
+    /// Removes what a restore writes, but not the marker.
+    fn clear(&self) -> Result<(), UpkeepError> {
+        for part in PARTS {
+            let part = self.data.join(part);
+            match remove(&part) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(&part)(error)),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        sync(self.data)
+    }
+
+    /// The directory is complete.
+    fn finish(self) -> Result<(), UpkeepError> {
+        fs::remove_file(&self.marker).map_err(at(&self.marker))?;
+        sync(self.data)
+    }
+
+    /// A copy that failed may have filled the disk, and nothing of it is of use. The marker stays while anything of it
+    /// is left.
+    fn abandon(self) {
+        if self.clear().is_ok() {
+            let _ = fs::remove_file(&self.marker);
+            if self.is_new {
+                let _ = fs::remove_dir(self.data);
+            }
+        }
+    }
+}
+
+/// Whether there is nothing in a data directory, but perhaps empty disks for parts of it.
+fn is_empty(directory: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let (name, path) = (entry.file_name(), entry.path());
+        let is_part = PARTS.iter().any(|part| name == *part);
+        let is_nothing = name == RESTORING || name == LOST_AND_FOUND || is_part && path.is_dir() && is_empty(&path)?;
+        if !is_nothing {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Removes a file, or a directory with all that is in it. A mount point stays.
+fn remove(part: &Path) -> io::Result<()> {
+    if !part.is_dir() {
+        return fs::remove_file(part);
+    }
+    for entry in fs::read_dir(part)? {
+        let entry = entry?;
+        if entry.file_name() != LOST_AND_FOUND {
+            let path = entry.path();
+            if entry.file_type()?.is_dir() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }
+        }
+    }
+    let _ = fs::remove_dir(part);
+    Ok(())
+}
+
+/// Compares the files of a backup with its manifest.
+fn check(from: &Path, manifest: &Manifest) -> Result<(), UpkeepError> {
+    manifest.files.iter().try_for_each(|file| {
+        let path = from.join(&file.path);
+        if !path.exists() {
+            let problem = format!("{MANIFEST} names {}, which is not there", file.path.display());
+            return Err(UpkeepError::NoBackup { path: from.to_owned(), problem });
+        }
+        file.check(&path)
+    })
+}
+
+/// Copies the files of a backup, durably.
+fn fill(data: &Path, from: &Path, manifest: &Manifest) -> Result<(), UpkeepError> {
+    for file in &manifest.files {
+        let target = data.join(&file.path);
+        if let Some(parent) = target.parent() {
+            let made = DirBuilder::new().recursive(true).mode(MODE_DIRECTORY).create(parent);
+            made.map_err(at(parent))?;
+        }
+        fs::copy(from.join(&file.path), &target).map_err(at(&target))?;
+        sync(&target)?;
+        file.check(&target)?;
+        target.ancestors().skip(1).take_while(|parent| parent.starts_with(data)).try_for_each(sync)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::{
+        config::Config,
+        shop::{OpenShopError, Shop, upkeep::rotate_signing_key},
+    };
+
+    async fn open(data: &Path) -> Result<Shop, OpenShopError> {
+        Shop::open(Config { data_dir: data.into(), ..Config::default() }).await
+    }
+
+    /// A backup, beside which there is room for directories.
+    async fn backup() -> (tempfile::TempDir, PathBuf, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let (shop, backup) = (directory.path().join("shop"), directory.path().join("backup"));
+        let opened = open(&shop).await.unwrap();
+        opened.ensure_customer_without_password("asha@example.com").await.unwrap();
+        opened.backup(&backup, |_| {}).await.unwrap();
+        opened.close().await.unwrap();
+        let place = directory.path().to_owned();
+        (directory, place, backup)
+    }
+
+    async fn expect_asha(data: &Path) {
+        let shop = open(data).await.unwrap();
+        shop.principal("asha@example.com").await.unwrap();
+        shop.close().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_directory_may_be_named_with_a_slash_be_empty_be_a_link_or_hold_what_a_new_disk_has() {
+        let (_directory, place, backup) = backup().await;
+        let slash = PathBuf::from(format!("{}/", place.join("slash").display()));
+        let link = place.join("link");
+        fs::create_dir(place.join("behind")).unwrap();
+        symlink(place.join("behind"), &link).unwrap();
+        let disk = place.join("disk");
+        fs::create_dir_all(disk.join(LOST_AND_FOUND)).unwrap();
+        let empty = PathBuf::from(format!("{}/./", place.join("empty").display()));
+        fs::create_dir(place.join("empty")).unwrap();
+        let deep = place.join("deep/data");
+        let apart = place.join("apart");
+        fs::create_dir_all(apart.join(JOURNAL).join(LOST_AND_FOUND)).unwrap();
+        for data in [slash, link.clone(), disk.clone(), empty, deep, apart] {
+            restore(&backup, &data).unwrap_or_else(|error| panic!("{}: {error}", data.display()));
+            assert!(!data.join(RESTORING).exists());
+            expect_asha(&data).await;
+            let again = restore(&backup, &data);
+            assert!(matches!(again, Err(UpkeepError::Exists(_))), "{}: {again:?}", data.display());
+        }
+        assert!(link.is_symlink() && disk.join(LOST_AND_FOUND).is_dir());
+        let nowhere = place.join("nowhere");
+        symlink(place.join("unmounted"), &nowhere).unwrap();
+        let refused = restore(&backup, &nowhere).unwrap_err().to_string();
+        assert!(refused.contains("nowhere is a link that leads nowhere"), "{refused}");
+        let file = place.join("file");
+        fs::write(&file, "").unwrap();
+        let refused = restore(&backup, &file).unwrap_err().to_string();
+        assert!(refused.contains("is a file"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn a_directory_whose_restore_was_killed_is_no_shop_and_can_be_restored_again() {
+        let (_directory, place, backup) = backup().await;
+        let manifest = Manifest::read(&backup).unwrap();
+        // A kill after each of the files, and one between the last file and the end.
+        for copied in 0..=manifest.files.len() {
+            let data = place.join(format!("killed-{copied}"));
+            drop(Target::begin(&data).unwrap());
+            let files = Manifest::read(&backup).unwrap().files.into_iter().take(copied).collect();
+            fill(&data, &backup, &Manifest { files, ..Manifest::read(&backup).unwrap() }).unwrap();
+            let refused = open(&data).await.unwrap_err();
+            assert!(matches!(refused, OpenShopError::UnfinishedRestore(_)), "{copied}: {refused}");
+            let refused = refused.to_string();
+            assert!(refused.contains(RESTORING) && refused.contains("`souk restore` again"), "{refused}");
+            assert!(matches!(rotate_signing_key(&data), Err(UpkeepError::Target(_))));
+            restore(&backup, &data).unwrap();
+            expect_asha(&data).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_restore_that_fails_leaves_nothing_and_one_that_runs_keeps_others_out() {
+        let (_directory, place, backup) = backup().await;
+        let (new, empty) = (place.join("new"), place.join("empty"));
+        fs::create_dir(&empty).unwrap();
+        for data in [&new, &empty] {
+            let target = Target::begin(data).unwrap();
+            let refused = restore(&backup, data);
+            assert!(matches!(refused, Err(UpkeepError::UnderWay(_))), "{refused:?}");
+            let mut manifest = Manifest::read(&backup).unwrap();
+            manifest.files.last_mut().unwrap().bytes += 1;
+            let failed = fill(data, &backup, &manifest);
+            assert!(matches!(failed, Err(UpkeepError::Damaged(_))), "{failed:?}");
+            assert!(data.join(JOURNAL).exists());
+            target.abandon();
+        }
+        assert!(!new.exists());
+        assert_eq!(fs::read_dir(&empty).unwrap().count(), 0);
+        // Whatever was put beside a killed restore is nobody's to delete.
+        drop(Target::begin(&empty).unwrap());
+        fs::write(empty.join("notes"), "").unwrap();
+        assert!(matches!(restore(&backup, &empty), Err(UpkeepError::Exists(_))));
+        assert!(empty.join("notes").exists());
+    }
+}
