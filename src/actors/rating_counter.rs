@@ -79,18 +79,38 @@ impl RatingCounter {
         Ok(())
     }
 
-    /// Adds the rating of one review to its product's sum. A review that its product has no room for is withdrawn.
+    /// Counts the rating of one review.
     pub(super) async fn count(&self, id: &ReviewId) -> Result<(), TaskError> {
         let _under_way = self.erasure.review_under_way().await;
         let view = self.reviews.read(id).await?.view;
-        let Some(written) = view.written else { return Ok(()) };
-        let (customer, rating, version) = (id.customer, written.content.rating, view.version);
-        let rate = reviews::Command::Rate { customer, rating, version };
-        match self.ratings.ask_within(WAIT_MAX, &id.product, rate).await? {
-            Ok(_) => Ok(()),
-            Err(reviews::Rejection::TooMany) => {
-                retry_if_rejected(self.reviews.ask_within(WAIT_MAX, id, review::Command::Erase).await?)
+        self.rate(id, &view).await.map(drop)
+    }
+
+    /// Counts the rating of a review that was just written, while the caller holds [`Erasure::review_under_way`]. The
+    /// review is durable, so if its rating cannot be counted now, a later pass does it.
+    ///
+    /// # Errors
+    /// The product has no room for another rating, and the review is withdrawn.
+    pub async fn count_now(&self, id: &ReviewId, view: &review::View) -> Result<(), reviews::Rejection> {
+        match self.rate(id, view).await {
+            Ok(counted) => counted,
+            Err(TaskError::Closing) => Ok(()),
+            Err(TaskError::Retry(problem)) => {
+                tracing::warn!(%id, problem, "the rating of a review is not counted yet");
+                Ok(())
             }
         }
+    }
+
+    /// Adds the rating of a review to its product's sum. A review that its product has no room for is withdrawn.
+    async fn rate(&self, id: &ReviewId, view: &review::View) -> Result<Result<(), reviews::Rejection>, TaskError> {
+        let Some(written) = &view.written else { return Ok(Ok(())) };
+        let (customer, rating, version) = (id.customer, written.content.rating, view.version);
+        let rate = reviews::Command::Rate { customer, rating, version };
+        let counted = self.ratings.ask_within(WAIT_MAX, &id.product, rate).await?.map(drop);
+        if let Err(reviews::Rejection::TooMany) = counted {
+            retry_if_rejected(self.reviews.ask_within(WAIT_MAX, id, review::Command::Erase).await?)?;
+        }
+        Ok(counted)
     }
 }

@@ -58,6 +58,7 @@ pub struct Runtime {
     pub entities: Entities,
     pub checkout: Checkout,
     pub erasure: Erasure,
+    pub rating_counter: RatingCounter,
     pub reconciler: Reconciler,
     pub lists: Lists,
     pub lists_progress: Progress,
@@ -133,7 +134,7 @@ impl Runtime {
         children.push(Child::erasure(&erasure));
         children.push(Child::reconciler(&reconciler));
         let root = Root::start(children).await?;
-        Ok(Self { entities, checkout, erasure, reconciler, lists, lists_progress, progress, root })
+        Ok(Self { entities, checkout, erasure, rating_counter, reconciler, lists, lists_progress, progress, root })
     }
 
     /// Ends everything in order: orders under way come to rest, entities answer what is queued, read models catch up.

@@ -70,12 +70,14 @@ impl Shop {
             return Ok(user);
         };
         let verdict = self.0.identity.passwords().verify(password.clone(), Some(&holder.password_hash)).await?;
-        if verdict == Verdict::Wrong {
+        let is_new = verdict == Verdict::Wrong;
+        if is_new {
             let password_hash = self.0.identity.passwords().hash(password).await?;
             self.revoking(account, Command::ChangePassword { password_hash }).await?;
         }
         if holder.role != role {
-            self.revoking(account, Command::GrantRole { role }).await?;
+            let granted = self.revoking(account, Command::GrantRole { role }).await;
+            granted.map_err(|error| if is_new { error.after_change() } else { error })?;
         }
         Ok(holder.user)
     }

@@ -126,7 +126,7 @@ impl Shop {
             None => None,
         };
         let view = self.0.runtime.entities.carts.ask(&who.user, Command::Add { lines, currency, key }).await?.view;
-        self.cart_page(&view).await
+        self.cart_page(&view).await.map_err(Error::after_change)
     }
 
     /// Sets the quantity of a line, which need not exist.
@@ -136,7 +136,7 @@ impl Shop {
     pub async fn set_cart_line(&self, who: &Principal, line: Line) -> Result<CartPage, Error> {
         let currency = self.price_of(&line.product).await?.currency;
         let view = self.0.runtime.entities.carts.ask(&who.user, Command::SetQuantity { line, currency }).await?.view;
-        self.cart_page(&view).await
+        self.cart_page(&view).await.map_err(Error::after_change)
     }
 
     /// Removes a line, which need not exist.
@@ -146,7 +146,7 @@ impl Shop {
     pub async fn remove_cart_line(&self, who: &Principal, product: &ProductId) -> Result<CartPage, Error> {
         let command = Command::Remove { product: product.clone() };
         let view = self.0.runtime.entities.carts.ask(&who.user, command).await?.view;
-        self.cart_page(&view).await
+        self.cart_page(&view).await.map_err(Error::after_change)
     }
 
     /// A product that can be bought, with its price.

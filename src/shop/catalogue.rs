@@ -85,7 +85,7 @@ impl Shop {
     ) -> Result<ProductPage, Error> {
         let command = Command::Create { by: access::edit_products(who)?, details: Arc::new(details) };
         self.0.runtime.entities.products.ask(id, command).await?;
-        self.product(id, Some(who)).await
+        self.product(id, Some(who)).await.map_err(Error::after_change)
     }
 
     /// Replaces what is said about a product.
@@ -101,7 +101,7 @@ impl Shop {
     ) -> Result<ProductPage, Error> {
         let command = Command::Revise { by: access::edit_products(who)?, details: Arc::new(details), expected_version };
         self.0.runtime.entities.products.ask(id, command).await?;
-        self.product(id, Some(who)).await
+        self.product(id, Some(who)).await.map_err(Error::after_change)
     }
 
     /// Takes a product out of the shop.

@@ -235,6 +235,15 @@ impl Error {
     pub(super) fn fault(cause: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::Fault(Box::new(cause))
     }
+
+    /// The error to report where an earlier step of the call is durable: to say that it was not executed would be
+    /// wrong, and a repeat completes it.
+    pub(super) fn after_change(self) -> Self {
+        match self {
+            Self::NotDelivered(_) => Self::Unknown,
+            other => other,
+        }
+    }
 }
 
 impl From<SearchError> for Error {

@@ -142,20 +142,22 @@ impl Shop {
         let shop = self.clone();
         // In a task of its own, so that a client that disconnects does not leave it half done.
         tokio::spawn(async move { shop.carry_out(id, commands).await }).await.map_err(|_| Error::Unknown)??;
-        self.order(who, id).await
+        self.order(who, id).await.map_err(Error::after_change)
     }
 
     /// Sends the order these commands until one is rejected, and drives it. Commands before a rejection take effect.
     async fn carry_out(&self, id: OrderId, commands: Vec<Command>) -> Result<(), Error> {
         let mut outcome = Ok(());
-        for command in commands {
-            outcome = self.0.runtime.entities.orders.ask(&id, command).await.map(drop);
+        for (done, command) in commands.into_iter().enumerate() {
+            let executed = self.0.runtime.entities.orders.ask(&id, command).await;
+            outcome = executed.map(drop).map_err(Error::from);
             if outcome.is_err() {
+                outcome = outcome.map_err(|error| if done == 0 { error } else { error.after_change() });
                 break;
             }
         }
         // An operator who decides to retry wants the provider to be asked now.
         self.drive_for_a_while(id, None, Poll::Now).await;
-        Ok(outcome?)
+        outcome
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     actors::{
         lists::{Listed, OrdersOf},
         reply::{Accepted, Changed},
-        views::Subscription,
+        views::{Subscription, Versioned},
     },
     domain::{
         cart,
@@ -173,15 +173,19 @@ impl Shop {
         let driven = tokio::spawn(async move { shop.execute_and_drive_here(id, command, begun).await });
         driven.await.map_err(|_| Error::Unknown)?;
         let Accepted { view: accepted, changed } = accepted.await.map_err(|_| Error::Unknown)??;
-        let orders = &self.0.runtime.entities.orders;
-        let mut durable = orders.read(&id).await?;
+        let mut durable = self.read_changed(id).await?;
         // An order that has rested is durable. But the drive may have ended because its time was up, or because nobody
         // could drive the order.
         if durable.sequence < accepted.sequence() {
             self.0.journal.barrier().await.map_err(|_| Error::Unknown)?;
-            durable = orders.read(&id).await?;
+            durable = self.read_changed(id).await?;
         }
         Ok(Done { outcome: OrderPage { id, order: durable.view }, changed })
+    }
+
+    /// The durable view of an order that a call has changed already.
+    pub(super) async fn read_changed(&self, id: OrderId) -> Result<Versioned<Arc<Order>>, Error> {
+        self.0.runtime.entities.orders.read(&id).await.map_err(|error| Error::from(error).after_change())
     }
 
     /// Sends a command to an order and drives it, in the caller's task. `begun` receives at once whether the order has

@@ -107,7 +107,7 @@ impl Paying {
     pub async fn outcome(self) -> Result<Done<PaymentPage>, Error> {
         let Self { shop, id, key, changed, driven } = self;
         driven.await.map_err(|_| Error::Unknown)?;
-        let order = shop.0.runtime.entities.orders.read(&id).await?.view;
+        let order = shop.read_changed(id).await?.view;
         let attempt = order.attempt_of(key).cloned().ok_or(Error::Unknown)?;
         let result = match &attempt.state {
             Some(PaymentState::Captured { .. } | PaymentState::Authorised { .. }) => PaymentResult::Success,

@@ -6,15 +6,11 @@ use std::sync::Arc;
 
 use super::{Error, Shop, access};
 use crate::{
-    actors::{
-        lists::Listed,
-        reply::{AskError, Changed},
-    },
+    actors::{lists::Listed, reply::Changed},
     domain::{
         cursor::Cursor,
         ids::ProductId,
         review::{Command, Content, Purchase, ReviewId, Written},
-        reviews,
     },
     identity::Principal,
 };
@@ -48,7 +44,7 @@ impl Shop {
         writing.await.map_err(Error::fault)?
     }
 
-    /// First the review, then its rating. After a crash in between, a repeat or the rating counter adds the rating.
+    /// First the review, then its rating. The rating counter adds one that cannot be added now.
     async fn write_review_under_way(
         &self,
         who: &Principal,
@@ -59,17 +55,8 @@ impl Shop {
         let holder = self.0.runtime.entities.accounts.read(&who.account).await?.view.holder;
         access::hold_account(who, holder)?;
         let accepted = self.0.runtime.entities.reviews.ask(id, Command::Write(content)).await?;
-        let written = accepted.view.written.ok_or(Error::Unknown)?;
-        let (rating, version) = (written.content.rating, accepted.view.version);
-        let rate = reviews::Command::Rate { customer: id.customer, rating, version };
-        match self.0.runtime.entities.ratings.ask(&id.product, rate).await {
-            Ok(_) => Ok((written, accepted.changed)),
-            Err(AskError::Rejected(reviews::Rejection::TooMany)) => {
-                self.0.runtime.entities.reviews.ask(id, Command::Erase).await?;
-                Err(reviews::Rejection::TooMany.into())
-            }
-            Err(error) => Err(error.into()),
-        }
+        self.0.runtime.rating_counter.count_now(id, &accepted.view).await?;
+        Ok((accepted.view.written.ok_or(Error::Unknown)?, accepted.changed))
     }
 
     /// A product's reviews, newest first.

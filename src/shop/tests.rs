@@ -146,6 +146,27 @@ async fn an_order_under_way_for_longer_than_a_request_waits_is_answered_when_it_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_review_that_is_durable_is_not_refused_because_its_rating_cannot_be_counted_yet() {
+    let stage = Stage::new().await;
+    stage.shop.0.runtime.entities.ratings.close().await;
+    let product: ProductId = "sundial".parse().unwrap();
+    let write = stage.shop.write_review(&stage.who, &product, 4, "Good".into(), "It is right at noon.".into());
+    let (written, changed) = write.await.unwrap();
+    assert_eq!((written.content.rating, changed), (4, Changed::Yes));
+    stage.shop.catch_up(Duration::from_secs(10)).await;
+    let listed = stage.shop.reviews(None, &product, None, 10).await.unwrap();
+    assert_eq!(listed.items.len(), 1);
+}
+
+#[test]
+fn after_a_durable_step_nothing_is_reported_as_not_executed() {
+    for refused in [NotDelivered::Busy, NotDelivered::ReadOnly, NotDelivered::Closed] {
+        assert!(matches!(Error::NotDelivered(refused).after_change(), Error::Unknown));
+    }
+    assert!(matches!(Error::EmptyCart.after_change(), Error::EmptyCart));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_payment_whose_intent_may_be_durable_or_not_has_not_failed() {
     let stage = Stage::new().await;
     let declined = stage.shop.pay(&stage.who, stage.order, "tok_decline", None).await.unwrap();
