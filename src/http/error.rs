@@ -424,6 +424,7 @@ fn of_account(rejection: &account::Rejection, detail: String) -> Problem {
         account::Rejection::AlreadyRegistered => conflict("already-registered", "The address is taken", detail),
         account::Rejection::InvalidName(_) => Problem::invalid("name", detail),
         account::Rejection::NotACustomer => Problem::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail),
+        account::Rejection::EpochEnded => Problem::unauthorized("the account has changed; log in again"),
         account::Rejection::NotRegistered
         | account::Rejection::UnknownFamily { .. }
         | account::Rejection::FamilyExpired { .. } => Problem::unauthorized("the session has ended; log in again"),

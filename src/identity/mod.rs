@@ -262,6 +262,12 @@ impl Identity {
         self.access.revocations.revoke_session(family, now);
     }
 
+    /// From now on accounts are asked about all access tokens that are out: a command may have revoked some of them,
+    /// and it is not known whether it did.
+    pub fn ask_accounts(&self, now: Timestamp) {
+        self.access.revocations.ask_accounts(now);
+    }
+
     /// The number of cached verified access tokens, for metrics.
     #[must_use]
     pub fn verified_count(&self) -> usize {

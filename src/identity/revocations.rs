@@ -89,16 +89,24 @@ impl Revocations {
             Some(known) if known.epoch_min >= epoch_min => return,
             Some(_) | None => {}
         }
+        let latest_issue = self.latest_issue();
         if memory.order.len() >= self.revocations_max {
             memory.revocations.clear();
             memory.order.clear();
-            let latest_issue = Timestamp(self.latest_issue.load(Ordering::Relaxed));
-            memory.complete_since = memory.complete_since.max(now).max(latest_issue);
+            memory.ask_accounts(now.max(latest_issue));
         }
-        let latest_issue = Timestamp(self.latest_issue.load(Ordering::Relaxed));
         let forgotten_at = now.max(latest_issue).plus_ms(self.remembered_ms);
         memory.revocations.insert(subject, Revocation { epoch_min, forgotten_at });
         memory.order.push_back((forgotten_at, subject));
+    }
+
+    /// Accounts are asked about all tokens that are out.
+    pub(super) fn ask_accounts(&self, now: Timestamp) {
+        self.memory.write().ask_accounts(now.max(self.latest_issue()));
+    }
+
+    fn latest_issue(&self) -> Timestamp {
+        Timestamp(self.latest_issue.load(Ordering::Relaxed))
     }
 
     /// Whether a token of this session and epoch is revoked.
@@ -125,6 +133,11 @@ impl Revocations {
 }
 
 impl Memory {
+    /// Accounts are asked about tokens that were issued up to this moment.
+    fn ask_accounts(&mut self, up_to: Timestamp) {
+        self.complete_since = self.complete_since.max(up_to.plus_ms(1));
+    }
+
     /// Forgets revocations whose tokens have all expired. If the clock is set back, such tokens become valid again;
     /// from now on the account is asked about them.
     fn forget(&mut self, now: Timestamp, remembered_ms: u64) {
@@ -215,6 +228,18 @@ mod tests {
         let revocations = revocations(10);
         assert_eq!(revocations.status(ACCOUNT, 0, 9, Timestamp(START.0 - 1)), RevocationStatus::Unknown);
         assert_eq!(revocations.status(ACCOUNT, 0, 9, START), RevocationStatus::Good);
+    }
+
+    #[test]
+    fn the_account_is_asked_about_every_token_that_is_out_where_a_revocation_is_uncertain() {
+        let revocations = revocations(10);
+        let ahead = START.plus_ms(3_000);
+        revocations.issued(ahead);
+        revocations.revoke_session(8, START);
+        revocations.ask_accounts(START);
+        assert_eq!(revocations.status(ACCOUNT, 0, 9, ahead), RevocationStatus::Unknown);
+        assert_eq!(revocations.status(ACCOUNT, 0, 9, ahead.plus_ms(1)), RevocationStatus::Good);
+        assert_eq!(revocations.status(ACCOUNT, 0, 8, ahead), RevocationStatus::Revoked, "what is certain stays");
     }
 
     #[test]

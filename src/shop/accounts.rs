@@ -8,6 +8,7 @@ use secrecy::SecretString;
 
 use super::{Error, Missing, Shop, access};
 use crate::{
+    actors::reply::AskError,
     domain::{
         account::{Command, Holder, Role, View},
         ids::{AccountId, SellerId, UserId},
@@ -90,10 +91,11 @@ impl Shop {
         let account = self.0.identity.account_of(email)?;
         let known = self.0.runtime.entities.accounts.read(&account).await?.view.holder;
         let password_hash = known.as_ref().map(|holder| &holder.password_hash);
-        if self.0.identity.passwords().verify(password, password_hash).await? == Verdict::Wrong || known.is_none() {
-            return Err(Error::WrongCredentials);
+        let verdict = self.0.identity.passwords().verify(password, password_hash).await?;
+        match known {
+            Some(holder) if verdict != Verdict::Wrong => self.start_session(account, holder.epoch).await,
+            _ => Err(Error::WrongCredentials),
         }
-        self.start_session(account).await
     }
 
     /// Starts a session of an existing account without its password, for the operator, who has the keys anyway.
@@ -102,10 +104,8 @@ impl Shop {
     /// [`Error::NotFound`] if no account has this address.
     pub async fn vouch(&self, email: &str) -> Result<Session, Error> {
         let account = self.0.identity.account_of(email)?;
-        if self.0.runtime.entities.accounts.read(&account).await?.view.holder.is_none() {
-            return Err(Error::NotFound(Missing::Account));
-        }
-        self.start_session(account).await
+        let holder = self.0.runtime.entities.accounts.read(&account).await?.view.holder;
+        self.start_session(account, holder.ok_or(Error::NotFound(Missing::Account))?.epoch).await
     }
 
     /// Creates a customer without a usable password, if no account has this address. For the operator, who can
@@ -125,11 +125,12 @@ impl Shop {
         Ok(())
     }
 
-    /// Starts a session of an authenticated account. If that ends another one, its access tokens end, too.
-    async fn start_session(&self, account: AccountId) -> Result<Session, Error> {
+    /// Starts a session of an account that was authenticated in this epoch. If that ends another session, its access
+    /// tokens end, too.
+    pub(super) async fn start_session(&self, account: AccountId, epoch: u32) -> Result<Session, Error> {
         let (family, now) = (random_u128(), self.0.clock.now());
         let expires_at = self.0.identity.session_expires_at(now);
-        let started = self.revoking(account, Command::StartSession { family, expires_at }).await?;
+        let started = self.revoking(account, Command::StartSession { family, expires_at, epoch }).await?;
         let holder = started.holder.ok_or(Error::WrongCredentials)?;
         let session = holder.family(family).ok_or(Error::Unknown)?;
         let tokens = self.0.identity.issue(account, &holder, session, now)?;
@@ -211,7 +212,12 @@ impl Shop {
     pub(super) async fn revoking(&self, account: AccountId, command: Command) -> Result<View, Error> {
         let shop = self.clone();
         let executed = tokio::spawn(async move {
-            let view = shop.0.runtime.entities.accounts.ask(&account, command.clone()).await?.view;
+            let executed = shop.0.runtime.entities.accounts.ask(&account, command.clone()).await;
+            if let Err(AskError::Unknown) = &executed {
+                // It may have ended tokens, and the account will know which.
+                shop.0.identity.ask_accounts(shop.0.clock.now());
+            }
+            let view = executed?.view;
             let (identity, now, holder) = (&shop.0.identity, shop.0.clock.now(), view.holder.as_deref());
             match command {
                 Command::StartSession { .. } => {

@@ -4,14 +4,14 @@
 
 use std::{path::Path, time::Duration};
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
 
 use super::*;
 use crate::{
     actors::tests::disk::Disk,
     domain::{
-        account::Role,
+        account::{self, Role},
         cart::Line,
         ids::{OrderId, ProductId},
         money::{Currency, Money},
@@ -156,6 +156,32 @@ async fn a_review_that_is_durable_is_not_refused_because_its_rating_cannot_be_co
     stage.shop.catch_up(Duration::from_secs(10)).await;
     let listed = stage.shop.reviews(None, &product, None, 10).await.unwrap();
     assert_eq!(listed.items.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_account_is_asked_about_tokens_after_a_logout_whose_outcome_is_unknown() {
+    let stage = Stage::new().await;
+    // Tokens of the second in which the shop was opened are checked with their accounts anyway.
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    let session = stage.shop.vouch("asha@example.com").await.unwrap();
+    let token = session.tokens.access_token;
+    let authenticate = async || stage.shop.authenticate(token.expose_secret()).await.unwrap();
+    let who = authenticate().await;
+    assert_eq!(who.revocation, RevocationStatus::Good);
+    let answered = stage.answer_of(stage.shop.logout(&who), true).await;
+    assert!(matches!(answered, Err(Error::Unknown)), "{answered:?}");
+    assert_eq!(authenticate().await.revocation, RevocationStatus::Unknown);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_that_was_verified_before_a_new_password_starts_no_session() {
+    let stage = Stage::new().await;
+    let epoch = stage.shop.principal("asha@example.com").await.unwrap().epoch;
+    let password = SecretString::from("a new horse battery");
+    stage.shop.ensure_account("asha@example.com", password.clone(), Role::Admin).await.unwrap();
+    let late = stage.shop.start_session(stage.who.account, epoch).await;
+    assert!(matches!(late, Err(Error::Account(account::Rejection::EpochEnded))), "{late:?}");
+    stage.shop.login("asha@example.com", password).await.unwrap();
 }
 
 #[test]

@@ -83,7 +83,7 @@ fn an_account_that_was_used_while_the_clock_was_ahead_can_log_in_when_it_is_righ
         shop.insist(&shop.entities.accounts, &ACCOUNT, register).await.unwrap().unwrap();
         hands.set(NOW.0);
         let expires_at = NOW.plus_ms(30 * DAY_MS);
-        let start = || account::Command::StartSession { family: 7, expires_at };
+        let start = || account::Command::StartSession { family: 7, expires_at, epoch: 0 };
         let started = shop.insist(&shop.entities.accounts, &ACCOUNT, start).await.unwrap();
         assert!(started.is_ok(), "{ahead_ms} ms ahead: {:?}", started.err());
     });

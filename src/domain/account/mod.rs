@@ -218,6 +218,8 @@ pub enum Command {
         family: u128,
         /// When the session ends, however much it is used.
         expires_at: Timestamp,
+        /// The account's epoch when the password was verified. A password that has been replaced since starts nothing.
+        epoch: u32,
     },
     /// Use a refresh token. [`Holder::successor`] says whether a new one is issued.
     Refresh { family: u128, counter: u64 },
@@ -281,6 +283,9 @@ pub enum Rejection {
     /// The session has expired, or would expire before it starts.
     #[error("the session expired at {} ms", expired_at.0)]
     FamilyExpired { family: u128, expired_at: Timestamp },
+    /// The password, the role or the holder has changed since the password was verified.
+    #[error("the account has changed; log in again")]
+    EpochEnded,
     #[error(transparent)]
     InvalidName(#[from] InvalidName),
     /// The password hash is longer than any that the shop makes.
@@ -343,13 +348,15 @@ impl Entity for Account {
                     Ok(Some(Event::Registered { user: *user, role: *role, password_hash, name, at: now }))
                 }
             },
-            Command::StartSession { family, expires_at } => match registered()?.family(*family) {
-                Some(_) => Ok(None),
-                None if *expires_at <= now => {
-                    Err(Rejection::FamilyExpired { family: *family, expired_at: *expires_at })
+            Command::StartSession { family, expires_at, epoch } => {
+                let (holder, family, expires_at) = (registered()?, *family, *expires_at);
+                match holder.family(family) {
+                    Some(_) => Ok(None),
+                    None if *epoch != holder.epoch => Err(Rejection::EpochEnded),
+                    None if expires_at <= now => Err(Rejection::FamilyExpired { family, expired_at: expires_at }),
+                    None => Ok(Some(Event::SessionStarted { family, expires_at, at: now })),
                 }
-                None => Ok(Some(Event::SessionStarted { family: *family, expires_at: *expires_at, at: now })),
-            },
+            }
             Command::Refresh { family, counter } => refresh(registered()?, *family, *counter, now),
             Command::EndSession { family } => {
                 Ok(registered()?.family(*family).map(|known| Event::SessionEnded { family: known.family }))

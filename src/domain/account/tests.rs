@@ -62,7 +62,7 @@ fn a_spent_token_is_no_repeat_of_what_happened_while_the_clock_was_ahead() {
 #[test]
 fn nothing_happens_to_an_address_nobody_claimed() {
     for command in [
-        Command::StartSession { family: 1, expires_at: START.plus_ms(1) },
+        Command::StartSession { family: 1, expires_at: START.plus_ms(1), epoch: 0 },
         Command::Refresh { family: 1, counter: 0 },
         Command::EndSession { family: 1 },
         Command::ChangePassword { password_hash: hash("phc-2") },
@@ -90,11 +90,27 @@ fn names_and_hashes_have_bounds() {
 #[test]
 fn a_session_starts_once_and_not_in_the_past() {
     let account = given(&[registered(), started(1, START)]);
-    let start = |family, expires_at| Command::StartSession { family, expires_at };
+    let start = |family, expires_at| Command::StartSession { family, expires_at, epoch: 0 };
     assert_eq!(account.decide(&start(1, START.plus_ms(DAY_MS)), START), Ok(None), "a repeat");
     assert_eq!(account.decide(&start(2, START), START), Err(Rejection::FamilyExpired { family: 2, expired_at: START }));
     let expected = started(2, START.plus_ms(5));
     assert_eq!(account.decide(&start(2, START.plus_ms(5 + DAY_MS)), START.plus_ms(5)), Ok(Some(expected)));
+}
+
+#[test]
+fn a_session_starts_only_in_the_epoch_in_which_the_password_was_verified() {
+    let start = |family, epoch| Command::StartSession { family, expires_at: START.plus_ms(DAY_MS), epoch };
+    let changed = Event::PasswordChanged { password_hash: hash("phc-2"), epoch: 1 };
+    let granted = Event::RoleGranted { role: Role::Admin, epoch: 1 };
+    for event in [changed, granted] {
+        let mut account = given(&[registered()]);
+        assert!(account.decide(&start(1, 0), START).is_ok());
+        account.apply(&event);
+        assert_eq!(account.decide(&start(1, 0), START), Err(Rejection::EpochEnded), "{event:?}");
+        let later = account.decide(&start(2, 1), START).unwrap().unwrap();
+        account.apply(&later);
+        assert_eq!(account.decide(&start(2, 1), START), Ok(None), "a repeat");
+    }
 }
 
 #[test]
@@ -214,7 +230,7 @@ fn who_is_erased_is_gone_at_once_and_the_address_is_free_when_all_is_done() {
     assert_eq!(account.view().holder, None);
     assert_eq!(account.view().former, Some(Former { epoch: 7, under_way: Some(USER) }));
     assert_eq!(account.decide(&begin, START), Ok(None), "a repeat");
-    let session = Command::StartSession { family: 3, expires_at: START.plus_ms(1) };
+    let session = Command::StartSession { family: 3, expires_at: START.plus_ms(1), epoch: 0 };
     assert_eq!(account.decide(&session, START), Err(Rejection::NotRegistered));
     assert_eq!(account.decide(&register(UserId(8)), START), Err(Rejection::AlreadyRegistered));
 
@@ -265,6 +281,7 @@ fn step() -> impl Strategy<Value = (u64, Command)> {
         24 => (families.clone(), 1..DAY_MS).prop_map(|(family, ms)| Command::StartSession {
             family,
             expires_at: Timestamp(ms),
+            epoch: 0,
         }),
         24 => (families.clone(), 0..5_u64).prop_map(|(family, counter)| Command::Refresh { family, counter }),
         2 => families.prop_map(|family| Command::EndSession { family }),
@@ -284,10 +301,11 @@ proptest! {
         let mut dead: HashSet<(u128, u64)> = HashSet::new();
         for (wait_ms, mut command) in steps {
             now = now.plus_ms(wait_ms);
-            if let Command::StartSession { expires_at, .. } = &mut command {
-                *expires_at = now.plus_ms(expires_at.0);
-            }
             let before = account.view().holder.unwrap();
+            if let Command::StartSession { expires_at, epoch, .. } = &mut command {
+                *expires_at = now.plus_ms(expires_at.0);
+                *epoch = before.epoch;
+            }
             let decided = account.decide(&command, now);
             if let Ok(Some(event)) = &decided {
                 account.apply(event);

@@ -151,7 +151,8 @@ fn events_of_an_account_apply_at_once_also_to_cached_tokens() {
         assert_eq!(world.verify(&seen), Err(TokenError::Revoked), "{command:?}");
         assert_eq!(world.verify(&unseen), Err(TokenError::Revoked), "{command:?}");
 
-        let again = Command::StartSession { family: 2, expires_at: START.plus_ms(DAY_MS) };
+        let epoch = world.holder().epoch;
+        let again = Command::StartSession { family: 2, expires_at: START.plus_ms(DAY_MS), epoch };
         world.command(&again, START);
         let holder = world.holder();
         let issued = world.identity.issue(ACCOUNT, &holder, holder.family(2).unwrap(), START).unwrap();
