@@ -34,7 +34,9 @@ const ALIVE_SECONDS: u64 = 15;
 /// The delay before a client reconnects, in milliseconds.
 const RETRY_MS: u64 = 2_000;
 
-/// Streams an order's events, from the first one or after `Last-Event-ID`. The stream ends with the order.
+/// Streams an order's events, from the first one or after `Last-Event-ID`.
+///
+/// The stream ends with the order, and when the access token expires or is revoked.
 #[utoipa::path(get, path = "/orders/{order_id}/events", operation_id = "follow_order",
     tag = "orders", security(("bearer" = [])),
     params(("order_id" = String, Path), ("Last-Event-ID" = Option<u64>, Header, description = "Resume after this event")),

@@ -17,6 +17,10 @@ use crate::{
     identity::{Issued, Principal, TokenError, passwords::Verdict, random_u128, revocations::RevocationStatus},
 };
 
+/// The family of a principal whom the embedding program has authenticated: no session of the shop. Those of sessions
+/// are random.
+const NO_SESSION: u128 = 0;
+
 /// The result of a login or a refresh.
 #[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug)]
@@ -170,12 +174,26 @@ impl Shop {
     pub async fn authenticate(&self, access_token: &str) -> Result<Principal, Error> {
         let principal = self.0.identity.verify(access_token, self.0.clock.now())?;
         if principal.revocation == RevocationStatus::Unknown {
-            let holder = self.0.runtime.entities.accounts.read(&principal.account).await?.view.holder;
-            if !holder.is_some_and(|holder| holder.honours(principal.family, principal.epoch)) {
-                return Err(Error::Token(TokenError::Revoked));
-            }
+            self.check_still_valid(&principal).await?;
         }
         Ok(principal)
+    }
+
+    /// Checks a principal against the clock and its account.
+    ///
+    /// # Errors
+    /// [`Error::Token`]: it has expired, or was revoked.
+    pub(super) async fn check_still_valid(&self, who: &Principal) -> Result<(), Error> {
+        if self.0.clock.now() >= who.expires_at {
+            return Err(Error::Token(TokenError::Expired { expired_at: who.expires_at }));
+        }
+        let holder = self.0.runtime.entities.accounts.read(&who.account).await?.view.holder;
+        let holder = access::hold_account(who, holder)?;
+        let is_valid = match who.family {
+            NO_SESSION => who.epoch >= holder.epoch,
+            family => holder.honours(family, who.epoch),
+        };
+        if is_valid { Ok(()) } else { Err(Error::Token(TokenError::Revoked)) }
     }
 
     /// A principal for a program that embeds the shop and authenticates its users itself.
@@ -200,7 +218,7 @@ impl Shop {
             account,
             role: holder.role,
             epoch: holder.epoch,
-            family: 0,
+            family: NO_SESSION,
             issued_at: now,
             expires_at: self.0.identity.session_expires_at(now),
             revocation: RevocationStatus::Good,

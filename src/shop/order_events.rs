@@ -2,7 +2,7 @@
 //!
 //! Depends on the rooms below.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use futures::{
     FutureExt, StreamExt,
@@ -16,6 +16,7 @@ use super::{Error, Principal, Shop};
 use crate::{
     actors::views::Subscription,
     domain::{
+        account::Account,
         ids::OrderId,
         order::{HistoryEntry, Order},
     },
@@ -24,12 +25,18 @@ use crate::{
 /// The events of one order; see [`Shop::order_events`].
 pub type OrderEvents = BoxStream<'static, Result<HistoryEntry, Error>>;
 
+/// The longest wait before the clock is read again, in milliseconds: it may be set while a stream waits for the expiry
+/// of its caller.
+const CLOCK_READ_MS: u64 = 60_000;
+
 /// The state of a stream between two events.
-struct Follower {
+struct OrderEventStream {
     shop: Shop,
     who: Principal,
     id: OrderId,
     changes: Subscription<Order>,
+    /// A logout or a change of the role ends the stream at once.
+    account_changes: Subscription<Account>,
     last_seen: u64,
     ready: VecDeque<HistoryEntry>,
     stop: BoxFuture<'static, ()>,
@@ -46,7 +53,8 @@ enum State {
 
 impl Shop {
     /// The entries of an order's history with a sequence number above `after`, past and future. The stream ends with
-    /// the order, with an error, or when the shop closes. It can be dropped at any time.
+    /// the order, with an error, or when the shop closes. The error is [`Error::Token`] when the caller's access
+    /// expires or is revoked. The stream can be dropped at any time.
     ///
     /// # Errors
     /// [`Error::NotFound`] for an order that is not the caller's.
@@ -67,15 +75,25 @@ impl Shop {
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<OrderEvents, Error> {
         // Subscribe before reading, so that no change in between is missed.
+        let account_changes = self.0.runtime.entities.accounts.subscribe(&who.account);
         let changes = self.follow_order(who, id).await?;
-        let (shop, who) = (self.clone(), *who);
-        let (ready, stop, closing) = (VecDeque::new(), stop.boxed(), shop.0.ending.token().clone());
-        let follower = Follower { shop, who, id, changes, last_seen: after, ready, stop, closing, state: State::Open };
-        Ok(stream::unfold(follower, Follower::next).boxed())
+        let begun = OrderEventStream {
+            shop: self.clone(),
+            who: *who,
+            id,
+            changes,
+            account_changes,
+            last_seen: after,
+            ready: VecDeque::new(),
+            stop: stop.boxed(),
+            closing: self.0.ending.token().clone(),
+            state: State::Open,
+        };
+        Ok(stream::unfold(begun, OrderEventStream::next).boxed())
     }
 }
 
-impl Follower {
+impl OrderEventStream {
     async fn next(mut self) -> Option<(Result<HistoryEntry, Error>, Self)> {
         loop {
             if let Some(entry) = self.ready.pop_front() {
@@ -85,8 +103,8 @@ impl Follower {
             if self.state == State::Ended {
                 return None;
             }
-            let order = match self.shop.order(&self.who, self.id).await {
-                Ok(page) => page.order,
+            let order = match visible_order(&self.shop, &self.who, self.id).await {
+                Ok(order) => order,
                 Err(error) => {
                     self.state = State::Ended;
                     return Some((Err(error), self));
@@ -96,14 +114,26 @@ impl Follower {
             if order.status().is_some_and(|status| status.is_final()) && order.is_settled() {
                 self.state = State::Ended;
             } else if self.ready.is_empty() {
+                let expires_in_ms = self.who.expires_at.ms_since(self.shop.0.clock.now());
+                let expiry = Duration::from_millis(expires_in_ms.min(CLOCK_READ_MS));
                 tokio::select! {
                     changed = self.changes.changed() => if changed.is_err() {
                         return None;
                     },
+                    changed = self.account_changes.changed() => if changed.is_err() {
+                        return None;
+                    },
+                    () = tokio::time::sleep(expiry) => {}
                     () = &mut self.stop => return None,
                     () = self.closing.cancelled() => return None,
                 }
             }
         }
     }
+}
+
+/// The order, if the caller may still see it.
+async fn visible_order(shop: &Shop, who: &Principal, id: OrderId) -> Result<Arc<Order>, Error> {
+    shop.check_still_valid(who).await?;
+    Ok(shop.order(who, id).await?.order)
 }

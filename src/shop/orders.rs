@@ -156,7 +156,7 @@ impl Shop {
                 if matches!(known.status(), Some(Status::Placed | Status::Cancelling)) {
                     self.drive_for_a_while(id, None, Poll::IfNeeded).await;
                 }
-                Ok(OrderPage { id, order: self.0.runtime.entities.orders.read(&id).await?.view })
+                Ok(OrderPage { id, order: self.read_changed(id).await?.view })
             }
         }
     }

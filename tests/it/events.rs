@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::body::Body;
 use futures::StreamExt;
 use serde_json::{Value, json};
-use souk::clock::Clock;
+use souk::{clock::Clock, domain::account::Role};
 use tower::ServiceExt;
 
 use crate::support::{Client, TestApp};
@@ -96,6 +96,38 @@ async fn a_rejected_order_ends_its_stream() {
     let ((all, _), cancelled) = tokio::join!(events(&app, &customer, &order, None, usize::MAX), acting);
     cancelled.expect(200);
     assert_eq!(names(&all), ["placed", "awaiting_payment", "cancelling", "cancelled"]);
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_its_caller_logs_out_or_gets_another_role() {
+    let app = TestApp::new().await;
+    app.seller().await;
+    for name in ["asha", "ben"] {
+        let customer = app.customer(name).await;
+        let order = customer.order("CABLE", 1).await;
+        let acting = async {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            if name == "asha" {
+                customer.act("/auth/logout").await.expect(204);
+            } else {
+                app.user(name, Role::Seller).await;
+            }
+        };
+        let ((all, _), ()) = tokio::join!(events(&app, &customer, &order, None, usize::MAX), acting);
+        assert_eq!(names(&all), ["placed", "awaiting_payment"], "{name}");
+        customer.get(&format!("/orders/{order}/events")).await.problem(401, "unauthorized");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_the_access_token_of_its_caller_expires() {
+    let app = TestApp::with(|config| config.access_token_seconds = 3, Clock::system()).await;
+    app.seller().await;
+    let customer = app.customer("asha").await;
+    let order = customer.order("CABLE", 1).await;
+    let (all, _) = events(&app, &customer, &order, None, usize::MAX).await;
+    assert_eq!(names(&all), ["placed", "awaiting_payment"]);
+    customer.get(&format!("/orders/{order}/events")).await.problem(401, "unauthorized");
 }
 
 #[tokio::test]
