@@ -6,6 +6,8 @@
 //!
 //! Depends on `ids` and `serde`.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::{OrderId, RequestKey, UserId};
@@ -46,6 +48,37 @@ impl RequestKey {
     }
 }
 
+/// What the fingerprint of a request is made of: its fields, each with its name and the length of its value, so that no
+/// two requests read the same. Fingerprints are stored. A field without a value adds nothing, so a field that becomes
+/// part of a request later leaves the fingerprints of requests without it as they are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fields(String);
+
+impl Fields {
+    /// Adds a field.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl fmt::Display) -> Self {
+        let value = value.to_string();
+        self.0 += &format!("{name}={}:{value};", value.len());
+        self
+    }
+
+    /// Adds a field, if it has a value.
+    #[must_use]
+    pub fn with_some(self, name: &str, value: Option<impl fmt::Display>) -> Self {
+        match value {
+            Some(value) => self.with(name, value),
+            None => self,
+        }
+    }
+
+    /// The text to hash.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
 /// Derives the identities of one user's requests.
 #[derive(Debug, Clone, Copy)]
 pub struct Requests<H> {
@@ -60,12 +93,12 @@ impl<H: Fn(&str, &[&[u8]]) -> u128> Requests<H> {
     ///
     /// # Errors
     /// [`InvalidKey`].
-    pub fn with_key(&self, operation: &str, key: &str, body: &[u8]) -> Result<RequestKey, InvalidKey> {
+    pub fn with_key(&self, operation: &str, key: &str, body: &Fields) -> Result<RequestKey, InvalidKey> {
         check_key(key)?;
         let user = self.user.0.to_be_bytes();
         Ok(RequestKey {
             key: (self.hash)("idempotency-key", &[operation.as_bytes(), &user, key.as_bytes()]),
-            fingerprint: (self.hash)("request", &[operation.as_bytes(), &user, body]),
+            fingerprint: (self.hash)("request", &[operation.as_bytes(), &user, body.as_bytes()]),
         })
     }
 
@@ -88,8 +121,8 @@ impl<H: Fn(&str, &[&[u8]]) -> u128> Requests<H> {
 
     /// The fingerprint of a checkout, which differs between two checkouts with the same key and different bodies.
     #[must_use]
-    pub fn checkout_fingerprint(&self, body: &[u8]) -> u128 {
-        (self.hash)("checkout", &[&self.user.0.to_be_bytes(), body])
+    pub fn checkout_fingerprint(&self, body: &Fields) -> u128 {
+        (self.hash)("checkout", &[&self.user.0.to_be_bytes(), body.as_bytes()])
     }
 }
 
@@ -115,19 +148,37 @@ mod tests {
         }
         for bad in ["", "a\tb", "a\0", "a\n", &"a".repeat(KEY_CHARACTERS_MAX + 1)] {
             assert_eq!(check_key(bad), Err(InvalidKey), "{bad:?}");
-            assert_eq!(requests(1).with_key("add", bad, b"").unwrap_err(), InvalidKey);
+            assert_eq!(requests(1).with_key("add", bad, &Fields::default()).unwrap_err(), InvalidKey);
             assert_eq!(requests(1).order_by_key(bad), Err(InvalidKey));
         }
     }
 
     #[test]
     fn the_same_key_is_a_repeat_only_with_the_same_request() {
-        let of = |user, operation, key, body: &str| requests(user).with_key(operation, key, body.as_bytes()).unwrap();
+        let body = |text: &str| Fields::default().with("text", text);
+        let of = |user, operation, key, text: &str| requests(user).with_key(operation, key, &body(text)).unwrap();
         let earlier = [of(1, "add", "other", "x"), of(1, "add", "key", "x")];
         assert_eq!(of(1, "add", "key", "x").repeats(earlier), Ok(true));
         assert_eq!(of(1, "add", "key", "y").repeats(earlier), Err(KeyReused));
         for new in [of(1, "add", "new", "x"), of(2, "add", "key", "x"), of(1, "refund", "key", "x")] {
             assert_eq!(new.repeats(earlier), Ok(false));
+        }
+    }
+
+    #[test]
+    fn fields_read_the_same_only_where_they_are_the_same() {
+        let none = || Fields::default().with_some("a", None::<u8>);
+        assert_eq!(none(), Fields::default());
+        assert_eq!(none().with("a", 1).as_bytes(), b"a=1:1;");
+        let different = [
+            none().with("a", "1;b=1:2"),
+            none().with("a", 1).with("b", 2),
+            none().with("b", 2).with("a", 1),
+            none().with("a", 12),
+            none().with("a", ""),
+        ];
+        for (at, one) in different.iter().enumerate() {
+            assert!(!different[at + 1..].contains(one), "{one:?}");
         }
     }
 
@@ -149,6 +200,7 @@ mod tests {
         for other in [asha.order_by_cart(4, 7), asha.order_by_cart(3, 8), ben.order_by_cart(3, 7)] {
             assert_ne!(asha.order_by_cart(3, 7), other);
         }
-        assert_ne!(asha.checkout_fingerprint(b"a"), asha.checkout_fingerprint(b"b"));
+        let of = |name: &str| asha.checkout_fingerprint(&Fields::default().with("name", name));
+        assert_ne!(of("a"), of("b"));
     }
 }

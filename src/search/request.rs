@@ -4,6 +4,7 @@
 
 use crate::domain::{
     cursor::{Cursor, InvalidCursor},
+    idempotency::Fields,
     ids::{ProductId, SellerId},
     money::{Currency, Money},
 };
@@ -74,8 +75,23 @@ impl SearchRequest {
     /// What its cursors belong to: everything that decides which products are found and in which order.
     pub(super) fn list(&self) -> Vec<u8> {
         let Self { text, category, brand, seller, price_minor, currency, sort, limit: _, after: _ } = self;
-        // Debug output quotes every text, so no two different requests print the same.
-        format!("search {text:?}{category:?}{brand:?}{seller:?}{price_minor:?}{currency:?}{sort:?}").into_bytes()
+        let sort = match sort {
+            Sort::Relevance => "relevance",
+            Sort::PriceAscending => "price_ascending",
+            Sort::PriceDescending => "price_descending",
+            Sort::Newest => "newest",
+        };
+        let search = Fields::default().with("list", "search").with_some("text", text.as_ref());
+        let search = category.iter().fold(search, |search, level| search.with("category", level));
+        search
+            .with_some("brand", brand.as_ref())
+            .with_some("seller", *seller)
+            .with_some("price_minor_min", price_minor.0)
+            .with_some("price_minor_max", price_minor.1)
+            .with_some("currency", currency.as_ref().map(Currency::code))
+            .with("sort", sort)
+            .as_bytes()
+            .to_vec()
     }
 }
 

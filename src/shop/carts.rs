@@ -8,7 +8,7 @@ use crate::{
     domain::{
         cart::{self, Command, Line},
         charges::{Charges, Rates},
-        idempotency::Requests,
+        idempotency::{Fields, Requests},
         ids::ProductId,
         money::Money,
         product,
@@ -122,7 +122,7 @@ impl Shop {
         }
         let currency = currency.ok_or(cart::Rejection::Empty)?;
         let key = match key {
-            Some(key) => Some(self.requests_of(who).with_key("add", key, &fingerprint_of(&lines))?),
+            Some(key) => Some(self.requests_of(who).with_key("add", key, &fields(&lines))?),
             None => None,
         };
         let view = self.0.runtime.entities.carts.ask(&who.user, Command::Add { lines, currency, key }).await?.view;
@@ -228,7 +228,8 @@ impl Shop {
     }
 }
 
-fn fingerprint_of(lines: &[Line]) -> Vec<u8> {
-    let parts = lines.iter().map(|line| format!("{}={};", line.product, line.quantity));
-    parts.collect::<String>().into_bytes()
+/// What the fingerprint of a request to add these lines is made of.
+fn fields(lines: &[Line]) -> Fields {
+    let add = |fields: Fields, line: &Line| fields.with("product", &line.product).with("quantity", line.quantity);
+    lines.iter().fold(Fields::default(), add)
 }

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     actors::reply::Changed,
     domain::{
+        idempotency::Fields,
         ids::{OrderId, RequestKey},
         order::{Attempt, CaptureMode, Command, PaymentState, Status},
     },
@@ -73,10 +74,8 @@ impl Shop {
         if page.order.status() == Some(Status::Placed) {
             return Err(Error::CheckoutInProgress(id));
         }
-        let key = match key {
-            Some(key) => Some(self.requests_of(who).with_key("payment", key, format!("{id}:{method}").as_bytes())?),
-            None => None,
-        };
+        let body = Fields::default().with("order", id).with("method", method);
+        let key = key.map(|key| self.requests_of(who).with_key("payment", key, &body)).transpose()?;
         let capture = if self.config().payments.capture_later { CaptureMode::Later } else { CaptureMode::AtOnce };
         let request = Command::RequestPayment { method: method.to_owned(), key, capture };
         let (begun, accepted) = oneshot::channel();

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     domain::{
+        idempotency::Fields,
         ids::{OrderId, ProductId},
         order::{Command, Order, RefundRequest, Restock, Shipping, Units},
     },
@@ -65,8 +66,11 @@ impl Shop {
     ) -> Result<Done<OrderPage>, Error> {
         let page = self.order_to_fulfil(who, id).await?;
         let lines = units(&page.order, &asked.items)?;
-        let body = format!("{id}:{lines:?}:{}:{:?}:{}", asked.shipping, asked.restock, asked.reason);
-        let key = key.map(|key| self.requests_of(who).with_key("refund", key, body.as_bytes())).transpose()?;
+        let body = fields(id, &lines)
+            .with("shipping", asked.shipping)
+            .with_some("restock", asked.restock)
+            .with("reason", &asked.reason);
+        let key = key.map(|key| self.requests_of(who).with_key("refund", key, &body)).transpose()?;
         let shipping = if asked.shipping { Shipping::Included } else { Shipping::Excluded };
         let (restock, reason, by) = (asked.restock.map(restocked), asked.reason.clone(), who.user);
         let request = RefundRequest { lines, shipping, restock, reason, by, key };
@@ -87,8 +91,8 @@ impl Shop {
     ) -> Result<Done<OrderPage>, Error> {
         let page = self.own_order(who, id).await?;
         let (lines, reason) = (units(&page.order, items)?, reason.to_owned());
-        let body = format!("{id}:{lines:?}:{reason}");
-        let key = key.map(|key| self.requests_of(who).with_key("return", key, body.as_bytes())).transpose()?;
+        let body = fields(id, &lines).with("reason", &reason);
+        let key = key.map(|key| self.requests_of(who).with_key("return", key, &body)).transpose()?;
         let accepted = self.0.runtime.entities.orders.ask(&id, Command::RequestReturn { lines, reason, key }).await?;
         Ok(Done { outcome: OrderPage { id, order: accepted.view }, changed: accepted.changed })
     }
@@ -130,6 +134,12 @@ impl Shop {
         access::own_order(who, &page.order)?;
         Ok(page)
     }
+}
+
+/// What the fingerprint of a request about units of an order begins with.
+fn fields(order: OrderId, units: &Units) -> Fields {
+    let add = |fields: Fields, (line, quantity): &(u16, u32)| fields.with("line", line).with("quantity", quantity);
+    units.iter().fold(Fields::default().with("order", order), add)
 }
 
 fn restocked(restock: bool) -> Restock {

@@ -249,6 +249,18 @@ impl Order {
         Ok((placement, self.status().ok_or(Rejection::NotFound)?))
     }
 
+    /// Whether the checkout with this fingerprint has placed the order; no checkout may have.
+    ///
+    /// # Errors
+    /// [`Rejection::KeyReused`] if another checkout has.
+    pub fn is_placed_by(&self, fingerprint: u128) -> Result<bool, Rejection> {
+        match &self.placement {
+            None => Ok(false),
+            Some(known) if known.fingerprint == fingerprint => Ok(true),
+            Some(_) => Err(Rejection::KeyReused),
+        }
+    }
+
     fn advance(&mut self, to: Progress, at: Timestamp) {
         self.progress = to;
         self.note(at, None);
@@ -270,11 +282,10 @@ impl Entity for Order {
 
     fn decide(&self, command: &Command, now: Timestamp) -> Result<Option<Event>, Rejection> {
         match command {
-            Command::Place(placement) => match &self.placement {
-                None => Ok(Some(Event::Placed(Arc::clone(placement)))),
-                Some(known) if known.fingerprint == placement.fingerprint => Ok(None),
-                Some(_) => Err(Rejection::KeyReused),
-            },
+            Command::Place(placement) => {
+                let is_repeat = self.is_placed_by(placement.fingerprint)?;
+                Ok((!is_repeat).then(|| Event::Placed(Arc::clone(placement))))
+            }
             Command::RecordTaken => self.decide_taken(now),
             Command::RejectByCart(reason) => self.decide_end(reason.clone(), now),
             Command::RecordStock(answers) => self.decide_stock(answers, now),
