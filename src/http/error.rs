@@ -67,12 +67,12 @@ impl Problem {
         let detail = detail.into();
         let pointer = if pointer.is_empty() { "#".to_owned() } else { format!("#/{pointer}") };
         let errors = json!([{ "detail": detail, "pointer": pointer }]);
-        unprocessable("invalid-body", "The body breaks a rule", detail).with("errors", errors)
+        unprocessable("invalid-body", "Invalid body", detail).with("errors", errors)
     }
 
     /// Another part of the request cannot be understood.
     fn bad_request(code: &'static str, detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, code, "The request cannot be understood", detail)
+        Self::new(StatusCode::BAD_REQUEST, code, "Invalid request", detail)
     }
 
     /// The body is not JSON.
@@ -109,30 +109,30 @@ impl Problem {
     /// The resource does not have this method.
     pub(super) fn method_not_allowed(method: &Method) -> Self {
         let detail = format!("this resource does not take {method}");
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Another method", detail)
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", detail)
     }
 
     /// The body did not arrive within its time limit.
     pub(super) fn request_timeout() -> Self {
         let detail = "the body did not arrive in time";
-        Self::new(StatusCode::REQUEST_TIMEOUT, "request-timeout", "Too slow", detail)
+        Self::new(StatusCode::REQUEST_TIMEOUT, "request-timeout", "Request timeout", detail)
     }
 
     /// The body has more than `bytes_max` bytes.
     pub(super) fn body_too_large(bytes_max: usize) -> Self {
         let detail = format!("a body has at most {bytes_max} bytes");
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "Too large", detail)
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "Body too large", detail)
     }
 
     /// The body has another media type than JSON.
     pub(super) fn unsupported_media_type() -> Self {
         let detail = "the content type must be application/json";
-        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Not JSON", detail)
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported media type", detail)
     }
 
     /// The payment was declined or given up.
     pub(super) fn payment_declined(order: OrderId, attempt: u32, reason: &str) -> Self {
-        unprocessable("payment-declined", "Declined", format!("the payment was declined: {reason}"))
+        unprocessable("payment-declined", "Payment declined", format!("the payment was declined: {reason}"))
             .with("payment_status", "fail")
             .with("order_id", order.to_string())
             .with("attempt", attempt)
@@ -147,31 +147,34 @@ impl Problem {
     /// A token is required, and the request has none.
     pub(super) fn anonymous() -> Self {
         let detail = "a bearer token is needed: log in with POST /auth/login";
-        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Log in first", detail)
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized", detail)
             .header(header::WWW_AUTHENTICATE, "Bearer")
     }
 
     /// The token is not valid.
     pub(super) fn unauthorized(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Log in first", detail)
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized", detail)
             .header(header::WWW_AUTHENTICATE, "Bearer error=\"invalid_token\"")
     }
 
-    /// Too many requests are in flight.
-    pub(super) fn overloaded() -> Self {
-        let detail = "too many requests are at work; nothing was done";
+    /// Too much of what the detail names is under way; nothing was done.
+    pub(super) fn overloaded(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Try again", detail).retry()
     }
 
-    /// The request took too long: its outcome is unknown.
-    pub(super) fn timed_out() -> Self {
-        Error::Unknown.into()
+    /// The request took too long. If it would have changed something, perhaps it did.
+    pub(super) fn timed_out(method: &Method) -> Self {
+        if !method.is_safe() {
+            return Error::Unknown.into();
+        }
+        let detail = "the answer was not ready in time; nothing was changed";
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "timed-out", "Timed out", detail).retry()
     }
 
     /// A fault of the shop, not of the request.
     pub(super) fn fault() -> Self {
         let status = StatusCode::INTERNAL_SERVER_ERROR;
-        Self::new(status, "fault", "A fault of the shop", "the shop has a fault; the trace id finds it in its logs")
+        Self::new(status, "fault", "Internal error", "the shop has a fault; the trace id finds it in its logs")
     }
 }
 
@@ -224,14 +227,12 @@ impl From<Error> for Problem {
             Error::NotFound(what) => Self::not_found(what.as_str()),
             Error::Forbidden(_) => Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail),
             Error::Token(_) => Self::unauthorized("the token is not valid"),
-            Error::WrongCredentials => {
-                Self::new(StatusCode::UNAUTHORIZED, "wrong-credentials", "Log in failed", detail)
-                    .header(header::WWW_AUTHENTICATE, "Bearer")
-            }
+            Error::WrongCredentials => Self::new(StatusCode::UNAUTHORIZED, "wrong-credentials", "Login failed", detail)
+                .header(header::WWW_AUTHENTICATE, "Bearer"),
             Error::RefreshReused => Self::new(StatusCode::UNAUTHORIZED, "refresh-reused", "Log in again", detail)
                 .header(header::WWW_AUTHENTICATE, "Bearer error=\"invalid_token\""),
             Error::Email(_) => Self::invalid("email", detail),
-            Error::Password(PasswordError::Busy { .. }) => Self::overloaded(),
+            Error::Password(PasswordError::Busy { .. }) => Self::overloaded(detail),
             Error::Password(PasswordError::Length { .. }) => Self::invalid("password", detail),
             Error::Password(PasswordError::DamagedHash | PasswordError::Failed) | Error::Fault(_) => {
                 tracing::error!(detail, "a request met a fault");
@@ -244,7 +245,7 @@ impl From<Error> for Problem {
             Error::Seller(seller::Rejection::InvalidName(_)) => Self::invalid("name", detail),
             Error::Seller(seller::Rejection::Erased) => Self::not_found("seller"),
             Error::UnmatchedNotices(rejection) => match rejection {
-                unmatched_notices::Rejection::Full => Problem::overloaded(),
+                unmatched_notices::Rejection::Full => Problem::overloaded(detail),
                 unmatched_notices::Rejection::NotFound => Problem::not_found("notice"),
                 unmatched_notices::Rejection::InvalidNote => Problem::invalid("note", detail),
             },
@@ -261,7 +262,7 @@ impl From<Error> for Problem {
             },
             Error::Review(review::Rejection::InvalidRating) => Self::invalid("rating", detail),
             Error::Review(review::Rejection::InvalidText { field, .. }) => Self::invalid(field.as_str(), detail),
-            Error::Reviews(reviews::Rejection::TooMany) => conflict("too-many-reviews", "No more reviews", detail),
+            Error::Reviews(reviews::Rejection::TooMany) => conflict("too-many-reviews", "Too many reviews", detail),
             Error::InvalidCursor(_) | Error::Search(SearchError::InvalidCursor(_)) => {
                 Self::bad_request("invalid-cursor", detail)
             }
@@ -274,7 +275,7 @@ impl From<Error> for Problem {
                 Self::fault()
             }
             Error::NotForSale { product } => {
-                unprocessable("not-for-sale", "No price", detail).with("product_id", product.as_str())
+                unprocessable("not-for-sale", "Not for sale", detail).with("product_id", product.as_str())
             }
             Error::ChooseVariant { product, variants } => {
                 let variants: Vec<_> = variants.iter().map(ToString::to_string).collect();
@@ -282,14 +283,14 @@ impl From<Error> for Problem {
                     .with("product_id", product.as_str())
                     .with("variants", variants)
             }
-            Error::EmptyCart => unprocessable("empty-cart", "Nothing to order", detail),
+            Error::EmptyCart => unprocessable("empty-cart", "The cart is empty", detail),
             Error::NotInCart { product, requested, in_cart } => conflict("not-in-cart", "Not in the cart", detail)
                 .with("product_id", product.as_str())
                 .with("requested", requested)
                 .with("in_cart", in_cart),
             Error::NamedTwice { .. } => Self::invalid("items", detail),
-            Error::MixedCurrencies { .. } => unprocessable("mixed-currencies", "One currency an order", detail),
-            Error::TotalMismatch { computed, stated } => conflict("total-mismatch", "The total is another one", detail)
+            Error::MixedCurrencies { .. } => unprocessable("mixed-currencies", "An order has one currency", detail),
+            Error::TotalMismatch { computed, stated } => conflict("total-mismatch", "The total differs", detail)
                 .with("computed_total", money(&computed))
                 .with("stated_total", money(&stated)),
             Error::Amount(refused) => {
@@ -310,21 +311,23 @@ impl From<Error> for Problem {
                 }
             }
             Error::CartChanged => conflict("cart-changed", "The cart has changed", detail),
-            Error::CheckoutInProgress(order) => {
-                conflict("checkout-in-progress", "Still at it", detail).with("order_id", order.to_string()).retry()
-            }
+            Error::CheckoutInProgress(order) => conflict("checkout-in-progress", "Checkout in progress", detail)
+                .with("order_id", order.to_string())
+                .retry(),
             Error::OrdersUnfinished { orders } => {
                 let orders: Vec<_> = orders.iter().map(ToString::to_string).collect();
-                conflict("orders-unfinished", "Orders are on their way", detail).with("order_ids", orders)
+                conflict("orders-unfinished", "Orders are unfinished", detail).with("order_ids", orders)
             }
             Error::InvalidKey(_) => Self::bad_request("invalid-idempotency-key", detail),
             Error::NotDelivered(NotDelivered::ReadOnly) => {
-                Self::new(StatusCode::INSUFFICIENT_STORAGE, "read-only", "No writes now", detail).retry()
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, "read-only", "Read-only", detail).retry()
             }
             Error::NotDelivered(NotDelivered::Busy | NotDelivered::Closed) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "Try again", detail).retry()
             }
-            Error::Unknown => Self::new(StatusCode::GATEWAY_TIMEOUT, "unknown-outcome", "Perhaps done", detail).retry(),
+            Error::Unknown => {
+                Self::new(StatusCode::GATEWAY_TIMEOUT, "unknown-outcome", "Outcome unknown", detail).retry()
+            }
         }
     }
 }
@@ -335,7 +338,7 @@ fn of_product(rejection: &product::Rejection, detail: String) -> Problem {
         product::Rejection::AlreadyExists => conflict("already-exists", "The id is taken", detail),
         product::Rejection::NotOwner => Problem::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail),
         product::Rejection::VersionMismatch { current } => {
-            Problem::new(StatusCode::PRECONDITION_FAILED, "version-mismatch", "It has changed", detail)
+            Problem::new(StatusCode::PRECONDITION_FAILED, "version-mismatch", "The version differs", detail)
                 .with("current_version", *current)
         }
         product::Rejection::Invalid(product::InvalidDetails { field: product::Field::Title, rule }) => {
@@ -348,7 +351,7 @@ fn of_product(rejection: &product::Rejection, detail: String) -> Problem {
 fn of_inventory(rejection: &inventory::Rejection, detail: String) -> Problem {
     match rejection {
         inventory::Rejection::BelowReserved { reserved } => {
-            conflict("below-reserved", "It is kept for orders", detail).with("reserved_quantity", *reserved)
+            conflict("below-reserved", "Units are reserved for orders", detail).with("reserved_quantity", *reserved)
         }
         inventory::Rejection::ReceiptReused => conflict("receipt-reused", "The receipt was used before", detail),
         inventory::Rejection::InvalidQuantity => Problem::invalid("quantity", detail),
@@ -360,7 +363,7 @@ fn of_inventory(rejection: &inventory::Rejection, detail: String) -> Problem {
         | inventory::Rejection::HoldReleased
         | inventory::Rejection::HoldReused
         | inventory::Rejection::HoldUnknown
-        | inventory::Rejection::ReceivedChanged => conflict("stock-conflict", "The stock has moved", detail),
+        | inventory::Rejection::ReceivedChanged => conflict("stock-conflict", "The stock has changed", detail),
     }
 }
 
@@ -370,7 +373,7 @@ fn of_cart(rejection: &cart::Rejection, detail: String) -> Problem {
         cart::Rejection::InvalidQuantity { product } => {
             Problem::invalid("quantity", detail).with("product_id", product.as_str())
         }
-        cart::Rejection::MixedCurrencies { .. } => unprocessable("mixed-currencies", "One currency a cart", detail),
+        cart::Rejection::MixedCurrencies { .. } => unprocessable("mixed-currencies", "A cart has one currency", detail),
         cart::Rejection::NotInCart { product } => {
             conflict("not-in-cart", "Not in the cart", detail).with("product_id", product.as_str())
         }
@@ -378,7 +381,7 @@ fn of_cart(rejection: &cart::Rejection, detail: String) -> Problem {
             conflict("cart-changed", "The cart has changed", detail)
         }
         cart::Rejection::TooManyOpenOrders => conflict("too-many-open-orders", "Too many open orders", detail),
-        cart::Rejection::OrdersOpen => conflict("orders-unfinished", "Orders are on their way", detail),
+        cart::Rejection::OrdersOpen => conflict("orders-unfinished", "Orders are unfinished", detail),
         cart::Rejection::Erased => Problem::unauthorized("the account is erased"),
         cart::Rejection::KeyReused => key_reused(),
         cart::Rejection::TooManyKeys => {
@@ -392,29 +395,30 @@ fn of_order(rejection: &order::Rejection, detail: String) -> Problem {
         order::Rejection::NotFound => Problem::not_found("order"),
         order::Rejection::KeyReused => key_reused(),
         order::Rejection::WrongStatus { status } => {
-            conflict("wrong-order-status", "Not as the order stands", detail).with("order_status", status.as_str())
+            conflict("wrong-order-status", "Not in this status of the order", detail)
+                .with("order_status", status.as_str())
         }
         order::Rejection::PaymentInProgress { attempt } => {
             conflict("payment-in-progress", "A payment is pending", detail).with("attempt", *attempt).retry()
         }
         order::Rejection::AlreadyPaid => conflict("already-paid", "Already paid", detail),
-        order::Rejection::DeadlinePassed => conflict("hold-expired", "Too late", detail),
+        order::Rejection::DeadlinePassed => conflict("hold-expired", "The payment deadline has passed", detail),
         order::Rejection::TooManyAttempts => conflict("too-many-attempts", "Too many attempts", detail),
         order::Rejection::AmountMismatch { .. } => {
             tracing::error!(detail, "the provider speaks of another amount");
             Problem::fault()
         }
-        order::Rejection::NothingToRefund => conflict("nothing-to-refund", "Nothing is left", detail),
+        order::Rejection::NothingToRefund => conflict("nothing-to-refund", "Nothing left to refund", detail),
         order::Rejection::MoreThanLeft { left } => {
             conflict("more-than-left", "More than is left", detail).with("left", *left)
         }
-        order::Rejection::RefundedElsewhere => conflict("refunded-elsewhere", "The money has gone back", detail),
-        order::Rejection::CancelInstead => conflict("cancel-instead", "Cancel the order", detail),
+        order::Rejection::RefundedElsewhere => conflict("refunded-elsewhere", "Refunded at the provider", detail),
+        order::Rejection::CancelInstead => conflict("cancel-instead", "Cancel the order instead", detail),
         order::Rejection::RefundInProgress => conflict("refund-in-progress", "A refund is under way", detail).retry(),
         order::Rejection::TooManyRefunds => conflict("too-many-refunds", "Too many refunds", detail),
         order::Rejection::NoSuchReturn => Problem::not_found("return"),
         order::Rejection::NothingToResolve => conflict("nothing-to-resolve", "Nothing to resolve", detail),
-        order::Rejection::ReturnDecided => conflict("return-decided", "Decided already", detail),
+        order::Rejection::ReturnDecided => conflict("return-decided", "The return is decided", detail),
         order::Rejection::InvalidText { field, .. } => Problem::invalid(field.as_str(), detail),
     }
 }
@@ -432,5 +436,28 @@ fn of_account(rejection: &account::Rejection, detail: String) -> Problem {
             tracing::error!(detail, "an account met a fault");
             Problem::fault()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_method_that_changes_something_may_have_done_it_when_its_time_is_up() {
+        for (method, code) in
+            [(Method::GET, "timed-out"), (Method::HEAD, "timed-out"), (Method::POST, "unknown-outcome")]
+        {
+            let problem = Problem::timed_out(&method);
+            assert_eq!((problem.status, problem.code), (StatusCode::GATEWAY_TIMEOUT, code), "{method}");
+            assert_eq!(problem.detail.contains("Idempotency-Key"), code == "unknown-outcome", "{method}");
+        }
+    }
+
+    #[test]
+    fn what_is_full_is_named() {
+        let full = Problem::from(Error::UnmatchedNotices(unmatched_notices::Rejection::Full));
+        assert_eq!((full.status.as_u16(), full.code), (503, "overloaded"));
+        assert!(full.detail.contains("notices"), "{}", full.detail);
     }
 }

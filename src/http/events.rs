@@ -57,7 +57,8 @@ pub(super) async fn follow(
             value.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(Problem::invalid_last_event_id)?
         }
     };
-    let permit = app.event_streams.clone().try_acquire_owned().map_err(|_| Problem::overloaded())?;
+    let permit = app.event_streams.clone().try_acquire_owned();
+    let permit = permit.map_err(|_| Problem::overloaded("too many event streams are open"))?;
     // When the shop stops or fails, the stream ends and the client reconnects with its last id.
     let health = app.program.health.clone();
     let stopped = async move { health.stopped().await };

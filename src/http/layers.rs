@@ -70,9 +70,9 @@ async fn admitted(route: Arc<Route>, request: Request, next: Next) -> Response {
 async fn answer(route: &Route, method: &Method, mut request: Request, next: Next) -> Result<Response, Problem> {
     let (admission, class) = (&route.app.admission, route.class(method));
     let _held = match route.waits {
-        Waits::No => Some(admission.admit(class).ok_or_else(Problem::overloaded)?),
+        Waits::No => Some(admission.admit(class).ok_or_else(too_many_requests)?),
         Waits::ForProvider => {
-            let permit = admission.admit_to_hand_over(class).ok_or_else(Problem::overloaded)?;
+            let permit = admission.admit_to_hand_over(class).ok_or_else(too_many_requests)?;
             request.extensions_mut().insert(permit);
             None
         }
@@ -81,7 +81,11 @@ async fn answer(route: &Route, method: &Method, mut request: Request, next: Next
         return Err(Problem::invalid_query("this resource takes no query parameters"));
     }
     let limit = Duration::from_millis(route.app.shop.config().limits.request_ms_max);
-    tokio::time::timeout(limit, guarded(request, next)).await.map_err(|_| Problem::timed_out())
+    tokio::time::timeout(limit, guarded(request, next)).await.map_err(|_| Problem::timed_out(method))
+}
+
+fn too_many_requests() -> Problem {
+    Problem::overloaded("too many requests are at work; nothing was done")
 }
 
 /// One line per request at debug level, a warning for a server error. Never the query, which may contain a user's

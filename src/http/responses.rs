@@ -27,7 +27,7 @@ impl IntoResponses for Read {
             (400, "A parameter or a header that cannot be understood"),
             (500, "A fault of the shop"),
             (503, "Nothing was done: try again"),
-            (504, "It took too long"),
+            (504, "The answer was not ready in time"),
         ])
     }
 }
@@ -39,7 +39,7 @@ impl IntoResponses for Write {
     fn responses() -> Responses {
         let mut responses = Read::responses();
         responses.extend(problems(&[
-            (504, "Perhaps done: repeat it with the same key"),
+            (504, "The outcome is unknown: repeat it with the same key"),
             (507, "The disk is nearly full: reads go on"),
         ]));
         responses

@@ -127,7 +127,7 @@ pub(super) async fn receive(
     (status = 200, description = "The stock after it", body = Stock),
     (status = 403, description = "Another seller's, or not a seller", body = ProblemBody),
     (status = 404, description = "No such product", body = ProblemBody),
-    (status = 409, description = "It would take what is kept for orders", body = ProblemBody),
+    (status = 409, description = "It would take units that are reserved for orders", body = ProblemBody),
     (status = 422, description = "A quantity that cannot be", body = ProblemBody),
 ))]
 pub(super) async fn adjust(
@@ -150,7 +150,7 @@ pub(super) async fn adjust(
     (status = 200, description = "The stock after it", body = Stock),
     (status = 403, description = "Another seller's, or not a seller", body = ProblemBody),
     (status = 404, description = "No such product", body = ProblemBody),
-    (status = 409, description = "More are kept for orders", body = ProblemBody),
+    (status = 409, description = "More units are reserved for orders", body = ProblemBody),
 ))]
 pub(super) async fn count(
     State(app): State<App>,

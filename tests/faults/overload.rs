@@ -45,7 +45,7 @@ const DEADLINE_MS: &str = "5000";
 /// The most memory that the shop may use, in MiB: the sum of the parts in docs/OPERATIONS.md.
 const MEMORY_MIB_MAX: u64 = 1_150;
 /// The documented answers to too many requests: refused at once, or past the time limit of a request.
-const DOCUMENTED: [(u16, &str); 3] = [(503, "overloaded"), (503, "busy"), (504, "unknown-outcome")];
+const DOCUMENTED: [(u16, &str); 4] = [(503, "overloaded"), (503, "busy"), (504, "unknown-outcome"), (504, "timed-out")];
 /// One request in this many may have no answer: a connection that was idle for too long may end just as the next
 /// request is sent, and a busy machine makes the generator itself miss its time-out.
 const UNANSWERED_ONE_OF: u64 = 100;

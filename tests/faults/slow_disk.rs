@@ -157,7 +157,7 @@ async fn answer(request: reqwest::RequestBuilder) -> (u16, Option<String>, Durat
     let body: Value = answer.json().await.unwrap_or_default();
     let documented = match (status, body["code"].as_str().unwrap_or_default()) {
         (200 | 400..=499, _) => true,
-        (503, "overloaded" | "busy") | (504, "unknown-outcome") => again,
+        (503, "overloaded" | "busy") | (504, "unknown-outcome" | "timed-out") => again,
         _ => false,
     };
     let wrong = (!documented).then(|| format!("{status} {body}, with Retry-After: {again}"));
