@@ -158,7 +158,7 @@ pub struct Limits {
     pub event_streams_max: usize,
     /// The longest request body, in bytes.
     pub body_bytes_max: usize,
-    /// How long a client may take to send the head of a request, in milliseconds.
+    /// How long a client may take to send the head of a request, and again to send its body, in milliseconds.
     pub header_ms_max: u64,
     /// How long a request may take as a whole, in milliseconds.
     pub request_ms_max: u64,
