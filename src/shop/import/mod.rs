@@ -351,8 +351,9 @@ impl Shop {
         // Sales do not change what was received, and deliveries do. So a count that rests on what was received changed
         // the stock by exactly the difference, and can be set back.
         let mut before = inventories.read(id).await?.view;
-        let (mut received, mut was_unknown) = (before.received, false);
-        for attempt in 1.. {
+        let (mut received, mut was_unknown, mut attempts) = (before.received, false, 0);
+        loop {
+            attempts += 1;
             let count = inventory::Command::Count { on_hand: quantity, if_received: Some(received) };
             let asked = ask(inventories, id, count).await;
             was_unknown |= asked.was_unknown;
@@ -367,7 +368,7 @@ impl Shop {
                         _ => StockChange::Unknown,
                     });
                 }
-                Err(AskError::Rejected(inventory::Rejection::ReceivedChanged)) if attempt < EDITS_MAX => {
+                Err(AskError::Rejected(inventory::Rejection::ReceivedChanged)) if attempts < EDITS_MAX => {
                     let now = inventories.read(id).await?.view;
                     received = now.received;
                     if !was_unknown {
@@ -377,7 +378,6 @@ impl Shop {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(StockChange::None)
     }
 
     async fn put_product(&self, by: Editor, checked: &Checked) -> Asked<product::Product> {
@@ -387,13 +387,14 @@ impl Shop {
             return ask(products, &checked.id, Command::Put { by, details }).await;
         };
         let mut expected_version = Some(before.version);
-        let mut was_unknown = false;
-        for attempt in 1.. {
+        let (mut was_unknown, mut attempts) = (false, 0);
+        loop {
+            attempts += 1;
             let revise = Command::Revise { by, details: Arc::clone(&details), expected_version };
             let asked = ask(products, &checked.id, revise).await;
             was_unknown |= asked.was_unknown;
             match asked.answer {
-                Err(AskError::Rejected(product::Rejection::VersionMismatch { .. })) if attempt < EDITS_MAX => {}
+                Err(AskError::Rejected(product::Rejection::VersionMismatch { .. })) if attempts < EDITS_MAX => {}
                 answer => return Asked { answer, was_unknown },
             }
             // Somebody edits the product, perhaps its price.
@@ -402,13 +403,13 @@ impl Shop {
             let price = read.view.and_then(|view| view.details.price);
             details = Arc::new(Details { price, ..details.as_ref().clone() });
         }
-        Asked { answer: Err(AskError::Unknown), was_unknown }
     }
 
     async fn set_price(&self, by: Editor, id: &ProductId, price: Money) -> Result<Changed, Refused> {
         let products = &self.0.runtime.entities.products;
-        let mut was_unknown = false;
-        for attempt in 1.. {
+        let (mut was_unknown, mut attempts) = (false, 0);
+        loop {
+            attempts += 1;
             let known = self.product_before(by, id).await?;
             let known = known.ok_or_else(|| Refused::by(id, product::Rejection::NotFound))?;
             if known.details.price == Some(price) {
@@ -419,11 +420,10 @@ impl Shop {
             let asked = ask(products, id, revise).await;
             was_unknown |= asked.was_unknown;
             match asked.answer {
-                Err(AskError::Rejected(product::Rejection::VersionMismatch { .. })) if attempt < EDITS_MAX => {}
+                Err(AskError::Rejected(product::Rejection::VersionMismatch { .. })) if attempts < EDITS_MAX => {}
                 answer => return answer.map(|accepted| accepted.changed).map_err(|error| Refused::by(id, error)),
             }
         }
-        Ok(Changed::No)
     }
 
     /// The result; where it is a refusal, what was done before it is set back.
