@@ -96,9 +96,8 @@ pub(super) fn legal_id(field: &'static str, wanted: &str) -> Result<ProductId, R
         return Ok(id);
     }
     let checksum = format!("-{:016x}", checksum(wanted.as_bytes()));
-    let legal = |byte: char| byte.is_ascii_alphanumeric() || matches!(byte, '.' | '_' | ':' | '-');
-    let kept = wanted.chars().map(|character| if legal(character) { character } else { '-' });
-    let front = if wanted.starts_with(|first: char| first.is_ascii_alphanumeric()) { "" } else { "p" };
+    let kept = wanted.chars().map(|character| if ProductId::may_contain(character) { character } else { '-' });
+    let front = if wanted.starts_with(ProductId::may_begin_with) { "" } else { "p" };
     let kept: String = front.chars().chain(kept).take(ProductId::BYTES_MAX - checksum.len()).collect();
     product_id(field, &format!("{kept}{checksum}"))
 }

@@ -29,6 +29,12 @@ impl Timestamp {
     pub fn ms_apart(self, other: Self) -> u64 {
         self.0.abs_diff(other.0)
     }
+
+    /// Whether this moment has come: what expires at a moment has expired in its first millisecond.
+    #[must_use]
+    pub fn has_come(self, now: Self) -> bool {
+        self <= now
+    }
 }
 
 /// The kind of an entity: the first byte of its stream's name in storage. Numbers are stored and never change.

@@ -39,6 +39,18 @@ impl ProductId {
     /// key.
     pub const BYTES_MAX: usize = 64;
 
+    /// Whether an id may contain this character.
+    #[must_use]
+    pub fn may_contain(character: char) -> bool {
+        character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | ':' | '-')
+    }
+
+    /// Whether an id may begin with this character.
+    #[must_use]
+    pub fn may_begin_with(character: char) -> bool {
+        character.is_ascii_alphanumeric()
+    }
+
     /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -50,14 +62,8 @@ impl FromStr for ProductId {
     type Err = InvalidId;
 
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        let lengths = 1..=Self::BYTES_MAX;
-        let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-');
-        let begins_well = text.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric);
-        if lengths.contains(&text.len()) && begins_well && text.bytes().all(legal) {
-            Ok(Self(text.into()))
-        } else {
-            Err(InvalidId::Product)
-        }
+        let is_id = text.starts_with(Self::may_begin_with) && text.chars().all(Self::may_contain);
+        if is_id && text.len() <= Self::BYTES_MAX { Ok(Self(text.into())) } else { Err(InvalidId::Product) }
     }
 }
 

@@ -184,7 +184,7 @@ impl Shop {
     /// # Errors
     /// [`Error::Token`]: it has expired, or was revoked.
     pub(super) async fn check_still_valid(&self, who: &Principal) -> Result<(), Error> {
-        if self.0.clock.now() >= who.expires_at {
+        if who.expires_at.has_come(self.0.clock.now()) {
             return Err(Error::Token(TokenError::Expired { expired_at: who.expires_at }));
         }
         let holder = self.0.runtime.entities.accounts.read(&who.account).await?.view.holder;

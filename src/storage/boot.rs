@@ -296,7 +296,7 @@ fn take_in(
     if count != header.records {
         return Err(damage("the batch has another number of records than it says"));
     }
-    if target.memtable.bytes() > limits.memtable_bytes_max / 2 {
+    if target.memtable.bytes() > limits.checkpoint_bytes() {
         checkpoint::still(target, header.link())?;
     }
     Ok(())

@@ -101,6 +101,11 @@ impl Default for JournalLimits {
 }
 
 impl JournalLimits {
+    /// How many bytes of the memtable make a checkpoint due.
+    pub(super) fn checkpoint_bytes(&self) -> u64 {
+        self.memtable_bytes_max / 2
+    }
+
     /// Adjusts limits that contradict each other: any batch and any record fit into a segment, and segments end on a
     /// page.
     pub(super) fn fitted(mut self) -> Self {

@@ -132,7 +132,7 @@ impl Shared {
     pub(super) fn advance(&self, link: Link) {
         *self.link.lock() = link;
         self.durable.store(link.end.0, Ordering::Release);
-        if self.memtable.active_bytes() > self.limits.memtable_bytes_max / 2 {
+        if self.memtable.active_bytes() > self.limits.checkpoint_bytes() {
             self.requests.want();
         }
     }

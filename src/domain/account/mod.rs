@@ -147,7 +147,7 @@ impl Holder {
 
     /// Makes room for one more session: ends those that have expired, and then the ones that were unused for longest.
     fn make_room(&mut self, at: Timestamp) {
-        self.end_families(|family| family.expires_at <= at);
+        self.end_families(|family| family.expires_at.has_come(at));
         self.replaced.clear();
         while self.families.len() >= FAMILIES_MAX
             && let Some(unused) = self.families.iter().min_by_key(|family| family.last_used_at())
@@ -312,7 +312,7 @@ fn refresh(holder: &Holder, family: u128, counter: u64, now: Timestamp) -> Resul
     // An unknown family is rejected without an event: otherwise the holder of an invalid token could write to the log
     // for ever.
     let known = holder.family(family).ok_or(Rejection::UnknownFamily { family })?;
-    if known.expires_at <= now {
+    if known.expires_at.has_come(now) {
         return Err(Rejection::FamilyExpired { family, expired_at: known.expires_at });
     }
     if known.is_repeat(counter, now) {
@@ -353,7 +353,9 @@ impl Entity for Account {
                 match holder.family(family) {
                     Some(_) => Ok(None),
                     None if *epoch != holder.epoch => Err(Rejection::EpochEnded),
-                    None if expires_at <= now => Err(Rejection::FamilyExpired { family, expired_at: expires_at }),
+                    None if expires_at.has_come(now) => {
+                        Err(Rejection::FamilyExpired { family, expired_at: expires_at })
+                    }
                     None => Ok(Some(Event::SessionStarted { family, expires_at, at: now })),
                 }
             }

@@ -236,7 +236,7 @@ fn hex(number: u128) -> String {
 }
 
 fn check_times(principal: &Principal, now: Timestamp) -> Result<(), TokenError> {
-    if now >= principal.expires_at {
+    if principal.expires_at.has_come(now) {
         return Err(TokenError::Expired { expired_at: principal.expires_at });
     }
     check_begun(principal.issued_at, now)
