@@ -2,7 +2,7 @@
 //! can stop it or let it jump, and a program that embeds the shop can supply its own. What stands for something else
 //! keeps the machine's time: the fake provider, a recorded history, the checker.
 //!
-//! Depends on the domain's `Timestamp`, and on nothing else of the crate.
+//! Depends on the `Timestamp` of `domain`, and on nothing else of the crate.
 
 use std::{
     fmt,

@@ -4,7 +4,7 @@
 //! Nothing here is stable: whatever is in it may change or go in any version. A room is closed so that it can change,
 //! and so that the compiler finds what is not used any more; what a public signature names is re-exported where the
 //! signature is. May depend on `app`, `verify`, `shop`, `catalogue`, `search`, `actors`, `storage`, `payments`,
-//! `identity` and `text_file`.
+//! `identity`, `domain` and `text_file`.
 
 #![allow(missing_docs, reason = "the rooms have their own documentation")]
 

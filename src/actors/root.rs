@@ -1,6 +1,6 @@
 //! The root of the supervision tree: it starts owners, followers and process managers, and restarts whichever fails.
 //!
-//! May depend on its neighbours.
+//! May depend on its neighbours and `domain`.
 
 use std::{sync::Arc, time::Duration};
 

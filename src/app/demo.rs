@@ -1,7 +1,7 @@
 //! Fills a shop for a demonstration: a catalogue made by the program itself, and three logins. Never in a real shop:
 //! the passwords are known.
 //!
-//! May depend on `shop` and `catalogue`.
+//! May depend on `shop`, `catalogue` and `domain`.
 
 use secrecy::SecretString;
 

@@ -1,6 +1,6 @@
 //! What comes of one row of an import, wherever it was read.
 //!
-//! May depend on `shop` and `catalogue`.
+//! May depend on `shop`, `catalogue` and `domain`.
 
 use serde::{Deserialize, Serialize};
 

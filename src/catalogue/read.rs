@@ -3,7 +3,7 @@
 //! A refused row is an item like any other, with its line and its reason, and the rows after it are read. Only a source
 //! that fails and a CSV header that cannot be understood end the reading.
 //!
-//! Depends on `csv`, `encoding_rs_io` and its neighbours.
+//! Depends on `csv`, `encoding_rs_io`, `domain` and its neighbours.
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},

@@ -4,7 +4,7 @@
 //! Lists are separated by `|`, the levels of a category by ` > `; attributes and options have a column each. A variant
 //! is a row below its parent's: together they are one row of the format and are imported or refused together.
 //!
-//! Depends on its neighbours.
+//! Depends on `domain` and its neighbours.
 
 use serde_json::Number;
 

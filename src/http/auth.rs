@@ -1,6 +1,6 @@
 //! Accounts and sessions.
 //!
-//! May depend on `shop`.
+//! May depend on `shop` and `domain`.
 
 use axum::{
     Json,

@@ -1,6 +1,6 @@
 //! Payments and refunds of zero are handled here without the provider, which would reject an amount of zero.
 //!
-//! Depends on its neighbours.
+//! Depends on `domain` and its neighbours.
 
 use futures::{FutureExt, future};
 

@@ -2,7 +2,7 @@
 //! are unknown, and it asks nothing of an account that the shop is not paid through.
 //!
 //! A definite answer is a success of the provider, also where it is a decline. A call that its caller drops, as after
-//! a time-out, and one that panics count as unknown. Depends on its neighbours.
+//! a time-out, and one that panics count as unknown. Depends on `domain` and its neighbours.
 
 use std::{
     panic::AssertUnwindSafe,

@@ -2,7 +2,7 @@
 //! the raw body.
 //!
 //! A header may have several `v1`, and several secrets may be valid, so that a secret can be replaced without losing a
-//! notice. Depends on no other file of its room.
+//! notice. Depends on `domain` and on no other file of its room.
 
 use aws_lc_rs::hmac;
 use data_encoding::HEXLOWER_PERMISSIVE;

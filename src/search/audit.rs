@@ -1,7 +1,8 @@
 //! A look at an index on disk for whoever holds it against the catalogue. Nothing is repaired or moved.
 //!
-//! Opening an index leaves a lock file in its directory, so it is a copy that should be looked at. Depends on `opening`
-//! and `document`.
+//! Opening an index leaves a lock file in its directory, so it is a copy that should be looked at.
+//!
+//! Depends on `opening`, `document`, `storage` and `domain`.
 
 use std::{collections::BTreeMap, path::Path};
 

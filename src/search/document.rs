@@ -1,6 +1,6 @@
 //! From a product's details to the document in the index, and from the stored card back to a hit.
 //!
-//! Depends on the domain's product and on tantivy.
+//! Depends on the product of `domain` and on tantivy.
 
 use serde::{Deserialize, Serialize};
 use tantivy::{

@@ -3,7 +3,7 @@
 //! The position in the log is part of every commit of the index, so content and position never disagree. Each change
 //! replaces the product's whole document, so a change may be applied twice.
 //!
-//! Depends on `actors` (projections, records), `domain` and tantivy.
+//! Depends on `actors` (projections, records), `storage`, `domain` and tantivy.
 
 use std::time::{Duration, Instant};
 

@@ -2,8 +2,8 @@
 //!
 //! Two walks. *All words*: the lists leapfrog over each other. *Any word*: shares are added up in a window of
 //! documents, which also tells how many of the words a product has. Both add the shares of a product in the order of
-//! the query, so its score is the same number in both, in every segment and on every page. Depends on tantivy's posting
-//! lists.
+//! the query, so its score is the same number in both, in every segment and on every page. Depends on `domain` and
+//! tantivy's posting lists.
 
 use tantivy::{
     DocId, DocSet, TERMINATED, Term,

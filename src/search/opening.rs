@@ -2,8 +2,8 @@
 //! damaged.
 //!
 //! The index is a projection: whatever is lost in it can be built again from the log, so damage never keeps the shop
-//! closed. A damaged index is moved aside, not deleted, for whoever wants to know what happened. Depends on tantivy and
-//! the file system.
+//! closed. A damaged index is moved aside, not deleted, for whoever wants to know what happened. Depends on `storage`,
+//! tantivy and the file system.
 
 use std::{
     fs, io,

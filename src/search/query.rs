@@ -3,7 +3,7 @@
 //! The text of a query is split into words here, never parsed by tantivy's query language: whatever it contains, it is
 //! words to look for. A search runs on the caller's thread and takes tens to hundreds of microseconds.
 //!
-//! Depends on the domain and on tantivy.
+//! Depends on `domain` and on tantivy.
 
 use tantivy::Term;
 

@@ -7,7 +7,7 @@
 //! journal or keys come from elsewhere with accounts that nobody can log in to, and one with an old copy of its journal
 //! without the orders since then; and with the key of another account at the provider no payment would be found.
 //!
-//! Depends on `storage` and `payments`.
+//! Depends on `storage`, `payments` and `domain`.
 
 use std::{
     fs::{self, File, OpenOptions},

@@ -2,7 +2,7 @@
 //!
 //! Both begin unknown, and the first complete answer sets them, because the shop existed before the history began.
 //!
-//! Depends on `history` and `linear`.
+//! Depends on `history`, `linear` and `domain`.
 
 use std::collections::{BTreeMap, BTreeSet};
 

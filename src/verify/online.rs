@@ -4,7 +4,7 @@
 //! A running shop changes while it is read. The checker therefore waits until orders come to rest, and a finding counts
 //! only if a second reading has it, too. It sends reads and a login, and nothing else.
 //!
-//! Depends on its neighbours and on `clock`.
+//! Depends on its neighbours, `domain` and `clock`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

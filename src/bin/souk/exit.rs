@@ -1,6 +1,6 @@
 //! How the program ends: the exit codes that a supervisor acts on, and the message of an error.
 //!
-//! May depend on the errors of every room.
+//! Depends on `app` and `config`.
 
 use std::{error::Error, io, process::ExitCode, sync::Arc};
 
