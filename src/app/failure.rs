@@ -1,5 +1,5 @@
-//! What kind of failure an error is, for the supervisor of the process that it ends. The kind is the same whether a
-//! command was run by its own process or by the running shop, which sends it along with the reason.
+//! Classifies errors for the exit code and the control socket. The kind is the same whether a command was run by its
+//! own process or by the running shop, which sends it along with the reason.
 //!
 //! May depend on `shop`.
 
@@ -36,7 +36,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// The failure that an error is, by the first of its causes that has a kind.
+    /// The failure with the text of an error. The first error in the source chain that has a kind decides.
     #[must_use]
     pub fn of(error: &(dyn StdError + 'static)) -> Self {
         let (mut cause, mut kind) = (Some(error), None);

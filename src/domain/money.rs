@@ -20,7 +20,7 @@ impl Currency {
         std::str::from_utf8(&self.0).unwrap_or("XXX")
     }
 
-    /// How many decimal digits a minor unit has: 2 for INR, 0 for JPY, 3 for BHD.
+    /// The number of digits after the decimal point of an amount: 2 for INR, 0 for JPY, 3 for BHD.
     #[must_use]
     pub fn minor_digits(self) -> u16 {
         iso_currency::Currency::from_code(self.code()).and_then(|known| known.exponent()).unwrap_or(0)

@@ -28,7 +28,7 @@ pub(super) struct Confirmation {
 /// The customer to be erased.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ErasedCustomer {
+pub(super) struct EraseCustomer {
     /// The e-mail address of the account.
     #[schema(example = "asha@example.org")]
     email: String,
@@ -64,7 +64,7 @@ pub(super) async fn erase_account(
 ///
 /// A repeated request continues an unfinished erasure.
 #[utoipa::path(delete, path = "/admin/customers", tag = "accounts", security(("bearer" = [])),
-    request_body = ErasedCustomer, responses(
+    request_body = EraseCustomer, responses(
     Write, Token, JsonBody,
     (status = 204, description = "Erased, now or before"),
     (status = 202, description = "Begun, and it will be finished"),
@@ -75,7 +75,7 @@ pub(super) async fn erase_account(
 pub(super) async fn erase_customer(
     State(app): State<App>,
     Caller(who): Caller,
-    Body(ErasedCustomer { email }): Body<ErasedCustomer>,
+    Body(EraseCustomer { email }): Body<EraseCustomer>,
 ) -> Result<StatusCode, Problem> {
     Ok(status(app.shop.erase_customer(&who, &email).await?))
 }

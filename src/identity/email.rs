@@ -36,7 +36,7 @@ pub fn normalise(text: &str) -> Result<String, InvalidEmail> {
     // The characters of an atom of RFC 5322, and the dot. Quoted local parts are not supported: nobody uses them.
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b".!#$%&'*+-/=?^_`{|}~".contains(&byte);
     if local.is_empty() || local.len() > LOCAL_BYTES_MAX || !local.bytes().all(legal) {
-        return broken("1 to 64 letters, digits and signs before the @, of ASCII");
+        return broken("1 to 64 ASCII letters, digits or symbols before the @");
     }
     let is_label = |label: &str| {
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
@@ -44,7 +44,7 @@ pub fn normalise(text: &str) -> Result<String, InvalidEmail> {
         (1..=LABEL_BYTES_MAX).contains(&label.len()) && label.bytes().all(legal) && inner_hyphens
     };
     if !domain.split('.').all(is_label) {
-        return broken("a domain of letters, digits, hyphens and dots after the @, of ASCII");
+        return broken("a domain of ASCII letters, digits, hyphens and dots after the @");
     }
     Ok(text.to_ascii_lowercase())
 }

@@ -241,7 +241,7 @@ impl Audit {
                 scan.end = header.link().end;
                 link = Some(header.link());
                 on_batch(scan.end, found);
-                offset += header.length();
+                offset += header.padded_len();
                 at = (index, offset);
             }
             // A segment may have empty space at its end, where the next batch did not fit.

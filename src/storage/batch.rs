@@ -1,14 +1,14 @@
 //! A batch: what one sync makes durable. A header, then records, padded to a page.
 //!
 //! ```text
-//! header (64 bytes)  magic 8 | format 2 | 0 2 | records 4 | number 8 | position 8 | end of the batch before 8
-//!                    | store 8 | payload bytes 4 | CRC of the batch before 4 | 0 4
+//! header (64 bytes)  magic 8 | format 2 | reserved 2 | records 4 | number 8 | position 8 | end of the batch before 8
+//!                    | store 8 | payload bytes 4 | CRC of the batch before 4 | reserved 4
 //!                    | CRC-32C of header and payload 4
 //! record             stream bytes 1 | version 2 | sequence 8 | payload bytes 4 | stream | payload
 //! ```
 //!
-//! Integers are little-endian. The store's id is random and never leaves the directory, so no payload can imitate a
-//! batch of it. Depends on `record` and `limits`.
+//! Integers are little-endian, and what is reserved is zero. The store's id is random and is never shown to clients, so
+//! no payload can imitate a batch of it. Depends on `record` and `limits`.
 
 use super::{
     limits::{BATCH_BYTES_CEILING, PAGE_BYTES},
@@ -147,19 +147,19 @@ impl Header {
         })
     }
 
-    /// The length of header and payload in bytes.
-    pub(super) fn bytes(&self) -> usize {
+    /// The length of header and payload, in bytes.
+    pub(super) fn unpadded_len(&self) -> usize {
         HEADER_BYTES + self.payload_bytes
     }
 
-    /// The length with the padding.
-    pub(super) fn length(&self) -> u64 {
-        self.bytes().next_multiple_of(PAGE_BYTES) as u64
+    /// The length in the segment, in bytes.
+    pub(super) fn padded_len(&self) -> u64 {
+        self.unpadded_len().next_multiple_of(PAGE_BYTES) as u64
     }
 
     /// Whether header and payload are what some store wrote.
     pub(super) fn is_whole(&self, batch: &[u8]) -> bool {
-        batch.len() == self.bytes() && checksum(batch) == self.crc
+        batch.len() == self.unpadded_len() && checksum(batch) == self.crc
     }
 
     /// Whether a whole batch is what this store wrote at this position.
@@ -181,7 +181,7 @@ impl Header {
 
     /// What the next batch has to continue.
     pub(super) fn link(&self) -> Link {
-        Link { number: self.number, crc: self.crc, end: Position(self.position.0 + self.length()) }
+        Link { number: self.number, crc: self.crc, end: Position(self.position.0 + self.padded_len()) }
     }
 }
 
@@ -196,7 +196,7 @@ pub(super) struct RecordView<'a> {
     pub payload_at: usize,
 }
 
-/// Iterates over the records in a batch's payload. An item is `None` where the bytes are not a record.
+/// The records in a batch's payload. An item is `None` where the bytes are not a record, and it is the last one.
 pub(super) fn records(payload: &[u8]) -> impl Iterator<Item = Option<RecordView<'_>>> {
     let mut at = 0;
     std::iter::from_fn(move || {

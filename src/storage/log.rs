@@ -90,7 +90,7 @@ pub(super) fn recover(
             on_batch(&header, read(segment, reader.payload(offset, &header))?)?;
             link = header.link();
             sealed = header.records == 0;
-            offset += header.length();
+            offset += header.padded_len();
         }
         let Some(next) = segments.get(index + 1) else { break };
         let first = read(next, Reader::new(next, store, PAGE_BYTES).batch(SEGMENT_HEADER_BYTES))?;

@@ -168,12 +168,12 @@ impl<'a> Reader<'a> {
     /// The header of the complete batch at this offset, whichever store wrote it, and for whichever position.
     pub(super) fn whole_batch(&mut self, offset: u64) -> io::Result<Option<Header>> {
         let Some(header) = Header::parse(self.bytes(offset, super::batch::HEADER_BYTES)?) else { return Ok(None) };
-        let bytes = self.bytes(offset, header.bytes())?;
+        let bytes = self.bytes(offset, header.unpadded_len())?;
         Ok(header.is_whole(bytes).then_some(header))
     }
 
     /// The payload of the batch at this offset.
     pub(super) fn payload(&mut self, offset: u64, header: &Header) -> io::Result<&[u8]> {
-        Ok(self.bytes(offset, header.bytes())?.get(super::batch::HEADER_BYTES..).unwrap_or_default())
+        Ok(self.bytes(offset, header.unpadded_len())?.get(super::batch::HEADER_BYTES..).unwrap_or_default())
     }
 }

@@ -1,5 +1,5 @@
-//! What the provider announces: believed only where it is signed, durable when it is taken, and a hint that changes
-//! nothing by itself.
+//! Webhooks of the provider: refused unless they are signed, durable before they are acknowledged, and no more than a
+//! reason to ask the provider.
 
 use axum::body::Body;
 use futures::{StreamExt, stream};
@@ -20,7 +20,7 @@ use crate::{
 };
 
 const HOOK: &str = "/webhooks/simulator";
-/// Two are live while one takes the other's place.
+/// Two secrets are valid while one replaces the other.
 const SECRETS: [&str; 2] = ["the next", "the present"];
 
 fn secrets(config: &mut Config) {
@@ -117,8 +117,8 @@ async fn a_notice_is_taken_only_with_a_signature_that_holds_and_a_body_that_can_
     }
     let long = " ".repeat(3_000);
     post(&anybody, HOOK, Some(&signed(SECRETS[0], &long, 0)), &long).await.problem(413, "body-too-large");
-    assert_eq!(app.sequence(&customer, &order).await, sequence, "nothing was heard");
-    assert_eq!(customer.metric("provider_pay_ok_total").await, 1, "nor asked");
+    assert_eq!(app.sequence(&customer, &order).await, sequence, "nothing was recorded");
+    assert_eq!(customer.metric("provider_pay_ok_total").await, 1, "the provider was not asked");
     for secret in SECRETS {
         post(&anybody, HOOK, Some(&signed(secret, &body, 0)), &body).await.expect(204);
     }

@@ -98,8 +98,8 @@ impl Exit {
     }
 }
 
-/// What is said of an address that cannot be listened on; its remedies are others than those of a file.
-pub(crate) const LISTENING: &str = "listening on";
+/// The prefix of the errors of an address that cannot be listened on; [`message`] uses it to pick the remedy.
+pub(crate) use souk_gateway_sim::LISTENING;
 
 /// The error with its causes, each once: many errors have their cause in their own text already, for logs. Where the
 /// system refused something, what to do about it follows.

@@ -187,18 +187,19 @@ fn description(recipe: &Recipe, traits: &Traits, random: &mut Random) -> String 
     sentences.join(" ")
 }
 
-/// A price within the range of the category. It grows with the quality, faster at the top, and ends in 99.
+/// A price within the range of the category that ends in 99. It grows with the square of the quality, so that few
+/// products are expensive.
 fn price_rupees(recipe: &Recipe, quality_permille: u64, random: &mut Random) -> u64 {
     let (low, high) = recipe.price_rupees;
     let share_permille = quality_permille * quality_permille / PERMILLE;
     let exact = low + (high - low) * share_permille / PERMILLE;
-    let haggled = exact * (950 + random.below(100)) / PERMILLE;
-    let step = match haggled {
+    let varied = exact * (950 + random.below(100)) / PERMILLE;
+    let step = match varied {
         0..5_000 => 100,
         5_000..20_000 => 500,
         _ => 1_000,
     };
-    haggled.div_ceil(step).max(1) * step - 1
+    varied.div_ceil(step).max(1) * step - 1
 }
 
 /// Between 0 and `max`; small stocks are more common.

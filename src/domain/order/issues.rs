@@ -86,7 +86,7 @@ impl IssueKind {
     }
 }
 
-/// An issue of an order, since when, and what became of it.
+/// A problem of an order that an operator may have to decide, with its time and its resolution.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub struct Issue {
@@ -196,12 +196,12 @@ impl Order {
     ) -> Result<Option<super::Event>, Rejection> {
         self.placed()?;
         let is_known = self.open_issue_kinds().any(|known| known.is_same(kind)) || self.has_taken(notice);
-        // The provider's list still differs after an operator has settled the issue.
+        // Once an operator has settled a difference, the provider's list may go on to differ without a new issue.
         let is_settled = match kind {
             IssueKind::Differs { .. } | IssueKind::DisputeEnded { .. } => {
                 self.issues.iter().any(|known| known.kind.is_same(kind))
             }
-            // Notices arrive in any order.
+            // The notice of the end of a dispute may arrive before that of its beginning.
             IssueKind::Disputed { reference } => self.issues.iter().any(
                 |known| matches!(&known.kind, IssueKind::DisputeEnded { reference: ended, .. } if ended == reference),
             ),

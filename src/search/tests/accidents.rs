@@ -2,7 +2,7 @@
 
 use std::{fs, io, os::unix::fs::FileExt, path::PathBuf, thread, time::Duration};
 
-use super::{Shop, delisted, listed, titled};
+use super::{Fixture, delisted, listed, titled};
 use crate::{
     actors::projection::Projection,
     search::{Damage, IndexProjection, Search, SearchRequest, Status},
@@ -20,7 +20,7 @@ fn lamps(search: &Search) -> usize {
     search.find(&SearchRequest { text: Some("lamp".into()), ..SearchRequest::default() }).unwrap().total
 }
 
-impl Shop {
+impl Fixture {
     fn path(&self) -> PathBuf {
         self.directory.path().join("index")
     }
@@ -37,7 +37,7 @@ impl Shop {
 
 #[test]
 fn what_was_committed_survives_and_the_rest_is_read_again() {
-    let mut shop = Shop::open();
+    let mut shop = Fixture::open();
     assert_eq!((shop.projection.position(), shop.search.status()), (Position(0), Status::Rebuilding));
     shop.projection.apply(&records(0..10)).unwrap();
     assert_eq!(lamps(&shop.search), 0, "not committed");
@@ -54,7 +54,7 @@ fn what_was_committed_survives_and_the_rest_is_read_again() {
 
 #[test]
 fn positions_without_changes_are_written_now_and_then() {
-    let mut shop = Shop::open();
+    let mut shop = Fixture::open();
     shop.take(&records(0..1));
     for position in 2..=200 {
         shop.projection.commit(Position(position)).unwrap();
@@ -67,7 +67,7 @@ fn positions_without_changes_are_written_now_and_then() {
 
 #[test]
 fn a_second_writer_is_refused_and_leaves_the_index_alone() {
-    let mut shop = Shop::open();
+    let mut shop = Fixture::open();
     shop.take(&records(0..3));
     let refused = IndexProjection::new(shop.search.clone());
     assert!(refused.is_err());
@@ -79,10 +79,10 @@ fn a_second_writer_is_refused_and_leaves_the_index_alone() {
 
 #[test]
 fn a_leftover_lock_file_blocks_nobody() {
-    let mut shop = Shop::open();
+    let mut shop = Fixture::open();
     shop.take(&records(0..3));
     let locks = [".tantivy-writer.lock", ".tantivy-meta.lock"].map(|name| shop.path().join(name));
-    let Shop { directory, search, projection, .. } = shop;
+    let Fixture { directory, search, projection, .. } = shop;
     drop((search, projection));
     for lock in locks {
         fs::write(lock, b"left behind").unwrap();
@@ -101,11 +101,11 @@ fn an_index_of_another_log_or_a_later_copy_of_it_begins_anew() {
         (1, &any, Status::Rebuilding),
         (0, &up_to_two, Status::Rebuilding),
     ] {
-        let mut shop = Shop::open();
+        let mut shop = Fixture::open();
         shop.projection.apply(&records(0..3)).unwrap();
         shop.projection.commit(Position(3)).unwrap();
         let path = shop.path();
-        let Shop { directory: _directory, search, projection, .. } = shop;
+        let Fixture { directory: _directory, search, projection, .. } = shop;
         drop((search, projection));
         let search = Search::open_for(&path, store, can_follow).unwrap();
         assert_eq!(search.status(), status);
@@ -136,7 +136,7 @@ fn a_damaged_index_is_moved_aside_and_built_again() {
     let mut damaged = 0;
     for harm in [garbage, emptied, removed, flipped, halved] {
         for which in 0.. {
-            let mut shop = Shop::open();
+            let mut shop = Fixture::open();
             shop.take(&records(0..50));
             shop.take(&[delisted("p-1")]);
             let path = shop.path();
@@ -145,7 +145,7 @@ fn a_damaged_index_is_moved_aside_and_built_again() {
             // Segments have random names; their kinds do not.
             files.sort_by_key(|file| (file.extension().map(ToOwned::to_owned), file.clone()));
             let Some(file) = files.get(which) else { break };
-            let Shop { directory, search, projection, .. } = shop;
+            let Fixture { directory, search, projection, .. } = shop;
             drop((search, projection));
             harm(file);
             let search = Search::open(&path).unwrap();
@@ -171,7 +171,7 @@ fn a_damaged_index_is_moved_aside_and_built_again() {
 
 #[test]
 fn an_index_of_another_version_is_built_again() {
-    let mut shop = Shop::open();
+    let mut shop = Fixture::open();
     shop.take(&records(0..3));
     let meta = shop.path().join("meta.json");
     let text = fs::read_to_string(&meta).unwrap();
@@ -183,7 +183,7 @@ fn an_index_of_another_version_is_built_again() {
 
 #[test]
 fn damage_while_running_is_noticed_and_one_kept() {
-    let mut shop = Shop::open();
+    let mut shop = Fixture::open();
     shop.take(&records(0..3));
     assert!(shop.search.verify().is_ok());
     let path = shop.path();
@@ -209,7 +209,7 @@ fn damage_while_running_is_noticed_and_one_kept() {
 
 #[test]
 fn a_commit_that_failed_can_be_made_again() {
-    let mut shop = Shop::open();
+    let mut shop = Fixture::open();
     shop.take(&records(0..9));
     let (meta, aside) = (shop.path().join("meta.json"), shop.path().join("aside"));
     for position in 2..6 {

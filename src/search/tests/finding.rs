@@ -1,6 +1,6 @@
 //! What is found and in which order.
 
-use super::{Shop, delisted, described, ids, listed, priced, record, titled};
+use super::{Fixture, delisted, described, ids, listed, priced, record, titled};
 use crate::{
     domain::{
         entity::Timestamp,
@@ -31,7 +31,7 @@ fn sorted(sort: Sort) -> SearchRequest {
 fn a_title_outranks_a_brand_and_a_brand_any_description() {
     let long_title = format!("{} lantern", "word ".repeat(300));
     let repeated = "lantern ".repeat(500);
-    let mut shop = Shop::with(&[
+    let mut shop = Fixture::with(&[
         ("description", described("Thing", "lantern")),
         ("repeated", described("Thing", &repeated)),
         ("category", filed("Thing", &["Lanterns", "Outdoor"])),
@@ -59,7 +59,7 @@ fn a_title_outranks_a_brand_and_a_brand_any_description() {
 
 #[test]
 fn all_words_come_before_some() {
-    let shop = Shop::with(&[
+    let shop = Fixture::with(&[
         ("one", titled("USB USB USB stick")),
         ("other", titled("Memory card")),
         ("both", described("Thing", "memory on usb")),
@@ -76,7 +76,7 @@ fn all_words_come_before_some() {
 
 #[test]
 fn words_are_found_in_all_their_forms() {
-    let shop = Shop::with(&[
+    let shop = Fixture::with(&[
         ("battery", titled("AA Batteries (4 pack)")),
         ("ink", titled("HP 80 C4872A Original Cyan")),
         ("tv", titled("Samsung 55\" QLED")),
@@ -111,7 +111,7 @@ fn a_hit_shows_what_a_list_needs() {
         thumbnail: Some(Picture { alt: Some("A phone".into()), ..Picture::at("https://images.example/1.jpg") }),
         ..titled("Phone \"X\" \u{1F4F1}")
     };
-    let shop = Shop::with(&[("phone", details)]);
+    let shop = Fixture::with(&[("phone", details)]);
     let page = shop.find(&SearchRequest { text: Some("phone".into()), ..all() });
     assert_eq!((page.total, page.next), (1, None));
     let hit = &page.hits[0];
@@ -122,14 +122,14 @@ fn a_hit_shows_what_a_list_needs() {
 
 #[test]
 fn categories_hold_what_is_below_them() {
-    let mut shop = Shop::with(&[
+    let mut shop = Fixture::with(&[
         ("phone", filed("Phone", &["Electronics", "Phones", "Smart"])),
         ("case", filed("Case", &["electronics", "Phones"])),
         ("radio", filed("Radio", &["Electronics", "Radio"])),
         ("lamp", filed("Lamp", &["Home & Garden"])),
         ("odd", titled("Odd")),
     ]);
-    let found = |shop: &Shop, path: &[&str]| {
+    let found = |shop: &Fixture, path: &[&str]| {
         let category = path.iter().map(|&level| level.to_owned()).collect();
         let mut found = ids(&shop.find(&SearchRequest { category, ..all() }).hits);
         found.sort();
@@ -142,7 +142,7 @@ fn categories_hold_what_is_below_them() {
     assert!(found(&shop, &["phones"]).is_empty(), "a path begins at the top");
     assert!(found(&shop, &["electronics", "phone"]).is_empty(), "names are whole");
 
-    let counts = |shop: &Shop| -> Vec<(String, usize)> {
+    let counts = |shop: &Fixture| -> Vec<(String, usize)> {
         let counts = shop.search.categories().unwrap();
         counts.iter().map(|CategoryCount { path, count }| (path.join(" > "), *count)).collect()
     };
@@ -161,7 +161,7 @@ fn filters_hold_together() {
         ..branded("Toy train", "Märklin ")
     };
     let mut shop =
-        Shop::with(&[("cheap", product(100, "EUR")), ("dear", product(900, "EUR")), ("yen", product(100, "JPY"))]);
+        Fixture::with(&[("cheap", product(100, "EUR")), ("dear", product(900, "EUR")), ("yen", product(100, "JPY"))]);
     let details = std::sync::Arc::new(product(500, "EUR"));
     shop.take(&[record("other", &super::Event::Listed { seller: SellerId(2), details, at: Timestamp(9) })]);
     shop.take(&[listed("free", titled("Toy train"), 10)]);
@@ -191,7 +191,7 @@ fn filters_hold_together() {
 
 #[test]
 fn orders_are_what_they_say() {
-    let shop = Shop::with(&[
+    let shop = Fixture::with(&[
         ("b", priced("Lamp", 200)),
         ("a", priced("Lamp", 200)),
         ("c", priced("Lamp", 100)),
@@ -207,7 +207,7 @@ fn orders_are_what_they_say() {
 
 #[test]
 fn no_text_finds_everything_and_no_words_find_nothing() {
-    let shop = Shop::with(&[("a", titled("Lamp"))]);
+    let shop = Fixture::with(&[("a", titled("Lamp"))]);
     for text in [None, Some(""), Some(" \t\n")] {
         assert_eq!(shop.find(&SearchRequest { text: text.map(str::to_owned), ..all() }).total, 1);
     }
@@ -224,7 +224,7 @@ fn no_text_finds_everything_and_no_words_find_nothing() {
 
 #[test]
 fn delisted_and_revised_products_are_found_as_they_are_now() {
-    let mut shop = Shop::with(&[("a", titled("Lamp")), ("b", titled("Lamp"))]);
+    let mut shop = Fixture::with(&[("a", titled("Lamp")), ("b", titled("Lamp"))]);
     shop.take(&[delisted("a"), listed("b", titled("Torch"), 5), delisted("never-there")]);
     assert!(shop.ids("lamp").is_empty());
     assert_eq!(shop.ids("torch"), ["b"]);
@@ -240,7 +240,8 @@ fn variants_are_found_through_their_parent() {
     let options = vec![("colour".to_owned(), "turquoise".to_owned())];
     let parent =
         Details { variants: vec![Variant { product: "shirt-m".parse().unwrap(), options }], ..titled("Shirt") };
-    let mut shop = Shop::with(&[("shirt", parent), ("shirt-m", variant.clone()), ("loose", titled("Loose turquoise"))]);
+    let mut shop =
+        Fixture::with(&[("shirt", parent), ("shirt-m", variant.clone()), ("loose", titled("Loose turquoise"))]);
     assert_eq!(shop.ids("turquoise shirt")[0], "shirt");
     assert!(!shop.ids("turquoise").contains(&"shirt-m".to_owned()));
     shop.take(&[listed("loose", variant, 9)]);
@@ -249,7 +250,7 @@ fn variants_are_found_through_their_parent() {
 
 #[test]
 fn records_of_others_change_nothing() {
-    let mut shop = Shop::with(&[("a", titled("Lamp"))]);
+    let mut shop = Fixture::with(&[("a", titled("Lamp"))]);
     let mut foreign = delisted("a");
     foreign.stream = crate::storage::Stream::new(2, b"a");
     shop.take(&[foreign]);

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{Shop, described, listed, titled};
+use super::{Fixture, described, listed, titled};
 use crate::{
     domain::{
         cursor::Cursor,
@@ -17,7 +17,7 @@ fn request(text: &str) -> SearchRequest {
 
 #[test]
 fn the_language_of_tantivy_is_not_spoken() {
-    let shop = Shop::with(&[("a", titled("Lamp")), ("b", titled("Chair title id"))]);
+    let shop = Fixture::with(&[("a", titled("Lamp")), ("b", titled("Chair title id"))]);
     for text in [
         "title:(",
         "\"",
@@ -66,7 +66,7 @@ fn the_language_of_tantivy_is_not_spoken() {
 
 #[test]
 fn texts_too_long_are_refused_and_too_many_words_ignored() {
-    let shop = Shop::with(&[("a", titled("Lamp"))]);
+    let shop = Fixture::with(&[("a", titled("Lamp"))]);
     let long = "lamp ".repeat(20_000);
     assert_eq!(shop.search.find(&request(&long)), Err(SearchError::TextTooLong { bytes: 100_000 }));
     let many = (0..60).map(|number| format!("{number} ")).collect::<String>() + "lamp";
@@ -85,7 +85,7 @@ fn the_greatest_product_is_indexed() {
         attributes: pairs(200),
         ..titled(&text(TITLE_BYTES_MAX))
     };
-    let mut shop = Shop::with(&[("great", details)]);
+    let mut shop = Fixture::with(&[("great", details)]);
     assert_eq!(shop.ids("ab1c"), ["great"]);
     shop.take(&[listed("after", titled("After"), 2)]);
     assert_eq!((shop.find(&SearchRequest::default()).total, shop.search.categories().unwrap().len()), (2, 2));
@@ -100,7 +100,7 @@ proptest! {
         texts in prop::collection::vec(any::<String>(), 30),
         cursors in prop::collection::vec("[A-Za-z0-9_=-]{0,120}|\\PC{0,40}", 30),
     ) {
-        let mut shop = Shop::open();
+        let mut shop = Fixture::open();
         let records: Vec<_> = titles
             .iter()
             .enumerate()

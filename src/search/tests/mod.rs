@@ -66,15 +66,15 @@ fn delisted(id: &str) -> Record {
     record(id, &Event::Delisted { at: Timestamp(1) })
 }
 
-/// A shop's search in a directory of its own.
-struct Shop {
+/// A search index in a directory of its own, with its projection.
+struct Fixture {
     directory: TempDir,
     search: Search,
     projection: IndexProjection,
     position: u64,
 }
 
-impl Shop {
+impl Fixture {
     fn open() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let search = Search::open(&directory.path().join("index")).unwrap();

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Shop, delisted, ids, listed, priced, titled};
+use super::{Fixture, delisted, ids, listed, priced, titled};
 use crate::{
     domain::{
         cursor::{Cursor, InvalidCursor},
@@ -15,8 +15,8 @@ use crate::{
 const PRODUCTS: usize = 5_000;
 
 /// A catalogue in several segments, with ties in everything, with deleted and revised products.
-fn catalogue() -> Shop {
-    let mut shop = Shop::open();
+fn catalogue() -> Fixture {
+    let mut shop = Fixture::open();
     let product = |number: usize| -> Details {
         let words = ["lamp", "lamp desk", "desk", "desk lamp green", "green chair"][number % 5];
         if number.is_multiple_of(3) { titled(words) } else { priced(words, (number % 7) as u64 * 100) }
@@ -99,7 +99,7 @@ fn the_size_of_pages_does_not_change_the_order() {
 #[test]
 fn a_cursor_outlives_changes_of_the_index() {
     let mut shop =
-        Shop::with(&[("a", titled("Lamp")), ("b", titled("Lamp")), ("c", titled("Lamp")), ("d", titled("Lamp"))]);
+        Fixture::with(&[("a", titled("Lamp")), ("b", titled("Lamp")), ("c", titled("Lamp")), ("d", titled("Lamp"))]);
     let mut request = SearchRequest { sort: Sort::PriceAscending, limit: 2, ..SearchRequest::default() };
     let page = shop.find(&request);
     assert_eq!(ids(&page.hits), ["a", "b"]);
@@ -111,7 +111,7 @@ fn a_cursor_outlives_changes_of_the_index() {
 
 #[test]
 fn a_cursor_of_another_search_is_refused() {
-    let shop = Shop::with(&[("a", titled("Lamp")), ("b", titled("Lamp"))]);
+    let shop = Fixture::with(&[("a", titled("Lamp")), ("b", titled("Lamp"))]);
     let request = SearchRequest { text: Some("lamp".into()), limit: 1, ..SearchRequest::default() };
     let after = shop.find(&request).next;
     assert!(after.is_some());

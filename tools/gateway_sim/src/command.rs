@@ -23,7 +23,9 @@ use crate::{
     script::{Rule, Script},
 };
 
-/// The environment variable with the secret of the events. It is not an option, because everybody on the machine can
+/// The prefix of the errors of an address that cannot be listened on, by which a program picks the remedy.
+pub const LISTENING: &str = "listening on";
+/// The environment variable with the webhook signing secret. It is not an option, because everybody on the machine can
 /// see a command line.
 const SECRET_VARIABLE: &str = "GATEWAY_SIM_WEBHOOK_SECRET";
 /// How long requests in flight may take to finish after the stop.
@@ -48,10 +50,10 @@ pub struct Options {
     /// How long every answer takes, in milliseconds, unless a rule says otherwise.
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 0)]
     latency_ms: u64,
-    /// The URL to which events are sent.
+    /// The URL of the shop's webhook, to which events are sent.
     #[arg(long, value_name = "URL", env = "GATEWAY_SIM_WEBHOOK_URL")]
     webhook_url: Option<String>,
-    /// A file with the secret that signs events; without it, the secret is in `GATEWAY_SIM_WEBHOOK_SECRET`.
+    /// A file with the webhook signing secret; without it, the secret is in `GATEWAY_SIM_WEBHOOK_SECRET`.
     #[arg(long, value_name = "FILE")]
     webhook_secret_file: Option<PathBuf>,
 }
@@ -80,7 +82,7 @@ impl Options {
             Some(url) => Some(Webhook::new(url, self.secret()?).context("the URL of the webhook")?),
             None => None,
         };
-        let listener = TcpListener::bind(self.listen).await.with_context(|| format!("listening on {}", self.listen))?;
+        let listener = TcpListener::bind(self.listen).await.with_context(|| format!("{LISTENING} {}", self.listen))?;
         let at = format!("http://{}", listener.local_addr()?);
         let url = self.public_url.as_deref().unwrap_or(&at);
         let provider = Provider::open(Some(&self.ledger), url, script, webhook);

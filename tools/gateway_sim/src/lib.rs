@@ -51,7 +51,7 @@ mod store;
 
 pub use self::{
     amounts::amount_problem,
-    command::Options,
+    command::{LISTENING, Options},
     ledger::{Capture, Effect, Line, Money},
     notices::{Webhook, WebhookError},
     provider::Provider,
