@@ -21,6 +21,9 @@ pub(crate) const LEDGER: &str = "simulated-provider.jsonl";
 /// An empty file that is there from before a restore writes its first file until its last one is durable.
 pub(crate) const RESTORING: &str = "souk.restoring";
 
+/// What the system makes on a new file system, and no part of the shop.
+pub(crate) const LOST_AND_FOUND: &str = "lost+found";
+
 /// The file that shows that a restore into this directory has not finished, if it is there.
 pub(crate) fn unfinished_restore(data: &Path) -> Option<PathBuf> {
     let file = data.join(RESTORING);

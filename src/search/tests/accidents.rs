@@ -208,6 +208,26 @@ fn damage_while_running_is_noticed_and_one_kept() {
 }
 
 #[test]
+fn an_index_on_a_disk_of_its_own_is_made_there_and_stays_there_when_it_is_damaged() {
+    let place = tempfile::tempdir().unwrap();
+    let (disk, path) = (place.path().join("disk"), place.path().join("index"));
+    fs::create_dir_all(disk.join("lost+found")).unwrap();
+    std::os::unix::fs::symlink(&disk, &path).unwrap();
+    for damages in 0..3 {
+        let search = Search::open(&path).unwrap();
+        assert_eq!((search.status(), disk.join("damaged").exists()), (Status::Rebuilding, damages > 0));
+        let mut projection = IndexProjection::new(search.clone()).unwrap();
+        projection.apply(&records(0..4)).unwrap();
+        projection.commit(Position(4)).unwrap();
+        assert_eq!(lamps(&search), 4);
+        drop((search, projection));
+        fs::write(disk.join("meta.json"), b"no").unwrap();
+    }
+    assert!(path.is_symlink() && disk.join("lost+found").is_dir());
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 2, "nothing beside it");
+}
+
+#[test]
 fn a_commit_that_failed_can_be_made_again() {
     let mut shop = Fixture::open();
     shop.take(&records(0..9));

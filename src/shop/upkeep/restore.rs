@@ -15,14 +15,12 @@ use std::{
 
 use super::{Backup, MANIFEST, MODE_DIRECTORY, Manifest, UpkeepError, at, sync, sync_parent};
 use crate::{
-    config::layout::{self, IDENTITY, JOURNAL, RESTORING, STORE_IDENTITY},
+    config::layout::{self, IDENTITY, JOURNAL, LOST_AND_FOUND, RESTORING, STORE_IDENTITY},
     shop::data_directory,
 };
 
 /// What a restore writes.
 const PARTS: [&str; 3] = [JOURNAL, IDENTITY, STORE_IDENTITY];
-/// What the system makes on a new file system.
-const LOST_AND_FOUND: &str = "lost+found";
 const MODE_FILE: u32 = 0o600;
 
 /// Copies a backup to a directory on which a shop can be started; it may exist if it is empty. Every file is compared
