@@ -1,6 +1,6 @@
 //! How the program ends: the exit codes that a supervisor acts on, and the message of an error.
 //!
-//! Depends on `app` and `config`.
+//! Depends on `app`, `verify` and `config`.
 
 use std::{error::Error, io, process::ExitCode, sync::Arc};
 
