@@ -10,7 +10,6 @@ use super::{
     Tour,
     system::{System, charged, total},
 };
-use crate::domain::inventory::Inventory;
 
 /// How many steps the shop may need to come to rest.
 const STEPS_MAX: usize = 60;
@@ -130,7 +129,7 @@ impl System {
             Authorised, Cancelled, Cancelling, Confirmed, Delivered, Expired, Packed, PaymentPending, Rejected, Shipped,
         };
         let status = self.order.status().unwrap();
-        let holds = self.stock.iter().flat_map(Inventory::open_holds).count();
+        let holds = self.stock.iter().flat_map(|inventory| inventory.open_holds()).count();
         let has_other_amount = |kind: &IssueKind| matches!(kind, IssueKind::AmountMismatch { .. });
         if self.order.open_issue_kinds().any(has_other_amount) {
             // The order waits for an operator, and its stock stays reserved.

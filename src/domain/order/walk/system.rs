@@ -4,10 +4,12 @@
 //! Depends on the order's rules.
 
 use std::{
-    collections::{BTreeMap, hash_map::DefaultHasher},
+    collections::BTreeMap,
     fmt::Debug,
-    hash::{Hash, Hasher},
+    hash::{BuildHasher, Hash, Hasher},
 };
+
+use foldhash::quality::FixedState;
 
 use super::{
     super::{tests::placement, *},
@@ -48,9 +50,10 @@ pub(super) enum InFlight {
 #[derive(Clone)]
 pub(super) struct System {
     pub(super) tour: Tour,
-    pub(super) order: Order,
-    pub(super) cart: Cart,
-    pub(super) stock: [Inventory; 2],
+    // States share what an action does not change.
+    pub(super) order: Arc<Order>,
+    pub(super) cart: Arc<Cart>,
+    pub(super) stock: [Arc<Inventory>; 2],
     /// Hashes of the cart and the two inventories, kept because most actions change none of them.
     pub(super) fingerprints: [u64; 3],
     pub(super) provider: Provider,
@@ -67,17 +70,16 @@ pub(super) struct System {
     pub(super) raised: u8,
 }
 
-fn execute<E: Entity>(entity: &mut E, command: &E::Command, now: Timestamp) -> Result<(), E::Rejection> {
+/// Executes a command on an entity that other states share.
+fn execute<E: Entity>(entity: &mut Arc<E>, command: &E::Command, now: Timestamp) -> Result<(), E::Rejection> {
     if let Some(event) = entity.decide(command, now)? {
-        entity.apply(&event);
+        Arc::make_mut(entity).apply(&event);
     }
     Ok(())
 }
 
 fn hash(what: &impl Debug) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    format!("{what:?}").hash(&mut hasher);
-    hasher.finish()
+    FixedState::default().hash_one(format!("{what:?}"))
 }
 
 pub(super) fn total() -> Money {
@@ -102,7 +104,7 @@ fn charged_amount(attempt: u32, capture: CaptureMode, amount: Money) -> PaymentS
 
 impl System {
     pub(super) fn new(tour: &Tour) -> Self {
-        let (mut cart, mut stock) = (Cart::default(), [Inventory::default(), Inventory::default()]);
+        let (mut cart, mut stock) = (Arc::<Cart>::default(), <[Arc<Inventory>; 2]>::default());
         let line = |line: OrderLine| cart::Line { product: line.product, quantity: line.quantity };
         let lines: Vec<_> = placement().lines.into_iter().map(line).collect();
         let add = |lines| cart::Command::Add { lines, currency: Currency::INR, key: None };
@@ -114,7 +116,7 @@ impl System {
         for (inventory, quantity) in stock.iter_mut().zip(tour.stock) {
             execute(inventory, &inventory::Command::Open { quantity }, NOW).unwrap();
         }
-        let mut order = Order::default();
+        let mut order = Arc::<Order>::default();
         let placed = Placement { cart_version: version, ..placement() };
         execute(&mut order, &Command::Place(Arc::new(placed)), NOW).unwrap();
         let (provider, in_flight) = (Provider::default(), Vec::new());
@@ -143,8 +145,8 @@ impl System {
 
     /// A hash of all that distinguishes this state from others. The history of the order does not.
     pub(super) fn fingerprint(&self) -> u64 {
-        let Order { taken, stock, attempts, ending, progress, refunds, returns, issues, undone, .. } = &self.order;
-        let mut hasher = DefaultHasher::new();
+        let Order { taken, stock, attempts, ending, progress, refunds, returns, issues, undone, .. } = &*self.order;
+        let mut hasher = FixedState::default().build_hasher();
         (taken, stock, ending, progress, undone).hash(&mut hasher);
         // Times make no difference.
         for Attempt { state, capture, intent, needs_refresh, stray, .. } in attempts {
@@ -166,7 +168,7 @@ impl System {
 
     pub(super) fn execute(&mut self, command: &Command) -> bool {
         let Ok(Some(event)) = self.order.decide(command, self.now()) else { return false };
-        self.order.apply(&event);
+        Arc::make_mut(&mut self.order).apply(&event);
         true
     }
 
