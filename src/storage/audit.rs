@@ -159,11 +159,7 @@ impl Audit {
         firsts.sort_unstable();
         let segments = open_segments(&ReadOnly, &log, known.store, &firsts)?;
         copy(&dir.join("state"), scratch).map_err(failed("copy the state to", scratch))?;
-        let state_bytes = State::file_bytes_in(scratch);
-        if state_bytes < known.state_bytes {
-            let what = format!("its file has {state_bytes} bytes, but had {} after its checkpoint", known.state_bytes);
-            return Err(Fault::Damaged(what).into());
-        }
+        State::check_length(scratch, known.state_bytes).map_err(Fault::Damaged)?;
         let state =
             State::open(scratch, JournalLimits::default().state_cache_bytes, &Arc::default()).map_err(|error| {
                 match error {

@@ -109,12 +109,8 @@ pub(super) fn boot(
     if let Err(error) = &found {
         tracing::error!(%error, "the base is no good; the next one is taken soon");
     }
-    let opener = StateOpener { state_dir: &state_dir, files: files.as_ref(), limits, watchdog };
+    let opener = StateOpener { state_dir: &state_dir, files: files.as_ref(), manifest: &manifest, limits, watchdog };
     let (state, read_models, from) = opener.open_state(&known, oldest, &found)?;
-    if known.state_bytes > 0 {
-        // sled may cut its file while it opens.
-        manifest.update(|known| known.state_bytes = 0)?;
-    }
 
     let memtable = Memtable::new();
     let target = Target {
@@ -153,6 +149,7 @@ fn no_base(files: &dyn Files, dir: &Path) -> Result<bool, OpenError> {
 struct StateOpener<'a> {
     state_dir: &'a Path,
     files: &'a dyn Files,
+    manifest: &'a Manifest,
     limits: &'a JournalLimits,
     watchdog: &'a Arc<Watchdog>,
 }
@@ -204,11 +201,19 @@ impl StateOpener<'_> {
         if was_there {
             let aside = State::move_aside(self.state_dir)?;
             tracing::error!(%why, aside = %aside.display(), "the state is no good: it was moved aside and is rebuilt");
-            return Ok(());
+            return self.expect_no_length();
         }
         tracing::warn!("there is no state: it is rebuilt");
         let doing = format!("remove the unfinished state {}", self.state_dir.display());
         fs::remove_dir_all(self.state_dir).map_err(Fault::io(doing))?;
+        Ok(())
+    }
+
+    /// From here on sled may cut its file, and nobody notices when, until a checkpoint of the running journal.
+    fn expect_no_length(&self) -> Result<(), OpenError> {
+        if self.manifest.state_bytes() > 0 {
+            self.manifest.update(|known| known.state_bytes = 0)?;
+        }
         Ok(())
     }
 
@@ -233,7 +238,10 @@ impl StateOpener<'_> {
 
     /// The state with its read models and its last checkpoint, or why it cannot be used.
     fn try_state(&self, known: &Known) -> Result<Result<Found, String>, OpenError> {
-        let file_bytes = State::file_bytes_in(self.state_dir);
+        if let Err(why) = State::check_length(self.state_dir, known.state_bytes) {
+            return Ok(Err(why));
+        }
+        self.expect_no_length()?;
         let state = match State::open(self.state_dir, self.limits.state_cache_bytes, self.watchdog) {
             Ok(state) => Arc::new(state),
             Err(Unopened::Damaged(why)) => return Ok(Err(why)),
@@ -252,10 +260,6 @@ impl StateOpener<'_> {
                     "its checkpoint is at byte {}, but there was one at byte {}",
                     mark.end.0, known.checkpoint.0
                 ))
-            }
-            Ok(_) if file_bytes < known.state_bytes => {
-                state.close();
-                Err(format!("its file has {file_bytes} bytes, but had {} after its checkpoint", known.state_bytes))
             }
             Ok((mark, read_models)) => Ok((state, read_models, mark)),
             Err(error) => {
@@ -297,7 +301,7 @@ fn take_in(
         return Err(damage("the batch has another number of records than it says"));
     }
     if target.memtable.bytes() > limits.checkpoint_bytes() {
-        checkpoint::still(target, header.link())?;
+        checkpoint::still(target, header.link(), checkpoint::Moment::Start)?;
     }
     Ok(())
 }

@@ -85,25 +85,48 @@ fn live(shared: &Shared, leftovers: Leftovers) -> Result<Position, Fault> {
         let is_short = shared.memtable.bytes() >= shared.limits.memtable_bytes_max / 4 * 3;
         shared.requests.pause(if is_short { Duration::ZERO } else { slice })
     };
-    write_frozen(&shared.target(), Cut { link, positions, leftovers }, &pace)?;
+    let target = shared.target();
+    let state_bytes = write_frozen(&target, Cut { link, positions, leftovers }, &pace)?;
+    record(&target, link, state_bytes)?;
     shared.checkpointed(link, began.elapsed());
     Ok(link.end)
 }
 
-/// A checkpoint while nothing else runs: at the start and at the end.
-pub(super) fn still(target: &Target<'_>, link: Link) -> Result<(), Fault> {
+/// A checkpoint while nothing else runs, at the start or at the end.
+pub(super) fn still(target: &Target<'_>, link: Link, moment: Moment) -> Result<(), Fault> {
     let positions = target.read_models.positions();
     target.memtable.freeze();
-    write_frozen(target, Cut { link, positions, leftovers: Leftovers::Possible }, &|_| Ok(()))
+    let state_bytes = write_frozen(target, Cut { link, positions, leftovers: Leftovers::Possible }, &|_| Ok(()))?;
+    record(target, link, if moment == Moment::End { state_bytes } else { 0 })
 }
 
-/// Writes the frozen memtable into the state. `pace` is called after each slice with how long it took.
+/// When nothing else runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Moment {
+    /// Nobody notices yet when sled cuts its file, so no length is recorded.
+    Start,
+    End,
+}
+
+/// Records a checkpoint in the manifest and drops what it wrote from memory.
+pub(super) fn record(target: &Target<'_>, link: Link, state_bytes: u64) -> Result<(), Fault> {
+    target.manifest.update(|known| {
+        known.position = known.position.max(link.end);
+        known.checkpoint = link.end;
+        known.state_bytes = state_bytes.min(target.state.file_bytes());
+    })?;
+    target.memtable.drop_frozen();
+    Ok(())
+}
+
+/// Writes the frozen memtable into the state. `pace` is called after each slice with how long it took. Returns a length
+/// that the state's file durably has, in bytes.
 pub(super) fn write_frozen(
     target: &Target<'_>,
     cut: Cut,
     pace: &dyn Fn(Duration) -> Result<(), Fault>,
-) -> Result<(), Fault> {
-    let Target { memtable, state, read_models, manifest, .. } = target;
+) -> Result<u64, Fault> {
+    let Target { memtable, state, read_models, .. } = target;
     let Cut { link, positions, leftovers } = cut;
     let mut slices = Slices { target, pace, entries: Vec::new(), bytes: 0, replaced: Vec::new() };
     let frozen = memtable.frozen();
@@ -116,24 +139,17 @@ pub(super) fn write_frozen(
     drop(frozen);
     slices.write()?;
     slices.delete_replaced()?;
-    {
-        let _pinning = read_models.pinning.lock();
-        let positions = read_models.still_there(positions);
-        state.sync()?;
-        let mut entries = ReadModels::pins(&positions);
-        entries.push((CHECKPOINT_KEY.to_vec(), Some(mark(link))));
-        state.apply(entries)?;
-        state.sync()?;
-        read_models.set_pinned(positions);
-    }
+    let _pinning = read_models.pinning.lock();
+    let positions = read_models.still_there(positions);
+    state.sync()?;
+    let mut entries = ReadModels::pins(&positions);
+    entries.push((CHECKPOINT_KEY.to_vec(), Some(mark(link))));
+    state.apply(entries)?;
+    // Read models go on to grow the file: what they add after this sync could be lost with the power.
     let state_bytes = state.file_bytes();
-    manifest.update(|known| {
-        known.position = known.position.max(link.end);
-        known.checkpoint = link.end;
-        known.state_bytes = state_bytes;
-    })?;
-    memtable.drop_frozen();
-    Ok(())
+    state.sync()?;
+    read_models.set_pinned(positions);
+    Ok(state_bytes)
 }
 
 /// Collects changes and applies them slice by slice.

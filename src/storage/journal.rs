@@ -444,7 +444,7 @@ impl Owner {
             Err(Fault::Failed)
         } else {
             let (link, stopping) = (*shared.link.lock(), Arc::clone(shared));
-            let last = move || checkpoint::still(&stopping.target(), link);
+            let last = move || checkpoint::still(&stopping.target(), link, checkpoint::Moment::End);
             shared.state.watchdog().outlive(shared.limits.state_change_ms_max, "journal-stop", last).flatten()
         };
         shared.give_back();

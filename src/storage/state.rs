@@ -112,14 +112,20 @@ impl State {
         Ok(Self { open, dir: dir.to_owned(), unwritten, watchdog: Arc::clone(watchdog) })
     }
 
-    /// The length of the file of a store that may be open, in bytes; 0 where there is none.
-    pub(super) fn file_bytes_in(dir: &Path) -> u64 {
-        fs::metadata(dir.join(FILE_NAME)).map_or(0, |file| file.len())
+    /// Whether the file of a store that is not open has at least this length, in bytes, or is missing altogether. `Err`
+    /// says what is wrong.
+    pub(super) fn check_length(dir: &Path, known: u64) -> Result<(), String> {
+        match fs::metadata(dir.join(FILE_NAME)) {
+            Ok(file) if file.len() < known => {
+                Err(format!("its file has {} bytes, but had {known} after its checkpoint", file.len()))
+            }
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
     /// The length of its file, in bytes. sled cuts it where nothing is left at its end, a little after a change.
     pub(super) fn file_bytes(&self) -> u64 {
-        Self::file_bytes_in(&self.dir)
+        fs::metadata(self.dir.join(FILE_NAME)).map_or(0, |file| file.len())
     }
 
     /// Renames an unusable store to a free name, so that it can be inspected.

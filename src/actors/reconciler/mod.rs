@@ -126,17 +126,16 @@ impl Reconciler {
     /// that ask for the same before it begins share one pass. Dropping the future does not stop it.
     pub async fn request(&self, pass: Pass) -> Option<Reconciled> {
         let (done, result) = oneshot::channel();
-        let is_first = {
+        {
             let mut requests = self.0.requests.lock();
             let waiting = &mut requests.waiting[pass as usize];
             waiting.retain(|sender| !sender.is_closed());
             waiting.push(done);
-            !std::mem::replace(&mut requests.wanted[pass as usize], true)
-        };
-        if is_first {
-            let actor = self.0.actor.read().clone()?;
-            actor.send_message(ReconcilerMessage::Requested).ok()?;
+            requests.wanted[pass as usize] = true;
         }
+        // Each caller sends, because the first one may have sent to an actor that has ended.
+        let actor = self.0.actor.read().clone()?;
+        actor.send_message(ReconcilerMessage::Requested).ok()?;
         result.await.ok()
     }
 

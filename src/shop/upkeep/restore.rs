@@ -15,7 +15,7 @@ use std::{
 
 use super::{Backup, MANIFEST, MODE_DIRECTORY, Manifest, UpkeepError, at, sync, sync_parent};
 use crate::{
-    config::layout::{self, IDENTITY, JOURNAL, LOST_AND_FOUND, RESTORING, STORE_IDENTITY},
+    config::layout::{self, IDENTITY, JOURNAL, LOST_AND_FOUND, RESTORING, SEARCH, STORE_IDENTITY},
     shop::data_directory,
 };
 
@@ -27,8 +27,9 @@ const MODE_FILE: u32 = 0o600;
 /// with the manifest before anything is copied, and again afterwards. Blocks.
 ///
 /// # Errors
-/// [`UpkeepError`]: the backup is incomplete or damaged, or `data` is not empty. What was copied so far is removed. A
-/// kill leaves it, and then no shop opens the directory until a restore into it has finished.
+/// [`UpkeepError`]: the backup is incomplete or damaged, or `data` is not empty. If a copy
+/// fails, what was copied so far is removed. A kill leaves it, and then no shop opens the directory until a restore
+/// into it has finished.
 pub fn restore(from: &Path, data: &Path) -> Result<Backup, UpkeepError> {
     let manifest = Manifest::read(from)?;
     let target = Target::begin(data)?;
@@ -115,7 +116,7 @@ fn is_empty(directory: &Path) -> io::Result<bool> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let (name, path) = (entry.file_name(), entry.path());
-        let is_part = PARTS.iter().any(|part| name == *part);
+        let is_part = PARTS.iter().chain(&[SEARCH]).any(|part| name == *part);
         let is_nothing = name == RESTORING || name == LOST_AND_FOUND || is_part && path.is_dir() && is_empty(&path)?;
         if !is_nothing {
             return Ok(false);
@@ -213,7 +214,9 @@ mod tests {
         fs::create_dir(place.join("empty")).unwrap();
         let deep = place.join("deep/data");
         let apart = place.join("apart");
-        fs::create_dir_all(apart.join(JOURNAL).join(LOST_AND_FOUND)).unwrap();
+        for part in [JOURNAL, SEARCH] {
+            fs::create_dir_all(apart.join(part).join(LOST_AND_FOUND)).unwrap();
+        }
         for data in [slash, link.clone(), disk.clone(), empty, deep, apart] {
             restore(&backup, &data).unwrap_or_else(|error| panic!("{}: {error}", data.display()));
             assert!(!data.join(RESTORING).exists());

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use crate::storage::{
     Append, Fault, Journal, JournalConfig, JournalLimits, Position, RealFiles, Snapshot, Stream,
     batch::Link,
-    checkpoint::{Cut, Leftovers, write_frozen},
+    checkpoint::{Cut, Leftovers, record, write_frozen},
     layout::key,
     manifest::{Known, Manifest},
     memtable::{Kept, Memtable},
@@ -74,7 +74,9 @@ impl Life {
         let target = Target { memtable, state, read_models, manifest, slice_bytes_max: 1 };
         let positions = read_models.positions();
         memtable.freeze();
-        write_frozen(&target, Cut { link: Link::default(), positions, leftovers }, after_slice)
+        let link = Link::default();
+        let state_bytes = write_frozen(&target, Cut { link, positions, leftovers }, after_slice)?;
+        record(&target, link, state_bytes)
     }
 
     fn load(&self) -> Loaded {
