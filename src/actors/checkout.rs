@@ -137,7 +137,7 @@ pub(super) struct CheckoutState {
     tasks: JoinSet<()>,
     under_way: HashMap<OrderId, UnderWay>,
     wakes: Wakes,
-    /// When the provider began to give no definite answer for a parked order. A restart forgets it, and drives the
+    /// When a step of a parked order began to have no definite answer. A restart forgets it, and drives the
     /// order at once.
     unanswered: HashMap<OrderId, Timestamp>,
     /// The time of the last tick.

@@ -99,7 +99,7 @@ pub enum Rest {
     Done,
     /// Until this moment: it waits for its customer, or driving it has failed.
     Until(Timestamp),
-    /// Until the first moment, because the provider has given no definite answer since the second.
+    /// Until the first moment, because a step has had no definite answer since the second.
     Parked(Timestamp, Timestamp),
 }
 
@@ -356,7 +356,7 @@ struct Drive<'a> {
     is_ahead: bool,
     /// Whether `known` comes from the caller. It may be outdated, so the order is read before it rests.
     is_from_caller: bool,
-    /// When the provider began to give no definite answer.
+    /// When the step began to have no definite answer.
     unanswered_since: Option<Timestamp>,
     backoff: Backoff,
 }
