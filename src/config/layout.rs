@@ -4,7 +4,10 @@
 //!
 //! Depends on `std` only.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 /// The log, its bases and the state.
 pub(crate) const JOURNAL: &str = "journal";
@@ -25,9 +28,11 @@ pub(crate) const RESTORING: &str = "souk.restoring";
 pub(crate) const LOST_AND_FOUND: &str = "lost+found";
 
 /// The file that shows that a restore into this directory has not finished, if it is there.
-pub(crate) fn unfinished_restore(data: &Path) -> Option<PathBuf> {
+pub(crate) fn unfinished_restore(data: &Path) -> io::Result<Option<PathBuf>> {
     let file = data.join(RESTORING);
-    // What cannot be looked at may be there.
-    let is_missing = file.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
-    (!is_missing).then_some(file)
+    match file.symlink_metadata() {
+        Ok(_) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }

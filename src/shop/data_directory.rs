@@ -106,8 +106,9 @@ pub(super) fn make(data: &Path) -> Result<(), OpenShopError> {
 /// Refuses a directory that a restore has not filled: it lacks an unknown part of the shop.
 pub(super) fn refuse_unfinished_restore(data: &Path) -> Result<(), OpenShopError> {
     match layout::unfinished_restore(data) {
-        Some(file) => Err(OpenShopError::UnfinishedRestore(file)),
-        None => Ok(()),
+        Ok(None) => Ok(()),
+        Ok(Some(file)) => Err(OpenShopError::UnfinishedRestore(file)),
+        Err(source) => Err(OpenShopError::Directory { directory: data.to_owned(), source }),
     }
 }
 

@@ -155,7 +155,8 @@ fn directory(
     ledger: Option<&Path>,
     report: &mut Report,
 ) -> Result<(), VerifyError> {
-    if let Some(file) = layout::unfinished_restore(data) {
+    // A directory that cannot be looked at is refused below.
+    if let Ok(Some(file)) = layout::unfinished_restore(data) {
         return Err(VerifyError::UnfinishedRestore(file));
     }
     let own = data.join(layout::LEDGER);

@@ -63,7 +63,7 @@ impl<'a> Target<'a> {
             Err(TryLockError::Error(error)) => return Err(at(data)(error)),
         }
         let target = Self { data, marker: data.join(RESTORING), is_new, _directory: directory };
-        if layout::unfinished_restore(data).is_some() {
+        if layout::unfinished_restore(data).map_err(at(data))?.is_some() {
             target.clear()?;
         }
         if !is_empty(data).map_err(at(data))? {
