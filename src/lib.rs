@@ -83,6 +83,7 @@ mod skipped;
 
 pub mod clock;
 pub mod config;
+mod directories;
 mod log_throttle;
 #[cfg(feature = "stripe")]
 mod text_file;

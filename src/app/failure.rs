@@ -105,7 +105,7 @@ impl FailureKind {
         match error {
             UpkeepError::Exists(_) => Self::Usage,
             UpkeepError::Target(error) => Self::of_opening(error),
-            UpkeepError::UnderWay(_) => Self::Temporary,
+            UpkeepError::InUse(_) => Self::Temporary,
             UpkeepError::Storage(fault) => Self::of_fault(fault),
             UpkeepError::Keys(error) => Self::of_keys(error),
             UpkeepError::Io { source, .. } => Self::of_io(source),

@@ -99,6 +99,12 @@ struct Files {
 }
 
 impl Search {
+    /// Whether there is an index in `directory`, even a damaged one.
+    #[must_use]
+    pub fn is_present(directory: &Path) -> bool {
+        opening::is_present(directory)
+    }
+
     /// Opens the index in `directory`, of the log of `store`, which says whether it can be followed from a position.
     /// Where there is no index it begins empty; where it is damaged, of another version or of another log it is moved
     /// aside, with an error in the log, and begins empty: [`Search::status`] tells.

@@ -7,7 +7,7 @@
 
 use std::{
     fs, io,
-    os::unix::fs::{DirBuilderExt, MetadataExt},
+    os::unix::fs::DirBuilderExt,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
@@ -28,14 +28,13 @@ use super::{
     schema::{Fields, SCHEMA_VERSION, WORDS_TOKENIZER, schema, settings},
     snapshot::Snapshot,
 };
-use crate::{config::layout::LOST_AND_FOUND, storage::Position};
+use crate::{config::layout::LOST_AND_FOUND, directories, storage::Position};
 
 /// The index has what sellers have not published yet, and its files have the usual modes: only its owner may enter.
 const DIRECTORY_MODE: u32 = 0o700;
 
-/// The end of the name of the directory that a damaged index is moved to. There is one; the damage before it is
-/// deleted.
-const DAMAGED: &str = "damaged";
+/// The file that tantivy opens first.
+const META_FILE: &str = "meta.json";
 
 /// How many blocks of stored cards each segment keeps at hand; 2 KiB each.
 const CARD_BLOCKS_CACHED: usize = 64;
@@ -157,6 +156,10 @@ pub(super) struct Log<'a> {
     pub(super) can_follow: &'a dyn Fn(Position) -> bool,
 }
 
+pub(super) fn is_present(directory: &Path) -> bool {
+    directory.join(META_FILE).exists()
+}
+
 /// Opens the index in `directory`, or makes an empty one where there is none, a damaged one or one of another log.
 pub(super) fn open(directory: &Path, fields: &Fields, log: &Log<'_>) -> Result<Opened, OpenError> {
     let empty = match fs::read_dir(directory) {
@@ -180,10 +183,10 @@ pub(super) fn open(directory: &Path, fields: &Fields, log: &Log<'_>) -> Result<O
     }
 }
 
-/// Moves what is in `directory` aside and makes an empty index in its place.
+/// Moves what is in `directory` aside and makes an empty index in its place. One damaged index is kept: the last.
 pub(super) fn replace(directory: &Path, fields: &Fields, damage: &Damage) -> Result<Opened, OpenError> {
     let failed = |error| OpenError::io(directory, error);
-    let aside = aside_of(directory);
+    let aside = directories::aside_of(directory, None);
     tracing::error!(
         directory = %directory.display(), moved_to = %aside.display(), %damage,
         "the search index is not usable and is built anew; search is incomplete until that is done"
@@ -193,34 +196,12 @@ pub(super) fn replace(directory: &Path, fields: &Fields, damage: &Damage) -> Res
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed(error)),
     }
-    match move_aside(directory, &aside) {
+    match directories::move_aside(directory, &aside) {
         // Somebody has deleted it while the shop runs.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         moved => moved.map_err(failed)?,
     }
     create(directory, fields)
-}
-
-/// A link and a mount point stay where they are; what is in them moves to a directory inside.
-fn aside_of(directory: &Path) -> PathBuf {
-    let device = |path: &Path| fs::metadata(path).ok().map(|found| found.dev());
-    let devices = (directory.parent().and_then(device), device(directory));
-    let is_mounted = matches!(devices, (Some(parent), Some(own)) if parent != own);
-    if directory.is_symlink() || is_mounted { directory.join(DAMAGED) } else { directory.with_extension(DAMAGED) }
-}
-
-fn move_aside(directory: &Path, aside: &Path) -> io::Result<()> {
-    if !aside.starts_with(directory) {
-        return fs::rename(directory, aside);
-    }
-    fs::DirBuilder::new().mode(DIRECTORY_MODE).create(aside)?;
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        if entry.file_type()?.is_file() {
-            fs::rename(entry.path(), aside.join(entry.file_name()))?;
-        }
-    }
-    Ok(())
 }
 
 fn create(directory: &Path, fields: &Fields) -> Result<Opened, OpenError> {

@@ -1,8 +1,8 @@
 //! A read-only check of a journal's directory: every batch of the log, every value of the state.
 //!
 //! The audit holds the directory's lock, so no shop runs or starts meanwhile. It opens the log's files for reading
-//! only. sled cannot open a store without changing it, so the audit opens a copy of the state. Depends on `boot`,
-//! `log`, `state` and `read_models`.
+//! only. sled cannot open a store without changing it, so the audit opens a copy of the state. Depends on
+//! `directory_lock`, `log`, `state` and `read_models`.
 
 use std::{
     fs, io,
@@ -16,6 +16,7 @@ use bytes::Bytes;
 use super::{
     batch::{Link, records},
     checkpoint::stored_mark,
+    directory_lock::DirectoryLock,
     errors::{Damage, Fault, LoadError, OpenError},
     files::{File, Files, RealFiles},
     limits::{JournalLimits, WINDOW_BYTES},
@@ -27,6 +28,7 @@ use super::{
     segment::{Reader, SEGMENT_HEADER_BYTES, Segment, first_position},
     state::{State, Unopened},
 };
+use crate::directories;
 
 /// How many keys of the state are read in one call.
 const KEYS_AT_ONCE: usize = 1_000;
@@ -40,7 +42,7 @@ pub struct Audit {
     read_models: ReadModels,
     mark: Link,
     base_dir: PathBuf,
-    _lock: fs::File,
+    _lock: DirectoryLock,
 }
 
 /// What the audit found in the bases.
@@ -145,13 +147,7 @@ impl Audit {
     /// A running shop holds the directory, it contains no shop, or what the audit itself needs is damaged.
     pub fn open(dir: &Path, scratch: &Path) -> Result<Self, OpenError> {
         let failed = |what: &str, path: &Path| Fault::io(format!("{what} {}", path.display()));
-        let lock_path = dir.join("lock");
-        let lock = fs::File::open(&lock_path).map_err(failed("no shop was here: open", &lock_path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => return Err(OpenError::Locked(dir.to_owned())),
-            Err(fs::TryLockError::Error(error)) => return Err(failed("lock", dir)(error).into()),
-        }
+        let lock = DirectoryLock::take_present(dir)?;
         let known = Manifest::read(&ReadOnly, dir)?.ok_or_else(|| OpenError::ManifestMissing(dir.to_owned()))?;
         let log = dir.join("log");
         let names = ReadOnly.list(&log).map_err(failed("list", &log))?;
@@ -339,6 +335,9 @@ fn copy(from: &PathBuf, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
+        if directories::is_kept(&entry.file_name()) {
+            continue;
+        }
         let target = to.join(entry.file_name());
         if entry.file_type()?.is_dir() {
             copy(&entry.path(), &target)?;

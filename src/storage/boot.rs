@@ -1,12 +1,10 @@
-//! The start of a journal: locks the directory, finds out what is there, and refuses what is incomplete.
+//! The start of a journal: finds out what is in its directory, and refuses what is incomplete.
 //!
 //! No path through this file turns data that is missing into an empty shop. Depends on `log`, `manifest`, `state` and
 //! `checkpoint`.
 
 use std::{
-    fs,
     hash::{BuildHasher, RandomState},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::Path,
     sync::Arc,
 };
@@ -17,7 +15,7 @@ use super::{
     batch::{Header, Link, records},
     checkpoint,
     errors::{Damage, Fault, OpenError},
-    files::{DIRECTORY_MODE, FILE_MODE, Files},
+    files::Files,
     limits::JournalLimits,
     log::{self, Recovered},
     manifest::{Known, Manifest},
@@ -46,22 +44,6 @@ pub(super) struct Booted {
     pub segments: Vec<Segment>,
     pub checkpoint: Link,
     pub base: Option<Base>,
-}
-
-/// Locks the directory for this process.
-pub(super) fn lock(dir: &Path) -> Result<fs::File, OpenError> {
-    let path = dir.join("lock");
-    let failed = || format!("lock {}", path.display());
-    let made = fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(dir);
-    made.map_err(Fault::io(format!("create {}", dir.display())))?;
-    let mut options = fs::OpenOptions::new();
-    options.create(true).truncate(false).write(true).mode(FILE_MODE);
-    let file = options.open(&path).map_err(Fault::io(failed()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => Err(OpenError::Locked(dir.to_owned())),
-        Err(fs::TryLockError::Error(error)) => Err(Fault::io(failed())(error).into()),
-    }
 }
 
 /// The parts of a journal, apart from its lock.
@@ -204,9 +186,7 @@ impl StateOpener<'_> {
             return self.expect_no_length();
         }
         tracing::warn!("there is no state: it is rebuilt");
-        let doing = format!("remove the unfinished state {}", self.state_dir.display());
-        fs::remove_dir_all(self.state_dir).map_err(Fault::io(doing))?;
-        Ok(())
+        Ok(State::remove(self.state_dir)?)
     }
 
     /// From here on sled may cut its file, and nobody notices when, until a checkpoint of the running journal.

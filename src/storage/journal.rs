@@ -20,6 +20,7 @@ use tokio::sync::{Notify, Semaphore, oneshot, watch};
 use super::{
     boot::{self, Booted},
     checkpoint,
+    directory_lock::DirectoryLock,
     errors::{Fault, LoadError, OpenError, PageError, Refused},
     files::{Files, RealFiles},
     lease::{Lease, Leases, UnderWay},
@@ -54,21 +55,12 @@ pub struct JournalConfig {
     pub limits: JournalLimits,
     /// The file system under the log and the manifest.
     pub files: Arc<dyn Files>,
-    /// A planted bug that the crash tests must find.
-    #[cfg(test)]
-    pub(super) acknowledge_before_sync: bool,
 }
 
 impl JournalConfig {
     /// The default limits on the operating system's files.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self {
-            dir: dir.into(),
-            limits: JournalLimits::default(),
-            files: Arc::new(RealFiles),
-            #[cfg(test)]
-            acknowledge_before_sync: false,
-        }
+        Self { dir: dir.into(), limits: JournalLimits::default(), files: Arc::new(RealFiles) }
     }
 }
 
@@ -114,7 +106,7 @@ impl Journal {
     /// Another process has the directory, or what is in it is damaged or incomplete.
     pub fn open(config: JournalConfig) -> Result<Self, OpenError> {
         let limits = config.limits.fitted();
-        let lock = boot::lock(&config.dir)?;
+        let lock = DirectoryLock::take(&config.dir)?;
         let watchdog = Arc::new(Watchdog::default());
         let booted = watchdog.outlive(limits.state_change_ms_max, "journal-start", {
             let (dir, files, limits, watchdog) =
@@ -157,8 +149,6 @@ impl Journal {
             durable_watch: watch::Sender::new(log.link.end),
             closed: AtomicBool::new(false),
             lock: Mutex::new(Some(lock)),
-            #[cfg(test)]
-            acknowledge_before_sync: config.acknowledge_before_sync,
         });
         let next_first = segments.last().map_or(0, |segment| segment.end());
         let spares = Arc::new(Spares::new(log.spares));

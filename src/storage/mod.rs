@@ -15,6 +15,7 @@ mod batch;
 mod boot;
 mod checkpoint;
 pub mod codec;
+mod directory_lock;
 mod disk_space;
 mod errors;
 mod files;
@@ -47,6 +48,7 @@ pub(crate) mod tests;
 
 #[cfg(feature = "cli")]
 pub use audit::{Audit, Bases, LogScan};
+pub use directory_lock::DirectoryLock;
 pub use errors::{AppendError, Damage, Fault, LoadError, OpenError, PageError, Refused};
 pub use files::{File, Files, RealFiles};
 pub use journal::{Journal, JournalConfig};

@@ -3,7 +3,6 @@
 //! Depends on everything below `journal`.
 
 use std::{
-    fs,
     path::PathBuf,
     sync::{
         Arc,
@@ -16,6 +15,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 use super::{
     batch::Link,
+    directory_lock::DirectoryLock,
     errors::{LoadError, Refused},
     files::Files,
     lease::Leases,
@@ -66,10 +66,8 @@ pub(super) struct Shared {
     pub durable: AtomicU64,
     pub durable_watch: watch::Sender<Position>,
     pub closed: AtomicBool,
-    /// The lock file, held open and locked until the directory is released.
-    pub lock: Mutex<Option<fs::File>>,
-    #[cfg(test)]
-    pub acknowledge_before_sync: bool,
+    /// Held until the journal has ended.
+    pub lock: Mutex<Option<DirectoryLock>>,
 }
 
 /// What a checkpoint works on.

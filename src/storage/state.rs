@@ -37,6 +37,7 @@ use super::{
     record::{Loaded, Snapshot, Stream},
     watchdog::Watchdog,
 };
+use crate::directories;
 
 /// After about this many bytes of changes, a change waits until sled has written them: two of its buffers.
 const UNWRITTEN_BYTES_MAX: usize = 1 << 20;
@@ -128,13 +129,17 @@ impl State {
         fs::metadata(self.dir.join(FILE_NAME)).map_or(0, |file| file.len())
     }
 
-    /// Renames an unusable store to a free name, so that it can be inspected.
+    /// Moves an unusable store to a free name, so that it can be inspected.
     pub(super) fn move_aside(dir: &Path) -> Result<PathBuf, Fault> {
-        let aside =
-            (1..).map(|number: u32| dir.with_file_name(format!("state.damaged-{number}"))).find(|path| !path.exists());
+        let aside = (1..).map(|number| directories::aside_of(dir, Some(number))).find(|path| !path.exists());
         let aside = aside.ok_or_else(|| Fault::State("there is no free name to move the state to".into()))?;
-        fs::rename(dir, &aside).map_err(Fault::io(format!("move {} aside", dir.display())))?;
+        directories::move_aside(dir, &aside).map_err(Fault::io(format!("move {} aside", dir.display())))?;
         Ok(aside)
+    }
+
+    /// Removes a store that is not open.
+    pub(super) fn remove(dir: &Path) -> Result<(), Fault> {
+        directories::remove(dir).map_err(Fault::io(format!("remove the unfinished state {}", dir.display())))
     }
 
     /// Closes the store's files. Every later call fails.

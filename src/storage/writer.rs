@@ -120,10 +120,6 @@ impl Writer {
         } else if self.encoder.records() == 0 {
             true
         } else {
-            #[cfg(test)]
-            if self.shared.acknowledge_before_sync {
-                self.acknowledge();
-            }
             self.write_and_sync()
         };
         if made_durable {
@@ -190,16 +186,6 @@ impl Writer {
         }
         self.encoder.clear();
         self.shared.announce_durable();
-    }
-
-    /// Reports everything in the batch as durable, which it is not: a fault that the crash tests must find.
-    #[cfg(test)]
-    fn acknowledge(&mut self) {
-        for pending in &mut self.batch {
-            if let Pending::Durable { on_durable, .. } = pending {
-                call(std::mem::replace(on_durable, Box::new(|_| {})), Ok(()));
-            }
-        }
     }
 }
 

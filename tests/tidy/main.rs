@@ -27,6 +27,7 @@ const CODE: [&str; 5] = ["src", "tests", "benches", "examples", "tools"];
 const LAYERS: &[(&str, &[&str])] = &[
     ("clock", &["domain"]),
     ("config", &[]),
+    ("directories", &[]),
     ("log_throttle", &[]),
     ("text_file", &[]),
     ("domain", &[]),
@@ -48,7 +49,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms that everybody may use, but for [`NO_CLOCK`].
-const LEAVES: [&str; 4] = ["clock", "config", "log_throttle", "text_file"];
+const LEAVES: [&str; 5] = ["clock", "config", "directories", "log_throttle", "text_file"];
 
 /// A leaf that the domain may not use: its times are arguments.
 const NO_CLOCK: (&str, &str) = ("domain", "clock");

@@ -45,9 +45,9 @@ pub enum UpkeepError {
     /// The target of a restore cannot be used.
     #[error(transparent)]
     Target(Box<OpenShopError>),
-    /// Another process restores into the same directory.
-    #[error("another restore writes to {}: wait for its end", .0.display())]
-    UnderWay(PathBuf),
+    /// Another process restores into the same directory, or a shop runs there.
+    #[error("{} is in use by another process: a shop runs there, or another restore writes to it", .0.display())]
+    InUse(PathBuf),
     /// The journal cannot be copied.
     #[error(transparent)]
     Storage(#[from] Fault),

@@ -2,12 +2,14 @@
 //!
 //! The files are copied to where they stay, so the directory may be a mount point or be reached by a link. Until the
 //! last file is durable, an empty file beside them says that a restore has not finished: no shop opens such a
-//! directory, and the next restore into it begins anew.
+//! directory, and the next restore into it begins anew. Meanwhile the restore has the journal's lock, so no shop and no
+//! other restore begins in the directory.
 //!
-//! Depends on its parent and on `data_directory`.
+//! Depends on its parent, on `data_directory` and on `storage` for the lock.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    ffi::OsStr,
+    fs::{self, DirBuilder, OpenOptions},
     io,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -16,7 +18,8 @@ use std::{
 use super::{Backup, MANIFEST, MODE_DIRECTORY, Manifest, UpkeepError, at, sync, sync_parent};
 use crate::{
     config::layout::{self, IDENTITY, JOURNAL, LOST_AND_FOUND, RESTORING, SEARCH, STORE_IDENTITY},
-    shop::data_directory,
+    shop::{OpenShopError, data_directory},
+    storage::{DirectoryLock, OpenError},
 };
 
 /// What a restore writes.
@@ -48,26 +51,24 @@ struct Target<'a> {
     data: &'a Path,
     marker: PathBuf,
     is_new: bool,
-    /// Locked, so that there is one restore at a time.
-    _directory: File,
+    _lock: DirectoryLock,
 }
 
 impl<'a> Target<'a> {
     fn begin(data: &'a Path) -> Result<Self, UpkeepError> {
         let is_new = fs::symlink_metadata(data).is_err();
         data_directory::make(data)?;
-        let directory = File::open(data).map_err(at(data))?;
-        match directory.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(UpkeepError::UnderWay(data.to_owned())),
-            Err(TryLockError::Error(error)) => return Err(at(data)(error)),
-        }
-        let target = Self { data, marker: data.join(RESTORING), is_new, _directory: directory };
+        // Before anything is written to it: it may be no directory of a shop at all.
+        refuse_unless_free(data)?;
+        let lock = DirectoryLock::take(&data.join(JOURNAL)).map_err(|error| match error {
+            OpenError::Locked(_) => UpkeepError::InUse(data.to_owned()),
+            error => UpkeepError::Target(Box::new(OpenShopError::Storage(error))),
+        })?;
+        // Another may have filled it meanwhile.
+        refuse_unless_free(data)?;
+        let target = Self { data, marker: data.join(RESTORING), is_new, _lock: lock };
         if layout::unfinished_restore(data).map_err(at(data))?.is_some() {
             target.clear()?;
-        }
-        if !is_empty(data).map_err(at(data))? {
-            return Err(UpkeepError::Exists(data.to_owned()));
         }
         target.mark()?;
         Ok(target)
@@ -81,14 +82,11 @@ impl<'a> Target<'a> {
         sync_parent(self.data)
     }
 
-    /// Removes what a restore writes, but not the marker.
+    /// Removes what a restore writes, but neither the marker nor the lock. A mount point stays.
     fn clear(&self) -> Result<(), UpkeepError> {
         for part in PARTS {
             let part = self.data.join(part);
-            match remove(&part) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(&part)(error)),
-                Ok(()) | Err(_) => {}
-            }
+            clear(&part).map_err(at(&part))?;
         }
         sync(self.data)
     }
@@ -104,6 +102,9 @@ impl<'a> Target<'a> {
     fn abandon(self) {
         if self.clear().is_ok() {
             let _ = fs::remove_file(&self.marker);
+            let journal = self.data.join(JOURNAL);
+            let _ = fs::remove_file(journal.join(DirectoryLock::FILE_NAME));
+            let _ = fs::remove_dir(journal);
             if self.is_new {
                 let _ = fs::remove_dir(self.data);
             }
@@ -111,32 +112,48 @@ impl<'a> Target<'a> {
     }
 }
 
-/// Whether there is nothing in a data directory, but perhaps empty disks for parts of it.
-fn is_empty(directory: &Path) -> io::Result<bool> {
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
+/// Refuses a data directory in which there is anything but empty disks for its parts and what a restore that has not
+/// finished has written.
+fn refuse_unless_free(data: &Path) -> Result<(), UpkeepError> {
+    let is_unfinished = layout::unfinished_restore(data).map_err(at(data))?.is_some();
+    for entry in fs::read_dir(data).map_err(at(data))? {
+        let entry = entry.map_err(at(data))?;
         let (name, path) = (entry.file_name(), entry.path());
+        let is_ours = name == RESTORING || is_unfinished && PARTS.iter().any(|part| name == *part);
         let is_part = PARTS.iter().chain(&[SEARCH]).any(|part| name == *part);
-        let is_nothing = name == RESTORING || name == LOST_AND_FOUND || is_part && path.is_dir() && is_empty(&path)?;
-        if !is_nothing {
-            return Ok(false);
+        let is_free = is_no_content(&name) || is_part && path.is_dir() && is_empty(&path).map_err(at(&path))?;
+        if !(is_ours || is_free) {
+            return Err(UpkeepError::Exists(data.to_owned()));
         }
     }
-    Ok(true)
+    Ok(())
 }
 
-/// Removes a file, or a directory with all that is in it. A mount point stays.
-fn remove(part: &Path) -> io::Result<()> {
-    if !part.is_dir() {
-        return fs::remove_file(part);
-    }
-    for entry in fs::read_dir(part)? {
+fn is_empty(part: &Path) -> io::Result<bool> {
+    let mut entries = fs::read_dir(part)?;
+    entries.try_fold(true, |is_empty, entry| Ok(is_empty && is_no_content(&entry?.file_name())))
+}
+
+/// Whether an entry says nothing about who was here.
+fn is_no_content(name: &OsStr) -> bool {
+    name == LOST_AND_FOUND || name == DirectoryLock::FILE_NAME
+}
+
+/// Removes a file, or a directory with what is in it. A mount point stays.
+fn clear(part: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(part) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => return fs::remove_file(part),
+        entries => entries?,
+    };
+    for entry in entries {
         let entry = entry?;
-        if entry.file_name() != LOST_AND_FOUND {
+        if !is_no_content(&entry.file_name()) {
             let path = entry.path();
             if entry.file_type()?.is_dir() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }
         }
     }
+    // The lock keeps the journal's directory, and a file system its mount point.
     let _ = fs::remove_dir(part);
     Ok(())
 }
@@ -263,7 +280,12 @@ mod tests {
         for data in [&new, &empty] {
             let target = Target::begin(data).unwrap();
             let refused = restore(&backup, data);
-            assert!(matches!(refused, Err(UpkeepError::UnderWay(_))), "{refused:?}");
+            assert!(matches!(refused, Err(UpkeepError::InUse(_))), "{refused:?}");
+            let refused = open(data).await.map(drop).unwrap_err();
+            assert!(matches!(refused, OpenShopError::UnfinishedRestore(_)), "{refused}");
+            // A shop that began before the restore goes no further than this.
+            let refused = DirectoryLock::take(&data.join(JOURNAL));
+            assert!(matches!(refused, Err(OpenError::Locked(_))), "{refused:?}");
             let mut manifest = Manifest::read(&backup).unwrap();
             manifest.files.last_mut().unwrap().bytes += 1;
             let failed = fill(data, &backup, &manifest);
@@ -278,5 +300,12 @@ mod tests {
         fs::write(empty.join("notes"), "").unwrap();
         assert!(matches!(restore(&backup, &empty), Err(UpkeepError::Exists(_))));
         assert!(empty.join("notes").exists());
+        // A shop that has just begun: nothing is in its directory but the lock.
+        let begun = place.join("begun");
+        let lock = DirectoryLock::take(&begun.join(JOURNAL)).unwrap();
+        assert!(matches!(restore(&backup, &begun), Err(UpkeepError::InUse(_))));
+        drop(lock);
+        restore(&backup, &begun).unwrap();
+        expect_asha(&begun).await;
     }
 }
