@@ -179,18 +179,18 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Opens the keys in `directory`, and generates them at the first start.
+    /// Opens the keys in `directory`, and generates them at the first start of the shop with this store.
     ///
     /// # Errors
     /// [`IdentityError`].
-    pub fn open(directory: &Path, config: &IdentityConfig, clock: &Clock) -> Result<Self, IdentityError> {
+    pub fn open(directory: &Path, store: u64, config: &IdentityConfig, clock: &Clock) -> Result<Self, IdentityError> {
         let IdentityConfig { issuer, audience, access_ms, session_ms } = config;
         within("access_ms", *access_ms, ACCESS_MS_MIN, ACCESS_MS_MAX)?;
         within("session_ms", *session_ms, *access_ms, SESSION_MS_MAX)?;
         for (setting, party) in [("the bytes of issuer", issuer), ("the bytes of audience", audience)] {
             within(setting, party.len() as u64, 1, PARTY_BYTES_MAX as u64)?;
         }
-        let keys = Arc::new(Keys::open(directory)?);
+        let keys = Arc::new(Keys::open(directory, store)?);
         let access = AccessTokens::new(Arc::clone(&keys), issuer, audience, *access_ms, clock.now());
         Ok(Self { keys, access, passwords: Passwords::new()?, session_ms: *session_ms })
     }

@@ -95,7 +95,7 @@ mod tests {
     const NOW: Timestamp = Timestamp(4_999);
 
     fn keys() -> Keys {
-        Keys::open(&tempfile::tempdir().unwrap().path().join("identity")).unwrap()
+        Keys::open(&tempfile::tempdir().unwrap().path().join("identity"), 1).unwrap()
     }
 
     #[test]

@@ -58,7 +58,7 @@ impl Foundation {
         if has_data {
             warn_of_missing_parts(data, found.as_ref());
         }
-        let identity = Identity::open(&data.join(IDENTITY), &identity_config(config), clock)?;
+        let identity = Identity::open(&data.join(IDENTITY), journal.store(), &identity_config(config), clock)?;
         let search = Search::open_for(&data.join(SEARCH), journal.store(), &|position| journal.can_follow(position))?;
         let known_bytes = found.as_ref().map_or(0, |found| found.ledger);
         let ledger = provider::ledger(config).filter(|_| gateway.is_none());
@@ -97,7 +97,7 @@ fn warn_of_missing_parts(data: &Path, found: Option<&StoreIdentity>) {
     if !data.join(IDENTITY).join(keys::SIGNING_FILE).exists() {
         tracing::warn!("signing.key is missing: it is made anew, and access tokens that are out end");
     }
-    if !data.join("search/meta.json").exists() {
+    if !Search::is_present(&data.join(SEARCH)) {
         let directory = data.join(SEARCH);
         tracing::warn!(directory = %directory.display(), "the search index is missing: it is built anew");
     }

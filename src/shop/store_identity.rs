@@ -345,6 +345,15 @@ mod tests {
             swap(part, &ours, &other);
             open(&ours).await.unwrap().close().await.unwrap();
         }
+        // Also where no file names the store that they belong to.
+        for part in ["journal", "identity"] {
+            swap(part, &ours, &other);
+            let _ = fs::remove_file(ours.join(STORE_IDENTITY));
+            let refused = open(&ours).await.unwrap_err().to_string();
+            assert!(refused.contains("secret.key is the key of another shop: restore it"), "{refused}");
+            swap(part, &ours, &other);
+        }
+        open(&ours).await.unwrap().close().await.unwrap();
     }
 
     #[tokio::test]

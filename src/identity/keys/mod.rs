@@ -1,7 +1,8 @@
 //! The keys that the shop generates at its first start, and their files.
 //!
 //! Two files with different lifetimes. `secret.key` is permanent: every account's id is a hash keyed with it, so
-//! without it nobody can log in again; a missing one is reported and never replaced. `signing.key` signs access tokens
+//! without it nobody can log in again; a missing one is reported and never replaced, and it names the store that it
+//! belongs to, so that the secret of another shop is refused. `signing.key` signs access tokens
 //! and may be replaced at any time ([`Keys::rotate`]); `previous.key` is then the public half of its predecessor, whose
 //! tokens stay valid until they expire. Whoever reads these files can impersonate anybody, so a file that others can
 //! read is refused. Depends on aws-lc-rs and `jsonwebtoken`'s key types.
@@ -38,6 +39,8 @@ const MODE_DIRECTORY: u32 = 0o700;
 const FILE_BYTES_MAX: u64 = 4_096;
 /// The length of the secret for keyed hashes, in bytes: as long as the output of HMAC-SHA256 (RFC 2104, section 3).
 const SECRET_BYTES: usize = 32;
+/// The length of the store's identity in front of the secret, in bytes.
+const STORE_BYTES: usize = 8;
 /// The length of an Ed25519 public key, in bytes (RFC 8032).
 const PUBLIC_KEY_BYTES: usize = 32;
 /// The length of the secret's fingerprint in front of other keys, in bytes.
@@ -73,7 +76,8 @@ pub enum KeyError {
     /// The file is not what was written: cut short, changed, or another kind of file.
     #[error("{} is damaged: {remedy}", path.display())]
     Damaged { path: PathBuf, remedy: &'static str },
-    /// The key was made beside another secret. Whoever holds tokens of that shop would be let in.
+    /// The secret belongs to another store, with which no account would be found; or the key was made beside another
+    /// secret, and whoever holds tokens of that shop would be let in.
     #[error("{} is the key of another shop: {remedy}", path.display())]
     OtherShop { path: PathBuf, remedy: &'static str },
     /// There is a signing key, but the secret beside it is missing. With a new secret no account would be found.
@@ -93,6 +97,33 @@ pub enum KeyError {
     /// The cryptographic library could not generate a key.
     #[error("no key could be made: the system's randomness failed")]
     NotMade,
+}
+
+/// The secret for keyed hashes, and the store whose accounts are hashed with it.
+struct Secret {
+    store: u64,
+    bytes: Zeroizing<[u8; SECRET_BYTES]>,
+}
+
+impl Secret {
+    fn generate(store: u64) -> Result<Self, KeyError> {
+        let mut bytes = Zeroizing::new([0; SECRET_BYTES]);
+        rand::fill(&mut *bytes).map_err(|_| KeyError::NotMade)?;
+        Ok(Self { store, bytes })
+    }
+
+    fn parse(payload: &[u8]) -> Option<Self> {
+        let (store, bytes) = payload.split_first_chunk::<STORE_BYTES>()?;
+        Some(Self { store: u64::from_be_bytes(*store), bytes: Zeroizing::new(bytes.try_into().ok()?) })
+    }
+
+    fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new([&self.store.to_be_bytes()[..], &*self.bytes].concat())
+    }
+
+    fn key(&self) -> hmac::Key {
+        hmac::Key::new(hmac::HMAC_SHA256, &*self.bytes)
+    }
 }
 
 /// The purpose of a keyed hash. Hashes for different purposes differ, whatever is hashed.
@@ -130,30 +161,27 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Reads the keys in `directory`, or generates them if there are none.
+    /// Reads the keys in `directory`, which are those of the shop with this store, or generates them if there are none.
     ///
     /// # Errors
-    /// [`KeyError`]: open to others, damaged, missing, or the file system refuses.
-    pub fn open(directory: &Path) -> Result<Self, KeyError> {
+    /// [`KeyError`]: open to others, damaged, missing, another shop's, or the file system refuses.
+    pub fn open(directory: &Path, store: u64) -> Result<Self, KeyError> {
         let files = KeyDirectory::open(directory)?;
-        let secret = files.read(SECRET)?;
+        let secret = files.read_secret()?;
         let signing = files.read(SIGNING)?;
         // The secret is written first. So a signing key without a secret is not the trace of an interrupted first
         // start: the secret was lost.
         let secret = match (secret, &signing) {
-            (Some(secret), _) => secret,
+            (Some(secret), _) if secret.store == store => secret,
+            (Some(_), _) => return Err(KeyError::OtherShop { path: files.path(SECRET), remedy: SECRET.remedy }),
             (None, Some(_)) => return Err(KeyError::SecretMissing { path: files.path(SECRET) }),
             (None, None) => {
-                let mut secret = Zeroizing::new(vec![0; SECRET_BYTES]);
-                rand::fill(&mut secret).map_err(|_| KeyError::NotMade)?;
-                files.write(SECRET, &secret)?;
+                let secret = Secret::generate(store)?;
+                files.write(SECRET, &secret.to_bytes())?;
                 secret
             }
         };
-        if secret.len() != SECRET_BYTES {
-            return Err(files.damaged(SECRET));
-        }
-        let secret = hmac::Key::new(hmac::HMAC_SHA256, &secret);
+        let secret = secret.key();
         let signing = match signing {
             Some(signing) => files.of_this_shop(SIGNING, &signing, &secret)?,
             None => files.write_signing_key(&secret)?,
@@ -174,8 +202,7 @@ impl Keys {
     /// As [`Keys::open`].
     pub fn rotate(directory: &Path) -> Result<(), KeyError> {
         let files = KeyDirectory::open(directory)?;
-        let secret = files.read(SECRET)?.ok_or_else(|| KeyError::SecretMissing { path: files.path(SECRET) })?;
-        let secret = hmac::Key::new(hmac::HMAC_SHA256, &secret);
+        let secret = files.read_secret()?.ok_or_else(|| KeyError::SecretMissing { path: files.path(SECRET) })?.key();
         if let Some(signing) = files.read(SIGNING)? {
             let public = files.public_of(&files.of_this_shop(SIGNING, &signing, &secret)?)?;
             files.write(PREVIOUS, &marked(&public, &secret))?;
@@ -248,9 +275,8 @@ pub fn fingerprint(directory: &Path) -> Result<Option<u128>, KeyError> {
     if !directory.exists() {
         return Ok(None);
     }
-    let secret = KeyDirectory::open(directory)?.read(SECRET)?;
-    let key = secret.map(|secret| hmac::Key::new(hmac::HMAC_SHA256, &secret));
-    Ok(key.map(|key| first_u128(&tag(&key, Purpose::Fingerprint, &[]))))
+    let secret = KeyDirectory::open(directory)?.read_secret()?;
+    Ok(secret.map(|secret| first_u128(&tag(&secret.key(), Purpose::Fingerprint, &[]))))
 }
 
 impl fmt::Debug for Keys {
@@ -266,8 +292,8 @@ impl fmt::Debug for Keys {
 /// As [`Keys::open`].
 pub fn copy_secret(from: &Path, to: &Path) -> Result<&'static str, KeyError> {
     let files = KeyDirectory::open(from)?;
-    let secret = files.read(SECRET)?.ok_or_else(|| KeyError::SecretMissing { path: files.path(SECRET) })?;
-    KeyDirectory::open(to)?.write(SECRET, &secret)?;
+    let secret = files.read_secret()?.ok_or_else(|| KeyError::SecretMissing { path: files.path(SECRET) })?;
+    KeyDirectory::open(to)?.write(SECRET, &secret.to_bytes())?;
     Ok(SECRET.name)
 }
 
@@ -311,6 +337,11 @@ impl KeyDirectory {
 
     fn damaged(&self, file: KeyFile) -> KeyError {
         KeyError::Damaged { path: self.path(file), remedy: file.remedy }
+    }
+
+    fn read_secret(&self) -> Result<Option<Secret>, KeyError> {
+        let Some(payload) = self.read(SECRET)? else { return Ok(None) };
+        Secret::parse(&payload).map(Some).ok_or_else(|| self.damaged(SECRET))
     }
 
     /// The payload of a key that was made beside this secret.

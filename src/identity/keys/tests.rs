@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// The store of the shop whose keys these are.
+const STORE: u64 = 7;
+
 fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
@@ -18,8 +21,8 @@ fn fingerprint(keys: &Keys) -> u128 {
 fn the_first_start_generates_keys_and_the_second_reads_them() {
     let data = tempfile::tempdir().unwrap();
     let directory = data.path().join("deep/identity");
-    let first = Keys::open(&directory).unwrap();
-    let second = Keys::open(&directory).unwrap();
+    let first = Keys::open(&directory, STORE).unwrap();
+    let second = Keys::open(&directory, STORE).unwrap();
     assert_eq!(first.kid(), second.kid());
     assert_eq!(fingerprint(&first), fingerprint(&second));
     assert_eq!(mode_of(&directory), 0o700);
@@ -27,7 +30,7 @@ fn the_first_start_generates_keys_and_the_second_reads_them() {
     assert_eq!(names.len(), 2, "no drafts stay behind: {names:?}");
     assert!(names.iter().all(|path| mode_of(path) == 0o600));
 
-    let other = Keys::open(&data.path().join("other")).unwrap();
+    let other = Keys::open(&data.path().join("other"), STORE).unwrap();
     assert_ne!(first.kid(), other.kid());
     assert_ne!(fingerprint(&first), fingerprint(&other));
 }
@@ -35,7 +38,7 @@ fn the_first_start_generates_keys_and_the_second_reads_them() {
 #[test]
 fn concurrent_starts_generate_one_set_of_keys() {
     let data = tempfile::tempdir().unwrap();
-    let open = || Keys::open(&data.path().join("identity")).unwrap().kid().to_owned();
+    let open = || Keys::open(&data.path().join("identity"), STORE).unwrap().kid().to_owned();
     let kids: Vec<_> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(open)).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
@@ -47,24 +50,24 @@ fn concurrent_starts_generate_one_set_of_keys() {
 fn a_file_that_others_can_read_is_refused() {
     let data = tempfile::tempdir().unwrap();
     let directory = data.path().join("identity");
-    Keys::open(&directory).unwrap();
+    Keys::open(&directory, STORE).unwrap();
     for (path, mode) in [("secret.key", 0o640), ("signing.key", 0o604), ("signing.key", 0o622), ("", 0o755)] {
         let path = directory.join(path);
         let before = mode_of(&path);
         set_mode(&path, mode);
-        match Keys::open(&directory) {
+        match Keys::open(&directory, STORE) {
             Err(KeyError::OpenToOthers { mode: found, .. }) => assert_eq!(found, mode),
             other => panic!("{}: {other:?}", path.display()),
         }
         set_mode(&path, before);
     }
-    Keys::open(&directory).unwrap();
+    Keys::open(&directory, STORE).unwrap();
 }
 
 #[test]
 fn a_damaged_key_is_refused_and_left_alone() {
     let data = tempfile::tempdir().unwrap();
-    Keys::open(data.path().join("identity").as_path()).unwrap();
+    Keys::open(data.path().join("identity").as_path(), STORE).unwrap();
     for name in ["secret.key", "signing.key"] {
         let path = data.path().join("identity").join(name);
         let good = fs::read(&path).unwrap();
@@ -82,40 +85,43 @@ fn a_damaged_key_is_refused_and_left_alone() {
         }
         for damage in damages {
             fs::write(&path, &damage).unwrap();
-            let opened = Keys::open(&data.path().join("identity"));
+            let opened = Keys::open(&data.path().join("identity"), STORE);
             assert!(matches!(opened, Err(KeyError::Damaged { .. })), "{name}: {opened:?}");
             assert_eq!(fs::read(&path).unwrap(), damage, "a damaged key is evidence");
         }
         fs::write(&path, &good).unwrap();
     }
-    Keys::open(&data.path().join("identity")).unwrap();
+    Keys::open(&data.path().join("identity"), STORE).unwrap();
 }
 
 #[test]
 fn only_a_missing_signing_key_is_replaced() {
     let data = tempfile::tempdir().unwrap();
     let directory = data.path().join("identity");
-    let first = Keys::open(&directory).unwrap();
+    let first = Keys::open(&directory, STORE).unwrap();
     fs::remove_file(directory.join("signing.key")).unwrap();
-    let second = Keys::open(&directory).unwrap();
+    let second = Keys::open(&directory, STORE).unwrap();
     assert_eq!(fingerprint(&first), fingerprint(&second));
     assert_ne!(first.kid(), second.kid());
     fs::remove_file(directory.join("secret.key")).unwrap();
-    assert!(matches!(Keys::open(&directory), Err(KeyError::SecretMissing { .. })));
+    assert!(matches!(Keys::open(&directory, STORE), Err(KeyError::SecretMissing { .. })));
 }
 
 #[test]
-fn a_key_of_another_shop_is_refused_with_the_advice_to_delete_it() {
+fn a_key_of_another_shop_is_refused_with_its_remedy() {
     let data = tempfile::tempdir().unwrap();
     let (ours, other) = (data.path().join("ours"), data.path().join("other"));
     for directory in [&ours, &other] {
-        Keys::open(directory).unwrap();
+        Keys::open(directory, STORE).unwrap();
         Keys::rotate(directory).unwrap();
     }
+    let stores = Keys::open(&ours, STORE + 1).unwrap_err();
+    assert!(matches!(stores, KeyError::OtherShop { .. }), "{stores}");
+    assert!(stores.to_string().contains("secret.key") && stores.to_string().contains("restore it"), "{stores}");
     for name in ["signing.key", "previous.key"] {
         let good = fs::read(ours.join(name)).unwrap();
         fs::copy(other.join(name), ours.join(name)).unwrap();
-        let refused = Keys::open(&ours).unwrap_err();
+        let refused = Keys::open(&ours, STORE).unwrap_err();
         assert!(matches!(refused, KeyError::OtherShop { .. }), "{refused}");
         assert!(refused.to_string().contains(name) && refused.to_string().contains("delete it"), "{refused}");
         fs::write(ours.join(name), good).unwrap();
@@ -131,7 +137,7 @@ fn the_fingerprint_is_that_of_the_secret_alone() {
     let of = |directory: &Path| super::fingerprint(directory).unwrap();
     assert_eq!(of(&ours), None);
     assert_eq!(of(&ours), None, "asking makes nothing");
-    let keys = [&ours, &other].map(|directory| Keys::open(directory).unwrap());
+    let keys = [&ours, &other].map(|directory| Keys::open(directory, STORE).unwrap());
     assert_eq!(of(&ours), Some(fingerprint(&keys[0])));
     assert_ne!(of(&ours), of(&other));
     fs::copy(other.join("secret.key"), ours.join("secret.key")).unwrap();
@@ -142,11 +148,11 @@ fn the_fingerprint_is_that_of_the_secret_alone() {
 fn a_link_is_not_followed() {
     let data = tempfile::tempdir().unwrap();
     let directory = data.path().join("identity");
-    Keys::open(&directory).unwrap();
+    Keys::open(&directory, STORE).unwrap();
     let elsewhere = data.path().join("elsewhere");
     fs::rename(directory.join("secret.key"), &elsewhere).unwrap();
     std::os::unix::fs::symlink(&elsewhere, directory.join("secret.key")).unwrap();
-    assert!(matches!(Keys::open(&directory), Err(KeyError::Io { doing: "read", .. })));
+    assert!(matches!(Keys::open(&directory, STORE), Err(KeyError::Io { doing: "read", .. })));
 }
 
 #[test]
@@ -155,7 +161,7 @@ fn an_unfinished_file_of_a_crash_is_replaced() {
     let directory = data.path().join("identity");
     DirBuilder::new().mode(0o700).create(&directory).unwrap();
     fs::write(directory.join("secret.new"), b"half").unwrap();
-    Keys::open(&directory).unwrap();
+    Keys::open(&directory, STORE).unwrap();
     assert!(!directory.join("secret.new").exists());
 }
 
@@ -163,9 +169,9 @@ fn an_unfinished_file_of_a_crash_is_replaced() {
 fn the_published_keys_are_public_and_named_by_their_thumbprints() {
     let data = tempfile::tempdir().unwrap();
     let directory = data.path().join("identity");
-    let first = Keys::open(&directory).unwrap();
+    let first = Keys::open(&directory, STORE).unwrap();
     Keys::rotate(&directory).unwrap();
-    let second = Keys::open(&directory).unwrap();
+    let second = Keys::open(&directory, STORE).unwrap();
     let jwks = second.jwks();
     let kids: Vec<_> = jwks["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap()).collect();
     assert_eq!(kids, [second.kid(), first.kid()]);
@@ -183,7 +189,7 @@ fn the_published_keys_are_public_and_named_by_their_thumbprints() {
 #[test]
 fn hashes_with_other_purposes_or_parts_differ() {
     let data = tempfile::tempdir().unwrap();
-    let keys = Keys::open(&data.path().join("identity")).unwrap();
+    let keys = Keys::open(&data.path().join("identity"), STORE).unwrap();
     let named = Purpose::Named;
     let hashes = [
         keys.hash_u128(named("a"), &[b"bc"]),
@@ -202,6 +208,6 @@ fn hashes_with_other_purposes_or_parts_differ() {
 #[test]
 fn keys_are_not_in_debug_output() {
     let data = tempfile::tempdir().unwrap();
-    let keys = Keys::open(&data.path().join("identity")).unwrap();
+    let keys = Keys::open(&data.path().join("identity"), STORE).unwrap();
     assert_eq!(format!("{keys:?}"), format!("Keys {{ kid: {:?}, .. }}", keys.kid()));
 }

@@ -56,7 +56,8 @@ pub(super) struct Grant {
     pub(super) session_expires_at: Timestamp,
 }
 
-/// The claims of an access token. Every field is required, of just this type; a claim given twice is refused.
+/// The claims of an access token. Every field but `nbf` and `run` is required, of just this type; a claim given
+/// twice is refused.
 #[derive(Serialize, Deserialize)]
 struct Claims {
     iss: String,

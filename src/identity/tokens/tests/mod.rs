@@ -33,7 +33,7 @@ pub(super) struct World {
 
 fn open(directory: &Path) -> Identity {
     let config = IdentityConfig { issuer: "https://souk.example".into(), ..IdentityConfig::default() };
-    Identity::open(&directory.join("identity"), &config, &Clock::manual(START)).unwrap()
+    Identity::open(&directory.join("identity"), 1, &config, &Clock::manual(START)).unwrap()
 }
 
 impl World {
@@ -223,7 +223,7 @@ fn settings_out_of_bounds_are_refused() {
         IdentityConfig { issuer: String::new(), ..usual() },
         IdentityConfig { audience: "a".repeat(65), ..usual() },
     ] {
-        let opened = Identity::open(directory.path(), &config, &Clock::manual(START));
+        let opened = Identity::open(directory.path(), 1, &config, &Clock::manual(START));
         assert!(matches!(opened, Err(crate::identity::IdentityError::Config { .. })), "{config:?}");
     }
 }
