@@ -27,7 +27,7 @@ use super::{
 const CHECKPOINT_KEY: &[u8] = b"mcheckpoint";
 const STORE_KEY: &[u8] = b"mstore";
 /// The version of the state's layout. A state of another version is rebuilt from the log.
-const STATE_FORMAT: u16 = 3;
+const STATE_FORMAT: u16 = 1;
 /// How many replaced entries are deleted in one batch with the snapshot that replaces them. Nobody can read the state
 /// during a batch, for about ten microseconds an entry. Only a product with tens of thousands of reservations or
 /// ratings has more.

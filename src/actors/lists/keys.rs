@@ -8,7 +8,7 @@ use crate::domain::{
 };
 
 /// The projection's name in storage. It has another one when its keys or values change: then it is built again.
-pub const NAME: &str = "lists-2";
+pub const NAME: &str = "lists-1";
 
 /// The key under which an order is listed while the checkout has something to do for it.
 #[must_use]

@@ -23,30 +23,30 @@ const ISSUES: u8 = 0x20;
 pub enum Stage {
     /// Placed and not yet paid, or being cancelled.
     Open = 1,
-    /// Paid; its stock is being recorded as sold.
-    Paid = 2,
-    /// Confirmed: the seller has to pack it.
-    Confirmed = 3,
-    Packed = 4,
-    Shipped = 5,
-    Delivered = 6,
-    /// Cancelled, expired or rejected.
-    Ended = 7,
     /// The money is held until the seller captures it.
-    Authorised = 8,
+    Authorised = 2,
+    /// Paid; its stock is being recorded as sold.
+    Paid = 3,
+    /// Confirmed: the seller has to pack it.
+    Confirmed = 4,
+    Packed = 5,
+    Shipped = 6,
+    Delivered = 7,
+    /// Cancelled, expired or rejected.
+    Ended = 8,
 }
 
 impl Stage {
     /// Every stage.
     pub const ALL: [Self; 8] = [
         Self::Open,
+        Self::Authorised,
         Self::Paid,
         Self::Confirmed,
         Self::Packed,
         Self::Shipped,
         Self::Delivered,
         Self::Ended,
-        Self::Authorised,
     ];
 
     /// The word used in the API.

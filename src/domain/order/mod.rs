@@ -13,9 +13,12 @@
 //!     awaiting_payment --> payment_pending
 //!     awaiting_payment --> cancelling
 //!     payment_pending --> awaiting_payment
+//!     payment_pending --> authorised
 //!     payment_pending --> paid
 //!     payment_pending --> cancelling
-//!     payment_pending --> authorised
+//!     authorised --> awaiting_payment
+//!     authorised --> paid
+//!     authorised --> cancelling
 //!     paid --> confirmed
 //!     confirmed --> packed
 //!     confirmed --> shipped
@@ -27,9 +30,6 @@
 //!     cancelling --> cancelled
 //!     cancelling --> expired
 //!     cancelling --> rejected
-//!     authorised --> awaiting_payment
-//!     authorised --> paid
-//!     authorised --> cancelling
 //! ```
 //!
 //! The test `walk` compares this diagram with what it finds; `docs/PAYMENTS.md` explains it.

@@ -18,6 +18,8 @@ pub enum Status {
     AwaitingPayment,
     /// The provider has been asked, and the outcome is not known yet.
     PaymentPending,
+    /// The money is held; it is captured when the seller asks for it.
+    Authorised,
     /// The money is captured; the stock is being recorded as sold.
     Paid,
     /// Paid and sold; the seller has to pack it.
@@ -33,10 +35,6 @@ pub enum Status {
     Expired,
     /// The stock or the cart did not allow it.
     Rejected,
-    // The money is held; it is captured when the seller asks for it. Last, because the numbers of the variants are
-    // stored in histories.
-    /// The money is held; it is captured when the seller asks for it.
-    Authorised,
 }
 
 impl Status {

@@ -46,10 +46,8 @@ pub struct LedgerLine {
     /// What became of the money.
     pub effect: LedgerEffect,
     /// When the money of the payment is captured.
-    #[serde(default)]
     pub capture: CaptureMode,
     /// The time, in milliseconds since 1970.
-    #[serde(default)]
     pub at_ms: u64,
 }
 
