@@ -2,6 +2,8 @@
 //!
 //! Depends on the rooms below.
 
+use futures::future::{self, join_all};
+
 use super::{Error, Missing, Shop, access};
 use crate::{
     config::Config,
@@ -111,8 +113,8 @@ impl Shop {
     /// The cart's rejection; [`Error::NotForSale`], [`Error::ChooseVariant`], [`Error::NotFound`] for a product.
     pub async fn add_to_cart(&self, who: &Principal, lines: Vec<Line>, key: Option<&str>) -> Result<CartPage, Error> {
         let mut currency = None;
-        for line in &lines {
-            let price = self.price_of(&line.product).await?;
+        for price in join_all(lines.iter().map(|line| self.price_of(&line.product))).await {
+            let price = price?;
             match currency {
                 Some(left) if left != price.currency => {
                     return Err(Error::MixedCurrencies { left, right: price.currency });
@@ -166,11 +168,15 @@ impl Shop {
     }
 
     async fn cart_page(&self, view: &cart::View) -> Result<CartPage, Error> {
+        let entities = &self.0.runtime.entities;
+        let read = view
+            .lines
+            .iter()
+            .map(|line| future::join(entities.products.read(&line.product), entities.inventories.read(&line.product)));
         let mut lines = Vec::with_capacity(view.lines.len());
         let mut sum = Sum { subtotal: None, total: None };
-        for line in view.lines.iter() {
-            let product = self.0.runtime.entities.products.read(&line.product).await?.view;
-            let available = self.0.runtime.entities.inventories.read(&line.product).await?.view.available;
+        for (line, (product, inventory)) in view.lines.iter().zip(join_all(read).await) {
+            let (product, available) = (product?.view, inventory?.view.available);
             let details = product.as_ref().map(|product| &product.details);
             let listed = product.as_ref().filter(|product| product.listed);
             let unit_price = listed.and_then(|view| view.details.price);

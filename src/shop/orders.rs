@@ -4,6 +4,7 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
+use futures::future::join_all;
 use tokio::sync::oneshot;
 
 use super::{Error, Shop, access};
@@ -244,9 +245,10 @@ impl Shop {
         cart_version: u64,
         fingerprint: u128,
     ) -> Result<Placement, Error> {
+        let read = join_all(wanted.iter().map(|line| self.for_sale(&line.product))).await;
         let mut lines: Vec<OrderLine> = Vec::with_capacity(wanted.len());
-        for cart::Line { product, quantity } in wanted {
-            let (view, unit_price) = self.for_sale(&product).await?;
+        for (cart::Line { product, quantity }, read) in wanted.into_iter().zip(read) {
+            let (view, unit_price) = read?;
             let left = lines.first().map_or(unit_price.currency, |first| first.unit_price.currency);
             if left != unit_price.currency {
                 return Err(Error::MixedCurrencies { left, right: unit_price.currency });
@@ -287,8 +289,10 @@ impl Shop {
 
     /// Refuses early what is sold out: most checkouts of a flash sale end here, without a write.
     async fn check_stock(&self, placement: &Placement) -> Result<(), Error> {
-        for line in &placement.lines {
-            let available = self.0.runtime.entities.inventories.read(&line.product).await?.view.available;
+        let inventories = &self.0.runtime.entities.inventories;
+        let read = join_all(placement.lines.iter().map(|line| inventories.read(&line.product))).await;
+        for (line, read) in placement.lines.iter().zip(read) {
+            let available = read?.view.available;
             if available < u64::from(line.quantity) {
                 let (product, requested) = (line.product.clone(), line.quantity);
                 return Err(Error::InsufficientStock { product, requested, available, order: None });
