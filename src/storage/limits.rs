@@ -80,7 +80,7 @@ impl Default for JournalLimits {
             batch_bytes_max: 1024 * 1024,
             record_bytes_max: 1024 * 1024,
             segment_bytes: 64 * 1024 * 1024,
-            memtable_bytes_max: 256 * 1024 * 1024,
+            memtable_bytes_max: 320 * 1024 * 1024,
             checkpoint_ms: 10_000,
             slice_bytes_max: 32 * 1024,
             state_change_ms_max: 120_000,
