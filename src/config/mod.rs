@@ -145,7 +145,7 @@ pub struct Retention {
 }
 
 /// The limits of the running shop that an operator may want to change. Limits that are part of a rule are constants
-/// beside the rule.
+/// beside the rule. Those of connections, bodies and requests belong to the feature `http` and hold nowhere else.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {

@@ -62,7 +62,7 @@ pub(super) async fn foundation(config: &Config, parts: &Parts) -> Result<Foundat
         let may_wait = DROPPED.load(Ordering::Acquire) > 0 && begun.elapsed() < DROPPED_WAIT;
         let (config, parts) = (config.clone(), parts.clone());
         let opened = tokio::task::spawn_blocking(move || Foundation::open(&config, &parts)).await;
-        match opened.map_err(|error| OpenShopError::Actors(error.to_string()))? {
+        match opened.map_err(|error| OpenShopError::Actors(error.into()))? {
             Err(OpenShopError::Storage(OpenError::Locked(_))) if may_wait => tokio::time::sleep(DROPPED_POLL).await,
             opened => return opened,
         }

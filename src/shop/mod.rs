@@ -233,7 +233,7 @@ pub enum OpenShopError {
     Search(#[from] SearchOpenError),
     /// The actors do not start.
     #[error("the actors do not start: {0}")]
-    Actors(String),
+    Actors(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// What a shop is opened with, beside its configuration.
@@ -328,7 +328,7 @@ impl Shop {
                 commit_ms_min: limits.search_commit_ms_min,
             }],
         };
-        let runtime = Runtime::start(runtime).await.map_err(|error| OpenShopError::Actors(error.to_string()))?;
+        let runtime = Runtime::start(runtime).await.map_err(|error| OpenShopError::Actors(error.into()))?;
         tokio::spawn(ending.token().clone().run_until_cancelled_owned(keeper.clone().run()));
         Ok(Self(Arc::new(Inner {
             config,

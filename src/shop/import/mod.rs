@@ -74,7 +74,8 @@ pub enum SetStock {
 /// On what terms rows are taken.
 #[derive(Debug, Clone, Copy)]
 pub struct Terms {
-    /// Who imports; the owner of new products.
+    /// Who imports; the owner of new products. Nothing checks that the caller may act for them, because whoever opened
+    /// the shop is its operator.
     pub by: Editor,
     /// What the stock of a product means.
     pub set_stock: SetStock,
