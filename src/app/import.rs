@@ -37,7 +37,7 @@ use crate::{
         error::{RowError, RowWarning},
         read::{Options, Reader},
     },
-    domain::product::Editor,
+    domain::product::{Editor, Kept},
     shop::{
         Error, Shop,
         import::{Imported, SetStock, Terms},
@@ -203,14 +203,14 @@ impl Rows {
         }
     }
 
-    async fn begin(&mut self, line: u64, row: Row, keep_price: bool) -> Result<(), ControlError> {
+    async fn begin(&mut self, line: u64, row: Row, keep: Vec<Kept>) -> Result<(), ControlError> {
         match self {
             Self::Here(LocalRows { shop, terms, rows }) => {
                 let (shop, terms) = (shop.clone(), *terms);
-                rows.push(Box::pin(async move { (line, rows::take(&shop, terms, row, keep_price).await) }));
+                rows.push(Box::pin(async move { (line, rows::take(&shop, terms, row, keep).await) }));
                 Ok(())
             }
-            Self::Running(remote) => remote.begin(line, row, keep_price).await,
+            Self::Running(remote) => remote.begin(line, row, keep).await,
         }
     }
 
@@ -313,8 +313,8 @@ struct ReadRow {
     line: u64,
     row: Result<Row, RowError>,
     warnings: Vec<(u64, RowWarning)>,
-    /// Whether its products keep their price.
-    keep_price: bool,
+    /// What its products keep where it does not state it.
+    keep: Vec<Kept>,
     /// Where a second reading may begin once this row is taken.
     next_line: u64,
     bytes_read: u64,
@@ -333,9 +333,9 @@ fn read_ahead(source: Source<'_>) -> io::Result<(JoinHandle<()>, mpsc::Receiver<
             Err(error) => return drop(sender.blocking_send(Err(error))),
         };
         while let Some((line, row)) = reader.next() {
-            let (warnings, keep_price) = (reader.take_warnings(), reader.lacks_currency());
+            let (warnings, keep) = (reader.take_warnings(), reader.keep().to_vec());
             let (next_line, bytes_read) = (reader.next_line().max(from_line), reader.bytes_read());
-            let row = ReadRow { line, row, warnings, keep_price, next_line, bytes_read };
+            let row = ReadRow { line, row, warnings, keep, next_line, bytes_read };
             if line >= from_line && sender.blocking_send(Ok(row)).is_err() {
                 return;
             }
@@ -347,7 +347,7 @@ fn read_ahead(source: Source<'_>) -> io::Result<(JoinHandle<()>, mpsc::Receiver<
 impl<W: FnMut(Event<'_>)> Import<'_, W> {
     /// Sends a row on its way, or reports it.
     async fn begin(&mut self, read: ReadRow) {
-        let ReadRow { line, row, warnings, keep_price, next_line, bytes_read } = read;
+        let ReadRow { line, row, warnings, keep, next_line, bytes_read } = read;
         (self.next_line, self.bytes_read) = (next_line, bytes_read);
         for (line, warning) in warnings {
             self.keep(line, Report::Warned(warning.to_string()));
@@ -356,7 +356,7 @@ impl<W: FnMut(Event<'_>)> Import<'_, W> {
             Ok(row) => {
                 *self.unfinished.entry(line).or_default() += 1;
                 self.on_their_way += 1;
-                if let Err(error) = self.rows.begin(line, row, keep_price).await {
+                if let Err(error) = self.rows.begin(line, row, keep).await {
                     self.stopped = Some(error.into());
                 }
             }
@@ -466,7 +466,7 @@ pub async fn import_entries(
 ) -> Result<Imported, ImportError> {
     let terms = Terms { by, set_stock: SetStock::Once, dry_run: false };
     let taken = stream::iter(entries)
-        .map(async |entry| rows::take(shop, terms, Row::Product(vec![entry]), false).await)
+        .map(async |entry| rows::take(shop, terms, Row::Product(vec![entry]), Vec::new()).await)
         .buffer_unordered(ROWS_AT_ONCE);
     tokio::pin!(taken);
     let mut sum = Imported::default();

@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::failure::{Failure, FailureKind};
 use crate::{
     catalogue::entry::{Change, Entry, Row},
-    domain::{ids::SellerId, product::Editor},
+    domain::{
+        ids::SellerId,
+        product::{Editor, Kept},
+    },
     shop::{
         Error, Shop,
         import::{Imported, Listing, Terms},
@@ -44,11 +47,11 @@ pub async fn importer(shop: &Shop, seller: Option<&str>) -> Result<Editor, Failu
     }
 }
 
-/// Does what a row says. With `keep_price`, products without a price keep the one that they have in the shop.
-pub(super) async fn take(shop: &Shop, terms: Terms, row: Row, keep_price: bool) -> RowResult {
+/// Does what a row says. Its products keep these parts where the row does not state them.
+pub(super) async fn take(shop: &Shop, terms: Terms, row: Row, keep: Vec<Kept>) -> RowResult {
     let taken = match row {
         Row::Product(entries) => {
-            let listing = |Entry { id, details, stock }| Listing { id, details, stock, keep_price };
+            let listing = |Entry { id, details, stock }| Listing { id, details, stock, keep: keep.clone() };
             shop.import_products(terms, entries.into_iter().map(listing).collect()).await
         }
         Row::Change(Change { id, price, stock }) => shop.import_change(terms, &id, price, stock).await,

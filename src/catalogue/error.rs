@@ -149,6 +149,8 @@ pub enum RowError {
     /// One of the variants is refused, and with it the whole row.
     #[error("variant {variant}: {reason}")]
     Variant {
+        /// Its position in the list, from 0.
+        at: usize,
         /// Its position in the list, from 1, and its sku if it has one.
         variant: String,
         reason: Box<RowError>,
@@ -161,7 +163,11 @@ pub enum RowError {
     Unnamed,
     /// Two products of the row would have the same id.
     #[error("the id {id} occurs twice in this row; give each variant its own sku")]
-    SameId { id: String },
+    SameId {
+        id: String,
+        /// The position of the second one among the products of the row.
+        at: usize,
+    },
     /// A CSV row has more or fewer cells than the header.
     #[error("the row has {found} cells, the header has {expected}")]
     CellCount {
@@ -179,12 +185,15 @@ pub enum RowError {
     /// The CSV header lacks a required column, so no row can be read.
     #[error("the header lacks the column {column}; the first line of a CSV file names its columns")]
     ColumnMissing { column: &'static str },
-    /// A CSV row of a variant does not follow its parent.
-    #[error("the row of a variant must stand below the row of its parent {parent} and its other variants")]
-    ParentElsewhere {
-        /// The parent named in `variant_of`.
-        parent: String,
+    /// A row that may be a variant of the product cannot be read, and without it the page would lose that variant.
+    #[error("the row in line {line}, which may belong to this product, cannot be read; the product is not taken")]
+    PartUnread {
+        /// The line of that row.
+        line: u64,
     },
+    /// The product of a variant is refused.
+    #[error("its parent {parent:?} is refused, see line {line}")]
+    ParentRefused { parent: String, line: u64 },
     /// A file of another program does not state the currency of its prices, and the user does not, either.
     #[error(
         "the file does not say in which currency its prices are. Its products are taken without a price, or keep the one \
@@ -210,6 +219,9 @@ pub enum RowError {
         /// The name of the entity.
         entity: String,
     },
+    /// A file of another program that does not describe products.
+    #[error("the file is {what}, not a file of products; nothing of it is taken. To import it, {remedy}")]
+    NotProducts { what: &'static str, remedy: &'static str },
     /// An XML file without products.
     #[error("the file is XML, but no feed of Google Merchant: it has neither <item> nor <entry>")]
     NoFeed,

@@ -20,10 +20,14 @@ pub mod row;
 pub mod write;
 
 mod common;
+mod delimiter;
 mod encoding;
+mod families;
 mod fields;
 mod format;
 mod lines;
+mod places;
+mod quotes;
 mod records;
 mod spreadsheet;
 mod table;

@@ -3,7 +3,7 @@
 //! A refused row is an item like any other, with its line and its reason, and the rows after it are read. Only a source
 //! that fails and a CSV header that cannot be understood end the reading.
 //!
-//! Depends on `csv`, `encoding_rs_io`, `domain` and its neighbours.
+//! Depends on `encoding_rs_io`, `domain` and its neighbours.
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
@@ -20,24 +20,24 @@ use foldhash::quality::RandomState;
 pub use crate::catalogue::lines::LINE_BYTES_MAX;
 use crate::{
     catalogue::{
+        delimiter::{best_delimiter, stated_delimiter},
         encoding,
         entry::Row,
         error::{RowError, RowWarning},
-        foreign::{Export, Layout, Product, Products, Program},
+        families::Families,
+        foreign::{Export, Layout, Products, Program},
         lines::{COLUMNS_MAX, Found, Lines},
+        places::{BuiltRow, Places, Product},
         records::Records,
         row,
-        table::{Header, TableRow, Waiting, known_names},
+        table::{Header, TableRow},
         value::Value,
     },
-    domain::money::Currency,
+    domain::{money::Currency, product::Kept},
 };
 
 /// How many bytes are read from a file at a time: little memory, and few system calls.
 const BUFFER_BYTES: usize = 256 * 1024;
-
-/// The possible delimiters, most common first.
-const DELIMITERS: [u8; 4] = *b",;\t|";
 
 /// The format of a catalogue file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,8 +91,6 @@ pub struct Options<'a> {
 
 /// Reads a catalogue file: an iterator over the line on which a row begins, from 1, and the content of the row or the
 /// reason why it is refused.
-///
-/// In a CSV file an unreadable row of a variant is reported before the product above it, which is complete only then.
 #[derive(Debug)]
 pub struct Reader<R> {
     source: Source<R>,
@@ -108,11 +106,22 @@ pub struct Reader<R> {
     ended: bool,
     layout: Layout,
     currency: Option<Currency>,
-    lacks_currency: bool,
+    keep: Vec<Kept>,
 }
 
-/// The line on which a row begins, and its content.
-type Item = (u64, Result<Row, RowError>);
+/// A row that is ready: the line on which it begins, its content, and where its products stand.
+#[derive(Debug)]
+struct Item {
+    line: u64,
+    row: Result<Row, RowError>,
+    places: Places,
+}
+
+impl Item {
+    fn of(line: u64, row: Result<Row, RowError>) -> Self {
+        Self { line, row, places: Places::default() }
+    }
+}
 
 #[derive(Debug)]
 enum Source<R> {
@@ -128,10 +137,9 @@ enum Source<R> {
 enum Table {
     /// The header is not read yet.
     Unread,
-    Own {
-        header: Header,
-        waiting: Option<Waiting>,
-    },
+    Own(Header),
+    /// An own table with variants, which may stand anywhere in it.
+    Families(Box<Families>),
     Foreign(Box<Export>),
 }
 
@@ -209,7 +217,7 @@ impl<R: BufRead> Reader<R> {
             ended: false,
             layout: Layout::Auto,
             currency: None,
-            lacks_currency: false,
+            keep: Vec::new(),
         }
     }
 
@@ -237,19 +245,19 @@ impl<R: BufRead> Reader<R> {
     #[must_use]
     pub fn next_line(&self) -> u64 {
         let waiting = match &self.source {
-            Source::Csv { table: Table::Own { waiting, .. }, .. } => waiting.as_ref().map(Waiting::line),
+            Source::Csv { table: Table::Families(families), .. } => families.first_line(),
             Source::Csv { table: Table::Foreign(export), .. } => export.first_line(),
             Source::Products(products) => products.first_line(),
             _ => None,
         };
-        let ready = self.ready.iter().map(|(line, _)| *line).min();
+        let ready = self.ready.iter().map(|item| item.line).min();
         waiting.into_iter().chain(ready).fold(self.line_behind, u64::min)
     }
 
-    /// Whether the prices of the file are left out because their currency is unknown.
+    /// What products keep of what they are, because the file cannot state it.
     #[must_use]
-    pub fn lacks_currency(&self) -> bool {
-        self.lacks_currency
+    pub fn keep(&self) -> &[Kept] {
+        &self.keep
     }
 
     /// What looks like a mistake in the rows since the last call, with their lines.
@@ -262,41 +270,41 @@ impl<R: BufRead> Reader<R> {
         let Self { source, ready, layout, currency, .. } = self;
         let ended = match source {
             Source::JsonLines { lines, buffer } => next_line(lines, buffer, ready),
-            Source::Csv { records, table: Table::Own { header, waiting } } => {
-                next_record(records, header, waiting, ready)
-            }
+            Source::Csv { records, table: Table::Own(header) } => next_record(records, header, ready),
+            Source::Csv { records, table: Table::Families(families) } => hand_out(families.next(records), ready),
             Source::Csv { records, table: Table::Foreign(export) } => hand_out(export.next(records), ready),
             Source::Csv { records, table } => match read_header(records, *layout, *currency) {
                 Ok(read) => {
                     *table = read;
                     if let Table::Foreign(export) = table {
-                        self.lacks_currency = export.lacks_currency();
+                        self.keep = export.keep().to_vec();
                     }
                     // The file is empty.
                     matches!(table, Table::Unread)
                 }
                 Err((line, reason)) => {
-                    ready.push_back((line, Err(reason)));
+                    ready.push_back(Item::of(line, Err(reason)));
                     true
                 }
             },
             Source::Products(products) => hand_out(products.next(), ready),
             Source::Feed { .. } if !matches!(layout, Layout::Auto | Layout::Foreign(Program::Google)) => {
-                ready.push_back((1, Err(RowError::OnlyFeeds)));
+                ready.push_back(Item::of(1, Err(RowError::OnlyFeeds)));
                 true
             }
             Source::Feed { input } => match Products::of_feed(input, *currency) {
                 Ok(products) => {
+                    self.keep = products.keep().to_vec();
                     *source = Source::Products(Box::new(products));
                     false
                 }
                 Err((line, error)) => {
-                    ready.push_back((line, Err(error)));
+                    ready.push_back(Item::of(line, Err(error)));
                     true
                 }
             },
             Source::Refused { reason } => {
-                ready.extend(reason.take().map(|reason| (1, Err(reason))));
+                ready.extend(reason.take().map(|reason| Item::of(1, Err(reason))));
                 true
             }
         };
@@ -304,18 +312,19 @@ impl<R: BufRead> Reader<R> {
     }
 
     /// Refuses a row that names an id of an earlier one, and warns of one with other capitals.
-    fn first_of_its_id(&mut self, line: u64, row: Row) -> Result<Row, RowError> {
+    fn first_of_its_id(&mut self, line: u64, row: Row, places: &Places) -> Result<Row, (u64, RowError)> {
         let ids = match &row {
             Row::Product(entries) => entries.iter().map(|entry| entry.id.as_str()).collect(),
             Row::Change(change) => vec![change.id.as_str()],
         };
         let hashes: Vec<u64> = ids.iter().map(|id| self.hasher.hash_one(id)).collect();
-        for (id, hash) in ids.iter().zip(&hashes) {
+        for (at, (id, hash)) in ids.iter().zip(&hashes).enumerate() {
             if let Some(&first) = self.seen.get(hash) {
-                return Err(RowError::IdTwice { id: (*id).into(), first });
+                return Err((places.line(at, line), RowError::IdTwice { id: places.name(at, id), first }));
             }
         }
-        for id in ids {
+        for (at, id) in ids.into_iter().enumerate() {
+            let line = places.line(at, line);
             let hash = self.hasher.hash_one(id.to_ascii_lowercase());
             match self.seen_in_small_letters.entry(hash) {
                 Entry::Vacant(unseen) => {
@@ -326,19 +335,23 @@ impl<R: BufRead> Reader<R> {
                 }
             }
         }
-        self.seen.extend(hashes.into_iter().map(|hash| (hash, line)));
+        self.seen.extend(hashes.into_iter().enumerate().map(|(at, hash)| (hash, places.line(at, line))));
         Ok(row)
     }
 }
 
 impl<R: BufRead> Iterator for Reader<R> {
-    type Item = Item;
+    type Item = (u64, Result<Row, RowError>);
 
-    fn next(&mut self) -> Option<Item> {
+    fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some((line, row)) = self.ready.pop_front() {
+            if let Some(Item { line, row, places }) = self.ready.pop_front() {
                 self.line_behind = self.line_behind.max(line + 1);
-                return Some((line, row.and_then(|row| self.first_of_its_id(line, row))));
+                let row = row.map_err(|reason| (line, reason));
+                return Some(match row.and_then(|row| self.first_of_its_id(line, row, &places)) {
+                    Ok(row) => (line, Ok(row)),
+                    Err((line, reason)) => (line, Err(reason)),
+                });
             }
             if self.ended {
                 return None;
@@ -355,7 +368,7 @@ fn next_line<R: BufRead>(lines: &mut Lines<R>, buffer: &mut Vec<u8>, ready: &mut
         Ok(Found::End) => return true,
         Err(error) => {
             // Reading a broken disk again would not help, so this is the last item.
-            ready.push_back((lines.number() + 1, Err(RowError::Input(error))));
+            ready.push_back(Item::of(lines.number() + 1, Err(RowError::Input(error))));
             return true;
         }
         Ok(found) => found,
@@ -367,7 +380,7 @@ fn next_line<R: BufRead>(lines: &mut Lines<R>, buffer: &mut Vec<u8>, ready: &mut
             std::str::from_utf8(buffer).map_err(|_| RowError::NotText).and_then(row::parse).map(Row::Product)
         }
     };
-    ready.push_back((lines.number(), row));
+    ready.push_back(Item::of(lines.number(), row));
     false
 }
 
@@ -386,7 +399,7 @@ fn read_header<R: BufRead>(
     records.set_delimiter(delimiter);
     loop {
         let Some((line, names)) = records.next().map_err(failed)? else { return Ok(Table::Unread) };
-        let mut names = names.map_err(|error| (line, error))?;
+        let mut names = names.map_err(|unread| (line, unread.reason))?;
         let Some(last) = names.iter().rposition(|name| !name.trim().is_empty()) else { continue };
         if last >= COLUMNS_MAX {
             return Err((line, RowError::TooManyColumns { columns: last + 1 }));
@@ -400,85 +413,49 @@ fn read_header<R: BufRead>(
         }
         let header = Header::parse(&names, delimiter).map_err(|error| (line, error))?;
         records.set_columns(header.len());
-        return Ok(Table::Own { header, waiting: None });
+        let may_have_variants = header.has_variants();
+        return Ok(if may_have_variants {
+            Table::Families(Box::new(Families::of(header)))
+        } else {
+            Table::Own(header)
+        });
     }
-}
-
-/// The delimiter of a first line such as `sep=;`, which Excel writes for itself, with quotes around it or not.
-fn stated_delimiter(beginning: &[u8]) -> Option<Result<u8, RowError>> {
-    let end = beginning.iter().position(|byte| matches!(byte, b'\r' | b'\n'))?;
-    let line = beginning[..end].strip_prefix(b"\"").unwrap_or(&beginning[..end]);
-    let stated = match line {
-        [b's' | b'S', b'e' | b'E', b'p' | b'P', b'=', stated @ ..] => stated.strip_suffix(b"\"").unwrap_or(stated),
-        _ => return None,
-    };
-    Some(match stated {
-        [delimiter] if DELIMITERS.contains(delimiter) => Ok(*delimiter),
-        _ => Err(RowError::Separator { found: String::from_utf8_lossy(stated).chars().take(20).collect() }),
-    })
-}
-
-fn best_delimiter(beginning: &[u8]) -> u8 {
-    let fit = |delimiter: u8| {
-        let mut reader = csv::ReaderBuilder::new().has_headers(false).delimiter(delimiter).from_reader(beginning);
-        let mut names = csv::StringRecord::new();
-        let read = reader.read_record(&mut names).unwrap_or(false);
-        let names: Vec<String> = names.iter().map(str::to_owned).collect();
-        if read { (known_names(&names), names.len()) } else { (0, 0) }
-    };
-    // If several fit equally well, the first one is taken.
-    DELIMITERS.into_iter().rev().max_by_key(|&delimiter| fit(delimiter)).unwrap_or(b',')
 }
 
 /// Reads the next record of a CSV file. Returns whether it was the last.
-fn next_record<R: BufRead>(
-    records: &mut Records<R>,
-    header: &Header,
-    waiting: &mut Option<Waiting>,
-    ready: &mut VecDeque<Item>,
-) -> bool {
-    let (line, cells) = match records.next() {
-        Ok(Some(record)) => record,
-        Ok(None) => {
-            // The last product waited for variants, and there were no more.
-            ready.extend(waiting.take().map(completed));
-            return true;
-        }
+fn next_record<R: BufRead>(records: &mut Records<R>, header: &Header, ready: &mut VecDeque<Item>) -> bool {
+    let (line, row) = match records.next() {
+        Ok(None) => return true,
+        Ok(Some((line, Err(unread)))) => (line, Err(unread.reason)),
+        Ok(Some((line, Ok(cells)))) => match header.row(&cells) {
+            Ok(TableRow::Empty) => return false,
+            Ok(TableRow::Product(fields)) => (line, row::entries_of(Value::Object(fields)).map(Row::Product)),
+            Ok(TableRow::Change(fields)) => (line, row::change_of(Value::Object(fields)).map(Row::Change)),
+            // There is no column for it.
+            Ok(TableRow::Variant(parent, _)) => (line, Err(RowError::ParentMissing { parent })),
+            Err(reason) => (line, Err(reason)),
+        },
         Err(error) => {
-            ready.push_back((records.line(), Err(RowError::Input(error))));
+            ready.push_back(Item::of(records.line(), Err(RowError::Input(error))));
             return true;
         }
     };
-    match cells.and_then(|cells| header.row(&cells)) {
-        Ok(TableRow::Empty) => {}
-        Ok(TableRow::Product(fields)) => ready.extend(waiting.replace(Waiting::new(line, fields)).map(completed)),
-        Ok(TableRow::Change(fields)) => {
-            ready.push_back((line, row::change_of(Value::Object(fields)).map(Row::Change)));
-        }
-        Ok(TableRow::Variant(parent, variant)) => {
-            let added = match waiting {
-                Some(product) => product.add(parent, variant),
-                None => Err(RowError::ParentElsewhere { parent }),
-            };
-            ready.extend(added.err().map(|error| (line, Err(error))));
-        }
-        Err(error) => ready.push_back((line, Err(error))),
-    }
+    ready.push_back(Item::of(line, row));
     false
 }
 
-/// Hands out the next product of a file of another program; whether there is none.
+/// Hands out the next product of a file whose rows are kept; whether there is none.
 fn hand_out(product: Option<Product>, ready: &mut VecDeque<Item>) -> bool {
     let is_end = product.is_none();
-    ready.extend(product.map(product_row));
+    ready.extend(product.map(|(line, row)| match row {
+        Err(reason) => Item::of(line, Err(reason)),
+        Ok(BuiltRow { value, places }) => match row::entries_of(value) {
+            Ok(entries) => Item { line, row: Ok(Row::Product(entries)), places },
+            Err(reason) => {
+                let (line, reason) = places.blame(line, reason);
+                Item::of(line, Err(reason))
+            }
+        },
+    }));
     is_end
-}
-
-fn product_row((line, row): Product) -> Item {
-    (line, row.and_then(|row| row::entries_of(row).map(Row::Product)))
-}
-
-fn completed(product: Waiting) -> Item {
-    let (line, row) = product.complete();
-    (line, row::entries_of(row).map(Row::Product))
 }

@@ -2,20 +2,27 @@
 //!
 //! The parser accepts any text: it drops a quote that closes a cell too early, and reads an open quote to the end of
 //! the file. So each record is compared with the file afterwards: if its cells, quoted again, equal the file, it is a
-//! record, however many lines it has. Otherwise it is refused. If the lines after its first are whole rows, a stray
-//! quote has joined them, and reading continues after the first line; otherwise it continues after the last one, so
-//! that the rest of a refused row is never read as a row.
+//! record, however many lines it has. Otherwise it is refused, and the question is where it ends, because what stands
+//! inside a cell must never be read as a row. It may go on to the next quote that could close its cell. If the lines up
+//! to there are whole rows by themselves, a stray quote has joined them, and reading continues after the first line;
+//! otherwise it continues after the last one.
 //!
-//! Depends on `csv-core` and its neighbour `error`.
+//! Depends on `csv-core` and its neighbours.
 
 use std::io::{self, BufRead, ErrorKind};
 
 use csv_core::{ReadRecordResult, Reader as Parser, ReaderBuilder};
 
-use crate::catalogue::{error::RowError, lines::LINE_BYTES_MAX};
+use crate::catalogue::{
+    error::RowError,
+    lines::LINE_BYTES_MAX,
+    quotes::{LineEnd, Quoting, Scan, first_line, has_lone_closing_quote, line_count, quoting},
+};
 
 /// The byte order mark that some programs write before UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// The character that MS-DOS and some programs still write at the end of a text: Ctrl-Z.
+const END_OF_FILE: u8 = 0x1a;
 /// The initial size of the buffer for the cells of a record, in bytes; it doubles when it is full.
 const CELLS_BYTES: usize = 4 * 1024;
 /// How many consumed bytes the buffer keeps before the rest is moved to its front.
@@ -23,6 +30,10 @@ const USED_BYTES_MAX: usize = 64 * 1024;
 /// How often bytes may be read again after a quote has joined their lines. Without it the time to read a file of such
 /// lines would grow with the square of its length, because each of them reaches as far as the first.
 const REREADS_MAX: u32 = 8;
+/// The longest word of a refused record that may name a product, in bytes: longer than an id or a SKU.
+const WORD_BYTES_MAX: usize = 200;
+/// The most words of a refused record that are kept.
+const WORDS_MAX: usize = 500;
 /// How much of the beginning is used to detect the delimiter, in bytes: a header is shorter.
 const BEGINNING_BYTES: usize = 64 * 1024;
 
@@ -30,7 +41,26 @@ const BEGINNING_BYTES: usize = 64 * 1024;
 pub(super) type Record = (u64, Texts);
 
 /// The cells of a record, or why it is refused.
-type Texts = Result<Vec<String>, RowError>;
+type Texts = Result<Vec<String>, Unread>;
+
+/// A record whose cells cannot be told.
+#[derive(Debug)]
+pub(super) struct Unread {
+    pub(super) reason: RowError,
+    /// What seems to stand in it: one of them may name the product to which it belongs.
+    pub(super) words: Vec<String>,
+}
+
+/// Where a record with wrong quotes would end.
+#[derive(Debug, Clone, Copy)]
+enum LenientEnd {
+    /// At the end of a line after this many bytes.
+    Closed(usize),
+    /// Nowhere: its last cell goes on to the end of the file, after this many bytes.
+    OfFile(usize),
+    /// Beyond the longest row.
+    Beyond(usize),
+}
 
 /// The records of `input`.
 #[derive(Debug)]
@@ -52,6 +82,8 @@ pub(super) struct Records<R> {
     looked_at: u64,
     /// How many refused records in a row began before that.
     rereads: u32,
+    /// Up to here the lines are known to be rows of their own, although a quote before them is not closed.
+    apart_until: u64,
     cells: Vec<u8>,
     ends: Vec<usize>,
 }
@@ -60,8 +92,8 @@ pub(super) struct Records<R> {
 enum Parsed {
     /// A record of this many bytes and this many cells.
     Record(usize, usize),
-    /// More than this many bytes.
-    TooLong(usize),
+    /// More bytes than a row may have.
+    TooLong,
 }
 
 impl<R: BufRead> Records<R> {
@@ -80,6 +112,7 @@ impl<R: BufRead> Records<R> {
             bytes_read: 0,
             looked_at: 0,
             rereads: 0,
+            apart_until: 0,
             cells: vec![0; CELLS_BYTES],
             ends: vec![0; CELLS_BYTES / 16],
         }
@@ -148,62 +181,159 @@ impl<R: BufRead> Records<R> {
         }
         let line = self.line;
         let is_first_look = self.bytes_read >= self.looked_at;
-        let (length, texts) = match self.parse(0)? {
-            Parsed::Record(length, count) => {
-                let raw = self.buffer[self.start..self.start + length].trim_suffix_line_end();
-                let cells = cells(&self.cells, &self.ends[..count]);
-                match quoting(raw, &cells, self.delimiter) {
-                    Quoting::Right => (length, texts(&cells)),
-                    Quoting::Broken if line_count(raw) == 1 => (length, Err(RowError::QuoteInside)),
-                    Quoting::Broken => {
-                        let are_rows = self.are_rows(length)?;
-                        self.quote_open(length, is_first_look, are_rows)
-                    }
-                    // Up to the end of the file.
-                    Quoting::Open => self.quote_open(length, is_first_look, true),
-                }
-            }
-            Parsed::TooLong(length) => {
-                if line_count(&self.buffer[self.start..self.start + length]) == 1 {
-                    self.skip_line()?;
-                    return Ok(Some((line, Err(RowError::TooLong))));
-                }
-                self.quote_open(length, is_first_look, true)
-            }
+        let Parsed::Record(length, count) = self.parse(0)? else {
+            return self.too_long(is_first_look).map(|refused| Some((line, refused)));
         };
-        self.consume(length);
-        if matches!(texts, Err(RowError::LinesJoined { .. })) && !matches!(self.buffer[self.start - 1], b'\n' | b'\r') {
-            self.skip_line()?;
+        let raw = self.buffer[self.start..self.start + length].trim_suffix_line_end();
+        let cells = cells(&self.cells, &self.ends[..count]);
+        match quoting(raw, &cells, self.delimiter) {
+            Quoting::Right => {
+                let texts = texts(&cells);
+                self.consume(length);
+                Ok(Some((line, texts)))
+            }
+            quoting => {
+                let is_one_line = quoting == Quoting::Broken && line_count(raw) == 1;
+                self.misquoted(is_one_line, is_first_look).map(|refused| Some((line, refused)))
+            }
         }
-        Ok(Some((line, texts)))
     }
 
-    /// How many bytes to skip because a quote has joined the lines of `length` bytes, and the reason to report: only
-    /// the first line if the lines after it are to be read on their own, otherwise all of them.
-    fn quote_open(&mut self, length: usize, is_first_look: bool, are_rows: bool) -> (usize, Texts) {
+    /// Refuses the current record, whose quotes are wrong, and consumes what may belong to it.
+    fn misquoted(&mut self, is_one_line: bool, is_first_look: bool) -> io::Result<Texts> {
         let line = self.line;
-        let bytes = &self.buffer[self.start..];
-        let lines = line_count(&bytes[..length]);
+        if is_one_line && self.bytes_read < self.apart_until {
+            return Ok(self.refuse(self.first_line(), RowError::QuoteInside));
+        }
+        let end = self.lenient_end()?;
+        let (length, lines) = match end {
+            LenientEnd::Closed(length) | LenientEnd::OfFile(length) | LenientEnd::Beyond(length) => {
+                (length, line_count(&self.buffer[self.start..][..length]))
+            }
+        };
         let last = line + lines - 1;
+        if lines == 1 {
+            return Ok(self.refuse(length, RowError::QuoteInside));
+        }
+        if is_one_line {
+            // Without a quote that would close the cell, nothing suggests that it goes on below.
+            if !matches!(end, LenientEnd::Closed(_)) || self.are_rows(length)? {
+                self.apart_until = self.bytes_read + length as u64;
+                return Ok(self.refuse(self.first_line(), RowError::QuoteInside));
+            }
+            return Ok(self.refuse(length, RowError::LinesJoined { last }));
+        }
+        match end {
+            LenientEnd::Beyond(_) => self.too_long(is_first_look),
+            _ if self.is_reread_too_often(is_first_look) => Ok(self.refuse_looked_at(length)),
+            // A file that ends within a line may be cut off, and the lines before it may belong to the cell.
+            LenientEnd::OfFile(_) if !self.ends_with_line() => Ok(self.refuse(length, RowError::LinesJoined { last })),
+            LenientEnd::Closed(_) | LenientEnd::OfFile(_) if self.are_rows(length)? => {
+                Ok(self.refuse(self.first_line(), RowError::QuoteOpen { last, lines }))
+            }
+            LenientEnd::Closed(_) | LenientEnd::OfFile(_) => Ok(self.refuse(length, RowError::LinesJoined { last })),
+        }
+    }
+
+    /// Refuses the current record, which is too long to be kept, and consumes all of it: what stands in its cells is
+    /// never read as a row.
+    fn too_long(&mut self, is_first_look: bool) -> io::Result<Texts> {
+        if self.is_reread_too_often(is_first_look) {
+            return Ok(self.refuse_looked_at(0));
+        }
+        let words = self.words(self.buffer.len() - self.start);
+        let mut scan = Scan::new(self.delimiter);
+        let mut last = None;
+        let is_closed = loop {
+            let rest = &self.buffer[self.start..];
+            last = rest.last().copied().or(last);
+            if let Some(at) = rest.iter().position(|&byte| scan.ends_with(byte)) {
+                self.consume(at);
+                break true;
+            }
+            self.consume(rest.len());
+            if self.at_end {
+                break scan.is_outside_quotes();
+            }
+            self.fill()?;
+        };
+        let is_right = is_closed && !scan.is_broken;
+        let last = self.line - u64::from(!is_closed && matches!(last, Some(b'\n' | b'\r')));
+        let reason = if is_right { RowError::TooLong } else { RowError::LinesJoined { last } };
+        Ok(Err(Unread { reason, words }))
+    }
+
+    /// Consumes this much, and refuses it.
+    fn refuse(&mut self, length: usize, reason: RowError) -> Texts {
+        let words = self.words(length);
+        self.consume(length);
+        Err(Unread { reason, words })
+    }
+
+    /// Refuses everything that the parser has looked at.
+    fn refuse_looked_at(&mut self, least: usize) -> Texts {
+        let most = self.buffer.len() - self.start;
+        let length = usize::try_from(self.looked_at - self.bytes_read).unwrap_or(most).clamp(least, most);
+        let whole = self.buffer[self.start + length..].iter().position(|byte| matches!(byte, b'\n' | b'\r'));
+        let length = whole.map_or(most, |rest| length + rest);
+        let last = self.line + line_count(&self.buffer[self.start..][..length]) - 1;
+        self.refuse(length, RowError::LinesJoined { last })
+    }
+
+    fn is_reread_too_often(&mut self, is_first_look: bool) -> bool {
         self.rereads = if is_first_look { 1 } else { self.rereads + 1 };
-        if self.rereads > REREADS_MAX {
-            let length = usize::try_from(self.looked_at - self.bytes_read).unwrap_or(length).clamp(length, bytes.len());
-            let last = line + line_count(&bytes[..length]) - 1;
-            return (length, Err(RowError::LinesJoined { last }));
+        self.rereads > REREADS_MAX
+    }
+
+    /// What stands between the delimiters of the current record, as far as that can be told without its quotes.
+    fn words(&self, length: usize) -> Vec<String> {
+        let words =
+            self.buffer[self.start..][..length].split(|&byte| byte == self.delimiter || matches!(byte, b'\n' | b'\r'));
+        let words = words.map(|word| String::from_utf8_lossy(word.trim_ascii()).trim_matches('"').trim().to_owned());
+        words.filter(|word| (1..=WORD_BYTES_MAX).contains(&word.len())).take(WORDS_MAX).collect()
+    }
+
+    /// Where the current record ends if a quote closes a cell only before a delimiter or the end of a line.
+    fn lenient_end(&mut self) -> io::Result<LenientEnd> {
+        let mut scan = Scan::new(self.delimiter);
+        let mut length = 0;
+        loop {
+            let rest = &self.buffer[self.start + length..];
+            if let Some(at) = rest.iter().position(|&byte| scan.ends_with(byte)) {
+                length += at;
+                self.looked_at = self.looked_at.max(self.bytes_read + length as u64);
+                return Ok(if length > LINE_BYTES_MAX {
+                    LenientEnd::Beyond(length)
+                } else {
+                    LenientEnd::Closed(length)
+                });
+            }
+            length += rest.len();
+            self.looked_at = self.looked_at.max(self.bytes_read + length as u64);
+            match () {
+                () if length > LINE_BYTES_MAX => return Ok(LenientEnd::Beyond(length)),
+                () if self.at_end && scan.is_outside_quotes() => return Ok(LenientEnd::Closed(length)),
+                () if self.at_end => return Ok(LenientEnd::OfFile(length)),
+                () => self.fill()?,
+            }
         }
-        if are_rows {
-            (first_line(bytes), Err(RowError::QuoteOpen { last, lines }))
-        } else {
-            (length, Err(RowError::LinesJoined { last }))
-        }
+    }
+
+    /// The length of the current line.
+    fn first_line(&self) -> usize {
+        first_line(&self.buffer[self.start..])
+    }
+
+    fn ends_with_line(&self) -> bool {
+        self.at_end && matches!(self.buffer.last(), Some(b'\n' | b'\r'))
     }
 
     /// Whether these bytes look like rows that a stray quote has joined: the first line has enough cells, and each line
-    /// after it begins a row that is correctly quoted and has as many cells as the header.
+    /// after it begins a row that has as many cells as the header and is correctly quoted, or whose quotes are wrong
+    /// in that line only.
     fn are_rows(&mut self, length: usize) -> io::Result<bool> {
-        let mut at = first_line(&self.buffer[self.start..]);
-        let delimiters = self.buffer[self.start..][..at].iter().filter(|&&byte| byte == self.delimiter).count();
-        if delimiters + 1 < self.columns {
+        let mut at = self.first_line();
+        if self.delimiters(0, at) + 1 < self.columns {
             return Ok(false);
         }
         while at < length {
@@ -216,12 +346,25 @@ impl<R: BufRead> Records<R> {
             let cells = cells(&self.cells, &self.ends[..count]);
             let is_whole =
                 count >= self.columns && cells[self.columns..].iter().all(|cell| cell.trim_ascii().is_empty());
-            if !is_whole || quoting(raw, &cells, self.delimiter) != Quoting::Right {
+            let is_row = match quoting(raw, &cells, self.delimiter) {
+                // A quote at the end of a cell that none opened may close the cell in question.
+                Quoting::Right => is_whole && !has_lone_closing_quote(raw, &cells),
+                Quoting::Broken => {
+                    line_count(raw) == 1 && self.delimiters(at, row) + 1 == self.columns && at + row < length
+                }
+                Quoting::Open => false,
+            };
+            if !is_row {
                 return Ok(false);
             }
             at += row;
         }
         Ok(true)
+    }
+
+    /// How many delimiters stand in these bytes.
+    fn delimiters(&self, at: usize, length: usize) -> usize {
+        self.buffer[self.start + at..][..length].iter().filter(|&&byte| byte == self.delimiter).count()
     }
 
     /// Parses the record that begins `at` bytes after the current position.
@@ -238,7 +381,7 @@ impl<R: BufRead> Records<R> {
             let input = &self.buffer[self.start + at + read..];
             if input.is_empty() && !self.at_end {
                 if read > LINE_BYTES_MAX {
-                    return Ok((Parsed::TooLong(read), read));
+                    return Ok((Parsed::TooLong, read));
                 }
                 self.fill()?;
                 continue;
@@ -249,7 +392,7 @@ impl<R: BufRead> Records<R> {
             written += more_written;
             count += more_count;
             match result {
-                _ if read > LINE_BYTES_MAX + 2 => return Ok((Parsed::TooLong(read), read)),
+                _ if read > LINE_BYTES_MAX + 2 => return Ok((Parsed::TooLong, read)),
                 ReadRecordResult::InputEmpty => {}
                 ReadRecordResult::OutputFull => self.cells.resize(self.cells.len() * 2, 0),
                 ReadRecordResult::OutputEndsFull => self.ends.resize(self.ends.len() * 2, 0),
@@ -303,6 +446,9 @@ impl<R: BufRead> Records<R> {
         let bytes = chunk.len();
         self.buffer.extend_from_slice(chunk);
         self.input.consume(bytes);
+        if self.at_end && self.buffer.len() > self.start && self.buffer.last() == Some(&END_OF_FILE) {
+            self.buffer.pop();
+        }
         Ok(())
     }
 }
@@ -314,64 +460,8 @@ fn cells<'a>(bytes: &'a [u8], ends: &[usize]) -> Vec<&'a [u8]> {
 
 fn texts(cells: &[&[u8]]) -> Texts {
     let text = |cell: &&[u8]| std::str::from_utf8(cell).map(str::to_owned);
-    cells.iter().map(text).collect::<Result<_, _>>().map_err(|_| RowError::NotText)
-}
-
-/// The length of the first line without its end.
-fn first_line(bytes: &[u8]) -> usize {
-    bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r')).unwrap_or(bytes.len())
-}
-
-fn line_count(raw: &[u8]) -> u64 {
-    let raw = raw.trim_suffix_line_end();
-    let pairs = raw.windows(2).filter(|pair| pair == b"\r\n").count();
-    (raw.iter().filter(|byte| matches!(byte, b'\n' | b'\r')).count() - pairs) as u64 + 1
-}
-
-trait LineEnd {
-    fn trim_suffix_line_end(&self) -> &[u8];
-}
-
-impl LineEnd for [u8] {
-    fn trim_suffix_line_end(&self) -> &[u8] {
-        let text = self.strip_suffix(b"\n").unwrap_or(self);
-        text.strip_suffix(b"\r").unwrap_or(text)
-    }
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Quoting {
-    Right,
-    /// The last quote of the record is not closed.
-    Open,
-    /// A closing quote is followed by more text.
-    Broken,
-}
-
-/// Compares the cells, quoted again, with the bytes from which they were read.
-fn quoting(raw: &[u8], cells: &[&[u8]], delimiter: u8) -> Quoting {
-    let mut rest = raw;
-    for (at, cell) in cells.iter().enumerate() {
-        if at > 0 {
-            let Some(after) = rest.strip_prefix(&[delimiter]) else { return Quoting::Broken };
-            rest = after;
-        }
-        let Some(mut quoted) = rest.strip_prefix(b"\"") else {
-            let Some(after) = rest.strip_prefix(*cell) else { return Quoting::Broken };
-            rest = after;
-            continue;
-        };
-        for &byte in *cell {
-            let written: &[u8] = if byte == b'"' { b"\"\"" } else { std::slice::from_ref(&byte) };
-            let Some(after) = quoted.strip_prefix(written) else {
-                return if quoted.is_empty() { Quoting::Open } else { Quoting::Broken };
-            };
-            quoted = after;
-        }
-        let Some(after) = quoted.strip_prefix(b"\"") else {
-            return if quoted.trim_suffix_line_end().is_empty() { Quoting::Open } else { Quoting::Broken };
-        };
-        rest = after;
-    }
-    if rest.is_empty() { Quoting::Right } else { Quoting::Broken }
+    cells.iter().map(text).collect::<Result<_, _>>().map_err(|_| Unread {
+        reason: RowError::NotText,
+        words: cells.iter().map(|cell| String::from_utf8_lossy(cell).into_owned()).collect(),
+    })
 }

@@ -65,8 +65,8 @@ pub(super) fn entries_of(row: Value) -> Result<Vec<Entry>, RowError> {
         parent.details.validate()?;
     }
     let mut ids = HashSet::new();
-    match entries.iter().find(|entry| !ids.insert(&entry.id)) {
-        Some(entry) => Err(RowError::SameId { id: entry.id.to_string() }),
+    match entries.iter().enumerate().find(|(_, entry)| !ids.insert(&entry.id)) {
+        Some((at, entry)) => Err(RowError::SameId { id: entry.id.to_string(), at }),
         None => Ok(entries),
     }
 }

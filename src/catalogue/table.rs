@@ -2,20 +2,17 @@
 //! line, so that one set of rules applies to both.
 //!
 //! Lists are separated by `|`, the levels of a category by ` > `; attributes and options have a column each. A variant
-//! is a row below its parent's: together they are one row of the format and are imported or refused together.
+//! is a row that names its parent: together they are one row of the format and are imported or refused together.
 //!
-//! Depends on `domain` and its neighbours.
+//! Depends on its neighbours.
 
 use serde_json::Number;
 
-use crate::{
-    catalogue::{
-        error::RowError,
-        format::{FIELDS, FieldKind},
-        spreadsheet::{self, Damage},
-        value::Value,
-    },
-    domain::product::VARIANTS_MAX,
+use crate::catalogue::{
+    error::RowError,
+    format::{FIELDS, FieldKind},
+    spreadsheet::{self, Damage},
+    value::Value,
 };
 
 /// The separator between the items of a list in one cell.
@@ -67,7 +64,7 @@ pub(super) struct Header {
     decimal_comma: bool,
 }
 
-/// One CSV row: a product, or a variant of the product above it.
+/// One CSV row: a product, or a variant of one.
 #[derive(Debug)]
 pub(super) enum TableRow {
     /// The fields of a product's row.
@@ -111,6 +108,29 @@ impl Header {
 
     fn has(&self, name: &str) -> bool {
         self.columns.iter().any(|column| matches!(column, Column::Field(field, _) if *field == name))
+    }
+
+    /// Whether rows may be variants.
+    pub(super) fn has_variants(&self) -> bool {
+        self.columns.contains(&Column::VariantOf)
+    }
+
+    /// The parent that a row names, which may have other faults.
+    pub(super) fn parent<'a>(&self, cells: &'a [String]) -> Option<&'a str> {
+        self.cell(cells, |column| *column == Column::VariantOf)
+    }
+
+    /// The id that a row names, which may have other faults.
+    pub(super) fn id<'a>(&self, cells: &'a [String]) -> Option<&'a str> {
+        self.cell(cells, |column| matches!(column, Column::Field("id", _)))
+    }
+
+    fn cell<'a>(&self, cells: &'a [String], is_wanted: impl Fn(&Column) -> bool) -> Option<&'a str> {
+        if cells.len() != self.columns.len() {
+            return None;
+        }
+        let at = self.columns.iter().position(is_wanted)?;
+        cells.get(at).map(|cell| unprotected(cell.trim())).filter(|cell| !cell.is_empty())
     }
 
     /// Whether the file has only an id and the columns of a change.
@@ -188,47 +208,6 @@ impl Header {
             FieldKind::Flag => flag(text),
             FieldKind::Text | FieldKind::Pairs => Value::text(text),
         }
-    }
-}
-
-/// A product's row that waits for the rows of its variants.
-#[derive(Debug)]
-pub(super) struct Waiting {
-    line: u64,
-    fields: Vec<(String, Value)>,
-    variants: Vec<Value>,
-}
-
-impl Waiting {
-    /// A product whose row is on `line`.
-    pub(super) fn new(line: u64, fields: Vec<(String, Value)>) -> Self {
-        Self { line, fields, variants: Vec::new() }
-    }
-
-    /// The line of the product.
-    pub(super) fn line(&self) -> u64 {
-        self.line
-    }
-
-    /// Adds a variant, which must belong to this product.
-    pub(super) fn add(&mut self, parent: String, variant: Value) -> Result<(), RowError> {
-        let mine = |(name, value): &(String, Value)| name == "id" && *value == Value::text(&parent);
-        if !self.fields.iter().any(mine) {
-            return Err(RowError::ParentElsewhere { parent });
-        }
-        // One more than allowed is kept, so that the row is refused because of this rule.
-        if self.variants.len() <= VARIANTS_MAX {
-            self.variants.push(variant);
-        }
-        Ok(())
-    }
-
-    /// The line of the product, and the complete row.
-    pub(super) fn complete(mut self) -> (u64, Value) {
-        if !self.variants.is_empty() {
-            self.fields.push(("variants".into(), Value::List(self.variants)));
-        }
-        (self.line, Value::Object(self.fields))
     }
 }
 

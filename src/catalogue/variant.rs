@@ -45,7 +45,7 @@ pub(super) fn with_variants(mut parent: Entry, list: Vec<Value>) -> Result<Vec<E
                 listed.push(variant);
                 children.extend(child);
             }
-            Err(reason) => return Err(RowError::Variant { variant: label, reason: reason.into() }),
+            Err(reason) => return Err(RowError::Variant { at, variant: label, reason: reason.into() }),
         }
     }
     parent.details.variants = listed;

@@ -449,7 +449,7 @@ mod tests {
             let email = format!("{name}@example.com");
             let seller = shop.ensure_account(&email, "correct horse battery".into(), Role::Seller).await.unwrap();
             let details = product::Details { title: name.into(), ..product::Details::default() };
-            let listing = Listing { id: name.parse().unwrap(), details, stock: None, keep_price: false };
+            let listing = Listing { id: name.parse().unwrap(), details, stock: None, keep: Vec::new() };
             let editor = product::Editor::Seller(SellerId::of(seller));
             let terms = Terms { by: editor, set_stock: SetStock::Once, dry_run: false };
             shop.import_products(terms, vec![listing]).await.map(drop).unwrap();

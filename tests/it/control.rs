@@ -152,7 +152,7 @@ async fn clients_that_are_silent_or_read_nothing_free_their_places() {
 async fn what_is_no_message_is_refused_and_the_shop_goes_on() {
     let served = Served::new().await;
     let long = u32::MAX.to_be_bytes();
-    let row = r#"{"row":{"number":1,"keep_price":false,"row":{"change":{"id":"no id","price":null,"stock":1}}}}"#;
+    let row = r#"{"row":{"number":1,"keep":[],"row":{"change":{"id":"no id","price":null,"stock":1}}}}"#;
     for (bytes, expected) in [
         (frame("nonsense"), "cannot be read"),
         (frame(r#"{"delete":"everything"}"#), "cannot be read"),
@@ -184,7 +184,7 @@ async fn a_row_of_a_client_that_is_gone_is_taken_whole() {
         json!({"id": format!("k-{number}"), "details": details, "stock": 3})
     };
     let entries: Vec<Value> = (0..200).map(entry).collect();
-    let row = json!({"row": {"number": 1, "keep_price": false, "row": {"product": entries}}});
+    let row = json!({"row": {"number": 1, "keep": [], "row": {"product": entries}}});
     let mut client = served.raw().await;
     client.write_all(&frame(IMPORT)).await.unwrap();
     // The shop is ready for rows. A client that leaves without reading that has its connection reset, and no row begun.
@@ -316,7 +316,7 @@ async fn a_product_larger_than_any_message_is_exported() {
     let terms = Terms { by: Editor::Admin(SellerId(0)), set_stock: SetStock::Once, dry_run: false };
     let attribute = |number: usize| (format!("a{number}"), "x".repeat(1_000));
     let listing =
-        |id: String, details: Details| Listing { id: id.parse().unwrap(), details, stock: None, keep_price: false };
+        |id: String, details: Details| Listing { id: id.parse().unwrap(), details, stock: None, keep: Vec::new() };
     let parent: ProductId = "big".parse().unwrap();
     let ids: Vec<String> = (0..180).map(|number| format!("big:{number}")).collect();
     let variants = ids.iter().map(|id| Variant { product: id.parse().unwrap(), options: Vec::new() }).collect();

@@ -1,6 +1,6 @@
 //! The operator's end of the line.
 //!
-//! May depend on `shop`, `storage` and `catalogue`.
+//! May depend on `shop`, `storage`, `catalogue` and `domain`.
 
 use std::{
     collections::VecDeque,
@@ -25,6 +25,7 @@ use crate::{
         rows::{Refusal, RowResult},
     },
     catalogue::entry::Row,
+    domain::product::Kept,
     shop::import::SetStock,
 };
 
@@ -184,8 +185,8 @@ impl RemoteRows {
     }
 
     /// Sends a row. Answers that come in meanwhile are kept: a shop that cannot send its answers would take no rows.
-    pub(crate) async fn begin(&mut self, number: u64, row: Row, keep_price: bool) -> Result<(), ControlError> {
-        let request = serde_json::to_vec(&RowRequest::Row { number, keep_price, row }).map_err(io::Error::from)?;
+    pub(crate) async fn begin(&mut self, number: u64, row: Row, keep: Vec<Kept>) -> Result<(), ControlError> {
+        let request = serde_json::to_vec(&RowRequest::Row { number, keep, row }).map_err(io::Error::from)?;
         if self.on_their_way == 0 {
             self.connection.wait_from_now();
         }

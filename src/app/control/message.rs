@@ -1,6 +1,6 @@
 //! What client and server say to one another.
 //!
-//! May depend on `shop`, `storage` and `catalogue`.
+//! May depend on `shop`, `storage`, `catalogue` and `domain`.
 
 use std::path::PathBuf;
 
@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     app::{failure::Failure, rows::RowResult},
     catalogue::entry::Row,
+    domain::product::Kept,
     shop::{import::SetStock, upkeep::Backup},
     storage::Compacted,
 };
@@ -106,8 +107,8 @@ pub(super) enum RowRequest {
     Row {
         /// The client's number for it.
         number: u64,
-        /// Whether products without a price keep the one that they have.
-        keep_price: bool,
+        /// What its products keep where the row does not state it.
+        keep: Vec<Kept>,
         row: Row,
     },
     /// The client is still reading its file.

@@ -247,10 +247,10 @@ impl Session {
                 }
                 received = self.incoming.next::<RowRequest>(), if has_room => match received {
                     Ok(Some((RowRequest::Reading, _))) => {}
-                    Ok(Some((RowRequest::Row { number, keep_price, row }, bytes))) => {
+                    Ok(Some((RowRequest::Row { number, keep, row }, bytes))) => {
                         bytes_on_their_way += bytes;
                         let shop = &self.shop;
-                        rows.push(async move { (number, bytes, rows::take(shop, terms, row, keep_price).await) });
+                        rows.push(async move { (number, bytes, rows::take(shop, terms, row, keep).await) });
                     }
                     Ok(None) => break Ok(()),
                     Err(error) => break self.outgoing.send(&Report::Failed(Failure::of(&error))).await,

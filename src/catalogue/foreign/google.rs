@@ -11,6 +11,7 @@ use crate::{
             AtLine, Fields, Record, set, set_attributes, set_id, set_options, set_pictures, set_price, set_text,
             with_variants,
         },
+        places::BuiltRow,
         value::Value,
     },
     domain::{money::Currency, product::Picture},
@@ -24,11 +25,16 @@ const ATTRIBUTES: [&str; 6] = ["material", "pattern", "gender", "age_group", "co
 /// The key that the rows of a product share.
 pub(super) fn key(row: &Record) -> Result<String, RowError> {
     let id = row.get("id").ok_or(RowError::Missing { field: "id" })?;
-    Ok(row.get("item_group_id").map_or_else(|| format!("id:{id}"), |group| format!("group:{group}")))
+    Ok(row.get("item_group_id").map_or_else(|| format!("id:{id}"), group_key))
+}
+
+/// The key of a group.
+pub(super) fn group_key(group: &str) -> String {
+    format!("group:{group}")
 }
 
 /// The product of these rows: one item, or the variants of a group.
-pub(super) fn product(rows: &[Record], currency: Option<Currency>) -> AtLine<Value> {
+pub(super) fn product(rows: &[Record], currency: Option<Currency>) -> AtLine<BuiltRow> {
     let first = &rows[0];
     let mut fields = Fields::new();
     let id = first.name_in(&["id"], "id")?.unwrap_or_default();
@@ -42,14 +48,15 @@ pub(super) fn product(rows: &[Record], currency: Option<Currency>) -> AtLine<Val
         set_text(&mut fields, "color", first.get("color"));
         set_text(&mut fields, "size", first.name_in(&["size"], "size")?.as_deref());
         sale(&mut fields, first, currency)?;
-        return Ok(Value::Object(fields));
+        return Ok(with_variants(fields, first.place(&id), Vec::new()));
     };
     first.at(set_id(&mut fields, "item_group_id", &group))?;
     common(&mut fields, first, &OPTIONS)?;
     let mut variants = Vec::with_capacity(rows.len());
     for row in rows {
         let mut variant = Fields::new();
-        set_text(&mut variant, "sku", row.name_in(&["id"], "id")?.as_deref());
+        let sku = row.name_in(&["id"], "id")?.unwrap_or_default();
+        set_text(&mut variant, "sku", Some(&sku));
         let mut options = Vec::new();
         for name in OPTIONS {
             options.extend(row.name_in(&[name], "size")?.map(|value| (name.to_owned(), value)));
@@ -57,9 +64,9 @@ pub(super) fn product(rows: &[Record], currency: Option<Currency>) -> AtLine<Val
         set_options(&mut variant, options);
         set_pictures(&mut variant, pictures(row).map(Picture::at));
         sale(&mut variant, row, currency)?;
-        variants.push(variant);
+        variants.push((row.place(&sku), variant));
     }
-    Ok(with_variants(fields, variants))
+    Ok(with_variants(fields, first.place(&group), variants))
 }
 
 /// Sets the fields that the variants of a group share.

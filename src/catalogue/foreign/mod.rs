@@ -8,6 +8,8 @@
 //! Depends on `domain`, `nanohtml2text`, `quick-xml` and its neighbours.
 
 mod google;
+mod kept;
+mod not_products;
 mod record;
 mod shopify;
 mod woocommerce;
@@ -27,10 +29,10 @@ use crate::{
     catalogue::{
         error::RowError,
         foreign::record::{Columns, Record, Rows},
+        places::Product,
         records::Records,
-        value::Value,
     },
-    domain::money::Currency,
+    domain::{money::Currency, product::Kept},
 };
 
 /// The layout of a CSV file.
@@ -78,9 +80,11 @@ impl Program {
     /// Columns by which a program's files are recognised: each file has at least one of each group.
     fn marks(self) -> &'static [&'static [&'static str]] {
         match self {
-            Self::Shopify => {
-                &[&["handle", "url handle"], &["title"], &["variant price", "variant sku", "option1 name", "price"]]
-            }
+            Self::Shopify => &[
+                &["handle", "url handle"],
+                &["title"],
+                &["variant price", "price", "variant sku", "variant inventory qty", "body (html)"],
+            ],
             Self::WooCommerce => &[&["type"], &["sku", "id"], &["name"], &["regular price", "parent"]],
             Self::Google => {
                 &[&["id"], &["title"], &["image_link", "availability", "google_product_category", "product_type"]]
@@ -102,7 +106,8 @@ pub(super) struct Export {
     columns: Columns,
     currency: Option<Currency>,
     /// A problem of the header, until it is reported.
-    refused: Option<Product>,
+    refused: Option<(u64, RowError)>,
+    keep: Vec<Kept>,
     state: State,
 }
 
@@ -116,6 +121,7 @@ enum State {
 /// The products of rows that are all read, by their lines.
 #[derive(Debug)]
 pub(super) struct Products {
+    keep: Vec<Kept>,
     program: Program,
     currency: Option<Currency>,
     /// By their first lines.
@@ -129,9 +135,6 @@ pub(super) struct Products {
 /// The rows of one product, with the line of the first.
 type Group = Vec<Record>;
 
-/// The line of a product, and the equivalent row of our own format.
-pub(super) type Product = (u64, Result<Value, RowError>);
-
 impl Export {
     /// A file with this header; `None` if it is of our own format.
     ///
@@ -144,6 +147,9 @@ impl Export {
         currency: Option<Currency>,
     ) -> Result<Option<Self>, RowError> {
         let columns = Columns::of(names);
+        if layout != Layout::Souk {
+            not_products::check(&columns)?;
+        }
         let program = match layout {
             Layout::Souk => None,
             Layout::Foreign(program) => match program.lacks(&columns) {
@@ -155,15 +161,17 @@ impl Export {
                 .find(|program| program.lacks(&columns).is_none()),
         };
         Ok(program.map(|program| {
-            let mut export = Self { program, columns, currency, refused: None, state: State::Reading(Rows::default()) };
-            export.refused = export.lacks_currency().then_some((header_line, Err(RowError::NoCurrency)));
-            export
+            // Neither the file nor the user states the currency of the prices.
+            let lacks_currency = currency.is_none() && program != Program::Google;
+            let keep = kept::of(program, lacks_currency, |name| columns.has(name));
+            let refused = lacks_currency.then_some((header_line, RowError::NoCurrency));
+            Self { program, columns, currency, refused, keep, state: State::Reading(Rows::default()) }
         }))
     }
 
-    /// Whether neither the file nor the user states the currency of the prices.
-    pub(super) fn lacks_currency(&self) -> bool {
-        self.currency.is_none() && self.program != Program::Google
+    /// What products keep, because the file does not state it.
+    pub(super) fn keep(&self) -> &[Kept] {
+        &self.keep
     }
 
     /// The number of columns of the header.
@@ -174,8 +182,8 @@ impl Export {
     /// The next product in the order of their first lines, or a refused row; `None` at the end. Rows that cannot be
     /// read come first.
     pub(super) fn next<R: BufRead>(&mut self, records: &mut Records<R>) -> Option<Product> {
-        if let Some(refused) = self.refused.take() {
-            return Some(refused);
+        if let Some((line, reason)) = self.refused.take() {
+            return Some((line, Err(reason)));
         }
         loop {
             let rows = match &mut self.state {
@@ -184,10 +192,15 @@ impl Export {
             };
             match records.next() {
                 Ok(None) => {
-                    let rows = std::mem::take(rows).into_rows();
-                    self.state = State::Read(Products::of(self.program, self.currency, rows));
+                    let (rows, unread) = std::mem::take(rows).into_rows();
+                    self.state = State::Read(Products::of(self.program, self.currency, rows, &unread));
                 }
-                Ok(Some((line, Err(reason)))) => return Some((line, Err(reason))),
+                Ok(Some((line, Err(unread)))) => {
+                    if let Err(reason) = rows.push_unread(line, &unread) {
+                        return Some((line, Err(self.end(reason))));
+                    }
+                    return Some((line, Err(unread.reason)));
+                }
                 Ok(Some((line, Ok(cells)))) => {
                     let row = self.columns.record(line, &cells);
                     if let Some(Err(reason)) = row.map(|row| rows.push(row)) {
@@ -209,7 +222,7 @@ impl Export {
 
     /// Reads no further: rows of any product may be missing.
     fn end(&mut self, reason: RowError) -> RowError {
-        self.state = State::Read(Products::of(self.program, self.currency, Vec::new()));
+        self.state = State::Read(Products::of(self.program, self.currency, Vec::new(), &[]));
         reason
     }
 }
@@ -222,15 +235,17 @@ impl Products {
     pub(super) fn of_feed(input: &mut impl BufRead, currency: Option<Currency>) -> Result<Self, (u64, RowError)> {
         let mut refused = Vec::new();
         let rows = xml::rows(input, &mut refused)?;
-        let mut products = Self::of(Program::Google, currency, rows);
+        let keep = kept::of(Program::Google, false, |name| rows.iter().any(|row| row.has_column(name)));
+        let mut products = Self { keep, ..Self::of(Program::Google, currency, rows, &[]) };
         products.refuse(refused);
         Ok(products)
     }
 
-    fn of(program: Program, currency: Option<Currency>, rows: Vec<Record>) -> Self {
+    fn of(program: Program, currency: Option<Currency>, rows: Vec<Record>, unread: &[(u64, Vec<String>)]) -> Self {
         let mut refused = Vec::new();
-        let groups = groups(program, rows, &mut refused).into_iter();
-        let mut products = Self { program, currency, groups, refused: VecDeque::new(), faults: VecDeque::new() };
+        let groups = groups(program, rows, unread, &mut refused).into_iter();
+        let (refusals, faults) = (VecDeque::new(), VecDeque::new());
+        let mut products = Self { keep: Vec::new(), program, currency, groups, refused: refusals, faults };
         products.refuse(refused);
         products
     }
@@ -238,6 +253,11 @@ impl Products {
     fn refuse(&mut self, refused: Vec<(u64, RowError)>) {
         self.refused.extend(refused);
         self.refused.make_contiguous().sort_by_key(|(line, _)| *line);
+    }
+
+    /// What products keep, because the feed does not state it.
+    pub(super) fn keep(&self) -> &[Kept] {
+        &self.keep
     }
 
     /// The first line of what is left.
@@ -275,7 +295,7 @@ impl Iterator for Products {
                 Program::Google => google::product(&group, self.currency),
             };
             return Some(match value {
-                Ok(value) => (group_line, Ok(value)),
+                Ok(made) => (group_line, Ok(made)),
                 Err((line, reason)) => (line, Err(reason)),
             });
         }
@@ -283,7 +303,12 @@ impl Iterator for Products {
 }
 
 /// Groups the rows by product, in the order of their first rows. Rows that belong to no product are added to `refused`.
-fn groups(program: Program, rows: Vec<Record>, refused: &mut Vec<(u64, RowError)>) -> Vec<Group> {
+fn groups(
+    program: Program,
+    rows: Vec<Record>,
+    unread: &[(u64, Vec<String>)],
+    refused: &mut Vec<(u64, RowError)>,
+) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     // By a hash of the key: a file may have millions.
     let hasher = RandomState::default();
@@ -322,6 +347,16 @@ fn groups(program: Program, rows: Vec<Record>, refused: &mut Vec<(u64, RowError)
                 let reason = RowError::ParentMissing { parent: parent.into() };
                 refuse(row, reason);
             }
+        }
+    }
+    for (line, word) in unread.iter().flat_map(|(line, words)| words.iter().map(move |word| (*line, word))) {
+        let key = match program {
+            Program::Shopify => word.clone(),
+            Program::WooCommerce => woocommerce::parent_key(word),
+            Program::Google => google::group_key(word),
+        };
+        if let Some(&at) = index.get(&hasher.hash_one(key)) {
+            groups[at][0].fault.get_or_insert_with(|| Box::new(RowError::PartUnread { line }));
         }
     }
     groups

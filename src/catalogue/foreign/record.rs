@@ -8,6 +8,8 @@ use crate::{
         error::RowError,
         fields::wrong,
         lines::HELD_BYTES_MAX,
+        places::{BuiltRow, Place, Places},
+        records::Unread,
         table::{check_cell, unprotected},
         value::Value,
         variant::legal_id,
@@ -54,6 +56,7 @@ struct Cell {
 #[derive(Debug, Default)]
 pub(super) struct Rows {
     rows: Vec<Record>,
+    unread: Vec<(u64, Vec<String>)>,
     bytes: usize,
 }
 
@@ -88,8 +91,19 @@ impl Rows {
         self.rows.first().map(|row| row.line)
     }
 
-    pub(super) fn into_rows(self) -> Vec<Record> {
-        self.rows
+    /// Keeps what stands in a row that cannot be read, because it may belong to a product.
+    ///
+    /// # Errors
+    /// The rows would take too much memory.
+    pub(super) fn push_unread(&mut self, line: u64, unread: &Unread) -> Result<(), RowError> {
+        self.count(ROW_BYTES + unread.words.iter().map(|word| size_of::<String>() + word.len()).sum::<usize>())?;
+        self.unread.push((line, unread.words.clone()));
+        Ok(())
+    }
+
+    /// The rows, and the lines and words of those that cannot be read.
+    pub(super) fn into_rows(self) -> (Vec<Record>, Vec<(u64, Vec<String>)>) {
+        (self.rows, self.unread)
     }
 }
 
@@ -159,6 +173,16 @@ impl Record {
     /// The first non-empty cell of these columns.
     pub(super) fn any(&self, names: &[&str]) -> Option<&str> {
         names.iter().find_map(|name| self.get(name))
+    }
+
+    /// Whether its table has this column.
+    pub(super) fn has_column(&self, name: &str) -> bool {
+        self.columns.has(name)
+    }
+
+    /// The place of the product of this row, which is called `name`.
+    pub(super) fn place(&self, name: &str) -> Place {
+        Place { line: self.line, name: name.to_owned() }
     }
 
     /// Adds the line of this row to an error.
@@ -291,7 +315,9 @@ pub(super) fn items(text: &str) -> Vec<String> {
 }
 
 /// The product with its variants. Its price is the lowest of theirs.
-pub(super) fn with_variants(mut fields: Fields, variants: Vec<Fields>) -> Value {
+pub(super) fn with_variants(mut fields: Fields, place: Place, variants: Vec<(Place, Fields)>) -> BuiltRow {
+    let (places, variants): (Vec<Place>, Vec<Fields>) = variants.into_iter().unzip();
+    let places = Places(std::iter::once(place).chain(places).collect());
     let price = |fields: &Fields| {
         let minor = fields.iter().find_map(|(name, value)| match value {
             Value::Number(number) if name == "price_minor" => number.as_u64(),
@@ -311,7 +337,7 @@ pub(super) fn with_variants(mut fields: Fields, variants: Vec<Fields>) -> Value 
         }
         fields.push(("variants".into(), Value::List(variants.into_iter().map(Value::Object).collect())));
     }
-    Value::Object(fields)
+    BuiltRow { value: Value::Object(fields), places }
 }
 
 #[cfg(test)]

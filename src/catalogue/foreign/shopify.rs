@@ -9,6 +9,7 @@ use crate::{
             AtLine, Fields, Record, items, set, set_attributes, set_id, set_options, set_pictures, set_price, set_text,
             with_variants,
         },
+        places::BuiltRow,
         table::check_size,
         value::Value,
         variant::legal_id,
@@ -30,7 +31,7 @@ pub(super) fn key(row: &Record) -> Result<String, RowError> {
 }
 
 /// The product of these rows, of which the first describes it.
-pub(super) fn product(rows: &[Record], currency: Option<Currency>) -> AtLine<Value> {
+pub(super) fn product(rows: &[Record], currency: Option<Currency>) -> AtLine<BuiltRow> {
     let first = &rows[0];
     let status = first.any(&["status"]).unwrap_or("active");
     if !status.eq_ignore_ascii_case("active") {
@@ -59,30 +60,35 @@ pub(super) fn product(rows: &[Record], currency: Option<Currency>) -> AtLine<Val
         {
             set_text(&mut fields, "sku", only.name_in(&SKU, "sku")?.as_deref());
             sale(&mut fields, only, currency)?;
-            return Ok(Value::Object(fields));
+            return Ok(with_variants(fields, first.place(&handle), Vec::new()));
         }
     }
     let mut variants = Vec::with_capacity(sold.len());
     for row in sold {
         let mut variant = Fields::new();
         let options = options(first, row)?;
-        match row.name_in(&SKU, "sku")? {
-            Some(sku) => set_text(&mut variant, "sku", Some(&sku)),
+        let name = match row.name_in(&SKU, "sku")? {
+            Some(sku) => {
+                set_text(&mut variant, "sku", Some(&sku));
+                sku
+            }
             None => {
                 let values: Vec<&str> = options.iter().map(|(_, value)| value.as_str()).collect();
                 let parent = row.at(legal_id("Handle", &handle))?;
-                row.at(set_id(&mut variant, "Option1 Value", &format!("{parent}:{}", values.join("-"))))?;
+                let name = format!("{parent}:{}", values.join("-"));
+                row.at(set_id(&mut variant, "Option1 Value", &name))?;
+                name
             }
-        }
+        };
         set_options(&mut variant, options);
         set_pictures(
             &mut variant,
             row.any(&["variant image", "variant image url"]).map(|url| picture(rows, url)).into_iter(),
         );
         sale(&mut variant, row, currency)?;
-        variants.push(variant);
+        variants.push((row.place(&name), variant));
     }
-    Ok(with_variants(fields, variants))
+    Ok(with_variants(fields, first.place(&handle), variants))
 }
 
 fn is_variant(row: &Record) -> bool {

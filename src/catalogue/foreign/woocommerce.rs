@@ -9,6 +9,7 @@ use crate::{
             AtLine, Fields, Record, items, set, set_attributes, set_id, set_options, set_pictures, set_price, set_text,
             with_variants,
         },
+        places::BuiltRow,
         table::check_size,
         value::Value,
     },
@@ -40,7 +41,7 @@ pub(super) fn parent_key(cell: &str) -> String {
 }
 
 /// The product of the first row, with its variations.
-pub(super) fn product(rows: &[Record], currency: Option<Currency>) -> AtLine<Value> {
+pub(super) fn product(rows: &[Record], currency: Option<Currency>) -> AtLine<BuiltRow> {
     let first = &rows[0];
     let variations = &rows[1..];
     if !kinds(first).any(|kind| SOLD.contains(&kind.as_str())) {
@@ -89,9 +90,10 @@ pub(super) fn product(rows: &[Record], currency: Option<Currency>) -> AtLine<Val
         let pictures = items(row.get("images").unwrap_or_default());
         set_pictures(&mut variant, pictures.into_iter().map(Picture::at));
         sale(&mut variant, row, currency)?;
-        variants.push(variant);
+        let place = row.place(name.unwrap_or_default());
+        variants.push((place, variant));
     }
-    Ok(with_variants(fields, variants))
+    Ok(with_variants(fields, first.place(wanted), variants))
 }
 
 /// The short description, followed by the long one. Exports write line breaks as `\n`.

@@ -28,6 +28,10 @@ use crate::catalogue::{
 const GOOGLE: Namespace<'_> = Namespace("http://base.google.com/ns/1.0");
 /// The namespace of Atom.
 const ATOM: Namespace<'_> = Namespace("http://www.w3.org/2005/Atom");
+/// The fields that say to which product an item belongs. They are kept of an item that is refused.
+const NAMING: [&str; 2] = ["id", "item_group_id"];
+/// The longest of them in an item that is too long, in bytes.
+const NAME_BYTES_MAX: usize = 200;
 /// The element of a product: in RSS, in Atom.
 const ITEMS: [&str; 2] = ["item", "entry"];
 
@@ -123,7 +127,7 @@ pub(super) fn rows(input: impl BufRead, refused: &mut Vec<(u64, RowError)>) -> R
         let line = item.map_or(reader.get_ref().line, |item| item.line);
         return Err((line, RowError::CutOff));
     }
-    if found { Ok(rows.into_rows()) } else { Err((1, RowError::NoFeed)) }
+    if found { Ok(rows.into_rows().0) } else { Err((1, RowError::NoFeed)) }
 }
 
 /// Adds the character of a reference. An entity that the document defines makes the item refused.
@@ -183,22 +187,20 @@ impl Item {
         self.bytes = self.bytes.saturating_add(bytes);
         if self.bytes > LINE_BYTES_MAX {
             self.refused.get_or_insert(RowError::TooLong);
-            self.fields = [Vec::new(), Vec::new()];
+            self.fields.iter_mut().for_each(|fields| fields.retain(is_naming));
         }
         self.bytes <= LINE_BYTES_MAX
     }
 
     fn push(&mut self, Field { name, text, is_google, .. }: Field) {
-        if self.has_room(size_of::<(String, String)>() + name.len()) {
-            self.fields[usize::from(!is_google)].push((name, text));
+        let has_room = self.has_room(size_of::<(String, String)>() + name.len());
+        let field = (name, text);
+        if has_room || (is_naming(&field) && self.fields.iter().all(|fields| fields.len() < NAMING.len())) {
+            self.fields[usize::from(!is_google)].push(field);
         }
     }
 
     fn finish(self, shapes: &mut Shapes, rows: &mut Rows, refused: &mut Vec<(u64, RowError)>) -> Result<(), RowError> {
-        if let Some(reason) = self.refused {
-            refused.push((self.line, reason));
-            return rows.count(FAULT_BYTES);
-        }
         let (names, cells): (Vec<String>, Vec<String>) = self.fields.into_iter().flatten().unzip();
         let columns = match shapes.get(&names) {
             Some(columns) => columns,
@@ -209,8 +211,25 @@ impl Item {
                 shapes.entry(names).or_insert(columns)
             }
         };
-        columns.record(self.line, &cells).map_or(Ok(()), |row| rows.push(row))
+        match (columns.record(self.line, &cells), self.refused) {
+            (Some(row), None) => rows.push(row),
+            // The other items of its product are refused with it.
+            (Some(mut row), Some(reason)) => {
+                row.fault = Some(Box::new(reason));
+                rows.push(row)
+            }
+            (None, None) => Ok(()),
+            (None, Some(reason)) => {
+                refused.push((self.line, reason));
+                rows.count(FAULT_BYTES)
+            }
+        }
     }
+}
+
+/// Whether a field says to which product its item belongs.
+fn is_naming((name, text): &(String, String)) -> bool {
+    NAMING.contains(&name.as_str()) && text.len() <= NAME_BYTES_MAX
 }
 
 /// The input of a feed: counts its lines, and ends a piece of XML (a tag, a text, a comment) that is too long to be

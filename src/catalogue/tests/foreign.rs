@@ -12,7 +12,7 @@ use crate::{
     },
     domain::{
         money::{Currency, Money},
-        product::Picture,
+        product::{Kept, Picture},
     },
 };
 
@@ -119,6 +119,78 @@ fn a_woocommerce_export_becomes_products_with_variants() {
     assert_eq!((hood.details.price, attribute(hood, "Size")), (Some(Money::new(4000, eur()).unwrap()), None));
     assert_eq!((small.stock, attribute(small, "size")), (Some(3), Some("S")));
     assert_eq!(pin.details.price, Some(Money::new(200, eur()).unwrap()), "a sale that ends is left out");
+}
+
+#[test]
+fn files_that_do_not_describe_products_are_refused_with_their_name() {
+    let options = "Option1 Name,Option1 Value,Option2 Name,Option2 Value,Option3 Name,Option3 Value";
+    for (header, what) in [
+        (
+            format!("Handle,Title,{options},SKU,HS Code,COO,Location,Available (not editable),On hand (new)"),
+            "inventory",
+        ),
+        (format!("Handle,Title,{options},SKU,HS Code,COO,Berlin"), "inventory export of Shopify"),
+        ("Name,Email,Financial Status,Lineitem quantity,Lineitem name,Vendor".into(), "orders"),
+        ("Customer ID,First Name,Last Name,Email,Accepts Email Marketing,Total Spent".into(), "customers"),
+        ("Name,Username,Email,Total Spend".into(), "customers"),
+        ("id,price,availability".into(), "a supplemental feed of Google Merchant"),
+        ("id,custom_label_0".into(), "a supplemental feed of Google Merchant"),
+        ("store_code,id,quantity,price".into(), "a local inventory of Google Merchant"),
+        ("sku,store_view_code,attribute_set_code,product_type,name,price".into(), "Magento"),
+        ("Product ID,Active (0/1),Name *,Price tax excluded".into(), "PrestaShop"),
+        ("Token,Item Name,Variation Name,SKU,Price".into(), "Square"),
+    ] {
+        let layouts = ["auto", "shopify", "woocommerce", "google"];
+        for layout in layouts {
+            let options = Options { layout: layout.parse().unwrap(), ..in_eur() };
+            let (entries, refused) = read("x.csv", &format!("{header}\na,A\n"), options);
+            assert_eq!((entries.len(), refused.len()), (0, 1), "{header}: {refused:?}");
+            assert!(refused[0].starts_with("1: the file is ") && refused[0].contains(what), "{refused:?}");
+        }
+    }
+}
+
+#[test]
+fn what_a_file_has_no_column_for_is_kept() {
+    let keep = |header: &str| {
+        let file = format!("{header}\n");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.csv");
+        std::fs::write(&path, file).unwrap();
+        let mut reader = Reader::open(&path, in_eur()).unwrap();
+        assert!(reader.next().is_none());
+        reader.keep().to_vec()
+    };
+    assert_eq!(keep(SHOPIFY.lines().next().unwrap()), [Kept::Rating]);
+    let prices = keep("Handle,Title,Variant SKU,Variant Price");
+    assert!(!prices.contains(&Kept::Price), "{prices:?}");
+    for part in [Kept::Description, Kept::Brand, Kept::Category, Kept::Pictures, Kept::Attribute("ean".into())] {
+        assert!(prices.contains(&part), "{prices:?}");
+    }
+    assert!(keep("id,title,availability").contains(&Kept::Price));
+    assert!(keep("ID,Type,SKU,Name,Regular price").contains(&Kept::Description));
+}
+
+/// Otherwise the page would lose the variant of that row.
+#[test]
+fn a_row_with_wrong_quotes_takes_its_product_with_it() {
+    let shopify = "Handle,Title,Option1 Name,Option1 Value,Variant SKU,Variant Price\n\
+        a,A,Size,S,A-S,5\na,,,\"M\" long,A-M,5\nb,B,Size,S,B-S,5\n";
+    let woo = "ID,Type,SKU,Name,Regular price,Parent\n1,variable,A,A,,\n2,variation,A-S,S,5,A\n\
+        3,variation,A-M,\"M\" long,5,A\n4,simple,b,B,5,\n";
+    let google = "id,title,price,availability,item_group_id\nA-S,A,5 EUR,in_stock,a\nA-M,\"M\" long,5 EUR,in_stock,a\n\
+        b,B,5 EUR,in_stock,\n";
+    for file in [shopify, woo, google] {
+        let (entries, refused) = read("x.csv", file, in_eur());
+        assert_eq!((ids(&entries)[0], refused.len()), ("b", 2), "{refused:?}");
+        assert!(refused.iter().any(|reason| reason.contains("which may belong to this product")), "{refused:?}");
+    }
+    let feed = "<rss xmlns:g='http://base.google.com/ns/1.0'><channel>\n\
+        <item><g:id>s</g:id><title>A</title><g:item_group_id>a</g:item_group_id><g:price>5 EUR</g:price></item>\n\
+        <item><g:id>m</g:id><title>&no;</title><g:item_group_id>a</g:item_group_id><g:price>5 EUR</g:price></item>\n\
+        </channel></rss>";
+    let (entries, refused) = read("x.xml", feed, in_eur());
+    assert_eq!((entries.len(), refused.len()), (0, 1), "{refused:?}");
 }
 
 #[test]

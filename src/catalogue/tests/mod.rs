@@ -5,6 +5,7 @@
 
 mod bad_lines;
 mod documentation;
+mod families;
 mod foreign;
 mod real_files;
 mod round_trip;

@@ -111,7 +111,7 @@ fn nothing_of_a_refused_row_is_taken() {
     let header = "id,title,description,brand\n";
     for (row, last) in [
         ("p1,Lamp,\"Warm light\noak, brass, 5\" wide, linen\",X\n", 3),
-        ("p1,Lamp,\"Warm light\noak,brass,5\" wide\nlinen,wool,silk,fur\",X\n", 3),
+        ("p1,Lamp,\"Warm light\noak,brass,5\" wide\nlinen,wool,silk,fur\",X\n", 4),
         ("p1,Lamp,\"Warm\noak,brass,linen,wool\nash,\"elm\",fir,yew\",X\n", 4),
     ] {
         let (found, refused) = ids(&format!("{header}{row}z-1,Plain,,Y\n"));
@@ -119,6 +119,31 @@ fn nothing_of_a_refused_row_is_taken() {
         assert!(refused[0].contains(&format!("nothing is taken up to line {last}.")), "{refused:?}");
         assert!(found.ends_with("z-1") && !found.contains("p1") && !found.contains("oak"), "{row:?}: {found}");
     }
+}
+
+#[test]
+fn nothing_inside_a_cell_is_read_as_a_row() {
+    let lines = |count: usize| ("x".repeat(199) + "\n").repeat(count);
+    for (row, reason) in [
+        // Longer than a row may be, and rightly quoted.
+        (format!("a,A,\"{}evil,Injected,text\n{}\"\n", lines(6_000), lines(10)), "longer than 1048576 bytes"),
+        (format!("a,A,\"{}evil,Injected,text\n\"\n", "x,y,z\n".repeat(200_000)), "longer than 1048576 bytes"),
+        (format!("a,A,\"{}\nevil,Injected,text\n\"\n", "x".repeat(1_100_000)), "longer than 1048576 bytes"),
+        // Quotes that are not written twice.
+        ("a,A,\"the \"best\" table:\nevil,T1,D1\nend\"\n".into(), "nothing is taken up to line 4"),
+        ("a,A,\"the \"best\" table:\nevil,T1,D1\nevil2,T2,D2\"\n".into(), "nothing is taken up to line 4"),
+    ] {
+        for end in ["\n", "\r\n"] {
+            let file = format!("id,title,description\n{row}b,B,\"a, b\"\n").replace('\n', end);
+            let (found, refused) = ids(&file);
+            assert_eq!((found.as_str(), refused.len()), ("b", 1), "{refused:?}");
+            assert!(refused[0].starts_with("2: ") && refused[0].contains(reason), "{refused:?}");
+        }
+    }
+    // A quote that is wrong in its own line only, also twice, with a cell between quotes below.
+    let file = "id,title,stock\na,\"Vintage\" lamp,5\nb,B,1\nc,\"Old\" lamp,6\nd,\"D, E\",3\ne,E,1\n";
+    let (found, refused) = ids(file);
+    assert_eq!((found.as_str(), refused.len()), ("b d e", 2), "{refused:?}");
 }
 
 /// Each line opens a cell that the next one closes too early, so that the first record goes on to the end of the file.

@@ -8,6 +8,7 @@
 //! Depends on `std`, `serde` and its neighbours.
 
 mod details;
+mod kept;
 
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ pub use self::details::{
     ALT_CHARACTERS_MAX, ATTRIBUTES_MAX, DESCRIPTION_BYTES_MAX, Details, Field, ImportedRating, InvalidDetails,
     PICTURES_MAX, Picture, PictureSource, Rule, TEXT_BYTES_MAX, TITLE_BYTES_MAX, VARIANTS_MAX, Variant,
 };
+pub use self::kept::Kept;
 use crate::domain::{
     entity::{Entity, Kind, Timestamp},
     ids::{ProductId, SellerId},

@@ -33,7 +33,7 @@ use crate::{
         ids::{ProductId, ReceiptId},
         inventory::{self, Inventory},
         money::Money,
-        product::{self, Command, Details, Editor},
+        product::{self, Command, Details, Editor, Kept},
     },
     identity::random_u128,
 };
@@ -57,8 +57,8 @@ pub struct Listing {
     pub details: Details,
     /// The pieces on hand.
     pub stock: Option<u64>,
-    /// Whether a product without a price here keeps the one that it has.
-    pub keep_price: bool,
+    /// What a product keeps of what it is, where it is not stated here.
+    pub keep: Vec<Kept>,
 }
 
 /// Whether an import's stock counts only for products that never had any.
@@ -135,8 +135,11 @@ impl fmt::Display for Refused {
 /// A product of a row that was checked.
 struct Checked {
     id: ProductId,
+    /// The details that it will have.
     details: Arc<Details>,
-    keep_price: bool,
+    /// The details in the row, and what is kept beside them.
+    stated: Arc<Details>,
+    keep: Vec<Kept>,
     /// The product before the row.
     before: Option<product::View>,
     stock: Option<StockStep>,
@@ -249,18 +252,16 @@ impl Shop {
     }
 
     async fn check_listing(&self, terms: Terms, listing: Listing) -> Result<Checked, Refused> {
-        let Listing { id, mut details, stock, keep_price } = listing;
+        let Listing { id, details: stated, stock, keep } = listing;
         let before = self.product_before(terms.by, &id).await?;
-        let keep_price = keep_price && details.price.is_none();
-        if keep_price {
-            details.price = before.as_ref().and_then(|before| before.details.price);
-        }
+        let stated = Arc::new(stated);
+        let details = before.as_ref().map_or_else(|| Arc::clone(&stated), |before| kept(&stated, &keep, before));
         details.validate().map_err(|error| Refused::by(&id, product::Rejection::from(error)))?;
         let stock = match stock {
             Some(quantity) => Some(self.check_quantity(&id, quantity, terms.set_stock).await?),
             None => None,
         };
-        Ok(Checked { id, details: Arc::new(details), keep_price, before, stock })
+        Ok(Checked { id, details, stated, keep, before, stock })
     }
 
     async fn check_quantity(&self, id: &ProductId, quantity: u64, set_stock: SetStock) -> Result<StockStep, Refused> {
@@ -384,7 +385,7 @@ impl Shop {
     async fn put_product(&self, by: Editor, checked: &Checked) -> Asked<product::Product> {
         let products = &self.0.runtime.entities.products;
         let mut details = Arc::clone(&checked.details);
-        let (true, Some(before)) = (checked.keep_price, &checked.before) else {
+        let (false, Some(before)) = (checked.keep.is_empty(), &checked.before) else {
             return ask(products, &checked.id, Command::Put { by, details }).await;
         };
         let mut expected_version = Some(before.version);
@@ -398,11 +399,10 @@ impl Shop {
                 Err(AskError::Rejected(product::Rejection::VersionMismatch { .. })) if attempts < EDITS_MAX => {}
                 answer => return Asked { answer, was_unknown },
             }
-            // Somebody edits the product, perhaps its price.
+            // Somebody edits the product, perhaps what is kept.
             let Ok(read) = products.read(&checked.id).await else { continue };
             expected_version = read.view.as_ref().map(|view| view.version);
-            let price = read.view.and_then(|view| view.details.price);
-            details = Arc::new(Details { price, ..details.as_ref().clone() });
+            details = read.view.map_or(details, |now| kept(&checked.stated, &checked.keep, &now));
         }
     }
 
@@ -491,6 +491,16 @@ where
             answer => return Asked { answer, was_unknown },
         }
     }
+}
+
+/// The details in a row, with what is kept of the product as it is.
+fn kept(stated: &Arc<Details>, keep: &[Kept], before: &product::View) -> Arc<Details> {
+    if keep.is_empty() {
+        return Arc::clone(stated);
+    }
+    let mut details = stated.as_ref().clone();
+    details.keep(keep, &before.details);
+    Arc::new(details)
 }
 
 fn units(count: u64) -> i64 {

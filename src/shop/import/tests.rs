@@ -23,7 +23,7 @@ fn id(name: &str) -> ProductId {
 
 fn listing(name: &str, title: &str, stock: Option<u64>) -> Listing {
     let details = Details { title: title.into(), ..Details::default() };
-    Listing { id: id(name), details, stock, keep_price: false }
+    Listing { id: id(name), details, stock, keep: Vec::new() }
 }
 
 fn terms(by: Editor) -> Terms {
@@ -135,7 +135,7 @@ async fn a_price_that_is_kept_is_the_one_at_the_moment_of_the_change() {
     let (_directory, shop) = shop().await;
     let price = |minor| Some(Money { minor, currency: "EUR".parse().unwrap() });
     shop.import_change(terms(ADMIN), &id("a"), price(100), None).await.unwrap();
-    let row = shop.checked(ADMIN, vec![Listing { keep_price: true, ..listing("a", "New", None) }]).await;
+    let row = shop.checked(ADMIN, vec![Listing { keep: vec![Kept::Price], ..listing("a", "New", None) }]).await;
     shop.import_change(terms(ADMIN), &id("a"), price(200), None).await.unwrap();
     shop.take_row(ADMIN, &row, &mut Done::default()).await.unwrap();
     let page = shop.page("a").await.unwrap();
@@ -165,7 +165,7 @@ async fn a_row_of_which_an_answer_is_lost_is_set_back_whole() {
             let (_directory, shop) = shop().await;
             let terms = Terms { set_stock, ..terms(ADMIN) };
             let mut kept_price = listing("a", "New", Some(9));
-            kept_price.keep_price = true;
+            kept_price.keep = vec![Kept::Price];
             let mut checked = Vec::new();
             for listing in [kept_price, listing("c", "C", Some(7))] {
                 checked.push(shop.check_listing(terms, listing).await.unwrap());
