@@ -2,6 +2,8 @@
 //!
 //! `-- products orders` picks; `--full` goes on to a million products and to ten million past orders, which takes an
 //! hour or two and about 40 GB below `SOUK_BENCH_DIR`.
+//!
+//! Depends on `support` and on the room `shop` of `souk`.
 #![allow(clippy::print_stdout, missing_docs, reason = "a bench prints")]
 
 mod support;

@@ -1,5 +1,7 @@
 //! Question: what do single parts cost: a catalogue file of a million products, an access token, a password? Each has
 //! its question, prediction and result below; `-- catalogue token password` picks some.
+//!
+//! Depends on `support` and on the rooms `catalogue`, `domain` and `identity` of `souk`.
 #![allow(clippy::print_stdout, missing_docs, reason = "a bench prints")]
 
 mod support;

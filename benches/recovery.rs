@@ -1,6 +1,8 @@
 //! How long does a start take after a kill with a million events since the last checkpoint?
 //!
 //! Prediction: reading, checking and indexing 100 MB takes about a second. The bar is 5 s.
+//!
+//! Depends on `support` and on the room `storage` of `souk`.
 #![allow(clippy::print_stdout, missing_docs, reason = "a bench prints")]
 
 mod support;

@@ -2,6 +2,8 @@
 //! 200,000/s with 1,024 callers (a prototype of one actor and one log did 852,000), at least 50,000/s with 64, and with
 //! one caller as many as the disk syncs (some thousands). `-- 1024` picks a number of callers. Against other engines:
 //! `cargo run --release -p compare -- flash-sale`.
+//!
+//! Depends on `support`.
 #![allow(clippy::print_stdout, missing_docs, reason = "a bench prints")]
 
 mod support;

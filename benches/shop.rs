@@ -1,5 +1,7 @@
 //! Question: what does the whole shop do, from request to answer: paid orders, activation of carts, memory at rest?
 //! Each has its question, prediction and result below; `-- orders carts memory` picks some.
+//!
+//! Depends on `support` and on the rooms `app`, `domain`, `identity` and `shop` of `souk`.
 #![allow(clippy::print_stdout, missing_docs, reason = "a bench prints")]
 
 mod support;

@@ -64,6 +64,7 @@
 //! ```
 //!
 //! The rules are in [`domain`]; `tests/tidy/` holds which room may use which.
+//! Depends on `shop`, `domain`, `config` and `clock`, whose types it exports again.
 
 // With the rooms closed, what a public signature names has a public path.
 #![cfg_attr(

@@ -1,4 +1,7 @@
 //! Customers who buy through the router in process, so that the shop is measured and not a socket.
+//!
+//! Depends on `support`, on the rooms `domain`, `http` and `shop` of `souk` and on `axum`, `http_body_util` and
+//! `tower`.
 
 use std::time::Instant;
 

@@ -1,5 +1,7 @@
 //! A minimal client with one HTTP/1.1 connection: on a small machine a convenient client would be half of the measured
 //! work.
+//!
+//! Depends on `axum`, `http_body_util`, `hyper`, `hyper_util` and `tokio`.
 
 use axum::http::{Method, Request, StatusCode};
 use bytes::Bytes;

@@ -2,6 +2,8 @@
 //!
 //! A reservation is durable before it is answered; a repeat for the same order changes nothing; no more units are sold
 //! than exist. Each caller waits for its answer before the next request, on a connection of its own.
+//!
+//! Depends on `support`.
 
 use std::{
     future::Future,

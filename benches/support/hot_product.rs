@@ -1,4 +1,6 @@
 //! Souk's inventory in process: the entity's actor over the journal, as in the shop, without HTTP and without an order.
+//!
+//! Depends on `flash_sale` and on the rooms `actors`, `clock`, `domain` and `storage` of `souk`.
 
 use std::sync::Arc;
 

@@ -1,5 +1,7 @@
 //! Shared by the benches: a shop in a directory of its own, latencies, and a uniform output of question, prediction and
 //! result.
+//!
+//! Depends on the rooms `app`, `catalogue`, `config`, `domain` and `shop` of `souk`.
 #![allow(dead_code, reason = "each bench uses its part")]
 
 pub(crate) mod buyers;

@@ -4,6 +4,8 @@
 //! written through the running shop's own journal, and checkpoints and lists follow as for any order. HTTP, the actors,
 //! the carts, the inventories and the payment provider are bypassed: these orders took no stock, and nobody was
 //! charged.
+//!
+//! Depends on the rooms `actors`, `domain`, `shop` and `storage` of `souk` and on `tokio`.
 
 use std::{
     fmt::Debug,

@@ -2,6 +2,8 @@
 //! to the refund, one that nobody pays, two shops in one process, a shop that is dropped, and a start over.
 //!
 //! `cargo run --example embedded --no-default-features`. A test runs it, too.
+//!
+//! Depends on `souk` and `till`.
 
 #![allow(clippy::print_stdout, reason = "it shows what it did")]
 

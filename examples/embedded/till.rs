@@ -1,4 +1,6 @@
 //! A payment provider of one's own: a till that takes every payment, and whose line is bad now and then.
+//!
+//! Depends on `souk`.
 
 use std::{
     collections::BTreeMap,

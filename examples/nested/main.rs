@@ -2,6 +2,8 @@
 //! answers with the shop's own problem documents.
 //!
 //! `cargo run --example nested --no-default-features --features http`. A test runs it, too.
+//!
+//! Depends on `souk` and on `axum` and `tokio`.
 
 #![allow(clippy::print_stdout, reason = "it shows what it did")]
 

@@ -203,21 +203,21 @@ impl Actor for Follower {
     }
 }
 
-/// Makes a projection from the entities as they are, where the log has lost the records that it would need, or they are
-/// damaged. Seeding and
-/// then following the log from the returned position is the same as following it from its beginning.
+/// Makes a projection from the current state of the entities, if the log has lost the records that it would need, or
+/// they are damaged. Seeding and then following the log from the returned position leads to the same content as
+/// following it from its beginning.
 fn seed(projection: &mut dyn Projection, journal: &Journal) -> Result<Position, ActorProcessingErr> {
     let name = projection.name();
     projection.clear()?;
     let mut position = None;
     let mut seeded: u64 = 0;
     for kind in projection.kinds() {
-        let mut walk = journal.scan(*kind as u8)?;
-        // What changes during the walks is in the log from the first position on.
-        position.get_or_insert(walk.position());
-        while let Some(stream) = walk.next() {
+        let mut scan = journal.scan(*kind as u8)?;
+        // What changes during the scans is in the log from the first position on.
+        position.get_or_insert(scan.position());
+        while let Some(stream) = scan.next() {
             let stream = stream?;
-            projection.seed(&stream, &walk.load(&stream)?)?;
+            projection.seed(&stream, &scan.load(&stream)?)?;
             seeded += 1;
             if seeded.is_multiple_of(PROGRESS_STREAMS) {
                 tracing::info!(name, seeded, "the read model is being made");

@@ -10,10 +10,9 @@ use crate::{
 /// A fault that stops a projection; its supervisor starts it again from its last committed position.
 #[derive(Debug, thiserror::Error)]
 #[error("{projection}: {problem}")]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct ProjectionFault {
-    /// Which projection.
     pub projection: &'static str,
-    /// What went wrong.
     pub problem: String,
 }
 

@@ -14,17 +14,16 @@ use crate::{
 
 /// The password of all demo logins.
 pub const PASSWORD: &str = "souk-demo-password";
-/// What the demo seller is called.
 const SELLER_NAME: &str = "Demo Bazaar";
-/// The demo logins.
+/// The e-mail address and role of each demo login.
 pub const LOGINS: [(&str, Role); 3] = [
     ("customer@demo.example", Role::Customer),
     ("seller@demo.example", Role::Seller),
     ("admin@demo.example", Role::Admin),
 ];
 
-/// Makes the logins and, where it is not there yet, the catalogue of this seed and size. A catalogue that is there is
-/// left alone, with its sales.
+/// Makes the logins and the catalogue of this seed and size. A catalogue that already exists is left alone, with its
+/// sales.
 ///
 /// # Errors
 /// The shop cannot be written to.
@@ -41,7 +40,7 @@ pub async fn fill(shop: &Shop, seed: u64, products: usize) -> Result<(), ImportE
         }
     }
     let Some(seller) = seller else { return Ok(()) };
-    // The last product is put after all others, so its being there means that all are.
+    // The last product is put after all others, so if it exists, all exist.
     let last = DemoCatalogue::only(seed, products);
     let filled = match last.clone().next() {
         Some(entry) => shop.product(&entry.id, None).await.is_ok(),

@@ -13,7 +13,7 @@ use crate::{
     shop::{Error, Shop},
 };
 
-/// How much of the file is made at a time, in bytes: enough to make system calls rare.
+/// How much of the file is written at a time, in bytes: enough to make system calls rare.
 const PART_BYTES: usize = 64 * 1024;
 
 /// Why an export stopped.
@@ -27,7 +27,7 @@ pub enum ExportError {
     Write(#[from] WriteError),
 }
 
-/// An export under way. Each product is as it is when its turn comes; beside their ids little is held in memory.
+/// An export in progress. It reads each product when its turn comes, so it holds little more in memory than their ids.
 #[derive(Debug)]
 pub struct Export {
     shop: Shop,
@@ -36,7 +36,7 @@ pub struct Export {
     products: u64,
 }
 
-/// Writes every listed product with its stock on hand, a product's variants after it; how many were written.
+/// Writes every listed product with its stock on hand, a product's variants after it. Returns how many were written.
 ///
 /// # Errors
 /// [`ExportError`]; the file is then incomplete.
@@ -88,14 +88,14 @@ impl Export {
             && let Some(parent) = self.entry(parent).await?
             && parent.details.variants.iter().any(|variant| variant.product == *id)
         {
-            // It follows its parent.
+            // A variant is written after its parent.
             return Ok(());
         }
         let variants = entry.details.variants.clone();
         writer.write(entry)?;
         self.products += 1;
         for variant in variants {
-            // A page may also refer to a product of its own.
+            // A parent may also refer to a product that is no variant.
             if let Some(entry) = self.entry(&variant.product).await?
                 && entry.details.variant_of.as_ref() == Some(id)
             {

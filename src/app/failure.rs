@@ -1,5 +1,5 @@
-//! Classifies errors for the exit code and the control socket. The kind is the same whether a command was run by its
-//! own process or by the running shop, which sends it along with the reason.
+//! Classifies errors for the exit code and the control socket. A command's own process and the running shop use the
+//! same kinds; the shop sends the kind with the reason.
 //!
 //! May depend on `shop`.
 
@@ -20,13 +20,13 @@ pub enum FailureKind {
     Other,
     /// The command line, a setting or a permission is wrong, so another try fails in the same way.
     Usage,
-    /// Data is missing, damaged or belongs to another shop: somebody must look at it.
+    /// Data is missing, damaged or belongs to another shop: an operator must look at it.
     Data,
     /// The directory or the port is in use, the disk is full, or the shop is stopping: another try may succeed.
     Temporary,
 }
 
-/// A failure in words, with its kind.
+/// The text of an error with its kind.
 #[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{reason}")]
@@ -96,7 +96,7 @@ impl FailureKind {
             OpenShopError::Runtime
             | OpenShopError::Actors(_)
             | OpenShopError::Identity(IdentityError::Passwords(_)) => Self::Other,
-            // What else keeps a shop from opening is in its data directory.
+            // All other reasons why a shop does not open are in its data directory.
             _ => Self::Data,
         }
     }
@@ -118,7 +118,7 @@ impl FailureKind {
         match fault {
             Fault::Io { source, .. } => Self::of_io(source),
             Fault::Damaged(_) => Self::Data,
-            // Somebody has stopped the shop meanwhile.
+            // The shop was stopped meanwhile.
             Fault::Closed => Self::Temporary,
             Fault::State(_) | Fault::TooLarge { .. } | Fault::Failed => Self::Other,
         }

@@ -1,8 +1,8 @@
-//! Brings catalogue files into a shop, this process's or a running one: a thread reads a file as a stream, many rows
-//! are on their way at once, and the refused ones are reported.
+//! Imports catalogue files into a shop of this process or into a running one: a thread reads a file as a stream, many
+//! rows are in progress at once, and refused rows are reported.
 //!
-//! Rows end in any order. Whatever ends an import, it says the line up to which every row is taken or reported, and a
-//! second import may begin there, or at the beginning: a row that is taken twice changes nothing the second time.
+//! Rows end in any order. Whatever ends an import, it says the line up to which every row is imported or reported. A
+//! second import may begin there, or at the beginning: a row that is imported twice changes nothing the second time.
 //!
 //! May depend on `shop`, `catalogue` and `domain`.
 
@@ -44,17 +44,17 @@ use crate::{
     },
 };
 
-/// How many rows are on their way at once in this process. They share syncs of the log, so more of them means fewer
+/// How many rows are in progress at once in this process. They share syncs of the log, so more of them means fewer
 /// syncs.
 const ROWS_AT_ONCE: usize = 512;
-/// How many rows are read ahead of those that are on their way.
+/// How many rows are read ahead of those in progress.
 const READ_AHEAD: usize = 64;
-/// How many times the running shop hears of a client that is still reading in the time that it would wait.
+/// How many times the client sends a keep-alive message within the time after which the running shop gives it up.
 const BEATS: u32 = 4;
-/// How long rows on their way are waited for when an import is to stop.
+/// How long an import that is to stop waits for the rows in progress.
 const STOP_MAX: Duration = Duration::from_secs(10);
 
-/// What an import came to.
+/// The result of an import, in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Summary {
     /// What changed, and what was already so.
@@ -63,15 +63,15 @@ pub struct Summary {
     pub bad: u64,
 }
 
-/// Where rows go.
+/// The shop that an import writes to.
 pub enum Rows {
-    /// Into a shop of this process.
+    /// A shop of this process.
     Here(LocalRows),
-    /// Into the shop that runs on a data directory.
+    /// The shop that runs on a data directory in another process.
     Running(Box<RemoteRows>),
 }
 
-/// Rows on their way into a shop of this process.
+/// Rows in progress in a shop of this process.
 pub struct LocalRows {
     shop: Shop,
     terms: Terms,
@@ -81,38 +81,30 @@ pub struct LocalRows {
 /// What is to be imported.
 #[derive(Debug, Clone, Copy)]
 pub struct Source<'a> {
-    /// The file.
+    /// Where the file is.
     pub path: &'a Path,
-    /// What the user says of it.
+    /// What the user says of the file: its layout, currency and encoding.
     pub options: Options<'a>,
-    /// The first line to import; earlier rows are passed over.
+    /// The first line to import; earlier rows are skipped.
     pub from_line: u64,
 }
 
 /// What happens during an import, for whoever watches it.
 #[derive(Debug, Clone, Copy)]
 pub enum Event<'a> {
-    /// A row was refused.
-    Refused {
-        /// Its line.
-        line: u64,
-        /// Why.
-        reason: &'a str,
-    },
-    /// Something in a row looks like a mistake; it is taken unless it is also refused.
-    Warned {
-        /// Its line.
-        line: u64,
-        /// What.
-        reason: &'a str,
-    },
-    /// Some more is done.
+    /// The row on this line was refused.
+    #[allow(missing_docs, reason = "the names say it")]
+    Refused { line: u64, reason: &'a str },
+    /// Something in the row on this line looks like a mistake; the row is imported unless it is also refused.
+    #[allow(missing_docs, reason = "the names say it")]
+    Warned { line: u64, reason: &'a str },
+    /// How far the import is.
     Progress {
         /// How many bytes of the file are read.
         bytes_read: u64,
-        /// How many it has.
+        /// How many bytes the file has.
         bytes: u64,
-        /// What came of the rows so far.
+        /// The result of the rows so far.
         summary: &'a Summary,
     },
 }
@@ -120,7 +112,7 @@ pub enum Event<'a> {
 /// How an import ended.
 #[derive(Debug)]
 pub struct Outcome {
-    /// What came of the rows.
+    /// The result of the rows that were imported or refused.
     pub summary: Summary,
     /// Why it ended before the end of the file, if it did.
     pub stopped: Option<Stopped>,
@@ -130,9 +122,9 @@ pub struct Outcome {
 #[derive(Debug, thiserror::Error)]
 #[error("stopped: {cause}. All rows before line {line} are taken or reported; --from-line {line} goes on there")]
 pub struct Stopped {
-    /// The first line whose row may not be taken.
+    /// The first line whose row may not have been imported.
     pub line: u64,
-    /// Why it stopped.
+    /// What stopped the import.
     #[source]
     pub cause: StopCause,
 }
@@ -140,7 +132,7 @@ pub struct Stopped {
 /// Why an import stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum StopCause {
-    /// The caller wanted it.
+    /// The caller interrupted it.
     #[error("interrupted")]
     Interrupted,
     /// The shop cannot be written to any more.
@@ -156,12 +148,8 @@ pub enum StopCause {
 pub enum ImportError {
     /// The file cannot be read.
     #[error("{path}: {source}")]
-    Open {
-        /// Which.
-        path: String,
-        /// Why.
-        source: io::Error,
-    },
+    #[allow(missing_docs, reason = "the names say it")]
+    Open { path: String, source: io::Error },
     /// The shop cannot be written to.
     #[error(transparent)]
     Shop(#[from] Error),
@@ -195,7 +183,7 @@ impl Rows {
         }
     }
 
-    /// How long the shop may hear nothing of the import.
+    /// How long the import may send nothing before the shop gives it up.
     fn idle_max(&self) -> Duration {
         match self {
             Self::Here(_) => Duration::from_secs(3600),
@@ -214,7 +202,7 @@ impl Rows {
         }
     }
 
-    /// What came of the next row that ends; `None` where none is on its way.
+    /// The result of the next row that ends; `None` if no row is in progress.
     async fn next(&mut self) -> Option<Result<(u64, RowResult), ControlError>> {
         match self {
             Self::Here(local) => local.rows.next().await.map(Ok),
@@ -223,12 +211,12 @@ impl Rows {
     }
 }
 
-/// An import of one file under way.
+/// An import of one file in progress.
 struct Import<'a, W> {
     rows: &'a mut Rows,
     watch: W,
     summary: Summary,
-    /// How many rows of each line are on their way, or came back unfinished.
+    /// How many rows of each line are in progress, or came back unfinished.
     unfinished: BTreeMap<u64, usize>,
     /// Reports of rows by line and number, which wait until all rows before them have ended, so that they are in the
     /// file's order.
@@ -308,20 +296,20 @@ pub async fn import_file(
     Ok(import.outcome())
 }
 
-/// A row as the reader hands it out.
+/// A row that the reader thread has read.
 struct ReadRow {
     line: u64,
     row: Result<Row, RowError>,
     warnings: Vec<(u64, RowWarning)>,
     /// What its products keep where it does not state it.
     keep: Vec<Kept>,
-    /// Where a second reading may begin once this row is taken.
+    /// The line at which a second import may begin once this row has ended.
     next_line: u64,
     bytes_read: u64,
 }
 
-/// Reads the rows from the first that is wanted on, in a thread: a pipe may be slow, and to decode a large file takes a
-/// while, in which rows that are on their way must end.
+/// Reads the rows from the first line of `source` on, in a thread: a pipe may be slow, and decoding a large file takes
+/// a while, during which the rows in progress must be able to end.
 fn read_ahead(source: Source<'_>) -> io::Result<(JoinHandle<()>, mpsc::Receiver<io::Result<ReadRow>>)> {
     let Source { path, options: Options { encoding, layout, currency }, from_line } = source;
     let (path, encoding) = (path.to_owned(), encoding.map(str::to_owned));
@@ -345,7 +333,7 @@ fn read_ahead(source: Source<'_>) -> io::Result<(JoinHandle<()>, mpsc::Receiver<
 }
 
 impl<W: FnMut(Event<'_>)> Import<'_, W> {
-    /// Sends a row on its way, or reports it.
+    /// Starts a row, or reports why it cannot be imported.
     async fn begin(&mut self, read: ReadRow) {
         let ReadRow { line, row, warnings, keep, next_line, bytes_read } = read;
         (self.next_line, self.bytes_read) = (next_line, bytes_read);
@@ -404,7 +392,7 @@ impl<W: FnMut(Event<'_>)> Import<'_, W> {
             Some(Ok((line, result))) => {
                 self.on_their_way -= 1;
                 match result {
-                    // A row of which nobody knows is where the next import begins.
+                    // Whether this row was imported is unknown, so the next import begins with it.
                     Err(Refusal { reason, fault: Some(kind) }) => {
                         self.stopped.get_or_insert(StopCause::Fault(Failure { reason, kind }));
                         return;
@@ -432,7 +420,7 @@ impl<W: FnMut(Event<'_>)> Import<'_, W> {
         }
     }
 
-    /// Lets the running shop know that the file is still being read.
+    /// Tells the running shop that the file is still being read.
     async fn keep_alive(&mut self) {
         if let Rows::Running(remote) = &mut *self.rows
             && self.on_their_way == 0
@@ -455,7 +443,7 @@ impl<W: FnMut(Event<'_>)> Import<'_, W> {
     }
 }
 
-/// Puts entries into the shop that need no reading: a demo's.
+/// Imports entries that come from no file: those of the demo catalogue.
 ///
 /// # Errors
 /// The first entry that the shop refuses.

@@ -1,5 +1,7 @@
-//! The program around the shop: its settings, imports, exports, the socket for operators' commands, a demo, and tokens
-//! for a load run.
+//! The program around the shop: its settings, imports, exports, the control socket, the demo, and tokens for a load
+//! run.
+//!
+//! Depends on `shop`, `catalogue`, `storage` and `domain`.
 
 pub mod control;
 pub mod demo;

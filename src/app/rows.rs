@@ -1,4 +1,4 @@
-//! What comes of one row of an import, wherever it was read.
+//! Imports one row, whether this process or a client of the control socket has read it.
 //!
 //! May depend on `shop`, `catalogue` and `domain`.
 
@@ -17,22 +17,22 @@ use crate::{
     },
 };
 
-/// What a row changed, or why it was refused.
+/// The result of a row: what it changed, or why it was refused.
 pub(super) type RowResult = Result<Imported, Refusal>;
 
 /// Why a row was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
-    /// The reason, for whoever wrote the file.
+    /// The reason, for the author of the file.
     pub reason: String,
-    /// What kind of failure it is where the shop is at fault, so that the next rows would fail as well.
+    /// The kind of failure if the shop has failed, so that the next rows would fail as well.
     pub fault: Option<FailureKind>,
 }
 
-/// Who owns what the operator imports without naming a seller.
+/// The owner of products that are imported without naming a seller.
 const OPERATOR: Editor = Editor::Admin(SellerId(0));
 
-/// In whose name rows are taken: that of the seller with this e-mail address, or the operator's.
+/// Who imports: the seller with this e-mail address, or the operator.
 ///
 /// # Errors
 /// The seller has no account.
@@ -47,7 +47,7 @@ pub async fn importer(shop: &Shop, seller: Option<&str>) -> Result<Editor, Failu
     }
 }
 
-/// Does what a row says. Its products keep these parts where the row does not state them.
+/// Imports a row. Its products keep these parts if the row does not state them.
 pub(super) async fn take(shop: &Shop, terms: Terms, row: Row, keep: Vec<Kept>) -> RowResult {
     let taken = match row {
         Row::Product(entries) => {

@@ -1,7 +1,9 @@
-//! Tokens in bulk for a load run: customers to whom no password leads, each logged in, without a password hash each.
+//! Makes access tokens in bulk for a load run, for customers who have no password, because hashing a password for each
+//! would take hours of processor time.
 //!
-//! Whoever can read the data directory holds the shop's keys and can be anybody; this only makes it convenient, and
-//! opens nothing to anybody else. May depend on `shop` and `domain`.
+//! It gives nobody new rights: whoever can read the data directory has the shop's keys and could sign any token.
+//!
+//! May depend on `shop` and `domain`.
 
 use std::io::{self, Write};
 
@@ -16,7 +18,7 @@ use crate::{
 
 /// The most customers that one file is made for: as many as a load run may have.
 pub const CUSTOMERS_MAX: usize = 100_000;
-/// How many accounts are written at once: enough to share the journal's syncs.
+/// How many accounts are created at once: enough to share the journal's syncs.
 const ACCOUNTS_AT_ONCE: usize = 256;
 
 /// Why the tokens were not written.
@@ -27,14 +29,14 @@ pub enum TokensError {
     Customers,
     /// The operator has no account.
     #[error("{email} has no account: make one with `souk admin create`")]
+    #[allow(missing_docs, reason = "the names say it")]
     NoOperator {
-        /// Whose it was to be.
         email: String,
     },
     /// The operator may not run the shop.
     #[error("{email} is a customer, who may neither send parcels nor change prices")]
+    #[allow(missing_docs, reason = "the names say it")]
     NotAnOperator {
-        /// Whose account it is.
         email: String,
     },
     /// The shop cannot be written to.
@@ -55,8 +57,8 @@ struct Line<'a> {
     refresh_token: &'a str,
 }
 
-/// Logs in `customers` customers, made where they are missing, and an operator where one is named; writes a JSON line
-/// of tokens for each. The same customers come again the next time, in new sessions.
+/// Logs in `customers` customers, whose accounts are created if they are missing, and an operator if one is named.
+/// Writes a JSON line of tokens for each. The next call uses the same accounts, in new sessions.
 ///
 /// # Errors
 /// [`TokensError`]; the file is then incomplete.

@@ -1,6 +1,6 @@
-//! The variants of a row: each is a product of its own, which has from its parent what it does not say itself.
+//! The variants of a row: each is a product of its own, which inherits from its parent what it does not state itself.
 //!
-//! An element of `variants` is a variant told in full, or a reference (`product` and its options) to one that has a row
+//! An element of `variants` is a whole variant, or a reference (`product` and its options) to a variant that has a row
 //! of its own elsewhere.
 //!
 //! Depends on `domain` and its neighbours.
@@ -30,9 +30,9 @@ const OWN_ATTRIBUTES: [&str; 3] = ["sku", "ean", "mpn"];
 /// What stands between the title of the parent and the options in the title of a variant.
 const TITLE_SEPARATOR: &str = " – ";
 
-/// The parent, listing its variants, and after it those that are told in full.
+/// The parent with the list of its variants, and after it the variants that are not references.
 pub(super) fn with_variants(mut parent: Entry, list: Vec<Value>) -> Result<Vec<Entry>, RowError> {
-    // Held against the limit before each of them is given a copy of what its parent says.
+    // The limit is checked before each variant gets a copy of what its parent states.
     if list.len() > VARIANTS_MAX {
         return Err(InvalidDetails { field: Field::Variants, rule: Rule::CountMax(VARIANTS_MAX) }.into());
     }

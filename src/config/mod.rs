@@ -56,7 +56,7 @@ pub enum Provider {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Payments {
-    /// Which provider.
+    /// The provider that moves the money.
     #[serde(deserialize_with = "one_of")]
     pub provider: Provider,
     /// The base URL of the provider's API: required for the simulator, such as `http://127.0.0.1:8081`; by default
@@ -238,7 +238,7 @@ pub enum ConfigError {
     Url {
         /// The name of the setting.
         setting: &'static str,
-        /// Its value.
+        /// The value of the setting.
         url: String,
         /// What to do about it.
         remedy: &'static str,

@@ -17,8 +17,8 @@ use super::{
 };
 use crate::shop::{Figures, SearchStatus, StorageStatus};
 
-/// How an acknowledged change is kept. There is no other mode: a shop that acknowledged first and synced later would be
-/// faster, and another program.
+/// How an acknowledged change is kept. There is no other mode: acknowledging first and syncing later would be faster,
+/// but a crash would lose acknowledged orders.
 const DURABILITY: &str = "fdatasync before every acknowledgement";
 
 /// Whether requests are welcome. Clones are the same health.
@@ -31,7 +31,7 @@ impl Health {
         self.0.cancel();
     }
 
-    /// Comes back when the shop is stopping.
+    /// Completes when the shop is stopping.
     pub(super) async fn stopped(&self) {
         self.0.cancelled().await;
     }

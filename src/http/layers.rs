@@ -85,7 +85,7 @@ async fn answer(route: &Route, method: &Method, mut request: Request, next: Next
 }
 
 fn too_many_requests() -> Problem {
-    Problem::overloaded("too many requests are at work; nothing was done")
+    Problem::overloaded("too many requests are in flight; nothing was done")
 }
 
 /// One line per request at debug level, a warning for a server error. Never the query, which may contain a user's

@@ -1,6 +1,6 @@
-//! A look at an index on disk for whoever holds it against the catalogue. Nothing is repaired or moved.
+//! Reads an index so that the checker can compare it with the catalogue. It repairs and moves nothing.
 //!
-//! Opening an index leaves a lock file in its directory, so it is a copy that should be looked at.
+//! Opening an index leaves a lock file in its directory, so the checker opens a copy.
 //!
 //! Depends on `opening`, `document`, `storage` and `domain`.
 
@@ -16,21 +16,21 @@ use crate::{
     storage::Position,
 };
 
-/// What an index holds.
+/// The content of an index.
 #[derive(Debug, Clone, Default)]
 pub struct Contents {
-    /// Up to where the log is part of it.
+    /// The position in the log up to which the index was made.
     pub position: Position,
-    /// What it shows of each product.
+    /// The card of each product.
     pub cards: BTreeMap<ProductId, String>,
-    /// Products that it shows more than once.
-    pub doubled: Vec<ProductId>,
+    /// The products with more than one card.
+    pub duplicates: Vec<ProductId>,
 }
 
-/// Reads the index in `directory`, after holding its files against their checksums.
+/// Reads the index in `directory`, after comparing its files with their checksums.
 ///
 /// # Errors
-/// What is damaged.
+/// [`Damage`]: the index is damaged.
 pub fn contents(directory: &Path) -> Result<Contents, Damage> {
     let (_, fields) = schema::schema();
     guarded(|| {
@@ -42,7 +42,7 @@ pub fn contents(directory: &Path) -> Result<Contents, Damage> {
                 let StoredCard(text) = searcher.doc(tantivy::DocAddress::new(ordinal, doc))?;
                 let hit = hit_of_card(&text).map_err(|error| Damage::Unreadable(error.to_string()))?;
                 if contents.cards.insert(hit.product.clone(), text).is_some() {
-                    contents.doubled.push(hit.product);
+                    contents.duplicates.push(hit.product);
                 }
             }
         }
@@ -50,7 +50,7 @@ pub fn contents(directory: &Path) -> Result<Contents, Damage> {
     })
 }
 
-/// What the index has to show of a listed product; `None` for a variant, which is found through its parent.
+/// The card that the index must have of a listed product; `None` for a variant, which is found through its parent.
 #[must_use]
 pub fn expected(id: &ProductId, details: &Details) -> Option<String> {
     details.variant_of.is_none().then(|| card(id, details))

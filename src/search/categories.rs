@@ -1,4 +1,4 @@
-//! How many products stand on which shelf: the first two levels of the categories, counted once per state of the index.
+//! Counts the products of each category of the first two levels, once per state of the index.
 //!
 //! Depends on tantivy's dictionaries.
 
@@ -6,18 +6,18 @@ use std::{cmp::Reverse, collections::BTreeMap};
 
 use tantivy::schema::IndexRecordOption;
 
-use super::{document::shelf_of_key, request::CategoryCount, schema::Fields, snapshot::Snapshot};
+use super::{document::browsed_path_of_key, request::CategoryCount, schema::Fields, snapshot::Snapshot};
 
-/// The most categories that are shown. Sellers write categories freely, so their number needs an end; a shop with more
-/// shelves than this cannot be browsed anyway. The fullest are kept.
+/// The most categories that are shown. Sellers write categories freely, so their number needs a limit; a list of more
+/// than this cannot be browsed anyway. The largest are kept.
 pub const CATEGORIES_MAX: usize = 1_000;
 
 /// The counts, in the order of the paths without regard to case, so that each category follows its parent.
 pub(super) fn count(snapshot: &Snapshot, fields: &Fields) -> tantivy::Result<Vec<CategoryCount>> {
-    // By normalised path, the ways to write it with their counts.
-    let mut shelves: BTreeMap<String, BTreeMap<Vec<String>, usize>> = BTreeMap::new();
+    // The spellings of each normalised path, with their counts.
+    let mut categories: BTreeMap<String, BTreeMap<Vec<String>, usize>> = BTreeMap::new();
     for segment in &snapshot.segments {
-        let lists = segment.exact(fields.shelf)?;
+        let lists = segment.exact(fields.browsed)?;
         let mut terms = lists.terms().stream()?;
         while let Some((key, list)) = terms.next() {
             let products = match segment.alive() {
@@ -26,23 +26,23 @@ pub(super) fn count(snapshot: &Snapshot, fields: &Fields) -> tantivy::Result<Vec
                     lists.read_postings_from_terminfo(list, IndexRecordOption::Basic)?.doc_freq_given_deletes(alive)
                 }
             };
-            let Some((path, names)) = std::str::from_utf8(key).ok().and_then(shelf_of_key) else { continue };
+            let Some((path, names)) = std::str::from_utf8(key).ok().and_then(browsed_path_of_key) else { continue };
             if products > 0 {
-                let spellings = shelves.entry(path.to_owned()).or_default();
+                let spellings = categories.entry(path.to_owned()).or_default();
                 *spellings.entry(names).or_default() += products as usize;
             }
         }
     }
-    let mut counted: Vec<(String, CategoryCount)> = Vec::with_capacity(shelves.len());
+    let mut counted: Vec<(String, CategoryCount)> = Vec::with_capacity(categories.len());
     let mut parent: Option<CategoryCount> = None;
-    for (key, spellings) in shelves {
-        let Some(mut shelf) = shelf(spellings) else { continue };
-        // A parent stands right before its children and has a say in how its name is written there.
-        match (&parent, shelf.path.as_mut_slice()) {
+    for (key, spellings) in categories {
+        let Some(mut category) = count_of(spellings) else { continue };
+        // A parent comes right before its children, which take its spelling for their first level.
+        match (&parent, category.path.as_mut_slice()) {
             (Some(parent), [first, _]) => first.clone_from(&parent.path[0]),
-            _ => parent = Some(shelf.clone()),
+            _ => parent = Some(category.clone()),
         }
-        counted.push((key, shelf));
+        counted.push((key, category));
     }
     if counted.len() > CATEGORIES_MAX {
         counted.sort_by(|(left_path, left), (right_path, right)| {
@@ -55,7 +55,7 @@ pub(super) fn count(snapshot: &Snapshot, fields: &Fields) -> tantivy::Result<Vec
 }
 
 /// Counts all spellings of a path and names it by the most frequent one.
-fn shelf(spellings: BTreeMap<Vec<String>, usize>) -> Option<CategoryCount> {
+fn count_of(spellings: BTreeMap<Vec<String>, usize>) -> Option<CategoryCount> {
     let count = spellings.values().sum();
     let (path, _) = spellings.into_iter().max_by_key(|(path, products)| (*products, Reverse(path.clone())))?;
     Some(CategoryCount { path, count })

@@ -1,4 +1,4 @@
-//! From a product's details to the document in the index, and from the stored card back to a hit.
+//! Converts a product's details to the document in the index, and the stored card back to a hit.
 //!
 //! Depends on the product of `domain` and on tantivy.
 
@@ -27,15 +27,15 @@ use crate::domain::{
 const DESCRIPTION_BYTES_MAX: usize = 64 * 1024;
 
 /// How many levels of categories are counted for browsing.
-const SHELF_LEVELS: usize = 2;
+const BROWSED_LEVELS: usize = 2;
 
-/// Between the names of a path in the index. [`normalised`] names cannot contain it.
+/// Separates the names of a path in the index. [`normalised`] names cannot contain it.
 const LEVEL_SEPARATOR: char = '\u{1f}';
-/// Between the normalised path and the path as written, in the field `shelf`.
+/// Separates the normalised path and the path as written, in the field `browsed`.
 const NAME_SEPARATOR: char = '\u{1e}';
 
-/// What is stored for a page of results: the id, the title, the brand, the price (minor units and currency), the
-/// picture with its alternative text. A JSON array: half the time to read of an object.
+/// What a page of results shows of a product, as it is stored: the id, the title, the brand, the price (minor units and
+/// currency), the picture with its alternative text. A JSON array: half the time to read of an object.
 #[derive(Serialize)]
 struct CardToWrite<'a>(&'a str, &'a str, Option<&'a str>, Option<(u64, Currency)>, Option<&'a str>, Option<&'a str>);
 
@@ -54,8 +54,8 @@ pub(super) fn path_key<'a>(levels: impl IntoIterator<Item = &'a String>) -> Stri
     key
 }
 
-/// The key of a shelf in the index, taken apart: the normalised path and the names as written.
-pub(super) fn shelf_of_key(key: &str) -> Option<(&str, Vec<String>)> {
+/// The normalised path and the names as written, from the key of a browsed category.
+pub(super) fn browsed_path_of_key(key: &str) -> Option<(&str, Vec<String>)> {
     let (path, names) = key.split_once(NAME_SEPARATOR)?;
     Some((path, names.split(LEVEL_SEPARATOR).map(str::to_owned).collect()))
 }
@@ -88,8 +88,8 @@ pub(super) fn document(
     for levels in 1..=details.category.len() {
         let path = &details.category[..levels];
         document.add_text(fields.category, path_key(path));
-        if levels <= SHELF_LEVELS {
-            document.add_text(fields.shelf, shelf_key(path));
+        if levels <= BROWSED_LEVELS {
+            document.add_text(fields.browsed, browsed_key(path));
         }
     }
     if let Some(brand) = &details.brand {
@@ -133,7 +133,7 @@ pub(super) fn hit_of_card(card: &str) -> Result<Hit, serde_json::Error> {
     Ok(Hit { product, title, brand, price, thumbnail_url, thumbnail_alt })
 }
 
-fn shelf_key(path: &[String]) -> String {
+fn browsed_key(path: &[String]) -> String {
     let mut key = path_key(path);
     for (level, name) in path.iter().enumerate() {
         key.push(if level == 0 { NAME_SEPARATOR } else { LEVEL_SEPARATOR });

@@ -38,11 +38,11 @@ pub(super) enum TextField {
 /// How often a word occurs in each field, up to the most that counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct FieldCounts {
-    /// Up to 3.
+    /// At most [`TITLE_COUNT_MAX`].
     pub(super) title: u8,
     /// 0 or 1.
     pub(super) label: u8,
-    /// Up to 3.
+    /// At most [`DESCRIPTION_COUNT_MAX`].
     pub(super) description: u8,
 }
 
@@ -66,7 +66,7 @@ pub(super) struct WordCounts {
 }
 
 impl WordCounts {
-    /// Counts one occurrence.
+    /// Counts one occurrence of `word` in `field`.
     pub(super) fn add(&mut self, word: &str, field: TextField) {
         let code = match self.codes.get_mut(word) {
             Some(code) => code,

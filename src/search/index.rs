@@ -53,7 +53,7 @@ const COMMITS_SKIPPED_MAX: u32 = 64;
 /// After how long the position is written in any case, so that a compaction of the log does not outrun it.
 const COMMIT_WAIT_MAX: Duration = Duration::from_secs(600);
 
-/// Keeps the index in step with the catalogue. There is one at a time: it holds the index's only writer.
+/// Keeps the index up to date with the catalogue. There is one at a time: it holds the index's only writer.
 pub struct IndexProjection {
     search: Search,
     analyzer: Analyzer,
@@ -87,7 +87,7 @@ impl IndexProjection {
             }
         };
         let writer = Some(writer.map_err(|busy| fault(&busy))?);
-        // A commit may have succeeded before its reload failed: then nothing follows that would show what it has.
+        // A commit may have succeeded before its reload failed; then no later commit might come to show its content.
         guarded(|| search.reload()).map_err(|damage| fault(&damage))?;
         Ok(Self {
             search,
@@ -134,8 +134,7 @@ impl IndexProjection {
         self.unless_failed(written)
     }
 
-    /// Gives the writer up where it has failed: tantivy's cannot be used again, and holds the lock that the next one
-    /// needs.
+    /// Drops the writer if it has failed: it cannot be used again, and it holds the lock that the next one needs.
     fn unless_failed<T>(&mut self, done: Result<T, Damage>) -> Result<T, ProjectionFault> {
         done.map_err(|damage| {
             self.writer = None;
@@ -149,7 +148,7 @@ impl IndexProjection {
 #[error("the index has another writer: {0}")]
 struct Busy(String);
 
-/// The writer with the position to go on from. That another has the lock says nothing about the index.
+/// The writer with the position to continue from. That another writer has the lock says nothing about the index.
 fn open_writer(search: &Search) -> Result<(Result<IndexWriter, Busy>, Position), Damage> {
     let index = search.index();
     let position = committed(&index)?;
@@ -170,7 +169,7 @@ fn open_writer(search: &Search) -> Result<(Result<IndexWriter, Busy>, Position),
     // A commit that failed leaves files behind whose names the same commit, made again, gives to its own, and it would
     // fail for ever.
     if let Err(error) = writer.garbage_collect_files().wait() {
-        // No reason to take the index for damaged.
+        // The index is not damaged by that.
         tracing::warn!(%error, "what a commit left behind in the search index cannot be removed");
     }
     Ok((Ok(writer), position))

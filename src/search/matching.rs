@@ -1,7 +1,8 @@
-//! Which products match, and how well: walks the posting lists of a query's words and filters, segment by segment.
+//! Finds the products that match and scores them: reads the posting lists of a query's words and filters, segment by
+//! segment.
 //!
-//! Two walks. *All words*: the lists leapfrog over each other. *Any word*: shares are added up in a window of
-//! documents, which also tells how many of the words a product has. Both add the shares of a product in the order of
+//! There are two ways. *All words*: the lists leapfrog over each other. *Any word*: shares are added up in a window of
+//! documents, which also counts how many of the words a product has. Both add the shares of a product in the order of
 //! the query, so its score is the same number in both, in every segment and on every page. Depends on `domain` and
 //! tantivy's posting lists.
 
@@ -20,19 +21,19 @@ use super::{
     snapshot::{Segment, Snapshot},
 };
 
-/// How many documents one window of the walk *any word* has; 16 KiB of scores stay in the processor's first cache.
+/// How many documents one window of *any word* has; 16 KiB of scores stay in the processor's first cache.
 const WINDOW_DOCS: DocId = 4096;
 
-/// The greatest price's key, so that cheaper products have greater keys, and every price has a greater one than none.
+/// The key of the greatest price. Cheaper products have greater keys, and a product without a price has the least.
 const PRICE_KEY_MAX: u64 = crate::domain::money::Money::AMOUNT_MAX + 1;
 
-/// Whether a word of the query decides what is found.
+/// Whether a word of the query decides which products are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
-    /// It decides.
+    /// Decides which products are found.
     Content,
-    /// It only refines the order.
-    Filler,
+    /// Only refines the order of the products found.
+    Stop,
 }
 
 /// A word of the query, looked up.
@@ -62,7 +63,7 @@ impl Word {
     }
 }
 
-/// What is looked for, apart from the page of it.
+/// What to look for, without the bounds of the page.
 pub(super) struct Plan {
     /// The words, in the order of the query; `None` where there is no text and everything is browsed.
     pub(super) words: Option<Vec<Word>>,
@@ -70,7 +71,7 @@ pub(super) struct Plan {
     pub(super) filters: Vec<Term>,
     /// The least and greatest price, in minor units; products without a price are outside of any bounds.
     pub(super) price_minor: Option<(u64, u64)>,
-    /// The order.
+    /// The order of the products found.
     pub(super) sort: Sort,
 }
 
@@ -182,7 +183,7 @@ fn meet(lists: &mut [SegmentPostings], mut target: DocId) -> DocId {
 
 fn every_doc(segment: &Segment, filters: &mut [SegmentPostings], mut offer: impl FnMut(DocId)) {
     if filters.is_empty() {
-        // The newest stand last in a segment and come first when everything is browsed: the page is full of them at
+        // The newest are last in a segment and come first when everything is browsed, so the page is full of them at
         // once.
         (0..segment.end()).rev().for_each(offer);
         return;
@@ -210,7 +211,7 @@ fn all_words(
     for word in words {
         match (word.postings(ordinal, segment)?, word.role) {
             (Some(postings), _) => lists.push((word, postings)),
-            (None, Role::Filler) => {}
+            (None, Role::Stop) => {}
             (None, Role::Content) => return Ok(()),
         }
     }
@@ -279,7 +280,7 @@ impl Window {
         }
     }
 
-    /// Hands out the documents with a content word, in order, and leaves nothing.
+    /// Passes the documents with a content word to `each`, in order, and empties the window.
     fn drain(&mut self, mut each: impl FnMut(DocId, u8, f32)) {
         for (block, first) in self.touched.iter_mut().zip((0..).step_by(64)) {
             while *block != 0 {

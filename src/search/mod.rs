@@ -10,8 +10,8 @@
 //! here, in `matching` and `page`: one posting list per word, exact totals, pages that continue after the last product
 //! shown.
 //!
-//! *Invariants.* What is found is what was committed last; a commit holds its position in the log. A damaged index is
-//! moved aside and built again, never a reason not to start. The text of a query is only ever words.
+//! *Invariants.* A search finds what was committed last; a commit holds its position in the log. A damaged index is
+//! moved aside and built again, and never keeps the shop from starting. The text of a query is never a query language.
 //!
 //! Depends on `domain` (products), `actors` (what a projection is) and `storage` (records and positions).
 
@@ -62,7 +62,7 @@ use self::{
 use crate::storage::Position;
 
 thread_local! {
-    /// The filters of words keep buffers; making them anew for each query would cost more than short queries take.
+    /// The filters of words keep buffers; making them for each query would cost more than a short query takes.
     static ANALYZER: RefCell<Analyzer> = RefCell::new(Analyzer::default());
 }
 
@@ -165,7 +165,7 @@ impl Search {
         Ok(Arc::clone(snapshot.categories.get_or_init(|| counted.into())))
     }
 
-    /// How many products are found at all.
+    /// How many products the index has.
     #[must_use]
     pub fn products(&self) -> u64 {
         self.snapshot().searcher.num_docs()
@@ -177,7 +177,7 @@ impl Search {
         *self.shared.status.read()
     }
 
-    /// Tells that the projection has come to the end of the log: a rebuilt index is whole again.
+    /// Called when the projection has come to the end of the log: a rebuilt index is complete again.
     pub fn caught_up(&self) {
         *self.shared.status.write() = Status::Ready;
     }
@@ -186,7 +186,7 @@ impl Search {
     /// long as reading the files.
     ///
     /// # Errors
-    /// What is damaged. [`Search::open_for`] then builds the index anew.
+    /// [`Damage`]; [`Search::open_for`] then builds the index again.
     #[cfg(feature = "cli")]
     pub fn verify(&self) -> Result<(), Damage> {
         let index = self.index();
@@ -215,7 +215,7 @@ impl Search {
         Arc::clone(&self.shared.snapshot.read())
     }
 
-    /// Shows what was committed.
+    /// Makes what was committed visible to searches.
     fn reload(&self) -> Result<(), Damage> {
         let files = self.shared.files.lock();
         files.reader.reload()?;

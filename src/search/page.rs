@@ -34,7 +34,7 @@ impl Candidate {
     }
 }
 
-/// Collects the page.
+/// A page that is being collected.
 pub(super) struct Page<'a> {
     limit: usize,
     after: Option<&'a SortKey>,
@@ -44,9 +44,9 @@ pub(super) struct Page<'a> {
     segment_begins: usize,
     /// Candidates with a smaller key cannot be on the page.
     key_min: u64,
-    /// All that match, on whatever page.
+    /// How many products match, on all pages.
     total: usize,
-    /// Those after the cursor.
+    /// How many of them come after the cursor.
     remaining: usize,
     segment: SegmentOrdinal,
     ids: Option<&'a StrColumn>,
@@ -54,11 +54,11 @@ pub(super) struct Page<'a> {
     ordinal_min: u64,
 }
 
-/// The page, collected.
+/// A page that is complete.
 pub(super) struct Collected {
     /// The products in order, with their keys.
     pub(super) found: Vec<(u64, DocAddress)>,
-    /// How many match.
+    /// How many products match, on all pages.
     pub(super) total: usize,
     /// Whether products follow this page.
     pub(super) more: More,
@@ -67,10 +67,8 @@ pub(super) struct Collected {
 /// Whether products follow a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum More {
-    /// There are more.
-    Follow,
-    /// This was the last page.
-    Nothing,
+    Yes,
+    No,
 }
 
 impl<'a> Page<'a> {
@@ -90,17 +88,17 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// Forgets everything, to collect anew.
+    /// Removes everything, to collect again.
     pub(super) fn clear(&mut self) {
         *self = Self::new(self.limit, self.after);
     }
 
-    /// How many match so far.
+    /// How many products matched so far.
     pub(super) fn total(&self) -> usize {
         self.total
     }
 
-    /// What follows comes from this segment.
+    /// Starts collecting from this segment.
     pub(super) fn begin_segment(&mut self, ordinal: SegmentOrdinal, segment: &'a Segment) -> tantivy::Result<()> {
         self.prune();
         self.key_min = self.limit_th_key();
@@ -114,7 +112,7 @@ impl<'a> Page<'a> {
         Ok(())
     }
 
-    /// Takes a product that matches.
+    /// Adds a product that matches, if it belongs to the page.
     #[inline]
     pub(super) fn offer(&mut self, key: u64, doc: DocId) {
         self.total += 1;
@@ -146,7 +144,7 @@ impl<'a> Page<'a> {
         self.ids.and_then(|ids| ids.ords().first(doc)).unwrap_or(0)
     }
 
-    /// Leaves the best `limit` of the current segment.
+    /// Removes all but the best `limit` candidates of the current segment.
     fn prune(&mut self) {
         let current = &mut self.candidates[self.segment_begins..];
         if current.len() > self.limit {
@@ -174,7 +172,7 @@ impl<'a> Page<'a> {
         self.candidates.sort_unstable_by_key(Candidate::rank);
         order_ties(&mut self.candidates, snapshot)?;
         self.candidates.truncate(self.limit);
-        let more = if self.remaining > self.candidates.len() { More::Follow } else { More::Nothing };
+        let more = if self.remaining > self.candidates.len() { More::Yes } else { More::No };
         let address = |found: &Candidate| (found.key, DocAddress::new(found.segment, found.doc));
         Ok(Collected { found: self.candidates.iter().map(address).collect(), total: self.total, more })
     }

@@ -1,4 +1,4 @@
-//! Where a page of a search ended, as the key of its cursor.
+//! The end of a page of a search, which the key of its cursor encodes.
 //!
 //! Depends on `domain`.
 

@@ -1,7 +1,7 @@
 //! Answers a search request from one snapshot of the index.
 //!
-//! The text of a query is split into words here, never parsed by tantivy's query language: whatever it contains, it is
-//! words to look for. A search runs on the caller's thread and takes tens to hundreds of microseconds.
+//! The text of a query is split into words here, never parsed by tantivy's query language, so no text is a syntax
+//! error. A search runs on the caller's thread and takes tens to hundreds of microseconds.
 //!
 //! Depends on `domain` and on tantivy.
 
@@ -17,7 +17,7 @@ use super::{
     },
     schema::Fields,
     snapshot::Snapshot,
-    words::{Analyzer, is_filler, normalised},
+    words::{Analyzer, is_stop_word, normalised},
 };
 use crate::domain::cursor::Cursor;
 
@@ -60,7 +60,7 @@ pub(super) fn find(
         hits.push(hit_of_card(&card).map_err(fault)?);
     }
     let next = match (collected.more, collected.found.last(), hits.last()) {
-        (More::Follow, Some((key, _)), Some(hit)) => {
+        (More::Yes, Some((key, _)), Some(hit)) => {
             let last = SortKey { rank: *key, id: hit.product.as_str().to_owned() };
             Some(Cursor::new(&list, &PageEnd { need, last }.to_key()))
         }
@@ -136,10 +136,10 @@ fn words_of(
             texts.push(word.to_owned());
         }
     });
-    let only_fillers = texts.iter().all(|word| is_filler(word));
+    let only_stop_words = texts.iter().all(|word| is_stop_word(word));
     let mut words = Vec::with_capacity(texts.len());
     for text in &texts {
-        let role = if is_filler(text) && !only_fillers { Role::Filler } else { Role::Content };
+        let role = if is_stop_word(text) && !only_stop_words { Role::Stop } else { Role::Content };
         words.push(Word::look_up(snapshot, &Term::from_field_text(fields.words, text), role)?);
     }
     Ok(words)

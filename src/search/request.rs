@@ -1,4 +1,4 @@
-//! What can be asked of the index, and its answers.
+//! Search requests and their results.
 //!
 //! Depends on `domain`.
 
@@ -47,11 +47,11 @@ pub struct SearchRequest {
     pub price_minor: (Option<u64>, Option<u64>),
     /// Only products with a price in this currency.
     pub currency: Option<Currency>,
-    /// The order.
+    /// The order of the products found.
     pub sort: Sort,
     /// How many products at most, 1 to [`PAGE_PRODUCTS_MAX`].
     pub limit: usize,
-    /// Where the page before ended.
+    /// The cursor of the page before.
     pub after: Option<Cursor>,
 }
 
@@ -72,7 +72,8 @@ impl Default for SearchRequest {
 }
 
 impl SearchRequest {
-    /// What its cursors belong to: everything that decides which products are found and in which order.
+    /// Identifies the list that its cursors belong to: everything that decides which products are found and in which
+    /// order.
     pub(super) fn list(&self) -> Vec<u8> {
         let Self { text, category, brand, seller, price_minor, currency, sort, limit: _, after: _ } = self;
         let sort = match sort {
@@ -97,16 +98,14 @@ impl SearchRequest {
 
 /// A product found, as a list shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Hit {
-    /// The product.
     pub product: ProductId,
-    /// Its name.
     pub title: String,
-    /// Its brand, where there is one.
     pub brand: Option<String>,
-    /// The price of one, where it has one.
+    /// The price of one unit; `None` if the product has no price.
     pub price: Option<Money>,
-    /// URL of a small picture.
+    /// The URL of a small picture.
     pub thumbnail_url: Option<String>,
     /// What that picture shows.
     pub thumbnail_alt: Option<String>,
@@ -139,13 +138,13 @@ pub enum SearchError {
     /// The text is too long.
     #[error("the query has {bytes} bytes, more than {QUERY_BYTES_MAX}")]
     TextTooLong {
-        /// How long it is.
+        /// The length of the text, in bytes.
         bytes: usize,
     },
-    /// The limit is no possible number of products.
+    /// The limit is out of bounds.
     #[error("the limit is {limit}, not between 1 and {PAGE_PRODUCTS_MAX}")]
     LimitOutOfRange {
-        /// What was asked for.
+        /// The limit that was asked for.
         limit: usize,
     },
     /// The cursor belongs to another list or request.
@@ -154,7 +153,7 @@ pub enum SearchError {
     /// The index cannot be read: a fault of the shop, not of the request.
     #[error("the search index cannot be read: {problem}")]
     Fault {
-        /// What tantivy says.
+        /// The error of tantivy.
         problem: String,
     },
 }

@@ -1,4 +1,4 @@
-//! What the index holds of a product: the fields, and the version of them that an index on disk must have.
+//! The fields of the index, and their version, which an index on disk must have.
 //!
 //! Every word of a product is in one field, `words`. How often it occurs in title, label and description is coded in
 //! its term frequency ([`super::field_counts`]), so that a search reads one posting list per word. What a page of
@@ -43,8 +43,8 @@ pub(super) struct Fields {
     pub(super) words: Field,
     /// The path of the category and each of its ancestors, normalised.
     pub(super) category: Field,
-    /// The first two levels of the path, with the names as the seller wrote them; what is counted.
-    pub(super) shelf: Field,
+    /// The first two levels of the path, with the names as the seller wrote them; they are counted for browsing.
+    pub(super) browsed: Field,
     /// The brand, normalised.
     pub(super) brand: Field,
     /// The seller's id.
@@ -55,7 +55,7 @@ pub(super) struct Fields {
     pub(super) price: Field,
     /// When the product last changed.
     pub(super) changed_at: Field,
-    /// What a page of results shows.
+    /// What a page of results shows, as JSON.
     pub(super) card: Field,
 }
 
@@ -71,7 +71,7 @@ pub(super) fn schema() -> (Schema, Fields) {
         id_head: ID_HEAD_COLUMNS.map(|column| builder.add_u64_field(column, FAST)),
         words: builder.add_text_field("words", TextOptions::default().set_indexing_options(indexing)),
         category: builder.add_text_field("category", STRING),
-        shelf: builder.add_text_field("shelf", STRING),
+        browsed: builder.add_text_field("shelf", STRING),
         brand: builder.add_text_field("brand", STRING),
         seller: builder.add_bytes_field("seller", BytesOptions::default().set_indexed()),
         currency: builder.add_text_field("currency", STRING),

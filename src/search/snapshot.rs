@@ -1,4 +1,4 @@
-//! One unchanging state of the index, with everything a search reads already opened.
+//! An immutable state of the index, with everything that a search reads already opened.
 //!
 //! Opening columns and dictionaries costs more than a small search, so it is done once per commit instead of once per
 //! query. Depends on tantivy.
@@ -20,7 +20,7 @@ use super::{
     schema::{CHANGED_COLUMN, Fields, ID_COLUMN, ID_HEAD_COLUMNS, PRICE_COLUMN},
 };
 
-/// One unchanging state of the index.
+/// An immutable state of the index.
 pub(super) struct Snapshot {
     /// For the stored cards.
     pub(super) searcher: Searcher,
@@ -30,11 +30,11 @@ pub(super) struct Snapshot {
     pub(super) lengths: LengthTable,
     /// How many products there are, deleted ones of unmerged segments included: the base of the words' weights.
     pub(super) products: u64,
-    /// The counts of categories, once somebody has asked.
+    /// The counts of categories; computed when they are first requested.
     pub(super) categories: OnceLock<Arc<[CategoryCount]>>,
 }
 
-/// One segment, opened.
+/// A segment of the index with its opened lists and columns.
 pub(super) struct Segment {
     reader: SegmentReader,
     /// The words' posting lists.
@@ -57,7 +57,7 @@ impl Segment {
         self.reader.inverted_index(field)
     }
 
-    /// Which documents are not deleted; `None` where all are there.
+    /// Which documents are not deleted; `None` if none is deleted.
     pub(super) fn alive(&self) -> Option<&AliveBitSet> {
         self.reader.alive_bitset()
     }
@@ -68,14 +68,14 @@ impl Segment {
         [head(&self.id_heads[0]), head(&self.id_heads[1])]
     }
 
-    /// One more than the last document.
+    /// The document id after the last one.
     pub(super) fn end(&self) -> DocId {
         self.reader.max_doc()
     }
 }
 
 impl Snapshot {
-    /// Opens everything of `searcher`.
+    /// Opens everything that a search of `searcher` reads.
     pub(super) fn open(searcher: Searcher, fields: &Fields) -> tantivy::Result<Self> {
         let mut segments = Vec::with_capacity(searcher.segment_readers().len());
         let (mut tokens, mut products) = (0_u64, 0_u64);

@@ -16,20 +16,19 @@ pub(super) const WORD_BYTES_MAX: usize = 64;
 /// What may join the parts of one name: `TN-2110`, `DCS.2310`, `WRT_54`.
 const JOINERS: [char; 3] = ['-', '.', '_'];
 
-/// Words that carry no meaning of their own: a query's other words decide what is found, these only refine the order.
-/// Lucene's list for English, as stems, without `no` and `not`, which shoppers mean; with `x`, as in `10 x 12`.
-const FILLERS: [&str; 33] = [
+/// Stop words: a query's other words decide which products are found, these only refine the order. Lucene's list for
+/// English, as stems, without `no` and `not`, which shoppers mean; with `x`, as in `10 x 12`.
+const STOP_WORDS: [&str; 33] = [
     "a", "an", "and", "are", "as", "at", "be", "but", "by", "for", "if", "in", "into", "is", "it", "of", "on", "or",
     "such", "that", "the", "their", "then", "there", "these", "they", "this", "to", "was", "will", "with", "without",
     "x",
 ];
 
-/// Whether a word carries no meaning of its own.
-pub(super) fn is_filler(word: &str) -> bool {
-    FILLERS.contains(&word)
+pub(super) fn is_stop_word(word: &str) -> bool {
+    STOP_WORDS.contains(&word)
 }
 
-/// A category or brand as it is compared: lower case, single spaces.
+/// A category or brand in the form in which names are compared: lower case, single spaces.
 pub(super) fn normalised(name: &str) -> String {
     let mut normalised = String::with_capacity(name.len());
     for part in name.split_whitespace() {
@@ -61,12 +60,12 @@ impl Default for Analyzer {
 }
 
 impl Analyzer {
-    /// Hands every word of `text` to `sink`, in order.
+    /// Passes every word of `text` to `sink`, in order.
     pub(super) fn each_word(&mut self, text: &str, mut sink: impl FnMut(&str)) {
         self.each_of(&simplified(text), &mut sink);
     }
 
-    /// Hands every word of `text` to `sink`, and after them the names written in parts as one word.
+    /// Passes every word of `text` to `sink`, and after them the names written in parts as one word.
     pub(super) fn each_word_and_name(&mut self, text: &str, mut sink: impl FnMut(&str)) {
         let text = simplified(text);
         self.each_of(&text, &mut sink);
@@ -90,7 +89,7 @@ impl Analyzer {
     }
 }
 
-/// Takes out what stands inside of words without separating them: apostrophes before a letter and combining accents.
+/// Removes what is inside a word without separating it: apostrophes before a letter and combining accents.
 fn simplified(text: &str) -> Cow<'_, str> {
     let combining = |letter: char| ('\u{300}'..='\u{36f}').contains(&letter);
     let apostrophe = |letter: char| matches!(letter, '\'' | '\u{2019}' | '\u{2bc}');

@@ -3,7 +3,7 @@
 //! A directory in the place of a file, or a link to a disk that is not mounted, would otherwise end in one of a dozen
 //! messages of the system that name neither the part nor what to do; and to open a named pipe would wait for ever. A
 //! part that cannot be looked at is refused here as well, because elsewhere it would be taken for missing. Files that
-//! no part of the shop has made are nobody's business.
+//! the shop did not make are left alone.
 //!
 //! Depends on `store_identity` for the name of its draft.
 

@@ -1,5 +1,5 @@
-//! What a shop stands on: its directory, journal, keys, index and provider, opened in this order and compared with each
-//! other.
+//! Opens what a shop needs: its directory, journal, keys, index and provider, in this order, and compares them with
+//! each other.
 //!
 //! Depends on the rooms below.
 
@@ -23,7 +23,7 @@ use crate::{
     storage::{Journal, JournalConfig, JournalLimits, Position},
 };
 
-/// What stands on the disk, opened on a blocking thread.
+/// What a shop needs before its actors start.
 pub(super) struct Foundation {
     pub(super) journal: Journal,
     pub(super) identity: Identity,
@@ -71,8 +71,8 @@ impl Foundation {
     }
 }
 
-/// Accounts hang on the secret: a shop with data is not opened without it, nor with that of another shop. A first start
-/// that was cut short has no keys either, but its journal is empty.
+/// Passwords can only be verified with the secret key, so a shop with data is not opened without it, nor with that of
+/// another shop. A first start that was interrupted has no keys either, but its journal is empty.
 fn check_keys(data: &Path, found: Option<&StoreIdentity>, has_data: bool) -> Result<(), OpenShopError> {
     let directory = data.join(IDENTITY);
     let fingerprint = keys::fingerprint(&directory).map_err(IdentityError::from)?;
@@ -88,7 +88,7 @@ fn check_keys(data: &Path, found: Option<&StoreIdentity>, has_data: bool) -> Res
     }
 }
 
-/// Parts that are made anew without asking. Somebody should know all the same.
+/// Logs a warning for each part that is made anew.
 fn warn_of_missing_parts(data: &Path, found: Option<&StoreIdentity>) {
     if found.is_none() {
         let file = data.join(STORE_IDENTITY);

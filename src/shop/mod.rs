@@ -112,23 +112,19 @@ pub enum OpenShopError {
     Runtime,
     /// A file or a directory cannot be made, read or written.
     #[error("{}: {source}", directory.display())]
-    Directory {
-        /// Which.
-        directory: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The data directory is none.
+    #[allow(missing_docs, reason = "the names say it")]
+    Directory { directory: PathBuf, source: std::io::Error },
+    /// The data directory is a file.
     #[error("{} is a file: data_dir must be a directory, or a path where there is nothing yet", .0.display())]
     NotADirectory(PathBuf),
     /// A part of the data directory is of another kind than it was made as.
     #[error("{} is {found} where a {belongs} belongs: {remedy}", path.display())]
     WrongKind {
-        /// The part.
+        /// The part of the data directory.
         path: PathBuf,
-        /// What it is.
+        /// The kind of file that it is.
         found: &'static str,
-        /// What it should be.
+        /// The kind of file that it should be.
         belongs: &'static str,
         /// What to do about it.
         remedy: &'static str,
@@ -140,7 +136,7 @@ pub enum OpenShopError {
         .0.display()
     )]
     UnfinishedRestore(PathBuf),
-    /// The storage refuses.
+    /// The journal cannot be opened.
     #[error(transparent)]
     Storage(#[from] StorageOpenError),
     /// The keys cannot be used.
@@ -190,9 +186,9 @@ pub enum OpenShopError {
     /// The ledger of the built-in provider is not this shop's, or is damaged.
     #[error("{}: {source}", file.display())]
     Ledger {
-        /// Its file.
+        /// The ledger.
         file: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with the ledger.
         source: LedgerError,
     },
     /// What names the shop's journal and keys cannot be read.
@@ -220,9 +216,9 @@ pub enum OpenShopError {
     /// A secret cannot be read.
     #[error("the secret in {}: {source}", file.display())]
     Secret {
-        /// Where it should be.
+        /// Where the secret should be.
         file: PathBuf,
-        /// Why not.
+        /// Why it cannot be read.
         source: std::io::Error,
     },
     /// Notices may be signed with two secrets at most.
@@ -281,7 +277,7 @@ struct Inner {
     /// Up to where the log was durable when the shop was opened.
     opened_at: Position,
     keeper: Keeper,
-    import_turns: import::Turns,
+    import_locks: import::ProductLocks,
     ending: Ending,
 }
 
@@ -341,7 +337,7 @@ impl Shop {
             search_progress,
             opened_at,
             keeper,
-            import_turns: import::Turns::default(),
+            import_locks: import::ProductLocks::default(),
             ending,
         })))
     }

@@ -1,4 +1,4 @@
-//! The payment provider that is configured.
+//! Opens the payment provider that is configured.
 //!
 //! Depends on the rooms below.
 
@@ -13,14 +13,15 @@ use crate::{
     storage::{Journal, Position},
 };
 
-/// Where the built-in provider keeps its ledger, if the shop uses it.
+/// Where the fake provider in the process keeps its ledger, if the shop uses it.
 pub(super) fn ledger(config: &Config) -> Option<PathBuf> {
     let payments = &config.payments;
     let default = || config.data_dir.join(layout::LEDGER);
     (payments.provider == Provider::Simulated).then(|| payments.simulated_ledger.clone().unwrap_or_else(default))
 }
 
-/// The provider of this configuration, for the shop of this journal. The ledger was known to have so many bytes.
+/// Opens the provider of this configuration for the shop of this journal. `ledger_bytes` is the length that the ledger
+/// of the fake provider is known to have had: a shorter one has lost charges.
 pub(super) fn open(config: &Config, journal: &Journal, ledger_bytes: u64) -> Result<Arc<dyn Gateway>, OpenShopError> {
     let payments = &config.payments;
     Ok(match payments.provider {

@@ -7,7 +7,7 @@
 //!
 //! A record is acknowledged only when a sync of the log has made it durable. The memtable holds what is not in the
 //! state yet; a checkpoint writes it there; an entity is loaded from both. This room handles bytes: it decodes and
-//! folds nothing, and depends on nothing else of the shop.
+//! folds nothing. Depends on no other room.
 
 #[cfg(feature = "cli")]
 mod audit;

@@ -191,7 +191,7 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err("it breaks a rule of its entity".into()))
 }
 
-/// The products that search must show, up to the position that the walk over the log has reached.
+/// The products that search must show, up to the position that the scan of the log has reached.
 #[derive(Default)]
 struct Catalogue {
     /// The products at the index's own position.
@@ -213,7 +213,7 @@ impl Catalogue {
     }
 }
 
-/// What the walk over the log collects.
+/// What the scan of the log collects.
 struct Directory {
     products: Folded<Product>,
     inventories: Folded<Inventory>,
@@ -251,19 +251,19 @@ pub(super) fn check(data: &Path, report: &mut Report) -> Result<Option<Observed>
         catalogue: Catalogue::default(),
     };
     let mut records = 0;
-    let walk = audit.scan(&mut |end, batch| {
+    let scan = audit.scan(&mut |end, batch| {
         records += batch.len();
         batch.iter().for_each(|record| directory.take(&audit, record, end, indexed, report));
     });
-    let walk = walk.map_err(|error| failed(error.to_string()))?;
-    report.look("batches", usize::try_from(walk.batches).unwrap_or(usize::MAX));
+    let scan = scan.map_err(|error| failed(error.to_string()))?;
+    report.look("batches", usize::try_from(scan.batches).unwrap_or(usize::MAX));
     report.look("records", records);
-    report.look("torn batches, never acknowledged", usize::from(walk.torn));
-    for damage in &walk.damage {
+    report.look("torn batches, never acknowledged", usize::from(scan.torn));
+    for damage in &scan.damage {
         report.find(Invariant::I11, damage.file.display(), format!("byte {}: {}", damage.offset, damage.what));
     }
-    if audit.checkpoint() > walk.end && walk.damage.is_empty() {
-        let what = format!("the state is of {:?}, the log ends at {:?}", audit.checkpoint(), walk.end);
+    if audit.checkpoint() > scan.end && scan.damage.is_empty() {
+        let what = format!("the state is of {:?}, the log ends at {:?}", audit.checkpoint(), scan.end);
         report.find(Invariant::I11, "the state", what);
     }
     let bases = audit.check_bases().map_err(|error| failed(error.to_string()))?;
@@ -274,7 +274,7 @@ pub(super) fn check(data: &Path, report: &mut Report) -> Result<Option<Observed>
     let (values, damaged) = audit.check_values().map_err(|error| failed(error.to_string()))?;
     report.look("values of the state", usize::try_from(values).unwrap_or(usize::MAX));
     damaged.into_iter().for_each(|what| report.find(Invariant::I11, "the state", what));
-    if !walk.damage.is_empty() {
+    if !scan.damage.is_empty() {
         use Invariant::{I1, I2, I3, I4, I5, I6, I8};
         [I1, I2, I3, I4, I5, I6, I8].into_iter().for_each(|open| report.leave_open(open, "the log is damaged"));
         return Ok(None);
@@ -417,7 +417,7 @@ impl Directory {
         for id in index.cards.keys().filter(|id| !expected.contains_key(id)) {
             report.find(Invariant::I8, id, "it is in the index and not in the catalogue");
         }
-        index.doubled.iter().for_each(|id| report.find(Invariant::I8, id, "the index has it more than once"));
+        index.duplicates.iter().for_each(|id| report.find(Invariant::I8, id, "the index has it more than once"));
         report.leave_open(Invariant::I8, "the words of each product (its title, brand, price and picture are)");
     }
 

@@ -42,7 +42,8 @@ const PRICE: u64 = 1_000;
 /// Unpaid orders expire soon: a customer whose payment was shed must not stay at the limit of open orders for the whole
 /// run.
 const DEADLINE_MS: &str = "5000";
-/// The most memory that the shop may use, in MiB: the sum of the parts in docs/OPERATIONS.md.
+/// The most memory that the shop may use in this run, in MiB. The limits in docs/OPERATIONS.md come to more, 1.4 GB, as
+/// they count views of all nine kinds of entities, and this run sells one product.
 const MEMORY_MIB_MAX: u64 = 1_150;
 /// The documented answers to too many requests: refused at once, or past the time limit of a request.
 const DOCUMENTED: [(u16, &str); 4] = [(503, "overloaded"), (503, "busy"), (504, "unknown-outcome"), (504, "timed-out")];
@@ -229,7 +230,7 @@ pub(crate) async fn run(length: Length) -> Outcome {
     }
     let peak_mib = peak_kib >> 10;
     if peak_mib > MEMORY_MIB_MAX {
-        violations.push(format!("{peak_mib} MiB resident, {MEMORY_MIB_MAX} are documented"));
+        violations.push(format!("{peak_mib} MiB resident, {MEMORY_MIB_MAX} are allowed"));
     }
     if goodputs.iter().any(|goodput| *goodput <= 0.0) {
         violations.push(format!("nobody was served any more: {goodputs:?} paid orders a second"));

@@ -1,5 +1,5 @@
-//! The source and the documents themselves: layers, rooms, file heads and sizes, the form of documents.
-//! What docs/ARCHITECTURE.md draws, this holds the code to.
+//! The source and the documents themselves: layers, rooms, file heads and sizes, the form of documents. What
+//! docs/ARCHITECTURE.md draws, this holds the code to.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot read the source must fail")]
 
@@ -292,6 +292,22 @@ fn every_file_says_what_it_is_and_stays_short() {
         }
     }
     assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn every_file_says_what_it_depends_on() {
+    let (mut broken, mut checked) = (Vec::new(), 0);
+    for file in CODE.iter().flat_map(|directory| files::below(directory, "rs")) {
+        if is_test(&file.path) || file.path.starts_with("tests/") {
+            continue;
+        }
+        checked += 1;
+        if dependencies_said(&file.text, &[]).is_none() {
+            broken.push(file.path);
+        }
+    }
+    assert!(checked > 300, "only {checked} files were seen");
+    assert!(broken.is_empty(), "their heads do not say what they depend on:\n{}", broken.join("\n"));
 }
 
 /// The longest line of a comment, in columns. rustfmt does not wrap them.

@@ -1,6 +1,8 @@
 //! The flash sale, side by side: every engine reserves one unit of one product for one order after another.
 //!
 //! The engines take turns, so that other load on the machine meets all of them; the median of the turns counts.
+//!
+//! Depends on `over_http`, `postgres`, `redis` and `support`.
 
 use crate::{
     over_http::{Ask, Program},

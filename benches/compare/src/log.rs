@@ -1,5 +1,7 @@
 //! The journal's durable appends, with one caller and with many, on one stream and on many, against a plain
 //! preallocated file that is written and synced page by page, which is the limit for writes.
+//!
+//! Depends on `support`, on the room `storage` of `souk` and on `tokio`.
 
 use std::{
     fs::OpenOptions,

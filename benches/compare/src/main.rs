@@ -7,6 +7,8 @@
 //! ```
 //!
 //! A peer that is not installed is skipped with a message, and the skips are counted.
+//!
+//! Depends on `flash_sale`, `log`, `over_http`, `page`, `peer`, `postgres`, `redis`, `search` and `support`.
 #![allow(clippy::print_stdout, missing_docs, reason = "a bench prints")]
 
 mod flash_sale;

@@ -5,6 +5,8 @@
 //! one unit does the same work as a reservation: one event of the product's inventory, with an identity, never below
 //! zero, durable before the answer. A paid order is what a customer does for that unit: cart, checkout and payment,
 //! three requests and about a dozen events.
+//!
+//! Depends on `peer` and `support`, on the rooms `config`, `domain` and `shop` of `souk` and on `axum` and `rustix`.
 
 use axum::http::{Method, StatusCode};
 use rustix::process::Signal;

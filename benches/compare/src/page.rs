@@ -1,4 +1,6 @@
 //! A product page and a search over HTTP, against a server that sends the page's bytes without reading the request.
+//!
+//! Depends on `support`, on the rooms `config` and `http` of `souk` and on `axum`, `http_body_util` and `tower`.
 
 use std::process::Command;
 

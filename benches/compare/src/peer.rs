@@ -2,6 +2,8 @@
 //!
 //! They end also if the bench panics (the guard is dropped), is interrupted (`main` drops it) or is killed (the kernel
 //! sends the signal that `setpriv` asked for).
+//!
+//! Depends on `support` and on `rustix`.
 
 use std::{
     fs::File,

@@ -1,5 +1,7 @@
 //! PostgreSQL as a careful user would use it: prepared statements over a Unix socket, everything durable, the row
 //! locked as late and as briefly as each form allows, and no checkpoint during a measurement.
+//!
+//! Depends on `peer` and `support` and on `rustix` and `tokio_postgres`.
 
 use std::path::PathBuf;
 

@@ -1,5 +1,7 @@
 //! Redis as a careful user would use it: one script for the whole reservation, called by its hash over a Unix socket,
 //! with the append-only file on and without rewriting it during a measurement.
+//!
+//! Depends on `peer` and `support` and on `redis` and `rustix`.
 
 use anyhow::ensure;
 use redis::{Client, Script, aio::MultiplexedConnection};

@@ -4,6 +4,8 @@
 //! with any of the words if too few have all of them. tantivy is measured with the same rule, and with all words only,
 //! which is less work. The real catalogue and the logged queries of `../shared/data` are used if they exist, otherwise
 //! the demo catalogue and words of its titles.
+//!
+//! Depends on `support`, on the rooms `catalogue` and `search` of `souk` and on `tantivy`.
 
 use std::{path::Path, time::Instant};
 

@@ -34,7 +34,7 @@ use crate::{
 /// How many changes are committed together at the most, give or take a page: it bounds the memory that they take. About
 /// as many as half a second of a busy shop brings, so that what an order becomes within it is written once.
 const COMMIT_CHANGES: usize = 4_096;
-/// The lists that remember what else is listed, and under which key.
+/// The lists whose entries say how something is listed elsewhere, so that it can be found and moved.
 const REMEMBERED: [u8; 2] = [b'p', b'v'];
 /// How many keys a seeding gathers before it writes them: it bounds the memory that it takes.
 const SEEDED_KEYS_MAX: usize = 10_000;
@@ -73,7 +73,7 @@ impl ListsProjection {
         Ok((id_of::<E>(&record.stream)?, event, header.tag))
     }
 
-    /// What has become of an entity.
+    /// The current state of an entity.
     fn state<E: Entity>(&mut self, stream: &Stream, loaded: &Loaded) -> Result<(E::Id, E), ProjectionFault> {
         let Replayed { entity, erased_since, .. } = records::replay(loaded).map_err(|error| fault(&error))?;
         if erased_since {
@@ -157,11 +157,12 @@ impl ListsProjection {
         }
     }
 
-    /// The changes since the last commit, in the order in which they are to be made: a crash may leave only the first
-    /// of them, and those that come again are then found by what is remembered, so that changes last.
+    /// The changes since the last commit, in the order in which they are to be made. A crash may leave only the first
+    /// of them. What is remembered comes last: after a crash it still says where the old entries are, so that the
+    /// changes can be made again.
     pub(in crate::actors) fn take_changes(&mut self) -> Vec<Change> {
         let mut changes: Vec<_> = self.pending.drain().collect();
-        // And in the order of the keys, since neighbours share a page of the tree.
+        // Otherwise in the order of the keys, since neighbours share a page of the tree.
         changes.sort_unstable_by(|(key, value), (other, others)| {
             let rank = |key: &[u8], value: &Option<_>| (REMEMBERED.contains(&key[0]), value.is_none());
             (rank(key, value), key).cmp(&(rank(other, others), other))

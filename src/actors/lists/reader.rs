@@ -35,14 +35,14 @@ pub enum PageError {
     Storage(#[from] Fault),
 }
 
-/// Whose orders.
+/// Selects the orders of a list.
 #[derive(Debug, Clone, Copy)]
 pub enum OrdersOf {
-    /// A customer's.
+    /// The orders of this customer.
     Customer(UserId),
-    /// Those with a line of this seller.
+    /// The orders with a line of this seller.
     Seller(SellerId),
-    /// All in this stage.
+    /// The orders in this stage, of all customers.
     Stage(Stage),
 }
 

@@ -105,7 +105,7 @@ impl Parts {
         loop {
             let page = in_time(self.gateway.list_payments(since, until, after)).await?;
             for unknown in page.unreadable {
-                tracing::warn!(problem = unknown.problem, "a payment in the provider's books is not understood");
+                tracing::warn!(problem = unknown.problem, "a payment of the provider is not understood");
                 result.differences += 1;
             }
             for payment in page.payments {

@@ -359,10 +359,10 @@ impl TestShop {
             let other = Journal::open(small_journal(elsewhere.path(), &Disk::new())).unwrap();
             let mut projection = ListsProjection::open(other.clone()).unwrap();
             for kind in projection.kinds() {
-                let mut walk = journal.scan(*kind as u8).unwrap();
-                while let Some(stream) = walk.next() {
+                let mut scan = journal.scan(*kind as u8).unwrap();
+                while let Some(stream) = scan.next() {
                     let stream = stream.unwrap();
-                    projection.seed(&stream, &walk.load(&stream).unwrap()).unwrap();
+                    projection.seed(&stream, &scan.load(&stream).unwrap()).unwrap();
                 }
             }
             projection.commit(Position(1)).unwrap();

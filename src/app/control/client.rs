@@ -1,4 +1,4 @@
-//! The operator's end of the line.
+//! Client of the control socket.
 //!
 //! May depend on `shop`, `storage`, `catalogue` and `domain`.
 
@@ -38,16 +38,16 @@ pub const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// Why a running shop did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
-    /// The connection broke; what was under way may be done or not.
+    /// The connection broke; the command may have been executed or not.
     #[error("the connection to the running shop broke: {0}")]
     Broken(#[from] io::Error),
-    /// As many commands as it serves at once are being served.
+    /// The shop is already serving as many commands as it can.
     #[error("the running shop serves as many commands as it can; try again when one has ended")]
     Busy,
-    /// It does not answer: it was stopped in its tracks, or its machine has far too much to do.
+    /// It does not answer: its process is suspended, or its machine is overloaded.
     #[error("the running shop has been silent for {} seconds; what was under way may be done or not", .0.as_secs())]
     Silent(Duration),
-    /// It refused.
+    /// The shop refused the command.
     #[error("{0}")]
     Failed(#[source] Failure),
     /// The file of an export cannot be written.
@@ -60,7 +60,7 @@ pub struct Connection {
     incoming: Incoming,
     outgoing: Outgoing,
     silence_max: Duration,
-    /// When the shop has been silent for too long.
+    /// From this moment on the shop has been silent for too long.
     silent_at: Instant,
 }
 
@@ -92,7 +92,7 @@ impl Connection {
         }
     }
 
-    /// Asks for something that ends with one outcome. What is reported before it goes to `report`.
+    /// Sends a command that has one outcome, and returns it. Reports of progress go to `report`.
     ///
     /// # Errors
     /// [`ControlError`].
@@ -106,7 +106,7 @@ impl Connection {
         }
     }
 
-    /// Writes the catalogue to `output`; how many products were written.
+    /// Writes the catalogue to `output`, and returns how many products were written.
     ///
     /// # Errors
     /// [`ControlError`], also where `output` fails; it is then incomplete.
@@ -145,7 +145,7 @@ impl Connection {
         }
     }
 
-    /// From now on the client waits.
+    /// Restarts the time that the shop may be silent.
     fn wait_from_now(&mut self) {
         self.silent_at = Instant::now() + self.silence_max;
     }
@@ -153,14 +153,14 @@ impl Connection {
     async fn send(&mut self, request: &Request) -> Result<(), ControlError> {
         self.wait_from_now();
         let Err(error) = self.outgoing.send(request).await else { return Ok(()) };
-        // A shop that ends the connection without reading has said why.
+        // A shop that closes the connection without reading the command has sent the reason before.
         match self.next().await {
             Err(reason @ (ControlError::Busy | ControlError::Failed(_))) => Err(reason),
             Ok(_) | Err(_) => Err(error.into()),
         }
     }
 
-    /// The next report that says something. May be dropped while it waits.
+    /// The next report other than `Working`. Cancel-safe.
     async fn next(&mut self) -> Result<Report, ControlError> {
         loop {
             let Ok(received) = timeout_at(self.silent_at, self.incoming.next()).await else {
@@ -179,7 +179,7 @@ impl Connection {
 }
 
 impl RemoteRows {
-    /// How many rows may be on their way at once.
+    /// How many rows may be in progress at once.
     pub(crate) fn rows_max(&self) -> usize {
         self.rows_max
     }
@@ -214,14 +214,14 @@ impl RemoteRows {
                 }
             }
         };
-        // A shop that ends the connection has sent answers before, and perhaps its reason.
+        // A shop that closes the connection has sent answers before, and perhaps its reason.
         while let Ok(Some((report, _))) = incoming.next().await {
             self.ended.extend(row_of(Some(report))?);
         }
         Err(broken.into())
     }
 
-    /// How long the shop may hear nothing while no row is on its way.
+    /// How long the client may send nothing while no row is in progress.
     pub(crate) fn idle_max(&self) -> Duration {
         self.idle_max
     }
@@ -231,7 +231,7 @@ impl RemoteRows {
         Ok(self.connection.outgoing.send(&RowRequest::Reading).await?)
     }
 
-    /// What came of the next row that ends; `None` where none is on its way.
+    /// The result of the next row that ends; `None` if no row is in progress.
     pub(crate) async fn next(&mut self) -> Option<Result<(u64, RowResult), ControlError>> {
         if self.on_their_way == 0 {
             return None;
@@ -249,7 +249,7 @@ impl RemoteRows {
     }
 }
 
-/// What came of a row; `None` where the shop says only that it works.
+/// The result of a row; `None` for a report that the command is in progress.
 fn row_of(report: Option<Report>) -> Result<Option<(u64, RowResult)>, ControlError> {
     match report {
         Some(Report::Row { number, result }) => Ok(Some((number, result))),

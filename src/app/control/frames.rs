@@ -25,7 +25,7 @@ pub(super) struct Incoming(FramedRead<OwnedReadHalf, LengthDelimitedCodec>);
 /// The messages that go out.
 pub(super) struct Outgoing {
     frames: FramedWrite<OwnedWriteHalf, LengthDelimitedCodec>,
-    /// How long the other side may take to make room for a message.
+    /// How long the other side may take to read a message.
     write_max: Duration,
 }
 
@@ -38,8 +38,8 @@ pub(super) fn of(stream: UnixStream, write_max: Duration) -> (Incoming, Outgoing
 }
 
 impl Incoming {
-    /// The next message and its length in bytes; `None` where the other side has ended the connection. May be dropped
-    /// while it waits: nothing is lost.
+    /// The next message and its length in bytes; `None` if the other side has closed the connection. Cancel-safe: if it
+    /// is dropped while it waits, nothing is lost.
     pub(super) async fn next<M: DeserializeOwned>(&mut self) -> io::Result<Option<(M, usize)>> {
         let Some(frame) = self.0.next().await else { return Ok(None) };
         let frame = frame?;
@@ -52,12 +52,11 @@ impl Incoming {
 }
 
 impl Outgoing {
-    /// Sends a message.
     pub(super) async fn send(&mut self, message: &impl Serialize) -> io::Result<()> {
         self.send_bytes(serde_json::to_vec(message)?).await
     }
 
-    /// Sends a message that is JSON already.
+    /// Sends a message that is already encoded as JSON.
     pub(super) async fn send_bytes(&mut self, message: Vec<u8>) -> io::Result<()> {
         match timeout(self.write_max, self.frames.send(Bytes::from(message))).await {
             Ok(sent) => sent,

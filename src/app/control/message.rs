@@ -1,4 +1,4 @@
-//! What client and server say to one another.
+//! The messages between client and server.
 //!
 //! May depend on `shop`, `storage`, `catalogue` and `domain`.
 
@@ -14,19 +14,19 @@ use crate::{
     storage::Compacted,
 };
 
-/// What an operator asks of a running shop.
+/// A command of an operator to a running shop.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
-    /// Look after the shop's files.
+    /// Compact the log or take a backup.
     Upkeep(Upkeep),
-    /// Write the catalogue.
+    /// Send the catalogue.
     Export,
-    /// Take the rows that follow.
+    /// Import the rows that follow.
     Import {
         /// The e-mail address of the seller to whom new products belong; without one, the operator.
         seller: Option<String>,
-        /// What the stock of a product means.
+        /// Whether a stock in the file replaces one that was set before.
         set_stock: SetStock,
         /// Whether rows are only checked.
         dry_run: bool,
@@ -41,12 +41,12 @@ pub enum Upkeep {
     Compact,
     /// Copy the shop into this directory, which must not exist.
     Backup {
-        /// An absolute path.
+        /// Must be absolute: client and shop have different working directories.
         to: PathBuf,
     },
 }
 
-/// What comes of it.
+/// A report of the shop about the command.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Report {
@@ -54,7 +54,7 @@ pub enum Report {
     Copying {
         /// Bytes copied so far.
         done: u64,
-        /// Bytes in all.
+        /// Bytes to copy in all.
         total: u64,
     },
     /// The log was compacted.
@@ -77,33 +77,33 @@ pub enum Report {
         /// How many products were written.
         products: u64,
     },
-    /// Rows can be sent.
+    /// The client may send rows.
     Ready {
-        /// How many may be on their way without an answer.
+        /// How many rows may be without an answer at once.
         rows_max: usize,
-        /// How long the client may be silent while none of its rows is under way, in milliseconds.
+        /// How long the client may be silent while none of its rows is in progress, in milliseconds.
         idle_ms_max: u64,
     },
-    /// What came of a row.
+    /// The result of a row.
     Row {
         /// The number of its request.
         number: u64,
         /// What it changed, or why it was refused.
         result: RowResult,
     },
-    /// As many commands as are served at once are being served.
+    /// The shop is already serving as many commands as it can.
     Busy,
-    /// It could not be done.
+    /// The command failed.
     Failed(Failure),
-    /// The command is under way; sent at once, and again while there is nothing else to say.
+    /// The command is in progress; sent at once, and again while there is nothing else to report.
     Working,
 }
 
-/// What the client of an import sends.
+/// A message of the client of an import.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum RowRequest {
-    /// A row to take.
+    /// A row to import.
     Row {
         /// The client's number for it.
         number: u64,

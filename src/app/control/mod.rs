@@ -1,5 +1,5 @@
-//! The operator's line to a running shop: a Unix socket in the data directory, for whoever may read that directory
-//! anyway. So `souk backup`, `compact`, `import` and `export` are the same commands whether the shop runs or not.
+//! The control socket of a running shop: a Unix socket in the data directory, for whoever may read that directory
+//! anyway. With it `souk backup`, `compact`, `import` and `export` are the same commands whether the shop runs or not.
 //!
 //! ```text
 //! client ── Request ──────────────────────▶ server
@@ -9,11 +9,11 @@
 //!        ◀─ Row, Row, … ───────────────────         in any order, by their numbers
 //! ```
 //!
-//! While a command is under way the server sends `Working` from time to time, and the client of an import `Reading`, so
-//! that each side can tell a busy other side from one that is gone.
+//! While a command is in progress the server sends `Working` from time to time, and the client of an import `Reading`,
+//! so that each side can tell a busy other side from one that is gone.
 //!
 //! Every message is a frame: its length in four bytes, then JSON. Files are read and written by the client, so that the
-//! shop holds no more of them than the rows on their way.
+//! shop holds no more of them than the rows in progress.
 //!
 //! May depend on `shop`, `storage` and `catalogue`.
 

@@ -1,7 +1,8 @@
-//! The shop's end of the line: who may use it, how many at once, and how long they may take.
+//! Server of the control socket: it checks who may use it, and limits how many commands are served at once and how long
+//! they may take.
 //!
-//! Bulk rows give way to shoppers: of an import few rows are on their way at a time, one task handles all of them, and
-//! a row whose product is too busy waits ([`Shop::import_products`]).
+//! Bulk rows give way to shoppers: an import has few rows in progress at a time, one task handles all of them, and a
+//! row whose product is too busy waits ([`Shop::import_products`]).
 //!
 //! May depend on `shop`, `storage` and `catalogue`.
 
@@ -43,26 +44,26 @@ use crate::{
 const MODE_DIRECTORY: u32 = 0o700;
 /// Only its owner may use the socket: whoever can is the operator.
 const MODE_SOCKET: u32 = 0o600;
-/// How many reports of progress wait for a slow reader; more are left out.
+/// How many reports of progress wait for a slow client; more are dropped.
 const REPORTS_MAX: usize = 16;
 /// How many bytes of an export are sent in one message, and at most one line more.
 const PIECE_BYTES: usize = 1024 * 1024;
 /// How long commands that are being served may take to end when the shop stops.
 const STOP_MAX: Duration = Duration::from_secs(10);
 
-/// How much the operators' commands may take of a running shop.
+/// How much of a running shop the operators' commands may use.
 #[derive(Debug, Clone, Copy)]
 pub struct ControlLimits {
     /// How many commands are served at once. One operator needs one, and a nightly job another.
     pub commands_max: usize,
-    /// How many rows of one import are on their way at once. They share syncs of the journal with the shoppers'
+    /// How many rows of one import are in progress at once. They share syncs of the journal with the shoppers'
     /// requests, of which 32 more are not noticed.
     pub rows_max: usize,
-    /// How long a client may take to read an answer: who pages through an export takes minutes, who is gone for ever.
+    /// How long a client may take to read an answer: an operator who pages through an export takes minutes.
     pub write_max: Duration,
-    /// How long a client may be silent while nothing of it is under way.
+    /// How long a client may be silent while nothing of it is in progress.
     pub idle_max: Duration,
-    /// How often a client that waits is told that its command is under way.
+    /// How often a client that waits is told that its command is in progress.
     pub beat: Duration,
 }
 
@@ -73,7 +74,7 @@ impl Default for ControlLimits {
     }
 }
 
-/// A socket on which nobody is answered yet.
+/// The bound socket, which does not serve yet.
 #[derive(Debug)]
 pub struct Control {
     listener: UnixListener,
@@ -90,7 +91,7 @@ impl Control {
         if let Some(directory) = path.parent() {
             DirBuilder::new().recursive(true).mode(MODE_DIRECTORY).create(directory)?;
         }
-        // What an earlier process left behind: nobody listens there, because the directory is ours.
+        // The socket of an earlier process: nobody listens there, because this process holds the directory's lock.
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
@@ -100,9 +101,9 @@ impl Control {
         Ok(Self { listener, limits })
     }
 
-    /// Serves commands until `stop`; then takes no more rows, and returns when those on their way have ended.
+    /// Serves commands until `stop`; then takes no more rows, and returns when those in progress have ended.
     pub async fn serve(self, shop: Shop, stop: CancellationToken) {
-        let places = Arc::new(Semaphore::new(self.limits.commands_max));
+        let permits = Arc::new(Semaphore::new(self.limits.commands_max));
         let sessions = TaskTracker::new();
         loop {
             let accepted = tokio::select! {
@@ -117,10 +118,10 @@ impl Control {
                     continue;
                 }
             };
-            let place = Arc::clone(&places).try_acquire_owned();
+            let permit = Arc::clone(&permits).try_acquire_owned();
             let session = Session::new(shop.clone(), stream, self.limits, stop.clone());
             sessions.spawn(async move {
-                let served = match place {
+                let served = match permit {
                     Ok(_place) => session.serve().await,
                     Err(_) => session.refuse().await,
                 };
@@ -171,8 +172,8 @@ impl Session {
         }
     }
 
-    /// Looks after the shop's files. A command that has begun keeps its place until it ends, also without its client:
-    /// it reads and writes files all the while.
+    /// Takes a backup or compacts the log. A command that has begun keeps its permit until it ends, even if its client
+    /// is gone: it goes on reading and writing files.
     async fn upkeep(mut self, request: Upkeep) -> io::Result<()> {
         let (sender, mut reports) = mpsc::channel(REPORTS_MAX);
         let outcome = upkeep(&self.shop, request, move |report| drop(sender.try_send(report)));
@@ -222,8 +223,8 @@ impl Session {
         self.outgoing.send(&last).await
     }
 
-    /// Takes rows until the client ends the connection. A row that has begun is taken to its end, whatever becomes of
-    /// the client.
+    /// Imports rows until the client closes the connection. A row that has begun is finished even if the client is
+    /// gone.
     async fn import(mut self, seller: Option<String>, set_stock: SetStock, dry_run: bool) -> io::Result<()> {
         let by = match rows::importer(&self.shop, seller.as_deref()).await {
             Ok(by) => by,
@@ -265,7 +266,7 @@ impl Session {
             }
         };
         while let Some((number, _, result)) = rows.next().await {
-            // The client may be gone; the rows are taken all the same.
+            // If the client is gone, the rows are imported all the same.
             let _ = self.outgoing.send(&Report::Row { number, result }).await;
         }
         if self.stop.is_cancelled() {
@@ -275,19 +276,19 @@ impl Session {
     }
 }
 
-/// What a client reads when the shop is stopped meanwhile.
+/// The answer to a client when the shop is stopped meanwhile.
 fn stopping() -> Failure {
     Failure { reason: "the shop is stopping".to_owned(), kind: FailureKind::Temporary }
 }
 
-/// When a client that waits is to be told that its command is under way.
+/// Ticks when a client that waits is to be told that its command is in progress.
 fn beats(limits: ControlLimits) -> Interval {
     let mut beats = interval(limits.beat);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     beats
 }
 
-/// The lines of an export in pieces that fit into a message each: a product with its variants may not.
+/// Cuts the lines of an export into pieces that fit into a message: a product with its variants may be longer.
 fn pieces(lines: &str) -> impl Iterator<Item = &str> {
     let mut rest = lines;
     std::iter::from_fn(move || {
@@ -308,7 +309,7 @@ fn silent() -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, "the client is silent")
 }
 
-/// Does what was asked, on this shop.
+/// Compacts the log or takes a backup, as `request` says.
 pub async fn upkeep(shop: &Shop, request: Upkeep, report: impl Fn(Report) + Send + 'static) -> Report {
     match request {
         Upkeep::Compact => shop.compact().await.map_or_else(failed, Report::from),

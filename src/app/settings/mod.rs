@@ -1,7 +1,7 @@
-//! The program's settings: the shop's configuration, and beside it in the same file what only the program needs.
+//! The program's settings: the shop's configuration, and in the same file what only the program needs.
 //!
-//! Later sources win: defaults, a TOML file, environment variables (`SOUK_DATA_DIR`, `SOUK_LIMITS__IN_FLIGHT_MAX` for
-//! `limits.in_flight_max`), and then the program's flags.
+//! Later sources override earlier ones: defaults, a TOML file, environment variables (`SOUK_DATA_DIR`,
+//! `SOUK_LIMITS__IN_FLIGHT_MAX` for `limits.in_flight_max`), and then the program's flags.
 //!
 //! May depend on `config` and `text_file`.
 
@@ -27,10 +27,10 @@ const VARIABLES: &str = "SOUK_";
 /// All settings of the program.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Settings {
-    /// Those of the program alone.
+    /// The settings that only the program needs.
     #[serde(flatten)]
     pub program: Program,
-    /// Those of the shop.
+    /// The shop's configuration.
     #[serde(flatten)]
     pub shop: Config,
 }
@@ -66,7 +66,7 @@ impl Default for Program {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LogFormat {
-    /// For people.
+    /// Lines for people.
     Text,
     /// One JSON object a line.
     Json,
@@ -88,7 +88,7 @@ pub enum SettingsError {
         "log: {directive:?} is neither a level (off, error, warn, info, debug, trace) nor MODULE=LEVEL, such as souk::http=debug"
     )]
     Log {
-        /// The part.
+        /// The part that is no level.
         directive: String,
     },
     /// The shop's configuration cannot be used.
@@ -120,7 +120,7 @@ impl Settings {
     /// # Errors
     /// [`SettingsError`] names the value that cannot be used.
     pub fn load(file: Option<&Path>) -> Result<Self, SettingsError> {
-        // A name or a value that is not Unicode is shown with replacements; no setting has one.
+        // No setting is outside of Unicode, so other variables may be read with replacement characters.
         let lossy = |text: OsString| text.to_string_lossy().into_owned();
         let variables = std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value)));
         Self::from_sources(file, variables.collect())
@@ -138,7 +138,7 @@ impl Settings {
             parse(&sources).map_err(at(&file.display().to_string()))?;
         }
         let ours = variables.into_iter().filter(|(name, _)| name.to_ascii_uppercase().starts_with(VARIABLES));
-        // One after the other, so that an error can say which of them is wrong.
+        // One after the other, so that the error can name the variable that is wrong.
         for (name, value) in ours {
             let variable = ::config::Environment::with_prefix("SOUK").source(Some([(name.clone(), value)].into()));
             sources = sources.add_source(variable.prefix_separator("_").separator("__").try_parsing(true));
@@ -157,7 +157,7 @@ impl Settings {
     }
 }
 
-/// All sources so far, as settings whose bounds are not checked yet. Each part refuses names that are not its own.
+/// Parses all sources so far; bounds are checked later. Each part refuses names that are not its own.
 fn parse(
     sources: &::config::ConfigBuilder<::config::builder::DefaultState>,
 ) -> Result<Settings, ::config::ConfigError> {

@@ -1,4 +1,4 @@
-//! How the program ends: the exit codes that a supervisor acts on, and the message of an error.
+//! The exit codes, which a supervisor can act on, and the message of an error.
 //!
 //! Depends on `app`, `verify` and `config`.
 
@@ -18,7 +18,7 @@ use souk::{
 };
 use souk_load::LoadError;
 
-/// The status with which a shop answers that has too much to do, or stops.
+/// The status of the answers of a shop that is overloaded or stopping.
 const UNAVAILABLE: u16 = 503;
 
 /// The exit codes besides 0. docs/OPERATIONS.md has them as a table.
@@ -35,7 +35,7 @@ pub(crate) enum Exit {
     /// The directory or the port is in use, the disk is full, or the running shop was stopped or cannot be reached:
     /// another try may succeed (`EX_TEMPFAIL`).
     Temporary = 75,
-    /// An import was interrupted, and has said where to go on: what shells say of Ctrl-C.
+    /// An import was interrupted, and has printed where to go on. Shells use this code for Ctrl-C.
     Interrupted = 130,
 }
 
@@ -72,7 +72,7 @@ impl Exit {
         Self::of_running_shop(cause).or_else(|| FailureKind::of(cause).map(Self::from))
     }
 
-    /// The code of an error of a command that speaks with a running shop, which may soon run again.
+    /// The code of an error of a command that talks to a running shop: the shop may soon run again.
     fn of_running_shop(cause: &(dyn Error + 'static)) -> Option<Self> {
         if let Some(error) = cause.downcast_ref() {
             return match error {

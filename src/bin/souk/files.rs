@@ -1,5 +1,7 @@
-//! `souk import` and `souk export` on the command line: what they understand and print. The work is in
-//! `app::import` and `app::export`, or in the shop that runs on the data directory.
+//! The options and the output of `souk import` and `souk export`. The work is in `app::import` and `app::export`, or in
+//! the shop that runs on the data directory.
+//!
+//! Depends on `app`, `catalogue`, `shop` and `domain`.
 
 use std::{
     fs,
@@ -32,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 /// How often progress is printed where there is no terminal.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
-/// What a shell says of a program that was interrupted.
+/// The exit code that shells use for a program that was interrupted.
 const INTERRUPTED: i32 = 130;
 
 /// Read products, prices or stock from catalogue files.
@@ -85,7 +87,7 @@ impl Import {
             async move {
                 interrupted.await;
                 stop.cancel();
-                // Who interrupts it twice does not want to wait for the rows on their way.
+                // The second interrupt: the user does not want to wait for the rows in progress.
                 if tokio::signal::ctrl_c().await.is_ok() {
                     std::process::exit(INTERRUPTED);
                 }
@@ -110,7 +112,7 @@ impl Import {
     async fn import_files(&self, rows: &mut Rows, stop: &CancellationToken) -> Result<ExitCode> {
         let mut bad = 0;
         for (at, path) in self.files.iter().enumerate() {
-            // A stopped import names a line of one file: those before it are done, those after it have not begun.
+            // `from_line` is a line of the first file; all others are read from their beginning.
             let from_line = if at == 0 { self.from_line } else { 1 };
             let options =
                 read::Options { encoding: self.encoding.as_deref(), layout: self.format, currency: self.currency };
@@ -139,7 +141,7 @@ impl Import {
 }
 
 impl Export {
-    /// Writes the catalogue; a file that is there is replaced at the end, or kept.
+    /// Writes the catalogue. An existing file is replaced when the export is complete, and kept if it fails.
     pub(super) async fn run(self, config: Config, interrupted: impl Future<Output = ()>) -> Result<ExitCode> {
         let named = |path: &Path| path.display().to_string();
         let products = match self.file.as_deref().map(|path| (path, fs::metadata(path))) {
@@ -150,7 +152,7 @@ impl Export {
                 until(interrupted, export_to(config, file)).await?
             }
             Some((path, there)) => {
-                // A link to a file goes on to be one.
+                // A symbolic link stays; its target is replaced.
                 let path = if there.is_ok() { path.canonicalize()? } else { path.to_owned() };
                 let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
                 let mut builder = tempfile::Builder::new();
@@ -188,7 +190,8 @@ async fn until(interrupted: impl Future<Output = ()>, work: impl Future<Output =
     }
 }
 
-/// A bar on a terminal, a line now and then elsewhere; refused rows and warnings on standard error.
+/// Shows progress: a bar on a terminal, elsewhere a line every few seconds. Refused rows and warnings go to standard
+/// error.
 struct Progress<'a> {
     path: &'a Path,
     bar: Option<ProgressBar>,

@@ -1,4 +1,7 @@
 //! The command line: its subcommands, its options and its exit codes. The work is in `souk::app`.
+//!
+//! Depends on `app`, `catalogue`, `http`, `shop`, `domain` and the tools.
+
 #![allow(clippy::print_stdout, reason = "a command line answers on standard output")]
 
 mod exit;
@@ -46,7 +49,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// It gives memory back after a load, which the C library's allocator does not.
+/// jemalloc returns memory to the system after a load, which the C library's allocator does not.
 #[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -110,8 +113,8 @@ enum Command {
 }
 
 impl Command {
-    /// Whether all that the command writes is in a data directory, a backup or a file of tokens: nobody else may read
-    /// it.
+    /// Whether all files that the command writes are for their owner only: those of a data directory, a backup or a
+    /// file of tokens.
     fn writes_for_its_owner(&self) -> bool {
         match self {
             Self::Serve(_)
@@ -164,12 +167,12 @@ enum Admin {
     },
 }
 
-/// Whoever reads a file of tokens can be these customers.
+/// The mode of a file of tokens: whoever can read it can act as these customers.
 const TOKENS_MODE: u32 = 0o600;
 
-/// How long the shop may take to come to rest and to write its last checkpoint.
+/// How long the shop may take to finish its work and to write its last checkpoint.
 const CLOSE_MAX: Duration = Duration::from_secs(180);
-/// How long threads may go on after that.
+/// How long threads may run after that.
 const THREADS_END: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
@@ -219,7 +222,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             }
         }
     });
-    // Who waits for a storage that has stopped waits for ever, and must not keep the process from starting again.
+    // A task that waits for a storage that has failed waits for ever, and must not keep the process from restarting.
     runtime.shutdown_timeout(THREADS_END);
     code
 }
@@ -251,7 +254,7 @@ async fn run_shop(settings: Settings, options: Serve) -> Result<ExitCode> {
         demo::fill(&shop, options.demo_seed, options.demo_products).await?;
     }
     let stop_control = CancellationToken::new();
-    // Bound before the shop says that it listens: who reads that may use the commands.
+    // Bound before the shop says that it listens, so that commands work from then on.
     let control = match Control::bind(&shop, ControlLimits::default()) {
         Ok(control) => Some(tokio::spawn(control.serve(shop.clone(), stop_control.clone()))),
         Err(error) => {
@@ -326,7 +329,7 @@ fn greet(address: SocketAddr, options: &Serve) {
     let _ = std::io::stdout().flush();
 }
 
-/// Does it in the shop that runs on the data directory, or where none does in one of its own.
+/// Executes the command in the shop that runs on the data directory or, if none runs, in a shop of this process.
 async fn upkeep(mut config: Config, wanted: Upkeep) -> Result<ExitCode> {
     let show = |report: Report| {
         if let Report::Copying { done, total } = report
@@ -338,7 +341,7 @@ async fn upkeep(mut config: Config, wanted: Upkeep) -> Result<ExitCode> {
     let outcome = match Connection::open(&config.data_dir, SILENCE_MAX).await? {
         Some(mut running) => running.ask(&Request::Upkeep(wanted), show).await?,
         None => {
-            // Nobody shops meanwhile, so it need not take turns with anybody.
+            // No shop runs meanwhile, so the work need not leave processor time to anybody.
             config.retention.work_percent = 100;
             let shop = Shop::open(config).await?;
             let outcome = control::server::upkeep(&shop, wanted, show).await;
@@ -363,7 +366,7 @@ async fn run_restore(config: Config, from: PathBuf) -> Result<ExitCode> {
     let data = config.data_dir.clone();
     let restored = tokio::task::spawn_blocking(move || restore(&from, &data)).await??;
     println!("restored: {} files, {} bytes", restored.files, restored.bytes);
-    // The first start builds the state; what cannot be started is found out now.
+    // The first start rebuilds the state; if it fails, the operator learns it now.
     let shop = Shop::open(config).await?;
     shop.close().await?;
     println!("the shop starts on it: souk serve");
@@ -375,7 +378,7 @@ async fn write_tokens(config: Config, options: Tokens) -> Result<ExitCode> {
     let shop = Shop::open(config).await?;
     let output = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(TOKENS_MODE).open(&file);
     let output = output.with_context(|| file.display().to_string())?;
-    // A file that was there keeps its mode otherwise.
+    // An existing file would keep its mode.
     output.set_permissions(std::fs::Permissions::from_mode(TOKENS_MODE))?;
     let written = tokens::write(&shop, customers, operator.as_deref(), BufWriter::new(output)).await;
     shop.close().await?;

@@ -1,4 +1,6 @@
-//! `souk verify` on the command line: what it understands. The work is in `verify`.
+//! The options and the output of `souk verify`. The work is in `verify`.
+//!
+//! Depends on `verify`.
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
@@ -28,10 +30,10 @@ pub(super) struct Verify {
     /// How long to wait for a running shop to come to rest.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     patience: u64,
-    /// What clients asked and were told.
+    /// A history: what clients recorded of their requests and answers.
     #[arg(long, value_name = "FILE")]
     history: Option<PathBuf>,
-    /// The provider's ledger [default: the simulated provider's in the data directory].
+    /// The provider's ledger [default: the fake provider's in the data directory].
     #[arg(long, value_name = "FILE")]
     ledger: Option<PathBuf>,
     /// Also write the report as JSON.
@@ -40,8 +42,8 @@ pub(super) struct Verify {
 }
 
 impl Verify {
-    /// Checks, prints, and says by the exit code whether all is well. `data_dir` is meant where it was given, or where
-    /// nothing else is.
+    /// Checks, prints the report, and returns an exit code that says whether all is well. Checks `data_dir` if it was
+    /// given, or if nothing else was.
     pub(super) async fn run(self, data_dir_given: bool, data_dir: PathBuf) -> Result<ExitCode> {
         let offline = self.url.is_none() && (data_dir_given || self.history.is_none());
         let directory = offline.then_some(data_dir);
@@ -55,7 +57,7 @@ impl Verify {
             (None, None) => Source::Nowhere,
         };
         let subject = Subject { history: options.history, ledger: options.ledger, shop };
-        // Replaying asserts what was decided; a broken promise is a finding, and not also a message of its own.
+        // Folding the events of a damaged stream may panic; the report has that as a finding, so no message is printed.
         std::panic::set_hook(Box::new(|_| {}));
         let verdict = verify::verify(subject).await;
         if let Some(path) = options.json {
@@ -63,7 +65,7 @@ impl Verify {
             std::fs::write(&path, text).with_context(|| path.display().to_string())?;
         }
         let clean = verdict.is_clean();
-        // What was found before a check had to stop is kept; a check that has seen nothing has nothing to say.
+        // Findings from before the check stopped are printed; a check that has read nothing has none.
         if verdict.stopped.is_none() || !verdict.report.looked_at.is_empty() {
             println!("{}", verdict.report);
         }
@@ -75,7 +77,7 @@ impl Verify {
     }
 }
 
-/// Who looks at a running shop. Secrets are never on the command line, where every process can read them.
+/// How to log in to a running shop. Secrets are never on the command line, where every process can read them.
 fn login(options: &Verify) -> Result<Login> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
     if let Some(email) = &options.login {

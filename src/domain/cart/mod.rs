@@ -342,7 +342,7 @@ impl Entity for Cart {
 
     fn decide(&self, command: &Command, now: Timestamp) -> Result<Option<Event>, Rejection> {
         if self.erased {
-            // The cart is empty and has no open orders, so what is to be returned or closed is so already.
+            // The cart is empty and has no open orders, so there is nothing to return, close or erase.
             let settled = matches!(command, Command::Return { .. } | Command::Close { .. } | Command::Erase);
             return if settled { Ok(None) } else { Err(Rejection::Erased) };
         }

@@ -1,18 +1,18 @@
-//! Bulk changes to the catalogue: a row of a file with all the products and stock that it names, taken whole or not at
-//! all.
+//! Imports rows of a catalogue file: all products and stock that a row names are changed, or nothing is.
 //!
-//! A row touches several entities, each of which may refuse. So everything is checked first by the rules of those
-//! entities; then stock is set, which a reservation may still refuse; and products come last, which another seller's
-//! new product may still refuse. After such a late refusal what the row has changed is set back.
+//! A row changes several entities, each of which may reject its command. So the rules of those entities check
+//! everything first; then stock is set, which a reservation made meanwhile may still prevent; products come last, which
+//! another seller's new product may still prevent. After such a late rejection the import undoes what the row has
+//! changed.
 //!
-//! Every command of a row states what shall be, not by how much it differs, so that a row can be repeated: after a
-//! failure the same file ends in the same state.
+//! Every command of a row states the new value, not the difference, so that a row can be repeated: after a failure the
+//! same file leads to the same state.
 //!
 //! Depends on the rooms below.
 
 #[cfg(test)]
 mod tests;
-mod turns;
+mod product_locks;
 
 use std::{
     fmt,
@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub(super) use self::turns::Turns;
+pub(super) use self::product_locks::ProductLocks;
 use super::{Error, Shop};
 use crate::{
     actors::{
@@ -39,21 +39,21 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// How often a change is tried again while others change the same product.
+/// How often a change is tried while others change the same product.
 const EDITS_MAX: usize = 8;
 /// The first pause after an entity was too busy, in milliseconds; it doubles.
 const BUSY_MS_MIN: u64 = 5;
 /// The longest pause, in milliseconds.
 const BUSY_MS_MAX: u64 = 500;
-/// How long a row waits for an entity that is too busy: longer than an overload lasts that shoppers would bear.
+/// How long a row waits for an entity that is too busy: longer than a usual overload lasts.
 const BUSY_MAX: Duration = Duration::from_secs(60);
 
 /// A product of an import with its stock, where the import states one.
 #[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Listing {
-    /// Its id.
+    /// The product.
     pub id: ProductId,
-    /// All that is said about it.
     pub details: Details,
     /// The pieces on hand.
     pub stock: Option<u64>,
@@ -65,19 +65,19 @@ pub struct Listing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SetStock {
-    /// It is the opening stock: a repeated import does not undo sales.
+    /// The file has the opening stock: a repeated import does not undo sales.
     Once,
-    /// It is a stock-taking: from now on there are this many.
+    /// The file is a stock-taking: it replaces the units on hand.
     Always,
 }
 
-/// On what terms rows are taken.
+/// How rows are imported.
 #[derive(Debug, Clone, Copy)]
 pub struct Terms {
     /// Who imports; the owner of new products. Nothing checks that the caller may act for them, because whoever opened
     /// the shop is its operator.
     pub by: Editor,
-    /// What the stock of a product means.
+    /// Whether a stock in the file replaces one that was set before.
     pub set_stock: SetStock,
     /// Whether rows are only checked, and nothing is changed.
     pub dry_run: bool,
@@ -88,7 +88,7 @@ pub struct Terms {
 pub struct Imported {
     /// Products created or revised.
     pub changed: u64,
-    /// Products that were already as the row says.
+    /// Products that the row did not change.
     pub already_so: u64,
     /// Products whose stock changed.
     pub stock_changed: u64,
@@ -112,7 +112,7 @@ impl Refused {
         Self { product: product.clone(), reason: reason.into(), kept: Vec::new(), kept_stock: Vec::new() }
     }
 
-    /// Whether the shop could not do it, so that further rows would fare no better.
+    /// Whether the shop has failed, so that further rows would fail as well.
     #[must_use]
     pub fn is_fault(&self) -> bool {
         matches!(self.reason, Error::NotDelivered(_) | Error::Unknown | Error::Fault(_))
@@ -150,21 +150,21 @@ struct Checked {
 struct StockStep {
     quantity: u64,
     set_stock: SetStock,
-    /// By how much the stock changes as far as is known now, in units.
+    /// By how much the stock is expected to change, in units.
     delta: i64,
 }
 
-/// What became of a stock.
+/// How a row has changed the stock of a product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum StockChange {
     None,
-    /// It changed by so many units.
+    /// By so many units.
     By(i64),
-    /// It may have changed, and by how much cannot be told from what others did at the same time.
+    /// It may have changed; the row's part cannot be told from what others did at the same time.
     Unknown,
 }
 
-/// What a row has changed so far, so that it can be set back.
+/// What a row has changed so far, so that it can be undone.
 #[derive(Default)]
 struct Done {
     stock: Vec<(ProductId, StockChange)>,
@@ -175,17 +175,17 @@ struct ChangedProduct {
     id: ProductId,
     by: Editor,
     before: Option<product::View>,
-    /// Its version after the change.
+    /// The version of the product after the change.
     version: u64,
 }
 
 impl Shop {
-    /// Creates or revises the products of a row and sets their stock; nothing of it where one of them is refused.
+    /// Creates or revises the products of a row and sets their stock; changes nothing if one of them is refused.
     ///
     /// # Errors
     /// [`Refused`].
     pub async fn import_products(&self, terms: Terms, listings: Vec<Listing>) -> Result<Imported, Refused> {
-        let _turn = self.0.import_turns.take(listings.iter().map(|listing| listing.id.clone()).collect()).await;
+        let _guard = self.0.import_locks.lock(listings.iter().map(|listing| listing.id.clone()).collect()).await;
         let mut row = Vec::with_capacity(listings.len());
         for listing in listings {
             row.push(self.check_listing(terms, listing).await?);
@@ -198,7 +198,7 @@ impl Shop {
         self.or_set_back(result, done).await
     }
 
-    /// Changes the price or the stock of a product that is there; nothing of it where either is refused.
+    /// Changes the price or the stock of an existing product; changes nothing if either is refused.
     ///
     /// # Errors
     /// [`Refused`].
@@ -209,7 +209,7 @@ impl Shop {
         price: Option<Money>,
         stock: Option<u64>,
     ) -> Result<Imported, Refused> {
-        let _turn = self.0.import_turns.take(vec![id.clone()]).await;
+        let _guard = self.0.import_locks.lock(vec![id.clone()]).await;
         let known = self.product_before(terms.by, id).await?;
         let known = known.ok_or_else(|| Refused::by(id, product::Rejection::NotFound))?;
         let step = match stock {
@@ -242,7 +242,7 @@ impl Shop {
         self.or_set_back(priced, done).await
     }
 
-    /// The product as it is, which the importer may edit.
+    /// The current state of a product, which the importer must be allowed to edit; `None` for a new one.
     async fn product_before(&self, by: Editor, id: &ProductId) -> Result<Option<product::View>, Refused> {
         let read = self.0.runtime.entities.products.read(id).await.map_err(|error| Refused::by(id, error))?;
         match read.view {
@@ -267,7 +267,7 @@ impl Shop {
     async fn check_quantity(&self, id: &ProductId, quantity: u64, set_stock: SetStock) -> Result<StockStep, Refused> {
         let read = self.0.runtime.entities.inventories.read(id).await.map_err(|error| Refused::by(id, error))?;
         let delta = match set_stock {
-            // An opening stock is refused for its size alone.
+            // An opening stock can only be refused for its size.
             SetStock::Once => {
                 let open = inventory::Command::Open { quantity };
                 Inventory::default().decide(&open, Timestamp(0)).map(|_| {
@@ -302,7 +302,7 @@ impl Shop {
             };
             let before = checked.before.as_ref().map_or(0, |before| before.version);
             let version = accepted.view.as_ref().map_or(0, |view| view.version);
-            // Where an answer was lost, the row may have changed the product before it was already so.
+            // If an answer was lost, the lost attempt may have changed the product, and the repeat changed nothing.
             let is_changed = accepted.changed == Changed::Yes || (was_unknown && version > before);
             imported.count(is_changed);
             if is_changed {
@@ -313,7 +313,7 @@ impl Shop {
         Ok(imported)
     }
 
-    /// Sets one stock.
+    /// Sets the stock of a product and adds the change to `done`.
     async fn set_stock(&self, id: &ProductId, step: StockStep, done: &mut Done) -> Result<StockChange, Refused> {
         let set = match step.set_stock {
             SetStock::Once => self.set_opening(id, step).await,
@@ -336,7 +336,7 @@ impl Shop {
         let opened = asked.answer?;
         Ok(match opened.changed {
             Changed::Yes => StockChange::By(units(quantity)),
-            // An answer was lost, and the row itself may have opened the stock.
+            // An answer was lost, and the lost attempt may have opened the stock.
             Changed::No if asked.was_unknown && delta != 0 => {
                 if opened.view.received == quantity {
                     StockChange::By(units(quantity))
@@ -350,8 +350,8 @@ impl Shop {
 
     async fn set_counted(&self, id: &ProductId, quantity: u64) -> Result<StockChange, Error> {
         let inventories = &self.0.runtime.entities.inventories;
-        // Sales do not change what was received, and deliveries do. So a count that rests on what was received changed
-        // the stock by exactly the difference, and can be set back.
+        // Deliveries change the number of received units, sales do not. The command counts only if that number is the
+        // one that was read, so it changes the stock by exactly the difference and can be undone.
         let mut before = inventories.read(id).await?.view;
         let (mut received, mut was_unknown, mut attempts) = (before.received, false, 0);
         loop {
@@ -362,7 +362,7 @@ impl Shop {
             match asked.answer {
                 Ok(accepted) => {
                     let change = units(accepted.view.received) - units(before.received);
-                    // Where an answer was lost, the difference may be the row's own or a delivery.
+                    // If an answer was lost, the difference may be the row's own or a delivery.
                     let is_own = !was_unknown || before.counted(quantity) == Ok(change);
                     return Ok(match change {
                         0 => StockChange::None,
@@ -399,7 +399,7 @@ impl Shop {
                 Err(AskError::Rejected(product::Rejection::VersionMismatch { .. })) if attempts < EDITS_MAX => {}
                 answer => return Asked { answer, was_unknown },
             }
-            // Somebody edits the product, perhaps what is kept.
+            // Somebody has edited the product, perhaps what is kept.
             let Ok(read) = products.read(&checked.id).await else { continue };
             expected_version = read.view.as_ref().map(|view| view.version);
             details = read.view.map_or(details, |now| kept(&checked.stated, &checked.keep, &now));
@@ -427,7 +427,7 @@ impl Shop {
         }
     }
 
-    /// The result; where it is a refusal, what was done before it is set back.
+    /// The result. If it is a refusal, what was done before it is undone.
     async fn or_set_back(&self, result: Result<Imported, Refused>, done: Done) -> Result<Imported, Refused> {
         let mut refused = match result {
             Ok(imported) => return Ok(imported),
@@ -460,15 +460,15 @@ impl Shop {
     }
 }
 
-/// What came of a command.
+/// The answer to a command.
 struct Asked<E: Entity> {
     answer: Answer<E>,
-    /// Whether an answer before this one was lost, so that the command may have been done then.
+    /// Whether the answer to an earlier attempt was lost, so that the command may have been executed then.
     was_unknown: bool,
 }
 
-/// Asks an entity, and again while it is too busy: a bulk change gives way to shoppers. The commands here may be
-/// repeated, so an unknown outcome is asked again, too.
+/// Sends a command, and repeats it while the entity is too busy: bulk changes give way to shoppers. The commands here
+/// may be repeated, so it also repeats one whose outcome is unknown.
 async fn ask<E: Entity>(directory: &Directory<E>, id: &E::Id, command: E::Command) -> Asked<E>
 where
     E::Command: Clone,
@@ -508,7 +508,7 @@ fn units(count: u64) -> i64 {
 }
 
 impl Checked {
-    /// What taking it would change.
+    /// What importing it would change.
     fn forecast(&self) -> Imported {
         let stock_changed = u64::from(self.stock.is_some_and(|step| step.delta != 0));
         let mut imported = Imported { stock_changed, ..Imported::default() };

@@ -1,4 +1,4 @@
-//! Refusals that come after a row was checked: what the row has changed is set back, whatever happened meanwhile.
+//! Refusals that come after a row was checked: what the row has changed is undone, whatever happened meanwhile.
 //!
 //! Depends on its neighbours.
 
@@ -157,7 +157,7 @@ async fn a_refused_price_sets_the_stock_of_a_change_back() {
     shop.close().await.unwrap();
 }
 
-/// Whichever answer is lost, the row is counted and set back as if they had come.
+/// Whichever answer is lost, the row is counted and undone as if it had arrived.
 #[tokio::test]
 async fn a_row_of_which_an_answer_is_lost_is_set_back_whole() {
     for set_stock in [SetStock::Once, SetStock::Always] {

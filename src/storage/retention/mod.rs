@@ -8,6 +8,8 @@
 //!
 //! Past events exist in the log and in the base only. So what an erasure has replaced in the state is gone when the
 //! older segments are.
+//!
+//! Depends on its neighbours in `storage`.
 
 pub(super) mod base;
 pub(super) mod compactor;

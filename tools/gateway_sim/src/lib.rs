@@ -29,7 +29,7 @@
 //! | `GET /livez` | 200 |
 //!
 //! An object belongs to an order by its metadata `order`, `attempt` and `refund`; the ledger and the script's rules
-//! name it by a key made of them, such as `ORDER:charge:1`. This crate depends on no crate of the shop.
+//! name it by a key made of them, such as `ORDER:charge:1`. Depends on no crate of the shop.
 
 mod amounts;
 mod api;

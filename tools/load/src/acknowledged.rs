@@ -1,4 +1,6 @@
 //! What the shop has acknowledged during a run, so that it can be checked afterwards.
+//!
+//! Depends on `parking_lot` and `serde_json`.
 
 use std::collections::HashMap;
 

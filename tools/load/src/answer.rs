@@ -1,4 +1,6 @@
 //! What came back from a request, or why nothing did.
+//!
+//! Depends on `plan` and on `url`.
 
 use std::{error::Error, io};
 

@@ -1,4 +1,6 @@
 //! Starts journeys: at a constant rate, or from a number of callers.
+//!
+//! Depends on `plan` and `world` and on `tokio` and `tokio_util`.
 
 use std::{
     sync::{

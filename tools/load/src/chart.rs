@@ -2,6 +2,8 @@
 //!
 //! Drawn without a crate: the SVG of the plotters crate takes sizes and colours of text from code, not from the style
 //! sheet of the page, has no tooltips, and the percentile axis and the gaps in lines would be our code there, too.
+//!
+//! Depends on `escape`.
 
 use crate::escape::escaped;
 

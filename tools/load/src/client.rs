@@ -2,6 +2,8 @@
 //!
 //! It uses hyper's own client, because the generator shares the processors with the shop that it measures, and does not
 //! need redirects, cookies or proxies.
+//!
+//! Depends on `answer`, `kind`, `plan` and `recorder`.
 
 use std::{
     error::Error,

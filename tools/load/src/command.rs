@@ -1,4 +1,6 @@
 //! The command line of a run: its options, the progress on the terminal, and the files of its report.
+//!
+//! Depends on `plan`, `run` and `scenario` and on `clap` and `tokio`.
 
 #![allow(clippy::print_stdout, reason = "a command line answers on standard output")]
 

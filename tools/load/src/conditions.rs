@@ -1,4 +1,6 @@
 //! The conditions of a run: the generator's machine and program, and what the shop reports about itself.
+//!
+//! Depends on `serde` and `serde_json`.
 
 use std::{fmt, fs};
 

@@ -1,4 +1,6 @@
 //! The input files of a run: queries, baskets, tokens. Every error names the file and, if there is one, the line.
+//!
+//! Depends on `plan`.
 
 use std::{fs, path::Path};
 

@@ -1,6 +1,8 @@
 //! The history of a run: JSON Lines that `souk verify --history` reads; docs/VERIFY.md describes them.
 //!
 //! The shop's checker has its own types of the same format; a test of the shop compares the two.
+//!
+//! Depends on `parking_lot`, `serde` and `serde_json`.
 
 use std::{fs::File, io, io::Write, path::Path, time::Instant};
 

@@ -1,4 +1,6 @@
 //! Records the calls of customers and the shop's answers, if a history is wanted.
+//!
+//! Depends on `answer`, `history` and `plan` and on `tokio_util`.
 
 use std::{
     io,

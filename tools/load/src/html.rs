@@ -1,4 +1,6 @@
 //! A report as one self-contained HTML file: it loads no scripts, fonts or pictures.
+//!
+//! Depends on `chart`, `conditions`, `escape`, `report` and `rows`.
 
 use serde_json::Value;
 

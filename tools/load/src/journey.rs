@@ -1,5 +1,7 @@
 //! The journeys of customers, request by request. A refused or failed step ends the journey, as it would for a person.
 //! Each returns the status of its last request.
+//!
+//! Depends on `answer`, `history`, `history_writer`, `kind`, `people` and `world`.
 
 use std::time::Instant;
 

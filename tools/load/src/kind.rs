@@ -1,4 +1,6 @@
 //! The kinds of requests, by which latencies and answers are counted.
+//!
+//! Depends on `answer`.
 
 use serde::Serialize;
 

@@ -12,7 +12,7 @@
 //! latencies of all customers who would have come during it. The *closed* model keeps a number of callers busy and
 //! measures the highest throughput; it hides stalls.
 //!
-//! This crate knows a shop by its HTTP API and its file formats, and depends on no crate of the shop.
+//! This crate knows a shop by its HTTP API and its file formats. Depends on no crate of the shop.
 
 mod acknowledged;
 mod answer;

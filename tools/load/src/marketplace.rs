@@ -1,5 +1,7 @@
 //! The journeys of the operator in the marketplace: sends parcels, reads orders and stock, changes prices and products.
 //! Each returns the status of its last request.
+//!
+//! Depends on `answer`, `history`, `history_writer`, `kind`, `parcels`, `people`, `scenario` and `world`.
 
 use std::time::Instant;
 

@@ -1,4 +1,6 @@
 //! Paid orders that have to be delivered.
+//!
+//! Depends on `parking_lot`.
 
 use std::collections::VecDeque;
 

@@ -1,5 +1,7 @@
 //! The people who are logged in: customers, each of whom does one thing at a time, and the operator. Tokens are renewed
 //! after half of their lifetime.
+//!
+//! Depends on `answer`, `client`, `files`, `kind` and `plan`.
 
 use std::{
     collections::{HashMap, VecDeque},

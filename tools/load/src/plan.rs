@@ -1,4 +1,6 @@
 //! The plan of a run, and the errors for which it does not begin.
+//!
+//! Depends on `scenario`.
 
 use std::path::PathBuf;
 

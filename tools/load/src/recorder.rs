@@ -1,4 +1,6 @@
 //! Counts a run: a latency histogram and the answers by class, for each kind of request and for each second.
+//!
+//! Depends on `answer`, `kind` and `rows` and on `hdrhistogram`.
 
 use std::{
     collections::BTreeMap,

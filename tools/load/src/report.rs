@@ -1,4 +1,6 @@
 //! The result of a run, as a table for people and as JSON for programs.
+//!
+//! Depends on `arrivals`, `conditions`, `kind`, `plan`, `rows` and `verdict`.
 
 use std::fmt;
 

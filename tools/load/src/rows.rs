@@ -1,4 +1,6 @@
 //! The figures that a report consists of.
+//!
+//! Depends on `answer` and `kind`.
 
 use std::fmt;
 

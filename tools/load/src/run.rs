@@ -1,4 +1,7 @@
 //! A run from its plan to its report.
+//!
+//! Depends on `arrivals`, `client`, `conditions`, `history_writer`, `kind`, `plan`, `recorder`, `report`, `rows`,
+//! `verdict` and `world`.
 
 use std::{
     sync::Arc,

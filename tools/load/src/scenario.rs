@@ -2,6 +2,8 @@
 //!
 //! *marketplace* has the transaction mix of the Online Marketplace benchmark (Laigner and others, 2024). It is a
 //! re-implementation against this shop's API, not that benchmark's driver, so its figures are not comparable to theirs.
+//!
+//! Depends on `serde`.
 
 use serde::Serialize;
 

@@ -1,4 +1,6 @@
 //! Checks after a run that everything that the shop acknowledged is there.
+//!
+//! Depends on `acknowledged`, `history`, `history_writer`, `kind` and `world`.
 
 use std::{
     collections::HashMap,

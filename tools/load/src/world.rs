@@ -1,4 +1,7 @@
 //! The setup of a run: people who are logged in, products that can be bought, and what people search for.
+//!
+//! Depends on `acknowledged`, `answer`, `client`, `files`, `history_writer`, `kind`, `parcels`, `people`, `plan` and
+//! `scenario`.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
