@@ -92,7 +92,7 @@ impl<E: Entity> Directory<E> {
     ///
     /// # Errors
     /// [`AskError`], but never `Rejected`.
-    pub async fn settle(&self, id: &E::Id) -> Result<(), AskError<E::Rejection>> {
+    pub async fn store_state(&self, id: &E::Id) -> Result<(), AskError<E::Rejection>> {
         self.send(id, None, ReplyWhen::Durable).await.map(|_| ())
     }
 

@@ -10,7 +10,7 @@ use crate::{
     clock::Clock,
     domain::{
         account::Account, cart::Cart, inventory::Inventory, order::Order, product::Product, review::Review,
-        reviews::Reviews, seller::Seller, unmatched_notices::UnmatchedNotices,
+        ratings::Ratings, seller::Seller, unmatched_notices::UnmatchedNotices,
     },
     storage::Journal,
 };
@@ -26,7 +26,7 @@ pub struct Entities {
     pub accounts: Directory<Account>,
     pub reviews: Directory<Review>,
     /// The sums of each product's ratings.
-    pub ratings: Directory<Reviews>,
+    pub ratings: Directory<Ratings>,
     pub unmatched_notices: Directory<UnmatchedNotices>,
     pub sellers: Directory<Seller>,
 }

@@ -128,7 +128,7 @@ impl<E: Entity> Actor for EntityActor<E> {
             failed: Arc::new(AtomicBool::new(false)),
         };
         if erased_since {
-            // `Directory::settle` is answered after this.
+            // `Directory::store_state` is answered after this.
             alive.snapshot(&state.arguments).write_beside(&Handle::current()).await?;
         }
         state.alive = Some(alive);

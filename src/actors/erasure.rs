@@ -43,7 +43,7 @@ use crate::{
         ids::{AccountId, SellerId, UserId},
         order::{self, Order},
         review::{self, Review},
-        reviews::{self, Reviews},
+        ratings::{self, Ratings},
         seller::{self, Seller},
     },
     storage::Stream,
@@ -51,8 +51,8 @@ use crate::{
 
 /// How often storing the state of a busy or recovering entity is tried, and the pause between two tries, in
 /// milliseconds.
-const SETTLE_TRIES: u32 = 20;
-const SETTLE_PAUSE_MS: u64 = 100;
+const STORE_TRIES: u32 = 20;
+const STORE_PAUSE_MS: u64 = 100;
 
 /// What an erasure reads and changes.
 #[derive(Clone)]
@@ -62,7 +62,7 @@ pub struct ErasureParts {
     pub carts: Directory<Cart>,
     pub orders: Directory<Order>,
     pub reviews: Directory<Review>,
-    pub ratings: Directory<Reviews>,
+    pub ratings: Directory<Ratings>,
     pub sellers: Directory<Seller>,
     pub lists: Lists,
     pub progress: Progress,
@@ -70,9 +70,9 @@ pub struct ErasureParts {
 
 /// The handle of the erasure process manager. Cheap to clone.
 #[derive(Clone)]
-pub struct Erasure(Arc<Shared>);
+pub struct Erasure(Arc<ErasureShared>);
 
-struct Shared {
+struct ErasureShared {
     actor: RwLock<Option<ActorRef<ErasureMessage>>>,
     parts: ErasureParts,
     reviews_under_way: Arc<Gate<()>>,
@@ -105,7 +105,7 @@ impl Erasure {
     /// An erasure process manager; it works when the root has started its actor.
     #[must_use]
     pub fn new(parts: ErasureParts) -> Self {
-        Self(Arc::new(Shared { actor: RwLock::new(None), parts, reviews_under_way: Arc::default() }))
+        Self(Arc::new(ErasureShared { actor: RwLock::new(None), parts, reviews_under_way: Arc::default() }))
     }
 
     pub(super) fn actor(&self) -> ErasureActor {
@@ -131,7 +131,7 @@ impl Erasure {
             let erasure = erasure.clone();
             let store = async move {
                 for stream in &streams {
-                    match erasure.0.settle(stream).await {
+                    match erasure.0.store_state(stream).await {
                         Ok(()) => {}
                         Err(TaskError::Closing) => return Err(NotDelivered::Closed),
                         Err(TaskError::Retry(problem)) => {
@@ -154,7 +154,7 @@ impl Erasure {
 }
 
 /// The actor.
-pub(super) struct ErasureActor(Arc<Shared>);
+pub(super) struct ErasureActor(Arc<ErasureShared>);
 
 impl Actor for ErasureActor {
     type Msg = ErasureMessage;
@@ -186,7 +186,7 @@ impl Actor for ErasureActor {
     }
 }
 
-impl Shared {
+impl ErasureShared {
     /// Continues every open erasure, or only that of one account; returns whether none of them is open any more.
     async fn pass(&self, only: Option<AccountId>) -> Finished {
         match self.erase_listed(only).await {
@@ -247,7 +247,7 @@ impl Shared {
             for id in page {
                 let _held = self.no_review_under_way().await?;
                 // The rating first: with its text the review leaves the list, and a later pass would not find it.
-                let forget = reviews::Command::Forget { customer };
+                let forget = ratings::Command::Forget { customer };
                 retry_if_rejected(parts.ratings.ask_within(WAIT_MAX, &id.product, forget).await?)?;
                 retry_if_rejected(parts.reviews.ask_within(WAIT_MAX, &id, review::Command::Erase).await?)?;
             }
@@ -269,29 +269,29 @@ impl Shared {
         erased
     }
 
-    async fn settle(&self, stream: &Stream) -> Result<(), TaskError> {
+    async fn store_state(&self, stream: &Stream) -> Result<(), TaskError> {
         let parts = &self.parts;
         match stream.kind() {
-            kind if kind == Kind::Account as u8 => settle(&parts.accounts, stream).await,
-            kind if kind == Kind::Cart as u8 => settle(&parts.carts, stream).await,
-            kind if kind == Kind::Order as u8 => settle(&parts.orders, stream).await,
-            kind if kind == Kind::Review as u8 => settle(&parts.reviews, stream).await,
-            kind if kind == Kind::Reviews as u8 => settle(&parts.ratings, stream).await,
-            kind if kind == Kind::Seller as u8 => settle(&parts.sellers, stream).await,
+            kind if kind == Kind::Account as u8 => store_state(&parts.accounts, stream).await,
+            kind if kind == Kind::Cart as u8 => store_state(&parts.carts, stream).await,
+            kind if kind == Kind::Order as u8 => store_state(&parts.orders, stream).await,
+            kind if kind == Kind::Review as u8 => store_state(&parts.reviews, stream).await,
+            kind if kind == Kind::Ratings as u8 => store_state(&parts.ratings, stream).await,
+            kind if kind == Kind::Seller as u8 => store_state(&parts.sellers, stream).await,
             kind => Err(TaskError::Retry(format!("nothing of kind {kind} erases"))),
         }
     }
 }
 
 /// Has the state of an entity stored, with retries while the entity is busy or recovering.
-async fn settle<E: Entity>(directory: &Directory<E>, stream: &Stream) -> Result<(), TaskError> {
+async fn store_state<E: Entity>(directory: &Directory<E>, stream: &Stream) -> Result<(), TaskError> {
     let id = E::Id::from_key(stream.key()).ok_or_else(|| TaskError::retry("a bad id"))?;
-    for _ in 0..SETTLE_TRIES {
-        match tokio::time::timeout(WAIT_MAX, directory.settle(&id)).await {
+    for _ in 0..STORE_TRIES {
+        match tokio::time::timeout(WAIT_MAX, directory.store_state(&id)).await {
             // A read-only disk only hinders new events: the entity is alive, and its snapshot is offered.
             Ok(Ok(()) | Err(AskError::NotDelivered(NotDelivered::ReadOnly))) => return Ok(()),
             Ok(Err(AskError::NotDelivered(NotDelivered::Closed))) => return Err(TaskError::Closing),
-            Ok(Err(_)) => tokio::time::sleep(Duration::from_millis(SETTLE_PAUSE_MS)).await,
+            Ok(Err(_)) => tokio::time::sleep(Duration::from_millis(STORE_PAUSE_MS)).await,
             Err(_) => break,
         }
     }

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::domain::{
     review::{self, Review, ReviewId},
-    reviews::{self, Reviews},
+    ratings::{self, Ratings},
 };
 
 /// The process manager; it works when the root has started its actor.
@@ -28,7 +28,7 @@ use crate::domain::{
 #[allow(missing_docs, reason = "the names say it")]
 pub struct RatingCounter {
     pub reviews: Directory<Review>,
-    pub ratings: Directory<Reviews>,
+    pub ratings: Directory<Ratings>,
     pub lists: Lists,
     pub progress: Progress,
     /// Whose gate is held while a rating is counted.
@@ -91,7 +91,7 @@ impl RatingCounter {
     ///
     /// # Errors
     /// The product has no room for another rating, and the review is withdrawn.
-    pub async fn count_now(&self, id: &ReviewId, view: &review::View) -> Result<(), reviews::Rejection> {
+    pub async fn count_now(&self, id: &ReviewId, view: &review::View) -> Result<(), ratings::Rejection> {
         match self.rate(id, view).await {
             Ok(counted) => counted,
             Err(TaskError::Closing) => Ok(()),
@@ -103,12 +103,12 @@ impl RatingCounter {
     }
 
     /// Adds the rating of a review to its product's sum. A review that its product has no room for is withdrawn.
-    async fn rate(&self, id: &ReviewId, view: &review::View) -> Result<Result<(), reviews::Rejection>, TaskError> {
+    async fn rate(&self, id: &ReviewId, view: &review::View) -> Result<Result<(), ratings::Rejection>, TaskError> {
         let Some(written) = &view.written else { return Ok(Ok(())) };
         let (customer, rating, version) = (id.customer, written.content.rating, view.version);
-        let rate = reviews::Command::Rate { customer, rating, version };
+        let rate = ratings::Command::Rate { customer, rating, version };
         let counted = self.ratings.ask_within(WAIT_MAX, &id.product, rate).await?.map(drop);
-        if let Err(reviews::Rejection::TooMany) = counted {
+        if let Err(ratings::Rejection::TooMany) = counted {
             retry_if_rejected(self.reviews.ask_within(WAIT_MAX, id, review::Command::Erase).await?)?;
         }
         Ok(counted)

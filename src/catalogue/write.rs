@@ -151,9 +151,9 @@ fn line_of(row: &Value) -> Result<Vec<u8>, WriteError> {
 
 /// The fields of an object, in the order in which they are written.
 #[derive(Default)]
-struct Fields(Vec<(String, Value)>);
+struct FieldsToWrite(Vec<(String, Value)>);
 
-impl Fields {
+impl FieldsToWrite {
     fn add(&mut self, name: &str, value: Value) {
         self.0.push((name.into(), value));
     }
@@ -191,7 +191,7 @@ impl Fields {
 /// The row of an entry with these variants.
 fn row_of(entry: &Entry, variants: Vec<Value>) -> Value {
     let details = &entry.details;
-    let mut fields = Fields::default();
+    let mut fields = FieldsToWrite::default();
     fields.add_text("id", entry.id.as_str());
     fields.add_text("title", &details.title);
     if !details.description.is_empty() {
@@ -227,7 +227,7 @@ fn row_of(entry: &Entry, variants: Vec<Value>) -> Value {
 /// A variant in its parent's row: only what it does not inherit.
 fn element(parent: &Entry, variant: &Variant, child: &Entry) -> Value {
     let (from, details) = (&parent.details, &child.details);
-    let mut fields = Fields::default();
+    let mut fields = FieldsToWrite::default();
     let sku = details.attributes.iter().find(|(name, _)| name == "sku").map(|(_, sku)| sku.as_str());
     let id_follows = sku.and_then(|sku| variant::id_of(&parent.id, sku).ok()).is_some_and(|id| id == child.id);
     if !id_follows {
@@ -261,7 +261,7 @@ fn element(parent: &Entry, variant: &Variant, child: &Entry) -> Value {
     Value::Object(fields.0)
 }
 
-fn add_pictures(fields: &mut Fields, from: &Details, details: &Details) {
+fn add_pictures(fields: &mut FieldsToWrite, from: &Details, details: &Details) {
     let mut thumbnail_follows = from.thumbnail.as_ref();
     if details.pictures != from.pictures {
         fields.add_pictures(&details.pictures);
@@ -281,7 +281,7 @@ fn own_attributes(from: &Details, variant: &Variant, details: &Details) -> Vec<(
 
 /// A reference to a variant with a row of its own.
 fn reference(variant: &Variant) -> Value {
-    let mut fields = Fields::default();
+    let mut fields = FieldsToWrite::default();
     fields.add_text("product", variant.product.as_str());
     fields.add_pairs("options", &variant.options);
     Value::Object(fields.0)

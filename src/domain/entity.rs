@@ -51,8 +51,8 @@ pub enum Kind {
     Order = 4,
     /// Somebody who can log in ([`crate::domain::account`]).
     Account = 5,
-    /// The ratings of a product ([`crate::domain::reviews`]).
-    Reviews = 6,
+    /// The ratings of a product ([`crate::domain::ratings`]).
+    Ratings = 6,
     /// What one customer writes about a product ([`crate::domain::review`]).
     Review = 7,
     /// The notices of one day about orders that the shop does not know ([`crate::domain::unmatched_notices`]).

@@ -2,7 +2,7 @@
 //!
 //! Depends on its neighbours.
 
-use crate::domain::{product::ImportedRating, reviews};
+use crate::domain::{product::ImportedRating, ratings};
 
 /// The average rating of a product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct Rating {
 impl Rating {
     /// The average over imported and counted ratings; each rating has the same weight.
     #[must_use]
-    pub fn average(imported: Option<ImportedRating>, counted: reviews::View) -> Self {
+    pub fn average(imported: Option<ImportedRating>, counted: ratings::View) -> Self {
         let (imported_count, imported_hundredths) = imported.map_or((0, 0), |imported| {
             (u64::from(imported.count), u64::from(imported.count) * u64::from(imported.average_hundredths))
         });
@@ -33,7 +33,7 @@ mod tests {
 
     fn average(imported: Option<(u16, u32)>, count: u32, stars: u64) -> (u64, u64) {
         let imported = imported.map(|(average_hundredths, count)| ImportedRating { average_hundredths, count });
-        let rating = Rating::average(imported, reviews::View { count, stars });
+        let rating = Rating::average(imported, ratings::View { count, stars });
         (rating.count, rating.average_hundredths)
     }
 

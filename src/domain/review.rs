@@ -1,7 +1,7 @@
 //! What one customer writes about one product. It is a stream of its own, so that the text is kept, replaced and erased
 //! with the stream.
 //!
-//! The product's [`crate::domain::reviews`] count the stars of all customers. Each change here is sent there with its
+//! The product's [`crate::domain::ratings`] count the stars of all customers. Each change here is sent there with its
 //! version, by which they recognise the later of two changes in whatever order the changes arrive.
 //!
 //! Depends on `std`, `serde` and its neighbours.
@@ -83,7 +83,7 @@ pub struct Written {
 pub enum Command {
     /// Write the review, or replace it.
     Write(Content),
-    /// Erase the review. The caller must have removed it from the product's reviews before.
+    /// Erase the review. The caller must have removed its rating from the product before.
     Erase,
 }
 

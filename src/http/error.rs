@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::{context, responses::PROBLEM_JSON};
 use crate::{
     domain::{
-        account, cart, ids::OrderId, inventory, money::Money, order, product, review, reviews, seller,
+        account, cart, ids::OrderId, inventory, money::Money, order, product, ratings, review, seller,
         unmatched_notices,
     },
     shop::{Error, NotDelivered, PasswordError, SearchError},
@@ -262,7 +262,7 @@ impl From<Error> for Problem {
             },
             Error::Review(review::Rejection::InvalidRating) => Self::invalid("rating", detail),
             Error::Review(review::Rejection::InvalidText { field, .. }) => Self::invalid(field.as_str(), detail),
-            Error::Reviews(reviews::Rejection::TooMany) => conflict("too-many-reviews", "Too many reviews", detail),
+            Error::Ratings(ratings::Rejection::TooMany) => conflict("too-many-reviews", "Too many reviews", detail),
             Error::InvalidCursor(_) | Error::Search(SearchError::InvalidCursor(_)) => {
                 Self::bad_request("invalid-cursor", detail)
             }

@@ -47,7 +47,7 @@ impl Shop {
     /// # Errors
     /// [`Error::NotFound`].
     pub async fn product(&self, id: &ProductId, who: Option<&Principal>) -> Result<ProductPage, Error> {
-        let (product, stock, reviews) = tokio::try_join!(
+        let (product, stock, ratings) = tokio::try_join!(
             self.0.runtime.entities.products.read(id),
             self.0.runtime.entities.inventories.read(id),
             self.0.runtime.entities.ratings.read(id)
@@ -56,8 +56,8 @@ impl Shop {
         if !product.listed {
             access::see_delisted(who, product.seller)?;
         }
-        let (stock, reviews) = (stock.view, reviews.view);
-        let rating = Rating::average(product.details.imported_rating, reviews);
+        let (stock, ratings) = (stock.view, ratings.view);
+        let rating = Rating::average(product.details.imported_rating, ratings);
         let seller = self.seller_page(product.seller).await?;
         Ok(ProductPage { id: id.clone(), product, stock, rating, seller })
     }

@@ -94,13 +94,13 @@ impl Drop for Inner {
         if self.ending.finished.load(Ordering::Acquire) {
             return;
         }
-        let (root, keeper) = (self.runtime.root.clone(), self.keeper.clone());
+        let (root, identity_writer) = (self.runtime.root.clone(), self.identity_writer.clone());
         let (journal, dropped) = (self.journal.clone(), Dropped::new());
         self.ending.runtime.spawn(async move {
             root.expect_ends().await;
             root.stop().await;
             // Before the journal releases the directory.
-            keeper.end().await;
+            identity_writer.end().await;
             if let Err(error) = journal.close().await {
                 tracing::error!(%error, "a dropped shop could not be closed");
             }

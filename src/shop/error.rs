@@ -14,7 +14,7 @@ use crate::{
         ids::{OrderId, ProductId},
         inventory,
         money::{Currency, Money},
-        order, product, review, reviews, seller, unmatched_notices,
+        order, product, ratings, review, seller, unmatched_notices,
     },
     identity::{TokenError, email::InvalidEmail, passwords::PasswordError},
     payments::{AmountRefused, NoticeRefused},
@@ -69,9 +69,9 @@ pub enum Error {
     /// A rule of the review.
     #[error(transparent)]
     Review(#[from] review::Rejection),
-    /// A rule of a product's reviews.
+    /// A rule of a product's ratings.
     #[error(transparent)]
-    Reviews(#[from] reviews::Rejection),
+    Ratings(#[from] ratings::Rejection),
     /// A seller's rule.
     #[error(transparent)]
     Seller(#[from] seller::Rejection),

@@ -7,7 +7,7 @@ use std::{path::Path, sync::Arc};
 
 use super::{
     OpenShopError, Parts, data_directory, provider,
-    store_identity::{self, Keeper, StoreIdentity},
+    store_identity::{self, IdentityWriter, StoreIdentity},
 };
 use crate::{
     config::{
@@ -29,7 +29,7 @@ pub(super) struct Foundation {
     pub(super) identity: Identity,
     pub(super) search: Search,
     pub(super) gateway: Arc<dyn Gateway>,
-    pub(super) keeper: Keeper,
+    pub(super) identity_writer: IdentityWriter,
 }
 
 impl Foundation {
@@ -66,8 +66,8 @@ impl Foundation {
             Some(gateway) => gateway,
             None => provider::open(config, &journal, known_bytes)?,
         };
-        let keeper = Keeper::start(data, &journal, identity.fingerprint(), ledger, (clock, found))?;
-        Ok(Self { journal, identity, search, gateway, keeper })
+        let identity_writer = IdentityWriter::start(data, &journal, identity.fingerprint(), ledger, (clock, found))?;
+        Ok(Self { journal, identity, search, gateway, identity_writer })
     }
 }
 

@@ -53,7 +53,7 @@ impl Shop {
     /// [`Error::Forbidden`] for others than admins; as [`Shop::orders`].
     pub async fn issues(&self, who: &Principal, after: Option<Cursor>, limit: usize) -> Result<OrdersPage, Error> {
         access::administer(who)?;
-        let listed = self.list_page(limit, move |lists| lists.attention(after.as_ref(), limit)).await?;
+        let listed = self.list_page(limit, move |lists| lists.orders_with_issues(after.as_ref(), limit)).await?;
         self.orders_page(listed).await
     }
 

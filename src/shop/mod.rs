@@ -41,7 +41,7 @@ use parking_lot::Mutex;
 use tokio::{runtime::Handle, task::AbortHandle};
 use tokio_util::sync::CancellationToken;
 
-use self::{ending::Ending, foundation::Foundation, store_identity::Keeper};
+use self::{ending::Ending, foundation::Foundation, store_identity::IdentityWriter};
 pub use self::{
     error::{Allowed, Error, Missing, PAGE_ITEMS_MAX},
     figures::{Figures, StorageFigures},
@@ -276,7 +276,7 @@ struct Inner {
     search_progress: Progress,
     /// Up to where the log was durable when the shop was opened.
     opened_at: Position,
-    keeper: Keeper,
+    identity_writer: IdentityWriter,
     import_locks: import::ProductLocks,
     ending: Ending,
 }
@@ -297,7 +297,7 @@ impl Shop {
     pub async fn open_with(config: Config, parts: Parts) -> Result<Self, OpenShopError> {
         config.check()?;
         let ending = Ending::new()?;
-        let Foundation { journal, identity, search, gateway, keeper } = ending::foundation(&config, &parts).await?;
+        let Foundation { journal, identity, search, gateway, identity_writer } = ending::foundation(&config, &parts).await?;
         let (clock, limits) = (parts.clock, &config.limits);
         let directory_limits = DirectoryLimits {
             live_max: limits.live_entities_max,
@@ -307,7 +307,7 @@ impl Shop {
             ..DirectoryLimits::default()
         };
         let opened_at = journal.durable();
-        let gateway = Arc::new(Guarded::new(gateway, Arc::new(keeper.clone())));
+        let gateway = Arc::new(Guarded::new(gateway, Arc::new(identity_writer.clone())));
         let search_progress = Progress::new("search", journal.clone());
         let runtime = RuntimeParts {
             journal: journal.clone(),
@@ -325,7 +325,7 @@ impl Shop {
             }],
         };
         let runtime = Runtime::start(runtime).await.map_err(|error| OpenShopError::Actors(error.into()))?;
-        tokio::spawn(ending.token().clone().run_until_cancelled_owned(keeper.clone().run()));
+        tokio::spawn(ending.token().clone().run_until_cancelled_owned(identity_writer.clone().run()));
         Ok(Self(Arc::new(Inner {
             config,
             clock,
@@ -336,7 +336,7 @@ impl Shop {
             runtime,
             search_progress,
             opened_at,
-            keeper,
+            identity_writer,
             import_locks: import::ProductLocks::default(),
             ending,
         })))
@@ -355,7 +355,7 @@ impl Shop {
         inner.ending.begin();
         inner.runtime.close().await;
         // Before the journal lets go of the directory.
-        inner.keeper.end().await;
+        inner.identity_writer.end().await;
         inner.journal.close().await?;
         inner.ending.finish();
         Ok(())

@@ -146,7 +146,7 @@ impl StoreIdentity {
 
 /// Keeps the file of a running shop up to date.
 #[derive(Clone)]
-pub(super) struct Keeper(Arc<Kept>);
+pub(super) struct IdentityWriter(Arc<Kept>);
 
 struct Kept {
     data: PathBuf,
@@ -165,7 +165,7 @@ struct Written {
     is_last: bool,
 }
 
-impl Keeper {
+impl IdentityWriter {
     /// Of the shop in `data`, whose file says `found`. Writes it where it says less than there is.
     ///
     /// # Errors
@@ -180,10 +180,10 @@ impl Keeper {
         let account = Mutex::new(found.as_ref().and_then(|found| found.account.clone()));
         let (data, journal, clock) = (data.to_owned(), journal.clone(), clock.clone());
         let written = Mutex::new(Written { identity: found, is_last: false });
-        let keeper = Self(Arc::new(Kept { data, journal, keys, ledger, clock, account, written }));
-        let failed = |source| OpenShopError::Directory { directory: keeper.0.data.join(STORE_IDENTITY), source };
-        keeper.write().map_err(failed)?;
-        Ok(keeper)
+        let identity_writer = Self(Arc::new(Kept { data, journal, keys, ledger, clock, account, written }));
+        let failed = |source| OpenShopError::Directory { directory: identity_writer.0.data.join(STORE_IDENTITY), source };
+        identity_writer.write().map_err(failed)?;
+        Ok(identity_writer)
     }
 
     /// The identity with a log that ends here.
@@ -229,10 +229,10 @@ impl Keeper {
 
     /// Writes it for the last time, after a write that is under way. Afterwards another shop may open the directory.
     pub(super) async fn end(&self) {
-        let keeper = self.clone();
+        let identity_writer = self.clone();
         warn_if_failed(tokio::task::spawn_blocking(move || {
-            let mut written = keeper.0.written.lock();
-            let outcome = keeper.write_unless_ended(&mut written);
+            let mut written = identity_writer.0.written.lock();
+            let outcome = identity_writer.write_unless_ended(&mut written);
             written.is_last = true;
             outcome
         }))
@@ -241,8 +241,8 @@ impl Keeper {
 
     /// Writes it from a thread that may block, and warns where it cannot.
     async fn write_or_warn(&self) {
-        let keeper = self.clone();
-        warn_if_failed(tokio::task::spawn_blocking(move || keeper.write())).await;
+        let identity_writer = self.clone();
+        warn_if_failed(tokio::task::spawn_blocking(move || identity_writer.write())).await;
     }
 
     /// Writes it again and again; never ends.
@@ -260,10 +260,10 @@ async fn warn_if_failed(writing: JoinHandle<io::Result<()>>) {
     }
 }
 
-impl Accounts for Keeper {
+impl Accounts for IdentityWriter {
     fn remember(&self, account: String) -> Answer<'_, ()> {
-        let keeper = self.clone();
-        let remembering = tokio::task::spawn_blocking(move || keeper.remember_account(&account));
+        let identity_writer = self.clone();
+        let remembering = tokio::task::spawn_blocking(move || identity_writer.remember_account(&account));
         async move { remembering.await.unwrap_or_else(|error| Err(Unknown::new(error.to_string()))) }.boxed()
     }
 }
@@ -409,15 +409,15 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let shop = open(data.path()).await.unwrap();
         shop.ensure_account("asha@example.com", "correct horse battery".into(), Role::Customer).await.unwrap();
-        let (known, keeper) = (shop.journal().durable(), shop.0.keeper.clone());
+        let (known, identity_writer) = (shop.journal().durable(), shop.0.identity_writer.clone());
         drop(shop);
         let next = open(data.path()).await.unwrap();
-        let written = keeper.0.written.lock().identity.clone().unwrap();
+        let written = identity_writer.0.written.lock().identity.clone().unwrap();
         assert!(written.log >= known, "it knew of byte {}, and the log had reached {}", written.log.0, known.0);
         next.ensure_account("ravi@example.com", "correct horse battery".into(), Role::Customer).await.unwrap();
         fs::remove_file(data.path().join(STORE_IDENTITY)).unwrap();
-        keeper.0.written.lock().identity = None;
-        keeper.write().unwrap();
+        identity_writer.0.written.lock().identity = None;
+        identity_writer.write().unwrap();
         assert_eq!(StoreIdentity::read(data.path()).unwrap(), None, "the file is the next shop's");
         next.close().await.unwrap();
     }

@@ -25,7 +25,7 @@ use super::{
     read_models::ReadModels,
     record::{Loaded, Position, Record, Stream},
     retention::base,
-    segment::{Reader, SEGMENT_HEADER_BYTES, Segment, first_position},
+    segment::{SegmentReader, SEGMENT_HEADER_BYTES, Segment, first_position},
     state::{State, Unopened},
 };
 use crate::directories;
@@ -197,7 +197,7 @@ impl Audit {
         for path in names.iter().filter(|name| base::position_in(name).is_some()).map(|name| self.base_dir.join(name)) {
             found.bases += 1;
             let file = ReadOnly.open(&path).map_err(Fault::io(format!("open {}", path.display())))?;
-            let read = base::Reader::open(file, path, self.known.store).and_then(|reader| {
+            let read = base::BaseReader::open(file, path, self.known.store).and_then(|reader| {
                 reader.read(&mut |_| {
                     found.entries += 1;
                     Ok(())
@@ -219,7 +219,7 @@ impl Audit {
         let mut link = (self.oldest() == Position::BEGINNING).then(Link::default);
         let mut at = (0, SEGMENT_HEADER_BYTES);
         for (index, segment) in self.segments.iter().enumerate() {
-            let mut reader = Reader::new(segment, self.known.store, WINDOW_BYTES);
+            let mut reader = SegmentReader::new(segment, self.known.store, WINDOW_BYTES);
             let mut offset = SEGMENT_HEADER_BYTES;
             while let Some(header) =
                 read(segment, reader.batch(offset))?.filter(|header| link.is_none_or(|link| header.continues(link)))

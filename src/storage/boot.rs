@@ -206,7 +206,7 @@ impl StateOpener<'_> {
     fn state_of_base(&self, known: &Known, base: &Base) -> Result<Found, OpenError> {
         let (state, read_models, _) = self.new_state(known)?;
         let file = self.files.open(&base.path).map_err(Fault::io(format!("open {}", base.path.display())))?;
-        let reader = base::Reader::open(file, base.path.clone(), known.store)?;
+        let reader = base::BaseReader::open(file, base.path.clone(), known.store)?;
         match rebuild(&state, reader, self.limits.slice_bytes_max) {
             Ok(link) => Ok((state, read_models, link)),
             Err(fault) => {

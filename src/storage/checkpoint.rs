@@ -15,7 +15,7 @@ use std::{
 use super::{
     batch::{Link, u32_at, u64_at},
     errors::Fault,
-    layout::{Entry, run_entries, snapshot_entries},
+    layout::{StateEntry, run_entries, snapshot_entries},
     memtable::StreamEntry,
     read_models::ReadModels,
     record::{Position, Snapshot, Stream},
@@ -156,7 +156,7 @@ pub(super) fn write_frozen(
 struct Slices<'a> {
     target: &'a Target<'a>,
     pace: &'a dyn Fn(Duration) -> Result<(), Fault>,
-    entries: Vec<Entry>,
+    entries: Vec<StateEntry>,
     bytes: usize,
     /// What remains to be deleted of what snapshots replace.
     replaced: Vec<Vec<u8>>,
@@ -209,11 +209,11 @@ impl Slices<'_> {
         self.write()
     }
 
-    fn push(&mut self, entry: Entry) -> Result<(), Fault> {
+    fn push(&mut self, entry: StateEntry) -> Result<(), Fault> {
         self.push_all(&mut vec![entry])
     }
 
-    fn push_all(&mut self, entries: &mut Vec<Entry>) -> Result<(), Fault> {
+    fn push_all(&mut self, entries: &mut Vec<StateEntry>) -> Result<(), Fault> {
         self.bytes += entries.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len)).sum::<usize>();
         self.entries.append(entries);
         if self.bytes >= self.target.slice_bytes_max { self.write() } else { Ok(()) }

@@ -39,7 +39,7 @@ const RUN_SUFFIX_BYTES: usize = 10;
 /// The header of each record in a run, in bytes: version (2) and length (4).
 const RECORD_HEADER_BYTES: usize = 6;
 /// A change of the state: a key with its new value, or `None` to remove it.
-pub(super) type Entry = (Vec<u8>, Option<Vec<u8>>);
+pub(super) type StateEntry = (Vec<u8>, Option<Vec<u8>>);
 
 /// The head of a stream's snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +75,7 @@ impl Head {
 }
 
 /// Adds the checksums. Fails if a value is too large.
-pub(super) fn sealed(mut entries: Vec<Entry>) -> Result<Vec<Entry>, Fault> {
+pub(super) fn sealed(mut entries: Vec<StateEntry>) -> Result<Vec<StateEntry>, Fault> {
     for (key, value) in &mut entries {
         let Some(value) = value else { continue };
         let bytes = value.len();
@@ -153,7 +153,7 @@ pub(super) fn be_u64(bytes: &[u8]) -> u64 {
 
 /// The entries of consecutive raw records of one stream, in runs of about one value. All parts of a run are in one
 /// inner vector, which must be applied at once, so that a load never finds half of a run.
-pub(super) fn run_entries(stream: &Stream, records: &[Kept]) -> Vec<Vec<Entry>> {
+pub(super) fn run_entries(stream: &Stream, records: &[Kept]) -> Vec<Vec<StateEntry>> {
     let mut runs = Vec::new();
     let mut rest = records;
     while let Some(first) = rest.first() {
@@ -201,7 +201,7 @@ pub(super) fn run_records(stream: &Stream, first: u64, run: &Bytes) -> Option<Ve
 
 /// The head of a snapshot, and its entries: the chunks, if it has any, and the head, which refers to them and is to be
 /// written last.
-pub(super) fn snapshot_entries(stream: &Stream, snapshot: &Snapshot, generation: u64) -> (Head, Vec<Entry>, Entry) {
+pub(super) fn snapshot_entries(stream: &Stream, snapshot: &Snapshot, generation: u64) -> (Head, Vec<StateEntry>, StateEntry) {
     let (in_head, in_chunks) = match snapshot.bytes.len() {
         ..=INLINE_BYTES_MAX => (&snapshot.bytes[..], &[][..]),
         _ => (&[][..], &snapshot.bytes[..]),

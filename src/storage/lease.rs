@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use super::record::{Append, Stream};
 
 /// What a lease and its pending appends share. It is dropped with the last of them.
-pub(super) struct Hold {
+pub(super) struct LeaseState {
     pub stream: Stream,
     epoch: u64,
     revoked: AtomicBool,
@@ -26,7 +26,7 @@ pub(super) struct Hold {
     leases: Arc<Leases>,
 }
 
-impl Hold {
+impl LeaseState {
     /// Whether these are the holder's next records; if so, advances the expected sequence. Called under the queue's
     /// lock, so that a barrier queued after a revocation is behind everything that was admitted before it.
     pub(super) fn admits(&self, appends: &[Append]) -> bool {
@@ -40,7 +40,7 @@ impl Hold {
     }
 }
 
-impl Drop for Hold {
+impl Drop for LeaseState {
     fn drop(&mut self) {
         let mut held = self.leases.0.lock();
         if held.by_stream.get(&self.stream).is_some_and(|(epoch, _)| *epoch == self.epoch) {
@@ -49,9 +49,9 @@ impl Drop for Hold {
     }
 }
 
-impl fmt::Debug for Hold {
+impl fmt::Debug for LeaseState {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Hold({:?}, epoch {})", self.stream, self.epoch)
+        write!(formatter, "LeaseState({:?}, epoch {})", self.stream, self.epoch)
     }
 }
 
@@ -61,7 +61,7 @@ pub(super) struct Leases(Mutex<Held>);
 #[derive(Debug, Default)]
 struct Held {
     /// The newest hold of each stream that has one, with its epoch.
-    by_stream: HashMap<Stream, (u64, Weak<Hold>), RandomState>,
+    by_stream: HashMap<Stream, (u64, Weak<LeaseState>), RandomState>,
     epoch: u64,
 }
 
@@ -80,7 +80,7 @@ impl Leases {
         let mut held = self.0.lock();
         held.epoch += 1;
         let epoch = held.epoch;
-        let hold = Arc::new(Hold {
+        let hold = Arc::new(LeaseState {
             stream: stream.clone(),
             epoch,
             revoked: AtomicBool::new(false),
@@ -94,7 +94,7 @@ impl Leases {
             before.revoked.store(true, Ordering::Release);
         }
         drop(held);
-        // Dropped outside the lock, which `Hold::drop` takes.
+        // Dropped outside the lock, which `LeaseState::drop` takes.
         drop(before);
         (Lease { hold }, under_way)
     }
@@ -102,7 +102,7 @@ impl Leases {
 
 /// The right to append to one stream, until another activation takes it over. Dropping it releases it.
 pub struct Lease {
-    pub(super) hold: Arc<Hold>,
+    pub(super) hold: Arc<LeaseState>,
 }
 
 impl Lease {

@@ -13,7 +13,7 @@ use super::{
     files::Files,
     limits::{PAGE_BYTES, WINDOW_BYTES},
     record::{Page, Position, Record, Stream},
-    segment::{Reader, SEGMENT_HEADER_BYTES, Segment, file_name, first_position},
+    segment::{SegmentReader, SEGMENT_HEADER_BYTES, Segment, file_name, first_position},
     segment_map::{SegmentMap, Switched},
     spares::Spares,
 };
@@ -85,7 +85,7 @@ pub(super) fn recover(
     let mut offset = (from.end.0 - segments[index].first).max(SEGMENT_HEADER_BYTES);
     loop {
         let segment = &segments[index];
-        let mut reader = Reader::new(segment, store, WINDOW_BYTES);
+        let mut reader = SegmentReader::new(segment, store, WINDOW_BYTES);
         while let Some(header) = read(segment, reader.batch(offset))?.filter(|header| header.continues(link)) {
             on_batch(&header, read(segment, reader.payload(offset, &header))?)?;
             link = header.link();
@@ -93,7 +93,7 @@ pub(super) fn recover(
             offset += header.padded_len();
         }
         let Some(next) = segments.get(index + 1) else { break };
-        let first = read(next, Reader::new(next, store, PAGE_BYTES).batch(SEGMENT_HEADER_BYTES))?;
+        let first = read(next, SegmentReader::new(next, store, PAGE_BYTES).batch(SEGMENT_HEADER_BYTES))?;
         if !first.is_some_and(|header| header.continues(link)) {
             break;
         }
@@ -128,7 +128,7 @@ pub(super) fn torn_pages(
 ) -> Result<Result<Vec<PageAt>, Damage>, Fault> {
     let mut torn = Vec::new();
     for (index, segment) in segments.iter().enumerate() {
-        let mut reader = Reader::new(segment, store, WINDOW_BYTES);
+        let mut reader = SegmentReader::new(segment, store, WINDOW_BYTES);
         let misplaced = |header: Header, offset: u64, begins: bool| {
             let what = "the batch there is whole, but belongs to another store or another place";
             header.is_misplaced(store, segment.position(offset), begins).then(|| segment.damage(offset, what))
@@ -267,14 +267,14 @@ impl PageSource<'_> {
         // Read no more than there is: a follower reads fifty times a second, mostly a few kilobytes.
         let behind = usize::try_from(durable.0.saturating_sub(from.0)).unwrap_or(usize::MAX);
         let window = bytes_max.saturating_mul(2).min(behind);
-        let mut reader = Reader::new(&segment, self.store, window);
+        let mut reader = SegmentReader::new(&segment, self.store, window);
         while page.next < durable && (bytes < bytes_max || page.records.is_empty()) {
             let offset = (page.next.0 - segment.first).max(SEGMENT_HEADER_BYTES);
             let Some(header) = reader.batch(offset)? else {
                 let damage = segment.damage(offset, "there is no true batch here");
                 let next = self.segments.after(segment.first).ok_or_else(|| damage.clone())?;
                 segment = self.open(next)?;
-                reader = Reader::new(&segment, self.store, window);
+                reader = SegmentReader::new(&segment, self.store, window);
                 // The rest of this segment was left empty on purpose only if the next segment continues where this one
                 // ended.
                 let first = reader.batch(SEGMENT_HEADER_BYTES)?.filter(|header| header.previous_end == page.next);

@@ -14,7 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::{
     batch::Link,
     errors::AppendError,
-    lease::{Hold, Lease},
+    lease::{LeaseState, Lease},
     record::Append,
     segment_map::Switched,
 };
@@ -25,7 +25,7 @@ pub(super) type OnDurable = Box<dyn FnOnce(Result<(), AppendError>) + Send>;
 /// An entry of the queue.
 pub(super) enum Entry {
     /// Consecutive records of one stream to be made durable.
-    Append { hold: Arc<Hold>, appends: Vec<Append>, permit: OwnedSemaphorePermit, on_durable: OnDurable },
+    Append { hold: Arc<LeaseState>, appends: Vec<Append>, permit: OwnedSemaphorePermit, on_durable: OnDurable },
     /// A barrier: waits until everything before it is durable. Activations push one without a permit; they are bounded
     /// elsewhere.
     After { permit: Option<OwnedSemaphorePermit>, on_durable: OnDurable },
@@ -69,7 +69,7 @@ pub(super) enum Work {
 
 /// Records to be queued.
 struct Appends<'a> {
-    hold: &'a Arc<Hold>,
+    hold: &'a Arc<LeaseState>,
     appends: Vec<Append>,
     permit: OwnedSemaphorePermit,
     on_durable: OnDurable,

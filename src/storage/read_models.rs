@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use super::{
     batch::u64_at,
     errors::Fault,
-    layout::Entry,
+    layout::StateEntry,
     record::Position,
     state::{KeyValue, State},
 };
@@ -124,7 +124,7 @@ impl ReadModels {
     /// A key or value is too large: nothing changed. Or the state failed: some changes may be made, but the position
     /// has not moved, so the projection applies all of them again.
     pub fn commit(&self, projection: &str, position: Position, changes: Vec<Change>) -> Result<(), Fault> {
-        let mut entries: Vec<Entry> = Vec::with_capacity(changes.len());
+        let mut entries: Vec<StateEntry> = Vec::with_capacity(changes.len());
         for change in changes {
             entries.push(match change {
                 Change::Put(key, value) => (entry_key(projection, &key)?, Some(value)),
@@ -192,7 +192,7 @@ impl ReadModels {
     }
 
     /// The entries that pin these positions.
-    pub(super) fn pins(positions: &BTreeMap<String, Position>) -> Vec<Entry> {
+    pub(super) fn pins(positions: &BTreeMap<String, Position>) -> Vec<StateEntry> {
         let pin = |(name, position): (&String, &Position)| (pin_key(name), Some(position.0.to_le_bytes().to_vec()));
         positions.iter().map(pin).collect()
     }

@@ -124,7 +124,7 @@ fn fill(file: &dyn File, (store, first, length): (u64, u64, u64), between: &mut 
 
 /// Reads a segment through a buffer, so that a scan over it makes few system calls.
 #[derive(Debug)]
-pub(super) struct Reader<'a> {
+pub(super) struct SegmentReader<'a> {
     segment: &'a Segment,
     store: u64,
     window: Vec<u8>,
@@ -132,7 +132,7 @@ pub(super) struct Reader<'a> {
     window_bytes: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> SegmentReader<'a> {
     pub(super) fn new(segment: &'a Segment, store: u64, window_bytes: usize) -> Self {
         Self {
             segment,

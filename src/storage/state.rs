@@ -30,7 +30,7 @@ use super::{
     errors::{Fault, LoadError},
     files::DIRECTORY_MODE,
     layout::{
-        ENTITIES, Entry, HEAD_BYTES, Head, RUN_HEADER_BYTES, be_u64, chunk_key, head_key, key, run_end, run_key,
+        ENTITIES, StateEntry, HEAD_BYTES, Head, RUN_HEADER_BYTES, be_u64, chunk_key, head_key, key, run_end, run_key,
         run_records, runs_key, sealed, stream_of, unseal,
     },
     limits::SNAPSHOT_BYTES_MAX,
@@ -165,7 +165,7 @@ impl State {
     }
 
     /// Makes changes atomically. They are not durable yet.
-    pub(super) fn apply(&self, entries: Vec<Entry>) -> Result<(), Fault> {
+    pub(super) fn apply(&self, entries: Vec<StateEntry>) -> Result<(), Fault> {
         let (bytes, mut batch) = (bytes_of(&entries), sled::Batch::default());
         for (key, value) in sealed(entries)? {
             match value {
@@ -181,7 +181,7 @@ impl State {
 
     /// Makes changes one by one, in this order. Concurrent readers may see some of them, but never wait, as they would
     /// for a batch.
-    pub(super) fn write(&self, entries: Vec<Entry>) -> Result<(), Fault> {
+    pub(super) fn write(&self, entries: Vec<StateEntry>) -> Result<(), Fault> {
         let bytes = bytes_of(&entries);
         let entries = sealed(entries)?;
         self.change(|open| {
@@ -400,7 +400,7 @@ fn failed(error: sled::Error) -> Fault {
     }
 }
 
-fn bytes_of(entries: &[Entry]) -> usize {
-    let bytes = |(key, value): &Entry| CHANGE_OVERHEAD_BYTES + key.len() + value.as_ref().map_or(0, Vec::len);
+fn bytes_of(entries: &[StateEntry]) -> usize {
+    let bytes = |(key, value): &StateEntry| CHANGE_OVERHEAD_BYTES + key.len() + value.as_ref().map_or(0, Vec::len);
     entries.iter().map(bytes).sum()
 }

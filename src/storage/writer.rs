@@ -14,7 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::{
     batch::Encoder,
     errors::AppendError,
-    lease::Hold,
+    lease::LeaseState,
     log::LogWriter,
     memtable::Kept,
     queue::{Entry, OnDurable, Work},
@@ -36,7 +36,7 @@ pub(super) struct Writer {
 
 /// An entry whose batch is not yet durable.
 enum Pending {
-    Durable { hold: Arc<Hold>, appends: Vec<Append>, on_durable: OnDurable },
+    Durable { hold: Arc<LeaseState>, appends: Vec<Append>, on_durable: OnDurable },
     After { on_durable: OnDurable },
 }
 

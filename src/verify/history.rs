@@ -202,7 +202,7 @@ pub enum Cause {
 /// A call and its outcome.
 #[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Op {
+pub struct RecordedCall {
     /// Its number in the file.
     pub op: u64,
     /// The connection or task that asked; not the customer.
@@ -216,7 +216,7 @@ pub struct Op {
     pub outcome: Outcome,
 }
 
-impl Op {
+impl RecordedCall {
     /// The answer, if there is one.
     #[must_use]
     pub fn answer(&self) -> Option<&Answer> {
@@ -233,7 +233,7 @@ pub struct History {
     /// The shop's address.
     pub shop: String,
     /// The ops in the order in which they began.
-    pub ops: Vec<Op>,
+    pub ops: Vec<RecordedCall>,
     /// Whether the last line was cut off because its writer ended. It is not among the ops.
     pub cut: bool,
 }
@@ -327,7 +327,7 @@ impl History {
 
     /// Every product whose stock was read or changed.
     pub(super) fn products(&self) -> impl Iterator<Item = String> {
-        let product = |op: &Op| match &op.call {
+        let product = |op: &RecordedCall| match &op.call {
             Call::StockRead { product }
             | Call::StockReceive { product, .. }
             | Call::StockAdjust { product, .. }
@@ -351,7 +351,7 @@ impl History {
                 }
                 place.insert((self.ops.len(), false));
                 let outcome = Outcome::Unknown(Cause::Reset);
-                self.ops.push(Op { op, client, invoked: at, returned: None, call, outcome });
+                self.ops.push(RecordedCall { op, client, invoked: at, returned: None, call, outcome });
                 Ok(())
             }
             (None, Some(outcome), None) => {

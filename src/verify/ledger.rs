@@ -25,7 +25,7 @@ const STRIPES: &str = "pi_";
 
 /// What a line says about money. The built-in provider and `souk gateway-sim` both write more.
 #[derive(Deserialize)]
-struct Line {
+struct LedgerLine {
     /// The order, the operation and its number, such as `ORDER:charge:1`.
     key: String,
     amount: Money,
@@ -36,7 +36,7 @@ struct Line {
     object: Option<String>,
 }
 
-impl Line {
+impl LedgerLine {
     /// The amount as the shop counts it.
     fn money(&self) -> Money {
         let is_stripes = self.payment.as_ref().is_some_and(|payment| payment.starts_with(STRIPES));
@@ -69,7 +69,7 @@ impl Ledger {
                 continue;
             }
             // A line that was cut short by a kill was never answered; others are not about money.
-            let Ok(line) = serde_json::from_str::<Line>(line) else { continue };
+            let Ok(line) = serde_json::from_str::<LedgerLine>(line) else { continue };
             ledger.lines += 1;
             let (order, amount) = (line.key.split(':').next().unwrap_or_default().to_owned(), line.money());
             // An authorisation and its capture have a line each; only the capture moved money.

@@ -50,7 +50,7 @@ pub(super) struct Timed<O> {
 
 /// The result of the search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum SearchOutcome {
     /// There is such an order.
     Linearizable,
     /// There is none: every attempt fails at this operation at the latest.
@@ -101,7 +101,7 @@ impl<S> Ord for Node<S> {
 }
 
 /// Searches for an order.
-pub(super) fn check<M: Model>(initial: M::State, ops: &[Timed<M::Op>], work_max: u64) -> Verdict {
+pub(super) fn check<M: Model>(initial: M::State, ops: &[Timed<M::Op>], work_max: u64) -> SearchOutcome {
     let mut by_call: Vec<usize> = (0..ops.len()).collect();
     by_call.sort_by_key(|index| ops[*index].invoked);
     let hashers = [RandomState::default(), RandomState::default()];
@@ -113,7 +113,7 @@ pub(super) fn check<M: Model>(initial: M::State, ops: &[Timed<M::Op>], work_max:
     let (mut work, mut furthest) = (0, (0, 0));
     while let Some(node) = open.pop() {
         if node.next == NOTHING {
-            return Verdict::Linearizable;
+            return SearchOutcome::Linearizable;
         }
         furthest = furthest.max(node.next);
         // Only operations that were called before the first open answer may come next.
@@ -142,10 +142,10 @@ pub(super) fn check<M: Model>(initial: M::State, ops: &[Timed<M::Op>], work_max:
             open.push(Node { placed, state, latest: node.latest.max(op.invoked), next, count: node.count + 1 });
         }
         if work > work_max || open.len() * (words * 8 + 200) + seen.len() * 24 > MEMORY_BYTES_MAX {
-            return Verdict::Undecided;
+            return SearchOutcome::Undecided;
         }
     }
-    Verdict::Impossible { stuck_at: furthest.1 }
+    SearchOutcome::Impossible { stuck_at: furthest.1 }
 }
 
 /// No required operation is left.
@@ -197,32 +197,32 @@ mod tests {
         Timed { op, invoked, returned, required: true, after: None, instead_of: None }
     }
 
-    fn verdict(ops: &[Timed<Op>]) -> Verdict {
+    fn verdict(ops: &[Timed<Op>]) -> SearchOutcome {
         check::<Counter>(0, ops, WORK_MAX)
     }
 
     #[test]
     fn a_concurrent_change_may_be_seen_and_an_answered_one_must_be() {
         let seen = |read| verdict(&[op(Op::Add(1), 0, 10), op(Op::Read(read), 5, 6)]);
-        assert_eq!((seen(0), seen(1)), (Verdict::Linearizable, Verdict::Linearizable));
+        assert_eq!((seen(0), seen(1)), (SearchOutcome::Linearizable, SearchOutcome::Linearizable));
         let answered = |read| verdict(&[op(Op::Add(1), 0, 4), op(Op::Read(read), 5, 6)]);
-        assert_eq!(answered(1), Verdict::Linearizable);
-        assert_eq!(answered(0), Verdict::Impossible { stuck_at: 1 });
+        assert_eq!(answered(1), SearchOutcome::Linearizable);
+        assert_eq!(answered(0), SearchOutcome::Impossible { stuck_at: 1 });
     }
 
     #[test]
     fn a_later_read_never_shows_an_earlier_state() {
         let ops = [op(Op::Add(1), 0, 100), op(Op::Read(1), 1, 2), op(Op::Read(0), 3, 4)];
-        assert!(matches!(verdict(&ops), Verdict::Impossible { .. }));
+        assert!(matches!(verdict(&ops), SearchOutcome::Impossible { .. }));
     }
 
     #[test]
     fn an_unanswered_call_takes_effect_at_most_once_at_any_time() {
         let lost = Timed { returned: u64::MAX, required: false, ..op(Op::Add(1), 0, 0) };
         let reads = |second| [lost.clone(), op(Op::Read(0), 5, 6), op(Op::Read(second), 7, 8)];
-        assert_eq!(verdict(&reads(0)), Verdict::Linearizable);
-        assert_eq!(verdict(&reads(1)), Verdict::Linearizable);
-        assert!(matches!(verdict(&reads(2)), Verdict::Impossible { .. }));
+        assert_eq!(verdict(&reads(0)), SearchOutcome::Linearizable);
+        assert_eq!(verdict(&reads(1)), SearchOutcome::Linearizable);
+        assert!(matches!(verdict(&reads(2)), SearchOutcome::Impossible { .. }));
     }
 
     #[test]
@@ -230,7 +230,7 @@ mod tests {
         let lost = |index: u8| Timed { returned: u64::MAX, required: false, ..op(Op::Add(1 + index % 3), 0, 0) };
         let mut ops: Vec<_> = (0..60).map(lost).collect();
         ops.extend((1..20).map(|read| op(Op::Read(3 * read), u64::from(read) * 10, u64::from(read) * 10 + 1)));
-        assert_eq!(verdict(&ops), Verdict::Linearizable);
+        assert_eq!(verdict(&ops), SearchOutcome::Linearizable);
     }
 
     #[test]
@@ -238,7 +238,7 @@ mod tests {
         let lost = |_| Timed { returned: u64::MAX, required: false, ..op(Op::Add(2), 0, 0) };
         let mut ops: Vec<_> = (0..60).map(lost).collect();
         ops.push(op(Op::Read(121), 5, 6));
-        assert_eq!(check::<Counter>(0, &ops, 10_000), Verdict::Undecided);
+        assert_eq!(check::<Counter>(0, &ops, 10_000), SearchOutcome::Undecided);
     }
 
     /// Tries every order of every choice of optional operations.
@@ -291,7 +291,7 @@ mod tests {
         #[test]
         fn the_search_agrees_with_trying_every_order(ops in any_history()) {
             let possible = brute_force(0, &ops, &mut Vec::new());
-            prop_assert_eq!(verdict(&ops) == Verdict::Linearizable, possible);
+            prop_assert_eq!(verdict(&ops) == SearchOutcome::Linearizable, possible);
         }
     }
 }

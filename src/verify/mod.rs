@@ -1,8 +1,8 @@
 //! The checker: does a shop keep its invariants (`report` lists them)?
 //!
 //! ```text
-//!  history file ─▶ History ─▶ placings ─▶ clients (orders, keys, owners)   ─┐
-//!                                └─▶ objects ─▶ models ─▶ linear (I9)      ─┤
+//!  history file ─▶ History ─▶ placings ─▶ history_checks (orders, keys)    ─┐
+//!                                └─▶ linearizability ─▶ models, linear (I9) ─┤
 //!  provider's ledger ─▶ Ledger ─────────────────────────────────────────────┼─▶ Report
 //!  a running shop ─▶ online ────┬─▶ Observed (orders, stock, reservations)    ─┤
 //!  a data directory ─▶ offline ─┴─▶ log, state, search index               ─┘
@@ -13,12 +13,12 @@
 //! May depend on `search`, `actors` (records), `storage`, `payments` and `domain`.
 
 mod answers;
-mod clients;
 pub mod history;
+mod history_checks;
 mod ledger;
 mod linear;
+mod linearizability;
 mod models;
-mod objects;
 mod observed;
 mod offline;
 mod online;
@@ -68,7 +68,7 @@ pub enum VerifyError {
 pub struct Subject {
     /// The file that clients wrote.
     pub history: Option<PathBuf>,
-    /// The provider's ledger; by default that of the simulated provider in the data directory.
+    /// The provider's ledger; by default that of the fake provider in the data directory.
     pub ledger: Option<PathBuf>,
     /// The shop itself.
     pub shop: Source,
@@ -120,7 +120,7 @@ async fn examine(subject: Subject, report: &mut Report) -> Result<(), VerifyErro
             // The history can be checked without the shop.
             if let (Err(_), Some(history)) = (&checked, &history) {
                 let ledger = ledger.as_deref().map(Ledger::read).transpose()?;
-                clients::check(history, ledger.as_ref(), None, report);
+                history_checks::check(history, ledger.as_ref(), None, report);
             }
             checked
         }
@@ -144,7 +144,7 @@ async fn examine(subject: Subject, report: &mut Report) -> Result<(), VerifyErro
 fn alone(history: Option<&History>, ledger: Option<&Path>, report: &mut Report) -> Result<(), VerifyError> {
     let ledger = ledger.map(Ledger::read).transpose()?;
     if let Some(history) = history {
-        clients::check(history, ledger.as_ref(), None, report);
+        history_checks::check(history, ledger.as_ref(), None, report);
     }
     Ok(())
 }
@@ -166,7 +166,7 @@ fn directory(
     match (&observed, history) {
         (Ok(Some(observed)), history) => judge(observed, history, ledger.as_ref(), report),
         // The history can be checked without the shop.
-        (_, Some(history)) => clients::check(history, ledger.as_ref(), None, report),
+        (_, Some(history)) => history_checks::check(history, ledger.as_ref(), None, report),
         (_, None) => {}
     }
     observed.map(|_| ())
@@ -176,6 +176,6 @@ fn directory(
 fn judge(observed: &Observed, history: Option<&History>, ledger: Option<&Ledger>, report: &mut Report) {
     observed.check(ledger, report);
     if let Some(history) = history {
-        clients::check(history, ledger, Some(observed), report);
+        history_checks::check(history, ledger, Some(observed), report);
     }
 }

@@ -1,6 +1,6 @@
 //! What a shop shows, read from its API or its directory: orders and stock, checked against each other and the ledger.
 //!
-//! Depends on `report`, `ledger` and `domain`.
+//! Depends on `history`, `report`, `ledger` and `domain`.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    history::Line,
+    history::{Line, Stock},
     ledger::Ledger,
     report::{Invariant, Report},
 };
@@ -17,7 +17,7 @@ use crate::domain::{entity::Timestamp, money::Money, order::Status};
 /// What a shop shows.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Observed {
-    pub shelves: BTreeMap<String, Shelf>,
+    pub stocks: BTreeMap<String, ObservedStock>,
     pub orders: BTreeMap<String, ObservedOrder>,
     /// Whether it is a consistent snapshot: read from a stopped shop, or while nothing changed.
     pub consistent: bool,
@@ -25,14 +25,10 @@ pub(super) struct Observed {
     pub at: Timestamp,
 }
 
-/// A product's stock, in units.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Shelf {
-    pub received: u64,
-    pub on_hand: u64,
-    pub sold: u64,
-    pub reserved: u64,
-    pub available: u64,
+/// A product's stock as the shop shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ObservedStock {
+    pub stock: Stock,
     /// Open reservations by order; `None` where they are not visible.
     pub holds: Option<BTreeMap<String, u64>>,
 }
@@ -176,8 +172,8 @@ impl Observed {
     fn check_stock(&self, report: &mut Report) {
         report.check(Invariant::I1);
         let claims = self.claims();
-        for (product, shelf) in &self.shelves {
-            let Shelf { received, on_hand, sold, reserved, available, .. } = shelf;
+        for (product, observed) in &self.stocks {
+            let Stock { received, on_hand, sold, reserved, available } = &observed.stock;
             let mut wrong = String::new();
             if sold.checked_add(*reserved).is_none_or(|claimed| claimed > *received) {
                 let _ = write!(wrong, "{sold} sold and {reserved} reserved of {received} received; ");
@@ -196,7 +192,7 @@ impl Observed {
                 report.find(Invariant::I1, product, wrong.trim_end_matches("; "));
             }
         }
-        for product in claims.keys().filter(|product| !self.shelves.contains_key(**product)) {
+        for product in claims.keys().filter(|product| !self.stocks.contains_key(**product)) {
             report.find(Invariant::I1, product, "orders have it, but there is no stock of it");
         }
     }
@@ -208,15 +204,15 @@ impl Observed {
         }
         report.check(Invariant::I5);
         let claims = self.claims();
-        for (product, shelf) in &self.shelves {
+        for (product, ObservedStock { stock: Stock { reserved, .. }, holds }) in &self.stocks {
             let Claim { held, perhaps_held, .. } = claims.get(product.as_str()).copied().unwrap_or_default();
-            if !(held..=held + perhaps_held).contains(&shelf.reserved) {
-                let what = format!("{} reserved, but unfinished orders hold {held}", shelf.reserved);
+            if !(held..=held + perhaps_held).contains(reserved) {
+                let what = format!("{reserved} reserved, but unfinished orders hold {held}");
                 report.find(Invariant::I5, product, what);
             }
-            let Some(holds) = &shelf.holds else { continue };
-            if holds.values().sum::<u64>() != shelf.reserved {
-                report.find(Invariant::I5, product, format!("{} reserved is not the sum of {holds:?}", shelf.reserved));
+            let Some(holds) = holds else { continue };
+            if holds.values().sum::<u64>() != *reserved {
+                report.find(Invariant::I5, product, format!("{reserved} reserved is not the sum of {holds:?}"));
             }
             for (id, quantity) in holds {
                 let order = self.orders.get(id).filter(|order| is_unfinished(order.status));

@@ -14,7 +14,8 @@ use std::{
 
 use super::{
     VerifyError,
-    observed::{Observed, ObservedOrder, Shelf},
+    history::Stock,
+    observed::{Observed, ObservedOrder, ObservedStock},
     report::{Invariant, Report},
 };
 use crate::{
@@ -29,11 +30,11 @@ use crate::{
         cart::Cart,
         entity::{Entity, EntityId, Kind, Timestamp},
         ids::{OrderId, ProductId},
-        inventory::Inventory,
+        inventory::{self, Inventory},
         order::{Order, Placement, Refund, RefundState, Status},
         product::{self, Product},
         review::Review,
-        reviews::Reviews,
+        ratings::Ratings,
         seller::Seller,
         unmatched_notices::UnmatchedNotices,
     },
@@ -221,7 +222,7 @@ struct Directory {
     orders: Folded<Order>,
     accounts: Folded<Account>,
     reviews: Folded<Review>,
-    ratings: Folded<Reviews>,
+    ratings: Folded<Ratings>,
     unmatched_notices: Folded<UnmatchedNotices>,
     sellers: Folded<Seller>,
     placed_at: HashMap<OrderId, Position>,
@@ -338,7 +339,7 @@ impl Directory {
             }
             kind if kind == Kind::Account as u8 => drop(self.accounts.take(audit, record, report)),
             kind if kind == Kind::Review as u8 => drop(self.reviews.take(audit, record, report)),
-            kind if kind == Kind::Reviews as u8 => drop(self.ratings.take(audit, record, report)),
+            kind if kind == Kind::Ratings as u8 => drop(self.ratings.take(audit, record, report)),
             kind if kind == Kind::UnmatchedNotices as u8 => drop(self.unmatched_notices.take(audit, record, report)),
             kind if kind == Kind::Seller as u8 => drop(self.sellers.take(audit, record, report)),
             kind => report.find(Invariant::I11, format!("{:?}", record.stream), format!("there is no kind {kind}")),
@@ -353,7 +354,7 @@ impl Directory {
             kind if kind == Kind::Order as u8 => self.orders.take_stored(audit, stream, report),
             kind if kind == Kind::Account as u8 => self.accounts.take_stored(audit, stream, report),
             kind if kind == Kind::Review as u8 => self.reviews.take_stored(audit, stream, report),
-            kind if kind == Kind::Reviews as u8 => self.ratings.take_stored(audit, stream, report),
+            kind if kind == Kind::Ratings as u8 => self.ratings.take_stored(audit, stream, report),
             kind if kind == Kind::UnmatchedNotices as u8 => self.unmatched_notices.take_stored(audit, stream, report),
             kind if kind == Kind::Seller as u8 => self.sellers.take_stored(audit, stream, report),
             kind => report.find(Invariant::I11, format!("{stream:?}"), format!("there is no kind {kind}")),
@@ -433,15 +434,9 @@ impl Directory {
             for (order, quantity) in inventory.open_holds() {
                 *holds.entry(order.to_string()).or_default() += u64::from(quantity);
             }
-            let shelf = Shelf {
-                received: view.received,
-                on_hand: view.on_hand,
-                sold: view.sold,
-                reserved: view.reserved_quantity,
-                available: view.available,
-                holds: Some(holds),
-            };
-            observed.shelves.insert(id.to_string(), shelf);
+            let inventory::View { received, on_hand, sold, reserved_quantity, available, .. } = view;
+            let stock = Stock { received, on_hand, sold, reserved: reserved_quantity, available };
+            observed.stocks.insert(id.to_string(), ObservedStock { stock, holds: Some(holds) });
         }
         let listed = audit.read_models().position(lists::NAME);
         for (id, order) in self.orders.entities() {

@@ -23,9 +23,9 @@ use serde::{
 use super::{
     VerifyError,
     answers::StockBody,
-    history::{History, Line},
+    history::{History, Line, Stock},
     ledger::Ledger,
-    observed::{Observed, ObservedOrder, Shelf},
+    observed::{Observed, ObservedOrder, ObservedStock},
     report::{Invariant, Report},
 };
 use crate::{
@@ -250,19 +250,20 @@ impl Client {
         let reads = stream::iter(products).map(|product| async move {
             let request = self.http.get(self.at(&["products", &product, "inventory"]));
             let stock = self.send(request.bearer_auth(self.token.expose_secret()), "reading stock").await?;
-            Ok::<_, VerifyError>(stock.map(|stock: StockBody| (product, shelf(&stock))))
+            Ok::<_, VerifyError>(stock.map(|stock: StockBody| (product, observed_stock(&stock))))
         });
-        let shelves: Vec<_> = reads.buffer_unordered(READS_AT_ONCE).try_collect().await?;
-        observed.shelves.extend(shelves.into_iter().flatten());
+        let stocks: Vec<_> = reads.buffer_unordered(READS_AT_ONCE).try_collect().await?;
+        observed.stocks.extend(stocks.into_iter().flatten());
         let (after, moving_still) = self.under_way().await?;
         observed.consistent = !moving && !moving_still && before == after;
         Ok(observed)
     }
 }
 
-fn shelf(stock: &StockBody) -> Shelf {
+fn observed_stock(stock: &StockBody) -> ObservedStock {
     let StockBody { received, on_hand, sold, reserved_quantity, available } = *stock;
-    Shelf { received, on_hand, sold, reserved: reserved_quantity, available, holds: None }
+    let stock = Stock { received, on_hand, sold, reserved: reserved_quantity, available };
+    ObservedStock { stock, holds: None }
 }
 
 fn observed_order(order: &OrderBody) -> ObservedOrder {

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::history::{Answer, Call, History, Line, Op, Order, Outcome};
+use super::history::{Answer, Call, History, Line, RecordedCall, Order, Outcome};
 use crate::domain::order::Status;
 
 /// Parses a status of the API.
@@ -83,7 +83,7 @@ impl<'a> Placings<'a> {
         placings
     }
 
-    fn begin(&mut self, op: &Op, customer: &'a str, lines: Option<&'a Vec<Line>>) -> usize {
+    fn begin(&mut self, op: &RecordedCall, customer: &'a str, lines: Option<&'a Vec<Line>>) -> usize {
         self.all.push(Placing {
             customer,
             acknowledged: None,
@@ -103,7 +103,7 @@ impl<'a> Placings<'a> {
         self.all.len() - 1
     }
 
-    fn take(&mut self, index: usize, op: &'a Op, order: Option<&'a Order>) {
+    fn take(&mut self, index: usize, op: &'a RecordedCall, order: Option<&'a Order>) {
         let placing = &mut self.all[index];
         placing.answered = placing.answered.max(op.returned.unwrap_or(u64::MAX));
         match (&op.outcome, order) {
@@ -126,7 +126,7 @@ impl<'a> Placings<'a> {
     }
 
     /// Takes over what an answer shows about an order.
-    fn see(&mut self, op: &'a Op) {
+    fn see(&mut self, op: &'a RecordedCall) {
         if let (Call::Pay { order, .. } | Call::Cancel { order, .. }, false) =
             (&op.call, matches!(op.outcome, Outcome::Fail(_)))
             && let Some(index) = self.by_order.get(order.as_str())

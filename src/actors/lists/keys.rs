@@ -17,7 +17,7 @@ pub fn open_order_key(order: OrderId) -> Vec<u8> {
 }
 
 /// The key under which an order is listed while an operator has something to decide about it.
-pub(super) fn attention_key(order: OrderId) -> Vec<u8> {
+pub(super) fn issues_key(order: OrderId) -> Vec<u8> {
     key(b'a', &[&order.to_key()])
 }
 

@@ -14,7 +14,7 @@
 //! | `r` product, newest first, customer | review | `GET /products/{id}/reviews` |
 //! | `v` customer, product | when | to replace a review; to erase a customer's |
 //! | `n` customer, product | version | reviews whose stars the product may not have counted yet |
-//! | `a` order | | what operators have to look at |
+//! | `a` order | | orders with issues, about which an operator has to decide |
 //! | `e` account | user | customers whose erasure has begun and not ended |
 //!
 //! May depend on `storage` and `domain`.

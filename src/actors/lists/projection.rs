@@ -9,7 +9,7 @@ use std::{
 
 use serde::de::DeserializeOwned;
 
-use super::keys::{NAME, attention_key, key, newest_first, open_order_key};
+use super::keys::{NAME, issues_key, key, newest_first, open_order_key};
 use crate::{
     actors::{
         projection::{Projection, ProjectionFault},
@@ -22,7 +22,7 @@ use crate::{
         ids::{AccountId, OrderId, ProductId},
         order::{self, Listing, Order, Placement, Stage},
         review::{self, Review, ReviewId, Written},
-        reviews::{self, Reviews},
+        ratings::{self, Ratings},
         seller::Seller,
     },
     storage::{
@@ -120,7 +120,7 @@ impl ListsProjection {
         }
         let known: Option<(Timestamp, Listing)> = self.decoded(&place_key(order))?;
         self.set(open_order_key(order), known.map(|(_, known)| known.is_open), listing.is_open)?;
-        self.set(attention_key(order), known.map(|(_, known)| known.has_issues), listing.has_issues)?;
+        self.set(issues_key(order), known.map(|(_, known)| known.has_issues), listing.has_issues)?;
         if let Some(at) = placed.map(|placement| placement.at).or(known.map(|(at, _)| at)) {
             self.move_to(order, at, known, listing);
         }
@@ -216,12 +216,12 @@ impl ListsProjection {
         }
     }
 
-    fn rating_event(&mut self, product: ProductId, event: &reviews::Event) -> Result<(), ProjectionFault> {
+    fn rating_event(&mut self, product: ProductId, event: &ratings::Event) -> Result<(), ProjectionFault> {
         match event {
-            reviews::Event::Rated { customer, version, .. } => {
+            ratings::Event::Rated { customer, version, .. } => {
                 self.counted(&ReviewId { product, customer: *customer }, *version)
             }
-            reviews::Event::Forgotten { .. } => Ok(()),
+            ratings::Event::Forgotten { .. } => Ok(()),
         }
     }
 
@@ -234,8 +234,8 @@ impl ListsProjection {
     }
 
     /// What all its events together would have listed, after what the reviews themselves have.
-    fn rating_state(&mut self, product: &ProductId, reviews: &Reviews) -> Result<(), ProjectionFault> {
-        for (customer, version) in reviews.versions() {
+    fn rating_state(&mut self, product: &ProductId, ratings: &Ratings) -> Result<(), ProjectionFault> {
+        for (customer, version) in ratings.versions() {
             self.counted(&ReviewId { product: product.clone(), customer }, version)?;
         }
         Ok(())
@@ -289,9 +289,9 @@ impl Projection for ListsProjection {
         self.journal.read_models().position(NAME)
     }
 
-    /// Reviews come first: the ratings that count them refer to them.
+    /// Ratings come first: the ratings that count them refer to them.
     fn kinds(&self) -> &'static [Kind] {
-        &[Kind::Order, Kind::Review, Kind::Reviews, Kind::Account, Kind::Cart, Kind::Seller]
+        &[Kind::Order, Kind::Review, Kind::Ratings, Kind::Account, Kind::Cart, Kind::Seller]
     }
 
     fn clear(&mut self) -> Result<(), ProjectionFault> {
@@ -307,9 +307,9 @@ impl Projection for ListsProjection {
         } else if kind == Kind::Review as u8 {
             let (id, review) = self.state::<Review>(stream, loaded)?;
             self.review_state(&id, &review)?;
-        } else if kind == Kind::Reviews as u8 {
-            let (product, reviews) = self.state::<Reviews>(stream, loaded)?;
-            self.rating_state(&product, &reviews)?;
+        } else if kind == Kind::Ratings as u8 {
+            let (product, ratings) = self.state::<Ratings>(stream, loaded)?;
+            self.rating_state(&product, &ratings)?;
         } else if kind == Kind::Account as u8 {
             let (id, account) = self.state::<Account>(stream, loaded)?;
             if let Some(user) = account.view().former.and_then(|former| former.under_way) {
@@ -334,8 +334,8 @@ impl Projection for ListsProjection {
             if kind == Kind::Order as u8 {
                 let (id, event, tag) = self.event::<Order>(record)?;
                 self.order_event(id, &event, tag)?;
-            } else if kind == Kind::Reviews as u8 {
-                let (product, event, _) = self.event::<Reviews>(record)?;
+            } else if kind == Kind::Ratings as u8 {
+                let (product, event, _) = self.event::<Ratings>(record)?;
                 self.rating_event(product, &event)?;
             } else if kind == Kind::Review as u8 {
                 let (id, event, _) = self.event::<Review>(record)?;

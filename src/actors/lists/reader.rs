@@ -123,11 +123,11 @@ impl Lists {
         self.page(b"o", after, limit, |key, _| OrderId::from_key(key.get(1..)?))
     }
 
-    /// A page of the orders that an operator has to look at.
+    /// A page of the orders with issues, about which an operator has to decide.
     ///
     /// # Errors
     /// [`PageError`].
-    pub fn attention(&self, after: Option<&Cursor>, limit: usize) -> Result<Listed<OrderId>, PageError> {
+    pub fn orders_with_issues(&self, after: Option<&Cursor>, limit: usize) -> Result<Listed<OrderId>, PageError> {
         self.page(b"a", after, limit, |key, _| OrderId::from_key(key.get(1..)?))
     }
 

@@ -4,12 +4,14 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use super::Reconciled;
+use super::{
+    Reconciled,
+    failures::{Failures, Stopped, in_time},
+};
 use crate::{
     actors::{
         checkout::Checkout,
         directory::Directory,
-        failures::{Failures, Stopped, in_time},
         follower::Progress,
         lists::{Lists, OrdersOf},
         pages::{Pages, ReadPage},

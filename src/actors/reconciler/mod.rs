@@ -10,6 +10,7 @@
 //! It keeps no state but the results of its last passes. May depend on `storage`, `payments` and `domain`.
 
 mod comparison;
+mod failures;
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,8 +20,7 @@ use tokio::{sync::oneshot, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 pub use self::comparison::Parts;
-use self::comparison::SLACK_MS;
-use super::failures::Stopped;
+use self::{comparison::SLACK_MS, failures::Stopped};
 use crate::domain::entity::Timestamp;
 
 /// How much of the past a full pass compares, in milliseconds: as much as notices are kept for.
@@ -31,9 +31,9 @@ const FIRST_FULL_MS: u64 = 600_000;
 
 /// The handle of the reconciler. Cheap to clone.
 #[derive(Clone)]
-pub struct Reconciler(Arc<Shared>);
+pub struct Reconciler(Arc<ReconcilerShared>);
 
-struct Shared {
+struct ReconcilerShared {
     parts: Parts,
     actor: RwLock<Option<ActorRef<ReconcilerMessage>>>,
     requests: Mutex<Requests>,
@@ -91,7 +91,7 @@ impl Reconciler {
     /// A reconciler with these parts. It makes passes once the root has started its actor.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(ReconcilerShared {
             parts,
             actor: RwLock::new(None),
             requests: Mutex::default(),
@@ -202,7 +202,7 @@ impl Actor for ReconcilerActor {
     type Arguments = ();
 
     async fn pre_start(&self, myself: ActorRef<ReconcilerMessage>, (): ()) -> Result<NextFull, ActorProcessingErr> {
-        let Shared { parts, actor, under_way_since, .. } = &*self.0.0;
+        let ReconcilerShared { parts, actor, under_way_since, .. } = &*self.0.0;
         *actor.write() = Some(myself.clone());
         *under_way_since.write() = None;
         // After a failure: the mailbox of the actor before is lost, but not what callers asked for.

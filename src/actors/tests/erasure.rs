@@ -19,7 +19,7 @@ use crate::{
         ids::{AccountId, OrderId, UserId},
         order::{self, CaptureMode, EndReason, Placement, Poll, Status, Tracking},
         review::{self, Content, Purchase, ReviewId},
-        reviews,
+        ratings,
     },
     storage::tests::{copy_dir, stored_now},
 };
@@ -66,7 +66,7 @@ async fn write_review(shop: &TestShop, content: Content) -> Result<(), Gone> {
 }
 
 async fn rate(shop: &TestShop, customer: UserId, rating: u8) -> Result<(), Gone> {
-    let rate = || reviews::Command::Rate { customer, rating, version: 1 };
+    let rate = || ratings::Command::Rate { customer, rating, version: 1 };
     shop.insist(&shop.entities.ratings, &product_id(0), rate).await?.unwrap();
     Ok(())
 }

@@ -19,7 +19,7 @@ use crate::{
         order::{Listing, Order, Stage},
         product::Product,
         review::{Review, Written},
-        reviews::Reviews,
+        ratings::Ratings,
         seller::Seller,
         unmatched_notices::UnmatchedNotices,
     },
@@ -227,9 +227,9 @@ fn each_review() {
 }
 
 #[test]
-fn reviews() {
+fn ratings() {
     let lives: &[&[&str]] = &[&[], &["rated"], &["rated", "forgotten"]];
-    entity::<Reviews>("reviews", &specimens::reviews(), lives);
+    entity::<Ratings>("reviews", &specimens::ratings(), lives);
 }
 
 #[test]

@@ -22,7 +22,7 @@ use crate::{
         },
         product::{self, Details, ImportedRating, Picture, Variant},
         review::{self, Content, Purchase, Written},
-        reviews, seller,
+        ratings, seller,
         unmatched_notices::{self, LookUp, Subject, UnmatchedNotice},
     },
     storage::codec::encode,
@@ -519,8 +519,8 @@ pub(super) fn unmatched_notices() -> [(&'static str, unmatched_notices::Event); 
     )
 }
 
-pub(super) fn reviews() -> [(&'static str, reviews::Event); 2] {
-    use reviews::Event;
+pub(super) fn ratings() -> [(&'static str, ratings::Event); 2] {
+    use ratings::Event;
     let variant = |event: &Event| match event {
         Event::Rated { .. } => 0,
         Event::Forgotten { .. } => 1,

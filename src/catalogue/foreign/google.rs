@@ -8,7 +8,7 @@ use crate::{
         error::RowError,
         fields::wrong,
         foreign::record::{
-            AtLine, Fields, Record, set, set_attributes, set_id, set_options, set_pictures, set_price, set_text,
+            AtLine, FieldList, ForeignRow, set, set_attributes, set_id, set_options, set_pictures, set_price, set_text,
             with_variants,
         },
         places::BuiltRow,
@@ -23,7 +23,7 @@ const OPTIONS: [&str; 4] = ["size", "color", "material", "pattern"];
 const ATTRIBUTES: [&str; 6] = ["material", "pattern", "gender", "age_group", "condition", "size_system"];
 
 /// The key that the rows of a product share.
-pub(super) fn key(row: &Record) -> Result<String, RowError> {
+pub(super) fn key(row: &ForeignRow) -> Result<String, RowError> {
     let id = row.get("id").ok_or(RowError::Missing { field: "id" })?;
     Ok(row.get("item_group_id").map_or_else(|| format!("id:{id}"), group_key))
 }
@@ -34,9 +34,9 @@ pub(super) fn group_key(group: &str) -> String {
 }
 
 /// The product of these rows: one item, or the variants of a group.
-pub(super) fn product(rows: &[Record], currency: Option<Currency>) -> AtLine<BuiltRow> {
+pub(super) fn product(rows: &[ForeignRow], currency: Option<Currency>) -> AtLine<BuiltRow> {
     let first = &rows[0];
-    let mut fields = Fields::new();
+    let mut fields = FieldList::new();
     let id = first.name_in(&["id"], "id")?.unwrap_or_default();
     let Some(group) = first.name_in(&["item_group_id"], "id")? else {
         if let Some(second) = rows.get(1) {
@@ -54,7 +54,7 @@ pub(super) fn product(rows: &[Record], currency: Option<Currency>) -> AtLine<Bui
     common(&mut fields, first, &OPTIONS)?;
     let mut variants = Vec::with_capacity(rows.len());
     for row in rows {
-        let mut variant = Fields::new();
+        let mut variant = FieldList::new();
         let sku = row.name_in(&["id"], "id")?.unwrap_or_default();
         set_text(&mut variant, "sku", Some(&sku));
         let mut options = Vec::new();
@@ -70,7 +70,7 @@ pub(super) fn product(rows: &[Record], currency: Option<Currency>) -> AtLine<Bui
 }
 
 /// Sets the fields that the variants of a group share.
-fn common(fields: &mut Fields, row: &Record, but: &[&str]) -> AtLine<()> {
+fn common(fields: &mut FieldList, row: &ForeignRow, but: &[&str]) -> AtLine<()> {
     set_text(fields, "title", row.get("title"));
     if let Some(text) = row.get("description") {
         set(fields, "description", Some(Value::Text(row.plain("description", text)?)));
@@ -87,13 +87,13 @@ fn common(fields: &mut Fields, row: &Record, but: &[&str]) -> AtLine<()> {
     Ok(())
 }
 
-fn pictures(row: &Record) -> impl Iterator<Item = &str> {
+fn pictures(row: &ForeignRow) -> impl Iterator<Item = &str> {
     let others = row.all("additional_image_link").flat_map(|cell| cell.split(','));
     row.get("image_link").into_iter().chain(others.map(str::trim).filter(|url| !url.is_empty()))
 }
 
 /// Sets the fields of one item.
-fn sale(fields: &mut Fields, row: &Record, currency: Option<Currency>) -> AtLine<()> {
+fn sale(fields: &mut FieldList, row: &ForeignRow, currency: Option<Currency>) -> AtLine<()> {
     let code = row.name_in(&["gtin"], "ean")?;
     set(fields, "ean", code.map(|code| Value::List(vec![Value::Text(code)])));
     set_text(fields, "mpn", row.name_in(&["mpn"], "mpn")?.as_deref());
@@ -109,7 +109,7 @@ fn sale(fields: &mut Fields, row: &Record, currency: Option<Currency>) -> AtLine
 }
 
 /// `12.99 EUR` or `EUR 12.99`; an amount without a currency is in the one that the user states.
-fn price(row: &Record, column: &str, text: &str, currency: Option<Currency>) -> AtLine<(u64, Currency)> {
+fn price(row: &ForeignRow, column: &str, text: &str, currency: Option<Currency>) -> AtLine<(u64, Currency)> {
     let refused = || (row.line, wrong(column, "an amount and its currency, such as 12.99 EUR", &Value::text(text)));
     let parts: Vec<&str> = text.split_whitespace().collect();
     let (amount, currency) = match parts[..] {

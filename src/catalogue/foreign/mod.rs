@@ -28,7 +28,7 @@ use foldhash::quality::RandomState;
 use crate::{
     catalogue::{
         error::RowError,
-        foreign::record::{Columns, Record, Rows},
+        foreign::record::{Columns, ForeignRow, Rows},
         places::Product,
         records::Records,
     },
@@ -133,7 +133,7 @@ pub(super) struct Products {
 }
 
 /// The rows of one product, with the line of the first.
-type Group = Vec<Record>;
+type Group = Vec<ForeignRow>;
 
 impl Export {
     /// A file with this header; `None` if it is of our own format.
@@ -241,7 +241,7 @@ impl Products {
         Ok(products)
     }
 
-    fn of(program: Program, currency: Option<Currency>, rows: Vec<Record>, unread: &[(u64, Vec<String>)]) -> Self {
+    fn of(program: Program, currency: Option<Currency>, rows: Vec<ForeignRow>, unread: &[(u64, Vec<String>)]) -> Self {
         let mut refused = Vec::new();
         let groups = groups(program, rows, unread, &mut refused).into_iter();
         let (refusals, faults) = (VecDeque::new(), VecDeque::new());
@@ -305,7 +305,7 @@ impl Iterator for Products {
 /// Groups the rows by product, in the order of their first rows. Rows that belong to no product are added to `refused`.
 fn groups(
     program: Program,
-    rows: Vec<Record>,
+    rows: Vec<ForeignRow>,
     unread: &[(u64, Vec<String>)],
     refused: &mut Vec<(u64, RowError)>,
 ) -> Vec<Group> {
@@ -313,9 +313,9 @@ fn groups(
     // By a hash of the key: a file may have millions.
     let hasher = RandomState::default();
     let mut index: HashMap<u64, usize, RandomState> = HashMap::with_hasher(hasher.clone());
-    let (variations, products): (Vec<Record>, Vec<Record>) =
+    let (variations, products): (Vec<ForeignRow>, Vec<ForeignRow>) =
         rows.into_iter().partition(|row| program == Program::WooCommerce && woocommerce::is_variation(row));
-    let mut refuse = |row: Record, reason: RowError| refused.push((row.line, row.fault.map_or(reason, |fault| *fault)));
+    let mut refuse = |row: ForeignRow, reason: RowError| refused.push((row.line, row.fault.map_or(reason, |fault| *fault)));
     for row in products {
         let keys = match program {
             Program::Shopify => shopify::key(&row).map(|key| vec![key]),

@@ -24,7 +24,7 @@ use crate::{
 const HTML_BYTES_MAX: usize = 128 * 1024;
 
 /// The fields of a row or a variant of our own format.
-pub(super) type Fields = Vec<(String, Value)>;
+pub(super) type FieldList = Vec<(String, Value)>;
 
 /// An error with the line of its row.
 pub(super) type AtLine<T> = Result<T, (u64, RowError)>;
@@ -36,7 +36,7 @@ pub(super) struct Columns(std::sync::Arc<Vec<String>>);
 /// A row. All rows of a file are kept until its end, and most cells of an export are empty, so a row is one text that
 /// has only the others.
 #[derive(Debug)]
-pub(super) struct Record {
+pub(super) struct ForeignRow {
     pub(super) line: u64,
     columns: Columns,
     text: Box<str>,
@@ -55,13 +55,13 @@ struct Cell {
 /// The rows of a file, whose memory is limited.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
-    rows: Vec<Record>,
+    rows: Vec<ForeignRow>,
     unread: Vec<(u64, Vec<String>)>,
     bytes: usize,
 }
 
 /// What a row takes beside its cells, in bytes: its place in two lists with room to grow and in the index of products.
-const ROW_BYTES: usize = 6 * size_of::<Record>() + 64;
+const ROW_BYTES: usize = 6 * size_of::<ForeignRow>() + 64;
 /// What the reason why a row is refused takes, in bytes; it quotes the beginning of a cell.
 pub(super) const FAULT_BYTES: usize = 256;
 
@@ -70,7 +70,7 @@ impl Rows {
     ///
     /// # Errors
     /// The rows would take too much memory.
-    pub(super) fn push(&mut self, row: Record) -> Result<(), RowError> {
+    pub(super) fn push(&mut self, row: ForeignRow) -> Result<(), RowError> {
         let fault = if row.fault.is_some() { FAULT_BYTES } else { 0 };
         self.count(ROW_BYTES + row.text.len() + size_of_val(&*row.cells) + fault)?;
         self.rows.push(row);
@@ -102,7 +102,7 @@ impl Rows {
     }
 
     /// The rows, and the lines and words of those that cannot be read.
-    pub(super) fn into_rows(self) -> (Vec<Record>, Vec<(u64, Vec<String>)>) {
+    pub(super) fn into_rows(self) -> (Vec<ForeignRow>, Vec<(u64, Vec<String>)>) {
         (self.rows, self.unread)
     }
 }
@@ -122,7 +122,7 @@ impl Columns {
     }
 
     /// The row with these cells; `None` if all are empty, or if they are the header again.
-    pub(super) fn record(&self, line: u64, cells: &[String]) -> Option<Record> {
+    pub(super) fn record(&self, line: u64, cells: &[String]) -> Option<ForeignRow> {
         let is_header =
             cells.len() == self.len() && self.0.iter().zip(cells).all(|(name, cell)| *name == normalised(cell));
         let filled = || cells.iter().map(|cell| cell.trim()).enumerate().filter(|(_, cell)| !cell.is_empty());
@@ -143,7 +143,7 @@ impl Columns {
             ends.extend(u32::try_from(column).ok().zip(u32::try_from(text.len()).ok()));
         }
         let cells = ends.into_iter().map(|(column, end)| Cell { column, end }).collect();
-        Some(Record { line, columns: self.clone(), text: text.into(), cells, fault: fault.map(Box::new) })
+        Some(ForeignRow { line, columns: self.clone(), text: text.into(), cells, fault: fault.map(Box::new) })
     }
 }
 
@@ -152,7 +152,7 @@ fn normalised(name: &str) -> String {
     lower.strip_prefix("g:").unwrap_or(&lower).replace('_', " ")
 }
 
-impl Record {
+impl ForeignRow {
     /// The non-empty cells of all columns with this name.
     pub(super) fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
         let name = name.replace('_', " ");
@@ -253,29 +253,29 @@ fn minor_units(text: &str, currency: Currency, decimal_comma: bool) -> Option<u6
 }
 
 /// Sets a field, if there is a value.
-pub(super) fn set(fields: &mut Fields, name: &str, value: Option<Value>) {
+pub(super) fn set(fields: &mut FieldList, name: &str, value: Option<Value>) {
     fields.extend(value.map(|value| (name.to_owned(), value)));
 }
 
 /// Sets a text, if there is one.
-pub(super) fn set_text(fields: &mut Fields, name: &str, text: Option<&str>) {
+pub(super) fn set_text(fields: &mut FieldList, name: &str, text: Option<&str>) {
     set(fields, name, text.map(Value::text));
 }
 
 /// Sets the id: `wanted` if it is legal, or else a legal one made from it.
-pub(super) fn set_id(fields: &mut Fields, column: &'static str, wanted: &str) -> Result<(), RowError> {
+pub(super) fn set_id(fields: &mut FieldList, column: &'static str, wanted: &str) -> Result<(), RowError> {
     set_text(fields, "id", Some(legal_id(column, wanted)?.as_str()));
     Ok(())
 }
 
 /// Sets the price in minor units.
-pub(super) fn set_price(fields: &mut Fields, price: Option<(u64, Currency)>) {
+pub(super) fn set_price(fields: &mut FieldList, price: Option<(u64, Currency)>) {
     set(fields, "price_minor", price.map(|(minor, _)| Value::Number(minor.into())));
     set_text(fields, "currency", price.as_ref().map(|(_, currency)| currency.code()));
 }
 
 /// Sets the pictures: as many as a product may have, each once.
-pub(super) fn set_pictures(fields: &mut Fields, pictures: impl Iterator<Item = Picture>) {
+pub(super) fn set_pictures(fields: &mut FieldList, pictures: impl Iterator<Item = Picture>) {
     let mut kept: Vec<Picture> = Vec::new();
     for picture in pictures {
         if kept.len() < PICTURES_MAX && kept.iter().all(|known| known.url() != picture.url()) {
@@ -287,7 +287,7 @@ pub(super) fn set_pictures(fields: &mut Fields, pictures: impl Iterator<Item = P
 }
 
 /// Sets attributes. One that would be too long becomes several with the same name.
-pub(super) fn set_attributes(fields: &mut Fields, attributes: Vec<(String, Vec<String>)>) {
+pub(super) fn set_attributes(fields: &mut FieldList, attributes: Vec<(String, Vec<String>)>) {
     let texts = |(name, items)| joined(items).into_iter().map(move |text| (String::clone(&name), text));
     let pair = |(name, text)| Value::List(vec![Value::Text(name), Value::Text(text)]);
     let pairs: Vec<Value> = attributes.into_iter().flat_map(texts).map(pair).collect();
@@ -295,7 +295,7 @@ pub(super) fn set_attributes(fields: &mut Fields, attributes: Vec<(String, Vec<S
 }
 
 /// Sets the options of a variant: `size` and `color` under our names, the others under their own.
-pub(super) fn set_options(fields: &mut Fields, options: Vec<(String, String)>) {
+pub(super) fn set_options(fields: &mut FieldList, options: Vec<(String, String)>) {
     let mut others = Vec::new();
     for (name, value) in options {
         match name.to_lowercase().as_str() {
@@ -315,10 +315,10 @@ pub(super) fn items(text: &str) -> Vec<String> {
 }
 
 /// The product with its variants. Its price is the lowest of theirs.
-pub(super) fn with_variants(mut fields: Fields, place: Place, variants: Vec<(Place, Fields)>) -> BuiltRow {
-    let (places, variants): (Vec<Place>, Vec<Fields>) = variants.into_iter().unzip();
+pub(super) fn with_variants(mut fields: FieldList, place: Place, variants: Vec<(Place, FieldList)>) -> BuiltRow {
+    let (places, variants): (Vec<Place>, Vec<FieldList>) = variants.into_iter().unzip();
     let places = Places(std::iter::once(place).chain(places).collect());
-    let price = |fields: &Fields| {
+    let price = |fields: &FieldList| {
         let minor = fields.iter().find_map(|(name, value)| match value {
             Value::Number(number) if name == "price_minor" => number.as_u64(),
             _ => None,

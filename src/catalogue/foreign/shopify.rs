@@ -6,7 +6,7 @@ use crate::{
     catalogue::{
         error::RowError,
         foreign::record::{
-            AtLine, Fields, Record, items, set, set_attributes, set_id, set_options, set_pictures, set_price, set_text,
+            AtLine, FieldList, ForeignRow, items, set, set_attributes, set_id, set_options, set_pictures, set_price, set_text,
             with_variants,
         },
         places::BuiltRow,
@@ -26,12 +26,12 @@ const PICTURE_ALT: [&str; 2] = ["image alt text", "image alt"];
 const NO_OPTION: (&str, &str) = ("Title", "Default Title");
 
 /// The key that the rows of a product share.
-pub(super) fn key(row: &Record) -> Result<String, RowError> {
+pub(super) fn key(row: &ForeignRow) -> Result<String, RowError> {
     row.any(&HANDLE).map(str::to_owned).ok_or(RowError::Missing { field: "Handle" })
 }
 
 /// The product of these rows, of which the first describes it.
-pub(super) fn product(rows: &[Record], currency: Option<Currency>) -> AtLine<BuiltRow> {
+pub(super) fn product(rows: &[ForeignRow], currency: Option<Currency>) -> AtLine<BuiltRow> {
     let first = &rows[0];
     let status = first.any(&["status"]).unwrap_or("active");
     if !status.eq_ignore_ascii_case("active") {
@@ -42,7 +42,7 @@ pub(super) fn product(rows: &[Record], currency: Option<Currency>) -> AtLine<Bui
         return first.at(Err(RowError::NotPublished { column: "Published", found: published.into() }));
     }
     let handle = first.at(key(first))?;
-    let mut fields = Fields::new();
+    let mut fields = FieldList::new();
     first.at(set_id(&mut fields, "Handle", &handle))?;
     set_text(&mut fields, "title", first.get("title"));
     if let Some(html) = first.any(&["body (html)", "description"]) {
@@ -53,7 +53,7 @@ pub(super) fn product(rows: &[Record], currency: Option<Currency>) -> AtLine<Bui
     set_attributes(&mut fields, vec![("tags".into(), items(first.get("tags").unwrap_or_default()))]);
     set_pictures(&mut fields, pictures(rows).into_iter());
 
-    let sold: Vec<&Record> = rows.iter().filter(|row| is_variant(row)).collect();
+    let sold: Vec<&ForeignRow> = rows.iter().filter(|row| is_variant(row)).collect();
     if let [only] = sold[..] {
         let options = options(first, only)?;
         if options.is_empty() || matches!(&options[..], [(name, value)] if (name.as_str(), value.as_str()) == NO_OPTION)
@@ -65,7 +65,7 @@ pub(super) fn product(rows: &[Record], currency: Option<Currency>) -> AtLine<Bui
     }
     let mut variants = Vec::with_capacity(sold.len());
     for row in sold {
-        let mut variant = Fields::new();
+        let mut variant = FieldList::new();
         let options = options(first, row)?;
         let name = match row.name_in(&SKU, "sku")? {
             Some(sku) => {
@@ -91,12 +91,12 @@ pub(super) fn product(rows: &[Record], currency: Option<Currency>) -> AtLine<Bui
     Ok(with_variants(fields, first.place(&handle), variants))
 }
 
-fn is_variant(row: &Record) -> bool {
+fn is_variant(row: &ForeignRow) -> bool {
     row.get("option1 value").is_some() || row.any(&PRICE).is_some() || row.any(&SKU).is_some()
 }
 
 /// The options of a variant; their names are in the first row only.
-fn options(first: &Record, row: &Record) -> AtLine<Vec<(String, String)>> {
+fn options(first: &ForeignRow, row: &ForeignRow) -> AtLine<Vec<(String, String)>> {
     let mut options = Vec::new();
     for number in 1..=3 {
         let column = format!("option{number} value");
@@ -108,7 +108,7 @@ fn options(first: &Record, row: &Record) -> AtLine<Vec<(String, String)>> {
     Ok(options)
 }
 
-fn pictures(rows: &[Record]) -> Vec<Picture> {
+fn pictures(rows: &[ForeignRow]) -> Vec<Picture> {
     let mut pictures = Vec::new();
     for row in rows {
         let Some(url) = row.any(&PICTURE) else { continue };
@@ -120,14 +120,14 @@ fn pictures(rows: &[Record]) -> Vec<Picture> {
 }
 
 /// The picture at a URL, with the alternative text that one of the rows has for it.
-fn picture(rows: &[Record], url: &str) -> Picture {
+fn picture(rows: &[ForeignRow], url: &str) -> Picture {
     let rows_of_it = rows.iter().filter(|row| row.any(&PICTURE) == Some(url));
     let alt = rows_of_it.filter_map(|row| row.any(&PICTURE_ALT)).next();
     Picture { alt: alt.map(str::to_owned), ..Picture::at(url) }
 }
 
 /// Sets the fields of one item.
-fn sale(fields: &mut Fields, row: &Record, currency: Option<Currency>) -> AtLine<()> {
+fn sale(fields: &mut FieldList, row: &ForeignRow, currency: Option<Currency>) -> AtLine<()> {
     let barcode = row.name_in(&["variant barcode", "barcode"], "ean")?;
     set(fields, "ean", barcode.map(|code| Value::List(vec![Value::Text(code)])));
     set(fields, "stock", row.pieces(&["variant inventory qty", "inventory quantity"])?);

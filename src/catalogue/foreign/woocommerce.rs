@@ -6,7 +6,7 @@ use crate::{
     catalogue::{
         error::RowError,
         foreign::record::{
-            AtLine, Fields, Record, items, set, set_attributes, set_id, set_options, set_pictures, set_price, set_text,
+            AtLine, FieldList, ForeignRow, items, set, set_attributes, set_id, set_options, set_pictures, set_price, set_text,
             with_variants,
         },
         places::BuiltRow,
@@ -20,16 +20,16 @@ use crate::{
 const SOLD: [&str; 2] = ["simple", "variable"];
 
 /// Whether the row is a variation of another product.
-pub(super) fn is_variation(row: &Record) -> bool {
+pub(super) fn is_variation(row: &ForeignRow) -> bool {
     kinds(row).any(|kind| kind == "variation")
 }
 
-fn kinds(row: &Record) -> impl Iterator<Item = String> {
+fn kinds(row: &ForeignRow) -> impl Iterator<Item = String> {
     row.get("type").unwrap_or("simple").split(',').map(|kind| kind.trim().to_lowercase())
 }
 
 /// The keys by which variations may name this product.
-pub(super) fn keys(row: &Record) -> Result<Vec<String>, RowError> {
+pub(super) fn keys(row: &ForeignRow) -> Result<Vec<String>, RowError> {
     let id = row.get("id").map(|id| format!("id:{id}"));
     let keys: Vec<String> = id.into_iter().chain(row.get("sku").map(|sku| format!("sku:{sku}"))).collect();
     if keys.is_empty() { Err(RowError::Missing { field: "SKU" }) } else { Ok(keys) }
@@ -41,7 +41,7 @@ pub(super) fn parent_key(cell: &str) -> String {
 }
 
 /// The product of the first row, with its variations.
-pub(super) fn product(rows: &[Record], currency: Option<Currency>) -> AtLine<BuiltRow> {
+pub(super) fn product(rows: &[ForeignRow], currency: Option<Currency>) -> AtLine<BuiltRow> {
     let first = &rows[0];
     let variations = &rows[1..];
     if !kinds(first).any(|kind| SOLD.contains(&kind.as_str())) {
@@ -51,7 +51,7 @@ pub(super) fn product(rows: &[Record], currency: Option<Currency>) -> AtLine<Bui
     if let Some(found) = first.get("published").filter(|published| *published != "1") {
         return first.at(Err(RowError::NotPublished { column: "Published", found: found.into() }));
     }
-    let mut fields = Fields::new();
+    let mut fields = FieldList::new();
     let sku = first.name_in(&["sku"], "sku")?;
     let wanted = sku.as_deref().or(first.get("id")).unwrap_or_default();
     first.at(set_id(&mut fields, "SKU", wanted))?;
@@ -78,7 +78,7 @@ pub(super) fn product(rows: &[Record], currency: Option<Currency>) -> AtLine<Bui
         if row.get("published").is_some_and(|published| published != "1") {
             continue;
         }
-        let mut variant = Fields::new();
+        let mut variant = FieldList::new();
         let sku = row.name_in(&["sku"], "sku")?;
         let name = sku.as_deref().or(row.get("id"));
         set_text(&mut variant, "sku", name);
@@ -97,7 +97,7 @@ pub(super) fn product(rows: &[Record], currency: Option<Currency>) -> AtLine<Bui
 }
 
 /// The short description, followed by the long one. Exports write line breaks as `\n`.
-fn description(row: &Record) -> AtLine<Option<Value>> {
+fn description(row: &ForeignRow) -> AtLine<Option<Value>> {
     let mut parts = Vec::new();
     for column in ["short description", "description"] {
         if let Some(html) = row.get(column) {
@@ -108,7 +108,7 @@ fn description(row: &Record) -> AtLine<Option<Value>> {
 }
 
 /// The attributes that are visible to shoppers.
-fn attributes(row: &Record) -> Vec<(String, String)> {
+fn attributes(row: &ForeignRow) -> Vec<(String, String)> {
     let attribute = |number: usize| {
         let column = |rest: &str| format!("attribute {number} {rest}");
         let name = row.get(&column("name"))?;
@@ -123,7 +123,7 @@ fn attributes(row: &Record) -> Vec<(String, String)> {
 const ATTRIBUTE_COLUMNS_MAX: usize = 50;
 
 /// Sets the fields of one item.
-fn sale(fields: &mut Fields, row: &Record, currency: Option<Currency>) -> AtLine<()> {
+fn sale(fields: &mut FieldList, row: &ForeignRow, currency: Option<Currency>) -> AtLine<()> {
     let code = row.name_in(&["gtin, upc, ean, or isbn"], "ean")?;
     set(fields, "ean", code.map(|code| Value::List(vec![Value::Text(code)])));
     set(fields, "stock", row.pieces(&["stock"])?);

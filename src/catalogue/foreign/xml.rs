@@ -20,7 +20,7 @@ use quick_xml::{
 
 use crate::catalogue::{
     error::RowError,
-    foreign::record::{Columns, FAULT_BYTES, Record, Rows},
+    foreign::record::{Columns, FAULT_BYTES, ForeignRow, Rows},
     lines::{FEED_DEPTH_MAX, LINE_BYTES_MAX},
 };
 
@@ -60,7 +60,7 @@ struct Field {
 /// # Errors
 /// The input fails, or is not XML, or not a feed, or its rows take too much memory. Variants of any product may be
 /// missing then, so no row may be used.
-pub(super) fn rows(input: impl BufRead, refused: &mut Vec<(u64, RowError)>) -> Result<Vec<Record>, (u64, RowError)> {
+pub(super) fn rows(input: impl BufRead, refused: &mut Vec<(u64, RowError)>) -> Result<Vec<ForeignRow>, (u64, RowError)> {
     let mut reader = NsReader::from_reader(Source::new(input));
     reader.config_mut().expand_empty_elements = true;
     let mut piece = Vec::new();

@@ -185,7 +185,7 @@ impl Shop {
         let secret = keys::copy_secret(&data.join(IDENTITY), &to.join(IDENTITY))?;
         let identity = to.join(STORE_IDENTITY);
         // The ledger is not in the backup, so there is nothing to say about it.
-        let copied = store_identity::StoreIdentity { ledger: 0, ..self.0.keeper.up_to(journal.position) };
+        let copied = store_identity::StoreIdentity { ledger: 0, ..self.0.identity_writer.up_to(journal.position) };
         copied.write(to).map_err(at(&identity))?;
         let mut paths: Vec<PathBuf> = journal.files.iter().map(|file| Path::new(JOURNAL).join(file)).collect();
         paths.extend([Path::new(IDENTITY).join(secret), STORE_IDENTITY.into()]);

@@ -50,7 +50,7 @@ pub(in crate::storage) struct Base {
 
 /// An entry of a base. For each stream come its snapshot, then the records after it.
 #[derive(Debug)]
-pub(in crate::storage) enum Entry {
+pub(in crate::storage) enum BaseEntry {
     Snapshot(Stream, Snapshot),
     Record(Record),
 }
@@ -78,7 +78,7 @@ pub(in crate::storage) fn newest(files: &dyn Files, dir: &Path, store: u64) -> R
     let Some(end) = names.iter().filter_map(|name| position_in(name)).max() else { return Ok(None) };
     let path = dir.join(file_name(Position(end)));
     let file = files.open(&path).map_err(Fault::io(format!("open {}", path.display())))?;
-    Ok(Some(Reader::open(file, path, store)?.base))
+    Ok(Some(BaseReader::open(file, path, store)?.base))
 }
 
 /// The files of all bases but the newest.
@@ -92,7 +92,7 @@ pub(in crate::storage) fn others(files: &dyn Files, dir: &Path, newest: &Base) -
 }
 
 #[derive(Debug)]
-pub(in crate::storage) struct Writer<'a> {
+pub(in crate::storage) struct BaseWriter<'a> {
     files: &'a dyn Files,
     dir: &'a Path,
     unfinished: PathBuf,
@@ -103,7 +103,7 @@ pub(in crate::storage) struct Writer<'a> {
     block: Vec<u8>,
 }
 
-impl<'a> Writer<'a> {
+impl<'a> BaseWriter<'a> {
     pub(in crate::storage) fn create(files: &'a dyn Files, dir: &'a Path, store: u64, link: Link) -> io::Result<Self> {
         files.create_dir(dir)?;
         let unfinished = dir.join(format!("{:020}{UNFINISHED}", link.end.0));
@@ -193,14 +193,14 @@ fn length(bytes: usize) -> u32 {
 }
 
 #[derive(Debug)]
-pub(in crate::storage) struct Reader {
+pub(in crate::storage) struct BaseReader {
     pub base: Base,
     file: Arc<dyn File>,
     at: u64,
     number: u64,
 }
 
-impl Reader {
+impl BaseReader {
     /// Opens a base and checks its header.
     pub(in crate::storage) fn open(file: Arc<dyn File>, path: PathBuf, store: u64) -> Result<Self, Fault> {
         let mut header = [0; HEADER_BYTES];
@@ -227,7 +227,7 @@ impl Reader {
     /// The base is damaged or cut short, or `on_entry` failed.
     pub(in crate::storage) fn read(
         mut self,
-        on_entry: &mut dyn FnMut(Entry) -> Result<(), Fault>,
+        on_entry: &mut dyn FnMut(BaseEntry) -> Result<(), Fault>,
     ) -> Result<Base, Fault> {
         while let Some(payload) = self.block()? {
             let mut rest = payload.clone();
@@ -276,7 +276,7 @@ impl Reader {
     }
 }
 
-fn take_entry(rest: &mut Bytes) -> Option<Entry> {
+fn take_entry(rest: &mut Bytes) -> Option<BaseEntry> {
     let kind = take(rest, 1)?[0];
     let stream = Stream::from_bytes(&take_bytes(rest)?)?;
     let sequence = u64_at(&take(rest, 8)?, 0);
@@ -284,8 +284,8 @@ fn take_entry(rest: &mut Bytes) -> Option<Entry> {
     let version = u16::from_le_bytes([version[0], version[1]]);
     let bytes = take_bytes(rest)?;
     match kind {
-        SNAPSHOT => Some(Entry::Snapshot(stream, Snapshot { sequence, version, bytes })),
-        RECORD => Some(Entry::Record(Record { stream, sequence, version, payload: bytes })),
+        SNAPSHOT => Some(BaseEntry::Snapshot(stream, Snapshot { sequence, version, bytes })),
+        RECORD => Some(BaseEntry::Record(Record { stream, sequence, version, payload: bytes })),
         _ => None,
     }
 }

@@ -34,16 +34,16 @@ const SPARE_WAIT_STEP: Duration = Duration::from_millis(20);
 
 /// Keeps every segment and base while it exists.
 #[derive(Debug)]
-pub(in crate::storage) struct Hold(Arc<Shared>);
+pub(in crate::storage) struct RetentionHold(Arc<Shared>);
 
-impl Hold {
+impl RetentionHold {
     pub(in crate::storage) fn new(shared: &Arc<Shared>) -> Self {
         shared.retention.hold();
         Self(Arc::clone(shared))
     }
 }
 
-impl Drop for Hold {
+impl Drop for RetentionHold {
     fn drop(&mut self) {
         self.0.retention.release();
     }
@@ -111,7 +111,7 @@ fn take_base(shared: &Arc<Shared>) -> Result<(), Fault> {
     let began = Instant::now();
     switch_segment(shared)?;
     let mut scan = Scan::begin(shared, None)?;
-    let mut writer = base::Writer::create(shared.files.as_ref(), &shared.base_dir, shared.store, scan.link())
+    let mut writer = base::BaseWriter::create(shared.files.as_ref(), &shared.base_dir, shared.store, scan.link())
         .map_err(Fault::io(format!("begin a base in {}", shared.base_dir.display())))?;
     let base = match write_streams(shared, &mut scan, &mut writer) {
         Ok(()) => writer.finish().map_err(Fault::io(format!("complete a base in {}", shared.base_dir.display())))?,
@@ -141,7 +141,7 @@ fn switch_segment(shared: &Shared) -> Result<(), Fault> {
     }
 }
 
-fn write_streams(shared: &Shared, scan: &mut Scan, writer: &mut base::Writer<'_>) -> Result<(), Fault> {
+fn write_streams(shared: &Shared, scan: &mut Scan, writer: &mut base::BaseWriter<'_>) -> Result<(), Fault> {
     let mut began = Instant::now();
     while let Some(stream) = scan.next() {
         let stream = stream?;

@@ -13,7 +13,7 @@ use std::{
     time::Instant,
 };
 
-use super::compactor::{Hold, rest};
+use super::compactor::{RetentionHold, rest};
 use crate::storage::{
     errors::Fault,
     files::{Files, RealFiles},
@@ -64,7 +64,7 @@ pub(in crate::storage) fn copy(
     progress: &mut dyn FnMut(CopyProgress),
 ) -> Result<JournalCopy, Fault> {
     // From here on nothing is removed, so every segment that the base needs is still there when it is copied.
-    let _hold = Hold::new(shared);
+    let _hold = RetentionHold::new(shared);
     shared.retention.requests.ask().blocking_recv().unwrap_or(Err(Fault::Closed))?;
     let base = shared.retention.newest().ok_or_else(|| Fault::State("there is no base after one was taken".into()))?;
     let position = shared.durable();

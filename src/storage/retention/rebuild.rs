@@ -2,7 +2,7 @@
 //!
 //! Depends on `base`, `state` and `checkpoint`.
 
-use super::base::{Entry, Reader};
+use super::base::{BaseEntry, BaseReader};
 use crate::storage::{
     batch::Link,
     checkpoint,
@@ -17,7 +17,7 @@ use crate::storage::{
 ///
 /// # Errors
 /// The base is damaged, or the state cannot be written. The state must then be thrown away.
-pub(in crate::storage) fn rebuild(state: &State, base: Reader, slice_bytes_max: usize) -> Result<Link, Fault> {
+pub(in crate::storage) fn rebuild(state: &State, base: BaseReader, slice_bytes_max: usize) -> Result<Link, Fault> {
     let mut builder = Builder { state, slice_bytes_max, entries: Vec::new(), bytes: 0, run: None };
     let base = base.read(&mut |entry| builder.take(entry))?;
     builder.end_run()?;
@@ -30,22 +30,22 @@ pub(in crate::storage) fn rebuild(state: &State, base: Reader, slice_bytes_max: 
 struct Builder<'a> {
     state: &'a State,
     slice_bytes_max: usize,
-    entries: Vec<layout::Entry>,
+    entries: Vec<layout::StateEntry>,
     bytes: usize,
     /// Consecutive records of one stream, which are stored together in one value.
     run: Option<(Stream, Vec<Kept>)>,
 }
 
 impl Builder<'_> {
-    fn take(&mut self, entry: Entry) -> Result<(), Fault> {
+    fn take(&mut self, entry: BaseEntry) -> Result<(), Fault> {
         match entry {
-            Entry::Snapshot(stream, snapshot) => {
+            BaseEntry::Snapshot(stream, snapshot) => {
                 self.end_run()?;
                 let (_, mut entries, head) = snapshot_entries(&stream, &snapshot, 1);
                 entries.push(head);
                 self.put(entries)
             }
-            Entry::Record(Record { stream, sequence, version, payload }) => {
+            BaseEntry::Record(Record { stream, sequence, version, payload }) => {
                 let kept = Kept { sequence, version, payload };
                 match &mut self.run {
                     Some((last, records)) if *last == stream => records.push(kept),
@@ -64,7 +64,7 @@ impl Builder<'_> {
         run_entries(&stream, &records).into_iter().try_for_each(|entries| self.put(entries))
     }
 
-    fn put(&mut self, entries: Vec<layout::Entry>) -> Result<(), Fault> {
+    fn put(&mut self, entries: Vec<layout::StateEntry>) -> Result<(), Fault> {
         self.bytes += entries.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len)).sum::<usize>();
         self.entries.extend(entries);
         if self.bytes >= self.slice_bytes_max { self.write() } else { Ok(()) }

@@ -210,12 +210,12 @@ fn start_log(image: Image) -> Result<BTreeMap<Stream, Vec<Vec<u8>>>, OpenError> 
         let base =
             base::newest(&disk, &root.join("base"), known.store)?.expect("a log without its beginning has a base");
         let file = disk.open(&base.path).unwrap();
-        let base = base::Reader::open(file, base.path, known.store)?.read(&mut |entry| {
+        let base = base::BaseReader::open(file, base.path, known.store)?.read(&mut |entry| {
             match entry {
-                base::Entry::Snapshot(stream, snapshot) => {
+                base::BaseEntry::Snapshot(stream, snapshot) => {
                     found.insert(stream, payloads_of(&snapshot.bytes));
                 }
-                base::Entry::Record(record) => {
+                base::BaseEntry::Record(record) => {
                     let payloads = found.entry(record.stream).or_default();
                     payloads.push(record.payload.to_vec());
                     assert_eq!(payloads.len() as u64, record.sequence, "a gap in the base");

@@ -16,7 +16,7 @@ use crate::domain::{
 };
 
 /// How many customers may review one product; more are rejected, so that the entity stays small (5 MB).
-pub const REVIEWS_MAX: usize = 100_000;
+pub const RATINGS_MAX: usize = 100_000;
 
 /// A command to the ratings of a product.
 #[derive(Debug, Clone)]
@@ -53,14 +53,14 @@ pub enum Event {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum Rejection {
-    /// [`REVIEWS_MAX`] is reached.
+    /// [`RATINGS_MAX`] is reached.
     #[error("the product has as many reviews as the shop keeps")]
     TooMany,
 }
 
 /// The ratings of one product.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct Reviews {
+pub struct Ratings {
     by_customer: OrdMap<UserId, (u8, u64)>,
     stars: u64,
 }
@@ -74,7 +74,7 @@ pub struct View {
     pub stars: u64,
 }
 
-impl Reviews {
+impl Ratings {
     /// The customers who have given stars, each with the version of their review.
     pub fn versions(&self) -> impl Iterator<Item = (UserId, u64)> {
         self.by_customer.iter().map(|(customer, (_, version))| (*customer, *version))
@@ -93,8 +93,8 @@ impl Reviews {
     }
 }
 
-impl Entity for Reviews {
-    const KIND: Kind = Kind::Reviews;
+impl Entity for Ratings {
+    const KIND: Kind = Kind::Ratings;
     type Id = ProductId;
     type Command = Command;
     type Event = Event;
@@ -105,7 +105,7 @@ impl Entity for Reviews {
         match command {
             Command::Rate { customer, rating, version } => match self.by_customer.get(customer) {
                 Some((_, known)) if known >= version => Ok(None),
-                None if self.by_customer.len() >= REVIEWS_MAX => Err(Rejection::TooMany),
+                None if self.by_customer.len() >= RATINGS_MAX => Err(Rejection::TooMany),
                 Some(_) | None => Ok(Some(Event::Rated { customer: *customer, rating: *rating, version: *version })),
             },
             Command::Forget { customer } => {
@@ -145,26 +145,26 @@ mod tests {
         Command::Rate { customer: UserId(customer), rating, version }
     }
 
-    fn given(commands: &[Command]) -> Reviews {
-        let mut reviews = Reviews::default();
+    fn given(commands: &[Command]) -> Ratings {
+        let mut ratings = Ratings::default();
         for command in commands {
-            let event = reviews.decide(command, NOW).unwrap();
-            event.iter().for_each(|event| reviews.apply(event));
-            assert_eq!(reviews.decide(command, NOW), Ok(None), "a repeat");
+            let event = ratings.decide(command, NOW).unwrap();
+            event.iter().for_each(|event| ratings.apply(event));
+            assert_eq!(ratings.decide(command, NOW), Ok(None), "a repeat");
         }
-        reviews
+        ratings
     }
 
     #[test]
     fn a_customer_counts_once_and_may_change_their_mind() {
-        let reviews = given(&[rate(1, 5, 1), rate(2, 3, 1), rate(1, 4, 2)]);
-        assert_eq!(reviews.view(), View { count: 2, stars: 7 });
+        let ratings = given(&[rate(1, 5, 1), rate(2, 3, 1), rate(1, 4, 2)]);
+        assert_eq!(ratings.view(), View { count: 2, stars: 7 });
     }
 
     #[test]
     fn what_arrives_late_changes_nothing() {
-        let reviews = given(&[rate(1, 4, 2), rate(1, 5, 1)]);
-        assert_eq!(reviews.view(), View { count: 1, stars: 4 });
+        let ratings = given(&[rate(1, 4, 2), rate(1, 5, 1)]);
+        assert_eq!(ratings.view(), View { count: 1, stars: 4 });
     }
 
     #[test]

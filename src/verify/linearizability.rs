@@ -9,10 +9,10 @@
 use std::collections::BTreeMap;
 
 use super::{
-    history::{Answer, Call, Cart, History, Line, Op, Outcome, Stock},
-    linear::{self, Model, Timed, Verdict, WORK_MAX},
+    history::{Answer, Call, Cart, History, Line, RecordedCall, Outcome, Stock},
+    linear::{self, Model, Timed, SearchOutcome, WORK_MAX},
     models::{CartModel, CartOp, CartState, StockModel, StockOp, StockState},
-    observed::{Observed, Shelf},
+    observed::Observed,
     placings::{Placing, Placings},
     report::{Invariant, Report},
 };
@@ -38,7 +38,7 @@ impl<O: std::fmt::Debug> Story<O> {
 
     /// Adds a client's call: required if it was answered, optional if its outcome is unknown; a refused call adds
     /// nothing.
-    fn call(&mut self, op: &Op, what: O) {
+    fn call(&mut self, op: &RecordedCall, what: O) {
         let timed = |returned, required| Timed {
             op: what,
             invoked: op.invoked,
@@ -79,7 +79,7 @@ pub(super) fn check(history: &History, placings: &Placings<'_>, observed: Option
         // If the history is possible without keys, then the fault is with the keys.
         let keyless = cart_story(calls, customer, placings, false);
         let explained = linear::check::<CartModel>(CartState::default(), &keyless.ops, WORK_MAX);
-        if explained == Verdict::Linearizable {
+        if explained == SearchOutcome::Linearizable {
             let what = "its cart can only be explained by requests with one key that were done twice";
             report.find(Invariant::I7, customer, what);
         }
@@ -94,9 +94,9 @@ pub(super) fn check(history: &History, placings: &Placings<'_>, observed: Option
             open += 1;
             continue;
         }
-        let shelf = observed.and_then(|observed| observed.shelves.get(product));
-        let story =
-            stock_story(product, &calls, placings, &claims, shelf.filter(|_| observed.is_some_and(|b| b.consistent)));
+        let consistent = observed.filter(|observed| observed.consistent);
+        let last = consistent.and_then(|observed| observed.stocks.get(product)).map(|observed| observed.stock);
+        let story = stock_story(product, &calls, placings, &claims, last);
         judge::<StockModel>(StockState::default(), &story, &format!("the stock of {product}"), report, Invariant::I9);
     }
     if open > 0 {
@@ -113,13 +113,13 @@ fn judge<M: Model>(
     invariant: Invariant,
 ) -> bool {
     match linear::check::<M>(initial, &story.ops, WORK_MAX) {
-        Verdict::Linearizable => true,
-        Verdict::Impossible { stuck_at } => {
+        SearchOutcome::Linearizable => true,
+        SearchOutcome::Impossible { stuck_at } => {
             let what = format!("no order of the calls explains the answers; {} does not fit", story.told[stuck_at]);
             report.find(invariant, subject, what);
             false
         }
-        Verdict::Undecided => {
+        SearchOutcome::Undecided => {
             report
                 .undecided
                 .push((invariant, format!("{subject}: the search of {} calls is too long", story.ops.len())));
@@ -128,8 +128,8 @@ fn judge<M: Model>(
     }
 }
 
-fn cart_calls(history: &History) -> BTreeMap<&str, Vec<&Op>> {
-    let mut carts: BTreeMap<&str, Vec<&Op>> = BTreeMap::new();
+fn cart_calls(history: &History) -> BTreeMap<&str, Vec<&RecordedCall>> {
+    let mut carts: BTreeMap<&str, Vec<&RecordedCall>> = BTreeMap::new();
     for op in &history.ops {
         if let Call::CartRead { customer }
         | Call::CartAdd { customer, .. }
@@ -142,14 +142,14 @@ fn cart_calls(history: &History) -> BTreeMap<&str, Vec<&Op>> {
     carts
 }
 
-fn cart_of(op: &Op) -> Option<Cart> {
+fn cart_of(op: &RecordedCall) -> Option<Cart> {
     match op.answer() {
         Some(Answer::Cart(cart)) => Some(cart.clone()),
         _ => None,
     }
 }
 
-fn cart_story(calls: &[&Op], customer: &str, placings: &Placings<'_>, with_keys: bool) -> Story<CartOp> {
+fn cart_story(calls: &[&RecordedCall], customer: &str, placings: &Placings<'_>, with_keys: bool) -> Story<CartOp> {
     let (mut story, mut keys) = (Story::default(), Numbers::default());
     for op in calls {
         let shown = cart_of(op);
@@ -202,7 +202,7 @@ fn cart_story(calls: &[&Op], customer: &str, placings: &Placings<'_>, with_keys:
 }
 
 /// The lines that a checkout may have reserved; `None` if they are unknown.
-fn claim(placing: &Placing<'_>, calls: Option<&Vec<&Op>>) -> Option<Vec<Line>> {
+fn claim(placing: &Placing<'_>, calls: Option<&Vec<&RecordedCall>>) -> Option<Vec<Line>> {
     if let Some(order) = placing.acknowledged {
         return Some(order.lines.clone());
     }
@@ -216,13 +216,13 @@ fn claim(placing: &Placing<'_>, calls: Option<&Vec<&Op>>) -> Option<Vec<Line>> {
     let before = || calls.into_iter().flatten().filter(|op| op.invoked < placing.invoked);
     let shown = before().filter(|op| op.returned.is_some_and(|at| at <= placing.invoked));
     let (op, cart) = shown.filter_map(|op| Some((op, cart_of(op)?))).max_by_key(|(op, _)| op.returned)?;
-    let changes = |later: &&&Op| !matches!(later.call, Call::CartRead { .. }) && later.op != op.op;
+    let changes = |later: &&&RecordedCall| !matches!(later.call, Call::CartRead { .. }) && later.op != op.op;
     let touched = before().filter(changes).any(|later| later.returned.is_none_or(|at| Some(at) > op.returned));
     (!touched).then_some(cart.lines)
 }
 
-fn stock_calls(history: &History) -> BTreeMap<&str, Vec<&Op>> {
-    let mut stocks: BTreeMap<&str, Vec<&Op>> = BTreeMap::new();
+fn stock_calls(history: &History) -> BTreeMap<&str, Vec<&RecordedCall>> {
+    let mut stocks: BTreeMap<&str, Vec<&RecordedCall>> = BTreeMap::new();
     for op in &history.ops {
         if let Call::StockRead { product }
         | Call::StockReceive { product, .. }
@@ -237,10 +237,10 @@ fn stock_calls(history: &History) -> BTreeMap<&str, Vec<&Op>> {
 
 fn stock_story(
     product: &str,
-    calls: &[&Op],
+    calls: &[&RecordedCall],
     placings: &Placings<'_>,
     claims: &[Option<Vec<Line>>],
-    shelf: Option<&Shelf>,
+    last: Option<Stock>,
 ) -> Story<StockOp> {
     let (mut story, mut receipts) = (Story::default(), Numbers::default());
     for op in calls {
@@ -272,13 +272,11 @@ fn stock_story(
             reservation(&mut story, placing, quantity);
         }
     }
-    if let Some(Shelf { received, on_hand, sold, reserved, available, .. }) = shelf {
+    if let Some(last) = last {
         let ended = |op: &Timed<StockOp>| op.returned.max(op.invoked);
         let end = story.ops.iter().map(ended).filter(|at| *at < u64::MAX).max().unwrap_or(0);
-        let (received, on_hand, sold, reserved) = (*received, *on_hand, *sold, *reserved);
-        let shown = Stock { received, on_hand, sold, reserved, available: *available };
         let last = Timed {
-            op: StockOp::Show(shown),
+            op: StockOp::Show(last),
             invoked: end + 1,
             returned: end + 1,
             required: true,

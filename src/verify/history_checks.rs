@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
-    history::{Answer, Call, Cart, History, Line, Op, Order, Outcome},
+    history::{Answer, Call, Cart, History, Line, RecordedCall, Order, Outcome},
     ledger::Ledger,
     observed::{Observed, captured, check_captures, moves_forward, refunded},
     placings::{Placing, Placings, status_of},
@@ -31,11 +31,11 @@ pub(super) fn check(history: &History, ledger: Option<&Ledger>, observed: Option
     if let Some(ledger) = ledger {
         check_money(&placings, ledger, observed.is_some(), report);
     }
-    super::objects::check(history, &placings, observed, report);
+    super::linearizability::check(history, &placings, observed, report);
 }
 
 /// The order in an answer, if the answer shows its status and the status is known.
-fn order_of(op: &Op) -> Option<&Order> {
+fn order_of(op: &RecordedCall) -> Option<&Order> {
     match op.answer() {
         Some(Answer::Order(order)) => Some(order),
         _ => None,
@@ -124,7 +124,7 @@ fn check_orders(history: &History, placings: &Placings<'_>, observed: Option<&Ob
 /// I7: one key, one effect.
 fn check_keys(history: &History, report: &mut Report) {
     report.check(Invariant::I7);
-    let mut bodies: HashMap<(&str, &str, &str), &Op> = HashMap::new();
+    let mut bodies: HashMap<(&str, &str, &str), &RecordedCall> = HashMap::new();
     for op in &history.ops {
         let (what, customer, key) = match &op.call {
             Call::Checkout { customer, key: Some(key), .. } => ("checkout", customer, key),

@@ -5,8 +5,8 @@
 
 use std::{fmt::Display, time::Duration};
 
-use super::task_error::TaskError;
 use crate::{
+    actors::task_error::TaskError,
     payments::{Answer, Unknown},
     storage::LoadError,
 };
