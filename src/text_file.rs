@@ -3,7 +3,7 @@
 //! Programs on Windows put a byte order mark in front, write UTF-16, and end lines with CRLF. Whoever reads such a text
 //! reads it here, so that the same file is good or bad for every command.
 //!
-//! May depend on no other room.
+//! May depend on `config`.
 
 use std::{
     fs::File,
@@ -14,10 +14,10 @@ use std::{
 
 use encoding_rs::{Encoding, UTF_8};
 
+use crate::config::layout::OTHERS_MODE;
+
 /// The longest such file, in bytes: far more than any of them has, and little enough to be held.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
-/// The permission bits of everybody but the owner.
-const MODE_OF_OTHERS: u32 = 0o077;
 /// The longest line that is piped in, in bytes: more than a password may have.
 #[cfg(feature = "cli")]
 const LINE_BYTES_MAX: u64 = 16 * 1024;
@@ -35,7 +35,7 @@ pub fn warn_if_open(path: &Path) {
     // Whether it can be read at all is found out by reading it.
     let Ok(found) = std::fs::metadata(path) else { return };
     let mode = found.permissions().mode() & 0o777;
-    if mode & MODE_OF_OTHERS != 0 {
+    if mode & OTHERS_MODE != 0 {
         let (file, mode) = (path.display(), format!("{mode:03o}"));
         tracing::warn!(%file, %mode, "a file with secrets is open to others: run chmod go= on it");
     }

@@ -11,17 +11,13 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-/// A connection.
 pub(crate) struct Connection {
     address: String,
     sender: SendRequest<Full<Bytes>>,
 }
 
-/// An answer.
 pub(crate) struct Reply {
-    /// The status.
     pub(crate) status: StatusCode,
-    /// The body.
     pub(crate) body: Bytes,
 }
 

@@ -42,7 +42,7 @@ struct Story {
     teapot: ProductId,
 }
 
-/// The whole story.
+/// Runs the whole example.
 pub(crate) async fn run() -> Outcome<()> {
     let directory = tempfile::tempdir()?;
     let (till, clock) = (Till::new(), Clock::manual(Timestamp(1_800_000_000_000)));

@@ -38,7 +38,7 @@ async fn stock(State(shop): State<Shop>, Path(id): Path<String>) -> Result<Strin
     Ok(format!("{} of {}", page.stock.available, page.product.details.title))
 }
 
-/// The whole story.
+/// Runs the whole example.
 pub(crate) async fn run() -> Outcome<()> {
     let directory = tempfile::tempdir()?;
     let shop = Shop::open(Config { data_dir: directory.path().join("data"), ..Config::default() }).await?;

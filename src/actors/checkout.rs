@@ -129,7 +129,6 @@ impl Checkout {
     }
 }
 
-/// The actor.
 pub(super) struct CheckoutActor(Arc<CheckoutShared>);
 
 /// The state of the actor. A restart can do without it.
@@ -137,8 +136,8 @@ pub(super) struct CheckoutState {
     tasks: JoinSet<()>,
     under_way: HashMap<OrderId, UnderWay>,
     wakes: Wakes,
-    /// When a step of a parked order began to have no definite answer. A restart forgets it, and drives the
-    /// order at once.
+    /// When a step of a parked order began to have no definite answer. A restart forgets it, and drives the order at
+    /// once.
     unanswered: HashMap<OrderId, Timestamp>,
     /// The time of the last tick.
     ticked_at: Timestamp,

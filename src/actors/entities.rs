@@ -9,8 +9,8 @@ use super::{
 use crate::{
     clock::Clock,
     domain::{
-        account::Account, cart::Cart, inventory::Inventory, order::Order, product::Product, review::Review,
-        ratings::Ratings, seller::Seller, unmatched_notices::UnmatchedNotices,
+        account::Account, cart::Cart, inventory::Inventory, order::Order, product::Product, ratings::Ratings,
+        review::Review, seller::Seller, unmatched_notices::UnmatchedNotices,
     },
     storage::Journal,
 };

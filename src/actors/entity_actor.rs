@@ -74,7 +74,6 @@ pub(super) struct Arguments<E: Entity> {
     pub(super) clock: Clock,
 }
 
-/// The actor's state.
 pub(super) struct State<E: Entity> {
     arguments: Arguments<E>,
     /// `None` where the journal had failed or was closed before the entity was loaded.

@@ -42,8 +42,8 @@ use crate::{
         entity::{Entity, EntityId, Kind},
         ids::{AccountId, SellerId, UserId},
         order::{self, Order},
-        review::{self, Review},
         ratings::{self, Ratings},
+        review::{self, Review},
         seller::{self, Seller},
     },
     storage::Stream,
@@ -153,7 +153,6 @@ impl Erasure {
     }
 }
 
-/// The actor.
 pub(super) struct ErasureActor(Arc<ErasureShared>);
 
 impl Actor for ErasureActor {

@@ -45,7 +45,7 @@ impl Progress {
         Self { name, position: start(), wanted: start(), journal }
     }
 
-    /// The projection's name.
+    /// The name of the projection, for logs and metrics.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.name
@@ -110,7 +110,6 @@ pub type Open = Arc<dyn Fn() -> Result<Box<dyn Projection>, ProjectionFault> + S
 /// lack, so their follower has the snapshots stored again before their position moves past those events.
 pub type StoreErased = Arc<dyn Fn(Vec<Stream>) -> BoxFuture<'static, Result<(), NotDelivered>> + Send + Sync>;
 
-/// The actor.
 pub(super) struct Follower {
     pub(super) open: Open,
     pub(super) progress: Progress,

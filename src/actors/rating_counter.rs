@@ -19,8 +19,8 @@ use super::{
     task_error::{TaskError, retry_if_rejected},
 };
 use crate::domain::{
-    review::{self, Review, ReviewId},
     ratings::{self, Ratings},
+    review::{self, Review, ReviewId},
 };
 
 /// The process manager; it works when the root has started its actor.
@@ -38,7 +38,6 @@ pub struct RatingCounter {
 /// The only message: make a pass.
 pub(super) struct CountRatings;
 
-/// The actor.
 pub(super) struct RatingCounterActor(pub(super) RatingCounter);
 
 impl Actor for RatingCounterActor {

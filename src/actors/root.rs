@@ -82,14 +82,14 @@ impl Child {
         Self { name, start: start(follower) }
     }
 
-    /// The checkout.
+    /// The checkout as a supervised child.
     #[must_use]
     pub fn checkout(checkout: &Checkout) -> Self {
         let checkout = checkout.clone();
         Self { name: "checkout", start: start(move || checkout.actor()) }
     }
 
-    /// The reconciler.
+    /// The reconciler as a supervised child.
     #[must_use]
     pub fn reconciler(reconciler: &Reconciler) -> Self {
         let reconciler = reconciler.clone();

@@ -46,13 +46,13 @@ pub struct RuntimeParts {
 pub struct ReadModel {
     /// How far it has come.
     pub progress: Progress,
-    /// Opens its projection.
+    /// Opens the projection of the read model.
     pub open: Open,
     /// The least time between two commits while nobody waits for it, in milliseconds.
     pub commit_ms_min: u64,
 }
 
-/// The running runtime.
+/// The running actors of a shop.
 #[allow(missing_docs, reason = "the names say it")]
 pub struct Runtime {
     pub entities: Entities,

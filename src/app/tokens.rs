@@ -12,10 +12,13 @@ use secrecy::ExposeSecret;
 use serde::Serialize;
 
 use crate::{
+    config::layout,
     domain::{account::Role, entity::Timestamp},
     shop::{Error, Shop, accounts::Session},
 };
 
+/// The mode of a file of tokens: whoever can read it can act as these customers.
+pub const FILE_MODE: u32 = layout::FILE_MODE;
 /// The most customers that one file is made for: as many as a load run may have.
 pub const CUSTOMERS_MAX: usize = 100_000;
 /// How many accounts are created at once: enough to share the journal's syncs.
@@ -30,15 +33,11 @@ pub enum TokensError {
     /// The operator has no account.
     #[error("{email} has no account: make one with `souk admin create`")]
     #[allow(missing_docs, reason = "the names say it")]
-    NoOperator {
-        email: String,
-    },
+    NoOperator { email: String },
     /// The operator may not run the shop.
     #[error("{email} is a customer, who may neither send parcels nor change prices")]
     #[allow(missing_docs, reason = "the names say it")]
-    NotAnOperator {
-        email: String,
-    },
+    NotAnOperator { email: String },
     /// The shop cannot be written to.
     #[error(transparent)]
     Shop(#[from] Error),
@@ -72,11 +71,9 @@ pub async fn write(
         return Err(TokensError::Customers);
     }
     if let Some(email) = operator {
-        let session = match shop.vouch(email).await {
-            Ok(session) if session.role == Role::Customer => {
-                return Err(TokensError::NotAnOperator { email: email.to_owned() });
-            }
+        let session = match shop.vouch_for_operator(email).await {
             Ok(session) => session,
+            Err(Error::Forbidden(_)) => return Err(TokensError::NotAnOperator { email: email.to_owned() }),
             Err(Error::NotFound(_)) => return Err(TokensError::NoOperator { email: email.to_owned() }),
             Err(error) => return Err(error.into()),
         };

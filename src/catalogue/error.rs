@@ -249,7 +249,7 @@ pub enum RowWarning {
     /// Ids are compared with their capitals.
     #[error("the id {id} differs only in capitals from one in line {first}; they are two products")]
     OnlyCapitals {
-        /// The id.
+        /// The id of the later row.
         id: String,
         /// The line of the other one.
         first: u64,

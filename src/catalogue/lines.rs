@@ -9,8 +9,8 @@ use std::io::{self, BufRead, ErrorKind};
 /// without variants that reaches every limit of [`Details`](crate::domain::product::Details) has about half of this.
 pub const LINE_BYTES_MAX: usize = 1024 * 1024;
 
-/// How deep the elements of a feed in XML may be nested: the names of all open ones are kept in memory. Those of a
-/// feed are, with a description in XHTML, about ten deep.
+/// How deep the elements of a feed in XML may be nested: the names of all open ones are kept in memory. Those of a feed
+/// are, with a description in XHTML, about ten deep.
 pub(super) const FEED_DEPTH_MAX: usize = 100;
 
 /// The most memory that the rows of a file may take, in bytes, as far as it can be counted: the import may run on the

@@ -29,7 +29,6 @@ pub(super) enum Value {
 }
 
 impl Value {
-    /// A text.
     pub(super) fn text(text: impl Into<String>) -> Self {
         Self::Text(text.into())
     }

@@ -24,7 +24,7 @@ use crate::{
 /// Every field of a reference.
 const REFERENCE_FIELDS: [&str; 4] = ["product", "size", "color", "options"];
 
-/// The attributes that name one thing on a shelf, which a variant therefore never has from its parent.
+/// The attributes that identify one thing for sale, so a variant never inherits them from its parent.
 const OWN_ATTRIBUTES: [&str; 3] = ["sku", "ean", "mpn"];
 
 /// What stands between the title of the parent and the options in the title of a variant.

@@ -1,4 +1,4 @@
-//! The names of the parts of a data directory.
+//! The names of the parts of a data directory, and the modes of its files.
 //!
 //! Several rooms look into it: the shop, which owns it, the checker, and the program's control socket.
 //!
@@ -8,6 +8,13 @@ use std::{
     io,
     path::{Path, PathBuf},
 };
+
+/// The mode of each file that the shop makes: it has customers' data or secrets in it, so only its owner may read it.
+pub(crate) const FILE_MODE: u32 = 0o600;
+/// The mode of each directory that the shop makes, for the same reason.
+pub(crate) const DIRECTORY_MODE: u32 = 0o700;
+/// The permission bits of everybody but the owner.
+pub(crate) const OTHERS_MODE: u32 = 0o077;
 
 /// The log, its bases and the state.
 pub(crate) const JOURNAL: &str = "journal";
@@ -19,7 +26,7 @@ pub(crate) const SEARCH: &str = "search";
 pub(crate) const CONTROL: &str = "control";
 /// Names the store that the other parts belong to.
 pub(crate) const STORE_IDENTITY: &str = "souk.identity";
-/// The ledger of the fake provider in the process, unless the settings name another file.
+/// The ledger of the built-in fake provider, unless the settings name another file.
 pub(crate) const LEDGER: &str = "simulated-provider.jsonl";
 /// An empty file that is there from before a restore writes its first file until its last one is durable.
 pub(crate) const RESTORING: &str = "souk.restoring";

@@ -59,7 +59,7 @@ pub struct Payments {
     /// The provider that moves the money.
     #[serde(deserialize_with = "one_of")]
     pub provider: Provider,
-    /// The base URL of the provider's API: required for the simulator, such as `http://127.0.0.1:8081`; by default
+    /// The base URL of the provider's API: required for `simulator`, such as `http://127.0.0.1:8081`; by default
     /// Stripe's own for Stripe.
     pub url: Option<String>,
     /// The secret key of the account at the provider. It is never printed.
@@ -302,7 +302,7 @@ impl Payments {
             return Err(ConfigError::NoAdapter { provider: self.provider });
         }
         let (simulated, stripe) = (self.provider == Provider::Simulated, self.provider == Provider::Stripe);
-        let ignored = "left out: the built-in simulated provider has no use for it";
+        let ignored = "left out: the built-in fake provider has no use for it";
         let rules = [
             (!simulated || self.url.is_none(), "payments.url", ignored),
             (!simulated || self.key.is_none(), "payments.key", ignored),
@@ -311,12 +311,12 @@ impl Payments {
             (
                 simulated || self.simulated_ledger.is_none(),
                 "payments.simulated_ledger",
-                "left out: only the built-in simulated provider has this ledger",
+                "left out: only the built-in fake provider has this ledger",
             ),
             (
                 self.provider != Provider::Simulator || self.url.is_some(),
                 "payments.url",
-                "given where the provider is the simulator",
+                "given where payments.provider is simulator",
             ),
             (
                 !stripe || self.key.is_some() || self.key_file.is_some(),

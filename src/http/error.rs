@@ -21,8 +21,8 @@ use crate::{
 
 /// The prefix of problem types, which docs/API.md describes.
 pub const TYPE_BASE: &str = "https://souk.example/problems/";
-/// The `Retry-After` of an overloaded shop, in seconds.
-const RETRY_AFTER_SECONDS: &str = "1";
+/// The `Retry-After` of an overloaded shop and of a pending payment, in seconds.
+pub(super) const RETRY_AFTER_SECONDS: &str = "1";
 
 /// A problem document (RFC 9457): what the shop's routes answer where a request fails. A handler of another program
 /// makes one from an [`Error`] and gives it back as its response.
@@ -405,7 +405,7 @@ fn of_order(rejection: &order::Rejection, detail: String) -> Problem {
         order::Rejection::DeadlinePassed => conflict("hold-expired", "The payment deadline has passed", detail),
         order::Rejection::TooManyAttempts => conflict("too-many-attempts", "Too many attempts", detail),
         order::Rejection::AmountMismatch { .. } => {
-            tracing::error!(detail, "the provider speaks of another amount");
+            tracing::error!(detail, "the provider reports another amount");
             Problem::fault()
         }
         order::Rejection::NothingToRefund => conflict("nothing-to-refund", "Nothing left to refund", detail),

@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::error::Problem;
-use crate::shop::{Cursor, Error, InvalidCursor};
+use crate::shop::{Cursor, Error, InvalidCursor, PAGE_PRODUCTS_DEFAULT, PAGE_PRODUCTS_MAX};
 
-/// The default size of a page, in items.
-const LIMIT_DEFAULT: usize = 20;
-/// The largest size of a page, in items.
-const LIMIT_MAX: usize = 100;
+/// The default size of a page, in items: that of a search.
+const LIMIT_DEFAULT: usize = PAGE_PRODUCTS_DEFAULT;
+/// The largest size of a page, in items: that of a search.
+const LIMIT_MAX: usize = PAGE_PRODUCTS_MAX;
 
 /// The page to show.
 #[derive(Debug, Default, Deserialize, IntoParams)]

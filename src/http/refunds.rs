@@ -20,7 +20,10 @@ use super::{
     responses::{JsonBody, Token, Write},
 };
 use crate::{
-    domain::ids::OrderId,
+    domain::{
+        ids::OrderId,
+        order::{Restock, Shipping},
+    },
     shop::refunds::{ItemUnits, RefundAsked, ReturnDecision},
 };
 
@@ -86,6 +89,10 @@ fn items(items: Vec<ItemBody>) -> Result<Vec<ItemUnits>, Problem> {
     items.into_iter().enumerate().map(item).collect()
 }
 
+fn restocked(restock: bool) -> Restock {
+    if restock { Restock::Yes } else { Restock::No }
+}
+
 /// Parses the number of a return in the path.
 fn number(text: &str) -> Result<u32, Problem> {
     text.parse().map_err(|_| Problem::not_found("return"))
@@ -110,7 +117,8 @@ pub(super) async fn refund(
     Body(body): Body<RefundBody>,
 ) -> Result<Response, Problem> {
     let RefundBody { items: units, shipping, restock, reason } = body;
-    let asked = RefundAsked { items: items(units)?, shipping, restock, reason };
+    let shipping = if shipping { Shipping::Included } else { Shipping::Excluded };
+    let asked = RefundAsked { items: items(units)?, shipping, restock: restock.map(restocked), reason };
     let done = app.shop.refund(&who, id, &asked, key.as_deref()).await?;
     Ok(mark((StatusCode::CREATED, order(&done.outcome)?).into_response(), done.changed))
 }
@@ -153,7 +161,7 @@ pub(super) async fn receive_return(
     Body(body): Body<ReceiptBody>,
 ) -> Result<Json<OrderBody>, Problem> {
     let id: OrderId = id.parse().map_err(|_| Problem::not_found("order"))?;
-    let decision = ReturnDecision::Receive { restock: body.restock };
+    let decision = ReturnDecision::Receive { restock: restocked(body.restock) };
     order(&app.shop.decide_return(&who, id, number(&of_return)?, decision).await?)
 }
 

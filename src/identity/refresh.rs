@@ -29,7 +29,7 @@ const TAG_BYTES: usize = 32;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RefreshToken {
     pub account: AccountId,
-    /// The session.
+    /// The id of the session.
     pub family: u128,
     /// How many refresh tokens the session had before this one.
     pub counter: u64,

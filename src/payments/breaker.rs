@@ -42,11 +42,11 @@ const PROBES_WANTED: u32 = 2;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BreakerState {
-    /// It is called.
+    /// All calls are made.
     Closed,
-    /// It is not called for a while.
+    /// No call is made for a while.
     Open,
-    /// Only probes call it.
+    /// Only probes are made.
     HalfOpen,
 }
 

@@ -28,7 +28,7 @@ pub enum Call {
 }
 
 impl Call {
-    /// All of them.
+    /// Every kind of call.
     pub const ALL: [Self; 6] = [Self::Pay, Self::Find, Self::Capture, Self::Void, Self::Refund, Self::List];
 
     /// Its name in metrics.
@@ -58,7 +58,7 @@ pub enum CallOutcome {
 }
 
 impl CallOutcome {
-    /// All of them.
+    /// Every outcome.
     pub const ALL: [Self; 3] = [Self::Ok, Self::Unknown, Self::Refused];
 
     /// Its name in metrics.

@@ -1,8 +1,8 @@
-//! A guard before a provider: it counts and times the calls, its circuit breaker keeps calls back while the answers
-//! are unknown, and it asks nothing of an account that the shop is not paid through.
+//! A guard before a provider: it counts and times the calls, its circuit breaker keeps calls back while the answers are
+//! unknown, and it asks nothing of an account that the shop is not paid through.
 //!
-//! A definite answer is a success of the provider, also where it is a decline. A call that its caller drops, as after
-//! a time-out, and one that panics count as unknown. Depends on `domain` and its neighbours.
+//! A definite answer is a success of the provider, also where it is a decline. A call that its caller drops, as after a
+//! time-out, and one that panics count as unknown. Depends on `domain` and its neighbours.
 
 use std::{
     panic::AssertUnwindSafe,

@@ -71,6 +71,7 @@ pub(super) fn schema() -> (Schema, Fields) {
         id_head: ID_HEAD_COLUMNS.map(|column| builder.add_u64_field(column, FAST)),
         words: builder.add_text_field("words", TextOptions::default().set_indexing_options(indexing)),
         category: builder.add_text_field("category", STRING),
+        // The name of every index on disk: with another one they would all be built anew.
         browsed: builder.add_text_field("shelf", STRING),
         brand: builder.add_text_field("brand", STRING),
         seller: builder.add_bytes_field("seller", BytesOptions::default().set_indexed()),

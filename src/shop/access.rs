@@ -1,7 +1,8 @@
 //! Authorisation: every decision that depends on a role or on ownership, one rule per function.
 //!
-//! For orders, which others may not know of, the refusal is "not found"; for products, which others may see, it is
-//! "forbidden".
+//! An order that is somebody else's is "not found". That holds for whoever may not see it, and for whoever did not
+//! place it and tries to pay it or to return its goods. Who may see an order, but neither cancel nor fulfil it, is
+//! "forbidden", as is who may see a product, but not change it.
 //!
 //! Depends on the rooms below.
 
@@ -60,6 +61,15 @@ pub(super) fn edit_products(who: &Principal) -> Result<Editor, Error> {
     match who.role {
         Role::Seller => Ok(Editor::Seller(acts_for(who))),
         Role::Admin => Ok(Editor::Admin(acts_for(who))),
+        Role::Customer => Err(Error::Forbidden(Allowed::Sellers)),
+    }
+}
+
+/// The operator of a load run sends parcels and changes prices, so it is a seller or an admin.
+#[cfg(feature = "cli")]
+pub(super) fn operate_load_run(role: Role) -> Result<(), Error> {
+    match role {
+        Role::Seller | Role::Admin => Ok(()),
         Role::Customer => Err(Error::Forbidden(Allowed::Sellers)),
     }
 }

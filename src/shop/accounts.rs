@@ -31,8 +31,8 @@ pub struct Session {
 }
 
 impl Shop {
-    /// Creates an account. Customers and sellers register themselves; admins are created by [`Shop::ensure_account`].
-    /// A seller's name is the one that shoppers see.
+    /// Creates an account. Customers and sellers register themselves; admins are created by [`Shop::ensure_account`]. A
+    /// seller's name is the one that shoppers see.
     ///
     /// # Errors
     /// The account's rejection: the address is taken.
@@ -110,6 +110,17 @@ impl Shop {
         let account = self.0.identity.account_of(email)?;
         let holder = self.0.runtime.entities.accounts.read(&account).await?.view.holder;
         self.start_session(account, holder.ok_or(Error::NotFound(Missing::Account))?.epoch).await
+    }
+
+    /// [Vouches](Shop::vouch) for the operator of a load run.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if no account has this address, [`Error::Forbidden`] if it is a customer's.
+    #[cfg(feature = "cli")]
+    pub(crate) async fn vouch_for_operator(&self, email: &str) -> Result<Session, Error> {
+        let session = self.vouch(email).await?;
+        access::operate_load_run(session.role)?;
+        Ok(session)
     }
 
     /// Creates a customer without a usable password, if no account has this address. For the operator, who can

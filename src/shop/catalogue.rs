@@ -20,13 +20,13 @@ use crate::{
 /// What a product's page shows.
 #[derive(Debug, Clone)]
 pub struct ProductPage {
-    /// Its id.
+    /// The id of the product.
     pub id: ProductId,
     /// What is said about it.
     pub product: product::View,
     /// What is in stock.
     pub stock: inventory::View,
-    /// What customers think.
+    /// The average of its ratings.
     pub rating: Rating,
     /// Who sells it.
     pub seller: SellerPage,

@@ -15,12 +15,9 @@ use std::{
 };
 
 use super::{OpenShopError, store_identity::DRAFT};
-use crate::config::layout::{self, CONTROL, IDENTITY, JOURNAL, LEDGER, SEARCH, STORE_IDENTITY};
-
-/// The data directory has customers' data in it: only its owner may enter it.
-const MODE: u32 = 0o700;
-/// The permission bits of everybody else.
-const MODE_OF_OTHERS: u32 = 0o077;
+use crate::config::layout::{
+    self, CONTROL, DIRECTORY_MODE, IDENTITY, JOURNAL, LEDGER, OTHERS_MODE, SEARCH, STORE_IDENTITY,
+};
 
 /// What a part is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +74,7 @@ pub(super) fn make(data: &Path) -> Result<(), OpenShopError> {
         Ok(found) if !found.is_dir() => return Err(OpenShopError::NotADirectory(data.to_owned())),
         Ok(found) => {
             let mode = found.permissions().mode() & 0o777;
-            if mode & MODE_OF_OTHERS != 0 {
+            if mode & OTHERS_MODE != 0 {
                 let (directory, mode) = (data.display(), format!("{mode:03o}"));
                 tracing::warn!(
                     %directory, %mode,
@@ -92,7 +89,7 @@ pub(super) fn make(data: &Path) -> Result<(), OpenShopError> {
             if let Some(parent) = data.parent() {
                 fs::create_dir_all(parent).map_err(failed)?;
             }
-            match DirBuilder::new().mode(MODE).create(data) {
+            match DirBuilder::new().mode(DIRECTORY_MODE).create(data) {
                 // Another process may have made it meanwhile; the lock of the journal decides whose it is.
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
                 _ => {}

@@ -1,24 +1,19 @@
-//! Opens the parts that a shop rests on, and ends the shop when its last clone is dropped.
+//! Ends a shop: by its close, or when its last clone is dropped.
 //!
 //! Depends on the rooms below.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Inner, OpenShopError, Parts, foundation::Foundation};
-use crate::{config::Config, storage::OpenError};
+use super::{Inner, OpenShopError};
 
 /// How many dropped shops of this process still hold their directories.
 static DROPPED: AtomicUsize = AtomicUsize::new(0);
-/// How long an open waits for the directory of a shop that was dropped in this process.
-const DROPPED_WAIT: Duration = Duration::from_secs(10);
-/// The interval of the checks for that.
-const DROPPED_POLL: Duration = Duration::from_millis(5);
 
 /// How a shop ends: by its close, or when its last clone is dropped.
 pub(super) struct Ending {
@@ -54,19 +49,9 @@ impl Ending {
     }
 }
 
-/// Opens journal, keys and provider. A shop that was dropped in this process releases its directory a moment later, so
-/// this waits for it.
-pub(super) async fn foundation(config: &Config, parts: &Parts) -> Result<Foundation, OpenShopError> {
-    let begun = Instant::now();
-    loop {
-        let may_wait = DROPPED.load(Ordering::Acquire) > 0 && begun.elapsed() < DROPPED_WAIT;
-        let (config, parts) = (config.clone(), parts.clone());
-        let opened = tokio::task::spawn_blocking(move || Foundation::open(&config, &parts)).await;
-        match opened.map_err(|error| OpenShopError::Actors(error.into()))? {
-            Err(OpenShopError::Storage(OpenError::Locked(_))) if may_wait => tokio::time::sleep(DROPPED_POLL).await,
-            opened => return opened,
-        }
-    }
+/// Whether a shop that was dropped in this process still holds its directory.
+pub(super) fn is_pending() -> bool {
+    DROPPED.load(Ordering::Acquire) > 0
 }
 
 /// Counts a dropped shop until its directory is released.

@@ -22,9 +22,6 @@ use crate::{
     storage::{Fault, LoadError},
 };
 
-/// The largest page of a list, in items: each item is read separately.
-pub const PAGE_ITEMS_MAX: usize = 1_000;
-
 /// Why the shop did not execute a call.
 #[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, thiserror::Error)]
@@ -145,7 +142,7 @@ pub enum Error {
     /// The customer has unfinished orders, whose delivery needs the address.
     #[error("the customer has orders that are neither delivered nor ended")]
     OrdersUnfinished {
-        /// The latest ones.
+        /// The latest of these orders.
         orders: Vec<OrderId>,
     },
     /// The idempotency key breaks a rule.
@@ -155,8 +152,8 @@ pub enum Error {
     #[error(transparent)]
     InvalidCursor(#[from] InvalidCursor),
     /// The page would be empty, or too large.
-    #[error("the limit is {limit}, not between 1 and {PAGE_ITEMS_MAX}")]
-    InvalidLimit { limit: usize },
+    #[error("the limit is {limit}, not between 1 and {max}")]
+    InvalidLimit { limit: usize, max: usize },
     /// Certainly not executed: try again.
     #[error("not executed: {0}")]
     NotDelivered(#[from] NotDelivered),

@@ -3,10 +3,14 @@
 //!
 //! Depends on the rooms below.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
-    OpenShopError, Parts, data_directory, provider,
+    OpenShopError, Parts, data_directory, ending, provider,
     store_identity::{self, IdentityWriter, StoreIdentity},
 };
 use crate::{
@@ -20,8 +24,13 @@ use crate::{
     },
     payments::Gateway,
     search::Search,
-    storage::{Journal, JournalConfig, JournalLimits, Position},
+    storage::{Journal, JournalConfig, JournalLimits, OpenError, Position},
 };
+
+/// How long an open waits for the directory of a shop that was dropped in this process.
+const DROPPED_WAIT: Duration = Duration::from_secs(10);
+/// The interval of the checks for that.
+const DROPPED_POLL: Duration = Duration::from_millis(5);
 
 /// What a shop needs before its actors start.
 pub(super) struct Foundation {
@@ -33,7 +42,25 @@ pub(super) struct Foundation {
 }
 
 impl Foundation {
-    pub(super) fn open(config: &Config, parts: &Parts) -> Result<Self, OpenShopError> {
+    /// Opens all parts. A shop that was dropped in this process releases its directory a moment later, so this waits
+    /// for it.
+    pub(super) async fn open(config: &Config, parts: &Parts) -> Result<Self, OpenShopError> {
+        let begun = Instant::now();
+        loop {
+            let may_wait = ending::is_pending() && begun.elapsed() < DROPPED_WAIT;
+            let (config, parts) = (config.clone(), parts.clone());
+            let opened = tokio::task::spawn_blocking(move || Self::open_once(&config, &parts)).await;
+            match opened.map_err(|error| OpenShopError::Actors(error.into()))? {
+                Err(OpenShopError::Storage(OpenError::Locked(_))) if may_wait => {
+                    tokio::time::sleep(DROPPED_POLL).await;
+                }
+                opened => return opened,
+            }
+        }
+    }
+
+    /// Blocks.
+    fn open_once(config: &Config, parts: &Parts) -> Result<Self, OpenShopError> {
         let (data, clock, gateway) = (&config.data_dir, &parts.clock, parts.gateway.clone());
         data_directory::make(data)?;
         data_directory::refuse_unfinished_restore(data)?;

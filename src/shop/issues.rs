@@ -38,7 +38,7 @@ pub struct KeptNotice {
 #[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reconciliation {
-    /// Over recent payments.
+    /// The last pass over recent payments.
     pub recent: Option<Reconciled>,
     /// Over the last month.
     pub full: Option<Reconciled>,

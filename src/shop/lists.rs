@@ -4,8 +4,11 @@
 
 use std::time::Duration;
 
-use super::{Error, PAGE_ITEMS_MAX, Shop};
+use super::{Error, Shop};
 use crate::actors::lists::{Listed, Lists, PageError};
+
+/// The largest page of a list, in items: each item is read separately.
+pub const PAGE_ITEMS_MAX: usize = 1_000;
 
 impl Shop {
     /// Reads a page from lists that contain what was just acknowledged, unless that takes too long. The lists check the
@@ -16,7 +19,7 @@ impl Shop {
         read: impl FnOnce(&Lists) -> Result<Listed<T>, PageError> + Send + 'static,
     ) -> Result<Listed<T>, Error> {
         if !(1..=PAGE_ITEMS_MAX).contains(&limit) {
-            return Err(Error::InvalidLimit { limit });
+            return Err(Error::InvalidLimit { limit, max: PAGE_ITEMS_MAX });
         }
         self.read_lists(read).await
     }

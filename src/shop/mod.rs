@@ -43,8 +43,9 @@ use tokio_util::sync::CancellationToken;
 
 use self::{ending::Ending, foundation::Foundation, store_identity::IdentityWriter};
 pub use self::{
-    error::{Allowed, Error, Missing, PAGE_ITEMS_MAX},
+    error::{Allowed, Error, Missing},
     figures::{Figures, StorageFigures},
+    lists::PAGE_ITEMS_MAX,
     order_events::OrderEvents,
 };
 use crate::{
@@ -84,8 +85,8 @@ pub use crate::{
         guard::{BreakerState, Call, CallMetrics, CallOutcome, GatewayFigures},
     },
     search::{
-        CategoryCount, Hit, OpenError as SearchOpenError, SearchError, SearchPage, SearchRequest, Sort,
-        Status as SearchStatus,
+        CategoryCount, Hit, OpenError as SearchOpenError, PAGE_PRODUCTS_DEFAULT, PAGE_PRODUCTS_MAX, SearchError,
+        SearchPage, SearchRequest, Sort, Status as SearchStatus,
     },
     storage::{
         Compacted, CopyProgress, Damage as StorageDamage, Fault as StorageFault, OpenError as StorageOpenError,
@@ -183,7 +184,7 @@ pub enum OpenShopError {
         /// Where the log ends, in bytes.
         end: u64,
     },
-    /// The ledger of the built-in provider is not this shop's, or is damaged.
+    /// The ledger of the built-in fake provider is not this shop's, or is damaged.
     #[error("{}: {source}", file.display())]
     Ledger {
         /// The ledger.
@@ -297,7 +298,8 @@ impl Shop {
     pub async fn open_with(config: Config, parts: Parts) -> Result<Self, OpenShopError> {
         config.check()?;
         let ending = Ending::new()?;
-        let Foundation { journal, identity, search, gateway, identity_writer } = ending::foundation(&config, &parts).await?;
+        let Foundation { journal, identity, search, gateway, identity_writer } =
+            Foundation::open(&config, &parts).await?;
         let (clock, limits) = (parts.clock, &config.limits);
         let directory_limits = DirectoryLimits {
             live_max: limits.live_entities_max,

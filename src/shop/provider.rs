@@ -13,7 +13,7 @@ use crate::{
     storage::{Journal, Position},
 };
 
-/// Where the fake provider in the process keeps its ledger, if the shop uses it.
+/// Where the built-in fake provider keeps its ledger, if the shop uses it.
 pub(super) fn ledger(config: &Config) -> Option<PathBuf> {
     let payments = &config.payments;
     let default = || config.data_dir.join(layout::LEDGER);
@@ -30,11 +30,11 @@ pub(super) fn open(config: &Config, journal: &Journal, ledger_bytes: u64) -> Res
             let found = std::fs::metadata(&ledger).map_or(0, |ledger| ledger.len());
             if found == 0 && journal.durable() > Position::BEGINNING {
                 let ledger = ledger.display();
-                tracing::warn!(%ledger, "the simulated provider's ledger is not there: it has forgotten all charges");
+                tracing::warn!(%ledger, "the fake provider's ledger is not there: it has forgotten all charges");
             } else if found < ledger_bytes {
                 tracing::warn!(
                     ledger = %ledger.display(), bytes = found, known = ledger_bytes,
-                    "the simulated provider's ledger is shorter than it was: it has forgotten charges"
+                    "the fake provider's ledger is shorter than it was: it has forgotten charges"
                 );
             }
             let opened = FakeProvider::open_for(&ledger, journal.store());

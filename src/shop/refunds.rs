@@ -30,10 +30,9 @@ pub struct ItemUnits {
 pub struct RefundAsked {
     /// The units; with no units and no shipping, everything that is left.
     pub items: Vec<ItemUnits>,
-    /// Whether shipping is refunded, too.
-    pub shipping: bool,
+    pub shipping: Shipping,
     /// Whether the units return to stock; `None`: only if they are not shipped yet.
-    pub restock: Option<bool>,
+    pub restock: Option<Restock>,
     pub reason: String,
 }
 
@@ -43,10 +42,7 @@ pub struct RefundAsked {
 #[non_exhaustive]
 pub enum ReturnDecision {
     /// The goods were received and are refunded.
-    Receive {
-        /// Whether they return to stock.
-        restock: bool,
-    },
+    Receive { restock: Restock },
     /// The goods are not accepted.
     Reject { note: String },
 }
@@ -67,13 +63,12 @@ impl Shop {
         let page = self.order_to_fulfil(who, id).await?;
         let lines = units(&page.order, &asked.items)?;
         let body = fields(id, &lines)
-            .with("shipping", asked.shipping)
-            .with_some("restock", asked.restock)
+            .with("shipping", asked.shipping == Shipping::Included)
+            .with_some("restock", asked.restock.map(|restock| restock == Restock::Yes))
             .with("reason", &asked.reason);
         let key = key.map(|key| self.requests_of(who).with_key("refund", key, &body)).transpose()?;
-        let shipping = if asked.shipping { Shipping::Included } else { Shipping::Excluded };
-        let (restock, reason, by) = (asked.restock.map(restocked), asked.reason.clone(), who.user);
-        let request = RefundRequest { lines, shipping, restock, reason, by, key };
+        let RefundAsked { shipping, restock, ref reason, .. } = *asked;
+        let request = RefundRequest { lines, shipping, restock, reason: reason.clone(), by: who.user, key };
         self.execute_and_drive(id, Command::Refund(request)).await
     }
 
@@ -111,7 +106,7 @@ impl Shop {
         self.order_to_fulfil(who, id).await?;
         match decision {
             ReturnDecision::Receive { restock } => {
-                let command = Command::ReceiveReturn { number, restock: restocked(restock), by: who.user };
+                let command = Command::ReceiveReturn { number, restock, by: who.user };
                 Ok(self.execute_and_drive(id, command).await?.outcome)
             }
             ReturnDecision::Reject { note } => {
@@ -140,10 +135,6 @@ impl Shop {
 fn fields(order: OrderId, units: &Units) -> Fields {
     let add = |fields: Fields, (line, quantity): &(u16, u32)| fields.with("line", line).with("quantity", quantity);
     units.iter().fold(Fields::default().with("order", order), add)
-}
-
-fn restocked(restock: bool) -> Restock {
-    if restock { Restock::Yes } else { Restock::No }
 }
 
 /// Converts products to lines of the order.

@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 use super::OpenShopError;
 use crate::{
     clock::Clock,
-    config::layout::{JOURNAL, LEDGER, STORE_IDENTITY},
+    config::layout::{FILE_MODE, JOURNAL, LEDGER, STORE_IDENTITY},
     domain::entity::Timestamp,
     payments::{Answer, Unknown, guard::Accounts},
     storage::{Journal, Position},
@@ -40,24 +40,23 @@ const WRITE_EVERY: Duration = Duration::from_secs(60);
 /// How far the clock may be behind the last time that the shop was seen to run, in milliseconds, before a start warns:
 /// more than the steps in which a clock is usually corrected.
 const CLOCK_SLACK_MS: u64 = 1_000;
-const MODE: u32 = 0o600;
 /// Stands in the place of an account that is not known.
 const NO_ACCOUNT: &str = "-";
 
 /// What the file says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct StoreIdentity {
-    /// The journal's store.
+    /// The id of the journal's store.
     pub(super) store: u64,
     /// The fingerprint of the keys that accounts were written with.
     pub(super) keys: u128,
     /// A position that the log has reached.
     pub(super) log: Position,
-    /// How many bytes the built-in provider's ledger had; 0 where there is none.
+    /// How many bytes the built-in fake provider's ledger had; 0 where there is none.
     pub(super) ledger: u64,
     /// The account at the provider that the shop is paid through; `None` until it is known.
     pub(super) account: Option<String>,
-    /// When that was.
+    /// When the shop was last known to run.
     pub(super) at: Timestamp,
 }
 
@@ -110,7 +109,7 @@ impl StoreIdentity {
     /// Writes the file, whole or not at all, also where the power fails meanwhile.
     pub(super) fn write(&self, data: &Path) -> io::Result<()> {
         let draft = data.join(DRAFT);
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(&draft)?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(&draft)?;
         file.write_all(self.text().as_bytes())?;
         file.sync_all()?;
         fs::rename(&draft, data.join(STORE_IDENTITY))?;
@@ -181,7 +180,8 @@ impl IdentityWriter {
         let (data, journal, clock) = (data.to_owned(), journal.clone(), clock.clone());
         let written = Mutex::new(Written { identity: found, is_last: false });
         let identity_writer = Self(Arc::new(Kept { data, journal, keys, ledger, clock, account, written }));
-        let failed = |source| OpenShopError::Directory { directory: identity_writer.0.data.join(STORE_IDENTITY), source };
+        let failed =
+            |source| OpenShopError::Directory { directory: identity_writer.0.data.join(STORE_IDENTITY), source };
         identity_writer.write().map_err(failed)?;
         Ok(identity_writer)
     }

@@ -123,7 +123,7 @@ async fn a_refund_is_answered_when_it_is_durable_although_nobody_drives_the_orde
         let tracking = Tracking { carrier: "Post".into(), number: "1".into() };
         stage.shop.advance_order(&stage.who, stage.order, Advance::Ship(tracking)).await.unwrap();
         let stage = stage.without_checkout().await;
-        let asked = RefundAsked { items: Vec::new(), shipping: false, restock: None, reason: "Broken".into() };
+        let asked = RefundAsked { reason: "Broken".into(), ..RefundAsked::default() };
         let refund = stage.shop.refund(&stage.who, stage.order, &asked, None);
         let answered = stage.answer_of(refund, breaks).await;
         match answered {

@@ -25,7 +25,7 @@ use super::{
     read_models::ReadModels,
     record::{Loaded, Position, Record, Stream},
     retention::base,
-    segment::{SegmentReader, SEGMENT_HEADER_BYTES, Segment, first_position},
+    segment::{SEGMENT_HEADER_BYTES, Segment, SegmentReader, first_position},
     state::{State, Unopened},
 };
 use crate::directories;

@@ -29,9 +29,9 @@ const CRC_AT: usize = HEADER_BYTES - 4;
 pub(super) struct Link {
     /// The number of the last batch; 0 before the first.
     pub number: u64,
-    /// Its checksum.
+    /// The checksum of the batch.
     pub crc: u32,
-    /// Where it ends.
+    /// The position after the batch.
     pub end: Position,
 }
 

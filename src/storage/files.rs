@@ -1,6 +1,6 @@
 //! The calls that the log makes on the file system, as a trait, so that tests can record them or let them fail.
 //!
-//! Depends on `std` and `rustix`.
+//! Depends on `config`, `std` and `rustix`.
 
 use std::{
     fmt,
@@ -12,6 +12,8 @@ use std::{
     thread,
     time::{Instant, SystemTime},
 };
+
+pub(super) use crate::config::layout::{DIRECTORY_MODE, FILE_MODE};
 
 /// The file system calls that the log and the manifest need.
 pub trait Files: fmt::Debug + Send + Sync {
@@ -102,11 +104,6 @@ pub trait File: fmt::Debug + Send + Sync {
     /// The call failed.
     fn length(&self) -> io::Result<u64>;
 }
-
-/// Whatever the journal makes is for its owner alone: it has customers' data in it.
-pub(super) const FILE_MODE: u32 = 0o600;
-/// The same for its directories.
-pub(super) const DIRECTORY_MODE: u32 = 0o700;
 
 /// The operating system's files.
 #[derive(Debug, Default, Clone, Copy)]

@@ -189,7 +189,7 @@ impl Journal {
     ///
     /// # Errors
     /// The journal takes no records, for now or for ever.
-    pub async fn reserve_many(&self, places: u32) -> Result<Slot, Refused> {
+    pub async fn reserve_many(&self, slots: u32) -> Result<Slot, Refused> {
         let shared = self.shared();
         if let Some(refused) = shared.refusal() {
             return Err(refused);
@@ -197,8 +197,8 @@ impl Journal {
         if shared.memtable.bytes() >= shared.limits.memtable_bytes_max {
             self.wait_for_room().await?;
         }
-        let places = places.min(u32::try_from(shared.limits.queue_records_max).unwrap_or(u32::MAX));
-        let permit = Arc::clone(&shared.permits).acquire_many_owned(places).await;
+        let slots = slots.min(u32::try_from(shared.limits.queue_records_max).unwrap_or(u32::MAX));
+        let permit = Arc::clone(&shared.permits).acquire_many_owned(slots).await;
         if let Some(refused) = shared.refusal() {
             return Err(refused);
         }

@@ -201,7 +201,11 @@ pub(super) fn run_records(stream: &Stream, first: u64, run: &Bytes) -> Option<Ve
 
 /// The head of a snapshot, and its entries: the chunks, if it has any, and the head, which refers to them and is to be
 /// written last.
-pub(super) fn snapshot_entries(stream: &Stream, snapshot: &Snapshot, generation: u64) -> (Head, Vec<StateEntry>, StateEntry) {
+pub(super) fn snapshot_entries(
+    stream: &Stream,
+    snapshot: &Snapshot,
+    generation: u64,
+) -> (Head, Vec<StateEntry>, StateEntry) {
     let (in_head, in_chunks) = match snapshot.bytes.len() {
         ..=INLINE_BYTES_MAX => (&snapshot.bytes[..], &[][..]),
         _ => (&[][..], &snapshot.bytes[..]),

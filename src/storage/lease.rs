@@ -60,7 +60,7 @@ pub(super) struct Leases(Mutex<Held>);
 
 #[derive(Debug, Default)]
 struct Held {
-    /// The newest hold of each stream that has one, with its epoch.
+    /// The newest lease of each stream that has one, with its epoch.
     by_stream: HashMap<Stream, (u64, Weak<LeaseState>), RandomState>,
     epoch: u64,
 }
@@ -80,14 +80,14 @@ impl Leases {
         let mut held = self.0.lock();
         held.epoch += 1;
         let epoch = held.epoch;
-        let hold = Arc::new(LeaseState {
+        let state = Arc::new(LeaseState {
             stream: stream.clone(),
             epoch,
             revoked: AtomicBool::new(false),
             next: AtomicU64::new(u64::MAX),
             leases: Arc::clone(self),
         });
-        let before = held.by_stream.insert(stream.clone(), (epoch, Arc::downgrade(&hold)));
+        let before = held.by_stream.insert(stream.clone(), (epoch, Arc::downgrade(&state)));
         let under_way = if before.is_some() { UnderWay::Perhaps } else { UnderWay::Nothing };
         let before = before.and_then(|(_, before)| before.upgrade());
         if let Some(before) = &before {
@@ -96,13 +96,13 @@ impl Leases {
         drop(held);
         // Dropped outside the lock, which `LeaseState::drop` takes.
         drop(before);
-        (Lease { hold }, under_way)
+        (Lease { state }, under_way)
     }
 }
 
 /// The right to append to one stream, until another activation takes it over. Dropping it releases it.
 pub struct Lease {
-    pub(super) hold: Arc<LeaseState>,
+    pub(super) state: Arc<LeaseState>,
 }
 
 impl Lease {
@@ -110,18 +110,18 @@ impl Lease {
     #[must_use]
     #[cfg(any(test, feature = "internals"))]
     pub fn stream(&self) -> &Stream {
-        &self.hold.stream
+        &self.state.stream
     }
 
     /// Admits the record after this sequence, and those that follow.
     pub(super) fn begin_after(&self, sequence: u64) {
-        self.hold.next.store(sequence + 1, Ordering::Release);
+        self.state.next.store(sequence + 1, Ordering::Release);
     }
 }
 
 impl fmt::Debug for Lease {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Lease({:?})", self.hold)
+        write!(formatter, "Lease({:?})", self.state)
     }
 }
 
@@ -136,15 +136,15 @@ mod tests {
         let (first, under_way) = leases.take(&stream);
         assert_eq!(under_way, UnderWay::Nothing);
         first.begin_after(0);
-        let appended = Arc::clone(&first.hold);
+        let appended = Arc::clone(&first.state);
         assert!(appended.admits(&append(1)));
         let (second, under_way) = leases.take(&stream);
         assert_eq!(under_way, UnderWay::Perhaps, "its lease is held");
         second.begin_after(1);
         assert!(!appended.admits(&append(2)), "it is revoked");
         drop((first, appended));
-        assert!(second.hold.admits(&append(2)), "the first took nothing with it when it went");
-        let appended = Arc::clone(&second.hold);
+        assert!(second.state.admits(&append(2)), "the first took nothing with it when it went");
+        let appended = Arc::clone(&second.state);
         drop(second);
         let (third, under_way) = leases.take(&stream);
         assert_eq!(under_way, UnderWay::Perhaps, "an append is under way");

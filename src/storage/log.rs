@@ -13,7 +13,7 @@ use super::{
     files::Files,
     limits::{PAGE_BYTES, WINDOW_BYTES},
     record::{Page, Position, Record, Stream},
-    segment::{SegmentReader, SEGMENT_HEADER_BYTES, Segment, file_name, first_position},
+    segment::{SEGMENT_HEADER_BYTES, Segment, SegmentReader, file_name, first_position},
     segment_map::{SegmentMap, Switched},
     spares::Spares,
 };

@@ -14,7 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::{
     batch::Link,
     errors::AppendError,
-    lease::{LeaseState, Lease},
+    lease::{Lease, LeaseState},
     record::Append,
     segment_map::Switched,
 };
@@ -25,7 +25,7 @@ pub(super) type OnDurable = Box<dyn FnOnce(Result<(), AppendError>) + Send>;
 /// An entry of the queue.
 pub(super) enum Entry {
     /// Consecutive records of one stream to be made durable.
-    Append { hold: Arc<LeaseState>, appends: Vec<Append>, permit: OwnedSemaphorePermit, on_durable: OnDurable },
+    Append { lease: Arc<LeaseState>, appends: Vec<Append>, permit: OwnedSemaphorePermit, on_durable: OnDurable },
     /// A barrier: waits until everything before it is durable. Activations push one without a permit; they are bounded
     /// elsewhere.
     After { permit: Option<OwnedSemaphorePermit>, on_durable: OnDurable },
@@ -69,7 +69,7 @@ pub(super) enum Work {
 
 /// Records to be queued.
 struct Appends<'a> {
-    hold: &'a Arc<LeaseState>,
+    lease: &'a Arc<LeaseState>,
     appends: Vec<Append>,
     permit: OwnedSemaphorePermit,
     on_durable: OnDurable,
@@ -100,7 +100,7 @@ impl Queue {
 
     /// Queues records, all or none. If they are refused, returns the callback with the error.
     fn append(&self, records: Appends<'_>) -> Result<(), (AppendError, OnDurable)> {
-        let Appends { hold, appends, permit, on_durable } = records;
+        let Appends { lease, appends, permit, on_durable } = records;
         if appends.iter().any(|append| append.payload.len() > self.record_bytes_max) {
             return Err((AppendError::TooLarge, on_durable));
         }
@@ -108,10 +108,10 @@ impl Queue {
         if inner.stopped {
             return Err((AppendError::Failed, on_durable));
         }
-        if !hold.admits(&appends) {
+        if !lease.admits(&appends) {
             return Err((AppendError::Conflict, on_durable));
         }
-        inner.entries.push(Entry::Append { hold: Arc::clone(hold), appends, permit, on_durable });
+        inner.entries.push(Entry::Append { lease: Arc::clone(lease), appends, permit, on_durable });
         self.wake(inner);
         Ok(())
     }
@@ -236,16 +236,16 @@ impl Slot {
 
     /// Splits off some of the slots, for what is queued first.
     #[must_use]
-    pub fn split_off(&mut self, places: u32) -> Self {
-        let places = usize::try_from(places).unwrap_or(usize::MAX).min(self.permit.num_permits());
-        // `places` is at most the number of permits, so the split succeeds.
-        let permit = self.permit.split(places);
-        Self { permit: permit.expect("no more places than there are"), queue: Arc::clone(&self.queue) }
+    pub fn split_off(&mut self, slots: u32) -> Self {
+        let slots = usize::try_from(slots).unwrap_or(usize::MAX).min(self.permit.num_permits());
+        // `slots` is at most the number of permits, so the split succeeds.
+        let permit = self.permit.split(slots);
+        Self { permit: permit.expect("no more slots than there are"), queue: Arc::clone(&self.queue) }
     }
 
     fn queue(self, lease: &Lease, appends: Vec<Append>, on_durable: OnDurable) -> Result<(), (AppendError, OnDurable)> {
         let Self { permit, queue } = self;
-        queue.append(Appends { hold: &lease.hold, appends, permit, on_durable })
+        queue.append(Appends { lease: &lease.state, appends, permit, on_durable })
     }
 
     /// Runs `on_durable` when everything queued before is durable or has failed, but at once if the queue is empty.

@@ -30,7 +30,7 @@ use super::{
     errors::{Fault, LoadError},
     files::DIRECTORY_MODE,
     layout::{
-        ENTITIES, StateEntry, HEAD_BYTES, Head, RUN_HEADER_BYTES, be_u64, chunk_key, head_key, key, run_end, run_key,
+        ENTITIES, HEAD_BYTES, Head, RUN_HEADER_BYTES, StateEntry, be_u64, chunk_key, head_key, key, run_end, run_key,
         run_records, runs_key, sealed, stream_of, unseal,
     },
     limits::SNAPSHOT_BYTES_MAX,

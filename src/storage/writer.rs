@@ -36,7 +36,7 @@ pub(super) struct Writer {
 
 /// An entry whose batch is not yet durable.
 enum Pending {
-    Durable { hold: Arc<LeaseState>, appends: Vec<Append>, on_durable: OnDurable },
+    Durable { lease: Arc<LeaseState>, appends: Vec<Append>, on_durable: OnDurable },
     After { on_durable: OnDurable },
 }
 
@@ -90,12 +90,12 @@ impl Writer {
     /// Adds an entry to the batch. Entries in the queue are admitted already.
     fn take(&mut self, entry: Entry) {
         match entry {
-            Entry::Append { hold, appends, permit, on_durable } => {
+            Entry::Append { lease, appends, permit, on_durable } => {
                 self.keep(permit);
                 for append in &appends {
-                    self.encoder.push(&hold.stream, append.sequence, append.version, &append.payload);
+                    self.encoder.push(&lease.stream, append.sequence, append.version, &append.payload);
                 }
-                self.batch.push(Pending::Durable { hold, appends, on_durable });
+                self.batch.push(Pending::Durable { lease, appends, on_durable });
             }
             Entry::After { permit, on_durable } => {
                 if let Some(permit) = permit {
@@ -127,7 +127,7 @@ impl Writer {
         }
         self.encoder.clear();
         for pending in self.batch.drain(..) {
-            // The hold is dropped after its callback; then the stream can be activated without a barrier.
+            // The state of the lease is dropped after its callback; then the stream can be activated without a barrier.
             let (Pending::Durable { on_durable, .. } | Pending::After { on_durable }) = pending;
             call(on_durable, if made_durable { Ok(()) } else { Err(AppendError::Failed) });
         }
@@ -166,13 +166,13 @@ impl Writer {
     /// From here on loads find the records. Only then does the durable position advance.
     fn insert_into_memtable(&mut self) {
         for pending in &mut self.batch {
-            let Pending::Durable { hold, appends, .. } = pending else { continue };
+            let Pending::Durable { lease, appends, .. } = pending else { continue };
             let records = appends.drain(..).map(|append| Kept {
                 sequence: append.sequence,
                 version: append.version,
                 payload: append.payload.into(),
             });
-            let follow = self.shared.memtable.insert(&hold.stream, records);
+            let follow = self.shared.memtable.insert(&lease.stream, records);
             debug_assert!(follow, "the lease admits only the next sequence");
         }
         self.shared.advance(self.log.link());

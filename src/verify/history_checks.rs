@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
-    history::{Answer, Call, Cart, History, Line, RecordedCall, Order, Outcome},
+    history::{Answer, Call, Cart, History, Line, Order, Outcome, RecordedCall},
     ledger::Ledger,
     observed::{Observed, captured, check_captures, moves_forward, refunded},
     placings::{Placing, Placings, status_of},
@@ -121,7 +121,7 @@ fn check_orders(history: &History, placings: &Placings<'_>, observed: Option<&Ob
     }
 }
 
-/// I7: one key, one effect.
+/// I7: requests with one key have one effect.
 fn check_keys(history: &History, report: &mut Report) {
     report.check(Invariant::I7);
     let mut bodies: HashMap<(&str, &str, &str), &RecordedCall> = HashMap::new();

@@ -1,10 +1,9 @@
 //! The provider's side of the money: its ledger, by order.
 //!
-//! The built-in provider writes amounts as the shop does, `souk gateway-sim` as Stripe does, which counts some
+//! The built-in fake provider writes amounts as the shop does, `souk gateway-sim` as Stripe does, which counts some
 //! currencies otherwise.
 //!
-//! Depends on `domain`, on `payments` for that and for the checksums of the built-in provider, and on
-//! `report`.
+//! Depends on `domain`, on `payments` for that and for the checksums of the built-in fake provider, and on `report`.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -19,11 +18,11 @@ use crate::{
     payments::{fake_provider::is_whole, stripe},
 };
 
-/// How Stripe's names of payments begin, which the lines of `souk gateway-sim` have and those of the built-in provider
-/// do not.
+/// How Stripe's names of payments begin, which the lines of `souk gateway-sim` have and those of the built-in fake
+/// provider do not.
 const STRIPES: &str = "pi_";
 
-/// What a line says about money. The built-in provider and `souk gateway-sim` both write more.
+/// What a line says about money. The built-in fake provider and `souk gateway-sim` both write more.
 #[derive(Deserialize)]
 struct LedgerLine {
     /// The order, the operation and its number, such as `ORDER:charge:1`.

@@ -9,8 +9,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    history::{Answer, Call, Cart, History, Line, RecordedCall, Outcome, Stock},
-    linear::{self, Model, Timed, SearchOutcome, WORK_MAX},
+    history::{Answer, Call, Cart, History, Line, Outcome, RecordedCall, Stock},
+    linear::{self, Model, SearchOutcome, Timed, WORK_MAX},
     models::{CartModel, CartOp, CartState, StockModel, StockOp, StockState},
     observed::Observed,
     placings::{Placing, Placings},

@@ -101,7 +101,7 @@ impl Observed {
     /// Makes every check that what is visible allows.
     pub(super) fn check(&self, ledger: Option<&Ledger>, report: &mut Report) {
         report.look("orders", self.orders.len());
-        report.look("products", self.shelves.len());
+        report.look("products", self.stocks.len());
         self.check_orders(report);
         self.check_ends(report);
         self.check_stock(report);

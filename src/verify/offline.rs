@@ -33,8 +33,8 @@ use crate::{
         inventory::{self, Inventory},
         order::{Order, Placement, Refund, RefundState, Status},
         product::{self, Product},
-        review::Review,
         ratings::Ratings,
+        review::Review,
         seller::Seller,
         unmatched_notices::UnmatchedNotices,
     },
@@ -52,7 +52,7 @@ struct Rebuilt<E> {
     loaded_sequence: u64,
     /// The last event in the log.
     sequence: u64,
-    /// When it happened.
+    /// The time of the last event in the log.
     time: Timestamp,
     /// Whether folding failed, so that later events are skipped.
     broken: bool,

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::history::{Answer, Call, History, Line, RecordedCall, Order, Outcome};
+use super::history::{Answer, Call, History, Line, Order, Outcome, RecordedCall};
 use crate::domain::order::Status;
 
 /// Parses a status of the API.

@@ -2,10 +2,9 @@
 //!
 //! The shop and `souk gateway-sim` run in processes of their own. Customers place orders; then each order gets its
 //! fault by rules of the provider's script, for its charge, its capture, its refunds and its void; then they pay,
-//! cancel while the payment is unknown or after it, and the seller captures what is only held, and refunds,
-//! whole orders and
-//! parts, of which some fail later. Meanwhile the shop is killed, and now and then the provider. Some faults never end
-//! by themselves: their orders must stay pending or raise an issue, and end when the rules are removed.
+//! cancel while the payment is unknown or after it, and the seller captures what is only held, and refunds, whole
+//! orders and parts, of which some fail later. Meanwhile the shop is killed, and now and then the provider. Some faults
+//! never end by themselves: their orders must stay pending or raise an issue, and end when the rules are removed.
 //!
 //! At the end the provider's own ledger, the orders and the stock must agree to the cent and the unit (`ledger`), and
 //! the crate's checker must find nothing, on the running shop and in the directory after the last kill.

@@ -167,7 +167,7 @@ async fn pages_with_invalid_limits_or_cursors_are_refused() {
             app.shop.sold_orders(&who, None, limit).await.map(drop),
             app.shop.reviews(None, &product, None, limit).await.map(drop),
         ] {
-            assert!(matches!(refused, Err(Error::InvalidLimit { limit: named }) if named == limit), "{refused:?}");
+            assert!(matches!(refused, Err(Error::InvalidLimit { limit: named, .. }) if named == limit), "{refused:?}");
         }
     }
     let foreign = || Some(Cursor::new(b"another list", b"key"));

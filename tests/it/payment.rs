@@ -1,4 +1,4 @@
-//! Paying orders, with the simulated provider's tokens.
+//! Paying orders, with the fake provider's tokens.
 
 use serde_json::{Value, json};
 use souk::clock::Clock;

@@ -137,7 +137,7 @@ async fn payments_that_agree_with_the_orders_show_no_difference() {
     let app = TestApp::paid_by(Provider::new(), Clock::system()).await;
     let made = std::fs::read_dir(app.directory.path().join("data")).unwrap().map(|entry| entry.unwrap().file_name());
     let no_ledger = made.into_iter().all(|name| !name.to_string_lossy().contains("provider"));
-    assert!(no_ledger, "the built-in provider made its ledger beside the caller's own provider");
+    assert!(no_ledger, "the built-in fake provider made its ledger beside the caller's own provider");
     app.seller().await;
     let (customer, admin) = (app.customer("asha").await, app.user("admin", Role::Admin).await);
     customer.buy("CABLE", 1).await;

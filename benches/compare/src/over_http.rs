@@ -35,7 +35,6 @@ const TOKEN_SECONDS: u64 = 3_600;
 /// The price of the product, in minor units.
 const PRICE: u64 = 1_000;
 
-/// The program.
 pub(crate) struct Program {
     peer: Peer,
     address: String,

@@ -52,7 +52,6 @@ impl Home {
         Ok(home)
     }
 
-    /// The directory.
     pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
@@ -91,7 +90,6 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Its directory.
     pub(crate) fn path(&self) -> &Path {
         self.home.path()
     }

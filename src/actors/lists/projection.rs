@@ -21,8 +21,8 @@ use crate::{
         entity::{Entity, EntityId, Kind, Tag, Timestamp},
         ids::{AccountId, OrderId, ProductId},
         order::{self, Listing, Order, Placement, Stage},
-        review::{self, Review, ReviewId, Written},
         ratings::{self, Ratings},
+        review::{self, Review, ReviewId, Written},
         seller::Seller,
     },
     storage::{
@@ -39,7 +39,7 @@ const REMEMBERED: [u8; 2] = [b'p', b'v'];
 /// How many keys a seeding gathers before it writes them: it bounds the memory that it takes.
 const SEEDED_KEYS_MAX: usize = 10_000;
 
-/// The writer's side.
+/// The projection that writes the lists.
 pub struct ListsProjection {
     journal: Journal,
     pending: HashMap<Vec<u8>, Option<Vec<u8>>>,

@@ -190,7 +190,6 @@ impl Reconciler {
     }
 }
 
-/// The actor.
 pub(super) struct ReconcilerActor(Reconciler);
 
 /// When the next full pass is due, by the monotonic clock: a wall clock that was ahead would delay it.

@@ -18,8 +18,8 @@ use crate::{
         entity::Timestamp,
         ids::{AccountId, OrderId, UserId},
         order::{self, CaptureMode, EndReason, Placement, Poll, Status, Tracking},
-        review::{self, Content, Purchase, ReviewId},
         ratings,
+        review::{self, Content, Purchase, ReviewId},
     },
     storage::tests::{copy_dir, stored_now},
 };

@@ -128,7 +128,9 @@ async fn a_list_takes_any_key_but_only_its_own_cursors() {
     }
     let cursor = Cursor::new(&list, b"key");
     let other = "p".parse().unwrap();
-    for refused in [lists.reviews(&other, Some(&cursor), 10).map(drop), lists.orders_with_issues(Some(&cursor), 10).map(drop)] {
+    for refused in
+        [lists.reviews(&other, Some(&cursor), 10).map(drop), lists.orders_with_issues(Some(&cursor), 10).map(drop)]
+    {
         assert!(matches!(refused, Err(PageError::InvalidCursor(InvalidCursor))), "{refused:?}");
     }
     journal.close().await.unwrap();

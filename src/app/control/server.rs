@@ -33,6 +33,7 @@ use crate::{
         failure::{Failure, FailureKind},
         rows,
     },
+    config::layout::{DIRECTORY_MODE, FILE_MODE},
     shop::{
         Shop,
         import::{SetStock, Terms},
@@ -40,10 +41,6 @@ use crate::{
     storage::CopyProgress,
 };
 
-/// Only its owner may enter the directory that the socket is in.
-const MODE_DIRECTORY: u32 = 0o700;
-/// Only its owner may use the socket: whoever can is the operator.
-const MODE_SOCKET: u32 = 0o600;
 /// How many reports of progress wait for a slow client; more are dropped.
 const REPORTS_MAX: usize = 16;
 /// How many bytes of an export are sent in one message, and at most one line more.
@@ -89,7 +86,7 @@ impl Control {
     pub fn bind(shop: &Shop, limits: ControlLimits) -> io::Result<Self> {
         let path = socket(&shop.config().data_dir);
         if let Some(directory) = path.parent() {
-            DirBuilder::new().recursive(true).mode(MODE_DIRECTORY).create(directory)?;
+            DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory)?;
         }
         // The socket of an earlier process: nobody listens there, because this process holds the directory's lock.
         match fs::remove_file(&path) {
@@ -97,7 +94,8 @@ impl Control {
             Ok(()) | Err(_) => {}
         }
         let listener = UnixListener::bind(&path)?;
-        fs::set_permissions(&path, Permissions::from_mode(MODE_SOCKET))?;
+        // Whoever can use the socket is the operator.
+        fs::set_permissions(&path, Permissions::from_mode(FILE_MODE))?;
         Ok(Self { listener, limits })
     }
 

@@ -167,9 +167,6 @@ enum Admin {
     },
 }
 
-/// The mode of a file of tokens: whoever can read it can act as these customers.
-const TOKENS_MODE: u32 = 0o600;
-
 /// How long the shop may take to finish its work and to write its last checkpoint.
 const CLOSE_MAX: Duration = Duration::from_secs(180);
 /// How long threads may run after that.
@@ -376,10 +373,11 @@ async fn run_restore(config: Config, from: PathBuf) -> Result<ExitCode> {
 async fn write_tokens(config: Config, options: Tokens) -> Result<ExitCode> {
     let Tokens { file, customers, operator } = options;
     let shop = Shop::open(config).await?;
-    let output = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(TOKENS_MODE).open(&file);
+    let output =
+        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(tokens::FILE_MODE).open(&file);
     let output = output.with_context(|| file.display().to_string())?;
     // An existing file would keep its mode.
-    output.set_permissions(std::fs::Permissions::from_mode(TOKENS_MODE))?;
+    output.set_permissions(std::fs::Permissions::from_mode(tokens::FILE_MODE))?;
     let written = tokens::write(&shop, customers, operator.as_deref(), BufWriter::new(output)).await;
     shop.close().await?;
     written?;

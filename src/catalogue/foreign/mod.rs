@@ -315,7 +315,8 @@ fn groups(
     let mut index: HashMap<u64, usize, RandomState> = HashMap::with_hasher(hasher.clone());
     let (variations, products): (Vec<ForeignRow>, Vec<ForeignRow>) =
         rows.into_iter().partition(|row| program == Program::WooCommerce && woocommerce::is_variation(row));
-    let mut refuse = |row: ForeignRow, reason: RowError| refused.push((row.line, row.fault.map_or(reason, |fault| *fault)));
+    let mut refuse =
+        |row: ForeignRow, reason: RowError| refused.push((row.line, row.fault.map_or(reason, |fault| *fault)));
     for row in products {
         let keys = match program {
             Program::Shopify => shopify::key(&row).map(|key| vec![key]),

@@ -6,8 +6,8 @@ use crate::{
     catalogue::{
         error::RowError,
         foreign::record::{
-            AtLine, FieldList, ForeignRow, items, set, set_attributes, set_id, set_options, set_pictures, set_price, set_text,
-            with_variants,
+            AtLine, FieldList, ForeignRow, items, set, set_attributes, set_id, set_options, set_pictures, set_price,
+            set_text, with_variants,
         },
         places::BuiltRow,
         table::check_size,

@@ -60,7 +60,10 @@ struct Field {
 /// # Errors
 /// The input fails, or is not XML, or not a feed, or its rows take too much memory. Variants of any product may be
 /// missing then, so no row may be used.
-pub(super) fn rows(input: impl BufRead, refused: &mut Vec<(u64, RowError)>) -> Result<Vec<ForeignRow>, (u64, RowError)> {
+pub(super) fn rows(
+    input: impl BufRead,
+    refused: &mut Vec<(u64, RowError)>,
+) -> Result<Vec<ForeignRow>, (u64, RowError)> {
     let mut reader = NsReader::from_reader(Source::new(input));
     reader.config_mut().expand_empty_elements = true;
     let mut piece = Vec::new();

@@ -67,7 +67,7 @@ impl fmt::Debug for PasswordHash {
 /// A session: one login on one device, and the refresh tokens that descend from it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Family {
-    /// Its random id.
+    /// The random id of the session.
     pub family: u128,
     /// The counter of the only refresh token that is valid now. 64 bits, so that it cannot overflow.
     pub counter: u64,

@@ -130,7 +130,7 @@ events_of_parts! {
     End: lifecycle
 }
 
-/// An order.
+/// The state of an order, folded from its events.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Order {
     placement: Option<Arc<Placement>>,

@@ -144,7 +144,6 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// A new attempt.
     pub(super) fn new(
         number: u32,
         method: String,

@@ -91,9 +91,10 @@ impl RefundCause {
 }
 
 /// Whether a refund includes the shipping.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Shipping {
+    #[default]
     Excluded,
     Included,
 }

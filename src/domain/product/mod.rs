@@ -111,7 +111,7 @@ pub enum Rejection {
     Invalid(#[from] InvalidDetails),
 }
 
-/// A product.
+/// The state of a product, folded from its events.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Product {
     page: Option<Page>,

@@ -20,7 +20,7 @@ use super::{
     admission::Permit,
     bodies::ProblemBody,
     context::public_path,
-    error::Problem,
+    error::{Problem, RETRY_AFTER_SECONDS},
     extract::{Body, Caller, Id, Key, Query},
     paging::{Page, PageQuery},
     responses::{JsonBody, Read, Token, Write},
@@ -113,7 +113,7 @@ pub(super) async fn pay(
         }
         (PaymentResult::Pending, _) => {
             let body = Json(PaymentBody::of(&page));
-            (StatusCode::ACCEPTED, [(header::RETRY_AFTER, "1")], body).into_response()
+            (StatusCode::ACCEPTED, [(header::RETRY_AFTER, RETRY_AFTER_SECONDS)], body).into_response()
         }
         (PaymentResult::Success, _) => Json(PaymentBody::of(&page)).into_response(),
     };

@@ -29,12 +29,8 @@ use jsonwebtoken::{DecodingKey, EncodingKey};
 use secrecy::zeroize::Zeroizing;
 use serde_json::json;
 
-/// The permission bits that only the owner may have.
-const MODE_OF_OTHERS: u32 = 0o077;
-/// The mode of a key file: its owner may read and write it.
-const MODE_FILE: u32 = 0o600;
-/// The mode of the directory of keys.
-const MODE_DIRECTORY: u32 = 0o700;
+use crate::config::layout::{DIRECTORY_MODE, FILE_MODE, OTHERS_MODE};
+
 /// The longest key file, in bytes. Key files have less than 200; a longer file is something else and is not read.
 const FILE_BYTES_MAX: u64 = 4_096;
 /// The length of the secret for keyed hashes, in bytes: as long as the output of HMAC-SHA256 (RFC 2104, section 3).
@@ -321,7 +317,7 @@ struct KeyDirectory {
 impl KeyDirectory {
     fn open(directory: &Path) -> Result<Self, KeyError> {
         let io = |doing| move |source| KeyError::Io { doing, path: directory.to_owned(), source };
-        DirBuilder::new().recursive(true).mode(MODE_DIRECTORY).create(directory).map_err(io("create"))?;
+        DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory).map_err(io("create"))?;
         let handle = File::open(directory).map_err(io("open"))?;
         check_mode(directory, &handle)?;
         handle.lock().map_err(io("lock"))?;
@@ -398,7 +394,7 @@ impl KeyDirectory {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 Ok(()) | Err(_) => {}
             }
-            let mut handle = OpenOptions::new().write(true).create_new(true).mode(MODE_FILE).open(&draft)?;
+            let mut handle = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&draft)?;
             handle.write_all(&content)?;
             handle.sync_all()?;
             fs::rename(&draft, &path)?;
@@ -419,7 +415,7 @@ impl KeyDirectory {
 fn check_mode(path: &Path, handle: &File) -> Result<(), KeyError> {
     let io = |source| KeyError::Io { doing: "examine", path: path.to_owned(), source };
     let mode = handle.metadata().map_err(io)?.permissions().mode() & 0o777;
-    match mode & MODE_OF_OTHERS {
+    match mode & OTHERS_MODE {
         0 => Ok(()),
         _ => Err(KeyError::OpenToOthers { path: path.to_owned(), mode }),
     }

@@ -13,10 +13,10 @@ use std::{
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::domain::{money::Money, order::CaptureMode};
-
-/// Only its owner may read and write a ledger.
-pub(super) const MODE: u32 = 0o600;
+use crate::{
+    config::layout::FILE_MODE,
+    domain::{money::Money, order::CaptureMode},
+};
 
 /// The effect of the operation that a line records.
 #[allow(missing_docs, reason = "the names say it")]
@@ -63,8 +63,8 @@ impl LedgerLine {
     }
 }
 
-/// The first line of the ledger of a shop's built-in provider: it names the shop. The ledger of `souk gateway-sim` has
-/// no such line.
+/// The first line of the ledger of a shop's built-in fake provider: it names the shop. The ledger of `souk gateway-sim`
+/// has no such line.
 #[derive(Serialize, Deserialize)]
 struct Owner {
     /// The store of the shop's journal, in hexadecimal.
@@ -129,7 +129,7 @@ pub(super) fn claim(path: &Path, store: u64) -> Result<(), LedgerError> {
     let Some(first) = lines.next() else {
         // Written under another name first, so that a kill leaves no half of a line.
         let draft = path.with_extension("new");
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(&draft)?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(&draft)?;
         file.write_all(line(&Owner { store })?.as_bytes())?;
         return Ok(fs::rename(&draft, path)?);
     };
@@ -143,7 +143,7 @@ pub(super) fn claim(path: &Path, store: u64) -> Result<(), LedgerError> {
     if let Some(first) = unreadable.first() {
         tracing::warn!(
             ledger = %path.display(), lines = unreadable.len(), first_line = first,
-            "lines of the simulated provider's ledger cannot be read: it has forgotten what they say, \
+            "lines of the fake provider's ledger cannot be read: it has forgotten what they say, \
              unless the shop was killed while it wrote them; put an undamaged ledger back if there is one"
         );
     }

@@ -37,6 +37,7 @@ pub use self::{
 use super::{Answer, Gateway, Notice, NoticeRefused, Payment, PaymentsPage, ProviderPayment, Repayment, Unknown};
 use crate::{
     clock::Clock,
+    config::layout::FILE_MODE,
     domain::{
         entity::Timestamp,
         order::{PaymentState, RefundState},
@@ -70,7 +71,7 @@ impl FakeProvider {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             lines => lines?,
         };
-        let file = OpenOptions::new().create(true).append(true).mode(ledger_file::MODE).open(path)?;
+        let file = OpenOptions::new().create(true).append(true).mode(FILE_MODE).open(path)?;
         Ok(Self { ledger: Mutex::new(Ledger::new(Some(Box::new(file)), lines)) })
     }
 

@@ -51,7 +51,7 @@ fn word(text: Option<&String>) -> Option<&str> {
     text.map(String::as_str).filter(|text| is_word(text))
 }
 
-/// A payment.
+/// Stripe's PaymentIntent, with the fields that the adapter reads.
 #[derive(Deserialize)]
 pub(super) struct Intent {
     object: String,
@@ -225,7 +225,7 @@ impl Intent {
     }
 }
 
-/// A refund.
+/// Stripe's Refund, with the fields that the adapter reads.
 #[derive(Deserialize)]
 pub(super) struct Refund {
     object: String,

@@ -10,9 +10,9 @@
 //!
 //! Depends on the rooms below.
 
+mod product_locks;
 #[cfg(test)]
 mod tests;
-mod product_locks;
 
 use std::{
     fmt,

@@ -14,20 +14,20 @@ use std::{
 };
 
 use super::compactor::{RetentionHold, rest};
-use crate::storage::{
-    errors::Fault,
-    files::{Files, RealFiles},
-    manifest::{Known, Manifest},
-    record::Position,
-    segment,
-    shared::Shared,
+use crate::{
+    config::layout::{DIRECTORY_MODE, FILE_MODE},
+    storage::{
+        errors::Fault,
+        files::{Files, RealFiles},
+        manifest::{Known, Manifest},
+        record::Position,
+        segment,
+        shared::Shared,
+    },
 };
 
 /// How much is copied between two pauses, in bytes, so that the syncs of the log are not delayed.
 const SLICE_BYTES: usize = 1 << 20;
-/// The copy holds customers' data, so only its owner may read it.
-const MODE_DIRECTORY: u32 = 0o700;
-const MODE_FILE: u32 = 0o600;
 
 /// The progress of a copy, in bytes.
 #[allow(missing_docs, reason = "the names say it")]
@@ -84,7 +84,7 @@ pub(in crate::storage) fn copy(
     let failed = || format!("copy to {}", to.display());
     let mut made = CopyProgress { done: 0, total: parts.iter().map(|part| part.bytes).sum() };
     let mut copied = || -> io::Result<()> {
-        let directory = |path: &Path| DirBuilder::new().mode(MODE_DIRECTORY).create(path);
+        let directory = |path: &Path| DirBuilder::new().mode(DIRECTORY_MODE).create(path);
         directory(to)?;
         for name in ["base", "log"] {
             directory(&to.join(name))?;
@@ -108,7 +108,7 @@ pub(in crate::storage) fn copy(
 
 fn copy_file(shared: &Shared, part: &Part, to: &Path, copied: &mut dyn FnMut(u64)) -> io::Result<()> {
     let mut source = File::open(&part.from)?.take(part.bytes);
-    let mut target = OpenOptions::new().write(true).create_new(true).mode(MODE_FILE).open(to)?;
+    let mut target = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(to)?;
     let mut slice = vec![0; SLICE_BYTES];
     loop {
         let began = Instant::now();

@@ -87,7 +87,7 @@ impl Options {
         let url = self.public_url.as_deref().unwrap_or(&at);
         let provider = Provider::open(Some(&self.ledger), url, script, webhook);
         let provider = provider.with_context(|| self.ledger.display().to_string())?;
-        println!("The simulated provider listens on {at}");
+        println!("The fake provider listens on {at}");
         std::io::stdout().flush()?;
         let (stopping, stopped) = tokio::sync::oneshot::channel();
         let serving = axum::serve(listener, router(provider)).with_graceful_shutdown(async {

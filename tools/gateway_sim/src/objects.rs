@@ -104,7 +104,7 @@ fn charge(store: &Store, intent: &Intent) -> Value {
     })
 }
 
-/// A refund.
+/// The JSON of a refund.
 pub(crate) fn refund(refund: &Refund) -> Value {
     let mut object = json!({
         "id": refund.id,

@@ -86,7 +86,6 @@ pub(crate) fn key_of(metadata: &Metadata, id: &str, operation: &str) -> String {
     }
 }
 
-/// A refund.
 #[derive(Debug, Clone)]
 pub(crate) struct Refund {
     pub(crate) id: String,
@@ -98,7 +97,6 @@ pub(crate) struct Refund {
     pub(crate) created_ms: u64,
 }
 
-/// A dispute.
 #[derive(Debug, Clone)]
 pub(crate) struct Dispute {
     pub(crate) id: String,

@@ -25,7 +25,7 @@ pub struct Conditions {
     pub settings: Value,
 }
 
-/// A machine.
+/// What is known of the generator's machine.
 #[derive(Debug, Clone, Serialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub struct Machine {

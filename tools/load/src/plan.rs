@@ -16,7 +16,7 @@ const RATE_MAX: f64 = 1_000_000.0;
 /// The most callers or users.
 pub(crate) const PEOPLE_MAX: usize = 100_000;
 
-/// A run.
+/// The plan of a run.
 #[derive(Debug, Clone, Serialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub struct Plan {
