@@ -1,7 +1,7 @@
 //! Empties a directory, or moves what is in it aside, so that a part of the shop can be made anew where it was.
 //!
-//! A link and a mount point stay where they are, because an operator chose the disk that is behind them. Blocks; uses
-//! the names of `config`.
+//! A link and a mount point stay where they are, because an operator chose the disk that is behind them. Blocks.
+//! Depends on `config`.
 
 use std::{
     ffi::OsStr,
@@ -11,12 +11,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::config::layout::LOST_AND_FOUND;
+use crate::config::layout::{DIRECTORY_MODE, LOST_AND_FOUND};
 
 /// How the name of what was moved aside begins.
 const DAMAGED: &str = "damaged";
-/// For its owner alone, like the whole data directory.
-const MODE: u32 = 0o700;
 
 /// Where [`move_aside`] moves what is in `directory`: beside it, or into it if it has to stay. A number keeps it apart
 /// from what was moved before.
@@ -36,7 +34,7 @@ pub(crate) fn move_aside(directory: &Path, aside: &Path) -> io::Result<()> {
     if !aside.starts_with(directory) {
         return fs::rename(directory, aside);
     }
-    DirBuilder::new().mode(MODE).create(aside)?;
+    DirBuilder::new().mode(DIRECTORY_MODE).create(aside)?;
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         if !is_kept(&entry.file_name()) {

@@ -1,8 +1,7 @@
-//! Opening the index on disk: as it stands where it is whole, empty where there is none, empty again where it is
-//! damaged.
+//! Opens the index on disk: as it is if it is whole, empty if there is none, and empty again if it is damaged.
 //!
 //! The index is a projection: whatever is lost in it can be built again from the log, so damage never keeps the shop
-//! closed. A damaged index is moved aside, not deleted, for whoever wants to know what happened. Depends on `storage`,
+//! closed. A damaged index is moved aside, not deleted, so that its damage can be examined. Depends on `storage`,
 //! tantivy and the file system.
 
 use std::{
@@ -28,15 +27,16 @@ use super::{
     schema::{Fields, SCHEMA_VERSION, WORDS_TOKENIZER, schema, settings},
     snapshot::Snapshot,
 };
-use crate::{config::layout::LOST_AND_FOUND, directories, storage::Position};
-
-/// The index has what sellers have not published yet, and its files have the usual modes: only its owner may enter.
-const DIRECTORY_MODE: u32 = 0o700;
+use crate::{
+    config::layout::{DIRECTORY_MODE, LOST_AND_FOUND},
+    directories,
+    storage::Position,
+};
 
 /// The file that tantivy opens first.
 const META_FILE: &str = "meta.json";
 
-/// How many blocks of stored cards each segment keeps at hand; 2 KiB each.
+/// How many blocks of stored cards are cached for each segment; 2 KiB each.
 const CARD_BLOCKS_CACHED: usize = 64;
 
 /// What every commit carries beside the documents.
@@ -57,7 +57,7 @@ pub(super) fn payload(store: u64, position: Position) -> String {
 #[derive(Debug, thiserror::Error)]
 #[error("cannot open or make a search index in {}: {problem}", directory.display())]
 pub struct OpenError {
-    /// Where it was to be.
+    /// The directory of the index.
     pub directory: PathBuf,
     /// What failed.
     pub problem: String,
@@ -135,14 +135,14 @@ pub(super) struct Opened {
     pub(super) reader: IndexReader,
     /// The committed state.
     pub(super) snapshot: Snapshot,
-    /// How it came about.
+    /// Whether it existed before.
     pub(super) origin: Origin,
 }
 
-/// How an open index came about.
+/// Whether an open index existed before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// It was there.
+    /// It existed already.
     Kept,
     /// It is new and empty.
     New,
@@ -197,7 +197,7 @@ pub(super) fn replace(directory: &Path, fields: &Fields, damage: &Damage) -> Res
         Err(error) => return Err(failed(error)),
     }
     match directories::move_aside(directory, &aside) {
-        // Somebody has deleted it while the shop runs.
+        // It was deleted while the shop runs.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         moved => moved.map_err(failed)?,
     }

@@ -89,7 +89,7 @@ pub(super) fn boot(
     let oldest = Position(segments[0].first);
     let found = base::newest(files.as_ref(), &base_dir, store);
     if let Err(error) = &found {
-        tracing::error!(%error, "the base is no good; the next one is taken soon");
+        tracing::error!(%error, "the base is unusable; the next one is taken soon");
     }
     let opener = StateOpener { state_dir: &state_dir, files: files.as_ref(), manifest: &manifest, limits, watchdog };
     let (state, read_models, from) = opener.open_state(&known, oldest, &found)?;
@@ -170,7 +170,7 @@ impl StateOpener<'_> {
                 return Err(lost(format!("{why}; {error}")));
             }
             Some(Err(error)) => {
-                tracing::error!(%error, "the base is no good; the state is rebuilt from the whole log");
+                tracing::error!(%error, "the base is unusable; the state is rebuilt from the whole log");
                 self.move_away(false, &why)?;
             }
             None => {}
@@ -182,7 +182,7 @@ impl StateOpener<'_> {
     fn move_away(&self, was_there: bool, why: &str) -> Result<(), OpenError> {
         if was_there {
             let aside = State::move_aside(self.state_dir)?;
-            tracing::error!(%why, aside = %aside.display(), "the state is no good: it was moved aside and is rebuilt");
+            tracing::error!(%why, aside = %aside.display(), "the state is unusable: it was moved aside and is rebuilt");
             return self.expect_no_length();
         }
         tracing::warn!("there is no state: it is rebuilt");
@@ -198,7 +198,7 @@ impl StateOpener<'_> {
     }
 
     fn new_state(&self, known: &Known) -> Result<Found, OpenError> {
-        let again = |why| OpenError::Fault(Fault::State(format!("a new state is no good either: {why}")));
+        let again = |why| OpenError::Fault(Fault::State(format!("a new state is unusable, too: {why}")));
         let nothing_known = Known { checkpoint: Position::BEGINNING, state_bytes: 0, ..*known };
         self.try_state(&nothing_known)?.map_err(again)
     }

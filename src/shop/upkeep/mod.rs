@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 pub use self::restore::restore;
 use super::{Error, OpenShopError, Shop, data_directory, store_identity};
 use crate::{
-    config::layout::{IDENTITY, JOURNAL, STORE_IDENTITY},
+    config::layout::{DIRECTORY_MODE, IDENTITY, JOURNAL, STORE_IDENTITY},
     identity::{checksum, keys},
     storage::{Compacted, CopyProgress, Fault},
 };
@@ -32,7 +32,6 @@ const FORMAT: u32 = 1;
 /// The largest manifest that is read, in bytes: about a hundred for each file, of which there are a few thousand at
 /// most.
 const MANIFEST_BYTES_MAX: u64 = 4 << 20;
-const MODE_DIRECTORY: u32 = 0o700;
 
 /// Why a backup or a restore failed. The running shop is not affected.
 #[allow(missing_docs, reason = "the names say it")]
@@ -170,7 +169,7 @@ impl Shop {
         if to.exists() {
             return Err(UpkeepError::Exists(to.to_owned()));
         }
-        DirBuilder::new().mode(MODE_DIRECTORY).create(to).map_err(at(to))?;
+        DirBuilder::new().mode(DIRECTORY_MODE).create(to).map_err(at(to))?;
         let copied = self.copy_into(to, progress);
         if copied.is_err() {
             // It may have filled the disk, and nothing of it is of use.

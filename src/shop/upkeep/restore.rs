@@ -15,16 +15,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Backup, MANIFEST, MODE_DIRECTORY, Manifest, UpkeepError, at, sync, sync_parent};
+use super::{Backup, MANIFEST, Manifest, UpkeepError, at, sync, sync_parent};
 use crate::{
-    config::layout::{self, IDENTITY, JOURNAL, LOST_AND_FOUND, RESTORING, SEARCH, STORE_IDENTITY},
+    config::layout::{
+        self, DIRECTORY_MODE, FILE_MODE, IDENTITY, JOURNAL, LOST_AND_FOUND, RESTORING, SEARCH, STORE_IDENTITY,
+    },
     shop::{OpenShopError, data_directory},
     storage::{DirectoryLock, OpenError},
 };
 
 /// What a restore writes.
 const PARTS: [&str; 3] = [JOURNAL, IDENTITY, STORE_IDENTITY];
-const MODE_FILE: u32 = 0o600;
 
 /// Copies a backup to a directory on which a shop can be started; it may exist if it is empty. Every file is compared
 /// with the manifest before anything is copied, and again afterwards. Blocks.
@@ -76,7 +77,7 @@ impl<'a> Target<'a> {
 
     /// Notes durably that the directory is not complete.
     fn mark(&self) -> Result<(), UpkeepError> {
-        let marker = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE_FILE).open(&self.marker);
+        let marker = OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(&self.marker);
         marker.and_then(|marker| marker.sync_all()).map_err(at(&self.marker))?;
         sync(self.data)?;
         sync_parent(self.data)
@@ -175,7 +176,7 @@ fn fill(data: &Path, from: &Path, manifest: &Manifest) -> Result<(), UpkeepError
     for file in &manifest.files {
         let target = data.join(&file.path);
         if let Some(parent) = target.parent() {
-            let made = DirBuilder::new().recursive(true).mode(MODE_DIRECTORY).create(parent);
+            let made = DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(parent);
             made.map_err(at(parent))?;
         }
         fs::copy(from.join(&file.path), &target).map_err(at(&target))?;
