@@ -136,7 +136,6 @@ pub(super) async fn show(State(app): State<App>, Caller(who): Caller) -> Result<
     (status = 403, description = "Somebody else's cart", body = ProblemBody),
     (status = 404, description = "No such product", body = ProblemBody),
     (status = 422, description = "A quantity or product that cannot be, or one without a price", body = ProblemBody),
-    (status = 429, description = "Too many requests with a key in a day", body = ProblemBody),
 ))]
 pub(super) async fn add(
     State(app): State<App>,

@@ -355,7 +355,7 @@ fn of_inventory(rejection: &inventory::Rejection, detail: String) -> Problem {
         }
         inventory::Rejection::ReceiptReused => conflict("receipt-reused", "The receipt was used before", detail),
         inventory::Rejection::InvalidQuantity => Problem::invalid("quantity", detail),
-        inventory::Rejection::TooManyHolds | inventory::Rejection::TooManyReceipts => {
+        inventory::Rejection::TooManyHolds => {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "Try again", detail).retry()
         }
         inventory::Rejection::InsufficientStock { .. }
@@ -384,9 +384,6 @@ fn of_cart(rejection: &cart::Rejection, detail: String) -> Problem {
         cart::Rejection::OrdersOpen => conflict("orders-unfinished", "Orders are unfinished", detail),
         cart::Rejection::Erased => Problem::unauthorized("the account is erased"),
         cart::Rejection::KeyReused => key_reused(),
-        cart::Rejection::TooManyKeys => {
-            Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-keys", "Too many requests", detail).retry()
-        }
     }
 }
 

@@ -120,7 +120,7 @@ impl Engine for By<'_> {
 
     fn product_reservations_max(&self) -> Option<u64> {
         match self.ask {
-            // An inventory remembers this many, and refuses more.
+            // An inventory remembers this many; what it forgets beyond them is no part of the question.
             Ask::Adjustment => Some(RECEIPTS_MAX as u64),
             Ask::PaidOrder => None,
         }

@@ -30,8 +30,8 @@ pub const LINE_QUANTITY_MAX: u32 = 10_000;
 pub const OPEN_ORDERS_MAX: usize = 20;
 /// How long the idempotency key of an addition is remembered, in milliseconds: 24 hours, as the API promises.
 pub const KEY_KEPT_MS: u64 = 24 * 3_600 * 1_000;
-/// How many idempotency keys a cart remembers; beyond that additions with a key are rejected until old keys are
-/// forgotten.
+/// How many idempotency keys a cart remembers: 48 KB. A client that uses more of them within [`KEY_KEPT_MS`] has its
+/// oldest one forgotten, because a refused addition would cost it more.
 pub const KEYS_MAX: usize = 1_000;
 /// How many ended orders a cart remembers, so that a late `Take` of one of them is rejected.
 pub const ENDED_ORDERS_KEPT: usize = 64;
@@ -149,9 +149,6 @@ pub enum Rejection {
     /// The key was used with another request.
     #[error("the idempotency key was used with another request")]
     KeyReused,
-    /// [`KEYS_MAX`] is reached.
-    #[error("too many requests with a key within 24 hours")]
-    TooManyKeys,
     /// The order has ended, so a late `Take` of it must not touch the cart.
     #[error("the order has ended")]
     OrderEnded,
@@ -259,10 +256,6 @@ impl Cart {
                 Ok(false) => {}
                 Ok(true) => return Ok(None),
                 Err(reused) => return Err(reused.into()),
-            }
-            let live = self.keys.iter().filter(|(at, _)| now.ms_apart(*at) <= KEY_KEPT_MS).count();
-            if live >= KEYS_MAX {
-                return Err(Rejection::TooManyKeys);
             }
         }
         if lines.is_empty() {
@@ -392,6 +385,9 @@ impl Entity for Cart {
                 self.currency = Some(*currency);
                 self.add(lines);
                 self.keys.extend(key.map(|key| (*at, key)));
+                if self.keys.len() > KEYS_MAX {
+                    self.keys.pop_front();
+                }
             }
             Event::QuantitySet { line, currency } => {
                 self.currency = Some(*currency);

@@ -58,6 +58,22 @@ fn an_addition_with_a_key_counts_once() {
 }
 
 #[test]
+fn beyond_the_keys_that_a_cart_remembers_the_oldest_is_forgotten() {
+    let keyed = |key| Command::Add {
+        lines: vec![line("a", 1)],
+        currency: Currency::INR,
+        key: Some(RequestKey { key, fingerprint: 1 }),
+    };
+    let newest = KEYS_MAX as u128;
+    let cart = given(&(0..=newest).map(keyed).collect::<Vec<_>>());
+    assert_eq!(cart.keys.len(), KEYS_MAX);
+    for remembered in [1, newest] {
+        assert_eq!(cart.decide(&keyed(remembered), NOW), Ok(None));
+    }
+    assert!(cart.decide(&keyed(0), NOW).unwrap().is_some(), "the oldest is as good as new");
+}
+
+#[test]
 fn one_currency_at_a_time() {
     let usd: Currency = "USD".parse().unwrap();
     let dollars = Command::Add { lines: vec![line("b", 1)], currency: usd, key: None };

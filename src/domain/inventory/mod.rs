@@ -41,7 +41,8 @@ pub const FINISHED_KEPT_MS: u64 = 60_000;
 const FAR_AHEAD_MS: u64 = 24 * 3_600 * 1_000;
 /// How long a receipt is remembered, in milliseconds: 30 days. A repeat after that counts again.
 pub const RECEIPT_KEPT_MS: u64 = 30 * 24 * 3_600 * 1_000;
-/// How many receipts one product remembers; beyond that a new one is rejected until old ones are 30 days old.
+/// How many receipts one product remembers: 600 KB. Beyond that the oldest one is forgotten, because to refuse goods
+/// that have arrived would make the stock wrong for certain.
 pub const RECEIPTS_MAX: usize = 10_000;
 
 /// A command to an inventory.
@@ -166,9 +167,6 @@ pub enum Rejection {
     /// [`HOLDS_MAX`] is reached.
     #[error("the product remembers too many reservations; try again later")]
     TooManyHolds,
-    /// [`RECEIPTS_MAX`] is reached.
-    #[error("the product remembers too many receipts; try again later")]
-    TooManyReceipts,
 }
 
 /// The inventory of one product.
@@ -256,9 +254,6 @@ impl Inventory {
         }
         if delta == 0 {
             return Err(Rejection::InvalidQuantity);
-        }
-        if self.receipts.len() >= RECEIPTS_MAX {
-            return Err(Rejection::TooManyReceipts);
         }
         self.adjusted(delta)?;
         Ok(Some(Event::Adjusted { receipt, delta, at: now }))
@@ -391,6 +386,11 @@ impl Entity for Inventory {
                 self.on_hand = self.on_hand.checked_add_signed(delta).expect("decided within bounds");
                 self.receipts.insert(receipt, delta);
                 self.receipts_by_age.push_back((at, receipt));
+                if self.receipts_by_age.len() > RECEIPTS_MAX
+                    && let Some((_, oldest)) = self.receipts_by_age.pop_front()
+                {
+                    self.receipts.remove(&oldest);
+                }
             }
             Event::Counted { delta } => {
                 self.opened = true;

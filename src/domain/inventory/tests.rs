@@ -154,6 +154,18 @@ fn opening_stock_counts_once_and_receipts_once_each() {
 }
 
 #[test]
+fn beyond_the_receipts_that_a_product_remembers_the_oldest_is_forgotten() {
+    let receive = |receipt| Command::Receive { receipt: ReceiptId(receipt), quantity: 1 };
+    let newest = RECEIPTS_MAX as u128;
+    let inventory = stocked(0, &(0..=newest).map(receive).collect::<Vec<_>>());
+    assert_eq!((inventory.receipts.len(), inventory.view().on_hand), (RECEIPTS_MAX, RECEIPTS_MAX as u64 + 1));
+    for remembered in [1, newest] {
+        assert_eq!(inventory.decide(&receive(remembered), NOW), Ok(None));
+    }
+    assert!(inventory.decide(&receive(0), NOW).unwrap().is_some(), "the oldest is as good as new");
+}
+
+#[test]
 fn stock_cannot_be_taken_from_orders() {
     let inventory = stocked(5, &[reserve(1, 4)]);
     let adjust = Command::Adjust { receipt: ReceiptId(1), delta: -2 };

@@ -100,7 +100,6 @@ impl Step {
                     | cart::Rejection::TooManyLines
                     | cart::Rejection::MixedCurrencies { .. }
                     | cart::Rejection::KeyReused
-                    | cart::Rejection::TooManyKeys
                     | cart::Rejection::OrdersOpen => EndReason::CartChanged,
                 })),
                 _ => Err(unknown()),
@@ -207,8 +206,7 @@ fn stock_answer(result: &Result<(), inventory::Rejection>) -> Result<StockAnswer
             | Rejection::HoldUnknown
             | Rejection::ReceiptReused
             | Rejection::BelowReserved { .. }
-            | Rejection::ReceivedChanged
-            | Rejection::TooManyReceipts,
+            | Rejection::ReceivedChanged,
         ) => Ok(StockAnswer::Refused { available: 0 }),
     }
 }
