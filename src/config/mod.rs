@@ -156,6 +156,8 @@ pub struct Limits {
     pub connections_max: usize,
     /// How many event streams may be open. They do not count as requests in flight.
     pub event_streams_max: usize,
+    /// How many event streams of one user may be open.
+    pub user_event_streams_max: usize,
     /// The longest request body, in bytes.
     pub body_bytes_max: usize,
     /// How long a client may take to send the head of a request, and again to send its body, in milliseconds.
@@ -211,6 +213,7 @@ impl Default for Limits {
             in_flight_max: 4_096,
             connections_max: 10_000,
             event_streams_max: 2_000,
+            user_event_streams_max: 10,
             body_bytes_max: 256 * 1_024,
             header_ms_max: 10_000,
             request_ms_max: 15_000,

@@ -2,6 +2,8 @@
 //!
 //! May depend on `shop` and `domain`.
 
+use std::time::Duration;
+
 use axum::{
     Json,
     extract::rejection::PathRejection,
@@ -33,7 +35,7 @@ pub struct Problem {
     title: &'static str,
     detail: String,
     members: Map<String, Value>,
-    headers: Vec<(HeaderName, &'static str)>,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Problem {
@@ -52,14 +54,22 @@ impl Problem {
     /// Adds a header.
     #[must_use]
     pub(super) fn header(mut self, name: HeaderName, value: &'static str) -> Self {
-        self.headers.push((name, value));
+        self.headers.push((name, HeaderValue::from_static(value)));
         self
     }
 
-    /// Adds `Retry-After`.
+    /// Adds the `Retry-After` of something that may have changed in a moment.
     #[must_use]
     fn retry(self) -> Self {
         self.header(header::RETRY_AFTER, RETRY_AFTER_SECONDS)
+    }
+
+    /// Adds `Retry-After`, rounded up to whole seconds.
+    #[must_use]
+    fn retry_after(mut self, wait: Duration) -> Self {
+        let seconds = u64::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(u64::MAX).max(1);
+        self.headers.push((header::RETRY_AFTER, seconds.into()));
+        self
     }
 
     /// A field of the body breaks a rule; the whole body if the pointer is empty.
@@ -157,6 +167,12 @@ impl Problem {
             .header(header::WWW_AUTHENTICATE, "Bearer error=\"invalid_token\"")
     }
 
+    /// The user follows as many orders as one may at once. The first stream ends within `wait`.
+    pub(super) fn too_many_streams(streams_max: usize, wait: Duration) -> Self {
+        let detail = format!("at most {streams_max} event streams of one user may be open: close one of them");
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-streams", "Too many event streams", detail).retry_after(wait)
+    }
+
     /// Too much of what the detail names is under way; nothing was done.
     pub(super) fn overloaded(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Try again", detail).retry()
@@ -196,7 +212,7 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         for (name, value) in self.headers {
-            headers.insert(name, HeaderValue::from_static(value));
+            headers.insert(name, value);
         }
         response
     }

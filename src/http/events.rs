@@ -3,7 +3,7 @@
 //! The id of an event is its sequence number in the order's durable history, so a stream resumes after a restart of the
 //! client or of the shop. It is not an opaque cursor: the same number stands beside each entry of `history`, so that a
 //! client can match the two, and it says nothing of other orders or of the log. A stream holds no request permit;
-//! streams have a pool of their own.
+//! streams have places of their own, some for each user.
 //!
 //! May depend on `shop` and `domain`.
 
@@ -26,6 +26,7 @@ use super::{
     extract::{Caller, Id},
     orders::HistoryBody,
     responses::{Read, Token},
+    streams::NoPlace,
 };
 use crate::domain::{ids::OrderId, order::HistoryEntry};
 
@@ -44,6 +45,7 @@ const RETRY_MS: u64 = 2_000;
     Read, Token,
     (status = 200, description = "Events", content_type = "text/event-stream", body = HistoryBody),
     (status = 404, description = "No such order of yours", body = ProblemBody),
+    (status = 429, description = "As many streams of yours are open as one user may have", body = ProblemBody),
 ))]
 pub(super) async fn follow(
     State(app): State<App>,
@@ -57,14 +59,19 @@ pub(super) async fn follow(
             value.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(Problem::invalid_last_event_id)?
         }
     };
-    let permit = app.event_streams.clone().try_acquire_owned();
-    let permit = permit.map_err(|_| Problem::overloaded("too many event streams are open"))?;
+    let place = app.streams.open(who.user, who.expires_at).map_err(|none| match none {
+        NoPlace::Full => Problem::overloaded("too many event streams are open"),
+        NoPlace::OfUser { streams_max, first_ends_at } => {
+            let wait_ms = first_ends_at.ms_since(app.shop.clock().now());
+            Problem::too_many_streams(streams_max, Duration::from_millis(wait_ms))
+        }
+    })?;
     // When the shop stops or fails, the stream ends and the client reconnects with its last id.
     let health = app.program.health.clone();
     let stopped = async move { health.stopped().await };
     let entries = app.shop.order_events_until(&who, id, last_seen, stopped).await?;
     let events = entries.take_while(|entry| future::ready(entry.is_ok())).filter_map(move |entry| {
-        let _held = &permit;
+        let _held = &place;
         future::ready(entry.ok().map(|entry| event(&entry)))
     });
     let first = stream::iter([Ok(Event::default().retry(Duration::from_millis(RETRY_MS)))]);

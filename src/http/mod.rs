@@ -33,13 +33,13 @@ mod routes;
 mod sellers;
 mod serve;
 mod stock;
+mod streams;
 mod webhooks;
 
 use std::sync::Arc;
 
 pub use axum::Router;
 use axum::{middleware, response::Response};
-use tokio::sync::Semaphore;
 use utoipa::{
     OpenApi,
     openapi::{
@@ -49,7 +49,7 @@ use utoipa::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use self::{admission::Admission, metrics::Metrics, products::RenderedPages, routes::Routes};
+use self::{admission::Admission, metrics::Metrics, products::RenderedPages, routes::Routes, streams::Streams};
 pub use self::{
     error::{Problem, TYPE_BASE},
     health::Health,
@@ -65,7 +65,7 @@ pub(crate) struct App {
     metrics: Arc<Metrics>,
     pages: Arc<RenderedPages>,
     admission: Arc<Admission>,
-    event_streams: Arc<Semaphore>,
+    streams: Arc<Streams>,
 }
 
 #[derive(OpenApi)]
@@ -106,7 +106,7 @@ pub fn router_with(shop: Shop, program: Program) -> Router {
         metrics: Arc::new(Metrics::new(&shop, &admission)),
         pages: Arc::new(RenderedPages::beside(limits.views_bytes_max)),
         admission,
-        event_streams: Arc::new(Semaphore::new(limits.event_streams_max)),
+        streams: Arc::new(Streams::new(limits.event_streams_max, limits.user_event_streams_max)),
         shop,
         program: Arc::new(program),
     };

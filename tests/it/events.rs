@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::{body::Body, http::StatusCode};
 use futures::StreamExt;
 use serde_json::{Value, json};
 use souk::{clock::Clock, domain::account::Role};
 use tower::ServiceExt;
 
-use crate::support::{Client, TestApp};
+use crate::support::{Client, NOW, TestApp};
 
 /// An event of a stream: id, name, data.
 type Event = (String, String, Value);
@@ -164,4 +164,27 @@ async fn event_streams_are_bounded_and_end_with_the_shop() {
     let chunks = tokio::time::timeout(Duration::from_secs(30), read).await.unwrap();
     assert!(chunks.len() > 1, "what happened is told all the same");
     customer.get(&path).await.expect_text(200);
+}
+
+#[tokio::test]
+async fn the_streams_of_one_user_leave_places_for_others() {
+    let change = |config: &mut souk::config::Config| config.limits.user_event_streams_max = 2;
+    let app = TestApp::with(change, Clock::manual(NOW)).await;
+    app.seller().await;
+    let (asha, ben) = (app.customer("asha").await, app.customer("ben").await);
+    let follow = async |client: &Client| {
+        let path = format!("/orders/{}/events", client.order("CABLE", 1).await);
+        let request = client.request("GET", &path, &[], Body::empty());
+        (app.router.clone().oneshot(request).await.unwrap(), path)
+    };
+    let ((first, path), (second, _)) = (follow(&asha).await, follow(&asha).await);
+    assert_eq!((first.status(), second.status()), (StatusCode::OK, StatusCode::OK));
+    let refused = asha.get(&path).await;
+    refused.problem(429, "too-many-streams");
+    assert_eq!(refused.header("retry-after"), "900", "the first one ends with its access token");
+    let (other, _) = follow(&ben).await;
+    assert_eq!(other.status(), StatusCode::OK);
+    drop(second);
+    let again = app.router.clone().oneshot(asha.request("GET", &path, &[], Body::empty())).await.unwrap();
+    assert_eq!(again.status(), StatusCode::OK);
 }
