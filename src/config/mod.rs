@@ -158,6 +158,12 @@ pub struct Limits {
     pub event_streams_max: usize,
     /// How many event streams of one user may be open.
     pub user_event_streams_max: usize,
+    /// How many units of one product one customer may have in orders that are not paid.
+    pub unpaid_units_max: u32,
+    /// The same for a new account.
+    pub new_account_unpaid_units_max: u32,
+    /// How long an account counts as new, in hours.
+    pub new_account_hours: u64,
     /// The longest request body, in bytes.
     pub body_bytes_max: usize,
     /// How long a client may take to send the head of a request, and again to send its body, in milliseconds.
@@ -214,6 +220,9 @@ impl Default for Limits {
             connections_max: 10_000,
             event_streams_max: 2_000,
             user_event_streams_max: 10,
+            unpaid_units_max: 200,
+            new_account_unpaid_units_max: 50,
+            new_account_hours: 24,
             body_bytes_max: 256 * 1_024,
             header_ms_max: 10_000,
             request_ms_max: 15_000,
@@ -274,6 +283,12 @@ impl Config {
             (limits.connections_max > 0, "limits.connections_max", "at least 1"),
             (limits.body_bytes_max >= 1_024, "limits.body_bytes_max", "at least 1024"),
             (limits.event_streams_max <= EVENT_STREAMS_MAX, "limits.event_streams_max", "at most 1000000"),
+            (limits.new_account_unpaid_units_max > 0, "limits.new_account_unpaid_units_max", "at least 1"),
+            (
+                limits.new_account_unpaid_units_max <= limits.unpaid_units_max,
+                "limits.new_account_unpaid_units_max",
+                "at most limits.unpaid_units_max",
+            ),
             (limits.header_ms_max > 0, "limits.header_ms_max", "at least 1"),
             (self.access_token_seconds > 0, "access_token_seconds", "at least 1"),
             (self.session_days > 0, "session_days", "at least 1"),

@@ -397,6 +397,13 @@ fn of_cart(rejection: &cart::Rejection, detail: String) -> Problem {
             conflict("cart-changed", "The cart has changed", detail)
         }
         cart::Rejection::TooManyOpenOrders => conflict("too-many-open-orders", "Too many open orders", detail),
+        cart::Rejection::TooManyUnpaidUnits { product, requested, unpaid, units_max } => {
+            conflict("too-many-unpaid-units", "Too many unpaid units", detail)
+                .with("product_id", product.as_str())
+                .with("requested", *requested)
+                .with("unpaid", *unpaid)
+                .with("units_max", *units_max)
+        }
         cart::Rejection::OrdersOpen => conflict("orders-unfinished", "Orders are unfinished", detail),
         cart::Rejection::Erased => Problem::unauthorized("the account is erased"),
         cart::Rejection::KeyReused => key_reused(),

@@ -33,6 +33,7 @@ mod store_identity;
 mod stripe;
 #[cfg(test)]
 mod tests;
+mod unpaid_units;
 pub mod upkeep;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};

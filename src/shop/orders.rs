@@ -151,7 +151,7 @@ impl Shop {
             },
         };
         let placement = match wanted {
-            Ok(wanted) => self.placement(who, request, wanted, cart.version, fingerprint).await,
+            Ok(wanted) => self.placement(who, request, wanted, &cart, fingerprint).await,
             Err(refused) => Err(refused),
         };
         // An order that exists already does not depend on what could be placed now.
@@ -242,7 +242,7 @@ impl Shop {
         who: &Principal,
         request: &CheckoutRequest,
         wanted: Vec<cart::Line>,
-        cart_version: u64,
+        cart: &cart::View,
         fingerprint: u128,
     ) -> Result<Placement, Error> {
         let read = join_all(wanted.iter().map(|line| self.for_sale(&line.product))).await;
@@ -268,7 +268,7 @@ impl Shop {
             tax,
             total,
             address: request.address.clone(),
-            cart_version,
+            cart_version: cart.version,
             fingerprint,
             deadline: at.plus_ms(self.config().payment_deadline_ms),
             at,
@@ -284,6 +284,7 @@ impl Shop {
             return Err(Error::Amount(refused));
         }
         self.check_stock(&placement).await?;
+        self.check_unpaid_units(who, cart, &placement.lines).await?;
         Ok(placement)
     }
 

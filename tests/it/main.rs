@@ -27,6 +27,7 @@ mod exit_codes;
 mod expiry;
 mod flash_sale;
 mod gateway_sim;
+mod hoarding;
 mod holds;
 mod hostile;
 mod import;

@@ -149,6 +149,18 @@ pub enum Rejection {
     /// The key was used with another request.
     #[error("the idempotency key was used with another request")]
     KeyReused,
+    /// The customer's orders that are not confirmed would have more units of a product than allowed.
+    #[error(
+        "at most {units_max} units of {product} can be in unpaid orders, {unpaid} are, and {requested} more were asked for"
+    )]
+    TooManyUnpaidUnits {
+        product: ProductId,
+        requested: u32,
+        /// How many are in unpaid orders.
+        unpaid: u32,
+        /// How many there may be.
+        units_max: u32,
+    },
     /// The order has ended, so a late `Take` of it must not touch the cart.
     #[error("the order has ended")]
     OrderEnded,
@@ -199,11 +211,46 @@ pub struct View {
     pub lines: Arc<Vec<Line>>,
     /// The open orders, each with the hash of the request that placed it.
     pub open_orders: Arc<Vec<(OrderId, u128)>>,
+    /// The units of each product in the open orders.
+    pub unpaid: Arc<Vec<Line>>,
+}
+
+impl View {
+    /// Checks that with these units more no product has more than `units_max` of them in open orders.
+    ///
+    /// # Errors
+    /// [`Rejection::TooManyUnpaidUnits`].
+    pub fn check_unpaid<'a>(
+        &self,
+        wanted: impl IntoIterator<Item = (&'a ProductId, u32)>,
+        units_max: u32,
+    ) -> Result<(), Rejection> {
+        for (product, requested) in wanted {
+            let unpaid = self.unpaid.iter().find(|line| line.product == *product).map_or(0, |line| line.quantity);
+            if unpaid.saturating_add(requested) > units_max {
+                return Err(Rejection::TooManyUnpaidUnits { product: product.clone(), requested, unpaid, units_max });
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Cart {
     fn quantity_of(&self, product: &ProductId) -> u32 {
         self.lines.iter().find(|line| line.product == *product).map_or(0, |line| line.quantity)
+    }
+
+    /// The units of each product in the open orders: at most [`OPEN_ORDERS_MAX`] times [`LINES_MAX`] lines, and usually
+    /// one or none.
+    fn unpaid(&self) -> Vec<Line> {
+        let mut unpaid: Vec<Line> = Vec::new();
+        for line in self.open_orders.iter().flat_map(|open| &open.lines) {
+            match unpaid.iter_mut().find(|known| known.product == line.product) {
+                Some(known) => known.quantity = known.quantity.saturating_add(line.quantity),
+                None => unpaid.push(line.clone()),
+            }
+        }
+        unpaid
     }
 
     fn is_open(&self, order: OrderId) -> bool {
@@ -428,10 +475,15 @@ impl Entity for Cart {
 
     fn view(&self) -> View {
         let open_orders = self.open_orders.iter().map(|open| (open.order, open.fingerprint)).collect();
-        View { version: self.version, lines: Arc::new(self.lines.clone()), open_orders: Arc::new(open_orders) }
+        View {
+            version: self.version,
+            lines: Arc::new(self.lines.clone()),
+            open_orders: Arc::new(open_orders),
+            unpaid: Arc::new(self.unpaid()),
+        }
     }
 
     fn view_bytes(view: &View) -> usize {
-        96 + 48 * view.lines.len() + 32 * view.open_orders.len()
+        128 + 48 * (view.lines.len() + view.unpaid.len()) + 32 * view.open_orders.len()
     }
 }

@@ -121,6 +121,25 @@ fn open_orders_are_bounded() {
     assert!(cart.decide(&take(99, cart.version, vec![line("a", 1)]), NOW).unwrap().is_some());
 }
 
+#[test]
+fn units_in_open_orders_are_unpaid_until_the_order_is_confirmed_or_ends() {
+    let lines = || vec![line("a", 3), line("b", 1)];
+    let ordered = [add("a", 9), add("b", 2), take(1, 2, lines()), take(2, 3, vec![line("a", 4)])];
+    let check =
+        |cart: &Cart, product: &str, requested| cart.view().check_unpaid([(&product.parse().unwrap(), requested)], 9);
+    let cart = given(&ordered);
+    assert_eq!((check(&cart, "a", 2), check(&cart, "b", 8), check(&cart, "c", 9)), (Ok(()), Ok(()), Ok(())));
+    let refused = |product: &str, requested, unpaid| {
+        Err(Rejection::TooManyUnpaidUnits { product: product.parse().unwrap(), requested, unpaid, units_max: 9 })
+    };
+    assert_eq!(check(&cart, "a", 3), refused("a", 3, 7));
+    assert_eq!(check(&cart, "b", u32::MAX), refused("b", u32::MAX, 1));
+    for ends in [Command::Close { order: OrderId(1) }, Command::Return { order: OrderId(1) }] {
+        let cart = given(&[&ordered[..], &[ends]].concat());
+        assert_eq!((check(&cart, "a", 5), check(&cart, "a", 6)), (Ok(()), refused("a", 6, 4)));
+    }
+}
+
 fn any_command() -> impl Strategy<Value = Command> {
     let product = prop_oneof![Just("a"), Just("b"), Just("c")];
     prop_oneof![
@@ -167,6 +186,8 @@ proptest! {
                 }
             }
             prop_assert!(cart.lines.iter().all(|line| (1..=LINE_QUANTITY_MAX).contains(&line.quantity)));
+            let open: u32 = cart.open_orders.iter().flat_map(|open| &open.lines).map(|line| line.quantity).sum();
+            prop_assert_eq!(cart.view().unpaid.iter().map(|line| line.quantity).sum::<u32>(), open);
         }
     }
 }

@@ -100,6 +100,7 @@ impl Step {
                     | cart::Rejection::TooManyLines
                     | cart::Rejection::MixedCurrencies { .. }
                     | cart::Rejection::KeyReused
+                    | cart::Rejection::TooManyUnpaidUnits { .. }
                     | cart::Rejection::OrdersOpen => EndReason::CartChanged,
                 })),
                 _ => Err(unknown()),
