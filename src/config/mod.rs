@@ -4,6 +4,7 @@
 //! file. Depends on nothing of the crate.
 
 pub(crate) mod layout;
+mod networks;
 
 use std::path::PathBuf;
 
@@ -12,6 +13,8 @@ use serde::{
     Deserialize, Deserializer, Serialize,
     de::{DeserializeOwned, Error as _, IntoDeserializer, value},
 };
+
+pub use self::networks::Networks;
 
 /// The settings of a shop.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,6 +34,9 @@ pub struct Config {
     pub shipping_flat_minor: u64,
     /// The tax that is added to the prices, in hundredths of a percent (1800 is 18 %), rounded half up.
     pub tax_basis_points: u64,
+    /// The proxies in front of the shop: from their connections alone `Forwarded` and `X-Forwarded-For` say who sends a
+    /// request. What they send on their own behalf is exempt from limits by peer.
+    pub trusted_proxies: Networks,
     /// The payment provider.
     pub payments: Payments,
     /// How much of the log is kept.
@@ -200,6 +206,7 @@ impl Default for Config {
             payment_deadline_ms: 15 * 60 * 1_000,
             shipping_flat_minor: 0,
             tax_basis_points: 0,
+            trusted_proxies: Networks::default(),
             payments: Payments::default(),
             retention: Retention::default(),
             limits: Limits::default(),

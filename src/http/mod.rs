@@ -24,6 +24,7 @@ mod layers;
 mod metrics;
 mod orders;
 mod paging;
+mod peer;
 mod products;
 mod refunds;
 mod responses;
@@ -53,7 +54,7 @@ use self::{admission::Admission, metrics::Metrics, products::RenderedPages, rout
 pub use self::{
     error::{Problem, TYPE_BASE},
     health::Health,
-    serve::{Drained, serve},
+    serve::{Drained, Server, serve},
 };
 use crate::shop::Shop;
 

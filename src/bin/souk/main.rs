@@ -278,7 +278,7 @@ async fn run_shop(settings: Settings, options: Serve) -> Result<ExitCode> {
         health.stopping();
         tracing::info!("stopping: finishing the requests in flight");
     };
-    let drained = http::serve(router, listener, &shop.config().limits, stop).await;
+    let drained = http::Server::new(shop.config()).serve(router, listener, stop).await;
     if drained == Drained::TimedOut {
         tracing::warn!("some requests did not finish in time");
     }
