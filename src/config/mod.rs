@@ -158,8 +158,11 @@ pub struct Limits {
     /// How many requests may be in flight: half of them reads, a quarter writes that start a purchase, and a quarter
     /// writes that continue one. One more is answered with 503 at once, because a queue would delay all of them.
     pub in_flight_max: usize,
-    /// How many connections may be open. A connection takes about 30 KB.
+    /// How many connections may be open. A connection takes about 30 KB. When all places are taken, the connections
+    /// that have been idle for longest make room.
     pub connections_max: usize,
+    /// How many of them one peer may have.
+    pub connections_per_peer_max: usize,
     /// How many event streams may be open. They do not count as requests in flight.
     pub event_streams_max: usize,
     /// How many event streams of one user may be open.
@@ -172,8 +175,19 @@ pub struct Limits {
     pub new_account_hours: u64,
     /// The longest request body, in bytes.
     pub body_bytes_max: usize,
-    /// How long a client may take to send the head of a request, and again to send its body, in milliseconds.
+    /// How long a client may take to send the head of a request, from its first byte or from the beginning of the
+    /// connection, in milliseconds.
     pub header_ms_max: u64,
+    /// How long a connection may be without a request after an answer, in milliseconds. It is longer than what load
+    /// balancers and pools of clients keep connections for, so that they are the ones who end them.
+    pub keep_alive_ms_max: u64,
+    /// How long a client may take the answers that wait for it at less than the least rate, in milliseconds.
+    pub write_ms_max: u64,
+    /// The least rate at which a client takes an answer and sends a body, in bytes per second.
+    pub bytes_per_second_min: u64,
+    /// How many bytes of answers may wait for their clients, on all connections together. The clients that have been
+    /// behind for longest lose their connections.
+    pub unread_bytes_max: u64,
     /// How long a request may take as a whole, in milliseconds.
     pub request_ms_max: u64,
     /// How long a request waits for the outcome of a payment before the answer is "pending", in milliseconds. It is
@@ -225,6 +239,7 @@ impl Default for Limits {
         Self {
             in_flight_max: 4_096,
             connections_max: 10_000,
+            connections_per_peer_max: 2_500,
             event_streams_max: 2_000,
             user_event_streams_max: 10,
             unpaid_units_max: 200,
@@ -232,6 +247,10 @@ impl Default for Limits {
             new_account_hours: 24,
             body_bytes_max: 256 * 1_024,
             header_ms_max: 10_000,
+            keep_alive_ms_max: 75_000,
+            write_ms_max: 10_000,
+            bytes_per_second_min: 1_024,
+            unread_bytes_max: 64 << 20,
             request_ms_max: 15_000,
             payment_wait_ms_max: 5_000,
             drain_ms_max: 10_000,
@@ -290,6 +309,7 @@ impl Config {
             (limits.connections_max > 0, "limits.connections_max", "at least 1"),
             (limits.body_bytes_max >= 1_024, "limits.body_bytes_max", "at least 1024"),
             (limits.event_streams_max <= EVENT_STREAMS_MAX, "limits.event_streams_max", "at most 1000000"),
+            (limits.connections_per_peer_max > 0, "limits.connections_per_peer_max", "at least 1"),
             (limits.new_account_unpaid_units_max > 0, "limits.new_account_unpaid_units_max", "at least 1"),
             (
                 limits.new_account_unpaid_units_max <= limits.unpaid_units_max,
@@ -297,6 +317,8 @@ impl Config {
                 "at most limits.unpaid_units_max",
             ),
             (limits.header_ms_max > 0, "limits.header_ms_max", "at least 1"),
+            (limits.keep_alive_ms_max > 0, "limits.keep_alive_ms_max", "at least 1"),
+            (limits.write_ms_max > 0, "limits.write_ms_max", "at least 1"),
             (self.access_token_seconds > 0, "access_token_seconds", "at least 1"),
             (self.session_days > 0, "session_days", "at least 1"),
             (self.shipping_flat_minor < 1 << 53, "shipping_flat_minor", "below 9007199254740992"),

@@ -39,7 +39,8 @@ pub struct Problem {
 }
 
 impl Problem {
-    fn new(status: StatusCode, code: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+    /// A problem without members and headers of its own.
+    pub(super) fn new(status: StatusCode, code: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
         let (members, headers) = (Map::new(), Vec::new());
         Self { status, code, title, detail: detail.into(), members, headers }
     }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use axum::{
+    body::Bytes,
     extract::{Request, State},
     http::{HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::Next,
@@ -115,6 +116,6 @@ pub(super) async fn method_not_allowed(method: Method) -> Problem {
 }
 
 /// A response of JSON bytes.
-pub(super) fn json_bytes(bytes: Vec<u8>) -> Response {
+pub(super) fn json_bytes(bytes: Bytes) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], bytes).into_response()
 }

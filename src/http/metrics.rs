@@ -16,7 +16,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{App, admission::Admission, bodies::ProblemBody, error::Problem};
+use super::{App, admission::Admission, bodies::ProblemBody, error::Problem, serve::Figures};
 use crate::shop::{Call, CallMetrics, CallOutcome, Shop, StorageStatus};
 
 /// The upper bounds of the request histogram, in seconds: around the usual times of a read, a write and a login.
@@ -35,12 +35,13 @@ struct RequestLabels {
 }
 
 impl Metrics {
-    pub(super) fn new(shop: &Shop, admission: &Arc<Admission>) -> Self {
+    pub(super) fn new(shop: &Shop, admission: &Arc<Admission>, connections: &Arc<Figures>) -> Self {
         let mut registry = Registry::default();
         let requests = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> Histogram);
         let help = "How long requests took, by route template";
         registry.register("http_request_duration_seconds", help, requests.clone());
         registry.register_collector(Box::new(Gauges(shop.clone(), Arc::clone(admission))));
+        registry.register_collector(Box::new(Connections(Arc::clone(connections))));
         Self { registry, requests }
     }
 
@@ -123,6 +124,36 @@ impl Collector for Gauges {
             metric.encode(encoder.encode_descriptor(&name, help, None, metric.metric_type())?)?;
         }
         provider_durations(&provider.calls, encoder)
+    }
+}
+
+/// What the server counts.
+#[derive(Debug)]
+struct Connections(Arc<Figures>);
+
+#[derive(Debug, Clone, EncodeLabelSet)]
+struct CauseLabels {
+    cause: &'static str,
+}
+
+impl Collector for Connections {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let open = ConstGauge::new(i64::try_from(self.0.open()).unwrap_or(i64::MAX));
+        open.encode(encoder.encode_descriptor("connections_open", "Connections open", None, open.metric_type())?)?;
+        let accepted = ConstCounter::new(self.0.accepted());
+        let (name, help) = ("connections_accepted", "Connections accepted");
+        accepted.encode(encoder.encode_descriptor(name, help, None, accepted.metric_type())?)?;
+        let (name, help) = ("connections_ended", "Connections that the server has ended");
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (cause, ended) in self.0.ended_by_cause() {
+            ConstCounter::new(ended).encode(metric.encode_family(&CauseLabels { cause })?)?;
+        }
+        let (name, help) = ("bad_http", "Requests that break the rules of HTTP itself");
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (cause, refused) in self.0.bad_http_by_fault() {
+            ConstCounter::new(refused).encode(metric.encode_family(&CauseLabels { cause })?)?;
+        }
+        Ok(())
     }
 }
 

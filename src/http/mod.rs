@@ -40,13 +40,11 @@ mod webhooks;
 use std::sync::Arc;
 
 pub use axum::Router;
-use axum::{middleware, response::Response};
+use axum::{body::Bytes, middleware, response::Response};
+use parking_lot::Mutex;
 use utoipa::{
     OpenApi,
-    openapi::{
-        Server,
-        security::{Http, HttpAuthScheme, SecurityScheme},
-    },
+    openapi::security::{Http, HttpAuthScheme, SecurityScheme},
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -54,7 +52,7 @@ use self::{admission::Admission, metrics::Metrics, products::RenderedPages, rout
 pub use self::{
     error::{Problem, TYPE_BASE},
     health::Health,
-    serve::{Drained, Server, serve},
+    serve::{Drained, Figures, Server, serve},
 };
 use crate::shop::Shop;
 
@@ -90,6 +88,8 @@ impl utoipa::Modify for Bearer {
 pub struct Program {
     /// Whether the program wants requests; without it readiness follows the shop's alone.
     pub health: Health,
+    /// What the server counts, for the metrics.
+    pub connections: Arc<Figures>,
     /// Settings of the program, shown to admins beside the shop's.
     pub settings: serde_json::Map<String, serde_json::Value>,
 }
@@ -104,7 +104,7 @@ pub fn router_with(shop: Shop, program: Program) -> Router {
     let limits = shop.config().limits.clone();
     let admission = Arc::new(Admission::new(limits.in_flight_max));
     let app = App {
-        metrics: Arc::new(Metrics::new(&shop, &admission)),
+        metrics: Arc::new(Metrics::new(&shop, &admission, &program.connections)),
         pages: Arc::new(RenderedPages::beside(limits.views_bytes_max)),
         admission,
         streams: Arc::new(Streams::new(limits.event_streams_max, limits.user_event_streams_max)),
@@ -117,25 +117,42 @@ pub fn router_with(shop: Shop, program: Program) -> Router {
     api.merge(admitted_api);
     api.merge(exempt_api);
     responses::name_media_types(&mut api);
-    let api = Arc::new(api);
+    let document = Arc::new(Document { api, last: Mutex::default() });
     let exempt = exempt
-        .route("/openapi.json", axum::routing::get(async move || description(&api)))
+        .route("/openapi.json", axum::routing::get(async move || document.answer()))
         .method_not_allowed_fallback(layers::method_not_allowed)
         .layer(middleware::from_fn(layers::surround));
     admitted.merge(exempt).with_state(app)
 }
 
 /// The OpenAPI document; its paths include the prefix of the nested router.
-fn description(api: &utoipa::openapi::OpenApi) -> Response {
-    let prefix = context::public_path("");
-    let document = if prefix.is_empty() {
-        serde_json::to_vec(api)
-    } else {
-        let mut api = api.clone();
-        api.servers = Some(vec![Server::new(prefix)]);
-        serde_json::to_vec(&api)
-    };
-    layers::json_bytes(document.unwrap_or_default())
+struct Document {
+    api: utoipa::openapi::OpenApi,
+    /// The answer for the last prefix: all answers share its bytes.
+    last: Mutex<Option<(String, Bytes)>>,
+}
+
+impl Document {
+    fn answer(&self) -> Response {
+        let prefix = context::public_path("");
+        let mut last = self.last.lock();
+        let bytes = match &*last {
+            Some((of, bytes)) if *of == prefix => bytes.clone(),
+            _ => last.insert((prefix.clone(), self.render(prefix))).1.clone(),
+        };
+        layers::json_bytes(bytes)
+    }
+
+    fn render(&self, prefix: String) -> Bytes {
+        let document = if prefix.is_empty() {
+            serde_json::to_vec(&self.api)
+        } else {
+            let mut api = self.api.clone();
+            api.servers = Some(vec![utoipa::openapi::Server::new(prefix)]);
+            serde_json::to_vec(&api)
+        };
+        document.unwrap_or_default().into()
+    }
 }
 
 /// Routes for shoppers, sellers and admins, each with the class of its writes (see [`admission`]).

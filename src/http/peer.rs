@@ -59,6 +59,21 @@ impl Origin {
         }
     }
 
+    /// The peer at the other end of the connection.
+    pub(super) fn itself(&self) -> Peer {
+        match self {
+            Self::Client(itself) | Self::Proxy { itself, .. } => *itself,
+        }
+    }
+
+    /// The peer for which limits by peer hold: a proxy has the connections of all its clients.
+    pub(super) fn limited(&self) -> Option<Peer> {
+        match self {
+            Self::Client(peer) => Some(*peer),
+            Self::Proxy { .. } => None,
+        }
+    }
+
     /// The peer of a request with these headers; `None` if it is exempt from limits by peer.
     pub(super) fn peer(&self, headers: &HeaderMap) -> Option<Peer> {
         match self {

@@ -269,7 +269,9 @@ async fn run_shop(settings: Settings, options: Serve) -> Result<ExitCode> {
     let serde_json::Value::Object(settings) = serde_json::to_value(&program)? else {
         bail!("the settings are no object")
     };
-    let router = http::router_with(shop.clone(), http::Program { health: health.clone(), settings });
+    let server = http::Server::new(shop.config());
+    let connections = server.figures();
+    let router = http::router_with(shop.clone(), http::Program { health: health.clone(), connections, settings });
     let stop = async {
         tokio::select! {
             () = told_to_stop => {}
@@ -278,7 +280,7 @@ async fn run_shop(settings: Settings, options: Serve) -> Result<ExitCode> {
         health.stopping();
         tracing::info!("stopping: finishing the requests in flight");
     };
-    let drained = http::Server::new(shop.config()).serve(router, listener, stop).await;
+    let drained = server.serve(router, listener, stop).await;
     if drained == Drained::TimedOut {
         tracing::warn!("some requests did not finish in time");
     }

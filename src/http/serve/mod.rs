@@ -1,21 +1,40 @@
 //! Serves a router on a socket until told to stop, then lets the requests at work finish.
 //!
-//! `axum::serve` installs no timer, so its header time-out never fires and a slow client could hold a connection for
-//! ever; hence hyper-util, with limits on connections, headers and streams.
+//! `axum::serve` has no limits, and hyper has none for a connection that is silent, for answers that nobody reads, and
+//! for the number of connections. So each connection has a state that says what it waits for, and one sweeper ends
+//! those whose time is up (docs/adr/0019-limits-of-the-edge.md).
+//!
+//! ```text
+//!  accept ─▶ Connections: a place ─▶ task: Watched socket ─▶ hyper ─▶ service ─▶ router
+//!                  ▲                          │ notes what happens        │
+//!               sweeper ◀──────────── Connection ◀────────────────────────┘
+//! ```
 //!
 //! May depend on `config`.
 
-use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
+mod answer;
+mod bad_http;
+mod connection;
+mod connections;
+mod figures;
+mod io;
+mod task;
+#[cfg(test)]
+mod tests;
 
-use axum::{Router, http::Request, response::Response};
-use hyper::{body::Incoming, service::Service};
+use std::{future::Future, sync::Arc, time::Duration};
+
+use axum::{Router, http::HeaderValue};
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
+    rt::{TokioExecutor, TokioTimer},
+    server::conn::auto,
     service::TowerToHyperService,
 };
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
+pub use self::figures::Figures;
+use self::{connections::Connections, task::Shared};
 use super::peer::Origin;
 use crate::{
     config::{Config, Limits, Networks},
@@ -24,106 +43,134 @@ use crate::{
 
 /// How long to wait after the system could not give us a connection (no file descriptors), in milliseconds.
 const ACCEPT_PAUSE_MS: u64 = 50;
-/// How many requests one HTTP/2 connection may have at work.
-const STREAMS_MAX: u32 = 256;
-/// How often a silent HTTP/2 client is asked whether it is there, in seconds.
+/// The longest head of an HTTP/1 request, in bytes, and how much is read ahead of what is at work.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// The longest head of an HTTP/2 request, in bytes.
+const HEADER_LIST_BYTES_MAX: u32 = 16 * 1024;
+/// How many requests one HTTP/2 connection may have at work: the least that RFC 9113 recommends.
+const STREAMS_MAX: u32 = 100;
+/// How many bytes of one HTTP/2 body, and of all bodies of a connection, may arrive before somebody reads them.
+const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 256 * 1024;
+/// How many bytes of an answer HTTP/2 buffers within the client's window.
+const SEND_BYTES_MAX: usize = 64 * 1024;
+/// After so many streams that the client has reset, or that were reset for its errors, an HTTP/2 connection ends.
+const RESETS_MAX: usize = 20;
+const ERROR_RESETS_MAX: usize = 100;
+/// How often a silent HTTP/2 client is asked whether it is there, and how long its answer may take, in seconds.
 const PING_SECONDS: u64 = 30;
+const PONG_SECONDS_MAX: u64 = 10;
 
 /// A server with its limits, and the proxies that it trusts.
 #[derive(Debug, Clone)]
 pub struct Server {
     limits: Limits,
     trusted_proxies: Arc<Networks>,
+    figures: Arc<Figures>,
 }
 
 /// Serves `router` on `listener` until `stop` resolves, with no proxy in front.
 pub async fn serve(router: Router, listener: TcpListener, limits: &Limits, stop: impl Future<Output = ()>) -> Drained {
-    Server { limits: limits.clone(), trusted_proxies: Arc::default() }.serve(router, listener, stop).await
+    let server = Server { limits: limits.clone(), trusted_proxies: Arc::default(), figures: Arc::default() };
+    server.serve(router, listener, stop).await
 }
 
 impl Server {
     /// A server for a shop with this configuration.
     #[must_use]
     pub fn new(config: &Config) -> Self {
-        Self { limits: config.limits.clone(), trusted_proxies: Arc::new(config.trusted_proxies.clone()) }
+        let trusted_proxies = Arc::new(config.trusted_proxies.clone());
+        Self { limits: config.limits.clone(), trusted_proxies, figures: Arc::default() }
+    }
+
+    /// What it counts, to be shown by the router.
+    #[must_use]
+    pub fn figures(&self) -> Arc<Figures> {
+        Arc::clone(&self.figures)
     }
 
     /// Serves `router` on `listener` until `stop` resolves; then stops accepting and waits for the requests at work, at
     /// most `drain_ms_max`. Whether all of them finished.
     pub async fn serve(self, router: Router, listener: TcpListener, stop: impl Future<Output = ()>) -> Drained {
-        let Self { limits, trusted_proxies } = self;
-        let mut server = auto::Builder::new(TokioExecutor::new());
-        server
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(Duration::from_millis(limits.header_ms_max))
-            .pipeline_flush(true)
-            .http2()
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(STREAMS_MAX)
-            .keep_alive_interval(Duration::from_secs(PING_SECONDS));
-        let server = Arc::new(server);
-        let connections = Arc::new(Semaphore::new(limits.connections_max));
-        let graceful = GracefulShutdown::new();
-        let refused = Throttle::new();
+        let Self { limits, trusted_proxies, figures } = self;
+        let keep_alive = format!("timeout={}", limits.keep_alive_ms_max / 1_000);
+        let shared = Shared {
+            http: Arc::new(http()),
+            router: TowerToHyperService::new(router),
+            figures: Arc::clone(&figures),
+            keep_alive: HeaderValue::from_str(&keep_alive).unwrap_or_else(|_| HeaderValue::from_static("timeout=5")),
+        };
+        let drain = Duration::from_millis(limits.drain_ms_max);
+        let connections = Connections::new(limits, figures);
+        let _sweeper = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&connections).sweep()));
+        let tasks = TaskTracker::new();
         tokio::pin!(stop);
         loop {
-            let place = tokio::select! {
-                place = Arc::clone(&connections).acquire_owned() => place,
-                () = &mut stop => break,
-            };
             let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+                accepted = accept(&listener, &trusted_proxies) => accepted,
                 () = &mut stop => break,
             };
-            let (stream, address) = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    if let Some(left_out) = refused.next_line() {
-                        tracing::warn!(%error, left_out, "a connection could not be accepted");
-                    }
-                    tokio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
-                    continue;
-                }
+            let (stream, origin) = accepted;
+            let place = tokio::select! {
+                place = connections.admit(origin.limited()) => place,
+                () = &mut stop => break,
             };
-            // Answers are small and complete: waiting for more to send would only delay them.
-            let _ = stream.set_nodelay(true);
-            let origin = Origin::of(address.ip(), &trusted_proxies);
-            let service = WithPeer { router: TowerToHyperService::new(router.clone()), origin };
-            let (server, watcher) = (Arc::clone(&server), graceful.watcher());
-            tokio::spawn(async move {
-                let connection = server.serve_connection(TokioIo::new(stream), service);
-                // What a client does to its connection is its own affair.
-                let _ = watcher.watch(connection).await;
-                drop(place);
-            });
+            let shared = shared.clone();
+            tasks.spawn(async move { shared.serve(stream, origin, Arc::clone(&place.connection)).await });
         }
         drop(listener);
-        let drain = Duration::from_millis(limits.drain_ms_max);
-        match tokio::time::timeout(drain, graceful.shutdown()).await {
+        connections.stop();
+        tasks.close();
+        match tokio::time::timeout(drain, tasks.wait()).await {
             Ok(()) => Drained::All,
-            Err(_) => Drained::TimedOut,
+            Err(_) => {
+                connections.cut_all();
+                Drained::TimedOut
+            }
         }
     }
 }
 
-/// The router, with the peer in the extensions of each request.
-struct WithPeer {
-    router: TowerToHyperService<Router>,
-    origin: Origin,
+/// The next connection, and where it comes from.
+async fn accept(listener: &TcpListener, trusted_proxies: &Arc<Networks>) -> (TcpStream, Origin) {
+    static REFUSED: Throttle = Throttle::new();
+    loop {
+        match listener.accept().await {
+            Ok((stream, address)) => {
+                // Answers are small and complete: waiting for more to send would only delay them.
+                let _ = stream.set_nodelay(true);
+                return (stream, Origin::of(address.ip(), trusted_proxies));
+            }
+            Err(error) => {
+                if let Some(left_out) = REFUSED.next_line() {
+                    tracing::warn!(%error, left_out, "a connection could not be accepted");
+                }
+                tokio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
+            }
+        }
+    }
 }
 
-impl Service<Request<Incoming>> for WithPeer {
-    type Response = Response;
-    type Error = Infallible;
-    type Future = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Future;
-
-    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        if let Some(peer) = self.origin.peer(request.headers()) {
-            request.extensions_mut().insert(peer);
-        }
-        self.router.call(request)
-    }
+/// hyper with the limits that it has. Its own timer for heads would also end connections that are idle between
+/// requests, so that is the sweeper's work.
+fn http() -> auto::Builder<TokioExecutor> {
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    http.http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(None)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_send_buf_size(SEND_BYTES_MAX)
+        .max_header_list_size(HEADER_LIST_BYTES_MAX)
+        .max_pending_accept_reset_streams(RESETS_MAX)
+        .max_local_error_reset_streams(ERROR_RESETS_MAX)
+        .keep_alive_interval(Duration::from_secs(PING_SECONDS))
+        .keep_alive_timeout(Duration::from_secs(PONG_SECONDS_MAX));
+    http
 }
 
 /// Whether all requests at work finished before the end.
