@@ -178,6 +178,14 @@ pub struct Limits {
     /// How long a client may take to send the head of a request, from its first byte or from the beginning of the
     /// connection, in milliseconds.
     pub header_ms_max: u64,
+    /// How long a client may take to send a body, in milliseconds. After `header_ms_max` it must also have come at the
+    /// least rate.
+    pub body_ms_max: u64,
+    /// How many bodies of one peer may be arriving.
+    pub bodies_per_peer_max: usize,
+    /// How many bytes the bodies that are arriving and the heads of their requests may be, in all. The ones that have
+    /// been arriving for longest are given up.
+    pub bodies_bytes_max: u64,
     /// How long a connection may be without a request after an answer, in milliseconds. It is longer than what load
     /// balancers and pools of clients keep connections for, so that they are the ones who end them.
     pub keep_alive_ms_max: u64,
@@ -247,6 +255,9 @@ impl Default for Limits {
             new_account_hours: 24,
             body_bytes_max: 256 * 1_024,
             header_ms_max: 10_000,
+            body_ms_max: 30_000,
+            bodies_per_peer_max: 256,
+            bodies_bytes_max: 64 << 20,
             keep_alive_ms_max: 75_000,
             write_ms_max: 10_000,
             bytes_per_second_min: 1_024,
@@ -317,6 +328,9 @@ impl Config {
                 "at most limits.unpaid_units_max",
             ),
             (limits.header_ms_max > 0, "limits.header_ms_max", "at least 1"),
+            (limits.body_ms_max > 0, "limits.body_ms_max", "at least 1"),
+            (limits.bodies_per_peer_max > 0, "limits.bodies_per_peer_max", "at least 1"),
+            (limits.bodies_bytes_max >= 1 << 20, "limits.bodies_bytes_max", "at least 1048576"),
             (limits.keep_alive_ms_max > 0, "limits.keep_alive_ms_max", "at least 1"),
             (limits.write_ms_max > 0, "limits.write_ms_max", "at least 1"),
             (self.access_token_seconds > 0, "access_token_seconds", "at least 1"),

@@ -9,7 +9,8 @@
 use std::{convert::Infallible, sync::Arc};
 
 use axum::{extract::FromRequestParts, http::request::Parts};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 /// The class of a request; each has a pool of permits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,19 +34,65 @@ impl Class {
     }
 }
 
-/// The permit of a request whose handler releases it before it answers, when it only waits for another party. Dropping
-/// it releases it.
+/// The permit of a request with a body, which is taken when the body is here: until then the request occupies nothing
+/// that others need.
 #[derive(Debug, Clone)]
-pub(super) struct Permit {
-    _held: Option<Arc<OwnedSemaphorePermit>>,
+pub(super) struct Ticket(Arc<Held>);
+
+#[derive(Debug)]
+struct Held {
+    class: Class,
+    permit: Mutex<Option<OwnedSemaphorePermit>>,
+    admitted: Notify,
 }
 
-/// Moves the permit from the request to the handler.
+impl Ticket {
+    pub(super) fn new(class: Class) -> Self {
+        Self(Arc::new(Held { class, permit: Mutex::default(), admitted: Notify::new() }))
+    }
+
+    /// Takes the permit. Whether one was free.
+    pub(super) fn admit(&self, admission: &Admission) -> Admitted {
+        let Some(permit) = admission.pool(self.0.class).and_then(|pool| Arc::clone(pool).try_acquire_owned().ok())
+        else {
+            return Admitted::No;
+        };
+        *self.0.permit.lock() = Some(permit);
+        self.0.admitted.notify_one();
+        Admitted::Yes
+    }
+
+    /// Resolves when the permit is taken.
+    pub(super) async fn admitted(&self) {
+        self.0.admitted.notified().await;
+    }
+}
+
+/// Whether a permit was free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Admitted {
+    Yes,
+    No,
+}
+
+/// For a handler that releases the permit of its request before it answers, when it only waits for another party.
+/// Dropping it releases the permit.
+#[derive(Debug)]
+pub(super) struct Permit(Option<Ticket>);
+
 impl<S: Sync> FromRequestParts<S> for Permit {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(parts.extensions.remove::<Self>().unwrap_or(Self { _held: None }))
+        Ok(Self(parts.extensions.get().cloned()))
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Some(Ticket(held)) = &self.0 {
+            held.permit.lock().take();
+        }
     }
 }
 
@@ -67,12 +114,6 @@ impl Admission {
     /// A permit held by the layer, if one is free.
     pub(super) fn admit(&self, class: Class) -> Option<SemaphorePermit<'_>> {
         self.pool(class)?.try_acquire().ok()
-    }
-
-    /// A permit for the handler to hold, if one is free.
-    pub(super) fn admit_to_hand_over(&self, class: Class) -> Option<Permit> {
-        let held = Arc::clone(self.pool(class)?).try_acquire_owned().ok()?;
-        Some(Permit { _held: Some(Arc::new(held)) })
     }
 
     /// The pool of a class, if it is open. A request that starts a purchase is admitted only while at least half of the
@@ -108,6 +149,18 @@ mod tests {
                 assert!(admission.in_flight().contains(&(class, permits)));
             }
         }
+    }
+
+    #[test]
+    fn a_ticket_takes_its_permit_late_and_the_handler_may_release_it() {
+        let admission = Admission::new(4);
+        let (ticket, other) = (Ticket::new(Class::Continue), Ticket::new(Class::Continue));
+        assert!(admission.in_flight().contains(&(Class::Continue, 0)));
+        assert_eq!((ticket.admit(&admission), other.admit(&admission)), (Admitted::Yes, Admitted::No));
+        let permit = Permit(Some(ticket.clone()));
+        drop(permit);
+        assert_eq!(other.admit(&admission), Admitted::Yes);
+        drop(ticket);
     }
 
     #[test]

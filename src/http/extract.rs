@@ -2,19 +2,22 @@
 //!
 //! May depend on `shop` and `domain`.
 
-use std::{str::FromStr, time::Duration};
+use std::str::FromStr;
 
 use axum::{
     body::Bytes,
-    extract::{
-        DefaultBodyLimit, FromRequest, FromRequestParts, OptionalFromRequestParts, Request, rejection::BytesRejection,
-    },
-    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
+    extract::{FromRequest, FromRequestParts, OptionalFromRequestParts, Request},
+    http::{HeaderMap, HeaderValue, header, request::Parts},
 };
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 
-use super::{App, error::Problem};
+use super::{
+    App,
+    admission::{Admitted, Ticket},
+    error::Problem,
+    layers::too_many_requests,
+};
 use crate::{
     domain::{
         idempotency::{InvalidKey, check_key},
@@ -23,20 +26,19 @@ use crate::{
     shop::{self, Principal},
 };
 
-/// The raw body, of bounded size and time.
+/// The raw body, of bounded size and time. When it is here, the request is admitted.
 pub(super) struct RawBody(pub(super) Bytes);
 
 impl FromRequest<App> for RawBody {
     type Rejection = Problem;
 
-    async fn from_request(mut request: Request, app: &App) -> Result<Self, Problem> {
-        let limits = &app.shop.config().limits;
-        DefaultBodyLimit::max(limits.body_bytes_max).apply(&mut request);
-        let reading = Bytes::from_request(request, app);
-        match tokio::time::timeout(Duration::from_millis(limits.header_ms_max), reading).await {
-            Ok(Ok(bytes)) => Ok(Self(bytes)),
-            Ok(Err(rejection)) => Err(unreadable(&rejection, limits.body_bytes_max)),
-            Err(_) => Err(Problem::request_timeout()),
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        let peer = parts.extensions.get().copied();
+        let bytes = app.arriving.read(body, &parts.headers, peer).await?;
+        match parts.extensions.get::<Ticket>() {
+            Some(ticket) if ticket.admit(&app.admission) == Admitted::No => Err(too_many_requests()),
+            _ => Ok(Self(bytes)),
         }
     }
 }
@@ -82,13 +84,6 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
         Segment::Enum { .. } | Segment::Unknown => None,
     };
     path.iter().filter_map(segment).collect::<Vec<_>>().join("/")
-}
-
-fn unreadable(rejection: &BytesRejection, bytes_max: usize) -> Problem {
-    match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Problem::body_too_large(bytes_max),
-        _ => Problem::unreadable_body(),
-    }
 }
 
 /// The parameters of the query; unknown ones are refused.

@@ -4,6 +4,7 @@
 
 use std::{
     panic::AssertUnwindSafe,
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -18,9 +19,10 @@ use axum::{
 use futures::FutureExt;
 
 use super::{
+    admission::Ticket,
     context::{self, Context},
     error::Problem,
-    route::{Route, Waits},
+    route::Route,
 };
 use crate::log_throttle::Throttle;
 
@@ -58,8 +60,9 @@ async fn guarded(request: Request, next: Next) -> Response {
     answered.unwrap_or_else(|_| Problem::fault().into_response())
 }
 
-/// Admits the request or refuses it at once: in a queue everybody would only wait. The permit is held until the
-/// response begins, or until the handler releases it. Event streams have a pool of their own.
+/// Admits the request or refuses it at once: in a queue everybody would only wait. A request with a body is admitted
+/// when its body is here, by [`RawBody`](super::extract::RawBody). The permit is held until the response begins, or
+/// until the handler releases it. Event streams have a pool of their own.
 async fn admitted(route: Arc<Route>, request: Request, next: Next) -> Response {
     let began = Instant::now();
     let method = request.method().clone();
@@ -70,22 +73,42 @@ async fn admitted(route: Arc<Route>, request: Request, next: Next) -> Response {
 
 async fn answer(route: &Route, method: &Method, mut request: Request, next: Next) -> Result<Response, Problem> {
     let (admission, class) = (&route.app.admission, route.class(method));
-    let _held = match route.waits {
-        Waits::No => Some(admission.admit(class).ok_or_else(too_many_requests)?),
-        Waits::ForProvider => {
-            let permit = admission.admit_to_hand_over(class).ok_or_else(too_many_requests)?;
-            request.extensions_mut().insert(permit);
-            None
+    let limits = &route.app.shop.config().limits;
+    let limit = Duration::from_millis(limits.request_ms_max);
+    if route.takes_body(method) {
+        let ticket = Ticket::new(class);
+        request.extensions_mut().insert(ticket.clone());
+        refuse_query(route, method, &request)?;
+        let mut work = pin!(guarded(request, next));
+        // The body has limits of its own; this one is for what comes before it.
+        let arrival = limit.saturating_add(Duration::from_millis(limits.body_ms_max));
+        let arrived = async {
+            tokio::select! {
+                biased;
+                response = &mut work => Some(response),
+                () = ticket.admitted() => None,
+            }
+        };
+        let out_of_time = |_| Problem::timed_out(method);
+        match tokio::time::timeout(arrival, arrived).await.map_err(out_of_time)? {
+            Some(response) => Ok(response),
+            None => tokio::time::timeout(limit, work).await.map_err(out_of_time),
         }
-    };
+    } else {
+        let _held = admission.admit(class).ok_or_else(too_many_requests)?;
+        refuse_query(route, method, &request)?;
+        tokio::time::timeout(limit, guarded(request, next)).await.map_err(|_| Problem::timed_out(method))
+    }
+}
+
+fn refuse_query(route: &Route, method: &Method, request: &Request) -> Result<(), Problem> {
     if route.refuses_query(method, request.uri()) {
         return Err(Problem::invalid_query("this resource takes no query parameters"));
     }
-    let limit = Duration::from_millis(route.app.shop.config().limits.request_ms_max);
-    tokio::time::timeout(limit, guarded(request, next)).await.map_err(|_| Problem::timed_out(method))
+    Ok(())
 }
 
-fn too_many_requests() -> Problem {
+pub(super) fn too_many_requests() -> Problem {
     Problem::overloaded("too many requests are in flight; nothing was done")
 }
 

@@ -10,6 +10,7 @@
 //! May depend on `shop` and `domain`. Only this room names axum.
 
 mod admission;
+mod arriving;
 mod auth;
 mod bodies;
 mod cart;
@@ -48,7 +49,10 @@ use utoipa::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use self::{admission::Admission, metrics::Metrics, products::RenderedPages, routes::Routes, streams::Streams};
+use self::{
+    admission::Admission, arriving::Arriving, metrics::Metrics, products::RenderedPages, routes::Routes,
+    streams::Streams,
+};
 pub use self::{
     error::{Problem, TYPE_BASE},
     health::Health,
@@ -64,6 +68,7 @@ pub(crate) struct App {
     metrics: Arc<Metrics>,
     pages: Arc<RenderedPages>,
     admission: Arc<Admission>,
+    arriving: Arc<Arriving>,
     streams: Arc<Streams>,
 }
 
@@ -107,6 +112,7 @@ pub fn router_with(shop: Shop, program: Program) -> Router {
         metrics: Arc::new(Metrics::new(&shop, &admission, &program.connections)),
         pages: Arc::new(RenderedPages::beside(limits.views_bytes_max)),
         admission,
+        arriving: Arc::new(Arriving::new(limits.clone())),
         streams: Arc::new(Streams::new(limits.event_streams_max, limits.user_event_streams_max)),
         shop,
         program: Arc::new(program),
@@ -171,7 +177,7 @@ fn resources(app: App) -> Routes {
         .starts(routes!(cart::add))
         .starts(routes!(cart::set, cart::remove))
         .continues(routes!(orders::checkout))
-        .waits(routes!(orders::pay))
+        .continues(routes!(orders::pay))
         .reads(routes!(orders::status_by_path))
         .reads(routes!(orders::list))
         .reads(routes!(orders::show))

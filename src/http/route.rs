@@ -1,5 +1,4 @@
-//! What admission must know about a route before its handler runs: class, query, and whether it waits for the payment
-//! provider.
+//! What admission must know about a route before its handler runs: class, query, and whether it reads a body.
 //!
 //! Depends on its neighbours.
 
@@ -15,7 +14,8 @@ pub(super) struct Route {
     /// The class of its writes.
     pub(super) writes: Class,
     pub(super) query: QueryRule,
-    pub(super) waits: Waits,
+    /// The methods whose handlers read a body.
+    pub(super) bodies: Vec<Method>,
 }
 
 /// What happens to a query string.
@@ -29,19 +29,15 @@ pub(super) enum QueryRule {
     Ignored,
 }
 
-/// Whether a handler waits for the payment provider.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Waits {
-    /// It does not.
-    No,
-    /// It may wait for seconds without occupying anything, so it releases its permit itself.
-    ForProvider,
-}
-
 impl Route {
     /// The class of a request with this method.
     pub(super) fn class(&self, method: &Method) -> Class {
         if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) { Class::Read } else { self.writes }
+    }
+
+    /// Whether the handler of this method reads a body.
+    pub(super) fn takes_body(&self, method: &Method) -> bool {
+        self.bodies.contains(method)
     }
 
     /// Whether the request has a query that its handler would not read.

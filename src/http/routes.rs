@@ -9,12 +9,13 @@
 use std::sync::Arc;
 
 use axum::{
+    http::Method,
     middleware,
     routing::{MethodRouter, any},
 };
 use utoipa::openapi::{
     OpenApi, RefOr,
-    path::{Parameter, ParameterIn, Paths},
+    path::{Operation, Parameter, ParameterIn, Paths},
 };
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
@@ -23,7 +24,7 @@ use super::{
     admission::Class,
     error::Problem,
     layers,
-    route::{QueryRule, Route, Waits},
+    route::{QueryRule, Route},
 };
 
 /// Routes behind admission.
@@ -39,44 +40,37 @@ impl Routes {
 
     /// A route that only reads.
     pub(super) fn reads(self, routes: UtoipaMethodRouter<App>) -> Self {
-        self.add(Class::Read, Waits::No, routes)
+        self.add(Class::Read, routes)
     }
 
     /// A route whose writes start a purchase or are unrelated to one.
     pub(super) fn starts(self, routes: UtoipaMethodRouter<App>) -> Self {
-        self.add(Class::Start, Waits::No, routes)
+        self.add(Class::Start, routes)
     }
 
     /// Like [`Self::starts`], for a handler that checks queries itself, because only some of its paths take one.
     pub(super) fn starts_and_checks_query(self, routes: UtoipaMethodRouter<App>) -> Self {
-        self.add_with(Class::Start, Waits::No, Some(QueryRule::OnGet), routes)
+        self.add_with(Class::Start, Some(QueryRule::OnGet), routes)
     }
 
     /// A route whose writes continue a purchase.
     pub(super) fn continues(self, routes: UtoipaMethodRouter<App>) -> Self {
-        self.add(Class::Continue, Waits::No, routes)
+        self.add(Class::Continue, routes)
     }
 
-    /// Like [`Self::continues`], for a handler that waits for the payment provider and releases its
-    /// [`Permit`](super::admission::Permit) itself.
-    pub(super) fn waits(self, routes: UtoipaMethodRouter<App>) -> Self {
-        self.add(Class::Continue, Waits::ForProvider, routes)
-    }
-
-    fn add(self, writes: Class, waits: Waits, routes: UtoipaMethodRouter<App>) -> Self {
-        self.add_with(writes, waits, None, routes)
+    fn add(self, writes: Class, routes: UtoipaMethodRouter<App>) -> Self {
+        self.add_with(writes, None, routes)
     }
 
     fn add_with(
         self,
         writes: Class,
-        waits: Waits,
         query: Option<QueryRule>,
         (schemas, paths, methods): UtoipaMethodRouter<App>,
     ) -> Self {
-        let (template, described) = described(&paths);
+        let (template, described, bodies) = described(&paths);
         let query = query.unwrap_or(described);
-        let route = Route { app: self.app.clone(), template, writes, query, waits };
+        let route = Route { app: self.app.clone(), template, writes, query, bodies };
         let methods = around(route, methods.fallback(layers::method_not_allowed));
         Self { app: self.app, router: self.router.routes((schemas, paths, methods)) }
     }
@@ -89,7 +83,7 @@ impl Routes {
             template: "unmatched".to_owned(),
             writes: Class::Start,
             query: QueryRule::Ignored,
-            waits: Waits::No,
+            bodies: Vec::new(),
         };
         let unmatched = around(route, any(async || Problem::not_found("resource")));
         let (router, api) = router.split_for_parts();
@@ -97,16 +91,24 @@ impl Routes {
     }
 }
 
-/// The path of a description, and whether its GET takes a query.
-fn described(paths: &Paths) -> (String, QueryRule) {
-    let Some((path, item)) = paths.paths.iter().next() else { return (String::new(), QueryRule::Refused) };
+/// The path of a description, whether its GET takes a query, and which methods read a body.
+fn described(paths: &Paths) -> (String, QueryRule, Vec<Method>) {
+    let Some((path, item)) = paths.paths.iter().next() else { return (String::new(), QueryRule::Refused, Vec::new()) };
     let mut parameters = item.get.iter().filter_map(|operation| operation.parameters.as_ref()).flatten();
     let is_query = |parameter: &RefOr<Parameter>| match parameter {
         RefOr::T(parameter) => parameter.parameter_in == ParameterIn::Query,
         RefOr::Ref(_) => false,
     };
     let query = if parameters.any(is_query) { QueryRule::OnGet } else { QueryRule::Refused };
-    (path.clone(), query)
+    let writes = [
+        (Method::POST, &item.post),
+        (Method::PUT, &item.put),
+        (Method::PATCH, &item.patch),
+        (Method::DELETE, &item.delete),
+    ];
+    let reads_body = |operation: &Option<Operation>| operation.as_ref().is_some_and(|it| it.request_body.is_some());
+    let bodies = writes.into_iter().filter(|(_, operation)| reads_body(operation)).map(|(method, _)| method);
+    (path.clone(), query, bodies.collect())
 }
 
 /// Adds the layers of a route to its handlers.

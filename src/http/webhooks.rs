@@ -3,8 +3,8 @@
 //! May depend on `shop`.
 
 use axum::{
-    extract::State,
-    http::{HeaderMap, StatusCode},
+    extract::{FromRequestParts, State},
+    http::{StatusCode, request::Parts},
 };
 
 use super::{
@@ -28,12 +28,26 @@ use super::{
 ))]
 pub(super) async fn take(
     State(app): State<App>,
-    Names(provider): Names<String>,
-    headers: HeaderMap,
+    Signed { provider, signature }: Signed,
     RawBody(body): RawBody,
 ) -> Result<StatusCode, Problem> {
-    let header = app.shop.signature_header(&provider)?;
-    let signature = headers.get(header).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    app.shop.take_notice(&provider, signature, &body).await?;
+    app.shop.take_notice(&provider, &signature, &body).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// The provider and its signature. Anybody may send to this route, so another provider is refused before the body.
+pub(super) struct Signed {
+    provider: String,
+    signature: String,
+}
+
+impl FromRequestParts<App> for Signed {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let Names(provider) = Names::<String>::from_request_parts(parts, app).await?;
+        let header = app.shop.signature_header(&provider)?;
+        let signature = parts.headers.get(header).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+        Ok(Self { provider, signature })
+    }
 }

@@ -1,5 +1,5 @@
 //! Bodies that are JSON but break a rule: each is refused with a pointer to the faulty field, and nothing changes. And
-//! bodies that do not arrive.
+//! bodies that do not arrive: they occupy nothing that others need.
 
 use std::{convert::Infallible, io};
 
@@ -166,4 +166,44 @@ async fn incomplete_and_missing_bodies_are_refused() {
     let endless = stream::repeat_with(|| Ok::<_, Infallible>(Bytes::from_static(&[b' '; 512])));
     let request = client.request("POST", "/auth/login", &json_type, Body::from_stream(endless));
     client.raw(request).await.problem(413, "body-too-large");
+}
+
+/// A body that never comes.
+fn never() -> Body {
+    Body::from_stream(stream::pending::<Result<Bytes, Infallible>>())
+}
+
+#[tokio::test]
+async fn bodies_that_never_come_take_no_place_among_requests_at_work() {
+    // One request of each class may be at work.
+    let app = TestApp::with(|config| config.limits.in_flight_max = 4, Clock::system()).await;
+    app.seller().await;
+    let customer = app.customer("asha").await;
+    let json_type = [("content-type", "application/json")];
+    let mut slow = Vec::new();
+    for path in ["/auth/login", "/cart/add_products", "/checkout", "/payment", "/auth/refresh"] {
+        for _ in 0..10 {
+            let (client, request) = (customer.clone(), customer.request("POST", path, &json_type, never()));
+            slow.push(tokio::spawn(async move { client.raw(request).await }));
+        }
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    assert!(slow.iter().all(|task| !task.is_finished()), "all of them wait for their bodies");
+    app.customer("ravi").await.buy("CABLE", 1).await;
+    slow.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test]
+async fn what_is_refused_anyway_is_refused_before_its_body() {
+    let app = TestApp::new().await;
+    let client = app.anonymous();
+    let json_type = [("content-type", "application/json")];
+    for path in ["/payment", "/checkout", "/cart/add_products", "/products", "/orders/0/refunds"] {
+        client.raw(client.request("POST", path, &json_type, never())).await.problem(401, "unauthorized");
+    }
+    let unknown = client.request("POST", "/webhooks/nobody", &json_type, never());
+    client.raw(unknown).await.problem(404, "not-found");
+    client.raw(client.request("POST", "/auth/login", &[], never())).await.problem(415, "unsupported-media-type");
+    let long = [json_type[0], ("content-length", "999999999")];
+    client.raw(client.request("POST", "/auth/login", &long, never())).await.problem(413, "body-too-large");
 }
