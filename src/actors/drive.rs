@@ -28,7 +28,7 @@ use crate::{
             Turn,
         },
     },
-    payments::{self, Gateway, Payment, Repayment},
+    payments::{self, Gateway, Payment, ProviderPayment, Repayment},
     storage::{Fault, Journal, LoadError},
 };
 
@@ -206,7 +206,7 @@ impl Driver {
             return Err(TaskError::Retry("the attempt is not recorded".into()));
         };
         if let (Step::Poll(_), Some((reference, _))) = (step, attempt.captured()) {
-            return self.poll_captured(id, attempt, reference.to_owned()).await;
+            return self.poll_captured(id, order, attempt, reference.to_owned()).await;
         }
         let payment = Payment {
             order: id,
@@ -245,21 +245,53 @@ impl Driver {
     }
 
     /// Polls how much of a captured payment was refunded, and records it in the order.
-    async fn poll_captured(&self, id: OrderId, attempt: &Attempt, reference: String) -> Outcome {
+    async fn poll_captured(&self, id: OrderId, order: &Order, attempt: &Attempt, reference: String) -> Outcome {
         let number = attempt.number;
-        let found = self.within_time(self.gateway.look_up(reference)).await;
-        let found = found.map_err(|unknown| TaskError::Retry(unknown.problem))?;
-        if let Some(payment) = found {
-            let refunded_minor = payment.refunded_minor;
-            let record = order::Command::RecordRefunded { attempt: number, refunded_minor };
-            if let Err(rejection) = self.send(&self.orders, &id, record).await? {
-                let what = format!("{refunded_minor} minor units of {} were refunded: {rejection}", payment.reference);
-                self.raise(id, IssueKind::Differs { what }).await;
+        let mut found = self.look_up(reference.clone()).await?;
+        let refunded = |found: &Option<ProviderPayment>| found.as_ref().map_or(u64::MAX, |it| it.refunded_minor);
+        let in_doubt = order.own_refunds_in_doubt(number, refunded(&found));
+        if !in_doubt.is_empty() {
+            for own in in_doubt {
+                self.refund(id, order, own).await?;
             }
+            found = self.look_up(reference).await?;
+        }
+        if let Some(payment) = found {
+            self.record_refunded(id, number, &payment).await?;
         }
         // A captured attempt is final, so its state is the same; this records that it was polled.
         let state = attempt.state.clone().ok_or_else(|| TaskError::Retry("the attempt is not recorded".into()))?;
         self.record(id, order::Command::AdvancePayment { attempt: number, state }).await
+    }
+
+    async fn look_up(&self, reference: String) -> Result<Option<ProviderPayment>, TaskError> {
+        let found = self.within_time(self.gateway.look_up(reference)).await;
+        found.map_err(|unknown| TaskError::Retry(unknown.problem))
+    }
+
+    /// Records how much of an attempt the provider has refunded. Each command is about one refund.
+    async fn record_refunded(&self, id: OrderId, attempt: u32, payment: &ProviderPayment) -> Result<(), TaskError> {
+        let refunded_minor = payment.refunded_minor;
+        let mut known = None;
+        for _ in 0..order::REFUNDS_MAX {
+            let record = order::Command::RecordRefunded { attempt, refunded_minor };
+            match self.send(&self.orders, &id, record).await? {
+                Ok(order) => {
+                    let now_known = Some(order.refunded_by_provider(attempt));
+                    if now_known == known || now_known == Some(refunded_minor) {
+                        break;
+                    }
+                    known = now_known;
+                }
+                Err(rejection) => {
+                    let what =
+                        format!("{refunded_minor} minor units of {} were refunded: {rejection}", payment.reference);
+                    self.raise(id, IssueKind::Differs { what }).await;
+                    break;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Sends the request of a step about this payment to the provider.

@@ -434,6 +434,7 @@ fn of_order(rejection: &order::Rejection, detail: String) -> Problem {
             conflict("more-than-left", "More than is left", detail).with("left", *left)
         }
         order::Rejection::RefundedElsewhere => conflict("refunded-elsewhere", "Refunded at the provider", detail),
+        order::Rejection::DisputeLost => conflict("dispute-lost", "The dispute is lost", detail),
         order::Rejection::CancelInstead => conflict("cancel-instead", "Cancel the order instead", detail),
         order::Rejection::RefundInProgress => conflict("refund-in-progress", "A refund is under way", detail).retry(),
         order::Rejection::TooManyRefunds => conflict("too-many-refunds", "Too many refunds", detail),

@@ -228,3 +228,112 @@ async fn refunds_at_the_providers_own_site_count_beside_those_of_the_shop() {
     let shown = scene.app.until_so(customer, &order, |order| order["refunded"] == order["total"]).await;
     assert_eq!((provider.net(&order).await, &shown["status"]), (0, &json!("delivered")));
 }
+
+#[tokio::test]
+async fn a_refund_at_the_providers_own_site_that_fails_later_is_owed_again() {
+    let scene = Scene::new().await;
+    let (provider, customer) = (&scene.provider, &scene.customer);
+    for by_notice in [true, false] {
+        let order = customer.order("CABLE", 1).await;
+        customer.pay(&order, "pm_card_refundFail").await.expect(200);
+        let counted = |wanted: u64, status: &'static str| {
+            move |order: &Value| order["refunded"]["amount"] == wanted && order["refunds"][0]["status"] == status
+        };
+        provider.operate("/refunds", &json!({"order": order})).await;
+        scene.app.until_so(customer, &order, counted(10_000, "refunded")).await;
+        scene.seller.act(&format!("/orders/{order}/pack")).await.problem(409, "refunded-elsewhere");
+        if !by_notice {
+            // The notice of the failure finds no order; the reconciler finds the difference.
+            provider.plan(&[no_look_ups()]).await;
+            eventually(async || (provider.net(&order).await == 10_000).then_some(())).await;
+            provider.plan(&[]).await;
+            scene.reconcile().await;
+        }
+        let shown = scene.app.until_so(customer, &order, counted(0, "failed")).await;
+        assert_eq!(shown["refunds"][0]["cause"], "elsewhere");
+        scene.until_issues(&order, &["refund_failed: refund 1: failed_at_the_provider".to_owned()]).await;
+        let path = format!("/admin/payments/attention/{order}");
+        if by_notice {
+            // The shop tries it; it fails again, and is on the list again.
+            scene.admin.post(&path, &json!({"action": "retry", "note": "again"})).await.expect(200);
+            let again = |order: &Value| order["refunds"][1]["status"] == "failed";
+            let shown = scene.app.until_so(customer, &order, again).await;
+            assert_eq!(shown["refunds"][1]["amount"]["amount"], 10_000);
+            eventually(async || (scene.issues(&order).await.len() == 1).then_some(())).await;
+        }
+        let by_hand = json!({"action": "settled", "outcome": "given_back", "note": "by bank transfer"});
+        scene.admin.post(&path, &by_hand).await.expect(200);
+        assert_eq!(scene.issues(&order).await, [] as [String; 0]);
+        let shown = customer.shown(&order).await;
+        assert_eq!(shown["refunded"], shown["total"]);
+    }
+}
+
+#[tokio::test]
+async fn a_retry_of_what_was_refunded_elsewhere_asks_the_provider() {
+    let scene = Scene::new().await;
+    let (provider, customer) = (&scene.provider, &scene.customer);
+    let order = customer.order("CABLE", 1).await;
+    customer.pay(&order, "pm_card_refundFail").await.expect(200);
+    provider.operate("/refunds", &json!({"order": order})).await;
+    scene.app.until_so(customer, &order, |order| order["refunded"]["amount"] == 10_000).await;
+    // The notice of the failure finds no order.
+    provider.plan(&[no_look_ups()]).await;
+    eventually(async || (provider.net(&order).await == 10_000).then_some(())).await;
+    provider.plan(&[]).await;
+    let retry = json!({"action": "retry", "note": "is it back?"});
+    scene.admin.post(&format!("/admin/payments/attention/{order}"), &retry).await.expect(200);
+    scene.app.until_so(customer, &order, |order| order["refunds"][0]["status"] == "failed").await;
+    scene.until_issues(&order, &["refund_failed: refund 1: failed_at_the_provider".to_owned()]).await;
+}
+
+#[tokio::test]
+async fn a_cancelled_order_refunds_what_was_left_where_some_had_gone_back_elsewhere() {
+    let scene = Scene::new().await;
+    let (provider, customer) = (&scene.provider, &scene.customer);
+    for (elsewhere, left) in [(4_000, 6_000), (10_000, 0)] {
+        let order = customer.buy("CABLE", 1).await;
+        // The shop does not learn of it before it asks for everything.
+        provider.plan(&[no_look_ups()]).await;
+        let amount = json!({"amount": elsewhere, "currency": "INR"});
+        provider.operate("/refunds", &json!({"order": order, "amount": amount})).await;
+        customer.act(&format!("/orders/{order}/cancel")).await;
+        provider.plan(&[]).await;
+        let done = |order: &Value| {
+            let mut refunds = order["refunds"].as_array().unwrap().iter();
+            let is_over = refunds.all(|refund| refund["status"] != "pending");
+            is_over && order["refunded"] == order["total"] && order["status"] == "cancelled"
+        };
+        let shown = scene.app.until_so(customer, &order, done).await;
+        let live = shown["refunds"].as_array().unwrap().iter().filter(|refund| refund["status"] == "refunded");
+        let amounts: Vec<_> = live.map(|refund| refund["amount"]["amount"].as_u64().unwrap()).collect();
+        assert_eq!(amounts, [elsewhere, left].into_iter().filter(|amount| *amount > 0).collect::<Vec<_>>());
+        assert_eq!(provider.net(&order).await, 0);
+        eventually(async || scene.issues(&order).await.iter().all(|it| it.starts_with("refunded_e")).then_some(()))
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn an_order_whose_dispute_is_lost_is_not_sent_before_an_operator_decides() {
+    let scene = Scene::new().await;
+    let parcel = json!({"carrier": "DHL", "tracking_number": "1"});
+    for outcome in ["lost", "won"] {
+        let order = scene.customer.buy("CABLE", 1).await;
+        let dispute = scene.dispute(&json!({"order": order})).await;
+        scene.until_issues(&order, &[disputed(&dispute)]).await;
+        if outcome == "won" {
+            // A parcel that arrives is what wins a dispute.
+            scene.seller.act(&format!("/orders/{order}/pack")).await.expect(200);
+        }
+        scene.close(&dispute, outcome).await;
+        scene.until_issues(&order, &[ended(&dispute, outcome)]).await;
+        if outcome == "lost" {
+            scene.seller.act(&format!("/orders/{order}/pack")).await.problem(409, "dispute-lost");
+            scene.seller.post(&format!("/orders/{order}/ship"), &parcel).await.problem(409, "dispute-lost");
+            let settled = json!({"action": "settled", "note": "paid by bank transfer meanwhile"});
+            scene.admin.post(&format!("/admin/payments/attention/{order}"), &settled).await.expect(200);
+        }
+        scene.seller.post(&format!("/orders/{order}/ship"), &parcel).await.expect(200);
+    }
+}

@@ -183,14 +183,11 @@ impl Parts {
         if ours <= payment.refunded_minor {
             return 0;
         }
-        for refund in refunded() {
-            if refund.cause == RefundCause::Elsewhere {
-                let (theirs, reference) = (payment.refunded_minor, &payment.reference);
-                let what = format!("the provider has refunded {theirs} of {reference}, the order says {ours}");
-                self.record(id, differs(what)).await;
-            } else {
-                self.poll(id, About::Refund(refund.number)).await;
-            }
+        for refund in refunded().filter(|refund| refund.cause != RefundCause::Elsewhere) {
+            self.poll(id, About::Refund(refund.number)).await;
+        }
+        if refunded().any(|refund| refund.cause == RefundCause::Elsewhere) {
+            self.poll(id, About::Refunds(attempt.number)).await;
         }
         1
     }

@@ -110,11 +110,23 @@ pub struct Resolved {
     pub at: Timestamp,
 }
 
+/// The word with which the note of a retry begins.
+pub(super) const RETRY: &str = "retry";
+
+impl Resolved {
+    fn is_by_retry(&self) -> bool {
+        self.by.is_some() && self.note.split(':').next() == Some(RETRY)
+    }
+}
+
 /// How many open issues, and how many settled ones, an order remembers. Beyond that a new issue is dropped, because an
 /// operator has to look at the order anyway, and the oldest settled one is forgotten. Issues that are part of an event
 /// of a refund are never dropped, because nobody else would learn of that money: there are at most two for each of the
 /// order's `REFUNDS_MAX` refunds.
 const ISSUES_MAX: usize = 8;
+
+/// The provider's word for a dispute that the customer has won.
+const LOST: &str = "lost";
 
 /// The longest note of a settled issue, in bytes: the operator's note, and before it the word for the decision.
 const NOTE_BYTES_MAX: usize = REASON_BYTES_MAX + 20;
@@ -173,11 +185,10 @@ impl Order {
             }
             IssueKind::AmountMismatch { attempt, .. } => self.attempt(*attempt).is_none_or(Attempt::is_final),
             IssueKind::Stuck { .. } => self.is_at_rest(),
-            IssueKind::RefundFailed { .. }
-            | IssueKind::Differs { .. }
-            | IssueKind::Disputed { .. }
-            | IssueKind::RefundedElsewhere { .. }
-            | IssueKind::DisputeEnded { .. } => false,
+            IssueKind::RefundFailed { refund, .. } => self.is_made_up_for(*refund),
+            // Its failure is an issue of its own.
+            IssueKind::RefundedElsewhere { refund, .. } => self.has_refund_failed(*refund),
+            IssueKind::Differs { .. } | IssueKind::Disputed { .. } | IssueKind::DisputeEnded { .. } => false,
         }
     }
 
@@ -188,6 +199,12 @@ impl Order {
         (!issues.is_empty()).then_some(issues)
     }
 
+    /// Whether the customer's bank has taken the money back, and no operator has decided yet what becomes of the goods.
+    pub(super) fn has_lost_dispute(&self) -> bool {
+        let is_lost = |kind: &IssueKind| matches!(kind, IssueKind::DisputeEnded { outcome, .. } if outcome == LOST);
+        self.open_issue_kinds().any(is_lost)
+    }
+
     pub(super) fn decide_raise(
         &self,
         kind: &IssueKind,
@@ -196,11 +213,14 @@ impl Order {
     ) -> Result<Option<super::Event>, Rejection> {
         self.placed()?;
         let is_known = self.open_issue_kinds().any(|known| known.is_same(kind)) || self.has_taken(notice);
-        // Once an operator has settled a difference, the provider's list may go on to differ without a new issue.
         let is_settled = match kind {
-            IssueKind::Differs { .. } | IssueKind::DisputeEnded { .. } => {
-                self.issues.iter().any(|known| known.kind.is_same(kind))
-            }
+            // Once an operator has settled a difference, the provider's list may go on to differ without a new issue.
+            // A retry has settled nothing where the difference is still there.
+            IssueKind::Differs { .. } => self
+                .issues
+                .iter()
+                .any(|known| known.kind.is_same(kind) && !known.resolved.as_ref().is_some_and(Resolved::is_by_retry)),
+            IssueKind::DisputeEnded { .. } => self.issues.iter().any(|known| known.kind.is_same(kind)),
             // The notice of the end of a dispute may arrive before that of its beginning.
             IssueKind::Disputed { reference } => self.issues.iter().any(
                 |known| matches!(&known.kind, IssueKind::DisputeEnded { reference: ended, .. } if ended == reference),

@@ -11,6 +11,9 @@ use crate::domain::{
     money::Money,
 };
 
+/// The reason of a refund at the provider's own site that the provider does not count any more.
+const FAILED_ELSEWHERE: &str = "failed_at_the_provider";
+
 /// Units of lines: the index of the line in the placement, and the number of units.
 pub type Units = Vec<(u16, u32)>;
 
@@ -209,7 +212,9 @@ impl Order {
     }
 
     /// Decides how much of an attempt the provider has refunded in total. What exceeds the order's own refunds was
-    /// refunded at the provider's own site: it counts from now on, so that later refunds ask only for the rest.
+    /// refunded at the provider's own site: it counts from now on, so that later refunds ask only for the rest. What
+    /// falls short of them was, too, and its money has come back: it is owed again. One decision is about one refund,
+    /// so the caller repeats it until nothing changes.
     pub(super) fn decide_refunded_elsewhere(
         &self,
         attempt: u32,
@@ -218,6 +223,10 @@ impl Order {
     ) -> Result<Option<super::Event>, Rejection> {
         let (placement, status) = self.placed()?;
         let known = self.attempt(attempt).ok_or(Rejection::WrongStatus { status })?;
+        if let Some(number) = self.failed_elsewhere(attempt, refunded_minor) {
+            let state = RefundState::Failed { reason: FAILED_ELSEWHERE.into() };
+            return Ok(Some(Event::Advanced { number, state, at: now }.into()));
+        }
         let minor = refunded_minor.saturating_sub(self.refunded_by_provider(attempt)).min(self.left_of(attempt));
         let Some((reference, _)) = known.captured().filter(|_| minor > 0) else { return Ok(None) };
         if self.refunds.len() >= REFUNDS_MAX {
@@ -230,6 +239,36 @@ impl Order {
             ..self.new_refund(attempt, amount, RefundCause::Elsewhere, now)
         };
         Ok(Some(Event::FoundElsewhere { refund }.into()))
+    }
+
+    /// The refund at the provider's own site that must have failed, if the provider has refunded only so much: the one
+    /// of the missing amount, or the latest. While a refund is under way, the provider may not count it yet.
+    fn failed_elsewhere(&self, attempt: u32, refunded_minor: u64) -> Option<u32> {
+        let missing = self.refunded_by_provider(attempt).checked_sub(refunded_minor).filter(|missing| *missing > 0)?;
+        if self.refund_in_progress().is_some() {
+            return None;
+        }
+        let elsewhere = || {
+            let of_attempt = self.live_refunds().filter(|refund| refund.attempt == attempt);
+            of_attempt
+                .filter(|refund| refund.cause == RefundCause::Elsewhere && refund.state != Some(RefundState::ByHand))
+        };
+        let exact = elsewhere().find(|refund| refund.amount.minor == missing);
+        exact.or_else(|| elsewhere().last()).map(|refund| refund.number)
+    }
+
+    /// The order's own refunds of an attempt that may have failed, if the provider has refunded only so much. They are
+    /// polled before the missing money is looked for elsewhere.
+    #[must_use]
+    pub fn own_refunds_in_doubt(&self, attempt: u32, refunded_minor: u64) -> Vec<u32> {
+        if refunded_minor >= self.refunded_by_provider(attempt) {
+            return Vec::new();
+        }
+        let of_attempt = self.refunds.iter().filter(|refund| refund.attempt == attempt);
+        let own = of_attempt.filter(|refund| refund.cause != RefundCause::Elsewhere);
+        own.filter(|refund| matches!(refund.state, Some(RefundState::Refunded { .. })))
+            .map(|refund| refund.number)
+            .collect()
     }
 
     pub(super) fn decide_refund(
@@ -288,6 +327,9 @@ impl Order {
         if self.refund_in_progress().is_some() {
             return None;
         }
+        if let Some((failed, minor)) = self.too_large_refund() {
+            return Some(self.retry_of(failed, minor, None, now));
+        }
         let stray = self.attempts.iter().filter(|attempt| attempt.stray);
         let of =
             |attempt: u32, cause| self.refunds.iter().any(|refund| (refund.attempt, refund.cause) == (attempt, cause));
@@ -313,6 +355,19 @@ impl Order {
         Some(Refund { cause: RefundCause::Cancelled, reason: "the order was cancelled".into(), ..refund })
     }
 
+    /// The refund of all that was left that failed, after which it was found that money had gone back at the provider's
+    /// own site, and how much is left. The shop asks for the rest by itself.
+    fn too_large_refund(&self) -> Option<(&Refund, u64)> {
+        let of_everything = |refund: &&Refund| matches!(refund.cause, RefundCause::Cancelled | RefundCause::Stray);
+        self.refunds.iter().filter(of_everything).filter(|refund| refund.has_failed()).find_map(|failed| {
+            let was_found = |later: &Refund| {
+                (later.attempt, later.cause) == (failed.attempt, RefundCause::Elsewhere) && later.number > failed.number
+            };
+            let minor = self.can_go_back(failed).ok().filter(|minor| *minor < failed.amount.minor)?;
+            self.refunds.iter().any(was_found).then_some((failed, minor))
+        })
+    }
+
     pub(super) fn decide_owed_refund(&self, now: Timestamp) -> Result<Option<super::Event>, Rejection> {
         self.placed()?;
         Ok(self.owed_refund(now).map(|refund| Event::Requested { refund }.into()))
@@ -332,20 +387,39 @@ impl Order {
         }
         self.check_refunds()?;
         let minor = self.can_go_back(failed)?;
-        let again = Refund {
+        let refund = self.retry_of(failed, minor, Some(by), now);
+        Ok(Some(Event::Requested { refund }.into()))
+    }
+
+    /// A refund of so much that retries a failed one.
+    fn retry_of(&self, failed: &Refund, minor: u64, by: Option<UserId>, now: Timestamp) -> Refund {
+        Refund {
             number: self.next_refund(),
-            retries: Some(number),
+            retries: Some(failed.number),
             amount: Money { minor, ..failed.amount },
-            by: Some(by),
+            by,
             key: None,
             at: now,
             // The failed refund restocks the goods: they do not wait for the money.
             restock: Vec::new(),
             state: None,
             needs_refresh: false,
+            // What failed elsewhere is refunded by the shop now.
+            cause: if failed.cause == RefundCause::Elsewhere { RefundCause::Asked } else { failed.cause },
             ..failed.clone()
-        };
-        Ok(Some(Event::Requested { refund: again }.into()))
+        }
+    }
+
+    pub(super) fn has_refund_failed(&self, number: u32) -> bool {
+        self.refund(number).is_some_and(Refund::has_failed)
+    }
+
+    /// Whether a failed refund leaves nothing to decide: the shop has asked for the rest by itself, or all the money
+    /// has gone back in other ways.
+    pub(super) fn is_made_up_for(&self, number: u32) -> bool {
+        let Some(failed) = self.refund(number) else { return false };
+        let by_shop = |later: &Refund| later.retries == Some(number) && later.by.is_none();
+        self.refunds.iter().any(by_shop) || (failed.amount.minor > 0 && self.left_of(failed.attempt) == 0)
     }
 
     /// How much of a failed refund can still be refunded, in minor units: what other refunds have covered since cannot
@@ -432,7 +506,10 @@ impl Order {
         let refund = self.refund_mut(number);
         refund.needs_refresh = false;
         refund.state = Some(state.clone());
+        let (attempt, is_own) = (refund.attempt, refund.cause != RefundCause::Elsewhere);
         if let RefundState::Failed { reason } = state {
+            // Perhaps money has gone back at the provider's own site, and less is left than was asked for.
+            self.attempt_mut(attempt).needs_refresh |= is_own;
             self.raise(IssueKind::RefundFailed { refund: number, reason: reason.clone() }, at);
         }
         self.note(at, Some(format!("refund {number}: {}", state.as_str())));

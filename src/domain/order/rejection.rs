@@ -45,6 +45,9 @@ pub enum Rejection {
     /// All of the order's money was refunded at the provider's own site.
     #[error("all of its money was refunded at the provider: cancel the order instead")]
     RefundedElsewhere,
+    /// The customer's bank has taken the money back, and an operator has to decide about the goods first.
+    #[error("its dispute is lost, so its money is gone: an operator has to decide about the goods first")]
+    DisputeLost,
     /// A refund of everything before the order is sent is a cancellation.
     #[error("nothing would be left to send: cancel the order instead")]
     CancelInstead,

@@ -5,8 +5,8 @@
 //! its neighbours.
 
 use super::{
-    Attempt, Command, Issue, IssueKind, Order, PaymentState, RefundRequest, RefundState, Rejection, Shipping, Status,
-    check_note,
+    About, Attempt, Command, Issue, IssueKind, Order, PaymentState, RefundRequest, RefundState, Rejection, Shipping,
+    Status, check_note, issues::RETRY,
 };
 use crate::domain::{ids::UserId, money::Money};
 
@@ -37,7 +37,7 @@ impl Resolution {
     /// The word used in the API and in notes.
     fn as_str(&self) -> &'static str {
         match self {
-            Self::Retry => "retry",
+            Self::Retry => RETRY,
             Self::Settled(_) => "settled",
             Self::Refund => "refund",
         }
@@ -119,9 +119,19 @@ impl Order {
                 | DisputeEnded { .. },
                 Refund,
             ) => Decision::GiveEverythingBack,
+            // The provider says whether the money has gone back, and whether it still differs.
+            (RefundedElsewhere { refund, .. }, Retry) => self.poll_refunds(self.refund(*refund).map(|it| it.attempt)),
+            (Differs { .. }, Retry) => self.poll_refunds(self.paying_attempt().map(|it| it.number)),
             // A dispute is between the customer and their bank, so the shop cannot retry anything.
             (Disputed { .. } | DisputeEnded { .. }, Retry) | (_, Is(Some(_))) => Decision::Nothing,
             (_, Retry | Is(None)) => Decision::Settle,
+        }
+    }
+
+    fn poll_refunds(&self, attempt: Option<u32>) -> Decision {
+        match attempt {
+            Some(attempt) => Decision::Do(Command::Notify { about: About::Refunds(attempt), notice: None }),
+            None => Decision::Settle,
         }
     }
 

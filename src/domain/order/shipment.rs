@@ -44,6 +44,9 @@ impl Order {
         if allowed && to != Progress::Delivered && self.is_refunded_elsewhere() {
             return Err(Rejection::RefundedElsewhere);
         }
+        if allowed && to != Progress::Delivered && self.has_lost_dispute() {
+            return Err(Rejection::DisputeLost);
+        }
         let already = self.progress == to;
         if allowed || already { Ok(allowed) } else { Err(Rejection::WrongStatus { status }) }
     }

@@ -46,6 +46,8 @@ struct Tour {
     captures_late: bool,
     /// Whether money is refunded at the provider's own site: one minor unit, or all that is left.
     refunds_elsewhere: bool,
+    /// Whether such a refund may fail afterwards.
+    refunds_elsewhere_fail: bool,
     /// Whether the seller packs and delivers; otherwise orders are only shipped.
     delivers: bool,
     /// Whether the provider may hold or capture another amount than was requested.
@@ -122,6 +124,7 @@ const PLAIN: Tour = Tour {
     answers_at_once: false,
     captures_late: false,
     refunds_elsewhere: false,
+    refunds_elsewhere_fail: false,
     delivers: false,
     charges_other_amount: false,
     decisions_max: 0,
@@ -189,6 +192,13 @@ fn refunds_at_the_providers_own_site_are_counted_whatever_happens() {
     walk(&Tour { name: "refunded elsewhere", ..elsewhere });
     walk(&Tour { name: "refunded elsewhere and here", refunds_and_returns: true, ..elsewhere });
     walk(&Tour { name: "a stray refunded elsewhere", captures_late: true, ..elsewhere });
+}
+
+#[test]
+fn what_failed_to_be_refunded_at_the_providers_own_site_is_owed_again_whatever_happens() {
+    let fails = Tour { refunds_elsewhere: true, refunds_elsewhere_fail: true, answers_at_once: true, ..PLAIN };
+    walk(&Tour { name: "refunded elsewhere in vain", ..fails });
+    walk(&Tour { name: "refunded elsewhere in vain, and operators decide", decisions_max: 1, ..fails });
 }
 
 #[test]

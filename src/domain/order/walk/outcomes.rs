@@ -20,8 +20,11 @@ impl System {
                 successors
             }
             Step::Poll(attempt) => Self::recorded_or_lost(step, vec![self.clone()], |system| {
+                for own in system.order.own_refunds_in_doubt(*attempt, system.refunded_of(*attempt)) {
+                    system.record_refund(own);
+                }
                 let refunded_minor = system.refunded_of(*attempt);
-                system.execute(&Command::RecordRefunded { attempt: *attempt, refunded_minor });
+                while system.execute(&Command::RecordRefunded { attempt: *attempt, refunded_minor }) {}
                 system.record_payment(*attempt);
             }),
             Step::Void(attempt) => {

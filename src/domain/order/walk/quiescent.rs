@@ -65,7 +65,7 @@ impl System {
             }
         }
         for number in self.provider.refunded_elsewhere.clone().into_keys() {
-            if self.refunded_of(number) > self.known_refunded_of(number) {
+            if self.has_news_of_refunds(number) {
                 self.execute(&Command::Notify { about: About::Refunds(number), notice: None });
             }
         }

@@ -274,9 +274,10 @@ impl System {
         elsewhere + refunds.map(|(_, (minor, _))| minor).sum::<u64>()
     }
 
-    /// How much of that the order knows of.
-    pub(super) fn known_refunded_of(&self, attempt: u32) -> u64 {
-        self.order.refunded_by_provider(attempt)
+    /// Whether the provider has refunded more or less than the order knows of.
+    pub(super) fn has_news_of_refunds(&self, attempt: u32) -> bool {
+        let (theirs, ours) = (self.refunded_of(attempt), self.order.refunded_by_provider(attempt));
+        theirs > ours || (theirs < ours && self.order.refund_in_progress().is_none())
     }
 
     /// The states after the oldest request in flight is delivered.
@@ -321,6 +322,12 @@ impl System {
                     system.provider.refunded_elsewhere.insert(*attempt, minor);
                     successors.push(system);
                 }
+            }
+            let elsewhere = self.provider.refunded_elsewhere.get(attempt);
+            if self.tour.refunds_elsewhere_fail && elsewhere.is_some_and(|minor| *minor > 0) {
+                let mut system = self.clone();
+                system.provider.refunded_elsewhere.insert(*attempt, 0);
+                successors.push(system);
             }
         }
         for (number, (minor, state)) in &self.provider.refunds {
@@ -372,7 +379,7 @@ impl System {
             }
         }
         for number in self.provider.refunded_elsewhere.keys() {
-            if self.refunded_of(*number) > self.known_refunded_of(*number) {
+            if self.has_news_of_refunds(*number) {
                 may(Command::Notify { about: About::Refunds(*number), notice: None }, nothing);
             }
         }
