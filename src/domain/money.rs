@@ -37,8 +37,9 @@ impl FromStr for Currency {
 
     fn from_str(code: &str) -> Result<Self, UnknownCurrency> {
         let known = iso_currency::Currency::from_code(code).ok_or(UnknownCurrency)?;
-        // Codes of metals, of tests and for "no currency" are not money, and superseded currencies are out of use.
-        if known.is_special() || known.is_superseded().is_some() {
+        // Codes of metals, of funds, of tests and for "no currency" are not money, and superseded currencies are out of
+        // use.
+        if known.is_special() || known.is_fund() || known.is_superseded().is_some() {
             return Err(UnknownCurrency);
         }
         code.as_bytes().try_into().map(Self).map_err(|_| UnknownCurrency)
@@ -146,11 +147,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_of_metals_and_superseded_currencies_are_refused() {
-        for code in ["XXX", "XTS", "XAU", "XAG", "XDR", "HRK", "ZZZ", "usd", ""] {
+    fn codes_of_metals_funds_and_superseded_currencies_are_refused() {
+        let funds = ["BOV", "CHE", "CHW", "CLF", "COU", "MXV", "USN", "UYI", "UYW"];
+        for code in ["XXX", "XTS", "XAU", "XAG", "XDR", "HRK", "ZZZ", "usd", ""].into_iter().chain(funds) {
             assert_eq!(code.parse::<Currency>(), Err(UnknownCurrency), "{code}");
         }
-        for code in ["INR", "EUR", "KWD", "UGX", "XAF", "XOF", "XPF", "XCD", "CLF"] {
+        for code in ["INR", "EUR", "KWD", "UGX", "XAF", "XOF", "XPF", "XCD"] {
             assert!(code.parse::<Currency>().is_ok(), "{code}");
         }
     }
