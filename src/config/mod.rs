@@ -9,10 +9,7 @@ mod networks;
 use std::path::PathBuf;
 
 use secrecy::{ExposeSecret, SecretString};
-use serde::{
-    Deserialize, Deserializer, Serialize,
-    de::{DeserializeOwned, Error as _, IntoDeserializer, value},
-};
+use serde::{Deserialize, Serialize};
 
 pub use self::networks::Networks;
 
@@ -63,7 +60,6 @@ pub enum Provider {
 #[serde(default, deny_unknown_fields)]
 pub struct Payments {
     /// The provider that moves the money.
-    #[serde(deserialize_with = "one_of")]
     pub provider: Provider,
     /// The base URL of the provider's API: required for `simulator`, such as `http://127.0.0.1:8081`; by default
     /// Stripe's own for Stripe.
@@ -370,6 +366,16 @@ impl Payments {
             (!simulated || self.key_file.is_none(), "payments.key_file", ignored),
             (!simulated || self.return_url.is_none(), "payments.return_url", ignored),
             (
+                self.key.is_none() || self.key_file.is_none(),
+                "payments.key",
+                "left out where payments.key_file is given",
+            ),
+            (
+                self.webhook_secrets.is_none() || self.webhook_secrets_file.is_none(),
+                "payments.webhook_secrets",
+                "left out where payments.webhook_secrets_file is given",
+            ),
+            (
                 simulated || self.simulated_ledger.is_none(),
                 "payments.simulated_ledger",
                 "left out: only the built-in fake provider has this ledger",
@@ -402,11 +408,4 @@ fn check_url(setting: &'static str, url: Option<&str>) -> Result<(), ConfigError
     }
     let remedy = if url.contains("://") { "it must begin with http:// or https://" } else { "write http:// before it" };
     Err(ConfigError::Url { setting, url: url.to_owned(), remedy })
-}
-
-/// Deserialises an enum from its name. Unlike that of the `config` crate, the error lists all names.
-pub(crate) fn one_of<'de, T: DeserializeOwned, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
-    let name = String::deserialize(deserializer)?;
-    let name: value::StringDeserializer<value::Error> = name.into_deserializer();
-    T::deserialize(name).map_err(D::Error::custom)
 }

@@ -3,26 +3,22 @@
 //! Later sources override earlier ones: defaults, a TOML file, environment variables (`SOUK_DATA_DIR`,
 //! `SOUK_LIMITS__IN_FLIGHT_MAX` for `limits.in_flight_max`), and then the program's flags.
 //!
-//! May depend on `config` and `text_file`.
+//! `sources` reads the file and the environment. May depend on `config` and `text_file`.
+
+mod sources;
 
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    net::{Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
+    net::{AddrParseError, Ipv4Addr, SocketAddr},
+    path::Path,
 };
 
-use ::config::{Map, Source, Value, ValueKind};
-use serde::{Deserialize, Serialize};
-use tracing::level_filters::LevelFilter;
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
+use toml::{Table, Value};
 
-use crate::{
-    config::{Config, ConfigError, one_of},
-    text_file,
-};
-
-/// What the names of environment variables with settings begin with, in either case.
-const VARIABLES: &str = "SOUK_";
+use self::sources::Given;
+use crate::config::{Config, ConfigError};
 
 /// All settings of the program.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -40,11 +36,11 @@ pub struct Settings {
 #[serde(default, deny_unknown_fields)]
 pub struct Program {
     /// Where the shop listens.
+    #[serde(deserialize_with = "listen_address")]
     pub listen: SocketAddr,
     /// What is logged, such as `info` or `warn,souk::http=debug`.
     pub log: String,
     /// How logs are written to standard error.
-    #[serde(deserialize_with = "one_of")]
     pub log_format: LogFormat,
 }
 
@@ -62,6 +58,9 @@ impl Default for Program {
     }
 }
 
+/// The levels of logs. Their parser also takes numbers, which nobody means.
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
 /// How logs are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -75,43 +74,17 @@ pub enum LogFormat {
 /// Settings that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    /// A file or a variable cannot be read, names no setting, or has a value of another kind.
-    #[error("{origin}: {source}")]
+    /// A file or a variable cannot be read, names no setting, or has a value that cannot be used.
+    #[error("{origin}: {problem}")]
     Source {
         /// The file's path, or the variable's name.
         origin: String,
         /// What is wrong there.
-        source: Box<::config::ConfigError>,
-    },
-    /// A part of `log` that is no level. A typo taken for a module's name would silence every other line.
-    #[error(
-        "log: {directive:?} is neither a level (off, error, warn, info, debug, trace) nor MODULE=LEVEL, such as souk::http=debug"
-    )]
-    Log {
-        /// The part that is no level.
-        directive: String,
+        problem: String,
     },
     /// The shop's configuration cannot be used.
     #[error(transparent)]
     Shop(#[from] ConfigError),
-}
-
-/// A TOML file, read as every small text is.
-#[derive(Debug, Clone)]
-struct SettingsFile(PathBuf);
-
-impl Source for SettingsFile {
-    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
-        Box::new(self.clone())
-    }
-
-    fn collect(&self) -> Result<Map<String, Value>, ::config::ConfigError> {
-        let name = self.0.display().to_string();
-        let text =
-            text_file::read(&self.0).map_err(|error| ::config::ConfigError::Message(format!("{name}: {error}")))?;
-        let parsed = ::config::Format::parse(&::config::FileFormat::Toml, Some(&name), &text);
-        parsed.map_err(|cause| ::config::ConfigError::FileParse { uri: Some(name), cause })
-    }
 }
 
 impl Settings {
@@ -127,26 +100,18 @@ impl Settings {
     }
 
     fn from_sources(file: Option<&Path>, variables: BTreeMap<String, String>) -> Result<Self, SettingsError> {
-        let at = |origin: &str| {
-            let origin = origin.to_owned();
-            move |source| SettingsError::Source { origin, source: Box::new(source) }
-        };
-        let defaults = ::config::Config::try_from(&Self::default()).map_err(at("defaults"))?;
-        let mut sources = ::config::Config::builder().add_source(defaults);
-        if let Some(file) = file {
-            sources = sources.add_source(SettingsFile(file.to_owned()));
-            parse(&sources).map_err(at(&file.display().to_string()))?;
+        let mut all = Table::try_from(Self::default()).unwrap_or_default();
+        let known = sources::known(&all);
+        let mut given = file.map_or(Ok(Vec::new()), |file| sources::of_file(file, &known))?;
+        given.extend(sources::of_environment(variables, &known)?);
+        let mut settings = Self::default();
+        // One after the other, so that an error can say which of them is wrong.
+        for Given { origin, name, value } in &given {
+            sources::set(&mut all, name, value.clone());
+            let parsed = parse(&all).and_then(|parsed| check_log(&parsed.program.log).map(|()| parsed));
+            settings = parsed.map_err(|problem| SettingsError::Source { origin: origin.clone(), problem })?;
         }
-        let ours = variables.into_iter().filter(|(name, _)| name.to_ascii_uppercase().starts_with(VARIABLES));
-        // One after the other, so that the error can name the variable that is wrong.
-        for (name, value) in ours {
-            let variable = ::config::Environment::with_prefix("SOUK").source(Some([(name.clone(), value)].into()));
-            sources = sources.add_source(variable.prefix_separator("_").separator("__").try_parsing(true));
-            parse(&sources).map_err(at(&name))?;
-        }
-        let settings = parse(&sources).map_err(at("settings"))?;
-        check_log(&settings.program.log)?;
-        settings.shop.check()?;
+        settings.shop.check().map_err(|error| named(error, &given))?;
         Ok(settings)
     }
 
@@ -157,26 +122,71 @@ impl Settings {
     }
 }
 
-/// Parses all sources so far; bounds are checked later. Each part refuses names that are not its own.
-fn parse(
-    sources: &::config::ConfigBuilder<::config::builder::DefaultState>,
-) -> Result<Settings, ::config::ConfigError> {
-    let mut shop = sources.clone().build()?.cache.into_table()?;
-    let program = Program::NAMES.into_iter().filter_map(|name| shop.remove_entry(name)).collect::<Map<_, _>>();
-    let part = |table| Value::new(None, ValueKind::Table(table));
-    Ok(Settings { program: part(program).try_deserialize()?, shop: part(shop).try_deserialize()? })
+/// The error with the file or variable that gave the value, and with the value where it is a number.
+fn named(error: ConfigError, given: &[Given]) -> SettingsError {
+    let setting = match &error {
+        ConfigError::Url { setting, .. } | ConfigError::Bounds { setting, .. } => *setting,
+        ConfigError::NoAdapter { .. } => "payments.provider",
+    };
+    match given.iter().rfind(|given| given.name == setting) {
+        Some(Given { origin, value: Value::Integer(value), .. }) => {
+            SettingsError::Source { origin: origin.clone(), problem: format!("{error}, not {value}") }
+        }
+        Some(Given { origin, .. }) => SettingsError::Source { origin: origin.clone(), problem: error.to_string() },
+        None => error.into(),
+    }
+}
+
+/// The settings of a table, whose bounds are not checked yet.
+fn parse(all: &Table) -> Result<Settings, String> {
+    let mut shop = all.clone();
+    let program = Program::NAMES.into_iter().filter_map(|name| shop.remove_entry(name)).collect();
+    Ok(Settings { program: part(program)?, shop: part(shop)? })
+}
+
+fn part<T: DeserializeOwned>(table: Table) -> Result<T, String> {
+    serde_path_to_error::deserialize(Value::Table(table))
+        .map_err(|error| format!("{}: {}", error.path(), error.inner().message()))
+}
+
+fn listen_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    address(&text).map_err(|problem| serde::de::Error::custom(format!("{text:?}: {problem}")))
+}
+
+/// The address of a listener.
+///
+/// # Errors
+/// What is wrong with the text, with an example.
+pub fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|error: AddrParseError| {
+        format!("{error}: write an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080")
+    })
 }
 
 /// Every part of the filter needs a level: the filter's own parser takes a bare word for a module's name, and then logs
-/// nothing else.
-fn check_log(log: &str) -> Result<(), SettingsError> {
+/// nothing else; an empty filter logs errors only.
+fn check_log(log: &str) -> Result<(), String> {
     // A filter of spans has commas of its own; its parser refuses what it cannot read.
     if log.contains('[') {
-        return Ok(());
+        return tracing_subscriber::EnvFilter::try_new(log).map(drop).map_err(|error| format!("log: {log:?}: {error}"));
     }
-    let level = |directive: &str| directive.rsplit('=').next().unwrap_or_default().parse::<LevelFilter>().is_ok();
-    let wrong = log.split(',').map(str::trim).find(|directive| !directive.is_empty() && !level(directive));
-    wrong.map_or(Ok(()), |directive| Err(SettingsError::Log { directive: directive.to_owned() }))
+    let is_level = |word: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word));
+    let is_good = |directive: &&str| match directive.split_once('=') {
+        None => is_level(directive),
+        Some((module, level)) => {
+            let is_in_name =
+                |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | ':' | '-');
+            !module.is_empty() && module.chars().all(is_in_name) && is_level(level)
+        }
+    };
+    match log.split(',').map(str::trim).find(|directive| !is_good(directive)) {
+        None => Ok(()),
+        Some(wrong) => Err(format!(
+            "log: {wrong:?} is neither a level ({}) nor MODULE=LEVEL, such as souk::http=debug",
+            LEVELS.join(", ")
+        )),
+    }
 }
 
 #[cfg(test)]

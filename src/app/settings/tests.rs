@@ -1,5 +1,7 @@
 //! Settings from their sources, and those that are refused.
 
+use std::path::PathBuf;
+
 use super::*;
 use crate::config::Limits;
 
@@ -21,14 +23,109 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
 }
 
 #[test]
+fn no_value_is_rounded_or_converted() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("souk.toml");
+    let refused = |file: Option<&Path>, variables| Settings::from_sources(file, variables).unwrap_err().to_string();
+    let mut tried = 0;
+    for (name, kind) in leaves() {
+        let variable = format!("SOUK_{}", name.to_ascii_uppercase().replace('.', "__"));
+        let (wrong, says): (&[&str], _) = match kind {
+            Value::Integer(_) => (
+                &["19.5", "4.99", "-0.5", "-1", "NaN", "inf", "1e3", "0x10", "true", "99999999999999999999", " 1", ""],
+                "a whole number",
+            ),
+            Value::Boolean(_) => (&["2", "1", "yes", "True", ""], "true or false"),
+            _ => (&[""], "is empty"),
+        };
+        for wrong in wrong {
+            let said = refused(None, environment(&[(&variable, wrong)]));
+            let is_shown = kind.is_str() || said.contains(&format!("{wrong:?}"));
+            assert!(said.starts_with(&format!("{variable}: {name} ")) && said.contains(says) && is_shown, "{said}");
+            tried += 1;
+        }
+        let (wrong, says): (&[&str], _) = match kind {
+            Value::Integer(_) => (&["19.5", "-0.5", "nan", "-1", "true", "\"5\"", "[5]"], "a whole number"),
+            Value::Boolean(_) => (&["2", "1", "1.0", "\"true\""], "true or false"),
+            _ => (&["5", "true"], "a text in quotes"),
+        };
+        for wrong in wrong {
+            let (group, setting) = name.rsplit_once('.').unwrap_or(("", &name));
+            let head = if group.is_empty() { String::new() } else { format!("[{group}]\n") };
+            std::fs::write(&file, format!("{head}{setting} = {wrong}\n")).unwrap();
+            let said = refused(Some(&file), BTreeMap::new());
+            let named = said.starts_with(&file.display().to_string()) && said.contains(&format!(": {name} "));
+            assert!(named && said.contains(says) && (kind.is_str() || said.contains(wrong)), "{said}");
+            tried += 1;
+        }
+    }
+    assert!(tried > 300, "{tried}");
+}
+
+/// Every setting with a value of its kind.
+fn leaves() -> Vec<(String, Value)> {
+    let known = sources::known(&Table::try_from(Settings::default()).unwrap());
+    let mut leaves = Vec::new();
+    for (name, value) in known {
+        match value {
+            Value::Table(group) => {
+                leaves.extend(group.into_iter().map(|(leaf, value)| (format!("{name}.{leaf}"), value)));
+            }
+            value => leaves.push((name, value)),
+        }
+    }
+    leaves
+}
+
+#[test]
+fn every_setting_without_a_default_can_be_set() {
+    let none = format!("{:?}", crate::config::Payments::default()).matches(": None").count();
+    let defaults = leaves().into_iter().filter(|(_, value)| value.as_str() == Some(""));
+    assert_eq!(defaults.count(), none);
+}
+
+#[test]
+fn what_is_out_of_bounds_is_named_with_its_source_and_value() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("souk.toml");
+    std::fs::write(&file, "tax_basis_points = 10001\n").unwrap();
+    let said = Settings::from_sources(Some(&file), BTreeMap::new()).unwrap_err().to_string();
+    assert!(said.starts_with(&file.display().to_string()) && said.contains("tax_basis_points must be"), "{said}");
+    assert!(said.ends_with("not 10001"), "{said}");
+    // The variable wins, so it is what is at fault.
+    let variables = environment(&[("SOUK_TAX_BASIS_POINTS", "20000"), ("SOUK_LOG", "info")]);
+    let said = Settings::from_sources(Some(&file), variables).unwrap_err().to_string();
+    assert!(said.starts_with("SOUK_TAX_BASIS_POINTS: ") && said.ends_with("not 20000"), "{said}");
+    let both = environment(&[
+        ("SOUK_PAYMENTS__PROVIDER", "stripe"),
+        ("SOUK_PAYMENTS__KEY", "sk_test_1"),
+        ("SOUK_PAYMENTS__KEY_FILE", "key"),
+    ]);
+    let said = Settings::from_sources(None, both).unwrap_err().to_string();
+    assert!(
+        said.starts_with("SOUK_PAYMENTS__KEY: payments.key must be left out") && !said.contains("sk_test"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_log_filter_needs_a_level_in_each_part() {
-    let with = |log: &str| check_log(log).map_err(|error| error.to_string());
-    for good in
-        ["", "off", "INFO", "warn,souk::http=debug", " info , tantivy=warn", "info,souk[request{id=1,x=2}]=trace"]
-    {
+    let with = check_log;
+    for good in ["off", "INFO", "warn,souk::http=debug", " info , tantivy=warn", "info,souk[request{id=1}]=trace"] {
         assert_eq!(with(good), Ok(()), "{good}");
     }
-    for (wrong, part) in [("loud", "loud"), ("info,debgu", "debgu"), ("souk", "souk"), ("info,souk=bla", "souk=bla")] {
+    for (wrong, part) in [
+        ("", ""),
+        ("info,", ""),
+        ("=debug", "=debug"),
+        ("souk=", "souk="),
+        ("2", "2"),
+        ("souk=2", "souk=2"),
+        ("loud", "loud"),
+        ("info,debgu", "debgu"),
+        ("souk", "souk"),
+        ("info,souk=bla", "souk=bla"),
+    ] {
         let refused = with(wrong).unwrap_err();
         assert!(refused.contains(&format!("{part:?}")) && refused.contains("off, error, warn, info"), "{refused}");
     }
@@ -45,6 +142,11 @@ fn what_cannot_be_used_is_named() {
     assert!(provider.contains("`stripe`") && provider.contains("payments.provider"), "{provider}");
     let unknown = refused(&[("SOUK_LOG", "info"), ("SOUK_LITSEN", "127.0.0.1:1"), ("SOUK_SESSION_DAYS", "3")]);
     assert!(unknown.starts_with("SOUK_LITSEN: ") && unknown.contains("litsen"), "{unknown}");
+    for known in ["listen", "log", "log_format", "data_dir", "payments"] {
+        assert!(unknown.contains(&format!(" {known},")), "{unknown}");
+    }
+    let name = refused(&[("SOUK_LISTEN", "localhost:8080")]);
+    assert!(name.contains("localhost:8080") && name.contains("such as 127.0.0.1:8080"), "{name}");
     let nested = refused(&[("souk_limits__mailbox_maks", "9")]);
     assert!(nested.starts_with("souk_limits__mailbox_maks: "), "{nested}");
 }

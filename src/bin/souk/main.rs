@@ -32,7 +32,7 @@ use souk::{
                 server::{Control, ControlLimits},
             },
             demo,
-            settings::{LogFormat, Program, Settings},
+            settings::{LogFormat, Program, Settings, address},
             tokens,
         },
         catalogue::demo::DEMO_PRODUCTS_DEFAULT,
@@ -145,7 +145,7 @@ struct Tokens {
 #[derive(Args)]
 struct Serve {
     /// Where to listen [default: 127.0.0.1:8080].
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     listen: Option<SocketAddr>,
     /// Fill the shop with a demo catalogue and demo logins. Never for a real shop: the passwords are known.
     #[arg(long)]
