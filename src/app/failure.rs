@@ -85,7 +85,7 @@ impl FailureKind {
             | OpenShopError::NotADirectory(_)
             | OpenShopError::Gateway(_)
             | OpenShopError::Secret { .. }
-            | OpenShopError::TooManySecrets => Self::Usage,
+            | OpenShopError::SecretForm { .. } => Self::Usage,
             OpenShopError::Directory { source, .. } => Self::of_io(source),
             OpenShopError::Ledger { source: LedgerError::Io(source), .. } => Self::of_io(source),
             OpenShopError::Storage(OpenError::Locked(_)) => Self::Temporary,

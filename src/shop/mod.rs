@@ -223,9 +223,14 @@ pub enum OpenShopError {
         /// Why it cannot be read.
         source: std::io::Error,
     },
-    /// Notices may be signed with two secrets at most.
-    #[error("payments.webhook_secrets: at most two secrets may be live")]
-    TooManySecrets,
+    /// A secret is not of the form that the provider gives to such secrets. The error does not show it.
+    #[error("{origin}: {problem}")]
+    SecretForm {
+        /// The setting or the file that has it.
+        origin: String,
+        /// What it should be.
+        problem: &'static str,
+    },
     /// The search index cannot even be made.
     #[error(transparent)]
     Search(#[from] SearchOpenError),
