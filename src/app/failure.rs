@@ -8,7 +8,7 @@ use std::{error::Error as StdError, io, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use crate::shop::{
-    Error, IdentityError, KeyError, LedgerError, NotDelivered, OpenShopError, StorageFault as Fault,
+    Error, IdentityError, KeyError, LedgerError, NotDelivered, OpenShopError, PasswordError, StorageFault as Fault,
     StorageOpenError as OpenError, upkeep::UpkeepError,
 };
 
@@ -67,6 +67,9 @@ impl FailureKind {
         if let Some(fault) = error.downcast_ref() {
             return Some(Self::of_fault(fault));
         }
+        if let Some(error) = error.downcast_ref() {
+            return Some(Self::of_storage(error));
+        }
         let arc = error.downcast_ref::<Arc<io::Error>>().map(|error| &**error);
         arc.or_else(|| error.downcast_ref()).map(Self::of_io)
     }
@@ -74,6 +77,8 @@ impl FailureKind {
     fn of_shop(error: &Error) -> Option<Self> {
         match error {
             Error::NotDelivered(NotDelivered::Busy | NotDelivered::ReadOnly) => Some(Self::Temporary),
+            // What somebody has typed.
+            Error::Email(_) | Error::Password(PasswordError::Length { .. }) => Some(Self::Usage),
             Error::Fault(fault) => Self::of(&**fault),
             _ => None,
         }
@@ -83,13 +88,13 @@ impl FailureKind {
         match error {
             OpenShopError::Config(_)
             | OpenShopError::NotADirectory(_)
+            | OpenShopError::Misplaced { .. }
             | OpenShopError::Gateway(_)
             | OpenShopError::Secret { .. }
             | OpenShopError::SecretForm { .. } => Self::Usage,
             OpenShopError::Directory { source, .. } => Self::of_io(source),
             OpenShopError::Ledger { source: LedgerError::Io(source), .. } => Self::of_io(source),
-            OpenShopError::Storage(OpenError::Locked(_)) => Self::Temporary,
-            OpenShopError::Storage(OpenError::Fault(fault)) => Self::of_fault(fault),
+            OpenShopError::Storage(error) => Self::of_storage(error),
             OpenShopError::Identity(IdentityError::Keys(error)) => Self::of_keys(error),
             OpenShopError::Search(error) => error.cause.as_deref().map_or(Self::Other, Self::of_io),
             OpenShopError::Identity(IdentityError::Config { .. }) => Self::Usage,
@@ -101,9 +106,17 @@ impl FailureKind {
         }
     }
 
+    fn of_storage(error: &OpenError) -> Self {
+        match error {
+            OpenError::Locked(_) => Self::Temporary,
+            OpenError::Fault(fault) => Self::of_fault(fault),
+            _ => Self::Data,
+        }
+    }
+
     fn of_upkeep(error: &UpkeepError) -> Self {
         match error {
-            UpkeepError::Exists(_) => Self::Usage,
+            UpkeepError::Exists(_) | UpkeepError::Within { .. } => Self::Usage,
             UpkeepError::Target(error) => Self::of_opening(error),
             UpkeepError::InUse(_) => Self::Temporary,
             UpkeepError::Storage(fault) => Self::of_fault(fault),

@@ -5,16 +5,19 @@
 //! part that cannot be looked at is refused here as well, because elsewhere it would be taken for missing. Files that
 //! the shop did not make are left alone.
 //!
-//! Depends on `store_identity` for the name of its draft.
+//! Depends on `store_identity`, which knows what only a shop writes.
 
 use std::{
     fs::{self, DirBuilder},
     io,
     os::unix::fs::{DirBuilderExt, PermissionsExt},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
-use super::{OpenShopError, store_identity::DRAFT};
+use super::{
+    OpenShopError,
+    store_identity::{self, DRAFT},
+};
 use crate::config::layout::{
     self, CONTROL, DIRECTORY_MODE, IDENTITY, JOURNAL, LEDGER, OTHERS_MODE, SEARCH, STORE_IDENTITY,
 };
@@ -67,8 +70,16 @@ const FILES: [(&str, IsPart, &str); 4] = [
     (SEARCH, |name| INDEX_FILES.iter().any(|end| name.ends_with(end)), REMAKE_DIRECTORY),
 ];
 
-/// Makes the directory where there is none, for its owner alone, and warns where others may enter it.
+/// The directories in which a running shop makes files.
+const WRITTEN: [&str; 6] = ["", JOURNAL, "journal/log", "journal/base", "journal/state", SEARCH];
+
+/// Names in a shop's own directories by which one of them is known that was taken for a data directory.
+const WITHIN: [&str; 7] = ["manifest", "log", "state", "db", "meta.json", "secret.key", "signing.key"];
+
+/// Makes the directory where there is none, for its owner alone, and warns where others may enter it. No shop is made
+/// within another one or above it.
 pub(super) fn make(data: &Path) -> Result<(), OpenShopError> {
+    refuse_misplaced(data)?;
     let failed = |source| OpenShopError::Directory { directory: data.to_owned(), source };
     match fs::metadata(data) {
         Ok(found) if !found.is_dir() => return Err(OpenShopError::NotADirectory(data.to_owned())),
@@ -100,6 +111,59 @@ pub(super) fn make(data: &Path) -> Result<(), OpenShopError> {
     Ok(())
 }
 
+/// Refuses a directory without a shop of its own that is a part of one, or has one in it: a mistyped path would be a
+/// new shop, empty and ready.
+fn refuse_misplaced(data: &Path) -> Result<(), OpenShopError> {
+    if store_identity::is_in(data) {
+        return Ok(());
+    }
+    let misplaced = |found: PathBuf| Err(OpenShopError::Misplaced { directory: data.to_owned(), found });
+    if let Some(found) = WITHIN.iter().map(|name| data.join(name)).find(|path| path.exists()) {
+        return misplaced(found);
+    }
+    let whole = data.canonicalize().or_else(|_| std::path::absolute(data)).unwrap_or_else(|_| data.to_owned());
+    if let Some(parent) = whole.parent().filter(|parent| parent.join(STORE_IDENTITY).exists()) {
+        return misplaced(parent.join(STORE_IDENTITY));
+    }
+    // Who may not look into it is told so elsewhere.
+    for entry in fs::read_dir(data).into_iter().flatten().flatten() {
+        let identity = entry.path().join(STORE_IDENTITY);
+        if identity.exists() {
+            return misplaced(identity);
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a directory in which this user cannot make files: the shop would start, and stop at the first write.
+fn check_writable(data: &Path) -> Result<(), OpenShopError> {
+    for name in WRITTEN {
+        let directory = if name.is_empty() { data.to_owned() } else { data.join(name) };
+        match rustix::fs::access(&directory, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(OpenShopError::Directory { directory, source: error.into() });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a directory without a shop. One that cannot be looked at is refused for that.
+pub(super) fn refuse_without_shop(data: &Path) -> Result<(), OpenShopError> {
+    let failed = |source| OpenShopError::Directory { directory: data.to_owned(), source };
+    refuse_unfinished_restore(data)?;
+    match fs::read_dir(data) {
+        Ok(_) if store_identity::is_in(data) => check_kinds(data),
+        Ok(_) => Err(OpenShopError::NoShop(data.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(OpenShopError::NoShop(data.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            Err(OpenShopError::NotADirectory(data.to_owned()))
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
 /// Refuses a directory that a restore has not filled: it lacks an unknown part of the shop.
 pub(super) fn refuse_unfinished_restore(data: &Path) -> Result<(), OpenShopError> {
     match layout::unfinished_restore(data) {
@@ -109,7 +173,7 @@ pub(super) fn refuse_unfinished_restore(data: &Path) -> Result<(), OpenShopError
     }
 }
 
-/// Refuses a directory in which a part is of another kind than it was made as, or cannot be looked at.
+/// Refuses a directory in which a part is of another kind than it was made as, or cannot be looked at or written.
 pub(super) fn check_kinds(data: &Path) -> Result<(), OpenShopError> {
     for (name, kind, remedy) in PARTS {
         check_kind(&data.join(name), kind, remedy)?;
@@ -128,7 +192,7 @@ pub(super) fn check_kinds(data: &Path) -> Result<(), OpenShopError> {
             }
         }
     }
-    Ok(())
+    check_writable(data)
 }
 
 impl Kind {
@@ -184,6 +248,39 @@ mod tests {
         std::os::unix::fs::symlink(directory.path().join("nowhere"), &link).unwrap();
         let refused = make(&link).unwrap_err().to_string();
         assert!(refused.contains("link is a link that leads nowhere"), "{refused}");
+    }
+
+    #[test]
+    fn no_shop_is_made_within_another_one_or_above_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| {
+            let path = directory.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            path
+        };
+        let refused = |data: &str, found: &str| {
+            let error = make(&at(data)).unwrap_err();
+            assert!(matches!(&error, OpenShopError::Misplaced { .. }), "{error}");
+            let text = error.to_string();
+            assert!(text.contains(data) && text.contains(found) && text.contains("too deep or too high"), "{text}");
+        };
+        fs::write(at("srv/shop/souk.identity"), "").unwrap();
+        refused("srv", "shop/souk.identity");
+        refused("srv/shop/new", "shop/souk.identity");
+        assert!(!at("srv/shop/new").exists());
+        make(&at("srv/shop")).unwrap();
+        for name in WITHIN {
+            let part = format!("{name}-only/{name}");
+            fs::create_dir_all(at(&part)).unwrap();
+            refused(&format!("{name}-only"), name);
+        }
+        fs::create_dir_all(at("new/lost+found/x")).unwrap();
+        fs::write(at("new/notes.txt"), "").unwrap();
+        make(&at("new")).unwrap();
+        // Whose shop has lost all but its identity is told that, not where the shop may be.
+        fs::create_dir_all(at("rest/log")).unwrap();
+        fs::write(at("rest/souk.identity"), "").unwrap();
+        make(&at("rest")).unwrap();
     }
 
     #[test]

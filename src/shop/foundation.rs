@@ -65,6 +65,10 @@ impl Foundation {
         data_directory::make(data)?;
         data_directory::refuse_unfinished_restore(data)?;
         data_directory::check_kinds(data)?;
+        if !store_identity::is_in(data) {
+            // Whoever expects one there reads here that its disk is not mounted.
+            tracing::info!(directory = %data.display(), "there was no shop in the data directory: a new one is made");
+        }
         if let Some(proof) = store_identity::shop_without_journal(data) {
             return Err(OpenShopError::JournalMissing { journal: data.join(JOURNAL), proof });
         }

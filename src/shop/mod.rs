@@ -131,6 +131,25 @@ pub enum OpenShopError {
         /// What to do about it.
         remedy: &'static str,
     },
+    /// There is no shop in the directory, and only an existing one was asked for.
+    #[error(
+        "there is no shop in {}: is the path right, and its disk mounted? \
+         `souk serve` or `souk import` makes a new shop",
+        .0.display()
+    )]
+    NoShop(PathBuf),
+    /// The directory is a part of a shop, or has one in it.
+    #[error(
+        "there is no shop in {}, but {} belongs to one: is the path one level too deep or too high? \
+         Name the directory that has the shop's journal/ in it, or an empty one",
+        directory.display(), found.display()
+    )]
+    Misplaced {
+        /// Where a new shop would have been made.
+        directory: PathBuf,
+        /// What belongs to a shop.
+        found: PathBuf,
+    },
     /// A restore into this directory was cut short, so a part of the shop is missing.
     #[error(
         "{} shows that a restore was cut short, so data is missing: \
@@ -295,6 +314,17 @@ impl Shop {
     /// [`OpenShopError`]: the directory is in use, damaged, or was emptied.
     pub async fn open(config: Config) -> Result<Self, OpenShopError> {
         Self::open_with(config, Parts::default()).await
+    }
+
+    /// Opens the shop in its data directory, and makes none where there is none: an empty one in the place of a disk
+    /// that is not mounted would be copied or exported without a word.
+    ///
+    /// # Errors
+    /// [`OpenShopError::NoShop`], or why the shop cannot be opened.
+    pub async fn open_existing(config: Config) -> Result<Self, OpenShopError> {
+        config.check()?;
+        data_directory::refuse_without_shop(&config.data_dir)?;
+        Self::open(config).await
     }
 
     /// Opens the shop with a clock or a payment provider of the caller's.

@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 use super::OpenShopError;
 use crate::{
     clock::Clock,
-    config::layout::{FILE_MODE, JOURNAL, LEDGER, STORE_IDENTITY},
+    config::layout::{CONTROL, FILE_MODE, JOURNAL, LEDGER, STORE_IDENTITY},
     domain::entity::Timestamp,
     payments::{Answer, Unknown, guard::Accounts},
     storage::{Journal, Position},
@@ -33,8 +33,8 @@ use crate::{
 
 /// The file's name until it is whole.
 pub(super) const DRAFT: &str = "souk.identity.new";
-/// Files that only a shop writes, and none writes before its journal: without a journal they prove that it was lost.
-const PROOFS: [&str; 4] = [STORE_IDENTITY, "identity/secret.key", "search/meta.json", LEDGER];
+/// What only a shop makes, and none makes before its journal: without a journal they prove that it was lost.
+const PROOFS: [&str; 5] = [STORE_IDENTITY, "identity/secret.key", "search/meta.json", LEDGER, CONTROL];
 /// How often the file is written while the log grows. So much of the log could go missing unnoticed.
 const WRITE_EVERY: Duration = Duration::from_secs(60);
 /// How far the clock may be behind the last time that the shop was seen to run, in milliseconds, before a start warns:
@@ -66,6 +66,11 @@ pub(super) fn shop_without_journal(data: &Path) -> Option<PathBuf> {
         return None;
     }
     PROOFS.iter().map(|proof| data.join(proof)).find(|proof| proof.exists())
+}
+
+/// Whether there is a shop in the directory, or what is left of one.
+pub(super) fn is_in(data: &Path) -> bool {
+    Journal::is_present(&data.join(JOURNAL)) || shop_without_journal(data).is_some()
 }
 
 impl StoreIdentity {
@@ -320,7 +325,8 @@ mod tests {
             fs::create_dir_all(ours.join(JOURNAL)).unwrap();
         }
         fs::remove_dir(ours.join(JOURNAL)).unwrap();
-        for proof in [STORE_IDENTITY, IDENTITY, SEARCH] {
+        fs::create_dir(other.join(CONTROL)).unwrap();
+        for proof in [STORE_IDENTITY, IDENTITY, SEARCH, CONTROL] {
             let bare = ours.with_extension(proof);
             fs::create_dir(&bare).unwrap();
             fs::rename(other.join(proof), bare.join(proof)).unwrap();

@@ -34,7 +34,7 @@ pub use self::{
     report::{Finding, Invariant, Report},
 };
 use self::{ledger::Ledger, observed::Observed};
-use crate::config::layout;
+use crate::{config::layout, storage::OpenError};
 
 /// Why a check could not be made or completed.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +49,9 @@ pub enum VerifyError {
     /// No shop can have this address.
     #[error("{url} is no address of a shop: {problem}")]
     Address { url: String, problem: String },
+    /// The journal cannot be read, or another process has it.
+    #[error(transparent)]
+    Journal(#[from] OpenError),
     /// There is no whole shop in the directory to check.
     #[error("{} shows that a restore was cut short: run `souk restore` again", .0.display())]
     UnfinishedRestore(PathBuf),

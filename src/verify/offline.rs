@@ -234,7 +234,7 @@ pub(super) fn check(data: &Path, report: &mut Report) -> Result<Option<Observed>
     let failed = |problem: String| VerifyError::File { path: data.to_owned(), problem };
     let scratch = tempfile::tempdir().map_err(|error| failed(format!("no place for copies: {error}")))?;
     let audit = Audit::open(&data.join(layout::JOURNAL), &scratch.path().join("state"));
-    let audit = audit.map_err(|error| failed(error.to_string()))?;
+    let audit = audit?;
     report.check(Invariant::I11);
     let index = open_index(&data.join(layout::SEARCH), &scratch.path().join("search"), report);
     let indexed = index.as_ref().map_or(Position(u64::MAX), |index| index.position);

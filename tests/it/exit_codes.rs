@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::TcpListener,
-    os::unix::{fs::PermissionsExt, net::UnixListener},
+    os::unix::{fs::PermissionsExt, net::UnixListener, process::CommandExt},
     path::Path,
     process::{Child, Command, Output, Stdio},
     thread,
@@ -160,6 +160,111 @@ fn a_damaged_manifest_ends_with_the_code_for_bad_data() {
     ends(&serve(data.path(), &[]).output().unwrap(), DATA, &["journal/manifest is damaged at byte"]);
     fs::remove_file(&manifest).unwrap();
     ends(&serve(data.path(), &[]).output().unwrap(), DATA, &["no manifest file"]);
+}
+
+#[test]
+fn commands_that_need_a_shop_make_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let (empty, missing) = (directory.path().join("empty"), directory.path().join("missing"));
+    fs::create_dir_all(empty.join("lost+found")).unwrap();
+    let target = directory.path().join("target");
+    let target = target.to_str().unwrap();
+    for data in [&empty, &missing] {
+        for arguments in [&["backup", target][..], &["export"], &["export", target], &["compact"]] {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_souk"));
+            let output = command.args(arguments).arg("--data-dir").arg(data).output().unwrap();
+            assert_eq!(output.stdout, b"", "{arguments:?}");
+            ends(&output, DATA, &["no shop in", data.to_str().unwrap()]);
+            assert!(!fs::exists(target).unwrap() && !fs::exists(&missing).unwrap(), "{arguments:?}");
+            assert_eq!(fs::read_dir(&empty).unwrap().count(), 1, "{arguments:?}");
+        }
+    }
+}
+
+fn souk(data: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_souk"));
+    command.args(arguments).arg("--data-dir").arg(data).stdin(Stdio::null());
+    command
+}
+
+#[test]
+fn what_was_typed_wrong_ends_with_the_code_for_usage() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let here = directory.path().to_str().unwrap();
+    for command in ["import", "export"] {
+        ends(&souk(&data, &[command, here]).output().unwrap(), USAGE, &["is a directory: name"]);
+        assert!(!data.exists(), "{command} made a shop");
+    }
+    let with_input = |arguments: &[&str], input: &str| {
+        let mut command = souk(&data, arguments);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    };
+    let long = "a long admin password\n";
+    ends(&with_input(&["admin", "create", "nobody"], long), USAGE, &["e-mail address"]);
+    ends(&with_input(&["admin", "create", "a@example.org"], "short\n"), USAGE, &["a password has"]);
+    // Standard input and output have the name that every tool gives them.
+    let row = "{\"id\":\"mug\",\"title\":\"Mug\",\"price_minor\":100,\"currency\":\"INR\",\"stock\":1}\n";
+    assert_eq!(with_input(&["import", "-"], row).status.code(), Some(0));
+    let mut export = souk(&data, &["export", "-"]);
+    let exported = export.current_dir(directory.path()).output().unwrap();
+    assert!(exported.status.success() && String::from_utf8_lossy(&exported.stdout).contains("\"mug\""));
+    assert!(!directory.path().join("-").exists());
+    let within = data.join("backup");
+    let output = souk(&data, &["backup", within.to_str().unwrap()]).output().unwrap();
+    ends(&output, USAGE, &["name a directory elsewhere"]);
+    assert!(!within.exists());
+    // One too deep, and one too high.
+    ends(&serve(&data.join("journal"), &[]).output().unwrap(), USAGE, &["one level too deep or too high", "manifest"]);
+    ends(&serve(directory.path(), &[]).output().unwrap(), USAGE, &["one level too deep or too high"]);
+    let _running = Running::start(&data);
+    ends(&souk(&data, &["verify"]).output().unwrap(), TEMPORARY, &["is in use by another process"]);
+}
+
+/// A user who owns nothing here.
+const NOBODY: u32 = 65_534;
+
+#[test]
+fn a_directory_that_cannot_be_written_or_read_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let data = directory.path().join("data");
+    drop(Running::start(&data));
+    let backup = directory.path().join("backup");
+    assert!(souk(&data, &["backup", backup.to_str().unwrap()]).output().unwrap().status.success());
+    let user = rustix::process::geteuid().is_root().then_some(NOBODY);
+    let as_user = |mut command: Command| {
+        if let Some(user) = user {
+            command.uid(user).gid(user);
+        }
+        command.current_dir("/").output()
+    };
+    if !as_user(souk(&data, &["config"])).is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: the program is where no other user can start it");
+        return;
+    }
+    if user.is_some() {
+        let name = directory.path().join("new");
+        let copy = name.to_str().unwrap();
+        let other = data.to_str().unwrap();
+        for arguments in [&["backup", copy][..], &["export"], &["compact"], &["import", "/dev/null"]] {
+            ends(&as_user(souk(&data, arguments)).unwrap(), USAGE, &[other, "Permission denied"]);
+        }
+        let output = as_user(souk(&name, &["restore", backup.to_str().unwrap()])).unwrap();
+        ends(&output, USAGE, &["manifest.json", "Permission denied"]);
+        let changed = Command::new("chown").args(["-R", &NOBODY.to_string()]).arg(&data).status().unwrap();
+        assert!(changed.success());
+    }
+    for part in ["search", "journal", "journal/log", "journal/state", ""] {
+        let path = data.join(part);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o500)).unwrap();
+        let output = as_user(serve(&data, &[])).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+        let named = if part.is_empty() { "data" } else { part };
+        ends(&output, USAGE, &[&format!("/{named}"), "Permission denied"]);
+    }
 }
 
 #[test]

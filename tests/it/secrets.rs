@@ -34,12 +34,17 @@ fn a_file_with_secrets_that_is_open_to_others_is_warned_about() {
     let at = |name: &str| directory.path().join(name);
     fs::write(at("key"), KEY).unwrap();
     fs::write(at("webhook"), WEBHOOK_SECRETS[0]).unwrap();
+    fs::write(at("rows.jsonl"), "").unwrap();
     let warned = |mode: u32| {
         for name in ["key", "webhook"] {
             fs::set_permissions(at(name), fs::Permissions::from_mode(mode)).unwrap();
         }
         let mut command = Command::new(env!("CARGO_BIN_EXE_souk"));
-        command.arg("compact").env("SOUK_DATA_DIR", at("data")).env("SOUK_PAYMENTS__PROVIDER", "stripe");
+        command
+            .arg("import")
+            .arg(at("rows.jsonl"))
+            .env("SOUK_DATA_DIR", at("data"))
+            .env("SOUK_PAYMENTS__PROVIDER", "stripe");
         command
             .env("SOUK_PAYMENTS__WEBHOOK_SECRETS_FILE", at("webhook"))
             .env("SOUK_PAYMENTS__URL", "http://127.0.0.1:1");

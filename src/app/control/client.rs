@@ -80,7 +80,8 @@ impl Connection {
     /// # Errors
     /// The socket may not be used.
     pub async fn open(data: &Path, silence_max: Duration) -> io::Result<Option<Self>> {
-        match UnixStream::connect(socket(data)).await {
+        let path = socket(data);
+        match UnixStream::connect(&path).await {
             Ok(stream) => {
                 let (incoming, outgoing) = frames::of(stream, WRITE_MAX);
                 Ok(Some(Self { incoming, outgoing, silence_max, silent_at: Instant::now() + silence_max }))
@@ -88,7 +89,8 @@ impl Connection {
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
                 Ok(None)
             }
-            Err(error) => Err(error),
+            // A path that is too long for a socket, or another user's directory.
+            Err(error) => Err(io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
         }
     }
 

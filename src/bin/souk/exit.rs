@@ -84,6 +84,7 @@ impl Exit {
         if let Some(error) = cause.downcast_ref() {
             return match error {
                 VerifyError::Address { .. } => Some(Self::Usage),
+                VerifyError::Journal(error) => FailureKind::of(error).map(Self::from),
                 VerifyError::Unreachable { .. } | VerifyError::Refused { status: UNAVAILABLE, .. } => {
                     Some(Self::Temporary)
                 }

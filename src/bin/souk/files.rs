@@ -21,6 +21,7 @@ use souk::{
         app::{
             control::client::{Connection, SILENCE_MAX},
             export::export,
+            failure::{Failure, FailureKind},
             import::{Event, LocalRows, Outcome, Rows, Source, Summary, import_file, importer},
         },
         catalogue::{foreign::Layout, read},
@@ -34,13 +35,15 @@ use tokio_util::sync::CancellationToken;
 
 /// How often progress is printed where there is no terminal.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
+/// The name of standard input, and of standard output.
+const STANDARD: &str = "-";
 /// The exit code that shells use for a program that was interrupted.
 const INTERRUPTED: i32 = 130;
 
 /// Read products, prices or stock from catalogue files.
 #[derive(Args)]
 pub(super) struct Import {
-    /// Catalogue files.
+    /// Catalogue files; `-` is standard input.
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// Set the stock to what the file says, also for products that have been sold from. Without it a file's stock
@@ -70,7 +73,7 @@ pub(super) struct Import {
 /// Write the catalogue as JSON Lines.
 #[derive(Args)]
 pub(super) struct Export {
-    /// The file to write [default: standard output]. It is replaced when the export is complete.
+    /// The file to write; `-` is standard output, and so is none. It is replaced when the export is complete.
     file: Option<PathBuf>,
 }
 
@@ -93,6 +96,10 @@ impl Import {
                 }
             }
         });
+        // Before a shop is made for files that cannot be read.
+        for path in &self.files {
+            refuse_directory(path, "a catalogue file")?;
+        }
         let set_stock = if self.set_stock { SetStock::Always } else { SetStock::Once };
         if let Some(running) = Connection::open(&config.data_dir, SILENCE_MAX).await? {
             let rows = running.import(self.seller.clone(), set_stock, self.dry_run).await?;
@@ -112,6 +119,7 @@ impl Import {
     async fn import_files(&self, rows: &mut Rows, stop: &CancellationToken) -> Result<ExitCode> {
         let mut bad = 0;
         for (at, path) in self.files.iter().enumerate() {
+            let path = if path.as_os_str() == STANDARD { Path::new("/dev/stdin") } else { path };
             // `from_line` is a line of the first file; all others are read from their beginning.
             let from_line = if at == 0 { self.from_line } else { 1 };
             let options =
@@ -144,7 +152,11 @@ impl Export {
     /// Writes the catalogue. An existing file is replaced when the export is complete, and kept if it fails.
     pub(super) async fn run(self, config: Config, interrupted: impl Future<Output = ()>) -> Result<ExitCode> {
         let named = |path: &Path| path.display().to_string();
-        let products = match self.file.as_deref().map(|path| (path, fs::metadata(path))) {
+        let file = self.file.as_deref().filter(|file| file.as_os_str() != STANDARD);
+        if let Some(file) = file {
+            refuse_directory(file, "the file to write")?;
+        }
+        let products = match file.map(|path| (path, fs::metadata(path))) {
             None => until(interrupted, export_to(config, io::stdout().lock())).await?,
             // A pipe or a device.
             Some((path, Ok(there))) if !there.is_file() => {
@@ -169,6 +181,12 @@ impl Export {
     }
 }
 
+fn refuse_directory(path: &Path, wanted: &str) -> Result<(), Failure> {
+    let kind = FailureKind::Usage;
+    let reason = || format!("{} is a directory: name {wanted}", path.display());
+    if path.is_dir() { Err(Failure { reason: reason(), kind }) } else { Ok(()) }
+}
+
 fn permissions(mode: u32) -> fs::Permissions {
     std::os::unix::fs::PermissionsExt::from_mode(mode)
 }
@@ -177,7 +195,7 @@ async fn export_to(config: Config, output: impl Write) -> Result<u64> {
     if let Some(mut running) = Connection::open(&config.data_dir, SILENCE_MAX).await? {
         return Ok(running.export(BufWriter::new(output)).await?);
     }
-    let shop = Shop::open(config).await?;
+    let shop = Shop::open_existing(config).await?;
     let written = export(&shop, BufWriter::new(output)).await;
     shop.close().await?;
     Ok(written?)

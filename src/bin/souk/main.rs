@@ -342,7 +342,7 @@ async fn upkeep(mut config: Config, wanted: Upkeep) -> Result<ExitCode> {
         None => {
             // No shop runs meanwhile, so the work need not leave processor time to anybody.
             config.retention.work_percent = 100;
-            let shop = Shop::open(config).await?;
+            let shop = Shop::open_existing(config).await?;
             let outcome = control::server::upkeep(&shop, wanted, show).await;
             shop.close().await?;
             outcome
@@ -366,7 +366,7 @@ async fn run_restore(config: Config, from: PathBuf) -> Result<ExitCode> {
     let restored = tokio::task::spawn_blocking(move || restore(&from, &data)).await??;
     println!("restored: {} files, {} bytes", restored.files, restored.bytes);
     // The first start rebuilds the state; if it fails, the operator learns it now.
-    let shop = Shop::open(config).await?;
+    let shop = Shop::open_existing(config).await?;
     shop.close().await?;
     println!("the shop starts on it: souk serve");
     Ok(ExitCode::SUCCESS)

@@ -41,6 +41,9 @@ pub enum UpkeepError {
     /// The target of the copy already exists.
     #[error("{} exists and is not empty: nothing is written over; name another directory", .0.display())]
     Exists(PathBuf),
+    /// The target of a copy is in the directory that is copied.
+    #[error("{} is in {}, and would be lost with it: name a directory elsewhere", to.display(), data.display())]
+    Within { to: PathBuf, data: PathBuf },
     /// The target of a restore cannot be used.
     #[error(transparent)]
     Target(Box<OpenShopError>),
@@ -115,7 +118,12 @@ impl Manifest {
     fn read(directory: &Path) -> Result<Self, UpkeepError> {
         let no_backup = |problem: String| UpkeepError::NoBackup { path: directory.to_owned(), problem };
         let path = directory.join(MANIFEST);
-        let bytes = fs::metadata(&path).map_err(|error| no_backup(format!("{MANIFEST}: {error}")))?.len();
+        let bytes = match fs::metadata(&path) {
+            Ok(found) => found.len(),
+            // It may be a good backup, of another user.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(at(&path)(error)),
+            Err(error) => return Err(no_backup(format!("{MANIFEST}: {error}"))),
+        };
         if bytes > MANIFEST_BYTES_MAX {
             return Err(no_backup(format!("{MANIFEST} has {bytes} bytes")));
         }
@@ -168,6 +176,13 @@ impl Shop {
     fn copy(&self, to: &Path, progress: &mut dyn FnMut(CopyProgress)) -> Result<Backup, UpkeepError> {
         if to.exists() {
             return Err(UpkeepError::Exists(to.to_owned()));
+        }
+        let data = &self.0.config.data_dir;
+        let whole = |path: &Path| path.canonicalize().ok();
+        if let (Some(parent), Some(ours)) = (to.parent().and_then(whole), whole(data))
+            && parent.starts_with(&ours)
+        {
+            return Err(UpkeepError::Within { to: to.to_owned(), data: data.clone() });
         }
         DirBuilder::new().mode(DIRECTORY_MODE).create(to).map_err(at(to))?;
         let copied = self.copy_into(to, progress);
