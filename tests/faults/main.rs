@@ -23,6 +23,7 @@ mod clock;
 mod customers;
 mod disk;
 mod disk_full;
+mod edge;
 mod failed_call;
 mod flips;
 mod gateway;
@@ -122,7 +123,7 @@ impl Fault {
     }
 }
 
-const FAULTS: [Fault; 16] = [
+const FAULTS: [Fault; 17] = [
     Fault {
         name: "backup",
         what: "a shop under load is backed up and restored, also one that an older release has written",
@@ -142,6 +143,11 @@ const FAULTS: [Fault; 16] = [
         name: "disk-full",
         what: "another program fills the disk while customers shop, and before a start",
         run: |length| Box::pin(disk_full::run(length)),
+    },
+    Fault {
+        name: "edge",
+        what: "attackers hold connections, bodies and answers while honest customers shop",
+        run: |length| Box::pin(edge::run(length)),
     },
     Fault {
         name: "flips",
@@ -253,7 +259,7 @@ async fn run(Fault { name, what, run }: &Fault, length: Length) -> End {
 // Faults wait for processes and files without yielding, so each may block a thread.
 #[tokio::main(worker_threads = 8)]
 async fn main() -> ExitCode {
-    if power::writes_here().await {
+    if power::writes_here().await || edge::attacks_here().await {
         return ExitCode::SUCCESS;
     }
     let arguments = Arguments::parse();
