@@ -54,6 +54,9 @@ const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 256 * 1024;
 /// How many bytes of an answer HTTP/2 buffers within the client's window.
 const SEND_BYTES_MAX: usize = 64 * 1024;
+/// How many bytes of answers the system buffers for one connection; it doubles this for its own needs. By itself it
+/// would take some megabytes for a client that does not read.
+const SYSTEM_SEND_BYTES: usize = 256 * 1024;
 /// After so many streams that the client has reset, or that were reset for its errors, an HTTP/2 connection ends.
 const RESETS_MAX: usize = 20;
 const ERROR_RESETS_MAX: usize = 100;
@@ -104,6 +107,8 @@ impl Server {
         let connections = Connections::new(limits, figures);
         let _sweeper = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&connections).sweep()));
         let tasks = TaskTracker::new();
+        // Accepted sockets inherit it. Without it answers that nobody reads take more of the system's memory.
+        let _ = rustix::net::sockopt::set_socket_send_buffer_size(&listener, SYSTEM_SEND_BYTES);
         tokio::pin!(stop);
         loop {
             let accepted = tokio::select! {
