@@ -23,6 +23,7 @@ pub mod ratings;
 pub mod review;
 pub mod seller;
 pub mod shared_map;
+mod text;
 pub mod unmatched_notices;
 
 #[cfg(test)]

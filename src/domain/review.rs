@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{
     entity::{Entity, EntityId, Kind, Timestamp},
     ids::{ProductId, UserId},
+    text::{Lines, is_blank, is_clean},
 };
 
 /// The longest title of a review, in bytes.
@@ -113,8 +114,8 @@ pub enum Rejection {
     /// The rating is not from 1 to 5.
     #[error("the rating must be 1 to 5")]
     InvalidRating,
-    /// A text is too long, or the title is empty.
-    #[error("the {field} must be at most {bytes_max} bytes, and the title not empty")]
+    /// A text is too long or cannot be shown, or the title is blank.
+    #[error("the {field} must be at most {bytes_max} bytes of text that can be shown, and the title not blank")]
     InvalidText { field: Text, bytes_max: usize },
 }
 
@@ -177,10 +178,11 @@ impl Entity for Review {
         if !(1..=5).contains(&content.rating) {
             return Err(Rejection::InvalidRating);
         }
-        if content.title.trim().is_empty() || content.title.len() > TITLE_BYTES_MAX {
+        let (title, text) = (&content.title, &content.text);
+        if is_blank(title) || title.len() > TITLE_BYTES_MAX || !is_clean(title, Lines::One) {
             return Err(Rejection::InvalidText { field: Text::Title, bytes_max: TITLE_BYTES_MAX });
         }
-        if content.text.len() > TEXT_BYTES_MAX {
+        if text.len() > TEXT_BYTES_MAX || !is_clean(text, Lines::Many) {
             return Err(Rejection::InvalidText { field: Text::Body, bytes_max: TEXT_BYTES_MAX });
         }
         if self.written.as_ref().is_some_and(|written| written.content == *content) {

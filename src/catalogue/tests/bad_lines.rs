@@ -83,7 +83,7 @@ fn a_bad_field_is_refused_with_its_name() {
         (r#""is_book":1"#, "is_book must be true or false, not the number 1"),
         (r#""source":1"#, "source must be a text, not the number 1"),
         (
-            r#""images":["1","2","3","4","5","6","7","8","9","10","11","12","13","14","15","16","17","18","19","20","21"]"#,
+            r#""images":["http://a/1","http://a/2","http://a/3","http://a/4","http://a/5","http://a/6","http://a/7","http://a/8","http://a/9","http://a/10","http://a/11","http://a/12","http://a/13","http://a/14","http://a/15","http://a/16","http://a/17","http://a/18","http://a/19","http://a/20","http://a/21"]"#,
             "images must be at most 20",
         ),
         (r#""image_alt":"A""#, "image_alt is given without a picture"),
@@ -120,7 +120,7 @@ fn texts_over_their_limits_are_refused() {
     let description = with(&format!(r#""description":"{}""#, "x".repeat(DESCRIPTION_BYTES_MAX + 1)));
     assert_eq!(reason(&description), "description must be at most 32768 bytes");
     let image = with(&format!(r#""image_url":"{}""#, "x".repeat(1_001)));
-    assert_eq!(reason(&image), "images must be URLs of 1 to 1000 bytes");
+    assert_eq!(reason(&image), "images must be absolute http or https URLs of 1 to 1000 bytes");
     let pairs: Vec<String> = (0..201).map(|name| format!(r#""{name}":null"#)).collect();
     let attributes = with(&format!(r#""attributes":{{{}}}"#, pairs.join(",")));
     assert_eq!(reason(&attributes), "attributes must be at most 200 names and values, not 201");
@@ -132,16 +132,16 @@ fn texts_over_their_limits_are_refused() {
 fn what_a_row_may_leave_out_or_say_differently() {
     let entry = product(
         r#"{"id":"a","title":"A","description":null,"brand":"","category":"Audio > Headphones","bullets":["One","Two"],
-            "price_minor":0,"currency":"INR","image_url":"u1","image_alt":"One","images":[{"url":"u2","alt":"Two"},"u1"," "],"color":"red","rating":4.456,
+            "price_minor":0,"currency":"INR","image_url":"http://a/1","image_alt":"One","images":[{"url":"http://a/2","alt":"Two"},"http://a/1"," "],"color":"red","rating":4.456,
             "rating_count":3,"stock":0,"attributes":{"z":1.50,"b":true,"n":null,"a":2},"ean":["01","02"],"source":"x"}"#,
     );
     let details = entry.details;
     assert_eq!(details.description, "• One\n• Two");
     assert_eq!((details.brand, details.price.unwrap().minor, entry.stock), (None, 0, Some(0)));
     assert_eq!(details.category, ["Audio", "Headphones"]);
-    let first = Picture { alt: Some("One".into()), ..Picture::at("u1") };
+    let first = Picture { alt: Some("One".into()), ..Picture::at("http://a/1") };
     assert_eq!(details.thumbnail.as_ref(), Some(&first));
-    assert_eq!(details.pictures, [first, Picture { alt: Some("Two".into()), ..Picture::at("u2") }]);
+    assert_eq!(details.pictures, [first, Picture { alt: Some("Two".into()), ..Picture::at("http://a/2") }]);
     assert_eq!(details.imported_rating.unwrap().average_hundredths, 446);
     let pairs = [("color", "red"), ("z", "1.5"), ("b", "true"), ("a", "2"), ("ean", "01, 02")];
     let attributes: Vec<_> = details.attributes.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
@@ -219,7 +219,7 @@ fn a_source_that_fails_is_the_last_item() {
 #[test]
 fn csv_says_the_same_as_json() {
     let csv = "id,title,category,price_minor,currency,images,rating,rating_count,is_book,attribute.material,variant_of,sku,size,option.fit,stock\r\n\
-               p,\"A \"\"good\"\" shirt,\nreally\",Fashion > Men,129900,INR,u1|u2,4.5,12,false,cotton,,,,,\r\n\
+               p,\"A \"\"good\"\" shirt,\nreally\",Fashion > Men,129900,INR,http://a/1|http://a/2,4.5,12,false,cotton,,,,,\r\n\
                p-1,Shirt of its own,,,,,,,,,p,P1,S,slim,3\r\n\
                ,,,139900,,,,,,,p,P2,M,slim,4\r\n\
                \r\n\
@@ -229,7 +229,7 @@ fn csv_says_the_same_as_json() {
     assert_eq!(refused, Vec::<String>::new());
     let json = concat!(
         r#"{"id":"p","title":"A \"good\" shirt,\nreally","category":["Fashion","Men"],"price_minor":129900,"currency":"INR","#,
-        r#""images":["u1","u2"],"rating":4.5,"rating_count":12,"attributes":{"material":"cotton"},"variants":["#,
+        r#""images":["http://a/1","http://a/2"],"rating":4.5,"rating_count":12,"attributes":{"material":"cotton"},"variants":["#,
         r#"{"id":"p-1","title":"Shirt of its own","sku":"P1","size":"S","options":{"fit":"slim"},"stock":3},"#,
         r#"{"price_minor":139900,"sku":"P2","size":"M","options":{"fit":"slim"},"stock":4}]}"#,
         "\n",

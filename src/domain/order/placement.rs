@@ -12,6 +12,7 @@ use crate::domain::{
     entity::Timestamp,
     ids::{ProductId, SellerId, UserId},
     money::{Money, MoneyError},
+    text::{Lines, is_blank, is_clean},
 };
 
 /// The longest field of an address, in bytes.
@@ -212,9 +213,8 @@ impl Address {
             (AddressField::Phone, self.phone.as_ref()),
         ];
         for (field, text) in fields {
-            let fits = |text: &&String| {
-                !text.trim().is_empty() && text.len() <= ADDRESS_BYTES_MAX && !text.chars().any(char::is_control)
-            };
+            let fits =
+                |text: &&String| !is_blank(text) && text.len() <= ADDRESS_BYTES_MAX && is_clean(text, Lines::One);
             if !text.iter().all(fits) {
                 return Err(InvalidPlacement::Address { field });
             }

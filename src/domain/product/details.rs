@@ -1,12 +1,16 @@
 //! The details of a product and their limits.
 //!
-//! Depends on `std`, `serde` and its neighbours.
+//! Depends on `std`, `serde`, `url` and its neighbours.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{ids::ProductId, money::Money};
+use crate::domain::{
+    ids::ProductId,
+    money::Money,
+    text::{Lines, is_blank, is_clean},
+};
 
 /// The longest title, in bytes. The longest seen in four real catalogues has 259.
 pub const TITLE_BYTES_MAX: usize = 2_000;
@@ -88,12 +92,21 @@ impl Picture {
         size_of::<Self>() + self.url().len() + self.alt.as_ref().map_or(0, String::len)
     }
 
-    fn has_url(&self) -> bool {
-        fits(self.url())
+    /// Whether a browser can load it: its address is an absolute one of the web, and no script or file.
+    #[must_use]
+    pub fn has_web_address(&self) -> bool {
+        let url = self.url();
+        let is_web = |scheme: &str| url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+        let is_plain = !url.chars().any(|one| one.is_whitespace() || one.is_control() || "\"<>\\^`{|}".contains(one));
+        // The parser forgives a slash too many and takes the path for the host.
+        let names_host = url.split_once("://").is_some_and(|(_, rest)| !rest.starts_with('/'));
+        let has_host = || names_host && url::Url::parse(url).is_ok_and(|url| url.has_host());
+        url.len() <= TEXT_BYTES_MAX && (is_web("https://") || is_web("http://")) && is_plain && has_host()
     }
 
     fn has_alt_or_none(&self) -> bool {
-        let describes = |alt: &String| !alt.trim().is_empty() && alt.chars().count() <= ALT_CHARACTERS_MAX;
+        let describes =
+            |alt: &String| !is_blank(alt) && alt.chars().count() <= ALT_CHARACTERS_MAX && is_clean(alt, Lines::Many);
         self.alt.iter().all(describes)
     }
 }
@@ -180,7 +193,7 @@ pub enum Rule {
     LevelsMax(usize),
     #[error("must have names of 1 to {0} bytes")]
     Names(usize),
-    #[error("must be URLs of 1 to {0} bytes")]
+    #[error("must be absolute http or https URLs of 1 to {0} bytes")]
     Urls(usize),
     #[error("must have alternative texts of 1 to {0} characters")]
     AlternativeTexts(usize),
@@ -192,6 +205,10 @@ pub enum Rule {
     Stars,
     #[error("cannot have variants themselves")]
     NoVariantsOfVariants,
+    #[error("must be text that can be shown: no control characters, no lone marks of direction")]
+    CanBeShown,
+    #[error("must be an absolute http or https URL of 1 to {0} bytes")]
+    WebAddress(usize),
 }
 
 impl Details {
@@ -207,26 +224,30 @@ impl Details {
     /// # Errors
     /// The first field that violates its rule.
     pub fn validate(&self) -> Result<(), InvalidDetails> {
-        let pairs_fit = |pairs: &[(String, String)]| pairs.iter().all(|(name, value)| fits(name) && fits(value));
+        let value_fits = |value: &str| fits_over(value, Lines::Many);
+        let pairs_fit = |pairs: &[(String, String)]| pairs.iter().all(|(name, value)| fits(name) && value_fits(value));
         let rules = [
-            (!self.title.trim().is_empty(), Field::Title, Rule::NotEmpty),
+            (!is_blank(&self.title), Field::Title, Rule::NotEmpty),
+            // A cell of a spreadsheet has line breaks now and then.
+            (is_clean(&self.title, Lines::Many), Field::Title, Rule::CanBeShown),
             (self.title.len() <= TITLE_BYTES_MAX, Field::Title, Rule::BytesMax(TITLE_BYTES_MAX)),
             (
                 self.description.len() <= DESCRIPTION_BYTES_MAX,
                 Field::Description,
                 Rule::BytesMax(DESCRIPTION_BYTES_MAX),
             ),
+            (is_clean(&self.description, Lines::Many), Field::Description, Rule::CanBeShown),
             (self.brand.iter().all(|brand| fits(brand)), Field::Brand, Rule::TextWhereGiven(TEXT_BYTES_MAX)),
             (self.category.len() <= CATEGORY_LEVELS_MAX, Field::Category, Rule::LevelsMax(CATEGORY_LEVELS_MAX)),
             (self.category.iter().all(|name| fits(name)), Field::Category, Rule::Names(TEXT_BYTES_MAX)),
-            (self.thumbnail.iter().all(Picture::has_url), Field::Thumbnail, Rule::TextWhereGiven(TEXT_BYTES_MAX)),
+            (self.thumbnail.iter().all(Picture::has_web_address), Field::Thumbnail, Rule::WebAddress(TEXT_BYTES_MAX)),
             (
                 self.thumbnail.iter().all(Picture::has_alt_or_none),
                 Field::Thumbnail,
                 Rule::AlternativeTexts(ALT_CHARACTERS_MAX),
             ),
             (self.pictures.len() <= PICTURES_MAX, Field::Pictures, Rule::CountMax(PICTURES_MAX)),
-            (self.pictures.iter().all(Picture::has_url), Field::Pictures, Rule::Urls(TEXT_BYTES_MAX)),
+            (self.pictures.iter().all(Picture::has_web_address), Field::Pictures, Rule::Urls(TEXT_BYTES_MAX)),
             (
                 self.pictures.iter().all(Picture::has_alt_or_none),
                 Field::Pictures,
@@ -251,7 +272,11 @@ impl Details {
 }
 
 fn fits(text: &str) -> bool {
-    !text.trim().is_empty() && text.len() <= TEXT_BYTES_MAX
+    fits_over(text, Lines::One)
+}
+
+fn fits_over(text: &str, lines: Lines) -> bool {
+    !is_blank(text) && text.len() <= TEXT_BYTES_MAX && is_clean(text, lines)
 }
 
 #[cfg(test)]
@@ -273,6 +298,56 @@ mod tests {
                 Details { thumbnail: with_alt(bad).pictures.pop(), title: "Phone".into(), ..Details::default() };
             assert_eq!(small.validate().unwrap_err().field, Field::Thumbnail);
         }
+    }
+
+    #[test]
+    fn a_picture_has_an_absolute_address_of_the_web() {
+        for good in
+            ["https://a.example/1.jpg", "HTTP://a.example:8080/x?y=%20#z", "https://[::1]/1", "https://ü.example/ä.jpg"]
+        {
+            assert!(Picture::at(good).has_web_address(), "{good}");
+        }
+        for bad in [
+            "",
+            " ",
+            "not a url",
+            "javascript:alert(1)",
+            "data:text/html,x",
+            "file:///etc/passwd",
+            "//a.example/1.jpg",
+            "/1.jpg",
+            "1.jpg",
+            "https:",
+            "https://",
+            "https:a.example",
+            "https:///1.jpg",
+            "ftp://a.example/1",
+            " https://a.example/1",
+            "https://a.example/a b",
+            "https://a.example/\n1",
+            "java\nscript:alert(1)",
+            "https://a.example:99999/1",
+            "https://[::1",
+            "https://a.example/\"onload=\"x",
+            "blob:https://a.example/1",
+        ] {
+            assert!(!Picture::at(bad).has_web_address(), "{bad}");
+        }
+        assert!(!Picture::at(format!("https://a.example/{}", "x".repeat(TEXT_BYTES_MAX))).has_web_address());
+    }
+
+    #[test]
+    fn texts_of_a_product_can_be_shown() {
+        let named = |title: &str| Details { title: title.into(), ..Details::default() }.validate();
+        assert_eq!(named("\u{200b}").unwrap_err().rule, Rule::NotEmpty);
+        assert_eq!(named("a\u{202e}b").unwrap_err().rule, Rule::CanBeShown);
+        let described = Details { title: "a".into(), description: "a\n\tb\u{1b}".into(), ..Details::default() };
+        assert_eq!(described.validate().unwrap_err().field, Field::Description);
+        let valued = |value: &str| {
+            let attributes = vec![("size".to_owned(), value.to_owned())];
+            Details { title: "a".into(), attributes, ..Details::default() }.validate()
+        };
+        assert_eq!((valued("S\nM"), valued("S\0").unwrap_err().field), (Ok(()), Field::Attributes));
     }
 
     #[test]
