@@ -5,13 +5,14 @@
 
 pub(crate) mod layout;
 mod networks;
+mod origins;
 
 use std::path::PathBuf;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
-pub use self::networks::Networks;
+pub use self::{networks::Networks, origins::Origins};
 
 /// The settings of a shop.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,8 +39,31 @@ pub struct Config {
     pub payments: Payments,
     /// How much of the log is kept.
     pub retention: Retention,
+    /// How the shop answers over HTTP.
+    pub http: Http,
     /// The limits of the running shop.
     pub limits: Limits,
+}
+
+/// How the shop answers over HTTP.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    /// The origins whose pages may call the shop (CORS), such as `https://shop.example`; `*` for every one. By default
+    /// none: a shop need not know which web shops belong to it, so whoever has one says so.
+    pub cors_origins: Origins,
+    /// For how long everybody, such as a CDN, may keep product pages, lists, categories, sellers and reviews, in
+    /// seconds; with 0 every answer must be asked for again (and is 304 if it is the same).
+    pub cache_seconds: u64,
+    /// Whether a change of a product, a stock-taking and a change of a line of a cart must say with `If-Match` what
+    /// they change (428 otherwise).
+    pub require_if_match: bool,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { cors_origins: Origins::default(), cache_seconds: 5, require_if_match: false }
+    }
 }
 
 /// A payment provider.
@@ -227,6 +251,7 @@ impl Default for Config {
             trusted_proxies: Networks::default(),
             payments: Payments::default(),
             retention: Retention::default(),
+            http: Http::default(),
             limits: Limits::default(),
         }
     }
@@ -288,6 +313,12 @@ pub enum ConfigError {
         /// What to do about it.
         remedy: &'static str,
     },
+    /// A value is not the origin of a web page.
+    #[error("http.cors_origins: {origin:?} is no origin: write it as browsers send it, such as https://shop.example")]
+    Origin {
+        /// The value.
+        origin: String,
+    },
     /// The adapter for the payment provider is not in this program.
     #[error("payments.provider: {provider:?} needs the feature `stripe` of souk, which this program is built without")]
     NoAdapter {
@@ -343,11 +374,13 @@ impl Config {
             ((1..=100).contains(&self.retention.work_percent), "retention.work_percent", "from 1 to 100"),
             (self.retention.base_log_bytes >= 1 << 20, "retention.base_log_bytes", "at least 1048576"),
             (self.tax_basis_points <= 10_000, "tax_basis_points", "at most 10000 (100 %)"),
+            (self.http.cache_seconds <= 86_400, "http.cache_seconds", "at most 86400"),
             (self.payments.reconcile_seconds >= 1, "payments.reconcile_seconds", "at least 1"),
         ];
         if let Some((_, setting, rule)) = rules.into_iter().find(|(kept, ..)| !kept) {
             return Err(ConfigError::Bounds { setting, rule });
         }
+        self.http.cors_origins.check()?;
         self.payments.check()
     }
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    App,
+    App, DOCUMENT_RULE,
     bodies::{ProblemBody, time},
     error::Problem,
     extract::{Body, Caller},
@@ -25,16 +25,27 @@ use crate::{domain::account::Role, shop::accounts::Session};
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Registration {
-    #[schema(example = "asha@example.org")]
+    #[schema(example = "asha@example.org", min_length = 3, max_length = 254)]
     email: String,
     /// 8 to 128 characters.
-    #[schema(value_type = String, example = "correct horse battery")]
+    #[schema(value_type = String, example = "correct horse battery", min_length = 8, max_length = 128)]
     password: SecretString,
     /// The name by which to address you. A seller's name is shown to shoppers.
+    #[schema(min_length = 1, max_length = 100)]
     name: Option<String>,
     /// `customer` (the default) or `seller`.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<RoleName>, inline)]
     role: Option<Role>,
+}
+
+/// The roles that can be asked for.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[allow(dead_code, reason = "it describes what Role reads")]
+enum RoleName {
+    Customer,
+    Seller,
+    Admin,
 }
 
 /// E-mail address and password.
@@ -143,6 +154,6 @@ pub(super) async fn logout(State(app): State<App>, Caller(who): Caller) -> Resul
 /// The public keys that verify access tokens, as a JSON Web Key Set.
 #[utoipa::path(get, path = "/.well-known/jwks.json", operation_id = "show_keys",
     tag = "operations", responses((status = 200, description = "JSON Web Key Set", body = Object)))]
-pub(super) async fn jwks(State(app): State<App>) -> Json<serde_json::Value> {
-    Json(app.shop.jwks())
+pub(super) async fn jwks(State(app): State<App>) -> Response {
+    ([(header::CACHE_CONTROL, DOCUMENT_RULE)], Json(app.shop.jwks())).into_response()
 }

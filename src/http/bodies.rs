@@ -79,17 +79,38 @@ pub(super) struct FieldError {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Item {
-    #[schema(example = "demo-000007")]
+    #[schema(example = "demo-000007", min_length = 1, max_length = 64)]
     pub(super) product_id: String,
     /// The number of units.
     #[schema(example = 2, minimum = 1, maximum = 10_000)]
     pub(super) quantity: u32,
 }
 
-/// A time in RFC 3339, UTC.
+/// A time in RFC 3339, UTC, always with milliseconds: so the order of the texts is that of the times.
 pub(super) fn time(at: Timestamp) -> String {
     let milliseconds = i64::try_from(at.0).unwrap_or(i64::MAX);
-    jiff::Timestamp::from_millisecond(milliseconds).unwrap_or(jiff::Timestamp::MAX).to_string()
+    let at = jiff::Timestamp::from_millisecond(milliseconds).unwrap_or(jiff::Timestamp::MAX);
+    format!("{at:.3}")
+}
+
+/// Which end of a day a day stands for, where a moment is wanted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Day {
+    Begins,
+    Ends,
+}
+
+/// A moment as a client writes it: a time in RFC 3339, or a day (UTC). `None` if it is neither, or before 1970.
+pub(super) fn moment(text: &str, day: Day) -> Option<Timestamp> {
+    let at = match text.parse::<jiff::Timestamp>() {
+        Ok(at) => at,
+        Err(_) => {
+            let date: jiff::civil::Date = text.parse().ok().filter(|_| text.len() == "2026-11-30".len())?;
+            let date = if day == Day::Ends { date.tomorrow().ok()? } else { date };
+            date.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp()
+        }
+    };
+    u64::try_from(at.as_millisecond()).ok().map(Timestamp)
 }
 
 /// Names and values as an object; the last value of a name wins.
@@ -100,4 +121,23 @@ pub(super) fn object(pairs: &[(String, String)]) -> BTreeMap<&str, &str> {
 /// Parses a product id in a body.
 pub(super) fn product_id(text: &str, pointer: &str) -> Result<ProductId, Problem> {
     text.parse().map_err(|error: domain::ids::InvalidId| Problem::invalid(pointer, error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_milliseconds_and_days_have_two_ends() {
+        let at = |text| moment(text, Day::Begins).map(time);
+        assert_eq!(time(Timestamp(1_790_000_000_800)), "2026-09-21T14:13:20.800Z");
+        assert_eq!(time(Timestamp(1_790_000_000_000)), "2026-09-21T14:13:20.000Z");
+        assert_eq!(at("2026-09-21T14:13:20.8Z").as_deref(), Some("2026-09-21T14:13:20.800Z"));
+        assert_eq!(at("2026-09-21T14:13:20+05:30").as_deref(), Some("2026-09-21T08:43:20.000Z"));
+        assert_eq!(at("2026-09-21").as_deref(), Some("2026-09-21T00:00:00.000Z"));
+        assert_eq!(moment("2026-09-21", Day::Ends).map(time).as_deref(), Some("2026-09-22T00:00:00.000Z"));
+        for bad in ["", "yesterday", "2026-13-01", "20260921", "1969-12-31", "2026-09-21T14:13:20", "1790000000"] {
+            assert_eq!(at(bad), None, "{bad}");
+        }
+    }
 }

@@ -2,12 +2,7 @@
 //!
 //! May depend on `shop` and `domain`.
 
-use axum::{
-    Json,
-    extract::State,
-    http::{HeaderValue, StatusCode, header},
-    response::{IntoResponse, Response},
-};
+use axum::{extract::State, http::StatusCode, response::Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -15,8 +10,9 @@ use super::{
     App,
     bodies::{Item, Money, ProblemBody, product_id},
     error::Problem,
+    etag::{self, IfMatch},
     extract::{Body, Caller, Id, Key},
-    responses::{JsonBody, Read, Token, Write},
+    responses::{Conditional, JsonBody, Read, Token, Write},
 };
 use crate::{
     domain::{
@@ -36,8 +32,10 @@ pub(super) struct Addition {
     /// The lines to add.
     items: Option<Vec<Item>>,
     /// A single product, instead of `items`.
+    #[schema(min_length = 1, max_length = 64)]
     product_id: Option<String>,
     /// The quantity of the single product; 1 by default.
+    #[schema(minimum = 1)]
     quantity: Option<u32>,
     /// The caller's own user id; optional.
     user_id: Option<String>,
@@ -54,7 +52,7 @@ pub(super) struct Quantity {
 /// A cart with current prices.
 #[derive(Serialize, ToSchema)]
 pub(super) struct CartBody {
-    /// Grows with every change; also the ETag.
+    /// Grows with every change; also the first part of the ETag.
     version: u64,
     items: Vec<CartItem>,
     /// The sum of the lines that have no problem.
@@ -91,7 +89,6 @@ pub(super) struct CartItem {
 }
 
 fn respond(page: CartPage) -> Response {
-    let etag = format!("\"c{}\"", page.version);
     let items = page.lines.into_iter().map(|line| CartItem {
         product_id: line.product.to_string(),
         title: line.title,
@@ -102,19 +99,25 @@ fn respond(page: CartPage) -> Response {
         available: line.available,
         problem: line.problem.map(LineProblem::as_str),
     });
+    let version = page.version;
     let body = CartBody {
-        version: page.version,
+        version,
         items: items.collect(),
         subtotal: page.subtotal.map(Money::from),
         total: page.total.map(Money::from),
         amount_problem: page.amount_problem.map(AmountRefused::code),
         amount_limit: page.amount_problem.and_then(AmountRefused::limit).map(Money::from),
     };
-    let mut response = Json(body).into_response();
-    if let Ok(etag) = HeaderValue::from_str(&etag) {
-        response.headers_mut().insert(header::ETAG, etag);
+    // The first part of the tag is for writers: prices and stock change without the cart.
+    etag::json(&format!("c{version}"), &body)
+}
+
+/// Reports a cart that is not the one of `If-Match`.
+fn unexpected(error: Error, version: Option<u64>) -> Problem {
+    match error {
+        Error::Cart(Rejection::Changed { current }) if version.is_some() => Problem::version_mismatch(current),
+        error => error.into(),
     }
-    response
 }
 
 /// Shows the caller's cart.
@@ -123,7 +126,6 @@ fn respond(page: CartPage) -> Response {
     (status = 200, description = "The cart", body = CartBody),
 ))]
 pub(super) async fn show(State(app): State<App>, Caller(who): Caller) -> Result<Response, Problem> {
-    // Prices and stock change without the cart, so its ETag is for writers, not for caches.
     Ok(respond(app.shop.cart(&who).await?))
 }
 
@@ -175,8 +177,8 @@ pub(super) async fn add(
 /// Sets the quantity of a product in the cart.
 #[utoipa::path(put, path = "/cart/items/{product_id}", operation_id = "set_cart_item",
     tag = "cart", security(("bearer" = [])), request_body = Quantity,
-    params(("product_id" = String, Path)), responses(
-    Write, Token, JsonBody,
+    params(("product_id" = String, Path), ("If-Match" = Option<String>, Header)), responses(
+    Write, Token, JsonBody, Conditional,
     (status = 200, description = "The cart", body = CartBody),
     (status = 404, description = "No such product", body = ProblemBody),
     (status = 422, description = "A quantity that cannot be", body = ProblemBody),
@@ -185,16 +187,19 @@ pub(super) async fn set(
     State(app): State<App>,
     Caller(who): Caller,
     Id(product): Id<ProductId>,
+    expected: IfMatch,
     Body(Quantity { quantity }): Body<Quantity>,
 ) -> Result<Response, Problem> {
-    Ok(respond(app.shop.set_cart_line(&who, Line { product, quantity }).await?))
+    let version = expected.version('c');
+    let set = app.shop.set_cart_line_if(&who, Line { product, quantity }, version).await;
+    Ok(respond(set.map_err(|error| unexpected(error, version))?))
 }
 
 /// Removes a product from the cart.
 #[utoipa::path(delete, path = "/cart/items/{product_id}", operation_id = "remove_cart_item",
     tag = "cart", security(("bearer" = [])),
-    params(("product_id" = String, Path)), responses(
-    Write, Token,
+    params(("product_id" = String, Path), ("If-Match" = Option<String>, Header)), responses(
+    Write, Token, Conditional,
     (status = 204, description = "It is not in the cart (any more)"),
     (status = 404, description = "Nothing can have this id", body = ProblemBody),
 ))]
@@ -202,7 +207,10 @@ pub(super) async fn remove(
     State(app): State<App>,
     Caller(who): Caller,
     Id(product): Id<ProductId>,
+    expected: IfMatch,
 ) -> Result<StatusCode, Problem> {
-    app.shop.remove_cart_line(&who, &product).await?;
+    let version = expected.version('c');
+    let removed = app.shop.remove_cart_line_if(&who, &product, version).await;
+    removed.map_err(|error| unexpected(error, version))?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use axum::{
     Json,
-    extract::rejection::PathRejection,
     http::{HeaderName, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde_json::{Map, Value, json};
 
-use super::{context, responses::PROBLEM_JSON};
+use super::{coding::Coding, context, responses::PROBLEM_JSON, schema::Fault};
 use crate::{
     domain::{
         account, cart, ids::OrderId, inventory, money::Money, order, product, ratings, review, seller,
@@ -25,6 +24,9 @@ use crate::{
 pub const TYPE_BASE: &str = "https://souk.example/problems/";
 /// The `Retry-After` of an overloaded shop and of a pending payment, in seconds.
 pub(super) const RETRY_AFTER_SECONDS: &str = "1";
+const INVALID_BODY: &str = "invalid-body";
+/// The member with the faults of a body.
+const ERRORS: &str = "errors";
 
 /// A problem document (RFC 9457): what the shop's routes answer where a request fails. A handler of another program
 /// makes one from an [`Error`] and gives it back as its response.
@@ -75,10 +77,15 @@ impl Problem {
 
     /// A field of the body breaks a rule; the whole body if the pointer is empty.
     pub(super) fn invalid(pointer: &str, detail: impl Into<String>) -> Self {
-        let detail = detail.into();
-        let pointer = if pointer.is_empty() { "#".to_owned() } else { format!("#/{pointer}") };
-        let errors = json!([{ "detail": detail, "pointer": pointer }]);
-        unprocessable("invalid-body", "Invalid body", detail).with("errors", errors)
+        let fault = Fault { pointer: pointer.to_owned(), detail: detail.into() };
+        unprocessable(INVALID_BODY, "Invalid body", fault.detail.clone()).with(ERRORS, vec![fault.to_json()])
+    }
+
+    /// Fields of the body break rules of its schema.
+    pub(super) fn invalid_fields(faults: &[Fault]) -> Self {
+        let first = faults.first().map(|fault| format!("{}: {}", fault.json_pointer(), fault.detail));
+        let errors: Vec<Value> = faults.iter().map(Fault::to_json).collect();
+        unprocessable(INVALID_BODY, "Invalid body", first.unwrap_or_default()).with(ERRORS, errors)
     }
 
     /// Another part of the request cannot be understood.
@@ -96,9 +103,14 @@ impl Problem {
         Self::bad_request("unreadable-body", "the body could not be read")
     }
 
+    /// The bytes of the body are not what its content coding says.
+    pub(super) fn undecodable_body(coding: Coding) -> Self {
+        Self::bad_request("unreadable-body", format!("the body is not {}", coding.name()))
+    }
+
     /// The encoding or the names of the path break a rule.
-    pub(super) fn invalid_path(rejection: &PathRejection) -> Self {
-        Self::bad_request("invalid-path", rejection.body_text())
+    pub(super) fn invalid_path(detail: impl Into<String>) -> Self {
+        Self::bad_request("invalid-path", detail)
     }
 
     /// The query has an unknown name or breaks a rule.
@@ -106,9 +118,22 @@ impl Problem {
         Self::bad_request("invalid-query", detail)
     }
 
-    /// `If-Match` is not an ETag of a product.
+    /// `If-Match` is not a list of ETags.
     pub(super) fn invalid_etag() -> Self {
-        Self::bad_request("invalid-etag", "If-Match must be an ETag of the product")
+        Self::bad_request("invalid-etag", "If-Match must be `*` or ETags in quotes, separated by commas")
+    }
+
+    /// The thing has another version than `If-Match` says.
+    pub(super) fn version_mismatch(current: u64) -> Self {
+        let detail = "it has changed since the ETag in If-Match was read: read it again";
+        Self::new(StatusCode::PRECONDITION_FAILED, "version-mismatch", "The version differs", detail)
+            .with("current_version", current)
+    }
+
+    /// The shop wants `If-Match` on writes, and there is none.
+    pub(super) fn precondition_required() -> Self {
+        let detail = "send the ETag that you have read in If-Match, so that nobody else's change is overwritten";
+        Self::new(StatusCode::PRECONDITION_REQUIRED, "precondition-required", "Precondition required", detail)
     }
 
     /// `Last-Event-ID` is not an event of the stream.
@@ -139,6 +164,19 @@ impl Problem {
     pub(super) fn unsupported_media_type() -> Self {
         let detail = "the content type must be application/json";
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported media type", detail)
+    }
+
+    /// The body has a content coding that the shop does not decode.
+    pub(super) fn unsupported_encoding() -> Self {
+        let detail = format!("the content coding of the body must be one of {}, or none", Coding::NAMES);
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-encoding", "Unsupported content coding", detail)
+            .header(header::ACCEPT_ENCODING, Coding::NAMES)
+    }
+
+    /// The client takes no answer that this resource gives.
+    pub(super) fn not_acceptable(media_type: &str) -> Self {
+        let detail = format!("this resource answers {media_type}, which the Accept header excludes");
+        Self::new(StatusCode::NOT_ACCEPTABLE, "not-acceptable", "Not acceptable", detail)
     }
 
     /// The payment was declined or given up.
@@ -179,6 +217,11 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Try again", detail).retry()
     }
 
+    /// There is no permit for the request.
+    pub(super) fn too_many_requests() -> Self {
+        Self::overloaded("too many requests are in flight; nothing was done")
+    }
+
     /// The request took too long. If it would have changed something, perhaps it did.
     pub(super) fn timed_out(method: &Method) -> Self {
         if !method.is_safe() {
@@ -195,8 +238,24 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// Tells every fault of the body: the one for which it was refused, and what else its schema says against it.
+    fn tell_faults(&mut self) {
+        let Some(Value::Array(errors)) = self.members.get_mut(ERRORS) else { return };
+        for fault in context::faults() {
+            let pointer = fault.json_pointer();
+            if !errors.iter().any(|known| known["pointer"] == pointer) {
+                errors.push(fault.to_json());
+            }
+        }
+    }
+}
+
 impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
+    fn into_response(mut self) -> Response {
+        if self.code == INVALID_BODY {
+            self.tell_faults();
+        }
         let mut body = self.members;
         body.insert("type".into(), format!("{TYPE_BASE}{}", self.code).into());
         body.insert("title".into(), self.title.into());
@@ -317,6 +376,7 @@ impl From<Error> for Problem {
                     None => problem,
                 }
             }
+            Error::PaymentMethod(_) => Self::invalid("payment_method", detail),
             Error::InsufficientStock { product, requested, available, order } => {
                 let problem = conflict("insufficient-stock", "Not enough in stock", detail)
                     .with("product_id", product.as_str())
@@ -354,10 +414,7 @@ fn of_product(rejection: &product::Rejection, detail: String) -> Problem {
         product::Rejection::NotFound => Problem::not_found("product"),
         product::Rejection::AlreadyExists => conflict("already-exists", "The id is taken", detail),
         product::Rejection::NotOwner => Problem::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail),
-        product::Rejection::VersionMismatch { current } => {
-            Problem::new(StatusCode::PRECONDITION_FAILED, "version-mismatch", "The version differs", detail)
-                .with("current_version", *current)
-        }
+        product::Rejection::VersionMismatch { current } => Problem::version_mismatch(*current),
         product::Rejection::Invalid(product::InvalidDetails { field: product::Field::Title, rule }) => {
             Problem::invalid("name", format!("name {rule}"))
         }
@@ -422,6 +479,7 @@ fn of_order(rejection: &order::Rejection, detail: String) -> Problem {
         order::Rejection::PaymentInProgress { attempt } => {
             conflict("payment-in-progress", "A payment is pending", detail).with("attempt", *attempt).retry()
         }
+        order::Rejection::AlreadyShipped => conflict("already-shipped", "Already shipped", detail),
         order::Rejection::AlreadyPaid => conflict("already-paid", "Already paid", detail),
         order::Rejection::DeadlinePassed => conflict("hold-expired", "The payment deadline has passed", detail),
         order::Rejection::TooManyAttempts => conflict("too-many-attempts", "Too many attempts", detail),

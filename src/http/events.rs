@@ -59,6 +59,10 @@ pub(super) async fn follow(
             value.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(Problem::invalid_last_event_id)?
         }
     };
+    let known = app.shop.order(&who, id).await?.order.sequence();
+    if last_seen > known {
+        return Err(Problem::invalid_last_event_id());
+    }
     let place = app.streams.open(who.user, who.expires_at).map_err(|none| match none {
         NoPlace::Full => Problem::overloaded("too many event streams are open"),
         NoPlace::OfUser { streams_max, first_ends_at } => {

@@ -2,7 +2,12 @@
 //!
 //! May depend on `shop` and `domain`.
 
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{
+    Json,
+    extract::State,
+    http::{StatusCode, header},
+    response::IntoResponse,
+};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
@@ -101,8 +106,8 @@ pub(super) async fn settings(State(app): State<App>, Caller(who): Caller) -> Res
 /// The program is alive.
 #[utoipa::path(get, path = "/livez", operation_id = "show_liveness",
     tag = "operations", responses((status = 200, description = "Alive", body = String)))]
-pub(super) async fn live() -> &'static str {
-    "alive\n"
+pub(super) async fn live() -> impl IntoResponse {
+    ([(header::CACHE_CONTROL, "no-store")], "alive\n")
 }
 
 /// The shop takes requests.
@@ -110,7 +115,7 @@ pub(super) async fn live() -> &'static str {
     (status = 200, description = "Ready", body = Readiness),
     (status = 503, description = "Stopping, search or lists are incomplete, or the storage has failed", body = Readiness),
 ))]
-pub(super) async fn ready(State(app): State<App>) -> (StatusCode, Json<Readiness>) {
+pub(super) async fn ready(State(app): State<App>) -> impl IntoResponse {
     let mut problems = Vec::new();
     let (storage, usable) = match app.shop.storage_status() {
         StorageStatus::Writable => ("writable", true),
@@ -159,5 +164,5 @@ pub(super) async fn ready(State(app): State<App>) -> (StatusCode, Json<Readiness
         search_lag_bytes,
         problems,
     };
-    (status, Json(readiness))
+    (status, [(header::CACHE_CONTROL, "no-store")], Json(readiness))
 }

@@ -170,7 +170,7 @@ pub(super) struct ResolutionBody {
     /// The number of the issue; by default, every open issue that this resolution can settle.
     problem: Option<u32>,
     /// The reason, or what was found out.
-    #[schema(example = "called the bank")]
+    #[schema(example = "called the bank", min_length = 1, max_length = 500)]
     note: String,
     /// For `settled`: what became of the payment or refund.
     outcome: Option<OutcomeBody>,
@@ -252,6 +252,7 @@ pub(super) async fn notices(State(app): State<App>, Caller(who): Caller) -> Resu
 #[serde(deny_unknown_fields)]
 pub(super) struct DismissalBody {
     /// What was done.
+    #[schema(min_length = 1, max_length = 500)]
     note: String,
 }
 

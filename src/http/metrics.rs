@@ -195,5 +195,6 @@ pub(super) async fn show(State(app): State<App>) -> Response {
     if encode(&mut text, &app.metrics.registry).is_err() {
         return Problem::fault().into_response();
     }
-    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, "no-store")], text).into_response()
 }

@@ -4,7 +4,7 @@
 //! file composes the routes and the layers around them.
 //!
 //! ```text
-//!  request ─▶ trace id ─▶ admission, time limit, metrics, log, panic guard ─▶ handler ─▶ Shop
+//!  request ─▶ ids ─▶ metrics, log ─▶ conventions of HTTP ─▶ admission, time limit, panic guard ─▶ handler ─▶ Shop
 //! ```
 //!
 //! May depend on `shop` and `domain`. Only this room names axum.
@@ -14,44 +14,60 @@ mod arriving;
 mod auth;
 mod bodies;
 mod cart;
+mod coding;
 mod context;
+mod cors;
+mod encoded;
 mod erasure;
 mod error;
+mod etag;
 mod events;
 mod extract;
 mod health;
 mod issues;
+mod json;
 mod layers;
 mod metrics;
+mod negotiation;
 mod orders;
 mod paging;
 mod peer;
 mod products;
+mod query;
 mod refunds;
+mod representation;
+mod request_body;
 mod responses;
 mod reviews;
 mod route;
 mod routes;
+mod schema;
 mod sellers;
 mod serve;
 mod stock;
 mod streams;
+mod target;
 mod webhooks;
 
 use std::sync::Arc;
 
 pub use axum::Router;
-use axum::{body::Bytes, middleware, response::Response};
+use axum::{
+    body::Bytes,
+    http::{HeaderValue, header},
+    response::Response,
+    routing::get,
+};
 use parking_lot::Mutex;
 use utoipa::{
     OpenApi,
     openapi::security::{Http, HttpAuthScheme, SecurityScheme},
 };
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::routes;
 
 use self::{
-    admission::Admission, arriving::Arriving, metrics::Metrics, products::RenderedPages, routes::Routes,
-    streams::Streams,
+    admission::Admission, arriving::Arriving, metrics::Metrics, products::RenderedPages, responses::JSON, route::Edge,
+    routes::Routes, streams::Streams,
 };
 pub use self::{
     error::{Problem, TYPE_BASE},
@@ -59,6 +75,11 @@ pub use self::{
     serve::{Drained, Figures, Server, serve},
 };
 use crate::shop::Shop;
+
+/// The path of the OpenAPI document.
+const DOCUMENT: &str = "/openapi.json";
+/// How long caches may keep documents and keys, which change with a version of the program or hardly ever.
+const DOCUMENT_RULE: &str = "public, max-age=300";
 
 /// The state shared by all handlers.
 #[derive(Clone)]
@@ -117,18 +138,13 @@ pub fn router_with(shop: Shop, program: Program) -> Router {
         shop,
         program: Arc::new(program),
     };
-    let (admitted, admitted_api) = resources(app.clone()).finish();
-    let (exempt, exempt_api) = operations().split_for_parts();
+    let routes = operations(resources(Routes::new(app.clone(), Arc::new(Edge::new(app.shop.config())))));
     let mut api = Description::openapi();
-    api.merge(admitted_api);
-    api.merge(exempt_api);
-    responses::name_media_types(&mut api);
-    let document = Arc::new(Document { api, last: Mutex::default() });
-    let exempt = exempt
-        .route("/openapi.json", axum::routing::get(async move || document.answer()))
-        .method_not_allowed_fallback(layers::method_not_allowed)
-        .layer(middleware::from_fn(layers::surround));
-    admitted.merge(exempt).with_state(app)
+    api.merge(routes.description());
+    responses::complete(&mut api);
+    let description = Arc::new(Document { api, last: Mutex::default() });
+    let document = routes.document(DOCUMENT, get(async move || description.answer()));
+    routes.finish().route(DOCUMENT, document).with_state(app)
 }
 
 /// The OpenAPI document; its paths include the prefix of the nested router.
@@ -146,7 +162,11 @@ impl Document {
             Some((of, bytes)) if *of == prefix => bytes.clone(),
             _ => last.insert((prefix.clone(), self.render(prefix))).1.clone(),
         };
-        layers::json_bytes(bytes)
+        let mut response = Response::new(bytes.into());
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(DOCUMENT_RULE));
+        response
     }
 
     fn render(&self, prefix: String) -> Bytes {
@@ -162,8 +182,8 @@ impl Document {
 }
 
 /// Routes for shoppers, sellers and admins, each with the class of its writes (see [`admission`]).
-fn resources(app: App) -> Routes {
-    Routes::new(app)
+fn resources(routes: Routes) -> Routes {
+    routes
         .reads(routes!(products::search_by_path))
         .starts(routes!(products::list, products::create))
         .starts_and_checks_query(routes!(products::show, products::revise, products::delist))
@@ -209,10 +229,10 @@ fn resources(app: App) -> Routes {
 }
 
 /// Routes for operators and other programs; they must answer even under overload.
-fn operations() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(health::live))
-        .routes(routes!(health::ready))
-        .routes(routes!(metrics::show))
-        .routes(routes!(auth::jwks))
+fn operations(routes: Routes) -> Routes {
+    routes
+        .always(routes!(health::live))
+        .always(routes!(health::ready))
+        .always(routes!(metrics::show))
+        .always(routes!(auth::jwks))
 }

@@ -31,6 +31,7 @@ use crate::{
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct ItemBody {
+    #[schema(min_length = 1, max_length = 64)]
     product_id: String,
     #[schema(minimum = 1)]
     quantity: u32,
@@ -48,7 +49,7 @@ pub(super) struct RefundBody {
     shipping: bool,
     /// Whether the units return to stock; by default only if they are not shipped yet.
     restock: Option<bool>,
-    #[schema(example = "damaged in transit")]
+    #[schema(example = "damaged in transit", min_length = 1, max_length = 500)]
     reason: String,
 }
 
@@ -56,8 +57,9 @@ pub(super) struct RefundBody {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ReturnRequestBody {
+    #[schema(min_items = 1)]
     items: Vec<ItemBody>,
-    #[schema(example = "too small")]
+    #[schema(example = "too small", min_length = 1, max_length = 500)]
     reason: String,
 }
 
@@ -74,7 +76,7 @@ pub(super) struct ReceiptBody {
 #[serde(deny_unknown_fields)]
 pub(super) struct RejectionBody {
     /// The reason.
-    #[schema(example = "worn")]
+    #[schema(example = "worn", min_length = 1, max_length = 500)]
     note: String,
 }
 

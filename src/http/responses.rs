@@ -8,12 +8,19 @@ use std::collections::BTreeMap;
 
 use utoipa::{
     IntoResponses,
-    openapi::{Content, OpenApi, Ref, RefOr, Response, ResponseBuilder},
+    openapi::{
+        Content, ObjectBuilder, OpenApi, Ref, RefOr, Required, Response, ResponseBuilder, Type,
+        path::{Operation, Parameter, ParameterIn},
+    },
 };
 
 /// The media type of problems.
 pub(super) const PROBLEM_JSON: &str = "application/problem+json";
-const JSON: &str = "application/json";
+/// The media type of everything else.
+pub(super) const JSON: &str = "application/json";
+const IF_NONE_MATCH: &str = "If-None-Match";
+/// The media type of server-sent events.
+pub(super) const EVENT_STREAM: &str = "text/event-stream";
 const PROBLEM_SCHEMA: &str = "#/components/schemas/Problem";
 
 type Responses = BTreeMap<String, RefOr<Response>>;
@@ -70,6 +77,15 @@ impl IntoResponses for Token {
     }
 }
 
+/// Problems of operations that read `If-Match`.
+pub(super) enum Conditional {}
+
+impl IntoResponses for Conditional {
+    fn responses() -> Responses {
+        problems(&[(412, "It has changed since"), (428, "The shop wants an If-Match")])
+    }
+}
+
 fn problems(known: &[(u16, &str)]) -> Responses {
     let problem = |description: &str| {
         let content = Content::new(Some(Ref::new(PROBLEM_SCHEMA)));
@@ -78,16 +94,65 @@ fn problems(known: &[(u16, &str)]) -> Responses {
     known.iter().map(|(status, description)| (status.to_string(), problem(description).into())).collect()
 }
 
-/// Adds the media type of problems, which the operations' own responses omit.
-pub(super) fn name_media_types(api: &mut OpenApi) {
-    let items = api.paths.paths.values_mut();
-    let operations = items.flat_map(|item| [&mut item.get, &mut item.put, &mut item.post, &mut item.delete]).flatten();
-    for response in operations.flat_map(|operation| operation.responses.responses.values_mut()) {
+/// Completes every operation of the document: names the media type of problems, which the operations' own responses
+/// omit, and adds the problems of the layers around all handlers.
+pub(super) fn complete(api: &mut OpenApi) {
+    for item in api.paths.paths.values_mut() {
+        let reads = [&mut item.get];
+        let writes = [&mut item.put, &mut item.post, &mut item.patch, &mut item.delete];
+        reads.into_iter().flatten().for_each(|operation| complete_operation(operation, Reads::Only));
+        writes.into_iter().flatten().for_each(|operation| complete_operation(operation, Reads::AndWrites));
+    }
+}
+
+/// Whether an operation only reads. The body of one that does is ignored.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reads {
+    Only,
+    AndWrites,
+}
+
+fn complete_operation(operation: &mut Operation, reads: Reads) {
+    let responses = &mut operation.responses.responses;
+    for response in responses.values_mut() {
         let RefOr::T(response) = response else { continue };
         if response.content.get(JSON).is_some_and(is_problem) {
             let content = response.content.drain(..).map(|(_, content)| (PROBLEM_JSON.to_owned(), content));
             response.content = content.collect();
         }
+    }
+    let answers = |kind: &str| {
+        responses.iter().any(|(status, response)| match response {
+            RefOr::T(response) => status.starts_with('2') && response.content.contains_key(kind),
+            RefOr::Ref(_) => false,
+        })
+    };
+    let (is_json, is_stream) = (answers(JSON), answers(EVENT_STREAM));
+    let mut shared = problems(&[(400, "The path, the query or a header cannot be understood")]);
+    if is_json || is_stream {
+        shared.extend(problems(&[(406, "The Accept header excludes what this resource answers")]));
+    }
+    if operation.request_body.is_some() {
+        shared.extend(problems(&[(415, "The body has a content coding that the shop does not decode")]));
+    } else if reads == Reads::AndWrites {
+        shared.extend(problems(&[
+            (408, "The body did not arrive in time"),
+            (413, "The body is too large"),
+            (415, "There is a body, and it is not application/json"),
+            (422, "There is a body with members"),
+        ]));
+    }
+    // The layers make a tag of every JSON that somebody may keep.
+    if reads == Reads::Only && is_json {
+        let kept = ResponseBuilder::new().description("The client's copy is still right").build();
+        responses.entry("304".to_owned()).or_insert_with(|| kept.into());
+        let header = Parameter::builder().name(IF_NONE_MATCH).parameter_in(ParameterIn::Header);
+        let text = ObjectBuilder::new().schema_type(Type::String).build();
+        let parameters = operation.parameters.get_or_insert_with(Vec::new);
+        parameters.push(header.required(Required::False).schema(Some(text)).build().into());
+    }
+    for (status, response) in shared {
+        responses.entry(status).or_insert(response);
     }
 }
 

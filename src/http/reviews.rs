@@ -33,9 +33,10 @@ use crate::{
 pub(super) struct NewReview {
     #[schema(example = 5, minimum = 1, maximum = 5)]
     rating: u8,
-    #[schema(example = "Does what it should")]
+    #[schema(example = "Does what it should", min_length = 1, max_length = 200)]
     title: String,
     #[serde(default)]
+    #[schema(max_length = 3000)]
     text: String,
 }
 

@@ -1,21 +1,70 @@
-//! What admission must know about a route before its handler runs: class, query, and whether it reads a body.
+//! What the layers must know about a route before its handler runs: its operations, class and query.
 //!
-//! Depends on its neighbours.
+//! May depend on `config`.
 
-use axum::http::{Method, Uri};
+use std::sync::Arc;
 
-use super::{App, admission::Class};
+use axum::http::{HeaderValue, Method, Uri};
 
-/// What admission knows about a route.
+use super::{App, admission::Class, cors::Cors, encoded::EncodedAnswers};
+use crate::config::Config;
+
+/// What the layers of all routes share, and handlers do not need.
+pub(super) struct Edge {
+    pub(super) cors: Option<Cors>,
+    /// The `Cache-Control` of public answers.
+    pub(super) public_rule: HeaderValue,
+    pub(super) encoded: EncodedAnswers,
+}
+
+impl Edge {
+    pub(super) fn new(config: &Config) -> Self {
+        let seconds = config.http.cache_seconds;
+        let rule = if seconds == 0 { "public, no-cache".to_owned() } else { format!("public, max-age={seconds}") };
+        Self {
+            cors: Cors::new(&config.http.cors_origins),
+            // A number is always a valid header value.
+            public_rule: HeaderValue::try_from(rule).unwrap_or_else(|_| HeaderValue::from_static("no-cache")),
+            encoded: EncodedAnswers::beside(config.limits.views_bytes_max),
+        }
+    }
+}
+
+/// What the layers know about a route.
 pub(super) struct Route {
     pub(super) app: App,
+    pub(super) edge: Arc<Edge>,
     /// The path in the description, which names the route in metrics and logs.
     pub(super) template: String,
-    /// The class of its writes.
-    pub(super) writes: Class,
+    /// The class of its writes. `None` where it is answered even under overload, without a permit: health, metrics,
+    /// documents.
+    pub(super) writes: Option<Class>,
     pub(super) query: QueryRule,
-    /// The methods whose handlers read a body.
-    pub(super) bodies: Vec<Method>,
+    /// Empty where there is no such path.
+    pub(super) operations: Vec<Operation>,
+    /// Its methods, for `Allow`.
+    pub(super) allow: HeaderValue,
+    /// The request headers by which its answers differ, for caches.
+    pub(super) vary: HeaderValue,
+}
+
+/// What the layers know about a method of a route, from its description.
+pub(super) struct Operation {
+    pub(super) method: Method,
+    /// Whether its handler reads a body; no other operation takes one.
+    pub(super) takes_body: bool,
+    /// The media type that it answers; `None` if it never answers more than a status.
+    pub(super) media_type: Option<String>,
+    pub(super) audience: Audience,
+}
+
+/// For whom an answer is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Audience {
+    /// For everybody who sends no token; with one it may be another.
+    Everybody,
+    /// For whoever has the token.
+    Caller,
 }
 
 /// What happens to a query string.
@@ -25,28 +74,23 @@ pub(super) enum QueryRule {
     OnGet,
     /// It is refused, so that a mistake is noticed.
     Refused,
-    /// There is no such path, and the answer says so.
-    Ignored,
 }
 
 impl Route {
-    /// The class of a request with this method.
-    pub(super) fn class(&self, method: &Method) -> Class {
-        if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) { Class::Read } else { self.writes }
+    /// The class of a request with this method, if it needs a permit.
+    pub(super) fn class(&self, method: &Method) -> Option<Class> {
+        if method.is_safe() { self.writes.map(|_| Class::Read) } else { self.writes }
     }
 
-    /// Whether the handler of this method reads a body.
-    pub(super) fn takes_body(&self, method: &Method) -> bool {
-        self.bodies.contains(method)
+    /// The operation of a method. `HEAD` is that of `GET`, whose body is left out.
+    pub(super) fn operation(&self, method: &Method) -> Option<&Operation> {
+        let method = if *method == Method::HEAD { &Method::GET } else { method };
+        self.operations.iter().find(|operation| operation.method == *method)
     }
 
     /// Whether the request has a query that its handler would not read.
     pub(super) fn refuses_query(&self, method: &Method, uri: &Uri) -> bool {
-        let reads_it = match self.query {
-            QueryRule::OnGet => matches!(*method, Method::GET | Method::HEAD),
-            QueryRule::Refused => false,
-            QueryRule::Ignored => true,
-        };
+        let reads_it = self.query == QueryRule::OnGet && matches!(*method, Method::GET | Method::HEAD);
         !reads_it && uri.query().is_some_and(|query| !query.is_empty())
     }
 }

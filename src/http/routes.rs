@@ -1,117 +1,162 @@
-//! Registers routes together with what admission must know about them.
+//! Registers routes together with what the layers must know about them.
 //!
 //! The facts are written beside each route in `http/mod.rs` and belong to the route, not to its path: so the router
-//! works nested under any path, and no route can lack them. Whether a route takes a query is derived from its
-//! description.
+//! works nested under any path, and no route can lack them. Its methods, and whether they take a query or a body and
+//! answer JSON, are derived from its description.
 //!
 //! Depends on its neighbours.
 
 use std::sync::Arc;
 
 use axum::{
-    http::Method,
+    http::{HeaderValue, Method},
     middleware,
     routing::{MethodRouter, any},
 };
 use utoipa::openapi::{
-    OpenApi, RefOr,
-    path::{Operation, Parameter, ParameterIn, Paths},
+    self, OpenApi, RefOr,
+    path::{Parameter, ParameterIn, Paths},
+    security::SecurityRequirement,
 };
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
 use super::{
     App,
     admission::Class,
-    error::Problem,
+    cors::{self, Cors},
     layers,
-    route::{QueryRule, Route},
+    responses::{EVENT_STREAM, JSON},
+    route::{Audience, Edge, Operation, QueryRule, Route},
 };
 
-/// Routes behind admission.
+/// Routes with their layers.
 pub(super) struct Routes {
     app: App,
+    edge: Arc<Edge>,
     router: OpenApiRouter<App>,
 }
 
 impl Routes {
-    pub(super) fn new(app: App) -> Self {
-        Self { app, router: OpenApiRouter::new() }
+    pub(super) fn new(app: App, edge: Arc<Edge>) -> Self {
+        Self { app, edge, router: OpenApiRouter::new() }
     }
 
     /// A route that only reads.
     pub(super) fn reads(self, routes: UtoipaMethodRouter<App>) -> Self {
-        self.add(Class::Read, routes)
+        self.add(Some(Class::Read), routes)
     }
 
     /// A route whose writes start a purchase or are unrelated to one.
     pub(super) fn starts(self, routes: UtoipaMethodRouter<App>) -> Self {
-        self.add(Class::Start, routes)
+        self.add(Some(Class::Start), routes)
     }
 
     /// Like [`Self::starts`], for a handler that checks queries itself, because only some of its paths take one.
     pub(super) fn starts_and_checks_query(self, routes: UtoipaMethodRouter<App>) -> Self {
-        self.add_with(Class::Start, Some(QueryRule::OnGet), routes)
+        self.add_with(Some(Class::Start), Some(QueryRule::OnGet), routes)
     }
 
     /// A route whose writes continue a purchase.
     pub(super) fn continues(self, routes: UtoipaMethodRouter<App>) -> Self {
-        self.add(Class::Continue, routes)
+        self.add(Some(Class::Continue), routes)
     }
 
-    fn add(self, writes: Class, routes: UtoipaMethodRouter<App>) -> Self {
+    /// A route for operators and programs, which is answered even under overload.
+    pub(super) fn always(self, routes: UtoipaMethodRouter<App>) -> Self {
+        self.add(None, routes)
+    }
+
+    fn add(self, writes: Option<Class>, routes: UtoipaMethodRouter<App>) -> Self {
         self.add_with(writes, None, routes)
     }
 
     fn add_with(
         self,
-        writes: Class,
+        writes: Option<Class>,
         query: Option<QueryRule>,
         (schemas, paths, methods): UtoipaMethodRouter<App>,
     ) -> Self {
-        let (template, described, bodies) = described(&paths);
+        let (template, described, operations) = described(&paths);
         let query = query.unwrap_or(described);
-        let route = Route { app: self.app.clone(), template, writes, query, bodies };
-        let methods = around(route, methods.fallback(layers::method_not_allowed));
-        Self { app: self.app, router: self.router.routes((schemas, paths, methods)) }
+        let methods = around(self.route(template, writes, query, operations), methods);
+        Self { router: self.router.routes((schemas, paths, methods)), ..self }
+    }
+
+    /// A document, such as the description of the API, which no description contains.
+    pub(super) fn document(&self, path: &str, show: MethodRouter<App>) -> MethodRouter<App> {
+        let show_it = Operation {
+            method: Method::GET,
+            takes_body: false,
+            media_type: Some(JSON.to_owned()),
+            audience: Audience::Everybody,
+        };
+        around(self.route(path.to_owned(), None, QueryRule::Refused, vec![show_it]), show)
+    }
+
+    /// The description of all routes.
+    pub(super) fn description(&self) -> OpenApi {
+        self.router.get_openapi().clone()
     }
 
     /// The router, with an answer for unknown paths.
-    pub(super) fn finish(self) -> (axum::Router<App>, OpenApi) {
-        let Self { app, router } = self;
-        let route = Route {
-            app: app.clone(),
-            template: "unmatched".to_owned(),
-            writes: Class::Start,
-            query: QueryRule::Ignored,
-            bodies: Vec::new(),
-        };
-        let unmatched = around(route, any(async || Problem::not_found("resource")));
-        let (router, api) = router.split_for_parts();
-        (router.fallback_service(unmatched.with_state(app)), api)
+    pub(super) fn finish(self) -> axum::Router<App> {
+        let unmatched = self.route("unmatched".to_owned(), Some(Class::Start), QueryRule::Refused, Vec::new());
+        let unmatched = around(unmatched, any(async || ()));
+        let (router, _) = self.router.split_for_parts();
+        router.fallback_service(unmatched.with_state(self.app))
+    }
+
+    fn route(&self, template: String, writes: Option<Class>, query: QueryRule, operations: Vec<Operation>) -> Route {
+        let (app, edge) = (self.app.clone(), Arc::clone(&self.edge));
+        let allow = cors::allow(operations.iter().map(|operation| operation.method.clone()));
+        let is_public = operations.iter().any(|operation| operation.audience == Audience::Everybody);
+        let by_token = if is_public { "Authorization, " } else { "" };
+        let by_origin = if edge.cors.as_ref().is_some_and(Cors::varies) { ", Origin" } else { "" };
+        // Names of headers are always a valid header value.
+        let vary = HeaderValue::try_from(format!("{by_token}Accept-Encoding{by_origin}"));
+        let vary = vary.unwrap_or_else(|_| HeaderValue::from_static("*"));
+        Route { app, edge, template, writes, query, operations, allow, vary }
     }
 }
 
-/// The path of a description, whether its GET takes a query, and which methods read a body.
-fn described(paths: &Paths) -> (String, QueryRule, Vec<Method>) {
-    let Some((path, item)) = paths.paths.iter().next() else { return (String::new(), QueryRule::Refused, Vec::new()) };
+/// The path of a description, whether its GET takes a query, and its operations.
+fn described(paths: &Paths) -> (String, QueryRule, Vec<Operation>) {
+    let Some((path, item)) = paths.paths.iter().next() else {
+        return (String::new(), QueryRule::Refused, Vec::new());
+    };
     let mut parameters = item.get.iter().filter_map(|operation| operation.parameters.as_ref()).flatten();
     let is_query = |parameter: &RefOr<Parameter>| match parameter {
         RefOr::T(parameter) => parameter.parameter_in == ParameterIn::Query,
         RefOr::Ref(_) => false,
     };
     let query = if parameters.any(is_query) { QueryRule::OnGet } else { QueryRule::Refused };
-    let writes = [
-        (Method::POST, &item.post),
+    let methods = [
+        (Method::GET, &item.get),
         (Method::PUT, &item.put),
+        (Method::POST, &item.post),
         (Method::PATCH, &item.patch),
         (Method::DELETE, &item.delete),
     ];
-    let reads_body = |operation: &Option<Operation>| operation.as_ref().is_some_and(|it| it.request_body.is_some());
-    let bodies = writes.into_iter().filter(|(_, operation)| reads_body(operation)).map(|(method, _)| method);
-    (path.clone(), query, bodies.collect())
+    let operations = methods.into_iter().filter_map(|(method, described)| Some(operation(method, described.as_ref()?)));
+    (path.clone(), query, operations.collect())
+}
+
+fn operation(method: Method, described: &openapi::path::Operation) -> Operation {
+    let mut responses = described.responses.responses.iter().filter(|(status, _)| status.starts_with('2'));
+    let media_type = responses.find_map(|(_, response)| match response {
+        RefOr::T(response) => response.content.keys().next().cloned(),
+        RefOr::Ref(_) => None,
+    });
+    // Text is for people and scrapers, which take it whatever they say.
+    let media_type = media_type.filter(|media_type| media_type == JSON || media_type == EVENT_STREAM);
+    // An operation without a requirement, or with an empty one beside others, is for everybody.
+    let is_empty = |requirement: &SecurityRequirement| *requirement == SecurityRequirement::default();
+    let is_public = described.security.as_ref().is_none_or(|requirements| requirements.iter().any(is_empty));
+    let audience = if is_public { Audience::Everybody } else { Audience::Caller };
+    Operation { method, takes_body: described.request_body.is_some(), media_type, audience }
 }
 
 /// Adds the layers of a route to its handlers.
 fn around(route: Route, methods: MethodRouter<App>) -> MethodRouter<App> {
-    methods.layer(middleware::from_fn_with_state(Arc::new(route), layers::surround_and_admit))
+    methods.fallback(async || ()).layer(middleware::from_fn_with_state(Arc::new(route), layers::surround))
 }

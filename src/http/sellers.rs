@@ -35,7 +35,7 @@ impl From<&SellerPage> for SellerBody {
 #[serde(deny_unknown_fields)]
 pub(super) struct SellerFields {
     /// 1 to 100 printable characters.
-    #[schema(example = "Teapots of Pune")]
+    #[schema(example = "Teapots of Pune", min_length = 1, max_length = 100)]
     name: String,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! May depend on `shop` and `domain`.
 
-use axum::{Json, extract::State};
+use axum::{extract::State, response::Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -10,8 +10,9 @@ use super::{
     App,
     bodies::ProblemBody,
     error::Problem,
+    etag::{self, IfMatch},
     extract::{Body, Caller, Id, Key},
-    responses::{JsonBody, Read, Token, Write},
+    responses::{Conditional, JsonBody, Read, Token, Write},
 };
 use crate::{
     domain::{ids::ProductId, inventory},
@@ -34,9 +35,12 @@ pub(super) struct Stock {
     received: u64,
 }
 
-fn stock(product: &ProductId, view: inventory::View) -> Json<Stock> {
+fn stock(product: &ProductId, view: inventory::View) -> Response {
     let inventory::View { on_hand, reserved_quantity, available, sold, received } = view;
-    Json(Stock { product_id: product.to_string(), on_hand, reserved_quantity, available, sold, received })
+    let product_id = product.to_string();
+    let body = Stock { product_id, on_hand, reserved_quantity, available, sold, received };
+    // The first part of the tag is for stock-takings: a sale refuses none.
+    etag::json(&format!("i{received}"), &body)
 }
 
 /// Reports a refused quantity under its name in the body.
@@ -91,7 +95,7 @@ pub(super) async fn show(
     State(app): State<App>,
     Caller(who): Caller,
     Id(product): Id<ProductId>,
-) -> Result<Json<Stock>, Problem> {
+) -> Result<Response, Problem> {
     Ok(stock(&product, app.shop.inventory(&who, &product).await?))
 }
 
@@ -113,7 +117,7 @@ pub(super) async fn receive(
     Id(product): Id<ProductId>,
     Key(key): Key,
     Body(body): Body<Receipt>,
-) -> Result<Json<Stock>, Problem> {
+) -> Result<Response, Problem> {
     let receipt = body.receipt_id.or(key);
     Ok(stock(&product, app.shop.receive_stock(&who, &product, body.quantity, receipt.as_deref()).await?))
 }
@@ -136,17 +140,17 @@ pub(super) async fn adjust(
     Id(product): Id<ProductId>,
     Key(key): Key,
     Body(body): Body<Adjustment>,
-) -> Result<Json<Stock>, Problem> {
+) -> Result<Response, Problem> {
     let name = body.adjustment_id.or(key);
     let adjusted = app.shop.adjust_stock(&who, &product, body.delta, name.as_deref()).await;
     Ok(stock(&product, adjusted.map_err(|error| refused(error, "delta"))?))
 }
 
-/// Records the result of a stock-taking.
+/// Records the result of a stock-taking. With `If-Match`, one that would overwrite another is refused.
 #[utoipa::path(put, path = "/products/{product_id}/inventory", operation_id = "count_stock",
     tag = "selling", security(("bearer" = [])),
-    request_body = Count, params(("product_id" = String, Path)), responses(
-    Write, Token, JsonBody,
+    request_body = Count, params(("product_id" = String, Path), ("If-Match" = Option<String>, Header)), responses(
+    Write, Token, JsonBody, Conditional,
     (status = 200, description = "The stock after it", body = Stock),
     (status = 403, description = "Another seller's, or not a seller", body = ProblemBody),
     (status = 404, description = "No such product", body = ProblemBody),
@@ -156,8 +160,16 @@ pub(super) async fn count(
     State(app): State<App>,
     Caller(who): Caller,
     Id(product): Id<ProductId>,
+    expected: IfMatch,
     Body(Count { on_hand }): Body<Count>,
-) -> Result<Json<Stock>, Problem> {
-    let counted = app.shop.count_stock(&who, &product, on_hand).await;
-    Ok(stock(&product, counted.map_err(|error| refused(error, "on_hand"))?))
+) -> Result<Response, Problem> {
+    let received = expected.version('i');
+    match app.shop.count_stock_if(&who, &product, on_hand, received).await {
+        Ok(view) => Ok(stock(&product, view)),
+        Err(Error::Inventory(inventory::Rejection::ReceivedChanged)) => {
+            let view = app.shop.inventory(&who, &product).await?;
+            Err(Problem::version_mismatch(view.received))
+        }
+        Err(error) => Err(refused(error, "on_hand")),
+    }
 }

@@ -7,13 +7,7 @@ use axum::{
     http::{StatusCode, request::Parts},
 };
 
-use super::{
-    App,
-    bodies::ProblemBody,
-    error::Problem,
-    extract::{Names, RawBody},
-    responses::Write,
-};
+use super::{App, bodies::ProblemBody, error::Problem, extract::Names, request_body::RawBody, responses::Write};
 
 /// Receives a notice of the payment provider, signed over the raw body. It is durable before the answer.
 #[utoipa::path(post, path = "/webhooks/{provider}", operation_id = "take_notice", tag = "operations",

@@ -20,6 +20,7 @@ pub use super::breaker::BreakerState;
 pub use super::calls::{Call, CallMetrics, CallOutcome};
 use super::{
     AmountRefused, Answer, Gateway, Notice, NoticeRefused, Payment, PaymentsPage, ProviderPayment, Repayment, Unknown,
+    UnknownMethod,
     breaker::{Breaker, Permit},
     free,
 };
@@ -157,6 +158,10 @@ impl Gateway for Guarded {
 
     fn check_amount(&self, amount: Money) -> Result<(), AmountRefused> {
         if amount.minor == 0 { Ok(()) } else { self.gateway.check_amount(amount) }
+    }
+
+    fn check_method(&self, method: &str) -> Result<(), UnknownMethod> {
+        self.gateway.check_method(method)
     }
 
     fn pay(&self, payment: Payment) -> Answer<'_, PaymentState> {

@@ -234,6 +234,11 @@ impl AmountRefused {
     }
 }
 
+/// The provider has no such payment method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the payment provider knows no such payment method")]
+pub struct UnknownMethod;
+
 /// The provider gave no definite answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the provider's answer is unknown: {problem}")]
@@ -274,6 +279,16 @@ pub trait Gateway: Send + Sync + 'static {
     /// [`AmountRefused`].
     fn check_amount(&self, amount: Money) -> Result<(), AmountRefused> {
         let _ = amount;
+        Ok(())
+    }
+
+    /// Whether the provider may know this payment method, as far as that can be said without asking it. One that is
+    /// refused here uses up no attempt.
+    ///
+    /// # Errors
+    /// [`UnknownMethod`].
+    fn check_method(&self, method: &str) -> Result<(), UnknownMethod> {
+        let _ = method;
         Ok(())
     }
 

@@ -136,8 +136,22 @@ impl Shop {
     /// # Errors
     /// As [`Shop::add_to_cart`].
     pub async fn set_cart_line(&self, who: &Principal, line: Line) -> Result<CartPage, Error> {
+        self.set_cart_line_if(who, line, None).await
+    }
+
+    /// The same, if the cart still has this version.
+    ///
+    /// # Errors
+    /// As [`Shop::set_cart_line`]; [`cart::Rejection::Changed`].
+    pub async fn set_cart_line_if(
+        &self,
+        who: &Principal,
+        line: Line,
+        if_version: Option<u64>,
+    ) -> Result<CartPage, Error> {
         let currency = self.price_of(&line.product).await?.currency;
-        let view = self.0.runtime.entities.carts.ask(&who.user, Command::SetQuantity { line, currency }).await?.view;
+        let command = Command::SetQuantity { line, currency, if_version };
+        let view = self.0.runtime.entities.carts.ask(&who.user, command).await?.view;
         self.cart_page(&view).await.map_err(Error::after_change)
     }
 
@@ -146,7 +160,20 @@ impl Shop {
     /// # Errors
     /// The storage failed.
     pub async fn remove_cart_line(&self, who: &Principal, product: &ProductId) -> Result<CartPage, Error> {
-        let command = Command::Remove { product: product.clone() };
+        self.remove_cart_line_if(who, product, None).await
+    }
+
+    /// The same, if the cart still has this version.
+    ///
+    /// # Errors
+    /// As [`Shop::remove_cart_line`]; [`cart::Rejection::Changed`].
+    pub async fn remove_cart_line_if(
+        &self,
+        who: &Principal,
+        product: &ProductId,
+        if_version: Option<u64>,
+    ) -> Result<CartPage, Error> {
+        let command = Command::Remove { product: product.clone(), if_version };
         let view = self.0.runtime.entities.carts.ask(&who.user, command).await?.view;
         self.cart_page(&view).await.map_err(Error::after_change)
     }

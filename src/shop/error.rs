@@ -17,7 +17,7 @@ use crate::{
         order, product, ratings, review, seller, unmatched_notices,
     },
     identity::{TokenError, email::InvalidEmail, passwords::PasswordError},
-    payments::{AmountRefused, NoticeRefused},
+    payments::{AmountRefused, NoticeRefused, UnknownMethod},
     search::SearchError,
     storage::{Fault, LoadError},
 };
@@ -122,6 +122,9 @@ pub enum Error {
     /// The payment provider cannot take the total.
     #[error("the order cannot be paid: {0}")]
     Amount(AmountRefused),
+    /// The payment provider knows no such payment method.
+    #[error("{0}")]
+    PaymentMethod(UnknownMethod),
     /// There are too few available units of a product.
     #[error("{product}: {requested} requested, {available} available")]
     InsufficientStock {

@@ -4,10 +4,7 @@
 
 use std::time::Duration;
 
-use super::{
-    Error, Shop, access,
-    orders::{OrderPage, OrdersPage},
-};
+use super::{Error, Shop, access, order_lists::OrdersPage, orders::OrderPage};
 use crate::{
     actors::{
         reconciler::{Pass, Reconciled},

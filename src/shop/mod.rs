@@ -20,6 +20,7 @@ pub mod issues;
 mod lists;
 pub mod notices;
 mod order_events;
+pub mod order_lists;
 pub mod orders;
 pub mod payments;
 mod provider;
@@ -81,7 +82,7 @@ pub use crate::{
         revocations::RevocationStatus,
     },
     payments::{
-        AmountRefused,
+        AmountRefused, UnknownMethod,
         fake_provider::LedgerError,
         guard::{BreakerState, Call, CallMetrics, CallOutcome, GatewayFigures},
     },

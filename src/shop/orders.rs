@@ -10,29 +10,20 @@ use tokio::sync::oneshot;
 use super::{Error, Shop, access};
 use crate::{
     actors::{
-        lists::{Listed, OrdersOf},
         reply::{Accepted, Changed},
         views::{Subscription, Versioned},
     },
     domain::{
         cart,
         charges::Charges,
-        cursor::Cursor,
         idempotency::Fields,
         ids::{OrderId, ProductId},
         money::{Currency, Money},
-        order::{
-            Address, Command, EndReason, InvalidPlacement, Order, OrderLine, Placement, Poll, Stage, Status, Tracking,
-        },
-        order_number::OrderNumber,
+        order::{Address, Command, EndReason, InvalidPlacement, Order, OrderLine, Placement, Poll, Status, Tracking},
     },
     identity::Principal,
     payments::Gateway,
 };
-
-/// Among how many of a customer's newest orders one is looked for by its number: more than a person places, and some
-/// ten milliseconds of reading.
-const NUMBERED_MAX: usize = 10_000;
 
 /// A request to order lines of the cart.
 #[allow(missing_docs, reason = "the names say it")]
@@ -100,15 +91,6 @@ pub struct Done<T> {
     pub outcome: T,
     /// Whether this request caused it.
     pub changed: Changed,
-}
-
-/// A page of orders.
-#[derive(Debug, Clone)]
-pub struct OrdersPage {
-    /// Newest first.
-    pub orders: Vec<OrderPage>,
-    /// The cursor of the next page; `None` on the last one.
-    pub next: Option<Cursor>,
 }
 
 /// A step of fulfilment, by a seller or an admin.
@@ -310,75 +292,6 @@ impl Shop {
         let order = self.0.runtime.entities.orders.read(&id).await?.view;
         access::see_order(who, &order)?;
         Ok(OrderPage { id, order })
-    }
-
-    /// The caller's orders, newest first, including every order that was acknowledged before.
-    ///
-    /// # Errors
-    /// [`Error::InvalidCursor`], [`Error::InvalidLimit`]; the storage failed.
-    pub async fn orders(&self, who: &Principal, after: Option<Cursor>, limit: usize) -> Result<OrdersPage, Error> {
-        self.list_orders(OrdersOf::Customer(who.user), after, limit).await
-    }
-
-    /// The caller's own orders with this number, almost always one, among their newest `NUMBERED_MAX`.
-    ///
-    /// There is no list by number: ids are random, so each entry would cost a page of the state.
-    ///
-    /// # Errors
-    /// A fault of the storage.
-    pub async fn orders_by_number(&self, who: &Principal, number: OrderNumber) -> Result<Vec<OrderPage>, Error> {
-        let of = OrdersOf::Customer(who.user);
-        let listed = self.read_lists(move |lists| lists.orders(of, None, NUMBERED_MAX)).await?;
-        let mut orders = Vec::new();
-        for id in listed.items {
-            if OrderNumber::of(id) == number {
-                orders.push(OrderPage { id, order: self.0.runtime.entities.orders.read(&id).await?.view });
-            }
-        }
-        Ok(orders)
-    }
-
-    /// Orders with lines of the calling seller.
-    ///
-    /// # Errors
-    /// [`Error::Forbidden`] for customers; as [`Shop::orders`].
-    pub async fn sold_orders(&self, who: &Principal, after: Option<Cursor>, limit: usize) -> Result<OrdersPage, Error> {
-        access::see_sold_orders(who)?;
-        self.list_orders(OrdersOf::Seller(access::acts_for(who)), after, limit).await
-    }
-
-    /// All orders in a stage, for admins.
-    ///
-    /// # Errors
-    /// [`Error::Forbidden`] for others; as [`Shop::orders`].
-    pub async fn orders_in_stage(
-        &self,
-        who: &Principal,
-        stage: Stage,
-        after: Option<Cursor>,
-        limit: usize,
-    ) -> Result<OrdersPage, Error> {
-        access::administer(who)?;
-        self.list_orders(OrdersOf::Stage(stage), after, limit).await
-    }
-
-    pub(super) async fn list_orders(
-        &self,
-        of: OrdersOf,
-        after: Option<Cursor>,
-        limit: usize,
-    ) -> Result<OrdersPage, Error> {
-        let listed = self.list_page(limit, move |lists| lists.orders(of, after.as_ref(), limit)).await?;
-        self.orders_page(listed).await
-    }
-
-    /// The orders of a page of their ids.
-    pub(super) async fn orders_page(&self, listed: Listed<OrderId>) -> Result<OrdersPage, Error> {
-        let mut orders = Vec::with_capacity(listed.items.len());
-        for id in listed.items {
-            orders.push(OrderPage { id, order: self.0.runtime.entities.orders.read(&id).await?.view });
-        }
-        Ok(OrdersPage { orders, next: listed.next })
     }
 
     /// Cancels an order that is not shipped yet. Held money is released, captured money is refunded.

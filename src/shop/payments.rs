@@ -16,6 +16,7 @@ use crate::{
         order::{Attempt, CaptureMode, Command, PaymentState, Status},
     },
     identity::Principal,
+    payments::Gateway,
 };
 
 /// The result of a payment request.
@@ -73,6 +74,10 @@ impl Shop {
         let page = self.own_order(who, id).await?;
         if page.order.status() == Some(Status::Placed) {
             return Err(Error::CheckoutInProgress(id));
+        }
+        // An order over zero needs no provider.
+        if page.order.placement().is_some_and(|placement| placement.total.minor > 0) {
+            self.0.gateway.check_method(method).map_err(Error::PaymentMethod)?;
         }
         let body = Fields::default().with("order", id).with("method", method);
         let key = key.map(|key| self.requests_of(who).with_key("payment", key, &body)).transpose()?;

@@ -56,7 +56,22 @@ impl Shop {
     /// # Errors
     /// The inventory's rejection.
     pub async fn count_stock(&self, who: &Principal, id: &ProductId, on_hand: u64) -> Result<View, Error> {
-        self.change_stock(who, id, Command::Count { on_hand, if_received: None }).await
+        self.count_stock_if(who, id, on_hand, None).await
+    }
+
+    /// The same, if the product has still received this many units: sales since then do not matter, but another
+    /// stock-taking, a receipt or an adjustment would be overwritten.
+    ///
+    /// # Errors
+    /// The inventory's rejection.
+    pub async fn count_stock_if(
+        &self,
+        who: &Principal,
+        id: &ProductId,
+        on_hand: u64,
+        if_received: Option<u64>,
+    ) -> Result<View, Error> {
+        self.change_stock(who, id, Command::Count { on_hand, if_received }).await
     }
 
     async fn change_stock(&self, who: &Principal, id: &ProductId, command: Command) -> Result<View, Error> {

@@ -26,7 +26,7 @@ async fn products_are_added_changed_and_removed() {
     let answer = customer.get("/cart").await;
     let cart = answer.expect(200);
     assert_eq!(cart["items"].as_array().unwrap().len(), 1);
-    assert_eq!(answer.header("etag"), format!("\"c{}\"", cart["version"]));
+    assert!(answer.header("etag").starts_with(&format!("\"c{}-", cart["version"])), "{answer:?}");
 }
 
 #[tokio::test]

@@ -87,6 +87,12 @@ async fn every_list_takes_its_own_cursors_only() {
         List(&anonymous, "/products?q=phone"),
         List(&anonymous, "/products?q=phone&max_price=20000"),
         List(&anonymous, "/products/search_item=cable"),
+        List(&asha, "/orders?stage=confirmed"),
+        List(&asha, "/orders?from=2020-01-01"),
+        List(&asha, "/orders?from=2020-01-02&to=2099-01-01"),
+        List(&asha, "/orders?updated_since=2020-01-01"),
+        List(&seller, "/orders?as=seller&stage=confirmed"),
+        List(&admin, "/orders?stage=confirmed&from=2020-01-01"),
     ];
     let without_items =
         [List(&seller, "/orders"), List(&admin, "/orders?as=seller"), List(&admin, "/orders?stage=shipped")];

@@ -182,7 +182,7 @@ async fn methods_and_parameters_that_a_path_does_not_have_are_refused() {
     let before = state(&seller, &customer, &order).await;
     for (path, item) in description["paths"].as_object().unwrap() {
         let target = filled(path, &seller.user_id, &order);
-        for method in ["GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"] {
+        for method in ["GET", "PUT", "POST", "DELETE", "PATCH", "TRACE"] {
             if item.get(method.to_lowercase()).is_none() {
                 let answer = customer.raw(customer.request(method, &target, &[], Body::empty())).await;
                 answer.problem(405, "method-not-allowed");
@@ -192,18 +192,13 @@ async fn methods_and_parameters_that_a_path_does_not_have_are_refused() {
                 }
             }
         }
-        // Routes for operators accept unknown parameters.
-        if ["/livez", "/readyz", "/metrics", "/.well-known/jwks.json"].contains(&path.as_str()) {
-            continue;
-        }
         for method in item.as_object().unwrap().keys() {
             let uri = format!("{target}?no_such_parameter=1");
             let answer = customer.send_text(&method.to_uppercase(), &uri, &[], "{}").await;
             answer.problem(400, "invalid-query");
         }
     }
-    for path in ["/", "/product", "/products/", "/products/CABLE/", "/orders/", "/order_status=", "//", "/cart/items/"]
-    {
+    for path in ["/", "/product", "/order_status=", "//", "//products/", "/cart/items"] {
         customer.get(path).await.problem(404, "not-found");
     }
     assert_eq!(state(&seller, &customer, &order).await, before);

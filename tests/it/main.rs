@@ -11,6 +11,7 @@ mod checkout;
 mod circuit;
 mod commands;
 mod control;
+mod conventions;
 mod cursors;
 mod description;
 mod disputes;

@@ -183,7 +183,7 @@ async fn requests_have_ids_and_traces() {
     let own = client.get_with("/products", &[("x-request-id", "my-request.7")]).await;
     assert_eq!(own.header("x-request-id"), "my-request.7");
     let is_made = |id: &str| id.len() == 32 && id.bytes().all(|digit| digit.is_ascii_hexdigit());
-    for unusable in ["", "two words", "\u{e9}", &"x".repeat(129)] {
+    for unusable in ["", "two words", "\u{e9}", "<script>", "{\"a\":1}", "a/b", "a;b", &"x".repeat(65)] {
         let made = client.get_with("/products", &[("x-request-id", unusable)]).await;
         assert!(is_made(made.header("x-request-id")), "{unusable}: {made:?}");
     }
@@ -191,8 +191,14 @@ async fn requests_have_ids_and_traces() {
     let parent = format!("00-{trace}-00f067aa0ba902b7-01");
     let traced = client.get_with("/nowhere", &[("traceparent", &parent)]).await;
     assert_eq!(traced.problem(404, "not-found")["trace_id"], trace);
+    assert_eq!(traced.header("x-request-id"), trace);
     let both = client.get_with("/nowhere", &[("traceparent", &parent), ("x-request-id", "r1")]).await;
-    assert_eq!(both.problem(404, "not-found")["trace_id"], "r1");
+    assert_eq!((&both.expect(404)["trace_id"], both.header("x-request-id")), (&json!(trace), "r1"));
+    let cut = format!("00-{trace}-00f067aa0ba902b7");
+    for broken in [cut.clone(), format!("ff-{trace}-00f067aa0ba902b7-01"), format!("00-{trace}-0000000000000000-01")] {
+        let made = client.get_with("/nowhere", &[("traceparent", &broken)]).await;
+        assert_ne!(made.problem(404, "not-found")["trace_id"], trace, "{broken}");
+    }
     for unusable in ["0".repeat(32), "g".repeat(32), trace.to_uppercase(), "short".into()] {
         let parent = format!("00-{unusable}-00f067aa0ba902b7-01");
         let made = client.get_with("/nowhere", &[("traceparent", &parent)]).await;

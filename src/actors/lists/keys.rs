@@ -5,6 +5,7 @@
 use crate::domain::{
     entity::{EntityId, Timestamp},
     ids::OrderId,
+    order::Stage,
 };
 
 /// The projection's name in storage. It has another one when its keys or values change: then it is built again.
@@ -19,6 +20,11 @@ pub fn open_order_key(order: OrderId) -> Vec<u8> {
 /// The key under which an order is listed while an operator has something to decide about it.
 pub(super) fn issues_key(order: OrderId) -> Vec<u8> {
     key(b'a', &[&order.to_key()])
+}
+
+/// The key under which an order is listed in its stage.
+pub(super) fn stage_key(order: OrderId, placed_at: Timestamp, stage: Stage) -> Vec<u8> {
+    key(b't', &[&[stage as u8], &newest_first(placed_at), &order.to_key()])
 }
 
 pub(super) fn key(list: u8, parts: &[&[u8]]) -> Vec<u8> {

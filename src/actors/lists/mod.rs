@@ -26,5 +26,5 @@ mod reader;
 pub use self::{
     keys::{NAME, open_order_key},
     projection::ListsProjection,
-    reader::{Listed, Lists, OrdersOf, PageError},
+    reader::{Listed, Lists, OrdersFilter, OrdersOf, PageError},
 };

@@ -9,7 +9,7 @@ use std::{
 
 use serde::de::DeserializeOwned;
 
-use super::keys::{NAME, issues_key, key, newest_first, open_order_key};
+use super::keys::{NAME, issues_key, key, newest_first, open_order_key, stage_key};
 use crate::{
     actors::{
         projection::{Projection, ProjectionFault},
@@ -270,10 +270,6 @@ impl ListsProjection {
 /// The key under which the lists remember how an order is listed.
 fn place_key(order: OrderId) -> Vec<u8> {
     key(b'p', &[&order.to_key()])
-}
-
-fn stage_key(order: OrderId, placed_at: Timestamp, stage: Stage) -> Vec<u8> {
-    key(b't', &[&[stage as u8], &newest_first(placed_at), &order.to_key()])
 }
 
 fn listed_review(id: &ReviewId, at: Timestamp) -> Vec<u8> {

@@ -2,17 +2,22 @@
 //!
 //! May depend on `storage` and `domain`.
 
-use super::keys::{NAME, key};
+use super::keys::{NAME, key, newest_first, stage_key};
 use crate::{
     domain::{
         cursor::{Cursor, InvalidCursor},
-        entity::EntityId,
+        entity::{EntityId, Timestamp},
         ids::{AccountId, OrderId, ProductId, SellerId, UserId},
         order::Stage,
         review::{ReviewId, Written},
     },
     storage::{Fault, Journal, codec::decode},
 };
+
+/// How many entries of a list are read at once while it is filtered: about what a page has.
+const SCANNED_AT_ONCE: usize = 256;
+/// How many entries of a list one page passes over at most while it is filtered: some milliseconds of reading.
+const SCANNED_MAX: usize = 5_000;
 
 /// A page of a list: what is on it, and where the next begins.
 #[derive(Debug, Clone)]
@@ -46,6 +51,36 @@ pub enum OrdersOf {
     Stage(Stage),
 }
 
+/// Which orders of a list to show; the default shows all.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub struct OrdersFilter {
+    pub stage: Option<Stage>,
+    /// Placed then or later.
+    pub from: Option<Timestamp>,
+    /// Placed before then.
+    pub before: Option<Timestamp>,
+}
+
+impl OrdersFilter {
+    /// What a cursor is bound to beside the list: every bound, whether it is given or not, with the `extra` of whoever
+    /// filters on. Nothing, where there is no filter.
+    fn key(&self, extra: &[u8]) -> Vec<u8> {
+        if *self == Self::default() && extra.is_empty() {
+            return Vec::new();
+        }
+        let stage = self.stage.map_or(0, |stage| stage as u8);
+        let at = |at: Option<Timestamp>| {
+            at.map_or([0; 9], |at| {
+                let mut bytes = [1; 9];
+                bytes[1..].copy_from_slice(&at.0.to_be_bytes());
+                bytes
+            })
+        };
+        [&[stage], at(self.from).as_slice(), at(self.before).as_slice(), extra].concat()
+    }
+}
+
 /// The reader's side: pages of lists. Calls block on storage for microseconds.
 #[derive(Clone)]
 pub struct Lists(Journal);
@@ -62,12 +97,63 @@ impl Lists {
     /// # Errors
     /// [`PageError`].
     pub fn orders(&self, of: OrdersOf, after: Option<&Cursor>, limit: usize) -> Result<Listed<OrderId>, PageError> {
-        let prefix = match of {
-            OrdersOf::Customer(user) => key(b'c', &[&user.to_key()]),
-            OrdersOf::Seller(seller) => key(b's', &[&seller.to_key()]),
-            OrdersOf::Stage(stage) => key(b't', &[&[stage as u8]]),
+        self.page(&list_of(of), after, limit, |key, _| OrderId::from_key(key.get(key.len() - 16..)?))
+    }
+
+    /// A page of those orders of a list that a filter shows, newest first. Their times are in the keys, and the list of
+    /// a stage says whether an order is in it, so no order is read. A page for which many entries were passed over may
+    /// have fewer items than `limit`, even none, and still a next page.
+    ///
+    /// `extra` is what the caller filters by beyond that: its cursors belong to it, too.
+    ///
+    /// # Errors
+    /// [`PageError`].
+    pub fn orders_where(
+        &self,
+        of: OrdersOf,
+        filter: &OrdersFilter,
+        extra: &[u8],
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Listed<OrderId>, PageError> {
+        let prefix = list_of(of);
+        let list = [prefix.clone(), filter.key(extra)].concat();
+        let mut last = match (after, filter.before) {
+            (Some(cursor), _) => Some([&prefix, cursor.key(&list)?].concat()),
+            (None, Some(before)) => Some(key_before(&prefix, before)),
+            (None, None) => None,
         };
-        self.page(&prefix, after, limit, |key, _| OrderId::from_key(key.get(key.len() - 16..)?))
+        let (mut items, mut passed) = (Vec::new(), 0);
+        let next = |last: &[u8]| Some(Cursor::new(&list, &last[prefix.len()..]));
+        loop {
+            let found = self.0.read_models().scan(NAME, &prefix, last.as_deref(), SCANNED_AT_ONCE)?;
+            let is_end = found.len() < SCANNED_AT_ONCE;
+            for (key, _) in found {
+                let Some((order, at)) = placed_in(&key, prefix.len()) else { continue };
+                if filter.from.is_some_and(|from| at < from) {
+                    return Ok(Listed { items, next: None });
+                }
+                if passed == SCANNED_MAX {
+                    return Ok(Listed { items, next: last.as_deref().and_then(next) });
+                }
+                if self.is_in(order, at, filter.stage)? {
+                    if items.len() == limit {
+                        return Ok(Listed { items, next: last.as_deref().and_then(next) });
+                    }
+                    items.push(order);
+                }
+                passed += 1;
+                last = Some(key);
+            }
+            if is_end {
+                return Ok(Listed { items, next: None });
+            }
+        }
+    }
+
+    fn is_in(&self, order: OrderId, at: Timestamp, stage: Option<Stage>) -> Result<bool, PageError> {
+        let Some(stage) = stage else { return Ok(true) };
+        Ok(self.0.read_models().get(NAME, &stage_key(order, at, stage))?.is_some())
     }
 
     /// A page of a product's reviews, newest first.
@@ -150,4 +236,27 @@ impl Lists {
         let items = shown.iter().filter_map(|(key, value)| read(key, value)).collect();
         Ok(Listed { items, next })
     }
+}
+
+/// The prefix of the keys of a list of orders.
+fn list_of(of: OrdersOf) -> Vec<u8> {
+    match of {
+        OrdersOf::Customer(user) => key(b'c', &[&user.to_key()]),
+        OrdersOf::Seller(seller) => key(b's', &[&seller.to_key()]),
+        OrdersOf::Stage(stage) => key(b't', &[&[stage as u8]]),
+    }
+}
+
+/// The order of a key, and when it was placed.
+fn placed_in(key: &[u8], prefix_bytes: usize) -> Option<(OrderId, Timestamp)> {
+    let (at, order) = key.get(prefix_bytes..)?.split_first_chunk::<8>()?;
+    Some((OrderId::from_key(order)?, Timestamp(u64::MAX - u64::from_be_bytes(*at))))
+}
+
+/// A key that stands before those of all orders placed before this moment, and behind all others.
+fn key_before(prefix: &[u8], before: Timestamp) -> Vec<u8> {
+    let mut key = [prefix, newest_first(before).as_slice()].concat();
+    // Behind every order of this very moment, whose ids have fewer bytes.
+    key.extend_from_slice(&[0xff; 17]);
+    key
 }

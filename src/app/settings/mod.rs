@@ -127,6 +127,7 @@ fn named(error: ConfigError, given: &[Given]) -> SettingsError {
     let setting = match &error {
         ConfigError::Url { setting, .. } | ConfigError::Bounds { setting, .. } => *setting,
         ConfigError::NoAdapter { .. } => "payments.provider",
+        ConfigError::Origin { .. } => "http.cors_origins",
     };
     match given.iter().rfind(|given| given.name == setting) {
         Some(Given { origin, value: Value::Integer(value), .. }) => {

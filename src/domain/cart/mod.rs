@@ -62,9 +62,15 @@ pub enum Command {
         line: Line,
         /// The currency of its price.
         currency: Currency,
+        /// The version of the cart that the caller has read, to be refused if it is another one by now.
+        if_version: Option<u64>,
     },
     /// Take a line out.
-    Remove { product: ProductId },
+    Remove {
+        product: ProductId,
+        /// As for `SetQuantity`.
+        if_version: Option<u64>,
+    },
     /// An order takes its lines out of the cart.
     Take {
         order: OrderId,
@@ -140,7 +146,7 @@ pub enum Rejection {
     /// The line is not in the cart.
     #[error("{product} is not in the cart")]
     NotInCart { product: ProductId },
-    /// The cart has changed since the order was computed.
+    /// The cart has changed since the order was computed, or since the caller read it.
     #[error("the cart has changed; it is at version {current}")]
     Changed { current: u64 },
     /// [`OPEN_ORDERS_MAX`] is reached.
@@ -262,6 +268,13 @@ impl Cart {
             Some(cart) if cart != product && !self.lines.is_empty() => {
                 Err(Rejection::MixedCurrencies { cart, product })
             }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn check_version(&self, expected: Option<u64>) -> Result<(), Rejection> {
+        match expected {
+            Some(version) if version != self.version => Err(Rejection::Changed { current: self.version }),
             Some(_) | None => Ok(()),
         }
     }
@@ -388,7 +401,8 @@ impl Entity for Cart {
         }
         match command {
             Command::Add { lines, currency, key } => self.decide_add(lines, *currency, *key, now),
-            Command::SetQuantity { line, currency } => {
+            Command::SetQuantity { line, currency, if_version } => {
+                self.check_version(*if_version)?;
                 if self.quantity_of(&line.product) == line.quantity && line.quantity > 0 {
                     return Ok(None);
                 }
@@ -401,7 +415,8 @@ impl Entity for Cart {
                 }
                 Ok(Some(Event::QuantitySet { line: line.clone(), currency: *currency }))
             }
-            Command::Remove { product } => {
+            Command::Remove { product, if_version } => {
+                self.check_version(*if_version)?;
                 let present = self.quantity_of(product) > 0;
                 Ok(present.then(|| Event::Removed { product: product.clone() }))
             }

@@ -80,7 +80,7 @@ fn one_currency_at_a_time() {
     let cart = given(&[add("a", 1)]);
     let refused = cart.decide(&dollars, NOW);
     assert_eq!(refused, Err(Rejection::MixedCurrencies { cart: Currency::INR, product: usd }));
-    let emptied = given(&[add("a", 1), Command::Remove { product: "a".parse().unwrap() }, dollars]);
+    let emptied = given(&[add("a", 1), Command::Remove { product: "a".parse().unwrap(), if_version: None }, dollars]);
     assert_eq!(*emptied.view().lines, vec![line("b", 1)]);
 }
 
@@ -146,9 +146,10 @@ fn any_command() -> impl Strategy<Value = Command> {
         9 => (product.clone(), 0..4_u32).prop_map(|(product, quantity)| add(product, quantity)),
         9 => (product.clone(), 0..4_u32).prop_map(|(product, quantity)| Command::SetQuantity {
             line: line(product, quantity),
-            currency: Currency::INR
+            currency: Currency::INR,
+            if_version: None
         }),
-        9 => product.clone().prop_map(|product| Command::Remove { product: product.parse().unwrap() }),
+        9 => product.clone().prop_map(|product| Command::Remove { product: product.parse().unwrap(), if_version: None }),
         9 => (0..4_u128, 0..20_u64, product, 1..4_u32).prop_map(|(order, version, product, quantity)| take(
             order,
             version,
@@ -203,8 +204,8 @@ fn an_erased_cart_is_empty_for_good() {
     cart.apply(&erased);
     assert_eq!((cart.view().lines.len(), cart.view().version), (0, 4), "a version is never used twice");
     assert_eq!(erase(&cart), Ok(None));
-    let set = Command::SetQuantity { line: line("a", 1), currency: Currency::INR };
-    let remove = Command::Remove { product: "a".parse().unwrap() };
+    let set = Command::SetQuantity { line: line("a", 1), currency: Currency::INR, if_version: None };
+    let remove = Command::Remove { product: "a".parse().unwrap(), if_version: None };
     for refused in [add("a", 1), set, remove, take(2, 4, vec![]), take(1, 1, vec![line("a", 1)])] {
         assert_eq!(cart.decide(&refused, NOW), Err(Rejection::Erased), "{refused:?}");
     }

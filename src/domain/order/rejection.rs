@@ -5,7 +5,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::{ATTEMPTS_MAX, REASON_BYTES_MAX, REFUNDS_MAX, RETURNS_MAX, Status, Text};
-use crate::domain::{idempotency::KeyReused, money::Money};
+use crate::domain::{
+    idempotency::KeyReused,
+    money::Money,
+    text::{Lines, is_blank, is_clean},
+};
 
 /// Why a command to an order was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -66,9 +70,12 @@ pub enum Rejection {
     /// The return was received or rejected already.
     #[error("the return is decided already")]
     ReturnDecided,
-    /// A text is empty or too long.
-    #[error("{field} must be 1 to {bytes_max} bytes")]
+    /// A text is blank or too long, or cannot be shown.
+    #[error("{field} must be 1 to {bytes_max} bytes of text that can be shown")]
     InvalidText { field: Text, bytes_max: usize },
+    /// The order was shipped with another tracking number.
+    #[error("the order was shipped with another carrier or tracking number")]
+    AlreadyShipped,
 }
 
 impl From<KeyReused> for Rejection {
@@ -91,8 +98,7 @@ impl Text {
     /// # Errors
     /// [`Rejection::InvalidText`].
     pub(super) fn check(self, text: &str, bytes_max: usize) -> Result<(), Rejection> {
-        let printable = text.chars().all(|character| !character.is_control());
-        if text.trim().is_empty() || text.len() > bytes_max || !printable {
+        if is_blank(text) || text.len() > bytes_max || !is_clean(text, Lines::One) {
             return Err(Rejection::InvalidText { field: self, bytes_max });
         }
         Ok(())

@@ -24,6 +24,9 @@ impl Order {
     pub(super) fn decide_ship(&self, tracking: &Tracking, now: Timestamp) -> Result<Option<super::Event>, Rejection> {
         Text::Carrier.check(&tracking.carrier, TRACKING_BYTES_MAX)?;
         Text::TrackingNumber.check(&tracking.number, TRACKING_BYTES_MAX)?;
+        if self.progress == Progress::Shipped && self.tracking.as_ref() != Some(tracking) {
+            return Err(Rejection::AlreadyShipped);
+        }
         let shipped = || Event::Shipped { tracking: tracking.clone(), at: now }.into();
         Ok(self.decide_advance(Progress::Shipped)?.then(shipped))
     }

@@ -18,7 +18,7 @@ pub(super) use self::shapes::{HistoryBody, OrderBody};
 use super::{
     App,
     admission::Permit,
-    bodies::ProblemBody,
+    bodies::{Day, ProblemBody, moment},
     context::public_path,
     error::{Problem, RETRY_AFTER_SECONDS},
     extract::{Body, Caller, Id, Key, Query},
@@ -27,12 +27,14 @@ use super::{
 };
 use crate::{
     domain::{
+        account::Role,
         ids::OrderId,
         order::{PaymentState, Tracking},
         order_number::InvalidOrderNumber,
     },
     shop::{
         Changed, Stage,
+        order_lists::{Filter, Whose},
         orders::{Advance, OrderPage},
         payments::PaymentResult,
     },
@@ -160,16 +162,39 @@ pub(super) struct OrdersQuery {
     /// `seller`: orders with lines of the caller's products, instead of the caller's own orders.
     #[param(inline)]
     r#as: Option<Viewer>,
-    /// For admins: all orders in this stage.
-    #[param(value_type = Option<String>)]
+    /// Only orders in this stage. For admins, without `as`: everybody's.
+    #[param(value_type = Option<StageName>, inline)]
     stage: Option<Stage>,
+    /// Only orders placed then or later: a time in RFC 3339, or a day (UTC).
+    #[param(example = "2026-11-01")]
+    from: Option<String>,
+    /// Only orders placed before then; of a day, up to its end.
+    #[param(example = "2026-11-30T12:00:00Z")]
+    to: Option<String>,
+    /// Only orders that have changed then or later: a time in RFC 3339, or a day (UTC).
+    updated_since: Option<String>,
     /// Only the caller's own order with this `number`; no other parameter goes with it.
     number: Option<String>,
-    /// The size of the page: 1 to 100, 20 by default.
+    /// The size of the page: 1 to 100, 20 by default. With a filter a page may have fewer items and still a next one.
     #[param(minimum = 1, maximum = 100)]
     limit: Option<usize>,
     /// The `next_cursor` of the previous page.
     after: Option<String>,
+}
+
+/// The stages of an order.
+#[derive(utoipa::ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[allow(dead_code, reason = "it describes what Stage reads")]
+enum StageName {
+    Open,
+    Authorised,
+    Paid,
+    Confirmed,
+    Packed,
+    Shipped,
+    Delivered,
+    Ended,
 }
 
 /// The role in which the caller lists orders.
@@ -180,6 +205,21 @@ enum Viewer {
     Customer,
     /// As a seller of a line.
     Seller,
+}
+
+impl OrdersQuery {
+    fn filter(&self) -> Result<Filter, Problem> {
+        let read = |name: &str, text: &Option<String>, day: Day| {
+            let at = text.as_ref().map(|text| moment(text, day).ok_or(name)).transpose();
+            at.map_err(|name| Problem::invalid_query(format!("{name} must be a time in RFC 3339, or a day (UTC)")))
+        };
+        Ok(Filter {
+            stage: self.stage,
+            from: read("from", &self.from, Day::Begins)?,
+            before: read("to", &self.to, Day::Ends)?,
+            updated_since: read("updated_since", &self.updated_since, Day::Begins)?,
+        })
+    }
 }
 
 /// Lists orders, newest first.
@@ -195,9 +235,11 @@ pub(super) async fn list(
     Query(query): Query<OrdersQuery>,
     OriginalUri(uri): OriginalUri,
 ) -> Result<Response, Problem> {
+    let filter = query.filter()?;
     let page = PageQuery { limit: query.limit, after: query.after };
     if let Some(number) = query.number {
-        if query.stage.is_some() || query.r#as.is_some() || page.limit.is_some() || page.after.is_some() {
+        let is_alone = query.r#as.is_none() && filter == Filter::default();
+        if !is_alone || page.limit.is_some() || page.after.is_some() {
             return Err(Problem::invalid_query("number goes with no other parameter"));
         }
         let number = number.parse().map_err(|error: InvalidOrderNumber| Problem::invalid_query(error.to_string()))?;
@@ -206,12 +248,12 @@ pub(super) async fn list(
         return Ok(Page::new(items, None).respond(&uri));
     }
     let (after, limit) = (page.after()?, page.limit()?);
-    let found = match (query.stage, query.r#as) {
-        (Some(stage), None) => app.shop.orders_in_stage(&who, stage, after, limit).await?,
-        (None, Some(Viewer::Seller)) => app.shop.sold_orders(&who, after, limit).await?,
-        (None, None | Some(Viewer::Customer)) => app.shop.orders(&who, after, limit).await?,
-        (Some(_), Some(_)) => return Err(Problem::invalid_query("give either stage or as")),
+    let whose = match (query.r#as, filter.stage, who.role) {
+        (Some(Viewer::Seller), ..) => Whose::Sold,
+        (None, Some(stage), Role::Admin) => Whose::Everybodys(stage),
+        (None | Some(Viewer::Customer), ..) => Whose::Own,
     };
+    let found = app.shop.orders_where(&who, whose, filter, after, limit).await?;
     let items: Vec<_> = found.orders.iter().filter_map(OrderBody::of).collect();
     Ok(Page::new(items, found.next.as_ref()).respond(&uri))
 }

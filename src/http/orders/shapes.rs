@@ -39,8 +39,10 @@ pub(in crate::http) struct Checkout {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct WantedItem {
+    #[schema(min_length = 1, max_length = 64)]
     product_id: String,
     /// By default, the quantity in the cart.
+    #[schema(minimum = 1)]
     quantity: Option<u32>,
 }
 
@@ -48,22 +50,25 @@ struct WantedItem {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct AddressBody {
-    #[schema(example = "Asha Rao")]
+    #[schema(example = "Asha Rao", min_length = 1, max_length = 200)]
     name: String,
-    #[schema(example = "1 MG Road")]
+    #[schema(example = "1 MG Road", min_length = 1, max_length = 200)]
     line1: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 200)]
     line2: Option<String>,
-    #[schema(example = "Pune")]
+    #[schema(example = "Pune", min_length = 1, max_length = 200)]
     city: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 200)]
     region: Option<String>,
-    #[schema(example = "411001")]
+    #[schema(example = "411001", min_length = 1, max_length = 200)]
     postal_code: String,
     /// ISO 3166-1 alpha-2.
-    #[schema(example = "IN")]
+    #[schema(example = "IN", min_length = 2, max_length = 2)]
     country: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 200)]
     phone: Option<String>,
 }
 
@@ -116,7 +121,7 @@ pub(in crate::http) struct Payment {
     pub(super) order_id: String,
     /// The provider's token of the payment method. The fake provider knows `tok_success`, `tok_decline`,
     /// `tok_insufficient_funds`, `tok_timeout_after_charge` and `tok_slow`.
-    #[schema(example = "tok_success")]
+    #[schema(example = "tok_success", min_length = 1, max_length = 255)]
     pub(super) payment_method: String,
 }
 
@@ -124,9 +129,9 @@ pub(in crate::http) struct Payment {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct Shipment {
-    #[schema(example = "India Post")]
+    #[schema(example = "India Post", min_length = 1, max_length = 100)]
     pub(super) carrier: String,
-    #[schema(example = "EE123456789IN")]
+    #[schema(example = "EE123456789IN", min_length = 1, max_length = 100)]
     pub(super) tracking_number: String,
 }
 

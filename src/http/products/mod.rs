@@ -8,7 +8,7 @@ mod shapes;
 use axum::{
     Json,
     extract::{OriginalUri, Path, State, rejection::PathRejection},
-    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
+    http::{HeaderValue, StatusCode, Uri, header},
     response::Response,
 };
 
@@ -22,9 +22,10 @@ use super::{
     bodies::{ProblemBody, product_id},
     context::public_path,
     error::Problem,
-    extract::{Body, Caller, Id, Known, Query, expected_version, is_known},
+    etag::IfMatch,
+    extract::{Body, Caller, Id, Query},
     paging::{Page, PageQuery},
-    responses::{JsonBody, Read, Token, Write},
+    responses::{Conditional, JsonBody, Read, Token, Write},
 };
 use crate::{
     domain::ids::ProductId,
@@ -52,7 +53,7 @@ pub(super) async fn search_by_path(
     Query(page): Query<PageQuery>,
     OriginalUri(uri): OriginalUri,
 ) -> Result<Response, Problem> {
-    let Path(keywords) = keywords.map_err(|rejection| Problem::invalid_path(&rejection))?;
+    let Path(keywords) = keywords.map_err(|rejection| Problem::invalid_path(rejection.body_text()))?;
     let query = SearchQuery::words(keywords, page);
     search(&app, &query.request()?, &uri).await
 }
@@ -84,10 +85,9 @@ pub(super) async fn categories(State(app): State<App>) -> Result<Json<Vec<Catego
 /// Shows a product.
 #[utoipa::path(get, path = "/products/{product_id}", operation_id = "show_product", tag = "browsing",
     security((), ("bearer" = [])),
-    params(("product_id" = String, Path), ("If-None-Match" = Option<String>, Header)), responses(
+    params(("product_id" = String, Path)), responses(
     Read, Token,
     (status = 200, description = "The product", body = ProductBody),
-    (status = 304, description = "The client's copy is still right"),
     (status = 404, description = "No such product", body = ProblemBody),
 ))]
 pub(super) async fn show(
@@ -96,9 +96,8 @@ pub(super) async fn show(
     path: Result<Path<String>, PathRejection>,
     Query(query): Query<PageQuery>,
     OriginalUri(uri): OriginalUri,
-    headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let Path(text) = path.map_err(|rejection| Problem::invalid_path(&rejection))?;
+    let Path(text) = path.map_err(|rejection| Problem::invalid_path(rejection.body_text()))?;
     // The router sends `search_item=` without a word, or with an encoded `=`, to this handler.
     if let Some(words) = text.strip_prefix(SEARCH_PREFIX) {
         let query = SearchQuery::words(words.to_owned(), query);
@@ -109,11 +108,7 @@ pub(super) async fn show(
     }
     let id: ProductId = text.parse().map_err(|_| Problem::not_found("product"))?;
     let page = app.shop.product(&id, caller.as_ref().map(|Caller(who)| who)).await?;
-    let rendered = render(&app, &page).await?;
-    Ok(match is_known(&headers, &rendered.etag) {
-        Known::Yes => rendered.not_modified(),
-        Known::No => rendered.respond(StatusCode::OK),
-    })
+    Ok(render(&app, &page).await?.respond(StatusCode::OK))
 }
 
 async fn render(app: &App, page: &ProductPage) -> Result<Rendered, Problem> {
@@ -153,23 +148,22 @@ pub(super) async fn create(
 #[utoipa::path(put, path = "/products/{product_id}", operation_id = "revise_product",
     tag = "selling", security(("bearer" = [])),
     request_body = ProductFields, params(("product_id" = String, Path), ("If-Match" = Option<String>, Header)), responses(
-    Write, Token, JsonBody,
+    Write, Token, JsonBody, Conditional,
     (status = 200, description = "Replaced", body = ProductBody),
     (status = 403, description = "Another seller's", body = ProblemBody),
     (status = 404, description = "No such product", body = ProblemBody),
-    (status = 412, description = "It has changed since", body = ProblemBody),
 ))]
 pub(super) async fn revise(
     State(app): State<App>,
     Caller(who): Caller,
     Id(id): Id<ProductId>,
-    headers: HeaderMap,
+    expected: IfMatch,
     Body(fields): Body<ProductFields>,
 ) -> Result<Response, Problem> {
     if fields.id.as_deref().is_some_and(|named| named != id.as_str()) {
         return Err(Problem::invalid("id", "must be the id in the path"));
     }
-    let version = expected_version(&headers)?;
+    let version = expected.version('p');
     let page = app.shop.revise_product(&who, &id, fields.details()?, version).await?;
     Ok(render(&app, &page).await?.respond(StatusCode::OK))
 }
@@ -178,18 +172,17 @@ pub(super) async fn revise(
 #[utoipa::path(delete, path = "/products/{product_id}", operation_id = "delist_product",
     tag = "selling", security(("bearer" = [])),
     params(("product_id" = String, Path), ("If-Match" = Option<String>, Header)), responses(
-    Write, Token,
+    Write, Token, Conditional,
     (status = 204, description = "It is not in the shop (any more)"),
     (status = 403, description = "Another seller's", body = ProblemBody),
     (status = 404, description = "No such product", body = ProblemBody),
-    (status = 412, description = "It has changed since", body = ProblemBody),
 ))]
 pub(super) async fn delist(
     State(app): State<App>,
     Caller(who): Caller,
     Id(id): Id<ProductId>,
-    headers: HeaderMap,
+    expected: IfMatch,
 ) -> Result<StatusCode, Problem> {
-    app.shop.delist_product(&who, &id, expected_version(&headers)?).await?;
+    app.shop.delist_product(&who, &id, expected.version('p')).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -8,16 +8,16 @@
 use std::fmt;
 
 use axum::{
-    body::Bytes,
-    http::{HeaderValue, StatusCode, header},
-    response::{IntoResponse, Response},
+    body::{Body, Bytes},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::Response,
 };
 use quick_cache::{Weighter, sync::Cache};
 
 use super::shapes::Shown;
 use crate::{
     domain::{ids::ProductId, product::Variant},
-    http::error::Problem,
+    http::{error::Problem, responses::JSON},
     shop::catalogue::{ProductPage, VariantPage},
 };
 
@@ -25,6 +25,8 @@ use crate::{
 const SHARE_OF_VIEWS: usize = 4;
 /// The approximate memory of a page beside its text, in bytes.
 const PAGE_OVERHEAD_BYTES: usize = 256;
+/// About how many headers an answer has.
+const HEADERS: usize = 12;
 /// The approximate length of a page's JSON beside the description, in bytes: the initial capacity.
 const JSON_BYTES: usize = 1_024;
 
@@ -79,7 +81,7 @@ impl fmt::Display for Versions {
 #[derive(Clone)]
 pub(super) struct Rendered {
     versions: Versions,
-    pub(super) etag: HeaderValue,
+    etag: HeaderValue,
     body: Bytes,
 }
 
@@ -93,13 +95,14 @@ impl Rendered {
 
     /// The response with the page.
     pub(super) fn respond(self, status: StatusCode) -> Response {
-        let content_type = HeaderValue::from_static("application/json");
-        (status, [(header::CONTENT_TYPE, content_type), (header::ETAG, self.etag)], self.body).into_response()
-    }
-
-    /// The response to a client that already has this page.
-    pub(super) fn not_modified(self) -> Response {
-        (StatusCode::NOT_MODIFIED, [(header::ETAG, self.etag)]).into_response()
+        let mut response = Response::new(Body::from(self.body));
+        *response.status_mut() = status;
+        // Room for the headers of the layers, too, so that the map is made once.
+        let mut headers = HeaderMap::with_capacity(HEADERS);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
+        headers.insert(header::ETAG, self.etag);
+        *response.headers_mut() = headers;
+        response
     }
 }
 

@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::{
     domain::{
         self,
-        product::{self, Picture, PictureSource},
+        product::{self, Picture, PictureSource, Rule, TEXT_BYTES_MAX},
     },
     http::{
         bodies::{Money, object},
@@ -85,6 +85,11 @@ impl SearchQuery {
             Some(code) => Some(code.parse().map_err(|_| bad("currency", "must be an ISO 4217 code"))?),
             None => None,
         };
+        for (name, price) in [("min_price", self.min_price), ("max_price", self.max_price)] {
+            if price.is_some_and(|price| i64::try_from(price).is_err()) {
+                return Err(bad(name, "must be at most 9223372036854775807"));
+            }
+        }
         Ok(SearchRequest {
             text: self.q,
             category,
@@ -181,10 +186,10 @@ pub(in crate::http) struct ProductBody {
 #[derive(Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct PictureBody {
-    #[schema(example = "https://images.example/teapot.jpg")]
+    #[schema(example = "https://images.example/teapot.jpg", min_length = 1, max_length = 1000)]
     url: String,
     /// What it shows, for those who do not see it; at most 512 characters.
-    #[schema(example = "A black teapot of cast iron")]
+    #[schema(example = "A black teapot of cast iron", min_length = 1, max_length = 512)]
     alt: Option<String>,
 }
 
@@ -292,30 +297,39 @@ pub(in crate::http) struct ProductFields {
     /// 1 to 64 of `A-Z a-z 0-9 . _ : -`; generated for a new product by default.
     #[schema(example = "teapot-1")]
     pub(in crate::http) id: Option<String>,
-    #[schema(example = "Cast iron teapot")]
+    #[schema(example = "Cast iron teapot", min_length = 1, max_length = 2000)]
     name: String,
     #[serde(default)]
+    #[schema(max_length = 32768)]
     description: String,
+    #[schema(min_length = 1, max_length = 1000)]
     brand: Option<String>,
     /// The category, top level first.
     #[serde(default)]
+    #[schema(max_items = 10)]
     category: Vec<String>,
     /// Without a price the product is listed and found, but cannot be bought.
     price: Option<Money>,
     /// Unless given, the first picture.
+    #[schema(min_length = 1, max_length = 1000)]
     thumbnail_url: Option<String>,
     /// Unless given, what the first picture shows.
+    #[schema(min_length = 1, max_length = 512)]
     thumbnail_alt: Option<String>,
     /// The addresses of pictures without alternative texts. With `pictures`, they are the same addresses.
+    #[schema(max_items = 20)]
     images: Option<Vec<String>>,
     /// The main one first; at most 20.
+    #[schema(max_items = 20)]
     pictures: Option<Vec<PictureBody>>,
     #[serde(default)]
     attributes: BTreeMap<String, String>,
     /// The product of which this is a variant.
+    #[schema(min_length = 1, max_length = 64)]
     variant_of: Option<String>,
     /// The variants of this product.
     #[serde(default)]
+    #[schema(max_items = 500)]
     variants: Vec<NewVariant>,
 }
 
@@ -324,6 +338,7 @@ pub(in crate::http) struct ProductFields {
 #[serde(deny_unknown_fields)]
 struct NewVariant {
     /// The product of the variant.
+    #[schema(min_length = 1, max_length = 64)]
     product_id: String,
     /// What distinguishes it.
     options: BTreeMap<String, String>,
@@ -364,23 +379,38 @@ impl ProductFields {
     }
 }
 
+/// Picks out the address that is none, under its name in the body.
+fn check_address(picture: Picture, pointer: &str) -> Result<Picture, Problem> {
+    if picture.has_web_address() {
+        return Ok(picture);
+    }
+    Err(Problem::invalid(pointer, Rule::WebAddress(TEXT_BYTES_MAX).to_string()))
+}
+
 /// The pictures of a product: as addresses, with their alternative texts, or as both.
 fn pictures(images: Option<Vec<String>>, pictures: Option<Vec<PictureBody>>) -> Result<Vec<Picture>, Problem> {
     match (images, pictures) {
-        (images, None) => Ok(images.into_iter().flatten().map(Picture::at).collect()),
+        (images, None) => {
+            let images = images.into_iter().flatten().enumerate();
+            images.map(|(index, url)| check_address(Picture::at(url), &format!("images/{index}"))).collect()
+        }
         (Some(images), Some(pictures)) if !images.iter().eq(pictures.iter().map(|picture| &picture.url)) => {
             Err(Problem::invalid("images", "must be the addresses of pictures where both are given"))
         }
         (_, Some(pictures)) => {
-            let picture = |PictureBody { url, alt }| Picture { source: PictureSource::Address(url), alt };
-            Ok(pictures.into_iter().map(picture).collect())
+            let picture = |(index, PictureBody { url, alt })| {
+                check_address(Picture { source: PictureSource::Address(url), alt }, &format!("pictures/{index}/url"))
+            };
+            pictures.into_iter().enumerate().map(picture).collect()
         }
     }
 }
 
 fn thumbnail(url: Option<String>, alt: Option<String>, main: Option<&Picture>) -> Result<Option<Picture>, Problem> {
     match (url, alt) {
-        (Some(url), alt) => Ok(Some(Picture { source: PictureSource::Address(url), alt })),
+        (Some(url), alt) => {
+            check_address(Picture { source: PictureSource::Address(url), alt }, "thumbnail_url").map(Some)
+        }
         (None, None) => Ok(main.cloned()),
         (None, Some(_)) if main.is_none() => {
             Err(Problem::invalid("thumbnail_alt", "must be left out where there is no picture"))

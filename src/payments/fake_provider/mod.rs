@@ -3,14 +3,14 @@
 //! | token | what happens |
 //! |---|---|
 //! | `tok_success` | captured (or held, where it is captured later) |
-//! | `tok_decline` | declined: `card_declined` |
+//! | `tok_decline`, and whatever begins so | declined: `card_declined` |
 //! | `tok_insufficient_funds` | declined: `insufficient_funds` |
 //! | `tok_timeout_after_charge` | charged; the first answer is lost (unknown), a repeat with the same key is answered |
 //! | `tok_slow` | captured after two seconds |
 //! | `tok_3ds` | declined: `authentication_required`, as there is no page on which the customer could approve it |
 //! | `tok_processing` | processing for two seconds, then captured |
 //! | `tok_refund_fails` | captured, but every refund fails at once: `expired_or_canceled_card` |
-//! | any other | declined: `unknown_token` |
+//! | any other | refused before it is a payment; where it is one all the same, declined: `unknown_token` |
 //!
 //! `souk gateway-sim` knows these tokens, too. A refund that succeeds and fails later is announced by a notice, which
 //! this provider never sends; there it is `pm_card_refundFail`.
@@ -34,7 +34,9 @@ pub use self::{
     ledger::{FakeProviderError, KeyUse},
     ledger_file::{LedgerEffect, LedgerError, LedgerLine, is_whole, read_ledger},
 };
-use super::{Answer, Gateway, Notice, NoticeRefused, Payment, PaymentsPage, ProviderPayment, Repayment, Unknown};
+use super::{
+    Answer, Gateway, Notice, NoticeRefused, Payment, PaymentsPage, ProviderPayment, Repayment, Unknown, UnknownMethod,
+};
 use crate::{
     clock::Clock,
     config::layout::FILE_MODE,
@@ -108,16 +110,11 @@ impl FakeProvider {
         payment: &Payment,
         declined: Option<String>,
     ) -> Result<(PaymentState, KeyUse), FakeProviderError> {
-        let outcome = match (declined, payment.method.as_str()) {
-            (Some(reason), _) => FirstOutcome::Declined(reason),
-            (None, "tok_success" | "tok_timeout_after_charge" | "tok_slow" | "tok_refund_fails") => {
-                FirstOutcome::Succeeded
+        let outcome = match declined {
+            Some(reason) => FirstOutcome::Declined(reason),
+            None => {
+                first_outcome(&payment.method).unwrap_or_else(|| FirstOutcome::Declined("unknown_token".to_owned()))
             }
-            (None, "tok_processing") => FirstOutcome::Processing,
-            (None, "tok_3ds") => FirstOutcome::Declined("authentication_required".to_owned()),
-            (None, "tok_decline") => FirstOutcome::Declined("card_declined".to_owned()),
-            (None, "tok_insufficient_funds") => FirstOutcome::Declined("insufficient_funds".to_owned()),
-            (None, _) => FirstOutcome::Declined("unknown_token".to_owned()),
         };
         self.finish_if_due(&payment.order.to_string(), payment.attempt)?;
         self.ledger.lock().create_charge(payment, outcome, now_ms())
@@ -183,6 +180,18 @@ impl From<FakeProviderError> for Unknown {
     }
 }
 
+/// What happens first to a payment with this token; `None` if there is no such token.
+fn first_outcome(token: &str) -> Option<FirstOutcome> {
+    Some(match token {
+        "tok_success" | "tok_timeout_after_charge" | "tok_slow" | "tok_refund_fails" => FirstOutcome::Succeeded,
+        "tok_processing" => FirstOutcome::Processing,
+        "tok_3ds" => FirstOutcome::Declined("authentication_required".to_owned()),
+        _ if token.starts_with("tok_decline") => FirstOutcome::Declined("card_declined".to_owned()),
+        "tok_insufficient_funds" => FirstOutcome::Declined("insufficient_funds".to_owned()),
+        _ => return None,
+    })
+}
+
 fn ready<'a, T: Send + 'a>(answer: Result<T, FakeProviderError>) -> Answer<'a, T> {
     future::ready(answer.map_err(Unknown::from)).boxed()
 }
@@ -190,6 +199,10 @@ fn ready<'a, T: Send + 'a>(answer: Result<T, FakeProviderError>) -> Answer<'a, T
 impl Gateway for FakeProvider {
     fn name(&self) -> &'static str {
         "simulated"
+    }
+
+    fn check_method(&self, method: &str) -> Result<(), UnknownMethod> {
+        first_outcome(method).map(|_| ()).ok_or(UnknownMethod)
     }
 
     fn pay(&self, payment: Payment) -> Answer<'_, PaymentState> {
