@@ -6,9 +6,9 @@
 use std::io::{self, ErrorKind, Read};
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
-use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
+use encoding_rs::{Encoding, MACINTOSH, UTF_8, WINDOWS_1252};
 
-use crate::catalogue::error::RowError;
+use crate::catalogue::{dos, error::RowError};
 
 /// How many bytes are read at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -53,7 +53,9 @@ pub(super) fn of_xml(input: &mut impl Read) -> io::Result<Result<&'static Encodi
     Ok(match (found, label) {
         (Some(found), _) => Ok(found),
         (None, None) => Ok(UTF_8),
-        (None, Some(label)) => named(label).ok_or(RowError::Encoding { guess: "an unknown encoding" }),
+        (None, Some(label)) => {
+            Encoding::for_label(label.trim().as_bytes()).ok_or(RowError::Encoding { guess: "an unknown encoding" })
+        }
     })
 }
 
@@ -71,6 +73,7 @@ pub(super) fn of_csv(input: &mut impl Read) -> io::Result<Result<&'static Encodi
     }
     let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
     let (mut kept, mut is_utf_8, mut is_other) = (0, false, false);
+    let mut readings = [Reading::of(WINDOWS_1252), Reading::of(MACINTOSH), Reading::of_dos()];
     while length > kept {
         let bytes = &chunk[..length];
         detector.feed(&bytes[kept..], false);
@@ -78,6 +81,9 @@ pub(super) fn of_csv(input: &mut impl Read) -> io::Result<Result<&'static Encodi
         for piece in bytes[..whole].utf8_chunks() {
             is_utf_8 |= !piece.valid().is_ascii();
             is_other |= !piece.invalid().is_empty();
+        }
+        if is_other && !is_utf_8 {
+            readings.iter_mut().for_each(|reading| bytes[kept..].iter().for_each(|&byte| reading.feed(byte)));
         }
         chunk.copy_within(whole..length, 0);
         kept = length - whole;
@@ -89,15 +95,101 @@ pub(super) fn of_csv(input: &mut impl Read) -> io::Result<Result<&'static Encodi
     }
     detector.feed(&[], true);
     let guess = detector.guess(None, Utf8Detection::Deny);
-    Ok(if guess == WINDOWS_1252 { Ok(guess) } else { Err(RowError::Encoding { guess: guess.name() }) })
+    let [windows, mac, dos] = readings.map(|reading| reading.strange);
+    // Excel writes these two if it is told to; they have no bytes of their own that would tell them.
+    let other = if mac < dos { (mac, "Mac Roman (macintosh)") } else { (dos, "a code page of MS-DOS (cp850)") };
+    Ok(match other {
+        (strange, guess) if windows > 0 && (strange == 0 || strange * 4 < windows) => Err(RowError::Encoding { guess }),
+        _ if guess == WINDOWS_1252 => Ok(guess),
+        _ => Err(RowError::Encoding { guess: guess.name() }),
+    })
+}
+
+/// A file as it would read in an encoding of one byte for each character.
+struct Reading {
+    /// The characters of the bytes from 0x80 on.
+    characters: Vec<char>,
+    last: char,
+    /// A sign behind a letter, which is strange if another letter follows.
+    sign: Option<char>,
+    /// How many characters stand where no text has them.
+    strange: u64,
+}
+
+/// Signs that stand between two letters in ordinary texts.
+const WITHIN_WORDS: &str = "\u{a0}\u{ad}‘’´·–—…×®™°&«»“”";
+/// Signs that stand before a word, never directly behind one.
+const BEFORE_WORDS: &str = "‚„¿¡ˆ";
+
+impl Reading {
+    fn of(encoding: &'static Encoding) -> Self {
+        let bytes: Vec<u8> = (0x80..=0xff).collect();
+        Self::with(encoding.decode_without_bom_handling(&bytes).0.chars().collect())
+    }
+
+    fn of_dos() -> Self {
+        Self::with(dos::CP850.chars().collect())
+    }
+
+    fn with(characters: Vec<char>) -> Self {
+        Self { characters, last: ' ', sign: None, strange: 0 }
+    }
+
+    fn feed(&mut self, byte: u8) {
+        let character = match byte.checked_sub(0x80) {
+            None => char::from(byte),
+            Some(at) => self.characters.get(usize::from(at)).copied().unwrap_or('\u{fffd}'),
+        };
+        let is_high = byte >= 0x80;
+        let is_letter = character.is_alphabetic();
+        let behind_letter = self.last.is_alphabetic();
+        let is_strange = match () {
+            // A byte that the encoding does not have.
+            () if is_high && (character.is_control() || character == '\u{fffd}') => true,
+            () if is_letter && self.sign.take().is_some() => true,
+            // A capital within a word of small letters.
+            () if is_letter => is_high && character.is_uppercase() && self.last.is_lowercase(),
+            () => is_high && behind_letter && BEFORE_WORDS.contains(character),
+        };
+        self.strange += u64::from(is_strange);
+        let may_be_strange = is_high && !is_letter && behind_letter && !WITHIN_WORDS.contains(character);
+        self.sign = may_be_strange.then_some(character);
+        self.last = character;
+    }
+}
+
+/// An encoding that can be read.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Known {
+    Standard(&'static Encoding),
+    Dos(dos::Table),
 }
 
 /// The encoding with the name that the user gave, such as `windows-1250`.
-pub(super) fn named(label: &str) -> Option<&'static Encoding> {
-    Encoding::for_label(label.trim().as_bytes())
+pub(super) fn named(label: &str) -> Option<Known> {
+    match label.trim().to_lowercase().as_str() {
+        "cp850" | "ibm850" | "850" | "dos" => Some(Known::Dos(dos::CP850)),
+        "cp437" | "ibm437" | "437" => Some(Known::Dos(dos::CP437)),
+        "mac" | "macroman" | "mac-roman" => Some(Known::Standard(MACINTOSH)),
+        label => Encoding::for_label(label.as_bytes()).map(Known::Standard),
+    }
+}
+
+/// The error of an encoding that is not known.
+pub(super) fn unknown(label: &str) -> io::Error {
+    let known = "utf-8, utf-16le, utf-16be, windows-1250 to windows-1258, windows-874, iso-8859-1 to iso-8859-16, \
+        macintosh, x-mac-cyrillic, cp437, cp850, ibm866, koi8-r, koi8-u, gbk, gb18030, big5, euc-jp, shift_jis, euc-kr";
+    io::Error::new(ErrorKind::InvalidInput, format!("no encoding {label:?} is known; known are {known}"))
 }
 
 fn of_beginning(bytes: &[u8]) -> Result<Option<&'static Encoding>, RowError> {
+    let is_utf_32 = matches!(
+        bytes,
+        [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] | [1..=255, 0, 0, 0, ..] | [0, 0, 0, 1..=255, ..]
+    );
+    if is_utf_32 {
+        return Err(RowError::Encoding { guess: "UTF-32" });
+    }
     if let Some((encoding, _)) = Encoding::for_bom(bytes) {
         return Ok(Some(encoding));
     }

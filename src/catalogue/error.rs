@@ -5,7 +5,10 @@
 use std::io;
 
 use crate::{
-    catalogue::lines::{COLUMNS_MAX, FEED_DEPTH_MAX, HELD_BYTES_MAX, LINE_BYTES_MAX},
+    catalogue::{
+        hints,
+        lines::{COLUMNS_MAX, FEED_DEPTH_MAX, HELD_BYTES_MAX, LINE_BYTES_MAX},
+    },
     domain::{ids::InvalidId, money::MoneyError, product::InvalidDetails},
 };
 
@@ -161,6 +164,12 @@ pub enum RowError {
     /// A variant has neither an id nor a sku.
     #[error("sku or id is missing")]
     Unnamed,
+    /// Two variants of a product have the same options, so that a shopper could not tell them apart.
+    #[error("variant {variant} has the same options as another one: {options}")]
+    SameOptions { variant: String, options: String },
+    /// A file without a row.
+    #[error("the file has no rows; it is empty")]
+    NoRows,
     /// Two products of the row would have the same id.
     #[error("the id {id} occurs twice in this row; give each variant its own sku")]
     SameId {
@@ -177,7 +186,7 @@ pub enum RowError {
         found: usize,
     },
     /// The CSV header names a column that the format does not have, so no row can be read.
-    #[error("the header names a column {column:?}, which a catalogue file does not have")]
+    #[error("the header names a column {column:?}, which a catalogue file does not have{}", hints::of_column(.column))]
     UnknownColumn { column: String },
     /// The CSV header names a column twice, so no row can be read.
     #[error("the header names the column {column:?} twice")]
@@ -253,6 +262,24 @@ pub enum RowWarning {
         id: String,
         /// The line of the other one.
         first: u64,
+    },
+    /// Rows of another shop's file that are in stock without a count.
+    #[error(
+        "{rows} {} in stock there, but the file does not say how many pieces there are; their stock is not set. A file \
+         with the columns id and quantity sets it", if *.rows == 1 { "row is" } else { "rows from here on are" }
+    )]
+    Uncounted {
+        /// How many there are.
+        rows: usize,
+    },
+    /// Variations that are sold from the stock of their product.
+    #[error(
+        "{rows} {} sold from the stock of the product there; here each variant has a stock of its own, which is not set. \
+         A file with the columns id and quantity sets it", if *.rows == 1 { "row is" } else { "rows from here on are" }
+    )]
+    StockOfParent {
+        /// How many there are.
+        rows: usize,
     },
 }
 

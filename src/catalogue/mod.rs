@@ -21,10 +21,12 @@ pub mod write;
 
 mod common;
 mod delimiter;
+mod dos;
 mod encoding;
 mod families;
 mod fields;
 mod format;
+mod hints;
 mod lines;
 mod places;
 mod quotes;

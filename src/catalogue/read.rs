@@ -6,7 +6,7 @@
 //! Depends on `encoding_rs_io`, `domain` and its neighbours.
 
 use std::{
-    collections::{HashMap, VecDeque, hash_map::Entry},
+    collections::{HashMap, HashSet, VecDeque, hash_map},
     fs::File,
     hash::BuildHasher,
     io::{self, BufRead, BufReader, Read, Seek},
@@ -21,8 +21,9 @@ pub use crate::catalogue::lines::LINE_BYTES_MAX;
 use crate::{
     catalogue::{
         delimiter::{best_delimiter, stated_delimiter},
-        encoding,
-        entry::Row,
+        dos,
+        encoding::{self, Known},
+        entry::{Entry, Row},
         error::{RowError, RowWarning},
         families::Families,
         foreign::{Export, Layout, Products, Program},
@@ -156,6 +157,9 @@ impl Reader<Decoded> {
         let mut beginning = [0; 64];
         let length = file.read(&mut beginning)?;
         file.rewind()?;
+        if is_blank(&beginning[..length]) && length < beginning.len() {
+            return Ok(Self::of(Source::Refused { reason: Some(RowError::NoRows) }));
+        }
         let format = match (Format::of_beginning(&beginning[..length]), layout, Format::of_path(path)) {
             (Format::Xml, ..) => Format::Xml,
             (_, Layout::Foreign(_), _) => Format::Csv,
@@ -164,15 +168,20 @@ impl Reader<Decoded> {
         };
         let found = match (encoding.map(encoding::named), format) {
             (Some(Some(named)), _) => Ok(named),
-            (Some(None), _) => return Err(io::Error::new(io::ErrorKind::InvalidInput, "unknown encoding")),
-            (None, Format::JsonLines) => encoding::of_json(&mut file)?,
-            (None, Format::Xml) => encoding::of_xml(&mut file)?,
-            (None, Format::Csv) => encoding::of_csv(&mut BufReader::with_capacity(BUFFER_BYTES, &file))?,
+            (Some(None), _) => return Err(encoding::unknown(encoding.unwrap_or_default())),
+            (None, Format::JsonLines) => encoding::of_json(&mut file)?.map(Known::Standard),
+            (None, Format::Xml) => encoding::of_xml(&mut file)?.map(Known::Standard),
+            (None, Format::Csv) => {
+                encoding::of_csv(&mut BufReader::with_capacity(BUFFER_BYTES, &file))?.map(Known::Standard)
+            }
         };
         file.rewind()?;
         let decoded: (Box<dyn Read + Send>, Option<RowError>) = match found {
-            Ok(plain) if plain == UTF_8 => (Box::new(file), None),
-            Ok(other) => (Box::new(DecodeReaderBytesBuilder::new().encoding(Some(other)).build(file)), None),
+            Ok(Known::Standard(plain)) if plain == UTF_8 => (Box::new(file), None),
+            Ok(Known::Dos(table)) => (Box::new(dos::Decoder::new(file, table)), None),
+            Ok(Known::Standard(other)) => {
+                (Box::new(DecodeReaderBytesBuilder::new().encoding(Some(other)).build(file)), None)
+            }
             Err(reason) => (Box::new(io::empty()), Some(reason)),
         };
         let input = BufReader::with_capacity(BUFFER_BYTES, decoded.0);
@@ -181,6 +190,11 @@ impl Reader<Decoded> {
             Some(reason) => Self::of(Source::Refused { reason: Some(reason) }),
         })
     }
+}
+
+/// Whether these bytes have nothing to read: byte order marks, blanks, and the Ctrl-Z at the end of a text.
+fn is_blank(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| byte.is_ascii_whitespace() || matches!(byte, 0xef | 0xbb | 0xbf | 0xfe | 0xff | 0 | 0x1a))
 }
 
 /// The file, or a copy of a pipe, because a pipe cannot be read twice.
@@ -267,12 +281,16 @@ impl<R: BufRead> Reader<R> {
 
     /// Reads until at least one row is ready, or the file ends.
     fn advance(&mut self) {
-        let Self { source, ready, layout, currency, .. } = self;
+        let Self { source, ready, layout, currency, warnings, .. } = self;
         let ended = match source {
             Source::JsonLines { lines, buffer } => next_line(lines, buffer, ready),
             Source::Csv { records, table: Table::Own(header) } => next_record(records, header, ready),
             Source::Csv { records, table: Table::Families(families) } => hand_out(families.next(records), ready),
-            Source::Csv { records, table: Table::Foreign(export) } => hand_out(export.next(records), ready),
+            Source::Csv { records, table: Table::Foreign(export) } => {
+                let is_end = hand_out(export.next(records), ready);
+                warnings.extend(export.take_warnings());
+                is_end
+            }
             Source::Csv { records, table } => match read_header(records, *layout, *currency) {
                 Ok(read) => {
                     *table = read;
@@ -293,8 +311,9 @@ impl<R: BufRead> Reader<R> {
                 true
             }
             Source::Feed { input } => match Products::of_feed(input, *currency) {
-                Ok(products) => {
+                Ok(mut products) => {
                     self.keep = products.keep().to_vec();
+                    warnings.extend(products.take_warnings());
                     *source = Source::Products(Box::new(products));
                     false
                 }
@@ -327,10 +346,10 @@ impl<R: BufRead> Reader<R> {
             let line = places.line(at, line);
             let hash = self.hasher.hash_one(id.to_ascii_lowercase());
             match self.seen_in_small_letters.entry(hash) {
-                Entry::Vacant(unseen) => {
+                hash_map::Entry::Vacant(unseen) => {
                     unseen.insert(line);
                 }
-                Entry::Occupied(seen) => {
+                hash_map::Entry::Occupied(seen) => {
                     self.warnings.push((line, RowWarning::OnlyCapitals { id: id.into(), first: *seen.get() }));
                 }
             }
@@ -374,7 +393,7 @@ fn next_line<R: BufRead>(lines: &mut Lines<R>, buffer: &mut Vec<u8>, ready: &mut
         Ok(found) => found,
     };
     let row = match found {
-        Found::Line if buffer.trim_ascii().is_empty() => return false,
+        Found::Line if [b"".as_slice(), b"\x1a"].contains(&buffer.trim_ascii()) => return false,
         Found::TooLong => Err(RowError::TooLong),
         Found::Line | Found::End => {
             std::str::from_utf8(buffer).map_err(|_| RowError::NotText).and_then(row::parse).map(Row::Product)
@@ -444,13 +463,27 @@ fn next_record<R: BufRead>(records: &mut Records<R>, header: &Header, ready: &mu
     false
 }
 
+/// The position among the entries of a variant with the same options as one before it. Rows of a table are joined to
+/// products here, so a mistake in one of them looks like this; JSON states a product as a whole.
+fn same_options(entries: &[Entry], places: &Places) -> Option<(usize, RowError)> {
+    let variants = &entries.first()?.details.variants;
+    let mut seen = HashSet::new();
+    let at = variants.iter().position(|variant| !variant.options.is_empty() && !seen.insert(&variant.options))?;
+    let options: Vec<&str> = variants[at].options.iter().map(|(_, value)| value.as_str()).collect();
+    let variant = places.name(at + 1, variants[at].product.as_str());
+    Some((at + 1, RowError::SameOptions { variant, options: options.join(", ") }))
+}
+
 /// Hands out the next product of a file whose rows are kept; whether there is none.
 fn hand_out(product: Option<Product>, ready: &mut VecDeque<Item>) -> bool {
     let is_end = product.is_none();
     ready.extend(product.map(|(line, row)| match row {
         Err(reason) => Item::of(line, Err(reason)),
         Ok(BuiltRow { value, places }) => match row::entries_of(value) {
-            Ok(entries) => Item { line, row: Ok(Row::Product(entries)), places },
+            Ok(entries) => match same_options(&entries, &places) {
+                Some((at, reason)) => Item::of(places.line(at, line), Err(reason)),
+                None => Item { line, row: Ok(Row::Product(entries)), places },
+            },
             Err(reason) => {
                 let (line, reason) = places.blame(line, reason);
                 Item::of(line, Err(reason))

@@ -44,12 +44,28 @@ pub fn parse(line: &str) -> Result<Vec<Entry>, RowError> {
     entries_of(serde_json::from_str(line).map_err(|error| RowError::of_json(&error))?)
 }
 
+/// Whether a text is more than blanks and characters without a width, such as U+200B.
+fn has_something_to_see(text: &str) -> bool {
+    let is_invisible = |c: char| {
+        let ranges =
+            ['\u{200b}'..='\u{200f}', '\u{2028}'..='\u{202e}', '\u{2060}'..='\u{206f}', '\u{fe00}'..='\u{fe0f}'];
+        c.is_whitespace()
+            || c.is_control()
+            || ['\u{ad}', '\u{feff}'].contains(&c)
+            || ranges.iter().any(|range| range.contains(&c))
+    };
+    !text.chars().all(is_invisible)
+}
+
 /// The product of a row, followed by its variants.
 pub(super) fn entries_of(row: Value) -> Result<Vec<Entry>, RowError> {
     let mut fields = Fields::of(row, &ROW_FIELDS, "a catalogue row")?;
     let id = fields.text("id")?.ok_or(RowError::Missing { field: "id" })?;
     let id = product_id("id", &id)?;
-    let title = fields.text("title")?.ok_or(RowError::Missing { field: "title" })?;
+    let title = fields
+        .text("title")?
+        .filter(|title| has_something_to_see(title))
+        .ok_or(RowError::Missing { field: "title" })?;
     let price = price(&mut fields)?;
     let variant_of = fields.text("variant_of")?.map(|parent| product_id("variant_of", &parent)).transpose()?;
     let variants = match fields.given("variants") {

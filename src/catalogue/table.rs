@@ -11,7 +11,7 @@ use serde_json::Number;
 use crate::catalogue::{
     error::RowError,
     format::{FIELDS, FieldKind},
-    spreadsheet::{self, Damage},
+    spreadsheet::{self, Damage, barcode},
     value::Value,
 };
 
@@ -201,7 +201,8 @@ impl Header {
 
     fn value(&self, name: &str, kind: FieldKind, text: &str) -> Value {
         match kind {
-            FieldKind::List => list(text),
+            FieldKind::List if name == "ean" => Value::List(items(text).map(barcode).map(Value::text).collect()),
+            FieldKind::List => Value::List(items(text).map(Value::text).collect()),
             // Minor units have no fraction: a comma in them most likely means a price in major units.
             FieldKind::Number if self.decimal_comma && name == "rating" => number(&text.replacen(',', ".", 1)),
             FieldKind::Number => number(text),
@@ -226,9 +227,9 @@ pub(super) fn check_cell(column: &str, field: &str, text: &str) -> Result<(), Ro
     }
     let damage = spreadsheet::of_cell(text).or_else(|| match field {
         "id" | "sku" | "mpn" | "variant_of" => spreadsheet::of_name(text),
-        "ean" => text
-            .split(ITEM_SEPARATOR)
-            .map(str::trim)
+        "title" => spreadsheet::of_word(text),
+        "ean" => items(text)
+            .map(spreadsheet::barcode)
             .find_map(|code| spreadsheet::of_name(code).or_else(|| spreadsheet::of_barcode(code))),
         "size" => spreadsheet::of_size(text),
         _ => None,
@@ -253,6 +254,10 @@ fn damaged(field: &str, found: &str, damage: Option<Damage>) -> Result<(), RowEr
         Some(Damage::Flag) => "is a truth value, which a spreadsheet makes of a word or a formula",
         Some(Damage::Rounded) => "is a number of which a spreadsheet has replaced the last digits by zeros",
         Some(Damage::LeadingZeros) => "is a barcode that has lost its leading zeros",
+        Some(Damage::CheckDigit) => {
+            "is a barcode with a wrong check digit, as a spreadsheet leaves it when it drops digits"
+        }
+        Some(Damage::NoBarcode) => "is no barcode, which is written with digits only, or with letters and digits",
     };
     Err(RowError::Damaged { field: field.into(), found: found.into(), damage })
 }
@@ -262,9 +267,8 @@ pub(super) fn unprotected(text: &str) -> &str {
     text.strip_prefix("=\"").and_then(|text| text.strip_suffix('"')).map_or(text, str::trim)
 }
 
-fn list(cell: &str) -> Value {
-    let items = cell.split(ITEM_SEPARATOR).map(str::trim).filter(|item| !item.is_empty());
-    Value::List(items.map(Value::text).collect())
+fn items(cell: &str) -> impl Iterator<Item = &str> {
+    cell.split(ITEM_SEPARATOR).map(str::trim).filter(|item| !item.is_empty())
 }
 
 /// Anything that is not written with digits stays a text, which the rule of the field then refuses.
@@ -277,9 +281,5 @@ fn number(cell: &str) -> Value {
 }
 
 fn flag(cell: &str) -> Value {
-    match cell.to_ascii_lowercase().as_str() {
-        "true" => Value::Flag(true),
-        "false" => Value::Flag(false),
-        _ => Value::text(cell),
-    }
+    spreadsheet::truth(cell).map_or_else(|| Value::text(cell), Value::Flag)
 }

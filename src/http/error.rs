@@ -412,7 +412,9 @@ impl From<Error> for Problem {
 fn of_product(rejection: &product::Rejection, detail: String) -> Problem {
     match rejection {
         product::Rejection::NotFound => Problem::not_found("product"),
-        product::Rejection::AlreadyExists => conflict("already-exists", "The id is taken", detail),
+        product::Rejection::AlreadyExists | product::Rejection::VariantOfOther { .. } => {
+            conflict("already-exists", "The id is taken", detail)
+        }
         product::Rejection::NotOwner => Problem::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail),
         product::Rejection::VersionMismatch { current } => Problem::version_mismatch(*current),
         product::Rejection::Invalid(product::InvalidDetails { field: product::Field::Title, rule }) => {

@@ -8,8 +8,8 @@ use crate::{
         error::RowError,
         fields::wrong,
         foreign::record::{
-            AtLine, FieldList, ForeignRow, set, set_attributes, set_id, set_options, set_pictures, set_price, set_text,
-            with_variants,
+            AtLine, FieldList, ForeignRow, set, set_attributes, set_id, set_name, set_options, set_pictures, set_price,
+            set_text, with_variants,
         },
         places::BuiltRow,
         value::Value,
@@ -17,6 +17,7 @@ use crate::{
     domain::{money::Currency, product::Picture},
 };
 
+const QUANTITY: [&str; 2] = ["quantity", "sell_on_google_quantity"];
 /// The columns that distinguish the variants of a group.
 const OPTIONS: [&str; 4] = ["size", "color", "material", "pattern"];
 /// Other columns that shoppers look for.
@@ -69,17 +70,26 @@ pub(super) fn product(rows: &[ForeignRow], currency: Option<Currency>) -> AtLine
     Ok(with_variants(fields, first.place(&group), variants))
 }
 
+fn availability(row: &ForeignRow) -> String {
+    row.get("availability").unwrap_or_default().to_lowercase().replace(' ', "_")
+}
+
+/// Whether a row is in stock, and does not say with how many pieces.
+pub(super) fn is_uncounted(row: &ForeignRow) -> bool {
+    !["", "out_of_stock"].contains(&availability(row).as_str()) && row.any(&QUANTITY).is_none()
+}
+
 /// Sets the fields that the variants of a group share.
 fn common(fields: &mut FieldList, row: &ForeignRow, but: &[&str]) -> AtLine<()> {
-    set_text(fields, "title", row.get("title"));
+    set_name(fields, "title", row.get("title"));
     if let Some(text) = row.get("description") {
         set(fields, "description", Some(Value::Text(row.plain("description", text)?)));
     }
-    set_text(fields, "brand", row.get("brand"));
+    set_name(fields, "brand", row.get("brand"));
     // A category of Google's may be a number, which means nothing to shoppers.
     let named = |text: &&str| !text.bytes().all(|byte| byte.is_ascii_digit());
     let category = row.get("product_type").or_else(|| row.get("google_product_category").filter(named));
-    set_text(fields, "category", category);
+    set_name(fields, "category", category);
     set_pictures(fields, pictures(row).map(Picture::at));
     let attributes = ATTRIBUTES.iter().filter(|name| !but.contains(name));
     let attribute = |name: &&str| row.get(name).map(|value| ((*name).to_owned(), vec![value.to_owned()]));
@@ -97,9 +107,8 @@ fn sale(fields: &mut FieldList, row: &ForeignRow, currency: Option<Currency>) ->
     let code = row.name_in(&["gtin"], "ean")?;
     set(fields, "ean", code.map(|code| Value::List(vec![Value::Text(code)])));
     set_text(fields, "mpn", row.name_in(&["mpn"], "mpn")?.as_deref());
-    let availability = row.get("availability").unwrap_or_default().to_lowercase().replace(' ', "_");
-    let none = (availability == "out_of_stock").then(|| Value::Number(0.into()));
-    set(fields, "stock", none.or(row.pieces(&["quantity", "sell_on_google_quantity"])?));
+    let none = (availability(row) == "out_of_stock").then(|| Value::Number(0.into()));
+    set(fields, "stock", none.or(row.pieces(&QUANTITY)?));
     let dated = row.get("sale_price_effective_date").is_some();
     let reduced = row.get("sale_price").filter(|_| !dated).map(|text| ("sale_price", text));
     if let Some((column, text)) = reduced.or_else(|| row.get("price").map(|text| ("price", text))) {

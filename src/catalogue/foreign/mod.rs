@@ -27,7 +27,7 @@ use foldhash::quality::RandomState;
 
 use crate::{
     catalogue::{
-        error::RowError,
+        error::{RowError, RowWarning},
         foreign::record::{Columns, ForeignRow, Rows},
         places::Product,
         records::Records,
@@ -122,6 +122,7 @@ enum State {
 #[derive(Debug)]
 pub(super) struct Products {
     keep: Vec<Kept>,
+    warnings: Vec<(u64, RowWarning)>,
     program: Program,
     currency: Option<Currency>,
     /// By their first lines.
@@ -164,6 +165,7 @@ impl Export {
             // Neither the file nor the user states the currency of the prices.
             let lacks_currency = currency.is_none() && program != Program::Google;
             let keep = kept::of(program, lacks_currency, |name| columns.has(name));
+            let columns = if program == Program::WooCommerce { columns.with_apostrophes() } else { columns };
             let refused = lacks_currency.then_some((header_line, RowError::NoCurrency));
             Self { program, columns, currency, refused, keep, state: State::Reading(Rows::default()) }
         }))
@@ -172,6 +174,14 @@ impl Export {
     /// What products keep, because the file does not state it.
     pub(super) fn keep(&self) -> &[Kept] {
         &self.keep
+    }
+
+    /// What looks like a mistake in the file.
+    pub(super) fn take_warnings(&mut self) -> Vec<(u64, RowWarning)> {
+        match &mut self.state {
+            State::Reading(_) => Vec::new(),
+            State::Read(products) => products.take_warnings(),
+        }
     }
 
     /// The number of columns of the header.
@@ -243,9 +253,10 @@ impl Products {
 
     fn of(program: Program, currency: Option<Currency>, rows: Vec<ForeignRow>, unread: &[(u64, Vec<String>)]) -> Self {
         let mut refused = Vec::new();
+        let warnings = warnings(program, &rows);
         let groups = groups(program, rows, unread, &mut refused).into_iter();
         let (refusals, faults) = (VecDeque::new(), VecDeque::new());
-        let mut products = Self { keep: Vec::new(), program, currency, groups, refused: refusals, faults };
+        let mut products = Self { keep: Vec::new(), warnings, program, currency, groups, refused: refusals, faults };
         products.refuse(refused);
         products
     }
@@ -258,6 +269,11 @@ impl Products {
     /// What products keep, because the feed does not state it.
     pub(super) fn keep(&self) -> &[Kept] {
         &self.keep
+    }
+
+    /// What looks like a mistake in the file.
+    pub(super) fn take_warnings(&mut self) -> Vec<(u64, RowWarning)> {
+        std::mem::take(&mut self.warnings)
     }
 
     /// The first line of what is left.
@@ -300,6 +316,22 @@ impl Iterator for Products {
             });
         }
     }
+}
+
+/// What the file says of stock, and does not say in pieces: once for all rows, because it is often said of each.
+fn warnings(program: Program, rows: &[ForeignRow]) -> Vec<(u64, RowWarning)> {
+    let is_uncounted = match program {
+        Program::Shopify => shopify::is_untracked,
+        Program::WooCommerce => woocommerce::is_uncounted,
+        Program::Google => google::is_uncounted,
+    };
+    let of_parent = |row: &ForeignRow| program == Program::WooCommerce && woocommerce::has_stock_of_parent(row);
+    let found = |is: &dyn Fn(&ForeignRow) -> bool, warning: fn(usize) -> RowWarning| {
+        let first = rows.iter().find(|row| is(row))?;
+        Some((first.line, warning(rows.iter().filter(|row| is(row)).count())))
+    };
+    let uncounted = found(&is_uncounted, |rows| RowWarning::Uncounted { rows });
+    uncounted.into_iter().chain(found(&of_parent, |rows| RowWarning::StockOfParent { rows })).collect()
 }
 
 /// Groups the rows by product, in the order of their first rows. Rows that belong to no product are added to `refused`.

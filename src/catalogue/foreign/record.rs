@@ -2,6 +2,8 @@
 //!
 //! Depends on `domain`, `nanohtml2text` and its neighbours.
 
+use std::sync::Arc;
+
 use crate::{
     catalogue::{
         common::{joined, picture_value},
@@ -10,6 +12,7 @@ use crate::{
         lines::HELD_BYTES_MAX,
         places::{BuiltRow, Place, Places},
         records::Unread,
+        spreadsheet::barcode,
         table::{check_cell, unprotected},
         value::Value,
         variant::legal_id,
@@ -31,7 +34,11 @@ pub(super) type AtLine<T> = Result<T, (u64, RowError)>;
 
 /// The names of the columns, in lower case, without the prefix and the underscores of feeds.
 #[derive(Debug, Clone)]
-pub(super) struct Columns(std::sync::Arc<Vec<String>>);
+pub(super) struct Columns {
+    names: Arc<Vec<String>>,
+    /// Whether cells that a spreadsheet would take for a formula have an apostrophe in front, as in WooCommerce.
+    has_apostrophes: bool,
+}
 
 /// A row. All rows of a file are kept until its end, and most cells of an export are empty, so a row is one text that
 /// has only the others.
@@ -109,22 +116,27 @@ impl Rows {
 
 impl Columns {
     pub(super) fn of(names: &[String]) -> Self {
-        Self(names.iter().map(|name| normalised(name)).collect::<Vec<_>>().into())
+        Self { names: Arc::new(names.iter().map(|name| normalised(name)).collect()), has_apostrophes: false }
+    }
+
+    /// The columns of a file of WooCommerce.
+    pub(super) fn with_apostrophes(self) -> Self {
+        Self { has_apostrophes: true, ..self }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.names.len()
     }
 
     pub(super) fn has(&self, name: &str) -> bool {
         let name = name.replace('_', " ");
-        self.0.contains(&name)
+        self.names.contains(&name)
     }
 
     /// The row with these cells; `None` if all are empty, or if they are the header again.
     pub(super) fn record(&self, line: u64, cells: &[String]) -> Option<ForeignRow> {
         let is_header =
-            cells.len() == self.len() && self.0.iter().zip(cells).all(|(name, cell)| *name == normalised(cell));
+            cells.len() == self.len() && self.names.iter().zip(cells).all(|(name, cell)| *name == normalised(cell));
         let filled = || cells.iter().map(|cell| cell.trim()).enumerate().filter(|(_, cell)| !cell.is_empty());
         if is_header || filled().next().is_none() {
             return None;
@@ -133,7 +145,11 @@ impl Columns {
         let fault = if found < expected || filled().any(|(column, _)| column >= expected) {
             Some(RowError::CellCount { expected, found })
         } else {
-            filled().find_map(|(column, cell)| check_cell(&self.0[column], "", cell).err())
+            filled().find_map(|(column, cell)| {
+                let name = &self.names[column];
+                let field = if ["title", "name"].contains(&name.as_str()) { "title" } else { "" };
+                check_cell(name, field, cell).err()
+            })
         };
         let mut text = String::with_capacity(filled().map(|(_, cell)| cell.len()).sum());
         let mut ends = Vec::with_capacity(filled().count());
@@ -145,6 +161,11 @@ impl Columns {
         let cells = ends.into_iter().map(|(column, end)| Cell { column, end }).collect();
         Some(ForeignRow { line, columns: self.clone(), text: text.into(), cells, fault: fault.map(Box::new) })
     }
+}
+
+/// The cell without the apostrophe that WooCommerce puts before `=`, `+`, `-` and `@`.
+fn without_apostrophe(cell: &str) -> &str {
+    cell.strip_prefix('\'').filter(|rest| rest.starts_with(['=', '+', '-', '@', '\t', '\r'])).unwrap_or(cell)
 }
 
 fn normalised(name: &str) -> String {
@@ -159,10 +180,11 @@ impl ForeignRow {
         let mut begin = 0;
         let cells = self.cells.iter().map(move |cell| {
             let end = cell.end as usize;
-            (&self.columns.0[cell.column as usize], &self.text[std::mem::replace(&mut begin, end)..end])
+            (&self.columns.names[cell.column as usize], &self.text[std::mem::replace(&mut begin, end)..end])
         });
         let named = cells.filter(move |(column, _)| **column == name);
-        named.map(|(_, cell)| unprotected(cell)).filter(|cell| !cell.is_empty())
+        let text = |cell| if self.columns.has_apostrophes { without_apostrophe(cell) } else { cell };
+        named.map(move |(_, cell)| text(unprotected(cell))).filter(|cell| !cell.is_empty())
     }
 
     /// The cell of a column, unless it is empty.
@@ -198,7 +220,7 @@ impl ForeignRow {
         // Exports write an apostrophe in front, so that spreadsheets do not read the digits as a number.
         let text = text.strip_prefix('\'').unwrap_or(text);
         self.at(check_cell(column, field, text))?;
-        Ok(Some(text.to_owned()))
+        Ok(Some(if field == "ean" { barcode(text) } else { text }.to_owned()))
     }
 
     /// A whole number of pieces. A negative number, for oversold stock, counts as 0.
@@ -234,15 +256,20 @@ impl ForeignRow {
     }
 }
 
-/// Reads an amount with a decimal point as minor units. A decimal comma is accepted if it cannot be a separator of
-/// thousands.
+/// Reads an amount as minor units. Its decimal sign may be a point or a comma, unless three digits follow: `1.000` and
+/// `1,000` may mean one thousand. With `decimal_comma` a comma never does where the currency has three decimals.
 fn minor_units(text: &str, currency: Currency, decimal_comma: bool) -> Option<u64> {
     let places = usize::from(currency.minor_digits());
-    let (whole, fraction) = match text.split_once('.') {
-        // `1.000` may mean one thousand, if a point separates thousands.
-        Some((_, fraction)) if fraction.len() == 3 && places != 3 => return None,
-        Some((whole, fraction)) => (whole, fraction.trim_end_matches('0')),
-        None if decimal_comma => text.split_once(',').unwrap_or((text, "")),
+    let may_be_decimal = |sign: char| places == 3 && (sign == '.' || decimal_comma);
+    let (whole, fraction) = match text.find(['.', ',']) {
+        Some(at) => {
+            let (whole, fraction) = (&text[..at], &text[at + 1..]);
+            let sign = if text[at..].starts_with('.') { '.' } else { ',' };
+            if fraction.is_empty() || (fraction.len() == 3 && !may_be_decimal(sign)) {
+                return None;
+            }
+            (whole, fraction.trim_end_matches('0'))
+        }
         None => (text, ""),
     };
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
@@ -260,6 +287,20 @@ pub(super) fn set(fields: &mut FieldList, name: &str, value: Option<Value>) {
 /// Sets a text, if there is one.
 pub(super) fn set_text(fields: &mut FieldList, name: &str, text: Option<&str>) {
     set(fields, name, text.map(Value::text));
+}
+
+/// Sets a text that may have entities of HTML, such as `&amp;`: names, brands, categories.
+pub(super) fn set_name(fields: &mut FieldList, name: &str, text: Option<&str>) {
+    set(fields, name, text.map(|text| Value::Text(resolved(text))));
+}
+
+/// The text with the characters that its entities of HTML stand for.
+pub(super) fn resolved(text: &str) -> String {
+    if !(text.contains('&') && text.contains(';')) {
+        return text.to_owned();
+    }
+    // What looks like a tag is text here.
+    nanohtml2text::html2text(&text.replace('<', "&lt;")).trim().to_owned()
 }
 
 /// Sets the id: `wanted` if it is legal, or else a legal one made from it.
@@ -290,7 +331,10 @@ pub(super) fn set_pictures(fields: &mut FieldList, pictures: impl Iterator<Item 
 pub(super) fn set_attributes(fields: &mut FieldList, attributes: Vec<(String, Vec<String>)>) {
     let texts = |(name, items)| joined(items).into_iter().map(move |text| (String::clone(&name), text));
     let pair = |(name, text)| Value::List(vec![Value::Text(name), Value::Text(text)]);
-    let pairs: Vec<Value> = attributes.into_iter().flat_map(texts).map(pair).collect();
+    let attributes = attributes.into_iter().map(|(name, items): (String, Vec<String>)| {
+        (resolved(&name), items.iter().map(|item| resolved(item)).collect())
+    });
+    let pairs: Vec<Value> = attributes.flat_map(texts).map(pair).collect();
     set(fields, "attributes", Some(Value::List(pairs)).filter(|pairs| *pairs != Value::List(Vec::new())));
 }
 
@@ -298,6 +342,7 @@ pub(super) fn set_attributes(fields: &mut FieldList, attributes: Vec<(String, Ve
 pub(super) fn set_options(fields: &mut FieldList, options: Vec<(String, String)>) {
     let mut others = Vec::new();
     for (name, value) in options {
+        let (name, value) = (resolved(&name), resolved(&value));
         match name.to_lowercase().as_str() {
             "size" => set_text(fields, "size", Some(&value)),
             "color" | "colour" => set_text(fields, "color", Some(&value)),

@@ -5,11 +5,13 @@
 use crate::{
     catalogue::{
         error::RowError,
+        fields::wrong,
         foreign::record::{
-            AtLine, FieldList, ForeignRow, items, set, set_attributes, set_id, set_options, set_pictures, set_price,
-            set_text, with_variants,
+            AtLine, FieldList, ForeignRow, items, set, set_attributes, set_id, set_name, set_options, set_pictures,
+            set_price, set_text, with_variants,
         },
         places::BuiltRow,
+        spreadsheet::truth,
         table::check_size,
         value::Value,
         variant::legal_id,
@@ -20,6 +22,8 @@ use crate::{
 const HANDLE: [&str; 2] = ["handle", "url handle"];
 const PRICE: [&str; 2] = ["variant price", "price"];
 const SKU: [&str; 2] = ["variant sku", "sku"];
+const TRACKER: [&str; 2] = ["variant inventory tracker", "inventory tracker"];
+const QUANTITY: [&str; 2] = ["variant inventory qty", "inventory quantity"];
 const PICTURE: [&str; 2] = ["image src", "product image url"];
 const PICTURE_ALT: [&str; 2] = ["image alt text", "image alt"];
 /// The option of a product without variants.
@@ -38,18 +42,20 @@ pub(super) fn product(rows: &[ForeignRow], currency: Option<Currency>) -> AtLine
         return first.at(Err(RowError::NotPublished { column: "Status", found: status.into() }));
     }
     let published = first.any(&["published", "published on online store"]).unwrap_or("true");
-    if published.eq_ignore_ascii_case("false") {
-        return first.at(Err(RowError::NotPublished { column: "Published", found: published.into() }));
+    match truth(published) {
+        Some(true) => {}
+        Some(false) => return first.at(Err(RowError::NotPublished { column: "Published", found: published.into() })),
+        None => return first.at(Err(wrong("Published", "true or false", &Value::text(published)))),
     }
     let handle = first.at(key(first))?;
     let mut fields = FieldList::new();
     first.at(set_id(&mut fields, "Handle", &handle))?;
-    set_text(&mut fields, "title", first.get("title"));
+    set_name(&mut fields, "title", first.get("title"));
     if let Some(html) = first.any(&["body (html)", "description"]) {
         set(&mut fields, "description", Some(Value::Text(first.plain("Body (HTML)", html)?)));
     }
-    set_text(&mut fields, "brand", first.get("vendor"));
-    set_text(&mut fields, "category", first.any(&["product category", "type"]));
+    set_name(&mut fields, "brand", first.get("vendor"));
+    set_name(&mut fields, "category", first.any(&["product category", "type"]));
     set_attributes(&mut fields, vec![("tags".into(), items(first.get("tags").unwrap_or_default()))]);
     set_pictures(&mut fields, pictures(rows).into_iter());
 
@@ -91,6 +97,13 @@ pub(super) fn product(rows: &[ForeignRow], currency: Option<Currency>) -> AtLine
     Ok(with_variants(fields, first.place(&handle), variants))
 }
 
+/// Whether a row is sold without a count: what it says of its stock is not kept up to date.
+pub(super) fn is_untracked(row: &ForeignRow) -> bool {
+    let has_column = TRACKER.iter().any(|name| row.has_column(name));
+    let is_nothing = row.any(&QUANTITY).is_none_or(|quantity| quantity.bytes().all(|byte| b"0.".contains(&byte)));
+    is_variant(row) && has_column && row.any(&TRACKER).is_none() && is_nothing
+}
+
 fn is_variant(row: &ForeignRow) -> bool {
     row.get("option1 value").is_some() || row.any(&PRICE).is_some() || row.any(&SKU).is_some()
 }
@@ -130,7 +143,9 @@ fn picture(rows: &[ForeignRow], url: &str) -> Picture {
 fn sale(fields: &mut FieldList, row: &ForeignRow, currency: Option<Currency>) -> AtLine<()> {
     let barcode = row.name_in(&["variant barcode", "barcode"], "ean")?;
     set(fields, "ean", barcode.map(|code| Value::List(vec![Value::Text(code)])));
-    set(fields, "stock", row.pieces(&["variant inventory qty", "inventory quantity"])?);
+    if !is_untracked(row) {
+        set(fields, "stock", row.pieces(&QUANTITY)?);
+    }
     if let (Some(text), Some(currency)) = (row.any(&PRICE), currency) {
         set_price(fields, Some((row.minor("Variant Price", text, currency, false)?, currency)));
     }

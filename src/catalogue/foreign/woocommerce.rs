@@ -5,11 +5,13 @@
 use crate::{
     catalogue::{
         error::RowError,
+        fields::wrong,
         foreign::record::{
-            AtLine, FieldList, ForeignRow, items, set, set_attributes, set_id, set_options, set_pictures, set_price,
-            set_text, with_variants,
+            AtLine, FieldList, ForeignRow, items, set, set_attributes, set_id, set_name, set_options, set_pictures,
+            set_price, set_text, with_variants,
         },
         places::BuiltRow,
+        spreadsheet::truth,
         table::check_size,
         value::Value,
     },
@@ -26,6 +28,18 @@ pub(super) fn is_variation(row: &ForeignRow) -> bool {
 
 fn kinds(row: &ForeignRow) -> impl Iterator<Item = String> {
     row.get("type").unwrap_or("simple").split(',').map(|kind| kind.trim().to_lowercase())
+}
+
+/// Whether a variation is sold from the stock of its product, which cannot be divided among the variants here.
+pub(super) fn has_stock_of_parent(row: &ForeignRow) -> bool {
+    row.get("stock").is_some_and(|stock| stock.eq_ignore_ascii_case("parent"))
+}
+
+/// Whether a row is in stock, and does not say with how many pieces.
+pub(super) fn is_uncounted(row: &ForeignRow) -> bool {
+    let is_in_stock = row.get("in stock?").is_some_and(|text| truth(text) == Some(true) || text == "backorder");
+    let is_sold = kinds(row).any(|kind| ["simple", "variation"].contains(&kind.as_str()));
+    is_sold && is_in_stock && row.get("stock").is_none()
 }
 
 /// The keys by which variations may name this product.
@@ -48,19 +62,19 @@ pub(super) fn product(rows: &[ForeignRow], currency: Option<Currency>) -> AtLine
         let found = first.get("type").unwrap_or_default().into();
         return first.at(Err(RowError::NotSold { column: "Type", found }));
     }
-    if let Some(found) = first.get("published").filter(|published| *published != "1") {
+    if let Some(found) = first.get("published").filter(|published| truth(published) != Some(true)) {
         return first.at(Err(RowError::NotPublished { column: "Published", found: found.into() }));
     }
     let mut fields = FieldList::new();
     let sku = first.name_in(&["sku"], "sku")?;
     let wanted = sku.as_deref().or(first.get("id")).unwrap_or_default();
     first.at(set_id(&mut fields, "SKU", wanted))?;
-    set_text(&mut fields, "title", first.get("name"));
+    set_name(&mut fields, "title", first.get("name"));
     set_text(&mut fields, "sku", sku.as_deref());
     set(&mut fields, "description", description(first)?);
-    set_text(&mut fields, "brand", first.get("brands"));
+    set_name(&mut fields, "brand", first.get("brands"));
     let mut categories = items(first.get("categories").unwrap_or_default()).into_iter();
-    set_text(&mut fields, "category", categories.next().as_deref());
+    set_name(&mut fields, "category", categories.next().as_deref());
     let mut own: Vec<(String, Vec<String>)> = Vec::new();
     let chosen: Vec<String> = variations.iter().flat_map(attributes).map(|(name, _)| name).collect();
     for (name, values) in attributes(first).into_iter().filter(|(name, _)| !chosen.contains(name)) {
@@ -75,8 +89,10 @@ pub(super) fn product(rows: &[ForeignRow], currency: Option<Currency>) -> AtLine
 
     let mut variants = Vec::with_capacity(variations.len());
     for row in variations {
-        if row.get("published").is_some_and(|published| published != "1") {
-            continue;
+        match row.get("published").map(|published| (published, truth(published))) {
+            None | Some((_, Some(true))) => {}
+            Some(("-1", _) | (_, Some(false))) => continue,
+            Some((found, None)) => return row.at(Err(wrong("Published", "1, 0 or -1", &Value::text(found)))),
         }
         let mut variant = FieldList::new();
         let sku = row.name_in(&["sku"], "sku")?;
@@ -113,7 +129,7 @@ fn attributes(row: &ForeignRow) -> Vec<(String, String)> {
         let column = |rest: &str| format!("attribute {number} {rest}");
         let name = row.get(&column("name"))?;
         let value = row.get(&column("value(s)"))?;
-        let hidden = row.get(&column("visible")) == Some("0");
+        let hidden = row.get(&column("visible")).and_then(truth) == Some(false);
         (is_variation(row) || !hidden).then(|| (name.to_owned(), value.to_owned()))
     };
     (1..=ATTRIBUTE_COLUMNS_MAX).filter_map(attribute).collect()
@@ -126,7 +142,9 @@ const ATTRIBUTE_COLUMNS_MAX: usize = 50;
 fn sale(fields: &mut FieldList, row: &ForeignRow, currency: Option<Currency>) -> AtLine<()> {
     let code = row.name_in(&["gtin, upc, ean, or isbn"], "ean")?;
     set(fields, "ean", code.map(|code| Value::List(vec![Value::Text(code)])));
-    set(fields, "stock", row.pieces(&["stock"])?);
+    if !has_stock_of_parent(row) {
+        set(fields, "stock", row.pieces(&["stock"])?);
+    }
     let Some(currency) = currency else { return Ok(()) };
     // A sale price with a start or an end is left out, because it would never end here.
     let dated = row.any(&["date sale price starts", "date sale price ends"]).is_some();

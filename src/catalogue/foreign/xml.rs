@@ -24,8 +24,9 @@ use crate::catalogue::{
     lines::{FEED_DEPTH_MAX, LINE_BYTES_MAX},
 };
 
-/// The namespace of Google's fields.
-const GOOGLE: Namespace<'_> = Namespace("http://base.google.com/ns/1.0");
+/// The namespace of Google's fields, and what some programs write for it.
+const GOOGLE: [Namespace<'_>; 2] =
+    [Namespace("http://base.google.com/ns/1.0"), Namespace("https://base.google.com/ns/1.0")];
 /// The namespace of Atom.
 const ATOM: Namespace<'_> = Namespace("http://www.w3.org/2005/Atom");
 /// The fields that say to which product an item belongs. They are kept of an item that is refused.
@@ -151,7 +152,7 @@ fn expand(reference: &BytesRef<'_>, field: &mut Option<Field>, item: Option<&mut
 /// Whether a namespace is Google's; `None` if it is neither Google's nor the feed's own.
 fn is_known(namespace: &ResolveResult<'_>) -> Option<bool> {
     match namespace {
-        ResolveResult::Bound(bound) if *bound == GOOGLE => Some(true),
+        ResolveResult::Bound(bound) if GOOGLE.contains(bound) => Some(true),
         ResolveResult::Bound(bound) if *bound == ATOM => Some(false),
         ResolveResult::Bound(_) => None,
         // Some programs forget to declare it.

@@ -247,7 +247,10 @@ const LINES_JOINED: &str = "3: a quote in this row is not closed where its cell 
 #[test]
 fn bad_csv_is_refused_with_its_reason() {
     let table = [
-        ("id,name\n", "1: the header names a column \"name\", which a catalogue file does not have"),
+        (
+            "id,name\n",
+            "1: the header names a column \"name\", which a catalogue file does not have; the name of a product is title",
+        ),
         ("id,title,id\n", "1: the header names the column \"id\" twice"),
         ("id,brand\n", "1: the header lacks the column title; the first line of a CSV file names its columns"),
         ("id,title\na\n", "2: the row has 1 cells, the header has 2"),

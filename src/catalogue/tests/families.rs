@@ -61,4 +61,6 @@ fn the_line_at_fault_is_the_one_that_is_named() {
     assert_eq!(found, Vec::<String>::new());
     assert!(refused[0].starts_with("4: variant 2 (B): stock must be a whole number"), "{refused:?}");
     assert_eq!(refused[1], "7: the id S 1 occurs twice in this row; give each variant its own sku");
+    let (_, refused) = rows("h1,Hoodie,100,EUR,,,,\n,,,,5,h1,A,S\n,,,,5,h1,B,S\n");
+    assert_eq!(refused, ["4: variant B has the same options as another one: S"]);
 }

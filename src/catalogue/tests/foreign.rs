@@ -7,6 +7,7 @@ use std::io::{self, BufReader, Cursor, Read};
 use crate::{
     catalogue::{
         entry::Entry,
+        error::RowWarning,
         foreign::Layout,
         read::{Format, Options, Reader},
     },
@@ -191,6 +192,51 @@ fn a_row_with_wrong_quotes_takes_its_product_with_it() {
         </channel></rss>";
     let (entries, refused) = read("x.xml", feed, in_eur());
     assert_eq!((entries.len(), refused.len()), (0, 1), "{refused:?}");
+}
+
+#[test]
+fn what_programs_and_spreadsheets_write_around_values_is_understood() {
+    let shopify = "Handle,Title,Published,Variant Price,Variant Inventory Tracker,Variant Inventory Qty,Vendor\n\
+        a,A &amp; B,WAHR,\"9,99\",,0,H&M;\nb,B,FALSCH,5,shopify,1,\nc,C,FAUX,5,shopify,1,\nd,D,maybe,5,shopify,1,\n";
+    let (entries, refused) = read("x.csv", shopify, in_eur());
+    assert_eq!((ids(&entries), refused.len()), (vec!["a"], 3), "{refused:?}");
+    let Entry { details, stock, .. } = &entries[0];
+    assert_eq!((details.title.as_str(), details.price.map(|price| price.minor), *stock), ("A & B", Some(999), None));
+
+    let woo = "ID,Type,SKU,Name,Description,In stock?,Stock,Regular price,Parent,Categories\n\
+        1,simple,A,'-20% Mug,'- soft,1,'-3,\"12,9900\",,Cups &amp; Mugs\n2,variable,T,Tee,,1,12,,,\n\
+        3,variation,T-S,S,,1,parent,5,T,\n4,variation,T-M,M,,1,parent,5,T,\n5,simple,B,B,,1,,5,,\n6,simple,C,C,,0,,5,,\n";
+    let (entries, refused) = read("x.csv", woo, in_eur());
+    assert_eq!((ids(&entries), refused), (vec!["A", "T", "T:T-S", "T:T-M", "B", "C"], Vec::new()));
+    let mug = &entries[0];
+    assert_eq!(
+        (mug.details.title.as_str(), mug.details.description.as_str(), mug.stock),
+        ("-20% Mug", "- soft", Some(0))
+    );
+    assert_eq!((&mug.details.category[..], mug.details.price.unwrap().minor), (&["Cups & Mugs".to_owned()][..], 1299));
+    assert_eq!((entries[2].stock, entries[4].stock), (None, None));
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("x.csv");
+    std::fs::write(&path, woo).unwrap();
+    let mut reader = Reader::open(&path, in_eur()).unwrap();
+    assert_eq!(reader.by_ref().count(), 4);
+    assert_eq!(
+        reader.take_warnings(),
+        [(6, RowWarning::Uncounted { rows: 1 }), (4, RowWarning::StockOfParent { rows: 2 })]
+    );
+
+    let google = "id\ttitle\tprice\tavailability\na\tA\t12,99 EUR\tin_stock\nb\tB\t1,000 EUR\tin_stock\n";
+    let (entries, refused) = read("x.txt", google, Options::default());
+    assert_eq!((entries[0].details.price.map(|price| price.minor), refused.len()), (Some(1299), 1), "{refused:?}");
+    let yen = Options { currency: "JPY".parse().ok(), ..Options::default() };
+    let file = "ID,Type,SKU,Name,Regular price\n1,simple,A,A,\"1299,00\"\n2,simple,B,B,\"12,99\"\n";
+    let (entries, refused) = read("x.csv", file, yen);
+    assert_eq!((entries[0].details.price.map(|price| price.minor), refused.len()), (Some(1299), 1), "{refused:?}");
+    let feed = RSS.replace("http://base.google.com", "https://base.google.com");
+    assert_eq!(read("x.xml", &feed, Options::default()).0.len(), 4);
+    let twice = "ID,Type,SKU,Name,Regular price\n1,simple,S 1,A,5\n2,simple,S 1,B,5\n";
+    let (_, refused) = read("x.csv", twice, in_eur());
+    assert_eq!(refused, ["3: the id S 1 is given twice in this file, first in line 2; this row is not taken"]);
 }
 
 #[test]

@@ -183,6 +183,59 @@ fn a_stated_delimiter_is_one_that_separates_cells() {
     }
 }
 
+/// What Excel writes as "CSV (Macintosh)" and "CSV (MS-DOS)" reads as Windows-1252, too, but not as words.
+#[test]
+fn encodings_that_look_like_windows_1252_are_refused_with_their_name() {
+    let german = "id;title\na;Möbel für den Garten\nb;Schöne Möbel für draußen, größer als üblich\n";
+    let french = "id;title\na;Théière\nb;Élégante théière en fonte émaillée, très légère\n";
+    let high: Vec<u8> = (0x80..=0xff).collect();
+    let in_table = |text: &str, table: Vec<char>| -> Vec<u8> {
+        let byte = |c: char| table.iter().position(|known| *known == c).map(|at| high[at]);
+        text.chars().map(|c| byte(c).or_else(|| u8::try_from(c).ok()).unwrap()).collect()
+    };
+    for text in [german, french] {
+        let wanted: Vec<String> = text.lines().skip(1).map(|line| line[2..].to_owned()).collect();
+        let mac = in_table(text, encoding_rs::MACINTOSH.decode(&high).0.chars().collect());
+        let dos = in_table(text, crate::catalogue::dos::CP850.chars().collect());
+        for (bytes, guess, name) in [(mac, "Mac Roman", "macintosh"), (dos, "MS-DOS", "cp850")] {
+            let (titles, refused) = read_file(&bytes, None);
+            assert!(titles.is_empty() && refused[0].contains(guess), "{titles:?} {refused:?}");
+            assert_eq!(read_file(&bytes, Some(name)), (wanted.clone(), Vec::new()));
+        }
+        assert_eq!(read_file(&encoding_rs::WINDOWS_1252.encode(text).0, None), (wanted, Vec::new()));
+    }
+    let plain = "id;title\na;L’Oréal Café – 5 €, 24″, Müller® §5 A–B\n".replace('″', "\"");
+    assert_eq!(read_file(&encoding_rs::WINDOWS_1252.encode(&plain).0, None).1, Vec::<String>::new());
+    let utf_32: Vec<u8> = "id,title\na,A\n".chars().flat_map(|c| (c as u32).to_le_bytes()).collect();
+    for bytes in [utf_32.clone(), [&[0xff, 0xfe, 0, 0][..], &utf_32].concat()] {
+        assert!(read_file(&bytes, None).1[0].contains("UTF-32"));
+    }
+}
+
+#[test]
+fn an_empty_file_is_refused_and_a_ctrl_z_at_the_end_ignored() {
+    for bytes in [&b""[..], b"\xef\xbb\xbf", b"\xff\xfe", b"\n\n", b"\x1a"] {
+        assert_eq!(read_file(bytes, None).1, ["1: the file has no rows; it is empty"]);
+    }
+    for bytes in [&b"id,title\r\na,A\r\n\x1a"[..], b"id,title\na,A\x1a"] {
+        assert_eq!(read_file(bytes, None), (vec!["A".to_owned()], Vec::new()));
+    }
+    let unseen = "id,title\na,\u{200b}\n";
+    assert_eq!(read_file(unseen.as_bytes(), None).1, ["2: title is missing"]);
+}
+
+#[test]
+fn barcodes_and_truth_values_are_read_as_spreadsheets_write_them() {
+    let (entries, refused) = read(b"id,title,ean,is_book\na,A,5901234123457.0,WAHR\nb,B,,FAUX\n", Format::Csv);
+    assert_eq!(refused, Vec::<String>::new());
+    let attributes = &entries[0].details.attributes;
+    assert!(attributes.contains(&("ean".into(), "5901234123457".into())), "{attributes:?}");
+    assert!(attributes.contains(&("is_book".into(), "true".into())) && entries[1].details.attributes.is_empty());
+    let (found, refused) =
+        ids("id,title,ean\na,VERDADERO,\nb,Err:502,\nc,C,n/a\nd,D,5901230000000\ne,E,5.90123E12\nf,F,\n");
+    assert_eq!((found.as_str(), refused.len()), ("f", 5), "{refused:?}");
+}
+
 #[test]
 fn the_same_id_twice_is_reported() {
     let (found, refused) = ids("id,title\na,A\nb,B\na,C\n");

@@ -109,6 +109,9 @@ pub enum Rejection {
     /// A field violates its rule.
     #[error(transparent)]
     Invalid(#[from] InvalidDetails),
+    /// An import would take it away from the page that lists it.
+    #[error("it is a variant of {parent}, which lists it; take it out of there first, or give it another id")]
+    VariantOfOther { parent: ProductId },
 }
 
 /// The state of a product, folded from its events.

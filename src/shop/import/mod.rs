@@ -10,6 +10,7 @@
 //!
 //! Depends on the rooms below.
 
+mod families;
 mod product_locks;
 #[cfg(test)]
 mod tests;
@@ -190,6 +191,7 @@ impl Shop {
         for listing in listings {
             row.push(self.check_listing(terms, listing).await?);
         }
+        self.check_families(&row).await?;
         if terms.dry_run {
             return Ok(row.iter().fold(Imported::default(), |sum, checked| sum.and(checked.forecast())));
         }

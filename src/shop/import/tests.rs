@@ -131,6 +131,31 @@ async fn what_was_put_before_another_seller_took_an_id_is_set_back() {
 }
 
 #[tokio::test]
+async fn a_variant_stays_with_the_page_that_lists_it() {
+    let (_directory, shop) = shop().await;
+    let page = |name: &str, variants: &[&str]| {
+        let mut page = listing(name, name, None);
+        let variant = |name: &&str| product::Variant { product: id(name), options: Vec::new() };
+        page.details.variants = variants.iter().map(variant).collect();
+        page
+    };
+    let variant = |name: &str, of: Option<&str>| {
+        let mut variant = listing(name, name, None);
+        variant.details.variant_of = of.map(id);
+        variant
+    };
+    shop.import_products(terms(ADMIN), vec![page("h", &["x"]), variant("x", Some("h"))]).await.unwrap();
+    for row in [vec![page("k", &["x"]), variant("x", Some("k"))], vec![variant("x", None)]] {
+        let refused = shop.import_products(terms(ADMIN), row).await.unwrap_err();
+        assert!(refused.to_string().starts_with("x: it is a variant of h, which lists it"), "{refused}");
+    }
+    assert!(shop.page("k").await.is_none());
+    shop.import_products(terms(ADMIN), vec![page("h", &[])]).await.unwrap();
+    shop.import_products(terms(ADMIN), vec![page("k", &["x"]), variant("x", Some("k"))]).await.unwrap();
+    shop.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_price_that_is_kept_is_the_one_at_the_moment_of_the_change() {
     let (_directory, shop) = shop().await;
     let price = |minor| Some(Money { minor, currency: "EUR".parse().unwrap() });
