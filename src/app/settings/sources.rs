@@ -118,9 +118,12 @@ fn check(kind: &Value, value: &Value) -> Result<(), String> {
     match (kind, value) {
         (Value::Integer(_), Value::Integer(0..)) | (Value::Boolean(_), Value::Boolean(_)) => Ok(()),
         (Value::String(_), Value::String(text)) if !text.is_empty() => Ok(()),
+        // The environment has no lists, so there the members stand in one text with commas between them.
+        (Value::Array(_), Value::Array(_) | Value::String(_)) => Ok(()),
         (Value::String(_), Value::String(_)) => Err("is empty: leave it out, or give it a value".to_owned()),
         (Value::Integer(_), value) => Err(format!("must be a whole number from 0 to {}, not {value}", i64::MAX)),
         (Value::Boolean(_), value) => Err(format!("must be true or false, not {value}")),
+        (Value::Array(_), value) => Err(format!("must be a list, not {value}")),
         (Value::Table(_), _) => Err("is a group of settings".to_owned()),
         _ => Err("must be a text in quotes".to_owned()),
     }

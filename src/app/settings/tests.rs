@@ -36,6 +36,8 @@ fn no_value_is_rounded_or_converted() {
                 "a whole number",
             ),
             Value::Boolean(_) => (&["2", "1", "yes", "True", ""], "true or false"),
+            // A text with commas is a list; what it lists is checked with its kind.
+            Value::Array(_) => (&[], ""),
             _ => (&[""], "is empty"),
         };
         for wrong in wrong {
@@ -47,6 +49,7 @@ fn no_value_is_rounded_or_converted() {
         let (wrong, says): (&[&str], _) = match kind {
             Value::Integer(_) => (&["19.5", "-0.5", "nan", "-1", "true", "\"5\"", "[5]"], "a whole number"),
             Value::Boolean(_) => (&["2", "1", "1.0", "\"true\""], "true or false"),
+            Value::Array(_) => (&["5", "true"], "a list"),
             _ => (&["5", "true"], "a text in quotes"),
         };
         for wrong in wrong {
@@ -75,6 +78,24 @@ fn leaves() -> Vec<(String, Value)> {
         }
     }
     leaves
+}
+
+#[test]
+fn a_list_is_a_list_in_a_file_and_a_text_in_the_environment() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("souk.toml");
+    let text =
+        "trusted_proxies = [\"10.0.0.0/8\"]\n[http]\ncors_origins = [\"https://a.example\", \"https://b.example\"]\n";
+    std::fs::write(&file, text).unwrap();
+    let from_file = Settings::from_sources(Some(&file), BTreeMap::new()).unwrap().shop;
+    let origins = "https://a.example, https://b.example";
+    let variables = [("SOUK_HTTP__CORS_ORIGINS", origins), ("SOUK_TRUSTED_PROXIES", "10.0.0.0/8")];
+    let from_environment = Settings::from_sources(None, environment(&variables)).unwrap().shop;
+    assert_eq!(from_file.http, from_environment.http);
+    assert_eq!(from_file.trusted_proxies, from_environment.trusted_proxies);
+    assert!(from_file.http.cors_origins.contains("https://b.example"));
+    let wrong = Settings::from_sources(None, environment(&[("SOUK_HTTP__CORS_ORIGINS", "a.example")])).unwrap_err();
+    assert!(wrong.to_string().starts_with("SOUK_HTTP__CORS_ORIGINS: http.cors_origins: "), "{wrong}");
 }
 
 #[test]
