@@ -105,7 +105,7 @@ async fn password() -> anyhow::Result<()> {
     let (passwords, mut latencies, until) = (Passwords::new()?, Latencies::default(), support::deadline());
     while Instant::now() < until {
         let began = Instant::now();
-        passwords.hash(SecretString::from(PASSWORD)).await?;
+        passwords.hash(None, SecretString::from(PASSWORD)).await?;
         latencies.record(began);
     }
     println!("Result:     {}", latencies.show());

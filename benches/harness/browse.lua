@@ -41,7 +41,9 @@ function done(summary, latency, requests)
       errors.connect + errors.read + errors.write))
    local failed = errors.status + errors.timeout + errors.connect + errors.read + errors.write
    if failed > 0 or summary.requests == 0 then
-      io.write(string.format("NO MEASUREMENT: %d of %d requests failed; is the catalogue that of this shop?\n", failed,
+      -- Which 4xx it was, only a slower generator would know.
+      io.write(string.format("NO MEASUREMENT: %d of %d requests failed; is the catalogue that of this shop, and was the shop "
+         .. "started with SOUK_LIMITS__RATES=off? It answers 429 otherwise, because all requests come from one client.\n", failed,
          summary.requests + errors.timeout + errors.connect + errors.read + errors.write))
       -- wrk itself would end with 0.
       io.stdout:flush()

@@ -6,13 +6,18 @@
 pub(crate) mod layout;
 mod networks;
 mod origins;
+mod rates;
 
 use std::path::PathBuf;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
-pub use self::{networks::Networks, origins::Origins};
+pub use self::{
+    networks::Networks,
+    origins::Origins,
+    rates::{Rates, Switch},
+};
 
 /// The settings of a shop.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,6 +48,8 @@ pub struct Config {
     pub http: Http,
     /// The limits of the running shop.
     pub limits: Limits,
+    /// The limits of each client.
+    pub rates: Rates,
 }
 
 /// How the shop answers over HTTP.
@@ -175,6 +182,8 @@ pub struct Retention {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
+    /// Whether the rates of each client are limited. Off for load tests, whose clients share one address.
+    pub rates: Switch,
     /// How many requests may be in flight: half of them reads, a quarter writes that start a purchase, and a quarter
     /// writes that continue one. One more is answered with 503 at once, because a queue would delay all of them.
     pub in_flight_max: usize,
@@ -253,6 +262,7 @@ impl Default for Config {
             retention: Retention::default(),
             http: Http::default(),
             limits: Limits::default(),
+            rates: Rates::default(),
         }
     }
 }
@@ -266,6 +276,7 @@ impl Default for Retention {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            rates: Switch::On,
             in_flight_max: 4_096,
             connections_max: 10_000,
             connections_per_peer_max: 2_500,
@@ -381,6 +392,7 @@ impl Config {
             return Err(ConfigError::Bounds { setting, rule });
         }
         self.http.cors_origins.check()?;
+        self.rates.check()?;
         self.payments.check()
     }
 }

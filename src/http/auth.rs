@@ -3,7 +3,7 @@
 //! May depend on `shop` and `domain`.
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::State,
     http::{StatusCode, header},
     response::{IntoResponse, Response},
@@ -17,6 +17,8 @@ use super::{
     bodies::{ProblemBody, time},
     error::Problem,
     extract::{Body, Caller},
+    peer::Peer,
+    rates,
     responses::{JsonBody, Token, Write},
 };
 use crate::{domain::account::Role, shop::accounts::Session};
@@ -111,10 +113,12 @@ fn tokens(session: Session) -> Response {
 ))]
 pub(super) async fn register(
     State(app): State<App>,
+    peer: Option<Extension<Peer>>,
     Body(body): Body<Registration>,
 ) -> Result<(StatusCode, Json<Registered>), Problem> {
     let role = body.role.unwrap_or(Role::Customer);
-    let user = app.shop.register(&body.email, body.password, body.name, role).await?;
+    let peer = peer.map(|Extension(peer)| peer.into());
+    let user = app.shop.register_from(peer, &body.email, body.password, body.name, role).await?;
     Ok((StatusCode::CREATED, Json(Registered { user_id: user.to_string() })))
 }
 
@@ -124,8 +128,14 @@ pub(super) async fn register(
     (status = 200, description = "Logged in", body = Tokens),
     (status = 401, description = "The address or the password is wrong", body = ProblemBody),
 ))]
-pub(super) async fn login(State(app): State<App>, Body(body): Body<Credentials>) -> Result<Response, Problem> {
-    Ok(tokens(app.shop.login(&body.email, body.password).await?))
+pub(super) async fn login(
+    State(app): State<App>,
+    peer: Option<Extension<Peer>>,
+    Body(body): Body<Credentials>,
+) -> Result<Response, Problem> {
+    let (peer, account) = (peer.map(|Extension(peer)| peer), app.shop.account_of(&body.email)?);
+    let login = app.shop.login_from(peer.map(Into::into), &body.email, body.password);
+    Ok(tokens(rates::try_password(&app, peer, account, login).await?))
 }
 
 /// Exchanges a refresh token for new tokens.

@@ -2,7 +2,7 @@
 //!
 //! May depend on `shop`.
 
-use axum::{extract::State, http::StatusCode};
+use axum::{Extension, extract::State, http::StatusCode};
 use secrecy::SecretString;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -12,6 +12,8 @@ use super::{
     bodies::ProblemBody,
     error::Problem,
     extract::{Body, Caller},
+    peer::Peer,
+    rates,
     responses::{JsonBody, Token, Write},
 };
 use crate::shop::Finished;
@@ -55,9 +57,11 @@ fn status(finished: Finished) -> StatusCode {
 pub(super) async fn erase_account(
     State(app): State<App>,
     Caller(who): Caller,
+    peer: Option<Extension<Peer>>,
     Body(Confirmation { password }): Body<Confirmation>,
 ) -> Result<StatusCode, Problem> {
-    Ok(status(app.shop.erase_account(&who, password).await?))
+    let (peer, erasure) = (peer.map(|Extension(peer)| peer), app.shop.erase_account(&who, password));
+    Ok(status(rates::try_password(&app, peer, who.account, erasure).await?))
 }
 
 /// Erases the customer with this e-mail address, as `DELETE /account` does.

@@ -11,7 +11,7 @@ use axum::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{coding::Coding, context, responses::PROBLEM_JSON, schema::Fault};
+use super::{coding::Coding, context, rates::Exceeded, responses::PROBLEM_JSON, schema::Fault};
 use crate::{
     domain::{
         account, cart, ids::OrderId, inventory, money::Money, order, product, ratings, review, seller,
@@ -68,7 +68,6 @@ impl Problem {
     }
 
     /// Adds `Retry-After`, rounded up to whole seconds.
-    #[must_use]
     fn retry_after(mut self, wait: Duration) -> Self {
         let seconds = u64::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(u64::MAX).max(1);
         self.headers.push((header::RETRY_AFTER, seconds.into()));
@@ -215,6 +214,13 @@ impl Problem {
     /// Too much of what the detail names is under way; nothing was done.
     pub(super) fn overloaded(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Try again", detail).retry()
+    }
+
+    pub(super) fn rate_limited(Exceeded { requests_max, window, left }: Exceeded) -> Self {
+        let detail = format!("the limit \"{}\" of {requests_max} in {} s is reached", left.name, window.as_secs());
+        let mut problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate-limited", "Too many requests", detail);
+        problem.headers.extend(left.headers());
+        problem.with("limit", left.name).retry_after(left.after)
     }
 
     /// There is no permit for the request.

@@ -45,7 +45,7 @@ const RETRY_MS: u64 = 2_000;
     Read, Token,
     (status = 200, description = "Events", content_type = "text/event-stream", body = HistoryBody),
     (status = 404, description = "No such order of yours", body = ProblemBody),
-    (status = 429, description = "As many streams of yours are open as one user may have", body = ProblemBody),
+    (status = 429, description = "The client has used up its quota, or has as many streams open as one user may have", body = ProblemBody),
 ))]
 pub(super) async fn follow(
     State(app): State<App>,
@@ -66,6 +66,7 @@ pub(super) async fn follow(
     let place = app.streams.open(who.user, who.expires_at).map_err(|none| match none {
         NoPlace::Full => Problem::overloaded("too many event streams are open"),
         NoPlace::OfUser { streams_max, first_ends_at } => {
+            app.metrics.refused("streams");
             let wait_ms = first_ends_at.ms_since(app.shop.clock().now());
             Problem::too_many_streams(streams_max, Duration::from_millis(wait_ms))
         }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use axum::{
     extract::{FromRequest, FromRequestParts, OptionalFromRequestParts, Request},
-    http::{header, request::Parts},
+    http::{HeaderMap, header, request::Parts},
 };
 use serde::de::DeserializeOwned;
 use utoipa::{IntoParams, ToSchema};
@@ -100,7 +100,21 @@ impl<T: PathId> FromRequestParts<App> for Id<T> {
 }
 
 /// The sender of the request. As `Option<Caller>`: `None` without a token; an invalid token is refused all the same.
+#[derive(Clone)]
 pub(super) struct Caller(pub(super) Principal);
+
+impl Caller {
+    /// The sender of a request with these headers.
+    pub(super) async fn of(headers: &HeaderMap, app: &App) -> Result<Option<Self>, Problem> {
+        let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
+        let text = value.to_str().unwrap_or_default();
+        let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return Err(Problem::unauthorized("the Authorization header must be `Bearer` and a token"));
+        }
+        Ok(Some(Self(app.shop.authenticate(token.trim()).await?)))
+    }
+}
 
 impl FromRequestParts<App> for Caller {
     type Rejection = Problem;
@@ -115,13 +129,11 @@ impl OptionalFromRequestParts<App> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Option<Self>, Problem> {
-        let Some(value) = parts.headers.get(header::AUTHORIZATION) else { return Ok(None) };
-        let text = value.to_str().unwrap_or_default();
-        let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
-        if !scheme.eq_ignore_ascii_case("bearer") {
-            return Err(Problem::unauthorized("the Authorization header must be `Bearer` and a token"));
+        // The rate limit may have asked already.
+        match parts.extensions.get::<Self>() {
+            Some(known) => Ok(Some(known.clone())),
+            None => Self::of(&parts.headers, app).await,
         }
-        Ok(Some(Self(app.shop.authenticate(token.trim()).await?)))
     }
 }
 

@@ -23,7 +23,10 @@ use super::{
     admission::Ticket,
     context::{self, Context},
     error::Problem,
+    extract::Caller,
     negotiation,
+    peer::Peer,
+    rates::{self, Left},
     representation::{self, Wanted},
     request_body::expect_none,
     route::{Operation, Route},
@@ -103,24 +106,52 @@ async fn admitted(route: &Route, operation: &Operation, mut request: Request, ne
     };
     if !operation.takes_body {
         let _held = admission.admit(class).ok_or_else(Problem::too_many_requests)?;
-        return tokio::time::timeout(limit, guarded(request, next)).await.map_err(out_of_time);
+        return tokio::time::timeout(limit, limited(route, request, next)).await.map_err(out_of_time)?;
     }
     let ticket = Ticket::new(class);
     request.extensions_mut().insert(ticket.clone());
-    let mut work = pin!(guarded(request, next));
+    let mut work = pin!(limited(route, request, next));
     // The body has limits of its own; this one is for what comes before it.
     let arrival = limit.saturating_add(Duration::from_millis(limits.body_ms_max));
     let arrived = async {
         tokio::select! {
             biased;
-            response = &mut work => Some(response),
+            answered = &mut work => Some(answered),
             () = ticket.admitted() => None,
         }
     };
     match tokio::time::timeout(arrival, arrived).await.map_err(out_of_time)? {
-        Some(response) => Ok(response),
-        None => tokio::time::timeout(limit, work).await.map_err(out_of_time),
+        Some(answered) => answered,
+        None => tokio::time::timeout(limit, work).await.map_err(out_of_time)?,
     }
+}
+
+/// Runs the handler if the client's quota allows it, and tells the client what is left of it.
+async fn limited(route: &Route, mut request: Request, next: Next) -> Result<Response, Problem> {
+    let left = count(route, &mut request).await?;
+    let mut response = guarded(request, next).await;
+    if let Some(left) = left {
+        left.show(response.headers_mut());
+    }
+    Ok(response)
+}
+
+/// Counts a request against the quota of its client. The caller whom it finds is left in the request's extensions, so
+/// that the token is verified once.
+async fn count(route: &Route, request: &mut Request) -> Result<Option<Left>, Problem> {
+    let app = &route.app;
+    let Some(rates) = app.rates.as_deref() else { return Ok(None) };
+    let (policy, cost) = route.charge(request.method());
+    let mut user = None;
+    // An invalid token is refused by the handlers that read it.
+    if policy.counts_users()
+        && let Ok(Some(caller)) = Caller::of(request.headers(), app).await
+    {
+        user = Some(caller.0.user);
+        request.extensions_mut().insert(caller);
+    }
+    let peer = request.extensions().get::<Peer>().copied();
+    rates.take(policy, cost, user, peer).transpose().map_err(|exceeded| rates::refusal(app, exceeded))
 }
 
 /// Turns a panic of the handler into a problem, so that it ends only its own request.

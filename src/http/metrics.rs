@@ -12,7 +12,13 @@ use axum::{
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, NoLabelSet, text::encode},
-    metrics::{MetricType, counter::ConstCounter, family::Family, gauge::ConstGauge, histogram::Histogram},
+    metrics::{
+        MetricType,
+        counter::{ConstCounter, Counter},
+        family::Family,
+        gauge::ConstGauge,
+        histogram::Histogram,
+    },
     registry::Registry,
 };
 
@@ -25,6 +31,12 @@ const BUCKETS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1
 pub(super) struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Histogram, fn() -> Histogram>,
+    refused: Family<RefusalLabels, Counter>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusalLabels {
+    limit: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -40,9 +52,17 @@ impl Metrics {
         let requests = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> Histogram);
         let help = "How long requests took, by route template";
         registry.register("http_request_duration_seconds", help, requests.clone());
+        let (refused, help) =
+            (Family::<RefusalLabels, Counter>::default(), "Requests refused by a limit of one client");
+        registry.register("requests_refused", help, refused.clone());
         registry.register_collector(Box::new(Gauges(shop.clone(), Arc::clone(admission))));
         registry.register_collector(Box::new(Connections(Arc::clone(connections))));
-        Self { registry, requests }
+        Self { registry, requests, refused }
+    }
+
+    /// Counts a request that was refused because its client has reached this limit.
+    pub(super) fn refused(&self, limit: &'static str) {
+        self.refused.get_or_create(&RefusalLabels { limit }).inc();
     }
 
     /// Counts a request.

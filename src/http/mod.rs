@@ -4,7 +4,7 @@
 //! file composes the routes and the layers around them.
 //!
 //! ```text
-//!  request ─▶ ids ─▶ metrics, log ─▶ conventions of HTTP ─▶ admission, time limit, panic guard ─▶ handler ─▶ Shop
+//!  request ─▶ ids ─▶ metrics, log ─▶ conventions of HTTP ─▶ admission, time, rate, panic guard ─▶ handler ─▶ Shop
 //! ```
 //!
 //! May depend on `shop` and `domain`. Only this room names axum.
@@ -34,6 +34,7 @@ mod paging;
 mod peer;
 mod products;
 mod query;
+mod rates;
 mod refunds;
 mod representation;
 mod request_body;
@@ -66,8 +67,15 @@ use utoipa::{
 use utoipa_axum::routes;
 
 use self::{
-    admission::Admission, arriving::Arriving, metrics::Metrics, products::RenderedPages, responses::JSON, route::Edge,
-    routes::Routes, streams::Streams,
+    admission::Admission,
+    arriving::Arriving,
+    metrics::Metrics,
+    products::RenderedPages,
+    rates::{Policy, Rates},
+    responses::JSON,
+    route::Edge,
+    routes::Routes,
+    streams::Streams,
 };
 pub use self::{
     error::{Problem, TYPE_BASE},
@@ -91,6 +99,7 @@ pub(crate) struct App {
     admission: Arc<Admission>,
     arriving: Arc<Arriving>,
     streams: Arc<Streams>,
+    rates: Option<Arc<Rates>>,
 }
 
 #[derive(OpenApi)]
@@ -134,6 +143,7 @@ pub fn router_with(shop: Shop, program: Program) -> Router {
         pages: Arc::new(RenderedPages::beside(limits.views_bytes_max)),
         admission,
         arriving: Arc::new(Arriving::new(limits.clone())),
+        rates: Rates::new(shop.config()).map(Arc::new),
         streams: Arc::new(Streams::new(limits.event_streams_max, limits.user_event_streams_max)),
         shop,
         program: Arc::new(program),
@@ -142,6 +152,7 @@ pub fn router_with(shop: Shop, program: Program) -> Router {
     let mut api = Description::openapi();
     api.merge(routes.description());
     responses::complete(&mut api);
+    responses::add_rate_limits(&mut api);
     let description = Arc::new(Document { api, last: Mutex::default() });
     let document = routes.document(DOCUMENT, get(async move || description.answer()));
     routes.finish().route(DOCUMENT, document).with_state(app)
@@ -181,10 +192,13 @@ impl Document {
     }
 }
 
-/// Routes for shoppers, sellers and admins, each with the class of its writes (see [`admission`]).
+/// Routes for shoppers, sellers and admins, each with the class of its writes (see [`admission`]) and how rate limits
+/// count it (see [`rates`]).
 fn resources(routes: Routes) -> Routes {
     routes
+        .list()
         .reads(routes!(products::search_by_path))
+        .list()
         .starts(routes!(products::list, products::create))
         .starts_and_checks_query(routes!(products::show, products::revise, products::delist))
         .reads(routes!(products::categories))
@@ -192,6 +206,8 @@ fn resources(routes: Routes) -> Routes {
         .starts(routes!(stock::show, stock::count))
         .starts(routes!(stock::receive))
         .starts(routes!(stock::adjust))
+        .list()
+        .limited(Policy::Reviews)
         .starts(routes!(reviews::list, reviews::write))
         .reads(routes!(cart::show))
         .starts(routes!(cart::add))
@@ -199,6 +215,7 @@ fn resources(routes: Routes) -> Routes {
         .continues(routes!(orders::checkout))
         .continues(routes!(orders::pay))
         .reads(routes!(orders::status_by_path))
+        .list()
         .reads(routes!(orders::list))
         .reads(routes!(orders::show))
         .reads(routes!(orders::payments))
@@ -209,17 +226,22 @@ fn resources(routes: Routes) -> Routes {
         .continues(routes!(refunds::reject_return))
         .continues(routes!(refunds::capture))
         .continues(routes!(refunds::abandon_payment))
+        .list()
         .reads(routes!(issues::list))
         .starts(routes!(issues::show, issues::resolve))
         .starts(routes!(issues::reconciliation, issues::reconcile))
+        .list()
         .reads(routes!(issues::notices))
         .starts(routes!(issues::dismiss))
+        .limited(Policy::Notices)
         .continues(routes!(webhooks::take))
         .continues(routes!(orders::pack))
         .continues(routes!(orders::ship))
         .continues(routes!(orders::deliver))
         .reads(routes!(events::follow))
+        .limited(Policy::Registrations)
         .starts(routes!(auth::register))
+        .limited(Policy::Logins)
         .starts(routes!(auth::login))
         .continues(routes!(auth::refresh))
         .continues(routes!(auth::logout))

@@ -34,6 +34,12 @@ impl From<IpAddr> for Peer {
     }
 }
 
+impl From<Peer> for IpAddr {
+    fn from(Peer(address): Peer) -> Self {
+        address
+    }
+}
+
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

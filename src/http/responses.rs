@@ -10,6 +10,7 @@ use utoipa::{
     IntoResponses,
     openapi::{
         Content, ObjectBuilder, OpenApi, Ref, RefOr, Required, Response, ResponseBuilder, Type,
+        header::HeaderBuilder,
         path::{Operation, Parameter, ParameterIn},
     },
 };
@@ -18,6 +19,8 @@ use utoipa::{
 pub(super) const PROBLEM_JSON: &str = "application/problem+json";
 /// The media type of everything else.
 pub(super) const JSON: &str = "application/json";
+/// The status of a request that a limit of its client refuses.
+const TOO_MANY: &str = "429";
 const IF_NONE_MATCH: &str = "If-None-Match";
 /// The media type of server-sent events.
 pub(super) const EVENT_STREAM: &str = "text/event-stream";
@@ -32,6 +35,7 @@ impl IntoResponses for Read {
     fn responses() -> Responses {
         problems(&[
             (400, "A parameter or a header that cannot be understood"),
+            (429, "The client has used up its quota: Retry-After says when to go on"),
             (500, "A fault of the shop"),
             (503, "Nothing was done: try again"),
             (504, "The answer was not ready in time"),
@@ -102,6 +106,36 @@ pub(super) fn complete(api: &mut OpenApi) {
         let writes = [&mut item.put, &mut item.post, &mut item.patch, &mut item.delete];
         reads.into_iter().flatten().for_each(|operation| complete_operation(operation, Reads::Only));
         writes.into_iter().flatten().for_each(|operation| complete_operation(operation, Reads::AndWrites));
+    }
+}
+
+/// Adds the headers of rate limits to the answers of operations that have them.
+pub(super) fn add_rate_limits(api: &mut OpenApi) {
+    let header = |kind, description: &str| {
+        let schema = ObjectBuilder::new().schema_type(kind).build();
+        HeaderBuilder::new().schema(Some(schema)).description(Some(description)).build()
+    };
+    let policy = header(Type::String, "The quota of a client: its name, units `q`, seconds `w`");
+    let left = header(Type::String, "What is left of it: units `r`, seconds `t` until it is whole again");
+    let seconds = header(Type::Integer, "Seconds until the request would be admitted");
+    let items = api.paths.paths.values_mut();
+    let operations =
+        items.flat_map(|item| [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete]);
+    for operation in operations.flatten() {
+        let responses = &mut operation.responses.responses;
+        if !responses.contains_key(TOO_MANY) {
+            continue;
+        }
+        for (status, response) in responses {
+            let RefOr::T(response) = response else { continue };
+            if status.starts_with('2') || status == TOO_MANY {
+                response.headers.insert("RateLimit-Policy".to_owned(), policy.clone().into());
+                response.headers.insert("RateLimit".to_owned(), left.clone().into());
+            }
+            if status == TOO_MANY {
+                response.headers.insert("Retry-After".to_owned(), seconds.clone().into());
+            }
+        }
     }
 }
 

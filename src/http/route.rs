@@ -1,12 +1,19 @@
-//! What the layers must know about a route before its handler runs: its operations, class and query.
+//! What the layers must know about a route before its handler runs: its operations, class and query,
+//! and how rate limits count it.
 //!
 //! May depend on `config`.
 
-use std::sync::Arc;
+use std::{num::NonZeroU32, sync::Arc};
 
 use axum::http::{HeaderValue, Method, Uri};
 
-use super::{App, admission::Class, cors::Cors, encoded::EncodedAnswers};
+use super::{
+    App,
+    admission::Class,
+    cors::Cors,
+    encoded::EncodedAnswers,
+    rates::{self, Policy},
+};
 use crate::config::Config;
 
 /// What the layers of all routes share, and handlers do not need.
@@ -46,6 +53,22 @@ pub(super) struct Route {
     pub(super) allow: HeaderValue,
     /// The request headers by which its answers differ, for caches.
     pub(super) vary: HeaderValue,
+    pub(super) charge: Charge,
+}
+
+/// How rate limits count the requests of a route.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Charge {
+    /// What one of its reads counts.
+    pub(super) read: NonZeroU32,
+    /// The limit that counts its writes.
+    pub(super) writes: Policy,
+}
+
+impl Default for Charge {
+    fn default() -> Self {
+        Self { read: rates::COST, writes: Policy::Requests }
+    }
 }
 
 /// What the layers know about a method of a route, from its description.
@@ -80,6 +103,15 @@ impl Route {
     /// The class of a request with this method, if it needs a permit.
     pub(super) fn class(&self, method: &Method) -> Option<Class> {
         if method.is_safe() { self.writes.map(|_| Class::Read) } else { self.writes }
+    }
+
+    /// The limit that counts a request with this method, and how much it counts.
+    pub(super) fn charge(&self, method: &Method) -> (Policy, NonZeroU32) {
+        match self.charge.writes {
+            _ if method.is_safe() => (Policy::Requests, self.charge.read),
+            Policy::Requests => (Policy::Requests, rates::WRITE_COST),
+            own => (own, rates::COST),
+        }
     }
 
     /// The operation of a method. `HEAD` is that of `GET`, whose body is left out.

@@ -25,8 +25,9 @@ use super::{
     admission::Class,
     cors::{self, Cors},
     layers,
+    rates::{self, Policy},
     responses::{EVENT_STREAM, JSON},
-    route::{Audience, Edge, Operation, QueryRule, Route},
+    route::{Audience, Charge, Edge, Operation, QueryRule, Route},
 };
 
 /// Routes with their layers.
@@ -34,11 +35,25 @@ pub(super) struct Routes {
     app: App,
     edge: Arc<Edge>,
     router: OpenApiRouter<App>,
+    /// How rate limits count the next route.
+    next: Charge,
 }
 
 impl Routes {
     pub(super) fn new(app: App, edge: Arc<Edge>) -> Self {
-        Self { app, edge, router: OpenApiRouter::new() }
+        Self { app, edge, router: OpenApiRouter::new(), next: Charge::default() }
+    }
+
+    /// The reads of the next route are lists or searches.
+    pub(super) fn list(mut self) -> Self {
+        self.next.read = rates::LIST_COST;
+        self
+    }
+
+    /// The writes of the next route have a rate limit of their own.
+    pub(super) fn limited(mut self, writes: Policy) -> Self {
+        self.next.writes = writes;
+        self
     }
 
     /// A route that only reads.
@@ -79,7 +94,7 @@ impl Routes {
         let (template, described, operations) = described(&paths);
         let query = query.unwrap_or(described);
         let methods = around(self.route(template, writes, query, operations), methods);
-        Self { router: self.router.routes((schemas, paths, methods)), ..self }
+        Self { router: self.router.routes((schemas, paths, methods)), next: Charge::default(), ..self }
     }
 
     /// A document, such as the description of the API, which no description contains.
@@ -115,7 +130,7 @@ impl Routes {
         // Names of headers are always a valid header value.
         let vary = HeaderValue::try_from(format!("{by_token}Accept-Encoding{by_origin}"));
         let vary = vary.unwrap_or_else(|_| HeaderValue::from_static("*"));
-        Route { app, edge, template, writes, query, operations, allow, vary }
+        Route { app, edge, template, writes, query, operations, allow, vary, charge: self.next }
     }
 }
 

@@ -12,6 +12,7 @@
 
 pub mod checksum;
 pub mod email;
+pub mod fair_queue;
 pub mod keys;
 pub mod passwords;
 pub mod refresh;

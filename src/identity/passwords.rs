@@ -1,10 +1,11 @@
 //! Passwords: hashed with argon2id, on blocking threads, few at once.
 //!
 //! A hash costs 19 MiB and about 15 ms of a core by design, which makes a login the cheapest way to exhaust the shop.
-//! So the number of hashes that run and of those that wait is limited, and one more is refused at once. The memory is
-//! kept and reused: freed memory stays with the allocator's arena of each thread, and a burst of logins would then hold
-//! several times as much. An address without an account costs as much as a wrong password, so the response time does
-//! not tell who has an account. Depends on `domain`, `argon2`, aws-lc-rs, tokio.
+//! So the number of hashes that run and of those that wait is limited, and shared fairly between peers
+//! ([`fair_queue`](super::fair_queue)). The memory is kept and reused: freed memory stays with the allocator's arena of
+//! each thread, and a burst of logins would then hold several times as much. An address without an account costs as
+//! much as a wrong password, so the response time does not tell who has an account. Depends on `domain`, `argon2`,
+//! aws-lc-rs, tokio.
 
 use std::{fmt, sync::Arc};
 
@@ -15,15 +16,16 @@ use argon2::{
 use aws_lc_rs::{constant_time, rand};
 use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::fair_queue::{FairQueue, Full, Peer};
 use crate::domain::account::PasswordHash;
 
-/// How many passwords are hashed at once: enough to keep two cores busy, with 38 MiB.
-pub const PASSWORDS_AT_ONCE_MAX: usize = 2;
-/// How many requests wait for that. At 15 ms each, the last one waits half a second; beyond that a refusal serves the
-/// client better.
-pub const PASSWORDS_WAITING_MAX: usize = 64;
+/// How many passwords are hashed at once at most, with 76 MiB. It is half of the cores: a wave of guesses leaves the
+/// others to the rest of the shop.
+const AT_ONCE_MAX: usize = 4;
+/// How many requests wait for that. At 15 ms each, the last one waits a second; beyond that a refusal serves the client
+/// better.
+const WAITING_MAX: usize = 64;
 /// The shortest password, in characters (NIST SP 800-63B). Length is the only rule: rules on composition lead to weaker
 /// passwords.
 pub const PASSWORD_CHARACTERS_MIN: usize = 8;
@@ -67,10 +69,7 @@ pub enum Verdict {
 /// Hashes and verifies passwords, within limits. Cheap to clone.
 #[derive(Clone)]
 pub struct Passwords {
-    /// One permit for each call that runs or waits.
-    inside: Arc<Semaphore>,
-    /// One permit for each call that runs.
-    running: Arc<Semaphore>,
+    queue: FairQueue,
     hasher: Arc<Hasher>,
     /// The hash of a random password; verified when there is no account.
     unusable_hash: PasswordHash,
@@ -85,12 +84,9 @@ impl Passwords {
         let mut password = [0_u8; 32];
         rand::fill(&mut password).map_err(|_| PasswordError::Failed)?;
         let hasher = Arc::new(Hasher::default());
-        Ok(Self {
-            unusable_hash: hasher.hash(&password)?,
-            hasher,
-            inside: Arc::new(Semaphore::new(PASSWORDS_AT_ONCE_MAX + PASSWORDS_WAITING_MAX)),
-            running: Arc::new(Semaphore::new(PASSWORDS_AT_ONCE_MAX)),
-        })
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let queue = FairQueue::new((cores / 2).clamp(1, AT_ONCE_MAX), WAITING_MAX);
+        Ok(Self { unusable_hash: hasher.hash(&password)?, hasher, queue })
     }
 
     /// The hash of a random password that nobody knows, for accounts that nobody may log in to with a password.
@@ -103,16 +99,21 @@ impl Passwords {
     ///
     /// # Errors
     /// [`PasswordError::Length`], [`PasswordError::Busy`], [`PasswordError::Failed`].
-    pub async fn hash(&self, password: SecretString) -> Result<PasswordHash, PasswordError> {
+    pub async fn hash(&self, peer: Peer, password: SecretString) -> Result<PasswordHash, PasswordError> {
         check_length(&password)?;
-        self.run(move |hasher| hasher.hash(password.expose_secret().as_bytes())).await
+        self.run(peer, move |hasher| hasher.hash(password.expose_secret().as_bytes())).await
     }
 
     /// Verifies the password against the account's hash; `None` if there is no such account.
     ///
     /// # Errors
     /// [`PasswordError::Busy`], [`PasswordError::DamagedHash`], [`PasswordError::Failed`].
-    pub async fn verify(&self, password: SecretString, hash: Option<&PasswordHash>) -> Result<Verdict, PasswordError> {
+    pub async fn verify(
+        &self,
+        peer: Peer,
+        password: SecretString,
+        hash: Option<&PasswordHash>,
+    ) -> Result<Verdict, PasswordError> {
         // No account has so long a password, and this answer does not depend on the account.
         if password.expose_secret().len() > PASSWORD_CHARACTERS_MAX * char::MAX.len_utf8() {
             return Ok(Verdict::Wrong);
@@ -122,27 +123,30 @@ impl Passwords {
             Some(hash) => (hash.clone(), Verdict::Right),
             None => (self.unusable_hash.clone(), Verdict::Wrong),
         };
-        let verdict = self.run(move |hasher| hasher.verify(password.expose_secret().as_bytes(), &hash)).await?;
-        Ok(match verdict {
+        let found = self.run(peer, move |hasher| hasher.verify(password.expose_secret().as_bytes(), &hash)).await?;
+        let verdict = match found {
             Verdict::Right => best,
             Verdict::Wrong => Verdict::Wrong,
-        })
+        };
+        if verdict == Verdict::Wrong {
+            self.queue.count_wrong(peer);
+        }
+        Ok(verdict)
     }
 
-    /// Runs work on a blocking thread. The permits move with the work, so a caller that gives up does not free them
+    /// Runs work on a blocking thread. The permit moves with the work, so a caller that gives up does not free it
     /// early.
     async fn run<T: Send + 'static>(
         &self,
+        peer: Peer,
         work: impl FnOnce(&Hasher) -> Result<T, PasswordError> + Send + 'static,
     ) -> Result<T, PasswordError> {
-        let busy = PasswordError::Busy { waiting_max: PASSWORDS_WAITING_MAX };
-        let inside = Arc::clone(&self.inside).try_acquire_owned().map_err(|_| busy)?;
-        let running = Arc::clone(&self.running).acquire_owned().await.map_err(|_| PasswordError::Failed)?;
-        let permits: [OwnedSemaphorePermit; 2] = [inside, running];
+        let busy = |Full| PasswordError::Busy { waiting_max: WAITING_MAX };
+        let permit = self.queue.permit(peer).await.map_err(busy)?;
         let hasher = Arc::clone(&self.hasher);
         let work = move || {
             let done = work(&hasher);
-            drop(permits);
+            drop(permit);
             done
         };
         tokio::task::spawn_blocking(work).await.map_err(|_| PasswordError::Failed)?
@@ -163,8 +167,7 @@ pub fn check_length(password: &SecretString) -> Result<(), PasswordError> {
 
 impl fmt::Debug for Passwords {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (inside, running) = (&self.inside, &self.running);
-        formatter.debug_struct("Passwords").field("inside", inside).field("running", running).finish_non_exhaustive()
+        formatter.debug_struct("Passwords").field("queue", &self.queue).finish_non_exhaustive()
     }
 }
 
@@ -232,16 +235,16 @@ mod tests {
     #[tokio::test]
     async fn a_password_matches_its_hash_and_no_other() {
         let passwords = Passwords::new().unwrap();
-        let hash = passwords.hash(secret("correct horse")).await.unwrap();
+        let hash = passwords.hash(None, secret("correct horse")).await.unwrap();
         assert!(hash.expose().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{}", hash.expose());
         assert!(hash.expose().len() <= crate::domain::account::PASSWORD_HASH_BYTES_MAX);
-        let again = passwords.hash(secret("correct horse")).await.unwrap();
+        let again = passwords.hash(None, secret("correct horse")).await.unwrap();
         assert_ne!(hash, again, "each has its own salt");
-        assert_eq!(passwords.verify(secret("correct horse"), Some(&hash)).await, Ok(Verdict::Right));
+        assert_eq!(passwords.verify(None, secret("correct horse"), Some(&hash)).await, Ok(Verdict::Right));
         for wrong in ["correct horsf", "", "correct horse ", &"x".repeat(600)] {
-            assert_eq!(passwords.verify(secret(wrong), Some(&hash)).await, Ok(Verdict::Wrong));
+            assert_eq!(passwords.verify(None, secret(wrong), Some(&hash)).await, Ok(Verdict::Wrong));
         }
-        assert_eq!(passwords.verify(secret("correct horse"), None).await, Ok(Verdict::Wrong));
+        assert_eq!(passwords.verify(None, secret("correct horse"), None).await, Ok(Verdict::Wrong));
     }
 
     #[tokio::test]
@@ -256,7 +259,7 @@ mod tests {
             "$argon2id$v=19$m=4000000000,t=2,p=1$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNo",
         ] {
             let hash = PasswordHash::new(damaged);
-            let verdict = passwords.verify(secret("correct horse"), Some(&hash)).await;
+            let verdict = passwords.verify(None, secret("correct horse"), Some(&hash)).await;
             assert_eq!(verdict, Err(PasswordError::DamagedHash), "{damaged}");
         }
     }
@@ -268,16 +271,20 @@ mod tests {
         for round in 0..3 {
             let theirs: phc::PasswordHash = Argon2::default().hash_password(b"correct horse").unwrap();
             let theirs = PasswordHash::new(&theirs.to_string());
-            assert_eq!(passwords.verify(secret("correct horse"), Some(&theirs)).await, Ok(Verdict::Right), "{round}");
-            let ours = passwords.hash(secret("correct horse")).await.unwrap();
+            assert_eq!(
+                passwords.verify(None, secret("correct horse"), Some(&theirs)).await,
+                Ok(Verdict::Right),
+                "{round}"
+            );
+            let ours = passwords.hash(None, secret("correct horse")).await.unwrap();
             assert_eq!(Argon2::default().verify_password(b"correct horse", ours.expose()), Ok(()), "{round}");
         }
         // Other parameters than the default, between two hashes in the same memory.
         let params = Params::new(64, 3, 2, Some(20)).unwrap();
         let earlier: phc::PasswordHash = Argon2::from(params).hash_password(b"correct horse").unwrap();
         let earlier = PasswordHash::new(&earlier.to_string());
-        assert_eq!(passwords.verify(secret("correct horse"), Some(&earlier)).await, Ok(Verdict::Right));
-        assert_eq!(passwords.verify(secret("correct house"), Some(&earlier)).await, Ok(Verdict::Wrong));
+        assert_eq!(passwords.verify(None, secret("correct horse"), Some(&earlier)).await, Ok(Verdict::Right));
+        assert_eq!(passwords.verify(None, secret("correct house"), Some(&earlier)).await, Ok(Verdict::Wrong));
         assert_eq!(passwords.hasher.idle.lock().len(), 1, "one after another, in the same memory");
     }
 
@@ -293,29 +300,29 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn one_request_too_many_is_refused_until_another_has_ended() {
-        let passwords = Passwords::new().unwrap();
-        let everyone = PASSWORDS_AT_ONCE_MAX + PASSWORDS_WAITING_MAX;
-        let held = Arc::clone(&passwords.inside).try_acquire_many_owned(u32::try_from(everyone).unwrap()).unwrap();
-        let refused = passwords.verify(secret("correct horse"), None).await;
-        assert_eq!(refused, Err(PasswordError::Busy { waiting_max: PASSWORDS_WAITING_MAX }));
+        let mut passwords = Passwords::new().unwrap();
+        passwords.queue = FairQueue::new(1, 0);
+        let held = passwords.queue.permit(None).await.unwrap();
+        let refused = passwords.verify(None, secret("correct horse"), None).await;
+        assert_eq!(refused, Err(PasswordError::Busy { waiting_max: WAITING_MAX }));
         drop(held);
-        assert_eq!(passwords.verify(secret("correct horse"), None).await, Ok(Verdict::Wrong));
-        assert_eq!(passwords.inside.available_permits(), everyone);
-        assert_eq!(passwords.running.available_permits(), PASSWORDS_AT_ONCE_MAX);
+        for _ in 0..2 {
+            assert_eq!(passwords.verify(None, secret("correct horse"), None).await, Ok(Verdict::Wrong));
+        }
     }
 
     #[tokio::test]
     async fn an_unknown_account_costs_what_a_wrong_password_costs() {
         // Time is no reliable test on a busy machine. The same parameters mean the same work, and the work is done.
         let mut passwords = Passwords::new().unwrap();
-        let hash = passwords.hash(secret("correct horse")).await.unwrap();
+        let hash = passwords.hash(None, secret("correct horse")).await.unwrap();
         let work = |hash: &PasswordHash| {
             let hash = phc::PasswordHash::new(hash.expose()).unwrap();
             (hash.algorithm, hash.version, hash.params.to_string(), hash.salt.map(|salt| salt.len()))
         };
         assert_eq!(work(&passwords.unusable_hash), work(&hash));
         passwords.unusable_hash = PasswordHash::new("damaged");
-        assert_eq!(passwords.verify(secret("correct horse"), None).await, Err(PasswordError::DamagedHash));
+        assert_eq!(passwords.verify(None, secret("correct horse"), None).await, Err(PasswordError::DamagedHash));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Depends on the rooms below.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use secrecy::SecretString;
 
@@ -43,9 +43,24 @@ impl Shop {
         name: Option<String>,
         role: Role,
     ) -> Result<UserId, Error> {
+        self.register_from(None, email, password, name, role).await
+    }
+
+    /// Like [`Shop::register`], for a peer: passwords are hashed by turns of peers, so that nobody keeps others out.
+    ///
+    /// # Errors
+    /// As [`Shop::register`].
+    pub async fn register_from(
+        &self,
+        peer: Option<IpAddr>,
+        email: &str,
+        password: SecretString,
+        name: Option<String>,
+        role: Role,
+    ) -> Result<UserId, Error> {
         access::register_as(role)?;
         let account = self.0.identity.account_of(email)?;
-        let password_hash = self.0.identity.passwords().hash(password).await?;
+        let password_hash = self.0.identity.passwords().hash(peer, password).await?;
         let user = UserId(random_u128());
         let name: Option<Arc<str>> = name.map(Arc::from);
         let register = Command::Register { user, role, password_hash, name: name.clone() };
@@ -68,16 +83,16 @@ impl Shop {
         let account = self.0.identity.account_of(email)?;
         let known = self.0.runtime.entities.accounts.read(&account).await?.view.holder;
         let Some(holder) = known else {
-            let password_hash = self.0.identity.passwords().hash(password).await?;
+            let password_hash = self.0.identity.passwords().hash(None, password).await?;
             let user = UserId(random_u128());
             let register = Command::Register { user, role, password_hash, name: None };
             self.0.runtime.entities.accounts.ask(&account, register).await?;
             return Ok(user);
         };
-        let verdict = self.0.identity.passwords().verify(password.clone(), Some(&holder.password_hash)).await?;
+        let verdict = self.0.identity.passwords().verify(None, password.clone(), Some(&holder.password_hash)).await?;
         let is_new = verdict == Verdict::Wrong;
         if is_new {
-            let password_hash = self.0.identity.passwords().hash(password).await?;
+            let password_hash = self.0.identity.passwords().hash(None, password).await?;
             self.revoking(account, Command::ChangePassword { password_hash }).await?;
         }
         if holder.role != role {
@@ -87,15 +102,36 @@ impl Shop {
         Ok(holder.user)
     }
 
+    /// The id that the account of this address has, or would have.
+    ///
+    /// # Errors
+    /// [`Error::Email`].
+    pub(crate) fn account_of(&self, email: &str) -> Result<AccountId, Error> {
+        Ok(self.0.identity.account_of(email)?)
+    }
+
     /// Logs in: starts a session with its first tokens.
     ///
     /// # Errors
     /// [`Error::WrongCredentials`], for an unknown address after the same time as for a wrong password.
     pub async fn login(&self, email: &str, password: SecretString) -> Result<Session, Error> {
+        self.login_from(None, email, password).await
+    }
+
+    /// Like [`Shop::login`], for a peer: passwords are verified by turns of peers, so that nobody keeps others out.
+    ///
+    /// # Errors
+    /// As [`Shop::login`].
+    pub async fn login_from(
+        &self,
+        peer: Option<IpAddr>,
+        email: &str,
+        password: SecretString,
+    ) -> Result<Session, Error> {
         let account = self.0.identity.account_of(email)?;
         let known = self.0.runtime.entities.accounts.read(&account).await?.view.holder;
         let password_hash = known.as_ref().map(|holder| &holder.password_hash);
-        let verdict = self.0.identity.passwords().verify(password, password_hash).await?;
+        let verdict = self.0.identity.passwords().verify(peer, password, password_hash).await?;
         match known {
             Some(holder) if verdict != Verdict::Wrong => self.start_session(account, holder.epoch).await,
             _ => Err(Error::WrongCredentials),

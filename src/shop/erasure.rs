@@ -29,7 +29,7 @@ impl Shop {
     pub async fn erase_account(&self, who: &Principal, password: SecretString) -> Result<Finished, Error> {
         let holder = self.0.runtime.entities.accounts.read(&who.account).await?.view.holder;
         let holder = access::hold_account(who, holder)?;
-        if self.0.identity.passwords().verify(password, Some(&holder.password_hash)).await? == Verdict::Wrong {
+        if self.0.identity.passwords().verify(None, password, Some(&holder.password_hash)).await? == Verdict::Wrong {
             return Err(Error::WrongCredentials);
         }
         self.erase(who.account, Some(holder.user), who.user).await

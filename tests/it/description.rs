@@ -50,6 +50,29 @@ async fn every_operation_is_described_with_its_problems() {
     }
 }
 
+/// Only what operators and other programs ask for is exempt from the limits of one client.
+#[tokio::test]
+async fn rate_limits_are_described() {
+    TestApp::new().await;
+    let mut exempt = Vec::new();
+    for (path, method, operation) in operations() {
+        let responses = operation["responses"].as_object().unwrap();
+        let Some(refused) = responses.get("429") else {
+            exempt.push(path);
+            continue;
+        };
+        assert_eq!(refused["headers"]["Retry-After"]["schema"]["type"], "integer", "{method} {path}");
+        let answered = responses.iter().filter(|(status, _)| status.starts_with('2') || *status == "429");
+        for (status, response) in answered {
+            for header in ["RateLimit", "RateLimit-Policy"] {
+                assert_eq!(response["headers"][header]["schema"]["type"], "string", "{method} {path} {status}");
+            }
+        }
+    }
+    exempt.sort();
+    assert_eq!(exempt, ["/.well-known/jwks.json", "/livez", "/metrics", "/readyz"]);
+}
+
 #[tokio::test]
 async fn every_reference_of_the_document_resolves() {
     let app = TestApp::new().await;

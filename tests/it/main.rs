@@ -40,6 +40,7 @@ mod orders;
 mod payment;
 mod provider;
 mod provider_account;
+mod rates;
 mod reconciliation;
 #[path = "../recorded/mod.rs"]
 mod recorded;

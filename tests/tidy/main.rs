@@ -55,13 +55,14 @@ const LEAVES: [&str; 5] = ["clock", "config", "directories", "log_throttle", "te
 const NO_CLOCK: (&str, &str) = ("domain", "clock");
 
 /// Which rooms or files alone may name a library.
-const LIBRARIES: [(&str, &str); 11] = [
+const LIBRARIES: [(&str, &str); 12] = [
     ("sled", "storage/state.rs"),
     ("bincode", "storage/codec.rs"),
     ("tantivy", "search/"),
     ("axum", "http/"),
     ("utoipa", "http/"),
     ("prometheus_client", "http/"),
+    ("governor", "http/rates/"),
     ("ractor", "actors/"),
     ("jsonwebtoken", "identity/"),
     ("argon2", "identity/"),

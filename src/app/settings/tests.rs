@@ -173,6 +173,20 @@ fn what_cannot_be_used_is_named() {
 }
 
 #[test]
+fn rate_limits_have_a_switch_and_a_least_value() {
+    let read = |name: &str, value: &str| {
+        let read = Settings::from_sources(None, environment(&[(name, value)]));
+        read.map(|settings| settings.shop).map_err(|error| error.to_string())
+    };
+    assert_eq!(read("SOUK_LIMITS__RATES", "off").unwrap().limits.rates, crate::config::Switch::Off);
+    let mistyped = read("SOUK_LIMITS__RATES", "none").unwrap_err();
+    assert!(mistyped.contains("`on` or `off`") && mistyped.contains("limits.rates"), "{mistyped}");
+    assert_eq!(read("SOUK_RATES__LOGINS_PER_MINUTE", "9").unwrap().rates.logins_per_minute, 9);
+    let refused = read("SOUK_RATES__LOGINS_PER_MINUTE", "3").unwrap_err();
+    assert!(refused.contains("rates.logins_per_minute") && refused.contains("at least 4"), "{refused}");
+}
+
+#[test]
 fn a_file_that_cannot_be_used_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("souk.toml");

@@ -18,8 +18,13 @@ use crate::recorded::{Person, Process, World};
 
 /// Tokens and unpaid orders outlive a run, so that no response changes by itself. The log is kept although a base
 /// replaces it.
-const KEPT: [(&str, &str); 3] =
-    [("SOUK_ACCESS_TOKEN_SECONDS", "3600"), ("SOUK_PAYMENT_DEADLINE_MS", "86400000"), ("SOUK_LOG", "warn")];
+const KEPT: [(&str, &str); 4] = [
+    ("SOUK_ACCESS_TOKEN_SECONDS", "3600"),
+    ("SOUK_PAYMENT_DEADLINE_MS", "86400000"),
+    ("SOUK_LOG", "warn"),
+    // All customers have one address.
+    ("SOUK_LIMITS__RATES", "off"),
+];
 /// The same, but the log that a base replaces is removed: then only the base has what the state has.
 const SHORTENED: (&str, &str) = ("SOUK_RETENTION__LOG_BYTES", "0");
 const PRODUCTS: [&str; 5] = ["lamp", "desk", "chair", "shelf", "clock"];

@@ -9,7 +9,7 @@ use std::{
 };
 
 use souk::{
-    config::Config,
+    config::{Config, Switch},
     domain::{ids::SellerId, product::Editor},
     http::serve,
     internals::{
@@ -34,8 +34,14 @@ struct Served {
 }
 
 async fn served() -> Served {
+    served_with(|config| config.limits.rates = Switch::Off).await
+}
+
+async fn served_with(change: impl FnOnce(&mut Config)) -> Served {
     let directory = tempfile::tempdir().unwrap();
-    let shop = Shop::open(Config { data_dir: directory.path().into(), ..Config::default() }).await.unwrap();
+    let mut config = Config { data_dir: directory.path().into(), ..Config::default() };
+    change(&mut config);
+    let shop = Shop::open(config).await.unwrap();
     demo::fill(&shop, 1, 1).await.unwrap();
     let plenty = DemoCatalogue::new(1, PRODUCTS).map(|entry| Entry { stock: Some(100_000), ..entry });
     import_entries(&shop, plenty, Editor::Admin(SellerId(0))).await.unwrap();
@@ -473,4 +479,21 @@ async fn a_run_in_which_nothing_was_sold_or_shown_is_not_clean() {
             _ => assert!(answers.contains(&format!("{status} {code}")), "{said}"),
         }
     }
+}
+
+/// A run that meets the limits of one client says how to switch them off.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_limited_says_so() {
+    let served = served_with(|config| config.rates.requests_per_minute = 200).await;
+    let report = run(plan(&served.url, Scenario::Browse, Arrivals::Closed { callers: 4 })).await;
+    let said = report.to_string();
+    assert!(done(&report, Kind::Page) > 0 && !report.is_clean(), "{said}");
+    assert!(said.contains("start it with SOUK_LIMITS__RATES=off"), "{said}");
+    served.close().await;
+    let served = served_with(|config| config.rates.logins_per_minute = 4).await;
+    let buying = Plan { users: 8, ..plan(&served.url, Scenario::Shop, Arrivals::Closed { callers: 4 }) };
+    let refused = souk_load::run(buying, std::future::pending(), |_| {}).await;
+    let said = refused.err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(said.contains("start it with SOUK_LIMITS__RATES=off"), "{said}");
+    served.close().await;
 }

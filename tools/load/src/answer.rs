@@ -13,6 +13,9 @@ use crate::plan::LoadError;
 /// How much of an unexpected answer an error shows, in characters.
 const SHOWN_CHARACTERS: usize = 200;
 
+/// The status of a request that a limit of one client refuses.
+pub(crate) const TOO_MANY_REQUESTS: u16 = 429;
+
 /// Why a request has no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -101,6 +104,7 @@ impl Answer {
     pub(crate) fn required(self, base: &Url, what: &str) -> Result<Value, LoadError> {
         match self.status {
             Ok(200..=299) => Ok(self.body),
+            Ok(TOO_MANY_REQUESTS) => Err(LoadError::RateLimited { what: what.to_owned() }),
             Ok(status) => {
                 let answer = self.body.to_string().chars().take(SHOWN_CHARACTERS).collect();
                 Err(LoadError::Refused { what: what.to_owned(), status, answer })

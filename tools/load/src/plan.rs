@@ -9,6 +9,9 @@ use serde::Serialize;
 
 use crate::scenario::Scenario;
 
+/// What to do about a 429: all requests of a run come from one address.
+pub(crate) const WITHOUT_LIMITS: &str =
+    "the shop limits the requests of one client (429): for a load test start it with SOUK_LIMITS__RATES=off";
 /// The longest run, in seconds: a day.
 const SECONDS_MAX: u64 = 86_400;
 /// The highest rate, in journeys per second: far above what one generator can send.
@@ -122,6 +125,9 @@ pub enum LoadError {
         /// The beginning of its body.
         answer: String,
     },
+    /// The shop limits the requests of one client, and the run has reached the limit before it has begun.
+    #[error("{what}: {WITHOUT_LIMITS}")]
+    RateLimited { what: String },
     /// No product can be bought.
     #[error("there is no product that can be bought now: import a catalogue with stock, or name one with --product")]
     NothingToBuy,

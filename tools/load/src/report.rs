@@ -7,10 +7,11 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::{
+    answer::TOO_MANY_REQUESTS,
     arrivals::GRACE_SECONDS,
     conditions::Conditions,
     kind::Kind,
-    plan::{Arrivals, Plan},
+    plan::{Arrivals, Plan, WITHOUT_LIMITS},
     rows::{ProblemCount, Row, Second, UnansweredCount},
     verdict::Verdict,
 };
@@ -71,6 +72,7 @@ impl Report {
             && !self.given_up
             && self.history_problem.is_none()
             && self.in_vain().is_none()
+            && self.rate_limited() == 0
             && self.verdict.is_clean()
     }
 
@@ -83,6 +85,12 @@ impl Report {
             ("Nothing was shown", &LOOKING[..], self.rows_of(&LOOKING).map(|row| row.done).sum())
         };
         (achieved == 0 && self.rows_of(kinds).next().is_some()).then_some((outcome, kinds))
+    }
+
+    /// The number of answers that say that the run has reached a limit of one client.
+    fn rate_limited(&self) -> u64 {
+        let problems = self.problems.iter().filter(|problem| problem.status == TOO_MANY_REQUESTS);
+        problems.map(|problem| problem.count).sum()
     }
 
     fn rows_of(&self, kinds: &[Kind]) -> impl Iterator<Item = &Row> {
@@ -140,6 +148,9 @@ impl Report {
                 "* {} journeys were due and not begun, because --in-flight {} were under way: latencies are those of the others.",
                 self.not_sent, self.plan.in_flight_max
             ));
+        }
+        if self.rate_limited() > 0 {
+            remarks.push(format!("{} requests were refused: {WITHOUT_LIMITS}.", self.rate_limited()));
         }
         if self.renewals_failed > 0 {
             remarks.push(format!("{} renewals of tokens failed.", self.renewals_failed));
