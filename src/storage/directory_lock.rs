@@ -17,7 +17,14 @@ use super::{
 /// The right to use a directory. Dropping it gives it back.
 #[derive(Debug)]
 pub struct DirectoryLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for DirectoryLock {
+    /// Closing the file would not be enough: a child process has it open, too, from its fork until its exec.
+    fn drop(&mut self) {
+        let _ = self.file.unlock();
+    }
 }
 
 impl DirectoryLock {
@@ -54,7 +61,7 @@ impl DirectoryLock {
             }
             // Its owner may have removed the file before it was locked here; then others lock the next one.
             match fs::metadata(&path) {
-                Ok(found) if found.ino() == file.metadata().map_err(failed)?.ino() => return Ok(Self { _file: file }),
+                Ok(found) if found.ino() == file.metadata().map_err(failed)?.ino() => return Ok(Self { file }),
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error).into()),
                 Ok(_) | Err(_) => {}
             }
@@ -92,5 +99,15 @@ mod tests {
                 });
             }
         });
+    }
+
+    #[test]
+    fn it_is_free_when_its_owner_drops_it_whoever_else_has_the_file_open() {
+        let place = tempfile::tempdir().unwrap();
+        let lock = DirectoryLock::take(place.path()).unwrap();
+        let inherited = lock.file.try_clone().unwrap();
+        drop(lock);
+        DirectoryLock::take(place.path()).unwrap();
+        drop(inherited);
     }
 }
