@@ -1,7 +1,7 @@
 //! Bodies of requests that are still arriving: how many one peer may have, how many bytes they may be in all, and how
 //! fast they must come.
 //!
-//! A request takes no place among those at work before its body is here, so bodies that never come must not fill
+//! A request takes no place among those in flight before its body is here, so bodies that never come must not fill
 //! memory either. When there are too many, the one that has been arriving for longest goes, so that newcomers, whose
 //! bodies usually come with their heads, are served.
 //!

@@ -1,5 +1,5 @@
-//! The body of an answer on its way to hyper: it counts what the client has yet to take, and keeps its request at work
-//! until hyper has all of it.
+//! The body of an answer on its way to hyper: it counts what the client has yet to take, and keeps its request in
+//! flight until hyper has all of it.
 //!
 //! To HTTP/2 it is handed in pieces, each when the client's window is open: hyper would buffer the whole body as soon
 //! as the window is open by a byte.

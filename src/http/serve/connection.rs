@@ -174,7 +174,7 @@ pub(super) struct Connection {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Order {
     GoOn,
-    /// End after the requests at work.
+    /// End after the requests in flight.
     Leave,
     /// End now.
     Cut(Cause),
@@ -342,7 +342,7 @@ impl Connection {
         progress < (limits.bytes_per_second_min.saturating_mul(elapsed_ms) / 1_000).cast_signed()
     }
 
-    /// Tells the task of the connection to end it after the requests at work.
+    /// Tells the task of the connection to end it after the requests in flight.
     pub(super) fn leave(&self, cause: Cause) {
         self.leaving_ms.store(self.clock.now_ms(), Relaxed);
         self.leave.store(cause as u8, Relaxed);
@@ -364,7 +364,7 @@ impl Connection {
         self.cut.load(Relaxed) == cause as u8
     }
 
-    /// Whether it was told to end after the requests at work.
+    /// Whether it was told to end after the requests in flight.
     pub(super) fn is_leaving(&self) -> bool {
         self.leave.load(Relaxed) != 0
     }
@@ -380,7 +380,7 @@ impl Connection {
     }
 }
 
-/// A request at work, until its answer was handed to hyper whole, or until both are dropped.
+/// A request in flight, until its answer was handed to hyper whole, or until both are dropped.
 #[derive(Debug)]
 pub(super) struct Exchange(Arc<Connection>);
 

@@ -149,7 +149,7 @@ impl Connections {
         }
     }
 
-    /// Tells all connections to end after the requests at work.
+    /// Tells all connections to end after the requests in flight.
     pub(super) fn stop(&self) {
         for (_, connection) in self.table.lock().by_number.values() {
             connection.leave(Cause::Stop);

@@ -1,4 +1,4 @@
-//! Serves a router on a socket until told to stop, then lets the requests at work finish.
+//! Serves a router on a socket until told to stop, then lets the requests in flight finish.
 //!
 //! `axum::serve` has no limits, and hyper has none for a connection that is silent, for answers that nobody reads, and
 //! for the number of connections. So each connection has a state that says what it waits for, and one sweeper ends
@@ -43,11 +43,11 @@ use crate::{
 
 /// How long to wait after the system could not give us a connection (no file descriptors), in milliseconds.
 const ACCEPT_PAUSE_MS: u64 = 50;
-/// The longest head of an HTTP/1 request, in bytes, and how much is read ahead of what is at work.
+/// The longest head of an HTTP/1 request, in bytes, and how much is read ahead of the request in flight.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// The longest head of an HTTP/2 request, in bytes.
 const HEADER_LIST_BYTES_MAX: u32 = 16 * 1024;
-/// How many requests one HTTP/2 connection may have at work: the least that RFC 9113 recommends.
+/// How many requests one HTTP/2 connection may have in flight: the least that RFC 9113 recommends.
 const STREAMS_MAX: u32 = 100;
 /// How many bytes of one HTTP/2 body, and of all bodies of a connection, may arrive before somebody reads them.
 const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
@@ -92,8 +92,8 @@ impl Server {
         Arc::clone(&self.figures)
     }
 
-    /// Serves `router` on `listener` until `stop` resolves; then stops accepting and waits for the requests at work, at
-    /// most `drain_ms_max`. Whether all of them finished.
+    /// Serves `router` on `listener` until `stop` resolves; then stops accepting and waits for the requests in flight,
+    /// at most `drain_ms_max`. Whether all of them finished.
     pub async fn serve(self, router: Router, listener: TcpListener, stop: impl Future<Output = ()>) -> Drained {
         let Self { limits, trusted_proxies, figures } = self;
         let keep_alive = format!("timeout={}", limits.keep_alive_ms_max / 1_000);
@@ -178,11 +178,11 @@ fn http() -> auto::Builder<TokioExecutor> {
     http
 }
 
-/// Whether all requests at work finished before the end.
+/// Whether all requests in flight finished before the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Drained {
-    /// They did.
+    /// Every request in flight was answered.
     All,
-    /// Some were cut off.
+    /// Some were cut off at the end of `drain_ms_max`.
     TimedOut,
 }
