@@ -10,6 +10,7 @@
 use std::{convert::Infallible, time::Duration};
 
 use axum::{
+    Json,
     extract::State,
     http::{HeaderMap, header},
     response::{
@@ -18,29 +19,79 @@ use axum::{
     },
 };
 use futures::{StreamExt, future, stream};
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
     App,
-    bodies::ProblemBody,
+    bodies::{ProblemBody, time},
+    context::public_path,
     error::Problem,
-    extract::{Caller, Id},
+    extract::{Caller, Id, Query},
     orders::HistoryBody,
-    responses::{Read, Token},
+    responses::{Read, Token, Write},
     streams::NoPlace,
 };
-use crate::domain::{ids::OrderId, order::HistoryEntry};
+use crate::{
+    domain::{ids::OrderId, order::HistoryEntry},
+    shop::IssuedTicket,
+};
 
 /// The interval of keep-alive comments, in seconds: below the time-outs of common proxies.
 const ALIVE_SECONDS: u64 = 15;
 /// The delay before a client reconnects, in milliseconds.
 const RETRY_MS: u64 = 2_000;
 
+/// Who follows.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct FollowQuery {
+    /// A ticket for this order, in place of a token.
+    ticket: Option<String>,
+}
+
+/// A ticket for the events of an order.
+#[derive(Serialize, ToSchema)]
+pub(super) struct TicketBody {
+    ticket: String,
+    /// The address of the event stream with the ticket in its query.
+    #[schema(example = "/orders/b60817f7dca5c2961aa3865d07460622/events?ticket=souk_ticket_1_…")]
+    url: String,
+    /// Until then a stream can be begun with it.
+    expires_at: String,
+}
+
+/// Issues a ticket with which a browser's `EventSource`, which sends no token, follows the order as the caller.
+///
+/// The ticket is good for a minute and for this order only; a stream that began with it goes on.
+#[utoipa::path(post, path = "/orders/{order_id}/events/tickets", operation_id = "issue_ticket",
+    tag = "orders", security(("bearer" = [])),
+    params(("order_id" = String, Path)), responses(
+    Write, Token,
+    (status = 200, description = "The ticket", body = TicketBody),
+    (status = 404, description = "No such order of yours", body = ProblemBody),
+))]
+pub(super) async fn issue_ticket(
+    State(app): State<App>,
+    Caller(who): Caller,
+    Id(id): Id<OrderId>,
+) -> Result<Json<TicketBody>, Problem> {
+    let IssuedTicket { ticket, expires_at } = app.shop.order_events_ticket(&who, id).await?;
+    let ticket = ticket.expose_secret().to_owned();
+    let url = public_path(&format!("/orders/{id}/events?ticket={ticket}"));
+    Ok(Json(TicketBody { ticket, url, expires_at: time(expires_at) }))
+}
+
 /// Streams an order's events, from the first one or after `Last-Event-ID`.
 ///
-/// The stream ends with the order, and when the access token expires or is revoked.
+/// The stream ends with the order, and when the access token expires or is revoked; a stream that began with a ticket
+/// ends with the token for which the ticket was issued.
 #[utoipa::path(get, path = "/orders/{order_id}/events", operation_id = "follow_order",
-    tag = "orders", security(("bearer" = [])),
-    params(("order_id" = String, Path), ("Last-Event-ID" = Option<u64>, Header, description = "Resume after this event")),
+    tag = "orders", security(("bearer" = []), ("ticket" = [])),
+    params(("order_id" = String, Path), FollowQuery,
+        ("Last-Event-ID" = Option<u64>, Header, description = "Resume after this event; empty for the beginning")),
     responses(
     Read, Token,
     (status = 200, description = "Events", content_type = "text/event-stream", body = HistoryBody),
@@ -49,15 +100,25 @@ const RETRY_MS: u64 = 2_000;
 ))]
 pub(super) async fn follow(
     State(app): State<App>,
-    Caller(who): Caller,
-    Id(id): Id<OrderId>,
+    caller: Result<Caller, Problem>,
+    id: Result<Id<OrderId>, Problem>,
+    Query(query): Query<FollowQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    let (who, id) = match query.ticket {
+        // The browser may send the login of a proxy beside it.
+        Some(ticket) => {
+            let Id(id) = id?;
+            (app.shop.authenticate_ticket(&ticket, id).await?, id)
+        }
+        None => (caller?.0, id?.0),
+    };
     let last_seen = match headers.get("last-event-id") {
-        None => 0,
-        Some(value) => {
+        Some(value) if !value.is_empty() => {
             value.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(Problem::invalid_last_event_id)?
         }
+        // An `EventSource` that has seen no event sends it empty.
+        Some(_) | None => 0,
     };
     let known = app.shop.order(&who, id).await?.order.sequence();
     if last_seen > known {

@@ -42,17 +42,14 @@ impl<T: DeserializeOwned + ToSchema> FromRequest<App> for Body<T> {
     }
 }
 
-/// The parameters of the query; unknown ones are refused.
+/// The parameters of the query. Those without a value count as absent; unknown ones are refused.
 pub(super) struct Query<T>(pub(super) T);
 
 impl<T: DeserializeOwned + IntoParams> FromRequestParts<App> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Problem> {
-        match axum::extract::Query::try_from_uri(&parts.uri) {
-            Ok(axum::extract::Query(value)) => Ok(Self(value)),
-            Err(_) => Err(query::refused::<T>(&parts.uri)),
-        }
+        query::read(&parts.uri).map(Self)
     }
 }
 
@@ -99,7 +96,8 @@ impl<T: PathId> FromRequestParts<App> for Id<T> {
     }
 }
 
-/// The sender of the request. As `Option<Caller>`: `None` without a token; an invalid token is refused all the same.
+/// The sender of the request. As `Option<Caller>`, where the answer is for everybody: `None` also where the token has
+/// expired, or where the header is the login of a proxy.
 #[derive(Clone)]
 pub(super) struct Caller(pub(super) Principal);
 
@@ -114,14 +112,21 @@ impl Caller {
         }
         Ok(Some(Self(app.shop.authenticate(token.trim()).await?)))
     }
+
+    async fn of_parts(parts: &Parts, app: &App) -> Result<Option<Self>, Problem> {
+        // The rate limit may have asked already.
+        match parts.extensions.get::<Self>() {
+            Some(known) => Ok(Some(known.clone())),
+            None => Self::of(&parts.headers, app).await,
+        }
+    }
 }
 
 impl FromRequestParts<App> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let caller = <Self as OptionalFromRequestParts<App>>::from_request_parts(parts, app).await?;
-        caller.ok_or_else(Problem::anonymous)
+        Self::of_parts(parts, app).await?.ok_or_else(Problem::anonymous)
     }
 }
 
@@ -129,10 +134,9 @@ impl OptionalFromRequestParts<App> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Option<Self>, Problem> {
-        // The rate limit may have asked already.
-        match parts.extensions.get::<Self>() {
-            Some(known) => Ok(Some(known.clone())),
-            None => Self::of(&parts.headers, app).await,
+        match Self::of_parts(parts, app).await {
+            Err(problem) if problem.is_of_login() => Ok(None),
+            known => known,
         }
     }
 }

@@ -62,7 +62,7 @@ use axum::{
 use parking_lot::Mutex;
 use utoipa::{
     OpenApi,
-    openapi::security::{Http, HttpAuthScheme, SecurityScheme},
+    openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme},
 };
 use utoipa_axum::routes;
 
@@ -105,16 +105,18 @@ pub(crate) struct App {
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Souk", description = "An online shop: browse, search, cart, checkout, payment, tracking."),
-    modifiers(&Bearer)
+    modifiers(&Logins)
 )]
 struct Description;
 
-struct Bearer;
+struct Logins;
 
-impl utoipa::Modify for Bearer {
+impl utoipa::Modify for Logins {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let components = document.components.get_or_insert_with(Default::default);
         components.add_security_scheme("bearer", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+        let ticket = ApiKeyValue::with_description("ticket", "A ticket for the events of one order");
+        components.add_security_scheme("ticket", SecurityScheme::ApiKey(ApiKey::Query(ticket)));
     }
 }
 
@@ -239,6 +241,7 @@ fn resources(routes: Routes) -> Routes {
         .continues(routes!(orders::ship))
         .continues(routes!(orders::deliver))
         .reads(routes!(events::follow))
+        .starts(routes!(events::issue_ticket))
         .limited(Policy::Registrations)
         .starts(routes!(auth::register))
         .limited(Policy::Logins)

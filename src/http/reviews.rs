@@ -61,7 +61,7 @@ fn body(content: Content, written_at: Option<String>) -> ReviewBody {
 /// Lists a product's reviews, newest first.
 #[utoipa::path(get, path = "/products/{product_id}/reviews", operation_id = "list_reviews", tag = "browsing",
     security((), ("bearer" = [])), params(("product_id" = String, Path), PageQuery), responses(
-    Read, Token,
+    Read,
     (status = 200, description = "A page of reviews", body = Page<ReviewBody>),
     (status = 404, description = "No such product", body = ProblemBody),
 ))]

@@ -17,6 +17,8 @@ pub mod keys;
 pub mod passwords;
 pub mod refresh;
 pub mod revocations;
+mod sealed;
+pub mod tickets;
 pub mod tokens;
 
 use std::{path::Path, sync::Arc};
@@ -37,6 +39,7 @@ use crate::{
         passwords::{PasswordError, Passwords},
         refresh::RefreshToken,
         revocations::RevocationStatus,
+        tickets::Ticket,
         tokens::{ACCESS_MS_MAX, AccessTokens, Grant},
     },
 };
@@ -251,6 +254,20 @@ impl Identity {
     /// [`TokenError`]: why it is not valid.
     pub fn read_refresh(&self, text: &str, now: Timestamp) -> Result<RefreshToken, TokenError> {
         RefreshToken::read(&self.keys, text, now)
+    }
+
+    /// The text of a ticket.
+    #[must_use]
+    pub fn write_ticket(&self, ticket: &Ticket) -> SecretString {
+        ticket.write(&self.keys)
+    }
+
+    /// Reads and verifies a ticket. Whether its session still exists, its account knows.
+    ///
+    /// # Errors
+    /// [`TokenError`]: why it is not valid.
+    pub fn read_ticket(&self, text: &str, now: Timestamp) -> Result<Ticket, TokenError> {
+        Ticket::read(&self.keys, text, now)
     }
 
     /// Revokes the account's access tokens of an epoch before `epoch_min`.

@@ -1,12 +1,9 @@
 //! Refresh tokens: what a client presents to get its next access token.
 //!
-//! The text holds account, session, counter and expiry, and a keyed hash over them. Nothing is stored per token, and
-//! the same rotation always yields the same text, so a client that repeats a lost request gets the same token. The text
-//! is not a JWT: it can never be mistaken for an access token, nor an access token for it. Depends on `domain`,
-//! [`super::keys`].
+//! The text holds account, session, counter and expiry. Nothing is stored per token, and the same rotation always
+//! yields the same text, so a client that repeats a lost request gets the same token. Depends on `domain`,
+//! [`super::keys`], [`super::sealed`].
 
-use aws_lc_rs::constant_time;
-use data_encoding::BASE64URL_NOPAD;
 use secrecy::SecretString;
 
 use crate::{
@@ -14,15 +11,16 @@ use crate::{
     identity::{
         TokenError,
         keys::{Keys, Purpose},
+        sealed::{Fields, Seal},
     },
 };
 
-/// The beginning of every refresh token, so that leaked ones can be searched for. The 1 is the version of the format.
+/// The beginning of every refresh token. The 1 is the version of the format.
 pub const REFRESH_TOKEN_PREFIX: &str = "souk_refresh_1_";
 
-/// The length of account, family, counter and expiry, without the hash.
+/// The length of account, family, counter and expiry.
 const CONTENT_BYTES: usize = 16 + 16 + 8 + 8;
-const TAG_BYTES: usize = 32;
+const SEAL: Seal = Seal { prefix: REFRESH_TOKEN_PREFIX, purpose: Purpose::RefreshToken };
 
 /// The content of a refresh token with a valid hash. Whether its session still exists is up to the account.
 #[allow(missing_docs, reason = "the names say it")]
@@ -38,43 +36,22 @@ pub struct RefreshToken {
 }
 
 impl RefreshToken {
-    fn content(&self) -> Vec<u8> {
-        let (account, family) = (self.account.0.to_be_bytes(), self.family.to_be_bytes());
-        [&account[..], &family, &self.counter.to_be_bytes(), &self.expires_at.0.to_be_bytes()].concat()
-    }
-
     /// Formats the token for the client.
     pub(super) fn write(&self, keys: &Keys) -> SecretString {
-        let mut bytes = self.content();
-        let tag = keys.tag(Purpose::RefreshToken, &[&bytes]);
-        bytes.extend_from_slice(tag.as_ref());
-        let text = format!("{REFRESH_TOKEN_PREFIX}{}", BASE64URL_NOPAD.encode(&bytes));
-        text.into()
+        let (account, family) = (self.account.0.to_be_bytes(), self.family.to_be_bytes());
+        let content = [&account[..], &family, &self.counter.to_be_bytes(), &self.expires_at.0.to_be_bytes()].concat();
+        SEAL.write(keys, content)
     }
 
     /// Parses and verifies a token.
     pub(super) fn read(keys: &Keys, text: &str, now: Timestamp) -> Result<Self, TokenError> {
-        let bytes_max = REFRESH_TOKEN_PREFIX.len() + BASE64URL_NOPAD.encode_len(CONTENT_BYTES + TAG_BYTES);
-        if text.len() > bytes_max {
-            return Err(TokenError::TooLong { bytes: text.len(), bytes_max });
-        }
-        let encoded = text.strip_prefix(REFRESH_TOKEN_PREFIX).ok_or(TokenError::Malformed)?;
-        let bytes = BASE64URL_NOPAD.decode(encoded.as_bytes()).map_err(|_| TokenError::Malformed)?;
-        let (content, tag) = bytes.split_first_chunk::<CONTENT_BYTES>().ok_or(TokenError::Malformed)?;
-        let expected = keys.tag(Purpose::RefreshToken, &[content]);
-        // Compare in constant time: a comparison that stops at the first difference would tell an attacker how much was
-        // right.
-        constant_time::verify_slices_are_equal(expected.as_ref(), tag).map_err(|_| TokenError::BadSignature)?;
-
-        let number = |from: usize, to: usize| {
-            content.iter().take(to).skip(from).fold(0_u128, |number, byte| number << 8 | u128::from(*byte))
-        };
-        let number_64 = |from| u64::try_from(number(from, from + 8)).map_err(|_| TokenError::Malformed);
+        let content: [u8; CONTENT_BYTES] = SEAL.read(keys, text)?;
+        let mut fields = Fields(&content);
         let token = Self {
-            account: AccountId(number(0, 16)),
-            family: number(16, 32),
-            counter: number_64(32)?,
-            expires_at: Timestamp(number_64(40)?),
+            account: AccountId(fields.next_u128()?),
+            family: fields.next_u128()?,
+            counter: fields.next_u64()?,
+            expires_at: fields.next_time()?,
         };
         // The account knows best when its session ends; this saves loading it for an old token.
         if token.expires_at.has_come(now) {
@@ -86,6 +63,7 @@ impl RefreshToken {
 
 #[cfg(test)]
 mod tests {
+    use data_encoding::BASE64URL_NOPAD;
     use secrecy::ExposeSecret;
 
     use super::*;

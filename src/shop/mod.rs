@@ -48,7 +48,7 @@ pub use self::{
     error::{Allowed, Error, Missing},
     figures::{Figures, StorageFigures},
     lists::PAGE_ITEMS_MAX,
-    order_events::OrderEvents,
+    order_events::{IssuedTicket, OrderEvents},
 };
 use crate::{
     actors::{

@@ -10,6 +10,7 @@ use futures::{
     stream::{self, BoxStream},
 };
 
+use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
 use super::{Error, Principal, Shop};
@@ -17,9 +18,11 @@ use crate::{
     actors::views::Subscription,
     domain::{
         account::Account,
+        entity::Timestamp,
         ids::OrderId,
         order::{HistoryEntry, Order},
     },
+    identity::{TokenError, revocations::RevocationStatus, tickets::Ticket},
 };
 
 /// The events of one order; see [`Shop::order_events`].
@@ -90,6 +93,55 @@ impl Shop {
             state: State::Open,
         };
         Ok(stream::unfold(begun, OrderEventStream::next).boxed())
+    }
+}
+
+/// A ticket for the events of one order; see [`Shop::order_events_ticket`].
+#[derive(Debug)]
+#[allow(missing_docs, reason = "the names say it")]
+pub struct IssuedTicket {
+    pub ticket: SecretString,
+    pub expires_at: Timestamp,
+}
+
+impl Shop {
+    /// A ticket with which whoever has it can follow this order as the caller, for a minute: for browsers, whose
+    /// `EventSource` sends no token.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for an order that the caller may not see.
+    pub async fn order_events_ticket(&self, who: &Principal, id: OrderId) -> Result<IssuedTicket, Error> {
+        self.order(who, id).await?;
+        let ticket = Ticket::new(who, id, self.0.clock.now());
+        Ok(IssuedTicket { ticket: self.0.identity.write_ticket(&ticket), expires_at: ticket.expires_at })
+    }
+
+    /// The holder of a ticket for this order. What follows the order as this principal ends with the session of the
+    /// token for which the ticket was issued.
+    ///
+    /// # Errors
+    /// [`Error::Token`]: it has expired, is for another order, or its session has ended.
+    pub async fn authenticate_ticket(&self, ticket: &str, id: OrderId) -> Result<Principal, Error> {
+        let now = self.0.clock.now();
+        let Ticket { account, family, epoch, access_expires_at, order, .. } =
+            self.0.identity.read_ticket(ticket, now)?;
+        if order != id {
+            return Err(Error::Token(TokenError::Malformed));
+        }
+        let holder = self.0.runtime.entities.accounts.read(&account).await?.view.holder;
+        let holder = holder.ok_or(Error::Token(TokenError::Revoked))?;
+        let who = Principal {
+            user: holder.user,
+            account,
+            role: holder.role,
+            epoch,
+            family,
+            issued_at: now,
+            expires_at: access_expires_at,
+            revocation: RevocationStatus::Unknown,
+        };
+        self.check_still_valid(&who).await?;
+        Ok(who)
     }
 }
 

@@ -136,8 +136,58 @@ async fn an_invalid_last_event_id_is_refused() {
     app.seller().await;
     let customer = app.customer("asha").await;
     let path = format!("/orders/{}/events", customer.order("CABLE", 1).await);
-    for id in ["x", "-1", "1.5", "", "18446744073709551616", "9223372036854775808", "999"] {
+    for id in ["x", "-1", "1.5", " 1 2", "18446744073709551616", "9223372036854775808", "999"] {
         customer.get_with(&path, &[("last-event-id", id)]).await.problem(400, "invalid-last-event-id");
+    }
+}
+
+/// What a browser's `EventSource` sends: no token, and after a break the id of the last event, or an empty one.
+#[tokio::test]
+async fn a_browser_follows_an_order_with_a_ticket() {
+    let clock = Clock::manual(NOW);
+    let app = TestApp::with(|_| {}, clock.clone()).await;
+    app.seller().await;
+    let (asha, browser) = (app.customer("asha").await, app.anonymous());
+    let (order, other) = (asha.order("CABLE", 1).await, asha.order("CABLE", 1).await);
+    let issued = asha.act(&format!("/orders/{order}/events/tickets")).await;
+    assert_eq!(issued.header("cache-control"), "no-store");
+    let issued = issued.expect(200);
+    let (ticket, url) = (issued["ticket"].as_str().unwrap(), issued["url"].as_str().unwrap());
+    assert_eq!(url, format!("/orders/{order}/events?ticket={ticket}"));
+    let follow = async |url: &str, headers: &[(&str, &str)]| {
+        let request = browser.request("GET", url, headers, Body::empty());
+        app.router.clone().oneshot(request).await.unwrap().into_body().into_data_stream().boxed()
+    };
+    let mut streams = Vec::new();
+    for headers in [&[][..], &[("last-event-id", "")], &[("authorization", "Basic c3RhZ2U6cGFzcw==")]] {
+        streams.push(follow(url, headers).await);
+    }
+    // It is good for this order, and for nothing else.
+    browser.get(&format!("/orders/{other}/events?ticket={ticket}")).await.problem(401, "unauthorized");
+    browser.get(&format!("/orders/{order}/events?ticket={ticket}x")).await.problem(401, "unauthorized");
+    browser.get(&format!("/orders/{order}?ticket={ticket}")).await.problem(400, "invalid-query");
+    let bearer = format!("Bearer {ticket}");
+    browser.get_with(&format!("/orders/{order}"), &[("authorization", &bearer)]).await.problem(401, "unauthorized");
+    browser.get(&format!("/orders/{order}/events?ticket=")).await.problem(401, "unauthorized");
+
+    clock.advance_ms(60_000);
+    browser.get(url).await.problem(401, "unauthorized");
+    // The streams go on, until the session of the token ends.
+    asha.pay(&order, "tok_success").await.expect(200);
+    app.until(&asha, &order, "confirmed").await;
+    for stream in &mut streams {
+        let mut text = String::new();
+        while !names(&parsed(&text)).contains(&"confirmed") {
+            let chunk = tokio::time::timeout(Duration::from_secs(30), stream.next()).await.unwrap();
+            text.push_str(std::str::from_utf8(&chunk.unwrap().unwrap()).unwrap());
+        }
+        assert_eq!(names(&parsed(&text)), ["placed", "awaiting_payment", "payment_pending", "paid", "confirmed"]);
+    }
+    let second = asha.act(&format!("/orders/{order}/events/tickets")).await.expect(200);
+    asha.act("/auth/logout").await.expect(204);
+    browser.get(second["url"].as_str().unwrap()).await.problem(401, "unauthorized");
+    for mut stream in streams {
+        assert!(tokio::time::timeout(Duration::from_secs(30), stream.next()).await.unwrap().is_none());
     }
 }
 

@@ -2,7 +2,7 @@
 //! nothing changes.
 
 use axum::body::Body;
-use serde_json::Value;
+use serde_json::{Value, json};
 use souk::domain::account::Role;
 
 use crate::support::{Answer, Client, TestApp, operations};
@@ -158,7 +158,9 @@ async fn garbage_in_every_header_of_every_operation_is_a_documented_problem() {
                 continue;
             }
             let name = parameter["name"].as_str().unwrap().to_lowercase();
-            for value in ["", "\"", "\"open", "-1", "\u{e9}\u{fc}", "W/\"p1\"", "18446744073709551616", &long] {
+            // Without an event that it has seen, a stream begins at the beginning, and does not end here.
+            let values = ["", "\"", "\"open", "-1", "\u{e9}\u{fc}", "W/\"p1\"", "18446744073709551616", &long];
+            for value in values.into_iter().skip(usize::from(name == "last-event-id")) {
                 let answer =
                     seller.send_text(&method, &filled(&path, &seller.user_id, &order), &[(&name, value)], "{}").await;
                 // An unknown ETag in `If-None-Match` is no mistake.
@@ -213,10 +215,11 @@ async fn every_operation_that_needs_a_token_refuses_those_without() {
         let Some(requirements) = operation["security"].as_array() else { continue };
         let target = filled(&path, &"0".repeat(32), &"0".repeat(32));
         let mut client = app.anonymous();
-        if requirements.iter().all(|requirement| requirement["bearer"].is_array()) {
-            client.send_text(&method, &target, &[], "{}").await.problem(401, "unauthorized");
-            secured += 1;
+        if requirements.contains(&json!({})) {
+            continue;
         }
+        client.send_text(&method, &target, &[], "{}").await.problem(401, "unauthorized");
+        secured += 1;
         let (head, _) = seller.token.as_ref().unwrap().rsplit_once('.').unwrap();
         for forged in ["eyJhbGciOiJub25lIn0.e30.", head] {
             client.token = Some(forged.to_owned());

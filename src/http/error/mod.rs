@@ -195,6 +195,11 @@ impl Problem {
             .header(header::WWW_AUTHENTICATE, "Bearer")
     }
 
+    /// Whether the shop does not know who sends the request.
+    pub(super) fn is_of_login(&self) -> bool {
+        self.status == StatusCode::UNAUTHORIZED
+    }
+
     /// The token is not valid.
     pub(super) fn unauthorized(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized", detail)

@@ -86,7 +86,7 @@ pub(super) async fn categories(State(app): State<App>) -> Result<Json<Vec<Catego
 #[utoipa::path(get, path = "/products/{product_id}", operation_id = "show_product", tag = "browsing",
     security((), ("bearer" = [])),
     params(("product_id" = String, Path)), responses(
-    Read, Token,
+    Read,
     (status = 200, description = "The product", body = ProductBody),
     (status = 404, description = "No such product", body = ProblemBody),
 ))]

@@ -129,6 +129,8 @@ pub(super) enum Purpose<'a> {
     AccountId,
     /// The authenticity of a refresh token.
     RefreshToken,
+    /// The authenticity of a ticket.
+    Ticket,
     /// Comparing one secret with another without revealing it.
     Fingerprint,
     /// Hashes for other rooms.
@@ -243,6 +245,7 @@ fn tag(secret: &hmac::Key, purpose: Purpose<'_>, parts: &[&[u8]]) -> hmac::Tag {
     match purpose {
         Purpose::AccountId => update(b"account id"),
         Purpose::RefreshToken => update(b"refresh token"),
+        Purpose::Ticket => update(b"ticket"),
         Purpose::Fingerprint => update(b"fingerprint"),
         Purpose::Named(name) => {
             update(b"named");
