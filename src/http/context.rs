@@ -36,8 +36,10 @@ tokio::task_local! {
 }
 
 /// Runs a request within its context.
-pub(super) async fn within<F: Future>(context: Context, request: F) -> F::Output {
-    CONTEXT.scope(context, request).await
+///
+/// The future has room for the request's once; as an `async fn` it would have it twice.
+pub(super) fn within<F: Future>(context: Context, request: F) -> impl Future<Output = F::Output> {
+    CONTEXT.scope(context, request)
 }
 
 /// The path of the current request without its query, which may contain a user's search; empty outside of a request.

@@ -1,8 +1,8 @@
-//! Reads JSON bodies. A good one is read once, by serde; of one that is refused every fault is told.
+//! Reads JSON bodies: a good one is read once, by serde; of one that is refused every fault is told. Writes long answers.
 //!
 //! Depends on its neighbours.
 
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::error::Category;
 use serde_path_to_error::Segment;
 use utoipa::ToSchema;
@@ -24,6 +24,14 @@ pub(super) fn parse<T: DeserializeOwned + ToSchema>(bytes: &[u8]) -> Result<T, P
         Category::Data => refused::<T>(bytes),
         Category::Io | Category::Syntax | Category::Eof => Problem::malformed_json(&error),
     })
+}
+
+/// The JSON of an answer of about this many bytes: one allocation instead of one for each doubling.
+pub(super) fn bytes(value: &impl Serialize, about: usize) -> Result<Vec<u8>, Problem> {
+    // The serializer owns its buffer: through a reference every write would be a call.
+    let mut serializer = serde_json::Serializer::new(Vec::with_capacity(about));
+    value.serialize(&mut serializer).map_err(|_| Problem::fault())?;
+    Ok(serializer.into_inner())
 }
 
 /// What is wrong with JSON that is not of this type.

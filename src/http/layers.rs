@@ -4,6 +4,7 @@
 //! Depends on its neighbours.
 
 use std::{
+    ops::ControlFlow,
     panic::AssertUnwindSafe,
     pin::pin,
     sync::Arc,
@@ -20,7 +21,7 @@ use axum::{
 use futures::FutureExt;
 
 use super::{
-    admission::Ticket,
+    admission::{Class, Ticket},
     context::{self, Context},
     error::Problem,
     extract::Caller,
@@ -42,14 +43,19 @@ static DISK_FULL: Throttle = Throttle::new();
 
 /// All layers, combined in one, because each layer costs a box and a copy of the service per request. Gives the request
 /// its ids, for its problems, its response and its log lines.
-pub(super) async fn surround(State(route): State<Arc<Route>>, request: Request, next: Next) -> Response {
+pub(super) fn surround(
+    State(route): State<Arc<Route>>,
+    request: Request,
+    next: Next,
+) -> impl Future<Output = Response> + Send + 'static {
     let context = Context::of(&request);
     let request_id = context.request_id.clone();
-    let mut response = context::within(context, reported(route, request, next)).await;
-    let headers = response.headers_mut();
-    headers.insert(REQUEST_ID, request_id);
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    response
+    context::within(context, reported(route, request, next)).map(|mut response| {
+        let headers = response.headers_mut();
+        headers.insert(REQUEST_ID, request_id);
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        response
+    })
 }
 
 /// Answers the request, and reports it in metrics and logs unless the route is for operators.
@@ -58,8 +64,13 @@ async fn reported(route: Arc<Route>, request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let wanted = Wanted::of(request.headers());
     let origin = route.edge.cors.as_ref().and_then(|_| request.headers().get(header::ORIGIN).cloned());
-    let response = answer(&route, &method, request, next).await.unwrap_or_else(Problem::into_response);
-    let mut response = representation::complete(&route, &method, wanted, response).await;
+    let response = match operation(&route, &request) {
+        Ok(ControlFlow::Continue(operation)) => admitted(&route, operation, request, next).await,
+        Ok(ControlFlow::Break(response)) => Ok(response),
+        Err(problem) => Err(problem),
+    };
+    let response = response.unwrap_or_else(Problem::into_response);
+    let mut response = representation::complete(&route, &method, &wanted, response);
     if let Some(cors) = &route.edge.cors {
         cors.mark(origin.as_ref(), response.headers_mut());
     }
@@ -69,48 +80,80 @@ async fn reported(route: Arc<Route>, request: Request, next: Next) -> Response {
     response
 }
 
-/// Checks the request against the conventions that every route keeps, then has it admitted and handled.
-async fn answer(route: &Route, method: &Method, mut request: Request, next: Next) -> Result<Response, Problem> {
+/// Checks the request against the conventions that every route keeps, and finds its operation, or else an answer.
+fn operation<'a>(route: &'a Route, request: &Request) -> Result<ControlFlow<Response, &'a Operation>, Problem> {
+    let method = request.method();
     target::check(request.uri())?;
     if route.operations.is_empty() {
-        return unmatched(&request);
+        return unmatched(request).map(ControlFlow::Break);
     }
     if *method == Method::OPTIONS {
-        return Ok(options(route, request.headers()));
+        return Ok(ControlFlow::Break(options(route, request.headers())));
     }
-    let Some(operation) = route.operation(method) else { return Ok(not_allowed(route, method)) };
+    let Some(operation) = route.operation(method) else {
+        return Ok(ControlFlow::Break(not_allowed(route, method)));
+    };
     if route.refuses_query(method, request.uri()) {
         return Err(Problem::invalid_query("this resource takes no query parameters"));
     }
     check_accept(operation, request.headers())?;
-    // The body of a GET has no meaning (RFC 9110, 9.3.1) and is not waited for; in all others a mistake must be
-    // noticed.
-    if !operation.takes_body && !method.is_safe() && !request.body().is_end_stream() {
-        let (parts, body) = request.into_parts();
-        expect_none(&route.app, &parts, body).await?;
-        request = Request::from_parts(parts, Body::empty());
-    }
-    admitted(route, operation, request, next).await
+    Ok(ControlFlow::Continue(operation))
 }
 
-/// Admits the request or refuses it at once: in a queue everybody would only wait. A request with a body is admitted
-/// when its body is here, by [`RawBody`](super::request_body::RawBody). The permit is held until the response begins,
-/// or until the handler releases it. Event streams have a pool of their own.
+/// Admits the request or refuses it at once: in a queue everybody would only wait. The permit is held until the response
+/// begins, or until the handler releases it. Event streams have a pool of their own.
+///
+/// What only some requests need is in a box, so that the future of a page is small: every request moves it.
 async fn admitted(route: &Route, operation: &Operation, mut request: Request, next: Next) -> Result<Response, Problem> {
-    let (admission, method) = (&route.app.admission, request.method().clone());
+    let class = route.class(request.method());
+    if let (true, Some(class)) = (operation.takes_body, class) {
+        return Box::pin(admitted_with_body(route, class, request, next)).await;
+    }
+    // The body of a GET has no meaning (RFC 9110, 9.3.1) and is not waited for; in all others a mistake must be
+    // noticed.
+    if !operation.takes_body && !request.method().is_safe() && !request.body().is_end_stream() {
+        request = Box::pin(without_body(route, request)).await?;
+    }
+    let admitted = class.map(|class| route.app.admission.admit(class).ok_or_else(Problem::too_many_requests));
+    let _held = admitted.transpose()?;
+    in_time(route, class, request, next).await
+}
+
+/// The request, if it says nothing in its body.
+async fn without_body(route: &Route, request: Request) -> Result<Request, Problem> {
+    let (parts, body) = request.into_parts();
+    expect_none(&route.app, &parts, body).await?;
+    Ok(Request::from_parts(parts, Body::empty()))
+}
+
+/// Handles the request within its time limit.
+fn in_time(
+    route: &Route,
+    class: Option<Class>,
+    request: Request,
+    next: Next,
+) -> impl Future<Output = Result<Response, Problem>> {
+    let method = request.method().clone();
+    let limit = Duration::from_millis(route.app.shop.config().limits.request_ms_max);
+    tokio::time::timeout(limit, limited(route, class, request, next))
+        .map(move |answered| answered.unwrap_or_else(|_| Err(Problem::timed_out(&method))))
+}
+
+/// Has a request with a body handled. It is admitted when its body is here, by
+/// [`RawBody`](super::request_body::RawBody).
+async fn admitted_with_body(
+    route: &Route,
+    class: Class,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let method = request.method().clone();
+    let out_of_time = |_| Problem::timed_out(&method);
     let limits = &route.app.shop.config().limits;
     let limit = Duration::from_millis(limits.request_ms_max);
-    let out_of_time = |_| Problem::timed_out(&method);
-    let Some(class) = route.class(&method) else {
-        return tokio::time::timeout(limit, guarded(request, next)).await.map_err(out_of_time);
-    };
-    if !operation.takes_body {
-        let _held = admission.admit(class).ok_or_else(Problem::too_many_requests)?;
-        return tokio::time::timeout(limit, limited(route, request, next)).await.map_err(out_of_time)?;
-    }
     let ticket = Ticket::new(class);
     request.extensions_mut().insert(ticket.clone());
-    let mut work = pin!(limited(route, request, next));
+    let mut work = pin!(limited(route, Some(class), request, next));
     // The body has limits of its own; this one is for what comes before it.
     let arrival = limit.saturating_add(Duration::from_millis(limits.body_ms_max));
     let arrived = async {
@@ -127,8 +170,9 @@ async fn admitted(route: &Route, operation: &Operation, mut request: Request, ne
 }
 
 /// Runs the handler if the client's quota allows it, and tells the client what is left of it.
-async fn limited(route: &Route, mut request: Request, next: Next) -> Result<Response, Problem> {
-    let left = count(route, &mut request).await?;
+async fn limited(route: &Route, class: Option<Class>, mut request: Request, next: Next) -> Result<Response, Problem> {
+    // What is answered even under overload is not counted.
+    let left = if class.is_some() { count(route, &mut request).await? } else { None };
     let mut response = guarded(request, next).await;
     if let Some(left) = left {
         left.show(response.headers_mut());
@@ -155,9 +199,9 @@ async fn count(route: &Route, request: &mut Request) -> Result<Option<Left>, Pro
 }
 
 /// Turns a panic of the handler into a problem, so that it ends only its own request.
-async fn guarded(request: Request, next: Next) -> Response {
-    let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
-    answered.unwrap_or_else(|_| Problem::fault().into_response())
+fn guarded(request: Request, next: Next) -> impl Future<Output = Response> {
+    let answered = AssertUnwindSafe(next.run(request)).catch_unwind();
+    answered.map(|answered| answered.unwrap_or_else(|_| Problem::fault().into_response()))
 }
 
 /// There is no such path, unless only the slash at its end is too many.

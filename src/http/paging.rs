@@ -3,20 +3,23 @@
 //! May depend on `shop`.
 
 use axum::{
-    Json,
     http::{HeaderValue, Uri, header},
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::error::Problem;
+use super::{error::Problem, json, responses::JSON};
 use crate::shop::{Cursor, Error, InvalidCursor, PAGE_PRODUCTS_DEFAULT, PAGE_PRODUCTS_MAX};
 
 /// The default size of a page, in items: that of a search.
 const LIMIT_DEFAULT: usize = PAGE_PRODUCTS_DEFAULT;
 /// The largest size of a page, in items: that of a search.
 const LIMIT_MAX: usize = PAGE_PRODUCTS_MAX;
+
+/// About how long the JSON of a page is beside its items, and that of an item, in bytes: the initial capacity.
+const PAGE_JSON_BYTES: usize = 512;
+const ITEM_JSON_BYTES: usize = 320;
 
 /// The page to show.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -79,7 +82,12 @@ impl<T: Serialize> Page<T> {
     /// The response, with a `Link` to the next page.
     pub(super) fn respond(self, uri: &Uri) -> Response {
         let link = self.next_cursor.as_ref().map(|cursor| next_link(uri, cursor));
-        let mut response = Json(self).into_response();
+        let about = PAGE_JSON_BYTES + ITEM_JSON_BYTES * self.items.len();
+        let body = match json::bytes(&self, about) {
+            Ok(body) => body,
+            Err(problem) => return problem.into_response(),
+        };
+        let mut response = ([(header::CONTENT_TYPE, HeaderValue::from_static(JSON))], body).into_response();
         if let Some(link) = link.and_then(|link| HeaderValue::from_str(&link).ok()) {
             response.headers_mut().insert(header::LINK, link);
         }

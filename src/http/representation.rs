@@ -11,6 +11,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use futures::FutureExt;
 
 use super::{
     coding::Coding,
@@ -43,7 +44,7 @@ impl Wanted {
 }
 
 /// Completes the answer to a method of a route.
-pub(super) async fn complete(route: &Route, method: &Method, wanted: Wanted, mut response: Response) -> Response {
+pub(super) fn complete(route: &Route, method: &Method, wanted: &Wanted, mut response: Response) -> Response {
     let shown = route.operation(method).filter(|operation| operation.method == Method::GET);
     let shown = shown.filter(|_| response.status() == StatusCode::OK);
     let is_public = shown.is_some_and(|operation| operation.audience == Audience::Everybody) && !wanted.has_token;
@@ -60,7 +61,7 @@ pub(super) async fn complete(route: &Route, method: &Method, wanted: Wanted, mut
     let tags = shown.is_some_and(|operation| is_tagged(operation, headers));
     let coding = wanted.coding.filter(|_| may_be_encoded(response.headers(), response.body()));
     if tags {
-        response = with_tag(response).await;
+        response = with_tag(response);
     }
     if let (Some(_), Some(known)) = (shown, &wanted.if_none_match)
         && response.headers().get(header::ETAG).is_some_and(|etag| etag::is_known(known, etag))
@@ -68,7 +69,7 @@ pub(super) async fn complete(route: &Route, method: &Method, wanted: Wanted, mut
         return not_modified(response, coding);
     }
     match coding {
-        Some(coding) => encode(response, coding, is_public.then_some(&route.edge.encoded)).await,
+        Some(coding) => encode(response, coding, is_public.then_some(&route.edge.encoded)),
         None => response,
     }
 }
@@ -88,11 +89,15 @@ fn may_be_encoded(headers: &HeaderMap, body: &Body) -> bool {
     is_text && is_long_enough && !headers.contains_key(header::CONTENT_ENCODING)
 }
 
+/// The bytes of a body that is in memory, as all answers of handlers but streams are.
+fn whole(body: Body) -> Option<Bytes> {
+    to_bytes(body, usize::MAX).now_or_never()?.ok()
+}
+
 /// The answer with the tag of its bytes.
-async fn with_tag(response: Response) -> Response {
+fn with_tag(response: Response) -> Response {
     let (mut parts, body) = response.into_parts();
-    // What the handlers answer is whole in memory; a stream has another media type.
-    let Ok(bytes) = to_bytes(body, usize::MAX).await else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
+    let Some(bytes) = whole(body) else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
     if let Some(etag) = etag::of_bytes(&bytes) {
         parts.headers.insert(header::ETAG, etag);
     }
@@ -108,9 +113,9 @@ fn not_modified(response: Response, coding: Option<Coding>) -> Response {
     Response::from_parts(parts, Body::empty())
 }
 
-async fn encode(response: Response, coding: Coding, cache: Option<&EncodedAnswers>) -> Response {
+fn encode(response: Response, coding: Coding, cache: Option<&EncodedAnswers>) -> Response {
     let (mut parts, body) = response.into_parts();
-    let Ok(bytes) = to_bytes(body, usize::MAX).await else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
+    let Some(bytes) = whole(body) else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
     let encoded = match cache {
         Some(cache) => cache.get(&bytes, coding),
         None => coding.encode(&bytes).ok().map(Bytes::from),

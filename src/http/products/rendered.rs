@@ -17,7 +17,7 @@ use quick_cache::{Weighter, sync::Cache};
 use super::shapes::Shown;
 use crate::{
     domain::{ids::ProductId, product::Variant},
-    http::{error::Problem, responses::JSON},
+    http::{error::Problem, json, responses::JSON},
     shop::catalogue::{ProductPage, VariantPage},
 };
 
@@ -87,8 +87,8 @@ pub(super) struct Rendered {
 
 impl Rendered {
     fn new(page: &ProductPage, variants: &[SeenVariant<'_>], versions: Versions) -> Result<Self, Problem> {
-        let mut body = Vec::with_capacity(JSON_BYTES + page.product.details.description.len());
-        serde_json::to_writer(&mut body, &Shown::new(page, variants)).map_err(|_| Problem::fault())?;
+        let about = JSON_BYTES + page.product.details.description.len();
+        let body = json::bytes(&Shown::new(page, variants), about)?;
         let etag = HeaderValue::try_from(versions.to_string()).map_err(|_| Problem::fault())?;
         Ok(Self { versions, etag, body: body.into() })
     }

@@ -10,6 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::{
     domain::{
         self,
+        ids::ProductId,
         product::{self, Picture, PictureSource, Rule, TEXT_BYTES_MAX},
     },
     http::{
@@ -112,8 +113,8 @@ impl SearchQuery {
 /// A product in a list.
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct HitBody {
-    #[schema(example = "demo-000007")]
-    id: String,
+    #[schema(value_type = String, example = "demo-000007")]
+    id: ProductId,
     title: String,
     brand: Option<String>,
     /// Null if the product cannot be bought.
@@ -126,7 +127,7 @@ pub(in crate::http) struct HitBody {
 impl From<Hit> for HitBody {
     fn from(hit: Hit) -> Self {
         Self {
-            id: hit.product.to_string(),
+            id: hit.product,
             title: hit.title,
             brand: hit.brand,
             price: hit.price.map(Money::from),
