@@ -85,6 +85,7 @@ pub(super) async fn list(
     Write, Token, JsonBody,
     (status = 201, description = "Written", body = ReviewBody),
     (status = 200, description = "It was there just like that", body = ReviewBody),
+    (status = 403, description = "The caller sells or manages the product", body = ProblemBody),
     (status = 404, description = "No such product", body = ProblemBody),
     (status = 422, description = "A rating or text that cannot be", body = ProblemBody),
 ))]

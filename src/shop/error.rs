@@ -33,6 +33,9 @@ pub enum Error {
     /// The caller's role does not allow it.
     #[error("only {} may do this", .0.as_str())]
     Forbidden(Allowed),
+    /// The caller sells the product, or manages it as an admin, and so does not review it.
+    #[error("nobody reviews a product that they sell or manage")]
+    OwnProduct,
     /// The token is not valid.
     #[error(transparent)]
     Token(#[from] TokenError),

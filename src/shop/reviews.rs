@@ -23,7 +23,7 @@ impl Shop {
     /// the product or a variant of it.
     ///
     /// # Errors
-    /// The review's rejection; [`Error::NotFound`] for the product.
+    /// The review's rejection; [`Error::NotFound`] for the product, [`Error::OwnProduct`] for its seller and admins.
     pub async fn write_review(
         &self,
         who: &Principal,
@@ -33,6 +33,7 @@ impl Shop {
         text: String,
     ) -> Result<(Arc<Written>, Changed), Error> {
         let page = self.product(id, Some(who)).await?;
+        access::review_product(who, page.product.seller)?;
         let variants = page.product.details.variants.iter().map(|variant| variant.product.clone());
         let sold_as: Vec<ProductId> = variants.chain([id.clone()]).collect();
         let purchase = self.purchase(who, &sold_as).await?;

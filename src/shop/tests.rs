@@ -148,9 +148,11 @@ async fn an_order_under_way_for_longer_than_a_request_waits_is_answered_when_it_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_review_that_is_durable_is_not_refused_because_its_rating_cannot_be_counted_yet() {
     let stage = Stage::new().await;
+    stage.shop.ensure_customer_without_password("ravi@example.com").await.unwrap();
+    let ravi = stage.shop.principal("ravi@example.com").await.unwrap();
     stage.shop.0.runtime.entities.ratings.close().await;
     let product: ProductId = "sundial".parse().unwrap();
-    let write = stage.shop.write_review(&stage.who, &product, 4, "Good".into(), "It is right at noon.".into());
+    let write = stage.shop.write_review(&ravi, &product, 4, "Good".into(), "It is right at noon.".into());
     let (written, changed) = write.await.unwrap();
     assert_eq!((written.content.rating, changed), (4, Changed::Yes));
     stage.shop.catch_up(Duration::from_secs(10)).await;

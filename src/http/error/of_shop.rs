@@ -31,6 +31,7 @@ impl From<Error> for Problem {
         match error {
             Error::NotFound(what) => Self::not_found(what.as_str()),
             Error::Forbidden(_) => Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail),
+            Error::OwnProduct => Self::new(StatusCode::FORBIDDEN, "own-product", "Your own product", detail),
             Error::Token(_) => Self::unauthorized("the token is not valid"),
             Error::WrongCredentials => Self::new(StatusCode::UNAUTHORIZED, "wrong-credentials", "Login failed", detail)
                 .header(header::WWW_AUTHENTICATE, "Bearer"),
