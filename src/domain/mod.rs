@@ -6,8 +6,10 @@
 //! that are cheap to copy.
 
 pub mod account;
+pub mod address;
 pub mod cart;
 pub mod charges;
+mod countries;
 pub mod cursor;
 pub mod entity;
 pub mod idempotency;

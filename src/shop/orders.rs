@@ -45,6 +45,12 @@ impl CheckoutRequest {
         Self { total_minor, address, ..Self::default() }
     }
 
+    /// The request as the shop takes it: whether a form sends an empty field or leaves it out is the same.
+    fn without_blanks(&self) -> Self {
+        let request = self.clone();
+        Self { address: request.address.without_blanks(), ..request }
+    }
+
     /// What its fingerprint is made of: all that it says. Stored with the order.
     fn fields(&self) -> Fields {
         let Self { items, total_minor, currency, address } = self;
@@ -119,6 +125,7 @@ impl Shop {
         request: &CheckoutRequest,
         key: Option<&str>,
     ) -> Result<Done<OrderPage>, Error> {
+        let request = &request.without_blanks();
         let cart = self.0.runtime.entities.carts.read(&who.user).await?.view;
         let requests = self.requests_of(who);
         let fingerprint = requests.checkout_fingerprint(&request.fields());

@@ -123,3 +123,63 @@ async fn the_number_of_open_orders_of_a_customer_is_limited() {
     customer.put("/cart/items/CABLE", &json!({"quantity": 2})).await.expect(200);
     customer.check_out().await.expect(201);
 }
+
+#[tokio::test]
+async fn an_address_follows_the_rules_of_its_country() {
+    let app = TestApp::new().await;
+    app.seller().await;
+    let asha = app.customer("asha").await;
+    let send = async |changes: serde_json::Value| {
+        let mut address = address();
+        for (name, value) in changes.as_object().unwrap() {
+            address[name] = value.clone();
+        }
+        asha.add("CABLE", 1).await;
+        let total = asha.get("/cart").await.expect(200)["total"].clone();
+        asha.post("/checkout", &json!({"total_price": total, "shipping_address": address})).await
+    };
+    let thai = "เลขที่ 99/123 หมู่บ้านสวนสวย ซอยสุขุมวิท 101/1 แยก 15 ถนนสุขุมวิท แขวงบางจาก เขตพระโขนง";
+    for good in [
+        json!({"line2": "", "region": " ", "phone": "\u{200b}"}),
+        json!({"country": "TH", "line1": thai, "postal_code": "10260"}),
+        json!({"country": "HK", "postal_code": ""}),
+        json!({"country": "AE", "postal_code": null}),
+        json!({"country": "GB", "postal_code": "ec1y 8sy"}),
+    ] {
+        let order = send(good.clone()).await.expect(201);
+        let shown = order["shipping_address"].as_object().unwrap();
+        assert!(shown.values().all(|text| !text.as_str().unwrap().trim().is_empty()), "{good}: {order}");
+        assert_eq!(shown.contains_key("postal_code"), shown["country"] != "HK" && shown["country"] != "AE", "{order}");
+    }
+    for (bad, pointers) in [
+        (json!({"name": "\u{200b}", "line1": "Flat 4\nRose House"}), vec!["name", "line1"]),
+        (json!({"country": "XX"}), vec!["country"]),
+        (json!({"country": "UK"}), vec!["country"]),
+        (json!({"country": "in"}), vec!["country"]),
+        (json!({"country": "HK"}), vec!["postal_code"]),
+        (json!({"country": "DE", "postal_code": "SW1A 1AA"}), vec!["postal_code"]),
+        (json!({"country": "US", "postal_code": ""}), vec!["postal_code"]),
+        (json!({"city": "x".repeat(201)}), vec!["city"]),
+    ] {
+        let refused = send(bad.clone()).await.problem(422, "invalid-body");
+        let told = refused["errors"].as_array().unwrap().iter().map(|error| error["pointer"].as_str().unwrap());
+        let pointers: Vec<_> = pointers.into_iter().map(|name| format!("#/shipping_address/{name}")).collect();
+        assert_eq!(told.collect::<Vec<_>>(), pointers, "{bad}: {refused}");
+        assert!(!refused.to_string().contains("bytes"), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn an_empty_field_and_one_that_is_left_out_are_the_same_request() {
+    let app = TestApp::new().await;
+    app.seller().await;
+    let asha = app.customer("asha").await;
+    asha.add("CABLE", 1).await;
+    let with = |address| json!({"total_price": 10_000, "shipping_address": address});
+    let mut filled = address();
+    filled["line2"] = json!("");
+    let first = asha.post_with_key("/checkout", "k", &with(filled)).await.expect(201);
+    let second = asha.post_with_key("/checkout", "k", &with(address())).await;
+    assert_eq!(second.header("idempotent-replayed"), "true");
+    assert_eq!(second.expect(201)["order_id"], first["order_id"]);
+}

@@ -85,7 +85,7 @@ pub use self::{
     notices::About,
     parts::{EndReason, HistoryEntry, Status, StockAnswer, Tracking},
     payment::{Attempt, CaptureMode, Intent, PaymentState},
-    placement::{Address, AddressField, InvalidPlacement, OrderLine, Placement},
+    placement::{InvalidPlacement, OrderLine, Placement},
     refund::{Refund, RefundCause, RefundRequest, RefundState, Restock, Shipping, Units},
     rejection::{Rejection, check_note},
     resolution::{Resolution, Settled},
@@ -94,6 +94,7 @@ pub use self::{
     step::{Poll, Step, Turn},
     text::Text,
 };
+pub use crate::domain::address::{Address, AddressField, AddressRule, InvalidField};
 use crate::domain::{
     entity::{Entity, Kind, Tag, Timestamp},
     ids::{OrderId, RequestKey, SellerId},

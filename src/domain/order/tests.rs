@@ -268,7 +268,7 @@ fn a_placement_is_held_against_the_stated_total_and_a_full_address() {
     assert_eq!(placement().check(inr(240)), Err(mismatch));
     let mut nowhere = placement();
     nowhere.address.country = "India".into();
-    assert!(matches!(nowhere.check(inr(250)), Err(InvalidPlacement::Address { .. })));
+    assert!(matches!(nowhere.check(inr(250)), Err(InvalidPlacement::Address(_))));
 }
 
 /// The state as text, with all its fields.

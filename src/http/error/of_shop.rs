@@ -5,7 +5,7 @@
 use axum::http::{StatusCode, header};
 use serde_json::{Value, json};
 
-use super::{Problem, unprocessable};
+use super::{Fault, Problem, unprocessable};
 use crate::{
     domain::{account, cart, inventory, money::Money, order, product, ratings, review, seller, unmatched_notices},
     shop::{Error, NotDelivered, PasswordError, SearchError},
@@ -58,8 +58,12 @@ impl From<Error> for Problem {
             Error::Notice(_) => Problem::bad_request("invalid-notice", detail),
             Error::Account(rejection) => of_account(&rejection, detail),
             Error::Placement(invalid) => match invalid {
-                order::InvalidPlacement::Address { field } => {
-                    Self::invalid(&format!("shipping_address/{field}"), detail)
+                order::InvalidPlacement::Address(fields) => {
+                    let fault = |order::InvalidField { field, rule }| Fault {
+                        pointer: format!("shipping_address/{field}"),
+                        detail: rule.to_string(),
+                    };
+                    Self::invalid_fields(&fields.into_iter().map(fault).collect::<Vec<_>>())
                 }
                 order::InvalidPlacement::Empty
                 | order::InvalidPlacement::TooManyLines

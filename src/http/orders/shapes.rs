@@ -46,7 +46,7 @@ struct WantedItem {
     quantity: Option<u32>,
 }
 
-/// The shipping address of an order.
+/// The shipping address of an order. An optional field that is empty is like one that is left out.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct AddressBody {
@@ -55,20 +55,22 @@ pub(in crate::http) struct AddressBody {
     #[schema(example = "1 MG Road", min_length = 1, max_length = 200)]
     line1: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(min_length = 1, max_length = 200)]
+    #[schema(max_length = 200)]
     line2: Option<String>,
     #[schema(example = "Pune", min_length = 1, max_length = 200)]
     city: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(min_length = 1, max_length = 200)]
+    #[schema(max_length = 200)]
     region: Option<String>,
-    #[schema(example = "411001", min_length = 1, max_length = 200)]
-    postal_code: String,
+    /// By the rules of the country: a form of its own, and none where it has no postal codes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "411001", max_length = 200)]
+    postal_code: Option<String>,
     /// ISO 3166-1 alpha-2.
-    #[schema(example = "IN", min_length = 2, max_length = 2)]
+    #[schema(example = "IN", pattern = "^[A-Z]{2}$")]
     country: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(min_length = 1, max_length = 200)]
+    #[schema(max_length = 200)]
     phone: Option<String>,
 }
 
@@ -79,6 +81,7 @@ impl AddressBody {
             return None;
         }
         let order::Address { name, line1, line2, city, region, postal_code, country, phone } = address.clone();
+        let postal_code = Some(postal_code).filter(|code| !code.is_empty());
         Some(Self { name, line1, line2, city, region, postal_code, country, phone })
     }
 }
@@ -109,6 +112,7 @@ impl Checkout {
             }
         };
         let AddressBody { name, line1, line2, city, region, postal_code, country, phone } = self.shipping_address;
+        let postal_code = postal_code.unwrap_or_default();
         let address = order::Address { name, line1, line2, city, region, postal_code, country, phone };
         Ok(CheckoutRequest { items: items.collect::<Result<_, Problem>>()?, total_minor, currency, address })
     }

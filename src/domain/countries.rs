@@ -1,0 +1,268 @@
+//! The countries of ISO 3166-1, and what a postal code of each looks like.
+//!
+//! The table says of every country whether it has postal codes and which forms they have, as the Universal Postal Union
+//! lists them. A form says how many letters and digits there are, not which codes exist: it catches slips and codes of
+//! another country, and a new code needs no new program. Tests compare the countries with another list.
+//!
+//! Depends on nothing of the crate.
+
+/// The forms of postal codes, and the countries that have them.
+///
+/// In a form `9` is a digit, `@` a letter, `*` either, and anything else itself; `|` stands between forms. After `?`
+/// the code may be left out: it exists, but mail arrives without. Codes are compared without blanks and hyphens, and
+/// with the country's two letters before them or not. To Thailand, whose codes have five digits, people also write six.
+const FORMS: [(&str, &str); 57] = [
+    (
+        "",
+        "AE AG AW BF BI BJ BQ BS BV BW BZ CF CG CI CK CM CW DJ DM ER FJ GA GD GM GQ GY HK HM KM KP ML MO MR QA RW \
+         SB SC SL SR ST SX SY TD TF TG TK TO TV UG VU YE ZW",
+    ),
+    ("999", "AD FO IS"),
+    ("9999", "AT AU AZ BE BG CC CH CX CY DK GL HU LI LV MD MK NF NO NZ PH SI SJ TN ZA"),
+    (
+        "99999",
+        "AX BA BL CU CZ DE DZ EE EH ES FI FR GF GP GR HR ID IT KR LT MA MC ME MF MQ MX MY NC PF PK PL PM RE SE SK \
+         SM TR UA VA WF YT",
+    ),
+    ("999999", "BY CN IN KG RO RU SG TJ TM UZ"),
+    ("9999999", "JP PT"),
+    ("99999999", "BR"),
+    ("9999999999", "IR"),
+    ("999|99999|999999", "TW"),
+    ("9999|999999", "AM"),
+    ("9999|@9999@@@", "AR"),
+    ("9999|L9999", "LU"),
+    ("99999|999999", "RS TH"),
+    ("99999|9999999", "IL"),
+    ("99999|999999999", "AS FM GU MH MP PR PW SA UM US VI"),
+    ("999999|@99@9@9", "KZ"),
+    ("99@@|999@@", "IM JE"),
+    ("9999@@", "NL"),
+    ("@9@9@9", "CA"),
+    ("@99@@|@999@@|@@99@@|@@999@@|@9@9@@|@@9@9@@|GIR0AA|BFPO9|BFPO99|BFPO999|BFPO9999", "GB"),
+    ("@@@99|@@@999|@@@9999", "MT"),
+    ("GY99@@|GY999@@", "GG"),
+    ("?999", "GN LS MG PG"),
+    ("?9999", "AF AL AO BD BO CD CV ET GE GW HT KI KN LR MZ NE NU PA TT VC VG WS"),
+    ("?99999", "BB BT DO EC EG GT IQ JO KE KW KY LA LC LK LY MN MU MV NA NI NP SD SN SS TL TZ UY ZM"),
+    ("?999999", "CO MW NG"),
+    ("?9999999", "CL"),
+    ("?99|999|9999|99999", "JM"),
+    ("?999|9999", "BH"),
+    ("?999|999999|9999999|P9999999", "PS"),
+    ("?999|PC999", "OM"),
+    ("?9999|99999", "CR"),
+    ("?9999|999999", "PY"),
+    ("?9999|99999999", "LB"),
+    ("?9999|9999@", "VE"),
+    ("?9999|CP9999", "SV"),
+    ("?9999|MSR9999", "MS"),
+    ("?99999|999999", "KH VN"),
+    ("?99999|9999999", "MM"),
+    ("?99999|@@9999", "HN"),
+    ("?99999|LIMA9|LIMA99|CALLAO9|CALLAO99", "PE"),
+    ("?@*9999999|@*99999999", "GH"),
+    ("?@9*****", "IE"),
+    ("?@999", "SZ"),
+    ("?@@**", "BM"),
+    ("?@@9999", "BN"),
+    ("?@@99999", "SO"),
+    ("?2640", "AI"),
+    ("?BBND1ZZ", "IO"),
+    ("?BIQQ1ZZ", "AQ"),
+    ("?FIQQ1ZZ", "FK"),
+    ("?GX111AA", "GI"),
+    ("?NRU68", "NR"),
+    ("?PCRN1ZZ", "PN"),
+    ("?SIQQ1ZZ", "GS"),
+    ("?STHL1ZZ|ASCN1ZZ|TDCU1ZZ", "SH"),
+    ("?TKCA1ZZ", "TC"),
+];
+
+/// The zeroes of the decimal digits in which people write postal codes, each with its nine followers behind it.
+const ZEROES: [char; 13] = [
+    '0', '\u{660}', '\u{6f0}', '\u{966}', '\u{9e6}', '\u{a66}', '\u{ae6}', '\u{be6}', '\u{c66}', '\u{e50}', '\u{ed0}',
+    '\u{1040}', '\u{ff10}',
+];
+
+/// A country of ISO 3166-1 and its postal codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Country<'a> {
+    code: &'a str,
+    forms: &'static str,
+}
+
+/// What a country says of postal codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PostalCodes {
+    /// There are none.
+    None,
+    /// Mail arrives without.
+    Optional,
+    /// Every address has one.
+    Required,
+}
+
+impl<'a> Country<'a> {
+    /// The country with these two capital letters.
+    pub(super) fn of(code: &'a str) -> Option<Self> {
+        let has = |countries: &str| countries.split(' ').any(|known| known == code);
+        FORMS.iter().find(|(_, countries)| has(countries)).map(|(forms, _)| Self { code, forms })
+    }
+
+    pub(super) fn postal_codes(self) -> PostalCodes {
+        match self.forms.as_bytes() {
+            [] => PostalCodes::None,
+            [b'?', ..] => PostalCodes::Optional,
+            _ => PostalCodes::Required,
+        }
+    }
+
+    /// Whether a text can be a postal code of the country.
+    pub(super) fn has_postal_code(self, text: &str) -> bool {
+        let Some(code) = bare(text) else { return false };
+        let alone = code.strip_prefix(self.code).unwrap_or(&code);
+        self.forms().any(|form| fits(form, &code) || fits(form, alone))
+    }
+
+    /// How its codes look, for people: `N` is a digit, `A` a letter.
+    pub(super) fn shown_forms(self) -> String {
+        let shown = |form: &str| form.replace('9', "N").replace('@', "A");
+        self.forms().map(shown).collect::<Vec<_>>().join(" or ")
+    }
+
+    fn forms(self) -> impl Iterator<Item = &'static str> {
+        self.forms.trim_start_matches('?').split('|')
+    }
+}
+
+/// A code in ASCII capitals and digits, without blanks and hyphens. `None` if there is anything else in it.
+fn bare(text: &str) -> Option<String> {
+    let is_between = |one: &char| one.is_whitespace() || matches!(one, '-' | '\u{2010}'..='\u{2015}' | '\u{2212}');
+    text.chars().filter(|one| !is_between(one)).map(to_ascii).collect()
+}
+
+/// The digit or the capital letter that a character stands for.
+fn to_ascii(one: char) -> Option<char> {
+    let value = u32::from(one);
+    match one {
+        'a'..='z' | 'A'..='Z' => Some(one.to_ascii_uppercase()),
+        // The wide letters of East Asian keyboards.
+        '\u{ff21}'..='\u{ff3a}' => char::from_u32(value - 0xff21 + u32::from('A')),
+        '\u{ff41}'..='\u{ff5a}' => char::from_u32(value - 0xff41 + u32::from('A')),
+        _ => {
+            let digit =
+                ZEROES.into_iter().find_map(|zero| value.checked_sub(u32::from(zero)).filter(|digit| *digit < 10));
+            digit.and_then(|digit| char::from_digit(digit, 10))
+        }
+    }
+}
+
+fn fits(form: &str, code: &str) -> bool {
+    form.len() == code.len()
+        && form.bytes().zip(code.bytes()).all(|(wanted, given)| match wanted {
+            b'9' => given.is_ascii_digit(),
+            b'@' => given.is_ascii_uppercase(),
+            b'*' => given.is_ascii_alphanumeric(),
+            itself => given == itself,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_countries_are_those_of_another_list() {
+        let listed: Vec<&str> = FORMS.iter().flat_map(|(_, countries)| countries.split(' ')).collect();
+        let ours: BTreeSet<&str> = listed.iter().copied().collect();
+        assert_eq!((listed.len(), ours.len()), (249, 249), "each once");
+        for first in 'A'..='Z' {
+            for second in 'A'..='Z' {
+                let code = format!("{first}{second}");
+                assert_eq!(ours.contains(&*code), code.parse::<iso_country::Country>().is_ok(), "{code}");
+            }
+        }
+        for none in ["", "XX", "ZZ", "UK", "EU", "in", "IND", "I", "AE AG", "IN ", "\u{ff29}\u{ff2e}"] {
+            assert_eq!(Country::of(none), None, "{none:?}");
+        }
+    }
+
+    #[test]
+    fn codes_have_the_form_of_their_country() {
+        for (country, code) in [
+            ("AD", "AD500"),
+            ("AR", "C1070AAM"),
+            ("AR", "1070"),
+            ("AZ", "AZ 1000"),
+            ("BB", "BB23026"),
+            ("BR", "40301-110"),
+            ("CA", "h3z 2y7"),
+            ("CZ", "100 00"),
+            ("DE", "10115"),
+            ("EG", "١٢٤١١"),
+            ("FR", "75 001"),
+            ("GB", "EC1Y 8SY"),
+            ("GB", "M1 1AE"),
+            ("GB", "SW1A1AA"),
+            ("GB", "GIR 0AA"),
+            ("GG", "GY1 1AA"),
+            ("GH", "AK-039-5028"),
+            ("IE", "D6W XY00"),
+            ("IM", "IM2 1AA"),
+            ("IN", "110 034"),
+            ("IN", "४११००१"),
+            ("IR", "11936-12345"),
+            ("JP", "154-0023"),
+            ("JP", "１５４‐００２３"),
+            ("KY", "KY1-1100"),
+            ("LT", "LT-04340"),
+            ("LU", "L-4750"),
+            ("LV", "LV-1073"),
+            ("MT", "NXR 01"),
+            ("NL", "1234 ab"),
+            ("PL", "00-950"),
+            ("PT", "2725-079"),
+            ("SG", "546080"),
+            ("TH", "10260"),
+            ("TW", "104"),
+            ("US", "95014"),
+            ("US", "22162-1010"),
+            ("VC", "VC0100"),
+        ] {
+            assert!(Country::of(country).unwrap().has_postal_code(code), "{country} {code}");
+        }
+        for (country, code) in [
+            ("DE", "1011"),
+            ("DE", "D0115"),
+            ("DE", "101150"),
+            ("GB", "411001"),
+            ("GB", "EC1Y"),
+            ("IN", "41100"),
+            ("IN", "4110011"),
+            ("IN", "ABCDEF"),
+            ("IN", "411,001"),
+            ("IN", "411001\0"),
+            ("US", "9501"),
+            ("US", "SW1A 1AA"),
+            ("NL", "1234"),
+            ("HK", "999077"),
+            ("IN", ""),
+        ] {
+            assert!(!Country::of(country).unwrap().has_postal_code(code), "{country} {code}");
+        }
+    }
+
+    #[test]
+    fn forms_are_shown_as_the_postal_union_writes_them() {
+        let shown = |code| Country::of(code).unwrap().shown_forms();
+        assert_eq!((&*shown("IN"), &*shown("NL")), ("NNNNNN", "NNNNAA"));
+        assert_eq!(shown("US"), "NNNNN or NNNNNNNNN");
+        let asked = |code| Country::of(code).unwrap().postal_codes();
+        assert_eq!(asked("HK"), PostalCodes::None);
+        assert_eq!(asked("IE"), PostalCodes::Optional);
+        assert_eq!(asked("IN"), PostalCodes::Required);
+    }
+}
