@@ -25,7 +25,7 @@ pub mod ratings;
 pub mod review;
 pub mod seller;
 pub mod shared_map;
-mod text;
+pub(crate) mod text;
 pub mod unmatched_notices;
 
 #[cfg(test)]

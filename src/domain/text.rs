@@ -21,6 +21,11 @@ pub(super) fn is_clean(text: &str, lines: Lines) -> bool {
     text.bytes().all(is_plain) || !text.chars().any(|one| is_control(one, lines)) && is_balanced(text)
 }
 
+/// Whether each character of a line shows something: two texts that look alike are then more often the same.
+pub(crate) fn is_shown_throughout(text: &str) -> bool {
+    is_clean(text, Lines::One) && !text.chars().any(is_invisible)
+}
+
 /// Whether a text shows nothing: it is empty, or has only spaces and invisible characters.
 pub(super) fn is_blank(text: &str) -> bool {
     text.chars().all(|one| one.is_whitespace() || is_invisible(one))

@@ -29,7 +29,7 @@ use crate::{domain::account::Role, shop::accounts::Session};
 pub(super) struct Registration {
     #[schema(example = "asha@example.org", min_length = 3, max_length = 254)]
     email: String,
-    /// 8 to 128 characters.
+    /// 8 to 128 characters, none of them a control character.
     #[schema(value_type = String, example = "correct horse battery", min_length = 8, max_length = 128)]
     password: SecretString,
     /// The name by which to address you. A seller's name is shown to shoppers.

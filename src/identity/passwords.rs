@@ -4,8 +4,12 @@
 //! So the number of hashes that run and of those that wait is limited, and shared fairly between peers
 //! ([`fair_queue`](super::fair_queue)). The memory is kept and reused: freed memory stays with the allocator's arena of
 //! each thread, and a burst of logins would then hold several times as much. An address without an account costs as
-//! much as a wrong password, so the response time does not tell who has an account. Depends on `domain`, `argon2`,
-//! aws-lc-rs, tokio.
+//! much as a wrong password, so the response time does not tell who has an account.
+//!
+//! One password may be typed in several forms: systems compose letters or not, and have blanks of their own. So it is
+//! brought to one form before it is hashed (OpaqueString, RFC 8265). Nothing else is changed, cut off or trimmed.
+//!
+//! Depends on `domain`, `argon2`, aws-lc-rs, `icu_normalizer`, tokio.
 
 use std::{fmt, sync::Arc};
 
@@ -14,6 +18,7 @@ use argon2::{
     password_hash::phc::{self, Output, ParamsString, Salt},
 };
 use aws_lc_rs::{constant_time, rand};
+use icu_normalizer::ComposingNormalizerBorrowed;
 use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -31,6 +36,9 @@ const WAITING_MAX: usize = 64;
 pub const PASSWORD_CHARACTERS_MIN: usize = 8;
 /// The longest password, in characters. NIST asks for at least 64; the input of the hash needs some limit.
 pub const PASSWORD_CHARACTERS_MAX: usize = 128;
+/// The longest text that is brought to the form of a password, in bytes. A letter that is not composed has several
+/// characters, of at most four bytes each.
+const TEXT_BYTES_MAX: usize = PASSWORD_CHARACTERS_MAX * 16;
 
 /// The length of a salt, in bytes (RFC 9106, section 3.1).
 const SALT_BYTES: usize = 16;
@@ -49,6 +57,9 @@ pub enum PasswordError {
     /// The password is shorter or longer than allowed.
     #[error("a password has {characters_min} to {characters_max} characters, not {characters}")]
     Length { characters: usize, characters_min: usize, characters_max: usize },
+    /// The password has a character that no keyboard types: a line break, a NUL.
+    #[error("a password has no control characters")]
+    ControlCharacter,
     /// The stored text is not a hash that this shop made.
     #[error("the stored password hash is damaged")]
     DamagedHash,
@@ -98,9 +109,10 @@ impl Passwords {
     /// Hashes a new password with a new salt.
     ///
     /// # Errors
-    /// [`PasswordError::Length`], [`PasswordError::Busy`], [`PasswordError::Failed`].
+    /// [`PasswordError::Length`], [`PasswordError::ControlCharacter`], [`PasswordError::Busy`],
+    /// [`PasswordError::Failed`].
     pub async fn hash(&self, peer: Peer, password: SecretString) -> Result<PasswordHash, PasswordError> {
-        check_length(&password)?;
+        let password = prepare(password)?;
         self.run(peer, move |hasher| hasher.hash(password.expose_secret().as_bytes())).await
     }
 
@@ -114,10 +126,8 @@ impl Passwords {
         password: SecretString,
         hash: Option<&PasswordHash>,
     ) -> Result<Verdict, PasswordError> {
-        // No account has so long a password, and this answer does not depend on the account.
-        if password.expose_secret().len() > PASSWORD_CHARACTERS_MAX * char::MAX.len_utf8() {
-            return Ok(Verdict::Wrong);
-        }
+        // No account has such a password, and this answer does not depend on the account.
+        let Ok(password) = prepare(password) else { return Ok(Verdict::Wrong) };
         // No password matches the random hash, but the answer must not depend on that.
         let (hash, best) = match hash {
             Some(hash) => (hash.clone(), Verdict::Right),
@@ -153,16 +163,36 @@ impl Passwords {
     }
 }
 
-/// Checks the length of a new password.
+/// The form in which a password is hashed: composed (NFC), with plain blanks.
 ///
 /// # Errors
-/// [`PasswordError::Length`].
-pub fn check_length(password: &SecretString) -> Result<(), PasswordError> {
-    let (characters_min, characters_max) = (PASSWORD_CHARACTERS_MIN, PASSWORD_CHARACTERS_MAX);
-    match password.expose_secret().chars().count() {
-        characters if (characters_min..=characters_max).contains(&characters) => Ok(()),
-        characters => Err(PasswordError::Length { characters, characters_min, characters_max }),
+/// [`PasswordError::Length`], [`PasswordError::ControlCharacter`].
+fn prepare(password: SecretString) -> Result<SecretString, PasswordError> {
+    let text = password.expose_secret();
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(wrong_length(text.chars().count()));
     }
+    if text.chars().any(char::is_control) {
+        return Err(PasswordError::ControlCharacter);
+    }
+    let prepared = if text.is_ascii() {
+        password
+    } else {
+        // What is white space and neither a control character nor a break of lines is a blank of some width.
+        let is_blank = |one: char| one.is_whitespace() && !matches!(one, '\u{2028}' | '\u{2029}');
+        let plain: SecretString =
+            text.chars().map(|one| if is_blank(one) { ' ' } else { one }).collect::<String>().into();
+        SecretString::from(ComposingNormalizerBorrowed::new_nfc().normalize(plain.expose_secret()).into_owned())
+    };
+    match prepared.expose_secret().chars().count() {
+        characters if (PASSWORD_CHARACTERS_MIN..=PASSWORD_CHARACTERS_MAX).contains(&characters) => Ok(prepared),
+        characters => Err(wrong_length(characters)),
+    }
+}
+
+fn wrong_length(characters: usize) -> PasswordError {
+    let (characters_min, characters_max) = (PASSWORD_CHARACTERS_MIN, PASSWORD_CHARACTERS_MAX);
+    PasswordError::Length { characters, characters_min, characters_max }
 }
 
 impl fmt::Debug for Passwords {
@@ -288,14 +318,51 @@ mod tests {
         assert_eq!(passwords.hasher.idle.lock().len(), 1, "one after another, in the same memory");
     }
 
+    fn prepared(text: &str) -> Result<String, PasswordError> {
+        prepare(secret(text)).map(|password| password.expose_secret().to_owned())
+    }
+
     #[test]
-    fn only_the_length_of_a_password_matters() {
-        for good in ["12345678", "        ", &"ß".repeat(128)] {
-            assert_eq!(check_length(&secret(good)), Ok(()));
+    fn a_password_has_any_characters_and_is_bounded_in_their_number() {
+        for good in ["12345678", "        ", " pass phrase ", &"ß".repeat(128), "パスワードの言葉", "🐪🐪🐪🐪🐪🐪🐪🐪"]
+        {
+            assert_eq!(prepared(good).as_deref(), Ok(good));
         }
         let refused = |characters| PasswordError::Length { characters, characters_min: 8, characters_max: 128 };
-        assert_eq!(check_length(&secret("1234567")), Err(refused(7)));
-        assert_eq!(check_length(&secret(&"ß".repeat(129))), Err(refused(129)));
+        for (bad, characters) in [
+            ("1234567", 7),
+            ("", 0),
+            (&*"ß".repeat(129), 129),
+            // Seven letters, however they are typed.
+            (&*"a\u{308}".repeat(7), 7),
+            (&*"x".repeat(600), 600),
+        ] {
+            assert_eq!(prepared(bad), Err(refused(characters)));
+        }
+        assert_eq!(prepared(&"a\u{308}".repeat(128)).unwrap().chars().count(), 128);
+        assert!(prepared(&"a\u{308}".repeat(100_000)).is_err());
+        for control in ["12345678\n", "1234\u{0}5678", "12345678\u{85}", "1234\t5678"] {
+            assert_eq!(prepared(control), Err(PasswordError::ControlCharacter));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_password_is_the_same_however_a_system_types_it() {
+        let passwords = Passwords::new().unwrap();
+        for (typed, elsewhere) in [
+            ("pässwörd1", "pa\u{308}sswo\u{308}rd1"),
+            ("비밀번호가나다라", "\u{1107}\u{1175}\u{1106}\u{1175}\u{11af}번호가나다라"),
+            ("correct\u{a0}horse", "correct horse"),
+            ("correct\u{3000}horse", "correct horse"),
+            ("Å\u{212b}12345678", "ÅÅ12345678"),
+        ] {
+            let hash = passwords.hash(None, secret(typed)).await.unwrap();
+            assert_eq!(passwords.verify(None, secret(elsewhere), Some(&hash)).await, Ok(Verdict::Right), "{typed}");
+        }
+        let hash = passwords.hash(None, secret(" Pass phrase ")).await.unwrap();
+        for other in ["Pass phrase", " pass phrase ", " Pass  phrase ", " Ｐass phrase "] {
+            assert_eq!(passwords.verify(None, secret(other), Some(&hash)).await, Ok(Verdict::Wrong), "{other}");
+        }
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -41,6 +41,40 @@ async fn a_customer_registers_logs_in_and_out_for_good() {
 }
 
 #[tokio::test]
+async fn an_address_and_a_password_are_the_same_in_every_form() {
+    let app = TestApp::new().await;
+    let client = app.anonymous();
+    let password = "p\u{e4}ssw\u{f6}rd 1";
+    let register = json!({"email": "info@\u{fc}bung.example", "password": password});
+    client.post("/auth/register", &register).await.expect(201);
+    for (email, password) in [
+        ("info@xn--bung-zra.example", password),
+        ("INFO@U\u{308}BUNG.EXAMPLE", "pa\u{308}sswo\u{308}rd 1"),
+        ("info@\u{fc}bung\u{3002}example", "p\u{e4}ssw\u{f6}rd\u{a0}1"),
+    ] {
+        let taken = json!({"email": email, "password": PASSWORD});
+        client.post("/auth/register", &taken).await.problem(409, "already-registered");
+        client.post("/auth/login", &json!({"email": email, "password": password})).await.expect(200);
+    }
+    for wrong in ["p\u{e4}ssw\u{f6}rd1", " p\u{e4}ssw\u{f6}rd 1", "P\u{e4}ssw\u{f6}rd 1", "p\u{e4}ssw\u{f6}rd 1\n"] {
+        let login = json!({"email": "info@xn--bung-zra.example", "password": wrong});
+        client.post("/auth/login", &login).await.problem(401, "wrong-credentials");
+    }
+    for (email, password, pointer) in [
+        ("a..b@example.org", PASSWORD, "#/email"),
+        (".a@example.org", PASSWORD, "#/email"),
+        ("a@localhost", PASSWORD, "#/email"),
+        ("a@-b.example", PASSWORD, "#/email"),
+        ("a@example.org", "correct horse\n", "#/password"),
+        ("a@example.org", "a\u{308}a\u{308}a\u{308}a\u{308}", "#/password"),
+    ] {
+        let register = json!({"email": email, "password": password});
+        let refused = client.post("/auth/register", &register).await.problem(422, "invalid-body");
+        assert_eq!(refused["errors"][0]["pointer"], pointer, "{refused}");
+    }
+}
+
+#[tokio::test]
 async fn one_session_too_many_logs_out_the_one_that_was_unused_for_longest() {
     let app = TestApp::new().await;
     let mut oldest = app.anonymous();

@@ -39,7 +39,9 @@ impl From<Error> for Problem {
                 .header(header::WWW_AUTHENTICATE, "Bearer error=\"invalid_token\""),
             Error::Email(_) => Self::invalid("email", detail),
             Error::Password(PasswordError::Busy { .. }) => Self::overloaded(detail),
-            Error::Password(PasswordError::Length { .. }) => Self::invalid("password", detail),
+            Error::Password(PasswordError::Length { .. } | PasswordError::ControlCharacter) => {
+                Self::invalid("password", detail)
+            }
             Error::Password(PasswordError::DamagedHash | PasswordError::Failed) | Error::Fault(_) => {
                 tracing::error!(detail, "a request met a fault");
                 Self::fault()
