@@ -78,7 +78,9 @@ impl FailureKind {
         match error {
             Error::NotDelivered(NotDelivered::Busy | NotDelivered::ReadOnly) => Some(Self::Temporary),
             // What somebody has typed.
-            Error::Email(_) | Error::Password(PasswordError::Length { .. } | PasswordError::ControlCharacter) => Some(Self::Usage),
+            Error::Email(_) | Error::Password(PasswordError::Length { .. } | PasswordError::ControlCharacter) => {
+                Some(Self::Usage)
+            }
             Error::Fault(fault) => Self::of(&**fault),
             _ => None,
         }

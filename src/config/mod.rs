@@ -44,12 +44,33 @@ pub struct Config {
     pub payments: Payments,
     /// How much of the log is kept.
     pub retention: Retention,
+    /// Who may have an account.
+    pub registration: Registration,
     /// How the shop answers over HTTP.
     pub http: Http,
     /// The limits of the running shop.
     pub limits: Limits,
     /// The limits of each client.
     pub rates: Rates,
+}
+
+/// Who may have an account.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Registration {
+    /// How sellers come into the shop.
+    pub sellers: Sellers,
+}
+
+/// How sellers come into the shop.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sellers {
+    /// Whoever registers as a seller sells.
+    #[default]
+    Open,
+    /// A seller who registers sells nothing until an admin has approved it.
+    Approval,
 }
 
 /// How the shop answers over HTTP.
@@ -260,6 +281,7 @@ impl Default for Config {
             trusted_proxies: Networks::default(),
             payments: Payments::default(),
             retention: Retention::default(),
+            registration: Registration::default(),
             http: Http::default(),
             limits: Limits::default(),
             rates: Rates::default(),

@@ -90,7 +90,8 @@ pub(super) struct Tokens {
     refresh_expires_at: String,
 }
 
-fn tokens(session: Session) -> Response {
+/// The answer with the tokens of a session.
+pub(super) fn tokens(session: Session) -> Response {
     let Session { user, role, tokens } = session;
     let body = Tokens {
         user_id: user.to_string(),

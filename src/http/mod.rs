@@ -9,7 +9,9 @@
 //!
 //! May depend on `shop` and `domain`. Only this room names axum.
 
+mod account;
 mod admission;
+mod applications;
 mod arriving;
 mod auth;
 mod bodies;
@@ -248,8 +250,14 @@ fn resources(routes: Routes) -> Routes {
         .starts(routes!(auth::login))
         .continues(routes!(auth::refresh))
         .continues(routes!(auth::logout))
-        .starts(routes!(erasure::erase_account))
+        .starts(routes!(account::show, account::revise, erasure::erase_account))
+        .limited(Policy::Logins)
+        .starts(routes!(account::change_password))
         .starts(routes!(erasure::erase_customer))
+        .list()
+        .reads(routes!(applications::list))
+        .starts(routes!(applications::approve))
+        .starts(routes!(applications::refuse))
         .reads(routes!(health::settings))
 }
 

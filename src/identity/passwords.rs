@@ -163,6 +163,14 @@ impl Passwords {
     }
 }
 
+/// Checks a new password against the rules.
+///
+/// # Errors
+/// [`PasswordError::Length`], [`PasswordError::ControlCharacter`].
+pub fn check(password: &SecretString) -> Result<(), PasswordError> {
+    prepare(password.clone()).map(drop)
+}
+
 /// The form in which a password is hashed: composed (NFC), with plain blanks.
 ///
 /// # Errors

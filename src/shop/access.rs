@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::{Allowed, Error, Missing, Principal};
 use crate::{
     domain::{
-        account::{Holder, Role},
+        account::{Holder, Role, Standing},
         ids::SellerId,
         order::{Order, Placement},
         product::Editor,
@@ -62,6 +62,15 @@ pub(super) fn edit_products(who: &Principal) -> Result<Editor, Error> {
         Role::Seller => Ok(Editor::Seller(acts_for(who))),
         Role::Admin => Ok(Editor::Admin(acts_for(who))),
         Role::Customer => Err(Error::Forbidden(Allowed::Sellers)),
+    }
+}
+
+/// A seller of whom an admin decides sells nothing before it is approved, nor after it is refused: neither products nor
+/// stock come into the shop. What was ordered is still sent.
+pub(super) fn sell(who: &Principal, standing: Standing) -> Result<(), Error> {
+    match who.role {
+        Role::Seller if !standing.may_sell() => Err(Error::SellerNotApproved { standing }),
+        Role::Seller | Role::Admin | Role::Customer => Ok(()),
     }
 }
 

@@ -9,17 +9,46 @@ use secrecy::SecretString;
 use super::{Error, Missing, Shop, access};
 use crate::{
     actors::reply::AskError,
+    config::Sellers,
     domain::{
-        account::{Command, Holder, Role, View},
+        account::{Command, Decision, Edit, Holder, Profile, Role, Standing, View},
+        entity::Timestamp,
         ids::{AccountId, SellerId, UserId},
         seller,
     },
-    identity::{Issued, Principal, TokenError, passwords::Verdict, random_u128, revocations::RevocationStatus},
+    identity::{
+        Issued, Principal, TokenError,
+        passwords::{self, Verdict},
+        random_u128,
+        revocations::RevocationStatus,
+    },
 };
 
 /// The family of a principal whom the embedding program has authenticated: no session of the shop. Those of sessions
 /// are random.
 const NO_SESSION: u128 = 0;
+
+/// What a holder sees of their account.
+#[allow(missing_docs, reason = "the names say it")]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountPage {
+    pub user: UserId,
+    pub role: Role,
+    pub profile: Profile,
+    /// Whether a seller may sell.
+    pub standing: Standing,
+    /// What an admin has decided of that, last.
+    pub decision: Option<Arc<Decision>>,
+    pub created_at: Timestamp,
+}
+
+impl From<&Holder> for AccountPage {
+    fn from(holder: &Holder) -> Self {
+        let Holder { user, role, standing, created_at, .. } = *holder;
+        let (profile, decision) = (holder.profile.clone(), holder.decision.clone());
+        Self { user, role, profile, standing, decision, created_at }
+    }
+}
 
 /// The result of a login or a refresh.
 #[allow(missing_docs, reason = "the names say it")]
@@ -32,7 +61,8 @@ pub struct Session {
 
 impl Shop {
     /// Creates an account. Customers and sellers register themselves; admins are created by [`Shop::ensure_account`]. A
-    /// seller's name is the one that shoppers see.
+    /// seller's name is the one that shoppers see. Where `registration.sellers` is `approval`, a seller sells nothing
+    /// until an admin has [approved](Shop::decide_seller) it.
     ///
     /// # Errors
     /// The account's rejection: the address is taken.
@@ -63,7 +93,11 @@ impl Shop {
         let password_hash = self.0.identity.passwords().hash(peer, password).await?;
         let user = UserId(random_u128());
         let name: Option<Arc<str>> = name.map(Arc::from);
-        let register = Command::Register { user, role, password_hash, name: name.clone() };
+        let standing = match (role, self.config().registration.sellers) {
+            (Role::Seller, Sellers::Approval) => Standing::Waiting,
+            _ => Standing::Free,
+        };
+        let register = Command::Register { user, role, password_hash, name: name.clone(), standing };
         self.0.runtime.entities.accounts.ask(&account, register).await?;
         if let (Role::Seller, Some(name)) = (role, name) {
             let named = self.0.runtime.entities.sellers.ask(&SellerId::of(user), seller::Command::Name(name)).await;
@@ -85,7 +119,7 @@ impl Shop {
         let Some(holder) = known else {
             let password_hash = self.0.identity.passwords().hash(None, password).await?;
             let user = UserId(random_u128());
-            let register = Command::Register { user, role, password_hash, name: None };
+            let register = Command::Register { user, role, password_hash, name: None, standing: Standing::Free };
             self.0.runtime.entities.accounts.ask(&account, register).await?;
             return Ok(user);
         };
@@ -93,13 +127,93 @@ impl Shop {
         let is_new = verdict == Verdict::Wrong;
         if is_new {
             let password_hash = self.0.identity.passwords().hash(None, password).await?;
-            self.revoking(account, Command::ChangePassword { password_hash }).await?;
+            self.revoking(account, Command::ChangePassword { password_hash, epoch: None, keeps: None }).await?;
         }
         if holder.role != role {
             let granted = self.revoking(account, Command::GrantRole { role }).await;
             granted.map_err(|error| if is_new { error.after_change() } else { error })?;
         }
         Ok(holder.user)
+    }
+
+    /// The caller's account.
+    ///
+    /// # Errors
+    /// [`Error::Token`] if it was erased.
+    pub async fn account(&self, who: &Principal) -> Result<AccountPage, Error> {
+        let holder = self.0.runtime.entities.accounts.read(&who.account).await?.view.holder;
+        Ok(AccountPage::from(&*access::hold_account(who, holder)?))
+    }
+
+    /// Changes what the caller says of themselves, if it has this version.
+    ///
+    /// # Errors
+    /// The account's rejection; [`Error::Token`] if it was erased.
+    pub async fn revise_account(
+        &self,
+        who: &Principal,
+        name: Edit,
+        contact: Edit,
+        expected_version: Option<u64>,
+    ) -> Result<AccountPage, Error> {
+        self.account(who).await?;
+        let revise = Command::Revise { name, contact, expected_version };
+        let holder = self.0.runtime.entities.accounts.ask(&who.account, revise).await?.view.holder;
+        Ok(AccountPage::from(&*access::hold_account(who, holder)?))
+    }
+
+    /// Changes the caller's password, which the old one confirms. All other sessions end, with their tokens and event
+    /// streams; the caller's goes on with the tokens that this returns.
+    ///
+    /// # Errors
+    /// [`Error::WrongCredentials`] for a wrong old password, [`Error::Password`] for a new one that breaks a rule.
+    pub async fn change_password(
+        &self,
+        who: &Principal,
+        old: SecretString,
+        new: SecretString,
+    ) -> Result<Session, Error> {
+        self.change_password_from(None, who, old, new).await
+    }
+
+    /// Like [`Shop::change_password`], for a peer: passwords are hashed by turns of peers.
+    ///
+    /// # Errors
+    /// As [`Shop::change_password`].
+    pub async fn change_password_from(
+        &self,
+        peer: Option<IpAddr>,
+        who: &Principal,
+        old: SecretString,
+        new: SecretString,
+    ) -> Result<Session, Error> {
+        let (identity, account) = (&self.0.identity, who.account);
+        let holder = self.0.runtime.entities.accounts.read(&account).await?.view.holder;
+        let holder = access::hold_account(who, holder)?;
+        Self::check_password(&new)?;
+        if identity.passwords().verify(peer, old, Some(&holder.password_hash)).await? == Verdict::Wrong {
+            return Err(Error::WrongCredentials);
+        }
+        let password_hash = identity.passwords().hash(peer, new).await?;
+        let keeps = (who.family != NO_SESSION).then_some(who.family);
+        let change = Command::ChangePassword { password_hash, epoch: Some(holder.epoch), keeps };
+        let changed = self.revoking(account, change).await?.holder.ok_or(Error::Token(TokenError::Revoked))?;
+        match keeps {
+            Some(family) => {
+                let session = changed.family(family).ok_or(Error::Token(TokenError::Revoked))?;
+                let tokens = identity.issue(account, &changed, session, self.0.clock.now())?;
+                Ok(Session { user: changed.user, role: changed.role, tokens })
+            }
+            None => self.start_session(account, changed.epoch).await.map_err(Error::after_change),
+        }
+    }
+
+    /// Checks a new password against the rules.
+    ///
+    /// # Errors
+    /// [`Error::Password`].
+    pub fn check_password(password: &SecretString) -> Result<(), Error> {
+        Ok(passwords::check(password)?)
     }
 
     /// The id that the account of this address has, or would have.
@@ -170,8 +284,8 @@ impl Shop {
             return Ok(());
         }
         let password_hash = self.0.identity.passwords().unusable_hash().clone();
-        let register =
-            Command::Register { user: UserId(random_u128()), role: Role::Customer, password_hash, name: None };
+        let (user, role, standing) = (UserId(random_u128()), Role::Customer, Standing::Free);
+        let register = Command::Register { user, role, password_hash, name: None, standing };
         self.0.runtime.entities.accounts.ask(&account, register).await?;
         Ok(())
     }

@@ -76,7 +76,7 @@ impl Shop {
     /// Creates a product that belongs to the caller.
     ///
     /// # Errors
-    /// The product's rejection; [`Error::Forbidden`] for customers.
+    /// The product's rejection; [`Error::Forbidden`] for customers, [`Error::SellerNotApproved`].
     pub async fn create_product(
         &self,
         who: &Principal,
@@ -84,6 +84,7 @@ impl Shop {
         details: Details,
     ) -> Result<ProductPage, Error> {
         let command = Command::Create { by: access::edit_products(who)?, details: Arc::new(details) };
+        self.check_may_sell(who).await?;
         self.0.runtime.entities.products.ask(id, command).await?;
         self.product(id, Some(who)).await.map_err(Error::after_change)
     }
@@ -100,6 +101,7 @@ impl Shop {
         expected_version: Option<u64>,
     ) -> Result<ProductPage, Error> {
         let command = Command::Revise { by: access::edit_products(who)?, details: Arc::new(details), expected_version };
+        self.check_may_sell(who).await?;
         self.0.runtime.entities.products.ask(id, command).await?;
         self.product(id, Some(who)).await.map_err(Error::after_change)
     }

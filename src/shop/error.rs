@@ -8,7 +8,8 @@ use crate::{
         reply::{AskError, NotDelivered},
     },
     domain::{
-        account, cart,
+        account::{self, Standing},
+        cart,
         cursor::InvalidCursor,
         idempotency::InvalidKey,
         ids::{OrderId, ProductId},
@@ -36,6 +37,12 @@ pub enum Error {
     /// The caller sells the product, or manages it as an admin, and so does not review it.
     #[error("nobody reviews a product that they sell or manage")]
     OwnProduct,
+    /// An admin has not approved the seller, or has refused it.
+    #[error("{}", told(*standing))]
+    SellerNotApproved {
+        /// Where the seller stands.
+        standing: Standing,
+    },
     /// The token is not valid.
     #[error(transparent)]
     Token(#[from] TokenError),
@@ -292,5 +299,12 @@ impl<R: Into<Error>> From<AskError<R>> for Error {
             AskError::NotDelivered(refused) => Self::NotDelivered(refused),
             AskError::Unknown => Self::Unknown,
         }
+    }
+}
+
+fn told(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Refused => "an admin has refused this seller: GET /account says why",
+        Standing::Waiting | Standing::Free | Standing::Approved => "an admin has to approve this seller first",
     }
 }

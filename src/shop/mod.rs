@@ -7,6 +7,7 @@
 
 mod access;
 pub mod accounts;
+mod applications;
 pub mod carts;
 pub mod catalogue;
 mod data_directory;

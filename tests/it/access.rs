@@ -8,14 +8,17 @@ use souk::domain::account::Role;
 use crate::support::{Client, TestApp, operations, product, units};
 
 /// Operations on the caller's own things, whatever their role.
-const OWN: [(&str, &str); 9] = [
+const OWN: [(&str, &str); 12] = [
     ("GET", "/cart"),
     ("POST", "/cart/add_products"),
     ("PUT", "/cart/items/{product_id}"),
     ("DELETE", "/cart/items/{product_id}"),
     ("POST", "/checkout"),
     ("GET", "/orders"),
+    ("GET", "/account"),
+    ("PATCH", "/account"),
     ("DELETE", "/account"),
+    ("PUT", "/account/password"),
     ("POST", "/auth/logout"),
     ("POST", "/products/{product_id}/reviews"),
 ];
@@ -62,6 +65,9 @@ fn table(order: &str) -> Vec<(&'static str, &'static str, Value, Told)> {
         ("POST", "/products/{product_id}/inventory/adjustments", json!({"delta": 1}), CATALOGUE),
         ("GET", "/settings", none.clone(), ADMINS),
         ("DELETE", "/admin/customers", json!({"email": "asha@example.com"}), ADMINS),
+        ("GET", "/admin/sellers", none.clone(), ADMINS),
+        ("POST", "/admin/sellers/{seller_id}/approve", none.clone(), ADMINS),
+        ("POST", "/admin/sellers/{seller_id}/refuse", json!({"note": "x"}), ADMINS),
         ("GET", "/admin/payments/attention", none.clone(), ADMINS),
         ("GET", "/admin/payments/attention/{order_id}", none.clone(), ADMINS),
         ("POST", "/admin/payments/attention/{order_id}", json!({"action": "refund", "note": "x"}), ADMINS),

@@ -64,7 +64,7 @@ async fn a_method_is_judged_before_the_query_and_options_names_them_all() {
         known.push("OPTIONS".to_owned());
         known.sort_unstable();
         assert_eq!(allowed, known, "{path}");
-        for method in ["TRACE", "PATCH", "BREW"] {
+        for method in ["TRACE", "PATCH", "BREW"].into_iter().filter(|method| !allowed.contains(method)) {
             for query in ["", "?limit=1", "?no_such_parameter=1"] {
                 let target = format!("{target}{query}");
                 let answer = customer.raw(customer.request(method, &target, &[], Body::empty())).await;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::{TestApp, operations};
 
-const METHODS: [&str; 4] = ["GET", "PUT", "POST", "DELETE"];
+const METHODS: [&str; 5] = ["GET", "PUT", "POST", "PATCH", "DELETE"];
 
 fn references(value: &Value, found: &mut Vec<String>) {
     match value {
@@ -109,6 +109,7 @@ async fn answers_have_the_members_of_their_schemas() {
         ("/products/PHONE/inventory", "", "Stock"),
         ("/products/NOTHING", "", "Problem"),
         ("/readyz", "", "Readiness"),
+        ("/account", "", "AccountBody"),
     ] {
         let client = if path.ends_with("inventory") { &seller } else { &customer };
         let answer = client.get(path).await.json();

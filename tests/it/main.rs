@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
 mod access;
+mod account;
 mod accounts;
 mod amounts;
+mod applications;
 mod cancelling;
 mod cart;
 mod catalogue;

@@ -72,6 +72,12 @@ impl Client {
         self.post("/auth/login", json!({"email": email, "password": password})).await
     }
 
+    async fn change_password(&self, token: &Value, old: &str, new: &str) -> Answer {
+        let request = self.http.put(format!("{}/account/password", self.url)).bearer_auth(token.as_str().unwrap());
+        let body = json!({"old_password": old, "new_password": new}).to_string();
+        self.answer(request.header("content-type", "application/json").body(body)).await
+    }
+
     async fn answer(&self, request: reqwest::RequestBuilder) -> Answer {
         let response = request.send().await.unwrap();
         let status = response.status().as_u16();
@@ -180,6 +186,26 @@ async fn anonymous_requests_and_registrations_count_by_address() {
     assert!((800..=900).contains(&refused.retry_after.unwrap()), "{:?}", refused.retry_after);
     assert_eq!(one.log_in("new-0@example.org", PASSWORD).await.status, 200, "a quota of its own");
     assert_eq!(other.get("/products/CABLE").await.status, 200);
+}
+
+#[tokio::test]
+async fn guesses_of_an_old_password_count_like_logins() {
+    let shop = Served::new(|config| config.rates.wrong_passwords_per_hour = 4).await;
+    let (thief, owner) = (shop.from([127, 0, 1, 1]), shop.from([127, 0, 2, 1]));
+    let email = "seller@example.com";
+    // A device that is logged in, and somebody at it who does not know the password.
+    let token = thief.log_in(email, PASSWORD).await.body["access_token"].clone();
+    for _ in 0..4 {
+        let wrong = thief.change_password(&token, "a wrong password", "battery staple horse").await;
+        assert_eq!((wrong.status, &wrong.body["code"]), (401, &json!("wrong-credentials")));
+    }
+    let refused = thief.change_password(&token, PASSWORD, "battery staple horse").await;
+    assert_eq!((refused.status, &refused.body["limit"]), (429, &json!("password")));
+    assert_eq!(refused.policy, "\"password\";q=4;w=3600, \"login\";q=600;w=60");
+    assert_eq!(thief.log_in(email, PASSWORD).await.status, 429, "one count for both");
+    let token = owner.log_in(email, PASSWORD).await.body["access_token"].clone();
+    let changed = owner.change_password(&token, PASSWORD, "battery staple horse").await;
+    assert_eq!(changed.status, 200, "{:?}", changed.body);
 }
 
 #[tokio::test]

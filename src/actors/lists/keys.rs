@@ -3,8 +3,9 @@
 //! May depend on `domain`.
 
 use crate::domain::{
+    account::Standing,
     entity::{EntityId, Timestamp},
-    ids::OrderId,
+    ids::{OrderId, UserId},
     order::Stage,
 };
 
@@ -25,6 +26,21 @@ pub(super) fn issues_key(order: OrderId) -> Vec<u8> {
 /// The key under which an order is listed in its stage.
 pub(super) fn stage_key(order: OrderId, placed_at: Timestamp, stage: Stage) -> Vec<u8> {
     key(b't', &[&[stage as u8], &newest_first(placed_at), &order.to_key()])
+}
+
+/// The key under which a seller is listed of whom an admin decides.
+pub(super) fn standing_key(standing: Standing, registered_at: Timestamp, user: UserId) -> Vec<u8> {
+    [standing_list(standing), registered_at.0.to_be_bytes().to_vec(), user.to_key()].concat()
+}
+
+/// The prefix of the keys of the sellers who stand so.
+pub(super) fn standing_list(standing: Standing) -> Vec<u8> {
+    key(b'w', &[&[standing as u8]])
+}
+
+/// The key under which the lists remember the account of such a seller.
+pub(super) fn applicant_key(user: UserId) -> Vec<u8> {
+    key(b'u', &[&user.to_key()])
 }
 
 pub(super) fn key(list: u8, parts: &[&[u8]]) -> Vec<u8> {

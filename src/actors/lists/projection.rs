@@ -9,17 +9,17 @@ use std::{
 
 use serde::de::DeserializeOwned;
 
-use super::keys::{NAME, issues_key, key, newest_first, open_order_key, stage_key};
+use super::keys::{NAME, applicant_key, issues_key, key, newest_first, open_order_key, stage_key, standing_key};
 use crate::{
     actors::{
         projection::{Projection, ProjectionFault},
         records::{self, Replayed, Stored},
     },
     domain::{
-        account::{self, Account},
+        account::{self, Account, Holder, Role, Standing},
         cart::Cart,
         entity::{Entity, EntityId, Kind, Tag, Timestamp},
-        ids::{AccountId, OrderId, ProductId},
+        ids::{AccountId, OrderId, ProductId, UserId},
         order::{self, Listing, Order, Placement, Stage},
         ratings::{self, Ratings},
         review::{self, Review, ReviewId, Written},
@@ -35,7 +35,7 @@ use crate::{
 /// as many as half a second of a busy shop brings, so that what an order becomes within it is written once.
 const COMMIT_CHANGES: usize = 4_096;
 /// The lists whose entries say how something is listed elsewhere, so that it can be found and moved.
-const REMEMBERED: [u8; 2] = [b'p', b'v'];
+const REMEMBERED: [u8; 3] = [b'p', b'v', b'u'];
 /// How many keys a seeding gathers before it writes them: it bounds the memory that it takes.
 const SEEDED_KEYS_MAX: usize = 10_000;
 
@@ -194,12 +194,45 @@ impl ListsProjection {
         }
     }
 
-    fn account_event(&mut self, account: AccountId, event: &account::Event) {
+    fn account_event(&mut self, account: AccountId, event: &account::Event) -> Result<(), ProjectionFault> {
         let under_way = key(b'e', &[&account.to_key()]);
         match event {
             account::Event::ErasureBegun { user, .. } => self.put(under_way, user.to_key()),
             account::Event::Erased { .. } => self.delete(under_way),
+            account::Event::Registered { user, role: Role::Seller, standing, at, .. } => {
+                self.list_seller(*user, account, *at, *standing);
+            }
+            account::Event::SellerDecided { user, approval, .. } => {
+                let known: Option<(AccountId, Timestamp)> = self.decoded(&applicant_key(*user))?;
+                if let Some((account, at)) = known {
+                    self.list_seller(*user, account, at, (*approval).into());
+                }
+            }
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// Lists a seller of whom an admin decides where it stands, and nowhere else.
+    fn list_seller(&mut self, user: UserId, account: AccountId, at: Timestamp, standing: Standing) {
+        if standing == Standing::Free {
+            return;
+        }
+        for other in Standing::ALL.into_iter().filter(|other| *other != standing) {
+            self.delete(standing_key(other, at, user));
+        }
+        self.put(standing_key(standing, at, user), account.to_key());
+        self.put(applicant_key(user), encode(&(account, at)));
+    }
+
+    /// What all its events together would have listed.
+    fn account_state(&mut self, id: AccountId, account: &Account) {
+        let account::View { holder, former } = account.view();
+        if let Some(user) = former.and_then(|former| former.under_way) {
+            self.put(key(b'e', &[&id.to_key()]), user.to_key());
+        }
+        if let Some(Holder { user, role: Role::Seller, created_at, standing, .. }) = holder.as_deref() {
+            self.list_seller(*user, id, *created_at, *standing);
         }
     }
 
@@ -308,9 +341,7 @@ impl Projection for ListsProjection {
             self.rating_state(&product, &ratings)?;
         } else if kind == Kind::Account as u8 {
             let (id, account) = self.state::<Account>(stream, loaded)?;
-            if let Some(user) = account.view().former.and_then(|former| former.under_way) {
-                self.put(key(b'e', &[&id.to_key()]), user.to_key());
-            }
+            self.account_state(id, &account);
         } else if kind == Kind::Cart as u8 {
             self.state::<Cart>(stream, loaded)?;
         } else if kind == Kind::Seller as u8 {
@@ -338,7 +369,7 @@ impl Projection for ListsProjection {
                 self.review_event(&id, &event)?;
             } else if kind == Kind::Account as u8 {
                 let (id, event, _) = self.event::<Account>(record)?;
-                self.account_event(id, &event);
+                self.account_event(id, &event)?;
             } else if kind == Kind::Cart as u8 {
                 self.event::<Cart>(record)?;
             } else if kind == Kind::Seller as u8 {

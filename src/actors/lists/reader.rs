@@ -2,9 +2,10 @@
 //!
 //! May depend on `storage` and `domain`.
 
-use super::keys::{NAME, key, newest_first, stage_key};
+use super::keys::{NAME, applicant_key, key, newest_first, stage_key, standing_list};
 use crate::{
     domain::{
+        account::Standing,
         cursor::{Cursor, InvalidCursor},
         entity::{EntityId, Timestamp},
         ids::{AccountId, OrderId, ProductId, SellerId, UserId},
@@ -199,6 +200,29 @@ impl Lists {
         self.page(b"e", after, limit, |key, value| {
             Some((AccountId::from_key(key.get(1..)?)?, UserId::from_key(value)?))
         })
+    }
+
+    /// A page of the accounts of sellers who stand so, those who registered first before the others.
+    ///
+    /// # Errors
+    /// [`PageError`].
+    pub fn sellers(
+        &self,
+        standing: Standing,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Listed<AccountId>, PageError> {
+        self.page(&standing_list(standing), after, limit, |_, value| AccountId::from_key(value))
+    }
+
+    /// The account of a seller of whom an admin decides.
+    ///
+    /// # Errors
+    /// [`PageError`].
+    pub fn account_of_seller(&self, user: UserId) -> Result<Option<AccountId>, PageError> {
+        let known = self.0.read_models().get(NAME, &applicant_key(user))?;
+        let account = known.and_then(|known| decode::<(AccountId, Timestamp)>(&known).ok());
+        Ok(account.map(|(account, _)| account))
     }
 
     /// A page of the orders that the checkout has something to do for.

@@ -78,6 +78,7 @@ async fn prepare(shop: &TestShop) -> Result<(), Gone> {
         role: Role::Customer,
         password_hash: PasswordHash::new(&text()),
         name: Some(text().into()),
+        standing: account::Standing::Free,
     };
     shop.insist(&shop.entities.accounts, &ACCOUNT, register).await?.unwrap();
     shop.stock(0, 100).await?;
@@ -198,8 +199,9 @@ fn a_caller_waits_for_the_erasure_of_its_account_and_of_no_other() {
         prepare(&shop).await.unwrap();
         let (account, password_hash) = (AccountId(12), PasswordHash::new("other"));
         let register = || {
-            let password_hash = password_hash.clone();
-            account::Command::Register { user: OTHER, role: Role::Customer, password_hash, name: None }
+            let (role, password_hash) = (Role::Customer, password_hash.clone());
+            let standing = account::Standing::Free;
+            account::Command::Register { user: OTHER, role, password_hash, name: None, standing }
         };
         shop.insist(&shop.entities.accounts, &account, register).await.unwrap().unwrap();
         // After this the pass that is made at start is over.

@@ -6,7 +6,7 @@
 
 use std::{fmt::Write, path::PathBuf};
 
-use super::specimens;
+use super::{account_specimens, specimens};
 use crate::{
     actors::records::{
         self, EVENT_VERSION, Header, SNAPSHOT_VERSION, Stored, decode_event, encode_event, encode_snapshot,
@@ -213,11 +213,13 @@ fn accounts() {
         &["nameless", "session_started", "reuse_detected"],
         &["registered", "session_started", "session_ended", "role_granted_seller"],
         &["registered", "session_started", "password_changed", "role_granted_admin"],
+        &["registered", "session_started", "own_password_changed", "revised"],
+        &["waiting", "approved", "refused"],
         &["registered", "erasure_begun"],
         &["registered", "erasure_begun", "erased"],
         &["registered", "erasure_begun", "erased", "nameless"],
     ];
-    entity::<Account>("account", &specimens::account(), lives);
+    entity::<Account>("account", &account_specimens::account(), lives);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //!
 //! Depends on the whole runtime.
 
+mod account_specimens;
 mod admission;
 mod append_list;
 pub(crate) mod disk;

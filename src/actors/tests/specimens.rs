@@ -10,7 +10,6 @@ use serde::Serialize;
 use super::test_shop;
 use crate::{
     domain::{
-        account::{self, PasswordHash, Role},
         cart,
         entity::Timestamp,
         ids::{OrderId, ProductId, ReceiptId, RequestKey, SellerId, UserId},
@@ -29,9 +28,9 @@ use crate::{
     storage::codec::encode,
 };
 
-const AT: Timestamp = Timestamp(0x0102_0304_0506);
-const DEADLINE: Timestamp = Timestamp(0x0102_0304_ffff);
-const USER: UserId = UserId(0x1111);
+pub(super) const AT: Timestamp = Timestamp(0x0102_0304_0506);
+pub(super) const DEADLINE: Timestamp = Timestamp(0x0102_0304_ffff);
+pub(super) const USER: UserId = UserId(0x1111);
 const ORDER: OrderId = OrderId(0x2222);
 
 fn id(text: &str) -> ProductId {
@@ -53,7 +52,7 @@ fn check_all<E: Serialize>(variant: impl Fn(&E) -> u32, variants: u32, events: &
     assert!(seen.into_iter().eq(0..variants), "a variant has no example");
 }
 
-fn of_all<E: Serialize, const N: usize>(
+pub(super) fn of_all<E: Serialize, const N: usize>(
     variant: impl Fn(&E) -> u32,
     variants: u32,
     events: [(&'static str, E); N],
@@ -421,42 +420,6 @@ fn ends() -> impl Iterator<Item = (&'static str, order::Event)> {
             ("customer_erased", begun(EndReason::CustomerErased)),
             ("undone", Event::Undone { at: AT }),
             ("ended", Event::Ended { at: AT }),
-            ("erased", Event::Erased { at: AT }),
-        ],
-    )
-}
-
-pub(super) fn account() -> [(&'static str, account::Event); 11] {
-    use account::Event;
-    let variant = |event: &Event| match event {
-        Event::Registered { .. } => 0,
-        Event::SessionStarted { .. } => 1,
-        Event::Rotated { .. } => 2,
-        Event::ReuseDetected { .. } => 3,
-        Event::SessionEnded { .. } => 4,
-        Event::PasswordChanged { .. } => 5,
-        Event::RoleGranted { .. } => 6,
-        Event::ErasureBegun { .. } => 7,
-        Event::Erased { .. } => 8,
-    };
-    let password_hash = || PasswordHash::new("$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA");
-    let registered =
-        |name| Event::Registered { user: USER, role: Role::Customer, password_hash: password_hash(), name, at: AT };
-    let family = 0x9999;
-    of_all(
-        variant,
-        9,
-        [
-            ("registered", registered(Some("Asha".into()))),
-            ("nameless", registered(None)),
-            ("session_started", Event::SessionStarted { family, expires_at: DEADLINE, at: AT }),
-            ("rotated", Event::Rotated { family, counter: 1, at: AT }),
-            ("reuse_detected", Event::ReuseDetected { family, counter: 0, at: AT }),
-            ("session_ended", Event::SessionEnded { family }),
-            ("password_changed", Event::PasswordChanged { password_hash: password_hash(), epoch: 1 }),
-            ("role_granted_seller", Event::RoleGranted { role: Role::Seller, epoch: 1 }),
-            ("role_granted_admin", Event::RoleGranted { role: Role::Admin, epoch: 2 }),
-            ("erasure_begun", Event::ErasureBegun { user: USER, by: UserId(0x7777), epoch: 1, at: AT }),
             ("erased", Event::Erased { at: AT }),
         ],
     )

@@ -78,6 +78,7 @@ fn an_account_that_was_used_while_the_clock_was_ahead_can_log_in_when_it_is_righ
             role: Role::Admin,
             password_hash: PasswordHash::new("phc"),
             name: None,
+            standing: account::Standing::Free,
         };
         hands.set(NOW.0 + ahead_ms);
         shop.insist(&shop.entities.accounts, &ACCOUNT, register).await.unwrap().unwrap();

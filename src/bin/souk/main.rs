@@ -21,7 +21,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
 use secrecy::SecretString;
 use souk::{
-    config::Config,
+    config::{Config, Sellers},
     domain::account::Role,
     http::{self, Drained},
     internals::{
@@ -247,6 +247,11 @@ async fn run_shop(settings: Settings, options: Serve) -> Result<ExitCode> {
     tracing::info!(data_dir = %data_dir.display(), "opening the shop");
     let shop = Shop::open(config).await?;
     let opened_ms = began.elapsed().as_millis();
+    if !options.demo && shop.config().registration.sellers == Sellers::Open {
+        tracing::info!(
+            "whoever registers as a seller sells; with registration.sellers = \"approval\" an admin approves them first"
+        );
+    }
     if options.demo {
         demo::fill(&shop, options.demo_seed, options.demo_products).await?;
     }

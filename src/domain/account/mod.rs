@@ -4,17 +4,31 @@
 //! have it. A session is a *family* of refresh tokens: each use increments the family's counter, so a token that is
 //! used a second time shows that somebody has copied it. Failed logins are not recorded here: an attacker could then
 //! lock the owner out and grow the log; the HTTP layer slows attackers down instead. An erasure removes the holder from
-//! here at once; the account remembers that traces elsewhere have still to be erased. Depends on `std`, `serde`,
+//! here at once; the account remembers that traces elsewhere have still to be erased.
+//!
+//! `holder` has who it is and the sessions, `profile` what is said of them, `standing` whether a seller may sell.
+//! Depends on `std`, `serde`,
 //! `thiserror` and its neighbours.
+
+mod holder;
+mod profile;
+mod standing;
 
 use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
+use self::profile::{check_contact, check_optional_name};
+pub use self::{
+    holder::{Family, Holder},
+    profile::{CONTACT_CHARACTERS_MAX, Edit, InvalidContact, Profile},
+    standing::{Approval, Decision, Standing},
+};
 use crate::domain::{
     entity::{Entity, Kind, Timestamp},
     ids::{AccountId, UserId},
-    name::{InvalidName, check_name},
+    name::InvalidName,
+    order,
 };
 
 /// How many sessions an account has at once. One more ends the one that was unused for longest. The limit bounds the
@@ -61,101 +75,6 @@ impl PasswordHash {
 impl fmt::Debug for PasswordHash {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("PasswordHash(hidden)")
-    }
-}
-
-/// A session: one login on one device, and the refresh tokens that descend from it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Family {
-    /// The random id of the session.
-    pub family: u128,
-    /// The counter of the only refresh token that is valid now. 64 bits, so that it cannot overflow.
-    pub counter: u64,
-    /// When its owner logged in.
-    pub started_at: Timestamp,
-    /// When the counter was last incremented; `None` if it never was.
-    pub rotated_at: Option<Timestamp>,
-    /// When it ends, however much it is used.
-    pub expires_at: Timestamp,
-}
-
-impl Family {
-    fn last_used_at(&self) -> Timestamp {
-        self.rotated_at.unwrap_or(self.started_at)
-    }
-
-    /// Whether `counter` was used so recently that its holder may just be repeating an unanswered request.
-    fn is_repeat(&self, counter: u64, now: Timestamp) -> bool {
-        let recent = self.rotated_at.is_some_and(|at| now.ms_apart(at) <= REFRESH_REPEAT_MS_MAX);
-        recent && counter.checked_add(1) == Some(self.counter)
-    }
-}
-
-/// A registered account.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "the names say it")]
-pub struct Holder {
-    /// The holder's id in the rest of the shop.
-    pub user: UserId,
-    pub role: Role,
-    pub password_hash: PasswordHash,
-    /// The display name.
-    pub name: Option<Arc<str>>,
-    pub created_at: Timestamp,
-    /// Access tokens of an earlier epoch are invalid.
-    pub epoch: u32,
-    /// The live sessions, at most [`FAMILIES_MAX`], in the order in which they started.
-    pub families: Vec<Family>,
-    /// The sessions that the newest one has ended to make room for itself. Whoever started it revokes their access
-    /// tokens.
-    pub replaced: Vec<u128>,
-    /// Higher than every counter of an ended family. New families start here, so that a late repeat of a login cannot
-    /// make used tokens valid again.
-    counter_floor: u64,
-}
-
-impl Holder {
-    /// The live session with this id.
-    #[must_use]
-    pub fn family(&self, family: u128) -> Option<&Family> {
-        self.families.iter().find(|known| known.family == family)
-    }
-
-    /// After `Refresh { family, counter }` was accepted: the family whose next token the caller issues. `None` if the
-    /// token turned out to be stolen or another request was faster; then the caller issues nothing.
-    #[must_use]
-    pub fn successor(&self, family: u128, counter: u64) -> Option<&Family> {
-        self.family(family).filter(|known| counter.checked_add(1) == Some(known.counter))
-    }
-
-    /// Whether an access token of this session and epoch is still valid.
-    #[must_use]
-    pub fn honours(&self, family: u128, epoch: u32) -> bool {
-        epoch >= self.epoch && self.family(family).is_some()
-    }
-
-    fn epoch_next(&self) -> Result<u32, Rejection> {
-        self.epoch.checked_add(1).ok_or(Rejection::EpochsExhausted)
-    }
-
-    fn end_families(&mut self, ends: impl Fn(&Family) -> bool) {
-        let ended = self.families.iter().filter(|family| ends(family));
-        let floor = ended.map(|family| family.counter.saturating_add(1)).max().unwrap_or(0);
-        self.counter_floor = self.counter_floor.max(floor);
-        self.families.retain(|family| !ends(family));
-    }
-
-    /// Makes room for one more session: ends those that have expired, and then the ones that were unused for longest.
-    fn make_room(&mut self, at: Timestamp) {
-        self.end_families(|family| family.expires_at.has_come(at));
-        self.replaced.clear();
-        while self.families.len() >= FAMILIES_MAX
-            && let Some(unused) = self.families.iter().min_by_key(|family| family.last_used_at())
-        {
-            let unused = unused.family;
-            self.end_families(|family| family.family == unused);
-            self.replaced.push(unused);
-        }
     }
 }
 
@@ -211,6 +130,8 @@ pub enum Command {
         password_hash: PasswordHash,
         /// The display name.
         name: Option<Arc<str>>,
+        /// Whether a seller may sell, or waits for an admin.
+        standing: Standing,
     },
     /// Log in. The caller has verified the password.
     StartSession {
@@ -225,14 +146,33 @@ pub enum Command {
     Refresh { family: u128, counter: u64 },
     /// Log out one session.
     EndSession { family: u128 },
-    /// Set a new password and log out everywhere, so that whoever knew the old one is out. A repeat is recognised by
-    /// its salted hash.
+    /// Set a new password and log out everywhere else, so that whoever knew the old one is out. A repeat is recognised
+    /// by its salted hash.
     ChangePassword {
         /// The hash of the new password.
         password_hash: PasswordHash,
+        /// The account's epoch when the old password was verified; `None` for the operator, who need not know it.
+        epoch: Option<u32>,
+        /// The session that goes on, with its next refresh token.
+        keeps: Option<u128>,
+    },
+    /// Change the profile.
+    Revise {
+        name: Edit,
+        contact: Edit,
+        /// The version that the profile must have; `None` for any.
+        expected_version: Option<u64>,
     },
     /// Change the role at once: sessions stay, access tokens with the old role become invalid.
     GrantRole { role: Role },
+    /// Approve or refuse a seller.
+    DecideSeller {
+        approval: Approval,
+        /// The admin.
+        by: UserId,
+        /// The reason, which a refusal needs.
+        note: Option<Arc<str>>,
+    },
     /// Erase the holder: here at once, and elsewhere from now on.
     BeginErasure {
         /// The holder or an admin.
@@ -247,7 +187,14 @@ pub enum Command {
 #[allow(missing_docs, reason = "the fields are those of the commands; `epoch` and `counter` are the new values")]
 pub enum Event {
     /// The address was claimed.
-    Registered { user: UserId, role: Role, password_hash: PasswordHash, name: Option<Arc<str>>, at: Timestamp },
+    Registered {
+        user: UserId,
+        role: Role,
+        password_hash: PasswordHash,
+        name: Option<Arc<str>>,
+        standing: Standing,
+        at: Timestamp,
+    },
     /// Somebody logged in.
     SessionStarted { family: u128, expires_at: Timestamp, at: Timestamp },
     /// A refresh token was used.
@@ -256,14 +203,18 @@ pub enum Event {
     ReuseDetected { family: u128, counter: u64, at: Timestamp },
     /// A session was logged out.
     SessionEnded { family: u128 },
-    /// The password changed and all sessions were logged out.
-    PasswordChanged { password_hash: PasswordHash, epoch: u32 },
+    /// The password changed and all sessions but the kept one were logged out.
+    PasswordChanged { password_hash: PasswordHash, epoch: u32, kept: Option<u128>, at: Timestamp },
     /// The role changed.
     RoleGranted { role: Role, epoch: u32 },
     /// The holder was erased here, with all sessions; traces elsewhere follow.
     ErasureBegun { user: UserId, by: UserId, epoch: u32, at: Timestamp },
     /// The traces elsewhere are erased, too; the address can be claimed again.
     Erased { at: Timestamp },
+    /// The holder says something else of themselves.
+    Revised { name: Option<Arc<str>>, contact: Option<Arc<str>>, version: u64 },
+    /// An admin approved or refused the seller.
+    SellerDecided { user: UserId, approval: Approval, by: UserId, note: Option<Arc<str>>, at: Timestamp },
 }
 
 /// Why a command to an account was rejected.
@@ -288,6 +239,17 @@ pub enum Rejection {
     EpochEnded,
     #[error(transparent)]
     InvalidName(#[from] InvalidName),
+    #[error(transparent)]
+    InvalidContact(#[from] InvalidContact),
+    /// The profile has another version than the expected one.
+    #[error("the profile has version {current}, not the expected one")]
+    VersionMismatch { current: u64 },
+    /// It is no seller of whom an admin decides.
+    #[error("nobody has to approve this account")]
+    NothingToDecide,
+    /// The note is blank or too long, cannot be shown, or is missing.
+    #[error("a note has 1 to {} bytes of text that can be shown, and a refusal needs one", order::REASON_BYTES_MAX)]
+    InvalidNote,
     /// The password hash is longer than any that the shop makes.
     #[error("a password hash has at most {bytes_max} bytes, not {bytes}")]
     PasswordHashTooLong { bytes: usize, bytes_max: usize },
@@ -326,6 +288,67 @@ fn refresh(holder: &Holder, family: u128, counter: u64, now: Timestamp) -> Resul
     Ok(Some(Event::ReuseDetected { family, counter, at: now }))
 }
 
+fn change_password(
+    holder: &Holder,
+    password_hash: &PasswordHash,
+    epoch: Option<u32>,
+    keeps: Option<u128>,
+    now: Timestamp,
+) -> Result<Option<Event>, Rejection> {
+    if *password_hash == holder.password_hash {
+        return Ok(None);
+    }
+    if epoch.is_some_and(|epoch| epoch != holder.epoch) {
+        return Err(Rejection::EpochEnded);
+    }
+    if let Some(family) = keeps {
+        let known = holder.family(family).ok_or(Rejection::UnknownFamily { family })?;
+        if known.expires_at.has_come(now) {
+            return Err(Rejection::FamilyExpired { family, expired_at: known.expires_at });
+        }
+    }
+    check_password_hash(password_hash)?;
+    let (password_hash, epoch) = (password_hash.clone(), holder.epoch_next()?);
+    Ok(Some(Event::PasswordChanged { password_hash, epoch, kept: keeps, at: now }))
+}
+
+fn revise(
+    profile: &Profile,
+    name: &Edit,
+    contact: &Edit,
+    expected_version: Option<u64>,
+) -> Result<Option<Event>, Rejection> {
+    if expected_version.is_some_and(|expected| expected != profile.version) {
+        return Err(Rejection::VersionMismatch { current: profile.version });
+    }
+    let (name, contact) = profile.edited(name, contact);
+    check_optional_name(name.as_deref())?;
+    check_contact(contact.as_deref())?;
+    let is_same = name == profile.name && contact == profile.contact;
+    Ok((!is_same).then(|| Event::Revised { name, contact, version: profile.version.saturating_add(1) }))
+}
+
+fn decide_seller(
+    holder: &Holder,
+    approval: Approval,
+    by: UserId,
+    note: Option<&Arc<str>>,
+    now: Timestamp,
+) -> Result<Option<Event>, Rejection> {
+    if holder.role != Role::Seller || holder.standing == Standing::Free {
+        return Err(Rejection::NothingToDecide);
+    }
+    if holder.standing == approval.into() {
+        return Ok(None);
+    }
+    match (note, approval) {
+        (Some(note), _) => order::check_note(note).map_err(|_| Rejection::InvalidNote)?,
+        (None, Approval::Approved) => {}
+        (None, Approval::Refused) => return Err(Rejection::InvalidNote),
+    }
+    Ok(Some(Event::SellerDecided { user: holder.user, approval, by, note: note.cloned(), at: now }))
+}
+
 impl Entity for Account {
     const KIND: Kind = Kind::Account;
     type Id = AccountId;
@@ -337,15 +360,16 @@ impl Entity for Account {
     fn decide(&self, command: &Command, now: Timestamp) -> Result<Option<Event>, Rejection> {
         let registered = || self.holder.as_deref().ok_or(Rejection::NotRegistered);
         match command {
-            Command::Register { user, role, password_hash, name } => match self.holder.as_deref() {
+            Command::Register { user, role, password_hash, name, standing } => match self.holder.as_deref() {
                 Some(holder) if holder.user == *user => Ok(None),
                 Some(_) => Err(Rejection::AlreadyRegistered),
                 None if self.is_being_erased() => Err(Rejection::AlreadyRegistered),
                 None => {
                     check_password_hash(password_hash)?;
-                    name.as_deref().map_or(Ok(()), check_name)?;
+                    check_optional_name(name.as_deref())?;
+                    let (user, role, standing) = (*user, *role, *standing);
                     let (password_hash, name) = (password_hash.clone(), name.clone());
-                    Ok(Some(Event::Registered { user: *user, role: *role, password_hash, name, at: now }))
+                    Ok(Some(Event::Registered { user, role, password_hash, name, standing, at: now }))
                 }
             },
             Command::StartSession { family, expires_at, epoch } => {
@@ -363,19 +387,19 @@ impl Entity for Account {
             Command::EndSession { family } => {
                 Ok(registered()?.family(*family).map(|known| Event::SessionEnded { family: known.family }))
             }
-            Command::ChangePassword { password_hash } => {
-                let holder = registered()?;
-                if *password_hash == holder.password_hash {
-                    return Ok(None);
-                }
-                check_password_hash(password_hash)?;
-                let (password_hash, epoch) = (password_hash.clone(), holder.epoch_next()?);
-                Ok(Some(Event::PasswordChanged { password_hash, epoch }))
+            Command::ChangePassword { password_hash, epoch, keeps } => {
+                change_password(registered()?, password_hash, *epoch, *keeps, now)
+            }
+            Command::Revise { name, contact, expected_version } => {
+                revise(&registered()?.profile, name, contact, *expected_version)
             }
             Command::GrantRole { role } => match registered()? {
                 holder if holder.role == *role => Ok(None),
                 holder => Ok(Some(Event::RoleGranted { role: *role, epoch: holder.epoch_next()? })),
             },
+            Command::DecideSeller { approval, by, note } => {
+                decide_seller(registered()?, *approval, *by, note.as_ref(), now)
+            }
             Command::BeginErasure { by } => match self.holder.as_deref() {
                 Some(holder) if holder.role != Role::Customer => Err(Rejection::NotACustomer),
                 Some(Holder { user, .. }) => {
@@ -391,13 +415,15 @@ impl Entity for Account {
 
     fn apply(&mut self, event: &Event) {
         match event {
-            Event::Registered { user, role, password_hash, name, at } => {
+            Event::Registered { user, role, password_hash, name, standing, at } => {
                 assert!(self.holder.is_none(), "an address is claimed once");
                 self.holder = Some(Arc::new(Holder {
                     user: *user,
                     role: *role,
                     password_hash: password_hash.clone(),
-                    name: name.clone(),
+                    profile: Profile { name: name.clone(), contact: None, version: 1 },
+                    standing: *standing,
+                    decision: None,
                     created_at: *at,
                     epoch: self.former.as_ref().map_or(0, |former| former.epoch),
                     families: Vec::new(),
@@ -423,16 +449,30 @@ impl Entity for Account {
             Event::ReuseDetected { family, .. } | Event::SessionEnded { family } => {
                 self.registered_mut().end_families(|known| known.family == *family);
             }
-            Event::PasswordChanged { password_hash, epoch } => {
+            Event::PasswordChanged { password_hash, epoch, kept, at } => {
                 let holder = self.registered_mut();
-                holder.end_families(|_| true);
+                holder.end_families(|known| Some(known.family) != *kept);
+                // Whoever has a copy of the refresh token is out, too.
+                for known in &mut holder.families {
+                    known.counter = known.counter.saturating_add(1);
+                    known.rotated_at = Some(*at);
+                }
                 holder.epoch = *epoch;
                 holder.password_hash = password_hash.clone();
+            }
+            Event::Revised { name, contact, version } => {
+                let (name, contact) = (name.clone(), contact.clone());
+                self.registered_mut().profile = Profile { name, contact, version: *version };
             }
             Event::RoleGranted { role, epoch } => {
                 let holder = self.registered_mut();
                 holder.role = *role;
                 holder.epoch = *epoch;
+            }
+            Event::SellerDecided { approval, by, note, at, .. } => {
+                let holder = self.registered_mut();
+                holder.standing = (*approval).into();
+                holder.decision = Some(Arc::new(Decision { by: *by, note: note.clone(), at: *at }));
             }
             Event::ErasureBegun { user, epoch, .. } => {
                 self.holder = None;
@@ -457,7 +497,8 @@ impl Entity for Account {
         let of_holder = |holder: &Arc<Holder>| {
             size_of::<Holder>()
                 + holder.password_hash.expose().len()
-                + holder.name.as_deref().map_or(0, str::len)
+                + holder.profile.bytes()
+                + holder.decision.as_deref().map_or(0, Decision::bytes)
                 + holder.families.capacity() * size_of::<Family>()
                 + holder.replaced.capacity() * size_of::<u128>()
         };

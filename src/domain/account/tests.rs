@@ -16,7 +16,8 @@ fn hash(text: &str) -> PasswordHash {
 }
 
 fn register(user: UserId) -> Command {
-    Command::Register { user, role: Role::Customer, password_hash: hash("phc-1"), name: Some("Asha".into()) }
+    let (role, standing) = (Role::Customer, Standing::Free);
+    Command::Register { user, role, password_hash: hash("phc-1"), name: Some("Asha".into()), standing }
 }
 
 fn registered() -> Event {
@@ -25,12 +26,22 @@ fn registered() -> Event {
         role: Role::Customer,
         password_hash: hash("phc-1"),
         name: Some("Asha".into()),
+        standing: Standing::Free,
         at: START,
     }
 }
 
 fn started(family: u128, at: Timestamp) -> Event {
     Event::SessionStarted { family, expires_at: at.plus_ms(DAY_MS), at }
+}
+
+/// The operator's change of a password.
+fn change_to(text: &str) -> Command {
+    Command::ChangePassword { password_hash: hash(text), epoch: None, keeps: None }
+}
+
+fn changed(epoch: u32, kept: Option<u128>) -> Event {
+    Event::PasswordChanged { password_hash: hash("phc-2"), epoch, kept, at: START }
 }
 
 fn given(events: &[Event]) -> Account {
@@ -65,7 +76,7 @@ fn nothing_happens_to_an_address_nobody_claimed() {
         Command::StartSession { family: 1, expires_at: START.plus_ms(1), epoch: 0 },
         Command::Refresh { family: 1, counter: 0 },
         Command::EndSession { family: 1 },
-        Command::ChangePassword { password_hash: hash("phc-2") },
+        change_to("phc-2"),
         Command::GrantRole { role: Role::Admin },
     ] {
         assert_eq!(Account::default().decide(&command, START), Err(Rejection::NotRegistered), "{command:?}");
@@ -80,6 +91,7 @@ fn names_and_hashes_have_bounds() {
         role: Role::Customer,
         password_hash: hash(phc),
         name: Some(name.into()),
+        standing: Standing::Free,
     };
     let refused = Account::default().decide(&with(" ", "phc"), START);
     assert_eq!(refused, Err(Rejection::InvalidName(InvalidName)));
@@ -100,7 +112,7 @@ fn a_session_starts_once_and_not_in_the_past() {
 #[test]
 fn a_session_starts_only_in_the_epoch_in_which_the_password_was_verified() {
     let start = |family, epoch| Command::StartSession { family, expires_at: START.plus_ms(DAY_MS), epoch };
-    let changed = Event::PasswordChanged { password_hash: hash("phc-2"), epoch: 1 };
+    let changed = changed(1, None);
     let granted = Event::RoleGranted { role: Role::Admin, epoch: 1 };
     for event in [changed, granted] {
         let mut account = given(&[registered()]);
@@ -187,16 +199,104 @@ fn a_login_repeated_after_logout_revives_no_spent_token() {
 #[test]
 fn a_new_password_ends_every_session_and_every_access_token() {
     let mut account = given(&[registered(), started(1, START), started(2, START)]);
-    let changed = Event::PasswordChanged { password_hash: hash("phc-2"), epoch: 1 };
-    let change = Command::ChangePassword { password_hash: hash("phc-2") };
+    let changed = changed(1, None);
+    let change = change_to("phc-2");
     assert_eq!(account.decide(&change, START), Ok(Some(changed.clone())));
     account.apply(&changed);
     let view = account.view().holder.unwrap();
     assert_eq!((view.epoch, view.families.len()), (1, 0));
     assert!(!view.honours(1, 0) && !view.honours(1, 1));
     let account = given(&[registered()]);
-    let same = Command::ChangePassword { password_hash: hash("phc-1") };
+    let same = change_to("phc-1");
     assert_eq!(account.decide(&same, START), Ok(None), "a repeat");
+}
+
+#[test]
+fn the_holders_own_change_keeps_one_session_with_its_next_token() {
+    let mut account = given(&[registered(), started(1, START), started(2, START)]);
+    let change = |epoch, keeps| Command::ChangePassword { password_hash: hash("phc-2"), epoch, keeps };
+    assert_eq!(account.decide(&change(Some(1), Some(1)), START), Err(Rejection::EpochEnded), "verified too early");
+    let unknown = Rejection::UnknownFamily { family: 3 };
+    assert_eq!(account.decide(&change(Some(0), Some(3)), START), Err(unknown), "logged out meanwhile");
+    let expired_at = START.plus_ms(DAY_MS);
+    let expired = Rejection::FamilyExpired { family: 1, expired_at };
+    assert_eq!(account.decide(&change(Some(0), Some(1)), expired_at), Err(expired));
+
+    let event = changed(1, Some(1));
+    assert_eq!(account.decide(&change(Some(0), Some(1)), START), Ok(Some(event.clone())));
+    account.apply(&event);
+    assert_eq!(account.decide(&change(Some(0), Some(1)), START), Ok(None), "a repeat");
+    let view = account.view().holder.unwrap();
+    assert!(!view.honours(1, 0) && view.honours(1, 1) && !view.honours(2, 1));
+    assert_eq!(view.successor(1, 0).map(|family| family.counter), Some(1), "what the caller hands out");
+    let late = START.plus_ms(REFRESH_REPEAT_MS_MAX + 1);
+    let reuse = Event::ReuseDetected { family: 1, counter: 0, at: late };
+    assert_eq!(account.decide(&Command::Refresh { family: 1, counter: 0 }, late), Ok(Some(reuse)), "the old token");
+}
+
+#[test]
+fn a_profile_is_edited_part_by_part() {
+    let mut account = given(&[registered()]);
+    let revise = |name: Edit, contact: Edit| Command::Revise { name, contact, expected_version: None };
+    let set = |text: &str| Edit::Set(text.into());
+    for (command, name, contact) in [
+        (revise(Edit::Keep, set("+91 20 1234")), Some("Asha"), Some("+91 20 1234")),
+        (revise(set("Asha Rao"), Edit::Keep), Some("Asha Rao"), Some("+91 20 1234")),
+        (revise(Edit::Remove, set(" ")), None, None),
+    ] {
+        let before = account.view().holder.unwrap().profile.version;
+        let event = account.decide(&command, START).unwrap().unwrap();
+        account.apply(&event);
+        assert_eq!(account.decide(&command, START), Ok(None), "a repeat");
+        let profile = account.view().holder.unwrap().profile.clone();
+        assert_eq!((profile.name.as_deref(), profile.contact.as_deref()), (name, contact));
+        assert_eq!(profile.version, before + 1);
+    }
+    let refused = |command: &Command| account.decide(command, START).unwrap_err();
+    assert_eq!(refused(&revise(set("a\nb"), Edit::Keep)), Rejection::InvalidName(InvalidName));
+    let long = "x".repeat(CONTACT_CHARACTERS_MAX + 1);
+    for bad in ["a\0", &long] {
+        assert_eq!(refused(&revise(Edit::Keep, set(bad))), Rejection::InvalidContact(InvalidContact));
+    }
+    let stale = Command::Revise { name: set("Asha"), contact: Edit::Keep, expected_version: Some(1) };
+    assert_eq!(refused(&stale), Rejection::VersionMismatch { current: 4 });
+}
+
+#[test]
+fn a_seller_who_waits_is_approved_or_refused_with_a_reason() {
+    let waiting = Event::Registered {
+        user: USER,
+        role: Role::Seller,
+        password_hash: hash("phc-1"),
+        name: None,
+        standing: Standing::Waiting,
+        at: START,
+    };
+    let mut account = given(&[waiting]);
+    let by = UserId(9);
+    let decide = |approval, note: Option<&str>| Command::DecideSeller { approval, by, note: note.map(Into::into) };
+    let long = "x".repeat(501);
+    for bad in [None, Some(" "), Some("a\0"), Some(&*long)] {
+        assert_eq!(account.decide(&decide(Approval::Refused, bad), START), Err(Rejection::InvalidNote), "{bad:?}");
+    }
+    for (command, standing) in [
+        (decide(Approval::Refused, Some("no address")), Standing::Refused),
+        (decide(Approval::Approved, None), Standing::Approved),
+        (decide(Approval::Refused, Some("counterfeits")), Standing::Refused),
+    ] {
+        let event = account.decide(&command, START).unwrap().unwrap();
+        account.apply(&event);
+        assert_eq!(account.decide(&command, START), Ok(None), "a repeat");
+        let holder = account.view().holder.unwrap();
+        assert_eq!((holder.standing, holder.standing.may_sell()), (standing, standing == Standing::Approved));
+        assert_eq!(holder.decision.as_ref().map(|decision| decision.by), Some(by));
+        assert_eq!(holder.epoch, 0, "tokens stay");
+    }
+    for other in [given(&[registered()]), given(&[registered(), Event::RoleGranted { role: Role::Seller, epoch: 1 }])] {
+        assert!(other.view().holder.unwrap().standing.may_sell());
+        let refused = other.decide(&decide(Approval::Approved, None), START);
+        assert_eq!(refused, Err(Rejection::NothingToDecide));
+    }
 }
 
 #[test]
@@ -220,7 +320,7 @@ fn who_is_erased_is_gone_at_once_and_the_address_is_free_when_all_is_done() {
     let seller = given(&[registered(), Event::RoleGranted { role: Role::Seller, epoch: 1 }]);
     assert_eq!(seller.decide(&begin, START), Err(Rejection::NotACustomer));
 
-    let changed = Event::PasswordChanged { password_hash: hash("phc-2"), epoch: 6 };
+    let changed = changed(6, None);
     let mut account = given(&[registered(), started(1, START), changed, started(2, START)]);
     assert_eq!(account.decide(&Command::FinishErasure, START), Ok(None));
     let begun = Event::ErasureBegun { user: USER, by, epoch: 7, at: START };
@@ -251,7 +351,7 @@ fn who_is_erased_is_gone_at_once_and_the_address_is_free_when_all_is_done() {
 #[test]
 fn epochs_never_wrap_round() {
     let account = given(&[registered(), Event::RoleGranted { role: Role::Seller, epoch: u32::MAX }]);
-    let change = Command::ChangePassword { password_hash: hash("phc-2") };
+    let change = change_to("phc-2");
     assert_eq!(account.decide(&change, START), Err(Rejection::EpochsExhausted));
 }
 
@@ -285,7 +385,7 @@ fn step() -> impl Strategy<Value = (u64, Command)> {
         }),
         24 => (families.clone(), 0..5_u64).prop_map(|(family, counter)| Command::Refresh { family, counter }),
         2 => families.prop_map(|family| Command::EndSession { family }),
-        1 => any::<u8>().prop_map(|n| Command::ChangePassword { password_hash: hash(&n.to_string()) }),
+        1 => any::<u8>().prop_map(|n| change_to(&n.to_string())),
         1 => prop_oneof![Just(Role::Customer), Just(Role::Seller)].prop_map(|role| Command::GrantRole { role }),
     ];
     (wait_ms, command)

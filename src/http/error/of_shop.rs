@@ -32,6 +32,9 @@ impl From<Error> for Problem {
             Error::NotFound(what) => Self::not_found(what.as_str()),
             Error::Forbidden(_) => Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail),
             Error::OwnProduct => Self::new(StatusCode::FORBIDDEN, "own-product", "Your own product", detail),
+            Error::SellerNotApproved { .. } => {
+                Self::new(StatusCode::FORBIDDEN, "seller-not-approved", "Not approved", detail)
+            }
             Error::Token(_) => Self::unauthorized("the token is not valid"),
             Error::WrongCredentials => Self::new(StatusCode::UNAUTHORIZED, "wrong-credentials", "Login failed", detail)
                 .header(header::WWW_AUTHENTICATE, "Bearer"),
@@ -245,6 +248,10 @@ fn of_account(rejection: &account::Rejection, detail: String) -> Problem {
     match rejection {
         account::Rejection::AlreadyRegistered => conflict("already-registered", "The address is taken", detail),
         account::Rejection::InvalidName(_) => Problem::invalid("name", detail),
+        account::Rejection::InvalidContact(_) => Problem::invalid("contact", detail),
+        account::Rejection::InvalidNote => Problem::invalid("note", detail),
+        account::Rejection::NothingToDecide => conflict("nothing-to-decide", "Nothing to decide", detail),
+        account::Rejection::VersionMismatch { current } => Problem::version_mismatch(*current),
         account::Rejection::NotACustomer => Problem::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail),
         account::Rejection::EpochEnded => Problem::unauthorized("the account has changed; log in again"),
         account::Rejection::NotRegistered

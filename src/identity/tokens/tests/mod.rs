@@ -13,7 +13,7 @@ use super::*;
 use crate::{
     clock::Clock,
     domain::{
-        account::{Account, Command, Event, Family, Holder, PasswordHash},
+        account::{Account, Command, Event, Family, Holder, PasswordHash, Standing},
         entity::Entity,
     },
     identity::{Identity, IdentityConfig},
@@ -46,6 +46,7 @@ impl World {
             role: Role::Customer,
             password_hash: PasswordHash::new("phc"),
             name: None,
+            standing: Standing::Free,
             at: START,
         });
         account.apply(&Event::SessionStarted { family: SESSION, expires_at: START.plus_ms(DAY_MS), at: START });
@@ -138,7 +139,7 @@ fn a_token_does_not_outlive_its_session() {
 #[test]
 fn events_of_an_account_apply_at_once_also_to_cached_tokens() {
     let commands = [
-        Command::ChangePassword { password_hash: PasswordHash::new("new") },
+        Command::ChangePassword { password_hash: PasswordHash::new("new"), epoch: None, keeps: None },
         Command::GrantRole { role: Role::Admin },
         Command::EndSession { family: SESSION },
         Command::Refresh { family: SESSION, counter: 7 },
