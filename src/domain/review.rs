@@ -16,9 +16,9 @@ use crate::domain::{
     text::{Lines, is_blank, is_clean},
 };
 
-/// The longest title of a review, in bytes.
-pub const TITLE_BYTES_MAX: usize = 200;
-/// The longest text of a review, in bytes: it fits into one stored value.
+/// The longest title of a review, in characters.
+pub const TITLE_CHARACTERS_MAX: usize = 200;
+/// The longest text of a review, in bytes: with the longest title it fits into one stored value.
 pub const TEXT_BYTES_MAX: usize = 3_000;
 
 /// The id of a review: a customer has at most one per product.
@@ -115,8 +115,8 @@ pub enum Rejection {
     #[error("the rating must be 1 to 5")]
     InvalidRating,
     /// A text is too long or cannot be shown, or the title is blank.
-    #[error("the {field} must be at most {bytes_max} bytes of text that can be shown, and the title not blank")]
-    InvalidText { field: Text, bytes_max: usize },
+    #[error("{}", .field.rule())]
+    InvalidText { field: Text },
 }
 
 /// A text of a review.
@@ -134,6 +134,15 @@ impl Text {
         match self {
             Self::Title => "title",
             Self::Body => "text",
+        }
+    }
+
+    fn rule(self) -> String {
+        match self {
+            Self::Title => {
+                format!("the title must be 1 to {TITLE_CHARACTERS_MAX} characters of text that can be shown")
+            }
+            Self::Body => format!("the text must be at most {TEXT_BYTES_MAX} bytes of text that can be shown"),
         }
     }
 }
@@ -179,11 +188,11 @@ impl Entity for Review {
             return Err(Rejection::InvalidRating);
         }
         let (title, text) = (&content.title, &content.text);
-        if is_blank(title) || title.len() > TITLE_BYTES_MAX || !is_clean(title, Lines::One) {
-            return Err(Rejection::InvalidText { field: Text::Title, bytes_max: TITLE_BYTES_MAX });
+        if is_blank(title) || title.chars().count() > TITLE_CHARACTERS_MAX || !is_clean(title, Lines::One) {
+            return Err(Rejection::InvalidText { field: Text::Title });
         }
         if text.len() > TEXT_BYTES_MAX || !is_clean(text, Lines::Many) {
-            return Err(Rejection::InvalidText { field: Text::Body, bytes_max: TEXT_BYTES_MAX });
+            return Err(Rejection::InvalidText { field: Text::Body });
         }
         if self.written.as_ref().is_some_and(|written| written.content == *content) {
             return Ok(None);
@@ -263,9 +272,11 @@ mod tests {
         for rating in [0, 6, 255] {
             assert_eq!(refused(write(rating, "Good")), Rejection::InvalidRating);
         }
-        for title in [" ", &"x".repeat(TITLE_BYTES_MAX + 1)] {
-            assert!(matches!(refused(write(5, title)), Rejection::InvalidText { field: Text::Title, .. }));
+        for title in [" ", &"x".repeat(TITLE_CHARACTERS_MAX + 1)] {
+            assert_eq!(refused(write(5, title)), Rejection::InvalidText { field: Text::Title });
         }
+        let longest = "字".repeat(TITLE_CHARACTERS_MAX);
+        assert!(Review::default().decide(&write(5, &longest), NOW).is_ok(), "letters of every script count as one");
     }
 
     #[test]

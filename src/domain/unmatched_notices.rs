@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     entity::{Entity, EntityId, Kind, Timestamp},
     ids::{OrderId, UserId},
-    order::{self, About, IssueKind, REASON_BYTES_MAX},
+    order::{self, About, IssueKind, REASON_CHARACTERS_MAX},
 };
 
 /// How many notices are kept per day. They are rare; beyond the limit a notice is refused, and the provider sends it
@@ -238,7 +238,7 @@ pub enum Rejection {
     #[error("there is no such notice")]
     NotFound,
     /// The note is blank, too long, or contains control characters.
-    #[error("the note must be 1 to {REASON_BYTES_MAX} bytes")]
+    #[error("the note must be 1 to {REASON_CHARACTERS_MAX} characters")]
     InvalidNote,
 }
 
@@ -323,7 +323,7 @@ mod tests {
         unmatched_notices.apply(&kept);
         assert_eq!(unmatched_notices.decide(&keep(1), Timestamp(2)), Ok(None));
         let dismiss = |note: &str| Command::Dismiss { id: 1, by: UserId(9), note: note.into() };
-        for note in [" ", "a\0b", &"x".repeat(REASON_BYTES_MAX + 1)] {
+        for note in [" ", "a\0b", &"x".repeat(REASON_CHARACTERS_MAX + 1)] {
             assert_eq!(unmatched_notices.decide(&dismiss(note), Timestamp(2)), Err(Rejection::InvalidNote), "{note:?}");
         }
         let dismissed = unmatched_notices.decide(&dismiss("asked them"), Timestamp(2)).unwrap().unwrap();

@@ -14,8 +14,9 @@ use crate::{
         entity::{Entity, EntityId, Timestamp},
         ids::{OrderId, ProductId, UserId},
         order::{CaptureMode, Command, Order, PaymentState, Stage, StockAnswer, Tracking},
+        review::{Content, Purchase, TEXT_BYTES_MAX, TITLE_CHARACTERS_MAX, Written},
     },
-    storage::{Journal, JournalConfig, Position, Record, Stream},
+    storage::{Journal, JournalConfig, Position, Record, Stream, VALUE_BYTES_MAX, codec::encode},
 };
 
 const CUSTOMER: UserId = UserId(1);
@@ -134,4 +135,12 @@ async fn a_list_takes_any_key_but_only_its_own_cursors() {
         assert!(matches!(refused, Err(PageError::InvalidCursor(InvalidCursor))), "{refused:?}");
     }
     journal.close().await.unwrap();
+}
+
+#[test]
+fn the_longest_review_fits_into_one_stored_value() {
+    let (title, text) = ("\u{1f44d}".repeat(TITLE_CHARACTERS_MAX), "x".repeat(TEXT_BYTES_MAX));
+    let content = Content { customer: CUSTOMER, rating: 5, title, text, purchase: Purchase::Verified };
+    // A checksum of four bytes stands before it.
+    assert!(encode(&Written { content, at: NOW }).len() + 4 <= VALUE_BYTES_MAX);
 }

@@ -248,7 +248,10 @@ pub enum Rejection {
     #[error("nobody has to approve this account")]
     NothingToDecide,
     /// The note is blank or too long, cannot be shown, or is missing.
-    #[error("a note has 1 to {} bytes of text that can be shown, and a refusal needs one", order::REASON_BYTES_MAX)]
+    #[error(
+        "a note has 1 to {} characters of text that can be shown, and a refusal needs one",
+        order::REASON_CHARACTERS_MAX
+    )]
     InvalidNote,
     /// The password hash is longer than any that the shop makes.
     #[error("a password hash has at most {bytes_max} bytes, not {bytes}")]

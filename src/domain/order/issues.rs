@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Attempt, Order, REASON_BYTES_MAX, Rejection, Text};
+use super::{Attempt, Order, REASON_CHARACTERS_MAX, Rejection, Text};
 use crate::domain::{entity::Timestamp, ids::UserId, money::Money};
 
 /// What is wrong with an order. Stored: see `actors/records.rs` before changing it.
@@ -128,8 +128,8 @@ const ISSUES_MAX: usize = 8;
 /// The provider's word for a dispute that the customer has won.
 const LOST: &str = "lost";
 
-/// The longest note of a settled issue, in bytes: the operator's note, and before it the word for the decision.
-const NOTE_BYTES_MAX: usize = REASON_BYTES_MAX + 20;
+/// The longest note of a settled issue, in characters: the operator's note, and before it the word for the decision.
+const NOTE_CHARACTERS_MAX: usize = REASON_CHARACTERS_MAX + 20;
 
 /// An event of issues. Stored: see `actors/records.rs` before changing it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -240,7 +240,7 @@ impl Order {
         now: Timestamp,
     ) -> Result<Option<super::Event>, Rejection> {
         self.placed()?;
-        Text::Note.check(note, NOTE_BYTES_MAX)?;
+        Text::Note.check(note, NOTE_CHARACTERS_MAX)?;
         let open = self.open_issues().map(|known| known.number);
         let issues: Vec<u32> = open.filter(|number| issues.contains(number)).collect();
         let is_news = !issues.is_empty();

@@ -80,7 +80,9 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     command::Command,
     issues::{Issue, IssueKind, Resolved},
-    limits::{ATTEMPTS_MAX, METHOD_BYTES_MAX, REASON_BYTES_MAX, REFUNDS_MAX, RETURNS_MAX, TRACKING_BYTES_MAX},
+    limits::{
+        ATTEMPTS_MAX, METHOD_CHARACTERS_MAX, REASON_CHARACTERS_MAX, REFUNDS_MAX, RETURNS_MAX, TRACKING_CHARACTERS_MAX,
+    },
     listing::{Listing, Stage},
     notices::About,
     parts::{EndReason, HistoryEntry, Status, StockAnswer, Tracking},

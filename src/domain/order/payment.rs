@@ -12,7 +12,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ATTEMPTS_MAX, About, EndReason, METHOD_BYTES_MAX, Order, Rejection, Status, Text, notices};
+use super::{ATTEMPTS_MAX, About, EndReason, METHOD_CHARACTERS_MAX, Order, Rejection, Status, Text, notices};
 use crate::domain::{entity::Timestamp, ids::RequestKey, money::Money};
 
 /// The state of a payment, as the provider reports it. Stored: see `actors/records.rs` before changing it.
@@ -260,7 +260,7 @@ impl Order {
                 return Err(Rejection::WrongStatus { status });
             }
         }
-        Text::PaymentMethod.check(method, METHOD_BYTES_MAX)?;
+        Text::PaymentMethod.check(method, METHOD_CHARACTERS_MAX)?;
         if now >= placement.deadline {
             return Err(Rejection::DeadlinePassed);
         }

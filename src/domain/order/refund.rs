@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{About, IssueKind, Order, Progress, REASON_BYTES_MAX, REFUNDS_MAX, Rejection, Status, Text, notices};
+use super::{About, IssueKind, Order, Progress, REASON_CHARACTERS_MAX, REFUNDS_MAX, Rejection, Status, Text, notices};
 use crate::domain::{
     entity::Timestamp,
     ids::{RequestKey, UserId},
@@ -286,7 +286,7 @@ impl Order {
         if !unsent && !matches!(status, Status::Shipped | Status::Delivered) {
             return Err(Rejection::WrongStatus { status });
         }
-        Text::Reason.check(&request.reason, REASON_BYTES_MAX)?;
+        Text::Reason.check(&request.reason, REASON_CHARACTERS_MAX)?;
         self.check_refunds()?;
         let restock = request.restock.unwrap_or(if unsent { Restock::Yes } else { Restock::No });
         let refund = self.refund_of(&request.lines, request.shipping, restock, now)?;

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ATTEMPTS_MAX, REASON_BYTES_MAX, REFUNDS_MAX, RETURNS_MAX, Status, Text};
+use super::{ATTEMPTS_MAX, REASON_CHARACTERS_MAX, REFUNDS_MAX, RETURNS_MAX, Status, Text};
 use crate::domain::{
     idempotency::KeyReused,
     money::Money,
@@ -71,8 +71,8 @@ pub enum Rejection {
     #[error("the return is decided already")]
     ReturnDecided,
     /// A text is blank or too long, or cannot be shown.
-    #[error("{field} must be 1 to {bytes_max} bytes of text that can be shown")]
-    InvalidText { field: Text, bytes_max: usize },
+    #[error("{field} must be 1 to {characters_max} characters of text that can be shown")]
+    InvalidText { field: Text, characters_max: usize },
     /// The order was shipped with another tracking number.
     #[error("the order was shipped with another carrier or tracking number")]
     AlreadyShipped,
@@ -89,17 +89,17 @@ impl From<KeyReused> for Rejection {
 /// # Errors
 /// [`Rejection::InvalidText`].
 pub fn check_note(note: &str) -> Result<(), Rejection> {
-    Text::Note.check(note, REASON_BYTES_MAX)
+    Text::Note.check(note, REASON_CHARACTERS_MAX)
 }
 
 impl Text {
-    /// Checks that a text is printable, not blank, and at most `bytes_max` bytes long.
+    /// Checks that a text is printable, not blank, and at most `characters_max` characters long.
     ///
     /// # Errors
     /// [`Rejection::InvalidText`].
-    pub(super) fn check(self, text: &str, bytes_max: usize) -> Result<(), Rejection> {
-        if is_blank(text) || text.len() > bytes_max || !is_clean(text, Lines::One) {
-            return Err(Rejection::InvalidText { field: self, bytes_max });
+    pub(super) fn check(self, text: &str, characters_max: usize) -> Result<(), Rejection> {
+        if is_blank(text) || text.chars().count() > characters_max || !is_clean(text, Lines::One) {
+            return Err(Rejection::InvalidText { field: self, characters_max });
         }
         Ok(())
     }

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Order, REASON_BYTES_MAX, RETURNS_MAX, Refund, RefundCause, Rejection, Restock, Shipping, Status, Text, Units,
+    Order, REASON_CHARACTERS_MAX, RETURNS_MAX, Refund, RefundCause, Rejection, Restock, Shipping, Status, Text, Units,
     check_note,
 };
 use crate::domain::{
@@ -75,7 +75,7 @@ impl Order {
         if !matches!(status, Status::Shipped | Status::Delivered) {
             return Err(Rejection::WrongStatus { status });
         }
-        Text::Reason.check(reason, REASON_BYTES_MAX)?;
+        Text::Reason.check(reason, REASON_CHARACTERS_MAX)?;
         if self.returns.len() >= RETURNS_MAX {
             return Err(Rejection::TooManyRefunds);
         }

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Order, Progress, Rejection, Status, TRACKING_BYTES_MAX, Text, Tracking};
+use super::{Order, Progress, Rejection, Status, TRACKING_CHARACTERS_MAX, Text, Tracking};
 use crate::domain::entity::Timestamp;
 
 /// An event of the parcel. Stored: see `actors/records.rs` before changing it.
@@ -22,8 +22,8 @@ impl Order {
     }
 
     pub(super) fn decide_ship(&self, tracking: &Tracking, now: Timestamp) -> Result<Option<super::Event>, Rejection> {
-        Text::Carrier.check(&tracking.carrier, TRACKING_BYTES_MAX)?;
-        Text::TrackingNumber.check(&tracking.number, TRACKING_BYTES_MAX)?;
+        Text::Carrier.check(&tracking.carrier, TRACKING_CHARACTERS_MAX)?;
+        Text::TrackingNumber.check(&tracking.number, TRACKING_CHARACTERS_MAX)?;
         if self.progress == Progress::Shipped && self.tracking.as_ref() != Some(tracking) {
             return Err(Rejection::AlreadyShipped);
         }
