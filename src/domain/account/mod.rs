@@ -7,8 +7,7 @@
 //! here at once; the account remembers that traces elsewhere have still to be erased.
 //!
 //! `holder` has who it is and the sessions, `profile` what is said of them, `standing` whether a seller may sell.
-//! Depends on `std`, `serde`,
-//! `thiserror` and its neighbours.
+//! Depends on `std`, `serde`, `thiserror` and its neighbours.
 
 mod holder;
 mod profile;
