@@ -1,4 +1,5 @@
-//! Reads JSON bodies: a good one is read once, by serde; of one that is refused every fault is told. Writes long answers.
+//! Reads JSON bodies: a good one is read once, by serde; of one that is refused every fault is told. Writes long
+//! answers.
 //!
 //! Depends on its neighbours.
 

@@ -100,8 +100,8 @@ fn operation<'a>(route: &'a Route, request: &Request) -> Result<ControlFlow<Resp
     Ok(ControlFlow::Continue(operation))
 }
 
-/// Admits the request or refuses it at once: in a queue everybody would only wait. The permit is held until the response
-/// begins, or until the handler releases it. Event streams have a pool of their own.
+/// Admits the request or refuses it at once: in a queue everybody would only wait. The permit is held until the
+/// response begins, or until the handler releases it. Event streams have a pool of their own.
 ///
 /// What only some requests need is in a box, so that the future of a page is small: every request moves it.
 async fn admitted(route: &Route, operation: &Operation, mut request: Request, next: Next) -> Result<Response, Problem> {

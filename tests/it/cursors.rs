@@ -104,7 +104,7 @@ async fn every_list_takes_its_own_cursors_only() {
     for (at, list) in lists.iter().enumerate() {
         list.continues(&cursors[at]).await;
         let foreign = cursors.iter().enumerate().filter(|(of, _)| *of != at).map(|(_, cursor)| cursor.clone());
-        let junk = ["", "!", "nonsense", "AQ", "%00", "%C3%A9"].map(str::to_owned);
+        let junk = ["!", "nonsense", "AQ", "%00", "%C3%A9"].map(str::to_owned);
         for cursor in foreign.chain(damaged(&cursors[at])).chain(junk) {
             list.refuses(&cursor).await;
         }

@@ -64,12 +64,11 @@ async fn both_paths_show_the_order_and_the_list_contains_it_at_once() {
         "limit=1&limit=2",
         "nothing=1",
         "from=soon",
-        "to=",
         "updated_since=1",
     ] {
         customer.get(&format!("/orders?{query}")).await.problem(400, "invalid-query");
     }
-    for cursor in ["!", "nonsense", "", &"A".repeat(342), &"A".repeat(4_000)] {
+    for cursor in ["!", "nonsense", &"A".repeat(342), &"A".repeat(4_000)] {
         customer.get(&format!("/orders?after={cursor}")).await.problem(400, "invalid-cursor");
     }
 }
@@ -130,7 +129,7 @@ async fn an_order_has_a_number_for_people_by_which_its_customer_finds_it() {
     }
     assert_eq!(ravi.get(&format!("/orders?number={of_one}")).await.expect(200)["items"], json!([]));
     let wrong = of_one.replace(&of_one[..1], if of_one.starts_with('7') { "8" } else { "7" });
-    for query in [&wrong[..], "", "1", &format!("{of_one}&limit=1"), &format!("{of_one}&as=customer")] {
+    for query in [&wrong[..], "1", &format!("{of_one}&limit=1"), &format!("{of_one}&as=customer")] {
         asha.get(&format!("/orders?number={query}")).await.problem(400, "invalid-query");
     }
 }
