@@ -86,7 +86,7 @@ pub mod clock;
 pub mod config;
 mod directories;
 mod log_throttle;
-#[cfg(feature = "stripe")]
+#[cfg(any(feature = "stripe", feature = "tls"))]
 mod text_file;
 
 pub mod domain;

@@ -225,8 +225,10 @@ pub struct Limits {
     pub new_account_hours: u64,
     /// The longest request body, in bytes.
     pub body_bytes_max: usize,
+    /// How long the TLS handshake of a connection may take, in milliseconds.
+    pub handshake_ms_max: u64,
     /// How long a client may take to send the head of a request, from its first byte or from the beginning of the
-    /// connection, in milliseconds.
+    /// connection (with TLS, from the end of its handshake), in milliseconds.
     pub header_ms_max: u64,
     /// How long a client may take to send a body, in milliseconds. After `header_ms_max` it must also have come at the
     /// least rate.
@@ -308,6 +310,7 @@ impl Default for Limits {
             new_account_unpaid_units_max: 50,
             new_account_hours: 24,
             body_bytes_max: 256 * 1_024,
+            handshake_ms_max: 10_000,
             header_ms_max: 10_000,
             body_ms_max: 30_000,
             bodies_per_peer_max: 256,
@@ -387,6 +390,7 @@ impl Config {
                 "limits.new_account_unpaid_units_max",
                 "at most limits.unpaid_units_max",
             ),
+            (limits.handshake_ms_max > 0, "limits.handshake_ms_max", "at least 1"),
             (limits.header_ms_max > 0, "limits.header_ms_max", "at least 1"),
             (limits.body_ms_max > 0, "limits.body_ms_max", "at least 1"),
             (limits.bodies_per_peer_max > 0, "limits.bodies_per_peer_max", "at least 1"),

@@ -173,6 +173,14 @@ impl Collector for Connections {
         for (cause, refused) in self.0.bad_http_by_fault() {
             ConstCounter::new(refused).encode(metric.encode_family(&CauseLabels { cause })?)?;
         }
+        let failed = ConstCounter::new(self.0.handshakes_failed());
+        let (name, help) = ("tls_handshakes_failed", "TLS handshakes that have failed");
+        failed.encode(encoder.encode_descriptor(name, help, None, failed.metric_type())?)?;
+        let (name, help) = ("tls_certificates_read", "Times that the files of the certificate were read again");
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (outcome, read) in self.0.certificates_by_outcome() {
+            ConstCounter::new(read).encode(metric.encode_family(&OutcomeLabels { outcome })?)?;
+        }
         Ok(())
     }
 }
@@ -180,6 +188,11 @@ impl Collector for Connections {
 #[derive(Debug, Clone, EncodeLabelSet)]
 struct CallLabels {
     call: &'static str,
+}
+
+#[derive(Debug, Clone, EncodeLabelSet)]
+struct OutcomeLabels {
+    outcome: &'static str,
 }
 
 fn provider_durations(calls: &CallMetrics, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {

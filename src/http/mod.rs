@@ -79,6 +79,8 @@ use self::{
     routes::Routes,
     streams::Streams,
 };
+#[cfg(feature = "tls")]
+pub use self::serve::{Tls, TlsError, TlsFiles};
 pub use self::{
     error::{Problem, TYPE_BASE},
     health::Health,

@@ -55,7 +55,7 @@ const LEAVES: [&str; 5] = ["clock", "config", "directories", "log_throttle", "te
 const NO_CLOCK: (&str, &str) = ("domain", "clock");
 
 /// Which rooms or files alone may name a library.
-const LIBRARIES: [(&str, &str); 12] = [
+const LIBRARIES: [(&str, &str); 13] = [
     ("sled", "storage/state.rs"),
     ("bincode", "storage/codec.rs"),
     ("tantivy", "search/"),
@@ -66,7 +66,8 @@ const LIBRARIES: [(&str, &str); 12] = [
     ("ractor", "actors/"),
     ("jsonwebtoken", "identity/"),
     ("argon2", "identity/"),
-    ("aws_lc_rs", "identity/ payments/signature.rs"),
+    ("aws_lc_rs", "identity/ payments/signature.rs http/serve/"),
+    ("tokio_rustls", "http/serve/"),
     ("reqwest", "verify/online.rs payments/"),
 ];
 

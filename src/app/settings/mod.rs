@@ -11,7 +11,7 @@ use std::{
     collections::BTreeMap,
     ffi::OsString,
     net::{AddrParseError, Ipv4Addr, SocketAddr},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
@@ -42,10 +42,12 @@ pub struct Program {
     pub log: String,
     /// How logs are written to standard error.
     pub log_format: LogFormat,
+    /// The certificate of the shop.
+    pub tls: Tls,
 }
 
 impl Program {
-    const NAMES: [&str; 3] = ["listen", "log", "log_format"];
+    const NAMES: [&str; 4] = ["listen", "log", "log_format", "tls"];
 }
 
 impl Default for Program {
@@ -54,6 +56,40 @@ impl Default for Program {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             log: "info,tantivy=warn".into(),
             log_format: LogFormat::Text,
+            tls: Tls::default(),
+        }
+    }
+}
+
+/// TLS of the shop's listener. Without a certificate it speaks HTTP, for a proxy in front or on one machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tls {
+    /// A PEM file with the certificate, and those of the authorities between it and the root.
+    pub certificate_file: Option<PathBuf>,
+    /// A PEM file with its private key.
+    pub key_file: Option<PathBuf>,
+    /// For how long browsers insist on TLS after an answer (HSTS), in seconds; 0 for not at all.
+    pub hsts_seconds: u64,
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self { certificate_file: None, key_file: None, hsts_seconds: 365 * 24 * 60 * 60 }
+    }
+}
+
+impl Tls {
+    /// The certificate has its key, and the key its certificate.
+    fn check(&self) -> Result<(), ConfigError> {
+        match (&self.certificate_file, &self.key_file) {
+            (Some(_), None) => {
+                Err(ConfigError::Bounds { setting: "tls.certificate_file", rule: "given together with tls.key_file" })
+            }
+            (None, Some(_)) => {
+                Err(ConfigError::Bounds { setting: "tls.key_file", rule: "given together with tls.certificate_file" })
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -111,7 +147,7 @@ impl Settings {
             let parsed = parse(&all).and_then(|parsed| check_log(&parsed.program.log).map(|()| parsed));
             settings = parsed.map_err(|problem| SettingsError::Source { origin: origin.clone(), problem })?;
         }
-        settings.shop.check().map_err(|error| named(error, &given))?;
+        settings.shop.check().and_then(|()| settings.program.tls.check()).map_err(|error| named(error, &given))?;
         Ok(settings)
     }
 

@@ -14,9 +14,18 @@ use crate::text_file;
 
 /// What the names of environment variables with settings begin with, in either case.
 const VARIABLES: &str = "SOUK_";
-/// Settings of the group `payments` that have no default. All of them are texts.
-const OPTIONAL: [&str; 7] =
-    ["url", "key", "key_file", "webhook_secrets", "webhook_secrets_file", "return_url", "simulated_ledger"];
+/// Settings that have no default. All of them are texts.
+const OPTIONAL: [&str; 9] = [
+    "payments.url",
+    "payments.key",
+    "payments.key_file",
+    "payments.webhook_secrets",
+    "payments.webhook_secrets_file",
+    "payments.return_url",
+    "payments.simulated_ledger",
+    "tls.certificate_file",
+    "tls.key_file",
+];
 
 /// A setting that a source gives.
 pub(super) struct Given {
@@ -31,7 +40,7 @@ pub(super) struct Given {
 pub(super) fn known(defaults: &Table) -> Table {
     let mut known = defaults.clone();
     for name in OPTIONAL {
-        set(&mut known, &format!("payments.{name}"), Value::String(String::new()));
+        set(&mut known, name, Value::String(String::new()));
     }
     known
 }

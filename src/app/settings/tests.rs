@@ -100,7 +100,7 @@ fn a_list_is_a_list_in_a_file_and_a_text_in_the_environment() {
 
 #[test]
 fn every_setting_without_a_default_can_be_set() {
-    let none = format!("{:?}", crate::config::Payments::default()).matches(": None").count();
+    let none = format!("{:?}", Settings::default()).matches(": None").count();
     let defaults = leaves().into_iter().filter(|(_, value)| value.as_str() == Some(""));
     assert_eq!(defaults.count(), none);
 }
@@ -232,4 +232,16 @@ fn payments_are_given_what_their_provider_uses_and_nothing_else() {
         ("SOUK_PAYMENTS__SIMULATED_LEDGER", "ledger"),
     ]);
     assert!(ledger.unwrap_err().contains("payments.simulated_ledger must be left out"));
+}
+
+#[test]
+fn a_certificate_and_its_key_are_given_together() {
+    for (given, other) in [("certificate_file", "key_file"), ("key_file", "certificate_file")] {
+        let variable = format!("SOUK_TLS__{}", given.to_ascii_uppercase());
+        let said = Settings::from_sources(None, environment(&[(&variable, "a.pem")])).unwrap_err().to_string();
+        assert_eq!(said, format!("{variable}: tls.{given} must be given together with tls.{other}"));
+    }
+    let both = environment(&[("SOUK_TLS__CERTIFICATE_FILE", "a.pem"), ("SOUK_TLS__KEY_FILE", "b.pem")]);
+    let tls = Settings::from_sources(None, both).unwrap().program.tls;
+    assert_eq!((tls.certificate_file, tls.key_file), (Some("a.pem".into()), Some("b.pem".into())));
 }

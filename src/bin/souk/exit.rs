@@ -1,11 +1,12 @@
 //! The exit codes, which a supervisor can act on, and the message of an error.
 //!
-//! Depends on `app`, `verify` and `config`.
+//! Depends on `app`, `verify`, `http` and `config`.
 
 use std::{error::Error, io, process::ExitCode, sync::Arc};
 
 use souk::{
     config::ConfigError,
+    http::TlsError,
     internals::{
         app::{
             control::client::ControlError,
@@ -66,7 +67,7 @@ impl Exit {
         if let Some(Stopped { cause: StopCause::Interrupted, .. }) = cause.downcast_ref() {
             return Some(Self::Interrupted);
         }
-        if cause.is::<ConfigError>() || cause.is::<SettingsError>() {
+        if cause.is::<ConfigError>() || cause.is::<SettingsError>() || cause.is::<TlsError>() {
             return Some(Self::Usage);
         }
         Self::of_running_shop(cause).or_else(|| FailureKind::of(cause).map(Self::from))

@@ -1,41 +1,37 @@
 //! The command line: its subcommands, its options and its exit codes. The work is in `souk::app`.
 //!
-//! Depends on `app`, `catalogue`, `http`, `shop`, `domain` and the tools.
+//! Depends on `app`, `shop`, `domain` and the tools.
 
 #![allow(clippy::print_stdout, reason = "a command line answers on standard output")]
 
 mod exit;
 mod files;
+mod serve;
 mod verify;
 
 use std::{
-    io::{BufWriter, IsTerminal, Write},
-    net::SocketAddr,
+    io::{BufWriter, IsTerminal},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::PathBuf,
     process::ExitCode,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
 use secrecy::SecretString;
 use souk::{
-    config::{Config, Sellers},
+    config::Config,
     domain::account::Role,
-    http::{self, Drained},
     internals::{
         app::{
             control::{
                 self, Report, Request, Upkeep,
                 client::{Connection, SILENCE_MAX},
-                server::{Control, ControlLimits},
             },
-            demo,
-            settings::{LogFormat, Program, Settings, address},
+            settings::{LogFormat, Program, Settings},
             tokens,
         },
-        catalogue::demo::DEMO_PRODUCTS_DEFAULT,
         text_file,
     },
     shop::{
@@ -43,11 +39,7 @@ use souk::{
         upkeep::{Backup, restore},
     },
 };
-use tokio::{
-    net::TcpListener,
-    signal::unix::{Signal, SignalKind, signal},
-};
-use tokio_util::sync::CancellationToken;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// jemalloc returns memory to the system after a load, which the C library's allocator does not.
 #[cfg(feature = "jemalloc")]
@@ -74,7 +66,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run the shop.
-    Serve(Serve),
+    Serve(serve::Serve),
     /// Read products, prices or stock from catalogue files (docs/CATALOGUE.md), whether the shop runs or not.
     Import(files::Import),
     /// Write the catalogue as JSON Lines, to a file or to standard output, whether the shop runs or not.
@@ -142,22 +134,6 @@ struct Tokens {
     operator: Option<String>,
 }
 
-#[derive(Args)]
-struct Serve {
-    /// Where to listen [default: 127.0.0.1:8080].
-    #[arg(long, value_name = "ADDRESS", value_parser = address)]
-    listen: Option<SocketAddr>,
-    /// Fill the shop with a demo catalogue and demo logins. Never for a real shop: the passwords are known.
-    #[arg(long)]
-    demo: bool,
-    /// How many products the demo catalogue has.
-    #[arg(long, value_name = "N", default_value_t = DEMO_PRODUCTS_DEFAULT, requires = "demo")]
-    demo_products: usize,
-    /// What the demo catalogue is made from: the same seed makes the same catalogue.
-    #[arg(long, value_name = "SEED", default_value_t = 1, requires = "demo")]
-    demo_seed: u64,
-}
-
 #[derive(Subcommand)]
 enum Admin {
     /// Make an admin, or give an account the admin role and this password. The password is read from standard input.
@@ -167,9 +143,7 @@ enum Admin {
     },
 }
 
-/// How long the shop may take to finish its work and to write its last checkpoint.
-const CLOSE_MAX: Duration = Duration::from_secs(180);
-/// How long threads may run after that.
+/// How long threads may run after a command has ended.
 const THREADS_END: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
@@ -188,8 +162,8 @@ fn run(cli: Cli) -> Result<ExitCode> {
     if let Some(directory) = cli.data_dir {
         settings.shop.data_dir = directory;
     }
-    if let Command::Serve(Serve { listen: Some(listen), .. }) = &cli.command {
-        settings.program.listen = *listen;
+    if let Command::Serve(options) = &cli.command {
+        options.override_settings(&mut settings.program);
     }
     start_logging(&settings.program)?;
     if cli.command.writes_for_its_owner() {
@@ -199,7 +173,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
     let code = runtime.block_on(async {
         let config = settings.shop.clone();
         match cli.command {
-            Command::Serve(options) => run_shop(settings, options).await,
+            Command::Serve(options) => options.run(settings).await,
             Command::Import(options) => options.run(config, told_to_stop()?).await,
             Command::Export(options) => options.run(config, told_to_stop()?).await,
             Command::Backup { to } => {
@@ -235,71 +209,6 @@ fn start_logging(program: &Program) -> Result<()> {
     started.map_err(|error| anyhow::anyhow!("logging cannot be started: {error}"))
 }
 
-async fn run_shop(settings: Settings, options: Serve) -> Result<ExitCode> {
-    let Settings { program, shop: config } = settings;
-    let told_to_stop = told_to_stop()?;
-    let hangups = tokio::spawn(ignore_hangups(signal(SignalKind::hangup())?));
-    let listener =
-        TcpListener::bind(program.listen).await.with_context(|| format!("{} {}", exit::LISTENING, program.listen))?;
-    let address = listener.local_addr()?;
-    let began = Instant::now();
-    let data_dir = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
-    tracing::info!(data_dir = %data_dir.display(), "opening the shop");
-    let shop = Shop::open(config).await?;
-    let opened_ms = began.elapsed().as_millis();
-    if !options.demo && shop.config().registration.sellers == Sellers::Open {
-        tracing::info!(
-            "whoever registers as a seller sells; with registration.sellers = \"approval\" an admin approves them first"
-        );
-    }
-    if options.demo {
-        demo::fill(&shop, options.demo_seed, options.demo_products).await?;
-    }
-    let stop_control = CancellationToken::new();
-    // Bound before the shop says that it listens, so that commands work from then on.
-    let control = match Control::bind(&shop, ControlLimits::default()) {
-        Ok(control) => Some(tokio::spawn(control.serve(shop.clone(), stop_control.clone()))),
-        Err(error) => {
-            let socket = control::socket(&shop.config().data_dir);
-            tracing::warn!(
-                %error, socket = %socket.display(),
-                "backup, compact, import and export cannot be asked for while the shop runs"
-            );
-            None
-        }
-    };
-    tracing::info!(version = souk::VERSION, commit = souk::COMMIT, %address, opened_ms, "the shop listens");
-    greet(address, &options);
-    let health = http::Health::default();
-    let serde_json::Value::Object(settings) = serde_json::to_value(&program)? else {
-        bail!("the settings are no object")
-    };
-    let server = http::Server::new(shop.config());
-    let connections = server.figures();
-    let router = http::router_with(shop.clone(), http::Program { health: health.clone(), connections, settings });
-    let stop = async {
-        tokio::select! {
-            () = told_to_stop => {}
-            () = shop.storage_failed() => tracing::error!("the storage has failed; stopping"),
-        }
-        health.stopping();
-        tracing::info!("stopping: finishing the requests in flight");
-    };
-    let drained = server.serve(router, listener, stop).await;
-    if drained == Drained::TimedOut {
-        tracing::warn!("some requests did not finish in time");
-    }
-    stop_control.cancel();
-    if let Some(control) = control {
-        control.await?;
-    }
-    hangups.abort();
-    let closed = tokio::time::timeout(CLOSE_MAX, shop.close()).await;
-    closed.context("the shop did not close in time; the next start finds all that is durable")??;
-    tracing::info!("stopped");
-    Ok(ExitCode::SUCCESS)
-}
-
 /// Resolves when the process is told to end.
 fn told_to_stop() -> Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
@@ -310,27 +219,6 @@ fn told_to_stop() -> Result<impl Future<Output = ()>> {
             _ = interrupt.recv() => {}
         }
     })
-}
-
-/// A hangup asks daemons to open their log files again. The shop has none, and must not end without draining.
-async fn ignore_hangups(mut hangups: Signal) {
-    while hangups.recv().await.is_some() {
-        tracing::info!(
-            "SIGHUP is ignored: logs go to standard error, so leave their rotation to journald, or to logrotate with copytruncate"
-        );
-    }
-}
-
-fn greet(address: SocketAddr, options: &Serve) {
-    println!("Souk listens on http://{address}");
-    if options.demo {
-        println!("\nDemo logins (password: {}):", demo::PASSWORD);
-        for (email, role) in demo::LOGINS {
-            println!("  {role:<9?} {email}");
-        }
-        println!("\nTry:\n  curl 'http://{address}/products?q=headphones&limit=3'\n");
-    }
-    let _ = std::io::stdout().flush();
 }
 
 /// Executes the command in the shop that runs on the data directory or, if none runs, in a shop of this process.

@@ -39,10 +39,12 @@ pub(super) enum BadHttp {
     HeadTooLarge,
     /// Another version of HTTP.
     Version,
+    /// HTTP where TLS is spoken.
+    WithoutTls,
 }
 
 impl BadHttp {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Malformed,
         Self::Host,
         Self::Authorization,
@@ -50,6 +52,7 @@ impl BadHttp {
         Self::UriTooLong,
         Self::HeadTooLarge,
         Self::Version,
+        Self::WithoutTls,
     ];
 
     /// What is wrong with a head that hyper has read.
@@ -96,6 +99,7 @@ impl BadHttp {
             Self::UriTooLong => "uri_too_long",
             Self::HeadTooLarge => "head_too_large",
             Self::Version => "version",
+            Self::WithoutTls => "without_tls",
         }
     }
 
@@ -105,6 +109,7 @@ impl BadHttp {
             Self::Malformed => bad_request("the request is not HTTP, or its head breaks the rules of HTTP"),
             Self::Host => bad_request("an HTTP/1.1 request has exactly one Host header"),
             Self::Authorization => bad_request("a request has at most one Authorization header"),
+            Self::WithoutTls => bad_request("this port speaks TLS: the address begins with https"),
             Self::SlowHead => {
                 let detail = "the head of the request did not arrive in time";
                 (StatusCode::REQUEST_TIMEOUT, "request-timeout", "Request timeout", detail)

@@ -54,8 +54,10 @@ impl Clock {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Cause {
+    /// The TLS handshake did not end in time.
+    SlowHandshake = 1,
     /// The head of a request did not arrive in time.
-    SlowHead = 1,
+    SlowHead,
     /// The client does not take its answers.
     SlowReader,
     /// All connections together have too many bytes of answers that wait for their clients.
@@ -69,12 +71,20 @@ pub(super) enum Cause {
 }
 
 impl Cause {
-    pub(super) const ALL: [Self; 6] =
-        [Self::SlowHead, Self::SlowReader, Self::Unread, Self::TooMany, Self::Idle, Self::Stop];
+    pub(super) const ALL: [Self; 7] = [
+        Self::SlowHandshake,
+        Self::SlowHead,
+        Self::SlowReader,
+        Self::Unread,
+        Self::TooMany,
+        Self::Idle,
+        Self::Stop,
+    ];
 
     /// The label in metrics.
     pub(super) fn name(self) -> &'static str {
         match self {
+            Self::SlowHandshake => "slow_handshake",
             Self::SlowHead => "slow_head",
             Self::SlowReader => "slow_reader",
             Self::Unread => "unread",
@@ -103,6 +113,8 @@ pub(super) enum Protocol {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 enum Stage {
+    /// The TLS handshake is under way.
+    Handshake,
     /// The connection has brought nothing yet.
     Fresh,
     /// A head has begun.
@@ -214,6 +226,19 @@ impl Connection {
         self.stage.load(Relaxed) == stage as u8
     }
 
+    /// A TLS handshake comes before everything else.
+    #[cfg(feature = "tls")]
+    pub(super) fn begins_handshake(&self) {
+        self.stage.store(Stage::Handshake as u8, Relaxed);
+    }
+
+    /// The TLS handshake is over, and the first request may come.
+    #[cfg(feature = "tls")]
+    pub(super) fn ended_handshake(&self) {
+        self.since_ms.store(self.clock.now_ms(), Relaxed);
+        self.stage.store(Stage::Fresh as u8, Relaxed);
+    }
+
     /// The first bytes have said which protocol this is.
     pub(super) fn speaks(&self, protocol: Protocol) {
         self.protocol.store(protocol as u8, Relaxed);
@@ -305,12 +330,14 @@ impl Connection {
             let since = self.leaving_ms.load(Relaxed).max(self.since_ms.load(Relaxed));
             return (now_ms.saturating_sub(since) > LEAVE_MS_MAX).then_some(cause);
         }
-        let waited = now_ms.saturating_sub(self.since_ms.load(Relaxed));
-        if self.is_at(Stage::Idle) {
-            (waited > limits.keep_alive_ms_max).then_some(Cause::Idle)
+        let (ms_max, cause) = if self.is_at(Stage::Idle) {
+            (limits.keep_alive_ms_max, Cause::Idle)
+        } else if self.is_at(Stage::Handshake) {
+            (limits.handshake_ms_max, Cause::SlowHandshake)
         } else {
-            (waited > limits.header_ms_max).then_some(Cause::SlowHead)
-        }
+            (limits.header_ms_max, Cause::SlowHead)
+        };
+        (now_ms.saturating_sub(self.since_ms.load(Relaxed)) > ms_max).then_some(cause)
     }
 
     /// Whether the client has taken less than the least rate during the last `write_ms_max`.

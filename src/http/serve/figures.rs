@@ -13,6 +13,9 @@ pub struct Figures {
     accepted: AtomicU64,
     ended: [AtomicU64; Cause::ALL.len()],
     bad_http: [AtomicU64; BadHttp::ALL.len()],
+    handshakes_failed: AtomicU64,
+    certificates_replaced: AtomicU64,
+    certificates_refused: AtomicU64,
 }
 
 impl Figures {
@@ -31,6 +34,32 @@ impl Figures {
 
     pub(super) fn refused(&self, what: BadHttp) {
         count(&self.bad_http, &BadHttp::ALL, &what);
+    }
+
+    #[cfg(feature = "tls")]
+    pub(super) fn handshake_failed(&self) {
+        self.handshakes_failed.fetch_add(1, Relaxed);
+    }
+
+    #[cfg(feature = "tls")]
+    pub(super) fn certificate_replaced(&self) {
+        self.certificates_replaced.fetch_add(1, Relaxed);
+    }
+
+    #[cfg(feature = "tls")]
+    pub(super) fn certificate_refused(&self) {
+        self.certificates_refused.fetch_add(1, Relaxed);
+    }
+
+    /// How many TLS handshakes have failed.
+    pub(in crate::http) fn handshakes_failed(&self) -> u64 {
+        self.handshakes_failed.load(Relaxed)
+    }
+
+    /// How often another certificate was found, by what became of it.
+    pub(in crate::http) fn certificates_by_outcome(&self) -> [(&'static str, u64); 2] {
+        let (replaced, refused) = (&self.certificates_replaced, &self.certificates_refused);
+        [("replaced", replaced.load(Relaxed)), ("refused", refused.load(Relaxed))]
     }
 
     /// How many connections are open.

@@ -5,9 +5,9 @@
 //! those whose time is up (docs/adr/0019-limits-of-the-edge.md).
 //!
 //! ```text
-//!  accept ─▶ Connections: a place ─▶ task: Watched socket ─▶ hyper ─▶ service ─▶ router
-//!                  ▲                          │ notes what happens        │
-//!               sweeper ◀──────────── Connection ◀────────────────────────┘
+//!  accept ─▶ Connections: a place ─▶ task: TLS ─▶ Watched socket ─▶ hyper ─▶ service ─▶ router
+//!                  ▲                        │            │ notes what happens        │
+//!               sweeper ◀────────────── Connection ◀─────┴───────────────────────────┘
 //! ```
 //!
 //! May depend on `config`.
@@ -21,6 +21,8 @@ mod io;
 mod task;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -34,6 +36,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 pub use self::figures::Figures;
+#[cfg(feature = "tls")]
+pub use self::tls::{Tls, TlsError, TlsFiles};
 use self::{connections::Connections, task::Shared};
 use super::peer::Origin;
 use crate::{
@@ -70,20 +74,37 @@ pub struct Server {
     limits: Limits,
     trusted_proxies: Arc<Networks>,
     figures: Arc<Figures>,
+    #[cfg(feature = "tls")]
+    tls: Option<Arc<Tls>>,
 }
 
 /// Serves `router` on `listener` until `stop` resolves, with no proxy in front.
 pub async fn serve(router: Router, listener: TcpListener, limits: &Limits, stop: impl Future<Output = ()>) -> Drained {
-    let server = Server { limits: limits.clone(), trusted_proxies: Arc::default(), figures: Arc::default() };
-    server.serve(router, listener, stop).await
+    Server::with(limits.clone(), Networks::default()).serve(router, listener, stop).await
 }
 
 impl Server {
     /// A server for a shop with this configuration.
     #[must_use]
     pub fn new(config: &Config) -> Self {
-        let trusted_proxies = Arc::new(config.trusted_proxies.clone());
-        Self { limits: config.limits.clone(), trusted_proxies, figures: Arc::default() }
+        Self::with(config.limits.clone(), config.trusted_proxies.clone())
+    }
+
+    fn with(limits: Limits, trusted_proxies: Networks) -> Self {
+        Self {
+            limits,
+            trusted_proxies: Arc::new(trusted_proxies),
+            figures: Arc::default(),
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
+    }
+
+    /// The same with TLS: whoever does not speak it gets an error.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn with_tls(self, tls: Arc<Tls>) -> Self {
+        Self { tls: Some(tls), ..self }
     }
 
     /// What it counts, to be shown by the router.
@@ -95,14 +116,18 @@ impl Server {
     /// Serves `router` on `listener` until `stop` resolves; then stops accepting and waits for the requests in flight,
     /// at most `drain_ms_max`. Whether all of them finished.
     pub async fn serve(self, router: Router, listener: TcpListener, stop: impl Future<Output = ()>) -> Drained {
-        let Self { limits, trusted_proxies, figures } = self;
+        let Self { limits, trusted_proxies, figures, .. } = self;
         let keep_alive = format!("timeout={}", limits.keep_alive_ms_max / 1_000);
         let shared = Shared {
             http: Arc::new(http()),
             router: TowerToHyperService::new(router),
             figures: Arc::clone(&figures),
             keep_alive: HeaderValue::from_str(&keep_alive).unwrap_or_else(|_| HeaderValue::from_static("timeout=5")),
+            #[cfg(feature = "tls")]
+            tls: self.tls.clone(),
         };
+        #[cfg(feature = "tls")]
+        let _watch = self.tls.map(|tls| AbortOnDropHandle::new(tokio::spawn(tls.watch(Arc::clone(&figures)))));
         let drain = Duration::from_millis(limits.drain_ms_max);
         let connections = Connections::new(limits, figures);
         let _sweeper = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&connections).sweep()));
@@ -121,7 +146,7 @@ impl Server {
                 () = &mut stop => break,
             };
             let shared = shared.clone();
-            tasks.spawn(async move { shared.serve(stream, origin, Arc::clone(&place.connection)).await });
+            tasks.spawn(async move { shared.accept(stream, origin, Arc::clone(&place.connection)).await });
         }
         drop(listener);
         connections.stop();

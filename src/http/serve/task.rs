@@ -21,7 +21,10 @@ use hyper_util::{
     server::conn::auto,
     service::TowerToHyperService,
 };
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use super::{
     super::peer::Origin,
@@ -31,6 +34,8 @@ use super::{
     figures::Figures,
     io::{Returned, Watched},
 };
+#[cfg(feature = "tls")]
+use super::tls::{self, Handshake, Tls};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 /// How long a connection may take to hear its last answer, in milliseconds. What arrives meanwhile is thrown away:
@@ -47,6 +52,8 @@ pub(super) struct Shared {
     pub(super) figures: Arc<Figures>,
     /// The value of `Keep-Alive`.
     pub(super) keep_alive: HeaderValue,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<Arc<Tls>>,
 }
 
 /// Why hyper has done with a connection.
@@ -57,8 +64,29 @@ enum End {
 }
 
 impl Shared {
-    /// Serves one connection to its end.
-    pub(super) async fn serve<S>(self, socket: S, origin: Origin, connection: Arc<Connection>)
+    /// Serves one connection to its end, from its TLS handshake on where there is TLS.
+    pub(super) async fn accept(self, socket: TcpStream, origin: Origin, connection: Arc<Connection>) {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = self.tls.clone() {
+            match tls.handshake(socket, &connection).await {
+                Handshake::Done(stream) => self.serve(stream, origin, connection).await,
+                Handshake::Ended => {}
+                Handshake::Failed(error) => {
+                    self.figures.handshake_failed();
+                    tls::log(origin.itself(), &error);
+                }
+                Handshake::IsHttp(socket) => {
+                    self.figures.refused(BadHttp::WithoutTls);
+                    BadHttp::WithoutTls.log(origin.itself());
+                    farewell(socket, &connection, Some(BadHttp::WithoutTls)).await;
+                }
+            }
+            return;
+        }
+        self.serve(socket, origin, connection).await;
+    }
+
+    async fn serve<S>(self, socket: S, origin: Origin, connection: Arc<Connection>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -77,21 +105,11 @@ impl Shared {
             fault.log(peer);
         }
         if has_ended || !connection.is(Protocol::Http1) {
+            // Without it a client of TLS could not tell the end from an attack that cuts an answer short.
+            let _ = tokio::time::timeout(Duration::from_millis(LINGER_MS), socket.shutdown()).await;
             return;
         }
-        let last_words = fault.filter(|fault| owes_answer || *fault == BadHttp::SlowHead).map(BadHttp::bytes);
-        let farewell = async {
-            if let Some(bytes) = last_words {
-                socket.write_all(&bytes).await?;
-            }
-            linger(&mut socket).await
-        };
-        let mut farewell = pin!(tokio::time::timeout(Duration::from_millis(LINGER_MS), farewell));
-        let unless_cut = poll_fn(|cx| match connection.order(cx) {
-            Order::Cut(Cause::TooMany | Cause::Stop) => Poll::Ready(()),
-            Order::Leave | Order::GoOn | Order::Cut(_) => farewell.as_mut().poll(cx).map(drop),
-        });
-        unless_cut.await;
+        farewell(socket, &connection, fault.filter(|fault| owes_answer || *fault == BadHttp::SlowHead)).await;
     }
 
     /// Lets hyper work until it has done or must end.
@@ -137,6 +155,8 @@ impl Shared {
         // It does nothing before it is polled.
         let routed = self.router.call(request);
         let keep_alive = (version <= Version::HTTP_11).then(|| self.keep_alive.clone());
+        #[cfg(feature = "tls")]
+        let hsts = self.tls.as_ref().and_then(|tls| tls.hsts());
         async move {
             let mut response = match fault {
                 Some(fault) => fault.response(),
@@ -148,6 +168,10 @@ impl Shared {
             };
             if let Some(keep_alive) = keep_alive {
                 set_keep_alive(response.status(), response.headers_mut(), keep_alive);
+            }
+            #[cfg(feature = "tls")]
+            if let Some(hsts) = hsts {
+                response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, hsts);
             }
             Ok(response.map(|body| Answer::new(body, exchange)))
         }
@@ -161,6 +185,25 @@ fn set_keep_alive(status: StatusCode, headers: &mut HeaderMap, keep_alive: Heade
     } else if !headers.contains_key(header::CONNECTION) {
         headers.insert(KEEP_ALIVE, keep_alive);
     }
+}
+
+/// Sends a last answer, if one is due, and closes the socket so that the client can read what was written.
+async fn farewell<S>(mut socket: S, connection: &Connection, last_words: Option<BadHttp>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let farewell = async {
+        if let Some(fault) = last_words {
+            socket.write_all(&fault.bytes()).await?;
+        }
+        linger(&mut socket).await
+    };
+    let mut farewell = pin!(tokio::time::timeout(Duration::from_millis(LINGER_MS), farewell));
+    let unless_cut = poll_fn(|cx| match connection.order(cx) {
+        Order::Cut(Cause::TooMany | Cause::Stop) => Poll::Ready(()),
+        Order::Leave | Order::GoOn | Order::Cut(_) => farewell.as_mut().poll(cx).map(drop),
+    });
+    unless_cut.await;
 }
 
 /// Ends the output, and throws the input away until the client ends it, too.

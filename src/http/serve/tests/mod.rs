@@ -1,5 +1,8 @@
 //! The limits of connections, over real sockets and with small limits.
 
+#[cfg(feature = "tls")]
+mod tls;
+
 use std::{
     net::{Ipv4Addr, SocketAddr},
     sync::atomic::{AtomicUsize, Ordering},
@@ -7,7 +10,7 @@ use std::{
 
 use axum::routing::{get, post};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpSocket,
     sync::oneshot,
     time::{Instant, sleep, timeout},
@@ -33,8 +36,17 @@ struct Running {
 impl Running {
     /// A server with limits of a second and less.
     async fn with(change: impl FnOnce(&mut Limits)) -> Self {
-        let mut limits =
-            Limits { header_ms_max: 300, keep_alive_ms_max: 1_500, write_ms_max: 500, ..Limits::default() };
+        Self::serving(change, |server| server).await
+    }
+
+    async fn serving(change: impl FnOnce(&mut Limits), complete: impl FnOnce(Server) -> Server) -> Self {
+        let mut limits = Limits {
+            handshake_ms_max: 300,
+            header_ms_max: 300,
+            keep_alive_ms_max: 1_500,
+            write_ms_max: 500,
+            ..Limits::default()
+        };
         change(&mut limits);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -49,7 +61,7 @@ impl Running {
             .route("/large", get(make_large))
             .route("/slow", get(async || sleep(Duration::from_millis(700)).await))
             .route("/body", post(async |body: axum::body::Bytes| format!("{} bytes", body.len())));
-        let server = Server { limits, trusted_proxies: Arc::default(), figures: Arc::default() };
+        let server = complete(Server::with(limits, Networks::default()));
         let figures = server.figures();
         let (stop, stopped) = oneshot::channel();
         let stopped = async { drop(stopped.await) };
@@ -70,17 +82,21 @@ impl Running {
     fn ended(&self, cause: &str) -> u64 {
         self.figures.ended_by_cause().find(|(name, _)| *name == cause).unwrap().1
     }
+
+    fn refused(&self, fault: &str) -> u64 {
+        self.figures.bad_http_by_fault().find(|(name, _)| *name == fault).unwrap().1
+    }
 }
 
 /// Everything that comes until the server closes the connection, and how long that took.
-async fn until_closed(stream: &mut TcpStream) -> (String, Duration) {
+async fn until_closed(stream: &mut (impl AsyncRead + Unpin)) -> (String, Duration) {
     let (began, mut all) = (Instant::now(), Vec::new());
     // A reset is an end, too.
     let _ = timeout(PATIENCE, stream.read_to_end(&mut all)).await.expect("the server closes the connection");
     (String::from_utf8_lossy(&all).into_owned(), began.elapsed())
 }
 
-async fn answer(stream: &mut TcpStream, request: &str) -> String {
+async fn answer(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), request: &str) -> String {
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut all = vec![0; 4_096];
     let bytes = timeout(PATIENCE, stream.read(&mut all)).await.unwrap().unwrap();
@@ -186,8 +202,7 @@ async fn what_is_not_http_is_answered_and_counted() {
         (format!("GET /small HTTP/1.1\r\nHost: x\r\nX-A: {longer}\r\n\r\n"), 431, "head_too_large"),
     ] {
         let shown: String = request.chars().take(60).collect();
-        let counted = || server.figures.bad_http_by_fault().find(|(name, _)| *name == fault).unwrap().1;
-        let before = counted();
+        let before = server.refused(fault);
         let mut stream = server.connect().await;
         // The server may answer before it has read all.
         let _ = stream.write_all(request.as_bytes()).await;
@@ -195,7 +210,7 @@ async fn what_is_not_http_is_answered_and_counted() {
         assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{shown}: {said}");
         assert!(said.contains("connection: close\r\n") && said.contains("application/problem+json"), "{shown}: {said}");
         assert!(said.contains(&format!("\"status\":{status}")), "{shown}: {said}");
-        assert_eq!(counted(), before + 1, "{shown}: {fault}");
+        assert_eq!(server.refused(fault), before + 1, "{shown}: {fault}");
     }
     // HTTP/1.0 needs no Host.
     let mut stream = server.connect().await;

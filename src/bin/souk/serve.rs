@@ -1,0 +1,186 @@
+//! `souk serve`: opens the shop, serves it, and closes it when the process is told to end.
+//!
+//! Depends on `app`, `catalogue`, `http` and `shop`.
+
+use std::{
+    io::Write,
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use souk::{
+    config::Sellers,
+    http::{self, Drained, Tls, TlsFiles},
+    internals::{
+        app::{
+            control::{
+                self,
+                server::{Control, ControlLimits},
+            },
+            demo,
+            settings::{self, Program, Settings, address},
+        },
+        catalogue::demo::DEMO_PRODUCTS_DEFAULT,
+    },
+    shop::Shop,
+};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{exit, told_to_stop};
+
+/// How long the shop may take to finish its work and to write its last checkpoint.
+const CLOSE_MAX: Duration = Duration::from_secs(180);
+
+#[derive(Args)]
+pub(crate) struct Serve {
+    /// Where to listen [default: 127.0.0.1:8080].
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
+    listen: Option<SocketAddr>,
+    /// The certificate of the shop and its chain, in PEM, for TLS. It is read again when it changes.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_certificate: Option<PathBuf>,
+    /// The certificate's private key, in PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    tls_key: Option<PathBuf>,
+    /// Fill the shop with a demo catalogue and demo logins. Never for a real shop: the passwords are known.
+    #[arg(long)]
+    demo: bool,
+    /// How many products the demo catalogue has.
+    #[arg(long, value_name = "N", default_value_t = DEMO_PRODUCTS_DEFAULT, requires = "demo")]
+    demo_products: usize,
+    /// What the demo catalogue is made from: the same seed makes the same catalogue.
+    #[arg(long, value_name = "SEED", default_value_t = 1, requires = "demo")]
+    demo_seed: u64,
+}
+
+impl Serve {
+    /// Puts the options in the place of the settings of the same meaning.
+    pub(crate) fn override_settings(&self, program: &mut Program) {
+        if let Some(listen) = self.listen {
+            program.listen = listen;
+        }
+        // clap sees to it that both are given.
+        if let (Some(certificate), Some(key)) = (&self.tls_certificate, &self.tls_key) {
+            program.tls.certificate_file = Some(certificate.clone());
+            program.tls.key_file = Some(key.clone());
+        }
+    }
+
+    pub(crate) async fn run(self, settings: Settings) -> Result<ExitCode> {
+        let Settings { program, shop: config } = settings;
+        let told_to_stop = told_to_stop()?;
+        let hangups = signal(SignalKind::hangup())?;
+        let tls = tls(&program.tls)?;
+        let listener = TcpListener::bind(program.listen)
+            .await
+            .with_context(|| format!("{} {}", exit::LISTENING, program.listen))?;
+        let address = listener.local_addr()?;
+        let began = Instant::now();
+        let data_dir = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
+        tracing::info!(data_dir = %data_dir.display(), "opening the shop");
+        let shop = Shop::open(config).await?;
+        let opened_ms = began.elapsed().as_millis();
+        if !self.demo && shop.config().registration.sellers == Sellers::Open {
+            tracing::info!(
+                "whoever registers as a seller sells; with registration.sellers = \"approval\" an admin approves them first"
+            );
+        }
+        if self.demo {
+            demo::fill(&shop, self.demo_seed, self.demo_products).await?;
+        }
+        let stop_control = CancellationToken::new();
+        // Bound before the shop says that it listens, so that commands work from then on.
+        let control = control(&shop, &stop_control);
+        tracing::info!(version = souk::VERSION, commit = souk::COMMIT, %address, opened_ms, "the shop listens");
+        self.greet(address, if tls.is_some() { "https" } else { "http" });
+        let hangups = tokio::spawn(take_hangups(hangups, tls.clone()));
+        let health = http::Health::default();
+        let serde_json::Value::Object(settings) = serde_json::to_value(&program)? else {
+            bail!("the settings are no object")
+        };
+        let mut server = http::Server::new(shop.config());
+        if let Some(tls) = tls {
+            server = server.with_tls(tls);
+        }
+        let connections = server.figures();
+        let router = http::router_with(shop.clone(), http::Program { health: health.clone(), connections, settings });
+        let stop = async {
+            tokio::select! {
+                () = told_to_stop => {}
+                () = shop.storage_failed() => tracing::error!("the storage has failed; stopping"),
+            }
+            health.stopping();
+            tracing::info!("stopping: finishing the requests in flight");
+        };
+        let drained = server.serve(router, listener, stop).await;
+        if drained == Drained::TimedOut {
+            tracing::warn!("some requests did not finish in time");
+        }
+        stop_control.cancel();
+        if let Some(control) = control {
+            control.await?;
+        }
+        hangups.abort();
+        let closed = tokio::time::timeout(CLOSE_MAX, shop.close()).await;
+        closed.context("the shop did not close in time; the next start finds all that is durable")??;
+        tracing::info!("stopped");
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn greet(&self, address: SocketAddr, scheme: &str) {
+        println!("Souk listens on {scheme}://{address}");
+        if self.demo {
+            println!("\nDemo logins (password: {}):", demo::PASSWORD);
+            for (email, role) in demo::LOGINS {
+                println!("  {role:<9?} {email}");
+            }
+            println!("\nTry:\n  curl '{scheme}://{address}/products?q=headphones&limit=3'\n");
+        }
+        let _ = std::io::stdout().flush();
+    }
+}
+
+/// The certificate that the settings name.
+fn tls(settings: &settings::Tls) -> Result<Option<Arc<Tls>>> {
+    let (Some(certificate), Some(key)) = (&settings.certificate_file, &settings.key_file) else { return Ok(None) };
+    let files = TlsFiles { certificate: certificate.clone(), key: key.clone() };
+    Ok(Some(Tls::load(files, settings.hsts_seconds)?))
+}
+
+/// The socket for operators' commands.
+fn control(shop: &Shop, stop: &CancellationToken) -> Option<JoinHandle<()>> {
+    match Control::bind(shop, ControlLimits::default()) {
+        Ok(control) => Some(tokio::spawn(control.serve(shop.clone(), stop.clone()))),
+        Err(error) => {
+            let socket = control::socket(&shop.config().data_dir);
+            tracing::warn!(
+                %error, socket = %socket.display(),
+                "backup, compact, import and export cannot be asked for while the shop runs"
+            );
+            None
+        }
+    }
+}
+
+/// A hangup has the certificate read again. The shop has no log files to open again.
+async fn take_hangups(mut hangups: Signal, tls: Option<Arc<Tls>>) {
+    while hangups.recv().await.is_some() {
+        if let Some(tls) = &tls {
+            tls.reload();
+        } else {
+            tracing::info!(
+                "SIGHUP is ignored: logs go to standard error, so leave their rotation to journald, or to logrotate with copytruncate"
+            );
+        }
+    }
+}
