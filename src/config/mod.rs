@@ -253,6 +253,9 @@ pub struct Limits {
     /// How long a request waits for the outcome of a payment before the answer is "pending", in milliseconds. It is
     /// below `request_ms_max`.
     pub payment_wait_ms_max: u64,
+    /// How long the listener stays open after the shop was told to stop and `/readyz` says so, in milliseconds: long
+    /// enough for a load balancer to notice.
+    pub drain_lead_ms: u64,
     /// How long the requests in flight may take to finish when the shop closes, in milliseconds.
     pub drain_ms_max: u64,
     /// How many actors of each kind of entity may be alive. One takes about 11 KB.
@@ -321,6 +324,7 @@ impl Default for Limits {
             unread_bytes_max: 64 << 20,
             request_ms_max: 15_000,
             payment_wait_ms_max: 5_000,
+            drain_lead_ms: 0,
             drain_ms_max: 10_000,
             live_entities_max: 4_000,
             idle_ms_max: 60_000,

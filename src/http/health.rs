@@ -28,17 +28,26 @@ const DURABILITY: &str = "fdatasync before every acknowledgement";
 
 /// Whether requests are welcome. Clones are the same health.
 #[derive(Debug, Clone, Default)]
-pub struct Health(CancellationToken);
+pub struct Health {
+    leaving: CancellationToken,
+    stopping: CancellationToken,
+}
 
 impl Health {
-    /// From now on `/readyz` says no, so that a load balancer sends nobody any more, and event streams end.
+    /// From now on `/readyz` says no, so that a load balancer sends nobody any more. Those who come are served.
+    pub fn leaving(&self) {
+        self.leaving.cancel();
+    }
+
+    /// The same, and event streams end.
     pub fn stopping(&self) {
-        self.0.cancel();
+        self.leaving.cancel();
+        self.stopping.cancel();
     }
 
     /// Completes when the shop is stopping.
     pub(super) async fn stopped(&self) {
-        self.0.cancelled().await;
+        self.stopping.cancelled().await;
     }
 }
 
@@ -133,7 +142,7 @@ pub(super) async fn ready(State(app): State<App>) -> impl IntoResponse {
     };
     let (search_whole, lists_whole) = (app.shop.search_status() == SearchStatus::Ready, app.shop.lists_are_whole());
     let word = |whole| if whole { "ready" } else { "rebuilding" };
-    let is_stopping = app.program.health.0.is_cancelled();
+    let is_stopping = app.program.health.leaving.is_cancelled();
     let ready = usable && search_whole && lists_whole && !is_stopping;
     let Figures { lists_lag_bytes, search_lag_bytes, .. } = app.shop.figures();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

@@ -267,20 +267,6 @@ fn a_directory_that_cannot_be_written_or_read_is_named() {
     }
 }
 
-#[test]
-fn a_hangup_is_ignored_and_logged() {
-    let data = tempfile::tempdir().unwrap();
-    let mut running = Running::start(data.path());
-    let id = Pid::from_child(&running.child);
-    kill_process(id, Signal::HUP).unwrap();
-    let mut log = BufReader::new(running.child.stderr.take().unwrap()).lines().map(Result::unwrap);
-    assert!(log.by_ref().any(|line| line.contains("SIGHUP is ignored") && line.contains("copytruncate")));
-    assert!(running.child.try_wait().unwrap().is_none());
-    kill_process(id, Signal::TERM).unwrap();
-    assert!(log.any(|line| line.contains("stopped")));
-    assert!(running.child.wait().unwrap().success());
-}
-
 /// A listening shop. Dropping it kills it.
 struct Running {
     child: Child,

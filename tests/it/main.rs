@@ -35,6 +35,7 @@ mod holds;
 mod hostile;
 mod import;
 mod issues;
+mod lifecycle;
 mod load;
 mod nested;
 mod operations;

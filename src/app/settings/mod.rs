@@ -16,6 +16,7 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use toml::{Table, Value};
+use tracing_subscriber::EnvFilter;
 
 use self::sources::Given;
 use crate::config::{Config, ConfigError};
@@ -144,7 +145,7 @@ impl Settings {
         // One after the other, so that an error can say which of them is wrong.
         for Given { origin, name, value } in &given {
             sources::set(&mut all, name, value.clone());
-            let parsed = parse(&all).and_then(|parsed| check_log(&parsed.program.log).map(|()| parsed));
+            let parsed = parse(&all).and_then(|parsed| log_filter(&parsed.program.log).map(|_| parsed));
             settings = parsed.map_err(|problem| SettingsError::Source { origin: origin.clone(), problem })?;
         }
         settings.shop.check().and_then(|()| settings.program.tls.check()).map_err(|error| named(error, &given))?;
@@ -201,12 +202,20 @@ pub fn address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-/// Every part of the filter needs a level: the filter's own parser takes a bare word for a module's name, and then logs
-/// nothing else; an empty filter logs errors only.
-fn check_log(log: &str) -> Result<(), String> {
+/// The filter of logs. Every part of it needs a level: the filter's own parser takes a bare word for a module's name,
+/// and then logs nothing else; an empty filter logs errors only.
+///
+/// # Errors
+/// What is wrong with it, for people.
+pub fn log_filter(log: &str) -> Result<EnvFilter, String> {
+    check_directives(log)?;
+    EnvFilter::try_new(log).map_err(|error| format!("log: {log:?}: {error}"))
+}
+
+fn check_directives(log: &str) -> Result<(), String> {
     // A filter of spans has commas of its own; its parser refuses what it cannot read.
     if log.contains('[') {
-        return tracing_subscriber::EnvFilter::try_new(log).map(drop).map_err(|error| format!("log: {log:?}: {error}"));
+        return Ok(());
     }
     let is_level = |word: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word));
     let is_good = |directive: &&str| match directive.split_once('=') {

@@ -6,7 +6,9 @@
 
 mod exit;
 mod files;
+mod logs;
 mod serve;
+mod signals;
 mod verify;
 
 use std::{
@@ -29,7 +31,7 @@ use souk::{
                 self, Report, Request, Upkeep,
                 client::{Connection, SILENCE_MAX},
             },
-            settings::{LogFormat, Program, Settings},
+            settings::Settings,
             tokens,
         },
         text_file,
@@ -40,6 +42,8 @@ use souk::{
     },
 };
 use tokio::signal::unix::{SignalKind, signal};
+
+use self::logs::Logs;
 
 /// jemalloc returns memory to the system after a load, which the C library's allocator does not.
 #[cfg(feature = "jemalloc")]
@@ -165,7 +169,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
     if let Command::Serve(options) = &cli.command {
         options.override_settings(&mut settings.program);
     }
-    start_logging(&settings.program)?;
+    let logs = Logs::start(&settings.program)?;
     if cli.command.writes_for_its_owner() {
         rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     }
@@ -173,7 +177,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
     let code = runtime.block_on(async {
         let config = settings.shop.clone();
         match cli.command {
-            Command::Serve(options) => options.run(settings).await,
+            Command::Serve(options) => options.run(settings, cli.config, logs).await,
             Command::Import(options) => options.run(config, told_to_stop()?).await,
             Command::Export(options) => options.run(config, told_to_stop()?).await,
             Command::Backup { to } => {
@@ -196,17 +200,6 @@ fn run(cli: Cli) -> Result<ExitCode> {
     // A task that waits for a storage that has failed waits for ever, and must not keep the process from restarting.
     runtime.shutdown_timeout(THREADS_END);
     code
-}
-
-fn start_logging(program: &Program) -> Result<()> {
-    let filter =
-        tracing_subscriber::EnvFilter::try_new(&program.log).with_context(|| format!("log: {}", program.log))?;
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let started = match program.log_format {
-        LogFormat::Text => logs.with_target(false).with_ansi(std::io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => logs.json().try_init(),
-    };
-    started.map_err(|error| anyhow::anyhow!("logging cannot be started: {error}"))
 }
 
 /// Resolves when the process is told to end.

@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use souk::{
     config::Sellers,
-    http::{self, Drained, Tls, TlsFiles},
+    http::{self, Drained, LogFilter, Tls, TlsFiles},
     internals::{
         app::{
             control::{
@@ -31,12 +31,16 @@ use souk::{
 };
 use tokio::{
     net::TcpListener,
-    signal::unix::{Signal, SignalKind, signal},
+    signal::unix::Signal,
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{exit, told_to_stop};
+use crate::{
+    exit,
+    logs::Logs,
+    signals::{self, Stops},
+};
 
 /// How long the shop may take to finish its work and to write its last checkpoint.
 const CLOSE_MAX: Duration = Duration::from_secs(180);
@@ -76,10 +80,11 @@ impl Serve {
         }
     }
 
-    pub(crate) async fn run(self, settings: Settings) -> Result<ExitCode> {
+    /// Serves until told to stop; `file` is where the settings were read from.
+    pub(crate) async fn run(self, settings: Settings, file: Option<PathBuf>, logs: Arc<Logs>) -> Result<ExitCode> {
         let Settings { program, shop: config } = settings;
-        let told_to_stop = told_to_stop()?;
-        let hangups = signal(SignalKind::hangup())?;
+        let (mut stops, hangups) = (Stops::new()?, signals::hangups()?);
+        signals::ignore_the_meaningless();
         let tls = tls(&program.tls)?;
         let listener = TcpListener::bind(program.listen)
             .await
@@ -103,7 +108,7 @@ impl Serve {
         let control = control(&shop, &stop_control);
         tracing::info!(version = souk::VERSION, commit = souk::COMMIT, %address, opened_ms, "the shop listens");
         self.greet(address, if tls.is_some() { "https" } else { "http" });
-        let hangups = tokio::spawn(take_hangups(hangups, tls.clone()));
+        let hangups = tokio::spawn(take_hangups(hangups, tls.clone(), Arc::clone(&logs), file));
         let health = http::Health::default();
         let serde_json::Value::Object(settings) = serde_json::to_value(&program)? else {
             bail!("the settings are no object")
@@ -114,15 +119,7 @@ impl Serve {
         }
         let connections = server.figures();
         let router = http::router_with(shop.clone(), http::Program { health: health.clone(), connections, settings });
-        let stop = async {
-            tokio::select! {
-                () = told_to_stop => {}
-                () = shop.storage_failed() => tracing::error!("the storage has failed; stopping"),
-            }
-            health.stopping();
-            tracing::info!("stopping: finishing the requests in flight");
-        };
-        let drained = server.serve(router, listener, stop).await;
+        let drained = server.serve(router, listener, told_to_stop(&shop, &health, &mut stops)).await;
         if drained == Drained::TimedOut {
             tracing::warn!("some requests did not finish in time");
         }
@@ -172,15 +169,41 @@ fn control(shop: &Shop, stop: &CancellationToken) -> Option<JoinHandle<()>> {
     }
 }
 
-/// A hangup has the certificate read again. The shop has no log files to open again.
-async fn take_hangups(mut hangups: Signal, tls: Option<Arc<Tls>>) {
+/// Resolves when the listener is to be closed: a while after the process was told to stop, so that load balancers notice,
+/// or when told so again, or at once where nothing can be served any more.
+async fn told_to_stop(shop: &Shop, health: &http::Health, stops: &mut Stops) {
+    let lead = Duration::from_millis(shop.config().limits.drain_lead_ms);
+    let told = async {
+        stops.next().await;
+        health.leaving();
+        if !lead.is_zero() {
+            tracing::info!(lead_ms = lead.as_millis(), "stopping: /readyz says so, the listener stays open");
+            tokio::select! {
+                () = tokio::time::sleep(lead) => {}
+                () = stops.next() => {}
+            }
+        }
+    };
+    tokio::select! {
+        () = told => {}
+        () = shop.storage_failed() => tracing::error!("the storage has failed; stopping"),
+    }
+    health.stopping();
+    tracing::info!("stopping: finishing the requests in flight");
+}
+
+/// A hangup has the log filter and the certificate read again. The shop has no log files to open again.
+async fn take_hangups(mut hangups: Signal, tls: Option<Arc<Tls>>, logs: Arc<Logs>, file: Option<PathBuf>) {
     while hangups.recv().await.is_some() {
+        tracing::info!("SIGHUP: the log filter and the TLS certificate are read again");
         if let Some(tls) = &tls {
             tls.reload();
-        } else {
-            tracing::info!(
-                "SIGHUP is ignored: logs go to standard error, so leave their rotation to journald, or to logrotate with copytruncate"
-            );
+        }
+        let set = Settings::load(file.as_deref())
+            .map_err(|error| error.to_string())
+            .and_then(|settings| logs.set(&settings.program.log));
+        if let Err(error) = set {
+            tracing::warn!(error, "the settings cannot be read again: the log filter stays as it is");
         }
     }
 }
