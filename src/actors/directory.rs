@@ -7,13 +7,17 @@
 //!
 //! May depend on `storage` and `domain`.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tokio::sync::oneshot;
 
 pub use super::live::DirectoryLimits;
 use super::{
     envelope::{Envelope, ReplyWhen},
+    figures::{Busiest, KindFigures},
     live::{OwnerMessage, PushRefused, Shared},
     owner::Owner,
     reply::{Answer, AskError, NotDelivered},
@@ -138,6 +142,29 @@ impl<E: Entity> Directory<E> {
     #[must_use]
     pub fn subscribe(&self, id: &E::Id) -> Subscription<E> {
         self.0.views.subscribe(id)
+    }
+
+    /// What operators see of this kind.
+    #[must_use]
+    pub(super) fn figures(&self, kind: &'static str) -> KindFigures {
+        let shared = &self.0;
+        let (mut live, mut waiting, mut busiest) = (0, 0_u64, None::<(E::Id, u32)>);
+        for entity in &shared.live {
+            let of_this = entity.mailbox.permits_in_use();
+            live += 1;
+            waiting += u64::from(of_this);
+            if of_this > busiest.as_ref().map_or(0, |(_, most)| *most) {
+                busiest = Some((entity.key().clone(), of_this));
+            }
+        }
+        KindFigures {
+            kind,
+            live,
+            failures: shared.failures.load(Ordering::Relaxed),
+            waiting,
+            busiest: busiest.map(|(id, waiting)| Busiest { id: id.to_string(), waiting }),
+            slowest: shared.slowest.of_late(),
+        }
     }
 
     /// How many entities of this kind are alive.

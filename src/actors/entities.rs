@@ -4,6 +4,7 @@
 
 use super::{
     directory::{Directory, DirectoryLimits},
+    figures::KindFigures,
     root::Child,
 };
 use crate::{
@@ -76,6 +77,22 @@ impl Entities {
             ("reviews", self.ratings.live_count()),
             ("inbox", self.unmatched_notices.live_count()),
             ("seller", self.sellers.live_count()),
+        ]
+    }
+
+    /// What operators see of the entities, by kind.
+    #[must_use]
+    pub fn figures(&self) -> Vec<KindFigures> {
+        vec![
+            self.products.figures("product"),
+            self.inventories.figures("inventory"),
+            self.carts.figures("cart"),
+            self.orders.figures("order"),
+            self.accounts.figures("account"),
+            self.reviews.figures("review"),
+            self.ratings.figures("ratings"),
+            self.unmatched_notices.figures("unmatched_notices"),
+            self.sellers.figures("seller"),
         ]
     }
 

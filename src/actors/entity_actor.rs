@@ -23,6 +23,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    time::Instant,
 };
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -30,6 +31,7 @@ use tokio::{runtime::Handle, sync::oneshot};
 
 use super::{
     envelope::{Envelope, ReplyWhen},
+    figures::Slowest,
     mailbox::{Mailbox, More},
     pending_snapshot::{BEING_WRITTEN, PendingSnapshot},
     records::{self, EVENT_VERSION, Header, Replayed},
@@ -72,6 +74,7 @@ pub(super) struct Arguments<E: Entity> {
     pub(super) mailbox: Arc<Mailbox<E>>,
     pub(super) journal: Journal,
     pub(super) clock: Clock,
+    pub(super) slowest: Arc<Slowest>,
 }
 
 pub(super) struct State<E: Entity> {
@@ -164,7 +167,8 @@ impl<E: Entity> State<E> {
     /// Takes envelopes out of the mailbox and decides them; returns whether the mailbox holds more.
     async fn round(&mut self) -> Result<More, ActorProcessingErr> {
         let Self { arguments, alive, envelopes } = self;
-        let Arguments { mailbox, journal, cell, clock, .. } = &*arguments;
+        let Arguments { mailbox, journal, clock, .. } = &*arguments;
+        let began = Instant::now();
         let more = mailbox.take(envelopes, ROUND_ENVELOPES_MAX);
         let Some(alive) = alive.as_mut() else {
             refuse(mailbox, envelopes, NotDelivered::Closed);
@@ -183,15 +187,15 @@ impl<E: Entity> State<E> {
             }
         };
         let now = alive.now(clock.now(), &arguments.id);
-        let mut round = Round::new();
+        let mut round = Round::new(began);
         for envelope in envelopes.drain(..) {
             alive.decide(envelope, now, arguments, &mut round);
             if round.bytes >= ROUND_BYTES_MAX {
                 let slot = slot.split_off(round.permits);
-                alive.finish(std::mem::replace(&mut round, Round::new()), slot, cell, mailbox)?;
+                alive.finish(std::mem::replace(&mut round, Round::new(began)), slot, arguments)?;
             }
         }
-        alive.finish(round, slot, cell, mailbox)?;
+        alive.finish(round, slot, arguments)?;
         Ok(more)
     }
 }
@@ -204,6 +208,8 @@ fn refuse<E: Entity>(mailbox: &Mailbox<E>, envelopes: &mut Vec<Envelope<E>>, rea
 
 /// Commands that are decided together: their events become durable together, and their replies leave together.
 struct Round<E: Entity> {
+    /// When its commands were taken out of the mailbox.
+    began: Instant,
     appends: Vec<Append>,
     bytes: usize,
     /// Permits of its envelopes, including those whose callers have gone.
@@ -223,8 +229,9 @@ struct Round<E: Entity> {
 type Reply<E> = (oneshot::Sender<Answer<E>>, Answer<E>);
 
 impl<E: Entity> Round<E> {
-    fn new() -> Self {
+    fn new(began: Instant) -> Self {
         Self {
+            began,
             appends: Vec::new(),
             bytes: 0,
             permits: 0,
@@ -303,18 +310,13 @@ impl<E: Entity> Alive<E> {
 
     /// Hands the round to the journal. Its replies depend on all earlier appends, even where the round has no record of
     /// its own.
-    fn finish(
-        &self,
-        round: Round<E>,
-        slot: Slot,
-        cell: &Arc<Cell<E>>,
-        mailbox: &Arc<Mailbox<E>>,
-    ) -> Result<(), ActorProcessingErr> {
-        let Round { appends, permits, replies, ahead, view, snapshot, erases, .. } = round;
+    fn finish(&self, round: Round<E>, slot: Slot, arguments: &Arguments<E>) -> Result<(), ActorProcessingErr> {
+        let Round { began, appends, permits, replies, ahead, view, snapshot, erases, .. } = round;
         if permits == 0 {
             return Ok(());
         }
-        let (cell, mailbox) = (Arc::clone(cell), Arc::clone(mailbox));
+        let (cell, mailbox) = (Arc::clone(&arguments.cell), Arc::clone(&arguments.mailbox));
+        let slowest = Arc::clone(&arguments.slowest);
         let (failed, sequence) = (Arc::clone(&self.failed), self.sequence);
         let snapshot = snapshot.map(|snapshot| (snapshot, Handle::current()));
         let then = move |durable: Result<(), AppendError>| {
@@ -335,6 +337,7 @@ impl<E: Entity> Alive<E> {
             }
             reply_to_all::<E>(replies, unknown);
             mailbox.release(permits);
+            slowest.note(cell.id(), began.elapsed());
         };
         if appends.is_empty() {
             slot.after_earlier(then);

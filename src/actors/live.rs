@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use super::{
     entity_actor::Wake,
     envelope::Envelope,
+    figures::Slowest,
     mailbox::{Mailbox, Pushed},
     reply::NotDelivered,
     views::{Cell, Views},
@@ -109,6 +110,8 @@ pub(super) struct Shared<E: Entity> {
     pub(super) live: DashMap<E::Id, Live<E>, RandomState>,
     pub(super) views: Arc<Views<E>>,
     pub(super) sweeps: AtomicU64,
+    pub(super) failures: AtomicU64,
+    pub(super) slowest: Arc<Slowest>,
     /// `None` before the owner is started and after the directory is closed.
     pub(super) owner: RwLock<Option<ActorRef<OwnerMessage<E>>>>,
     pub(super) journal: Journal,
@@ -120,8 +123,8 @@ impl<E: Entity> Shared<E> {
     pub(super) fn new(journal: Journal, clock: Clock, limits: DirectoryLimits) -> Self {
         let views = Views::new(journal.clone(), limits.views_bytes_max);
         let live = DashMap::with_hasher(RandomState::default());
-        let (sweeps, owner) = (AtomicU64::new(0), RwLock::new(None));
-        Self { live, views, sweeps, owner, journal, clock, limits }
+        let (sweeps, failures, owner) = (AtomicU64::new(0), AtomicU64::new(0), RwLock::new(None));
+        Self { live, views, sweeps, failures, slowest: Arc::default(), owner, journal, clock, limits }
     }
 
     /// Puts an envelope into the mailbox of a live entity, and marks the entity as used.

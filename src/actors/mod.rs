@@ -46,6 +46,7 @@ pub mod entities;
 mod entity_actor;
 mod envelope;
 pub mod erasure;
+pub mod figures;
 pub mod follower;
 pub mod lists;
 mod live;

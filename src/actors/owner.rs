@@ -28,6 +28,8 @@ use crate::domain::entity::{Entity, Timestamp};
 
 /// The interval of sweeps for idle entities, in milliseconds.
 const SWEEP_MS: u64 = 1_000;
+/// After so many sweeps the slowest entity is looked for anew: a minute.
+const SWEEPS_OF_PERIOD: u64 = 60;
 /// How many failed ids are remembered. Beyond it all are forgotten, which only resets their back-off.
 const FAILURES_MAX: usize = 10_000;
 /// The time without a failure after which an id counts as healthy again, in milliseconds.
@@ -107,6 +109,7 @@ impl<E: Entity> Actor for Owner<E> {
                 if let Some((id, _)) = state.incarnations.get(&who.get_id()) {
                     let id = id.clone();
                     tracing::error!(kind = ?E::KIND, %id, %error, "an entity failed");
+                    self.0.failures.fetch_add(1, Ordering::Relaxed);
                     self.remember_failure(id, state);
                 }
                 self.bury(&myself, &who, state).await;
@@ -180,6 +183,7 @@ impl<E: Entity> Owner<E> {
             mailbox: Arc::clone(&mailbox),
             journal: self.0.journal.clone(),
             clock: self.0.clock.clone(),
+            slowest: Arc::clone(&self.0.slowest),
         };
         let spawned = Actor::spawn_linked(None, EntityActor::<E>(PhantomData), arguments, myself.get_cell()).await;
         let Ok((actor, _)) = spawned else {
@@ -249,6 +253,9 @@ impl<E: Entity> Owner<E> {
 
     fn sweep(&self, state: &mut OwnerState<E>) {
         let sweep = self.0.sweeps.fetch_add(1, Ordering::Relaxed) + 1;
+        if sweep.is_multiple_of(SWEEPS_OF_PERIOD) {
+            self.0.slowest.begin_period();
+        }
         let idle_sweeps = self.0.limits.idle_ms_max.div_ceil(SWEEP_MS);
         let oldest = sweep.saturating_sub(idle_sweeps);
         self.passivate_unused(state, |used_at_sweep| used_at_sweep < oldest, usize::MAX);

@@ -2,7 +2,13 @@
 //!
 //! May depend on its neighbours and `domain`.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use futures::{FutureExt, future::BoxFuture};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
@@ -31,6 +37,7 @@ type Start = Arc<dyn Fn(ActorCell) -> BoxFuture<'static, Result<ActorCell, Spawn
 pub struct Child {
     name: &'static str,
     start: Start,
+    restarts: Arc<AtomicU64>,
 }
 
 fn start<A, F>(make: F) -> Start
@@ -54,17 +61,19 @@ impl<E: Entity> Drop for Shut<E> {
 }
 
 impl Child {
+    fn new(name: &'static str, start: Start) -> Self {
+        Self { name, start, restarts: Arc::default() }
+    }
+
     /// The owner of a directory's entities.
     #[must_use]
     pub fn owner<E: Entity>(name: &'static str, directory: &Directory<E>) -> Self {
         let until_tree_ends = Shut(directory.clone());
-        Self {
-            name,
-            start: start(move || {
-                let Shut(directory) = &until_tree_ends;
-                directory.owner()
-            }),
-        }
+        let owner = move || {
+            let Shut(directory) = &until_tree_ends;
+            directory.owner()
+        };
+        Self::new(name, start(owner))
     }
 
     /// A follower that keeps a projection up with the log and commits at most every `commit_ms_min` milliseconds while
@@ -79,41 +88,44 @@ impl Child {
             commit_ms_min,
             store_erased: store_erased.clone(),
         };
-        Self { name, start: start(follower) }
+        Self::new(name, start(follower))
     }
 
     /// The checkout as a supervised child.
     #[must_use]
     pub fn checkout(checkout: &Checkout) -> Self {
         let checkout = checkout.clone();
-        Self { name: "checkout", start: start(move || checkout.actor()) }
+        Self::new("checkout", start(move || checkout.actor()))
     }
 
     /// The reconciler as a supervised child.
     #[must_use]
     pub fn reconciler(reconciler: &Reconciler) -> Self {
         let reconciler = reconciler.clone();
-        Self { name: "reconciler", start: start(move || reconciler.actor()) }
+        Self::new("reconciler", start(move || reconciler.actor()))
     }
 
     /// The process manager that counts ratings.
     #[must_use]
     pub fn rating_counter(counter: &RatingCounter) -> Self {
         let counter = counter.clone();
-        Self { name: "rating_counter", start: start(move || RatingCounterActor(counter.clone())) }
+        Self::new("rating_counter", start(move || RatingCounterActor(counter.clone())))
     }
 
     /// The process manager that erases customers.
     #[must_use]
     pub fn erasure(erasure: &Erasure) -> Self {
         let erasure = erasure.clone();
-        Self { name: "erasure", start: start(move || erasure.actor()) }
+        Self::new("erasure", start(move || erasure.actor()))
     }
 }
 
 /// The running tree. Clones are the same tree.
 #[derive(Clone)]
-pub struct Root(ActorRef<RootMessage>);
+pub struct Root {
+    actor: ActorRef<RootMessage>,
+    restarts: Arc<[(&'static str, Arc<AtomicU64>)]>,
+}
 
 impl Root {
     /// Starts the tree.
@@ -121,18 +133,25 @@ impl Root {
     /// # Errors
     /// A child that does not start at all.
     pub async fn start(children: Vec<Child>) -> Result<Self, SpawnErr> {
-        let (root, _) = Actor::spawn(None, RootActor, children).await?;
-        Ok(Self(root))
+        let restarts = children.iter().map(|child| (child.name, Arc::clone(&child.restarts))).collect();
+        let (actor, _) = Actor::spawn(None, RootActor, children).await?;
+        Ok(Self { actor, restarts })
+    }
+
+    /// How often each child was started again.
+    #[must_use]
+    pub fn restarts(&self) -> Vec<(&'static str, u64)> {
+        self.restarts.iter().map(|(name, times)| (*name, times.load(Ordering::Relaxed))).collect()
     }
 
     /// Tells the root that the shop closes, so it must not restart children that end.
     pub async fn expect_ends(&self) {
-        let _ = ractor::call!(self.0, RootMessage::ExpectEnds);
+        let _ = ractor::call!(self.actor, RootMessage::ExpectEnds);
     }
 
     /// Stops the root and every actor below it.
     pub async fn stop(&self) {
-        let _ = self.0.stop_and_wait(None, Some(Duration::from_secs(5))).await;
+        let _ = self.actor.stop_and_wait(None, Some(Duration::from_secs(5))).await;
     }
 }
 
@@ -238,6 +257,7 @@ fn start_again_later(root: &ActorRef<RootMessage>, index: usize, kept: &mut Kept
         kept.backoff.reset();
     }
     let pause_ms = kept.backoff.after_failure(RESTART_MS_MIN, RESTART_MS_MAX);
+    kept.child.restarts.fetch_add(1, Ordering::Relaxed);
     tracing::error!(child = kept.child.name, %problem, pause_ms, "a child of the root failed and is started again");
     root.send_after(Duration::from_millis(pause_ms), move || RootMessage::StartAgain(index));
 }

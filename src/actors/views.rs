@@ -56,6 +56,13 @@ pub struct Cell<E: Entity> {
     state: Mutex<CellState<E::View>>,
 }
 
+impl<E: Entity> Cell<E> {
+    /// The entity that it belongs to.
+    pub(super) fn id(&self) -> &E::Id {
+        &self.id
+    }
+}
+
 struct CellState<V> {
     newest: Option<Versioned<V>>,
     retired: Retired,

@@ -13,6 +13,12 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 pub struct Networks(Vec<IpNet>);
 
 impl Networks {
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether one of the networks contains this address.
     #[must_use]
     pub fn contain(&self, address: IpAddr) -> bool {

@@ -125,6 +125,26 @@ pub(super) async fn live() -> impl IntoResponse {
     (status = 503, description = "Stopping, search or lists are incomplete, or the storage has failed", body = Readiness),
 ))]
 pub(super) async fn ready(State(app): State<App>) -> impl IntoResponse {
+    readiness(&app, Reader::Anybody)
+}
+
+/// The shop takes requests; to operators it also tells why the storage has failed.
+#[utoipa::path(get, path = "/readyz", operation_id = "show_readiness_to_operators", tag = "operators", responses(
+    (status = 200, description = "Ready", body = Readiness),
+    (status = 503, description = "Stopping, search or lists are incomplete, or the storage has failed", body = Readiness),
+))]
+pub(super) async fn ready_for_operators(State(app): State<App>) -> impl IntoResponse {
+    readiness(&app, Reader::Operator)
+}
+
+/// Who reads the state of the shop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    Anybody,
+    Operator,
+}
+
+fn readiness(app: &App, reader: Reader) -> impl IntoResponse + use<> {
     let mut problems = Vec::new();
     let (storage, usable) = match app.shop.storage_status() {
         StorageStatus::Writable => ("writable", true),
@@ -134,9 +154,13 @@ pub(super) async fn ready(State(app): State<App>) -> impl IntoResponse {
             problems.push(format!("the disk has {free} free: writes are refused until it has {needed}"));
             ("read-only", true)
         }
-        // Why, only the log says: anybody may ask here, and the reason may name files.
-        StorageStatus::Failed(_) => {
-            problems.push("the storage has failed: the program must be started again".to_owned());
+        StorageStatus::Failed(reason) => {
+            let failed = "the storage has failed: the program must be started again";
+            // The reason may name files.
+            problems.push(match reader {
+                Reader::Anybody => failed.to_owned(),
+                Reader::Operator => format!("{failed} ({reason})"),
+            });
             ("failed", false)
         }
     };

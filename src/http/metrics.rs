@@ -5,8 +5,9 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use axum::{
+    Extension,
     extract::State,
-    http::{Method, StatusCode, header},
+    http::{HeaderMap, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use prometheus_client::{
@@ -22,7 +23,14 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{App, admission::Admission, bodies::ProblemBody, error::Problem, serve::Figures};
+use super::{
+    App, MetricsAreFor,
+    admission::Admission,
+    bodies::ProblemBody,
+    error::Problem,
+    peer::{self, Peer},
+    serve::Figures,
+};
 use crate::shop::{Call, CallMetrics, CallOutcome, Shop, StorageStatus};
 
 /// The upper bounds of the request histogram, in seconds: around the usual times of a read, a write and a login.
@@ -217,13 +225,39 @@ fn resident_bytes() -> u64 {
     pages * rustix::param::page_size() as u64
 }
 
-/// Shows metrics in the text format of Prometheus.
+/// Shows metrics in the text format of Prometheus, to this machine alone.
 #[utoipa::path(get, path = "/metrics", operation_id = "show_metrics",
     tag = "operations", responses(
     (status = 200, description = "Metrics", content_type = "application/openmetrics-text", body = String),
+    (status = 403, description = "They are not for this client, or not on this port", body = ProblemBody),
     (status = 500, description = "A fault of the shop", body = ProblemBody),
 ))]
-pub(super) async fn show(State(app): State<App>) -> Response {
+pub(super) async fn show(State(app): State<App>, peer: Option<Extension<Peer>>, headers: HeaderMap) -> Response {
+    let refusal = match app.metrics_are_for {
+        MetricsAreFor::Nobody => "the metrics are on the listener for operators",
+        MetricsAreFor::Loopback if !is_local(&app, peer, &headers) => {
+            "the metrics are for this machine alone; operators may have a listener of their own"
+        }
+        MetricsAreFor::Loopback => return text(&app),
+    };
+    Problem::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", refusal).into_response()
+}
+
+fn is_local(app: &App, peer: Option<Extension<Peer>>, headers: &HeaderMap) -> bool {
+    peer::is_local(peer.map(|Extension(peer)| peer), headers, &app.shop.config().trusted_proxies)
+}
+
+/// Shows metrics to operators.
+#[utoipa::path(get, path = "/metrics", operation_id = "show_metrics_to_operators",
+    tag = "operators", responses(
+    (status = 200, description = "Metrics", content_type = "application/openmetrics-text", body = String),
+    (status = 500, description = "A fault of the shop", body = ProblemBody),
+))]
+pub(super) async fn show_to_operators(State(app): State<App>) -> Response {
+    text(&app)
+}
+
+fn text(app: &App) -> Response {
     let mut text = String::new();
     if encode(&mut text, &app.metrics.registry).is_err() {
         return Problem::fault().into_response();

@@ -31,6 +31,7 @@ mod json;
 mod layers;
 mod metrics;
 mod negotiation;
+mod operators;
 mod orders;
 mod paging;
 mod peer;
@@ -68,6 +69,8 @@ use utoipa::{
 };
 use utoipa_axum::routes;
 
+#[cfg(feature = "tls")]
+pub use self::serve::{Tls, TlsError, TlsFiles};
 use self::{
     admission::Admission,
     arriving::Arriving,
@@ -79,11 +82,10 @@ use self::{
     routes::Routes,
     streams::Streams,
 };
-#[cfg(feature = "tls")]
-pub use self::serve::{Tls, TlsError, TlsFiles};
 pub use self::{
     error::{Problem, TYPE_BASE},
     health::Health,
+    operators::LogFilter,
     serve::{Drained, Figures, Server, serve},
 };
 use crate::shop::Shop;
@@ -104,6 +106,16 @@ pub(crate) struct App {
     arriving: Arc<Arriving>,
     streams: Arc<Streams>,
     rates: Option<Arc<Rates>>,
+    metrics_are_for: MetricsAreFor,
+}
+
+/// Who sees the metrics on the shop's own port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum MetricsAreFor {
+    /// Whoever is on this machine.
+    Loopback,
+    /// Nobody: operators have a listener of their own.
+    Nobody,
 }
 
 #[derive(OpenApi)]
@@ -133,6 +145,17 @@ pub struct Program {
     pub connections: Arc<Figures>,
     /// Settings of the program, shown to admins beside the shop's.
     pub settings: serde_json::Map<String, serde_json::Value>,
+    /// What is logged, for operators to change.
+    pub logs: Option<Arc<dyn LogFilter>>,
+}
+
+/// The routers of a shop whose operators have a listener of their own.
+#[derive(Debug)]
+pub struct Routers {
+    /// Everything but the metrics.
+    pub shop: Router,
+    /// Health, metrics, the log filter and the actors, without a token.
+    pub operators: Router,
 }
 
 /// The shop's router.
@@ -142,9 +165,19 @@ pub fn router(shop: Shop) -> Router {
 
 /// The shop's router, which also shows something of the program that serves it.
 pub fn router_with(shop: Shop, program: Program) -> Router {
+    shop_router(&app(shop, program, MetricsAreFor::Loopback))
+}
+
+/// The shop's router, and one for operators that is to be served on another address ([`Server::for_operators`]).
+pub fn routers(shop: Shop, program: Program) -> Routers {
+    let app = app(shop, program, MetricsAreFor::Nobody);
+    Routers { shop: shop_router(&app), operators: operators::router(app) }
+}
+
+fn app(shop: Shop, program: Program, metrics_are_for: MetricsAreFor) -> App {
     let limits = shop.config().limits.clone();
     let admission = Arc::new(Admission::new(limits.in_flight_max));
-    let app = App {
+    App {
         metrics: Arc::new(Metrics::new(&shop, &admission, &program.connections)),
         pages: Arc::new(RenderedPages::beside(limits.views_bytes_max)),
         admission,
@@ -153,7 +186,11 @@ pub fn router_with(shop: Shop, program: Program) -> Router {
         streams: Arc::new(Streams::new(limits.event_streams_max, limits.user_event_streams_max)),
         shop,
         program: Arc::new(program),
-    };
+        metrics_are_for,
+    }
+}
+
+fn shop_router(app: &App) -> Router {
     let routes = operations(resources(Routes::new(app.clone(), Arc::new(Edge::new(app.shop.config())))));
     let mut api = Description::openapi();
     api.merge(routes.description());
@@ -161,7 +198,7 @@ pub fn router_with(shop: Shop, program: Program) -> Router {
     responses::add_rate_limits(&mut api);
     let description = Arc::new(Document { api, last: Mutex::default() });
     let document = routes.document(DOCUMENT, get(async move || description.answer()));
-    routes.finish().route(DOCUMENT, document).with_state(app)
+    routes.finish().route(DOCUMENT, document).with_state(app.clone())
 }
 
 /// The OpenAPI document; its paths include the prefix of the nested router.

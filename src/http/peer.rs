@@ -15,7 +15,10 @@ use std::{
     sync::Arc,
 };
 
-use axum::http::{HeaderMap, HeaderName, header::FORWARDED};
+use axum::http::{
+    HeaderMap, HeaderName,
+    header::{FORWARDED, VIA},
+};
 
 use crate::config::Networks;
 
@@ -32,6 +35,25 @@ impl From<IpAddr> for Peer {
             IpAddr::V6(address) => Self(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into()),
         }
     }
+}
+
+impl Peer {
+    /// Whether it is on this machine.
+    pub(super) fn is_loopback(self) -> bool {
+        match self.0 {
+            IpAddr::V4(address) => address.is_loopback(),
+            // The first 64 bits of ::1.
+            IpAddr::V6(address) => address.is_unspecified(),
+        }
+    }
+}
+
+/// Whether somebody on this machine sends this request. Without a peer it is a trusted proxy's own request, or the
+/// program that embeds the router decides who may come. Where no proxy is trusted and one forwards all the same, it
+/// forwards for somebody whom the shop cannot know.
+pub(super) fn is_local(peer: Option<Peer>, headers: &HeaderMap, trusted: &Networks) -> bool {
+    let is_forwarded = || [&X_FORWARDED_FOR, &FORWARDED, &VIA].into_iter().any(|name| headers.contains_key(name));
+    peer.is_none_or(Peer::is_loopback) && (!trusted.is_empty() || !is_forwarded())
 }
 
 impl From<Peer> for IpAddr {
@@ -156,6 +178,24 @@ mod tests {
         assert_ne!(peer("2001:db8:0:1::1"), peer("2001:db8:0:2::1"));
         assert_eq!(peer("::ffff:192.0.2.1"), peer("192.0.2.1"));
         assert_ne!(peer("192.0.2.1"), peer("192.0.2.2"));
+    }
+
+    #[test]
+    fn what_comes_from_this_machine_is_local_unless_it_was_forwarded() {
+        let local = |address: &str, headers: &[(HeaderName, &'static str)]| {
+            let headers = headers.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
+            is_local(Some(peer(address)), &headers, &Networks::default())
+        };
+        for address in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+            assert!(local(address, &[]), "{address}");
+            for name in [X_FORWARDED_FOR, FORWARDED, VIA] {
+                assert!(!local(address, &[(name, "127.0.0.1")]), "{address}");
+            }
+        }
+        for address in ["192.0.2.1", "10.0.0.1", "2001:db8::1", "fe80::1"] {
+            assert!(!local(address, &[]), "{address}");
+        }
+        assert!(is_local(None, &HeaderMap::new(), &Networks::default()));
     }
 
     #[test]

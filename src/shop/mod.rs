@@ -69,6 +69,7 @@ use crate::{
 pub use crate::{
     actors::{
         erasure::Finished,
+        figures::{Actors, Busiest, KindFigures, Slow},
         follower::CaughtUp,
         lists::Listed,
         reconciler::{Pass, Reconciled},
@@ -477,6 +478,13 @@ impl Shop {
     #[must_use]
     pub fn provider(&self) -> (&'static str, GatewayFigures) {
         (self.0.gateway.name(), self.0.gateway.figures())
+    }
+
+    /// The actors of the shop, for its operators.
+    #[must_use]
+    pub fn actors(&self) -> Actors {
+        let runtime = &self.0.runtime;
+        Actors { kinds: runtime.entities.figures(), restarts: runtime.root.restarts() }
     }
 
     /// How many entities are alive, by kind.

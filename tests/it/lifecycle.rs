@@ -136,7 +136,8 @@ async fn signals_that_mean_nothing_do_nothing_and_those_that_stop_let_requests_f
         // A request of which the body has not come yet when the shop is told to stop.
         let mut stream = TcpStream::connect(shop.address()).unwrap();
         let body = r#"{"email":"asha@example.com","password":"correct horse battery"}"#;
-        let head = "POST /auth/register HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n";
+        let head =
+            "POST /auth/register HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n";
         write!(stream, "{head}Content-Length: {}\r\n\r\n", body.len()).unwrap();
         // It has begun when the shop asks for its body.
         let mut asked = [0; 25];
@@ -253,6 +254,106 @@ fn a_certificate_that_cannot_be_used_is_refused_at_the_start() {
         assert!(said.contains(named) && said.contains(says), "{said}");
     }
     assert!(!directory.path().join("data").exists(), "no shop is made");
+}
+
+#[tokio::test]
+async fn operators_have_a_listener_of_their_own() {
+    let data = tempfile::tempdir().unwrap();
+    let client = Client::new();
+    let limits = [("SOUK_LIMITS__CONNECTIONS_MAX", "4"), ("SOUK_LIMITS__CONNECTIONS_PER_PEER_MAX", "4")];
+    let mut shop = Running::start(data.path(), &["--admin-listen", "127.0.0.1:0"], &limits);
+    let (url, operators) = (shop.shop(), shop.url("For operators it listens on "));
+    until_ready_is(&client, &operators, 200).await;
+    let (status, metrics) = get(&client, &format!("{operators}/metrics")).await;
+    assert!(status == 200 && metrics.contains("connections_open "), "{metrics}");
+    let (status, refused) = get(&client, &format!("{url}/metrics")).await;
+    assert!(status == 403 && refused.contains("the metrics are on the listener for operators"), "{refused}");
+    for (address, path) in [(&operators, "/products"), (&url, "/admin/log"), (&url, "/admin/actors")] {
+        assert_eq!(get(&client, &format!("{address}{path}")).await.0, 404, "{address}{path}");
+    }
+
+    // The filter of the logs.
+    let filter = format!("{operators}/admin/log");
+    let (_, shown) = get(&client, &filter).await;
+    assert_eq!(shown, r#"{"filter":"info"}"#);
+    let set = async |body: &str| {
+        let request = client.put(&filter).header("content-type", "application/json").body(body.to_owned());
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    assert_eq!(set(r#"{"filter":"info,souk::http=debug"}"#).await.0, 200);
+    get(&client, &format!("{url}/products")).await;
+    shop.logs("DEBUG");
+    for (wrong, says) in [(r#"{"filter":"loud"}"#, "loud"), (r#"{"filter":""}"#, "neither a level"), ("{}", "filter")] {
+        let (status, said) = set(wrong).await;
+        assert!(status == 422 && said.contains(says), "{wrong}: {said}");
+    }
+    assert_eq!(get(&client, &filter).await.1, r#"{"filter":"info,souk::http=debug"}"#);
+    // What the settings say is set again.
+    shop.send(Signal::HUP);
+    shop.logs("the log filter was set");
+    assert_eq!(get(&client, &filter).await.1, r#"{"filter":"info"}"#);
+
+    // The actors.
+    let account = r#"{"email":"asha@example.com","password":"correct horse battery"}"#;
+    let request = client.post(format!("{url}/auth/register")).header("content-type", "application/json");
+    assert_eq!(request.body(account).send().await.unwrap().status(), 201);
+    let deadline = Instant::now() + PATIENCE;
+    let (actors, accounts) = loop {
+        let (_, actors) = get(&client, &format!("{operators}/admin/actors")).await;
+        let actors: Value = serde_json::from_str(&actors).unwrap();
+        let kinds = actors["kinds"].as_array().unwrap();
+        let accounts = kinds.iter().find(|kind| kind["kind"] == "account").unwrap().clone();
+        // A command is counted until a moment after its answer.
+        if accounts["mailbox_depth"] == 0 && !accounts["slowest"].is_null() || Instant::now() > deadline {
+            break (actors, accounts);
+        }
+    };
+    let kinds = actors["kinds"].as_array().unwrap();
+    assert_eq!(
+        (&accounts["live"], &accounts["restarts"], &accounts["mailbox_depth"]),
+        (&1.into(), &0.into(), &0.into())
+    );
+    assert!(accounts["slowest"]["milliseconds"].as_f64().unwrap() > 0.0, "{accounts}");
+    assert_eq!(kinds.len(), 9);
+    let children = actors["children"].as_array().unwrap();
+    assert!(children.iter().any(|child| child["name"] == "search" && child["restarts"] == 0), "{actors}");
+
+    // Who takes all connections of the shop's port takes none of theirs, and they see it stop.
+    let address = shop.address();
+    let flood: Vec<_> = (0..8).map(|_| TcpStream::connect(address).unwrap()).collect();
+    let (status, metrics) = get(&Client::new(), &format!("{operators}/metrics")).await;
+    assert!(status == 200 && metrics.contains("connections_open "), "{metrics}");
+    drop(flood);
+    shop.send(Signal::TERM);
+    shop.logs("stopped");
+    assert!(shop.ends().success());
+}
+
+#[tokio::test]
+async fn without_that_listener_only_this_machine_sees_the_metrics() {
+    let data = tempfile::tempdir().unwrap();
+    let client = Client::new();
+    let status_of = async |url: &str, headers: &[(&str, &str)]| {
+        let mut request = client.get(format!("{url}/metrics"));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.send().await.unwrap().status().as_u16()
+    };
+    let shop = Running::start(data.path(), &[], &[]);
+    let url = shop.shop();
+    assert_eq!(status_of(&url, &[]).await, 200);
+    // A proxy that nobody has named forwards somebody's request.
+    for header in [("x-forwarded-for", "192.0.2.1"), ("forwarded", "for=192.0.2.1"), ("via", "1.1 proxy")] {
+        assert_eq!(status_of(&url, &[header]).await, 403, "{header:?}");
+    }
+    drop(shop);
+    let shop = Running::start(data.path(), &[], &[("SOUK_TRUSTED_PROXIES", "127.0.0.1")]);
+    let url = shop.shop();
+    assert_eq!(status_of(&url, &[]).await, 200);
+    assert_eq!(status_of(&url, &[("x-forwarded-for", "192.0.2.1")]).await, 403);
+    assert_eq!(status_of(&url, &[("x-forwarded-for", "127.0.0.2")]).await, 200);
 }
 
 #[tokio::test]

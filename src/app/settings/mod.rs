@@ -39,6 +39,10 @@ pub struct Program {
     /// Where the shop listens.
     #[serde(deserialize_with = "listen_address")]
     pub listen: SocketAddr,
+    /// Where operators are served: metrics, the log filter, the actors. It asks for no token, so it must be an address
+    /// that only they reach.
+    #[serde(deserialize_with = "admin_listen_address", skip_serializing_if = "Option::is_none")]
+    pub admin_listen: Option<SocketAddr>,
     /// What is logged, such as `info` or `warn,souk::http=debug`.
     pub log: String,
     /// How logs are written to standard error.
@@ -48,13 +52,14 @@ pub struct Program {
 }
 
 impl Program {
-    const NAMES: [&str; 4] = ["listen", "log", "log_format", "tls"];
+    const NAMES: [&str; 5] = ["listen", "admin_listen", "log", "log_format", "tls"];
 }
 
 impl Default for Program {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            admin_listen: None,
             log: "info,tantivy=warn".into(),
             log_format: LogFormat::Text,
             tls: Tls::default(),
@@ -192,6 +197,10 @@ fn listen_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAd
     address(&text).map_err(|problem| serde::de::Error::custom(format!("{text:?}: {problem}")))
 }
 
+fn admin_listen_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    listen_address(deserializer).map(Some)
+}
+
 /// The address of a listener.
 ///
 /// # Errors
@@ -209,7 +218,9 @@ pub fn address(text: &str) -> Result<SocketAddr, String> {
 /// What is wrong with it, for people.
 pub fn log_filter(log: &str) -> Result<EnvFilter, String> {
     check_directives(log)?;
-    EnvFilter::try_new(log).map_err(|error| format!("log: {log:?}: {error}"))
+    // Its parser takes no spaces around commas, which people write.
+    let text = if log.contains('[') { log.to_owned() } else { log.replace(char::is_whitespace, "") };
+    EnvFilter::try_new(text).map_err(|error| format!("log: {log:?}: {error}"))
 }
 
 fn check_directives(log: &str) -> Result<(), String> {

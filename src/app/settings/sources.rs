@@ -15,7 +15,8 @@ use crate::text_file;
 /// What the names of environment variables with settings begin with, in either case.
 const VARIABLES: &str = "SOUK_";
 /// Settings that have no default. All of them are texts.
-const OPTIONAL: [&str; 9] = [
+const OPTIONAL: [&str; 10] = [
+    "admin_listen",
     "payments.url",
     "payments.key",
     "payments.key_file",

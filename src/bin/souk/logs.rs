@@ -10,7 +10,9 @@ use souk::{
     http,
     internals::app::settings::{LogFormat, Program, log_filter},
 };
-use tracing_subscriber::{EnvFilter, Layer, Registry, fmt::layer, layer::SubscriberExt, reload, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry, fmt::layer, layer::SubscriberExt, reload, util::SubscriberInitExt,
+};
 
 /// The running logs.
 pub(crate) struct Logs {
@@ -50,7 +52,7 @@ impl http::LogFilter for Logs {
         let mut shown = self.text.lock();
         self.filter.reload(filter).map_err(|error| error.to_string())?;
         text.clone_into(&mut shown);
-        // Whatever the filter lets through: who looks for missing lines finds this one before them.
+        // Under the new filter, so it may be missing.
         tracing::info!(filter = text, "the log filter was set");
         Ok(())
     }

@@ -13,6 +13,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use futures::future::OptionFuture;
 use souk::{
     config::Sellers,
     http::{self, Drained, LogFilter, Tls, TlsFiles},
@@ -29,11 +30,7 @@ use souk::{
     },
     shop::Shop,
 };
-use tokio::{
-    net::TcpListener,
-    signal::unix::Signal,
-    task::JoinHandle,
-};
+use tokio::{net::TcpListener, signal::unix::Signal, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -50,6 +47,9 @@ pub(crate) struct Serve {
     /// Where to listen [default: 127.0.0.1:8080].
     #[arg(long, value_name = "ADDRESS", value_parser = address)]
     listen: Option<SocketAddr>,
+    /// Where to listen for operators: metrics, the log filter, the actors. It asks for no token [default: nowhere].
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
+    admin_listen: Option<SocketAddr>,
     /// The certificate of the shop and its chain, in PEM, for TLS. It is read again when it changes.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_certificate: Option<PathBuf>,
@@ -73,6 +73,7 @@ impl Serve {
         if let Some(listen) = self.listen {
             program.listen = listen;
         }
+        program.admin_listen = self.admin_listen.or(program.admin_listen);
         // clap sees to it that both are given.
         if let (Some(certificate), Some(key)) = (&self.tls_certificate, &self.tls_key) {
             program.tls.certificate_file = Some(certificate.clone());
@@ -86,9 +87,8 @@ impl Serve {
         let (mut stops, hangups) = (Stops::new()?, signals::hangups()?);
         signals::ignore_the_meaningless();
         let tls = tls(&program.tls)?;
-        let listener = TcpListener::bind(program.listen)
-            .await
-            .with_context(|| format!("{} {}", exit::LISTENING, program.listen))?;
+        let listener = bind(program.listen).await?;
+        let operators = OptionFuture::from(program.admin_listen.map(bind)).await.transpose()?;
         let address = listener.local_addr()?;
         let began = Instant::now();
         let data_dir = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
@@ -107,9 +107,9 @@ impl Serve {
         // Bound before the shop says that it listens, so that commands work from then on.
         let control = control(&shop, &stop_control);
         tracing::info!(version = souk::VERSION, commit = souk::COMMIT, %address, opened_ms, "the shop listens");
-        self.greet(address, if tls.is_some() { "https" } else { "http" });
+        let operators_address = operators.as_ref().map(TcpListener::local_addr).transpose()?;
+        self.greet(address, if tls.is_some() { "https" } else { "http" }, operators_address);
         let hangups = tokio::spawn(take_hangups(hangups, tls.clone(), Arc::clone(&logs), file));
-        let health = http::Health::default();
         let serde_json::Value::Object(settings) = serde_json::to_value(&program)? else {
             bail!("the settings are no object")
         };
@@ -117,8 +117,18 @@ impl Serve {
         if let Some(tls) = tls {
             server = server.with_tls(tls);
         }
-        let connections = server.figures();
-        let router = http::router_with(shop.clone(), http::Program { health: health.clone(), connections, settings });
+        let (health, connections) = (http::Health::default(), server.figures());
+        let program = http::Program { health: health.clone(), connections, settings, logs: Some(logs) };
+        let stop_operators = CancellationToken::new();
+        let (router, operators) = match operators {
+            None => (http::router_with(shop.clone(), program), None),
+            Some(listener) => {
+                let routers = http::routers(shop.clone(), program);
+                let stop = stop_operators.clone().cancelled_owned();
+                let server = http::Server::for_operators(shop.config());
+                (routers.shop, Some(tokio::spawn(server.serve(routers.operators, listener, stop))))
+            }
+        };
         let drained = server.serve(router, listener, told_to_stop(&shop, &health, &mut stops)).await;
         if drained == Drained::TimedOut {
             tracing::warn!("some requests did not finish in time");
@@ -129,13 +139,21 @@ impl Serve {
         }
         hangups.abort();
         let closed = tokio::time::timeout(CLOSE_MAX, shop.close()).await;
+        // Operators may watch the end.
+        stop_operators.cancel();
+        if let Some(operators) = operators {
+            operators.await?;
+        }
         closed.context("the shop did not close in time; the next start finds all that is durable")??;
         tracing::info!("stopped");
         Ok(ExitCode::SUCCESS)
     }
 
-    fn greet(&self, address: SocketAddr, scheme: &str) {
+    fn greet(&self, address: SocketAddr, scheme: &str, operators: Option<SocketAddr>) {
         println!("Souk listens on {scheme}://{address}");
+        if let Some(operators) = operators {
+            println!("For operators it listens on http://{operators}");
+        }
         if self.demo {
             println!("\nDemo logins (password: {}):", demo::PASSWORD);
             for (email, role) in demo::LOGINS {
@@ -145,6 +163,10 @@ impl Serve {
         }
         let _ = std::io::stdout().flush();
     }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("{} {address}", exit::LISTENING))
 }
 
 /// The certificate that the settings name.
@@ -169,8 +191,8 @@ fn control(shop: &Shop, stop: &CancellationToken) -> Option<JoinHandle<()>> {
     }
 }
 
-/// Resolves when the listener is to be closed: a while after the process was told to stop, so that load balancers notice,
-/// or when told so again, or at once where nothing can be served any more.
+/// Resolves when the listener is to be closed: a while after the process was told to stop, so that load balancers
+/// notice, or when told so again, or at once where nothing can be served any more.
 async fn told_to_stop(shop: &Shop, health: &http::Health, stops: &mut Stops) {
     let lead = Duration::from_millis(shop.config().limits.drain_lead_ms);
     let told = async {

@@ -71,15 +71,8 @@ pub(super) enum Cause {
 }
 
 impl Cause {
-    pub(super) const ALL: [Self; 7] = [
-        Self::SlowHandshake,
-        Self::SlowHead,
-        Self::SlowReader,
-        Self::Unread,
-        Self::TooMany,
-        Self::Idle,
-        Self::Stop,
-    ];
+    pub(super) const ALL: [Self; 7] =
+        [Self::SlowHandshake, Self::SlowHead, Self::SlowReader, Self::Unread, Self::TooMany, Self::Idle, Self::Stop];
 
     /// The label in metrics.
     pub(super) fn name(self) -> &'static str {

@@ -64,6 +64,8 @@ const SYSTEM_SEND_BYTES: usize = 256 * 1024;
 /// After so many streams that the client has reset, or that were reset for its errors, an HTTP/2 connection ends.
 const RESETS_MAX: usize = 20;
 const ERROR_RESETS_MAX: usize = 100;
+/// How many connections the listener for operators may have: people and scrapers need a few.
+const OPERATORS_CONNECTIONS_MAX: usize = 64;
 /// How often a silent HTTP/2 client is asked whether it is there, and how long its answer may take, in seconds.
 const PING_SECONDS: u64 = 30;
 const PONG_SECONDS_MAX: u64 = 10;
@@ -98,6 +100,14 @@ impl Server {
             #[cfg(feature = "tls")]
             tls: None,
         }
+    }
+
+    /// A server for the operators of a shop with this configuration: its few connections are its own.
+    #[must_use]
+    pub fn for_operators(config: &Config) -> Self {
+        let (connections_max, connections_per_peer_max) = (OPERATORS_CONNECTIONS_MAX, OPERATORS_CONNECTIONS_MAX);
+        let limits = Limits { connections_max, connections_per_peer_max, ..config.limits.clone() };
+        Self::with(limits, config.trusted_proxies.clone())
     }
 
     /// The same with TLS: whoever does not speak it gets an error.

@@ -26,6 +26,8 @@ use tokio::{
     net::TcpStream,
 };
 
+#[cfg(feature = "tls")]
+use super::tls::{self, Handshake, Tls};
 use super::{
     super::peer::Origin,
     answer::Answer,
@@ -34,8 +36,6 @@ use super::{
     figures::Figures,
     io::{Returned, Watched},
 };
-#[cfg(feature = "tls")]
-use super::tls::{self, Handshake, Tls};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 /// How long a connection may take to hear its last answer, in milliseconds. What arrives meanwhile is thrown away:
