@@ -11,8 +11,8 @@ seconds="${1:-20}"
 need wrk curl
 
 ticks() { awk '{ print $14 + $15 }' "/proc/$pid/stat"; }
-log_bytes() { curl -s "$url/metrics" | awk '/journal_bytes_total/ { print $2 }'; }
-syncs() { curl -s "$url/metrics" | awk '/journal_batches_total/ { print $2 }'; }
+log_bytes() { curl -s "$url/metrics" | awk '/^souk_journal_bytes_total/ { print $2 }'; }
+syncs() { curl -s "$url/metrics" | awk '/^souk_journal_batches_total/ { print $2 }'; }
 state_bytes() { du -sb "$scratch/shop/journal/state" | cut -f1; }
 # Runs a load, and says how many ticks of the processor the shop took meanwhile.
 spent() {

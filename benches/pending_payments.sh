@@ -31,13 +31,13 @@ printf '\n| the provider takes | paid orders | most payments waiting | cart p99 
 is_warm=
 for latency in 0 0 200 4000 0; do
     curl -sf -o /dev/null -X PUT "$provider/script" -H 'content-type: application/json' -d "[{\"latency_ms\":$latency}]"
-    before=$(gauge process_resident_bytes) most=0 memory=0
+    before=$(gauge process_resident_memory_bytes) most=0 memory=0
     load orders --tokens "$scratch/tokens.jsonl" --scenario flash-sale --product "$product" --rate "$rate" --seconds "$seconds" &
     orders=$!
     load pages --scenario browse --rate 500 --seconds "$seconds" --users 1 &
     pages=$!
     while kill -0 "$orders" 2>/dev/null; do
-        waiting=$(gauge provider_in_flight) bytes=$(gauge process_resident_bytes)
+        waiting=$(gauge souk_provider_requests_in_flight) bytes=$(gauge process_resident_memory_bytes)
         [ "${waiting:-0}" -gt "$most" ] && most=$waiting
         [ "${bytes:-0}" -gt "$memory" ] && memory=$bytes
         sleep 0.25

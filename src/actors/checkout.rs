@@ -26,6 +26,7 @@ use super::{
     follower::{CaughtUp, Progress},
     lists::Lists,
     pages::Pages,
+    sales::Sales,
 };
 use crate::domain::{
     entity::Timestamp,
@@ -89,6 +90,12 @@ impl Checkout {
     #[must_use]
     pub fn new(driver: Driver, lists: Lists, progress: Progress) -> Self {
         Self(Arc::new(CheckoutShared { actor: RwLock::new(None), driver, lists, progress }))
+    }
+
+    /// What is counted of the orders that it drives, and of the lists.
+    #[must_use]
+    pub fn sales(&self) -> &Sales {
+        &self.0.driver.sales
     }
 
     pub(super) fn actor(&self) -> CheckoutActor {
@@ -296,6 +303,7 @@ impl CheckoutActor {
             Rest::Parked(_, since) => state.unanswered.insert(order, since),
             Rest::Until(_) | Rest::Done => state.unanswered.remove(&order),
         };
+        self.0.driver.sales.set_payments_unknown(state.unanswered.len());
         for waiting in std::mem::take(&mut under_way.waiting) {
             let _ = waiting.send(());
         }

@@ -15,7 +15,12 @@ use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use futures::future::join_all;
 
-use super::{backoff::Backoff, directory::Directory, task_error::TaskError};
+use super::{
+    backoff::Backoff,
+    directory::Directory,
+    sales::{Reservation, Sales},
+    task_error::TaskError,
+};
 use crate::{
     clock::Clock,
     domain::{
@@ -90,6 +95,7 @@ pub struct Driver {
     pub gateway: Arc<dyn Gateway>,
     pub clock: Clock,
     pub limits: DriveLimits,
+    pub sales: Arc<Sales>,
 }
 
 /// How long an order rests.
@@ -155,7 +161,12 @@ impl Driver {
             Ok::<_, TaskError>(match effect {
                 Effect::Cart(command) => EffectResult::Cart(known(self.send(&self.carts, &customer, command).await)?),
                 Effect::Stock(product, command) => {
-                    EffectResult::Stock(known(self.send(&self.inventories, &product, command).await)?)
+                    let intended = Reservation::intended(&command, order);
+                    let answer = self.send(&self.inventories, &product, command).await;
+                    if let Ok(answer) = &answer {
+                        self.sales.answered(intended, answer);
+                    }
+                    EffectResult::Stock(known(answer)?)
                 }
             })
         }));

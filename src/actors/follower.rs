@@ -7,6 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::{sync::watch, time::Instant};
 
@@ -34,6 +35,8 @@ pub struct Progress {
     position: Arc<watch::Sender<Position>>,
     /// The position that a caller waits for.
     wanted: Arc<watch::Sender<Position>>,
+    /// When it last had everything.
+    whole_at: Arc<Mutex<Instant>>,
     journal: Journal,
 }
 
@@ -42,7 +45,8 @@ impl Progress {
     #[must_use]
     pub fn new(name: &'static str, journal: Journal) -> Self {
         let start = || Arc::new(watch::Sender::new(Position::default()));
-        Self { name, position: start(), wanted: start(), journal }
+        let whole_at = Arc::new(Mutex::new(Instant::now()));
+        Self { name, position: start(), wanted: start(), whole_at, journal }
     }
 
     /// The name of the projection, for logs and metrics.
@@ -61,6 +65,12 @@ impl Progress {
     #[must_use]
     pub fn lag_bytes(&self) -> u64 {
         self.journal.durable().0.saturating_sub(self.position().0)
+    }
+
+    /// For how long something that is durable has not been part of the projection.
+    #[must_use]
+    pub fn lag(&self) -> Duration {
+        if self.lag_bytes() == 0 { Duration::ZERO } else { self.whole_at.lock().elapsed() }
     }
 
     /// Says where a newly opened projection begins.
@@ -184,6 +194,9 @@ impl Actor for Follower {
         let pull_due = state.pulled_at + Duration::from_millis(PULL_MS_MIN);
         let commit_due = state.committed_at + Duration::from_millis(self.commit_ms_min);
         let ready = |due| wanted || now >= due;
+        if !behind && !uncommitted {
+            *self.progress.whole_at.lock() = now;
+        }
         if !(behind && ready(pull_due) || uncommitted && ready(commit_due)) {
             let mut until = now + Duration::from_millis(WAIT_MS);
             until = if behind { until.min(pull_due) } else { until };

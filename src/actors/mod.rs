@@ -62,6 +62,7 @@ pub mod records;
 pub mod reply;
 pub mod root;
 pub mod runtime;
+pub mod sales;
 mod task_error;
 pub mod views;
 

@@ -18,6 +18,7 @@ use super::{
     rating_counter::RatingCounter,
     reconciler::{self, Reconciler},
     root::{Child, Root},
+    sales::Sales,
 };
 use crate::{clock::Clock, payments::Gateway, storage::Journal};
 
@@ -67,6 +68,13 @@ pub struct Runtime {
     pub root: Root,
 }
 
+fn open_lists(journal: Journal, sales: Arc<Sales>) -> Open {
+    Arc::new(move || {
+        let lists = ListsProjection::open(journal.clone(), Arc::clone(&sales))?;
+        Ok(Box::new(lists) as Box<dyn Projection>)
+    })
+}
+
 impl Runtime {
     /// Starts everything.
     ///
@@ -75,7 +83,7 @@ impl Runtime {
     pub async fn start(parts: RuntimeParts) -> Result<Self, SpawnErr> {
         let RuntimeParts { journal, clock, gateway, directory_limits, drive_limits, read_models, .. } = parts;
         let entities = Entities::new(&journal, &clock, directory_limits);
-        let lists = Lists::new(journal.clone());
+        let (lists, sales) = (Lists::new(journal.clone()), Arc::<Sales>::default());
         let lists_progress = Progress::new("lists", journal.clone());
         let driver = Driver {
             orders: entities.orders.clone(),
@@ -85,6 +93,7 @@ impl Runtime {
             gateway: Arc::clone(&gateway),
             clock: clock.clone(),
             limits: drive_limits,
+            sales: Arc::clone(&sales),
         };
         let checkout = Checkout::new(driver, lists.clone(), lists_progress.clone());
         let reconciler = Reconciler::new(reconciler::Parts {
@@ -115,12 +124,10 @@ impl Runtime {
             progress: lists_progress.clone(),
             erasure: erasure.clone(),
         };
-        let open_lists: Open =
-            Arc::new(move || Ok(Box::new(ListsProjection::open(journal.clone())?) as Box<dyn Projection>));
         let mut children = entities.owners();
         children.push(Child::follower(
             &lists_progress,
-            open_lists,
+            open_lists(journal, sales),
             parts.lists_commit_ms_min,
             Some(erasure.store_erased()),
         ));

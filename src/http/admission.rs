@@ -27,9 +27,9 @@ impl Class {
     /// The label in metrics.
     pub(super) fn name(self) -> &'static str {
         match self {
-            Self::Read => "look",
-            Self::Start => "begin",
-            Self::Continue => "go_on",
+            Self::Read => "read",
+            Self::Start => "start",
+            Self::Continue => "continue",
         }
     }
 }

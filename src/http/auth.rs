@@ -17,6 +17,7 @@ use super::{
     bodies::{ProblemBody, time},
     error::Problem,
     extract::{Body, Caller},
+    metrics::Login,
     peer::Peer,
     rates,
     responses::{JsonBody, Token, Write},
@@ -136,7 +137,13 @@ pub(super) async fn login(
 ) -> Result<Response, Problem> {
     let (peer, account) = (peer.map(|Extension(peer)| peer), app.shop.account_of(&body.email)?);
     let login = app.shop.login_from(peer.map(Into::into), &body.email, body.password);
-    Ok(tokens(rates::try_password(&app, peer, account, login).await?))
+    let login = rates::try_password(&app, peer, account, login).await;
+    app.metrics.login(match &login {
+        Ok(_) => Login::Done,
+        Err(problem) if problem.status() == StatusCode::UNAUTHORIZED => Login::Wrong,
+        Err(_) => Login::NotTried,
+    });
+    Ok(tokens(login?))
 }
 
 /// Exchanges a refresh token for new tokens.

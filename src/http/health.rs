@@ -148,7 +148,7 @@ fn readiness(app: &App, reader: Reader) -> impl IntoResponse + use<> {
     let mut problems = Vec::new();
     let (storage, usable) = match app.shop.storage_status() {
         StorageStatus::Writable => ("writable", true),
-        // Reads go on, so the shop stays in its load balancer; `journal_read_only` of the metrics is for the alarm.
+        // Reads go on, so the shop stays in its load balancer; the metric `souk_journal_read_only` is for the alarm.
         StorageStatus::ReadOnly { free_bytes, needed_bytes } => {
             let (free, needed) = (mib(free_bytes), mib(needed_bytes));
             problems.push(format!("the disk has {free} free: writes are refused until it has {needed}"));

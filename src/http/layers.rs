@@ -74,7 +74,8 @@ async fn reported(route: Arc<Route>, request: Request, next: Next) -> Response {
     if let Some(cors) = &route.edge.cors {
         cors.mark(origin.as_ref(), response.headers_mut());
     }
-    if route.writes.is_some() {
+    if let Some(times) = &route.times {
+        times.observe(&method, response.status(), began.elapsed());
         report(&route, &method, response.status(), began.elapsed());
     }
     response
@@ -239,7 +240,9 @@ fn check_accept(operation: &Operation, headers: &HeaderMap) -> Result<(), Proble
 /// search. Refusals may come by the thousand, so there is one line a second of them.
 fn report(route: &Route, method: &Method, status: StatusCode, elapsed: Duration) {
     let template = route.template.as_str();
-    route.app.metrics.request(method, template, status, elapsed);
+    if status == StatusCode::UNAUTHORIZED {
+        route.app.metrics.unauthorized();
+    }
     let milliseconds = elapsed.as_secs_f64() * 1e3;
     let left_out = match status {
         StatusCode::SERVICE_UNAVAILABLE => OVERLOADED.next_line(),

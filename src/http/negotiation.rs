@@ -41,6 +41,16 @@ pub(super) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
     }
 }
 
+/// Whether the client names this media type and wants it at least as much as the other.
+pub(super) fn prefers(headers: &HeaderMap, media_type: &str, other: &str) -> bool {
+    let weight = |of: &str| {
+        let named = weighted(headers, &header::ACCEPT).filter(|(range, _)| range.eq_ignore_ascii_case(of));
+        named.map(|(_, weight)| weight).max().unwrap_or(0)
+    };
+    let wanted = weight(media_type);
+    wanted > 0 && wanted >= weight(other)
+}
+
 /// The content coding to answer in: the one with the greatest weight, unless the client would rather have none.
 pub(super) fn coding(headers: &HeaderMap) -> Option<Coding> {
     if !headers.contains_key(header::ACCEPT_ENCODING) {
@@ -123,6 +133,18 @@ mod tests {
         assert!(accepts(&HeaderMap::new(), JSON));
         assert!(accepts(&with(header::ACCEPT, "text/event-stream"), "text/event-stream"));
         assert!(!accepts(&with(header::ACCEPT, "application/problem+json"), "text/event-stream"));
+    }
+
+    #[test]
+    fn a_media_type_is_preferred_if_it_is_named_and_wanted_most() {
+        let prefers = |value| prefers(&with(header::ACCEPT, value), "a/open", "a/text");
+        for value in ["a/open", "a/text;q=0.3, a/open;version=1.0.0;q=0.5, */*;q=0.2", "a/text, A/Open", "a/open;q=0.1"]
+        {
+            assert!(prefers(value), "{value}");
+        }
+        for value in ["*/*", "a/text", "a/open;q=0", "a/open;q=0.4, a/text;q=0.5", ""] {
+            assert!(!prefers(value), "{value}");
+        }
     }
 
     #[test]

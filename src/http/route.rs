@@ -12,6 +12,7 @@ use super::{
     admission::Class,
     cors::Cors,
     encoded::EncodedAnswers,
+    metrics::RequestTimes,
     rates::{self, Policy},
 };
 use crate::config::Config;
@@ -54,6 +55,8 @@ pub(super) struct Route {
     /// The request headers by which its answers differ, for caches.
     pub(super) vary: HeaderValue,
     pub(super) charge: Charge,
+    /// Where its requests are counted; those for operators are not.
+    pub(super) times: Option<Arc<RequestTimes>>,
 }
 
 /// How rate limits count the requests of a route.

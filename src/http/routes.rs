@@ -130,7 +130,8 @@ impl Routes {
         // Names of headers are always a valid header value.
         let vary = HeaderValue::try_from(format!("{by_token}Accept-Encoding{by_origin}"));
         let vary = vary.unwrap_or_else(|_| HeaderValue::from_static("*"));
-        Route { app, edge, template, writes, query, operations, allow, vary, charge: self.next }
+        let times = writes.map(|_| app.metrics.of_route(&template));
+        Route { app, edge, template, writes, query, operations, allow, vary, charge: self.next, times }
     }
 }
 

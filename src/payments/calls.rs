@@ -40,7 +40,7 @@ impl Call {
             Self::Capture => "capture",
             Self::Void => "void",
             Self::Refund => "refund",
-            Self::List => "books",
+            Self::List => "list",
         }
     }
 }

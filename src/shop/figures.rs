@@ -2,8 +2,13 @@
 //!
 //! Depends on the rooms below.
 
-use super::Shop;
+use std::time::Duration;
+
+use super::{Sales, Shop};
 pub use crate::storage::Figures as StorageFigures;
+
+/// How many orders with issues are counted at most: an operator who has a thousand to decide knows enough.
+pub const ISSUES_COUNTED_MAX: usize = 1_000;
 
 /// Counters and gauges of a running shop.
 #[derive(Debug, Clone)]
@@ -15,8 +20,14 @@ pub struct Figures {
     pub disk_free_bytes: Option<u64>,
     /// How many bytes of the log the lists have yet to read.
     pub lists_lag_bytes: u64,
+    /// For how long they have not had everything.
+    pub lists_lag: Duration,
     /// How many bytes of the log the search index has yet to read.
     pub search_lag_bytes: u64,
+    /// For how long it has not had everything.
+    pub search_lag: Duration,
+    /// Orders about which an operator has something to decide; [`ISSUES_COUNTED_MAX`] if there are as many or more.
+    pub orders_with_issues: usize,
     /// Products in the search index.
     pub products: u64,
     /// Verified access tokens that are remembered.
@@ -33,9 +44,18 @@ impl Shop {
             disk_free_bytes: self.0.journal.free_bytes(),
             lists_lag_bytes: lists.lag_bytes(),
             search_lag_bytes: search.lag_bytes(),
+            lists_lag: lists.lag(),
+            search_lag: search.lag(),
+            orders_with_issues: self.0.runtime.lists.count_issues(ISSUES_COUNTED_MAX).unwrap_or_default(),
             products: self.products_found(),
             verified_tokens: self.0.identity.verified_count(),
         }
+    }
+
+    /// What is counted of the shop's business since it was opened.
+    #[must_use]
+    pub fn sales(&self) -> &Sales {
+        self.0.runtime.checkout.sales()
     }
 
     /// The public keys as a JSON Web Key Set, for others that verify the shop's access tokens.

@@ -47,7 +47,7 @@ use tokio_util::sync::CancellationToken;
 use self::{ending::Ending, foundation::Foundation, store_identity::IdentityWriter};
 pub use self::{
     error::{Allowed, Error, Missing},
-    figures::{Figures, StorageFigures},
+    figures::{Figures, ISSUES_COUNTED_MAX, StorageFigures},
     lists::PAGE_ITEMS_MAX,
     order_events::{IssuedTicket, OrderEvents},
 };
@@ -74,6 +74,7 @@ pub use crate::{
         lists::Listed,
         reconciler::{Pass, Reconciled},
         reply::{Changed, NotDelivered},
+        sales::{MOVING, Reservation, Sales},
     },
     domain::{
         cursor::{Cursor, InvalidCursor},

@@ -72,8 +72,8 @@ impl Peaks {
                 && answer.status().is_success()
                 && let Ok(text) = answer.text().await
             {
-                self.queue_records.fetch_max(gauge(&text, "journal_queue_records"), Ordering::Relaxed);
-                self.live_entities.fetch_max(gauge(&text, "live_entities_"), Ordering::Relaxed);
+                self.queue_records.fetch_max(gauge(&text, "souk_journal_queue_records"), Ordering::Relaxed);
+                self.live_entities.fetch_max(gauge(&text, "souk_actors_live"), Ordering::Relaxed);
             }
             tokio::time::sleep(SAMPLE).await;
         }

@@ -259,7 +259,7 @@ async fn one_shop(totals: &Arc<Mutex<Totals>>) {
 
 /// Requests at their rate, and a sample of the metrics now and then. When it returns, all requests have been answered.
 async fn load(target: &Target, writers: &[(String, String)]) {
-    let names = ["journal_queue_records", "process_resident_bytes"];
+    let names = ["souk_journal_queue_records", "process_resident_memory_bytes"];
     let before = target.metrics(names).await;
     let mut requests = JoinSet::new();
     let (began, mut sent) = (Instant::now(), 0);

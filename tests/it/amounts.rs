@@ -78,7 +78,7 @@ async fn an_order_below_the_least_amount_is_declined_without_asking_and_one_of_n
         assert_eq!(provider.effects(order).await, [] as [&str; 0]);
     }
     assert_eq!(
-        customer.metric("provider_pay_unknown_total").await,
+        customer.metric(r#"souk_provider_requests_total{call="pay",outcome="unknown"}"#).await,
         0,
         "nothing of this says anything about the provider"
     );

@@ -9,6 +9,11 @@ use crate::{
     support::{TestApp, eventually},
 };
 
+/// The metric of payments that the provider has answered so.
+fn paid(outcome: &str) -> String {
+    format!("souk_provider_requests_total{{call=\"pay\",outcome=\"{outcome}\"}}")
+}
+
 async fn until_circuit(app: &TestApp, wanted: &str) {
     let looking = async || {
         app.caught_up().await;
@@ -33,20 +38,24 @@ async fn a_provider_that_fails_is_left_alone_and_asked_again_later() {
         orders.push(order);
     }
     until_circuit(&app, "open").await;
-    assert!(customer.metric("provider_pay_unknown_total").await >= 10);
-    assert_eq!(customer.metric("provider_pay_ok_total").await, 0);
-    eventually(async || (customer.metric("provider_pay_refused_total").await > 0).then_some(())).await;
+    assert!(customer.metric(&paid("unknown")).await >= 10);
+    assert_eq!(customer.metric(&paid("ok")).await, 0);
+    eventually(async || (customer.metric(&paid("refused")).await > 0).then_some(())).await;
     provider.plan(&[]).await;
     until_circuit(&app, "closed").await;
     for order in &orders {
         app.until(&customer, order, "confirmed").await;
         assert_eq!(provider.net(order).await, 10_000);
     }
-    assert!(customer.metric("provider_pay_ok_total").await >= 5);
-    assert_eq!((customer.metric("provider_circuit").await, customer.metric("provider_in_flight").await), (0, 0));
-    for call in ["pay", "find", "capture", "void", "refund", "books"] {
+    assert!(customer.metric(&paid("ok")).await >= 5);
+    assert_eq!(
+        (customer.metric("souk_provider_circuit").await, customer.metric("souk_provider_requests_in_flight").await),
+        (0, 0)
+    );
+    for call in ["pay", "find", "capture", "void", "refund", "list"] {
         let metrics = customer.get("/metrics").await.text;
-        assert!(metrics.contains(&format!("provider_{call}_seconds_total ")), "{call}: {metrics}");
+        let row = format!("souk_provider_requests_total{{call=\"{call}\",outcome=\"unknown\"}} ");
+        assert!(metrics.contains(&row), "{call}: {metrics}");
     }
     assert_eq!(seller.stock("CABLE").await, (5, 5));
 }

@@ -265,7 +265,7 @@ async fn operators_have_a_listener_of_their_own() {
     let (url, operators) = (shop.shop(), shop.url("For operators it listens on "));
     until_ready_is(&client, &operators, 200).await;
     let (status, metrics) = get(&client, &format!("{operators}/metrics")).await;
-    assert!(status == 200 && metrics.contains("connections_open "), "{metrics}");
+    assert!(status == 200 && metrics.contains("souk_connections_open "), "{metrics}");
     let (status, refused) = get(&client, &format!("{url}/metrics")).await;
     assert!(status == 403 && refused.contains("the metrics are on the listener for operators"), "{refused}");
     for (address, path) in [(&operators, "/products"), (&url, "/admin/log"), (&url, "/admin/actors")] {
@@ -323,7 +323,7 @@ async fn operators_have_a_listener_of_their_own() {
     let address = shop.address();
     let flood: Vec<_> = (0..8).map(|_| TcpStream::connect(address).unwrap()).collect();
     let (status, metrics) = get(&Client::new(), &format!("{operators}/metrics")).await;
-    assert!(status == 200 && metrics.contains("connections_open "), "{metrics}");
+    assert!(status == 200 && metrics.contains("souk_connections_open "), "{metrics}");
     drop(flood);
     shop.send(Signal::TERM);
     shop.logs("stopped");

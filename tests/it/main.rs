@@ -37,6 +37,7 @@ mod import;
 mod issues;
 mod lifecycle;
 mod load;
+mod metrics;
 mod nested;
 mod operations;
 mod orders;

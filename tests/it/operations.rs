@@ -90,23 +90,32 @@ async fn metrics_count_by_route_and_show_the_shop() {
     client.raw(client.request("BREW", "/cart", &[], Body::empty())).await.problem(405, "method-not-allowed");
     let text = client.get("/metrics").await.expect_text(200).to_owned();
     for line in [
-        "http_request_duration_seconds_count{method=\"GET\",route=\"/products/{product_id}\",status=\"200\"} 1",
-        "http_request_duration_seconds_count{method=\"GET\",route=\"/products/{product_id}\",status=\"404\"} 1",
-        "http_request_duration_seconds_count{method=\"GET\",route=\"unmatched\",status=\"404\"} 1",
-        "http_request_duration_seconds_count{method=\"other\",route=\"/cart\",status=\"405\"} 1",
-        "live_entities_product 2\n",
-        "search_lag_bytes ",
-        "journal_read_only 0\n",
-        "disk_free_bytes ",
-        "lists_lag_bytes ",
-        "journal_records_total ",
-        "journal_sync_seconds_total ",
-        "process_resident_bytes ",
+        "souk_http_request_duration_seconds_count{method=\"GET\",route=\"/products/{product_id}\",status=\"200\"} 1",
+        "souk_http_request_duration_seconds_count{method=\"GET\",route=\"/products/{product_id}\",status=\"404\"} 1",
+        "souk_http_request_duration_seconds_count{method=\"GET\",route=\"unmatched\",status=\"404\"} 1",
+        "souk_http_request_duration_seconds_count{method=\"other\",route=\"/cart\",status=\"405\"} 1",
+        "souk_actors_live{kind=\"product\"} 2\n",
+        "souk_read_model_lag_bytes{read_model=\"search\"} ",
+        "souk_read_model_lag_seconds{read_model=\"lists\"} ",
+        "souk_journal_read_only 0\n",
+        "souk_disk_free_bytes ",
+        "souk_requests_in_flight{class=\"read\"} ",
+        "souk_build_info{version=\"",
+        "souk_journal_records_total ",
+        "souk_journal_sync_seconds_total ",
+        "process_resident_memory_bytes ",
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");
     }
     assert!(!text.contains("CABLE") && !text.contains("BREW"), "what clients send is not a label");
-    assert!(text.ends_with("# EOF\n"));
+    assert!(!text.contains("# EOF"), "that is OpenMetrics");
+    let with = |accept: &'static str| [("accept", accept)];
+    let open = client.get_with("/metrics", &with("application/openmetrics-text;version=1.0.0,text/plain;q=0.5")).await;
+    assert_eq!(open.header("content-type"), "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    assert!(open.text.contains("# TYPE souk_journal_records counter\n") && open.text.ends_with("# EOF\n"));
+    let plain = client.get_with("/metrics", &with("text/plain")).await;
+    assert_eq!(plain.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+    assert!(plain.text.contains("# TYPE souk_journal_records_total counter\n"));
 }
 
 /// The thresholds of the alarms are those of the limits that they are derived from, and their metrics exist.
@@ -118,12 +127,15 @@ async fn alarms_follow_from_the_limits() {
     let (journal, config) = (JournalLimits::default(), Config::default());
     let thousands = |number: u64| format!("{},{:03}", number / 1_000, number % 1_000);
     for (metric, threshold) in [
-        ("`disk_free_bytes` is below", format!("{} GiB", (2 * journal.disk_free_bytes_min) >> 30)),
-        ("| `disk_free_bytes` is below", format!("{} GiB", config.retention.log_bytes >> 30)),
-        ("`journal_queue_records` is above", thousands(journal.queue_records_max as u64 / 2)),
-        ("`journal_tail_bytes` is above", format!("{} MiB", (journal.memtable_bytes_max >> 20) * 3 / 4)),
-        ("`requests_at_work_go_on` together are above", thousands(config.limits.in_flight_max as u64 / 2)),
-        ("`provider_circuit` is not 0 for", "five minutes".to_owned()),
+        ("`souk_disk_free_bytes` is below", format!("{} GiB", (2 * journal.disk_free_bytes_min) >> 30)),
+        ("| `souk_disk_free_bytes` is below", format!("{} GiB", config.retention.log_bytes >> 30)),
+        ("`souk_journal_queue_records` is above", thousands(journal.queue_records_max as u64 / 2)),
+        ("`souk_journal_memtable_bytes` is above", format!("{} MiB", (journal.memtable_bytes_max >> 20) * 3 / 4)),
+        (
+            "`souk_requests_in_flight` of all classes together is above",
+            thousands(config.limits.in_flight_max as u64 / 2),
+        ),
+        ("`souk_provider_circuit` is not 0 for", "five minutes".to_owned()),
     ] {
         assert!(alarms.contains(&format!("{metric} {threshold}")), "{metric} {threshold} is not in{alarms}");
     }

@@ -118,7 +118,7 @@ async fn a_user_has_a_quota_and_is_told_what_is_left_of_it() {
         answer.expect_text(200);
         assert_eq!(answer.header("ratelimit"), "", "{exempt}");
     }
-    assert_eq!(asha.metric("requests_refused_total{limit=\"default\"}").await, 1);
+    assert_eq!(asha.metric("souk_requests_refused_total{limit=\"default\"}").await, 1);
 }
 
 #[tokio::test]

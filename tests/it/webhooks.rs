@@ -19,6 +19,8 @@ use crate::{
     support::{Answer, Client, TestApp, eventually},
 };
 
+/// The metric of payments that the provider has answered.
+const PAID_OK: &str = r#"souk_provider_requests_total{call="pay",outcome="ok"}"#;
 const HOOK: &str = "/webhooks/simulator";
 /// Two secrets are valid while one replaces the other.
 const SECRETS: [&str; 2] = ["the next", "the present"];
@@ -118,7 +120,7 @@ async fn a_notice_is_taken_only_with_a_signature_that_holds_and_a_body_that_can_
     let long = " ".repeat(3_000);
     post(&anybody, HOOK, Some(&signed(SECRETS[0], &long, 0)), &long).await.problem(413, "body-too-large");
     assert_eq!(app.sequence(&customer, &order).await, sequence, "nothing was recorded");
-    assert_eq!(customer.metric("provider_pay_ok_total").await, 1, "the provider was not asked");
+    assert_eq!(customer.metric(PAID_OK).await, 1, "the provider was not asked");
     for secret in SECRETS {
         post(&anybody, HOOK, Some(&signed(secret, &body, 0)), &body).await.expect(204);
     }
@@ -171,12 +173,12 @@ async fn one_notice_a_thousand_times_has_the_effects_of_one() {
     let (app, seller, customer) = shop(&provider).await;
     let (order, page) = waiting(&customer).await;
     decide(&page, "approve").await;
-    let (before, asked) = (app.sequence(&customer, &order).await, customer.metric("provider_pay_ok_total").await);
+    let (before, asked) = (app.sequence(&customer, &order).await, customer.metric(PAID_OK).await);
     let captured = notice("succeeded", &order);
     let told = stream::iter(0..1_000).map(|_| tell(&app, &captured)).buffer_unordered(50);
     told.for_each(|answer| async move { drop(answer.expect(204)) }).await;
     app.until(&customer, &order, "confirmed").await;
-    let (after, asked_after) = (app.sequence(&customer, &order).await, customer.metric("provider_pay_ok_total").await);
+    let (after, asked_after) = (app.sequence(&customer, &order).await, customer.metric(PAID_OK).await);
     let history = customer.shown(&order).await["history"].clone();
     assert!(after - before <= 3, "heard, captured and confirmed, not {} events: {history}", after - before);
     // Those that come while it is asked about may have it looked at once more.
@@ -200,11 +202,11 @@ async fn while_a_payment_waits_a_repeated_notice_costs_one_question() {
     let provider = Provider::new().await;
     let (app, _, customer) = shop(&provider).await;
     let (order, page) = waiting(&customer).await;
-    let (before, asked) = (app.sequence(&customer, &order).await, customer.metric("provider_pay_ok_total").await);
+    let (before, asked) = (app.sequence(&customer, &order).await, customer.metric(PAID_OK).await);
     for _ in 0..100 {
         tell(&app, &notice("requires_action", &order)).await.expect(204);
     }
-    let (after, asked_after) = (app.sequence(&customer, &order).await, customer.metric("provider_pay_ok_total").await);
+    let (after, asked_after) = (app.sequence(&customer, &order).await, customer.metric(PAID_OK).await);
     assert!(after - before <= 2, "heard, and nothing new: {} events", after - before);
     assert!(asked_after - asked <= 2, "asked {} times", asked_after - asked);
     // It is remembered over a restart, and other news are heard.

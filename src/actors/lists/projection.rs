@@ -14,6 +14,7 @@ use crate::{
     actors::{
         projection::{Projection, ProjectionFault},
         records::{self, Replayed, Stored},
+        sales::{MOVING, Sales},
     },
     domain::{
         account::{self, Account, Holder, Role, Standing},
@@ -36,6 +37,8 @@ use crate::{
 const COMMIT_CHANGES: usize = 4_096;
 /// The lists whose entries say how something is listed elsewhere, so that it can be found and moved.
 const REMEMBERED: [u8; 3] = [b'p', b'v', b'u'];
+/// How many entries are read at once while they are counted.
+const COUNTED_AT_ONCE: usize = 1_024;
 /// How many keys a seeding gathers before it writes them: it bounds the memory that it takes.
 const SEEDED_KEYS_MAX: usize = 10_000;
 
@@ -45,15 +48,46 @@ pub struct ListsProjection {
     pending: HashMap<Vec<u8>, Option<Vec<u8>>>,
     /// The streams with events that erase, since the last commit.
     erased: BTreeSet<Stream>,
+    sales: Arc<Sales>,
+    /// By how many orders each stage has changed since the last commit.
+    moved: [i64; Stage::ALL.len() + 1],
 }
 
 impl ListsProjection {
-    /// The projection over a journal's lists.
+    /// The projection over a journal's lists, which counts the orders of each stage.
     ///
     /// # Errors
     /// A fault of the storage.
-    pub fn open(journal: Journal) -> Result<Self, ProjectionFault> {
-        Ok(Self { journal, pending: HashMap::new(), erased: BTreeSet::new() })
+    pub fn open(journal: Journal, sales: Arc<Sales>) -> Result<Self, ProjectionFault> {
+        let (pending, moved) = (HashMap::new(), [0; Stage::ALL.len() + 1]);
+        let opened = Self { journal, pending, erased: BTreeSet::new(), sales, moved };
+        for stage in MOVING {
+            opened.sales.set_orders(stage, opened.count(stage)?);
+        }
+        Ok(opened)
+    }
+
+    /// How many orders are listed in a stage.
+    fn count(&self, stage: Stage) -> Result<i64, ProjectionFault> {
+        let (prefix, mut last, mut counted) = (key(b't', &[&[stage as u8]]), None::<Vec<u8>>, 0);
+        loop {
+            let read_models = self.journal.read_models();
+            let found =
+                read_models.scan(NAME, &prefix, last.as_deref(), COUNTED_AT_ONCE).map_err(|error| fault(&error))?;
+            counted += i64::try_from(found.len()).unwrap_or(i64::MAX);
+            match found.into_iter().next_back() {
+                Some((key, _)) => last = Some(key),
+                None => return Ok(counted),
+            }
+        }
+    }
+
+    fn commit_at(&mut self, position: Position) -> Result<(), ProjectionFault> {
+        let changes = self.take_changes();
+        self.journal.read_models().commit(NAME, position, changes).map_err(|error| fault(&error))?;
+        let moved = std::mem::replace(&mut self.moved, [0; Stage::ALL.len() + 1]);
+        Stage::ALL.into_iter().for_each(|stage| self.sales.moved(stage, moved[stage as usize]));
+        Ok(())
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ProjectionFault> {
@@ -183,8 +217,10 @@ impl ListsProjection {
             known => {
                 if let Some((at, known)) = known {
                     self.delete(stage_key(order, at, known.stage));
+                    self.moved[known.stage as usize] -= 1;
                 }
                 self.put(stage_key(order, at, listing.stage), Vec::new());
+                self.moved[listing.stage as usize] += 1;
             }
         }
         match listing.stage {
@@ -325,6 +361,8 @@ impl Projection for ListsProjection {
 
     fn clear(&mut self) -> Result<(), ProjectionFault> {
         self.pending.clear();
+        self.moved = [0; Stage::ALL.len() + 1];
+        Stage::ALL.into_iter().for_each(|stage| self.sales.set_orders(stage, 0));
         self.journal.read_models().clear(NAME).map_err(|error| fault(&error))
     }
 
@@ -349,8 +387,7 @@ impl Projection for ListsProjection {
         }
         if self.pending.len() >= SEEDED_KEYS_MAX {
             // At the beginning: a list that is not complete is no list, and a start would begin again.
-            let changes = self.take_changes();
-            self.journal.read_models().commit(NAME, Position::BEGINNING, changes).map_err(|error| fault(&error))?;
+            self.commit_at(Position::BEGINNING)?;
         }
         Ok(())
     }
@@ -388,8 +425,7 @@ impl Projection for ListsProjection {
     }
 
     fn commit(&mut self, position: Position) -> Result<(), ProjectionFault> {
-        let changes = self.take_changes();
-        self.journal.read_models().commit(NAME, position, changes).map_err(|error| fault(&error))
+        self.commit_at(position)
     }
 }
 

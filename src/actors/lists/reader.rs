@@ -93,6 +93,14 @@ impl Lists {
         Self(journal)
     }
 
+    /// How many orders have issues, at most `limit`.
+    ///
+    /// # Errors
+    /// The storage failed.
+    pub fn count_issues(&self, limit: usize) -> Result<usize, Fault> {
+        Ok(self.0.read_models().scan(NAME, &key(b'a', &[]), None, limit)?.len())
+    }
+
     /// A page of orders, newest first.
     ///
     /// # Errors

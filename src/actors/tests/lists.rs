@@ -40,7 +40,7 @@ fn records(id: OrderId, commands: &[Command]) -> Vec<Record> {
 }
 
 fn open(journal: &Journal) -> ListsProjection {
-    ListsProjection::open(journal.clone()).unwrap()
+    ListsProjection::open(journal.clone(), std::sync::Arc::default()).unwrap()
 }
 
 /// How often the order is listed for its customer, whether among the open ones, and in which stages.

@@ -357,7 +357,7 @@ impl TestShop {
         let made = tokio::task::spawn_blocking(move || {
             let elsewhere = tempfile::tempdir().unwrap();
             let other = Journal::open(small_journal(elsewhere.path(), &Disk::new())).unwrap();
-            let mut projection = ListsProjection::open(other.clone()).unwrap();
+            let mut projection = ListsProjection::open(other.clone(), Arc::default()).unwrap();
             for kind in projection.kinds() {
                 let mut scan = journal.scan(*kind as u8).unwrap();
                 while let Some(stream) = scan.next() {

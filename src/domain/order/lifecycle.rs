@@ -31,6 +31,12 @@ impl Event {
 }
 
 impl Order {
+    /// The status with which the order ends; `None` if it is not ending.
+    #[must_use]
+    pub fn ends_as(&self) -> Option<Status> {
+        self.ending.as_ref().map(EndReason::status)
+    }
+
     /// Whether the order expires now, because its deadline has passed.
     pub(super) fn may_expire(&self, now: Timestamp) -> bool {
         self.placement.as_ref().is_some_and(|placement| now >= placement.deadline) && self.expires_at_deadline()

@@ -43,6 +43,11 @@ impl Problem {
         Self { status, code, title, detail: detail.into(), members, headers }
     }
 
+    /// The status of the answer.
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     /// Adds a member beside the standard ones.
     #[must_use]
     pub(super) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {

@@ -171,7 +171,7 @@ impl Edge {
     /// How many connections the shop has accepted.
     async fn accepted(&self) -> u64 {
         let metrics = self.customers[0].metrics().await;
-        let line = metrics.lines().find_map(|line| line.strip_prefix("connections_accepted_total "));
+        let line = metrics.lines().find_map(|line| line.strip_prefix("souk_connections_accepted_total "));
         line.and_then(|count| count.parse().ok()).unwrap_or_default()
     }
 
