@@ -2,7 +2,7 @@
 //!
 //! The text holds account, session, counter and expiry. Nothing is stored per token, and the same rotation always
 //! yields the same text, so a client that repeats a lost request gets the same token. Depends on `domain`,
-//! [`super::keys`], [`super::sealed`].
+//! [`super::keys`], `sealed`.
 
 use secrecy::SecretString;
 

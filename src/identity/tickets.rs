@@ -2,7 +2,7 @@
 //!
 //! A ticket stands in the address of the stream, where it may be seen; so it is good for one order and for a minute.
 //! Like a refresh token it is a sealed text, and nothing is stored for it. Depends on `domain`, [`super::keys`],
-//! [`super::sealed`].
+//! `sealed`.
 
 use secrecy::SecretString;
 
