@@ -17,6 +17,7 @@ use futures::{StreamExt, stream};
 use souk::{
     domain::{
         entity::{Entity, EntityId, Timestamp},
+        idempotency::Executed,
         ids::{OrderId, SellerId, UserId},
         money::{Currency, Money},
         order::{
@@ -126,10 +127,10 @@ fn live(placement: Placement, at: Timestamp) -> (Vec<Vec<u8>>, Vec<u8>) {
         let time = at.plus_ms(second * 1_000);
         let event = decide(&order, command, time);
         order.apply(&event);
-        stored.push(encode_event::<Order>(Header { time, tag: order.tag() }, &event));
+        stored.push(encode_event::<Order>(Header { time, tag: order.tag(), request: None }, &event));
     }
     assert_eq!(order.status(), Some(Status::Delivered), "it has arrived");
-    (stored, encode_snapshot(at.plus_ms(8_000), &order))
+    (stored, encode_snapshot(at.plus_ms(8_000), &order, &Executed::default()))
 }
 
 fn decide<E: Entity<Command: Debug>>(entity: &E, command: &E::Command, at: Timestamp) -> E::Event {

@@ -20,13 +20,13 @@ use super::{
     figures::{Busiest, KindFigures},
     live::{OwnerMessage, PushRefused, Shared},
     owner::Owner,
-    reply::{Answer, AskError, NotDelivered},
+    reply::{Answer, AskError, Changed, NotDelivered},
     task_error::TaskError,
     views::{Subscription, Versioned},
 };
 use crate::{
     clock::Clock,
-    domain::entity::Entity,
+    domain::{entity::Entity, ids::RequestKey},
     storage::{Journal, LoadError},
 };
 
@@ -56,7 +56,25 @@ impl<E: Entity> Directory<E> {
     /// # Errors
     /// [`AskError`]. After `Unknown` the command may have been executed; repeat it with the same identity.
     pub async fn ask(&self, id: &E::Id, command: E::Command) -> Answer<E> {
-        self.send(id, Some(command), ReplyWhen::Durable).await
+        self.ask_once(id, command, None).await
+    }
+
+    /// As [`Directory::ask`], for a request with a key: if the entity has executed it, this changes nothing. The key is
+    /// stored in the same record as the event.
+    ///
+    /// # Errors
+    /// As [`Directory::ask`], and [`AskError::KeyReused`].
+    pub async fn ask_once(&self, id: &E::Id, command: E::Command, request: Option<RequestKey>) -> Answer<E> {
+        self.send(id, Some(command), request, ReplyWhen::Durable).await
+    }
+
+    /// Whether an entity remembers that it has executed this request.
+    ///
+    /// # Errors
+    /// As [`Directory::ask_once`], but never `Rejected`.
+    pub async fn has_executed(&self, id: &E::Id, request: RequestKey) -> Result<bool, AskError<E::Rejection>> {
+        let answer = self.send(id, None, Some(request), ReplyWhen::Durable).await?;
+        Ok(answer.changed == Changed::No)
     }
 
     /// Sends a command to an entity and waits only until its event is admitted to the journal. A crash may lose the
@@ -67,7 +85,15 @@ impl<E: Entity> Directory<E> {
     /// # Errors
     /// As [`Directory::ask`].
     pub async fn ask_ahead(&self, id: &E::Id, command: E::Command) -> Answer<E> {
-        self.send(id, Some(command), ReplyWhen::Admitted).await
+        self.ask_ahead_once(id, command, None).await
+    }
+
+    /// As [`Directory::ask_ahead`], for a request with a key.
+    ///
+    /// # Errors
+    /// As [`Directory::ask_once`].
+    pub async fn ask_ahead_once(&self, id: &E::Id, command: E::Command, request: Option<RequestKey>) -> Answer<E> {
+        self.send(id, Some(command), request, ReplyWhen::Admitted).await
     }
 
     /// As [`Directory::ask`], for a process manager: with a time limit, and with a rejection (inner) apart from an
@@ -97,12 +123,18 @@ impl<E: Entity> Directory<E> {
     /// # Errors
     /// [`AskError`], but never `Rejected`.
     pub async fn store_state(&self, id: &E::Id) -> Result<(), AskError<E::Rejection>> {
-        self.send(id, None, ReplyWhen::Durable).await.map(|_| ())
+        self.send(id, None, None, ReplyWhen::Durable).await.map(|_| ())
     }
 
-    async fn send(&self, id: &E::Id, command: Option<E::Command>, reply_when: ReplyWhen) -> Answer<E> {
+    async fn send(
+        &self,
+        id: &E::Id,
+        command: Option<E::Command>,
+        request: Option<RequestKey>,
+        reply_when: ReplyWhen,
+    ) -> Answer<E> {
         let (reply, answer) = oneshot::channel();
-        self.deliver(id, Envelope { command, reply, reply_when }).map_err(AskError::NotDelivered)?;
+        self.deliver(id, Envelope { command, request, reply, reply_when }).map_err(AskError::NotDelivered)?;
         answer.await.unwrap_or(Err(AskError::Unknown))
     }
 

@@ -8,6 +8,7 @@
 //!                     decide(command, now)
 //!                       an event                  → apply it, add it to the round's records
 //!                       nothing, or a rejection   its reply depends on the events before it, too
+//!                     a request that it has executed before changes nothing
 //!  append all (records, then publish the view and send all replies)
 //! ```
 //!
@@ -40,7 +41,11 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    domain::entity::{Entity, Timestamp},
+    domain::{
+        entity::{Entity, Timestamp},
+        idempotency::{Executed, KeyReused},
+        ids::RequestKey,
+    },
     log_throttle::Throttle,
     storage::{Append, AppendError, Fault, Journal, Lease, LoadError, Slot},
 };
@@ -87,6 +92,8 @@ pub(super) struct State<E: Entity> {
 
 struct Alive<E> {
     entity: E,
+    /// The requests with a key that it remembers.
+    executed: Executed,
     /// The time of the last event, which the header of the next one repeats where the clock has been set back.
     time: Timestamp,
     lease: Lease,
@@ -117,11 +124,12 @@ impl<E: Entity> Actor for EntityActor<E> {
             Err(LoadError::Fault(Fault::Failed | Fault::Closed)) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
-        let Replayed { entity, time, erased_since }: Replayed<E> = records::replay(&loaded)?;
+        let Replayed { entity, executed, time, erased_since }: Replayed<E> = records::replay(&loaded)?;
         let sequence = loaded.sequence();
         state.arguments.cell.publish(sequence, entity.view());
         let mut alive = Alive {
             entity,
+            executed,
             time,
             lease,
             sequence,
@@ -258,6 +266,7 @@ impl<E: Entity> Alive<E> {
         self.snapshot_bytes.store(BEING_WRITTEN, Ordering::Release);
         PendingSnapshot {
             entity: self.entity.clone(),
+            executed: self.executed.clone(),
             time: self.time,
             sequence: self.sequence,
             journal: arguments.journal.clone(),
@@ -284,28 +293,43 @@ impl<E: Entity> Alive<E> {
 
     fn decide(&mut self, envelope: Envelope<E>, now: Timestamp, arguments: &Arguments<E>, round: &mut Round<E>) {
         round.permits += 1;
-        let Envelope { command, reply, reply_when } = envelope;
+        let Envelope { command, request, reply, reply_when } = envelope;
         if reply.is_closed() {
             return;
         }
-        let answer = match command.map_or(Ok(None), |command| self.entity.decide(&command, now)) {
-            Ok(Some(event)) => {
-                let append = self.record(&event, now);
-                round.bytes += append.payload.len();
-                round.appends.push(append);
-                round.erases |= E::erases(&event);
-                if E::erases(&event) || self.snapshot_is_due() {
-                    round.snapshot = Some(self.snapshot(arguments));
-                }
-                let view = self.entity.view();
-                round.view = Some(view.clone());
-                Ok(Accepted { view, changed: Changed::Yes })
-            }
-            Ok(None) => Ok(Accepted { view: self.entity.view(), changed: Changed::No }),
-            Err(rejection) => Err(AskError::Rejected(rejection)),
+        let is_repeat = request.map_or(Ok(false), |request| self.executed.has(request));
+        let answer = match (is_repeat, command) {
+            (Ok(false), Some(command)) => self.execute(&command, request, now, arguments, round),
+            // `Directory::has_executed` tells the two apart.
+            (Ok(false), None) => Ok(Accepted { view: self.entity.view(), changed: Changed::Yes }),
+            (Ok(true), _) => Ok(Accepted { view: self.entity.view(), changed: Changed::No }),
+            (Err(KeyReused), _) => Err(AskError::KeyReused),
         };
         let ahead = reply_when == ReplyWhen::Admitted && answer.is_ok();
         if ahead { &mut round.ahead } else { &mut round.replies }.push((reply, answer));
+    }
+
+    fn execute(
+        &mut self,
+        command: &E::Command,
+        request: Option<RequestKey>,
+        now: Timestamp,
+        arguments: &Arguments<E>,
+        round: &mut Round<E>,
+    ) -> Answer<E> {
+        let Some(event) = self.entity.decide(command, now).map_err(AskError::Rejected)? else {
+            return Ok(Accepted { view: self.entity.view(), changed: Changed::No });
+        };
+        let append = self.record(&event, request, now);
+        round.bytes += append.payload.len();
+        round.appends.push(append);
+        round.erases |= E::erases(&event);
+        if E::erases(&event) || self.snapshot_is_due() {
+            round.snapshot = Some(self.snapshot(arguments));
+        }
+        let view = self.entity.view();
+        round.view = Some(view.clone());
+        Ok(Accepted { view, changed: Changed::Yes })
     }
 
     /// Hands the round to the journal. Its replies depend on all earlier appends, even where the round has no record of
@@ -357,10 +381,12 @@ impl<E: Entity> Alive<E> {
     }
 
     /// Applies an event and returns the record to append.
-    fn record(&mut self, event: &E::Event, now: Timestamp) -> Append {
+    fn record(&mut self, event: &E::Event, request: Option<RequestKey>, now: Timestamp) -> Append {
         self.entity.apply(event);
         self.time = self.time.max(now);
-        let payload = records::encode_event::<E>(Header { time: self.time, tag: self.entity.tag() }, event);
+        let header = Header { time: self.time, tag: self.entity.tag(), request };
+        records::remember::<E>(&mut self.executed, header, event);
+        let payload = records::encode_event::<E>(header, event);
         self.sequence += 1;
         self.bytes_since_snapshot += payload.len();
         Append { sequence: self.sequence, version: EVENT_VERSION, payload }

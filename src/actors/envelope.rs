@@ -5,12 +5,15 @@
 use tokio::sync::oneshot;
 
 use super::reply::{Answer, AskError, NotDelivered};
-use crate::domain::entity::Entity;
+use crate::domain::{entity::Entity, ids::RequestKey};
 
 /// A command on its way to an entity.
 pub(super) struct Envelope<E: Entity> {
-    /// `None` asks only for a reply when the entity is alive and everything it has done is durable.
+    /// `None` asks only for a reply when the entity is alive and everything it has done is durable; with a request, it
+    /// says whether the entity has executed it.
     pub(super) command: Option<E::Command>,
+    /// With it, the command is executed once: a repeat changes nothing.
+    pub(super) request: Option<RequestKey>,
     pub(super) reply: oneshot::Sender<Answer<E>>,
     pub(super) reply_when: ReplyWhen,
 }

@@ -11,7 +11,10 @@ use tokio::{runtime::Handle, task::JoinHandle};
 
 use super::records::{self, SNAPSHOT_VERSION};
 use crate::{
-    domain::entity::{Entity, Timestamp},
+    domain::{
+        entity::{Entity, Timestamp},
+        idempotency::Executed,
+    },
     storage::{Journal, Snapshot, Stream},
 };
 
@@ -21,6 +24,7 @@ pub(super) const BEING_WRITTEN: usize = usize::MAX;
 /// The state of an entity after one of its events, to be written when that event is durable.
 pub(super) struct PendingSnapshot<E: Entity> {
     pub(super) entity: E,
+    pub(super) executed: Executed,
     /// When its last event happened.
     pub(super) time: Timestamp,
     /// The sequence number of the last event in it.
@@ -34,8 +38,8 @@ pub(super) struct PendingSnapshot<E: Entity> {
 impl<E: Entity> PendingSnapshot<E> {
     /// Writes the snapshot on this thread. To be called when its last event is durable.
     pub(super) fn write(self) {
-        let Self { entity, time, sequence, journal, stream, bytes: written } = self;
-        let bytes = records::encode_snapshot(time, &entity);
+        let Self { entity, executed, time, sequence, journal, stream, bytes: written } = self;
+        let bytes = records::encode_snapshot(time, &entity, &executed);
         written.store(bytes.len(), Ordering::Release);
         journal.offer_snapshot(&stream, Snapshot { sequence, version: SNAPSHOT_VERSION, bytes: bytes.into() });
     }

@@ -10,7 +10,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    domain::entity::{Entity, Tag, Timestamp},
+    domain::{
+        entity::{Entity, Tag, Timestamp},
+        idempotency::Executed,
+        ids::RequestKey,
+    },
     storage::{
         Loaded,
         codec::{CodecError, decode, encode},
@@ -39,13 +43,15 @@ pub enum RecordError {
     Codec(#[from] CodecError),
 }
 
-/// What stands before every stored event and state. It takes 9 bytes.
+/// What stands before every stored event and state. It takes 10 bytes, and 32 more with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Header {
     /// When the event happened; before a state, its last event. It never decreases along a stream.
     pub time: Timestamp,
     /// What projections want to know of the state after the event.
     pub tag: Tag,
+    /// The request with a key that the event executed. `None` before a state, which has a list of them.
+    pub request: Option<RequestKey>,
 }
 
 /// A stored event or state behind its header.
@@ -76,18 +82,47 @@ pub fn decode_event<E: Entity>(version: u16, bytes: &[u8]) -> Result<Stored<E::E
 
 /// The stored form of an entity's state, whose last event was at `time`.
 #[must_use]
-pub fn encode_snapshot<E: Entity>(time: Timestamp, entity: &E) -> Vec<u8> {
-    encode(&Stored { header: Header { time, tag: entity.tag() }, value: entity })
+pub fn encode_snapshot<E: Entity>(time: Timestamp, entity: &E, executed: &Executed) -> Vec<u8> {
+    encode(&Stored { header: Header { time, tag: entity.tag(), request: None }, value: (entity, executed) })
+}
+
+/// Remembers the request of an event. What an event erases takes the requests with it.
+pub fn remember<E: Entity>(executed: &mut Executed, header: Header, event: &E::Event) {
+    if E::erases(event) {
+        executed.clear();
+    }
+    if let Some(request) = header.request {
+        executed.add(request, header.time, E::REQUESTS_KEPT_MS);
+    }
 }
 
 /// The entity of a stored stream.
 pub struct Replayed<E> {
     /// Its state after its last event.
     pub entity: E,
+    /// The requests with a key that it remembers.
+    pub executed: Executed,
     /// When its last event happened; the beginning of time where it has had none.
     pub time: Timestamp,
     /// Whether an event since its snapshot erases, so that what it erases is still stored.
     pub erased_since: bool,
+}
+
+impl<E: Entity> Default for Replayed<E> {
+    /// The entity before its first event.
+    fn default() -> Self {
+        Self { entity: E::default(), executed: Executed::default(), time: Timestamp::default(), erased_since: false }
+    }
+}
+
+impl<E: Entity> Replayed<E> {
+    /// Applies the next event.
+    pub fn apply(&mut self, header: Header, event: &E::Event) {
+        self.entity.apply(event);
+        remember::<E>(&mut self.executed, header, event);
+        self.time = header.time;
+        self.erased_since |= E::erases(event);
+    }
 }
 
 /// The entity of a stored stream: its snapshot and the events since. The same fold for an actor and for a reader.
@@ -95,23 +130,19 @@ pub struct Replayed<E> {
 /// # Errors
 /// [`RecordError`].
 pub fn replay<E: Entity>(loaded: &Loaded) -> Result<Replayed<E>, RecordError> {
-    let mut replayed = match &loaded.snapshot {
-        Some(snapshot) => {
-            let Stored { header, value: entity } = decode_snapshot(snapshot.version, &snapshot.bytes)?;
-            Replayed { entity, time: header.time, erased_since: false }
-        }
-        None => Replayed { entity: E::default(), time: Timestamp::default(), erased_since: false },
-    };
+    let mut replayed = Replayed::default();
+    if let Some(snapshot) = &loaded.snapshot {
+        let Stored { header, value: (entity, executed) } = decode_snapshot(snapshot.version, &snapshot.bytes)?;
+        replayed = Replayed { entity, executed, time: header.time, erased_since: false };
+    }
     for record in &loaded.records {
         let Stored { header, value: event } = decode_event::<E>(record.version, &record.payload)?;
-        replayed.entity.apply(&event);
-        replayed.time = header.time;
-        replayed.erased_since |= E::erases(&event);
+        replayed.apply(header, &event);
     }
     Ok(replayed)
 }
 
-fn decode_snapshot<E: Entity>(version: u16, bytes: &[u8]) -> Result<Stored<E>, RecordError> {
+fn decode_snapshot<E: Entity>(version: u16, bytes: &[u8]) -> Result<Stored<(E, Executed)>, RecordError> {
     if version != SNAPSHOT_VERSION {
         return Err(RecordError::UnknownVersion { version, newest: SNAPSHOT_VERSION });
     }
@@ -139,7 +170,7 @@ mod tests {
             inventory.apply(&Event::Reserved { order, customer: UserId(0), quantity: 1, deadline, at });
             inventory.apply(&Event::Fulfilled { order, at });
         }
-        encode_snapshot(at, &inventory).len()
+        encode_snapshot(at, &inventory, &Executed::default()).len()
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub struct Accepted<V> {
 pub enum Changed {
     /// It added an event.
     Yes,
-    /// The entity was in the wanted state already: the command is a repeat.
+    /// The entity was in the wanted state already, or has executed the request before: the command is a repeat.
     No,
 }
 
@@ -29,6 +29,9 @@ pub enum AskError<R> {
     /// The entity understood and refused it; nothing changed.
     #[error(transparent)]
     Rejected(R),
+    /// The key of the request was used with another one; nothing changed.
+    #[error("the idempotency key was used with another request")]
+    KeyReused,
     /// Certainly not executed: try again later.
     #[error("not executed: {0}")]
     NotDelivered(NotDelivered),

@@ -85,6 +85,9 @@ pub trait EntityId: Clone + Eq + Hash + fmt::Display + fmt::Debug + Send + Sync 
 pub trait Entity: Clone + Default + Serialize + DeserializeOwned + Send + 'static {
     /// The first byte of its streams' names.
     const KIND: Kind;
+    /// How long a request with a key is remembered, in milliseconds, if there are not too many: 24 hours, as the API
+    /// promises.
+    const REQUESTS_KEPT_MS: u64 = 24 * 3_600 * 1_000;
     /// The type of its id.
     type Id: EntityId;
     /// A request to change it. Every command may arrive twice.

@@ -2,25 +2,33 @@
 //!
 //! A client identifies a request by a key. The same key with the same request is a repeat, which changes nothing; the
 //! same key with another request is rejected. Only keyed hashes of keys and requests are stored; the caller holds the
-//! secret.
+//! secret. The runtime keeps the requests of each entity ([`Executed`]), in the same record as their effect; an order
+//! keeps those itself by whose key something is found: a payment, a refund, a return.
 //!
-//! Depends on `ids` and `serde`.
+//! Depends on `entity`, `ids` and `serde`.
 
-use std::fmt;
+use std::{collections::VecDeque, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::ids::{OrderId, RequestKey, UserId};
+use crate::domain::{
+    entity::Timestamp,
+    ids::{OrderId, RequestKey, UserId},
+};
 
 /// The longest idempotency key, in characters: room for a UUID with a prefix, and a limit to what has to be hashed.
 pub const KEY_CHARACTERS_MAX: usize = 255;
+
+/// How many requests an entity remembers: 48 KB. Of a client that sends more of them within their time the oldest is
+/// forgotten, because a refused request would cost it more.
+pub const REQUESTS_MAX: usize = 1_000;
 
 /// A text that is not an idempotency key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("an idempotency key has 1 to {KEY_CHARACTERS_MAX} printable characters")]
 pub struct InvalidKey;
 
-/// The key was used with another request. Each entity converts it into a rejection of its own.
+/// The key was used with another request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyReused;
 
@@ -45,6 +53,36 @@ impl RequestKey {
             Some(earlier) if earlier == self => Ok(true),
             Some(_) => Err(KeyReused),
         }
+    }
+}
+
+/// The requests with a key that an entity has executed, oldest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Executed(VecDeque<(Timestamp, RequestKey)>);
+
+impl Executed {
+    /// Whether this request was executed.
+    ///
+    /// # Errors
+    /// [`KeyReused`].
+    pub fn has(&self, request: RequestKey) -> Result<bool, KeyReused> {
+        request.repeats(self.0.iter().map(|(_, earlier)| *earlier))
+    }
+
+    /// Adds a request, and forgets those before it that are older than `kept_ms`, or too many.
+    pub fn add(&mut self, request: RequestKey, at: Timestamp, kept_ms: u64) {
+        while self.0.front().is_some_and(|(earlier, _)| at.ms_apart(*earlier) > kept_ms) {
+            self.0.pop_front();
+        }
+        if self.0.len() >= REQUESTS_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back((at, request));
+    }
+
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.0.clear();
     }
 }
 
@@ -89,16 +127,16 @@ pub struct Requests<H> {
 }
 
 impl<H: Fn(&str, &[&[u8]]) -> u128> Requests<H> {
-    /// The identity of a request with a key.
+    /// The identity of a request with a key: the same key of another user, or for another operation, is another.
     ///
     /// # Errors
     /// [`InvalidKey`].
-    pub fn with_key(&self, operation: &str, key: &str, body: &Fields) -> Result<RequestKey, InvalidKey> {
+    pub fn with_key(&self, operation: &str, key: &str, body: &[u8]) -> Result<RequestKey, InvalidKey> {
         check_key(key)?;
         let user = self.user.0.to_be_bytes();
         Ok(RequestKey {
             key: (self.hash)("idempotency-key", &[operation.as_bytes(), &user, key.as_bytes()]),
-            fingerprint: (self.hash)("request", &[operation.as_bytes(), &user, body.as_bytes()]),
+            fingerprint: (self.hash)("request", &[operation.as_bytes(), &user, body]),
         })
     }
 
@@ -148,21 +186,37 @@ mod tests {
         }
         for bad in ["", "a\tb", "a\0", "a\n", &"a".repeat(KEY_CHARACTERS_MAX + 1)] {
             assert_eq!(check_key(bad), Err(InvalidKey), "{bad:?}");
-            assert_eq!(requests(1).with_key("add", bad, &Fields::default()).unwrap_err(), InvalidKey);
+            assert_eq!(requests(1).with_key("add", bad, b"").unwrap_err(), InvalidKey);
             assert_eq!(requests(1).order_by_key(bad), Err(InvalidKey));
         }
     }
 
     #[test]
     fn the_same_key_is_a_repeat_only_with_the_same_request() {
-        let body = |text: &str| Fields::default().with("text", text);
-        let of = |user, operation, key, text: &str| requests(user).with_key(operation, key, &body(text)).unwrap();
+        let of = |user, operation, key, text: &str| requests(user).with_key(operation, key, text.as_bytes()).unwrap();
         let earlier = [of(1, "add", "other", "x"), of(1, "add", "key", "x")];
         assert_eq!(of(1, "add", "key", "x").repeats(earlier), Ok(true));
         assert_eq!(of(1, "add", "key", "y").repeats(earlier), Err(KeyReused));
         for new in [of(1, "add", "new", "x"), of(2, "add", "key", "x"), of(1, "refund", "key", "x")] {
             assert_eq!(new.repeats(earlier), Ok(false));
         }
+    }
+
+    #[test]
+    fn an_entity_remembers_its_last_requests_for_their_time() {
+        let request = |key: usize| RequestKey { key: key as u128, fingerprint: 1 };
+        let mut executed = Executed::default();
+        for key in 0..=REQUESTS_MAX {
+            executed.add(request(key), Timestamp(key as u64), u64::MAX);
+        }
+        assert_eq!(executed.has(request(0)), Ok(false), "the oldest made room");
+        assert_eq!([1, REQUESTS_MAX].map(|key| executed.has(request(key))), [Ok(true); 2]);
+        assert_eq!(executed.has(RequestKey { key: 1, fingerprint: 2 }), Err(KeyReused));
+
+        executed.add(request(5_000), Timestamp(5_000), 4_500);
+        assert_eq!([499, 500].map(|key| executed.has(request(key))), [Ok(false), Ok(true)]);
+        executed.clear();
+        assert_eq!(executed, Executed::default());
     }
 
     #[test]

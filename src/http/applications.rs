@@ -15,7 +15,8 @@ use super::{
     account::StandingBody,
     bodies::{ProblemBody, time},
     error::Problem,
-    extract::{Body, Caller, Id, Query},
+    extract::{Caller, Id, Query},
+    once::{Act, KeyHeader, Once},
     paging::{Page, cursor, limit},
     responses::{JsonBody, Read, Token, Write},
 };
@@ -121,7 +122,7 @@ pub(super) async fn list(
 
 /// Approves a seller, who may sell from now on.
 #[utoipa::path(post, path = "/admin/sellers/{seller_id}/approve", operation_id = "approve_seller", tag = "operations",
-    security(("bearer" = [])), params(("seller_id" = String, Path)), responses(
+    security(("bearer" = [])), params(("seller_id" = String, Path), KeyHeader), responses(
     Write, Token,
     (status = 200, description = "Approved, now or before", body = ApplicationBody),
     (status = 403, description = "Not an admin", body = ProblemBody),
@@ -129,11 +130,11 @@ pub(super) async fn list(
     (status = 409, description = "The account is no seller's any more", body = ProblemBody),
 ))]
 pub(super) async fn approve(
-    State(app): State<App>,
     Caller(who): Caller,
     Id(id): Id<SellerId>,
+    Act(shop): Act,
 ) -> Result<Json<ApplicationBody>, Problem> {
-    let page = app.shop.decide_seller(&who, id, Approval::Approved, None).await?;
+    let page = shop.decide_seller(&who, id, Approval::Approved, None).await?;
     Ok(Json(ApplicationBody::from(&page)))
 }
 
@@ -141,7 +142,8 @@ pub(super) async fn approve(
 ///
 /// What is in the shop stays, until an admin removes it; what was ordered is sent.
 #[utoipa::path(post, path = "/admin/sellers/{seller_id}/refuse", operation_id = "refuse_seller", tag = "operations",
-    security(("bearer" = [])), request_body = RefusalBody, params(("seller_id" = String, Path)), responses(
+    security(("bearer" = [])), request_body = RefusalBody, params(("seller_id" = String, Path), KeyHeader),
+    responses(
     Write, Token, JsonBody,
     (status = 200, description = "Refused, now or before", body = ApplicationBody),
     (status = 403, description = "Not an admin", body = ProblemBody),
@@ -149,11 +151,10 @@ pub(super) async fn approve(
     (status = 409, description = "The account is no seller's any more", body = ProblemBody),
 ))]
 pub(super) async fn refuse(
-    State(app): State<App>,
     Caller(who): Caller,
     Id(id): Id<SellerId>,
-    Body(RefusalBody { note }): Body<RefusalBody>,
+    Once(shop, RefusalBody { note }): Once<RefusalBody>,
 ) -> Result<Json<ApplicationBody>, Problem> {
-    let page = app.shop.decide_seller(&who, id, Approval::Refused, Some(&note)).await?;
+    let page = shop.decide_seller(&who, id, Approval::Refused, Some(&note)).await?;
     Ok(Json(ApplicationBody::from(&page)))
 }

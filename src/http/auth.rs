@@ -16,8 +16,9 @@ use super::{
     App, DOCUMENT_RULE,
     bodies::{ProblemBody, time},
     error::Problem,
-    extract::{Body, Caller},
+    extract::{Body, Leaving},
     metrics::Login,
+    once::{self, Key, KeyHeader},
     peer::Peer,
     rates,
     responses::{JsonBody, Token, Write},
@@ -107,7 +108,8 @@ pub(super) fn tokens(session: Session) -> Response {
 }
 
 /// Creates an account.
-#[utoipa::path(post, path = "/auth/register", tag = "accounts", request_body = Registration, responses(
+#[utoipa::path(post, path = "/auth/register", tag = "accounts", request_body = Registration, params(KeyHeader),
+    responses(
     Write, JsonBody,
     (status = 201, description = "Registered", body = Registered),
     (status = 403, description = "Admins do not register", body = ProblemBody),
@@ -116,11 +118,20 @@ pub(super) fn tokens(session: Session) -> Response {
 pub(super) async fn register(
     State(app): State<App>,
     peer: Option<Extension<Peer>>,
+    Key(key): Key,
     Body(body): Body<Registration>,
 ) -> Result<(StatusCode, Json<Registered>), Problem> {
     let role = body.role.unwrap_or(Role::Customer);
     let peer = peer.map(|Extension(peer)| peer.into());
-    let user = app.shop.register_from(peer, &body.email, body.password, body.name, role).await?;
+    let shop = match key {
+        Some(key) => {
+            // Without the password, which the shop compares with the account's.
+            let said = format!("{role:?} {:?}", body.name);
+            once::marking(app.shop.once_of_address(&body.email, "register", &key, said.as_bytes())?)
+        }
+        None => app.shop,
+    };
+    let user = shop.register_from(peer, &body.email, body.password, body.name, role).await?;
     Ok((StatusCode::CREATED, Json(Registered { user_id: user.to_string() })))
 }
 
@@ -159,13 +170,21 @@ pub(super) async fn refresh(State(app): State<App>, Body(body): Body<Refresh>) -
     Ok(tokens(app.shop.refresh(body.refresh_token.expose_secret()).await?))
 }
 
-/// Ends the caller's session at once.
-#[utoipa::path(post, path = "/auth/logout", tag = "accounts", security(("bearer" = [])), responses(
+/// Ends the session of the token at once. A repeat finds it ended.
+#[utoipa::path(post, path = "/auth/logout", tag = "accounts", security(("bearer" = [])), params(KeyHeader), responses(
     Write, Token,
     (status = 204, description = "Logged out"),
 ))]
-pub(super) async fn logout(State(app): State<App>, Caller(who): Caller) -> Result<StatusCode, Problem> {
-    app.shop.logout(&who).await?;
+pub(super) async fn logout(
+    State(app): State<App>,
+    Leaving(who): Leaving,
+    Key(key): Key,
+) -> Result<StatusCode, Problem> {
+    let shop = match key {
+        Some(key) => once::shop_for(&app, &who, "logout", &key, &[])?,
+        None => app.shop,
+    };
+    shop.logout(&who).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -11,7 +11,8 @@ use super::{
     bodies::{Item, Money, ProblemBody, product_id},
     error::Problem,
     etag::{self, IfMatch},
-    extract::{Body, Caller, Id, Key},
+    extract::{Body, Caller, Id},
+    once::{KeyHeader, Once},
     responses::{Conditional, JsonBody, Read, Token, Write},
 };
 use crate::{
@@ -132,21 +133,16 @@ pub(super) async fn show(State(app): State<App>, Caller(who): Caller) -> Result<
 /// Adds products to the caller's cart, all of them or none.
 #[utoipa::path(post, path = "/cart/add_products", operation_id = "add_to_cart",
     tag = "cart", security(("bearer" = [])), request_body = Addition,
-    params(("Idempotency-Key" = Option<String>, Header, description = "With it, a repeat adds nothing")), responses(
+    params(KeyHeader), responses(
     Write, Token, JsonBody,
     (status = 200, description = "The cart", body = CartBody),
     (status = 403, description = "Somebody else's cart", body = ProblemBody),
     (status = 404, description = "No such product", body = ProblemBody),
     (status = 422, description = "A quantity or product that cannot be, or one without a price", body = ProblemBody),
 ))]
-pub(super) async fn add(
-    State(app): State<App>,
-    Caller(who): Caller,
-    Key(key): Key,
-    Body(body): Body<Addition>,
-) -> Result<Response, Problem> {
+pub(super) async fn add(Caller(who): Caller, Once(shop, body): Once<Addition>) -> Result<Response, Problem> {
     if let Some(owner) = &body.user_id {
-        app.shop.use_cart(&who, owner)?;
+        shop.use_cart(&who, owner)?;
     }
     let is_list = body.items.is_some();
     let at = |index: usize, field: &str| if is_list { format!("items/{index}/{field}") } else { field.to_owned() };
@@ -163,7 +159,7 @@ pub(super) async fn add(
         Ok(Line { product, quantity: item.quantity })
     });
     let lines = lines.collect::<Result<Vec<_>, Problem>>()?;
-    match app.shop.add_to_cart(&who, lines, key.as_deref()).await {
+    match shop.add_to_cart(&who, lines, None).await {
         Ok(page) => Ok(respond(page)),
         Err(Error::Cart(Rejection::InvalidQuantity { product })) => {
             let index = items.iter().rposition(|item| item.product_id == product.as_str()).unwrap_or_default();

@@ -2,7 +2,7 @@
 //!
 //! The path is the one that the client sent; in a nested router it includes the prefix.
 //!
-//! Depends on its neighbours.
+//! Depends on its neighbours and `shop`.
 
 use std::{cell::RefCell, future::Future};
 
@@ -13,6 +13,7 @@ use axum::{
 use data_encoding::HEXLOWER;
 
 use super::schema::{Fault, ReadBody};
+use crate::shop::Shop;
 
 /// The longest request id taken from a client, in characters; a longer one is replaced.
 const REQUEST_ID_CHARACTERS_MAX: usize = 64;
@@ -29,6 +30,8 @@ pub(super) struct Context {
     pub(super) trace_id: HeaderValue,
     /// The JSON body, once it is read.
     body: RefCell<Option<ReadBody>>,
+    /// The shop for a request with an idempotency key.
+    shop: RefCell<Option<Shop>>,
 }
 
 tokio::task_local! {
@@ -73,6 +76,16 @@ pub(super) fn faults() -> Vec<Fault> {
     body.map(|body| body.faults()).unwrap_or_default()
 }
 
+/// Keeps the shop for the current request, if it has an idempotency key, for [`is_repeat`].
+pub(super) fn keep_shop(shop: Shop) {
+    let _ = CONTEXT.try_with(|context| context.shop.replace(Some(shop)));
+}
+
+/// Whether an earlier request with the same key did what the current one asks for.
+pub(super) fn is_repeat() -> bool {
+    CONTEXT.try_with(|context| context.shop.borrow().as_ref().is_some_and(Shop::is_repeat)).unwrap_or(false)
+}
+
 /// A path of the shop as clients must write it: with the prefix of the nested router.
 pub(super) fn public_path(path: &str) -> String {
     CONTEXT.try_with(|context| format!("{}{path}", context.prefix())).unwrap_or_else(|_| path.to_owned())
@@ -101,7 +114,14 @@ impl Context {
         let inner = request.uri();
         let uri = request.extensions().get::<OriginalUri>().map_or(inner, |OriginalUri(uri)| uri);
         let prefix_bytes = uri.path().strip_suffix(inner.path()).map_or(0, str::len);
-        Self { uri: uri.clone(), prefix_bytes, request_id, trace_id, body: RefCell::new(None) }
+        Self {
+            uri: uri.clone(),
+            prefix_bytes,
+            request_id,
+            trace_id,
+            body: RefCell::new(None),
+            shop: RefCell::new(None),
+        }
     }
 
     fn prefix(&self) -> &str {

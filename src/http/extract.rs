@@ -1,10 +1,11 @@
-//! Extractors: bodies, queries, ids, idempotency keys, versions and callers. Malformed input gets a typed 4xx.
+//! Extractors: bodies, queries, ids and callers. Malformed input gets a typed 4xx.
 //!
 //! May depend on `shop` and `domain`.
 
 use std::str::FromStr;
 
 use axum::{
+    body::Bytes,
     extract::{FromRequest, FromRequestParts, OptionalFromRequestParts, Request},
     http::{HeaderMap, header, request::Parts},
 };
@@ -19,11 +20,8 @@ use super::{
     schema::ReadBody,
 };
 use crate::{
-    domain::{
-        idempotency::{InvalidKey, check_key},
-        ids::{OrderId, ProductId, SellerId},
-    },
-    shop::{self, Principal},
+    domain::ids::{OrderId, ProductId, SellerId},
+    shop::Principal,
 };
 
 /// A JSON body.
@@ -33,12 +31,20 @@ impl<T: DeserializeOwned + ToSchema> FromRequest<App> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
+        let (value, _) = Self::read(request, app).await?;
+        Ok(Self(value))
+    }
+}
+
+impl<T: DeserializeOwned + ToSchema> Body<T> {
+    /// The body, and the text that it was read from.
+    pub(super) async fn read(request: Request, app: &App) -> Result<(T, Bytes), Problem> {
         check_media_type(request.headers())?;
         let RawBody(bytes) = RawBody::from_request(request, app).await?;
         let value = json::parse(&bytes)?;
         // Where the handler refuses a field, the problem tells the other faults, too.
-        context::keep_body(ReadBody::of::<T>(bytes));
-        Ok(Self(value))
+        context::keep_body(ReadBody::of::<T>(bytes.clone()));
+        Ok((value, bytes))
     }
 }
 
@@ -104,13 +110,10 @@ pub(super) struct Caller(pub(super) Principal);
 impl Caller {
     /// The sender of a request with these headers.
     pub(super) async fn of(headers: &HeaderMap, app: &App) -> Result<Option<Self>, Problem> {
-        let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
-        let text = value.to_str().unwrap_or_default();
-        let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
-        if !scheme.eq_ignore_ascii_case("bearer") {
-            return Err(Problem::unauthorized("the Authorization header must be `Bearer` and a token"));
+        match bearer(headers)? {
+            Some(token) => Ok(Some(Self(app.shop.authenticate(token).await?))),
+            None => Ok(None),
         }
-        Ok(Some(Self(app.shop.authenticate(token.trim()).await?)))
     }
 
     async fn of_parts(parts: &Parts, app: &App) -> Result<Option<Self>, Problem> {
@@ -120,6 +123,17 @@ impl Caller {
             None => Self::of(&parts.headers, app).await,
         }
     }
+}
+
+/// The token of a request with these headers.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default();
+    let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(Problem::unauthorized("the Authorization header must be `Bearer` and a token"));
+    }
+    Ok(Some(token.trim()))
 }
 
 impl FromRequestParts<App> for Caller {
@@ -141,21 +155,14 @@ impl OptionalFromRequestParts<App> for Caller {
     }
 }
 
-/// The `Idempotency-Key` header: a structured-field string, or the bare text.
-pub(super) struct Key(pub(super) Option<String>);
+/// The holder of the token, also where its session has ended: to end it again.
+pub(super) struct Leaving(pub(super) Principal);
 
-impl FromRequestParts<App> for Key {
+impl FromRequestParts<App> for Leaving {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Problem> {
-        let Some(value) = parts.headers.get("idempotency-key") else { return Ok(Self(None)) };
-        let invalid = || shop::Error::from(InvalidKey);
-        let text = value.to_str().map_err(|_| invalid())?.trim();
-        let key = match text.strip_prefix('"') {
-            Some(quoted) => quoted.strip_suffix('"').ok_or_else(invalid)?.replace("\\\"", "\""),
-            None => text.to_owned(),
-        };
-        check_key(&key).map_err(shop::Error::from)?;
-        Ok(Self(Some(key)))
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let token = bearer(&parts.headers)?.ok_or_else(Problem::anonymous)?;
+        Ok(Self(app.shop.leaving(token)?))
     }
 }

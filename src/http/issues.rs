@@ -15,7 +15,8 @@ use super::{
     App,
     bodies::{ProblemBody, time},
     error::Problem,
-    extract::{Body, Caller, Id, Names, Query},
+    extract::{Caller, Id, Names, Query},
+    once::{Act, KeyHeader, Once},
     orders::{OrderBody, order},
     paging::{Page, PageQuery},
     responses::{JsonBody, Read, Token, Write},
@@ -205,7 +206,7 @@ enum OutcomeBody {
 /// Resolves issues of an order. The order records who did it and why.
 #[utoipa::path(post, path = "/admin/payments/attention/{order_id}", operation_id = "resolve_attention",
     tag = "operations", security(("bearer" = [])), request_body = ResolutionBody,
-    params(("order_id" = String, Path)), responses(
+    params(("order_id" = String, Path), KeyHeader), responses(
     Write, Token, JsonBody,
     (status = 200, description = "The order", body = OrderBody),
     (status = 403, description = "Not an admin", body = ProblemBody),
@@ -213,10 +214,9 @@ enum OutcomeBody {
     (status = 409, description = "Not as the order stands, or it settles no open problem of the order", body = ProblemBody),
 ))]
 pub(super) async fn resolve(
-    State(app): State<App>,
     Caller(who): Caller,
     Id(id): Id<OrderId>,
-    Body(body): Body<ResolutionBody>,
+    Once(shop, body): Once<ResolutionBody>,
 ) -> Result<Json<OrderBody>, Problem> {
     let ResolutionBody { action, problem, note, outcome, reference } = body;
     let resolution = match (action, outcome, reference) {
@@ -233,7 +233,7 @@ pub(super) async fn resolve(
         }
         _ => return Err(Problem::invalid("outcome", "goes with settled only, and reference with captured only")),
     };
-    order(&app.shop.resolve(&who, id, problem, resolution, &note).await?)
+    order(&shop.resolve(&who, id, problem, resolution, &note).await?)
 }
 
 /// Lists the provider's notices of the last month that matched no order.
@@ -259,24 +259,23 @@ pub(super) struct DismissalBody {
 /// Dismisses a notice that matched no order, with a note.
 #[utoipa::path(post, path = "/admin/payments/notices/{notice_id}/dismiss", operation_id = "dismiss_notice",
     tag = "operations", security(("bearer" = [])), request_body = DismissalBody,
-    params(("notice_id" = String, Path)), responses(
+    params(("notice_id" = String, Path), KeyHeader), responses(
     Write, Token, JsonBody,
     (status = 204, description = "It is not listed any more"),
     (status = 403, description = "Not an admin", body = ProblemBody),
     (status = 404, description = "No such notice", body = ProblemBody),
 ))]
 pub(super) async fn dismiss(
-    State(app): State<App>,
     Caller(who): Caller,
     Names(name): Names<String>,
-    Body(body): Body<DismissalBody>,
+    Once(shop, body): Once<DismissalBody>,
 ) -> Result<StatusCode, Problem> {
     let named = || {
         let (day, id) = name.split_once('-')?;
         Some((Day(day.parse().ok()?), u128::from_str_radix(id, 16).ok()?))
     };
     let (day, id) = named().ok_or_else(|| Problem::not_found("notice"))?;
-    app.shop.dismiss_notice(&who, day, id, &body.note).await?;
+    shop.dismiss_notice(&who, day, id, &body.note).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -344,17 +343,17 @@ pub(super) async fn reconciliation(
 /// Compares recent payments with the orders now. One comparison runs at a time: a request waits for the one that is
 /// under way, and then for its own.
 #[utoipa::path(post, path = "/admin/payments/reconciliation", operation_id = "reconcile",
-    tag = "operations", security(("bearer" = [])), responses(
+    tag = "operations", security(("bearer" = [])), params(KeyHeader), responses(
     Write, Token,
     (status = 200, description = "The result", body = ReconciledBody),
     (status = 202, description = "It takes longer; its result will be shown by `GET`", body = ReconciliationBody),
     (status = 403, description = "Not an admin", body = ProblemBody),
 ))]
-pub(super) async fn reconcile(State(app): State<App>, Caller(who): Caller) -> Result<Response, Problem> {
-    Ok(match app.shop.reconcile(&who, Pass::Recent).await? {
+pub(super) async fn reconcile(Caller(who): Caller, Act(shop): Act) -> Result<Response, Problem> {
+    Ok(match shop.reconcile(&who, Pass::Recent).await? {
         Some(result) => Json(ReconciledBody::from(result)).into_response(),
         None => {
-            let state = ReconciliationBody::from(app.shop.reconciliation(&who)?);
+            let state = ReconciliationBody::from(shop.reconciliation(&who)?);
             (StatusCode::ACCEPTED, Json(state)).into_response()
         }
     })

@@ -30,6 +30,7 @@ use super::{
     rates::{self, Left},
     representation::{self, Wanted},
     request_body::expect_none,
+    responses::{KEY, REPLAYED},
     route::{Operation, Route},
     target,
 };
@@ -71,6 +72,9 @@ async fn reported(route: Arc<Route>, request: Request, next: Next) -> Response {
     };
     let response = response.unwrap_or_else(Problem::into_response);
     let mut response = representation::complete(&route, &method, &wanted, response);
+    if response.status().is_success() && context::is_repeat() {
+        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    }
     if let Some(cors) = &route.edge.cors {
         cors.mark(origin.as_ref(), response.headers_mut());
     }
@@ -98,6 +102,9 @@ fn operation<'a>(route: &'a Route, request: &Request) -> Result<ControlFlow<Resp
         return Err(Problem::invalid_query("this resource takes no query parameters"));
     }
     check_accept(operation, request.headers())?;
+    if *method == Method::POST && !operation.takes_key && request.headers().contains_key(KEY) {
+        return Err(Problem::key_not_taken());
+    }
     Ok(ControlFlow::Continue(operation))
 }
 

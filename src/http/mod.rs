@@ -31,6 +31,7 @@ mod json;
 mod layers;
 mod metrics;
 mod negotiation;
+mod once;
 mod operators;
 mod orders;
 mod paging;

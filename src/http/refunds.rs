@@ -15,7 +15,8 @@ use super::{
     App,
     bodies::{ProblemBody, product_id},
     error::Problem,
-    extract::{Body, Caller, Id, Key, Names},
+    extract::{Body, Caller, Id, Names},
+    once::{Act, Key, KeyHeader, Once},
     orders::{OrderBody, mark, order},
     responses::{JsonBody, Token, Write},
 };
@@ -103,8 +104,7 @@ fn number(text: &str) -> Result<u32, Problem> {
 /// Refunds units of an order. An order has one refund at a time; the answer waits a while for the provider.
 #[utoipa::path(post, path = "/orders/{order_id}/refunds", operation_id = "refund_order",
     tag = "selling", security(("bearer" = [])), request_body = RefundBody,
-    params(("order_id" = String, Path),
-        ("Idempotency-Key" = Option<String>, Header, description = "The same key finds the same refund")), responses(
+    params(("order_id" = String, Path), KeyHeader), responses(
     Write, Token, JsonBody,
     (status = 201, description = "The order, with the refund; its status says how far it has come", body = OrderBody),
     (status = 403, description = "Not the seller of all its lines", body = ProblemBody),
@@ -128,8 +128,7 @@ pub(super) async fn refund(
 /// Requests a return. Customers only, once the order is shipped.
 #[utoipa::path(post, path = "/orders/{order_id}/returns", operation_id = "request_return",
     tag = "orders", security(("bearer" = [])), request_body = ReturnRequestBody,
-    params(("order_id" = String, Path),
-        ("Idempotency-Key" = Option<String>, Header, description = "The same key finds the same return")), responses(
+    params(("order_id" = String, Path), KeyHeader), responses(
     Write, Token, JsonBody,
     (status = 201, description = "The order, with the return", body = OrderBody),
     (status = 404, description = "No such order of yours, or no such product in it", body = ProblemBody),
@@ -149,7 +148,7 @@ pub(super) async fn request_return(
 /// Records that the goods of a return were received, and refunds them.
 #[utoipa::path(post, path = "/orders/{order_id}/returns/{number}/receive", operation_id = "receive_return",
     tag = "selling", security(("bearer" = [])), request_body = ReceiptBody,
-    params(("order_id" = String, Path), ("number" = u32, Path)), responses(
+    params(("order_id" = String, Path), ("number" = u32, Path), KeyHeader), responses(
     Write, Token, JsonBody,
     (status = 200, description = "The order, with the refund of the return", body = OrderBody),
     (status = 403, description = "Not the seller of all its lines", body = ProblemBody),
@@ -157,20 +156,19 @@ pub(super) async fn request_return(
     (status = 409, description = "Rejected already, or another refund is under way", body = ProblemBody),
 ))]
 pub(super) async fn receive_return(
-    State(app): State<App>,
     Caller(who): Caller,
     Names((id, of_return)): Names<(String, String)>,
-    Body(body): Body<ReceiptBody>,
+    Once(shop, body): Once<ReceiptBody>,
 ) -> Result<Json<OrderBody>, Problem> {
     let id: OrderId = id.parse().map_err(|_| Problem::not_found("order"))?;
     let decision = ReturnDecision::Receive { restock: restocked(body.restock) };
-    order(&app.shop.decide_return(&who, id, number(&of_return)?, decision).await?)
+    order(&shop.decide_return(&who, id, number(&of_return)?, decision).await?)
 }
 
 /// Rejects a return.
 #[utoipa::path(post, path = "/orders/{order_id}/returns/{number}/reject", operation_id = "reject_return",
     tag = "selling", security(("bearer" = [])), request_body = RejectionBody,
-    params(("order_id" = String, Path), ("number" = u32, Path)), responses(
+    params(("order_id" = String, Path), ("number" = u32, Path), KeyHeader), responses(
     Write, Token, JsonBody,
     (status = 200, description = "The order", body = OrderBody),
     (status = 403, description = "Not the seller of all its lines", body = ProblemBody),
@@ -178,20 +176,19 @@ pub(super) async fn receive_return(
     (status = 409, description = "Decided already", body = ProblemBody),
 ))]
 pub(super) async fn reject_return(
-    State(app): State<App>,
     Caller(who): Caller,
     Names((id, of_return)): Names<(String, String)>,
-    Body(body): Body<RejectionBody>,
+    Once(shop, body): Once<RejectionBody>,
 ) -> Result<Json<OrderBody>, Problem> {
     let id: OrderId = id.parse().map_err(|_| Problem::not_found("order"))?;
     let decision = ReturnDecision::Reject { note: body.note };
-    order(&app.shop.decide_return(&who, id, number(&of_return)?, decision).await?)
+    order(&shop.decide_return(&who, id, number(&of_return)?, decision).await?)
 }
 
 /// Captures an authorised payment.
 #[utoipa::path(post, path = "/orders/{order_id}/capture", operation_id = "capture_order",
     tag = "selling", security(("bearer" = [])),
-    params(("order_id" = String, Path)), responses(
+    params(("order_id" = String, Path), KeyHeader), responses(
     Write, Token,
     (status = 200, description = "The order; paid, if the provider has answered in time", body = OrderBody),
     (status = 403, description = "Not the seller of all its lines", body = ProblemBody),
@@ -199,26 +196,26 @@ pub(super) async fn reject_return(
     (status = 409, description = "Nothing is held", body = ProblemBody),
 ))]
 pub(super) async fn capture(
-    State(app): State<App>,
     Caller(who): Caller,
     Id(id): Id<OrderId>,
+    Act(shop): Act,
 ) -> Result<Json<OrderBody>, Problem> {
-    order(&app.shop.capture(&who, id).await?)
+    order(&shop.capture(&who, id).await?)
 }
 
 /// Gives up a payment that waits for its customer, so that they can pay in another way.
 #[utoipa::path(post, path = "/orders/{order_id}/abandon_payment", operation_id = "abandon_payment",
     tag = "orders", security(("bearer" = [])),
-    params(("order_id" = String, Path)), responses(
+    params(("order_id" = String, Path), KeyHeader), responses(
     Write, Token,
     (status = 200, description = "The order", body = OrderBody),
     (status = 404, description = "No such order of yours", body = ProblemBody),
     (status = 409, description = "No payment waits for you", body = ProblemBody),
 ))]
 pub(super) async fn abandon_payment(
-    State(app): State<App>,
     Caller(who): Caller,
     Id(id): Id<OrderId>,
+    Act(shop): Act,
 ) -> Result<Json<OrderBody>, Problem> {
-    order(&app.shop.abandon_payment(&who, id).await?)
+    order(&shop.abandon_payment(&who, id).await?)
 }

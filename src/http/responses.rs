@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use axum::http::HeaderName;
 use utoipa::{
     IntoResponses,
     openapi::{
@@ -19,6 +20,10 @@ use utoipa::{
 pub(super) const PROBLEM_JSON: &str = "application/problem+json";
 /// The media type of everything else.
 pub(super) const JSON: &str = "application/json";
+/// The header that names a request, so that it takes effect once.
+pub(super) const KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// The header that marks the answer to a repeat.
+pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// The status of a request that a limit of its client refuses.
 const TOO_MANY: &str = "429";
 const IF_NONE_MATCH: &str = "If-None-Match";
@@ -146,7 +151,32 @@ enum Reads {
     AndWrites,
 }
 
+/// Whether the operation takes an `Idempotency-Key`.
+pub(super) fn takes_key(operation: &Operation) -> bool {
+    let is_key = |parameter: &RefOr<Parameter>| match parameter {
+        RefOr::T(Parameter { name, parameter_in: ParameterIn::Header, .. }) => name.eq_ignore_ascii_case(KEY.as_str()),
+        RefOr::T(_) | RefOr::Ref(_) => false,
+    };
+    operation.parameters.iter().flatten().any(is_key)
+}
+
+/// Adds what the answer to a repeat has.
+fn add_replayed(operation: &mut Operation) {
+    let schema = ObjectBuilder::new().schema_type(Type::Boolean).build();
+    let description = "`true` if an earlier request with the same key did this";
+    let header = HeaderBuilder::new().schema(Some(schema)).description(Some(description)).build();
+    for (_, response) in operation.responses.responses.iter_mut().filter(|(status, _)| status.starts_with('2')) {
+        if let RefOr::T(response) = response {
+            response.headers.insert("Idempotent-Replayed".to_owned(), header.clone().into());
+        }
+    }
+}
+
 fn complete_operation(operation: &mut Operation, reads: Reads) {
+    let takes_key = takes_key(operation);
+    if takes_key {
+        add_replayed(operation);
+    }
     let responses = &mut operation.responses.responses;
     for response in responses.values_mut() {
         let RefOr::T(response) = response else { continue };
@@ -175,6 +205,9 @@ fn complete_operation(operation: &mut Operation, reads: Reads) {
             (415, "There is a body, and it is not application/json"),
             (422, "There is a body with members"),
         ]));
+    }
+    if takes_key {
+        shared.extend(problems(&[(422, "The key was used with another request, or the body breaks a rule")]));
     }
     // The layers make a tag of every JSON that somebody may keep.
     if reads == Reads::Only && is_json {

@@ -15,7 +15,8 @@ use super::{
     App,
     bodies::{ProblemBody, time},
     error::Problem,
-    extract::{Body, Caller, Id, Query},
+    extract::{Caller, Id, Query},
+    once::{KeyHeader, Once},
     paging::{Page, PageQuery},
     responses::{JsonBody, Read, Token, Write},
 };
@@ -81,7 +82,7 @@ pub(super) async fn list(
 /// Writes the caller's review, or replaces it.
 #[utoipa::path(post, path = "/products/{product_id}/reviews", operation_id = "write_review",
     tag = "browsing", security(("bearer" = [])),
-    request_body = NewReview, params(("product_id" = String, Path)), responses(
+    request_body = NewReview, params(("product_id" = String, Path), KeyHeader), responses(
     Write, Token, JsonBody,
     (status = 201, description = "Written", body = ReviewBody),
     (status = 200, description = "It was there just like that", body = ReviewBody),
@@ -90,12 +91,11 @@ pub(super) async fn list(
     (status = 422, description = "A rating or text that cannot be", body = ProblemBody),
 ))]
 pub(super) async fn write(
-    State(app): State<App>,
     Caller(who): Caller,
     Id(product): Id<ProductId>,
-    Body(new): Body<NewReview>,
+    Once(shop, new): Once<NewReview>,
 ) -> Result<(StatusCode, Json<ReviewBody>), Problem> {
-    let (written, changed) = app.shop.write_review(&who, &product, new.rating, new.title, new.text).await?;
+    let (written, changed) = shop.write_review(&who, &product, new.rating, new.title, new.text).await?;
     let status = match changed {
         Changed::Yes => StatusCode::CREATED,
         Changed::No => StatusCode::OK,

@@ -79,6 +79,8 @@ pub(super) struct Operation {
     pub(super) method: Method,
     /// Whether its handler reads a body; no other operation takes one.
     pub(super) takes_body: bool,
+    /// Whether it takes an `Idempotency-Key`.
+    pub(super) takes_key: bool,
     /// The media type that it answers; `None` if it never answers more than a status.
     pub(super) media_type: Option<String>,
     pub(super) audience: Audience,

@@ -26,7 +26,7 @@ use super::{
     cors::{self, Cors},
     layers,
     rates::{self, Policy},
-    responses::{EVENT_STREAM, JSON},
+    responses::{self, EVENT_STREAM, JSON},
     route::{Audience, Charge, Edge, Operation, QueryRule, Route},
 };
 
@@ -102,6 +102,7 @@ impl Routes {
         let show_it = Operation {
             method: Method::GET,
             takes_body: false,
+            takes_key: false,
             media_type: Some(JSON.to_owned()),
             audience: Audience::Everybody,
         };
@@ -158,8 +159,8 @@ fn described(paths: &Paths) -> (String, QueryRule, Vec<Operation>) {
 }
 
 fn operation(method: Method, described: &openapi::path::Operation) -> Operation {
-    let mut responses = described.responses.responses.iter().filter(|(status, _)| status.starts_with('2'));
-    let media_type = responses.find_map(|(_, response)| match response {
+    let mut answers = described.responses.responses.iter().filter(|(status, _)| status.starts_with('2'));
+    let media_type = answers.find_map(|(_, response)| match response {
         RefOr::T(response) => response.content.keys().next().cloned(),
         RefOr::Ref(_) => None,
     });
@@ -169,7 +170,8 @@ fn operation(method: Method, described: &openapi::path::Operation) -> Operation 
     let is_empty = |requirement: &SecurityRequirement| *requirement == SecurityRequirement::default();
     let is_public = described.security.as_ref().is_none_or(|requirements| requirements.iter().any(is_empty));
     let audience = if is_public { Audience::Everybody } else { Audience::Caller };
-    Operation { method, takes_body: described.request_body.is_some(), media_type, audience }
+    let (takes_body, takes_key) = (described.request_body.is_some(), responses::takes_key(described));
+    Operation { method, takes_body, takes_key, media_type, audience }
 }
 
 /// Adds the layers of a route to its handlers.

@@ -11,7 +11,8 @@ use super::{
     bodies::ProblemBody,
     error::Problem,
     etag::{self, IfMatch},
-    extract::{Body, Caller, Id, Key},
+    extract::{Body, Caller, Id},
+    once::{KeyHeader, Once},
     responses::{Conditional, JsonBody, Read, Token, Write},
 };
 use crate::{
@@ -102,8 +103,7 @@ pub(super) async fn show(
 /// Records received goods.
 #[utoipa::path(post, path = "/products/{product_id}/inventory/receipts", operation_id = "receive_stock",
     tag = "selling", security(("bearer" = [])),
-    request_body = Receipt, params(("product_id" = String, Path),
-        ("Idempotency-Key" = Option<String>, Header, description = "With it, a repeat counts once")), responses(
+    request_body = Receipt, params(("product_id" = String, Path), KeyHeader), responses(
     Write, Token, JsonBody,
     (status = 200, description = "The stock after it", body = Stock),
     (status = 403, description = "Another seller's, or not a seller", body = ProblemBody),
@@ -112,21 +112,18 @@ pub(super) async fn show(
     (status = 422, description = "A quantity that cannot be", body = ProblemBody),
 ))]
 pub(super) async fn receive(
-    State(app): State<App>,
     Caller(who): Caller,
     Id(product): Id<ProductId>,
-    Key(key): Key,
-    Body(body): Body<Receipt>,
+    Once(shop, body): Once<Receipt>,
 ) -> Result<Response, Problem> {
-    let receipt = body.receipt_id.or(key);
-    Ok(stock(&product, app.shop.receive_stock(&who, &product, body.quantity, receipt.as_deref()).await?))
+    let received = shop.receive_stock(&who, &product, body.quantity, body.receipt_id.as_deref()).await;
+    Ok(stock(&product, received?))
 }
 
 /// Records goods that were found or lost.
 #[utoipa::path(post, path = "/products/{product_id}/inventory/adjustments", operation_id = "adjust_stock",
     tag = "selling", security(("bearer" = [])),
-    request_body = Adjustment, params(("product_id" = String, Path),
-        ("Idempotency-Key" = Option<String>, Header, description = "With it, a repeat counts once")), responses(
+    request_body = Adjustment, params(("product_id" = String, Path), KeyHeader), responses(
     Write, Token, JsonBody,
     (status = 200, description = "The stock after it", body = Stock),
     (status = 403, description = "Another seller's, or not a seller", body = ProblemBody),
@@ -135,14 +132,11 @@ pub(super) async fn receive(
     (status = 422, description = "A quantity that cannot be", body = ProblemBody),
 ))]
 pub(super) async fn adjust(
-    State(app): State<App>,
     Caller(who): Caller,
     Id(product): Id<ProductId>,
-    Key(key): Key,
-    Body(body): Body<Adjustment>,
+    Once(shop, body): Once<Adjustment>,
 ) -> Result<Response, Problem> {
-    let name = body.adjustment_id.or(key);
-    let adjusted = app.shop.adjust_stock(&who, &product, body.delta, name.as_deref()).await;
+    let adjusted = shop.adjust_stock(&who, &product, body.delta, body.adjustment_id.as_deref()).await;
     Ok(stock(&product, adjusted.map_err(|error| refused(error, "delta"))?))
 }
 

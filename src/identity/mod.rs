@@ -248,6 +248,14 @@ impl Identity {
         self.access.verify(token, now)
     }
 
+    /// Verifies an access token, whose session may have ended: it proves only whose it was.
+    ///
+    /// # Errors
+    /// [`TokenError`]: why it is not valid.
+    pub fn verify_ended(&self, token: &str, now: Timestamp) -> Result<Principal, TokenError> {
+        self.access.verify_ended(token, now)
+    }
+
     /// Reads and verifies a refresh token. Whether it is already used, its account knows.
     ///
     /// # Errors

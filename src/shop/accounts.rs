@@ -8,7 +8,7 @@ use secrecy::SecretString;
 
 use super::{Error, Missing, Shop, access};
 use crate::{
-    actors::reply::AskError,
+    actors::reply::{AskError, Changed},
     config::Sellers,
     domain::{
         account::{Command, Decision, Edit, Holder, Profile, Role, Standing, View},
@@ -90,7 +90,7 @@ impl Shop {
     ) -> Result<UserId, Error> {
         access::register_as(role)?;
         let account = self.0.identity.account_of(email)?;
-        let password_hash = self.0.identity.passwords().hash(peer, password).await?;
+        let password_hash = self.0.identity.passwords().hash(peer, password.clone()).await?;
         let user = UserId(random_u128());
         let name: Option<Arc<str>> = name.map(Arc::from);
         let standing = match (role, self.config().registration.sellers) {
@@ -98,7 +98,11 @@ impl Shop {
             _ => Standing::Free,
         };
         let register = Command::Register { user, role, password_hash, name: name.clone(), standing };
-        self.0.runtime.entities.accounts.ask(&account, register).await?;
+        let registered = self.ask_once(&self.0.runtime.entities.accounts, &account, register).await?;
+        let user = match registered.changed {
+            Changed::Yes => user,
+            Changed::No => self.registered_before(peer, password, registered.view.holder).await?,
+        };
         if let (Role::Seller, Some(name)) = (role, name) {
             let named = self.0.runtime.entities.sellers.ask(&SellerId::of(user), seller::Command::Name(name)).await;
             // The account is there, so this is no failure of the registration. A seller can name itself at any time.
@@ -107,6 +111,21 @@ impl Shop {
             }
         }
         Ok(user)
+    }
+
+    /// Whom a repeat of a registration has registered before. Its password is compared here and not with its key: a
+    /// fast hash of it would be easier to guess than the one that is stored.
+    async fn registered_before(
+        &self,
+        peer: Option<IpAddr>,
+        password: SecretString,
+        holder: Option<Arc<Holder>>,
+    ) -> Result<UserId, Error> {
+        let holder = holder.ok_or(Error::Unknown)?;
+        match self.0.identity.passwords().verify(peer, password, Some(&holder.password_hash)).await? {
+            Verdict::Right => Ok(holder.user),
+            Verdict::Wrong => Err(Error::KeyReused),
+        }
     }
 
     /// Creates an account with this role and password, or changes an existing one to them. For operators and demos.
@@ -318,6 +337,14 @@ impl Shop {
         Ok(Session { user: holder.user, role: holder.role, tokens })
     }
 
+    /// The holder of an access token, also where its session has ended: to end it again, and nothing else.
+    ///
+    /// # Errors
+    /// [`Error::Token`].
+    pub fn leaving(&self, access_token: &str) -> Result<Principal, Error> {
+        Ok(self.0.identity.verify_ended(access_token, self.0.clock.now())?)
+    }
+
     /// Ends the caller's session at once.
     ///
     /// # Errors
@@ -391,7 +418,7 @@ impl Shop {
     pub(super) async fn revoking(&self, account: AccountId, command: Command) -> Result<View, Error> {
         let shop = self.clone();
         let executed = tokio::spawn(async move {
-            let executed = shop.0.runtime.entities.accounts.ask(&account, command.clone()).await;
+            let executed = shop.ask_once(&shop.0.runtime.entities.accounts, &account, command.clone()).await;
             if let Err(AskError::Unknown) = &executed {
                 // It may have ended tokens, and the account will know which.
                 shop.0.identity.ask_accounts(shop.0.clock.now());

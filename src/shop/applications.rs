@@ -57,7 +57,7 @@ impl Shop {
         let account = self.read_lists(move |lists| lists.account_of_seller(user)).await?;
         let account = account.ok_or(Error::NotFound(Missing::Seller))?;
         let decide = Command::DecideSeller { approval, by: who.user, note: note.map(Arc::from) };
-        let view = self.0.runtime.entities.accounts.ask(&account, decide).await?.view;
+        let view = self.ask_once(&self.0.runtime.entities.accounts, &account, decide).await?.view;
         Ok(AccountPage::from(&*view.holder.ok_or(Error::NotFound(Missing::Seller))?))
     }
 

@@ -10,7 +10,7 @@ use crate::{
     domain::{
         cart::{self, Command, Line},
         charges::{Charges, Rates},
-        idempotency::{Fields, Requests},
+        idempotency::Fields,
         ids::ProductId,
         money::Money,
         product,
@@ -123,11 +123,12 @@ impl Shop {
             }
         }
         let currency = currency.ok_or(cart::Rejection::Empty)?;
-        let key = match key {
-            Some(key) => Some(self.requests_of(who).with_key("add", key, &fields(&lines))?),
-            None => None,
+        let shop = match key {
+            Some(key) => self.once(who, "add", key, fields(&lines).as_bytes())?,
+            None => self.clone(),
         };
-        let view = self.0.runtime.entities.carts.ask(&who.user, Command::Add { lines, currency, key }).await?.view;
+        let add = Command::Add { lines, currency };
+        let view = shop.ask_once(&self.0.runtime.entities.carts, &who.user, add).await?.view;
         self.cart_page(&view).await.map_err(Error::after_change)
     }
 
@@ -250,14 +251,6 @@ impl Shop {
     pub(super) fn rates(&self) -> Rates {
         let Config { shipping_flat_minor, tax_basis_points, .. } = *self.config();
         Rates { shipping_flat_minor, tax_basis_points }
-    }
-
-    /// The identities of a user's requests.
-    pub(super) fn requests_of(&self, who: &Principal) -> Requests<impl Fn(&str, &[&[u8]]) -> u128> {
-        Requests {
-            user: who.user,
-            hash: move |purpose: &str, parts: &[&[u8]]| self.0.identity.hash_u128(purpose, parts),
-        }
     }
 }
 

@@ -73,7 +73,8 @@ impl Shop {
         Ok(VariantPage { product, stock: stock.view })
     }
 
-    /// Creates a product that belongs to the caller.
+    /// Creates a product that belongs to the caller. With [`Shop::once`] and the id of [`Shop::new_product_id`], a
+    /// repeat creates no other.
     ///
     /// # Errors
     /// The product's rejection; [`Error::Forbidden`] for customers, [`Error::SellerNotApproved`].
@@ -83,9 +84,14 @@ impl Shop {
         id: &ProductId,
         details: Details,
     ) -> Result<ProductPage, Error> {
-        let command = Command::Create { by: access::edit_products(who)?, details: Arc::new(details) };
+        let by = access::edit_products(who)?;
         self.check_may_sell(who).await?;
-        self.0.runtime.entities.products.ask(id, command).await?;
+        // What is refused in any case leaves its key free.
+        details.validate().map_err(product::Rejection::from)?;
+        // The same key may come with the id of another product.
+        self.note(who).await?;
+        let command = Command::Create { by, details: Arc::new(details) };
+        self.ask_once(&self.0.runtime.entities.products, id, command).await?;
         self.product(id, Some(who)).await.map_err(Error::after_change)
     }
 
@@ -121,10 +127,10 @@ impl Shop {
         Ok(())
     }
 
-    /// An id for a new product whose seller does not name one.
+    /// An id for a new product whose seller does not name one: of a request with an idempotency key always the same.
     #[must_use]
     pub fn new_product_id(&self) -> ProductId {
-        let id = format!("p-{:032x}", random_u128());
+        let id = format!("p-{:032x}", self.request().map_or_else(random_u128, |request| request.key));
         id.parse().expect("a letter, a dash and hexadecimal digits are a product id")
     }
 

@@ -161,6 +161,9 @@ pub enum Error {
     /// The idempotency key breaks a rule.
     #[error(transparent)]
     InvalidKey(#[from] InvalidKey),
+    /// The idempotency key was used with another request.
+    #[error("the idempotency key was used with another request")]
+    KeyReused,
     /// The cursor belongs to another list, filter, product or search, or is none.
     #[error(transparent)]
     InvalidCursor(#[from] InvalidCursor),
@@ -296,6 +299,7 @@ impl<R: Into<Error>> From<AskError<R>> for Error {
     fn from(error: AskError<R>) -> Self {
         match error {
             AskError::Rejected(rejection) => rejection.into(),
+            AskError::KeyReused => Self::KeyReused,
             AskError::NotDelivered(refused) => Self::NotDelivered(refused),
             AskError::Unknown => Self::Unknown,
         }

@@ -93,13 +93,17 @@ impl Shop {
     }
 
     /// Has the provider's payments compared with the orders now. One pass runs at a time; it continues where it takes
-    /// longer than a request may wait, and then this returns `None`.
+    /// longer than a request may wait, and then this returns `None`. A repeat of a request with an idempotency key
+    /// starts none, and shows the last one.
     ///
     /// # Errors
     /// [`Error::Forbidden`] for others than admins; [`Error::NotDelivered`] while the shop closes or the reconciler
     /// recovers.
     pub async fn reconcile(&self, who: &Principal, pass: Pass) -> Result<Option<Reconciled>, Error> {
         access::administer(who)?;
+        if self.note(who).await? {
+            return Ok(self.0.runtime.reconciler.last(pass));
+        }
         let (limit, reconciler) = (self.config().limits.payment_wait_ms_max, self.0.runtime.reconciler.clone());
         match tokio::time::timeout(Duration::from_millis(limit), reconciler.request(pass)).await {
             Ok(Some(result)) => Ok(Some(result)),
@@ -115,7 +119,7 @@ impl Shop {
     pub async fn dismiss_notice(&self, who: &Principal, day: Day, id: u128, note: &str) -> Result<(), Error> {
         access::administer(who)?;
         let command = unmatched_notices::Command::Dismiss { id, by: who.user, note: note.to_owned() };
-        self.0.runtime.entities.unmatched_notices.ask(&day, command).await?;
+        self.ask_once(&self.0.runtime.entities.unmatched_notices, &day, command).await?;
         Ok(())
     }
 
@@ -135,6 +139,9 @@ impl Shop {
     ) -> Result<OrderPage, Error> {
         access::administer(who)?;
         let page = self.order(who, id).await?;
+        if self.has_executed(&self.0.runtime.entities.orders, &id).await? {
+            return Ok(page);
+        }
         let commands = page.order.resolve(issue, &resolution, who.user, note)?;
         let shop = self.clone();
         // In a task of its own, so that a client that disconnects does not leave it half done.
@@ -143,10 +150,14 @@ impl Shop {
     }
 
     /// Sends the order these commands until one is rejected, and drives it. Commands before a rejection take effect.
+    /// The first one carries the request's key: the others only settle what it is about, and may be sent twice.
     async fn carry_out(&self, id: OrderId, commands: Vec<Command>) -> Result<(), Error> {
-        let mut outcome = Ok(());
+        let (mut outcome, orders) = (Ok(()), &self.0.runtime.entities.orders);
         for (done, command) in commands.into_iter().enumerate() {
-            let executed = self.0.runtime.entities.orders.ask(&id, command).await;
+            let executed = match done {
+                0 => self.ask_once(orders, &id, command).await,
+                _ => orders.ask(&id, command).await,
+            };
             outcome = executed.map(drop).map_err(Error::from);
             if outcome.is_err() {
                 outcome = outcome.map_err(|error| if done == 0 { error } else { error.after_change() });

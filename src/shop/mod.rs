@@ -20,6 +20,7 @@ pub mod import;
 pub mod issues;
 mod lists;
 pub mod notices;
+mod once;
 mod order_events;
 pub mod order_lists;
 pub mod orders;
@@ -44,7 +45,7 @@ use parking_lot::Mutex;
 use tokio::{runtime::Handle, task::AbortHandle};
 use tokio_util::sync::CancellationToken;
 
-use self::{ending::Ending, foundation::Foundation, store_identity::IdentityWriter};
+use self::{ending::Ending, foundation::Foundation, once::Once, store_identity::IdentityWriter};
 pub use self::{
     error::{Allowed, Error, Missing},
     figures::{Figures, ISSUES_COUNTED_MAX, StorageFigures},
@@ -287,7 +288,7 @@ impl Default for Parts {
 
 /// A running shop. Cheap to clone; all clones are the same shop.
 #[derive(Clone)]
-pub struct Shop(Arc<Inner>);
+pub struct Shop(Arc<Inner>, Option<Arc<Once>>);
 
 impl std::fmt::Debug for Shop {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -368,7 +369,7 @@ impl Shop {
         };
         let runtime = Runtime::start(runtime).await.map_err(|error| OpenShopError::Actors(error.into()))?;
         tokio::spawn(ending.token().clone().run_until_cancelled_owned(identity_writer.clone().run()));
-        Ok(Self(Arc::new(Inner {
+        let inner = Inner {
             config,
             clock,
             journal,
@@ -381,7 +382,8 @@ impl Shop {
             identity_writer,
             import_locks: import::ProductLocks::default(),
             ending,
-        })))
+        };
+        Ok(Self(Arc::new(inner), None))
     }
 
     /// Closes the shop: orders under way come to rest, entities answer what is queued, everything is written out, and

@@ -201,7 +201,7 @@ impl Shop {
         command: Command,
         begun: oneshot::Sender<Result<Accepted<Arc<Order>>, Error>>,
     ) {
-        let accepted = match self.0.runtime.entities.orders.ask_ahead(&id, command).await {
+        let accepted = match self.ask_ahead_once(&self.0.runtime.entities.orders, &id, command).await {
             Ok(accepted) => accepted,
             Err(refused) => {
                 let _ = begun.send(Err(refused.into()));
@@ -328,7 +328,7 @@ impl Shop {
             Advance::Ship(tracking) => Command::Ship(tracking),
             Advance::Deliver => Command::Deliver,
         };
-        let order = self.0.runtime.entities.orders.ask(&id, command).await?.view;
+        let order = self.ask_once(&self.0.runtime.entities.orders, &id, command).await?.view;
         Ok(OrderPage { id, order })
     }
 

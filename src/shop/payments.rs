@@ -80,7 +80,7 @@ impl Shop {
             self.0.gateway.check_method(method).map_err(Error::PaymentMethod)?;
         }
         let body = Fields::default().with("order", id).with("method", method);
-        let key = key.map(|key| self.requests_of(who).with_key("payment", key, &body)).transpose()?;
+        let key = key.map(|key| self.requests_of(who).with_key("payment", key, body.as_bytes())).transpose()?;
         let capture = if self.config().payments.capture_later { CaptureMode::Later } else { CaptureMode::AtOnce };
         let request = Command::RequestPayment { method: method.to_owned(), key, capture };
         let (begun, accepted) = oneshot::channel();

@@ -66,7 +66,7 @@ impl Shop {
             .with("shipping", asked.shipping == Shipping::Included)
             .with_some("restock", asked.restock.map(|restock| restock == Restock::Yes))
             .with("reason", &asked.reason);
-        let key = key.map(|key| self.requests_of(who).with_key("refund", key, &body)).transpose()?;
+        let key = key.map(|key| self.requests_of(who).with_key("refund", key, body.as_bytes())).transpose()?;
         let RefundAsked { shipping, restock, ref reason, .. } = *asked;
         let request = RefundRequest { lines, shipping, restock, reason: reason.clone(), by: who.user, key };
         self.execute_and_drive(id, Command::Refund(request)).await
@@ -87,7 +87,7 @@ impl Shop {
         let page = self.own_order(who, id).await?;
         let (lines, reason) = (units(&page.order, items)?, reason.to_owned());
         let body = fields(id, &lines).with("reason", &reason);
-        let key = key.map(|key| self.requests_of(who).with_key("return", key, &body)).transpose()?;
+        let key = key.map(|key| self.requests_of(who).with_key("return", key, body.as_bytes())).transpose()?;
         let accepted = self.0.runtime.entities.orders.ask(&id, Command::RequestReturn { lines, reason, key }).await?;
         Ok(Done { outcome: OrderPage { id, order: accepted.view }, changed: accepted.changed })
     }
@@ -111,7 +111,7 @@ impl Shop {
             }
             ReturnDecision::Reject { note } => {
                 let reject = Command::RejectReturn { number, note };
-                Ok(OrderPage { id, order: self.0.runtime.entities.orders.ask(&id, reject).await?.view })
+                Ok(OrderPage { id, order: self.ask_once(&self.0.runtime.entities.orders, &id, reject).await?.view })
             }
         }
     }

@@ -55,7 +55,7 @@ impl Shop {
         let _under_way = self.0.runtime.erasure.review_under_way().await;
         let holder = self.0.runtime.entities.accounts.read(&who.account).await?.view.holder;
         access::hold_account(who, holder)?;
-        let accepted = self.0.runtime.entities.reviews.ask(id, Command::Write(content)).await?;
+        let accepted = self.ask_once(&self.0.runtime.entities.reviews, id, Command::Write(content)).await?;
         self.0.runtime.rating_counter.count_now(id, &accepted.view).await?;
         Ok((accepted.view.written.ok_or(Error::Unknown)?, accepted.changed))
     }

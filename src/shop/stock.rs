@@ -77,7 +77,7 @@ impl Shop {
     async fn change_stock(&self, who: &Principal, id: &ProductId, command: Command) -> Result<View, Error> {
         self.own_product(who, id).await?;
         self.check_may_sell(who).await?;
-        Ok(self.0.runtime.entities.inventories.ask(id, command).await?.view)
+        Ok(self.ask_once(&self.0.runtime.entities.inventories, id, command).await?.view)
     }
 
     async fn own_product(&self, who: &Principal, id: &ProductId) -> Result<(), Error> {

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     actors::{
         lists::{self, open_order_key},
-        records::{Stored, decode_event, replay},
+        records::{Replayed, Stored, decode_event, replay},
     },
     clock::Clock,
     config::layout,
@@ -45,9 +45,9 @@ use crate::{
 /// An entity folded from the log, and as a start would load it.
 struct Rebuilt<E> {
     /// From the log alone; `None` where its first events are no longer in the log.
-    folded: Option<E>,
+    folded: Option<Replayed<E>>,
     /// From the state and the records after it; `None` where that failed.
-    loaded: Option<E>,
+    loaded: Option<Replayed<E>>,
     /// The last event in `loaded`.
     loaded_sequence: u64,
     /// The last event in the log.
@@ -67,7 +67,7 @@ impl<E: Entity + PartialEq> Folded<E> {
     }
 
     /// The entity in the state.
-    fn load(audit: &Audit, stream: &Stream, report: &mut Report) -> (Option<E>, u64) {
+    fn load(audit: &Audit, stream: &Stream, report: &mut Report) -> (Option<Replayed<E>>, u64) {
         let loaded = match audit.load(stream) {
             Ok(loaded) => loaded,
             Err(error) => {
@@ -75,8 +75,8 @@ impl<E: Entity + PartialEq> Folded<E> {
                 return (None, 0);
             }
         };
-        match guarded(|| replay::<E>(&loaded).map(|replayed| replayed.entity).map_err(|error| error.to_string())) {
-            Ok(entity) => (Some(entity), loaded.sequence()),
+        match guarded(|| replay::<E>(&loaded).map_err(|error| error.to_string())) {
+            Ok(replayed) => (Some(replayed), loaded.sequence()),
             Err(problem) => {
                 report.find(Invariant::I11, format!("{stream:?}"), format!("the state cannot be replayed: {problem}"));
                 (None, 0)
@@ -92,7 +92,7 @@ impl<E: Entity + PartialEq> Folded<E> {
         let sequence = record.sequence;
         let kept = self.0.entry(id).or_insert_with(|| {
             let (loaded, loaded_sequence) = Self::load(audit, &record.stream, report);
-            let folded = (sequence == 1).then(E::default);
+            let folded = (sequence == 1).then(Replayed::default);
             let reaches_back = sequence == 1 || audit.oldest() > Position::BEGINNING;
             let before = if reaches_back { sequence - 1 } else { 0 };
             Rebuilt { folded, loaded, loaded_sequence, sequence: before, time: Timestamp::default(), broken: false }
@@ -109,14 +109,14 @@ impl<E: Entity + PartialEq> Folded<E> {
             return None;
         }
         kept.sequence = sequence;
-        let event = match decode_event::<E>(record.version, &record.payload) {
+        let (header, event) = match decode_event::<E>(record.version, &record.payload) {
             Ok(Stored { header, .. }) if header.time < kept.time => {
                 broken(format!("record {sequence} is of an earlier time than the one before"));
                 return None;
             }
             Ok(Stored { header, value }) => {
                 kept.time = header.time;
-                value
+                (header, value)
             }
             Err(error) => {
                 broken(format!("record {sequence} cannot be read: {error}"));
@@ -130,7 +130,7 @@ impl<E: Entity + PartialEq> Folded<E> {
         }
         let entities = [kept.folded.as_mut(), kept.loaded.as_mut().filter(|_| is_news)];
         let applied = guarded(|| {
-            entities.into_iter().flatten().for_each(|entity| entity.apply(&event));
+            entities.into_iter().flatten().for_each(|replayed| replayed.apply(header, &event));
             Ok(())
         });
         if is_news {
@@ -152,7 +152,7 @@ impl<E: Entity + PartialEq> Folded<E> {
                 report.find(Invariant::I11, subject(), what);
             } else if let (Some(folded), Some(loaded)) = (&kept.folded, &kept.loaded) {
                 compared += 1;
-                if folded != loaded {
+                if folded.entity != loaded.entity || folded.executed != loaded.executed {
                     let what = format!("a start would load another state than its {} events make", kept.sequence);
                     report.find(Invariant::I11, subject(), what);
                 }
@@ -163,7 +163,7 @@ impl<E: Entity + PartialEq> Folded<E> {
 
     /// What the shop would show: the loaded entity, or else the one from the log.
     fn entities(&self) -> impl Iterator<Item = (&E::Id, &E)> {
-        self.0.iter().filter_map(|(id, kept)| Some((id, kept.loaded.as_ref().or(kept.folded.as_ref())?)))
+        self.0.iter().filter_map(|(id, kept)| Some((id, &kept.loaded.as_ref().or(kept.folded.as_ref())?.entity)))
     }
 
     /// Adds a stream that only the state has.

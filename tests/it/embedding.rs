@@ -76,6 +76,23 @@ async fn a_dropped_shop_frees_its_directory_and_keeps_what_was_acknowledged() {
 }
 
 #[tokio::test]
+async fn a_call_with_a_key_takes_effect_once() {
+    let app = TestApp::new().await;
+    app.seller().await;
+    let who = app.shop.principal("seller@example.com").await.unwrap();
+    let cable = "CABLE".parse().unwrap();
+    let receive = async |body: &[u8]| {
+        let shop = app.shop.once(&who, "receive", "my-key", body).unwrap();
+        let stock = shop.receive_stock(&who, &cable, 5, None).await;
+        (stock.map(|stock| stock.received), shop.is_repeat())
+    };
+    assert!(matches!(receive(b"5").await, (Ok(15), false)));
+    assert!(matches!(receive(b"5").await, (Ok(15), true)));
+    assert!(matches!(receive(b"6").await, (Err(Error::KeyReused), false)));
+    assert!(matches!(app.shop.once(&who, "receive", "", b"5"), Err(Error::InvalidKey(_))));
+}
+
+#[tokio::test]
 async fn streams_of_events_end_when_the_shop_closes() {
     let app = TestApp::new().await;
     app.seller().await;

@@ -162,6 +162,10 @@ async fn garbage_in_every_header_of_every_operation_is_a_documented_problem() {
                 continue;
             }
             let name = parameter["name"].as_str().unwrap().to_lowercase();
+            // Whoever logs out with a key is out.
+            if path == "/auth/logout" {
+                continue;
+            }
             // Without an event that it has seen, a stream begins at the beginning, and does not end here.
             let values = ["", "\"", "\"open", "-1", "\u{e9}\u{fc}", "W/\"p1\"", "18446744073709551616", &long];
             for value in values.into_iter().skip(usize::from(name == "last-event-id")) {

@@ -39,6 +39,7 @@ mod lifecycle;
 mod load;
 mod metrics;
 mod nested;
+mod once;
 mod operations;
 mod orders;
 mod payment;

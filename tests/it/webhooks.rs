@@ -25,7 +25,7 @@ const HOOK: &str = "/webhooks/simulator";
 /// Two secrets are valid while one replaces the other.
 const SECRETS: [&str; 2] = ["the next", "the present"];
 
-fn secrets(config: &mut Config) {
+pub(crate) fn secrets(config: &mut Config) {
     config.payments.webhook_secrets = Some(Secret::new(SECRETS.join(",")));
     config.limits.payment_wait_ms_max = 1_000;
 }
@@ -35,7 +35,7 @@ async fn shop(provider: &Provider) -> (TestApp, Client, Client) {
 }
 
 /// An event about an order's first attempt, of this type: `payment_intent.` stands before it.
-fn notice(what: &str, order: &str) -> Value {
+pub(crate) fn notice(what: &str, order: &str) -> Value {
     let object = json!({
         "object": "payment_intent", "id": format!("pi_{order}"), "metadata": {"order": order, "attempt": "1"}
     });
@@ -59,7 +59,7 @@ async fn post(client: &Client, path: &str, signature: Option<&str>, body: &str) 
 }
 
 /// Sends a notice as the provider does.
-async fn tell(app: &TestApp, notice: &Value) -> Answer {
+pub(crate) async fn tell(app: &TestApp, notice: &Value) -> Answer {
     let body = notice.to_string();
     post(&app.anonymous(), HOOK, Some(&signed(SECRETS[1], &body, 0)), &body).await
 }

@@ -8,7 +8,7 @@ use crate::domain::{
     ids::UserId,
 };
 
-pub(super) fn account() -> [(&'static str, account::Event); 16] {
+pub(super) fn account() -> [(&'static str, account::Event); 17] {
     use account::Event;
     let variant = |event: &Event| match event {
         Event::Registered { .. } => 0,
@@ -22,6 +22,7 @@ pub(super) fn account() -> [(&'static str, account::Event); 16] {
         Event::Erased { .. } => 8,
         Event::Revised { .. } => 9,
         Event::SellerDecided { .. } => 10,
+        Event::RequestNoted => 11,
     };
     let password_hash = || PasswordHash::new("$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA");
     let registered = |role, name, standing| Event::Registered {
@@ -40,7 +41,7 @@ pub(super) fn account() -> [(&'static str, account::Event); 16] {
     let password_changed = |epoch, kept| Event::PasswordChanged { password_hash: password_hash(), epoch, kept, at: AT };
     of_all(
         variant,
-        11,
+        12,
         [
             ("registered", registered(Role::Customer, Some("Asha".into()), Standing::Free)),
             ("nameless", registered(Role::Customer, None, Standing::Free)),
@@ -58,6 +59,7 @@ pub(super) fn account() -> [(&'static str, account::Event); 16] {
             ("role_granted_admin", Event::RoleGranted { role: Role::Admin, epoch: 2 }),
             ("erasure_begun", Event::ErasureBegun { user: USER, by: UserId(0x7777), epoch: 1, at: AT }),
             ("erased", Event::Erased { at: AT }),
+            ("request_noted", Event::RequestNoted),
         ],
     )
 }

@@ -187,7 +187,7 @@ async fn a_command_without_a_caller_is_not_executed() {
     let (reply, _) = tokio::sync::oneshot::channel();
     let entry = Entry { client: 0, number: 5 };
     let command = Some(Command::Add { entry, mishap: Mishap::None });
-    let envelope = Envelope { command, reply, reply_when: ReplyWhen::Durable };
+    let envelope = Envelope { command, request: None, reply, reply_when: ReplyWhen::Durable };
     assert!(runtime.directory.owner().0.live.get(&ID).unwrap().push(envelope).is_ok());
     runtime.add(ID, 6).await.unwrap();
     assert_eq!(runtime.numbers(ID).await, [0, 6]);

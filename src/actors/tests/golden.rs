@@ -15,6 +15,8 @@ use crate::{
         account::Account,
         cart::Cart,
         entity::{Entity, Tag, Timestamp},
+        idempotency::Executed,
+        ids::RequestKey,
         inventory::Inventory,
         order::{Listing, Order, Stage},
         product::Product,
@@ -35,7 +37,7 @@ The stored form has changed. If that is meant, run with SOUK_GOLDEN=write, commi
 and say in the commit what changed and why.";
 
 /// Stands before the events, whose tags in real streams depend on the events before them.
-const HEADER: Header = Header { time: Timestamp(0x0102_0304_0506), tag: Tag(0xa5) };
+const HEADER: Header = Header { time: Timestamp(0x0102_0304_0506), tag: Tag(0xa5), request: None };
 
 fn path(file: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{file}.txt"))
@@ -106,9 +108,10 @@ fn entity<E: Entity>(file: &str, events: &[(&'static str, E::Event)], lives: &[&
             let (_, event) = events.iter().find(|(name, _)| name == step).expect("an event of this name");
             entity.apply(event);
         }
-        let bytes = encode_snapshot(HEADER.time, &entity);
+        let bytes = encode_snapshot(HEADER.time, &entity, &Executed::default());
         only_whole(SNAPSHOT_VERSION, &bytes, snapshot_of::<E>);
-        let again = snapshot_of::<E>(SNAPSHOT_VERSION, &bytes).map(|entity| encode_snapshot(HEADER.time, &entity));
+        let again = snapshot_of::<E>(SNAPSHOT_VERSION, &bytes)
+            .map(|entity| encode_snapshot(HEADER.time, &entity, &Executed::default()));
         assert_eq!(again.as_ref(), Some(&bytes), "{file}: {life:?} means something else when it is read");
         let name = if life.is_empty() { "(never written)".to_owned() } else { life.join(",") };
         today.push((format!("snapshot {name}"), SNAPSHOT_VERSION, bytes));
@@ -250,6 +253,23 @@ fn unmatched_notices() {
         &["kept_to_look_up", "looked_up"],
     ];
     entity::<UnmatchedNotices>("unmatched_notices", &specimens::unmatched_notices(), lives);
+}
+
+/// The request with a key that an event executed stands in its header, and behind the state that it leads to.
+#[test]
+fn requests() {
+    let request = RequestKey { key: 0x4444, fingerprint: 0x5555 };
+    let header = Header { request: Some(request), ..HEADER };
+    let mut executed = Executed::default();
+    executed.add(request, HEADER.time, u64::MAX);
+    let event = encode_event::<Account>(header, &crate::domain::account::Event::RequestNoted);
+    assert_eq!(decode_event_of::<Account>(EVENT_VERSION, &event).map(|stored| stored.header), Some(header));
+    let snapshot = encode_snapshot(HEADER.time, &Account::default(), &executed);
+    let stored = Snapshot { sequence: 1, version: SNAPSHOT_VERSION, bytes: snapshot.clone().into() };
+    let loaded = Loaded { snapshot: Some(stored), records: Vec::new() };
+    assert_eq!(records::replay::<Account>(&loaded).unwrap().executed, executed);
+    let today = [("event".to_owned(), EVENT_VERSION, event), ("snapshot".to_owned(), SNAPSHOT_VERSION, snapshot)];
+    compare("requests", &today);
 }
 
 /// The values of the lists are stored, too. They can be built again, but not by a shop that cannot read them.

@@ -53,7 +53,7 @@ fn headers(runtime: &TestRuntime) -> Vec<(u64, u8)> {
     loop {
         let page = runtime.journal.page(from, 1 << 20).unwrap();
         for record in &page.records {
-            let Header { time, tag } = decode_event::<AppendList>(record.version, &record.payload).unwrap().header;
+            let Header { time, tag, .. } = decode_event::<AppendList>(record.version, &record.payload).unwrap().header;
             headers.push((time.0, tag.0));
         }
         if page.next == from {

@@ -29,7 +29,7 @@ fn records(id: OrderId, commands: &[Command]) -> Vec<Record> {
     let event = |command| {
         let event = order.decide(command, NOW).unwrap().unwrap();
         order.apply(&event);
-        encode_event::<Order>(Header { time: NOW, tag: order.tag() }, &event)
+        encode_event::<Order>(Header { time: NOW, tag: order.tag(), ..Header::default() }, &event)
     };
     let payloads: Vec<_> = commands.iter().map(event).collect();
     let record = |(sequence, payload): (u64, Vec<u8>)| {

@@ -17,6 +17,7 @@ mod headers;
 mod issues;
 mod lists;
 mod model;
+mod once;
 mod reconciling;
 mod refusals;
 mod runtime;

@@ -201,6 +201,7 @@ impl Client {
                     return Shop::Open;
                 }
                 Some(Err(AskError::Rejected(refused))) => panic!("an addition is never refused: {refused}"),
+                Some(Err(AskError::KeyReused)) => panic!("it has no key"),
                 Some(Err(AskError::Unknown)) => {
                     surely_not &= mishap != Mishap::None;
                     if self.random.u8(0..4) == 0 {

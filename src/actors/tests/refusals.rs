@@ -25,7 +25,7 @@ const AT_REST: UserId = UserId(2);
 fn not_delivered(answer: &Answer<AppendList>) -> Option<NotDelivered> {
     match answer {
         Err(AskError::NotDelivered(reason)) => Some(*reason),
-        Ok(_) | Err(AskError::Rejected(_) | AskError::Unknown) => None,
+        Ok(_) | Err(AskError::Rejected(_) | AskError::KeyReused | AskError::Unknown) => None,
     }
 }
 

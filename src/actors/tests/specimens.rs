@@ -125,7 +125,7 @@ pub(super) fn inventory() -> [(&'static str, inventory::Event); 6] {
     )
 }
 
-pub(super) fn cart() -> [(&'static str, cart::Event); 8] {
+pub(super) fn cart() -> [(&'static str, cart::Event); 7] {
     use cart::Event;
     let variant = |event: &Event| match event {
         Event::Added { .. } => 0,
@@ -137,14 +137,12 @@ pub(super) fn cart() -> [(&'static str, cart::Event); 8] {
         Event::Erased { .. } => 6,
     };
     let line = |product: &str, quantity| cart::Line { product: id(product), quantity };
-    let key = Some(RequestKey { key: 0x4444, fingerprint: 0x5555 });
     let lines = || vec![line("kettle", 2), line("cup", 4)];
     of_all(
         variant,
         7,
         [
-            ("added", Event::Added { lines: lines(), currency: Currency::INR, key, at: AT }),
-            ("added_without_key", Event::Added { lines: lines(), currency: Currency::INR, key: None, at: AT }),
+            ("added", Event::Added { lines: lines(), currency: Currency::INR }),
             ("quantity_set", Event::QuantitySet { line: line("kettle", 9), currency: Currency::INR }),
             ("removed", Event::Removed { product: id("cup") }),
             ("taken", Event::Taken { order: ORDER, fingerprint: 0x6666, lines: vec![line("kettle", 1)] }),

@@ -237,10 +237,22 @@ impl TestShop {
         id: &E::Id,
         command: impl Fn() -> E::Command,
     ) -> Result<Result<Accepted<E::View>, E::Rejection>, Gone> {
+        self.insist_once(directory, id, command, None).await
+    }
+
+    /// The same for a request with a key.
+    pub(super) async fn insist_once<E: Entity>(
+        &self,
+        directory: &Directory<E>,
+        id: &E::Id,
+        command: impl Fn() -> E::Command,
+        request: Option<RequestKey>,
+    ) -> Result<Result<Accepted<E::View>, E::Rejection>, Gone> {
         loop {
-            match directory.ask(id, command()).await {
+            match directory.ask_once(id, command(), request).await {
                 Ok(accepted) => return Ok(Ok(accepted)),
                 Err(AskError::Rejected(rejection)) => return Ok(Err(rejection)),
+                Err(AskError::KeyReused) => panic!("{id}: the key was used for another command"),
                 Err(AskError::NotDelivered(NotDelivered::Closed)) => return Err(Gone),
                 Err(AskError::Unknown | AskError::NotDelivered(_)) => {
                     if self.disk.is_broken() {
@@ -265,12 +277,9 @@ impl TestShop {
     pub(super) async fn fill_cart(&self, customer: UserId, lines: &[(u8, u32)]) -> Result<(), Gone> {
         for (product, quantity) in lines {
             let line = cart::Line { product: product_id(*product), quantity: *quantity };
-            let set = || cart::Command::Add {
-                lines: vec![line.clone()],
-                currency: Currency::INR,
-                key: Some(RequestKey { key: u128::from(*product), fingerprint: 1 }),
-            };
-            self.insist(&self.entities.carts, &customer, set).await?.unwrap();
+            let set = || cart::Command::Add { lines: vec![line.clone()], currency: Currency::INR };
+            let request = RequestKey { key: u128::from(*product), fingerprint: 1 };
+            self.insist_once(&self.entities.carts, &customer, set, Some(request)).await?.unwrap();
         }
         Ok(())
     }

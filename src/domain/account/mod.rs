@@ -172,6 +172,9 @@ pub enum Command {
         /// The reason, which a refusal needs.
         note: Option<Arc<str>>,
     },
+    /// Remember the key of a request that no other entity can: what it changes is named in its body, or it changes
+    /// nothing that is stored.
+    NoteRequest,
     /// Erase the holder: here at once, and elsewhere from now on.
     BeginErasure {
         /// The holder or an admin.
@@ -214,6 +217,8 @@ pub enum Event {
     Revised { name: Option<Arc<str>>, contact: Option<Arc<str>>, version: u64 },
     /// An admin approved or refused the seller.
     SellerDecided { user: UserId, approval: Approval, by: UserId, note: Option<Arc<str>>, at: Timestamp },
+    /// The key of a request was remembered.
+    RequestNoted,
 }
 
 /// Why a command to an account was rejected.
@@ -402,6 +407,7 @@ impl Entity for Account {
             Command::DecideSeller { approval, by, note } => {
                 decide_seller(registered()?, *approval, *by, note.as_ref(), now)
             }
+            Command::NoteRequest => registered().map(|_| Some(Event::RequestNoted)),
             Command::BeginErasure { by } => match self.holder.as_deref() {
                 Some(holder) if holder.role != Role::Customer => Err(Rejection::NotACustomer),
                 Some(Holder { user, .. }) => {
@@ -480,6 +486,7 @@ impl Entity for Account {
                 self.holder = None;
                 self.former = Some(Former { epoch: *epoch, under_way: Some(*user) });
             }
+            Event::RequestNoted => {}
             Event::Erased { .. } => {
                 self.former.as_mut().expect("an erasure begins before it ends").under_way = None;
             }

@@ -16,8 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{
     entity::{Entity, Kind, Timestamp},
-    idempotency::KeyReused,
-    ids::{OrderId, ProductId, RequestKey, UserId},
+    ids::{OrderId, ProductId, UserId},
     money::Currency,
 };
 
@@ -28,11 +27,6 @@ pub const LINE_QUANTITY_MAX: u32 = 10_000;
 /// The most orders of one customer that are neither confirmed nor ended. It limits how much one customer can keep
 /// reserved.
 pub const OPEN_ORDERS_MAX: usize = 20;
-/// How long the idempotency key of an addition is remembered, in milliseconds: 24 hours, as the API promises.
-pub const KEY_KEPT_MS: u64 = 24 * 3_600 * 1_000;
-/// How many idempotency keys a cart remembers: 48 KB. A client that uses more of them within [`KEY_KEPT_MS`] has its
-/// oldest one forgotten, because a refused addition would cost it more.
-pub const KEYS_MAX: usize = 1_000;
 /// How many ended orders a cart remembers, so that a late `Take` of one of them is rejected.
 pub const ENDED_ORDERS_KEPT: usize = 64;
 
@@ -54,8 +48,6 @@ pub enum Command {
         lines: Vec<Line>,
         /// The currency of their prices.
         currency: Currency,
-        /// With a key, a repeat adds nothing.
-        key: Option<RequestKey>,
     },
     /// Set the quantity of a line, which need not exist yet.
     SetQuantity {
@@ -96,8 +88,6 @@ pub enum Event {
         lines: Vec<Line>,
         /// The currency of the cart after it.
         currency: Currency,
-        key: Option<RequestKey>,
-        at: Timestamp,
     },
     /// The quantity of a line was set.
     QuantitySet {
@@ -152,9 +142,6 @@ pub enum Rejection {
     /// [`OPEN_ORDERS_MAX`] is reached.
     #[error("at most {OPEN_ORDERS_MAX} orders can be open at once; pay or cancel one first")]
     TooManyOpenOrders,
-    /// The key was used with another request.
-    #[error("the idempotency key was used with another request")]
-    KeyReused,
     /// The customer's orders that are not confirmed would have more units of a product than allowed.
     #[error(
         "at most {units_max} units of {product} can be in unpaid orders, {unpaid} are, and {requested} more were asked for"
@@ -178,12 +165,6 @@ pub enum Rejection {
     Erased,
 }
 
-impl From<KeyReused> for Rejection {
-    fn from(KeyReused: KeyReused) -> Self {
-        Self::KeyReused
-    }
-}
-
 /// A customer's cart.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Cart {
@@ -192,7 +173,6 @@ pub struct Cart {
     lines: Vec<Line>,
     open_orders: Vec<OpenOrder>,
     ended_orders: VecDeque<OrderId>,
-    keys: VecDeque<(Timestamp, RequestKey)>,
     erased: bool,
 }
 
@@ -304,26 +284,13 @@ impl Cart {
         if lines.len() > LINES_MAX { Err(Rejection::TooManyLines) } else { Ok(lines) }
     }
 
-    fn decide_add(
-        &self,
-        lines: &[Line],
-        currency: Currency,
-        key: Option<RequestKey>,
-        now: Timestamp,
-    ) -> Result<Option<Event>, Rejection> {
-        if let Some(key) = key {
-            match key.repeats(self.keys.iter().map(|(_, earlier)| *earlier)) {
-                Ok(false) => {}
-                Ok(true) => return Ok(None),
-                Err(reused) => return Err(reused.into()),
-            }
-        }
+    fn decide_add(&self, lines: &[Line], currency: Currency) -> Result<Option<Event>, Rejection> {
         if lines.is_empty() {
             return Err(Rejection::Empty);
         }
         self.check_currency(currency)?;
         self.with_added(lines)?;
-        Ok(Some(Event::Added { lines: lines.to_vec(), currency, key, at: now }))
+        Ok(Some(Event::Added { lines: lines.to_vec(), currency }))
     }
 
     fn decide_take(
@@ -400,7 +367,7 @@ impl Entity for Cart {
             return if settled { Ok(None) } else { Err(Rejection::Erased) };
         }
         match command {
-            Command::Add { lines, currency, key } => self.decide_add(lines, *currency, *key, now),
+            Command::Add { lines, currency } => self.decide_add(lines, *currency),
             Command::SetQuantity { line, currency, if_version } => {
                 self.check_version(*if_version)?;
                 if self.quantity_of(&line.product) == line.quantity && line.quantity > 0 {
@@ -440,16 +407,9 @@ impl Entity for Cart {
     fn apply(&mut self, event: &Event) {
         self.version += 1;
         match event {
-            Event::Added { lines, currency, key, at } => {
-                while self.keys.front().is_some_and(|(kept, _)| at.ms_apart(*kept) > KEY_KEPT_MS) {
-                    self.keys.pop_front();
-                }
+            Event::Added { lines, currency } => {
                 self.currency = Some(*currency);
                 self.add(lines);
-                self.keys.extend(key.map(|key| (*at, key)));
-                if self.keys.len() > KEYS_MAX {
-                    self.keys.pop_front();
-                }
             }
             Event::QuantitySet { line, currency } => {
                 self.currency = Some(*currency);

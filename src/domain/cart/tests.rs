@@ -11,7 +11,7 @@ fn line(product: &str, quantity: u32) -> Line {
 }
 
 fn add(product: &str, quantity: u32) -> Command {
-    Command::Add { lines: vec![line(product, quantity)], currency: Currency::INR, key: None }
+    Command::Add { lines: vec![line(product, quantity)], currency: Currency::INR }
 }
 
 fn take(order: u128, version: u64, lines: Vec<Line>) -> Command {
@@ -40,43 +40,15 @@ fn quantities_of_one_product_are_summed_and_bounded() {
 #[test]
 fn the_number_of_lines_is_bounded() {
     let lines = (0..LINES_MAX).map(|number| line(&format!("p{number}"), 1)).collect();
-    let cart = given(&[Command::Add { lines, currency: Currency::INR, key: None }]);
+    let cart = given(&[Command::Add { lines, currency: Currency::INR }]);
     assert_eq!(cart.decide(&add("one-more", 1), NOW), Err(Rejection::TooManyLines));
     assert!(cart.decide(&add("p0", 1), NOW).is_ok());
 }
 
 #[test]
-fn an_addition_with_a_key_counts_once() {
-    let keyed = |fingerprint| Command::Add {
-        lines: vec![line("a", 1)],
-        currency: Currency::INR,
-        key: Some(RequestKey { key: 7, fingerprint }),
-    };
-    let cart = given(&[keyed(1)]);
-    assert_eq!(cart.decide(&keyed(1), NOW), Ok(None));
-    assert_eq!(cart.decide(&keyed(2), NOW), Err(Rejection::KeyReused));
-}
-
-#[test]
-fn beyond_the_keys_that_a_cart_remembers_the_oldest_is_forgotten() {
-    let keyed = |key| Command::Add {
-        lines: vec![line("a", 1)],
-        currency: Currency::INR,
-        key: Some(RequestKey { key, fingerprint: 1 }),
-    };
-    let newest = KEYS_MAX as u128;
-    let cart = given(&(0..=newest).map(keyed).collect::<Vec<_>>());
-    assert_eq!(cart.keys.len(), KEYS_MAX);
-    for remembered in [1, newest] {
-        assert_eq!(cart.decide(&keyed(remembered), NOW), Ok(None));
-    }
-    assert!(cart.decide(&keyed(0), NOW).unwrap().is_some(), "the oldest is as good as new");
-}
-
-#[test]
 fn one_currency_at_a_time() {
     let usd: Currency = "USD".parse().unwrap();
-    let dollars = Command::Add { lines: vec![line("b", 1)], currency: usd, key: None };
+    let dollars = Command::Add { lines: vec![line("b", 1)], currency: usd };
     let cart = given(&[add("a", 1)]);
     let refused = cart.decide(&dollars, NOW);
     assert_eq!(refused, Err(Rejection::MixedCurrencies { cart: Currency::INR, product: usd }));

@@ -322,6 +322,7 @@ fn pass_on<T: Clone>(queue: &mut Vector<(Timestamp, T)>, latest: Timestamp) {
 
 impl Entity for Inventory {
     const KIND: Kind = Kind::Inventory;
+    const REQUESTS_KEPT_MS: u64 = RECEIPT_KEPT_MS;
     type Id = ProductId;
     type Command = Command;
     type Event = Event;

@@ -277,6 +277,8 @@ impl Order {
 
 impl Entity for Order {
     const KIND: Kind = Kind::Order;
+    /// As long as the order.
+    const REQUESTS_KEPT_MS: u64 = u64::MAX;
     type Id = OrderId;
     type Command = Command;
     type Event = Event;

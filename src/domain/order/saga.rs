@@ -99,7 +99,6 @@ impl Step {
                     | cart::Rejection::InvalidQuantity { .. }
                     | cart::Rejection::TooManyLines
                     | cart::Rejection::MixedCurrencies { .. }
-                    | cart::Rejection::KeyReused
                     | cart::Rejection::TooManyUnpaidUnits { .. }
                     | cart::Rejection::OrdersOpen => EndReason::CartChanged,
                 })),

@@ -148,6 +148,13 @@ impl Problem {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", detail)
     }
 
+    /// The operation's answer is not for repeats, so its requests take no idempotency key.
+    pub(super) fn key_not_taken() -> Self {
+        let detail =
+            "this operation takes no Idempotency-Key, because its answer must not be kept: send it without one";
+        Self::bad_request("idempotency-key-not-taken", detail)
+    }
+
     /// The body did not arrive within its time limit.
     pub(super) fn request_timeout() -> Self {
         let detail = "the body did not arrive in time";

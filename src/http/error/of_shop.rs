@@ -134,6 +134,7 @@ impl From<Error> for Problem {
                 let orders: Vec<_> = orders.iter().map(ToString::to_string).collect();
                 conflict("orders-unfinished", "Orders are unfinished", detail).with("order_ids", orders)
             }
+            Error::KeyReused => key_reused(),
             Error::InvalidKey(_) => Self::bad_request("invalid-idempotency-key", detail),
             Error::NotDelivered(NotDelivered::ReadOnly) => {
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, "read-only", "Read-only", detail).retry()
@@ -205,7 +206,6 @@ fn of_cart(rejection: &cart::Rejection, detail: String) -> Problem {
         }
         cart::Rejection::OrdersOpen => conflict("orders-unfinished", "Orders are unfinished", detail),
         cart::Rejection::Erased => Problem::unauthorized("the account is erased"),
-        cart::Rejection::KeyReused => key_reused(),
     }
 }
 

@@ -7,7 +7,7 @@ mod shapes;
 use axum::{
     Json,
     extract::{OriginalUri, State},
-    http::{HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
@@ -21,9 +21,10 @@ use super::{
     bodies::{Day, ProblemBody, moment},
     context::public_path,
     error::{Problem, RETRY_AFTER_SECONDS},
-    extract::{Body, Caller, Id, Key, Query},
+    extract::{Body, Caller, Id, Query},
+    once::{Act, Key, KeyHeader, Once},
     paging::{Page, PageQuery},
-    responses::{JsonBody, Read, Token, Write},
+    responses::{JsonBody, REPLAYED, Read, Token, Write},
 };
 use crate::{
     domain::{
@@ -39,8 +40,6 @@ use crate::{
         payments::PaymentResult,
     },
 };
-
-const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// Marks a response that repeats that of an earlier request.
 pub(super) fn mark(mut response: Response, changed: Changed) -> Response {
@@ -63,7 +62,7 @@ pub(super) fn order(page: &OrderPage) -> Result<Json<OrderBody>, Problem> {
 
 /// Places an order and reserves its stock. The order then awaits its payment.
 #[utoipa::path(post, path = "/checkout", tag = "orders", security(("bearer" = [])), request_body = Checkout,
-    params(("Idempotency-Key" = Option<String>, Header, description = "The same key finds the same order")), responses(
+    params(KeyHeader), responses(
     Write, Token, JsonBody,
     (status = 201, description = "The order, awaiting its payment", body = OrderBody),
     (status = 404, description = "No such product", body = ProblemBody),
@@ -84,7 +83,7 @@ pub(super) async fn checkout(
 
 /// Pays an order.
 #[utoipa::path(post, path = "/payment", tag = "orders", security(("bearer" = [])), request_body = Payment,
-    params(("Idempotency-Key" = Option<String>, Header, description = "The same key finds the same attempt")), responses(
+    params(KeyHeader), responses(
     Write, Token, JsonBody,
     (status = 200, description = "Success: the money is captured, or held where it is captured later", body = PaymentBody),
     (status = 202, description = "Pending: look at the order, or repeat the request", body = PaymentBody),
@@ -278,7 +277,7 @@ pub(super) async fn payments(
 /// Cancels an order that is not shipped yet: held money is released, captured money is refunded.
 #[utoipa::path(post, path = "/orders/{order_id}/cancel", operation_id = "cancel_order",
     tag = "orders", security(("bearer" = [])),
-    params(("order_id" = String, Path)), responses(
+    params(("order_id" = String, Path), KeyHeader), responses(
     Write, Token,
     (status = 200, description = "The order, cancelled", body = OrderBody),
     (status = 403, description = "Neither its customer nor an admin", body = ProblemBody),
@@ -286,35 +285,31 @@ pub(super) async fn payments(
     (status = 409, description = "On its way, or a refund is under way", body = ProblemBody),
 ))]
 pub(super) async fn cancel(
-    State(app): State<App>,
     Caller(who): Caller,
     Id(id): Id<OrderId>,
+    Act(shop): Act,
 ) -> Result<Json<OrderBody>, Problem> {
-    order(&app.shop.cancel_order(&who, id).await?)
+    order(&shop.cancel_order(&who, id).await?)
 }
 
 /// Marks an order as packed.
 #[utoipa::path(post, path = "/orders/{order_id}/pack", operation_id = "pack_order",
     tag = "selling", security(("bearer" = [])),
-    params(("order_id" = String, Path)), responses(
+    params(("order_id" = String, Path), KeyHeader), responses(
     Write, Token,
     (status = 200, description = "The order", body = OrderBody),
     (status = 403, description = "Not the seller of all its lines", body = ProblemBody),
     (status = 404, description = "No such order of yours", body = ProblemBody),
     (status = 409, description = "It is not confirmed", body = ProblemBody),
 ))]
-pub(super) async fn pack(
-    State(app): State<App>,
-    Caller(who): Caller,
-    Id(id): Id<OrderId>,
-) -> Result<Json<OrderBody>, Problem> {
-    order(&app.shop.advance_order(&who, id, Advance::Pack).await?)
+pub(super) async fn pack(Caller(who): Caller, Id(id): Id<OrderId>, Act(shop): Act) -> Result<Json<OrderBody>, Problem> {
+    order(&shop.advance_order(&who, id, Advance::Pack).await?)
 }
 
 /// Marks an order as shipped.
 #[utoipa::path(post, path = "/orders/{order_id}/ship", operation_id = "ship_order",
     tag = "selling", security(("bearer" = [])),
-    request_body = Shipment, params(("order_id" = String, Path)), responses(
+    request_body = Shipment, params(("order_id" = String, Path), KeyHeader), responses(
     Write, Token, JsonBody,
     (status = 200, description = "The order", body = OrderBody),
     (status = 403, description = "Not the seller of all its lines", body = ProblemBody),
@@ -322,19 +317,18 @@ pub(super) async fn pack(
     (status = 409, description = "It is not confirmed or packed", body = ProblemBody),
 ))]
 pub(super) async fn ship(
-    State(app): State<App>,
     Caller(who): Caller,
     Id(id): Id<OrderId>,
-    Body(Shipment { carrier, tracking_number }): Body<Shipment>,
+    Once(shop, Shipment { carrier, tracking_number }): Once<Shipment>,
 ) -> Result<Json<OrderBody>, Problem> {
     let tracking = Tracking { carrier, number: tracking_number };
-    order(&app.shop.advance_order(&who, id, Advance::Ship(tracking)).await?)
+    order(&shop.advance_order(&who, id, Advance::Ship(tracking)).await?)
 }
 
 /// Marks an order as delivered.
 #[utoipa::path(post, path = "/orders/{order_id}/deliver", operation_id = "deliver_order",
     tag = "selling", security(("bearer" = [])),
-    params(("order_id" = String, Path)), responses(
+    params(("order_id" = String, Path), KeyHeader), responses(
     Write, Token,
     (status = 200, description = "The order", body = OrderBody),
     (status = 403, description = "Not the seller of all its lines", body = ProblemBody),
@@ -342,9 +336,9 @@ pub(super) async fn ship(
     (status = 409, description = "It is not shipped", body = ProblemBody),
 ))]
 pub(super) async fn deliver(
-    State(app): State<App>,
     Caller(who): Caller,
     Id(id): Id<OrderId>,
+    Act(shop): Act,
 ) -> Result<Json<OrderBody>, Problem> {
-    order(&app.shop.advance_order(&who, id, Advance::Deliver).await?)
+    order(&shop.advance_order(&who, id, Advance::Deliver).await?)
 }

@@ -24,6 +24,7 @@ use super::{
     error::Problem,
     etag::IfMatch,
     extract::{Body, Caller, Id, Query},
+    once::{KeyHeader, Once},
     paging::{Page, PageQuery},
     responses::{Conditional, JsonBody, Read, Token, Write},
 };
@@ -121,7 +122,7 @@ async fn render(app: &App, page: &ProductPage) -> Result<Rendered, Problem> {
 
 /// Creates a product of the caller.
 #[utoipa::path(post, path = "/products", operation_id = "create_product",
-    tag = "selling", security(("bearer" = [])), request_body = ProductFields, responses(
+    tag = "selling", security(("bearer" = [])), request_body = ProductFields, params(KeyHeader), responses(
     Write, Token, JsonBody,
     (status = 201, description = "Created", body = ProductBody),
     (status = 403, description = "Not a seller", body = ProblemBody),
@@ -130,13 +131,13 @@ async fn render(app: &App, page: &ProductPage) -> Result<Rendered, Problem> {
 pub(super) async fn create(
     State(app): State<App>,
     Caller(who): Caller,
-    Body(fields): Body<ProductFields>,
+    Once(shop, fields): Once<ProductFields>,
 ) -> Result<Response, Problem> {
     let id = match &fields.id {
         Some(id) => product_id(id, "id")?,
-        None => app.shop.new_product_id(),
+        None => shop.new_product_id(),
     };
-    let page = app.shop.create_product(&who, &id, fields.details()?).await?;
+    let page = shop.create_product(&who, &id, fields.details()?).await?;
     let mut response = render(&app, &page).await?.respond(StatusCode::CREATED);
     if let Ok(location) = HeaderValue::from_str(&public_path(&format!("/products/{id}"))) {
         response.headers_mut().insert(header::LOCATION, location);

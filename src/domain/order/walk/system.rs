@@ -107,7 +107,7 @@ impl System {
         let (mut cart, mut stock) = (Arc::<Cart>::default(), <[Arc<Inventory>; 2]>::default());
         let line = |line: OrderLine| cart::Line { product: line.product, quantity: line.quantity };
         let lines: Vec<_> = placement().lines.into_iter().map(line).collect();
-        let add = |lines| cart::Command::Add { lines, currency: Currency::INR, key: None };
+        let add = |lines| cart::Command::Add { lines, currency: Currency::INR };
         execute(&mut cart, &add(lines.clone()), NOW).unwrap();
         let version = cart.view().version;
         if tour.stale_cart {
