@@ -345,7 +345,8 @@ fn decide_seller(
     if holder.role != Role::Seller || holder.standing == Standing::Free {
         return Err(Rejection::NothingToDecide);
     }
-    if holder.standing == approval.into() {
+    let has_said_so = || holder.decision.as_deref().is_some_and(|decision| decision.note.as_ref() == note);
+    if holder.standing == approval.into() && (note.is_none() || has_said_so()) {
         return Ok(None);
     }
     match (note, approval) {
@@ -460,9 +461,10 @@ impl Entity for Account {
             Event::PasswordChanged { password_hash, epoch, kept, at } => {
                 let holder = self.registered_mut();
                 holder.end_families(|known| Some(known.family) != *kept);
-                // Whoever has a copy of the refresh token is out, too.
+                // Whoever has a copy of the refresh token is out, too. It is neither the valid one nor the one before
+                // it, which would be taken for the repeat of an unanswered request.
                 for known in &mut holder.families {
-                    known.counter = known.counter.saturating_add(1);
+                    known.counter = known.counter.saturating_add(2);
                     known.rotated_at = Some(*at);
                 }
                 holder.epoch = *epoch;
