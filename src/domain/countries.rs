@@ -11,7 +11,7 @@
 /// In a form `9` is a digit, `@` a letter, `*` either, and anything else itself; `|` stands between forms. After `?`
 /// the code may be left out: it exists, but mail arrives without. Codes are compared without blanks and hyphens, and
 /// with the country's two letters before them or not. To Thailand, whose codes have five digits, people also write six.
-const FORMS: [(&str, &str); 57] = [
+const FORMS: [(&str, &str); 58] = [
     (
         "",
         "AE AG AW BF BI BJ BQ BS BV BW BZ CF CG CI CK CM CW DJ DM ER FJ GA GD GM GQ GY HK HM KM KP ML MO MR QA RW \
@@ -43,14 +43,15 @@ const FORMS: [(&str, &str); 57] = [
     ("@@@99|@@@999|@@@9999", "MT"),
     ("GY99@@|GY999@@", "GG"),
     ("?999", "GN LS MG PG"),
-    ("?9999", "AF AL AO BD BO CD CV ET GE GW HT KI KN LR MZ NE NU PA TT VC VG WS"),
-    ("?99999", "BB BT DO EC EG GT IQ JO KE KW KY LA LC LK LY MN MU MV NA NI NP SD SN SS TL TZ UY ZM"),
-    ("?999999", "CO MW NG"),
+    ("?9999", "AF AL AO BD BO CD CV ET GE GW HT KI KN LR MZ NE NU PA VC VG WS"),
+    ("?99999", "BB BT DO EG GT IQ JO KE KW KY LA LC LK LY MN MU MV NA NI NP SD SN SS TL TZ UY ZM"),
+    ("?999999", "CO EC MW NG"),
     ("?9999999", "CL"),
     ("?99|999|9999|99999", "JM"),
     ("?999|9999", "BH"),
     ("?999|999999|9999999|P9999999", "PS"),
     ("?999|PC999", "OM"),
+    ("?9999|999999", "TT"),
     ("?9999|99999", "CR"),
     ("?9999|999999", "PY"),
     ("?9999|99999999", "LB"),

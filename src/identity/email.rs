@@ -53,7 +53,9 @@ pub fn normalise(text: &str) -> Result<String, InvalidEmail> {
 /// A dot-atom of RFC 5322, with the letters of RFC 6531. Quoted names are not supported: nobody uses them.
 fn normalise_local(local: &str) -> Result<String, InvalidEmail> {
     // A letter in lower case may be several characters that are not composed.
-    let local = ComposingNormalizerBorrowed::new_nfkc().normalize(&local.to_lowercase()).into_owned();
+    // Whether a capital sigma becomes one at the end of a word depends on what follows, so both are one letter.
+    let lower = local.to_lowercase().replace('ς', "σ");
+    let local = ComposingNormalizerBorrowed::new_nfkc().normalize(&lower).into_owned();
     let is_atom = |atom: &str| !atom.is_empty() && atom.chars().all(is_of_atom);
     let is_legal = local.len() <= LOCAL_BYTES_MAX && local.split('.').all(is_atom) && is_shown_throughout(&local);
     if is_legal { Ok(local) } else { Err(LOCAL) }
@@ -86,6 +88,7 @@ mod tests {
     fn an_address_has_one_form() {
         same(&["asha@example.com", " Asha@Example.COM\n", "ASHA@EXAMPLE.COM"], "asha@example.com");
         same(&["ａｓｈａ＠ｅｘａｍｐｌｅ．ｃｏｍ", "asha@example。com"], "asha@example.com");
+        same(&["ΝΙΚΟΣ.ΠΑΠΠΑΣ@example.com", "νικος.παππας@example.com"], "νικοσ.παππασ@example.com");
         for kept in ["a.b+tag@x.yz", "o'brien@xn--bcher-kva.example", "a@1.2.example", "a@r3---sn.example"] {
             same(&[kept], kept);
         }
