@@ -20,7 +20,7 @@ use super::{
     extract::Caller,
     responses::{Read, Token},
 };
-use crate::shop::{Figures, SearchStatus, StorageStatus};
+use crate::shop::{SearchStatus, StorageStatus};
 
 /// How an acknowledged change is kept. There is no other mode: acknowledging first and syncing later would be faster,
 /// but a crash would lose acknowledged orders.
@@ -168,7 +168,7 @@ fn readiness(app: &App, reader: Reader) -> impl IntoResponse + use<> {
     let word = |whole| if whole { "ready" } else { "rebuilding" };
     let is_stopping = app.program.health.leaving.is_cancelled();
     let ready = usable && search_whole && lists_whole && !is_stopping;
-    let Figures { lists_lag_bytes, search_lag_bytes, .. } = app.shop.figures();
+    let [lists_lag_bytes, search_lag_bytes] = app.shop.lag_bytes();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let (provider, figures) = app.shop.provider();
     for (what, is_whole, lag_bytes) in

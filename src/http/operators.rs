@@ -10,7 +10,7 @@ use std::{fmt, sync::Arc};
 use axum::{
     Json, Router,
     extract::State,
-    http::{HeaderName, header},
+    http::{HeaderMap, HeaderName, StatusCode, header},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -80,10 +80,20 @@ async fn show_log(State(app): State<App>) -> Result<Json<Log>, Problem> {
 #[utoipa::path(put, path = "/admin/log", operation_id = "set_log", tag = "operators", request_body = Log, responses(
     Write, JsonBody,
     (status = 200, description = "The filter", body = Log),
+    (status = 403, description = "A script in a browser sends it", body = ProblemBody),
     (status = 404, description = "This program cannot change it", body = ProblemBody),
     (status = 422, description = "It is no filter", body = ProblemBody),
 ))]
-async fn set_log(State(app): State<App>, Body(Log { filter }): Body<Log>) -> Result<Json<Log>, Problem> {
+async fn set_log(
+    State(app): State<App>,
+    headers: HeaderMap,
+    Body(Log { filter }): Body<Log>,
+) -> Result<Json<Log>, Problem> {
+    // A page whose name was bound to this address looks to its browser like a page of this listener.
+    if headers.contains_key(header::ORIGIN) {
+        let refusal = "scripts of browsers may not change what is logged";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", refusal));
+    }
     log_filter(&app)?.set(&filter).map_err(|problem| Problem::invalid("filter", problem))?;
     Ok(Json(Log { filter }))
 }

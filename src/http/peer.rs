@@ -49,11 +49,11 @@ impl Peer {
 }
 
 /// Whether somebody on this machine sends this request. Without a peer it is a trusted proxy's own request, or the
-/// program that embeds the router decides who may come. Where no proxy is trusted and one forwards all the same, it
-/// forwards for somebody whom the shop cannot know.
-pub(super) fn is_local(peer: Option<Peer>, headers: &HeaderMap, trusted: &Networks) -> bool {
+/// program that embeds the router decides who may come. What a proxy forwards is never local: whether it is trusted or
+/// not, it forwards for others.
+pub(super) fn is_local(peer: Option<Peer>, headers: &HeaderMap) -> bool {
     let is_forwarded = || [&X_FORWARDED_FOR, &FORWARDED, &VIA].into_iter().any(|name| headers.contains_key(name));
-    peer.is_none_or(Peer::is_loopback) && (!trusted.is_empty() || !is_forwarded())
+    peer.is_none_or(Peer::is_loopback) && !is_forwarded()
 }
 
 impl From<Peer> for IpAddr {
@@ -184,7 +184,7 @@ mod tests {
     fn what_comes_from_this_machine_is_local_unless_it_was_forwarded() {
         let local = |address: &str, headers: &[(HeaderName, &'static str)]| {
             let headers = headers.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
-            is_local(Some(peer(address)), &headers, &Networks::default())
+            is_local(Some(peer(address)), &headers)
         };
         for address in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
             assert!(local(address, &[]), "{address}");
@@ -195,7 +195,7 @@ mod tests {
         for address in ["192.0.2.1", "10.0.0.1", "2001:db8::1", "fe80::1"] {
             assert!(!local(address, &[]), "{address}");
         }
-        assert!(is_local(None, &HeaderMap::new(), &Networks::default()));
+        assert!(is_local(None, &HeaderMap::new()));
     }
 
     #[test]

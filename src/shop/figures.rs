@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::{Sales, Shop};
+use super::{Progress, Sales, Shop};
 pub use crate::storage::Figures as StorageFigures;
 
 /// How many orders with issues are counted at most: an operator who has a thousand to decide knows enough.
@@ -35,6 +35,12 @@ pub struct Figures {
 }
 
 impl Shop {
+    /// How many bytes of the log the lists and the search index have yet to read.
+    #[must_use]
+    pub fn lag_bytes(&self) -> [u64; 2] {
+        self.progress().map(Progress::lag_bytes)
+    }
+
     /// The figures of this moment.
     #[must_use]
     pub fn figures(&self) -> Figures {

@@ -174,16 +174,12 @@ impl Collector for OfEdge {
 pub(super) async fn show(State(app): State<App>, peer: Option<Extension<Peer>>, headers: HeaderMap) -> Response {
     let refusal = match app.metrics_are_for {
         MetricsAreFor::Nobody => "the metrics are on the listener for operators",
-        MetricsAreFor::Loopback if !is_local(&app, peer, &headers) => {
+        MetricsAreFor::Loopback if !peer::is_local(peer.map(|Extension(peer)| peer), &headers) => {
             "the metrics are for this machine alone; operators may have a listener of their own"
         }
         MetricsAreFor::Loopback => return answer(&app, &headers),
     };
     Problem::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", refusal).into_response()
-}
-
-fn is_local(app: &App, peer: Option<Extension<Peer>>, headers: &HeaderMap) -> bool {
-    peer::is_local(peer.map(|Extension(peer)| peer), headers, &app.shop.config().trusted_proxies)
 }
 
 /// Shows metrics to operators.

@@ -106,7 +106,8 @@ impl Shared {
         }
         if has_ended || !connection.is(Protocol::Http1) {
             // Without it a client of TLS could not tell the end from an attack that cuts an answer short.
-            let _ = tokio::time::timeout(Duration::from_millis(LINGER_MS), socket.shutdown()).await;
+            let shut = tokio::time::timeout(Duration::from_millis(LINGER_MS), socket.shutdown());
+            unless_cut(&connection, shut).await;
             return;
         }
         farewell(socket, &connection, fault.filter(|fault| owes_answer || *fault == BadHttp::SlowHead)).await;
@@ -198,12 +199,17 @@ where
         }
         linger(&mut socket).await
     };
-    let mut farewell = pin!(tokio::time::timeout(Duration::from_millis(LINGER_MS), farewell));
-    let unless_cut = poll_fn(|cx| match connection.order(cx) {
+    unless_cut(connection, tokio::time::timeout(Duration::from_millis(LINGER_MS), farewell)).await;
+}
+
+/// What is done at the end of a connection, until its place is needed.
+async fn unless_cut(connection: &Connection, last: impl Future) {
+    let mut last = pin!(last);
+    poll_fn(|cx| match connection.order(cx) {
         Order::Cut(Cause::TooMany | Cause::Stop) => Poll::Ready(()),
-        Order::Leave | Order::GoOn | Order::Cut(_) => farewell.as_mut().poll(cx).map(drop),
-    });
-    unless_cut.await;
+        Order::Leave | Order::GoOn | Order::Cut(_) => last.as_mut().poll(cx).map(drop),
+    })
+    .await;
 }
 
 /// Ends the output, and throws the input away until the client ends it, too.
