@@ -285,6 +285,7 @@ fn a_seller_who_waits_is_approved_or_refused_with_a_reason() {
         (decide(Approval::Refused, Some("no address")), Standing::Refused),
         (decide(Approval::Approved, None), Standing::Approved),
         (decide(Approval::Refused, Some("counterfeits")), Standing::Refused),
+        (decide(Approval::Refused, Some("no address, and counterfeits")), Standing::Refused),
     ] {
         let event = account.decide(&command, START).unwrap().unwrap();
         account.apply(&event);
@@ -294,6 +295,7 @@ fn a_seller_who_waits_is_approved_or_refused_with_a_reason() {
         assert_eq!(holder.decision.as_ref().map(|decision| decision.by), Some(by));
         assert_eq!(holder.epoch, 0, "tokens stay");
     }
+    assert_eq!(account.decide(&decide(Approval::Refused, None), START), Ok(None), "the reason stays");
     for other in [given(&[registered()]), given(&[registered(), Event::RoleGranted { role: Role::Seller, epoch: 1 }])] {
         assert!(other.view().holder.unwrap().standing.may_sell());
         let refused = other.decide(&decide(Approval::Approved, None), START);
