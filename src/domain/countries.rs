@@ -6,6 +6,8 @@
 //!
 //! Depends on nothing of the crate.
 
+use std::{collections::HashMap, sync::LazyLock};
+
 /// The forms of postal codes, and the countries that have them.
 ///
 /// In a form `9` is a digit, `@` a letter, `*` either, and anything else itself; `|` stands between forms. After `?`
@@ -93,6 +95,13 @@ pub(super) struct Country<'a> {
     forms: &'static str,
 }
 
+/// The forms of each country.
+static FORMS_OF: LazyLock<HashMap<&str, &str>> = LazyLock::new(|| {
+    let of =
+        |(forms, countries): (&'static str, &'static str)| countries.split(' ').map(move |country| (country, forms));
+    FORMS.into_iter().flat_map(of).collect()
+});
+
 /// What a country says of postal codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PostalCodes {
@@ -107,8 +116,7 @@ pub(super) enum PostalCodes {
 impl<'a> Country<'a> {
     /// The country with these two capital letters.
     pub(super) fn of(code: &'a str) -> Option<Self> {
-        let has = |countries: &str| countries.split(' ').any(|known| known == code);
-        FORMS.iter().find(|(_, countries)| has(countries)).map(|(forms, _)| Self { code, forms })
+        FORMS_OF.get(code).map(|forms| Self { code, forms })
     }
 
     pub(super) fn postal_codes(self) -> PostalCodes {

@@ -11,7 +11,10 @@
 //!
 //! Depends on `std` and its neighbours.
 
-use std::{fmt, str::FromStr};
+use std::{
+    fmt::{self, Write},
+    str::FromStr,
+};
 
 use super::ids::OrderId;
 
@@ -59,9 +62,9 @@ impl fmt::Display for OrderNumber {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (place, value) in self.values().chain([self.check()]).enumerate() {
             if place > 0 && place % GROUP == 0 {
-                formatter.write_str("-")?;
+                formatter.write_char('-')?;
             }
-            write!(formatter, "{}", char::from(ALPHABET[usize::from(value)]))?;
+            formatter.write_char(char::from(ALPHABET[usize::from(value)]))?;
         }
         Ok(())
     }

@@ -3,7 +3,6 @@
 //! May depend on `shop` and `domain`.
 
 use axum::{
-    Json,
     extract::{OriginalUri, State},
     http::StatusCode,
     response::{IntoResponse, Response},
@@ -16,6 +15,7 @@ use super::{
     bodies::{ProblemBody, time},
     error::Problem,
     extract::{Caller, Id, Names, Query},
+    json::Json,
     once::{Act, KeyHeader, Once},
     orders::{OrderBody, order},
     paging::{Page, PageQuery},

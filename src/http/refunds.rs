@@ -3,7 +3,6 @@
 //! May depend on `shop` and `domain`.
 
 use axum::{
-    Json,
     extract::State,
     http::StatusCode,
     response::{IntoResponse, Response},
@@ -16,6 +15,7 @@ use super::{
     bodies::{ProblemBody, product_id},
     error::Problem,
     extract::{Body, Caller, Id, Names},
+    json::Json,
     once::{Act, Key, KeyHeader, Once},
     orders::{OrderBody, mark, order},
     responses::{JsonBody, Token, Write},

@@ -44,7 +44,8 @@ pub(super) fn applicant_key(user: UserId) -> Vec<u8> {
 }
 
 pub(super) fn key(list: u8, parts: &[&[u8]]) -> Vec<u8> {
-    let mut key = vec![list];
+    let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
+    key.push(list);
     parts.iter().for_each(|part| key.extend_from_slice(part));
     key
 }

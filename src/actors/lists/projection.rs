@@ -90,10 +90,15 @@ impl ListsProjection {
         Ok(())
     }
 
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ProjectionFault> {
+    /// What is stored under a key, apart from the changes that are not committed.
+    fn stored(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ProjectionFault> {
+        self.journal.read_models().get(NAME, key).map_err(|error| fault(&error))
+    }
+
+    fn is_listed(&self, key: &[u8]) -> Result<bool, ProjectionFault> {
         match self.pending.get(key) {
-            Some(pending) => Ok(pending.clone()),
-            None => self.journal.read_models().get(NAME, key).map_err(|error| fault(&error)),
+            Some(pending) => Ok(pending.is_some()),
+            None => Ok(self.stored(key)?.is_some()),
         }
     }
 
@@ -117,8 +122,11 @@ impl ListsProjection {
     }
 
     fn decoded<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, ProjectionFault> {
-        let value = self.get(key)?;
-        value.map(|value| decode(&value).map_err(|error| fault(&error))).transpose()
+        let decoded = |value: &[u8]| decode(value).map_err(|error| fault(&error));
+        match self.pending.get(key) {
+            Some(pending) => pending.as_deref().map(decoded).transpose(),
+            None => self.stored(key)?.as_deref().map(decoded).transpose(),
+        }
     }
 
     fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
@@ -153,24 +161,32 @@ impl ListsProjection {
             self.placed(order, placement);
         }
         let known: Option<(Timestamp, Listing)> = self.decoded(&place_key(order))?;
-        self.set(open_order_key(order), known.map(|(_, known)| known.is_open), listing.is_open)?;
-        self.set(issues_key(order), known.map(|(_, known)| known.has_issues), listing.has_issues)?;
+        self.set(|| open_order_key(order), known.map(|(_, known)| known.is_open), listing.is_open)?;
+        self.set(|| issues_key(order), known.map(|(_, known)| known.has_issues), listing.has_issues)?;
         if let Some(at) = placed.map(|placement| placement.at).or(known.map(|(at, _)| at)) {
             self.move_to(order, at, known, listing);
         }
         Ok(())
     }
 
-    /// Puts a key without a value, or deletes it; nothing is written where it is so already.
-    fn set(&mut self, key: Vec<u8>, was_listed: Option<bool>, is_listed: bool) -> Result<(), ProjectionFault> {
-        let was_listed = match was_listed {
-            Some(was_listed) => was_listed,
-            None => self.get(&key)?.is_some(),
-        };
+    /// Puts a key without a value, or deletes it. Nothing is written where it is known to be so already; where that is
+    /// not known, a read is cheaper than a deletion, but no cheaper than a put.
+    fn set(
+        &mut self,
+        key: impl FnOnce() -> Vec<u8>,
+        was_listed: Option<bool>,
+        is_listed: bool,
+    ) -> Result<(), ProjectionFault> {
         match (was_listed, is_listed) {
-            (false, true) => self.put(key, Vec::new()),
-            (true, false) => self.delete(key),
-            (true, true) | (false, false) => {}
+            (Some(true), true) | (Some(false), false) => {}
+            (_, true) => self.put(key(), Vec::new()),
+            (Some(true), false) => self.delete(key()),
+            (None, false) => {
+                let key = key();
+                if self.is_listed(&key)? {
+                    self.delete(key);
+                }
+            }
         }
         Ok(())
     }

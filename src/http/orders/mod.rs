@@ -5,7 +5,6 @@
 mod shapes;
 
 use axum::{
-    Json,
     extract::{OriginalUri, State},
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -22,6 +21,7 @@ use super::{
     context::public_path,
     error::{Problem, RETRY_AFTER_SECONDS},
     extract::{Body, Caller, Id, Query},
+    json::Json,
     once::{Act, Key, KeyHeader, Once},
     paging::{Page, PageQuery},
     responses::{JsonBody, REPLAYED, Read, Token, Write},
