@@ -22,6 +22,10 @@ const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 #[cfg(feature = "cli")]
 const LINE_BYTES_MAX: u64 = 16 * 1024;
 
+/// What the group may do with a credential of systemd. A list (ACL) allows the service alone to read it, and the mode
+/// of the group shows the most that the list allows to anybody.
+const CREDENTIAL_MODE: u32 = 0o040;
+
 /// The text of a file, without a byte order mark.
 ///
 /// # Errors
@@ -35,10 +39,15 @@ pub fn warn_if_open(path: &Path) {
     // Whether it can be read at all is found out by reading it.
     let Ok(found) = std::fs::metadata(path) else { return };
     let mode = found.permissions().mode() & 0o777;
-    if mode & OTHERS_MODE != 0 {
+    if mode & if is_credential(path) { OTHERS_MODE & !CREDENTIAL_MODE } else { OTHERS_MODE } != 0 {
         let (file, mode) = (path.display(), format!("{mode:03o}"));
         tracing::warn!(%file, %mode, "a file with secrets is open to others: run chmod go= on it");
     }
+}
+
+/// Whether systemd gives this file to the service.
+fn is_credential(path: &Path) -> bool {
+    std::env::var_os("CREDENTIALS_DIRECTORY").is_some_and(|directory| path.starts_with(directory))
 }
 
 /// The first line of what is piped in, such as a password, without its line end and otherwise as it stands.

@@ -20,7 +20,7 @@ use super::{
     extract::Caller,
     responses::{Read, Token},
 };
-use crate::shop::{SearchStatus, StorageStatus};
+use crate::shop::{SearchStatus, Shop, StorageStatus};
 
 /// How an acknowledged change is kept. There is no other mode: acknowledging first and syncing later would be faster,
 /// but a crash would lose acknowledged orders.
@@ -43,6 +43,13 @@ impl Health {
     pub fn stopping(&self) {
         self.leaving.cancel();
         self.stopping.cancel();
+    }
+
+    /// Whether the shop should get requests.
+    pub(super) fn is_ready(&self, shop: &Shop) -> bool {
+        let usable = !matches!(shop.storage_status(), StorageStatus::Failed(_));
+        let whole = shop.search_status() == SearchStatus::Ready && shop.lists_are_whole();
+        usable && whole && !self.leaving.is_cancelled()
     }
 
     /// Completes when the shop is stopping.
@@ -146,13 +153,13 @@ enum Reader {
 
 fn readiness(app: &App, reader: Reader) -> impl IntoResponse + use<> {
     let mut problems = Vec::new();
-    let (storage, usable) = match app.shop.storage_status() {
-        StorageStatus::Writable => ("writable", true),
+    let storage = match app.shop.storage_status() {
+        StorageStatus::Writable => "writable",
         // Reads go on, so the shop stays in its load balancer; the metric `souk_journal_read_only` is for the alarm.
         StorageStatus::ReadOnly { free_bytes, needed_bytes } => {
             let (free, needed) = (mib(free_bytes), mib(needed_bytes));
             problems.push(format!("the disk has {free} free: writes are refused until it has {needed}"));
-            ("read-only", true)
+            "read-only"
         }
         StorageStatus::Failed(reason) => {
             let failed = "the storage has failed: the program must be started again";
@@ -161,13 +168,13 @@ fn readiness(app: &App, reader: Reader) -> impl IntoResponse + use<> {
                 Reader::Anybody => failed.to_owned(),
                 Reader::Operator => format!("{failed} ({reason})"),
             });
-            ("failed", false)
+            "failed"
         }
     };
     let (search_whole, lists_whole) = (app.shop.search_status() == SearchStatus::Ready, app.shop.lists_are_whole());
     let word = |whole| if whole { "ready" } else { "rebuilding" };
     let is_stopping = app.program.health.leaving.is_cancelled();
-    let ready = usable && search_whole && lists_whole && !is_stopping;
+    let ready = app.program.health.is_ready(&app.shop);
     let [lists_lag_bytes, search_lag_bytes] = app.shop.lag_bytes();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let (provider, figures) = app.shop.provider();

@@ -179,7 +179,7 @@ fn app(shop: Shop, program: Program, metrics_are_for: MetricsAreFor) -> App {
     let limits = shop.config().limits.clone();
     let admission = Arc::new(Admission::new(limits.in_flight_max));
     App {
-        metrics: Arc::new(Metrics::new(&shop, &admission, &program.connections)),
+        metrics: Arc::new(Metrics::new(&shop, &admission, &program)),
         pages: Arc::new(RenderedPages::beside(limits.views_bytes_max)),
         admission,
         arriving: Arc::new(Arriving::new(limits.clone())),

@@ -35,7 +35,7 @@ fn a_file_with_secrets_that_is_open_to_others_is_warned_about() {
     fs::write(at("key"), KEY).unwrap();
     fs::write(at("webhook"), WEBHOOK_SECRETS[0]).unwrap();
     fs::write(at("rows.jsonl"), "").unwrap();
-    let warned = |mode: u32| {
+    let warned = |mode: u32, credentials: &Path| {
         for name in ["key", "webhook"] {
             fs::set_permissions(at(name), fs::Permissions::from_mode(mode)).unwrap();
         }
@@ -48,14 +48,19 @@ fn a_file_with_secrets_that_is_open_to_others_is_warned_about() {
         command
             .env("SOUK_PAYMENTS__WEBHOOK_SECRETS_FILE", at("webhook"))
             .env("SOUK_PAYMENTS__URL", "http://127.0.0.1:1");
-        command.env("SOUK_PAYMENTS__KEY_FILE", at("key"));
+        command.env("SOUK_PAYMENTS__KEY_FILE", at("key")).env("CREDENTIALS_DIRECTORY", credentials);
         let Output { stderr, stdout, .. } = command.output().unwrap();
         let said = format!("{}{}", String::from_utf8_lossy(&stderr), String::from_utf8_lossy(&stdout));
         assert!(found_in("what was said", said.as_bytes()).is_empty(), "{said}");
         said.lines().filter(|line| line.contains("is open to others: run chmod go=")).count()
     };
-    assert_eq!(warned(0o644), 2, "the key and the webhook's secret");
-    assert_eq!(warned(0o600), 0);
+    let elsewhere = Path::new("/run/credentials/another.service");
+    assert_eq!(warned(0o644, elsewhere), 2, "the key and the webhook's secret");
+    assert_eq!(warned(0o440, elsewhere), 2);
+    assert_eq!(warned(0o600, elsewhere), 0);
+    // As systemd shows credentials, which the service alone can read.
+    assert_eq!(warned(0o440, directory.path()), 0);
+    assert_eq!(warned(0o444, directory.path()), 2);
 }
 
 fn found_in(what: &str, text: &[u8]) -> Vec<String> {

@@ -71,7 +71,8 @@ fn links_of_documents_resolve() {
 /// Whether a word is meant as a file of this repository.
 fn is_source_path(word: &str) -> bool {
     let is_plain = word.chars().all(|c| c.is_ascii_alphanumeric() || ['/', '_', '-', '.'].contains(&c));
-    let rooted = ["src/", "tests/", "benches/", "docs/", "examples/", "tools/"].iter().any(|top| word.starts_with(top));
+    let tops = ["src/", "tests/", "benches/", "docs/", "examples/", "tools/", "deploy/"];
+    let rooted = tops.iter().any(|top| word.starts_with(top));
     let named = [".rs", ".md", ".sh"].iter().any(|end| word.len() > end.len() && word.ends_with(end));
     word != "mod.rs"
         && word != "tests.rs"

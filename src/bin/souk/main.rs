@@ -7,6 +7,7 @@
 mod exit;
 mod files;
 mod logs;
+mod manual;
 mod serve;
 mod signals;
 mod verify;
@@ -21,6 +22,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 use secrecy::SecretString;
 use souk::{
     config::Config,
@@ -97,6 +99,16 @@ enum Command {
     Tokens(Tokens),
     /// Show all settings with their values, as TOML.
     Config,
+    /// Write to standard output what a shell needs to complete commands and options.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Write the manual pages: one for the program, and one for each subcommand.
+    Man {
+        /// The directory, such as /usr/local/share/man/man1.
+        directory: PathBuf,
+    },
     /// Run a payment provider to try a shop with, as a program of its own: it moves no money, and fails as it is told.
     GatewaySim(souk_gateway_sim::Options),
     /// Send customers to a running shop, and measure and check what they get (docs/BENCHMARKS.md).
@@ -120,7 +132,13 @@ impl Command {
             | Self::Compact
             | Self::Admin { .. }
             | Self::Tokens(_) => true,
-            Self::Export { .. } | Self::Config | Self::GatewaySim(_) | Self::Load(_) | Self::Verify(_) => false,
+            Self::Export { .. }
+            | Self::Config
+            | Self::Completions { .. }
+            | Self::Man { .. }
+            | Self::GatewaySim(_)
+            | Self::Load(_)
+            | Self::Verify(_) => false,
         }
     }
 }
@@ -191,6 +209,8 @@ fn run(cli: Cli) -> Result<ExitCode> {
             Command::GatewaySim(options) => options.run(told_to_stop()?).await,
             Command::Load(options) => options.run(format!("{} ({})", souk::VERSION, souk::COMMIT)).await,
             Command::Verify(options) => options.run(data_dir_given, config.data_dir).await,
+            Command::Completions { shell } => manual::complete(shell),
+            Command::Man { directory } => manual::write_pages(&directory),
             Command::Config => {
                 print!("{}", settings.to_toml());
                 Ok(ExitCode::SUCCESS)

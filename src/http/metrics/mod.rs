@@ -40,18 +40,21 @@ use prometheus_client::{
 pub(super) use self::requests::RequestTimes;
 use self::rows::Rows;
 use super::{
-    App, MetricsAreFor,
+    App, MetricsAreFor, Program,
     admission::Admission,
     bodies::ProblemBody,
     error::Problem,
     negotiation,
     peer::{self, Peer},
-    serve::Figures,
 };
 use crate::shop::Shop;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The limits of one client. Each is shown from the start, because a counter that appears with its first refusal has
+/// not grown then.
+const LIMITS: [&str; 7] = ["default", "login", "notice", "password", "registration", "review", "streams"];
 
 /// What is counted, and what is asked for at each scrape.
 pub(super) struct Metrics {
@@ -98,14 +101,18 @@ impl Login {
 }
 
 impl Metrics {
-    pub(super) fn new(shop: &Shop, admission: &Arc<Admission>, connections: &Arc<Figures>) -> Self {
+    pub(super) fn new(shop: &Shop, admission: &Arc<Admission>, program: &Program) -> Self {
         let counted = Arc::<Counted>::default();
         let (mut of_shop, mut of_process) = (Registry::with_prefix("souk"), Registry::default());
         let help = "Requests refused by a limit of one client";
         of_shop.register("requests_refused", help, counted.refused.clone());
+        for limit in LIMITS {
+            drop(counted.refused.get_or_create(&RefusalLabels { limit }));
+        }
         of_shop.register_collector(Box::new(OfEdge(Arc::clone(&counted))));
-        of_shop.register_collector(Box::new(shop::OfShop(shop.clone(), Arc::clone(admission))));
-        of_shop.register_collector(Box::new(server::Server(Arc::clone(connections))));
+        let (shop, admission, health) = (shop.clone(), Arc::clone(admission), program.health.clone());
+        of_shop.register_collector(Box::new(shop::OfShop { shop, health, admission }));
+        of_shop.register_collector(Box::new(server::Server(Arc::clone(&program.connections))));
         of_process.register_collector(Box::new(process::Process));
         Self { of_shop, of_process, counted }
     }

@@ -7,21 +7,26 @@ use std::{fmt, sync::Arc};
 use prometheus_client::{collector::Collector, encoding::DescriptorEncoder};
 
 use super::{
-    super::admission::Admission,
+    super::{admission::Admission, health::Health},
     rows::{Durations, Rows},
 };
 use crate::shop::{Call, CallOutcome, Figures, GatewayFigures, MOVING, Reservation, Shop, StorageStatus};
 
 /// Everything that the shop is asked for at each scrape.
 #[derive(Debug)]
-pub(super) struct OfShop(pub(super) Shop, pub(super) Arc<Admission>);
+pub(super) struct OfShop {
+    pub(super) shop: Shop,
+    pub(super) health: Health,
+    pub(super) admission: Arc<Admission>,
+}
 
 impl Collector for OfShop {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let (Self(shop, admission), mut rows) = (self, Rows(encoder));
+        let (Self { shop, health, admission }, mut rows) = (self, Rows(encoder));
         let figures = shop.figures();
         let build = [([("version", crate::VERSION), ("commit", crate::COMMIT)], 1)];
         rows.gauges("build_info", "The version of the program, and the commit it was built from", build)?;
+        rows.gauge("ready", "1 while the shop should get requests, as /readyz says", u64::from(health.is_ready(shop)))?;
         business(&mut rows, shop, &figures)?;
         journal(&mut rows, shop, &figures)?;
         read_models(&mut rows, &figures)?;
