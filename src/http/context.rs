@@ -2,9 +2,12 @@
 //!
 //! The path is the one that the client sent; in a nested router it includes the prefix.
 //!
-//! Depends on its neighbours and `shop`.
+//! Depends on its neighbours, `shop` and `domain`.
 
-use std::{cell::RefCell, future::Future};
+use std::{
+    cell::{Cell, RefCell},
+    future::Future,
+};
 
 use axum::{
     extract::{OriginalUri, Request},
@@ -13,7 +16,7 @@ use axum::{
 use data_encoding::HEXLOWER;
 
 use super::schema::{Fault, ReadBody};
-use crate::shop::Shop;
+use crate::{domain::account::Role, shop::Shop};
 
 /// The longest request id taken from a client, in characters; a longer one is replaced.
 const REQUEST_ID_CHARACTERS_MAX: usize = 64;
@@ -32,6 +35,8 @@ pub(super) struct Context {
     body: RefCell<Option<ReadBody>>,
     /// The shop for a request with an idempotency key.
     shop: RefCell<Option<Shop>>,
+    /// The role of its sender, once the token is verified.
+    role: Cell<Option<Role>>,
 }
 
 tokio::task_local! {
@@ -59,6 +64,12 @@ pub(super) fn request_id() -> Option<String> {
     CONTEXT.try_with(other).ok().flatten()
 }
 
+/// The request id and the trace id of the current request; both are empty outside of a request.
+pub(super) fn ids() -> [String; 2] {
+    let text = |id: &HeaderValue| id.to_str().unwrap_or_default().to_owned();
+    CONTEXT.try_with(|context| [&context.request_id, &context.trace_id].map(text)).unwrap_or_default()
+}
+
 /// The target of the current request as it was sent; empty outside of a request.
 pub(super) fn uri() -> Uri {
     CONTEXT.try_with(|context| context.uri.clone()).unwrap_or_default()
@@ -84,6 +95,17 @@ pub(super) fn keep_shop(shop: Shop) {
 /// Whether an earlier request with the same key did what the current one asks for.
 pub(super) fn is_repeat() -> bool {
     CONTEXT.try_with(|context| context.shop.borrow().as_ref().is_some_and(Shop::is_repeat)).unwrap_or(false)
+}
+
+/// Keeps the role of the sender of the current request for [`role`].
+pub(super) fn keep_role(role: Role) {
+    // Without a context nobody asks for it.
+    let _ = CONTEXT.try_with(|context| context.role.set(Some(role)));
+}
+
+/// The role of the sender of the current request, if its token was verified.
+pub(super) fn role() -> Option<Role> {
+    CONTEXT.try_with(|context| context.role.get()).ok().flatten()
 }
 
 /// A path of the shop as clients must write it: with the prefix of the nested router.
@@ -121,6 +143,7 @@ impl Context {
             trace_id,
             body: RefCell::new(None),
             shop: RefCell::new(None),
+            role: Cell::new(None),
         }
     }
 

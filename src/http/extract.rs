@@ -111,7 +111,11 @@ impl Caller {
     /// The sender of a request with these headers.
     pub(super) async fn of(headers: &HeaderMap, app: &App) -> Result<Option<Self>, Problem> {
         match bearer(headers)? {
-            Some(token) => Ok(Some(Self(app.shop.authenticate(token).await?))),
+            Some(token) => {
+                let principal = app.shop.authenticate(token).await?;
+                context::keep_role(principal.role);
+                Ok(Some(Self(principal)))
+            }
             None => Ok(None),
         }
     }

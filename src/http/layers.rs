@@ -21,6 +21,7 @@ use axum::{
 use futures::FutureExt;
 
 use super::{
+    access_log::{AccessLog, Answered},
     admission::{Class, Ticket},
     context::{self, Context},
     error::Problem,
@@ -64,6 +65,8 @@ async fn reported(route: Arc<Route>, request: Request, next: Next) -> Response {
     let began = Instant::now();
     let method = request.method().clone();
     let wanted = Wanted::of(request.headers());
+    let access_log = route.app.program.access_log.as_deref();
+    let peer = access_log.and_then(|_| request.extensions().get::<Peer>().copied());
     let origin = route.edge.cors.as_ref().and_then(|_| request.headers().get(header::ORIGIN).cloned());
     let response = match operation(&route, &request) {
         Ok(ControlFlow::Continue(operation)) => admitted(&route, operation, request, next).await,
@@ -81,6 +84,9 @@ async fn reported(route: Arc<Route>, request: Request, next: Next) -> Response {
     if let Some(times) = &route.times {
         times.observe(&method, response.status(), began.elapsed());
         report(&route, &method, response.status(), began.elapsed());
+        if let Some(access_log) = access_log {
+            record(access_log, &route, &method, &response, began.elapsed(), peer);
+        }
     }
     response
 }
@@ -241,6 +247,31 @@ fn check_accept(operation: &Operation, headers: &HeaderMap) -> Result<(), Proble
         Some(media_type) if !negotiation::accepts(headers, media_type) => Err(Problem::not_acceptable(media_type)),
         _ => Ok(()),
     }
+}
+
+/// One line per request in the access log.
+fn record(
+    access_log: &AccessLog,
+    route: &Route,
+    method: &Method,
+    response: &Response,
+    took: Duration,
+    peer: Option<Peer>,
+) {
+    let [request_id, trace_id] = context::ids();
+    access_log.tell(&Answered {
+        at: route.app.shop.clock().now(),
+        method,
+        route: route.template.as_str(),
+        status: response.status(),
+        // The answer to HEAD says how long a body would be, and has none.
+        bytes: if *method == Method::HEAD { Some(0) } else { response.body().size_hint().exact() },
+        took,
+        peer,
+        role: context::role(),
+        request_id: &request_id,
+        trace_id: &trace_id,
+    });
 }
 
 /// One line per request at debug level, a warning for a server error. Never the query, which may contain a user's

@@ -9,6 +9,7 @@
 //!
 //! May depend on `shop` and `domain`. Only this room names axum.
 
+mod access_log;
 mod account;
 mod admission;
 mod applications;
@@ -72,6 +73,13 @@ use utoipa_axum::routes;
 
 #[cfg(feature = "tls")]
 pub use self::serve::{Tls, TlsError, TlsFiles};
+pub use self::{
+    access_log::AccessLog,
+    error::{Problem, TYPE_BASE},
+    health::Health,
+    operators::LogFilter,
+    serve::{Drained, Figures, Server, serve},
+};
 use self::{
     admission::Admission,
     arriving::Arriving,
@@ -82,12 +90,6 @@ use self::{
     route::Edge,
     routes::Routes,
     streams::Streams,
-};
-pub use self::{
-    error::{Problem, TYPE_BASE},
-    health::Health,
-    operators::LogFilter,
-    serve::{Drained, Figures, Server, serve},
 };
 use crate::shop::Shop;
 
@@ -148,6 +150,8 @@ pub struct Program {
     pub settings: serde_json::Map<String, serde_json::Value>,
     /// What is logged, for operators to change.
     pub logs: Option<Arc<dyn LogFilter>>,
+    /// Where a line for each request is written.
+    pub access_log: Option<Arc<AccessLog>>,
 }
 
 /// The routers of a shop whose operators have a listener of their own.

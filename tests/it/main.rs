@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
 mod access;
+mod access_log;
 mod account;
 mod accounts;
 mod amounts;

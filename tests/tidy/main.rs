@@ -62,7 +62,7 @@ const LIBRARIES: [(&str, &str); 13] = [
     ("axum", "http/"),
     ("utoipa", "http/"),
     ("prometheus_client", "http/"),
-    ("governor", "http/rates/"),
+    ("governor", "http/rates/ http/access_log.rs"),
     ("ractor", "actors/"),
     ("jsonwebtoken", "identity/"),
     ("argon2", "identity/"),

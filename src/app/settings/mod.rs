@@ -47,12 +47,14 @@ pub struct Program {
     pub log: String,
     /// How logs are written to standard error.
     pub log_format: LogFormat,
+    /// A line for each request.
+    pub access_log: AccessLog,
     /// The certificate of the shop.
     pub tls: Tls,
 }
 
 impl Program {
-    const NAMES: [&str; 5] = ["listen", "admin_listen", "log", "log_format", "tls"];
+    const NAMES: [&str; 6] = ["listen", "admin_listen", "log", "log_format", "access_log", "tls"];
 }
 
 impl Default for Program {
@@ -62,9 +64,50 @@ impl Default for Program {
             admin_listen: None,
             log: "info,tantivy=warn".into(),
             log_format: LogFormat::Text,
+            access_log: AccessLog::default(),
             tls: Tls::default(),
         }
     }
+}
+
+/// The access log: a line of JSON for each request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AccessLog {
+    /// Where it is written.
+    pub to: AccessLogTo,
+    /// How many lines a second it has at most; the others are left out, and counted in the metrics.
+    pub lines_per_second: u32,
+}
+
+impl Default for AccessLog {
+    fn default() -> Self {
+        Self { to: AccessLogTo::Off, lines_per_second: 1_000 }
+    }
+}
+
+impl AccessLog {
+    fn check(&self) -> Result<(), ConfigError> {
+        match self.lines_per_second {
+            1..=1_000_000 => Ok(()),
+            _ => Err(ConfigError::Bounds {
+                setting: "access_log.lines_per_second",
+                rule: "from 1 to 1000000; access_log.to turns it off",
+            }),
+        }
+    }
+}
+
+/// Where the access log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AccessLogTo {
+    /// Nowhere.
+    Off,
+    /// To standard output.
+    Stdout,
+    /// To standard error, where the logs are.
+    Stderr,
 }
 
 /// TLS of the shop's listener. Without a certificate it speaks HTTP, for a proxy in front or on one machine.
@@ -153,8 +196,14 @@ impl Settings {
             let parsed = parse(&all).and_then(|parsed| log_filter(&parsed.program.log).map(|_| parsed));
             settings = parsed.map_err(|problem| SettingsError::Source { origin: origin.clone(), problem })?;
         }
-        settings.shop.check().and_then(|()| settings.program.tls.check()).map_err(|error| named(error, &given))?;
+        settings.check().map_err(|error| named(error, &given))?;
         Ok(settings)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        self.shop.check()?;
+        self.program.access_log.check()?;
+        self.program.tls.check()
     }
 
     /// All settings with their values, as a file that [`Settings::load`] reads.

@@ -5,6 +5,7 @@
 use std::{
     io::Write,
     net::SocketAddr,
+    num::NonZeroU32,
     path::PathBuf,
     process::ExitCode,
     sync::Arc,
@@ -16,7 +17,7 @@ use clap::Args;
 use futures::future::OptionFuture;
 use souk::{
     config::Sellers,
-    http::{self, Drained, LogFilter, Tls, TlsFiles},
+    http::{self, AccessLog, Drained, LogFilter, Tls, TlsFiles},
     internals::{
         app::{
             control::{
@@ -24,7 +25,7 @@ use souk::{
                 server::{Control, ControlLimits},
             },
             demo,
-            settings::{self, Program, Settings, address},
+            settings::{self, AccessLogTo, Program, Settings, address},
         },
         catalogue::demo::DEMO_PRODUCTS_DEFAULT,
     },
@@ -110,15 +111,13 @@ impl Serve {
         let operators_address = operators.as_ref().map(TcpListener::local_addr).transpose()?;
         self.greet(address, if tls.is_some() { "https" } else { "http" }, operators_address);
         let hangups = tokio::spawn(take_hangups(hangups, tls.clone(), Arc::clone(&logs), file));
-        let serde_json::Value::Object(settings) = serde_json::to_value(&program)? else {
-            bail!("the settings are no object")
-        };
         let mut server = http::Server::new(shop.config());
         if let Some(tls) = tls {
             server = server.with_tls(tls);
         }
-        let (health, connections) = (http::Health::default(), server.figures());
-        let program = http::Program { health: health.clone(), connections, settings, logs: Some(logs) };
+        let access_log = access_log(&program.access_log)?;
+        let program = shown(&program, server.figures(), logs, access_log.clone())?;
+        let health = program.health.clone();
         let stop_operators = CancellationToken::new();
         let (router, operators) = match operators {
             None => (http::router_with(shop.clone(), program), None),
@@ -143,6 +142,9 @@ impl Serve {
         stop_operators.cancel();
         if let Some(operators) = operators {
             operators.await?;
+        }
+        if let Some(access_log) = access_log {
+            access_log.flush();
         }
         closed.context("the shop did not close in time; the next start finds all that is durable")??;
         tracing::info!("stopped");
@@ -169,11 +171,35 @@ async fn bind(address: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("{} {address}", exit::LISTENING))
 }
 
+/// What the router shows of this program.
+fn shown(
+    program: &Program,
+    connections: Arc<http::Figures>,
+    logs: Arc<Logs>,
+    access_log: Option<Arc<AccessLog>>,
+) -> Result<http::Program> {
+    let serde_json::Value::Object(settings) = serde_json::to_value(program)? else {
+        bail!("the settings are no object")
+    };
+    Ok(http::Program { health: http::Health::default(), connections, settings, logs: Some(logs), access_log })
+}
+
 /// The certificate that the settings name.
 fn tls(settings: &settings::Tls) -> Result<Option<Arc<Tls>>> {
     let (Some(certificate), Some(key)) = (&settings.certificate_file, &settings.key_file) else { return Ok(None) };
     let files = TlsFiles { certificate: certificate.clone(), key: key.clone() };
     Ok(Some(Tls::load(files, settings.hsts_seconds)?))
+}
+
+/// The access log, where the settings want it.
+fn access_log(settings: &settings::AccessLog) -> Result<Option<Arc<AccessLog>>> {
+    let Some(lines) = NonZeroU32::new(settings.lines_per_second) else { return Ok(None) };
+    let started = match settings.to {
+        AccessLogTo::Off => return Ok(None),
+        AccessLogTo::Stdout => AccessLog::new(lines, std::io::stdout()),
+        AccessLogTo::Stderr => AccessLog::new(lines, std::io::stderr()),
+    };
+    Ok(Some(Arc::new(started.context("the access log")?)))
 }
 
 /// The socket for operators' commands.

@@ -41,6 +41,7 @@ pub(super) use self::requests::RequestTimes;
 use self::rows::Rows;
 use super::{
     App, MetricsAreFor, Program,
+    access_log::{AccessLog, LeftOut},
     admission::Admission,
     bodies::ProblemBody,
     error::Problem,
@@ -109,7 +110,7 @@ impl Metrics {
         for limit in LIMITS {
             drop(counted.refused.get_or_create(&RefusalLabels { limit }));
         }
-        of_shop.register_collector(Box::new(OfEdge(Arc::clone(&counted))));
+        of_shop.register_collector(Box::new(OfEdge(Arc::clone(&counted), program.access_log.clone())));
         let (shop, admission, health) = (shop.clone(), Arc::clone(admission), program.health.clone());
         of_shop.register_collector(Box::new(shop::OfShop { shop, health, admission }));
         of_shop.register_collector(Box::new(server::Server(Arc::clone(&program.connections))));
@@ -155,7 +156,7 @@ impl Metrics {
 
 /// What the edge has counted.
 #[derive(Debug)]
-struct OfEdge(Arc<Counted>);
+struct OfEdge(Arc<Counted>, Option<Arc<AccessLog>>);
 
 impl Collector for OfEdge {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
@@ -167,7 +168,12 @@ impl Collector for OfEdge {
         rows.counter("requests_unauthorized", "Requests without a token that is to be believed (401)", unauthorized)?;
         let logins =
             Login::ALL.map(|login| ([("outcome", login.name())], counted.logins[login as usize].load(Relaxed)));
-        rows.counters("logins", "Logins, by how they ended", logins)
+        rows.counters("logins", "Logins, by how they ended", logins)?;
+        let left_out = LeftOut::ALL.map(|why| {
+            let left_out = self.1.as_ref().map_or(0, |log| log.left_out(why));
+            ([("cause", why.as_str())], left_out)
+        });
+        rows.counters("access_log_lines_dropped", "Lines that the access log has left out", left_out)
     }
 }
 
