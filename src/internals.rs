@@ -3,7 +3,7 @@
 //!
 //! Nothing here is stable: whatever is in it may change or go in any version. A room is closed so that it can change,
 //! and so that the compiler finds what is not used any more; what a public signature names is re-exported where the
-//! signature is. May depend on `app`, `verify`, `shop`, `catalogue`, `search`, `actors`, `storage`, `payments`,
+//! signature is. May depend on `app`, `verify`, `http`, `shop`, `catalogue`, `search`, `actors`, `storage`, `payments`,
 //! `identity`, `domain` and `text_file`.
 
 #![allow(missing_docs, reason = "the rooms have their own documentation")]
@@ -23,6 +23,10 @@ pub mod app {
 #[cfg(feature = "cli")]
 pub mod catalogue {
     pub use crate::catalogue::*;
+}
+#[cfg(feature = "http")]
+pub mod edge {
+    pub use crate::http::fuzz::*;
 }
 pub mod fake_provider {
     pub use crate::payments::fake_provider::*;

@@ -98,7 +98,7 @@ impl FromRequestParts<App> for IfMatch {
 }
 
 impl IfMatch {
-    fn of(headers: &HeaderMap, is_required: bool) -> Result<Self, Problem> {
+    pub(super) fn of(headers: &HeaderMap, is_required: bool) -> Result<Self, Problem> {
         let Some(value) = headers.get(header::IF_MATCH) else {
             return if is_required { Err(Problem::precondition_required()) } else { Ok(Self(None)) };
         };

@@ -26,6 +26,8 @@ mod error;
 mod etag;
 mod events;
 mod extract;
+#[cfg(feature = "internals")]
+pub(crate) mod fuzz;
 mod health;
 mod issues;
 mod json;

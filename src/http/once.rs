@@ -8,7 +8,7 @@
 
 use axum::{
     extract::{FromRequest, FromRequestParts, Request},
-    http::request::Parts,
+    http::{HeaderMap, request::Parts},
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -43,7 +43,13 @@ impl FromRequestParts<App> for Key {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Problem> {
-        let Some(value) = parts.headers.get(KEY) else { return Ok(Self(None)) };
+        Self::of(&parts.headers)
+    }
+}
+
+impl Key {
+    pub(super) fn of(headers: &HeaderMap) -> Result<Self, Problem> {
+        let Some(value) = headers.get(KEY) else { return Ok(Self(None)) };
         let invalid = || shop::Error::from(InvalidKey);
         let text = value.to_str().map_err(|_| invalid())?.trim();
         let key = match text.strip_prefix('"') {

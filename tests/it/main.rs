@@ -31,6 +31,7 @@ mod example_nested;
 mod exit_codes;
 mod expiry;
 mod flash_sale;
+mod fuzzed;
 mod gateway_sim;
 mod hoarding;
 mod holds;

@@ -216,6 +216,19 @@ fn the_newcomer_finds_each_rule_where_the_test_says() {
 }
 
 #[test]
+fn what_holds_against_a_threat_is_where_the_table_says() {
+    let security = std::fs::read_to_string(root().join("docs/SECURITY.md")).unwrap();
+    let rows = table(&security, "## What is tested by what");
+    assert!(rows.len() > 20, "only {} threats were seen", rows.len());
+    let faults: Vec<String> = rows
+        .iter()
+        .flat_map(|row| row.get(2).copied().unwrap_or_default().split(';').map(|place| (row[0], place)))
+        .filter_map(|(threat, place)| Some(format!("{threat}: {}", fault_of_place(place)?)))
+        .collect();
+    assert!(faults.is_empty(), "tests that are not where the table says:\n{}", faults.join("\n"));
+}
+
+#[test]
 fn the_list_of_rooms_is_whole() {
     let architecture = std::fs::read_to_string(root().join("docs/ARCHITECTURE.md")).unwrap();
     let section = architecture.lines().skip_while(|line| *line != "## Rooms").skip(1);

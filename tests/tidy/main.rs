@@ -43,7 +43,19 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("verify", &["search", "actors", "storage", "payments", "domain"]),
     (
         "internals",
-        &["app", "verify", "shop", "catalogue", "search", "actors", "storage", "payments", "identity", "domain"],
+        &[
+            "app",
+            "verify",
+            "http",
+            "shop",
+            "catalogue",
+            "search",
+            "actors",
+            "storage",
+            "payments",
+            "identity",
+            "domain",
+        ],
     ),
     ("bin", &["app", "verify", "http", "shop", "catalogue", "identity", "storage", "domain"]),
 ];

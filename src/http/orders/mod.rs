@@ -12,8 +12,8 @@ use axum::{
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use self::shapes::{AttemptBody, Checkout, Payment, PaymentBody, Shipment};
-pub(super) use self::shapes::{HistoryBody, OrderBody};
+use self::shapes::{AttemptBody, Payment, PaymentBody, Shipment};
+pub(super) use self::shapes::{Checkout, HistoryBody, OrderBody};
 use super::{
     App,
     admission::Permit,

@@ -12,10 +12,13 @@ use axum::{
     response::Response,
 };
 
-pub(super) use self::rendered::RenderedPages;
 use self::{
     rendered::Rendered,
-    shapes::{CategoryBody, HitBody, ProductBody, ProductFields, SearchQuery},
+    shapes::{CategoryBody, HitBody, ProductBody},
+};
+pub(super) use self::{
+    rendered::RenderedPages,
+    shapes::{ProductFields, SearchQuery},
 };
 use super::{
     App,
