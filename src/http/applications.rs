@@ -1,4 +1,4 @@
-//! Sellers of whom an admin decides whether they may sell.
+//! Sellers, and the decisions of admins whether they may sell.
 //!
 //! May depend on `shop` and `domain`.
 
@@ -43,7 +43,7 @@ pub(super) struct ApplicationsQuery {
     after: Option<String>,
 }
 
-/// A seller of whom an admin decides.
+/// A seller, as admins see it.
 #[derive(Serialize, ToSchema)]
 pub(super) struct ApplicationBody {
     seller_id: String,
@@ -96,7 +96,8 @@ impl From<&AccountPage> for ApplicationBody {
     }
 }
 
-/// Lists the sellers of whom an admin decides, those who registered first before the others.
+/// Lists the sellers who stand so, those who registered first before the others. Whom nobody had to approve is listed
+/// with those who are approved.
 #[utoipa::path(get, path = "/admin/sellers", operation_id = "list_applications", tag = "operations",
     security(("bearer" = [])), params(ApplicationsQuery), responses(
     Read, Token,
@@ -126,7 +127,7 @@ pub(super) async fn list(
     Write, Token,
     (status = 200, description = "Approved, now or before", body = ApplicationBody),
     (status = 403, description = "Not an admin", body = ProblemBody),
-    (status = 404, description = "Nobody has to approve a seller with this id", body = ProblemBody),
+    (status = 404, description = "No seller has this id", body = ProblemBody),
     (status = 409, description = "The account is no seller's any more", body = ProblemBody),
 ))]
 pub(super) async fn approve(
@@ -138,16 +139,18 @@ pub(super) async fn approve(
     Ok(Json(ApplicationBody::from(&page)))
 }
 
-/// Refuses a seller, also one who was approved: no more products and stock come into the shop.
+/// Refuses a seller, also one who was approved, or whom nobody had to approve: no more products and stock of theirs
+/// come into the shop, and their products do not change.
 ///
-/// What is in the shop stays, until an admin removes it; what was ordered is sent.
+/// What is in the shop stays on sale until an admin removes it (`GET /products?seller=` lists it); what was ordered is
+/// sent.
 #[utoipa::path(post, path = "/admin/sellers/{seller_id}/refuse", operation_id = "refuse_seller", tag = "operations",
     security(("bearer" = [])), request_body = RefusalBody, params(("seller_id" = String, Path), KeyHeader),
     responses(
     Write, Token, JsonBody,
     (status = 200, description = "Refused, now or before", body = ApplicationBody),
     (status = 403, description = "Not an admin", body = ProblemBody),
-    (status = 404, description = "Nobody has to approve a seller with this id", body = ProblemBody),
+    (status = 404, description = "No seller has this id", body = ProblemBody),
     (status = 409, description = "The account is no seller's any more", body = ProblemBody),
 ))]
 pub(super) async fn refuse(

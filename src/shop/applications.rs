@@ -1,4 +1,4 @@
-//! Sellers of whom an admin decides whether they may sell.
+//! Sellers, and the decisions of admins whether they may sell.
 //!
 //! Depends on the rooms below.
 
@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use super::{Error, Missing, Principal, Shop, access, accounts::AccountPage};
 use crate::{
-    actors::lists::Listed,
+    actors::{lists::Listed, reply::AskError},
     domain::{
-        account::{Approval, Command, Role, Standing},
+        account::{Approval, Command, Rejection, Role, Standing},
         cursor::Cursor,
         ids::{SellerId, UserId},
     },
@@ -29,20 +29,22 @@ impl Shop {
         access::administer(who)?;
         let listed = self.list_page(limit, move |lists| lists.sellers(standing, after.as_ref(), limit)).await?;
         let mut items = Vec::with_capacity(listed.items.len());
-        for account in listed.items {
+        for (account, user) in listed.items {
             let holder = self.0.runtime.entities.accounts.read(&account).await?.view.holder;
-            // The list may be behind a decision, and an operator may have given the account another role.
-            let stands = holder.filter(|holder| holder.standing == standing && holder.role == Role::Seller);
+            // The list may be behind a decision, another role, or another holder of the address.
+            let stands = holder.filter(|holder| {
+                holder.user == user && holder.role == Role::Seller && holder.standing.listed() == standing.listed()
+            });
             items.extend(stands.as_deref().map(AccountPage::from));
         }
         Ok(Listed { items, next: listed.next })
     }
 
     /// Approves or refuses a seller, with a note; a refusal needs one. The decision takes effect at once, and stays
-    /// with the account.
+    /// with the account. Any seller can be refused, also one whom nobody had to approve.
     ///
     /// # Errors
-    /// [`Error::Forbidden`] for others than admins; [`Error::NotFound`] if nobody decides of this seller; the account's
+    /// [`Error::Forbidden`] for others than admins; [`Error::NotFound`] if there is no such seller; the account's
     /// rejection.
     pub async fn decide_seller(
         &self,
@@ -56,9 +58,17 @@ impl Shop {
         let user = UserId(seller.0);
         let account = self.read_lists(move |lists| lists.account_of_seller(user)).await?;
         let account = account.ok_or(Error::NotFound(Missing::Seller))?;
-        let decide = Command::DecideSeller { approval, by: who.user, note: note.map(Arc::from) };
-        let view = self.ask_once(&self.0.runtime.entities.accounts, &account, decide).await?.view;
-        Ok(AccountPage::from(&*view.holder.ok_or(Error::NotFound(Missing::Seller))?))
+        let decide = Command::DecideSeller { seller: user, approval, by: who.user, note: note.map(Arc::from) };
+        let decided = self.ask_once(&self.0.runtime.entities.accounts, &account, decide).await;
+        // The lists are behind: the account was erased, and may be somebody else's.
+        let not_registered = || Error::NotFound(Missing::Seller);
+        let view = decided
+            .map_err(|error| match error {
+                AskError::Rejected(Rejection::NotRegistered) => not_registered(),
+                error => error.into(),
+            })?
+            .view;
+        Ok(AccountPage::from(&*view.holder.ok_or_else(not_registered)?))
     }
 
     /// Refuses a seller who may not sell. The account is asked, because a decision does not end tokens.

@@ -128,18 +128,43 @@ async fn who_waits_is_listed_page_by_page_the_oldest_first_also_after_a_restart(
 }
 
 #[tokio::test]
-async fn nobody_decides_of_customers_nor_of_sellers_who_were_there_before() {
+async fn a_seller_whom_nobody_had_to_approve_can_be_refused_and_customers_cannot() {
     let app = TestApp::new().await;
     let (asha, admin) = (seller(&app, "asha").await, app.user("admin", Role::Admin).await);
     asha.post("/products", &product("MUG", "Mug", 100)).await.expect(201);
+    asha.put("/products/MUG/inventory", &json!({"on_hand": 3})).await.expect(200);
     let app = app.restart_with(approval).await;
     let (asha, admin, ravi) = (app.again(&asha), app.again(&admin), app.customer("ravi").await);
     asha.post("/products", &product("CUP", "Cup", 100)).await.expect(201);
     assert_eq!(asha.get("/account").await.expect(200)["standing"], "approved");
     let made = app.user("made", Role::Seller).await;
     made.post("/products", &product("JUG", "Jug", 100)).await.expect(201);
-    for id in [&asha.user_id, &ravi.user_id, &made.user_id, &"0".repeat(32)] {
+    let sold = ravi.buy("MUG", 1).await;
+    for id in [&ravi.user_id, &admin.user_id, &"0".repeat(32)] {
         admin.act(&format!("/admin/sellers/{id}/approve")).await.problem(404, "not-found");
     }
+    assert_eq!(listed(&admin, "?standing=approved").await, [json!(asha.user_id), json!(made.user_id)]);
+    for (suspended, id) in [(&asha, "CUP"), (&made, "JUG")] {
+        let refuse = format!("/admin/sellers/{}/refuse", suspended.user_id);
+        admin.post(&refuse, &json!({"note": "counterfeits"})).await.expect(200);
+        suspended.post("/products", &product("NEW", "New", 100)).await.problem(403, "seller-not-approved");
+        suspended.put(&format!("/products/{id}"), &product(id, "New", 1)).await.problem(403, "seller-not-approved");
+        // What is there stays, until an admin removes it.
+        app.anonymous().get(&format!("/products/{id}")).await.expect(200);
+        admin.delete(&format!("/products/{id}")).await.expect(204);
+    }
+    asha.deliver(&sold).await;
+    let both = [json!(asha.user_id), json!(made.user_id)];
+    assert_eq!(listed(&admin, "?standing=refused").await, both);
+    assert!(listed(&admin, "?standing=approved").await.is_empty());
+    // Who is made an admin is no seller any more, and comes back as it stood.
+    app.user("made", Role::Admin).await;
+    assert_eq!(listed(&admin, "?standing=refused").await, both[..1]);
+    app.user("made", Role::Seller)
+        .await
+        .post("/products", &product("NEW", "New", 100))
+        .await
+        .problem(403, "seller-not-approved");
+    assert_eq!(listed(&admin, "?standing=refused").await, both);
     assert!(ravi.get("/account").await.expect(200).get("standing").is_none());
 }

@@ -10,7 +10,7 @@ use crate::domain::{
 };
 
 /// The projection's name in storage. It has another one when its keys or values change: then it is built again.
-pub const NAME: &str = "lists-1";
+pub const NAME: &str = "lists-2";
 
 /// The key under which an order is listed while the checkout has something to do for it.
 #[must_use]
@@ -28,18 +28,18 @@ pub(super) fn stage_key(order: OrderId, placed_at: Timestamp, stage: Stage) -> V
     key(b't', &[&[stage as u8], &newest_first(placed_at), &order.to_key()])
 }
 
-/// The key under which a seller is listed of whom an admin decides.
+/// The key under which a seller is listed.
 pub(super) fn standing_key(standing: Standing, registered_at: Timestamp, user: UserId) -> Vec<u8> {
     [standing_list(standing), registered_at.0.to_be_bytes().to_vec(), user.to_key()].concat()
 }
 
 /// The prefix of the keys of the sellers who stand so.
 pub(super) fn standing_list(standing: Standing) -> Vec<u8> {
-    key(b'w', &[&[standing as u8]])
+    key(b'w', &[&[standing.listed() as u8]])
 }
 
-/// The key under which the lists remember the account of such a seller.
-pub(super) fn applicant_key(user: UserId) -> Vec<u8> {
+/// The key under which the lists remember the account of a seller.
+pub(super) fn seller_key(user: UserId) -> Vec<u8> {
     key(b'u', &[&user.to_key()])
 }
 

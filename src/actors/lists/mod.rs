@@ -16,8 +16,8 @@
 //! | `n` customer, product | version | reviews whose stars the product may not have counted yet |
 //! | `a` order | | orders with issues, about which an operator has to decide |
 //! | `e` account | user | customers whose erasure has begun and not ended |
-//! | `w` standing, registered at, user | account | sellers of whom an admin decides, the oldest first |
-//! | `u` user | account, registered at | to find the account of such a seller |
+//! | `w` standing, registered at, user | account | sellers by where they stand, the oldest first |
+//! | `u` user | account, registered at | to find the account of a seller |
 //!
 //! May depend on `storage` and `domain`.
 

@@ -9,7 +9,7 @@ use std::{
 
 use serde::de::DeserializeOwned;
 
-use super::keys::{NAME, applicant_key, issues_key, key, newest_first, open_order_key, stage_key, standing_key};
+use super::keys::{NAME, issues_key, key, newest_first, open_order_key, seller_key, stage_key, standing_key};
 use crate::{
     actors::{
         projection::{Projection, ProjectionFault},
@@ -249,13 +249,20 @@ impl ListsProjection {
     fn account_event(&mut self, account: AccountId, event: &account::Event) -> Result<(), ProjectionFault> {
         let under_way = key(b'e', &[&account.to_key()]);
         match event {
-            account::Event::ErasureBegun { user, .. } => self.put(under_way, user.to_key()),
+            account::Event::ErasureBegun { user, .. } => {
+                self.put(under_way, user.to_key());
+                self.unlist_seller(*user)?;
+            }
             account::Event::Erased { .. } => self.delete(under_way),
             account::Event::Registered { user, role: Role::Seller, standing, at, .. } => {
                 self.list_seller(*user, account, *at, *standing);
             }
+            account::Event::RoleGranted { user, role: Role::Seller, standing, created_at, .. } => {
+                self.list_seller(*user, account, *created_at, *standing);
+            }
+            account::Event::RoleGranted { user, .. } => self.unlist_seller(*user)?,
             account::Event::SellerDecided { user, approval, .. } => {
-                let known: Option<(AccountId, Timestamp)> = self.decoded(&applicant_key(*user))?;
+                let known: Option<(AccountId, Timestamp)> = self.decoded(&seller_key(*user))?;
                 if let Some((account, at)) = known {
                     self.list_seller(*user, account, at, (*approval).into());
                 }
@@ -265,16 +272,23 @@ impl ListsProjection {
         Ok(())
     }
 
-    /// Lists a seller of whom an admin decides where it stands, and nowhere else.
+    /// Lists a seller where it stands, and nowhere else.
     fn list_seller(&mut self, user: UserId, account: AccountId, at: Timestamp, standing: Standing) {
-        if standing == Standing::Free {
-            return;
-        }
-        for other in Standing::ALL.into_iter().filter(|other| *other != standing) {
+        for other in Standing::LISTED.into_iter().filter(|other| *other != standing.listed()) {
             self.delete(standing_key(other, at, user));
         }
         self.put(standing_key(standing, at, user), account.to_key());
-        self.put(applicant_key(user), encode(&(account, at)));
+        self.put(seller_key(user), encode(&(account, at)));
+    }
+
+    /// Nobody finds an account by the id of a seller who is erased, or has another role.
+    fn unlist_seller(&mut self, user: UserId) -> Result<(), ProjectionFault> {
+        let known: Option<(AccountId, Timestamp)> = self.decoded(&seller_key(user))?;
+        if let Some((_, at)) = known {
+            Standing::LISTED.into_iter().for_each(|standing| self.delete(standing_key(standing, at, user)));
+            self.delete(seller_key(user));
+        }
+        Ok(())
     }
 
     /// What all its events together would have listed.

@@ -2,7 +2,7 @@
 //!
 //! May depend on `storage` and `domain`.
 
-use super::keys::{NAME, applicant_key, key, newest_first, stage_key, standing_list};
+use super::keys::{NAME, key, newest_first, seller_key, stage_key, standing_list};
 use crate::{
     domain::{
         account::Standing,
@@ -210,7 +210,7 @@ impl Lists {
         })
     }
 
-    /// A page of the accounts of sellers who stand so, those who registered first before the others.
+    /// A page of the sellers who stand so with their accounts, those who registered first before the others.
     ///
     /// # Errors
     /// [`PageError`].
@@ -219,16 +219,18 @@ impl Lists {
         standing: Standing,
         after: Option<&Cursor>,
         limit: usize,
-    ) -> Result<Listed<AccountId>, PageError> {
-        self.page(&standing_list(standing), after, limit, |_, value| AccountId::from_key(value))
+    ) -> Result<Listed<(AccountId, UserId)>, PageError> {
+        self.page(&standing_list(standing), after, limit, |key, value| {
+            Some((AccountId::from_key(value)?, UserId::from_key(key.get(key.len() - 16..)?)?))
+        })
     }
 
-    /// The account of a seller of whom an admin decides.
+    /// The account of a seller.
     ///
     /// # Errors
     /// [`PageError`].
     pub fn account_of_seller(&self, user: UserId) -> Result<Option<AccountId>, PageError> {
-        let known = self.0.read_models().get(NAME, &applicant_key(user))?;
+        let known = self.0.read_models().get(NAME, &seller_key(user))?;
         let account = known.and_then(|known| decode::<(AccountId, Timestamp)>(&known).ok());
         Ok(account.map(|(account, _)| account))
     }

@@ -38,6 +38,8 @@ pub(super) fn account() -> [(&'static str, account::Event); 17] {
         let (by, note) = (UserId(0x7777), note.map(Into::into));
         Event::SellerDecided { user: USER, approval, by, note, at: AT }
     };
+    let granted =
+        |role, epoch| Event::RoleGranted { user: USER, role, standing: Standing::Free, created_at: AT, epoch };
     let password_changed = |epoch, kept| Event::PasswordChanged { password_hash: password_hash(), epoch, kept, at: AT };
     of_all(
         variant,
@@ -55,8 +57,8 @@ pub(super) fn account() -> [(&'static str, account::Event); 17] {
             ("approved", decided(Approval::Approved, None)),
             ("refused", decided(Approval::Refused, Some("no address"))),
             ("revised", Event::Revised { name: None, contact: Some("+91 20 0000 0000".into()), version: 2 }),
-            ("role_granted_seller", Event::RoleGranted { role: Role::Seller, epoch: 1 }),
-            ("role_granted_admin", Event::RoleGranted { role: Role::Admin, epoch: 2 }),
+            ("role_granted_seller", granted(Role::Seller, 1)),
+            ("role_granted_admin", granted(Role::Admin, 2)),
             ("erasure_begun", Event::ErasureBegun { user: USER, by: UserId(0x7777), epoch: 1, at: AT }),
             ("erased", Event::Erased { at: AT }),
             ("request_noted", Event::RequestNoted),

@@ -166,6 +166,8 @@ pub enum Command {
     GrantRole { role: Role },
     /// Approve or refuse a seller.
     DecideSeller {
+        /// Whom the decision is about: by now the address may be somebody else's.
+        seller: UserId,
         approval: Approval,
         /// The admin.
         by: UserId,
@@ -207,8 +209,8 @@ pub enum Event {
     SessionEnded { family: u128 },
     /// The password changed and all sessions but the kept one were logged out.
     PasswordChanged { password_hash: PasswordHash, epoch: u32, kept: Option<u128>, at: Timestamp },
-    /// The role changed.
-    RoleGranted { role: Role, epoch: u32 },
+    /// The role changed. The fields beside it are those of the holder, for lists of sellers.
+    RoleGranted { user: UserId, role: Role, standing: Standing, created_at: Timestamp, epoch: u32 },
     /// The holder was erased here, with all sessions; traces elsewhere follow.
     ErasureBegun { user: UserId, by: UserId, epoch: u32, at: Timestamp },
     /// The traces elsewhere are erased, too; the address can be claimed again.
@@ -248,8 +250,8 @@ pub enum Rejection {
     /// The profile has another version than the expected one.
     #[error("the profile has version {current}, not the expected one")]
     VersionMismatch { current: u64 },
-    /// It is no seller of whom an admin decides.
-    #[error("nobody has to approve this account")]
+    /// It is no seller.
+    #[error("the account is no seller's")]
     NothingToDecide,
     /// The note is blank or too long, cannot be shown, or is missing.
     #[error(
@@ -260,8 +262,8 @@ pub enum Rejection {
     /// The password hash is longer than any that the shop makes.
     #[error("a password hash has at most {bytes_max} bytes, not {bytes}")]
     PasswordHashTooLong { bytes: usize, bytes_max: usize },
-    /// Sellers and admins are not erased, because orders and products refer to them.
-    #[error("only customers can be erased")]
+    /// Who sold something is part of records that the operator has to keep, and admins have made decisions.
+    #[error("only the accounts of customers are erased: records that have to be kept name sellers and admins")]
     NotACustomer,
     /// Every epoch was used. Wrapping round would make the oldest tokens valid again.
     #[error("the account was revoked too often")]
@@ -342,7 +344,7 @@ fn decide_seller(
     note: Option<&Arc<str>>,
     now: Timestamp,
 ) -> Result<Option<Event>, Rejection> {
-    if holder.role != Role::Seller || holder.standing == Standing::Free {
+    if holder.role != Role::Seller {
         return Err(Rejection::NothingToDecide);
     }
     let has_said_so = || holder.decision.as_deref().is_some_and(|decision| decision.note.as_ref() == note);
@@ -403,11 +405,16 @@ impl Entity for Account {
             }
             Command::GrantRole { role } => match registered()? {
                 holder if holder.role == *role => Ok(None),
-                holder => Ok(Some(Event::RoleGranted { role: *role, epoch: holder.epoch_next()? })),
+                holder => {
+                    let Holder { user, standing, created_at, .. } = *holder;
+                    let epoch = holder.epoch_next()?;
+                    Ok(Some(Event::RoleGranted { user, role: *role, standing, created_at, epoch }))
+                }
             },
-            Command::DecideSeller { approval, by, note } => {
-                decide_seller(registered()?, *approval, *by, note.as_ref(), now)
-            }
+            Command::DecideSeller { seller, approval, by, note } => match registered()? {
+                holder if holder.user != *seller => Err(Rejection::NotRegistered),
+                holder => decide_seller(holder, *approval, *by, note.as_ref(), now),
+            },
             Command::NoteRequest => registered().map(|_| Some(Event::RequestNoted)),
             Command::BeginErasure { by } => match self.holder.as_deref() {
                 Some(holder) if holder.role != Role::Customer => Err(Rejection::NotACustomer),
@@ -474,7 +481,7 @@ impl Entity for Account {
                 let (name, contact) = (name.clone(), contact.clone());
                 self.registered_mut().profile = Profile { name, contact, version: *version };
             }
-            Event::RoleGranted { role, epoch } => {
+            Event::RoleGranted { role, epoch, .. } => {
                 let holder = self.registered_mut();
                 holder.role = *role;
                 holder.epoch = *epoch;

@@ -1,7 +1,8 @@
 //! Whether an account with the role of a seller may sell.
 //!
-//! Where a shop lets nobody sell unseen, a seller who registers waits until an admin decides. The decision stays with
-//! the account: who made it, when and why.
+//! Where a shop lets nobody sell unseen, a seller who registers waits until an admin decides. Everywhere an admin can
+//! refuse a seller later, who then brings nothing more into the shop. The decision stays with the account: who made it,
+//! when and why.
 //!
 //! Depends on `std`, `serde` and its neighbours.
 
@@ -15,7 +16,7 @@ use crate::domain::{entity::Timestamp, ids::UserId};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum Standing {
-    /// Nobody had to approve it.
+    /// Nobody has decided, and nobody had to.
     #[default]
     Free = 0,
     /// Until an admin decides, nothing is sold.
@@ -44,8 +45,17 @@ pub struct Decision {
 }
 
 impl Standing {
-    /// All in which a seller stands of whom an admin decides.
-    pub const ALL: [Self; 3] = [Self::Waiting, Self::Approved, Self::Refused];
+    /// The standings by which sellers are listed.
+    pub const LISTED: [Self; 3] = [Self::Waiting, Self::Approved, Self::Refused];
+
+    /// The standing by which a seller is listed and shown: who needs no approval is as good as approved.
+    #[must_use]
+    pub fn listed(self) -> Self {
+        match self {
+            Self::Free => Self::Approved,
+            listed => listed,
+        }
+    }
 
     /// Whether the seller may put products and stock into the shop.
     #[must_use]

@@ -50,6 +50,10 @@ fn given(events: &[Event]) -> Account {
     account
 }
 
+fn granted(role: Role, epoch: u32) -> Event {
+    Event::RoleGranted { user: USER, role, standing: Standing::Free, created_at: START, epoch }
+}
+
 #[test]
 fn an_address_is_claimed_once() {
     let fresh = Account::default();
@@ -113,7 +117,7 @@ fn a_session_starts_once_and_not_in_the_past() {
 fn a_session_starts_only_in_the_epoch_in_which_the_password_was_verified() {
     let start = |family, epoch| Command::StartSession { family, expires_at: START.plus_ms(DAY_MS), epoch };
     let changed = changed(1, None);
-    let granted = Event::RoleGranted { role: Role::Admin, epoch: 1 };
+    let granted = granted(Role::Admin, 1);
     for event in [changed, granted] {
         let mut account = given(&[registered()]);
         assert!(account.decide(&start(1, 0), START).is_ok());
@@ -276,7 +280,10 @@ fn a_seller_who_waits_is_approved_or_refused_with_a_reason() {
     };
     let mut account = given(&[waiting]);
     let by = UserId(9);
-    let decide = |approval, note: Option<&str>| Command::DecideSeller { approval, by, note: note.map(Into::into) };
+    let decide = |approval, note: Option<&str>| {
+        let note = note.map(Into::into);
+        Command::DecideSeller { seller: USER, approval, by, note }
+    };
     let long = "x".repeat(501);
     for bad in [None, Some(" "), Some("a\0"), Some(&*long)] {
         assert_eq!(account.decide(&decide(Approval::Refused, bad), START), Err(Rejection::InvalidNote), "{bad:?}");
@@ -296,18 +303,37 @@ fn a_seller_who_waits_is_approved_or_refused_with_a_reason() {
         assert_eq!(holder.epoch, 0, "tokens stay");
     }
     assert_eq!(account.decide(&decide(Approval::Refused, None), START), Ok(None), "the reason stays");
-    for other in [given(&[registered()]), given(&[registered(), Event::RoleGranted { role: Role::Seller, epoch: 1 }])] {
-        assert!(other.view().holder.unwrap().standing.may_sell());
-        let refused = other.decide(&decide(Approval::Approved, None), START);
-        assert_eq!(refused, Err(Rejection::NothingToDecide));
-    }
+    let suspend = decide(Approval::Refused, Some("counterfeits"));
+    assert_eq!(given(&[registered()]).decide(&suspend, START), Err(Rejection::NothingToDecide));
+    let mut free = given(&[registered(), granted(Role::Seller, 1)]);
+    assert!(free.view().holder.unwrap().standing.may_sell());
+    let event = free.decide(&suspend, START).unwrap().unwrap();
+    free.apply(&event);
+    assert!(!free.view().holder.unwrap().standing.may_sell());
+}
+
+#[test]
+fn a_decision_of_one_seller_is_none_of_the_next_holder_of_the_address() {
+    let registered = |user| Event::Registered {
+        user,
+        role: Role::Seller,
+        password_hash: hash("phc-1"),
+        name: None,
+        standing: Standing::Waiting,
+        at: START,
+    };
+    let begun = Event::ErasureBegun { user: USER, by: UserId(9), epoch: 1, at: START };
+    let account = given(&[registered(USER), begun, Event::Erased { at: START }, registered(UserId(8))]);
+    let decide = |seller| Command::DecideSeller { seller, approval: Approval::Approved, by: UserId(9), note: None };
+    assert_eq!(account.decide(&decide(USER), START), Err(Rejection::NotRegistered));
+    assert!(account.decide(&decide(UserId(8)), START).unwrap().is_some());
 }
 
 #[test]
 fn a_new_role_kills_access_tokens_but_no_session() {
     let mut account = given(&[registered(), started(1, START)]);
     let grant = Command::GrantRole { role: Role::Seller };
-    let event = Event::RoleGranted { role: Role::Seller, epoch: 1 };
+    let event = granted(Role::Seller, 1);
     assert_eq!(account.decide(&grant, START), Ok(Some(event.clone())));
     account.apply(&event);
     assert_eq!(account.decide(&grant, START), Ok(None));
@@ -321,7 +347,7 @@ fn who_is_erased_is_gone_at_once_and_the_address_is_free_when_all_is_done() {
     let by = UserId(9);
     let begin = Command::BeginErasure { by };
     assert_eq!(Account::default().decide(&begin, START), Err(Rejection::NotRegistered));
-    let seller = given(&[registered(), Event::RoleGranted { role: Role::Seller, epoch: 1 }]);
+    let seller = given(&[registered(), granted(Role::Seller, 1)]);
     assert_eq!(seller.decide(&begin, START), Err(Rejection::NotACustomer));
 
     let changed = changed(6, None);
@@ -354,7 +380,7 @@ fn who_is_erased_is_gone_at_once_and_the_address_is_free_when_all_is_done() {
 
 #[test]
 fn epochs_never_wrap_round() {
-    let account = given(&[registered(), Event::RoleGranted { role: Role::Seller, epoch: u32::MAX }]);
+    let account = given(&[registered(), granted(Role::Seller, u32::MAX)]);
     let change = change_to("phc-2");
     assert_eq!(account.decide(&change, START), Err(Rejection::EpochsExhausted));
 }

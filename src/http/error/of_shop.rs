@@ -252,7 +252,7 @@ fn of_account(rejection: &account::Rejection, detail: String) -> Problem {
         account::Rejection::InvalidNote => Problem::invalid("note", detail),
         account::Rejection::NothingToDecide => conflict("nothing-to-decide", "Nothing to decide", detail),
         account::Rejection::VersionMismatch { current } => Problem::version_mismatch(*current),
-        account::Rejection::NotACustomer => Problem::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail),
+        account::Rejection::NotACustomer => Problem::new(StatusCode::FORBIDDEN, "not-erasable", "Not erasable", detail),
         account::Rejection::EpochEnded => Problem::unauthorized("the account has changed; log in again"),
         account::Rejection::NotRegistered
         | account::Rejection::UnknownFamily { .. }
