@@ -74,7 +74,7 @@ impl<E: Entity> Directory<E> {
     /// As [`Directory::ask_once`], but never `Rejected`.
     pub async fn has_executed(&self, id: &E::Id, request: RequestKey) -> Result<bool, AskError<E::Rejection>> {
         let answer = self.send(id, None, Some(request), ReplyWhen::Durable).await?;
-        Ok(answer.changed == Changed::No)
+        Ok(answer.changed == Changed::Repeat)
     }
 
     /// Sends a command to an entity and waits only until its event is admitted to the journal. A crash may lose the

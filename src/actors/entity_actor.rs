@@ -301,8 +301,8 @@ impl<E: Entity> Alive<E> {
         let answer = match (is_repeat, command) {
             (Ok(false), Some(command)) => self.execute(&command, request, now, arguments, round),
             // `Directory::has_executed` tells the two apart.
-            (Ok(false), None) => Ok(Accepted { view: self.entity.view(), changed: Changed::Yes }),
-            (Ok(true), _) => Ok(Accepted { view: self.entity.view(), changed: Changed::No }),
+            (Ok(false), None) => Ok(Accepted { view: self.entity.view(), changed: Changed::No }),
+            (Ok(true), _) => Ok(Accepted { view: self.entity.view(), changed: Changed::Repeat }),
             (Err(KeyReused), _) => Err(AskError::KeyReused),
         };
         let ahead = reply_when == ReplyWhen::Admitted && answer.is_ok();

@@ -18,8 +18,10 @@ pub struct Accepted<V> {
 pub enum Changed {
     /// It added an event.
     Yes,
-    /// The entity was in the wanted state already, or has executed the request before: the command is a repeat.
+    /// The entity was in the wanted state already.
     No,
+    /// The entity has executed the request before, by its key.
+    Repeat,
 }
 
 /// Why a command was not accepted.

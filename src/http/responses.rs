@@ -207,7 +207,10 @@ fn complete_operation(operation: &mut Operation, reads: Reads) {
         ]));
     }
     if takes_key {
-        shared.extend(problems(&[(422, "The key was used with another request, or the body breaks a rule")]));
+        shared.extend(problems(&[
+            (409, "A request with the key is in flight"),
+            (422, "The key was used with another request, or the body breaks a rule"),
+        ]));
     }
     // The layers make a tag of every JSON that somebody may keep.
     if reads == Reads::Only && is_json {

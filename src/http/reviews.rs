@@ -98,7 +98,7 @@ pub(super) async fn write(
     let (written, changed) = shop.write_review(&who, &product, new.rating, new.title, new.text).await?;
     let status = match changed {
         Changed::Yes => StatusCode::CREATED,
-        Changed::No => StatusCode::OK,
+        Changed::No | Changed::Repeat => StatusCode::OK,
     };
     Ok((status, Json(body(written.content.clone(), None))))
 }

@@ -101,7 +101,7 @@ impl Shop {
         let registered = self.ask_once(&self.0.runtime.entities.accounts, &account, register).await?;
         let user = match registered.changed {
             Changed::Yes => user,
-            Changed::No => self.registered_before(peer, password, registered.view.holder).await?,
+            Changed::No | Changed::Repeat => self.registered_before(peer, password, registered.view.holder).await?,
         };
         if let (Role::Seller, Some(name)) = (role, name) {
             let named = self.0.runtime.entities.sellers.ask(&SellerId::of(user), seller::Command::Name(name)).await;

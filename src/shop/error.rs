@@ -164,6 +164,9 @@ pub enum Error {
     /// The idempotency key was used with another request.
     #[error("the idempotency key was used with another request")]
     KeyReused,
+    /// Another request with this key is in flight: repeat this one when it has been answered.
+    #[error("a request with this idempotency key is in flight")]
+    KeyInUse,
     /// The cursor belongs to another list, filter, product or search, or is none.
     #[error(transparent)]
     InvalidCursor(#[from] InvalidCursor),

@@ -45,7 +45,12 @@ use parking_lot::Mutex;
 use tokio::{runtime::Handle, task::AbortHandle};
 use tokio_util::sync::CancellationToken;
 
-use self::{ending::Ending, foundation::Foundation, once::Once, store_identity::IdentityWriter};
+use self::{
+    ending::Ending,
+    foundation::Foundation,
+    once::{KeysInFlight, Once},
+    store_identity::IdentityWriter,
+};
 pub use self::{
     error::{Allowed, Error, Missing},
     figures::{Figures, ISSUES_COUNTED_MAX, StorageFigures},
@@ -309,6 +314,7 @@ struct Inner {
     opened_at: Position,
     identity_writer: IdentityWriter,
     import_locks: import::ProductLocks,
+    in_flight: KeysInFlight,
     ending: Ending,
 }
 
@@ -381,6 +387,7 @@ impl Shop {
             opened_at,
             identity_writer,
             import_locks: import::ProductLocks::default(),
+            in_flight: KeysInFlight::default(),
             ending,
         };
         Ok(Self(Arc::new(inner), None))

@@ -7,12 +7,19 @@
 //!
 //! Checkouts, payments, refunds and returns take their key as an argument: the order is found by it, or finds its part.
 //!
+//! While a request with a key is in flight, another one with the same key is refused.
+//!
 //! Depends on the rooms below.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
+
+use parking_lot::Mutex;
 
 use super::{Error, Shop};
 use crate::{
@@ -33,36 +40,69 @@ use crate::{
 pub(super) struct Once {
     request: RequestKey,
     is_repeat: AtomicBool,
+    _in_flight: InFlight,
+}
+
+/// The keys of the requests that are in flight: at most as many as there are requests. Each is taken and given back
+/// once, so the lock is held for some nanoseconds.
+#[derive(Default)]
+pub(super) struct KeysInFlight(Arc<Mutex<HashSet<u128>>>);
+
+/// A request with a key that is in flight, until this is dropped.
+pub(super) struct InFlight {
+    keys: Arc<Mutex<HashSet<u128>>>,
+    key: u128,
+}
+
+impl KeysInFlight {
+    /// Begins a request, unless one with the same key is in flight.
+    ///
+    /// # Errors
+    /// [`Error::KeyInUse`].
+    pub(super) fn begin(&self, key: u128) -> Result<InFlight, Error> {
+        let is_alone = self.0.lock().insert(key);
+        is_alone.then(|| InFlight { keys: Arc::clone(&self.0), key }).ok_or(Error::KeyInUse)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.keys.lock().remove(&self.key);
+    }
 }
 
 impl Shop {
     /// The shop for one request with an idempotency key: the call that is made on it takes effect once, however often
     /// the same caller repeats it with the same key, operation and body. Call one function on it; where the same key
-    /// comes with another body, that call fails with [`Error::KeyReused`].
+    /// comes with another body, that call fails with [`Error::KeyReused`]. The request is in flight until what this
+    /// returns is dropped, with its clones.
     ///
     /// # Errors
-    /// [`Error::InvalidKey`].
+    /// [`Error::InvalidKey`]; [`Error::KeyInUse`] while another request with this key is in flight.
     pub fn once(&self, who: &Principal, operation: &str, key: &str, body: &[u8]) -> Result<Self, Error> {
-        Ok(self.with_request(self.requests_of(who).with_key(operation, key, body)?))
+        self.with_request(self.requests_of(who).with_key(operation, key, body)?)
     }
 
     /// As [`Shop::once`], for a registration with this address, which has no caller yet.
     ///
     /// # Errors
-    /// [`Error::InvalidKey`], [`Error::Email`].
+    /// [`Error::InvalidKey`], [`Error::KeyInUse`], [`Error::Email`].
     pub fn once_of_address(&self, email: &str, operation: &str, key: &str, body: &[u8]) -> Result<Self, Error> {
         let address = UserId(self.account_of(email)?.0);
-        Ok(self.with_request(self.requests(address).with_key(operation, key, body)?))
+        self.with_request(self.requests(address).with_key(operation, key, body)?)
     }
 
-    /// Whether the call that was made on the shop of [`Shop::once`] changed nothing, because an earlier request did.
+    /// Whether the call that was made on the shop of [`Shop::once`] changed nothing, because an earlier request with
+    /// its key did. A request that found nothing to change is no repeat.
     #[must_use]
     pub fn is_repeat(&self) -> bool {
         self.1.as_ref().is_some_and(|once| once.is_repeat.load(Ordering::Acquire))
     }
 
-    fn with_request(&self, request: RequestKey) -> Self {
-        Self(Arc::clone(&self.0), Some(Arc::new(Once { request, is_repeat: AtomicBool::new(false) })))
+    fn with_request(&self, request: RequestKey) -> Result<Self, Error> {
+        let _in_flight = self.0.in_flight.begin(request.key)?;
+        let once = Once { request, is_repeat: AtomicBool::new(false), _in_flight };
+        Ok(Self(Arc::clone(&self.0), Some(Arc::new(once))))
     }
 
     /// The key and the body of the request, as they are stored.
@@ -103,7 +143,7 @@ impl Shop {
 
     fn noticed<E: Entity>(&self, answer: Answer<E>) -> Answer<E> {
         if let (Some(once), Ok(accepted)) = (&self.1, &answer) {
-            once.is_repeat.store(accepted.changed == Changed::No, Ordering::Release);
+            once.is_repeat.store(accepted.changed == Changed::Repeat, Ordering::Release);
         }
         answer
     }

@@ -131,7 +131,7 @@ impl Shop {
         let fingerprint = requests.checkout_fingerprint(&request.fields());
         let wanted = wanted_lines(request, &cart);
         let id = match (key, &wanted) {
-            (Some(key), _) => self.order_by_key(who, key)?,
+            (Some(key), _) => requests.order_by_key(key)?,
             (None, Ok(_)) => requests.order_by_cart(cart.version, fingerprint),
             // The lines have left the cart: this is a repeat of the request that took them, or a mistake.
             (None, Err(_)) => match cart.open_orders.iter().find(|(_, known)| *known == fingerprint) {
@@ -139,6 +139,7 @@ impl Shop {
                 None => return Err(wanted.err().unwrap_or(Error::EmptyCart)),
             },
         };
+        let _in_flight = key.map(|_| self.0.in_flight.begin(id.0)).transpose()?;
         let placement = match wanted {
             Ok(wanted) => self.placement(who, request, wanted, &cart, fingerprint).await,
             Err(refused) => Err(refused),
@@ -210,7 +211,7 @@ impl Shop {
         };
         let known = Some(Arc::clone(&accepted.view));
         // A customer who repeats a request may have returned from their bank.
-        let poll = if accepted.changed == Changed::No { Poll::Now } else { Poll::IfNeeded };
+        let poll = if accepted.changed != Changed::Yes { Poll::Now } else { Poll::IfNeeded };
         let _ = begun.send(Ok(accepted));
         self.drive_for_a_while(id, known, poll).await;
     }
@@ -219,10 +220,6 @@ impl Shop {
     pub(super) async fn drive_for_a_while(&self, id: OrderId, known: Option<Arc<Order>>, poll: Poll) {
         let limit = Duration::from_millis(self.config().limits.payment_wait_ms_max);
         let _ = tokio::time::timeout(limit, self.0.runtime.checkout.drive(id, known, poll)).await;
-    }
-
-    fn order_by_key(&self, who: &Principal, key: &str) -> Result<OrderId, Error> {
-        Ok(self.requests_of(who).order_by_key(key)?)
     }
 
     /// The placement of a checkout. A refusal here is not recorded, because nothing has been placed.

@@ -6,6 +6,7 @@ use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::{
     Error, Shop,
+    once::InFlight,
     orders::{Done, OrderPage},
 };
 use crate::{
@@ -81,6 +82,7 @@ impl Shop {
         }
         let body = Fields::default().with("order", id).with("method", method);
         let key = key.map(|key| self.requests_of(who).with_key("payment", key, body.as_bytes())).transpose()?;
+        let in_flight = key.map(|key| self.0.in_flight.begin(key.key ^ id.0)).transpose()?;
         let capture = if self.config().payments.capture_later { CaptureMode::Later } else { CaptureMode::AtOnce };
         let request = Command::RequestPayment { method: method.to_owned(), key, capture };
         let (begun, accepted) = oneshot::channel();
@@ -90,7 +92,7 @@ impl Shop {
         // Waiting for a slow disk counts as work of this request, waiting for the provider does not. If the journal
         // fails, the attempt may be in the log all the same, and the next start then asks the provider for it.
         self.0.journal.barrier().await.map_err(|_| Error::Unknown)?;
-        Ok(Paying { shop: self.clone(), id, key, changed, driven })
+        Ok(Paying { shop: self.clone(), id, key, changed, driven, _in_flight: in_flight })
     }
 }
 
@@ -101,6 +103,8 @@ pub struct Paying {
     key: Option<RequestKey>,
     changed: Changed,
     driven: JoinHandle<()>,
+    /// A repeat is refused until the outcome was told.
+    _in_flight: Option<InFlight>,
 }
 
 impl Paying {
@@ -109,7 +113,7 @@ impl Paying {
     /// # Errors
     /// The storage failed.
     pub async fn outcome(self) -> Result<Done<PaymentPage>, Error> {
-        let Self { shop, id, key, changed, driven } = self;
+        let Self { shop, id, key, changed, driven, _in_flight } = self;
         driven.await.map_err(|_| Error::Unknown)?;
         let order = shop.read_changed(id).await?.view;
         let attempt = order.attempt_of(key).cloned().ok_or(Error::Unknown)?;

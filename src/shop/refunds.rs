@@ -67,6 +67,7 @@ impl Shop {
             .with_some("restock", asked.restock.map(|restock| restock == Restock::Yes))
             .with("reason", &asked.reason);
         let key = key.map(|key| self.requests_of(who).with_key("refund", key, body.as_bytes())).transpose()?;
+        let _in_flight = key.map(|key| self.0.in_flight.begin(key.key ^ id.0)).transpose()?;
         let RefundAsked { shipping, restock, ref reason, .. } = *asked;
         let request = RefundRequest { lines, shipping, restock, reason: reason.clone(), by: who.user, key };
         self.execute_and_drive(id, Command::Refund(request)).await
@@ -88,6 +89,7 @@ impl Shop {
         let (lines, reason) = (units(&page.order, items)?, reason.to_owned());
         let body = fields(id, &lines).with("reason", &reason);
         let key = key.map(|key| self.requests_of(who).with_key("return", key, body.as_bytes())).transpose()?;
+        let _in_flight = key.map(|key| self.0.in_flight.begin(key.key ^ id.0)).transpose()?;
         let accepted = self.0.runtime.entities.orders.ask(&id, Command::RequestReturn { lines, reason, key }).await?;
         Ok(Done { outcome: OrderPage { id, order: accepted.view }, changed: accepted.changed })
     }

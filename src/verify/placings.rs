@@ -109,8 +109,8 @@ impl<'a> Placings<'a> {
         match (&op.outcome, order) {
             (Outcome::Fail(refusal), _) => match refusal.code.as_str() {
                 "insufficient-stock" => placing.refused_stock = true,
-                // The order exists, and its process manager is at work.
-                "checkout-in-progress" => placing.unknown = true,
+                // The order exists, or another request with the key is about to place it.
+                "checkout-in-progress" | "idempotency-key-in-use" => placing.unknown = true,
                 _ => {}
             },
             (_, Some(order)) => {

@@ -31,7 +31,7 @@ async fn a_repeat_changes_nothing_and_another_body_is_refused() {
     for life in 0..4 {
         let directory = &runtime.directory;
         let Accepted { view, changed } = directory.ask_once(&ID, add(100 + life), Some(REQUEST)).await.unwrap();
-        assert_eq!((changed, view.0.len()), (Changed::No, 1 + 40 * usize::try_from(life).unwrap()));
+        assert_eq!((changed, view.0.len()), (Changed::Repeat, 1 + 40 * usize::try_from(life).unwrap()));
         let other = RequestKey { fingerprint: 2, ..REQUEST };
         for refused in [
             directory.ask_once(&ID, add(200), Some(other)).await.map(drop),

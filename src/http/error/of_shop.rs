@@ -135,6 +135,7 @@ impl From<Error> for Problem {
                 conflict("orders-unfinished", "Orders are unfinished", detail).with("order_ids", orders)
             }
             Error::KeyReused => key_reused(),
+            Error::KeyInUse => conflict("idempotency-key-in-use", "The idempotency key is in use", detail).retry(),
             Error::InvalidKey(_) => Self::bad_request("invalid-idempotency-key", detail),
             Error::NotDelivered(NotDelivered::ReadOnly) => {
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, "read-only", "Read-only", detail).retry()

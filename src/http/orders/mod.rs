@@ -43,7 +43,7 @@ use crate::{
 
 /// Marks a response that repeats that of an earlier request.
 pub(super) fn mark(mut response: Response, changed: Changed) -> Response {
-    if changed == Changed::No {
+    if changed != Changed::Yes {
         response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
     }
     response

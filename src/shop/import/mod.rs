@@ -346,7 +346,7 @@ impl Shop {
                     StockChange::Unknown
                 }
             }
-            Changed::No => StockChange::None,
+            Changed::No | Changed::Repeat => StockChange::None,
         })
     }
 
