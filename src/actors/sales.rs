@@ -63,11 +63,16 @@ impl Reservation {
 pub const MOVING: [Stage; 6] =
     [Stage::Open, Stage::Authorised, Stage::Paid, Stage::Confirmed, Stage::Packed, Stage::Shipped];
 
+/// The stages of orders whose stock is reserved: it is sold when the order is confirmed.
+const RESERVED: [Stage; 3] = [Stage::Open, Stage::Authorised, Stage::Paid];
+
 /// The counters of a shop.
 #[derive(Debug, Default)]
 pub struct Sales {
     reservations: [AtomicU64; Reservation::ALL.len()],
     orders: [AtomicI64; Stage::ALL.len() + 1],
+    /// Lines of these orders.
+    lines: [AtomicI64; Stage::ALL.len() + 1],
     payments_unknown: AtomicU64,
 }
 
@@ -88,14 +93,23 @@ impl Sales {
         self.reservations[what as usize].load(Relaxed)
     }
 
-    /// Sets how many orders are in a stage.
-    pub(super) fn set_orders(&self, stage: Stage, orders: i64) {
+    /// Sets how many orders are in a stage, and how many lines these have.
+    pub(super) fn set_orders(&self, stage: Stage, orders: i64, lines: i64) {
         self.orders[stage as usize].store(orders, Relaxed);
+        self.lines[stage as usize].store(lines, Relaxed);
     }
 
-    /// So many orders more or fewer are in a stage.
-    pub(super) fn moved(&self, stage: Stage, by: i64) {
-        self.orders[stage as usize].fetch_add(by, Relaxed);
+    /// So many orders, with so many lines, more or fewer are in a stage.
+    pub(super) fn moved(&self, stage: Stage, orders: i64, lines: i64) {
+        self.orders[stage as usize].fetch_add(orders, Relaxed);
+        self.lines[stage as usize].fetch_add(lines, Relaxed);
+    }
+
+    /// How many lines the orders have whose stock is reserved, as the lists know it.
+    #[must_use]
+    pub fn live_reservations(&self) -> u64 {
+        let lines: i64 = RESERVED.into_iter().map(|stage| self.lines[stage as usize].load(Relaxed)).sum();
+        u64::try_from(lines).unwrap_or(0)
     }
 
     /// How many orders are in one of the stages of [`MOVING`], as the lists know it.

@@ -12,7 +12,7 @@ use souk::clock::Clock;
 
 use crate::{
     skipped::skip,
-    support::{NOW, PASSWORD, TestApp, eventually},
+    support::{NOW, PASSWORD, TestApp, checkout, eventually},
 };
 
 #[tokio::test]
@@ -29,10 +29,12 @@ async fn the_business_is_counted() {
     };
     let paid = customer.order("CABLE", 2).await;
     until(r#"souk_orders{stage="open"}"#, 1).await;
+    assert_eq!(metric("souk_reservations_live").await, 1);
     assert_eq!(metric(r#"souk_reservations_total{outcome="made"}"#).await, 1);
     customer.pay(&paid, "tok_success").await.expect(200);
     until(r#"souk_orders{stage="confirmed"}"#, 1).await;
     assert_eq!(metric(r#"souk_orders{stage="open"}"#).await, 0);
+    assert_eq!(metric("souk_reservations_live").await, 0);
     assert_eq!(metric(r#"souk_reservations_total{outcome="sold"}"#).await, 1);
     let cancelled = customer.order("CABLE", 1).await;
     customer.post(&format!("/orders/{cancelled}/cancel"), &json!({})).await.expect(200);
@@ -41,6 +43,7 @@ async fn the_business_is_counted() {
     clock.advance_ms(app.shop.config().payment_deadline_ms + 1_000);
     until(r#"souk_reservations_total{outcome="expired"}"#, 1).await;
     until(r#"souk_orders{stage="open"}"#, 0).await;
+    assert_eq!(metric("souk_reservations_live").await, 0);
     assert_eq!(metric("souk_payments_unknown").await, 0);
     assert_eq!(metric("souk_orders_with_issues").await, 0);
 
@@ -52,12 +55,20 @@ async fn the_business_is_counted() {
     assert_eq!(metric(r#"souk_logins_total{outcome="wrong"}"#).await, 1);
     assert!(metric(r#"souk_logins_total{outcome="ok"}"#).await >= 1);
     assert_eq!(metric("souk_requests_unauthorized_total").await, 2);
-    // A restart counts the orders that it finds.
+    // A restart counts the orders that it finds, and their lines.
+    let ravi = app.customer("ravi").await;
+    for product in ["CABLE", "PHONE"] {
+        ravi.add(product, 1).await;
+    }
+    let total = ravi.get("/cart").await.expect(200)["total"].clone();
+    ravi.post("/checkout", &checkout(&total)).await.expect(201);
+    until("souk_reservations_live", 2).await;
     app.caught_up().await;
     app.shop.close().await.unwrap();
     let app = app.restart().await;
     app.caught_up().await;
     assert_eq!(app.anonymous().metric(r#"souk_orders{stage="confirmed"}"#).await, 1);
+    assert_eq!(app.anonymous().metric("souk_reservations_live").await, 2);
 }
 
 /// The series of a scrape, without their values.

@@ -8,9 +8,9 @@
 //! |---|---|---|
 //! | `c` customer, newest first, order | | `GET /orders` of a customer |
 //! | `s` seller, newest first, order | | `GET /orders` of a seller |
-//! | `t` stage, newest first, order | | `GET /orders` of an admin |
+//! | `t` stage, newest first, order | lines | `GET /orders` of an admin |
 //! | `o` order | | what the checkout resumes at start |
-//! | `p` order | placed at, listing | how an order is listed, until its last stage |
+//! | `p` order | placed at, listing, lines | how an order is listed, until its last stage |
 //! | `r` product, newest first, customer | review | `GET /products/{id}/reviews` |
 //! | `v` customer, product | when | to replace a review; to erase a customer's |
 //! | `n` customer, product | version | reviews whose stars the product may not have counted yet |

@@ -49,9 +49,15 @@ pub struct ListsProjection {
     /// The streams with events that erase, since the last commit.
     erased: BTreeSet<Stream>,
     sales: Arc<Sales>,
-    /// By how many orders each stage has changed since the last commit.
-    moved: [i64; Stage::ALL.len() + 1],
+    /// By how many orders and lines of orders each stage has changed since the last commit.
+    moved: Moved,
 }
+
+/// Of each stage: orders, and lines of them.
+type Moved = [(i64, i64); Stage::ALL.len() + 1];
+
+/// How an order is listed: when it was placed, how it stood, and how many lines it has.
+type Place = (Timestamp, Listing, u32);
 
 impl ListsProjection {
     /// The projection over a journal's lists, which counts the orders of each stage.
@@ -59,22 +65,26 @@ impl ListsProjection {
     /// # Errors
     /// A fault of the storage.
     pub fn open(journal: Journal, sales: Arc<Sales>) -> Result<Self, ProjectionFault> {
-        let (pending, moved) = (HashMap::new(), [0; Stage::ALL.len() + 1]);
+        let (pending, moved) = (HashMap::new(), Moved::default());
         let opened = Self { journal, pending, erased: BTreeSet::new(), sales, moved };
         for stage in MOVING {
-            opened.sales.set_orders(stage, opened.count(stage)?);
+            let (orders, lines) = opened.count(stage)?;
+            opened.sales.set_orders(stage, orders, lines);
         }
         Ok(opened)
     }
 
-    /// How many orders are listed in a stage.
-    fn count(&self, stage: Stage) -> Result<i64, ProjectionFault> {
-        let (prefix, mut last, mut counted) = (key(b't', &[&[stage as u8]]), None::<Vec<u8>>, 0);
+    /// How many orders are listed in a stage, and how many lines these have.
+    fn count(&self, stage: Stage) -> Result<(i64, i64), ProjectionFault> {
+        let (prefix, mut last, mut counted) = (key(b't', &[&[stage as u8]]), None::<Vec<u8>>, (0, 0));
         loop {
             let read_models = self.journal.read_models();
             let found =
                 read_models.scan(NAME, &prefix, last.as_deref(), COUNTED_AT_ONCE).map_err(|error| fault(&error))?;
-            counted += i64::try_from(found.len()).unwrap_or(i64::MAX);
+            for (_, value) in &found {
+                let lines: u32 = decode(value).map_err(|error| fault(&error))?;
+                counted = (counted.0 + 1, counted.1 + i64::from(lines));
+            }
             match found.into_iter().next_back() {
                 Some((key, _)) => last = Some(key),
                 None => return Ok(counted),
@@ -85,8 +95,11 @@ impl ListsProjection {
     fn commit_at(&mut self, position: Position) -> Result<(), ProjectionFault> {
         let changes = self.take_changes();
         self.journal.read_models().commit(NAME, position, changes).map_err(|error| fault(&error))?;
-        let moved = std::mem::replace(&mut self.moved, [0; Stage::ALL.len() + 1]);
-        Stage::ALL.into_iter().for_each(|stage| self.sales.moved(stage, moved[stage as usize]));
+        let moved = std::mem::take(&mut self.moved);
+        for stage in Stage::ALL {
+            let (orders, lines) = moved[stage as usize];
+            self.sales.moved(stage, orders, lines);
+        }
         Ok(())
     }
 
@@ -160,11 +173,13 @@ impl ListsProjection {
         if let Some(placement) = placed {
             self.placed(order, placement);
         }
-        let known: Option<(Timestamp, Listing)> = self.decoded(&place_key(order))?;
-        self.set(|| open_order_key(order), known.map(|(_, known)| known.is_open), listing.is_open)?;
-        self.set(|| issues_key(order), known.map(|(_, known)| known.has_issues), listing.has_issues)?;
-        if let Some(at) = placed.map(|placement| placement.at).or(known.map(|(at, _)| at)) {
-            self.move_to(order, at, known, listing);
+        let known: Option<Place> = self.decoded(&place_key(order))?;
+        self.set(|| open_order_key(order), known.map(|(_, known, _)| known.is_open), listing.is_open)?;
+        self.set(|| issues_key(order), known.map(|(_, known, _)| known.has_issues), listing.has_issues)?;
+        let lines = |placement: &Placement| u32::try_from(placement.lines.len()).unwrap_or(u32::MAX);
+        let placed = placed.map(|placement| (placement.at, lines(placement)));
+        if let Some((at, lines)) = placed.or(known.map(|(at, _, lines)| (at, lines))) {
+            self.move_to(order, known, (at, listing, lines));
         }
         Ok(())
     }
@@ -224,25 +239,33 @@ impl ListsProjection {
         changes.collect()
     }
 
-    fn move_to(&mut self, order: OrderId, at: Timestamp, known: Option<(Timestamp, Listing)>, listing: Listing) {
-        if known.is_some_and(|(_, known)| known == listing) {
+    fn move_to(&mut self, order: OrderId, known: Option<Place>, place: Place) {
+        let (at, listing, lines) = place;
+        if known.is_some_and(|(_, known, _)| known == listing) {
             return;
         }
+        let mut count = |stage: Stage, orders: i64, lines: u32| {
+            let (of_orders, of_lines) = &mut self.moved[stage as usize];
+            *of_orders += orders;
+            *of_lines += orders * i64::from(lines);
+        };
         match known {
-            Some((_, known)) if known.stage == listing.stage => {}
+            Some((_, known, _)) if known.stage == listing.stage => {}
             known => {
-                if let Some((at, known)) = known {
-                    self.delete(stage_key(order, at, known.stage));
-                    self.moved[known.stage as usize] -= 1;
+                if let Some((_, known, lines)) = known {
+                    count(known.stage, -1, lines);
                 }
-                self.put(stage_key(order, at, listing.stage), Vec::new());
-                self.moved[listing.stage as usize] += 1;
+                count(listing.stage, 1, lines);
+                if let Some((at, known, _)) = known {
+                    self.delete(stage_key(order, at, known.stage));
+                }
+                self.put(stage_key(order, at, listing.stage), encode(&lines));
             }
         }
         match listing.stage {
             // It moves no more. Ids of orders are random, so each that stayed would cost a page of the tree.
             Stage::Delivered | Stage::Ended => self.delete(place_key(order)),
-            _ => self.put(place_key(order), encode(&(at, listing))),
+            _ => self.put(place_key(order), encode(&place)),
         }
     }
 
@@ -391,8 +414,8 @@ impl Projection for ListsProjection {
 
     fn clear(&mut self) -> Result<(), ProjectionFault> {
         self.pending.clear();
-        self.moved = [0; Stage::ALL.len() + 1];
-        Stage::ALL.into_iter().for_each(|stage| self.sales.set_orders(stage, 0));
+        self.moved = Moved::default();
+        Stage::ALL.into_iter().for_each(|stage| self.sales.set_orders(stage, 0, 0));
         self.journal.read_models().clear(NAME).map_err(|error| fault(&error))
     }
 

@@ -281,12 +281,12 @@ fn lists() {
     let mut today = vec![("review".to_owned(), 1, encode(written.as_ref()))];
     for stage in Stage::ALL {
         let listing = Listing { stage, is_open: true, has_issues: false };
-        today.push((format!("place {}", stage as u8), 2, encode(&(Timestamp(7), listing))));
+        today.push((format!("place {}", stage as u8), 3, encode(&(Timestamp(7), listing, 2_u32))));
     }
     for (name, _, bytes) in &today {
         let readable = match name.starts_with("review") {
             true => decode::<Written>(bytes).is_ok(),
-            false => decode::<(Timestamp, Listing)>(bytes).is_ok(),
+            false => decode::<(Timestamp, Listing, u32)>(bytes).is_ok(),
         };
         assert!(readable, "{name}");
     }

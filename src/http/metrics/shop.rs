@@ -46,6 +46,8 @@ fn business(rows: &mut Rows<'_>, shop: &Shop, figures: &Figures) -> fmt::Result 
     rows.gauge("orders_with_issues", help, figures.orders_with_issues as u64)?;
     let reservations = Reservation::ALL.map(|what| ([("outcome", what.as_str())], sales.reservations(what)));
     rows.counters("reservations", "Lines of orders whose stock was reserved, or what became of that", reservations)?;
+    let help = "Lines of orders whose stock is reserved: placed, and neither confirmed nor ended";
+    rows.gauge("reservations_live", help, sales.live_reservations())?;
     let help = "Orders that wait because the provider has not said what became of a payment or a refund";
     rows.gauge("payments_unknown", help, sales.payments_unknown())
 }
