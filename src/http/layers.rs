@@ -28,7 +28,7 @@ use super::{
     extract::Caller,
     negotiation,
     peer::Peer,
-    rates::{self, Left},
+    rates::{self, Left, Policy},
     representation::{self, Wanted},
     request_body::expect_none,
     responses::{KEY, REPLAYED},
@@ -70,8 +70,8 @@ async fn reported(route: Arc<Route>, request: Request, next: Next) -> Response {
     let origin = route.edge.cors.as_ref().and_then(|_| request.headers().get(header::ORIGIN).cloned());
     let response = match operation(&route, &request) {
         Ok(ControlFlow::Continue(operation)) => admitted(&route, operation, request, next).await,
-        Ok(ControlFlow::Break(response)) => Ok(response),
-        Err(problem) => Err(problem),
+        Ok(ControlFlow::Break(response)) => without_handler(&route, &request, Ok(response)),
+        Err(problem) => without_handler(&route, &request, Err(problem)),
     };
     let response = response.unwrap_or_else(Problem::into_response);
     let mut response = representation::complete(&route, &method, &wanted, response);
@@ -210,6 +210,22 @@ async fn count(route: &Route, request: &mut Request) -> Result<Option<Left>, Pro
     }
     let peer = request.extensions().get::<Peer>().copied();
     rates.take(policy, cost, user, peer).transpose().map_err(|exceeded| rates::refusal(app, exceeded))
+}
+
+/// An answer for which nobody has to be known counts for the peer: methods, paths that nobody has, and what breaks the
+/// conventions of HTTP.
+fn without_handler(route: &Route, request: &Request, answer: Result<Response, Problem>) -> Result<Response, Problem> {
+    let Some(rates) = route.app.rates.as_deref().filter(|_| route.writes.is_some()) else { return answer };
+    let peer = request.extensions().get::<Peer>().copied();
+    match rates.take(Policy::Requests, rates::COST, None, peer) {
+        Some(Ok(left)) => {
+            let mut response = answer.unwrap_or_else(Problem::into_response);
+            left.show(response.headers_mut());
+            Ok(response)
+        }
+        Some(Err(exceeded)) => Err(rates::refusal(&route.app, exceeded)),
+        None => answer,
+    }
 }
 
 /// Turns a panic of the handler into a problem, so that it ends only its own request.

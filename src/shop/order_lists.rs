@@ -19,8 +19,9 @@ use crate::{
 /// ten milliseconds of reading.
 const NUMBERED_MAX: usize = 10_000;
 
-/// How many orders one page reads at most while it looks for those that have changed: some milliseconds of reading.
-const READ_MAX: usize = 1_000;
+/// How many orders one page reads at most while it looks for those that have changed: a few pages, which is what its
+/// cost in rate limits stands for.
+const READ_MAX: usize = 250;
 
 /// Whose orders to list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,7 +157,8 @@ impl Shop {
         let extra = updated_since.map(|since| since.0.to_be_bytes().to_vec()).unwrap_or_default();
         let (mut orders, mut read, mut next) = (Vec::new(), 0, after);
         loop {
-            let (wanted, after, extra) = (limit - orders.len(), next, extra.clone());
+            let wanted = (limit - orders.len()).min(READ_MAX - read);
+            let (after, extra) = (next, extra.clone());
             let look = move |lists: &Lists| lists.orders_where(of, &filter, &extra, after.as_ref(), wanted);
             let page = self.orders_page(self.list_page(limit, look).await?).await?;
             read += page.orders.len();

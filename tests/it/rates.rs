@@ -189,6 +189,36 @@ async fn anonymous_requests_and_registrations_count_by_address() {
 }
 
 #[tokio::test]
+async fn what_no_handler_answers_counts_by_address() {
+    let shop = Served::new(|config| config.rates.requests_per_minute = 12).await;
+    let mut last = 1;
+    for (method, path, status) in [
+        ("OPTIONS", "/cart", 204),
+        ("GET", "/nowhere", 404),
+        ("GET", "/products/CABLE/", 308),
+        ("PATCH", "/cart", 405),
+        ("GET", "/cart?x=1", 400),
+        ("GET", "/products/%ff", 400),
+    ] {
+        let client = shop.from([127, 0, 1, last]);
+        last += 1;
+        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+        let http = reqwest::Client::builder().local_address(IpAddr::from([127, 0, 1, last])).no_proxy();
+        let http = http.redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        let ask = || client.answer(http.request(method.clone(), format!("{}{path}", shop.url)));
+        let first = ask().await;
+        assert_eq!((first.status, &*first.policy), (status, "\"default\";q=12;w=60"), "{method} {path}");
+        let mut answer = first;
+        for _ in 0..20 {
+            answer = ask().await;
+        }
+        assert_eq!((answer.status, answer.retry_after.is_some()), (429, true), "{method} {path}");
+        let health = client.answer(http.request(reqwest::Method::OPTIONS, format!("{}/livez", shop.url))).await;
+        assert_eq!(health.status, 204, "what must always be answered is not counted");
+    }
+}
+
+#[tokio::test]
 async fn guesses_of_an_old_password_count_like_logins() {
     let shop = Served::new(|config| config.rates.wrong_passwords_per_hour = 4).await;
     let (thief, owner) = (shop.from([127, 0, 1, 1]), shop.from([127, 0, 2, 1]));
