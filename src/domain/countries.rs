@@ -1,4 +1,7 @@
-//! The countries of ISO 3166-1, and what a postal code of each looks like.
+//! The countries of ISO 3166-1 and Kosovo, and what a postal code of each looks like.
+//!
+//! Kosovo has the code `XK`, which ISO leaves to its users: people live there, and carriers, the European Union and
+//! payment providers use it. Other codes of that kind name no country.
 //!
 //! The table says of every country whether it has postal codes and which forms they have, as the Universal Postal Union
 //! lists them. A form says how many letters and digits there are, not which codes exist: it catches slips and codes of
@@ -12,7 +15,7 @@ use std::{collections::HashMap, sync::LazyLock};
 ///
 /// In a form `9` is a digit, `@` a letter, `*` either, and anything else itself; `|` stands between forms. After `?`
 /// the code may be left out: it exists, but mail arrives without. Codes are compared without blanks and hyphens, and
-/// with the country's two letters before them or not. To Thailand, whose codes have five digits, people also write six.
+/// with the country's sign before them or not. To Thailand, whose codes have five digits, people also write six.
 const FORMS: [(&str, &str); 58] = [
     (
         "",
@@ -46,7 +49,7 @@ const FORMS: [(&str, &str); 58] = [
     ("GY99@@|GY999@@", "GG"),
     ("?999", "GN LS MG PG"),
     ("?9999", "AF AL AO BD BO CD CV ET GE GW HT KI KN LR MZ NE NU PA VC VG WS"),
-    ("?99999", "BB BT DO EG GT IQ JO KE KW KY LA LC LK LY MN MU MV NA NI NP SD SN SS TL TZ UY ZM"),
+    ("?99999", "BB BT DO EG GT IQ JO KE KW KY LA LC LK LY MN MU MV NA NI NP SD SN SS TL TZ UY XK ZM"),
     ("?999999", "CO EC MW NG"),
     ("?9999999", "CL"),
     ("?99|999|9999|99999", "JM"),
@@ -80,6 +83,49 @@ const FORMS: [(&str, &str); 58] = [
     ("?SIQQ1ZZ", "GS"),
     ("?STHL1ZZ|ASCN1ZZ|TDCU1ZZ", "SH"),
     ("?TKCA1ZZ", "TC"),
+];
+
+/// What people write before a postal code, beside the country's two letters: the sign of its cars, which the post of
+/// many European countries recommended for mail from abroad, or the word for a postal code.
+const SIGNS: [(&str, &[&str]); 38] = [
+    ("AT", &["A"]),
+    ("AX", &["FI", "FIN"]),
+    ("BA", &["BIH"]),
+    ("BE", &["B"]),
+    ("BR", &["CEP"]),
+    ("CL", &["CP"]),
+    ("CO", &["CP"]),
+    ("CU", &["CP"]),
+    ("DE", &["D"]),
+    ("EE", &["EST"]),
+    ("ES", &["E", "CP"]),
+    ("FI", &["FIN", "SF"]),
+    ("FO", &["FR", "DK"]),
+    ("FR", &["F"]),
+    ("GL", &["DK"]),
+    ("HU", &["H"]),
+    ("IN", &["PIN"]),
+    ("IT", &["I", "CAP"]),
+    ("JP", &["\u{3012}", "\u{3020}", "\u{3036}"]),
+    ("KZ", &["KAZ"]),
+    ("LI", &["FL"]),
+    ("LU", &["L"]),
+    ("MC", &["F"]),
+    ("ME", &["MNE"]),
+    ("MK", &["NMK"]),
+    ("MX", &["CP"]),
+    ("NO", &["N"]),
+    ("PT", &["P"]),
+    ("RS", &["SRB"]),
+    ("RU", &["RUS"]),
+    ("SE", &["S"]),
+    ("SI", &["SLO"]),
+    ("SJ", &["N", "NO"]),
+    ("SM", &["I", "IT", "RSM"]),
+    ("UA", &["UKR"]),
+    ("UY", &["CP"]),
+    ("VA", &["I", "IT", "V", "SCV"]),
+    ("XK", &["RKS", "KS"]),
 ];
 
 /// The zeroes of the decimal digits in which people write postal codes, each with its nine followers behind it.
@@ -129,9 +175,17 @@ impl<'a> Country<'a> {
 
     /// Whether a text can be a postal code of the country.
     pub(super) fn has_postal_code(self, text: &str) -> bool {
+        let signs = SIGNS.iter().find(|(country, _)| *country == self.code).map_or(&[][..], |(_, signs)| *signs);
+        // The Japanese signs are no letters, so a code in letters and digits has none.
+        let is_letter = |sign: &&&str| sign.is_ascii();
+        let text = signs
+            .iter()
+            .filter(|sign| !is_letter(sign))
+            .find_map(|sign| text.trim_start().strip_prefix(sign))
+            .unwrap_or(text);
         let Some(code) = bare(text) else { return false };
-        let alone = code.strip_prefix(self.code).unwrap_or(&code);
-        self.forms().any(|form| fits(form, &code) || fits(form, alone))
+        let alone = signs.iter().chain([&self.code]).filter_map(|sign| code.strip_prefix(sign)).chain([&*code]);
+        alone.into_iter().any(|alone| self.forms().any(|form| fits(form, alone)))
     }
 
     /// How its codes look, for people: `N` is a digit, `A` a letter.
@@ -147,8 +201,15 @@ impl<'a> Country<'a> {
 
 /// A code in ASCII capitals and digits, without blanks and hyphens. `None` if there is anything else in it.
 fn bare(text: &str) -> Option<String> {
-    let is_between = |one: &char| one.is_whitespace() || matches!(one, '-' | '\u{2010}'..='\u{2015}' | '\u{2212}');
-    text.chars().filter(|one| !is_between(one)).map(to_ascii).collect()
+    text.chars().filter(|one| !one.is_whitespace() && !is_hyphen(*one)).map(to_ascii).collect()
+}
+
+/// A hyphen, a dash, or what the keyboards of East Asia put in its place: the mark of a long vowel, wide or narrow.
+fn is_hyphen(one: char) -> bool {
+    matches!(
+        one,
+        '-' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{30fc}' | '\u{fe58}' | '\u{fe63}' | '\u{ff0d}' | '\u{ff70}'
+    )
 }
 
 /// The digit or the capital letter that a character stands for.
@@ -187,11 +248,12 @@ mod tests {
     fn the_countries_are_those_of_another_list() {
         let listed: Vec<&str> = FORMS.iter().flat_map(|(_, countries)| countries.split(' ')).collect();
         let ours: BTreeSet<&str> = listed.iter().copied().collect();
-        assert_eq!((listed.len(), ours.len()), (249, 249), "each once");
+        assert_eq!((listed.len(), ours.len()), (250, 250), "each once");
         for first in 'A'..='Z' {
             for second in 'A'..='Z' {
                 let code = format!("{first}{second}");
-                assert_eq!(ours.contains(&*code), code.parse::<iso_country::Country>().is_ok(), "{code}");
+                let is_listed = code.parse::<iso_country::Country>().is_ok() || code == "XK";
+                assert_eq!(ours.contains(&*code), is_listed, "{code}");
             }
         }
         for none in ["", "XX", "ZZ", "UK", "EU", "in", "IND", "I", "AE AG", "IN ", "\u{ff29}\u{ff2e}"] {
@@ -261,6 +323,56 @@ mod tests {
             ("IN", ""),
         ] {
             assert!(!Country::of(country).unwrap().has_postal_code(code), "{country} {code}");
+        }
+    }
+
+    #[test]
+    fn a_code_may_have_before_it_what_people_of_the_country_write() {
+        let is_code = |(country, code): (&str, &str)| Country::of(country).unwrap().has_postal_code(code);
+        for taken in [
+            ("AT", "A-1010"),
+            ("BE", "B-1000"),
+            ("BR", "CEP 01310-100"),
+            ("CH", "CH-8001"),
+            ("DE", "D-10115"),
+            ("DE", "d 10115"),
+            ("DE", "DE-10115"),
+            ("ES", "E-28001"),
+            ("FI", "FIN-00100"),
+            ("FR", "F-75001"),
+            ("IN", "PIN 411001"),
+            ("IT", "I-00118"),
+            ("LI", "FL-9490"),
+            ("LU", "L 1009"),
+            ("MX", "CP 06000"),
+            ("PT", "P-1000-001"),
+            ("SE", "S-111 22"),
+            ("SI", "SLO-1000"),
+            ("XK", "10000"),
+            ("XK", "XK-10000"),
+            ("JP", "〒100-0001"),
+            ("JP", " 〒 100 0001"),
+            ("JP", "〒１００－０００１"),
+            ("JP", "１００ー０００１"),
+            ("JP", "100ｰ0001"),
+        ] {
+            assert!(is_code(taken), "{taken:?}");
+        }
+        for refused in [
+            ("DE", "A-10115"),
+            ("DE", "D-1011"),
+            ("DE", "D-D-10115"),
+            ("DE", "D"),
+            ("DE", "〒10115"),
+            ("AT", "D-1010"),
+            ("CH", "A-8001"),
+            ("JP", "100〒0001"),
+            ("JP", "〒〒1000001"),
+            ("JP", "〒"),
+            ("JP", "〒1000"),
+            ("US", "D-95014"),
+        ] {
+            assert!(!is_code(refused), "{refused:?}");
         }
     }
 
