@@ -9,7 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    countries::{Country, PostalCodes},
+    countries::{self, Country, PostalCodes},
     text::{Lines, is_blank, is_clean},
 };
 
@@ -56,6 +56,11 @@ pub enum AddressField {
 pub struct InvalidField {
     pub field: AddressField,
     pub rule: AddressRule,
+}
+
+/// The countries to which an address may belong: their two letters (ISO 3166-1 alpha-2), in no order.
+pub fn countries() -> impl Iterator<Item = &'static str> {
+    countries::codes()
 }
 
 /// The rule that a field of an address breaks.

@@ -134,6 +134,11 @@ const ZEROES: [char; 13] = [
     '\u{1040}', '\u{ff10}',
 ];
 
+/// The codes of all countries.
+pub(super) fn codes() -> impl Iterator<Item = &'static str> {
+    FORMS.iter().flat_map(|(_, countries)| countries.split(' '))
+}
+
 /// A country of ISO 3166-1 and its postal codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Country<'a> {
@@ -246,7 +251,7 @@ mod tests {
 
     #[test]
     fn the_countries_are_those_of_another_list() {
-        let listed: Vec<&str> = FORMS.iter().flat_map(|(_, countries)| countries.split(' ')).collect();
+        let listed: Vec<&str> = codes().collect();
         let ours: BTreeSet<&str> = listed.iter().copied().collect();
         assert_eq!((listed.len(), ours.len()), (250, 250), "each once");
         for first in 'A'..='Z' {

@@ -108,6 +108,8 @@ fn respond(page: &AccountPage) -> Response {
 }
 
 /// Shows the caller's account.
+///
+/// With the role, the name and the contact; of a seller also whether it may sell, and why not.
 #[utoipa::path(get, path = "/account", operation_id = "show_account", tag = "accounts", security(("bearer" = [])),
     responses(
     Read, Token,
@@ -118,6 +120,9 @@ pub(super) async fn show(State(app): State<App>, Caller(who): Caller) -> Result<
 }
 
 /// Changes name and contact of the caller.
+///
+/// What is left out stays, null or an empty text removes. With `If-Match` and its ETag, a change of an older version is
+/// refused.
 #[utoipa::path(patch, path = "/account", operation_id = "revise_account", tag = "accounts", security(("bearer" = [])),
     request_body = AccountPatch, params(("If-Match" = Option<String>, Header)), responses(
     Write, Token, JsonBody, Conditional,

@@ -96,8 +96,9 @@ impl From<&AccountPage> for ApplicationBody {
     }
 }
 
-/// Lists the sellers who stand so, those who registered first before the others. Whom nobody had to approve is listed
-/// with those who are approved.
+/// Lists the sellers who stand so, those who registered first before the others.
+///
+/// For admins. By default those who wait; whom nobody had to approve is listed with those who are approved.
 #[utoipa::path(get, path = "/admin/sellers", operation_id = "list_applications", tag = "operations",
     security(("bearer" = [])), params(ApplicationsQuery), responses(
     Read, Token,
@@ -122,6 +123,8 @@ pub(super) async fn list(
 }
 
 /// Approves a seller, who may sell from now on.
+///
+/// For admins. The seller reads it in `GET /account`.
 #[utoipa::path(post, path = "/admin/sellers/{seller_id}/approve", operation_id = "approve_seller", tag = "operations",
     security(("bearer" = [])), params(("seller_id" = String, Path), KeyHeader), responses(
     Write, Token,

@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 use super::{
     App, DOCUMENT_RULE,
     bodies::{ProblemBody, time},
+    context::public_path,
     error::Problem,
     extract::{Body, Leaving},
     metrics::Login,
@@ -108,6 +109,8 @@ pub(super) fn tokens(session: Session) -> Response {
 }
 
 /// Creates an account.
+///
+/// The role is `customer` unless `seller` is asked for. Registering logs nobody in.
 #[utoipa::path(post, path = "/auth/register", tag = "accounts", request_body = Registration, params(KeyHeader),
     responses(
     Write, JsonBody,
@@ -120,7 +123,7 @@ pub(super) async fn register(
     peer: Option<Extension<Peer>>,
     Key(key): Key,
     Body(body): Body<Registration>,
-) -> Result<(StatusCode, Json<Registered>), Problem> {
+) -> Result<impl IntoResponse, Problem> {
     let role = body.role.unwrap_or(Role::Customer);
     let peer = peer.map(|Extension(peer)| peer.into());
     let shop = match key {
@@ -132,10 +135,14 @@ pub(super) async fn register(
         None => app.shop,
     };
     let user = shop.register_from(peer, &body.email, body.password, body.name, role).await?;
-    Ok((StatusCode::CREATED, Json(Registered { user_id: user.to_string() })))
+    let location = [(header::LOCATION, public_path("/account"))];
+    Ok((StatusCode::CREATED, location, Json(Registered { user_id: user.to_string() })))
 }
 
 /// Logs in.
+///
+/// The access token is for the `Authorization` header, the refresh token for `POST /auth/refresh`. An account has at
+/// most ten sessions.
 #[utoipa::path(post, path = "/auth/login", tag = "accounts", request_body = Credentials, responses(
     Write, JsonBody,
     (status = 200, description = "Logged in", body = Tokens),
@@ -170,7 +177,9 @@ pub(super) async fn refresh(State(app): State<App>, Body(body): Body<Refresh>) -
     Ok(tokens(app.shop.refresh(body.refresh_token.expose_secret()).await?))
 }
 
-/// Ends the session of the token at once. A repeat finds it ended.
+/// Ends the caller's session at once.
+///
+/// Its tokens are refused from now on. Other sessions go on, and a repeat finds it ended.
 #[utoipa::path(post, path = "/auth/logout", tag = "accounts", security(("bearer" = [])), params(KeyHeader), responses(
     Write, Token,
     (status = 204, description = "Logged out"),
@@ -189,6 +198,8 @@ pub(super) async fn logout(
 }
 
 /// The public keys that verify access tokens, as a JSON Web Key Set.
+///
+/// With them another program can verify the shop's access tokens by itself.
 #[utoipa::path(get, path = "/.well-known/jwks.json", operation_id = "show_keys",
     tag = "operations", responses((status = 200, description = "JSON Web Key Set", body = Object)))]
 pub(super) async fn jwks(State(app): State<App>) -> Response {

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::{fmt::temporal::Pieces, tz::Offset};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -100,17 +101,21 @@ pub(super) enum Day {
     Ends,
 }
 
-/// A moment as a client writes it: a time in RFC 3339, or a day (UTC). `None` if it is neither, or before 1970.
+/// A moment as a client writes it: a time in RFC 3339, or a day (UTC). `None` if it is neither. What the shop cannot
+/// count is its first or its last moment: no order is placed before the one or after the other.
 pub(super) fn moment(text: &str, day: Day) -> Option<Timestamp> {
-    let at = match text.parse::<jiff::Timestamp>() {
-        Ok(at) => at,
-        Err(_) => {
-            let date: jiff::civil::Date = text.parse().ok().filter(|_| text.len() == "2026-11-30".len())?;
-            let date = if day == Day::Ends { date.tomorrow().ok()? } else { date };
-            date.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp()
+    let pieces = Pieces::parse(text).ok()?;
+    let date = pieces.date();
+    let at = match (pieces.time(), pieces.to_numeric_offset()) {
+        (Some(time), Some(offset)) => offset.to_timestamp(date.to_datetime(time)),
+        (None, None) if text.len() == "2026-11-30".len() => {
+            let date = if day == Day::Ends { date.tomorrow() } else { Ok(date) };
+            date.and_then(|date| Offset::UTC.to_timestamp(date.at(0, 0, 0, 0)))
         }
+        _ => return None,
     };
-    u64::try_from(at.as_millisecond()).ok().map(Timestamp)
+    let far = if date.year() < 1970 { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX };
+    Some(Timestamp(u64::try_from(at.unwrap_or(far).as_millisecond()).unwrap_or(0)))
 }
 
 /// Names and values as an object; the last value of a name wins.
@@ -136,8 +141,14 @@ mod tests {
         assert_eq!(at("2026-09-21T14:13:20+05:30").as_deref(), Some("2026-09-21T08:43:20.000Z"));
         assert_eq!(at("2026-09-21").as_deref(), Some("2026-09-21T00:00:00.000Z"));
         assert_eq!(moment("2026-09-21", Day::Ends).map(time).as_deref(), Some("2026-09-22T00:00:00.000Z"));
-        for bad in ["", "yesterday", "2026-13-01", "20260921", "1969-12-31", "2026-09-21T14:13:20", "1790000000"] {
+        for bad in ["", "yesterday", "2026-13-01", "20260921", "2026-09-21T14:13:20", "2026-09-21Z", "1790000000"] {
             assert_eq!(at(bad), None, "{bad}");
+        }
+        for early in ["1969-12-31", "0000-01-01", "0001-01-01T00:00:00Z", "1970-01-01T00:30:00+01:00"] {
+            assert_eq!(moment(early, Day::Begins), Some(Timestamp(0)), "{early}");
+        }
+        for late in ["9999-12-31", "9999-12-31T23:59:59Z", "9999-12-31T23:59:59-23:59"] {
+            assert!(moment(late, Day::Ends).is_some_and(|at| time(at).starts_with("9999-12-30T22:")), "{late}");
         }
     }
 }

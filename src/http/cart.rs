@@ -122,6 +122,8 @@ fn unexpected(error: Error, version: Option<u64>) -> Problem {
 }
 
 /// Shows the caller's cart.
+///
+/// With the prices of now and what is available. A line that cannot be ordered has a `problem`.
 #[utoipa::path(get, path = "/cart", operation_id = "show_cart", tag = "cart", security(("bearer" = [])), responses(
     Read, Token,
     (status = 200, description = "The cart", body = CartBody),
@@ -131,6 +133,9 @@ pub(super) async fn show(State(app): State<App>, Caller(who): Caller) -> Result<
 }
 
 /// Adds products to the caller's cart, all of them or none.
+///
+/// Either `items`, or one `product_id` with its quantity. What is in the cart already is added up; stock is reserved
+/// only by a checkout.
 #[utoipa::path(post, path = "/cart/add_products", operation_id = "add_to_cart",
     tag = "cart", security(("bearer" = [])), request_body = Addition,
     params(KeyHeader), responses(
@@ -171,6 +176,8 @@ pub(super) async fn add(Caller(who): Caller, Once(shop, body): Once<Addition>) -
 }
 
 /// Sets the quantity of a product in the cart.
+///
+/// The product may be new in the cart. With `If-Match` and the cart's ETag, a change of an older cart is refused.
 #[utoipa::path(put, path = "/cart/items/{product_id}", operation_id = "set_cart_item",
     tag = "cart", security(("bearer" = [])), request_body = Quantity,
     params(("product_id" = String, Path), ("If-Match" = Option<String>, Header)), responses(
@@ -192,6 +199,8 @@ pub(super) async fn set(
 }
 
 /// Removes a product from the cart.
+///
+/// Removing what is not there succeeds, too.
 #[utoipa::path(delete, path = "/cart/items/{product_id}", operation_id = "remove_cart_item",
     tag = "cart", security(("bearer" = [])),
     params(("product_id" = String, Path), ("If-Match" = Option<String>, Header)), responses(

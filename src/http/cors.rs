@@ -12,10 +12,10 @@ use crate::config::Origins;
 
 /// What a script may read of an answer beside its body.
 const EXPOSED: &str = "ETag, Link, Location, Retry-After, RateLimit, RateLimit-Policy, Idempotent-Replayed, \
-                       WWW-Authenticate, X-Request-Id";
+                       Souk-Version, WWW-Authenticate, X-Request-Id";
 /// What a script may send.
 const SENT: &str = "Accept, Accept-Language, Authorization, Content-Encoding, Content-Type, Idempotency-Key, \
-                    If-Match, If-None-Match, Last-Event-ID, X-Request-Id, traceparent, tracestate";
+                    If-Match, If-None-Match, Last-Event-ID, Souk-Version, X-Request-Id, traceparent, tracestate";
 /// How long a browser may remember a preflight, in seconds: two hours, the most that Chromium remembers.
 const MAX_AGE_SECONDS: &str = "7200";
 

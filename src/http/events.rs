@@ -57,7 +57,10 @@ pub(super) struct FollowQuery {
 pub(super) struct TicketBody {
     ticket: String,
     /// The address of the event stream with the ticket in its query.
-    #[schema(example = "/orders/b60817f7dca5c2961aa3865d07460622/events?ticket=souk_ticket_1_…")]
+    #[schema(
+        format = "uri-reference",
+        example = "/orders/b60817f7dca5c2961aa3865d07460622/events?ticket=souk_ticket_1_"
+    )]
     url: String,
     /// Until then a stream can be begun with it.
     expires_at: String,
@@ -86,6 +89,7 @@ pub(super) async fn issue_ticket(
 
 /// Streams an order's events, from the first one or after `Last-Event-ID`.
 ///
+/// A history is sent as it happens, one event for each entry.
 /// The stream ends with the order, and when the access token expires or is revoked; a stream that began with a ticket
 /// ends with the token for which the ticket was issued.
 #[utoipa::path(get, path = "/orders/{order_id}/events", operation_id = "follow_order",
@@ -94,7 +98,8 @@ pub(super) async fn issue_ticket(
         ("Last-Event-ID" = Option<u64>, Header, description = "Resume after this event; empty for the beginning")),
     responses(
     Read, Token,
-    (status = 200, description = "Events", content_type = "text/event-stream", body = HistoryBody),
+    (status = 200, description = "A stream of events: `id` is the sequence number, `event` the order's status after it, `data` a `HistoryBody` as JSON; a comment every 15 s keeps the connection alive, and `retry` says when to reconnect",
+        content_type = "text/event-stream", body = String),
     (status = 404, description = "No such order of yours", body = ProblemBody),
     (status = 429, description = "The client has used up its quota, or has as many streams open as one user may have", body = ProblemBody),
 ))]

@@ -105,6 +105,8 @@ pub(super) struct Settings {
 }
 
 /// What the shop runs with: its version and every setting, for admins.
+///
+/// None of them is a secret. `souk config` shows the same.
 #[utoipa::path(get, path = "/settings", operation_id = "show_settings",
     tag = "operations", security(("bearer" = [])), responses(
     Read, Token,
@@ -120,6 +122,8 @@ pub(super) async fn settings(State(app): State<App>, Caller(who): Caller) -> Res
 }
 
 /// The program is alive.
+///
+/// It says nothing of the shop: `GET /readyz` does.
 #[utoipa::path(get, path = "/livez", operation_id = "show_liveness",
     tag = "operations", responses((status = 200, description = "Alive", body = String)))]
 pub(super) async fn live() -> impl IntoResponse {
@@ -127,6 +131,8 @@ pub(super) async fn live() -> impl IntoResponse {
 }
 
 /// The shop takes requests.
+///
+/// With 503, `problems` says what is wrong. The shop is ready while it refuses writes, because reads go on.
 #[utoipa::path(get, path = "/readyz", operation_id = "show_readiness", tag = "operations", responses(
     (status = 200, description = "Ready", body = Readiness),
     (status = 503, description = "Stopping, search or lists are incomplete, or the storage has failed", body = Readiness),

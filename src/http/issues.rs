@@ -129,6 +129,8 @@ fn with_issues(page: &OrderPage) -> Option<OrderWithIssues> {
 }
 
 /// Lists orders with open issues.
+///
+/// For admins. An issue is what the shop cannot settle by itself, such as a refund that failed.
 #[utoipa::path(get, path = "/admin/payments/attention", operation_id = "list_attention",
     tag = "operations", security(("bearer" = [])), params(PageQuery), responses(
     Read, Token,
@@ -147,6 +149,8 @@ pub(super) async fn list(
 }
 
 /// Shows an order with its issues, settled ones included.
+///
+/// For admins. The order's history says what the shop knew when.
 #[utoipa::path(get, path = "/admin/payments/attention/{order_id}", operation_id = "show_attention",
     tag = "operations", security(("bearer" = [])), params(("order_id" = String, Path)), responses(
     Read, Token,
@@ -203,7 +207,10 @@ enum OutcomeBody {
     GivenBack,
 }
 
-/// Resolves issues of an order. The order records who did it and why.
+/// Resolves issues of an order.
+///
+/// The order records who did it and why. `retry` tries the failed step again, `settled` records what became of it
+/// elsewhere, `refund` gives everything back.
 #[utoipa::path(post, path = "/admin/payments/attention/{order_id}", operation_id = "resolve_attention",
     tag = "operations", security(("bearer" = [])), request_body = ResolutionBody,
     params(("order_id" = String, Path), KeyHeader), responses(
@@ -237,6 +244,8 @@ pub(super) async fn resolve(
 }
 
 /// Lists the provider's notices of the last month that matched no order.
+///
+/// For admins. A notice may be another shop's, or of a payment that was made by hand.
 #[utoipa::path(get, path = "/admin/payments/notices", operation_id = "list_notices",
     tag = "operations", security(("bearer" = [])), responses(
     Read, Token,
@@ -257,6 +266,8 @@ pub(super) struct DismissalBody {
 }
 
 /// Dismisses a notice that matched no order, with a note.
+///
+/// For admins. It is not listed any more; the note is kept.
 #[utoipa::path(post, path = "/admin/payments/notices/{notice_id}/dismiss", operation_id = "dismiss_notice",
     tag = "operations", security(("bearer" = [])), request_body = DismissalBody,
     params(("notice_id" = String, Path), KeyHeader), responses(
@@ -327,6 +338,8 @@ impl From<Reconciliation> for ReconciliationBody {
 }
 
 /// Shows the last comparisons of the provider's records with the orders.
+///
+/// For admins. Differences become issues, or are settled with the provider.
 #[utoipa::path(get, path = "/admin/payments/reconciliation", operation_id = "show_reconciliation",
     tag = "operations", security(("bearer" = [])), responses(
     Read, Token,
@@ -340,8 +353,9 @@ pub(super) async fn reconciliation(
     Ok(Json(app.shop.reconciliation(&who)?.into()))
 }
 
-/// Compares recent payments with the orders now. One comparison runs at a time: a request waits for the one that is
-/// under way, and then for its own.
+/// Compares recent payments with the orders now.
+///
+/// One comparison runs at a time: a request waits for the one that is under way, and then for its own.
 #[utoipa::path(post, path = "/admin/payments/reconciliation", operation_id = "reconcile",
     tag = "operations", security(("bearer" = [])), params(KeyHeader), responses(
     Write, Token,

@@ -33,7 +33,7 @@ use super::{
     request_body::expect_none,
     responses::{KEY, REPLAYED},
     route::{Operation, Route},
-    target,
+    target, version,
 };
 use crate::log_throttle::Throttle;
 
@@ -56,6 +56,7 @@ pub(super) fn surround(
         let headers = response.headers_mut();
         headers.insert(REQUEST_ID, request_id);
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        version::mark(headers);
         response
     })
 }
@@ -98,6 +99,7 @@ fn operation<'a>(route: &'a Route, request: &Request) -> Result<ControlFlow<Resp
     if route.operations.is_empty() {
         return unmatched(request).map(ControlFlow::Break);
     }
+    version::check(request.headers())?;
     if *method == Method::OPTIONS {
         return Ok(ControlFlow::Break(options(route, request.headers())));
     }

@@ -20,6 +20,7 @@ mod cart;
 mod coding;
 mod context;
 mod cors;
+mod document;
 mod encoded;
 mod erasure;
 mod error;
@@ -37,6 +38,7 @@ mod negotiation;
 mod once;
 mod operators;
 mod orders;
+mod pages;
 mod paging;
 mod peer;
 mod products;
@@ -55,18 +57,13 @@ mod serve;
 mod stock;
 mod streams;
 mod target;
+mod version;
 mod webhooks;
 
 use std::sync::Arc;
 
 pub use axum::Router;
-use axum::{
-    body::Bytes,
-    http::{HeaderValue, header},
-    response::Response,
-    routing::get,
-};
-use parking_lot::Mutex;
+use axum::routing::get;
 use utoipa::{
     OpenApi,
     openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme},
@@ -80,15 +77,16 @@ pub use self::{
     error::{Problem, TYPE_BASE},
     health::Health,
     operators::LogFilter,
+    pages::DemoLogin,
     serve::{Drained, Figures, Server, serve},
 };
 use self::{
     admission::Admission,
     arriving::Arriving,
+    document::Document,
     metrics::Metrics,
     products::RenderedPages,
     rates::{Policy, Rates},
-    responses::JSON,
     route::Edge,
     routes::Routes,
     streams::Streams,
@@ -125,7 +123,7 @@ enum MetricsAreFor {
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Souk", description = "An online shop: browse, search, cart, checkout, payment, tracking."),
+    info(title = "Souk"),
     modifiers(&Logins)
 )]
 struct Description;
@@ -135,7 +133,10 @@ struct Logins;
 impl utoipa::Modify for Logins {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let components = document.components.get_or_insert_with(Default::default);
-        components.add_security_scheme("bearer", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+        let mut bearer = Http::new(HttpAuthScheme::Bearer);
+        bearer.bearer_format = Some("JWT".to_owned());
+        bearer.description = Some("The `access_token` of `POST /auth/login`".to_owned());
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
         let ticket = ApiKeyValue::with_description("ticket", "A ticket for the events of one order");
         components.add_security_scheme("ticket", SecurityScheme::ApiKey(ApiKey::Query(ticket)));
     }
@@ -154,6 +155,8 @@ pub struct Program {
     pub logs: Option<Arc<dyn LogFilter>>,
     /// Where a line for each request is written.
     pub access_log: Option<Arc<AccessLog>>,
+    /// The logins of a demo, which the front page shows.
+    pub demo_logins: Vec<DemoLogin>,
 }
 
 /// The routers of a shop whose operators have a listener of their own.
@@ -202,44 +205,11 @@ fn shop_router(app: &App) -> Router {
     let mut api = Description::openapi();
     api.merge(routes.description());
     responses::complete(&mut api);
-    responses::add_rate_limits(&mut api);
-    let description = Arc::new(Document { api, last: Mutex::default() });
+    let description = Arc::new(Document::of(api));
     let document = routes.document(DOCUMENT, get(async move || description.answer()));
-    routes.finish().route(DOCUMENT, document).with_state(app.clone())
-}
-
-/// The OpenAPI document; its paths include the prefix of the nested router.
-struct Document {
-    api: utoipa::openapi::OpenApi,
-    /// The answer for the last prefix: all answers share its bytes.
-    last: Mutex<Option<(String, Bytes)>>,
-}
-
-impl Document {
-    fn answer(&self) -> Response {
-        let prefix = context::public_path("");
-        let mut last = self.last.lock();
-        let bytes = match &*last {
-            Some((of, bytes)) if *of == prefix => bytes.clone(),
-            _ => last.insert((prefix.clone(), self.render(prefix))).1.clone(),
-        };
-        let mut response = Response::new(bytes.into());
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(DOCUMENT_RULE));
-        response
-    }
-
-    fn render(&self, prefix: String) -> Bytes {
-        let document = if prefix.is_empty() {
-            serde_json::to_vec(&self.api)
-        } else {
-            let mut api = self.api.clone();
-            api.servers = Some(vec![utoipa::openapi::Server::new(prefix)]);
-            serde_json::to_vec(&api)
-        };
-        document.unwrap_or_default().into()
-    }
+    let pages = pages::all(&routes);
+    let router = routes.finish().route(DOCUMENT, document);
+    pages.into_iter().fold(router, |router, (path, page)| router.route(path, page)).with_state(app.clone())
 }
 
 /// Routes for shoppers, sellers and admins, each with the class of its writes (see [`admission`]) and how rate limits

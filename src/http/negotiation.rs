@@ -17,11 +17,21 @@ pub(super) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
     if !headers.contains_key(header::ACCEPT) {
         return true;
     }
+    weight(headers, media_type).map_or_else(
+        || {
+            let mut ranges = weighted(headers, &header::ACCEPT).peekable();
+            let takes_problems = |(range, weight): (&str, u16)| weight > 0 && range.eq_ignore_ascii_case(PROBLEM_JSON);
+            ranges.peek().is_none() || media_type == JSON && ranges.any(takes_problems)
+        },
+        |weight| weight > 0,
+    )
+}
+
+/// How much the client likes a media type; `None` if it does not say.
+fn weight(headers: &HeaderMap, media_type: &str) -> Option<u16> {
     let kind = media_type.split('/').next().unwrap_or_default();
-    let (mut best, mut is_empty, mut takes_problems) = (None, true, false);
+    let mut best = None;
     for (range, weight) in weighted(headers, &header::ACCEPT) {
-        is_empty = false;
-        takes_problems |= weight > 0 && range.eq_ignore_ascii_case(PROBLEM_JSON);
         let (range_kind, subtype) = range.split_once('/').unwrap_or((range, ""));
         let precision = if range.eq_ignore_ascii_case(media_type) {
             3
@@ -35,10 +45,16 @@ pub(super) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
         // The most precise range decides; of two such, the greater weight.
         best = best.max(Some((precision, weight)));
     }
-    match best {
-        Some((_, weight)) => weight > 0,
-        None => is_empty || media_type == JSON && takes_problems,
-    }
+    best.map(|(_, weight)| weight)
+}
+
+/// Whether the client takes an answer in this content coding.
+pub(super) fn takes(headers: &HeaderMap, coding: Coding) -> bool {
+    let of = |wanted: &str| {
+        let mut members = weighted(headers, &header::ACCEPT_ENCODING);
+        members.find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, weight)| weight)
+    };
+    of(coding.name()).or_else(|| of("*")).is_some_and(|weight| weight > 0)
 }
 
 /// Whether the client names this media type and wants it at least as much as the other.

@@ -32,7 +32,7 @@ use crate::{
 pub(super) struct KeyHeader {
     /// Names the request, for a day: a repeat with the same key and body changes nothing, and gets the same answer as
     /// it is now, marked with `Idempotent-Replayed`. The same key with another body is refused.
-    #[param(rename = "Idempotency-Key", min_length = 1, max_length = 255, example = "\"8e03978e-40d5-43dd\"")]
+    #[param(rename = "Idempotency-Key", example = "8e03978e-40d5-43dd")]
     key: Option<String>,
 }
 

@@ -10,7 +10,7 @@ use std::{fmt, sync::Arc};
 use axum::{
     Json, Router,
     extract::State,
-    http::{HeaderMap, HeaderName, StatusCode, header},
+    http::{HeaderMap, HeaderName, header},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -19,7 +19,7 @@ use utoipa_axum::routes;
 use super::{
     App,
     bodies::ProblemBody,
-    error::Problem,
+    error::{Problem, kinds},
     extract::Body,
     health, metrics,
     responses::{JsonBody, Write},
@@ -92,7 +92,7 @@ async fn set_log(
     // A page whose name was bound to this address looks to its browser like a page of this listener.
     if headers.contains_key(header::ORIGIN) {
         let refusal = "scripts of browsers may not change what is logged";
-        return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", refusal));
+        return Err(Problem::new(&kinds::FORBIDDEN, refusal));
     }
     log_filter(&app)?.set(&filter).map_err(|problem| Problem::invalid("filter", problem))?;
     Ok(Json(Log { filter }))

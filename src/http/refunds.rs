@@ -17,7 +17,7 @@ use super::{
     extract::{Body, Caller, Id, Names},
     json::Json,
     once::{Act, Key, KeyHeader, Once},
-    orders::{OrderBody, mark, order},
+    orders::{OrderBody, located, mark, order},
     responses::{JsonBody, Token, Write},
 };
 use crate::{
@@ -101,7 +101,10 @@ fn number(text: &str) -> Result<u32, Problem> {
     text.parse().map_err(|_| Problem::not_found("return"))
 }
 
-/// Refunds units of an order. An order has one refund at a time; the answer waits a while for the provider.
+/// Refunds units of an order.
+///
+/// Without items and shipping, everything that is left. An order has one refund at a time; the answer waits a while for
+/// the provider.
 #[utoipa::path(post, path = "/orders/{order_id}/refunds", operation_id = "refund_order",
     tag = "selling", security(("bearer" = [])), request_body = RefundBody,
     params(("order_id" = String, Path), KeyHeader), responses(
@@ -122,10 +125,13 @@ pub(super) async fn refund(
     let shipping = if shipping { Shipping::Included } else { Shipping::Excluded };
     let asked = RefundAsked { items: items(units)?, shipping, restock: restock.map(restocked), reason };
     let done = app.shop.refund(&who, id, &asked, key.as_deref()).await?;
-    Ok(mark((StatusCode::CREATED, order(&done.outcome)?).into_response(), done.changed))
+    let response = (StatusCode::CREATED, order(&done.outcome)?).into_response();
+    Ok(mark(located(response, id), done.changed))
 }
 
-/// Requests a return. Customers only, once the order is shipped.
+/// Requests a return.
+///
+/// For its customer, once the order is shipped. The seller receives or rejects it.
 #[utoipa::path(post, path = "/orders/{order_id}/returns", operation_id = "request_return",
     tag = "orders", security(("bearer" = [])), request_body = ReturnRequestBody,
     params(("order_id" = String, Path), KeyHeader), responses(
@@ -142,10 +148,13 @@ pub(super) async fn request_return(
     Body(body): Body<ReturnRequestBody>,
 ) -> Result<Response, Problem> {
     let done = app.shop.request_return(&who, id, &items(body.items)?, &body.reason, key.as_deref()).await?;
-    Ok(mark((StatusCode::CREATED, order(&done.outcome)?).into_response(), done.changed))
+    let response = (StatusCode::CREATED, order(&done.outcome)?).into_response();
+    Ok(mark(located(response, id), done.changed))
 }
 
 /// Records that the goods of a return were received, and refunds them.
+///
+/// For the seller of all its lines and admins. The money goes back, and the goods may return to stock.
 #[utoipa::path(post, path = "/orders/{order_id}/returns/{number}/receive", operation_id = "receive_return",
     tag = "selling", security(("bearer" = [])), request_body = ReceiptBody,
     params(("order_id" = String, Path), ("number" = u32, Path), KeyHeader), responses(
@@ -166,6 +175,8 @@ pub(super) async fn receive_return(
 }
 
 /// Rejects a return.
+///
+/// For the seller of all its lines and admins. The customer reads the note.
 #[utoipa::path(post, path = "/orders/{order_id}/returns/{number}/reject", operation_id = "reject_return",
     tag = "selling", security(("bearer" = [])), request_body = RejectionBody,
     params(("order_id" = String, Path), ("number" = u32, Path), KeyHeader), responses(
@@ -186,6 +197,8 @@ pub(super) async fn reject_return(
 }
 
 /// Captures an authorised payment.
+///
+/// For the seller of all its lines and admins, where the shop captures payments later.
 #[utoipa::path(post, path = "/orders/{order_id}/capture", operation_id = "capture_order",
     tag = "selling", security(("bearer" = [])),
     params(("order_id" = String, Path), KeyHeader), responses(
@@ -204,6 +217,8 @@ pub(super) async fn capture(
 }
 
 /// Gives up a payment that waits for its customer, so that they can pay in another way.
+///
+/// For its customer, while the payment waits for them, for instance for 3-D Secure. Nothing is charged.
 #[utoipa::path(post, path = "/orders/{order_id}/abandon_payment", operation_id = "abandon_payment",
     tag = "orders", security(("bearer" = [])),
     params(("order_id" = String, Path), KeyHeader), responses(

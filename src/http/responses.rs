@@ -11,7 +11,6 @@ use utoipa::{
     IntoResponses,
     openapi::{
         Content, ObjectBuilder, OpenApi, Ref, RefOr, Required, Response, ResponseBuilder, Type,
-        header::HeaderBuilder,
         path::{Operation, Parameter, ParameterIn},
     },
 };
@@ -24,8 +23,6 @@ pub(super) const JSON: &str = "application/json";
 pub(super) const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The header that marks the answer to a repeat.
 pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
-/// The status of a request that a limit of its client refuses.
-const TOO_MANY: &str = "429";
 const IF_NONE_MATCH: &str = "If-None-Match";
 /// The media type of server-sent events.
 pub(super) const EVENT_STREAM: &str = "text/event-stream";
@@ -114,36 +111,6 @@ pub(super) fn complete(api: &mut OpenApi) {
     }
 }
 
-/// Adds the headers of rate limits to the answers of operations that have them.
-pub(super) fn add_rate_limits(api: &mut OpenApi) {
-    let header = |kind, description: &str| {
-        let schema = ObjectBuilder::new().schema_type(kind).build();
-        HeaderBuilder::new().schema(Some(schema)).description(Some(description)).build()
-    };
-    let policy = header(Type::String, "The quota of a client: its name, units `q`, seconds `w`");
-    let left = header(Type::String, "What is left of it: units `r`, seconds `t` until it is whole again");
-    let seconds = header(Type::Integer, "Seconds until the request would be admitted");
-    let items = api.paths.paths.values_mut();
-    let operations =
-        items.flat_map(|item| [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete]);
-    for operation in operations.flatten() {
-        let responses = &mut operation.responses.responses;
-        if !responses.contains_key(TOO_MANY) {
-            continue;
-        }
-        for (status, response) in responses {
-            let RefOr::T(response) = response else { continue };
-            if status.starts_with('2') || status == TOO_MANY {
-                response.headers.insert("RateLimit-Policy".to_owned(), policy.clone().into());
-                response.headers.insert("RateLimit".to_owned(), left.clone().into());
-            }
-            if status == TOO_MANY {
-                response.headers.insert("Retry-After".to_owned(), seconds.clone().into());
-            }
-        }
-    }
-}
-
 /// Whether an operation only reads. The body of one that does is ignored.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reads {
@@ -160,23 +127,8 @@ pub(super) fn takes_key(operation: &Operation) -> bool {
     operation.parameters.iter().flatten().any(is_key)
 }
 
-/// Adds what the answer to a repeat has.
-fn add_replayed(operation: &mut Operation) {
-    let schema = ObjectBuilder::new().schema_type(Type::Boolean).build();
-    let description = "`true` if an earlier request with the same key did this";
-    let header = HeaderBuilder::new().schema(Some(schema)).description(Some(description)).build();
-    for (_, response) in operation.responses.responses.iter_mut().filter(|(status, _)| status.starts_with('2')) {
-        if let RefOr::T(response) = response {
-            response.headers.insert("Idempotent-Replayed".to_owned(), header.clone().into());
-        }
-    }
-}
-
 fn complete_operation(operation: &mut Operation, reads: Reads) {
     let takes_key = takes_key(operation);
-    if takes_key {
-        add_replayed(operation);
-    }
     let responses = &mut operation.responses.responses;
     for response in responses.values_mut() {
         let RefOr::T(response) = response else { continue };

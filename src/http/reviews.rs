@@ -5,8 +5,8 @@
 use axum::{
     Json,
     extract::{OriginalUri, State},
-    http::StatusCode,
-    response::Response,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 use super::{
     App,
     bodies::{ProblemBody, time},
+    context::public_path,
     error::Problem,
     extract::{Caller, Id, Query},
     once::{KeyHeader, Once},
@@ -60,6 +61,8 @@ fn body(content: Content, written_at: Option<String>) -> ReviewBody {
 }
 
 /// Lists a product's reviews, newest first.
+///
+/// With the stars, and whether the author bought the product here. Authors are not named.
 #[utoipa::path(get, path = "/products/{product_id}/reviews", operation_id = "list_reviews", tag = "browsing",
     security((), ("bearer" = [])), params(("product_id" = String, Path), PageQuery), responses(
     Read,
@@ -80,6 +83,8 @@ pub(super) async fn list(
 }
 
 /// Writes the caller's review, or replaces it.
+///
+/// A customer has one review of a product. A second one replaces it.
 #[utoipa::path(post, path = "/products/{product_id}/reviews", operation_id = "write_review",
     tag = "browsing", security(("bearer" = [])),
     request_body = NewReview, params(("product_id" = String, Path), KeyHeader), responses(
@@ -94,11 +99,12 @@ pub(super) async fn write(
     Caller(who): Caller,
     Id(product): Id<ProductId>,
     Once(shop, new): Once<NewReview>,
-) -> Result<(StatusCode, Json<ReviewBody>), Problem> {
+) -> Result<Response, Problem> {
     let (written, changed) = shop.write_review(&who, &product, new.rating, new.title, new.text).await?;
     let status = match changed {
         Changed::Yes => StatusCode::CREATED,
         Changed::No | Changed::Repeat => StatusCode::OK,
     };
-    Ok((status, Json(body(written.content.clone(), None))))
+    let location = [(header::LOCATION, public_path(&format!("/products/{product}/reviews")))];
+    Ok((status, location, Json(body(written.content.clone(), None))).into_response())
 }

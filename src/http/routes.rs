@@ -99,14 +99,28 @@ impl Routes {
 
     /// A document, such as the description of the API, which no description contains.
     pub(super) fn document(&self, path: &str, show: MethodRouter<App>) -> MethodRouter<App> {
+        around(self.undescribed(path, None, Some(JSON.to_owned())), show)
+    }
+
+    /// A page for people, which no description contains. Programs may get another form of it.
+    pub(super) fn page(&self, path: &str, show: MethodRouter<App>) -> MethodRouter<App> {
+        let mut route = self.undescribed(path, Some(Class::Start), None);
+        let vary = route.vary.to_str().map(|vary| HeaderValue::try_from(format!("Accept, {vary}")));
+        if let Ok(Ok(vary)) = vary {
+            route.vary = vary;
+        }
+        around(route, show)
+    }
+
+    fn undescribed(&self, path: &str, writes: Option<Class>, media_type: Option<String>) -> Route {
         let show_it = Operation {
             method: Method::GET,
             takes_body: false,
             takes_key: false,
-            media_type: Some(JSON.to_owned()),
+            media_type,
             audience: Audience::Everybody,
         };
-        around(self.route(path.to_owned(), None, QueryRule::Refused, vec![show_it]), show)
+        self.route(path.to_owned(), writes, QueryRule::Refused, vec![show_it])
     }
 
     /// The description of all routes.

@@ -40,6 +40,8 @@ pub(super) struct SellerFields {
 }
 
 /// A seller.
+///
+/// Who sells a product is named on its page; this is the same.
 #[utoipa::path(get, path = "/sellers/{seller_id}", operation_id = "show_seller", tag = "browsing",
     params(("seller_id" = String, Path)), responses(
     Read,
@@ -51,6 +53,8 @@ pub(super) async fn show(State(app): State<App>, Id(id): Id<SellerId>) -> Result
 }
 
 /// Names a seller, for its own account and admins.
+///
+/// Shoppers see the name on product pages. Only the seller itself and admins may set it.
 #[utoipa::path(put, path = "/sellers/{seller_id}", operation_id = "name_seller", tag = "selling",
     security(("bearer" = [])), request_body = SellerFields, params(("seller_id" = String, Path)), responses(
     Write, Token, JsonBody,

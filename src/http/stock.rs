@@ -84,6 +84,8 @@ pub(super) struct Count {
 }
 
 /// Shows the stock of a product.
+///
+/// For its seller and admins. Shoppers see what is available on the product's page.
 #[utoipa::path(get, path = "/products/{product_id}/inventory", operation_id = "show_inventory",
     tag = "selling", security(("bearer" = [])),
     params(("product_id" = String, Path)), responses(
@@ -101,6 +103,8 @@ pub(super) async fn show(
 }
 
 /// Records received goods.
+///
+/// They are available at once. A repeat with the same `receipt_id` or key counts once.
 #[utoipa::path(post, path = "/products/{product_id}/inventory/receipts", operation_id = "receive_stock",
     tag = "selling", security(("bearer" = [])),
     request_body = Receipt, params(("product_id" = String, Path), KeyHeader), responses(
@@ -121,6 +125,8 @@ pub(super) async fn receive(
 }
 
 /// Records goods that were found or lost.
+///
+/// Units that are reserved for orders cannot be lost. A repeat with the same `adjustment_id` or key counts once.
 #[utoipa::path(post, path = "/products/{product_id}/inventory/adjustments", operation_id = "adjust_stock",
     tag = "selling", security(("bearer" = [])),
     request_body = Adjustment, params(("product_id" = String, Path), KeyHeader), responses(
@@ -140,7 +146,9 @@ pub(super) async fn adjust(
     Ok(stock(&product, adjusted.map_err(|error| refused(error, "delta"))?))
 }
 
-/// Records the result of a stock-taking. With `If-Match`, one that would overwrite another is refused.
+/// Records the result of a stock-taking.
+///
+/// With `If-Match`, one that would overwrite another is refused. Reserved units are among those on hand.
 #[utoipa::path(put, path = "/products/{product_id}/inventory", operation_id = "count_stock",
     tag = "selling", security(("bearer" = [])),
     request_body = Count, params(("product_id" = String, Path), ("If-Match" = Option<String>, Header)), responses(

@@ -9,9 +9,14 @@ use axum::{
 
 use super::{App, bodies::ProblemBody, error::Problem, extract::Names, request_body::RawBody, responses::Write};
 
-/// Receives a notice of the payment provider, signed over the raw body. It is durable before the answer.
+/// Receives a notice of the payment provider, signed over the raw body.
+///
+/// The signature over the raw body is the only authentication. The notice is durable before the answer, and no more
+/// than a reason to ask the provider.
 #[utoipa::path(post, path = "/webhooks/{provider}", operation_id = "take_notice", tag = "operations",
-    params(("provider" = String, Path, description = "`stripe` or `simulator`")),
+    params(("provider" = String, Path, description = "`stripe` or `simulator`"),
+        ("Stripe-Signature" = Option<String>, Header, description = "The time `t`, and the HMAC-SHA256 `v1` of time and body",
+            example = "t=1790000000,v1=5257a869e7ecebeda32affa62cdca3fa51cad7e77a0e56ff536d0ce8e108d8bd")),
     request_body(content = Object, description = "The provider's event, as it is signed"), responses(
     Write,
     (status = 204, description = "Taken, or nothing new"),

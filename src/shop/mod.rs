@@ -96,8 +96,8 @@ pub use crate::{
         guard::{BreakerState, Call, CallMetrics, CallOutcome, GatewayFigures},
     },
     search::{
-        CategoryCount, Hit, OpenError as SearchOpenError, PAGE_PRODUCTS_DEFAULT, PAGE_PRODUCTS_MAX, SearchError,
-        SearchPage, SearchRequest, Sort, Status as SearchStatus,
+        CategoryCount, Hit, OpenError as SearchOpenError, PAGE_PRODUCTS_DEFAULT, PAGE_PRODUCTS_MAX, QUERY_BYTES_MAX,
+        SearchError, SearchPage, SearchRequest, Sort, Status as SearchStatus,
     },
     storage::{
         Compacted, CopyProgress, Damage as StorageDamage, Fault as StorageFault, OpenError as StorageOpenError,

@@ -16,7 +16,7 @@ const JSON: (&str, &str) = ("content-type", "application/json");
 fn filled(path: &str) -> String {
     let none = "0".repeat(32);
     let path = path.replace("{product_id}", "NOTHING").replace("{seller_id}", &none).replace("{order_id}", &none);
-    let path = path.replace("{*keywords}", "cable").replace("{number}", "1").replace("{provider}", "stripe");
+    let path = path.replace("{keywords}", "cable").replace("{number}", "1").replace("{provider}", "stripe");
     path.replace("{notice_id}", &format!("1-{none}"))
 }
 
@@ -188,7 +188,7 @@ async fn a_slash_too_many_is_redirected() {
     for (path, method, _) in operations() {
         let target = filled(&path);
         for query in ["", "?limit=1&after=a%20b"] {
-            if path.contains("{*") {
+            if path.contains("{keywords}") {
                 continue;
             }
             let sent = format!("{target}/{query}");
@@ -287,8 +287,8 @@ async fn readable(app: &TestApp, customer: &Client, admin: &Client) -> Vec<(Stri
     let mut paths = vec![("/openapi.json".to_owned(), true)];
     for (path, method, operation) in operations() {
         let target = path.replace("{product_id}", "CABLE").replace("{order_id}", &order);
-        let target = target.replace("{seller_id}", &seller.user_id).replace("{*keywords}", "cable");
-        let is_public = operation["security"].is_null() || operation["security"][0] == json!({});
+        let target = target.replace("{seller_id}", &seller.user_id).replace("{keywords}", "cable");
+        let is_public = operation["security"] == json!([]) || operation["security"][0] == json!({});
         if method == "GET" && admin.get_with(&target, &[("accept", "application/json")]).await.status == 200 {
             paths.push((target, is_public));
         }

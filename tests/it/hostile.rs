@@ -33,7 +33,7 @@ async fn state(seller: &Client, customer: &Client, order: &str) -> Vec<Value> {
 /// The path with valid values for its parameters.
 fn filled(path: &str, seller: &str, order: &str) -> String {
     let path = path.replace("{product_id}", "CABLE").replace("{seller_id}", seller);
-    path.replace("{order_id}", order).replace("{*keywords}", "cable")
+    path.replace("{order_id}", order).replace("{keywords}", "cable")
 }
 
 #[tokio::test]
@@ -127,7 +127,7 @@ async fn garbage_in_every_parameter_of_every_operation_changes_nothing() {
             let name = parameter["name"].as_str().unwrap();
             for value in garbage {
                 let uri = match parameter["in"].as_str().unwrap() {
-                    "path" => path.replace(&format!("{{{name}}}"), value).replace(&format!("{{*{name}}}"), value),
+                    "path" => path.replace(&format!("{{{name}}}"), value),
                     "query" => format!("{target}?{name}={value}"),
                     _ => continue,
                 };
@@ -208,7 +208,7 @@ async fn methods_and_parameters_that_a_path_does_not_have_are_refused() {
             answer.problem(400, "invalid-query");
         }
     }
-    for path in ["/", "/product", "/order_status=", "//", "//products/", "/cart/items"] {
+    for path in ["/product", "/order_status=", "//", "//products/", "/cart/items"] {
         customer.get(path).await.problem(404, "not-found");
     }
     assert_eq!(state(&seller, &customer, &order).await, before);
@@ -220,7 +220,7 @@ async fn every_operation_that_needs_a_token_refuses_those_without() {
     let seller = app.seller().await;
     let mut secured = 0;
     for (path, method, operation) in operations() {
-        let Some(requirements) = operation["security"].as_array() else { continue };
+        let Some(requirements) = operation["security"].as_array().filter(|all| !all.is_empty()) else { continue };
         let target = filled(&path, &"0".repeat(32), &"0".repeat(32));
         let mut client = app.anonymous();
         if requirements.contains(&json!({})) {

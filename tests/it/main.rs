@@ -19,6 +19,7 @@ mod cursors;
 mod deploy;
 mod description;
 mod disputes;
+mod document;
 mod embedding;
 mod erasure;
 mod events;
@@ -28,6 +29,7 @@ mod example_embedded;
 #[path = "../../examples/nested/main.rs"]
 #[allow(dead_code, reason = "its `main` is for `cargo run --example`")]
 mod example_nested;
+mod examples;
 mod exit_codes;
 mod expiry;
 mod flash_sale;
@@ -50,6 +52,7 @@ mod payment;
 mod provider;
 mod provider_account;
 mod rates;
+mod readme;
 mod reconciliation;
 #[path = "../recorded/mod.rs"]
 mod recorded;

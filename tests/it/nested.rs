@@ -1,7 +1,6 @@
 //! The router nested in that of another program.
 
 use axum::{Router, body::Body};
-use serde_json::{Value, json};
 
 use crate::support::{Client, TestApp, operations};
 
@@ -18,7 +17,7 @@ fn nested(app: &TestApp) -> [(&'static str, Router); 2] {
 fn filled(template: &str) -> String {
     let order = "0".repeat(32);
     let path = template.replace("{product_id}", "NOTHING").replace("{order_id}", &order).replace("{number}", "1");
-    let path = path.replace("{notice_id}", &format!("1-{order}")).replace("{*keywords}", "cable/red");
+    let path = path.replace("{notice_id}", &format!("1-{order}")).replace("{keywords}", "cable/red");
     path.replace("{provider}", "stripe")
 }
 
@@ -86,9 +85,9 @@ async fn links_and_locations_include_the_prefix() {
         let listed = customer.get("/orders?limit=1").await;
         assert_eq!(listed.expect(200)["items"][0]["order_id"], order, "{kind}");
         let described = customer.get("/openapi.json").await.expect(200);
-        assert_eq!(described["servers"], json!([{ "url": PREFIX }]));
+        assert_eq!(described["servers"][0]["url"], PREFIX);
         let at_root = TestApp::through(app.router.clone(), "", &root).get("/openapi.json").await.expect(200);
-        assert_eq!(at_root["servers"], Value::Null);
+        assert_eq!(at_root["servers"][0]["url"], "/");
         let of_payment = customer.get("/metrics").await.expect_text(200).contains(r#"route="/payment""#);
         assert!(of_payment, "{kind}: metrics name routes by their description");
     }

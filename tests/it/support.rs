@@ -2,10 +2,7 @@
 //!
 //! Every answer is checked against the OpenAPI document.
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -26,13 +23,13 @@ use souk::{
 use tempfile::TempDir;
 use tower::ServiceExt;
 
+use crate::document::{DESCRIPTION, hold_against_description};
+pub(crate) use crate::document::{is_allowed, operations};
+
 /// The password of every account.
 pub(crate) const PASSWORD: &str = "correct horse battery";
 /// The start of manual clocks.
 pub(crate) const NOW: Timestamp = Timestamp(1_790_000_000_000);
-
-/// `/openapi.json`, which is the same for every shop.
-static DESCRIPTION: OnceLock<Value> = OnceLock::new();
 
 /// A shop and its router.
 pub(crate) struct TestApp {
@@ -428,68 +425,4 @@ pub(crate) fn eventually<T>(mut look: impl AsyncFnMut() -> Option<T>) -> impl Fu
 /// Products with their numbers of units, as JSON.
 pub(crate) fn units(units: &[(&str, u32)]) -> Value {
     units.iter().map(|(product, quantity)| json!({"product_id": product, "quantity": quantity})).collect()
-}
-
-/// All operations of the document: path, method, description.
-pub(crate) fn operations() -> Vec<(String, String, Value)> {
-    let mut found = Vec::new();
-    for (path, item) in DESCRIPTION.get().unwrap()["paths"].as_object().unwrap() {
-        for (method, operation) in item.as_object().unwrap() {
-            found.push((path.clone(), method.to_uppercase(), operation.clone()));
-        }
-    }
-    found
-}
-
-/// The path of the document that matches a request's path.
-fn template(path: &str) -> Option<&'static str> {
-    let paths = DESCRIPTION.get()?["paths"].as_object()?.keys().map(String::as_str);
-    // Prefer a literal segment to a parameter, as the router does: parameters begin with `{`, which sorts last.
-    let mut fitting: Vec<_> = paths.filter(|template| fits(template, path)).collect();
-    fitting.sort_unstable();
-    fitting.first().copied()
-}
-
-fn fits(template: &str, path: &str) -> bool {
-    if let Some((prefix, _)) = template.split_once("{*") {
-        return path.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty());
-    }
-    let (mut wanted, mut given) = (template.split('/'), path.split('/'));
-    loop {
-        match (wanted.next(), given.next()) {
-            (None, None) => return true,
-            (Some(wanted), Some(given)) => {
-                let (prefix, is_open) = wanted.split_once('{').map_or((wanted, false), |(prefix, _)| (prefix, true));
-                let rest = given.strip_prefix(prefix);
-                if rest.is_none_or(|rest| rest.is_empty() == is_open) {
-                    return false;
-                }
-            }
-            (Some(_), None) | (None, Some(_)) => return false,
-        }
-    }
-}
-
-#[track_caller]
-fn hold_against_description(method: &Method, path: &str, answer: &Answer) {
-    let Some(template) = template(path) else { return };
-    let operation = &DESCRIPTION.get().unwrap()["paths"][template][method.as_str().to_lowercase()];
-    let status = answer.status.as_u16();
-    if operation.is_null() {
-        let expected = match *method {
-            Method::OPTIONS => 204,
-            _ if path.contains('%') => 400,
-            _ => 405,
-        };
-        assert_eq!(status, expected, "{method} {path} is not described: {answer:?}");
-        return;
-    }
-    let documented = &operation["responses"][status.to_string()];
-    assert!(documented.is_object(), "{method} {template} does not document {status}: {answer:?}");
-    let content_type = answer.header("content-type").split(';').next().unwrap_or_default();
-    if !answer.text.is_empty() {
-        let types = documented["content"].as_object().map(|types| types.keys().cloned().collect::<Vec<_>>());
-        let types = types.unwrap_or_default();
-        assert!(types.iter().any(|known| known == content_type), "{method} {template}: {types:?}, not {content_type}");
-    }
 }

@@ -1,6 +1,6 @@
 //! `souk serve`: opens the shop, serves it, and closes it when the process is told to end.
 //!
-//! Depends on `app`, `catalogue`, `http` and `shop`.
+//! Depends on `app`, `catalogue`, `domain`, `http` and `shop`.
 
 use std::{
     io::Write,
@@ -17,6 +17,7 @@ use clap::Args;
 use futures::future::OptionFuture;
 use souk::{
     config::Sellers,
+    domain::account::Role,
     http::{self, AccessLog, Drained, LogFilter, Tls, TlsFiles},
     internals::{
         app::{
@@ -117,6 +118,7 @@ impl Serve {
         }
         let access_log = access_log(&program.access_log)?;
         let program = shown(&program, server.figures(), logs, access_log.clone())?;
+        let program = http::Program { demo_logins: self.demo_logins(), ..program };
         let health = program.health.clone();
         let stop_operators = CancellationToken::new();
         let (router, operators) = match operators {
@@ -151,6 +153,16 @@ impl Serve {
         Ok(ExitCode::SUCCESS)
     }
 
+    /// What the front page shows of a demo.
+    fn demo_logins(&self) -> Vec<http::DemoLogin> {
+        let login = |(email, role): (&str, Role)| http::DemoLogin {
+            email: email.to_owned(),
+            role: format!("{role:?}").to_lowercase(),
+            password: demo::PASSWORD.to_owned(),
+        };
+        if self.demo { demo::LOGINS.into_iter().map(login).collect() } else { Vec::new() }
+    }
+
     fn greet(&self, address: SocketAddr, scheme: &str, operators: Option<SocketAddr>) {
         println!("Souk listens on {scheme}://{address}");
         if let Some(operators) = operators {
@@ -181,7 +193,7 @@ fn shown(
     let serde_json::Value::Object(settings) = serde_json::to_value(program)? else {
         bail!("the settings are no object")
     };
-    Ok(http::Program { health: http::Health::default(), connections, settings, logs: Some(logs), access_log })
+    Ok(http::Program { connections, settings, logs: Some(logs), access_log, ..http::Program::default() })
 }
 
 /// The certificate that the settings name.

@@ -96,7 +96,7 @@ pub use self::{
     step::{Poll, Step, Turn},
     text::Text,
 };
-pub use crate::domain::address::{Address, AddressField, AddressRule, InvalidField};
+pub use crate::domain::address::{Address, AddressField, AddressRule, InvalidField, countries};
 use crate::domain::{
     entity::{Entity, Kind, Tag, Timestamp},
     ids::{OrderId, RequestKey, SellerId},

@@ -23,7 +23,7 @@ use std::{
 use axum::{
     Extension,
     extract::State,
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
 use parking_lot::Mutex;
@@ -44,7 +44,7 @@ use super::{
     access_log::{AccessLog, LeftOut},
     admission::Admission,
     bodies::ProblemBody,
-    error::Problem,
+    error::{Problem, kinds},
     negotiation,
     peer::{self, Peer},
 };
@@ -178,6 +178,9 @@ impl Collector for OfEdge {
 }
 
 /// Shows metrics, to this machine alone.
+///
+/// Prometheus text, or OpenMetrics for whoever asks for it. A listener for operators shows them instead, where there is
+/// one.
 #[utoipa::path(get, path = "/metrics", operation_id = "show_metrics",
     tag = "operations", responses(
     (status = 200, description = "Metrics", content((String = "text/plain"), (String = "application/openmetrics-text"))),
@@ -192,7 +195,7 @@ pub(super) async fn show(State(app): State<App>, peer: Option<Extension<Peer>>, 
         }
         MetricsAreFor::Loopback => return answer(&app, &headers),
     };
-    Problem::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", refusal).into_response()
+    Problem::new(&kinds::FORBIDDEN, refusal).into_response()
 }
 
 /// Shows metrics to operators.

@@ -49,7 +49,8 @@ pub(super) fn mark(mut response: Response, changed: Changed) -> Response {
     response
 }
 
-fn located(mut response: Response, id: OrderId) -> Response {
+/// Says where the order is.
+pub(super) fn located(mut response: Response, id: OrderId) -> Response {
     if let Ok(location) = HeaderValue::from_str(&public_path(&format!("/orders/{id}"))) {
         response.headers_mut().insert(header::LOCATION, location);
     }
@@ -61,6 +62,9 @@ pub(super) fn order(page: &OrderPage) -> Result<Json<OrderBody>, Problem> {
 }
 
 /// Places an order and reserves its stock. The order then awaits its payment.
+///
+/// The order takes its lines out of the cart and holds their stock until its payment deadline. `total_price` must be
+/// the `total` of the cart for these lines. Without a key, the same checkout of the same cart finds the same order.
 #[utoipa::path(post, path = "/checkout", tag = "orders", security(("bearer" = [])), request_body = Checkout,
     params(KeyHeader), responses(
     Write, Token, JsonBody,
@@ -82,6 +86,9 @@ pub(super) async fn checkout(
 }
 
 /// Pays an order.
+///
+/// While the outcome is unknown the answer is 202: repeat the request, which never charges twice, or look at the order.
+/// If the customer has to act first, `payment.action_url` says where.
 #[utoipa::path(post, path = "/payment", tag = "orders", security(("bearer" = [])), request_body = Payment,
     params(KeyHeader), responses(
     Write, Token, JsonBody,
@@ -122,6 +129,8 @@ pub(super) async fn pay(
 }
 
 /// Shows an order's status (an alias of `GET /orders/{order_id}`).
+///
+/// For its customer, its sellers and admins.
 #[utoipa::path(get, path = "/order_status={order_id}", operation_id = "show_order_status",
     tag = "orders", security(("bearer" = [])),
     params(("order_id" = String, Path)), responses(
@@ -138,6 +147,8 @@ pub(super) async fn status_by_path(
 }
 
 /// Shows an order with its lines, payments and history.
+///
+/// For its customer, its sellers and admins. Another's order is not found.
 #[utoipa::path(get, path = "/orders/{order_id}", operation_id = "show_order",
     tag = "orders", security(("bearer" = [])),
     params(("order_id" = String, Path)), responses(
@@ -222,6 +233,9 @@ impl OrdersQuery {
 }
 
 /// Lists orders, newest first.
+///
+/// The caller's own; with `as=seller` those with the seller's products; for admins with a `stage` everybody's. With a
+/// filter a page may have fewer items than `limit`, and still a next one.
 #[utoipa::path(get, path = "/orders", operation_id = "list_orders",
     tag = "orders", security(("bearer" = [])), params(OrdersQuery), responses(
     Read, Token,
@@ -258,6 +272,8 @@ pub(super) async fn list(
 }
 
 /// Lists the attempts to pay an order, oldest first.
+///
+/// There are at most five. The last one decides.
 #[utoipa::path(get, path = "/orders/{order_id}/payments", operation_id = "list_payments",
     tag = "orders", security(("bearer" = [])),
     params(("order_id" = String, Path)), responses(
@@ -275,6 +291,8 @@ pub(super) async fn payments(
 }
 
 /// Cancels an order that is not shipped yet: held money is released, captured money is refunded.
+///
+/// For its customer and admins. Cancelling twice is cancelling once.
 #[utoipa::path(post, path = "/orders/{order_id}/cancel", operation_id = "cancel_order",
     tag = "orders", security(("bearer" = [])),
     params(("order_id" = String, Path), KeyHeader), responses(
@@ -293,6 +311,8 @@ pub(super) async fn cancel(
 }
 
 /// Marks an order as packed.
+///
+/// For the seller of all its lines and admins. Packing twice is packing once.
 #[utoipa::path(post, path = "/orders/{order_id}/pack", operation_id = "pack_order",
     tag = "selling", security(("bearer" = [])),
     params(("order_id" = String, Path), KeyHeader), responses(
@@ -307,6 +327,8 @@ pub(super) async fn pack(Caller(who): Caller, Id(id): Id<OrderId>, Act(shop): Ac
 }
 
 /// Marks an order as shipped.
+///
+/// For the seller of all its lines and admins. The customer sees carrier and tracking number.
 #[utoipa::path(post, path = "/orders/{order_id}/ship", operation_id = "ship_order",
     tag = "selling", security(("bearer" = [])),
     request_body = Shipment, params(("order_id" = String, Path), KeyHeader), responses(
@@ -326,6 +348,8 @@ pub(super) async fn ship(
 }
 
 /// Marks an order as delivered.
+///
+/// For the seller of all its lines and admins. The order has come to its end; goods may still be returned.
 #[utoipa::path(post, path = "/orders/{order_id}/deliver", operation_id = "deliver_order",
     tag = "selling", security(("bearer" = [])),
     params(("order_id" = String, Path), KeyHeader), responses(

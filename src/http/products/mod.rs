@@ -45,7 +45,9 @@ async fn search(app: &App, request: &SearchRequest, uri: &Uri) -> Result<Respons
     Ok(Page::new(items, found.next.as_ref()).with_total(found.total).respond(uri))
 }
 
-/// Searches products by keywords (an alias of `GET /products?q=`). A keyword may contain any character, `/` included.
+/// Searches products by keywords (an alias of `GET /products?q=`).
+///
+/// Percent-encode the words, a `/` as `%2F`. An empty search lists all products.
 #[utoipa::path(get, path = "/products/search_item={*keywords}", operation_id = "search_products", tag = "browsing",
     params(("keywords" = String, Path, description = "Percent-encoded words"), PageQuery), responses(
     Read,
@@ -63,6 +65,8 @@ pub(super) async fn search_by_path(
 }
 
 /// Searches and lists products: by words, category, brand, seller, price.
+///
+/// Filters can be combined. Without words the newest products come first, with words the most relevant.
 #[utoipa::path(get, path = "/products", operation_id = "list_products",
     tag = "browsing", params(SearchQuery), responses(
     Read,
@@ -77,6 +81,8 @@ pub(super) async fn list(
 }
 
 /// The categories of the catalogue with their numbers of products, two levels deep.
+///
+/// A category counts everything below it, too. The list is short, so it has no pages.
 #[utoipa::path(get, path = "/categories", operation_id = "list_categories", tag = "browsing", responses(
     Read,
     (status = 200, description = "Categories", body = Vec<CategoryBody>),
@@ -87,6 +93,9 @@ pub(super) async fn categories(State(app): State<App>) -> Result<Json<Vec<Catego
 }
 
 /// Shows a product.
+///
+/// With its price, pictures, stock, rating and variants. A product that was removed is shown to its seller and to
+/// admins only.
 #[utoipa::path(get, path = "/products/{product_id}", operation_id = "show_product", tag = "browsing",
     security((), ("bearer" = [])),
     params(("product_id" = String, Path)), responses(
@@ -124,6 +133,8 @@ async fn render(app: &App, page: &ProductPage) -> Result<Rendered, Problem> {
 }
 
 /// Creates a product of the caller.
+///
+/// For sellers and admins. The product is in the shop at once, and soon in searches; it has no stock yet.
 #[utoipa::path(post, path = "/products", operation_id = "create_product",
     tag = "selling", security(("bearer" = [])), request_body = ProductFields, params(KeyHeader), responses(
     Write, Token, JsonBody,
@@ -148,7 +159,9 @@ pub(super) async fn create(
     Ok(response)
 }
 
-/// Replaces a product's details. With `If-Match` and its ETag, an edit of an older version is refused.
+/// Replaces a product's details.
+///
+/// Fields that are left out become empty. With `If-Match` and its ETag, an edit of an older version is refused.
 #[utoipa::path(put, path = "/products/{product_id}", operation_id = "revise_product",
     tag = "selling", security(("bearer" = [])),
     request_body = ProductFields, params(("product_id" = String, Path), ("If-Match" = Option<String>, Header)), responses(
@@ -173,6 +186,8 @@ pub(super) async fn revise(
 }
 
 /// Removes a product from the shop; past orders keep its data.
+///
+/// Carts show it as not for sale, and open orders go on.
 #[utoipa::path(delete, path = "/products/{product_id}", operation_id = "delist_product",
     tag = "selling", security(("bearer" = [])),
     params(("product_id" = String, Path), ("If-Match" = Option<String>, Header)), responses(

@@ -10,12 +10,15 @@ use std::error::Error;
 
 use axum::{
     body::{HttpBody, to_bytes},
-    http::{HeaderMap, HeaderValue, StatusCode, Version, header},
+    http::{HeaderMap, HeaderValue, Version, header},
     response::{IntoResponse, Response},
 };
 use futures::FutureExt;
 
-use super::super::{error::Problem, peer::Peer};
+use super::super::{
+    error::{Problem, kinds},
+    peer::Peer,
+};
 use crate::log_throttle::Throttle;
 
 /// Lines about such requests.
@@ -104,27 +107,19 @@ impl BadHttp {
     }
 
     fn problem(self) -> Problem {
-        let bad_request = |detail| (StatusCode::BAD_REQUEST, "malformed-request", "Invalid request", detail);
-        let (status, code, title, detail) = match self {
-            Self::Malformed => bad_request("the request is not HTTP, or its head breaks the rules of HTTP"),
-            Self::Host => bad_request("an HTTP/1.1 request has exactly one Host header"),
-            Self::Authorization => bad_request("a request has at most one Authorization header"),
-            Self::WithoutTls => bad_request("this port speaks TLS: the address begins with https"),
-            Self::SlowHead => {
-                let detail = "the head of the request did not arrive in time";
-                (StatusCode::REQUEST_TIMEOUT, "request-timeout", "Request timeout", detail)
+        let (kind, detail) = match self {
+            Self::Malformed => {
+                (&kinds::MALFORMED_REQUEST, "the request is not HTTP, or its head breaks the rules of HTTP")
             }
-            Self::UriTooLong => (StatusCode::URI_TOO_LONG, "uri-too-long", "URI too long", "the URI is too long"),
-            Self::HeadTooLarge => {
-                let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-                (status, "head-too-large", "Header too large", "the head has too many fields or bytes")
-            }
-            Self::Version => {
-                let status = StatusCode::HTTP_VERSION_NOT_SUPPORTED;
-                (status, "http-version", "HTTP version not supported", "the versions are HTTP/1.0, 1.1 and 2")
-            }
+            Self::Host => (&kinds::MALFORMED_REQUEST, "an HTTP/1.1 request has exactly one Host header"),
+            Self::Authorization => (&kinds::MALFORMED_REQUEST, "a request has at most one Authorization header"),
+            Self::WithoutTls => (&kinds::MALFORMED_REQUEST, "this port speaks TLS: the address begins with https"),
+            Self::SlowHead => (&kinds::REQUEST_TIMEOUT, "the head of the request did not arrive in time"),
+            Self::UriTooLong => (&kinds::URI_TOO_LONG, "the URI is too long"),
+            Self::HeadTooLarge => (&kinds::HEAD_TOO_LARGE, "the head has too many fields or bytes"),
+            Self::Version => (&kinds::HTTP_VERSION, "the versions are HTTP/1.0, 1.1 and 2"),
         };
-        Problem::new(status, code, title, detail)
+        Problem::new(kind, detail)
     }
 
     /// The answer, after which the connection ends.
