@@ -67,7 +67,7 @@ impl Progress {
         self.journal.durable().0.saturating_sub(self.position().0)
     }
 
-    /// For how long something that is durable has not been part of the projection.
+    /// How long ago the projection had everything that was durable then; no time if it has everything now.
     #[must_use]
     pub fn lag(&self) -> Duration {
         if self.lag_bytes() == 0 { Duration::ZERO } else { self.whole_at.lock().elapsed() }
@@ -264,6 +264,7 @@ impl Follower {
     async fn pull(&self, state: &mut FollowerState) -> Result<(), ActorProcessingErr> {
         let mut projection = state.projection.take().ok_or("the projection is not open")?;
         let (journal, from, committed) = (self.progress.journal.clone(), state.applied, self.progress.position());
+        let (began, durable) = (Instant::now(), journal.durable());
         let due =
             state.committed_at.elapsed() >= Duration::from_millis(self.commit_ms_min) || self.progress.is_wanted();
         let work = tokio::task::spawn_blocking(move || -> Result<_, ActorProcessingErr> {
@@ -298,6 +299,9 @@ impl Follower {
         if commits {
             state.committed_at = Instant::now();
             self.progress.position.send_replace(applied);
+            if applied >= durable {
+                *self.progress.whole_at.lock() = began;
+            }
         }
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! The access log: a JSON line for each request.
 //!
-//! A line has nothing in it that a client can choose but the request id, whose alphabet is safe, and no query, path or
-//! id: so no secret, whatever is sent where. A thread of its own writes the lines, so a reader that is slow, or none,
-//! keeps no request waiting: lines are left out, and counted.
+//! A line has nothing in it that a client can choose but the request id and the trace id, whose alphabet is safe, and
+//! no query, path or id: so no secret, whatever is sent where. A thread of its own writes the lines, so a reader that is
+//! slow, or none, keeps no request waiting: lines are left out, and counted.
 //!
 //! Depends on its neighbours, `domain` and `governor`.
 
@@ -13,6 +13,7 @@ use std::{
     net::IpAddr,
     num::NonZeroU32,
     sync::{
+        Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
         mpsc::{self, Receiver, SyncSender},
     },
@@ -36,8 +37,10 @@ const FLUSH_MAX: Duration = Duration::from_secs(1);
 pub struct AccessLog {
     queue: SyncSender<Entry>,
     quota: DefaultDirectRateLimiter,
-    left_out: [AtomicU64; LeftOut::ALL.len()],
+    left_out: Arc<LeftOutCounts>,
 }
+
+type LeftOutCounts = [AtomicU64; LeftOut::ALL.len()];
 
 enum Entry {
     Line(Vec<u8>),
@@ -52,15 +55,18 @@ pub(super) enum LeftOut {
     Rate,
     /// The reader does not keep up.
     Queue,
+    /// It could not be written: the reader has gone, or the disk is full.
+    Write,
 }
 
 impl LeftOut {
-    pub(super) const ALL: [Self; 2] = [Self::Rate, Self::Queue];
+    pub(super) const ALL: [Self; 3] = [Self::Rate, Self::Queue, Self::Write];
 
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Rate => "rate",
             Self::Queue => "queue",
+            Self::Write => "write",
         }
     }
 }
@@ -103,9 +109,12 @@ impl AccessLog {
     /// There is no thread left for it.
     pub fn new(lines_per_second: NonZeroU32, out: impl Write + Send + 'static) -> io::Result<Self> {
         let (queue, entries) = mpsc::sync_channel(LINES_WAITING_MAX);
-        thread::Builder::new().name("access-log".to_owned()).spawn(move || write(&entries, BufWriter::new(out)))?;
+        let left_out = Arc::<LeftOutCounts>::default();
+        let counts = Arc::clone(&left_out);
+        let writer = move || write(&entries, BufWriter::new(out), &counts[LeftOut::Write as usize]);
+        thread::Builder::new().name("access-log".to_owned()).spawn(writer)?;
         let quota = RateLimiter::direct(Quota::per_second(lines_per_second));
-        Ok(Self { queue, quota, left_out: Default::default() })
+        Ok(Self { queue, quota, left_out })
     }
 
     /// Waits, for a second at most, until the lines that were told are written.
@@ -165,27 +174,31 @@ fn name(method: &Method) -> &str {
     }
 }
 
-/// Writes the lines until the log is dropped, and flushes whenever none waits. What cannot be written is lost: the
-/// reader has gone.
-fn write(entries: &Receiver<Entry>, mut out: impl Write) {
+/// Writes the lines until the log is dropped, and flushes whenever none waits. Lines that cannot be written are lost:
+/// `lost` counts those at which an error shows, of a full buffer at least one.
+fn write(entries: &Receiver<Entry>, mut out: impl Write, lost: &AtomicU64) {
     while let Ok(first) = entries.recv() {
         for entry in iter::once(first).chain(entries.try_iter()) {
             match entry {
-                Entry::Line(line) => drop(out.write_all(&line)),
+                Entry::Line(line) => count_error(out.write_all(&line), lost),
                 Entry::Flush(done) => {
-                    let _ = out.flush();
+                    count_error(out.flush(), lost);
                     let _ = done.try_send(());
                 }
             }
         }
-        let _ = out.flush();
+        count_error(out.flush(), lost);
+    }
+}
+
+fn count_error(written: io::Result<()>, lost: &AtomicU64) {
+    if written.is_err() {
+        lost.fetch_add(1, Relaxed);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use parking_lot::Mutex;
 
     use super::*;
@@ -247,7 +260,24 @@ mod tests {
         }
         log.flush();
         assert_eq!(String::from_utf8_lossy(&reader.0.lock()).lines().count(), 3);
-        assert_eq!(LeftOut::ALL.map(|why| log.left_out(why)), [7, 0]);
+        assert_eq!(LeftOut::ALL.map(|why| log.left_out(why)), [7, 0, 0]);
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_counted() {
+        struct Gone;
+        impl Write for Gone {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let log = AccessLog::new(NonZeroU32::new(10).unwrap(), Gone).unwrap();
+        log.tell(&answered(&Method::GET));
+        log.flush();
+        assert!(log.left_out(LeftOut::Write) > 0);
     }
 
     #[test]

@@ -260,6 +260,11 @@ async fn a_follower_makes_progress_although_it_never_catches_up() {
             let wanted = runtime.journal.durable();
             until("the position moves under steady writing", async || progress.position() > wanted).await;
         }
+        let never_whole_since = tokio::time::Instant::now();
+        until("the lag is that of what is not committed, not the time of writing", async || {
+            progress.lag() < never_whole_since.elapsed()
+        })
+        .await;
         ended.store(true, Ordering::Relaxed);
         writer.await.unwrap();
         root.stop().await;

@@ -79,7 +79,11 @@ fn read_models(rows: &mut Rows<'_>, figures: &Figures) -> fmt::Result {
     let lags = [(of("lists"), figures.lists_lag_bytes), (of("search"), figures.search_lag_bytes)];
     rows.gauges("read_model_lag_bytes", "Bytes of the log that a read model has yet to read", lags)?;
     let lags = [(of("lists"), figures.lists_lag.as_secs_f64()), (of("search"), figures.search_lag.as_secs_f64())];
-    rows.gauges_of_seconds("read_model_lag_seconds", "For how long a read model has not had everything", lags)?;
+    rows.gauges_of_seconds(
+        "read_model_lag_seconds",
+        "How long ago a read model had everything that was durable then",
+        lags,
+    )?;
     rows.gauge("search_products", "Products in the search index", figures.products)
 }
 
