@@ -94,7 +94,7 @@ fn mib(bytes: u64) -> String {
 
 /// What the shop runs with.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Settings {
+pub(super) struct SettingsBody {
     /// The program's version.
     version: &'static str,
     /// The commit it was built from.
@@ -110,15 +110,15 @@ pub(super) struct Settings {
 #[utoipa::path(get, path = "/settings", operation_id = "show_settings",
     tag = "operations", security(("bearer" = [])), responses(
     Read, Token,
-    (status = 200, description = "The settings", body = Settings),
+    (status = 200, description = "The settings", body = SettingsBody),
     (status = 403, description = "Not an admin", body = ProblemBody),
 ))]
-pub(super) async fn settings(State(app): State<App>, Caller(who): Caller) -> Result<Json<Settings>, Problem> {
+pub(super) async fn settings(State(app): State<App>, Caller(who): Caller) -> Result<Json<SettingsBody>, Problem> {
     let Ok(Value::Object(mut settings)) = serde_json::to_value(app.shop.settings(&who)?) else {
         return Err(Problem::fault());
     };
     settings.extend(app.program.settings.clone());
-    Ok(Json(Settings { version: crate::VERSION, commit: crate::COMMIT, settings }))
+    Ok(Json(SettingsBody { version: crate::VERSION, commit: crate::COMMIT, settings }))
 }
 
 /// The program is alive.

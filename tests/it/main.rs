@@ -12,6 +12,7 @@ mod cart;
 mod catalogue;
 mod checkout;
 mod circuit;
+mod collection;
 mod commands;
 mod control;
 mod conventions;

@@ -162,7 +162,7 @@ fn rules() -> [(&'static str, &'static str, Value); 13] {
         ("Adjustment", "delta", json!({ "minimum": -delta, "maximum": delta, "not": { "const": 0 } })),
         ("ResolutionBody", "problem", json!({ "maximum": u32::MAX })),
         ("ProductFields", "attributes", json!({ "maxProperties": ATTRIBUTES_MAX })),
-        ("Settings", "settings", json!({ "additionalProperties": true })),
+        ("SettingsBody", "settings", json!({ "additionalProperties": true })),
     ]
 }
 
