@@ -1,8 +1,8 @@
 //! The access log: a JSON line for each request.
 //!
 //! A line has nothing in it that a client can choose but the request id and the trace id, whose alphabet is safe, and
-//! no query, path or id: so no secret, whatever is sent where. A thread of its own writes the lines, so a reader that is
-//! slow, or none, keeps no request waiting: lines are left out, and counted.
+//! no query, path or id: so no secret, whatever is sent where. A thread of its own writes the lines, so a reader that
+//! is slow, or none, keeps no request waiting: lines are left out, and counted.
 //!
 //! Depends on its neighbours, `domain` and `governor`.
 
