@@ -180,17 +180,20 @@ impl<'a> Country<'a> {
 
     /// Whether a text can be a postal code of the country.
     pub(super) fn has_postal_code(self, text: &str) -> bool {
+        let is_one = |code: &str| self.forms().any(|form| fits(form, code));
+        // Most codes are written alone.
+        let code = bare(text);
+        if code.as_deref().is_some_and(is_one) {
+            return true;
+        }
         let signs = SIGNS.iter().find(|(country, _)| *country == self.code).map_or(&[][..], |(_, signs)| *signs);
-        // The Japanese signs are no letters, so a code in letters and digits has none.
-        let is_letter = |sign: &&&str| sign.is_ascii();
-        let text = signs
-            .iter()
-            .filter(|sign| !is_letter(sign))
-            .find_map(|sign| text.trim_start().strip_prefix(sign))
-            .unwrap_or(text);
-        let Some(code) = bare(text) else { return false };
-        let alone = signs.iter().chain([&self.code]).filter_map(|sign| code.strip_prefix(sign)).chain([&*code]);
-        alone.into_iter().any(|alone| self.forms().any(|form| fits(form, alone)))
+        if let Some(code) = code {
+            return signs.iter().chain([&self.code]).filter_map(|sign| code.strip_prefix(sign)).any(is_one);
+        }
+        // The Japanese signs are no letters.
+        let others = signs.iter().filter(|sign| !sign.is_ascii());
+        let behind = others.filter_map(|sign| bare(text.trim_start().strip_prefix(sign)?));
+        behind.into_iter().any(|code| is_one(&code))
     }
 
     /// How its codes look, for people: `N` is a digit, `A` a letter.
