@@ -180,18 +180,18 @@ fn write(entries: &Receiver<Entry>, mut out: impl Write, lost: &AtomicU64) {
     while let Ok(first) = entries.recv() {
         for entry in iter::once(first).chain(entries.try_iter()) {
             match entry {
-                Entry::Line(line) => count_error(out.write_all(&line), lost),
+                Entry::Line(line) => count_error(&out.write_all(&line), lost),
                 Entry::Flush(done) => {
-                    count_error(out.flush(), lost);
+                    count_error(&out.flush(), lost);
                     let _ = done.try_send(());
                 }
             }
         }
-        count_error(out.flush(), lost);
+        count_error(&out.flush(), lost);
     }
 }
 
-fn count_error(written: io::Result<()>, lost: &AtomicU64) {
+fn count_error(written: &io::Result<()>, lost: &AtomicU64) {
     if written.is_err() {
         lost.fetch_add(1, Relaxed);
     }
