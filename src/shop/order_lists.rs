@@ -22,6 +22,9 @@ const NUMBERED_MAX: usize = 10_000;
 /// How many orders one page reads at most while it looks for those that have changed: a few pages, which is what its
 /// cost in rate limits stands for.
 const READ_MAX: usize = 250;
+/// How often a request looks at the list at most, where an order has to be read to know whether it is wanted: a look may
+/// wait for the lists, for `limits.list_wait_ms_max`, and 100 orders a look reach [`READ_MAX`] in three.
+const LOOKS_MAX: usize = 4;
 
 /// Whose orders to list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,18 +159,22 @@ impl Shop {
         let filter = OrdersFilter { stage, from, before };
         let extra = updated_since.map(|since| since.0.to_be_bytes().to_vec()).unwrap_or_default();
         let (mut orders, mut read, mut next) = (Vec::new(), 0, after);
-        loop {
+        for _ in 0..LOOKS_MAX {
             let wanted = (limit - orders.len()).min(READ_MAX - read);
             let (after, extra) = (next, extra.clone());
             let look = move |lists: &Lists| lists.orders_where(of, &filter, &extra, after.as_ref(), wanted);
             let page = self.orders_page(self.list_page(limit, look).await?).await?;
-            read += page.orders.len();
+            let found = page.orders.len();
+            read += found;
             orders.extend(page.orders.into_iter().filter(|page| was_updated(&page.order, updated_since)));
             next = page.next;
-            if next.is_none() || orders.len() >= limit || read >= READ_MAX || updated_since.is_none() {
-                return Ok(OrdersPage { orders, next });
+            // Fewer than wanted: the list has passed over as many as it may.
+            if next.is_none() || found < wanted || orders.len() >= limit || read >= READ_MAX || updated_since.is_none()
+            {
+                break;
             }
         }
+        Ok(OrdersPage { orders, next })
     }
 }
 
