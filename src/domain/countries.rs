@@ -208,8 +208,8 @@ impl<'a> Country<'a> {
     }
 }
 
-/// A code in ASCII capitals and digits, without blanks, hyphens, and the dots and colons that people write after a sign.
-/// `None` if there is anything else in it.
+/// A code in ASCII capitals and digits, without blanks, hyphens, and the dots and colons that people write after a
+/// sign. `None` if there is anything else in it.
 fn bare(text: &str) -> Option<String> {
     let is_between = |one: char| one.is_whitespace() || is_hyphen(one) || matches!(one, '.' | ':');
     text.chars().filter(|one| !is_between(*one)).map(to_ascii).collect()

@@ -135,7 +135,11 @@ impl Context {
         };
         let inner = request.uri();
         let uri = request.extensions().get::<OriginalUri>().map_or(inner, |OriginalUri(uri)| uri);
-        let prefix_bytes = uri.path().strip_suffix(inner.path()).map_or(0, str::len);
+        let prefix_bytes = match inner.path() {
+            // The prefix itself, with or without a slash behind it, is the nested router's `/`.
+            "/" => uri.path().trim_end_matches('/').len(),
+            path => uri.path().strip_suffix(path).map_or(0, str::len),
+        };
         Self {
             uri: uri.clone(),
             prefix_bytes,

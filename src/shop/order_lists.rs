@@ -22,8 +22,8 @@ const NUMBERED_MAX: usize = 10_000;
 /// How many orders one page reads at most while it looks for those that have changed: a few pages, which is what its
 /// cost in rate limits stands for.
 const READ_MAX: usize = 250;
-/// How often a request looks at the list at most, where an order has to be read to know whether it is wanted: a look may
-/// wait for the lists, for `limits.list_wait_ms_max`, and 100 orders a look reach [`READ_MAX`] in three.
+/// How often a request looks at the list at most, where an order has to be read to know whether it is wanted: a look
+/// may wait for the lists, for `limits.list_wait_ms_max`, and 100 orders a look reach [`READ_MAX`] in three.
 const LOOKS_MAX: usize = 4;
 
 /// Whose orders to list.

@@ -259,8 +259,8 @@ async fn examples_are_answered_as_they_say() {
         tried.push((name.clone(), answer.status.as_u16()));
         let shown = match answer.header("content-type") {
             _ if answer.text.is_empty() => Value::Null,
-            // The figures differ from run to run.
-            _ if name == "show_metrics" => answer.text.lines().take(3).collect::<Vec<_>>().join("\n").into(),
+            // The figures differ from run to run, and so does the order of the series.
+            _ if name == "show_metrics" => answer.text.lines().take(2).collect::<Vec<_>>().join("\n").into(),
             json if json.contains("json") => stage.names.file("", &answer.json(), first),
             _ => stage
                 .names

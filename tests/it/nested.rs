@@ -93,3 +93,24 @@ async fn links_and_locations_include_the_prefix() {
     }
     drop(seller);
 }
+
+#[tokio::test]
+async fn every_link_of_every_page_leads_to_something() {
+    let app = TestApp::new().await;
+    let customer = app.customer("asha").await;
+    for (kind, router) in nested(&app) {
+        let below = TestApp::through(router, "", &customer);
+        for page in ["", "/docs", "/problems", "/problems/not-found"] {
+            let shown = below.get_with(&format!("{PREFIX}{page}"), &[("accept", "text/html")]).await;
+            let html = shown.expect_text(200);
+            let links: Vec<&str> = html.split(['"', '\'']).filter(|text| text.starts_with('/')).collect();
+            assert!(links.len() >= 4, "{kind} {page}: {html}");
+            for link in links {
+                assert!(link.starts_with(PREFIX), "{kind} {page}: {link}");
+                // What needs a token or is asked with another method is there, too.
+                let found = below.get_with(link, &[("accept", "*/*")]).await;
+                assert!(found.status.as_u16() != 404, "{kind} {page}: {link}");
+            }
+        }
+    }
+}

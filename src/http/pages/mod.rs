@@ -65,7 +65,9 @@ fn kept(answer: impl IntoResponse) -> Response {
 
 /// A page around its content.
 fn page(title: &str, content: &str) -> String {
-    let (style, home) = (public_path("/docs/souk.css"), public_path("/"));
+    // A nested router answers at its prefix, and below it, but not always at the prefix with a slash.
+    let (style, prefix) = (public_path("/docs/souk.css"), public_path(""));
+    let home = if prefix.is_empty() { "/" } else { &prefix };
     let (docs, problems) = (public_path("/docs"), public_path("/problems"));
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -75,7 +77,7 @@ fn page(title: &str, content: &str) -> String {
          <main>\n{content}</main>\n</body>\n</html>\n",
         title = escaped(title),
         style = escaped(&style),
-        home = escaped(&home),
+        home = escaped(home),
         docs = escaped(&docs),
         problems = escaped(&problems),
     )
