@@ -51,6 +51,9 @@ pub struct ListsProjection {
     sales: Arc<Sales>,
     /// By how many orders and lines of orders each stage has changed since the last commit.
     moved: Moved,
+    /// Until this is committed, changes may be ones that were stored before: a crash leaves some of a commit. Then the
+    /// orders of each stage are counted again.
+    counted_again_at: Option<Position>,
 }
 
 /// Of each stage: orders, and lines of them.
@@ -66,12 +69,18 @@ impl ListsProjection {
     /// A fault of the storage.
     pub fn open(journal: Journal, sales: Arc<Sales>) -> Result<Self, ProjectionFault> {
         let (pending, moved) = (HashMap::new(), Moved::default());
-        let opened = Self { journal, pending, erased: BTreeSet::new(), sales, moved };
-        for stage in MOVING {
-            let (orders, lines) = opened.count(stage)?;
-            opened.sales.set_orders(stage, orders, lines);
-        }
+        let counted_again_at = Some(journal.durable());
+        let opened = Self { journal, pending, erased: BTreeSet::new(), sales, moved, counted_again_at };
+        opened.count_all()?;
         Ok(opened)
+    }
+
+    fn count_all(&self) -> Result<(), ProjectionFault> {
+        for stage in MOVING {
+            let (orders, lines) = self.count(stage)?;
+            self.sales.set_orders(stage, orders, lines);
+        }
+        Ok(())
     }
 
     /// How many orders are listed in a stage, and how many lines these have.
@@ -96,6 +105,14 @@ impl ListsProjection {
         let changes = self.take_changes();
         self.journal.read_models().commit(NAME, position, changes).map_err(|error| fault(&error))?;
         let moved = std::mem::take(&mut self.moved);
+        match self.counted_again_at {
+            Some(until) if position < until => return Ok(()),
+            Some(_) => {
+                self.counted_again_at = None;
+                return self.count_all();
+            }
+            None => {}
+        }
         for stage in Stage::ALL {
             let (orders, lines) = moved[stage as usize];
             self.sales.moved(stage, orders, lines);

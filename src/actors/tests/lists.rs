@@ -2,12 +2,15 @@
 //!
 //! Depends on `lists` and the journal.
 
+use std::sync::Arc;
+
 use super::test_shop::placement;
 use crate::{
     actors::{
         lists::{Lists, ListsProjection, NAME, OrdersOf, PageError},
         projection::Projection,
         records::{EVENT_VERSION, Header, encode_event},
+        sales::{MOVING, Sales},
     },
     domain::{
         cursor::{Cursor, InvalidCursor, KEY_BYTES_MAX},
@@ -40,7 +43,7 @@ fn records(id: OrderId, commands: &[Command]) -> Vec<Record> {
 }
 
 fn open(journal: &Journal) -> ListsProjection {
-    ListsProjection::open(journal.clone(), std::sync::Arc::default()).unwrap()
+    ListsProjection::open(journal.clone(), Arc::default()).unwrap()
 }
 
 /// How often the order is listed for its customer, whether among the open ones, and in which stages.
@@ -75,12 +78,18 @@ async fn check_after_every_crash(commands: &[Command], last: Stage) {
                 }
                 changes.truncate(made);
                 journal.read_models().commit(NAME, Position::BEGINNING, changes).unwrap();
-                let mut again = open(&journal);
+                let sales = Arc::<Sales>::default();
+                let mut again = ListsProjection::open(journal.clone(), Arc::clone(&sales)).unwrap();
                 let from = [0, committed / 2, committed][usize::try_from(number % 3).unwrap()];
                 again.apply(&records[from..]).unwrap();
                 again.commit(Position::BEGINNING).unwrap();
                 let what = format!("{committed} committed, of {under_way} {made} changes, again from {from}");
                 assert_eq!(listed(&journal, id), (1, false, vec![last]), "{what}");
+                let lists = Lists::new(journal.clone());
+                for stage in MOVING {
+                    let there = lists.orders(OrdersOf::Stage(stage), None, usize::MAX - 1).unwrap().items;
+                    assert_eq!(sales.orders(stage), there.len() as u64, "{stage:?}: {what}");
+                }
                 let place = [b"p", id.to_key().as_slice()].concat();
                 assert!(journal.read_models().get(NAME, &place).unwrap().is_none(), "its place is forgotten: {what}");
             }
