@@ -50,10 +50,15 @@ impl Cors {
         }
     }
 
+    /// Whether a browser asks, for a page of an allowed origin, whether a request may be sent.
+    pub(super) fn is_preflight(&self, request: &HeaderMap) -> bool {
+        request.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+            && self.allowed(request.get(header::ORIGIN)).is_some()
+    }
+
     /// Answers a preflight: `OPTIONS` with the method that a script wants to use. `allow` are the route's methods.
     pub(super) fn preflight(&self, request: &HeaderMap, allow: &HeaderValue, answer: &mut HeaderMap) {
-        let asks = request.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-        if !asks || self.allowed(request.get(header::ORIGIN)).is_none() {
+        if !self.is_preflight(request) {
             return;
         }
         answer.insert(header::ACCESS_CONTROL_ALLOW_METHODS, allow.clone());

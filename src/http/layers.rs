@@ -67,12 +67,13 @@ async fn reported(route: Arc<Route>, request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let wanted = Wanted::of(request.headers());
     let access_log = route.app.program.access_log.as_deref();
-    let peer = access_log.and_then(|_| request.extensions().get::<Peer>().copied());
+    let peer = access_log.and_then(|_| peer_of(&request));
     let origin = route.edge.cors.as_ref().and_then(|_| request.headers().get(header::ORIGIN).cloned());
     let response = match operation(&route, &request) {
         Ok(ControlFlow::Continue(operation)) => admitted(&route, operation, request, next).await,
-        Ok(ControlFlow::Break(response)) => without_handler(&route, &request, Ok(response)),
-        Err(problem) => without_handler(&route, &request, Err(problem)),
+        Ok(ControlFlow::Break(response)) if is_preflight(&route, &request) => Ok(response),
+        Ok(ControlFlow::Break(response)) => without_handler(&route, peer_of(&request), Ok(response)),
+        Err(problem) => without_handler(&route, peer_of(&request), Err(problem)),
     };
     let response = response.unwrap_or_else(Problem::into_response);
     let mut response = representation::complete(&route, &method, &wanted, response);
@@ -128,7 +129,11 @@ async fn admitted(route: &Route, operation: &Operation, mut request: Request, ne
     // The body of a GET has no meaning (RFC 9110, 9.3.1) and is not waited for; in all others a mistake must be
     // noticed.
     if !operation.takes_body && !request.method().is_safe() && !request.body().is_end_stream() {
-        request = Box::pin(without_body(route, request)).await?;
+        let peer = peer_of(&request);
+        match Box::pin(without_body(route, request)).await {
+            Ok(emptied) => request = emptied,
+            Err(problem) => return without_handler(route, peer, Err(problem)),
+        }
     }
     let admitted = class.map(|class| route.app.admission.admit(class).ok_or_else(Problem::too_many_requests));
     let _held = admitted.transpose()?;
@@ -210,15 +215,26 @@ async fn count(route: &Route, request: &mut Request) -> Result<Option<Left>, Pro
         user = Some(caller.0.user);
         request.extensions_mut().insert(caller);
     }
-    let peer = request.extensions().get::<Peer>().copied();
+    let peer = peer_of(request);
     rates.take(policy, cost, user, peer).transpose().map_err(|exceeded| rates::refusal(app, exceeded))
+}
+
+/// Whether a browser asks for a script, before the request of a user. It counts for nobody: a browser would take a
+/// refusal for a prohibition, the user's quota may be whole when the peer's is not, and a refusal costs as much as the
+/// answer.
+fn is_preflight(route: &Route, request: &Request) -> bool {
+    let is_allowed = route.edge.cors.as_ref().is_some_and(|cors| cors.is_preflight(request.headers()));
+    *request.method() == Method::OPTIONS && is_allowed
+}
+
+fn peer_of(request: &Request) -> Option<Peer> {
+    request.extensions().get::<Peer>().copied()
 }
 
 /// An answer for which nobody has to be known counts for the peer: methods, paths that nobody has, and what breaks the
 /// conventions of HTTP.
-fn without_handler(route: &Route, request: &Request, answer: Result<Response, Problem>) -> Result<Response, Problem> {
+fn without_handler(route: &Route, peer: Option<Peer>, answer: Result<Response, Problem>) -> Result<Response, Problem> {
     let Some(rates) = route.app.rates.as_deref().filter(|_| route.writes.is_some()) else { return answer };
-    let peer = request.extensions().get::<Peer>().copied();
     match rates.take(Policy::Requests, rates::COST, None, peer) {
         Some(Ok(left)) => {
             let mut response = answer.unwrap_or_else(Problem::into_response);

@@ -293,3 +293,40 @@ async fn guessing_keeps_nobody_from_logging_in_or_registering() {
         guesser.await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn a_body_that_no_handler_sees_counts_by_address() {
+    let shop = Served::new(|config| config.rates.requests_per_minute = 12).await;
+    let client = shop.from([127, 0, 1, 1]);
+    let pack = format!("{}/orders/{}/pack", shop.url, "0".repeat(32));
+    let ask = || client.answer(client.http.post(&pack).header("content-type", "text/plain").body("x"));
+    assert_eq!(ask().await.status, 415);
+    let mut last = ask().await;
+    for _ in 0..20 {
+        last = ask().await;
+    }
+    assert_eq!((last.status, last.retry_after.is_some()), (429, true));
+}
+
+#[tokio::test]
+async fn a_preflight_of_an_allowed_page_counts_for_nobody() {
+    let change = |config: &mut Config| {
+        config.rates.requests_per_minute = 12;
+        config.http.cors_origins = "https://shop.example".into();
+    };
+    let shop = Served::new(change).await;
+    let client = shop.from([127, 0, 1, 1]);
+    let ask = |origin: &str| {
+        let options = client.http.request(reqwest::Method::OPTIONS, format!("{}/cart", shop.url));
+        client.answer(options.header("origin", origin).header("access-control-request-method", "PUT"))
+    };
+    for _ in 0..30 {
+        let answer = ask("https://shop.example").await;
+        assert_eq!((answer.status, &*answer.policy), (204, ""));
+    }
+    let mut last = ask("https://other.example").await;
+    for _ in 0..20 {
+        last = ask("https://other.example").await;
+    }
+    assert_eq!(last.status, 429, "other pages have nothing to ask");
+}
