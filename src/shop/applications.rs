@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use super::{Error, Missing, Principal, Shop, access, accounts::AccountPage};
 use crate::{
-    actors::{lists::Listed, reply::AskError},
+    actors::{
+        lists::Listed,
+        reply::{AskError, NotDelivered},
+    },
     domain::{
         account::{Approval, Command, Rejection, Role, Standing},
         cursor::Cursor,
@@ -57,7 +60,11 @@ impl Shop {
         // A seller has the number of its account's user.
         let user = UserId(seller.0);
         let account = self.read_lists(move |lists| lists.account_of_seller(user)).await?;
-        let account = account.ok_or(Error::NotFound(Missing::Seller))?;
+        let account = account.ok_or_else(|| match self.lists_are_whole() {
+            true => Error::NotFound(Missing::Seller),
+            // They are being rebuilt: who is not listed yet may be there all the same.
+            false => NotDelivered::Busy.into(),
+        })?;
         let decide = Command::DecideSeller { seller: user, approval, by: who.user, note: note.map(Arc::from) };
         let decided = self.ask_once(&self.0.runtime.entities.accounts, &account, decide).await;
         // The lists are behind: the account was erased, and may be somebody else's.
