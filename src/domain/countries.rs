@@ -15,7 +15,8 @@ use std::{collections::HashMap, sync::LazyLock};
 ///
 /// In a form `9` is a digit, `@` a letter, `*` either, and anything else itself; `|` stands between forms. After `?`
 /// the code may be left out: it exists, but mail arrives without. Codes are compared without blanks and hyphens, and
-/// with the country's sign before them or not. To Thailand, whose codes have five digits, people also write six.
+/// with the country's sign before them or not. Thailand's have five digits; six are taken, too: a form that is too wide
+/// refuses nobody.
 const FORMS: [(&str, &str); 57] = [
     (
         "",

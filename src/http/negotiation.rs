@@ -17,14 +17,12 @@ pub(super) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
     if !headers.contains_key(header::ACCEPT) {
         return true;
     }
-    weight(headers, media_type).map_or_else(
-        || {
-            let mut ranges = weighted(headers, &header::ACCEPT).peekable();
-            let takes_problems = |(range, weight): (&str, u16)| weight > 0 && range.eq_ignore_ascii_case(PROBLEM_JSON);
-            ranges.peek().is_none() || media_type == JSON && ranges.any(takes_problems)
-        },
-        |weight| weight > 0,
-    )
+    if let Some(weight) = weight(headers, media_type) {
+        return weight > 0;
+    }
+    let mut ranges = weighted(headers, &header::ACCEPT).peekable();
+    let takes_problems = |(range, weight): (&str, u16)| weight > 0 && range.eq_ignore_ascii_case(PROBLEM_JSON);
+    ranges.peek().is_none() || media_type == JSON && ranges.any(takes_problems)
 }
 
 /// How much the client likes a media type; `None` if it does not say.

@@ -16,12 +16,12 @@ pub(super) const HEADER: HeaderName = HeaderName::from_static("souk-version");
 
 /// Refuses a request for a version that the shop does not answer.
 pub(super) fn check(headers: &HeaderMap) -> Result<(), Problem> {
-    match headers.get(HEADER) {
-        Some(version) if version != CURRENT => {
+    match headers.get_all(HEADER).iter().find(|version| *version != CURRENT) {
+        Some(_) => {
             let detail = format!("the version of this API is {CURRENT}");
             Err(Problem::new(&kinds::UNKNOWN_VERSION, detail).with("versions", vec![CURRENT]))
         }
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 

@@ -229,7 +229,7 @@ kinds! {
         "The products of a cart or an order have prices in one currency.";
     AMOUNT_NOT_PAYABLE = UNPROCESSABLE_ENTITY, "amount-not-payable", "The amount cannot be paid",
         "The payment provider cannot take this total.",
-        sometimes("amount_limit", Shape::Money, "The greatest amount that it takes");
+        sometimes("amount_limit", Shape::Money, "The least or the greatest amount that it takes");
     IDEMPOTENCY_KEY_REUSED = UNPROCESSABLE_ENTITY, "idempotency-key-reused", "The idempotency key was used before",
         "The key was used with another request. Take a new key for a new request.";
     PRECONDITION_REQUIRED = PRECONDITION_REQUIRED, "precondition-required", "Precondition required",
