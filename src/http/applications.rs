@@ -3,7 +3,6 @@
 //! May depend on `shop` and `domain`.
 
 use axum::{
-    Json,
     extract::{OriginalUri, State},
     response::Response,
 };
@@ -16,6 +15,7 @@ use super::{
     bodies::{ProblemBody, time},
     error::Problem,
     extract::{Caller, Id, Query},
+    json::Json,
     once::{Act, KeyHeader, Once},
     paging::{Page, cursor, limit},
     responses::{JsonBody, Read, Token, Write},

@@ -3,7 +3,7 @@
 //! May depend on `shop` and `domain`.
 
 use axum::{
-    Extension, Json,
+    Extension,
     extract::State,
     http::{StatusCode, header},
     response::{IntoResponse, Response},
@@ -18,6 +18,7 @@ use super::{
     context::public_path,
     error::Problem,
     extract::{Body, Leaving},
+    json::Json,
     metrics::Login,
     once::{self, Key, KeyHeader},
     peer::Peer,

@@ -17,7 +17,7 @@ use axum::{
 use foldhash::quality::FixedState;
 use serde::Serialize;
 
-use super::{App, coding::Coding, error::Problem, responses::JSON};
+use super::{App, coding::Coding, error::Problem, json, responses::JSON};
 
 /// The version of a thing that no thing ever has: what a tag of something else expects.
 const NO_VERSION: u64 = u64::MAX;
@@ -31,7 +31,10 @@ pub(super) fn of_bytes(bytes: &[u8]) -> Option<HeaderValue> {
 
 /// A JSON answer whose tag begins with the version of what it shows, such as `c3`.
 pub(super) fn json(version: &str, body: &impl Serialize) -> Response {
-    let Ok(bytes) = serde_json::to_vec(body) else { return Problem::fault().into_response() };
+    let bytes = match json::bytes(body, json::ANSWER_BYTES) {
+        Ok(bytes) => bytes,
+        Err(problem) => return problem.into_response(),
+    };
     let etag = HeaderValue::try_from(format!("\"{version}-{:016x}\"", HASH.hash_one(bytes.as_slice())));
     let mut response =
         (StatusCode::OK, [(header::CONTENT_TYPE, HeaderValue::from_static(JSON))], bytes).into_response();

@@ -10,7 +10,6 @@
 use std::{convert::Infallible, time::Duration};
 
 use axum::{
-    Json,
     extract::State,
     http::{HeaderMap, header},
     response::{
@@ -29,6 +28,7 @@ use super::{
     context::public_path,
     error::Problem,
     extract::{Caller, Id, Query},
+    json::Json,
     orders::HistoryBody,
     responses::{Read, Token, Write},
     streams::NoPlace,

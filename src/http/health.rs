@@ -3,7 +3,6 @@
 //! May depend on `shop` and `domain`.
 
 use axum::{
-    Json,
     extract::State,
     http::{StatusCode, header},
     response::IntoResponse,
@@ -18,6 +17,7 @@ use super::{
     bodies::ProblemBody,
     error::Problem,
     extract::Caller,
+    json::Json,
     responses::{Read, Token},
 };
 use crate::shop::{SearchStatus, Shop, StorageStatus};

@@ -19,7 +19,7 @@ use super::{
 };
 
 /// How many bytes most answers have at the most: an order has about a thousand.
-const ANSWER_BYTES: usize = 1_024;
+pub(super) const ANSWER_BYTES: usize = 1_024;
 
 /// A JSON answer, like that of `axum`, but written into a buffer that seldom has to grow.
 pub(super) struct Json<T>(pub(super) T);

@@ -8,7 +8,7 @@
 use std::{fmt, sync::Arc};
 
 use axum::{
-    Json, Router,
+    Router,
     extract::State,
     http::{HeaderMap, HeaderName, header},
 };
@@ -21,7 +21,9 @@ use super::{
     bodies::ProblemBody,
     error::{Problem, kinds},
     extract::Body,
-    health, metrics,
+    health,
+    json::Json,
+    metrics,
     responses::{JsonBody, Write},
     route::Edge,
     routes::Routes,

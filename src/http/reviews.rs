@@ -3,7 +3,6 @@
 //! May depend on `shop` and `domain`.
 
 use axum::{
-    Json,
     extract::{OriginalUri, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
@@ -17,6 +16,7 @@ use super::{
     context::public_path,
     error::Problem,
     extract::{Caller, Id, Query},
+    json::Json,
     once::{KeyHeader, Once},
     paging::{Page, PageQuery},
     responses::{JsonBody, Read, Token, Write},

@@ -2,7 +2,7 @@
 //!
 //! May depend on `shop` and `domain`.
 
-use axum::{Json, extract::State};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -11,6 +11,7 @@ use super::{
     bodies::ProblemBody,
     error::Problem,
     extract::{Body, Caller, Id},
+    json::Json,
     responses::{JsonBody, Read, Token, Write},
 };
 use crate::{domain::ids::SellerId, shop::sellers::SellerPage};

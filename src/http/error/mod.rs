@@ -8,7 +8,6 @@ mod of_shop;
 use std::time::Duration;
 
 use axum::{
-    Json,
     http::{HeaderName, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -276,7 +275,7 @@ impl IntoResponse for Problem {
                 body.insert(name.into(), value.into());
             }
         }
-        let mut response = (status, Json(Value::Object(body))).into_response();
+        let mut response = (status, Value::Object(body).to_string()).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         for (name, value) in self.headers {

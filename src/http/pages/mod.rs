@@ -12,7 +12,6 @@ mod index;
 mod problems;
 
 use axum::{
-    Json,
     http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Response},
     routing::{MethodRouter, get},
@@ -20,7 +19,7 @@ use axum::{
 use serde_json::Value;
 
 pub use self::index::DemoLogin;
-use super::{App, DOCUMENT_RULE, context::public_path, etag, negotiation, responses::JSON, routes::Routes};
+use super::{App, DOCUMENT_RULE, context::public_path, etag, json::Json, negotiation, responses::JSON, routes::Routes};
 
 /// What a page may load: its own style and script. Nobody may frame it.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; \

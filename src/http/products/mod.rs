@@ -6,7 +6,6 @@ mod rendered;
 mod shapes;
 
 use axum::{
-    Json,
     extract::{OriginalUri, Path, State, rejection::PathRejection},
     http::{HeaderValue, StatusCode, Uri, header},
     response::Response,
@@ -27,6 +26,7 @@ use super::{
     error::Problem,
     etag::IfMatch,
     extract::{Body, Caller, Id, Query},
+    json::Json,
     once::{KeyHeader, Once},
     paging::{Page, PageQuery},
     responses::{Conditional, JsonBody, Read, Token, Write},
