@@ -44,30 +44,40 @@ pub(crate) fn around(command: &Command, options: &[String]) -> Command {
 /// Attaches to a process: to all its threads and their children, or only to threads whose names begin with `only`.
 /// Returns when it is attached.
 pub(crate) fn attach(process: u32, only: Option<&str>, options: &[String]) -> Result<Child, String> {
+    let began = Instant::now();
+    while began.elapsed() < ATTACH_MAX {
+        if let Some(strace) = attach_once(process, only, options, began)? {
+            return Ok(strace);
+        }
+    }
+    Err("it cannot attach to a running process".into())
+}
+
+/// The same once: `None` if strace has ended, because the threads to which it should attach have, or if time is up.
+fn attach_once(process: u32, only: Option<&str>, options: &[String], began: Instant) -> Result<Option<Child>, String> {
     let mut strace = Command::new("strace");
     strace.args(options);
-    let ids = match only {
-        None => {
-            strace.args(["-f", "-p", &process.to_string()]);
-            vec![process]
-        }
-        Some(name) => threads(process).into_iter().filter(|(_, has)| has.starts_with(name)).map(|(id, _)| id).collect(),
+    let is_wanted = |name: &str| only.is_none_or(|only| name.starts_with(only));
+    let wanted = || threads(process).into_iter().filter(|(_, name)| is_wanted(name)).map(|(id, _)| id);
+    let ids: Vec<u32> = wanted().collect();
+    match only {
+        None => strace.args(["-f", "-p", &process.to_string()]),
+        Some(_) => strace.args(ids.iter().flat_map(|id| ["-p".to_owned(), id.to_string()])),
     };
-    if only.is_some() {
-        strace.args(ids.iter().flat_map(|id| ["-p".to_owned(), id.to_string()]));
-    }
     let mut strace = strace.stdout(Stdio::null()).stderr(Stdio::null()).spawn().map_err(|error| error.to_string())?;
-    let began = Instant::now();
-    let wanted = || if only.is_some() { ids.clone() } else { threads(process).into_iter().map(|(id, _)| id).collect() };
-    while !wanted().into_iter().all(is_traced) {
+    loop {
+        // The threads of the index come and go: strace attaches to those that were there, and waits for none that ended.
+        let mut known = wanted().filter(|id| only.is_none() || ids.contains(id)).peekable();
+        if known.peek().is_some() && known.all(is_traced) {
+            return Ok(Some(strace));
+        }
         if began.elapsed() > ATTACH_MAX || strace.try_wait().is_ok_and(|ended| ended.is_some()) {
             let _ = strace.kill();
             let _ = strace.wait();
-            return Err("it cannot attach to a running process".into());
+            return Ok(None);
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    Ok(strace)
 }
 
 /// The threads of a process with their names.
