@@ -66,7 +66,8 @@ fn attach_once(process: u32, only: Option<&str>, options: &[String], began: Inst
     };
     let mut strace = strace.stdout(Stdio::null()).stderr(Stdio::null()).spawn().map_err(|error| error.to_string())?;
     loop {
-        // The threads of the index come and go: strace attaches to those that were there, and waits for none that ended.
+        // The threads of the index come and go: strace attaches to those that were there, and nobody waits for one that
+        // has ended.
         let mut known = wanted().filter(|id| only.is_none() || ids.contains(id)).peekable();
         if known.peek().is_some() && known.all(is_traced) {
             return Ok(Some(strace));
