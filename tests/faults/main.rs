@@ -231,7 +231,8 @@ struct Arguments {
 /// How a fault ended.
 enum End {
     Passed,
-    Failed,
+    /// With what the last lines of a run say about it, since nobody may see more of a long log.
+    Failed(String),
     Skipped,
 }
 
@@ -243,7 +244,7 @@ async fn run(Fault { name, what, run }: &Fault, length: Length) -> End {
         Ok(Ok(Figure { figure, violations })) => {
             violations.iter().take(20).for_each(|violation| println!("  VIOLATION of {name}: {violation}"));
             println!("{name}: {figure}; {} violations, {:.1?}", violations.len(), length.began.elapsed());
-            if violations.is_empty() { End::Passed } else { End::Failed }
+            violations.first().map_or(End::Passed, |first| End::Failed(format!("{name}: {first}")))
         }
         Ok(Err(Skipped(missing))) => {
             skipped::skip(&format!("the fault {name}"), &missing);
@@ -251,7 +252,7 @@ async fn run(Fault { name, what, run }: &Fault, length: Length) -> End {
         }
         Err(panic) => {
             println!("{name}: FAILED: {panic}");
-            End::Failed
+            End::Failed(format!("{name}: {panic}"))
         }
     }
 }
@@ -281,7 +282,12 @@ async fn main() -> ExitCode {
         .collect()
         .await;
     let count = |wanted: fn(&End) -> bool| ends.iter().filter(|end| wanted(end)).count();
-    let failed = count(|end| matches!(end, End::Failed));
+    let failed = count(|end| matches!(end, End::Failed(_)));
+    for end in &ends {
+        if let End::Failed(first) = end {
+            println!("FAILED: {first}");
+        }
+    }
     println!(
         "faults: {} passed, {failed} failed, {} skipped",
         count(|end| matches!(end, End::Passed)),
