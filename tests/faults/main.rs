@@ -231,7 +231,7 @@ struct Arguments {
 /// How a fault ended.
 enum End {
     Passed,
-    /// With what the last lines of a run say about it, since nobody may see more of a long log.
+    /// With the first violation or the panic, which the last lines repeat, since a long log may be cut to its end.
     Failed(String),
     Skipped,
 }
@@ -284,8 +284,8 @@ async fn main() -> ExitCode {
     let count = |wanted: fn(&End) -> bool| ends.iter().filter(|end| wanted(end)).count();
     let failed = count(|end| matches!(end, End::Failed(_)));
     for end in &ends {
-        if let End::Failed(first) = end {
-            println!("FAILED: {first}");
+        if let End::Failed(reason) = end {
+            println!("FAILED: {reason}");
         }
     }
     println!(
